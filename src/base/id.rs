@@ -1,0 +1,91 @@
+//! Request ids: the client's own when it is sane, else 128 bits of the worker's generator in hex.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    rc::Rc,
+};
+
+/// At most this many bytes of a client's id are accepted.
+pub const MAX_LEN: usize = 128;
+
+/// An id that is safe in a header and a log line: 1 to 128 bytes of `[A-Za-z0-9._-]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(Rc<str>);
+
+impl RequestId {
+    /// The client's own id, or `None` if it could not be shown safely.
+    #[must_use]
+    pub fn from_client(value: &[u8]) -> Option<Self> {
+        let sane = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if value.is_empty() || value.len() > MAX_LEN || !value.iter().all(sane) {
+            return None;
+        }
+        std::str::from_utf8(value).ok().map(|value| Self(value.into()))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Makes ids that do not repeat and cannot be guessed from one another: a counter under two keyed hashes.
+#[derive(Debug)]
+pub struct IdSource {
+    keys: [RandomState; 2],
+    next: u64,
+}
+
+impl Default for IdSource {
+    fn default() -> Self {
+        Self { keys: [RandomState::new(), RandomState::new()], next: 0 }
+    }
+}
+
+impl IdSource {
+    pub fn make(&mut self) -> RequestId {
+        self.next += 1;
+        let mut text = [0; 36];
+        text[..4].copy_from_slice(b"req_");
+        let mut at = 4;
+        for key in &self.keys {
+            let mut hasher = key.build_hasher();
+            hasher.write_u64(self.next);
+            let bits = hasher.finish();
+            for shift in (0..16).rev() {
+                text[at] = b"0123456789abcdef"[(bits >> (shift * 4)) as usize & 15];
+                at += 1;
+            }
+        }
+        RequestId(std::str::from_utf8(&text).unwrap_or_default().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_a_sane_client_id_and_refuses_the_rest() {
+        assert_eq!(RequestId::from_client(b"chat-42_a.b").unwrap().as_str(), "chat-42_a.b");
+        for bad in [&b""[..], b"a b", b"a\r\nset-cookie: x", "ünïcode".as_bytes(), &[b'a'; MAX_LEN + 1]] {
+            assert_eq!(RequestId::from_client(bad), None);
+        }
+    }
+
+    #[test]
+    fn makes_ids_that_differ_and_pass_their_own_check() {
+        let mut source = IdSource::default();
+        let (first, second) = (source.make(), source.make());
+        assert_ne!(first, second);
+        assert_eq!(first.as_str().len(), 36);
+        assert_eq!(RequestId::from_client(first.as_str().as_bytes()), Some(first));
+    }
+}

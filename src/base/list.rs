@@ -1,0 +1,151 @@
+//! A chain of `Bytes` that is a [`Buf`]: the request body as prefix, replacement, suffix, written with one `writev`
+//! instead of being joined. Cloning copies no bytes, so a failover can send the same list again.
+
+use std::{collections::VecDeque, io::IoSlice};
+
+use bytes::{Buf, Bytes};
+
+/// Segments in order. No empty segment is kept.
+#[derive(Clone, Debug, Default)]
+pub struct ByteList {
+    segments: VecDeque<Bytes>,
+    remaining: usize,
+}
+
+impl ByteList {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn push(&mut self, segment: Bytes) {
+        if !segment.is_empty() {
+            self.remaining += segment.len();
+            self.segments.push_back(segment);
+        }
+    }
+
+    pub fn push_front(&mut self, segment: Bytes) {
+        if !segment.is_empty() {
+            self.remaining += segment.len();
+            self.segments.push_front(segment);
+        }
+    }
+
+    /// Bytes left.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.remaining
+    }
+
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.remaining == 0
+    }
+
+    /// The first segment, taken out.
+    pub fn pop(&mut self) -> Option<Bytes> {
+        let segment = self.segments.pop_front()?;
+        self.remaining -= segment.len();
+        Some(segment)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.segments.iter()
+    }
+
+    /// All of it in one piece: no copy when there is one segment already.
+    #[must_use]
+    pub fn join(&self) -> Bytes {
+        match self.segments.len() {
+            0 => Bytes::new(),
+            1 => self.segments.front().cloned().unwrap_or_default(),
+            _ => {
+                let mut whole = Vec::with_capacity(self.remaining);
+                for segment in &self.segments {
+                    whole.extend_from_slice(segment);
+                }
+                whole.into()
+            }
+        }
+    }
+}
+
+impl From<Bytes> for ByteList {
+    fn from(segment: Bytes) -> Self {
+        let mut list = Self::new();
+        list.push(segment);
+        list
+    }
+}
+
+impl Buf for ByteList {
+    fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.segments.front().map_or(&[], |segment| segment)
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.remaining, "advanced past the end of a ByteList");
+        self.remaining -= count;
+        while count > 0 {
+            let Some(first) = self.segments.front_mut() else { return };
+            if first.len() > count {
+                first.advance(count);
+                return;
+            }
+            count -= first.len();
+            self.segments.pop_front();
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        for (slot, segment) in slices.iter_mut().zip(&self.segments) {
+            *slot = IoSlice::new(segment);
+            filled += 1;
+        }
+        filled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(parts: &[&'static str]) -> ByteList {
+        let mut list = ByteList::new();
+        for part in parts {
+            list.push(Bytes::from_static(part.as_bytes()));
+        }
+        list
+    }
+
+    #[test]
+    fn joins_in_order_and_keeps_no_empty_segment() {
+        let list = list(&["ab", "", "cde", "f"]);
+        assert_eq!((list.len(), list.iter().count()), (6, 3));
+        assert_eq!(list.join(), "abcdef");
+    }
+
+    #[test]
+    fn advances_across_segments_at_every_offset() {
+        for cut in 0..=6 {
+            let mut list = list(&["ab", "cde", "f"]);
+            list.advance(cut);
+            assert_eq!(list.remaining(), 6 - cut);
+            assert_eq!(list.join(), &"abcdef"[cut..]);
+        }
+    }
+
+    #[test]
+    fn offers_all_segments_for_one_writev() {
+        let list = list(&["ab", "cde", "f"]);
+        let mut slices = [IoSlice::new(&[]); 8];
+        assert_eq!(list.chunks_vectored(&mut slices), 3);
+        assert_eq!(&*slices[1], b"cde");
+    }
+}

@@ -1,0 +1,18 @@
+//! Leaf of the house: words that every room shares. Knows nothing of HTTP, sockets or configuration.
+//!
+//! - [`fault`]: the one error type at the seams between rooms
+//! - [`secret`]: values that never print
+//! - [`id`]: request ids
+//! - [`list`]: a chain of `Bytes` that is written without being joined
+//! - [`spawn`]: the only door to the runtime's spawner
+
+pub mod fault;
+pub mod id;
+pub mod list;
+pub mod secret;
+pub mod spawn;
+
+pub use fault::{Clock, Fault, Kind, Sent, Side, Stage};
+pub use id::RequestId;
+pub use list::ByteList;
+pub use secret::Secret;

@@ -1,0 +1,52 @@
+//! The checked configuration: every room's own settings, complete and consistent. Whoever holds one may build from it.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use regex::Regex;
+
+use crate::{
+    auth::TokenSettings,
+    relay::StreamSettings,
+    server::{Limits, Listen},
+    upstream::{PoolSettings, Target},
+};
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The file it came from; `None` when there was none.
+    pub file: Option<PathBuf>,
+    pub listen: Listen,
+    pub workers: NonZeroUsize,
+    pub log: LogSettings,
+    /// In order of preference. Empty: the demo provider serves.
+    pub providers: Vec<ProviderSettings>,
+    /// Empty: one token is made for this run and only loopback is listened on.
+    pub tokens: Vec<TokenSettings>,
+    /// Which models are offered; empty: all. A name is offered if any expression matches it.
+    pub supported_models: Vec<Regex>,
+    pub limits: Limits,
+    pub pool: PoolSettings,
+    pub stream: StreamSettings,
+    /// Try the next candidate before the commit point when one fails.
+    pub failover: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct ProviderSettings {
+    pub target: Target,
+    /// The models it serves; `None`: ask it (`GET {base}/models`).
+    pub models: Option<Vec<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    pub level: tracing::Level,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Human,
+    Json,
+}

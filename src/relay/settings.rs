@@ -1,0 +1,56 @@
+//! How responses travel down, as the configuration says it.
+
+use std::time::Duration;
+
+/// How a stream travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Frames as they arrive.
+    #[default]
+    Asgi,
+    /// Gathered to `chunk_size` or `max_delay`, cut at event ends.
+    Buffered,
+}
+
+/// Until when a request may still fail over unseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitPoint {
+    /// The provider's response head.
+    Headers,
+    /// The first bytes of the body.
+    FirstFrame,
+    /// The first event with content, reasoning or a tool call.
+    FirstContent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// Used when neither endpoint, header nor body says which (`x_use_asgi_streaming`).
+    pub mode: Mode,
+    /// Buffered mode: bytes to gather.
+    pub chunk_size: usize,
+    /// Buffered mode: how long a byte may be held.
+    pub max_delay: Duration,
+    /// `None`: first content when there is somebody else to ask, else first frame.
+    pub commit: Option<CommitPoint>,
+    /// Ask the provider for usage when the client did not, and take the extra chunk out again.
+    pub include_usage: bool,
+    /// Bytes of a non-streaming response (`max_response_size`).
+    pub max_response_size: u64,
+    /// Bytes of one SSE line; a longer one is a fault.
+    pub max_line: usize,
+}
+
+impl Default for StreamSettings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Asgi,
+            chunk_size: 1024,
+            max_delay: Duration::from_millis(50),
+            commit: None,
+            include_usage: true,
+            max_response_size: 10 * 1024 * 1024,
+            max_line: 16 * 1024 * 1024,
+        }
+    }
+}

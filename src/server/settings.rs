@@ -1,0 +1,58 @@
+//! What the downstream side is told by the configuration.
+
+use std::{path::PathBuf, time::Duration};
+
+/// Where to listen. `localhost` means every loopback address of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub host: String,
+    /// 0: the kernel picks one.
+    pub port: u16,
+    pub tls: Option<TlsFiles>,
+}
+
+/// PEM files; read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// What one client, and all of them together, may ask of us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request head.
+    pub head_size: usize,
+    /// Number of request headers.
+    pub header_count: usize,
+    /// Bytes of a request body (413 beyond).
+    pub body_size: usize,
+    /// Time for a request head to arrive, also the keep-alive idle time.
+    pub head_timeout: Duration,
+    /// Time for a request body to arrive.
+    pub body_timeout: Duration,
+    /// Time that a write to a client may make no progress.
+    pub write_timeout: Duration,
+    /// Connections at once, over all workers.
+    pub connections: usize,
+    /// Streams at once on one HTTP/2 connection.
+    pub streams_per_connection: u32,
+    /// How long a drain waits for streams before it cuts them.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_size: 64 * 1024,
+            header_count: 100,
+            body_size: 32 * 1024 * 1024,
+            head_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            connections: 65_536,
+            streams_per_connection: 256,
+            drain: Duration::from_secs(30),
+        }
+    }
+}

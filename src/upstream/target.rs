@@ -1,0 +1,211 @@
+//! Where a provider is and how it wants to be spoken to. Built by the configuration, compared by value: a target that
+//! did not change keeps its pool over a reload.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue};
+
+use crate::base::Secret;
+
+/// A provider's base URL, taken apart once. `path` has no trailing slash and may be empty.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BaseUrl {
+    pub tls: bool,
+    /// Host name or address, without brackets.
+    pub host: Box<str>,
+    pub port: u16,
+    pub path: Box<str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BaseUrlError {
+    /// Neither `http://` nor `https://`.
+    Scheme,
+    /// No host, or one with characters that no host has (user info included).
+    Host,
+    Port,
+    /// A query, a fragment or characters that cannot stand in a request line.
+    Path,
+}
+
+impl BaseUrl {
+    /// Reads `http[s]://host[:port][/path]`. An empty path becomes `/v1`, as clients' base URLs are written with and
+    /// without it.
+    ///
+    /// # Errors
+    /// Says which part is wrong.
+    pub fn parse(text: &str) -> Result<Self, BaseUrlError> {
+        let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+            (Some(rest), _) => (true, rest),
+            (None, Some(rest)) => (false, rest),
+            (None, None) => return Err(BaseUrlError::Scheme),
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return Err(BaseUrlError::Host);
+        }
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(v6) => {
+                let (host, after) = v6.split_once(']').ok_or(BaseUrlError::Host)?;
+                host.parse::<std::net::Ipv6Addr>().map_err(|_| BaseUrlError::Host)?;
+                (host, after.strip_prefix(':').or(if after.is_empty() { None } else { Some("x") }))
+            }
+            None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+        };
+        let host_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
+        if host.is_empty() || !host.bytes().all(host_byte) {
+            return Err(BaseUrlError::Host);
+        }
+        let port = match port {
+            None => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
+            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(BaseUrlError::Port)?,
+        };
+        let path = path.trim_end_matches('/');
+        if path.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'?' | b'#' | b'"')) {
+            return Err(BaseUrlError::Path);
+        }
+        let path = if path.is_empty() { "/v1" } else { path };
+        Ok(Self { tls, host: host.into(), port, path: path.into() })
+    }
+
+    /// The `Host` header and `:authority`: the port only when it is not the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
+        if self.port == if self.tls { 443 } else { 80 } { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path)
+    }
+}
+
+/// Which HTTP the provider is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/2 if TLS's ALPN agrees to it, else HTTP/1.1.
+    #[default]
+    Auto,
+    Http1,
+    /// HTTP/2 by prior knowledge on a plain port, by ALPN on TLS.
+    Http2,
+}
+
+/// How the provider's key is shown to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyHeader {
+    /// `Authorization: Bearer`
+    #[default]
+    Bearer,
+    /// `x-api-key` (Anthropic)
+    XApiKey,
+    /// `api-key` (Azure)
+    ApiKey,
+}
+
+/// One provider, ready to be sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The provider's configured name.
+    pub name: Arc<str>,
+    pub base: BaseUrl,
+    pub protocol: Protocol,
+    pub key_header: KeyHeader,
+    /// `None`: nothing is sent (a local Ollama needs none).
+    pub key: Option<Secret<String>>,
+    /// Sent with every request, after the client's own headers and in their place.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Roots to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    pub clocks: Clocks,
+}
+
+/// The deadlines of one call. Each has an error of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// Name lookup, TCP and TLS together.
+    pub connect: Duration,
+    /// Waiting for a place in the pool.
+    pub pool: Duration,
+    /// From the request being written to the first event with content.
+    pub first_token: Duration,
+    /// Between two reads of a stream (`stream_timeout`).
+    pub idle: Duration,
+    /// The whole of a non-streaming call (`non_stream_timeout`).
+    pub total: Duration,
+    /// The whole of a stream. `None`: as long as it flows.
+    pub stream_total: Option<Duration>,
+}
+
+impl Default for Clocks {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            pool: Duration::from_secs(10),
+            first_token: Duration::from_secs(300),
+            idle: Duration::from_secs(300),
+            total: Duration::from_secs(30),
+            stream_total: None,
+        }
+    }
+}
+
+/// Limits of the connection pools, per base URL, over all workers together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// Connections in use at once.
+    pub max_connections: usize,
+    /// Idle connections kept beside them.
+    pub max_keepalive: usize,
+    /// How long an idle connection is kept.
+    pub keepalive_expiry: Duration,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self { max_connections: 100, max_keepalive: 20, keepalive_expiry: Duration::from_secs(30) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_base_urls() {
+        let url = BaseUrl::parse("https://api.example.com/v1/").unwrap();
+        assert_eq!((url.tls, &*url.host, url.port, &*url.path), (true, "api.example.com", 443, "/v1"));
+        assert_eq!(url.authority(), "api.example.com");
+        let url = BaseUrl::parse("http://[::1]:11434").unwrap();
+        assert_eq!((&*url.host, url.port, &*url.path), ("::1", 11434, "/v1"));
+        assert_eq!(url.to_string(), "http://[::1]:11434/v1");
+        assert_eq!(&*BaseUrl::parse("http://h/antigravity/v1").unwrap().path, "/antigravity/v1");
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_base_url() {
+        for (text, error) in [
+            ("api.example.com", BaseUrlError::Scheme),
+            ("ftp://h", BaseUrlError::Scheme),
+            ("http://", BaseUrlError::Host),
+            ("http://user:pw@h", BaseUrlError::Host),
+            ("http://[zz]", BaseUrlError::Host),
+            ("http://h:0", BaseUrlError::Port),
+            ("http://h:99999", BaseUrlError::Port),
+            ("http://[::1]x", BaseUrlError::Port),
+            ("http://h/a b", BaseUrlError::Path),
+            ("http://h/v1?x=1", BaseUrlError::Path),
+        ] {
+            assert_eq!(BaseUrl::parse(text), Err(error), "{text}");
+        }
+    }
+}
