@@ -1,0 +1,221 @@
+//! The APIs that clients speak and providers answer: where each lives below a base URL and how each says that
+//! something went wrong, as a body before the commit point and as a typed event after it.
+//!
+//! Shapes: OpenAI's error object `{"error":{"message","type","param","code"}}` (API reference, "Error codes"), the
+//! Responses stream's `error` event, Anthropic's `{"type":"error","error":{"type","message"}}` ("Errors").
+
+use bytes::Bytes;
+use serde::Serialize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    ChatCompletions,
+    Completions,
+    Embeddings,
+    Responses,
+    Messages,
+}
+
+/// An error in words that may be shown to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WireError<'a> {
+    pub status: u16,
+    /// OpenAI's error type: `invalid_request_error`, `authentication_error`, `rate_limit_error`, `server_error`, …
+    /// Anthropic's own type is derived from the status.
+    pub kind: &'a str,
+    pub message: &'a str,
+    /// The request field at fault.
+    pub param: Option<&'a str>,
+    pub code: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Wrapped<T> {
+    error: T,
+}
+
+#[derive(Serialize)]
+struct OpenAi<'a> {
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    param: Option<&'a str>,
+    code: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Anthropic<'a> {
+    #[serde(rename = "type")]
+    tag: &'static str,
+    error: AnthropicDetail<'a>,
+}
+
+#[derive(Serialize)]
+struct AnthropicDetail<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct ResponsesEvent<'a> {
+    #[serde(rename = "type")]
+    tag: &'static str,
+    code: Option<&'a str>,
+    message: &'a str,
+    param: Option<&'a str>,
+}
+
+impl Dialect {
+    pub const ALL: [Self; 5] =
+        [Self::ChatCompletions, Self::Completions, Self::Embeddings, Self::Responses, Self::Messages];
+
+    /// The path below the provider's base URL.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "/chat/completions",
+            Self::Completions => "/completions",
+            Self::Embeddings => "/embeddings",
+            Self::Responses => "/responses",
+            Self::Messages => "/messages",
+        }
+    }
+
+    /// Whether `stream_options.include_usage` exists here; the other dialects tell usage unasked.
+    #[must_use]
+    pub const fn has_stream_options(self) -> bool {
+        match self {
+            Self::ChatCompletions | Self::Completions => true,
+            Self::Embeddings | Self::Responses | Self::Messages => false,
+        }
+    }
+
+    /// The body of an error response (`application/json`).
+    #[must_use]
+    pub fn error_body(self, error: &WireError<'_>) -> Bytes {
+        match self {
+            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Responses => {
+                json(&Wrapped { error: OpenAi::from(error) }, &[], &[])
+            }
+            Self::Messages => json(&Anthropic::from(error), &[], &[]),
+        }
+    }
+
+    /// The event that ends a stream after the commit point, its blank line included. An event left unfinished before
+    /// it must be closed first: [`crate::wire::sse::Scanner::closing`].
+    #[must_use]
+    pub fn error_event(self, error: &WireError<'_>) -> Bytes {
+        const NAMED: &[u8] = b"event: error\ndata: ";
+        match self {
+            Self::ChatCompletions | Self::Completions | Self::Embeddings => {
+                json(&Wrapped { error: OpenAi::from(error) }, b"data: ", b"\n\n")
+            }
+            Self::Responses => {
+                let WireError { message, param, code, kind, .. } = *error;
+                json(
+                    &ResponsesEvent { tag: "error", code: code.or(Some(kind)), message, param },
+                    NAMED,
+                    b"\n\n",
+                )
+            }
+            Self::Messages => json(&Anthropic::from(error), NAMED, b"\n\n"),
+        }
+    }
+}
+
+impl<'a> From<&WireError<'a>> for OpenAi<'a> {
+    fn from(error: &WireError<'a>) -> Self {
+        Self { message: error.message, kind: error.kind, param: error.param, code: error.code }
+    }
+}
+
+impl<'a> From<&WireError<'a>> for Anthropic<'a> {
+    fn from(error: &WireError<'a>) -> Self {
+        let detail = AnthropicDetail { kind: anthropic_kind(error.status), message: error.message };
+        Self { tag: "error", error: detail }
+    }
+}
+
+/// Anthropic's documented error types, by status.
+const fn anthropic_kind(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        402 => "billing_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        408 | 504 => "timeout_error",
+        503 | 529 => "overloaded_error",
+        400..=499 => "invalid_request_error",
+        _ => "api_error",
+    }
+}
+
+fn json(value: &impl Serialize, before: &[u8], after: &[u8]) -> Bytes {
+    // Strings into a Vec: this serialisation cannot fail.
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    [before, &body, after].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ERROR: WireError<'_> = WireError {
+        status: 404,
+        kind: "invalid_request_error",
+        message: "no model \"gpt\"\n",
+        param: Some("model"),
+        code: Some("model_not_found"),
+    };
+
+    fn parse(bytes: &[u8]) -> Value {
+        serde_json::from_slice(bytes).unwrap()
+    }
+
+    #[test]
+    fn openai_errors_carry_all_four_fields_even_when_null() {
+        let error = WireError { param: None, code: None, ..ERROR };
+        for dialect in [Dialect::ChatCompletions, Dialect::Responses] {
+            assert_eq!(
+                parse(&dialect.error_body(&error)),
+                json!({"error": {"message": "no model \"gpt\"\n", "type": "invalid_request_error", "param": null, "code": null}})
+            );
+        }
+    }
+
+    #[test]
+    fn anthropic_errors_take_their_type_from_the_status() {
+        let body = parse(&Dialect::Messages.error_body(&ERROR));
+        assert_eq!(
+            body,
+            json!({"type": "error", "error": {"type": "not_found_error", "message": ERROR.message}})
+        );
+        let kinds = [400, 429, 500, 502, 504, 529].map(anthropic_kind);
+        let expected =
+            ["invalid_request_error", "rate_limit_error", "api_error", "api_error", "timeout_error"];
+        assert_eq!(kinds[..5], expected);
+        assert_eq!(kinds[5], "overloaded_error");
+    }
+
+    #[test]
+    fn error_events_are_one_whole_event_each() {
+        for dialect in Dialect::ALL {
+            let event = dialect.error_event(&ERROR);
+            let body = event.strip_suffix(b"\n\n").unwrap();
+            let named = matches!(dialect, Dialect::Responses | Dialect::Messages);
+            let data =
+                body.strip_prefix(if named { &b"event: error\ndata: "[..] } else { b"data: " }).unwrap();
+            assert!(!data.contains(&b'\n'));
+            let data = parse(data);
+            assert_eq!(data["type"] == "error", named);
+            let message =
+                if dialect == Dialect::Responses { &data["message"] } else { &data["error"]["message"] };
+            assert_eq!(message, ERROR.message);
+        }
+    }
+}
