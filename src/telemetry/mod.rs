@@ -1,1 +1,5 @@
-//! (room to come)
+//! What is told about the gateway: takes facts, decides nothing.
+
+pub mod gauge;
+
+pub use gauge::{Gauge, Gauges, Held, WorkerGauges};

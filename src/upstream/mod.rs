@@ -1,6 +1,51 @@
 //! One attempt to one target: from a pooled or fresh connection to the last byte of the body. Owns the sockets to
 //! providers and everything about them; knows nothing of clients, models or JSON.
+//!
+//! - [`target`]: where a provider is and how it wants to be spoken to
+//! - `send`: one attempt, in order: `pool`, `dial`, `h1`
+//! - [`head`]: request heads built, response heads parsed; what may not pass
+//! - [`decode`]: message bodies of HTTP/1.1
+//! - `io`: the socket and the worker's read block
 
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use crate::base::Fault;
+
+pub mod decode;
+mod dial;
+mod h1;
+pub mod head;
+mod io;
+mod pool;
+mod send;
 pub mod target;
 
+pub use head::Request;
+pub use pool::SharedPools;
+pub use send::{Deadline, Response, Upstream};
 pub use target::{BaseUrl, BaseUrlError, Clocks, KeyHeader, PoolSettings, Protocol, Target};
+
+/// A response body of either protocol. Dropping it before its end cancels the request at the provider.
+#[derive(Debug)]
+pub enum Body {
+    H1(h1::Body),
+}
+
+impl Body {
+    /// The next bytes as they came. `None` at the end; after an error, nothing.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        match self {
+            Self::H1(body) => body.poll_frame(cx),
+        }
+    }
+
+    /// All of it has been read.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        match self {
+            Self::H1(body) => body.is_done(),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! HTTP/1.1 message bodies (RFC 9112 §6–7), decoded in the memory they were read into: payload bytes are moved together
+//! over the chunk framing between them, so that what arrived in one read leaves in one frame.
+//!
+//! Limits first: a chunk size has at most 16 digits, the extensions and trailers of a whole body at most 16 KiB.
+//! Bare LF line ends, signs, spaces and empty sizes are refused.
+
+use std::ops::Range;
+
+/// Bytes of chunk extensions and trailers that one body may carry.
+const MAX_OVERHEAD: u32 = 16 * 1024;
+
+/// How the body's end is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    Length(u64),
+    Chunked,
+    /// Until the provider closes (HTTP/1.0).
+    UntilClose,
+}
+
+/// What is expected next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Length(u64),
+    UntilClose,
+    /// Hex digits of a chunk size; how many were read.
+    Size {
+        value: u64,
+        digits: u8,
+    },
+    Extension {
+        size: u64,
+    },
+    SizeLf {
+        size: u64,
+    },
+    Data(u64),
+    DataCr,
+    DataLf,
+    /// At the start of a trailer line.
+    TrailerStart,
+    Trailer,
+    TrailerLf,
+    EndLf,
+    Done,
+}
+
+/// Incremental decoder of one body.
+#[derive(Debug)]
+pub struct Decoder {
+    state: State,
+    overhead: u32,
+}
+
+/// What a call found in the bytes it was given.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// Where the payload now lies in those bytes.
+    pub payload: Range<usize>,
+    /// Bytes after the end of the body, which nobody asked for.
+    pub excess: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    ChunkSize,
+    ChunkEnd,
+    Extension,
+    Trailer,
+    Overhead,
+}
+
+impl DecodeError {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChunkSize => "bad chunk size",
+            Self::ChunkEnd => "a chunk longer than its size",
+            Self::Extension => "bad chunk extension",
+            Self::Trailer => "bad trailer",
+            Self::Overhead => "too many chunk extensions or trailers",
+        }
+    }
+}
+
+impl Decoder {
+    #[must_use]
+    pub const fn new(framing: Framing) -> Self {
+        let state = match framing {
+            Framing::Length(0) => State::Done,
+            Framing::Length(length) => State::Length(length),
+            Framing::Chunked => State::Size { value: 0, digits: 0 },
+            Framing::UntilClose => State::UntilClose,
+        };
+        Self { state, overhead: 0 }
+    }
+
+    /// The whole body has been seen.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    /// Whether the connection's end is the body's end too.
+    #[must_use]
+    pub const fn may_close(&self) -> bool {
+        matches!(self.state, State::Done | State::UntilClose)
+    }
+
+    /// Decodes `bytes` in place.
+    ///
+    /// # Errors
+    /// The bytes are not a body of this framing; the decoder must not be used again.
+    pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, DecodeError> {
+        let mut payload = 0..0;
+        let mut at = 0;
+        while at < bytes.len() && self.state != State::Done {
+            if let Some(wanted) = self.payload_wanted() {
+                let left = (bytes.len() - at) as u64;
+                let taken = wanted.min(left) as usize;
+                if payload.is_empty() {
+                    payload = at..at + taken;
+                } else {
+                    bytes.copy_within(at..at + taken, payload.end);
+                    payload.end += taken;
+                }
+                at += taken;
+                self.take_payload(taken as u64);
+            } else {
+                let Some(byte) = bytes.get(at) else { break };
+                self.state = self.step(*byte)?;
+                at += 1;
+            }
+        }
+        Ok(Decoded { payload, excess: bytes.len() - at })
+    }
+
+    /// Payload bytes expected next, or `None` inside framing.
+    fn payload_wanted(&self) -> Option<u64> {
+        if let State::Length(left) | State::Data(left) = self.state {
+            return Some(left);
+        }
+        (self.state == State::UntilClose).then_some(u64::MAX)
+    }
+
+    fn take_payload(&mut self, taken: u64) {
+        if let State::Length(left) = &mut self.state {
+            *left -= taken;
+            if *left == 0 {
+                self.state = State::Done;
+            }
+        } else if let State::Data(left) = &mut self.state {
+            *left -= taken;
+            if *left == 0 {
+                self.state = State::DataCr;
+            }
+        }
+    }
+
+    /// One byte of chunk framing.
+    fn step(&mut self, byte: u8) -> Result<State, DecodeError> {
+        match self.state {
+            State::Size { value, digits } => size_byte(value, digits, byte),
+            State::Extension { size } => match byte {
+                b'\r' => Ok(State::SizeLf { size }),
+                b'\n' => Err(DecodeError::Extension),
+                _ => self.overhead(State::Extension { size }),
+            },
+            State::SizeLf { size } => match (byte, size) {
+                (b'\n', 0) => Ok(State::TrailerStart),
+                (b'\n', size) => Ok(State::Data(size)),
+                _ => Err(DecodeError::ChunkSize),
+            },
+            State::DataCr if byte == b'\r' => Ok(State::DataLf),
+            State::DataLf if byte == b'\n' => Ok(State::Size { value: 0, digits: 0 }),
+            State::DataCr | State::DataLf => Err(DecodeError::ChunkEnd),
+            State::TrailerStart => match byte {
+                b'\r' => Ok(State::EndLf),
+                b'\n' => Err(DecodeError::Trailer),
+                _ => self.overhead(State::Trailer),
+            },
+            State::Trailer => match byte {
+                b'\r' => Ok(State::TrailerLf),
+                b'\n' => Err(DecodeError::Trailer),
+                _ => self.overhead(State::Trailer),
+            },
+            State::TrailerLf if byte == b'\n' => Ok(State::TrailerStart),
+            State::EndLf if byte == b'\n' => Ok(State::Done),
+            State::TrailerLf | State::EndLf => Err(DecodeError::Trailer),
+            State::Length(_) | State::UntilClose | State::Data(_) | State::Done => Ok(self.state),
+        }
+    }
+
+    fn overhead(&mut self, next: State) -> Result<State, DecodeError> {
+        self.overhead += 1;
+        if self.overhead > MAX_OVERHEAD { Err(DecodeError::Overhead) } else { Ok(next) }
+    }
+}
+
+fn size_byte(value: u64, digits: u8, byte: u8) -> Result<State, DecodeError> {
+    match (byte, char::from(byte).to_digit(16)) {
+        (_, Some(digit)) if digits < 16 => {
+            Ok(State::Size { value: value << 4 | u64::from(digit), digits: digits + 1 })
+        }
+        (b'\r', None) if digits > 0 => Ok(State::SizeLf { size: value }),
+        (b';' | b' ' | b'\t', None) if digits > 0 => Ok(State::Extension { size: value }),
+        _ => Err(DecodeError::ChunkSize),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `raw` in the given pieces; gives payload, whether it ended, and the excess.
+    fn run(framing: Framing, pieces: &[&[u8]]) -> Result<(Vec<u8>, bool, usize), DecodeError> {
+        let mut decoder = Decoder::new(framing);
+        let (mut payload, mut excess) = (Vec::new(), 0);
+        for piece in pieces {
+            let mut piece = piece.to_vec();
+            let decoded = decoder.decode(&mut piece)?;
+            payload.extend_from_slice(&piece[decoded.payload]);
+            excess += decoded.excess;
+        }
+        Ok((payload, decoder.is_done(), excess))
+    }
+
+    const CHUNKED: &[u8] = b"5\r\nhello\r\nA;x=\"y\"\r\n 123456789\r\n001\r\n!\r\n0\r\nx-sum: 1\r\n\r\n";
+
+    #[test]
+    fn joins_chunks_at_every_split() {
+        for cut in 0..=CHUNKED.len() {
+            let (a, b) = CHUNKED.split_at(cut);
+            assert_eq!(run(Framing::Chunked, &[a, b]), Ok((b"hello 123456789!".to_vec(), true, 0)));
+        }
+        let bytes: Vec<&[u8]> = CHUNKED.chunks(1).collect();
+        assert_eq!(run(Framing::Chunked, &bytes), Ok((b"hello 123456789!".to_vec(), true, 0)));
+    }
+
+    #[test]
+    fn tells_excess_from_body() {
+        assert_eq!(run(Framing::Length(3), &[b"abcHTTP"]), Ok((b"abc".to_vec(), true, 4)));
+        assert_eq!(run(Framing::Chunked, &[b"0\r\n\r\nmore"]), Ok((vec![], true, 4)));
+        assert_eq!(run(Framing::Length(0), &[b"x"]), Ok((vec![], true, 1)));
+        assert_eq!(run(Framing::UntilClose, &[b"ab", b"c"]), Ok((b"abc".to_vec(), false, 0)));
+    }
+
+    #[test]
+    fn refuses_what_is_not_chunked() {
+        for (raw, error) in [
+            (&b"\r\n"[..], DecodeError::ChunkSize),
+            (b"-1\r\n", DecodeError::ChunkSize),
+            (b"+5\r\n", DecodeError::ChunkSize),
+            (b"0x5\r\n", DecodeError::ChunkSize),
+            (b"5\nhello", DecodeError::ChunkSize),
+            (b"11111111111111111\r\n", DecodeError::ChunkSize),
+            (b"3\r\nhello\r\n", DecodeError::ChunkEnd),
+            (b"3\r\nabc\n", DecodeError::ChunkEnd),
+            (b"3;x\ny\r\n", DecodeError::Extension),
+            (b"0\r\n\n", DecodeError::Trailer),
+            (b"0\r\na: b\n", DecodeError::Trailer),
+        ] {
+            assert_eq!(run(Framing::Chunked, &[raw]), Err(error), "{:?}", String::from_utf8_lossy(raw));
+        }
+        let long = [b"5;".to_vec(), vec![b'x'; MAX_OVERHEAD as usize + 1]].concat();
+        assert_eq!(run(Framing::Chunked, &[&long]), Err(DecodeError::Overhead));
+    }
+
+    #[test]
+    fn a_size_of_all_ones_does_not_overflow() {
+        let (payload, done, _) = run(Framing::Chunked, &[b"ffffffffffffffff\r\nab"]).unwrap();
+        assert_eq!((payload.as_slice(), done), (&b"ab"[..], false));
+    }
+}

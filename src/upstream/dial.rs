@@ -1,0 +1,62 @@
+//! A fresh connection: name lookup, TCP and its options, all under the connect clock.
+
+use std::{
+    borrow::Cow,
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{io::Io, target::Target};
+use crate::base::{Clock, Fault, Kind, Sent, Stage};
+
+/// Connects to `target`, trying its addresses in order, each with a fair share of the time that is left.
+pub(super) async fn dial(target: &Target) -> Result<Io, Fault> {
+    let clock = target.clocks.connect;
+    let fault = |kind| Fault::provider(Stage::Connect, kind, Sent::Nothing);
+    match timeout(clock, connect(target, Instant::now() + clock)).await {
+        Ok(Ok(stream)) => Ok(Io::Plain(stream)),
+        Ok(Err(error)) => Err(fault(Kind::Unreachable(reason(&error)))),
+        Err(_) => Err(fault(Kind::Timeout(Clock::Connect, clock))),
+    }
+}
+
+async fn connect(target: &Target, until: Instant) -> io::Result<TcpStream> {
+    let addresses = resolve(&target.base.host, target.base.port).await?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = until.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
+        match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
+}
+
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    Ok(tokio::net::lookup_host((host, port)).await?.collect())
+}
+
+/// In words that name no address.
+fn reason(error: &io::Error) -> Cow<'static, str> {
+    if error.kind() == io::ErrorKind::TimedOut {
+        "no answer".into()
+    } else if error.raw_os_error().is_none() {
+        "name not found".into()
+    } else {
+        error.kind().to_string().into()
+    }
+}

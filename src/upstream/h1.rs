@@ -1,0 +1,207 @@
+//! HTTP/1.1 to a provider, on one leased connection: write the request, read the head, then give the body to whoever
+//! pulls it. No task, no channel, no buffer while idle.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memmem;
+use tokio_util::io::poll_write_buf;
+
+use super::{
+    decode::Decoder,
+    head::{MAX_HEAD, ResponseHead, parse_response},
+    io::ReadBlock,
+    pool::Lease,
+};
+use crate::base::{ByteList, Fault, Kind, Sent, Stage};
+
+/// Interim (1xx) heads that are skipped before the answer.
+const MAX_INTERIM: u8 = 8;
+
+/// One request and the head of its answer. What is left of `out` when the answer comes early was not wanted.
+pub(super) struct Exchange<'a> {
+    lease: &'a mut Lease,
+    block: &'a ReadBlock,
+    out: ByteList,
+    wrote: bool,
+    write_failed: bool,
+    input: BytesMut,
+    interim: u8,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(lease: &'a mut Lease, block: &'a ReadBlock, head: Bytes, mut body: ByteList) -> Self {
+        body.push_front(head);
+        Self {
+            lease,
+            block,
+            out: body,
+            wrote: false,
+            write_failed: false,
+            input: BytesMut::new(),
+            interim: 0,
+        }
+    }
+
+    /// The head, and the bytes that came with it. Dropping the future leaves the connection unusable.
+    pub(super) async fn run(mut self) -> Result<(ResponseHead, BytesMut), Fault> {
+        let (mut head, rest) = poll_fn(|cx| self.poll(cx)).await?;
+        head.keep_alive &= self.out.is_empty() && !self.write_failed;
+        Ok((head, rest))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, BytesMut), Fault>> {
+        self.poll_write(cx);
+        loop {
+            let read = match ready!(self.block.poll_read(&mut self.lease.io, cx)) {
+                Ok(read) if !read.is_empty() => read,
+                Ok(_) | Err(_) => return Poll::Ready(Err(self.fault(Kind::Reset))),
+            };
+            if self.input.is_empty() {
+                self.input = read;
+            } else {
+                self.input.extend_from_slice(&read);
+            }
+            if let Some(head) = self.take_head()? {
+                return Poll::Ready(Ok((head, std::mem::take(&mut self.input))));
+            }
+        }
+    }
+
+    /// Writes as much as the socket takes. A failure is not told yet: the provider may have answered before it closed.
+    fn poll_write(&mut self, cx: &mut Context<'_>) {
+        while !self.out.is_empty() && !self.write_failed {
+            match poll_write_buf(Pin::new(&mut self.lease.io), cx, &mut self.out) {
+                Poll::Ready(Ok(written)) if written > 0 => self.wrote = true,
+                Poll::Ready(_) => self.write_failed = true,
+                Poll::Pending => return,
+            }
+        }
+        if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
+            self.write_failed = true;
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        tokio::io::AsyncWrite::poll_flush(Pin::new(&mut self.lease.io), cx)
+    }
+
+    /// The answer's head, once it is complete; interim heads are skipped.
+    fn take_head(&mut self) -> Result<Option<ResponseHead>, Fault> {
+        loop {
+            let seen = self.input.len().min(b"HTTP/1.".len());
+            if self.input.get(..seen) != b"HTTP/1.".get(..seen) {
+                return Err(self.fault(Kind::Garbage("not HTTP/1.1".into())));
+            }
+            let Some(end) = memmem::find(&self.input, b"\r\n\r\n").map(|at| at + 4) else {
+                let too_large = self.input.len() > MAX_HEAD;
+                let kind = Kind::TooLarge { limit: MAX_HEAD as u64 };
+                return if too_large { Err(self.fault(kind)) } else { Ok(None) };
+            };
+            let bytes = self.input.split_to(end).freeze();
+            let head = match parse_response(&bytes) {
+                Ok(Some((head, length))) if length == end => head,
+                Ok(_) => return Err(self.fault(Kind::Garbage("bad response head".into()))),
+                Err(why) => return Err(self.fault(Kind::Garbage(why))),
+            };
+            if !head.status.is_informational() {
+                return Ok(Some(head));
+            }
+            self.interim += 1;
+            if self.interim > MAX_INTERIM || head.status == http::StatusCode::SWITCHING_PROTOCOLS {
+                return Err(self.fault(Kind::Garbage("unexpected interim response".into())));
+            }
+        }
+    }
+
+    fn fault(&self, kind: Kind) -> Fault {
+        let answered = !self.input.is_empty() || self.interim > 0 || !matches!(kind, Kind::Reset);
+        let sent = match (answered, self.wrote) {
+            (true, _) => Sent::Some,
+            (false, true) => Sent::Unknown,
+            (false, false) => Sent::Nothing,
+        };
+        Fault::provider(Stage::Head, kind, sent)
+    }
+}
+
+/// A response body, pulled frame by frame. Dropping it before its end closes the connection; at its end the connection
+/// goes back to the pool at once.
+#[derive(Debug)]
+pub struct Body {
+    /// `None` once the connection has been given back or closed.
+    lease: Option<Lease>,
+    keep_alive: bool,
+    decoder: Decoder,
+    /// Read with the head and not yet decoded.
+    pending: BytesMut,
+    block: Rc<ReadBlock>,
+}
+
+impl Body {
+    pub(super) fn new(lease: Lease, head: &ResponseHead, pending: BytesMut, block: Rc<ReadBlock>) -> Self {
+        let decoder = Decoder::new(head.framing);
+        let keep_alive = head.keep_alive && (pending.is_empty() || !decoder.is_done());
+        let mut body = Self { lease: Some(lease), keep_alive, decoder, pending, block };
+        if body.decoder.is_done() {
+            body.release();
+        }
+        body
+    }
+
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    /// The payload of the next read. `None` at the end.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        loop {
+            let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
+            let mut bytes = if self.pending.is_empty() {
+                match ready!(self.block.poll_read(&mut lease.io, cx)) {
+                    Ok(bytes) if !bytes.is_empty() => bytes,
+                    Ok(_) if self.decoder.may_close() => {
+                        self.lease = None;
+                        return Poll::Ready(None);
+                    }
+                    Ok(_) | Err(_) => return self.fail(Kind::Reset),
+                }
+            } else {
+                std::mem::take(&mut self.pending)
+            };
+            let decoded = match self.decoder.decode(&mut bytes) {
+                Ok(decoded) => decoded,
+                Err(error) => return self.fail(Kind::Garbage(error.as_str().into())),
+            };
+            if self.decoder.is_done() {
+                self.keep_alive &= decoded.excess == 0;
+                self.release();
+            }
+            if !decoded.payload.is_empty() {
+                bytes.truncate(decoded.payload.end);
+                bytes.advance(decoded.payload.start);
+                return Poll::Ready(Some(Ok(bytes.freeze())));
+            }
+        }
+    }
+
+    fn fail(&mut self, kind: Kind) -> Poll<Option<Result<Bytes, Fault>>> {
+        self.lease = None;
+        Poll::Ready(Some(Err(Fault::provider(Stage::Body, kind, Sent::Some))))
+    }
+
+    fn release(&mut self) {
+        if let Some(lease) = self.lease.take()
+            && self.keep_alive
+        {
+            lease.keep();
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Heads of HTTP/1.1 messages to and from a provider: the request's is built by us from what may pass, the response's
+//! is parsed by httparse and checked. What a client must not pass on — hop-by-hop headers, its credential, our own
+//! controls — is listed here and nowhere else.
+
+use std::borrow::Cow;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+use super::{
+    decode::Framing,
+    target::{KeyHeader, Target},
+};
+
+/// Bytes of a response head.
+pub(super) const MAX_HEAD: usize = 64 * 1024;
+/// Headers of a response.
+const MAX_HEADERS: usize = 128;
+
+/// Whether a client's header may go to a provider. The connection's own headers, credentials, cookies, what we set
+/// ourselves, and what concerns only this gateway stay here.
+#[must_use]
+pub fn may_pass_up(name: &HeaderName) -> bool {
+    !matches!(
+        name.as_str(),
+        "host"
+            | "content-length"
+            | "content-type"
+            | "accept"
+            | "accept-encoding"
+            | "authorization"
+            | "x-api-key"
+            | "api-key"
+            | "x-goog-api-key"
+            | "cookie"
+            | "expect"
+            | "origin"
+            | "x-use-asgi-streaming"
+            | "x_use_asgi_streaming"
+            | "forwarded"
+            | "x-real-ip"
+    ) && !name.as_str().starts_with("x-thalweg-")
+        && !name.as_str().starts_with("x-forwarded-")
+        && !is_hop_by_hop(name)
+}
+
+/// RFC 9110 §7.6.1, and the ones that older software adds.
+#[must_use]
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-authentication-info"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// Names that a `Connection` header declares to be hop-by-hop.
+pub fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(header::CONNECTION)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+/// A request as the corridor wants it sent.
+#[derive(Debug)]
+pub struct Request<'a> {
+    pub method: Method,
+    /// Path below the target's base URL, with a leading slash.
+    pub path: &'a str,
+    /// The client's headers; only those that may pass do.
+    pub headers: &'a HeaderMap,
+    /// `Accept` for the provider.
+    pub accept: &'static str,
+}
+
+/// The headers of `request` for `target`, in the order they are sent, without those that frame the message.
+pub(super) fn for_each_header<'a>(
+    target: &'a Target,
+    request: &'a Request<'_>,
+    mut emit: impl FnMut(&'a HeaderName, &'a [u8]),
+) {
+    static ACCEPT_ENCODING: HeaderName = header::ACCEPT_ENCODING;
+    static ACCEPT: HeaderName = header::ACCEPT;
+    static CONTENT_TYPE: HeaderName = header::CONTENT_TYPE;
+    let dropped: Vec<&str> = named_by_connection(request.headers).collect();
+    let replaced = |name: &HeaderName| target.headers.iter().any(|(own, _)| own == name);
+    emit(&ACCEPT, request.accept.as_bytes());
+    emit(&ACCEPT_ENCODING, b"identity");
+    if request.method != Method::GET {
+        emit(&CONTENT_TYPE, b"application/json");
+    }
+    for (name, value) in request.headers {
+        let named = dropped.iter().any(|dropped| dropped.eq_ignore_ascii_case(name.as_str()));
+        if may_pass_up(name) && !named && !replaced(name) {
+            emit(name, value.as_bytes());
+        }
+    }
+    for (name, value) in &target.headers {
+        emit(name, value.as_bytes());
+    }
+}
+
+/// The name under which the key is shown, and what stands before it.
+pub(super) const fn key_header(target: &Target) -> (&'static str, &'static str) {
+    match target.key_header {
+        KeyHeader::Bearer => ("authorization", "Bearer "),
+        KeyHeader::XApiKey => ("x-api-key", ""),
+        KeyHeader::ApiKey => ("api-key", ""),
+    }
+}
+
+/// The bytes of an HTTP/1.1 request head, framed by Content-Length.
+pub(super) fn write_request(target: &Target, request: &Request<'_>, body_length: usize) -> Bytes {
+    let mut head = BytesMut::with_capacity(512);
+    for part in [request.method.as_str(), " ", &target.base.path, request.path, " HTTP/1.1\r\nhost: "] {
+        head.put_slice(part.as_bytes());
+    }
+    head.put_slice(target.base.authority().as_bytes());
+    if request.method != Method::GET {
+        head.put_slice(b"\r\ncontent-length: ");
+        put_decimal(&mut head, body_length);
+    }
+    if let Some(key) = &target.key {
+        let (name, prefix) = key_header(target);
+        for part in ["\r\n", name, ": ", prefix, key.expose()] {
+            head.put_slice(part.as_bytes());
+        }
+    }
+    for_each_header(target, request, |name, value| {
+        for part in [b"\r\n", name.as_str().as_bytes(), b": ", value] {
+            head.put_slice(part);
+        }
+    });
+    head.put_slice(b"\r\n\r\n");
+    head.freeze()
+}
+
+fn put_decimal(out: &mut BytesMut, mut value: usize) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        if let Some(digit) = digits.get_mut(at) {
+            *digit = b'0' + (value % 10) as u8;
+        }
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.put_slice(digits.get(at..).unwrap_or_default());
+}
+
+/// A response head, checked.
+#[derive(Debug)]
+pub struct ResponseHead {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub framing: Framing,
+    /// The provider will answer another request on this connection.
+    pub keep_alive: bool,
+}
+
+/// Parses a head from the start of `bytes`: `None` while it is incomplete, else the head and its length. A 1xx head is
+/// given like any other; skipping it is the reader's business.
+///
+/// # Errors
+/// Says what is not HTTP.
+pub fn parse_response(bytes: &Bytes) -> Result<Option<(ResponseHead, usize)>, Cow<'static, str>> {
+    let mut fields = [const { std::mem::MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let status = httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields)
+        .map_err(|error| Cow::Owned(error.to_string()))?;
+    let length = match status {
+        httparse::Status::Complete(length) => length,
+        httparse::Status::Partial => return Ok(None),
+    };
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or("bad status")?;
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len() + 4);
+    for field in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| "bad header name")?;
+        let value =
+            HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(|_| "bad header value")?;
+        headers.append(name, value);
+    }
+    let http11 = parsed.version == Some(1);
+    let (framing, sound) = framing(status, &headers)?;
+    let keep_alive = sound && framing != Framing::UntilClose && stays_open(http11, &headers);
+    Ok(Some((ResponseHead { status, headers, framing, keep_alive }, length)))
+}
+
+/// RFC 9112 §6.3. The second value is false when the connection must not be used again because the head said two
+/// things.
+fn framing(status: StatusCode, headers: &HeaderMap) -> Result<(Framing, bool), Cow<'static, str>> {
+    if status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+        return Ok((Framing::Length(0), true));
+    }
+    let length = content_length(headers)?;
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).into_iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok((length.map_or(Framing::UntilClose, Framing::Length), true)),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            Ok((Framing::Chunked, length.is_none()))
+        }
+        (Some(_), _) => Err("a transfer-encoding that is not chunked".into()),
+    }
+}
+
+/// The one value of all `Content-Length` headers.
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Cow<'static, str>> {
+    let mut found = None;
+    for value in headers.get_all(header::CONTENT_LENGTH) {
+        let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let length: u64 = digits.and_then(|text| text.parse().ok()).ok_or("bad content-length")?;
+        if found.is_some_and(|found| found != length) {
+            return Err("two content-lengths".into());
+        }
+        found = Some(length);
+    }
+    Ok(found)
+}
+
+fn stays_open(http11: bool, headers: &HeaderMap) -> bool {
+    let says = |word: &str| named_by_connection(headers).any(|name| name.eq_ignore_ascii_case(word));
+    if http11 { !says("close") } else { says("keep-alive") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::Secret,
+        upstream::{BaseUrl, Clocks, Protocol},
+    };
+
+    fn target() -> Target {
+        Target {
+            name: "p".into(),
+            base: BaseUrl::parse("http://api.example.com:8080/v1").unwrap(),
+            protocol: Protocol::Auto,
+            key_header: KeyHeader::Bearer,
+            key: Some(Secret::new("sk-up".into())),
+            headers: vec![(HeaderName::from_static("x-team"), HeaderValue::from_static("ours"))],
+            ca_file: None,
+            clocks: Clocks::default(),
+        }
+    }
+
+    #[test]
+    fn builds_the_head_from_what_may_pass() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Bearer sk-client"),
+            ("x-api-key", "sk-client"),
+            ("cookie", "a=b"),
+            ("connection", "close, X-Hop"),
+            ("x-hop", "1"),
+            ("transfer-encoding", "chunked"),
+            ("x-team", "theirs"),
+            ("x-thalweg-strategy", "race"),
+            ("openai-beta", "assistants=v2"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let request =
+            Request { method: Method::POST, path: "/chat/completions", headers: &headers, accept: "*/*" };
+        assert_eq!(
+            write_request(&target(), &request, 1205),
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: api.example.com:8080\r\ncontent-length: 1205\r\n\
+             authorization: Bearer sk-up\r\naccept: */*\r\naccept-encoding: identity\r\n\
+             content-type: application/json\r\nopenai-beta: assistants=v2\r\nx-team: ours\r\n\r\n"
+        );
+    }
+
+    fn parse(text: &'static str) -> Result<Option<(ResponseHead, usize)>, Cow<'static, str>> {
+        parse_response(&Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn finds_framing_and_persistence() {
+        for (text, framing, keep_alive) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", Framing::Length(5), true),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\n", Framing::Length(5), true),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", Framing::Chunked, true),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n",
+                Framing::Chunked,
+                false,
+            ),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: Close\r\n\r\n", Framing::Length(5), false),
+            ("HTTP/1.1 200 OK\r\n\r\n", Framing::UntilClose, false),
+            ("HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\n", Framing::Length(5), false),
+            (
+                "HTTP/1.0 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\n\r\n",
+                Framing::Length(5),
+                true,
+            ),
+            ("HTTP/1.1 204 No Content\r\n\r\n", Framing::Length(0), true),
+        ] {
+            let (head, length) = parse(text).unwrap().unwrap();
+            assert_eq!((head.framing, head.keep_alive, length), (framing, keep_alive, text.len()), "{text}");
+        }
+        assert!(parse("HTTP/1.1 200 OK\r\ncontent-le").unwrap().is_none());
+    }
+
+    #[test]
+    fn refuses_heads_that_lie() {
+        for text in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 1,1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n",
+            "HTTP/1.1 099 OK\r\n\r\n",
+            "SSH-2.0-OpenSSH_9.2\r\n",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The socket to a provider, plain or TLS, and the worker's read block: the memory that all of a worker's upstream
+//! connections read into, so that an idle stream holds no buffer of its own.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_util::io::poll_read_buf;
+
+#[derive(Debug)]
+pub(super) enum Io {
+    Plain(TcpStream),
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// Bytes of the block that connections read into.
+const BLOCK: usize = 64 * 1024;
+/// A read is offered at least this much room.
+const MIN_READ: usize = 16 * 1024;
+
+/// A worker's read block. What a read brought is split off and goes its way; once all of it has been written to
+/// clients the block is used again, so a warm worker allocates nothing per read.
+#[derive(Debug, Default)]
+pub(super) struct ReadBlock(RefCell<BytesMut>);
+
+impl ReadBlock {
+    /// One read. Empty means the end of the stream.
+    pub(super) fn poll_read(&self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
+        let mut block = self.0.borrow_mut();
+        if block.capacity() < MIN_READ {
+            block.reserve(BLOCK);
+        }
+        let read = ready!(poll_read_buf(Pin::new(io), cx, &mut *block))?;
+        Poll::Ready(Ok(block.split_to(read)))
+    }
+}

@@ -1,0 +1,194 @@
+//! Connections to one base URL: at most so many in use and so many idle over all workers together; each worker keeps
+//! its own idle ones, the youngest used first. Who finds none free waits in order of arrival.
+//!
+//! Invariant: a connection is in the pool, in a lease, or closed; a permit lives exactly as long as its lease.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Waker},
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
+
+use super::{
+    io::{Io, ReadBlock},
+    target::{BaseUrl, Clocks, PoolSettings, Protocol, Target},
+};
+use crate::{
+    base::{Clock, Fault, Kind, Sent, Stage},
+    telemetry::{Held, WorkerGauges},
+};
+
+/// What all workers share about one base URL.
+#[derive(Debug)]
+struct Shared {
+    key: Key,
+    in_use: Arc<Semaphore>,
+    idle: AtomicUsize,
+}
+
+/// Which targets may share connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    base: BaseUrl,
+    protocol: Protocol,
+    ca_file: Option<std::path::PathBuf>,
+}
+
+impl Key {
+    fn is_of(&self, target: &Target) -> bool {
+        self.base == target.base && self.protocol == target.protocol && self.ca_file == target.ca_file
+    }
+}
+
+/// The process's pools: hands every worker the same limits for the same base URL, also over a reload.
+#[derive(Clone, Debug, Default)]
+pub struct SharedPools(Arc<Mutex<Vec<Arc<Shared>>>>);
+
+impl SharedPools {
+    fn find(&self, target: &Target, settings: &PoolSettings) -> Arc<Shared> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = all.iter().find(|shared| shared.key.is_of(target)) {
+            return Arc::clone(found);
+        }
+        let shared = Arc::new(Shared {
+            key: Key {
+                base: target.base.clone(),
+                protocol: target.protocol,
+                ca_file: target.ca_file.clone(),
+            },
+            in_use: Arc::new(Semaphore::new(settings.max_connections)),
+            idle: AtomicUsize::new(0),
+        });
+        all.push(Arc::clone(&shared));
+        shared
+    }
+}
+
+/// One worker's connections to one base URL.
+#[derive(Debug)]
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    settings: PoolSettings,
+    /// Oldest first.
+    idle: RefCell<Vec<Idle>>,
+    gauges: WorkerGauges,
+}
+
+#[derive(Debug)]
+struct Idle {
+    io: Io,
+    since: Instant,
+    _counted: Held,
+    _place: Place,
+}
+
+/// One of the idle places of a base URL.
+#[derive(Debug)]
+struct Place(Arc<Shared>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.idle.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The right to one connection in use.
+#[derive(Debug)]
+pub(super) struct Permit {
+    _permit: OwnedSemaphorePermit,
+    _counted: Held,
+}
+
+impl Pool {
+    pub(super) fn new(
+        shared: &SharedPools,
+        target: &Target,
+        settings: PoolSettings,
+        gauges: WorkerGauges,
+    ) -> Self {
+        Self { shared: shared.find(target, &settings), settings, idle: RefCell::default(), gauges }
+    }
+
+    pub(super) fn is_of(&self, target: &Target) -> bool {
+        self.shared.key.is_of(target)
+    }
+
+    /// Waits in line for the right to a connection. Dropping the future leaves the line.
+    pub(super) async fn admit(&self, clocks: &Clocks) -> Result<Permit, Fault> {
+        let semaphore = Arc::clone(&self.shared.in_use);
+        let permit = if let Ok(permit) = Arc::clone(&semaphore).try_acquire_owned() {
+            Some(permit)
+        } else {
+            timeout(clocks.pool, semaphore.acquire_owned()).await.ok().and_then(Result::ok)
+        };
+        let permit = permit.ok_or_else(|| {
+            Fault::provider(Stage::Pool, Kind::Timeout(Clock::Pool, clocks.pool), Sent::Nothing)
+        })?;
+        Ok(Permit { _permit: permit, _counted: self.gauges.upstream_active.hold() })
+    }
+
+    /// The youngest idle connection that is still open.
+    pub(super) fn take(&self, block: &ReadBlock) -> Option<Io> {
+        loop {
+            let mut idle = self.idle.borrow_mut().pop()?;
+            if idle.since.elapsed() < self.settings.keepalive_expiry && is_quiet(&mut idle.io, block) {
+                return Some(idle.io);
+            }
+        }
+    }
+
+    /// Keeps a connection for later, or closes it when enough are kept.
+    pub(super) fn put(&self, io: Io) {
+        let before = self.shared.idle.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(&self.shared));
+        if before < self.settings.max_keepalive {
+            let counted = self.gauges.upstream_idle.hold();
+            let idle = Idle { io, since: Instant::now(), _counted: counted, _place: place };
+            self.idle.borrow_mut().push(idle);
+        }
+    }
+
+    /// Closes what has been idle for too long or was closed by the provider.
+    pub(super) fn sweep(&self, block: &ReadBlock) {
+        let expiry = self.settings.keepalive_expiry;
+        self.idle
+            .borrow_mut()
+            .retain_mut(|idle| idle.since.elapsed() < expiry && is_quiet(&mut idle.io, block));
+    }
+}
+
+/// Nothing has come on an idle connection: neither its end nor bytes that nobody asked for.
+fn is_quiet(io: &mut Io, block: &ReadBlock) -> bool {
+    block.poll_read(io, &mut Context::from_waker(Waker::noop())).is_pending()
+}
+
+/// A connection in use. Dropping it closes the connection; [`Lease::keep`] gives it back.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) io: Io,
+    pool: Rc<Pool>,
+    permit: Permit,
+}
+
+impl Lease {
+    pub(super) const fn new(io: Io, pool: Rc<Pool>, permit: Permit) -> Self {
+        Self { io, pool, permit }
+    }
+
+    /// The exchange is over and the connection clean. The permit is released after the connection is back, so that
+    /// who waits for it finds the connection.
+    pub(super) fn keep(self) {
+        let Self { io, pool, permit } = self;
+        pool.put(io);
+        drop(permit);
+    }
+}
