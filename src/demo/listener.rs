@@ -1,0 +1,200 @@
+//! Sockets and the thread: one single-threaded runtime of its own, so that the demo provider shares nothing with the
+//! gateway but the machine. Ends when [`Demo`] is dropped; replays in flight are cut then.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
+    rc::Rc,
+    thread,
+    time::Duration,
+};
+
+use http::{Request, Response};
+use http_body::Body as _;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime,
+    sync::oneshot,
+    task::LocalSet,
+    time::sleep,
+};
+
+use super::{
+    answer::Answer,
+    catalog::{Catalog, Pace},
+    playback::Playback,
+};
+use crate::base::spawn::Tasks;
+
+/// A longer request is refused with 413.
+const MAX_BODY: usize = 32 * 1024 * 1024;
+/// Pause after an accept that failed (out of descriptors).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A running demo provider. Dropping it ends it.
+#[derive(Debug)]
+pub struct Demo {
+    address: SocketAddr,
+    _running: oneshot::Sender<Infallible>,
+}
+
+impl Demo {
+    /// `http://127.0.0.1:PORT/v1`
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Starts the provider on a loopback port that the kernel picks, replaying at the recorded pace.
+///
+/// # Errors
+/// No socket or no thread could be had.
+pub fn start() -> io::Result<Demo> {
+    start_at(Pace::Recorded)
+}
+
+/// [`start`] at another pace.
+///
+/// # Errors
+/// No socket or no thread could be had.
+pub fn start_at(pace: Pace) -> io::Result<Demo> {
+    let catalog = Catalog::load(pace)?;
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let (running, stopped) = oneshot::channel();
+    let listener = {
+        let _context = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
+    thread::Builder::new().name("demo".into()).spawn(move || {
+        LocalSet::new().block_on(&runtime, accept(listener, catalog, stopped));
+    })?;
+    Ok(Demo { address, _running: running })
+}
+
+async fn accept(listener: TcpListener, catalog: Catalog, mut stopped: oneshot::Receiver<Infallible>) {
+    let (tasks, catalog) = (Tasks::new(), Rc::new(catalog));
+    loop {
+        tokio::select! {
+            _ = &mut stopped => return,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => drop(tasks.spawn(converse(socket, Rc::clone(&catalog)))),
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            },
+        }
+    }
+}
+
+/// One connection. How it ends concerns nobody: a client may leave at any time.
+async fn converse(socket: TcpStream, catalog: Rc<Catalog>) {
+    if socket.set_nodelay(true).is_err() {
+        return;
+    }
+    let service = service_fn(move |request| respond(Rc::clone(&catalog), request));
+    let connection =
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service);
+    drop(connection.await);
+}
+
+async fn respond(catalog: Rc<Catalog>, request: Request<Incoming>) -> hyper::Result<Response<Playback>> {
+    let (head, body) = request.into_parts();
+    let answer = match collect(body).await? {
+        Some(body) => Answer::to(&catalog, &head.method, head.uri.path(), &body),
+        None => Answer::too_large(MAX_BODY),
+    };
+    if !answer.wait.is_zero() {
+        sleep(answer.wait).await;
+    }
+    let mut response = Response::new(Playback::new(answer.steps));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    Ok(response)
+}
+
+/// The whole body; `None` when it is larger than [`MAX_BODY`].
+async fn collect(mut body: Incoming) -> hyper::Result<Option<Vec<u8>>> {
+    let mut whole = Vec::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        if let Ok(data) = frame?.into_data() {
+            if whole.len() + data.len() > MAX_BODY {
+                return Ok(None);
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(Some(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    /// Sends one request with `connection: close` and reads all there is.
+    fn exchange(demo: &Demo, head: &str, body: &str) -> String {
+        let mut socket = TcpStream::connect(demo.address()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let length = body.len();
+        write!(
+            socket,
+            "{head} HTTP/1.1\r\nhost: demo\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn serves_models_streams_and_whole_answers_over_a_socket() {
+        let demo = start_at(Pace::Instant).unwrap();
+        assert!(exchange(&demo, "GET /v1/models", "").contains("\"demo-tools\""));
+        let ask = r#"{"model":"demo-text","stream":true,"stream_options":{"include_usage":true}}"#;
+        let stream = exchange(&demo, "POST /v1/chat/completions", ask);
+        assert!(stream.starts_with("HTTP/1.1 200 OK\r\n") && stream.contains("transfer-encoding: chunked"));
+        assert!(stream.contains("\"choices\":[],\"usage\":{") && stream.contains("data: [DONE]\n\n"));
+        let whole = exchange(&demo, "POST /v1/chat/completions", r#"{"model":"demo-text"}"#);
+        assert!(whole.contains("content-length: ") && whole.contains("\"object\":\"chat.completion\""));
+        assert!(
+            exchange(&demo, "POST /v1/chat/completions", r#"{"model":"x"}"#).starts_with("HTTP/1.1 404 ")
+        );
+    }
+
+    #[test]
+    fn stops_when_dropped() {
+        let demo = start_at(Pace::Recorded).unwrap();
+        let mut socket = TcpStream::connect(demo.address()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let ask = r#"{"model":"demo-slow","stream":true}"#;
+        write!(
+            socket,
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: demo\r\ncontent-length: {}\r\n\r\n{ask}",
+            ask.len()
+        )
+        .unwrap();
+        let mut first = [0; 12];
+        socket.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        drop(demo);
+        let mut rest = Vec::new();
+        let _ = socket.read_to_end(&mut rest);
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "the replay went on to its end");
+    }
+}
