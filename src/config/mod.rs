@@ -1,6 +1,35 @@
 //! The only room that knows the configuration file. Reads it leniently, checks all of it at once, and gives every other
-//! room its own settings.
+//! room its own settings. No mistake that it reports ever shows a value that may be a key.
+//!
+//! - [`load`]: file, environment and flags become [`Settings`]; [`parse`] is the file alone, for any input
+//! - [`env`]: what is taken from the process's surroundings, and `${NAME}` in the file
+//! - [`overrides`]: what flags and variables say over the file
+//! - [`discover`]: providers for those who configured none
+//! - `document` (JSON to a tree), `section` (walks it and collects the mistakes), `scalar` (single values), `units`,
+//!   `suggestion`; `root`, `provider` and `token` say what the keys mean
+//! - [`problem`]: what was wrong, and where
 
+pub mod discover;
+pub mod env;
+pub mod load;
+pub mod overrides;
+pub mod problem;
 pub mod settings;
 
+mod document;
+mod provider;
+mod root;
+mod scalar;
+mod section;
+mod suggestion;
+mod token;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+pub use env::Env;
+pub use load::{load, parse};
+pub use overrides::Overrides;
+pub use problem::{LoadError, Problem};
 pub use settings::{LogFormat, LogSettings, ProviderSettings, Settings};

@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use regex::Regex;
+use tracing::Level;
 
 use crate::{
     auth::TokenSettings,
@@ -31,6 +32,25 @@ pub struct Settings {
     pub failover: bool,
 }
 
+impl Default for Settings {
+    /// As without a file: loopback, port 9000, a worker per core, INFO.
+    fn default() -> Self {
+        Self {
+            file: None,
+            listen: Listen { host: "localhost".to_owned(), port: 9000, tls: None },
+            workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            log: LogSettings { level: Level::INFO, format: LogFormat::default() },
+            providers: Vec::new(),
+            tokens: Vec::new(),
+            supported_models: Vec::new(),
+            limits: Limits::default(),
+            pool: PoolSettings::default(),
+            stream: StreamSettings::default(),
+            failover: true,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct ProviderSettings {
     pub target: Target,
@@ -40,7 +60,7 @@ pub struct ProviderSettings {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    pub level: tracing::Level,
+    pub level: Level,
     pub format: LogFormat,
 }
 
@@ -50,3 +70,17 @@ pub enum LogFormat {
     Human,
     Json,
 }
+
+/// Python's names of levels, which the file was first written with, and ours.
+pub const LOG_LEVELS: [(&str, Level); 8] = [
+    ("TRACE", Level::TRACE),
+    ("DEBUG", Level::DEBUG),
+    ("INFO", Level::INFO),
+    ("WARNING", Level::WARN),
+    ("WARN", Level::WARN),
+    ("ERROR", Level::ERROR),
+    ("CRITICAL", Level::ERROR),
+    ("FATAL", Level::ERROR),
+];
+
+pub const LOG_FORMATS: [(&str, LogFormat); 2] = [("human", LogFormat::Human), ("json", LogFormat::Json)];

@@ -1,0 +1,104 @@
+//! The surroundings of the process as far as the configuration may look at them: variables, and whether something
+//! listens at an address. Passed as a value, so that tests and fuzzing see the surroundings they ask for.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{TcpStream, ToSocketAddrs},
+    time::Duration,
+};
+
+use super::{problem::Wrong, suggestion::nearest};
+use crate::base::Secret;
+
+/// Longer than a loopback connect ever takes, shorter than anybody notices at start.
+const PROBE: Duration = Duration::from_millis(200);
+
+#[derive(Clone)]
+pub struct Env {
+    variables: BTreeMap<String, Secret<String>>,
+    listens: fn(host: &str, port: u16) -> bool,
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.variables.keys()).finish()
+    }
+}
+
+impl Env {
+    /// This process's variables (those that are UTF-8) and its network.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self::new(std::env::vars_os().filter_map(utf8), answers)
+    }
+
+    /// Surroundings made up; `listens` is asked instead of the network.
+    pub fn new(
+        variables: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
+        listens: fn(host: &str, port: u16) -> bool,
+    ) -> Self {
+        let variables =
+            variables.into_iter().map(|(name, value)| (name.into(), Secret::new(value.into()))).collect();
+        Self { variables, listens }
+    }
+
+    /// No variables, and nobody listens anywhere.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { variables: BTreeMap::new(), listens: |_, _| false }
+    }
+
+    /// `None`: not set, or empty, which is how a compose file unsets one.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(|value| value.expose().trim()).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn listens(&self, host: &str, port: u16) -> bool {
+        (self.listens)(host, port)
+    }
+
+    /// Replaces every `${NAME}` in `text`; a text that is `env.NAME` or `os.environ/NAME` as a whole is replaced too.
+    pub(super) fn resolve(&self, text: &str) -> Result<String, Wrong> {
+        for prefix in ["env.", "os.environ/"] {
+            if let Some(name) = text.strip_prefix(prefix).filter(|name| is_name(name)) {
+                return self.wanted(name).map(str::to_owned);
+            }
+        }
+        let mut resolved = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let (name, after) = after.split_once('}').ok_or("a ${ is not closed by }")?;
+            if !is_name(name) {
+                return Err("what stands in ${…} is not the name of an environment variable".into());
+            }
+            resolved.push_str(before);
+            resolved.push_str(self.wanted(name)?);
+            rest = after;
+        }
+        resolved.push_str(rest);
+        Ok(resolved)
+    }
+
+    fn wanted(&self, name: &str) -> Result<&str, Wrong> {
+        self.variable(name).ok_or_else(|| Wrong {
+            message: format!("the environment variable {name} is not set"),
+            suggestion: nearest(name, self.variables.keys().map(String::as_str)),
+        })
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+}
+
+/// Does anything accept a connection there?
+fn answers(host: &str, port: u16) -> bool {
+    (host, port).to_socket_addrs().is_ok_and(|mut addresses| {
+        addresses.any(|address| TcpStream::connect_timeout(&address, PROBE).is_ok())
+    })
+}

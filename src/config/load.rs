@@ -1,0 +1,109 @@
+//! File, environment and flags become settings. The file is found, read and checked; the environment and the flags go
+//! over it; whoever configured no provider gets those that can be found; and what must fit together is held together.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    discover, document,
+    env::Env,
+    overrides::{self, Overrides},
+    problem::{LoadError, Problem},
+    root,
+    section::Reader,
+    settings::Settings,
+};
+
+/// Read when there is one and no other was asked for.
+const USUAL_FILE: &str = "config.json";
+
+/// A file beyond this is no configuration.
+const LONGEST_FILE: u64 = 16 << 20;
+
+/// Settings from `source`, or else from `THALWEG_CONFIG`, or else from `./config.json` if there is one.
+///
+/// # Errors
+/// The file cannot be read, or all mistakes in file, environment and between them.
+pub fn load(source: Option<&Path>, flags: &Overrides, env: &Env) -> Result<Settings, LoadError> {
+    let file = locate(source, env);
+    let mut problems = Vec::new();
+    let mut settings = match &file {
+        Some(file) => {
+            let text = read(file).map_err(|reason| LoadError::Unreadable { file: file.clone(), reason })?;
+            let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+            check(&text, env, Some(folder), &mut problems)
+        }
+        None => Settings::default(),
+    };
+    settings.file.clone_from(&file);
+    let variables = Overrides::from_env(env, &mut problems);
+    flags.clone().or(variables).apply(&mut settings);
+    if let Some(token) = overrides::api_key(env, &mut problems)
+        && settings.tokens.iter().all(|known| known.token != token.token)
+    {
+        settings.tokens.push(token);
+    }
+    keep_private(&settings, &mut problems);
+    if !problems.is_empty() {
+        return Err(LoadError::Mistakes { file, problems });
+    }
+    if settings.providers.is_empty() {
+        settings.providers = discover::providers(env);
+    }
+    Ok(settings)
+}
+
+/// Settings by a file's text alone: no flags, no discovery, no look at the disk. For any input at all.
+///
+/// # Errors
+/// Every mistake, with its path.
+pub fn parse(text: &str, env: &Env) -> Result<Settings, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let settings = check(text, env, None, &mut problems);
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+fn check(text: &str, env: &Env, folder: Option<PathBuf>, problems: &mut Vec<Problem>) -> Settings {
+    match document::read(text) {
+        Ok(document) => {
+            let mut reader = Reader { env, folder, problems: Vec::new() };
+            let settings = root::read(&mut reader, &document);
+            problems.append(&mut reader.problems);
+            settings
+        }
+        Err(problem) => {
+            problems.push(problem);
+            Settings::default()
+        }
+    }
+}
+
+fn locate(source: Option<&Path>, env: &Env) -> Option<PathBuf> {
+    let asked = source.map(Path::to_path_buf).or_else(|| env.variable("THALWEG_CONFIG").map(PathBuf::from));
+    asked.or_else(|| Some(PathBuf::from(USUAL_FILE)).filter(|usual| usual.is_file()))
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let length = File::open(file)?.take(LONGEST_FILE + 1).read_to_string(&mut text)?;
+    if length as u64 > LONGEST_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB"));
+    }
+    Ok(text)
+}
+
+/// A token made for one run is for the person who started it: nobody but this machine is listened to.
+fn keep_private(settings: &Settings, problems: &mut Vec<Problem>) {
+    let host = settings.listen.host.as_str();
+    let local =
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback());
+    if settings.tokens.is_empty() && !local {
+        let message =
+            "is empty, and without a token only localhost may be listened on: add one, or set API_KEY";
+        problems.push(Problem::new("tokens", message));
+    }
+}

@@ -1,0 +1,84 @@
+//! What the command line and the environment say over the file. Flags go before variables, variables before the file.
+
+use std::num::NonZeroUsize;
+
+use tracing::Level;
+
+use super::{
+    env::Env,
+    problem::{Problem, Wrong},
+    root, scalar,
+    settings::{LOG_FORMATS, LOG_LEVELS, LogFormat, Settings},
+    token,
+};
+use crate::auth::TokenSettings;
+
+/// `None` everywhere: nothing is overridden.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub workers: Option<NonZeroUsize>,
+    pub log_level: Option<Level>,
+    pub log_format: Option<LogFormat>,
+}
+
+impl Overrides {
+    /// What the variables say.
+    pub(super) fn from_env(env: &Env, problems: &mut Vec<Problem>) -> Self {
+        let mut take = Taker { env, problems };
+        Self {
+            host: take.read("THALWEG_HOST", root::host),
+            port: take.read("THALWEG_PORT", |text| {
+                text.parse().map_err(|_| "expected a port from 0 to 65535".into())
+            }),
+            workers: take.read("THALWEG_WORKERS", workers),
+            log_level: take.read("LOG_LEVEL", |text| scalar::word(text, &LOG_LEVELS)),
+            log_format: take.read("THALWEG_LOG_FORMAT", |text| scalar::word(text, &LOG_FORMATS)),
+        }
+    }
+
+    /// These, and where they say nothing, `others`.
+    pub(super) fn or(self, others: Self) -> Self {
+        Self {
+            host: self.host.or(others.host),
+            port: self.port.or(others.port),
+            workers: self.workers.or(others.workers),
+            log_level: self.log_level.or(others.log_level),
+            log_format: self.log_format.or(others.log_format),
+        }
+    }
+
+    pub(super) fn apply(self, settings: &mut Settings) {
+        let Self { host, port, workers, log_level, log_format } = self;
+        settings.listen.host = host.unwrap_or_else(|| std::mem::take(&mut settings.listen.host));
+        settings.listen.port = port.unwrap_or(settings.listen.port);
+        settings.workers = workers.unwrap_or(settings.workers);
+        settings.log.level = log_level.unwrap_or(settings.log.level);
+        settings.log.format = log_format.unwrap_or(settings.log.format);
+    }
+}
+
+/// `API_KEY`: one more client token beside the file's.
+pub(super) fn api_key(env: &Env, problems: &mut Vec<Problem>) -> Option<TokenSettings> {
+    let token = Taker { env, problems }.read("API_KEY", |text| token::token(text.to_owned()))?;
+    Some(TokenSettings { description: "API_KEY".to_owned(), token })
+}
+
+fn workers(text: &str) -> Result<NonZeroUsize, Wrong> {
+    text.parse()
+        .ok()
+        .filter(|count: &NonZeroUsize| count.get() as u64 <= root::WORKERS)
+        .ok_or_else(|| format!("expected a number from 1 to {}", root::WORKERS).into())
+}
+
+struct Taker<'a> {
+    env: &'a Env,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Taker<'_> {
+    fn read<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
+        read(self.env.variable(name)?).map_err(|wrong| self.problems.push(Problem::new(name, wrong))).ok()
+    }
+}

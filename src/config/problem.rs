@@ -1,0 +1,88 @@
+//! What is wrong with a configuration: where, why, and what was probably meant. Built so that it can be shown to
+//! anybody: no message holds a value out of the file, since that value may be a key in the wrong place.
+
+use std::{fmt, io, path::PathBuf};
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `providers[2].base_url`, `line 3, column 7`, or the name of an environment variable. Empty: the whole file.
+    pub path: String,
+    pub message: String,
+    /// A known word near the one that was written.
+    pub suggestion: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(path: impl Into<String>, wrong: impl Into<Wrong>) -> Self {
+        let Wrong { message, suggestion } = wrong.into();
+        Self { path: path.into(), message, suggestion }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)?;
+        match &self.suggestion {
+            Some(suggestion) => write!(f, "; did you mean {suggestion:?}?"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A mistake that does not know yet where it was made.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) message: String,
+    pub(super) suggestion: Option<String>,
+}
+
+impl<M: Into<String>> From<M> for Wrong {
+    fn from(message: M) -> Self {
+        Self { message: message.into(), suggestion: None }
+    }
+}
+
+/// Why there are no settings.
+#[derive(Debug)]
+pub enum LoadError {
+    Unreadable {
+        file: PathBuf,
+        reason: io::Error,
+    },
+    /// All mistakes at once; `file` is `None` when only flags and environment were read.
+    Mistakes {
+        file: Option<PathBuf>,
+        problems: Vec<Problem>,
+    },
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, problems) = match self {
+            Self::Unreadable { file, .. } => return write!(f, "cannot read {}", file.display()),
+            Self::Mistakes { file, problems } => (file, problems),
+        };
+        match file {
+            Some(file) => write!(f, "{}", file.display())?,
+            None => f.write_str("environment")?,
+        }
+        match problems.len() {
+            1 => f.write_str(": 1 mistake")?,
+            count => write!(f, ": {count} mistakes")?,
+        }
+        problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for LoadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { reason, .. } => Some(reason),
+            Self::Mistakes { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What the top-level keys mean. Starts from the defaults and writes over them what the file says, so that every
+//! mistake can be reported and there are complete settings all the same; whoever asked drops them if there was one.
+
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroUsize,
+};
+
+use super::{
+    document::Value,
+    problem::Wrong,
+    provider, scalar,
+    section::{Place, Reader, Section},
+    settings::{LOG_FORMATS, LOG_LEVELS, LogSettings, ProviderSettings, Settings},
+    token,
+};
+use crate::{
+    auth::TokenSettings,
+    relay::{CommitPoint, Mode, StreamSettings},
+    server::{Limits, TlsFiles},
+    upstream::{Clocks, PoolSettings},
+};
+
+const MODES: [(&str, Mode); 2] = [("asgi", Mode::Asgi), ("buffered", Mode::Buffered)];
+
+const COMMIT_POINTS: [(&str, Option<CommitPoint>); 3] = [
+    ("headers", Some(CommitPoint::Headers)),
+    ("first_frame", Some(CommitPoint::FirstFrame)),
+    ("first_content", Some(CommitPoint::FirstContent)),
+];
+
+/// More workers than any machine has cores for.
+pub(super) const WORKERS: u64 = 1024;
+
+/// Settings by the file alone; the mistakes are left with `reader`.
+pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> Settings {
+    let mut settings = Settings::default();
+    // What a file leaves unsaid is WARNING; without a file, more is shown to a newcomer.
+    settings.log.level = tracing::Level::WARN;
+    Place { path: String::new(), value, reader }.section(|root| {
+        root.set("host", &mut settings.listen.host, |value| host(scalar::text(value)?));
+        root.set("port", &mut settings.listen.port, scalar::whole(0..=65_535));
+        settings.listen.tls = root.section("tls", tls).flatten();
+        if let Some(count) = root.read("workers", scalar::whole::<usize>(1..=WORKERS)) {
+            settings.workers = NonZeroUsize::new(count).unwrap_or(settings.workers);
+        }
+        log(root, &mut settings.log);
+        let mut clocks = Clocks::default();
+        provider::read_clocks(root, &mut clocks);
+        settings.providers =
+            root.place("providers").map_or_else(Vec::new, |mut place| providers(&mut place, clocks));
+        settings.tokens = root.place("tokens").map_or_else(Vec::new, |mut place| tokens(&mut place));
+        if let Some(mut place) = root.place("supported_models") {
+            place.items(|mut item| settings.supported_models.extend(item.read(scalar::regex)));
+        }
+        root.set("write_timeout", &mut settings.limits.write_timeout, scalar::duration);
+        root.section("limits", |section| limits(section, &mut settings.limits));
+        pool(root, &mut settings.pool);
+        stream(root, &mut settings.stream);
+        root.set("failover", &mut settings.failover, scalar::boolean);
+    });
+    settings
+}
+
+/// A host name or an address, with or without brackets.
+pub(super) fn host(text: &str) -> Result<String, Wrong> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'%');
+    if bare.is_empty() || !bare.bytes().all(fits) {
+        return Err("expected a host name or an address, without a port".into());
+    }
+    if bare.contains(':') && bare.parse::<std::net::Ipv6Addr>().is_err() {
+        return Err("expected a host name or an address; the port stands in \"port\"".into());
+    }
+    Ok(bare.to_owned())
+}
+
+fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsFiles> {
+    let folder = section.reader.folder.clone();
+    let certificate =
+        section.required("certificate").and_then(|mut place| place.read(scalar::file(folder.as_deref())));
+    let key = section.required("key").and_then(|mut place| place.read(scalar::file(folder.as_deref())));
+    Some(TlsFiles { certificate: certificate?, key: key? })
+}
+
+fn log(root: &mut Section<'_, '_, '_>, log: &mut LogSettings) {
+    let level = root.read("log_level", scalar::choice(&LOG_LEVELS));
+    let (inner, format) = root
+        .section("log", |section| {
+            let level = section.read("level", scalar::choice(&LOG_LEVELS));
+            (level, section.read("format", scalar::choice(&LOG_FORMATS)))
+        })
+        .unwrap_or((None, None));
+    if level.is_some() && inner.is_some() {
+        root.wrong("log_level", "is also said by log.level");
+    }
+    log.level = inner.or(level).unwrap_or(log.level);
+    log.format = format.unwrap_or(log.format);
+}
+
+fn providers(place: &mut Place<'_, '_, '_>, clocks: Clocks) -> Vec<ProviderSettings> {
+    let mut providers = Vec::new();
+    let mut names = HashMap::new();
+    place.items(|mut item| {
+        let Some(provider) = provider::read(&mut item, clocks) else { return };
+        match names.get(&provider.target.name) {
+            Some(first) => item.wrong(format!("has the same name as {first}")),
+            None => {
+                names.insert(provider.target.name.clone(), item.path);
+                providers.push(provider);
+            }
+        }
+    });
+    providers
+}
+
+fn tokens(place: &mut Place<'_, '_, '_>) -> Vec<TokenSettings> {
+    let mut tokens = Vec::new();
+    let mut seen = HashSet::new();
+    place.items(|mut item| {
+        let Some(token) = token::read(&mut item) else { return };
+        if seen.insert(token.token.expose().clone()) {
+            tokens.push(token);
+        } else {
+            item.wrong("is the same token as one before it");
+        }
+    });
+    tokens
+}
+
+fn limits(section: &mut Section<'_, '_, '_>, limits: &mut Limits) {
+    // hyper reads heads of 8 KiB at least, and http keeps 32,768 headers at most.
+    section.set("head_size", &mut limits.head_size, scalar::size(8 << 10..=16 << 20));
+    section.set("header_count", &mut limits.header_count, scalar::whole(1..=4096));
+    section.set("body_size", &mut limits.body_size, scalar::size(1..=4 << 30));
+    section.set("head_timeout", &mut limits.head_timeout, scalar::duration);
+    section.set("body_timeout", &mut limits.body_timeout, scalar::duration);
+    section.set("write_timeout", &mut limits.write_timeout, scalar::duration);
+    section.set("connections", &mut limits.connections, scalar::whole(1..=10_000_000));
+    section.set("streams_per_connection", &mut limits.streams_per_connection, scalar::whole(1..=65_536));
+    section.set("drain", &mut limits.drain, scalar::duration_or_zero);
+}
+
+fn pool(root: &mut Section<'_, '_, '_>, pool: &mut PoolSettings) {
+    root.set("max_connections", &mut pool.max_connections, scalar::whole(1..=1_000_000));
+    root.set("max_keepalive_connections", &mut pool.max_keepalive, scalar::whole(0..=1_000_000));
+    root.set("keepalive_expiry", &mut pool.keepalive_expiry, scalar::duration_or_zero);
+}
+
+fn stream(root: &mut Section<'_, '_, '_>, stream: &mut StreamSettings) {
+    root.set("max_response_size", &mut stream.max_response_size, scalar::size(1..=1 << 40));
+    let asgi = root.read("x_use_asgi_streaming", scalar::boolean);
+    let mode = root.section("streaming", |section| {
+        section.set("chunk_size", &mut stream.chunk_size, scalar::size(1..=16 << 20));
+        section.set("max_delay", &mut stream.max_delay, scalar::duration_or_zero);
+        section.set("commit", &mut stream.commit, scalar::choice(&COMMIT_POINTS));
+        section.set("include_usage", &mut stream.include_usage, scalar::boolean);
+        section.set("max_line", &mut stream.max_line, scalar::size(1 << 10..=1 << 30));
+        section.read("mode", scalar::choice(&MODES))
+    });
+    let by_flag = asgi.map(|asgi| if asgi { Mode::Asgi } else { Mode::Buffered });
+    if let (Some(Some(mode)), Some(flag)) = (mode, by_flag)
+        && mode != flag
+    {
+        root.wrong("x_use_asgi_streaming", "contradicts streaming.mode");
+    }
+    stream.mode = mode.flatten().or(by_flag).unwrap_or(stream.mode);
+}

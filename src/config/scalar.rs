@@ -1,0 +1,138 @@
+//! Single values: one function per kind, each saying what it expected. No message repeats the value that was found.
+
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use regex::{Regex, RegexBuilder};
+
+use super::{document::Value, problem::Wrong, suggestion::nearest, units};
+
+/// Bytes that a compiled `supported_models` expression may take.
+const REGEX_SIZE: usize = 1 << 20;
+
+pub(super) fn text(value: &Value) -> Result<&str, Wrong> {
+    match value {
+        Value::Text(text) => Ok(text),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Table(_) => {
+            Err(expected("a string", value))
+        }
+    }
+}
+
+pub(super) fn boolean(value: &Value) -> Result<bool, Wrong> {
+    match value {
+        Value::Bool(flag) => Ok(*flag),
+        Value::Null | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Table(_) => {
+            Err(expected("true or false", value))
+        }
+    }
+}
+
+/// A whole number within `range`.
+pub(super) fn whole<T>(range: RangeInclusive<u64>) -> impl FnOnce(&Value) -> Result<T, Wrong>
+where
+    T: TryFrom<u64>,
+{
+    move |value| match value {
+        Value::Number(number) => bounded(*number, &range, "a whole number"),
+        Value::Null | Value::Bool(_) | Value::Text(_) | Value::List(_) | Value::Table(_) => {
+            Err(expected("a whole number", value))
+        }
+    }
+}
+
+/// Bytes within `range`, as a number or with a unit.
+pub(super) fn size<T>(range: RangeInclusive<u64>) -> impl FnOnce(&Value) -> Result<T, Wrong>
+where
+    T: TryFrom<u64>,
+{
+    const WHAT: &str = "a number of bytes, or a string as \"32MiB\",";
+    move |value| match value {
+        Value::Number(number) => bounded(*number, &range, WHAT),
+        Value::Text(text) => {
+            let number =
+                units::size(text).ok_or_else(|| format!("expected {WHAT} with a unit of KiB, MiB or GiB"))?;
+            bounded(number.round(), &range, WHAT)
+        }
+        Value::Null | Value::Bool(_) | Value::List(_) | Value::Table(_) => Err(expected(WHAT, value)),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "within u64's exact range by the check"
+)]
+fn bounded<T: TryFrom<u64>>(number: f64, range: &RangeInclusive<u64>, what: &str) -> Result<T, Wrong> {
+    let exact = (0.0..=9_007_199_254_740_992.0).contains(&number) && number.fract() == 0.0;
+    exact
+        .then_some(number as u64)
+        .filter(|whole| range.contains(whole))
+        .and_then(|whole| T::try_from(whole).ok())
+        .ok_or_else(|| format!("expected {what} from {} to {}", range.start(), range.end()).into())
+}
+
+/// A time longer than nothing.
+pub(super) fn duration(value: &Value) -> Result<Duration, Wrong> {
+    match duration_or_zero(value)? {
+        Duration::ZERO => Err("must be longer than 0".into()),
+        duration => Ok(duration),
+    }
+}
+
+pub(super) fn duration_or_zero(value: &Value) -> Result<Duration, Wrong> {
+    const WHAT: &str = "seconds, or a string as \"300s\", \"50ms\" or \"1m\"";
+    let duration = match value {
+        Value::Number(number) => units::seconds(*number),
+        Value::Text(text) => units::duration(text),
+        Value::Null | Value::Bool(_) | Value::List(_) | Value::Table(_) => return Err(expected(WHAT, value)),
+    };
+    duration.ok_or_else(|| format!("expected {WHAT}, from 0 to a year").into())
+}
+
+/// One of a few words, in any case.
+pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&Value) -> Result<T, Wrong> {
+    move |value| word(text(value)?, words)
+}
+
+pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
+    let text = text.trim();
+    words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, meaning)| *meaning).ok_or_else(
+        || {
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            Wrong {
+                message: format!("expected one of {}", known.join(", ")),
+                suggestion: nearest(text, known),
+            }
+        },
+    )
+}
+
+/// A regular expression of bounded size.
+pub(super) fn regex(value: &Value) -> Result<Regex, Wrong> {
+    RegexBuilder::new(text(value)?).size_limit(REGEX_SIZE).build().map_err(|error| {
+        let described = error.to_string();
+        let reason = described.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        format!("not a regular expression: {reason}").into()
+    })
+}
+
+/// A file that is there; a relative name starts at `folder`. `None`: the disk is not looked at.
+pub(super) fn file(folder: Option<&Path>) -> impl FnOnce(&Value) -> Result<PathBuf, Wrong> {
+    move |value| {
+        let name = text(value)?;
+        if name.is_empty() {
+            return Err("must not be empty".into());
+        }
+        let Some(folder) = folder else { return Ok(name.into()) };
+        let file = folder.join(name);
+        if file.is_file() { Ok(file) } else { Err("there is no such file".into()) }
+    }
+}
+
+fn expected(what: &str, found: &Value) -> Wrong {
+    format!("expected {what}, found {}", found.kind()).into()
+}

@@ -1,0 +1,289 @@
+//! The file's promises: an old file loads unchanged, every mistake is told at once, no key is ever told.
+
+use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use tracing::Level;
+
+use super::{Env, LoadError, LogFormat, Overrides, Settings, load, parse};
+use crate::{
+    relay::{CommitPoint, Mode},
+    upstream::{Clocks, KeyHeader, Protocol},
+};
+
+const OLD: &str = r#"{
+    "host": "localhost",
+    "port": 8000,
+    "log_level": "WARNING",
+    "providers": ["deepseek|https://api.deepseek.com/v1|sk-one", "ollama|http://127.0.0.1:11434/v1|"],
+    "tokens": ["alice|sk-alice", "bob|sk-bob|with|bars"],
+    "supported_models": ["^deepseek/.*$", "llama"],
+    "max_connections": 50,
+    "max_keepalive_connections": 10,
+    "keepalive_expiry": 15.5,
+    "stream_timeout": 120.0,
+    "non_stream_timeout": 20.0,
+    "max_response_size": 5242880
+}"#;
+
+fn parsed(text: &str) -> Settings {
+    parse(text, &Env::empty()).unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+fn mistakes(text: &str, env: &Env) -> Vec<String> {
+    parse(text, env)
+        .map_or_else(|problems| problems.iter().map(ToString::to_string).collect(), |_| Vec::new())
+}
+
+/// A file that is gone when the test ends.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("thalweg-config-{}-{name}", std::process::id()));
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn loads_the_aggregating_proxys_file_unchanged() {
+    let settings = parsed(OLD);
+    assert_eq!((settings.listen.host.as_str(), settings.listen.port), ("localhost", 8000));
+    assert_eq!((settings.log.level, settings.log.format), (Level::WARN, LogFormat::Human));
+    let [deepseek, ollama] = &settings.providers[..] else { panic!() };
+    assert_eq!((&*deepseek.target.name, &*ollama.target.name), ("deepseek", "ollama"));
+    assert_eq!(deepseek.target.base.to_string(), "https://api.deepseek.com/v1");
+    assert_eq!(deepseek.target.key.as_ref().map(|key| key.expose().as_str()), Some("sk-one"));
+    assert_eq!(ollama.target.key, None);
+    let clocks =
+        Clocks { idle: Duration::from_secs(120), total: Duration::from_secs(20), ..Clocks::default() };
+    assert_eq!((deepseek.target.clocks, ollama.target.clocks), (clocks, clocks));
+    let tokens: Vec<_> = settings
+        .tokens
+        .iter()
+        .map(|token| (token.description.as_str(), token.token.expose().as_str()))
+        .collect();
+    assert_eq!(tokens, [("alice", "sk-alice"), ("bob", "sk-bob|with|bars")]);
+    assert_eq!(settings.supported_models.len(), 2);
+    assert!(settings.supported_models[0].is_match("deepseek/chat"));
+    assert_eq!((settings.pool.max_connections, settings.pool.max_keepalive), (50, 10));
+    assert_eq!(settings.pool.keepalive_expiry, Duration::from_millis(15_500));
+    assert_eq!(settings.stream.max_response_size, 5_242_880);
+}
+
+#[test]
+fn an_empty_file_means_the_documented_defaults() {
+    let settings = parsed("\u{feff}{}");
+    assert_eq!((settings.listen.host.as_str(), settings.listen.port), ("localhost", 9000));
+    assert_eq!(settings.log.level, Level::WARN);
+    assert!(
+        settings.providers.is_empty() && settings.tokens.is_empty() && settings.supported_models.is_empty()
+    );
+    assert_eq!((settings.pool.max_connections, settings.pool.max_keepalive), (100, 20));
+    assert_eq!(settings.pool.keepalive_expiry, Duration::from_secs(30));
+    assert_eq!(settings.stream.max_response_size, 10_485_760);
+    assert_eq!((settings.stream.chunk_size, settings.stream.mode), (1024, Mode::Asgi));
+    let clocks = Clocks::default();
+    assert_eq!((clocks.idle, clocks.total), (Duration::from_secs(300), Duration::from_secs(30)));
+}
+
+#[test]
+fn says_everything_newer_in_objects() {
+    let env = Env::new([("KEY", "sk-env"), ("REGION", "eu")], |_, _| false);
+    let text = r#"{
+        "_remark": "kept for people",
+        "connect_timeout": "2s", "pool_timeout": 3, "write_timeout": "40s", "workers": 3, "failover": false,
+        "providers": [
+            {"name": "a", "base_url": "https://${REGION}.example/v1", "api_key": "${KEY}", "models": ["m1", "m2"],
+             "protocol": "http2", "key_header": "x-api-key", "headers": {"X-Org": "org-${REGION}"},
+             "first_token_timeout": "90s", "stream_total_timeout": "1h"},
+            {"name": "b", "base_url": "http://h", "api_key": "os.environ/KEY", "connect_timeout": "50ms"},
+            "c|http://h|env.KEY"
+        ],
+        "tokens": [{"description": "ci", "token": "${KEY}"}],
+        "limits": {"body_size": "64MiB", "connections": 10, "drain": 0, "head_timeout": "5s"},
+        "streaming": {"chunk_size": 2048, "max_delay": "20ms", "commit": "first_content", "include_usage": false},
+        "x_use_asgi_streaming": false,
+        "log": {"level": "debug", "format": "json"}
+    }"#;
+    let settings = parse(text, &env).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let [a, b, c] = &settings.providers[..] else { panic!() };
+    assert_eq!(a.target.base.to_string(), "https://eu.example/v1");
+    for provider in [a, b, c] {
+        assert_eq!(provider.target.key.as_ref().map(|key| key.expose().as_str()), Some("sk-env"));
+    }
+    assert_eq!(a.models.as_deref(), Some(&["m1".to_owned(), "m2".to_owned()][..]));
+    assert_eq!((a.target.protocol, a.target.key_header), (Protocol::Http2, KeyHeader::XApiKey));
+    assert_eq!(
+        (a.target.headers[0].0.as_str(), a.target.headers[0].1.to_str().unwrap()),
+        ("x-org", "org-eu")
+    );
+    assert_eq!(a.target.clocks.first_token, Duration::from_secs(90));
+    assert_eq!(a.target.clocks.stream_total, Some(Duration::from_secs(3600)));
+    assert_eq!(
+        (a.target.clocks.connect, a.target.clocks.pool),
+        (Duration::from_secs(2), Duration::from_secs(3))
+    );
+    assert_eq!(b.target.clocks.connect, Duration::from_millis(50));
+    assert_eq!((settings.limits.body_size, settings.limits.connections), (64 << 20, 10));
+    assert_eq!(
+        (settings.limits.drain, settings.limits.write_timeout),
+        (Duration::ZERO, Duration::from_secs(40))
+    );
+    assert_eq!(settings.stream.commit, Some(CommitPoint::FirstContent));
+    assert_eq!((settings.stream.mode, settings.stream.chunk_size), (Mode::Buffered, 2048));
+    assert_eq!((settings.workers, settings.failover), (NonZeroUsize::new(3).unwrap(), false));
+    assert_eq!((settings.log.level, settings.log.format), (Level::DEBUG, LogFormat::Json));
+}
+
+#[test]
+fn tells_every_mistake_at_once_with_its_path() {
+    let text = r#"{
+        "prot": 9000,
+        "port": 70000,
+        "log_level": "WARNIN",
+        "max_connections": 0,
+        "keepalive_expiry": "soon",
+        "supported_models": ["(", 7],
+        "providers": [
+            "a|http://h|k",
+            {"name": "a", "base_url": "http://h"},
+            {"name": "b", "baseUrl": "http://h", "api_key": "${NO_SUCH_KEY}"},
+            "c|api.example.com|k",
+            "nothing"
+        ],
+        "tokens": ["x|", "no bar"],
+        "limits": {"body_size": "1XB", "conections": 5},
+        "streaming": {"mode": "asgi", "commit": 1},
+        "x_use_asgi_streaming": false,
+        "tls": {"certificate": "c.pem"},
+        "failover": true,
+        "failover": false
+    }"#;
+    let env = Env::new([("SUCH_KEYS", "v"), ("NO_SUCH_KEYS", "v")], |_, _| false);
+    let found = mistakes(text, &env);
+    let expected = [
+        "port: expected a whole number from 0 to 65535",
+        "tls.key: missing",
+        "log_level: expected one of TRACE, DEBUG, INFO, WARNING, WARN, ERROR, CRITICAL, FATAL; did you mean \"WARNING\"?",
+        "providers[1]: has the same name as providers[0]",
+        "providers[2].base_url: missing",
+        "providers[2].api_key: the environment variable NO_SUCH_KEY is not set; did you mean \"NO_SUCH_KEYS\"?",
+        "providers[2].baseUrl: unknown key; did you mean \"base_url\"?",
+        "providers[3].base_url: must start with http:// or https://",
+        "providers[4]: expected \"name|base_url|api_key\"",
+        "tokens[0].token: must not be empty",
+        "tokens[1]: expected \"description|token\"",
+        "supported_models[0]: not a regular expression: unclosed group",
+        "supported_models[1]: expected a string, found a number",
+        "limits.body_size: expected a number of bytes, or a string as \"32MiB\", with a unit of KiB, MiB or GiB",
+        "limits.conections: unknown key; did you mean \"connections\"?",
+        "max_connections: expected a whole number from 1 to 1000000",
+        "keepalive_expiry: expected seconds, or a string as \"300s\", \"50ms\" or \"1m\", from 0 to a year",
+        "streaming.commit: expected a string, found a number",
+        "x_use_asgi_streaming: contradicts streaming.mode",
+        "prot: unknown key; did you mean \"port\"?",
+        "failover: written twice",
+    ];
+    assert_eq!(found, expected, "{found:#?}");
+}
+
+#[test]
+fn never_shows_a_key() {
+    const KEY: &str = "sk-SENTINEL";
+    let good = format!(
+        r#"{{"providers": ["a|http://h|{KEY}", {{"name": "b", "base_url": "http://h", "api_key": "${{KEY}}",
+        "headers": {{"authorization": "Bearer {KEY}"}}}}], "tokens": ["t|{KEY}"]}}"#
+    );
+    let env = Env::new([("KEY", KEY)], |_, _| false);
+    let settings = parse(&good, &env).unwrap();
+    assert!(!format!("{settings:?}{settings:#?}{env:?}").contains("SENTINEL"));
+    for wrong in [
+        r#"{"providers": ["KEY"], "tokens": ["KEY"]}"#,
+        r#"{"providers": ["a|KEY|x", "KEY|h|", "a b|http://KEY@h|", "b|http://h|KEY KEY"]}"#,
+        r#"{"providers": [{"name": "KEY/", "base_url": "KEY", "api_key": "${KEY", "models": "KEY"}]}"#,
+        r#"{"providers": [{"name": "a", "base_url": "http://h", "api_key": "${KEY}", "headers": {"KEY:": "KEY\n"}}]}"#,
+        r#"{"providers": [{"name": "a", "base_url": "http://h", "headers": {"host": "KEY", "x": "KEY\u0000"}}]}"#,
+        r#"{"tokens": ["a|KEY", "b|KEY", {"token": "KEY KEY"}, {"token": "${KEY"}], "tokens": "KEY"}"#,
+        r#"{"host": "KEY KEY", "port": "KEY", "log_level": "KEY", "supported_models": ["(KEY"]}"#,
+        r#"{"limits": {"body_size": "KEY"}, "stream_timeout": "KEY", "tls": "KEY", "failover": "KEY"}"#,
+        r#"{"tokens": ["a|KEY" "b"]}"#,
+        r#"{"tokens": ["a|KEY"#,
+    ] {
+        let problems = parse(&wrong.replace("KEY", KEY), &env).expect_err(wrong);
+        assert!(!format!("{problems:?}").contains("SENTINEL"), "{problems:#?}");
+        assert!(!problems.iter().any(|problem| problem.to_string().contains("SENTINEL")));
+    }
+}
+
+#[test]
+fn says_where_the_text_is_not_json() {
+    for (text, mistake) in [
+        ("{\n  \"port\": }", "line 2, column 11: expected value"),
+        ("{\n  // why\n  \"port\": 1}", "line 2, column 3: JSON has no comments"),
+        ("{\"port\": 1,}", "line 1, column 12: trailing comma"),
+        ("", "line 1, column 0: EOF while parsing a value"),
+        ("[]", "expected an object, found a list"),
+    ] {
+        assert_eq!(mistakes(text, &Env::empty()), [mistake], "{text}");
+    }
+    assert_eq!(mistakes(&"[".repeat(100_000), &Env::empty()).len(), 1);
+}
+
+#[test]
+fn flags_go_before_variables_and_variables_before_the_file() {
+    let file = Scratch::new("precedence", OLD);
+    let env = Env::new(
+        [("THALWEG_HOST", "::1"), ("THALWEG_PORT", "1"), ("LOG_LEVEL", "error"), ("API_KEY", "sk-extra")],
+        |_, _| false,
+    );
+    let flags = Overrides { port: Some(2), ..Overrides::default() };
+    let settings = load(Some(&file.0), &flags, &env).unwrap();
+    assert_eq!((settings.listen.host.as_str(), settings.listen.port), ("::1", 2));
+    assert_eq!((settings.log.level, settings.pool.max_connections), (Level::ERROR, 50));
+    assert_eq!(settings.file.as_deref(), Some(&*file.0));
+    let descriptions: Vec<_> = settings.tokens.iter().map(|token| token.description.as_str()).collect();
+    assert_eq!(descriptions, ["alice", "bob", "API_KEY"]);
+    let by_variable = Env::new([("THALWEG_CONFIG", file.0.to_str().unwrap())], |_, _| false);
+    assert_eq!(load(None, &Overrides::default(), &by_variable).unwrap().listen.port, 8000);
+}
+
+#[test]
+fn mistakes_of_file_and_environment_are_told_together() {
+    let file =
+        Scratch::new("together", r#"{"port": -1, "tls": {"certificate": "none.pem", "key": "none.pem"}}"#);
+    let env =
+        Env::new([("THALWEG_WORKERS", "0"), ("API_KEY", "a b"), ("THALWEG_HOST", "0.0.0.0")], |_, _| false);
+    let Err(LoadError::Mistakes { problems, .. }) = load(Some(&file.0), &Overrides::default(), &env) else {
+        panic!()
+    };
+    let paths: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(paths, ["port", "tls.certificate", "tls.key", "THALWEG_WORKERS", "API_KEY", "tokens"]);
+    let absent = load(Some("/no/such/file".as_ref()), &Overrides::default(), &env);
+    assert!(matches!(absent, Err(LoadError::Unreadable { .. })));
+}
+
+#[test]
+fn whoever_configured_no_provider_gets_what_is_found() {
+    let file = Scratch::new("discovery", "{}");
+    let env = Env::new([("GROQ_API_KEY", "k")], |_, _| true);
+    let settings = load(Some(&file.0), &Overrides::default(), &env).unwrap();
+    let names: Vec<_> = settings.providers.iter().map(|provider| &*provider.target.name).collect();
+    assert_eq!(names, ["groq", "ollama"]);
+    let file = Scratch::new("no-discovery", OLD);
+    assert_eq!(load(Some(&file.0), &Overrides::default(), &env).unwrap().providers.len(), 2);
+}
+
+#[test]
+fn the_example_in_the_repository_loads() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.json")).unwrap();
+    let env =
+        Env::new([("DEEPSEEK_API_KEY", "k"), ("OPENAI_API_KEY", "k"), ("THALWEG_TOKEN", "t")], |_, _| false);
+    assert_eq!(mistakes(&text, &env), Vec::<String>::new());
+}
