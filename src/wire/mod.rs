@@ -2,7 +2,21 @@
 //! unchanged. No I/O, no async, no clock; every fact that an edit needs is a span of the original.
 //!
 //! - [`dialect`]: the APIs spoken, their paths and their errors
+//! - [`envelope`]: the few request fields that the gateway needs ([`field`]), by way of
+//!   [`index`] (members by span), [`cursor`] (JSON's grammar) and [`text`] (runs of plain string bytes)
+//! - [`splice`]: edits of a request body around slices of the original
 
+mod cursor;
 pub mod dialect;
+pub mod envelope;
+pub mod field;
+mod index;
+pub mod place;
+pub mod splice;
+#[cfg(test)]
+mod tests;
+mod text;
 
 pub use dialect::{Dialect, WireError};
+pub use envelope::{Envelope, EnvelopeError};
+pub use splice::{Edits, splice};

@@ -1,0 +1,338 @@
+//! What the gateway must know of a request body, and where it stands in it. Everything else is the provider's to judge
+//! and travels as it came.
+//!
+//! Refuses, with the place or the field: a body that is not one JSON object in UTF-8; a known field of the wrong type,
+//! given twice (however it is escaped), or spelt in another case. The last two because providers differ in which of two
+//! they take and some ignore case: what is checked here must be what is served there.
+
+use std::{fmt, ops::Range};
+
+use super::{
+    cursor::Syntax,
+    field::{self, Field, MAX_MODEL, Mistake},
+    index::{self, Member},
+    place::Place,
+};
+
+/// The facts of one request body. Spans are offsets into the bytes it was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    model: Box<str>,
+    stream: Option<bool>,
+    asgi: Option<bool>,
+    max_tokens: Option<u64>,
+    pub(super) spans: Spans,
+}
+
+/// What an edit needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Spans {
+    /// The model's value, its quotes included.
+    pub(super) model: Range<usize>,
+    /// The member `x_use_asgi_streaming` with one comma.
+    pub(super) asgi: Option<Range<usize>>,
+    pub(super) stream_options: StreamOptions,
+    /// Offset of the body's last `}`.
+    pub(super) close: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum StreamOptions {
+    #[default]
+    Absent,
+    /// `null`, there.
+    Null(Range<usize>),
+    Object(Options),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Options {
+    /// Offset of its `}`.
+    pub(super) close: usize,
+    pub(super) empty: bool,
+    /// Its value, `None` for `null`, and where that stands.
+    pub(super) include_usage: Option<(Option<bool>, Range<usize>)>,
+}
+
+/// Why a body is refused (400, `invalid_request_error`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnvelopeError {
+    Syntax { place: Place, what: &'static str },
+    Missing(Field),
+    Field { field: Field, mistake: Mistake, place: Place },
+}
+
+/// Reads the envelope of one request body.
+///
+/// # Errors
+/// [`EnvelopeError`] says why the body is refused and where.
+pub fn read(body: &[u8]) -> Result<Envelope, EnvelopeError> {
+    decode(body).map_err(|refusal| match refusal {
+        Refusal::Syntax(Syntax { at, what }) => EnvelopeError::Syntax { place: Place::of(body, at), what },
+        Refusal::Missing(field) => EnvelopeError::Missing(field),
+        Refusal::Field { field, mistake, at } => {
+            EnvelopeError::Field { field, mistake, place: Place::of(body, at) }
+        }
+    })
+}
+
+impl Envelope {
+    /// The name, unescaped.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// `None`: not given, which is no.
+    #[must_use]
+    pub const fn stream(&self) -> Option<bool> {
+        self.stream
+    }
+
+    /// The mode asked for in the body. `None`: not given.
+    #[must_use]
+    pub const fn x_use_asgi_streaming(&self) -> Option<bool> {
+        self.asgi
+    }
+
+    /// What the client says of `stream_options.include_usage`. `None`: nothing.
+    #[must_use]
+    pub const fn include_usage(&self) -> Option<bool> {
+        match &self.spans.stream_options {
+            StreamOptions::Object(Options { include_usage: Some((asked, _)), .. }) => *asked,
+            StreamOptions::Object(_) | StreamOptions::Null(_) | StreamOptions::Absent => None,
+        }
+    }
+
+    /// The largest of `max_tokens`, `max_completion_tokens` and `max_output_tokens`.
+    #[must_use]
+    pub const fn max_tokens(&self) -> Option<u64> {
+        self.max_tokens
+    }
+}
+
+impl EnvelopeError {
+    /// The field at fault, as an error's `param`.
+    #[must_use]
+    pub const fn param(&self) -> Option<&'static str> {
+        match self {
+            Self::Syntax { .. } => None,
+            Self::Missing(field) | Self::Field { field, .. } => Some(field.path()),
+        }
+    }
+}
+
+impl fmt::Display for EnvelopeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax { place, what } => write!(f, "the body is not valid JSON: {what} at {place}"),
+            Self::Missing(field) => write!(f, "`{field}` is missing"),
+            Self::Field { field, mistake, place } => write!(f, "{} at {place}", field.describe(*mistake)),
+        }
+    }
+}
+
+impl std::error::Error for EnvelopeError {}
+
+/// A refusal before anybody counts lines.
+enum Refusal {
+    Syntax(Syntax),
+    Missing(Field),
+    Field { field: Field, mistake: Mistake, at: usize },
+}
+
+impl From<Syntax> for Refusal {
+    fn from(syntax: Syntax) -> Self {
+        Self::Syntax(syntax)
+    }
+}
+
+/// The fields seen so far.
+#[derive(Default)]
+struct Draft {
+    /// A bit for each field.
+    seen: u16,
+    model: Option<Box<str>>,
+    stream: Option<bool>,
+    asgi: Option<bool>,
+    max_tokens: Option<u64>,
+    spans: Spans,
+}
+
+fn decode(body: &[u8]) -> Result<Envelope, Refusal> {
+    if let Err(error) = std::str::from_utf8(body) {
+        return Err(Syntax { at: error.valid_up_to(), what: "not UTF-8" }.into());
+    }
+    let mut draft = Draft::default();
+    draft.spans.close = index::members(body, |member| draft.member(body, member))?;
+    let Draft { model, stream, asgi, max_tokens, spans, .. } = draft;
+    let model = model.ok_or(Refusal::Missing(Field::Model))?;
+    Ok(Envelope { model, stream, asgi, max_tokens, spans })
+}
+
+impl Draft {
+    fn member(&mut self, body: &[u8], member: Member) -> Result<(), Refusal> {
+        let Some(field) = recognise(&Field::TOP, &mut self.seen, body, &member)? else { return Ok(()) };
+        let Member { value, cut, .. } = member;
+        let text = body.get(value.clone()).unwrap_or_default();
+        let wrong = Refusal::Field { field, mistake: Mistake::Type, at: value.start };
+        match field {
+            Field::Model => {
+                self.model = Some(model(body, value.clone()).ok_or(wrong)?);
+                self.spans.model = value;
+            }
+            Field::Stream => self.stream = field::boolean(text).ok_or(wrong)?,
+            Field::Asgi => {
+                self.asgi = field::lenient_boolean(text).ok_or(wrong)?;
+                self.spans.asgi = Some(cut);
+            }
+            Field::StreamOptions => {
+                self.spans.stream_options = match text {
+                    b"null" => StreamOptions::Null(value),
+                    [b'{', ..] => StreamOptions::Object(options(body, value)?),
+                    _ => return Err(wrong),
+                }
+            }
+            Field::MaxTokens | Field::MaxCompletionTokens | Field::MaxOutputTokens => {
+                self.max_tokens = self.max_tokens.max(field::whole(text));
+            }
+            // Means nothing at the top level.
+            Field::IncludeUsage => {}
+        }
+        Ok(())
+    }
+}
+
+fn options(body: &[u8], object: Range<usize>) -> Result<Options, Refusal> {
+    let base = object.start;
+    let body = body.get(..object.end).unwrap_or_default();
+    let inner = body.get(base..).unwrap_or_default();
+    let mut found = Options { close: 0, empty: true, include_usage: None };
+    let mut seen = 0;
+    let close = index::members(inner, |member| {
+        found.empty = false;
+        let member = member.shift(base);
+        if recognise(&[Field::IncludeUsage], &mut seen, body, &member)?.is_some() {
+            let span = member.value;
+            let text = body.get(span.clone()).unwrap_or_default();
+            let wrong = Refusal::Field { field: Field::IncludeUsage, mistake: Mistake::Type, at: span.start };
+            found.include_usage = Some((field::boolean(text).ok_or(wrong)?, span));
+        }
+        Ok::<_, Refusal>(())
+    })?;
+    Ok(Options { close: base + close, ..found })
+}
+
+/// Which of `known` this member is, refusing one that was `seen` (a bit each) or is spelt in another case.
+fn recognise(
+    known: &[Field],
+    seen: &mut u16,
+    body: &[u8],
+    member: &Member,
+) -> Result<Option<Field>, Refusal> {
+    let named = if member.escaped {
+        // A key with a lone surrogate is none of ours.
+        let quoted = member.key.start - 1..member.key.end + 1;
+        field::unescape(body, quoted).and_then(|key| Field::named(known, key.as_bytes()))
+    } else {
+        Field::named(known, body.get(member.key.clone()).unwrap_or_default())
+    };
+    let Some((field, exact)) = named else { return Ok(None) };
+    let bit = 1 << field as u16;
+    let refuse = |mistake| Err(Refusal::Field { field, mistake, at: member.key.start });
+    if !exact {
+        return refuse(Mistake::Case);
+    }
+    if *seen & bit != 0 {
+        return refuse(Mistake::Twice);
+    }
+    *seen |= bit;
+    Ok(Some(field))
+}
+
+fn model(body: &[u8], quoted: Range<usize>) -> Option<Box<str>> {
+    let name =
+        body.get(quoted.start).filter(|&&byte| byte == b'"').and_then(|_| field::unescape(body, quoted))?;
+    (1..=MAX_MODEL).contains(&name.len()).then(|| name.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(body: &str) -> (Option<&'static str>, String) {
+        let error = read(body.as_bytes()).unwrap_err();
+        (error.param(), error.to_string())
+    }
+
+    #[test]
+    fn reads_what_is_known_and_passes_over_the_rest() {
+        let body = r#"{ "messages":[{"role":"user","content":"{\"model\":\"no\"}"}], "mod\u0065l" : "a\/b",
+            "stream":true,"max_tokens":5,"max_completion_tokens":7,"seed":123456789012345678901234567890,
+            "x_use_asgi_streaming":"true","stream_options":{"include_obfuscation":false,"include_usage":false},
+            "metadata":{"stream":"yes","lone":"\ud83d"} }"#;
+        let envelope = read(body.as_bytes()).unwrap();
+        assert_eq!(envelope.model(), "a/b");
+        assert_eq!((envelope.stream(), envelope.x_use_asgi_streaming()), (Some(true), Some(true)));
+        assert_eq!((envelope.include_usage(), envelope.max_tokens()), (Some(false), Some(7)));
+        assert_eq!(&body[envelope.spans.model.clone()], r#""a\/b""#);
+        assert_eq!(envelope.spans.close, body.len() - 1);
+    }
+
+    #[test]
+    fn takes_null_for_not_given() {
+        let envelope =
+            read(br#"{"model":"m","stream":null,"stream_options":null,"x_use_asgi_streaming":null,"max_tokens":null}"#)
+                .unwrap();
+        assert_eq!((envelope.stream(), envelope.x_use_asgi_streaming()), (None, None));
+        assert_eq!((envelope.include_usage(), envelope.max_tokens()), (None, None));
+        assert!(envelope.spans.asgi.is_some());
+    }
+
+    #[test]
+    fn names_the_field_at_fault() {
+        let cases = [
+            (r#"{"messages":[]}"#, "model", "`model` is missing"),
+            (
+                r#"{"model":5}"#,
+                "model",
+                "`model` must be a string of 1 to 256 bytes at line 1 column 10 (byte 9)",
+            ),
+            (r#"{"model":""}"#, "model", "must be"),
+            (r#"{"model":"\ud83d"}"#, "model", "must be"),
+            (r#"{"model":"m","stream":"yes"}"#, "stream", "`stream` must be a boolean"),
+            (r#"{"model":"m","x_use_asgi_streaming":1}"#, "x_use_asgi_streaming", "must be a boolean"),
+            (r#"{"model":"m","stream_options":[]}"#, "stream_options", "must be an object"),
+            (
+                r#"{"model":"m","stream_options":{"include_usage":0}}"#,
+                "stream_options.include_usage",
+                "byte 47",
+            ),
+            (r#"{"model":"m","mod\u0065l":"n"}"#, "model", "given twice"),
+            (r#"{"stream":true,"model":"m","stream":true}"#, "stream", "given twice"),
+            (r#"{"model":"m","Model":"n"}"#, "model", "lower case"),
+            (r#"{"model":"m","STREAM":true}"#, "stream", "lower case"),
+        ];
+        for (body, param, message) in cases {
+            let (at, text) = refusal(body);
+            assert_eq!(at, Some(param), "{body}");
+            assert!(text.contains(message), "{body}: {text}");
+        }
+    }
+
+    #[test]
+    fn says_where_the_json_breaks() {
+        let (param, text) = refusal("{\"model\":\"m\",\n \"messages\":[{\"content\":tru}]}");
+        assert_eq!(
+            (param, &*text),
+            (None, "the body is not valid JSON: expected a value at line 2 column 25 (byte 38)")
+        );
+        let not_utf8 = read(b"{\"model\":\"m\",\"x\":\"\xff\"}").unwrap_err();
+        assert_eq!(
+            not_utf8.to_string(),
+            "the body is not valid JSON: not UTF-8 at line 1 column 19 (byte 18)"
+        );
+        let deep = format!("{{\"model\":\"m\",\"x\":{}{}}}", "[".repeat(300), "]".repeat(300));
+        assert!(refusal(&deep).1.contains("nested too deeply"));
+    }
+}

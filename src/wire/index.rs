@@ -1,0 +1,136 @@
+//! Where the members of a JSON object lie in the bytes that are forwarded. One pass over the body checks its whole
+//! grammar and reports each member of one object by span; nothing is copied, unescaped or allocated.
+//!
+//! Refuses what is not exactly one object, saying at which byte. The envelope knows nothing of how this is done, so
+//! that another scanner can take its place.
+
+use std::ops::Range;
+
+use super::cursor::{Cursor, Syntax};
+
+/// One `"key": value` of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    /// Between the key's quotes, escapes as written.
+    pub(super) key: Range<usize>,
+    /// The key is written with escapes.
+    pub(super) escaped: bool,
+    pub(super) value: Range<usize>,
+    /// What to leave out so that the object stays valid without this member: itself and one comma.
+    pub(super) cut: Range<usize>,
+}
+
+impl Member {
+    /// The same member, told from `base` bytes earlier.
+    pub(super) const fn shift(self, base: usize) -> Self {
+        let Self { key, escaped, value, cut } = self;
+        Self { key: shift(key, base), escaped, value: shift(value, base), cut: shift(cut, base) }
+    }
+}
+
+const fn shift(span: Range<usize>, base: usize) -> Range<usize> {
+    span.start + base..span.end + base
+}
+
+/// Reads `body` as one object and calls `visit` for each of its members in order. Returns the offset of its `}`.
+///
+/// # Errors
+/// [`Syntax`] when `body` is not exactly one JSON object, and whatever `visit` returns.
+pub(super) fn members<E: From<Syntax>>(
+    body: &[u8],
+    mut visit: impl FnMut(Member) -> Result<(), E>,
+) -> Result<usize, E> {
+    let mut cursor = Cursor::new(body);
+    cursor.space();
+    if cursor.peek() != Some(b'{') {
+        return Err(cursor.fault("expected a JSON object").into());
+    }
+    cursor.step();
+    let close = object(&mut cursor, &mut visit)?;
+    cursor.space();
+    match cursor.peek() {
+        None => Ok(close),
+        Some(_) => Err(cursor.fault("expected nothing after the object").into()),
+    }
+}
+
+/// The members after a `{`. Returns the offset of the `}`.
+fn object<E: From<Syntax>>(
+    cursor: &mut Cursor<'_>,
+    visit: &mut impl FnMut(Member) -> Result<(), E>,
+) -> Result<usize, E> {
+    cursor.space();
+    if cursor.peek() == Some(b'}') {
+        cursor.step();
+        return Ok(cursor.at() - 1);
+    }
+    let mut comma = None;
+    loop {
+        let start = cursor.at();
+        let escaped = cursor.string()?;
+        let key = start + 1..cursor.at() - 1;
+        cursor.colon()?;
+        let value = cursor.at();
+        cursor.value()?;
+        let value = value..cursor.at();
+        cursor.space();
+        let end = cursor.at();
+        let more = cursor.peek() == Some(b',');
+        let cut = match comma {
+            Some(comma) => comma..value.end,
+            None if more => start..end + 1,
+            None => start..value.end,
+        };
+        visit(Member { key, escaped, value, cut })?;
+        if more {
+            cursor.step();
+            cursor.space();
+            comma = Some(end);
+        } else if cursor.peek() == Some(b'}') {
+            cursor.step();
+            return Ok(end);
+        } else {
+            return Err(cursor.fault("expected `,` or `}`").into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spans(body: &str) -> Vec<(&str, &str, String)> {
+        let mut found = Vec::new();
+        let close = members(body.as_bytes(), |member| {
+            let rest = format!("{}{}", &body[..member.cut.start], &body[member.cut.end..]);
+            found.push((&body[member.key], &body[member.value], rest));
+            Ok::<_, Syntax>(())
+        })
+        .unwrap();
+        assert_eq!(&body[close..=close], "}");
+        found
+    }
+
+    #[test]
+    fn tells_keys_values_and_how_to_leave_each_out() {
+        assert_eq!(
+            spans(r#" {"a" : [1,{"b":2}] , "c":"x,}" } "#),
+            [
+                ("a", r#"[1,{"b":2}]"#, r#" { "c":"x,}" } "#.to_owned()),
+                ("c", r#""x,}""#, r#" {"a" : [1,{"b":2}]  } "#.to_owned()),
+            ]
+        );
+        assert_eq!(spans(r#"{"only":-0.5e+9}"#), [("only", "-0.5e+9", "{}".to_owned())]);
+        assert_eq!(spans("{\n}\t"), []);
+    }
+
+    #[test]
+    fn refuses_anything_but_one_object() {
+        for (body, at) in
+            [("", 0), ("[]", 0), ("{} {}", 3), ("{", 1), (r#"{"a":1,}"#, 7), (r#"{"a":1 "b"}"#, 7)]
+        {
+            let fault = members(body.as_bytes(), |_| Ok::<_, Syntax>(())).unwrap_err();
+            assert_eq!(fault.at, at, "{body}: {}", fault.what);
+        }
+    }
+}

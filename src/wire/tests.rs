@@ -1,0 +1,165 @@
+//! The envelope and its edits against serde_json, over generated bodies.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Edits,
+    cursor::{Cursor, MAX_DEPTH},
+    envelope, splice,
+};
+
+/// Any JSON, a few levels deep.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,80}".prop_map(Value::from),
+        "[\\x00-\\x7f]{0,200}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map("\\PC{0,9}", inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn options() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        Just(json!({})),
+        Just(json!({"include_usage": null})),
+        any::<bool>().prop_map(|asked| json!({"include_usage": asked, "include_obfuscation": true})),
+        value().prop_map(|other| json!({"a": other, "z": []})),
+    ]
+}
+
+/// A body that the envelope must accept, its members in any order.
+fn body() -> impl Strategy<Value = Vec<(String, Value)>> {
+    (
+        "\\PC{1,40}",
+        prop::option::of(any::<bool>()),
+        prop::option::of(prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            Just(Value::Null),
+            Just(json!("true"))
+        ]),
+        prop::option::of(options()),
+        prop::collection::btree_map("[a-j\\\\\"\u{e9}]{1,6}", value(), 0..5),
+    )
+        .prop_map(|(model, stream, asgi, options, others)| {
+            let mut members: Vec<(String, Value)> = others.into_iter().collect();
+            members.push(("model".into(), model.into()));
+            members.extend(stream.map(|stream| ("stream".into(), stream.into())));
+            members.extend(asgi.map(|asgi| ("x_use_asgi_streaming".into(), asgi)));
+            members.extend(options.map(|options| ("stream_options".into(), options)));
+            members
+        })
+        .prop_shuffle()
+}
+
+/// JSON text with the spacing of `pad`, some letters of keys and values escaped.
+fn write(members: &[(String, Value)], pad: &str, escape: bool) -> String {
+    let text = |value: &Value| {
+        let text = if pad.is_empty() { value.to_string() } else { format!("{value:#}") };
+        if escape { text.replace('m', "\\u006d").replace("/", "\\/") } else { text }
+    };
+    let members: Vec<String> = members
+        .iter()
+        .map(|(key, value)| {
+            format!("{pad}{}{pad}:{pad}{}{pad}", text(&Value::from(key.as_str())), text(value))
+        })
+        .collect();
+    format!("{pad}{{{}}}{pad}", members.join(","))
+}
+
+fn parse(bytes: &[u8]) -> Map<String, Value> {
+    serde_json::from_slice(bytes).unwrap()
+}
+
+/// What the edits mean, said over values.
+fn edited(mut whole: Map<String, Value>, edits: &Edits<'_>) -> Map<String, Value> {
+    if let Some(model) = edits.model {
+        whole.insert("model".into(), model.into());
+    }
+    if edits.drop_asgi {
+        whole.remove("x_use_asgi_streaming");
+    }
+    if edits.ask_usage {
+        let options = whole.entry("stream_options").or_insert(Value::Null);
+        if options.is_null() {
+            *options = json!({});
+        }
+        if options["include_usage"].is_null() {
+            options["include_usage"] = true.into();
+        }
+    }
+    whole
+}
+
+proptest! {
+    #[test]
+    fn an_envelope_says_what_serde_json_says(
+        members in body(), pad in "[ \\n\\r\\t]{0,3}", escape in any::<bool>(),
+    ) {
+        let text = write(&members, &pad, escape);
+        let whole = parse(text.as_bytes());
+        let envelope = envelope::read(text.as_bytes()).unwrap();
+        prop_assert_eq!(envelope.model(), whole["model"].as_str().unwrap());
+        prop_assert_eq!(envelope.stream(), whole.get("stream").and_then(Value::as_bool));
+        prop_assert_eq!(
+            envelope.include_usage(),
+            whole.get("stream_options").and_then(|options| options.get("include_usage")).and_then(Value::as_bool)
+        );
+        let asgi = whole.get("x_use_asgi_streaming").filter(|asgi| !asgi.is_null());
+        prop_assert_eq!(envelope.x_use_asgi_streaming(), asgi.map(|asgi| asgi != &json!(false)));
+    }
+
+    #[test]
+    fn a_splice_equals_the_edit_and_nothing_else(
+        members in body(), pad in "[ \\n]{0,2}", escape in any::<bool>(),
+        model in prop::option::of("\\PC{1,12}"), drop_asgi in any::<bool>(), ask_usage in any::<bool>(),
+    ) {
+        let body = Bytes::from(write(&members, &pad, escape));
+        let envelope = envelope::read(&body).unwrap();
+        let edits = Edits { model: model.as_deref(), drop_asgi, ask_usage };
+        let list = splice(&body, &envelope, &edits);
+        prop_assert_eq!(parse(&list.join()), edited(parse(&body), &edits));
+        prop_assert!(list.iter().count() <= 7);
+        let again = envelope::read(&list.join()).unwrap();
+        prop_assert_eq!(again.model(), model.as_deref().unwrap_or_else(|| envelope.model()));
+    }
+
+    #[test]
+    fn json_is_what_serde_json_takes_for_it(text in "[\\[\\]{}:,\"\\\\ 0-9eE+.\\-tfnrualse\\x1f\u{e9}]{0,40}") {
+        let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+        let mut cursor = Cursor::new(text.as_bytes());
+        cursor.space();
+        let ours = cursor.value().is_ok() && { cursor.space(); cursor.peek().is_none() };
+        prop_assert_eq!(ours, theirs, "{}", text);
+    }
+}
+
+#[test]
+fn without_edits_the_body_is_one_slice_of_itself() {
+    let body = Bytes::from_static(br#"{"model":"m","x_use_asgi_streaming":true}"#);
+    let envelope = envelope::read(&body).unwrap();
+    let list = splice(&body, &envelope, &Edits { model: Some("m"), ..Edits::default() });
+    assert_eq!(list.iter().map(|segment| segment.as_ptr()).collect::<Vec<_>>(), [body.as_ptr()]);
+}
+
+#[test]
+fn nesting_is_bounded() {
+    for (depth, fits) in [(MAX_DEPTH, true), (MAX_DEPTH + 1, false), (100_000, false)] {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let middle = if open == "[" { "" } else { "1" };
+            let text = format!("{}{middle}{}", open.repeat(depth), close.repeat(depth));
+            assert_eq!(Cursor::new(text.as_bytes()).value().is_ok(), fits, "{depth}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! How far a JSON string goes on before something that needs a look: a quote, a backslash or a control character.
+//! Strings are most of a request's bytes, so this is most of reading one.
+//!
+//! Short runs are tested eight bytes at a time in a `u64`, long ones in chunks whose loop the compiler turns into
+//! vector compares. Bytes from 0x80 on are plain: whether they are UTF-8 is not decided here.
+
+/// Runs up to this length are not worth a vector loop.
+const NEAR: usize = 32;
+const CHUNK: usize = 64;
+
+const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+
+/// The length of the run of plain bytes at the start of `rest`.
+pub(super) fn plain(rest: &[u8]) -> usize {
+    let (near, far) = rest.split_at(rest.len().min(NEAR));
+    if let Some(at) = first_stop(near) {
+        return at;
+    }
+    let (chunks, _) = far.as_chunks::<CHUNK>();
+    let whole = chunks.iter().take_while(|chunk| !chunk.iter().fold(false, |hit, &byte| hit | is_stop(byte)));
+    let at = near.len() + whole.count() * CHUNK;
+    let tail = rest.get(at..).unwrap_or_default();
+    at + first_stop(tail).unwrap_or(tail.len())
+}
+
+const fn is_stop(byte: u8) -> bool {
+    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
+}
+
+fn first_stop(bytes: &[u8]) -> Option<usize> {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let stops = stops(u64::from_le_bytes(*word));
+        if stops != 0 {
+            return Some(index * 8 + (stops.trailing_zeros() / 8) as usize);
+        }
+    }
+    let at = tail.iter().position(|&byte| is_stop(byte))?;
+    Some(words.len() * 8 + at)
+}
+
+/// The high bit of each stopping byte. A borrow may mark bytes above the first stop wrongly; the first is exact.
+const fn stops(word: u64) -> u64 {
+    let quote = word ^ (ONES * b'"' as u64);
+    let slash = word ^ (ONES * b'\\' as u64);
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let slash = slash.wrapping_sub(ONES) & !slash;
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (quote | slash | control) & HIGHS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_first_stop_at_every_distance() {
+        for stop in (0..=255u8).filter(|&byte| is_stop(byte)) {
+            for length in 0..300 {
+                let mut text = vec![b'a'; length];
+                text.push(stop);
+                text.extend_from_slice(
+                    b"\"\\\0 tail that is long enough for one more chunk of sixty-four bytes",
+                );
+                assert_eq!(plain(&text), length, "{stop}");
+            }
+        }
+    }
+
+    #[test]
+    fn takes_every_other_byte_as_plain() {
+        let text: Vec<u8> = (0..=255u8).filter(|&byte| !is_stop(byte)).cycle().take(2000).collect();
+        for start in 0..64 {
+            assert_eq!(plain(&text[start..]), text.len() - start);
+        }
+    }
+}
