@@ -1,0 +1,183 @@
+//! A request as a test wants to say it, and its answer as a test wants to ask it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+
+use super::conn::Driver;
+use crate::upstream::{Log, log::PATIENCE};
+
+/// The client token of every test gateway.
+pub const TOKEN: &str = "sk-client-token-of-the-tests";
+
+/// A request to be sent. Carries the test's token and a request id of its own unless told otherwise.
+#[derive(Debug)]
+pub struct Call {
+    pub method: Method,
+    pub target: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Call {
+    pub fn new(method: Method, target: &str) -> Self {
+        let call = Self { method, target: target.into(), headers: HeaderMap::new(), body: Bytes::new() };
+        call.header("authorization", &format!("Bearer {TOKEN}")).header("x-request-id", &next_id())
+    }
+
+    pub fn get(target: &str) -> Self {
+        Self::new(Method::GET, target)
+    }
+
+    /// A POST of this JSON text, byte for byte.
+    pub fn post(target: &str, json: impl Into<Bytes>) -> Self {
+        let call = Self::new(Method::POST, target).header("content-type", "application/json");
+        Self { body: json.into(), ..call }
+    }
+
+    /// A streaming chat completion.
+    pub fn stream() -> Self {
+        Self::post("/v1/chat/completions", STREAM)
+    }
+
+    /// A chat completion in one piece.
+    pub fn whole() -> Self {
+        Self::post("/v1/chat/completions", WHOLE)
+    }
+
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.insert(name, value.parse().unwrap());
+        self
+    }
+
+    pub fn without(mut self, name: &'static str) -> Self {
+        self.headers.remove(name);
+        self
+    }
+
+    /// The id under which the gateway logs it.
+    pub fn id(&self) -> String {
+        self.headers["x-request-id"].to_str().unwrap().to_owned()
+    }
+
+    pub fn request(self, authority: &str) -> http::Request<Full<Bytes>> {
+        let mut request = http::Request::builder()
+            .method(self.method)
+            .uri(format!("http://{authority}{}", self.target))
+            .body(Full::new(self.body))
+            .unwrap();
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
+pub const STREAM: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}"#;
+pub const WHOLE: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+
+/// An id that no other request of this run has.
+pub fn next_id() -> String {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("test-{}-", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// An answer whose head has come.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    body: Incoming,
+    /// Who is told of the payload that came.
+    pub told: Option<Arc<Log>>,
+    received: u64,
+    _driver: Driver,
+}
+
+/// A body as it came.
+#[derive(Debug)]
+pub struct Received {
+    pub frames: Vec<Bytes>,
+    /// Whether it ended as its framing said it would.
+    pub complete: bool,
+}
+
+impl Received {
+    pub fn bytes(&self) -> Bytes {
+        self.frames.concat().into()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.frames.concat()).expect("a body in UTF-8")
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.bytes()).unwrap_or_else(|error| panic!("{error} in {:?}", self.bytes()))
+    }
+}
+
+impl Answer {
+    pub fn new(response: http::Response<Incoming>, driver: Driver) -> Self {
+        let (head, body) = response.into_parts();
+        Self { status: head.status, headers: head.headers, body, told: None, received: 0, _driver: driver }
+    }
+
+    /// A header that must be there, in ASCII.
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.headers));
+        value.to_str().unwrap()
+    }
+
+    /// The next piece of the body, within five seconds; `None` at its end; `Some(Err)` when it broke off.
+    pub async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
+        loop {
+            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await.expect("a frame in time")?;
+            let data = match frame.map(hyper::body::Frame::into_data) {
+                Ok(Ok(data)) => data,
+                Ok(Err(_trailers)) => continue,
+                Err(error) => return Some(Err(error)),
+            };
+            if data.is_empty() {
+                continue;
+            }
+            self.received += data.len() as u64;
+            if let Some(log) = &self.told {
+                log.delivered.send_replace(self.received);
+            }
+            return Some(Ok(data));
+        }
+    }
+
+    /// The next piece, which must come.
+    pub async fn piece(&mut self) -> Bytes {
+        self.next().await.expect("more of the body").expect("a sound body")
+    }
+
+    /// Reads until at least these bytes came, and returns all that came.
+    pub async fn until(&mut self, end: &str) -> String {
+        let mut text = Vec::new();
+        while memchr::memmem::find(&text, end.as_bytes()).is_none() {
+            text.extend_from_slice(&self.piece().await);
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    /// The whole body, or what there is of it.
+    pub async fn collect(mut self) -> Received {
+        let mut frames = Vec::new();
+        loop {
+            match self.next().await {
+                Some(Ok(data)) => frames.push(data),
+                Some(Err(_)) => return Received { frames, complete: false },
+                None => return Received { frames, complete: true },
+            }
+        }
+    }
+
+    /// Whether nothing more comes for so long.
+    pub async fn silent(&mut self, time: Duration) -> bool {
+        tokio::time::timeout(time, self.body.frame()).await.is_err()
+    }
+}

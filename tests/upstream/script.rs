@@ -1,0 +1,137 @@
+//! Steps of an answer, and the common answers that are made of them. Steps say what goes over the wire, not what is
+//! sensible: a length may lie, a head may be garbage, a stream may stop in the middle of a character.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+/// How the end of a body is told (HTTP/1.1; on HTTP/2 only a `Length` is shown, as a header).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    Chunked,
+    /// The declared length, which need not be true.
+    Length(u64),
+    UntilClose,
+}
+
+/// One step. Each write is flushed on its own.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Head {
+        status: u16,
+        headers: Vec<(String, String)>,
+        framing: Framing,
+    },
+    /// Payload, framed as the head said.
+    Body(Bytes),
+    /// The end of the body, as the head said it would be told.
+    End,
+    /// Bytes as they are (HTTP/1.1 only), of which so many are payload.
+    Raw(Bytes, usize),
+    /// Waits until the client has all payload that was written so far: the next write is a read of its own.
+    Delivered,
+    /// Lets a moment pass, where delivery cannot be seen (inside a head, or when the gateway holds bytes back).
+    Moment,
+    /// Waits until the test opens the gate, and reports that it was reached.
+    Wait(Gate),
+    /// Does nothing until the peer goes.
+    Stall,
+    /// A TCP reset, or `RST_STREAM` with `INTERNAL_ERROR`.
+    Reset,
+    /// Ends the connection in an orderly way, whatever was promised.
+    Close,
+}
+
+/// Opened by the test, waited for by a script.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    open: Arc<watch::Sender<bool>>,
+}
+
+impl Gate {
+    pub fn new() -> Self {
+        Self { open: Arc::new(watch::Sender::new(false)) }
+    }
+
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    pub async fn passed(&self) {
+        self.open.subscribe().wait_for(|open| *open).await.unwrap();
+    }
+}
+
+/// How long a [`Step::Moment`] is: enough for a loopback read to have been taken.
+pub const MOMENT: Duration = Duration::from_millis(1);
+
+/// A head with the given status and content type.
+pub fn head(status: u16, content_type: &str, framing: Framing) -> Step {
+    Step::Head { status, headers: vec![("content-type".into(), content_type.into())], framing }
+}
+
+/// The head of an event stream.
+pub fn sse_head() -> Step {
+    head(200, "text/event-stream; charset=utf-8", Framing::Chunked)
+}
+
+pub fn body(bytes: impl Into<Bytes>) -> Step {
+    Step::Body(bytes.into())
+}
+
+/// A whole event stream in one write.
+pub fn sse(bytes: impl Into<Bytes>) -> Vec<Step> {
+    vec![sse_head(), body(bytes), Step::End]
+}
+
+/// An event stream in which every piece is a read of its own.
+pub fn sse_pieces(pieces: impl IntoIterator<Item = Bytes>) -> Vec<Step> {
+    let mut steps = vec![sse_head()];
+    for piece in pieces {
+        steps.extend([Step::Body(piece), Step::Delivered]);
+    }
+    steps.push(Step::End);
+    steps
+}
+
+/// A JSON answer with its length.
+pub fn json(status: u16, text: impl Into<Bytes>) -> Vec<Step> {
+    let text = text.into();
+    vec![head(status, "application/json", Framing::Length(text.len() as u64)), Step::Body(text), Step::End]
+}
+
+/// Bytes exactly, then what follows.
+pub fn raw(bytes: impl Into<Bytes>) -> Step {
+    Step::Raw(bytes.into(), 0)
+}
+
+/// One event of the chat API with this content.
+pub fn delta(content: &str) -> Bytes {
+    let content = serde_json::Value::from(content);
+    format!(
+        "data: {{\"id\":\"chatcmpl-t\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\
+         \"choices\":[{{\"index\":0,\"delta\":{{\"content\":{content}}},\"finish_reason\":null}}]}}\n\n"
+    )
+    .into()
+}
+
+/// The event that says `usage`, as providers send it when asked.
+pub fn usage() -> Bytes {
+    Bytes::from_static(
+        b"data: {\"id\":\"chatcmpl-t\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[],\
+          \"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3,\"total_tokens\":12}}\n\n",
+    )
+}
+
+pub const DONE: &[u8] = b"data: [DONE]\n\n";
+
+/// A short complete stream: three deltas and `[DONE]`.
+pub fn short_stream() -> Bytes {
+    [delta("one"), delta(" two"), delta(" three \u{1f30a}"), DONE.into()].concat().into()
+}
+
+/// A short complete answer without streaming.
+pub const COMPLETION: &str = "{\"id\":\"chatcmpl-t\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"m\",\
+    \"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"one two\"},\"finish_reason\":\"stop\"}],\
+    \"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2,\"total_tokens\":11}}";
