@@ -1,0 +1,49 @@
+//! How many connections there are over all workers. The one piece of this room that crosses threads on every accept.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// Cloning shares the count.
+#[derive(Clone, Debug, Default)]
+pub struct Census(Arc<AtomicUsize>);
+
+/// One counted connection; dropping it gives the place back.
+#[derive(Debug)]
+pub(super) struct Guest(Arc<AtomicUsize>);
+
+impl Census {
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more unless there are `limit` already.
+    pub(super) fn admit(&self, limit: usize) -> Option<Guest> {
+        let guest = Guest(Arc::clone(&self.0));
+        // Counted before it is judged: two workers can refuse the last place, never both take it.
+        if self.0.fetch_add(1, Ordering::Relaxed) < limit { Some(guest) } else { None }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Census;
+
+    #[test]
+    fn admits_up_to_the_limit_and_again_after_one_left() {
+        let census = Census::default();
+        let (first, second) = (census.admit(2), census.admit(2));
+        assert!(first.is_some() && second.is_some() && census.admit(2).is_none());
+        assert_eq!(census.count(), 2);
+        drop(first);
+        assert!(census.admit(2).is_some());
+    }
+}

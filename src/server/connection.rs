@@ -1,0 +1,167 @@
+//! From a fresh socket to its last byte. Which HTTP it carries is seen by a look at its first bytes, which stay in the
+//! kernel: an HTTP/1.1 connection pays one system call for it in all of its life and no memory.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
+
+use hyper::{
+    rt::Executor,
+    server::conn::{http1, http2},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::sleep};
+
+use super::{
+    Handler, Peer,
+    intake::Door,
+    register::{Fate, Vital},
+    settings::Limits,
+    socket::Socket,
+};
+use crate::base::spawn::Tasks;
+
+/// How HTTP/2 begins by prior knowledge (RFC 9113 section 3.4), as far as no HTTP/1.1 request does.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+
+/// hyper's buffers: what a read may take at once and what may wait to be written.
+const BUFFER: usize = 64 * 1024;
+
+/// What a client may send on one stream, and on all of a connection's together, before we read it.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// What may wait to be written per HTTP/2 stream.
+const SEND_BUFFER: usize = 64 * 1024;
+
+enum Version {
+    Http1,
+    Http2,
+}
+
+/// Serves one connection until it ends or is told to.
+pub(super) async fn run<H: Handler>(
+    stream: TcpStream,
+    peer: Peer,
+    vital: &Rc<Vital>,
+    limits: &Limits,
+    handler: H,
+    tasks: Tasks,
+) {
+    let Some(version) = unless_condemned(vital, look(&stream)).await else { return };
+    let door = Door { handler, peer, vital: Rc::clone(vital) };
+    let io = TokioIo::new(Socket { stream, vital: Rc::clone(vital) });
+    let ended = match version {
+        Version::Http1 => drive(Box::pin(http1_builder(limits).serve_connection(io, door)), vital).await,
+        Version::Http2 => {
+            vital.multiplex();
+            drive(Box::pin(http2_builder(limits, tasks).serve_connection(io, door)), vital).await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = %peer.address, %error, "connection ended");
+    }
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        // A client that leaves is noticed by its end of stream, not by the next write.
+        .half_close(false)
+        // On, it would let a response pile up in memory while the client does not read.
+        .pipeline_flush(false)
+        .max_buf_size(BUFFER.max(limits.head_size))
+        .max_header_size(limits.head_size)
+        .max_headers(limits.header_count);
+    builder
+}
+
+fn http2_builder(limits: &Limits, tasks: Tasks) -> http2::Builder<Local> {
+    let mut builder = http2::Builder::new(Local(tasks));
+    builder
+        .max_concurrent_streams(limits.streams_per_connection)
+        .max_header_list_size(u32::try_from(limits.head_size).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER);
+    builder
+}
+
+/// Looks at the first bytes without taking them. A client that sends its first ones singly is asked again.
+async fn look(stream: &TcpStream) -> Version {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let seen = match stream.peek(&mut first).await {
+            Ok(count) => first.get(..count).unwrap_or_default(),
+            // hyper will meet the same error and end the connection.
+            Err(_) => return Version::Http1,
+        };
+        if seen == PREFACE {
+            return Version::Http2;
+        }
+        if seen.is_empty() || !PREFACE.starts_with(seen) {
+            return Version::Http1;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// `None` if the connection is to end first.
+async fn unless_condemned<F: Future>(vital: &Vital, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    poll_fn(|cx| {
+        vital.attend(cx.waker());
+        if vital.fate() > Fate::Live { Poll::Ready(None) } else { future.as_mut().poll(cx).map(Some) }
+    })
+    .await
+}
+
+/// A hyper connection, whichever protocol it speaks.
+trait Conversation: Future<Output = hyper::Result<()>> {
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<H: Handler> Conversation for http1::Connection<TokioIo<Socket>, Door<H>> {
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<H: Handler> Conversation for http2::Connection<TokioIo<Socket>, Door<H>, Local> {
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Runs the connection, and carries out its fate when that changes.
+async fn drive<C: Conversation>(mut conversation: Pin<Box<C>>, vital: &Vital) -> hyper::Result<()> {
+    let mut told = false;
+    poll_fn(|cx| {
+        vital.attend(cx.waker());
+        match vital.fate() {
+            Fate::Live => {}
+            Fate::Finish if told => {}
+            Fate::Finish => {
+                told = true;
+                conversation.as_mut().finish();
+            }
+            Fate::Cut => return Poll::Ready(Ok(())),
+        }
+        conversation.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Runs the streams of an HTTP/2 connection on its own worker.
+#[derive(Clone, Debug)]
+struct Local(Tasks);
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}

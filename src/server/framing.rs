@@ -1,0 +1,162 @@
+//! Where an HTTP/1.1 request begins and ends, followed on the raw bytes beside hyper's own parser, because two parsers
+//! that disagree about it are how requests are smuggled. Refuses what hyper lets pass: line ends without CR in a head
+//! (RFC 9112 section 2.2 permits them), a second length (hyper drops it unseen), and any head that we did not see whole
+//! and in its place, which includes a pipelined one and one after a chunked body: those are never served.
+
+use super::head::Head;
+
+/// What the bytes read next belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// A request head, as far as it is here.
+    Head(Head),
+    /// A head is complete and `beyond` bytes after it are here; hyper has not said yet what they are.
+    Seen { beyond: u64, two_lengths: bool },
+    /// A body of known length, of which `left` bytes are to come.
+    Body { left: u64 },
+    /// We do not know where this request ends, or we know that more came after it: it is the connection's last.
+    Last,
+    /// Not HTTP/1.1.
+    Foreign,
+}
+
+/// Why a head cannot be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ambiguity {
+    /// More than one `content-length`, or one and a `transfer-encoding` (RFC 9112 section 6.3).
+    TwoLengths,
+    /// The head came before the last request was answered, or after one whose end we do not know.
+    OutOfPlace,
+}
+
+impl Default for Framing {
+    fn default() -> Self {
+        Self::Head(Head::default())
+    }
+}
+
+impl Framing {
+    /// Takes note of bytes that were read. A line feed that must not be there becomes a NUL, which hyper refuses with
+    /// 400 wherever it stands in a head.
+    pub(super) fn read(&mut self, bytes: &mut [u8]) {
+        let count = bytes.len() as u64;
+        match self {
+            Self::Head(head) => match head.read(bytes) {
+                Ok(None) => {}
+                Ok(Some(beyond)) => {
+                    *self = Self::Seen { beyond: beyond as u64, two_lengths: head.two_lengths() };
+                }
+                Err(bare) => {
+                    if let Some(byte) = bytes.get_mut(bare.0) {
+                        *byte = 0;
+                    }
+                    *self = Self::Last;
+                }
+            },
+            Self::Seen { beyond, .. } => *beyond += count,
+            Self::Body { left } if count <= *left => *left -= count,
+            Self::Body { .. } if count > 0 => *self = Self::Last,
+            Self::Body { .. } | Self::Last | Self::Foreign => {}
+        }
+    }
+
+    /// hyper has parsed a head whose body is `length` bytes long; `None`: chunked.
+    pub(super) fn begin_body(&mut self, length: Option<u64>) -> Result<(), Ambiguity> {
+        let (beyond, two_lengths) = match *self {
+            Self::Seen { beyond, two_lengths } => (beyond, two_lengths),
+            Self::Foreign => return Ok(()),
+            Self::Head(_) | Self::Body { .. } | Self::Last => return Err(Ambiguity::OutOfPlace),
+        };
+        *self = match length {
+            Some(length) if beyond <= length => Self::Body { left: length - beyond },
+            Some(_) | None => Self::Last,
+        };
+        if two_lengths { Err(Ambiguity::TwoLengths) } else { Ok(()) }
+    }
+
+    /// The response is complete: another head may follow if the request ended where it said.
+    pub(super) fn end_message(&mut self) {
+        if *self != Self::Foreign {
+            *self = if *self == (Self::Body { left: 0 }) { Self::default() } else { Self::Last };
+        }
+    }
+
+    /// Whether the connection has to be closed after this response.
+    pub(super) fn is_last(self) -> bool {
+        self == Self::Last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The framing after `bytes`, read in pieces cut at `cut`.
+    fn after(bytes: &str, cut: usize) -> (Framing, Vec<u8>) {
+        let mut bytes = bytes.as_bytes().to_vec();
+        let mut framing = Framing::default();
+        let (first, second) = bytes.split_at_mut(cut);
+        framing.read(first);
+        framing.read(second);
+        (framing, bytes)
+    }
+
+    #[test]
+    fn sees_the_head_end_at_every_cut() {
+        let request = "\r\nPOST / HTTP/1.1\r\nhost: x\r\nContent-Length: 3\r\n\r\nab";
+        for cut in 0..request.len() {
+            let (mut framing, bytes) = after(request, cut);
+            assert_eq!(framing, Framing::Seen { beyond: 2, two_lengths: false }, "cut at {cut}");
+            assert_eq!(bytes, request.as_bytes());
+            assert_eq!(framing.begin_body(Some(3)), Ok(()));
+            assert_eq!(framing, Framing::Body { left: 1 });
+            framing.read(&mut [b'c']);
+            framing.end_message();
+            assert_eq!(framing, Framing::default());
+        }
+    }
+
+    #[test]
+    fn spoils_a_bare_line_feed_at_every_cut() {
+        for request in ["GET / HTTP/1.1\nhost: x\r\n\r\n", "GET / HTTP/1.1\r\nhost: x\n\r\n", "GET / HTTP/1.1\r\nhost: x\r\n\n"] {
+            for cut in 0..=request.len() {
+                let (framing, bytes) = after(request, cut);
+                assert_eq!(framing, Framing::Last, "{request:?} cut at {cut}");
+                assert_eq!(bytes.iter().filter(|byte| **byte == 0).count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn sees_two_lengths_at_every_cut() {
+        for lengths in [
+            "content-length: 3\r\ncontent-length: 3",
+            "Content-Length: 3\r\nTransfer-Encoding: chunked",
+            "transfer-encoding: chunked\r\nCONTENT-LENGTH: 3",
+            "transfer-encoding: gzip\r\ntransfer-encoding: chunked",
+        ] {
+            let request = format!("POST / HTTP/1.1\r\n{lengths}\r\n\r\n");
+            for cut in 0..request.len() {
+                let (mut framing, _) = after(&request, cut);
+                assert_eq!(framing.begin_body(Some(3)), Err(Ambiguity::TwoLengths), "{lengths:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn trusts_no_head_after_a_request_whose_end_is_unknown() {
+        let head = "GET / HTTP/1.1\r\n\r\n";
+        let (mut chunked, _) = after(head, 0);
+        assert_eq!(chunked.begin_body(None), Ok(()));
+        let (mut pipelined, _) = after(&head.repeat(2), 0);
+        assert_eq!(pipelined.begin_body(Some(0)), Ok(()));
+        let (mut late, _) = after(head, 0);
+        assert_eq!(late.begin_body(Some(0)), Ok(()));
+        late.read(&mut [b'G']);
+        for mut framing in [chunked, pipelined, late] {
+            assert!(framing.is_last());
+            framing.end_message();
+            assert_eq!(framing.begin_body(Some(0)), Err(Ambiguity::OutOfPlace));
+        }
+    }
+}

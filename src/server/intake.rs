@@ -1,0 +1,119 @@
+//! The door to the handler: refuses requests whose framing is ambiguous, counts the rest as in flight until their
+//! response's body is dropped, and closes connections whose next request could not be trusted.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{body::Incoming, service::Service};
+
+use super::{
+    Handler, Peer,
+    framing::Ambiguity,
+    register::{Busy, Vital},
+};
+
+/// The service of one connection.
+#[derive(Debug)]
+pub(super) struct Door<H> {
+    pub(super) handler: H,
+    pub(super) peer: Peer,
+    pub(super) vital: Rc<Vital>,
+}
+
+/// A response's body, and with it the request's place among those in flight.
+#[derive(Debug)]
+pub(super) struct Reply<B> {
+    content: Content<B>,
+    _busy: Busy,
+}
+
+#[derive(Debug)]
+enum Content<B> {
+    Handler(B),
+    Refusal(Option<Bytes>),
+}
+
+impl<H: Handler> Service<Request<Incoming>> for Door<H> {
+    type Response = Response<Reply<H::Body>>;
+    type Error = Infallible;
+    // Boxed, so that what a handler needs to come to its head is freed when the head is there.
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let busy = self.vital.begin_request();
+        if let Err(ambiguity) = check(&request, &self.vital) {
+            tracing::debug!(peer = %self.peer.address, ?ambiguity, "request refused");
+            return Box::pin(std::future::ready(Ok(refuse(ambiguity, busy))));
+        }
+        let answer = self.handler.handle(request, self.peer);
+        Box::pin(async move {
+            let mut response = answer.await;
+            if busy.0.framing.borrow().is_last() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| Reply { content: Content::Handler(body), _busy: busy }))
+        })
+    }
+}
+
+/// Compares what hyper understood with what was on the wire.
+fn check(request: &Request<Incoming>, vital: &Vital) -> Result<(), Ambiguity> {
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let length = if chunked { None } else { request.body().size_hint().exact() };
+    vital.framing.borrow_mut().begin_body(length)
+}
+
+const fn explain(ambiguity: Ambiguity) -> &'static str {
+    match ambiguity {
+        Ambiguity::TwoLengths => {
+            r#"{"error":{"message":"a request says its length once, by content-length or transfer-encoding","type":"invalid_request_error","param":null,"code":"ambiguous_length"}}"#
+        }
+        Ambiguity::OutOfPlace => {
+            r#"{"error":{"message":"requests are not pipelined here","type":"invalid_request_error","param":null,"code":"pipelined"}}"#
+        }
+    }
+}
+
+fn refuse<B>(ambiguity: Ambiguity, busy: Busy) -> Response<Reply<B>> {
+    let text = Bytes::from_static(explain(ambiguity).as_bytes());
+    let mut response = Response::new(Reply { content: Content::Refusal(Some(text)), _busy: busy });
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Reply<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match &mut self.content {
+            Content::Handler(body) => Pin::new(body).poll_frame(cx),
+            Content::Refusal(rest) => Poll::Ready(rest.take().map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Handler(body) => body.is_end_stream(),
+            Content::Refusal(rest) => rest.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Handler(body) => body.size_hint(),
+            Content::Refusal(rest) => SizeHint::with_exact(rest.as_ref().map_or(0, |rest| rest.len() as u64)),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The connections of one worker. A [`Vital`] is what a connection's socket, its driver and its requests note down as
+//! they go (a few `Cell`s: no timer, no system call); a sweep every second or so reads them all, decides who has waited
+//! too long and wakes only those. Deadlines are therefore late by up to one period, never early.
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    task::Waker,
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{framing::Framing, settings::Limits};
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fate {
+    Live,
+    /// Answers what it has begun, then closes.
+    Finish,
+    /// Ends now.
+    Cut,
+}
+
+#[derive(Debug)]
+pub(super) struct Register {
+    vitals: RefCell<Vec<Rc<Vital>>>,
+    /// The time of the last sweep.
+    now: Cell<Instant>,
+    emptied: Notify,
+    limits: Limits,
+}
+
+#[derive(Debug)]
+pub(super) struct Vital {
+    pub(super) address: SocketAddr,
+    /// Index in the register.
+    place: Cell<usize>,
+    fate: Cell<Fate>,
+    waker: OnceCell<Waker>,
+    multiplexed: Cell<bool>,
+    /// Requests between head and end of response.
+    busy: Cell<u32>,
+    /// When `busy` became 0.
+    idle_since: Cell<Instant>,
+    /// Since when the socket takes no more bytes.
+    stalled_since: Cell<Option<Instant>>,
+    pub(super) framing: RefCell<Framing>,
+    register: Rc<Register>,
+}
+
+/// A connection's place in the register, given back on drop.
+#[derive(Debug)]
+pub(super) struct Entry(pub(super) Rc<Vital>);
+
+impl Register {
+    pub(super) fn new(limits: Limits) -> Rc<Self> {
+        Rc::new(Self {
+            vitals: RefCell::default(),
+            now: Cell::new(Instant::now()),
+            emptied: Notify::new(),
+            limits,
+        })
+    }
+
+    pub(super) fn enter(self: &Rc<Self>, address: SocketAddr) -> Entry {
+        let mut vitals = self.vitals.borrow_mut();
+        let vital = Rc::new(Vital {
+            address,
+            place: Cell::new(vitals.len()),
+            fate: Cell::new(Fate::Live),
+            waker: OnceCell::new(),
+            multiplexed: Cell::new(false),
+            busy: Cell::new(0),
+            idle_since: Cell::new(self.now.get()),
+            stalled_since: Cell::new(None),
+            framing: RefCell::default(),
+            register: Rc::clone(self),
+        });
+        vitals.push(Rc::clone(&vital));
+        Entry(vital)
+    }
+
+    /// Short enough that no deadline is late by more than an eighth.
+    fn period(&self) -> Duration {
+        let shortest = self.limits.head_timeout.min(self.limits.write_timeout);
+        (shortest / 8).clamp(Duration::from_millis(5), Duration::from_secs(1))
+    }
+
+    /// Runs until dropped.
+    pub(super) async fn sweep(&self) {
+        let mut interval = tokio::time::interval(self.period());
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let now = interval.tick().await;
+            self.now.set(now);
+            for vital in &*self.vitals.borrow() {
+                vital.judge(now);
+            }
+        }
+    }
+
+    pub(super) fn condemn_all(&self, fate: Fate) {
+        for vital in &*self.vitals.borrow() {
+            vital.condemn(fate);
+        }
+    }
+
+    pub(super) async fn emptied(&self) {
+        while !self.vitals.borrow().is_empty() {
+            self.emptied.notified().await;
+        }
+    }
+}
+
+impl Vital {
+    pub(super) fn fate(&self) -> Fate {
+        self.fate.get()
+    }
+
+    /// Remembers how to wake the connection's task, which is the same for all of its life.
+    pub(super) fn attend(&self, waker: &Waker) {
+        self.waker.get_or_init(|| waker.clone());
+    }
+
+    pub(super) fn condemn(&self, fate: Fate) {
+        if fate > self.fate.get() {
+            self.fate.set(fate);
+            if let Some(waker) = self.waker.get() {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// The connection carries HTTP/2.
+    pub(super) fn multiplex(&self) {
+        self.multiplexed.set(true);
+        *self.framing.borrow_mut() = Framing::Foreign;
+    }
+
+    pub(super) fn begin_request(self: &Rc<Self>) -> Busy {
+        self.busy.set(self.busy.get() + 1);
+        Busy(Rc::clone(self))
+    }
+
+    /// A write was taken, in part or whole, or has to wait.
+    pub(super) fn wrote(&self, waits: bool) {
+        if !waits {
+            self.stalled_since.set(None);
+        } else if self.stalled_since.get().is_none() {
+            self.stalled_since.set(Some(self.register.now.get()));
+        }
+    }
+
+    fn judge(&self, now: Instant) {
+        let limits = &self.register.limits;
+        // Noted times are those of the sweep before, so a period is added to what is allowed.
+        let passed = |since: Instant, allowed: Duration| now - since > allowed + self.register.period();
+        if self.stalled_since.get().is_some_and(|since| passed(since, limits.write_timeout)) {
+            tracing::debug!(peer = %self.address, "client does not read, connection cut");
+            self.condemn(Fate::Cut);
+        }
+        if self.busy.get() > 0 || !passed(self.idle_since.get(), limits.head_timeout) {
+            return;
+        }
+        let given_notice = passed(self.idle_since.get(), limits.head_timeout * 2);
+        self.condemn(if self.multiplexed.get() && !given_notice { Fate::Finish } else { Fate::Cut });
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut vitals = self.0.register.vitals.borrow_mut();
+        let place = self.0.place.get();
+        vitals.swap_remove(place);
+        if let Some(moved) = vitals.get(place) {
+            moved.place.set(place);
+        }
+        if vitals.is_empty() {
+            self.0.register.emptied.notify_one();
+        }
+    }
+}
+
+/// One request in flight, from its head to the end of its response.
+#[derive(Debug)]
+pub(super) struct Busy(pub(super) Rc<Vital>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.set(self.0.busy.get() - 1);
+        self.0.idle_since.set(self.0.register.now.get());
+        self.0.framing.borrow_mut().end_message();
+    }
+}

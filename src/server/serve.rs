@@ -1,0 +1,166 @@
+//! The accept loop of one worker, and the drain at its end. An error of accept backs off and never ends the loop; past
+//! the limit on connections a client is told so and closed.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+
+use super::{
+    Handler, Peer,
+    census::{Census, Guest},
+    connection,
+    drain::{Drain, Phase},
+    register::{Fate, Register},
+    settings::Limits,
+};
+use crate::base::spawn::Tasks;
+
+/// How long to wait when accept fails for want of descriptors or memory.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// Ends with the connection.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n\r\n\
+    {\"error\":{\"message\":\"too many connections\",\"type\":\"server_error\",\"param\":null,\"code\":\"too_many_connections\"}}";
+
+/// What the servers of all workers have in common.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    pub limits: Limits,
+    pub drain: Drain,
+    pub census: Census,
+}
+
+struct Server<H> {
+    terms: Terms,
+    handler: H,
+    tasks: Tasks,
+    register: Rc<Register>,
+}
+
+/// Serves until the drain begins, then until every connection has ended or was cut after `limits.drain`.
+///
+/// # Errors
+/// A listener could not be given to the runtime.
+pub async fn serve<H: Handler>(
+    listeners: Vec<std::net::TcpListener>,
+    terms: Terms,
+    handler: H,
+    tasks: Tasks,
+) -> io::Result<()> {
+    let listeners = listeners.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
+    let register = Register::new(terms.limits);
+    let server = Server { terms, handler, tasks, register: Rc::clone(&register) };
+    tokio::select! {
+        () = server.accept_all(listeners) => {}
+        () = register.sweep() => {}
+        () = server.terms.drain.reached(Phase::Draining) => {}
+    }
+    server.finish().await;
+    Ok(())
+}
+
+impl<H: Handler> Server<H> {
+    async fn accept_all(&self, listeners: Vec<TcpListener>) {
+        loop {
+            match poll_fn(|cx| poll_accept(&listeners, cx)).await {
+                Ok((stream, address)) => self.receive(stream, address),
+                Err(error) if concerns_one(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    sleep(BACKOFF).await;
+                }
+            }
+        }
+    }
+
+    fn receive(&self, stream: TcpStream, address: SocketAddr) {
+        let Some(guest) = self.terms.census.admit(self.terms.limits.connections) else {
+            tracing::debug!(peer = %address, "too many connections");
+            turn_away(&stream);
+            return;
+        };
+        hasten(&stream);
+        let peer = Peer { address, tls: false };
+        self.open(stream, peer, guest);
+    }
+
+    fn open(&self, stream: TcpStream, peer: Peer, guest: Guest) {
+        let entry = self.register.enter(peer.address);
+        let limits = self.terms.limits;
+        let (handler, tasks) = (self.handler.clone(), self.tasks.clone());
+        self.tasks.spawn(async move {
+            connection::run(stream, peer, &entry.0, &limits, handler, tasks).await;
+            drop((entry, guest));
+        });
+    }
+
+    /// Idle connections close at once, the others after what they are answering.
+    async fn finish(&self) {
+        self.register.condemn_all(Fate::Finish);
+        let sweeping = async {
+            tokio::select! {
+                () = self.register.emptied() => {}
+                () = self.register.sweep() => {}
+            }
+        };
+        if timeout(self.terms.limits.drain, sweeping).await.is_err() {
+            self.register.condemn_all(Fate::Cut);
+            self.register.emptied().await;
+        }
+    }
+}
+
+fn poll_accept(listeners: &[TcpListener], cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    for listener in listeners {
+        if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+            return Poll::Ready(accepted);
+        }
+    }
+    Poll::Pending
+}
+
+/// A connection that died in the backlog is no reason to wait.
+fn concerns_one(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Frames leave when they are written. Fails only when the client has left already, which reading will tell.
+fn hasten(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+}
+
+/// Says why, if the socket takes it at once. What the client sent is read first: closing over unread bytes would reset
+/// the connection and could destroy the answer.
+fn turn_away(stream: &TcpStream) {
+    let mut sent = [0; 4096];
+    let _ = stream.try_read(&mut sent);
+    let _ = stream.try_write(FULL);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_sockets_do_not_delay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        assert!(!stream.nodelay().unwrap());
+        hasten(&stream);
+        assert!(stream.nodelay().unwrap());
+    }
+}
