@@ -1,5 +1,7 @@
 //! Who is calling: client tokens and the principals behind them.
 
+pub mod maker;
+
 use crate::base::Secret;
 
 /// A client token of the configuration: `"description|token"`.

@@ -1,0 +1,45 @@
+//! New tokens: 128 bits from the system's generator, recognisable by their prefix when they turn up where they should
+//! not be.
+
+use std::fmt;
+
+use super::TokenSettings;
+use crate::base::Secret;
+
+const PREFIX: &str = "sk-thalweg-";
+
+/// The system gave no random bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRandomness;
+
+impl fmt::Display for NoRandomness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the system gave no random bytes to make a token of")
+    }
+}
+
+impl std::error::Error for NoRandomness {}
+
+/// A token that nobody can guess: the prefix and 32 hexadecimal digits.
+///
+/// # Errors
+/// The system gave no random bytes.
+pub fn make(description: &str) -> Result<TokenSettings, NoRandomness> {
+    let mut bytes = [0; 16];
+    rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).map_err(|_| NoRandomness)?;
+    let token = format!("{PREFIX}{:032x}", u128::from_be_bytes(bytes));
+    Ok(TokenSettings { description: description.to_owned(), token: Secret::new(token) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::make;
+
+    #[test]
+    fn makes_tokens_that_differ() {
+        let [one, other] = [make("a").unwrap().token, make("a").unwrap().token];
+        assert_ne!(one, other);
+        assert_eq!(one.expose().len(), "sk-thalweg-".len() + 32);
+        assert!(one.expose().starts_with("sk-thalweg-"));
+    }
+}
