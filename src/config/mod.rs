@@ -32,4 +32,4 @@ pub use env::Env;
 pub use load::{load, parse};
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem};
-pub use settings::{LogFormat, LogSettings, ProviderSettings, Settings};
+pub use settings::{ProviderSettings, Settings};

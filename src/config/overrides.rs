@@ -8,10 +8,10 @@ use super::{
     env::Env,
     problem::{Problem, Wrong},
     root, scalar,
-    settings::{LOG_FORMATS, LOG_LEVELS, LogFormat, Settings},
+    settings::{LOG_FORMATS, LOG_LEVELS, Settings},
     token,
 };
-use crate::auth::TokenSettings;
+use crate::{auth::TokenSettings, telemetry::LogFormat};
 
 /// `None` everywhere: nothing is overridden.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

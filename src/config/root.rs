@@ -11,13 +11,14 @@ use super::{
     problem::Wrong,
     provider, scalar,
     section::{Place, Reader, Section},
-    settings::{LOG_FORMATS, LOG_LEVELS, LogSettings, ProviderSettings, Settings},
+    settings::{LOG_FORMATS, LOG_LEVELS, ProviderSettings, Settings},
     token,
 };
 use crate::{
     auth::TokenSettings,
     relay::{CommitPoint, Mode, StreamSettings},
     server::{Limits, TlsFiles},
+    telemetry::LogSettings,
     upstream::{Clocks, PoolSettings},
 };
 

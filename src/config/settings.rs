@@ -9,6 +9,7 @@ use crate::{
     auth::TokenSettings,
     relay::StreamSettings,
     server::{Limits, Listen},
+    telemetry::{LogFormat, LogSettings},
     upstream::{PoolSettings, Target},
 };
 
@@ -56,19 +57,6 @@ pub struct ProviderSettings {
     pub target: Target,
     /// The models it serves; `None`: ask it (`GET {base}/models`).
     pub models: Option<Vec<String>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    pub level: Level,
-    pub format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    #[default]
-    Human,
-    Json,
 }
 
 /// Python's names of levels, which the file was first written with, and ours.

@@ -4,9 +4,10 @@ use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use tracing::Level;
 
-use super::{Env, LoadError, LogFormat, Overrides, Settings, load, parse};
+use super::{Env, LoadError, Overrides, Settings, load, parse};
 use crate::{
     relay::{CommitPoint, Mode},
+    telemetry::LogFormat,
     upstream::{Clocks, KeyHeader, Protocol},
 };
 

@@ -1,0 +1,161 @@
+//! The log: lines for people or JSON for machines, to stderr. A worker that logs formats its line and puts it into a
+//! bounded queue; it never waits for a terminal or a pipe. What does not fit is dropped and counted.
+//!
+//! - [`queue`]: the lines on their way, and the thread that writes them
+
+pub mod queue;
+
+use std::io::{self, IsTerminal};
+
+use tracing::{Level, Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    Registry,
+    filter::Targets,
+    layer::{Layer, SubscriberExt},
+    registry::LookupSpan,
+    reload,
+    util::{SubscriberInitExt, TryInitError},
+};
+
+use queue::{Lines, Queue};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    pub level: Level,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line per event, coloured on a terminal unless `NO_COLOR` is set.
+    #[default]
+    Human,
+    /// An object per line.
+    Json,
+}
+
+impl LogFormat {
+    /// How the loss of so many lines is written.
+    fn loss(self) -> fn(u64) -> String {
+        match self {
+            Self::Human => |count| format!(" WARN {count} log lines lost"),
+            Self::Json => |count| format!(r#"{{"level":"WARN","message":"log lines lost","count":{count}}}"#),
+        }
+    }
+}
+
+/// The running log. Dropping it writes out what is queued, within a second.
+#[derive(Debug)]
+pub struct Log {
+    level: reload::Handle<Targets, Registry>,
+    _queue: Queue,
+}
+
+impl Log {
+    /// Starts logging for the whole process.
+    ///
+    /// # Errors
+    /// Somebody already logs.
+    pub fn start(settings: LogSettings) -> Result<Self, TryInitError> {
+        let color =
+            io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let queue = Queue::start(io::stderr(), settings.format.loss());
+        let (subscriber, level) = subscriber(settings, color, queue.lines());
+        subscriber.try_init()?;
+        Ok(Self { level, _queue: queue })
+    }
+
+    /// From now on; a reload's way.
+    pub fn set_level(&self, level: Level) {
+        // Fails only when the subscriber is gone, and then there is nothing to set.
+        let _ = self.level.reload(targets(level));
+    }
+}
+
+fn subscriber(
+    settings: LogSettings,
+    color: bool,
+    lines: Lines,
+) -> (impl Subscriber + Send + Sync, reload::Handle<Targets, Registry>) {
+    let (level, handle) = reload::Layer::new(targets(settings.level));
+    (tracing_subscriber::registry().with(level).with(layer(settings.format, color, lines)), handle)
+}
+
+fn layer<S>(format: LogFormat, color: bool, lines: Lines) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(lines);
+    match format {
+        LogFormat::Human => layer.with_ansi(color).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    }
+}
+
+/// Ours at `level`; libraries no louder than warnings, since one of them writes a line per frame at debug.
+fn targets(level: Level) -> Targets {
+    let ours = LevelFilter::from_level(level);
+    Targets::new().with_target("thalweg", ours).with_default(ours.min(LevelFilter::WARN))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(settings: LogSettings, events: impl FnOnce(&reload::Handle<Targets, Registry>)) -> String {
+        let sink = Sink::default();
+        let queue = Queue::start(sink.clone(), settings.format.loss());
+        let (subscriber, level) = subscriber(settings, false, queue.lines());
+        tracing::subscriber::with_default(subscriber, || events(&level));
+        drop(queue);
+        String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn keeps_to_its_level_and_keeps_libraries_quiet() {
+        let text = logged(LogSettings { level: Level::DEBUG, format: LogFormat::Human }, |level| {
+            tracing::debug!(target: "thalweg::relay", chunks = 3, "first");
+            tracing::trace!("hidden");
+            tracing::debug!(target: "h2::codec", "hidden");
+            tracing::warn!(target: "rustls", "second");
+            level.reload(targets(Level::ERROR)).unwrap();
+            tracing::warn!("hidden");
+            tracing::error!("third");
+        });
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(
+            lines[0].contains("DEBUG first chunks=3")
+                && lines[1].contains("second")
+                && lines[2].contains("third")
+        );
+    }
+
+    #[test]
+    fn writes_an_object_per_line() {
+        let text = logged(LogSettings { level: Level::INFO, format: LogFormat::Json }, |_| {
+            tracing::info!(chunks = 3, "done\nnow");
+        });
+        let line: serde_json::Value = serde_json::from_str(text.strip_suffix('\n').unwrap()).unwrap();
+        assert_eq!(
+            (&line["message"], &line["chunks"], &line["level"]),
+            (&"done\nnow".into(), &3.into(), &"INFO".into())
+        );
+    }
+}
