@@ -26,7 +26,7 @@ impl std::error::Error for NoRandomness {}
 /// The system gave no random bytes.
 pub fn make(description: &str) -> Result<TokenSettings, NoRandomness> {
     let mut bytes = [0; 16];
-    rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).map_err(|_| NoRandomness)?;
+    getrandom::getrandom(&mut bytes).map_err(|_| NoRandomness)?;
     let token = format!("{PREFIX}{:032x}", u128::from_be_bytes(bytes));
     Ok(TokenSettings { description: description.to_owned(), token: Secret::new(token) })
 }
