@@ -5,7 +5,9 @@
 //! - [`envelope`]: the few request fields that the gateway needs ([`field`]), by way of
 //!   [`index`] (members by span), [`cursor`] (JSON's grammar) and [`text`] (runs of plain string bytes)
 //! - [`splice`]: edits of a request body around slices of the original
+//! - [`sse`]: events in a relayed stream, by way of [`block`] (the fields of one event)
 
+mod block;
 mod cursor;
 pub mod dialect;
 pub mod envelope;
@@ -13,6 +15,7 @@ pub mod field;
 mod index;
 pub mod place;
 pub mod splice;
+pub mod sse;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{
+use crate::wire::{
     Edits,
     cursor::{Cursor, MAX_DEPTH},
     envelope, splice,
