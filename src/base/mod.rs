@@ -4,11 +4,13 @@
 //! - [`secret`]: values that never print
 //! - [`id`]: request ids
 //! - [`list`]: a chain of `Bytes` that is written without being joined
+//! - [`pem`]: certificate and key files
 //! - [`spawn`]: the only door to the runtime's spawner
 
 pub mod fault;
 pub mod id;
 pub mod list;
+pub mod pem;
 pub mod secret;
 pub mod spawn;
 

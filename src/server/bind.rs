@@ -77,11 +77,15 @@ fn lacks_family(error: &io::Error) -> bool {
 
 fn resolve(listen: &Listen) -> Result<Vec<SocketAddr>, BindError> {
     if listen.host.eq_ignore_ascii_case("localhost") {
-        return Ok(vec![(Ipv4Addr::LOCALHOST, listen.port).into(), (Ipv6Addr::LOCALHOST, listen.port).into()]);
+        return Ok(vec![
+            (Ipv4Addr::LOCALHOST, listen.port).into(),
+            (Ipv6Addr::LOCALHOST, listen.port).into(),
+        ]);
     }
     let host = listen.host.trim_start_matches('[').trim_end_matches(']');
     let fail = |error| BindError::Resolve { host: listen.host.clone(), error };
-    let mut found: Vec<_> = (host, listen.port).to_socket_addrs().map_err(|error| fail(Some(error)))?.collect();
+    let mut found: Vec<_> =
+        (host, listen.port).to_socket_addrs().map_err(|error| fail(Some(error)))?.collect();
     found.sort_unstable();
     found.dedup();
     if found.is_empty() { Err(fail(None)) } else { Ok(found) }
@@ -118,7 +122,9 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Resolve { host, error: Some(error) } => write!(f, "the host {host:?} has no address: {error}"),
+            Self::Resolve { host, error: Some(error) } => {
+                write!(f, "the host {host:?} has no address: {error}")
+            }
             Self::Resolve { host, error: None } => write!(f, "the host {host:?} has no address"),
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
         }

@@ -3,8 +3,10 @@
 
 use std::{
     future::{Future, poll_fn},
+    io,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -14,14 +16,16 @@ use hyper::{
     server::conn::{http1, http2},
 };
 use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
 use tokio::{net::TcpStream, time::sleep};
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     Handler, Peer,
     intake::Door,
     register::{Fate, Vital},
     settings::Limits,
-    socket::Socket,
+    socket::{Socket, Stream},
 };
 use crate::base::spawn::Tasks;
 
@@ -38,33 +42,63 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// What may wait to be written per HTTP/2 stream.
 const SEND_BUFFER: usize = 64 * 1024;
 
+#[derive(Clone, Copy)]
 enum Version {
     Http1,
     Http2,
 }
 
+/// A socket just accepted, and what is to be done with it.
+pub(super) struct Opening<H> {
+    pub(super) stream: TcpStream,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) vital: Rc<Vital>,
+    pub(super) handler: H,
+    pub(super) tasks: Tasks,
+}
+
 /// Serves one connection until it ends or is told to.
-pub(super) async fn run<H: Handler>(
-    stream: TcpStream,
-    peer: Peer,
-    vital: &Rc<Vital>,
-    limits: &Limits,
-    handler: H,
-    tasks: Tasks,
-) {
-    let Some(version) = unless_condemned(vital, look(&stream)).await else { return };
-    let door = Door { handler, peer, vital: Rc::clone(vital) };
-    let io = TokioIo::new(Socket { stream, vital: Rc::clone(vital) });
+pub(super) async fn run<H: Handler>(opening: Opening<H>) {
+    let Opening { stream, tls, vital, handler, tasks } = opening;
+    let peer = Peer { address: vital.address, tls: tls.is_some() };
+    let begun = match tls {
+        None => unless_condemned(&vital, Box::pin(begin_plain(stream))).await,
+        Some(config) => unless_condemned(&vital, Box::pin(begin_tls(stream, config))).await,
+    };
+    let (stream, version) = match begun {
+        Some(Ok(begun)) => begun,
+        Some(Err(error)) => return tracing::debug!(peer = %peer.address, %error, "TLS handshake failed"),
+        None => return,
+    };
+    let limits = *vital.limits();
+    let door = Door { handler, peer, vital: Rc::clone(&vital) };
+    let io = TokioIo::new(Socket { stream, vital: Rc::clone(&vital) });
     let ended = match version {
-        Version::Http1 => drive(Box::pin(http1_builder(limits).serve_connection(io, door)), vital).await,
+        Version::Http1 => drive(Box::pin(http1_builder(&limits).serve_connection(io, door)), &vital).await,
         Version::Http2 => {
             vital.multiplex();
-            drive(Box::pin(http2_builder(limits, tasks).serve_connection(io, door)), vital).await
+            drive(Box::pin(http2_builder(&limits, tasks).serve_connection(io, door)), &vital).await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(peer = %peer.address, %error, "connection ended");
     }
+}
+
+/// HTTP/2 by prior knowledge, or HTTP/1.1.
+async fn begin_plain(stream: TcpStream) -> io::Result<(Stream, Version)> {
+    let version = look(&stream).await;
+    Ok((Stream::Plain(stream), version))
+}
+
+/// What ALPN agreed on; HTTP/1.1 with a client that offers nothing.
+async fn begin_tls(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<(Stream, Version)> {
+    let stream = TlsAcceptor::from(config).accept(stream).await?;
+    let version = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Version::Http2,
+        Some(_) | None => Version::Http1,
+    };
+    Ok((Stream::Tls(Box::new(stream)), version))
 }
 
 fn http1_builder(limits: &Limits) -> http1::Builder {
@@ -111,8 +145,7 @@ async fn look(stream: &TcpStream) -> Version {
 }
 
 /// `None` if the connection is to end first.
-async fn unless_condemned<F: Future>(vital: &Vital, future: F) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
+async fn unless_condemned<F: Future>(vital: &Vital, mut future: Pin<Box<F>>) -> Option<F::Output> {
     poll_fn(|cx| {
         vital.attend(cx.waker());
         if vital.fate() > Fate::Live { Poll::Ready(None) } else { future.as_mut().poll(cx).map(Some) }

@@ -118,7 +118,11 @@ mod tests {
 
     #[test]
     fn spoils_a_bare_line_feed_at_every_cut() {
-        for request in ["GET / HTTP/1.1\nhost: x\r\n\r\n", "GET / HTTP/1.1\r\nhost: x\n\r\n", "GET / HTTP/1.1\r\nhost: x\r\n\n"] {
+        for request in [
+            "GET / HTTP/1.1\nhost: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\n\n",
+        ] {
             for cut in 0..=request.len() {
                 let (framing, bytes) = after(request, cut);
                 assert_eq!(framing, Framing::Last, "{request:?} cut at {cut}");
@@ -138,7 +142,11 @@ mod tests {
             let request = format!("POST / HTTP/1.1\r\n{lengths}\r\n\r\n");
             for cut in 0..request.len() {
                 let (mut framing, _) = after(&request, cut);
-                assert_eq!(framing.begin_body(Some(3)), Err(Ambiguity::TwoLengths), "{lengths:?} cut at {cut}");
+                assert_eq!(
+                    framing.begin_body(Some(3)),
+                    Err(Ambiguity::TwoLengths),
+                    "{lengths:?} cut at {cut}"
+                );
             }
         }
     }

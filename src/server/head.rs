@@ -66,7 +66,9 @@ impl Head {
         let is = |name: &[u8]| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
         match line.first() {
             Some(b'c' | b'C') if is(CONTENT_LENGTH) => self.lengths = self.lengths.saturating_add(1).min(2),
-            Some(b't' | b'T') if is(TRANSFER_ENCODING) => self.encodings = self.encodings.saturating_add(1).min(2),
+            Some(b't' | b'T') if is(TRANSFER_ENCODING) => {
+                self.encodings = self.encodings.saturating_add(1).min(2)
+            }
             Some(_) | None => {}
         }
     }

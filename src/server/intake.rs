@@ -96,7 +96,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Reply<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match &mut self.content {
             Content::Handler(body) => Pin::new(body).poll_frame(cx),
             Content::Refusal(rest) => Poll::Ready(rest.take().map(|bytes| Ok(Frame::data(bytes)))),

@@ -4,6 +4,7 @@
 //! - [`bind`]: one set of listening sockets per worker
 //! - [`serve`](mod@serve): the accept loop, and the drain at its end
 //! - `connection`: from a fresh socket to its last byte, HTTP/1.1 or HTTP/2
+//! - [`tls`]: certificates, read again when they change
 //! - `socket`: the stream as hyper sees it, watched as it reads and writes
 //! - `framing`: where a request begins and ends, and which heads are too ambiguous to serve
 //! - `head`: a request head on the wire, line by line
@@ -31,12 +32,14 @@ pub mod settings;
 mod socket;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 pub use bind::{BindError, Bound, bind};
 pub use census::Census;
 pub use drain::{Drain, Phase};
 pub use serve::{Terms, serve};
 pub use settings::{Limits, Listen, TlsFiles};
+pub use tls::TlsSource;
 
 /// What is served. Cloned once per connection, so cheap to clone: an `Rc` inside.
 pub trait Handler: Clone + 'static {

@@ -116,6 +116,10 @@ impl Register {
 }
 
 impl Vital {
+    pub(super) fn limits(&self) -> &Limits {
+        &self.register.limits
+    }
+
     pub(super) fn fate(&self) -> Fate {
         self.fate.get()
     }

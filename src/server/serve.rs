@@ -16,12 +16,13 @@ use tokio::{
 };
 
 use super::{
-    Handler, Peer,
+    Handler,
     census::{Census, Guest},
-    connection,
+    connection::{self, Opening},
     drain::{Drain, Phase},
     register::{Fate, Register},
     settings::Limits,
+    tls::TlsSource,
 };
 use crate::base::spawn::Tasks;
 
@@ -38,6 +39,8 @@ pub struct Terms {
     pub limits: Limits,
     pub drain: Drain,
     pub census: Census,
+    /// `None`: plain connections only.
+    pub tls: Option<TlsSource>,
 }
 
 struct Server<H> {
@@ -90,16 +93,20 @@ impl<H: Handler> Server<H> {
             return;
         };
         hasten(&stream);
-        let peer = Peer { address, tls: false };
-        self.open(stream, peer, guest);
+        self.open(stream, address, guest);
     }
 
-    fn open(&self, stream: TcpStream, peer: Peer, guest: Guest) {
-        let entry = self.register.enter(peer.address);
-        let limits = self.terms.limits;
-        let (handler, tasks) = (self.handler.clone(), self.tasks.clone());
+    fn open(&self, stream: TcpStream, address: SocketAddr, guest: Guest) {
+        let entry = self.register.enter(address);
+        let opening = Opening {
+            stream,
+            tls: self.terms.tls.as_ref().map(TlsSource::current),
+            vital: Rc::clone(&entry.0),
+            handler: self.handler.clone(),
+            tasks: self.tasks.clone(),
+        };
         self.tasks.spawn(async move {
-            connection::run(stream, peer, &entry.0, &limits, handler, tasks).await;
+            connection::run(opening).await;
             drop((entry, guest));
         });
     }

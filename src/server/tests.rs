@@ -1,28 +1,36 @@
 //! The server over real loopback sockets, with a handler that does what the path says: raw bytes where it is about
-//! framing, hyper's client for HTTP/2. Bounded waits only; every port is the kernel's.
+//! framing, h2's client for HTTP/2, certificates made for the run. Bounded waits only; every port is the kernel's.
 
 use std::{
     cell::Cell,
+    fs,
     net::SocketAddr,
+    path::PathBuf,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use rustls::{
+    ClientConfig, HandshakeKind, RootCertStore,
+    pki_types::{CertificateDer, ServerName},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     runtime::LocalRuntime,
     time::{sleep, timeout},
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::*;
+use super::{tls::TlsSource, *};
 use crate::base::spawn::Tasks;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -43,7 +51,11 @@ enum DemoBody {
 impl Handler for Demo {
     type Body = DemoBody;
 
-    fn handle(&self, request: Request<Incoming>, _peer: Peer) -> impl Future<Output = Response<DemoBody>> + 'static {
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        _peer: Peer,
+    ) -> impl Future<Output = Response<DemoBody>> + 'static {
         let demo = self.clone();
         async move {
             Response::new(match request.uri().path() {
@@ -59,10 +71,16 @@ impl Body for DemoBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = |text: &'static str| Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(text.as_bytes())))));
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame =
+            |text: &'static str| Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(text.as_bytes())))));
         match self.get_mut() {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b)))),
+            Self::Whole(bytes) => {
+                Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
+            }
             Self::Stream { begun, .. } if !*begun => {
                 *begun = true;
                 frame("data: 1\n\n")
@@ -77,6 +95,13 @@ impl Body for DemoBody {
                 Poll::Pending
             }
             Self::Flood => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 65_536]))))),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Stream { .. } | Self::Flood => SizeHint::default(),
         }
     }
 }
@@ -98,10 +123,14 @@ struct House {
 
 /// Runs `scene` beside a server.
 fn run<F: Future<Output = ()>>(limits: Limits, scene: impl FnOnce(House) -> F) {
+    run_with(limits, None, scene);
+}
+
+fn run_with<F: Future<Output = ()>>(limits: Limits, tls: Option<TlsSource>, scene: impl FnOnce(House) -> F) {
     let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_test_writer().try_init();
     LocalRuntime::new().unwrap().block_on(async {
         let bound = bind(&Listen { host: "127.0.0.1".to_owned(), port: 0, tls: None }, 1).unwrap();
-        let terms = Terms { limits, drain: Drain::default(), census: Census::default() };
+        let terms = Terms { limits, drain: Drain::default(), census: Census::default(), tls };
         let (tasks, demo) = (Tasks::new(), Demo::default());
         let listeners = bound.per_worker.into_iter().next().unwrap();
         let serving = serve(listeners, terms.clone(), demo.clone(), tasks.clone());
@@ -161,8 +190,14 @@ fn keeps_a_connection_for_many_requests() {
 fn refuses_what_could_be_read_in_two_ways() {
     run(Limits::default(), |house| async move {
         for (what, bytes) in [
-            ("both lengths", "POST / HTTP/1.1\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
-            ("both lengths", "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n"),
+            (
+                "both lengths",
+                "POST / HTTP/1.1\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            ),
+            (
+                "both lengths",
+                "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n",
+            ),
             ("differing lengths", "POST / HTTP/1.1\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nabcd"),
             ("equal lengths", "POST / HTTP/1.1\r\ncontent-length: 4\r\ncontent-length: 4\r\n\r\nabcd"),
             ("a list of lengths", "POST / HTTP/1.1\r\ncontent-length: 4, 4\r\n\r\nabcd"),
@@ -179,7 +214,10 @@ fn refuses_what_could_be_read_in_two_ways() {
             ("chunked in HTTP/1.0", "POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
         ] {
             let text = answer(house.address, bytes.as_bytes()).await;
-            assert!(text.starts_with("HTTP/1.1 400") && text.matches("HTTP/1.1").count() == 1, "{what}: {text}");
+            assert!(
+                text.starts_with("HTTP/1.1 400") && text.matches("HTTP/1.1").count() == 1,
+                "{what}: {text}"
+            );
         }
     });
 }
@@ -187,8 +225,12 @@ fn refuses_what_could_be_read_in_two_ways() {
 #[test]
 fn ends_the_connection_at_a_broken_chunk() {
     run(Limits::default(), |house| async move {
-        for chunks in ["xyz\r\n", "-1\r\n", "4\nabcd\r\n0\r\n\r\n", "4\r\nabcdef\r\n0\r\n\r\n", "11111111111111111\r\n"] {
-            let request = format!("POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{chunks}GET /echo HTTP/1.1\r\n\r\n");
+        for chunks in
+            ["xyz\r\n", "-1\r\n", "4\nabcd\r\n0\r\n\r\n", "4\r\nabcdef\r\n0\r\n\r\n", "11111111111111111\r\n"]
+        {
+            let request = format!(
+                "POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{chunks}GET /echo HTTP/1.1\r\n\r\n"
+            );
             let text = answer(house.address, request.as_bytes()).await;
             assert!(text.matches("HTTP/1.1").count() <= 1, "{chunks:?}: {text}");
         }
@@ -199,7 +241,9 @@ fn ends_the_connection_at_a_broken_chunk() {
 fn answers_the_first_of_pipelined_requests_and_closes() {
     run(Limits::default(), |house| async move {
         let chunked = "POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
-        for first in ["GET /echo HTTP/1.1\r\n\r\n", "POST /echo HTTP/1.1\r\ncontent-length: 2\r\n\r\nab", chunked] {
+        for first in
+            ["GET /echo HTTP/1.1\r\n\r\n", "POST /echo HTTP/1.1\r\ncontent-length: 2\r\n\r\nab", chunked]
+        {
             let text = answer(house.address, format!("{first}GET /echo HTTP/1.1\r\n\r\n").as_bytes()).await;
             assert!(text.starts_with("HTTP/1.1 200") && text.contains("connection: close"), "{text}");
             assert_eq!(text.matches("HTTP/1.1").count(), 1, "{text}");
@@ -365,4 +409,136 @@ fn drops_the_body_of_a_reset_stream() {
         timeout(Duration::from_millis(50), until(|| house.demo.dropped.get() == 1)).await.unwrap();
         assert_eq!(house.terms.census.count(), 1);
     });
+}
+
+/// A folder with a certificate for `localhost` and its key, gone with the value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("thalweg-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn files(&self) -> TlsFiles {
+        TlsFiles { certificate: self.0.join("cert.pem"), key: self.0.join("key.pem") }
+    }
+
+    /// Writes a new pair and returns the certificate.
+    fn renew(&self) -> CertificateDer<'static> {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        fs::write(self.files().certificate, made.cert.pem()).unwrap();
+        fs::write(self.files().key, made.signing_key.serialize_pem()).unwrap();
+        made.cert.der().clone()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn client_config(roots: &[CertificateDer<'static>], alpn: &[&str]) -> Arc<ClientConfig> {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(roots.iter().cloned());
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
+async fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    soon(TlsConnector::from(Arc::clone(config)).connect(name, stream)).await
+}
+
+/// One exchange over TLS; the answer up to the end of the connection.
+async fn exchange(stream: &mut TlsStream<TcpStream>) -> String {
+    stream
+        .write_all(b"POST /echo HTTP/1.1\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    answer
+}
+
+#[test]
+fn speaks_tls_and_resumes_sessions() {
+    let folder = Folder::new("tls");
+    let root = folder.renew();
+    let tls = TlsSource::load(folder.files()).unwrap();
+    run_with(Limits::default(), Some(tls), |house| async move {
+        let config = client_config(&[root], &["http/1.1"]);
+        let mut stream = connect(house.address, &config).await.unwrap();
+        let text = exchange(&mut stream).await;
+        assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("ok"), "{text}");
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
+        let mut again = connect(house.address, &config).await.unwrap();
+        assert!(exchange(&mut again).await.ends_with("ok"));
+        assert_eq!(again.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
+    });
+}
+
+#[test]
+fn agrees_on_http2_by_alpn() {
+    let folder = Folder::new("alpn");
+    let root = folder.renew();
+    let tls = TlsSource::load(folder.files()).unwrap();
+    run_with(Limits::default(), Some(tls), |house| async move {
+        let stream = connect(house.address, &client_config(&[root], &["h2", "http/1.1"])).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        Tasks::new().spawn(async { drop(connection.await) });
+        let request = Request::get("https://localhost/stream").body(()).unwrap();
+        let mut response = soon(send.send_request(request, true).unwrap().0).await.unwrap();
+        assert_eq!(soon(response.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
+    });
+}
+
+#[test]
+fn survives_a_client_that_does_not_speak_tls() {
+    let folder = Folder::new("plain");
+    let root = folder.renew();
+    let tls = TlsSource::load(folder.files()).unwrap();
+    run_with(Limits::default(), Some(tls), |house| async move {
+        answer(house.address, b"GET / HTTP/1.1\r\n\r\n").await;
+        let mut stream = connect(house.address, &client_config(&[root], &[])).await.unwrap();
+        assert!(exchange(&mut stream).await.ends_with("ok"));
+        until(|| house.terms.census.count() == 0).await;
+    });
+}
+
+#[test]
+fn takes_over_a_new_certificate_and_keeps_the_old_when_it_is_broken() {
+    let folder = Folder::new("renew");
+    let old = folder.renew();
+    let tls = TlsSource::load_checking(folder.files(), Duration::ZERO).unwrap();
+    run_with(Limits::default(), Some(tls.clone()), |house| async move {
+        let with = |root: &CertificateDer<'static>| client_config(std::slice::from_ref(root), &[]);
+        fs::write(folder.files().certificate, "no longer a certificate").unwrap();
+        assert!(connect(house.address, &with(&old)).await.is_ok());
+        assert_eq!(tls.reloads(), 0);
+        let new = folder.renew();
+        assert!(connect(house.address, &with(&old)).await.is_err());
+        assert!(connect(house.address, &with(&new)).await.is_ok());
+        assert_eq!(tls.reloads(), 1);
+    });
+}
+
+#[test]
+fn refuses_a_key_that_is_not_the_certificates() {
+    let folder = Folder::new("pair");
+    folder.renew();
+    let key = fs::read(folder.files().key).unwrap();
+    folder.renew();
+    fs::write(folder.files().key, key).unwrap();
+    let error = TlsSource::load(folder.files()).unwrap_err().to_string();
+    assert!(error.contains("cert.pem: "), "{error}");
 }

@@ -1,0 +1,115 @@
+//! PEM files: certificates and keys, and whether a file has changed since it was read. Errors name the file and the
+//! reason, never a byte of what was in it.
+
+use std::{
+    fmt, fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{Error, PemObject},
+};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PemError {
+    pub file: PathBuf,
+    pub reason: PemReason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PemReason {
+    /// The file cannot be read.
+    Read(ErrorKind),
+    /// What it should hold is not in it.
+    Missing(&'static str),
+    /// Not PEM.
+    Garbled,
+    /// Read, but not accepted by the TLS library.
+    Refused(String),
+}
+
+/// All certificates of a file, in order; at least one.
+///
+/// # Errors
+/// The file cannot be read, is not PEM or holds none.
+pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let read = |error| PemError::new(file, reason(&error, "certificate"));
+    let found: Vec<_> =
+        CertificateDer::pem_file_iter(file).map_err(read)?.collect::<Result<_, _>>().map_err(read)?;
+    if found.is_empty() { Err(read(Error::NoItemsFound)) } else { Ok(found) }
+}
+
+/// The first private key of a file.
+///
+/// # Errors
+/// The file cannot be read, is not PEM or holds none.
+pub fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
+    PrivateKeyDer::from_pem_file(file).map_err(|error| PemError::new(file, reason(&error, "private key")))
+}
+
+fn reason(error: &Error, wanted: &'static str) -> PemReason {
+    if let Error::Io(error) = error {
+        PemReason::Read(error.kind())
+    } else if matches!(error, Error::NoItemsFound) {
+        PemReason::Missing(wanted)
+    } else {
+        PemReason::Garbled
+    }
+}
+
+impl PemError {
+    #[must_use]
+    pub fn new(file: &Path, reason: PemReason) -> Self {
+        Self { file: file.to_owned(), reason }
+    }
+}
+
+/// What tells one version of a file from another. A file that is not there has one too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(Option<(SystemTime, u64)>);
+
+impl Stamp {
+    #[must_use]
+    pub fn of(file: &Path) -> Self {
+        let facts = fs::metadata(file).and_then(|facts| Ok((facts.modified()?, facts.len())));
+        Self(facts.ok())
+    }
+}
+
+impl fmt::Display for PemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.file.display())?;
+        match &self.reason {
+            PemReason::Read(kind) => write!(f, "{kind}"),
+            PemReason::Missing(wanted) => write!(f, "no {wanted} in it"),
+            PemReason::Garbled => f.write_str("not valid PEM"),
+            PemReason::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for PemError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_file_and_never_its_content() {
+        let folder = std::env::temp_dir().join(format!("thalweg-pem-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("key.pem");
+        let shown = |file: &Path| private_key(file).unwrap_err().to_string();
+        assert!(shown(&file).ends_with("key.pem: entity not found"), "{}", shown(&file));
+        let absent = Stamp::of(&file);
+        fs::write(&file, "c2VjcmV0").unwrap();
+        assert!(shown(&file).ends_with("no private key in it"), "{}", shown(&file));
+        assert_ne!(Stamp::of(&file), absent);
+        fs::write(&file, "-----BEGIN PRIVATE KEY c2VjcmV0\nc2VjcmV0\n").unwrap();
+        assert!(shown(&file).ends_with("not valid PEM"), "{}", shown(&file));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,113 @@
+//! TLS to clients: one configuration for all workers, so that any of them resumes what another began. The files are
+//! looked at again, at most every few seconds and only when somebody connects; what cannot be used is said once in the
+//! log, and the certificate in force stays.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    ServerConfig,
+    crypto::ring::{self, Ticketer},
+    server::ProducesTickets,
+};
+
+use super::settings::TlsFiles;
+use crate::base::pem::{PemError, PemReason, Stamp, certificates, private_key};
+
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// Cloning shares the configuration.
+#[derive(Clone, Debug)]
+pub struct TlsSource(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    files: TlsFiles,
+    config: ArcSwap<ServerConfig>,
+    tickets: Arc<dyn ProducesTickets>,
+    seen: Mutex<Seen>,
+    check_every: Duration,
+    reloads: AtomicUsize,
+}
+
+/// The files as they were last looked at.
+#[derive(Debug)]
+struct Seen {
+    at: Instant,
+    stamps: [Stamp; 2],
+}
+
+impl TlsSource {
+    /// # Errors
+    /// A file cannot be read or used, or key and certificate do not belong together.
+    pub fn load(files: TlsFiles) -> Result<Self, PemError> {
+        Self::load_checking(files, CHECK_EVERY)
+    }
+
+    pub(super) fn load_checking(files: TlsFiles, check_every: Duration) -> Result<Self, PemError> {
+        let refused =
+            |error: rustls::Error| PemError::new(&files.certificate, PemReason::Refused(error.to_string()));
+        let tickets = Ticketer::new().map_err(refused)?;
+        let seen = Mutex::new(Seen::now(&files));
+        let config = ArcSwap::new(build(&files, &tickets)?);
+        Ok(Self(Arc::new(Inner { files, config, tickets, seen, check_every, reloads: AtomicUsize::new(0) })))
+    }
+
+    /// How often the files have changed and been taken over.
+    #[must_use]
+    pub fn reloads(&self) -> usize {
+        self.0.reloads.load(Ordering::Relaxed)
+    }
+
+    /// The configuration for one more connection.
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        if self.0.have_changed() {
+            match build(&self.0.files, &self.0.tickets) {
+                Ok(config) => {
+                    self.0.config.store(config);
+                    self.0.reloads.fetch_add(1, Ordering::Relaxed);
+                    tracing::info!(file = %self.0.files.certificate.display(), "certificate reloaded");
+                }
+                Err(error) => tracing::warn!(%error, "certificate not reloaded, the old one stays"),
+            }
+        }
+        self.0.config.load_full()
+    }
+}
+
+impl Inner {
+    /// True once per change. Who finds another worker looking does not wait for it.
+    fn have_changed(&self) -> bool {
+        let Ok(mut seen) = self.seen.try_lock() else { return false };
+        if seen.at.elapsed() < self.check_every {
+            return false;
+        }
+        let now = Seen::now(&self.files);
+        let changed = now.stamps != seen.stamps;
+        *seen = now;
+        changed
+    }
+}
+
+impl Seen {
+    fn now(files: &TlsFiles) -> Self {
+        Self { at: Instant::now(), stamps: [Stamp::of(&files.certificate), Stamp::of(&files.key)] }
+    }
+}
+
+fn build(files: &TlsFiles, tickets: &Arc<dyn ProducesTickets>) -> Result<Arc<ServerConfig>, PemError> {
+    let (chain, key) = (certificates(&files.certificate)?, private_key(&files.key)?);
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| PemError::new(&files.certificate, PemReason::Refused(error.to_string())))?;
+    config.ticketer = Arc::clone(tickets);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
