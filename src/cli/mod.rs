@@ -1,1 +1,51 @@
-//! (room to come)
+//! The command line: the only room that prints. What a program reads goes to stdout, what a person is told about
+//! mistakes goes to stderr.
+//!
+//! - [`args`]: the commands and what they are given
+//! - [`check`]: one file per command
+//! - `summary`: what a person is shown of settings
+
+pub mod args;
+pub mod check;
+
+mod summary;
+
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+pub use args::Args;
+use args::Command;
+
+/// Whatever ended a command; shown with its causes.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Runs what was asked for.
+///
+/// # Errors
+/// Whatever kept the command from doing it.
+pub fn run(args: Args) -> Result<ExitCode, Failure> {
+    match args.chosen() {
+        Command::Check(options) => check::run(&options),
+    }
+}
+
+/// Prints the chain of causes. A reader who has gone (`thalweg check | head`) is no failure.
+#[must_use]
+pub fn report(failure: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    if failure.downcast_ref().is_some_and(gone) {
+        return ExitCode::SUCCESS;
+    }
+    let mut out = io::stderr().lock();
+    // With stderr gone there is nobody left to tell.
+    let _ = writeln!(out, "error: {failure}");
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        let _ = writeln!(out, "  because: {error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}

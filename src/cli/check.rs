@@ -1,0 +1,33 @@
+//! `thalweg check`: every mistake of a configuration at once, or what it would load. Starts nothing.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use super::{Failure, summary::Summary};
+use crate::config::{self, Env, LoadError, Overrides};
+
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// The file [default: THALWEG_CONFIG, or ./config.json when there is one]
+    file: Option<PathBuf>,
+}
+
+/// # Errors
+/// The file cannot be read, or stdout cannot be written. Mistakes are no error but exit code 1.
+pub fn run(options: &Options) -> Result<ExitCode, Failure> {
+    match config::load(options.file.as_deref(), &Overrides::default(), &Env::of_process()) {
+        Ok(settings) => {
+            let summary = Summary { settings: &settings, port: settings.listen.port };
+            write!(io::stdout().lock(), "The configuration is good.\n\n{summary}")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(mistakes @ LoadError::Mistakes { .. }) => {
+            writeln!(io::stdout().lock(), "{mistakes}")?;
+            Ok(ExitCode::FAILURE)
+        }
+        Err(unreadable @ LoadError::Unreadable { .. }) => Err(unreadable.into()),
+    }
+}

@@ -1,0 +1,89 @@
+//! What settings amount to, in a few aligned lines: no key, no token, only whether there is one.
+
+use std::fmt;
+
+use crate::config::{ProviderSettings, Settings};
+
+/// Models of one provider named in full; the rest is counted.
+const NAMED: usize = 4;
+
+pub(super) struct Summary<'a> {
+    pub(super) settings: &'a Settings,
+    /// The one really listened on, once it is.
+    pub(super) port: u16,
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { settings, port } = self;
+        let workers = settings.workers;
+        writeln!(
+            f,
+            "  listens    {} ({workers} worker{})",
+            base_url(settings, *port),
+            plural(workers.get())
+        )?;
+        match &settings.file {
+            Some(file) => writeln!(f, "  config     {}", file.display())?,
+            None => writeln!(f, "  config     none; this is what was found")?,
+        }
+        providers(f, &settings.providers)?;
+        match &settings.tokens[..] {
+            [] => writeln!(f, "  tokens     none; one is made for each run")?,
+            tokens => {
+                let names: Vec<_> = tokens.iter().map(|token| token.description.as_str()).collect();
+                writeln!(f, "  tokens     {}", names.join(", "))?;
+            }
+        }
+        match settings.supported_models.len() {
+            0 => Ok(()),
+            count => writeln!(f, "  models     those that match one of {count} expression{}", plural(count)),
+        }
+    }
+}
+
+/// What clients are pointed at. An address that means "everywhere" is shown as this machine's own.
+pub(super) fn base_url(settings: &Settings, port: u16) -> String {
+    let scheme = if settings.listen.tls.is_some() { "https" } else { "http" };
+    let host = match settings.listen.host.as_str() {
+        "0.0.0.0" | "::" => "localhost".to_owned(),
+        host if host.contains(':') => format!("[{host}]"),
+        host => host.to_owned(),
+    };
+    format!("{scheme}://{host}:{port}/v1")
+}
+
+fn providers(f: &mut fmt::Formatter<'_>, providers: &[ProviderSettings]) -> fmt::Result {
+    if providers.is_empty() {
+        return writeln!(f, "  providers  none found: the built-in demo provider answers");
+    }
+    let width = |text: fn(&ProviderSettings) -> usize| providers.iter().map(text).max().unwrap_or_default();
+    let names = width(|provider| provider.target.name.chars().count());
+    let bases = width(|provider| provider.target.base.to_string().len());
+    for (index, provider) in providers.iter().enumerate() {
+        let label = if index == 0 { "providers" } else { "" };
+        let target = &provider.target;
+        let (base, key) = (target.base.to_string(), if target.key.is_some() { "key" } else { "no key" });
+        writeln!(
+            f,
+            "  {label:9}  {:names$}  {base:bases$}  {key:6}  {}",
+            target.name,
+            models(provider.models.as_deref())
+        )?;
+    }
+    Ok(())
+}
+
+fn models(models: Option<&[String]>) -> String {
+    match models {
+        None => "its own list of models".to_owned(),
+        Some(models) if models.len() > NAMED => {
+            format!("{} and {} more", models[..NAMED].join(", "), models.len() - NAMED)
+        }
+        Some(models) => models.join(", "),
+    }
+}
+
+const fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
