@@ -6,8 +6,10 @@
 //!   [`index`] (members by span), [`cursor`] (JSON's grammar) and [`text`] (runs of plain string bytes)
 //! - [`splice`]: edits of a request body around slices of the original
 //! - [`sse`]: events in a relayed stream, by way of [`block`] (the fields of one event)
+//! - [`classify`]: what an event means to the relay; [`usage`]: token counts
 
 mod block;
+pub mod classify;
 mod cursor;
 pub mod dialect;
 pub mod envelope;
@@ -19,7 +21,11 @@ pub mod sse;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod usage;
 
+pub use classify::{Class, Facts, classify, classify_committed};
 pub use dialect::{Dialect, WireError};
 pub use envelope::{Envelope, EnvelopeError};
 pub use splice::{Edits, splice};
+pub use sse::{Event, LineTooLong, Scanner};
+pub use usage::Usage;

@@ -2,6 +2,7 @@
 //! recorded responses of real providers, which lie outside the repository.
 
 mod body;
+mod classes;
 mod stream;
 mod transcripts;
 

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::{Told, cut, tell};
 
-struct Transcript {
-    case: String,
-    meta: Value,
-    body: Vec<u8>,
+pub(super) struct Transcript {
+    pub(super) case: String,
+    pub(super) meta: Value,
+    pub(super) body: Vec<u8>,
 }
 
-fn transcripts() -> Vec<Transcript> {
+pub(super) fn transcripts() -> Vec<Transcript> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/transcripts");
     let root = PathBuf::from(std::env::var("THALWEG_TRANSCRIPTS").unwrap_or_else(|_| beside.into()));
     let Ok(cases) = fs::read_dir(&root) else {

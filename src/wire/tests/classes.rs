@@ -1,0 +1,192 @@
+//! What events mean, case by case and over the recorded streams.
+
+use super::transcripts::transcripts;
+use crate::wire::{
+    Dialect,
+    classify::{Class, Facts, classify, classify_committed},
+    sse::{Event, Scanner},
+    usage::{self, Usage},
+};
+
+fn event<'a>(name: Option<&'a str>, data: &'a str) -> Event<'a> {
+    Event {
+        start: Some(0),
+        end: 0,
+        data: Some(data.as_bytes()),
+        name: name.map(str::as_bytes),
+        comment_only: false,
+    }
+}
+
+fn chat(data: &str) -> Class {
+    let (early, late) = (
+        classify(Dialect::ChatCompletions, &event(None, data)),
+        classify_committed(Dialect::ChatCompletions, &event(None, data)),
+    );
+    let expected = if early.class == Class::Content { Class::Other } else { early.class };
+    assert_eq!((late.class, late.usage), (expected, early.usage), "{data}");
+    early.class
+}
+
+#[test]
+fn tells_content_from_what_comes_before_it() {
+    let delta = |delta: &str| {
+        chat(&format!(r#"{{"choices":[{{"index":0,"delta":{delta},"finish_reason":null}}],"usage":null}}"#))
+    };
+    for said in [
+        r#"{"content":"a"}"#,
+        r#"{"content":[{"type":"thinking"}]}"#,
+        r#"{"content":null,"reasoning_content":"a"}"#,
+        r#"{"reasoning":" "}"#,
+        r#"{"content":"","reasoning_details":[{"text":"a"}]}"#,
+        r#"{"tool_calls":[{"index":0,"id":"x","function":{"name":"f","arguments":""}}]}"#,
+        r#"{"refusal":"no"}"#,
+    ] {
+        assert_eq!(delta(said), Class::Content, "{said}");
+    }
+    for silent in [
+        "{}",
+        r#"{"role":"assistant"}"#,
+        r#"{"role":"assistant","content":"","refusal":null,"tool_calls":null}"#,
+        r#"{"role":"assistant","content":null,"reasoning_content":""}"#,
+    ] {
+        assert_eq!(delta(silent), Class::Other, "{silent}");
+    }
+    assert_eq!(chat(r#"{"choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#), Class::Other);
+    assert_eq!(chat(r#"{"choices":[{"index":0,"text":"a"}]}"#), Class::Content);
+    assert_eq!(chat(r#"{"choices":[{"delta":{"content":"\ud83d"}}]}"#), Class::Content);
+}
+
+#[test]
+fn tells_the_extra_usage_chunk_from_usage_that_rides_along() {
+    let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":2}"#;
+    assert_eq!(chat(&format!(r#"{{"choices":[],{usage}}}"#)), Class::Usage);
+    assert_eq!(chat(&format!("{{ \"choices\" : [ ] , {usage} }}")), Class::Usage);
+    let riding = format!(r#"{{"choices":[{{"delta":{{"content":"\"choices\":[]"}}}}],{usage}}}"#);
+    assert_eq!(chat(&riding), Class::Content);
+    let facts = classify_committed(Dialect::ChatCompletions, &event(None, &riding));
+    assert_eq!(facts, Facts { class: Class::Other, usage: true });
+    assert_eq!(chat(r#"{"choices":[],"usage":null}"#), Class::Other);
+    assert_eq!(chat(&format!(r#"{{"choices":[],{usage},"error":{{"message":"x"}}}}"#)), Class::Error);
+}
+
+#[test]
+fn finds_errors_in_their_several_forms() {
+    for error in [
+        r#"{"error":{"message":"x"}}"#,
+        r#"{"id":"a","error" : "x","choices":[{"delta":{"content":""}}]}"#,
+        r#"{"type":"error","error":{"type":"overloaded_error"}}"#,
+        r#"{"object":"error","message":"x"}"#,
+        r#"{"choices":[{"delta":{},"error":{"code":502}}]}"#,
+    ] {
+        assert_eq!(chat(error), Class::Error, "{error}");
+    }
+    for fine in [r#"{"error":null,"choices":[]}"#, r#"{"choices":[{"delta":{"content":"\"error\":{}"}}]}"#] {
+        assert_ne!(chat(fine), Class::Error, "{fine}");
+    }
+    for dialect in Dialect::ALL {
+        for classify in [classify, classify_committed] {
+            assert_eq!(classify(dialect, &event(Some("error"), "{}")).class, Class::Error);
+        }
+    }
+}
+
+#[test]
+fn reads_the_dialects_that_name_their_events() {
+    let cases = [
+        (
+            Dialect::Responses,
+            "response.created",
+            r#"{"type":"response.created","response":{"error":null}}"#,
+            Class::Other,
+        ),
+        (Dialect::Responses, "response.output_item.added", r#"{"item":{"type":"message"}}"#, Class::Other),
+        (
+            Dialect::Responses,
+            "response.output_item.added",
+            r#"{"item":{"type":"function_call"}}"#,
+            Class::Content,
+        ),
+        (Dialect::Responses, "response.output_text.delta", r#"{"delta":"a"}"#, Class::Content),
+        (
+            Dialect::Responses,
+            "response.completed",
+            r#"{"response":{"usage":{"input_tokens":1}}}"#,
+            Class::Done,
+        ),
+        (Dialect::Responses, "response.failed", r#"{"response":{"error":{"code":"x"}}}"#, Class::Error),
+        (Dialect::Messages, "ping", r#"{"type":"ping"}"#, Class::Other),
+        (Dialect::Messages, "message_start", r#"{"message":{"usage":{"input_tokens":1}}}"#, Class::Other),
+        (
+            Dialect::Messages,
+            "content_block_start",
+            r#"{"content_block":{"type":"text","text":""}}"#,
+            Class::Other,
+        ),
+        (
+            Dialect::Messages,
+            "content_block_start",
+            r#"{"content_block":{"type":"tool_use","name":"f"}}"#,
+            Class::Content,
+        ),
+        (
+            Dialect::Messages,
+            "content_block_delta",
+            r#"{"delta":{"type":"thinking_delta","thinking":"a"}}"#,
+            Class::Content,
+        ),
+        (Dialect::Messages, "message_stop", r#"{"type":"message_stop"}"#, Class::Done),
+    ];
+    for (dialect, name, data, class) in cases {
+        let event = event(Some(name), data);
+        let early = classify(dialect, &event);
+        assert_eq!(early.class, class, "{name} {data}");
+        let late = classify_committed(dialect, &event);
+        assert_eq!(late.class, if class == Class::Content { Class::Other } else { class }, "{name} {data}");
+        assert_eq!(late.usage, early.usage);
+        assert_eq!(early.usage, data.contains("usage"));
+    }
+}
+
+#[test]
+fn an_event_too_long_to_keep_is_classed_by_its_name() {
+    let long = |name| Event { data: None, ..event(name, "") };
+    let class = |dialect, name| classify(dialect, &long(name)).class;
+    assert_eq!(class(Dialect::ChatCompletions, None), Class::Content);
+    assert_eq!(class(Dialect::Responses, Some("response.created")), Class::Other);
+    assert_eq!(class(Dialect::Responses, Some("response.output_text.delta")), Class::Content);
+    assert_eq!(class(Dialect::Responses, Some("response.completed")), Class::Done);
+}
+
+#[test]
+fn recorded_streams_are_understood() {
+    for transcript in transcripts() {
+        let case = &*transcript.case;
+        let dialect = match case {
+            _ if case.starts_with("cohere") => continue,
+            _ if case.starts_with("anthropic") => Dialect::Messages,
+            _ if case.contains("responses") => Dialect::Responses,
+            _ => Dialect::ChatCompletions,
+        };
+        let (mut classes, mut total) = (Vec::new(), Usage::default());
+        Scanner::default()
+            .scan(&transcript.body, |event| {
+                let early = classify(dialect, &event);
+                let late = classify_committed(dialect, &event);
+                assert!(late.class == early.class || early.class == Class::Content, "{case}");
+                assert!(late.usage || !early.usage, "{case}");
+                if early.usage {
+                    total = total.merge(usage::read(event.data.unwrap()).unwrap());
+                }
+                classes.push(early.class);
+            })
+            .unwrap();
+        let has = |class| classes.contains(&class);
+        assert_eq!(has(Class::Error), case.ends_with("error"), "{case}");
+        // One recording has nothing but a length limit reached while reasoning unseen.
+        assert_eq!(has(Class::Content), case != "openai-stream-usage-detailed", "{case}");
+        let sse = &transcript.meta["sse"];
+        assert!(has(Class::Done) || sse["done"] == false, "{case}");
+        assert!(total.output.is_some() || sse["usage"] == false, "{case}");
+    }
+}

@@ -1,0 +1,104 @@
+//! Token counts as providers tell them, wherever they put them.
+//!
+//! Known places: `usage` at the top (chat, completions, embeddings, Anthropic's `message_delta`), in `response`
+//! (Responses), in `message` (Anthropic's `message_start`), in `x_groq` and in the first choice (Moonshot). Counts are
+//! the provider's own: Anthropic's `input` does not include what came from or went to its cache.
+
+use serde_json::Value;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub input: Option<u64>,
+    pub output: Option<u64>,
+    /// Input read from the provider's prompt cache.
+    pub cached: Option<u64>,
+    /// Output that was reasoning.
+    pub reasoning: Option<u64>,
+}
+
+/// The usage in an event's data or a whole response body. `None`: there is none.
+#[must_use]
+pub fn read(json: &[u8]) -> Option<Usage> {
+    of(&serde_json::from_slice(json).ok()?)
+}
+
+pub(super) fn of(whole: &Value) -> Option<Usage> {
+    const PLACES: [&str; 5] =
+        ["/usage", "/response/usage", "/message/usage", "/x_groq/usage", "/choices/0/usage"];
+    let usage = PLACES.iter().find_map(|place| whole.pointer(place).filter(|usage| usage.is_object()))?;
+    let count = |places: &[&str]| places.iter().find_map(|place| usage.pointer(place)?.as_u64());
+    let found = Usage {
+        input: count(&["/prompt_tokens", "/input_tokens"]),
+        output: count(&["/completion_tokens", "/output_tokens"]),
+        cached: count(&[
+            "/prompt_tokens_details/cached_tokens",
+            "/input_tokens_details/cached_tokens",
+            "/cache_read_input_tokens",
+            "/prompt_cache_hit_tokens",
+            "/cached_tokens",
+        ]),
+        reasoning: count(&[
+            "/completion_tokens_details/reasoning_tokens",
+            "/output_tokens_details/reasoning_tokens",
+            "/reasoning_tokens",
+        ]),
+    };
+    (found != Usage::default()).then_some(found)
+}
+
+impl Usage {
+    /// What is known after `later` was told in the same stream: counts are totals so far, so the later one wins.
+    #[must_use]
+    pub fn merge(self, later: Self) -> Self {
+        Self {
+            input: later.input.or(self.input),
+            output: later.output.or(self.output),
+            cached: later.cached.or(self.cached),
+            reasoning: later.reasoning.or(self.reasoning),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(input: u64, output: u64, cached: Option<u64>, reasoning: Option<u64>) -> Usage {
+        Usage { input: Some(input), output: Some(output), cached, reasoning }
+    }
+
+    #[test]
+    fn reads_every_known_place() {
+        let chat =
+            br#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4,"prompt_tokens_details":
+            {"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":3}}}"#;
+        assert_eq!(read(chat), Some(usage(9, 4, Some(2), Some(3))));
+        let responses =
+            br#"{"type":"response.completed","response":{"usage":{"input_tokens":9,"output_tokens":4,
+            "input_tokens_details":{"cached_tokens":0},"output_tokens_details":{"reasoning_tokens":1}}}}"#;
+        assert_eq!(read(responses), Some(usage(9, 4, Some(0), Some(1))));
+        let moonshot =
+            br#"{"choices":[{"usage":{"prompt_tokens":9,"completion_tokens":4,"cached_tokens":5}}]}"#;
+        assert_eq!(read(moonshot), Some(usage(9, 4, Some(5), None)));
+        let groq = br#"{"usage":null,"x_groq":{"usage":{"prompt_tokens":9,"completion_tokens":4}}}"#;
+        assert_eq!(read(groq), Some(usage(9, 4, None, None)));
+    }
+
+    #[test]
+    fn merges_the_start_and_the_end_of_a_message() {
+        let start = br#"{"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1,
+            "cache_read_input_tokens":7}}}"#;
+        let delta = br#"{"type":"message_delta","usage":{"output_tokens":40}}"#;
+        let merged = read(start).unwrap().merge(read(delta).unwrap());
+        assert_eq!(merged, usage(9, 40, Some(7), None));
+    }
+
+    #[test]
+    fn finds_none_where_there_is_none() {
+        for json in
+            [r#"{"usage":null}"#, r#"{"usage":{}}"#, r#"{"usage":{"prompt_tokens":-1}}"#, "[DONE]", ""]
+        {
+            assert_eq!(read(json.as_bytes()), None, "{json}");
+        }
+    }
+}
