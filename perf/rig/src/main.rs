@@ -1,1 +1,39 @@
-fn main() {}
+//! The rig: everything of a measurement that is not the proxy under test. Each part is one thread, binds a port that
+//! the kernel picks and prints it as its first line, so that a script can start them in any number.
+//!
+//! Read `event` (what is sent and how its age is told), `emulator` (the provider), `tunnel` (the control), `client`.
+
+mod client;
+mod clock;
+mod emulator;
+mod event;
+mod net;
+mod tunnel;
+
+use clap::Parser;
+
+/// A provider, a bare tunnel and a measuring client for the benchmark of `perf/run.sh`.
+#[derive(Parser)]
+enum Part {
+    /// An upstream that answers every POST with the workload given here.
+    Emulator(emulator::Workload),
+    /// Copies bytes between a client and `--to`, understanding nothing: what any proxy has to pay.
+    Tunnel(tunnel::Ends),
+    /// Sends requests, measures the answers and prints one JSON object.
+    #[command(subcommand)]
+    Client(client::Load),
+}
+
+fn main() -> std::io::Result<()> {
+    let part = Part::parse();
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())?
+        .block_on(async {
+            match part {
+                Part::Emulator(workload) => emulator::serve(workload).await,
+                Part::Tunnel(ends) => tunnel::serve(ends).await,
+                Part::Client(load) => client::run(load).await,
+            }
+        })
+}
