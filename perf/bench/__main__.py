@@ -1,0 +1,84 @@
+"""The command line: which workloads, how long, how often; prints the tables and leaves all samples in perf/results/."""
+
+import argparse
+import json
+import platform
+import signal
+import sys
+import time
+
+from . import legs, memory, rounds, startup, table, workloads
+from .process import PROXY_CORE, RIG_CORE, raise_file_limit
+
+RESULTS = legs.HERE / "results"
+KINDS = {"full": (1.0, 5), "quick": (0.25, 3), "smoke": (0.01, 1)}
+
+
+def main():
+    options = _options()
+    # A stop from outside unwinds like an error, so that everything started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    raise_file_limit()
+    names = legs.available()
+    scale, repeats = KINDS[options.kind]
+    repeats = options.repeats or repeats
+    print(f"proxy on core {PROXY_CORE}, client and emulator on core {RIG_CORE}; {repeats} rounds of {', '.join(names)}")
+    wanted = lambda name: options.workload in (None, name)
+    results, bars = {}, []
+    for workload in filter(lambda workload: wanted(workload.name), workloads.all_of(scale)):
+        samples = rounds.run(workload, names, repeats, options.realtime)
+        table.show_workload(workload, samples)
+        bars += table.show_bars(workload, samples)
+        results[workload.name] = samples
+    if wanted("idle"):
+        results["idle"] = _idle(names, 2000 if scale > 0.1 else 100)
+    if wanted("start") and "thalweg" in names:
+        results["start"] = _start(repeats)
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
+    machine = {"cpu": _cpu_model(), "kernel": platform.release(), "load": open("/proc/loadavg").read().split()[:3]}
+    file.write_text(json.dumps({"kind": options.kind, "repeats": repeats, "machine": machine, "bars": bars, "results": results}, indent=1))
+    print(f"\nall samples: perf/results/{file.name}")
+
+
+def _options():
+    parser = argparse.ArgumentParser(prog="perf/run.sh", description=__doc__)
+    for kind, what in (("quick", "under three minutes"), ("smoke", "seconds; the figures mean nothing")):
+        parser.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, default="full", help=what)
+    parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, idle, start")
+    parser.add_argument("--repeats", type=int, help="rounds; by default 5, or 3 with --quick")
+    parser.add_argument("--realtime", action="store_true", help="give paced runs real-time priority, on a machine others use too")
+    return parser.parse_args()
+
+
+def _idle(names, streams):
+    print(f"\nidle: {streams} streams held open after their first event")
+    figures = memory.run(names, streams)
+    rows = [["", "KB/stream", "idle MB"]]
+    rows += [[name, f"{each / 1024:.1f}", f"{idle / 2**20:.1f}"] for name, (idle, each) in figures.items()]
+    table.show(rows)
+    if "thalweg" in figures:
+        idle, each = figures["thalweg"]
+        print(f"  per stream: bar {memory.BAR / 1024:.0f} KB: {_met(each <= memory.BAR)}; idle: bar 10 MB: {_met(idle <= 10 * 2**20)}")
+    return figures
+
+
+def _start(repeats):
+    middle, times = startup.run(max(repeats, 3))
+    size = legs.THALWEG.stat().st_size
+    print("\nstart: process start to the end of the first answer; size of the binary")
+    print(f"  {middle * 1e3:.1f} ms (bar 50 ms: {_met(middle <= startup.BAR)}), {size / 2**20:.1f} MB (bar 20 MB: {_met(size <= 20 * 2**20)})")
+    return {"seconds": times, "binary": size}
+
+
+def _met(met):
+    return "ok" if met else "over"
+
+
+def _cpu_model():
+    lines = open("/proc/cpuinfo").read().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Aligned tables on standard output."""
+
+from statistics import median
+
+from .legs import DIRECT
+from .verdict import added, figure, latency_refusal, limited_by_proxy, ratios, refusal
+
+
+def show(rows):
+    """First row: headings. First column to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        first, *others = (cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths)))
+        print("  ".join([f"  {first}", *others]).rstrip(), flush=True)
+
+
+def show_workload(workload, samples):
+    print(f"\n{workload.name}: {workload.title}")
+    late = latency_refusal(workload, samples)
+    heading = ["", f"CPU µs/{workload.unit}", "spread", "/emulator", "busy", f"{workload.unit}s/s", "ev/read", "syscalls"]
+    rows = [heading + _latency_headings(workload)]
+    refusals = []
+    for leg, own in samples.items():
+        reason = refusal(workload, samples, leg)
+        if reason:
+            refusals.append(f"  {leg}: no row, {reason}")
+        else:
+            rows.append([leg, *_cost(workload, samples, leg), *_latency(workload, samples, leg, late)])
+    show(rows)
+    for line in refusals:
+        print(line)
+    if late:
+        print(f"  no latencies: {late}")
+
+
+def show_bars(workload, samples):
+    """[(workload, figure, against, ratio, bar, met)] of this workload, printed."""
+    results = []
+    for bar in workload.bars:
+        if not {"thalweg", bar.against} <= samples.keys():
+            continue
+        if refusal(workload, samples, "thalweg") or refusal(workload, samples, bar.against):
+            continue
+        if bar.figure.startswith("age") and latency_refusal(workload, samples):
+            continue
+        values = ratios(samples, bar)
+        value = median(values)
+        met = value <= bar.at_most
+        results.append((workload.name, bar.figure, bar.against, value, bar.at_most, met))
+        rounds = f"{values[0]:.2f}…{values[-1]:.2f}"
+        print(f"  thalweg / {bar.against}, {bar.figure}: {value:.2f} (rounds {rounds}; bar {bar.at_most:.2f}: {'ok' if met else 'over'})")
+    return results
+
+
+def micro(nanoseconds):
+    return f"{nanoseconds / 1e3:.2f}" if abs(nanoseconds) < 1e5 else f"{nanoseconds / 1e3:.0f}"
+
+
+def _cost(workload, samples, leg):
+    own = samples[leg]
+    calls = own[0].get("syscalls")
+    per_read = f"{figure(own, 'per read').median:.2f}" if workload.unit == "event" else "–"
+    if leg == DIRECT:
+        return ["–", "–", "–", "–", _rate(workload, samples, leg), per_read, "–"]
+    cpu = figure(own, "cpu")
+    return [
+        micro(cpu.median),
+        f"{cpu.spread:.0%}",
+        f"{figure(own, 'share').median:.2f}",
+        f"{figure(own, 'busy').median:.0%}",
+        _rate(workload, samples, leg),
+        per_read,
+        f"{calls:.2f}" if calls else "–",
+    ]
+
+
+def _rate(workload, samples, leg):
+    """`≥`: the proxy was not at its limit, the rig was, or the pace."""
+    rate = 1e9 / figure(samples[leg], "time").median
+    bound = "" if workload.paced or leg == DIRECT or limited_by_proxy(samples, leg) else "≥"
+    return f"{bound}{rate:,.0f}"
+
+
+def _latency_headings(workload):
+    kind = "+age" if workload.unit == "event" else "+answer"
+    first = ["+first p50", "+first p99"]
+    return first + ([f"{kind} p50", f"{kind} p99", f"{kind} p99.9"] if workload.latency else [])
+
+
+def _latency(workload, samples, leg, late):
+    names = ["first_byte p50", "first_byte p99"]
+    if workload.latency:
+        names += ["age p50", "age p99", "age p99.9"]
+    if late:
+        return ["–"] * len(names)
+    if leg == DIRECT:
+        return [f"({micro(figure(samples[leg], name).median)})" for name in names]
+    return [micro(added(samples, leg, name)) for name in names]
