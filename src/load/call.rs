@@ -1,0 +1,70 @@
+//! One request and its whole answer, heard frame by frame as it comes. Dropping the future closes the connection. It
+//! sets no deadline on the body: who calls it bounds the whole.
+
+use std::{cell::RefCell, future::poll_fn, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+
+use super::{
+    clock::Moment,
+    ear::{Ear, Hearing, Notes},
+};
+use crate::{
+    base::{Clock, Fault},
+    upstream::{Deadline, Request, Target, Upstream},
+    wire::Dialect,
+};
+
+/// What is asked of whom.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    pub target: &'a Target,
+    pub dialect: Dialect,
+    /// Below the target's base URL.
+    pub path: &'a str,
+    pub headers: &'a HeaderMap,
+    pub body: Bytes,
+    /// Whether a stream is asked for.
+    pub stream: bool,
+}
+
+/// A whole answer. Only one with a status of success was listened to.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    /// Time spent waiting for the pool and connecting.
+    pub connected_after: Duration,
+    pub hearing: Hearing,
+}
+
+impl Call<'_> {
+    /// Asks, and takes notes of the answer; times count from `from`. No borrow of `notes` is held while waiting.
+    ///
+    /// # Errors
+    /// Whatever ended the exchange before the answer was complete.
+    pub async fn perform(
+        self,
+        upstream: &Upstream,
+        from: Moment,
+        notes: &RefCell<impl Notes>,
+    ) -> Result<Answer, Fault> {
+        let accept = if self.stream { "text/event-stream" } else { "application/json" };
+        let request = Request { method: Method::POST, path: self.path, headers: self.headers, accept };
+        let deadline = Deadline::new(Clock::FirstToken, self.target.clocks.first_token);
+        let mut response = upstream.send(self.target, &request, self.body.into(), deadline).await?;
+        let is_good = response.status.is_success();
+        let mut ear = Ear::new(self.dialect, from, self.stream);
+        while let Some(frame) = poll_fn(|cx| response.body.poll_frame(cx)).await {
+            let frame = frame?;
+            if is_good {
+                ear.hear(Moment::now(), &frame, &mut *notes.borrow_mut())?;
+            }
+        }
+        Ok(Answer {
+            status: response.status,
+            connected_after: response.connected_after,
+            hearing: ear.finish(Moment::now(), &mut *notes.borrow_mut()),
+        })
+    }
+}

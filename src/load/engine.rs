@@ -1,0 +1,257 @@
+//! Doing what a plan says: one thread, one runtime, as many tasks as streams. A task takes the next slot of the
+//! schedule, asks, listens to the end and takes another. At the run's end what is in flight is cut by dropping it.
+
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
+
+use http::HeaderMap;
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use super::{
+    call::Call,
+    clock::{Moment, thread_cpu},
+    plan::Plan,
+    report::Report,
+    schedule::{Schedule, count_from},
+    tally::{ErrorClass, Tally},
+};
+use crate::{
+    base::spawn::Tasks,
+    telemetry::WorkerGauges,
+    upstream::{PoolSettings, SharedPools, Upstream},
+};
+
+/// How often the watcher is told.
+const TICK: Duration = Duration::from_millis(100);
+/// Before a stream asks again after a failure, so that a closed port is not hammered.
+const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(10);
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    pub elapsed: Duration,
+    pub completed: u64,
+    pub failed: u64,
+    pub events: u64,
+}
+
+/// Runs a plan to its end on this thread. `watch` is told about ten times a second.
+///
+/// # Errors
+/// No runtime could be had. What fails on the way is counted, not returned.
+pub fn run(plan: &Plan, mut watch: impl FnMut(Progress)) -> io::Result<Report> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    Ok(runtime.block_on(drive(plan, &mut watch)))
+}
+
+async fn drive(plan: &Plan, watch: &mut dyn FnMut(Progress)) -> Report {
+    let start = Moment::now();
+    let run = Rc::new(Run::new(plan.clone(), start));
+    let tasks = Tasks::new();
+    let mut streams: Vec<_> =
+        (0..plan.streams.get()).map(|index| tasks.spawn(Rc::clone(&run).work(index))).collect();
+    let (mut counted_from, mut cpu_before) = (start, thread_cpu());
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut warm = plan.warmup.is_zero();
+    let warmed_up = sleep(plan.warmup);
+    tokio::pin!(warmed_up);
+    let over = sleep(plan.bound.duration);
+    tokio::pin!(over);
+    {
+        let all = join(&mut streams);
+        tokio::pin!(all);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut over => break,
+                () = &mut all => break,
+                () = &mut warmed_up, if !warm => {
+                    warm = true;
+                    run.tally.borrow_mut().forget();
+                    (counted_from, cpu_before) = (Moment::now(), thread_cpu());
+                }
+                _ = ticks.tick() => watch(run.progress()),
+            }
+        }
+    }
+    let counted = Duration::from_nanos(Moment::now().since(counted_from));
+    let cpu = thread_cpu().saturating_sub(cpu_before);
+    let report = Report::new(plan, &run.tally.borrow(), counted, cpu);
+    streams.iter().for_each(JoinHandle::abort);
+    join(&mut streams).await;
+    report
+}
+
+/// Waits for every stream; one that was cut is done too.
+async fn join(streams: &mut [JoinHandle<()>]) {
+    for stream in streams.iter_mut().filter(|stream| !stream.is_finished()) {
+        drop(stream.await);
+    }
+}
+
+struct Run {
+    plan: Plan,
+    start: Moment,
+    upstream: Upstream,
+    schedule: Schedule,
+    tally: RefCell<Tally>,
+}
+
+impl Run {
+    fn new(plan: Plan, start: Moment) -> Self {
+        let connections = plan.streams.get() as usize;
+        let pool = PoolSettings {
+            max_connections: connections,
+            max_keepalive: connections,
+            keepalive_expiry: plan.bound.duration,
+        };
+        let upstream = Upstream::new(SharedPools::default(), pool, WorkerGauges::default());
+        let schedule = Schedule::new(plan.arrival, plan.bound.requests, start);
+        Self { plan, start, upstream, schedule, tally: RefCell::default() }
+    }
+
+    fn progress(&self) -> Progress {
+        let tally = self.tally.borrow();
+        Progress {
+            elapsed: Duration::from_nanos(Moment::now().since(self.start)),
+            completed: tally.completed,
+            failed: tally.failed(),
+            events: tally.events,
+        }
+    }
+
+    /// One stream after another. The first ones begin spread over half of the warm-up, not all at once.
+    async fn work(self: Rc<Self>, index: u32) {
+        sleep(self.plan.warmup / 2 * index / self.plan.streams.get()).await;
+        while let Some(slot) = self.schedule.take() {
+            let from = self.wait(slot).await;
+            if self.ask(from).await.is_none() {
+                sleep(PAUSE_AFTER_FAULT).await;
+            }
+        }
+    }
+
+    /// Waits until a slot is due, and says from when its latency counts.
+    async fn wait(&self, slot: u64) -> Moment {
+        let asked = Moment::now();
+        let Some(due) = self.schedule.due(slot) else { return asked };
+        if due > asked {
+            sleep(Duration::from_nanos(due.since(asked))).await;
+        }
+        let sent = Moment::now();
+        self.tally.borrow_mut().lag.record(sent.since(due));
+        count_from(due, asked, sent)
+    }
+
+    /// One request and its answer; `None` if it failed.
+    async fn ask(&self, from: Moment) -> Option<()> {
+        self.tally.borrow_mut().started += 1;
+        match self.converse(from).await {
+            Ok(()) => Some(()),
+            Err(class) => {
+                self.tally.borrow_mut().fail(class);
+                None
+            }
+        }
+    }
+
+    async fn converse(&self, from: Moment) -> Result<(), ErrorClass> {
+        let Plan { target, dialect, body, stream, .. } = &self.plan;
+        let headers = HeaderMap::new();
+        let call = Call {
+            target,
+            dialect: *dialect,
+            path: dialect.path(),
+            headers: &headers,
+            body: body.clone(),
+            stream: *stream,
+        };
+        let answered = call.perform(&self.upstream, from, &self.tally).await;
+        let mut tally = self.tally.borrow_mut();
+        let answer = answered.map_err(|fault| ErrorClass::from(&fault))?;
+        tally.answer(answer.status);
+        if !answer.status.is_success() {
+            return Err(ErrorClass::Status);
+        }
+        tally.finish(answer.hearing, Moment::now().since(from), *stream);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::{
+        demo::{self, Pace},
+        load::{Arrival, Bound, Prompt},
+        upstream::{BaseUrl, Clocks, KeyHeader, Protocol, Target},
+        wire::Dialect,
+    };
+
+    fn plan(base: &str, model: &str, stream: bool) -> Plan {
+        let target = Target {
+            name: "bench".into(),
+            base: BaseUrl::parse(base).unwrap(),
+            protocol: Protocol::Http1,
+            key_header: KeyHeader::Bearer,
+            key: None,
+            headers: Vec::new(),
+            ca_file: None,
+            clocks: Clocks::default(),
+        };
+        let prompt = Prompt { model: model.into(), text: "hi".into(), max_tokens: 16, stream };
+        Plan {
+            target,
+            dialect: Dialect::ChatCompletions,
+            body: prompt.body(Dialect::ChatCompletions),
+            stream,
+            streams: NonZeroU32::new(4).unwrap(),
+            arrival: Arrival::Closed,
+            bound: Bound { duration: Duration::from_secs(20), requests: Some(9) },
+            warmup: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn counts_every_stream_of_the_demo_provider() {
+        let demo = demo::start_at(Pace::Instant).unwrap();
+        let report = run(&plan(&demo.base_url(), "demo-text", true), |_| {}).unwrap();
+        assert_eq!((report.requests.started, report.requests.completed), (9, 9));
+        assert_eq!((report.requests.without_done, report.statuses[&200]), (0, 9));
+        assert_eq!(report.events % 9, 0, "every stream is the same");
+        assert!(report.events / 9 > 100 && report.coalesced_share > 0.0, "{report:?}");
+        let (first, token, total) =
+            (report.ttfb_us.unwrap(), report.ttft_us.unwrap(), report.total_us.unwrap());
+        assert_eq!((first.count, token.count, total.count), (9, 9, 9));
+        assert!(first.p50 <= token.p50 && token.p50 <= total.p50);
+        assert_eq!(report.gap_us.unwrap().count, report.events - 9);
+    }
+
+    #[test]
+    fn whole_answers_have_no_events() {
+        let demo = demo::start_at(Pace::Instant).unwrap();
+        let report = run(&plan(&demo.base_url(), "demo-text", false), |_| {}).unwrap();
+        assert_eq!((report.requests.completed, report.events, report.ttft_us), (9, 0, None));
+        assert!(report.bytes > 9 * 500);
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let demo = demo::start_at(Pace::Instant).unwrap();
+        let errors = |base: &str, model| {
+            let report = run(&plan(base, model, true), |_| {}).unwrap();
+            assert_eq!((report.requests.completed, report.requests.failed), (0, 9));
+            report.errors
+        };
+        assert_eq!(errors(&demo.base_url(), "demo-error"), [("error_event".to_owned(), 9)].into());
+        assert_eq!(errors(&demo.base_url(), "gpt"), [("status".to_owned(), 9)].into());
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert_eq!(errors(&format!("http://{closed}"), "x"), [("unreachable".to_owned(), 9)].into());
+    }
+}

@@ -1,0 +1,165 @@
+//! What a run does, checked: every run has an end, and one that is not against this machine must be asked for by name,
+//! since it costs somebody's tokens.
+
+use std::{fmt, num::NonZeroU32, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    upstream::{BaseUrl, Target},
+    wire::Dialect,
+};
+
+/// The longest run.
+pub const MAX_DURATION: Duration = Duration::from_secs(3600);
+/// Streams at once.
+pub const MAX_STREAMS: u32 = 20_000;
+/// Requests a second of an open loop.
+pub const MAX_RATE: f64 = 100_000.0;
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub target: Target,
+    pub dialect: Dialect,
+    pub body: Bytes,
+    /// Whether the body asks for a stream: else only the whole answer is timed.
+    pub stream: bool,
+    /// Requests at once.
+    pub streams: NonZeroU32,
+    pub arrival: Arrival,
+    pub bound: Bound,
+    /// What happens in the first so long is not counted.
+    pub warmup: Duration,
+}
+
+/// When a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrival {
+    /// When the one before it has ended.
+    Closed,
+    /// By the clock, whatever the answers do. One that finds no free stream waits, and its latency counts from when it
+    /// was due (no coordinated omission).
+    Open { per_second: f64 },
+}
+
+/// When a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// After so long; streams in flight are cut.
+    pub duration: Duration,
+    /// After so many requests, if that is sooner.
+    pub requests: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PlanError {
+    /// Not a loopback address, and nobody said that this is meant.
+    Remote,
+    Duration,
+    Streams,
+    Rate,
+    /// The warm-up is not shorter than the run.
+    Warmup,
+}
+
+impl Plan {
+    /// # Errors
+    /// The first bound that is not kept.
+    pub fn check(self, allow_remote: bool) -> Result<Self, PlanError> {
+        let rate_is_sane = match self.arrival {
+            Arrival::Closed => true,
+            Arrival::Open { per_second } => per_second > 0.0 && per_second <= MAX_RATE,
+        };
+        if !allow_remote && !is_loopback(&self.target.base) {
+            Err(PlanError::Remote)
+        } else if self.bound.duration.is_zero() || self.bound.duration > MAX_DURATION {
+            Err(PlanError::Duration)
+        } else if self.streams.get() > MAX_STREAMS {
+            Err(PlanError::Streams)
+        } else if !rate_is_sane {
+            Err(PlanError::Rate)
+        } else if self.warmup >= self.bound.duration {
+            Err(PlanError::Warmup)
+        } else {
+            Ok(self)
+        }
+    }
+}
+
+fn is_loopback(base: &BaseUrl) -> bool {
+    &*base.host == "localhost"
+        || base.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote => f.write_str(
+                "not an address of this machine: the run would cost a provider's tokens (--allow-remote if that is meant)",
+            ),
+            Self::Duration => write!(f, "the duration must be above 0 and at most {} s", MAX_DURATION.as_secs()),
+            Self::Streams => write!(f, "at most {MAX_STREAMS} streams at once"),
+            Self::Rate => write!(f, "the rate must be above 0 and at most {MAX_RATE} requests a second"),
+            Self::Warmup => f.write_str("the warm-up must be shorter than the run"),
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{Clocks, KeyHeader, Protocol};
+
+    fn plan(url: &str) -> Plan {
+        let target = Target {
+            name: "bench".into(),
+            base: BaseUrl::parse(url).unwrap(),
+            protocol: Protocol::Auto,
+            key_header: KeyHeader::Bearer,
+            key: None,
+            headers: Vec::new(),
+            ca_file: None,
+            clocks: Clocks::default(),
+        };
+        Plan {
+            target,
+            dialect: Dialect::ChatCompletions,
+            body: Bytes::new(),
+            stream: true,
+            streams: NonZeroU32::MIN,
+            arrival: Arrival::Closed,
+            bound: Bound { duration: Duration::from_secs(1), requests: None },
+            warmup: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn only_this_machine_unless_asked_for() {
+        for url in ["http://127.0.0.1:1/v1", "http://[::1]:1", "http://localhost:9000"] {
+            assert!(plan(url).check(false).is_ok(), "{url}");
+        }
+        for url in ["https://api.example.com", "http://10.0.0.1", "http://127.0.0.1.example.com"] {
+            assert_eq!(plan(url).check(false).unwrap_err(), PlanError::Remote, "{url}");
+            assert!(plan(url).check(true).is_ok());
+        }
+    }
+
+    #[test]
+    fn every_run_is_bounded() {
+        let good = || plan("http://localhost");
+        let second = Duration::from_secs(1);
+        let bound = |duration| Bound { duration, requests: Some(1) };
+        for (plan, error) in [
+            (Plan { bound: bound(Duration::ZERO), ..good() }, PlanError::Duration),
+            (Plan { bound: bound(MAX_DURATION + second), ..good() }, PlanError::Duration),
+            (Plan { arrival: Arrival::Open { per_second: 0.0 }, ..good() }, PlanError::Rate),
+            (Plan { arrival: Arrival::Open { per_second: f64::NAN }, ..good() }, PlanError::Rate),
+            (Plan { streams: NonZeroU32::MAX, ..good() }, PlanError::Streams),
+            (Plan { warmup: second, ..good() }, PlanError::Warmup),
+        ] {
+            assert_eq!(plan.check(false).unwrap_err(), error);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The request body that a run sends, in each dialect. Always with a limit on what may be generated.
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use crate::wire::Dialect;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    pub model: String,
+    pub text: String,
+    /// Tokens that may be generated.
+    pub max_tokens: u32,
+    pub stream: bool,
+}
+
+impl Prompt {
+    /// Repeats its text until it is at least `bytes` long.
+    #[must_use]
+    pub fn padded(mut self, bytes: usize) -> Self {
+        let sentence = if self.text.is_empty() { " ".to_owned() } else { format!("{} ", self.text) };
+        while self.text.len() < bytes {
+            self.text.push(' ');
+            self.text.push_str(&sentence);
+        }
+        self
+    }
+
+    #[must_use]
+    pub fn body(&self, dialect: Dialect) -> Bytes {
+        Value::Object(self.fields(dialect)).to_string().into()
+    }
+
+    /// The same with one more field.
+    #[must_use]
+    pub fn body_with(&self, dialect: Dialect, name: &str, value: Value) -> Bytes {
+        let mut fields = self.fields(dialect);
+        fields.insert(name.into(), value);
+        Value::Object(fields).to_string().into()
+    }
+
+    fn fields(&self, dialect: Dialect) -> Map<String, Value> {
+        let Self { model, text, max_tokens, stream } = self;
+        let fields = match dialect {
+            Dialect::ChatCompletions | Dialect::Messages => json!({
+                "model": model,
+                "messages": [{"role": "user", "content": text}],
+                "max_tokens": max_tokens,
+                "stream": stream,
+            }),
+            Dialect::Completions => {
+                json!({"model": model, "prompt": text, "max_tokens": max_tokens, "stream": stream})
+            }
+            Dialect::Responses => {
+                json!({"model": model, "input": text, "max_output_tokens": max_tokens, "stream": stream})
+            }
+            Dialect::Embeddings => json!({"model": model, "input": text}),
+        };
+        match fields {
+            Value::Object(fields) => fields,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Map::new()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_dialect_names_the_model_and_bounds_what_is_made() {
+        let prompt = Prompt { model: "m".into(), text: "hi".into(), max_tokens: 7, stream: true };
+        for dialect in Dialect::ALL {
+            let body: Value = serde_json::from_slice(&prompt.body(dialect)).unwrap();
+            assert_eq!(body["model"], "m");
+            let bounded = body["max_tokens"] == 7 || body["max_output_tokens"] == 7;
+            assert_eq!(bounded, dialect != Dialect::Embeddings, "{dialect:?}");
+        }
+        let body: Value =
+            serde_json::from_slice(&prompt.body_with(Dialect::ChatCompletions, "x", true.into())).unwrap();
+        assert_eq!((&body["x"], &body["stream"]), (&true.into(), &true.into()));
+    }
+
+    #[test]
+    fn pads_to_a_size() {
+        let prompt = Prompt { model: "m".into(), text: "hello".into(), max_tokens: 7, stream: true };
+        assert_eq!(prompt.clone().padded(3).text, "hello");
+        let padded = prompt.padded(1000).text.len();
+        assert!((1000..1010).contains(&padded), "{padded}");
+    }
+}
