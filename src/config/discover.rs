@@ -107,6 +107,14 @@ mod tests {
     }
 
     #[test]
+    fn the_page_lists_them_all() {
+        let page = include_str!("../../docs/CONFIGURATION.md");
+        for (variable, name, base) in KNOWN {
+            assert!(page.contains(&format!("| `{variable}` | `{name}` | `{base}` |")), "{variable}");
+        }
+    }
+
+    #[test]
     fn speaks_to_anthropic_as_it_wants() {
         let [provider] = &providers(&Env::new([("ANTHROPIC_API_KEY", "k")], |_, _| false))[..] else {
             panic!()

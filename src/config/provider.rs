@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::{
     document::Value,
-    problem::{Problem, Wrong},
+    problem::Wrong,
     scalar,
     section::{Place, Section, shown},
     settings::ProviderSettings,
@@ -68,16 +68,10 @@ fn from_string(place: &mut Place<'_, '_, '_>, text: &str, clocks: Clocks) -> Opt
         return None;
     };
     let env = place.reader.env;
-    let name = part(place, "name", name(name_part));
-    let base = part(place, "base_url", env.resolve(base_part).and_then(|text| base(&text)));
-    let key = part(place, "api_key", env.resolve(parts.next().unwrap_or_default()).and_then(key));
+    let name = place.part("name", name(name_part));
+    let base = place.part("base_url", env.resolve(base_part).and_then(|text| base(&text)));
+    let key = place.part("api_key", env.resolve(parts.next().unwrap_or_default()).and_then(key));
     Some(ProviderSettings { target: plain(name?, base?, key?, clocks), models: None })
-}
-
-fn part<T>(place: &mut Place<'_, '_, '_>, key: &str, result: Result<T, Wrong>) -> Option<T> {
-    result
-        .map_err(|wrong| place.reader.problems.push(Problem::new(format!("{}.{key}", place.path), wrong)))
-        .ok()
 }
 
 fn from_object(section: &mut Section<'_, '_, '_>, mut clocks: Clocks) -> Option<ProviderSettings> {
@@ -119,12 +113,7 @@ pub(super) fn read_clocks(section: &mut Section<'_, '_, '_>, clocks: &mut Clocks
 
 fn models(place: &mut Place<'_, '_, '_>) -> Vec<String> {
     let mut models = Vec::new();
-    place.items(|mut item| {
-        models.extend(item.read(|value| match scalar::text(value)? {
-            "" => Err(Wrong::from("must not be empty")),
-            model => Ok(model.to_owned()),
-        }));
-    });
+    place.items(|mut item| models.extend(item.read(scalar::label)));
     if matches!(place.value, Value::List(items) if items.is_empty()) {
         place.wrong("lists no model; leave it out and the provider is asked");
     }

@@ -22,6 +22,15 @@ pub(super) fn text(value: &Value) -> Result<&str, Wrong> {
     }
 }
 
+/// A name that is shown to people: something, and nothing that would move a terminal's cursor.
+pub(super) fn label(value: &Value) -> Result<String, Wrong> {
+    match text(value)?.trim() {
+        "" => Err("must not be empty".into()),
+        label if label.chars().any(char::is_control) => Err("must hold no control character".into()),
+        label => Ok(label.to_owned()),
+    }
+}
+
 pub(super) fn boolean(value: &Value) -> Result<bool, Wrong> {
     match value {
         Value::Bool(flag) => Ok(*flag),

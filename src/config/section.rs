@@ -44,6 +44,13 @@ impl<'v, 'e> Place<'v, '_, 'e> {
         self.read(|value| env.resolve(super::scalar::text(value)?))
     }
 
+    /// A part of a string that stands for a key of the object form; mistakes are told under that key.
+    pub(super) fn part<T>(&mut self, key: &str, result: Result<T, Wrong>) -> Option<T> {
+        result
+            .map_err(|wrong| self.reader.problems.push(Problem::new(format!("{}.{key}", self.path), wrong)))
+            .ok()
+    }
+
     /// The items of a list, in order.
     pub(super) fn items(&mut self, mut each: impl FnMut(Place<'v, '_, 'e>)) {
         let Value::List(items) = self.value else {

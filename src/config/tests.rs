@@ -288,3 +288,47 @@ fn the_example_in_the_repository_loads() {
         Env::new([("DEEPSEEK_API_KEY", "k"), ("OPENAI_API_KEY", "k"), ("THALWEG_TOKEN", "t")], |_, _| false);
     assert_eq!(mistakes(&text, &env), Vec::<String>::new());
 }
+
+mod any_input {
+    use proptest::prelude::*;
+
+    use crate::config::{Env, parse};
+
+    /// Files that get past the JSON reader: known keys with anything under them.
+    fn file() -> impl Strategy<Value = String> {
+        let keys =
+            ["host", "port", "providers", "tokens", "supported_models", "limits", "streaming", "tls", "log"];
+        let scalar = prop_oneof![
+            Just("null".to_owned()),
+            any::<f64>().prop_map(|number| format!("{number:e}")),
+            r#"[a-z|:/.0-9${}\[\](*?]{0,24}"#.prop_map(|text| format!("{text:?}")),
+        ];
+        let value = scalar.prop_recursive(3, 12, 4, move |inner| {
+            let key = prop_oneof![
+                proptest::sample::select(&["name", "base_url", "api_key", "mode"]).prop_map(str::to_owned),
+                "[a-z_]{0,8}"
+            ];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(","))),
+                prop::collection::vec((key, inner), 0..4).prop_map(|entries| {
+                    let entries: Vec<_> =
+                        entries.iter().map(|(key, value)| format!("{key:?}:{value}")).collect();
+                    format!("{{{}}}", entries.join(","))
+                }),
+            ]
+        });
+        prop::collection::vec((proptest::sample::select(keys.to_vec()), value), 0..6).prop_map(|entries| {
+            let entries: Vec<_> = entries.iter().map(|(key, value)| format!("{key:?}:{value}")).collect();
+            format!("{{{}}}", entries.join(","))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn gives_settings_or_mistakes(text in prop_oneof![file(), any::<String>()]) {
+            if let Err(problems) = parse(&text, &Env::empty()) {
+                prop_assert!(!problems.is_empty());
+            }
+        }
+    }
+}

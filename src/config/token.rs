@@ -2,7 +2,7 @@
 
 use super::{
     document::Value,
-    problem::{Problem, Wrong},
+    problem::Wrong,
     provider::secret,
     scalar,
     section::{Place, Section},
@@ -21,26 +21,32 @@ pub(super) fn read(place: &mut Place<'_, '_, '_>) -> Option<TokenSettings> {
 
 /// Only the first bar separates.
 fn from_string(place: &mut Place<'_, '_, '_>, text: &str) -> Option<TokenSettings> {
-    let Some((description, written)) = text.split_once('|') else {
+    let Some((said, written)) = text.split_once('|') else {
         place.wrong("expected \"description|token\"");
         return None;
     };
-    match place.reader.env.resolve(written).and_then(token) {
-        Ok(token) => Some(TokenSettings { description: description.trim().to_owned(), token }),
-        Err(wrong) => {
-            place.reader.problems.push(Problem::new(format!("{}.token", place.path), wrong));
-            None
-        }
-    }
+    let description = place.part("description", description(said));
+    let resolved = place.reader.env.resolve(written);
+    let token = place.part("token", resolved.and_then(token));
+    Some(TokenSettings { description: description?, token: token? })
 }
 
 fn from_object(section: &mut Section<'_, '_, '_>) -> Option<TokenSettings> {
-    let description = section.read("description", |value| Ok(scalar::text(value)?.trim().to_owned()));
+    let mut said = String::new();
+    section.set("description", &mut said, |value| description(scalar::text(value)?));
     let token = section.required("token").and_then(|mut place| {
         let text = place.resolved()?;
         place.read(|_| token(text))
     });
-    Some(TokenSettings { description: description.unwrap_or_default(), token: token? })
+    Some(TokenSettings { description: said, token: token? })
+}
+
+/// May be empty.
+fn description(text: &str) -> Result<String, Wrong> {
+    match text.trim() {
+        text if text.chars().any(char::is_control) => Err("must hold no control character".into()),
+        text => Ok(text.to_owned()),
+    }
 }
 
 pub(super) fn token(text: String) -> Result<Secret<String>, Wrong> {
