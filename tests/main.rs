@@ -11,5 +11,6 @@
 mod rooms;
 
 mod client;
+mod command;
 mod transcripts;
 mod upstream;
