@@ -9,7 +9,7 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tracing_subscriber::fmt::MakeWriter;
@@ -19,6 +19,9 @@ const WAITING: usize = 4096;
 
 /// How long the end of the process waits for the last lines.
 const LAST: Duration = Duration::from_secs(1);
+
+/// How often the end of the process looks for room in a full queue.
+const RETRY: Duration = Duration::from_millis(1);
 
 enum Message {
     Line(Box<[u8]>),
@@ -61,10 +64,17 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
+        let deadline = Instant::now() + LAST;
         let (told, tell) = sync_channel(1);
-        if self.lines.sender.try_send(Message::Flush(told)).is_ok() {
-            let _ = tell.recv_timeout(LAST);
+        let mut flush = Message::Flush(told);
+        while let Err(TrySendError::Full(unsent)) = self.lines.sender.try_send(flush) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            flush = unsent;
+            thread::sleep(RETRY);
         }
+        let _ = tell.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -95,6 +105,10 @@ impl<'a> MakeWriter<'a> for Lines {
 /// A failing `out` is no reason to stop: the next line may find it well again, and nobody could be told anyway.
 fn write_all(mut out: impl Write, note: fn(u64) -> String, receiver: &Receiver<Message>, lost: &AtomicU64) {
     while let Ok(message) = receiver.recv() {
+        let count = lost.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            let _ = writeln!(out, "{}", note(count));
+        }
         match message {
             Message::Line(line) => {
                 let _ = out.write_all(&line);
@@ -103,10 +117,6 @@ fn write_all(mut out: impl Write, note: fn(u64) -> String, receiver: &Receiver<M
                 let _ = out.flush();
                 let _ = told.try_send(());
             }
-        }
-        let count = lost.swap(0, Ordering::Relaxed);
-        if count > 0 {
-            let _ = writeln!(out, "{}", note(count));
         }
     }
 }
@@ -148,14 +158,11 @@ mod tests {
             (&lines).write_all(b"x\n").unwrap();
         }
         drop(stuck);
-        while lines.lost.load(Ordering::Relaxed) > 0 {
-            thread::yield_now();
-        }
         drop(queue);
         let text = String::from_utf8(gate.hold().clone()).unwrap();
         let written = text.lines().filter(|line| *line == "x").count();
-        let lost = text.lines().find_map(|line| line.strip_prefix("lost "));
-        assert_eq!(written + lost.unwrap().parse::<usize>().unwrap(), 2 * WAITING);
+        let lost = text.lines().filter_map(|line| line.strip_prefix("lost ")?.parse::<usize>().ok());
+        assert_eq!(written + lost.sum::<usize>(), 2 * WAITING);
         assert!(written >= WAITING);
     }
 }
