@@ -2,11 +2,12 @@
 
 use clap::{Parser, Subcommand};
 
-use super::check;
+use super::{bench, check};
 
 const EXAMPLES: &str = "\
 Examples:
   thalweg check gateway.json           Tell every mistake in a file at once
+  thalweg bench --streams 50           Measure the gateway on localhost:9000
 
 Every key of the file: docs/CONFIGURATION.md";
 
@@ -30,6 +31,8 @@ pub struct Args {
 pub enum Command {
     /// Check a configuration file and say what it would load
     Check(check::Options),
+    /// Put load on an endpoint and measure what its streams do
+    Bench(Box<bench::Options>),
 }
 
 impl Args {

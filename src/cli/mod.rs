@@ -2,13 +2,17 @@
 //! mistakes goes to stderr.
 //!
 //! - [`args`]: the commands and what they are given
-//! - [`check`]: one file per command
+//! - [`check`], [`bench`]: one file per command
 //! - `summary`: what a person is shown of settings
+//! - `destination`: whom a measuring command speaks to; `table`: figures that line up
 
 pub mod args;
+pub mod bench;
 pub mod check;
 
+mod destination;
 mod summary;
+mod table;
 
 use std::{
     error::Error,
@@ -29,6 +33,7 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     match args.chosen() {
         Command::Check(options) => check::run(&options),
+        Command::Bench(options) => bench::run(&options),
     }
 }
 

@@ -33,3 +33,4 @@ pub use load::{load, parse};
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem};
 pub use settings::{ProviderSettings, Settings};
+pub use units::duration;

@@ -12,7 +12,8 @@ pub(super) fn seconds(number: f64) -> Option<Duration> {
 }
 
 /// Reads `300s`, `50 ms`, `1.5m`, `2h`, `1d`, `250us`, or seconds without a unit.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let scale = match unit {
         "us" | "µs" => 1e-6,

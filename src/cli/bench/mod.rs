@@ -1,0 +1,213 @@
+//! `thalweg bench`: load on an endpoint and what came of it, as a [`sheet`] for people or JSON for programs.
+
+mod sheet;
+
+use std::{
+    fs,
+    io::{self, Write},
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::ValueEnum;
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+
+use super::{Failure, destination::Destination};
+use crate::{
+    config,
+    load::{self, Arrival, Bound, Plan, Progress, Prompt},
+    wire::Dialect,
+};
+use sheet::Sheet;
+
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    #[command(flatten)]
+    destination: Destination,
+    /// Model to ask
+    #[arg(long, default_value = "demo-text")]
+    model: String,
+    /// Which API to speak
+    #[arg(long, value_enum, default_value_t = Api::Chat)]
+    endpoint: Api,
+    /// Streams at once
+    #[arg(long, default_value = "8", value_name = "N")]
+    streams: NonZeroU32,
+    /// Requests a second, whatever the answers do (open loop); without it each stream asks when it is answered
+    #[arg(long, value_name = "R")]
+    rate: Option<f64>,
+    /// Longest time that the run may take
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = read_duration)]
+    duration: Duration,
+    /// End after so many requests
+    #[arg(long, value_name = "N")]
+    requests: Option<u64>,
+    /// Do not count the first so long; streams begin spread over half of it
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = read_duration)]
+    warmup: Duration,
+    /// Ask for whole answers instead of streams
+    #[arg(long)]
+    no_stream: bool,
+    /// What to ask
+    #[arg(long, default_value = "Tell me about the thalweg of a river.", value_name = "TEXT")]
+    prompt: String,
+    /// Pad what is asked to so many bytes
+    #[arg(long, default_value = "0", value_name = "N")]
+    prompt_bytes: usize,
+    /// Tokens that each answer may have
+    #[arg(long, default_value = "256", value_name = "N")]
+    max_tokens: u32,
+    /// Write the result as JSON to a file, or to standard output (-) instead of the table
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Allow an address that is not this machine: the run will cost a provider's tokens
+    #[arg(long)]
+    allow_remote: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Api {
+    Chat,
+    Completions,
+    Embeddings,
+    Responses,
+    Messages,
+}
+
+impl From<Api> for Dialect {
+    fn from(api: Api) -> Self {
+        match api {
+            Api::Chat => Self::ChatCompletions,
+            Api::Completions => Self::Completions,
+            Api::Embeddings => Self::Embeddings,
+            Api::Responses => Self::Responses,
+            Api::Messages => Self::Messages,
+        }
+    }
+}
+
+/// # Errors
+/// The plan is not within bounds, or the result could not be written.
+pub fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let plan = options.plan()?;
+    let bar = progress_bar(&plan);
+    let report = load::run(&plan, |progress| show(&bar, &plan, progress))?;
+    bar.finish_and_clear();
+    match options.json.as_deref() {
+        Some(file) if file == Path::new("-") => {
+            writeln!(io::stdout().lock(), "{}", serde_json::to_string_pretty(&report)?)?;
+        }
+        Some(file) => {
+            fs::write(file, serde_json::to_vec_pretty(&report)?)
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+            write!(io::stdout().lock(), "{}", Sheet(&report))?;
+        }
+        None => write!(io::stdout().lock(), "{}", Sheet(&report))?,
+    }
+    let worked = report.requests.failed == 0 && (report.requests.completed > 0 || report.events > 0);
+    Ok(if worked { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Options {
+    fn plan(&self) -> Result<Plan, Failure> {
+        let dialect = Dialect::from(self.endpoint);
+        let prompt = Prompt {
+            model: self.model.clone(),
+            text: self.prompt.clone(),
+            max_tokens: self.max_tokens,
+            stream: !self.no_stream && dialect != Dialect::Embeddings,
+        };
+        let stream = prompt.stream;
+        let plan = Plan {
+            target: self.destination.target(dialect)?,
+            dialect,
+            body: prompt.padded(self.prompt_bytes).body(dialect),
+            stream,
+            streams: self.streams,
+            arrival: self.rate.map_or(Arrival::Closed, |per_second| Arrival::Open { per_second }),
+            bound: Bound { duration: self.duration, requests: self.requests },
+            warmup: self.warmup,
+        };
+        Ok(plan.check(self.allow_remote)?)
+    }
+}
+
+fn read_duration(text: &str) -> Result<Duration, &'static str> {
+    config::duration(text).ok_or("write it as 500ms, 10s or 2m")
+}
+
+/// Hidden when nobody watches.
+fn progress_bar(plan: &Plan) -> ProgressBar {
+    let length = plan.bound.requests.unwrap_or_else(|| millis(plan.bound.duration));
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template("  {bar:32.cyan/blue}  {msg}") {
+        bar.set_style(style.progress_chars("━━ "));
+    }
+    bar
+}
+
+fn show(bar: &ProgressBar, plan: &Plan, progress: Progress) {
+    let Progress { elapsed, completed, failed, events } = progress;
+    bar.set_position(if plan.bound.requests.is_some() { completed + failed } else { millis(elapsed) });
+    let failed = if failed > 0 { format!(", {} failed", HumanCount(failed)) } else { String::new() };
+    bar.set_message(format!("{} answers, {} events{failed}", HumanCount(completed), HumanCount(events)));
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::demo::{self, Pace};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(line: &str) -> Options {
+        Line::try_parse_from(line.split_whitespace()).unwrap().options
+    }
+
+    #[test]
+    fn measures_the_demo_provider_and_shows_it() {
+        let demo = demo::start_at(Pace::Instant).unwrap();
+        for endpoint in ["chat", "completions", "responses", "messages"] {
+            let line =
+                format!("bench --url {} --endpoint {endpoint} --requests 5 --streams 2", demo.base_url());
+            let report = load::run(&options(&line).plan().unwrap(), |_| {}).unwrap();
+            assert_eq!((report.requests.completed, report.requests.without_done), (5, 0), "{endpoint}");
+            let shown = Sheet(&report).to_string();
+            for part in ["5 completed", "statuses  200: 5", "first token", "between events"] {
+                assert!(shown.contains(part), "{part} in\n{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn embeddings_are_asked_for_whole() {
+        let demo = demo::start_at(Pace::Instant).unwrap();
+        let line = format!(
+            "bench --url {} --endpoint embeddings --model demo-embedding --requests 3",
+            demo.base_url()
+        );
+        let report = load::run(&options(&line).plan().unwrap(), |_| {}).unwrap();
+        assert_eq!((report.requests.completed, report.stream, report.events), (3, false, 0));
+    }
+
+    #[test]
+    fn refuses_a_remote_address_and_a_bad_duration() {
+        let remote = "bench --url https://api.example.com/v1";
+        assert!(options(remote).plan().is_err());
+        assert!(options(&format!("{remote} --allow-remote")).plan().is_ok());
+        assert!(Line::try_parse_from(["bench", "--duration", "soon"]).is_err());
+        assert_eq!(options("bench --duration 1500ms").duration, Duration::from_millis(1500));
+    }
+}

@@ -1,0 +1,79 @@
+//! Which gateway or provider a measuring command speaks to, and with which key.
+
+use std::path::PathBuf;
+
+use http::{HeaderName, HeaderValue};
+
+use super::Failure;
+use crate::{
+    base::Secret,
+    upstream::{BaseUrl, Clocks, KeyHeader, Protocol, Target},
+    wire::Dialect,
+};
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Destination {
+    /// Base URL of the gateway or provider
+    #[arg(long, default_value = "http://localhost:9000/v1", value_name = "URL")]
+    url: String,
+    /// Its key
+    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true, value_name = "KEY", value_parser = read_key)]
+    api_key: Option<Secret<String>>,
+    /// Certificates to trust instead of the system's (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Speak HTTP/2 (by prior knowledge on a plain port)
+    #[arg(long)]
+    http2: bool,
+}
+
+impl Destination {
+    /// # Errors
+    /// The URL is none.
+    pub(super) fn target(&self, dialect: Dialect) -> Result<Target, Failure> {
+        let base = BaseUrl::parse(&self.url).map_err(|_| format!("not a base URL: {}", self.url))?;
+        let anthropic = dialect == Dialect::Messages;
+        let version = (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+        Ok(Target {
+            name: "destination".into(),
+            base,
+            protocol: if self.http2 { Protocol::Http2 } else { Protocol::Http1 },
+            key_header: if anthropic { KeyHeader::XApiKey } else { KeyHeader::Bearer },
+            key: self.api_key.clone(),
+            headers: if anthropic { vec![version] } else { Vec::new() },
+            ca_file: self.ca_file.clone(),
+            clocks: Clocks::default(),
+        })
+    }
+}
+
+/// A key that can stand in a header. The message never shows it.
+fn read_key(text: &str) -> Result<Secret<String>, &'static str> {
+    let good = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if good { Ok(Secret::new(text.to_owned())) } else { Err("a key is made of visible ASCII letters") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn destination(url: &str) -> Destination {
+        let api_key = Some(read_key("sk-t").unwrap());
+        Destination { url: url.into(), api_key, ca_file: None, http2: false }
+    }
+
+    #[test]
+    fn each_dialect_shows_the_key_in_its_own_header() {
+        let target = destination("http://localhost:1").target(Dialect::Messages).unwrap();
+        assert_eq!((target.key_header, target.headers.len()), (KeyHeader::XApiKey, 1));
+        let target = destination("http://localhost:1").target(Dialect::ChatCompletions).unwrap();
+        assert_eq!((target.key_header, target.headers.len()), (KeyHeader::Bearer, 0));
+        assert!(destination("localhost").target(Dialect::Responses).is_err());
+    }
+
+    #[test]
+    fn a_key_that_would_break_the_head_is_refused_and_none_is_shown() {
+        assert!(read_key("sk\r\nx: y").is_err() && read_key("").is_err());
+        assert!(!format!("{:?}", destination("http://localhost")).contains("sk-t"));
+    }
+}

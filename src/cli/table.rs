@@ -1,0 +1,100 @@
+//! Figures for people: durations with a unit that suits them, and columns that line up. The first column is text and
+//! stands left, all others are figures and stand right.
+
+use std::fmt;
+
+/// Microseconds, shown as `870 µs`, `12.3 ms` or `1.25 s`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Micros(pub(super) f64);
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(micros) = *self;
+        let text = match micros.abs() {
+            size if size < 1e3 => format!("{micros:.0} µs"),
+            size if size < 1e4 => format!("{:.2} ms", micros / 1e3),
+            size if size < 1e6 => format!("{:.1} ms", micros / 1e3),
+            _ => format!("{:.2} s", micros / 1e6),
+        };
+        f.pad(&text)
+    }
+}
+
+/// A share of 1, shown in percent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share(pub(super) f64);
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:.1} %", self.0 * 100.0))
+    }
+}
+
+/// Rows of cells, the first of them the head.
+#[derive(Debug)]
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new<const COLUMNS: usize>(head: [&str; COLUMNS]) -> Self {
+        Self { rows: vec![head.map(str::to_owned).into()] }
+    }
+
+    pub(super) fn push<const COLUMNS: usize>(&mut self, row: [String; COLUMNS]) {
+        self.rows.push(row.into());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.len() == 1
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
+        let width = |column: usize| {
+            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+        };
+        (0..columns).map(|column| width(column).unwrap_or_default()).collect()
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths = self.widths();
+        for row in &self.rows {
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                match column {
+                    0 => write!(f, "  {cell:<width$}")?,
+                    _ => write!(f, "  {cell:>width$}")?,
+                }
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_a_unit_that_suits_it() {
+        let shown =
+            [0.4, 870.0, 1234.0, 12_345.0, 1_250_000.0, -1500.0].map(|micros| Micros(micros).to_string());
+        assert_eq!(shown, ["0 µs", "870 µs", "1.23 ms", "12.3 ms", "1.25 s", "-1.50 ms"]);
+        assert_eq!(Share(0.125).to_string(), "12.5 %");
+    }
+
+    #[test]
+    fn columns_line_up_also_with_wide_letters() {
+        let mut table = Table::new(["", "p50", "max"]);
+        assert!(table.is_empty());
+        table.push(["first byte", "870 µs", "1 s"].map(str::to_owned));
+        table.push(["total", "2 s", "10 s"].map(str::to_owned));
+        assert_eq!(
+            table.to_string(),
+            "                 p50   max\n  first byte  870 µs   1 s\n  total          2 s  10 s\n"
+        );
+    }
+}
