@@ -1,12 +1,12 @@
 //! Who is calling: client tokens and the principals behind them.
+//!
+//! - [`credential`]: where a request shows its token
+//! - [`token`]: the tokens that are accepted, kept as digests
+//! - [`maker`]: new tokens
 
+pub mod credential;
 pub mod maker;
+pub mod token;
 
-use crate::base::Secret;
-
-/// A client token of the configuration: `"description|token"`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenSettings {
-    pub description: String,
-    pub token: Secret<String>,
-}
+pub use credential::presented;
+pub use token::{Principal, TokenSettings, Tokens};

@@ -127,7 +127,7 @@ impl fmt::Display for Kind {
                 write!(f, "waited {} s for {}", after.as_secs_f64(), clock.as_str())
             }
             Self::Reset => f.write_str("the connection ended before the response did"),
-            Self::Garbage(why) => write!(f, "not a valid response: {why}"),
+            Self::Garbage(why) => write!(f, "malformed: {why}"),
             Self::TooLarge { limit } => write!(f, "larger than the limit of {limit} bytes"),
             Self::Status(status) => write!(f, "answered {status}"),
             Self::ErrorEvent => f.write_str("answered an error inside a successful response"),

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     hash::{BuildHasher, Hasher, RandomState},
-    rc::Rc,
+    sync::Arc,
 };
 
 /// At most this many bytes of a client's id are accepted.
@@ -11,7 +11,7 @@ pub const MAX_LEN: usize = 128;
 
 /// An id that is safe in a header and a log line: 1 to 128 bytes of `[A-Za-z0-9._-]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(Rc<str>);
+pub struct RequestId(Arc<str>);
 
 impl RequestId {
     /// The client's own id, or `None` if it could not be shown safely.

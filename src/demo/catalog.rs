@@ -27,6 +27,18 @@ const RECORDINGS: [(&str, &str); 10] = [
     ("demo-text", include_str!("recordings/responses.jsonl")),
 ];
 
+/// The names of the demo provider's models.
+#[must_use]
+pub fn models() -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in RECORDINGS.iter().map(|(name, _)| *name).chain([EMBEDDING_MODEL]) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
 /// How fast recordings are replayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {

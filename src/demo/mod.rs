@@ -19,5 +19,5 @@ mod listener;
 mod playback;
 pub mod recording;
 
-pub use catalog::Pace;
+pub use catalog::{Pace, models};
 pub use listener::{Demo, start, start_at};

@@ -1,1 +1,98 @@
-//! (room to come)
+//! The corridor: where the rooms meet. Takes a request from the server's door to a committed answer, and tells its end.
+//!
+//! - [`routes`]: the route table
+//! - `handle`: the life of a request, top to bottom
+//! - [`call`]: one request's id, dialect and end; the door that every answer leaves by
+//! - `intake`: the request body, whole
+//! - [`attempt`]: one attempt after another, until the commit point; [`verdict`] says whether to go on
+//! - [`answer`]: what passes down
+//! - [`fault`]: what the client is told when something went wrong
+//! - [`page`]: what is answered without a provider
+//! - [`settle`]: what follows from an end
+//! - [`snapshot`]: what requests are decided by
+
+use std::{cell::RefCell, future::Future, rc::Rc, sync::Arc};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, Request, Response, request::Parts};
+use hyper::body::Incoming;
+
+use crate::{
+    base::id::IdSource,
+    relay::Ends,
+    server::{Drain, Handler, Peer},
+    telemetry::WorkerGauges,
+    upstream::Upstream,
+};
+
+pub mod answer;
+pub mod attempt;
+pub mod call;
+pub mod fault;
+mod handle;
+mod intake;
+pub mod page;
+pub mod routes;
+pub mod settle;
+pub mod snapshot;
+mod source;
+pub mod verdict;
+
+pub use call::{Body, Call};
+pub use fault::Refusal;
+pub use snapshot::{Provider, Snapshot};
+
+/// One worker's corridor. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Corridor {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    upstream: Upstream,
+    ends: Rc<Ends>,
+    ids: Rc<RefCell<IdSource>>,
+    gauges: WorkerGauges,
+    drain: Drain,
+}
+
+impl Corridor {
+    #[must_use]
+    pub fn new(
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        upstream: Upstream,
+        ends: Rc<Ends>,
+        gauges: WorkerGauges,
+        drain: Drain,
+    ) -> Self {
+        Self { snapshot, upstream, ends, ids: Rc::default(), gauges, drain }
+    }
+
+    /// Begins a request's story.
+    #[must_use]
+    pub fn open(&self, head: &Parts) -> Call {
+        Call::open(head, || self.ids.borrow_mut().make(), &self.ends, self.gauges.requests.hold())
+    }
+
+    /// Whether the caller may ask for what costs tokens.
+    ///
+    /// # Errors
+    /// No token, or not one of ours.
+    pub fn admit(&self, headers: &HeaderMap) -> Result<(), Box<Refusal>> {
+        handle::admit(&self.snapshot.load(), headers).map(|_| ())
+    }
+
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+}
+
+impl Handler for Corridor {
+    type Body = Body;
+
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        _peer: Peer,
+    ) -> impl Future<Output = Response<Body>> + 'static {
+        self.clone().answer(request)
+    }
+}

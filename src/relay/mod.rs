@@ -1,6 +1,25 @@
 //! Response bytes on their way down: the body that the client's connection pulls, what is observed as it passes, the
-//! commit point, the buffered fallback, and the one end of every stream.
+//! commit point, the buffered fallback, and the one end of every request.
+//!
+//! - [`body`]: what the client's connection is given
+//! - [`commit`]: before and after the commit point
+//! - [`stream`]: a stream that is pulled through `tap`, `hold` and `gather` under its `clock`
+//! - [`whole`]: a body that is collected within its limit
+//! - [`end`]: the end, told once
 
+pub mod body;
+mod clock;
+pub mod commit;
+pub mod end;
+mod gather;
+mod hold;
 pub mod settings;
+pub mod stream;
+mod tap;
+pub mod whole;
 
+pub use body::Body;
+pub use commit::{Committed, OnFault, Uncommitted};
+pub use end::{End, Ending, Ends, Figures, Outcome, Story};
 pub use settings::{CommitPoint, Mode, StreamSettings};
+pub use stream::{Manner, Source};

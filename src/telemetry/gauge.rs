@@ -36,8 +36,6 @@ impl Drop for Held {
 /// One worker's gauges.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerGauges {
-    /// Client connections.
-    pub connections: Gauge,
     /// Requests between their head and their end.
     pub requests: Gauge,
     /// Streams among them whose head has been sent.
@@ -51,6 +49,7 @@ pub struct WorkerGauges {
 /// All workers' gauges at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
+    /// Client connections; counted by the server, not here.
     pub connections: usize,
     pub requests: usize,
     pub streams: usize,
@@ -63,7 +62,6 @@ impl Gauges {
     pub fn sum(workers: &[WorkerGauges]) -> Self {
         let mut sum = Self::default();
         for worker in workers {
-            sum.connections += worker.connections.read();
             sum.requests += worker.requests.read();
             sum.streams += worker.streams.read();
             sum.upstream_active += worker.upstream_active.read();

@@ -55,6 +55,13 @@ impl Deadline {
     pub fn new(clock: Clock, after: Duration) -> Self {
         Self { at: Instant::now() + after, clock, after }
     }
+
+    /// It has passed, at `stage`.
+    #[must_use]
+    pub const fn fault(&self, stage: Stage) -> Fault {
+        let sent = if matches!(stage, Stage::Body) { Sent::Some } else { Sent::Unknown };
+        Fault::provider(stage, Kind::Timeout(self.clock, self.after), sent)
+    }
 }
 
 impl Upstream {
@@ -116,8 +123,7 @@ impl Upstream {
         let connected_after = start.elapsed();
         let exchange = h1::Exchange::new(&mut lease, &self.0.block, head, body);
         let Ok(outcome) = timeout_at(deadline.at, exchange.run()).await else {
-            let kind = Kind::Timeout(deadline.clock, deadline.after);
-            return Err(Fault::provider(Stage::Head, kind, Sent::Unknown));
+            return Err(deadline.fault(Stage::Head));
         };
         let (head, rest) = outcome?;
         let body = h1::Body::new(lease, &head, rest, Rc::clone(&self.0.block));

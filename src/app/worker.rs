@@ -1,0 +1,79 @@
+//! One core's share of the gateway: a single-threaded runtime with its own listeners, its own pools of connections to
+//! providers, and a corridor between them. Nothing of it is seen by another worker but gauges and the snapshot.
+
+use std::{io, net::TcpListener, rc::Rc, sync::Arc, thread, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::{runtime::LocalRuntime, time::interval};
+
+use crate::{
+    base::spawn::Tasks,
+    proxy::{Corridor, Snapshot, settle::Settler},
+    relay::Ends,
+    server::{Terms, serve},
+    telemetry::WorkerGauges,
+    upstream::{PoolSettings, SharedPools, Upstream},
+};
+
+/// How often idle connections to providers are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What every worker is given; cloned for each.
+#[derive(Clone, Debug)]
+pub(super) struct Outfit {
+    pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(super) pools: SharedPools,
+    pub(super) pool_settings: PoolSettings,
+    pub(super) terms: Terms,
+    pub(super) settler: Settler,
+}
+
+/// A runtime for one thread, whose tasks never leave it.
+pub(super) fn runtime() -> io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())
+}
+
+/// Starts a worker's thread; it ends when the drain is over.
+pub(super) fn start(
+    index: usize,
+    listeners: Vec<TcpListener>,
+    outfit: Outfit,
+    gauges: WorkerGauges,
+) -> io::Result<thread::JoinHandle<()>> {
+    let runtime = thread::Builder::new().name(format!("worker-{index}"));
+    runtime.spawn(move || {
+        let outcome = runtime_and_run(listeners, outfit, gauges);
+        if let Err(error) = outcome {
+            tracing::error!(%error, worker = index, "worker failed");
+        }
+    })
+}
+
+fn runtime_and_run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) -> io::Result<()> {
+    runtime()?.block_on(run(listeners, outfit, gauges))
+}
+
+async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) -> io::Result<()> {
+    let tasks = Tasks::new();
+    let upstream = Upstream::new(outfit.pools, outfit.pool_settings, gauges.clone());
+    let ends = Rc::<Ends>::default();
+    let corridor = Corridor::new(
+        outfit.snapshot,
+        upstream.clone(),
+        Rc::clone(&ends),
+        gauges,
+        outfit.terms.drain.clone(),
+    );
+    let (settler, told) = (outfit.settler.clone(), Rc::clone(&ends));
+    tasks.spawn(async move { settler.carry(told).await });
+    tasks.spawn(async move {
+        let mut interval = interval(SWEEP);
+        loop {
+            interval.tick().await;
+            upstream.sweep();
+        }
+    });
+    let outcome = serve(listeners, outfit.terms, corridor, tasks).await;
+    outfit.settler.flush(&ends);
+    outcome
+}

@@ -1,0 +1,122 @@
+//! A provider's answer on its way to the client: which of its headers pass, and whether its body is relayed as a stream
+//! or given whole.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::{fault::Refusal, snapshot::Provider};
+use crate::upstream::head::{is_hop_by_hop, named_by_connection};
+
+/// How a body travels down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carriage {
+    /// Server-sent events.
+    Events,
+    /// Some other body that is produced as it goes.
+    Frames,
+    /// Collected first.
+    Whole,
+}
+
+/// How an answer with these headers travels, if a stream was asked for or not.
+#[must_use]
+pub fn carriage(headers: &HeaderMap, stream_asked: bool) -> Carriage {
+    let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let is = |wanted: &[u8]| {
+        content_type.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
+    };
+    let plain = !headers.contains_key(header::CONTENT_ENCODING);
+    if is(b"text/event-stream") && plain {
+        Carriage::Events
+    } else if stream_asked && !is(b"application/json") {
+        Carriage::Frames
+    } else {
+        Carriage::Whole
+    }
+}
+
+/// Takes out what concerns only the provider's connection or its own site; the rest passes as it came (R33).
+pub fn pass_down(headers: &mut HeaderMap, provider: &Provider, attempts: u8) {
+    let named: Vec<String> = named_by_connection(headers).map(str::to_ascii_lowercase).collect();
+    for name in &named {
+        headers.remove(name.as_str());
+    }
+    let stays: Vec<HeaderName> =
+        headers.keys().filter(|name| is_hop_by_hop(name) || is_of_the_site(name)).cloned().collect();
+    for name in &stays {
+        headers.remove(name);
+    }
+    if let Ok(name) = HeaderValue::from_str(&provider.target.name) {
+        headers.insert(HeaderName::from_static("x-thalweg-provider"), name);
+    }
+    headers.insert(HeaderName::from_static("x-thalweg-attempts"), HeaderValue::from(u16::from(attempts)));
+}
+
+/// What a provider's web front says of itself, and the framing that we do anew.
+fn is_of_the_site(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "content-length"
+            | "set-cookie"
+            | "alt-svc"
+            | "strict-transport-security"
+            | "server-timing"
+            | "x-request-id"
+            | "nel"
+            | "report-to"
+    ) || name.as_str().starts_with("access-control-")
+}
+
+/// What keeps proxies in front of us from holding an event stream back (R1).
+pub fn forbid_buffering(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+}
+
+/// The answer to a browser's preflight (Fetch, "CORS protocol"): any origin, what it asks for.
+#[must_use]
+pub fn allow_preflight(asked: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        wanted.unwrap_or(HeaderValue::from_static("authorization, content-type")),
+    );
+    headers
+        .insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, OPTIONS"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, OPTIONS"));
+    headers
+}
+
+/// The answer to a WebSocket: 426, on which clients that try one first fall back to HTTP at once (R37).
+#[must_use]
+pub fn refuse_upgrade() -> Box<Refusal> {
+    Refusal::request(426, "websocket_not_supported", "no WebSocket here: use HTTP")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(content_type: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))])
+    }
+
+    #[test]
+    fn the_content_type_decides_how_a_body_travels() {
+        for (content_type, stream_asked, carried) in [
+            ("text/event-stream", true, Carriage::Events),
+            ("text/event-stream; charset=utf-8", false, Carriage::Events),
+            ("Text/Event-Stream;charset=UTF-8", true, Carriage::Events),
+            ("application/json", true, Carriage::Whole),
+            ("application/x-ndjson", true, Carriage::Frames),
+            ("application/x-ndjson", false, Carriage::Whole),
+            ("", true, Carriage::Frames),
+        ] {
+            assert_eq!(carriage(&headers(content_type), stream_asked), carried, "{content_type}");
+        }
+        let mut compressed = headers("text/event-stream");
+        compressed.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        assert_eq!(carriage(&compressed, true), Carriage::Frames);
+    }
+}

@@ -1,0 +1,163 @@
+//! One request on its way through the corridor: its id, its dialect, and the duty to tell its end; and the door through
+//! which every answer leaves, with the headers that every answer carries.
+
+use std::{fmt::Write as _, rc::Rc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
+use tokio::time::Instant;
+
+use super::{fault::Refusal, routes};
+use crate::{
+    base::{ByteList, RequestId, Stage},
+    relay::{self, Ending, Ends, Figures, Outcome, Story},
+    telemetry::Held,
+    upstream,
+    wire::Dialect,
+};
+
+pub type Body = relay::Body<upstream::Body>;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+const EXPOSED: &str = "x-request-id, server-timing, retry-after, retry-after-ms, x-should-retry, x-thalweg-provider, \
+                       x-thalweg-attempts, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
+                       x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, \
+                       x-ratelimit-reset-tokens";
+
+#[derive(Debug)]
+pub struct Call {
+    pub id: RequestId,
+    pub started: Instant,
+    pub dialect: Dialect,
+    /// The client is a page of another origin.
+    origin: bool,
+    /// When the provider was first asked, and when it answered.
+    pub asked: Option<Instant>,
+    pub answered: Option<Instant>,
+    pub ending: Ending,
+}
+
+impl Call {
+    pub fn open(head: &Parts, made: impl FnOnce() -> RequestId, ends: &Rc<Ends>, counted: Held) -> Self {
+        let started = Instant::now();
+        let own = head.headers.get(&REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
+        let id = own.unwrap_or_else(made);
+        let story = Story {
+            id: id.clone(),
+            started,
+            path: routes::find(&head.method, head.uri.path()).map_or("other", routes::Route::template),
+            model: Box::default(),
+            provider: None,
+            mode: "-",
+            status: 0,
+            attempts: 0,
+            stage: Stage::Intake,
+            connected_after: std::time::Duration::ZERO,
+            figures: Figures::default(),
+        };
+        Self {
+            id,
+            started,
+            dialect: routes::dialect(head.uri.path()),
+            origin: head.headers.contains_key(header::ORIGIN),
+            asked: None,
+            answered: None,
+            ending: Ending::new(story, Rc::clone(ends), counted),
+        }
+    }
+
+    /// Notes a fact for the story's end.
+    pub fn note(&mut self, write: impl FnOnce(&mut Story)) {
+        if let Some(story) = self.ending.story() {
+            write(story);
+        }
+    }
+
+    /// Answers with JSON of the gateway's own.
+    pub fn json(self, status: StatusCode, body: Bytes) -> Response<Body> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.whole(status, headers, body.into(), Outcome::Complete)
+    }
+
+    /// Answers with an error in the caller's dialect.
+    pub fn refuse(self, refusal: &Refusal) -> Response<Body> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(allow) = refusal.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if refusal.status == 401 {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = refusal.body(self.dialect).into();
+        self.whole(status, headers, body, Outcome::Fault(refusal.fault.clone()))
+    }
+
+    /// Answers with bytes that are at hand. An error's end is told now, a success's when its last byte has been taken.
+    pub fn whole(
+        mut self,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        body: ByteList,
+        outcome: Outcome,
+    ) -> Response<Body> {
+        self.finish_head(status, &mut headers);
+        if outcome != Outcome::Complete || body.is_empty() {
+            self.ending.tell(outcome);
+        }
+        respond(status, headers, Body::Whole(body, self.ending))
+    }
+
+    /// Answers with a stream that has been committed.
+    pub fn stream(
+        mut self,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        commit: impl FnOnce(Ending) -> relay::Committed<upstream::Body>,
+    ) -> Response<Body> {
+        self.finish_head(status, &mut headers);
+        respond(status, headers, Body::Stream(commit(self.ending)))
+    }
+
+    fn finish_head(&mut self, status: StatusCode, headers: &mut HeaderMap) {
+        self.note(|story| story.status = status.as_u16());
+        if let Ok(id) = HeaderValue::from_str(self.id.as_str()) {
+            headers.insert(REQUEST_ID, id);
+        }
+        headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
+        headers.insert(SERVER_TIMING, self.timing());
+        if self.origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+        }
+    }
+
+    /// `Server-Timing` (W3C): milliseconds before the provider was asked, until it answered, and since.
+    fn timing(&self) -> HeaderValue {
+        let now = Instant::now();
+        let asked = self.asked.unwrap_or(now);
+        let mut text = String::with_capacity(64);
+        for (name, from, to) in [
+            ("intake", self.started, asked),
+            ("upstream", asked, self.answered.unwrap_or(asked)),
+            ("total", self.started, now),
+        ] {
+            let micros = to.saturating_duration_since(from).as_micros();
+            let comma = if text.is_empty() { "" } else { ", " };
+            // Cannot fail: the target is a String.
+            let _ = write!(text, "{comma}{name};dur={}.{:03}", micros / 1000, micros % 1000);
+        }
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+    }
+}
+
+fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,0 +1,165 @@
+//! What went wrong, as the client is told it: the one file that turns a fault into status, error type, code and words
+//! (S0.10, S2.12).
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::{
+    base::{Clock, Fault, Kind, Side, Stage},
+    wire::{Dialect, EnvelopeError, WireError},
+};
+
+/// An error that the gateway answers itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: u16,
+    pub kind: &'static str,
+    pub code: &'static str,
+    pub message: Cow<'static, str>,
+    pub param: Option<&'static str>,
+    /// `Allow`, with a 405.
+    pub allow: Option<&'static str>,
+    /// What stood behind it, for the log.
+    pub fault: Fault,
+}
+
+impl Refusal {
+    /// The request itself is at fault.
+    pub fn request(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Box<Self> {
+        let kind = match status {
+            401 => "authentication_error",
+            _ => "invalid_request_error",
+        };
+        let fault = Fault::client(Stage::Intake, Kind::Status(status));
+        Box::new(Self { status, kind, code, message: message.into(), param: None, allow: None, fault })
+    }
+
+    /// The field at fault.
+    #[must_use]
+    pub fn of(mut self: Box<Self>, param: Option<&'static str>) -> Box<Self> {
+        self.param = param;
+        self
+    }
+
+    /// The error as a body of `dialect`.
+    #[must_use]
+    pub fn body(&self, dialect: Dialect) -> Bytes {
+        dialect.error_body(&self.wire())
+    }
+
+    fn wire(&self) -> WireError<'_> {
+        WireError {
+            status: self.status,
+            kind: self.kind,
+            message: &self.message,
+            param: self.param,
+            code: Some(self.code),
+        }
+    }
+}
+
+/// After the commit point: the event that tells of `fault`.
+#[must_use]
+pub fn event(dialect: Dialect, fault: &Fault) -> Bytes {
+    dialect.error_event(&Refusal::from(fault.clone()).wire())
+}
+
+impl From<EnvelopeError> for Box<Refusal> {
+    fn from(error: EnvelopeError) -> Self {
+        Refusal::request(400, "invalid_request", error.to_string()).of(error.param())
+    }
+}
+
+impl From<Fault> for Box<Refusal> {
+    fn from(fault: Fault) -> Self {
+        Self::new(Refusal::from(fault))
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        let (status, kind, code) = match fault.side {
+            Side::Client => client(&fault.kind),
+            Side::Provider | Side::Gateway => provider(&fault.kind),
+        };
+        let who = match fault.side {
+            Side::Client => "the request",
+            Side::Gateway => "the gateway",
+            Side::Provider => "the provider",
+        };
+        let message = Cow::Owned(format!("{who}: {fault}"));
+        Self { status, kind, code, message, param: None, allow: None, fault }
+    }
+}
+
+const fn client(kind: &Kind) -> (u16, &'static str, &'static str) {
+    match kind {
+        Kind::Timeout(..) => (408, "invalid_request_error", "request_timeout"),
+        Kind::TooLarge { .. } => (413, "invalid_request_error", "request_too_large"),
+        Kind::Gone | Kind::Reset => (499, "invalid_request_error", "client_gone"),
+        Kind::Unreachable(_) | Kind::Tls(_) | Kind::Garbage(_) | Kind::Status(_) | Kind::ErrorEvent => {
+            (400, "invalid_request_error", "bad_request")
+        }
+    }
+}
+
+const fn provider(kind: &Kind) -> (u16, &'static str, &'static str) {
+    match kind {
+        Kind::Timeout(Clock::Pool, _) => (503, "server_error", "pool_timeout"),
+        Kind::Timeout(Clock::Connect, _) => (504, "server_error", "connect_timeout"),
+        Kind::Timeout(Clock::FirstToken, _) => (504, "server_error", "first_token_timeout"),
+        Kind::Timeout(Clock::Idle, _) => (504, "server_error", "idle_timeout"),
+        Kind::Timeout(Clock::Total | Clock::RequestBody | Clock::ClientWrite, _) => {
+            (504, "server_error", "upstream_timeout")
+        }
+        Kind::Unreachable(_) => (502, "server_error", "upstream_unreachable"),
+        Kind::Tls(_) => (502, "server_error", "upstream_tls"),
+        Kind::Reset | Kind::Gone => (502, "server_error", "upstream_reset"),
+        Kind::Garbage(_) => (502, "server_error", "upstream_garbage"),
+        Kind::TooLarge { .. } => (502, "server_error", "response_too_large"),
+        Kind::Status(_) => (502, "server_error", "upstream_status"),
+        Kind::ErrorEvent => (502, "server_error", "upstream_error"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::Sent;
+
+    #[test]
+    fn every_deadline_has_an_error_of_its_own() {
+        let second = Duration::from_secs(1);
+        let told: Vec<_> = [Clock::Pool, Clock::Connect, Clock::FirstToken, Clock::Idle, Clock::Total]
+            .map(|clock| Fault::provider(Stage::Head, Kind::Timeout(clock, second), Sent::Nothing))
+            .map(Refusal::from)
+            .into_iter()
+            .map(|refusal| (refusal.status, refusal.code))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (503, "pool_timeout"),
+                (504, "connect_timeout"),
+                (504, "first_token_timeout"),
+                (504, "idle_timeout"),
+                (504, "upstream_timeout")
+            ]
+        );
+        let body = Fault::client(Stage::Intake, Kind::Timeout(Clock::RequestBody, second));
+        assert_eq!(Refusal::from(body).status, 408);
+    }
+
+    #[test]
+    fn an_event_tells_the_fault_in_its_dialect() {
+        let fault = Fault::provider(Stage::Body, Kind::Reset, Sent::Some);
+        let event = event(Dialect::ChatCompletions, &fault);
+        let text = std::str::from_utf8(&event).unwrap();
+        let json: serde_json::Value = serde_json::from_str(text.strip_prefix("data: ").unwrap()).unwrap();
+        assert_eq!(json["error"]["code"], "upstream_reset");
+        assert!(text.ends_with("\n\n"));
+    }
+}

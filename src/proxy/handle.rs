@@ -1,0 +1,151 @@
+//! The life of a request, top to bottom.
+
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use hyper::body::Incoming;
+
+use super::{
+    Corridor,
+    answer::{allow_preflight, refuse_upgrade},
+    attempt::Wish,
+    call::{Body, Call},
+    fault::Refusal,
+    intake, page,
+    routes::{self, NoRoute, Page, Route},
+    snapshot::Snapshot,
+};
+use crate::{
+    auth,
+    base::ByteList,
+    relay::{Mode, Outcome},
+    server::Phase,
+    wire::{self, Dialect, Envelope},
+};
+
+impl Corridor {
+    pub(super) async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let mut call = self.open(&head);
+        let route = match routes::find(&head.method, head.uri.path()) {
+            _ if head.method == http::Method::OPTIONS => {
+                return call.whole(
+                    StatusCode::NO_CONTENT,
+                    allow_preflight(&head.headers),
+                    ByteList::new(),
+                    Outcome::Complete,
+                );
+            }
+            _ if head.headers.contains_key(header::UPGRADE) => {
+                return call.refuse(&refuse_upgrade());
+            }
+            Ok(route) => route,
+            Err(NoRoute::Path) => {
+                return call.refuse(&Refusal::request(
+                    404,
+                    "not_found",
+                    "there is no such path; GET / lists them",
+                ));
+            }
+            Err(NoRoute::Method { allow }) => {
+                let message = format!("this path takes {allow}");
+                let mut refusal = Refusal::request(405, "method_not_allowed", message);
+                refusal.allow = Some(allow);
+                return call.refuse(&refusal);
+            }
+        };
+        let snapshot = self.snapshot.load_full();
+        match route {
+            Route::Page(page) => match self.page(page, &snapshot, &head) {
+                Ok((status, body)) => call.json(status, body),
+                Err(refusal) => call.refuse(&refusal),
+            },
+            Route::Complete { dialect, asgi } => {
+                match self.complete(&mut call, &snapshot, &head, body, (dialect, asgi)).await {
+                    Ok(answer) => answer.give(call, || self.gauges.streams.hold()),
+                    Err(refusal) => call.refuse(&refusal),
+                }
+            }
+        }
+    }
+
+    fn page(
+        &self,
+        page: Page,
+        snapshot: &Snapshot,
+        head: &Parts,
+    ) -> Result<(StatusCode, bytes::Bytes), Box<Refusal>> {
+        if page == Page::Models {
+            admit(snapshot, &head.headers)?;
+        }
+        Ok(page::render(page, snapshot, self.drain.phase() == Phase::Serving))
+    }
+
+    async fn complete(
+        &self,
+        call: &mut Call,
+        snapshot: &Snapshot,
+        head: &Parts,
+        body: Incoming,
+        (dialect, asgi): (Dialect, bool),
+    ) -> Result<super::attempt::Answer, Box<Refusal>> {
+        admit(snapshot, &head.headers)?;
+        let body = intake::read(body, &head.headers, &snapshot.limits).await?;
+        let envelope = wire::envelope::read(&body)?;
+        let mode = mode(asgi, &head.headers, &envelope, snapshot)?;
+        call.note(|story| {
+            story.model = envelope.model().into();
+            story.mode = match (envelope.stream() == Some(true), mode) {
+                (false, _) => "non-streaming",
+                (true, Mode::Asgi) => "asgi",
+                (true, Mode::Buffered) => "buffered",
+            };
+        });
+        let plan = snapshot.catalog.find(envelope.model()).map_err(|unknown| {
+            Refusal::request(404, "model_not_found", unknown.message(envelope.model())).of(Some("model"))
+        })?;
+        tracing::debug!(id = %call.id, path = dialect.path(), model = %envelope.model(), "request");
+        let wish = Wish { snapshot, head, body: &body, envelope: &envelope, plan: &plan, mode };
+        self.attempt(call, &wish).await
+    }
+}
+
+/// S2.7: every completion needs a token.
+pub(super) fn admit<'a>(
+    snapshot: &'a Snapshot,
+    headers: &HeaderMap,
+) -> Result<&'a auth::Principal, Box<Refusal>> {
+    let Some(presented) = auth::presented(headers) else {
+        let message = "no API key: send it as `Authorization: Bearer …` or `x-api-key`";
+        return Err(Refusal::request(401, "missing_api_key", message));
+    };
+    snapshot
+        .tokens
+        .find(presented)
+        .ok_or_else(|| Refusal::request(401, "invalid_api_key", "this API key is not valid"))
+}
+
+/// How a stream is to travel: the endpoint says, else the header, else the body, else the configuration (S0.2–S0.5).
+fn mode(
+    asgi: bool,
+    headers: &HeaderMap,
+    envelope: &Envelope,
+    snapshot: &Snapshot,
+) -> Result<Mode, Box<Refusal>> {
+    if asgi {
+        return Ok(Mode::Asgi);
+    }
+    let header = ["x-use-asgi-streaming", "x_use_asgi_streaming"].iter().find_map(|name| headers.get(*name));
+    let asked = match header.map(HeaderValue::as_bytes) {
+        None => envelope.x_use_asgi_streaming(),
+        Some(value) if value.eq_ignore_ascii_case(b"true") || value == b"1" => Some(true),
+        Some(value) if value.eq_ignore_ascii_case(b"false") || value == b"0" => Some(false),
+        Some(_) => {
+            let message = "the header `x-use-asgi-streaming` must be `true` or `false`";
+            return Err(Refusal::request(400, "invalid_header", message));
+        }
+    };
+    Ok(match asked {
+        Some(true) => Mode::Asgi,
+        Some(false) => Mode::Buffered,
+        None => snapshot.stream.mode,
+    })
+}

@@ -1,0 +1,100 @@
+//! A client's request body, read whole within its limits. A body that came in one frame is not copied.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use std::{future::poll_fn, pin::Pin, time::Duration};
+use tokio::time::timeout;
+
+use crate::{
+    base::{Clock, Fault, Kind, Stage},
+    server::Limits,
+};
+
+/// Memory that a `Content-Length` alone may reserve.
+const MAX_RESERVE: usize = 1024 * 1024;
+
+/// Reads `body`.
+///
+/// # Errors
+/// Too large (by its `Content-Length` or by the bytes themselves), too slow, or broken off.
+pub(super) async fn read(body: Incoming, headers: &HeaderMap, limits: &Limits) -> Result<Bytes, Fault> {
+    let limit = limits.body_size;
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    let mut reader = Reader { body, limit, reserve: declared.unwrap_or(0).min(MAX_RESERVE) };
+    let first = match reader.poll_now().await {
+        Some(outcome) => outcome?,
+        None => return reader.within(limits.body_timeout, Bytes::new()).await,
+    };
+    if reader.body.is_end_stream() {
+        return Ok(first);
+    }
+    reader.within(limits.body_timeout, first).await
+}
+
+struct Reader {
+    body: Incoming,
+    limit: usize,
+    reserve: usize,
+}
+
+impl Reader {
+    /// The first frame, if it is here already: then no timer is needed. `None`: it is not.
+    async fn poll_now(&mut self) -> Option<Result<Bytes, Fault>> {
+        poll_fn(|cx| {
+            std::task::Poll::Ready(match Pin::new(&mut self.body).poll_frame(cx) {
+                std::task::Poll::Ready(frame) => Some(self.accept(frame, 0)),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    /// The rest after `first`, under the body's clock.
+    async fn within(&mut self, time: Duration, first: Bytes) -> Result<Bytes, Fault> {
+        let outcome = timeout(time, self.rest(first)).await;
+        outcome.unwrap_or_else(|_| Err(Fault::client(Stage::Intake, Kind::Timeout(Clock::RequestBody, time))))
+    }
+
+    async fn rest(&mut self, first: Bytes) -> Result<Bytes, Fault> {
+        let mut whole = BytesMut::with_capacity(self.reserve.max(first.len()));
+        whole.extend_from_slice(&first);
+        while !self.body.is_end_stream() {
+            let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await;
+            if frame.is_none() {
+                break;
+            }
+            whole.extend_from_slice(&self.accept(frame, whole.len())?);
+        }
+        Ok(whole.freeze())
+    }
+
+    fn accept(
+        &self,
+        frame: Option<Result<http_body::Frame<Bytes>, hyper::Error>>,
+        before: usize,
+    ) -> Result<Bytes, Fault> {
+        let bytes = match frame {
+            None => Bytes::new(),
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(error)) if error.is_incomplete_message() || error.is_canceled() => {
+                return Err(Fault::client(Stage::Intake, Kind::Gone));
+            }
+            Some(Err(_)) => {
+                return Err(Fault::client(Stage::Intake, Kind::Garbage("bad request body".into())));
+            }
+        };
+        if before + bytes.len() > self.limit { Err(too_large(self.limit)) } else { Ok(bytes) }
+    }
+}
+
+fn too_large(limit: usize) -> Fault {
+    Fault::client(Stage::Intake, Kind::TooLarge { limit: limit as u64 })
+}

@@ -1,0 +1,83 @@
+//! What the gateway answers without a provider: what it is, what it offers, how its providers are.
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{routes::Page, snapshot::Snapshot};
+
+/// A page's status and JSON. `ready` is false while the process drains.
+#[must_use]
+pub fn render(page: Page, snapshot: &Snapshot, ready: bool) -> (StatusCode, Bytes) {
+    let (status, body) = match page {
+        Page::Service => (StatusCode::OK, service()),
+        Page::Models => (StatusCode::OK, models(snapshot)),
+        Page::Health => (StatusCode::OK, health(snapshot)),
+        Page::Live => (StatusCode::OK, json!({"status": "alive"})),
+        Page::Ready if ready => (StatusCode::OK, json!({"status": "ready"})),
+        Page::Ready => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "draining"})),
+    };
+    (status, body.to_string().into())
+}
+
+fn service() -> Value {
+    json!({
+        "service": "thalweg",
+        "version": env!("CARGO_PKG_VERSION"),
+        "endpoints": [
+            "POST /v1/chat/completions",
+            "POST /v1/chat/completions/asgi",
+            "POST /v1/completions",
+            "POST /v1/embeddings",
+            "POST /v1/responses",
+            "POST /v1/messages",
+            "GET /v1/models",
+            "GET /streaming-compare",
+            "GET /health",
+            "GET /livez",
+            "GET /readyz",
+        ],
+    })
+}
+
+fn models(snapshot: &Snapshot) -> Value {
+    let data: Vec<Value> = snapshot
+        .catalog
+        .offered()
+        .into_iter()
+        .map(|offered| {
+            let owner = offered.providers.first().copied().unwrap_or_default();
+            json!({
+                "id": offered.model,
+                "object": "model",
+                "created": 0,
+                "owned_by": owner,
+                "providers": offered.providers,
+            })
+        })
+        .collect();
+    json!({"object": "list", "data": data})
+}
+
+/// S2.8. A provider that nobody has talked to yet is not called unhealthy.
+fn health(snapshot: &Snapshot) -> Value {
+    let alive = |health: &crate::routing::Health| health.is_alive().unwrap_or(true);
+    let healthy = snapshot.providers.iter().filter(|provider| alive(&provider.health)).count();
+    let total = snapshot.providers.len();
+    let providers: serde_json::Map<String, Value> = snapshot
+        .providers
+        .iter()
+        .map(|provider| (provider.target.name.to_string(), alive(&provider.health).into()))
+        .collect();
+    let status = match healthy {
+        _ if healthy == total => "healthy",
+        0 => "unhealthy",
+        _ => "degraded",
+    };
+    json!({
+        "status": status,
+        "providers": providers,
+        "healthy_providers": healthy,
+        "total_providers": total,
+    })
+}

@@ -1,0 +1,29 @@
+//! What a request is decided by: one snapshot of the configuration, loaded once and kept to its end. Replaced as a
+//! whole by a reload or when a provider's model list has been fetched.
+
+use std::sync::Arc;
+
+use crate::{
+    auth::Tokens,
+    relay::StreamSettings,
+    routing::{Catalog, Health},
+    server::Limits,
+    upstream::Target,
+};
+
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub tokens: Tokens,
+    pub catalog: Catalog,
+    /// By the catalog's index.
+    pub providers: Vec<Provider>,
+    pub stream: StreamSettings,
+    pub limits: Limits,
+    pub failover: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Provider {
+    pub target: Arc<Target>,
+    pub health: Health,
+}

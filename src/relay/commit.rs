@@ -1,0 +1,137 @@
+//! The commit point as a type. An [`Uncommitted`] stream may be given up unseen: nothing of it has reached the client. A
+//! [`Committed`] one may not: what goes wrong from there on is told in the stream itself, then it ends.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{
+    end::{Ending, Outcome},
+    settings::{CommitPoint, StreamSettings},
+    stream::{Manner, Source, Stream},
+};
+use crate::{
+    base::{Fault, Kind, Sent},
+    telemetry::Held,
+    wire::Dialect,
+};
+
+/// A stream that is held back past this commits, whatever it holds.
+const MAX_WAITING: usize = 256 * 1024;
+
+/// A stream of which the client has seen nothing.
+#[derive(Debug)]
+pub struct Uncommitted<S>(Box<Stream<S>>);
+
+impl<S: Source> Uncommitted<S> {
+    #[must_use]
+    pub fn new(source: S, manner: &Manner, settings: &StreamSettings, started: Instant) -> Self {
+        Self(Box::new(Stream::new(source, manner, settings, started)))
+    }
+
+    /// Pulls until `point` is reached. Dropping the future gives the stream up.
+    ///
+    /// # Errors
+    /// What went wrong before; an error event counts until the first content has come.
+    pub async fn reach(mut self, point: CommitPoint) -> Result<Self, Fault> {
+        poll_fn(|cx| self.poll_reach(point, cx)).await?;
+        Ok(self)
+    }
+
+    fn poll_reach(&mut self, point: CommitPoint, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let stream = &mut self.0;
+        loop {
+            let reached = match point {
+                CommitPoint::Headers => true,
+                CommitPoint::FirstFrame => stream.tap.has_frames(),
+                CommitPoint::FirstContent => stream.tap.has_content() || stream.waiting() > MAX_WAITING,
+            };
+            if reached || stream.has_ended() {
+                return Poll::Ready(Ok(()));
+            }
+            let seen = ready!(stream.poll_pull(cx))?;
+            if seen.error && !seen.content && point == CommitPoint::FirstContent {
+                return Poll::Ready(Err(Fault::provider(stream.stage(), Kind::ErrorEvent, Sent::Some)));
+            }
+        }
+    }
+
+    /// From here on the client sees it. `on_fault` renders the event that tells of a fault.
+    #[must_use]
+    pub fn commit(self, dialect: Dialect, on_fault: OnFault, ending: Ending, counted: Held) -> Committed<S> {
+        Committed { stream: self.0, dialect, on_fault, broken: None, ending, _counted: counted }
+    }
+}
+
+/// Renders a fault as an event of a dialect.
+pub type OnFault = fn(Dialect, &Fault) -> Bytes;
+
+/// A stream that the client sees.
+#[derive(Debug)]
+pub struct Committed<S> {
+    stream: Box<Stream<S>>,
+    dialect: Dialect,
+    on_fault: OnFault,
+    /// The body breaks off with this: it has no events that could tell it.
+    broken: Option<Fault>,
+    ending: Ending,
+    _counted: Held,
+}
+
+impl<S: Source> Committed<S> {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        let frame = match ready!(self.stream.poll_frame(cx)) {
+            Some(Ok(bytes)) => Some(Ok(bytes)),
+            Some(Err(fault)) => {
+                self.fail(fault);
+                return self.poll_frame(cx);
+            }
+            None => self.broken.take().map(Err),
+        };
+        if self.is_over() {
+            self.tell(Outcome::Complete);
+        }
+        Poll::Ready(frame)
+    }
+
+    /// The client is told by an event where there are events, else by breaking off.
+    fn fail(&mut self, fault: Fault) {
+        if self.stream.tap.is_event_stream() {
+            let separator: &[u8] = if self.stream.is_mid_event() { b"\n\n" } else { b"" };
+            self.stream.add(Bytes::from_static(separator));
+            self.stream.add((self.on_fault)(self.dialect, &fault));
+        } else {
+            self.broken = Some(fault.clone());
+        }
+        self.tell(Outcome::Fault(fault));
+    }
+
+    fn tell(&mut self, outcome: Outcome) {
+        self.note_figures();
+        self.ending.tell(outcome);
+    }
+}
+
+impl<S> Committed<S> {
+    /// The client will not be given more.
+    pub(super) fn is_over(&self) -> bool {
+        self.stream.has_ended() && self.stream.waiting() == 0 && self.broken.is_none()
+    }
+
+    fn note_figures(&mut self) {
+        if let Some(story) = self.ending.story() {
+            story.stage = self.stream.stage();
+            story.figures = std::mem::take(&mut self.stream.tap.figures);
+        }
+    }
+}
+
+impl<S> Drop for Committed<S> {
+    fn drop(&mut self) {
+        self.note_figures();
+    }
+}

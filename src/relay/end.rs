@@ -1,0 +1,204 @@
+//! The end of every request, told exactly once: by whoever knows how it ended, or by being dropped — then the client
+//! has left. Telling is a push to the worker's queue; what follows from it (log, ledger, metrics) is done elsewhere.
+//!
+//! Invariant: an [`Ending`] gives one [`End`], whatever happens.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    base::{Fault, RequestId, Stage},
+    telemetry::Held,
+    wire::Usage,
+};
+
+/// Ends that a worker may have waiting. Past it the oldest story would be lost; the count says how many were.
+const QUEUE: usize = 16 * 1024;
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The last byte was handed to the client's connection.
+    Complete,
+    /// It was refused or broke off; the client was told.
+    Fault(Fault),
+    /// The client left at this stage.
+    Gone(Stage),
+}
+
+/// What passed, measured at the gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    pub frames: u32,
+    pub events: u32,
+    pub bytes: u64,
+    /// From the request's arrival.
+    pub first_byte: Option<Duration>,
+    pub first_token: Option<Duration>,
+    /// First frame to last frame.
+    pub span: Duration,
+    /// Gaps between frames shorter than a millisecond.
+    pub zero_gaps: u32,
+    pub usage: Option<Usage>,
+}
+
+/// What is known of one request when it ends.
+#[derive(Debug)]
+pub struct Story {
+    pub id: RequestId,
+    pub started: Instant,
+    pub path: &'static str,
+    pub model: Box<str>,
+    pub provider: Option<Arc<str>>,
+    pub mode: &'static str,
+    /// As told to the client; 499 when it left before.
+    pub status: u16,
+    pub attempts: u8,
+    /// How far it has come, for a client that leaves.
+    pub stage: Stage,
+    /// Time spent waiting for a provider's connection.
+    pub connected_after: Duration,
+    pub figures: Figures,
+}
+
+/// One request's end.
+#[derive(Debug)]
+pub struct End {
+    pub story: Box<Story>,
+    pub outcome: Outcome,
+    /// From the request's arrival.
+    pub total: Duration,
+}
+
+/// A worker's queue of ends.
+#[derive(Debug, Default)]
+pub struct Ends {
+    queue: RefCell<Vec<End>>,
+    lost: Cell<u64>,
+    ready: Notify,
+}
+
+impl Ends {
+    fn push(&self, end: End) {
+        let mut queue = self.queue.borrow_mut();
+        if queue.len() < QUEUE {
+            queue.push(end);
+        } else {
+            self.lost.set(self.lost.get() + 1);
+        }
+        if queue.len() == 1 {
+            self.ready.notify_one();
+        }
+    }
+
+    /// Waits until there is one.
+    pub async fn ready(&self) {
+        self.ready.notified().await;
+    }
+
+    /// All that are waiting, and how many were lost since the last call.
+    pub fn take(&self) -> (Vec<End>, u64) {
+        (self.queue.take(), self.lost.take())
+    }
+}
+
+/// The duty to tell one end.
+#[derive(Debug)]
+pub struct Ending {
+    /// `None` once told.
+    story: Option<Box<Story>>,
+    ends: Rc<Ends>,
+    _request: Held,
+}
+
+impl Ending {
+    #[must_use]
+    pub fn new(story: Story, ends: Rc<Ends>, request: Held) -> Self {
+        Self { story: Some(Box::new(story)), ends, _request: request }
+    }
+
+    /// The story so far, to be written on. `None` once it has been told.
+    pub fn story(&mut self) -> Option<&mut Story> {
+        self.story.as_deref_mut()
+    }
+
+    /// Notes how far the request has come.
+    pub fn reach(&mut self, stage: Stage) {
+        if let Some(story) = self.story() {
+            story.stage = stage;
+        }
+    }
+
+    /// Tells the end. Later calls tell nothing.
+    pub fn tell(&mut self, outcome: Outcome) {
+        if let Some(story) = self.story.take() {
+            let total = story.started.elapsed();
+            self.ends.push(End { story, outcome, total });
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(story) = &mut self.story {
+            let stage = story.stage;
+            story.status = 499;
+            self.tell(Outcome::Gone(stage));
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::{base::id::IdSource, telemetry::Gauge};
+
+    /// An ending for tests, and the queue and gauge it reports to.
+    pub(crate) fn ending() -> (Ending, Rc<Ends>, Gauge) {
+        let (ends, gauge) = (Rc::<Ends>::default(), Gauge::default());
+        let story = Story {
+            id: IdSource::default().make(),
+            started: Instant::now(),
+            path: "/v1/chat/completions",
+            model: "m".into(),
+            provider: None,
+            mode: "asgi",
+            status: 200,
+            attempts: 1,
+            stage: Stage::Head,
+            connected_after: Duration::ZERO,
+            figures: Figures::default(),
+        };
+        (Ending::new(story, Rc::clone(&ends), gauge.hold()), ends, gauge)
+    }
+
+    #[test]
+    fn is_told_once_when_told() {
+        let (mut ending, ends, gauge) = ending();
+        ending.tell(Outcome::Complete);
+        ending.tell(Outcome::Gone(Stage::Body));
+        assert_eq!(gauge.read(), 1);
+        drop(ending);
+        let (told, lost) = ends.take();
+        assert_eq!((told.len(), lost, gauge.read()), (1, 0, 0));
+        assert_eq!(told[0].outcome, Outcome::Complete);
+    }
+
+    #[test]
+    fn a_dropped_ending_says_that_the_client_left_and_when() {
+        let (mut ending, ends, _) = ending();
+        ending.reach(Stage::FirstToken);
+        drop(ending);
+        let (told, _) = ends.take();
+        assert_eq!(told[0].outcome, Outcome::Gone(Stage::FirstToken));
+        assert_eq!(told[0].story.status, 499);
+    }
+}

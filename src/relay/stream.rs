@@ -1,0 +1,200 @@
+//! A stream on its way down, before and after the commit point: pulls frames from the provider, shows them to the tap,
+//! passes them on in the chosen manner and watches the clocks.
+//!
+//! Invariant: once the source has ended or failed it is dropped, so that the provider's connection is free before the
+//! client has read the last byte.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::time::{Duration, Instant};
+
+use super::{
+    clock::Clocks,
+    gather::Gather,
+    hold::{Cut, Hold},
+    settings::{Mode, StreamSettings},
+    tap::{Seen, Tap},
+};
+use crate::{
+    base::{ByteList, Fault, Kind, Sent, Stage},
+    wire::Dialect,
+};
+
+/// Where a stream comes from.
+pub trait Source: Unpin {
+    /// The next bytes. `None` at the end.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>>;
+
+    /// All has been read: the next poll would give `None`.
+    fn is_done(&self) -> bool;
+}
+
+/// How one stream is to be relayed.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    pub dialect: Dialect,
+    pub mode: Mode,
+    /// The body is `text/event-stream`.
+    pub events: bool,
+    /// Take the extra usage chunk out: it was asked for by us.
+    pub strip_usage: bool,
+    /// When the first token must have come, and the time it was given.
+    pub first_token: (Instant, Duration),
+    pub idle: Duration,
+    pub total: Option<(Instant, Duration)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream<S> {
+    /// `None` once it has ended.
+    source: Option<S>,
+    /// Bytes that may leave.
+    ready: ByteList,
+    hold: Option<Hold>,
+    gather: Option<Gather>,
+    strip: bool,
+    pub(super) tap: Tap,
+    clocks: Clocks,
+}
+
+impl<S: Source> Stream<S> {
+    /// `started` is when the request arrived: the figures count from there.
+    pub(super) fn new(source: S, manner: &Manner, settings: &StreamSettings, started: Instant) -> Self {
+        let strip = manner.strip_usage && manner.events;
+        let buffered = manner.mode == Mode::Buffered && manner.events;
+        Self {
+            source: Some(source),
+            ready: ByteList::new(),
+            hold: (strip || buffered).then(Hold::default),
+            gather: buffered.then(|| Gather::new(settings.chunk_size, settings.max_delay)),
+            strip,
+            tap: Tap::new(manner.dialect, manner.events, settings.max_line, started),
+            clocks: Clocks::new(Instant::now(), manner.first_token, manner.idle, manner.total),
+        }
+    }
+
+    /// The next bytes that may leave. `None` at the end. The source is gone after a fault.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        loop {
+            if let Some(bytes) = self.ready.pop() {
+                return Poll::Ready(Some(Ok(bytes)));
+            }
+            if self.has_ended() {
+                return Poll::Ready(None);
+            }
+            match self.poll_pull(cx) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(fault)) => return Poll::Ready(Some(Err(fault))),
+                Poll::Pending => {
+                    let Some(gather) = &mut self.gather else { return Poll::Pending };
+                    self.ready.push(ready!(gather.poll_due(cx)));
+                }
+            }
+        }
+    }
+
+    /// One frame from the source to what may leave.
+    pub(super) fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<Seen, Fault>> {
+        let Some(source) = &mut self.source else { return Poll::Ready(Ok(Seen::default())) };
+        let outcome = match source.poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => self.pass(frame),
+            Poll::Ready(Some(Err(fault))) => Err(Fault { stage: self.stage(), ..fault }),
+            Poll::Ready(None) => {
+                self.finish();
+                Ok(Seen::default())
+            }
+            Poll::Pending => {
+                let (clock, given) = ready!(self.clocks.poll(cx));
+                Err(self.fault(Kind::Timeout(clock, given)))
+            }
+        };
+        if outcome.is_err() {
+            self.source = None;
+            self.flush_gather();
+        }
+        Poll::Ready(outcome)
+    }
+
+    fn pass(&mut self, frame: Bytes) -> Result<Seen, Fault> {
+        let now = Instant::now();
+        let mut cuts = Vec::new();
+        let strip = self.strip;
+        let seen = self.tap.see(&frame, now, |start, end| {
+            if strip {
+                cuts.push(Cut { start, end });
+            }
+        });
+        let seen = seen.map_err(|too_long| self.fault(Kind::TooLarge { limit: too_long.limit as u64 }))?;
+        self.clocks.note(now, seen.alive);
+        if seen.content {
+            self.clocks.first_token_came();
+        }
+        match &mut self.hold {
+            Some(hold) => hold.pass(&frame, seen.event_end, &cuts, &mut self.ready),
+            None => self.ready.push(frame),
+        }
+        self.gather_ready(now);
+        if self.source.as_ref().is_some_and(Source::is_done) {
+            self.finish();
+        }
+        Ok(seen)
+    }
+
+    /// In buffered mode what is ready is gathered first.
+    fn gather_ready(&mut self, now: Instant) {
+        let Some(gather) = &mut self.gather else { return };
+        let mut full = ByteList::new();
+        while let Some(bytes) = self.ready.pop() {
+            full.push(gather.push(&bytes, now).unwrap_or_default());
+        }
+        self.ready = full;
+    }
+
+    /// The source has ended well; its last event may lack its blank line.
+    fn finish(&mut self) {
+        self.source = None;
+        let extra = self.tap.finish() && self.strip;
+        if let Some(hold) = &mut self.hold
+            && !extra
+        {
+            hold.flush(&mut self.ready);
+        }
+        self.flush_gather();
+    }
+
+    fn flush_gather(&mut self) {
+        if let Some(gather) = &mut self.gather {
+            self.ready.push_front(gather.rest());
+        }
+    }
+
+    fn fault(&self, kind: Kind) -> Fault {
+        Fault::provider(self.stage(), kind, Sent::Some)
+    }
+}
+
+impl<S> Stream<S> {
+    pub(super) const fn stage(&self) -> Stage {
+        if self.tap.has_content() { Stage::Body } else { Stage::FirstToken }
+    }
+
+    /// The client has been given the beginning of an event and not its end.
+    pub(super) fn is_mid_event(&self) -> bool {
+        self.hold.is_none() && self.tap.is_mid_event()
+    }
+
+    /// Puts `bytes` behind all that waits.
+    pub(super) fn add(&mut self, bytes: Bytes) {
+        self.ready.push(bytes);
+    }
+
+    /// Bytes that wait for the client.
+    pub(super) const fn waiting(&self) -> usize {
+        self.ready.len()
+    }
+
+    pub(super) const fn has_ended(&self) -> bool {
+        self.source.is_none()
+    }
+}

@@ -1,0 +1,137 @@
+//! The observer of a stream: sees every frame, cannot touch one. Counts, times, finds the first token, the usage and the
+//! errors; what it keeps is bounded by the scanner's carry.
+
+use tokio::time::{Duration, Instant};
+
+use super::end::Figures;
+use crate::wire::{Class, Dialect, Event, LineTooLong, Scanner, classify, classify_committed, usage};
+
+/// A gap between frames below this counts as none.
+const ZERO_GAP: Duration = Duration::from_millis(1);
+
+#[derive(Debug)]
+pub(super) struct Tap {
+    dialect: Dialect,
+    /// `None`: the body is not an event stream, bytes are only counted.
+    scanner: Option<Scanner>,
+    started: Instant,
+    first: Option<Instant>,
+    last: Instant,
+    pub(super) figures: Figures,
+}
+
+/// What one frame was.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// Offset just past the last event that ended in it.
+    pub(super) event_end: Option<usize>,
+    /// Something with content has come, in this frame or before.
+    pub(super) content: bool,
+    /// An error event ended in it.
+    pub(super) error: bool,
+    /// It held more than comments.
+    pub(super) alive: bool,
+}
+
+impl Tap {
+    pub(super) fn new(dialect: Dialect, events: bool, max_line: usize, started: Instant) -> Self {
+        let scanner = events.then(|| Scanner::new(max_line));
+        Self { dialect, scanner, started, first: None, last: started, figures: Figures::default() }
+    }
+
+    /// Looks at a frame that came at `now`. `on_extra` is told the extra usage chunks: where they begin (`None`: in an
+    /// earlier frame) and where they end.
+    pub(super) fn see(
+        &mut self,
+        frame: &[u8],
+        now: Instant,
+        mut on_extra: impl FnMut(Option<usize>, usize),
+    ) -> Result<Seen, LineTooLong> {
+        self.count(frame.len(), now);
+        let Some(scanner) = &mut self.scanner else {
+            self.figures.first_token.get_or_insert(now - self.started);
+            return Ok(Seen { event_end: Some(frame.len()), content: true, error: false, alive: true });
+        };
+        let mut seen = Seen { content: self.figures.first_token.is_some(), ..Seen::default() };
+        let (dialect, figures) = (self.dialect, &mut self.figures);
+        scanner.scan(frame, |event| {
+            seen.event_end = Some(event.end);
+            observe(dialect, &event, &mut seen, figures, &mut on_extra);
+        })?;
+        seen.alive |= scanner.is_mid_event();
+        if seen.content && figures.first_token.is_none() {
+            figures.first_token = Some(now - self.started);
+        }
+        Ok(seen)
+    }
+
+    fn count(&mut self, bytes: usize, now: Instant) {
+        let figures = &mut self.figures;
+        figures.frames += 1;
+        figures.bytes += bytes as u64;
+        match self.first {
+            None => {
+                self.first = Some(now);
+                figures.first_byte = Some(now - self.started);
+            }
+            Some(first) => {
+                figures.zero_gaps += u32::from(now - self.last < ZERO_GAP);
+                figures.span = now - first;
+            }
+        }
+        self.last = now;
+    }
+
+    /// The stream has ended. Looks at a last event without its blank line; whether that was an extra usage chunk.
+    pub(super) fn finish(&mut self) -> bool {
+        let mut extra = false;
+        if let Some(scanner) = &mut self.scanner {
+            let (dialect, figures, mut seen) = (self.dialect, &mut self.figures, Seen::default());
+            scanner.finish(|event| observe(dialect, &event, &mut seen, figures, &mut |_, _| extra = true));
+        }
+        extra
+    }
+
+    pub(super) const fn has_content(&self) -> bool {
+        self.figures.first_token.is_some()
+    }
+
+    pub(super) const fn has_frames(&self) -> bool {
+        self.figures.frames > 0
+    }
+
+    /// Bytes of an event have passed whose end has not.
+    pub(super) fn is_mid_event(&self) -> bool {
+        self.scanner.as_ref().is_some_and(Scanner::is_mid_event)
+    }
+
+    pub(super) const fn is_event_stream(&self) -> bool {
+        self.scanner.is_some()
+    }
+}
+
+fn observe(
+    dialect: Dialect,
+    event: &Event<'_>,
+    seen: &mut Seen,
+    figures: &mut Figures,
+    on_extra: &mut impl FnMut(Option<usize>, usize),
+) {
+    let committed = figures.first_token.is_some();
+    let facts = if committed { classify_committed(dialect, event) } else { classify(dialect, event) };
+    seen.alive |= facts.class != Class::Comment;
+    match facts.class {
+        Class::Comment => return,
+        Class::Content => seen.content = true,
+        Class::Error => seen.error = true,
+        Class::Usage => on_extra(event.start, event.end),
+        Class::Done | Class::Other => {}
+    }
+    figures.events += 1;
+    if facts.usage
+        && let Some(data) = event.data
+        && let Some(found) = usage::read(data)
+    {
+        figures.usage = Some(figures.usage.unwrap_or_default().merge(found));
+    }
+}

@@ -1,0 +1,22 @@
+//! A non-streaming body, collected within its limit before any of it leaves: what breaks off half-way can still become
+//! an honest error, or another provider's answer.
+
+use std::future::poll_fn;
+
+use super::stream::Source;
+use crate::base::{ByteList, Fault, Kind, Sent, Stage};
+
+/// Collects `source`, of which at most `limit` bytes are accepted. The frames are kept as they came.
+///
+/// # Errors
+/// The source's own fault, or that it is larger than `limit`.
+pub async fn collect<S: Source>(mut source: S, limit: u64) -> Result<ByteList, Fault> {
+    let mut list = ByteList::new();
+    while let Some(frame) = poll_fn(|cx| source.poll_frame(cx)).await {
+        list.push(frame?);
+        if list.len() as u64 > limit {
+            return Err(Fault::provider(Stage::Body, Kind::TooLarge { limit }, Sent::Some));
+        }
+    }
+    Ok(list)
+}
