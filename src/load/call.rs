@@ -53,6 +53,7 @@ impl Call<'_> {
         let request = Request { method: Method::POST, path: self.path, headers: self.headers, accept };
         let deadline = Deadline::new(Clock::FirstToken, self.target.clocks.first_token);
         let mut response = upstream.send(self.target, &request, self.body.into(), deadline).await?;
+        notes.borrow_mut().head(Moment::now().since(from), response.status);
         let is_good = response.status.is_success();
         let mut ear = Ear::new(self.dialect, from, self.stream);
         while let Some(frame) = poll_fn(|cx| response.body.poll_frame(cx)).await {

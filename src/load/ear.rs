@@ -3,6 +3,7 @@
 //! is an event's JSON looked into.
 
 use bytes::Bytes;
+use http::StatusCode;
 
 use super::{clock::Moment, stamp};
 use crate::{
@@ -15,6 +16,8 @@ use crate::{
 
 /// Takes notes of one response or of many. Times are nanoseconds since the request.
 pub trait Notes {
+    /// The head of the answer has come.
+    fn head(&mut self, after: u64, status: StatusCode);
     fn first_byte(&mut self, after: u64);
     /// The first content or reasoning, or the first piece of a tool call.
     fn first_token(&mut self, after: u64);
@@ -126,6 +129,10 @@ mod tests {
     struct Notebook(Vec<String>);
 
     impl Notes for Notebook {
+        fn head(&mut self, after: u64, status: StatusCode) {
+            self.0.push(format!("head {after} {status}"));
+        }
+
         fn first_byte(&mut self, after: u64) {
             self.0.push(format!("byte {after}"));
         }

@@ -173,7 +173,6 @@ impl Run {
         let answered = call.perform(&self.upstream, from, &self.tally).await;
         let mut tally = self.tally.borrow_mut();
         let answer = answered.map_err(|fault| ErrorClass::from(&fault))?;
-        tally.answer(answer.status);
         if !answer.status.is_success() {
             return Err(ErrorClass::Status);
         }

@@ -13,7 +13,8 @@ pub(super) fn read(data: &[u8], now: Moment) -> Option<Moment> {
     const NAME: &[u8] = br#""t":"#;
     let at =
         if data.get(1..).is_some_and(|data| data.starts_with(NAME)) { 1 } else { memmem::find(data, NAME)? };
-    let digits = data.get(at + NAME.len()..)?.iter().take_while(|byte| byte.is_ascii_digit()).take(19);
+    let number = data.get(at + NAME.len()..)?.trim_ascii_start();
+    let digits = number.iter().take_while(|byte| byte.is_ascii_digit()).take(19);
     let nanos = digits.fold(None, |nanos: Option<u64>, digit| {
         Some(nanos.unwrap_or_default() * 10 + u64::from(digit - b'0'))
     })?;
@@ -30,7 +31,7 @@ mod tests {
         let now = Moment::from_nanos(1_000_000);
         let stamp = |data: &str| read(data.as_bytes(), now).map(Moment::nanos);
         assert_eq!(stamp(r#"{"t":999000,"x":1}"#), Some(999_000));
-        assert_eq!(stamp(r#"{"id":"a","t":5}"#), Some(5));
+        assert_eq!(stamp(r#"{"id":"a","t":  5}"#), Some(5));
         assert_eq!(stamp(r#"{"t":1000001}"#), None, "from the future");
         assert_eq!(stamp(r#"{"t":"x"}"#), None);
         assert_eq!(stamp(r#"{"a":"\"t\":7"}"#), None);

@@ -111,10 +111,6 @@ impl Tally {
         self.errors.values().sum()
     }
 
-    pub fn answer(&mut self, status: StatusCode) {
-        *self.statuses.entry(status.as_u16()).or_default() += 1;
-    }
-
     /// A response was heard to its end.
     pub fn finish(&mut self, hearing: Hearing, total: u64, is_stream: bool) {
         if hearing.error_event {
@@ -128,6 +124,10 @@ impl Tally {
 }
 
 impl Notes for Tally {
+    fn head(&mut self, _after: u64, status: StatusCode) {
+        *self.statuses.entry(status.as_u16()).or_default() += 1;
+    }
+
     fn first_byte(&mut self, after: u64) {
         self.ttfb.record(after);
     }
@@ -161,7 +161,7 @@ mod tests {
     fn forgetting_keeps_errors_and_what_is_in_flight() {
         let mut tally = Tally { started: 10, completed: 4, events: 99, ..Tally::default() };
         tally.fail(ErrorClass::Reset);
-        tally.answer(StatusCode::OK);
+        tally.head(5, StatusCode::OK);
         tally.gap.record(5);
         tally.forget();
         assert_eq!((tally.started, tally.completed, tally.events, tally.failed()), (6, 0, 0, 1));
