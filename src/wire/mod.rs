@@ -6,7 +6,8 @@
 //!   [`index`] (members by span), [`cursor`] (JSON's grammar) and [`text`] (runs of plain string bytes)
 //! - [`splice`]: edits of a request body around slices of the original
 //! - [`sse`]: events in a relayed stream, by way of [`block`] (the fields of one event)
-//! - [`classify`]: what an event means to the relay; [`usage`]: token counts
+//! - [`classify`]: what an event means to the relay, read properly ([`meaning`]) or searched for ([`needle`])
+//! - [`usage`]: token counts
 
 mod block;
 pub mod classify;
@@ -15,6 +16,8 @@ pub mod dialect;
 pub mod envelope;
 pub mod field;
 mod index;
+mod meaning;
+mod needle;
 pub mod place;
 pub mod splice;
 pub mod sse;
