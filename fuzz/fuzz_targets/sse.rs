@@ -1,0 +1,55 @@
+//! Any split of a stream tells the same events, whose places lie in their frames, and which a committed stream and an
+//! uncommitted one class alike. Input: two cuts, the stream.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use thalweg::wire::{Class, Dialect, Event, Scanner, classify, classify_committed};
+
+type Told = (Option<Vec<u8>>, Option<Vec<u8>>, bool);
+
+fuzz_target!(|input: &[u8]| {
+    let [a, b, c, d, stream @ ..] = input else { return };
+    let whole = tell([stream]);
+    assert_eq!(tell(stream.chunks(1)), whole);
+    let cut = |high: u8, low: u8| usize::from(u16::from_be_bytes([high, low])) % (stream.len() + 1);
+    let (one, two) = (cut(*a, *b).min(cut(*c, *d)), cut(*a, *b).max(cut(*c, *d)));
+    assert_eq!(tell([&stream[..one], &stream[one..two], &stream[two..]]), whole);
+});
+
+fn tell<'a>(frames: impl IntoIterator<Item = &'a [u8]>) -> Vec<Told> {
+    let mut scanner = Scanner::default();
+    let mut told = Vec::new();
+    for frame in frames {
+        let mut last = 0;
+        let open = scanner.is_mid_event();
+        scanner
+            .scan(frame, |event| {
+                match event.start {
+                    Some(start) => assert!(last <= start && start < event.end),
+                    None => assert!(open && last == 0),
+                }
+                assert!(last < event.end && event.end <= frame.len());
+                last = event.end;
+                told.push(note(&event));
+            })
+            .expect("no line is that long");
+    }
+    let mid = scanner.is_mid_event();
+    assert!(mid || scanner.closing().is_empty());
+    scanner.finish(|event| told.push(note(&event)));
+    told
+}
+
+fn note(event: &Event<'_>) -> Told {
+    // Names with escapes are read before the commit point only.
+    let escaped = event.data.is_some_and(|data| data.windows(2).any(|pair| pair == br"\u"));
+    for dialect in Dialect::ALL.into_iter().filter(|_| !escaped) {
+        let (early, late) = (classify(dialect, event), classify_committed(dialect, event));
+        assert!(
+            early.class == late.class || early.class == Class::Content && late.class == Class::Other,
+            "{dialect:?} {event:?} {early:?} {late:?}"
+        );
+        assert!(late.usage || !early.usage || !dialect.has_stream_options());
+    }
+    (event.data.map(<[u8]>::to_vec), event.name.map(<[u8]>::to_vec), event.comment_only)
+}
