@@ -104,7 +104,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["server", "upstream", "relay", "proxy", "web", "demo"]),
     ("hyper_util", &["server", "upstream", "relay", "proxy", "web", "demo"]),
     ("h2", &["upstream", "server"]),
-    ("rustls", &["upstream", "server", "app"]),
+    // base only for PEM files, which the server and upstream rooms share.
+    ("rustls", &["upstream", "server", "app", "base"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("sqlx", &["ledger", "auth"]),

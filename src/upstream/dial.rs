@@ -1,4 +1,4 @@
-//! A fresh connection: name lookup, TCP and its options, all under the connect clock.
+//! A fresh connection: name lookup, TCP and its options, TLS, all under the connect clock.
 
 use std::{
     borrow::Cow,
@@ -11,18 +11,35 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{io::Io, target::Target};
+use super::{
+    io::Io,
+    target::{Protocol, Target},
+    tls::{Agreed, Trust},
+};
 use crate::base::{Clock, Fault, Kind, Sent, Stage};
 
-/// Connects to `target`, trying its addresses in order, each with a fair share of the time that is left.
-pub(super) async fn dial(target: &Target) -> Result<Io, Fault> {
+/// Connects to `target`, trying its addresses in order, each with a fair share of the time that is left. `trust`:
+/// whose certificates are good; `None` for a plain connection.
+pub(super) async fn dial(target: &Target, trust: Option<&Trust>) -> Result<(Io, Agreed), Fault> {
     let clock = target.clocks.connect;
-    let fault = |kind| Fault::provider(Stage::Connect, kind, Sent::Nothing);
-    match timeout(clock, connect(target, Instant::now() + clock)).await {
-        Ok(Ok(stream)) => Ok(Io::Plain(stream)),
-        Ok(Err(error)) => Err(fault(Kind::Unreachable(reason(&error)))),
-        Err(_) => Err(fault(Kind::Timeout(Clock::Connect, clock))),
-    }
+    timeout(clock, open(target, trust, Instant::now() + clock)).await.unwrap_or_else(|_| {
+        Err(Fault::provider(Stage::Connect, Kind::Timeout(Clock::Connect, clock), Sent::Nothing))
+    })
+}
+
+async fn open(target: &Target, trust: Option<&Trust>, until: Instant) -> Result<(Io, Agreed), Fault> {
+    let stream = connect(target, until)
+        .await
+        .map_err(|error| Fault::provider(Stage::Connect, Kind::Unreachable(reason(&error)), Sent::Nothing))?;
+    let Some(trust) = trust else {
+        let agreed = match target.protocol {
+            Protocol::Auto | Protocol::Http1 => Agreed::Http1,
+            Protocol::Http2 => Agreed::Http2,
+        };
+        return Ok((Io::Plain(stream), agreed));
+    };
+    let (stream, agreed) = trust.connect(stream, &target.base.host).await?;
+    Ok((Io::Tls(stream), agreed))
 }
 
 async fn connect(target: &Target, until: Instant) -> io::Result<TcpStream> {

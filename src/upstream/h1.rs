@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
 use memchr::memmem;
 use tokio_util::io::poll_write_buf;
 
@@ -23,6 +24,18 @@ use crate::base::{ByteList, Fault, Kind, Sent, Stage};
 
 /// Interim (1xx) heads that are skipped before the answer.
 const MAX_INTERIM: u8 = 8;
+
+/// Sends one request and waits for the head of its answer. Dropping the future closes the connection.
+pub(super) async fn exchange(
+    mut lease: Lease,
+    block: &Rc<ReadBlock>,
+    head: Bytes,
+    body: ByteList,
+) -> Result<(StatusCode, HeaderMap, super::Body), Fault> {
+    let (head, rest) = Exchange::new(&mut lease, block, head, body).run().await?;
+    let body = Body::new(lease, &head, rest, Rc::clone(block));
+    Ok((head.status, head.headers, super::Body::H1(body)))
+}
 
 /// One request and the head of its answer. What is left of `out` when the answer comes early was not wanted.
 pub(super) struct Exchange<'a> {
@@ -114,7 +127,7 @@ impl<'a> Exchange<'a> {
                 return Ok(Some(head));
             }
             self.interim += 1;
-            if self.interim > MAX_INTERIM || head.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            if self.interim > MAX_INTERIM || head.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Err(self.fault(Kind::Garbage("unexpected interim response".into())));
             }
         }

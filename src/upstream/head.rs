@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::{
     decode::Framing,
@@ -145,6 +145,40 @@ pub(super) fn write_request(target: &Target, request: &Request<'_>, body_length:
     });
     head.put_slice(b"\r\n\r\n");
     head.freeze()
+}
+
+/// The head of an HTTP/2 request; its key is never put into a compression table.
+///
+/// # Errors
+/// Something in it cannot stand in a head.
+pub(super) fn build_request(
+    target: &Target,
+    request: &Request<'_>,
+    body_length: usize,
+) -> http::Result<http::Request<()>> {
+    let uri = Uri::builder()
+        .scheme(if target.base.tls { "https" } else { "http" })
+        .authority(target.base.authority())
+        .path_and_query(format!("{}{}", target.base.path, request.path))
+        .build()?;
+    let mut built = http::Request::builder().method(request.method.clone()).uri(uri).body(())?;
+    let headers = built.headers_mut();
+    if request.method != Method::GET {
+        headers.insert(header::CONTENT_LENGTH, body_length.into());
+    }
+    if let Some(key) = &target.key {
+        let (name, prefix) = key_header(target);
+        let mut value = HeaderValue::from_maybe_shared(Bytes::from(format!("{prefix}{}", key.expose())))?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    let mut outcome = Ok(());
+    for_each_header(target, request, |name, value| match HeaderValue::from_bytes(value) {
+        Ok(value) => drop(headers.append(name.clone(), value)),
+        Err(error) => outcome = Err(error),
+    });
+    outcome?;
+    Ok(built)
 }
 
 fn put_decimal(out: &mut BytesMut, mut value: usize) {

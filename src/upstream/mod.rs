@@ -2,7 +2,7 @@
 //! providers and everything about them; knows nothing of clients, models or JSON.
 //!
 //! - [`target`]: where a provider is and how it wants to be spoken to
-//! - `send`: one attempt, in order: `pool`, `dial`, `h1`
+//! - `send`: one attempt, in order: `line` (`pool`, `dial`, `tls`), then `h1` or `h2`
 //! - [`head`]: request heads built, response heads parsed; what may not pass
 //! - [`decode`]: message bodies of HTTP/1.1
 //! - `io`: the socket and the worker's read block
@@ -16,11 +16,16 @@ use crate::base::Fault;
 pub mod decode;
 mod dial;
 mod h1;
+mod h2;
 pub mod head;
 mod io;
+mod line;
 mod pool;
 mod send;
 pub mod target;
+#[cfg(test)]
+mod tests;
+mod tls;
 
 pub use head::Request;
 pub use pool::SharedPools;
@@ -31,6 +36,7 @@ pub use target::{BaseUrl, BaseUrlError, Clocks, KeyHeader, PoolSettings, Protoco
 #[derive(Debug)]
 pub enum Body {
     H1(h1::Body),
+    H2(h2::Body),
 }
 
 impl Body {
@@ -38,6 +44,7 @@ impl Body {
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
         match self {
             Self::H1(body) => body.poll_frame(cx),
+            Self::H2(body) => body.poll_frame(cx),
         }
     }
 
@@ -46,6 +53,7 @@ impl Body {
     pub fn is_done(&self) -> bool {
         match self {
             Self::H1(body) => body.is_done(),
+            Self::H2(body) => body.is_done(),
         }
     }
 }

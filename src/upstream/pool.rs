@@ -15,12 +15,14 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout},
+    time::{Duration, Instant, timeout},
 };
 
 use super::{
     io::{Io, ReadBlock},
+    line::Multiplexed,
     target::{BaseUrl, Clocks, PoolSettings, Protocol, Target},
+    tls::Trust,
 };
 use crate::{
     base::{Clock, Fault, Kind, Sent, Stage},
@@ -33,6 +35,8 @@ struct Shared {
     key: Key,
     in_use: Arc<Semaphore>,
     idle: AtomicUsize,
+    /// `None`: plain.
+    trust: Option<Trust>,
 }
 
 /// Which targets may share connections.
@@ -67,6 +71,7 @@ impl SharedPools {
             },
             in_use: Arc::new(Semaphore::new(settings.max_connections)),
             idle: AtomicUsize::new(0),
+            trust: target.base.tls.then(|| Trust::of(target)),
         });
         all.push(Arc::clone(&shared));
         shared
@@ -80,6 +85,7 @@ pub(super) struct Pool {
     settings: PoolSettings,
     /// Oldest first.
     idle: RefCell<Vec<Idle>>,
+    pub(super) multiplexed: Multiplexed,
     gauges: WorkerGauges,
 }
 
@@ -115,11 +121,25 @@ impl Pool {
         settings: PoolSettings,
         gauges: WorkerGauges,
     ) -> Self {
-        Self { shared: shared.find(target, &settings), settings, idle: RefCell::default(), gauges }
+        Self {
+            shared: shared.find(target, &settings),
+            settings,
+            idle: RefCell::default(),
+            multiplexed: Multiplexed::default(),
+            gauges,
+        }
     }
 
     pub(super) fn is_of(&self, target: &Target) -> bool {
         self.shared.key.is_of(target)
+    }
+
+    pub(super) fn trust(&self) -> Option<&Trust> {
+        self.shared.trust.as_ref()
+    }
+
+    pub(super) const fn expiry(&self) -> Duration {
+        self.settings.keepalive_expiry
     }
 
     /// Waits in line for the right to a connection. Dropping the future leaves the line.
@@ -159,7 +179,8 @@ impl Pool {
 
     /// Closes what has been idle for too long or was closed by the provider.
     pub(super) fn sweep(&self, block: &ReadBlock) {
-        let expiry = self.settings.keepalive_expiry;
+        let expiry = self.expiry();
+        self.multiplexed.sweep(expiry);
         self.idle
             .borrow_mut()
             .retain_mut(|idle| idle.since.elapsed() < expiry && is_quiet(&mut idle.io, block));

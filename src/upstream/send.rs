@@ -3,19 +3,19 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
-    Body, dial, h1,
-    head::{Request, write_request},
+    Body, h1,
+    head::{Request, build_request, write_request},
     io::ReadBlock,
-    pool::{Lease, Pool, SharedPools},
+    line::Line,
+    pool::{Pool, SharedPools},
     target::{PoolSettings, Target},
 };
 use crate::{
-    base::{ByteList, Clock, Fault, Kind, Sent, Stage},
+    base::{ByteList, Clock, Fault, Kind, Sent, Side, Stage, spawn::Tasks},
     telemetry::WorkerGauges,
 };
 
@@ -30,6 +30,8 @@ struct Inner {
     pools: RefCell<Vec<Rc<Pool>>>,
     block: Rc<ReadBlock>,
     gauges: WorkerGauges,
+    /// The drivers of HTTP/2 connections; each ends with its connection.
+    tasks: Tasks,
 }
 
 /// The head of an answer; the body is pulled.
@@ -68,7 +70,7 @@ impl Upstream {
     #[must_use]
     pub fn new(shared: SharedPools, settings: PoolSettings, gauges: WorkerGauges) -> Self {
         let pools = RefCell::default();
-        Self(Rc::new(Inner { shared, settings, pools, block: Rc::default(), gauges }))
+        Self(Rc::new(Inner { shared, settings, pools, block: Rc::default(), gauges, tasks: Tasks::new() }))
     }
 
     /// Sends `request` with `body` to `target` and waits for the head of the answer. Dropping the future closes the
@@ -85,49 +87,38 @@ impl Upstream {
     ) -> Result<Response, Fault> {
         let start = Instant::now();
         let pool = self.pool(target);
-        let head = write_request(target, request, body.len());
-        let permit = pool.admit(&target.clocks).await?;
-        if let Some(io) = pool.take(&self.0.block) {
-            let lease = Lease::new(io, Rc::clone(&pool), permit);
-            match self.exchange(lease, head.clone(), body.clone(), deadline, start).await {
-                Err(fault) if fault.kind == Kind::Reset && fault.sent != Sent::Some => {}
-                outcome => return outcome,
+        let Inner { block, tasks, .. } = &*self.0;
+        let (line, reused) = pool.line(target, block, tasks, true).await?;
+        let connected_after = start.elapsed();
+        match self.exchange(line, (target, request, body.clone()), deadline, connected_after).await {
+            Err(fault) if may_replace(&fault, reused) => {
+                let (line, _) = pool.line(target, block, tasks, false).await?;
+                let connected_after = start.elapsed();
+                self.exchange(line, (target, request, body), deadline, connected_after).await
             }
-            let permit = pool.admit(&target.clocks).await?;
-            return self.fresh(target, pool, permit, (head, body), deadline, start).await;
+            outcome => outcome,
         }
-        self.fresh(target, pool, permit, (head, body), deadline, start).await
-    }
-
-    async fn fresh(
-        &self,
-        target: &Target,
-        pool: Rc<Pool>,
-        permit: super::pool::Permit,
-        (head, body): (Bytes, ByteList),
-        deadline: Deadline,
-        start: Instant,
-    ) -> Result<Response, Fault> {
-        let io = dial::dial(target).await?;
-        self.exchange(Lease::new(io, pool, permit), head, body, deadline, start).await
     }
 
     async fn exchange(
         &self,
-        mut lease: Lease,
-        head: Bytes,
-        body: ByteList,
+        line: Line,
+        (target, request, body): (&Target, &Request<'_>, ByteList),
         deadline: Deadline,
-        start: Instant,
+        connected_after: Duration,
     ) -> Result<Response, Fault> {
-        let connected_after = start.elapsed();
-        let exchange = h1::Exchange::new(&mut lease, &self.0.block, head, body);
-        let Ok(outcome) = timeout_at(deadline.at, exchange.run()).await else {
-            return Err(deadline.fault(Stage::Head));
+        let outcome = match line {
+            Line::H1(lease) => {
+                let head = write_request(target, request, body.len());
+                timeout_at(deadline.at, h1::exchange(lease, &self.0.block, head, body)).await
+            }
+            Line::H2(connection) => {
+                let head = build_request(target, request, body.len()).map_err(|_| unsendable())?;
+                timeout_at(deadline.at, connection.exchange(head, body)).await
+            }
         };
-        let (head, rest) = outcome?;
-        let body = h1::Body::new(lease, &head, rest, Rc::clone(&self.0.block));
-        Ok(Response { status: head.status, headers: head.headers, body: Body::H1(body), connected_after })
+        let (status, headers, body) = outcome.unwrap_or_else(|_| Err(deadline.fault(Stage::Head)))?;
+        Ok(Response { status, headers, body, connected_after })
     }
 
     fn pool(&self, target: &Target) -> Rc<Pool> {
@@ -146,4 +137,19 @@ impl Upstream {
             pool.sweep(&self.0.block);
         }
     }
+}
+
+/// The connection ended before a byte of the answer came: it was stale, or the provider says that it did nothing.
+fn may_replace(fault: &Fault, reused: bool) -> bool {
+    fault.kind == Kind::Reset
+        && match fault.sent {
+            Sent::Nothing => true,
+            Sent::Unknown => reused,
+            Sent::Some => false,
+        }
+}
+
+const fn unsendable() -> Fault {
+    let kind = Kind::Garbage(std::borrow::Cow::Borrowed("the request cannot be sent over HTTP/2"));
+    Fault { side: Side::Gateway, stage: Stage::Send, kind, sent: Sent::Nothing }
 }

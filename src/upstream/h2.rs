@@ -1,0 +1,190 @@
+//! HTTP/2 to a provider: one connection of a worker shared by its streams. Flow control carries back-pressure through:
+//! a stream's window is given back as its frames are pulled, so a client that does not read holds at most one window,
+//! and a connection takes no more streams than its own window has room for, so that none can starve the others.
+//! Dropping a body resets its stream at once.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, client::SendRequest};
+use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
+
+use super::{head::MAX_HEAD, io::Io, pool::Permit};
+use crate::base::{ByteList, Fault, Kind, Sent, Stage, spawn::Tasks};
+
+/// Streams at once on one connection, whatever the provider allows.
+const MAX_STREAMS: usize = 100;
+/// Bytes that one stream may have ahead of its client.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
+/// h2 closes a connection on which more small DATA frames wait than this, counting what 256 bytes lack per frame. Its
+/// default is for uploads; here small frames are the normal case, and half the streams may wait for slow clients.
+const FRAME_BUDGET: usize = 64 * 1024 * 1024;
+
+/// A connection that streams share. Cloning shares it.
+#[derive(Clone, Debug)]
+pub(super) struct Connection(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    send: RefCell<SendRequest<ByteList>>,
+    /// The driver has ended: nothing more will be sent.
+    closed: Rc<Cell<bool>>,
+    /// The provider asked us to go.
+    leaving: Cell<bool>,
+    streams: Cell<usize>,
+    /// Held while there are streams.
+    permit: RefCell<Option<Permit>>,
+    idle_since: Cell<Instant>,
+}
+
+/// One stream's place on its connection.
+#[derive(Debug)]
+struct Place(Connection);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let inner = &self.0.0;
+        inner.streams.set(inner.streams.get() - 1);
+        if inner.streams.get() == 0 {
+            inner.idle_since.set(Instant::now());
+            inner.permit.take();
+        }
+    }
+}
+
+impl Connection {
+    /// Begins HTTP/2 on a fresh socket.
+    pub(super) async fn open(io: Io, permit: Permit, tasks: &Tasks) -> Result<Self, Fault> {
+        let mut builder = h2::client::Builder::new();
+        builder
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .data_frame_budget(FRAME_BUDGET)
+            .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
+        let (send, driver) = builder
+            .handshake(io)
+            .await
+            .map_err(|_| Fault::provider(Stage::Connect, Kind::Reset, Sent::Nothing))?;
+        let closed = Rc::new(Cell::new(false));
+        let ended = Rc::clone(&closed);
+        tasks.spawn(async move {
+            if let Err(error) = driver.await {
+                tracing::debug!(%error, "HTTP/2 connection to a provider ended");
+            }
+            ended.set(true);
+        });
+        Ok(Self(Rc::new(Inner {
+            send: RefCell::new(send),
+            closed,
+            leaving: Cell::new(false),
+            streams: Cell::new(0),
+            permit: RefCell::new(Some(permit)),
+            idle_since: Cell::new(Instant::now()),
+        })))
+    }
+
+    /// Streams run on it and there is room for one more: no permit is needed.
+    pub(super) fn can_take(&self) -> bool {
+        let allowed = self.0.send.borrow().current_max_send_streams().min(MAX_STREAMS);
+        self.is_open() && (1..allowed).contains(&self.0.streams.get())
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.0.closed.get() && !self.0.leaving.get()
+    }
+
+    /// For how long no stream has run on it.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        (self.0.streams.get() == 0).then(|| self.0.idle_since.get().elapsed())
+    }
+
+    /// Takes a connection without streams into use.
+    pub(super) fn occupy(&self, permit: Permit) {
+        self.0.permit.replace(Some(permit));
+    }
+
+    /// Sends one request and waits for the head of its answer. The body goes out as the provider's windows allow.
+    /// Dropping the future resets the stream.
+    pub(super) async fn exchange(
+        &self,
+        request: http::Request<()>,
+        body: ByteList,
+    ) -> Result<(StatusCode, HeaderMap, super::Body), Fault> {
+        self.0.streams.set(self.0.streams.get() + 1);
+        let place = Place(self.clone());
+        let mut send = self.0.send.borrow().clone();
+        let (response, mut stream) = send
+            .send_request(request, body.is_empty())
+            .map_err(|error| self.fault(&error, Stage::Send, Sent::Nothing))?;
+        if !body.is_empty() {
+            stream.send_data(body, true).map_err(|error| self.fault(&error, Stage::Send, Sent::Unknown))?;
+        }
+        let (parts, recv) =
+            response.await.map_err(|error| self.fault(&error, Stage::Head, Sent::Unknown))?.into_parts();
+        Ok((parts.status, parts.headers, super::Body::H2(Body { recv, place: Some(place) })))
+    }
+
+    /// What happened, and what the provider may have seen: a refused stream, and one above the last that a GOAWAY
+    /// names, were not processed (RFC 9113 sections 6.8 and 8.7).
+    fn fault(&self, error: &h2::Error, stage: Stage, sent: Sent) -> Fault {
+        let going = error.is_go_away() && error.is_remote();
+        if going {
+            self.0.leaving.set(true);
+        }
+        if going || error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {
+            return Fault::provider(stage, Kind::Reset, Sent::Nothing);
+        }
+        if error.is_library() {
+            return Fault::provider(stage, Kind::Garbage("broken HTTP/2".into()), Sent::Some);
+        }
+        Fault::provider(stage, Kind::Reset, sent)
+    }
+}
+
+/// A response body, pulled frame by frame. Dropping it before its end resets the stream.
+#[derive(Debug)]
+pub struct Body {
+    recv: RecvStream,
+    /// `None` once the stream has ended.
+    place: Option<Place>,
+}
+
+impl Body {
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.place.is_none() || self.recv.is_end_stream()
+    }
+
+    /// The payload of the next DATA frame. `None` at the end.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        let Some(place) = &self.place else { return Poll::Ready(None) };
+        loop {
+            let frame = match ready!(self.recv.poll_data(cx)) {
+                None => {
+                    self.place = None;
+                    return Poll::Ready(None);
+                }
+                Some(Err(error)) => {
+                    let mut fault = place.0.fault(&error, Stage::Body, Sent::Some);
+                    fault.sent = Sent::Some;
+                    self.place = None;
+                    return Poll::Ready(Some(Err(fault)));
+                }
+                Some(Ok(frame)) => frame,
+            };
+            // Fails only for more than was received.
+            let _ = self.recv.flow_control().release_capacity(frame.len());
+            if !frame.is_empty() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Which connection a request goes on: a shared HTTP/2 one that has room, else an idle one, else a fresh one. Where
+//! HTTP/2 may be agreed on, one dials at a time and the rest wait to share what it gets.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+use super::{
+    dial::dial,
+    h2::Connection,
+    io::ReadBlock,
+    pool::{Lease, Permit, Pool},
+    target::{Protocol, Target},
+    tls::Agreed,
+};
+use crate::base::{Clock, Fault, Kind, Sent, Stage, spawn::Tasks};
+
+/// A connection that a request may be sent on.
+#[derive(Debug)]
+pub(super) enum Line {
+    H1(Lease),
+    H2(Connection),
+}
+
+/// A worker's HTTP/2 connections to one base URL.
+#[derive(Debug)]
+pub(super) struct Multiplexed {
+    connections: RefCell<Vec<Connection>>,
+    /// What the provider agreed to last.
+    agreed: Cell<Option<Agreed>>,
+    /// Held while dialling what others could share.
+    dialling: Semaphore,
+}
+
+impl Default for Multiplexed {
+    fn default() -> Self {
+        Self { connections: RefCell::default(), agreed: Cell::new(None), dialling: Semaphore::new(1) }
+    }
+}
+
+impl Multiplexed {
+    /// One that has room beside the streams it carries.
+    fn busy(&self) -> Option<Connection> {
+        self.connections.borrow().iter().find(|connection| connection.can_take()).cloned()
+    }
+
+    /// The youngest that carries none.
+    fn idle(&self, expiry: Duration) -> Option<Connection> {
+        let connections = self.connections.borrow();
+        let fit = |connection: &&Connection| {
+            connection.is_open() && connection.idle().is_some_and(|since| since < expiry)
+        };
+        connections.iter().rev().find(fit).cloned()
+    }
+
+    /// Forgets what is closed or idle for too long; dropping the last handle closes a connection.
+    pub(super) fn sweep(&self, expiry: Duration) {
+        self.connections.borrow_mut().retain(|connection| {
+            connection.is_open() && connection.idle().is_none_or(|since| since < expiry)
+        });
+    }
+
+    fn may_share(&self, target: &Target) -> bool {
+        match (self.agreed.get(), target.protocol) {
+            (Some(agreed), _) => agreed == Agreed::Http2,
+            (None, Protocol::Auto) => target.base.tls,
+            (None, Protocol::Http1) => false,
+            (None, Protocol::Http2) => true,
+        }
+    }
+
+    /// Waits until nobody else dials what could be shared. `None` if nothing can be.
+    async fn turn(&self, target: &Target) -> Result<Option<SemaphorePermit<'_>>, Fault> {
+        if !self.may_share(target) {
+            return Ok(None);
+        }
+        let wait = target.clocks.pool;
+        let turn =
+            timeout(wait, self.dialling.acquire()).await.ok().and_then(Result::ok).ok_or_else(|| {
+                Fault::provider(Stage::Pool, Kind::Timeout(Clock::Pool, wait), Sent::Nothing)
+            })?;
+        // Who was before us may have learnt that nothing can be shared.
+        Ok(self.may_share(target).then_some(turn))
+    }
+}
+
+impl Pool {
+    /// A connection for one request, and whether it was used before. Dropping the future gives everything back.
+    pub(super) async fn line(
+        self: &Rc<Self>,
+        target: &Target,
+        block: &ReadBlock,
+        tasks: &Tasks,
+        may_reuse: bool,
+    ) -> Result<(Line, bool), Fault> {
+        if may_reuse && let Some(connection) = self.multiplexed.busy() {
+            return Ok((Line::H2(connection), true));
+        }
+        let permit = self.admit(&target.clocks).await?;
+        if may_reuse {
+            if let Some(connection) = self.multiplexed.idle(self.expiry()) {
+                connection.occupy(permit);
+                return Ok((Line::H2(connection), true));
+            }
+            if let Some(io) = self.take(block) {
+                return Ok((Line::H1(Lease::new(io, Rc::clone(self), permit)), true));
+            }
+        }
+        self.fresh(target, permit, tasks).await
+    }
+
+    async fn fresh(
+        self: &Rc<Self>,
+        target: &Target,
+        permit: Permit,
+        tasks: &Tasks,
+    ) -> Result<(Line, bool), Fault> {
+        let _turn = self.multiplexed.turn(target).await?;
+        if let Some(connection) = self.multiplexed.busy() {
+            return Ok((Line::H2(connection), true));
+        }
+        let (io, agreed) = dial(target, self.trust()).await?;
+        self.multiplexed.agreed.set(Some(agreed));
+        match agreed {
+            Agreed::Http1 => Ok((Line::H1(Lease::new(io, Rc::clone(self), permit)), false)),
+            Agreed::Http2 => {
+                let connection = Connection::open(io, permit, tasks).await?;
+                self.multiplexed.connections.borrow_mut().push(connection.clone());
+                Ok((Line::H2(connection), false))
+            }
+        }
+    }
+}

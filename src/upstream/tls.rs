@@ -1,0 +1,193 @@
+//! TLS to providers: whom we trust, what we offer, what was agreed on. The system's roots are read once per process, a
+//! CA file again when it changes; a configuration is shared by all workers, so that any of them resumes what another
+//! began. What goes wrong is said in words of our own, safe to show to a client.
+
+use std::{
+    borrow::Cow,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, Error, RootCertStore, crypto::ring,
+    pki_types::ServerName,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::target::{Protocol, Target};
+use crate::base::{
+    Fault, Kind, Sent, Stage,
+    pem::{PemError, PemReason, Stamp, certificates},
+};
+
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+
+/// What both sides will speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Agreed {
+    Http1,
+    Http2,
+}
+
+/// Whom the targets of one pool trust. Cloning shares it.
+#[derive(Clone, Debug)]
+pub(super) struct Trust(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    ca_file: Option<PathBuf>,
+    protocol: Protocol,
+    loaded: Mutex<Option<Loaded>>,
+}
+
+/// The last attempt to read the roots.
+#[derive(Debug)]
+struct Loaded {
+    at: Instant,
+    stamp: Option<Stamp>,
+    config: Option<Arc<ClientConfig>>,
+}
+
+impl Trust {
+    pub(super) fn of(target: &Target) -> Self {
+        let (ca_file, protocol) = (target.ca_file.clone(), target.protocol);
+        Self(Arc::new(Inner { ca_file, protocol, loaded: Mutex::new(None) }))
+    }
+
+    /// Shakes hands over `stream` with `host`, whose certificate has to be valid for that name.
+    pub(super) async fn connect(
+        &self,
+        stream: TcpStream,
+        host: &str,
+    ) -> Result<(Box<TlsStream<TcpStream>>, Agreed), Fault> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| fault("not a name that TLS can check".into()))?;
+        let config = self.config().await?;
+        let stream =
+            TlsConnector::from(config).connect(name, stream).await.map_err(|error| fault(explain(&error)))?;
+        match (stream.get_ref().1.alpn_protocol(), self.0.protocol) {
+            (Some(b"h2"), _) => Ok((Box::new(stream), Agreed::Http2)),
+            (Some(_) | None, Protocol::Http2) => Err(fault("HTTP/2 was not agreed on".into())),
+            (Some(_) | None, Protocol::Auto | Protocol::Http1) => Ok((Box::new(stream), Agreed::Http1)),
+        }
+    }
+
+    async fn config(&self) -> Result<Arc<ClientConfig>, Fault> {
+        if let Some(config) = self.0.fresh() {
+            return Ok(config);
+        }
+        let inner = Arc::clone(&self.0);
+        // Some hundred files to read and parse: not on a worker.
+        tokio::task::spawn_blocking(move || inner.load())
+            .await
+            .ok()
+            .flatten()
+            .ok_or_else(|| fault("the trusted certificates cannot be read".into()))
+    }
+}
+
+impl Inner {
+    /// The configuration in force, unless it is time to look at the file again.
+    fn fresh(&self) -> Option<Arc<ClientConfig>> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = loaded.as_ref()?;
+        let due = self.ca_file.is_some() && loaded.at.elapsed() >= CHECK_EVERY;
+        if due { None } else { loaded.config.clone() }
+    }
+
+    /// Reads the roots if they have changed. Roots that cannot be used leave the old ones in force.
+    fn load(&self) -> Option<Arc<ClientConfig>> {
+        let stamp = self.ca_file.as_deref().map(Stamp::of);
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = loaded.take();
+        let unchanged = before.as_ref().is_some_and(|before| before.stamp == stamp);
+        let old = before.and_then(|before| before.config);
+        let config = if unchanged {
+            old
+        } else {
+            self.build()
+                .inspect_err(|error| tracing::warn!(%error, "trusted certificates not read"))
+                .ok()
+                .or(old)
+        };
+        *loaded = Some(Loaded { at: Instant::now(), stamp, config: config.clone() });
+        config
+    }
+
+    fn build(&self) -> Result<Arc<ClientConfig>, PemError> {
+        let roots = match &self.ca_file {
+            None => Arc::clone(SYSTEM.get_or_init(|| Arc::new(system_roots()))),
+            Some(file) => {
+                let mut roots = RootCertStore::empty();
+                let (added, _) = roots.add_parsable_certificates(certificates(file)?);
+                if added == 0 {
+                    return Err(PemError::new(file, PemReason::Missing("usable certificate")));
+                }
+                Arc::new(roots)
+            }
+        };
+        let refused = |error: Error| {
+            let file = self.ca_file.as_deref().unwrap_or_else(|| Path::new("the system's roots"));
+            PemError::new(file, PemReason::Refused(error.to_string()))
+        };
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(refused)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = match self.protocol {
+            Protocol::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Protocol::Http1 => vec![b"http/1.1".to_vec()],
+            Protocol::Http2 => vec![b"h2".to_vec()],
+        };
+        Ok(Arc::new(config))
+    }
+}
+
+/// Those of the system's roots that can be read; none at all shows when a provider's certificate is checked.
+fn system_roots() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "a trusted certificate of the system cannot be read");
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    roots
+}
+
+const fn fault(why: Cow<'static, str>) -> Fault {
+    Fault::provider(Stage::Connect, Kind::Tls(why), Sent::Nothing)
+}
+
+fn explain(error: &io::Error) -> Cow<'static, str> {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(why)) => explain_certificate(why).into(),
+        Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            "HTTP/2 was not agreed on".into()
+        }
+        Some(Error::AlertReceived(_)) => "the provider refused the handshake".into(),
+        Some(Error::InvalidMessage(_)) => "the provider does not speak TLS there".into(),
+        Some(_) => "the handshake failed".into(),
+        None => "the connection ended during the handshake".into(),
+    }
+}
+
+fn explain_certificate(error: &CertificateError) -> &'static str {
+    if matches!(error, CertificateError::UnknownIssuer | CertificateError::BadSignature) {
+        "the provider's certificate is not from a trusted authority"
+    } else if matches!(error, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
+        "the provider's certificate has expired"
+    } else if matches!(
+        error,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+    ) {
+        "the provider's certificate is for another name"
+    } else {
+        "the provider's certificate is not valid"
+    }
+}
