@@ -5,6 +5,8 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::{TcpStream, ToSocketAddrs},
+    sync::mpsc::sync_channel,
+    thread,
     time::Duration,
 };
 
@@ -96,9 +98,56 @@ fn is_name(name: &str) -> bool {
         && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
-/// Does anything accept a connection there?
+/// Does anything accept a connection there? Asked on a thread of its own, since a name that cannot be looked up takes
+/// longer to fail than anybody wants to wait.
 fn answers(host: &str, port: u16) -> bool {
-    (host, port).to_socket_addrs().is_ok_and(|mut addresses| {
-        addresses.any(|address| TcpStream::connect_timeout(&address, PROBE).is_ok())
-    })
+    let (tell, told) = sync_channel(1);
+    let host = host.to_owned();
+    let probe = move || {
+        let addresses = (host.as_str(), port).to_socket_addrs();
+        let found = addresses.is_ok_and(|mut addresses| {
+            addresses.any(|address| TcpStream::connect_timeout(&address, PROBE).is_ok())
+        });
+        let _ = tell.send(found);
+    };
+    thread::Builder::new().name("probe".to_owned()).spawn(probe).is_ok()
+        && told.recv_timeout(PROBE) == Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, time::Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_probe_sees_who_listens_and_never_waits_long() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(answers("127.0.0.1", port));
+        drop(listener);
+        assert!(!answers("127.0.0.1", port));
+        let begun = Instant::now();
+        assert!(!answers("no-such-host.invalid", 1));
+        assert!(begun.elapsed() < 10 * PROBE);
+    }
+
+    #[test]
+    fn references_are_replaced_in_all_their_forms() {
+        let env = Env::new([("A", "1"), ("B_2", "2")], |_, _| false);
+        for (text, resolved) in [
+            ("plain", "plain"),
+            ("${A}", "1"),
+            ("x-${A}-${B_2}$", "x-1-2$"),
+            ("env.A", "1"),
+            ("os.environ/B_2", "2"),
+            ("env.sk-1", "env.sk-1"),
+            ("", ""),
+        ] {
+            assert_eq!(env.resolve(text).unwrap(), resolved, "{text}");
+        }
+        for text in ["${A", "${}", "${A-B}", "${1}", "${MISSING}", "env.MISSING"] {
+            assert!(env.resolve(text).is_err(), "{text}");
+        }
+    }
 }
