@@ -29,7 +29,10 @@ impl fmt::Display for Summary<'_> {
         }
         providers(f, &settings.providers)?;
         match &settings.tokens[..] {
-            [] => writeln!(f, "  tokens     none; one is made for each run")?,
+            [] => writeln!(
+                f,
+                "  tokens     none: one is made for each run, and only this machine is listened to"
+            )?,
             tokens => {
                 let names: Vec<_> = tokens.iter().map(|token| token.description.as_str()).collect();
                 writeln!(f, "  tokens     {}", names.join(", "))?;

@@ -1,10 +1,9 @@
 //! File, environment and flags become settings. The file is found, read and checked; the environment and the flags go
-//! over it; whoever configured no provider gets those that can be found; and what must fit together is held together.
+//! over it; whoever configured no provider gets those that can be found.
 
 use std::{
     fs::File,
     io::{self, Read},
-    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -27,7 +26,7 @@ const LONGEST_FILE: u64 = 16 << 20;
 /// Settings from `source`, or else from `THALWEG_CONFIG`, or else from `./config.json` if there is one.
 ///
 /// # Errors
-/// The file cannot be read, or all mistakes in file, environment and between them.
+/// The file cannot be read, or all mistakes in file and environment.
 pub fn load(source: Option<&Path>, flags: &Overrides, env: &Env) -> Result<Settings, LoadError> {
     let file = locate(source, env);
     let mut problems = Vec::new();
@@ -47,7 +46,6 @@ pub fn load(source: Option<&Path>, flags: &Overrides, env: &Env) -> Result<Setti
     {
         settings.tokens.push(token);
     }
-    keep_private(&settings, &mut problems);
     if !problems.is_empty() {
         return Err(LoadError::Mistakes { file, problems });
     }
@@ -94,16 +92,4 @@ fn read(file: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB"));
     }
     Ok(text)
-}
-
-/// A token made for one run is for the person who started it: nobody but this machine is listened to.
-fn keep_private(settings: &Settings, problems: &mut Vec<Problem>) {
-    let host = settings.listen.host.as_str();
-    let local =
-        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback());
-    if settings.tokens.is_empty() && !local {
-        let message =
-            "is empty, and without a token only localhost may be listened on: add one, or set API_KEY";
-        problems.push(Problem::new("tokens", message));
-    }
 }
