@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::PathBuf,
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
 };
 
 const KEY: &str = "sk-SENTINEL";
@@ -74,4 +76,113 @@ fn help_fits_a_terminal() {
     assert_eq!(code, Some(0));
     assert!(stdout.lines().all(|line| line.chars().count() <= 100), "{stdout}");
     assert!(stdout.contains("Examples:") && stdout.contains("CONFIGURATION.md"), "{stdout}");
+}
+
+/// A gateway on a port of its own with the demo provider. Killed when the test ends before it does.
+struct Gateway {
+    child: Child,
+    banner: String,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Gateway {
+    /// Returns when the last line to paste has been printed.
+    fn start(variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
+        command
+            .args(["--port", "0", "--workers", "1"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+        // Nobody listens on port 1: whoever runs an Ollama gets the demo provider all the same.
+        command.env_clear().env("OLLAMA_HOST", "127.0.0.1:1").envs(variables.iter().copied());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut banner = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while !banner.contains("export OPENAI_API_KEY=") {
+            assert!(lines.read_line(&mut banner).unwrap() > 0, "{banner}");
+        }
+        Self { child, banner }
+    }
+
+    fn exported(&self, name: &str) -> &str {
+        self.banner
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("export ")?.strip_prefix(name)?.strip_prefix('='))
+            .unwrap()
+    }
+
+    fn signal(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Asks the demo provider for a stream and returns once its head has come.
+    fn stream(&self, token: &str, model: &str) -> (String, BufReader<TcpStream>) {
+        let authority =
+            self.exported("OPENAI_BASE_URL").strip_prefix("http://").unwrap().strip_suffix("/v1").unwrap();
+        let mut connection = TcpStream::connect(authority).unwrap();
+        let body =
+            format!(r#"{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"Hi"}}]}}"#);
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {authority}\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        connection.write_all(head.as_bytes()).unwrap();
+        let mut answer = BufReader::new(connection);
+        let mut status = String::new();
+        answer.read_line(&mut status).unwrap();
+        (status, answer)
+    }
+
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (self.child.wait().unwrap().code(), log)
+    }
+}
+
+#[test]
+fn serving_begins_with_lines_that_work_and_ends_when_the_streams_have() {
+    let gateway = Gateway::start(&[]);
+    let token = gateway.exported("OPENAI_API_KEY").to_owned();
+    assert!(token.starts_with("sk-thalweg-"), "{}", gateway.banner);
+    assert!(gateway.banner.contains("curl --no-buffer") && gateway.banner.contains("\"model\":\"demo-"));
+    let (status, mut rest) = gateway.stream(&token, "demo-text");
+    assert_eq!(status, "HTTP/1.1 200 OK\r\n");
+    gateway.signal();
+    let mut answer = String::new();
+    rest.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("data: [DONE]"), "{answer}");
+    let (code, log) = gateway.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains(&token), "{log}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let gateway = Gateway::start(&[("API_KEY", KEY)]);
+    assert!(!gateway.banner.contains("SENTINEL"), "{}", gateway.banner);
+    assert_eq!(gateway.exported("OPENAI_API_KEY"), "$YOUR_TOKEN");
+    let (status, mut rest) = gateway.stream(KEY, "demo-long");
+    assert_eq!(status, "HTTP/1.1 200 OK\r\n");
+    let mut gateway = gateway;
+    let mut log = BufReader::new(gateway.child.stderr.take().unwrap());
+    let mut line = String::new();
+    gateway.signal();
+    while !line.starts_with("Draining") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0);
+        assert!(!line.contains("SENTINEL"), "{line}");
+    }
+    gateway.signal();
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(130));
+    let mut answer = String::new();
+    let _ = rest.read_to_string(&mut answer);
+    assert!(!answer.contains("[DONE]"), "{answer}");
 }

@@ -1,13 +1,23 @@
-//! The commands and their options, as clap reads them.
+//! The commands and their options, as clap reads them. `serve` is what is run when no command is named, so its options
+//! may stand alone.
 
 use clap::{Parser, Subcommand};
 
-use super::{bench, check};
+use super::{bench, check, serve};
 
 const EXAMPLES: &str = "\
 Examples:
+  thalweg                              Serve what is found: ./config.json, keys in the environment,
+                                       a local Ollama, or the built-in demo provider
+  thalweg --config gateway.json        Serve by a file
   thalweg check gateway.json           Tell every mistake in a file at once
   thalweg bench --streams 50           Measure the gateway on localhost:9000
+  API_KEY=sk-mine thalweg --host 0.0.0.0 --port 8080
+
+Environment (flags go first, then these, then the file):
+  THALWEG_CONFIG, THALWEG_HOST, THALWEG_PORT, THALWEG_WORKERS, THALWEG_LOG_FORMAT, LOG_LEVEL
+  API_KEY                              One more client token
+  OPENAI_API_KEY, DEEPSEEK_API_KEY, ... Providers, when the file names none
 
 Every key of the file: docs/CONFIGURATION.md";
 
@@ -20,15 +30,21 @@ Every key of the file: docs/CONFIGURATION.md";
     name = "thalweg",
     version,
     max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     after_help = EXAMPLES
 )]
 pub struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Options,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the gateway; this is what happens without a command, too
+    Serve(serve::Options),
     /// Check a configuration file and say what it would load
     Check(check::Options),
     /// Put load on an endpoint and measure what its streams do
@@ -43,7 +59,7 @@ impl Args {
     }
 
     pub(super) fn chosen(self) -> Command {
-        self.command
+        self.command.unwrap_or(Command::Serve(self.serve))
     }
 }
 
@@ -63,13 +79,28 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_command() {
+    fn serving_needs_no_command() {
+        for line in ["thalweg --port 1 --log-level warning", "thalweg serve --port 1 --log-level WARN"] {
+            let Ok(Command::Serve(options)) = parsed(line) else { panic!("{line}") };
+            let overrides = options.overrides();
+            assert_eq!(
+                (overrides.port, overrides.log_level),
+                (Some(1), Some(tracing::Level::WARN)),
+                "{line}"
+            );
+        }
         assert!(matches!(parsed("thalweg check a.json"), Ok(Command::Check(_))));
     }
 
     #[test]
     fn refuses_what_it_does_not_understand() {
-        for line in ["thalweg", "thalweg serv", "thalweg check a b"] {
+        for line in [
+            "thalweg --port x",
+            "thalweg --workers 0",
+            "thalweg --log-level loud",
+            "thalweg serv",
+            "thalweg check a b",
+        ] {
             assert!(parsed(line).is_err(), "{line}");
         }
     }

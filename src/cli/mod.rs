@@ -2,15 +2,20 @@
 //! mistakes goes to stderr.
 //!
 //! - [`args`]: the commands and what they are given
-//! - [`check`], [`bench`]: one file per command
-//! - `summary`: what a person is shown of settings
+//! - [`serve`], [`check`], [`bench`]: one file per command
+//! - `banner`, `summary`, `client`: what a person is shown at start
+//! - `signals`: when to end
 //! - `destination`: whom a measuring command speaks to; `table`: figures that line up
 
 pub mod args;
 pub mod bench;
 pub mod check;
+pub mod serve;
 
+mod banner;
+mod client;
 mod destination;
+mod signals;
 mod summary;
 mod table;
 
@@ -32,6 +37,7 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 /// Whatever kept the command from doing it.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     match args.chosen() {
+        Command::Serve(options) => serve::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Bench(options) => bench::run(&options),
     }

@@ -25,7 +25,7 @@ impl fmt::Display for Summary<'_> {
         )?;
         match &settings.file {
             Some(file) => writeln!(f, "  config     {}", file.display())?,
-            None => writeln!(f, "  config     none; this is what was found")?,
+            None => writeln!(f, "  config     none (no ./config.json)")?,
         }
         providers(f, &settings.providers)?;
         match &settings.tokens[..] {
