@@ -1,10 +1,14 @@
-//! Settings become the first snapshot. May fail; nothing has been started yet.
+//! Settings become the first snapshot, and where the gateway is to be found. Nothing has been started yet.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::{
     auth::Tokens,
     config::{ProviderSettings, Settings},
     proxy::{Provider, Snapshot},
     routing::{Catalog, Health, Listing, Served},
+    server::Listen,
+    upstream::{BaseUrl, Clocks, KeyHeader, Protocol, Target},
 };
 
 pub(super) fn snapshot(settings: &Settings) -> Snapshot {
@@ -30,4 +34,48 @@ fn served(provider: &ProviderSettings) -> Served {
 
 fn provider(provider: &ProviderSettings) -> Provider {
     Provider { target: provider.target.clone().into(), health: Health::default() }
+}
+
+/// The gateway as its own client, for `/streaming-compare`. Under TLS it is asked for by the name that it listens on, as
+/// its certificate has it, and that certificate is trusted.
+pub(super) fn own(listen: &Listen, addresses: &[SocketAddr]) -> Target {
+    let address = addresses.first().copied().unwrap_or_else(|| (Ipv4Addr::LOCALHOST, listen.port).into());
+    let host = match (listen.tls.is_some(), address.ip()) {
+        (true, ip) if ip.is_loopback() || ip.is_unspecified() => "localhost".into(),
+        (true, _) => listen.host.as_str().into(),
+        (false, ip) if !ip.is_unspecified() => ip.to_string().into(),
+        (false, ip) if ip.is_ipv6() => Ipv6Addr::LOCALHOST.to_string().into(),
+        (false, _) => Ipv4Addr::LOCALHOST.to_string().into(),
+    };
+    Target {
+        name: "thalweg".into(),
+        base: BaseUrl { tls: listen.tls.is_some(), host, port: address.port(), path: "/v1".into() },
+        protocol: Protocol::Http1,
+        key_header: KeyHeader::Bearer,
+        key: None,
+        headers: Vec::new(),
+        ca_file: listen.tls.as_ref().map(|files| files.certificate.clone()),
+        clocks: Clocks::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::TlsFiles;
+
+    #[test]
+    fn finds_itself_where_it_listens() {
+        let at = |tls, address: &str| {
+            let files = TlsFiles { certificate: "c".into(), key: "k".into() };
+            let listen =
+                Listen { host: "gw.example".into(), port: 0, tls: Option::filter(Some(files), |_| tls) };
+            own(&listen, &[address.parse().unwrap()]).base.to_string()
+        };
+        assert_eq!(at(false, "127.0.0.1:7"), "http://127.0.0.1:7/v1");
+        assert_eq!(at(false, "0.0.0.0:7"), "http://127.0.0.1:7/v1");
+        assert_eq!(at(false, "[::]:7"), "http://[::1]:7/v1");
+        assert_eq!(at(true, "127.0.0.1:7"), "https://localhost:7/v1");
+        assert_eq!(at(true, "10.0.0.5:7"), "https://gw.example:7/v1");
+    }
 }

@@ -14,6 +14,7 @@ use crate::{
     server::{self, BindError, Census, Drain, Listen, Phase, Terms, tls::TlsSource},
     telemetry::{Gauges, WorkerGauges},
     upstream::{BaseUrl, Clocks, KeyHeader, Protocol, SharedPools, Target, Upstream},
+    web::compare::Gate,
 };
 
 /// Why the gateway did not start.
@@ -61,6 +62,8 @@ pub fn start(mut settings: Settings) -> Result<Gateway, StartError> {
         pool_settings: settings.pool,
         terms,
         settler,
+        own: build::own(&settings.listen, &bound.addresses),
+        gate: Gate::default(),
     };
     let mut gauges = Vec::new();
     let mut threads = Vec::new();

@@ -12,7 +12,8 @@ use crate::{
     relay::Ends,
     server::{Terms, serve},
     telemetry::WorkerGauges,
-    upstream::{PoolSettings, SharedPools, Upstream},
+    upstream::{PoolSettings, SharedPools, Target, Upstream},
+    web::{Site, compare::Gate},
 };
 
 /// How often idle connections to providers are looked through.
@@ -26,6 +27,9 @@ pub(super) struct Outfit {
     pub(super) pool_settings: PoolSettings,
     pub(super) terms: Terms,
     pub(super) settler: Settler,
+    /// This gateway as its own client.
+    pub(super) own: Target,
+    pub(super) gate: Gate,
 }
 
 /// A runtime for one thread, whose tasks never leave it.
@@ -73,7 +77,7 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
             upstream.sweep();
         }
     });
-    let outcome = serve(listeners, outfit.terms, corridor, tasks).await;
+    let outcome = serve(listeners, outfit.terms, Site::new(corridor, outfit.own, outfit.gate), tasks).await;
     outfit.settler.flush(&ends);
     outcome
 }

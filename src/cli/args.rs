@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{bench, check, serve};
+use super::{bench, check, compare, serve};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,6 +12,7 @@ Examples:
   thalweg --config gateway.json        Serve by a file
   thalweg check gateway.json           Tell every mistake in a file at once
   thalweg bench --streams 50           Measure the gateway on localhost:9000
+  thalweg compare --model demo-text    Compare its modes with the provider itself
   API_KEY=sk-mine thalweg --host 0.0.0.0 --port 8080
 
 Environment (flags go first, then these, then the file):
@@ -49,6 +50,8 @@ pub enum Command {
     Check(check::Options),
     /// Put load on an endpoint and measure what its streams do
     Bench(Box<bench::Options>),
+    /// Send one prompt through every mode of a running gateway and straight to the provider
+    Compare(compare::Options),
 }
 
 impl Args {

@@ -3,20 +3,21 @@
 
 use std::fmt;
 
-/// Microseconds, shown as `870 µs`, `12.3 ms` or `1.25 s`.
+/// Microseconds, shown as `870 µs`, `12.3 ms` or `1.25 s`; with `{:+}` also a sign.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Micros(pub(super) f64);
 
 impl fmt::Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(micros) = *self;
+        let Self(micros) = self;
         let text = match micros.abs() {
             size if size < 1e3 => format!("{micros:.0} µs"),
             size if size < 1e4 => format!("{:.2} ms", micros / 1e3),
             size if size < 1e6 => format!("{:.1} ms", micros / 1e3),
             _ => format!("{:.2} s", micros / 1e6),
         };
-        f.pad(&text)
+        let plus = if f.sign_plus() && *micros >= 0.0 { "+" } else { "" };
+        f.pad(&format!("{plus}{text}"))
     }
 }
 
@@ -83,6 +84,7 @@ mod tests {
         let shown =
             [0.4, 870.0, 1234.0, 12_345.0, 1_250_000.0, -1500.0].map(|micros| Micros(micros).to_string());
         assert_eq!(shown, ["0 µs", "870 µs", "1.23 ms", "12.3 ms", "1.25 s", "-1.50 ms"]);
+        assert_eq!([format!("{:+}", Micros(5.0)), format!("{:+}", Micros(-5.0))], ["+5 µs", "-5 µs"]);
         assert_eq!(Share(0.125).to_string(), "12.5 %");
     }
 

@@ -46,7 +46,7 @@ impl Prompt {
             Dialect::ChatCompletions | Dialect::Messages => json!({
                 "model": model,
                 "messages": [{"role": "user", "content": text}],
-                "max_tokens": max_tokens,
+                limit_name(dialect, model): max_tokens,
                 "stream": stream,
             }),
             Dialect::Completions => {
@@ -66,6 +66,18 @@ impl Prompt {
     }
 }
 
+/// OpenAI's reasoning models refuse `max_tokens` and want `max_completion_tokens`, which others do not know.
+fn limit_name(dialect: Dialect, model: &str) -> &'static str {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    let is_o =
+        name.strip_prefix('o').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
+    if dialect == Dialect::ChatCompletions && (is_o || name.starts_with("gpt-5")) {
+        "max_completion_tokens"
+    } else {
+        "max_tokens"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +94,13 @@ mod tests {
         let body: Value =
             serde_json::from_slice(&prompt.body_with(Dialect::ChatCompletions, "x", true.into())).unwrap();
         assert_eq!((&body["x"], &body["stream"]), (&true.into(), &true.into()));
+    }
+
+    #[test]
+    fn reasoning_models_are_bounded_under_their_own_name() {
+        let name = |model| limit_name(Dialect::ChatCompletions, model);
+        assert_eq!([name("o3-mini"), name("openai/gpt-5-nano")], ["max_completion_tokens"; 2]);
+        assert_eq!([name("gpt-4o"), name("olmo-2"), name("demo-text")], ["max_tokens"; 3]);
     }
 
     #[test]

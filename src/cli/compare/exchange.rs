@@ -1,0 +1,102 @@
+//! The request for a comparison, read as it comes: progress is passed on, the report is the result.
+
+use std::future::poll_fn;
+
+use http::{HeaderMap, Method};
+use tokio::runtime::{Builder, LocalOptions};
+
+use crate::{
+    base::{ByteList, Clock},
+    cli::Failure,
+    telemetry::WorkerGauges,
+    upstream::{Deadline, PoolSettings, Request, Response, SharedPools, Target, Upstream},
+    web::{
+        compare::{News, Params, Report},
+        site::COMPARE,
+    },
+    wire::{Event, Scanner},
+};
+
+/// Bytes of an error's body that are read.
+const MAX_ERROR: usize = 64 * 1024;
+
+/// # Errors
+/// The gateway was not reached, refused, or broke off.
+pub(super) fn run(target: &Target, params: &Params, watch: impl FnMut(News)) -> Result<Report, Failure> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(exchange(target, params, watch))
+}
+
+async fn exchange(target: &Target, params: &Params, mut watch: impl FnMut(News)) -> Result<Report, Failure> {
+    let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
+    let path = format!("{COMPARE}?{}", params.query());
+    let headers = HeaderMap::new();
+    let request =
+        Request { method: Method::GET, path: &path, headers: &headers, accept: "text/event-stream" };
+    let deadline = Deadline::new(Clock::FirstToken, target.clocks.total);
+    let mut response = upstream
+        .send(target, &request, ByteList::new(), deadline)
+        .await
+        .map_err(|fault| format!("{}: {fault}", target.base))?;
+    if !response.status.is_success() {
+        return Err(refusal(response).await);
+    }
+    let (mut scanner, mut report) = (Scanner::default(), None);
+    while let Some(frame) = poll_fn(|cx| response.body.poll_frame(cx)).await {
+        scanner.scan(&frame?, |event| match read(&event) {
+            Some(Told::News(news)) => watch(news),
+            Some(Told::Report(told)) => report = Some(*told),
+            None => {}
+        })?;
+    }
+    report.ok_or_else(|| "the gateway broke off before the comparison was done".into())
+}
+
+enum Told {
+    News(News),
+    Report(Box<Report>),
+}
+
+/// `None`: an event of another gateway's version.
+fn read(event: &Event<'_>) -> Option<Told> {
+    let data = event.data?;
+    match event.name? {
+        b"progress" => serde_json::from_slice(data).ok().map(Told::News),
+        b"report" => serde_json::from_slice(data).ok().map(Told::Report),
+        _ => None,
+    }
+}
+
+/// The gateway's own words.
+async fn refusal(mut response: Response) -> Failure {
+    let mut body = Vec::new();
+    while let Some(Ok(frame)) = poll_fn(|cx| response.body.poll_frame(cx)).await {
+        body.extend_from_slice(&frame);
+        if body.len() > MAX_ERROR {
+            break;
+        }
+    }
+    let error: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+    let message = error.as_ref().and_then(|error| error["error"]["message"].as_str());
+    let status = response.status.as_u16();
+    message.map_or_else(|| format!("answered {status}"), |message| format!("{message} ({status})")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::compare::Leg;
+
+    fn event<'a>(name: &'a str, data: &'a str) -> Event<'a> {
+        let (name, data) = (Some(name.as_bytes()), Some(data.as_bytes()));
+        Event { start: Some(0), end: 0, data, name, comment_only: false }
+    }
+
+    #[test]
+    fn tells_progress_from_the_rest() {
+        let news = r#"{"leg":"asgi_header","done":2,"of":18}"#;
+        let Some(Told::News(told)) = read(&event("progress", news)) else { panic!("no news") };
+        assert_eq!((told.leg, told.done, told.of), (Leg::AsgiHeader, 2, 18));
+        assert!(read(&event("report", news)).is_none() && read(&event("later", news)).is_none());
+    }
+}

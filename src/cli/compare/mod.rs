@@ -1,0 +1,93 @@
+//! `thalweg compare`: asks a running gateway for a comparison and shows what came of it, as a [`sheet`] for people or
+//! JSON for programs. The gateway measures; this only watches.
+//!
+//! - `exchange`: the request, its progress and its report
+//! - `sheet`: the tables
+
+mod exchange;
+mod sheet;
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Failure, destination::Destination};
+use crate::{
+    web::compare::{News, Params, params::MAX_REPEATS},
+    wire::Dialect,
+};
+use sheet::Sheet;
+
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    #[command(flatten)]
+    destination: Destination,
+    /// Model to ask
+    #[arg(long, default_value = "demo-text")]
+    model: String,
+    /// What to ask [default: something about rivers]
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// How often each way is tried
+    #[arg(long, default_value = "3", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_REPEATS)))]
+    repeats: u8,
+    /// Write the result as JSON to a file, or to standard output (-) instead of the tables
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// # Errors
+/// The gateway could not be asked or refused, or the result could not be written.
+pub fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let mut target = options.destination.target(Dialect::ChatCompletions)?;
+    // The comparison lives beside the API, not below it.
+    if let Some(above) = target.base.path.strip_suffix("/v1") {
+        target.base.path = above.into();
+    }
+    let bar = progress_bar();
+    let outcome = exchange::run(&target, &options.params(), |news| show(&bar, news));
+    bar.finish_and_clear();
+    let report = outcome?;
+    match options.json.as_deref() {
+        Some(file) if file == Path::new("-") => {
+            writeln!(io::stdout().lock(), "{}", serde_json::to_string_pretty(&report)?)?;
+        }
+        Some(file) => {
+            fs::write(file, serde_json::to_vec_pretty(&report)?)
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+            write!(io::stdout().lock(), "{}", Sheet(&report))?;
+        }
+        None => write!(io::stdout().lock(), "{}", Sheet(&report))?,
+    }
+    Ok(if report.recommended.leg.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Options {
+    fn params(&self) -> Params {
+        let asked = Params::new(self.model.clone(), self.repeats);
+        match &self.prompt {
+            Some(prompt) => Params { prompt: prompt.clone(), ..asked },
+            None => asked,
+        }
+    }
+}
+
+/// Hidden when nobody watches.
+fn progress_bar() -> ProgressBar {
+    let bar = ProgressBar::new(1);
+    if let Ok(style) = ProgressStyle::with_template("  {bar:32.cyan/blue}  {pos}/{len}  {msg}") {
+        bar.set_style(style.progress_chars("━━ "));
+    }
+    bar
+}
+
+fn show(bar: &ProgressBar, news: News) {
+    bar.set_length(news.of as u64);
+    bar.set_position(news.done as u64);
+    bar.set_message(news.leg.label());
+}

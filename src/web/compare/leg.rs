@@ -1,0 +1,166 @@
+//! The ways of asking that are compared: what each puts into path, headers and body.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+
+use crate::{load::Prompt, upstream::Target, wire::Dialect};
+
+const FIELD: &str = "x_use_asgi_streaming";
+const HEADER: HeaderName = HeaderName::from_static("x-use-asgi-streaming");
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leg {
+    /// Straight to the provider.
+    Control,
+    /// `"x_use_asgi_streaming": true` in the body (S0.2).
+    AsgiParameter,
+    /// `x-use-asgi-streaming: true` (S0.3).
+    AsgiHeader,
+    /// `/v1/chat/completions/asgi` (S0.4).
+    AsgiEndpoint,
+    /// `"x_use_asgi_streaming": false` (S0.5).
+    Buffered,
+    NonStreaming,
+}
+
+/// One leg's request, ready to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub(super) target: Target,
+    pub(super) path: &'static str,
+    pub(super) body: Bytes,
+    pub(super) stream: bool,
+}
+
+impl Leg {
+    /// The control first.
+    pub const ALL: [Self; 6] = [
+        Self::Control,
+        Self::AsgiParameter,
+        Self::AsgiHeader,
+        Self::AsgiEndpoint,
+        Self::Buffered,
+        Self::NonStreaming,
+    ];
+
+    /// For people.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Control => "provider itself",
+            Self::AsgiParameter => "asgi, by parameter",
+            Self::AsgiHeader => "asgi, by header",
+            Self::AsgiEndpoint => "asgi, by endpoint",
+            Self::Buffered => "buffered",
+            Self::NonStreaming => "non-streaming",
+        }
+    }
+
+    /// How a client asks for it.
+    #[must_use]
+    pub const fn how(self) -> &'static str {
+        match self {
+            Self::Control => "ask the provider itself",
+            Self::AsgiParameter => "put \"x_use_asgi_streaming\": true into the body",
+            Self::AsgiHeader => "send the header x-use-asgi-streaming: true",
+            Self::AsgiEndpoint => "post to /v1/chat/completions/asgi",
+            Self::Buffered => "put \"x_use_asgi_streaming\": false into the body",
+            Self::NonStreaming => "leave \"stream\" out of the body",
+        }
+    }
+
+    #[must_use]
+    pub const fn is_stream(self) -> bool {
+        match self {
+            Self::NonStreaming => false,
+            Self::Control | Self::AsgiParameter | Self::AsgiHeader | Self::AsgiEndpoint | Self::Buffered => {
+                true
+            }
+        }
+    }
+
+    /// One of the three ways to the fast path.
+    #[must_use]
+    pub const fn is_asgi(self) -> bool {
+        match self {
+            Self::AsgiParameter | Self::AsgiHeader | Self::AsgiEndpoint => true,
+            Self::Control | Self::Buffered | Self::NonStreaming => false,
+        }
+    }
+
+    /// `gateway` and `control`: whom the leg asks; the prompt's model is the gateway's name for it, `control_model` the
+    /// provider's.
+    pub(super) fn ask(self, prompt: &Prompt, gateway: &Target, control: &Target, control_model: &str) -> Ask {
+        let dialect = Dialect::ChatCompletions;
+        let prompt = Prompt { stream: self.is_stream(), ..prompt.clone() };
+        let (mut target, mut path, mut body) = (gateway.clone(), dialect.path(), None);
+        match self {
+            Self::Control => {
+                target = control.clone();
+                body = Some(Prompt { model: control_model.to_owned(), ..prompt.clone() }.body(dialect));
+            }
+            Self::AsgiParameter => body = Some(prompt.body_with(dialect, FIELD, true.into())),
+            Self::AsgiHeader => target.headers.push((HEADER, HeaderValue::from_static("true"))),
+            Self::AsgiEndpoint => path = "/chat/completions/asgi",
+            Self::Buffered => body = Some(prompt.body_with(dialect, FIELD, false.into())),
+            Self::NonStreaming => {}
+        }
+        let body = body.unwrap_or_else(|| prompt.body(dialect));
+        Ask { target, path, body, stream: self.is_stream() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::upstream::{BaseUrl, Clocks, KeyHeader, Protocol};
+
+    fn target(url: &str) -> Target {
+        Target {
+            name: "t".into(),
+            base: BaseUrl::parse(url).unwrap(),
+            protocol: Protocol::Http1,
+            key_header: KeyHeader::Bearer,
+            key: None,
+            headers: Vec::new(),
+            ca_file: None,
+            clocks: Clocks::default(),
+        }
+    }
+
+    #[test]
+    fn each_leg_asks_in_its_own_way() {
+        let (gateway, control) = (target("http://gateway"), target("http://provider"));
+        let prompt = Prompt { model: "p/m".into(), text: "x".into(), max_tokens: 9, stream: false };
+        let facts = Leg::ALL.map(|leg| {
+            let ask = leg.ask(&prompt, &gateway, &control, "m");
+            let body: Value = serde_json::from_slice(&ask.body).unwrap();
+            let field = body[FIELD].as_bool();
+            assert_eq!((body["stream"] == true, body["max_tokens"] == 9), (ask.stream, true));
+            (
+                ask.target.base.host.to_string(),
+                body["model"].as_str().unwrap().to_owned(),
+                ask.path,
+                field,
+                ask.target.headers.len(),
+            )
+        });
+        let at_gateway =
+            |path, field, headers| ("gateway".to_owned(), "p/m".to_owned(), path, field, headers);
+        assert_eq!(
+            facts,
+            [
+                ("provider".to_owned(), "m".to_owned(), "/chat/completions", None, 0),
+                at_gateway("/chat/completions", Some(true), 0),
+                at_gateway("/chat/completions", None, 1),
+                at_gateway("/chat/completions/asgi", None, 0),
+                at_gateway("/chat/completions", Some(false), 0),
+                at_gateway("/chat/completions", None, 0),
+            ]
+        );
+    }
+}

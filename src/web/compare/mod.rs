@@ -1,0 +1,33 @@
+//! `/streaming-compare`: the same prompt through every way of asking the gateway and, as a control, straight to the
+//! provider, repeated and interleaved; then what each way cost and which one to use (S0.9, B1). The gateway's legs go
+//! through its own listener like anybody's requests. What a run may cost is capped: repeats, tokens, one run at a time
+//! in the process, a deadline for each request.
+//!
+//! In reading order:
+//! - [`params`]: what may be asked
+//! - [`gate`]: one run at a time
+//! - [`leg`]: the six ways of asking
+//! - [`run`]: asking, again and again
+//! - [`course`]: what one answer did
+//! - [`figures`]: a few numbers and their middle
+//! - [`report`]: what came of it, per leg (`sum`: how it is computed)
+//! - [`verdict`]: which way to use, and why
+//! - [`live`]: a run that tells how far it has come
+
+pub mod course;
+pub mod figures;
+pub mod gate;
+pub mod leg;
+pub mod live;
+pub mod params;
+pub mod report;
+pub mod run;
+mod sum;
+pub mod verdict;
+
+pub use gate::Gate;
+pub use leg::Leg;
+pub use live::{Live, News};
+pub use params::{Params, ParamsError};
+pub use report::Report;
+pub use run::{Context, run};

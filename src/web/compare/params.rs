@@ -1,0 +1,141 @@
+//! What may be asked of a comparison: `?model=…[&prompt=…][&repeats=n]`, within bounds that keep it cheap.
+
+use std::fmt;
+
+/// More repeats than this cost tokens and tell nothing new.
+pub const MAX_REPEATS: u8 = 10;
+const DEFAULT_REPEATS: u8 = 3;
+/// Bytes of a prompt.
+const MAX_PROMPT: usize = 4096;
+const DEFAULT_PROMPT: &str = "Tell me about the thalweg of a river, in about a hundred words.";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Params {
+    pub model: String,
+    pub prompt: String,
+    /// 1 to [`MAX_REPEATS`].
+    pub repeats: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParamsError {
+    /// No `model`.
+    Model,
+    Repeats,
+    PromptTooLong,
+    /// Not percent-encoded UTF-8.
+    Encoding,
+    Unknown(String),
+}
+
+impl Params {
+    /// With the default prompt.
+    #[must_use]
+    pub fn new(model: String, repeats: u8) -> Self {
+        Self { model, prompt: DEFAULT_PROMPT.to_owned(), repeats }
+    }
+
+    /// Reads a query string.
+    ///
+    /// # Errors
+    /// The first parameter that is wrong.
+    pub fn parse(query: &str) -> Result<Self, ParamsError> {
+        let (mut model, mut prompt, mut repeats) = (None, DEFAULT_PROMPT.to_owned(), DEFAULT_REPEATS);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decode(value).ok_or(ParamsError::Encoding)?;
+            match name {
+                "model" => model = Some(value).filter(|model| !model.is_empty()),
+                "prompt" => prompt = value,
+                "repeats" => {
+                    let bounded = value.parse().ok().filter(|repeats| (1..=MAX_REPEATS).contains(repeats));
+                    repeats = bounded.ok_or(ParamsError::Repeats)?;
+                }
+                _ => return Err(ParamsError::Unknown(name.chars().take(32).collect())),
+            }
+        }
+        if prompt.len() > MAX_PROMPT {
+            return Err(ParamsError::PromptTooLong);
+        }
+        Ok(Self { model: model.ok_or(ParamsError::Model)?, prompt, repeats })
+    }
+
+    /// As a query string.
+    #[must_use]
+    pub fn query(&self) -> String {
+        format!("model={}&prompt={}&repeats={}", encode(&self.model), encode(&self.prompt), self.repeats)
+    }
+}
+
+/// `application/x-www-form-urlencoded` (WHATWG URL §5.1).
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? << 4 | digit()?).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+impl fmt::Display for ParamsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Model => f.write_str("say which model: ?model=…"),
+            Self::Repeats => write!(f, "`repeats` must be 1 to {MAX_REPEATS}"),
+            Self::PromptTooLong => write!(f, "`prompt` must not be longer than {MAX_PROMPT} bytes"),
+            Self::Encoding => f.write_str("the query is not percent-encoded UTF-8"),
+            Self::Unknown(name) => write!(f, "`{name}` is none of model, prompt, repeats"),
+        }
+    }
+}
+
+impl std::error::Error for ParamsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_query_and_writes_it_again() {
+        let params = Params::parse("model=a%2Fb&prompt=h%C3%A9+you%26me&repeats=2").unwrap();
+        assert_eq!((&*params.model, &*params.prompt, params.repeats), ("a/b", "hé you&me", 2));
+        assert_eq!(Params::parse(&params.query()), Ok(params));
+        assert_eq!(Params::parse("model=m").map(|params| params.repeats), Ok(DEFAULT_REPEATS));
+    }
+
+    #[test]
+    fn refuses_what_is_out_of_bounds() {
+        let long = format!("model=m&prompt={}", "a".repeat(MAX_PROMPT + 1));
+        for (query, error) in [
+            ("", ParamsError::Model),
+            ("model=", ParamsError::Model),
+            ("model=m&repeats=0", ParamsError::Repeats),
+            ("model=m&repeats=11", ParamsError::Repeats),
+            ("model=m&prompt=%ff", ParamsError::Encoding),
+            ("model=m&prompt=%4", ParamsError::Encoding),
+            ("model=m&stream=1", ParamsError::Unknown("stream".into())),
+            (&long, ParamsError::PromptTooLong),
+        ] {
+            assert_eq!(Params::parse(query), Err(error), "{query}");
+        }
+    }
+}

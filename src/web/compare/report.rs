@@ -1,0 +1,59 @@
+//! What came of a comparison, with names that stay and units in them: the endpoint answers it, the command line shows
+//! it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    figures::{Across, Added},
+    leg::Leg,
+    verdict::Verdict,
+};
+
+/// `*_us` are microseconds. Counts are the median over the repeats that worked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Version of this format.
+    pub thalweg_compare: u32,
+    pub model: String,
+    /// The provider that the control leg asked.
+    pub provider: String,
+    pub repeats: u8,
+    pub max_tokens: u32,
+    /// The control first.
+    pub legs: Vec<LegReport>,
+    pub recommended: Verdict,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LegReport {
+    pub leg: Leg,
+    pub label: String,
+    /// How a client asks for it.
+    pub how: String,
+    /// Every repeat was a success, heard to its end.
+    pub works: bool,
+    /// Of the last repeat; absent when none was answered.
+    pub status: Option<u16>,
+    /// What went wrong, of the first repeat that did.
+    pub error: Option<String>,
+    /// Reads that brought something.
+    pub chunks: u64,
+    pub events: u64,
+    pub bytes: u64,
+    pub connect_us: Option<Across>,
+    pub ttfb_us: Option<Across>,
+    /// First content or reasoning.
+    pub ttft_us: Option<Across>,
+    pub total_us: Option<Across>,
+    /// Between two reads, on average.
+    pub interval_us: Option<Across>,
+    /// Share of intervals between reads shorter than 1 ms.
+    pub zero_interval_share: Option<f64>,
+    /// To the first token, against the control of the same repeat.
+    pub added_ttft_us: Option<Added>,
+    /// To the end.
+    pub added_total_us: Option<Added>,
+    /// Each event against the same event of the control; absent when the two did not have as many events, so that there
+    /// is no "same event".
+    pub added_event_us: Option<Added>,
+}

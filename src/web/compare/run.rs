@@ -1,0 +1,96 @@
+//! Asking: every leg once per round, in an order that turns from round to round so that no leg always follows the same
+//! one. The connections are the run's own and are kept between rounds.
+
+use std::{cell::RefCell, time::Duration};
+
+use http::HeaderMap;
+use tokio::time::timeout;
+
+use super::{
+    course::Course,
+    leg::{Ask, Leg},
+    params::Params,
+    report::Report,
+    sum::{self, Repeats},
+};
+use crate::{
+    load::{Call, Moment, Prompt},
+    telemetry::WorkerGauges,
+    upstream::{PoolSettings, SharedPools, Target, Upstream},
+    wire::Dialect,
+};
+
+/// Tokens that each answer may have.
+pub const MAX_TOKENS: u32 = 256;
+/// The longest that one request may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where a comparison runs.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The gateway's own listener, with the token of whoever asked.
+    pub gateway: Target,
+    pub control: Target,
+    /// The model's name at the control.
+    pub control_model: String,
+}
+
+/// How far a run has come: this leg is about to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub leg: Leg,
+    /// Requests that are done, of how many.
+    pub done: usize,
+    pub of: usize,
+}
+
+/// Runs a comparison; dropping the future ends it. `watch` is told before each request.
+pub async fn run(params: Params, context: Context, mut watch: impl FnMut(Step)) -> Report {
+    let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
+    let prompt = Prompt {
+        model: params.model.clone(),
+        text: params.prompt.clone(),
+        max_tokens: MAX_TOKENS,
+        stream: true,
+    };
+    let mut runs = Leg::ALL.map(|leg| Repeats { leg, courses: Vec::new() });
+    let of = usize::from(params.repeats) * runs.len();
+    let mut done = 0;
+    for round in 0..usize::from(params.repeats) {
+        for turn in 0..runs.len() {
+            let index = (round + turn) % runs.len();
+            let Some(Repeats { leg, courses }) = runs.get_mut(index) else { continue };
+            watch(Step { leg: *leg, done, of });
+            let ask = leg.ask(&prompt, &context.gateway, &context.control, &context.control_model);
+            courses.push(measure(&upstream, &ask).await);
+            done += 1;
+        }
+    }
+    sum::report(&params, &context.control.name, MAX_TOKENS, &runs)
+}
+
+async fn measure(upstream: &Upstream, ask: &Ask) -> Course {
+    let from = Moment::now();
+    let course = RefCell::new(Course::new(from));
+    let headers = HeaderMap::new();
+    let call = Call {
+        target: &ask.target,
+        dialect: Dialect::ChatCompletions,
+        path: ask.path,
+        headers: &headers,
+        body: ask.body.clone(),
+        stream: ask.stream,
+    };
+    let outcome = timeout(PATIENCE, call.perform(upstream, from, &course)).await;
+    let total = Moment::now().since(from);
+    let mut course = course.into_inner();
+    match outcome {
+        Ok(Ok(answer)) => {
+            let connect = u64::try_from(answer.connected_after.as_nanos()).unwrap_or(u64::MAX);
+            course.close(total, connect, answer.hearing);
+        }
+        Ok(Err(fault)) => course.fault = Some(fault.to_string()),
+        Err(_) => course.fault = Some(format!("not complete after {} s", PATIENCE.as_secs())),
+    }
+    course
+}

@@ -1,0 +1,160 @@
+//! The handler of a worker: the comparison is answered here, everything else by the corridor. A comparison needs what a
+//! completion needs: a token.
+
+use std::{convert::Infallible, future::Future, pin::Pin, task::Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::compare::{self, Context, Gate, Live, Params, live::Desk};
+use crate::{
+    auth,
+    base::{Fault, Secret},
+    proxy::{self, Corridor, Refusal},
+    server::{Handler, Peer},
+    upstream::Target,
+};
+
+/// Where the comparison lives.
+pub const COMPARE: &str = "/streaming-compare";
+/// Seconds after which a comparison that found another one running may be tried again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("15");
+
+/// One worker's site.
+#[derive(Clone, Debug)]
+pub struct Site {
+    corridor: Corridor,
+    /// This gateway, as its own client sees it.
+    own: Target,
+    gate: Gate,
+}
+
+/// What a site answers with.
+#[derive(Debug)]
+pub enum Body {
+    Corridor(proxy::Body),
+    Live(Live),
+}
+
+impl Site {
+    /// `gate` is shared by all workers.
+    #[must_use]
+    pub const fn new(corridor: Corridor, own: Target, gate: Gate) -> Self {
+        Self { corridor, own, gate }
+    }
+
+    async fn compare(self, head: Parts) -> Response<Body> {
+        let call = self.corridor.open(&head);
+        let begun = match self.begin(&head) {
+            Ok(begun) => begun,
+            Err(refusal) => return call.refuse(&refusal).map(Body::Corridor),
+        };
+        let Some(pass) = self.gate.enter() else {
+            let message = "a comparison is running already; one at a time";
+            let mut refusal = Refusal::request(429, "comparison_running", message);
+            refusal.kind = "rate_limit_error";
+            let mut response = call.refuse(&refusal);
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+            return response.map(Body::Corridor);
+        };
+        let (params, context) = begun;
+        if wants_events(&head.headers) {
+            let desk = Desk::default();
+            let told = desk.clone();
+            let run = async move {
+                let _pass = pass;
+                compare::run(params, context, |step| told.put(step)).await
+            };
+            let mut response = call.json(StatusCode::OK, Bytes::new());
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            return response.map(|_| Body::Live(Live::new(run, desk)));
+        }
+        let report = Box::pin(compare::run(params, context, |_| {})).await;
+        drop(pass);
+        let body = serde_json::to_vec(&report).unwrap_or_default();
+        call.json(StatusCode::OK, body.into()).map(Body::Corridor)
+    }
+
+    /// Everything that can refuse a comparison, before it costs anything.
+    fn begin(&self, head: &Parts) -> Result<(Params, Context), Box<Refusal>> {
+        if head.method != Method::GET {
+            let mut refusal = Refusal::request(405, "method_not_allowed", "this path takes GET");
+            refusal.allow = Some("GET, OPTIONS");
+            return Err(refusal);
+        }
+        self.corridor.admit(&head.headers)?;
+        let params = Params::parse(head.uri.query().unwrap_or_default())
+            .map_err(|error| Refusal::request(400, "invalid_query", error.to_string()))?;
+        let snapshot = self.corridor.snapshot();
+        let plan = snapshot.catalog.find(&params.model).map_err(|unknown| {
+            Refusal::request(404, "model_not_found", unknown.message(&params.model)).of(Some("model"))
+        })?;
+        let first = plan.providers.first().and_then(|index| snapshot.providers.get(*index));
+        let control =
+            first.ok_or_else(|| Refusal::request(404, "model_not_found", "nobody serves this model"))?;
+        let key = auth::presented(&head.headers).and_then(|token| std::str::from_utf8(token).ok());
+        let context = Context {
+            gateway: Target { key: key.map(|key| Secret::new(key.to_owned())), ..self.own.clone() },
+            control: Target::clone(&control.target),
+            control_model: plan.model.to_owned(),
+        };
+        Ok((params, context))
+    }
+}
+
+fn wants_events(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/event-stream"))
+}
+
+impl Handler for Site {
+    type Body = Body;
+
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<Body>> + 'static {
+        let site = self.clone();
+        async move {
+            if request.uri().path() == COMPARE && request.method() != Method::OPTIONS {
+                let (head, _) = request.into_parts();
+                return Box::pin(site.compare(head)).await;
+            }
+            site.corridor.handle(request, peer).await.map(Body::Corridor)
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        match self.get_mut() {
+            Self::Corridor(body) => Pin::new(body).poll_frame(cx),
+            Self::Live(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Corridor(body) => body.is_end_stream(),
+            Self::Live(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Corridor(body) => body.size_hint(),
+            Self::Live(_) => SizeHint::default(),
+        }
+    }
+}
