@@ -85,7 +85,68 @@ async fn refusal(mut response: Response) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::compare::Leg;
+    use crate::{
+        app,
+        base::Secret,
+        config::{self, Env},
+        demo::{self, Pace},
+        upstream::{BaseUrl, Clocks, KeyHeader, Protocol},
+        web::compare::Leg,
+    };
+
+    fn gateway(provider: &str) -> app::Gateway {
+        let file = format!(
+            r#"{{"port": 0, "workers": 1, "tokens": ["test|sk-t"],
+                 "providers": [{{"name": "p", "base_url": "{provider}", "models": ["demo-text", "demo-error"]}}]}}"#
+        );
+        app::start(config::parse(&file, &Env::empty()).unwrap()).unwrap()
+    }
+
+    fn target(gateway: &app::Gateway, key: &str) -> Target {
+        let mut base = BaseUrl::parse(&format!("http://{}", gateway.addresses()[0])).unwrap();
+        base.path = "".into();
+        Target {
+            name: "gateway".into(),
+            base,
+            protocol: Protocol::Http1,
+            key_header: KeyHeader::Bearer,
+            key: Some(Secret::new(key.to_owned())),
+            headers: Vec::new(),
+            ca_file: None,
+            clocks: Clocks::default(),
+        }
+    }
+
+    #[test]
+    fn compares_a_gateway_with_its_provider_and_tells_every_step() {
+        let demo = demo::start_at(Pace::Instant).unwrap();
+        let gateway = gateway(&demo.base_url());
+        let mut steps = Vec::new();
+        let params = Params::new("p/demo-text".into(), 2);
+        let report =
+            run(&target(&gateway, "sk-t"), &params, |news| steps.push((news.done, news.of))).unwrap();
+        assert_eq!(steps, (0..12).map(|done| (done, 12)).collect::<Vec<_>>());
+        assert_eq!(report.legs.iter().map(|leg| leg.leg).collect::<Vec<_>>(), Leg::ALL);
+        let (control, streams) = (&report.legs[0], &report.legs[1..5]);
+        assert!(report.legs.iter().all(|leg| leg.works && leg.status == Some(200)), "{report:#?}");
+        assert!(streams.iter().all(|leg| (leg.events, leg.bytes) == (control.events, control.bytes)));
+        assert!(streams.iter().all(|leg| leg.added_event_us.is_some_and(|added| added.count > 200)));
+        assert!(report.recommended.leg.is_some());
+        gateway.stop();
+    }
+
+    #[test]
+    fn a_refusal_and_a_provider_that_fails_are_told() {
+        let demo = demo::start_at(Pace::Instant).unwrap();
+        let gateway = gateway(&demo.base_url());
+        let ask = |key, model: &str| run(&target(&gateway, key), &Params::new(model.into(), 1), |_| {});
+        assert_eq!(ask("sk-wrong", "demo-text").unwrap_err().to_string(), "this API key is not valid (401)");
+        assert!(ask("sk-t", "demo-txet").unwrap_err().to_string().contains("did you mean `demo-text`"));
+        let report = ask("sk-t", "demo-error").unwrap();
+        assert!(report.legs.iter().all(|leg| !leg.works && leg.error.is_some()));
+        assert_eq!(report.recommended.leg, None);
+        gateway.stop();
+    }
 
     fn event<'a>(name: &'a str, data: &'a str) -> Event<'a> {
         let (name, data) = (Some(name.as_bytes()), Some(data.as_bytes()));

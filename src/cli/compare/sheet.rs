@@ -24,8 +24,10 @@ impl fmt::Display for Sheet<'_> {
         for (label, error) in errors {
             writeln!(f, "  {label}: {error}")?;
         }
-        writeln!(f, "\nAdded to the provider's own time (p50 and p99), and how far the repeats lie apart\n")?;
-        write!(f, "{}", costs(report))?;
+        if report.legs.iter().any(|leg| leg.added_total_us.is_some()) {
+            writeln!(f, "\nAdded to the provider's own time, and how far the repeats lie apart\n")?;
+            write!(f, "{}", costs(report))?;
+        }
         let verdict = &report.recommended;
         match verdict.leg {
             Some(leg) => writeln!(f, "\nRecommended: {} — {}", leg.label(), verdict.reason)?,
@@ -57,7 +59,8 @@ fn courses(report: &Report) -> Table {
 }
 
 fn costs(report: &Report) -> Table {
-    let head = ["", "first token", "", "each event", "", "total", "", "token spread", "total spread"];
+    let head =
+        ["", "token p50", "p99", "event p50", "p99", "total p50", "p99", "token spread", "total spread"];
     let mut table = Table::new(head);
     for leg in &report.legs {
         let LegReport { added_ttft_us: token, added_event_us: event, added_total_us: total, .. } = leg;
