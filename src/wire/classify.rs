@@ -57,17 +57,20 @@ pub fn classify_committed(dialect: Dialect, event: &Event<'_>) -> Facts {
         return facts;
     }
     let Some(data) = event.data else { return unread(dialect, event) };
+    let sight = needle::look(data);
+    if sight.error {
+        return classify(dialect, event).settled();
+    }
     match dialect {
         Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => {
-            let usage = needle::has_usage(data);
-            if needle::has_error(data) || usage && needle::has_empty_choices(data) {
+            if sight.usage && needle::has_empty_choices(data) {
                 classify(dialect, event).settled()
             } else {
-                Facts { class: Class::Other, usage }
+                Facts { class: Class::Other, usage: sight.usage }
             }
         }
         Dialect::Responses | Dialect::Messages => match event.name {
-            Some(name) if !NOTABLE.contains(&name) && !needle::has_error(data) => Class::Other.into(),
+            Some(name) if !NOTABLE.contains(&name) => Class::Other.into(),
             Some(_) | None => classify(dialect, event).settled(),
         },
     }

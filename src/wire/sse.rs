@@ -94,7 +94,7 @@ impl Scanner {
         // Where the event under way begins in this frame, and how many of its lines were seen there.
         let (mut begin, mut lines) = (at, 0_usize);
         let mut last_line_end = at;
-        while let Some(length) = memchr2(b'\n', b'\r', frame.get(at..).unwrap_or_default()) {
+        while let Some(length) = line_length(frame.get(at..).unwrap_or_default()) {
             let line_end = at + length;
             let line = self.line + length;
             self.check(line)?;
@@ -198,6 +198,15 @@ impl Scanner {
         let text = text.strip_prefix(BOM).unwrap_or(text);
         let first = text.iter().position(|byte| !matches!(byte, b'\n' | b'\r'))?;
         text.get(first..)
+    }
+}
+
+/// Bytes before the next line end. Most lines are blank or long: a blank one needs no search.
+fn line_length(rest: &[u8]) -> Option<usize> {
+    match rest {
+        [] => None,
+        [b'\n' | b'\r', ..] => Some(0),
+        _ => memchr2(b'\n', b'\r', rest),
     }
 }
 
