@@ -160,8 +160,9 @@ struct Draft {
 }
 
 fn decode(body: &[u8]) -> Result<Envelope, Refusal> {
-    if let Err(error) = std::str::from_utf8(body) {
-        return Err(Syntax { at: error.valid_up_to(), what: "not UTF-8" }.into());
+    if simdutf8::basic::from_utf8(body).is_err() {
+        let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
+        return Err(Syntax { at: valid, what: "not UTF-8" }.into());
     }
     let mut draft = Draft::default();
     draft.spans.close = index::members(body, |member| draft.member(body, member))?;
