@@ -177,6 +177,27 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn a_client_that_leaves_ends_its_replay() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let catalog = Rc::new(Catalog::load(Pace::Recorded).unwrap());
+        let (socket, _) = listener.accept().await.unwrap();
+        let ask = r#"{"model":"demo-slow","stream":true}"#;
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: demo\r\ncontent-length:";
+        write!(client, "{head} {}\r\n\r\n{ask}", ask.len()).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let conversation = converse(socket, catalog);
+        let leave = async {
+            while client.peek(&mut [0; 1]).is_err() {
+                tokio::task::yield_now().await;
+            }
+            drop(client);
+        };
+        let both = async { tokio::join!(conversation, leave) };
+        assert!(tokio::time::timeout(Duration::from_secs(2), both).await.is_ok(), "the replay went on");
+    }
+
     #[test]
     fn stops_when_dropped() {
         let demo = start_at(Pace::Recorded).unwrap();
