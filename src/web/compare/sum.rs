@@ -168,9 +168,13 @@ mod tests {
     fn a_repeat_that_failed_is_told_and_not_counted() {
         let mut bad = course(1, &[1]);
         bad.status = Some(StatusCode::BAD_GATEWAY);
-        let runs = [Repeats { leg: Leg::Control, courses: vec![course(100, &[100]), bad] }];
-        let leg = report(&params(), "p", 9, &runs).legs.remove(0);
+        let runs = [
+            Repeats { leg: Leg::Control, courses: vec![course(100, &[100]), course(100, &[100])] },
+            Repeats { leg: Leg::Buffered, courses: vec![course(100, &[100]), bad] },
+        ];
+        let leg = report(&params(), "p", 9, &runs).legs.remove(1);
         assert_eq!((leg.works, leg.status, leg.error.as_deref()), (false, Some(502), Some("answered 502")));
+        assert_eq!(leg.added_total_us, Some(Added { p50: 0.0, p99: 0.0, count: 1 }));
         assert_eq!(leg.ttft_us, Some(Across { median: 100.0, min: 100.0, max: 100.0 }));
     }
 }
