@@ -25,7 +25,10 @@ impl fmt::Display for Sheet<'_> {
             writeln!(f, "  {label}: {error}")?;
         }
         if report.legs.iter().any(|leg| leg.added_total_us.is_some()) {
-            writeln!(f, "\nAdded to the provider's own time, and how far the repeats lie apart\n")?;
+            writeln!(
+                f,
+                "\nAdded to the provider's own time, and how far the repeats lie apart (first row: the provider against itself)\n"
+            )?;
             write!(f, "{}", costs(report))?;
         }
         let verdict = &report.recommended;
@@ -66,7 +69,7 @@ fn costs(report: &Report) -> Table {
         let LegReport { added_ttft_us: token, added_event_us: event, added_total_us: total, .. } = leg;
         let ([token, token99], [event, event99], [total, total99]) =
             (percentiles(*token), percentiles(*event), percentiles(*total));
-        let spreads = [leg.ttft_us, leg.total_us].map(spread);
+        let spreads = [leg.ttft_us, leg.total_us].map(|across| spread(across, report.repeats));
         let [token_spread, total_spread] = spreads;
         table.push([
             leg.label.clone(),
@@ -91,8 +94,8 @@ fn median(across: Option<Across>) -> String {
     across.map_or_else(nothing, |across| Micros(across.median).to_string())
 }
 
-fn spread(across: Option<Across>) -> String {
-    across.map_or_else(nothing, |across| Micros(across.spread()).to_string())
+fn spread(across: Option<Across>, repeats: u8) -> String {
+    across.filter(|_| repeats > 1).map_or_else(nothing, |across| Micros(across.spread()).to_string())
 }
 
 fn percentiles(added: Option<Added>) -> [String; 2] {

@@ -9,6 +9,9 @@ use super::{
     verdict::Verdict,
 };
 
+/// Events whose times are told one by one.
+pub const MAX_TIMINGS: usize = 4096;
+
 /// `*_us` are microseconds. Counts are the median over the repeats that worked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -49,11 +52,14 @@ pub struct LegReport {
     pub interval_us: Option<Across>,
     /// Share of intervals between reads shorter than 1 ms.
     pub zero_interval_share: Option<f64>,
-    /// To the first token, against the control of the same repeat.
+    /// To the first token, against the control of the same repeat. For the control itself: each repeat against the one
+    /// before it. What lies within that is noise.
     pub added_ttft_us: Option<Added>,
     /// To the end.
     pub added_total_us: Option<Added>,
     /// Each event against the same event of the control; absent when the two did not have as many events, so that there
     /// is no "same event".
     pub added_event_us: Option<Added>,
+    /// When each event was complete, in the last repeat that worked; the first [`MAX_TIMINGS`] of them.
+    pub events_at_us: Vec<f64>,
 }

@@ -5,7 +5,7 @@ use super::{
     figures::{Across, Added, difference, micros},
     leg::Leg,
     params::Params,
-    report::{LegReport, Report},
+    report::{LegReport, MAX_TIMINGS, Report},
     verdict,
 };
 
@@ -41,10 +41,16 @@ fn leg_report(run: &Repeats, control: &[Course]) -> LegReport {
         counts.sort_unstable();
         counts.get(counts.len().saturating_sub(1) / 2).copied().unwrap_or_default()
     };
+    let (ours, theirs) = match leg {
+        // Against its own repeat before: the noise of the measurement.
+        Leg::Control => (courses.get(1..).unwrap_or_default(), control),
+        Leg::AsgiParameter | Leg::AsgiHeader | Leg::AsgiEndpoint | Leg::Buffered | Leg::NonStreaming => {
+            (&courses[..], control)
+        }
+    };
     let against = |of: &dyn Fn(&Course) -> Option<u64>| {
-        let pairs = pairs(courses, control);
+        let pairs = pairs(ours, theirs);
         Added::of(pairs.filter_map(|(ours, theirs)| Some(difference(of(ours)?, of(theirs)?))).collect())
-            .filter(|_| *leg != Leg::Control)
     };
     LegReport {
         leg: *leg,
@@ -64,7 +70,8 @@ fn leg_report(run: &Repeats, control: &[Course]) -> LegReport {
         zero_interval_share: zero_share(&good),
         added_ttft_us: against(&|course| course.first_token),
         added_total_us: against(&|course| Some(course.total)),
-        added_event_us: added_per_event(courses, control).filter(|_| *leg != Leg::Control),
+        added_event_us: added_per_event(ours, theirs),
+        events_at_us: good.last().map_or_else(Vec::new, |course| timings(course)),
     }
 }
 
@@ -84,6 +91,10 @@ fn added_per_event(courses: &[Course], control: &[Course]) -> Option<Added> {
             .extend(ours.events.iter().zip(&theirs.events).map(|(at, control)| difference(*at, *control)));
     }
     Added::of(differences)
+}
+
+fn timings(course: &Course) -> Vec<f64> {
+    course.events.iter().take(MAX_TIMINGS).map(|at| micros(*at)).collect()
 }
 
 fn zero_share(courses: &[&Course]) -> Option<f64> {
@@ -144,7 +155,9 @@ mod tests {
         ];
         let report = report(&params(), "p", 9, &runs);
         let [control, header] = &report.legs[..] else { panic!("two legs") };
-        assert!(control.works && header.works && control.added_ttft_us.is_none());
+        assert!(control.works && header.works);
+        assert_eq!(control.added_ttft_us, Some(Added { p50: 200.0, p99: 200.0, count: 1 }), "its own noise");
+        assert_eq!(header.events_at_us, [320.0, 5260.0]);
         assert_eq!(header.added_ttft_us, Some(Added { p50: 20.0, p99: 40.0, count: 2 }));
         assert_eq!(header.added_event_us, Some(Added { p50: 40.0, p99: 60.0, count: 4 }));
         assert_eq!(header.ttft_us, Some(Across { median: 140.0, min: 140.0, max: 320.0 }));

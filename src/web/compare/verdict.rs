@@ -104,6 +104,7 @@ mod tests {
             added_ttft_us: None,
             added_total_us: None,
             added_event_us: None,
+            events_at_us: Vec::new(),
         }
     }
 
