@@ -89,7 +89,9 @@ impl<H: Handler> Server<H> {
     fn receive(&self, stream: TcpStream, address: SocketAddr) {
         let Some(guest) = self.terms.census.admit(self.terms.limits.connections) else {
             tracing::debug!(peer = %address, "too many connections");
-            turn_away(&stream);
+            if self.terms.tls.is_none() {
+                turn_away(&stream);
+            }
             return;
         };
         hasten(&stream);
@@ -149,7 +151,7 @@ fn hasten(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
 }
 
-/// Says why, if the socket takes it at once. What the client sent is read first: closing over unread bytes would reset
+/// Says why, in plain HTTP/1.1, if the socket takes it at once. What the client sent is read first: closing over unread bytes would reset
 /// the connection and could destroy the answer.
 fn turn_away(stream: &TcpStream) {
     let mut sent = [0; 4096];
