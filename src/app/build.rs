@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::{
     auth::Tokens,
     config::{ProviderSettings, Settings},
-    proxy::{Provider, Snapshot},
+    proxy::{Intake, Provider, Snapshot},
     routing::{Catalog, Health, Listing, Served},
     server::Listen,
     upstream::{BaseUrl, Clocks, KeyHeader, Protocol, Target},
@@ -19,7 +19,7 @@ pub(super) fn snapshot(settings: &Settings) -> Snapshot {
         catalog,
         providers: settings.providers.iter().map(provider).collect(),
         stream: settings.stream,
-        limits: settings.limits,
+        intake: Intake { body_size: settings.limits.body_size, body_timeout: settings.limits.body_timeout },
         failover: settings.failover,
     }
 }

@@ -3,9 +3,11 @@
 //! - [`gateway`]: start and stop, in order
 //! - `worker`: one core's runtime, listeners, pools and corridor
 //! - `listing`: asks providers for their models, in the background
+//! - `door`: the site as the server's handler
 //! - `build`: the first snapshot
 
 mod build;
+mod door;
 pub mod gateway;
 mod listing;
 mod worker;

@@ -6,11 +6,12 @@ use std::{io, net::TcpListener, rc::Rc, sync::Arc, thread, time::Duration};
 use arc_swap::ArcSwap;
 use tokio::{runtime::LocalRuntime, time::interval};
 
+use super::door::Door;
 use crate::{
     base::spawn::Tasks,
     proxy::{Corridor, Snapshot, settle::Settler},
     relay::Ends,
-    server::{Terms, serve},
+    server::{Phase, Terms, serve},
     telemetry::WorkerGauges,
     upstream::{PoolSettings, SharedPools, Target, Upstream},
     web::{Site, compare::Gate},
@@ -61,12 +62,13 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
     let tasks = Tasks::new();
     let upstream = Upstream::new(outfit.pools, outfit.pool_settings, gauges.clone());
     let ends = Rc::<Ends>::default();
+    let drain = outfit.terms.drain.clone();
     let corridor = Corridor::new(
         outfit.snapshot,
         upstream.clone(),
         Rc::clone(&ends),
         gauges,
-        outfit.terms.drain.clone(),
+        Rc::new(move || drain.phase() == Phase::Serving),
     );
     let (settler, told) = (outfit.settler.clone(), Rc::clone(&ends));
     tasks.spawn(async move { settler.carry(told).await });
@@ -77,7 +79,8 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
             upstream.sweep();
         }
     });
-    let outcome = serve(listeners, outfit.terms, Site::new(corridor, outfit.own, outfit.gate), tasks).await;
+    let door = Door(Site::new(corridor, outfit.own, outfit.gate));
+    let outcome = serve(listeners, outfit.terms, door, tasks).await;
     outfit.settler.flush(&ends);
     outcome
 }

@@ -112,10 +112,9 @@ impl Corridor {
         let accept = if wish.streams() { "text/event-stream" } else { "application/json" };
         let request =
             Request { method: Method::POST, path: call.dialect.path(), headers: &wish.head.headers, accept };
-        call.ending.reach(Stage::Head);
         call.asked.get_or_insert_with(Instant::now);
         tracing::debug!(id = %call.id, provider = %target.name, "connecting");
-        let sent = self.upstream.send(target, &request, body, deadline).await;
+        let sent = self.upstream.send_noting(target, &request, body, deadline, call.ending.stage()).await;
         let mut response = sent.map_err(Bad::Fault)?;
         call.answered = Some(Instant::now());
         call.note(|story| story.connected_after = response.connected_after);
@@ -141,7 +140,7 @@ impl Corridor {
             idle: target.clocks.idle,
             total: target.clocks.stream_total.map(|given| (call.started + given, given)),
         };
-        call.ending.reach(Stage::FirstToken);
+        call.ending.stage().set(Stage::FirstToken);
         let point = wish.snapshot.stream.commit.unwrap_or(if final_turn {
             CommitPoint::FirstFrame
         } else {

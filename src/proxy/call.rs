@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{fault::Refusal, routes};
 use crate::{
-    base::{ByteList, RequestId, Stage},
+    base::{ByteList, RequestId},
     relay::{self, Ending, Ends, Figures, Outcome, Story},
     telemetry::Held,
     upstream,
@@ -53,7 +53,6 @@ impl Call {
             mode: "-",
             status: 0,
             attempts: 0,
-            stage: Stage::Intake,
             connected_after: std::time::Duration::ZERO,
             figures: Figures::default(),
         };

@@ -17,12 +17,12 @@ use crate::{
     auth,
     base::ByteList,
     relay::{Mode, Outcome},
-    server::Phase,
     wire::{self, Dialect, Envelope},
 };
 
 impl Corridor {
-    pub(super) async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+    /// Answers one request. Dropping the future before the head, or the body after it, tells that the client has left.
+    pub async fn answer(self, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
         let mut call = self.open(&head);
         let route = match routes::find(&head.method, head.uri.path()) {
@@ -76,7 +76,7 @@ impl Corridor {
         if page == Page::Models {
             admit(snapshot, &head.headers)?;
         }
-        Ok(page::render(page, snapshot, self.drain.phase() == Phase::Serving))
+        Ok(page::render(page, snapshot, (self.ready)()))
     }
 
     async fn complete(
@@ -88,7 +88,7 @@ impl Corridor {
         (dialect, asgi): (Dialect, bool),
     ) -> Result<super::attempt::Answer, Box<Refusal>> {
         admit(snapshot, &head.headers)?;
-        let body = intake::read(body, &head.headers, &snapshot.limits).await?;
+        let body = intake::read(body, &head.headers, snapshot.intake).await?;
         let envelope = wire::envelope::read(&body)?;
         let mode = mode(asgi, &head.headers, &envelope, snapshot)?;
         call.note(|story| {

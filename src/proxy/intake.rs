@@ -7,19 +7,25 @@ use hyper::body::Incoming;
 use std::{future::poll_fn, pin::Pin, time::Duration};
 use tokio::time::timeout;
 
-use crate::{
-    base::{Clock, Fault, Kind, Stage},
-    server::Limits,
-};
+use crate::base::{Clock, Fault, Kind, Stage};
 
 /// Memory that a `Content-Length` alone may reserve.
 const MAX_RESERVE: usize = 1024 * 1024;
+
+/// What a client may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intake {
+    /// Bytes of a request body.
+    pub body_size: usize,
+    /// Time for it to arrive.
+    pub body_timeout: Duration,
+}
 
 /// Reads `body`.
 ///
 /// # Errors
 /// Too large (by its `Content-Length` or by the bytes themselves), too slow, or broken off.
-pub(super) async fn read(body: Incoming, headers: &HeaderMap, limits: &Limits) -> Result<Bytes, Fault> {
+pub(super) async fn read(body: Incoming, headers: &HeaderMap, limits: Intake) -> Result<Bytes, Fault> {
     let limit = limits.body_size;
     let declared = headers
         .get(header::CONTENT_LENGTH)

@@ -11,19 +11,12 @@
 //! - [`settle`]: what follows from an end
 //! - [`snapshot`]: what requests are decided by
 
-use std::{cell::RefCell, future::Future, rc::Rc, sync::Arc};
+use std::{cell::RefCell, fmt, rc::Rc, sync::Arc};
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, Request, Response, request::Parts};
-use hyper::body::Incoming;
+use http::{HeaderMap, request::Parts};
 
-use crate::{
-    base::id::IdSource,
-    relay::Ends,
-    server::{Drain, Handler, Peer},
-    telemetry::WorkerGauges,
-    upstream::Upstream,
-};
+use crate::{base::id::IdSource, relay::Ends, telemetry::WorkerGauges, upstream::Upstream};
 
 pub mod answer;
 pub mod attempt;
@@ -40,29 +33,37 @@ pub mod verdict;
 
 pub use call::{Body, Call};
 pub use fault::Refusal;
+pub use intake::Intake;
 pub use snapshot::{Provider, Snapshot};
 
 /// One worker's corridor. Cloning shares it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Corridor {
     snapshot: Arc<ArcSwap<Snapshot>>,
     upstream: Upstream,
     ends: Rc<Ends>,
     ids: Rc<RefCell<IdSource>>,
     gauges: WorkerGauges,
-    drain: Drain,
+    ready: Rc<dyn Fn() -> bool>,
+}
+
+impl fmt::Debug for Corridor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Corridor").field("upstream", &self.upstream).finish_non_exhaustive()
+    }
 }
 
 impl Corridor {
+    /// `ready` says whether the process still wants requests (`/readyz`).
     #[must_use]
     pub fn new(
         snapshot: Arc<ArcSwap<Snapshot>>,
         upstream: Upstream,
         ends: Rc<Ends>,
         gauges: WorkerGauges,
-        drain: Drain,
+        ready: Rc<dyn Fn() -> bool>,
     ) -> Self {
-        Self { snapshot, upstream, ends, ids: Rc::default(), gauges, drain }
+        Self { snapshot, upstream, ends, ids: Rc::default(), gauges, ready }
     }
 
     /// Begins a request's story.
@@ -82,17 +83,5 @@ impl Corridor {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
-    }
-}
-
-impl Handler for Corridor {
-    type Body = Body;
-
-    fn handle(
-        &self,
-        request: Request<Incoming>,
-        _peer: Peer,
-    ) -> impl Future<Output = Response<Body>> + 'static {
-        self.clone().answer(request)
     }
 }

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
+use super::intake::Intake;
 use crate::{
     auth::Tokens,
     relay::StreamSettings,
     routing::{Catalog, Health},
-    server::Limits,
     upstream::Target,
 };
 
@@ -18,7 +18,7 @@ pub struct Snapshot {
     /// By the catalog's index.
     pub providers: Vec<Provider>,
     pub stream: StreamSettings,
-    pub limits: Limits,
+    pub intake: Intake,
     pub failover: bool,
 }
 

@@ -123,8 +123,8 @@ impl<S> Committed<S> {
     }
 
     fn note_figures(&mut self) {
+        self.ending.stage().set(self.stream.stage());
         if let Some(story) = self.ending.story() {
-            story.stage = self.stream.stage();
             story.figures = std::mem::take(&mut self.stream.tap.figures);
         }
     }

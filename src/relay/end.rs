@@ -62,8 +62,6 @@ pub struct Story {
     /// As told to the client; 499 when it left before.
     pub status: u16,
     pub attempts: u8,
-    /// How far it has come, for a client that leaves.
-    pub stage: Stage,
     /// Time spent waiting for a provider's connection.
     pub connected_after: Duration,
     pub figures: Figures,
@@ -115,6 +113,8 @@ impl Ends {
 pub struct Ending {
     /// `None` once told.
     story: Option<Box<Story>>,
+    /// How far the request has come, for a client that leaves.
+    stage: Cell<Stage>,
     ends: Rc<Ends>,
     _request: Held,
 }
@@ -122,7 +122,7 @@ pub struct Ending {
 impl Ending {
     #[must_use]
     pub fn new(story: Story, ends: Rc<Ends>, request: Held) -> Self {
-        Self { story: Some(Box::new(story)), ends, _request: request }
+        Self { story: Some(Box::new(story)), stage: Cell::new(Stage::Intake), ends, _request: request }
     }
 
     /// The story so far, to be written on. `None` once it has been told.
@@ -130,11 +130,10 @@ impl Ending {
         self.story.as_deref_mut()
     }
 
-    /// Notes how far the request has come.
-    pub fn reach(&mut self, stage: Stage) {
-        if let Some(story) = self.story() {
-            story.stage = stage;
-        }
+    /// How far the request has come, to be written on.
+    #[must_use]
+    pub const fn stage(&self) -> &Cell<Stage> {
+        &self.stage
     }
 
     /// Tells the end. Later calls tell nothing.
@@ -149,9 +148,8 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         if let Some(story) = &mut self.story {
-            let stage = story.stage;
             story.status = 499;
-            self.tell(Outcome::Gone(stage));
+            self.tell(Outcome::Gone(self.stage.get()));
         }
     }
 }
@@ -173,7 +171,6 @@ pub(super) mod tests {
             mode: "asgi",
             status: 200,
             attempts: 1,
-            stage: Stage::Head,
             connected_after: Duration::ZERO,
             figures: Figures::default(),
         };
@@ -194,8 +191,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_dropped_ending_says_that_the_client_left_and_when() {
-        let (mut ending, ends, _) = ending();
-        ending.reach(Stage::FirstToken);
+        let (ending, ends, _) = ending();
+        ending.stage().set(Stage::FirstToken);
         drop(ending);
         let (told, _) = ends.take();
         assert_eq!(told[0].outcome, Outcome::Gone(Stage::FirstToken));

@@ -98,8 +98,9 @@ impl Pool {
         target: &Target,
         block: &ReadBlock,
         tasks: &Tasks,
-        may_reuse: bool,
+        (may_reuse, stage): (bool, &Cell<Stage>),
     ) -> Result<(Line, bool), Fault> {
+        stage.set(Stage::Pool);
         if may_reuse && let Some(connection) = self.multiplexed.busy() {
             return Ok((Line::H2(connection), true));
         }
@@ -113,6 +114,7 @@ impl Pool {
                 return Ok((Line::H1(Lease::new(io, Rc::clone(self), permit)), true));
             }
         }
+        stage.set(Stage::Connect);
         self.fresh(target, permit, tasks).await
     }
 

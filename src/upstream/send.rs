@@ -1,7 +1,10 @@
 //! One attempt: a place in the pool, a connection, the request, the head of the answer. A reused connection that dies
 //! before a byte of the answer came is replaced once, unseen.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use http::{HeaderMap, StatusCode};
 use tokio::time::{Duration, Instant, timeout_at};
@@ -85,14 +88,31 @@ impl Upstream {
         body: ByteList,
         deadline: Deadline,
     ) -> Result<Response, Fault> {
+        self.send_noting(target, request, body, deadline, &Cell::new(Stage::Pool)).await
+    }
+
+    /// [`Upstream::send`] that notes in `stage` how far it has come.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send_noting(
+        &self,
+        target: &Target,
+        request: &Request<'_>,
+        body: ByteList,
+        deadline: Deadline,
+        stage: &Cell<Stage>,
+    ) -> Result<Response, Fault> {
         let start = Instant::now();
         let pool = self.pool(target);
         let Inner { block, tasks, .. } = &*self.0;
-        let (line, reused) = pool.line(target, block, tasks, true).await?;
+        let (line, reused) = pool.line(target, block, tasks, (true, stage)).await?;
+        stage.set(Stage::Head);
         let connected_after = start.elapsed();
         match self.exchange(line, (target, request, body.clone()), deadline, connected_after).await {
             Err(fault) if may_replace(&fault, reused) => {
-                let (line, _) = pool.line(target, block, tasks, false).await?;
+                let (line, _) = pool.line(target, block, tasks, (false, stage)).await?;
+                stage.set(Stage::Head);
                 let connected_after = start.elapsed();
                 self.exchange(line, (target, request, body), deadline, connected_after).await
             }

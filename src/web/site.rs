@@ -1,7 +1,7 @@
 //! The handler of a worker: the comparison is answered here, everything else by the corridor. A comparison needs what a
 //! completion needs: a token.
 
-use std::{convert::Infallible, future::Future, pin::Pin, task::Poll};
+use std::{convert::Infallible, pin::Pin, task::Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
@@ -13,7 +13,6 @@ use crate::{
     auth,
     base::{Fault, Secret},
     proxy::{self, Corridor, Refusal},
-    server::{Handler, Peer},
     upstream::Target,
 };
 
@@ -43,6 +42,15 @@ impl Site {
     #[must_use]
     pub const fn new(corridor: Corridor, own: Target, gate: Gate) -> Self {
         Self { corridor, own, gate }
+    }
+
+    /// Answers one request, as [`Corridor::answer`] does.
+    pub async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+        if request.uri().path() == COMPARE && request.method() != Method::OPTIONS {
+            let (head, _) = request.into_parts();
+            return Box::pin(self.compare(head)).await;
+        }
+        self.corridor.answer(request).await.map(Body::Corridor)
     }
 
     async fn compare(self, head: Parts) -> Response<Body> {
@@ -109,25 +117,6 @@ impl Site {
 fn wants_events(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     accept.is_some_and(|accept| accept.contains("text/event-stream"))
-}
-
-impl Handler for Site {
-    type Body = Body;
-
-    fn handle(
-        &self,
-        request: Request<Incoming>,
-        peer: Peer,
-    ) -> impl Future<Output = Response<Body>> + 'static {
-        let site = self.clone();
-        async move {
-            if request.uri().path() == COMPARE && request.method() != Method::OPTIONS {
-                let (head, _) = request.into_parts();
-                return Box::pin(site.compare(head)).await;
-            }
-            site.corridor.handle(request, peer).await.map(Body::Corridor)
-        }
-    }
 }
 
 impl http_body::Body for Body {

@@ -1,0 +1,26 @@
+//! Where the server's connections meet the site: the one place that knows both.
+
+use std::future::Future;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use crate::{
+    server::{Handler, Peer},
+    web::{Site, site::Body},
+};
+
+#[derive(Clone, Debug)]
+pub(super) struct Door(pub(super) Site);
+
+impl Handler for Door {
+    type Body = Body;
+
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        _peer: Peer,
+    ) -> impl Future<Output = Response<Body>> + 'static {
+        self.0.clone().answer(request)
+    }
+}
