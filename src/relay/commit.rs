@@ -125,7 +125,7 @@ impl<S> Committed<S> {
     fn note_figures(&mut self) {
         self.ending.stage().set(self.stream.stage());
         if let Some(story) = self.ending.story() {
-            story.figures = std::mem::take(&mut self.stream.tap.figures);
+            story.figures = self.stream.tap.take_figures();
         }
     }
 }

@@ -131,7 +131,7 @@ impl<S: Source> Stream<S> {
             self.clocks.first_token_came();
         }
         match &mut self.hold {
-            Some(hold) => hold.pass(&frame, seen.event_end, &cuts, &mut self.ready),
+            Some(hold) => hold.pass(frame, seen.event_end, &cuts, &mut self.ready),
             None => self.ready.push(frame),
         }
         self.gather_ready(now);

@@ -15,9 +15,10 @@ pub(super) struct Tap {
     /// `None`: the body is not an event stream, bytes are only counted.
     scanner: Option<Scanner>,
     started: Instant,
+    /// When the first and the last frame came.
     first: Option<Instant>,
     last: Instant,
-    pub(super) figures: Figures,
+    figures: Figures,
 }
 
 /// What one frame was.
@@ -54,12 +55,13 @@ impl Tap {
         };
         let mut seen = Seen { content: self.figures.first_token.is_some(), ..Seen::default() };
         let (dialect, figures) = (self.dialect, &mut self.figures);
+        let had_content = seen.content;
         scanner.scan(frame, |event| {
             seen.event_end = Some(event.end);
             observe(dialect, &event, &mut seen, figures, &mut on_extra);
         })?;
         seen.alive |= scanner.is_mid_event();
-        if seen.content && figures.first_token.is_none() {
+        if seen.content && !had_content {
             figures.first_token = Some(now - self.started);
         }
         Ok(seen)
@@ -74,10 +76,7 @@ impl Tap {
                 self.first = Some(now);
                 figures.first_byte = Some(now - self.started);
             }
-            Some(first) => {
-                figures.zero_gaps += u32::from(now - self.last < ZERO_GAP);
-                figures.span = now - first;
-            }
+            Some(_) => figures.zero_gaps += u32::from(now - self.last < ZERO_GAP),
         }
         self.last = now;
     }
@@ -90,6 +89,13 @@ impl Tap {
             scanner.finish(|event| observe(dialect, &event, &mut seen, figures, &mut |_, _| extra = true));
         }
         extra
+    }
+
+    /// The figures, taken out.
+    pub(super) fn take_figures(&mut self) -> Figures {
+        let mut figures = std::mem::take(&mut self.figures);
+        figures.span = self.first.map_or(Duration::ZERO, |first| self.last - first);
+        figures
     }
 
     pub(super) const fn has_content(&self) -> bool {
@@ -117,8 +123,7 @@ fn observe(
     figures: &mut Figures,
     on_extra: &mut impl FnMut(Option<usize>, usize),
 ) {
-    let committed = figures.first_token.is_some();
-    let facts = if committed { classify_committed(dialect, event) } else { classify(dialect, event) };
+    let facts = if seen.content { classify_committed(dialect, event) } else { classify(dialect, event) };
     seen.alive |= facts.class != Class::Comment;
     match facts.class {
         Class::Comment => return,

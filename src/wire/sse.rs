@@ -89,6 +89,11 @@ impl Scanner {
     /// # Errors
     /// [`LineTooLong`]: the stream cannot be followed any further, and the scanner should be dropped.
     pub fn scan(&mut self, frame: &[u8], mut on_event: impl FnMut(Event<'_>)) -> Result<(), LineTooLong> {
+        if let Some(line) = self.sole_line(frame) {
+            self.check(line.len())?;
+            on_event(Block::line(line).event(Some(0), frame.len()));
+            return Ok(());
+        }
         let Some(&first) = frame.first() else { return Ok(()) };
         let mut at = usize::from(mem::take(&mut self.after_cr) && first == b'\n');
         // Where the event under way begins in this frame, and how many of its lines were seen there.
@@ -127,6 +132,13 @@ impl Scanner {
             self.open = true;
         }
         Ok(())
+    }
+
+    /// The one line of a frame that is one event of one line and nothing else, as providers send them.
+    fn sole_line<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
+        let line = frame.strip_suffix(b"\n\n")?;
+        let sole = !self.open && !self.fresh && !self.after_cr && !line.is_empty();
+        (sole && memchr2(b'\n', b'\r', line).is_none()).then_some(line)
     }
 
     /// The stream has ended: tells a last event that its provider did not close with a blank line.
