@@ -70,6 +70,8 @@ pub enum Kind {
     ErrorEvent,
     /// The peer closed or cancelled.
     Gone,
+    /// We answered with this error code instead.
+    Refused(&'static str),
 }
 
 /// Whether the provider may have seen the request.
@@ -132,6 +134,7 @@ impl fmt::Display for Kind {
             Self::Status(status) => write!(f, "answered {status}"),
             Self::ErrorEvent => f.write_str("answered an error inside a successful response"),
             Self::Gone => f.write_str("closed the connection"),
+            Self::Refused(code) => write!(f, "refused: {code}"),
         }
     }
 }

@@ -31,7 +31,7 @@ impl Refusal {
             401 => "authentication_error",
             _ => "invalid_request_error",
         };
-        let fault = Fault::client(Stage::Intake, Kind::Status(status));
+        let fault = Fault::client(Stage::Intake, Kind::Refused(code));
         Box::new(Self { status, kind, code, message: message.into(), param: None, allow: None, fault })
     }
 
@@ -98,9 +98,12 @@ const fn client(kind: &Kind) -> (u16, &'static str, &'static str) {
         Kind::Timeout(..) => (408, "invalid_request_error", "request_timeout"),
         Kind::TooLarge { .. } => (413, "invalid_request_error", "request_too_large"),
         Kind::Gone | Kind::Reset => (499, "invalid_request_error", "client_gone"),
-        Kind::Unreachable(_) | Kind::Tls(_) | Kind::Garbage(_) | Kind::Status(_) | Kind::ErrorEvent => {
-            (400, "invalid_request_error", "bad_request")
-        }
+        Kind::Unreachable(_)
+        | Kind::Tls(_)
+        | Kind::Garbage(_)
+        | Kind::Status(_)
+        | Kind::ErrorEvent
+        | Kind::Refused(_) => (400, "invalid_request_error", "bad_request"),
     }
 }
 
@@ -120,6 +123,7 @@ const fn provider(kind: &Kind) -> (u16, &'static str, &'static str) {
         Kind::TooLarge { .. } => (502, "server_error", "response_too_large"),
         Kind::Status(_) => (502, "server_error", "upstream_status"),
         Kind::ErrorEvent => (502, "server_error", "upstream_error"),
+        Kind::Refused(code) => (503, "server_error", code),
     }
 }
 

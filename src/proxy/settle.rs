@@ -69,46 +69,81 @@ fn settle(receiver: &Receiver<Vec<End>>) {
 /// Logs the closing line.
 fn close(end: &End) {
     let story = &end.story;
-    let figures = &story.figures;
-    let millis = |duration: Duration| duration.as_micros() as f64 / 1000.0;
-    let gaps = figures.frames.saturating_sub(1);
-    let share = |part: f64, whole: u32| if whole == 0 { 0.0 } else { part / f64::from(whole) };
-    let usage = figures.usage.unwrap_or_default();
+    let figures = Line::of(end);
     macro_rules! line {
-        ($level:ident, $outcome:expr, $($more:tt)*) => {
+        ($level:ident, $outcome:expr $(, $name:ident = $value:expr)*) => {
             $level!(
                 id = %story.id,
                 path = story.path,
-                model = %story.model,
-                provider = story.provider.as_deref().unwrap_or("-"),
-                mode = story.mode,
                 status = story.status,
-                attempts = story.attempts,
-                chunks = figures.frames,
-                events = figures.events,
-                bytes = figures.bytes,
-                avg_bytes = share(figures.bytes as f64, figures.frames),
+                model = figures.model,
+                provider = story.provider.as_deref(),
+                mode = figures.mode,
+                attempts = figures.attempts,
                 total_ms = millis(end.total),
-                connected_ms = millis(story.connected_after),
-                first_byte_ms = figures.first_byte.map(millis),
-                first_token_ms = figures.first_token.map(millis),
-                avg_interval_ms = share(millis(figures.span), gaps),
-                zero_intervals = share(f64::from(figures.zero_gaps), gaps),
-                input_tokens = usage.input,
-                output_tokens = usage.output,
-                $($more)*
+                connected_ms = figures.attempts.map(|_| millis(story.connected_after)),
+                first_byte_ms = story.figures.first_byte.map(millis),
+                first_token_ms = story.figures.first_token.map(millis),
+                chunks = figures.chunks,
+                bytes = figures.chunks.map(|_| story.figures.bytes),
+                avg_bytes = figures.avg_bytes,
+                avg_interval_ms = figures.avg_interval,
+                zero_intervals = figures.zero_gaps,
+                input_tokens = story.figures.usage.and_then(|usage| usage.input),
+                output_tokens = story.figures.usage.and_then(|usage| usage.output),
+                $($name = $value,)*
                 $outcome
             )
         };
     }
     match &end.outcome {
-        Outcome::Complete => line!(info, "done",),
-        Outcome::Gone(stage) => line!(info, "client gone", phase = phase(*stage),),
+        Outcome::Complete => line!(info, "done"),
+        Outcome::Gone(stage) => line!(info, "client gone", phase = phase(*stage)),
         Outcome::Fault(fault) if fault.side == Side::Client => {
-            line!(info, "refused", fault = %fault, phase = phase(fault.stage),);
+            line!(info, "refused", fault = tracing::field::display(fault), phase = phase(fault.stage));
         }
-        Outcome::Fault(fault) => line!(warn, "failed", fault = %fault, phase = phase(fault.stage),),
+        Outcome::Fault(fault) => {
+            line!(warn, "failed", fault = tracing::field::display(fault), phase = phase(fault.stage))
+        }
     }
+}
+
+/// What a closing line tells only when there is something to tell.
+struct Line<'a> {
+    model: Option<&'a str>,
+    mode: Option<&'static str>,
+    attempts: Option<u8>,
+    chunks: Option<u32>,
+    avg_bytes: Option<f64>,
+    avg_interval: Option<f64>,
+    /// Share of the gaps that were below a millisecond.
+    zero_gaps: Option<f64>,
+}
+
+impl<'a> Line<'a> {
+    fn of(end: &'a End) -> Self {
+        let (story, figures) = (&end.story, &end.story.figures);
+        let share = |part: f64, whole: u32| (whole > 0).then(|| round(part / f64::from(whole)));
+        let gaps = figures.frames.saturating_sub(1);
+        Self {
+            model: (!story.model.is_empty()).then_some(&story.model),
+            mode: (story.mode != "-").then_some(story.mode),
+            attempts: (story.attempts > 0).then_some(story.attempts),
+            chunks: (figures.frames > 0).then_some(figures.frames),
+            avg_bytes: share(figures.bytes as f64, figures.frames),
+            avg_interval: share(millis(figures.span), gaps),
+            zero_gaps: share(f64::from(figures.zero_gaps), gaps),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+/// To three decimals.
+fn round(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
 }
 
 /// A stage in the words of an access log.

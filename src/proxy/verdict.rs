@@ -34,7 +34,8 @@ pub const fn of_fault(fault: &Fault) -> Verdict {
             | Kind::Garbage(_)
             | Kind::TooLarge { .. }
             | Kind::ErrorEvent
-            | Kind::Gone,
+            | Kind::Gone
+            | Kind::Refused(_),
         ) => Verdict::Next,
     }
 }

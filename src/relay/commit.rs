@@ -93,7 +93,7 @@ impl<S: Source> Committed<S> {
             None => self.broken.take().map(Err),
         };
         if self.is_over() {
-            self.tell(Outcome::Complete);
+            self.tell(self.stream.outcome());
         }
         Poll::Ready(frame)
     }

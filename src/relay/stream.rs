@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant};
 
 use super::{
     clock::Clocks,
+    end::Outcome,
     gather::Gather,
     hold::{Cut, Hold},
     settings::{Mode, StreamSettings},
@@ -55,6 +56,8 @@ pub(super) struct Stream<S> {
     gather: Option<Gather>,
     strip: bool,
     pub(super) tap: Tap,
+    /// An error event has passed.
+    errored: bool,
     clocks: Clocks,
 }
 
@@ -70,6 +73,7 @@ impl<S: Source> Stream<S> {
             gather: buffered.then(|| Gather::new(settings.chunk_size, settings.max_delay)),
             strip,
             tap: Tap::new(manner.dialect, manner.events, settings.max_line, started),
+            errored: false,
             clocks: Clocks::new(Instant::now(), manner.first_token, manner.idle, manner.total),
         }
     }
@@ -126,6 +130,7 @@ impl<S: Source> Stream<S> {
             }
         });
         let seen = seen.map_err(|too_long| self.fault(Kind::TooLarge { limit: too_long.limit as u64 }))?;
+        self.errored |= seen.error;
         self.clocks.note(now, seen.alive);
         if seen.content {
             self.clocks.first_token_came();
@@ -177,6 +182,15 @@ impl<S: Source> Stream<S> {
 impl<S> Stream<S> {
     pub(super) const fn stage(&self) -> Stage {
         if self.tap.has_content() { Stage::Body } else { Stage::FirstToken }
+    }
+
+    /// How it ended, as far as the provider is concerned.
+    pub(super) fn outcome(&self) -> Outcome {
+        if self.errored {
+            Outcome::Fault(Fault::provider(self.stage(), Kind::ErrorEvent, Sent::Some))
+        } else {
+            Outcome::Complete
+        }
     }
 
     /// The client has been given the beginning of an event and not its end.

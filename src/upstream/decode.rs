@@ -126,6 +126,8 @@ impl Decoder {
                 }
                 at += taken;
                 self.take_payload(taken as u64);
+            } else if let Some(length) = self.plain_framing(bytes.get(at..).unwrap_or_default()) {
+                at += length;
             } else {
                 let Some(byte) = bytes.get(at) else { break };
                 self.state = self.step(*byte)?;
@@ -155,6 +157,26 @@ impl Decoder {
                 self.state = State::DataCr;
             }
         }
+    }
+
+    /// The framing between two chunks when all of it is there and has no extension, in one go; its length.
+    fn plain_framing(&mut self, bytes: &[u8]) -> Option<usize> {
+        let end = if self.state == State::DataCr { bytes.strip_prefix(b"\r\n")? } else { bytes };
+        if !matches!(self.state, State::DataCr | State::Size { digits: 0, .. }) {
+            return None;
+        }
+        let mut size = 0;
+        let mut digits = 0;
+        for byte in end.iter().take(8) {
+            let Some(digit) = char::from(*byte).to_digit(16) else { break };
+            size = size << 4 | u64::from(digit);
+            digits += 1;
+        }
+        if digits == 0 || size == 0 || end.get(digits..digits + 2) != Some(b"\r\n") {
+            return None;
+        }
+        self.state = State::Data(size);
+        Some(bytes.len() - end.len() + digits + 2)
     }
 
     /// One byte of chunk framing.

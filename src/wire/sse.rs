@@ -89,9 +89,10 @@ impl Scanner {
     /// # Errors
     /// [`LineTooLong`]: the stream cannot be followed any further, and the scanner should be dropped.
     pub fn scan(&mut self, frame: &[u8], mut on_event: impl FnMut(Event<'_>)) -> Result<(), LineTooLong> {
-        if let Some(line) = self.sole_line(frame) {
-            self.check(line.len())?;
-            on_event(Block::line(line).event(Some(0), frame.len()));
+        if let Some(data) = self.sole_data(frame) {
+            self.check(frame.len())?;
+            let end = frame.len();
+            on_event(Event { start: Some(0), end, data: Some(data), name: None, comment_only: false });
             return Ok(());
         }
         let Some(&first) = frame.first() else { return Ok(()) };
@@ -134,11 +135,13 @@ impl Scanner {
         Ok(())
     }
 
-    /// The one line of a frame that is one event of one line and nothing else, as providers send them.
-    fn sole_line<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
-        let line = frame.strip_suffix(b"\n\n")?;
-        let sole = !self.open && !self.fresh && !self.after_cr && !line.is_empty();
-        (sole && memchr2(b'\n', b'\r', line).is_none()).then_some(line)
+    /// The data of a frame that is one event of one `data` line and nothing else, as providers send them.
+    fn sole_data<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
+        if self.open || self.fresh || self.after_cr {
+            return None;
+        }
+        let data = frame.strip_prefix(b"data:")?.strip_suffix(b"\n\n")?;
+        memchr2(b'\n', b'\r', data).is_none().then(|| data.strip_prefix(b" ").unwrap_or(data))
     }
 
     /// The stream has ended: tells a last event that its provider did not close with a blank line.
