@@ -57,7 +57,7 @@ impl From<&Fault> for ErrorClass {
             Kind::TooLarge { .. } => Self::TooLarge,
             Kind::Status(_) => Self::Status,
             Kind::ErrorEvent => Self::ErrorEvent,
-            Kind::Gone => Self::Gone,
+            Kind::Gone | Kind::Refused(_) => Self::Gone,
         }
     }
 }
