@@ -1,9 +1,9 @@
 //! The rig: everything of a measurement that is not the proxy under test. Each part is one thread, binds a port that
 //! the kernel picks and prints it as its first line, so that a script can start them in any number.
 //!
-//! Read `event` (what is sent and how its age is told), `emulator` (the provider), `tunnel` (the control), `client`.
+//! Read `event` (what is sent and how its age is told), `emulator` (the provider), `tunnel` (the control). The client is
+//! `thalweg bench`.
 
-mod client;
 mod clock;
 mod emulator;
 mod event;
@@ -12,16 +12,13 @@ mod tunnel;
 
 use clap::Parser;
 
-/// A provider, a bare tunnel and a measuring client for the benchmark of `perf/run.sh`.
+/// A provider and a bare tunnel for the benchmark of `perf/run.sh`.
 #[derive(Parser)]
 enum Part {
     /// An upstream that answers every POST with the workload given here.
-    Emulator(emulator::Workload),
+    Emulator(emulator::Provider),
     /// Copies bytes between a client and `--to`, understanding nothing: what any proxy has to pay.
     Tunnel(tunnel::Ends),
-    /// Sends requests, measures the answers and prints one JSON object.
-    #[command(subcommand)]
-    Client(client::Load),
 }
 
 fn main() -> std::io::Result<()> {
@@ -31,9 +28,8 @@ fn main() -> std::io::Result<()> {
         .build_local(tokio::runtime::LocalOptions::default())?
         .block_on(async {
             match part {
-                Part::Emulator(workload) => emulator::serve(workload).await,
+                Part::Emulator(provider) => emulator::serve(provider).await,
                 Part::Tunnel(ends) => tunnel::serve(ends).await,
-                Part::Client(load) => client::run(load).await,
             }
         })
 }
