@@ -1,52 +1,78 @@
-"""Runs the rig's client against a leg and gives its report, with what the run cost it."""
+"""The client of every measurement is `thalweg bench`: one thread, exact about events. Its report is believed only when
+every request was answered in full; times are turned into nanoseconds."""
 
+import contextlib
 import json
+import os
 import subprocess
+import time
 
-from .legs import KEY, RIG
+from .legs import KEY, RELEASE
 from .process import RIG_CORE, Placement
 
-LONGEST_RUN = 120
+BENCH = RELEASE / "thalweg"
+LONGEST_RUN = 110
+# A prompt that makes the body about as long as a short chat's.
+PROMPT_BYTES = 400
+# Streams to be held are opened one after another, as they come in life; a burst would measure its own peak.
+OPENED_PER_SECOND = 1000
 
 
-def command(leg, arguments):
-    kind, *rest = arguments
-    return [str(RIG), "client", kind, "--to", f"127.0.0.1:{leg.port}", "--key", KEY, *map(str, rest)]
-
-
-def run(leg, arguments, before=()):
-    """The client's report. `before` is put before its command: `perf stat`."""
+def run(leg, load, before=()):
+    """The client's report, and what was written to standard error. `before` is put before its command: `perf stat`."""
+    command = _command(leg, load.streams, load.requests, LONGEST_RUN, load.stream)
     result = subprocess.run(
-        [*before, *command(leg, arguments)],
+        [*before, *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        timeout=LONGEST_RUN,
+        timeout=LONGEST_RUN + 10,
         preexec_fn=Placement.on(RIG_CORE),
     )
     if result.returncode:
         raise RuntimeError(f"the client failed against {leg.name}: {result.stderr.decode()[-500:]}")
-    report = json.loads(result.stdout)
-    if report["errors"]:
-        raise RuntimeError(f"{leg.name}: {report['errors']} errors, the first: {report['first_error']}")
-    return report, result.stderr.decode()
+    return _checked(leg, load, json.loads(result.stdout)), result.stderr.decode()
 
 
-class Held:
-    """Streams held open while the block runs."""
+def _command(leg, streams, requests, seconds, stream):
+    command = [BENCH, "bench", "--url", leg.url, "--api-key", KEY, "--model", "rig-model", "--json", "-"]
+    command += ["--streams", streams, "--requests", requests, "--duration", f"{seconds}s", "--prompt-bytes", PROMPT_BYTES]
+    command += leg.client_options + ([] if stream else ["--no-stream"])
+    return [str(part) for part in command]
 
-    def __init__(self, leg, streams):
-        self._command = command(leg, ["hold", "--streams", streams])
 
-    def __enter__(self):
-        self._popen = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            preexec_fn=Placement.on(RIG_CORE),
-        )
-        return json.loads(self._popen.stdout.readline())
+def _checked(leg, load, report):
+    requests = report["requests"]
+    good = report["statuses"] == {"200": load.requests} and not report["errors"]
+    if not good or requests["completed"] != load.requests or load.stream and requests["without_done"]:
+        raise RuntimeError(f"{leg.name}: not every answer was whole: {requests} {report['statuses']} {report['errors']}")
+    return report
 
-    def __exit__(self, *_):
-        self._popen.stdin.close()
-        self._popen.stdout.close()
-        self._popen.wait(10)
+
+def times(report):
+    """{"age p50": nanoseconds, …}; without what the run did not measure."""
+    kinds = {"age": "delivery_us", "first byte": "ttfb_us", "answer": "total_us"}
+    quantiles = {"p50": "p50", "p99": "p99", "p99.9": "p999"}
+    return {
+        f"{kind} {quantile}": report[field][key] * 1e3
+        for kind, field in kinds.items()
+        if report[field]
+        for quantile, key in quantiles.items()
+    }
+
+
+@contextlib.contextmanager
+def holding(leg, streams, seconds):
+    """Streams held open while the block runs, which is entered when all are connected; that each began is checked after."""
+    command = [*_command(leg, streams, streams, seconds, stream=True), "--rate", str(OPENED_PER_SECOND)]
+    client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=Placement.on(RIG_CORE))
+    try:
+        end = time.monotonic() + seconds
+        while len(os.listdir(f"/proc/{client.pid}/fd")) < streams and time.monotonic() < end:
+            time.sleep(0.05)
+        yield
+        report = json.loads(client.communicate(timeout=seconds + 10)[0])
+        if report["ttfb_us"]["count"] != streams:
+            raise RuntimeError(f"{leg.name}: only {report['ttfb_us']['count']} of {streams} streams began")
+    finally:
+        client.kill()
+        client.wait()

@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .process import PROXY_CORE, RIG_CORE, Process, wait_until
@@ -26,6 +26,11 @@ class Leg:
     name: str
     port: int
     process: Process | None
+    url: str = ""
+    client_options: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.url = self.url or f"http://127.0.0.1:{self.port}/v1"
 
     def stop(self):
         if self.process:
@@ -72,7 +77,7 @@ def listening(port):
 
 def _nginx(port, upstream, directory):
     config = _fill("nginx.conf", directory, PORT=port, UPSTREAM=upstream, SCHEME="http", DOWNSTREAM="")
-    return ["nginx", "-c", config, "-p", directory]
+    return ["nginx", "-c", config, "-p", directory, "-e", directory / "nginx.log"]
 
 
 def _haproxy(port, upstream, directory):

@@ -25,9 +25,7 @@ def run(names, streams):
             stack.callback(leg.stop)
             time.sleep(SETTLE)
             idle = leg.process.resident()
-            with client.Held(leg, streams) as report:
-                if report["errors"]:
-                    raise RuntimeError(f"{name}: {report['first_error']}")
+            with client.holding(leg, streams, seconds=6):
                 time.sleep(SETTLE)
                 figures[name] = (idle, (leg.process.resident() - idle) / streams)
     return figures

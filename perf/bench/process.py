@@ -84,11 +84,11 @@ class Process:
         """Bytes of memory in RAM. Pages that processes share count once for each."""
         return sum(_field(f"/proc/{pid}/smaps_rollup", "Rss") for pid in self.pids()) * 1024
 
-    def stop(self):
+    def stop(self, seconds=3):
         if self.alive():
             self._popen.send_signal(signal.SIGTERM)
             try:
-                self._popen.wait(3)
+                self._popen.wait(seconds)
             except subprocess.TimeoutExpired:
                 self._popen.kill()
                 self._popen.wait()

@@ -6,6 +6,7 @@ A sample is one run's figures per unit (event or request): times in nanoseconds.
 import contextlib
 import resource
 import tempfile
+from dataclasses import replace
 
 from . import client, legs
 from .process import Placement
@@ -21,7 +22,7 @@ def run(workload, names, repeats, realtime):
     samples = {name: [] for name in names}
     with _started(workload, names) as (emulator, running):
         for leg in running:
-            client.run(leg, _short(workload.client))
+            client.run(leg, _short(workload.load))
         for number in range(repeats * FLOOD_ROUNDS if workload.flood else repeats):
             for leg in _rotated(running, number):
                 samples[leg.name].append(_sample(workload, emulator, leg))
@@ -50,14 +51,9 @@ def _rotated(items, by):
     return items[by:] + items[:by]
 
 
-def _short(arguments):
-    """The same load with a tenth of the requests, which streams do not have: their warm-up is a whole run."""
-    arguments = list(arguments)
-    for option in ("--requests", "--rounds"):
-        if option in arguments:
-            place = arguments.index(option) + 1
-            arguments[place] = max(arguments[place] // 10, 32)
-    return arguments
+def _short(load):
+    """A tenth of the requests, where there are many; what has one request per stream is warmed by a whole run."""
+    return replace(load, requests=max(load.requests // 10, load.streams))
 
 
 def _sample(workload, emulator, leg):
@@ -66,26 +62,19 @@ def _sample(workload, emulator, leg):
         return emulator.process.cpu(), leg.process.cpu() if leg.process else 0, (own.ru_utime + own.ru_stime) * 1e9
 
     before = clocks()
-    report, _ = client.run(leg, workload.client)
+    report, _ = client.run(leg, workload.load)
     of_emulator, of_proxy, of_client = (after - earlier for earlier, after in zip(before, clocks()))
-    units, wall = report[_COUNTED[workload.unit]], report["nanoseconds"]
+    wall = report["elapsed_s"] * 1e9
     return {
-        "cpu": of_proxy / units,
-        "emulator": of_emulator / units,
+        "cpu": of_proxy / workload.units,
+        "emulator": of_emulator / workload.units,
         "share": of_proxy / of_emulator,
-        "time": wall / units,
+        "time": wall / workload.units,
         "busy": of_proxy / wall,
         "rig": (of_emulator + of_client) / wall,
-        "per read": report["events"] / max(report["reads"], 1),
-        **{
-            f"{kind} {quantile}": report[kind][quantile]
-            for kind in ("age", "first_byte", "whole")
-            for quantile in ("p50", "p99", "p99.9")
-        },
+        "per read": report["events_per_frame"],
+        **client.times(report),
     }
-
-
-_COUNTED = {"event": "events", "request": "answers"}
 
 
 def _syscalls(workload, leg):
@@ -94,8 +83,8 @@ def _syscalls(workload, leg):
     pids = ",".join(map(str, leg.process.pids()))
     perf = ["perf", "stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p", pids, "--"]
     try:
-        report, counts = client.run(leg, workload.client, before=perf)
+        _, counts = client.run(leg, workload.load, before=perf)
         calls = next(line for line in counts.splitlines() if "raw_syscalls" in line)
-        return int(calls.split(",")[0]) / report[_COUNTED[workload.unit]]
+        return int(calls.split(",")[0]) / workload.units
     except (RuntimeError, OSError, StopIteration, ValueError):
         return None

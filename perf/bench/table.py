@@ -41,7 +41,7 @@ def show_bars(workload, samples):
             continue
         if refusal(workload, samples, "thalweg") or refusal(workload, samples, bar.against):
             continue
-        if bar.figure.startswith("age") and latency_refusal(workload, samples):
+        if " p" in bar.figure and latency_refusal(workload, samples):
             continue
         values = ratios(samples, bar)
         value = median(values)
@@ -81,16 +81,17 @@ def _rate(workload, samples, leg):
     return f"{bound}{rate:,.0f}"
 
 
+# What may be printed of an answer's times: how late events came, or how long the first byte took.
+_KINDS = {"event": "age", "request": "first byte"}
+_QUANTILES = ("p50", "p99", "p99.9")
+
+
 def _latency_headings(workload):
-    kind = "+age" if workload.unit == "event" else "+answer"
-    first = ["+first p50", "+first p99"]
-    return first + ([f"{kind} p50", f"{kind} p99", f"{kind} p99.9"] if workload.latency else [])
+    return [f"+{_KINDS[workload.unit]} {quantile}" for quantile in _QUANTILES] if workload.latency else []
 
 
 def _latency(workload, samples, leg, late):
-    names = ["first_byte p50", "first_byte p99"]
-    if workload.latency:
-        names += ["age p50", "age p99", "age p99.9"]
+    names = [f"{_KINDS[workload.unit]} {quantile}" for quantile in _QUANTILES] if workload.latency else []
     if late:
         return ["–"] * len(names)
     if leg == DIRECT:

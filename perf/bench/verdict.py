@@ -6,7 +6,7 @@ from statistics import median
 from .legs import DIRECT
 from .workloads import RIG_LIMIT
 
-# Of an event's age in the direct leg: later than this, somebody else held the core.
+# Of an event, or a first byte, in the direct leg: later than this, somebody else held the core.
 LATE = 1_000_000
 # A proxy this busy on its core was what limited a run that goes as fast as it can.
 BUSY = 0.85
@@ -42,8 +42,10 @@ def refusal(workload, samples, leg):
 
 def latency_refusal(workload, samples):
     """Why no latency may be printed for this workload."""
-    late = figure(samples[DIRECT], "age p99").median
-    return f"events were late without a proxy (p99 {late / 1e6:.1f} ms)" if workload.latency and late > LATE else None
+    if not workload.latency:
+        return None
+    late = figure(samples[DIRECT], "age p99" if workload.unit == "event" else "first byte p99").median
+    return f"late without any proxy (p99 {late / 1e6:.1f} ms)" if late > LATE else None
 
 
 def limited_by_proxy(samples, leg):

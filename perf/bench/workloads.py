@@ -16,60 +16,82 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What the client asks for: `requests` in all, `streams` of them at once."""
+
+    streams: int
+    requests: int
+    stream: bool = True
+
+
+@dataclass(frozen=True)
 class Workload:
     name: str
     title: str
-    unit: str
-    emulator: tuple
-    client: tuple
-    bars: tuple
-    # The emulator sends at a pace that every proxy can keep.
-    paced: bool = False
-    # As fast as it goes: sender and reader share a core and may not have real time. Shorter runs, more rounds.
-    flood: bool = False
+    load: Load
+    # Of each stream; None: answers are no streams.
+    events: int | None
+    size: int = 200
+    interval_us: int = 0
+    bars: tuple = ()
     latency: bool = False
     syscalls: bool = False
+
+    @property
+    def unit(self):
+        return "event" if self.events and self.events > 1 else "request"
+
+    @property
+    def units(self):
+        """How many a run has, by what was asked for: the client makes sure that all came."""
+        return self.load.requests * (self.events or 1)
+
+    @property
+    def paced(self):
+        """At a pace that every proxy can keep."""
+        return self.interval_us > 0
+
+    @property
+    def flood(self):
+        """As fast as it goes: sender and reader share a core and may not have real time."""
+        return self.unit == "event" and not self.paced
+
+    @property
+    def emulator(self):
+        return ("--events", self.events or 1, "--interval-us", self.interval_us, "--size", self.size)
 
 
 def all_of(scale):
     """The issue's table; `scale` shortens the runs, never their shape."""
     return [
         Workload(
-            "many", "200 streams, an event of 200 B per 10 ms each", "event",
-            ("--events", _at_least(600 * scale, 20), "--interval-us", 10_000, "--size", 200),
-            ("streams", "--streams", 200, "--ramp-us", 500),
-            (Bar("cpu", "nginx", 1.0), Bar("cpu", "tunnel", 1.1)),
-            paced=True, latency=True, syscalls=True,
+            "many", "200 streams, an event of 200 B per 10 ms each", Load(200, 200),
+            events=_at_least(600 * scale, 20), interval_us=10_000,
+            bars=(Bar("cpu", "nginx", 1.0), Bar("cpu", "tunnel", 1.1)), latency=True, syscalls=True,
         ),
         Workload(
-            "few", "8 streams, an event of 200 B per 20 ms each", "event",
-            ("--events", _at_least(400 * scale, 10), "--interval-us", 20_000, "--size", 200),
-            ("streams", "--streams", 8, "--ramp-us", 2_500),
-            (Bar("cpu", "nginx", 1.1), Bar("age p50", "nginx", 1.0), Bar("age p99", "nginx", 1.0)),
-            paced=True, latency=True, syscalls=True,
+            "few", "8 streams, an event of 200 B per 20 ms each", Load(8, 8),
+            events=_at_least(400 * scale, 10), interval_us=20_000,
+            bars=(Bar("cpu", "nginx", 1.1), Bar("age p50", "nginx", 1.0), Bar("age p99", "nginx", 1.0)),
+            latency=True, syscalls=True,
         ),
         *(
             Workload(
-                f"flood-{size}", f"16 streams as fast as they go, events of {size} B", "event",
-                ("--events", _at_least(30_000 * scale, 500), "--size", size),
-                ("streams", "--streams", 16, "--ramp-us", 0),
-                (Bar("cpu", "nginx", 1.1), Bar("time", "nginx", 1.0)),
-                flood=True,
+                f"flood-{size}", f"16 streams as fast as they go, events of {size} B", Load(16, 16),
+                events=_at_least(30_000 * scale, 500), size=size,
+                bars=(Bar("cpu", "nginx", 1.1), Bar("time", "nginx", 1.0)),
             )
             for size in (100, 1024)
         ),
         Workload(
-            "short", "short non-streamed requests on 32 connections", "request",
-            (),
-            ("requests", "--connections", 32, "--requests", _at_least(20_000 * scale, 320)),
-            (Bar("cpu", "nginx", 1.6),),
-            syscalls=True,
+            "short", "short non-streamed requests on 32 connections",
+            Load(32, _at_least(20_000 * scale, 320), stream=False),
+            events=None, bars=(Bar("cpu", "nginx", 1.6),), syscalls=True,
         ),
         Workload(
-            "first", "one stream of one event after another: time to the first byte", "request",
-            ("--events", 1),
-            ("streams", "--streams", 1, "--rounds", _at_least(1_000 * scale, 20)),
-            (Bar("first_byte p50", "nginx", 1.0),),
+            "first", "streams of one event, one after another: time to the first byte",
+            Load(1, _at_least(2_000 * scale, 50)),
+            events=1, bars=(Bar("first byte p50", "nginx", 1.0),), latency=True,
         ),
     ]
 
