@@ -11,22 +11,24 @@ use memchr::memmem::{self, Finder};
 pub(super) struct Sight {
     /// A member `usage` that is an object.
     pub(super) usage: bool,
-    /// It begins with a member `error`, or with a `type` that says so.
+    /// A member `error` that is not `null`, or the word as a value, as in `"type":"error"`.
     pub(super) error: bool,
 }
 
 const USAGE: &[u8] = br#""usage""#;
+const ERROR: &[u8] = br#""error""#;
 static FIND_USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(USAGE));
+static FIND_ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(ERROR));
 
-/// One search for the usage; an error is looked for where providers put it, at the beginning.
+/// One search for each, prepared once; what they find is looked at more closely.
 pub(super) fn look(data: &[u8]) -> Sight {
-    let begins = |start: &[u8]| data.starts_with(start);
-    let error = begins(br#"{"error""#) || begins(br#"{"type":"error""#) || begins(br#"{"type": "error""#);
-    let usage = FIND_USAGE.find(data).is_some_and(|at| {
-        let rest = data.get(at..).unwrap_or_default();
-        has_member(USAGE, rest, |value| value == Some(b'{'))
-    });
-    Sight { usage, error }
+    let rest = |at: usize| data.get(at..).unwrap_or_default();
+    let usage = FIND_USAGE.find(data).map(rest);
+    let error = FIND_ERROR.find(data).map(rest);
+    Sight {
+        usage: usage.is_some_and(|rest| has_member(USAGE, rest, |value| value == Some(b'{'))),
+        error: error.is_some_and(|rest| has_member(ERROR, rest, |value| value != Some(b'n'))),
+    }
 }
 
 /// Whether a member `choices` is `[]`.
@@ -55,24 +57,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sees_usage_at_every_distance_from_either_end() {
+    fn sees_a_name_at_every_distance_from_either_end() {
         for before in 0..150 {
             for after in (0..150).step_by(7) {
-                let look = |member: &str| {
-                    look(format!("{}{member}{}", "x".repeat(before), "x".repeat(after)).as_bytes())
-                };
-                assert!(look(r#""usage":{"#).usage);
-                assert!(look(r#""usage":null,"usage" : {"#).usage);
-                assert!(!look(r#""usage": null,"other":{"#).usage);
-                assert!(!look(r#"\"usage\":{"#).usage);
+                let text = |member: &str| format!("{}{member}{}", "x".repeat(before), "x".repeat(after));
+                assert!(look(text(r#""usage":{"#).as_bytes()).usage);
+                assert!(look(text(r#""usage":null,"usage" : {"#).as_bytes()).usage);
+                assert!(look(text(r#""error" : {"#).as_bytes()).error);
+                assert!(look(text(r#""type":"error"}"#).as_bytes()).error);
+                assert!(look(text(r#""type":"error""#).as_bytes()).error);
+                assert_eq!(
+                    look(text(r#""usage": null,"error":null,"other":{"#).as_bytes()),
+                    Sight::default()
+                );
+                assert_eq!(look(text(r#"\"usage\":{,\"error\":{"#).as_bytes()), Sight::default());
             }
         }
-    }
-
-    #[test]
-    fn sees_an_error_where_it_begins() {
-        assert!(look(br#"{"error":{"message":"x"}}"#).error);
-        assert!(look(br#"{"type":"error","error":{}}"#).error);
-        assert!(!look(br#"{"id":"x","choices":[],"error":null}"#).error);
     }
 }
