@@ -262,6 +262,18 @@ fn leaves_a_connection_that_says_goaway() {
 }
 
 #[test]
+fn leaves_it_even_while_a_stream_runs_on() {
+    run(Provider { leave_after_one: true, ..Provider::default() }, None, |scene| async move {
+        let mut running = scene.send("/stream", &[]).await.unwrap();
+        assert_eq!(next(&mut running.body).await.unwrap().unwrap(), "data: 1\n\n");
+        assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
+        assert_eq!(scene.provider.accepted.get(), 2);
+        drop(running);
+        until(|| scene.provider.reset_by_us.get() == Some(Reason::CANCEL)).await;
+    });
+}
+
+#[test]
 fn opens_another_connection_when_the_first_is_full() {
     run(Provider { max_streams: Some(1), ..Provider::default() }, None, |scene| async move {
         let first = scene.send("/stream", &[]).await.unwrap();
