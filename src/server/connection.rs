@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     Handler, Peer,
     intake::Door,
+    pulse::Watched,
     register::{Fate, Vital},
     settings::Limits,
     socket::{Socket, Stream},
@@ -77,7 +78,8 @@ pub(super) async fn run<H: Handler>(opening: Opening<H>) {
         Version::Http1 => drive(Box::pin(http1_builder(&limits).serve_connection(io, door)), &vital).await,
         Version::Http2 => {
             vital.multiplex();
-            drive(Box::pin(http2_builder(&limits, tasks).serve_connection(io, door)), &vital).await
+            let executor = Local { tasks, vital: Rc::clone(&vital) };
+            drive(Box::pin(http2_builder(&limits, executor).serve_connection(io, door)), &vital).await
         }
     };
     if let Err(error) = ended {
@@ -114,8 +116,8 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2_builder(limits: &Limits, tasks: Tasks) -> http2::Builder<Local> {
-    let mut builder = http2::Builder::new(Local(tasks));
+fn http2_builder(limits: &Limits, executor: Local) -> http2::Builder<Local> {
+    let mut builder = http2::Builder::new(executor);
     builder
         .max_concurrent_streams(limits.streams_per_connection)
         .max_header_list_size(u32::try_from(limits.head_size).unwrap_or(u32::MAX))
@@ -191,10 +193,17 @@ async fn drive<C: Conversation>(mut conversation: Pin<Box<C>>, vital: &Vital) ->
 
 /// Runs the streams of an HTTP/2 connection on its own worker.
 #[derive(Clone, Debug)]
-struct Local(Tasks);
+struct Local {
+    tasks: Tasks,
+    vital: Rc<Vital>,
+}
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        let stream = Box::pin(future);
+        match self.vital.take_opening() {
+            Some(pulse) => self.tasks.spawn(Watched { stream, pulse }),
+            None => self.tasks.spawn(stream),
+        };
     }
 }

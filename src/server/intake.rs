@@ -17,6 +17,7 @@ use hyper::{body::Incoming, service::Service};
 use super::{
     Handler, Peer,
     framing::Ambiguity,
+    pulse::Pulse,
     register::{Busy, Vital},
 };
 
@@ -32,7 +33,9 @@ pub(super) struct Door<H> {
 #[derive(Debug)]
 pub(super) struct Reply<B> {
     content: Content<B>,
-    _busy: Busy,
+    /// HTTP/2 only.
+    pulse: Option<Rc<Pulse>>,
+    busy: Busy,
 }
 
 #[derive(Debug)]
@@ -49,6 +52,7 @@ impl<H: Handler> Service<Request<Incoming>> for Door<H> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let busy = self.vital.begin_request();
+        let pulse = self.vital.begin_stream();
         if let Err(ambiguity) = check(&request, &self.vital) {
             tracing::debug!(peer = %self.peer.address, ?ambiguity, "request refused");
             return Box::pin(std::future::ready(Ok(refuse(ambiguity, busy))));
@@ -59,7 +63,7 @@ impl<H: Handler> Service<Request<Incoming>> for Door<H> {
             if busy.0.framing.borrow().is_last() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| Reply { content: Content::Handler(body), _busy: busy }))
+            Ok(response.map(|body| Reply { content: Content::Handler(body), pulse, busy }))
         })
     }
 }
@@ -84,7 +88,7 @@ const fn explain(ambiguity: Ambiguity) -> &'static str {
 
 fn refuse<B>(ambiguity: Ambiguity, busy: Busy) -> Response<Reply<B>> {
     let text = Bytes::from_static(explain(ambiguity).as_bytes());
-    let mut response = Response::new(Reply { content: Content::Refusal(Some(text)), _busy: busy });
+    let mut response = Response::new(Reply { content: Content::Refusal(Some(text)), pulse: None, busy });
     *response.status_mut() = StatusCode::BAD_REQUEST;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -100,10 +104,14 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Reply<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match &mut self.content {
+        let polled = match &mut self.content {
             Content::Handler(body) => Pin::new(body).poll_frame(cx),
             Content::Refusal(rest) => Poll::Ready(rest.take().map(|bytes| Ok(Frame::data(bytes)))),
+        };
+        if let Some(pulse) = &self.pulse {
+            if polled.is_ready() { pulse.given(self.busy.0.now()) } else { pulse.asked() }
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

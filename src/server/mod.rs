@@ -10,6 +10,7 @@
 //! - `head`: a request head on the wire, line by line
 //! - `intake`: the door to the handler
 //! - `register`: the connections of a worker, their clocks and their fate
+//! - `pulse`: HTTP/2 streams whose client does not read
 //! - [`census`]: the connections of all workers
 //! - [`drain`]: how the process tells its workers to stop
 
@@ -26,6 +27,7 @@ pub mod drain;
 mod framing;
 mod head;
 mod intake;
+mod pulse;
 mod register;
 pub mod serve;
 pub mod settings;

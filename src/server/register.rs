@@ -5,14 +5,14 @@
 use std::{
     cell::{Cell, OnceCell, RefCell},
     net::SocketAddr,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::Waker,
     time::Duration,
 };
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{framing::Framing, settings::Limits};
+use super::{framing::Framing, pulse::Pulse, settings::Limits};
 
 /// What becomes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +41,9 @@ pub(super) struct Vital {
     fate: Cell<Fate>,
     waker: OnceCell<Waker>,
     multiplexed: Cell<bool>,
+    /// The HTTP/2 streams, and the one whose task is about to be spawned.
+    pulses: RefCell<Vec<Weak<Pulse>>>,
+    opening: RefCell<Option<Rc<Pulse>>>,
     /// Requests between head and end of response.
     busy: Cell<u32>,
     /// When `busy` became 0.
@@ -73,6 +76,8 @@ impl Register {
             fate: Cell::new(Fate::Live),
             waker: OnceCell::new(),
             multiplexed: Cell::new(false),
+            pulses: RefCell::default(),
+            opening: RefCell::default(),
             busy: Cell::new(0),
             idle_since: Cell::new(self.now.get()),
             stalled_since: Cell::new(None),
@@ -149,6 +154,22 @@ impl Vital {
         Busy(Rc::clone(self))
     }
 
+    /// For an HTTP/2 request: the pulse of its stream, whose task hyper spawns next.
+    pub(super) fn begin_stream(&self) -> Option<Rc<Pulse>> {
+        let pulse = self.multiplexed.get().then(Rc::<Pulse>::default)?;
+        self.pulses.borrow_mut().push(Rc::downgrade(&pulse));
+        self.opening.replace(Some(Rc::clone(&pulse)));
+        Some(pulse)
+    }
+
+    pub(super) fn take_opening(&self) -> Option<Rc<Pulse>> {
+        self.opening.take()
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.register.now.get()
+    }
+
     /// A write was taken, in part or whole, or has to wait.
     pub(super) fn wrote(&self, waits: bool) {
         if !waits {
@@ -166,6 +187,14 @@ impl Vital {
             tracing::debug!(peer = %self.address, "client does not read, connection cut");
             self.condemn(Fate::Cut);
         }
+        self.pulses.borrow_mut().retain(|pulse| {
+            let Some(pulse) = pulse.upgrade() else { return false };
+            if pulse.waits_since().is_some_and(|since| passed(since, limits.write_timeout)) {
+                tracing::debug!(peer = %self.address, "client does not read a stream, stream reset");
+                pulse.cut();
+            }
+            true
+        });
         if self.busy.get() > 0 || !passed(self.idle_since.get(), limits.head_timeout) {
             return;
         }

@@ -398,6 +398,38 @@ fn speaks_http2_by_prior_knowledge_beside_http1() {
 }
 
 #[test]
+fn resets_a_stream_that_its_client_does_not_read() {
+    let limits = Limits { write_timeout: Duration::from_millis(100), ..Limits::default() };
+    run(limits, |house| async move {
+        let stream = TcpStream::connect(house.address).await.unwrap();
+        let mut builder = h2::client::Builder::new();
+        // So that the unread stream does not hold up the other one.
+        builder.initial_connection_window_size(1024 * 1024);
+        let (mut send, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
+        Tasks::new().spawn(async { drop(connection.await) });
+        let mut get = |path: &str| {
+            let request = Request::get(format!("http://x{path}")).body(()).unwrap();
+            send.send_request(request, true).unwrap().0
+        };
+        let (flood, waiting) = (get("/flood"), get("/stream"));
+        let (mut flood, mut waiting) = (soon(flood).await.unwrap(), soon(waiting).await.unwrap());
+        assert_eq!(soon(waiting.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
+        sleep(Duration::from_millis(300)).await;
+        let error = soon(async {
+            loop {
+                match flood.body_mut().data().await {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return error,
+                    None => panic!("ended as if it were complete"),
+                }
+            }
+        });
+        assert_eq!(error.await.reason(), Some(h2::Reason::CANCEL));
+        assert_eq!(house.demo.dropped.get(), 0);
+    });
+}
+
+#[test]
 fn drops_the_body_of_a_reset_stream() {
     run(Limits::default(), |house| async move {
         let stream = TcpStream::connect(house.address).await.unwrap();
