@@ -41,7 +41,7 @@ struct StreamOptions {
 impl Answer {
     pub(super) fn to(catalog: &Catalog, method: &Method, path: &str, body: &[u8]) -> Self {
         match (method, path) {
-            (&Method::GET, "/v1/models") => Self::json(StatusCode::OK, &catalog.list()),
+            (&Method::GET, "/v1/models") => Self::json(StatusCode::OK, &Catalog::list()),
             (&Method::POST, "/v1/embeddings") => Self::embed(body),
             (&Method::POST, path) => match Endpoint::of(path) {
                 Some(endpoint) => Self::replay(catalog, endpoint, body),
@@ -57,9 +57,15 @@ impl Answer {
             Err(error) => return Self::refuse(endpoint, StatusCode::BAD_REQUEST, None, &error.to_string()),
         };
         let model = ask.model.as_deref().unwrap_or_default();
-        let Some(replay) = catalog.find(endpoint, model) else {
-            let message = format!("The model `{model}` does not exist at the demo provider.");
-            return Self::refuse(endpoint, StatusCode::NOT_FOUND, Some("model_not_found"), &message);
+        let replay = match catalog.find(endpoint, model) {
+            Some(Ok(replay)) => replay,
+            Some(Err(error)) => {
+                return Self::refuse(endpoint, StatusCode::INTERNAL_SERVER_ERROR, None, &error.to_string());
+            }
+            None => {
+                let message = format!("The model `{model}` does not exist at the demo provider.");
+                return Self::refuse(endpoint, StatusCode::NOT_FOUND, Some("model_not_found"), &message);
+            }
         };
         if !ask.stream.unwrap_or(false) {
             let mut answer = Self::whole(replay.folded.status, replay.folded.body.clone());
@@ -139,7 +145,7 @@ mod tests {
     use crate::demo::Pace;
 
     fn ask(path: &str, body: &Value) -> Answer {
-        let catalog = Catalog::load(Pace::Recorded).unwrap();
+        let catalog = Catalog::new(Pace::Recorded);
         Answer::to(&catalog, &Method::POST, path, body.to_string().as_bytes())
     }
 

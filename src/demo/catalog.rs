@@ -1,42 +1,39 @@
-//! The demo provider's models, each with its recording, prepared once: with and without the usage chunk, and folded
-//! for those who do not stream. Nothing is parsed again when a request comes.
+//! The demo provider's models and their recordings. A recording is read when it is first asked for, and once: a gateway
+//! that nobody asks holds none in memory.
 
-use std::{io, sync::Arc, time::Duration};
+use std::cell::OnceCell;
 
-use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::{
-    fold::{self, Folded},
-    recording::{Recording, Step},
-};
+use super::{recording::RecordingError, replay::Replay};
 
 /// The model that answers on `/v1/embeddings`.
 pub(super) const EMBEDDING_MODEL: &str = "demo-embedding";
 
-const RECORDINGS: [(&str, &str); 10] = [
-    ("demo-text", include_str!("recordings/demo-text.jsonl")),
-    ("demo-reasoning", include_str!("recordings/demo-reasoning.jsonl")),
-    ("demo-tools", include_str!("recordings/demo-tools.jsonl")),
-    ("demo-long", include_str!("recordings/demo-long.jsonl")),
-    ("demo-emoji", include_str!("recordings/demo-emoji.jsonl")),
-    ("demo-error", include_str!("recordings/demo-error.jsonl")),
-    ("demo-slow", include_str!("recordings/demo-slow.jsonl")),
-    ("demo-text", include_str!("recordings/completions.jsonl")),
-    ("demo-text", include_str!("recordings/messages.jsonl")),
-    ("demo-text", include_str!("recordings/responses.jsonl")),
+/// Endpoint, model, recording.
+const RECORDINGS: [(Endpoint, &str, &str); 10] = [
+    (Endpoint::Chat, "demo-text", include_str!("recordings/demo-text.jsonl")),
+    (Endpoint::Chat, "demo-reasoning", include_str!("recordings/demo-reasoning.jsonl")),
+    (Endpoint::Chat, "demo-tools", include_str!("recordings/demo-tools.jsonl")),
+    (Endpoint::Chat, "demo-long", include_str!("recordings/demo-long.jsonl")),
+    (Endpoint::Chat, "demo-emoji", include_str!("recordings/demo-emoji.jsonl")),
+    (Endpoint::Chat, "demo-error", include_str!("recordings/demo-error.jsonl")),
+    (Endpoint::Chat, "demo-slow", include_str!("recordings/demo-slow.jsonl")),
+    (Endpoint::Completions, "demo-text", include_str!("recordings/completions.jsonl")),
+    (Endpoint::Messages, "demo-text", include_str!("recordings/messages.jsonl")),
+    (Endpoint::Responses, "demo-text", include_str!("recordings/responses.jsonl")),
 ];
 
 /// The names of the demo provider's models.
 #[must_use]
 pub fn models() -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for name in RECORDINGS.iter().map(|(name, _)| *name).chain([EMBEDDING_MODEL]) {
-        if !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
-        }
-    }
-    names
+    names().map(str::to_owned).collect()
+}
+
+/// Every model answers chats, but for the one that embeds.
+fn names() -> impl Iterator<Item = &'static str> {
+    let chat = RECORDINGS.iter().filter(|(endpoint, ..)| *endpoint == Endpoint::Chat);
+    chat.map(|(_, name, _)| *name).chain([EMBEDDING_MODEL])
 }
 
 /// How fast recordings are replayed.
@@ -70,134 +67,80 @@ impl Endpoint {
     }
 }
 
-/// One model on one endpoint.
-#[derive(Debug)]
-pub(super) struct Replay {
-    endpoint: Endpoint,
-    model: &'static str,
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) with_usage: Arc<[Step]>,
-    pub(super) without_usage: Arc<[Step]>,
-    /// As long in coming as the whole stream.
-    pub(super) folded: Folded,
-    pub(super) length: Duration,
-}
-
 #[derive(Debug)]
 pub(super) struct Catalog {
-    replays: Vec<Replay>,
+    pace: Pace,
+    replays: [OnceCell<Result<Replay, RecordingError>>; RECORDINGS.len()],
 }
 
 impl Catalog {
-    pub(super) fn load(pace: Pace) -> io::Result<Self> {
-        let replays = RECORDINGS
-            .iter()
-            .map(|(model, text)| Replay::load(model, text, pace))
-            .collect::<Result<_, _>>()
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        Ok(Self { replays })
+    pub(super) const fn new(pace: Pace) -> Self {
+        Self { pace, replays: [const { OnceCell::new() }; RECORDINGS.len()] }
     }
 
-    pub(super) fn find(&self, endpoint: Endpoint, model: &str) -> Option<&Replay> {
-        self.replays.iter().find(|replay| replay.endpoint == endpoint && replay.model == model)
+    /// `None`: that model does not answer there.
+    pub(super) fn find(&self, endpoint: Endpoint, model: &str) -> Option<Result<&Replay, &RecordingError>> {
+        let index = RECORDINGS.iter().position(|(at, name, _)| *at == endpoint && *name == model)?;
+        let ((_, _, text), cell) = (RECORDINGS.get(index)?, self.replays.get(index)?);
+        Some(cell.get_or_init(|| Replay::load(endpoint, text, self.pace)).as_ref())
     }
 
     /// The answer to `GET /v1/models`.
-    pub(super) fn list(&self) -> Value {
-        let chat = self.replays.iter().filter(|replay| replay.endpoint == Endpoint::Chat);
-        let models: Vec<Value> = chat
-            .map(|replay| replay.model)
-            .chain([EMBEDDING_MODEL])
+    pub(super) fn list() -> Value {
+        let models: Vec<Value> = names()
             .map(|id| json!({"id": id, "object": "model", "created": 1_763_683_200, "owned_by": "thalweg-demo"}))
             .collect();
         json!({"object": "list", "data": models})
     }
 }
 
-impl Replay {
-    fn load(
-        model: &'static str,
-        text: &str,
-        pace: Pace,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let recording = Recording::parse(text)?;
-        let endpoint = Endpoint::of(&recording.path).ok_or("recording of an unknown path")?;
-        let with_usage: Arc<[Step]> = match pace {
-            Pace::Recorded => recording.steps,
-            Pace::Instant => {
-                recording.steps.iter().map(|step| Step { after: Duration::ZERO, ..step.clone() }).collect()
-            }
-        };
-        Ok(Self {
-            endpoint,
-            model,
-            status: recording.status,
-            headers: recording.headers,
-            without_usage: with_usage.iter().filter(|step| !is_usage_chunk(step)).cloned().collect(),
-            folded: fold::fold(endpoint, &with_usage),
-            length: with_usage.iter().map(|step| step.after).sum(),
-            with_usage,
-        })
-    }
-}
-
-/// A read that is the extra chunk of `stream_options.include_usage` and nothing else.
-fn is_usage_chunk(step: &Step) -> bool {
-    let mut events = fold::events(&step.bytes);
-    let first = events.next();
-    events.next().is_none()
-        && first.is_some_and(|event| {
-            event["usage"].is_object() && event["choices"].as_array().is_some_and(Vec::is_empty)
-        })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::demo::recording::Recording;
 
     #[test]
-    fn every_recording_loads_and_lists() {
-        let catalog = Catalog::load(Pace::Recorded).unwrap();
-        let list = catalog.list();
-        let ids: Vec<&str> =
-            list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
-        assert_eq!(
-            ids,
-            [
-                "demo-text",
-                "demo-reasoning",
-                "demo-tools",
-                "demo-long",
-                "demo-emoji",
-                "demo-error",
-                "demo-slow",
-                "demo-embedding"
-            ]
-        );
-        assert!(catalog.find(Endpoint::Messages, "demo-text").is_some());
+    fn every_recording_can_be_read_and_is_of_its_endpoint() {
+        let catalog = Catalog::new(Pace::Recorded);
+        for (endpoint, model, text) in RECORDINGS {
+            assert_eq!(Endpoint::of(&Recording::parse(text).unwrap().path), Some(endpoint), "{model}");
+            let replay = catalog.find(endpoint, model).unwrap().unwrap();
+            assert!(replay.length > Duration::from_millis(300), "{model}");
+        }
         assert!(catalog.find(Endpoint::Messages, "demo-long").is_none());
     }
 
     #[test]
+    fn lists_every_model_once() {
+        let list = Catalog::list();
+        let ids: Vec<&str> =
+            list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, models());
+        let chat = ["text", "reasoning", "tools", "long", "emoji", "error", "slow", "embedding"];
+        assert_eq!(ids, chat.map(|name| format!("demo-{name}")));
+    }
+
+    #[test]
     fn the_usage_chunk_and_only_it_can_be_left_out() {
-        let catalog = Catalog::load(Pace::Instant).unwrap();
+        let catalog = Catalog::new(Pace::Instant);
         for (endpoint, model, extra) in [
             (Endpoint::Chat, "demo-text", 1),
             (Endpoint::Completions, "demo-text", 1),
             (Endpoint::Messages, "demo-text", 0),
             (Endpoint::Chat, "demo-error", 0),
         ] {
-            let replay = catalog.find(endpoint, model).unwrap();
+            let replay = catalog.find(endpoint, model).unwrap().unwrap();
             assert_eq!(replay.with_usage.len() - replay.without_usage.len(), extra, "{model}");
         }
     }
 
     #[test]
     fn the_instant_pace_never_waits() {
-        let catalog = Catalog::load(Pace::Instant).unwrap();
-        assert!(catalog.replays.iter().all(|replay| replay.length.is_zero()));
-        let catalog = Catalog::load(Pace::Recorded).unwrap();
-        assert!(catalog.replays.iter().all(|replay| replay.length > Duration::from_millis(300)));
+        let catalog = Catalog::new(Pace::Instant);
+        for (endpoint, model, _) in RECORDINGS {
+            assert!(catalog.find(endpoint, model).unwrap().unwrap().length.is_zero(), "{model}");
+        }
     }
 }

@@ -134,8 +134,8 @@ mod tests {
     use crate::demo::{Pace, catalog::Catalog};
 
     fn folded(endpoint: Endpoint, model: &str) -> (StatusCode, Value) {
-        let catalog = Catalog::load(Pace::Instant).unwrap();
-        let folded = &catalog.find(endpoint, model).unwrap().folded;
+        let catalog = Catalog::new(Pace::Instant);
+        let folded = &catalog.find(endpoint, model).unwrap().unwrap().folded;
         (folded.status, serde_json::from_slice(&folded.body).unwrap())
     }
 

@@ -69,7 +69,7 @@ pub fn start() -> io::Result<Demo> {
 /// # Errors
 /// No socket or no thread could be had.
 pub fn start_at(pace: Pace) -> io::Result<Demo> {
-    let catalog = Catalog::load(pace)?;
+    let catalog = Catalog::new(pace);
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
@@ -181,7 +181,7 @@ mod tests {
     async fn a_client_that_leaves_ends_its_replay() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let catalog = Rc::new(Catalog::load(Pace::Recorded).unwrap());
+        let catalog = Rc::new(Catalog::new(Pace::Recorded));
         let (socket, _) = listener.accept().await.unwrap();
         let ask = r#"{"model":"demo-slow","stream":true}"#;
         let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: demo\r\ncontent-length:";

@@ -4,7 +4,7 @@
 //!
 //! In reading order:
 //! - [`recording`]: the format, and how one is read
-//! - [`catalog`]: the models, each with its recording
+//! - [`catalog`]: the models, each with its recording; [`replay`]: one of them, prepared
 //! - [`fold`]: a recorded stream as the answer to `stream: false`
 //! - [`embedding`]: vectors that depend on nothing but their input
 //! - [`answer`]: from a request to what is answered
@@ -18,6 +18,7 @@ mod fold;
 mod listener;
 mod playback;
 pub mod recording;
+mod replay;
 
 pub use catalog::{Pace, models};
 pub use listener::{Demo, start, start_at};

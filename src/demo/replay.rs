@@ -1,0 +1,52 @@
+//! One recording, prepared for its model: with and without the usage chunk, and folded for those who do not stream.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, StatusCode};
+
+use super::{
+    catalog::{Endpoint, Pace},
+    fold::{self, Folded},
+    recording::{Recording, RecordingError, Step},
+};
+
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) with_usage: Arc<[Step]>,
+    pub(super) without_usage: Arc<[Step]>,
+    /// As long in coming as the whole stream.
+    pub(super) folded: Folded,
+    pub(super) length: Duration,
+}
+
+impl Replay {
+    pub(super) fn load(endpoint: Endpoint, text: &str, pace: Pace) -> Result<Self, RecordingError> {
+        let recording = Recording::parse(text)?;
+        let with_usage: Arc<[Step]> = match pace {
+            Pace::Recorded => recording.steps,
+            Pace::Instant => {
+                recording.steps.iter().map(|step| Step { after: Duration::ZERO, ..step.clone() }).collect()
+            }
+        };
+        Ok(Self {
+            status: recording.status,
+            headers: recording.headers,
+            without_usage: with_usage.iter().filter(|step| !is_usage_chunk(step)).cloned().collect(),
+            folded: fold::fold(endpoint, &with_usage),
+            length: with_usage.iter().map(|step| step.after).sum(),
+            with_usage,
+        })
+    }
+}
+
+/// A read that is the extra chunk of `stream_options.include_usage` and nothing else.
+fn is_usage_chunk(step: &Step) -> bool {
+    let mut events = fold::events(&step.bytes);
+    let first = events.next();
+    events.next().is_none()
+        && first.is_some_and(|event| {
+            event["usage"].is_object() && event["choices"].as_array().is_some_and(Vec::is_empty)
+        })
+}
