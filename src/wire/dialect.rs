@@ -195,11 +195,21 @@ mod tests {
             body,
             json!({"type": "error", "error": {"type": "not_found_error", "message": ERROR.message}})
         );
-        let kinds = [400, 429, 500, 502, 504, 529].map(anthropic_kind);
-        let expected =
-            ["invalid_request_error", "rate_limit_error", "api_error", "api_error", "timeout_error"];
-        assert_eq!(kinds[..5], expected);
-        assert_eq!(kinds[5], "overloaded_error");
+        for (status, kind) in [
+            (400, "invalid_request_error"),
+            (401, "authentication_error"),
+            (403, "permission_error"),
+            (413, "request_too_large"),
+            (429, "rate_limit_error"),
+            (499, "invalid_request_error"),
+            (500, "api_error"),
+            (502, "api_error"),
+            (503, "overloaded_error"),
+            (504, "timeout_error"),
+            (529, "overloaded_error"),
+        ] {
+            assert_eq!(anthropic_kind(status), kind);
+        }
     }
 
     #[test]

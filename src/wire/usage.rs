@@ -91,6 +91,7 @@ mod tests {
         let delta = br#"{"type":"message_delta","usage":{"output_tokens":40}}"#;
         let merged = read(start).unwrap().merge(read(delta).unwrap());
         assert_eq!(merged, usage(9, 40, Some(7), None));
+        assert_eq!(merged.merge(usage(10, 41, None, Some(3))), usage(10, 41, Some(7), Some(3)));
     }
 
     #[test]

@@ -146,6 +146,55 @@ proptest! {
 }
 
 #[test]
+fn near_misses_of_json_are_refused_as_serde_json_does() {
+    for text in [
+        "[1}",
+        "{\"a\":1]",
+        "[1,]",
+        "[,1]",
+        "{\"a\":1,}",
+        "{\"a\" 1}",
+        "{a:1}",
+        "{1:2}",
+        "{\"a\"}",
+        "[[]",
+        "[]]",
+        "01",
+        "-01",
+        "-",
+        "+1",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "0x1",
+        "1 2",
+        "tru",
+        "truee",
+        "nul",
+        "True",
+        "NaN",
+        "\"\\x\"",
+        "\"\\u12g4\"",
+        "\"\\u123\"",
+        "\"\\",
+        "\"a",
+        "\"\n\"",
+        "\u{feff}1",
+        "0",
+        "-0.0e-0",
+        "[ ]",
+        "{ \"\" : { } }",
+        "\"\\u00e9\\/\"",
+        "[[],{},[{}]]",
+    ] {
+        let mut cursor = Cursor::new(text.as_bytes());
+        let ours = cursor.value().is_ok() && cursor.peek().is_none();
+        assert_eq!(ours, serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn without_edits_the_body_is_one_slice_of_itself() {
     let body = Bytes::from_static(br#"{"model":"m","x_use_asgi_streaming":true}"#);
     let envelope = envelope::read(&body).unwrap();

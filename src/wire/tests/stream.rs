@@ -120,6 +120,18 @@ fn an_event_beyond_the_carry_is_told_without_data() {
     let comment = Told { data: None, name: None, comment_only: true };
     assert_eq!(events, [error, comment, told("b", None)]);
     assert_eq!(tell([stream.as_bytes()])[0].data.as_ref().map(Vec::len), Some(2 * CARRY));
+
+    let lines = format!("data: {long}\ndata: {long}\n\n");
+    assert_eq!(tell([lines.as_bytes()])[0].data, None, "too long to join");
+    let name = format!(":{}\nevent: error_of_mine\ndata: a\n\n", "x".repeat(CARRY - 15));
+    assert_eq!(tell(name.as_bytes().chunks(1000))[0].name, None, "a name that was kept in part is no name");
+}
+
+#[test]
+fn refuses_a_line_without_end_before_it_ends() {
+    assert!(Scanner::new(9).scan(b"data: 1234", |_| {}).is_err());
+    let mut scanner = Scanner::new(9);
+    assert!(scanner.scan(b"data:", |_| {}).and_then(|()| scanner.scan(b"12345", |_| {})).is_err());
 }
 
 #[test]
