@@ -9,6 +9,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
+use crate::base::ByteList;
+
 #[derive(Debug)]
 pub(super) struct Gather {
     bytes: BytesMut,
@@ -25,9 +27,14 @@ impl Gather {
     }
 
     /// Adds complete events that came at `now`; gives all that is held once it has reached the size.
-    pub(super) fn push(&mut self, bytes: &[u8], now: Instant) -> Option<Bytes> {
+    pub(super) fn push(&mut self, events: &ByteList, now: Instant) -> Option<Bytes> {
+        if events.is_empty() {
+            return None;
+        }
         self.due.get_or_insert(now + self.delay);
-        self.bytes.extend_from_slice(bytes);
+        for bytes in events.iter() {
+            self.bytes.extend_from_slice(bytes);
+        }
         (self.bytes.len() >= self.size).then(|| self.rest())
     }
 
@@ -54,16 +61,20 @@ mod tests {
 
     use super::*;
 
+    fn events(text: &'static str) -> ByteList {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn leaves_by_size_or_by_delay() {
         let start = Instant::now();
         let mut gather = Gather::new(8, Duration::from_millis(50));
-        assert_eq!(gather.push(b"abc\n\n", start), None);
-        assert_eq!(gather.push(b"def\n\n", start).unwrap(), "abc\n\ndef\n\n");
-        assert_eq!(gather.push(b"g\n\n", Instant::now()), None);
+        assert_eq!(gather.push(&events("abc\n\n"), start), None);
+        assert_eq!(gather.push(&events("def\n\n"), start).unwrap(), "abc\n\ndef\n\n");
+        assert_eq!(gather.push(&events("g\n\n"), Instant::now()), None);
         assert_eq!(poll_fn(|cx| gather.poll_due(cx)).await, "g\n\n");
         assert_eq!(start.elapsed(), Duration::from_millis(50));
-        gather.push(b"h\n\n", Instant::now());
+        gather.push(&events("h\n\n"), Instant::now());
         assert_eq!(poll_fn(|cx| gather.poll_due(cx)).await, "h\n\n");
         assert_eq!((start.elapsed(), gather.rest().len()), (Duration::from_millis(100), 0));
     }

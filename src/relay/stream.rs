@@ -135,42 +135,37 @@ impl<S: Source> Stream<S> {
         if seen.content {
             self.clocks.first_token_came();
         }
-        match &mut self.hold {
-            Some(hold) => hold.pass(frame, seen.event_end, &cuts, &mut self.ready),
-            None => self.ready.push(frame),
+        match (&mut self.hold, &mut self.gather) {
+            (Some(hold), Some(gather)) => {
+                let mut complete = ByteList::new();
+                hold.pass(frame, seen.event_end, &cuts, &mut complete);
+                self.ready.push(gather.push(&complete, now).unwrap_or_default());
+            }
+            (Some(hold), None) => hold.pass(frame, seen.event_end, &cuts, &mut self.ready),
+            (None, _) => self.ready.push(frame),
         }
-        self.gather_ready(now);
         if self.source.as_ref().is_some_and(Source::is_done) {
             self.finish();
         }
         Ok(seen)
     }
 
-    /// In buffered mode what is ready is gathered first.
-    fn gather_ready(&mut self, now: Instant) {
-        let Some(gather) = &mut self.gather else { return };
-        let mut full = ByteList::new();
-        while let Some(bytes) = self.ready.pop() {
-            full.push(gather.push(&bytes, now).unwrap_or_default());
-        }
-        self.ready = full;
-    }
-
     /// The source has ended well; its last event may lack its blank line.
     fn finish(&mut self) {
         self.source = None;
         let extra = self.tap.finish() && self.strip;
+        self.flush_gather();
         if let Some(hold) = &mut self.hold
             && !extra
         {
             hold.flush(&mut self.ready);
         }
-        self.flush_gather();
     }
 
+    /// What is gathered is younger than what is ready, and older than what is withheld.
     fn flush_gather(&mut self) {
         if let Some(gather) = &mut self.gather {
-            self.ready.push_front(gather.rest());
+            self.ready.push(gather.rest());
         }
     }
 
