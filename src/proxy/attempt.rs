@@ -128,6 +128,7 @@ impl Corridor {
         pass_down(&mut response.headers, provider, attempts);
         let carried = carriage(&response.headers, wish.streams());
         if carried == Carriage::Whole || !status.is_success() {
+            call.ending.stage().set(Stage::Body);
             let collected = collect(response.body, wish, deadline).await.map_err(Bad::Fault)?;
             return Ok(Answer::Whole(status, response.headers, collected));
         }

@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, rc::Rc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use tokio::time::Instant;
 
 use super::{fault::Refusal, routes};
@@ -33,6 +33,8 @@ pub struct Call {
     pub dialect: Dialect,
     /// The client is a page of another origin.
     origin: bool,
+    /// It asked for the head alone.
+    head_only: bool,
     /// When the provider was first asked, and when it answered.
     pub asked: Option<Instant>,
     pub answered: Option<Instant>,
@@ -61,6 +63,7 @@ impl Call {
             started,
             dialect: routes::dialect(head.uri.path()),
             origin: head.headers.contains_key(header::ORIGIN),
+            head_only: head.method == Method::HEAD,
             asked: None,
             answered: None,
             ending: Ending::new(story, Rc::clone(ends), counted),
@@ -101,10 +104,15 @@ impl Call {
         mut self,
         status: StatusCode,
         mut headers: HeaderMap,
-        body: ByteList,
+        mut body: ByteList,
         outcome: Outcome,
     ) -> Response<Body> {
         self.finish_head(status, &mut headers);
+        if self.head_only {
+            // Nobody would take the body: on HTTP/1.1 it would never end, on HTTP/2 it would be sent.
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            body = ByteList::new();
+        }
         if outcome != Outcome::Complete || body.is_empty() {
             self.ending.tell(outcome);
         }
