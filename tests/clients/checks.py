@@ -1,0 +1,36 @@
+"""Runs named checks one after another, prints what each gave, and ends with the counts that tests/run.sh adds up."""
+
+import os
+import sys
+import traceback
+
+URL = os.environ["THALWEG_URL"]
+KEY = os.environ["THALWEG_KEY"]
+
+
+def run(suite, checks):
+    failed = 0
+    for check in checks:
+        try:
+            check()
+            print(f"ok      {suite}: {check.__name__}", flush=True)
+        except Exception:
+            failed += 1
+            print(f"FAILED  {suite}: {check.__name__}\n{traceback.format_exc()}", flush=True)
+    print(f"{suite}: {len(checks) - failed} passed, {failed} failed", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+def expect(condition, *shown):
+    if not condition:
+        raise AssertionError(f"expected otherwise: {shown!r}")
+
+
+def raises(kind, call):
+    """What `call` raises, which must be exactly of this class."""
+    try:
+        call()
+    except Exception as error:
+        expect(type(error) is kind, type(error), error)
+        return error
+    raise AssertionError(f"no {kind.__name__}")

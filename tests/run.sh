@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Everything that is tested, in one command: style, lints, unit and integration tests, real clients, a short fuzz of
+# every target. Installs what is missing (Debian, with Rust there already) into the system when it is root and into
+# .cache/ otherwise; asks nothing; stops at the first failure. Ends with "N passed, N failed".
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fuzz_seconds=${FUZZ_SECONDS:-20}
+cache=$PWD/.cache
+counts=$cache/counts
+mkdir -p "$cache"
+: >"$counts"
+
+say() { printf '+ %s\n' "$*"; }
+run() { say "$@" && "$@"; }
+
+# Adds up the lines "… N passed, N failed" and cargo's "N passed; N failed" of what a command prints.
+counted() {
+    say "$@"
+    "$@" 2>&1 | tee >(grep -oE '[0-9]+ passed[;,] [0-9]+ failed' >>"$counts")
+}
+
+total() {
+    local status=$?
+    if [ -n "${gateway:-}" ]; then kill "$gateway" 2>/dev/null || true; fi
+    # The counters behind the pipes may still be writing.
+    sleep 0.2
+    awk -v status="$status" '
+        { passed += $1; failed += $3 }
+        END {
+            # A step without counts that failed is one failure.
+            if (status != 0 && failed == 0) failed = 1
+            printf "%d passed, %d failed\n", passed, failed
+        }' "$counts"
+    exit "$status"
+}
+trap total EXIT
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# Debian packages for commands that are missing.
+packages() {
+    local missing=()
+    has curl || missing+=(curl)
+    has c++ || missing+=(g++)
+    has python3 && python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
+    has node || missing+=(nodejs)
+    has npm || missing+=(npm)
+    if [ ${#missing[@]} -eq 0 ]; then return; fi
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "missing: ${missing[*]} (install them, or run this as root)" >&2
+        return 1
+    fi
+    run apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive run apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+clients() {
+    [ -x "$cache/venv/bin/python" ] || run python3 -m venv "$cache/venv"
+    run "$cache/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+    mkdir -p "$cache/node"
+    cp tests/clients/package.json "$cache/node/"
+    run npm install --prefix "$cache/node" --silent --no-audit --no-fund --no-package-lock
+}
+
+# A gateway with the demo provider, on a port that the kernel picks.
+gateway() {
+    export THALWEG_KEY=sk-tests-of-real-clients
+    printf '{"host": "127.0.0.1", "port": 0, "tokens": ["tests|%s"]}' "$THALWEG_KEY" >"$cache/clients.json"
+    say target/debug/thalweg serve --config "$cache/clients.json"
+    # No provider may be found on this machine: the demo is what the clients expect.
+    env -i PATH="$PATH" OLLAMA_HOST=127.0.0.1:1 target/debug/thalweg serve --config "$cache/clients.json" \
+        >"$cache/gateway.log" 2>&1 &
+    gateway=$!
+    for _ in $(seq 100); do
+        THALWEG_URL=$(grep -oE 'http://127\.0\.0\.1:[0-9]+' "$cache/gateway.log" | head -1 || true)
+        if [ -n "$THALWEG_URL" ] && curl --silent --fail --output /dev/null "$THALWEG_URL/livez"; then
+            export THALWEG_URL
+            return
+        fi
+        sleep 0.1
+    done
+    cat "$cache/gateway.log" >&2
+    return 1
+}
+
+fuzz() {
+    [ -d fuzz ] || return 0
+    if ! cargo fuzz --version >/dev/null 2>&1; then
+        export PATH="$cache/cargo/bin:$PATH"
+        has cargo-fuzz || run cargo install cargo-fuzz --locked --root "$cache/cargo"
+    fi
+    # The sanitizer is behind a nightly flag; this lets the stable compiler take it.
+    export RUSTC_BOOTSTRAP=1
+    local target
+    for target in $(cargo fuzz list); do
+        mkdir -p "fuzz/corpus/$target"
+        local seeds=()
+        [ ! -d "fuzz/seeds/$target" ] || seeds=("fuzz/seeds/$target")
+        run cargo fuzz run "$target" "fuzz/corpus/$target" "${seeds[@]}" -- \
+            -max_total_time="$fuzz_seconds" -print_final_stats=1 -verbosity=0
+        echo "fuzz $target: 1 passed, 0 failed" | tee >(grep -oE '[0-9]+ passed, [0-9]+ failed' >>"$counts")
+    done
+    unset RUSTC_BOOTSTRAP
+}
+
+packages
+run cargo fmt --all --check
+run cargo clippy --all-targets --locked -- -D warnings
+counted cargo test --locked
+run cargo build --locked
+
+clients
+gateway
+counted tests/clients/curl_client.sh
+counted "$cache/venv/bin/python" tests/clients/openai_client.py
+counted "$cache/venv/bin/python" tests/clients/httpx_client.py
+THALWEG_NODE_HOME="$cache/node" counted node tests/clients/openai_client.mjs
+kill "$gateway"
+wait "$gateway" || true
+gateway=
+
+fuzz
