@@ -6,11 +6,13 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing among many")]
 #![expect(clippy::print_stderr, reason = "says what was left out")]
 #![expect(unreachable_pub, reason = "a binary: nothing is reachable")]
-#![expect(dead_code, reason = "until the cases land with the gateway")]
 
 mod rooms;
 
+mod cases;
 mod client;
 mod command;
+mod gateway;
+mod journal;
 mod transcripts;
 mod upstream;

@@ -63,6 +63,16 @@ impl Call {
         self.headers["x-request-id"].to_str().unwrap().to_owned()
     }
 
+    /// The request in HTTP/1.1's bytes.
+    pub fn wire(&self) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\nhost: x\r\n", self.method, self.target);
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+        }
+        head.push_str(&format!("content-length: {}\r\n\r\n", self.body.len()));
+        [head.as_bytes(), &self.body].concat()
+    }
+
     pub fn request(self, authority: &str) -> http::Request<Full<Bytes>> {
         let mut request = http::Request::builder()
             .method(self.method)
@@ -153,15 +163,6 @@ impl Answer {
     /// The next piece, which must come.
     pub async fn piece(&mut self) -> Bytes {
         self.next().await.expect("more of the body").expect("a sound body")
-    }
-
-    /// Reads until at least these bytes came, and returns all that came.
-    pub async fn until(&mut self, end: &str) -> String {
-        let mut text = Vec::new();
-        while memchr::memmem::find(&text, end.as_bytes()).is_none() {
-            text.extend_from_slice(&self.piece().await);
-        }
-        String::from_utf8(text).unwrap()
     }
 
     /// The whole body, or what there is of it.

@@ -68,18 +68,23 @@ impl Raw {
         Head { status, headers, text }
     }
 
+    /// The chunks that follow a head, as they were cut.
+    pub async fn chunks(&mut self) -> Vec<Vec<u8>> {
+        loop {
+            match chunked::decode(&self.buffer).expect("sound chunks") {
+                (chunks, Some(used)) => {
+                    let _ = self.buffer.split_to(used);
+                    return chunks;
+                }
+                (chunks, None) => assert!(self.fill().await, "the body broke off after {chunks:?}"),
+            }
+        }
+    }
+
     /// The body that follows this head.
     pub async fn body(&mut self, head: &Head) -> Bytes {
         if head.header("transfer-encoding") == Some("chunked") {
-            loop {
-                match chunked::decode(&self.buffer).expect("sound chunks") {
-                    (body, Some(used)) => {
-                        let _ = self.buffer.split_to(used);
-                        return body.into();
-                    }
-                    (body, None) => assert!(self.fill().await, "the body broke off after {body:?}"),
-                }
-            }
+            return self.chunks().await.concat().into();
         }
         let Some(length) = head.header("content-length") else {
             while self.fill().await {}

@@ -51,6 +51,7 @@ pub enum How {
 }
 
 #[derive(Clone, Debug)]
+#[expect(dead_code, reason = "shown when a test fails")]
 pub enum Event {
     Opened {
         connection: usize,

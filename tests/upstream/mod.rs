@@ -107,7 +107,7 @@ impl Upstream {
     /// How much payload the kernel has taken once it takes no more: unchanged over 50 ms.
     pub async fn settled(&self) -> u64 {
         let mut before = 0;
-        loop {
+        for _ in 0..200 {
             tokio::time::sleep(Duration::from_millis(50)).await;
             let now = self.log.written.load(Ordering::Relaxed);
             if now == before && now > 0 {
@@ -115,6 +115,7 @@ impl Upstream {
             }
             before = now;
         }
+        panic!("the kernel takes and takes: {before} bytes");
     }
 
     /// Its base URL, as a provider is configured.

@@ -1,0 +1,252 @@
+//! What the gateway answers by itself: its endpoints, the models, and what every answer carries.
+
+use http::Method;
+
+use crate::{
+    client::{Call, Version},
+    gateway::{Plan, provider},
+    journal,
+    upstream::{Speaks, Step, Upstream, script},
+};
+
+async fn with_gateway<F: AsyncFnOnce(&crate::gateway::Gateway)>(upstream: &Upstream, test: F) {
+    let gateway = Plan::to(&[upstream]).start().await;
+    test(&gateway).await;
+    gateway.stop().await;
+}
+
+fn sound() -> Upstream {
+    Upstream::always(Speaks::H1, script::sse(script::short_stream()))
+}
+
+/// S2.8, S0.6: the service and its health, over both protocols, without a token.
+#[tokio::test]
+async fn tells_about_itself() {
+    let upstream = sound();
+    with_gateway(&upstream, async |gateway| {
+        for version in Version::BOTH {
+            let mut client = gateway.client(version).await;
+            for path in ["/", "/health", "/livez", "/readyz"] {
+                let answer = client.send(Call::get(path).without("authorization")).await;
+                assert_eq!(answer.status, 200, "{path}");
+                answer.header("x-request-id");
+                answer.header("server-timing");
+                answer.collect().await;
+            }
+            let root = client.send(Call::get("/")).await.collect().await.text();
+            for endpoint in ["/v1/chat/completions", "/v1/models", "/health"] {
+                assert!(root.contains(endpoint), "{endpoint} in {root}");
+            }
+            let health = client.send(Call::get("/health")).await.collect().await.json();
+            assert_eq!(health["providers"]["p0"], true, "{health}");
+            assert_eq!((&health["healthy_providers"], &health["total_providers"]), (&1.into(), &1.into()));
+            assert!(health["status"].is_string());
+        }
+        assert_eq!(upstream.log.requests(), 0, "no model is asked for a probe");
+    })
+    .await;
+}
+
+/// S0.8, S2.3–S2.5: models of every provider, filtered by what is supported.
+#[tokio::test]
+async fn lists_models() {
+    let upstream = sound();
+    let plan = Plan::to(&[&upstream]).with(|settings| {
+        let mut second = provider("other", &upstream.base(), thalweg::upstream::Protocol::Http1);
+        second.models = Some(vec!["m".into(), "n-1".into(), "hidden".into()]);
+        settings.providers.push(second);
+        settings.supported_models =
+            vec![regex::Regex::new("^m$").unwrap(), regex::Regex::new("^n-").unwrap()];
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let list = client.send(Call::get("/v1/models")).await.collect().await.json();
+    assert_eq!(list["object"], "list");
+    let models = list["data"].as_array().unwrap();
+    for model in models {
+        assert!(
+            model["id"].is_string() && model["object"] == "model" && model["owned_by"].is_string(),
+            "{model}"
+        );
+    }
+    let ids: Vec<_> = models.iter().map(|model| model["id"].as_str().unwrap()).collect();
+    assert!(ids.iter().any(|id| id.ends_with('m')) && ids.iter().any(|id| id.ends_with("n-1")), "{ids:?}");
+    assert!(!ids.iter().any(|id| id.ends_with("hidden")), "{ids:?}");
+    let refused = client.send(Call::get("/v1/models").without("authorization")).await;
+    assert_eq!(refused.status, 401, "the list is for those with a token");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S2.3: `provider/model` goes to that provider, and the provider is told its own name for it.
+#[tokio::test]
+async fn a_model_may_name_its_provider() {
+    let (first, second) = (sound(), sound());
+    let gateway = Plan::to(&[&first, &second]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let body = r#"{"stream":true,"model":"p1/m","stream_options":{"include_usage":true},"n":1.0}"#;
+    let answer = client.send(Call::post("/v1/chat/completions", body)).await;
+    assert_eq!(answer.status, 200);
+    answer.collect().await;
+    assert_eq!(first.log.requests(), 0);
+    assert_eq!(second.log.request(0).await.body, body.replace("p1/m", "m"));
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Every answer carries a request id: the client's own if it is sane, else a fresh one.
+#[tokio::test]
+async fn request_ids() {
+    let upstream = sound();
+    with_gateway(&upstream, async |gateway| {
+        for version in Version::BOTH {
+            let mut client = gateway.client(version).await;
+            for (call, path) in
+                [(Call::stream(), "stream"), (Call::get("/nowhere"), "404"), (Call::get("/"), "/")]
+            {
+                let own = call.id();
+                let answer = client.send(call).await;
+                assert_eq!(answer.header("x-request-id"), own, "{path}");
+                answer.collect().await;
+            }
+            let mut seen = Vec::new();
+            for insane in ["a b", "", "x\"y", &"a".repeat(200)] {
+                let answer = client.send(Call::stream().header("x-request-id", insane)).await;
+                let id = answer.header("x-request-id").to_owned();
+                assert!(!id.is_empty() && id != insane && !seen.contains(&id), "{id:?} for {insane:?}");
+                seen.push(id);
+                answer.collect().await;
+            }
+        }
+    })
+    .await;
+}
+
+/// CORS: a page may ask, and may read what clients act on.
+#[tokio::test]
+async fn preflight() {
+    let upstream = sound();
+    with_gateway(&upstream, async |gateway| {
+        for version in Version::BOTH {
+            let mut client = gateway.client(version).await;
+            let call = Call::new(Method::OPTIONS, "/v1/chat/completions")
+                .without("authorization")
+                .header("origin", "http://page.example")
+                .header("access-control-request-method", "POST")
+                .header("access-control-request-headers", "authorization,content-type,x-use-asgi-streaming");
+            let answer = client.send(call).await;
+            assert!(answer.status.is_success(), "{}", answer.status);
+            let allowed = answer.header("access-control-allow-headers").to_ascii_lowercase();
+            for header in ["authorization", "content-type", "x-use-asgi-streaming"] {
+                assert!(allowed == "*" || allowed.contains(header), "{header} in {allowed}");
+            }
+            assert!(answer.header("access-control-allow-methods").contains("POST"));
+            answer.header("access-control-allow-origin");
+            assert!(answer.collect().await.bytes().is_empty());
+
+            let answer = client.send(Call::stream().header("origin", "http://page.example")).await;
+            answer.header("access-control-allow-origin");
+            let exposed = answer.header("access-control-expose-headers").to_ascii_lowercase();
+            assert!(exposed == "*" || exposed.contains("x-request-id"), "{exposed}");
+            answer.collect().await;
+        }
+        assert_eq!(upstream.log.requests(), 2, "a preflight asks no provider");
+    })
+    .await;
+}
+
+/// HEAD is GET without the body; OPTIONS without CORS says what is allowed.
+#[tokio::test]
+async fn head_and_options() {
+    let upstream = sound();
+    with_gateway(&upstream, async |gateway| {
+        for version in Version::BOTH {
+            let mut client = gateway.client(version).await;
+            for path in ["/", "/health", "/livez", "/v1/models"] {
+                let call = Call::new(Method::HEAD, path);
+                let id = call.id();
+                let answer = client.send(call).await;
+                assert_eq!(answer.status, 200, "{path}");
+                assert_ne!(answer.header("content-length"), "0", "{path}");
+                let received = answer.collect().await;
+                assert!(received.complete && received.bytes().is_empty(), "{path}");
+                assert_eq!(journal::closing(&id).await["message"], "done", "nobody left");
+            }
+            let answer = client.send(Call::new(Method::OPTIONS, "/v1/models")).await;
+            assert!(answer.status.is_success());
+            assert!(answer.header("allow").contains("GET"));
+            answer.collect().await;
+        }
+    })
+    .await;
+}
+
+/// B13: the other endpoints go through the same corridor to their own paths.
+#[tokio::test]
+async fn every_endpoint_has_its_own_path() {
+    let upstream = Upstream::always(Speaks::H1, script::json(200, "{\"ok\":true}"));
+    with_gateway(&upstream, async |gateway| {
+        let mut client = gateway.client(Version::H1).await;
+        let endpoints =
+            ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"];
+        for (number, endpoint) in endpoints.into_iter().enumerate() {
+            let body = r#"{"model":"m","input":"x","prompt":"x","messages":[],"max_tokens":1}"#;
+            let answer = client.send(Call::post(endpoint, body)).await;
+            assert_eq!(answer.status, 200, "{endpoint}");
+            assert_eq!(answer.collect().await.text(), "{\"ok\":true}");
+            let seen = upstream.log.request(number).await;
+            assert_eq!((&*seen.target, &seen.body[..]), (endpoint, body.as_bytes()));
+        }
+    })
+    .await;
+}
+
+/// B13, S2.7: tokens are taken from where each API's clients put them.
+#[tokio::test]
+async fn tokens_where_clients_put_them() {
+    let upstream = Upstream::always(Speaks::H1, script::json(200, "{\"ok\":true}"));
+    with_gateway(&upstream, async |gateway| {
+        let mut client = gateway.client(Version::H1).await;
+        let token = crate::client::call::TOKEN;
+        for name in ["x-api-key", "api-key"] {
+            let call = Call::post("/v1/messages", r#"{"model":"m","messages":[],"max_tokens":1}"#);
+            let answer = client.send(call.without("authorization").header(name, token)).await;
+            assert_eq!(answer.status, 200, "{name}");
+            answer.collect().await;
+        }
+        let answer = client.send(Call::whole().header("authorization", &format!("bearer {token}"))).await;
+        assert_eq!(answer.status, 200, "the scheme is not told apart by case (RFC 9110, 11.1)");
+        answer.collect().await;
+    })
+    .await;
+}
+
+/// B1's neighbours: a request in flight keeps its stream while the gateway stops (S2.10).
+#[tokio::test]
+async fn a_stop_waits_for_its_streams() {
+    let gate = crate::upstream::Gate::new();
+    let steps = vec![
+        script::sse_head(),
+        Step::Body(script::delta("one")),
+        Step::Wait(gate.clone()),
+        script::body(script::DONE),
+        Step::End,
+    ];
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let mut answer = client.send(Call::stream()).await;
+    answer.piece().await;
+    let address = gateway.address;
+    let stopping = tokio::spawn(gateway.stop_now());
+    // Stopping is under way when nobody is let in any more.
+    while tokio::net::TcpStream::connect(address).await.is_ok() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    gate.open();
+    let received = answer.collect().await;
+    assert!(received.complete);
+    assert_eq!(received.bytes(), script::DONE);
+    drop(client);
+    tokio::time::timeout(crate::upstream::log::PATIENCE, stopping).await.expect("a stop in time").unwrap();
+}

@@ -1,0 +1,231 @@
+//! Every clock and its own error (S0.17, S1.4, B23, R20, R21). Settings are tens of milliseconds; nothing waits for
+//! longer than its clock.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::relay::PAIRS;
+use crate::{
+    client::{Call, Version},
+    gateway::{Gateway, PROVIDER_KEY, Plan},
+    journal,
+    upstream::{
+        Framing, Speaks, Step, Upstream,
+        script::{self, delta, sse_head},
+    },
+};
+
+const SHORT: Duration = Duration::from_millis(60);
+/// How much later than its clock something may end: a busy machine, not another clock.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// A 504 that names this clock, told in time; the provider's connection is given up.
+async fn times_out(gateway: Gateway, upstream: &Upstream, version: Version, call: Call, clock: &str) {
+    let id = call.id();
+    let mut client = gateway.client(version).await;
+    let started = Instant::now();
+    let answer = client.send(call).await;
+    assert!(started.elapsed() >= SHORT && started.elapsed() < SLACK, "{:?}", started.elapsed());
+    assert_eq!(answer.status, 504, "{clock}");
+    let error = answer.collect().await.json();
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains(clock), "{message:?} names {clock:?}");
+    let line = journal::closing(&id).await;
+    assert_eq!(line["status"], 504, "{line}");
+    if upstream.log.requests() > 0 {
+        upstream.log.gone(0).await;
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Connect: lookup, TCP and TLS together; here a listener that never says a word of TLS.
+#[tokio::test]
+async fn connect() {
+    let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    let plan = Plan::to(&[&upstream])
+        .with(|settings| settings.providers[0].target.base.tls = true)
+        .clocks(|clocks| clocks.connect = SHORT);
+    times_out(plan.start().await, &upstream, Version::H1, Call::stream(), "a connection").await;
+}
+
+/// First token: a provider that takes the request and is silent; or sends its head; or keepalives without end (R21).
+#[tokio::test]
+async fn first_token() {
+    let comments: Vec<_> = (0..2000).flat_map(|_| [script::body(": keepalive\n\n"), Step::Moment]).collect();
+    for (speaks, version) in PAIRS {
+        for steps in [
+            vec![Step::Stall],
+            vec![sse_head(), Step::Stall],
+            [vec![sse_head()], comments.clone(), vec![Step::Stall]].concat(),
+        ] {
+            let upstream = Upstream::always(speaks, steps);
+            let plan = Plan::to(&[&upstream]).clocks(|clocks| clocks.first_token = SHORT);
+            times_out_or_tells(plan.start().await, &upstream, version).await;
+        }
+    }
+}
+
+/// Before the commit point a 504; if comments were relayed already, an event that says so.
+async fn times_out_or_tells(gateway: Gateway, upstream: &Upstream, version: Version) {
+    let call = Call::stream();
+    let id = call.id();
+    let mut client = gateway.client(version).await;
+    let started = Instant::now();
+    let answer = client.send(call).await;
+    let status = answer.status;
+    let received = answer.collect().await;
+    assert!(started.elapsed() >= SHORT && started.elapsed() < SLACK, "{:?}", started.elapsed());
+    let error = match status.as_u16() {
+        504 => received.json(),
+        200 => last_event(&received.text()),
+        other => panic!("{other}"),
+    };
+    assert!(error["error"]["message"].as_str().unwrap().contains("the first token"), "{error}");
+    upstream.log.gone(0).await;
+    journal::closing(&id).await;
+    drop(client);
+    gateway.stop().await;
+}
+
+fn last_event(text: &str) -> Value {
+    let event = text.trim_end().rsplit("\n\n").next().unwrap();
+    serde_json::from_str(event.strip_prefix("data: ").expect("data")).unwrap()
+}
+
+/// Idle: silence in mid-stream ends in an event that says so.
+#[tokio::test]
+async fn idle() {
+    for (speaks, version) in PAIRS {
+        let upstream = Upstream::always(speaks, vec![sse_head(), Step::Body(delta("one")), Step::Stall]);
+        let gateway = Plan::to(&[&upstream]).clocks(|clocks| clocks.idle = SHORT).start().await;
+        let mut client = gateway.client(version).await;
+        let started = Instant::now();
+        let received = client.send(Call::stream()).await.collect().await;
+        assert!(started.elapsed() >= SHORT && started.elapsed() < SLACK, "{:?}", started.elapsed());
+        assert!(received.complete);
+        let text = received.text();
+        assert!(text.starts_with(std::str::from_utf8(&delta("one")).unwrap()));
+        let error = last_event(&text);
+        assert!(error["error"]["message"].as_str().unwrap().contains("the next byte"), "{error}");
+        upstream.log.gone(0).await;
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// Idle: bytes re-arm it, so a stream may take longer than the clock.
+#[tokio::test]
+async fn idle_is_not_a_total() {
+    let mut steps = vec![sse_head()];
+    for number in 0..20 {
+        steps.push(Step::Body(delta(&number.to_string())));
+        steps.extend(vec![Step::Moment; 8]);
+    }
+    steps.push(Step::End);
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = Plan::to(&[&upstream]).clocks(|clocks| clocks.idle = 2 * SHORT).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let started = Instant::now();
+    let received = client.send(Call::stream()).await.collect().await;
+    assert!(received.complete && !received.text().contains("error"), "{}", received.text());
+    assert!(started.elapsed() > 2 * SHORT, "{:?}", started.elapsed());
+    drop(client);
+    gateway.stop().await;
+}
+
+/// R21: comments after the first content do not re-arm it for ever.
+#[tokio::test]
+async fn comments_are_not_progress_for_ever() {
+    let comments = (0..4000).flat_map(|_| [script::body(": keepalive\n\n"), Step::Moment]);
+    let mut steps = vec![sse_head(), Step::Body(delta("one"))];
+    steps.extend(comments);
+    steps.push(Step::Stall);
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = Plan::to(&[&upstream]).clocks(|clocks| clocks.idle = SHORT).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let started = Instant::now();
+    let received = client.send(Call::stream()).await.collect().await;
+    assert!(started.elapsed() < SLACK, "{:?}", started.elapsed());
+    let error = last_event(&received.text());
+    assert!(error["error"]["message"].is_string(), "{error}");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// The whole of a call without streaming: before the head, and in the middle of the body.
+#[tokio::test]
+async fn total() {
+    for (speaks, version) in PAIRS {
+        let upstream = Upstream::always(speaks, vec![Step::Stall]);
+        let plan = Plan::to(&[&upstream]).clocks(|clocks| clocks.total = SHORT);
+        times_out(plan.start().await, &upstream, version, Call::whole(), "the complete response").await;
+    }
+    let half = script::head(200, "application/json", Framing::Length(100));
+    let upstream = Upstream::always(Speaks::H1, vec![half, script::body("{"), Step::Stall]);
+    let gateway = Plan::to(&[&upstream]).clocks(|clocks| clocks.total = SHORT).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::whole()).await;
+    let status = answer.status;
+    let received = answer.collect().await;
+    assert!(status == 504 || !received.complete, "{status} {received:?}");
+    upstream.log.gone(0).await;
+    drop(client);
+    gateway.stop().await;
+}
+
+/// The whole of a stream, where somebody wants that.
+#[tokio::test]
+async fn stream_total() {
+    let mut steps = vec![sse_head()];
+    steps.extend((0..4000).flat_map(|_| [Step::Body(delta("x")), Step::Moment]));
+    steps.push(Step::Stall);
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = Plan::to(&[&upstream]).clocks(|clocks| clocks.stream_total = Some(SHORT)).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let started = Instant::now();
+    let received = client.send(Call::stream()).await.collect().await;
+    assert!(started.elapsed() >= SHORT && started.elapsed() < SLACK, "{:?}", started.elapsed());
+    assert!(last_event(&received.text())["error"]["message"].is_string());
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A request body that does not come: 408, and the connection is closed.
+#[tokio::test]
+async fn request_body() {
+    let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    let gateway = Plan::to(&[&upstream]).with(|settings| settings.limits.body_timeout = SHORT).start().await;
+    let mut client = gateway.raw().await;
+    let token = crate::client::call::TOKEN;
+    client
+        .send(format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: 100\r\n\r\n{{\"model\""
+        ))
+        .await;
+    let head = client.head().await;
+    assert_eq!(head.status, 408, "{}", head.text);
+    let body = String::from_utf8(client.body(&head).await.to_vec()).unwrap();
+    assert!(body.contains("the request body") && !body.contains(PROVIDER_KEY), "{body}");
+    assert!(client.ended().await, "nothing more can be read from that connection");
+    assert_eq!(upstream.log.requests(), 0);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A request head that does not come: the connection is closed.
+#[tokio::test]
+async fn request_head() {
+    let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    let gateway = Plan::to(&[&upstream]).with(|settings| settings.limits.head_timeout = SHORT).start().await;
+    for start in ["", "GET / HTTP/1.1\r\nhost: x\r\n"] {
+        let mut client = gateway.raw().await;
+        client.send(start).await;
+        let started = Instant::now();
+        while client.fill().await {}
+        assert!(started.elapsed() < SLACK, "{:?}", started.elapsed());
+    }
+    gateway.stop().await;
+}

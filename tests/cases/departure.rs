@@ -1,0 +1,199 @@
+//! The client goes, in every phase: the provider sees it within 50 ms, the log says 499 and the phase, nothing stays.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::relay::PAIRS;
+use crate::{
+    client::{Call, Client, Version},
+    gateway::{Gateway, Plan},
+    journal,
+    upstream::{
+        Framing, How, Speaks, Step, Upstream,
+        script::{self, delta},
+    },
+};
+
+/// From the client's close to the provider's notice.
+const PROMPT: Duration = Duration::from_millis(50);
+
+/// What the client waits for before it leaves.
+#[derive(Clone, Copy)]
+enum Until {
+    /// The provider has its request.
+    Asked,
+    /// The gateway has the provider's head.
+    Connected,
+    /// Its own reading is over.
+    Read,
+}
+
+impl Until {
+    async fn come(self, upstream: &Upstream, number: usize, id: &str) {
+        match self {
+            Self::Asked => drop(upstream.log.request(number).await),
+            Self::Connected => journal::said(id, "connected").await,
+            Self::Read => std::future::pending().await,
+        }
+    }
+}
+
+/// Leaves three times; the fastest counts, so that a busy machine is not taken for a slow gateway.
+async fn leaves<F: Future<Output = ()>>(
+    until: Until,
+    (speaks, version): (Speaks, Version),
+    steps: Vec<Step>,
+    call: fn() -> Call,
+    reached: impl Fn(Client, Call) -> F,
+) -> Vec<Value> {
+    let upstream = Upstream::always(speaks, steps);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let (mut fastest, mut lines) = (Duration::MAX, Vec::new());
+    for number in 0..3 {
+        let call = call();
+        let id = call.id();
+        let client = gateway.client(version).await;
+        {
+            let mut waiting = std::pin::pin!(reached(client, call));
+            tokio::select! {
+                () = &mut waiting => {}
+                () = until.come(&upstream, number, &id) => {}
+            }
+            // Whatever was reached is dropped here: the client is gone.
+        }
+        let left = Instant::now();
+        let (how, seen) = upstream.log.gone(number).await;
+        match speaks {
+            Speaks::H1 => assert!(matches!(how, How::Closed | How::Reset), "{how:?}"),
+            Speaks::H2 => {
+                assert!(matches!(how, How::Stream(_)), "the stream is cancelled, not the connection: {how:?}")
+            }
+        }
+        fastest = fastest.min(seen.saturating_duration_since(left));
+        lines.push(journal::closing(&id).await);
+    }
+    assert!(fastest < PROMPT, "{fastest:?} for {speaks:?} {version:?}");
+    if speaks == Speaks::H2 {
+        assert_eq!(upstream.log.connections(), 1, "cancelled streams leave their connection whole");
+    }
+    gateway.stop().await;
+    lines
+}
+
+/// Sends and waits for the answer, for ever if need be.
+async fn waits(mut client: Client, call: Call) {
+    drop(client.try_send(call).await);
+    std::future::pending::<()>().await;
+}
+
+fn assert_499(lines: &[Value], phase: &str) {
+    for line in lines {
+        assert_eq!(line["status"], 499, "{line}");
+        assert_eq!(line["phase"], phase, "{line}");
+    }
+}
+
+/// R11, R14, S2.10: before the provider's head.
+#[tokio::test]
+async fn before_the_head() {
+    for pair in PAIRS {
+        let lines = leaves(Until::Asked, pair, vec![Step::Stall], Call::stream, waits).await;
+        assert_499(&lines, "before_head");
+    }
+}
+
+/// R11, R14: after the provider's head, before its first event.
+#[tokio::test]
+async fn before_the_first_token() {
+    for pair in PAIRS {
+        let steps = vec![script::sse_head(), Step::Stall];
+        let lines = leaves(Until::Connected, pair, steps, Call::stream, waits).await;
+        assert_499(&lines, "before_first_token");
+    }
+}
+
+/// R11, R14: in the middle of the stream.
+#[tokio::test]
+async fn in_mid_stream() {
+    for pair in PAIRS {
+        let steps = vec![script::sse_head(), Step::Body(delta("one")), Step::Stall];
+        let reads = |mut client: Client, call: Call| async move {
+            let mut answer = client.send(call).await;
+            assert_eq!(answer.piece().await, delta("one"));
+        };
+        let lines = leaves(Until::Read, pair, steps, Call::stream, reads).await;
+        assert_499(&lines, "mid_stream");
+    }
+}
+
+/// R11: no stream: before the head, and in the middle of the body.
+#[tokio::test]
+async fn without_streaming() {
+    for pair in PAIRS {
+        let lines = leaves(Until::Asked, pair, vec![Step::Stall], Call::whole, waits).await;
+        assert_499(&lines, "before_head");
+        let half = script::head(200, "application/json", Framing::Length(100));
+        let steps = vec![half, script::body("{\"half\":"), Step::Stall];
+        let lines = leaves(Until::Connected, pair, steps, Call::whole, waits).await;
+        assert_499(&lines, "mid_stream");
+    }
+}
+
+/// R11, R13: while waiting for a place in the pool. The provider never hears of it, and the place goes to the next.
+#[tokio::test]
+async fn in_the_queue_of_the_pool() {
+    for version in Version::BOTH {
+        let gate = crate::upstream::Gate::new();
+        let held = vec![script::sse_head(), Step::Body(delta("one")), Step::Wait(gate.clone()), Step::End];
+        let upstream = Upstream::in_turn(Speaks::H1, vec![held, script::sse(script::short_stream())]);
+        let gateway = Plan::to(&[&upstream]).with(|settings| settings.pool.max_connections = 1).start().await;
+        let mut first = gateway.client(version).await;
+        let answer = first.send(Call::stream()).await;
+
+        let (call, second) = (Call::stream(), gateway.client(version).await);
+        let id = call.id();
+        queue(&gateway, second, call).await;
+        let line = journal::closing(&id).await;
+        assert_499(&[line], "pool");
+
+        gate.open();
+        assert!(answer.collect().await.complete);
+        assert!(first.send(Call::stream()).await.collect().await.complete, "the place is free again");
+        assert_eq!(upstream.log.requests(), 2);
+        drop(first);
+        gateway.stop().await;
+    }
+}
+
+/// Sends, and leaves when the gateway has it in its queue.
+async fn queue(gateway: &Gateway, client: Client, call: Call) {
+    tokio::select! {
+        () = waits(client, call) => {}
+        _ = gateway.until("two requests", |now| now.requests == 2) => {}
+    }
+}
+
+/// R11, S2.10: HTTP/2: the stream is reset, the connection and its other streams live on.
+#[tokio::test]
+async fn one_stream_of_a_connection() {
+    let gate = crate::upstream::Gate::new();
+    let steps = vec![script::sse_head(), Step::Body(delta("one")), Step::Wait(gate.clone()), Step::End];
+    let upstream = Upstream::always(Speaks::H2, steps);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H2).await;
+    let mut leaving = client.send(Call::stream()).await;
+    let mut staying = client.send(Call::stream()).await;
+    leaving.piece().await;
+    staying.piece().await;
+    drop(leaving);
+    let (how, _) = upstream.log.gone(0).await;
+    assert!(matches!(how, How::Stream(_)));
+    gate.open();
+    assert!(staying.collect().await.complete);
+    drop(client);
+    gateway.stop().await;
+}

@@ -1,0 +1,395 @@
+//! Providers that misbehave, over both protocols, in both modes, streaming or not: the client is told the truth in the
+//! one shape of errors, the log has one closing line, nothing stays behind, and the next request is served.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+use thalweg::relay::Mode;
+
+use super::relay::PAIRS;
+use crate::{
+    client::{Answer, Call, Version},
+    gateway::Plan,
+    journal,
+    upstream::{
+        Framing, Speaks, Step, Upstream,
+        script::{self, delta, raw, sse_head},
+    },
+};
+
+/// What the client must be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// An error status with an error object, before anything else.
+    Status(u16),
+    /// The bytes so far, an event that says the error, and an orderly end.
+    Event,
+    /// Fewer bytes than promised, and no orderly end: all that HTTP has after a head with a length.
+    Truncated,
+}
+
+async fn tell(name: &str, answer: Answer) -> (Told, Vec<u8>) {
+    let status = answer.status;
+    let streaming = answer
+        .headers
+        .get("content-type")
+        .is_some_and(|kind| kind.to_str().unwrap().starts_with("text/event-stream"));
+    let received = answer.collect().await;
+    let bytes = received.bytes().to_vec();
+    if status != 200 {
+        assert!(received.complete);
+        error_of(&received.json());
+        return (Told::Status(status.as_u16()), bytes);
+    }
+    if !received.complete {
+        return (Told::Truncated, bytes);
+    }
+    assert!(streaming, "{name}: a complete answer after a fault: {:?}", received.text());
+    let text = received.text();
+    let event = text.trim_end().rsplit("\n\n").next().unwrap();
+    let data = event.strip_prefix("data: ").unwrap_or_else(|| panic!("no last event in {text:?}"));
+    error_of(&serde_json::from_str(data).unwrap_or_else(|error| panic!("{error} in {text:?}")));
+    assert!(text.ends_with("\n\n"), "{text:?}");
+    (Told::Event, bytes)
+}
+
+/// S0.10, S2.12: the one shape.
+fn error_of(body: &Value) -> &Value {
+    let error = &body["error"];
+    assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
+    assert!(error["type"].is_string(), "{body}");
+    for field in ["param", "code"] {
+        assert!(error.get(field).is_some(), "{field} in {body}");
+    }
+    error
+}
+
+fn http(head: &str, body: &[u8]) -> Step {
+    raw([format!("HTTP/1.1 {head}\r\n\r\n").as_bytes(), body].concat())
+}
+
+/// Plays `steps` to a stream and to a whole request in both modes, then serves a sound one over the same gateway.
+async fn misbehaves(
+    name: &str,
+    speaks: Speaks,
+    version: Version,
+    steps: &[Step],
+    call: fn() -> Call,
+    expected: Told,
+) {
+    for mode in [Mode::Asgi, Mode::Buffered] {
+        let sound = script::sse(script::short_stream());
+        let upstream = Upstream::in_turn(speaks, vec![steps.to_vec(), sound]);
+        let plan = Plan::to(&[&upstream]).with(|settings| {
+            settings.stream.mode = mode;
+            settings.stream.max_delay = Duration::from_millis(5);
+            settings.stream.max_line = 64 << 10;
+            settings.stream.max_response_size = 64 << 10;
+        });
+        let gateway = plan.start().await;
+        let mut client = gateway.client(version).await.telling(&upstream.log);
+        let call = call();
+        let id = call.id();
+        let (told, _) = tell(name, client.send(call).await).await;
+        assert_eq!(told, expected, "{name} {speaks:?} {version:?} {mode:?}");
+        let line = journal::closing(&id).await;
+        assert_ne!(line["outcome"], "ok", "{name}: {line}");
+        assert!(
+            line["level"] == "WARN" || line["level"] == "ERROR" || line["level"] == "INFO",
+            "{name}: {line}"
+        );
+
+        // A client connection that ended with its broken answer is replaced by the client.
+        client = gateway.client(version).await;
+        let received = client.send(Call::stream()).await.collect().await;
+        assert!(received.complete, "{name}");
+        assert_eq!(received.bytes(), script::short_stream(), "{name}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+async fn each(call: fn() -> Call, expected: Told, cases: Vec<(&str, Vec<Step>)>) {
+    for (name, steps) in cases {
+        for version in Version::BOTH {
+            misbehaves(name, Speaks::H1, version, &steps, call, expected).await;
+        }
+    }
+}
+
+const BOTH_CALLS: [fn() -> Call; 2] = [Call::stream, Call::whole];
+
+/// S0.10: what is not a response is a 502, streaming or not. Nothing is sent twice: each may have been acted upon.
+#[tokio::test]
+async fn no_sound_head() {
+    let json = "content-type: application/json";
+    for call in BOTH_CALLS {
+        each(
+            call,
+            Told::Status(502),
+            vec![
+                ("closes", vec![Step::Close]),
+                ("resets", vec![Step::Reset]),
+                ("closes in the head", vec![raw("HTTP/1.1 200 OK\r\ncontent-"), Step::Close]),
+                ("resets in the head", vec![raw("HTTP/1.1 200 OK\r\ncontent-"), Step::Moment, Step::Reset]),
+                ("garbage", vec![raw("%!garbage\r\n\r\n"), Step::Stall]),
+                ("another protocol", vec![raw("SSH-2.0-OpenSSH_9.2\r\n"), Step::Stall]),
+                ("a NUL in the head", vec![http("200 OK\r\nx: a\0b", b""), Step::Stall]),
+                (
+                    "a folded header",
+                    vec![http(&format!("200 OK\r\n{json}\r\nx: a\r\n b"), b"{}"), Step::Stall],
+                ),
+                (
+                    "an endless head",
+                    vec![http(&format!("200 OK\r\nx: {}", "a".repeat(1 << 20)), b""), Step::Stall],
+                ),
+                (
+                    "endless headers",
+                    vec![http(&format!("200 OK{}", "\r\nx: y".repeat(5000)), b""), Step::Stall],
+                ),
+                (
+                    "two lengths",
+                    vec![http("200 OK\r\ncontent-length: 2\r\ncontent-length: 3", b"{}!"), Step::Stall],
+                ),
+                ("a length that is none", vec![http("200 OK\r\ncontent-length: +2", b"{}"), Step::Stall]),
+                (
+                    "a coding that we do not know",
+                    vec![http("200 OK\r\ntransfer-encoding: gzip", b"{}"), Step::Stall],
+                ),
+                ("switches protocols", vec![http("101 Switching Protocols\r\nupgrade: x", b""), Step::Stall]),
+            ],
+        )
+        .await;
+    }
+}
+
+/// R16: after the first bytes went down: the error as an event in the caller's dialect, then the end.
+#[tokio::test]
+async fn a_stream_that_breaks_off() {
+    let one = || vec![sse_head(), Step::Body(delta("one")), Step::Delivered];
+    let with = |more: Vec<Step>| [one(), more].concat();
+    let length = script::head(200, "text/event-stream", Framing::Length(100_000));
+    each(
+        Call::stream,
+        Told::Event,
+        vec![
+            ("closes between events", with(vec![Step::Close])),
+            ("resets between events", with(vec![Step::Moment, Step::Reset])),
+            ("closes inside an event", with(vec![script::body("data: {\"ch"), Step::Close])),
+            ("resets inside an event", with(vec![script::body("data: {\"ch"), Step::Moment, Step::Reset])),
+            ("a chunk size that is none", with(vec![raw("zz\r\n"), Step::Stall])),
+            ("a chunk size beyond counting", with(vec![raw("fffffffffffffffff\r\n"), Step::Stall])),
+            ("a chunk longer than it said", with(vec![raw("2\r\nabc\r\n"), Step::Stall])),
+            ("an endless line", with(vec![script::body(vec![b'x'; 256 << 10]), Step::Stall])),
+            ("shorter than its length", vec![length, Step::Body(delta("one")), Step::Delivered, Step::Close]),
+        ],
+    )
+    .await;
+}
+
+/// R16, B14: the same over HTTP/2.
+#[tokio::test]
+async fn over_h2() {
+    for version in Version::BOTH {
+        for call in BOTH_CALLS {
+            for (name, steps) in [("resets", vec![Step::Reset]), ("closes", vec![Step::Close])] {
+                misbehaves(name, Speaks::H2, version, &steps, call, Told::Status(502)).await;
+            }
+        }
+        let one = vec![sse_head(), Step::Body(delta("one")), Step::Delivered];
+        for (name, last) in [("resets in mid-stream", Step::Reset), ("closes in mid-stream", Step::Close)] {
+            let steps = [one.clone(), vec![last]].concat();
+            misbehaves(name, Speaks::H2, version, &steps, Call::stream, Told::Event).await;
+        }
+    }
+}
+
+/// R16: an error event stands on a line of its own even when the provider stopped inside one.
+#[tokio::test]
+async fn the_error_event_is_an_event() {
+    for (endpoint, start) in [
+        ("/v1/chat/completions", "data: {\"error\":{"),
+        ("/v1/completions", "data: {\"error\":{"),
+        ("/v1/responses", "event: error\ndata: {\"type\":\"error\","),
+        ("/v1/messages", "event: error\ndata: {\"type\":\"error\",\"error\":{"),
+    ] {
+        for unfinished in ["data: {\"ch", "data: {}\n", "data: {}\r\n\r", ""] {
+            let steps = vec![
+                sse_head(),
+                Step::Body(delta("one")),
+                script::body(unfinished.as_bytes().to_vec()),
+                Step::Moment,
+                Step::Close,
+            ];
+            let upstream = Upstream::always(Speaks::H1, steps);
+            let gateway = Plan::to(&[&upstream]).start().await;
+            let mut client = gateway.client(Version::H1).await;
+            let body = r#"{"model":"m","stream":true,"max_tokens":1,"messages":[]}"#;
+            let received = client.send(Call::post(endpoint, body)).await.collect().await;
+            assert!(received.complete);
+            let text = received.text().replace("\r\n", "\n").replace('\r', "\n");
+            let events: Vec<_> = text.split("\n\n").filter(|event| !event.is_empty()).collect();
+            let last = events.last().unwrap().trim_start();
+            assert!(last.starts_with(start), "{endpoint} after {unfinished:?}: {text:?}");
+            assert!(text.starts_with(std::str::from_utf8(&delta("one")).unwrap()));
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+/// R17, S2.9: an answer in one piece that stops short is never told as complete.
+#[tokio::test]
+async fn a_document_that_breaks_off() {
+    let head = |framing| script::head(200, "application/json", framing);
+    let cases = [
+        ("closes", vec![head(Framing::Length(100)), script::body("{"), Step::Close]),
+        ("resets", vec![head(Framing::Length(100)), script::body("{"), Step::Moment, Step::Reset]),
+        ("closes in a chunk", vec![head(Framing::Chunked), raw("9\r\n{"), Step::Close]),
+        ("ends before its last chunk", vec![head(Framing::Chunked), script::body("{}"), Step::Close]),
+        ("a chunk size that is none", vec![head(Framing::Chunked), raw("2\r\n{}\r\nxyz\r\n"), Step::Stall]),
+    ];
+    for (name, steps) in cases {
+        for version in Version::BOTH {
+            let upstream =
+                Upstream::in_turn(Speaks::H1, vec![steps.clone(), script::json(200, script::COMPLETION)]);
+            let gateway = Plan::to(&[&upstream]).start().await;
+            let mut client = gateway.client(version).await;
+            let call = Call::whole();
+            let id = call.id();
+            let (told, _) = tell(name, client.send(call).await).await;
+            assert!(matches!(told, Told::Status(502) | Told::Truncated), "{name} {version:?}: {told:?}");
+            journal::closing(&id).await;
+            client = gateway.client(version).await;
+            assert_eq!(client.send(Call::whole()).await.collect().await.text(), script::COMPLETION, "{name}");
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+/// S2.9: too large an answer is stopped: by what it says, with a 502; by what it sends, short of its end.
+#[tokio::test]
+async fn a_document_too_large() {
+    let large = Bytes::from(vec![b' '; 100 << 10]);
+    let head = |framing| script::head(200, "application/json", framing);
+    for (framing, expected) in [
+        (Framing::Length(large.len() as u64), &[Told::Status(502)][..]),
+        (Framing::Chunked, &[Told::Status(502), Told::Truncated]),
+        (Framing::UntilClose, &[Told::Status(502), Told::Truncated]),
+    ] {
+        for version in Version::BOTH {
+            let steps = vec![head(framing), Step::Body(large.clone()), Step::End];
+            let upstream = Upstream::always(Speaks::H1, steps);
+            let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.max_response_size = 64 << 10);
+            let gateway = plan.start().await;
+            let mut client = gateway.client(version).await;
+            let (told, bytes) = tell("too large", client.send(Call::whole()).await).await;
+            assert!(expected.contains(&told), "{framing:?}: {told:?}");
+            assert!(bytes.len() <= 64 << 10, "{}", bytes.len());
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+/// Streams are bounded by line, not in total (S2.9, R9).
+#[tokio::test]
+async fn a_long_stream_is_not_too_large() {
+    let events: Vec<_> = (0..2000).map(|number| delta(&number.to_string())).collect();
+    let upstream = Upstream::always(Speaks::H1, script::sse(events.concat()));
+    let plan = Plan::to(&[&upstream]).with(|settings| {
+        settings.stream.max_response_size = 64 << 10;
+        settings.stream.max_line = 64 << 10;
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    assert_eq!(client.send(Call::stream()).await.collect().await.bytes(), events.concat());
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Odd and sound: heads that come before the head, HTTP/1.0, a body without any framing, letters of either case.
+#[tokio::test]
+async fn odd_and_sound() {
+    let early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n";
+    let length = script::COMPLETION.len();
+    let cases = [
+        format!("{early}HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n"),
+        format!("HTTP/1.1 200\r\nCONTENT-LENGTH:{length}\r\n\r\n"),
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nContent-Length: {length}\r\n\r\n"),
+        format!("HTTP/1.1 200 Tr\u{e8}s Bien\r\ncontent-length: \t{length} \t\r\nx: \u{e9}\r\n\r\n"),
+        "HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_owned(),
+    ];
+    for head in cases {
+        let steps =
+            vec![raw([head.as_bytes(), script::COMPLETION.as_bytes()].concat()), Step::Moment, Step::Close];
+        let upstream = Upstream::always(Speaks::H1, steps);
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::whole()).await;
+        assert_eq!(answer.status, 200, "{head}");
+        let received = answer.collect().await;
+        assert!(received.complete, "{head}");
+        assert_eq!(received.text(), script::COMPLETION, "{head}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// RFC 9112, 6.3: a length beside chunks counts for nothing, and the connection is not trusted again.
+#[tokio::test]
+async fn length_and_chunks() {
+    let head = "200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked";
+    let steps = vec![http(head, b"3\r\n{} \r\n0\r\n\r\n"), Step::Stall];
+    let upstream = Upstream::in_turn(Speaks::H1, vec![steps, script::json(200, script::COMPLETION)]);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::whole()).await;
+    assert_ne!(answer.header("content-length"), "2");
+    assert_eq!(answer.collect().await.text(), "{} ");
+    assert_eq!(client.send(Call::whole()).await.collect().await.text(), script::COMPLETION);
+    assert_eq!(upstream.log.connections(), 2);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// More bytes than its length: the answer is what was promised, and the rest answers nobody.
+#[tokio::test]
+async fn more_than_promised() {
+    let head = script::head(200, "application/json", Framing::Length(2));
+    let steps = vec![head, script::body("{}HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"), Step::Stall];
+    let upstream = Upstream::in_turn(Speaks::H1, vec![steps, script::json(200, script::COMPLETION)]);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    assert_eq!(client.send(Call::whole()).await.collect().await.text(), "{}");
+    assert_eq!(client.send(Call::whole()).await.collect().await.text(), script::COMPLETION);
+    assert_eq!(upstream.log.connections(), 2, "a connection that said too much is not used again");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S0.10: nobody listens there.
+#[tokio::test]
+async fn nobody_listens() {
+    for (speaks, version) in PAIRS {
+        let upstream = Upstream::always(speaks, vec![Step::Stall]);
+        let gateway = Plan::to(&[&upstream]).start().await;
+        drop(upstream);
+        // The listener's port is free once its task has ended.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut client = gateway.client(version).await;
+        for call in BOTH_CALLS {
+            let call = call();
+            let id = call.id();
+            let (told, body) = tell("nobody", client.send(call).await).await;
+            assert_eq!(told, Told::Status(502));
+            assert!(!String::from_utf8_lossy(&body).contains("127.0.0.1"), "no address is shown");
+            assert_eq!(journal::closing(&id).await["status"], 502);
+        }
+        drop(client);
+        gateway.stop().await;
+    }
+}

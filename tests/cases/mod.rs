@@ -1,0 +1,15 @@
+//! What the gateway owes its users, one file per subject. Each test's comment cites the rows that it proves.
+
+mod answers;
+mod clocks;
+mod departure;
+mod failover;
+mod hygiene;
+mod intake;
+mod misbehaviour;
+mod modes;
+mod pools;
+mod pressure;
+mod relay;
+mod tls;
+mod usage;

@@ -1,0 +1,258 @@
+//! Which way a stream travels, who decides it, and that deciding it leaves no trace upstream.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use thalweg::relay::Mode;
+
+use super::relay::PAIRS;
+use crate::{
+    client::{Answer, Call, Version},
+    gateway::Plan,
+    transcripts,
+    upstream::{
+        Framing, Gate, Speaks, Step, Upstream,
+        script::{self, delta},
+    },
+};
+
+/// A whole event and half of one, then the rest when the gate opens.
+fn halves(gate: &Gate) -> Vec<Step> {
+    let second = delta("second");
+    let (half, rest) = (second.slice(..second.len() / 2), second.slice(second.len() / 2..));
+    vec![
+        script::sse_head(),
+        Step::Body(delta("first")),
+        Step::Body(half),
+        Step::Wait(gate.clone()),
+        Step::Body(rest),
+        script::body(script::DONE),
+        Step::End,
+    ]
+}
+
+/// Half an event shows which way a stream travels: it passes in asgi mode and is held in buffered mode.
+async fn mode_of(mut answer: Answer, gate: &Gate) -> Mode {
+    let mut text = Vec::new();
+    let whole = delta("first").len();
+    let half = async {
+        while text.len() <= whole {
+            text.extend_from_slice(&answer.piece().await);
+        }
+    };
+    let passed = tokio::time::timeout(Duration::from_millis(250), half).await.is_ok();
+    gate.open();
+    text.extend(answer.collect().await.bytes());
+    assert_eq!(text, [delta("first"), delta("second"), script::DONE.into()].concat());
+    if passed { Mode::Asgi } else { Mode::Buffered }
+}
+
+/// S0.2–S0.5: endpoint before header before body before configuration.
+#[tokio::test]
+async fn the_nearest_word_decides() {
+    let body = |field: &str| {
+        format!(r#"{{"model":"m",{field}"stream":true,"stream_options":{{"include_usage":true}}}}"#)
+    };
+    let (yes, no) = (r#""x_use_asgi_streaming":true,"#, r#""x_use_asgi_streaming":false,"#);
+    let (plain, asgi) = ("/v1/chat/completions", "/v1/chat/completions/asgi");
+    let cases = [
+        (Mode::Asgi, plain, "", "", Mode::Asgi),
+        (Mode::Buffered, plain, "", "", Mode::Buffered),
+        (Mode::Buffered, plain, "", yes, Mode::Asgi),
+        (Mode::Asgi, plain, "", no, Mode::Buffered),
+        (Mode::Asgi, plain, "false", yes, Mode::Buffered),
+        (Mode::Buffered, plain, "true", no, Mode::Asgi),
+        (Mode::Buffered, asgi, "", "", Mode::Asgi),
+        (Mode::Buffered, asgi, "false", no, Mode::Asgi),
+    ];
+    for (configured, endpoint, header, field, expected) in cases {
+        let gate = Gate::new();
+        let upstream = Upstream::always(Speaks::H1, halves(&gate));
+        let plan = Plan::to(&[&upstream]).with(|settings| {
+            settings.stream.mode = configured;
+            settings.stream.max_delay = Duration::from_millis(5);
+        });
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let mut call = Call::post(endpoint, body(field));
+        if !header.is_empty() {
+            call = call.header("x-use-asgi-streaming", header);
+        }
+        let answer = client.send(call).await;
+        let mode = mode_of(answer, &gate).await;
+        assert_eq!(mode, expected, "{configured:?} {endpoint} header {header:?} body {field:?}");
+        let seen = upstream.log.request(0).await;
+        assert_eq!(seen.target, "/v1/chat/completions", "the provider knows one endpoint");
+        assert_eq!(seen.body, body(""), "the field is gone and nothing else is changed");
+        assert!(seen.all("x-use-asgi-streaming").is_empty());
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// S0.2, S0.5, DESIGN 5: what is taken out of the body is the field; every other byte stays, wherever the field stood.
+#[tokio::test]
+async fn the_field_leaves_and_the_rest_stays() {
+    const USAGE: &str = r#""stream_options":{"include_usage":true}"#;
+    let odd = "\"n\":1.50E+2,\"big\":18446744073709551616,\"s\":\"\\u00e9 é \\/ \\ud83c\\udf0a\",\"s\":[ ]";
+    let bodies = [
+        format!(r#"{{"x_use_asgi_streaming":true,"model":"m",{USAGE},"stream":true,{odd}}}"#),
+        format!(r#"{{"model":"m",{odd},"x_use_asgi_streaming":true,"stream":true,{USAGE}}}"#),
+        format!(r#"{{"model":"m","stream":true,{odd},{USAGE},"x_use_asgi_streaming":true}}"#),
+        format!(
+            "{{\n  \"model\" : \"m\" ,\n  \"x_use_asgi_streaming\" : true ,\n  \"stream\": true, {odd},{USAGE} \n}}\n"
+        ),
+        format!(
+            r#"{{"model":"m","stream":true,"messages":[{{"x_use_asgi_streaming":true}}],{USAGE},{odd}}}"#
+        ),
+    ];
+    let upstream = Upstream::always(Speaks::H1, script::sse(script::short_stream()));
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for (number, body) in bodies.iter().enumerate() {
+        let answer = client.send(Call::post("/v1/chat/completions", body.clone())).await;
+        assert_eq!(answer.status, 200, "{body}");
+        answer.collect().await;
+        let seen = upstream.log.request(number).await;
+        let seen = std::str::from_utf8(&seen.body).unwrap();
+        let kept = |text: &str| text.split_whitespace().collect::<String>();
+        let (field, whole) = (r#""x_use_asgi_streaming":true"#, kept(body));
+        let without = if number == 4 {
+            whole.clone()
+        } else {
+            whole.replacen(&format!("{field},"), "", 1).replacen(&format!(",{field}"), "", 1)
+        };
+        assert_eq!(kept(seen), without);
+        assert!(seen.contains(odd), "{seen}");
+        if number == 4 {
+            assert_eq!(seen, body, "a field of that name inside a message is the client's own");
+        }
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+fn buffered(chunk_size: usize, max_delay: Duration) -> impl FnOnce(&mut thalweg::config::Settings) {
+    move |settings| {
+        settings.stream.mode = Mode::Buffered;
+        settings.stream.chunk_size = chunk_size;
+        settings.stream.max_delay = max_delay;
+    }
+}
+
+/// Whether a cut after `text` is one between events.
+fn ends_event(text: &[u8]) -> bool {
+    [&b"\n\n"[..], b"\r\n\r\n", b"\r\r"].iter().any(|end| text.ends_with(end))
+}
+
+const ASKED: &str = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#;
+
+/// Every stream in turn, cut every 700 bytes.
+fn cut_anywhere(speaks: Speaks) -> Upstream {
+    let streams: Vec<_> = transcripts::streams().collect();
+    Upstream::by(speaks, move |number, _| {
+        let transcript = streams[number];
+        let headers = transcript.headers.clone();
+        let mut steps = vec![Step::Head { status: transcript.status, headers, framing: Framing::Chunked }];
+        let cut = transcript.body.chunks(700).map(|piece| Step::Body(Bytes::copy_from_slice(piece)));
+        steps.extend(cut);
+        steps.push(Step::End);
+        steps
+    })
+}
+
+/// S0.5, R7: buffered, every stream keeps its bytes.
+#[tokio::test]
+async fn buffered_streams_keep_their_bytes() {
+    for (speaks, version) in PAIRS {
+        let upstream = cut_anywhere(speaks);
+        let gateway = Plan::to(&[&upstream]).with(buffered(1024, Duration::from_secs(5))).start().await;
+        let mut client = gateway.client(version).await;
+        for transcript in transcripts::streams() {
+            let name = &transcript.name;
+            let received = client.send(Call::post("/v1/chat/completions", ASKED)).await.collect().await;
+            assert!(received.complete, "{name}");
+            assert_eq!(received.bytes(), transcript.body, "{name} {speaks:?} {version:?}");
+        }
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// S0.5, R5: buffered, a stream is cut at event ends only, and an event arrives whole.
+#[tokio::test]
+async fn buffered_streams_keep_their_events() {
+    for speaks in [Speaks::H1, Speaks::H2] {
+        let upstream = cut_anywhere(speaks);
+        let gateway = Plan::to(&[&upstream]).with(buffered(1024, Duration::from_secs(5))).start().await;
+        let mut client = gateway.raw().await;
+        for transcript in transcripts::streams() {
+            let name = &transcript.name;
+            client.send(Call::post("/v1/chat/completions", ASKED).wire()).await;
+            client.head().await;
+            let chunks = client.chunks().await;
+            assert_eq!(chunks.concat(), transcript.body, "{name}");
+            let (_, rest) = chunks.split_last().expect("chunks");
+            for chunk in rest {
+                assert!(ends_event(chunk), "{name}: cut after {:?}", String::from_utf8_lossy(chunk));
+            }
+        }
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// S0.5: small events are gathered up to `chunk_size`.
+#[tokio::test]
+async fn buffered_gathers_to_the_chunk_size() {
+    let events: Vec<_> = (0..100).map(|number| delta(&number.to_string())).collect();
+    let mut steps = vec![script::sse_head()];
+    steps.extend(events.iter().cloned().map(Step::Body));
+    steps.push(Step::End);
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = Plan::to(&[&upstream]).with(buffered(1024, Duration::from_secs(5))).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let received = client.send(Call::stream()).await.collect().await;
+    assert_eq!(received.bytes(), events.concat());
+    let (last, rest) = received.frames.split_last().unwrap();
+    assert!(rest.iter().all(|frame| frame.len() >= 1024), "each frame is full, but for the last ({last:?})");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S0.5: what is gathered is not held for longer than the maximal delay.
+#[tokio::test]
+async fn buffered_holds_no_longer_than_its_delay() {
+    let pieces = [delta("one"), delta("two"), script::DONE.into()];
+    let upstream = Upstream::always(Speaks::H1, script::sse_pieces(pieces.clone()));
+    let gateway = Plan::to(&[&upstream]).with(buffered(1 << 20, Duration::from_millis(20))).start().await;
+    let mut client = gateway.client(Version::H1).await.telling(&upstream.log);
+    // Each piece is written when the client has the last: without the delay this would never end.
+    let received = client.send(Call::stream()).await.collect().await;
+    assert!(received.complete);
+    assert_eq!(received.frames, pieces);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S0.5, R7: what came before the commit point leaves in its order, though some of it was full and some was not.
+#[tokio::test]
+async fn buffered_keeps_its_order_before_the_commit() {
+    let comments: Vec<_> = (0..20).map(|number| Bytes::from(format!(": comment {number:>8}\n\n"))).collect();
+    let mut steps = vec![script::sse_head()];
+    for comment in &comments {
+        steps.extend([Step::Body(comment.clone()), Step::Moment]);
+    }
+    steps.extend([Step::Body(script::short_stream()), script::body("data: unfinished"), Step::End]);
+    let first = Upstream::always(Speaks::H1, steps);
+    let second = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    let gateway = Plan::to(&[&first, &second]).with(buffered(50, Duration::from_secs(5))).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let received = client.send(Call::post("/v1/chat/completions", ASKED)).await.collect().await;
+    assert_eq!(received.text(), {
+        let whole = [&comments.concat()[..], &script::short_stream(), b"data: unfinished"].concat();
+        String::from_utf8(whole).unwrap()
+    });
+    drop(client);
+    gateway.stop().await;
+}

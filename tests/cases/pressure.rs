@@ -1,0 +1,106 @@
+//! A reader slower than its provider: so many bytes are held and no more, then the provider waits; nothing is lost (B9,
+//! R26).
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use thalweg::relay::Mode;
+
+use crate::{
+    client::{Call, Raw, Version},
+    gateway::Plan,
+    journal,
+    upstream::{Speaks, Step, Upstream, script::sse_head},
+};
+
+/// 32 MiB of events of a kibibyte.
+fn flood() -> Bytes {
+    let event = [&b"data: "[..], &[b'x'; 1016], b"\n\n"].concat();
+    event.repeat(32 << 10).into()
+}
+
+/// B9, R26: what the provider can be rid of while the client does not read is bounded; then all of it arrives.
+#[tokio::test]
+async fn the_provider_waits_for_the_reader() {
+    // The kernel's buffers at the gateway's two sockets are in it, which grow to several MiB each before they are full.
+    const BOUND: u64 = 12 << 20;
+    for speaks in [Speaks::H1, Speaks::H2] {
+        for mode in [Mode::Asgi, Mode::Buffered] {
+            let steps = vec![sse_head(), Step::Body(flood()), Step::End];
+            let upstream = Upstream::start(speaks, None, Some(16 << 10), move |_, _| steps.clone());
+            let gateway = Plan::to(&[&upstream]).with(|settings| settings.stream.mode = mode).start().await;
+            let mut client = Raw::connect_small(gateway.address, 16 << 10).await;
+            client.send(Call::stream().wire()).await;
+            let head = client.head().await;
+            assert_eq!(head.status, 200);
+            let taken = upstream.settled().await;
+            assert!(
+                taken < BOUND,
+                "{taken} bytes were taken for a reader that does not read: {speaks:?} {mode:?}"
+            );
+            assert_eq!(client.body(&head).await, flood());
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+/// R26: the same on HTTP/2, where the reader's windows say how much.
+#[tokio::test]
+async fn the_provider_waits_for_the_window() {
+    for speaks in [Speaks::H1, Speaks::H2] {
+        let steps = vec![sse_head(), Step::Body(flood()), Step::End];
+        let upstream = Upstream::start(speaks, None, Some(16 << 10), move |_, _| steps.clone());
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(Version::H2).await;
+        let answer = client.send(Call::stream()).await;
+        let taken = upstream.settled().await;
+        // hyper's client opens windows of 2 MiB.
+        assert!(taken < 12 << 20, "{taken} bytes were taken: {speaks:?}");
+        let received = answer.collect().await;
+        assert!(received.complete);
+        assert_eq!(received.bytes().len(), flood().len());
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// B9: a client that does not read at all is given up after the write clock, and the provider with it.
+#[tokio::test]
+async fn a_reader_that_never_reads_is_given_up() {
+    let short = Duration::from_millis(100);
+    let steps = vec![sse_head(), Step::Body(flood()), Step::End];
+    let upstream = Upstream::start(Speaks::H1, None, Some(16 << 10), move |_, _| steps.clone());
+    let plan = Plan::to(&[&upstream]).with(|settings| settings.limits.write_timeout = short);
+    let gateway = plan.start().await;
+    let mut client = Raw::connect_small(gateway.address, 16 << 10).await;
+    let call = Call::stream();
+    client.send(call.wire()).await;
+    client.head().await;
+    let started = Instant::now();
+    upstream.log.gone(0).await;
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    journal::closing(&call.id()).await;
+    drop(client);
+    gateway.stop().await;
+}
+
+/// B9: a slow reader is not one that does not read: progress re-arms the clock.
+#[tokio::test]
+async fn a_slow_reader_is_served() {
+    let steps = vec![sse_head(), Step::Body(flood().slice(..1 << 20)), Step::End];
+    let upstream = Upstream::start(Speaks::H1, None, Some(16 << 10), move |_, _| steps.clone());
+    let plan = Plan::to(&[&upstream]).with(|s| s.limits.write_timeout = Duration::from_millis(200));
+    let gateway = plan.start().await;
+    let mut client = Raw::connect_small(gateway.address, 16 << 10).await;
+    client.send(Call::stream().wire()).await;
+    let head = client.head().await;
+    while client.unread().len() < 800 << 10 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(client.fill().await, "cut off after {}", client.unread().len());
+    }
+    let body = client.body(&head).await;
+    assert_eq!(body.len(), 1 << 20);
+    drop(client);
+    gateway.stop().await;
+}

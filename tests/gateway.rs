@@ -1,0 +1,151 @@
+//! The gateway under test: the real one, in this process, listening on a port that the kernel picked. [`Gateway::stop`]
+//! is the end of every test: it holds that nothing was leaked.
+
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use thalweg::{
+    app,
+    auth::TokenSettings,
+    base::Secret,
+    config::{ProviderSettings, Settings},
+    relay::StreamSettings,
+    server::{Limits, Listen},
+    telemetry::{Gauges, LogFormat, LogSettings},
+    upstream::{BaseUrl, Clocks, KeyHeader, PoolSettings, Protocol, Target},
+};
+
+use crate::{
+    client::{Client, Raw, Version, call::TOKEN},
+    journal,
+    upstream::{Speaks, Upstream, log::PATIENCE},
+};
+
+/// What every test provider is given as its key.
+pub const PROVIDER_KEY: &str = "sk-provider-key-of-the-tests";
+
+/// Settings to be changed before the start.
+pub struct Plan {
+    pub settings: Settings,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    app: app::Gateway,
+    pub address: SocketAddr,
+}
+
+impl Plan {
+    /// One worker, the model `m` at each of these upstreams in this order, no TLS.
+    pub fn to(upstreams: &[&Upstream]) -> Self {
+        let providers = upstreams.iter().enumerate().map(|(number, upstream)| {
+            let protocol = match upstream.speaks {
+                Speaks::H1 => Protocol::Http1,
+                Speaks::H2 => Protocol::Http2,
+            };
+            provider(&format!("p{number}"), &upstream.base(), protocol)
+        });
+        Self {
+            settings: Settings {
+                file: None,
+                listen: Listen { host: "127.0.0.1".into(), port: 0, tls: None },
+                workers: NonZeroUsize::MIN,
+                log: LogSettings { level: tracing::Level::TRACE, format: LogFormat::Json },
+                providers: providers.collect(),
+                tokens: vec![TokenSettings {
+                    description: "tests".into(),
+                    token: Secret::new(TOKEN.to_owned()),
+                }],
+                supported_models: Vec::new(),
+                limits: Limits::default(),
+                pool: PoolSettings::default(),
+                stream: StreamSettings::default(),
+                failover: true,
+            },
+        }
+    }
+
+    pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// The same clocks for every provider.
+    pub fn clocks(self, change: impl Fn(&mut Clocks)) -> Self {
+        self.with(|settings| {
+            settings.providers.iter_mut().for_each(|provider| change(&mut provider.target.clocks))
+        })
+    }
+
+    pub async fn start(self) -> Gateway {
+        journal::start();
+        let started = tokio::task::spawn_blocking(|| app::start(self.settings)).await.unwrap();
+        let app = started.unwrap_or_else(|error| panic!("the gateway did not start: {error:?}"));
+        let address = *app.addresses().first().expect("an address");
+        Gateway { app, address }
+    }
+}
+
+/// A provider of the model `m`.
+pub fn provider(name: &str, base: &str, protocol: Protocol) -> ProviderSettings {
+    ProviderSettings {
+        target: Target {
+            name: Arc::from(name),
+            base: BaseUrl::parse(base).unwrap(),
+            protocol,
+            key_header: KeyHeader::Bearer,
+            key: Some(Secret::new(PROVIDER_KEY.to_owned())),
+            headers: Vec::new(),
+            ca_file: None,
+            clocks: Clocks::default(),
+        },
+        models: Some(vec!["m".into()]),
+    }
+}
+
+impl Gateway {
+    pub async fn client(&self, version: Version) -> Client {
+        Client::connect(version, self.address).await
+    }
+
+    pub async fn raw(&self) -> Raw {
+        Raw::connect(self.address).await
+    }
+
+    pub fn gauges(&self) -> Gauges {
+        self.app.gauges()
+    }
+
+    /// Waits until the gauges are as `wanted`.
+    pub async fn until(&self, what: &str, wanted: impl Fn(&Gauges) -> bool) -> Gauges {
+        let reached = async {
+            loop {
+                let gauges = self.gauges();
+                if wanted(&gauges) {
+                    return gauges;
+                }
+                // Gauges belong to the workers' threads, which tell nobody.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, reached).await {
+            Ok(gauges) => gauges,
+            Err(_) => panic!("{what} never came: {:?}", self.gauges()),
+        }
+    }
+
+    /// Waits until no request and no stream is left and no provider connection is in use.
+    pub async fn calm(&self) -> Gauges {
+        self.until("calm", |now| now.requests == 0 && now.streams == 0 && now.upstream_active == 0).await
+    }
+
+    /// Holds that all was released, then stops. Every client must have been dropped.
+    pub async fn stop(self) {
+        self.until("the end of all", |now| Gauges { upstream_idle: 0, ..*now } == Gauges::default()).await;
+        tokio::time::timeout(PATIENCE, self.stop_now()).await.expect("a stop in time");
+    }
+
+    /// Stops, whatever is going on: drains first.
+    pub async fn stop_now(self) {
+        tokio::task::spawn_blocking(|| self.app.stop()).await.unwrap();
+    }
+}
