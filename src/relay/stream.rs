@@ -4,7 +4,10 @@
 //! Invariant: once the source has ended or failed it is dropped, so that the provider's connection is free before the
 //! client has read the last byte.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    num::NonZeroU64,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
@@ -18,7 +21,7 @@ use super::{
     tap::{Seen, Tap},
 };
 use crate::{
-    base::{ByteList, Fault, Kind, Sent, Stage},
+    base::{ByteList, Fault, Kind, Sent, Stage, turn},
     wire::Dialect,
 };
 
@@ -58,6 +61,8 @@ pub(super) struct Stream<S> {
     pub(super) tap: Tap,
     /// An error event has passed.
     errored: bool,
+    /// The turn in which there was nothing to give.
+    quiet: Option<NonZeroU64>,
     clocks: Clocks,
 }
 
@@ -74,12 +79,16 @@ impl<S: Source> Stream<S> {
             strip,
             tap: Tap::new(manner.dialect, manner.events, settings.max_line, started),
             errored: false,
+            quiet: None,
             clocks: Clocks::new(Instant::now(), manner.first_token, manner.idle, manner.total),
         }
     }
 
     /// The next bytes that may leave. `None` at the end. The source is gone after a fault.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        if self.quiet.is_some() && self.quiet == turn::current() {
+            return Poll::Pending;
+        }
         loop {
             if let Some(bytes) = self.ready.pop() {
                 return Poll::Ready(Some(Ok(bytes)));
@@ -90,10 +99,13 @@ impl<S: Source> Stream<S> {
             match self.poll_pull(cx) {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(fault)) => return Poll::Ready(Some(Err(fault))),
-                Poll::Pending => {
-                    let Some(gather) = &mut self.gather else { return Poll::Pending };
-                    self.ready.push(ready!(gather.poll_due(cx)));
-                }
+                Poll::Pending => match self.gather.as_mut().map(|gather| gather.poll_due(cx)) {
+                    Some(Poll::Ready(bytes)) => self.ready.push(bytes),
+                    Some(Poll::Pending) | None => {
+                        self.quiet = turn::current();
+                        return Poll::Pending;
+                    }
+                },
             }
         }
     }
