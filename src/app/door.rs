@@ -3,10 +3,9 @@
 use std::future::Future;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use crate::{
-    server::{Handler, Peer},
+    server::{Handler, Incoming, Peer},
     web::{Site, site::Body},
 };
 

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -28,7 +28,7 @@ use super::{
     settings::Limits,
     socket::{Socket, Stream},
 };
-use crate::base::spawn::Tasks;
+use crate::base::{spawn::Tasks, turn};
 
 /// How HTTP/2 begins by prior knowledge (RFC 9113 section 3.4), as far as no HTTP/1.1 request does.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
@@ -158,17 +158,28 @@ async fn unless_condemned<F: Future>(vital: &Vital, mut future: Pin<Box<F>>) -> 
 /// A hyper connection, whichever protocol it speaks.
 trait Conversation: Future<Output = hyper::Result<()>> {
     fn finish(self: Pin<&mut Self>);
+
+    /// One poll of the connection. With HTTP/1.1 it polls the response's body itself: that is a turn.
+    fn poll_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>>;
 }
 
 impl<H: Handler> Conversation for http1::Connection<TokioIo<Socket>, Door<H>> {
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
+
+    fn poll_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        turn::take(|| self.poll(cx))
+    }
 }
 
 impl<H: Handler> Conversation for http2::Connection<TokioIo<Socket>, Door<H>, Local> {
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
+    }
+
+    fn poll_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        self.poll(cx)
     }
 }
 
@@ -186,7 +197,7 @@ async fn drive<C: Conversation>(mut conversation: Pin<Box<C>>, vital: &Vital) ->
             }
             Fate::Cut => return Poll::Ready(Ok(())),
         }
-        conversation.as_mut().poll(cx)
+        conversation.as_mut().poll_on(cx)
     })
     .await
 }

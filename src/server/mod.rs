@@ -18,7 +18,7 @@ use std::{error::Error, future::Future, net::SocketAddr};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
+pub use hyper::body::Incoming;
 
 pub mod bind;
 pub mod census;
