@@ -9,6 +9,7 @@ import time
 
 from . import legs, memory, rounds, startup, table, workloads
 from .process import PROXY_CORE, RIG_CORE, raise_file_limit
+from .transport import OTHERS
 
 RESULTS = legs.HERE / "results"
 KINDS = {"full": (1.0, 5), "quick": (0.25, 3), "smoke": (0.01, 1)}
@@ -30,6 +31,8 @@ def main():
         table.show_workload(workload, samples)
         bars += table.show_bars(workload, samples)
         results[workload.name] = samples
+    if wanted("transports"):
+        results["transports"] = _transports(workloads.all_of(scale)[0], names, repeats, options.realtime)
     if wanted("idle"):
         results["idle"] = _idle(names, 2000 if scale > 0.1 else 100)
     if wanted("start") and "thalweg" in names:
@@ -45,10 +48,20 @@ def _options():
     parser = argparse.ArgumentParser(prog="perf/run.sh", description=__doc__)
     for kind, what in (("quick", "under three minutes"), ("smoke", "seconds; the figures mean nothing")):
         parser.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, default="full", help=what)
-    parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, idle, start")
+    parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, transports, idle, start")
     parser.add_argument("--repeats", type=int, help="rounds; by default 5, or 3 with --quick")
     parser.add_argument("--realtime", action="store_true", help="give paced runs real-time priority, on a machine others use too")
     return parser.parse_args()
+
+
+def _transports(workload, names, repeats, realtime):
+    """The first workload over TLS and HTTP/2. No bars: it tells what they cost."""
+    results = {}
+    for transport in OTHERS:
+        carriers = [name for name in names if name in transport.legs]
+        results[transport.name] = rounds.run(workload, carriers, repeats, realtime, transport)
+        table.show_workload(workload, results[transport.name], transport)
+    return results
 
 
 def _idle(names, streams):

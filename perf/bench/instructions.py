@@ -61,10 +61,10 @@ def _collect(name, workload, keep):
     """Instructions of the whole process."""
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="thalweg-perf-"))
-        emulator = legs.emulator(workload.emulator, directory)
+        emulator, upstream = legs.emulator(workload.emulator, directory)
         stack.callback(emulator.stop)
         file = (keep or Path(directory)) / f"{name}.{workload.unit}.{workload.units}.callgrind"
-        leg = legs.start(name, emulator.port, directory, wrapper=("valgrind", "--tool=callgrind", f"--callgrind-out-file={file}"))
+        leg = legs.start(name, upstream, wrapper=("valgrind", "--tool=callgrind", f"--callgrind-out-file={file}"))
         stack.callback(leg.stop)
         client.run(leg, workload.load)
         leg.process.stop(seconds=30)

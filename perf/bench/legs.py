@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .process import PROXY_CORE, RIG_CORE, Process, wait_until
+from .transport import PLAIN, Transport, certificate_file
 
 HERE = Path(__file__).resolve().parent.parent
 RELEASE = HERE.parent / "target" / "release"
@@ -26,20 +27,34 @@ class Leg:
     name: str
     port: int
     process: Process | None
+    # What the client speaks to it.
     url: str = ""
     client_options: list = field(default_factory=list)
-
-    def __post_init__(self):
-        self.url = self.url or f"http://127.0.0.1:{self.port}/v1"
 
     def stop(self):
         if self.process:
             self.process.stop()
 
 
-def emulator(arguments, directory):
-    process = Process([RIG, "emulator", *arguments], RIG_CORE, directory, "emulator")
-    return Leg("emulator", int(process.first_line()), process)
+@dataclass(frozen=True)
+class Upstream:
+    """What a proxy is told of the emulator, and where its own files go."""
+
+    port: int
+    transport: Transport
+    directory: Path
+
+    @property
+    def scheme(self):
+        return "https" if self.transport.tls_upstream else "http"
+
+
+def emulator(arguments, directory, transport=PLAIN):
+    """(the emulator's leg, its description for the others)"""
+    options = transport.emulator_options(directory)
+    process = Process([RIG, "emulator", *arguments, *options], RIG_CORE, directory, "emulator")
+    port = int(process.first_line())
+    return Leg("emulator", port, process), Upstream(port, transport, Path(directory))
 
 
 def available():
@@ -49,16 +64,26 @@ def available():
     return found + (["thalweg"] if THALWEG.exists() else [])
 
 
-def start(name, upstream, directory, wrapper=(), poll=0.005):
+def start(name, upstream, wrapper=(), poll=0.005):
     """`wrapper` is put before the proxy's command: valgrind. `poll`: seconds between two looks whether it listens."""
+    leg = _started(name, upstream, wrapper, poll)
+    is_direct = name == DIRECT
+    leg.url = f"{upstream.scheme if is_direct else 'http'}://127.0.0.1:{leg.port}/v1"
+    leg.client_options = upstream.transport.client_options(is_direct)
+    if is_direct and upstream.transport.tls_upstream:
+        leg.client_options += ["--ca-file", certificate_file(upstream.directory)]
+    return leg
+
+
+def _started(name, upstream, wrapper, poll):
     if name == DIRECT:
-        return Leg(name, upstream, None)
+        return Leg(name, upstream.port, None)
     if name == "tunnel":
-        process = Process([*wrapper, RIG, "tunnel", "--to", f"127.0.0.1:{upstream}"], PROXY_CORE, directory, name)
+        command = [*wrapper, RIG, "tunnel", "--to", f"127.0.0.1:{upstream.port}"]
+        process = Process(command, PROXY_CORE, upstream.directory, name)
         return Leg(name, int(process.first_line()), process)
     port = free_port()
-    command = _COMMANDS[name](port, upstream, Path(directory))
-    process = Process([*wrapper, *command], PROXY_CORE, directory, name)
+    process = Process([*wrapper, *_COMMANDS[name](port, upstream)], PROXY_CORE, upstream.directory, name)
     wait_until(lambda: listening(port), process, poll)
     return Leg(name, port, process)
 
@@ -75,27 +100,40 @@ def listening(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _nginx(port, upstream, directory):
-    config = _fill("nginx.conf", directory, PORT=port, UPSTREAM=upstream, SCHEME="http", DOWNSTREAM="")
-    return ["nginx", "-c", config, "-p", directory, "-e", directory / "nginx.log"]
+def _nginx(port, upstream):
+    downstream = "http2" if upstream.transport.http2_downstream else ""
+    config = _fill("nginx.conf", upstream, PORT=port, SCHEME=upstream.scheme, DOWNSTREAM=downstream)
+    return ["nginx", "-c", config, "-p", upstream.directory, "-e", upstream.directory / "nginx.log"]
 
 
-def _haproxy(port, upstream, directory):
-    return ["haproxy", "-db", "-f", _fill("haproxy.cfg", directory, PORT=port, UPSTREAM=upstream, DOWNSTREAM="", TO_UPSTREAM="")]
+def _haproxy(port, upstream):
+    transport = upstream.transport
+    to_upstream = "ssl verify none" if transport.tls_upstream else "proto h2" if transport.http2_upstream else ""
+    downstream = "proto h2" if transport.http2_downstream else ""
+    return ["haproxy", "-db", "-f", _fill("haproxy.cfg", upstream, PORT=port, DOWNSTREAM=downstream, TO_UPSTREAM=to_upstream)]
 
 
-def _thalweg(port, upstream, directory):
+def _thalweg(port, upstream):
+    provider = {
+        "name": "rig",
+        "base_url": f"{upstream.scheme}://127.0.0.1:{upstream.port}/v1",
+        "api_key": "sk-up",
+        "models": ["rig-model"],
+        "protocol": "http2" if upstream.transport.http2_upstream else "http1",
+    }
+    if upstream.transport.tls_upstream:
+        provider["ca_file"] = str(certificate_file(upstream.directory))
     config = {
         "host": "127.0.0.1",
         "port": port,
         "workers": 1,
         "log_level": "WARNING",
-        "providers": [{"name": "rig", "base_url": f"http://127.0.0.1:{upstream}/v1", "api_key": "sk-up", "models": ["rig-model"]}],
+        "providers": [provider],
         "tokens": [f"rig|{KEY}"],
         "max_connections": 4096,
         "max_keepalive_connections": 4096,
     }
-    file = directory / "thalweg.json"
+    file = upstream.directory / "thalweg.json"
     file.write_text(json.dumps(config))
     return [THALWEG, "serve", "--config", file]
 
@@ -103,10 +141,10 @@ def _thalweg(port, upstream, directory):
 _COMMANDS = {"nginx": _nginx, "haproxy": _haproxy, "thalweg": _thalweg}
 
 
-def _fill(template, directory, **values):
+def _fill(template, upstream, **values):
     text = (HERE / "proxies" / template).read_text()
-    for name, value in {"DIR": directory, **values}.items():
+    for name, value in {"DIR": upstream.directory, "UPSTREAM": upstream.port, **values}.items():
         text = text.replace(f"@{name}@", str(value))
-    file = Path(directory) / template
+    file = upstream.directory / template
     file.write_text(text)
     return file

@@ -19,9 +19,9 @@ def run(names, streams):
             continue
         with contextlib.ExitStack() as stack:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="thalweg-perf-"))
-            emulator = legs.emulator(["--silent"], directory)
+            emulator, upstream = legs.emulator(["--silent"], directory)
             stack.callback(emulator.stop)
-            leg = legs.start(name, emulator.port, directory)
+            leg = legs.start(name, upstream)
             stack.callback(leg.stop)
             time.sleep(SETTLE)
             idle = leg.process.resident()

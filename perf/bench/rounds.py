@@ -10,17 +10,18 @@ from dataclasses import replace
 
 from . import client, legs
 from .process import Placement
+from .transport import PLAIN
 
 
 # Whether a flood's reads gather much or little depends on who else runs; many rounds find the middle.
 FLOOD_ROUNDS = 3
 
 
-def run(workload, names, repeats, realtime):
+def run(workload, names, repeats, realtime, transport=PLAIN):
     """{leg: [sample of round 0, of round 1, …]}"""
     Placement.realtime = realtime and not workload.flood
     samples = {name: [] for name in names}
-    with _started(workload, names) as (emulator, running):
+    with _started(workload, names, transport) as (emulator, running):
         for leg in running:
             client.run(leg, _short(workload.load))
         for number in range(repeats * FLOOD_ROUNDS if workload.flood else repeats):
@@ -34,14 +35,14 @@ def run(workload, names, repeats, realtime):
 
 
 @contextlib.contextmanager
-def _started(workload, names):
+def _started(workload, names, transport):
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="thalweg-perf-"))
-        emulator = legs.emulator(workload.emulator, directory)
+        emulator, upstream = legs.emulator(workload.emulator, directory, transport)
         stack.callback(emulator.stop)
         running = []
         for name in names:
-            running.append(legs.start(name, emulator.port, directory))
+            running.append(legs.start(name, upstream))
             stack.callback(running[-1].stop)
         yield emulator, running
 

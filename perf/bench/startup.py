@@ -16,15 +16,15 @@ def run(repeats):
     """Seconds, at the median, and all of them."""
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="thalweg-perf-"))
-        emulator = legs.emulator([], directory)
+        emulator, upstream = legs.emulator([], directory)
         stack.callback(emulator.stop)
-        times = [_once(emulator.port, directory) for _ in range(repeats)]
+        times = [_once(upstream) for _ in range(repeats)]
     return median(times), times
 
 
-def _once(upstream, directory):
+def _once(upstream):
     began = time.monotonic()
-    leg = legs.start("thalweg", upstream, directory, poll=0.0005)
+    leg = legs.start("thalweg", upstream, poll=0.0005)
     try:
         connection = http.client.HTTPConnection("127.0.0.1", leg.port, timeout=10)
         headers = {"authorization": f"Bearer {legs.KEY}", "content-type": "application/json"}

@@ -3,6 +3,7 @@
 from statistics import median
 
 from .legs import DIRECT
+from .transport import PLAIN
 from .verdict import added, figure, latency_refusal, limited_by_proxy, ratios, refusal
 
 
@@ -14,8 +15,9 @@ def show(rows):
         print("  ".join([f"  {first}", *others]).rstrip(), flush=True)
 
 
-def show_workload(workload, samples):
-    print(f"\n{workload.name}: {workload.title}")
+def show_workload(workload, samples, transport=PLAIN):
+    suffix = "" if transport is PLAIN else f"; {transport.title}"
+    print(f"\n{workload.name}: {workload.title}{suffix}")
     late = latency_refusal(workload, samples)
     heading = ["", f"CPU µs/{workload.unit}", "spread", "/emulator", "busy", f"{workload.unit}s/s", "ev/read", "syscalls"]
     rows = [heading + _latency_headings(workload)]
