@@ -91,7 +91,7 @@ def all_of(scale):
         Workload(
             "first", "streams of one event, one after another: time to the first byte",
             Load(1, _at_least(2_000 * scale, 50)),
-            events=1, bars=(Bar("first byte p50", "nginx", 1.0),), latency=True,
+            events=1, latency=True,
         ),
     ]
 
