@@ -88,10 +88,13 @@ impl Clocks {
         }
     }
 
-    /// The timer is already set for this task and cannot have fired: a frame came just now, before its deadline.
+    /// The timer is already set for this task, no later than the deadline, and cannot have fired: a frame came just now,
+    /// before it would. With the first token the deadline may have come nearer.
     fn is_armed_for(&mut self, cx: &Context<'_>) -> bool {
         let moved = std::mem::take(&mut self.moved);
-        let ahead = self.timer.as_ref().is_some_and(|timer| self.last < timer.deadline());
+        let due = self.due().0;
+        let ahead =
+            self.timer.as_ref().is_some_and(|timer| self.last < timer.deadline() && timer.deadline() <= due);
         moved && ahead && self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
     }
 }
@@ -122,6 +125,21 @@ mod tests {
             Poll::Ready(())
         })
         .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_token_brings_the_deadline_nearer() {
+        let mut clocks = clocks(None);
+        poll_once(&mut clocks).await;
+        tokio::time::advance(SECOND).await;
+        clocks.note(Instant::now(), true);
+        clocks.first_token_came();
+        clocks.idle = SECOND;
+        let start = Instant::now();
+        // One poll after the frame, as within one turn of a worker: it alone must arm the timer.
+        poll_once(&mut clocks).await;
+        assert_eq!(clocks.timer.as_ref().unwrap().deadline(), start + SECOND);
+        assert_eq!(fires(&mut clocks).await, (Clock::Idle, SECOND));
     }
 
     #[tokio::test(start_paused = true)]
