@@ -90,18 +90,16 @@ fuzz() {
         export PATH="$cache/cargo/bin:$PATH"
         has cargo-fuzz || run cargo install cargo-fuzz --locked --root "$cache/cargo"
     fi
-    # The sanitizer is behind a nightly flag; this lets the stable compiler take it.
-    export RUSTC_BOOTSTRAP=1
     local target
     for target in $(cargo fuzz list); do
         mkdir -p "fuzz/corpus/$target"
         local seeds=()
         [ ! -d "fuzz/seeds/$target" ] || seeds=("fuzz/seeds/$target")
-        run cargo fuzz run "$target" "fuzz/corpus/$target" "${seeds[@]}" -- \
+        # Without a sanitizer stable Rust will do, and the crate forbids what a sanitizer would find.
+        run cargo fuzz run -s none "$target" "fuzz/corpus/$target" "${seeds[@]}" -- \
             -max_total_time="$fuzz_seconds" -print_final_stats=1 -verbosity=0
         echo "fuzz $target: 1 passed, 0 failed" | tee >(grep -oE '[0-9]+ passed, [0-9]+ failed' >>"$counts")
     done
-    unset RUSTC_BOOTSTRAP
 }
 
 packages

@@ -31,7 +31,7 @@ def streams_in_every_mode():
         expect(content_of(chat(stream=True, extra_headers={"x-use-asgi-streaming": value})) == whole, value)
     for value in (True, False):
         expect(content_of(chat(stream=True, extra_body={"x_use_asgi_streaming": value})) == whole, value)
-    with client.with_options(base_url=f"{URL}/v1").chat.completions.with_streaming_response.create(
+    with client.chat.completions.with_streaming_response.create(
         model="demo-text", messages=MESSAGES, stream=True
     ) as response:
         expect(response.headers["content-type"].startswith("text/event-stream"), response.headers)
