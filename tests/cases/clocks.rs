@@ -98,7 +98,10 @@ fn last_event(text: &str) -> Value {
 #[tokio::test]
 async fn idle() {
     for (speaks, version) in PAIRS {
-        let upstream = Upstream::always(speaks, vec![sse_head(), Step::Body(delta("one")), Step::Stall]);
+        // The gateway has begun to wait for the first token when it comes: its deadline is far, the next one near.
+        let wait = vec![Step::Moment; 20];
+        let steps = [vec![sse_head()], wait, vec![Step::Body(delta("one")), Step::Stall]].concat();
+        let upstream = Upstream::always(speaks, steps);
         let gateway = Plan::to(&[&upstream]).clocks(|clocks| clocks.idle = SHORT).start().await;
         let mut client = gateway.client(version).await;
         let started = Instant::now();

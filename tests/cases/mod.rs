@@ -11,5 +11,7 @@ mod modes;
 mod pools;
 mod pressure;
 mod relay;
+mod storm;
+mod story;
 mod tls;
 mod usage;

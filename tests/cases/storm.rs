@@ -1,0 +1,96 @@
+//! Everything at once, from a seed: providers that fail in every way, clients that leave at any time, two workers, a
+//! small pool. In the end nothing is left, and every request has been told of exactly once (R13, S2.10).
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use crate::{
+    client::{Call, Version},
+    gateway::Plan,
+    journal,
+    upstream::{
+        Framing, Speaks, Step, Upstream,
+        script::{self, delta, sse_head},
+    },
+};
+
+/// A small generator (SplitMix64): the same storm for the same seed.
+#[derive(Clone)]
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (bits ^ (bits >> 31)) % sides
+    }
+}
+
+fn weather(seed: u64, speaks: Speaks) -> Vec<Step> {
+    let mut dice = Dice(seed);
+    let mut stream = vec![sse_head()];
+    for number in 0..=dice.roll(6) {
+        stream.push(Step::Body(delta(&number.to_string())));
+        stream.extend((0..dice.roll(3)).map(|_| Step::Moment));
+    }
+    match dice.roll(10) {
+        0 => vec![Step::Close],
+        1 => vec![Step::Reset],
+        2 => script::json(500, "{\"error\":{\"message\":\"no\"}}"),
+        3 => script::json(200, script::COMPLETION),
+        4 => [stream, vec![Step::Reset]].concat(),
+        5 => [stream, vec![Step::Close]].concat(),
+        6 => [stream, vec![Step::Moment; 40], vec![Step::End]].concat(),
+        7 if speaks == Speaks::H1 => vec![script::raw("nonsense\r\n\r\n"), Step::Close],
+        8 => vec![script::head(200, "application/json", Framing::Length(50)), script::body("{"), Step::Close],
+        _ => [stream, vec![script::body(script::DONE), Step::End]].concat(),
+    }
+}
+
+async fn one_client(address: std::net::SocketAddr, mut dice: Dice) -> String {
+    let version = if dice.roll(2) == 0 { Version::H1 } else { Version::H2 };
+    let call = if dice.roll(3) == 0 { Call::whole() } else { Call::stream() };
+    let (id, patience) = (call.id(), Duration::from_millis(dice.roll(30)));
+    let mut client = crate::client::Client::connect(version, address).await;
+    let leaves = dice.roll(3) == 0;
+    let reading = async {
+        if let Ok(answer) = client.try_send(call).await {
+            answer.collect().await;
+        }
+    };
+    if leaves {
+        let _ = tokio::time::timeout(patience, reading).await;
+    } else {
+        reading.await;
+    }
+    id
+}
+
+#[tokio::test]
+async fn nothing_is_left_and_all_is_told() {
+    for (seed, speaks) in [(1, Speaks::H1), (2, Speaks::H2)] {
+        let upstreams = [1, 2].map(|other| {
+            Upstream::by(speaks, move |number, _| {
+                weather(seed * 1000 + other * 100_000 + number as u64, speaks)
+            })
+        });
+        let plan = Plan::to(&[&upstreams[0], &upstreams[1]]).with(|settings| {
+            settings.workers = NonZeroUsize::new(2).unwrap();
+            settings.pool.max_connections = 4;
+        });
+        let gateway = plan.start().await;
+        let mut clients = tokio::task::JoinSet::new();
+        for number in 0..200 {
+            clients.spawn(one_client(gateway.address, Dice(seed << 32 | number)));
+        }
+        let ids = clients.join_all().await;
+        gateway.calm().await;
+        let told = ids.iter().filter(|id| !journal::lines(id).is_empty()).count();
+        assert!(told > 150, "most came far enough to be told of: {told}");
+        for id in ids.iter().filter(|id| !journal::lines(id).is_empty()) {
+            journal::closing(id).await;
+        }
+        gateway.stop().await;
+    }
+}

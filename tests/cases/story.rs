@@ -1,0 +1,104 @@
+//! The log of a request's life, and what a stop does to those that live (S0.11, S1.10, S2.10).
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    client::{Call, Client, Version},
+    gateway::Plan,
+    journal,
+    upstream::{
+        Speaks, Step, Upstream,
+        log::PATIENCE,
+        script::{self, delta, sse_head, usage},
+    },
+};
+
+/// S0.11, R29: the closing line has the figures of the stream.
+#[tokio::test]
+async fn the_closing_line_has_the_figures() {
+    let mut steps = script::sse_pieces([bytes::Bytes::from_static(b": hi\n\n"), delta("one"), delta("two")]);
+    steps.pop();
+    steps.extend([Step::Body(usage()), script::body(script::DONE), Step::End]);
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await.telling(&upstream.log);
+    let call = Call::stream();
+    let id = call.id();
+    let received = client.send(call).await.collect().await;
+    let line = journal::closing(&id).await;
+    assert_eq!(line["level"], "INFO", "{line}");
+    for (field, value) in [
+        ("message", "done"),
+        ("model", "m"),
+        ("provider", "p0"),
+        ("mode", "asgi"),
+        ("path", "/v1/chat/completions"),
+    ] {
+        assert_eq!(line[field], value, "{line}");
+    }
+    assert_eq!((&line["status"], &line["attempts"]), (&200.into(), &1.into()));
+    assert!(line["chunks"].as_u64().unwrap() >= 4, "{line}");
+    assert!(line["bytes"].as_u64().unwrap() >= received.bytes().len() as u64, "{line}");
+    assert_eq!((&line["input_tokens"], &line["output_tokens"]), (&9.into(), &3.into()), "{line}");
+    let first = |name: &str| line[name].as_f64().unwrap_or_else(|| panic!("{name} in {line}"));
+    assert!(first("first_byte_ms") <= first("first_token_ms"), "a comment is no token: {line}");
+    assert!(first("first_token_ms") <= first("total_ms"));
+    for field in ["avg_bytes", "avg_interval_ms", "zero_intervals", "connected_ms"] {
+        assert!(line[field].is_number(), "{field} in {line}");
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S1.10: however long the stream, above trace level its lines can be counted on two hands.
+#[tokio::test]
+async fn no_line_per_chunk() {
+    let pieces: Vec<_> = (0..200).map(|number| delta(&number.to_string())).collect();
+    let upstream = Upstream::always(Speaks::H1, script::sse_pieces(pieces));
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await.telling(&upstream.log);
+    let call = Call::stream();
+    let id = call.id();
+    client.send(call).await.collect().await;
+    journal::closing(&id).await;
+    let lines = journal::lines(&id);
+    assert!(lines.iter().filter(|line| line["level"] != "TRACE").count() < 10, "{lines:#?}");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S2.10: a stream that outlives the drain is cut, its provider with it, and the stop returns.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_ever() {
+    for version in Version::BOTH {
+        let upstream = Upstream::always(Speaks::H1, vec![sse_head(), Step::Body(delta("one")), Step::Stall]);
+        let plan = Plan::to(&[&upstream]).with(|s| s.limits.drain = Duration::from_millis(50));
+        let gateway = plan.start().await;
+        let mut client = gateway.client(version).await;
+        let mut answer = client.send(Call::stream()).await;
+        answer.piece().await;
+        let started = Instant::now();
+        tokio::time::timeout(PATIENCE, gateway.stop_now()).await.expect("a stop in time");
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        upstream.log.gone(0).await;
+        drop((answer, client));
+    }
+}
+
+/// R3: small pieces do not wait for acknowledgements: without `TCP_NODELAY` each would take 40 ms.
+#[tokio::test]
+async fn small_pieces_do_not_wait() {
+    const PIECES: u32 = 50;
+    for version in Version::BOTH {
+        let pieces = (0..PIECES).map(|_| delta("x"));
+        let upstream = Upstream::always(Speaks::H1, script::sse_pieces(pieces));
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client: Client = gateway.client(version).await.telling(&upstream.log);
+        let started = Instant::now();
+        client.send(Call::stream()).await.collect().await;
+        let each = started.elapsed() / PIECES;
+        assert!(each < Duration::from_millis(25), "{each:?} for each piece over {version:?}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
