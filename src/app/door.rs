@@ -1,6 +1,6 @@
 //! Where the server's connections meet the site: the one place that knows both.
 
-use std::future::Future;
+use std::{future::Future, pin::Pin};
 
 use http::{Request, Response};
 
@@ -15,11 +15,12 @@ pub(super) struct Door(pub(super) Site);
 impl Handler for Door {
     type Body = Body;
 
+    // Boxed where it is made: every move of an unboxed future copies all of its state.
     fn handle(
         &self,
         request: Request<Incoming>,
         _peer: Peer,
-    ) -> impl Future<Output = Response<Body>> + 'static {
-        self.0.clone().answer(request)
+    ) -> Pin<Box<dyn Future<Output = Response<Body>>>> {
+        Box::pin(self.0.clone().answer(request))
     }
 }

@@ -101,8 +101,7 @@ impl<S: Source> Committed<S> {
     /// The client is told by an event where there are events, else by breaking off.
     fn fail(&mut self, fault: Fault) {
         if self.stream.tap.is_event_stream() {
-            let separator: &[u8] = if self.stream.is_mid_event() { b"\n\n" } else { b"" };
-            self.stream.add(Bytes::from_static(separator));
+            self.stream.close_event();
             self.stream.add((self.on_fault)(self.dialect, &fault));
         } else {
             self.broken = Some(fault.clone());

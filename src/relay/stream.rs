@@ -200,9 +200,11 @@ impl<S> Stream<S> {
         }
     }
 
-    /// The client has been given the beginning of an event and not its end.
-    pub(super) fn is_mid_event(&self) -> bool {
-        self.hold.is_none() && self.tap.is_mid_event()
+    /// Closes an event of which the client has been given the beginning.
+    pub(super) fn close_event(&mut self) {
+        if self.hold.is_none() {
+            self.ready.push(Bytes::from_static(self.tap.closing()));
+        }
     }
 
     /// Puts `bytes` behind all that waits.

@@ -106,9 +106,9 @@ impl Tap {
         self.figures.frames > 0
     }
 
-    /// Bytes of an event have passed whose end has not.
-    pub(super) fn is_mid_event(&self) -> bool {
-        self.scanner.as_ref().is_some_and(Scanner::is_mid_event)
+    /// What closes an event whose beginning has passed and whose end has not.
+    pub(super) fn closing(&self) -> &'static [u8] {
+        self.scanner.as_ref().map_or(b"", Scanner::closing)
     }
 
     pub(super) const fn is_event_stream(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The handler of a worker: the comparison is answered here, everything else by the corridor. A comparison needs what a
 //! completion needs: a token.
 
-use std::{convert::Infallible, pin::Pin, task::Poll};
+use std::{convert::Infallible, pin::Pin, rc::Rc, task::Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
@@ -26,7 +26,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("15");
 pub struct Site {
     corridor: Corridor,
     /// This gateway, as its own client sees it.
-    own: Target,
+    own: Rc<Target>,
     gate: Gate,
 }
 
@@ -40,8 +40,8 @@ pub enum Body {
 impl Site {
     /// `gate` is shared by all workers.
     #[must_use]
-    pub const fn new(corridor: Corridor, own: Target, gate: Gate) -> Self {
-        Self { corridor, own, gate }
+    pub fn new(corridor: Corridor, own: Target, gate: Gate) -> Self {
+        Self { corridor, own: Rc::new(own), gate }
     }
 
     /// Answers one request, as [`Corridor::answer`] does.
@@ -106,7 +106,7 @@ impl Site {
             first.ok_or_else(|| Refusal::request(404, "model_not_found", "nobody serves this model"))?;
         let key = auth::presented(&head.headers).and_then(|token| std::str::from_utf8(token).ok());
         let context = Context {
-            gateway: Target { key: key.map(|key| Secret::new(key.to_owned())), ..self.own.clone() },
+            gateway: Target { key: key.map(|key| Secret::new(key.to_owned())), ..Target::clone(&self.own) },
             control: Target::clone(&control.target),
             control_model: plan.model.to_owned(),
         };
