@@ -7,7 +7,7 @@ use bytes::Bytes;
 use thalweg::relay::Mode;
 
 use crate::{
-    client::{Call, Raw, Version},
+    client::{Call, Raw, Version, chunked},
     gateway::Plan,
     journal,
     upstream::{Speaks, Step, Upstream, script::sse_head},
@@ -38,7 +38,11 @@ async fn the_provider_waits_for_the_reader() {
                 taken < BOUND,
                 "{taken} bytes were taken for a reader that does not read: {speaks:?} {mode:?}"
             );
-            assert_eq!(client.body(&head).await, flood());
+            while client.unread().len() < 1 << 20 {
+                assert!(client.fill().await, "the stream goes on when the reader does");
+            }
+            let (chunks, _) = chunked::decode(client.unread()).unwrap();
+            assert!(flood().starts_with(&chunks.concat()), "nothing was lost in waiting");
             drop(client);
             gateway.stop().await;
         }
@@ -57,10 +61,7 @@ async fn the_provider_waits_for_the_window() {
         let taken = upstream.settled().await;
         // hyper's client opens windows of 2 MiB.
         assert!(taken < 12 << 20, "{taken} bytes were taken: {speaks:?}");
-        let received = answer.collect().await;
-        assert!(received.complete);
-        assert_eq!(received.bytes().len(), flood().len());
-        drop(client);
+        drop((answer, client));
         gateway.stop().await;
     }
 }
