@@ -145,3 +145,20 @@ async fn keys_stay_secret() {
         assert!(!journal::mentions(key), "{key} was logged");
     }
 }
+
+/// R6: a large body arrives as it was sent, whatever the protocols.
+#[tokio::test]
+async fn a_large_body_arrives_whole() {
+    let text = "\\u00e9 \u{e9} \u{1f30a} ".repeat(300_000);
+    let body = format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}],"stream":false,"model":"m"}}"#);
+    for (speaks, version) in PAIRS {
+        let upstream = Upstream::always(speaks, script::json(200, script::COMPLETION));
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(version).await;
+        let answer = client.send(Call::post("/v1/chat/completions", body.clone())).await;
+        assert_eq!(answer.collect().await.text(), script::COMPLETION);
+        assert!(upstream.log.request(0).await.body == body, "{speaks:?} {version:?}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
