@@ -1,6 +1,6 @@
 //! Where the server's connections meet the site: the one place that knows both.
 
-use std::{future::Future, pin::Pin};
+use std::future::Future;
 
 use http::{Request, Response};
 
@@ -20,7 +20,7 @@ impl Handler for Door {
         &self,
         request: Request<Incoming>,
         _peer: Peer,
-    ) -> Pin<Box<dyn Future<Output = Response<Body>>>> {
+    ) -> impl Future<Output = Response<Body>> + 'static {
         Box::pin(self.0.clone().answer(request))
     }
 }
