@@ -12,7 +12,7 @@ from .process import PROXY_CORE, RIG_CORE, raise_file_limit
 from .transport import OTHERS
 
 RESULTS = legs.HERE / "results"
-KINDS = {"full": (1.0, 5), "quick": (0.25, 3), "smoke": (0.01, 1)}
+KINDS = {"full": (1.0, 5), "quick": (0.5, 1), "smoke": (0.01, 1)}
 
 
 def main():
@@ -23,7 +23,7 @@ def main():
     names = legs.available()
     scale, repeats = KINDS[options.kind]
     repeats = options.repeats or repeats
-    print(f"proxy on core {PROXY_CORE}, client and emulator on core {RIG_CORE}; {repeats} rounds of {', '.join(names)}")
+    print(f"proxy on core {PROXY_CORE}, client and emulator on core {RIG_CORE}; {repeats * rounds.ROUNDS_PER_REPEAT} rounds of {', '.join(names)}")
     wanted = lambda name: options.workload in (None, name)
     results, bars = {}, []
     for workload in filter(lambda workload: wanted(workload.name), workloads.all_of(scale)):
@@ -49,7 +49,7 @@ def _options():
     for kind, what in (("quick", "under three minutes"), ("smoke", "seconds; the figures mean nothing")):
         parser.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, default="full", help=what)
     parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, transports, idle, start")
-    parser.add_argument("--repeats", type=int, help="rounds; by default 5, or 3 with --quick")
+    parser.add_argument("--repeats", type=int, help="each of three rounds; by default 5, or 1 with --quick")
     parser.add_argument("--realtime", action="store_true", help="give paced runs real-time priority, on a machine others use too")
     return parser.parse_args()
 

@@ -20,7 +20,7 @@ OPENED_PER_SECOND = 1000
 
 def run(leg, load, before=()):
     """The client's report, and what was written to standard error. `before` is put before its command: `perf stat`."""
-    command = _command(leg, load.streams, load.requests, LONGEST_RUN, load.stream)
+    command = [*_command(leg, load.streams, load.requests, LONGEST_RUN, load.stream), "--warmup", f"{load.warmup}s"]
     result = subprocess.run(
         [*before, *command],
         stdout=subprocess.PIPE,

@@ -13,8 +13,8 @@ from .process import Placement
 from .transport import PLAIN
 
 
-# Whether a flood's reads gather much or little depends on who else runs; many rounds find the middle.
-FLOOD_ROUNDS = 3
+# A machine's speed can change by half within seconds: many short rounds meet its moods evenly, few long ones do not.
+ROUNDS_PER_REPEAT = 3
 
 
 def run(workload, names, repeats, realtime, transport=PLAIN):
@@ -24,7 +24,7 @@ def run(workload, names, repeats, realtime, transport=PLAIN):
     with _started(workload, names, transport) as (emulator, running):
         for leg in running:
             client.run(leg, _short(workload.load))
-        for number in range(repeats * FLOOD_ROUNDS if workload.flood else repeats):
+        for number in range(repeats * ROUNDS_PER_REPEAT):
             for leg in _rotated(running, number):
                 samples[leg.name].append(_sample(workload, emulator, leg))
         if workload.syscalls:
@@ -65,7 +65,7 @@ def _sample(workload, emulator, leg):
     before = clocks()
     report, _ = client.run(leg, workload.load)
     of_emulator, of_proxy, of_client = (after - earlier for earlier, after in zip(before, clocks()))
-    wall = report["elapsed_s"] * 1e9
+    wall = (report["elapsed_s"] + workload.load.warmup) * 1e9
     return {
         "cpu": of_proxy / workload.units,
         "emulator": of_emulator / workload.units,
