@@ -5,7 +5,6 @@
 //! - [`id`]: request ids
 //! - [`list`]: a chain of `Bytes` that is written without being joined
 //! - [`pem`]: certificate and key files
-//! - [`turn`]: one poll of one connection's task
 //! - [`spawn`]: the only door to the runtime's spawner
 
 pub mod fault;
@@ -14,7 +13,6 @@ pub mod list;
 pub mod pem;
 pub mod secret;
 pub mod spawn;
-pub mod turn;
 
 pub use fault::{Clock, Fault, Kind, Sent, Side, Stage};
 pub use id::RequestId;

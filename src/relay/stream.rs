@@ -4,10 +4,7 @@
 //! Invariant: once the source has ended or failed it is dropped, so that the provider's connection is free before the
 //! client has read the last byte.
 
-use std::{
-    num::NonZeroU64,
-    task::{Context, Poll, ready},
-};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
@@ -21,7 +18,7 @@ use super::{
     tap::{Seen, Tap},
 };
 use crate::{
-    base::{ByteList, Fault, Kind, Sent, Stage, turn},
+    base::{ByteList, Fault, Kind, Sent, Stage},
     wire::Dialect,
 };
 
@@ -61,8 +58,6 @@ pub(super) struct Stream<S> {
     pub(super) tap: Tap,
     /// An error event has passed.
     errored: bool,
-    /// The turn in which there was nothing to give.
-    quiet: Option<NonZeroU64>,
     clocks: Clocks,
 }
 
@@ -79,16 +74,12 @@ impl<S: Source> Stream<S> {
             strip,
             tap: Tap::new(manner.dialect, manner.events, settings.max_line, started),
             errored: false,
-            quiet: None,
             clocks: Clocks::new(Instant::now(), manner.first_token, manner.idle, manner.total),
         }
     }
 
     /// The next bytes that may leave. `None` at the end. The source is gone after a fault.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
-        if self.quiet.is_some() && self.quiet == turn::current() {
-            return Poll::Pending;
-        }
         loop {
             if let Some(bytes) = self.ready.pop() {
                 return Poll::Ready(Some(Ok(bytes)));
@@ -101,10 +92,7 @@ impl<S: Source> Stream<S> {
                 Poll::Ready(Err(fault)) => return Poll::Ready(Some(Err(fault))),
                 Poll::Pending => match self.gather.as_mut().map(|gather| gather.poll_due(cx)) {
                     Some(Poll::Ready(bytes)) => self.ready.push(bytes),
-                    Some(Poll::Pending) | None => {
-                        self.quiet = turn::current();
-                        return Poll::Pending;
-                    }
+                    Some(Poll::Pending) | None => return Poll::Pending,
                 },
             }
         }

@@ -2,12 +2,14 @@
 //! kernel: an HTTP/1.1 connection pays one system call for it in all of its life and no memory.
 
 use std::{
+    error::Error,
     future::{Future, poll_fn},
     io,
+    ops::DerefMut,
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
@@ -27,8 +29,9 @@ use super::{
     register::{Fate, Vital},
     settings::Limits,
     socket::{Socket, Stream},
+    streamed::{self, Handoff},
 };
-use crate::base::{spawn::Tasks, turn};
+use crate::base::spawn::Tasks;
 
 /// How HTTP/2 begins by prior knowledge (RFC 9113 section 3.4), as far as no HTTP/1.1 request does.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
@@ -72,18 +75,47 @@ pub(super) async fn run<H: Handler>(opening: Opening<H>) {
         None => return,
     };
     let limits = *vital.limits();
-    let door = Door { handler, peer, vital: Rc::clone(&vital) };
-    let io = TokioIo::new(Socket { stream, vital: Rc::clone(&vital) });
+    let socket = Socket { stream, vital: Rc::clone(&vital) };
     let ended = match version {
-        Version::Http1 => drive(Box::pin(http1_builder(&limits).serve_connection(io, door)), &vital).await,
+        Version::Http1 => converse(socket, &limits, handler, peer, &vital).await,
         Version::Http2 => {
             vital.multiplex();
             let executor = Local { tasks, vital: Rc::clone(&vital) };
-            drive(Box::pin(http2_builder(&limits, executor).serve_connection(io, door)), &vital).await
+            let door = Door { handler, peer, vital: Rc::clone(&vital), handoff: None };
+            let io = TokioIo::new(socket);
+            let connection = http2_builder(&limits, executor).serve_connection(io, door);
+            drive(&mut Box::pin(connection), &vital, || false).await.map_err(Into::into)
         }
     };
     if let Err(error) = ended {
         tracing::debug!(peer = %peer.address, %error, "connection ended");
+    }
+}
+
+/// HTTP/1.1: hyper reads the requests and writes what is at hand; streams are written by [`streamed`].
+async fn converse<H: Handler>(
+    mut socket: Socket,
+    limits: &Limits,
+    handler: H,
+    peer: Peer,
+    vital: &Rc<Vital>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    loop {
+        let handoff = Handoff::default();
+        let door =
+            Door { handler: handler.clone(), peer, vital: Rc::clone(vital), handoff: Some(handoff.clone()) };
+        let mut connection = Box::new(http1_builder(limits).serve_connection(TokioIo::new(socket), door));
+        let mut streamed = None;
+        drive(&mut Pin::new(&mut *connection), vital, || {
+            streamed = handoff.take();
+            streamed.is_some()
+        })
+        .await?;
+        let Some(streamed) = streamed else { return Ok(()) };
+        socket = connection.into_parts().io.into_inner();
+        if !streamed::write(&mut socket, vital, streamed).await? {
+            return Ok(());
+        }
     }
 }
 
@@ -158,18 +190,11 @@ async fn unless_condemned<F: Future>(vital: &Vital, mut future: Pin<Box<F>>) -> 
 /// A hyper connection, whichever protocol it speaks.
 trait Conversation: Future<Output = hyper::Result<()>> {
     fn finish(self: Pin<&mut Self>);
-
-    /// One poll of the connection. With HTTP/1.1 it polls the response's body itself: that is a turn.
-    fn poll_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>>;
 }
 
 impl<H: Handler> Conversation for http1::Connection<TokioIo<Socket>, Door<H>> {
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
-    }
-
-    fn poll_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        turn::take(|| self.poll(cx))
     }
 }
 
@@ -177,14 +202,14 @@ impl<H: Handler> Conversation for http2::Connection<TokioIo<Socket>, Door<H>, Lo
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
-
-    fn poll_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        self.poll(cx)
-    }
 }
 
-/// Runs the connection, and carries out its fate when that changes.
-async fn drive<C: Conversation>(mut conversation: Pin<Box<C>>, vital: &Vital) -> hyper::Result<()> {
+/// Runs the connection until it ends or is `taken`, and carries out its fate when that changes.
+async fn drive<C: Conversation>(
+    conversation: &mut Pin<impl DerefMut<Target = C>>,
+    vital: &Vital,
+    mut taken: impl FnMut() -> bool,
+) -> hyper::Result<()> {
     let mut told = false;
     poll_fn(|cx| {
         vital.attend(cx.waker());
@@ -197,7 +222,8 @@ async fn drive<C: Conversation>(mut conversation: Pin<Box<C>>, vital: &Vital) ->
             }
             Fate::Cut => return Poll::Ready(Ok(())),
         }
-        conversation.as_mut().poll_on(cx)
+        let polled = conversation.as_mut().poll(cx);
+        if taken() { Poll::Ready(Ok(())) } else { polled }
     })
     .await
 }

@@ -3,7 +3,7 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
+    future::{Future, pending},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -19,14 +19,17 @@ use super::{
     framing::Ambiguity,
     pulse::Pulse,
     register::{Busy, Vital},
+    streamed::{Handoff, Streamed, is_stream, persistence},
 };
 
 /// The service of one connection.
 #[derive(Debug)]
-pub(super) struct Door<H> {
+pub(super) struct Door<H: Handler> {
     pub(super) handler: H,
     pub(super) peer: Peer,
     pub(super) vital: Rc<Vital>,
+    /// Where streamed responses go on an HTTP/1.1 connection.
+    pub(super) handoff: Option<Handoff<Reply<H::Body>>>,
 }
 
 /// A response's body, and with it the request's place among those in flight.
@@ -57,13 +60,22 @@ impl<H: Handler> Service<Request<Incoming>> for Door<H> {
             tracing::debug!(peer = %self.peer.address, ?ambiguity, "request refused");
             return Box::pin(std::future::ready(Ok(refuse(ambiguity, busy))));
         }
+        let handoff = self.handoff.clone().zip(persistence(&request));
         let answer = self.handler.handle(request, self.peer);
         Box::pin(async move {
             let mut response = answer.await;
             if busy.0.framing.borrow().is_last() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| Reply { content: Content::Handler(body), pulse, busy }))
+            let response = response.map(|body| Reply { content: Content::Handler(body), pulse, busy });
+            match handoff {
+                Some((handoff, persists)) if is_stream(&response) => {
+                    let persists = persists && !response.headers().contains_key(header::CONNECTION);
+                    handoff.lay(Streamed { response, persists });
+                    pending().await
+                }
+                Some(_) | None => Ok(response),
+            }
         })
     }
 }

@@ -22,6 +22,7 @@ pub use hyper::body::Incoming;
 
 pub mod bind;
 pub mod census;
+mod chunk;
 mod connection;
 pub mod drain;
 mod framing;
@@ -32,9 +33,11 @@ mod register;
 pub mod serve;
 pub mod settings;
 mod socket;
+mod streamed;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+mod watch;
 
 pub use bind::{BindError, Bound, bind};
 pub use census::Census;
