@@ -77,3 +77,31 @@ fn reason(error: &io::Error) -> Cow<'static, str> {
         error.kind().to_string().into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::upstream::{BaseUrl, Clocks, KeyHeader};
+
+    #[tokio::test]
+    async fn dialled_sockets_do_not_delay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/v1", listener.local_addr().unwrap());
+        let target = Target {
+            name: "p".into(),
+            base: BaseUrl::parse(&base).unwrap(),
+            protocol: Protocol::Http1,
+            key_header: KeyHeader::Bearer,
+            key: None,
+            headers: Vec::new(),
+            ca_file: None,
+            clocks: Clocks::default(),
+        };
+        let stream = connect(&target, Instant::now() + Duration::from_secs(5)).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    client::{Call, Client, Version},
+    client::{Call, Version},
     gateway::Plan,
     journal,
     upstream::{
@@ -82,23 +82,5 @@ async fn a_stop_does_not_wait_for_ever() {
         assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
         upstream.log.gone(0).await;
         drop((answer, client));
-    }
-}
-
-/// R3: small pieces do not wait for acknowledgements: without `TCP_NODELAY` each would take 40 ms.
-#[tokio::test]
-async fn small_pieces_do_not_wait() {
-    const PIECES: u32 = 50;
-    for version in Version::BOTH {
-        let pieces = (0..PIECES).map(|_| delta("x"));
-        let upstream = Upstream::always(Speaks::H1, script::sse_pieces(pieces));
-        let gateway = Plan::to(&[&upstream]).start().await;
-        let mut client: Client = gateway.client(version).await.telling(&upstream.log);
-        let started = Instant::now();
-        client.send(Call::stream()).await.collect().await;
-        let each = started.elapsed() / PIECES;
-        assert!(each < Duration::from_millis(25), "{each:?} for each piece over {version:?}");
-        drop(client);
-        gateway.stop().await;
     }
 }
