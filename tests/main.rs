@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![expect(clippy::disallowed_methods, reason = "the test's own runtime, not a worker's")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing among many")]
-#![expect(clippy::print_stderr, reason = "says what was left out")]
 #![expect(unreachable_pub, reason = "a binary: nothing is reachable")]
 
 mod rooms;

@@ -3,6 +3,7 @@
 //! so in a line and run on our own fixtures, which have the same traits.
 
 use std::{
+    io::Write as _,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -52,7 +53,9 @@ pub fn all() -> &'static [Transcript] {
         if folder.is_dir() {
             all.extend(read(&folder));
         } else {
-            eprintln!("left out: recorded transcripts (no {}); fixtures only", folder.display());
+            // Written past the test harness, which shows what passing tests print to nobody.
+            let line = format!("left out: recorded transcripts (no {}); fixtures only\n", folder.display());
+            let _ = std::io::stderr().write_all(line.as_bytes());
         }
         all
     })
