@@ -2,7 +2,7 @@
 //! write. The response head goes before the first one in the same write.
 
 use std::{
-    io::{self, IoSlice, Write as _},
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -40,11 +40,7 @@ impl Chunk {
                 self.load_last()
             };
         }
-        let mut rest = &mut self.size[..];
-        // Cannot fail: a size line has at most 16 digits and its end.
-        let _ = write!(rest, "{:x}\r\n", data.len());
-        let left = rest.len();
-        self.size_length = self.size.len() - left;
+        self.size_length = write_size(&mut self.size, data.len());
         self.data = data;
         self.tail = if last { END_AND_LAST } else { END };
     }
@@ -60,34 +56,31 @@ impl Chunk {
         socket: &mut W,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            let parts =
-                [&*self.head, self.size.get(..self.size_length).unwrap_or_default(), &self.data, self.tail];
-            let mut skip = self.written;
-            let mut slices = [IoSlice::new(b""); 4];
-            let mut count = 0;
-            for part in parts {
-                let rest = part.get(skip..).unwrap_or_default();
-                skip = skip.saturating_sub(part.len());
-                if let Some(slot) = slices.get_mut(count)
-                    && !rest.is_empty()
-                {
-                    *slot = IoSlice::new(rest);
-                    count += 1;
-                }
-            }
-            if count == 0 {
-                self.clear();
-                return Poll::Ready(Ok(()));
-            }
-            let waiting = slices.get(..count).unwrap_or_default();
-            match Pin::new(&mut *socket).poll_write_vectored(cx, waiting) {
+        while self.written < self.length() {
+            match Pin::new(&mut *socket).poll_write_vectored(cx, &self.waiting()) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => self.written += written,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
         }
+        self.clear();
+        Poll::Ready(Ok(()))
+    }
+
+    const fn length(&self) -> usize {
+        self.head.len() + self.size_length + self.data.len() + self.tail.len()
+    }
+
+    /// What has not been written, in order; some of it may be empty.
+    fn waiting(&self) -> [IoSlice<'_>; 4] {
+        let mut skip = self.written;
+        let size = self.size.get(..self.size_length).unwrap_or_default();
+        [&*self.head, size, &*self.data, self.tail].map(|part| {
+            let rest = part.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(part.len());
+            IoSlice::new(rest)
+        })
     }
 
     fn clear(&mut self) {
@@ -97,6 +90,18 @@ impl Chunk {
         self.data = Bytes::new();
         (self.size_length, self.tail, self.written) = (0, b"", 0);
     }
+}
+
+/// The size line of a chunk, in hexadecimal; its length.
+fn write_size(line: &mut [u8; 18], size: usize) -> usize {
+    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4) as usize;
+    for (slot, place) in line.iter_mut().zip((0..digits).rev()) {
+        *slot = b"0123456789abcdef"[size >> (place * 4) & 15];
+    }
+    if let Some(end) = line.get_mut(digits..digits + END.len()) {
+        end.copy_from_slice(END);
+    }
+    digits + END.len()
 }
 
 #[cfg(test)]
@@ -121,6 +126,15 @@ mod tests {
         let mut text = String::new();
         tokio::join!(write, async { far.read_to_string(&mut text).await.unwrap() });
         text
+    }
+
+    #[test]
+    fn writes_sizes_in_hexadecimal() {
+        for size in [1, 9, 15, 16, 255, 256, 4095, 65_536, usize::MAX] {
+            let mut line = [0; 18];
+            let length = write_size(&mut line, size);
+            assert_eq!(line[..length], *format!("{size:x}\r\n").as_bytes());
+        }
     }
 
     #[tokio::test]
