@@ -187,7 +187,7 @@ impl Gateway {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bind(_) => f.write_str("cannot listen"),
+            Self::Bind(error) => error.fmt(f),
             Self::Tls(_) => f.write_str("cannot use the TLS files"),
             Self::Demo(_) => f.write_str("cannot start the demo provider"),
             Self::Token(_) => f.write_str("cannot make a token"),
@@ -199,7 +199,7 @@ impl fmt::Display for StartError {
 impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Bind(error) => Some(error),
+            Self::Bind(error) => error.source(),
             Self::Tls(error) => Some(error),
             Self::Token(error) => Some(error),
             Self::Demo(error) | Self::Thread(error) => Some(error),

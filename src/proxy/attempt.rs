@@ -79,7 +79,9 @@ impl Corridor {
             match self.attempt_one(call, wish, provider, final_turn).await {
                 Ok(answer) => return Ok(answer),
                 Err(Bad::Fault(fault)) => {
-                    provider.health.note(false);
+                    if verdict::is_trouble(&fault) {
+                        provider.health.note(false);
+                    }
                     tracing::debug!(id = %call.id, provider = %provider.target.name, %fault, "attempt failed");
                     if final_turn || verdict::of_fault(&fault) == Verdict::Stop {
                         return Err(fault.into());
