@@ -28,6 +28,10 @@ enum State {
         value: u64,
         digits: u8,
     },
+    /// Blanks after a size, which may stand before an extension or the line's end.
+    SizeBlank {
+        size: u64,
+    },
     Extension {
         size: u64,
     },
@@ -183,6 +187,12 @@ impl Decoder {
     fn step(&mut self, byte: u8) -> Result<State, DecodeError> {
         match self.state {
             State::Size { value, digits } => size_byte(value, digits, byte),
+            State::SizeBlank { size } => match byte {
+                b'\r' => Ok(State::SizeLf { size }),
+                b';' => Ok(State::Extension { size }),
+                b' ' | b'\t' => self.overhead(State::SizeBlank { size }),
+                _ => Err(DecodeError::ChunkSize),
+            },
             State::Extension { size } => match byte {
                 b'\r' => Ok(State::SizeLf { size }),
                 b'\n' => Err(DecodeError::Extension),
@@ -225,7 +235,8 @@ fn size_byte(value: u64, digits: u8, byte: u8) -> Result<State, DecodeError> {
             Ok(State::Size { value: value << 4 | u64::from(digit), digits: digits + 1 })
         }
         (b'\r', None) if digits > 0 => Ok(State::SizeLf { size: value }),
-        (b';' | b' ' | b'\t', None) if digits > 0 => Ok(State::Extension { size: value }),
+        (b' ' | b'\t', None) if digits > 0 => Ok(State::SizeBlank { size: value }),
+        (b';', None) if digits > 0 => Ok(State::Extension { size: value }),
         _ => Err(DecodeError::ChunkSize),
     }
 }
@@ -247,7 +258,7 @@ mod tests {
         Ok((payload, decoder.is_done(), excess))
     }
 
-    const CHUNKED: &[u8] = b"5\r\nhello\r\nA;x=\"y\"\r\n 123456789\r\n001\r\n!\r\n0\r\nx-sum: 1\r\n\r\n";
+    const CHUNKED: &[u8] = b"5\r\nhello\r\nA \t;x=\"y\"\r\n 123456789\r\n001 \r\n!\r\n0\r\nx-sum: 1\r\n\r\n";
 
     #[test]
     fn joins_chunks_at_every_split() {
@@ -275,6 +286,8 @@ mod tests {
             (b"+5\r\n", DecodeError::ChunkSize),
             (b"0x5\r\n", DecodeError::ChunkSize),
             (b"5\nhello", DecodeError::ChunkSize),
+            (b"5 5\r\nhello", DecodeError::ChunkSize),
+            (b"5 x\r\nhello", DecodeError::ChunkSize),
             (b"11111111111111111\r\n", DecodeError::ChunkSize),
             (b"3\r\nhello\r\n", DecodeError::ChunkEnd),
             (b"3\r\nabc\n", DecodeError::ChunkEnd),
