@@ -232,6 +232,8 @@ pub fn parse_response(bytes: &Bytes) -> Result<Option<(ResponseHead, usize)>, Co
     }
     let http11 = parsed.version == Some(1);
     let (framing, sound) = framing(status, &headers)?;
+    // RFC 9112 §6.1: HTTP/1.0 knows no transfer codings; whoever sent one may mean another end than we find.
+    let sound = sound && (http11 || framing != Framing::Chunked);
     let keep_alive = sound && framing != Framing::UntilClose && stays_open(http11, &headers);
     Ok(Some((ResponseHead { status, headers, framing, keep_alive }, length)))
 }
@@ -269,7 +271,7 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Cow<'static, str>>
 
 fn stays_open(http11: bool, headers: &HeaderMap) -> bool {
     let says = |word: &str| named_by_connection(headers).any(|name| name.eq_ignore_ascii_case(word));
-    if http11 { !says("close") } else { says("keep-alive") }
+    !says("close") && (http11 || says("keep-alive"))
 }
 
 #[cfg(test)]
@@ -341,6 +343,16 @@ mod tests {
                 "HTTP/1.0 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\n\r\n",
                 Framing::Length(5),
                 true,
+            ),
+            (
+                "HTTP/1.0 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive, close\r\n\r\n",
+                Framing::Length(5),
+                false,
+            ),
+            (
+                "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\nconnection: keep-alive\r\n\r\n",
+                Framing::Chunked,
+                false,
             ),
             ("HTTP/1.1 204 No Content\r\n\r\n", Framing::Length(0), true),
         ] {
