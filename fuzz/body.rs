@@ -1,0 +1,42 @@
+//! A body decoded by us, and what hyper may say of the same bytes.
+
+use thalweg::upstream::decode::{DecodeError, Decoder, Framing};
+
+use crate::answer::{Answer, End};
+
+#[derive(Debug, PartialEq)]
+pub struct Body {
+    pub payload: Vec<u8>,
+    pub done: bool,
+    /// The provider may close here.
+    pub may_close: bool,
+    pub excess: usize,
+}
+
+pub fn decode<'a>(framing: Framing, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Body, DecodeError> {
+    let mut decoder = Decoder::new(framing);
+    let (mut payload, mut excess) = (Vec::new(), 0);
+    for piece in pieces {
+        let mut piece = piece.to_vec();
+        let decoded = decoder.decode(&mut piece)?;
+        payload.extend_from_slice(&piece[decoded.payload]);
+        excess += decoded.excess;
+    }
+    Ok(Body { payload, done: decoder.is_done(), may_close: decoder.may_close(), excess })
+}
+
+/// The same payload, and the same end or none; a connection that we keep is one that hyper keeps (`kept`).
+pub fn agree(ours: &Body, theirs: &Answer, kept: bool) {
+    assert_eq!(ours.payload, theirs.payload);
+    match &theirs.end {
+        End::Whole { open } => assert!(ours.may_close && (*open || !kept)),
+        // We drop trailers unread: what makes no header in them is nothing to us, and their end is the same CR LF.
+        End::Failed(why) => assert!(!ours.may_close || is_about_trailers(why), "{why}"),
+    }
+}
+
+fn is_about_trailers(why: &str) -> bool {
+    ["HeaderName", "HeaderValue", "NewLine", "Partial header", "Invalid header", "chunk trailers"]
+        .iter()
+        .any(|reason| why.contains(reason))
+}

@@ -1,0 +1,25 @@
+//! Chunked bodies: any split decodes to the same payload and end or the same error, and what we take hyper takes too.
+//! Input: two cuts, the body.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use thalweg::upstream::decode::Framing;
+
+#[path = "../answer.rs"]
+mod answer;
+#[path = "../body.rs"]
+mod body;
+
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+
+fuzz_target!(|input: &[u8]| {
+    let Some((bytes, pieces)) = answer::pieces(input) else { return };
+    let whole = body::decode(Framing::Chunked, [bytes]);
+    assert_eq!(body::decode(Framing::Chunked, bytes.chunks(1)), whole);
+    assert_eq!(body::decode(Framing::Chunked, pieces), whole);
+    let Ok(ours) = whole else { return };
+    let kept = ours.done && ours.excess == 0;
+    let theirs = answer::ask(&[HEAD, pieces[0], pieces[1], pieces[2]], !kept).expect("a good head");
+    assert_eq!((theirs.status.as_u16(), theirs.headers.len()), (200, 1));
+    body::agree(&ours, &theirs, kept);
+});

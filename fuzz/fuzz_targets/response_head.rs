@@ -1,0 +1,57 @@
+//! Answers of providers: where we find a head and a body, hyper finds the same, and we keep no connection that it
+//! closes. Input: two cuts, the answer.
+#![no_main]
+
+use bytes::{Buf, Bytes};
+use hyper::StatusCode;
+use libfuzzer_sys::fuzz_target;
+use thalweg::upstream::{
+    decode::Framing,
+    head::{ResponseHead, parse_response},
+};
+
+#[path = "../answer.rs"]
+mod answer;
+#[path = "../body.rs"]
+mod body;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((bytes, pieces)) = answer::pieces(input) else { return };
+    let mut rest = Bytes::copy_from_slice(bytes);
+    let Some(head) = final_head(&mut rest) else { return };
+    let Ok(ours) = body::decode(head.framing, [&rest[..]]) else { return };
+    let kept = head.keep_alive && ours.done && ours.excess == 0;
+    match answer::ask(&pieces, !kept) {
+        Ok(theirs) => {
+            assert_eq!((head.status, &head.headers), (theirs.status, &theirs.headers));
+            body::agree(&ours, &theirs, kept);
+        }
+        Err(why) => assert!(is_stricter(&head, &why), "{why}"),
+    }
+});
+
+/// The first head that is no interim one. No provider was asked to switch protocols.
+fn final_head(rest: &mut Bytes) -> Option<ResponseHead> {
+    loop {
+        let (head, length) = parse_response(rest).ok()??;
+        let alone = parse_response(&rest.slice(..length));
+        assert_eq!(alone.expect("a head").expect("a whole one").1, length);
+        rest.advance(length);
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return None;
+        }
+        if !head.status.is_informational() {
+            return Some(head);
+        }
+    }
+}
+
+/// What hyper refuses and we take. Chunks in HTTP/1.0 are read as RFC 9112 §6.1 has it: the connection is closed after
+/// them. The two largest lengths mean other things inside hyper.
+fn is_stricter(head: &ResponseHead, why: &str) -> bool {
+    match head.framing {
+        Framing::Chunked => why.contains("TransferEncoding") && !head.keep_alive,
+        Framing::Length(length) => length >= u64::MAX - 1,
+        Framing::UntilClose => false,
+    }
+}
