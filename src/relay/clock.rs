@@ -88,14 +88,13 @@ impl Clocks {
         }
     }
 
-    /// The timer is already set for this task, no later than the deadline, and cannot have fired: a frame came just now,
-    /// before it would. With the first token the deadline may have come nearer.
+    /// A frame has come and the timer is still set for this task, no later than the deadline: with the first token the
+    /// deadline may have come nearer, and the timer may have fired unheard while the client did not read.
     fn is_armed_for(&mut self, cx: &Context<'_>) -> bool {
         let moved = std::mem::take(&mut self.moved);
         let due = self.due().0;
-        let ahead =
-            self.timer.as_ref().is_some_and(|timer| self.last < timer.deadline() && timer.deadline() <= due);
-        moved && ahead && self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+        let set = self.timer.as_ref().is_some_and(|timer| !timer.is_elapsed() && timer.deadline() <= due);
+        moved && set && self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
     }
 }
 
@@ -177,6 +176,19 @@ mod tests {
         clocks.note(Instant::now(), true);
         poll_once(&mut clocks).await;
         assert_eq!(fires(&mut clocks).await, (Clock::Total, 2 * SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_fired_while_nobody_asked_is_set_again() {
+        let (mut clocks, start) = (clocks(None), Instant::now());
+        clocks.first_token_came();
+        poll_once(&mut clocks).await;
+        tokio::time::advance(2 * SECOND).await;
+        clocks.note(Instant::now(), true);
+        // The client does not read: the timer fires at 3 s, and the stream is asked again at 4 s.
+        tokio::time::advance(2 * SECOND).await;
+        poll_once(&mut clocks).await;
+        assert_eq!(clocks.timer.as_ref().unwrap().deadline(), start + 5 * SECOND);
     }
 
     #[tokio::test(start_paused = true)]
