@@ -50,6 +50,11 @@ impl Chunk {
         self.tail = LAST;
     }
 
+    /// More than the head waits.
+    pub(super) const fn is_loaded(&self) -> bool {
+        !self.tail.is_empty()
+    }
+
     /// Writes what waits. Ready when nothing does.
     pub(super) fn poll_write<W: AsyncWrite + Unpin>(
         &mut self,

@@ -19,7 +19,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncWrite, ReadBuf};
 
 use super::{
     chunk::Chunk,
@@ -85,7 +85,7 @@ pub(super) fn is_stream<B: Body>(response: &Response<B>) -> bool {
         && !response.headers().contains_key(header::CONTENT_LENGTH)
 }
 
-/// Writes a stream to its end; then whether the connection may carry another request.
+/// Writes a stream to its end; then whether the connection may carry another request. If not, it is shut down.
 pub(super) async fn write<B>(
     socket: &mut Socket,
     vital: &Vital,
@@ -95,16 +95,17 @@ where
     B: Body<Data = bytes::Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
 {
     let Streamed { response, persists } = streamed;
+    let persists = persists && may_persist(vital);
     let (head, body) = response.into_parts();
     let chunk = Chunk::new(render_head(head.status, &head.headers, persists));
     drop(head);
-    let mut writer = Writer { socket, vital, body: Some(body), chunk, watch: None, dropped: 0 };
-    poll_fn(|cx| writer.poll(cx)).await?;
-    let persists = persists && writer.dropped == 0 && vital.fate() == Fate::Live;
-    if !persists {
-        socket.shutdown().await?;
-    }
-    Ok(persists)
+    let mut writer = Writer { socket, vital, body: Some(body), chunk, persists, watch: None, dropped: 0 };
+    poll_fn(|cx| writer.poll(cx)).await
+}
+
+/// Neither is the worker draining nor has hyper, which we take the connection from, read beyond the request.
+fn may_persist(vital: &Vital) -> bool {
+    vital.fate() == Fate::Live && !vital.framing.borrow().is_last()
 }
 
 struct Writer<'a, B> {
@@ -113,6 +114,8 @@ struct Writer<'a, B> {
     /// `None` once it has ended.
     body: Option<B>,
     chunk: Chunk,
+    /// What the client was told in the head.
+    persists: bool,
     watch: Option<Watch>,
     dropped: usize,
 }
@@ -121,17 +124,15 @@ impl<B> Writer<'_, B>
 where
     B: Body<Data = bytes::Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
 {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Box<dyn Error + Send + Sync>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
         if self.vital.fate() == Fate::Cut {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         }
         loop {
-            if self.chunk.poll_write(self.socket, cx)?.is_pending() {
+            if self.chunk.is_loaded() && self.chunk.poll_write(self.socket, cx)?.is_pending() {
                 return self.poll_client(cx);
             }
-            let Some(body) = &mut self.body else {
-                return Pin::new(&mut *self.socket).poll_flush(cx).map_err(Into::into);
-            };
+            let Some(body) = &mut self.body else { return self.poll_end(cx).map_err(Into::into) };
             match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
@@ -148,16 +149,27 @@ where
                     self.body = None;
                 }
                 Poll::Pending => {
-                    // What TLS has taken must leave before we wait.
-                    let _ = Pin::new(&mut *self.socket).poll_flush(cx)?;
+                    // The head alone, and what TLS has taken, must leave before we wait.
+                    if self.chunk.poll_write(self.socket, cx)?.is_ready() {
+                        let _ = Pin::new(&mut *self.socket).poll_flush(cx)?;
+                    }
                     return self.poll_client(cx);
                 }
             }
         }
     }
 
+    /// All is written.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        ready!(Pin::new(&mut *self.socket).poll_flush(cx))?;
+        if self.persists && self.dropped == 0 && may_persist(self.vital) {
+            return Poll::Ready(Ok(true));
+        }
+        Pin::new(&mut *self.socket).poll_shutdown(cx).map_ok(|()| false)
+    }
+
     /// Waits for the client to leave.
-    fn poll_client(&mut self, cx: &Context<'_>) -> Poll<Result<(), Box<dyn Error + Send + Sync>>> {
+    fn poll_client(&mut self, cx: &Context<'_>) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
         let watch = self.watch.get_or_insert_with(|| Watch::new(cx.waker()));
         while self.dropped < MAX_DROPPED {
             let mut space = [0; 256];
