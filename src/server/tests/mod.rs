@@ -1,14 +1,16 @@
 //! The server over real loopback sockets, with a handler that does what the path says: raw bytes where it is about
 //! framing, h2's client for HTTP/2, certificates made for the run. Bounded waits only; every port is the kernel's.
 
+mod http2;
+mod streamed;
+mod tls;
+
 use std::{
     cell::Cell,
-    fs,
+    io,
     net::SocketAddr,
-    path::PathBuf,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,24 +20,21 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use rustls::{
-    ClientConfig, HandshakeKind, RootCertStore,
-    pki_types::{CertificateDer, ServerName},
-};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     runtime::LocalRuntime,
     time::{sleep, timeout},
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{tls::TlsSource, *};
+use super::*;
 use crate::base::spawn::Tasks;
 
 const PATIENCE: Duration = Duration::from_secs(5);
+const LARGE: usize = 24 * 1024 * 1024;
 
-/// `/echo` answers the body, `/stream` a first frame and then nothing until released, `/flood` frames without end.
+/// `/echo` answers the body, `/large` more than a kernel takes, `/stream` a first frame and then nothing until released,
+/// `/frames` three, `/none` none, `/broken` three and then an error, `/flood` frames without end.
 #[derive(Clone, Default)]
 struct Demo {
     dropped: Rc<Cell<usize>>,
@@ -45,6 +44,7 @@ struct Demo {
 enum DemoBody {
     Whole(Option<Bytes>),
     Stream { demo: Demo, begun: bool },
+    Frames { left: usize, broken: bool },
     Flood,
 }
 
@@ -60,7 +60,15 @@ impl Handler for Demo {
         async move {
             Response::new(match request.uri().path() {
                 "/stream" => DemoBody::Stream { demo, begun: false },
+                "/upload" => {
+                    drop(request.into_body().collect().await);
+                    DemoBody::Frames { left: 3, broken: false }
+                }
+                "/frames" => DemoBody::Frames { left: 3, broken: false },
+                "/none" => DemoBody::Frames { left: 0, broken: false },
+                "/broken" => DemoBody::Frames { left: 3, broken: true },
                 "/flood" => DemoBody::Flood,
+                "/large" => DemoBody::Whole(Some(vec![b'x'; LARGE].into())),
                 _ => DemoBody::Whole(request.into_body().collect().await.ok().map(|body| body.to_bytes())),
             })
         }
@@ -69,7 +77,7 @@ impl Handler for Demo {
 
 impl Body for DemoBody {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
@@ -94,14 +102,29 @@ impl Body for DemoBody {
                 });
                 Poll::Pending
             }
+            Self::Frames { left: 0, broken: true } => {
+                Poll::Ready(Some(Err(io::ErrorKind::BrokenPipe.into())))
+            }
+            Self::Frames { left: 0, .. } => Poll::Ready(None),
+            Self::Frames { left, .. } => {
+                *left -= 1;
+                frame("data: x\n\n")
+            }
             Self::Flood => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 65_536]))))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Stream { .. } | Self::Frames { .. } | Self::Flood => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Stream { .. } | Self::Flood => SizeHint::default(),
+            Self::Stream { .. } | Self::Frames { .. } | Self::Flood => SizeHint::default(),
         }
     }
 }
@@ -161,7 +184,7 @@ async fn answer(address: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut text = String::new();
     while !text.contains(end) {
         let mut part = [0; 4096];
@@ -369,208 +392,4 @@ fn cuts_what_outlasts_the_drain() {
         soon(house.serving).await.unwrap();
         assert_eq!((house.demo.dropped.get(), house.terms.census.count()), (1, 0));
     });
-}
-
-#[test]
-fn speaks_http2_by_prior_knowledge_beside_http1() {
-    run(Limits::default(), |house| async move {
-        let stream = TcpStream::connect(house.address).await.unwrap();
-        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
-        let driver = Tasks::new().spawn(async { connection.await.unwrap() });
-        let request = Request::post("http://x/echo").body(()).unwrap();
-        let (response, mut body) = send.send_request(request, false).unwrap();
-        body.send_data(Bytes::from_static(b"over h2"), true).unwrap();
-        let mut response = soon(response).await.unwrap();
-        assert_eq!(soon(response.body_mut().data()).await.unwrap().unwrap(), "over h2");
-        let text = answer(house.address, b"GET /echo HTTP/1.1\r\nconnection: close\r\n\r\n").await;
-        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-        // The last stream of a draining connection may end, then it closes.
-        let request = Request::get("http://x/stream").body(()).unwrap();
-        let mut stream = soon(send.send_request(request, true).unwrap().0).await.unwrap();
-        assert_eq!(soon(stream.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
-        house.terms.drain.advance(Phase::Draining);
-        sleep(Duration::from_millis(20)).await;
-        assert!(!house.serving.is_finished());
-        house.demo.released.set(true);
-        soon(house.serving).await.unwrap();
-        soon(driver).await.unwrap();
-    });
-}
-
-#[test]
-fn resets_a_stream_that_its_client_does_not_read() {
-    let limits = Limits { write_timeout: Duration::from_millis(100), ..Limits::default() };
-    run(limits, |house| async move {
-        let stream = TcpStream::connect(house.address).await.unwrap();
-        let mut builder = h2::client::Builder::new();
-        // So that the unread stream does not hold up the other one.
-        builder.initial_connection_window_size(1024 * 1024);
-        let (mut send, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
-        Tasks::new().spawn(async { drop(connection.await) });
-        let mut get = |path: &str| {
-            let request = Request::get(format!("http://x{path}")).body(()).unwrap();
-            send.send_request(request, true).unwrap().0
-        };
-        let (flood, waiting) = (get("/flood"), get("/stream"));
-        let (mut flood, mut waiting) = (soon(flood).await.unwrap(), soon(waiting).await.unwrap());
-        assert_eq!(soon(waiting.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
-        sleep(Duration::from_millis(300)).await;
-        let error = soon(async {
-            loop {
-                match flood.body_mut().data().await {
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return error,
-                    None => panic!("ended as if it were complete"),
-                }
-            }
-        });
-        assert_eq!(error.await.reason(), Some(h2::Reason::CANCEL));
-        assert_eq!(house.demo.dropped.get(), 0);
-    });
-}
-
-#[test]
-fn drops_the_body_of_a_reset_stream() {
-    run(Limits::default(), |house| async move {
-        let stream = TcpStream::connect(house.address).await.unwrap();
-        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
-        Tasks::new().spawn(async { drop(connection.await) });
-        let request = Request::get("http://x/stream").body(()).unwrap();
-        let response = soon(send.send_request(request, true).unwrap().0).await.unwrap();
-        drop(response);
-        timeout(Duration::from_millis(50), until(|| house.demo.dropped.get() == 1)).await.unwrap();
-        assert_eq!(house.terms.census.count(), 1);
-    });
-}
-
-/// A folder with a certificate for `localhost` and its key, gone with the value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("thalweg-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn files(&self) -> TlsFiles {
-        TlsFiles { certificate: self.0.join("cert.pem"), key: self.0.join("key.pem") }
-    }
-
-    /// Writes a new pair and returns the certificate.
-    fn renew(&self) -> CertificateDer<'static> {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        fs::write(self.files().certificate, made.cert.pem()).unwrap();
-        fs::write(self.files().key, made.signing_key.serialize_pem()).unwrap();
-        made.cert.der().clone()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn client_config(roots: &[CertificateDer<'static>], alpn: &[&str]) -> Arc<ClientConfig> {
-    let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(roots.iter().cloned());
-    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(store)
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    Arc::new(config)
-}
-
-async fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
-    let name = ServerName::try_from("localhost").unwrap();
-    soon(TlsConnector::from(Arc::clone(config)).connect(name, stream)).await
-}
-
-/// One exchange over TLS; the answer up to the end of the connection.
-async fn exchange(stream: &mut TlsStream<TcpStream>) -> String {
-    stream
-        .write_all(b"POST /echo HTTP/1.1\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
-        .await
-        .unwrap();
-    let mut answer = String::new();
-    soon(stream.read_to_string(&mut answer)).await.unwrap();
-    answer
-}
-
-#[test]
-fn speaks_tls_and_resumes_sessions() {
-    let folder = Folder::new("tls");
-    let root = folder.renew();
-    let tls = TlsSource::load(folder.files()).unwrap();
-    run_with(Limits::default(), Some(tls), |house| async move {
-        let config = client_config(&[root], &["http/1.1"]);
-        let mut stream = connect(house.address, &config).await.unwrap();
-        let text = exchange(&mut stream).await;
-        assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("ok"), "{text}");
-        assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
-        let mut again = connect(house.address, &config).await.unwrap();
-        assert!(exchange(&mut again).await.ends_with("ok"));
-        assert_eq!(again.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
-    });
-}
-
-#[test]
-fn agrees_on_http2_by_alpn() {
-    let folder = Folder::new("alpn");
-    let root = folder.renew();
-    let tls = TlsSource::load(folder.files()).unwrap();
-    run_with(Limits::default(), Some(tls), |house| async move {
-        let stream = connect(house.address, &client_config(&[root], &["h2", "http/1.1"])).await.unwrap();
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
-        Tasks::new().spawn(async { drop(connection.await) });
-        let request = Request::get("https://localhost/stream").body(()).unwrap();
-        let mut response = soon(send.send_request(request, true).unwrap().0).await.unwrap();
-        assert_eq!(soon(response.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
-    });
-}
-
-#[test]
-fn survives_a_client_that_does_not_speak_tls() {
-    let folder = Folder::new("plain");
-    let root = folder.renew();
-    let tls = TlsSource::load(folder.files()).unwrap();
-    run_with(Limits::default(), Some(tls), |house| async move {
-        answer(house.address, b"GET / HTTP/1.1\r\n\r\n").await;
-        let mut stream = connect(house.address, &client_config(&[root], &[])).await.unwrap();
-        assert!(exchange(&mut stream).await.ends_with("ok"));
-        until(|| house.terms.census.count() == 0).await;
-    });
-}
-
-#[test]
-fn takes_over_a_new_certificate_and_keeps_the_old_when_it_is_broken() {
-    let folder = Folder::new("renew");
-    let old = folder.renew();
-    let tls = TlsSource::load_checking(folder.files(), Duration::ZERO).unwrap();
-    run_with(Limits::default(), Some(tls.clone()), |house| async move {
-        let with = |root: &CertificateDer<'static>| client_config(std::slice::from_ref(root), &[]);
-        fs::write(folder.files().certificate, "no longer a certificate").unwrap();
-        assert!(connect(house.address, &with(&old)).await.is_ok());
-        assert_eq!(tls.reloads(), 0);
-        let new = folder.renew();
-        assert!(connect(house.address, &with(&old)).await.is_err());
-        assert!(connect(house.address, &with(&new)).await.is_ok());
-        assert_eq!(tls.reloads(), 1);
-    });
-}
-
-#[test]
-fn refuses_a_key_that_is_not_the_certificates() {
-    let folder = Folder::new("pair");
-    folder.renew();
-    let key = fs::read(folder.files().key).unwrap();
-    folder.renew();
-    fs::write(folder.files().key, key).unwrap();
-    let error = TlsSource::load(folder.files()).unwrap_err().to_string();
-    assert!(error.contains("cert.pem: "), "{error}");
 }

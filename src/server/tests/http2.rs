@@ -1,0 +1,75 @@
+//! HTTP/2, with h2's client.
+
+use super::*;
+
+#[test]
+fn speaks_http2_by_prior_knowledge_beside_http1() {
+    run(Limits::default(), |house| async move {
+        let stream = TcpStream::connect(house.address).await.unwrap();
+        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        let driver = Tasks::new().spawn(async { connection.await.unwrap() });
+        let request = Request::post("http://x/echo").body(()).unwrap();
+        let (response, mut body) = send.send_request(request, false).unwrap();
+        body.send_data(Bytes::from_static(b"over h2"), true).unwrap();
+        let mut response = soon(response).await.unwrap();
+        assert_eq!(soon(response.body_mut().data()).await.unwrap().unwrap(), "over h2");
+        let text = answer(house.address, b"GET /echo HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        // The last stream of a draining connection may end, then it closes.
+        let request = Request::get("http://x/stream").body(()).unwrap();
+        let mut stream = soon(send.send_request(request, true).unwrap().0).await.unwrap();
+        assert_eq!(soon(stream.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
+        house.terms.drain.advance(Phase::Draining);
+        sleep(Duration::from_millis(20)).await;
+        assert!(!house.serving.is_finished());
+        house.demo.released.set(true);
+        soon(house.serving).await.unwrap();
+        soon(driver).await.unwrap();
+    });
+}
+
+#[test]
+fn resets_a_stream_that_its_client_does_not_read() {
+    let limits = Limits { write_timeout: Duration::from_millis(100), ..Limits::default() };
+    run(limits, |house| async move {
+        let stream = TcpStream::connect(house.address).await.unwrap();
+        let mut builder = h2::client::Builder::new();
+        // So that the unread stream does not hold up the other one.
+        builder.initial_connection_window_size(1024 * 1024);
+        let (mut send, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
+        Tasks::new().spawn(async { drop(connection.await) });
+        let mut get = |path: &str| {
+            let request = Request::get(format!("http://x{path}")).body(()).unwrap();
+            send.send_request(request, true).unwrap().0
+        };
+        let (flood, waiting) = (get("/flood"), get("/stream"));
+        let (mut flood, mut waiting) = (soon(flood).await.unwrap(), soon(waiting).await.unwrap());
+        assert_eq!(soon(waiting.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
+        sleep(Duration::from_millis(300)).await;
+        let error = soon(async {
+            loop {
+                match flood.body_mut().data().await {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return error,
+                    None => panic!("ended as if it were complete"),
+                }
+            }
+        });
+        assert_eq!(error.await.reason(), Some(h2::Reason::CANCEL));
+        assert_eq!(house.demo.dropped.get(), 0);
+    });
+}
+
+#[test]
+fn drops_the_body_of_a_reset_stream() {
+    run(Limits::default(), |house| async move {
+        let stream = TcpStream::connect(house.address).await.unwrap();
+        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        Tasks::new().spawn(async { drop(connection.await) });
+        let request = Request::get("http://x/stream").body(()).unwrap();
+        let response = soon(send.send_request(request, true).unwrap().0).await.unwrap();
+        drop(response);
+        timeout(Duration::from_millis(50), until(|| house.demo.dropped.get() == 1)).await.unwrap();
+        assert_eq!(house.terms.census.count(), 1);
+    });
+}

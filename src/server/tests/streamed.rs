@@ -1,0 +1,124 @@
+//! Streams on HTTP/1.1, whose connection is taken from hyper and given back.
+
+use tokio::io::AsyncWrite;
+
+use super::*;
+
+const THREE: &str = "9\r\ndata: x\n\n\r\n9\r\ndata: x\n\n\r\n9\r\ndata: x\n\n\r\n0\r\n\r\n";
+
+fn get(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n")
+}
+
+/// Streams, short answers and an empty stream in turn, on one connection.
+async fn take_turns(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    for _ in 0..3 {
+        for (path, end) in [("/frames", THREE), ("/none", "\r\n\r\n0\r\n\r\n"), ("/frames", THREE)] {
+            stream.write_all(get(path, "").as_bytes()).await.unwrap();
+            let text = read_until(&mut stream, end).await;
+            assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with(end), "{text}");
+            assert!(!text.contains("connection"), "{text}");
+        }
+        let echo = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nmine";
+        stream.write_all(echo).await.unwrap();
+        let text = read_until(&mut stream, "mine").await;
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains("content-length: 4"), "{text}");
+    }
+}
+
+#[test]
+fn keeps_the_connection_after_streams() {
+    run(Limits::default(), |house| async move {
+        take_turns(TcpStream::connect(house.address).await.unwrap()).await;
+    });
+}
+
+#[test]
+fn keeps_a_tls_connection_after_streams() {
+    let folder = tls::Folder::new("turns");
+    let root = folder.renew();
+    let source = TlsSource::load(folder.files()).unwrap();
+    run_with(Limits::default(), Some(source), |house| async move {
+        let config = tls::client_config(&[root], &["http/1.1"]);
+        take_turns(tls::connect(house.address, &config).await.unwrap()).await;
+    });
+}
+
+#[test]
+fn closes_after_a_stream_for_who_wants_it() {
+    run(Limits::default(), |house| async move {
+        for wish in ["connection: close\r\n", "connection: x, Close\r\n"] {
+            let text = answer(house.address, get("/frames", wish).as_bytes()).await;
+            assert!(text.contains("\r\nconnection: close\r\n") && text.ends_with(THREE), "{text}");
+        }
+        let text = answer(house.address, b"GET /frames HTTP/1.0\r\n\r\n").await;
+        assert!(text.starts_with("HTTP/1.0 200") && !text.contains("transfer-encoding"), "{text}");
+        assert!(text.ends_with(&format!("\r\n\r\n{}", "data: x\n\n".repeat(3))), "{text}");
+    });
+}
+
+#[test]
+fn breaks_off_when_the_body_does() {
+    run(Limits::default(), |house| async move {
+        let text = answer(house.address, get("/broken", "").as_bytes()).await;
+        assert!(text.contains("transfer-encoding: chunked"), "{text}");
+        assert!(text.ends_with(THREE.strip_suffix("0\r\n\r\n").unwrap()), "{text}");
+        until(|| house.terms.census.count() == 0).await;
+    });
+}
+
+#[test]
+fn drops_what_comes_during_a_stream_and_closes_after_it() {
+    run(Limits::default(), |house| async move {
+        let both = format!("{}{}", get("/frames", ""), get("/echo", ""));
+        let text = answer(house.address, both.as_bytes()).await;
+        assert!(text.contains("\r\nconnection: close\r\n") && text.ends_with(THREE), "{text}");
+
+        let mut stream = TcpStream::connect(house.address).await.unwrap();
+        stream.write_all(get("/stream", "").as_bytes()).await.unwrap();
+        read_until(&mut stream, "data: 1").await;
+        stream.write_all(get("/echo", "").repeat(100).as_bytes()).await.unwrap();
+        sleep(Duration::from_millis(20)).await;
+        house.demo.released.set(true);
+        let mut rest = String::new();
+        soon(stream.read_to_string(&mut rest)).await.unwrap();
+        assert!(rest.ends_with("0\r\n\r\n") && !rest.contains("HTTP"), "{rest}");
+    });
+}
+
+#[test]
+fn continues_who_expects_it_and_streams() {
+    run(Limits::default(), |house| async move {
+        let mut stream = TcpStream::connect(house.address).await.unwrap();
+        let head = b"POST /upload HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        assert_eq!(read_until(&mut stream, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(b"abcd").await.unwrap();
+        let text = read_until(&mut stream, THREE).await;
+        assert!(text.starts_with("HTTP/1.1 200") && !text.contains("connection"), "{text}");
+        stream.write_all(get("/frames", "").as_bytes()).await.unwrap();
+        read_until(&mut stream, THREE).await;
+    });
+}
+
+#[test]
+fn a_stream_that_ends_in_a_drain_is_the_last() {
+    run(Limits::default(), |house| async move {
+        let mut streams = Vec::new();
+        for _ in 0..20 {
+            let mut stream = TcpStream::connect(house.address).await.unwrap();
+            stream.write_all(get("/stream", "").as_bytes()).await.unwrap();
+            read_until(&mut stream, "data: 1").await;
+            streams.push(stream);
+        }
+        house.terms.drain.advance(Phase::Draining);
+        assert_eq!(house.terms.census.count(), 20);
+        house.demo.released.set(true);
+        for mut stream in streams {
+            let mut rest = String::new();
+            soon(stream.read_to_string(&mut rest)).await.unwrap();
+            assert!(rest.ends_with("0\r\n\r\n"), "{rest}");
+        }
+        soon(house.serving).await.unwrap();
+    });
+}
