@@ -195,7 +195,9 @@ impl Vital {
             }
             true
         });
-        if self.busy.get() > 0 || !passed(self.idle_since.get(), limits.head_timeout) {
+        // The end of a response may still be on its way to a slow reader: that is the write clock's.
+        let idle = self.busy.get() == 0 && self.stalled_since.get().is_none();
+        if !idle || !passed(self.idle_since.get(), limits.head_timeout) {
             return;
         }
         let given_notice = passed(self.idle_since.get(), limits.head_timeout * 2);

@@ -1,6 +1,6 @@
 //! Streams on HTTP/1.1, whose connection is taken from hyper and given back.
 
-use tokio::io::AsyncWrite;
+use tokio::{io::AsyncWrite, net::TcpSocket};
 
 use super::*;
 
@@ -41,6 +41,26 @@ fn keeps_a_tls_connection_after_streams() {
     run_with(Limits::default(), Some(source), |house| async move {
         let config = tls::client_config(&[root], &["http/1.1"]);
         take_turns(tls::connect(house.address, &config).await.unwrap()).await;
+    });
+}
+
+/// A client whose kernel holds little.
+async fn small(address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+#[test]
+fn the_end_of_an_answer_is_not_idleness() {
+    let limits = Limits { head_timeout: Duration::from_millis(50), ..Limits::default() };
+    run(limits, |house| async move {
+        let mut stream = small(house.address).await;
+        stream.write_all(get("/large", "connection: close\r\n").as_bytes()).await.unwrap();
+        sleep(Duration::from_millis(250)).await;
+        let mut answer = Vec::new();
+        soon(stream.read_to_end(&mut answer)).await.unwrap();
+        assert!(answer.len() > LARGE, "{} of {LARGE} bytes", answer.len());
     });
 }
 
