@@ -221,7 +221,7 @@ async fn tokens_where_clients_put_them() {
     .await;
 }
 
-/// B1's neighbours: a request in flight keeps its stream while the gateway stops (S2.10).
+/// B1's neighbours: requests in flight keep their streams while the gateway stops (S2.10).
 #[tokio::test]
 async fn a_stop_waits_for_its_streams() {
     let gate = crate::upstream::Gate::new();
@@ -234,9 +234,13 @@ async fn a_stop_waits_for_its_streams() {
     ];
     let upstream = Upstream::always(Speaks::H1, steps);
     let gateway = Plan::to(&[&upstream]).start().await;
-    let mut client = gateway.client(Version::H1).await;
-    let mut answer = client.send(Call::stream()).await;
-    answer.piece().await;
+    let mut streams = Vec::new();
+    for number in 0..20 {
+        let mut client = gateway.client(Version::BOTH[number % 2]).await;
+        let mut answer = client.send(Call::stream()).await;
+        answer.piece().await;
+        streams.push((client, answer));
+    }
     let address = gateway.address;
     let stopping = tokio::spawn(gateway.stop_now());
     // Stopping is under way when nobody is let in any more.
@@ -244,9 +248,11 @@ async fn a_stop_waits_for_its_streams() {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
     gate.open();
-    let received = answer.collect().await;
-    assert!(received.complete);
-    assert_eq!(received.bytes(), script::DONE);
-    drop(client);
+    for (client, answer) in streams {
+        let received = answer.collect().await;
+        assert!(received.complete);
+        assert_eq!(received.bytes(), script::DONE);
+        drop(client);
+    }
     tokio::time::timeout(crate::upstream::log::PATIENCE, stopping).await.expect("a stop in time").unwrap();
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod clocks;
 mod departure;
+mod edges;
 mod failover;
 mod hygiene;
 mod intake;

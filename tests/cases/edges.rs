@@ -1,0 +1,166 @@
+//! Streams at their edges: where each is committed, clients of HTTP/1.0, bodies without events that break off, and a
+//! provider that answers before it has been asked to the end.
+
+use std::{future::Future, time::Duration};
+
+use thalweg::{relay::CommitPoint, upstream::Protocol};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    client::{Answer, Call, Version},
+    gateway::{Plan, provider},
+    journal,
+    upstream::{
+        Framing, Gate, Speaks, Step, Upstream,
+        log::PATIENCE,
+        script::{self, delta, sse_head},
+    },
+};
+
+const ERROR_EVENT: &str =
+    "data: {\"error\":{\"message\":\"no\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n";
+
+/// Waits for the answer's head, opening one gate after another; how many it took.
+async fn gates_until(answer: impl Future<Output = Answer>, gates: &[Gate]) -> (Answer, usize) {
+    let mut answer = std::pin::pin!(answer);
+    for (opened, gate) in gates.iter().enumerate() {
+        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(100), &mut answer).await {
+            return (answer, opened);
+        }
+        gate.open();
+    }
+    (answer.await, gates.len())
+}
+
+/// B5, S0.14: a stream is committed where the configuration says, and nothing of it is lost by waiting.
+#[tokio::test]
+async fn commit_points() {
+    let comment = ": wait\n\n";
+    for (point, expected) in
+        [(CommitPoint::Headers, 0), (CommitPoint::FirstFrame, 1), (CommitPoint::FirstContent, 2)]
+    {
+        for version in Version::BOTH {
+            let gates = [Gate::new(), Gate::new(), Gate::new()];
+            let [first, second, third] = gates.clone().map(Step::Wait);
+            let (content, done) = (Step::Body(delta("one")), script::body(script::DONE));
+            let steps =
+                vec![sse_head(), first, script::body(comment), second, content, third, done, Step::End];
+            let upstream = Upstream::always(Speaks::H1, steps);
+            let gateway = Plan::to(&[&upstream]).with(|s| s.stream.commit = Some(point)).start().await;
+            let mut client = gateway.client(version).await;
+            let (answer, opened) = gates_until(client.send(Call::stream()), &gates).await;
+            assert_eq!((answer.status.as_u16(), opened), (200, expected), "{point:?} {version:?}");
+            gates.iter().for_each(Gate::open);
+            let received = answer.collect().await;
+            assert!(received.complete);
+            assert_eq!(received.bytes(), [comment.as_bytes(), &delta("one"), script::DONE].concat());
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+/// B5, S2.12: an error event before the first content is a status if the client has seen nothing, else passes.
+#[tokio::test]
+async fn an_error_event_around_the_commit_point() {
+    for (point, status) in
+        [(CommitPoint::Headers, 200), (CommitPoint::FirstFrame, 200), (CommitPoint::FirstContent, 502)]
+    {
+        let upstream = Upstream::always(Speaks::H1, vec![sse_head(), script::body(ERROR_EVENT), Step::End]);
+        let gateway = Plan::to(&[&upstream]).with(|s| s.stream.commit = Some(point)).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let call = Call::stream();
+        let id = call.id();
+        let answer = client.send(call).await;
+        assert_eq!(answer.status, status, "{point:?}");
+        let received = answer.collect().await;
+        assert!(received.complete);
+        assert_eq!(received.bytes() == ERROR_EVENT, status == 200, "{}", received.text());
+        let line = journal::closing(&id).await;
+        assert_eq!((&line["level"], &line["status"]), (&"WARN".into(), &status.into()), "{line}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// R17: a stream that has no events cannot tell an error, so it must not end as if it were complete.
+#[tokio::test]
+async fn a_stream_without_events_breaks_off() {
+    let line = "{\"response\":\"one\"}\n";
+    for version in Version::BOTH {
+        for last in [Step::Close, Step::Reset] {
+            let head = script::head(200, "application/x-ndjson", Framing::Chunked);
+            let steps = vec![head, script::body(line), Step::Delivered, last];
+            let upstream = Upstream::always(Speaks::H1, steps);
+            let gateway = Plan::to(&[&upstream]).start().await;
+            let mut client = gateway.client(version).await.telling(&upstream.log);
+            let call = Call::stream();
+            let id = call.id();
+            let received = client.send(call).await.collect().await;
+            assert!(!received.complete, "{version:?}");
+            assert_eq!(received.bytes(), line);
+            let closing = journal::closing(&id).await;
+            assert_eq!((&closing["level"], &closing["phase"]), (&"WARN".into(), &"mid_stream".into()));
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+/// B12: a client of HTTP/1.0 is given the stream up to the connection's end, without chunks.
+#[tokio::test]
+async fn to_http_1_0() {
+    let upstream = Upstream::always(Speaks::H1, script::sse(script::short_stream()));
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.raw().await;
+    let wire = String::from_utf8(Call::stream().wire()).unwrap();
+    client.send(wire.replacen("HTTP/1.1", "HTTP/1.0", 1)).await;
+    while client.fill().await {}
+    let text = std::str::from_utf8(client.unread()).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.0 200") && !head.contains("transfer-encoding"), "{head}");
+    assert_eq!(body.as_bytes(), script::short_stream());
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Reads a request's head and no more, answers, and waits for its peer to go.
+async fn answer_early(listener: TcpListener) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    refuse_unread(&mut stream).await;
+    let mut rest = vec![0; 64 << 10];
+    while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+}
+
+async fn refuse_unread(stream: &mut TcpStream) {
+    let mut seen = Vec::new();
+    while memchr::memmem::find(&seen, b"\r\n\r\n").is_none() {
+        stream.read_buf(&mut seen).await.unwrap();
+    }
+    let body = r#"{"error":{"message":"too long"}}"#;
+    let head = "HTTP/1.1 413 Payload Too Large\r\ncontent-type: application/json\r\ncontent-length";
+    stream.write_all(format!("{head}: {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
+}
+
+/// R17, R33: a provider that refuses before it has read the request is heard, and its connection not used again.
+#[tokio::test]
+async fn a_provider_that_answers_early() {
+    for version in Version::BOTH {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/v1", listener.local_addr().unwrap());
+        let early = tokio::spawn(answer_early(listener));
+        let plan = Plan::to(&[]).with(|s| s.providers = vec![provider("early", &base, Protocol::Http1)]);
+        let gateway = plan.start().await;
+        let mut client = gateway.client(version).await;
+        let body = format!(r#"{{"model":"m","stream":true,"x":"{}"}}"#, "a".repeat(24 << 20));
+        let answer = client.send(Call::post("/v1/chat/completions", body)).await;
+        assert_eq!(answer.status, 413);
+        assert_eq!(answer.collect().await.json()["error"]["message"], "too long");
+        tokio::time::timeout(PATIENCE, early).await.expect("the connection closed").unwrap();
+        drop(client);
+        gateway.stop().await;
+    }
+}
