@@ -34,6 +34,12 @@ pub fn carriage(headers: &HeaderMap, stream_asked: bool) -> Carriage {
     }
 }
 
+/// What `Content-Length` says of a body.
+#[must_use]
+pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Takes out what concerns only the provider's connection or its own site; the rest passes as it came (R33).
 pub fn pass_down(headers: &mut HeaderMap, provider: &Provider, attempts: u8) {
     let named: Vec<String> = named_by_connection(headers).map(str::to_ascii_lowercase).collect();
@@ -86,6 +92,12 @@ pub fn allow_preflight(asked: &HeaderMap) -> HeaderMap {
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, OPTIONS"));
     headers
+}
+
+/// Other protocols that a client offers to go on with may be passed over in silence (RFC 9110 section 7.8).
+#[must_use]
+pub fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|offered| offered.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The answer to a WebSocket: 426, on which clients that try one first fall back to HTTP at once (R37).

@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use super::{
     Corridor,
-    answer::{Carriage, carriage, forbid_buffering, pass_down},
+    answer::{Carriage, carriage, declared_length, forbid_buffering, pass_down},
     call::{Body, Call},
     fault::{self, Refusal},
     snapshot::{Provider, Snapshot},
     verdict::{self, Verdict},
 };
 use crate::{
-    base::{ByteList, Clock, Fault, Stage},
+    base::{ByteList, Clock, Fault, Kind, Sent, Stage},
     relay::{CommitPoint, Manner, Mode, Outcome, Uncommitted, whole},
     routing::Plan,
     telemetry::Held,
@@ -127,11 +127,12 @@ impl Corridor {
             return Err(Bad::Status(status.as_u16()));
         }
         let attempts = call.ending.story().map_or(1, |story| story.attempts);
+        let declared = declared_length(&response.headers);
         pass_down(&mut response.headers, provider, attempts);
         let carried = carriage(&response.headers, wish.streams());
         if carried == Carriage::Whole || !status.is_success() {
             call.ending.stage().set(Stage::Body);
-            let collected = collect(response.body, wish, deadline).await.map_err(Bad::Fault)?;
+            let collected = collect(response.body, declared, wish, deadline).await.map_err(Bad::Fault)?;
             return Ok(Answer::Whole(status, response.headers, collected));
         }
         let manner = Manner {
@@ -149,7 +150,8 @@ impl Corridor {
         } else {
             CommitPoint::FirstContent
         });
-        let stream = Uncommitted::new(response.body, &manner, &wish.snapshot.stream, call.started);
+        let stream =
+            Uncommitted::new(response.body, &manner, &wish.snapshot.stream, call.started, call.id.clone());
         let stream = stream.reach(point).await.map_err(Bad::Fault)?;
         if manner.events {
             forbid_buffering(&mut response.headers);
@@ -166,8 +168,18 @@ impl Corridor {
     }
 }
 
-async fn collect(body: upstream::Body, wish: &Wish<'_>, deadline: Deadline) -> Result<ByteList, Fault> {
-    let collecting = whole::collect(body, wish.snapshot.stream.max_response_size);
+/// The whole of a body within its limit, whether its length says that it is beyond or its bytes do (S2.9).
+async fn collect(
+    body: upstream::Body,
+    declared: Option<u64>,
+    wish: &Wish<'_>,
+    deadline: Deadline,
+) -> Result<ByteList, Fault> {
+    let limit = wish.snapshot.stream.max_response_size;
+    if declared.is_some_and(|length| length > limit) {
+        return Err(Fault::provider(Stage::Body, Kind::TooLarge { limit }, Sent::Some));
+    }
+    let collecting = whole::collect(body, limit);
     match tokio::time::timeout_at(deadline.at, collecting).await {
         Ok(collected) => collected,
         Err(_) => Err(deadline.fault(Stage::Body)),

@@ -127,6 +127,7 @@ impl Call {
         commit: impl FnOnce(Ending) -> relay::Committed<upstream::Body>,
     ) -> Response<Body> {
         self.finish_head(status, &mut headers);
+        tracing::debug!(id = %self.id, status = status.as_u16(), "headers sent");
         respond(status, headers, Body::Stream(commit(self.ending)))
     }
 

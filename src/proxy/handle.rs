@@ -1,11 +1,11 @@
 //! The life of a request, top to bottom.
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
     Corridor,
-    answer::{allow_preflight, refuse_upgrade},
+    answer::{allow_preflight, asks_for_websocket, refuse_upgrade},
     attempt::Wish,
     call::{Body, Call},
     fault::Refusal,
@@ -34,7 +34,7 @@ impl Corridor {
                     Outcome::Complete,
                 );
             }
-            _ if head.headers.contains_key(header::UPGRADE) => {
+            _ if asks_for_websocket(&head.headers) => {
                 return call.refuse(&refuse_upgrade());
             }
             Ok(route) => route,

@@ -15,7 +15,7 @@ use super::{
     stream::{Manner, Source, Stream},
 };
 use crate::{
-    base::{Fault, Kind, Sent},
+    base::{Fault, Kind, RequestId, Sent},
     telemetry::Held,
     wire::Dialect,
 };
@@ -29,8 +29,14 @@ pub struct Uncommitted<S>(Box<Stream<S>>);
 
 impl<S: Source> Uncommitted<S> {
     #[must_use]
-    pub fn new(source: S, manner: &Manner, settings: &StreamSettings, started: Instant) -> Self {
-        Self(Box::new(Stream::new(source, manner, settings, started)))
+    pub fn new(
+        source: S,
+        manner: &Manner,
+        settings: &StreamSettings,
+        started: Instant,
+        id: RequestId,
+    ) -> Self {
+        Self(Box::new(Stream::new(source, manner, settings, started, id)))
     }
 
     /// Pulls until `point` is reached. Dropping the future gives the stream up.

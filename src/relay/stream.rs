@@ -18,7 +18,7 @@ use super::{
     tap::{Seen, Tap},
 };
 use crate::{
-    base::{ByteList, Fault, Kind, Sent, Stage},
+    base::{ByteList, Fault, Kind, RequestId, Sent, Stage},
     wire::Dialect,
 };
 
@@ -63,7 +63,13 @@ pub(super) struct Stream<S> {
 
 impl<S: Source> Stream<S> {
     /// `started` is when the request arrived: the figures count from there.
-    pub(super) fn new(source: S, manner: &Manner, settings: &StreamSettings, started: Instant) -> Self {
+    pub(super) fn new(
+        source: S,
+        manner: &Manner,
+        settings: &StreamSettings,
+        started: Instant,
+        id: RequestId,
+    ) -> Self {
         let strip = manner.strip_usage && manner.events;
         let buffered = manner.mode == Mode::Buffered && manner.events;
         Self {
@@ -72,7 +78,7 @@ impl<S: Source> Stream<S> {
             hold: (strip || buffered).then(Hold::default),
             gather: buffered.then(|| Gather::new(settings.chunk_size, settings.max_delay)),
             strip,
-            tap: Tap::new(manner.dialect, manner.events, settings.max_line, started),
+            tap: Tap::new(manner.dialect, manner.events, settings.max_line, started, id),
             errored: false,
             clocks: Clocks::new(Instant::now(), manner.first_token, manner.idle, manner.total),
         }

@@ -4,6 +4,7 @@
 use tokio::time::{Duration, Instant};
 
 use super::end::Figures;
+use crate::base::RequestId;
 use crate::wire::{Class, Dialect, Event, LineTooLong, Scanner, classify, classify_committed, usage};
 
 /// A gap between frames below this counts as none.
@@ -12,6 +13,7 @@ const ZERO_GAP: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Tap {
     dialect: Dialect,
+    id: RequestId,
     /// `None`: the body is not an event stream, bytes are only counted.
     scanner: Option<Scanner>,
     started: Instant,
@@ -35,9 +37,15 @@ pub(super) struct Seen {
 }
 
 impl Tap {
-    pub(super) fn new(dialect: Dialect, events: bool, max_line: usize, started: Instant) -> Self {
+    pub(super) fn new(
+        dialect: Dialect,
+        events: bool,
+        max_line: usize,
+        started: Instant,
+        id: RequestId,
+    ) -> Self {
         let scanner = events.then(|| Scanner::new(max_line));
-        Self { dialect, scanner, started, first: None, last: started, figures: Figures::default() }
+        Self { dialect, id, scanner, started, first: None, last: started, figures: Figures::default() }
     }
 
     /// Looks at a frame that came at `now`. `on_extra` is told the extra usage chunks: where they begin (`None`: in an
@@ -68,6 +76,7 @@ impl Tap {
     }
 
     fn count(&mut self, bytes: usize, now: Instant) {
+        tracing::trace!(id = %self.id, size = bytes, gap_us = (now - self.last).as_micros() as u64, "chunk");
         let figures = &mut self.figures;
         figures.frames += 1;
         figures.bytes += bytes as u64;

@@ -242,6 +242,22 @@ async fn a_websocket_is_refused() {
     gateway.stop().await;
 }
 
+/// Another protocol offered is passed over (RFC 9110 section 7.8): `curl --http2` gets its answer over HTTP/1.1.
+#[tokio::test]
+async fn an_offer_of_h2c_is_passed_over() {
+    let upstream = sound();
+    let gateway = running(&upstream).await;
+    let mut client = gateway.raw().await;
+    client
+        .send(
+            "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n\r\n"
+                .to_owned(),
+        )
+        .await;
+    assert_eq!(client.head().await.status, 200);
+    gateway.stop().await;
+}
+
 /// Smuggling: what two readers might read differently is refused, and the connection with it.
 #[tokio::test]
 async fn ambiguous_requests() {

@@ -294,6 +294,20 @@ async fn a_document_too_large() {
     }
 }
 
+/// S2.9: a length beyond the limit is enough; not a byte of the body is waited for.
+#[tokio::test]
+async fn a_declared_length_is_enough() {
+    let steps = vec![script::head(200, "application/json", Framing::Length(100 << 10)), Step::Stall];
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.max_response_size = 64 << 10);
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::BOTH[0]).await;
+    let (told, _) = tell("declared too large", client.send(Call::whole()).await).await;
+    assert_eq!(told, Told::Status(502));
+    drop(client);
+    gateway.stop().await;
+}
+
 /// Streams are bounded by line, not in total (S2.9, R9).
 #[tokio::test]
 async fn a_long_stream_is_not_too_large() {
