@@ -255,6 +255,7 @@ async fn an_offer_of_h2c_is_passed_over() {
         )
         .await;
     assert_eq!(client.head().await.status, 200);
+    drop(client);
     gateway.stop().await;
 }
 
