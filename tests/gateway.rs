@@ -1,7 +1,7 @@
 //! The gateway under test: the real one, in this process, listening on a port that the kernel picked. [`Gateway::stop`]
 //! is the end of every test: it holds that nothing was leaked.
 
-use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use thalweg::{
     app,
@@ -11,7 +11,7 @@ use thalweg::{
     relay::StreamSettings,
     server::{Limits, Listen},
     telemetry::{Gauges, LogFormat, LogSettings},
-    upstream::{BaseUrl, Clocks, KeyHeader, PoolSettings, Protocol, Target},
+    upstream::{BaseUrl, Clocks, PoolSettings, Protocol, Target},
 };
 
 use crate::{
@@ -89,14 +89,9 @@ impl Plan {
 pub fn provider(name: &str, base: &str, protocol: Protocol) -> ProviderSettings {
     ProviderSettings {
         target: Target {
-            name: Arc::from(name),
-            base: BaseUrl::parse(base).unwrap(),
             protocol,
-            key_header: KeyHeader::Bearer,
             key: Some(Secret::new(PROVIDER_KEY.to_owned())),
-            headers: Vec::new(),
-            ca_file: None,
-            clocks: Clocks::default(),
+            ..Target::plain(name, BaseUrl::parse(base).unwrap())
         },
         models: Some(vec!["m".into()]),
     }

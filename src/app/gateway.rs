@@ -13,7 +13,7 @@ use crate::{
     proxy::settle,
     server::{self, BindError, Census, Drain, Listen, Phase, Terms, tls::TlsSource},
     telemetry::{Gauges, WorkerGauges},
-    upstream::{BaseUrl, Clocks, KeyHeader, Protocol, SharedPools, Target, Upstream},
+    upstream::{BaseUrl, SharedPools, Target, Upstream},
     web::compare::Gate,
 };
 
@@ -103,16 +103,7 @@ fn start_demo(settings: &mut Settings) -> Result<Option<Demo>, StartError> {
     let demo = demo::start().map_err(StartError::Demo)?;
     let base = BaseUrl::parse(&demo.base_url())
         .map_err(|_| StartError::Demo(io::Error::other("the demo provider has no address")))?;
-    let target = Target {
-        name: "demo".into(),
-        base,
-        protocol: Protocol::Auto,
-        key_header: KeyHeader::Bearer,
-        key: None,
-        headers: Vec::new(),
-        ca_file: None,
-        clocks: Clocks::default(),
-    };
+    let target = Target::plain("demo", base);
     settings.providers.push(ProviderSettings { target, models: Some(demo::models()) });
     Ok(Some(demo))
 }

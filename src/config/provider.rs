@@ -48,16 +48,7 @@ pub(super) fn read(place: &mut Place<'_, '_, '_>, clocks: Clocks) -> Option<Prov
 
 /// A target with nothing but an address and a key.
 pub(super) fn plain(name: Arc<str>, base: BaseUrl, key: Option<Secret<String>>, clocks: Clocks) -> Target {
-    Target {
-        name,
-        base,
-        protocol: Protocol::default(),
-        key_header: KeyHeader::default(),
-        key,
-        headers: Vec::new(),
-        ca_file: None,
-        clocks,
-    }
+    Target { key, clocks, ..Target::plain(name, base) }
 }
 
 /// Only the first two bars separate; a key may hold more of them. The key may be empty or left out.

@@ -189,21 +189,13 @@ mod tests {
     use crate::{
         demo::{self, Pace},
         load::{Arrival, Bound, Prompt},
-        upstream::{BaseUrl, Clocks, KeyHeader, Protocol, Target},
+        upstream::{BaseUrl, Protocol, Target},
         wire::Dialect,
     };
 
     fn plan(base: &str, model: &str, stream: bool) -> Plan {
-        let target = Target {
-            name: "bench".into(),
-            base: BaseUrl::parse(base).unwrap(),
-            protocol: Protocol::Http1,
-            key_header: KeyHeader::Bearer,
-            key: None,
-            headers: Vec::new(),
-            ca_file: None,
-            clocks: Clocks::default(),
-        };
+        let target =
+            Target { protocol: Protocol::Http1, ..Target::plain("bench", BaseUrl::parse(base).unwrap()) };
         let prompt = Prompt { model: model.into(), text: "hi".into(), max_tokens: 16, stream };
         Plan {
             target,

@@ -110,19 +110,9 @@ impl std::error::Error for PlanError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{Clocks, KeyHeader, Protocol};
 
     fn plan(url: &str) -> Plan {
-        let target = Target {
-            name: "bench".into(),
-            base: BaseUrl::parse(url).unwrap(),
-            protocol: Protocol::Auto,
-            key_header: KeyHeader::Bearer,
-            key: None,
-            headers: Vec::new(),
-            ca_file: None,
-            clocks: Clocks::default(),
-        };
+        let target = Target::plain("bench", BaseUrl::parse(url).unwrap());
         Plan {
             target,
             dialect: Dialect::ChatCompletions,

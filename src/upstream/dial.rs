@@ -85,22 +85,14 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::upstream::{BaseUrl, Clocks, KeyHeader};
+    use crate::upstream::BaseUrl;
 
     #[tokio::test]
     async fn dialled_sockets_do_not_delay() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/v1", listener.local_addr().unwrap());
-        let target = Target {
-            name: "p".into(),
-            base: BaseUrl::parse(&base).unwrap(),
-            protocol: Protocol::Http1,
-            key_header: KeyHeader::Bearer,
-            key: None,
-            headers: Vec::new(),
-            ca_file: None,
-            clocks: Clocks::default(),
-        };
+        let target =
+            Target { protocol: Protocol::Http1, ..Target::plain("p", BaseUrl::parse(&base).unwrap()) };
         let stream = connect(&target, Instant::now() + Duration::from_secs(5)).await.unwrap();
         assert!(stream.nodelay().unwrap());
     }

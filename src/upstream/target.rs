@@ -129,6 +129,23 @@ pub struct Target {
     pub clocks: Clocks,
 }
 
+impl Target {
+    /// Nothing but an address: no key, no headers, everything else as it is when nobody says.
+    #[must_use]
+    pub fn plain(name: impl Into<Arc<str>>, base: BaseUrl) -> Self {
+        Self {
+            name: name.into(),
+            base,
+            protocol: Protocol::default(),
+            key_header: KeyHeader::default(),
+            key: None,
+            headers: Vec::new(),
+            ca_file: None,
+            clocks: Clocks::default(),
+        }
+    }
+}
+
 /// The deadlines of one call. Each has an error of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clocks {

@@ -90,7 +90,7 @@ mod tests {
         base::Secret,
         config::{self, Env},
         demo::{self, Pace},
-        upstream::{BaseUrl, Clocks, KeyHeader, Protocol},
+        upstream::{BaseUrl, Protocol},
         web::compare::Leg,
     };
 
@@ -105,16 +105,8 @@ mod tests {
     fn target(gateway: &app::Gateway, key: &str) -> Target {
         let mut base = BaseUrl::parse(&format!("http://{}", gateway.addresses()[0])).unwrap();
         base.path = "".into();
-        Target {
-            name: "gateway".into(),
-            base,
-            protocol: Protocol::Http1,
-            key_header: KeyHeader::Bearer,
-            key: Some(Secret::new(key.to_owned())),
-            headers: Vec::new(),
-            ca_file: None,
-            clocks: Clocks::default(),
-        }
+        let key = Some(Secret::new(key.to_owned()));
+        Target { protocol: Protocol::Http1, key, ..Target::plain("gateway", base) }
     }
 
     #[test]

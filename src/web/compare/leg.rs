@@ -117,19 +117,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::upstream::{BaseUrl, Clocks, KeyHeader, Protocol};
+    use crate::upstream::{BaseUrl, Protocol};
 
     fn target(url: &str) -> Target {
-        Target {
-            name: "t".into(),
-            base: BaseUrl::parse(url).unwrap(),
-            protocol: Protocol::Http1,
-            key_header: KeyHeader::Bearer,
-            key: None,
-            headers: Vec::new(),
-            ca_file: None,
-            clocks: Clocks::default(),
-        }
+        Target { protocol: Protocol::Http1, ..Target::plain("t", BaseUrl::parse(url).unwrap()) }
     }
 
     #[test]
