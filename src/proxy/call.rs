@@ -1,9 +1,9 @@
 //! One request on its way through the corridor: its id, its dialect, and the duty to tell its end; and the door through
 //! which every answer leaves, with the headers that every answer carries.
 
-use std::{fmt::Write as _, rc::Rc};
+use std::rc::Rc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use tokio::time::Instant;
 
@@ -148,18 +148,22 @@ impl Call {
     fn timing(&self) -> HeaderValue {
         let now = Instant::now();
         let asked = self.asked.unwrap_or(now);
-        let mut text = String::with_capacity(64);
+        let mut text = BytesMut::with_capacity(80);
         for (name, from, to) in [
             ("intake", self.started, asked),
             ("upstream", asked, self.answered.unwrap_or(asked)),
             ("total", self.started, now),
         ] {
-            let micros = to.saturating_duration_since(from).as_micros();
+            let micros = to.saturating_duration_since(from).as_micros() as u64;
+            // The digits of a number with a 1 before them: the fraction keeps its zeros.
+            let mut fraction = itoa::Buffer::new();
+            let fraction = fraction.format(1000 + micros % 1000).get(1..).unwrap_or_default();
             let comma = if text.is_empty() { "" } else { ", " };
-            // Cannot fail: the target is a String.
-            let _ = write!(text, "{comma}{name};dur={}.{:03}", micros / 1000, micros % 1000);
+            for part in [comma, name, ";dur=", itoa::Buffer::new().format(micros / 1000), ".", fraction] {
+                text.extend_from_slice(part.as_bytes());
+            }
         }
-        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+        HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static(""))
     }
 }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::{
     decode::Framing,
-    target::{KeyHeader, Target},
+    target::{BaseUrl, KeyHeader, Target},
 };
 
 /// Bytes of a response head.
@@ -127,10 +127,10 @@ pub(super) fn write_request(target: &Target, request: &Request<'_>, body_length:
     for part in [request.method.as_str(), " ", &target.base.path, request.path, " HTTP/1.1\r\nhost: "] {
         head.put_slice(part.as_bytes());
     }
-    head.put_slice(target.base.authority().as_bytes());
+    put_authority(&mut head, &target.base);
     if request.method != Method::GET {
         head.put_slice(b"\r\ncontent-length: ");
-        put_decimal(&mut head, body_length);
+        head.put_slice(itoa::Buffer::new().format(body_length).as_bytes());
     }
     if let Some(key) = &target.key {
         let (name, prefix) = key_header(target);
@@ -181,20 +181,16 @@ pub(super) fn build_request(
     Ok(built)
 }
 
-fn put_decimal(out: &mut BytesMut, mut value: usize) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        if let Some(digit) = digits.get_mut(at) {
-            *digit = b'0' + (value % 10) as u8;
-        }
-        value /= 10;
-        if value == 0 {
-            break;
-        }
+/// [`BaseUrl::authority`] without an allocation, for every request.
+fn put_authority(head: &mut BytesMut, base: &BaseUrl) {
+    if base.host.contains(':') {
+        return head.put_slice(base.authority().as_bytes());
     }
-    out.put_slice(digits.get(at..).unwrap_or_default());
+    head.put_slice(base.host.as_bytes());
+    if !base.has_default_port() {
+        head.put_u8(b':');
+        head.put_slice(itoa::Buffer::new().format(base.port).as_bytes());
+    }
 }
 
 /// A response head, checked.

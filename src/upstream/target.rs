@@ -78,7 +78,11 @@ impl BaseUrl {
     #[must_use]
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
-        if self.port == if self.tls { 443 } else { 80 } { host } else { format!("{host}:{}", self.port) }
+        if self.has_default_port() { host } else { format!("{host}:{}", self.port) }
+    }
+
+    pub(super) const fn has_default_port(&self) -> bool {
+        self.port == if self.tls { 443 } else { 80 }
     }
 }
 
