@@ -101,7 +101,7 @@ const LAW: &[(&str, &[&str])] = &[
 
 /// Foreign crates that only some rooms may name.
 const CRATES: &[(&str, &[&str])] = &[
-    ("hyper", &["server", "upstream", "relay", "proxy", "web", "demo", "app"]),
+    ("hyper", &["server", "upstream", "relay", "proxy", "web", "demo"]),
     ("hyper_util", &["server", "upstream", "relay", "proxy", "web", "demo"]),
     ("h2", &["upstream", "server"]),
     // base only for PEM files, which the server and upstream rooms share.

@@ -159,11 +159,6 @@ impl Gateway {
         Gauges { connections: self.census.count(), ..Gauges::sum(&self.gauges) }
     }
 
-    /// Denies readiness, while everything is still served.
-    pub fn retire(&self) {
-        self.drain.advance(Phase::Unready);
-    }
-
     /// Stops accepting, lets what runs finish within the drain's time, and returns when all of it has ended.
     pub fn stop(self) {
         self.drain.advance(Phase::Draining);
