@@ -54,6 +54,7 @@ impl Plan {
                 tokens: vec![TokenSettings {
                     description: "tests".into(),
                     token: Secret::new(TOKEN.to_owned()),
+                    admin: false,
                 }],
                 supported_models: Vec::new(),
                 limits: Limits::default(),

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::{
     auth::Tokens,
     config::{ProviderSettings, Settings},
-    proxy::{Intake, Provider, Snapshot},
+    proxy::{Administration, Intake, Provider, Snapshot},
     routing::{Catalog, Health, Listing, Served},
     server::Listen,
     upstream::{BaseUrl, Clocks, KeyHeader, Protocol, Target},
@@ -21,6 +21,7 @@ pub(super) fn snapshot(settings: &Settings) -> Snapshot {
         stream: settings.stream,
         intake: Intake { body_size: settings.limits.body_size, body_timeout: settings.limits.body_timeout },
         failover: settings.failover,
+        administration: Administration::Beside,
     }
 }
 

@@ -86,7 +86,8 @@ fn make_token(settings: &mut Settings) -> Result<Option<TokenSettings>, StartErr
         tracing::warn!("no token is configured: listening on loopback only");
         settings.listen.host = "localhost".to_owned();
     }
-    let made = auth::maker::make("this run").map_err(StartError::Token)?;
+    // It was shown to whoever started this process, and only loopback is listened on.
+    let made = TokenSettings { admin: true, ..auth::maker::make("this run").map_err(StartError::Token)? };
     settings.tokens.push(made.clone());
     Ok(Some(made))
 }

@@ -20,7 +20,7 @@ impl fmt::Display for NoRandomness {
 
 impl std::error::Error for NoRandomness {}
 
-/// A token that nobody can guess: the prefix and 32 hexadecimal digits.
+/// A token that nobody can guess: the prefix and 32 hexadecimal digits. No administrator's.
 ///
 /// # Errors
 /// The system gave no random bytes.
@@ -28,7 +28,7 @@ pub fn make(description: &str) -> Result<TokenSettings, NoRandomness> {
     let mut bytes = [0; 16];
     getrandom::getrandom(&mut bytes).map_err(|_| NoRandomness)?;
     let token = format!("{PREFIX}{:032x}", u128::from_be_bytes(bytes));
-    Ok(TokenSettings { description: description.to_owned(), token: Secret::new(token) })
+    Ok(TokenSettings { description: description.to_owned(), token: Secret::new(token), admin: false })
 }
 
 #[cfg(test)]

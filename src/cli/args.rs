@@ -18,6 +18,7 @@ Examples:
 Environment (flags go first, then these, then the file):
   THALWEG_CONFIG, THALWEG_HOST, THALWEG_PORT, THALWEG_WORKERS, THALWEG_LOG_FORMAT, LOG_LEVEL
   API_KEY                              One more client token
+  THALWEG_ADMIN_KEY                    One more, which may also administrate
   OPENAI_API_KEY, DEEPSEEK_API_KEY, ... Providers, when the file names none
 
 Every key of the file: docs/CONFIGURATION.md";

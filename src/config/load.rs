@@ -41,10 +41,11 @@ pub fn load(source: Option<&Path>, flags: &Overrides, env: &Env) -> Result<Setti
     settings.file.clone_from(&file);
     let variables = Overrides::from_env(env, &mut problems);
     flags.clone().or(variables).apply(&mut settings);
-    if let Some(token) = overrides::api_key(env, &mut problems)
-        && settings.tokens.iter().all(|known| known.token != token.token)
-    {
-        settings.tokens.push(token);
+    for token in overrides::tokens(env, &mut problems) {
+        match settings.tokens.iter_mut().find(|known| known.token == token.token) {
+            Some(known) => known.admin |= token.admin,
+            None => settings.tokens.push(token),
+        }
     }
     if !problems.is_empty() {
         return Err(LoadError::Mistakes { file, problems });

@@ -59,10 +59,14 @@ impl Overrides {
     }
 }
 
-/// `API_KEY`: one more client token beside the file's.
-pub(super) fn api_key(env: &Env, problems: &mut Vec<Problem>) -> Option<TokenSettings> {
-    let token = Taker { env, problems }.read("API_KEY", |text| token::token(text.to_owned()))?;
-    Some(TokenSettings { description: "API_KEY".to_owned(), token })
+/// `API_KEY` and `THALWEG_ADMIN_KEY`: client tokens beside the file's, the second an administrator's.
+pub(super) fn tokens(env: &Env, problems: &mut Vec<Problem>) -> Vec<TokenSettings> {
+    let mut take = Taker { env, problems };
+    let mut token = |name: &str, admin| {
+        let token = take.read(name, |text| token::token(text.to_owned()))?;
+        Some(TokenSettings { description: name.to_owned(), token, admin })
+    };
+    [token("THALWEG_ADMIN_KEY", true), token("API_KEY", false)].into_iter().flatten().collect()
 }
 
 fn workers(text: &str) -> Result<NonZeroUsize, Wrong> {

@@ -241,7 +241,13 @@ fn says_where_the_text_is_not_json() {
 fn flags_go_before_variables_and_variables_before_the_file() {
     let file = Scratch::new("precedence", OLD);
     let env = Env::new(
-        [("THALWEG_HOST", "::1"), ("THALWEG_PORT", "1"), ("LOG_LEVEL", "error"), ("API_KEY", "sk-extra")],
+        [
+            ("THALWEG_HOST", "::1"),
+            ("THALWEG_PORT", "1"),
+            ("LOG_LEVEL", "error"),
+            ("API_KEY", "sk-extra"),
+            ("THALWEG_ADMIN_KEY", "sk-bob"),
+        ],
         |_, _| false,
     );
     let flags = Overrides { port: Some(2), ..Overrides::default() };
@@ -250,7 +256,9 @@ fn flags_go_before_variables_and_variables_before_the_file() {
     assert_eq!((settings.log.level, settings.pool.max_connections), (Level::ERROR, 50));
     assert_eq!(settings.file.as_deref(), Some(&*file.0));
     let descriptions: Vec<_> = settings.tokens.iter().map(|token| token.description.as_str()).collect();
-    assert_eq!(descriptions, ["alice", "bob", "API_KEY"]);
+    assert_eq!(descriptions, ["alice", "bob", "THALWEG_ADMIN_KEY", "API_KEY"]);
+    let admins: Vec<_> = settings.tokens.iter().map(|token| token.admin).collect();
+    assert_eq!(admins, [false, false, true, false]);
     let by_variable = Env::new([("THALWEG_CONFIG", file.0.to_str().unwrap())], |_, _| false);
     assert_eq!(load(None, &Overrides::default(), &by_variable).unwrap().listen.port, 8000);
 }

@@ -1,4 +1,4 @@
-//! A client token of the file: `"description|token"`, or an object with these two.
+//! A client token of the file: `"description|token"`, or an object with these two and `admin`.
 
 use super::{
     document::Value,
@@ -28,7 +28,7 @@ fn from_string(place: &mut Place<'_, '_, '_>, text: &str) -> Option<TokenSetting
     let description = place.part("description", description(said));
     let resolved = place.reader.env.resolve(written);
     let token = place.part("token", resolved.and_then(token));
-    Some(TokenSettings { description: description?, token: token? })
+    Some(TokenSettings { description: description?, token: token?, admin: false })
 }
 
 fn from_object(section: &mut Section<'_, '_, '_>) -> Option<TokenSettings> {
@@ -38,7 +38,9 @@ fn from_object(section: &mut Section<'_, '_, '_>) -> Option<TokenSettings> {
         let text = place.resolved()?;
         place.read(|_| token(text))
     });
-    Some(TokenSettings { description: said, token: token? })
+    let mut admin = false;
+    section.set("admin", &mut admin, scalar::boolean);
+    Some(TokenSettings { description: said, token: token?, admin })
 }
 
 /// May be empty.

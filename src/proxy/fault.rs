@@ -29,6 +29,7 @@ impl Refusal {
     pub fn request(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Box<Self> {
         let kind = match status {
             401 => "authentication_error",
+            403 => "permission_error",
             _ => "invalid_request_error",
         };
         let fault = Fault::client(Stage::Intake, Kind::Refused(code));

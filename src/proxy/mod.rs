@@ -7,6 +7,7 @@
 //! - [`attempt`]: one attempt after another, until the commit point; [`verdict`] says whether to go on
 //! - [`answer`]: what passes down
 //! - [`fault`]: what the client is told when something went wrong
+//! - [`administration`]: who may ask for what is the operator's
 //! - [`page`]: what is answered without a provider
 //! - [`settle`]: what follows from an end
 //! - [`snapshot`]: what requests are decided by
@@ -18,6 +19,7 @@ use http::{HeaderMap, request::Parts};
 
 use crate::{base::id::IdSource, relay::Ends, telemetry::WorkerGauges, upstream::Upstream};
 
+pub mod administration;
 pub mod answer;
 pub mod attempt;
 pub mod call;
@@ -31,6 +33,7 @@ pub mod snapshot;
 mod source;
 pub mod verdict;
 
+pub use administration::{Administration, Entrance};
 pub use call::{Body, Call};
 pub use fault::Refusal;
 pub use intake::Intake;
@@ -45,6 +48,7 @@ pub struct Corridor {
     ids: Rc<RefCell<IdSource>>,
     gauges: WorkerGauges,
     ready: Rc<dyn Fn() -> bool>,
+    entrance: Entrance,
 }
 
 impl fmt::Debug for Corridor {
@@ -63,7 +67,13 @@ impl Corridor {
         gauges: WorkerGauges,
         ready: Rc<dyn Fn() -> bool>,
     ) -> Self {
-        Self { snapshot, upstream, ends, ids: Rc::default(), gauges, ready }
+        Self { snapshot, upstream, ends, ids: Rc::default(), gauges, ready, entrance: Entrance::Public }
+    }
+
+    /// The same for another listener.
+    #[must_use]
+    pub fn behind(self, entrance: Entrance) -> Self {
+        Self { entrance, ..self }
     }
 
     /// Begins a request's story.
@@ -78,6 +88,14 @@ impl Corridor {
     /// No token, or not one of ours.
     pub fn admit(&self, headers: &HeaderMap) -> Result<(), Box<Refusal>> {
         handle::admit(&self.snapshot.load(), headers).map(|_| ())
+    }
+
+    /// Whether the caller may ask for what is the operator's alone.
+    ///
+    /// # Errors
+    /// Administration is closed or elsewhere, or no administrator's key was shown.
+    pub fn administrate(&self, head: &Parts) -> Result<(), Box<Refusal>> {
+        administration::administrate(self.entrance, &self.snapshot.load(), head)
     }
 
     #[must_use]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::intake::Intake;
+use super::{administration::Administration, intake::Intake};
 use crate::{
     auth::Tokens,
     relay::StreamSettings,
@@ -20,6 +20,7 @@ pub struct Snapshot {
     pub stream: StreamSettings,
     pub intake: Intake,
     pub failover: bool,
+    pub administration: Administration,
 }
 
 #[derive(Clone, Debug)]

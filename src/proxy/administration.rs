@@ -1,0 +1,94 @@
+//! Who may ask for what is the operator's alone: a reload, statistics, events. Either an administrator's key is shown, or
+//! the request came through the listener that serves nothing else (`admin_listen`). Without either it is closed.
+
+use http::{HeaderMap, Uri, header, request::Parts};
+
+use super::{fault::Refusal, handle, snapshot::Snapshot};
+
+/// Which listener a corridor answers for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Entrance {
+    /// Where clients are served.
+    #[default]
+    Public,
+    /// `admin_listen`: no completions, and no key where none is configured.
+    Administration,
+}
+
+/// Where administration is served at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Administration {
+    /// With the clients; by an administrator's key, if there is one.
+    #[default]
+    Beside,
+    /// At an address of its own only.
+    Apart,
+}
+
+/// Lets an administrator pass.
+///
+/// # Errors
+/// It is closed or elsewhere (403), or no administrator's key was shown (401, 403).
+pub(super) fn administrate(
+    entrance: Entrance,
+    snapshot: &Snapshot,
+    head: &Parts,
+) -> Result<(), Box<Refusal>> {
+    match (entrance, snapshot.administration) {
+        (Entrance::Public, Administration::Apart) => {
+            let message = "administration is served at the address of `admin_listen` only";
+            return Err(Refusal::request(403, "administration_elsewhere", message));
+        }
+        (Entrance::Administration, _) if !snapshot.tokens.has_admin() => return undisguised(head),
+        (Entrance::Public, Administration::Beside) if !snapshot.tokens.has_admin() => {
+            let message = "administration is closed: set THALWEG_ADMIN_KEY, a token with `\"admin\": true`, \
+                           or `admin_listen`";
+            return Err(Refusal::request(403, "administration_closed", message));
+        }
+        (Entrance::Public | Entrance::Administration, _) => {}
+    }
+    if handle::admit(snapshot, &head.headers)?.admin {
+        return Ok(());
+    }
+    Err(Refusal::request(403, "not_an_administrator", "this API key may not administrate"))
+}
+
+/// Where no key is asked for, a browser's page must not get in by way of its user: neither openly from another origin,
+/// nor under a name that it has had point here.
+fn undisguised(head: &Parts) -> Result<(), Box<Refusal>> {
+    if !head.headers.contains_key(header::ORIGIN) && is_local_name(&head.uri, &head.headers) {
+        return Ok(());
+    }
+    let message = "without an administrator's key, administration is not for web pages or under other names";
+    Err(Refusal::request(403, "administration_closed", message))
+}
+
+fn is_local_name(uri: &Uri, headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let Some(authority) = host.or_else(|| uri.authority().map(http::uri::Authority::as_str)) else {
+        return true;
+    };
+    let Ok(authority) = authority.parse::<http::uri::Authority>() else { return false };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_in_a_browser_does_not_pass_without_a_key() {
+        let asked = |name: &'static str, value: &'static str| {
+            let (head, ()) = http::Request::builder().header(name, value).body(()).unwrap().into_parts();
+            undisguised(&head).is_ok()
+        };
+        for host in ["127.0.0.1:9001", "[::1]:9001", "localhost", "LOCALHOST:1"] {
+            assert!(asked("host", host), "{host}");
+        }
+        for host in ["evil.example:9001", "127.0.0.1.evil.example", "", "a b"] {
+            assert!(!asked("host", host), "{host}");
+        }
+        assert!(!asked("origin", "http://localhost"));
+    }
+}
