@@ -5,6 +5,7 @@
 //! - [`id`]: request ids
 //! - [`list`]: a chain of `Bytes` that is written without being joined
 //! - [`pem`]: certificate and key files
+//! - [`shelf`]: what was learnt, and for how long it holds good
 //! - [`spawn`]: the only door to the runtime's spawner
 
 pub mod fault;
@@ -12,9 +13,11 @@ pub mod id;
 pub mod list;
 pub mod pem;
 pub mod secret;
+pub mod shelf;
 pub mod spawn;
 
 pub use fault::{Clock, Fault, Kind, Sent, Side, Stage};
 pub use id::RequestId;
 pub use list::ByteList;
 pub use secret::Secret;
+pub use shelf::Shelf;
