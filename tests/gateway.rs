@@ -9,6 +9,7 @@ use thalweg::{
     base::Secret,
     config::{ProviderSettings, Settings},
     relay::StreamSettings,
+    routing::HealthSettings,
     server::{Limits, Listen},
     telemetry::{Gauges, LogFormat, LogSettings},
     upstream::{BaseUrl, Clocks, PoolSettings, Protocol, Target},
@@ -61,6 +62,8 @@ impl Plan {
                 pool: PoolSettings::default(),
                 stream: StreamSettings::default(),
                 failover: true,
+                health: HealthSettings::off(),
+                state_file: None,
             },
         }
     }

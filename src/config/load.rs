@@ -10,6 +10,7 @@ use std::{
 use super::{
     discover, document,
     env::Env,
+    health,
     overrides::{self, Overrides},
     problem::{LoadError, Problem},
     root,
@@ -30,14 +31,15 @@ const LONGEST_FILE: u64 = 16 << 20;
 pub fn load(source: Option<&Path>, flags: &Overrides, env: &Env) -> Result<Settings, LoadError> {
     let file = locate(source, env);
     let mut problems = Vec::new();
-    let mut settings = match &file {
+    let (mut settings, state) = match &file {
         Some(file) => {
             let text = read(file).map_err(|reason| LoadError::Unreadable { file: file.clone(), reason })?;
             let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
             check(&text, env, Some(folder), &mut problems)
         }
-        None => Settings::default(),
+        None => (Settings::default(), health::Said::default()),
     };
+    settings.state_file = health::state_file(state, file.as_deref(), env, &mut problems);
     settings.file.clone_from(&file);
     let variables = Overrides::from_env(env, &mut problems);
     flags.clone().or(variables).apply(&mut settings);
@@ -62,11 +64,16 @@ pub fn load(source: Option<&Path>, flags: &Overrides, env: &Env) -> Result<Setti
 /// Every mistake, with its path.
 pub fn parse(text: &str, env: &Env) -> Result<Settings, Vec<Problem>> {
     let mut problems = Vec::new();
-    let settings = check(text, env, None, &mut problems);
+    let (settings, _) = check(text, env, None, &mut problems);
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
-fn check(text: &str, env: &Env, folder: Option<PathBuf>, problems: &mut Vec<Problem>) -> Settings {
+fn check(
+    text: &str,
+    env: &Env,
+    folder: Option<PathBuf>,
+    problems: &mut Vec<Problem>,
+) -> (Settings, health::Said) {
     match document::read(text) {
         Ok(document) => {
             let mut reader = Reader { env, folder, problems: Vec::new() };
@@ -76,7 +83,7 @@ fn check(text: &str, env: &Env, folder: Option<PathBuf>, problems: &mut Vec<Prob
         }
         Err(problem) => {
             problems.push(problem);
-            Settings::default()
+            (Settings::default(), health::Said::default())
         }
     }
 }

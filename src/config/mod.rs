@@ -6,7 +6,7 @@
 //! - [`overrides`]: what flags and variables say over the file
 //! - [`discover`]: providers for those who configured none
 //! - `document` (JSON to a tree), `section` (walks it and collects the mistakes), `scalar` (single values), `units`,
-//!   `suggestion`; `root`, `provider` and `token` say what the keys mean
+//!   `suggestion`; `root`, `provider`, `token` and `health` say what the keys mean
 //! - [`problem`]: what was wrong, and where
 
 pub mod discover;
@@ -17,6 +17,7 @@ pub mod problem;
 pub mod settings;
 
 mod document;
+mod health;
 mod provider;
 mod root;
 mod scalar;

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     document::Value,
+    health,
     problem::Wrong,
     provider, scalar,
     section::{Place, Reader, Section},
@@ -33,9 +34,9 @@ const COMMIT_POINTS: [(&str, Option<CommitPoint>); 3] = [
 /// More workers than any machine has cores for.
 pub(super) const WORKERS: u64 = 1024;
 
-/// Settings by the file alone; the mistakes are left with `reader`.
-pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> Settings {
-    let mut settings = Settings::default();
+/// Settings by the file alone, and what it says of the state file; the mistakes are left with `reader`.
+pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> (Settings, health::Said) {
+    let (mut settings, mut state) = (Settings::default(), health::Said::default());
     // What a file leaves unsaid is WARNING; without a file, more is shown to a newcomer.
     settings.log.level = tracing::Level::WARN;
     Place { path: String::new(), value, reader }.section(|root| {
@@ -59,8 +60,10 @@ pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> Settings {
         pool(root, &mut settings.pool);
         stream(root, &mut settings.stream);
         root.set("failover", &mut settings.failover, scalar::boolean);
+        root.section("health", |section| health::read(section, &mut settings.health));
+        state = health::read_state(root);
     });
-    settings
+    (settings, state)
 }
 
 /// A host name or an address, with or without brackets.

@@ -8,6 +8,7 @@ use tracing::Level;
 use crate::{
     auth::TokenSettings,
     relay::StreamSettings,
+    routing::HealthSettings,
     server::{Limits, Listen},
     telemetry::{LogFormat, LogSettings},
     upstream::{PoolSettings, Target},
@@ -31,6 +32,9 @@ pub struct Settings {
     pub stream: StreamSettings,
     /// Try the next candidate before the commit point when one fails.
     pub failover: bool,
+    pub health: HealthSettings,
+    /// What is known of providers over a restart. `None`: nothing is kept.
+    pub state_file: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -48,6 +52,8 @@ impl Default for Settings {
             pool: PoolSettings::default(),
             stream: StreamSettings::default(),
             failover: true,
+            health: HealthSettings::default(),
+            state_file: None,
         }
     }
 }

@@ -339,3 +339,23 @@ mod any_input {
         }
     }
 }
+
+/// S0.6, S1.5, S1.7, S1.9: how providers are watched, and where what was learnt is kept.
+#[test]
+fn health_and_the_state_file() {
+    let text = r#"{"health": {"interval": "5s", "timeout": 2, "refresh": "1h", "precheck": 0, "warmup": 1}}"#;
+    let health = parsed(text).health;
+    assert_eq!((health.interval, health.timeout), (Duration::from_secs(5), Duration::from_secs(2)));
+    assert_eq!((health.precheck, health.warmup, parsed("{}").health.precheck), (0, 1, 3));
+    let wrong = mistakes(r#"{"health": {"intervall": 1}, "state_file": true}"#, &Env::empty());
+    assert_eq!(wrong.len(), 2, "{wrong:?}");
+    assert!(wrong[0].contains("interval") && wrong[1].contains("state_file"), "{wrong:?}");
+    let state = |text: &str| {
+        let scratch = Scratch::new(&format!("state-{}.json", text.len()), text);
+        let settings = load(Some(&scratch.0), &Overrides::default(), &Env::empty()).unwrap();
+        settings.state_file.map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+    };
+    assert!(state("{}").is_some_and(|name| name.ends_with("state-2.state.json")));
+    assert_eq!(state(r#"{"state_file": "s.json"}"#).as_deref(), Some("s.json"));
+    assert_eq!(state(r#"{"state_file": false}"#), None);
+}
