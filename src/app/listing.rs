@@ -92,7 +92,7 @@ async fn fetch(upstream: &Upstream, provider: &Provider) -> Result<Option<Vec<Bo
         return Err(Fault::provider(Stage::Head, kind, Sent::Some));
     }
     let success = response.status.is_success();
-    let collected = timeout_at(deadline.at, whole::collect(response.body, MAX_LIST)).await;
+    let collected = timeout_at(deadline.at, whole::collect(response.body, ByteList::new(), MAX_LIST)).await;
     let body = collected.unwrap_or_else(|_| Err(deadline.fault(Stage::Body)))?;
     let list = serde_json::from_slice::<List>(&body.join()).ok().filter(|_| success);
     Ok(list.map(|list| list.data.into_iter().map(|model| model.id).collect()))

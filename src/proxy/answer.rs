@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{fault::Refusal, snapshot::Provider};
+use super::fault::Refusal;
 use crate::upstream::head::{is_hop_by_hop, named_by_connection};
 
 /// How a body travels down.
@@ -41,7 +41,7 @@ pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Takes out what concerns only the provider's connection or its own site; the rest passes as it came (R33).
-pub fn pass_down(headers: &mut HeaderMap, provider: &Provider, attempts: u8) {
+pub fn pass_down(headers: &mut HeaderMap) {
     let named: Vec<String> = named_by_connection(headers).map(str::to_ascii_lowercase).collect();
     for name in &named {
         headers.remove(name.as_str());
@@ -51,7 +51,11 @@ pub fn pass_down(headers: &mut HeaderMap, provider: &Provider, attempts: u8) {
     for name in &stays {
         headers.remove(name);
     }
-    if let Ok(name) = HeaderValue::from_str(&provider.target.name) {
+}
+
+/// Says who answered, and after how many attempts.
+pub fn sign(headers: &mut HeaderMap, provider: Option<&str>, attempts: u8) {
+    if let Some(name) = provider.and_then(|name| HeaderValue::from_str(name).ok()) {
         headers.insert(HeaderName::from_static("x-thalweg-provider"), name);
     }
     headers.insert(HeaderName::from_static("x-thalweg-attempts"), HeaderValue::from(u16::from(attempts)));

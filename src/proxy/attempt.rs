@@ -1,187 +1,265 @@
-//! One attempt after another until an answer is good enough to be committed. Nothing has reached the client while this
-//! runs; dropping it cancels the attempt at the provider.
+//! One attempt at one provider: from the spliced request to an answer that is good enough for the client, or to the
+//! reason why it is not. Knows nothing of the other attempts, so that several may run at once; nothing has reached the
+//! client while it runs, and dropping it cancels it at the provider.
+//!
+//! Invariant: an attempt only reads what all attempts share; what it learns it returns.
+
+use std::{cell::Cell, future::poll_fn};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, request::Parts};
-use tokio::time::Instant;
+use http::{HeaderMap, Method, StatusCode, request::Parts};
+use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
-    Corridor,
     answer::{Carriage, carriage, declared_length, forbid_buffering, pass_down},
-    call::{Body, Call},
-    fault::{self, Refusal},
     snapshot::{Provider, Snapshot},
-    verdict::{self, Verdict},
 };
 use crate::{
-    base::{ByteList, Clock, Fault, Kind, Sent, Stage},
-    relay::{CommitPoint, Manner, Mode, Outcome, Uncommitted, whole},
-    routing::Plan,
-    telemetry::Held,
-    upstream::{self, Deadline, Request},
-    wire::{Edits, Envelope, splice},
+    base::{ByteList, Clock, Fault, Kind, RequestId, Sent, Stage},
+    relay::{CommitPoint, Manner, Mode, Uncommitted, whole},
+    upstream::{self, Deadline, Request, Upstream},
+    wire::{Dialect, Edits, Envelope, complaint, splice},
 };
 
+/// Bytes of an error that are looked at (S1.3).
+const ERROR_HEAD: usize = 1024;
+/// How long they may take: the status line has already said that it is one.
+const ERROR_TIME: Duration = Duration::from_millis(250);
+
 /// What all attempts of one request have in common.
-#[derive(Debug)]
-pub struct Wish<'a> {
-    pub snapshot: &'a Snapshot,
-    pub head: &'a Parts,
-    pub body: &'a Bytes,
-    pub envelope: &'a Envelope,
-    pub plan: &'a Plan<'a>,
-    pub mode: Mode,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Errand<'a> {
+    pub(super) upstream: &'a Upstream,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) head: &'a Parts,
+    pub(super) body: &'a Bytes,
+    pub(super) envelope: &'a Envelope,
+    pub(super) dialect: Dialect,
+    pub(super) mode: Mode,
+    pub(super) id: &'a RequestId,
+    /// When the request arrived.
+    pub(super) started: Instant,
+    /// How far the request has come, by whichever attempt moved last.
+    pub(super) stage: &'a Cell<Stage>,
+    /// Nobody else can be asked: the answer passes as it comes.
+    pub(super) sole: bool,
 }
 
-impl Wish<'_> {
-    fn streams(&self) -> bool {
-        self.envelope.stream() == Some(true)
-    }
-}
-
-/// What is good enough for the client.
+/// What goes to the client.
 #[derive(Debug)]
 pub enum Answer {
     Whole(StatusCode, HeaderMap, ByteList),
     Stream(StatusCode, HeaderMap, Uncommitted<upstream::Body>),
 }
 
-impl Answer {
-    /// The commit: from here on the client sees it.
-    pub fn give(self, call: Call, counted: impl FnOnce() -> Held) -> Response<Body> {
-        let dialect = call.dialect;
-        match self {
-            Self::Whole(status, headers, body) => call.whole(status, headers, body, Outcome::Complete),
-            Self::Stream(status, headers, stream) => {
-                call.stream(status, headers, |ending| stream.commit(dialect, fault::event, ending, counted()))
-            }
-        }
-    }
+/// An attempt that succeeded.
+#[derive(Debug)]
+pub(super) struct Good {
+    pub(super) answer: Answer,
+    pub(super) times: Times,
+}
+
+/// When a provider answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// Time spent waiting for its connection.
+    pub(super) connected_after: Duration,
+    /// When its head came.
+    pub(super) answered: Instant,
 }
 
 /// Why an attempt came to nothing.
-enum Bad {
+#[derive(Debug)]
+pub(super) enum Bad {
     Fault(Fault),
-    Status(u16),
+    /// It answered an error.
+    Error(Box<Lament>),
 }
 
-impl Corridor {
-    /// Tries the plan's providers in order (S3.2); the last one's own answer is given whatever it is.
-    pub(super) async fn attempt(&self, call: &mut Call, wish: &Wish<'_>) -> Result<Answer, Box<Refusal>> {
-        let last = wish.plan.providers.len().saturating_sub(1);
-        for (turn, index) in wish.plan.providers.iter().enumerate() {
-            let Some(provider) = wish.snapshot.providers.get(*index) else { continue };
-            let final_turn = turn == last || !wish.snapshot.failover;
-            call.note(|story| {
-                story.attempts = story.attempts.saturating_add(1);
-                story.provider = Some(provider.target.name.clone());
-            });
-            match self.attempt_one(call, wish, provider, final_turn).await {
-                Ok(answer) => return Ok(answer),
-                Err(Bad::Fault(fault)) => {
-                    if verdict::is_trouble(&fault) {
-                        provider.health.note(false);
-                    }
-                    tracing::debug!(id = %call.id, provider = %provider.target.name, %fault, "attempt failed");
-                    if final_turn || verdict::of_fault(&fault) == Verdict::Stop {
-                        return Err(fault.into());
-                    }
-                }
-                Err(Bad::Status(status)) => {
-                    tracing::debug!(id = %call.id, provider = %provider.target.name, status, "attempt failed");
-                }
-            }
-        }
-        Err(Refusal::request(503, "no_provider", "no provider is configured for this model"))
+/// An answer that tells of an error. It can still be given to the client, or given up.
+#[derive(Debug)]
+pub(super) struct Lament {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) times: Times,
+    /// The error as the provider put it, its first bytes.
+    pub(super) told: Bytes,
+    rest: Rest,
+    deadline: Deadline,
+}
+
+/// What the client would be given.
+#[derive(Debug)]
+enum Rest {
+    /// These frames, and what is still to come.
+    Coming(ByteList, upstream::Body),
+    Here(ByteList),
+    /// It broke off.
+    Broken(Fault),
+    /// A stream that began as a success.
+    Stream(Uncommitted<upstream::Body>),
+}
+
+impl Errand<'_> {
+    pub(super) fn streams(&self) -> bool {
+        self.envelope.stream() == Some(true)
     }
 
-    async fn attempt_one(
-        &self,
-        call: &mut Call,
-        wish: &Wish<'_>,
-        provider: &Provider,
-        final_turn: bool,
-    ) -> Result<Answer, Bad> {
+    /// Asks `provider` for `model`.
+    pub(super) async fn ask(&self, provider: &Provider, model: &str) -> Result<Good, Bad> {
         let target = &*provider.target;
-        let deadline = if wish.streams() {
-            Deadline::new(Clock::FirstToken, target.clocks.first_token)
+        let (clock, given, accept) = if self.streams() {
+            (Clock::FirstToken, target.clocks.first_token, "text/event-stream")
         } else {
-            Deadline::new(Clock::Total, target.clocks.total)
+            (Clock::Total, target.clocks.total, "application/json")
         };
-        let ask_usage = self.asks_usage(call, wish);
-        let edits = Edits { model: Some(wish.plan.model), drop_asgi: true, ask_usage };
-        let body = splice(wish.body, wish.envelope, &edits);
-        let accept = if wish.streams() { "text/event-stream" } else { "application/json" };
+        let deadline = Deadline::new(clock, given);
+        let edits = Edits { model: Some(model), drop_asgi: true, ask_usage: self.asks_usage() };
+        let body = splice(self.body, self.envelope, &edits);
         let request =
-            Request { method: Method::POST, path: call.dialect.path(), headers: &wish.head.headers, accept };
-        call.asked.get_or_insert_with(Instant::now);
-        tracing::debug!(id = %call.id, provider = %target.name, "connecting");
-        let sent = self.upstream.send_noting(target, &request, body, deadline, call.ending.stage()).await;
-        let mut response = sent.map_err(Bad::Fault)?;
-        call.answered = Some(Instant::now());
-        call.note(|story| story.connected_after = response.connected_after);
-        let status = response.status;
-        tracing::debug!(id = %call.id, status = status.as_u16(), "connected");
-        provider.health.note(verdict::is_alive(status.as_u16()));
-        if !final_turn && verdict::of_status(status.as_u16()) == Verdict::Next {
-            return Err(Bad::Status(status.as_u16()));
+            Request { method: Method::POST, path: self.dialect.path(), headers: &self.head.headers, accept };
+        tracing::debug!(id = %self.id, provider = %target.name, "connecting");
+        let sent = self.upstream.send_noting(target, &request, body, deadline, self.stage).await;
+        let response = sent.map_err(Bad::Fault)?;
+        tracing::debug!(id = %self.id, provider = %target.name, status = response.status.as_u16(), "connected");
+        self.judge(response, provider, deadline).await
+    }
+
+    /// Reads on until the answer is good enough or is not.
+    async fn judge(
+        &self,
+        response: upstream::Response,
+        provider: &Provider,
+        deadline: Deadline,
+    ) -> Result<Good, Bad> {
+        let upstream::Response { status, mut headers, body, connected_after } = response;
+        let times = Times { connected_after, answered: Instant::now() };
+        let declared = declared_length(&headers);
+        let carried = carriage(&headers, self.streams());
+        pass_down(&mut headers);
+        if !status.is_success() {
+            self.stage.set(Stage::Body);
+            self.refuse_beyond(declared)?;
+            let (told, rest) = peek(body, deadline).await;
+            return Err(Bad::Error(Box::new(Lament { status, headers, times, told, rest, deadline })));
         }
-        let attempts = call.ending.story().map_or(1, |story| story.attempts);
-        let declared = declared_length(&response.headers);
-        pass_down(&mut response.headers, provider, attempts);
-        let carried = carriage(&response.headers, wish.streams());
-        if carried == Carriage::Whole || !status.is_success() {
-            call.ending.stage().set(Stage::Body);
-            let collected = collect(response.body, declared, wish, deadline).await.map_err(Bad::Fault)?;
-            return Ok(Answer::Whole(status, response.headers, collected));
+        if carried == Carriage::Whole {
+            self.stage.set(Stage::Body);
+            self.refuse_beyond(declared)?;
+            let body = self.collect(body, ByteList::new(), deadline).await.map_err(Bad::Fault)?;
+            if !self.sole && body.len() <= complaint::MAX_COMPLAINT && complaint::is_one(&body.join()) {
+                let (told, rest) = (body.join(), Rest::Here(body));
+                return Err(Bad::Error(Box::new(Lament { status, headers, times, told, rest, deadline })));
+            }
+            return Ok(Good { answer: Answer::Whole(status, headers, body), times });
         }
+        self.stage.set(Stage::FirstToken);
+        let events = carried == Carriage::Events;
+        if events {
+            forbid_buffering(&mut headers);
+        }
+        let mut stream = self.stream(body, provider, events, deadline);
+        match stream.reach(self.commit_point()).await {
+            Ok(()) => Ok(Good { answer: Answer::Stream(status, headers, stream), times }),
+            Err(fault) if fault.kind == Kind::ErrorEvent => {
+                let told = stream.told();
+                let rest = Rest::Stream(stream);
+                Err(Bad::Error(Box::new(Lament { status, headers, times, told, rest, deadline })))
+            }
+            Err(fault) => Err(Bad::Fault(fault)),
+        }
+    }
+
+    fn stream(
+        &self,
+        body: upstream::Body,
+        provider: &Provider,
+        events: bool,
+        deadline: Deadline,
+    ) -> Uncommitted<upstream::Body> {
+        let clocks = &provider.target.clocks;
         let manner = Manner {
-            dialect: call.dialect,
-            mode: wish.mode,
-            events: carried == Carriage::Events,
-            strip_usage: ask_usage,
+            dialect: self.dialect,
+            mode: self.mode,
+            events,
+            strip_usage: self.asks_usage(),
             first_token: (deadline.at, deadline.after),
-            idle: target.clocks.idle,
-            total: target.clocks.stream_total.map(|given| (call.started + given, given)),
+            idle: clocks.idle,
+            total: clocks.stream_total.map(|given| (self.started + given, given)),
         };
-        call.ending.stage().set(Stage::FirstToken);
-        let point = wish.snapshot.stream.commit.unwrap_or(if final_turn {
-            CommitPoint::FirstFrame
-        } else {
-            CommitPoint::FirstContent
-        });
-        let stream =
-            Uncommitted::new(response.body, &manner, &wish.snapshot.stream, call.started, call.id.clone());
-        let stream = stream.reach(point).await.map_err(Bad::Fault)?;
-        if manner.events {
-            forbid_buffering(&mut response.headers);
-        }
-        Ok(Answer::Stream(status, response.headers, stream))
+        Uncommitted::new(body, &manner, &self.snapshot.stream, self.started, self.id.clone())
+    }
+
+    /// Where nobody else can be asked, holding back past the first frame would only delay.
+    fn commit_point(&self) -> CommitPoint {
+        let usual = if self.sole { CommitPoint::FirstFrame } else { CommitPoint::FirstContent };
+        self.snapshot.stream.commit.unwrap_or(usual)
     }
 
     /// Usage is asked for on the client's behalf where that exists and the client did not say (B24).
-    fn asks_usage(&self, call: &Call, wish: &Wish<'_>) -> bool {
-        wish.streams()
-            && wish.snapshot.stream.include_usage
-            && call.dialect.has_stream_options()
-            && wish.envelope.include_usage().is_none()
+    fn asks_usage(&self) -> bool {
+        self.streams()
+            && self.snapshot.stream.include_usage
+            && self.dialect.has_stream_options()
+            && self.envelope.include_usage().is_none()
+    }
+
+    /// S2.9: its length says that the body is beyond the limit.
+    fn refuse_beyond(&self, declared: Option<u64>) -> Result<(), Bad> {
+        let limit = self.snapshot.stream.max_response_size;
+        if declared.is_some_and(|length| length > limit) {
+            let fault = Fault::provider(Stage::Body, Kind::TooLarge { limit }, Sent::Some);
+            return Err(Bad::Fault(fault));
+        }
+        Ok(())
+    }
+
+    /// The whole of a body that began with `before`, within its limit (S2.9).
+    async fn collect(
+        &self,
+        body: upstream::Body,
+        before: ByteList,
+        deadline: Deadline,
+    ) -> Result<ByteList, Fault> {
+        let collecting = whole::collect(body, before, self.snapshot.stream.max_response_size);
+        timeout_at(deadline.at, collecting).await.unwrap_or_else(|_| Err(deadline.fault(Stage::Body)))
+    }
+
+    /// An error as it came, for the client.
+    pub(super) async fn pass(&self, lament: Lament) -> Result<Good, Fault> {
+        let Lament { status, headers, times, rest, deadline, .. } = lament;
+        let answer = match rest {
+            Rest::Coming(before, body) => {
+                Answer::Whole(status, headers, self.collect(body, before, deadline).await?)
+            }
+            Rest::Here(body) => Answer::Whole(status, headers, body),
+            Rest::Broken(fault) => return Err(fault),
+            Rest::Stream(stream) => Answer::Stream(status, headers, stream),
+        };
+        Ok(Good { answer, times })
     }
 }
 
-/// The whole of a body within its limit, whether its length says that it is beyond or its bytes do (S2.9).
-async fn collect(
-    body: upstream::Body,
-    declared: Option<u64>,
-    wish: &Wish<'_>,
-    deadline: Deadline,
-) -> Result<ByteList, Fault> {
-    let limit = wish.snapshot.stream.max_response_size;
-    if declared.is_some_and(|length| length > limit) {
-        return Err(Fault::provider(Stage::Body, Kind::TooLarge { limit }, Sent::Some));
-    }
-    let collecting = whole::collect(body, limit);
-    match tokio::time::timeout_at(deadline.at, collecting).await {
-        Ok(collected) => collected,
-        Err(_) => Err(deadline.fault(Stage::Body)),
-    }
+/// The first bytes of an error's body, as far as they come soon.
+async fn peek(mut body: upstream::Body, deadline: Deadline) -> (Bytes, Rest) {
+    let mut list = ByteList::new();
+    let soon = deadline.at.min(Instant::now() + ERROR_TIME);
+    let reading = async {
+        while list.len() < ERROR_HEAD && !body.is_done() {
+            match poll_fn(|cx| body.poll_frame(cx)).await {
+                Some(frame) => list.push(frame?),
+                None => return Ok(true),
+            }
+        }
+        Ok(body.is_done())
+    };
+    let ended = timeout_at(soon, reading).await.unwrap_or(Ok(false));
+    let mut told = list.join();
+    told.truncate(ERROR_HEAD);
+    let rest = match ended {
+        Ok(true) => Rest::Here(list),
+        Ok(false) => Rest::Coming(list, body),
+        Err(fault) => Rest::Broken(fault),
+    };
+    (told, rest)
 }

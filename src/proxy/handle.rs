@@ -6,8 +6,9 @@ use hyper::body::Incoming;
 use super::{
     Corridor,
     answer::{allow_preflight, asks_for_websocket, refuse_upgrade},
-    attempt::Wish,
+    attempt::Answer,
     call::{Body, Call},
+    course::Wish,
     fault::Refusal,
     intake, page,
     routes::{self, NoRoute, Page, Route},
@@ -86,7 +87,7 @@ impl Corridor {
         head: &Parts,
         body: Incoming,
         (dialect, asgi): (Dialect, bool),
-    ) -> Result<super::attempt::Answer, Box<Refusal>> {
+    ) -> Result<Answer, Box<Refusal>> {
         admit(snapshot, &head.headers)?;
         let body = intake::read(body, &head.headers, snapshot.intake).await?;
         let envelope = wire::envelope::read(&body)?;

@@ -4,7 +4,8 @@
 //! - `handle`: the life of a request, top to bottom
 //! - [`call`]: one request's id, dialect and end; the door that every answer leaves by
 //! - `intake`: the request body, whole
-//! - [`attempt`]: one attempt after another, until the commit point; [`verdict`] says whether to go on
+//! - `course`: the candidates that are asked, until the commit point; [`attempt`] is one of them, and [`verdict`] says
+//!   what its failure means
 //! - [`answer`]: what passes down
 //! - [`fault`]: what the client is told when something went wrong
 //! - [`administration`]: who may ask for what is the operator's
@@ -23,6 +24,7 @@ pub mod administration;
 pub mod answer;
 pub mod attempt;
 pub mod call;
+mod course;
 pub mod fault;
 mod handle;
 mod intake;

@@ -39,13 +39,19 @@ impl<S: Source> Uncommitted<S> {
         Self(Box::new(Stream::new(source, manner, settings, started, id)))
     }
 
-    /// Pulls until `point` is reached. Dropping the future gives the stream up.
+    /// Pulls until `point` is reached.
     ///
     /// # Errors
-    /// What went wrong before; an error event counts until the first content has come.
-    pub async fn reach(mut self, point: CommitPoint) -> Result<Self, Fault> {
-        poll_fn(|cx| self.poll_reach(point, cx)).await?;
-        Ok(self)
+    /// What went wrong before; an error event counts until the first content has come, and [`Uncommitted::told`] is
+    /// what it said: such a stream can still be committed.
+    pub async fn reach(&mut self, point: CommitPoint) -> Result<(), Fault> {
+        poll_fn(|cx| self.poll_reach(point, cx)).await
+    }
+
+    /// The first bytes of the error event that came before the first content.
+    #[must_use]
+    pub fn told(&mut self) -> Bytes {
+        self.0.tap.take_told()
     }
 
     fn poll_reach(&mut self, point: CommitPoint, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {

@@ -130,6 +130,11 @@ impl Ending {
         self.story.as_deref_mut()
     }
 
+    /// Both to be written on at once: the story so far, and how far the request has come.
+    pub fn parts(&mut self) -> (Option<&mut Story>, &Cell<Stage>) {
+        (self.story.as_deref_mut(), &self.stage)
+    }
+
     /// How far the request has come, to be written on.
     #[must_use]
     pub const fn stage(&self) -> &Cell<Stage> {

@@ -1,6 +1,7 @@
 //! The observer of a stream: sees every frame, cannot touch one. Counts, times, finds the first token, the usage and the
 //! errors; what it keeps is bounded by the scanner's carry.
 
+use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
 use super::end::Figures;
@@ -9,6 +10,8 @@ use crate::wire::{Class, Dialect, Event, LineTooLong, Scanner, classify, classif
 
 /// A gap between frames below this counts as none.
 const ZERO_GAP: Duration = Duration::from_millis(1);
+/// Bytes of an error event that are kept (S1.3).
+const MAX_TOLD: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Tap {
@@ -21,6 +24,8 @@ pub(super) struct Tap {
     first: Option<Instant>,
     last: Instant,
     figures: Figures,
+    /// What an error event before the first content said.
+    told: Bytes,
 }
 
 /// What one frame was.
@@ -45,7 +50,16 @@ impl Tap {
         id: RequestId,
     ) -> Self {
         let scanner = events.then(|| Scanner::new(max_line));
-        Self { dialect, id, scanner, started, first: None, last: started, figures: Figures::default() }
+        Self {
+            dialect,
+            id,
+            scanner,
+            started,
+            first: None,
+            last: started,
+            figures: Figures::default(),
+            told: Bytes::new(),
+        }
     }
 
     /// Looks at a frame that came at `now`. `on_extra` is told the extra usage chunks: where they begin (`None`: in an
@@ -62,11 +76,16 @@ impl Tap {
             return Ok(Seen { event_end: Some(frame.len()), content: true, error: false, alive: true });
         };
         let mut seen = Seen { content: self.figures.first_token.is_some(), ..Seen::default() };
-        let (dialect, figures) = (self.dialect, &mut self.figures);
+        let (dialect, figures, told) = (self.dialect, &mut self.figures, &mut self.told);
         let had_content = seen.content;
         scanner.scan(frame, |event| {
             seen.event_end = Some(event.end);
+            let erred = seen.error;
             observe(dialect, &event, &mut seen, figures, &mut on_extra);
+            if seen.error && !erred && !seen.content {
+                let data = event.data.unwrap_or_default();
+                *told = Bytes::copy_from_slice(data.get(..MAX_TOLD).unwrap_or(data));
+            }
         })?;
         seen.alive |= scanner.is_mid_event();
         if seen.content && !had_content {
@@ -105,6 +124,11 @@ impl Tap {
         let mut figures = std::mem::take(&mut self.figures);
         figures.span = self.first.map_or(Duration::ZERO, |first| self.last - first);
         figures
+    }
+
+    /// What an error event before the first content said, taken out.
+    pub(super) fn take_told(&mut self) -> Bytes {
+        std::mem::take(&mut self.told)
     }
 
     pub(super) const fn has_content(&self) -> bool {

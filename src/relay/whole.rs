@@ -6,12 +6,12 @@ use std::future::poll_fn;
 use super::stream::Source;
 use crate::base::{ByteList, Fault, Kind, Sent, Stage};
 
-/// Collects `source`, of which at most `limit` bytes are accepted. The frames are kept as they came.
+/// Collects `source` behind what came `before`; at most `limit` bytes are accepted. The frames are kept as they came.
 ///
 /// # Errors
 /// The source's own fault, or that it is larger than `limit`.
-pub async fn collect<S: Source>(mut source: S, limit: u64) -> Result<ByteList, Fault> {
-    let mut list = ByteList::new();
+pub async fn collect<S: Source>(mut source: S, before: ByteList, limit: u64) -> Result<ByteList, Fault> {
+    let mut list = before;
     while let Some(frame) = poll_fn(|cx| source.poll_frame(cx)).await {
         list.push(frame?);
         if list.len() as u64 > limit {

@@ -7,10 +7,12 @@
 //! - [`splice`]: edits of a request body around slices of the original
 //! - [`sse`]: events in a relayed stream, by way of [`block`] (the fields of one event)
 //! - [`classify`]: what an event means to the relay, read properly ([`meaning`]) or searched for ([`needle`])
+//! - [`complaint`]: what a provider's error says of itself
 //! - [`usage`]: token counts
 
 mod block;
 pub mod classify;
+pub mod complaint;
 mod cursor;
 pub mod dialect;
 pub mod envelope;
@@ -27,6 +29,7 @@ mod text;
 pub mod usage;
 
 pub use classify::{Class, Facts, classify, classify_committed};
+pub use complaint::Complaint;
 pub use dialect::{Dialect, WireError};
 pub use envelope::{Envelope, EnvelopeError};
 pub use splice::{Edits, splice};

@@ -30,6 +30,7 @@ async fn the_second_serves_unseen() {
         ("503", error(503)),
         ("429", error(429)),
         ("401", error(401)),
+        ("an error object under a 200", error(200)),
         ("an error event first", vec![sse_head(), script::body(ERROR_EVENT), Step::End]),
         (
             "an error event after comments",
