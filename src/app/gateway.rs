@@ -64,6 +64,7 @@ pub fn start(mut settings: Settings) -> Result<Gateway, StartError> {
         settler,
         own: build::own(&settings.listen, &bound.addresses),
         gate: Gate::default(),
+        warmup: settings.health.warmup,
     };
     let mut gauges = Vec::new();
     let mut threads = Vec::new();

@@ -3,6 +3,7 @@
 //! - [`gateway`]: start and stop, in order
 //! - `worker`: one core's runtime, listeners, pools and corridor
 //! - `listing`: asks providers for their models, in the background
+//! - `warmup`: connections opened before anybody asks
 //! - `door`: the site as the server's handler
 //! - `build`: the first snapshot
 
@@ -10,6 +11,7 @@ mod build;
 mod door;
 pub mod gateway;
 mod listing;
+mod warmup;
 mod worker;
 
 pub use gateway::{Gateway, StartError, start};

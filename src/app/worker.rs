@@ -6,7 +6,7 @@ use std::{io, net::TcpListener, rc::Rc, sync::Arc, thread, time::Duration};
 use arc_swap::ArcSwap;
 use tokio::{runtime::LocalRuntime, time::interval};
 
-use super::door::Door;
+use super::{door::Door, warmup::Warmup};
 use crate::{
     base::spawn::Tasks,
     proxy::{Corridor, Snapshot, settle::Settler},
@@ -31,6 +31,8 @@ pub(super) struct Outfit {
     /// This gateway as its own client.
     pub(super) own: Target,
     pub(super) gate: Gate,
+    /// To how many providers connections are opened ahead.
+    pub(super) warmup: usize,
 }
 
 /// A runtime for one thread, whose tasks never leave it.
@@ -63,6 +65,7 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
     let upstream = Upstream::new(outfit.pools, outfit.pool_settings, gauges.clone());
     let ends = Rc::<Ends>::default();
     let drain = outfit.terms.drain.clone();
+    let (snapshot, mut warmup) = (Arc::clone(&outfit.snapshot), Warmup::new(outfit.warmup));
     let corridor = Corridor::new(
         outfit.snapshot,
         upstream.clone(),
@@ -72,11 +75,13 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
     );
     let (settler, told) = (outfit.settler.clone(), Rc::clone(&ends));
     tasks.spawn(async move { settler.carry(told).await });
+    let warming = tasks.clone();
     tasks.spawn(async move {
         let mut interval = interval(SWEEP);
         loop {
             interval.tick().await;
             upstream.sweep();
+            warmup.follow(&snapshot.load(), &upstream, &warming);
         }
     });
     let door = Door(Site::new(corridor, outfit.own, outfit.gate));

@@ -111,6 +111,13 @@ impl Connection {
         self.0.permit.replace(Some(permit));
     }
 
+    /// Leaves a connection without streams for later.
+    pub(super) fn rest(&self) {
+        if self.0.streams.get() == 0 {
+            self.0.permit.take();
+        }
+    }
+
     /// Sends one request and waits for the head of its answer. The body goes out as the provider's windows allow.
     /// Dropping the future resets the stream.
     pub(super) async fn exchange(

@@ -60,6 +60,11 @@ impl Multiplexed {
         connections.iter().rev().find(fit).cloned()
     }
 
+    /// A request would find one.
+    fn has_one(&self, expiry: Duration) -> bool {
+        self.busy().is_some() || self.idle(expiry).is_some()
+    }
+
     /// Forgets what is closed or idle for too long; dropping the last handle closes a connection.
     pub(super) fn sweep(&self, expiry: Duration) {
         self.connections.borrow_mut().retain(|connection| {
@@ -116,6 +121,24 @@ impl Pool {
         }
         stage.set(Stage::Connect);
         self.fresh(target, permit, tasks).await
+    }
+
+    /// Opens a connection and leaves it for later, unless one is there or no place is free (S1.9).
+    pub(super) async fn warm(
+        self: &Rc<Self>,
+        target: &Target,
+        block: &ReadBlock,
+        tasks: &Tasks,
+    ) -> Result<bool, Fault> {
+        if !self.keeps_any() || self.keeps_one(block) || self.multiplexed.has_one(self.expiry()) {
+            return Ok(false);
+        }
+        let permit = self.admit(&target.clocks).await?;
+        match self.fresh(target, permit, tasks).await?.0 {
+            Line::H1(lease) => lease.keep(),
+            Line::H2(connection) => connection.rest(),
+        }
+        Ok(true)
     }
 
     async fn fresh(

@@ -166,6 +166,17 @@ impl Pool {
         }
     }
 
+    /// Connections are kept for later at all.
+    pub(super) const fn keeps_any(&self) -> bool {
+        self.settings.max_keepalive > 0 && !self.settings.keepalive_expiry.is_zero()
+    }
+
+    /// An idle connection that is still open is there.
+    pub(super) fn keeps_one(&self, block: &ReadBlock) -> bool {
+        self.sweep(block);
+        !self.idle.borrow().is_empty()
+    }
+
     /// Keeps a connection for later, or closes it when enough are kept.
     pub(super) fn put(&self, io: Io) {
         let before = self.shared.idle.fetch_add(1, Ordering::Relaxed);

@@ -141,6 +141,15 @@ impl Upstream {
         Ok(Response { status, headers, body, connected_after })
     }
 
+    /// Opens a connection to `target` for a request to come, unless one is there. `true`: it did.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn warm(&self, target: &Target) -> Result<bool, Fault> {
+        let Inner { block, tasks, .. } = &*self.0;
+        self.pool(target).warm(target, block, tasks).await
+    }
+
     fn pool(&self, target: &Target) -> Rc<Pool> {
         let mut pools = self.0.pools.borrow_mut();
         if let Some(pool) = pools.iter().find(|pool| pool.is_of(target)) {

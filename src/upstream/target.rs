@@ -148,6 +148,12 @@ impl Target {
             clocks: Clocks::default(),
         }
     }
+
+    /// Both go over the same connections.
+    #[must_use]
+    pub fn shares_connections(&self, other: &Self) -> bool {
+        self.base == other.base && self.protocol == other.protocol && self.ca_file == other.ca_file
+    }
 }
 
 /// The deadlines of one call. Each has an error of its own.

@@ -16,3 +16,4 @@ mod storm;
 mod story;
 mod tls;
 mod usage;
+mod warmup;
