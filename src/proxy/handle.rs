@@ -74,10 +74,10 @@ impl Corridor {
         snapshot: &Snapshot,
         head: &Parts,
     ) -> Result<(StatusCode, bytes::Bytes), Box<Refusal>> {
-        if page == Page::Models {
+        if matches!(page, Page::Models | Page::Model) {
             admit(snapshot, &head.headers)?;
         }
-        Ok(page::render(page, snapshot, (self.ready)()))
+        page::render(page, head.uri.path(), snapshot, (self.ready)())
     }
 
     async fn complete(

@@ -9,7 +9,7 @@
 //! - [`answer`]: what passes down
 //! - [`fault`]: what the client is told when something went wrong
 //! - [`administration`]: who may ask for what is the operator's
-//! - [`page`]: what is answered without a provider
+//! - [`page`]: what is answered without a provider; `models`: what is offered
 //! - [`settle`]: what follows from an end
 //! - [`snapshot`]: what requests are decided by
 
@@ -28,6 +28,7 @@ mod course;
 pub mod fault;
 mod handle;
 mod intake;
+mod models;
 pub mod page;
 pub mod routes;
 pub mod settle;

@@ -4,20 +4,28 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{routes::Page, snapshot::Snapshot};
+use super::{fault::Refusal, models, routes::Page, snapshot::Snapshot};
 
 /// A page's status and JSON. `ready` is false while the process drains.
-#[must_use]
-pub fn render(page: Page, snapshot: &Snapshot, ready: bool) -> (StatusCode, Bytes) {
+///
+/// # Errors
+/// `path` names what is not there.
+pub fn render(
+    page: Page,
+    path: &str,
+    snapshot: &Snapshot,
+    ready: bool,
+) -> Result<(StatusCode, Bytes), Box<Refusal>> {
     let (status, body) = match page {
         Page::Service => (StatusCode::OK, service()),
-        Page::Models => (StatusCode::OK, models(snapshot)),
+        Page::Models => (StatusCode::OK, models::list(snapshot)),
+        Page::Model => (StatusCode::OK, models::one(snapshot, path)?),
         Page::Health => (StatusCode::OK, health(snapshot)),
         Page::Live => (StatusCode::OK, json!({"status": "alive"})),
         Page::Ready if ready => (StatusCode::OK, json!({"status": "ready"})),
         Page::Ready => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "draining"})),
     };
-    (status, body.to_string().into())
+    Ok((status, body.to_string().into()))
 }
 
 fn service() -> Value {
@@ -32,31 +40,13 @@ fn service() -> Value {
             "POST /v1/responses",
             "POST /v1/messages",
             "GET /v1/models",
+            "GET /v1/models/{model}",
             "GET /streaming-compare",
             "GET /health",
             "GET /livez",
             "GET /readyz",
         ],
     })
-}
-
-fn models(snapshot: &Snapshot) -> Value {
-    let data: Vec<Value> = snapshot
-        .catalog
-        .offered()
-        .into_iter()
-        .map(|offered| {
-            let owner = offered.providers.first().copied().unwrap_or_default();
-            json!({
-                "id": offered.model,
-                "object": "model",
-                "created": 0,
-                "owned_by": owner,
-                "providers": offered.providers,
-            })
-        })
-        .collect();
-    json!({"object": "list", "data": data})
 }
 
 /// S2.8. A provider that nobody has talked to yet is not called unhealthy.

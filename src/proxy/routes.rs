@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use super::models;
 use crate::wire::Dialect;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Route {
 pub enum Page {
     Service,
     Models,
+    /// One of them.
+    Model,
     Health,
     Live,
     Ready,
@@ -47,6 +50,7 @@ impl Route {
             Self::Complete { dialect: Dialect::Messages, .. } => "/v1/messages",
             Self::Page(Page::Service) => "/",
             Self::Page(Page::Models) => "/v1/models",
+            Self::Page(Page::Model) => "/v1/models/{model}",
             Self::Page(Page::Health) => "/health",
             Self::Page(Page::Live) => "/livez",
             Self::Page(Page::Ready) => "/readyz",
@@ -98,7 +102,7 @@ fn by_path(path: &str) -> Option<Route> {
             "/health" => Some(Route::Page(Page::Health)),
             "/livez" | "/healthz" => Some(Route::Page(Page::Live)),
             "/readyz" => Some(Route::Page(Page::Ready)),
-            _ => None,
+            _ => models::name(path).map(|_| Route::Page(Page::Model)),
         },
     }
 }

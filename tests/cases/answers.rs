@@ -78,6 +78,42 @@ async fn lists_models() {
     gateway.stop().await;
 }
 
+/// S0.8: one model, as OpenAI's clients retrieve it: plain, with its provider, with an encoded slash; 404 with near misses.
+#[tokio::test]
+async fn retrieves_a_model() {
+    let upstream = sound();
+    let plan = Plan::to(&[&upstream, &upstream]).with(|settings| {
+        settings.providers[0].models = Some(vec!["m".into(), "org/model".into()]);
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for (path, id, providers) in [
+        ("/v1/models/m", "m", serde_json::json!(["p0", "p1"])),
+        ("/models/m", "m", serde_json::json!(["p0", "p1"])),
+        ("/v1/models/p1/m", "p1/m", serde_json::json!(["p1"])),
+        ("/v1/models/org/model", "org/model", serde_json::json!(["p0"])),
+        ("/v1/models/org%2Fmodel", "org/model", serde_json::json!(["p0"])),
+    ] {
+        let answer = client.send(Call::get(path)).await;
+        assert_eq!(answer.status, 200, "{path}");
+        let model = answer.collect().await.json();
+        assert_eq!((&model["id"], &model["providers"]), (&id.into(), &providers), "{path}");
+        assert_eq!((&model["object"], &model["owned_by"]), (&"model".into(), &providers[0]), "{path}");
+    }
+    for path in ["/v1/models/org/modle", "/v1/models/p1/org/model", "/v1/models/%ff"] {
+        let answer = client.send(Call::get(path)).await;
+        assert_eq!(answer.status, 404, "{path}");
+        let error = answer.collect().await.json();
+        assert_eq!(error["error"]["code"], "model_not_found", "{path}");
+    }
+    let near = client.send(Call::get("/v1/models/org/modle")).await.collect().await.text();
+    assert!(near.contains("`org/model`"), "{near}");
+    let refused = client.send(Call::get("/v1/models/m").without("authorization")).await;
+    assert_eq!(refused.status, 401);
+    drop(client);
+    gateway.stop().await;
+}
+
 /// S2.3: `provider/model` goes to that provider, and the provider is told its own name for it.
 #[tokio::test]
 async fn a_model_may_name_its_provider() {

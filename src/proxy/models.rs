@@ -1,0 +1,87 @@
+//! `GET /v1/models` and `GET /v1/models/{model}` (S0.8, S2.4, S3.5): each model once, as OpenAI's clients read it, with
+//! the providers that serve it beside the standard fields.
+
+use serde_json::{Value, json};
+
+use super::{fault::Refusal, snapshot::Snapshot};
+use crate::routing::Offered;
+
+/// All that is offered.
+pub(super) fn list(snapshot: &Snapshot) -> Value {
+    let data: Vec<Value> = snapshot.catalog.offered().iter().map(entry).collect();
+    json!({"object": "list", "data": data})
+}
+
+/// The model that the rest of the path names, plainly or as `provider/model`.
+pub(super) fn one(snapshot: &Snapshot, path: &str) -> Result<Value, Box<Refusal>> {
+    let asked = decoded(name(path).unwrap_or_default());
+    let offered = snapshot.catalog.offered();
+    let plain = offered.iter().find(|offered| offered.model == asked);
+    let found = plain.map(entry).or_else(|| {
+        let (provider, model) = asked.split_once('/')?;
+        let served = |offered: &&Offered<'_>| offered.model == model && offered.providers.contains(&provider);
+        offered.iter().find(served).map(|_| shown(&asked, &[provider]))
+    });
+    found.ok_or_else(|| {
+        let message = match snapshot.catalog.find(&asked) {
+            Err(unknown) => unknown.message(&asked),
+            Ok(_) => format!("no provider lists the model `{asked}`"),
+        };
+        Refusal::request(404, "model_not_found", message).of(Some("model"))
+    })
+}
+
+/// What stands behind `/v1/models/` or `/models/`.
+pub(super) fn name(path: &str) -> Option<&str> {
+    path.strip_prefix("/v1").unwrap_or(path).strip_prefix("/models/").filter(|name| !name.is_empty())
+}
+
+fn entry(offered: &Offered<'_>) -> Value {
+    shown(offered.model, &offered.providers)
+}
+
+fn shown(model: &str, providers: &[&str]) -> Value {
+    json!({
+        "id": model,
+        "object": "model",
+        "created": 0,
+        "owned_by": providers.first().copied().unwrap_or_default(),
+        "providers": providers,
+    })
+}
+
+/// `%2F` and its like (RFC 3986, section 2.1); what is none stays as it is.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let (byte, after) = match tail {
+            [high, low, after @ ..] if *first == b'%' => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, after),
+                (_, None) | (None, Some(_)) => (*first, tail),
+            },
+            _ => (*first, tail),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decodes_what_is_encoded_and_nothing_else() {
+        for (text, plain) in
+            [("a%2Fb", "a/b"), ("a%2", "a%2"), ("%zz%41", "%zzA"), ("%", "%"), ("%e2%82%ac", "€"), ("", "")]
+        {
+            assert_eq!(decoded(text), plain);
+        }
+    }
+}
