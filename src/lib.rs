@@ -11,6 +11,7 @@
 pub mod base;
 
 pub mod auth;
+pub mod database;
 pub mod relay;
 pub mod routing;
 pub mod telemetry;

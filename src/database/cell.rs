@@ -1,0 +1,78 @@
+//! Values as both databases know them. Each says its kind even when it is nothing, since PostgreSQL wants to know what
+//! kind of nothing it is given.
+
+use super::DatabaseError;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    Int(Option<i64>),
+    Text(Option<String>),
+    Blob(Option<Vec<u8>>),
+}
+
+impl Cell {
+    /// A number that may be missing; what no `i64` holds is the largest that it does.
+    #[must_use]
+    pub fn count(value: Option<u64>) -> Self {
+        Self::Int(value.map(|value| i64::try_from(value).unwrap_or(i64::MAX)))
+    }
+
+    #[must_use]
+    pub fn text(value: &str) -> Self {
+        Self::Text(Some(value.to_owned()))
+    }
+}
+
+impl From<i64> for Cell {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+
+impl From<String> for Cell {
+    fn from(value: String) -> Self {
+        Self::Text(Some(value))
+    }
+}
+
+impl From<Vec<u8>> for Cell {
+    fn from(value: Vec<u8>) -> Self {
+        Self::Blob(Some(value))
+    }
+}
+
+/// A row that was asked for, by column number. A column that is not there, or of another kind, is an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record(pub Vec<Cell>);
+
+impl Record {
+    /// # Errors
+    /// There is no such number.
+    pub fn int(&self, column: usize) -> Result<Option<i64>, DatabaseError> {
+        match self.0.get(column) {
+            Some(Cell::Int(value)) => Ok(*value),
+            Some(Cell::Text(None) | Cell::Blob(None)) => Ok(None),
+            Some(Cell::Text(Some(_)) | Cell::Blob(Some(_))) | None => Err(DatabaseError::Column(column)),
+        }
+    }
+
+    /// # Errors
+    /// There is no such text.
+    pub fn text(&self, column: usize) -> Result<Option<&str>, DatabaseError> {
+        match self.0.get(column) {
+            Some(Cell::Text(value)) => Ok(value.as_deref()),
+            Some(Cell::Int(None) | Cell::Blob(None)) => Ok(None),
+            Some(Cell::Int(Some(_)) | Cell::Blob(Some(_))) | None => Err(DatabaseError::Column(column)),
+        }
+    }
+
+    /// # Errors
+    /// There are no such bytes.
+    pub fn blob(&self, column: usize) -> Result<Option<&[u8]>, DatabaseError> {
+        match self.0.get(column) {
+            Some(Cell::Blob(value)) => Ok(value.as_deref()),
+            Some(Cell::Int(None) | Cell::Text(None)) => Ok(None),
+            Some(Cell::Int(Some(_)) | Cell::Text(Some(_))) | None => Err(DatabaseError::Column(column)),
+        }
+    }
+}

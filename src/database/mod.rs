@@ -1,0 +1,28 @@
+//! The database, SQLite or PostgreSQL, as far as the rooms that keep something in it need to agree: how it is opened, how
+//! its tables come to be, and single statements. Statements are written once, with `$1` for values, which both accept.
+//! Nothing on the line comes here.
+//!
+//! - [`settings`]: which database, and how many connections
+//! - [`pool`]: [`Database`], a pool of connections; [`connection`]: one of them, for who writes much
+//! - [`schema`]: the tables of a room, brought up to date when the database is opened
+//! - [`cell`]: values on their way in and out
+//! - `sqlite`, `postgres`: what differs
+
+pub mod cell;
+pub mod connection;
+pub mod error;
+pub mod pool;
+pub mod schema;
+pub mod settings;
+
+mod postgres;
+mod sqlite;
+#[cfg(test)]
+pub mod tests;
+
+pub use cell::{Cell, Record};
+pub use connection::Connection;
+pub use error::DatabaseError;
+pub use pool::Database;
+pub use schema::Schema;
+pub use settings::{DatabaseSettings, Site};

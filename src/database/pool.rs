@@ -1,0 +1,89 @@
+//! A pool of connections. Cloning shares it. Opening brings the tables up to date; making a [`Database`] does nothing yet.
+
+use std::borrow::Cow;
+
+use sqlx::{PgPool, SqlitePool};
+
+use super::{Cell, Connection, DatabaseError, DatabaseSettings, Record, Schema, Site, postgres, sqlite};
+
+#[derive(Clone, Debug)]
+pub enum Database {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Database {
+    /// A pool without a connection yet. Needs a tokio runtime around it.
+    ///
+    /// # Errors
+    /// The URL is none.
+    pub fn prepare(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
+        Ok(match &settings.site {
+            Site::Sqlite(file) => {
+                sqlite::prepare(file);
+                Self::Sqlite(sqlite::pool(file))
+            }
+            Site::Postgres(url) => Self::Postgres(postgres::pool(url.expose(), settings.connections)?),
+        })
+    }
+
+    /// Connects, and brings these tables up to date.
+    ///
+    /// # Errors
+    /// It cannot be had, or its tables are newer than we are.
+    pub async fn open(settings: &DatabaseSettings, schemas: &[&Schema]) -> Result<Self, DatabaseError> {
+        let mut connection = Connection::open(settings).await?;
+        for schema in schemas {
+            connection.migrate(schema).await?;
+        }
+        connection.close().await;
+        Self::prepare(settings)
+    }
+
+    /// Runs one statement; gives the number of rows that it changed.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn run(
+        &self,
+        sql: impl Into<Cow<'static, str>>,
+        cells: Vec<Cell>,
+    ) -> Result<u64, DatabaseError> {
+        match self {
+            Self::Sqlite(pool) => sqlite::run(pool, sql.into(), cells).await,
+            Self::Postgres(pool) => postgres::run(pool, sql.into(), cells).await,
+        }
+    }
+
+    /// Asks. Numbers must come as `BIGINT`: `CAST(SUM(x) AS BIGINT)`.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn fetch(
+        &self,
+        sql: impl Into<Cow<'static, str>>,
+        cells: Vec<Cell>,
+    ) -> Result<Vec<Record>, DatabaseError> {
+        match self {
+            Self::Sqlite(pool) => sqlite::fetch(pool, sql.into(), cells).await,
+            Self::Postgres(pool) => postgres::fetch(pool, sql.into(), cells).await,
+        }
+    }
+
+    /// Connections open now, busy ones among them.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        match self {
+            Self::Sqlite(pool) => pool.size(),
+            Self::Postgres(pool) => pool.size(),
+        }
+    }
+
+    /// Ends the connections.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}

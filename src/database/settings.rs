@@ -1,0 +1,108 @@
+//! Which database: a file for SQLite, a URL for PostgreSQL.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use crate::base::Secret;
+
+/// Connections kept, and connections more under load (S4.1).
+pub const POOL_SIZE: u32 = 25;
+pub const MAX_OVERFLOW: u32 = 50;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseSettings {
+    pub site: Site,
+    /// Connections to PostgreSQL that all of the process may have. SQLite has few, whatever this says: it has one writer.
+    pub connections: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Site {
+    Sqlite(PathBuf),
+    /// The URL holds the password.
+    Postgres(Secret<String>),
+}
+
+impl DatabaseSettings {
+    #[must_use]
+    pub const fn new(site: Site) -> Self {
+        Self { site, connections: POOL_SIZE + MAX_OVERFLOW }
+    }
+}
+
+impl Site {
+    /// Reads `thalweg.db`, `sqlite:thalweg.db`, `sqlite:///var/lib/thalweg.db`, `postgres://…` or `postgresql://…`; a
+    /// driver's name behind a plus (`postgresql+asyncpg`), as Python programs write it, is overlooked. A relative file
+    /// starts at `folder`.
+    ///
+    /// # Errors
+    /// Says what was expected. The text is not repeated: it may hold a password.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, &'static str> {
+        const WHAT: &str =
+            "expected a file, or a URL that begins with sqlite:, postgres:// or postgresql://";
+        let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| scheme.len() > 1) else {
+            return if text.trim().is_empty() { Err(WHAT) } else { Ok(Self::Sqlite(folder.join(text))) };
+        };
+        let (scheme, driver) = scheme.split_once('+').map_or((scheme, false), |(scheme, _)| (scheme, true));
+        match scheme {
+            "sqlite" => {
+                let path = rest.split('?').next().unwrap_or_default();
+                // SQLAlchemy counts one slash more than everybody else: three begin a relative name.
+                let path = path.strip_prefix(if driver { "///" } else { "//" }).unwrap_or(path);
+                let path = path.strip_prefix("/./").unwrap_or(path);
+                if path.is_empty() { Err(WHAT) } else { Ok(Self::Sqlite(folder.join(path))) }
+            }
+            "postgres" | "postgresql" if rest.starts_with("//") => {
+                Ok(Self::Postgres(Secret::new(format!("postgres:{rest}"))))
+            }
+            _ => Err(WHAT),
+        }
+    }
+}
+
+/// For people: the file, or the URL without user and password.
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(file) => write!(f, "SQLite, {}", file.display()),
+            Self::Postgres(url) => {
+                let rest = url.expose().split_once("://").map_or("", |(_, rest)| rest);
+                let rest = rest.split('?').next().unwrap_or_default();
+                let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+                write!(f, "PostgreSQL, {place}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_files_and_urls() {
+        let folder = Path::new("/etc/thalweg");
+        for (text, file) in [
+            ("thalweg.db", "/etc/thalweg/thalweg.db"),
+            ("/var/t.db", "/var/t.db"),
+            ("sqlite:t.db", "/etc/thalweg/t.db"),
+            ("sqlite://t.db?mode=rwc", "/etc/thalweg/t.db"),
+            ("sqlite:///var/t.db", "/var/t.db"),
+            ("sqlite:///./t.db", "/etc/thalweg/t.db"),
+            ("sqlite+aiosqlite:///./t.db", "/etc/thalweg/./t.db"),
+            ("sqlite+aiosqlite:////var/t.db", "/var/t.db"),
+        ] {
+            assert_eq!(Site::parse(text, folder), Ok(Site::Sqlite(file.into())), "{text}");
+        }
+        for text in ["postgres://u:p@h/d", "postgresql://u:p@h/d", "postgresql+asyncpg://u:p@h/d"] {
+            let Ok(site @ Site::Postgres(_)) = Site::parse(text, folder) else { panic!("{text}") };
+            assert_eq!(site.to_string(), "PostgreSQL, h/d");
+            assert!(!format!("{site:?}").contains("u:p"), "{site:?}");
+        }
+        for text in ["", "sqlite:", "mysql://h/d", "postgres:h"] {
+            assert!(Site::parse(text, folder).is_err(), "{text}");
+        }
+    }
+}
