@@ -8,6 +8,7 @@ use thalweg::{
     auth::TokenSettings,
     base::Secret,
     config::{ProviderSettings, Settings},
+    ledger::{LedgerSettings, Prices},
     relay::StreamSettings,
     routing::HealthSettings,
     server::{Limits, Listen},
@@ -64,6 +65,10 @@ impl Plan {
                 failover: true,
                 health: HealthSettings::off(),
                 state_file: None,
+                database: None,
+                ledger: LedgerSettings::default(),
+                prices: Prices::default(),
+                trusted_proxies: Vec::new(),
             },
         }
     }

@@ -22,7 +22,10 @@ const LAW: &[(&str, &[&str])] = &[
     ("server", &["telemetry", "base"]),
     ("demo", &["wire", "base"]),
     ("load", &["upstream", "wire", "telemetry", "base"]),
-    ("proxy", &["auth", "routing", "cache", "upstream", "relay", "ledger", "database", "wire", "telemetry", "base"]),
+    (
+        "proxy",
+        &["auth", "routing", "cache", "upstream", "relay", "ledger", "database", "wire", "telemetry", "base"],
+    ),
     (
         "web",
         &[

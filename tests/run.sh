@@ -46,6 +46,7 @@ packages() {
     has python3 && python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
     has node || missing+=(nodejs)
     has npm || missing+=(npm)
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || has initdb || missing+=(postgresql)
     if [ ${#missing[@]} -eq 0 ]; then return; fi
     if [ "$(id -u)" -ne 0 ]; then
         echo "missing: ${missing[*]} (install them, or run this as root)" >&2
@@ -105,7 +106,7 @@ fuzz() {
 packages
 run cargo fmt --all --check
 run cargo clippy --all-targets --locked -- -D warnings
-counted cargo test --locked
+counted tests/postgres.sh cargo test --locked
 run cargo build --locked
 
 clients

@@ -4,6 +4,7 @@
 //! - [`secret`]: values that never print
 //! - [`id`]: request ids
 //! - [`list`]: a chain of `Bytes` that is written without being joined
+//! - [`network`]: ranges of addresses
 //! - [`pem`]: certificate and key files
 //! - [`shelf`]: what was learnt, and for how long it holds good
 //! - [`spawn`]: the only door to the runtime's spawner
@@ -11,6 +12,7 @@
 pub mod fault;
 pub mod id;
 pub mod list;
+pub mod network;
 pub mod pem;
 pub mod secret;
 pub mod shelf;
@@ -19,5 +21,6 @@ pub mod spawn;
 pub use fault::{Clock, Fault, Kind, Sent, Side, Stage};
 pub use id::RequestId;
 pub use list::ByteList;
+pub use network::Network;
 pub use secret::Secret;
 pub use shelf::Shelf;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    discover, document,
+    account, discover, document,
     env::Env,
     health,
     overrides::{self, Overrides},
@@ -43,6 +43,7 @@ pub fn load(source: Option<&Path>, flags: &Overrides, env: &Env) -> Result<Setti
     settings.file.clone_from(&file);
     let variables = Overrides::from_env(env, &mut problems);
     flags.clone().or(variables).apply(&mut settings);
+    account::override_by(env, &mut settings, &mut problems);
     for token in overrides::tokens(env, &mut problems) {
         match settings.tokens.iter_mut().find(|known| known.token == token.token) {
             Some(known) => known.admin |= token.admin,

@@ -16,6 +16,7 @@ pub mod overrides;
 pub mod problem;
 pub mod settings;
 
+mod account;
 mod document;
 mod health;
 mod provider;

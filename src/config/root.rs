@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    account,
     document::Value,
     health,
     problem::Wrong,
@@ -60,6 +61,7 @@ pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> (Settings, health:
         pool(root, &mut settings.pool);
         stream(root, &mut settings.stream);
         root.set("failover", &mut settings.failover, scalar::boolean);
+        account::read(root, &mut settings);
         root.section("health", |section| health::read(section, &mut settings.health));
         state = health::read_state(root);
     });

@@ -67,7 +67,8 @@ impl<'v, 'e> Place<'v, '_, 'e> {
             self.wrong(format!("expected an object, found {}", self.value.kind()));
             return None;
         };
-        let mut section = Section { path: &self.path, entries, asked: Vec::new(), reader: &mut *self.reader };
+        let mut section =
+            Section { path: &self.path, entries, asked: Vec::new(), open: false, reader: &mut *self.reader };
         let result = read(&mut section);
         section.close();
         Some(result)
@@ -79,6 +80,8 @@ pub(super) struct Section<'v, 'r, 'e> {
     path: &'r str,
     entries: &'v [(String, Value)],
     asked: Vec<&'static str>,
+    /// Any key is known.
+    open: bool,
     pub(super) reader: &'r mut Reader<'e>,
 }
 
@@ -124,6 +127,15 @@ impl<'v, 'e> Section<'v, '_, 'e> {
         self.place(key)?.section(read)
     }
 
+    /// Every key there is, when the keys are names that the operator chose.
+    pub(super) fn each(&mut self, mut visit: impl FnMut(&'v str, Place<'v, '_, 'e>)) {
+        let entries = self.entries;
+        self.open = true;
+        for (name, value) in entries.iter().filter(|(name, _)| !is_remark(name)) {
+            visit(name, Place { path: self.path_of(name), value, reader: &mut *self.reader });
+        }
+    }
+
     /// A key without which the object means nothing.
     pub(super) fn required(&mut self, key: &'static str) -> Option<Place<'v, '_, 'e>> {
         if !self.entries.iter().any(|(name, value)| name == key && !matches!(value, Value::Null)) {
@@ -148,7 +160,7 @@ impl<'v, 'e> Section<'v, '_, 'e> {
         for (name, _) in self.entries {
             if !seen.insert(name) {
                 self.wrong(name, "written twice");
-            } else if !self.asked.contains(&name.as_str()) && !is_remark(name) {
+            } else if !self.open && !self.asked.contains(&name.as_str()) && !is_remark(name) {
                 let suggestion = nearest(name, self.asked.iter().copied());
                 self.wrong(name, Wrong { message: "unknown key".to_owned(), suggestion });
             }

@@ -7,6 +7,9 @@ use tracing::Level;
 
 use crate::{
     auth::TokenSettings,
+    base::Network,
+    database::DatabaseSettings,
+    ledger::{LedgerSettings, Prices},
     relay::StreamSettings,
     routing::HealthSettings,
     server::{Limits, Listen},
@@ -35,6 +38,12 @@ pub struct Settings {
     pub health: HealthSettings,
     /// What is known of providers over a restart. `None`: nothing is kept.
     pub state_file: Option<PathBuf>,
+    /// Where keys and the ledger are. `None`: nowhere.
+    pub database: Option<DatabaseSettings>,
+    pub ledger: LedgerSettings,
+    pub prices: Prices,
+    /// Whose word about the client's address (`X-Forwarded-For`) is believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for Settings {
@@ -54,6 +63,10 @@ impl Default for Settings {
             failover: true,
             health: HealthSettings::default(),
             state_file: None,
+            database: None,
+            ledger: LedgerSettings::default(),
+            prices: Prices::default(),
+            trusted_proxies: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::{Cell, Connection, DatabaseError};
 
 /// Held in PostgreSQL while tables are changed; any number that nobody else uses.
-const LOCK: i64 = 0x7468_616c_7765_67;
+const LOCK: i64 = 0x0074_6861_6c77_6567;
 
 #[derive(Debug)]
 pub struct Schema {
@@ -54,7 +54,8 @@ impl Connection {
                 "BYTEA"
             }
         };
-        let table = "CREATE TABLE IF NOT EXISTS thalweg_schema (part TEXT PRIMARY KEY, version BIGINT NOT NULL)";
+        let table =
+            "CREATE TABLE IF NOT EXISTS thalweg_schema (part TEXT PRIMARY KEY, version BIGINT NOT NULL)";
         self.run(table, Vec::new()).await?;
         let (found, known) = (self.version(schema).await?, schema.known());
         if found > known {

@@ -40,8 +40,7 @@ impl Site {
     /// # Errors
     /// Says what was expected. The text is not repeated: it may hold a password.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, &'static str> {
-        const WHAT: &str =
-            "expected a file, or a URL that begins with sqlite:, postgres:// or postgresql://";
+        const WHAT: &str = "expected a file, or a URL that begins with sqlite:, postgres:// or postgresql://";
         let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| scheme.len() > 1) else {
             return if text.trim().is_empty() { Err(WHAT) } else { Ok(Self::Sqlite(folder.join(text))) };
         };

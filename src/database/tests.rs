@@ -97,8 +97,10 @@ async fn tables_come_up_to_date_once_and_a_newer_database_is_refused() {
 
 #[tokio::test]
 async fn a_step_that_fails_leaves_nothing_behind() {
-    const BROKEN: Schema =
-        Schema { part: "test", steps: &[&["CREATE TABLE half (id BIGINT)", "CREATE TABLE half (id BIGINT)"]] };
+    const BROKEN: Schema = Schema {
+        part: "test",
+        steps: &[&["CREATE TABLE half (id BIGINT)", "CREATE TABLE half (id BIGINT)"]],
+    };
     for scratch in Scratch::each().await {
         assert!(Database::open(&scratch.settings, &[&BROKEN]).await.is_err());
         let database = Database::open(&scratch.settings, &[&FIRST]).await.unwrap();

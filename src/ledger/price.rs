@@ -1,0 +1,159 @@
+//! What tokens cost. Prices are given per million tokens, in whatever currency the operator counts in, and kept as
+//! integers: millionths of the currency (micro-units) per million tokens. A cost is the exact sum of tokens times prices,
+//! divided by a million once and rounded to the nearest micro-unit, halves up. Nothing is a float after the
+//! configuration was read.
+
+use std::cmp::Reverse;
+
+/// Micro-units per million tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Price {
+    pub input: u64,
+    pub output: u64,
+    /// Input that the provider had in its cache. `None`: as other input.
+    pub cached: Option<u64>,
+}
+
+/// What is paid for: `cached` is a part of `input`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    pub input: u64,
+    pub output: u64,
+    pub cached: u64,
+}
+
+/// Prices by model. A name may hold `*` for anything; the one with the most letters besides wins, of equals the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prices(Vec<(Box<str>, Price)>);
+
+impl Prices {
+    #[must_use]
+    pub fn new(prices: impl IntoIterator<Item = (String, Price)>) -> Self {
+        let mut prices: Vec<_> = prices.into_iter().map(|(name, price)| (name.into(), price)).collect();
+        prices.sort_by_key(|(name, _): &(Box<str>, Price)| {
+            Reverse(name.bytes().filter(|byte| *byte != b'*').count())
+        });
+        Self(prices)
+    }
+
+    /// The price of a model at a provider: names are matched with `model` and with `provider/model`.
+    #[must_use]
+    pub fn find(&self, provider: &str, model: &str) -> Option<&Price> {
+        let fits = |name: &str| {
+            let behind = |name| matches(name, model);
+            matches(name, model)
+                || name.split_once('/').is_some_and(|(own, rest)| matches(own, provider) && behind(rest))
+        };
+        self.0.iter().find(|(name, _)| fits(name)).map(|(_, price)| price)
+    }
+
+    /// `None`: nobody said what this model costs.
+    #[must_use]
+    pub fn cost(&self, provider: &str, model: &str, tokens: Tokens) -> Option<u64> {
+        self.find(provider, model).map(|price| price.cost(tokens))
+    }
+
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Price {
+    /// In micro-units.
+    #[must_use]
+    pub fn cost(&self, tokens: Tokens) -> u64 {
+        const MILLION: u128 = 1_000_000;
+        let fresh = tokens.input.saturating_sub(tokens.cached);
+        let parts = [
+            (fresh, self.input),
+            (tokens.cached.min(tokens.input), self.cached.unwrap_or(self.input)),
+            (tokens.output, self.output),
+        ];
+        let sum = parts
+            .iter()
+            .fold(0_u128, |sum, (count, price)| sum.saturating_add(u128::from(*count) * u128::from(*price)));
+        u64::try_from(sum.saturating_add(MILLION / 2) / MILLION).unwrap_or(u64::MAX)
+    }
+}
+
+/// Whether `name`, in which `*` stands for anything, is `text`. Steps back to the last star only, so the time is at most
+/// the product of the lengths.
+fn matches(name: &str, text: &str) -> bool {
+    let (name, text) = (name.as_bytes(), text.as_bytes());
+    let (mut at, mut seen, mut star) = (0, 0, None);
+    while seen < text.len() {
+        if name.get(at) == Some(&b'*') {
+            star = Some((at, seen));
+            at += 1;
+        } else if name.get(at) == text.get(seen) {
+            at += 1;
+            seen += 1;
+        } else if let Some((back, taken)) = star {
+            star = Some((back, taken + 1));
+            at = back + 1;
+            seen = taken + 1;
+        } else {
+            return false;
+        }
+    }
+    name.get(at..).unwrap_or_default().iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn price(input: u64) -> Price {
+        Price { input, output: 4 * input, cached: Some(input / 2) }
+    }
+
+    #[test]
+    fn the_most_exact_name_wins() {
+        let names = ["*", "gpt-4o", "gpt-4o-*", "gpt-*", "azure/gpt-4o", "openai/*-mini"];
+        let prices =
+            Prices::new(names.iter().zip(1..).map(|(name, input)| ((*name).to_owned(), price(input))));
+        for (provider, model, input) in [
+            ("p", "gpt-4o", 2),
+            ("p", "gpt-4o-mini", 3),
+            ("openai", "gpt-4o-mini", 6),
+            ("p", "gpt-5", 4),
+            ("azure", "gpt-4o", 5),
+            ("p", "claude", 1),
+        ] {
+            assert_eq!(prices.find(provider, model), Some(&price(input)), "{provider} {model}");
+        }
+        assert_eq!(Prices::new([("a".to_owned(), price(1))]).find("p", "b"), None);
+        assert_eq!(Prices::default().cost("p", "m", Tokens::default()), None);
+    }
+
+    #[test]
+    fn costs_are_exact_and_rounded_once() {
+        // gpt-4o: 2.50 in, 10.00 out, 1.25 cached.
+        let price = Price { input: 2_500_000, output: 10_000_000, cached: Some(1_250_000) };
+        let cost = |input, output, cached| price.cost(Tokens { input, output, cached });
+        assert_eq!(cost(1_000_000, 1_000_000, 0), 12_500_000);
+        assert_eq!(cost(1000, 0, 1000), 1250);
+        // 2.5 micro-units for one token, 7.5 for three, 1.25 for one out of the cache.
+        assert_eq!([cost(1, 0, 0), cost(3, 0, 0), cost(1, 0, 1)], [3, 8, 1]);
+        assert_eq!(cost(0, 0, 5), 0, "no more than all of it is cached");
+        assert_eq!(cost(u64::MAX, u64::MAX, 0), u64::MAX);
+        let plain = Price { cached: None, ..price };
+        assert_eq!(plain.cost(Tokens { input: 2, output: 0, cached: 2 }), 5);
+    }
+
+    proptest! {
+        #[test]
+        fn a_star_is_anything(name in "[ab*]{0,6}", text in "[ab]{0,6}") {
+            let expression = format!("^{}$", name.replace('*', ".*"));
+            prop_assert_eq!(matches(&name, &text), regex::Regex::new(&expression).unwrap().is_match(&text));
+        }
+    }
+}

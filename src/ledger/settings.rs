@@ -1,0 +1,32 @@
+//! What an operator may say about the ledger.
+
+use std::{path::PathBuf, time::Duration};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerSettings {
+    /// Off, nothing is booked.
+    pub enabled: bool,
+    /// How long rows are kept; zero: for ever. Roll-ups are kept for ever anyway.
+    pub retention: Duration,
+    /// Where rows wait while the database is away. `None`: beside the SQLite file, or in the current folder.
+    pub spool: Option<PathBuf>,
+    /// Bytes that may wait there; past them rows are lost and counted.
+    pub spool_size: u64,
+    /// Rows that are written at once, at most.
+    pub batch_rows: usize,
+    /// How long a row waits for others.
+    pub batch_delay: Duration,
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            retention: Duration::from_secs(30 * 24 * 3600),
+            spool: None,
+            spool_size: 256 << 20,
+            batch_rows: 2000,
+            batch_delay: Duration::from_millis(100),
+        }
+    }
+}
