@@ -69,6 +69,7 @@ impl Plan {
                 ledger: LedgerSettings::default(),
                 prices: Prices::default(),
                 trusted_proxies: Vec::new(),
+                telemetry: thalweg::telemetry::TelemetrySettings::default(),
             },
         }
     }

@@ -22,6 +22,7 @@ pub(super) fn snapshot(settings: &Settings) -> Snapshot {
         intake: Intake { body_size: settings.limits.body_size, body_timeout: settings.limits.body_timeout },
         failover: settings.failover,
         administration: Administration::Beside,
+        telemetry: settings.telemetry,
     }
 }
 

@@ -8,6 +8,7 @@
 //! - [`pem`]: certificate and key files
 //! - [`shelf`]: what was learnt, and for how long it holds good
 //! - [`spawn`]: the only door to the runtime's spawner
+//! - [`turn`]: which poll of a worker this is
 
 pub mod fault;
 pub mod id;
@@ -17,6 +18,7 @@ pub mod pem;
 pub mod secret;
 pub mod shelf;
 pub mod spawn;
+pub mod turn;
 
 pub use fault::{Clock, Fault, Kind, Sent, Side, Stage};
 pub use id::RequestId;

@@ -20,7 +20,7 @@ use crate::{
     auth::TokenSettings,
     relay::{CommitPoint, Mode, StreamSettings},
     server::{Limits, TlsFiles},
-    telemetry::LogSettings,
+    telemetry::{LogSettings, TelemetrySettings},
     upstream::{Clocks, PoolSettings},
 };
 
@@ -64,6 +64,7 @@ pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> (Settings, health:
         account::read(root, &mut settings);
         root.section("health", |section| health::read(section, &mut settings.health));
         state = health::read_state(root);
+        root.section("telemetry", |section| telemetry(section, &mut settings.telemetry));
     });
     (settings, state)
 }
@@ -152,6 +153,10 @@ fn pool(root: &mut Section<'_, '_, '_>, pool: &mut PoolSettings) {
     root.set("max_connections", &mut pool.max_connections, scalar::whole(1..=1_000_000));
     root.set("max_keepalive_connections", &mut pool.max_keepalive, scalar::whole(0..=1_000_000));
     root.set("keepalive_expiry", &mut pool.keepalive_expiry, scalar::duration_or_zero);
+}
+
+fn telemetry(section: &mut Section<'_, '_, '_>, telemetry: &mut TelemetrySettings) {
+    section.set("frame_latency", &mut telemetry.frame_latency, scalar::boolean);
 }
 
 fn stream(root: &mut Section<'_, '_, '_>, stream: &mut StreamSettings) {

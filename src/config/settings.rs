@@ -13,7 +13,7 @@ use crate::{
     relay::StreamSettings,
     routing::HealthSettings,
     server::{Limits, Listen},
-    telemetry::{LogFormat, LogSettings},
+    telemetry::{LogFormat, LogSettings, TelemetrySettings},
     upstream::{PoolSettings, Target},
 };
 
@@ -44,6 +44,7 @@ pub struct Settings {
     pub prices: Prices,
     /// Whose word about the client's address (`X-Forwarded-For`) is believed.
     pub trusted_proxies: Vec<Network>,
+    pub telemetry: TelemetrySettings,
 }
 
 impl Default for Settings {
@@ -67,6 +68,7 @@ impl Default for Settings {
             ledger: LedgerSettings::default(),
             prices: Prices::default(),
             trusted_proxies: Vec::new(),
+            telemetry: TelemetrySettings::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     base::{ByteList, Clock, Fault, Kind, RequestId, Sent, Stage},
     relay::{CommitPoint, Manner, Mode, Uncommitted, whole},
+    telemetry::Meter,
     upstream::{self, Deadline, Request, Upstream},
     wire::{Dialect, Edits, Envelope, complaint, splice},
 };
@@ -41,6 +42,8 @@ pub(super) struct Errand<'a> {
     pub(super) started: Instant,
     /// How far the request has come, by whichever attempt moved last.
     pub(super) stage: &'a Cell<Stage>,
+    /// Where the frames' own times are noted.
+    pub(super) meter: &'a Meter,
     /// Nobody else can be asked: the answer passes as it comes.
     pub(super) sole: bool,
 }
@@ -186,6 +189,7 @@ impl Errand<'_> {
             first_token: (deadline.at, deadline.after),
             idle: clocks.idle,
             total: clocks.stream_total.map(|given| (self.started + given, given)),
+            meter: self.snapshot.telemetry.frame_latency.then(|| self.meter.clone()),
         };
         Uncommitted::new(body, &manner, &self.snapshot.stream, self.started, self.id.clone())
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::{fault::Refusal, routes};
 use crate::{
@@ -55,7 +55,8 @@ impl Call {
             mode: "-",
             status: 0,
             attempts: 0,
-            connected_after: std::time::Duration::ZERO,
+            intake: Duration::ZERO,
+            connected_after: Duration::ZERO,
             figures: Figures::default(),
         };
         Self {
@@ -132,7 +133,11 @@ impl Call {
     }
 
     fn finish_head(&mut self, status: StatusCode, headers: &mut HeaderMap) {
-        self.note(|story| story.status = status.as_u16());
+        let intake = self.asked.map_or(Duration::ZERO, |asked| asked - self.started);
+        self.note(|story| {
+            story.status = status.as_u16();
+            story.intake = intake;
+        });
         if let Ok(id) = HeaderValue::from_str(self.id.as_str()) {
             headers.insert(REQUEST_ID, id);
         }

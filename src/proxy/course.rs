@@ -64,6 +64,7 @@ impl Corridor {
             id: &call.id,
             started: call.started,
             stage,
+            meter: &self.gauges.meter,
             sole: wish.plan.providers.len() == 1 || !wish.snapshot.failover,
         };
         let last = wish.plan.providers.len().saturating_sub(1);

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::{
     base::{Side, Stage},
-    relay::{End, Ends, Outcome},
+    relay::{Added, End, Ends, Outcome},
 };
 
 /// How long a worker gathers ends before they go.
@@ -91,6 +91,11 @@ fn close(end: &End) {
                 zero_intervals = figures.zero_gaps,
                 input_tokens = story.figures.usage.and_then(|usage| usage.input),
                 output_tokens = story.figures.usage.and_then(|usage| usage.output),
+                added_first_ms = story.added_first().map(millis),
+                added_p50_ms = figures.added.map(|added| millis(added.p50)),
+                added_p99_ms = figures.added.map(|added| millis(added.p99)),
+                added_max_ms = figures.added.map(|added| millis(added.max)),
+                waited = figures.waited,
                 $($name = $value,)*
                 $outcome
             )
@@ -118,6 +123,8 @@ struct Line<'a> {
     avg_interval: Option<f64>,
     /// Share of the gaps that were below a millisecond.
     zero_gaps: Option<f64>,
+    added: Option<Added>,
+    waited: Option<u32>,
 }
 
 impl<'a> Line<'a> {
@@ -133,6 +140,8 @@ impl<'a> Line<'a> {
             avg_bytes: share(figures.bytes as f64, figures.frames),
             avg_interval: share(millis(figures.span), gaps),
             zero_gaps: share(f64::from(figures.zero_gaps), gaps),
+            added: figures.added(),
+            waited: (figures.waited > 0).then_some(figures.waited),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     auth::Tokens,
     relay::StreamSettings,
     routing::{Catalog, Health},
+    telemetry::TelemetrySettings,
     upstream::Target,
 };
 
@@ -21,6 +22,7 @@ pub struct Snapshot {
     pub intake: Intake,
     pub failover: bool,
     pub administration: Administration,
+    pub telemetry: TelemetrySettings,
 }
 
 #[derive(Clone, Debug)]

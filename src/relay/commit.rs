@@ -74,8 +74,15 @@ impl<S: Source> Uncommitted<S> {
 
     /// From here on the client sees it. `on_fault` renders the event that tells of a fault.
     #[must_use]
-    pub fn commit(self, dialect: Dialect, on_fault: OnFault, ending: Ending, counted: Held) -> Committed<S> {
-        Committed { stream: self.0, dialect, on_fault, broken: None, ending, _counted: counted }
+    pub fn commit(
+        mut self,
+        dialect: Dialect,
+        on_fault: OnFault,
+        ending: Ending,
+        counted: Held,
+    ) -> Committed<S> {
+        self.0.passage.commit();
+        Committed { stream: self.0, dialect, on_fault, broken: None, failed: None, ending, _counted: counted }
     }
 }
 
@@ -90,6 +97,8 @@ pub struct Committed<S> {
     on_fault: OnFault,
     /// The body breaks off with this: it has no events that could tell it.
     broken: Option<Fault>,
+    /// It ends with this.
+    failed: Option<Fault>,
     ending: Ending,
     _counted: Held,
 }
@@ -104,9 +113,6 @@ impl<S: Source> Committed<S> {
             }
             None => self.broken.take().map(Err),
         };
-        if self.is_over() {
-            self.tell(self.stream.outcome());
-        }
         Poll::Ready(frame)
     }
 
@@ -118,12 +124,7 @@ impl<S: Source> Committed<S> {
         } else {
             self.broken = Some(fault.clone());
         }
-        self.tell(Outcome::Fault(fault));
-    }
-
-    fn tell(&mut self, outcome: Outcome) {
-        self.note_figures();
-        self.ending.tell(outcome);
+        self.failed = Some(fault);
     }
 }
 
@@ -133,16 +134,26 @@ impl<S> Committed<S> {
         self.stream.has_ended() && self.stream.waiting() == 0 && self.broken.is_none()
     }
 
-    fn note_figures(&mut self) {
-        self.ending.stage().set(self.stream.stage());
-        if let Some(story) = self.ending.story() {
-            story.figures = self.stream.tap.take_figures();
+    /// How it ended, unless the client has left before it was given all.
+    fn outcome(&mut self) -> Option<Outcome> {
+        match self.failed.take() {
+            Some(fault) => Some(Outcome::Fault(fault)),
+            None => self.is_over().then(|| self.stream.outcome()),
         }
     }
 }
 
+/// The end is told when the client's connection lets go of the stream: after the last frame's write.
 impl<S> Drop for Committed<S> {
     fn drop(&mut self) {
-        self.note_figures();
+        self.stream.passage.taken(self.stream.tap.figures());
+        self.ending.stage().set(self.stream.stage());
+        let outcome = self.outcome();
+        if let Some(story) = self.ending.story() {
+            story.figures = self.stream.tap.take_figures();
+        }
+        if let Some(outcome) = outcome {
+            self.ending.tell(outcome);
+        }
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     base::{Fault, RequestId, Stage},
-    telemetry::Held,
+    telemetry::{Held, Shape},
     wire::Usage,
 };
 
@@ -48,6 +48,12 @@ pub struct Figures {
     /// Gaps between frames shorter than a millisecond.
     pub zero_gaps: u32,
     pub usage: Option<Usage>,
+    /// The frames' own times, if they were measured.
+    pub shape: Option<Box<Shape>>,
+    /// From the commit, or the first read after it, to the first frame's write (B2).
+    pub first_added: Option<Duration>,
+    /// Frames whose write had to wait for the client.
+    pub waited: u32,
 }
 
 /// What is known of one request when it ends.
@@ -62,9 +68,37 @@ pub struct Story {
     /// As told to the client; 499 when it left before.
     pub status: u16,
     pub attempts: u8,
+    /// From the request's arrival until the first provider was asked.
+    pub intake: Duration,
     /// Time spent waiting for a provider's connection.
     pub connected_after: Duration,
     pub figures: Figures,
+}
+
+/// How long frames stayed in the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Added {
+    pub p50: Duration,
+    pub p99: Duration,
+    pub max: Duration,
+}
+
+impl Figures {
+    /// `None` if no frame was measured.
+    #[must_use]
+    pub fn added(&self) -> Option<Added> {
+        let tally = &self.shape.as_ref()?.added;
+        Some(Added { p50: tally.quantile(0.5)?, p99: tally.quantile(0.99)?, max: tally.max() })
+    }
+}
+
+impl Story {
+    /// What the gateway itself added before the client's first byte: until the provider was asked, and from the commit to
+    /// the first write (B2).
+    #[must_use]
+    pub fn added_first(&self) -> Option<Duration> {
+        self.figures.first_added.map(|added| self.intake + added)
+    }
 }
 
 /// One request's end.
@@ -176,6 +210,7 @@ pub(super) mod tests {
             mode: "asgi",
             status: 200,
             attempts: 1,
+            intake: Duration::ZERO,
             connected_after: Duration::ZERO,
             figures: Figures::default(),
         };

@@ -3,7 +3,7 @@
 //!
 //! - [`body`]: what the client's connection is given
 //! - [`commit`]: before and after the commit point
-//! - [`stream`]: a stream that is pulled through `tap`, `hold` and `gather` under its `clock`
+//! - [`stream`]: a stream that is pulled through `tap`, `hold` and `gather` under its `clock`; `passage` times it
 //! - [`whole`]: a body that is collected within its limit
 //! - [`end`]: the end, told once
 
@@ -13,6 +13,7 @@ pub mod commit;
 pub mod end;
 mod gather;
 mod hold;
+mod passage;
 pub mod settings;
 pub mod stream;
 mod tap;
@@ -20,6 +21,6 @@ pub mod whole;
 
 pub use body::Body;
 pub use commit::{Committed, OnFault, Uncommitted};
-pub use end::{End, Ending, Ends, Figures, Outcome, Story};
+pub use end::{Added, End, Ending, Ends, Figures, Outcome, Story};
 pub use settings::{CommitPoint, Mode, StreamSettings};
 pub use stream::{Manner, Source};

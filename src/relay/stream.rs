@@ -14,11 +14,13 @@ use super::{
     end::Outcome,
     gather::Gather,
     hold::{Cut, Hold},
+    passage::Passage,
     settings::{Mode, StreamSettings},
     tap::{Seen, Tap},
 };
 use crate::{
     base::{ByteList, Fault, Kind, RequestId, Sent, Stage},
+    telemetry::Meter,
     wire::Dialect,
 };
 
@@ -32,7 +34,7 @@ pub trait Source: Unpin {
 }
 
 /// How one stream is to be relayed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Manner {
     pub dialect: Dialect,
     pub mode: Mode,
@@ -44,6 +46,8 @@ pub struct Manner {
     pub first_token: (Instant, Duration),
     pub idle: Duration,
     pub total: Option<(Instant, Duration)>,
+    /// Where the frames' own times are noted. `None`: they are not measured.
+    pub meter: Option<Meter>,
 }
 
 #[derive(Debug)]
@@ -56,6 +60,7 @@ pub(super) struct Stream<S> {
     gather: Option<Gather>,
     strip: bool,
     pub(super) tap: Tap,
+    pub(super) passage: Passage,
     /// An error event has passed.
     errored: bool,
     clocks: Clocks,
@@ -79,6 +84,7 @@ impl<S: Source> Stream<S> {
             gather: buffered.then(|| Gather::new(settings.chunk_size, settings.max_delay)),
             strip,
             tap: Tap::new(manner.dialect, manner.events, settings.max_line, started, id),
+            passage: Passage::new(manner.meter.clone()),
             errored: false,
             clocks: Clocks::new(Instant::now(), manner.first_token, manner.idle, manner.total),
         }
@@ -86,8 +92,10 @@ impl<S: Source> Stream<S> {
 
     /// The next bytes that may leave. `None` at the end. The source is gone after a fault.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        self.passage.taken(self.tap.figures());
         loop {
             if let Some(bytes) = self.ready.pop() {
+                self.passage.give(!self.ready.is_empty());
                 return Poll::Ready(Some(Ok(bytes)));
             }
             if self.has_ended() {
@@ -97,7 +105,10 @@ impl<S: Source> Stream<S> {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(fault)) => return Poll::Ready(Some(Err(fault))),
                 Poll::Pending => match self.gather.as_mut().map(|gather| gather.poll_due(cx)) {
-                    Some(Poll::Ready(bytes)) => self.ready.push(bytes),
+                    Some(Poll::Ready(bytes)) => {
+                        self.ready.push(bytes);
+                        self.passage.read(Instant::now());
+                    }
                     Some(Poll::Pending) | None => return Poll::Pending,
                 },
             }
@@ -149,6 +160,9 @@ impl<S: Source> Stream<S> {
             }
             (Some(hold), None) => hold.pass(frame, seen.event_end, &cuts, &mut self.ready),
             (None, _) => self.ready.push(frame),
+        }
+        if !self.ready.is_empty() {
+            self.passage.read(now);
         }
         if self.source.as_ref().is_some_and(Source::is_done) {
             self.finish();

@@ -104,7 +104,13 @@ impl Tap {
                 self.first = Some(now);
                 figures.first_byte = Some(now - self.started);
             }
-            Some(_) => figures.zero_gaps += u32::from(now - self.last < ZERO_GAP),
+            Some(_) => {
+                let gap = now - self.last;
+                figures.zero_gaps += u32::from(gap < ZERO_GAP);
+                if let Some(shape) = &mut figures.shape {
+                    shape.gaps.note(gap);
+                }
+            }
         }
         self.last = now;
     }
@@ -117,6 +123,11 @@ impl Tap {
             scanner.finish(|event| observe(dialect, &event, &mut seen, figures, &mut |_, _| extra = true));
         }
         extra
+    }
+
+    /// The figures, to be written on.
+    pub(super) const fn figures(&mut self) -> &mut Figures {
+        &mut self.figures
     }
 
     /// The figures, taken out.

@@ -31,7 +31,7 @@ use super::{
     socket::{Socket, Stream},
     streamed::{self, Handoff},
 };
-use crate::base::spawn::Tasks;
+use crate::base::{spawn::Tasks, turn};
 
 /// How HTTP/2 begins by prior knowledge (RFC 9113 section 3.4), as far as no HTTP/1.1 request does.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
@@ -212,6 +212,7 @@ async fn drive<C: Conversation>(
 ) -> hyper::Result<()> {
     let mut told = false;
     poll_fn(|cx| {
+        turn::begin();
         vital.attend(cx.waker());
         match vital.fate() {
             Fate::Live => {}

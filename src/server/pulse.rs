@@ -12,6 +12,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use crate::base::turn;
+
 /// What a stream's body, its task and the sweep know of one another.
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
@@ -53,6 +55,7 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        turn::begin();
         self.pulse.waker.get_or_init(|| cx.waker().clone());
         if self.pulse.cut.get() { Poll::Ready(()) } else { self.stream.as_mut().poll(cx) }
     }

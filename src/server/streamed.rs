@@ -27,6 +27,7 @@ use super::{
     socket::Socket,
     watch::Watch,
 };
+use crate::base::turn;
 
 /// Bytes from the client that are dropped before nobody listens any more.
 const MAX_DROPPED: usize = 64 * 1024;
@@ -99,7 +100,8 @@ where
     let (head, body) = response.into_parts();
     let chunk = Chunk::new(render_head(head.status, &head.headers, persists));
     drop(head);
-    let mut writer = Writer { socket, vital, body: Some(body), chunk, persists, watch: None, dropped: 0 };
+    let mut writer =
+        Writer { socket, vital, body: Some(body), over: false, chunk, persists, watch: None, dropped: 0 };
     poll_fn(|cx| writer.poll(cx)).await
 }
 
@@ -111,8 +113,10 @@ fn may_persist(vital: &Vital) -> bool {
 struct Writer<'a, B> {
     socket: &'a mut Socket,
     vital: &'a Vital,
-    /// `None` once it has ended.
+    /// `None` once it has ended and its last frame is written: what it knows of that write it knows by being dropped.
     body: Option<B>,
+    /// Its last frame is in `chunk`.
+    over: bool,
     chunk: Chunk,
     /// What the client was told in the head.
     persists: bool,
@@ -125,6 +129,7 @@ where
     B: Body<Data = bytes::Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
+        turn::begin();
         if self.vital.fate() == Fate::Cut {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         }
@@ -132,15 +137,15 @@ where
             if self.chunk.is_loaded() && self.chunk.poll_write(self.socket, cx)?.is_pending() {
                 return self.poll_client(cx);
             }
+            if self.over {
+                self.body = None;
+            }
             let Some(body) = &mut self.body else { return self.poll_end(cx).map_err(Into::into) };
             match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
-                        let last = body.is_end_stream();
-                        self.chunk.load(data, last);
-                        if last {
-                            self.body = None;
-                        }
+                        self.over = body.is_end_stream();
+                        self.chunk.load(data, self.over);
                     }
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),

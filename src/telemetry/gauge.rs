@@ -6,6 +6,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use super::meter::Meter;
+
 /// A number of living things, shared.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicUsize>);
@@ -44,6 +46,8 @@ pub struct WorkerGauges {
     pub upstream_active: Gauge,
     /// Provider connections kept for later.
     pub upstream_idle: Gauge,
+    /// How long frames stay in this worker.
+    pub meter: Meter,
 }
 
 /// All workers' gauges at one moment.

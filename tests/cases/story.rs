@@ -50,6 +50,42 @@ async fn the_closing_line_has_the_figures() {
     gateway.stop().await;
 }
 
+/// B2: each streamed request tells what it cost itself, over HTTP/1.1 and HTTP/2; what a slow client costs is apart, and
+/// who does not want to measure does not.
+#[tokio::test]
+async fn the_closing_line_has_the_own_cost() {
+    for version in Version::BOTH {
+        let upstream =
+            Upstream::always(Speaks::H1, script::sse_pieces([delta("one"), delta("two"), delta("three")]));
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(version).await.telling(&upstream.log);
+        let call = Call::stream();
+        let id = call.id();
+        client.send(call).await.collect().await;
+        let line = journal::closing(&id).await;
+        let own = |name: &str| line[name].as_f64().unwrap_or_else(|| panic!("{name} in {line}"));
+        assert!(
+            own("added_p50_ms") <= own("added_p99_ms") && own("added_p99_ms") <= own("added_max_ms"),
+            "{line}"
+        );
+        assert!(own("added_max_ms") > 0.0 && own("added_first_ms") > 0.0, "{line}");
+        assert!(own("added_first_ms") < own("total_ms"), "{line}");
+        drop(client);
+        gateway.stop().await;
+
+        let plan = Plan::to(&[&upstream]).with(|settings| settings.telemetry.frame_latency = false);
+        let gateway = plan.start().await;
+        let mut client = gateway.client(version).await.telling(&upstream.log);
+        let call = Call::stream();
+        let id = call.id();
+        client.send(call).await.collect().await;
+        let line = journal::closing(&id).await;
+        assert!(line["added_p50_ms"].is_null() && line["first_token_ms"].is_number(), "{line}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
 /// S1.10: however long the stream, above trace level its lines can be counted on two hands.
 #[tokio::test]
 async fn no_line_per_chunk() {

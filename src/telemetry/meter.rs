@@ -1,0 +1,119 @@
+//! What a worker knows of its own pace right now: a histogram of the time that frames stay in it. Written by that worker
+//! alone, without a lock and without an atomic exchange, and read by anyone, so that the overhead guard sees streams that
+//! have not ended. The guard answers by the switch that stands beside it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    scale::{self, BUCKETS},
+    tally::Grain,
+};
+
+/// One worker's meter. Cloning shares it; only the worker writes.
+#[derive(Clone, Debug, Default)]
+pub struct Meter(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    counts: [AtomicU64; BUCKETS],
+    sheds: AtomicBool,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self { counts: [const { AtomicU64::new(0) }; BUCKETS], sheds: AtomicBool::new(false) }
+    }
+}
+
+impl Meter {
+    /// A frame stayed for so long. For the worker that owns the meter.
+    pub fn note(&self, time: Duration) {
+        if let Some(count) = self.0.counts.get(Grain::Fine.bucket(time)) {
+            // One writer: a load and a store, where an exchange would cost ten times as much.
+            count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Optional work is to be left out.
+    #[must_use]
+    pub fn sheds(&self) -> bool {
+        self.0.sheds.load(Ordering::Relaxed)
+    }
+
+    pub fn shed(&self, sheds: bool) {
+        self.0.sheds.store(sheds, Ordering::Relaxed);
+    }
+}
+
+/// All meters' counts at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pace([u64; BUCKETS]);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self([0; BUCKETS])
+    }
+}
+
+impl Pace {
+    #[must_use]
+    pub fn of(meters: &[Meter]) -> Self {
+        let mut pace = Self::default();
+        for meter in meters {
+            for (sum, count) in pace.0.iter_mut().zip(&meter.0.counts) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+        }
+        pace
+    }
+
+    /// What has come since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let mut pace = self.clone();
+        pace.0.iter_mut().zip(&before.0).for_each(|(count, before)| *count = count.saturating_sub(*before));
+        pace
+    }
+
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// `None` if nothing was measured.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Option<Duration> {
+        scale::quantile(self.0.iter().copied(), share).map(|bucket| Grain::Fine.time(bucket))
+    }
+
+    /// The times that were measured, as their buckets have them, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (Duration, u64)> {
+        let recorded = self.0.iter().enumerate().filter(|(_, count)| **count > 0);
+        recorded.map(|(bucket, count)| (Grain::Fine.time(bucket), *count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pace_is_of_all_workers_and_of_a_stretch_of_time() {
+        let meters = [Meter::default(), Meter::default()];
+        meters[0].note(Duration::from_micros(10));
+        let before = Pace::of(&meters);
+        meters[0].note(Duration::from_micros(100));
+        meters[1].note(Duration::from_micros(100));
+        let since = Pace::of(&meters).since(&before);
+        assert_eq!((before.count(), since.count()), (1, 2));
+        let micros = since.quantile(0.01).unwrap().as_micros();
+        assert!((88..=112).contains(&micros), "{micros}");
+        assert_eq!(Pace::default().quantile(0.5), None);
+    }
+}
