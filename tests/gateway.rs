@@ -1,13 +1,13 @@
 //! The gateway under test: the real one, in this process, listening on a port that the kernel picked. [`Gateway::stop`]
 //! is the end of every test: it holds that nothing was leaked.
 
-use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::Path, time::Duration};
 
 use thalweg::{
     app,
     auth::TokenSettings,
     base::Secret,
-    config::{ProviderSettings, Settings},
+    config::{Env, Overrides, ProviderSettings, Settings, Source},
     ledger::{LedgerSettings, Prices},
     relay::StreamSettings,
     routing::HealthSettings,
@@ -28,6 +28,8 @@ pub const PROVIDER_KEY: &str = "sk-provider-key-of-the-tests";
 /// Settings to be changed before the start.
 pub struct Plan {
     pub settings: Settings,
+    /// Where they may be had again.
+    pub source: Option<Source>,
 }
 
 /// A running gateway.
@@ -47,6 +49,7 @@ impl Plan {
             provider(&format!("p{number}"), &upstream.base(), protocol)
         });
         Self {
+            source: None,
             settings: Settings {
                 file: None,
                 listen: Listen { host: "127.0.0.1".into(), port: 0, tls: None },
@@ -74,6 +77,19 @@ impl Plan {
         }
     }
 
+    /// As this file says, on a port that the kernel picks.
+    pub fn file(file: &Path) -> Self {
+        let flags = Overrides {
+            host: Some("127.0.0.1".into()),
+            port: Some(0),
+            workers: NonZeroUsize::new(2),
+            ..Overrides::default()
+        };
+        let source = Source::new(Some(file), flags, Env::empty());
+        let settings = source.load().unwrap_or_else(|error| panic!("{error}"));
+        Self { settings, source: Some(source) }
+    }
+
     pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
@@ -88,7 +104,9 @@ impl Plan {
 
     pub async fn start(self) -> Gateway {
         journal::start();
-        let started = tokio::task::spawn_blocking(|| app::start(self.settings)).await.unwrap();
+        let surroundings = app::Surroundings { source: self.source, level: None };
+        let start = || app::start_in(self.settings, surroundings);
+        let started = tokio::task::spawn_blocking(start).await.unwrap();
         let app = started.unwrap_or_else(|error| panic!("the gateway did not start: {error:?}"));
         let address = *app.addresses().first().expect("an address");
         Gateway { app, address }

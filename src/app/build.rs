@@ -15,6 +15,7 @@ pub(super) fn snapshot(settings: &Settings) -> Snapshot {
     let catalog =
         Catalog::new(settings.providers.iter().map(served).collect(), settings.supported_models.clone());
     Snapshot {
+        generation: 0,
         tokens: Tokens::new(&settings.tokens),
         catalog,
         providers: settings.providers.iter().map(provider).collect(),

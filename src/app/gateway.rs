@@ -3,16 +3,17 @@
 use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, thread::JoinHandle};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
-use super::{build, listing, worker};
+use super::{build, listing, reload::Reloader, worker};
 use crate::{
     auth::{self, TokenSettings, maker::NoRandomness},
     base::{pem::PemError, spawn::Tasks},
-    config::{ProviderSettings, Settings},
+    config::{ProviderSettings, Settings, Source},
     demo::{self, Demo},
-    proxy::settle,
+    proxy::{Desk, Snapshot, settle},
     server::{self, BindError, Census, Drain, Listen, Phase, Terms, tls::TlsSource},
-    telemetry::{Gauges, WorkerGauges},
+    telemetry::{Gauges, LevelHandle, WorkerGauges},
     upstream::{BaseUrl, SharedPools, Target, Upstream},
     web::compare::Gate,
 };
@@ -34,11 +35,22 @@ pub struct Gateway {
     addresses: Vec<SocketAddr>,
     providers: Vec<Arc<str>>,
     made_token: Option<TokenSettings>,
-    demo: Option<Demo>,
+    is_demo: bool,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    desk: Desk,
     drain: Drain,
     census: Census,
     gauges: Vec<WorkerGauges>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// What a gateway has from the process beside its settings.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// Where settings may be had again. `None`: there is no reload.
+    pub source: Option<Source>,
+    /// The log's level, set by a reload.
+    pub level: Option<LevelHandle>,
 }
 
 /// Starts a gateway; it listens when this returns. With no provider configured the demo provider serves; with no token
@@ -46,13 +58,22 @@ pub struct Gateway {
 ///
 /// # Errors
 /// Says what could not be had. What had been started ends.
-pub fn start(mut settings: Settings) -> Result<Gateway, StartError> {
+pub fn start(settings: Settings) -> Result<Gateway, StartError> {
+    start_in(settings, Surroundings::default())
+}
+
+/// [`start`] with a way to reload.
+///
+/// # Errors
+/// As there.
+pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Gateway, StartError> {
     let made_token = make_token(&mut settings)?;
-    let demo = start_demo(&mut settings)?;
+    let demo = start_demo(&mut settings, None).map_err(StartError::Demo)?;
     let tls = settings.listen.tls.clone().map(TlsSource::load).transpose().map_err(StartError::Tls)?;
     let bound = server::bind(&settings.listen, settings.workers.get()).map_err(StartError::Bind)?;
     let snapshot = Arc::new(ArcSwap::from_pointee(build::snapshot(&settings)));
     let (drain, census) = (Drain::default(), Census::default());
+    let (desk, errands) = Desk::open();
     let (settler, settling) = settle::start().map_err(StartError::Thread)?;
     let terms = Terms { limits: settings.limits, drain: drain.clone(), census: census.clone(), tls };
     let pools = SharedPools::default();
@@ -65,6 +86,7 @@ pub fn start(mut settings: Settings) -> Result<Gateway, StartError> {
         own: build::own(&settings.listen, &bound.addresses),
         gate: Gate::default(),
         warmup: settings.health.warmup,
+        desk: desk.clone(),
     };
     let mut gauges = Vec::new();
     let mut threads = Vec::new();
@@ -73,10 +95,18 @@ pub fn start(mut settings: Settings) -> Result<Gateway, StartError> {
         gauges.push(own.clone());
         threads.push(worker::start(index, listeners, outfit.clone(), own).map_err(StartError::Thread)?);
     }
-    threads.push(start_background(snapshot, &outfit, drain.clone()).map_err(StartError::Thread)?);
+    let swapped = watch::Sender::new(0);
+    let listening = (Arc::clone(&snapshot), swapped.subscribe());
+    threads.push(start_background(listening, &outfit, drain.clone()).map_err(StartError::Thread)?);
     threads.push(settling);
-    let providers = settings.providers.iter().map(|provider| provider.target.name.clone()).collect();
-    Ok(Gateway { addresses: bound.addresses, providers, made_token, demo, drain, census, gauges, threads })
+    let (providers, is_demo) =
+        (settings.providers.iter().map(|provider| provider.target.name.clone()).collect(), demo.is_some());
+    let Surroundings { source, level } = surroundings;
+    let (made, shared) = (made_token.clone(), Arc::clone(&snapshot));
+    let reloader = Reloader { source, level, snapshot: shared, settings, made_token: made, demo, swapped };
+    threads.push(reloader.start(errands).map_err(StartError::Thread)?);
+    let addresses = bound.addresses;
+    Ok(Gateway { addresses, providers, made_token, is_demo, snapshot, desk, drain, census, gauges, threads })
 }
 
 fn make_token(settings: &mut Settings) -> Result<Option<TokenSettings>, StartError> {
@@ -98,21 +128,22 @@ fn is_loopback(listen: &Listen) -> bool {
         || listen.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn start_demo(settings: &mut Settings) -> Result<Option<Demo>, StartError> {
+/// With no provider configured, the demo provider; `running` is one that serves already. Gives one that was started.
+pub(super) fn start_demo(settings: &mut Settings, running: Option<&Demo>) -> io::Result<Option<Demo>> {
     if !settings.providers.is_empty() {
         return Ok(None);
     }
-    let demo = demo::start().map_err(StartError::Demo)?;
-    let base = BaseUrl::parse(&demo.base_url())
-        .map_err(|_| StartError::Demo(io::Error::other("the demo provider has no address")))?;
+    let started = if running.is_none() { Some(demo::start()?) } else { None };
+    let base = started.as_ref().or(running).map(Demo::base_url).unwrap_or_default();
+    let base = BaseUrl::parse(&base).map_err(|_| io::Error::other("the demo provider has no address"))?;
     let target = Target::plain("demo", base);
     settings.providers.push(ProviderSettings { target, models: Some(demo::models()) });
-    Ok(Some(demo))
+    Ok(started)
 }
 
 /// The thread for what is not on the line: it has connections of its own.
 fn start_background(
-    snapshot: Arc<ArcSwap<crate::proxy::Snapshot>>,
+    (snapshot, mut swapped): (Arc<ArcSwap<Snapshot>>, watch::Receiver<u64>),
     outfit: &worker::Outfit,
     drain: Drain,
 ) -> io::Result<JoinHandle<()>> {
@@ -121,8 +152,19 @@ fn start_background(
         let run = async {
             let upstream = Upstream::new(SharedPools::default(), settings, WorkerGauges::default());
             let tasks = Tasks::new();
-            listing::watch(&snapshot, &upstream, &tasks);
-            drain.reached(Phase::Draining).await;
+            let mut lists = listing::Lists::default();
+            let follow = async {
+                loop {
+                    lists.follow(&snapshot, &upstream, &tasks);
+                    if swapped.changed().await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                () = follow => {}
+                () = drain.reached(Phase::Draining) => {}
+            }
         };
         match worker::runtime() {
             Ok(runtime) => runtime.block_on(run),
@@ -152,18 +194,28 @@ impl Gateway {
     /// The demo provider serves.
     #[must_use]
     pub const fn is_demo(&self) -> bool {
-        self.demo.is_some()
+        self.is_demo
     }
 
     /// What lives right now, over all workers.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        Gauges { connections: self.census.count(), ..Gauges::sum(&self.gauges) }
+        let generation = self.snapshot.load().generation;
+        Gauges { connections: self.census.count(), ..Gauges::sum(&self.gauges, generation) }
+    }
+
+    /// Loads the configuration again; the log tells what came of it.
+    pub fn reload(&self, asked_by: &'static str) {
+        if self.desk.put(false, asked_by).is_none() {
+            tracing::warn!(by = asked_by, "too many reloads are waiting already");
+        }
     }
 
     /// Stops accepting, lets what runs finish within the drain's time, and returns when all of it has ended.
     pub fn stop(self) {
         self.drain.advance(Phase::Draining);
+        // The reload's thread ends with the last desk.
+        drop(self.desk);
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a thread had panicked");

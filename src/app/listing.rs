@@ -6,14 +6,17 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use http::{HeaderMap, Method};
 use serde::Deserialize;
-use tokio::time::{sleep, timeout_at};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout_at},
+};
 
 use crate::{
     base::{ByteList, Clock, Fault, Kind, Sent, Stage, spawn::Tasks},
     proxy::{Provider, Snapshot},
     relay::whole,
     routing::Listing,
-    upstream::{Deadline, Request, Upstream},
+    upstream::{Deadline, Request, Target, Upstream},
 };
 
 const REFRESH: Duration = Duration::from_secs(3600);
@@ -21,37 +24,56 @@ const RETRY: Duration = Duration::from_secs(30);
 /// Bytes of a list.
 const MAX_LIST: u64 = 16 * 1024 * 1024;
 
-/// Keeps the lists of `snapshot` fresh until the tasks are dropped.
-pub(super) fn watch(snapshot: &Arc<ArcSwap<Snapshot>>, upstream: &Upstream, tasks: &Tasks) {
-    let providers = snapshot.load().providers.clone();
-    for (index, provider) in providers.into_iter().enumerate() {
-        if snapshot.load().catalog.is_configured(index) {
-            continue;
-        }
-        let (snapshot, upstream) = (Arc::clone(snapshot), upstream.clone());
-        tasks.spawn(async move {
-            loop {
-                sleep(refresh(&snapshot, &upstream, index, &provider).await).await;
+/// One task per provider that is to be asked.
+#[derive(Debug, Default)]
+pub(super) struct Lists(Vec<(Arc<Target>, JoinHandle<()>)>);
+
+impl Lists {
+    /// Keeps the lists of the providers in `snapshot` fresh, and no others'; called again after a reload. A provider that
+    /// did not change is not asked anew.
+    pub(super) fn follow(&mut self, snapshot: &Arc<ArcSwap<Snapshot>>, upstream: &Upstream, tasks: &Tasks) {
+        let current = snapshot.load();
+        let asked = |index: &usize| !current.catalog.is_configured(*index);
+        let wanted: Vec<&Provider> = (0..current.providers.len())
+            .filter(asked)
+            .filter_map(|index| current.providers.get(index))
+            .collect();
+        self.0.retain(|(target, task)| {
+            let stays = wanted.iter().any(|provider| Arc::ptr_eq(&provider.target, target));
+            if !stays {
+                task.abort();
             }
+            stays
         });
+        for provider in wanted {
+            if self.0.iter().any(|(target, _)| Arc::ptr_eq(&provider.target, target)) {
+                continue;
+            }
+            let (snapshot, upstream, own) = (Arc::clone(snapshot), upstream.clone(), provider.clone());
+            let task = tasks.spawn(async move {
+                loop {
+                    sleep(refresh(&snapshot, &upstream, &own).await).await;
+                }
+            });
+            self.0.push((Arc::clone(&provider.target), task));
+        }
     }
 }
 
 /// One round; gives the time to the next.
-async fn refresh(
-    snapshot: &ArcSwap<Snapshot>,
-    upstream: &Upstream,
-    index: usize,
-    provider: &Provider,
-) -> Duration {
+async fn refresh(snapshot: &ArcSwap<Snapshot>, upstream: &Upstream, provider: &Provider) -> Duration {
     match fetch(upstream, provider).await {
         Ok(Some(models)) => {
             provider.health.note(true);
             tracing::info!(provider = %provider.target.name, models = models.len(), "models listed");
             let listing = Listing::Fetched(models);
             snapshot.rcu(|current| {
+                let same = |other: &Provider| Arc::ptr_eq(&other.target, &provider.target);
                 let mut next = Snapshot::clone(current);
-                next.catalog = current.catalog.with_listing(index, listing.clone());
+                // A reload may have come in between.
+                if let Some(index) = current.providers.iter().position(same) {
+                    next.catalog = current.catalog.with_listing(index, listing.clone());
+                }
                 Arc::new(next)
             });
             REFRESH

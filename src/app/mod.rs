@@ -5,13 +5,16 @@
 //! - `listing`: asks providers for their models, in the background
 //! - `warmup`: connections opened before anybody asks
 //! - `door`: the site as the server's handler
-//! - `build`: the first snapshot
+//! - `build`: settings to a snapshot
+//! - `reload`: another snapshot while it runs; `changes` says what it changes
 
 mod build;
+mod changes;
 mod door;
 pub mod gateway;
 mod listing;
+mod reload;
 mod warmup;
 mod worker;
 
-pub use gateway::{Gateway, StartError, start};
+pub use gateway::{Gateway, StartError, Surroundings, start, start_in};

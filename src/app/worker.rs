@@ -9,7 +9,7 @@ use tokio::{runtime::LocalRuntime, time::interval};
 use super::{door::Door, warmup::Warmup};
 use crate::{
     base::spawn::Tasks,
-    proxy::{Corridor, Snapshot, settle::Settler},
+    proxy::{Corridor, Desk, Snapshot, settle::Settler},
     relay::Ends,
     server::{Phase, Terms, serve},
     telemetry::WorkerGauges,
@@ -33,6 +33,7 @@ pub(super) struct Outfit {
     pub(super) gate: Gate,
     /// To how many providers connections are opened ahead.
     pub(super) warmup: usize,
+    pub(super) desk: Desk,
 }
 
 /// A runtime for one thread, whose tasks never leave it.
@@ -72,6 +73,7 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
         Rc::clone(&ends),
         gauges,
         Rc::new(move || drain.phase() == Phase::Serving),
+        outfit.desk,
     );
     let (settler, told) = (outfit.settler.clone(), Rc::clone(&ends));
     tasks.spawn(async move { settler.carry(told).await });

@@ -14,9 +14,9 @@ use tracing::Level;
 
 use super::{Failure, banner, signals::Signals};
 use crate::{
-    app,
+    app::{self, Surroundings},
     config::{
-        self, Env, Overrides,
+        Env, Overrides, Source,
         settings::{LOG_FORMATS, LOG_LEVELS},
     },
     telemetry::{Log, LogFormat},
@@ -62,13 +62,15 @@ impl Options {
 /// # Errors
 /// The configuration is wrong, or the gateway cannot start.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let settings = config::load(options.config.as_deref(), &options.overrides(), &Env::of_process())?;
-    let _log = Log::start(settings.log)?;
+    let source = Source::new(options.config.as_deref(), options.overrides(), Env::of_process());
+    let settings = source.load()?;
+    let log = Log::start(settings.log)?;
     let mut signals = Signals::register()?;
-    let gateway = app::start(settings.clone())?;
+    let surroundings = Surroundings { source: Some(source), level: Some(log.level()) };
+    let gateway = app::start_in(settings.clone(), surroundings)?;
     // A gateway without a terminal serves all the same.
     let _ = banner::show(&mut io::stdout().lock(), &settings, &gateway);
-    signals.first();
+    signals.first(|| gateway.reload("signal"));
     let _ = writeln!(io::stderr(), "Draining: open streams may end; a second signal cuts them.");
     let (told, done) = oneshot::channel();
     thread::Builder::new().name("drain".to_owned()).spawn(move || {

@@ -1,4 +1,5 @@
-//! When to end: SIGINT and SIGTERM, listened to before anything is started, so that none is missed.
+//! When to end (SIGINT and SIGTERM) and when to load the configuration again (SIGHUP); listened to before anything is
+//! started, so that none is missed.
 
 use std::io;
 
@@ -13,27 +14,39 @@ pub(super) struct Signals {
     runtime: Runtime,
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     pub(super) fn register() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().build()?;
-        let (interrupt, terminate) = {
+        let (interrupt, terminate, hangup) = {
             let _inside = runtime.enter();
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+            (
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::hangup())?,
+            )
         };
-        Ok(Self { runtime, interrupt, terminate })
+        Ok(Self { runtime, interrupt, terminate, hangup })
     }
 
-    /// Blocks until the first signal.
-    pub(super) fn first(&mut self) {
-        let Self { runtime, interrupt, terminate } = self;
-        runtime.block_on(next(interrupt, terminate));
+    /// Blocks until the first signal to end, and calls `reload` at each SIGHUP before it.
+    pub(super) fn first(&mut self, mut reload: impl FnMut()) {
+        let Self { runtime, interrupt, terminate, hangup } = self;
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    () = next(interrupt, terminate) => return,
+                    _ = hangup.recv() => reload(),
+                }
+            }
+        });
     }
 
     /// Blocks until `done` is told or another signal comes; true: the signal was first.
     pub(super) fn second_before(&mut self, done: oneshot::Receiver<()>) -> bool {
-        let Self { runtime, interrupt, terminate } = self;
+        let Self { runtime, interrupt, terminate, hangup: _ } = self;
         runtime.block_on(async {
             tokio::select! {
                 _ = done => false,

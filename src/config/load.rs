@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Read when there is one and no other was asked for.
-const USUAL_FILE: &str = "config.json";
+pub(super) const USUAL_FILE: &str = "config.json";
 
 /// A file beyond this is no configuration.
 const LONGEST_FILE: u64 = 16 << 20;
@@ -89,7 +89,7 @@ fn check(
     }
 }
 
-fn locate(source: Option<&Path>, env: &Env) -> Option<PathBuf> {
+pub(super) fn locate(source: Option<&Path>, env: &Env) -> Option<PathBuf> {
     let asked = source.map(Path::to_path_buf).or_else(|| env.variable("THALWEG_CONFIG").map(PathBuf::from));
     asked.or_else(|| Some(PathBuf::from(USUAL_FILE)).filter(|usual| usual.is_file()))
 }

@@ -2,6 +2,7 @@
 //! room its own settings. No mistake that it reports ever shows a value that may be a key.
 //!
 //! - [`load`]: file, environment and flags become [`Settings`]; [`parse`] is the file alone, for any input
+//! - [`source`]: where settings come from, to be asked again
 //! - [`env`]: what is taken from the process's surroundings, and `${NAME}` in the file
 //! - [`overrides`]: what flags and variables say over the file
 //! - [`discover`]: providers for those who configured none
@@ -15,6 +16,7 @@ pub mod load;
 pub mod overrides;
 pub mod problem;
 pub mod settings;
+pub mod source;
 
 mod account;
 mod document;
@@ -35,4 +37,5 @@ pub use load::{load, parse};
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem};
 pub use settings::{ProviderSettings, Settings};
+pub use source::Source;
 pub use units::duration;

@@ -73,7 +73,7 @@ impl Default for Settings {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderSettings {
     pub target: Target,
     /// The models it serves; `None`: ask it (`GET {base}/models`).

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
 use super::{fault::Refusal, routes};
@@ -98,6 +99,17 @@ impl Call {
         let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = refusal.body(self.dialect).into();
         self.whole(status, headers, body, Outcome::Fault(refusal.fault.clone()))
+    }
+
+    /// Answers that the configuration is wrong: the one error shape, with all mistakes beside its message.
+    pub fn refuse_for(self, message: &str, errors: Vec<Value>) -> Response<Body> {
+        let refusal = Refusal::request(400, "invalid_configuration", message.to_owned());
+        let mut body: Value = serde_json::from_slice(&refusal.body(self.dialect)).unwrap_or_default();
+        body["error"]["errors"] = errors.into();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let body = Bytes::from(body.to_string());
+        self.whole(StatusCode::BAD_REQUEST, headers, body.into(), Outcome::Fault(refusal.fault))
     }
 
     /// Answers with bytes that are at hand. An error's end is told now, a success's when its last byte has been taken.

@@ -9,6 +9,7 @@ use super::{
     attempt::Answer,
     call::{Body, Call},
     course::Wish,
+    errand::Told,
     fault::Refusal,
     intake, page,
     routes::{self, NoRoute, Page, Route},
@@ -59,9 +60,14 @@ impl Corridor {
                 Ok((status, body)) => call.json(status, body),
                 Err(refusal) => call.refuse(&refusal),
             },
+            Route::Reload => match self.reload(&head).await {
+                Ok(Told::Done(told)) => call.json(StatusCode::OK, told.to_string().into()),
+                Ok(Told::Wrong { message, errors }) => call.refuse_for(&message, errors),
+                Err(refusal) => call.refuse(&refusal),
+            },
             Route::Complete { dialect, asgi } => {
                 match self.complete(&mut call, &snapshot, &head, body, (dialect, asgi)).await {
-                    Ok(answer) => answer.give(call, || self.gauges.streams.hold()),
+                    Ok(answer) => answer.give(call, || self.hold_stream(snapshot.generation)),
                     Err(refusal) => call.refuse(&refusal),
                 }
             }
@@ -78,6 +84,13 @@ impl Corridor {
             admit(snapshot, &head.headers)?;
         }
         page::render(page, head.uri.path(), snapshot, (self.ready)())
+    }
+
+    /// S2.6. `?check=true` tells what would change, and changes nothing.
+    async fn reload(&self, head: &Parts) -> Result<Told, Box<Refusal>> {
+        self.administrate(head)?;
+        let mut asked = head.uri.query().unwrap_or_default().split('&');
+        self.desk.reload(asked.any(|part| matches!(part, "check" | "check=true" | "check=1"))).await
     }
 
     async fn complete(

@@ -10,6 +10,7 @@
 //! - [`fault`]: what the client is told when something went wrong
 //! - [`administration`]: who may ask for what is the operator's
 //! - [`page`]: what is answered without a provider; `models`: what is offered
+//! - [`errand`]: what an administrator has the process do
 //! - [`settle`]: what follows from an end
 //! - [`snapshot`]: what requests are decided by
 
@@ -18,13 +19,19 @@ use std::{cell::RefCell, fmt, rc::Rc, sync::Arc};
 use arc_swap::ArcSwap;
 use http::{HeaderMap, request::Parts};
 
-use crate::{base::id::IdSource, relay::Ends, telemetry::WorkerGauges, upstream::Upstream};
+use crate::{
+    base::id::IdSource,
+    relay::Ends,
+    telemetry::{Gauge, Held, WorkerGauges},
+    upstream::Upstream,
+};
 
 pub mod administration;
 pub mod answer;
 pub mod attempt;
 pub mod call;
 mod course;
+pub mod errand;
 pub mod fault;
 mod handle;
 mod intake;
@@ -38,6 +45,7 @@ pub mod verdict;
 
 pub use administration::{Administration, Entrance};
 pub use call::{Body, Call};
+pub use errand::Desk;
 pub use fault::Refusal;
 pub use intake::Intake;
 pub use snapshot::{Provider, Snapshot};
@@ -51,7 +59,10 @@ pub struct Corridor {
     ids: Rc<RefCell<IdSource>>,
     gauges: WorkerGauges,
     ready: Rc<dyn Fn() -> bool>,
+    desk: Desk,
     entrance: Entrance,
+    /// The gauge of the streams that begin now, and its generation.
+    streams: Rc<RefCell<(u64, Gauge)>>,
 }
 
 impl fmt::Debug for Corridor {
@@ -69,8 +80,21 @@ impl Corridor {
         ends: Rc<Ends>,
         gauges: WorkerGauges,
         ready: Rc<dyn Fn() -> bool>,
+        desk: Desk,
     ) -> Self {
-        Self { snapshot, upstream, ends, ids: Rc::default(), gauges, ready, entrance: Entrance::Public }
+        let generation = snapshot.load().generation;
+        let streams = Rc::new(RefCell::new((generation, gauges.streams.gauge(generation))));
+        let (ids, entrance) = (Rc::default(), Entrance::Public);
+        Self { snapshot, upstream, ends, ids, gauges, ready, desk, entrance, streams }
+    }
+
+    /// Counts a stream that begins by the snapshot of this generation.
+    fn hold_stream(&self, generation: u64) -> Held {
+        let mut streams = self.streams.borrow_mut();
+        if streams.0 != generation {
+            *streams = (generation, self.gauges.streams.gauge(generation));
+        }
+        streams.1.hold()
     }
 
     /// The same for another listener.

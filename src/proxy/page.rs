@@ -41,6 +41,7 @@ fn service() -> Value {
             "POST /v1/messages",
             "GET /v1/models",
             "GET /v1/models/{model}",
+            "POST /v1/reload",
             "GET /streaming-compare",
             "GET /health",
             "GET /livez",

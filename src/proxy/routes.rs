@@ -13,6 +13,8 @@ pub enum Route {
         asgi: bool,
     },
     Page(Page),
+    /// Load the configuration again: the operator's alone.
+    Reload,
 }
 
 /// Answered by the gateway itself, without a provider.
@@ -54,12 +56,13 @@ impl Route {
             Self::Page(Page::Health) => "/health",
             Self::Page(Page::Live) => "/livez",
             Self::Page(Page::Ready) => "/readyz",
+            Self::Reload => "/v1/reload",
         }
     }
 
     const fn allow(self) -> &'static str {
         match self {
-            Self::Complete { .. } => "POST, OPTIONS",
+            Self::Complete { .. } | Self::Reload => "POST, OPTIONS",
             Self::Page(_) => "GET, HEAD, OPTIONS",
         }
     }
@@ -72,7 +75,7 @@ impl Route {
 pub fn find(method: &Method, path: &str) -> Result<Route, NoRoute> {
     let route = by_path(path).ok_or(NoRoute::Path)?;
     let takes = match route {
-        Route::Complete { .. } => *method == Method::POST,
+        Route::Complete { .. } | Route::Reload => *method == Method::POST,
         Route::Page(_) => *method == Method::GET || *method == Method::HEAD,
     };
     if takes { Ok(route) } else { Err(NoRoute::Method { allow: route.allow() }) }
@@ -83,7 +86,7 @@ pub fn find(method: &Method, path: &str) -> Result<Route, NoRoute> {
 pub fn dialect(path: &str) -> Dialect {
     match by_path(path) {
         Some(Route::Complete { dialect, .. }) => dialect,
-        Some(Route::Page(_)) | None => Dialect::ChatCompletions,
+        Some(Route::Page(_) | Route::Reload) | None => Dialect::ChatCompletions,
     }
 }
 
@@ -97,6 +100,7 @@ fn by_path(path: &str) -> Option<Route> {
         "/responses" => complete(Dialect::Responses, false),
         "/messages" => complete(Dialect::Messages, false),
         "/models" => Some(Route::Page(Page::Models)),
+        "/reload" => Some(Route::Reload),
         _ => match path {
             "/" => Some(Route::Page(Page::Service)),
             "/health" => Some(Route::Page(Page::Health)),

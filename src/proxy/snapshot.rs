@@ -14,6 +14,8 @@ use crate::{
 
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// Goes up by one with each reload.
+    pub generation: u64,
     pub tokens: Tokens,
     pub catalog: Catalog,
     /// By the catalog's index.

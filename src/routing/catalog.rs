@@ -105,6 +105,13 @@ impl Catalog {
         self.providers.get(index).is_some_and(|provider| matches!(provider.listing, Listing::Configured(_)))
     }
 
+    /// The list that this provider gave itself.
+    #[must_use]
+    pub fn fetched(&self, index: usize) -> Option<&Listing> {
+        let listing = &self.providers.get(index)?.listing;
+        matches!(listing, Listing::Fetched(_)).then_some(listing)
+    }
+
     /// Who may serve `asked`.
     ///
     /// # Errors

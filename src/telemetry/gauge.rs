@@ -2,7 +2,7 @@
 //! an increment is undone by dropping what [`Gauge::hold`] gave, so that no exit path can forget it.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -35,13 +35,49 @@ impl Drop for Held {
     }
 }
 
+/// Living things by the configuration that they began with (B10).
+#[derive(Clone, Debug, Default)]
+pub struct Generations(Arc<Mutex<Vec<(u64, Gauge)>>>);
+
+impl Generations {
+    /// The gauge of one generation; keep it rather than ask for it again, since this takes a lock.
+    #[must_use]
+    pub fn gauge(&self, generation: u64) -> Gauge {
+        let mut all = self.all();
+        if let Some((_, found)) = all.iter().find(|(known, _)| *known == generation) {
+            return found.clone();
+        }
+        // Nobody keeps it and it counts nothing.
+        all.retain(|(_, gauge)| Arc::strong_count(&gauge.0) > 1);
+        let gauge = Gauge::default();
+        all.push((generation, gauge.clone()));
+        gauge
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn read(&self) -> usize {
+        self.all().iter().map(|(_, gauge)| gauge.read()).sum()
+    }
+
+    /// Those that began before `generation`.
+    #[must_use]
+    pub fn before(&self, generation: u64) -> usize {
+        self.all().iter().filter(|(began, _)| *began < generation).map(|(_, gauge)| gauge.read()).sum()
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<(u64, Gauge)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// One worker's gauges.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerGauges {
     /// Requests between their head and their end.
     pub requests: Gauge,
     /// Streams among them whose head has been sent.
-    pub streams: Gauge,
+    pub streams: Generations,
     /// Provider connections in use.
     pub upstream_active: Gauge,
     /// Provider connections kept for later.
@@ -57,17 +93,21 @@ pub struct Gauges {
     pub connections: usize,
     pub requests: usize,
     pub streams: usize,
+    /// Streams that began with a configuration that has been replaced since.
+    pub old_streams: usize,
     pub upstream_active: usize,
     pub upstream_idle: usize,
 }
 
 impl Gauges {
+    /// `generation`: that of the configuration in force.
     #[must_use]
-    pub fn sum(workers: &[WorkerGauges]) -> Self {
+    pub fn sum(workers: &[WorkerGauges], generation: u64) -> Self {
         let mut sum = Self::default();
         for worker in workers {
             sum.requests += worker.requests.read();
             sum.streams += worker.streams.read();
+            sum.old_streams += worker.streams.before(generation);
             sum.upstream_active += worker.upstream_active.read();
             sum.upstream_idle += worker.upstream_idle.read();
         }
@@ -82,9 +122,31 @@ mod tests {
     #[test]
     fn a_gauge_falls_when_what_it_counts_is_dropped() {
         let workers = [WorkerGauges::default(), WorkerGauges::default()];
-        let held = (workers[0].streams.hold(), workers[1].streams.hold());
-        assert_eq!(Gauges::sum(&workers).streams, 2);
+        let held = (workers[0].requests.hold(), workers[1].requests.hold());
+        assert_eq!(Gauges::sum(&workers, 0).requests, 2);
         drop(held);
-        assert_eq!(Gauges::sum(&workers), Gauges::default());
+        assert_eq!(Gauges::sum(&workers, 0), Gauges::default());
+    }
+
+    #[test]
+    fn streams_are_told_apart_by_their_generation() {
+        let workers = [WorkerGauges::default(), WorkerGauges::default()];
+        let old = workers[0].streams.gauge(1).hold();
+        let kept = workers[0].streams.gauge(2);
+        let new = workers[1].streams.gauge(2).hold();
+        let streams = |generation| {
+            let sum = Gauges::sum(&workers, generation);
+            (sum.streams, sum.old_streams)
+        };
+        assert_eq!([streams(1), streams(2), streams(3)], [(2, 0), (2, 1), (2, 2)]);
+        drop((old, new));
+        let _third = workers[0].streams.gauge(3).hold();
+        assert_eq!(
+            workers[0].streams.all().len(),
+            2,
+            "the first is forgotten, the second is kept by somebody"
+        );
+        let _second = kept.hold();
+        assert_eq!(streams(3), (2, 1));
     }
 }

@@ -13,8 +13,8 @@ pub mod scale;
 pub mod settings;
 pub mod tally;
 
-pub use gauge::{Gauge, Gauges, Held, WorkerGauges};
-pub use log::{Log, LogFormat, LogSettings};
+pub use gauge::{Gauge, Gauges, Generations, Held, WorkerGauges};
+pub use log::{LevelHandle, Log, LogFormat, LogSettings};
 pub use meter::{Meter, Pace};
 pub use settings::TelemetrySettings;
 pub use tally::{Shape, Tally};

@@ -12,6 +12,7 @@ mod modes;
 mod pools;
 mod pressure;
 mod relay;
+mod reload;
 mod storm;
 mod story;
 mod tls;

@@ -44,6 +44,18 @@ impl LogFormat {
     }
 }
 
+/// Sets the level of a running log; a reload's way.
+#[derive(Clone, Debug)]
+pub struct LevelHandle(reload::Handle<Targets, Registry>);
+
+impl LevelHandle {
+    /// From now on.
+    pub fn set(&self, level: Level) {
+        // Fails only when the subscriber is gone, and then there is nothing to set.
+        let _ = self.0.reload(targets(level));
+    }
+}
+
 /// The running log. Dropping it writes out what is queued, within a second.
 #[derive(Debug)]
 pub struct Log {
@@ -65,10 +77,9 @@ impl Log {
         Ok(Self { level, _queue: queue })
     }
 
-    /// From now on; a reload's way.
-    pub fn set_level(&self, level: Level) {
-        // Fails only when the subscriber is gone, and then there is nothing to set.
-        let _ = self.level.reload(targets(level));
+    #[must_use]
+    pub fn level(&self) -> LevelHandle {
+        LevelHandle(self.level.clone())
     }
 }
 
@@ -134,7 +145,7 @@ mod tests {
             tracing::trace!("hidden");
             tracing::debug!(target: "h2::codec", "hidden");
             tracing::warn!(target: "rustls", "second");
-            level.reload(targets(Level::ERROR)).unwrap();
+            LevelHandle(level.clone()).set(Level::ERROR);
             tracing::warn!("hidden");
             tracing::error!("third");
         });

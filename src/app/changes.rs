@@ -1,0 +1,156 @@
+//! What tells one configuration from the next, as whoever asked for a reload is told it: names and keys, never values
+//! that may be secret. What a reload cannot apply is said as well.
+//!
+//! [`Changes::between`] takes the settings apart without `..`: a new setting must say here which kind it is.
+
+use serde::Serialize;
+
+use crate::{config::Settings, server::Limits, telemetry::LogSettings};
+
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Changes {
+    providers: Names,
+    tokens: Names,
+    supported_models: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_level: Option<String>,
+    /// Other keys of the file with new values, which are in force.
+    settings: Vec<&'static str>,
+    /// Keys whose new values only a restart applies.
+    restart_needed: Vec<&'static str>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Names {
+    added: Vec<String>,
+    removed: Vec<String>,
+    changed: Vec<String>,
+}
+
+/// What is in force, by name.
+#[derive(Debug, Serialize)]
+pub(super) struct Loaded<'a> {
+    providers: Vec<&'a str>,
+    tokens: Vec<&'a str>,
+    supported_models: Vec<&'a str>,
+    log_level: &'static str,
+}
+
+impl Changes {
+    /// From `old`, which is in force, to `new`.
+    pub(super) fn between(old: &Settings, new: &Settings) -> Self {
+        let Settings {
+            file: _,
+            listen,
+            workers,
+            log,
+            providers,
+            tokens,
+            supported_models,
+            limits,
+            pool,
+            stream,
+            failover,
+            health,
+            state_file,
+            database,
+            ledger,
+            prices,
+            trusted_proxies,
+            telemetry,
+        } = new;
+        let patterns = |models: &[regex::Regex]| -> Vec<String> {
+            models.iter().map(|pattern| pattern.as_str().to_owned()).collect()
+        };
+        // How a change is applied decides which list its key belongs in.
+        let live = [
+            ("streaming", *stream != old.stream),
+            ("failover", *failover != old.failover),
+            ("telemetry", *telemetry != old.telemetry),
+            ("limits.body_size", limits.body_size != old.limits.body_size),
+            ("limits.body_timeout", limits.body_timeout != old.limits.body_timeout),
+        ];
+        let with_bodies_of_old =
+            Limits { body_size: old.limits.body_size, body_timeout: old.limits.body_timeout, ..*limits };
+        let at_start = [
+            ("host", listen.host != old.listen.host),
+            ("port", listen.port != old.listen.port),
+            ("tls", listen.tls != old.listen.tls),
+            ("workers", *workers != old.workers),
+            ("log.format", log.format != old.log.format),
+            ("limits", with_bodies_of_old != old.limits),
+            ("max_connections", *pool != old.pool),
+            ("health", *health != old.health),
+            ("state_file", *state_file != old.state_file),
+            ("database", *database != old.database),
+            ("ledger", *ledger != old.ledger),
+            ("prices", *prices != old.prices),
+            ("trusted_proxies", *trusted_proxies != old.trusted_proxies),
+        ];
+        let keys = |which: &[(&'static str, bool)]| {
+            which.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect()
+        };
+        Self {
+            providers: Names::between(&old.providers, providers, |provider| &provider.target.name),
+            tokens: Names::between(&old.tokens, tokens, |token| &token.description),
+            supported_models: patterns(supported_models) != patterns(&old.supported_models),
+            log_level: (log.level != old.log.level).then(|| format!("{} to {}", old.log.level, log.level)),
+            settings: keys(&live),
+            restart_needed: keys(&at_start),
+        }
+    }
+
+    pub(super) fn needs_restart(&self) -> Option<String> {
+        (!self.restart_needed.is_empty()).then(|| self.restart_needed.join(", "))
+    }
+}
+
+impl Names {
+    /// By name, in the order of the file.
+    fn between<T: PartialEq>(old: &[T], new: &[T], name: impl Fn(&T) -> &str) -> Self {
+        let find = |among: &[T], wanted: &T| among.iter().any(|one| name(one) == name(wanted));
+        let absent = |from: &[T], of: &[T]| {
+            of.iter().filter(|one| !find(from, one)).map(|one| name(one).to_owned()).collect()
+        };
+        let changed = |one: &&T| find(old, one) && !old.contains(one);
+        Self {
+            added: absent(old, new),
+            removed: absent(new, old),
+            changed: new.iter().filter(changed).map(|one| name(one).to_owned()).collect(),
+        }
+    }
+}
+
+impl<'a> Loaded<'a> {
+    pub(super) fn of(settings: &'a Settings) -> Self {
+        Self {
+            providers: settings.providers.iter().map(|provider| &*provider.target.name).collect(),
+            tokens: settings.tokens.iter().map(|token| token.description.as_str()).collect(),
+            supported_models: settings.supported_models.iter().map(regex::Regex::as_str).collect(),
+            log_level: settings.log.level.as_str(),
+        }
+    }
+}
+
+/// What is in force after a reload to `new`: all of it, but for what is fixed at the start.
+pub(super) fn in_force(new: Settings, old: &Settings) -> Settings {
+    let old = old.clone();
+    Settings {
+        listen: old.listen,
+        workers: old.workers,
+        log: LogSettings { level: new.log.level, ..old.log },
+        limits: Limits {
+            body_size: new.limits.body_size,
+            body_timeout: new.limits.body_timeout,
+            ..old.limits
+        },
+        pool: old.pool,
+        health: old.health,
+        state_file: old.state_file,
+        database: old.database,
+        ledger: old.ledger,
+        prices: old.prices,
+        trusted_proxies: old.trusted_proxies,
+        ..new
+    }
+}

@@ -1,0 +1,215 @@
+//! Loading the configuration again while the gateway runs. *Prepare* may fail: it reads file, variables and flags, checks
+//! all of it and builds a whole new snapshot, and nothing has changed yet. *Swap* cannot: it is one pointer, and what
+//! must outlive it (health, lists of models) is carried from the snapshot before. Requests keep the one they began with.
+//!
+//! One thread does it, one errand after another. To have a new setting take part: build it into the snapshot in
+//! [`super::build`], name it in [`super::changes`], and carry in [`carry`] what it has learnt; what lives outside of the
+//! snapshot is handed over in [`Reloader::swap`].
+
+use std::{
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use arc_swap::ArcSwap;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    build,
+    changes::{Changes, Loaded, in_force},
+    gateway::start_demo,
+};
+use crate::{
+    auth::TokenSettings,
+    config::{LoadError, Problem, Settings, Source},
+    demo::Demo,
+    proxy::{
+        Snapshot,
+        errand::{Errand, Told},
+    },
+    telemetry::LevelHandle,
+};
+
+/// All that reloading needs of the process.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    /// `None`: these settings came from nowhere that could be asked again.
+    pub(super) source: Option<Source>,
+    pub(super) level: Option<LevelHandle>,
+    pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
+    /// In force, but for what only a restart applies.
+    pub(super) settings: Settings,
+    pub(super) made_token: Option<TokenSettings>,
+    pub(super) demo: Option<Demo>,
+    /// Told the generation after each swap.
+    pub(super) swapped: watch::Sender<u64>,
+}
+
+/// Checked and complete: what is left to do cannot fail.
+struct Prepared {
+    settings: Settings,
+    snapshot: Snapshot,
+    changes: Changes,
+    demo: Option<Demo>,
+}
+
+/// Why there is nothing to swap in.
+struct Unprepared {
+    message: String,
+    problems: Vec<Problem>,
+}
+
+impl Reloader {
+    /// Starts the thread; it ends with the last desk.
+    pub(super) fn start(mut self, mut errands: mpsc::Receiver<Errand>) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new().name("reload".to_owned()).spawn(move || {
+            while let Some(errand) = errands.blocking_recv() {
+                let told = if errand.check { self.check() } else { self.reload(errand.asked_by) };
+                // Whoever asked may have left.
+                let _ = errand.reply.send(told);
+            }
+        })
+    }
+
+    fn check(&self) -> Told {
+        match self.load() {
+            Ok(settings) => {
+                let changes = Changes::between(&self.settings, &settings);
+                Told::Done(json!({"status": "good", "would_load": Loaded::of(&settings), "changes": changes}))
+            }
+            Err(unprepared) => unprepared.into(),
+        }
+    }
+
+    fn reload(&mut self, asked_by: &'static str) -> Told {
+        match self.prepare() {
+            Ok(prepared) => Told::Done(self.swap(prepared, asked_by)),
+            Err(unprepared) => {
+                let mistakes: Vec<String> = unprepared.problems.iter().map(Problem::to_string).collect();
+                tracing::warn!(
+                    by = asked_by,
+                    error = unprepared.message,
+                    mistakes = (!mistakes.is_empty()).then(|| mistakes.join("; ")),
+                    "configuration not reloaded, the old one stays"
+                );
+                unprepared.into()
+            }
+        }
+    }
+
+    /// The settings as they would be in force, without the demo provider.
+    fn load(&self) -> Result<Settings, Unprepared> {
+        let Some(source) = &self.source else {
+            return Err(Unprepared::because(
+                "this gateway was started without a configuration to load again",
+            ));
+        };
+        let mut settings = source.load()?;
+        if settings.tokens.is_empty() {
+            // What a token of this run needs is that only loopback is listened on.
+            let Some(made) = &self.made_token else {
+                let problem = Problem {
+                    path: "tokens".to_owned(),
+                    message: "none is left; a token is made for a run only at its start".to_owned(),
+                    suggestion: None,
+                };
+                return Err(Unprepared { message: "no token is left".to_owned(), problems: vec![problem] });
+            };
+            settings.tokens.push(made.clone());
+            settings.listen.host.clone_from(&self.settings.listen.host);
+        }
+        Ok(settings)
+    }
+
+    fn prepare(&self) -> Result<Prepared, Unprepared> {
+        let mut settings = self.load()?;
+        let demo = start_demo(&mut settings, self.demo.as_ref()).map_err(|error| {
+            Unprepared::because(format!("no provider is configured and the demo provider fails: {error}"))
+        })?;
+        let changes = Changes::between(&self.settings, &settings);
+        Ok(Prepared { snapshot: build::snapshot(&settings), settings, changes, demo })
+    }
+
+    /// Puts it in force; gives what is told of it.
+    fn swap(&mut self, prepared: Prepared, asked_by: &'static str) -> Value {
+        let Prepared { settings, snapshot, changes, demo } = prepared;
+        self.snapshot.rcu(|current| carry(&snapshot, current));
+        let generation = self.snapshot.load().generation;
+        if let Some(level) = &self.level {
+            level.set(settings.log.level);
+        }
+        self.demo = demo.or_else(|| self.demo.take());
+        self.settings = in_force(settings, &self.settings);
+        self.swapped.send_replace(generation);
+        let told = json!({
+            "status": "reloaded",
+            "generation": generation,
+            "file": self.settings.file,
+            "loaded": Loaded::of(&self.settings),
+            "changes": changes,
+        });
+        tracing::info!(by = asked_by, generation, changes = %told["changes"], "configuration reloaded");
+        if let Some(keys) = changes.needs_restart() {
+            tracing::warn!(keys, "changed in the configuration; only a restart applies it");
+        }
+        told
+    }
+}
+
+/// `next` with what was learnt under `current`.
+fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
+    let mut carried = next.clone();
+    carried.generation = current.generation + 1;
+    for (index, provider) in carried.providers.iter_mut().enumerate() {
+        let same = |old: &&crate::proxy::Provider| {
+            let (old, new) = (&old.target, &provider.target);
+            (&old.name, &old.base, &old.key) == (&new.name, &new.base, &new.key)
+        };
+        let Some((at, old)) = current.providers.iter().enumerate().find(|(_, old)| same(old)) else {
+            continue;
+        };
+        provider.health = old.health.clone();
+        if *provider.target == *old.target {
+            provider.target = Arc::clone(&old.target);
+        }
+        if let Some(fetched) = current.catalog.fetched(at)
+            && !carried.catalog.is_configured(index)
+        {
+            carried.catalog = carried.catalog.with_listing(index, fetched.clone());
+        }
+    }
+    carried
+}
+
+impl Unprepared {
+    fn because(message: impl Into<String>) -> Self {
+        Self { message: message.into(), problems: Vec::new() }
+    }
+}
+
+impl From<LoadError> for Unprepared {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Unreadable { file, reason } => {
+                Self::because(format!("cannot read {}: {reason}", file.display()))
+            }
+            LoadError::Mistakes { file, problems } => {
+                let of = file.map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
+                let plural = if problems.len() == 1 { "" } else { "s" };
+                Self { message: format!("{of} has {} mistake{plural}", problems.len()), problems }
+            }
+        }
+    }
+}
+
+impl From<Unprepared> for Told {
+    fn from(unprepared: Unprepared) -> Self {
+        let errors = unprepared.problems.into_iter().map(|problem| {
+            let Problem { path, message, suggestion } = problem;
+            json!({"path": path, "message": message, "suggestion": suggestion})
+        });
+        Self::Wrong { message: unprepared.message, errors: errors.collect() }
+    }
+}

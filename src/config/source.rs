@@ -1,0 +1,38 @@
+//! Where settings come from: the same file, variables and flags, read again whenever they are asked for.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    env::Env,
+    load::{self, load},
+    overrides::Overrides,
+    problem::LoadError,
+    settings::Settings,
+};
+
+#[derive(Clone, Debug)]
+pub struct Source {
+    file: Option<PathBuf>,
+    flags: Overrides,
+    env: Env,
+}
+
+impl Source {
+    /// `file` as the command line names it; `None`: the usual places.
+    #[must_use]
+    pub fn new(file: Option<&Path>, flags: Overrides, env: Env) -> Self {
+        Self { file: file.map(Path::to_path_buf), flags, env }
+    }
+
+    /// # Errors
+    /// The file cannot be read, or all mistakes in file and environment.
+    pub fn load(&self) -> Result<Settings, LoadError> {
+        load(self.file.as_deref(), &self.flags, &self.env)
+    }
+
+    /// The file that would be read now, or that would be if it were there.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        load::locate(self.file.as_deref(), &self.env).unwrap_or_else(|| load::USUAL_FILE.into())
+    }
+}

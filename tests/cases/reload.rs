@@ -1,0 +1,211 @@
+//! The configuration loaded again while the gateway serves (S2.6, B10, R35): what changes, what stays, and that nobody
+//! but an administrator may ask for it.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Call, Version, call::TOKEN},
+    gateway::{Gateway, Plan},
+    upstream::{Gate, Speaks, Step, Upstream, script},
+};
+
+const ADMIN: &str = "sk-admin-of-the-tests";
+
+/// A configuration file of the test's own.
+struct File(PathBuf);
+
+impl File {
+    fn new(config: &Value) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("thalweg-reload-{}-{number}.json", std::process::id());
+        let file = Self(std::env::temp_dir().join(name));
+        file.write(config.to_string());
+        file
+    }
+
+    fn write(&self, text: impl AsRef<[u8]>) {
+        fs::write(&self.0, text).unwrap();
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// These upstreams as providers `p0`, `p1`… of the model `m`, the tests' token and an administrator's.
+fn config(upstreams: &[&Upstream]) -> Value {
+    let providers = upstreams.iter().enumerate().map(|(number, upstream)| {
+        let name = format!("p{number}");
+        json!({"name": name, "base_url": upstream.base(), "protocol": "http1", "models": ["m"]})
+    });
+    json!({
+        "providers": providers.collect::<Vec<_>>(),
+        "tokens": [format!("tests|{TOKEN}"), {"description": "admin", "token": ADMIN, "admin": true}],
+        "log_level": "DEBUG",
+        "state_file": false,
+    })
+}
+
+fn answering(text: &'static str) -> Upstream {
+    Upstream::always(Speaks::H1, script::json(200, text))
+}
+
+async fn asked(gateway: &Gateway, call: Call) -> (u16, Value) {
+    let answer = gateway.client(Version::H1).await.send(call).await;
+    (answer.status.as_u16(), answer.collect().await.json())
+}
+
+async fn reloaded(gateway: &Gateway) -> (u16, Value) {
+    let call = Call::post("/v1/reload", "").header("authorization", &format!("Bearer {ADMIN}"));
+    asked(gateway, call).await
+}
+
+/// S2.6: the answer tells what is loaded and what changed, and it is in force.
+#[tokio::test]
+async fn a_reload_changes_providers_and_tokens() {
+    let (old, new) = (answering("{\"from\":\"old\"}"), answering("{\"from\":\"new\"}"));
+    let file = File::new(&config(&[&old]));
+    let gateway = Plan::file(&file.0).start().await;
+    assert_eq!(asked(&gateway, Call::whole()).await.1["from"], "old");
+    let mut next = config(&[&new]);
+    next["providers"][0]["name"] = "other".into();
+    next["tokens"][0] = "more|sk-more".into();
+    next["port"] = 1.into();
+    next["failover"] = false.into();
+    next["log_level"] = "ERROR".into();
+    next["workers"] = 3.into();
+    file.write(next.to_string());
+    let (status, told) = reloaded(&gateway).await;
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(told["loaded"]["providers"], json!(["other"]));
+    assert_eq!(told["loaded"]["tokens"], json!(["more", "admin"]));
+    assert_eq!(told["loaded"]["log_level"], "ERROR");
+    let changes = &told["changes"];
+    assert_eq!(changes["providers"], json!({"added": ["other"], "removed": ["p0"], "changed": []}));
+    assert_eq!(changes["tokens"], json!({"added": ["more"], "removed": ["tests"], "changed": []}));
+    assert_eq!(
+        (&changes["log_level"], &changes["settings"]),
+        (&"DEBUG to ERROR".into(), &json!(["failover"]))
+    );
+    // Port and workers are said by flags, which go before the file.
+    assert_eq!(changes["restart_needed"], json!([]));
+    assert!(!told.to_string().contains("sk-"), "{told}");
+    assert_eq!(asked(&gateway, Call::whole()).await.0, 401);
+    let call = Call::whole().header("authorization", "Bearer sk-more");
+    assert_eq!(asked(&gateway, call).await.1["from"], "new");
+    gateway.stop().await;
+}
+
+/// S2.6: every mistake with its path, and the old configuration still in force.
+#[tokio::test]
+async fn a_broken_file_changes_nothing() {
+    let upstream = answering("{\"from\":\"old\"}");
+    let file = File::new(&config(&[&upstream]));
+    let gateway = Plan::file(&file.0).start().await;
+    let mut wrong = config(&[&upstream]);
+    wrong["providers"][0]["base_url"] = "ftp://x".into();
+    wrong["prot"] = 1.into();
+    for (text, paths) in [
+        (wrong.to_string(), vec!["providers[0].base_url", "prot"]),
+        ("{\"providers\": [".to_owned(), vec!["line 1, column 15"]),
+        (json!({"state_file": false}).to_string(), vec!["tokens"]),
+    ] {
+        file.write(&text);
+        let (status, told) = reloaded(&gateway).await;
+        assert_eq!((status, &told["error"]["code"]), (400, &"invalid_configuration".into()), "{told}");
+        let told: Vec<&str> =
+            told["error"]["errors"].as_array().unwrap().iter().map(|e| e["path"].as_str().unwrap()).collect();
+        assert_eq!(told, paths, "{text}");
+        assert_eq!(asked(&gateway, Call::whole()).await.1["from"], "old");
+    }
+    fs::remove_file(&file.0).unwrap();
+    let (status, told) = reloaded(&gateway).await;
+    assert_eq!(status, 400, "{told}");
+    assert!(told["error"]["message"].as_str().unwrap().starts_with("cannot read "), "{told}");
+    assert_eq!(asked(&gateway, Call::whole()).await.1["from"], "old");
+    gateway.stop().await;
+}
+
+/// `?check=true` tells what would change, and nothing has changed.
+#[tokio::test]
+async fn a_check_changes_nothing() {
+    let upstream = answering("{}");
+    let file = File::new(&config(&[&upstream]));
+    let gateway = Plan::file(&file.0).start().await;
+    let mut next = config(&[&upstream, &upstream]);
+    next["state_file"] = "/tmp/elsewhere.json".into();
+    file.write(next.to_string());
+    let check =
+        || Call::post("/v1/reload?check=true", "").header("authorization", &format!("Bearer {ADMIN}"));
+    for _ in 0..2 {
+        let (status, told) = asked(&gateway, check()).await;
+        assert_eq!((status, &told["status"]), (200, &"good".into()));
+        assert_eq!(told["changes"]["providers"]["added"], json!(["p1"]), "{told}");
+        assert_eq!(told["changes"]["restart_needed"], json!(["state_file"]));
+    }
+    gateway.stop().await;
+}
+
+/// Only an administrator's key opens it, and without any it is closed.
+#[tokio::test]
+async fn it_is_the_administrators_alone() {
+    let upstream = answering("{}");
+    let file = File::new(&config(&[&upstream]));
+    let gateway = Plan::file(&file.0).start().await;
+    let call = || Call::post("/v1/reload", "");
+    for (call, status, code) in [
+        (call().without("authorization"), 401, "missing_api_key"),
+        (call().header("authorization", "Bearer sk-none"), 401, "invalid_api_key"),
+        (call(), 403, "not_an_administrator"),
+        (Call::get("/v1/reload"), 405, "method_not_allowed"),
+    ] {
+        let (told, error) = asked(&gateway, call).await;
+        assert_eq!((told, &error["error"]["code"]), (status, &code.into()), "{error}");
+    }
+    let mut closed = config(&[&upstream]);
+    closed["tokens"][1]["admin"] = false.into();
+    file.write(closed.to_string());
+    assert_eq!(reloaded(&gateway).await.0, 200, "by the configuration that it takes away");
+    let (status, error) = reloaded(&gateway).await;
+    assert_eq!((status, &error["error"]["code"]), (403, &"administration_closed".into()));
+    gateway.stop().await;
+}
+
+/// B10: a stream keeps what it began with, and is counted until it has ended.
+#[tokio::test]
+async fn a_stream_outlives_its_configuration_and_is_counted() {
+    let gate = Gate::new();
+    let steps = vec![
+        script::sse_head(),
+        script::body(script::delta("one")),
+        Step::Wait(gate.clone()),
+        script::body(script::DONE),
+        Step::End,
+    ];
+    let (old, new) = (Upstream::always(Speaks::H1, steps), answering("{}"));
+    let file = File::new(&config(&[&old]));
+    let gateway = Plan::file(&file.0).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let mut answer = client.send(Call::stream()).await;
+    assert_eq!(answer.piece().await, script::delta("one"));
+    assert_eq!((gateway.gauges().streams, gateway.gauges().old_streams), (1, 0));
+    file.write(config(&[&new]).to_string());
+    assert_eq!(reloaded(&gateway).await.0, 200);
+    assert_eq!((gateway.gauges().streams, gateway.gauges().old_streams), (1, 1));
+    gate.open();
+    let rest = answer.collect().await;
+    assert!(rest.complete);
+    assert_eq!(rest.bytes(), script::DONE);
+    gateway.until("no old stream", |now| now.old_streams == 0).await;
+    drop(client);
+    gateway.stop().await;
+}
