@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::{
-    auth::Tokens,
+    auth::{Keys, Tokens},
     config::{ProviderSettings, Settings},
     proxy::{Administration, Intake, Provider, Snapshot},
     routing::{Catalog, Health, Listing, Served},
@@ -17,6 +17,7 @@ pub(super) fn snapshot(settings: &Settings) -> Snapshot {
     Snapshot {
         generation: 0,
         tokens: Tokens::new(&settings.tokens),
+        keys: Keys::default(),
         catalog,
         providers: settings.providers.iter().map(provider).collect(),
         stream: settings.stream,

@@ -1,10 +1,13 @@
 //! The life of a request, top to bottom.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
     Corridor,
+    admission::{self, admit},
     answer::{allow_preflight, asks_for_websocket, refuse_upgrade},
     attempt::Answer,
     call::{Body, Call},
@@ -16,7 +19,6 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
-    auth,
     base::ByteList,
     relay::{Mode, Outcome},
     wire::{self, Dialect, Envelope},
@@ -101,7 +103,12 @@ impl Corridor {
         body: Incoming,
         (dialect, asgi): (Dialect, bool),
     ) -> Result<Answer, Box<Refusal>> {
-        admit(snapshot, &head.headers)?;
+        let principal = admit(snapshot, &head.headers)?;
+        call.note(|story| {
+            story.principal = Some(Arc::clone(&principal.name));
+            story.key = Some(Arc::clone(&principal.id));
+            story.on_disconnect = snapshot.stream.on_disconnect;
+        });
         let body = intake::read(body, &head.headers, snapshot.intake).await?;
         let envelope = wire::envelope::read(&body)?;
         let mode = mode(asgi, &head.headers, &envelope, snapshot)?;
@@ -117,24 +124,10 @@ impl Corridor {
             Refusal::request(404, "model_not_found", unknown.message(envelope.model())).of(Some("model"))
         })?;
         tracing::debug!(id = %call.id, path = dialect.path(), model = %envelope.model(), "request");
+        admission::grant(call, snapshot, principal, &body, &envelope, plan.model)?;
         let wish = Wish { snapshot, head, body: &body, envelope: &envelope, plan: &plan, mode };
         self.attempt(call, &wish).await
     }
-}
-
-/// S2.7: every completion needs a token.
-pub(super) fn admit<'a>(
-    snapshot: &'a Snapshot,
-    headers: &HeaderMap,
-) -> Result<&'a auth::Principal, Box<Refusal>> {
-    let Some(presented) = auth::presented(headers) else {
-        let message = "no API key: send it as `Authorization: Bearer …` or `x-api-key`";
-        return Err(Refusal::request(401, "missing_api_key", message));
-    };
-    snapshot
-        .tokens
-        .find(presented)
-        .ok_or_else(|| Refusal::request(401, "invalid_api_key", "this API key is not valid"))
 }
 
 /// How a stream is to travel: the endpoint says, else the header, else the body, else the configuration (S0.2–S0.5).
