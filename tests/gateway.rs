@@ -11,6 +11,7 @@ use thalweg::{
     ledger::{LedgerSettings, Prices},
     relay::StreamSettings,
     routing::HealthSettings,
+    routing::RoutingSettings,
     server::{Limits, Listen},
     telemetry::{Gauges, LogFormat, LogSettings},
     upstream::{BaseUrl, Clocks, PoolSettings, Protocol, Target},
@@ -56,7 +57,11 @@ impl Plan {
                 workers: NonZeroUsize::MIN,
                 log: LogSettings { level: tracing::Level::TRACE, format: LogFormat::Json },
                 providers: providers.collect(),
-                tokens: vec![TokenSettings::plain("tests", Secret::new(TOKEN.to_owned()))],
+                tokens: vec![TokenSettings {
+                    description: "tests".into(),
+                    token: Secret::new(TOKEN.to_owned()),
+                    admin: false,
+                }],
                 supported_models: Vec::new(),
                 limits: Limits::default(),
                 pool: PoolSettings::default(),
@@ -69,6 +74,7 @@ impl Plan {
                 prices: Prices::default(),
                 trusted_proxies: Vec::new(),
                 telemetry: thalweg::telemetry::TelemetrySettings::default(),
+                routing: RoutingSettings::default(),
             },
         }
     }
@@ -111,14 +117,12 @@ impl Plan {
 
 /// A provider of the model `m`.
 pub fn provider(name: &str, base: &str, protocol: Protocol) -> ProviderSettings {
-    ProviderSettings {
-        target: Target {
-            protocol,
-            key: Some(Secret::new(PROVIDER_KEY.to_owned())),
-            ..Target::plain(name, BaseUrl::parse(base).unwrap())
-        },
-        models: Some(vec!["m".into()]),
-    }
+    let target = Target {
+        protocol,
+        key: Some(Secret::new(PROVIDER_KEY.to_owned())),
+        ..Target::plain(name, BaseUrl::parse(base).unwrap())
+    };
+    ProviderSettings { models: Some(vec!["m".into()]), ..ProviderSettings::plain(target) }
 }
 
 impl Gateway {

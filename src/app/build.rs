@@ -3,23 +3,27 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::{
-    auth::{Keys, Tokens},
+    auth::Tokens,
     config::{ProviderSettings, Settings},
     proxy::{Administration, Intake, Provider, Snapshot},
-    routing::{Catalog, Health, Listing, Served},
+    routing::{Catalog, Listing, Records, Served},
     server::Listen,
     upstream::{BaseUrl, Clocks, KeyHeader, Protocol, Target},
 };
 
-pub(super) fn snapshot(settings: &Settings) -> Snapshot {
-    let catalog =
-        Catalog::new(settings.providers.iter().map(served).collect(), settings.supported_models.clone());
+/// `records` are the process's: what did not change keeps its own.
+pub(super) fn snapshot(settings: &Settings, records: &Records) -> Snapshot {
+    let catalog = Catalog::new(
+        settings.providers.iter().map(served).collect(),
+        settings.supported_models.clone(),
+        settings.routing.clone().into(),
+        records,
+    );
     Snapshot {
         generation: 0,
         tokens: Tokens::new(&settings.tokens),
-        keys: Keys::default(),
         catalog,
-        providers: settings.providers.iter().map(provider).collect(),
+        providers: settings.providers.iter().map(|provider| joined(provider, records)).collect(),
         stream: settings.stream,
         intake: Intake { body_size: settings.limits.body_size, body_timeout: settings.limits.body_timeout },
         failover: settings.failover,
@@ -33,11 +37,19 @@ fn served(provider: &ProviderSettings) -> Served {
         Some(models) => Listing::Configured(models.iter().map(|model| model.as_str().into()).collect()),
         None => Listing::Unknown,
     };
-    Served { name: provider.target.name.clone(), listing }
+    Served {
+        name: provider.target.name.clone(),
+        base: provider.target.base.to_string().into(),
+        listing,
+        weight: provider.weight,
+        region: provider.region.clone(),
+    }
 }
 
-fn provider(provider: &ProviderSettings) -> Provider {
-    Provider { target: provider.target.clone().into(), health: Health::default() }
+fn joined(provider: &ProviderSettings, records: &Records) -> Provider {
+    let target = &provider.target;
+    let standing = records.provider(&target.name, &target.base.to_string());
+    Provider { target: target.clone().into(), standing }
 }
 
 /// The gateway as its own client, for `/streaming-compare`. Under TLS it is asked for by the name that it listens on, as

@@ -51,6 +51,7 @@ impl Changes {
             pool,
             stream,
             failover,
+            routing,
             health,
             state_file,
             database,
@@ -66,6 +67,7 @@ impl Changes {
         let live = [
             ("streaming", *stream != old.stream),
             ("failover", *failover != old.failover),
+            ("routing", *routing != old.routing),
             ("telemetry", *telemetry != old.telemetry),
             ("limits.body_size", limits.body_size != old.limits.body_size),
             ("limits.body_timeout", limits.body_timeout != old.limits.body_timeout),

@@ -12,6 +12,7 @@ use crate::{
     config::{ProviderSettings, Settings, Source},
     demo::{self, Demo},
     proxy::{Desk, Snapshot, settle},
+    routing::Records,
     server::{self, BindError, Census, Drain, Listen, Phase, Terms, tls::TlsSource},
     telemetry::{Gauges, LevelHandle, WorkerGauges},
     upstream::{BaseUrl, SharedPools, Target, Upstream},
@@ -71,7 +72,8 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     let demo = start_demo(&mut settings, None).map_err(StartError::Demo)?;
     let tls = settings.listen.tls.clone().map(TlsSource::load).transpose().map_err(StartError::Tls)?;
     let bound = server::bind(&settings.listen, settings.workers.get()).map_err(StartError::Bind)?;
-    let snapshot = Arc::new(ArcSwap::from_pointee(build::snapshot(&settings)));
+    let records = Records::default();
+    let snapshot = Arc::new(ArcSwap::from_pointee(build::snapshot(&settings, &records)));
     let (drain, census) = (Drain::default(), Census::default());
     let (desk, errands) = Desk::open();
     let (settler, settling) = settle::start().map_err(StartError::Thread)?;
@@ -103,7 +105,8 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         (settings.providers.iter().map(|provider| provider.target.name.clone()).collect(), demo.is_some());
     let Surroundings { source, level } = surroundings;
     let (made, shared) = (made_token.clone(), Arc::clone(&snapshot));
-    let reloader = Reloader { source, level, snapshot: shared, settings, made_token: made, demo, swapped };
+    let reloader =
+        Reloader { source, level, snapshot: shared, records, settings, made_token: made, demo, swapped };
     threads.push(reloader.start(errands).map_err(StartError::Thread)?);
     let addresses = bound.addresses;
     Ok(Gateway { addresses, providers, made_token, is_demo, snapshot, desk, drain, census, gauges, threads })
@@ -137,7 +140,9 @@ pub(super) fn start_demo(settings: &mut Settings, running: Option<&Demo>) -> io:
     let base = started.as_ref().or(running).map(Demo::base_url).unwrap_or_default();
     let base = BaseUrl::parse(&base).map_err(|_| io::Error::other("the demo provider has no address"))?;
     let target = Target::plain("demo", base);
-    settings.providers.push(ProviderSettings { target, models: Some(demo::models()) });
+    settings
+        .providers
+        .push(ProviderSettings { models: Some(demo::models()), ..ProviderSettings::plain(target) });
     Ok(started)
 }
 

@@ -12,10 +12,10 @@ use tokio::{
 };
 
 use crate::{
-    base::{ByteList, Clock, Fault, Kind, Sent, Stage, spawn::Tasks},
+    base::{ByteList, Clock, Fault, Kind, Moment, Sent, Stage, spawn::Tasks},
     proxy::{Provider, Snapshot},
     relay::whole,
-    routing::Listing,
+    routing::{Listing, Means},
     upstream::{Deadline, Request, Target, Upstream},
 };
 
@@ -64,7 +64,7 @@ impl Lists {
 async fn refresh(snapshot: &ArcSwap<Snapshot>, upstream: &Upstream, provider: &Provider) -> Duration {
     match fetch(upstream, provider).await {
         Ok(Some(models)) => {
-            provider.health.note(true);
+            provider.standing.note(true, Means::Models, Moment::now());
             tracing::info!(provider = %provider.target.name, models = models.len(), "models listed");
             let listing = Listing::Fetched(models);
             snapshot.rcu(|current| {
@@ -79,12 +79,12 @@ async fn refresh(snapshot: &ArcSwap<Snapshot>, upstream: &Upstream, provider: &P
             REFRESH
         }
         Ok(None) => {
-            provider.health.note(true);
+            provider.standing.note(true, Means::Models, Moment::now());
             tracing::debug!(provider = %provider.target.name, "lists no models");
             REFRESH
         }
         Err(fault) => {
-            provider.health.note(false);
+            provider.standing.note(false, Means::Models, Moment::now());
             tracing::warn!(provider = %provider.target.name, %fault, "cannot list models");
             RETRY
         }

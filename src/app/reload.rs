@@ -1,6 +1,6 @@
 //! Loading the configuration again while the gateway runs. *Prepare* may fail: it reads file, variables and flags, checks
 //! all of it and builds a whole new snapshot, and nothing has changed yet. *Swap* cannot: it is one pointer, and what
-//! must outlive it (health, lists of models) is carried from the snapshot before. Requests keep the one they began with.
+//! must outlive it (records, lists of models) is carried from the snapshot before. Requests keep the one they began with.
 //!
 //! One thread does it, one errand after another. To have a new setting take part: build it into the snapshot in
 //! [`super::build`], name it in [`super::changes`], and carry in [`carry`] what it has learnt; what lives outside of the
@@ -29,6 +29,7 @@ use crate::{
         Snapshot,
         errand::{Errand, Told},
     },
+    routing::Records,
     telemetry::LevelHandle,
 };
 
@@ -39,6 +40,8 @@ pub(super) struct Reloader {
     pub(super) source: Option<Source>,
     pub(super) level: Option<LevelHandle>,
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
+    /// What was learnt of candidates: outlives every snapshot.
+    pub(super) records: Records,
     /// In force, but for what only a restart applies.
     pub(super) settings: Settings,
     pub(super) made_token: Option<TokenSettings>,
@@ -129,13 +132,14 @@ impl Reloader {
             Unprepared::because(format!("no provider is configured and the demo provider fails: {error}"))
         })?;
         let changes = Changes::between(&self.settings, &settings);
-        Ok(Prepared { snapshot: build::snapshot(&settings), settings, changes, demo })
+        Ok(Prepared { snapshot: build::snapshot(&settings, &self.records), settings, changes, demo })
     }
 
     /// Puts it in force; gives what is told of it.
     fn swap(&mut self, prepared: Prepared, asked_by: &'static str) -> Value {
         let Prepared { settings, snapshot, changes, demo } = prepared;
         self.snapshot.rcu(|current| carry(&snapshot, current));
+        self.records.prune();
         let generation = self.snapshot.load().generation;
         if let Some(level) = &self.level {
             level.set(settings.log.level);
@@ -162,17 +166,19 @@ impl Reloader {
 fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
     let mut carried = next.clone();
     carried.generation = current.generation + 1;
-    carried.keys = current.keys.clone();
-    carried.tokens = next.tokens.carry(&current.tokens);
     for (index, provider) in carried.providers.iter_mut().enumerate() {
         let same = |old: &&crate::proxy::Provider| {
             let (old, new) = (&old.target, &provider.target);
-            (&old.name, &old.base, &old.key) == (&new.name, &new.base, &new.key)
+            (&old.name, &old.base) == (&new.name, &new.base)
         };
         let Some((at, old)) = current.providers.iter().enumerate().find(|(_, old)| same(old)) else {
             continue;
         };
-        provider.health = old.health.clone();
+        if provider.target.key != old.target.key {
+            // What was wrong with the old key is not said of the new one. Its list may be another, too.
+            provider.standing.wake();
+            continue;
+        }
         if *provider.target == *old.target {
             provider.target = Arc::clone(&old.target);
         }

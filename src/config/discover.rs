@@ -52,17 +52,15 @@ fn with_key(name: &str, base: BaseUrl, key: Secret<String>) -> ProviderSettings 
         let version = (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
         target.headers.push(version);
     }
-    ProviderSettings { target, models: None }
+    ProviderSettings::plain(target)
 }
 
 /// `OLLAMA_HOST`, or the usual port of this machine, if anything listens there.
 fn ollama(env: &Env) -> Option<ProviderSettings> {
     let base = ollama_base(env.variable("OLLAMA_HOST").unwrap_or_default())?;
     let found = env.listens(&base.host, base.port);
-    found.then(|| ProviderSettings {
-        target: provider::plain("ollama".into(), base, None, Clocks::default()),
-        models: None,
-    })
+    let target = || provider::plain("ollama".into(), base, None, Clocks::default());
+    found.then(|| ProviderSettings::plain(target()))
 }
 
 /// Ollama's own forms: `host`, `:port`, `host:port`, a URL; an address that means "listen everywhere" is this machine.

@@ -62,7 +62,7 @@ fn from_string(place: &mut Place<'_, '_, '_>, text: &str, clocks: Clocks) -> Opt
     let name = place.part("name", name(name_part));
     let base = place.part("base_url", env.resolve(base_part).and_then(|text| base(&text)));
     let key = place.part("api_key", env.resolve(parts.next().unwrap_or_default()).and_then(key));
-    Some(ProviderSettings { target: plain(name?, base?, key?, clocks), models: None })
+    Some(ProviderSettings::plain(plain(name?, base?, key?, clocks)))
 }
 
 fn from_object(section: &mut Section<'_, '_, '_>, mut clocks: Clocks) -> Option<ProviderSettings> {
@@ -87,7 +87,7 @@ fn from_object(section: &mut Section<'_, '_, '_>, mut clocks: Clocks) -> Option<
     // An absent key is none; a wrong one has been reported.
     let key = key.unwrap_or(Some(None));
     let target = Target { protocol, key_header, headers, ca_file, ..plain(name?, base?, key?, clocks) };
-    Some(ProviderSettings { target, models })
+    Some(ProviderSettings { models, ..ProviderSettings::plain(target) })
 }
 
 /// The deadlines that a provider may set for itself and the file for all providers.

@@ -1,6 +1,6 @@
 //! The checked configuration: every room's own settings, complete and consistent. Whoever holds one may build from it.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use regex::Regex;
 use tracing::Level;
@@ -11,7 +11,7 @@ use crate::{
     database::DatabaseSettings,
     ledger::{LedgerSettings, Prices},
     relay::StreamSettings,
-    routing::HealthSettings,
+    routing::{HealthSettings, RoutingSettings},
     server::{Limits, Listen},
     telemetry::{LogFormat, LogSettings, TelemetrySettings},
     upstream::{PoolSettings, Target},
@@ -45,6 +45,7 @@ pub struct Settings {
     /// Whose word about the client's address (`X-Forwarded-For`) is believed.
     pub trusted_proxies: Vec<Network>,
     pub telemetry: TelemetrySettings,
+    pub routing: RoutingSettings,
 }
 
 impl Default for Settings {
@@ -69,6 +70,7 @@ impl Default for Settings {
             prices: Prices::default(),
             trusted_proxies: Vec::new(),
             telemetry: TelemetrySettings::default(),
+            routing: RoutingSettings::default(),
         }
     }
 }
@@ -78,6 +80,17 @@ pub struct ProviderSettings {
     pub target: Target,
     /// The models it serves; `None`: ask it (`GET {base}/models`).
     pub models: Option<Vec<String>>,
+    /// Its share of the requests under the strategy `weighted`; at least 1.
+    pub weight: u32,
+    pub region: Option<Arc<str>>,
+}
+
+impl ProviderSettings {
+    /// Nothing but where it is.
+    #[must_use]
+    pub const fn plain(target: Target) -> Self {
+        Self { target, models: None, weight: 1, region: None }
+    }
 }
 
 /// Python's names of levels, which the file was first written with, and ours.

@@ -8,14 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
-use super::{
-    admission::{self, Limited},
-    fault::Refusal,
-    routes,
-};
+use super::{fault::Refusal, routes};
 use crate::{
     base::{ByteList, RequestId},
-    relay::{self, Ending, Ends, Outcome, Story},
+    relay::{self, Ending, Ends, Figures, Outcome, Story},
     telemetry::Held,
     upstream,
     wire::Dialect,
@@ -43,8 +39,6 @@ pub struct Call {
     /// When the provider was first asked, and when it answered.
     pub asked: Option<Instant>,
     pub answered: Option<Instant>,
-    /// Whose limits the client is told.
-    pub(super) limited: Option<Limited>,
     pub ending: Ending,
 }
 
@@ -53,8 +47,19 @@ impl Call {
         let started = Instant::now();
         let own = head.headers.get(&REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
         let id = own.unwrap_or_else(made);
-        let path = routes::find(&head.method, head.uri.path()).map_or("other", routes::Route::template);
-        let story = Story::new(id.clone(), started, path);
+        let story = Story {
+            id: id.clone(),
+            started,
+            path: routes::find(&head.method, head.uri.path()).map_or("other", routes::Route::template),
+            model: Box::default(),
+            provider: None,
+            mode: "-",
+            status: 0,
+            attempts: 0,
+            intake: Duration::ZERO,
+            connected_after: Duration::ZERO,
+            figures: Figures::default(),
+        };
         Self {
             id,
             started,
@@ -63,7 +68,6 @@ impl Call {
             head_only: head.method == Method::HEAD,
             asked: None,
             answered: None,
-            limited: None,
             ending: Ending::new(story, Rc::clone(ends), counted),
         }
     }
@@ -88,9 +92,6 @@ impl Call {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(allow) = refusal.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
-        }
-        if let Some(after) = refusal.retry_after {
-            admission::tell_retry(&mut headers, after);
         }
         if refusal.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -154,9 +155,6 @@ impl Call {
         }
         headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
         headers.insert(SERVER_TIMING, self.timing());
-        if let Some(limited) = &self.limited {
-            limited.tell(headers, self.started.elapsed());
-        }
         if self.origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));

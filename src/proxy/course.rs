@@ -1,5 +1,7 @@
 //! The course of a request through its candidates, until an answer is good enough to be committed.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use tokio::time::Instant;
@@ -11,11 +13,12 @@ use super::{
     call::{Body, Call},
     fault::{self, Refusal},
     snapshot::{Provider, Snapshot},
-    verdict::{self, Verdict},
+    verdict,
 };
 use crate::{
+    base::{Dice, Moment, Sent},
     relay::{Mode, Outcome, Story},
-    routing::Plan,
+    routing::{Class, Course, Means, Move, Plan, Terms, class::Then, hint},
     telemetry::Held,
     wire::{Envelope, complaint},
 };
@@ -27,7 +30,6 @@ pub(super) struct Wish<'a> {
     pub(super) head: &'a Parts,
     pub(super) body: &'a Bytes,
     pub(super) envelope: &'a Envelope,
-    pub(super) plan: &'a Plan<'a>,
     pub(super) mode: Mode,
 }
 
@@ -36,13 +38,7 @@ impl Answer {
     pub fn give(self, call: Call, counted: impl FnOnce() -> Held) -> Response<Body> {
         let dialect = call.dialect;
         match self {
-            Self::Whole(status, headers, body) => {
-                let mut call = call;
-                if status.is_success() {
-                    call.note(|story| story.figures.note_whole(&body));
-                }
-                call.whole(status, headers, body, Outcome::Complete)
-            }
+            Self::Whole(status, headers, body) => call.whole(status, headers, body, Outcome::Complete),
             Self::Stream(status, headers, stream) => {
                 call.stream(status, headers, |ending| stream.commit(dialect, fault::event, ending, counted()))
             }
@@ -57,7 +53,13 @@ impl Answer {
 
 impl Corridor {
     /// Tries the plan's providers in order (S3.2); the last one's own answer is given whatever it is.
-    pub(super) async fn attempt(&self, call: &mut Call, wish: &Wish<'_>) -> Result<Answer, Box<Refusal>> {
+    pub(super) async fn attempt(
+        &self,
+        call: &mut Call,
+        wish: &Wish<'_>,
+        plan: Plan<'_>,
+        dice: Dice,
+    ) -> Result<Answer, Box<Refusal>> {
         let (mut story, stage) = call.ending.parts();
         let errand = Errand {
             upstream: &self.upstream,
@@ -71,37 +73,59 @@ impl Corridor {
             started: call.started,
             stage,
             meter: &self.gauges.meter,
-            sole: wish.plan.providers.len() == 1 || !wish.snapshot.failover,
+            sole: plan.candidates().len() == 1 || !wish.snapshot.failover,
         };
-        let last = wish.plan.providers.len().saturating_sub(1);
+        let terms = Terms {
+            settings: wish.snapshot.catalog.settings(),
+            budgets: wish.snapshot.catalog.records().budgets(),
+            failover: wish.snapshot.failover,
+            deadline: None,
+        };
+        let mut course = Course::new(plan, terms, dice, Moment::now());
         call.asked = Some(Instant::now());
-        for (turn, index) in wish.plan.providers.iter().enumerate() {
-            let Some(provider) = wish.snapshot.providers.get(*index) else { continue };
+        loop {
+            let turn = match course.next(Moment::now()) {
+                Move::Ask(turn) => turn,
+                Move::Wait(Some(at)) => {
+                    tokio::time::sleep(at.since(Moment::now())).await;
+                    continue;
+                }
+                Move::Wait(None) | Move::Over => break,
+            };
+            let Some(provider) = wish.snapshot.providers.get(turn.candidate.provider) else { break };
             let attempts = note_attempt(story.as_deref_mut(), provider);
-            let bad = match errand.ask(provider, wish.plan.model).await {
+            let bad = match errand.ask(provider, turn.candidate.model).await {
                 Ok(good) => {
-                    provider.health.note(true);
+                    let now = Moment::now();
+                    provider.standing.note(true, Means::Traffic, now);
+                    let after = now.since(turn.asked);
+                    let _flight = course.won(turn, after, now);
                     return Ok(settle(call, good, provider, attempts));
                 }
                 Err(bad) => bad,
             };
-            let stop = turn == last || !wish.snapshot.failover;
+            let (stop, now) = (course.is_last(&turn), Moment::now());
             match bad {
                 Bad::Fault(fault) => {
                     if verdict::is_trouble(&fault) {
-                        provider.health.note(false);
+                        provider.standing.note(false, Means::Traffic, now);
                     }
                     tracing::debug!(id = %errand.id, provider = %provider.target.name, %fault, "attempt failed");
-                    if stop || verdict::of_fault(&fault) == Verdict::Stop {
+                    let class = verdict::of_fault(&fault);
+                    course.failed(turn, class, None, fault.sent, now);
+                    if stop || class.consequence().then == Then::Stop {
                         return Err(fault.into());
                     }
                 }
                 Bad::Error(lament) => {
                     let status = lament.status.as_u16();
-                    provider.health.note(verdict::is_alive(status));
+                    provider.standing.note(verdict::is_alive(status), Means::Traffic, now);
                     let said = complaint::read(&lament.told);
                     tracing::debug!(id = %errand.id, provider = %provider.target.name, status, ?said, "attempt failed");
-                    if stop || is_the_callers(&lament) {
+                    let class = of_lament(&lament);
+                    let hint = hint::of(&lament.headers, &lament.told, SystemTime::now());
+                    course.failed(turn, class, hint, Sent::Some, now);
+                    if stop || class.consequence().then == Then::Stop {
                         let good = errand.pass(*lament).await?;
                         return Ok(settle(call, good, provider, attempts));
                     }
@@ -112,8 +136,8 @@ impl Corridor {
     }
 }
 
-fn is_the_callers(lament: &Lament) -> bool {
-    !lament.status.is_success() && verdict::of_status(lament.status.as_u16()) == Verdict::Stop
+fn of_lament(lament: &Lament) -> Class {
+    if lament.status.is_success() { Class::ErrorEvent } else { verdict::of_status(lament.status.as_u16()) }
 }
 
 fn note_attempt(story: Option<&mut Story>, provider: &Provider) -> u8 {

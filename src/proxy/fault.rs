@@ -1,12 +1,13 @@
 //! What went wrong, as the client is told it: the one file that turns a fault into status, error type, code and words
 //! (S0.10, S2.12).
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use bytes::Bytes;
 
 use crate::{
     base::{Clock, Fault, Kind, Side, Stage},
+    routing::NoPlan,
     wire::{Dialect, EnvelopeError, WireError},
 };
 
@@ -20,8 +21,6 @@ pub struct Refusal {
     pub param: Option<&'static str>,
     /// `Allow`, with a 405.
     pub allow: Option<&'static str>,
-    /// When to come again, with a 429.
-    pub retry_after: Option<Duration>,
     /// What stood behind it, for the log.
     pub fault: Fault,
 }
@@ -31,22 +30,21 @@ impl Refusal {
     pub fn request(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Box<Self> {
         let kind = match status {
             401 => "authentication_error",
-            402 => "insufficient_quota",
             403 => "permission_error",
-            429 => "rate_limit_error",
             _ => "invalid_request_error",
         };
         let fault = Fault::client(Stage::Intake, Kind::Refused(code));
-        Box::new(Self {
-            status,
-            kind,
-            code,
-            message: message.into(),
-            param: None,
-            allow: None,
-            retry_after: None,
-            fault,
-        })
+        Box::new(Self { status, kind, code, message: message.into(), param: None, allow: None, fault })
+    }
+
+    /// Nobody may serve the model that was asked for (S3.8).
+    #[must_use]
+    pub fn no_plan(none: &NoPlan, model: &str) -> Box<Self> {
+        let message = none.message(model);
+        match none {
+            NoPlan::Unknown(_) => Self::request(404, "model_not_found", message).of(Some("model")),
+            NoPlan::Nobody { .. } => Self::request(503, "no_provider", message),
+        }
     }
 
     /// The field at fault.
@@ -103,7 +101,7 @@ impl From<Fault> for Refusal {
             Side::Provider => "the provider",
         };
         let message = Cow::Owned(format!("{who}: {fault}"));
-        Self { status, kind, code, message, param: None, allow: None, retry_after: None, fault }
+        Self { status, kind, code, message, param: None, allow: None, fault }
     }
 }
 

@@ -1,13 +1,10 @@
 //! The life of a request, top to bottom.
 
-use std::sync::Arc;
-
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
     Corridor,
-    admission::{self, admit},
     answer::{allow_preflight, asks_for_websocket, refuse_upgrade},
     attempt::Answer,
     call::{Body, Call},
@@ -19,8 +16,10 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
-    base::ByteList,
+    auth,
+    base::{ByteList, Moment},
     relay::{Mode, Outcome},
+    routing::{Ask, Manner},
     wire::{self, Dialect, Envelope},
 };
 
@@ -103,12 +102,7 @@ impl Corridor {
         body: Incoming,
         (dialect, asgi): (Dialect, bool),
     ) -> Result<Answer, Box<Refusal>> {
-        let principal = admit(snapshot, &head.headers)?;
-        call.note(|story| {
-            story.principal = Some(Arc::clone(&principal.name));
-            story.key = Some(Arc::clone(&principal.id));
-            story.on_disconnect = snapshot.stream.on_disconnect;
-        });
+        admit(snapshot, &head.headers)?;
         let body = intake::read(body, &head.headers, snapshot.intake).await?;
         let envelope = wire::envelope::read(&body)?;
         let mode = mode(asgi, &head.headers, &envelope, snapshot)?;
@@ -120,14 +114,35 @@ impl Corridor {
                 (true, Mode::Buffered) => "buffered",
             };
         });
-        let plan = snapshot.catalog.find(envelope.model()).map_err(|unknown| {
-            Refusal::request(404, "model_not_found", unknown.message(envelope.model())).of(Some("model"))
-        })?;
+        let mut dice = self.dice.borrow_mut().fork();
+        let ask = Ask {
+            model: envelope.model(),
+            others: &[],
+            strategy: None,
+            session: None,
+            manner: Manner::of(envelope.stream() == Some(true)),
+        };
+        let plan = snapshot.catalog.plan(&ask, Moment::now(), &mut dice);
+        let plan = plan.map_err(|none| Refusal::no_plan(&none, envelope.model()))?;
         tracing::debug!(id = %call.id, path = dialect.path(), model = %envelope.model(), "request");
-        admission::grant(call, snapshot, principal, &body, &envelope, plan.model)?;
-        let wish = Wish { snapshot, head, body: &body, envelope: &envelope, plan: &plan, mode };
-        self.attempt(call, &wish).await
+        let wish = Wish { snapshot, head, body: &body, envelope: &envelope, mode };
+        self.attempt(call, &wish, plan, dice).await
     }
+}
+
+/// S2.7: every completion needs a token.
+pub(super) fn admit<'a>(
+    snapshot: &'a Snapshot,
+    headers: &HeaderMap,
+) -> Result<&'a auth::Principal, Box<Refusal>> {
+    let Some(presented) = auth::presented(headers) else {
+        let message = "no API key: send it as `Authorization: Bearer …` or `x-api-key`";
+        return Err(Refusal::request(401, "missing_api_key", message));
+    };
+    snapshot
+        .tokens
+        .find(presented)
+        .ok_or_else(|| Refusal::request(401, "invalid_api_key", "this API key is not valid"))
 }
 
 /// How a stream is to travel: the endpoint says, else the header, else the body, else the configuration (S0.2–S0.5).

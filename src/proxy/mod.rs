@@ -8,7 +8,6 @@
 //!   what its failure means
 //! - [`answer`]: what passes down
 //! - [`fault`]: what the client is told when something went wrong
-//! - `admission`: the key, its limits, and what the client is told of them
 //! - [`administration`]: who may ask for what is the operator's
 //! - [`page`]: what is answered without a provider; `models`: what is offered
 //! - [`errand`]: what an administrator has the process do
@@ -21,14 +20,13 @@ use arc_swap::ArcSwap;
 use http::{HeaderMap, request::Parts};
 
 use crate::{
-    base::id::IdSource,
+    base::{Dice, id::IdSource},
     relay::Ends,
     telemetry::{Gauge, Held, WorkerGauges},
     upstream::Upstream,
 };
 
 pub mod administration;
-mod admission;
 pub mod answer;
 pub mod attempt;
 pub mod call;
@@ -59,6 +57,7 @@ pub struct Corridor {
     upstream: Upstream,
     ends: Rc<Ends>,
     ids: Rc<RefCell<IdSource>>,
+    dice: Rc<RefCell<Dice>>,
     gauges: WorkerGauges,
     ready: Rc<dyn Fn() -> bool>,
     desk: Desk,
@@ -87,7 +86,8 @@ impl Corridor {
         let generation = snapshot.load().generation;
         let streams = Rc::new(RefCell::new((generation, gauges.streams.gauge(generation))));
         let (ids, entrance) = (Rc::default(), Entrance::Public);
-        Self { snapshot, upstream, ends, ids, gauges, ready, desk, entrance, streams }
+        let dice = Rc::new(RefCell::new(Dice::random()));
+        Self { snapshot, upstream, ends, ids, dice, gauges, ready, desk, entrance, streams }
     }
 
     /// Counts a stream that begins by the snapshot of this generation.
@@ -116,7 +116,7 @@ impl Corridor {
     /// # Errors
     /// No token, or not one of ours.
     pub fn admit(&self, headers: &HeaderMap) -> Result<(), Box<Refusal>> {
-        admission::admit(&self.snapshot.load(), headers).map(|_| ())
+        handle::admit(&self.snapshot.load(), headers).map(|_| ())
     }
 
     /// Whether the caller may ask for what is the operator's alone.

@@ -23,9 +23,9 @@ pub(super) fn one(snapshot: &Snapshot, path: &str) -> Result<Value, Box<Refusal>
         offered.iter().find(served).map(|_| shown(&asked, &[provider]))
     });
     found.ok_or_else(|| {
-        let message = match snapshot.catalog.find(&asked) {
+        let message = match snapshot.catalog.knows(&asked) {
             Err(unknown) => unknown.message(&asked),
-            Ok(_) => format!("no provider lists the model `{asked}`"),
+            Ok(()) => format!("no provider lists the model `{asked}`"),
         };
         Refusal::request(404, "model_not_found", message).of(Some("model"))
     })

@@ -4,7 +4,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{fault::Refusal, models, routes::Page, snapshot::Snapshot};
+use super::{
+    fault::Refusal,
+    models,
+    routes::Page,
+    snapshot::{Provider, Snapshot},
+};
 
 /// A page's status and JSON. `ready` is false while the process drains.
 ///
@@ -52,13 +57,13 @@ fn service() -> Value {
 
 /// S2.8. A provider that nobody has talked to yet is not called unhealthy.
 fn health(snapshot: &Snapshot) -> Value {
-    let alive = |health: &crate::routing::Health| health.is_alive().unwrap_or(true);
-    let healthy = snapshot.providers.iter().filter(|provider| alive(&provider.health)).count();
+    let alive = |provider: &Provider| provider.standing.is_alive().unwrap_or(true);
+    let healthy = snapshot.providers.iter().filter(|provider| alive(provider)).count();
     let total = snapshot.providers.len();
     let providers: serde_json::Map<String, Value> = snapshot
         .providers
         .iter()
-        .map(|provider| (provider.target.name.to_string(), alive(&provider.health).into()))
+        .map(|provider| (provider.target.name.to_string(), alive(provider).into()))
         .collect();
     let status = match healthy {
         _ if healthy == total => "healthy",

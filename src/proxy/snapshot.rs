@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::{administration::Administration, intake::Intake};
 use crate::{
-    auth::{Keys, Tokens},
+    auth::Tokens,
     relay::StreamSettings,
-    routing::{Catalog, Health},
+    routing::{Catalog, Standing},
     telemetry::TelemetrySettings,
     upstream::Target,
 };
@@ -17,8 +17,6 @@ pub struct Snapshot {
     /// Goes up by one with each reload.
     pub generation: u64,
     pub tokens: Tokens,
-    /// Those of the store; shared by all snapshots.
-    pub keys: Keys,
     pub catalog: Catalog,
     /// By the catalog's index.
     pub providers: Vec<Provider>,
@@ -32,5 +30,6 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 pub struct Provider {
     pub target: Arc<Target>,
-    pub health: Health,
+    /// What was heard of it; kept over a reload.
+    pub standing: Arc<Standing>,
 }

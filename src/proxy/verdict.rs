@@ -1,42 +1,40 @@
-//! After a failed attempt and before the commit point: ask the next candidate, or tell the client.
+//! What kind of failure a fault or a status is. What follows from a kind is the routing room's table.
 
-use crate::base::{Clock, Fault, Kind, Side};
+use crate::{
+    base::{Clock, Fault, Kind, Side},
+    routing::Class,
+};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Somebody else may do better.
-    Next,
-    /// Everybody would say the same.
-    Stop,
-}
-
-/// What an answer's status means for the others. What the caller did wrong is the caller's.
+/// What an answer's status says. What the caller did wrong is the caller's.
 #[must_use]
-pub const fn of_status(status: u16) -> Verdict {
+pub const fn of_status(status: u16) -> Class {
     match status {
-        401..=404 | 408 | 409 | 425 | 429 | 500..=599 => Verdict::Next,
-        _ => Verdict::Stop,
+        401 | 403 => Class::KeyInvalid,
+        402 => Class::QuotaGone,
+        404 => Class::ModelMissing,
+        429 => Class::RateLimited,
+        503 | 529 => Class::Overloaded,
+        408 | 409 | 425 | 500..=599 => Class::ServerError,
+        _ => Class::CallerMistake,
     }
 }
 
-/// What a fault means for the others.
+/// What a fault says.
 #[must_use]
-pub const fn of_fault(fault: &Fault) -> Verdict {
+pub const fn of_fault(fault: &Fault) -> Class {
     match (fault.side, &fault.kind) {
-        (Side::Client, _) => Verdict::Stop,
-        (Side::Provider | Side::Gateway, Kind::Status(status)) => of_status(*status),
-        (
-            Side::Provider | Side::Gateway,
-            Kind::Unreachable(_)
-            | Kind::Tls(_)
-            | Kind::Timeout(..)
-            | Kind::Reset
-            | Kind::Garbage(_)
-            | Kind::TooLarge { .. }
-            | Kind::ErrorEvent
-            | Kind::Gone
-            | Kind::Refused(_),
-        ) => Verdict::Next,
+        (Side::Client, _) => Class::OwnDoing,
+        (Side::Provider | Side::Gateway, kind) => match kind {
+            Kind::Status(status) => of_status(*status),
+            Kind::Unreachable(_) => Class::Unreachable,
+            Kind::Tls(_) => Class::Tls,
+            Kind::Timeout(clock, _) => Class::Timeout(*clock),
+            Kind::Reset | Kind::Gone => Class::Reset,
+            Kind::Garbage(_) => Class::Garbage,
+            Kind::TooLarge { .. } => Class::TooLarge,
+            Kind::ErrorEvent => Class::ErrorEvent,
+            Kind::Refused(_) => Class::OwnDoing,
+        },
     }
 }
 
@@ -74,15 +72,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::base::{Sent, Stage};
+    use crate::{
+        base::{Sent, Stage},
+        routing::class::Then,
+    };
 
     #[test]
     fn the_callers_mistakes_are_not_tried_again() {
         for status in [400, 413, 415, 422] {
-            assert_eq!(of_status(status), Verdict::Stop, "{status}");
+            assert_eq!(of_status(status).consequence().then, Then::Stop, "{status}");
         }
         for status in [401, 402, 403, 404, 408, 429, 500, 502, 503, 504, 529] {
-            assert_eq!(of_status(status), Verdict::Next, "{status}");
+            assert!(matches!(of_status(status).consequence().then, Then::Next { .. }), "{status}");
         }
     }
 

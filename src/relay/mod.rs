@@ -5,7 +5,7 @@
 //! - [`commit`]: before and after the commit point
 //! - [`stream`]: a stream that is pulled through `tap`, `hold` and `gather` under its `clock`; `passage` times it
 //! - [`whole`]: a body that is collected within its limit
-//! - [`end`]: the end, told once; [`reckon`]: what the request used
+//! - [`end`]: the end, told once
 
 pub mod body;
 mod clock;
@@ -14,7 +14,6 @@ pub mod end;
 mod gather;
 mod hold;
 mod passage;
-pub mod reckon;
 pub mod settings;
 pub mod stream;
 mod tap;
@@ -23,6 +22,5 @@ pub mod whole;
 pub use body::Body;
 pub use commit::{Committed, OnFault, Uncommitted};
 pub use end::{Added, End, Ending, Ends, Figures, Outcome, Story};
-pub use reckon::UsageSource;
-pub use settings::{CommitPoint, Mode, OnDisconnect, StreamSettings};
+pub use settings::{CommitPoint, Mode, StreamSettings};
 pub use stream::{Manner, Source};

@@ -1,9 +1,19 @@
-//! Which provider serves which model. A client names a model plainly or as `provider/model` (S2.3); a provider whose
-//! list is not known is asked when nobody's list has the model.
+//! Which provider serves which model. A client names a model plainly or as `provider/model` (S2.3), by an alias, or as a
+//! list; a provider whose list is not known is asked when nobody's list has the model. Everything that can be is looked
+//! up when the catalogue is built; a request looks into one map.
 
 use std::{collections::HashMap, sync::Arc};
 
 use regex::Regex;
+
+use super::{
+    order::{self, By},
+    plan::{Ask, Candidate, Line, MOST_CANDIDATES, NoPlan, Plan, UnknownModel},
+    record::{Admission, Record},
+    records::Records,
+    settings::{AllTripped, ModelRule, RoutingSettings},
+};
+use crate::base::{Dice, Moment};
 
 /// How many near misses an unknown model's error names.
 const NEAR_MISSES: usize = 3;
@@ -22,48 +32,44 @@ pub enum Listing {
     Configured(Vec<Box<str>>),
 }
 
+/// A provider as far as the choice of candidates is concerned.
 #[derive(Clone, Debug)]
 pub struct Served {
     pub name: Arc<str>,
+    /// Its base URL: with the name, what its records are kept under.
+    pub base: Box<str>,
     pub listing: Listing,
+    /// For the strategy `weighted`; at least 1.
+    pub weight: u32,
+    pub region: Option<Arc<str>>,
 }
 
 /// Providers by index, in order of preference.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Catalog {
     providers: Vec<Served>,
-    by_model: HashMap<Box<str>, Vec<usize>>,
+    /// For each provider: the record of what nobody listed, and how far away it is.
+    open: Vec<(Arc<Record>, u8)>,
+    models: HashMap<Box<str>, Model>,
+    settings: Arc<RoutingSettings>,
     supported: Vec<Regex>,
+    records: Records,
 }
 
-/// Who may serve a request, in order. Never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan<'a> {
-    pub providers: Vec<usize>,
-    /// The model's name there.
-    pub model: &'a str,
+/// A name that can be asked for.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    serving: Vec<Serving>,
+    rule: Option<usize>,
 }
 
-/// Nobody serves the model; these are offered and spelt alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownModel {
-    pub near: Vec<String>,
-}
-
-impl UnknownModel {
-    /// In words for whoever asked for `model`.
-    #[must_use]
-    pub fn message(&self, model: &str) -> String {
-        match self.near.as_slice() {
-            [] => format!("no provider serves the model `{model}`; GET /v1/models lists them"),
-            near => format!("no provider serves the model `{model}`; did you mean {}?", quoted(near)),
-        }
-    }
-}
-
-fn quoted(names: &[String]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(", ")
+/// Who serves it. `model`: its name there, if that is another one.
+#[derive(Clone, Debug)]
+struct Serving {
+    provider: usize,
+    model: Option<Arc<str>>,
+    record: Arc<Record>,
+    rank: u8,
 }
 
 /// A model of the merged list, with the providers that serve it.
@@ -76,27 +82,103 @@ pub struct Offered<'a> {
 impl Catalog {
     /// `supported`: a model is offered if any expression matches its plain or prefixed name; empty: all are (S2.5).
     #[must_use]
-    pub fn new(providers: Vec<Served>, supported: Vec<Regex>) -> Self {
-        let mut by_model: HashMap<Box<str>, Vec<usize>> = HashMap::new();
-        for (index, provider) in providers.iter().enumerate() {
+    pub fn new(
+        providers: Vec<Served>,
+        supported: Vec<Regex>,
+        settings: Arc<RoutingSettings>,
+        records: &Records,
+    ) -> Self {
+        let open = providers
+            .iter()
+            .map(|provider| {
+                let record = records.candidate(&provider.name, &provider.base, None);
+                (record, distance(provider, &settings))
+            })
+            .collect();
+        let records = records.clone();
+        let mut catalog = Self { providers, open, models: HashMap::new(), settings, supported, records };
+        catalog.list();
+        catalog.rule();
+        catalog
+    }
+
+    fn list(&mut self) {
+        for (index, provider) in self.providers.iter().enumerate() {
             for model in provider.listing.models() {
-                let serving = by_model.entry(model.clone()).or_default();
-                if !serving.contains(&index) {
-                    serving.push(index);
+                if !self.is_offered(index, model) {
+                    continue;
+                }
+                let serving = &mut self.models.entry(model.clone()).or_default().serving;
+                if serving.iter().all(|known| known.provider != index) {
+                    let record = self.records.candidate(&provider.name, &provider.base, Some(model));
+                    serving.push(Serving { provider: index, model: None, record, rank: 0 });
                 }
             }
         }
-        Self { providers, by_model, supported }
     }
 
-    /// The same with another list for one provider.
+    /// Applies what the configuration says of single models.
+    fn rule(&mut self) {
+        let settings = Arc::clone(&self.settings);
+        let mut ruled = Vec::new();
+        for (index, rule) in settings.models.iter().enumerate() {
+            let mut serving = self.serving(rule);
+            if !rule.providers.is_empty() {
+                serving = self.chosen(&serving, rule);
+            }
+            if !serving.is_empty() {
+                ruled.push((Box::from(&*rule.name), Model { serving, rule: Some(index) }));
+            }
+        }
+        self.models.extend(ruled);
+    }
+
+    fn serving(&self, rule: &ModelRule) -> Vec<Serving> {
+        if rule.stands_for.is_empty() {
+            return self.resolve(&rule.name, 0, None);
+        }
+        let ranked = rule.stands_for.iter().zip(0..=u8::MAX);
+        ranked.flat_map(|(target, rank)| self.resolve(target, rank, Some(&rule.name))).collect()
+    }
+
+    /// Who serves `target`, which is `alias` to the client.
+    fn resolve(&self, target: &str, rank: u8, alias: Option<&str>) -> Vec<Serving> {
+        let renamed = |candidate: Candidate<'_>| Serving {
+            provider: candidate.provider,
+            model: Some(candidate.model).filter(|model| alias.is_some() || *model != target).map(Arc::from),
+            record: Arc::clone(candidate.record),
+            rank,
+        };
+        self.candidates(target, 0)
+            .map_or_else(Vec::new, |(line, _)| line.iter().copied().map(renamed).collect())
+    }
+
+    /// Those of a rule's providers, in its order. One that lists no such model is taken at the configuration's word.
+    fn chosen(&self, serving: &[Serving], rule: &ModelRule) -> Vec<Serving> {
+        let mut chosen = Vec::new();
+        for name in &rule.providers {
+            let mut providers = self.providers.iter().enumerate();
+            let Some((index, provider)) = providers.find(|(_, provider)| provider.name == *name) else {
+                continue;
+            };
+            let known = chosen.len();
+            chosen.extend(serving.iter().filter(|serving| serving.provider == index).cloned());
+            if chosen.len() == known && rule.stands_for.is_empty() {
+                let record = self.records.candidate(name, &provider.base, Some(&rule.name));
+                chosen.push(Serving { provider: index, model: None, record, rank: 0 });
+            }
+        }
+        chosen
+    }
+
+    /// The same with another list for one provider. Records stay.
     #[must_use]
     pub fn with_listing(&self, index: usize, listing: Listing) -> Self {
         let mut providers = self.providers.clone();
         if let Some(provider) = providers.get_mut(index) {
             provider.listing = listing;
         }
-        Self::new(providers, self.supported.clone())
+        Self::new(providers, self.supported.clone(), Arc::clone(&self.settings), &self.records)
     }
 
     /// Whether the configuration lists that provider's models.
@@ -112,49 +194,143 @@ impl Catalog {
         matches!(listing, Listing::Fetched(_)).then_some(listing)
     }
 
-    /// Who may serve `asked`.
+    #[must_use]
+    pub fn settings(&self) -> &RoutingSettings {
+        &self.settings
+    }
+
+    #[must_use]
+    pub const fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Who may serve what is asked for, in order.
     ///
     /// # Errors
     /// Nobody, or it is not offered.
-    pub fn find<'a>(&self, asked: &'a str) -> Result<Plan<'a>, UnknownModel> {
-        let plan = self.plain(asked).or_else(|| self.prefixed(asked)).or_else(|| self.unlisted(asked));
-        plan.ok_or_else(|| UnknownModel { near: self.near(asked) })
+    pub fn plan<'a>(&'a self, ask: &Ask<'a>, now: Moment, dice: &mut Dice) -> Result<Plan<'a>, NoPlan> {
+        let found = if ask.others.is_empty() { self.candidates(ask.model, 0) } else { self.several(ask) };
+        let unknown = || NoPlan::Unknown(UnknownModel { near: self.near(ask.model) });
+        let (mut candidates, rule) = found.ok_or_else(unknown)?;
+        if self.settings.all_tripped == AllTripped::Refuse {
+            self.refuse(&candidates, now)?;
+        }
+        let of_rule = || self.settings.models.get(rule?)?.strategy;
+        let strategy = ask.strategy.or_else(of_rule).unwrap_or(self.settings.strategy);
+        let session = ask.session.filter(|_| self.settings.sticky.is_on());
+        let by = By { strategy, session, manner: ask.manner, settings: &self.settings, now };
+        order::arrange(&mut candidates, &by, dice);
+        Ok(Plan { candidates, strategy, manner: ask.manner, rule })
     }
 
-    fn plain<'a>(&self, asked: &'a str) -> Option<Plan<'a>> {
-        let serving = self.by_model.get(asked)?.iter().copied();
-        self.plan(serving, asked)
+    /// Whether anybody may serve that name.
+    ///
+    /// # Errors
+    /// Nobody; what is spelt alike.
+    pub fn knows(&self, asked: &str) -> Result<(), UnknownModel> {
+        match self.candidates(asked, 0) {
+            Some(_) => Ok(()),
+            None => Err(UnknownModel { near: self.near(asked) }),
+        }
+    }
+
+    /// The candidates of a list of models, those of the first name first.
+    fn several<'a>(&'a self, ask: &Ask<'a>) -> Option<(Line<'a>, Option<usize>)> {
+        let (mut all, mut rule) = (Vec::new(), None);
+        let names = std::iter::once(ask.model).chain(ask.others.iter().map(|name| &**name));
+        for (name, place) in names.zip(0..u8::MAX) {
+            let Some((line, of)) = self.candidates(name, place) else { continue };
+            rule = rule.or(of);
+            all.extend(line.iter().copied());
+        }
+        all.truncate(MOST_CANDIDATES);
+        (!all.is_empty()).then_some((Line::Many(all), rule))
+    }
+
+    /// The candidates of one name.
+    fn candidates<'a>(&'a self, asked: &'a str, group: u8) -> Option<(Line<'a>, Option<usize>)> {
+        if let Some(model) = self.models.get(asked) {
+            let candidate = |serving: &'a Serving| {
+                let group = group.saturating_add(serving.rank);
+                self.candidate(
+                    serving.provider,
+                    serving.model.as_deref().unwrap_or(asked),
+                    &serving.record,
+                    group,
+                )
+            };
+            let line = match model.serving.as_slice() {
+                [one] => Line::One(candidate(one)),
+                many => Line::Many(many.iter().take(MOST_CANDIDATES).map(candidate).collect()),
+            };
+            return Some((line, model.rule));
+        }
+        let line = self.prefixed(asked, group).or_else(|| self.unlisted(asked, group))?;
+        Some((line, None))
+    }
+
+    fn candidate<'a>(
+        &self,
+        provider: usize,
+        model: &'a str,
+        record: &'a Arc<Record>,
+        group: u8,
+    ) -> Candidate<'a> {
+        let distance = self.open.get(provider).map_or(0, |(_, distance)| *distance);
+        let weight = self.providers.get(provider).map_or(1, |provider| provider.weight.max(1));
+        Candidate { provider, model, record, group, distance, weight }
     }
 
     /// `provider/model`. A list that the provider gave itself does not exclude what it leaves out.
-    fn prefixed<'a>(&self, asked: &'a str) -> Option<Plan<'a>> {
+    fn prefixed<'a>(&'a self, asked: &'a str, group: u8) -> Option<Line<'a>> {
         let named = |provider: &Served| {
             asked
                 .strip_prefix(&*provider.name)
                 .and_then(|rest| rest.strip_prefix('/'))
                 .filter(|rest| !rest.is_empty())
         };
-        let (index, model) = self
-            .providers
-            .iter()
-            .enumerate()
-            .find_map(|(index, provider)| Some((index, named(provider)?)))?;
-        let excluded = match &self.providers.get(index)?.listing {
-            Listing::Configured(models) => !models.iter().any(|known| **known == *model),
-            Listing::Fetched(_) | Listing::Unknown => false,
+        let mut providers = self.providers.iter().enumerate();
+        let (index, model) = providers.find_map(|(index, provider)| Some((index, named(provider)?)))?;
+        let listed = self.models.get(model).and_then(|known| {
+            known.serving.iter().find(|serving| serving.provider == index && serving.model.is_none())
+        });
+        let record = match (listed, &self.providers.get(index)?.listing) {
+            (Some(serving), _) => &serving.record,
+            (None, Listing::Configured(_)) => return None,
+            (None, Listing::Fetched(_) | Listing::Unknown) if self.is_offered(index, model) => {
+                &self.open.get(index)?.0
+            }
+            (None, Listing::Fetched(_) | Listing::Unknown) => return None,
         };
-        if excluded { None } else { self.plan(std::iter::once(index), model) }
+        Some(Line::One(self.candidate(index, model, record, group)))
     }
 
-    fn unlisted<'a>(&self, asked: &'a str) -> Option<Plan<'a>> {
-        let unknown = |(_, provider): &(usize, &Served)| provider.listing == Listing::Unknown;
-        let open = self.providers.iter().enumerate().filter(unknown).map(|(index, _)| index);
-        self.plan(open, asked)
+    fn unlisted<'a>(&'a self, asked: &'a str, group: u8) -> Option<Line<'a>> {
+        let unknown = |index: &usize| {
+            self.providers.get(*index).is_some_and(|provider| provider.listing == Listing::Unknown)
+        };
+        let mut open =
+            (0..self.providers.len()).filter(unknown).filter(|index| self.is_offered(*index, asked));
+        let candidate = |index: usize| Some(self.candidate(index, asked, &self.open.get(index)?.0, group));
+        let first = open.next().and_then(candidate)?;
+        let mut rest = open.filter_map(candidate).take(MOST_CANDIDATES - 1).peekable();
+        Some(match rest.peek() {
+            None => Line::One(first),
+            Some(_) => Line::Many(std::iter::once(first).chain(rest).collect()),
+        })
     }
 
-    fn plan<'a>(&self, serving: impl Iterator<Item = usize>, model: &'a str) -> Option<Plan<'a>> {
-        let providers: Vec<usize> = serving.filter(|index| self.is_offered(*index, model)).collect();
-        (!providers.is_empty()).then_some(Plan { providers, model })
+    fn refuse(&self, candidates: &[Candidate<'_>], now: Moment) -> Result<(), NoPlan> {
+        let mut first = None;
+        for candidate in candidates {
+            match candidate.record.admission(now) {
+                Admission::Open | Admission::Probe => return Ok(()),
+                Admission::Closed { until } => {
+                    first = Some(first.map_or(until, |first: Moment| first.min(until)))
+                }
+            }
+        }
+        first.map_or(Ok(()), |until| Err(NoPlan::Nobody { after: until.since(now) }))
     }
 
     fn is_offered(&self, index: usize, model: &str) -> bool {
@@ -178,25 +354,28 @@ impl Catalog {
         scored.into_iter().take(NEAR_MISSES).map(|(_, model)| model).collect()
     }
 
-    /// The merged list: each model once, in the providers' order (S0.8, S2.4).
+    /// The merged list: each model once, in the providers' order, then what the configuration adds (S0.8, S2.4).
     #[must_use]
     pub fn offered(&self) -> Vec<Offered<'_>> {
-        let mut offered: Vec<Offered<'_>> = Vec::new();
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        for (index, provider) in self.providers.iter().enumerate() {
-            for model in provider.listing.models().iter().filter(|model| self.is_offered(index, model)) {
-                let place = *places.entry(model).or_insert_with(|| {
-                    offered.push(Offered { model, providers: Vec::new() });
-                    offered.len() - 1
-                });
-                if let Some(entry) = offered.get_mut(place)
-                    && !entry.providers.contains(&&*provider.name)
-                {
-                    entry.providers.push(&provider.name);
+        let listed =
+            self.providers.iter().flat_map(|provider| provider.listing.models()).map(|model| &**model);
+        let ruled = self.settings.models.iter().map(|rule| &*rule.name);
+        let mut seen = std::collections::HashSet::new();
+        listed
+            .chain(ruled)
+            .filter(|model| seen.insert(*model))
+            .filter_map(|model| {
+                let serving = &self.models.get(model)?.serving;
+                let mut providers: Vec<&str> = Vec::new();
+                for serving in serving {
+                    let name = &*self.providers.get(serving.provider)?.name;
+                    if !providers.contains(&name) {
+                        providers.push(name);
+                    }
                 }
-            }
-        }
-        offered
+                Some(Offered { model, providers })
+            })
+            .collect()
     }
 }
 
@@ -209,69 +388,11 @@ impl Listing {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn list(models: &[&str]) -> Vec<Box<str>> {
-        models.iter().map(|model| (*model).into()).collect()
-    }
-
-    fn catalog(supported: &[&str]) -> Catalog {
-        let served = |name: &str, listing| Served { name: name.into(), listing };
-        let supported = supported.iter().map(|pattern| Regex::new(pattern).unwrap()).collect();
-        Catalog::new(
-            vec![
-                served("one", Listing::Configured(list(&["gpt-4o", "shared"]))),
-                served("two", Listing::Fetched(list(&["shared", "deepseek-chat", "org/model"]))),
-            ],
-            supported,
-        )
-    }
-
-    fn plan(catalog: &Catalog, asked: &str) -> Option<(Vec<usize>, String)> {
-        catalog.find(asked).ok().map(|plan| (plan.providers, plan.model.to_owned()))
-    }
-
-    #[test]
-    fn finds_plain_and_prefixed_names() {
-        let catalog = catalog(&[]);
-        assert_eq!(plan(&catalog, "shared"), Some((vec![0, 1], "shared".into())));
-        assert_eq!(plan(&catalog, "two/shared"), Some((vec![1], "shared".into())));
-        assert_eq!(plan(&catalog, "org/model"), Some((vec![1], "org/model".into())));
-        assert_eq!(plan(&catalog, "two/org/model"), Some((vec![1], "org/model".into())));
-        assert_eq!(plan(&catalog, "two/fine-tuned"), Some((vec![1], "fine-tuned".into())));
-        assert_eq!(plan(&catalog, "one/fine-tuned"), None);
-        assert_eq!(plan(&catalog, "one/"), None);
-    }
-
-    #[test]
-    fn an_unknown_list_is_asked_last() {
-        let mut providers = catalog(&[]).providers;
-        providers.push(Served { name: "three".into(), listing: Listing::Unknown });
-        let catalog = Catalog::new(providers, vec![]);
-        assert_eq!(plan(&catalog, "gpt-4o"), Some((vec![0], "gpt-4o".into())));
-        assert_eq!(plan(&catalog, "anything"), Some((vec![2], "anything".into())));
-    }
-
-    #[test]
-    fn names_near_misses() {
-        assert_eq!(catalog(&[]).find("gpt4o").unwrap_err().near, ["gpt-4o"]);
-        assert_eq!(catalog(&[]).find("zzz").unwrap_err().near, Vec::<String>::new());
-    }
-
-    #[test]
-    fn offers_only_supported_models_and_each_once() {
-        let all: Vec<_> = catalog(&[])
-            .offered()
-            .iter()
-            .map(|entry| (entry.model.to_owned(), entry.providers.len()))
-            .collect();
-        assert_eq!(all.len(), 4);
-        assert!(all.contains(&("shared".into(), 2)));
-        let some = catalog(&["^two/", "^gpt-"]);
-        assert_eq!(plan(&some, "shared"), Some((vec![1], "shared".into())));
-        assert_eq!(plan(&some, "one/shared"), None);
-        assert_eq!(some.offered().len(), 4);
-    }
+/// The place of its region in the list of regions; unknown ones come last.
+fn distance(provider: &Served, settings: &RoutingSettings) -> u8 {
+    let place = settings.regions.iter().position(|region| Some(region) == provider.region.as_ref());
+    place.unwrap_or(settings.regions.len()).try_into().unwrap_or(u8::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,9 @@ use hyper::body::Incoming;
 use super::compare::{self, Context, Gate, Live, Params, live::Desk};
 use crate::{
     auth,
-    base::{Fault, Secret},
+    base::{Dice, Fault, Moment, Secret},
     proxy::{self, Corridor, Refusal},
+    routing::Ask,
     upstream::Target,
 };
 
@@ -98,17 +99,17 @@ impl Site {
         let params = Params::parse(head.uri.query().unwrap_or_default())
             .map_err(|error| Refusal::request(400, "invalid_query", error.to_string()))?;
         let snapshot = self.corridor.snapshot();
-        let plan = snapshot.catalog.find(&params.model).map_err(|unknown| {
-            Refusal::request(404, "model_not_found", unknown.message(&params.model)).of(Some("model"))
-        })?;
-        let first = plan.providers.first().and_then(|index| snapshot.providers.get(*index));
-        let control =
-            first.ok_or_else(|| Refusal::request(404, "model_not_found", "nobody serves this model"))?;
+        let plan = snapshot.catalog.plan(&Ask::stream(&params.model), Moment::now(), &mut Dice::random());
+        let plan = plan.map_err(|none| Refusal::no_plan(&none, &params.model))?;
+        let first = plan.candidates().first();
+        let nobody = || Refusal::request(404, "model_not_found", "nobody serves this model");
+        let first = first.ok_or_else(nobody)?;
+        let control = snapshot.providers.get(first.provider).ok_or_else(nobody)?;
         let key = auth::presented(&head.headers).and_then(|token| std::str::from_utf8(token).ok());
         let context = Context {
             gateway: Target { key: key.map(|key| Secret::new(key.to_owned())), ..Target::clone(&self.own) },
             control: Target::clone(&control.target),
-            control_model: plan.model.to_owned(),
+            control_model: first.model.to_owned(),
         };
         Ok((params, context))
     }

@@ -1,0 +1,129 @@
+//! A candidate's breaker: *admitting* until too many failures in a row or too large a share of the window's requests,
+//! then *tripped* for a time that grows with repetition and is jittered, then *probing*: one request goes through and
+//! decides. Atomics only, so that workers share it without waiting. Two of them may see the same failure count; only one
+//! of them trips it.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use super::{settings::BreakerSettings, window::Window};
+use crate::base::{Dice, Moment};
+
+#[derive(Debug, Default)]
+pub struct Breaker {
+    /// When the last trip is over; 0 while admitting.
+    until: AtomicU64,
+    tripped_at: AtomicU64,
+    /// When it last admitted again after a trip.
+    closed_at: AtomicU64,
+    /// Trips in short succession.
+    trips: AtomicU32,
+    /// Failures in a row.
+    streak: AtomicU32,
+    probing: AtomicBool,
+    window: Window,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Admitting,
+    Tripped {
+        until: Moment,
+    },
+    /// The next request decides; `busy`: one is under way.
+    Probing {
+        busy: bool,
+    },
+}
+
+impl Breaker {
+    #[must_use]
+    pub fn state(&self, now: Moment) -> State {
+        match Moment(self.until.load(Relaxed)) {
+            Moment::NEVER => State::Admitting,
+            until if now < until => State::Tripped { until },
+            _ => State::Probing { busy: self.probing.load(Relaxed) },
+        }
+    }
+
+    /// Takes the place of the one probe. Who gets `true` gives it back with [`Breaker::release`].
+    #[must_use]
+    pub fn claim(&self) -> bool {
+        !self.probing.swap(true, Relaxed)
+    }
+
+    pub fn release(&self) {
+        self.probing.store(false, Relaxed);
+    }
+
+    /// A request that was sent at `asked` went well. One from before the trip proves nothing.
+    pub fn succeeded(&self, asked: Moment, now: Moment, settings: &BreakerSettings) {
+        if self.streak.load(Relaxed) != 0 {
+            self.streak.store(0, Relaxed);
+        }
+        let until = self.until.load(Relaxed);
+        if until != 0 && asked.0 >= self.tripped_at.load(Relaxed) {
+            self.window.clear();
+            self.closed_at.store(now.0, Relaxed);
+            self.until.store(0, Relaxed);
+        }
+        self.window.count(true, now, settings.window);
+        self.forget_a_trip(now, settings);
+    }
+
+    /// Trips are forgotten one by one, each after as long without another as it would have lasted.
+    fn forget_a_trip(&self, now: Moment, settings: &BreakerSettings) {
+        let trips = self.trips.load(Relaxed);
+        let quiet = now.since(Moment(self.closed_at.load(Relaxed)));
+        if trips > 0 && self.until.load(Relaxed) == 0 && quiet >= cool_down(trips, settings) {
+            self.closed_at.store(now.0, Relaxed);
+            let _ = self.trips.compare_exchange(trips, trips - 1, Relaxed, Relaxed);
+        }
+    }
+
+    /// A request that was sent at `asked` failed.
+    pub fn failed(&self, asked: Moment, now: Moment, settings: &BreakerSettings, dice: &mut Dice) {
+        self.window.count(false, now, settings.window);
+        let streak = self.streak.fetch_add(1, Relaxed).saturating_add(1);
+        let until = self.until.load(Relaxed);
+        let trips = if until == 0 {
+            let seen = self.window.sum(now, settings.window);
+            streak >= settings.failures || (seen.all() >= settings.least && seen.failed() >= settings.share)
+        } else {
+            // A probe failed. What was sent before its time came is old news.
+            asked.0 >= until
+        };
+        if trips {
+            self.trip(until, now, settings, dice);
+        }
+    }
+
+    fn trip(&self, seen: u64, now: Moment, settings: &BreakerSettings, dice: &mut Dice) {
+        let trips = self.trips.load(Relaxed).saturating_add(1);
+        let until = now + dice.jitter(cool_down(trips, settings));
+        self.tripped_at.store(now.0, Relaxed);
+        if self.until.compare_exchange(seen, until.0.max(1), Relaxed, Relaxed).is_ok() {
+            self.trips.store(trips, Relaxed);
+        }
+    }
+
+    /// The window's figures.
+    #[must_use]
+    pub const fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Trips in short succession.
+    #[must_use]
+    pub fn trips(&self) -> u32 {
+        self.trips.load(Relaxed)
+    }
+}
+
+/// Doubles with each trip.
+fn cool_down(trips: u32, settings: &BreakerSettings) -> Duration {
+    let doublings = trips.saturating_sub(1).min(16);
+    settings.cool_down.saturating_mul(1 << doublings).min(settings.longest_cool_down)
+}

@@ -1,0 +1,406 @@
+//! One request's way through its candidates, without a socket or a clock: what to do next, told by what has happened.
+//! Used alike by the corridor and by the simulation.
+//!
+//! Invariants: nobody is asked after [`Course::won`] or after the way is over; a candidate is asked again only when there
+//! is nobody else; the guards of a [`Turn`] and of the course give back what they took when they are dropped, so a client
+//! may leave at any time.
+
+use std::time::Duration;
+
+use super::{
+    budget::{Budgets, Permit},
+    class::{Class, Then},
+    plan::{Candidate, Plan},
+    record::{Admission, Failure, Manner, Probe},
+    settings::{AllTripped, RoutingSettings},
+    strategy::{Delay, Strategy},
+};
+use crate::{
+    base::{Dice, Moment, Sent},
+    telemetry::Held,
+};
+
+/// Until a candidate was measured often enough, a hedge waits so long.
+const UNMEASURED_DELAY: Duration = Duration::from_secs(2);
+
+/// What to do now.
+#[derive(Debug)]
+pub enum Move<'a> {
+    /// Ask this candidate, beside those that are being asked.
+    Ask(Turn<'a>),
+    /// Nothing, until one of those being asked answers or that moment comes.
+    Wait(Option<Moment>),
+    /// Nobody is left, or time is up: give up those being asked and answer the client.
+    Over,
+}
+
+/// One attempt. Dropped, it counts as given up: nothing is learnt from it.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    pub candidate: Candidate<'a>,
+    /// From 1.
+    pub number: u8,
+    pub asked: Moment,
+    /// It was asked beside another that was slow.
+    pub hedge: bool,
+    place: u8,
+    flight: Held,
+    _probe: Option<Probe>,
+}
+
+/// What a request's client and the configuration say.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    pub settings: &'a RoutingSettings,
+    pub budgets: &'a Budgets,
+    /// `false`: one candidate is asked and that is it.
+    pub failover: bool,
+    /// When the client's patience ends.
+    pub deadline: Option<Moment>,
+}
+
+#[derive(Debug)]
+pub struct Course<'a> {
+    plan: Plan<'a>,
+    terms: Terms<'a>,
+    dice: Dice,
+    mode: Mode,
+    /// Bits by place: who has been asked, who is being asked, who will not be.
+    asked: u64,
+    flying: u64,
+    barred: u64,
+    number: u8,
+    repeats: u8,
+    last_asked: Moment,
+    deadline: Option<Moment>,
+    /// Who is to be asked again, and when.
+    repeat: Option<(u8, Moment)>,
+    _repeating: Option<Permit>,
+    is_over: bool,
+}
+
+/// How many at once.
+#[derive(Debug)]
+enum Mode {
+    OneByOne,
+    Race { width: u32, _permit: Permit },
+    Hedge { delay: Delay },
+}
+
+impl<'a> Course<'a> {
+    #[must_use]
+    pub fn new(plan: Plan<'a>, terms: Terms<'a>, dice: Dice, now: Moment) -> Self {
+        let mode = Mode::of(&plan, &terms);
+        let timeout = matches!(mode, Mode::Race { .. }).then(|| now + terms.settings.race.timeout);
+        let deadline = match (terms.deadline, timeout) {
+            (Some(deadline), Some(timeout)) => Some(deadline.min(timeout)),
+            (deadline, timeout) => deadline.or(timeout),
+        };
+        Self {
+            plan,
+            terms,
+            dice,
+            mode,
+            asked: 0,
+            flying: 0,
+            barred: 0,
+            number: 0,
+            repeats: 0,
+            last_asked: now,
+            deadline,
+            repeat: None,
+            _repeating: None,
+            is_over: false,
+        }
+    }
+
+    #[must_use]
+    pub const fn plan(&self) -> &Plan<'a> {
+        &self.plan
+    }
+
+    /// Attempts so far.
+    #[must_use]
+    pub const fn attempts(&self) -> u8 {
+        self.number
+    }
+
+    /// Whether several are asked at once.
+    #[must_use]
+    pub const fn is_race(&self) -> bool {
+        matches!(self.mode, Mode::Race { .. })
+    }
+
+    /// To be asked again after every event, until it says to wait or that it is over.
+    pub fn next(&mut self, now: Moment) -> Move<'a> {
+        if self.is_over || self.deadline.is_some_and(|deadline| now >= deadline) {
+            self.is_over = true;
+            return Move::Over;
+        }
+        if self.flying == 0 {
+            return self.alone(now);
+        }
+        match self.mode {
+            Mode::Race { width, .. } if self.is_short_of(width) => self.healthy(now, false),
+            Mode::Hedge { delay } => self.hedge(delay, now),
+            Mode::Race { .. } | Mode::OneByOne => Move::Wait(self.deadline),
+        }
+    }
+
+    /// Without failover, those that fail in a race are not replaced.
+    const fn is_short_of(&self, width: u32) -> bool {
+        let racing = if self.terms.failover { self.flying } else { self.asked };
+        racing.count_ones() < width
+    }
+
+    /// Nobody is being asked.
+    fn alone(&mut self, now: Moment) -> Move<'a> {
+        if let Some((place, at)) = self.repeat {
+            if now < at {
+                return Move::Wait(Some(self.deadline.map_or(at, |deadline| deadline.min(at))));
+            }
+            self.repeat = None;
+            return self.ask(place, None, false, now);
+        }
+        if self.asked != 0 && !self.terms.failover {
+            return self.over();
+        }
+        if let Some((place, probe)) = self.pick(now) {
+            return self.ask(place, probe, false, now);
+        }
+        match self.least_bad(now) {
+            Some(place) => self.ask(place, None, false, now),
+            None => self.over(),
+        }
+    }
+
+    /// One more beside those that are being asked, if there is one that may be.
+    fn healthy(&mut self, now: Moment, hedge: bool) -> Move<'a> {
+        match self.pick(now) {
+            Some((place, probe)) => self.ask(place, probe, hedge, now),
+            None => Move::Wait(self.deadline),
+        }
+    }
+
+    fn hedge(&mut self, delay: Delay, now: Moment) -> Move<'a> {
+        if self.untried().next().is_none() {
+            return Move::Wait(self.deadline);
+        }
+        let at = self.last_asked + self.length(delay);
+        if now < at {
+            return Move::Wait(Some(self.deadline.map_or(at, |deadline| deadline.min(at))));
+        }
+        if self.pick_place(now).is_none() || !self.terms.budgets.spend() {
+            // Nobody is healthy or nothing is left to spend: this request does without.
+            self.mode = Mode::OneByOne;
+            return Move::Wait(self.deadline);
+        }
+        self.healthy(now, true)
+    }
+
+    /// How long to wait for the one asked last.
+    fn length(&self, delay: Delay) -> Duration {
+        match delay {
+            Delay::Fixed(delay) => delay,
+            Delay::Percentile(percent) => {
+                let slowest = self.flying_places().filter_map(|place| {
+                    let candidate = self.plan.candidates().get(usize::from(place))?;
+                    candidate.record.pace(self.plan.manner).percentile(percent)
+                });
+                slowest.max().unwrap_or(UNMEASURED_DELAY)
+            }
+        }
+    }
+
+    /// The first that was not asked and may be; a probing one only if its one probe is free.
+    fn pick(&self, now: Moment) -> Option<(u8, Option<Probe>)> {
+        self.untried().find_map(|place| {
+            let record = self.plan.candidates().get(usize::from(place))?.record;
+            match record.admission(now) {
+                Admission::Open => Some((place, None)),
+                Admission::Probe => record.claim().map(|probe| (place, Some(probe))),
+                Admission::Closed { .. } => None,
+            }
+        })
+    }
+
+    fn pick_place(&self, now: Moment) -> Option<u8> {
+        self.untried().find(|place| {
+            let candidate = self.plan.candidates().get(usize::from(*place));
+            candidate.is_some_and(|candidate| {
+                matches!(candidate.record.admission(now), Admission::Open | Admission::Probe)
+            })
+        })
+    }
+
+    /// All that are left are tripped or rest: the one that comes back first, and only that one.
+    fn least_bad(&mut self, now: Moment) -> Option<u8> {
+        if self.terms.settings.all_tripped == AllTripped::Refuse {
+            return None;
+        }
+        let until = |place: &u8| match self.plan.candidates().get(usize::from(*place))?.record.admission(now)
+        {
+            Admission::Closed { until } => Some(until),
+            Admission::Open | Admission::Probe => Some(now),
+        };
+        let place = self.untried().min_by_key(until)?;
+        self.barred = u64::MAX;
+        Some(place)
+    }
+
+    fn ask(&mut self, place: u8, probe: Option<Probe>, hedge: bool, now: Moment) -> Move<'a> {
+        let Some(candidate) = self.plan.candidates().get(usize::from(place)).copied() else {
+            return self.over();
+        };
+        self.asked |= 1 << place;
+        self.flying |= 1 << place;
+        self.number = self.number.saturating_add(1);
+        self.last_asked = now;
+        let flight = candidate.record.enter();
+        Move::Ask(Turn { candidate, number: self.number, asked: now, hedge, place, flight, _probe: probe })
+    }
+
+    fn over(&mut self) -> Move<'a> {
+        self.is_over = true;
+        Move::Over
+    }
+
+    /// The attempt came to nothing, and nothing of it was given to the client.
+    pub fn failed(&mut self, turn: Turn<'a>, class: Class, hint: Option<Duration>, sent: Sent, now: Moment) {
+        let settings = self.terms.settings;
+        let failure = Failure { class, hint, asked: turn.asked };
+        turn.candidate.record.failed(&failure, now, &settings.breaker, &mut self.dice);
+        self.flying &= !(1 << turn.place);
+        if settings.retry.safe && sent == Sent::Unknown {
+            self.barred = u64::MAX;
+        }
+        match class.consequence().then {
+            Then::Stop => self.is_over = true,
+            Then::OtherModel => self.bar_group(turn.candidate.group),
+            Then::Next { worth_waiting: false } => {}
+            Then::Next { worth_waiting: true } => self.repeat_later(&turn, hint, now),
+        }
+    }
+
+    /// A good answer: it is the client's. The guard counts it as under way until its last byte.
+    pub fn won(&mut self, turn: Turn<'a>, after: Duration, now: Moment) -> Held {
+        let settings = &self.terms.settings.breaker;
+        turn.candidate.record.succeeded(self.plan.manner, after, turn.asked, now, settings);
+        self.flying &= !(1 << turn.place);
+        self.is_over = true;
+        turn.flight
+    }
+
+    /// Another one was quicker, and this one has been given up.
+    pub fn lost(&mut self, turn: Turn<'a>, now: Moment) {
+        turn.candidate.record.overtaken(self.plan.manner, now.since(turn.asked), now);
+        self.flying &= !(1 << turn.place);
+    }
+
+    /// Whether nobody will be asked besides and after this one, however it ends.
+    #[must_use]
+    pub fn is_last(&self, turn: &Turn<'_>) -> bool {
+        let others = self.flying & !(1 << turn.place);
+        others == 0 && (!self.terms.failover || self.untried().next().is_none())
+    }
+
+    /// Whether an answer that failed in this way is the client's as it came: the caller's own doing, which everybody
+    /// would say, or the word of the only one there was to ask.
+    #[must_use]
+    pub fn passes_on(&self, turn: &Turn<'_>, class: Class, hint: Option<Duration>) -> bool {
+        match class.consequence().then {
+            Then::Stop => true,
+            Then::OtherModel => {
+                let group = turn.candidate.group;
+                !self.terms.failover || self.untried().all(|place| self.group(place) == Some(group))
+            }
+            Then::Next { worth_waiting } => {
+                let is_only = self.plan.candidates().len() == 1
+                    || (!self.terms.failover && self.asked.count_ones() == 1);
+                is_only && !(worth_waiting && self.may_repeat(hint))
+            }
+        }
+    }
+
+    fn repeat_later(&mut self, turn: &Turn<'a>, hint: Option<Duration>, now: Moment) {
+        let nobody_else = self.flying == 0 && self.untried().next().is_none();
+        if self.barred == u64::MAX || !self.terms.failover || !nobody_else || !self.may_repeat(hint) {
+            return;
+        }
+        let retry = self.terms.settings.retry;
+        let pause = retry.pause.saturating_mul(1 << self.repeats.min(16)).min(retry.longest_pause);
+        let at = now + hint.unwrap_or_else(|| self.dice.jitter(pause));
+        if self.deadline.is_some_and(|deadline| at >= deadline) {
+            return;
+        }
+        let under_way = turn.candidate.record.under_way();
+        if let Some(permit) = self.terms.budgets.repeat(&retry, under_way) {
+            self._repeating = Some(permit);
+            self.repeats += 1;
+            self.repeat = Some((turn.place, at));
+        }
+    }
+
+    fn may_repeat(&self, hint: Option<Duration>) -> bool {
+        let retry = &self.terms.settings.retry;
+        self.repeats < retry.repeats && hint.is_none_or(|hint| hint <= retry.longest_pause)
+    }
+
+    fn bar_group(&mut self, group: u8) {
+        for (place, candidate) in self.plan.candidates().iter().enumerate() {
+            if candidate.group == group {
+                self.barred |= 1 << place;
+            }
+        }
+    }
+
+    fn group(&self, place: u8) -> Option<u8> {
+        self.plan.candidates().get(usize::from(place)).map(|candidate| candidate.group)
+    }
+
+    /// Places that were neither asked nor barred, in order.
+    fn untried(&self) -> impl Iterator<Item = u8> + use<> {
+        let all = u64::MAX >> (64 - self.plan.candidates().len().clamp(1, 64));
+        places(all & !self.asked & !self.barred)
+    }
+
+    fn flying_places(&self) -> impl Iterator<Item = u8> + use<> {
+        places(self.flying)
+    }
+}
+
+/// The bits that are set, lowest first.
+fn places(mut bits: u64) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let place = bits.trailing_zeros();
+        bits &= bits.wrapping_sub(1);
+        u8::try_from(place).ok().filter(|place| *place < 64)
+    })
+}
+
+impl Mode {
+    fn of(plan: &Plan<'_>, terms: &Terms<'_>) -> Self {
+        if plan.candidates().len() < 2 {
+            return Self::OneByOne;
+        }
+        match plan.strategy {
+            Strategy::Priority | Strategy::Weighted | Strategy::Adaptive => Self::OneByOne,
+            Strategy::Race { width } => match terms.budgets.race(&terms.settings.race) {
+                Some(permit) => Self::Race { width: u32::from(width), _permit: permit },
+                None => Self::OneByOne,
+            },
+            Strategy::Hedge { delay } => {
+                terms.budgets.save(&terms.settings.hedge);
+                Self::Hedge { delay }
+            }
+        }
+    }
+}
+
+impl Manner {
+    /// By whether a stream was asked for.
+    #[must_use]
+    pub const fn of(streams: bool) -> Self {
+        if streams { Self::Stream } else { Self::Whole }
+    }
+}

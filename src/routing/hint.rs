@@ -1,0 +1,343 @@
+//! When a provider says that it may be asked again, in all the ways they have of saying it (S1.14, R18): `retry-after-ms`,
+//! `retry-after` (RFC 9110 10.2.3: seconds or a date), `x-ratelimit-reset*` and `anthropic-ratelimit-*-reset` (seconds,
+//! `6m0s`, epoch seconds or milliseconds, RFC 3339), Gemini's `retryDelay` and the sentence in OpenAI's error message.
+//! Takes bytes from strangers: nothing here fails, what is not understood is no hint, and no hint is longer than an hour.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderValue};
+use memchr::memmem;
+
+/// Whatever was said, after this long we look for ourselves.
+pub const LONGEST: Duration = Duration::from_secs(3600);
+/// Without knowing which of several limits was reached, one that lasts longer than this is not believed to be it.
+const MINUTE: Duration = Duration::from_secs(60);
+/// Bytes of an error body that are looked at; S1.3 reads no more of one.
+const BODY: usize = 1024;
+
+/// How long the provider wants to be left alone, by its answer's head and what is known of its body. `None`: it did not
+/// say, or said "not at all".
+#[must_use]
+pub fn of(headers: &HeaderMap, body: &[u8], wall: SystemTime) -> Option<Duration> {
+    retry_after(headers, wall).or_else(|| in_body(body)).or_else(|| reset(headers, wall)).map(bounded)
+}
+
+fn bounded(hint: Duration) -> Duration {
+    hint.min(LONGEST)
+}
+
+/// `retry-after-ms` before `retry-after`. Zero, which Azure says beside a `retry-after` of one second, says nothing.
+fn retry_after(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
+    let text = |name| headers.get(name).map(HeaderValue::as_bytes).and_then(text);
+    let millis = text("retry-after-ms").and_then(|text| seconds(text.parse::<f64>().ok()? / 1000.0));
+    millis.filter(is_some_time).or_else(|| span(text("retry-after")?, wall)).filter(is_some_time)
+}
+
+/// The limit that was reached is the one of which nothing remains; if none says so, the slowest that is over soon.
+fn reset(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
+    let (mut reached, mut soon) = (None, None);
+    for (name, value) in headers {
+        let name = name.as_str();
+        if !is_reset(name) {
+            continue;
+        }
+        let Some(after) = text(value.as_bytes()).and_then(|text| span(text, wall)).filter(is_some_time)
+        else {
+            continue;
+        };
+        if remains(headers, name) == Some(false) {
+            reached = reached.max(Some(after));
+        } else if after <= MINUTE {
+            soon = soon.max(Some(after));
+        }
+    }
+    reached.or(soon)
+}
+
+fn is_reset(name: &str) -> bool {
+    name.starts_with("x-ratelimit-reset")
+        || name.starts_with("ratelimit-reset")
+        || (name.starts_with("anthropic-ratelimit-") && name.ends_with("-reset"))
+}
+
+/// Whether something is left of the limit that this header tells the reset of. `None`: it is not told.
+fn remains(headers: &HeaderMap, reset: &str) -> Option<bool> {
+    let value = headers.get(reset.replacen("reset", "remaining", 1))?;
+    Some(text(value.as_bytes())?.parse::<f64>().ok()? > 0.0)
+}
+
+/// What an error body says. Not JSON-parsed: it may be cut anywhere.
+fn in_body(body: &[u8]) -> Option<Duration> {
+    let body = body.get(..BODY).unwrap_or(body);
+    let after = |needle: &[u8]| {
+        let rest = body.get(memmem::find(body, needle)? + needle.len()..)?;
+        let start = rest.iter().position(|byte| !matches!(byte, b' ' | b'"' | b':' | b'\\'))?;
+        let rest = rest.get(start..)?;
+        let end = rest.iter().position(|byte| !is_span_byte(*byte)).unwrap_or(rest.len());
+        let rest = std::str::from_utf8(rest.get(..end)?).ok()?.trim_end_matches('.');
+        units(rest).or_else(|| seconds(rest.parse().ok()?)).filter(is_some_time)
+    };
+    after(b"retryDelay").or_else(|| after(b"ry again in ")).or_else(|| after(b"etry after "))
+}
+
+const fn is_span_byte(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b'.' | b'h' | b'm' | b's' | b'u' | b'd')
+}
+
+/// A span of time in any of the forms that headers have, seen from `wall`.
+#[must_use]
+pub fn span(text: &str, wall: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(number) = text.parse::<f64>() {
+        return numeric(number, wall);
+    }
+    let until = |at: SystemTime| at.duration_since(wall).unwrap_or_default();
+    units(text)
+        .or_else(|| rfc3339(text).map(until))
+        .or_else(|| httpdate::parse_http_date(text).ok().map(until))
+}
+
+/// Seconds; a number as large as a date is one, in seconds or in milliseconds.
+fn numeric(number: f64, wall: SystemTime) -> Option<Duration> {
+    let since_epoch =
+        |at: Option<Duration>| Some((UNIX_EPOCH + at?).duration_since(wall).unwrap_or_default());
+    match number {
+        _ if !(0.0..1e15).contains(&number) => None,
+        1e11.. => since_epoch(seconds(number / 1000.0)),
+        1e8.. => since_epoch(seconds(number)),
+        _ => seconds(number),
+    }
+}
+
+/// `6m0s`, `1.2s`, `120ms`, `1h2m3.5s`, `250us`, `2d`.
+fn units(text: &str) -> Option<Duration> {
+    if text.is_empty() {
+        return None;
+    }
+    let (mut rest, mut total) = (text, 0.0);
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+        let (number, after) = rest.split_at(digits);
+        let unit = after.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit);
+        let scale = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            "d" => 86_400.0,
+            _ => return None,
+        };
+        total += number.parse::<f64>().ok()? * scale;
+        rest = after;
+    }
+    seconds(total)
+}
+
+/// `2025-11-18T16:34:03Z`, with a fraction and an offset.
+fn rfc3339(text: &str) -> Option<SystemTime> {
+    let whole =
+        |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok().filter(|number| *number >= 0);
+    let apart = [(4, "-"), (7, "-"), (10, "Tt "), (13, ":"), (16, ":")];
+    if !apart.iter().all(|(at, signs)| text.get(*at..=*at).is_some_and(|found| signs.contains(found))) {
+        return None;
+    }
+    let (year, month, day) = (whole(0, 4)?, whole(5, 7)?, whole(8, 10)?);
+    let (hour, minute, second) = (whole(11, 13)?, whole(14, 16)?, whole(17, 19)?);
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let rest = text.get(19..)?;
+    let (fraction, zone) = match rest.strip_prefix('.') {
+        Some(after) => after.split_at(after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len())),
+        None => ("", rest),
+    };
+    let fraction = format!("0.{fraction}0").parse::<f64>().ok()?;
+    let at = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset(zone)?;
+    Some(UNIX_EPOCH + Duration::from_secs(at.try_into().ok()?) + Duration::from_secs_f64(fraction))
+}
+
+/// `Z`, `+01:00`: seconds ahead of UTC.
+fn offset(zone: &str) -> Option<i64> {
+    if zone.is_empty() || zone.eq_ignore_ascii_case("z") {
+        return Some(0);
+    }
+    let sign = match zone.get(..1)? {
+        "+" => 1,
+        "-" => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+    let (hours, minutes) = (hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok()?);
+    Some(sign * (i64::from(hours) * 3600 + i64::from(minutes) * 60))
+}
+
+/// Days since 1970-01-01 in the Gregorian calendar.
+const fn days(year: i64, month: i64, day: i64) -> i64 {
+    // Years that begin in March: the leap day is their last.
+    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok().map(str::trim)
+}
+
+/// `None` for what is negative, not a number, or too large for a date.
+fn seconds(number: f64) -> Option<Duration> {
+    (0.0..1e12).contains(&number).then(|| Duration::from_secs_f64(number))
+}
+
+fn is_some_time(span: &Duration) -> bool {
+    !span.is_zero()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// 2025-11-18T16:33:33Z
+    fn wall() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_763_483_613)
+    }
+
+    fn hint(headers: &[(&str, &str)], body: &str) -> Option<f64> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        of(&map, body.as_bytes(), wall()).map(|hint| hint.as_secs_f64())
+    }
+
+    /// Each form that the recordings of providers hold, and those that their pages tell of.
+    #[test]
+    fn reads_every_form_of_a_span() {
+        for (text, wanted) in [
+            ("2", 2.0),
+            ("2.220795154571533", 2.220_795_155),
+            ("0s", 0.0),
+            ("120ms", 0.12),
+            ("14m24s", 864.0),
+            ("59.369s", 59.369),
+            ("7.899999999s", 7.899_999_999),
+            ("6m0s", 360.0),
+            ("1h2m3.5s", 3723.5),
+            ("250us", 0.000_25),
+            ("1d", 86_400.0),
+            ("1763483643", 30.0),
+            ("1763483643500", 30.5),
+            ("2025-11-18T16:34:03Z", 30.0),
+            ("2025-11-18T16:34:03.25Z", 30.25),
+            ("2025-11-18t17:34:03+01:00", 30.0),
+            ("2025-11-18T16:00:00Z", 0.0),
+            ("Tue, 18 Nov 2025 16:34:03 GMT", 30.0),
+            ("Tue, 18 Nov 2003 16:34:03 GMT", 0.0),
+        ] {
+            let span = span(text, wall()).map(|span| span.as_secs_f64());
+            assert!(span.is_some_and(|span| (span - wanted).abs() < 1e-6), "{text}: {span:?}");
+        }
+        for text in ["", "-1", "soon", "1x", "nan", "inf", "1e40", "2025-13-01T00:00:00Z", "1s2", ".", "µ"] {
+            assert_eq!(span(text, wall()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn prefers_what_was_said_outright() {
+        assert_eq!(hint(&[("retry-after", "7"), ("retry-after-ms", "250")], ""), Some(0.25));
+        // Azure (recorded): milliseconds of zero beside a second.
+        assert_eq!(hint(&[("retry-after", "1"), ("retry-after-ms", "0")], ""), Some(1.0));
+        assert_eq!(hint(&[("retry-after", "0")], ""), None);
+        assert_eq!(hint(&[("retry-after", "86400")], ""), Some(3600.0));
+        assert_eq!(hint(&[("retry-after", "3"), ("x-ratelimit-reset", "9")], ""), Some(3.0));
+        assert_eq!(hint(&[], ""), None);
+    }
+
+    #[test]
+    fn waits_for_the_limit_that_was_reached() {
+        let openai = [
+            ("x-ratelimit-remaining-requests", "59"),
+            ("x-ratelimit-reset-requests", "1s"),
+            ("x-ratelimit-remaining-tokens", "0"),
+            ("x-ratelimit-reset-tokens", "6m0s"),
+        ];
+        assert_eq!(hint(&openai, ""), Some(360.0));
+        let cerebras = [
+            ("x-ratelimit-reset-requests-day", "24482.22079515457"),
+            ("x-ratelimit-reset-tokens-minute", "2.5"),
+        ];
+        assert_eq!(hint(&cerebras, ""), Some(2.5));
+        let anthropic = [
+            ("anthropic-ratelimit-input-tokens-remaining", "0"),
+            ("anthropic-ratelimit-input-tokens-reset", "2025-11-18T16:34:03Z"),
+        ];
+        assert_eq!(hint(&anthropic, ""), Some(30.0));
+    }
+
+    #[test]
+    fn reads_what_bodies_say() {
+        let gemini = r#"[{"error":{"code":429,"details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay": "34s"}]}}]"#;
+        assert_eq!(hint(&[], gemini), Some(34.0));
+        assert_eq!(hint(&[], r#"{"error":"{\"retryDelay\": \"34.5s\"}"}"#), Some(34.5));
+        assert_eq!(hint(&[], "Rate limit reached. Please try again in 1.242s. Visit"), Some(1.242));
+        assert_eq!(hint(&[], "Please try again in 6m0s."), Some(360.0));
+        assert_eq!(hint(&[], "Please retry after 26 seconds."), Some(26.0));
+        assert_eq!(hint(&[], r#""retryDelay":"#), None);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_said_panics_or_lasts_for_ever(
+            value in "\\PC{0,40}",
+            body in proptest::collection::vec(any::<u8>(), 0..200),
+            name in prop::sample::select(vec!["retry-after", "retry-after-ms", "x-ratelimit-reset", "anthropic-ratelimit-x-reset"]),
+        ) {
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+            let hint = of(&headers, &body, wall());
+            prop_assert!(hint.is_none_or(|hint| !hint.is_zero() && hint <= LONGEST));
+            let _ = span(&value, wall());
+        }
+
+        #[test]
+        fn seconds_come_back_in_every_form(seconds in 1_u64..3600) {
+            let at = wall() + Duration::from_secs(seconds);
+            let epoch = at.duration_since(UNIX_EPOCH).unwrap();
+            let forms = [
+                format!("{seconds}"),
+                format!("{seconds}.0s"),
+                format!("{}ms", seconds * 1000),
+                format!("{}m{}s", seconds / 60, seconds % 60),
+                format!("{}", epoch.as_secs()),
+                format!("{}", epoch.as_millis()),
+                httpdate::fmt_http_date(at),
+            ];
+            for form in forms {
+                prop_assert_eq!(span(&form, wall()).map(|span| span.as_secs()), Some(seconds), "{}", form);
+            }
+        }
+
+        #[test]
+        fn a_timestamp_is_read_as_the_calendar_has_it(seconds in 0_u64..4_000_000_000) {
+            let at = UNIX_EPOCH + Duration::from_secs(seconds);
+            // "Tue, 18 Nov 2025 16:34:03 GMT" by another implementation, to RFC 3339.
+            let date = httpdate::fmt_http_date(at);
+            let part: Vec<&str> = date.split(' ').collect();
+            let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+            let month = months.iter().position(|name| *name == part[2]).unwrap() + 1;
+            let text = format!("{}-{month:02}-{}T{}Z", part[3], part[1], part[4]);
+            prop_assert_eq!(rfc3339(&text), Some(at));
+        }
+    }
+}

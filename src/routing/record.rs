@@ -1,0 +1,242 @@
+//! What was learnt of a candidate (one model at one provider) and of a provider. Shared by all workers, kept over a
+//! reload, never waited for: atomics only. Every method is given the time.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use super::{
+    breaker::{Breaker, State},
+    class::{Class, Scope},
+    pace::Pace,
+    settings::BreakerSettings,
+    standing::Standing,
+    window::Seen,
+};
+use crate::{
+    base::{Dice, Moment},
+    telemetry::{Gauge, Held},
+};
+
+/// How often a rest without a word from the provider is doubled.
+const DOUBLINGS: u32 = 6;
+
+/// A candidate's record.
+#[derive(Debug)]
+pub struct Record {
+    provider: Arc<Standing>,
+    /// The model's name there; `None`: all those that nobody listed.
+    model: Option<Box<str>>,
+    id: u64,
+    breaker: Breaker,
+    /// Rests until then by what it said, whatever the breaker thinks.
+    rests: AtomicU64,
+    /// Rests in a row.
+    rested: AtomicU32,
+    under_way: Gauge,
+    /// Of streams, and of whole answers.
+    paces: [Pace; 2],
+    won: AtomicU64,
+    failed: AtomicU64,
+    last_won: AtomicU64,
+    last_failed: AtomicU64,
+    last_class: AtomicU8,
+}
+
+/// Whether a request may be sent to a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    Open,
+    /// One may, if nobody else does.
+    Probe,
+    /// Not before then.
+    Closed {
+        until: Moment,
+    },
+}
+
+/// A failure as it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub class: Class,
+    /// How long the provider asked to be left alone.
+    pub hint: Option<Duration>,
+    /// When the attempt began.
+    pub asked: Moment,
+}
+
+/// What is measured: a first token or a whole answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    Stream,
+    Whole,
+}
+
+impl Record {
+    #[must_use]
+    pub fn new(provider: Arc<Standing>, model: Option<&str>, id: u64) -> Self {
+        Self {
+            provider,
+            model: model.map(Into::into),
+            id,
+            breaker: Breaker::default(),
+            rests: AtomicU64::new(0),
+            rested: AtomicU32::new(0),
+            under_way: Gauge::default(),
+            paces: Default::default(),
+            won: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            last_won: AtomicU64::new(0),
+            last_failed: AtomicU64::new(0),
+            last_class: AtomicU8::new(u8::MAX),
+        }
+    }
+
+    /// What is known of the provider behind it.
+    #[must_use]
+    pub const fn provider(&self) -> &Arc<Standing> {
+        &self.provider
+    }
+
+    /// `None`: it stands for all models that were not listed.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    /// The same for the same candidate in every process: what conversations are dealt out by.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    #[must_use]
+    pub fn admission(&self, now: Moment) -> Admission {
+        let rests = self.rests.load(Relaxed).max(self.provider.rests_until().0);
+        match self.breaker.state(now) {
+            State::Tripped { until } => Admission::Closed { until: Moment(until.0.max(rests)) },
+            _ if rests > now.0 => Admission::Closed { until: Moment(rests) },
+            State::Admitting => Admission::Open,
+            State::Probing { busy: false } => Admission::Probe,
+            State::Probing { busy: true } => Admission::Closed { until: now },
+        }
+    }
+
+    /// Takes the place of the one probe; the guard gives it back.
+    #[must_use]
+    pub fn claim(self: &Arc<Self>) -> Option<Probe> {
+        self.breaker.claim().then(|| Probe(Arc::clone(self)))
+    }
+
+    /// Counts a request under way until the guard is dropped.
+    #[must_use]
+    pub fn enter(&self) -> Held {
+        self.under_way.hold()
+    }
+
+    /// Requests and streams under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.under_way.read()
+    }
+
+    /// A good answer came, `after` so long, to a request that was sent at `asked`.
+    pub fn succeeded(
+        &self,
+        manner: Manner,
+        after: Duration,
+        asked: Moment,
+        now: Moment,
+        settings: &BreakerSettings,
+    ) {
+        self.breaker.succeeded(asked, now, settings);
+        self.pace(manner).note(after, now);
+        self.won.fetch_add(1, Relaxed);
+        self.last_won.store(now.0, Relaxed);
+        if self.rested.load(Relaxed) != 0 {
+            self.rested.store(0, Relaxed);
+        }
+    }
+
+    /// An attempt came to nothing.
+    pub fn failed(&self, failure: &Failure, now: Moment, settings: &BreakerSettings, dice: &mut Dice) {
+        let consequence = failure.class.consequence();
+        if failure.class != Class::OwnDoing {
+            self.last_class.store(failure.class.number(), Relaxed);
+            self.last_failed.store(now.0, Relaxed);
+        }
+        if consequence.counts {
+            self.failed.fetch_add(1, Relaxed);
+            self.breaker.failed(failure.asked, now, settings, dice);
+        }
+        let mut until = |length: Duration| now + failure.hint.unwrap_or_else(|| dice.jitter(length));
+        match consequence.scope {
+            Scope::Nobody => {}
+            Scope::Candidate => {
+                let doublings = self.rested.fetch_add(1, Relaxed).min(DOUBLINGS);
+                let length = consequence.rest.saturating_mul(1 << doublings);
+                self.rests.fetch_max(until(length).0, Relaxed);
+            }
+            Scope::Provider => self.provider.rest(until(consequence.rest), failure.class),
+        }
+    }
+
+    /// It lost a race or a hedge: it would have taken longer than this. Its health is left alone.
+    pub fn overtaken(&self, manner: Manner, after: Duration, now: Moment) {
+        if self.pace(manner).peak().is_some_and(|peak| after > peak) {
+            self.pace(manner).note(after, now);
+        }
+    }
+
+    #[must_use]
+    pub const fn pace(&self, manner: Manner) -> &Pace {
+        let [stream, whole] = &self.paces;
+        match manner {
+            Manner::Stream => stream,
+            Manner::Whole => whole,
+        }
+    }
+
+    #[must_use]
+    pub fn breaker(&self, now: Moment) -> State {
+        self.breaker.state(now)
+    }
+
+    /// Successes and failures that count, of the last so many seconds.
+    #[must_use]
+    pub fn seen(&self, now: Moment, window: Duration) -> Seen {
+        self.breaker.window().sum(now, window)
+    }
+
+    /// Successes and failures that count, since the process began.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        (self.won.load(Relaxed), self.failed.load(Relaxed))
+    }
+
+    /// The last failure and when it was, whether it counts or not.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<(Class, Moment)> {
+        let class = Class::numbered(self.last_class.load(Relaxed))?;
+        Some((class, Moment(self.last_failed.load(Relaxed))))
+    }
+
+    #[must_use]
+    pub fn last_success(&self) -> Option<Moment> {
+        Some(Moment(self.last_won.load(Relaxed))).filter(|at| *at != Moment::NEVER)
+    }
+}
+
+/// The one request that goes to a probing candidate.
+#[derive(Debug)]
+pub struct Probe(Arc<Record>);
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.breaker.release();
+    }
+}

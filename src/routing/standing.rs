@@ -1,0 +1,145 @@
+//! What is known of a provider as a whole: whether it is alive and how that was found out, and whether its key rests.
+//! Written by probes and by live traffic, read by `/health`.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+use super::class::Class;
+use crate::base::Moment;
+
+/// How a provider was found alive or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// A client's request.
+    Traffic,
+    /// `GET {base}/models` (S1.1).
+    Models,
+    /// A chat request for a model that does not exist (S1.2).
+    Dummy,
+}
+
+/// The last that was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    pub alive: bool,
+    pub means: Means,
+    pub at: Moment,
+}
+
+#[derive(Debug)]
+pub struct Standing {
+    /// 0: nothing was heard yet; else a bit for alive and two for the means.
+    heard: AtomicU8,
+    at: AtomicU64,
+    rests: AtomicU64,
+    why: AtomicU8,
+}
+
+const HEARD: u8 = 0x80;
+const ALIVE: u8 = 1;
+
+impl Default for Standing {
+    fn default() -> Self {
+        let why = AtomicU8::new(u8::MAX);
+        Self { heard: AtomicU8::new(0), at: AtomicU64::new(0), rests: AtomicU64::new(0), why }
+    }
+}
+
+impl Standing {
+    /// It answered, or it did not.
+    pub fn note(&self, alive: bool, means: Means, now: Moment) {
+        let means = match means {
+            Means::Traffic => 0,
+            Means::Models => 2,
+            Means::Dummy => 4,
+        };
+        let heard = HEARD | means | if alive { ALIVE } else { 0 };
+        if self.heard.load(Relaxed) != heard {
+            self.heard.store(heard, Relaxed);
+        }
+        self.at.store(now.0, Relaxed);
+    }
+
+    /// `None` before the first contact (S2.8 calls such a provider healthy).
+    #[must_use]
+    pub fn check(&self) -> Option<Check> {
+        let heard = self.heard.load(Relaxed);
+        let means = match heard & 6 {
+            2 => Means::Models,
+            4 => Means::Dummy,
+            _ => Means::Traffic,
+        };
+        let at = Moment(self.at.load(Relaxed));
+        (heard != 0).then_some(Check { alive: heard & ALIVE != 0, means, at })
+    }
+
+    /// `None` before the first contact.
+    #[must_use]
+    pub fn is_alive(&self) -> Option<bool> {
+        self.check().map(|check| check.alive)
+    }
+
+    /// Everything behind the key rests, because of this.
+    pub fn rest(&self, until: Moment, why: Class) {
+        if self.rests.fetch_max(until.0, Relaxed) < until.0 {
+            self.why.store(why.number(), Relaxed);
+        }
+    }
+
+    /// The key works again: a check or a request went well.
+    pub fn wake(&self) {
+        if self.rests.load(Relaxed) != 0 {
+            self.rests.store(0, Relaxed);
+        }
+    }
+
+    #[must_use]
+    pub fn rests_until(&self) -> Moment {
+        Moment(self.rests.load(Relaxed))
+    }
+
+    /// Why it rests, if it does.
+    #[must_use]
+    pub fn rest_reason(&self, now: Moment) -> Option<Class> {
+        if now < self.rests_until() { Class::numbered(self.why.load(Relaxed)) } else { None }
+    }
+}
+
+impl Means {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Traffic => "traffic",
+            Self::Models => "models",
+            Self::Dummy => "dummy",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_what_was_heard_last() {
+        let standing = Standing::default();
+        assert_eq!((standing.check(), standing.is_alive()), (None, None));
+        for (at, means) in [(7, Means::Traffic), (8, Means::Models), (9, Means::Dummy)] {
+            for alive in [true, false] {
+                standing.note(alive, means, Moment(at));
+                assert_eq!(standing.check(), Some(Check { alive, means, at: Moment(at) }));
+            }
+        }
+    }
+
+    #[test]
+    fn rests_as_long_as_the_longest_asked_for() {
+        let standing = Standing::default();
+        standing.rest(Moment(50), Class::QuotaGone);
+        standing.rest(Moment(20), Class::KeyInvalid);
+        assert_eq!(standing.rests_until(), Moment(50));
+        assert_eq!(standing.rest_reason(Moment(49)), Some(Class::QuotaGone));
+        assert_eq!(standing.rest_reason(Moment(50)), None);
+        standing.wake();
+        assert_eq!(standing.rest_reason(Moment(1)), None);
+    }
+}
