@@ -2,18 +2,18 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Lines, Read, Write},
     net::TcpStream,
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStderr, Command, Output, Stdio},
 };
 
 const KEY: &str = "sk-SENTINEL";
 
-struct File(PathBuf);
+pub struct File(pub PathBuf);
 
 impl File {
-    fn new(name: &str, text: &str) -> Self {
+    pub fn new(name: &str, text: &str) -> Self {
         let path = std::env::temp_dir().join(format!("thalweg-command-{}-{name}.json", std::process::id()));
         fs::write(&path, text).unwrap();
         Self(path)
@@ -27,7 +27,7 @@ impl Drop for File {
 }
 
 /// Runs to its end with nothing in the environment but `variables`.
-fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
+pub fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
     command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(std::env::temp_dir());
     let Output { status, stdout, stderr } = command.output().unwrap();
@@ -79,9 +79,9 @@ fn help_fits_a_terminal() {
 }
 
 /// A gateway on a port of its own with the demo provider. Killed when the test ends before it does.
-struct Gateway {
-    child: Child,
-    banner: String,
+pub struct Gateway {
+    pub child: Child,
+    pub banner: String,
 }
 
 impl Drop for Gateway {
@@ -93,7 +93,7 @@ impl Drop for Gateway {
 
 impl Gateway {
     /// Returns when the last line to paste has been printed.
-    fn start(variables: &[(&str, &str)]) -> Self {
+    pub fn start(variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
         command
             .args(["--port", "0", "--workers", "1"])
@@ -109,22 +109,40 @@ impl Gateway {
         Self { child, banner }
     }
 
-    fn exported(&self, name: &str) -> &str {
+    pub fn exported(&self, name: &str) -> &str {
         self.banner
             .lines()
             .find_map(|line| line.trim().strip_prefix("export ")?.strip_prefix(name)?.strip_prefix('='))
             .unwrap()
     }
 
-    fn signal(&self) {
+    pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    pub fn authority(&self) -> &str {
+        self.exported("OPENAI_BASE_URL").strip_prefix("http://").unwrap().strip_suffix("/v1").unwrap()
+    }
+
+    /// The status of a GET.
+    pub fn get(&self, path: &str, token: &str) -> u16 {
+        let mut connection = TcpStream::connect(self.authority()).unwrap();
+        let head = format!("GET {path} HTTP/1.0\r\nauthorization: Bearer {token}\r\n\r\n");
+        connection.write_all(head.as_bytes()).unwrap();
+        let mut status = String::new();
+        BufReader::new(connection).read_line(&mut status).unwrap();
+        status.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// The log, to be read as it is written.
+    pub fn log(&mut self) -> Lines<BufReader<ChildStderr>> {
+        BufReader::new(self.child.stderr.take().unwrap()).lines()
     }
 
     /// Asks the demo provider for a stream and returns once its head has come.
     fn stream(&self, token: &str, model: &str) -> (String, BufReader<TcpStream>) {
-        let authority =
-            self.exported("OPENAI_BASE_URL").strip_prefix("http://").unwrap().strip_suffix("/v1").unwrap();
+        let authority = self.authority();
         let mut connection = TcpStream::connect(authority).unwrap();
         let body =
             format!(r#"{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"Hi"}}]}}"#);
@@ -155,7 +173,7 @@ fn serving_begins_with_lines_that_work_and_ends_when_the_streams_have() {
     assert!(gateway.banner.contains("curl --no-buffer") && gateway.banner.contains("\"model\":\"demo-"));
     let (status, mut rest) = gateway.stream(&token, "demo-text");
     assert_eq!(status, "HTTP/1.1 200 OK\r\n");
-    gateway.signal();
+    gateway.signal("-TERM");
     let mut answer = String::new();
     rest.read_to_string(&mut answer).unwrap();
     assert!(answer.contains("data: [DONE]"), "{answer}");
@@ -174,13 +192,13 @@ fn a_second_signal_ends_at_once() {
     let mut gateway = gateway;
     let mut log = BufReader::new(gateway.child.stderr.take().unwrap());
     let mut line = String::new();
-    gateway.signal();
+    gateway.signal("-TERM");
     while !line.starts_with("Draining") {
         line.clear();
         assert!(log.read_line(&mut line).unwrap() > 0);
         assert!(!line.contains("SENTINEL"), "{line}");
     }
-    gateway.signal();
+    gateway.signal("-TERM");
     assert_eq!(gateway.child.wait().unwrap().code(), Some(130));
     let mut answer = String::new();
     let _ = rest.read_to_string(&mut answer);

@@ -116,6 +116,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["upstream", "server", "app", "base"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
+    ("notify", &["config"]),
     ("sqlx", &["database"]),
 ];
 

@@ -41,6 +41,7 @@ impl Changes {
     pub(super) fn between(old: &Settings, new: &Settings) -> Self {
         let Settings {
             file: _,
+            watch,
             listen,
             workers,
             log,
@@ -78,6 +79,7 @@ impl Changes {
             ("host", listen.host != old.listen.host),
             ("port", listen.port != old.listen.port),
             ("tls", listen.tls != old.listen.tls),
+            ("watch", *watch != old.watch),
             ("workers", *workers != old.workers),
             ("log.format", log.format != old.log.format),
             ("limits", with_bodies_of_old != old.limits),
@@ -102,12 +104,26 @@ impl Changes {
         }
     }
 
+    /// Nothing differs.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { providers, tokens, supported_models, log_level, settings, restart_needed } = self;
+        [providers, tokens].iter().all(|names| names.is_empty())
+            && !supported_models
+            && log_level.is_none()
+            && settings.is_empty()
+            && restart_needed.is_empty()
+    }
+
     pub(super) fn needs_restart(&self) -> Option<String> {
         (!self.restart_needed.is_empty()).then(|| self.restart_needed.join(", "))
     }
 }
 
 impl Names {
+    fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+
     /// By name, in the order of the file.
     fn between<T: PartialEq>(old: &[T], new: &[T], name: impl Fn(&T) -> &str) -> Self {
         let find = |among: &[T], wanted: &T| among.iter().any(|one| name(one) == name(wanted));
@@ -138,6 +154,7 @@ impl<'a> Loaded<'a> {
 pub(super) fn in_force(new: Settings, old: &Settings) -> Settings {
     let old = old.clone();
     Settings {
+        watch: old.watch,
         listen: old.listen,
         workers: old.workers,
         log: LogSettings { level: new.log.level, ..old.log },

@@ -5,11 +5,15 @@ use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, thread::JoinHandle}
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{build, listing, reload::Reloader, worker};
+use super::{
+    build, listing,
+    reload::{BY_FILE, Reloader},
+    worker,
+};
 use crate::{
     auth::{self, TokenSettings, maker::NoRandomness},
     base::{pem::PemError, spawn::Tasks},
-    config::{ProviderSettings, Settings, Source},
+    config::{ProviderSettings, Settings, Source, Watch},
     demo::{self, Demo},
     proxy::{Desk, Snapshot, settle},
     routing::Records,
@@ -38,6 +42,7 @@ pub struct Gateway {
     made_token: Option<TokenSettings>,
     is_demo: bool,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    watch: Option<Watch>,
     desk: Desk,
     drain: Drain,
     census: Census,
@@ -104,12 +109,26 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     let (providers, is_demo) =
         (settings.providers.iter().map(|provider| provider.target.name.clone()).collect(), demo.is_some());
     let Surroundings { source, level } = surroundings;
+    let watch = source.as_ref().map(|_| watch_file(&settings, desk.clone()));
+    let watch = watch.transpose().map_err(StartError::Thread)?.flatten();
     let (made, shared) = (made_token.clone(), Arc::clone(&snapshot));
     let reloader =
         Reloader { source, level, snapshot: shared, records, settings, made_token: made, demo, swapped };
     threads.push(reloader.start(errands).map_err(StartError::Thread)?);
     let addresses = bound.addresses;
-    Ok(Gateway { addresses, providers, made_token, is_demo, snapshot, desk, drain, census, gauges, threads })
+    Ok(Gateway {
+        addresses,
+        providers,
+        made_token,
+        is_demo,
+        snapshot,
+        watch,
+        desk,
+        drain,
+        census,
+        gauges,
+        threads,
+    })
 }
 
 fn make_token(settings: &mut Settings) -> Result<Option<TokenSettings>, StartError> {
@@ -144,6 +163,17 @@ pub(super) fn start_demo(settings: &mut Settings, running: Option<&Demo>) -> io:
         .providers
         .push(ProviderSettings { models: Some(demo::models()), ..ProviderSettings::plain(target) });
     Ok(started)
+}
+
+/// Has the configuration loaded again whenever its file changes.
+fn watch_file(settings: &Settings, desk: Desk) -> io::Result<Option<Watch>> {
+    let Some(file) = settings.file.as_deref().filter(|_| settings.watch) else { return Ok(None) };
+    let changed = move || {
+        if desk.put(false, BY_FILE).is_none() {
+            tracing::warn!("the configuration file has changed, and too many reloads are waiting already");
+        }
+    };
+    Watch::start(file, changed).map(Some)
 }
 
 /// The thread for what is not on the line: it has connections of its own.
@@ -220,7 +250,7 @@ impl Gateway {
     pub fn stop(self) {
         self.drain.advance(Phase::Draining);
         // The reload's thread ends with the last desk.
-        drop(self.desk);
+        drop((self.desk, self.watch));
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a thread had panicked");

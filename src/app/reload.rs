@@ -33,6 +33,9 @@ use crate::{
     telemetry::LevelHandle,
 };
 
+/// Asks because the file has changed.
+pub(super) const BY_FILE: &str = "file";
+
 /// All that reloading needs of the process.
 #[derive(Debug)]
 pub(super) struct Reloader {
@@ -78,7 +81,11 @@ impl Reloader {
 
     fn check(&self) -> Told {
         match self.load() {
-            Ok(settings) => {
+            Ok(mut settings) => {
+                if self.demo.is_some() {
+                    // One that runs is only named.
+                    let _ = start_demo(&mut settings, self.demo.as_ref());
+                }
                 let changes = Changes::between(&self.settings, &settings);
                 Told::Done(json!({"status": "good", "would_load": Loaded::of(&settings), "changes": changes}))
             }
@@ -88,6 +95,10 @@ impl Reloader {
 
     fn reload(&mut self, asked_by: &'static str) -> Told {
         match self.prepare() {
+            // Somebody else was quicker than the watch.
+            Ok(prepared) if asked_by == BY_FILE && prepared.changes.is_empty() => {
+                Told::Done(json!({"status": "unchanged"}))
+            }
             Ok(prepared) => Told::Done(self.swap(prepared, asked_by)),
             Err(unprepared) => {
                 let mistakes: Vec<String> = unprepared.problems.iter().map(Problem::to_string).collect();

@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{bench, check, compare, serve};
+use super::{bench, check, compare, reload, serve};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,6 +49,8 @@ pub enum Command {
     Serve(serve::Options),
     /// Check a configuration file and say what it would load
     Check(check::Options),
+    /// Have a running gateway load its configuration again
+    Reload(reload::Options),
     /// Put load on an endpoint and measure what its streams do
     Bench(Box<bench::Options>),
     /// Send one prompt through every mode of a running gateway and straight to the provider

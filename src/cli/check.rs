@@ -12,7 +12,7 @@ use crate::config::{self, Env, LoadError, Overrides};
 #[derive(clap::Args, Debug)]
 pub struct Options {
     /// The file [default: THALWEG_CONFIG, or ./config.json when there is one]
-    file: Option<PathBuf>,
+    pub(super) file: Option<PathBuf>,
 }
 
 /// # Errors

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::Failure;
 use crate::{
     base::Secret,
-    upstream::{BaseUrl, Clocks, KeyHeader, Protocol, Target},
+    upstream::{BaseUrl, KeyHeader, Protocol, Target},
     wire::Dialect,
 };
 
@@ -31,24 +31,27 @@ impl Destination {
     /// # Errors
     /// The URL is none.
     pub(super) fn target(&self, dialect: Dialect) -> Result<Target, Failure> {
-        let base = BaseUrl::parse(&self.url).map_err(|_| format!("not a base URL: {}", self.url))?;
         let anthropic = dialect == Dialect::Messages;
         let version = (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
         Ok(Target {
-            name: "destination".into(),
-            base,
             protocol: if self.http2 { Protocol::Http2 } else { Protocol::Http1 },
             key_header: if anthropic { KeyHeader::XApiKey } else { KeyHeader::Bearer },
             key: self.api_key.clone(),
             headers: if anthropic { vec![version] } else { Vec::new() },
             ca_file: self.ca_file.clone(),
-            clocks: Clocks::default(),
+            ..target(&self.url)?
         })
     }
 }
 
+/// A gateway or provider by its base URL alone.
+pub(super) fn target(url: &str) -> Result<Target, Failure> {
+    let base = BaseUrl::parse(url).map_err(|_| format!("not a base URL: {url}"))?;
+    Ok(Target { protocol: Protocol::Http1, ..Target::plain("destination", base) })
+}
+
 /// A key that can stand in a header. The message never shows it.
-fn read_key(text: &str) -> Result<Secret<String>, &'static str> {
+pub(super) fn read_key(text: &str) -> Result<Secret<String>, &'static str> {
     let good = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if good { Ok(Secret::new(text.to_owned())) } else { Err("a key is made of visible ASCII letters") }
 }

@@ -2,7 +2,7 @@
 //! mistakes goes to stderr.
 //!
 //! - [`args`]: the commands and what they are given
-//! - [`serve`], [`check`], [`bench`], [`compare`]: one file per command
+//! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`]: one file per command
 //! - `banner`, `summary`, `client`: what a person is shown at start
 //! - `signals`: when to end
 //! - `destination`: whom a measuring command speaks to; `table`: figures that line up
@@ -11,6 +11,7 @@ pub mod args;
 pub mod bench;
 pub mod check;
 pub mod compare;
+pub mod reload;
 pub mod serve;
 
 mod banner;
@@ -40,6 +41,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     match args.chosen() {
         Command::Serve(options) => serve::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Reload(options) => reload::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Compare(options) => compare::run(&options),
     }

@@ -94,7 +94,7 @@ pub(super) fn locate(source: Option<&Path>, env: &Env) -> Option<PathBuf> {
     asked.or_else(|| Some(PathBuf::from(USUAL_FILE)).filter(|usual| usual.is_file()))
 }
 
-fn read(file: &Path) -> io::Result<String> {
+pub(super) fn read(file: &Path) -> io::Result<String> {
     let mut text = String::new();
     let length = File::open(file)?.take(LONGEST_FILE + 1).read_to_string(&mut text)?;
     if length as u64 > LONGEST_FILE {

@@ -3,6 +3,7 @@
 //!
 //! - [`load`]: file, environment and flags become [`Settings`]; [`parse`] is the file alone, for any input
 //! - [`source`]: where settings come from, to be asked again
+//! - [`watch`]: when the file has changed
 //! - [`env`]: what is taken from the process's surroundings, and `${NAME}` in the file
 //! - [`overrides`]: what flags and variables say over the file
 //! - [`discover`]: providers for those who configured none
@@ -17,6 +18,7 @@ pub mod overrides;
 pub mod problem;
 pub mod settings;
 pub mod source;
+pub mod watch;
 
 mod account;
 mod document;
@@ -39,3 +41,4 @@ pub use problem::{LoadError, Problem};
 pub use settings::{ProviderSettings, Settings};
 pub use source::Source;
 pub use units::duration;
+pub use watch::Watch;

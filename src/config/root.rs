@@ -47,6 +47,7 @@ pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> (Settings, health:
         if let Some(count) = root.read("workers", scalar::whole::<usize>(1..=WORKERS)) {
             settings.workers = NonZeroUsize::new(count).unwrap_or(settings.workers);
         }
+        root.set("watch", &mut settings.watch, scalar::boolean);
         log(root, &mut settings.log);
         let mut clocks = Clocks::default();
         provider::read_clocks(root, &mut clocks);

@@ -21,6 +21,8 @@ use crate::{
 pub struct Settings {
     /// The file it came from; `None` when there was none.
     pub file: Option<PathBuf>,
+    /// Load it again when it changes.
+    pub watch: bool,
     pub listen: Listen,
     pub workers: NonZeroUsize,
     pub log: LogSettings,
@@ -53,6 +55,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             file: None,
+            watch: true,
             listen: Listen { host: "localhost".to_owned(), port: 9000, tls: None },
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             log: LogSettings { level: Level::INFO, format: LogFormat::default() },

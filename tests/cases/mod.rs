@@ -13,6 +13,7 @@ mod pools;
 mod pressure;
 mod relay;
 mod reload;
+mod reload_signals;
 mod storm;
 mod story;
 mod tls;

@@ -52,6 +52,7 @@ fn config(upstreams: &[&Upstream]) -> Value {
         "tokens": [format!("tests|{TOKEN}"), {"description": "admin", "token": ADMIN, "admin": true}],
         "log_level": "DEBUG",
         "state_file": false,
+        "watch": false,
     })
 }
 
@@ -117,7 +118,7 @@ async fn a_broken_file_changes_nothing() {
     for (text, paths) in [
         (wrong.to_string(), vec!["providers[0].base_url", "prot"]),
         ("{\"providers\": [".to_owned(), vec!["line 1, column 15"]),
-        (json!({"state_file": false}).to_string(), vec!["tokens"]),
+        (json!({"state_file": false, "watch": false}).to_string(), vec!["tokens"]),
     ] {
         file.write(&text);
         let (status, told) = reloaded(&gateway).await;

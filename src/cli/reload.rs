@@ -1,0 +1,186 @@
+//! `thalweg reload`: has a running gateway load its configuration again, and says what changed or every mistake. With
+//! `--check` nothing is changed: without `--url` the file is checked where it lies, with it the gateway says what would
+//! change.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use http::{HeaderMap, Method};
+use serde_json::Value;
+use tokio::runtime::{Builder, LocalOptions};
+
+use super::{
+    Failure, check,
+    destination::{read_key, target},
+};
+use crate::{
+    base::{ByteList, Clock, Secret},
+    telemetry::WorkerGauges,
+    upstream::{Deadline, PoolSettings, Request, SharedPools, Target, Upstream},
+};
+
+/// Where a gateway listens when nobody says.
+const USUAL: &str = "http://localhost:9000";
+/// Bytes of an answer that are read.
+const LONGEST: usize = 4 << 20;
+
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// Say what would change, and change nothing; without --url only the file is looked at
+    #[arg(long)]
+    check: bool,
+    /// The gateway, or its `admin_listen` address [default: http://localhost:9000]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// An administrator's key
+    #[arg(long, env = "THALWEG_ADMIN_KEY", hide_env_values = true, value_name = "KEY", value_parser = read_key)]
+    admin_key: Option<Secret<String>>,
+    /// Certificates to trust instead of the system's (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// The file that --check looks at [default: THALWEG_CONFIG, or ./config.json when there is one]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "url")]
+    config: Option<PathBuf>,
+}
+
+/// # Errors
+/// The gateway was not reached or refused. Mistakes in the configuration are no error but exit code 1.
+pub fn run(options: &Options) -> Result<ExitCode, Failure> {
+    if options.check && options.url.is_none() {
+        return check::run(&check::Options { file: options.config.clone() });
+    }
+    if options.config.is_some() {
+        return Err("a running gateway loads its own file: --config goes with --check alone".into());
+    }
+    let url = options.url.as_deref().unwrap_or(USUAL);
+    let target = Target { key: options.admin_key.clone(), ca_file: options.ca_file.clone(), ..target(url)? };
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let (status, told) = runtime.block_on(ask(&target, options.check))?;
+    let mut out = io::stdout().lock();
+    if status == 200 {
+        write!(out, "{}", Told(&told))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let error = &told["error"];
+    let message = error["message"].as_str().unwrap_or("no reason given");
+    if error["code"] != "invalid_configuration" {
+        return Err(format!("{message} ({status})").into());
+    }
+    writeln!(out, "Not reloaded, the old configuration stays in force: {message}")?;
+    for mistake in error["errors"].as_array().into_iter().flatten() {
+        writeln!(out, "  {}", Mistake(mistake))?;
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+async fn ask(target: &Target, check: bool) -> Result<(u16, Value), Failure> {
+    let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
+    let headers = HeaderMap::new();
+    let path = if check { "/reload?check=true" } else { "/reload" };
+    let request = Request { method: Method::POST, path, headers: &headers, accept: "application/json" };
+    let deadline = Deadline::new(Clock::Total, target.clocks.total);
+    let asked = upstream.send(target, &request, ByteList::new(), deadline).await;
+    let mut response = asked.map_err(|fault| format!("{}: {fault}", target.base))?;
+    let mut body = Vec::new();
+    while let Some(frame) = poll_fn(|cx| response.body.poll_frame(cx)).await {
+        body.extend_from_slice(&frame?);
+        if body.len() > LONGEST {
+            return Err("the answer is longer than any of a gateway's".into());
+        }
+    }
+    let told = serde_json::from_slice(&body)
+        .map_err(|_| format!("{} answered something else than a gateway does", target.base))?;
+    Ok((response.status.as_u16(), told))
+}
+
+/// What a gateway said, in lines.
+struct Told<'a>(&'a Value);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(told) = self;
+        let changes = &told["changes"];
+        let done = told["status"] == "reloaded";
+        writeln!(f, "{}", if done { "Reloaded." } else { "The configuration is good." })?;
+        let mut same = true;
+        for kind in ["providers", "tokens"] {
+            for what in ["added", "removed", "changed"] {
+                if let Some(names) = listed(&changes[kind][what]) {
+                    writeln!(f, "  {kind} {what}: {names}")?;
+                    same = false;
+                }
+            }
+        }
+        if changes["supported_models"] == true {
+            writeln!(f, "  supported_models changed")?;
+            same = false;
+        }
+        if let Some(level) = changes["log_level"].as_str() {
+            writeln!(f, "  log level: {level}")?;
+            same = false;
+        }
+        if let Some(keys) = listed(&changes["settings"]) {
+            writeln!(f, "  settings changed: {keys}")?;
+            same = false;
+        }
+        if let Some(keys) = listed(&changes["restart_needed"]) {
+            writeln!(f, "  only a restart applies: {keys}")?;
+            same = false;
+        }
+        if same {
+            writeln!(f, "  nothing changed")?;
+        }
+        Ok(())
+    }
+}
+
+/// The names of a list; `None` when it is empty.
+fn listed(value: &Value) -> Option<String> {
+    let names: Vec<&str> = value.as_array()?.iter().filter_map(Value::as_str).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+struct Mistake<'a>(&'a Value);
+
+impl fmt::Display for Mistake<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |key: &str| self.0[key].as_str().filter(|text| !text.is_empty());
+        if let Some(path) = text("path") {
+            write!(f, "{path}: ")?;
+        }
+        f.write_str(text("message").unwrap_or_default())?;
+        match text("suggestion") {
+            Some(suggestion) => write!(f, "; did you mean {suggestion:?}?"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn says_what_changed_line_by_line() {
+        let told = json!({"status": "reloaded", "changes": {
+            "providers": {"added": ["b", "c"], "removed": [], "changed": ["a"]},
+            "tokens": {"added": [], "removed": ["t"], "changed": []},
+            "supported_models": true, "log_level": "INFO to WARN", "settings": ["failover"], "restart_needed": ["port"],
+        }});
+        assert_eq!(
+            Told(&told).to_string(),
+            "Reloaded.\n  providers added: b, c\n  providers changed: a\n  tokens removed: t\n  supported_models \
+             changed\n  log level: INFO to WARN\n  settings changed: failover\n  only a restart applies: port\n"
+        );
+        assert_eq!(Told(&json!({})).to_string(), "The configuration is good.\n  nothing changed\n");
+        let mistake = json!({"path": "prot", "message": "unknown key", "suggestion": "port"});
+        assert_eq!(Mistake(&mistake).to_string(), "prot: unknown key; did you mean \"port\"?");
+    }
+}

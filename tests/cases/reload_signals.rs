@@ -1,0 +1,96 @@
+//! The real binary has its configuration changed under it: by the file, by SIGHUP, by `thalweg reload` (S2.6, R35). What
+//! happened is told by its log and by which tokens are still good.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::command::{File, Gateway, run};
+
+const ADMIN: &str = "sk-SENTINEL-admin";
+
+/// Text of a configuration with this one client token and the demo provider.
+fn config(token: &str, level: &str, watch: bool) -> String {
+    let admin = json!({"description": "admin", "token": ADMIN, "admin": true});
+    json!({"tokens": [format!("one|{token}"), admin], "log_level": level, "watch": watch, "state_file": false})
+        .to_string()
+}
+
+/// Reads lines until one says this.
+fn until(log: &mut impl Iterator<Item = std::io::Result<String>>, said: &str) -> String {
+    let mut all = String::new();
+    for line in log {
+        let line = line.unwrap();
+        assert!(!line.contains("SENTINEL"), "{line}");
+        if line.contains(said) {
+            return line;
+        }
+        all.push_str(&line);
+        all.push('\n');
+    }
+    panic!("never said {said:?}: {all}");
+}
+
+#[test]
+fn a_changed_file_is_loaded_and_a_broken_one_is_not() {
+    let file = File::new("watched", &config("sk-a", "INFO", true));
+    let mut gateway = Gateway::start(&[("THALWEG_CONFIG", file.0.to_str().unwrap())]);
+    let mut log = gateway.log();
+    assert_eq!([gateway.get("/v1/models", "sk-a"), gateway.get("/v1/models", "sk-b")], [200, 401]);
+    fs::write(&file.0, "{\"tokens\": [").unwrap();
+    let line = until(&mut log, "configuration not reloaded");
+    assert!(line.contains("by=\"file\"") && line.contains("line 1, column 12"), "{line}");
+    assert_eq!(gateway.get("/v1/models", "sk-a"), 200);
+    fs::remove_file(&file.0).unwrap();
+    until(&mut log, "the configuration file is gone");
+    assert_eq!(gateway.get("/v1/models", "sk-a"), 200);
+    let aside = file.0.with_extension("new");
+    fs::write(&aside, config("sk-b", "INFO", true)).unwrap();
+    fs::rename(&aside, &file.0).unwrap();
+    until(&mut log, "configuration reloaded");
+    assert_eq!([gateway.get("/v1/models", "sk-a"), gateway.get("/v1/models", "sk-b")], [401, 200]);
+    gateway.signal("-TERM");
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn sighup_loads_the_file_and_sets_the_level() {
+    let file = File::new("hung-up", &config("sk-a", "WARNING", false));
+    let mut gateway = Gateway::start(&[("THALWEG_CONFIG", file.0.to_str().unwrap())]);
+    let mut log = gateway.log();
+    fs::write(&file.0, config("sk-b", "INFO", false)).unwrap();
+    gateway.signal("-HUP");
+    let line = until(&mut log, "configuration reloaded");
+    assert!(line.contains("by=\"signal\"") && line.contains("WARN to INFO"), "{line}");
+    assert_eq!([gateway.get("/v1/models", "sk-a"), gateway.get("/v1/models", "sk-b")], [401, 200]);
+    until(&mut log, "done");
+    gateway.signal("-TERM");
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_command_reloads_and_tells_what_changed() {
+    let file = File::new("commanded", &config("sk-a", "INFO", false));
+    let gateway = Gateway::start(&[("THALWEG_CONFIG", file.0.to_str().unwrap())]);
+    let url = format!("http://{}", gateway.authority());
+    let reload = |more: &[&str], key: &str| {
+        run(&[&["reload", "--url", &url], more].concat(), &[("THALWEG_ADMIN_KEY", key)])
+    };
+    let (code, stdout, stderr) = reload(&[], "sk-a");
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert_eq!(stderr, "error: this API key may not administrate (403)\n");
+    fs::write(&file.0, "{\"prot\": 1}").unwrap();
+    for more in [&[][..], &["--check"]] {
+        let (code, stdout, stderr) = reload(more, ADMIN);
+        assert_eq!((code, stderr.as_str()), (Some(1), ""));
+        assert!(stdout.ends_with("\n  prot: unknown key; did you mean \"port\"?\n"), "{stdout}");
+    }
+    fs::write(&file.0, config("sk-b", "WARNING", true)).unwrap();
+    let changes = "  tokens changed: one\n  log level: INFO to WARN\n  only a restart applies: watch\n";
+    let (code, stdout, _) = reload(&["--check"], ADMIN);
+    assert_eq!((code, stdout), (Some(0), format!("The configuration is good.\n{changes}")));
+    assert_eq!(gateway.get("/v1/models", "sk-a"), 200);
+    let (code, stdout, _) = reload(&[], ADMIN);
+    assert_eq!((code, stdout), (Some(0), format!("Reloaded.\n{changes}")));
+    assert_eq!([gateway.get("/v1/models", "sk-a"), gateway.get("/v1/models", "sk-b")], [401, 200]);
+}
