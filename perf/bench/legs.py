@@ -18,6 +18,8 @@ HERE = Path(__file__).resolve().parent.parent
 RELEASE = HERE.parent / "target" / "release"
 RIG = RELEASE / "rig"
 THALWEG = Path(os.environ.get("THALWEG_BIN", RELEASE / "thalweg"))
+# Other builds to be measured in the same rounds: "before=/path/of/thalweg,…".
+OTHERS = {name: Path(path) for name, _, path in (entry.partition("=") for entry in os.environ.get("THALWEG_OTHERS", "").split(",") if entry)}
 KEY = "sk-rig-0123456789abcdef"
 DIRECT = "direct"
 
@@ -61,7 +63,7 @@ def available():
     """Names of the legs that this machine can run, in the order of the tables."""
     found = [DIRECT, "tunnel"]
     found += [name for name in ("nginx", "haproxy") if shutil.which(name)]
-    return found + (["thalweg"] if THALWEG.exists() else [])
+    return found + (["thalweg"] if THALWEG.exists() else []) + list(OTHERS)
 
 
 def start(name, upstream, wrapper=(), poll=0.005):
@@ -83,7 +85,8 @@ def _started(name, upstream, wrapper, poll):
         process = Process(command, PROXY_CORE, upstream.directory, name)
         return Leg(name, int(process.first_line()), process)
     port = free_port()
-    process = Process([*wrapper, *_COMMANDS[name](port, upstream)], PROXY_CORE, upstream.directory, name)
+    command = _thalweg(port, upstream, OTHERS[name]) if name in OTHERS else _COMMANDS[name](port, upstream)
+    process = Process([*wrapper, *command], PROXY_CORE, upstream.directory, name)
     wait_until(lambda: listening(port), process, poll)
     return Leg(name, port, process)
 
@@ -113,7 +116,7 @@ def _haproxy(port, upstream):
     return ["haproxy", "-db", "-f", _fill("haproxy.cfg", upstream, PORT=port, DOWNSTREAM=downstream, TO_UPSTREAM=to_upstream)]
 
 
-def _thalweg(port, upstream):
+def _thalweg(port, upstream, binary=THALWEG):
     provider = {
         "name": "rig",
         "base_url": f"{upstream.scheme}://127.0.0.1:{upstream.port}/v1",
@@ -133,9 +136,9 @@ def _thalweg(port, upstream):
         "max_connections": 4096,
         "max_keepalive_connections": 4096,
     }
-    file = upstream.directory / "thalweg.json"
+    file = upstream.directory / f"thalweg-{port}.json"
     file.write_text(json.dumps(config))
-    return [THALWEG, "serve", "--config", file]
+    return [binary, "serve", "--config", file]
 
 
 _COMMANDS = {"nginx": _nginx, "haproxy": _haproxy, "thalweg": _thalweg}
