@@ -14,6 +14,7 @@ use super::{
     end::Outcome,
     gather::Gather,
     hold::{Cut, Hold},
+    pace::{Acknowledge, Pace},
     passage::Passage,
     settings::{Mode, StreamSettings},
     tap::{Seen, Tap},
@@ -31,6 +32,9 @@ pub trait Source: Unpin {
 
     /// All has been read: the next poll would give `None`.
     fn is_done(&self) -> bool;
+
+    /// How the provider's connection is to acknowledge what comes.
+    fn acknowledge(&mut self, when: Acknowledge);
 }
 
 /// How one stream is to be relayed.
@@ -64,6 +68,7 @@ pub(super) struct Stream<S> {
     /// An error event has passed.
     errored: bool,
     clocks: Clocks,
+    pace: Pace,
 }
 
 impl<S: Source> Stream<S> {
@@ -87,6 +92,7 @@ impl<S: Source> Stream<S> {
             passage: Passage::new(manner.meter.clone()),
             errored: false,
             clocks: Clocks::new(Instant::now(), manner.first_token, manner.idle, manner.total),
+            pace: Pace::default(),
         }
     }
 
@@ -139,6 +145,7 @@ impl<S: Source> Stream<S> {
 
     fn pass(&mut self, frame: Bytes) -> Result<Seen, Fault> {
         let now = Instant::now();
+        let gap = self.tap.gap(now);
         let mut cuts = Vec::new();
         let strip = self.strip;
         let seen = self.tap.see(&frame, now, |start, end| {
@@ -164,8 +171,14 @@ impl<S: Source> Stream<S> {
         if !self.ready.is_empty() {
             self.passage.read(now);
         }
-        if self.source.as_ref().is_some_and(Source::is_done) {
-            self.finish();
+        match &mut self.source {
+            Some(source) if source.is_done() => self.finish(),
+            Some(source) => {
+                if let Some(when) = self.pace.note(gap) {
+                    source.acknowledge(when);
+                }
+            }
+            None => {}
         }
         Ok(seen)
     }
@@ -227,5 +240,61 @@ impl<S> Stream<S> {
 
     pub(super) const fn has_ended(&self) -> bool {
         self.source.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::base::id::IdSource;
+
+    /// A provider that always has another event.
+    #[derive(Default)]
+    struct Endless {
+        told: Vec<Acknowledge>,
+    }
+
+    impl Source for Endless {
+        fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+            Poll::Ready(Some(Ok(Bytes::from_static(b"data: x\n\n"))))
+        }
+
+        fn is_done(&self) -> bool {
+            false
+        }
+
+        fn acknowledge(&mut self, when: Acknowledge) {
+            self.told.push(when);
+        }
+    }
+
+    /// What the provider's connection is told in 100 frames.
+    async fn told(gap: Duration) -> Vec<Acknowledge> {
+        let (now, hour) = (Instant::now(), Duration::from_secs(3600));
+        let manner = Manner {
+            dialect: Dialect::ChatCompletions,
+            mode: Mode::Asgi,
+            events: true,
+            strip_usage: false,
+            first_token: (now + hour, hour),
+            idle: hour,
+            total: None,
+            meter: None,
+        };
+        let id = IdSource::default().make();
+        let mut stream = Stream::new(Endless::default(), &manner, &StreamSettings::default(), now, id);
+        for _ in 0..100 {
+            tokio::time::advance(gap).await;
+            poll_fn(|cx| stream.poll_pull(cx)).await.unwrap();
+        }
+        stream.source.unwrap().told
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dense_frames_are_acknowledged_late() {
+        assert_eq!(told(Duration::from_millis(10)).await, [Acknowledge::Late]);
+        assert_eq!(told(Duration::from_millis(50)).await, []);
     }
 }

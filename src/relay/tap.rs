@@ -94,6 +94,11 @@ impl Tap {
         Ok(seen)
     }
 
+    /// How long before `now` the last frame came.
+    pub(super) fn gap(&self, now: Instant) -> Duration {
+        now - self.last
+    }
+
     fn count(&mut self, bytes: usize, now: Instant) {
         tracing::trace!(id = %self.id, size = bytes, gap_us = (now - self.last).as_micros() as u64, "chunk");
         let figures = &mut self.figures;

@@ -173,6 +173,18 @@ impl Body {
         self.decoder.is_done()
     }
 
+    pub(super) fn acknowledge_late(&self) {
+        if let Some(lease) = &self.lease {
+            lease.acknowledge_late();
+        }
+    }
+
+    pub(super) fn acknowledge_at_once(&self) {
+        if let Some(lease) = &self.lease {
+            lease.acknowledge_at_once();
+        }
+    }
+
     /// The payload of the next read. `None` at the end.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
         loop {

@@ -22,6 +22,22 @@ pub(super) enum Io {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Io {
+    /// The kernel acknowledges every second small packet instead of each, until one has to wait 40 ms for the next.
+    /// The client sees none of it.
+    #[cfg(target_os = "linux")]
+    pub(super) fn acknowledge_late(&self) {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let _ = stream.set_quickack(false);
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) const fn acknowledge_late(&self) {}
+}
+
 impl AsyncRead for Io {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -92,5 +108,22 @@ impl ReadBlock {
         }
         let read = ready!(poll_read_buf(Pin::new(io), cx, &mut *block))?;
         Poll::Ready(Ok(block.split_to(read)))
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_is_told_to_acknowledge_late() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let io = Io::Plain(stream);
+        io.acknowledge_late();
+        let Io::Plain(stream) = &io else { unreachable!() };
+        assert!(!stream.quickack().unwrap());
     }
 }

@@ -48,6 +48,23 @@ impl Body {
         }
     }
 
+    /// The connection may acknowledge every second small packet instead of each, unless its provider was found to wait
+    /// for them. Of one that streams share nothing is asked: HTTP/2 sends packets of its own back.
+    pub fn acknowledge_late(&self) {
+        match self {
+            Self::H1(body) => body.acknowledge_late(),
+            Self::H2(_) => {}
+        }
+    }
+
+    /// The provider waits for acknowledgements: none to it will be late any more.
+    pub fn acknowledge_at_once(&self) {
+        match self {
+            Self::H1(body) => body.acknowledge_at_once(),
+            Self::H2(_) => {}
+        }
+    }
+
     /// All of it has been read.
     #[must_use]
     pub fn is_done(&self) -> bool {

@@ -4,7 +4,7 @@
 //! Invariant: a connection is in the pool, in a lease, or closed; a permit lives exactly as long as its lease.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     rc::Rc,
     sync::{
         Arc, Mutex, PoisonError,
@@ -86,6 +86,8 @@ pub(super) struct Pool {
     /// Oldest first.
     idle: RefCell<Vec<Idle>>,
     pub(super) multiplexed: Multiplexed,
+    /// The provider sends its next small packet only when we have acknowledged the one before.
+    waits: Cell<bool>,
     gauges: WorkerGauges,
 }
 
@@ -126,6 +128,7 @@ impl Pool {
             settings,
             idle: RefCell::default(),
             multiplexed: Multiplexed::default(),
+            waits: Cell::new(false),
             gauges,
         }
     }
@@ -214,6 +217,17 @@ pub(super) struct Lease {
 impl Lease {
     pub(super) const fn new(io: Io, pool: Rc<Pool>, permit: Permit) -> Self {
         Self { io, pool, permit }
+    }
+
+    pub(super) fn acknowledge_late(&self) {
+        if !self.pool.waits.get() {
+            self.io.acknowledge_late();
+        }
+    }
+
+    /// The kernel does so already, or the provider would not have been found out.
+    pub(super) fn acknowledge_at_once(&self) {
+        self.pool.waits.set(true);
     }
 
     /// The exchange is over and the connection clean. The permit is released after the connection is back, so that
