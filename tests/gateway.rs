@@ -58,11 +58,7 @@ impl Plan {
                 workers: NonZeroUsize::MIN,
                 log: LogSettings { level: tracing::Level::TRACE, format: LogFormat::Json },
                 providers: providers.collect(),
-                tokens: vec![TokenSettings {
-                    description: "tests".into(),
-                    token: Secret::new(TOKEN.to_owned()),
-                    admin: false,
-                }],
+                tokens: vec![TokenSettings::plain("tests", Secret::new(TOKEN.to_owned()))],
                 supported_models: Vec::new(),
                 limits: Limits::default(),
                 pool: PoolSettings::default(),

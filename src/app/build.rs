@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::{
-    auth::Tokens,
+    auth::{Keys, Tokens},
     config::{ProviderSettings, Settings},
     proxy::{Administration, Intake, Provider, Snapshot},
     routing::{Catalog, Listing, Records, Served},
@@ -22,6 +22,7 @@ pub(super) fn snapshot(settings: &Settings, records: &Records) -> Snapshot {
     Snapshot {
         generation: 0,
         tokens: Tokens::new(&settings.tokens),
+        keys: Keys::default(),
         catalog,
         providers: settings.providers.iter().map(|provider| joined(provider, records)).collect(),
         stream: settings.stream,

@@ -177,6 +177,8 @@ impl Reloader {
 fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
     let mut carried = next.clone();
     carried.generation = current.generation + 1;
+    carried.keys = current.keys.clone();
+    carried.tokens = next.tokens.carry(&current.tokens);
     for (index, provider) in carried.providers.iter_mut().enumerate() {
         let same = |old: &&crate::proxy::Provider| {
             let (old, new) = (&old.target, &provider.target);

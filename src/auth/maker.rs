@@ -28,7 +28,7 @@ pub fn make(description: &str) -> Result<TokenSettings, NoRandomness> {
     let mut bytes = [0; 16];
     getrandom::getrandom(&mut bytes).map_err(|_| NoRandomness)?;
     let token = format!("{PREFIX}{:032x}", u128::from_be_bytes(bytes));
-    Ok(TokenSettings { description: description.to_owned(), token: Secret::new(token), admin: false })
+    Ok(TokenSettings::plain(description, Secret::new(token)))
 }
 
 #[cfg(test)]

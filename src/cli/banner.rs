@@ -72,11 +72,7 @@ mod tests {
 
     #[test]
     fn a_token_of_this_run_is_shown_with_lines_that_work() {
-        let made = TokenSettings {
-            description: "this run".to_owned(),
-            token: Secret::new("sk-made".to_owned()),
-            admin: true,
-        };
+        let made = TokenSettings::plain("this run", Secret::new("sk-made".to_owned()));
         let text = recipes("http://localhost:9000/v1", Some(&made), "demo/demo-text");
         assert!(text.contains("\n  export OPENAI_BASE_URL=http://localhost:9000/v1\n"), "{text}");
         assert!(text.contains("\n  export OPENAI_API_KEY=sk-made\n"), "{text}");

@@ -64,7 +64,7 @@ pub(super) fn tokens(env: &Env, problems: &mut Vec<Problem>) -> Vec<TokenSetting
     let mut take = Taker { env, problems };
     let mut token = |name: &str, admin| {
         let token = take.read(name, |text| token::token(text.to_owned()))?;
-        Some(TokenSettings { description: name.to_owned(), token, admin })
+        Some(TokenSettings { admin, ..TokenSettings::plain(name, token) })
     };
     [token("THALWEG_ADMIN_KEY", true), token("API_KEY", false)].into_iter().flatten().collect()
 }

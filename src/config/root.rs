@@ -124,14 +124,18 @@ fn providers(place: &mut Place<'_, '_, '_>, clocks: Clocks) -> Vec<ProviderSetti
 }
 
 fn tokens(place: &mut Place<'_, '_, '_>) -> Vec<TokenSettings> {
-    let mut tokens = Vec::new();
+    let mut tokens = Vec::<TokenSettings>::new();
     let mut seen = HashSet::new();
     place.items(|mut item| {
         let Some(token) = token::read(&mut item) else { return };
-        if seen.insert(token.token.expose().clone()) {
-            tokens.push(token);
-        } else {
+        let has_budget = |token: &TokenSettings| token.limits.allowance.budget.is_some();
+        let same_name = |other: &&TokenSettings| other.description == token.description;
+        if !seen.insert(token.token.expose().clone()) {
             item.wrong("is the same token as one before it");
+        } else if tokens.iter().find(same_name).is_some_and(|other| has_budget(other) || has_budget(&token)) {
+            item.wrong("has a budget, or the description of one that has: such descriptions must differ");
+        } else {
+            tokens.push(token);
         }
     });
     tokens

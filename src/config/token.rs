@@ -1,4 +1,6 @@
-//! A client token of the file: `"description|token"`, or an object with these two and `admin`.
+//! A client token of the file: `"description|token"`, or an object with these two, `admin` and limits.
+
+use std::time::SystemTime;
 
 use super::{
     document::Value,
@@ -7,7 +9,13 @@ use super::{
     scalar,
     section::{Place, Section},
 };
-use crate::{auth::TokenSettings, base::Secret};
+use crate::{
+    auth::{Limits, TokenSettings},
+    base::{Secret, date},
+};
+
+/// Of requests, tokens and what runs at once.
+const MANY: u64 = 4_000_000_000;
 
 /// `None`: something was wrong and has been reported.
 pub(super) fn read(place: &mut Place<'_, '_, '_>) -> Option<TokenSettings> {
@@ -28,7 +36,7 @@ fn from_string(place: &mut Place<'_, '_, '_>, text: &str) -> Option<TokenSetting
     let description = place.part("description", description(said));
     let resolved = place.reader.env.resolve(written);
     let token = place.part("token", resolved.and_then(token));
-    Some(TokenSettings { description: description?, token: token?, admin: false })
+    Some(TokenSettings::plain(&description?, token?))
 }
 
 fn from_object(section: &mut Section<'_, '_, '_>) -> Option<TokenSettings> {
@@ -40,7 +48,48 @@ fn from_object(section: &mut Section<'_, '_, '_>) -> Option<TokenSettings> {
     });
     let mut admin = false;
     section.set("admin", &mut admin, scalar::boolean);
-    Some(TokenSettings { description: said, token: token?, admin })
+    let limits = limits(section);
+    if limits.allowance.budget.is_some() && said.is_empty() {
+        section.wrong("budget", "needs a description, under which it is booked what was spent");
+    }
+    Some(TokenSettings { description: said, token: token?, admin, limits })
+}
+
+fn limits(section: &mut Section<'_, '_, '_>) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(mut place) = section.place("models") {
+        place.items(|mut item| limits.models.extend(item.read(scalar::label)));
+        if limits.models.is_empty() {
+            place.wrong("must name a model, or be left out");
+        }
+    }
+    let allowance = &mut limits.allowance;
+    allowance.requests = section.read("rpm", scalar::whole(1..=MANY));
+    allowance.tokens = section.read("tpm", scalar::whole(1..=MANY));
+    allowance.concurrent = section.read("concurrent", scalar::whole(1..=MANY));
+    allowance.budget = section.read("budget", money);
+    limits.expires = section.read("expires", moment);
+    limits
+}
+
+/// Millionths of the currency.
+#[expect(clippy::cast_possible_truncation, reason = "is checked to be in range")]
+fn money(value: &Value) -> Result<i64, Wrong> {
+    const MOST: f64 = 1e9;
+    match value {
+        Value::Number(amount) if (0.0..=MOST).contains(amount) => Ok((amount * 1e6).round() as i64),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Text(_)
+        | Value::List(_)
+        | Value::Table(_) => Err("expected an amount as 5.00, of the currency that prices are in".into()),
+    }
+}
+
+fn moment(value: &Value) -> Result<SystemTime, Wrong> {
+    const WHAT: &str = "expected a day as \"2027-01-31\", or a moment as \"2027-01-31T12:00:00Z\"";
+    date::parse(scalar::text(value)?).ok_or_else(|| WHAT.into())
 }
 
 /// May be empty.

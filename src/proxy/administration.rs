@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, Uri, header, request::Parts};
 
-use super::{fault::Refusal, handle, snapshot::Snapshot};
+use super::{admission::admit, fault::Refusal, snapshot::Snapshot};
 
 /// Which listener a corridor answers for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(super) fn administrate(
         }
         (Entrance::Public | Entrance::Administration, _) => {}
     }
-    if handle::admit(snapshot, &head.headers)?.admin {
+    if admit(snapshot, &head.headers)?.admin {
         return Ok(());
     }
     Err(Refusal::request(403, "not_an_administrator", "this API key may not administrate"))

@@ -8,10 +8,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
-use super::{fault::Refusal, routes};
+use super::{
+    admission::{self, Limited},
+    fault::Refusal,
+    routes,
+};
 use crate::{
     base::{ByteList, RequestId},
-    relay::{self, Ending, Ends, Figures, Outcome, Story},
+    relay::{self, Ending, Ends, Outcome, Story},
     telemetry::Held,
     upstream,
     wire::Dialect,
@@ -39,6 +43,8 @@ pub struct Call {
     /// When the provider was first asked, and when it answered.
     pub asked: Option<Instant>,
     pub answered: Option<Instant>,
+    /// Whose limits the client is told.
+    pub(super) limited: Option<Limited>,
     pub ending: Ending,
 }
 
@@ -47,19 +53,8 @@ impl Call {
         let started = Instant::now();
         let own = head.headers.get(&REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
         let id = own.unwrap_or_else(made);
-        let story = Story {
-            id: id.clone(),
-            started,
-            path: routes::find(&head.method, head.uri.path()).map_or("other", routes::Route::template),
-            model: Box::default(),
-            provider: None,
-            mode: "-",
-            status: 0,
-            attempts: 0,
-            intake: Duration::ZERO,
-            connected_after: Duration::ZERO,
-            figures: Figures::default(),
-        };
+        let path = routes::find(&head.method, head.uri.path()).map_or("other", routes::Route::template);
+        let story = Story::new(id.clone(), started, path);
         Self {
             id,
             started,
@@ -68,6 +63,7 @@ impl Call {
             head_only: head.method == Method::HEAD,
             asked: None,
             answered: None,
+            limited: None,
             ending: Ending::new(story, Rc::clone(ends), counted),
         }
     }
@@ -92,6 +88,9 @@ impl Call {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(allow) = refusal.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(after) = refusal.retry_after {
+            admission::tell_retry(&mut headers, after);
         }
         if refusal.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -155,6 +154,9 @@ impl Call {
         }
         headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
         headers.insert(SERVER_TIMING, self.timing());
+        if let Some(limited) = &self.limited {
+            limited.tell(headers, self.started.elapsed());
+        }
         if self.origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));

@@ -38,7 +38,13 @@ impl Answer {
     pub fn give(self, call: Call, counted: impl FnOnce() -> Held) -> Response<Body> {
         let dialect = call.dialect;
         match self {
-            Self::Whole(status, headers, body) => call.whole(status, headers, body, Outcome::Complete),
+            Self::Whole(status, headers, body) => {
+                let mut call = call;
+                if status.is_success() {
+                    call.note(|story| story.figures.note_whole(&body));
+                }
+                call.whole(status, headers, body, Outcome::Complete)
+            }
             Self::Stream(status, headers, stream) => {
                 call.stream(status, headers, |ending| stream.commit(dialect, fault::event, ending, counted()))
             }

@@ -1,7 +1,7 @@
 //! What went wrong, as the client is told it: the one file that turns a fault into status, error type, code and words
 //! (S0.10, S2.12).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 
@@ -21,6 +21,8 @@ pub struct Refusal {
     pub param: Option<&'static str>,
     /// `Allow`, with a 405.
     pub allow: Option<&'static str>,
+    /// When to come again, with a 429.
+    pub retry_after: Option<Duration>,
     /// What stood behind it, for the log.
     pub fault: Fault,
 }
@@ -30,11 +32,22 @@ impl Refusal {
     pub fn request(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Box<Self> {
         let kind = match status {
             401 => "authentication_error",
+            402 => "insufficient_quota",
             403 => "permission_error",
+            429 => "rate_limit_error",
             _ => "invalid_request_error",
         };
         let fault = Fault::client(Stage::Intake, Kind::Refused(code));
-        Box::new(Self { status, kind, code, message: message.into(), param: None, allow: None, fault })
+        Box::new(Self {
+            status,
+            kind,
+            code,
+            message: message.into(),
+            param: None,
+            allow: None,
+            retry_after: None,
+            fault,
+        })
     }
 
     /// Nobody may serve the model that was asked for (S3.8).
@@ -101,7 +114,7 @@ impl From<Fault> for Refusal {
             Side::Provider => "the provider",
         };
         let message = Cow::Owned(format!("{who}: {fault}"));
-        Self { status, kind, code, message, param: None, allow: None, fault }
+        Self { status, kind, code, message, param: None, allow: None, retry_after: None, fault }
     }
 }
 

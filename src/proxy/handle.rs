@@ -1,10 +1,13 @@
 //! The life of a request, top to bottom.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
     Corridor,
+    admission::{self, admit},
     answer::{allow_preflight, asks_for_websocket, refuse_upgrade},
     attempt::Answer,
     call::{Body, Call},
@@ -16,7 +19,6 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
-    auth,
     base::{ByteList, Moment},
     relay::{Mode, Outcome},
     routing::{Ask, Manner},
@@ -102,7 +104,12 @@ impl Corridor {
         body: Incoming,
         (dialect, asgi): (Dialect, bool),
     ) -> Result<Answer, Box<Refusal>> {
-        admit(snapshot, &head.headers)?;
+        let principal = admit(snapshot, &head.headers)?;
+        call.note(|story| {
+            story.principal = Some(Arc::clone(&principal.name));
+            story.key = Some(Arc::clone(&principal.id));
+            story.on_disconnect = snapshot.stream.on_disconnect;
+        });
         let body = intake::read(body, &head.headers, snapshot.intake).await?;
         let envelope = wire::envelope::read(&body)?;
         let mode = mode(asgi, &head.headers, &envelope, snapshot)?;
@@ -125,24 +132,11 @@ impl Corridor {
         let plan = snapshot.catalog.plan(&ask, Moment::now(), &mut dice);
         let plan = plan.map_err(|none| Refusal::no_plan(&none, envelope.model()))?;
         tracing::debug!(id = %call.id, path = dialect.path(), model = %envelope.model(), "request");
+        let model = plan.candidates().first().map_or(envelope.model(), |first| first.model);
+        admission::grant(call, snapshot, principal, &body, &envelope, model)?;
         let wish = Wish { snapshot, head, body: &body, envelope: &envelope, mode };
         self.attempt(call, &wish, plan, dice).await
     }
-}
-
-/// S2.7: every completion needs a token.
-pub(super) fn admit<'a>(
-    snapshot: &'a Snapshot,
-    headers: &HeaderMap,
-) -> Result<&'a auth::Principal, Box<Refusal>> {
-    let Some(presented) = auth::presented(headers) else {
-        let message = "no API key: send it as `Authorization: Bearer …` or `x-api-key`";
-        return Err(Refusal::request(401, "missing_api_key", message));
-    };
-    snapshot
-        .tokens
-        .find(presented)
-        .ok_or_else(|| Refusal::request(401, "invalid_api_key", "this API key is not valid"))
 }
 
 /// How a stream is to travel: the endpoint says, else the header, else the body, else the configuration (S0.2–S0.5).

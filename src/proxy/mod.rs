@@ -8,6 +8,7 @@
 //!   what its failure means
 //! - [`answer`]: what passes down
 //! - [`fault`]: what the client is told when something went wrong
+//! - `admission`: the key, its limits, and what the client is told of them
 //! - [`administration`]: who may ask for what is the operator's
 //! - [`page`]: what is answered without a provider; `models`: what is offered
 //! - [`errand`]: what an administrator has the process do
@@ -27,6 +28,7 @@ use crate::{
 };
 
 pub mod administration;
+mod admission;
 pub mod answer;
 pub mod attempt;
 pub mod call;
@@ -116,7 +118,7 @@ impl Corridor {
     /// # Errors
     /// No token, or not one of ours.
     pub fn admit(&self, headers: &HeaderMap) -> Result<(), Box<Refusal>> {
-        handle::admit(&self.snapshot.load(), headers).map(|_| ())
+        admission::admit(&self.snapshot.load(), headers).map(|_| ())
     }
 
     /// Whether the caller may ask for what is the operator's alone.

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::{
     base::{Side, Stage},
-    relay::{Added, End, Ends, Outcome},
+    relay::{Added, End, Ends, Outcome, UsageSource},
 };
 
 /// How long a worker gathers ends before they go.
@@ -96,6 +96,8 @@ fn close(end: &End) {
                 added_p99_ms = figures.added.map(|added| millis(added.p99)),
                 added_max_ms = figures.added.map(|added| millis(added.max)),
                 waited = figures.waited,
+                usage = story.figures.source.map(UsageSource::as_str),
+                key = story.principal.as_deref(),
                 $($name = $value,)*
                 $outcome
             )

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{administration::Administration, intake::Intake};
 use crate::{
-    auth::Tokens,
+    auth::{Keys, Tokens},
     relay::StreamSettings,
     routing::{Catalog, Standing},
     telemetry::TelemetrySettings,
@@ -17,6 +17,8 @@ pub struct Snapshot {
     /// Goes up by one with each reload.
     pub generation: u64,
     pub tokens: Tokens,
+    /// Those of the store; shared by all snapshots.
+    pub keys: Keys,
     pub catalog: Catalog,
     /// By the catalog's index.
     pub providers: Vec<Provider>,

@@ -14,8 +14,12 @@ use tokio::{
     time::{Duration, Instant},
 };
 
+use super::{reckon::UsageSource, settings::OnDisconnect};
 use crate::{
-    base::{Fault, RequestId, Stage},
+    base::{
+        Fault, RequestId, Stage,
+        lease::{Bill, Lease},
+    },
     telemetry::{Held, Shape},
     wire::Usage,
 };
@@ -54,6 +58,10 @@ pub struct Figures {
     pub first_added: Option<Duration>,
     /// Frames whose write had to wait for the client.
     pub waited: u32,
+    /// Where `usage` comes from; known when the end is told.
+    pub source: Option<UsageSource>,
+    /// Tokens of output that what passed is thought to be.
+    pub passed_tokens: u32,
 }
 
 /// What is known of one request when it ends.
@@ -73,6 +81,45 @@ pub struct Story {
     /// Time spent waiting for a provider's connection.
     pub connected_after: Duration,
     pub figures: Figures,
+    /// Who asked, by name, and by the key's id.
+    pub principal: Option<Arc<str>>,
+    pub key: Option<Arc<str>>,
+    /// What the request is thought to be in tokens.
+    pub prompt_tokens: u32,
+    pub on_disconnect: OnDisconnect,
+    /// The client left, and the stream was read to its end all the same.
+    pub drained: bool,
+    /// What the request may use of its key's limits; settled when the end is told.
+    pub lease: Option<Lease>,
+    /// What remains to be paid of a key's budget: whoever knows the price settles it.
+    pub bill: Option<Bill>,
+}
+
+impl Story {
+    /// A request that has just arrived.
+    #[must_use]
+    pub fn new(id: RequestId, started: Instant, path: &'static str) -> Self {
+        Self {
+            id,
+            started,
+            path,
+            model: Box::default(),
+            provider: None,
+            mode: "-",
+            status: 0,
+            attempts: 0,
+            intake: Duration::ZERO,
+            connected_after: Duration::ZERO,
+            figures: Figures::default(),
+            principal: None,
+            key: None,
+            prompt_tokens: 0,
+            on_disconnect: OnDisconnect::default(),
+            drained: false,
+            lease: None,
+            bill: None,
+        }
+    }
 }
 
 /// How long frames stayed in the gateway.
@@ -177,8 +224,9 @@ impl Ending {
 
     /// Tells the end. Later calls tell nothing.
     pub fn tell(&mut self, outcome: Outcome) {
-        if let Some(story) = self.story.take() {
+        if let Some(mut story) = self.story.take() {
             let total = story.started.elapsed();
+            story.reckon(&outcome, total);
             self.ends.push(End { story, outcome, total });
         }
     }
@@ -202,17 +250,11 @@ pub(super) mod tests {
     pub(crate) fn ending() -> (Ending, Rc<Ends>, Gauge) {
         let (ends, gauge) = (Rc::<Ends>::default(), Gauge::default());
         let story = Story {
-            id: IdSource::default().make(),
-            started: Instant::now(),
-            path: "/v1/chat/completions",
             model: "m".into(),
-            provider: None,
             mode: "asgi",
             status: 200,
             attempts: 1,
-            intake: Duration::ZERO,
-            connected_after: Duration::ZERO,
-            figures: Figures::default(),
+            ..Story::new(IdSource::default().make(), Instant::now(), "/v1/chat/completions")
         };
         (Ending::new(story, Rc::clone(&ends), gauge.hold()), ends, gauge)
     }

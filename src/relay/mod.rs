@@ -5,7 +5,7 @@
 //! - [`commit`]: before and after the commit point
 //! - [`stream`]: a stream that is pulled through `tap`, `hold` and `gather` under its `clock`; `passage` times it
 //! - [`whole`]: a body that is collected within its limit
-//! - [`end`]: the end, told once
+//! - [`end`]: the end, told once; [`reckon`]: what the request used
 
 pub mod body;
 mod clock;
@@ -15,6 +15,7 @@ mod gather;
 mod hold;
 mod pace;
 mod passage;
+pub mod reckon;
 pub mod settings;
 pub mod stream;
 mod tap;
@@ -24,5 +25,6 @@ pub use body::Body;
 pub use commit::{Committed, OnFault, Uncommitted};
 pub use end::{Added, End, Ending, Ends, Figures, Outcome, Story};
 pub use pace::Acknowledge;
-pub use settings::{CommitPoint, Mode, StreamSettings};
+pub use reckon::UsageSource;
+pub use settings::{CommitPoint, Mode, OnDisconnect, StreamSettings};
 pub use stream::{Manner, Source};

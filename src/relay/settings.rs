@@ -23,6 +23,18 @@ pub enum CommitPoint {
     FirstContent,
 }
 
+/// What becomes of a provider's stream whose client has left (B6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// It is ended at once, and what the provider had reported by then is booked.
+    #[default]
+    Cancel,
+    /// It is read on for its usage, for so long and for so many tokens at most; past that it is ended and estimated.
+    Drain { time: Duration, tokens: u32 },
+    /// It is ended at once, and what passed is estimated.
+    Estimate,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamSettings {
     /// Used when neither endpoint, header nor body says which (`x_use_asgi_streaming`).
@@ -39,6 +51,7 @@ pub struct StreamSettings {
     pub max_response_size: u64,
     /// Bytes of one SSE line; a longer one is a fault.
     pub max_line: usize,
+    pub on_disconnect: OnDisconnect,
 }
 
 impl Default for StreamSettings {
@@ -51,6 +64,7 @@ impl Default for StreamSettings {
             include_usage: true,
             max_response_size: 10 * 1024 * 1024,
             max_line: 16 * 1024 * 1024,
+            on_disconnect: OnDisconnect::default(),
         }
     }
 }

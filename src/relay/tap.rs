@@ -26,6 +26,35 @@ pub(super) struct Tap {
     figures: Figures,
     /// What an error event before the first content said.
     told: Bytes,
+    text: Text,
+}
+
+/// How much text events carry, thought from their sizes: what all have in common, the smallest, is their envelope.
+#[derive(Clone, Copy, Debug, Default)]
+struct Text {
+    events: u32,
+    bytes: usize,
+    smallest: Option<usize>,
+}
+
+impl Text {
+    fn note(&mut self, size: usize) {
+        self.events += 1;
+        self.bytes += size;
+        self.smallest = Some(self.smallest.map_or(size, |smallest| smallest.min(size)));
+    }
+
+    /// A token an event at least, as most providers send them. The Responses API tells all of its text again in its
+    /// later events: there only events count.
+    fn tokens(&self, dialect: Dialect) -> u32 {
+        let text = self.bytes.saturating_sub(self.smallest.unwrap_or(0) * self.events as usize);
+        match dialect {
+            Dialect::Responses => self.events,
+            Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings | Dialect::Messages => {
+                self.events.max(u32::try_from(text / 4).unwrap_or(u32::MAX))
+            }
+        }
+    }
 }
 
 /// What one frame was.
@@ -59,6 +88,7 @@ impl Tap {
             last: started,
             figures: Figures::default(),
             told: Bytes::new(),
+            text: Text::default(),
         }
     }
 
@@ -76,12 +106,15 @@ impl Tap {
             return Ok(Seen { event_end: Some(frame.len()), content: true, error: false, alive: true });
         };
         let mut seen = Seen { content: self.figures.first_token.is_some(), ..Seen::default() };
-        let (dialect, figures, told) = (self.dialect, &mut self.figures, &mut self.told);
+        let Self { dialect, figures, told, text, .. } = self;
+        let dialect = *dialect;
         let had_content = seen.content;
         scanner.scan(frame, |event| {
             seen.event_end = Some(event.end);
             let erred = seen.error;
-            observe(dialect, &event, &mut seen, figures, &mut on_extra);
+            if let Some(size) = observe(dialect, &event, &mut seen, figures, &mut on_extra) {
+                text.note(size);
+            }
             if seen.error && !erred && !seen.content {
                 let data = event.data.unwrap_or_default();
                 *told = Bytes::copy_from_slice(data.get(..MAX_TOLD).unwrap_or(data));
@@ -125,7 +158,9 @@ impl Tap {
         let mut extra = false;
         if let Some(scanner) = &mut self.scanner {
             let (dialect, figures, mut seen) = (self.dialect, &mut self.figures, Seen::default());
-            scanner.finish(|event| observe(dialect, &event, &mut seen, figures, &mut |_, _| extra = true));
+            scanner.finish(|event| {
+                let _ = observe(dialect, &event, &mut seen, figures, &mut |_, _| extra = true);
+            });
         }
         extra
     }
@@ -138,6 +173,7 @@ impl Tap {
     /// The figures, taken out.
     pub(super) fn take_figures(&mut self) -> Figures {
         let mut figures = std::mem::take(&mut self.figures);
+        figures.passed_tokens = self.text.tokens(self.dialect);
         figures.span = self.first.map_or(Duration::ZERO, |first| self.last - first);
         figures
     }
@@ -165,17 +201,18 @@ impl Tap {
     }
 }
 
+/// Gives the size of an event that may say something.
 fn observe(
     dialect: Dialect,
     event: &Event<'_>,
     seen: &mut Seen,
     figures: &mut Figures,
     on_extra: &mut impl FnMut(Option<usize>, usize),
-) {
+) -> Option<usize> {
     let facts = if seen.content { classify_committed(dialect, event) } else { classify(dialect, event) };
     seen.alive |= facts.class != Class::Comment;
     match facts.class {
-        Class::Comment => return,
+        Class::Comment => return None,
         Class::Content => seen.content = true,
         Class::Error => seen.error = true,
         Class::Usage => on_extra(event.start, event.end),
@@ -188,4 +225,5 @@ fn observe(
     {
         figures.usage = Some(figures.usage.unwrap_or_default().merge(found));
     }
+    matches!(facts.class, Class::Content | Class::Other).then(|| event.data.map_or(0, <[u8]>::len))
 }

@@ -8,7 +8,7 @@
 //! - [`sse`]: events in a relayed stream, by way of [`block`] (the fields of one event)
 //! - [`classify`]: what an event means to the relay, read properly ([`meaning`]) or searched for ([`needle`])
 //! - [`complaint`]: what a provider's error says of itself
-//! - [`usage`]: token counts
+//! - [`usage`]: token counts; [`estimate`]: how many a request is thought to have
 
 mod block;
 pub mod classify;
@@ -16,6 +16,7 @@ pub mod complaint;
 mod cursor;
 pub mod dialect;
 pub mod envelope;
+pub mod estimate;
 pub mod field;
 mod index;
 mod meaning;

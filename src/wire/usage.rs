@@ -22,10 +22,28 @@ pub fn read(json: &[u8]) -> Option<Usage> {
     of(&serde_json::from_slice(json).ok()?)
 }
 
+/// The usage in a whole response body, found without reading all of it: its last `"usage"` that is an object. In a
+/// string these quotes would stand behind backslashes.
+#[must_use]
+pub fn find(body: &[u8]) -> Option<Usage> {
+    const KEY: &[u8] = b"\"usage\"";
+    memchr::memmem::rfind_iter(body, KEY).find_map(|at| {
+        let after = body.get(at + KEY.len()..)?.trim_ascii_start();
+        let object = after.strip_prefix(b":")?.trim_ascii_start();
+        let mut values = serde_json::Deserializer::from_slice(object).into_iter::<Value>();
+        let usage = values.next()?.ok().filter(Value::is_object)?;
+        counts(&usage)
+    })
+}
+
 pub(super) fn of(whole: &Value) -> Option<Usage> {
     const PLACES: [&str; 5] =
         ["/usage", "/response/usage", "/message/usage", "/x_groq/usage", "/choices/0/usage"];
     let usage = PLACES.iter().find_map(|place| whole.pointer(place).filter(|usage| usage.is_object()))?;
+    counts(usage)
+}
+
+fn counts(usage: &Value) -> Option<Usage> {
     let count = |places: &[&str]| places.iter().find_map(|place| usage.pointer(place)?.as_u64());
     let found = Usage {
         input: count(&["/prompt_tokens", "/input_tokens"]),
@@ -92,6 +110,20 @@ mod tests {
         let merged = read(start).unwrap().merge(read(delta).unwrap());
         assert_eq!(merged, usage(9, 40, Some(7), None));
         assert_eq!(merged.merge(usage(10, 41, None, Some(3))), usage(10, 41, Some(7), Some(3)));
+    }
+
+    #[test]
+    fn finds_usage_in_a_whole_body_without_reading_it() {
+        let body = br#"{"usage":{"prompt_tokens":9,"completion_tokens":4},"choices":[{"message":{"content":
+            "say \"usage\":{\"prompt_tokens\":1}","kind":"usage"}}]}"#;
+        assert_eq!(find(body), Some(usage(9, 4, None, None)));
+        let spaced = br#"{"data":[],"usage" : {"prompt_tokens":9,"completion_tokens":4}, "x":1}"#;
+        assert_eq!(find(spaced), read(spaced));
+        for none in
+            [&b"{}"[..], br#"{"usage":null}"#, br#"{"usage":{"#, br#""usage""#, br#"{"usage":{"a":1}}"#]
+        {
+            assert_eq!(find(none), None);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod edges;
 mod failover;
 mod hygiene;
 mod intake;
+mod keys;
 mod misbehaviour;
 mod modes;
 mod pools;

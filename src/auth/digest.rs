@@ -1,0 +1,83 @@
+//! A token's SHA-256, which is all that is kept of it, in memory and in the store.
+//!
+//! Looking one up tells nothing by the time it takes: hashing depends on the length of what was presented alone, the map
+//! spreads digests by a key that is random per process, so nobody can aim at a bucket, and digests are compared in
+//! constant time. A token of ours has 128 random bits: it is not guessed from its digest.
+
+use std::{
+    fmt::{self, Write},
+    hash::{Hash, Hasher},
+};
+
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq;
+
+#[derive(Clone, Copy)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    #[must_use]
+    pub fn of(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    /// 64 hexadecimal digits, as the store has it.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Into a String: cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    /// `None`: not 64 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Digest {}
+
+impl Hash for Digest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0);
+    }
+}
+
+/// Not shown: of a token that a person chose, it would let others try words.
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digest(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_the_store_and_shows_nothing() {
+        let digest = Digest::of(b"sk-alice");
+        assert_eq!(Digest::from_hex(&digest.to_hex()), Some(digest));
+        assert_ne!(Digest::of(b"sk-bob"), digest);
+        assert_eq!(format!("{digest:?}"), "Digest(***)");
+        for bad in ["", "12", &"g".repeat(64), &"é".repeat(32)] {
+            assert_eq!(Digest::from_hex(bad), None, "{bad}");
+        }
+    }
+}

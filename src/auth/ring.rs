@@ -1,0 +1,165 @@
+//! The keys that are accepted, by their digests: those of the configuration ([`Tokens`], a part of its snapshot) and
+//! those of the store ([`Keys`], replaced whenever the store has changed). A lookup takes no lock and asks nobody.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+
+use super::{Digest, Limits, TokenSettings};
+use crate::base::lease::{Allowance, Meter};
+
+/// Whoever a key belongs to.
+#[derive(Debug)]
+pub struct Principal {
+    /// Stays the same when the key is rotated or its limits change.
+    pub id: Arc<str>,
+    pub name: Arc<str>,
+    /// May ask for what is the operator's alone.
+    pub admin: bool,
+    pub limits: Limits,
+    /// `None`: there is nothing to count.
+    pub meter: Option<Arc<Meter>>,
+}
+
+impl Principal {
+    #[must_use]
+    pub fn new(id: Arc<str>, name: Arc<str>, admin: bool, limits: Limits, meter: Option<Arc<Meter>>) -> Self {
+        let counts = limits.allowance != Allowance::default();
+        let meter = counts.then(|| meter.unwrap_or_default());
+        Self { id, name, admin, limits, meter }
+    }
+
+    #[must_use]
+    pub fn has_expired(&self) -> bool {
+        self.limits.expires.is_some_and(|at| at <= SystemTime::now())
+    }
+}
+
+pub type Ring = HashMap<Digest, Arc<Principal>>;
+
+/// The keys of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens(Arc<Ring>);
+
+impl Tokens {
+    #[must_use]
+    pub fn new(settings: &[TokenSettings]) -> Self {
+        let entry = |token: &TokenSettings| {
+            let id = format!("config:{}", token.description).into();
+            let name = token.description.as_str().into();
+            let principal = Principal::new(id, name, token.admin, token.limits.clone(), None);
+            (Digest::of(token.token.expose().as_bytes()), Arc::new(principal))
+        };
+        Self(Arc::new(settings.iter().map(entry).collect()))
+    }
+
+    /// The same keys, with what those of them have used that were accepted `before`.
+    #[must_use]
+    pub fn carry(&self, before: &Self) -> Self {
+        let entry = |(digest, principal): (&Digest, &Arc<Principal>)| {
+            let known = before.0.get(digest).and_then(|known| known.meter.clone());
+            let Principal { id, name, admin, limits, meter } = &**principal;
+            let meter = known.or_else(|| meter.clone());
+            let carried = Principal::new(Arc::clone(id), Arc::clone(name), *admin, limits.clone(), meter);
+            (*digest, Arc::new(carried))
+        };
+        Self(Arc::new(self.0.iter().map(entry).collect()))
+    }
+
+    /// Somebody may administrate.
+    #[must_use]
+    pub fn has_admin(&self) -> bool {
+        self.0.values().any(|principal| principal.admin)
+    }
+
+    pub fn principals(&self) -> impl Iterator<Item = &Arc<Principal>> {
+        self.0.values()
+    }
+}
+
+/// The keys of the store, and the clock that all meters count by. Cloning shares both.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    ring: Arc<ArcSwap<Ring>>,
+    origin: Instant,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { ring: Arc::default(), origin: Instant::now() }
+    }
+}
+
+impl Keys {
+    /// From now on these are accepted.
+    pub fn replace(&self, ring: Ring) {
+        self.ring.store(Arc::new(ring));
+    }
+
+    /// What is accepted now.
+    #[must_use]
+    pub fn ring(&self) -> Arc<Ring> {
+        self.ring.load_full()
+    }
+
+    /// Who presents this: a key of the configuration or of the store.
+    #[must_use]
+    pub fn find(&self, configured: &Tokens, presented: &[u8]) -> Option<Arc<Principal>> {
+        let digest = Digest::of(presented);
+        let found = configured.0.get(&digest).cloned();
+        found.or_else(|| self.ring.load().get(&digest).cloned())
+    }
+
+    /// A moment as meters count it.
+    #[must_use]
+    pub fn moment(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.origin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Secret;
+
+    fn token(name: &str, token: &str, requests: Option<u32>) -> TokenSettings {
+        let allowance = Allowance { requests, ..Allowance::default() };
+        let limits = Limits { allowance, ..Limits::default() };
+        TokenSettings { limits, ..TokenSettings::plain(name, Secret::new(token.to_owned())) }
+    }
+
+    #[test]
+    fn finds_the_principal_of_a_token_and_of_nothing_else() {
+        let keys = Keys::default();
+        let tokens = Tokens::new(&[token("alice", "sk-alice", None)]);
+        let name = |presented: &[u8]| keys.find(&tokens, presented).map(|found| found.name.to_string());
+        assert_eq!(name(b"sk-alice").as_deref(), Some("alice"));
+        for stranger in [&b"sk-"[..], b"", b"sk-alice ", b"sk-bob"] {
+            assert_eq!(name(stranger), None);
+        }
+        let bob = Principal::new("key_1".into(), "bob".into(), false, Limits::default(), None);
+        keys.replace(Ring::from([(Digest::of(b"sk-bob"), Arc::new(bob))]));
+        assert_eq!(name(b"sk-bob").as_deref(), Some("bob"));
+        keys.replace(Ring::new());
+        assert_eq!(name(b"sk-bob"), None);
+        assert!(!format!("{tokens:?} {keys:?}").contains("sk-"));
+    }
+
+    #[test]
+    fn another_configuration_forgets_nothing_that_was_used() {
+        let keys = Keys::default();
+        let before = Tokens::new(&[token("alice", "sk-alice", Some(5)), token("free", "sk-free", None)]);
+        let meter = keys.find(&before, b"sk-alice").unwrap().meter.clone().unwrap();
+        let after = Tokens::new(&[token("alice", "sk-alice", Some(9)), token("free", "sk-free", Some(1))])
+            .carry(&before);
+        let alice = keys.find(&after, b"sk-alice").unwrap();
+        assert!(Arc::ptr_eq(alice.meter.as_ref().unwrap(), &meter));
+        assert_eq!(alice.limits.allowance.requests, Some(9));
+        assert!(keys.find(&before, b"sk-free").unwrap().meter.is_none());
+        assert!(keys.find(&after, b"sk-free").unwrap().meter.is_some());
+    }
+}

@@ -1,0 +1,238 @@
+//! What one key has taken of what it may take, and the duty to settle it. A [`Meter`] counts; a [`Lease`] is what one
+//! request was given by estimate, and is settled once with what it really used, or dropped, and then all of it is given
+//! back. A key's budget is settled last, when the price is known: that is the [`Bill`] which a settled lease leaves.
+//!
+//! Here and not in `auth`, because a request's end carries it from `proxy` through `relay` to whoever knows the price.
+//! Invariants: a lease gives back no more than it took; all of an ask is granted or nothing of it is kept; only atomics.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{
+            AtomicI64, AtomicU32,
+            Ordering::{AcqRel, Relaxed},
+        },
+    },
+    time::Duration,
+};
+
+use super::window::{Taken, Window};
+
+/// What may be taken. `None`: as much as one likes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// In a minute.
+    pub requests: Option<u32>,
+    /// In a minute, input and output together.
+    pub tokens: Option<u32>,
+    /// Requests at once.
+    pub concurrent: Option<u32>,
+    /// Millionths of the currency, in all.
+    pub budget: Option<i64>,
+}
+
+/// What one request is thought to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// Tokens that cannot be done without: the prompt's.
+    pub prompt: u32,
+    /// Tokens that the answer may have; cut to what the limit can ever grant.
+    pub answer: u32,
+    /// Millionths of the currency; 0 when the price is not known.
+    pub cost: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Requests,
+    Tokens,
+    Concurrent,
+    Budget,
+}
+
+/// Which limit stood in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    pub limit: Limit,
+    /// When to try again; `None`: time does not help.
+    pub after: Option<Duration>,
+}
+
+/// What one key has taken. Shared by all that present it; outlives a reload.
+#[derive(Debug, Default)]
+pub struct Meter {
+    pub requests: Window,
+    pub tokens: Window,
+    running: AtomicU32,
+    purse: Purse,
+}
+
+/// Millionths of the currency.
+#[derive(Debug, Default)]
+struct Purse {
+    /// What the store says was spent.
+    saved: AtomicI64,
+    /// What was spent here and the store has not heard of.
+    unsaved: AtomicI64,
+    /// What is set aside for requests under way.
+    aside: AtomicI64,
+}
+
+/// What one request was given. Dropping it gives all of it back, the request itself included.
+#[derive(Debug)]
+#[must_use]
+pub struct Lease {
+    meter: Arc<Meter>,
+    granted: Granted,
+    /// When it was taken, as the meter counts time.
+    at: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Granted {
+    running: bool,
+    request: Option<Taken>,
+    tokens: Option<Taken>,
+    /// There is a budget, and this much of it was set aside.
+    cost: Option<i64>,
+}
+
+/// What remains of a lease when its tokens are settled: the money. Dropping it costs nothing.
+#[derive(Debug)]
+#[must_use]
+pub struct Bill {
+    meter: Arc<Meter>,
+    aside: i64,
+}
+
+impl Meter {
+    /// Grants all of `ask` or nothing of it. `now` counts from the same moment for all calls.
+    ///
+    /// # Errors
+    /// The first limit that stood in the way.
+    pub fn lease(self: &Arc<Self>, may: &Allowance, ask: &Ask, now: Duration) -> Result<Lease, Exceeded> {
+        let mut lease = Lease { meter: Arc::clone(self), granted: Granted::default(), at: now };
+        // What was granted before a refusal is given back by the drop.
+        lease.grant(may, ask, now).map(|()| lease)
+    }
+
+    /// Requests under way.
+    #[must_use]
+    pub fn running(&self) -> u32 {
+        self.running.load(Relaxed)
+    }
+
+    /// Millionths spent, as far as is known here.
+    #[must_use]
+    pub fn spent(&self) -> i64 {
+        self.purse.saved.load(Relaxed).saturating_add(self.purse.unsaved.load(Relaxed))
+    }
+
+    /// What the store has not heard of yet.
+    #[must_use]
+    pub fn unsaved(&self) -> i64 {
+        self.purse.unsaved.load(Relaxed)
+    }
+
+    /// The store has been told `told` of what was unsaved, and says that `spent` was spent in all. Spent counts twice for
+    /// a moment rather than not at all.
+    pub fn note_saved(&self, told: i64, spent: i64) {
+        self.purse.saved.store(spent, Relaxed);
+        self.purse.unsaved.fetch_sub(told, AcqRel);
+    }
+
+    fn set_aside(&self, cost: i64, budget: i64) -> bool {
+        let aside = self.purse.aside.fetch_add(cost, AcqRel);
+        let spoken_for = self.spent().saturating_add(aside);
+        let fits = spoken_for < budget && spoken_for.saturating_add(cost) <= budget;
+        if !fits {
+            self.purse.aside.fetch_sub(cost, AcqRel);
+        }
+        fits
+    }
+}
+
+impl Lease {
+    fn grant(&mut self, may: &Allowance, ask: &Ask, now: Duration) -> Result<(), Exceeded> {
+        let Self { meter, granted, .. } = self;
+        if let Some(budget) = may.budget {
+            if !meter.set_aside(ask.cost, budget) {
+                return Err(Exceeded { limit: Limit::Budget, after: None });
+            }
+            granted.cost = Some(ask.cost);
+        }
+        if let Some(limit) = may.concurrent {
+            let fits = |running: u32| (running < limit).then_some(running + 1);
+            if meter.running.fetch_update(AcqRel, Relaxed, fits).is_err() {
+                return Err(Exceeded { limit: Limit::Concurrent, after: Some(Duration::from_secs(1)) });
+            }
+            granted.running = true;
+        }
+        if let Some(limit) = may.requests {
+            granted.request = Some(meter.requests.take(limit, 1, now).ok_or_else(|| Exceeded {
+                limit: Limit::Requests,
+                after: meter.requests.until(limit, 1, now),
+            })?);
+        }
+        if let Some(limit) = may.tokens {
+            let amount = ask.prompt.saturating_add(ask.answer).min(limit.max(ask.prompt));
+            granted.tokens = Some(meter.tokens.take(limit, amount, now).ok_or_else(|| Exceeded {
+                limit: Limit::Tokens,
+                after: meter.tokens.until(limit, amount, now),
+            })?);
+        }
+        Ok(())
+    }
+
+    /// The request has ended after `elapsed` and used so many tokens: what it did not use is given back to when it was
+    /// taken, what it used beyond is counted now. It counts as a request whatever it used. `None`: nothing to be paid.
+    #[must_use]
+    pub fn settle(mut self, tokens: u64, elapsed: Duration) -> Option<Bill> {
+        let mut granted = std::mem::take(&mut self.granted);
+        granted.request = None;
+        if let Some(taken) = granted.tokens.take() {
+            let used = u32::try_from(tokens).unwrap_or(u32::MAX);
+            match used.checked_sub(taken.amount) {
+                Some(0) => {}
+                Some(beyond) => self.meter.tokens.add(beyond, self.at + elapsed),
+                None => self.meter.tokens.give_back(taken, taken.amount - used),
+            }
+        }
+        let bill = granted.cost.take().map(|aside| Bill { meter: Arc::clone(&self.meter), aside });
+        self.granted = granted;
+        bill
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Granted { running, request, tokens, cost } = std::mem::take(&mut self.granted);
+        if running {
+            self.meter.running.fetch_sub(1, AcqRel);
+        }
+        for (window, taken) in [(&self.meter.requests, request), (&self.meter.tokens, tokens)] {
+            if let Some(taken) = taken {
+                window.give_back(taken, taken.amount);
+            }
+        }
+        if let Some(cost) = cost {
+            self.meter.purse.aside.fetch_sub(cost, AcqRel);
+        }
+    }
+}
+
+impl Bill {
+    /// What it really cost, in millionths.
+    pub fn pay(self, cost: i64) {
+        self.meter.purse.unsaved.fetch_add(cost.max(0), AcqRel);
+    }
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        self.meter.purse.aside.fetch_sub(self.aside, AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests;

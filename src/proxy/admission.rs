@@ -1,0 +1,148 @@
+//! Who may pass: the key, the models it may ask for, and a lease on its limits; and what the client is told of them. All
+//! of it happens in memory, and a key without limits leases nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::{call::Call, fault::Refusal, snapshot::Snapshot};
+use crate::{
+    auth::{self, Principal},
+    base::lease::{Allowance, Ask, Exceeded, Limit, Meter},
+    wire::{Dialect, Envelope, estimate},
+};
+
+/// Tokens that an answer is thought to have when the request does not bound it.
+const ANSWER: u32 = 512;
+
+/// S2.7: every completion needs a key.
+///
+/// # Errors
+/// None was shown, or none of ours, or one whose time is over.
+pub(super) fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Principal>, Box<Refusal>> {
+    let Some(presented) = auth::presented(headers) else {
+        let message = "no API key: send it as `Authorization: Bearer …` or `x-api-key`";
+        return Err(Refusal::request(401, "missing_api_key", message));
+    };
+    let found = snapshot.keys.find(&snapshot.tokens, presented);
+    let principal =
+        found.ok_or_else(|| Refusal::request(401, "invalid_api_key", "this API key is not valid"))?;
+    if principal.has_expired() {
+        return Err(Refusal::request(401, "key_expired", "this API key has expired"));
+    }
+    Ok(principal)
+}
+
+/// Whether `principal` may ask for the model that is served as `served`, and as much as it asks for.
+///
+/// # Errors
+/// The model is not for this key (403), its budget is spent (402), or it has asked for too much lately (429).
+pub(super) fn grant(
+    call: &mut Call,
+    snapshot: &Snapshot,
+    principal: Arc<Principal>,
+    body: &Bytes,
+    envelope: &Envelope,
+    served: &str,
+) -> Result<(), Box<Refusal>> {
+    if !principal.limits.allow_model([envelope.model(), served]) {
+        let message = format!("this API key may not ask for the model `{}`", envelope.model());
+        return Err(Refusal::request(403, "model_not_allowed", message).of(Some("model")));
+    }
+    let prompt = estimate::prompt(body);
+    call.note(|story| story.prompt_tokens = prompt);
+    let Some(meter) = principal.meter.clone() else { return Ok(()) };
+    let answer = match (call.dialect, envelope.max_tokens()) {
+        (Dialect::Embeddings, _) => 0,
+        (_, Some(bound)) => u32::try_from(bound).unwrap_or(u32::MAX),
+        (_, None) => ANSWER,
+    };
+    let now = snapshot.keys.moment(call.started.into_std());
+    let allowance = principal.limits.allowance;
+    let ask = Ask { prompt, answer, cost: 0 };
+    let leased = meter.lease(&allowance, &ask, now);
+    call.limited = Some(Limited { principal, meter, began: now });
+    let lease = leased.map_err(|exceeded| refuse(&allowance, exceeded))?;
+    call.note(|story| story.lease = Some(lease));
+    Ok(())
+}
+
+/// A refusal that names the limit.
+fn refuse(allowance: &Allowance, exceeded: Exceeded) -> Box<Refusal> {
+    let figure = |limit: Option<u32>| limit.unwrap_or_default();
+    let (param, reached) = match exceeded.limit {
+        Limit::Budget => {
+            let message = "the budget of this API key is spent";
+            return Refusal::request(402, "budget_exceeded", message).of(Some("budget"));
+        }
+        Limit::Requests => ("rpm", format!("{} requests per minute", figure(allowance.requests))),
+        Limit::Tokens => ("tpm", format!("{} tokens per minute", figure(allowance.tokens))),
+        Limit::Concurrent => ("concurrent", format!("{} requests at once", figure(allowance.concurrent))),
+    };
+    let advice = match exceeded.after {
+        Some(after) => format!("try again in {:.3} s", after.as_secs_f64()),
+        None => "this request alone is larger than that".to_owned(),
+    };
+    let message = format!("rate limit reached ({param}): {reached}; {advice}");
+    let mut refusal = Refusal::request(429, "rate_limit_exceeded", message).of(Some(param));
+    refusal.retry_after = exceeded.after;
+    refusal
+}
+
+/// A key with limits, of which the client is told.
+#[derive(Debug)]
+pub(super) struct Limited {
+    principal: Arc<Principal>,
+    meter: Arc<Meter>,
+    /// When the request arrived, as the meter counts time.
+    began: Duration,
+}
+
+const REQUESTS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+const TOKENS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+
+impl Limited {
+    /// OpenAI's `x-ratelimit-*`: what is left of the limits of this key. They stand in the place of the provider's own,
+    /// which are about the gateway's account there; where the key has no such limit, the provider's pass (R33).
+    pub(super) fn tell(&self, headers: &mut HeaderMap, elapsed: Duration) {
+        let now = self.began + elapsed;
+        let Allowance { requests, tokens, .. } = self.principal.limits.allowance;
+        let windows = [(REQUESTS, &self.meter.requests, requests), (TOKENS, &self.meter.tokens, tokens)];
+        for ([limit_name, remaining_name, reset_name], window, limit) in windows {
+            let Some(limit) = limit else { continue };
+            let remaining = u64::from(limit).saturating_sub(window.used(now));
+            headers.insert(limit_name, HeaderValue::from(limit));
+            headers.insert(remaining_name, HeaderValue::from(remaining));
+            headers.insert(reset_name, seconds(window.reset(now)));
+        }
+    }
+}
+
+/// When to try again: whole seconds, rounded up, and milliseconds, which OpenAI's clients prefer.
+pub(super) fn tell_retry(headers: &mut HeaderMap, after: Duration) {
+    let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1);
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
+    headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis));
+}
+
+/// A duration in Go's way of writing, as OpenAI's headers have it.
+fn seconds(duration: Duration) -> HeaderValue {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut fraction = itoa::Buffer::new();
+    let fraction = fraction.format(1000 + millis % 1000).get(1..).unwrap_or_default();
+    let mut text = BytesMut::with_capacity(16);
+    for part in [itoa::Buffer::new().format(millis / 1000), ".", fraction, "s"] {
+        text.extend_from_slice(part.as_bytes());
+    }
+    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static("0s"))
+}
