@@ -55,6 +55,7 @@ impl Plan {
                 file: None,
                 watch: false,
                 listen: Listen { host: "127.0.0.1".into(), port: 0, tls: None },
+                admin_listen: None,
                 workers: NonZeroUsize::MIN,
                 log: LogSettings { level: tracing::Level::TRACE, format: LogFormat::Json },
                 providers: providers.collect(),
@@ -129,6 +130,11 @@ impl Gateway {
 
     pub async fn raw(&self) -> Raw {
         Raw::connect(self.address).await
+    }
+
+    /// Where administration is served apart.
+    pub fn admin_address(&self) -> SocketAddr {
+        *self.app.admin_addresses().first().expect("admin_listen")
     }
 
     pub fn gauges(&self) -> Gauges {

@@ -28,7 +28,10 @@ pub(super) fn snapshot(settings: &Settings, records: &Records) -> Snapshot {
         stream: settings.stream,
         intake: Intake { body_size: settings.limits.body_size, body_timeout: settings.limits.body_timeout },
         failover: settings.failover,
-        administration: Administration::Beside,
+        administration: match settings.admin_listen {
+            Some(_) => Administration::Apart,
+            None => Administration::Beside,
+        },
         telemetry: settings.telemetry,
     }
 }

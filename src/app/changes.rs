@@ -43,6 +43,7 @@ impl Changes {
             file: _,
             watch,
             listen,
+            admin_listen,
             workers,
             log,
             providers,
@@ -80,6 +81,7 @@ impl Changes {
             ("port", listen.port != old.listen.port),
             ("tls", listen.tls != old.listen.tls),
             ("watch", *watch != old.watch),
+            ("admin_listen", *admin_listen != old.admin_listen),
             ("workers", *workers != old.workers),
             ("log.format", log.format != old.log.format),
             ("limits", with_bodies_of_old != old.limits),
@@ -156,6 +158,7 @@ pub(super) fn in_force(new: Settings, old: &Settings) -> Settings {
     Settings {
         watch: old.watch,
         listen: old.listen,
+        admin_listen: old.admin_listen,
         workers: old.workers,
         log: LogSettings { level: new.log.level, ..old.log },
         limits: Limits {

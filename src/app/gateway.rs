@@ -6,18 +6,18 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
-    build, listing,
+    administration, build, listing,
     reload::{BY_FILE, Reloader},
     worker,
 };
 use crate::{
     auth::{self, TokenSettings, maker::NoRandomness},
     base::{pem::PemError, spawn::Tasks},
-    config::{ProviderSettings, Settings, Source, Watch},
+    config::{ProviderSettings, Settings, Source, Watch, administration::is_loopback},
     demo::{self, Demo},
-    proxy::{Desk, Snapshot, settle},
+    proxy::{Desk, Entrance, Snapshot, settle},
     routing::Records,
-    server::{self, BindError, Census, Drain, Listen, Phase, Terms, tls::TlsSource},
+    server::{self, BindError, Census, Drain, Phase, Terms, tls::TlsSource},
     telemetry::{Gauges, LevelHandle, WorkerGauges},
     upstream::{BaseUrl, SharedPools, Target, Upstream},
     web::compare::Gate,
@@ -38,6 +38,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Gateway {
     addresses: Vec<SocketAddr>,
+    admin_addresses: Vec<SocketAddr>,
     providers: Vec<Arc<str>>,
     made_token: Option<TokenSettings>,
     is_demo: bool,
@@ -94,14 +95,21 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         gate: Gate::default(),
         warmup: settings.health.warmup,
         desk: desk.clone(),
+        entrance: Entrance::Public,
     };
     let mut gauges = Vec::new();
     let mut threads = Vec::new();
     for (index, listeners) in bound.per_worker.into_iter().enumerate() {
         let own = WorkerGauges::default();
         gauges.push(own.clone());
-        threads.push(worker::start(index, listeners, outfit.clone(), own).map_err(StartError::Thread)?);
+        threads.push(
+            worker::start(format!("worker-{index}"), listeners, outfit.clone(), own)
+                .map_err(StartError::Thread)?,
+        );
     }
+    let administration = administration::start(settings.admin_listen.as_ref(), &outfit)?;
+    let (admin_addresses, thread) = administration.unzip();
+    threads.extend(thread);
     let swapped = watch::Sender::new(0);
     let listening = (Arc::clone(&snapshot), swapped.subscribe());
     threads.push(start_background(listening, &outfit, drain.clone()).map_err(StartError::Thread)?);
@@ -118,6 +126,7 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     let addresses = bound.addresses;
     Ok(Gateway {
         addresses,
+        admin_addresses: admin_addresses.unwrap_or_default(),
         providers,
         made_token,
         is_demo,
@@ -143,11 +152,6 @@ fn make_token(settings: &mut Settings) -> Result<Option<TokenSettings>, StartErr
     let made = TokenSettings { admin: true, ..auth::maker::make("this run").map_err(StartError::Token)? };
     settings.tokens.push(made.clone());
     Ok(Some(made))
-}
-
-fn is_loopback(listen: &Listen) -> bool {
-    listen.host == "localhost"
-        || listen.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// With no provider configured, the demo provider; `running` is one that serves already. Gives one that was started.
@@ -212,6 +216,12 @@ impl Gateway {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where administration is served apart; empty: beside the clients.
+    #[must_use]
+    pub fn admin_addresses(&self) -> &[SocketAddr] {
+        &self.admin_addresses
     }
 
     /// The providers' names, in order.

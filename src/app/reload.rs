@@ -143,6 +143,7 @@ impl Reloader {
             Unprepared::because(format!("no provider is configured and the demo provider fails: {error}"))
         })?;
         let changes = Changes::between(&self.settings, &settings);
+        let settings = in_force(settings, &self.settings);
         Ok(Prepared { snapshot: build::snapshot(&settings, &self.records), settings, changes, demo })
     }
 
@@ -156,7 +157,7 @@ impl Reloader {
             level.set(settings.log.level);
         }
         self.demo = demo.or_else(|| self.demo.take());
-        self.settings = in_force(settings, &self.settings);
+        self.settings = settings;
         self.swapped.send_replace(generation);
         let told = json!({
             "status": "reloaded",

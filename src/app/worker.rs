@@ -9,7 +9,7 @@ use tokio::{runtime::LocalRuntime, time::interval};
 use super::{door::Door, warmup::Warmup};
 use crate::{
     base::spawn::Tasks,
-    proxy::{Corridor, Desk, Snapshot, settle::Settler},
+    proxy::{Corridor, Desk, Entrance, Snapshot, settle::Settler},
     relay::Ends,
     server::{Phase, Terms, serve},
     telemetry::WorkerGauges,
@@ -34,6 +34,7 @@ pub(super) struct Outfit {
     /// To how many providers connections are opened ahead.
     pub(super) warmup: usize,
     pub(super) desk: Desk,
+    pub(super) entrance: Entrance,
 }
 
 /// A runtime for one thread, whose tasks never leave it.
@@ -43,16 +44,16 @@ pub(super) fn runtime() -> io::Result<LocalRuntime> {
 
 /// Starts a worker's thread; it ends when the drain is over.
 pub(super) fn start(
-    index: usize,
+    name: String,
     listeners: Vec<TcpListener>,
     outfit: Outfit,
     gauges: WorkerGauges,
 ) -> io::Result<thread::JoinHandle<()>> {
-    let runtime = thread::Builder::new().name(format!("worker-{index}"));
-    runtime.spawn(move || {
+    let thread = thread::Builder::new().name(name.clone());
+    thread.spawn(move || {
         let outcome = runtime_and_run(listeners, outfit, gauges);
         if let Err(error) = outcome {
-            tracing::error!(%error, worker = index, "worker failed");
+            tracing::error!(%error, worker = name, "worker failed");
         }
     })
 }
@@ -74,7 +75,8 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
         gauges,
         Rc::new(move || drain.phase() == Phase::Serving),
         outfit.desk,
-    );
+    )
+    .behind(outfit.entrance);
     let (settler, told) = (outfit.settler.clone(), Rc::clone(&ends));
     tasks.spawn(async move { settler.carry(told).await });
     let warming = tasks.clone();

@@ -14,7 +14,13 @@ const YOURS: &str = "$YOUR_TOKEN";
 
 pub(super) fn show(out: &mut impl Write, settings: &Settings, gateway: &Gateway) -> io::Result<()> {
     let port = gateway.addresses().first().map_or(settings.listen.port, SocketAddr::port);
-    writeln!(out, "thalweg {}\n\n{}", env!("CARGO_PKG_VERSION"), summary::Summary { settings, port })?;
+    let admin_port = gateway.admin_addresses().first().map(SocketAddr::port);
+    writeln!(
+        out,
+        "thalweg {}\n\n{}",
+        env!("CARGO_PKG_VERSION"),
+        summary::Summary { settings, port, admin_port }
+    )?;
     out.flush()?;
     let made = gateway.made_token();
     let model = offered(settings, gateway).unwrap_or_else(|| "MODEL".to_owned());

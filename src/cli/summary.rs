@@ -11,11 +11,13 @@ pub(super) struct Summary<'a> {
     pub(super) settings: &'a Settings,
     /// The one really listened on, once it is.
     pub(super) port: u16,
+    /// The same of `admin_listen`.
+    pub(super) admin_port: Option<u16>,
 }
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { settings, port } = self;
+        let Self { settings, port, admin_port } = self;
         let workers = settings.workers;
         writeln!(
             f,
@@ -38,6 +40,7 @@ impl fmt::Display for Summary<'_> {
                 writeln!(f, "  tokens     {}", names.join(", "))?;
             }
         }
+        writeln!(f, "  admin      {}", administration(settings, *admin_port))?;
         match settings.supported_models.len() {
             0 => Ok(()),
             count => writeln!(f, "  models     those that match one of {count} expression{}", plural(count)),
@@ -45,15 +48,40 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
+/// Where administration is served, and for whose key.
+fn administration(settings: &Settings, port: Option<u16>) -> String {
+    let admins = settings.tokens.iter().filter(|token| token.admin);
+    let names: Vec<_> = admins.map(|token| token.description.as_str()).collect();
+    let key = match &names[..] {
+        [] => None,
+        names => Some(format!("with the key of {}", names.join(", "))),
+    };
+    match (&settings.admin_listen, key) {
+        (Some(listen), key) => {
+            let port = port.unwrap_or(listen.port);
+            let host = shown_host(&listen.host);
+            format!("http://{host}:{port}, {}", key.as_deref().unwrap_or("without a key"))
+        }
+        (None, Some(key)) => key,
+        (None, None) if settings.tokens.is_empty() => "with the token of each run".to_owned(),
+        (None, None) => {
+            "closed: no THALWEG_ADMIN_KEY, no token with \"admin\": true, no admin_listen".to_owned()
+        }
+    }
+}
+
 /// What clients are pointed at. An address that means "everywhere" is shown as this machine's own.
 pub(super) fn base_url(settings: &Settings, port: u16) -> String {
     let scheme = if settings.listen.tls.is_some() { "https" } else { "http" };
-    let host = match settings.listen.host.as_str() {
+    format!("{scheme}://{}:{port}/v1", shown_host(&settings.listen.host))
+}
+
+fn shown_host(host: &str) -> String {
+    match host {
         "0.0.0.0" | "::" => "localhost".to_owned(),
         host if host.contains(':') => format!("[{host}]"),
         host => host.to_owned(),
-    };
-    format!("{scheme}://{host}:{port}/v1")
+    }
 }
 
 fn providers(f: &mut fmt::Formatter<'_>, providers: &[ProviderSettings]) -> fmt::Result {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    account, discover, document,
+    account, administration, discover, document,
     env::Env,
     health,
     overrides::{self, Overrides},
@@ -50,6 +50,7 @@ pub fn load(source: Option<&Path>, flags: &Overrides, env: &Env) -> Result<Setti
             None => settings.tokens.push(token),
         }
     }
+    administration::finish(env, &mut settings, &mut problems);
     if !problems.is_empty() {
         return Err(LoadError::Mistakes { file, problems });
     }

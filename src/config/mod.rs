@@ -3,6 +3,7 @@
 //!
 //! - [`load`]: file, environment and flags become [`Settings`]; [`parse`] is the file alone, for any input
 //! - [`source`]: where settings come from, to be asked again
+//! - [`administration`]: where administration is served
 //! - [`watch`]: when the file has changed
 //! - [`env`]: what is taken from the process's surroundings, and `${NAME}` in the file
 //! - [`overrides`]: what flags and variables say over the file
@@ -11,6 +12,7 @@
 //!   `suggestion`; `root`, `provider`, `token` and `health` say what the keys mean
 //! - [`problem`]: what was wrong, and where
 
+pub mod administration;
 pub mod discover;
 pub mod env;
 pub mod load;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    account,
+    account, administration,
     document::Value,
     health,
     problem::Wrong,
@@ -43,6 +43,8 @@ pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> (Settings, health:
     Place { path: String::new(), value, reader }.section(|root| {
         root.set("host", &mut settings.listen.host, |value| host(scalar::text(value)?));
         root.set("port", &mut settings.listen.port, scalar::whole(0..=65_535));
+        settings.admin_listen =
+            root.read("admin_listen", |value| administration::listen(scalar::text(value)?));
         settings.listen.tls = root.section("tls", tls).flatten();
         if let Some(count) = root.read("workers", scalar::whole::<usize>(1..=WORKERS)) {
             settings.workers = NonZeroUsize::new(count).unwrap_or(settings.workers);

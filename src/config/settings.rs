@@ -24,6 +24,8 @@ pub struct Settings {
     /// Load it again when it changes.
     pub watch: bool,
     pub listen: Listen,
+    /// Where administration is served. `None`: beside the clients, for an administrator's key.
+    pub admin_listen: Option<Listen>,
     pub workers: NonZeroUsize,
     pub log: LogSettings,
     /// In order of preference. Empty: the demo provider serves.
@@ -57,6 +59,7 @@ impl Default for Settings {
             file: None,
             watch: true,
             listen: Listen { host: "localhost".to_owned(), port: 9000, tls: None },
+            admin_listen: None,
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             log: LogSettings { level: Level::INFO, format: LogFormat::default() },
             providers: Vec::new(),

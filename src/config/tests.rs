@@ -238,6 +238,18 @@ fn says_where_the_text_is_not_json() {
 }
 
 #[test]
+fn administration_beyond_this_machine_takes_a_key() {
+    let file = Scratch::new("admin", r#"{"admin_listen": "0.0.0.0:9001", "tokens": ["a|sk-a"]}"#);
+    let error = load(Some(&file.0), &Overrides::default(), &Env::empty()).unwrap_err();
+    assert!(error.to_string().contains("admin_listen: is not loopback"), "{error}");
+    let keyed = Env::new([("THALWEG_ADMIN_KEY", "sk-admin")], |_, _| false);
+    assert!(load(Some(&file.0), &Overrides::default(), &keyed).is_ok());
+    let moved = Env::new([("THALWEG_ADMIN_LISTEN", "9001")], |_, _| false);
+    let settings = load(Some(&file.0), &Overrides::default(), &moved).unwrap();
+    assert_eq!(settings.admin_listen.unwrap().host, "localhost");
+}
+
+#[test]
 fn flags_go_before_variables_and_variables_before_the_file() {
     let file = Scratch::new("precedence", OLD);
     let env = Env::new(

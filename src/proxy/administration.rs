@@ -11,8 +11,11 @@ pub enum Entrance {
     /// Where clients are served.
     #[default]
     Public,
-    /// `admin_listen`: no completions, and no key where none is configured.
-    Administration,
+    /// `admin_listen`: no completions.
+    Administration {
+        /// Where no administrator's key is configured, none is asked for.
+        open: bool,
+    },
 }
 
 /// Where administration is served at all.
@@ -34,23 +37,26 @@ pub(super) fn administrate(
     snapshot: &Snapshot,
     head: &Parts,
 ) -> Result<(), Box<Refusal>> {
-    match (entrance, snapshot.administration) {
-        (Entrance::Public, Administration::Apart) => {
-            let message = "administration is served at the address of `admin_listen` only";
-            return Err(Refusal::request(403, "administration_elsewhere", message));
-        }
-        (Entrance::Administration, _) if !snapshot.tokens.has_admin() => return undisguised(head),
-        (Entrance::Public, Administration::Beside) if !snapshot.tokens.has_admin() => {
-            let message = "administration is closed: set THALWEG_ADMIN_KEY, a token with `\"admin\": true`, \
-                           or `admin_listen`";
-            return Err(Refusal::request(403, "administration_closed", message));
-        }
-        (Entrance::Public | Entrance::Administration, _) => {}
+    if (entrance, snapshot.administration) == (Entrance::Public, Administration::Apart) {
+        let message = "administration is served at the address of `admin_listen` only";
+        return Err(Refusal::request(403, "administration_elsewhere", message));
+    }
+    if !snapshot.tokens.has_admin() {
+        return match entrance {
+            Entrance::Administration { open: true } => undisguised(head),
+            Entrance::Administration { open: false } | Entrance::Public => Err(closed()),
+        };
     }
     if admit(snapshot, &head.headers)?.admin {
         return Ok(());
     }
     Err(Refusal::request(403, "not_an_administrator", "this API key may not administrate"))
+}
+
+fn closed() -> Box<Refusal> {
+    let message =
+        "administration is closed: set THALWEG_ADMIN_KEY, a token with `\"admin\": true`, or `admin_listen`";
+    Refusal::request(403, "administration_closed", message)
 }
 
 /// Where no key is asked for, a browser's page must not get in by way of its user: neither openly from another origin,

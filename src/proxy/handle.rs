@@ -42,8 +42,8 @@ impl Corridor {
             _ if asks_for_websocket(&head.headers) => {
                 return call.refuse(&refuse_upgrade());
             }
-            Ok(route) => route,
-            Err(NoRoute::Path) => {
+            Ok(route) if self.serves(route) => route,
+            Ok(_) | Err(NoRoute::Path) => {
                 return call.refuse(&Refusal::request(
                     404,
                     "not_found",
@@ -132,7 +132,7 @@ impl Corridor {
         let plan = snapshot.catalog.plan(&ask, Moment::now(), &mut dice);
         let plan = plan.map_err(|none| Refusal::no_plan(&none, envelope.model()))?;
         tracing::debug!(id = %call.id, path = dialect.path(), model = %envelope.model(), "request");
-        let model = plan.candidates().first().map_or(envelope.model(), |first| first.model);
+        let model = plan.candidates().first().map_or_else(|| envelope.model(), |first| first.model);
         admission::grant(call, snapshot, principal, &body, &envelope, model)?;
         let wish = Wish { snapshot, head, body: &body, envelope: &envelope, mode };
         self.attempt(call, &wish, plan, dice).await

@@ -107,6 +107,20 @@ impl Corridor {
         Self { entrance, ..self }
     }
 
+    /// Whether its listener has this route.
+    fn serves(&self, route: routes::Route) -> bool {
+        match self.entrance {
+            Entrance::Public => true,
+            Entrance::Administration { .. } => route.is_for_operators(),
+        }
+    }
+
+    /// It serves clients.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.entrance == Entrance::Public
+    }
+
     /// Begins a request's story.
     #[must_use]
     pub fn open(&self, head: &Parts) -> Call {

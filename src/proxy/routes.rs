@@ -60,6 +60,15 @@ impl Route {
         }
     }
 
+    /// Whether it is there at the address of administration, too: all but what clients come for.
+    #[must_use]
+    pub const fn is_for_operators(self) -> bool {
+        match self {
+            Self::Complete { .. } | Self::Page(Page::Models | Page::Model) => false,
+            Self::Page(Page::Service | Page::Health | Page::Live | Page::Ready) | Self::Reload => true,
+        }
+    }
+
     const fn allow(self) -> &'static str {
         match self {
             Self::Complete { .. } | Self::Reload => "POST, OPTIONS",

@@ -47,7 +47,8 @@ impl Site {
 
     /// Answers one request, as [`Corridor::answer`] does.
     pub async fn answer(self, request: Request<Incoming>) -> Response<Body> {
-        if request.uri().path() == COMPARE && request.method() != Method::OPTIONS {
+        let compares = self.corridor.is_public() && request.uri().path() == COMPARE;
+        if compares && request.method() != Method::OPTIONS {
             let (head, _) = request.into_parts();
             return Box::pin(self.compare(head)).await;
         }

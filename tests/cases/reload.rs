@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Call, Version, call::TOKEN},
+    client::{Call, Client, Version, call::TOKEN},
     gateway::{Gateway, Plan},
     upstream::{Gate, Speaks, Step, Upstream, script},
 };
@@ -178,6 +178,43 @@ async fn it_is_the_administrators_alone() {
     assert_eq!(reloaded(&gateway).await.0, 200, "by the configuration that it takes away");
     let (status, error) = reloaded(&gateway).await;
     assert_eq!((status, &error["error"]["code"]), (403, &"administration_closed".into()));
+    gateway.stop().await;
+}
+
+/// `admin_listen`: no key where none is configured, nothing for clients, and nothing for web pages.
+#[tokio::test]
+async fn administration_has_a_listener_of_its_own() {
+    let upstream = answering("{}");
+    let mut apart = config(&[&upstream]);
+    apart["admin_listen"] = "127.0.0.1:0".into();
+    apart["tokens"][1]["admin"] = false.into();
+    let file = File::new(&apart);
+    let gateway = Plan::file(&file.0).start().await;
+    let (status, error) = reloaded(&gateway).await;
+    assert_eq!((status, &error["error"]["code"]), (403, &"administration_elsewhere".into()));
+    let at = |call: Call| async {
+        let answer = Client::connect(Version::H1, gateway.admin_address()).await.send(call).await;
+        answer.status.as_u16()
+    };
+    let reload = || Call::post("/v1/reload", "");
+    assert_eq!(at(reload().without("authorization")).await, 200);
+    assert_eq!(at(reload().without("authorization").header("origin", "http://evil.example")).await, 403);
+    for (call, status) in [
+        (Call::get("/readyz"), 200),
+        (Call::get("/health"), 200),
+        (Call::get("/v1/models"), 404),
+        (Call::whole(), 404),
+        (Call::get("/streaming-compare?model=m"), 404),
+    ] {
+        let target = call.target.clone();
+        assert_eq!(at(call).await, status, "{target}");
+    }
+    // A key closes it for all others, also one that came by a reload.
+    apart["tokens"][1]["admin"] = true.into();
+    file.write(apart.to_string());
+    assert_eq!(at(reload()).await, 200);
+    assert_eq!(at(reload()).await, 403);
+    assert_eq!(at(reload().header("authorization", &format!("Bearer {ADMIN}"))).await, 200);
     gateway.stop().await;
 }
 

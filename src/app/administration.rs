@@ -1,0 +1,36 @@
+//! The listener for operators (`admin_listen`): a worker of its own, so that it answers when the others are full, with
+//! connections counted apart and nothing that clients come for.
+
+use std::{net::SocketAddr, thread::JoinHandle};
+
+use super::{StartError, worker};
+use crate::{
+    config::administration::is_loopback,
+    proxy::Entrance,
+    server::{self, Census, Limits, Listen, Terms},
+    telemetry::WorkerGauges,
+};
+
+/// Operators, their dashboards and their scrapers.
+const CONNECTIONS: usize = 256;
+
+/// Where it listens, and its thread.
+pub(super) type Started = (Vec<SocketAddr>, JoinHandle<()>);
+
+/// Starts it, if there is to be one.
+pub(super) fn start(listen: Option<&Listen>, outfit: &worker::Outfit) -> Result<Option<Started>, StartError> {
+    let Some(listen) = listen else { return Ok(None) };
+    let mut bound = server::bind(listen, 1).map_err(StartError::Bind)?;
+    let terms = Terms {
+        limits: Limits { connections: CONNECTIONS, ..outfit.terms.limits },
+        drain: outfit.terms.drain.clone(),
+        census: Census::default(),
+        tls: None,
+    };
+    let entrance = Entrance::Administration { open: is_loopback(listen) };
+    let outfit = worker::Outfit { terms, entrance, warmup: 0, ..outfit.clone() };
+    let listeners = bound.per_worker.pop().unwrap_or_default();
+    let thread = worker::start("admin".to_owned(), listeners, outfit, WorkerGauges::default())
+        .map_err(StartError::Thread)?;
+    Ok(Some((bound.addresses, thread)))
+}
