@@ -1,7 +1,7 @@
 //! The gateway under test: the real one, in this process, listening on a port that the kernel picked. [`Gateway::stop`]
 //! is the end of every test: it holds that nothing was leaked.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::Path, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, num::NonZeroUsize, path::Path, time::Duration};
 
 use thalweg::{
     app,
@@ -73,6 +73,7 @@ impl Plan {
                 trusted_proxies: Vec::new(),
                 telemetry: thalweg::telemetry::TelemetrySettings::default(),
                 routing: RoutingSettings::default(),
+                commits: HashMap::new(),
             },
         }
     }

@@ -28,6 +28,7 @@ pub(super) fn snapshot(settings: &Settings, records: &Records) -> Snapshot {
         stream: settings.stream,
         intake: Intake { body_size: settings.limits.body_size, body_timeout: settings.limits.body_timeout },
         failover: settings.failover,
+        commits: settings.commits.clone(),
         administration: match settings.admin_listen {
             Some(_) => Administration::Apart,
             None => Administration::Beside,

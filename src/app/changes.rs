@@ -54,6 +54,7 @@ impl Changes {
             stream,
             failover,
             routing,
+            commits,
             health,
             state_file,
             database,
@@ -69,7 +70,7 @@ impl Changes {
         let live = [
             ("streaming", *stream != old.stream),
             ("failover", *failover != old.failover),
-            ("routing", *routing != old.routing),
+            ("routing", *routing != old.routing || *commits != old.commits),
             ("telemetry", *telemetry != old.telemetry),
             ("limits.body_size", limits.body_size != old.limits.body_size),
             ("limits.body_timeout", limits.body_timeout != old.limits.body_timeout),

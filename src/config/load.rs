@@ -13,7 +13,7 @@ use super::{
     health,
     overrides::{self, Overrides},
     problem::{LoadError, Problem},
-    root,
+    root, routing,
     section::Reader,
     settings::Settings,
 };
@@ -57,7 +57,9 @@ pub fn load(source: Option<&Path>, flags: &Overrides, env: &Env) -> Result<Setti
     if settings.providers.is_empty() {
         settings.providers = discover::providers(env);
     }
-    Ok(settings)
+    // These may name providers that were found only now.
+    routing::variables(env, &mut settings, &mut problems);
+    if problems.is_empty() { Ok(settings) } else { Err(LoadError::Mistakes { file, problems }) }
 }
 
 /// Settings by a file's text alone: no flags, no discovery, no look at the disk. For any input at all.

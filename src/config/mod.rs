@@ -9,7 +9,7 @@
 //! - [`overrides`]: what flags and variables say over the file
 //! - [`discover`]: providers for those who configured none
 //! - `document` (JSON to a tree), `section` (walks it and collects the mistakes), `scalar` (single values), `units`,
-//!   `suggestion`; `root`, `provider`, `token` and `health` say what the keys mean
+//!   `suggestion`; `root`, `provider`, `token`, `routing` and `health` say what the keys mean
 //! - [`problem`]: what was wrong, and where
 
 pub mod administration;
@@ -27,6 +27,7 @@ mod document;
 mod health;
 mod provider;
 mod root;
+mod routing;
 mod scalar;
 mod section;
 mod suggestion;

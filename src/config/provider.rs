@@ -84,10 +84,12 @@ fn from_object(section: &mut Section<'_, '_, '_>, mut clocks: Clocks) -> Option<
     let headers = section.place("headers").map_or_else(Vec::new, |mut place| headers(&mut place));
     let folder = section.reader.folder.clone();
     let ca_file = section.read("ca_file", scalar::file(folder.as_deref()));
+    let weight = section.read("weight", scalar::whole(1..=1_000_000)).unwrap_or(1);
+    let region = section.read("region", scalar::label).map(Arc::from);
     // An absent key is none; a wrong one has been reported.
     let key = key.unwrap_or(Some(None));
     let target = Target { protocol, key_header, headers, ca_file, ..plain(name?, base?, key?, clocks) };
-    Some(ProviderSettings { models, ..ProviderSettings::plain(target) })
+    Some(ProviderSettings { target, models, weight, region })
 }
 
 /// The deadlines that a provider may set for itself and the file for all providers.

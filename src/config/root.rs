@@ -11,26 +11,20 @@ use super::{
     document::Value,
     health,
     problem::Wrong,
-    provider, scalar,
+    provider, routing, scalar,
     section::{Place, Reader, Section},
-    settings::{LOG_FORMATS, LOG_LEVELS, ProviderSettings, Settings},
+    settings::{COMMIT_POINTS, LOG_FORMATS, LOG_LEVELS, ProviderSettings, Settings},
     token,
 };
 use crate::{
     auth::TokenSettings,
-    relay::{CommitPoint, Mode, StreamSettings},
+    relay::{Mode, StreamSettings},
     server::{Limits, TlsFiles},
     telemetry::{LogSettings, TelemetrySettings},
     upstream::{Clocks, PoolSettings},
 };
 
 const MODES: [(&str, Mode); 2] = [("asgi", Mode::Asgi), ("buffered", Mode::Buffered)];
-
-const COMMIT_POINTS: [(&str, Option<CommitPoint>); 3] = [
-    ("headers", Some(CommitPoint::Headers)),
-    ("first_frame", Some(CommitPoint::FirstFrame)),
-    ("first_content", Some(CommitPoint::FirstContent)),
-];
 
 /// More workers than any machine has cores for.
 pub(super) const WORKERS: u64 = 1024;
@@ -64,6 +58,7 @@ pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> (Settings, health:
         pool(root, &mut settings.pool);
         stream(root, &mut settings.stream);
         root.set("failover", &mut settings.failover, scalar::boolean);
+        routing::read(root, &mut settings);
         account::read(root, &mut settings);
         root.section("health", |section| health::read(section, &mut settings.health));
         state = health::read_state(root);

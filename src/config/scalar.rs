@@ -53,6 +53,20 @@ where
     }
 }
 
+/// A part of a whole: 0.05, or "5%".
+pub(super) fn share(value: &Value) -> Result<f64, Wrong> {
+    let share = match value {
+        Value::Number(number) => Some(*number),
+        Value::Text(text) => {
+            text.trim().strip_suffix('%').and_then(|text| Some(text.parse::<f64>().ok()? / 100.0))
+        }
+        Value::Null | Value::Bool(_) | Value::List(_) | Value::Table(_) => None,
+    };
+    share
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "expected a share from 0 to 1, or as \"5%\"".into())
+}
+
 /// Bytes within `range`, as a number or with a unit.
 pub(super) fn size<T>(range: RangeInclusive<u64>) -> impl FnOnce(&Value) -> Result<T, Wrong>
 where

@@ -1,6 +1,6 @@
 //! The checked configuration: every room's own settings, complete and consistent. Whoever holds one may build from it.
 
-use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use regex::Regex;
 use tracing::Level;
@@ -10,7 +10,7 @@ use crate::{
     base::Network,
     database::DatabaseSettings,
     ledger::{LedgerSettings, Prices},
-    relay::StreamSettings,
+    relay::{CommitPoint, StreamSettings},
     routing::{HealthSettings, RoutingSettings},
     server::{Limits, Listen},
     telemetry::{LogFormat, LogSettings, TelemetrySettings},
@@ -50,6 +50,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     pub telemetry: TelemetrySettings,
     pub routing: RoutingSettings,
+    /// Commit points of single models.
+    pub commits: HashMap<Arc<str>, CommitPoint>,
 }
 
 impl Default for Settings {
@@ -77,6 +79,7 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             telemetry: TelemetrySettings::default(),
             routing: RoutingSettings::default(),
+            commits: HashMap::new(),
         }
     }
 }
@@ -98,6 +101,12 @@ impl ProviderSettings {
         Self { target, models: None, weight: 1, region: None }
     }
 }
+
+pub const COMMIT_POINTS: [(&str, Option<CommitPoint>); 3] = [
+    ("headers", Some(CommitPoint::Headers)),
+    ("first_frame", Some(CommitPoint::FirstFrame)),
+    ("first_content", Some(CommitPoint::FirstContent)),
+];
 
 /// Python's names of levels, which the file was first written with, and ours.
 pub const LOG_LEVELS: [(&str, Level); 8] = [

@@ -7,6 +7,11 @@ use tracing::Level;
 use super::{Env, LoadError, Overrides, Settings, load, parse};
 use crate::{
     relay::{CommitPoint, Mode},
+    routing::{
+        RoutingSettings, Strategy,
+        settings::{AllTripped, Sticky},
+        strategy::Delay,
+    },
     telemetry::LogFormat,
     upstream::{Clocks, KeyHeader, Protocol},
 };
@@ -370,4 +375,87 @@ fn health_and_the_state_file() {
     assert!(state("{}").is_some_and(|name| name.ends_with("state-2.state.json")));
     assert_eq!(state(r#"{"state_file": "s.json"}"#).as_deref(), Some("s.json"));
     assert_eq!(state(r#"{"state_file": false}"#), None);
+}
+
+const TWO: &str =
+    r#""providers": ["a|http://a|", {"name": "b", "base_url": "http://b", "weight": 3, "region": "eu"}]"#;
+
+/// S3.4, B4, B21, S1.12: what can be said of routing.
+#[test]
+fn routing_and_models() {
+    let text = format!(
+        r#"{{{TWO}, "routing": {{"strategy": "race", "race": {{"width": 2, "timeout": 5}}, "retry": "safe",
+            "hedge": {{"delay": "p90", "share": "10%"}}, "breaker": {{"failures": 2}}, "sticky": false,
+            "regions": ["eu"], "all_tripped": "refuse"}},
+            "models": {{"m": {{"strategy": "hedge", "providers": ["b", "a"], "aliases": ["n"], "commit": "headers"}}}},
+            "aliases": {{"best": ["b/x", "m"], "one": "a/y"}}, "endpoint_priority": ["b"]}}"#
+    );
+    let settings = parsed(&text);
+    let routing = &settings.routing;
+    assert_eq!((routing.strategy, routing.retry.safe), (Strategy::Race { width: 2 }, true));
+    assert_eq!((routing.hedge.share, routing.breaker.failures, routing.sticky), (0.1, 2, Sticky::Off));
+    assert_eq!((routing.all_tripped, routing.race.timeout), (AllTripped::Refuse, Duration::from_secs(5)));
+    let b = &settings.providers[0];
+    assert_eq!((&*b.target.name, b.weight, b.region.as_deref()), ("b", 3, Some("eu")));
+    let named: Vec<_> = routing.models.iter().map(|rule| (&*rule.name, rule.stands_for.len())).collect();
+    assert_eq!(named, [("n", 1), ("m", 0), ("best", 2), ("one", 1)]);
+    let hedge = Some(Strategy::Hedge { delay: Delay::Percentile(90) });
+    assert!(routing.models[..2].iter().all(|rule| rule.strategy == hedge));
+    assert_eq!(routing.models[1].providers, ["b".into(), "a".into()]);
+    assert_eq!((settings.commits.len(), settings.commits["n"]), (2, CommitPoint::Headers));
+    assert_eq!(parsed("{}").routing, RoutingSettings::default());
+    assert_eq!(
+        parsed(r#"{"routing": {"strategy": "hedge:1s"}}"#).routing.strategy,
+        Strategy::Hedge { delay: Delay::Fixed(Duration::from_secs(1)) }
+    );
+}
+
+#[test]
+fn mistakes_in_routing_are_told() {
+    let text = format!(
+        r#"{{{TWO}, "routing": {{"strategy": "hedge:p0", "race": {{"width": 1}}, "hedge": {{"share": 2}},
+            "breaker": {{"cool_down": "10m"}}, "regions": [], "stick": true}},
+            "models": {{"m": {{"providers": ["c"]}}, "n": {{"aliases": ["m"]}}}}, "aliases": {{"best": ["best"]}},
+            "endpoint_priority": ["aa"]}}"#
+    );
+    let wrong = mistakes(&text, &Env::empty());
+    for start in [
+        "routing.strategy: expected one of",
+        "routing.race.width: ",
+        "routing.hedge.share: ",
+        "routing.breaker.longest_cool_down: ",
+        "routing.regions: ",
+        "routing.stick: ",
+        "models.m.providers[0]: is the name of no provider",
+        "models: says what the model m is a second time",
+        "aliases.best: stands for itself",
+        "endpoint_priority[0]: is the name of no provider; did you mean \"a\"?",
+    ] {
+        assert!(wrong.iter().any(|told| told.starts_with(start)), "{start}: {wrong:#?}");
+    }
+}
+
+#[test]
+fn the_old_switches_work_as_variables() {
+    let file = Scratch::new("switches", &format!("{{{TWO}}}"));
+    let with = |variables: &[(&str, &str)]| {
+        load(Some(&file.0), &Overrides::default(), &Env::new(variables.iter().copied(), |_, _| false))
+    };
+    let settings = with(&[
+        ("ENABLE_PARALLEL_ENDPOINTS", "true"),
+        ("PARALLEL_TIMEOUT", "12"),
+        ("ENDPOINT_PRIORITY", "b, a"),
+    ])
+    .unwrap();
+    assert_eq!(settings.routing.strategy, Strategy::Race { width: 3 });
+    assert_eq!(settings.routing.race.timeout, Duration::from_secs(12));
+    assert_eq!(&*settings.providers[0].target.name, "b");
+    assert_eq!(with(&[("ENABLE_PARALLEL_ENDPOINTS", "no")]).unwrap().routing.strategy, Strategy::Priority);
+    let wrong = with(&[
+        ("ENABLE_PARALLEL_ENDPOINTS", "perhaps"),
+        ("PARALLEL_TIMEOUT", "0"),
+        ("ENDPOINT_PRIORITY", "c"),
+    ]);
+    let Err(LoadError::Mistakes { problems, .. }) = wrong else { panic!() };
+    assert_eq!(problems.len(), 3, "{problems:?}");
 }

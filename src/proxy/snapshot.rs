@@ -1,12 +1,12 @@
 //! What a request is decided by: one snapshot of the configuration, loaded once and kept to its end. Replaced as a
 //! whole by a reload or when a provider's model list has been fetched.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{administration::Administration, intake::Intake};
 use crate::{
     auth::{Keys, Tokens},
-    relay::StreamSettings,
+    relay::{CommitPoint, StreamSettings},
     routing::{Catalog, Standing},
     telemetry::TelemetrySettings,
     upstream::Target,
@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub stream: StreamSettings,
     pub intake: Intake,
     pub failover: bool,
+    /// Commit points of single models, by the names that clients use.
+    pub commits: HashMap<Arc<str>, CommitPoint>,
     pub administration: Administration,
     pub telemetry: TelemetrySettings,
 }

@@ -120,17 +120,18 @@ impl Catalog {
     /// Applies what the configuration says of single models.
     fn rule(&mut self) {
         let settings = Arc::clone(&self.settings);
-        let mut ruled = Vec::new();
-        for (index, rule) in settings.models.iter().enumerate() {
+        let (aliases, plain): (Vec<_>, Vec<_>) =
+            settings.models.iter().enumerate().partition(|(_, rule)| !rule.stands_for.is_empty());
+        // An alias stands for what the others' rules have made of them, and for aliases before it.
+        for (index, rule) in plain.into_iter().chain(aliases) {
             let mut serving = self.serving(rule);
             if !rule.providers.is_empty() {
                 serving = self.chosen(&serving, rule);
             }
             if !serving.is_empty() {
-                ruled.push((Box::from(&*rule.name), Model { serving, rule: Some(index) }));
+                self.models.insert(Box::from(&*rule.name), Model { serving, rule: Some(index) });
             }
         }
-        self.models.extend(ruled);
     }
 
     fn serving(&self, rule: &ModelRule) -> Vec<Serving> {
@@ -153,7 +154,7 @@ impl Catalog {
             .map_or_else(Vec::new, |(line, _)| line.iter().copied().map(renamed).collect())
     }
 
-    /// Those of a rule's providers, in its order. One that lists no such model is taken at the configuration's word.
+    /// A rule's providers, in its order. One that lists no such model is taken at the configuration's word.
     fn chosen(&self, serving: &[Serving], rule: &ModelRule) -> Vec<Serving> {
         let mut chosen = Vec::new();
         for name in &rule.providers {
@@ -163,7 +164,7 @@ impl Catalog {
             };
             let known = chosen.len();
             chosen.extend(serving.iter().filter(|serving| serving.provider == index).cloned());
-            if chosen.len() == known && rule.stands_for.is_empty() {
+            if chosen.len() == known {
                 let record = self.records.candidate(name, &provider.base, Some(&rule.name));
                 chosen.push(Serving { provider: index, model: None, record, rank: 0 });
             }

@@ -1,0 +1,281 @@
+//! The keys of `routing`, `models` and `aliases`, the switches of S3.4 in the file and in the environment, and what they
+//! say of the order of providers.
+
+use std::sync::Arc;
+
+use super::{
+    document::Value,
+    env::Env,
+    problem::{Problem, Wrong},
+    scalar,
+    section::{Place, Section, shown},
+    settings::{COMMIT_POINTS, ProviderSettings, Settings},
+    suggestion::nearest,
+    units,
+};
+use crate::routing::{
+    RoutingSettings, Strategy,
+    settings::{AllTripped, ModelRule, Sticky},
+    strategy::{Delay, WIDEST},
+};
+
+const STICKY: [(&str, Sticky); 3] =
+    [("session", Sticky::Session), ("prefix", Sticky::Prefix), ("off", Sticky::Off)];
+
+const ALL_TRIPPED: [(&str, AllTripped); 2] =
+    [("try_least_bad", AllTripped::TryLeastBad), ("refuse", AllTripped::Refuse)];
+
+const RETRIES: [(&str, bool); 2] = [("always", false), ("safe", true)];
+
+/// What stands at the top of the file. Called after the providers have been read.
+pub(super) fn read(root: &mut Section<'_, '_, '_>, settings: &mut Settings) {
+    let mut strategy = None;
+    root.section("routing", |section| {
+        // Read first: a strategy's name without figures means these.
+        race(section, &mut settings.routing);
+        hedge(section, &mut settings.routing);
+        strategy = section.read("strategy", self::strategy(&settings.routing));
+        rest(section, &mut settings.routing);
+    });
+    settings.routing.strategy = strategy.unwrap_or_default();
+    if let Some(parallel) = root.read("enable_parallel_endpoints", scalar::boolean) {
+        if strategy.is_some() {
+            root.wrong("enable_parallel_endpoints", "is also said by routing.strategy");
+        }
+        switch(&mut settings.routing, parallel);
+    }
+    root.set("parallel_timeout", &mut settings.routing.race.timeout, scalar::duration);
+    if let Some(mut place) = root.place("endpoint_priority") {
+        let names = known_providers(&mut place, &settings.providers);
+        prioritise(&mut settings.providers, &names);
+    }
+    if let Some(mut place) = root.place("models") {
+        models(&mut place, settings);
+    }
+    if let Some(mut place) = root.place("aliases") {
+        aliases(&mut place, settings);
+    }
+}
+
+fn strategy(routing: &RoutingSettings) -> impl FnOnce(&Value) -> Result<Strategy, Wrong> {
+    const WORDS: [&str; 5] = ["race", "hedge", "priority", "weighted", "adaptive"];
+    let figures = routing.figures;
+    move |value| {
+        let text = scalar::text(value)?;
+        Strategy::parse(text, figures, units::duration).ok_or_else(|| Wrong {
+            message: format!(
+                "expected one of {}, or as \"race:2\", \"hedge:p95\", \"hedge:300ms\"",
+                WORDS.join(", ")
+            ),
+            suggestion: nearest(text, WORDS),
+        })
+    }
+}
+
+fn race(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
+    section.section("race", |section| {
+        section.set("width", &mut routing.figures.width, scalar::whole(2..=u64::from(WIDEST)));
+        section.set("max_races", &mut routing.race.max_races, scalar::whole(0..=1_000_000));
+        section.set("timeout", &mut routing.race.timeout, scalar::duration);
+    });
+}
+
+fn hedge(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
+    section.section("hedge", |section| {
+        section.set("delay", &mut routing.figures.delay, |value| match value {
+            Value::Text(text) => Delay::parse(text, units::duration)
+                .ok_or_else(|| "expected a duration, or a percentile as \"p95\"".into()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Table(_) => {
+                scalar::duration(value).map(Delay::Fixed)
+            }
+        });
+        section.set("share", &mut routing.hedge.share, scalar::share);
+        section.set("burst", &mut routing.hedge.burst, scalar::whole(1..=10_000));
+    });
+}
+
+fn rest(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
+    if let Some(mut place) = section.place("retry") {
+        retry(&mut place, routing);
+    }
+    section.section("breaker", |section| {
+        let breaker = &mut routing.breaker;
+        section.set("failures", &mut breaker.failures, scalar::whole(1..=1_000_000));
+        section.set("share", &mut breaker.share, scalar::share);
+        section.set("least", &mut breaker.least, scalar::whole(1..=1_000_000));
+        section.set("window", &mut breaker.window, scalar::duration);
+        section.set("cool_down", &mut breaker.cool_down, scalar::duration);
+        section.set("longest_cool_down", &mut breaker.longest_cool_down, scalar::duration);
+        if breaker.longest_cool_down < breaker.cool_down {
+            section.wrong("longest_cool_down", "is shorter than cool_down");
+        }
+    });
+    section.section("adaptive", |section| {
+        section.set("exploration", &mut routing.adaptive.exploration, scalar::share);
+        section.set("cold_after", &mut routing.adaptive.cold_after, scalar::duration);
+        section.set("first_races", &mut routing.adaptive.first_races, scalar::whole(0..=1_000_000));
+    });
+    section.set("sticky", &mut routing.sticky, |value| match value {
+        Value::Bool(true) => Ok(Sticky::Session),
+        Value::Bool(false) => Ok(Sticky::Off),
+        Value::Null | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Table(_) => {
+            scalar::choice(&STICKY)(value)
+        }
+    });
+    if let Some(mut place) = section.place("regions") {
+        routing.regions = names(&mut place);
+    }
+    section.set("all_tripped", &mut routing.all_tripped, scalar::choice(&ALL_TRIPPED));
+}
+
+/// `"safe"`, or an object that can say more.
+fn retry(place: &mut Place<'_, '_, '_>, routing: &mut RoutingSettings) {
+    let retry = &mut routing.retry;
+    if matches!(place.value, Value::Text(_)) {
+        retry.safe = place.read(scalar::choice(&RETRIES)).unwrap_or(retry.safe);
+        return;
+    }
+    place.section(|section| {
+        section.set("mode", &mut retry.safe, scalar::choice(&RETRIES));
+        section.set("repeats", &mut retry.repeats, scalar::whole(0..=10));
+        section.set("share", &mut retry.share, scalar::share);
+        section.set("least", &mut retry.least, scalar::whole(0..=1_000_000));
+        section.set("pause", &mut retry.pause, scalar::duration);
+        section.set("longest_pause", &mut retry.longest_pause, scalar::duration);
+    });
+}
+
+/// What is special about single models: `{"name": {…}}`.
+fn models(place: &mut Place<'_, '_, '_>, settings: &mut Settings) {
+    each_named(place, |name, place| {
+        let routing = &mut settings.routing;
+        let figures = routing.clone();
+        let (mut rule, mut also) = (ModelRule { name, ..ModelRule::default() }, Vec::new());
+        place.section(|section| {
+            rule.strategy = section.read("strategy", strategy(&figures));
+            if let Some(mut place) = section.place("providers") {
+                rule.providers = known_providers(&mut place, &settings.providers);
+            }
+            if let Some(mut place) = section.place("aliases") {
+                also = names(&mut place);
+            }
+            if let Some(Some(commit)) = section.read("commit", scalar::choice(&COMMIT_POINTS)) {
+                let named = std::iter::once(&rule.name).chain(&also);
+                settings.commits.extend(named.map(|name| (Arc::clone(name), commit)));
+            }
+        });
+        for alias in also {
+            let stands_for = vec![Arc::clone(&rule.name)];
+            let strategy = rule.strategy;
+            routing.models.push(ModelRule { name: alias, stands_for, strategy, ..ModelRule::default() });
+        }
+        routing.models.push(rule);
+    });
+    twice(place, &settings.routing.models);
+}
+
+/// `{"alias": "provider/model"}`, or a list of them, tried in order.
+fn aliases(place: &mut Place<'_, '_, '_>, settings: &mut Settings) {
+    each_named(place, |name, place| {
+        let stands_for = match place.value {
+            Value::List(_) => names(place),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Table(_) => {
+                place.read(scalar::label).map(Arc::from).into_iter().collect()
+            }
+        };
+        if stands_for.contains(&name) {
+            place.wrong("stands for itself");
+        }
+        settings.routing.models.push(ModelRule { name, stands_for, ..ModelRule::default() });
+    });
+    twice(place, &settings.routing.models);
+}
+
+/// The members of an object whose keys are the operator's own.
+fn each_named<'v, 'e>(place: &mut Place<'v, '_, 'e>, mut read: impl FnMut(Arc<str>, &mut Place<'v, '_, 'e>)) {
+    let Value::Table(entries) = place.value else {
+        return place.wrong(format!("expected an object, found {}", place.value.kind()));
+    };
+    for (name, value) in entries {
+        let path = format!("{}.{}", place.path, shown(name));
+        let mut inner = Place { path, value, reader: &mut *place.reader };
+        if name.trim().is_empty() || name.chars().any(char::is_control) {
+            inner.wrong("is no name of a model");
+        } else {
+            read(name.trim().into(), &mut inner);
+        }
+    }
+}
+
+fn twice(place: &mut Place<'_, '_, '_>, rules: &[ModelRule]) {
+    let mut seen = std::collections::HashSet::new();
+    if let Some(rule) = rules.iter().find(|rule| !seen.insert(&rule.name)) {
+        place.wrong(format!("says what the model {} is a second time", shown(&rule.name)));
+    }
+}
+
+fn names(place: &mut Place<'_, '_, '_>) -> Vec<Arc<str>> {
+    let mut names = Vec::new();
+    place.items(|mut item| names.extend(item.read(scalar::label).map(Arc::from)));
+    if matches!(place.value, Value::List(items) if items.is_empty()) {
+        place.wrong("names nothing; leave it out");
+    }
+    names
+}
+
+fn known_providers(place: &mut Place<'_, '_, '_>, providers: &[ProviderSettings]) -> Vec<Arc<str>> {
+    place.items(|mut item| {
+        item.read(|value| known(providers, scalar::text(value)?));
+    });
+    names(place)
+}
+
+fn known(providers: &[ProviderSettings], name: &str) -> Result<(), Wrong> {
+    if providers.iter().any(|provider| *provider.target.name == *name) {
+        return Ok(());
+    }
+    Err(Wrong {
+        message: "is the name of no provider".to_owned(),
+        suggestion: nearest(name, providers.iter().map(|provider| &*provider.target.name)),
+    })
+}
+
+/// The named providers first, in this order.
+fn prioritise(providers: &mut [ProviderSettings], names: &[Arc<str>]) {
+    let rank = |provider: &ProviderSettings| names.iter().position(|name| *name == provider.target.name);
+    providers.sort_by_key(|provider| rank(provider).unwrap_or(names.len()));
+}
+
+/// `true`: race. `false`: whatever else was meant.
+const fn switch(routing: &mut RoutingSettings, parallel: bool) {
+    if parallel {
+        routing.strategy = Strategy::Race { width: routing.figures.width };
+    } else if matches!(routing.strategy, Strategy::Race { .. }) {
+        routing.strategy = Strategy::Priority;
+    }
+}
+
+/// S3.4: `ENABLE_PARALLEL_ENDPOINTS`, `PARALLEL_TIMEOUT`, `ENDPOINT_PRIORITY`.
+pub(super) fn variables(env: &Env, settings: &mut Settings, problems: &mut Vec<Problem>) {
+    const SWITCH: [(&str, bool); 6] =
+        [("true", true), ("false", false), ("1", true), ("0", false), ("yes", true), ("no", false)];
+    let mut apply = |name: &'static str, apply: &mut dyn FnMut(&str) -> Result<(), Wrong>| {
+        if let Some(Err(wrong)) = env.variable(name).map(apply) {
+            problems.push(Problem::new(name, wrong));
+        }
+    };
+    apply("ENABLE_PARALLEL_ENDPOINTS", &mut |text| {
+        scalar::word(text, &SWITCH).map(|parallel| switch(&mut settings.routing, parallel))
+    });
+    apply("PARALLEL_TIMEOUT", &mut |text| {
+        let timeout = units::duration(text).filter(|timeout| !timeout.is_zero());
+        settings.routing.race.timeout = timeout.ok_or("expected seconds, or a duration as \"30s\"")?;
+        Ok(())
+    });
+    apply("ENDPOINT_PRIORITY", &mut |text| {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names.clone().try_for_each(|name| known(&settings.providers, name))?;
+        prioritise(&mut settings.providers, &names.map(Arc::from).collect::<Vec<_>>());
+        Ok(())
+    });
+}
