@@ -18,7 +18,7 @@ use crate::{
     proxy::{Desk, Entrance, Snapshot, settle},
     routing::Records,
     server::{self, BindError, Census, Drain, Phase, Terms, tls::TlsSource},
-    telemetry::{Gauges, LevelHandle, WorkerGauges},
+    telemetry::{Board, Gauges, LevelHandle, WorkerGauges},
     upstream::{BaseUrl, SharedPools, Target, Upstream},
     web::compare::Gate,
 };
@@ -46,8 +46,7 @@ pub struct Gateway {
     watch: Option<Watch>,
     desk: Desk,
     drain: Drain,
-    census: Census,
-    gauges: Vec<WorkerGauges>,
+    board: Board,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -82,8 +81,12 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     let snapshot = Arc::new(ArcSwap::from_pointee(build::snapshot(&settings, &records)));
     let (drain, census) = (Drain::default(), Census::default());
     let (desk, errands) = Desk::open();
-    let (settler, settling) = settle::start().map_err(StartError::Thread)?;
-    let terms = Terms { limits: settings.limits, drain: drain.clone(), census: census.clone(), tls };
+    let gauges: Vec<WorkerGauges> = bound.per_worker.iter().map(|_| WorkerGauges::default()).collect();
+    let counted = census.clone();
+    let board = Board::new(gauges.clone(), move || counted.count());
+    let books = settle::Books { board: board.clone(), snapshot: Arc::clone(&snapshot) };
+    let (settler, settling) = settle::start(books).map_err(StartError::Thread)?;
+    let terms = Terms { limits: settings.limits, drain: drain.clone(), census, tls };
     let pools = SharedPools::default();
     let outfit = worker::Outfit {
         snapshot: Arc::clone(&snapshot),
@@ -96,12 +99,10 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         warmup: settings.health.warmup,
         desk: desk.clone(),
         entrance: Entrance::Public,
+        board: board.clone(),
     };
-    let mut gauges = Vec::new();
     let mut threads = Vec::new();
-    for (index, listeners) in bound.per_worker.into_iter().enumerate() {
-        let own = WorkerGauges::default();
-        gauges.push(own.clone());
+    for (index, (listeners, own)) in bound.per_worker.into_iter().zip(gauges).enumerate() {
         threads.push(
             worker::start(format!("worker-{index}"), listeners, outfit.clone(), own)
                 .map_err(StartError::Thread)?,
@@ -134,8 +135,7 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         watch,
         desk,
         drain,
-        census,
-        gauges,
+        board,
         threads,
     })
 }
@@ -245,8 +245,7 @@ impl Gateway {
     /// What lives right now, over all workers.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        let generation = self.snapshot.load().generation;
-        Gauges { connections: self.census.count(), ..Gauges::sum(&self.gauges, generation) }
+        self.board.gauges(self.snapshot.load().generation)
     }
 
     /// Loads the configuration again; the log tells what came of it.

@@ -12,7 +12,7 @@ use crate::{
     proxy::{Corridor, Desk, Entrance, Snapshot, settle::Settler},
     relay::Ends,
     server::{Phase, Terms, serve},
-    telemetry::WorkerGauges,
+    telemetry::{Board, WorkerGauges},
     upstream::{PoolSettings, SharedPools, Target, Upstream},
     web::{Site, compare::Gate},
 };
@@ -35,6 +35,7 @@ pub(super) struct Outfit {
     pub(super) warmup: usize,
     pub(super) desk: Desk,
     pub(super) entrance: Entrance,
+    pub(super) board: Board,
 }
 
 /// A runtime for one thread, whose tasks never leave it.
@@ -75,6 +76,7 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
         gauges,
         Rc::new(move || drain.phase() == Phase::Serving),
         outfit.desk,
+        outfit.board,
     )
     .behind(outfit.entrance);
     let (settler, told) = (outfit.settler.clone(), Rc::clone(&ends));

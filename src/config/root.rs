@@ -159,6 +159,7 @@ fn pool(root: &mut Section<'_, '_, '_>, pool: &mut PoolSettings) {
 
 fn telemetry(section: &mut Section<'_, '_, '_>, telemetry: &mut TelemetrySettings) {
     section.set("frame_latency", &mut telemetry.frame_latency, scalar::boolean);
+    section.set("public_metrics", &mut telemetry.public_metrics, scalar::boolean);
 }
 
 fn stream(root: &mut Section<'_, '_, '_>, stream: &mut StreamSettings) {

@@ -82,6 +82,14 @@ impl Call {
         self.whole(status, headers, body.into(), Outcome::Complete)
     }
 
+    /// Answers with text of the gateway's own, which is another one each time.
+    pub fn text(self, content_type: &'static str, body: Bytes) -> Response<Body> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.whole(StatusCode::OK, headers, body.into(), Outcome::Complete)
+    }
+
     /// Answers with an error in the caller's dialect.
     pub fn refuse(self, refusal: &Refusal) -> Response<Body> {
         let mut headers = HeaderMap::new();

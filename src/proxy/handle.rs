@@ -63,6 +63,10 @@ impl Corridor {
                 Ok((status, body)) => call.json(status, body),
                 Err(refusal) => call.refuse(&refusal),
             },
+            Route::Statistics(view) => match self.statistics(view, &snapshot, &head).await {
+                Ok((content_type, text)) => call.text(content_type, text),
+                Err(refusal) => call.refuse(&refusal),
+            },
             Route::Reload => match self.reload(&head).await {
                 Ok(Told::Done(told)) => call.json(StatusCode::OK, told.to_string().into()),
                 Ok(Told::Wrong { message, errors }) => call.refuse_for(&message, errors),

@@ -12,7 +12,7 @@
 //! - [`administration`]: who may ask for what is the operator's
 //! - [`page`]: what is answered without a provider; `models`: what is offered
 //! - [`errand`]: what an administrator has the process do
-//! - [`settle`]: what follows from an end
+//! - [`settle`]: what follows from an end; [`statistics`]: what is told of all of them
 //! - [`snapshot`]: what requests are decided by
 
 use std::{cell::RefCell, fmt, rc::Rc, sync::Arc};
@@ -23,7 +23,7 @@ use http::{HeaderMap, request::Parts};
 use crate::{
     base::{Dice, id::IdSource},
     relay::Ends,
-    telemetry::{Gauge, Held, WorkerGauges},
+    telemetry::{Board, Gauge, Held, WorkerGauges},
     upstream::Upstream,
 };
 
@@ -34,6 +34,7 @@ pub mod attempt;
 pub mod call;
 mod course;
 pub mod errand;
+mod fact;
 pub mod fault;
 mod handle;
 mod intake;
@@ -43,6 +44,7 @@ pub mod routes;
 pub mod settle;
 pub mod snapshot;
 mod source;
+pub mod statistics;
 pub mod verdict;
 
 pub use administration::{Administration, Entrance};
@@ -63,6 +65,7 @@ pub struct Corridor {
     gauges: WorkerGauges,
     ready: Rc<dyn Fn() -> bool>,
     desk: Desk,
+    board: Board,
     entrance: Entrance,
     /// The gauge of the streams that begin now, and its generation.
     streams: Rc<RefCell<(u64, Gauge)>>,
@@ -84,12 +87,13 @@ impl Corridor {
         gauges: WorkerGauges,
         ready: Rc<dyn Fn() -> bool>,
         desk: Desk,
+        board: Board,
     ) -> Self {
         let generation = snapshot.load().generation;
         let streams = Rc::new(RefCell::new((generation, gauges.streams.gauge(generation))));
         let (ids, entrance) = (Rc::default(), Entrance::Public);
         let dice = Rc::new(RefCell::new(Dice::random()));
-        Self { snapshot, upstream, ends, ids, dice, gauges, ready, desk, entrance, streams }
+        Self { snapshot, upstream, ends, ids, dice, gauges, ready, desk, board, entrance, streams }
     }
 
     /// Counts a stream that begins by the snapshot of this generation.

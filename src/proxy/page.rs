@@ -48,6 +48,8 @@ fn service() -> Value {
             "GET /v1/models/{model}",
             "POST /v1/reload",
             "GET /streaming-compare",
+            "GET /stats",
+            "GET /metrics",
             "GET /health",
             "GET /livez",
             "GET /readyz",

@@ -13,8 +13,19 @@ pub enum Route {
         asgi: bool,
     },
     Page(Page),
+    /// What has happened so far: the operator's alone (S0.7).
+    Statistics(View),
     /// Load the configuration again: the operator's alone.
     Reload,
+}
+
+/// How statistics are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// For people and programs, as JSON.
+    Stats,
+    /// For Prometheus.
+    Metrics,
 }
 
 /// Answered by the gateway itself, without a provider.
@@ -56,6 +67,8 @@ impl Route {
             Self::Page(Page::Health) => "/health",
             Self::Page(Page::Live) => "/livez",
             Self::Page(Page::Ready) => "/readyz",
+            Self::Statistics(View::Stats) => "/stats",
+            Self::Statistics(View::Metrics) => "/metrics",
             Self::Reload => "/v1/reload",
         }
     }
@@ -72,7 +85,7 @@ impl Route {
     const fn allow(self) -> &'static str {
         match self {
             Self::Complete { .. } | Self::Reload => "POST, OPTIONS",
-            Self::Page(_) => "GET, HEAD, OPTIONS",
+            Self::Page(_) | Self::Statistics(_) => "GET, HEAD, OPTIONS",
         }
     }
 }
@@ -85,7 +98,7 @@ pub fn find(method: &Method, path: &str) -> Result<Route, NoRoute> {
     let route = by_path(path).ok_or(NoRoute::Path)?;
     let takes = match route {
         Route::Complete { .. } | Route::Reload => *method == Method::POST,
-        Route::Page(_) => *method == Method::GET || *method == Method::HEAD,
+        Route::Page(_) | Route::Statistics(_) => *method == Method::GET || *method == Method::HEAD,
     };
     if takes { Ok(route) } else { Err(NoRoute::Method { allow: route.allow() }) }
 }
@@ -95,7 +108,7 @@ pub fn find(method: &Method, path: &str) -> Result<Route, NoRoute> {
 pub fn dialect(path: &str) -> Dialect {
     match by_path(path) {
         Some(Route::Complete { dialect, .. }) => dialect,
-        Some(Route::Page(_) | Route::Reload) | None => Dialect::ChatCompletions,
+        Some(Route::Page(_) | Route::Statistics(_) | Route::Reload) | None => Dialect::ChatCompletions,
     }
 }
 
@@ -115,6 +128,8 @@ fn by_path(path: &str) -> Option<Route> {
             "/health" => Some(Route::Page(Page::Health)),
             "/livez" | "/healthz" => Some(Route::Page(Page::Live)),
             "/readyz" => Some(Route::Page(Page::Ready)),
+            "/stats" => Some(Route::Statistics(View::Stats)),
+            "/metrics" => Some(Route::Statistics(View::Metrics)),
             _ => models::name(path).map(|_| Route::Page(Page::Model)),
         },
     }

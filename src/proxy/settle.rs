@@ -1,39 +1,52 @@
-//! What follows from a request's end, away from the line: its closing line in the log (S0.11). Ends travel in batches
+//! What follows from a request's end, away from the line: its closing line in the log (S0.11) and its
+//! place in the statistics (S0.7). Ends travel in batches
 //! from the worker to a thread of the process; when that cannot keep up, ends are lost and counted, never waited for.
 
 use std::{
     io,
     rc::Rc,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+use super::{fact, snapshot::Snapshot};
 use crate::{
     base::{Side, Stage},
     relay::{Added, End, Ends, Outcome, UsageSource},
+    telemetry::Board,
 };
 
 /// How long a worker gathers ends before they go.
 const GATHER: Duration = Duration::from_millis(20);
+/// How often the workers' meters are read.
+const TICK: Duration = Duration::from_secs(1);
 /// Batches that may wait.
 const BATCHES: usize = 256;
 
 /// A worker's way to the thread that settles. Cloning shares it; the thread ends with the last clone.
 #[derive(Clone, Debug)]
-pub struct Settler(SyncSender<Vec<End>>);
+pub struct Settler {
+    batches: SyncSender<Vec<End>>,
+    board: Board,
+}
 
 /// Starts the thread.
 ///
 /// # Errors
 /// The system gave no thread.
-pub fn start() -> io::Result<(Settler, JoinHandle<()>)> {
-    let (sender, receiver) = sync_channel(BATCHES);
-    let thread = thread::Builder::new().name("settle".to_owned()).spawn(move || settle(&receiver))?;
-    Ok((Settler(sender), thread))
+pub fn start(books: Books) -> io::Result<(Settler, JoinHandle<()>)> {
+    let (batches, receiver) = sync_channel(BATCHES);
+    let board = books.board.clone();
+    let thread = thread::Builder::new().name("settle".to_owned()).spawn(move || books.keep(&receiver))?;
+    Ok((Settler { batches, board }, thread))
 }
 
 impl Settler {
@@ -49,20 +62,49 @@ impl Settler {
     /// Carries over what is there now.
     pub fn flush(&self, ends: &Ends) {
         let (batch, mut lost) = ends.take();
-        if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = self.0.try_send(batch) {
+        if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) =
+            self.batches.try_send(batch)
+        {
             lost += batch.len() as u64;
         }
         if lost > 0 {
+            self.board.lose(lost);
             warn!(lost, "ends of requests lost: the log cannot keep up");
         }
     }
 }
 
-fn settle(receiver: &Receiver<Vec<End>>) {
-    while let Ok(batch) = receiver.recv() {
-        for end in &batch {
-            close(end);
+/// Where ends are entered.
+#[derive(Debug)]
+pub struct Books {
+    pub board: Board,
+    /// The names that statistics may use.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+}
+
+impl Books {
+    /// Until the last worker has gone.
+    fn keep(&self, batches: &Receiver<Vec<End>>) {
+        let mut ticked = Instant::now();
+        loop {
+            match batches.recv_timeout(TICK) {
+                Ok(batch) => self.enter(&batch),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.board.tick();
+            }
         }
+    }
+
+    fn enter(&self, batch: &[End]) {
+        let snapshot = self.snapshot.load();
+        let (mut stats, now) = self.board.stats.open();
+        batch.iter().for_each(|end| stats.add(now, &fact::of(end, &snapshot)));
+        drop(stats);
+        batch.iter().for_each(close);
     }
 }
 
@@ -158,7 +200,7 @@ fn round(value: f64) -> f64 {
 }
 
 /// A stage in the words of an access log.
-const fn phase(stage: Stage) -> &'static str {
+pub(super) const fn phase(stage: Stage) -> &'static str {
     match stage {
         Stage::Intake => "request",
         Stage::Pool => "pool",

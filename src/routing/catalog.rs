@@ -235,6 +235,32 @@ impl Catalog {
         }
     }
 
+    /// The model's name as a list has it. `None`: nobody lists it, and the client's word is all there is.
+    #[must_use]
+    pub fn listed<'a>(&'a self, asked: &'a str, provider: &str) -> Option<&'a str> {
+        let (line, _) = self.candidates(asked, 0)?;
+        let of_provider = |candidate: &&Candidate<'_>| {
+            self.providers.get(candidate.provider).is_some_and(|p| &*p.name == provider)
+        };
+        let candidate = line.iter().find(of_provider)?;
+        candidate.record.model().map(|_| candidate.model)
+    }
+
+    /// Every candidate there is a record of, with its provider's name.
+    #[must_use]
+    pub fn tracked(&self) -> Vec<(&str, &Record)> {
+        let open = self.open.iter().map(|(record, _)| record).enumerate();
+        let listed = self.models.values().flat_map(|model| &model.serving);
+        let all = listed.map(|serving| (serving.provider, &serving.record)).chain(open);
+        let mut tracked: Vec<(&str, &Record)> = all
+            .filter_map(|(index, record)| Some((&*self.providers.get(index)?.name, &**record)))
+            .filter(|(_, record)| record.model().is_some() || record.is_used())
+            .collect();
+        tracked.sort_by_key(|(provider, record)| (*provider, record.model(), record.id()));
+        tracked.dedup_by(|next, kept| std::ptr::eq(next.1, kept.1));
+        tracked
+    }
+
     /// The candidates of a list of models, those of the first name first.
     fn several<'a>(&'a self, ask: &Ask<'a>) -> Option<(Line<'a>, Option<usize>)> {
         let (mut all, mut rule) = (Vec::new(), None);

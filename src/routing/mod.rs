@@ -26,6 +26,7 @@ pub mod standing;
 pub mod strategy;
 pub mod window;
 
+pub use breaker::State;
 pub use budget::Budgets;
 pub use catalog::{Catalog, Listing, Offered, Served};
 pub use class::Class;

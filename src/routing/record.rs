@@ -218,6 +218,12 @@ impl Record {
         (self.won.load(Relaxed), self.failed.load(Relaxed))
     }
 
+    /// Whether it was ever asked.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.under_way() > 0 || self.totals() != (0, 0) || self.last_failure().is_some()
+    }
+
     /// The last failure and when it was, whether it counts or not.
     #[must_use]
     pub fn last_failure(&self) -> Option<(Class, Moment)> {

@@ -3,18 +3,32 @@
 //! - [`gauge`]: how many of each thing live right now
 //! - [`scale`], [`tally`]: small histograms, of one stream
 //! - [`meter`]: a worker's pace right now
+//! - [`fact`]: what is told of one request; [`stats`]: what becomes of it, in [`sums`] over [`window`]s
+//! - [`series`]: the same for Prometheus, in its [`exposition`] format
+//! - [`board`]: all of it in one hand
 //! - [`settings`]: what is measured, as the configuration says it
 //! - [`log`]: the log
 
+pub mod board;
+pub mod exposition;
+pub mod fact;
 pub mod gauge;
 pub mod log;
 pub mod meter;
 pub mod scale;
+pub mod series;
 pub mod settings;
+pub mod stats;
+pub mod sums;
 pub mod tally;
+pub mod window;
 
+pub use board::Board;
+pub use exposition::{Exposition, Kind};
+pub use fact::{Fact, TokenCounts, Verdict};
 pub use gauge::{Gauge, Gauges, Generations, Held, WorkerGauges};
 pub use log::{LevelHandle, Log, LogFormat, LogSettings};
 pub use meter::{Meter, Pace};
 pub use settings::TelemetrySettings;
+pub use stats::{SharedStats, Stats};
 pub use tally::{Shape, Tally};

@@ -15,6 +15,7 @@ mod pressure;
 mod relay;
 mod reload;
 mod reload_signals;
+mod statistics;
 mod storm;
 mod story;
 mod tls;

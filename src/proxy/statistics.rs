@@ -1,0 +1,132 @@
+//! `/stats` and `/metrics`: what has happened so far, for the operator (S0.7, S1.13, S3.9, B18). Gathered on a thread for
+//! work that blocks, since it takes as long as there is to be told, and a worker has streams to relay.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::request::Parts;
+use serde_json::{Value, json};
+
+use super::{Corridor, fault::Refusal, routes::View, snapshot::Snapshot};
+use crate::{
+    base::Moment,
+    routing::{Manner, Record, State},
+    telemetry::{Board, Exposition, Kind},
+};
+
+const JSON: &str = "application/json";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What a candidate's latest successes and failures are counted over.
+const RECENT: Duration = Duration::from_secs(60);
+
+impl Corridor {
+    /// A view of the statistics, with its content type.
+    pub(super) async fn statistics(
+        &self,
+        view: View,
+        snapshot: &Arc<Snapshot>,
+        head: &Parts,
+    ) -> Result<(&'static str, Bytes), Box<Refusal>> {
+        let is_open = view == View::Metrics && snapshot.telemetry.public_metrics;
+        if !is_open {
+            self.administrate(head)?;
+        }
+        let (board, snapshot) = (self.board.clone(), Arc::clone(snapshot));
+        let told = tokio::task::spawn_blocking(move || match view {
+            View::Stats => (JSON, stats(&board, &snapshot).to_string()),
+            View::Metrics => (PROMETHEUS, metrics(&board, &snapshot)),
+        });
+        let (content_type, text) = told.await.map_err(|_| {
+            let mut refusal = Refusal::request(500, "internal_error", "the statistics could not be gathered");
+            refusal.kind = "server_error";
+            refusal
+        })?;
+        Ok((content_type, text.into()))
+    }
+}
+
+fn stats(board: &Board, snapshot: &Snapshot) -> Value {
+    let mut report = board.report(snapshot.generation);
+    if let Some(report) = report.as_object_mut() {
+        let now = Moment::now();
+        let candidates = snapshot.catalog.tracked();
+        let candidates =
+            candidates.iter().map(|(provider, record)| candidate(provider, record, now)).collect();
+        report.insert("candidates".to_owned(), Value::Array(candidates));
+    }
+    report
+}
+
+/// S3.9: a model at a provider.
+fn candidate(provider: &str, record: &Record, now: Moment) -> Value {
+    let (succeeded, failed) = record.totals();
+    let recent = record.seen(now, RECENT);
+    let rate = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+    json!({
+        "provider": provider,
+        "model": record.model(),
+        "requests": succeeded + failed,
+        "succeeded": succeeded,
+        "success_rate": rate(succeeded, succeeded + failed),
+        "last_minute": {"succeeded": recent.good, "failed": recent.bad},
+        "in_flight": record.under_way(),
+        "breaker": breaker(record, now).0,
+        "first_content_p50_ms": typical(record, Manner::Stream).map(|time| time.as_secs_f64() * 1e3),
+        "whole_answer_p50_ms": typical(record, Manner::Whole).map(|time| time.as_secs_f64() * 1e3),
+    })
+}
+
+fn typical(record: &Record, manner: Manner) -> Option<Duration> {
+    record.pace(manner).percentile(50)
+}
+
+fn breaker(record: &Record, now: Moment) -> (&'static str, u8) {
+    match record.breaker(now) {
+        State::Admitting => ("admitting", 0),
+        State::Probing { .. } => ("probing", 1),
+        State::Tripped { .. } => ("tripped", 2),
+    }
+}
+
+fn metrics(board: &Board, snapshot: &Snapshot) -> String {
+    let mut page = Exposition::default();
+    page.family("thalweg_build_info", Kind::Gauge, "The version that runs.")
+        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    board.write(&mut page, snapshot.generation);
+    let help = "Whether the last contact with a provider succeeded.";
+    let mut family = page.family("thalweg_provider_up", Kind::Gauge, help);
+    for provider in &snapshot.providers {
+        if let Some(alive) = provider.standing.is_alive() {
+            family.sample(&[("provider", &provider.target.name)], f64::from(u8::from(alive)));
+        }
+    }
+    write_candidates(&mut page, snapshot);
+    page.into_text()
+}
+
+fn write_candidates(page: &mut Exposition, snapshot: &Snapshot) {
+    let (now, candidates) = (Moment::now(), snapshot.catalog.tracked());
+    let help = "Attempts at a model of a provider that tell of its health, by how they ended.";
+    let mut family = page.family("thalweg_upstream_attempts_total", Kind::Counter, help);
+    for (provider, record) in &candidates {
+        let (succeeded, failed) = record.totals();
+        let [provider, model] = labels(provider, record);
+        family.sample(&[provider, model, ("result", "success")], succeeded as f64);
+        family.sample(&[provider, model, ("result", "failure")], failed as f64);
+    }
+    let help = "The circuit breaker of a model of a provider: 0 admitting, 1 probing, 2 tripped.";
+    let mut family = page.family("thalweg_breaker_state", Kind::Gauge, help);
+    for (provider, record) in &candidates {
+        family.sample(&labels(provider, record), f64::from(breaker(record, now).1));
+    }
+    let help = "Requests and streams under way at a model of a provider.";
+    let mut family = page.family("thalweg_upstream_in_flight", Kind::Gauge, help);
+    for (provider, record) in &candidates {
+        family.sample(&labels(provider, record), record.under_way() as f64);
+    }
+}
+
+fn labels<'a>(provider: &'a str, record: &'a Record) -> [(&'static str, &'a str); 2] {
+    [("provider", provider), ("model", record.model().unwrap_or("other"))]
+}

@@ -1,0 +1,91 @@
+//! What the statistics are told of one request when it has ended. Plain terms: this room knows no provider and no dialect.
+
+use std::time::Duration;
+
+use super::tally::Shape;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    Done,
+    /// The client's own doing.
+    Refused,
+    /// Anybody else's.
+    Failed,
+    /// The client left, in this phase.
+    Gone(&'static str),
+}
+
+impl Verdict {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Gone(_) => "client_gone",
+        }
+    }
+}
+
+/// Tokens, as far as they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenCounts {
+    pub input: u64,
+    pub output: u64,
+    pub cached: u64,
+}
+
+/// One request's end. Names are those of the configuration: `None` where the client's word is all there is.
+#[derive(Clone, Debug)]
+pub struct Fact<'a> {
+    /// The route's template.
+    pub path: &'static str,
+    pub verdict: Verdict,
+    pub status: u16,
+    pub provider: Option<&'a str>,
+    pub model: Option<&'a str>,
+    /// The key's name.
+    pub key: Option<&'a str>,
+    /// Requests sent to providers.
+    pub attempts: u8,
+    /// A provider's success was given to the client, or would have been had it stayed.
+    pub served: bool,
+    pub total: Duration,
+    pub first_token: Option<Duration>,
+    /// What the gateway added before the first byte.
+    pub added_first: Option<Duration>,
+    /// Waiting for a provider's connection: a place in the pool, dialling.
+    pub waited: Option<Duration>,
+    pub shape: Option<&'a Shape>,
+    pub frames: u32,
+    pub bytes: u64,
+    pub tokens: TokenCounts,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A request of model `m` at provider `p` by key `k` that went well.
+    pub(crate) fn done() -> Fact<'static> {
+        Fact {
+            path: "/v1/chat/completions",
+            verdict: Verdict::Done,
+            status: 200,
+            provider: Some("p"),
+            model: Some("m"),
+            key: Some("k"),
+            attempts: 1,
+            served: true,
+            total: Duration::from_millis(500),
+            first_token: Some(Duration::from_millis(100)),
+            added_first: Some(Duration::from_micros(80)),
+            waited: Some(Duration::ZERO),
+            shape: None,
+            frames: 10,
+            bytes: 1000,
+            tokens: TokenCounts { input: 7, output: 3, cached: 0 },
+        }
+    }
+}

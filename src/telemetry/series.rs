@@ -1,0 +1,223 @@
+//! What Prometheus is given of the requests: counters and histograms with fixed bounds since the start, by provider and
+//! model. Labels are names of the configuration, and there is a bound on their number; past it they are `other`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    exposition::{Buckets, Exposition, Kind},
+    fact::{Fact, TokenCounts, Verdict},
+};
+
+/// Pairs of provider and model, and combinations of path and status of each.
+const MAX_SERIES: usize = 512;
+const MAX_ENDS: usize = 64;
+const OTHER: &str = "other";
+
+/// Seconds of whole requests and first tokens.
+const LONG: &[f64] =
+    &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
+/// Seconds between frames.
+const GAPS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Seconds that the gateway itself takes.
+pub const OWN: &[f64] = &[
+    0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5,
+];
+/// Seconds of waiting for a connection.
+const WAITS: &[f64] = &[0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// One of a pair's histograms.
+type Of = fn(&Pair) -> &Buckets;
+/// Path, status and verdict.
+type EndKey = (&'static str, u16, &'static str);
+
+#[derive(Debug)]
+struct Pair {
+    ends: BTreeMap<EndKey, u64>,
+    total: Buckets,
+    first_token: Buckets,
+    gaps: Buckets,
+    tokens: TokenCounts,
+    frames: u64,
+    bytes: u64,
+}
+
+impl Default for Pair {
+    fn default() -> Self {
+        Self {
+            ends: BTreeMap::new(),
+            total: Buckets::new(LONG),
+            first_token: Buckets::new(LONG),
+            gaps: Buckets::new(GAPS),
+            tokens: TokenCounts::default(),
+            frames: 0,
+            bytes: 0,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Series {
+    pairs: BTreeMap<(Arc<str>, Arc<str>), Pair>,
+    /// By phase.
+    gone: BTreeMap<&'static str, u64>,
+    added_first: Buckets,
+    waits: Buckets,
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Self {
+            pairs: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            added_first: Buckets::new(OWN),
+            waits: Buckets::new(WAITS),
+        }
+    }
+}
+
+impl Series {
+    pub fn add(&mut self, fact: &Fact<'_>) {
+        if let Verdict::Gone(phase) = fact.verdict {
+            *self.gone.entry(phase).or_default() += 1;
+        }
+        if let Some(added) = fact.added_first {
+            self.added_first.note(added.as_secs_f64(), 1);
+        }
+        if let Some(waited) = fact.waited {
+            self.waits.note(waited.as_secs_f64(), 1);
+        }
+        let pair = self.pair(fact.provider.unwrap_or_default(), fact.model.unwrap_or_default());
+        let key = (fact.path, fact.status, fact.verdict.as_str());
+        let known = pair.ends.len() < MAX_ENDS || pair.ends.contains_key(&key);
+        *pair.ends.entry(if known { key } else { (OTHER, 0, fact.verdict.as_str()) }).or_default() += 1;
+        if fact.attempts == 0 {
+            return;
+        }
+        pair.total.note(fact.total.as_secs_f64(), 1);
+        if let Some(first_token) = fact.first_token {
+            pair.first_token.note(first_token.as_secs_f64(), 1);
+        }
+        for (gap, count) in fact.shape.iter().flat_map(|shape| shape.gaps.iter()) {
+            pair.gaps.note(gap.as_secs_f64(), count);
+        }
+        pair.tokens.input += fact.tokens.input;
+        pair.tokens.output += fact.tokens.output;
+        pair.tokens.cached += fact.tokens.cached;
+        pair.frames += u64::from(fact.frames);
+        pair.bytes += fact.bytes;
+    }
+
+    fn pair(&mut self, provider: &str, model: &str) -> &mut Pair {
+        let mut key = (provider.into(), model.into());
+        if self.pairs.len() >= MAX_SERIES && !self.pairs.contains_key(&key) {
+            key = (OTHER.into(), OTHER.into());
+        }
+        self.pairs.entry(key).or_default()
+    }
+
+    pub fn write(&self, page: &mut Exposition) {
+        self.write_counters(page);
+        self.write_times(page);
+        let help = "Clients that left before the end of their answer, by phase.";
+        let mut family = page.family("thalweg_client_gone_total", Kind::Counter, help);
+        for (phase, count) in &self.gone {
+            family.sample(&[("phase", phase)], *count as f64);
+        }
+        let help = "What the gateway added before a stream's first byte: until the provider was asked, and from the commit \
+                    to the first write.";
+        page.family("thalweg_added_first_byte_seconds", Kind::Histogram, help)
+            .histogram(&[], &self.added_first);
+        let help =
+            "Waiting for a provider's connection: a place in the pool and, where none was open, dialling.";
+        page.family("thalweg_connection_wait_seconds", Kind::Histogram, help).histogram(&[], &self.waits);
+    }
+
+    fn write_counters(&self, page: &mut Exposition) {
+        let help = "Requests that have ended, by route, provider, model, status and outcome.";
+        let mut family = page.family("thalweg_requests_total", Kind::Counter, help);
+        for ((provider, model), pair) in &self.pairs {
+            for ((path, status, outcome), count) in &pair.ends {
+                let mut digits = itoa::Buffer::new();
+                let status = digits.format(*status);
+                let labels = [
+                    ("path", *path),
+                    ("provider", provider),
+                    ("model", model),
+                    ("status", status),
+                    ("outcome", outcome),
+                ];
+                family.sample(&labels, *count as f64);
+            }
+        }
+        let help = "Tokens as they were told or estimated; cached ones are among the input.";
+        let mut family = page.family("thalweg_tokens_total", Kind::Counter, help);
+        for (labels, pair) in self.asked() {
+            let tokens = &pair.tokens;
+            for (name, count) in
+                [("input", tokens.input), ("output", tokens.output), ("cached", tokens.cached)]
+            {
+                family.sample(&[labels[0], labels[1], ("type", name)], count as f64);
+            }
+        }
+        let help = "Reads from providers that carried bytes of a stream.";
+        let mut family = page.family("thalweg_stream_frames_total", Kind::Counter, help);
+        for (labels, pair) in self.asked() {
+            family.sample(&labels, pair.frames as f64);
+        }
+        let help = "Bytes of streams as they came from providers.";
+        let mut family = page.family("thalweg_stream_bytes_total", Kind::Counter, help);
+        for (labels, pair) in self.asked() {
+            family.sample(&labels, pair.bytes as f64);
+        }
+    }
+
+    fn write_times(&self, page: &mut Exposition) {
+        let families: [(&str, &str, Of); 3] = [
+            (
+                "thalweg_request_duration_seconds",
+                "From a request's arrival to its end, of those that reached a provider.",
+                |pair| &pair.total,
+            ),
+            (
+                "thalweg_time_to_first_token_seconds",
+                "From a request's arrival to the first content, reasoning or tool call.",
+                |pair| &pair.first_token,
+            ),
+            ("thalweg_inter_frame_seconds", "Between two frames of a stream.", |pair| &pair.gaps),
+        ];
+        for (name, help, buckets) in families {
+            let mut family = page.family(name, Kind::Histogram, help);
+            for (labels, pair) in self.asked() {
+                family.histogram(&labels, buckets(pair));
+            }
+        }
+    }
+
+    /// The pairs that a provider was asked for, with their labels.
+    fn asked(&self) -> impl Iterator<Item = ([(&'static str, &str); 2], &Pair)> {
+        let asked = self.pairs.iter().filter(|((provider, _), _)| !provider.is_empty());
+        asked.map(|((provider, model), pair)| ([("provider", &**provider), ("model", &**model)], pair))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::fact::tests::done;
+
+    #[test]
+    fn labels_are_bounded() {
+        let mut series = Series::default();
+        for number in 0..2 * MAX_SERIES {
+            let (provider, model) = (format!("p{number}"), format!("m{number}"));
+            series.add(&Fact { provider: Some(&provider), model: Some(&model), ..done() });
+        }
+        for status in 100..600 {
+            series.add(&Fact { status, ..done() });
+        }
+        assert_eq!(series.pairs.len(), MAX_SERIES + 1);
+        assert!(series.pairs.values().all(|pair| pair.ends.len() <= MAX_ENDS + 4));
+        let total: u64 = series.pairs.values().flat_map(|pair| pair.ends.values()).sum();
+        assert_eq!(total, 2 * MAX_SERIES as u64 + 500, "nothing is lost");
+    }
+}

@@ -1,0 +1,231 @@
+//! The statistics of the process: sums since the start and times over rolling windows, of all requests and by provider,
+//! model and key. Fed by the thread that settles, request by request when they have ended; read by pages, on a thread for
+//! work that blocks. A worker never touches it.
+//!
+//! `now` is the time since the start of the process.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Map, Value};
+
+use super::{
+    exposition::{Buckets, Exposition, Kind},
+    fact::Fact,
+    meter::Pace,
+    series::{self, Series},
+    sums::{Group, Sums, by_window, micros, millis},
+    window::Windows,
+};
+
+/// Names of one kind that are kept apart.
+const MAX_NAMES: usize = 1000;
+const OTHER: &str = "other";
+
+#[derive(Debug)]
+pub struct Stats {
+    all: Group,
+    providers: Names,
+    models: Names,
+    keys: Names,
+    added: Windows,
+    added_first: Windows,
+    waits: Windows,
+    /// What frames took in the workers, since the start, and as far as `added` has it.
+    own: Buckets,
+    pace: Pace,
+    series: Series,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            all: Group::default(),
+            providers: Names::default(),
+            models: Names::default(),
+            keys: Names::default(),
+            added: Windows::default(),
+            added_first: Windows::default(),
+            waits: Windows::default(),
+            own: Buckets::new(series::OWN),
+            pace: Pace::default(),
+            series: Series::default(),
+        }
+    }
+}
+
+/// Groups by name.
+#[derive(Debug, Default)]
+struct Names(BTreeMap<Arc<str>, Group>);
+
+impl Names {
+    fn add(&mut self, name: Option<&str>, now: Duration, fact: &Fact<'_>) {
+        let Some(name) = name else { return };
+        if let Some(group) = self.0.get_mut(name) {
+            return group.add(now, fact);
+        }
+        let name = if self.0.len() < MAX_NAMES { name } else { OTHER };
+        self.0.entry(name.into()).or_default().add(now, fact);
+    }
+
+    fn report(&mut self, now: Duration) -> Value {
+        self.0.iter_mut().map(|(name, group)| (name.to_string(), Value::from(group.report(now)))).collect()
+    }
+}
+
+impl Stats {
+    /// A request has ended.
+    pub fn add(&mut self, now: Duration, fact: &Fact<'_>) {
+        self.all.add(now, fact);
+        self.providers.add(fact.provider, now, fact);
+        self.models.add(fact.model, now, fact);
+        self.keys.add(fact.key, now, fact);
+        if let Some(added) = fact.added_first {
+            self.added_first.record(now, added, 1);
+        }
+        if let Some(waited) = fact.waited {
+            self.waits.record(now, waited, 1);
+        }
+        self.series.add(fact);
+    }
+
+    /// What the workers' meters read.
+    pub fn measure(&mut self, now: Duration, pace: Pace) {
+        for (time, count) in pace.since(&self.pace).iter() {
+            self.added.record(now, time, count);
+            self.own.note(time.as_secs_f64(), count);
+        }
+        self.pace = pace;
+    }
+
+    #[must_use]
+    pub const fn sums(&self) -> &Sums {
+        &self.all.sums
+    }
+
+    /// The sums and times of one key. `None`: it has asked nothing yet.
+    pub fn of_key(&mut self, key: &str, now: Duration) -> Option<Value> {
+        self.keys.0.get_mut(key).map(|group| group.report(now).into())
+    }
+
+    /// Everything, for `/stats`.
+    pub fn report(&mut self, now: Duration) -> Map<String, Value> {
+        let mut report = self.all.report(now);
+        for (name, value) in [
+            ("added_frame_us", by_window(&mut self.added, now, micros)),
+            ("added_first_byte_us", by_window(&mut self.added_first, now, micros)),
+            ("connection_wait_ms", by_window(&mut self.waits, now, millis)),
+            ("providers", self.providers.report(now)),
+            ("models", self.models.report(now)),
+            ("keys", self.keys.report(now)),
+        ] {
+            report.insert(name.to_owned(), value);
+        }
+        report
+    }
+
+    /// Everything, for `/metrics`.
+    pub fn write(&self, page: &mut Exposition) {
+        self.series.write(page);
+        let help = "How long a frame stayed here: from the read that brought it to the write that took it.";
+        page.family("thalweg_added_latency_seconds", Kind::Histogram, help).histogram(&[], &self.own);
+        let sums = &self.all.sums;
+        let help = "Requests that reached a provider, by whether the first one asked served them.";
+        let failed = sums.attempted - sums.first_succeeded;
+        page.family("thalweg_first_attempts_total", Kind::Counter, help)
+            .sample(&[("result", "success")], sums.first_succeeded as f64)
+            .sample(&[("result", "failure")], failed as f64);
+        let help = "Requests for which more than one provider was asked, by whether one served them.";
+        let failed = sums.retried - sums.retry_succeeded;
+        page.family("thalweg_retried_requests_total", Kind::Counter, help)
+            .sample(&[("result", "success")], sums.retry_succeeded as f64)
+            .sample(&[("result", "failure")], failed as f64);
+    }
+}
+
+/// The statistics, shared by the thread that writes and those that read. Not for a worker's own thread: reading takes as
+/// long as there is to be read.
+#[derive(Clone, Debug)]
+pub struct SharedStats {
+    stats: Arc<Mutex<Stats>>,
+    started: Instant,
+}
+
+impl Default for SharedStats {
+    fn default() -> Self {
+        Self { stats: Arc::default(), started: Instant::now() }
+    }
+}
+
+impl SharedStats {
+    /// The statistics, and the time since the start.
+    pub fn open(&self) -> (MutexGuard<'_, Stats>, Duration) {
+        (self.stats.lock().unwrap_or_else(PoisonError::into_inner), self.started.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::{
+        fact::{Verdict, tests::done},
+        meter::Meter,
+        tally::Shape,
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn sums_and_times_by_provider_model_and_key() {
+        let mut stats = Stats::default();
+        let mut shape = Shape::default();
+        (0..9).for_each(|_| shape.gaps.note(Duration::from_millis(20)));
+        stats.add(SECOND, &Fact { shape: Some(&shape), ..done() });
+        stats.add(SECOND, &Fact { attempts: 2, provider: Some("q"), ..done() });
+        let failed = Fact { verdict: Verdict::Failed, status: 502, served: false, attempts: 2, ..done() };
+        stats.add(SECOND, &failed);
+        let refused = Fact { provider: None, model: None, attempts: 0, served: false, ..done() };
+        stats.add(SECOND, &Fact { verdict: Verdict::Refused, status: 404, first_token: None, ..refused });
+        let report = Value::from(stats.report(2 * SECOND));
+        assert_eq!(
+            (&report["requests"], &report["done"], &report["refused"]),
+            (&4.into(), &2.into(), &1.into())
+        );
+        assert_eq!(report["first_connect"]["rate"], 1.0 / 3.0);
+        assert_eq!((&report["retry"]["requests"], &report["retry"]["rate"]), (&2.into(), &0.5.into()));
+        assert_eq!(report["providers"]["q"]["requests"], 1);
+        assert_eq!(report["models"]["m"]["requests"], 3);
+        assert_eq!(report["keys"]["k"]["requests"], 4);
+        assert_eq!(report["inter_frame_ms"]["1m"]["count"], 9);
+        let gap = report["providers"]["p"]["inter_frame_ms"]["1h"]["p50"].as_f64().unwrap();
+        assert!((17.5..22.5).contains(&gap), "{gap}");
+        let first = report["first_token_ms"]["5m"]["p99"].as_f64().unwrap();
+        assert!((98.0..102.0).contains(&first), "{first}");
+        assert!(stats.of_key("k", SECOND).is_some() && stats.of_key("nobody", SECOND).is_none());
+    }
+
+    #[test]
+    fn names_are_bounded() {
+        let mut stats = Stats::default();
+        for number in 0..2 * MAX_NAMES {
+            stats.add(SECOND, &Fact { model: Some(&number.to_string()), ..done() });
+        }
+        assert_eq!(stats.models.0.len(), MAX_NAMES + 1);
+        assert_eq!(stats.models.0[OTHER].sums.requests, MAX_NAMES as u64);
+    }
+
+    #[test]
+    fn what_meters_read_is_counted_once() {
+        let (mut stats, meter) = (Stats::default(), Meter::default());
+        for _ in 0..3 {
+            meter.note(Duration::from_micros(50));
+            stats.measure(SECOND, Pace::of(std::slice::from_ref(&meter)));
+        }
+        let report = Value::from(stats.report(SECOND));
+        assert_eq!(report["added_frame_us"]["1m"]["count"], 3);
+        assert_eq!(stats.own.count(), 3);
+    }
+}

@@ -1,0 +1,169 @@
+//! Sums and times of a group of requests: all of them, one provider's, one model's, one key's.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    fact::{Fact, TokenCounts, Verdict},
+    window::{Quantiles, Span, Windows},
+};
+
+/// Below this a connection was at hand.
+const WAITING: Duration = Duration::from_millis(1);
+
+/// Counts since the start of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    pub requests: u64,
+    pub done: u64,
+    pub refused: u64,
+    pub failed: u64,
+    pub gone: u64,
+    pub frames: u64,
+    pub bytes: u64,
+    pub tokens: TokenCounts,
+    /// Requests that reached a provider, and those of them that the first one asked could serve.
+    pub attempted: u64,
+    pub first_succeeded: u64,
+    /// Requests for which more than one was asked, and those of them that were served.
+    pub retried: u64,
+    pub retry_succeeded: u64,
+    /// Requests that had to wait for a provider's connection, longer than a reused one takes.
+    pub queued: u64,
+}
+
+impl Sums {
+    pub fn add(&mut self, fact: &Fact<'_>) {
+        self.requests += 1;
+        match fact.verdict {
+            Verdict::Done => self.done += 1,
+            Verdict::Refused => self.refused += 1,
+            Verdict::Failed => self.failed += 1,
+            Verdict::Gone(_) => self.gone += 1,
+        }
+        self.frames += u64::from(fact.frames);
+        self.bytes += fact.bytes;
+        self.tokens.input += fact.tokens.input;
+        self.tokens.output += fact.tokens.output;
+        self.tokens.cached += fact.tokens.cached;
+        let served = u64::from(fact.served);
+        match fact.attempts {
+            0 => {}
+            1 => {
+                self.attempted += 1;
+                self.first_succeeded += served;
+            }
+            2.. => {
+                self.attempted += 1;
+                self.retried += 1;
+                self.retry_succeeded += served;
+            }
+        }
+        self.queued += u64::from(fact.waited.is_some_and(|waited| waited >= WAITING));
+    }
+
+    fn report(&self) -> Value {
+        let rate = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+        json!({
+            "requests": self.requests,
+            "done": self.done,
+            "refused": self.refused,
+            "failed": self.failed,
+            "client_gone": self.gone,
+            "frames": self.frames,
+            "bytes": self.bytes,
+            "tokens": {
+                "input": self.tokens.input,
+                "output": self.tokens.output,
+                "cached": self.tokens.cached,
+            },
+            "first_connect": {
+                "requests": self.attempted,
+                "succeeded": self.first_succeeded,
+                "rate": rate(self.first_succeeded, self.attempted),
+            },
+            "retry": {
+                "requests": self.retried,
+                "succeeded": self.retry_succeeded,
+                "rate": rate(self.retry_succeeded, self.retried),
+            },
+            "queued": self.queued,
+        })
+    }
+}
+
+/// Sums and rolling times of a group.
+#[derive(Debug, Default)]
+pub struct Group {
+    pub sums: Sums,
+    first_token: Windows,
+    gaps: Windows,
+    total: Windows,
+}
+
+impl Group {
+    pub fn add(&mut self, now: Duration, fact: &Fact<'_>) {
+        self.sums.add(fact);
+        if fact.attempts == 0 {
+            return;
+        }
+        self.total.record(now, fact.total, 1);
+        if let Some(first_token) = fact.first_token {
+            self.first_token.record(now, first_token, 1);
+        }
+        for (gap, count) in fact.shape.iter().flat_map(|shape| shape.gaps.iter()) {
+            self.gaps.record(now, gap, count);
+        }
+    }
+
+    /// Its sums, and beside them its times by window.
+    pub fn report(&mut self, now: Duration) -> Map<String, Value> {
+        let mut report = match self.sums.report() {
+            Value::Object(report) => report,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Map::new()
+            }
+        };
+        let times = [
+            ("first_token_ms", &mut self.first_token),
+            ("inter_frame_ms", &mut self.gaps),
+            ("total_ms", &mut self.total),
+        ];
+        for (name, windows) in times {
+            report.insert(name.to_owned(), by_window(windows, now, millis));
+        }
+        report
+    }
+}
+
+/// A quantity's quantiles by window, in the unit of `scale`.
+pub(super) fn by_window(windows: &mut Windows, now: Duration, scale: fn(Duration) -> f64) -> Value {
+    let mut by_window = Map::new();
+    for span in Span::ALL {
+        let Quantiles { count, p50, p90, p95, p99, max } = windows.read(now, span);
+        let told = match count {
+            0 => json!({"count": 0}),
+            _ => json!({
+                "count": count,
+                "p50": scale(p50),
+                "p90": scale(p90),
+                "p95": scale(p95),
+                "p99": scale(p99),
+                "max": scale(max),
+            }),
+        };
+        by_window.insert(span.name().to_owned(), told);
+    }
+    by_window.into()
+}
+
+/// Milliseconds to three decimals.
+pub(super) fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Microseconds to one decimal.
+pub(super) fn micros(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e7).round() / 10.0
+}

@@ -1,0 +1,134 @@
+//! What operators see: `/stats`, `/metrics` (S0.7, S0.15, S1.13, S3.9, B18).
+
+use std::time::Duration;
+
+use serde_json::Value;
+use thalweg::{auth::TokenSettings, base::Secret};
+
+use crate::{
+    client::{Call, Client, Version},
+    gateway::{Gateway, Plan},
+    journal,
+    upstream::{
+        Speaks, Upstream,
+        script::{self, delta},
+    },
+};
+
+const ADMIN: &str = "sk-admin-of-the-statistics";
+
+/// With an administrator's key.
+fn plan(upstreams: &[&Upstream]) -> Plan {
+    Plan::to(upstreams).with(|settings| {
+        settings.tokens.push(TokenSettings {
+            description: "admin".into(),
+            token: Secret::new(ADMIN.to_owned()),
+            admin: true,
+            limits: thalweg::auth::Limits::default(),
+        });
+    })
+}
+
+fn asked(path: &str) -> Call {
+    Call::get(path).header("authorization", &format!("Bearer {ADMIN}"))
+}
+
+/// The statistics once `wanted` says that they have what was done: ends are settled in batches.
+async fn stats(client: &mut Client, wanted: impl Fn(&Value) -> bool) -> Value {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    loop {
+        let answer = client.send(asked("/stats")).await;
+        assert_eq!(answer.status, 200);
+        let stats = answer.collect().await.json();
+        if wanted(&stats) {
+            return stats;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{stats:#}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// One stream, one refusal, one failure.
+async fn serve_some(gateway: &Gateway, upstream: &Upstream) {
+    let mut client = gateway.client(Version::H1).await.telling(&upstream.log);
+    assert!(client.send(Call::stream()).await.collect().await.complete);
+    let unknown = Call::post("/v1/chat/completions", r#"{"model":"nobody's \"x\""}"#);
+    let id = unknown.id();
+    assert_eq!(client.send(unknown).await.status, 404);
+    journal::closing(&id).await;
+}
+
+#[tokio::test]
+async fn sums_and_times_of_what_was_served() {
+    let upstream =
+        Upstream::always(Speaks::H1, script::sse_pieces([delta("one"), delta("two"), delta("three")]));
+    let gateway = plan(&[&upstream]).start().await;
+    serve_some(&gateway, &upstream).await;
+    let mut client = gateway.client(Version::H1).await;
+    let stats = stats(&mut client, |stats| stats["requests"].as_u64() >= Some(2)).await;
+    assert_eq!((&stats["refused"], &stats["first_connect"]["rate"]), (&1.into(), &1.0.into()), "{stats:#}");
+    for group in [&stats["providers"]["p0"], &stats["models"]["m"], &stats] {
+        for quantity in ["first_token_ms", "total_ms"] {
+            assert_eq!(group[quantity]["1m"]["count"], 1, "{quantity} in {group:#}");
+            assert!(group[quantity]["1h"]["p99"].as_f64() > Some(0.0), "{quantity} in {group:#}");
+        }
+        assert!(group["inter_frame_ms"]["5m"]["count"].as_u64() >= Some(2), "{group:#}");
+    }
+    assert_eq!(stats["models"].as_object().unwrap().len(), 1, "only names of the configuration: {stats:#}");
+    assert_eq!(stats["keys"]["tests"]["done"], 1, "{stats:#}");
+    assert!(stats["added_frame_us"]["1m"]["p50"].as_f64() > Some(0.0), "{stats:#}");
+    assert_eq!(stats["added_first_byte_us"]["1m"]["count"], 1);
+    assert_eq!(stats["in_flight"]["requests"], 1, "this one");
+    let candidate = &stats["candidates"][0];
+    assert_eq!((&candidate["provider"], &candidate["model"]), (&"p0".into(), &"m".into()));
+    assert_eq!((&candidate["requests"], &candidate["success_rate"]), (&1.into(), &1.0.into()));
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_for_prometheus() {
+    let upstream = Upstream::always(Speaks::H1, script::sse_pieces([delta("one"), delta("two")]));
+    let gateway = plan(&[&upstream]).start().await;
+    serve_some(&gateway, &upstream).await;
+    let mut client = gateway.client(Version::H1).await;
+    stats(&mut client, |stats| stats["requests"].as_u64() >= Some(2)).await;
+    let answer = client.send(asked("/metrics")).await;
+    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    let text = answer.collect().await.text();
+    for line in [
+        r#"thalweg_requests_total{path="/v1/chat/completions",provider="p0",model="m",status="200",outcome="done"} 1"#,
+        r#"thalweg_requests_total{path="/v1/chat/completions",provider="",model="",status="404",outcome="refused"} 1"#,
+        r#"thalweg_time_to_first_token_seconds_count{provider="p0",model="m"} 1"#,
+        r#"thalweg_first_attempts_total{result="success"} 1"#,
+        r#"thalweg_upstream_attempts_total{provider="p0",model="m",result="success"} 1"#,
+        r#"thalweg_provider_up{provider="p0"} 1"#,
+        r#"thalweg_ends_lost_total 0"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+    assert!(!text.contains("nobody"), "no client's word is a label: {text}");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S0.7, B18: closed without an administrator's key, and `/metrics` can be opened.
+#[tokio::test]
+async fn they_are_the_operators_alone() {
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let gateway = plan(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for path in ["/stats", "/metrics"] {
+        assert_eq!(client.send(Call::get(path)).await.status, 403, "{path}");
+        assert_eq!(client.send(Call::get(path).without("authorization")).await.status, 401, "{path}");
+        assert_eq!(client.send(Call::post(path, "{}")).await.status, 405, "{path}");
+    }
+    drop(client);
+    gateway.stop().await;
+    let gateway = plan(&[&upstream]).with(|settings| settings.telemetry.public_metrics = true).start().await;
+    let mut client = gateway.client(Version::H2).await;
+    assert_eq!(client.send(Call::get("/metrics").without("authorization")).await.status, 200);
+    assert_eq!(client.send(Call::get("/stats")).await.status, 403);
+    drop(client);
+    gateway.stop().await;
+}
