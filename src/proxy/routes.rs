@@ -78,7 +78,9 @@ impl Route {
     pub const fn is_for_operators(self) -> bool {
         match self {
             Self::Complete { .. } | Self::Page(Page::Models | Page::Model) => false,
-            Self::Page(Page::Service | Page::Health | Page::Live | Page::Ready) | Self::Reload => true,
+            Self::Page(Page::Service | Page::Health | Page::Live | Page::Ready)
+            | Self::Statistics(_)
+            | Self::Reload => true,
         }
     }
 
