@@ -27,6 +27,15 @@ pub struct Learnt<T> {
 #[derive(Clone, Debug, Default)]
 pub struct Lookups(Arc<(AtomicU64, AtomicU64)>);
 
+/// How often each kind of finding about providers was asked for (S1.7). Cloning shares the counts.
+#[derive(Clone, Debug, Default)]
+pub struct Recalls {
+    pub models: Lookups,
+    pub health: Lookups,
+    pub keys: Lookups,
+    pub first: Lookups,
+}
+
 /// One kind of values.
 #[derive(Debug)]
 pub struct Shelf<T> {
@@ -59,15 +68,10 @@ impl Lookups {
 }
 
 impl<T> Shelf<T> {
+    /// Counts what is looked up in `lookups`.
     #[must_use]
-    pub fn new(ttl: Duration) -> Self {
-        Self { ttl, values: BTreeMap::new(), lookups: Lookups::default() }
-    }
-
-    /// The counts, shared.
-    #[must_use]
-    pub fn lookups(&self) -> Lookups {
-        self.lookups.clone()
+    pub const fn new(ttl: Duration, lookups: Lookups) -> Self {
+        Self { ttl, values: BTreeMap::new(), lookups }
     }
 
     /// The value, unless it is older than its time to live.
@@ -121,14 +125,14 @@ mod tests {
 
     #[test]
     fn a_value_holds_for_its_time_and_not_from_the_future() {
-        let mut shelf = Shelf::new(Duration::from_secs(60));
+        let lookups = Lookups::default();
+        let mut shelf = Shelf::new(Duration::from_secs(60), lookups.clone());
         shelf.put("a", 1000, 'x');
         let known = |shelf: &Shelf<char>, now| shelf.find("a", now).map(|learnt| learnt.value);
         assert_eq!(known(&shelf, 1000), Some('x'));
         assert_eq!(known(&shelf, 1059), Some('x'));
         assert_eq!(known(&shelf, 1060), None);
         assert_eq!(known(&shelf, 999), None, "the clock was set back");
-        let lookups = shelf.lookups();
         assert_eq!((lookups.hits(), lookups.misses()), (2, 2));
         shelf.clean(1060);
         assert_eq!(shelf.values().count(), 0);
@@ -136,7 +140,7 @@ mod tests {
 
     #[test]
     fn keeps_so_many_and_lets_the_oldest_go() {
-        let mut shelf = Shelf::new(Duration::from_secs(60));
+        let mut shelf = Shelf::new(Duration::from_secs(60), Lookups::default());
         for number in 0..=ROOM as u64 {
             shelf.put(&number.to_string(), 1000 + number, ());
         }

@@ -32,7 +32,7 @@ pub use catalog::{Catalog, Listing, Offered, Served};
 pub use class::Class;
 pub use course::{Course, Move, Terms, Turn};
 pub use plan::{Ask, Candidate, NoPlan, Plan, UnknownModel};
-pub use prober::HealthSettings;
+pub use prober::{Errand, HealthSettings, Looks};
 pub use record::{Manner, Record};
 pub use records::Records;
 pub use settings::RoutingSettings;

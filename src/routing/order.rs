@@ -28,13 +28,24 @@ pub(super) fn arrange(candidates: &mut Line<'_>, by: &By<'_>, dice: &mut Dice) {
             continue;
         }
         match by.strategy {
-            Strategy::Priority | Strategy::Race { .. } | Strategy::Hedge { .. } => {}
+            Strategy::Priority | Strategy::Race { .. } | Strategy::Hedge { .. } => lead(equals, by),
             Strategy::Weighted => throw(equals, dice),
             Strategy::Adaptive => measure(equals, by, dice),
         }
         if let (Some(session), false) = (by.session, matches!(by.strategy, Strategy::Race { .. })) {
             stick(equals, session, by.now);
         }
+    }
+}
+
+/// Until there are figures, who answered the pre-check first stands first (S1.5); then the configuration's order holds.
+fn lead(equals: &mut [Candidate<'_>], by: &By<'_>) {
+    let leads = |candidate: &Candidate<'_>| candidate.record.provider().leads(by.now);
+    if let Some(place) = equals.iter().position(leads)
+        && equals.iter().all(|candidate| candidate.record.pace(by.manner).peak().is_none())
+        && let Some(front) = equals.get_mut(..=place)
+    {
+        front.rotate_right(1);
     }
 }
 

@@ -172,6 +172,9 @@ impl Record {
         if consequence.counts {
             self.failed.fetch_add(1, Relaxed);
             self.breaker.failed(failure.asked, now, settings, dice);
+            if let State::Tripped { until } = self.breaker.state(now) {
+                self.provider.tripped(until);
+            }
         }
         let mut until = |length: Duration| now + failure.hint.unwrap_or_else(|| dice.jitter(length));
         match consequence.scope {

@@ -32,6 +32,12 @@ pub struct Standing {
     at: AtomicU64,
     rests: AtomicU64,
     why: AtomicU8,
+    /// Why it was last found down.
+    trouble: AtomicU8,
+    /// When the latest cool-down of its candidates ends.
+    reopens: AtomicU64,
+    /// It answered the pre-check first; until then that counts.
+    leads: AtomicU64,
 }
 
 const HEARD: u8 = 0x80;
@@ -39,8 +45,15 @@ const ALIVE: u8 = 1;
 
 impl Default for Standing {
     fn default() -> Self {
-        let why = AtomicU8::new(u8::MAX);
-        Self { heard: AtomicU8::new(0), at: AtomicU64::new(0), rests: AtomicU64::new(0), why }
+        Self {
+            heard: AtomicU8::new(0),
+            at: AtomicU64::new(0),
+            rests: AtomicU64::new(0),
+            why: AtomicU8::new(u8::MAX),
+            trouble: AtomicU8::new(u8::MAX),
+            reopens: AtomicU64::new(0),
+            leads: AtomicU64::new(0),
+        }
     }
 }
 
@@ -70,6 +83,38 @@ impl Standing {
         };
         let at = Moment(self.at.load(Relaxed));
         (heard != 0).then_some(Check { alive: heard & ALIVE != 0, means, at })
+    }
+
+    /// Why a check found it down.
+    pub fn blame(&self, trouble: Class) {
+        self.trouble.store(trouble.number(), Relaxed);
+    }
+
+    /// Why a check last found it down, however long ago.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Class> {
+        Class::numbered(self.trouble.load(Relaxed))
+    }
+
+    /// One of its candidates tripped until then.
+    pub fn tripped(&self, until: Moment) {
+        self.reopens.fetch_max(until.0, Relaxed);
+    }
+
+    /// When the latest of its cool-downs ends or ended; never, if there was none.
+    #[must_use]
+    pub fn reopens(&self) -> Moment {
+        Moment(self.reopens.load(Relaxed))
+    }
+
+    /// It was the first to answer the pre-check (S1.5); that counts until then.
+    pub fn lead(&self, until: Moment) {
+        self.leads.store(until.0, Relaxed);
+    }
+
+    #[must_use]
+    pub fn leads(&self, now: Moment) -> bool {
+        now.0 < self.leads.load(Relaxed)
     }
 
     /// `None` before the first contact.
