@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::{
     auth::{Keys, Tokens},
+    base::shelf::Recalls,
     config::{ProviderSettings, Settings},
     proxy::{Administration, Intake, Provider, Snapshot},
     routing::{Catalog, Listing, Records, Served},
@@ -34,6 +35,7 @@ pub(super) fn snapshot(settings: &Settings, records: &Records) -> Snapshot {
             None => Administration::Beside,
         },
         telemetry: settings.telemetry,
+        recalls: Recalls::default(),
     }
 }
 

@@ -1,25 +1,27 @@
 //! The gateway as a process sees it: started in order, stopped in order.
 
-use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, thread::JoinHandle};
+use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
-    administration, build, listing,
+    administration, build,
+    prober::Prober,
     reload::{BY_FILE, Reloader},
+    state::keeper::Keeper,
     worker,
 };
 use crate::{
     auth::{self, TokenSettings, maker::NoRandomness},
-    base::{pem::PemError, spawn::Tasks},
+    base::pem::PemError,
     config::{ProviderSettings, Settings, Source, Watch, administration::is_loopback},
     demo::{self, Demo},
     proxy::{Desk, Entrance, Snapshot, settle},
     routing::Records,
     server::{self, BindError, Census, Drain, Phase, Terms, tls::TlsSource},
     telemetry::{Board, Gauges, LevelHandle, WorkerGauges},
-    upstream::{BaseUrl, SharedPools, Target, Upstream},
+    upstream::{BaseUrl, PoolSettings, SharedPools, Target, Upstream},
     web::compare::Gate,
 };
 
@@ -113,7 +115,9 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     threads.extend(thread);
     let swapped = watch::Sender::new(0);
     let listening = (Arc::clone(&snapshot), swapped.subscribe());
-    threads.push(start_background(listening, &outfit, drain.clone()).map_err(StartError::Thread)?);
+    threads.push(
+        start_background(listening, &settings, demo.is_some(), drain.clone()).map_err(StartError::Thread)?,
+    );
     threads.push(settling);
     let (providers, is_demo) =
         (settings.providers.iter().map(|provider| provider.target.name.clone()).collect(), demo.is_some());
@@ -183,18 +187,22 @@ fn watch_file(settings: &Settings, desk: Desk) -> io::Result<Option<Watch>> {
 /// The thread for what is not on the line: it has connections of its own.
 fn start_background(
     (snapshot, mut swapped): (Arc<ArcSwap<Snapshot>>, watch::Receiver<u64>),
-    outfit: &worker::Outfit,
+    settings: &Settings,
+    is_demo: bool,
     drain: Drain,
 ) -> io::Result<JoinHandle<()>> {
-    let settings = outfit.pool_settings;
+    // From one look at a provider to the next nothing is kept open.
+    let pool = PoolSettings { max_keepalive: 0, keepalive_expiry: Duration::ZERO, ..settings.pool };
+    // What is found of a port of this run means nothing to the next.
+    let (health, state_file) = (settings.health, settings.state_file.clone().filter(|_| !is_demo));
     std::thread::Builder::new().name("background".to_owned()).spawn(move || {
         let run = async {
-            let upstream = Upstream::new(SharedPools::default(), settings, WorkerGauges::default());
-            let tasks = Tasks::new();
-            let mut lists = listing::Lists::default();
+            let upstream = Upstream::new(SharedPools::default(), pool, WorkerGauges::default());
+            let keeper = Keeper::open(state_file, &snapshot.load().recalls);
+            let prober = Prober::new(snapshot, upstream, health, keeper);
             let follow = async {
                 loop {
-                    lists.follow(&snapshot, &upstream, &tasks);
+                    prober.follow();
                     if swapped.changed().await.is_err() {
                         return;
                     }
@@ -202,8 +210,10 @@ fn start_background(
             };
             tokio::select! {
                 () = follow => {}
+                () = prober.run() => {}
                 () = drain.reached(Phase::Draining) => {}
             }
+            prober.close().await;
         };
         match worker::runtime() {
             Ok(runtime) => runtime.block_on(run),

@@ -2,9 +2,10 @@
 //!
 //! - [`gateway`]: start and stop, in order
 //! - `worker`: one core's runtime, listeners, pools and corridor
-//! - `listing`: asks providers for their models, in the background
+//! - `prober`: watches the providers in the background; `look` is one look at one of them
 //! - `warmup`: connections opened before anybody asks
 //! - `administration`: the listener for operators
+//! - `state`: what is known of providers over a restart
 //! - `door`: the site as the server's handler
 //! - `build`: settings to a snapshot
 //! - `reload`: another snapshot while it runs; `changes` says what it changes
@@ -14,8 +15,10 @@ mod build;
 mod changes;
 mod door;
 pub mod gateway;
-mod listing;
+mod look;
+mod prober;
 mod reload;
+mod state;
 mod warmup;
 mod worker;
 

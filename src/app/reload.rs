@@ -180,6 +180,7 @@ fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
     carried.generation = current.generation + 1;
     carried.keys = current.keys.clone();
     carried.tokens = next.tokens.carry(&current.tokens);
+    carried.recalls = current.recalls.clone();
     for (index, provider) in carried.providers.iter_mut().enumerate() {
         let same = |old: &&crate::proxy::Provider| {
             let (old, new) = (&old.target, &provider.target);

@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{administration::Administration, intake::Intake};
 use crate::{
     auth::{Keys, Tokens},
+    base::shelf::Recalls,
     relay::{CommitPoint, StreamSettings},
     routing::{Catalog, Standing},
     telemetry::TelemetrySettings,
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub commits: HashMap<Arc<str>, CommitPoint>,
     pub administration: Administration,
     pub telemetry: TelemetrySettings,
+    /// How often what was known before was of use; the process's.
+    pub recalls: Recalls,
 }
 
 #[derive(Clone, Debug)]

@@ -1,0 +1,269 @@
+//! One look at a provider (S1.1, S1.2): `GET {base}/models`; where that is no page of the provider's, a chat with a model
+//! that nobody has. Costs no tokens. Whatever comes back, within its size and its time, ends as a [`Look`].
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use crate::{
+    base::{ByteList, Clock, Fault, Kind, Sent, Stage},
+    proxy::verdict,
+    relay::whole,
+    routing::{Class, Errand, Means},
+    upstream::{Deadline, Request, Target, Upstream},
+};
+
+/// Bytes of one page of a list.
+const MAX_LIST: u64 = 8 * 1024 * 1024;
+/// Models of a list; what follows is not offered by name.
+const MAX_MODELS: usize = 4096;
+/// Letters of a model's name.
+const MAX_NAME: usize = 256;
+/// Pages of a list that comes in pages.
+const MAX_PAGES: usize = 16;
+/// Asks for a model that nobody has; were there one after all, for one token of it.
+const DUMMY: &[u8] =
+    br#"{"model":"test-speed-health-check-dummy","messages":[{"role":"user","content":"."}],"max_tokens":1}"#;
+
+/// How a provider was found.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Which way told.
+    pub(super) means: Means,
+    pub(super) finding: Finding,
+}
+
+#[derive(Debug)]
+pub(super) enum Finding {
+    /// Alive, and these are its models.
+    Listed(Vec<Box<str>>),
+    Alive,
+    /// It may be reachable; what it can be used for is nothing.
+    Down(Fault, Class),
+}
+
+/// What `/models` answered.
+enum Page {
+    List(Vec<Box<str>>),
+    /// A good answer, of which no list was wanted.
+    Good,
+    /// It limits how often it is asked, so it is there.
+    Limited,
+    /// There is no such page, it is not for us, or it holds something else.
+    None,
+}
+
+/// Looks at `target` by `means`, all within `limit`.
+pub(super) async fn look(
+    upstream: &Upstream,
+    target: &Target,
+    means: Means,
+    errand: Errand,
+    limit: Duration,
+) -> Look {
+    // What is under way when the time is over closes its connection.
+    let looked = timeout(limit, ask(upstream, target, means, errand, limit)).await;
+    looked.unwrap_or_else(|_| {
+        let fault = Fault::provider(Stage::Head, Kind::Timeout(Clock::Total, limit), Sent::Unknown);
+        Look { means, finding: Finding::down(fault) }
+    })
+}
+
+async fn ask(upstream: &Upstream, target: &Target, means: Means, errand: Errand, limit: Duration) -> Look {
+    if means != Means::Dummy || errand == Errand::Refresh {
+        let finding = match page(upstream, target, errand, limit).await {
+            Ok(Page::List(models)) => Some(Finding::Listed(models)),
+            Ok(Page::Good | Page::Limited) => Some(Finding::Alive),
+            Ok(Page::None) => None,
+            Err(fault) => Some(Finding::down(fault)),
+        };
+        if let Some(finding) = finding {
+            return Look { means: Means::Models, finding };
+        }
+    }
+    let finding = match chat(upstream, target, limit).await {
+        Ok(status) => of_dummy(status),
+        Err(fault) => Finding::down(fault),
+    };
+    Look { means: Means::Dummy, finding }
+}
+
+/// What the answer to the dummy means: any refusal of the model means that somebody is there who knows models.
+fn of_dummy(status: StatusCode) -> Finding {
+    let status = status.as_u16();
+    match status {
+        200..=299 | 400 | 404..=407 | 409..=499 => Finding::Alive,
+        401..=403 | 408 | 500..=599 => {
+            Finding::down(Fault::provider(Stage::Head, Kind::Status(status), Sent::Some))
+        }
+        // Redirects are not followed: the base URL is another.
+        _ => {
+            let kind = Kind::Garbage(format!("answered {status}").into());
+            Finding::down(Fault::provider(Stage::Head, kind, Sent::Some))
+        }
+    }
+}
+
+impl Finding {
+    fn down(fault: Fault) -> Self {
+        let class = verdict::of_fault(&fault);
+        Self::Down(fault, class)
+    }
+}
+
+async fn page(upstream: &Upstream, target: &Target, errand: Errand, limit: Duration) -> Result<Page, Fault> {
+    let mut models = Vec::new();
+    let mut path = "/models".to_owned();
+    for _ in 0..MAX_PAGES {
+        let headers = HeaderMap::new();
+        let request =
+            Request { method: Method::GET, path: &path, headers: &headers, accept: "application/json" };
+        let response =
+            upstream.send(target, &request, ByteList::new(), Deadline::new(Clock::Total, limit)).await?;
+        match (response.status, errand) {
+            (StatusCode::TOO_MANY_REQUESTS, _) => return Ok(Page::Limited),
+            (status, _) if !status.is_success() => return Ok(Page::None),
+            // Lists may be long: they are read when they are wanted.
+            (_, Errand::Check) => return Ok(Page::Good),
+            (_, Errand::Refresh) => {}
+        }
+        let body = match whole::collect(response.body, ByteList::new(), MAX_LIST).await {
+            Ok(body) => body.join(),
+            // Somebody is there; whether it can be used, the dummy will tell.
+            Err(Fault { kind: Kind::TooLarge { .. }, .. }) => return Ok(Page::None),
+            Err(fault) => return Err(fault),
+        };
+        let Ok(list) = serde_json::from_slice::<List>(&body) else { return Ok(Page::None) };
+        let next = list.next();
+        list.take(&mut models);
+        match next {
+            Some(next) if models.len() < MAX_MODELS => path = next,
+            Some(_) | None => break,
+        }
+    }
+    Ok(Page::List(models))
+}
+
+async fn chat(upstream: &Upstream, target: &Target, limit: Duration) -> Result<StatusCode, Fault> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let request = Request {
+        method: Method::POST,
+        path: "/chat/completions",
+        headers: &headers,
+        accept: "application/json",
+    };
+    let deadline = Deadline::new(Clock::Total, limit);
+    let response = upstream.send(target, &request, Bytes::from_static(DUMMY).into(), deadline).await?;
+    Ok(response.status)
+}
+
+/// The forms in which providers list their models.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum List {
+    /// OpenAI's, with Anthropic's pages.
+    Object {
+        data: Vec<Model>,
+        #[serde(default)]
+        has_more: Option<bool>,
+        #[serde(default)]
+        last_id: Option<Box<str>>,
+    },
+    /// Together's.
+    Bare(Vec<Model>),
+}
+
+#[derive(Deserialize)]
+struct Model {
+    id: Box<str>,
+}
+
+impl List {
+    /// The path of the page that follows.
+    fn next(&self) -> Option<String> {
+        match self {
+            Self::Object { has_more: Some(true), last_id: Some(last), .. } => {
+                let plain = |byte: u8| {
+                    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/')
+                };
+                let fits = !last.is_empty() && last.len() <= MAX_NAME && last.bytes().all(plain);
+                fits.then(|| format!("/models?limit=1000&after_id={last}"))
+            }
+            Self::Object { .. } | Self::Bare(_) => None,
+        }
+    }
+
+    /// The names that can be asked for.
+    fn take(self, models: &mut Vec<Box<str>>) {
+        let (Self::Object { data: listed, .. } | Self::Bare(listed)) = self;
+        for Model { id } in listed {
+            // Gemini lists its models with a prefix that its chat does without.
+            let name = id.strip_prefix("models/").unwrap_or(&id);
+            let fits = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
+            if fits && models.len() < MAX_MODELS {
+                models.push(name.into());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<Box<str>> {
+        let mut models = Vec::new();
+        serde_json::from_str::<List>(text).unwrap().take(&mut models);
+        models
+    }
+
+    #[test]
+    fn reads_lists_in_all_their_forms() {
+        let plain = [Box::from("a"), Box::from("b/c")];
+        assert_eq!(names(r#"{"object":"list","data":[{"id":"a","x":1},{"id":"b/c"}]}"#), plain);
+        assert_eq!(names(r#"[{"id":"a"},{"id":"b/c","pricing":{}}]"#), plain);
+        assert_eq!(names(r#"{"data":[{"id":"models/a"},{"id":"b/c"},{"id":""},{"id":"\u0007"}]}"#), plain);
+        for text in ["{}", "null", "[1]", r#"{"data":{}}"#, r#"{"data":[{"name":"a"}]}"#, r#"{"error":"x"}"#]
+        {
+            assert!(serde_json::from_str::<List>(text).is_err(), "{text}");
+        }
+        let many: Vec<String> =
+            (0..MAX_MODELS + 9).map(|number| format!(r#"{{"id":"m{number}"}}"#)).collect();
+        assert_eq!(names(&format!("[{}]", many.join(","))).len(), MAX_MODELS);
+    }
+
+    #[test]
+    fn follows_pages_only_by_harmless_names() {
+        let next = |text: &str| serde_json::from_str::<List>(text).unwrap().next();
+        let page = |last: &str| format!(r#"{{"data":[],"has_more":true,"last_id":"{last}"}}"#);
+        assert_eq!(next(&page("claude-3")), Some("/models?limit=1000&after_id=claude-3".into()));
+        for last in ["", "a b", "a&b", "a\\r\\nx: y", "é"] {
+            assert_eq!(next(&page(last)), None, "{last}");
+        }
+        assert_eq!(next(r#"{"data":[],"has_more":false,"last_id":"a"}"#), None);
+    }
+
+    /// S1.2.
+    #[test]
+    fn a_refusal_of_the_dummy_is_a_sign_of_life() {
+        for alive in [200, 400, 404, 405, 422, 429] {
+            assert!(matches!(of_dummy(StatusCode::from_u16(alive).unwrap()), Finding::Alive), "{alive}");
+        }
+        for (down, class) in [
+            (401, Class::KeyInvalid),
+            (403, Class::KeyInvalid),
+            (402, Class::QuotaGone),
+            (408, Class::ServerError),
+            (500, Class::ServerError),
+            (503, Class::Overloaded),
+            (301, Class::Garbage),
+        ] {
+            let finding = of_dummy(StatusCode::from_u16(down).unwrap());
+            assert!(matches!(finding, Finding::Down(_, found) if found == class), "{down}: {finding:?}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What is known of providers over a restart (S1.7): their lists, how they were found, whether their keys are good, who
+//! answered first. Each kind holds good for a time of its own. No key is in it: a provider is named by its name and a
+//! digest of all that decides what its findings mean.
+//!
+//! - [`file`]: on disk
+//! - [`keeper`]: read at start, written when it has changed
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    base::{
+        Shelf,
+        shelf::{Learnt, Recalls},
+    },
+    upstream::Target,
+};
+
+pub(super) mod file;
+pub(super) mod keeper;
+
+const MODELS: Duration = Duration::from_secs(3600);
+const HEALTH: Duration = Duration::from_secs(300);
+const KEYS: Duration = Duration::from_secs(1800);
+const FIRST: Duration = Duration::from_secs(60);
+
+/// The form of the file; another is a foreign file.
+const FORM: u32 = 1;
+
+/// How a check was made (S1.1, S1.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Way {
+    /// `GET {base}/models`
+    #[default]
+    Models,
+    /// A chat with a model that nobody has.
+    Dummy,
+}
+
+/// How a provider was found at its last check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Found {
+    pub(super) alive: bool,
+    pub(super) way: Way,
+}
+
+/// The four kinds, by provider.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) models: Shelf<Vec<Box<str>>>,
+    pub(super) health: Shelf<Found>,
+    /// Whether the provider took its key.
+    pub(super) keys: Shelf<bool>,
+    /// Who answered the pre-check, and after how many milliseconds.
+    pub(super) first: Shelf<u64>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    thalweg_state: u32,
+    models: Kept<Vec<Box<str>>>,
+    health: Kept<Found>,
+    keys: Kept<bool>,
+    first: Kept<u64>,
+}
+
+type Kept<T> = BTreeMap<Box<str>, Learnt<T>>;
+
+impl State {
+    /// Nothing is known. What is looked up is counted in `recalls`.
+    pub(super) fn new(recalls: &Recalls) -> Self {
+        Self {
+            models: Shelf::new(MODELS, recalls.models.clone()),
+            health: Shelf::new(HEALTH, recalls.health.clone()),
+            keys: Shelf::new(KEYS, recalls.keys.clone()),
+            first: Shelf::new(FIRST, recalls.first.clone()),
+        }
+    }
+
+    /// `None`: that is no state of ours.
+    pub(super) fn parse(text: &[u8], recalls: &Recalls) -> Option<Self> {
+        let document: Document = serde_json::from_slice(text).ok()?;
+        if document.thalweg_state != FORM {
+            return None;
+        }
+        let mut state = Self::new(recalls);
+        fill(&mut state.models, document.models);
+        fill(&mut state.health, document.health);
+        fill(&mut state.keys, document.keys);
+        fill(&mut state.first, document.first);
+        Some(state)
+    }
+
+    /// What still holds good, as it stands in the file.
+    pub(super) fn render(&mut self, now: u64) -> Vec<u8> {
+        self.clean(now);
+        let document = Document {
+            thalweg_state: FORM,
+            models: kept(&self.models),
+            health: kept(&self.health),
+            keys: kept(&self.keys),
+            first: kept(&self.first),
+        };
+        serde_json::to_vec(&document).unwrap_or_default()
+    }
+
+    pub(super) fn clean(&mut self, now: u64) {
+        self.models.clean(now);
+        self.health.clean(now);
+        self.keys.clean(now);
+        self.first.clean(now);
+    }
+}
+
+fn fill<T>(shelf: &mut Shelf<T>, kept: Kept<T>) {
+    for (name, learnt) in kept {
+        shelf.put(&name, learnt.at, learnt.value);
+    }
+}
+
+fn kept<T: Clone>(shelf: &Shelf<T>) -> Kept<T> {
+    shelf.values().map(|(name, learnt)| (name.into(), learnt.clone())).collect()
+}
+
+/// A provider's name in the file. Another address, key or header makes another provider of it: what was found of the old
+/// one does not hold for it.
+pub(super) fn identity(target: &Target) -> String {
+    let mut digest = Sha256::new();
+    let base = target.base.to_string();
+    let key = target.key.as_ref().map(|key| key.expose().as_bytes()).unwrap_or_default();
+    digest.update(base.as_bytes());
+    for part in [&b"\0"[..], key] {
+        digest.update(part);
+    }
+    for (name, value) in &target.headers {
+        for part in [&b"\0"[..], name.as_str().as_bytes(), &b"\0"[..], value.as_bytes()] {
+            digest.update(part);
+        }
+    }
+    let short: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{short}", target.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{base::Secret, upstream::BaseUrl};
+
+    fn parse(text: &[u8]) -> Option<State> {
+        State::parse(text, &Recalls::default())
+    }
+
+    fn target(base: &str, key: &str) -> Target {
+        let key = Some(Secret::new(key.to_owned()));
+        Target { key, ..Target::plain("p", BaseUrl::parse(base).unwrap()) }
+    }
+
+    #[test]
+    fn survives_its_own_file() {
+        let mut state = State::new(&Recalls::default());
+        state.models.put("p-1", 1000, vec!["m".into()]);
+        state.health.put("p-1", 1000, Found { alive: true, way: Way::Dummy });
+        state.keys.put("p-1", 1000, false);
+        state.first.put("p-1", 1000, 12);
+        let text = state.render(1050);
+        let read = parse(&text).unwrap();
+        assert_eq!(read.models.find("p-1", 1050).unwrap().value, [Box::from("m")]);
+        assert_eq!(read.health.find("p-1", 1050).unwrap().value, Found { alive: true, way: Way::Dummy });
+        assert_eq!(read.keys.find("p-1", 1050).map(|learnt| learnt.value), Some(false));
+        let later = String::from_utf8(state.render(1100)).unwrap();
+        assert!(later.contains(r#""first":{}"#) && later.contains(r#""p-1":{"at":1000"#), "{later}");
+        assert!(parse(&state.render(1000 + 3600)).unwrap().models.values().next().is_none());
+    }
+
+    #[test]
+    fn takes_nothing_foreign() {
+        let good = String::from_utf8(State::new(&Recalls::default()).render(0)).unwrap();
+        assert!(parse(good.as_bytes()).is_some());
+        for text in ["", "{}", "[]", "null", &good[..good.len() - 1], &good.replace("state\":1", "state\":2")]
+        {
+            assert!(parse(text.as_bytes()).is_none(), "{text}");
+        }
+        assert!(parse(good.replace("\"keys\":{}", "\"keys\":{},\"more\":1").as_bytes()).is_none());
+        assert!(parse(br#"{"providers":[],"tokens":[]}"#).is_none(), "a configuration");
+    }
+
+    #[test]
+    fn a_provider_is_another_when_its_address_or_key_is() {
+        let one = identity(&target("http://h/v1", "sk-very-secret"));
+        assert_eq!(one, identity(&target("http://h/v1/", "sk-very-secret")));
+        assert_ne!(one, identity(&target("http://h/antigravity/v1", "sk-very-secret")), "S3.12");
+        assert_ne!(one, identity(&target("http://h/v1", "sk-other")));
+        assert!(one.starts_with("p-") && !one.contains("secret"), "{one}");
+    }
+}

@@ -1,0 +1,279 @@
+//! How providers are watched (S0.6, S1.1, S1.2): checks that cost nothing, whatever comes back; none where traffic proves
+//! that all is well; a provider that is gone is found out and found again.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use thalweg::{routing::HealthSettings, upstream::Protocol};
+
+use crate::{
+    client::{Call, Version},
+    gateway::{Gateway, Plan, provider},
+    upstream::{
+        Event, Seen, Speaks, Step, Upstream,
+        log::PATIENCE,
+        script::{self, head},
+    },
+};
+
+/// Checks as often as this.
+pub const OFTEN: Duration = Duration::from_millis(60);
+
+/// Providers whose lists are not configured, watched closely.
+pub fn watched(upstreams: &[&Upstream]) -> Plan {
+    Plan::to(upstreams).with(|settings| {
+        settings.health = HealthSettings { interval: OFTEN, ..HealthSettings::off() };
+        settings.health.timeout = Duration::from_millis(300);
+        settings.providers.iter_mut().for_each(|provider| provider.models = None);
+    })
+}
+
+/// Serves these models, and `chat` as a chat.
+pub fn listing(models: &'static [&'static str], chat: Vec<Step>) -> Upstream {
+    Upstream::by(Speaks::H1, move |_, seen| if is_list(seen) { list(models) } else { chat.clone() })
+}
+
+pub fn list(models: &[&str]) -> Vec<Step> {
+    let data: Vec<Value> = models.iter().map(|model| json!({"id": model, "object": "model"})).collect();
+    script::json(200, json!({"object": "list", "data": data}).to_string())
+}
+
+pub fn is_list(seen: &Seen) -> bool {
+    seen.target.ends_with("/models")
+}
+
+pub fn is_dummy(seen: &Seen) -> bool {
+    seen.method == "POST" && seen.json()["model"] == "test-speed-health-check-dummy"
+}
+
+/// `/health` as soon as it is as wanted.
+pub async fn health(gateway: &Gateway, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    page(gateway, "/health", what, wanted).await
+}
+
+pub async fn page(gateway: &Gateway, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let mut client = gateway.client(Version::H1).await;
+    let begun = Instant::now();
+    loop {
+        let shown = client.send(Call::get(path)).await.collect().await.json();
+        if wanted(&shown) {
+            return shown;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{path} never showed {what}: {shown:#}");
+        // What is found in the background tells nobody.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+pub fn models(page: &Value) -> Vec<&str> {
+    page["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect()
+}
+
+/// The requests that came so far.
+pub fn requests(upstream: &Upstream) -> Vec<Arc<Seen>> {
+    let seen = |event| if let Event::Request(seen) = event { Some(seen) } else { None };
+    upstream.log.events().into_iter().filter_map(seen).collect()
+}
+
+/// S1.1, S1.2: whatever a provider answers, it is understood; and what was understood shows in `/health`.
+#[tokio::test]
+async fn whatever_comes_back() {
+    let not_found = || script::json(404, "{}");
+    let html = || vec![head(200, "text/html", script_length("<html>")), script::body("<html>"), Step::End];
+    let huge = || {
+        let long: String = "x".repeat(9 << 20);
+        script::json(200, format!(r#"{{"data":[{{"id":"{long}"}}]}}"#))
+    };
+    for (name, to_list, to_dummy, alive) in [
+        ("a list", list(&["m"]), vec![], true),
+        ("no page, the dummy refused", not_found(), script::json(404, "{}"), true),
+        ("no method, the dummy refused", script::json(405, ""), script::json(400, "{}"), true),
+        ("not implemented", script::json(501, ""), script::json(422, "{}"), true),
+        ("a page of something else", html(), script::json(404, "{}"), true),
+        ("a list without end", huge(), script::json(404, "{}"), true),
+        ("a broken list alone", script::json(500, "{}"), script::json(404, "{}"), true),
+        ("a limit", script::json(429, "{}"), vec![], true),
+        ("a limit for the dummy", not_found(), script::json(429, "{}"), true),
+        ("a key that is not taken", script::json(401, "{}"), script::json(401, "{}"), false),
+        ("a key that may not list", script::json(403, "{}"), script::json(404, "{}"), true),
+        ("nothing but errors", script::json(500, "{}"), script::json(502, "{}"), false),
+        ("no protocol", vec![script::raw("HELO\r\n\r\n"), Step::Close], vec![], false),
+        ("nothing", vec![Step::Close], vec![], false),
+        ("silence", vec![Step::Stall], vec![], false),
+        (
+            "silence in a list",
+            vec![script::raw("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"), Step::Stall],
+            vec![],
+            false,
+        ),
+        ("a redirect", script::json(301, ""), script::json(301, ""), false),
+    ] {
+        let upstream =
+            Upstream::by(
+                Speaks::H1,
+                move |_, seen| {
+                    if is_list(seen) { to_list.clone() } else { to_dummy.clone() }
+                },
+            );
+        let gateway = watched(&[&upstream]).start().await;
+        upstream.log.request(0).await;
+        // Found twice, so that the first finding has been told.
+        upstream
+            .log
+            .wait_for("a second look", |events| {
+                let lists = events.iter().filter(|event| matches!(event, Event::Request(_))).count();
+                (lists > 3).then_some(())
+            })
+            .await;
+        let shown = health(&gateway, name, |health| health["providers"]["p0"] == alive).await;
+        assert_eq!(shown["status"], if alive { "healthy" } else { "unhealthy" }, "{name}");
+        for seen in requests(&upstream) {
+            assert!(is_list(&seen) || is_dummy(&seen), "{name}: {seen:?}");
+            assert_eq!(seen.all("authorization").len(), 1, "with the provider's key");
+        }
+        gateway.stop().await;
+    }
+}
+
+fn script_length(text: &str) -> crate::upstream::Framing {
+    crate::upstream::Framing::Length(text.len() as u64)
+}
+
+/// S1.2: the dummy costs a token at most, and the way that worked is kept to.
+#[tokio::test]
+async fn the_way_that_works_is_remembered() {
+    let upstream = Upstream::by(Speaks::H1, |_, _| script::json(404, "{}"));
+    let gateway = watched(&[&upstream]).start().await;
+    for number in 0..6 {
+        let seen = upstream.log.request(number).await;
+        assert_eq!(is_list(&seen), number == 0, "{number}: {seen:?}");
+        if number > 0 {
+            assert!(is_dummy(&seen));
+            assert_eq!((&seen.json()["max_tokens"], &*seen.target), (&json!(1), "/v1/chat/completions"));
+        }
+    }
+    gateway.stop().await;
+}
+
+/// S0.6: as often as configured, one at a time, and never where live traffic has just proven that all is well.
+#[tokio::test]
+async fn traffic_is_proof_enough() {
+    let upstream = listing(&["m"], script::json(200, script::COMPLETION));
+    let gateway = watched(&[&upstream]).with(|settings| settings.health.interval = 4 * OFTEN).start().await;
+    page(&gateway, "/v1/models", "the list", |page| models(page) == ["m"]).await;
+    let mut client = gateway.client(Version::H1).await;
+    let begun = Instant::now();
+    while begun.elapsed() < 12 * OFTEN {
+        assert_eq!(client.send(Call::whole()).await.collect().await.text(), script::COMPLETION);
+        tokio::time::sleep(OFTEN / 6).await;
+    }
+    let checks = requests(&upstream).iter().filter(|seen| is_list(seen)).count();
+    assert_eq!(checks, 1, "only the list at start");
+    // Silence: checks again.
+    upstream
+        .log
+        .wait_for("a check", |events| {
+            let is_check = |event: &&Event| matches!(event, Event::Request(seen) if is_list(seen));
+            (events.iter().filter(is_check).count() > 1).then_some(())
+        })
+        .await;
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S0.6, S1.3: a provider that goes away is found out without a request, is not asked by any while it is away, and comes
+/// back by itself, with the models that it has then.
+#[tokio::test]
+async fn a_dead_provider_is_found_out_and_recovers() {
+    let dead = Arc::new(AtomicBool::new(false));
+    let (gone, renamed) = (Arc::clone(&dead), Arc::clone(&dead));
+    let first = Upstream::by(Speaks::H1, move |number, seen| match (gone.load(Relaxed), is_list(seen)) {
+        (true, _) => vec![Step::Close],
+        (false, true) if number < 2 => list(&["m", "old"]),
+        (false, true) => list(&["m", "new"]),
+        (false, false) => script::json(200, script::COMPLETION),
+    });
+    let second = listing(&["m"], script::json(200, script::COMPLETION));
+    let gateway = watched(&[&first, &second]).start().await;
+    page(&gateway, "/v1/models", "both lists", |page| {
+        models(page) == ["m", "old"] && page["data"][0]["providers"] == json!(["p0", "p1"])
+    })
+    .await;
+    renamed.store(true, Relaxed);
+    let shown = health(&gateway, "a dead provider", |health| health["providers"]["p0"] == false).await;
+    assert_eq!(
+        (&shown["status"], &shown["healthy_providers"], &shown["total_providers"]),
+        (&json!("degraded"), &json!(1), &json!(2))
+    );
+    dead.store(false, Relaxed);
+    health(&gateway, "a provider that is back", |health| health["providers"]["p0"] == true).await;
+    page(&gateway, "/v1/models", "its new list", |page| models(page) == ["m", "new"]).await;
+    gateway.stop().await;
+}
+
+/// S3.12: endpoints behind one host, told apart by their paths, are providers of their own: each with its own list and its
+/// own health.
+#[tokio::test]
+async fn one_host_several_endpoints() {
+    let host = Upstream::by(Speaks::H1, |_, seen| match &*seen.target {
+        "/v1/models" => list(&["one"]),
+        "/antigravity/v1/models" => list(&["two"]),
+        "/openai/models" => script::json(401, "{}"),
+        "/antigravity/v1/chat/completions" => script::json(200, script::COMPLETION),
+        _ => script::json(401, "{}"),
+    });
+    let plan = watched(&[&host]).with(|settings| {
+        for (name, path) in [("p1", "antigravity/v1"), ("p2", "openai")] {
+            let base = format!("http://{}/{path}", host.address);
+            let mut provider = provider(name, &base, Protocol::Http1);
+            provider.models = None;
+            settings.providers.push(provider);
+        }
+    });
+    let gateway = plan.start().await;
+    page(&gateway, "/v1/models", "both lists", |page| models(page) == ["one", "two"]).await;
+    let shown = health(&gateway, "one that refuses", |health| health["providers"]["p2"] == false).await;
+    assert_eq!(shown["providers"], json!({"p0": true, "p1": true, "p2": false}));
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::post("/v1/chat/completions", r#"{"model":"two"}"#)).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-provider")), (200, "p1"));
+    answer.collect().await;
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A list that changes at its hour changes what is offered, and nothing that runs.
+#[tokio::test]
+async fn a_lost_model_disappears_and_nothing_is_dropped() {
+    let gate = crate::upstream::Gate::new();
+    let held = vec![
+        script::sse_head(),
+        Step::Body(script::delta("one")),
+        Step::Wait(gate.clone()),
+        script::body(script::DONE),
+        Step::End,
+    ];
+    let upstream = Upstream::by(Speaks::H1, move |number, seen| match is_list(seen) {
+        true if number == 0 => list(&["m", "lost"]),
+        true => list(&["m"]),
+        false => held.clone(),
+    });
+    let plan = watched(&[&upstream]).with(|settings| settings.health.refresh = 2 * OFTEN);
+    let gateway = plan.start().await;
+    page(&gateway, "/v1/models", "the first list", |page| models(page) == ["m", "lost"]).await;
+    let mut client = gateway.client(Version::H1).await;
+    let body = r#"{"model":"lost","stream":true}"#;
+    let mut answer = client.send(Call::post("/v1/chat/completions", body)).await;
+    answer.piece().await;
+    page(&gateway, "/v1/models", "the second list", |page| models(page) == ["m"]).await;
+    gate.open();
+    assert!(answer.collect().await.complete);
+    drop(client);
+    gateway.stop().await;
+}

@@ -1,0 +1,108 @@
+//! Who answers first at start goes first (S1.5), until there is something better to go by.
+
+use std::path::PathBuf;
+
+use thalweg::routing::{HealthSettings, Strategy};
+
+use super::health::{is_list, list, requests};
+use crate::{
+    client::{Call, Client, Version},
+    gateway::Plan,
+    journal,
+    upstream::{Gate, Speaks, Step, Upstream, script},
+};
+
+/// Serves `m`; tells its list once the gate is open.
+fn gated(gate: &Gate) -> Upstream {
+    let gate = gate.clone();
+    Upstream::by(Speaks::H1, move |_, seen| match is_list(seen) {
+        true => [vec![Step::Wait(gate.clone())], list(&["m"])].concat(),
+        false => script::json(200, script::COMPLETION),
+    })
+}
+
+fn checked(upstreams: &[&Upstream], name: &str) -> Plan {
+    Plan::to(upstreams).with(|settings| {
+        settings.health = HealthSettings { precheck: 3, ..HealthSettings::off() };
+        for (number, provider) in settings.providers.iter_mut().enumerate() {
+            provider.target.name = format!("{name}-{number}").into();
+        }
+    })
+}
+
+async fn asked(client: &mut Client) -> String {
+    let answer = client.send(Call::whole()).await;
+    assert_eq!(answer.status, 200);
+    let provider = answer.header("x-thalweg-provider").to_owned();
+    answer.collect().await;
+    provider
+}
+
+/// S1.5: three at once and no more; the first to answer is asked first. When there are figures, the configured order holds.
+#[tokio::test]
+async fn the_first_to_answer_goes_first() {
+    let gates: Vec<Gate> = (0..4).map(|_| Gate::new()).collect();
+    let upstreams: Vec<Upstream> = gates.iter().map(gated).collect();
+    let plan = checked(&upstreams.iter().collect::<Vec<_>>(), "race-to-answer");
+    let gateway = plan.start().await;
+    for upstream in &upstreams[..3] {
+        assert!(is_list(&*upstream.log.request(0).await));
+    }
+    gates[1].open();
+    journal::said("race-to-answer-1", "provider is well").await;
+    gates[0].open();
+    gates[2].open();
+    journal::said("race-to-answer-0", "provider is well").await;
+    journal::said("race-to-answer-2", "provider is well").await;
+    let mut client = gateway.client(Version::H1).await;
+    assert_eq!(asked(&mut client).await, "race-to-answer-1");
+    assert_eq!(asked(&mut client).await, "race-to-answer-0", "as configured");
+    assert!(requests(&upstreams[3]).is_empty(), "three candidates, not four");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S1.5, S1.7: a restart within the minute knows who was first and asks nobody.
+#[tokio::test]
+async fn known_over_a_restart() {
+    let state = std::env::temp_dir().join(format!("thalweg-precheck-{}.state.json", std::process::id()));
+    let (open, shut) = (Gate::new(), Gate::new());
+    open.open();
+    let upstreams = [gated(&shut), gated(&open)];
+    let keeping = |state: &PathBuf| {
+        checked(&[&upstreams[0], &upstreams[1]], "known-first")
+            .with(|settings| settings.state_file = Some(state.clone()))
+    };
+    let gateway = keeping(&state).start().await;
+    journal::said("known-first-1", "provider is well").await;
+    gateway.stop().await;
+    let before = requests(&upstreams[0]).len() + requests(&upstreams[1]).len();
+    let gateway = keeping(&state).start().await;
+    journal::said("known-first-1", "was first to answer a moment ago").await;
+    let mut client = gateway.client(Version::H1).await;
+    assert_eq!(asked(&mut client).await, "known-first-1");
+    let after = requests(&upstreams[0]).len() + requests(&upstreams[1]).len();
+    assert_eq!(after, before + 1, "the request alone");
+    drop(client);
+    gateway.stop().await;
+    std::fs::remove_file(&state).unwrap();
+}
+
+/// What is measured goes before what was first: `adaptive` and `weighted` have orders of their own.
+#[tokio::test]
+async fn other_strategies_have_their_own_order() {
+    let (open, shut) = (Gate::new(), Gate::new());
+    open.open();
+    let upstreams = [gated(&shut), gated(&open)];
+    let plan = checked(&[&upstreams[0], &upstreams[1]], "no-lead").with(|settings| {
+        settings.routing.strategy = Strategy::Weighted;
+        settings.providers[0].weight = 1_000_000;
+        settings.providers[1].weight = 1;
+    });
+    let gateway = plan.start().await;
+    journal::said("no-lead-1", "provider is well").await;
+    let mut client = gateway.client(Version::H1).await;
+    assert_eq!(asked(&mut client).await, "no-lead-0");
+    drop(client);
+    gateway.stop().await;
+}
