@@ -55,7 +55,7 @@ fn stream(frame: String, see: impl Fn(usize, &thalweg::wire::Event<'_>) + 'stati
     })
 }
 
-const EDITS: Edits<'_> = Edits { model: Some("river-large-2"), drop_asgi: true, ask_usage: true };
+const EDITS: Edits<'_> = Edits { model: Some("river-large-2"), drop_own: true, ask_usage: true };
 
 const SIZES: [usize; 3] = [1_000, 100_000, 2_000_000];
 

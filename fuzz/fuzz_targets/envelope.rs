@@ -40,7 +40,17 @@ fn agree(envelope: &Envelope, members: &Members<'_>) {
         first
     };
     let value = |key: &str| only(key).map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap());
-    assert_eq!(value("model"), Some(envelope.model().into()));
+    let listed = value("models").filter(|models| !models.is_null());
+    let first = value("model").or_else(|| listed.as_ref().map(|models| models[0].clone()));
+    assert_eq!(first, Some(envelope.model().into()));
+    let mut names = vec![envelope.model().to_owned()];
+    for name in listed.iter().flat_map(|models| models.as_array().expect("an array")) {
+        let name = name.as_str().expect("names").to_owned();
+        if name != names[0] {
+            names.push(name);
+        }
+    }
+    assert_eq!(envelope.models().collect::<Vec<_>>(), names);
     assert_eq!(value("stream").filter(|stream| !stream.is_null()), envelope.stream().map(Value::from));
     let asgi = value("x_use_asgi_streaming").filter(|asgi| !asgi.is_null());
     assert_eq!(asgi.map(|asgi| asgi == "true" || asgi == true), envelope.x_use_asgi_streaming());

@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
     let Ok(before) = envelope::read(&body) else { return };
     let edits = Edits {
         model: Some(name).filter(|name| flags & 1 != 0 && !name.is_empty()),
-        drop_asgi: flags & 2 != 0,
+        drop_own: flags & 2 != 0,
         ask_usage: flags & 4 != 0,
     };
 
@@ -34,11 +34,17 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn edit(whole: &mut Value, edits: &Edits<'_>) {
-    if let Some(model) = edits.model {
-        whole["model"] = model.into();
+    let members = whole.as_object_mut().expect("an object");
+    if !members.contains_key("model") && (edits.drop_own || edits.model.is_some()) {
+        let models = members.remove("models").expect("one of both");
+        members.insert("model".into(), models[0].clone());
     }
-    if edits.drop_asgi {
-        whole.as_object_mut().map(|members| members.remove("x_use_asgi_streaming"));
+    if let Some(model) = edits.model {
+        members.insert("model".into(), model.into());
+    }
+    if edits.drop_own {
+        members.remove("x_use_asgi_streaming");
+        members.remove("models");
     }
     if edits.ask_usage {
         if whole["stream_options"].is_null() {

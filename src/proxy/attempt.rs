@@ -117,7 +117,7 @@ impl Errand<'_> {
             (Clock::Total, target.clocks.total, "application/json")
         };
         let deadline = Deadline::new(clock, given);
-        let edits = Edits { model: Some(model), drop_asgi: true, ask_usage: self.asks_usage() };
+        let edits = Edits { model: Some(model), drop_own: true, ask_usage: self.asks_usage() };
         let body = splice(self.body, self.envelope, &edits);
         let request =
             Request { method: Method::POST, path: self.dialect.path(), headers: &self.head.headers, accept };

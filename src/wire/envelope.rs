@@ -9,7 +9,7 @@ use std::{fmt, ops::Range};
 
 use super::{
     cursor::Syntax,
-    field::{self, Field, MAX_MODEL, Mistake},
+    field::{self, Field, MAX_MODEL, MAX_MODELS, Mistake},
     index::{self, Member},
     place::Place,
 };
@@ -18,6 +18,8 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     model: Box<str>,
+    /// The rest of `models`.
+    others: Vec<Box<str>>,
     stream: Option<bool>,
     asgi: Option<bool>,
     max_tokens: Option<u64>,
@@ -27,13 +29,26 @@ pub struct Envelope {
 /// What an edit needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Spans {
-    /// The model's value, its quotes included.
-    pub(super) model: Range<usize>,
-    /// The member `x_use_asgi_streaming` with one comma.
-    pub(super) asgi: Option<Range<usize>>,
+    /// The model's value, its quotes included. `None`: only `models` is given.
+    pub(super) model: Option<Range<usize>>,
+    /// The members `x_use_asgi_streaming` and `models`.
+    pub(super) asgi: Option<Own>,
+    pub(super) models: Option<Own>,
     pub(super) stream_options: StreamOptions,
     /// Offset of the body's last `}`.
     pub(super) close: usize,
+    /// The value of `prompt_cache_key`, its quotes included.
+    cache_key: Option<Range<usize>>,
+    /// The value of `messages`, `input` or `prompt`.
+    prompt: Option<Range<usize>>,
+}
+
+/// A member that is the gateway's own, and the commas on either side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Own {
+    pub(super) span: Range<usize>,
+    pub(super) before: Option<usize>,
+    pub(super) after: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,10 +92,29 @@ pub fn read(body: &[u8]) -> Result<Envelope, EnvelopeError> {
 }
 
 impl Envelope {
-    /// The name, unescaped.
+    /// The name, unescaped; the first one of `models` where `model` is not given.
     #[must_use]
     pub fn model(&self) -> &str {
         &self.model
+    }
+
+    /// All names to try, in order: `model`, then `models`.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        let others = self.others.iter().map(|other| &**other);
+        std::iter::once(&*self.model).chain(others.filter(|other| *other != &*self.model))
+    }
+
+    /// What the client says its prompt has in common with others (`prompt_cache_key`), as written.
+    #[must_use]
+    pub fn cache_key<'a>(&self, body: &'a [u8]) -> Option<&'a [u8]> {
+        body.get(self.spans.cache_key.clone()?)
+    }
+
+    /// The prompt's first `length` bytes, as written. `None`: there is none.
+    #[must_use]
+    pub fn prompt<'a>(&self, body: &'a [u8], length: usize) -> Option<&'a [u8]> {
+        let Range { start, end } = self.spans.prompt.clone()?;
+        body.get(start..end.min(start.saturating_add(length)))
     }
 
     /// `None`: not given, which is no.
@@ -153,6 +187,7 @@ struct Draft {
     /// A bit for each field.
     seen: u16,
     model: Option<Box<str>>,
+    models: Vec<Box<str>>,
     stream: Option<bool>,
     asgi: Option<bool>,
     max_tokens: Option<u64>,
@@ -166,26 +201,36 @@ fn decode(body: &[u8]) -> Result<Envelope, Refusal> {
     }
     let mut draft = Draft::default();
     draft.spans.close = index::members(body, |member| draft.member(body, member))?;
-    let Draft { model, stream, asgi, max_tokens, spans, .. } = draft;
-    let model = model.ok_or(Refusal::Missing(Field::Model))?;
-    Ok(Envelope { model, stream, asgi, max_tokens, spans })
+    let Draft { model, models, stream, asgi, max_tokens, spans, .. } = draft;
+    let mut others = models.into_iter();
+    let model = model.or_else(|| others.next()).ok_or(Refusal::Missing(Field::Model))?;
+    Ok(Envelope { model, others: others.collect(), stream, asgi, max_tokens, spans })
 }
 
 impl Draft {
     fn member(&mut self, body: &[u8], member: Member) -> Result<(), Refusal> {
-        let Some(field) = recognise(&Field::TOP, &mut self.seen, body, &member)? else { return Ok(()) };
-        let Member { value, cut, .. } = member;
+        let Some(field) = recognise(&Field::TOP, &mut self.seen, body, &member)? else {
+            self.hint(body, member);
+            return Ok(());
+        };
+        let own = Own { span: member.span(), before: member.before, after: member.after };
+        let Member { value, .. } = member;
         let text = body.get(value.clone()).unwrap_or_default();
         let wrong = Refusal::Field { field, mistake: Mistake::Type, at: value.start };
         match field {
             Field::Model => {
                 self.model = Some(model(body, value.clone()).ok_or(wrong)?);
-                self.spans.model = value;
+                self.spans.model = Some(value);
+            }
+            Field::Models if text == b"null" => self.spans.models = Some(own),
+            Field::Models => {
+                self.models = models(text).ok_or(wrong)?;
+                self.spans.models = Some(own);
             }
             Field::Stream => self.stream = field::boolean(text).ok_or(wrong)?,
             Field::Asgi => {
                 self.asgi = field::lenient_boolean(text).ok_or(wrong)?;
-                self.spans.asgi = Some(cut);
+                self.spans.asgi = Some(own);
             }
             Field::StreamOptions => {
                 self.spans.stream_options = match text {
@@ -201,6 +246,15 @@ impl Draft {
             Field::IncludeUsage => {}
         }
         Ok(())
+    }
+
+    /// What says which requests belong together. Whatever is in it is right.
+    fn hint(&mut self, body: &[u8], Member { key, value, .. }: Member) {
+        match body.get(key) {
+            Some(b"prompt_cache_key") => self.spans.cache_key = Some(value),
+            Some(b"messages" | b"input" | b"prompt") => self.spans.prompt = Some(value),
+            Some(_) | None => {}
+        }
     }
 }
 
@@ -257,6 +311,12 @@ fn model(body: &[u8], quoted: Range<usize>) -> Option<Box<str>> {
     (1..=MAX_MODEL).contains(&name.len()).then(|| name.into())
 }
 
+fn models(text: &[u8]) -> Option<Vec<Box<str>>> {
+    let names: Vec<Box<str>> = serde_json::from_slice(text).ok()?;
+    let fit = |name: &Box<str>| (1..=MAX_MODEL).contains(&name.len());
+    ((1..=MAX_MODELS).contains(&names.len()) && names.iter().all(fit)).then_some(names)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,8 +336,30 @@ mod tests {
         assert_eq!(envelope.model(), "a/b");
         assert_eq!((envelope.stream(), envelope.x_use_asgi_streaming()), (Some(true), Some(true)));
         assert_eq!((envelope.include_usage(), envelope.max_tokens()), (Some(false), Some(7)));
-        assert_eq!(&body[envelope.spans.model.clone()], r#""a\/b""#);
+        assert_eq!(&body[envelope.spans.model.clone().unwrap()], r#""a\/b""#);
         assert_eq!(envelope.spans.close, body.len() - 1);
+    }
+
+    #[test]
+    fn reads_a_list_of_models() {
+        for (body, names) in [
+            (r#"{"models":["a","b"],"model":"m"}"#, &["m", "a", "b"][..]),
+            (r#"{"model":"b","models":["a","b"]}"#, &["b", "a"]),
+            (r#"{"models":["a","b\u0063"]}"#, &["a", "bc"]),
+            (r#"{"model":"m","models":null}"#, &["m"]),
+        ] {
+            let envelope = read(body.as_bytes()).unwrap();
+            assert_eq!(envelope.models().collect::<Vec<_>>(), names, "{body}");
+        }
+    }
+
+    #[test]
+    fn tells_what_requests_may_have_in_common() {
+        let body = br#"{"model":"m","prompt_cache_key":"k","messages":[{"role":"user"}]}"#;
+        let envelope = read(body).unwrap();
+        assert_eq!(envelope.cache_key(body), Some(&br#""k""#[..]));
+        assert_eq!(envelope.prompt(body, 9), Some(&br#"[{"role":"#[..]));
+        assert_eq!(envelope.prompt(body, 900), Some(&br#"[{"role":"user"}]"#[..]));
     }
 
     #[test]
@@ -312,6 +394,10 @@ mod tests {
             (r#"{"model":"m","mod\u0065l":"n"}"#, "model", "given twice"),
             (r#"{"stream":true,"model":"m","stream":true}"#, "stream", "given twice"),
             (r#"{"model":"m","Model":"n"}"#, "model", "lower case"),
+            (r#"{"model":"m","models":"n"}"#, "models", "must be an array of 1 to 16"),
+            (r#"{"model":"m","models":[]}"#, "models", "must be an array"),
+            (r#"{"models":["n",1]}"#, "models", "must be an array"),
+            (r#"{"models":null}"#, "model", "`model` is missing"),
             (r#"{"model":"m","STREAM":true}"#, "stream", "lower case"),
         ];
         for (body, param, message) in cases {

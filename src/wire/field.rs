@@ -6,10 +6,14 @@ use std::{borrow::Cow, fmt, ops::Range};
 
 /// Names are shown in errors and logs, so they are short; the longest model id seen has 90 bytes.
 pub const MAX_MODEL: usize = 256;
+/// Names that one request may list.
+pub const MAX_MODELS: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     Model,
+    /// The gateway's own: names to try in order.
+    Models,
     Stream,
     /// The gateway's own. A boolean, or for clients that cannot say one, `"true"` or `"false"`.
     Asgi,
@@ -31,8 +35,9 @@ pub enum Mistake {
 }
 
 impl Field {
-    pub(super) const TOP: [Self; 7] = [
+    pub(super) const TOP: [Self; 8] = [
         Self::Model,
+        Self::Models,
         Self::Stream,
         Self::Asgi,
         Self::StreamOptions,
@@ -46,6 +51,7 @@ impl Field {
     pub const fn path(self) -> &'static str {
         match self {
             Self::Model => "model",
+            Self::Models => "models",
             Self::Stream => "stream",
             Self::Asgi => "x_use_asgi_streaming",
             Self::StreamOptions => "stream_options",
@@ -63,6 +69,7 @@ impl Field {
     const fn expected(self) -> &'static str {
         match self {
             Self::Model => "a string of 1 to 256 bytes",
+            Self::Models => "an array of 1 to 16 strings of 1 to 256 bytes",
             Self::Stream | Self::Asgi | Self::IncludeUsage => "a boolean",
             Self::StreamOptions => "an object",
             Self::MaxTokens | Self::MaxCompletionTokens | Self::MaxOutputTokens => "a number",

@@ -16,15 +16,28 @@ pub(super) struct Member {
     /// The key is written with escapes.
     pub(super) escaped: bool,
     pub(super) value: Range<usize>,
-    /// What to leave out so that the object stays valid without this member: itself and one comma.
-    pub(super) cut: Range<usize>,
+    /// Offsets of the commas on either side. `None`: it is the first, or the last.
+    pub(super) before: Option<usize>,
+    pub(super) after: Option<usize>,
 }
 
 impl Member {
     /// The same member, told from `base` bytes earlier.
-    pub(super) const fn shift(self, base: usize) -> Self {
-        let Self { key, escaped, value, cut } = self;
-        Self { key: shift(key, base), escaped, value: shift(value, base), cut: shift(cut, base) }
+    pub(super) fn shift(self, base: usize) -> Self {
+        let Self { key, escaped, value, before, after } = self;
+        let moved = |comma: Option<usize>| comma.map(|at| at + base);
+        Self {
+            key: shift(key, base),
+            escaped,
+            value: shift(value, base),
+            before: moved(before),
+            after: moved(after),
+        }
+    }
+
+    /// From the key's first quote to the value's end.
+    pub(super) const fn span(&self) -> Range<usize> {
+        self.key.start - 1..self.value.end
     }
 }
 
@@ -76,12 +89,7 @@ fn object<E: From<Syntax>>(
         cursor.space();
         let end = cursor.at();
         let more = cursor.peek() == Some(b',');
-        let cut = match comma {
-            Some(comma) => comma..value.end,
-            None if more => start..end + 1,
-            None => start..value.end,
-        };
-        visit(Member { key, escaped, value, cut })?;
+        visit(Member { key, escaped, value, before: comma, after: more.then_some(end) })?;
         if more {
             cursor.step();
             cursor.space();
@@ -99,11 +107,18 @@ fn object<E: From<Syntax>>(
 mod tests {
     use super::*;
 
-    fn spans(body: &str) -> Vec<(&str, &str, String)> {
+    type Told<'a> = (&'a str, &'a str, &'a str, [Option<&'a str>; 2]);
+
+    fn spans(body: &str) -> Vec<Told<'_>> {
         let mut found = Vec::new();
         let close = members(body.as_bytes(), |member| {
-            let rest = format!("{}{}", &body[..member.cut.start], &body[member.cut.end..]);
-            found.push((&body[member.key], &body[member.value], rest));
+            let commas = [member.before, member.after].map(|comma| comma.map(|at| &body[at..=at]));
+            found.push((
+                &body[member.key.clone()],
+                &body[member.value.clone()],
+                &body[member.span()],
+                commas,
+            ));
             Ok::<_, Syntax>(())
         })
         .unwrap();
@@ -112,15 +127,15 @@ mod tests {
     }
 
     #[test]
-    fn tells_keys_values_and_how_to_leave_each_out() {
+    fn tells_keys_values_and_commas() {
         assert_eq!(
             spans(r#" {"a" : [1,{"b":2}] , "c":"x,}" } "#),
             [
-                ("a", r#"[1,{"b":2}]"#, r#" { "c":"x,}" } "#.to_owned()),
-                ("c", r#""x,}""#, r#" {"a" : [1,{"b":2}]  } "#.to_owned()),
+                ("a", r#"[1,{"b":2}]"#, r#""a" : [1,{"b":2}]"#, [None, Some(",")]),
+                ("c", r#""x,}""#, r#""c":"x,}""#, [Some(","), None]),
             ]
         );
-        assert_eq!(spans(r#"{"only":-0.5e+9}"#), [("only", "-0.5e+9", "{}".to_owned())]);
+        assert_eq!(spans(r#"{"only":-0.5e+9}"#), [("only", "-0.5e+9", r#""only":-0.5e+9"#, [None, None])]);
         assert_eq!(spans("{\n}\t"), []);
     }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::envelope::{Envelope, Options, StreamOptions};
+use super::envelope::{Envelope, Options, Own, StreamOptions};
 use crate::base::ByteList;
 
 /// What to change.
@@ -16,8 +16,8 @@ use crate::base::ByteList;
 pub struct Edits<'a> {
     /// The model's new name.
     pub model: Option<&'a str>,
-    /// Take `x_use_asgi_streaming` out, if it is there.
-    pub drop_asgi: bool,
+    /// Take out what is the gateway's own: `x_use_asgi_streaming` and `models`.
+    pub drop_own: bool,
     /// Put `"stream_options":{"include_usage":true}` in, unless the client said true or false itself. Providers accept
     /// it on streams only.
     pub ask_usage: bool,
@@ -28,10 +28,19 @@ pub struct Edits<'a> {
 pub fn splice(body: &Bytes, envelope: &Envelope, edits: &Edits<'_>) -> ByteList {
     let spans = &envelope.spans;
     let rename = edits.model.filter(|name| *name != envelope.model());
-    let rename = rename.map(|name| (spans.model.clone(), quoted(name)));
-    let drop = spans.asgi.clone().filter(|_| edits.drop_asgi).map(|cut| (cut, Bytes::new()));
+    let rename = rename.zip(spans.model.clone()).map(|(name, span)| (span, quoted(name)));
+    let (models, put) = match &spans.model {
+        Some(_) => (spans.models.as_ref(), None),
+        None => (None, spans.models.as_ref().filter(|_| edits.drop_own || edits.model.is_some())),
+    };
+    let put = put.map(|own| {
+        let name = quoted(edits.model.unwrap_or(envelope.model()));
+        (own.span.clone(), [b"\"model\":", &name[..]].concat().into())
+    });
+    let [asgi, models] = if edits.drop_own { cuts([spans.asgi.as_ref(), models]) } else { [None, None] };
     let ask = if edits.ask_usage { ask_usage(&spans.stream_options, spans.close) } else { None };
-    let mut changes = [rename, drop, ask];
+    let cut = |span: Option<Range<usize>>| span.map(|span| (span, Bytes::new()));
+    let mut changes = [rename, put, cut(asgi), cut(models), ask];
     changes.sort_by_key(|change| change.as_ref().map(|(span, _)| span.start));
 
     let mut list = ByteList::new();
@@ -43,6 +52,21 @@ pub fn splice(body: &Bytes, envelope: &Envelope, edits: &Edits<'_>) -> ByteList 
     }
     list.push(slice(body, at..body.len()));
     list
+}
+
+/// What to leave out so that the object stays valid: each member and one comma. Members that begin the object, one
+/// behind the other, go with the comma behind them, all others with the one before.
+fn cuts(mut members: [Option<&Own>; 2]) -> [Option<Range<usize>>; 2] {
+    members.sort_by_key(|member| member.map(|member| member.span.start));
+    let mut opening = None;
+    members.map(|member| {
+        let Own { span, before, after } = member?;
+        if *before == opening {
+            opening = *after;
+            return Some(span.start..after.map_or(span.end, |comma| comma + 1));
+        }
+        Some(before.unwrap_or(span.start)..span.end)
+    })
 }
 
 /// Where and what to write so that the provider tells its usage.

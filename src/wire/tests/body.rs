@@ -50,11 +50,16 @@ fn body() -> impl Strategy<Value = Vec<(String, Value)>> {
             Just(json!("true"))
         ]),
         prop::option::of(options()),
+        prop::option::of(prop::collection::vec("\\PC{1,9}", 1..4)),
+        any::<bool>(),
         prop::collection::btree_map("[a-j\\\\\"\u{e9}]{1,6}", value(), 0..5),
     )
-        .prop_map(|(model, stream, asgi, options, others)| {
+        .prop_map(|(model, stream, asgi, options, models, listed, others)| {
             let mut members: Vec<(String, Value)> = others.into_iter().collect();
-            members.push(("model".into(), model.into()));
+            if !listed || models.is_none() {
+                members.push(("model".into(), model.into()));
+            }
+            members.extend(models.map(|models| ("models".into(), models.into())));
             members.extend(stream.map(|stream| ("stream".into(), stream.into())));
             members.extend(asgi.map(|asgi| ("x_use_asgi_streaming".into(), asgi)));
             members.extend(options.map(|options| ("stream_options".into(), options)));
@@ -84,11 +89,17 @@ fn parse(bytes: &[u8]) -> Map<String, Value> {
 
 /// What the edits mean, said over values.
 fn edited(mut whole: Map<String, Value>, edits: &Edits<'_>) -> Map<String, Value> {
+    let listed = !whole.contains_key("model");
+    if listed && (edits.drop_own || edits.model.is_some()) {
+        let models = whole.remove("models").unwrap();
+        whole.insert("model".into(), models[0].clone());
+    }
     if let Some(model) = edits.model {
         whole.insert("model".into(), model.into());
     }
-    if edits.drop_asgi {
+    if edits.drop_own {
         whole.remove("x_use_asgi_streaming");
+        whole.remove("models");
     }
     if edits.ask_usage {
         let options = whole.entry("stream_options").or_insert(Value::Null);
@@ -110,7 +121,14 @@ proptest! {
         let text = write(&members, &pad, escape);
         let whole = parse(text.as_bytes());
         let envelope = envelope::read(text.as_bytes()).unwrap();
-        prop_assert_eq!(envelope.model(), whole["model"].as_str().unwrap());
+        let listed: Vec<_> =
+            whole.get("models").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let named = whole.get("model").and_then(Value::as_str);
+        let mut names: Vec<_> = named.into_iter().chain(listed).collect();
+        let first = names[0];
+        prop_assert_eq!(envelope.model(), first);
+        names.retain({ let mut one = false; move |name| *name != first || !std::mem::replace(&mut one, true) });
+        prop_assert_eq!(envelope.models().collect::<Vec<_>>(), names);
         prop_assert_eq!(envelope.stream(), whole.get("stream").and_then(Value::as_bool));
         prop_assert_eq!(
             envelope.include_usage(),
@@ -123,11 +141,11 @@ proptest! {
     #[test]
     fn a_splice_equals_the_edit_and_nothing_else(
         members in body(), pad in "[ \\n]{0,2}", escape in any::<bool>(),
-        model in prop::option::of("\\PC{1,12}"), drop_asgi in any::<bool>(), ask_usage in any::<bool>(),
+        model in prop::option::of("\\PC{1,12}"), drop_own in any::<bool>(), ask_usage in any::<bool>(),
     ) {
         let body = Bytes::from(write(&members, &pad, escape));
         let envelope = envelope::read(&body).unwrap();
-        let edits = Edits { model: model.as_deref(), drop_asgi, ask_usage };
+        let edits = Edits { model: model.as_deref(), drop_own, ask_usage };
         let list = splice(&body, &envelope, &edits);
         prop_assert_eq!(parse(&list.join()), edited(parse(&body), &edits));
         prop_assert!(list.iter().count() <= 7);
