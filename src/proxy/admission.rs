@@ -46,8 +46,12 @@ pub(super) fn grant(
     envelope: &Envelope,
     served: &str,
 ) -> Result<(), Box<Refusal>> {
-    if !principal.limits.allow_model([envelope.model(), served]) {
-        let message = format!("this API key may not ask for the model `{}`", envelope.model());
+    let allowed = |name: &str, served: &str| principal.limits.allow_model([name, served]);
+    let first = Some(envelope.model()).filter(|name| !allowed(name, served));
+    // All of a list: what the first cannot do, the next will be asked for.
+    let mut others = envelope.others().iter().map(|other| &**other);
+    if let Some(model) = first.or_else(|| others.find(|other| !allowed(other, other))) {
+        let message = format!("this API key may not ask for the model `{model}`");
         return Err(Refusal::request(403, "model_not_allowed", message).of(Some("model")));
     }
     let prompt = estimate::prompt(body);

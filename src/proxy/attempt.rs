@@ -12,6 +12,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
     answer::{Carriage, carriage, declared_length, forbid_buffering, pass_down},
+    flow::Flow,
     snapshot::{Provider, Snapshot},
 };
 use crate::{
@@ -52,7 +53,7 @@ pub(super) struct Errand<'a> {
 #[derive(Debug)]
 pub enum Answer {
     Whole(StatusCode, HeaderMap, ByteList),
-    Stream(StatusCode, HeaderMap, Uncommitted<upstream::Body>),
+    Stream(StatusCode, HeaderMap, Uncommitted<Flow>),
 }
 
 /// An attempt that succeeded.
@@ -100,7 +101,7 @@ enum Rest {
     /// It broke off.
     Broken(Fault),
     /// A stream that began as a success.
-    Stream(Uncommitted<upstream::Body>),
+    Stream(Uncommitted<Flow>),
 }
 
 impl Errand<'_> {
@@ -179,7 +180,7 @@ impl Errand<'_> {
         provider: &Provider,
         events: bool,
         deadline: Deadline,
-    ) -> Uncommitted<upstream::Body> {
+    ) -> Uncommitted<Flow> {
         let clocks = &provider.target.clocks;
         let manner = Manner {
             dialect: self.dialect,
@@ -191,7 +192,7 @@ impl Errand<'_> {
             total: clocks.stream_total.map(|given| (self.started + given, given)),
             meter: self.snapshot.telemetry.frame_latency.then(|| self.meter.clone()),
         };
-        Uncommitted::new(body, &manner, &self.snapshot.stream, self.started, self.id.clone())
+        Uncommitted::new(Flow::new(body), &manner, &self.snapshot.stream, self.started, self.id.clone())
     }
 
     /// Where nobody else can be asked, holding back past the first frame would only delay.
@@ -230,14 +231,24 @@ impl Errand<'_> {
     }
 
     /// An error as it came, for the client.
-    pub(super) async fn pass(&self, lament: Lament) -> Result<Good, Fault> {
-        let Lament { status, headers, times, rest, deadline, .. } = lament;
+    ///
+    /// # Errors
+    /// There is no answer to be passed on, or it broke off.
+    pub(super) async fn pass(&self, bad: Bad) -> Result<Good, Fault> {
+        let Lament { status, headers, times, rest, deadline, .. } = match bad {
+            Bad::Fault(fault) => return Err(fault),
+            Bad::Error(lament) => *lament,
+        };
         let answer = match rest {
             Rest::Coming(before, body) => {
                 Answer::Whole(status, headers, self.collect(body, before, deadline).await?)
             }
             Rest::Here(body) => Answer::Whole(status, headers, body),
             Rest::Broken(fault) => return Err(fault),
+            // Whoever waits for the first content by configuration wants a status instead of a stream of one error.
+            Rest::Stream(_) if self.snapshot.stream.commit == Some(CommitPoint::FirstContent) => {
+                return Err(Fault::provider(Stage::FirstToken, Kind::ErrorEvent, Sent::Some));
+            }
             Rest::Stream(stream) => Answer::Stream(status, headers, stream),
         };
         Ok(Good { answer, times })

@@ -10,18 +10,19 @@ use tokio::time::{Duration, Instant};
 
 use super::{
     admission::{self, Limited},
+    answer::sign,
     fault::Refusal,
+    flow::Flow,
     routes,
 };
 use crate::{
     base::{ByteList, RequestId},
     relay::{self, Ending, Ends, Outcome, Story},
     telemetry::Held,
-    upstream,
     wire::Dialect,
 };
 
-pub type Body = relay::Body<upstream::Body>;
+pub type Body = relay::Body<Flow>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -91,8 +92,15 @@ impl Call {
     }
 
     /// Answers with an error in the caller's dialect.
-    pub fn refuse(self, refusal: &Refusal) -> Response<Body> {
+    pub fn refuse(mut self, refusal: &Refusal) -> Response<Body> {
         let mut headers = HeaderMap::new();
+        self.note(|story| {
+            // Several that failed are named in the message.
+            let only = story.provider.as_deref().filter(|_| story.attempts == 1);
+            if story.attempts > 0 {
+                sign(&mut headers, only, story.attempts);
+            }
+        });
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(allow) = refusal.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -144,7 +152,7 @@ impl Call {
         mut self,
         status: StatusCode,
         mut headers: HeaderMap,
-        commit: impl FnOnce(Ending) -> relay::Committed<upstream::Body>,
+        commit: impl FnOnce(Ending) -> relay::Committed<Flow>,
     ) -> Response<Body> {
         self.finish_head(status, &mut headers);
         tracing::debug!(id = %self.id, status = status.as_u16(), "headers sent");

@@ -1,26 +1,35 @@
-//! The course of a request through its candidates, until an answer is good enough to be committed.
+//! The course of a request over real sockets: asks whom routing's [`Course`] says, as many at once as it says, and tells
+//! it what came of each, until an answer is good enough to be committed.
+//!
+//! Invariant: the others have been given up before an answer is returned, so no byte of it goes down while they run.
 
-use std::time::SystemTime;
+use std::{future::Future, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{Response, request::Parts};
-use tokio::time::Instant;
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     Corridor,
     answer::sign,
-    attempt::{Answer, Bad, Errand, Good, Lament},
+    attempt::{Answer, Errand, Good},
     call::{Body, Call},
+    failures::{Failure, Failures},
     fault::{self, Refusal},
+    flow::Watch,
+    pack::Pack,
     snapshot::{Provider, Snapshot},
     verdict,
 };
 use crate::{
-    base::{Dice, Moment, Sent},
+    base::{Moment, RequestId},
     relay::{Mode, Outcome, Story},
-    routing::{Class, Course, Means, Move, Plan, Terms, class::Then, hint},
+    routing::{Course, Means, Move, Turn},
     telemetry::Held,
-    wire::{Envelope, complaint},
+    wire::Envelope,
 };
 
 /// What a request asks for.
@@ -51,22 +60,29 @@ impl Answer {
         }
     }
 
-    fn sign(&mut self, provider: &Provider, attempts: u8) {
+    fn sign(&mut self, provider: Option<&str>, attempts: u8) {
         let (Self::Whole(_, headers, _) | Self::Stream(_, headers, _)) = self;
-        sign(headers, Some(&provider.target.name), attempts);
+        sign(headers, provider, attempts);
+    }
+
+    fn watch(&mut self, watch: Watch) {
+        if let Self::Stream(_, _, stream) = self
+            && let Some(flow) = stream.source()
+        {
+            flow.watch(watch);
+        }
     }
 }
 
 impl Corridor {
-    /// Tries the plan's providers in order (S3.2); the last one's own answer is given whatever it is.
+    /// Walks `course` to its end.
     pub(super) async fn attempt(
         &self,
         call: &mut Call,
         wish: &Wish<'_>,
-        plan: Plan<'_>,
-        dice: Dice,
+        mut course: Course<'_>,
     ) -> Result<Answer, Box<Refusal>> {
-        let (mut story, stage) = call.ending.parts();
+        let (story, stage) = call.ending.parts();
         let errand = Errand {
             upstream: &self.upstream,
             snapshot: wish.snapshot,
@@ -79,85 +95,153 @@ impl Corridor {
             started: call.started,
             stage,
             meter: &self.gauges.meter,
-            sole: plan.candidates().len() == 1 || !wish.snapshot.failover,
+            sole: course.plan().candidates().len() == 1 || !wish.snapshot.failover,
         };
-        let terms = Terms {
-            settings: wish.snapshot.catalog.settings(),
-            budgets: wish.snapshot.catalog.records().budgets(),
-            failover: wish.snapshot.failover,
-            deadline: None,
-        };
-        let mut course = Course::new(plan, terms, dice, Moment::now());
         call.asked = Some(Instant::now());
-        loop {
-            let turn = match course.next(Moment::now()) {
-                Move::Ask(turn) => turn,
-                Move::Wait(Some(at)) => {
-                    tokio::time::sleep(at.since(Moment::now())).await;
-                    continue;
-                }
-                Move::Wait(None) | Move::Over => break,
-            };
-            let Some(provider) = wish.snapshot.providers.get(turn.candidate.provider) else { break };
-            let attempts = note_attempt(story.as_deref_mut(), provider);
-            let bad = match errand.ask(provider, turn.candidate.model).await {
-                Ok(good) => {
-                    let now = Moment::now();
-                    provider.standing.note(true, Means::Traffic, now);
-                    let after = now.since(turn.asked);
-                    let _flight = course.won(turn, after, now);
-                    return Ok(settle(call, good, provider, attempts));
-                }
-                Err(bad) => bad,
-            };
-            let (stop, now) = (course.is_last(&turn), Moment::now());
-            match bad {
-                Bad::Fault(fault) => {
-                    if verdict::is_trouble(&fault) {
-                        provider.standing.note(false, Means::Traffic, now);
-                    }
-                    tracing::debug!(id = %errand.id, provider = %provider.target.name, %fault, "attempt failed");
-                    let class = verdict::of_fault(&fault);
-                    course.failed(turn, class, None, fault.sent, now);
-                    if stop || class.consequence().then == Then::Stop {
-                        return Err(fault.into());
-                    }
-                }
-                Bad::Error(lament) => {
-                    let status = lament.status.as_u16();
-                    provider.standing.note(verdict::is_alive(status), Means::Traffic, now);
-                    let said = complaint::read(&lament.told);
-                    tracing::debug!(id = %errand.id, provider = %provider.target.name, status, ?said, "attempt failed");
-                    let class = of_lament(&lament);
-                    let hint = hint::of(&lament.headers, &lament.told, SystemTime::now());
-                    course.failed(turn, class, hint, Sent::Some, now);
-                    if stop || class.consequence().then == Then::Stop {
-                        let good = errand.pass(*lament).await?;
-                        return Ok(settle(call, good, provider, attempts));
-                    }
-                }
-            }
-        }
-        Err(Refusal::request(503, "no_provider", "no provider is configured for this model"))
+        let mut notes = Notes { story, id: &call.id, snapshot: wish.snapshot };
+        let given = walk(&errand, &mut course, &mut notes).await?;
+        call.answered = Some(given.good.times.answered);
+        Ok(notes.settle(given, &mut course))
     }
 }
 
-fn of_lament(lament: &Lament) -> Class {
-    if lament.status.is_success() { Class::ErrorEvent } else { verdict::of_status(lament.status.as_u16()) }
+/// What the client is given, by whom.
+struct Given<'c> {
+    good: Good,
+    provider: usize,
+    /// `None`: an error that is passed on.
+    won: Option<Turn<'c>>,
 }
 
-fn note_attempt(story: Option<&mut Story>, provider: &Provider) -> u8 {
-    let Some(story) = story else { return 1 };
-    story.attempts = story.attempts.saturating_add(1);
-    story.provider = Some(provider.target.name.clone());
-    story.attempts
+/// Asks until one answer is good enough, or is the client's whatever it is.
+async fn walk<'c>(
+    errand: &Errand<'_>,
+    course: &mut Course<'c>,
+    notes: &mut Notes<'_>,
+) -> Result<Given<'c>, Box<Refusal>> {
+    let place = pin!(None);
+    let mut pack = Pack::new(place);
+    let mut failures = Failures::default();
+    loop {
+        let until = match course.next(Moment::now()) {
+            Move::Ask(turn) => {
+                let provider = notes.asked(&turn)?;
+                let model = turn.candidate.model;
+                pack.add(turn, errand.ask(provider, model));
+                continue;
+            }
+            Move::Wait(until) => until,
+            Move::Over => {
+                failures.add_slow(pack.give_up().filter_map(|turn| notes.name(&turn)));
+                return Err(failures.refusal());
+            }
+        };
+        let Some((turn, outcome)) = event(&mut pack, until).await else { continue };
+        let (provider, now) = (turn.candidate.provider, Moment::now());
+        let bad = match outcome {
+            Ok(good) => {
+                give_up(&mut pack, course, notes).await;
+                return Ok(Given { good, provider, won: Some(turn) });
+            }
+            Err(bad) => bad,
+        };
+        let failure = Failure::of(notes.name(&turn), &bad);
+        let passes = course.passes_on(&turn, failure.class, failure.hint);
+        failure.log(notes.id);
+        if let Some(alive) = verdict::is_alive(failure.class) {
+            turn.candidate.record.provider().note(alive, Means::Traffic, now);
+        }
+        course.failed(turn, failure.class, failure.hint, failure.sent, now);
+        failures.add(failure);
+        if passes {
+            give_up(&mut pack, course, notes).await;
+            let good = errand.pass(bad).await?;
+            return Ok(Given { good, provider, won: None });
+        }
+    }
 }
 
-/// Notes who answered, and signs the answer.
-fn settle(call: &mut Call, good: Good, provider: &Provider, attempts: u8) -> Answer {
-    call.answered = Some(good.times.answered);
-    call.note(|story| story.connected_after = good.times.connected_after);
-    let mut answer = good.answer;
-    answer.sign(provider, attempts);
-    answer
+/// What happens next: an attempt ends. `None`: it is time to ask the course again.
+async fn event<T, F: Future>(pack: &mut Pack<'_, T, F>, until: Option<Moment>) -> Option<(T, F::Output)> {
+    match until {
+        None => Some(pack.next().await),
+        Some(until) => timeout_at(Instant::now() + until.since(Moment::now()), pack.next()).await.ok(),
+    }
+}
+
+/// Cancels whoever was slower.
+async fn give_up<'c, F: Future>(
+    pack: &mut Pack<'_, Turn<'c>, F>,
+    course: &mut Course<'c>,
+    notes: &mut Notes<'_>,
+) {
+    let mut resets = false;
+    for turn in pack.give_up() {
+        resets |= notes.overtaken(&turn);
+        course.lost(turn, Moment::now());
+    }
+    if resets {
+        // A stream of HTTP/2 is reset by its connection's task, which is to have its turn before the answer goes down.
+        yield_now().await;
+    }
+}
+
+/// What the request's story is told on the way.
+struct Notes<'a> {
+    story: Option<&'a mut Story>,
+    id: &'a RequestId,
+    snapshot: &'a Snapshot,
+}
+
+impl<'a> Notes<'a> {
+    fn provider(&self, turn: &Turn<'_>) -> Option<&'a Provider> {
+        self.snapshot.providers.get(turn.candidate.provider)
+    }
+
+    fn name(&self, turn: &Turn<'_>) -> Option<Arc<str>> {
+        Some(Arc::clone(&self.provider(turn)?.target.name))
+    }
+
+    /// Somebody is asked.
+    fn asked(&mut self, turn: &Turn<'_>) -> Result<&'a Provider, Box<Refusal>> {
+        let provider = self.provider(turn);
+        let provider =
+            provider.ok_or_else(|| Refusal::request(503, "no_provider", "there is no such provider"))?;
+        if let Some(story) = self.story.as_deref_mut() {
+            story.attempts = turn.number;
+            story.provider = Some(Arc::clone(&provider.target.name));
+        }
+        Ok(provider)
+    }
+
+    /// Somebody was too slow; whether that is told to it on a connection that stays.
+    fn overtaken(&mut self, turn: &Turn<'_>) -> bool {
+        if let Some(story) = self.story.as_deref_mut() {
+            story.wasted = story.wasted.saturating_add(1);
+        }
+        let Some(provider) = self.provider(turn) else { return false };
+        tracing::debug!(id = %self.id, provider = %provider.target.name, "given up");
+        provider.target.may_multiplex()
+    }
+
+    /// Notes who answered, and signs the answer.
+    fn settle<'c>(&mut self, given: Given<'c>, course: &mut Course<'c>) -> Answer {
+        let Given { good, provider, won } = given;
+        let mut answer = good.answer;
+        if let Some(turn) = won {
+            let now = Moment::now();
+            let (record, asked) = (Arc::clone(turn.candidate.record), turn.asked);
+            record.provider().note(true, Means::Traffic, now);
+            let under_way = course.won(turn, now.since(asked), now);
+            let breaker = self.snapshot.catalog.settings().breaker;
+            answer.watch(Watch { record, asked, breaker, under_way });
+        }
+        let name = self.snapshot.providers.get(provider).map(|provider| &provider.target.name);
+        if let Some(story) = self.story.as_deref_mut() {
+            story.provider = name.map(Arc::clone);
+            story.connected_after = good.times.connected_after;
+        }
+        answer.sign(name.map(|name| &**name), course.attempts());
+        answer
+    }
 }

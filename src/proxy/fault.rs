@@ -21,7 +21,7 @@ pub struct Refusal {
     pub param: Option<&'static str>,
     /// `Allow`, with a 405.
     pub allow: Option<&'static str>,
-    /// When to come again, with a 429.
+    /// When to come again, with a 429 or a 503.
     pub retry_after: Option<Duration>,
     /// What stood behind it, for the log.
     pub fault: Fault,
@@ -56,7 +56,12 @@ impl Refusal {
         let message = none.message(model);
         match none {
             NoPlan::Unknown(_) => Self::request(404, "model_not_found", message).of(Some("model")),
-            NoPlan::Nobody { .. } => Self::request(503, "no_provider", message),
+            NoPlan::Nobody { after } => {
+                let mut refusal = Self::request(503, "no_provider_available", message);
+                refusal.kind = "server_error";
+                refusal.retry_after = Some(*after);
+                refusal
+            }
         }
     }
 

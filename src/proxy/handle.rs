@@ -14,14 +14,14 @@ use super::{
     course::Wish,
     errand::Told,
     fault::Refusal,
-    intake, page,
+    intake, page, preference,
     routes::{self, NoRoute, Page, Route},
     snapshot::Snapshot,
 };
 use crate::{
     base::{ByteList, Moment},
     relay::{Mode, Outcome},
-    routing::{Ask, Manner},
+    routing::{Ask, Course, Manner, Terms},
     wire::{self, Dialect, Envelope},
 };
 
@@ -100,6 +100,32 @@ impl Corridor {
         self.desk.reload(asked.any(|part| matches!(part, "check" | "check=true" | "check=1"))).await
     }
 
+    /// Who may serve the request, and in which manner they are asked.
+    fn plan<'a>(&self, wish: &Wish<'a>) -> Result<Course<'a>, Box<Refusal>> {
+        let (settings, now) = (wish.snapshot.catalog.settings(), Moment::now());
+        let (headers, envelope) = (&wish.head.headers, wish.envelope);
+        let ask = Ask {
+            model: envelope.model(),
+            others: envelope.others(),
+            strategy: preference::strategy(headers, settings.figures)?,
+            session: preference::session(settings.sticky, headers, envelope, wish.body),
+            manner: Manner::of(envelope.stream() == Some(true)),
+        };
+        let mut dice = self.dice.borrow_mut();
+        let plan = wish
+            .snapshot
+            .catalog
+            .plan(&ask, now, &mut dice)
+            .map_err(|none| Refusal::no_plan(&none, ask.model))?;
+        let terms = Terms {
+            settings,
+            budgets: wish.snapshot.catalog.records().budgets(),
+            failover: wish.snapshot.failover,
+            deadline: preference::patience(headers).map(|patience| now + patience),
+        };
+        Ok(Course::new(plan, terms, dice.fork(), now))
+    }
+
     async fn complete(
         &self,
         call: &mut Call,
@@ -125,21 +151,13 @@ impl Corridor {
                 (true, Mode::Buffered) => "buffered",
             };
         });
-        let mut dice = self.dice.borrow_mut().fork();
-        let ask = Ask {
-            model: envelope.model(),
-            others: &[],
-            strategy: None,
-            session: None,
-            manner: Manner::of(envelope.stream() == Some(true)),
-        };
-        let plan = snapshot.catalog.plan(&ask, Moment::now(), &mut dice);
-        let plan = plan.map_err(|none| Refusal::no_plan(&none, envelope.model()))?;
         tracing::debug!(id = %call.id, path = dialect.path(), model = %envelope.model(), "request");
-        let model = plan.candidates().first().map_or_else(|| envelope.model(), |first| first.model);
-        admission::grant(call, snapshot, principal, &body, &envelope, model)?;
         let wish = Wish { snapshot, head, body: &body, envelope: &envelope, mode };
-        self.attempt(call, &wish, plan, dice).await
+        let course = self.plan(&wish)?;
+        let model = course.plan().candidates().first().map_or_else(|| envelope.model(), |first| first.model);
+        admission::grant(call, snapshot, principal, &body, &envelope, model)?;
+        call.note(|story| story.strategy = course.plan().strategy.as_str());
+        self.attempt(call, &wish, course).await
     }
 }
 

@@ -121,7 +121,9 @@ fn close(end: &End) {
                 model = figures.model,
                 provider = story.provider.as_deref(),
                 mode = figures.mode,
+                strategy = figures.strategy,
                 attempts = figures.attempts,
+                wasted = figures.wasted,
                 total_ms = millis(end.total),
                 connected_ms = figures.attempts.map(|_| millis(story.connected_after)),
                 first_byte_ms = story.figures.first_byte.map(millis),
@@ -161,7 +163,9 @@ fn close(end: &End) {
 struct Line<'a> {
     model: Option<&'a str>,
     mode: Option<&'static str>,
+    strategy: Option<&'static str>,
     attempts: Option<u8>,
+    wasted: Option<u8>,
     chunks: Option<u32>,
     avg_bytes: Option<f64>,
     avg_interval: Option<f64>,
@@ -179,6 +183,8 @@ impl<'a> Line<'a> {
         Self {
             model: (!story.model.is_empty()).then_some(&story.model),
             mode: (story.mode != "-").then_some(story.mode),
+            strategy: (story.strategy != "-").then_some(story.strategy),
+            wasted: (story.wasted > 0).then_some(story.wasted),
             attempts: (story.attempts > 0).then_some(story.attempts),
             chunks: (figures.frames > 0).then_some(figures.frames),
             avg_bytes: share(figures.bytes as f64, figures.frames),

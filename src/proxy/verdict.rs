@@ -1,69 +1,205 @@
-//! What kind of failure a fault or a status is. What follows from a kind is the routing room's table.
+//! What a failure was (S1.14): faults, statuses and what providers say of their errors, to one [`Class`] each. What
+//! follows from a class is routing's to say.
+//!
+//! The order of trust: words that name one cause (a quota gone, a context too long) before the status, since providers
+//! choose these by the case and statuses by habit; the status before words that only repeat it. The lists hold what
+//! providers' documents and recorded answers show; an unknown word changes nothing.
 
 use crate::{
     base::{Clock, Fault, Kind, Side},
     routing::Class,
+    wire::Complaint,
 };
 
-/// What an answer's status says. What the caller did wrong is the caller's.
+/// Words that name one cause, as `code`, `type` or `status`.
+const CAUSES: &[(Class, &[&str])] = &[
+    (
+        Class::QuotaGone,
+        &[
+            "insufficient_quota",
+            "insufficient_balance",
+            "insufficient_credits",
+            "billing_error",
+            "billing_hard_limit_reached",
+            "billing_not_active",
+            "exceeded_current_quota_error",
+            "quota_exceeded",
+            "account_deactivated",
+            "Arrearage",
+        ],
+    ),
+    (
+        Class::ContextTooLong,
+        &[
+            "context_length_exceeded",
+            "context_window_exceeded",
+            "exceed_context_size_error",
+            "model_max_prompt_tokens_exceeded",
+            "string_above_max_length",
+            "request_too_large",
+        ],
+    ),
+    (
+        Class::ContentRefused,
+        &[
+            "content_filter",
+            "content_policy_violation",
+            "content_filtered",
+            "moderation_blocked",
+            "data_inspection_failed",
+            "DataInspectionFailed",
+            "sensitive_words_detected",
+        ],
+    ),
+    (
+        Class::ModelMissing,
+        &[
+            "model_not_found",
+            "model_not_available",
+            "model_not_supported",
+            "model_decommissioned",
+            "invalid_model",
+            "unknown_model",
+            "DeploymentNotFound",
+            "ModelNotFound",
+        ],
+    ),
+    (
+        Class::RateLimited,
+        &["rate_limit_exceeded", "rate_limit_error", "RateLimitReached", "too_many_requests"],
+    ),
+    (
+        Class::Overloaded,
+        &[
+            "overloaded_error",
+            "engine_overloaded",
+            "engine_overloaded_error",
+            "server_overloaded",
+            "slow_down",
+        ],
+    ),
+    (Class::KeyInvalid, &["invalid_api_key", "API_KEY_INVALID", "InvalidApiKey"]),
+];
+
+/// Words that say no more than a status would.
+const HABITS: &[(Class, &[&str])] = &[
+    (
+        Class::KeyInvalid,
+        &["authentication_error", "permission_error", "UNAUTHENTICATED", "PERMISSION_DENIED"],
+    ),
+    (Class::RateLimited, &["RESOURCE_EXHAUSTED"]),
+    (Class::Overloaded, &["UNAVAILABLE", "service_unavailable", "overloaded"]),
+    (
+        Class::ServerError,
+        &["server_error", "api_error", "internal_error", "internal_server_error", "INTERNAL"],
+    ),
+    (Class::ModelMissing, &["not_found_error", "NOT_FOUND"]),
+    (Class::CallerMistake, &["invalid_request_error", "INVALID_ARGUMENT"]),
+];
+
+/// Sentences of providers that have no word for it. Looked for where the status allows for a mistake of the caller's.
+const SENTENCES: &[(Class, &[&str])] = &[
+    (
+        Class::ContextTooLong,
+        &["maximum context length", "prompt is too long", "context window", "available context size"],
+    ),
+    (Class::QuotaGone, &["credit balance is too low"]),
+    (Class::KeyInvalid, &["API key not valid"]),
+    (Class::ModelMissing, &["Model Not Exist", "is not a valid model"]),
+];
+
+/// What an answer's error means, by its status and by what it says.
+#[must_use]
+pub fn of_error(status: u16, complaint: &Complaint<'_>) -> Class {
+    let words = [complaint.code, complaint.kind, complaint.status];
+    if let Some(class) = word(CAUSES, words) {
+        return class;
+    }
+    if matches!(status, 200..=299 | 400 | 413 | 422 | 500)
+        && let Some(class) = sentence(complaint.message.unwrap_or_default())
+    {
+        return class;
+    }
+    if !(200..=299).contains(&status) {
+        return of_status(status);
+    }
+    // Under a good status the code may be the one that was meant.
+    let meant = complaint.code.and_then(|code| code.parse().ok()).filter(|code| (400..=599).contains(code));
+    meant.map(of_status).or_else(|| word(HABITS, words)).unwrap_or(Class::ErrorEvent)
+}
+
+fn word(table: &[(Class, &[&str])], words: [Option<&str>; 3]) -> Option<Class> {
+    words
+        .into_iter()
+        .flatten()
+        .find_map(|word| table.iter().find(|(_, known)| known.contains(&word)).map(|(class, _)| *class))
+}
+
+fn sentence(message: &str) -> Option<Class> {
+    let said = |(_, known): &&(Class, &[&str])| known.iter().any(|part| message.contains(part));
+    SENTENCES.iter().find(said).map(|(class, _)| *class)
+}
+
+/// What an answer's status means by itself.
 #[must_use]
 pub const fn of_status(status: u16) -> Class {
     match status {
         401 | 403 => Class::KeyInvalid,
         402 => Class::QuotaGone,
-        404 => Class::ModelMissing,
+        404 | 410 => Class::ModelMissing,
+        413 => Class::ContextTooLong,
         429 => Class::RateLimited,
-        503 | 529 => Class::Overloaded,
-        408 | 409 | 425 | 500..=599 => Class::ServerError,
-        _ => Class::CallerMistake,
+        // 498: Groq's flex tier is full. 529: Anthropic.
+        498 | 503 | 529 => Class::Overloaded,
+        // Not the caller's: the provider took too long, met a conflict, or lost what it depends on.
+        408 | 409 | 424 | 425 | 500..=599 => Class::ServerError,
+        400..=499 => Class::CallerMistake,
+        _ => Class::Garbage,
     }
 }
 
-/// What a fault says.
+/// What a fault means.
 #[must_use]
 pub const fn of_fault(fault: &Fault) -> Class {
-    match (fault.side, &fault.kind) {
-        (Side::Client, _) => Class::OwnDoing,
-        (Side::Provider | Side::Gateway, kind) => match kind {
-            Kind::Status(status) => of_status(*status),
-            Kind::Unreachable(_) => Class::Unreachable,
-            Kind::Tls(_) => Class::Tls,
-            Kind::Timeout(clock, _) => Class::Timeout(*clock),
-            Kind::Reset | Kind::Gone => Class::Reset,
-            Kind::Garbage(_) => Class::Garbage,
-            Kind::TooLarge { .. } => Class::TooLarge,
-            Kind::ErrorEvent => Class::ErrorEvent,
-            Kind::Refused(_) => Class::OwnDoing,
-        },
+    match fault.side {
+        Side::Client | Side::Gateway => return Class::OwnDoing,
+        Side::Provider => {}
+    }
+    match &fault.kind {
+        Kind::Unreachable(_) => Class::Unreachable,
+        Kind::Tls(_) => Class::Tls,
+        Kind::Timeout(clock, _) => Class::Timeout(*clock),
+        Kind::Reset | Kind::Gone => Class::Reset,
+        Kind::Garbage(_) => Class::Garbage,
+        Kind::TooLarge { .. } => Class::TooLarge,
+        Kind::Status(status) => of_status(*status),
+        Kind::ErrorEvent => Class::ErrorEvent,
+        Kind::Refused(_) => Class::OwnDoing,
     }
 }
 
-/// Whether the provider is well, as far as an answer's status says (S0.6): a refusal is no trouble.
+/// Whether a failure of this class shows that the provider is alive (S0.6). `None`: it shows nothing.
 #[must_use]
-pub const fn is_alive(status: u16) -> bool {
-    status < 500
-}
-
-/// Whether a fault says that the provider is in trouble. A full pool of ours and an answer that is too large do not.
-#[must_use]
-pub const fn is_trouble(fault: &Fault) -> bool {
-    match (fault.side, &fault.kind) {
-        (Side::Client | Side::Gateway, _) => false,
-        (Side::Provider, Kind::Status(status)) => !is_alive(*status),
-        (
-            Side::Provider,
-            Kind::Timeout(Clock::Pool | Clock::Total, _) | Kind::TooLarge { .. } | Kind::Refused(_),
-        ) => false,
-        (
-            Side::Provider,
-            Kind::Unreachable(_)
-            | Kind::Tls(_)
-            | Kind::Timeout(..)
-            | Kind::Reset
-            | Kind::Garbage(_)
-            | Kind::ErrorEvent
-            | Kind::Gone,
-        ) => true,
+pub const fn is_alive(class: Class) -> Option<bool> {
+    match class {
+        Class::KeyInvalid
+        | Class::QuotaGone
+        | Class::RateLimited
+        | Class::ModelMissing
+        | Class::ContextTooLong
+        | Class::ContentRefused
+        | Class::CallerMistake => Some(true),
+        Class::Overloaded
+        | Class::ServerError
+        | Class::Unreachable
+        | Class::Tls
+        | Class::Timeout(Clock::Connect | Clock::FirstToken | Clock::Idle)
+        | Class::Reset
+        | Class::Garbage
+        | Class::ErrorEvent => Some(false),
+        Class::Timeout(Clock::Pool | Clock::Total | Clock::RequestBody | Clock::ClientWrite)
+        | Class::TooLarge
+        | Class::OwnDoing => None,
     }
 }
 
@@ -74,25 +210,105 @@ mod tests {
     use super::*;
     use crate::{
         base::{Sent, Stage},
-        routing::class::Then,
+        wire::complaint,
     };
 
+    fn class(status: u16, body: &str) -> Class {
+        of_error(status, &complaint::read(body.as_bytes()))
+    }
+
+    /// R18: the cause before the status, the status before a mere habit of speech.
     #[test]
-    fn the_callers_mistakes_are_not_tried_again() {
-        for status in [400, 413, 415, 422] {
-            assert_eq!(of_status(status).consequence().then, Then::Stop, "{status}");
-        }
-        for status in [401, 402, 403, 404, 408, 429, 500, 502, 503, 504, 529] {
-            assert!(matches!(of_status(status).consequence().then, Then::Next { .. }), "{status}");
+    fn the_cause_is_found_whatever_the_status() {
+        for (status, body, wanted) in [
+            (
+                429,
+                r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#,
+                Class::QuotaGone,
+            ),
+            (
+                429,
+                r#"{"error":{"message":"Rate limit reached","type":"tokens","code":"rate_limit_exceeded"}}"#,
+                Class::RateLimited,
+            ),
+            (
+                413,
+                r#"{"error":{"message":"Request too large, tokens per minute","type":"tokens","code":"rate_limit_exceeded"}}"#,
+                Class::RateLimited,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"This model's maximum context length is 8192 tokens","type":"invalid_request_error","code":"context_length_exceeded"}}"#,
+                Class::ContextTooLong,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 210000 tokens > 200000 maximum"}}"#,
+                Class::ContextTooLong,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the API"}}"#,
+                Class::QuotaGone,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"The response was filtered","type":null,"param":"prompt","code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#,
+                Class::ContentRefused,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Model Not Exist","type":"invalid_request_error","code":"invalid_request_error"}}"#,
+                Class::ModelMissing,
+            ),
+            (
+                400,
+                r#"[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}]"#,
+                Class::KeyInvalid,
+            ),
+            (
+                429,
+                r#"[{"error":{"code":429,"message":"You exceeded your current quota","status":"RESOURCE_EXHAUSTED"}}]"#,
+                Class::RateLimited,
+            ),
+            (
+                529,
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                Class::Overloaded,
+            ),
+            (
+                503,
+                r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#,
+                Class::Overloaded,
+            ),
+            (500, "oops", Class::ServerError),
+            (502, "<html>", Class::ServerError),
+            (403, "{}", Class::KeyInvalid),
+            (404, "404 page not found", Class::ModelMissing),
+            (422, r#"{"detail":"x"}"#, Class::CallerMistake),
+            (301, "", Class::Garbage),
+            // Under a 200.
+            (200, r#"{"error":{"message":"Provider returned error","code":502}}"#, Class::ServerError),
+            (200, r#"{"error":{"message":"Token limit reached","code":400}}"#, Class::CallerMistake),
+            (
+                200,
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                Class::Overloaded,
+            ),
+            (200, r#"{"error":{"message":"no","type":"server_error"}}"#, Class::ServerError),
+            (200, r#"{"error":"no"}"#, Class::ErrorEvent),
+        ] {
+            assert_eq!(class(status, body), wanted, "{status} {body}");
         }
     }
 
     #[test]
-    fn a_full_pool_says_nothing_of_the_provider() {
+    fn a_fault_of_ours_is_not_the_providers() {
+        let second = Duration::from_secs(1);
         let fault = |kind| Fault::provider(Stage::Head, kind, Sent::Unknown);
-        assert!(!is_trouble(&fault(Kind::Timeout(Clock::Pool, Duration::ZERO))));
-        assert!(!is_trouble(&fault(Kind::TooLarge { limit: 1 })));
-        assert!(is_trouble(&fault(Kind::Timeout(Clock::FirstToken, Duration::ZERO))));
-        assert!(is_trouble(&fault(Kind::Reset)));
+        assert_eq!(of_fault(&fault(Kind::Timeout(Clock::Pool, second))), Class::Timeout(Clock::Pool));
+        assert_eq!(of_fault(&fault(Kind::Reset)), Class::Reset);
+        let ours = Fault { side: Side::Gateway, ..fault(Kind::Garbage("x".into())) };
+        assert_eq!(of_fault(&ours), Class::OwnDoing);
     }
 }

@@ -48,6 +48,11 @@ impl<S: Source> Uncommitted<S> {
         poll_fn(|cx| self.poll_reach(point, cx)).await
     }
 
+    /// Where it comes from. `None` if it has ended.
+    pub const fn source(&mut self) -> Option<&mut S> {
+        self.0.source()
+    }
+
     /// The first bytes of the error event that came before the first content.
     #[must_use]
     pub fn told(&mut self) -> Bytes {

@@ -75,7 +75,12 @@ pub struct Story {
     pub mode: &'static str,
     /// As told to the client; 499 when it left before.
     pub status: u16,
+    /// In which manner candidates were asked.
+    pub strategy: &'static str,
+    /// Requests sent to providers,
     pub attempts: u8,
+    /// and those of them that were overtaken by another and given up: what they cost is nobody's.
+    pub wasted: u8,
     /// From the request's arrival until the first provider was asked.
     pub intake: Duration,
     /// Time spent waiting for a provider's connection.
@@ -107,7 +112,9 @@ impl Story {
             provider: None,
             mode: "-",
             status: 0,
+            strategy: "-",
             attempts: 0,
+            wasted: 0,
             intake: Duration::ZERO,
             connected_after: Duration::ZERO,
             figures: Figures::default(),
@@ -253,6 +260,7 @@ pub(super) mod tests {
             model: "m".into(),
             mode: "asgi",
             status: 200,
+            strategy: "priority",
             attempts: 1,
             ..Story::new(IdSource::default().make(), Instant::now(), "/v1/chat/completions")
         };

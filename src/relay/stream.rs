@@ -35,6 +35,9 @@ pub trait Source: Unpin {
 
     /// How the provider's connection is to acknowledge what comes.
     fn acknowledge(&mut self, when: Acknowledge);
+
+    /// It is given up because of this, be it its own fault or a deadline's.
+    fn failed(&mut self, _fault: &Fault) {}
 }
 
 /// How one stream is to be relayed.
@@ -136,8 +139,10 @@ impl<S: Source> Stream<S> {
                 Err(self.fault(Kind::Timeout(clock, given)))
             }
         };
-        if outcome.is_err() {
-            self.source = None;
+        if let Err(fault) = &outcome {
+            if let Some(mut source) = self.source.take() {
+                source.failed(fault);
+            }
             self.flush_gather();
         }
         Poll::Ready(outcome)
@@ -231,6 +236,11 @@ impl<S> Stream<S> {
     /// Puts `bytes` behind all that waits.
     pub(super) fn add(&mut self, bytes: Bytes) {
         self.ready.push(bytes);
+    }
+
+    /// Where it comes from. `None` once it has ended.
+    pub(super) const fn source(&mut self) -> Option<&mut S> {
+        self.source.as_mut()
     }
 
     /// Bytes that wait for the client.

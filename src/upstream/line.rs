@@ -17,7 +17,7 @@ use super::{
     h2::Connection,
     io::ReadBlock,
     pool::{Lease, Permit, Pool},
-    target::{Protocol, Target},
+    target::Target,
     tls::Agreed,
 };
 use crate::base::{Clock, Fault, Kind, Sent, Stage, spawn::Tasks};
@@ -73,12 +73,7 @@ impl Multiplexed {
     }
 
     fn may_share(&self, target: &Target) -> bool {
-        match (self.agreed.get(), target.protocol) {
-            (Some(agreed), _) => agreed == Agreed::Http2,
-            (None, Protocol::Auto) => target.base.tls,
-            (None, Protocol::Http1) => false,
-            (None, Protocol::Http2) => true,
-        }
+        self.agreed.get().map_or_else(|| target.may_multiplex(), |agreed| agreed == Agreed::Http2)
     }
 
     /// Waits until nobody else dials what could be shared. `None` if nothing can be.

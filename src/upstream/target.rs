@@ -149,6 +149,16 @@ impl Target {
         }
     }
 
+    /// Whether its connections may carry several requests at once.
+    #[must_use]
+    pub const fn may_multiplex(&self) -> bool {
+        match self.protocol {
+            Protocol::Auto => self.base.tls,
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+        }
+    }
+
     /// Both go over the same connections.
     #[must_use]
     pub fn shares_connections(&self, other: &Self) -> bool {

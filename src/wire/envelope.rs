@@ -8,7 +8,7 @@
 use std::{fmt, ops::Range};
 
 use super::{
-    cursor::Syntax,
+    cursor::{Cursor, Syntax},
     field::{self, Field, MAX_MODEL, MAX_MODELS, Mistake},
     index::{self, Member},
     place::Place,
@@ -98,10 +98,10 @@ impl Envelope {
         &self.model
     }
 
-    /// All names to try, in order: `model`, then `models`.
-    pub fn models(&self) -> impl Iterator<Item = &str> {
-        let others = self.others.iter().map(|other| &**other);
-        std::iter::once(&*self.model).chain(others.filter(|other| *other != &*self.model))
+    /// The names to try after `model`, in order.
+    #[must_use]
+    pub fn others(&self) -> &[Box<str>] {
+        &self.others
     }
 
     /// What the client says its prompt has in common with others (`prompt_cache_key`), as written.
@@ -110,11 +110,20 @@ impl Envelope {
         body.get(self.spans.cache_key.clone()?)
     }
 
-    /// The prompt's first `length` bytes, as written. `None`: there is none.
+    /// How the prompt begins, as written and at most `length` bytes of it: its first message, which stays the same as
+    /// the conversation goes on. `None`: there is no prompt.
     #[must_use]
     pub fn prompt<'a>(&self, body: &'a [u8], length: usize) -> Option<&'a [u8]> {
-        let Range { start, end } = self.spans.prompt.clone()?;
-        body.get(start..end.min(start.saturating_add(length)))
+        let prompt = body.get(self.spans.prompt.clone()?)?;
+        let mut cursor = Cursor::new(prompt);
+        if cursor.peek() == Some(b'[') {
+            cursor.step();
+            cursor.space();
+            // An empty array has no value.
+            cursor.value().ok()?;
+        }
+        let first = prompt.get(..cursor.at()).filter(|first| !first.is_empty()).unwrap_or(prompt);
+        Some(first.get(..length).unwrap_or(first))
     }
 
     /// `None`: not given, which is no.
@@ -204,7 +213,8 @@ fn decode(body: &[u8]) -> Result<Envelope, Refusal> {
     let Draft { model, models, stream, asgi, max_tokens, spans, .. } = draft;
     let mut others = models.into_iter();
     let model = model.or_else(|| others.next()).ok_or(Refusal::Missing(Field::Model))?;
-    Ok(Envelope { model, others: others.collect(), stream, asgi, max_tokens, spans })
+    let others = others.filter(|other| *other != model).collect();
+    Ok(Envelope { model, others, stream, asgi, max_tokens, spans })
 }
 
 impl Draft {
@@ -313,8 +323,8 @@ fn model(body: &[u8], quoted: Range<usize>) -> Option<Box<str>> {
 
 fn models(text: &[u8]) -> Option<Vec<Box<str>>> {
     let names: Vec<Box<str>> = serde_json::from_slice(text).ok()?;
-    let fit = |name: &Box<str>| (1..=MAX_MODEL).contains(&name.len());
-    ((1..=MAX_MODELS).contains(&names.len()) && names.iter().all(fit)).then_some(names)
+    let fit = names.iter().all(|name| (1..=MAX_MODEL).contains(&name.len()));
+    ((1..=MAX_MODELS).contains(&names.len()) && fit).then_some(names)
 }
 
 #[cfg(test)]
@@ -349,17 +359,26 @@ mod tests {
             (r#"{"model":"m","models":null}"#, &["m"]),
         ] {
             let envelope = read(body.as_bytes()).unwrap();
-            assert_eq!(envelope.models().collect::<Vec<_>>(), names, "{body}");
+            let tried = std::iter::once(&envelope.model).chain(envelope.others());
+            assert_eq!(tried.map(|name| &**name).collect::<Vec<_>>(), names, "{body}");
         }
     }
 
     #[test]
     fn tells_what_requests_may_have_in_common() {
-        let body = br#"{"model":"m","prompt_cache_key":"k","messages":[{"role":"user"}]}"#;
+        let body = br#"{"model":"m","prompt_cache_key":"k","messages":[{"role":"user"},{"role":"system"}]}"#;
         let envelope = read(body).unwrap();
         assert_eq!(envelope.cache_key(body), Some(&br#""k""#[..]));
         assert_eq!(envelope.prompt(body, 9), Some(&br#"[{"role":"#[..]));
-        assert_eq!(envelope.prompt(body, 900), Some(&br#"[{"role":"user"}]"#[..]));
+        assert_eq!(envelope.prompt(body, 900), Some(&br#"[{"role":"user"}"#[..]));
+        for (body, prompt) in [
+            (r#"{"model":"m","input":"say"}"#, Some(r#""say""#)),
+            (r#"{"model":"m","input":[]}"#, None),
+            (r#"{"model":"m"}"#, None),
+        ] {
+            let found = read(body.as_bytes()).unwrap().prompt(body.as_bytes(), 9);
+            assert_eq!(found, prompt.map(str::as_bytes), "{body}");
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn splice(body: &Bytes, envelope: &Envelope, edits: &Edits<'_>) -> ByteList 
         None => (None, spans.models.as_ref().filter(|_| edits.drop_own || edits.model.is_some())),
     };
     let put = put.map(|own| {
-        let name = quoted(edits.model.unwrap_or(envelope.model()));
+        let name = quoted(edits.model.unwrap_or_else(|| envelope.model()));
         (own.span.clone(), [b"\"model\":", &name[..]].concat().into())
     });
     let [asgi, models] = if edits.drop_own { cuts([spans.asgi.as_ref(), models]) } else { [None, None] };

@@ -163,6 +163,10 @@ async fn models_expiry_and_budget() {
     };
     let gateway = limited(&upstream, limits).await;
     let mut client = gateway.client(Version::H1).await;
+    // A list is as good as its worst.
+    let listed = Call::post("/v1/chat/completions", r#"{"model":"m","models":["x","other"]}"#);
+    let (status, code, _) = refusal(client.send(listed).await).await;
+    assert_eq!((status, &*code), (403, "model_not_allowed"));
     let answer = client.send(Call::whole()).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert!(!answer.headers.keys().any(|name| name.as_str().starts_with("x-ratelimit")));

@@ -124,11 +124,11 @@ proptest! {
         let listed: Vec<_> =
             whole.get("models").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         let named = whole.get("model").and_then(Value::as_str);
-        let mut names: Vec<_> = named.into_iter().chain(listed).collect();
-        let first = names[0];
+        let mut names = named.into_iter().chain(listed);
+        let first = names.next().unwrap();
         prop_assert_eq!(envelope.model(), first);
-        names.retain({ let mut one = false; move |name| *name != first || !std::mem::replace(&mut one, true) });
-        prop_assert_eq!(envelope.models().collect::<Vec<_>>(), names);
+        let others: Vec<_> = envelope.others().iter().map(|other| &**other).collect();
+        prop_assert_eq!(others, names.filter(|name| *name != first).collect::<Vec<_>>());
         prop_assert_eq!(envelope.stream(), whole.get("stream").and_then(Value::as_bool));
         prop_assert_eq!(
             envelope.include_usage(),

@@ -1,0 +1,115 @@
+//! What came of each candidate that was asked in vain, and what the client is told when that was all of them (S3.8). A
+//! reason names the provider and what happened in the gateway's own words: a provider's sentences may quote keys.
+
+use std::{
+    fmt::Write,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{attempt::Bad, fault::Refusal, verdict};
+use crate::{
+    base::{Clock, Fault, Kind, RequestId, Sent, Stage},
+    routing::{Class, hint},
+    wire::complaint,
+};
+
+/// Bytes of a provider's own word for its error that are repeated.
+const WORD: usize = 48;
+
+/// One attempt that came to nothing.
+#[derive(Debug)]
+pub(super) struct Failure {
+    provider: Arc<str>,
+    pub(super) class: Class,
+    /// How long the provider asked to be left alone.
+    pub(super) hint: Option<Duration>,
+    pub(super) sent: Sent,
+    words: String,
+}
+
+impl Failure {
+    pub(super) fn of(provider: Option<Arc<str>>, bad: &Bad) -> Self {
+        let provider = provider.unwrap_or_else(|| "?".into());
+        match bad {
+            Bad::Fault(fault) => {
+                let class = verdict::of_fault(fault);
+                Self { provider, class, hint: None, sent: fault.sent, words: fault.to_string() }
+            }
+            Bad::Error(lament) => {
+                let (status, told) = (lament.status.as_u16(), complaint::read(&lament.told));
+                let class = verdict::of_error(status, &told);
+                let hint = hint::of(&lament.headers, &lament.told, SystemTime::now());
+                let mut words = match lament.status.is_success() {
+                    true => Kind::ErrorEvent.to_string(),
+                    false => Kind::Status(status).to_string(),
+                };
+                if let Some(word) = [told.code, told.kind, told.status].into_iter().flatten().find(is_word) {
+                    let _ = write!(words, " ({word})");
+                }
+                Self { provider, class, hint, sent: Sent::Some, words }
+            }
+        }
+    }
+
+    pub(super) fn log(&self, id: &RequestId) {
+        let Self { provider, class, hint, words, .. } = self;
+        let hint = hint.map(|hint| hint.as_secs_f64());
+        tracing::debug!(%id, %provider, class = class.as_str(), hint, why = words, "attempt failed");
+    }
+}
+
+/// A word of an error's vocabulary, which quotes nobody.
+fn is_word(word: &&str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    word.len() <= WORD && word.bytes().all(fits) && word.bytes().any(|byte| byte.is_ascii_alphabetic())
+}
+
+/// In the order in which they failed.
+#[derive(Debug, Default)]
+pub(super) struct Failures(Vec<Failure>);
+
+impl Failures {
+    pub(super) fn add(&mut self, failure: Failure) {
+        self.0.push(failure);
+    }
+
+    /// Those that were still being asked when time was up.
+    pub(super) fn add_slow(&mut self, providers: impl Iterator<Item = Arc<str>>) {
+        self.0.extend(providers.map(|provider| Failure {
+            provider,
+            class: Class::Timeout(Clock::FirstToken),
+            hint: None,
+            sent: Sent::Unknown,
+            words: "no answer in time".to_owned(),
+        }));
+    }
+
+    /// What the client is told.
+    pub(super) fn refusal(&self) -> Box<Refusal> {
+        let timed_out = |failure: &Failure| matches!(failure.class, Class::Timeout(_));
+        let (status, code) = match self.0.as_slice() {
+            [] => (503, "no_provider_available"),
+            all if all.iter().all(timed_out) => (504, "all_providers_timed_out"),
+            _ => (503, "all_providers_failed"),
+        };
+        let mut message = match status {
+            504 => "no provider answered in time".to_owned(),
+            _ => "all providers of this model failed".to_owned(),
+        };
+        for (number, failure) in self.0.iter().enumerate() {
+            let before = if number == 0 { ": " } else { "; " };
+            let _ = write!(message, "{before}{}: {}", failure.provider, failure.words);
+        }
+        Box::new(Refusal {
+            status,
+            kind: "server_error",
+            code,
+            message: message.into(),
+            param: None,
+            allow: None,
+            retry_after: self.0.iter().filter_map(|failure| failure.hint).min(),
+            fault: Fault::provider(Stage::Head, Kind::Refused(code), Sent::Unknown),
+        })
+    }
+}

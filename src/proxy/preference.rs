@@ -1,0 +1,135 @@
+//! What a request's head asks of routing: a strategy, how long its client will wait, and which conversation it belongs to.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderValue};
+
+use super::fault::Refusal;
+use crate::{
+    routing::{Strategy, settings::Sticky, strategy::Figures},
+    wire::Envelope,
+};
+
+/// Bytes of a prompt that a conversation is recognised by: system prompts are the part that providers' caches keep.
+const PREFIX: usize = 1024;
+/// Nobody waits longer than a day.
+const LONGEST: f64 = 86_400.0;
+
+/// `x-thalweg-strategy`. `None`: not asked for.
+///
+/// # Errors
+/// It names none; the answer lists them.
+pub(super) fn strategy(headers: &HeaderMap, figures: Figures) -> Result<Option<Strategy>, Box<Refusal>> {
+    let Some(value) = headers.get("x-thalweg-strategy") else { return Ok(None) };
+    let parsed = value.to_str().ok().and_then(|text| Strategy::parse(text, figures, duration));
+    parsed.map(Some).ok_or_else(|| {
+        let message = "the header `x-thalweg-strategy` must be one of `race`, `race:3`, `hedge`, `hedge:300ms`, \
+                       `hedge:p95`, `priority`, `weighted`, `adaptive`";
+        Refusal::request(400, "invalid_header", message)
+    })
+}
+
+/// `300ms`, `1.5s`, `2m`.
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return None,
+    };
+    seconds(number, scale)
+}
+
+fn seconds(number: &str, scale: f64) -> Option<Duration> {
+    let seconds = number.trim().parse::<f64>().ok()? * scale;
+    (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(LONGEST)))
+}
+
+/// How long the client waits for the first byte: as LiteLLM's users say it, and as OpenAI's own clients do. Seconds; what
+/// is not a positive number says nothing.
+pub(super) fn patience(headers: &HeaderMap) -> Option<Duration> {
+    ["x-litellm-timeout", "x-stainless-timeout"]
+        .iter()
+        .find_map(|name| seconds(headers.get(*name)?.to_str().ok()?, 1.0))
+}
+
+/// What the conversation is recognised by (B21): its session's id, else its cache key, else, if that is wanted, how its
+/// prompt begins.
+pub(super) fn session(sticky: Sticky, headers: &HeaderMap, envelope: &Envelope, body: &[u8]) -> Option<u64> {
+    let by_prefix = match sticky {
+        Sticky::Off => return None,
+        Sticky::Session => false,
+        Sticky::Prefix => true,
+    };
+    let named = ["x-session-id", "x-session-affinity"].iter().find_map(|name| headers.get(*name));
+    let told = named.map(HeaderValue::as_bytes).or_else(|| envelope.cache_key(body));
+    let prompt = || if by_prefix { envelope.prompt(body, PREFIX) } else { None };
+    let told = told.or_else(prompt)?;
+    // The same in every process of this build: replicas agree, and no restart moves a conversation.
+    let mut hasher = DefaultHasher::new();
+    told.hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+    use crate::{routing::strategy::Delay, wire::envelope};
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let header = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        pairs.iter().copied().map(header).collect()
+    }
+
+    #[test]
+    fn reads_a_strategy_or_lists_them() {
+        let asked = |value| strategy(&headers(&[("x-thalweg-strategy", value)]), Figures::default());
+        assert_eq!(asked("race:2"), Ok(Some(Strategy::Race { width: 2 })));
+        let delay = Delay::Fixed(Duration::from_millis(250));
+        assert_eq!(asked("hedge:250ms"), Ok(Some(Strategy::Hedge { delay })));
+        assert_eq!(strategy(&HeaderMap::new(), Figures::default()), Ok(None));
+        for value in ["fastest", "hedge:250", "hedge:-1s", "race:99", ""] {
+            let refusal = asked(value).unwrap_err();
+            assert_eq!((refusal.status, refusal.code), (400, "invalid_header"), "{value}");
+            assert!(refusal.message.contains("`adaptive`"));
+        }
+    }
+
+    #[test]
+    fn reads_how_long_a_client_waits() {
+        assert_eq!(patience(&headers(&[("x-stainless-timeout", "600")])), Some(Duration::from_secs(600)));
+        let both = headers(&[("x-stainless-timeout", "600"), ("x-litellm-timeout", "1.5")]);
+        assert_eq!(patience(&both), Some(Duration::from_millis(1500)));
+        for value in ["0", "-3", "NaN", "soon", ""] {
+            assert_eq!(patience(&headers(&[("x-litellm-timeout", value)])), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn recognises_a_conversation() {
+        let body = |text: &str| text.replace('\'', "\"").into_bytes();
+        let key = |pairs, text: &str| {
+            let body = body(text);
+            session(Sticky::Prefix, &headers(pairs), &envelope::read(&body).unwrap(), &body)
+        };
+        let first = "{'model':'m','messages':[{'role':'system','content':'You are.'}]}";
+        let other = "{'model':'m','messages':[{'role':'system','content':'I am.'}]}";
+        assert_eq!(key(&[], first), key(&[], first));
+        assert_ne!(key(&[], first), key(&[], other));
+        assert_eq!(key(&[("x-session-id", "s")], first), key(&[("x-session-affinity", "s")], other));
+        let keyed = "{'model':'m','prompt_cache_key':'k','messages':[]}";
+        assert_eq!(key(&[], keyed), key(&[], &keyed.replace("[]", "[1]")));
+        assert_eq!(key(&[], "{'model':'m'}"), None);
+        let (whole, none) = (body(first), HeaderMap::new());
+        let read = envelope::read(&whole).unwrap();
+        assert_eq!(session(Sticky::Session, &none, &read, &whole), None);
+        assert_eq!(session(Sticky::Off, &headers(&[("x-session-id", "s")]), &read, &whole), None);
+    }
+}

@@ -1,0 +1,337 @@
+//! What a failure means: who is asked next, who rests, and what the client is told (S1.3, S1.14, S3.8, B5, R15, R18).
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use thalweg::{
+    routing::settings::AllTripped,
+    wire::{Class, Dialect, Scanner, classify},
+};
+
+use crate::{
+    client::{Call, Version},
+    gateway::{Gateway, Plan},
+    transcripts::{self, Transcript},
+    upstream::{
+        Framing, Speaks, Step, Upstream,
+        script::{self, delta, sse_head},
+    },
+};
+
+const ERROR_EVENT: &str =
+    "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"code\":null}}\n\n";
+
+fn serving() -> Upstream {
+    Upstream::always(Speaks::H1, script::sse(script::short_stream()))
+}
+
+async fn two(first: &Upstream, second: &Upstream) -> Gateway {
+    Plan::to(&[first, second]).start().await
+}
+
+/// What a recorded stream says before its first content.
+fn prologue(body: &[u8]) -> Bytes {
+    let (mut end, mut said) = (0, false);
+    let mut scanner = Scanner::new(1 << 20);
+    let scanned = scanner.scan(body, |event| {
+        said |= !matches!(
+            classify(Dialect::ChatCompletions, &event).class,
+            Class::Comment | Class::Other | Class::Usage
+        );
+        if !said {
+            end = event.end;
+        }
+    });
+    assert!(scanned.is_ok());
+    Bytes::copy_from_slice(&body[..end])
+}
+
+/// B5, R15: whatever a recorded provider says before its first content (comments, pings, roles, empty choices, Azure's
+/// prologue), a failure right after it is never seen.
+#[tokio::test]
+async fn no_prologue_commits() {
+    let endings = [vec![Step::Close], vec![Step::Reset], vec![script::body(ERROR_EVENT), Step::End]];
+    let own = "data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n: ping\n\nevent: ping\ndata: {\"type\": \"ping\"}\n\n";
+    let mut prologues = vec![Bytes::from_static(own.as_bytes())];
+    prologues.extend(transcripts::streams().map(|transcript| prologue(&transcript.body)));
+    prologues.retain(|prologue| !prologue.is_empty());
+    let count = prologues.len();
+    let first = Upstream::by(Speaks::H1, move |number, _| {
+        let said = prologues[number % count].clone();
+        [vec![sse_head(), Step::Body(said), Step::Moment], endings[number % 3].clone()].concat()
+    });
+    let second = serving();
+    // The first must be asked each time, however often it failed.
+    let plan = Plan::to(&[&first, &second]).with(|settings| {
+        settings.routing.breaker.failures = u32::MAX;
+        settings.routing.breaker.least = u32::MAX;
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for number in 0..count * 3 {
+        let answer = client.send(Call::stream()).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-attempts")), (200, "2"), "{number}");
+        assert_eq!(answer.collect().await.bytes(), script::short_stream(), "{number}");
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S1.14, R18: each recorded error: what the caller did wrong comes back as it was said, for the rest the next is asked.
+#[tokio::test]
+async fn recorded_errors() {
+    let errors: Vec<&Transcript> =
+        transcripts::all().iter().filter(|transcript| transcript.status >= 400).collect();
+    for error in errors {
+        let head = Step::Head {
+            status: error.status,
+            headers: error.headers.clone(),
+            framing: Framing::Length(error.body.len() as u64),
+        };
+        let first = Upstream::always(Speaks::H1, vec![head, Step::Body(error.body.clone()), Step::End]);
+        let second = serving();
+        let gateway = two(&first, &second).await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::stream()).await;
+        let (status, received) = (answer.status.as_u16(), answer.collect().await.bytes());
+        if error.status == 400 {
+            assert_eq!((status, received), (400, error.body.clone()), "{}", error.name);
+        } else {
+            assert_eq!((status, received), (200, script::short_stream()), "{}", error.name);
+        }
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// S1.14, R18: by status alone.
+#[tokio::test]
+async fn statuses() {
+    for (status, passes) in [
+        (400, true),
+        (401, false),
+        (402, false),
+        (403, false),
+        (404, false),
+        (408, false),
+        (413, true),
+        (422, true),
+        (429, false),
+        (500, false),
+        (502, false),
+        (503, false),
+        (504, false),
+        (529, false),
+    ] {
+        let first = Upstream::always(Speaks::H1, script::json(status, "{}"));
+        let second = serving();
+        let gateway = two(&first, &second).await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::stream()).await;
+        assert_eq!(answer.status, if passes { status } else { 200 });
+        assert_eq!(answer.header("x-thalweg-provider"), if passes { "p0" } else { "p1" }, "{status}");
+        answer.collect().await;
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// S1.3: of an error's body no more than its beginning is waited for, and its connection is given up.
+#[tokio::test]
+async fn an_error_that_does_not_end_holds_nobody_up() {
+    let first = Upstream::always(
+        Speaks::H1,
+        vec![
+            script::head(500, "application/json", Framing::Length(1 << 20)),
+            script::body("{\"error\":"),
+            Step::Stall,
+        ],
+    );
+    let second = serving();
+    let gateway = two(&first, &second).await;
+    let mut client = gateway.client(Version::H1).await;
+    let started = Instant::now();
+    let answer = client.send(Call::stream()).await;
+    assert_eq!(answer.header("x-thalweg-provider"), "p1");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    first.log.gone(0).await;
+    assert!(answer.collect().await.complete);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S3.8: who is the only one to ask has the last word, whatever it is.
+#[tokio::test]
+async fn the_only_candidate_speaks_for_itself() {
+    let body = "{\"error\":{\"message\":\"no\",\"type\":\"overloaded_error\"}}";
+    for status in [401, 404, 429, 500, 529] {
+        let upstream = Upstream::always(Speaks::H1, script::json(status, body));
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::stream()).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-provider")), (status, "p0"));
+        assert_eq!(answer.collect().await.text(), body);
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// S3.8: all of several: 503 with each reason in order; all of them too slow: 504.
+#[tokio::test]
+async fn all_of_several() {
+    let quota =
+        "{\"error\":{\"message\":\"pay\",\"type\":\"insufficient_quota\",\"code\":\"insufficient_quota\"}}";
+    let first = Upstream::always(Speaks::H1, script::json(429, quota));
+    let second = Upstream::always(Speaks::H1, script::sse(ERROR_EVENT));
+    let gateway = two(&first, &second).await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::stream()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-attempts")), (503, "2"));
+    let error = answer.collect().await.json();
+    assert_eq!(error["error"]["code"], "all_providers_failed");
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("p0: answered 429 (insufficient_quota); p1: answered an error"), "{message}");
+    drop(client);
+    gateway.stop().await;
+
+    let mute = [(); 2].map(|()| Upstream::always(Speaks::H1, vec![Step::Stall]));
+    let plan =
+        Plan::to(&[&mute[0], &mute[1]]).clocks(|clocks| clocks.first_token = Duration::from_millis(30));
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::stream()).await;
+    assert_eq!(answer.status, 504);
+    let error = answer.collect().await.json();
+    assert_eq!(error["error"]["code"], "all_providers_timed_out");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// R18: a provider that asks to be left alone is, and nobody is told of it.
+#[tokio::test]
+async fn who_asks_for_rest_gets_it() {
+    let limited = Step::Head {
+        status: 429,
+        headers: vec![("retry-after".into(), "60".into())],
+        framing: Framing::Length(0),
+    };
+    let first = Upstream::always(Speaks::H1, vec![limited, Step::End]);
+    let second = serving();
+    let gateway = two(&first, &second).await;
+    let mut client = gateway.client(Version::H1).await;
+    for attempts in ["2", "1", "1"] {
+        let answer = client.send(Call::stream()).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-attempts")), (200, attempts));
+        answer.collect().await;
+    }
+    assert_eq!((first.log.requests(), second.log.requests()), (1, 3));
+    drop(client);
+    gateway.stop().await;
+}
+
+/// All who serve the model rest: 503 that says when to come again, if the configuration wants no more tries.
+#[tokio::test]
+async fn nobody_is_left_to_ask() {
+    let limited = Step::Head {
+        status: 429,
+        headers: vec![("retry-after".into(), "60".into())],
+        framing: Framing::Length(0),
+    };
+    let upstream = Upstream::always(Speaks::H1, vec![limited, Step::End]);
+    let plan = Plan::to(&[&upstream]).with(|settings| settings.routing.all_tripped = AllTripped::Refuse);
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    assert_eq!(client.send(Call::stream()).await.status, 429);
+    let answer = client.send(Call::stream()).await;
+    assert_eq!(answer.status, 503);
+    let after: u64 = answer.header("retry-after").parse().unwrap();
+    assert!((50..=60).contains(&after), "{after}");
+    assert!(answer.headers.contains_key("retry-after-ms"));
+    answer.collect().await;
+    assert_eq!(upstream.log.requests(), 1);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A request that may have been seen is not sent again, if so configured; by default it is.
+#[tokio::test]
+async fn retries_can_be_made_safe() {
+    for safe in [false, true] {
+        let first = Upstream::always(Speaks::H1, vec![Step::Close]);
+        let second = serving();
+        let plan = Plan::to(&[&first, &second]).with(|settings| settings.routing.retry.safe = safe);
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::stream()).await;
+        assert_eq!(answer.status, if safe { 503 } else { 200 });
+        answer.collect().await;
+        assert_eq!(second.log.requests(), usize::from(!safe));
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// The client's own patience ends it all.
+#[tokio::test]
+async fn a_client_that_does_not_wait() {
+    let mute = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    let gateway = Plan::to(&[&mute]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::stream().header("x-stainless-timeout", "0.05")).await;
+    assert_eq!(answer.status, 504);
+    answer.collect().await;
+    mute.log.gone(0).await;
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A list of models is tried in order, each under its own name, and does not travel.
+#[tokio::test]
+async fn a_list_of_models() {
+    let first =
+        Upstream::always(Speaks::H1, script::json(400, "{\"error\":{\"code\":\"context_length_exceeded\"}}"));
+    let second = serving();
+    let plan = Plan::to(&[&first, &second]).with(|settings| {
+        settings.providers[0].models = Some(vec!["small".into()]);
+        settings.providers[1].models = Some(vec!["large".into()]);
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for body in [
+        r#"{"models":["small","large"],"messages":[],"stream":true}"#,
+        r#"{"model":"small","stream":true,"models":["nobody-has-it","large"]}"#,
+    ] {
+        let answer = client.send(Call::post("/v1/chat/completions", body)).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-provider")), (200, "p1"));
+        answer.collect().await;
+    }
+    for number in 0..2 {
+        for (upstream, model) in [(&first, "small"), (&second, "large")] {
+            let seen = upstream.log.request(number).await.json();
+            assert_eq!((&seen["model"], seen.get("models")), (&model.into(), None), "{seen}");
+        }
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A stream that was cut in its middle speaks against its provider, though this client can only be told.
+#[tokio::test]
+async fn a_cut_stream_is_held_against_its_provider() {
+    for cut in [Step::Close, Step::Reset] {
+        let first =
+            Upstream::always(Speaks::H1, vec![sse_head(), Step::Body(delta("one")), Step::Delivered, cut]);
+        let second = serving();
+        let plan = Plan::to(&[&first, &second]).with(|settings| settings.routing.breaker.failures = 1);
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await.telling(&first.log);
+        let cut = client.send(Call::stream()).await;
+        assert_eq!(cut.header("x-thalweg-provider"), "p0");
+        assert!(cut.collect().await.text().contains("upstream_reset"));
+        let next = client.send(Call::stream()).await;
+        assert_eq!((next.header("x-thalweg-provider"), next.header("x-thalweg-attempts")), ("p1", "1"));
+        next.collect().await;
+        drop(client);
+        gateway.stop().await;
+    }
+}
