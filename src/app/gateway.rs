@@ -265,6 +265,11 @@ impl Gateway {
         }
     }
 
+    /// Denies readiness from now on, and serves all the same; the first step of a stop.
+    pub fn deny_readiness(&self) {
+        self.drain.advance(Phase::Unready);
+    }
+
     /// Stops accepting, lets what runs finish within the drain's time, and returns when all of it has ended.
     pub fn stop(self) {
         self.drain.advance(Phase::Draining);

@@ -1,5 +1,5 @@
-//! `thalweg serve`: load, log, start, say how to be reached, and end in steps. The first signal drains, the second ends
-//! at once, whatever is still running.
+//! `thalweg serve`: load, log, start, say how to be reached, and end in steps. The first signal denies readiness for a
+//! while (SIGTERM alone: at a terminal nobody looks), then drains; the second ends at once, whatever is still running.
 
 use std::{
     io::{self, Write},
@@ -12,7 +12,10 @@ use std::{
 use tokio::sync::oneshot;
 use tracing::Level;
 
-use super::{Failure, banner, signals::Signals};
+use super::{
+    Failure, banner,
+    signals::{End, Signals},
+};
 use crate::{
     app::{self, Surroundings},
     config::{
@@ -70,7 +73,15 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let gateway = app::start_in(settings.clone(), surroundings)?;
     // A gateway without a terminal serves all the same.
     let _ = banner::show(&mut io::stdout().lock(), &settings, &gateway);
-    signals.first(|| gateway.reload("signal"));
+    let first = signals.first(|| gateway.reload("signal"));
+    gateway.deny_readiness();
+    let delay = settings.limits.shutdown_delay;
+    if first == End::Asked && !delay.is_zero() {
+        let _ = writeln!(io::stderr(), "Not ready any more: draining begins in {delay:?}.");
+        if signals.second_within(delay) {
+            return Ok(ExitCode::from(ENDED_BY_SIGNAL));
+        }
+    }
     let _ = writeln!(io::stderr(), "Draining: open streams may end; a second signal cuts them.");
     let (told, done) = oneshot::channel();
     thread::Builder::new().name("drain".to_owned()).spawn(move || {

@@ -1,13 +1,23 @@
 //! When to end (SIGINT and SIGTERM) and when to load the configuration again (SIGHUP); listened to before anything is
 //! started, so that none is missed.
 
-use std::io;
+use std::{io, time::Duration};
 
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
+    time::timeout,
 };
+
+/// Who asked for the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Somebody at a terminal (SIGINT).
+    Interrupted,
+    /// A supervisor (SIGTERM).
+    Asked,
+}
 
 #[derive(Debug)]
 pub(super) struct Signals {
@@ -19,7 +29,7 @@ pub(super) struct Signals {
 
 impl Signals {
     pub(super) fn register() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let (interrupt, terminate, hangup) = {
             let _inside = runtime.enter();
             (
@@ -32,16 +42,22 @@ impl Signals {
     }
 
     /// Blocks until the first signal to end, and calls `reload` at each SIGHUP before it.
-    pub(super) fn first(&mut self, mut reload: impl FnMut()) {
+    pub(super) fn first(&mut self, mut reload: impl FnMut()) -> End {
         let Self { runtime, interrupt, terminate, hangup } = self;
         runtime.block_on(async {
             loop {
                 tokio::select! {
-                    () = next(interrupt, terminate) => return,
+                    end = next(interrupt, terminate) => return end,
                     _ = hangup.recv() => reload(),
                 }
             }
-        });
+        })
+    }
+
+    /// Blocks for so long or until another signal comes; true: it came.
+    pub(super) fn second_within(&mut self, time: Duration) -> bool {
+        let Self { runtime, interrupt, terminate, hangup: _ } = self;
+        runtime.block_on(async { timeout(time, next(interrupt, terminate)).await.is_ok() })
     }
 
     /// Blocks until `done` is told or another signal comes; true: the signal was first.
@@ -50,15 +66,15 @@ impl Signals {
         runtime.block_on(async {
             tokio::select! {
                 _ = done => false,
-                () = next(interrupt, terminate) => true,
+                _ = next(interrupt, terminate) => true,
             }
         })
     }
 }
 
-async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
+async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> End {
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        _ = interrupt.recv() => End::Interrupted,
+        _ = terminate.recv() => End::Asked,
     }
 }

@@ -148,6 +148,7 @@ fn limits(section: &mut Section<'_, '_, '_>, limits: &mut Limits) {
     section.set("write_timeout", &mut limits.write_timeout, scalar::duration);
     section.set("connections", &mut limits.connections, scalar::whole(1..=10_000_000));
     section.set("streams_per_connection", &mut limits.streams_per_connection, scalar::whole(1..=65_536));
+    section.set("shutdown_delay", &mut limits.shutdown_delay, scalar::duration_or_zero);
     section.set("drain", &mut limits.drain, scalar::duration_or_zero);
 }
 

@@ -37,6 +37,8 @@ pub struct Limits {
     pub connections: usize,
     /// Streams at once on one HTTP/2 connection.
     pub streams_per_connection: u32,
+    /// How long everything is still served after readiness has been denied, so that balancers look elsewhere first.
+    pub shutdown_delay: Duration,
     /// How long a drain waits for streams before it cuts them.
     pub drain: Duration,
 }
@@ -52,6 +54,7 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(30),
             connections: 65_536,
             streams_per_connection: 256,
+            shutdown_delay: Duration::from_secs(1),
             drain: Duration::from_secs(30),
         }
     }

@@ -17,6 +17,7 @@ mod pressure;
 mod race;
 mod relay;
 mod reload;
+mod reload_held;
 mod reload_signals;
 mod state;
 mod statistics;

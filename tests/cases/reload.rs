@@ -15,13 +15,13 @@ use crate::{
     upstream::{Gate, Speaks, Step, Upstream, script},
 };
 
-const ADMIN: &str = "sk-admin-of-the-tests";
+pub const ADMIN: &str = "sk-admin-of-the-tests";
 
 /// A configuration file of the test's own.
-struct File(PathBuf);
+pub struct File(pub PathBuf);
 
 impl File {
-    fn new(config: &Value) -> Self {
+    pub fn new(config: &Value) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("thalweg-reload-{}-{number}.json", std::process::id());
@@ -30,7 +30,7 @@ impl File {
         file
     }
 
-    fn write(&self, text: impl AsRef<[u8]>) {
+    pub fn write(&self, text: impl AsRef<[u8]>) {
         fs::write(&self.0, text).unwrap();
     }
 }
@@ -60,12 +60,12 @@ fn answering(text: &'static str) -> Upstream {
     Upstream::always(Speaks::H1, script::json(200, text))
 }
 
-async fn asked(gateway: &Gateway, call: Call) -> (u16, Value) {
+pub async fn asked(gateway: &Gateway, call: Call) -> (u16, Value) {
     let answer = gateway.client(Version::H1).await.send(call).await;
     (answer.status.as_u16(), answer.collect().await.json())
 }
 
-async fn reloaded(gateway: &Gateway) -> (u16, Value) {
+pub async fn reloaded(gateway: &Gateway) -> (u16, Value) {
     let call = Call::post("/v1/reload", "").header("authorization", &format!("Bearer {ADMIN}"));
     asked(gateway, call).await
 }

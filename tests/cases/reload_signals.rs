@@ -94,3 +94,19 @@ fn the_command_reloads_and_tells_what_changed() {
     assert_eq!((code, stdout), (Some(0), format!("Reloaded.\n{changes}")));
     assert_eq!([gateway.get("/v1/models", "sk-a"), gateway.get("/v1/models", "sk-b")], [401, 200]);
 }
+
+/// R35: readiness is denied first, while everything is still served, on connections made after the signal, too.
+#[test]
+fn a_stop_denies_readiness_before_it_stops_accepting() {
+    let text = json!({"tokens": ["one|sk-a"], "limits": {"shutdown_delay": "30s"}, "state_file": false});
+    let file = File::new("unready", &text.to_string());
+    let mut gateway = Gateway::start(&[("THALWEG_CONFIG", file.0.to_str().unwrap())]);
+    let mut log = gateway.log();
+    assert_eq!(gateway.get("/readyz", ""), 200);
+    gateway.signal("-TERM");
+    until(&mut log, "Not ready any more: draining begins in 30s.");
+    assert_eq!([gateway.get("/readyz", ""), gateway.get("/v1/models", "sk-a")], [503, 200]);
+    // A second signal does not wait for it.
+    gateway.signal("-TERM");
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(130));
+}
