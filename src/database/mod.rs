@@ -4,10 +4,12 @@
 //!
 //! - [`settings`]: which database, and how many connections
 //! - [`pool`]: [`Database`], a pool of connections; [`connection`]: one of them, for who writes much
+//! - [`bulk`]: many rows at once
 //! - [`schema`]: the tables of a room, brought up to date when the database is opened
 //! - [`cell`]: values on their way in and out
 //! - `sqlite`, `postgres`: what differs
 
+pub mod bulk;
 pub mod cell;
 pub mod connection;
 pub mod error;
@@ -20,6 +22,7 @@ mod sqlite;
 #[cfg(test)]
 pub mod tests;
 
+pub use bulk::{Insert, Kind};
 pub use cell::{Cell, Record};
 pub use connection::Connection;
 pub use error::DatabaseError;

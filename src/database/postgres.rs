@@ -1,14 +1,15 @@
 //! PostgreSQL: connections are made when they are needed and closed when they no longer are.
 
-use std::{borrow::Cow, str::FromStr, time::Duration};
+use std::{borrow::Cow, str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions, Executor, PgPool, Postgres, Row as _, TypeInfo, ValueRef,
+    AssertSqlSafe, Column as _, ConnectOptions, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo,
+    ValueRef,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     query::Query,
 };
 
-use super::{Cell, DatabaseError, Record};
+use super::{Cell, DatabaseError, Record, bulk::Kind};
 
 const IDLE: Duration = Duration::from_secs(60);
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -42,6 +43,50 @@ pub(super) async fn run<'c>(
     cells: Vec<Cell>,
 ) -> Result<u64, DatabaseError> {
     Ok(query(sql, cells).execute(executor).await?.rows_affected())
+}
+
+/// One array for each column.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    sql: &Arc<str>,
+    columns: &[(&'static str, Kind)],
+    cells: Vec<Cell>,
+) -> Result<u64, DatabaseError> {
+    let width = columns.len().max(1);
+    let rows = cells.len() / width;
+    let mut ints: Vec<Vec<Option<i64>>> = Vec::new();
+    let mut texts: Vec<Vec<Option<String>>> = Vec::new();
+    let mut blobs: Vec<Vec<Option<Vec<u8>>>> = Vec::new();
+    // Which array of its kind a column is.
+    let mut places = Vec::with_capacity(width);
+    for (_, kind) in columns {
+        places.push(match kind {
+            Kind::Int => push(&mut ints, rows),
+            Kind::Text => push(&mut texts, rows),
+            Kind::Blob => push(&mut blobs, rows),
+        });
+    }
+    for (cell, place) in cells.into_iter().zip(places.iter().cycle()) {
+        match cell {
+            Cell::Int(value) => ints.get_mut(*place).map(|column| column.push(value)),
+            Cell::Text(value) => texts.get_mut(*place).map(|column| column.push(value)),
+            Cell::Blob(value) => blobs.get_mut(*place).map(|column| column.push(value)),
+        };
+    }
+    let (mut ints, mut texts, mut blobs) = (ints.into_iter(), texts.into_iter(), blobs.into_iter());
+    let query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
+    let query = columns.iter().fold(query, |query, (_, kind)| match kind {
+        Kind::Int => query.bind(ints.next()),
+        Kind::Text => query.bind(texts.next()),
+        Kind::Blob => query.bind(blobs.next()),
+    });
+    Ok(query.execute(connection).await?.rows_affected())
+}
+
+/// Adds a column; gives its number.
+fn push<T>(columns: &mut Vec<Vec<T>>, rows: usize) -> usize {
+    columns.push(Vec::with_capacity(rows));
+    columns.len() - 1
 }
 
 pub(super) async fn fetch<'c>(

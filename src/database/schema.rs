@@ -10,7 +10,8 @@ const LOCK: i64 = 0x0074_6861_6c77_6567;
 pub struct Schema {
     /// The room: each has versions of its own.
     pub part: &'static str,
-    /// Version 1, version 2, …: only ever added to. `{blob}` stands for bytes.
+    /// Version 1, version 2, …: only ever added to. `{blob}` stands for bytes, `{clustered}` at a table's
+    /// end keeps its rows in the order of its primary key where that can be said.
     pub steps: &'static [&'static [&'static str]],
 }
 
@@ -47,11 +48,11 @@ impl Connection {
     }
 
     async fn apply(&mut self, schema: &Schema) -> Result<(), DatabaseError> {
-        let blob = match self {
-            Self::Sqlite(_) => "BLOB",
+        let (blob, clustered) = match self {
+            Self::Sqlite(_) => ("BLOB", "WITHOUT ROWID"),
             Self::Postgres(_) => {
                 self.run(format!("SELECT pg_advisory_xact_lock({LOCK})"), Vec::new()).await?;
-                "BYTEA"
+                ("BYTEA", "")
             }
         };
         let table =
@@ -63,7 +64,8 @@ impl Connection {
         }
         for step in schema.steps.iter().skip(usize::try_from(found).unwrap_or(0)) {
             for statement in *step {
-                self.run(statement.replace("{blob}", blob), Vec::new()).await?;
+                self.run(statement.replace("{blob}", blob).replace("{clustered}", clustered), Vec::new())
+                    .await?;
             }
         }
         let sql = "INSERT INTO thalweg_schema (part, version) VALUES ($1, $2) \

@@ -1,7 +1,7 @@
 //! SQLite: one file, one writer at a time, a thread per connection (the driver's). Small caches: the ledger appends, and
 //! what it asks is in roll-ups.
 
-use std::{borrow::Cow, fs::OpenOptions, path::Path, time::Duration};
+use std::{borrow::Cow, fs::OpenOptions, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, Column as _, ConnectOptions, Executor, Row as _, Sqlite, SqlitePool, TypeInfo, ValueRef,
@@ -62,6 +62,13 @@ fn query(sql: Cow<'static, str>, cells: Vec<Cell>) -> Query<'static, Sqlite, Sql
         // Put together here from parts that are all ours.
         Cow::Owned(sql) => sqlx::query(AssertSqlSafe(sql)),
     };
+    bind(query, cells)
+}
+
+fn bind(
+    query: Query<'static, Sqlite, SqliteArguments>,
+    cells: Vec<Cell>,
+) -> Query<'static, Sqlite, SqliteArguments> {
     cells.into_iter().fold(query, |query, cell| match cell {
         Cell::Int(value) => query.bind(value),
         Cell::Text(value) => query.bind(value),
@@ -75,6 +82,16 @@ pub(super) async fn run<'c>(
     cells: Vec<Cell>,
 ) -> Result<u64, DatabaseError> {
     Ok(query(sql, cells).execute(executor).await?.rows_affected())
+}
+
+/// A statement that is run again and again, without copying its text.
+pub(super) async fn run_shared<'c>(
+    executor: impl Executor<'c, Database = Sqlite>,
+    sql: &Arc<str>,
+    cells: Vec<Cell>,
+) -> Result<u64, DatabaseError> {
+    let query = bind(sqlx::query(AssertSqlSafe(Arc::clone(sql))), cells);
+    Ok(query.execute(executor).await?.rows_affected())
 }
 
 pub(super) async fn fetch<'c>(

@@ -2,10 +2,32 @@
 //! come in batches from the thread that settles, and when the database is away they wait in a file.
 //!
 //! - [`settings`]: whether, how long, how much may wait
-//! - [`price`]: what tokens cost
+//! - [`entry`]: a row; [`price`]: what tokens cost
+//! - [`rollup`]: sums over hours and days, with times in the classes of [`histogram`]
+//! - [`schema`]: the tables; [`book`]: rows and their sums into them, at once or not at all
+//! - [`spool`]: where rows wait while the database is away
+//! - [`writer`]: the thread that does all this, with `queue` before it; `retention` lets old rows go, `episode` says what
+//!   is to be said
+//! - [`gauges`]: how it fares
 
+pub mod book;
+pub mod entry;
+mod episode;
+pub mod gauges;
+pub mod histogram;
 pub mod price;
+mod queue;
+mod retention;
+pub mod rollup;
+pub mod schema;
 pub mod settings;
+pub mod spool;
+#[cfg(test)]
+mod tests;
+pub mod writer;
 
+pub use entry::{Row, RowIds};
+pub use gauges::{LedgerGauges, LedgerState};
 pub use price::{Price, Prices, Tokens};
 pub use settings::LedgerSettings;
+pub use writer::{Desk, start};

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::database::{DatabaseSettings, Site};
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerSettings {
     /// Off, nothing is booked.
@@ -27,6 +29,22 @@ impl Default for LedgerSettings {
             spool_size: 256 << 20,
             batch_rows: 2000,
             batch_delay: Duration::from_millis(100),
+        }
+    }
+}
+
+impl LedgerSettings {
+    /// Where rows wait while this database is away.
+    #[must_use]
+    pub fn spool_at(&self, database: &DatabaseSettings) -> PathBuf {
+        match (&self.spool, &database.site) {
+            (Some(file), _) => file.clone(),
+            (None, Site::Sqlite(file)) => {
+                let mut name = file.clone().into_os_string();
+                name.push(".spool");
+                name.into()
+            }
+            (None, Site::Postgres(_)) => "thalweg.spool".into(),
         }
     }
 }

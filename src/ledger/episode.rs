@@ -1,0 +1,82 @@
+//! What is said about trouble: once when it begins, once when it ends, and about lost rows again and again, since each
+//! is money that nobody accounts for.
+
+use std::{io, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{gauges::LedgerGauges, spool::Spool};
+use crate::database::{DatabaseError, Site};
+
+/// Between two lines about losses.
+const AGAIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Episode {
+    gauges: LedgerGauges,
+    away: bool,
+    disk: bool,
+    /// Rows lost that nobody was told of, and when somebody was told last.
+    untold: usize,
+    told: Option<Instant>,
+}
+
+impl Episode {
+    pub(super) const fn new(gauges: LedgerGauges) -> Self {
+        Self { gauges, away: false, disk: false, untold: 0, told: None }
+    }
+
+    /// The database is away.
+    pub(super) fn away(&mut self, site: &Site, error: &DatabaseError) {
+        if !self.away {
+            tracing::error!(database = %site, %error, "the ledger's database is away: rows wait in the spool");
+        }
+        self.away = true;
+    }
+
+    /// The database has taken something.
+    pub(super) fn back(&mut self, spool: &Spool) {
+        if self.away && spool.is_empty() {
+            tracing::warn!("the ledger's database is back, and nothing waits any more");
+            self.away = false;
+        }
+        self.disk = false;
+    }
+
+    /// The spool cannot be read or written.
+    pub(super) fn disk(&mut self, error: &io::Error) {
+        if !self.disk {
+            tracing::error!(%error, "the ledger's spool fails: rows wait in memory");
+        }
+        self.disk = true;
+    }
+
+    pub(super) fn lost(&mut self, rows: usize) {
+        if rows == 0 {
+            return;
+        }
+        self.gauges.add_lost(rows);
+        self.untold += rows;
+        if self.told.is_none_or(|told| told.elapsed() > AGAIN) {
+            tracing::error!(
+                rows = self.untold,
+                total = self.gauges.read().lost,
+                "rows of the ledger are lost"
+            );
+            self.untold = 0;
+            self.told = Some(Instant::now());
+        }
+    }
+}
+
+impl Drop for Episode {
+    fn drop(&mut self) {
+        if self.untold > 0 {
+            tracing::error!(
+                rows = self.untold,
+                total = self.gauges.read().lost,
+                "rows of the ledger are lost"
+            );
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! How the ledger fares, for `/stats` and `/metrics` (S4.5). Written by the ledger's thread, read by anyone.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+#[derive(Clone, Debug, Default)]
+pub struct LedgerGauges(Arc<Cells>);
+
+#[derive(Debug, Default)]
+struct Cells {
+    written: AtomicU64,
+    spooled: AtomicU64,
+    replayed: AtomicU64,
+    waiting: AtomicU64,
+    waiting_bytes: AtomicU64,
+    lost: AtomicU64,
+    queries: AtomicU64,
+    query_nanos: AtomicU64,
+    up: AtomicBool,
+}
+
+/// At one moment. Counts are since the start of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LedgerState {
+    /// The database answered when it was last asked.
+    pub up: bool,
+    /// Rows now in the database, replayed ones among them.
+    pub written: u64,
+    /// Rows that went to the spool, and those that came back from it.
+    pub spooled: u64,
+    pub replayed: u64,
+    /// Rows in memory, and bytes in the spool.
+    pub waiting: u64,
+    pub waiting_bytes: u64,
+    /// Rows that are in nobody's hands.
+    pub lost: u64,
+    /// Transactions and questions, and what one took on average.
+    pub queries: u64,
+    pub query: Duration,
+}
+
+impl LedgerGauges {
+    #[must_use]
+    pub fn read(&self) -> LedgerState {
+        let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+        let queries = load(&self.0.queries);
+        LedgerState {
+            up: self.0.up.load(Ordering::Relaxed),
+            written: load(&self.0.written),
+            spooled: load(&self.0.spooled),
+            replayed: load(&self.0.replayed),
+            waiting: load(&self.0.waiting),
+            waiting_bytes: load(&self.0.waiting_bytes),
+            lost: load(&self.0.lost),
+            queries,
+            query: Duration::from_nanos(load(&self.0.query_nanos).checked_div(queries).unwrap_or(0)),
+        }
+    }
+
+    /// One transaction or question to the database took so long.
+    pub fn note_query(&self, took: Duration) {
+        self.0.queries.fetch_add(1, Ordering::Relaxed);
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.0.query_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_up(&self, up: bool) {
+        self.0.up.store(up, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_written(&self, rows: usize) {
+        self.0.written.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_spooled(&self, rows: usize) {
+        self.0.spooled.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_replayed(&self, rows: usize) {
+        self.0.replayed.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_lost(&self, rows: usize) {
+        self.0.lost.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_waiting(&self, rows: usize) {
+        self.0.waiting.store(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_waiting_bytes(&self, bytes: u64) {
+        self.0.waiting_bytes.store(bytes, Ordering::Relaxed);
+    }
+}

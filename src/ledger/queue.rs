@@ -1,0 +1,88 @@
+//! The desk where rows are handed in, between the thread that settles and the ledger's own. Handing in never waits: past
+//! the bound rows are lost and counted.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::{entry::Row, gauges::LedgerGauges};
+
+/// Rows that may wait in memory.
+pub(super) const BOUND: usize = 20_000;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    ready: Notify,
+    crowded: Notify,
+    pub(super) gauges: LedgerGauges,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rows: Vec<Row>,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(gauges: LedgerGauges) -> Self {
+        Self { state: Mutex::default(), ready: Notify::new(), crowded: Notify::new(), gauges }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        // Whoever panicked left whole rows behind.
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Hands rows in; gives how many were lost.
+    pub(super) fn push(&self, mut rows: Vec<Row>) -> usize {
+        let (lost, waiting) = self.with(|state| {
+            let room = BOUND.saturating_sub(state.rows.len());
+            let lost = rows.len().saturating_sub(room);
+            rows.truncate(room);
+            state.rows.append(&mut rows);
+            (lost, state.rows.len())
+        });
+        self.gauges.add_lost(lost);
+        self.gauges.set_waiting(waiting);
+        if waiting > 0 {
+            self.ready.notify_one();
+        }
+        if waiting > BOUND / 2 {
+            self.crowded.notify_one();
+        }
+        lost
+    }
+
+    pub(super) fn close(&self) {
+        self.with(|state| state.closed = true);
+        self.ready.notify_one();
+    }
+
+    /// All that wait.
+    pub(super) fn take(&self) -> Vec<Row> {
+        self.with(|state| std::mem::take(&mut state.rows))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.with(|state| state.rows.len())
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.with(|state| state.closed)
+    }
+
+    /// Waits until rows are there, or none will come.
+    pub(super) async fn ready(&self) {
+        while self.len() == 0 && !self.is_closed() {
+            self.ready.notified().await;
+        }
+    }
+
+    /// Waits until more than half of the room is taken.
+    pub(super) async fn crowded(&self) {
+        while self.len() <= BOUND / 2 {
+            self.crowded.notified().await;
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Sums over the rows of an hour or a day that were alike: same model, provider, key and outcome. A batch of rows is
+//! summed here first, so that the database adds few numbers to few rows.
+
+use std::collections::BTreeMap;
+
+use super::{
+    entry::Row,
+    histogram::{self, CLASSES},
+};
+use crate::database::{Cell, Insert, Kind};
+
+pub const HOUR: i64 = 3600;
+pub const DAY: i64 = 86_400;
+
+/// What rows of one sum have in common. In the order of the primary key, so that two gateways that add to the same
+/// rows take them in the same order and never wait for one another in a circle.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    span: i64,
+    start: i64,
+    /// Model, provider, principal, key id, outcome; nothing is an empty text.
+    names: [String; NAMES.len()],
+}
+
+pub const NAMES: [&str; 5] = ["model", "provider", "principal", "key_id", "outcome"];
+
+/// Columns that are added up, before the histograms.
+pub const SUMS: [&str; 18] = [
+    "requests",
+    "attempts",
+    "wasted",
+    "tokens_in",
+    "tokens_out",
+    "tokens_cached",
+    "tokens_reasoning",
+    "estimated",
+    "cost",
+    "unpriced",
+    "request_bytes",
+    "bytes",
+    "frames",
+    "ttft_count",
+    "ttft_us",
+    "total_us",
+    "queue_us",
+    "upstream_us",
+];
+
+const TTFT: [&str; CLASSES] = [
+    "ttft_00", "ttft_01", "ttft_02", "ttft_03", "ttft_04", "ttft_05", "ttft_06", "ttft_07", "ttft_08",
+    "ttft_09", "ttft_10", "ttft_11", "ttft_12", "ttft_13", "ttft_14", "ttft_15", "ttft_16", "ttft_17",
+    "ttft_18", "ttft_19",
+];
+const TOTAL: [&str; CLASSES] = [
+    "total_00", "total_01", "total_02", "total_03", "total_04", "total_05", "total_06", "total_07",
+    "total_08", "total_09", "total_10", "total_11", "total_12", "total_13", "total_14", "total_15",
+    "total_16", "total_17", "total_18", "total_19",
+];
+
+/// The columns that are added up, in order.
+pub fn added() -> impl Iterator<Item = &'static str> {
+    SUMS.into_iter().chain(TTFT).chain(TOTAL)
+}
+
+/// What is added up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sums {
+    pub sums: [i64; SUMS.len()],
+    pub ttft: histogram::Histogram,
+    pub total: histogram::Histogram,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self { sums: [0; SUMS.len()], ttft: [0; CLASSES], total: [0; CLASSES] }
+    }
+}
+
+impl Sums {
+    pub fn add(&mut self, row: &Row) {
+        let has_tokens = row.tokens_in.is_some() || row.tokens_out.is_some();
+        let guessed = row.usage_source.as_deref().is_some_and(|source| source != "reported");
+        let values = [
+            Some(1),
+            row.attempts,
+            row.wasted,
+            row.tokens_in,
+            row.tokens_out,
+            row.tokens_cached,
+            row.tokens_reasoning,
+            Some(i64::from(guessed)),
+            row.cost,
+            Some(i64::from(has_tokens && row.cost.is_none())),
+            row.request_bytes,
+            row.bytes,
+            row.frames,
+            Some(i64::from(row.ttft_us.is_some())),
+            row.ttft_us,
+            row.total_us,
+            row.queue_us,
+            row.upstream_us,
+        ];
+        for (sum, value) in self.sums.iter_mut().zip(values) {
+            *sum = sum.saturating_add(value.unwrap_or(0));
+        }
+        for (histogram, time) in [(&mut self.ttft, row.ttft_us), (&mut self.total, row.total_us)] {
+            if let Some(count) = time.and_then(|time| histogram.get_mut(histogram::class(time))) {
+                *count += 1;
+            }
+        }
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        let own = self.sums.iter_mut().chain(&mut self.ttft).chain(&mut self.total);
+        for (sum, value) in own.zip(other.sums.iter().chain(&other.ttft).chain(&other.total)) {
+            *sum = sum.saturating_add(*value);
+        }
+    }
+}
+
+/// Adds rows up, by hour and by day.
+#[must_use]
+pub fn roll_up(rows: &[Row]) -> BTreeMap<Group, Sums> {
+    let mut hours = BTreeMap::new();
+    for row in rows {
+        hours.entry(group(row, HOUR)).or_insert_with(Sums::default).add(row);
+    }
+    let mut days: BTreeMap<Group, Sums> = BTreeMap::new();
+    for (Group { start, names, .. }, sums) in &hours {
+        let day = Group { span: DAY, start: start.div_euclid(DAY) * DAY, names: names.clone() };
+        days.entry(day).or_default().merge(sums);
+    }
+    hours.append(&mut days);
+    hours
+}
+
+fn group(row: &Row, span: i64) -> Group {
+    let seconds = row.at.div_euclid(1_000_000);
+    let names = [&row.model, &row.provider, &row.principal, &row.key_id, &row.outcome];
+    Group {
+        span,
+        start: seconds.div_euclid(span) * span,
+        names: names.map(|name| name.clone().unwrap_or_default()),
+    }
+}
+
+/// The statement that adds sums to those that are there.
+#[must_use]
+pub fn insert() -> Insert {
+    let mut columns = vec![("span", Kind::Int), ("start", Kind::Int)];
+    columns.extend(NAMES.map(|name| (name, Kind::Text)));
+    columns.extend(added().map(|name| (name, Kind::Int)));
+    let adding: Vec<String> =
+        added().map(|name| format!("{name} = rollups.{name} + excluded.{name}")).collect();
+    let key = NAMES.join(", ");
+    Insert::new(
+        "rollups",
+        columns,
+        &format!("ON CONFLICT (span, start, {key}) DO UPDATE SET {}", adding.join(", ")),
+    )
+}
+
+/// The cells of that statement.
+#[must_use]
+pub fn cells(rollups: BTreeMap<Group, Sums>) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for (Group { span, start, names }, Sums { sums, ttft, total }) in rollups {
+        cells.extend([span.into(), start.into()]);
+        cells.extend(names.map(Cell::from));
+        cells.extend(sums.into_iter().chain(ttft).chain(total).map(Cell::from));
+    }
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::entry::RowIds, *};
+
+    #[test]
+    fn every_row_is_counted_in_its_hour_and_its_day() {
+        let mut ids = RowIds::default();
+        let mut rows = Vec::new();
+        // Two hours of one day, and the next.
+        for (at, model) in [(3_600, "a"), (7_199, "a"), (7_200, "a"), (7_200, "b"), (86_400, "a")] {
+            let mut row = Row::new(ids.make(at * 1_000_000), at * 1_000_000);
+            row.model = Some(model.to_owned());
+            row.tokens_in = Some(10);
+            row.total_us = Some(5000);
+            rows.push(row);
+        }
+        let rollups = roll_up(&rows);
+        let count = |span: i64, start: i64, model: &str| {
+            let found = rollups
+                .iter()
+                .find(|(group, _)| group.span == span && group.start == start && group.names[0] == model);
+            found.map_or(0, |(_, sums)| sums.sums[0])
+        };
+        assert_eq!([count(HOUR, 3600, "a"), count(HOUR, 7200, "a"), count(HOUR, 7200, "b")], [2, 1, 1]);
+        assert_eq!([count(DAY, 0, "a"), count(DAY, 0, "b"), count(DAY, 86_400, "a")], [3, 1, 1]);
+        for span in [HOUR, DAY] {
+            let mut sum = Sums::default();
+            rollups.iter().filter(|(group, _)| group.span == span).for_each(|(_, sums)| sum.merge(sums));
+            assert_eq!((sum.sums[0], sum.sums[3], sum.sums[9]), (5, 50, 5));
+            assert_eq!((sum.total[1], sum.ttft.iter().sum::<i64>()), (5, 0));
+        }
+        let width = insert().columns.len();
+        assert_eq!(cells(rollups).len() % width, 0);
+    }
+}

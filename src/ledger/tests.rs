@@ -1,0 +1,410 @@
+//! The ledger on both databases, as far as both are there.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    Desk, LedgerGauges, LedgerSettings, LedgerState, book::Book, entry::*, queue, retention, rollup,
+    spool::Spool, writer,
+};
+use crate::database::{Connection, Database, DatabaseSettings, Site, tests::Scratch};
+
+/// A folder of the test's own.
+#[derive(Debug)]
+pub(super) struct Folder(pub(super) PathBuf);
+
+impl Folder {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("thalweg-ledger-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Rows a minute apart.
+pub(super) fn rows(ids: &mut RowIds, from: i64, count: i64) -> Vec<Row> {
+    let row = |minute: i64| {
+        let at = minute * 60_000_000;
+        Row {
+            request_id: Some("the same".into()),
+            model: Some(format!("m{}", minute % 3)),
+            provider: Some("p".into()),
+            outcome: Some("ok".into()),
+            status: Some(200),
+            tokens_in: Some(10),
+            tokens_out: Some(minute),
+            cost: Some(7),
+            total_us: Some(minute * 1000),
+            ttft_us: (minute % 2 == 0).then_some(minute * 100),
+            ..Row::new(ids.make(at), at)
+        }
+    };
+    (from..from + count).map(row).collect()
+}
+
+/// Requests, output and cost by the rows, the hours and the days.
+pub(super) async fn counted(database: &Database) -> [Vec<i64>; 3] {
+    let mut counted = [const { Vec::new() }; 3];
+    for (place, sql) in counted.iter_mut().zip(counting()) {
+        let found = database.fetch(sql, Vec::new()).await.unwrap();
+        *place = (0..3).map(|column| found[0].int(column).unwrap().unwrap()).collect();
+    }
+    counted
+}
+
+async fn counted_in(connection: &mut Connection) -> [Vec<i64>; 3] {
+    let mut counted = [const { Vec::new() }; 3];
+    for (place, sql) in counted.iter_mut().zip(counting()) {
+        let found = connection.fetch(sql, Vec::new()).await.unwrap();
+        *place = (0..3).map(|column| found[0].int(column).unwrap().unwrap()).collect();
+    }
+    counted
+}
+
+fn counting() -> [String; 3] {
+    let sums = "CAST(COALESCE(SUM(tokens_out), 0) AS BIGINT), CAST(COALESCE(SUM(cost), 0) AS BIGINT)";
+    [
+        format!("SELECT CAST(COUNT(*) AS BIGINT), {sums} FROM requests"),
+        format!(
+            "SELECT CAST(COALESCE(SUM(requests), 0) AS BIGINT), {sums} FROM rollups WHERE span = {}",
+            rollup::HOUR
+        ),
+        format!(
+            "SELECT CAST(COALESCE(SUM(requests), 0) AS BIGINT), {sums} FROM rollups WHERE span = {}",
+            rollup::DAY
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn rows_and_sums_agree_and_a_replay_changes_nothing() {
+    for scratch in Scratch::each().await {
+        let mut ids = RowIds::default();
+        let mut book = Book::open(&scratch.settings).await.unwrap();
+        let database = Database::open(&scratch.settings, &[]).await.unwrap();
+        let first = rows(&mut ids, 1, 150);
+        assert_eq!(book.write(&first, false).await.unwrap(), 150);
+        let sums: i64 = (1..=150).sum();
+        assert_eq!(
+            counted(&database).await,
+            [vec![150, sums, 1050], vec![150, sums, 1050], vec![150, sums, 1050]]
+        );
+        // All of them again, and some of them with new ones.
+        assert_eq!(book.write(&first, true).await.unwrap(), 0);
+        let mut mixed = first[100..].to_vec();
+        mixed.extend(rows(&mut ids, 2000, 3));
+        assert_eq!(book.write(&mixed, true).await.unwrap(), 3);
+        let [by_rows, by_hours, by_days] = counted(&database).await;
+        assert_eq!((by_rows[0], &by_rows, &by_rows), (153, &by_hours, &by_days));
+        // Who thinks that rows are new when they are not is told, and nothing is half done.
+        assert!(book.write(&mixed, false).await.is_err());
+        assert_eq!(counted(&database).await[1], by_hours);
+        book.close().await;
+        database.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_what_is_read() {
+    for scratch in Scratch::each().await {
+        let mut book = Book::open(&scratch.settings).await.unwrap();
+        let database = Database::open(&scratch.settings, &[]).await.unwrap();
+        let mut row = rows(&mut RowIds::default(), 7, 1).remove(0);
+        row.user_agent = Some(cut("curl\0é"));
+        book.write(std::slice::from_ref(&row), false).await.unwrap();
+        let columns: Vec<&str> = Row::COLUMNS.iter().map(|(name, _)| *name).collect();
+        let sql = format!("SELECT id, at, {} FROM requests", columns.join(", "));
+        let found = database.fetch(sql, Vec::new()).await.unwrap();
+        let cells = row.cells();
+        assert_eq!(found[0].0.len(), cells.len());
+        for (at, cell) in cells.iter().enumerate() {
+            match cell {
+                crate::database::Cell::Int(value) => assert_eq!(found[0].int(at).unwrap(), *value, "{at}"),
+                crate::database::Cell::Text(value) => {
+                    assert_eq!(found[0].text(at).unwrap(), value.as_deref(), "{at}");
+                }
+                crate::database::Cell::Blob(value) => {
+                    assert_eq!(found[0].blob(at).unwrap(), value.as_deref(), "{at}");
+                }
+            }
+        }
+        book.close().await;
+        database.close().await;
+    }
+}
+
+/// A running ledger, and what was handed in.
+struct Running {
+    desk: Desk,
+    thread: std::thread::JoinHandle<()>,
+    gauges: LedgerGauges,
+    settings: LedgerSettings,
+}
+
+impl Running {
+    fn start(database: &DatabaseSettings, settings: LedgerSettings) -> Self {
+        let gauges = LedgerGauges::default();
+        let (desk, thread) = writer::start(settings.clone(), database.clone(), gauges.clone()).unwrap();
+        Self { desk, thread, gauges, settings }
+    }
+
+    /// The gauges belong to the ledger's thread, which tells nobody.
+    async fn until(&self, what: &str, wanted: impl Fn(&LedgerState) -> bool) {
+        let reached = async {
+            while !wanted(&self.gauges.read()) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let outcome = tokio::time::timeout(Duration::from_secs(20), reached).await;
+        assert!(outcome.is_ok(), "{what} never came: {:?}", self.gauges.read());
+    }
+
+    /// Ends it as the process does.
+    fn end(self) -> LedgerState {
+        drop(self.desk);
+        self.thread.join().unwrap();
+        self.gauges.read()
+    }
+}
+
+fn at(folder: &Folder) -> LedgerSettings {
+    LedgerSettings {
+        spool: Some(folder.0.join("spool")),
+        batch_delay: Duration::from_millis(5),
+        ..LedgerSettings::default()
+    }
+}
+
+#[tokio::test]
+async fn rows_arrive_soon_and_the_last_ones_at_the_end() {
+    for scratch in Scratch::each().await {
+        let folder = Folder::new();
+        let ledger = Running::start(&scratch.settings, at(&folder));
+        let mut ids = RowIds::default();
+        ledger.desk.book(rows(&mut ids, 0, 10));
+        ledger.until("the first", |now| now.written == 10).await;
+        for batch in 1..100 {
+            ledger.desk.book(rows(&mut ids, 10 * batch, 10));
+        }
+        let state = ledger.end();
+        assert_eq!((state.written, state.spooled, state.lost, state.waiting), (1000, 0, 0, 0));
+        assert!(state.up && state.queries > 0 && state.query > Duration::ZERO);
+        assert!(!folder.0.join("spool").exists());
+        let database = Database::open(&scratch.settings, &[]).await.unwrap();
+        let [by_rows, by_hours, by_days] = counted(&database).await;
+        assert_eq!((by_rows[0], &by_rows, &by_rows), (1000, &by_hours, &by_days));
+        database.close().await;
+    }
+}
+
+/// S3.6, R27: somebody else holds the lock; nothing waits for him, and nothing is lost or doubled.
+#[tokio::test]
+async fn a_locked_database_costs_no_row() {
+    let (scratch, folder) = (Scratch::sqlite(), Folder::new());
+    let ledger = Running::start(&scratch.settings, at(&folder));
+    let mut ids = RowIds::default();
+    ledger.desk.book(rows(&mut ids, 0, 10));
+    ledger.until("the first", |now| now.written == 10).await;
+    let mut other = Connection::open(&scratch.settings).await.unwrap();
+    other.run("BEGIN EXCLUSIVE", Vec::new()).await.unwrap();
+    ledger.desk.book(rows(&mut ids, 10, 10));
+    ledger.until("the spool", |now| now.spooled >= 10 && !now.up).await;
+    ledger.desk.book(rows(&mut ids, 20, 10));
+    ledger.until("more in the spool", |now| now.spooled == 20).await;
+    other.run("COMMIT", Vec::new()).await.unwrap();
+    ledger.until("the replay", |now| now.written == 30 && now.up && now.waiting_bytes == 0).await;
+    ledger.desk.book(rows(&mut ids, 30, 10));
+    let state = ledger.end();
+    assert_eq!((state.written, state.replayed, state.lost), (40, 20, 0));
+    let [by_rows, by_hours, by_days] = counted_in(&mut other).await;
+    assert_eq!((by_rows[0], &by_rows, &by_rows), (40, &by_hours, &by_days));
+}
+
+/// A database that is nowhere: rows wait over a restart.
+#[tokio::test]
+async fn rows_wait_in_the_spool_for_the_next_start() {
+    for scratch in Scratch::each().await {
+        let folder = Folder::new();
+        let nowhere = DatabaseSettings::new(Site::Sqlite(folder.0.join("missing/t.db")));
+        let mut ids = RowIds::default();
+        let ledger = Running::start(&nowhere, at(&folder));
+        ledger.desk.book(rows(&mut ids, 0, 5));
+        ledger.until("the spool", |now| now.spooled == 5).await;
+        ledger.desk.book(rows(&mut ids, 5, 5));
+        let (state, first) = (ledger.end(), folder.0.join("spool"));
+        assert_eq!((state.written, state.spooled, state.lost), (0, 10, 0));
+        // A torn record behind the others, as a crash leaves it.
+        let mut file = std::fs::OpenOptions::new().append(true).open(&first).unwrap();
+        std::io::Write::write_all(&mut file, &[7; 50]).unwrap();
+        // Half of them are in the database already, as when a connection broke at the last moment.
+        let mut book = Book::open(&scratch.settings).await.unwrap();
+        let mut spool = Spool::new(first.clone(), u64::MAX);
+        spool.recover().unwrap();
+        let half = spool.peek().unwrap().unwrap();
+        book.write(&half, false).await.unwrap();
+        drop(spool);
+        let ledger = Running::start(&scratch.settings, at(&folder));
+        ledger.until("the replay", |now| now.replayed == 10).await;
+        ledger.end();
+        assert_eq!(std::fs::metadata(&first).unwrap().len(), 0);
+        let [by_rows, by_hours, by_days] = counted_in(book.connection()).await;
+        assert_eq!((by_rows[0], &by_rows, &by_rows), (10, &by_hours, &by_days));
+        book.close().await;
+    }
+}
+
+/// Past every bound rows are lost, and each is counted.
+#[tokio::test]
+async fn what_is_lost_is_counted() {
+    let folder = Folder::new();
+    let nowhere = DatabaseSettings::new(Site::Sqlite(folder.0.join("missing/t.db")));
+    let mut ids = RowIds::default();
+    let small = LedgerSettings { spool_size: 2000, ..at(&folder) };
+    let ledger = Running::start(&nowhere, small);
+    for round in 1..=20 {
+        ledger.desk.book(rows(&mut ids, round, 1));
+        ledger.until("the row", |now| now.spooled + now.lost == round as u64).await;
+    }
+    let state = ledger.end();
+    assert!(state.lost > 0 && state.spooled > 0, "{state:?}");
+
+    // No spool either: as many as memory has room for, and those are lost at the end.
+    let unwritable = LedgerSettings { spool: Some(folder.0.join("missing/spool")), ..at(&folder) };
+    let ledger = Running::start(&nowhere, unwritable);
+    ledger.desk.book(rows(&mut ids, 0, 7));
+    ledger.until("memory", |now| now.waiting == 7).await;
+    assert_eq!(ledger.gauges.read().lost, 0);
+    assert_eq!(ledger.end().lost, 7);
+}
+
+/// A disk that took nothing takes rows again: what memory held is written.
+#[tokio::test]
+async fn rows_wait_in_memory_while_no_disk_takes_them() {
+    let folder = Folder::new();
+    let place = folder.0.join("later");
+    let database = DatabaseSettings::new(Site::Sqlite(place.join("t.db")));
+    let settings = LedgerSettings { spool: Some(place.join("spool")), ..at(&folder) };
+    let ledger = Running::start(&database, settings);
+    ledger.desk.book(rows(&mut RowIds::default(), 0, 7));
+    ledger.until("memory", |now| now.waiting == 7).await;
+    std::fs::create_dir(&place).unwrap();
+    ledger.until("the database", |now| now.written == 7 && now.waiting == 0).await;
+    assert_eq!(ledger.end().lost, 0);
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded_and_never_waits() {
+    let queue = queue::Queue::new(LedgerGauges::default());
+    let row = Row::new(RowIds::default().make(0), 0);
+    assert_eq!(queue.push(vec![row.clone(); queue::BOUND - 1]), 0);
+    queue.crowded().await;
+    assert_eq!(queue.push(vec![row; 3]), 2);
+    assert_eq!((queue.take().len(), queue.gauges.read().lost), (queue::BOUND, 2));
+}
+
+#[tokio::test]
+async fn old_rows_go_and_their_sums_stay() {
+    for scratch in Scratch::each().await {
+        let mut book = Book::open(&scratch.settings).await.unwrap();
+        let all = rows(&mut RowIds::default(), 0, 5000);
+        book.write(&all, false).await.unwrap();
+        let mut gone = 0;
+        loop {
+            match retention::retire_before(book.connection(), 4000 * 60_000_000).await.unwrap() {
+                0 => break,
+                some => gone += some,
+            }
+        }
+        assert_eq!(gone, 4000);
+        let [by_rows, by_hours, by_days] = counted_in(book.connection()).await;
+        assert_eq!([by_rows[0], by_hours[0], by_days[0]], [1000, 5000, 5000]);
+        book.close().await;
+    }
+}
+
+/// A way to PostgreSQL that can be cut and restored, for a server that is stopped for a while.
+struct Way {
+    open: Arc<AtomicBool>,
+    address: std::net::SocketAddr,
+    live: Arc<std::sync::Mutex<Vec<std::net::TcpStream>>>,
+}
+
+impl Way {
+    fn to(server: String) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let way = Self {
+            open: Arc::new(AtomicBool::new(true)),
+            address: listener.local_addr().unwrap(),
+            live: Arc::default(),
+        };
+        let (open, live) = (Arc::clone(&way.open), Arc::clone(&way.live));
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                if !open.load(Ordering::Relaxed) {
+                    continue;
+                }
+                let far = std::net::TcpStream::connect(&server).unwrap();
+                live.lock().unwrap().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+                for (mut from, mut to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)]
+                {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(std::net::Shutdown::Both);
+                    });
+                }
+            }
+        });
+        way
+    }
+
+    fn cut(&self) {
+        self.open.store(false, Ordering::Relaxed);
+        for stream in self.live.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+#[tokio::test]
+async fn postgres_may_go_and_come_back() {
+    let Some(scratch) = Scratch::postgres().await else { return };
+    let Site::Postgres(url) = &scratch.settings.site else { panic!() };
+    let rest = url.expose().split_once('@').unwrap().1;
+    let server = rest.split('/').next().unwrap().to_owned();
+    let way = Way::to(server.clone());
+    let through = url.expose().replace(&server, &way.address.to_string());
+    let through = DatabaseSettings::new(Site::Postgres(crate::base::Secret::new(through)));
+    let folder = Folder::new();
+    let ledger = Running::start(&through, at(&folder));
+    let mut ids = RowIds::default();
+    for round in 0..3 {
+        let before = 40 * round;
+        ledger.desk.book(rows(&mut ids, before, 20));
+        ledger.until("the database", |now| now.written == before as u64 + 20).await;
+        way.cut();
+        ledger.desk.book(rows(&mut ids, before + 20, 20));
+        ledger.until("the spool", |now| now.waiting_bytes > 0).await;
+        way.open.store(true, Ordering::Relaxed);
+        ledger.until("the replay", |now| now.written == before as u64 + 40 && now.waiting_bytes == 0).await;
+    }
+    assert_eq!(ledger.settings.retention, LedgerSettings::default().retention);
+    assert_eq!(ledger.end().lost, 0);
+    let database = Database::open(&scratch.settings, &[]).await.unwrap();
+    let [by_rows, by_hours, by_days] = counted(&database).await;
+    assert_eq!((by_rows[0], &by_rows, &by_rows), (120, &by_hours, &by_days));
+    database.close().await;
+}
