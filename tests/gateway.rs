@@ -8,7 +8,7 @@ use thalweg::{
     auth::TokenSettings,
     base::Secret,
     config::{Env, Overrides, ProviderSettings, Settings, Source},
-    ledger::{LedgerSettings, Prices},
+    ledger::{LedgerSettings, LedgerState, Prices},
     relay::StreamSettings,
     routing::HealthSettings,
     routing::RoutingSettings,
@@ -136,6 +136,10 @@ impl Gateway {
     /// Where administration is served apart.
     pub fn admin_address(&self) -> SocketAddr {
         *self.app.admin_addresses().first().expect("admin_listen")
+    }
+
+    pub fn ledger(&self) -> LedgerState {
+        self.app.ledger()
     }
 
     pub fn gauges(&self) -> Gauges {

@@ -36,6 +36,8 @@ pub(super) fn snapshot(settings: &Settings, records: &Records) -> Snapshot {
         },
         telemetry: settings.telemetry,
         recalls: Recalls::default(),
+        prices: settings.prices.clone().into(),
+        trusted_proxies: settings.trusted_proxies.clone().into(),
     }
 }
 
@@ -56,7 +58,7 @@ fn served(provider: &ProviderSettings) -> Served {
 fn joined(provider: &ProviderSettings, records: &Records) -> Provider {
     let target = &provider.target;
     let standing = records.provider(&target.name, &target.base.to_string());
-    Provider { target: target.clone().into(), standing }
+    Provider { target: target.clone().into(), region: provider.region.clone(), standing }
 }
 
 /// The gateway as its own client, for `/streaming-compare`. Under TLS it is asked for by the name that it listens on, as

@@ -72,6 +72,8 @@ impl Changes {
             ("failover", *failover != old.failover),
             ("routing", *routing != old.routing || *commits != old.commits),
             ("telemetry", *telemetry != old.telemetry),
+            ("prices", *prices != old.prices),
+            ("trusted_proxies", *trusted_proxies != old.trusted_proxies),
             ("limits.body_size", limits.body_size != old.limits.body_size),
             ("limits.body_timeout", limits.body_timeout != old.limits.body_timeout),
         ];
@@ -91,8 +93,6 @@ impl Changes {
             ("state_file", *state_file != old.state_file),
             ("database", *database != old.database),
             ("ledger", *ledger != old.ledger),
-            ("prices", *prices != old.prices),
-            ("trusted_proxies", *trusted_proxies != old.trusted_proxies),
         ];
         let keys = |which: &[(&'static str, bool)]| {
             which.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect()

@@ -19,8 +19,8 @@ impl Handler for Door {
     fn handle(
         &self,
         request: Request<Incoming>,
-        _peer: Peer,
+        peer: Peer,
     ) -> impl Future<Output = Response<Body>> + 'static {
-        Box::pin(self.0.clone().answer(request))
+        Box::pin(self.0.clone().answer(request, Some(peer.address.ip())))
     }
 }

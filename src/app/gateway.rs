@@ -17,6 +17,7 @@ use crate::{
     base::pem::PemError,
     config::{ProviderSettings, Settings, Source, Watch, administration::is_loopback},
     demo::{self, Demo},
+    ledger::{self, Inbox, LedgerGauges, LedgerState},
     proxy::{Desk, Entrance, Snapshot, settle},
     routing::Records,
     server::{self, BindError, Census, Drain, Phase, Terms, tls::TlsSource},
@@ -49,6 +50,7 @@ pub struct Gateway {
     desk: Desk,
     drain: Drain,
     board: Board,
+    ledger: LedgerGauges,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -86,7 +88,9 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     let gauges: Vec<WorkerGauges> = bound.per_worker.iter().map(|_| WorkerGauges::default()).collect();
     let counted = census.clone();
     let board = Board::new(gauges.clone(), move || counted.count());
-    let books = settle::Books { board: board.clone(), snapshot: Arc::clone(&snapshot) };
+    let ledger_gauges = LedgerGauges::default();
+    let (inbox, booking) = start_ledger(&settings, &ledger_gauges).map_err(StartError::Thread)?.unzip();
+    let books = settle::Books { board: board.clone(), snapshot: Arc::clone(&snapshot), inbox };
     let (settler, settling) = settle::start(books).map_err(StartError::Thread)?;
     let terms = Terms { limits: settings.limits, drain: drain.clone(), census, tls };
     let pools = SharedPools::default();
@@ -119,6 +123,8 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         start_background(listening, &settings, demo.is_some(), drain.clone()).map_err(StartError::Thread)?,
     );
     threads.push(settling);
+    // Last, as it ends last: with the thread that settles.
+    threads.extend(booking);
     let (providers, is_demo) =
         (settings.providers.iter().map(|provider| provider.target.name.clone()).collect(), demo.is_some());
     let Surroundings { source, level } = surroundings;
@@ -140,8 +146,17 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         desk,
         drain,
         board,
+        ledger: ledger_gauges,
         threads,
     })
+}
+
+/// The ledger, if there is to be one.
+fn start_ledger(settings: &Settings, gauges: &LedgerGauges) -> io::Result<Option<(Inbox, JoinHandle<()>)>> {
+    let Some(database) = settings.database.clone().filter(|_| settings.ledger.enabled) else {
+        return Ok(None);
+    };
+    ledger::start(settings.ledger.clone(), database, gauges.clone()).map(Some)
 }
 
 fn make_token(settings: &mut Settings) -> Result<Option<TokenSettings>, StartError> {
@@ -223,6 +238,12 @@ fn start_background(
 }
 
 impl Gateway {
+    /// How the ledger fares.
+    #[must_use]
+    pub fn ledger(&self) -> LedgerState {
+        self.ledger.read()
+    }
+
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses

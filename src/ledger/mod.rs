@@ -26,8 +26,8 @@ pub mod spool;
 mod tests;
 pub mod writer;
 
-pub use entry::{Row, RowIds};
+pub use entry::{Outcome, Row, RowIds};
 pub use gauges::{LedgerGauges, LedgerState};
 pub use price::{Price, Prices, Tokens};
 pub use settings::LedgerSettings;
-pub use writer::{Desk, start};
+pub use writer::{Inbox, start};

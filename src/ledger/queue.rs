@@ -1,4 +1,4 @@
-//! The desk where rows are handed in, between the thread that settles and the ledger's own. Handing in never waits: past
+//! Where rows are handed in, between the thread that settles and the ledger's own. Handing in never waits: past
 //! the bound rows are lost and counted.
 
 use std::sync::{Mutex, PoisonError};

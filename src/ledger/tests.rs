@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Desk, LedgerGauges, LedgerSettings, LedgerState, book::Book, entry::*, queue, retention, rollup,
+    Inbox, LedgerGauges, LedgerSettings, LedgerState, book::Book, entry::*, queue, retention, rollup,
     spool::Spool, writer,
 };
 use crate::database::{Connection, Database, DatabaseSettings, Site, tests::Scratch};
@@ -149,7 +149,7 @@ async fn what_was_written_is_what_is_read() {
 
 /// A running ledger, and what was handed in.
 struct Running {
-    desk: Desk,
+    inbox: Inbox,
     thread: std::thread::JoinHandle<()>,
     gauges: LedgerGauges,
     settings: LedgerSettings,
@@ -158,8 +158,8 @@ struct Running {
 impl Running {
     fn start(database: &DatabaseSettings, settings: LedgerSettings) -> Self {
         let gauges = LedgerGauges::default();
-        let (desk, thread) = writer::start(settings.clone(), database.clone(), gauges.clone()).unwrap();
-        Self { desk, thread, gauges, settings }
+        let (inbox, thread) = writer::start(settings.clone(), database.clone(), gauges.clone()).unwrap();
+        Self { inbox, thread, gauges, settings }
     }
 
     /// The gauges belong to the ledger's thread, which tells nobody.
@@ -175,7 +175,7 @@ impl Running {
 
     /// Ends it as the process does.
     fn end(self) -> LedgerState {
-        drop(self.desk);
+        drop(self.inbox);
         self.thread.join().unwrap();
         self.gauges.read()
     }
@@ -195,10 +195,10 @@ async fn rows_arrive_soon_and_the_last_ones_at_the_end() {
         let folder = Folder::new();
         let ledger = Running::start(&scratch.settings, at(&folder));
         let mut ids = RowIds::default();
-        ledger.desk.book(rows(&mut ids, 0, 10));
+        ledger.inbox.book(rows(&mut ids, 0, 10));
         ledger.until("the first", |now| now.written == 10).await;
         for batch in 1..100 {
-            ledger.desk.book(rows(&mut ids, 10 * batch, 10));
+            ledger.inbox.book(rows(&mut ids, 10 * batch, 10));
         }
         let state = ledger.end();
         assert_eq!((state.written, state.spooled, state.lost, state.waiting), (1000, 0, 0, 0));
@@ -217,17 +217,17 @@ async fn a_locked_database_costs_no_row() {
     let (scratch, folder) = (Scratch::sqlite(), Folder::new());
     let ledger = Running::start(&scratch.settings, at(&folder));
     let mut ids = RowIds::default();
-    ledger.desk.book(rows(&mut ids, 0, 10));
+    ledger.inbox.book(rows(&mut ids, 0, 10));
     ledger.until("the first", |now| now.written == 10).await;
     let mut other = Connection::open(&scratch.settings).await.unwrap();
     other.run("BEGIN EXCLUSIVE", Vec::new()).await.unwrap();
-    ledger.desk.book(rows(&mut ids, 10, 10));
+    ledger.inbox.book(rows(&mut ids, 10, 10));
     ledger.until("the spool", |now| now.spooled >= 10 && !now.up).await;
-    ledger.desk.book(rows(&mut ids, 20, 10));
+    ledger.inbox.book(rows(&mut ids, 20, 10));
     ledger.until("more in the spool", |now| now.spooled == 20).await;
     other.run("COMMIT", Vec::new()).await.unwrap();
     ledger.until("the replay", |now| now.written == 30 && now.up && now.waiting_bytes == 0).await;
-    ledger.desk.book(rows(&mut ids, 30, 10));
+    ledger.inbox.book(rows(&mut ids, 30, 10));
     let state = ledger.end();
     assert_eq!((state.written, state.replayed, state.lost), (40, 20, 0));
     let [by_rows, by_hours, by_days] = counted_in(&mut other).await;
@@ -242,9 +242,9 @@ async fn rows_wait_in_the_spool_for_the_next_start() {
         let nowhere = DatabaseSettings::new(Site::Sqlite(folder.0.join("missing/t.db")));
         let mut ids = RowIds::default();
         let ledger = Running::start(&nowhere, at(&folder));
-        ledger.desk.book(rows(&mut ids, 0, 5));
+        ledger.inbox.book(rows(&mut ids, 0, 5));
         ledger.until("the spool", |now| now.spooled == 5).await;
-        ledger.desk.book(rows(&mut ids, 5, 5));
+        ledger.inbox.book(rows(&mut ids, 5, 5));
         let (state, first) = (ledger.end(), folder.0.join("spool"));
         assert_eq!((state.written, state.spooled, state.lost), (0, 10, 0));
         // A torn record behind the others, as a crash leaves it.
@@ -276,7 +276,7 @@ async fn what_is_lost_is_counted() {
     let small = LedgerSettings { spool_size: 2000, ..at(&folder) };
     let ledger = Running::start(&nowhere, small);
     for round in 1..=20 {
-        ledger.desk.book(rows(&mut ids, round, 1));
+        ledger.inbox.book(rows(&mut ids, round, 1));
         ledger.until("the row", |now| now.spooled + now.lost == round as u64).await;
     }
     let state = ledger.end();
@@ -285,7 +285,7 @@ async fn what_is_lost_is_counted() {
     // No spool either: as many as memory has room for, and those are lost at the end.
     let unwritable = LedgerSettings { spool: Some(folder.0.join("missing/spool")), ..at(&folder) };
     let ledger = Running::start(&nowhere, unwritable);
-    ledger.desk.book(rows(&mut ids, 0, 7));
+    ledger.inbox.book(rows(&mut ids, 0, 7));
     ledger.until("memory", |now| now.waiting == 7).await;
     assert_eq!(ledger.gauges.read().lost, 0);
     assert_eq!(ledger.end().lost, 7);
@@ -299,7 +299,7 @@ async fn rows_wait_in_memory_while_no_disk_takes_them() {
     let database = DatabaseSettings::new(Site::Sqlite(place.join("t.db")));
     let settings = LedgerSettings { spool: Some(place.join("spool")), ..at(&folder) };
     let ledger = Running::start(&database, settings);
-    ledger.desk.book(rows(&mut RowIds::default(), 0, 7));
+    ledger.inbox.book(rows(&mut RowIds::default(), 0, 7));
     ledger.until("memory", |now| now.waiting == 7).await;
     std::fs::create_dir(&place).unwrap();
     ledger.until("the database", |now| now.written == 7 && now.waiting == 0).await;
@@ -393,10 +393,10 @@ async fn postgres_may_go_and_come_back() {
     let mut ids = RowIds::default();
     for round in 0..3 {
         let before = 40 * round;
-        ledger.desk.book(rows(&mut ids, before, 20));
+        ledger.inbox.book(rows(&mut ids, before, 20));
         ledger.until("the database", |now| now.written == before as u64 + 20).await;
         way.cut();
-        ledger.desk.book(rows(&mut ids, before + 20, 20));
+        ledger.inbox.book(rows(&mut ids, before + 20, 20));
         ledger.until("the spool", |now| now.waiting_bytes > 0).await;
         way.open.store(true, Ordering::Relaxed);
         ledger.until("the replay", |now| now.written == before as u64 + 40 && now.waiting_bytes == 0).await;

@@ -45,16 +45,16 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Where rows are handed in. The ledger ends when it is dropped, after writing what it has.
 #[derive(Debug)]
-pub struct Desk(Arc<Queue>);
+pub struct Inbox(Arc<Queue>);
 
-impl Desk {
+impl Inbox {
     /// Hands rows in; never waits.
     pub fn book(&self, rows: Vec<Row>) {
         self.0.push(rows);
     }
 }
 
-impl Drop for Desk {
+impl Drop for Inbox {
     fn drop(&mut self) {
         self.0.close();
     }
@@ -68,9 +68,9 @@ pub fn start(
     settings: LedgerSettings,
     database: DatabaseSettings,
     gauges: LedgerGauges,
-) -> io::Result<(Desk, JoinHandle<()>)> {
+) -> io::Result<(Inbox, JoinHandle<()>)> {
     let queue = Arc::new(Queue::new(gauges.clone()));
-    let desk = Desk(Arc::clone(&queue));
+    let inbox = Inbox(Arc::clone(&queue));
     let thread = thread::Builder::new().name("ledger".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
@@ -78,7 +78,7 @@ pub fn start(
             Err(error) => tracing::error!(%error, "the ledger has no runtime: nothing is booked"),
         }
     })?;
-    Ok((desk, thread))
+    Ok((inbox, thread))
 }
 
 struct Writer {

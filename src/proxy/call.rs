@@ -1,7 +1,7 @@
 //! One request on its way through the corridor: its id, its dialect, and the duty to tell its end; and the door through
 //! which every answer leaves, with the headers that every answer carries.
 
-use std::rc::Rc;
+use std::{net::IpAddr, rc::Rc};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant};
 use super::{
     admission::{self, Limited},
     answer::sign,
+    booking,
     fault::Refusal,
     flow::Flow,
     routes,
@@ -50,12 +51,19 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn open(head: &Parts, made: impl FnOnce() -> RequestId, ends: &Rc<Ends>, counted: Held) -> Self {
+    pub fn open(
+        head: &Parts,
+        peer: Option<IpAddr>,
+        made: impl FnOnce() -> RequestId,
+        ends: &Rc<Ends>,
+        counted: Held,
+    ) -> Self {
         let started = Instant::now();
         let own = head.headers.get(&REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
         let id = own.unwrap_or_else(made);
         let path = routes::find(&head.method, head.uri.path()).map_or("other", routes::Route::template);
-        let story = Story::new(id.clone(), started, path);
+        let caller = booking::caller(peer, &head.headers);
+        let story = Story { caller, ..Story::new(id.clone(), started, path) };
         Self {
             id,
             started,

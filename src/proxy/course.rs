@@ -101,7 +101,10 @@ impl Corridor {
         let mut notes = Notes { story, id: &call.id, snapshot: wish.snapshot };
         let given = walk(&errand, &mut course, &mut notes).await?;
         call.answered = Some(given.good.times.answered);
-        Ok(notes.settle(given, &mut course))
+        let answer = notes.settle(given, &mut course);
+        let after = call.answered.zip(call.asked).map(|(answered, asked)| answered - asked);
+        call.note(|story| story.answered_after = after);
+        Ok(answer)
     }
 }
 
@@ -210,6 +213,7 @@ impl<'a> Notes<'a> {
         if let Some(story) = self.story.as_deref_mut() {
             story.attempts = turn.number;
             story.provider = Some(Arc::clone(&provider.target.name));
+            story.served = Some(turn.candidate.model.into());
         }
         Ok(provider)
     }
@@ -230,6 +234,9 @@ impl<'a> Notes<'a> {
         let mut answer = good.answer;
         if let Some(turn) = won {
             let now = Moment::now();
+            if let Some(story) = self.story.as_deref_mut().filter(|story| story.attempts > 1) {
+                story.served = Some(turn.candidate.model.into());
+            }
             let (record, asked) = (Arc::clone(turn.candidate.record), turn.asked);
             record.provider().note(true, Means::Traffic, now);
             let under_way = course.won(turn, now.since(asked), now);

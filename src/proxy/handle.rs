@@ -1,5 +1,6 @@
 //! The life of a request, top to bottom.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request::Parts};
@@ -27,9 +28,9 @@ use crate::{
 
 impl Corridor {
     /// Answers one request. Dropping the future before the head, or the body after it, tells that the client has left.
-    pub async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+    pub async fn answer(self, request: Request<Incoming>, peer: Option<IpAddr>) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let mut call = self.open(&head);
+        let mut call = self.open(&head, peer);
         let route = match routes::find(&head.method, head.uri.path()) {
             _ if head.method == http::Method::OPTIONS => {
                 return call.whole(
@@ -141,6 +142,7 @@ impl Corridor {
             story.on_disconnect = snapshot.stream.on_disconnect;
         });
         let body = intake::read(body, &head.headers, snapshot.intake).await?;
+        call.note(|story| story.caller.bytes = body.len() as u64);
         let envelope = wire::envelope::read(&body)?;
         let mode = mode(asgi, &head.headers, &envelope, snapshot)?;
         call.note(|story| {

@@ -12,10 +12,10 @@
 //! - [`administration`]: who may ask for what is the operator's
 //! - [`page`]: what is answered without a provider; `models`: what is offered
 //! - [`errand`]: what an administrator has the process do
-//! - [`settle`]: what follows from an end; [`statistics`]: what is told of all of them
+//! - [`settle`]: what follows from an end; `booking`: its row in the ledger; [`statistics`]: what is told of all of them
 //! - [`snapshot`]: what requests are decided by
 
-use std::{cell::RefCell, fmt, rc::Rc, sync::Arc};
+use std::{cell::RefCell, fmt, net::IpAddr, rc::Rc, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, request::Parts};
@@ -31,6 +31,7 @@ pub mod administration;
 mod admission;
 pub mod answer;
 pub mod attempt;
+mod booking;
 pub mod call;
 mod course;
 pub mod errand;
@@ -130,8 +131,8 @@ impl Corridor {
 
     /// Begins a request's story.
     #[must_use]
-    pub fn open(&self, head: &Parts) -> Call {
-        Call::open(head, || self.ids.borrow_mut().make(), &self.ends, self.gauges.requests.hold())
+    pub fn open(&self, head: &Parts, peer: Option<IpAddr>) -> Call {
+        Call::open(head, peer, || self.ids.borrow_mut().make(), &self.ends, self.gauges.requests.hold())
     }
 
     /// Whether the caller may ask for what costs tokens.

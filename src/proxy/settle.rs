@@ -1,5 +1,5 @@
-//! What follows from a request's end, away from the line: its closing line in the log (S0.11) and its
-//! place in the statistics (S0.7). Ends travel in batches
+//! What follows from a request's end, away from the line: its closing line in the log (S0.11), its row in the ledger
+//! (S3.6), the bill for its key's budget, its place in the statistics (S0.7). Ends travel in batches
 //! from the worker to a thread of the process; when that cannot keep up, ends are lost and counted, never waited for.
 
 use std::{
@@ -17,9 +17,10 @@ use arc_swap::ArcSwap;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{fact, snapshot::Snapshot};
+use super::{booking, fact, snapshot::Snapshot};
 use crate::{
     base::{Side, Stage},
+    ledger::{Inbox, RowIds},
     relay::{Added, End, Ends, Outcome, UsageSource},
     telemetry::Board,
 };
@@ -80,15 +81,17 @@ pub struct Books {
     pub board: Board,
     /// The names that statistics may use.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// `None`: nothing is booked.
+    pub inbox: Option<Inbox>,
 }
 
 impl Books {
     /// Until the last worker has gone.
     fn keep(&self, batches: &Receiver<Vec<End>>) {
-        let mut ticked = Instant::now();
+        let (mut ticked, mut ids) = (Instant::now(), RowIds::default());
         loop {
             match batches.recv_timeout(TICK) {
-                Ok(batch) => self.enter(&batch),
+                Ok(batch) => self.enter(batch, &mut ids),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -99,12 +102,25 @@ impl Books {
         }
     }
 
-    fn enter(&self, batch: &[End]) {
+    fn enter(&self, batch: Vec<End>, ids: &mut RowIds) {
         let snapshot = self.snapshot.load();
         let (mut stats, now) = self.board.stats.open();
         batch.iter().for_each(|end| stats.add(now, &fact::of(end, &snapshot)));
         drop(stats);
-        batch.iter().for_each(close);
+        let mut rows = Vec::new();
+        for mut end in batch {
+            close(&end);
+            let cost = booking::cost(&end, &snapshot);
+            if let Some(bill) = end.story.bill.take() {
+                bill.pay(cost.and_then(|cost| i64::try_from(cost).ok()).unwrap_or(0));
+            }
+            if self.inbox.is_some() {
+                rows.extend(booking::row(&end, cost, &snapshot, ids));
+            }
+        }
+        if let Some(inbox) = &self.inbox {
+            inbox.book(rows);
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use std::{collections::HashMap, sync::Arc};
 use super::{administration::Administration, intake::Intake};
 use crate::{
     auth::{Keys, Tokens},
-    base::shelf::Recalls,
+    base::{Network, shelf::Recalls},
+    ledger::Prices,
     relay::{CommitPoint, StreamSettings},
     routing::{Catalog, Standing},
     telemetry::TelemetrySettings,
@@ -32,11 +33,14 @@ pub struct Snapshot {
     pub telemetry: TelemetrySettings,
     /// How often what was known before was of use; the process's.
     pub recalls: Recalls,
+    pub prices: Arc<Prices>,
+    pub trusted_proxies: Arc<[Network]>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Provider {
     pub target: Arc<Target>,
+    pub region: Option<Arc<str>>,
     /// What was heard of it; kept over a reload.
     pub standing: Arc<Standing>,
 }

@@ -14,7 +14,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{reckon::UsageSource, settings::OnDisconnect};
+use super::{caller::Caller, reckon::UsageSource, settings::OnDisconnect};
 use crate::{
     base::{
         Fault, RequestId, Stage,
@@ -70,7 +70,10 @@ pub struct Story {
     pub id: RequestId,
     pub started: Instant,
     pub path: &'static str,
+    pub caller: Caller,
     pub model: Box<str>,
+    /// Its name at the provider that was asked last.
+    pub served: Option<Box<str>>,
     pub provider: Option<Arc<str>>,
     pub mode: &'static str,
     /// As told to the client; 499 when it left before.
@@ -85,6 +88,8 @@ pub struct Story {
     pub intake: Duration,
     /// Time spent waiting for a provider's connection.
     pub connected_after: Duration,
+    /// From the first provider's being asked to the head of the answer that counts.
+    pub answered_after: Option<Duration>,
     pub figures: Figures,
     /// Who asked, by name, and by the key's id.
     pub principal: Option<Arc<str>>,
@@ -108,7 +113,9 @@ impl Story {
             id,
             started,
             path,
+            caller: Caller::default(),
             model: Box::default(),
+            served: None,
             provider: None,
             mode: "-",
             status: 0,
@@ -117,6 +124,7 @@ impl Story {
             wasted: 0,
             intake: Duration::ZERO,
             connected_after: Duration::ZERO,
+            answered_after: None,
             figures: Figures::default(),
             principal: None,
             key: None,

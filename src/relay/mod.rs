@@ -5,9 +5,11 @@
 //! - [`commit`]: before and after the commit point
 //! - [`stream`]: a stream that is pulled through `tap`, `hold` and `gather` under its `clock`; `passage` times it
 //! - [`whole`]: a body that is collected within its limit
+//! - [`caller`]: who asked
 //! - [`end`]: the end, told once; [`reckon`]: what the request used
 
 pub mod body;
+pub mod caller;
 mod clock;
 pub mod commit;
 pub mod end;
@@ -22,6 +24,7 @@ mod tap;
 pub mod whole;
 
 pub use body::Body;
+pub use caller::Caller;
 pub use commit::{Committed, OnFault, Uncommitted};
 pub use end::{Added, End, Ending, Ends, Figures, Outcome, Story};
 pub use pace::Acknowledge;

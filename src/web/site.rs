@@ -1,7 +1,7 @@
 //! The handler of a worker: the comparison is answered here, everything else by the corridor. A comparison needs what a
 //! completion needs: a token.
 
-use std::{convert::Infallible, pin::Pin, rc::Rc, task::Poll};
+use std::{convert::Infallible, net::IpAddr, pin::Pin, rc::Rc, task::Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
@@ -46,17 +46,17 @@ impl Site {
     }
 
     /// Answers one request, as [`Corridor::answer`] does.
-    pub async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+    pub async fn answer(self, request: Request<Incoming>, peer: Option<IpAddr>) -> Response<Body> {
         let compares = self.corridor.is_public() && request.uri().path() == COMPARE;
         if compares && request.method() != Method::OPTIONS {
             let (head, _) = request.into_parts();
-            return Box::pin(self.compare(head)).await;
+            return Box::pin(self.compare(head, peer)).await;
         }
-        self.corridor.answer(request).await.map(Body::Corridor)
+        self.corridor.answer(request, peer).await.map(Body::Corridor)
     }
 
-    async fn compare(self, head: Parts) -> Response<Body> {
-        let call = self.corridor.open(&head);
+    async fn compare(self, head: Parts, peer: Option<IpAddr>) -> Response<Body> {
+        let call = self.corridor.open(&head, peer);
         let begun = match self.begin(&head) {
             Ok(begun) => begun,
             Err(refusal) => return call.refuse(&refusal).map(Body::Corridor),

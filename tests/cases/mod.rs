@@ -9,6 +9,7 @@ mod health;
 mod hygiene;
 mod intake;
 mod keys;
+mod ledger;
 mod misbehaviour;
 mod modes;
 mod pools;

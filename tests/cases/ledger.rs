@@ -1,0 +1,192 @@
+//! One row for every completion that was asked for (S3.6, R12, R14, B2), in a real file behind the real gateway.
+
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use thalweg::{
+    database::{Database, DatabaseSettings, Record, Site},
+    ledger::{Price, Prices},
+};
+
+use crate::{
+    client::{Call, Version},
+    gateway::{Gateway, Plan},
+    upstream::{
+        Speaks, Step, Upstream,
+        log::PATIENCE,
+        script::{self, DONE, delta, usage},
+    },
+};
+
+/// A database file of the test's own.
+struct Books(PathBuf);
+
+impl Books {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("thalweg-books-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn database(&self) -> DatabaseSettings {
+        DatabaseSettings::new(Site::Sqlite(self.0.join("t.db")))
+    }
+
+    fn plan(&self, upstreams: &[&Upstream]) -> Plan {
+        Plan::to(upstreams).with(|settings| {
+            settings.database = Some(self.database());
+            settings.ledger.batch_delay = Duration::from_millis(1);
+            let price = Price { input: 1_000_000, output: 10_000_000, cached: None };
+            settings.prices = Prices::new([("m".to_owned(), price)]);
+        })
+    }
+
+    /// These columns of all rows, in the order in which the requests came.
+    async fn rows(&self, columns: &str) -> Vec<Record> {
+        let database = Database::open(&self.database(), &[]).await.unwrap();
+        let sql = format!("SELECT {columns} FROM requests ORDER BY at");
+        let rows = database.fetch(sql, Vec::new()).await.unwrap();
+        database.close().await;
+        rows
+    }
+}
+
+impl Drop for Books {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The ledger's own thread tells nobody.
+async fn written(gateway: &Gateway, count: u64) {
+    let reached = async {
+        while gateway.ledger().written < count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let outcome = tokio::time::timeout(PATIENCE, reached).await;
+    assert!(outcome.is_ok(), "{:?}", gateway.ledger());
+}
+
+fn texts(row: &Record, count: usize) -> Vec<Option<&str>> {
+    (0..count).map(|column| row.text(column).unwrap()).collect()
+}
+
+fn steps() -> Vec<Step> {
+    script::sse([delta("one"), delta("two"), usage(), DONE.into()].concat())
+}
+
+#[tokio::test]
+async fn a_stream_has_a_row_with_all_that_is_known() {
+    let (books, upstream) = (Books::new(), Upstream::always(Speaks::H1, steps()));
+    let gateway = books
+        .plan(&[&upstream])
+        .with(|settings| settings.trusted_proxies.push("127.0.0.1".parse().unwrap()))
+        .start()
+        .await;
+    let mut client = gateway.client(Version::H1).await;
+    let long = "x".repeat(900);
+    let call = Call::stream().header("x-forwarded-for", "203.0.113.9").header("user-agent", &long);
+    let id = call.id();
+    let received = client.send(call).await.collect().await;
+    assert!(received.complete);
+    written(&gateway, 1).await;
+    let columns = "request_id, principal, model_asked, model, path, dialect, provider, provider_kind, mode, outcome, \
+                   usage_source, client, fault, phase, user_agent";
+    let rows = books.rows(columns).await;
+    let path = "/v1/chat/completions";
+    let wanted =
+        [&*id, "tests", "m", "m", path, "chat", "p0", "openai", "asgi", "ok", "reported", "203.0.113.9"];
+    assert_eq!(texts(&rows[0], 12), wanted.map(Some));
+    assert_eq!(texts(&rows[0], 14)[12..], [None, None]);
+    assert_eq!(rows[0].text(14).unwrap().map(str::len), Some(500));
+    let numbers = "status, attempts, tokens_in, tokens_out, cost, frames, events, first_byte_us, ttft_us, total_us, \
+                   queue_us, upstream_us, added_p50_ns, added_max_ns, request_bytes, bytes";
+    let rows = books.rows(numbers).await;
+    let number = |column| rows[0].int(column).unwrap().unwrap_or_else(|| panic!("column {column}"));
+    // 9 in and 3 out, at 1 and 10 a million.
+    assert_eq!([number(0), number(1), number(2), number(3), number(4)], [200, 1, 9, 3, 39]);
+    assert!(number(5) > 0 && number(6) >= 3);
+    assert!(number(7) <= number(8) && number(8) <= number(9));
+    assert!(number(10) + number(11) <= number(9));
+    assert!(number(12) > 0 && number(12) <= number(13));
+    assert_eq!(number(14), crate::client::call::STREAM.len() as i64);
+    assert!(number(15) >= received.bytes().len() as i64);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Whatever becomes of a request for a completion, it has one row; other requests have none.
+#[tokio::test]
+async fn every_end_has_one_row() {
+    let books = Books::new();
+    let upstream = Upstream::by(Speaks::H1, |number, _| match number {
+        0 => script::json(200, r#"{"usage":{"prompt_tokens":5,"completion_tokens":2}}"#),
+        1 => vec![script::sse_head(), Step::Body(delta("one")), Step::Stall],
+        _ => vec![Step::Reset],
+    });
+    let gateway = books.plan(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    client.send(Call::whole().header("x-request-id", "the-same")).await.collect().await;
+    for call in [
+        Call::whole().without("authorization"),
+        Call::post("/v1/chat/completions", r#"{"model":"nobody's"}"#),
+        Call::post("/v1/chat/completions", "{"),
+        Call::get("/v1/models"),
+        Call::get("/livez"),
+        Call::get("/nowhere"),
+    ] {
+        client.send(call).await.collect().await;
+    }
+    let mut leaving = gateway.client(Version::H1).await;
+    let mut answer = leaving.send(Call::stream()).await;
+    answer.piece().await;
+    drop((answer, leaving));
+    written(&gateway, 5).await;
+    client.send(Call::whole().header("x-request-id", "the-same")).await.collect().await;
+    drop(client);
+    gateway.stop().await;
+    let rows = books.rows("outcome, fault, fault_side, phase, principal, request_id, status").await;
+    let told: Vec<_> = rows.iter().map(|row| texts(row, 5)).collect();
+    let tests = Some("tests");
+    let wanted = [
+        [Some("ok"), None, None, None, tests],
+        [Some("refused"), Some("missing_api_key"), Some("client"), Some("request"), None],
+        [Some("refused"), Some("model_not_found"), Some("client"), Some("request"), tests],
+        [Some("refused"), Some("invalid_request"), Some("client"), Some("request"), tests],
+        [Some("gone"), None, None, Some("mid_stream"), tests],
+        [Some("failed"), Some("upstream_reset"), Some("provider"), Some("before_head"), tests],
+    ];
+    assert_eq!(told, wanted);
+    assert_eq!((rows[0].text(5).unwrap(), rows[5].text(5).unwrap()), (Some("the-same"), Some("the-same")));
+    let statuses: Vec<_> = rows.iter().map(|row| row.int(6).unwrap().unwrap()).collect();
+    assert_eq!(statuses, [200, 401, 404, 400, 499, 502]);
+}
+
+/// An unwritable place is no reason not to serve.
+#[tokio::test]
+async fn the_gateway_serves_without_its_ledger() {
+    let (books, upstream) = (Books::new(), Upstream::always(Speaks::H1, steps()));
+    let missing = books.0.join("missing/t.db");
+    let gateway = books
+        .plan(&[&upstream])
+        .with(|settings| settings.database = Some(DatabaseSettings::new(Site::Sqlite(missing))))
+        .start()
+        .await;
+    let mut client = gateway.client(Version::H1).await;
+    assert!(client.send(Call::stream()).await.collect().await.complete);
+    drop(client);
+    let reached = async {
+        while gateway.ledger().waiting == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, reached).await.is_ok(), "{:?}", gateway.ledger());
+    assert!(!gateway.ledger().up);
+    gateway.stop().await;
+}
