@@ -6,14 +6,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
-    administration, build,
+    administration, build, keys,
     prober::Prober,
     reload::{BY_FILE, Reloader},
     state::keeper::Keeper,
     worker,
 };
 use crate::{
-    auth::{self, TokenSettings, maker::NoRandomness},
+    auth::{self, Keys, TokenSettings, maker::NoRandomness},
     base::pem::PemError,
     config::{ProviderSettings, Settings, Source, Watch, administration::is_loopback},
     demo::{self, Demo},
@@ -52,6 +52,7 @@ pub struct Gateway {
     board: Board,
     ledger: LedgerGauges,
     threads: Vec<JoinHandle<()>>,
+    kept: Option<keys::Kept>,
 }
 
 /// What a gateway has from the process beside its settings.
@@ -77,12 +78,15 @@ pub fn start(settings: Settings) -> Result<Gateway, StartError> {
 /// # Errors
 /// As there.
 pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Gateway, StartError> {
-    let made_token = make_token(&mut settings)?;
+    let keys = Keys::default();
+    let keeping = keep_keys(&settings, &keys).map_err(StartError::Thread)?;
+    let made_token = make_token(&mut settings, &keys)?;
     let demo = start_demo(&mut settings, None).map_err(StartError::Demo)?;
     let tls = settings.listen.tls.clone().map(TlsSource::load).transpose().map_err(StartError::Tls)?;
     let bound = server::bind(&settings.listen, settings.workers.get()).map_err(StartError::Bind)?;
     let records = Records::default();
-    let snapshot = Arc::new(ArcSwap::from_pointee(build::snapshot(&settings, &records)));
+    let snapshot = Snapshot { keys, ..build::snapshot(&settings, &records) };
+    let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
     let (drain, census) = (Drain::default(), Census::default());
     let (desk, errands) = Desk::open();
     let gauges: Vec<WorkerGauges> = bound.per_worker.iter().map(|_| WorkerGauges::default()).collect();
@@ -135,6 +139,7 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         Reloader { source, level, snapshot: shared, records, settings, made_token: made, demo, swapped };
     threads.push(reloader.start(errands).map_err(StartError::Thread)?);
     let addresses = bound.addresses;
+    let kept = keeping.map(|keeping| keeping.begin(&snapshot));
     Ok(Gateway {
         addresses,
         admin_addresses: admin_addresses.unwrap_or_default(),
@@ -148,6 +153,7 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         board,
         ledger: ledger_gauges,
         threads,
+        kept,
     })
 }
 
@@ -159,8 +165,16 @@ fn start_ledger(settings: &Settings, gauges: &LedgerGauges) -> io::Result<Option
     ledger::start(settings.ledger.clone(), database, gauges.clone()).map(Some)
 }
 
-fn make_token(settings: &mut Settings) -> Result<Option<TokenSettings>, StartError> {
-    if !settings.tokens.is_empty() {
+/// The store's keys, if there is a store.
+fn keep_keys(settings: &Settings, keys: &Keys) -> io::Result<Option<keys::Keeping>> {
+    let Some(database) = settings.database.clone() else { return Ok(None) };
+    keys.await_store();
+    keys::start(auth::Keeper::new(database, keys.clone())).map(Some)
+}
+
+/// Without a key of any kind, one for this run.
+fn make_token(settings: &mut Settings, keys: &Keys) -> Result<Option<TokenSettings>, StartError> {
+    if !settings.tokens.is_empty() || !keys.ring().is_empty() || !keys.are_known() {
         return Ok(None);
     }
     if !is_loopback(&settings.listen) {
@@ -300,6 +314,10 @@ impl Gateway {
             if thread.join().is_err() {
                 tracing::error!("a thread had panicked");
             }
+        }
+        // What the others have settled is booked last.
+        if let Some(kept) = self.kept {
+            kept.stop();
         }
     }
 }

@@ -3,6 +3,7 @@
 //! - [`gateway`]: start and stop, in order
 //! - `worker`: one core's runtime, listeners, pools and corridor
 //! - `prober`: watches the providers in the background; `look` is one look at one of them
+//! - `keys`: keeps keys as the database has them
 //! - `warmup`: connections opened before anybody asks
 //! - `administration`: the listener for operators
 //! - `state`: what is known of providers over a restart
@@ -15,6 +16,7 @@ mod build;
 mod changes;
 mod door;
 pub mod gateway;
+mod keys;
 mod look;
 mod prober;
 mod reload;

@@ -121,7 +121,7 @@ impl Reloader {
             ));
         };
         let mut settings = source.load()?;
-        if settings.tokens.is_empty() {
+        if settings.tokens.is_empty() && self.snapshot.load().keys.ring().is_empty() {
             // What a token of this run needs is that only loopback is listened on.
             let Some(made) = &self.made_token else {
                 let problem = Problem {

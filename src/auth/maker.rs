@@ -31,6 +31,23 @@ pub fn make(description: &str) -> Result<TokenSettings, NoRandomness> {
     Ok(TokenSettings::plain(description, Secret::new(token)))
 }
 
+/// As much of a key as may be shown.
+#[must_use]
+pub fn shown(token: &str) -> String {
+    let first: String = token.chars().take(PREFIX.len() + 4).collect();
+    format!("{first}…")
+}
+
+/// A name that stays when a key is rotated: it tells nothing of the key.
+///
+/// # Errors
+/// The system gave no random bytes.
+pub fn make_id() -> Result<String, NoRandomness> {
+    let mut bytes = [0; 8];
+    getrandom::getrandom(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(format!("key_{:016x}", u64::from_be_bytes(bytes)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::make;
@@ -41,5 +58,6 @@ mod tests {
         assert_ne!(one, other);
         assert_eq!(one.expose().len(), "sk-thalweg-".len() + 32);
         assert!(one.expose().starts_with("sk-thalweg-"));
+        assert_eq!(super::shown("sk-thalweg-ab12cd34"), "sk-thalweg-ab12…");
     }
 }

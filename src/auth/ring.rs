@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -76,6 +79,12 @@ impl Tokens {
         self.0.values().any(|principal| principal.admin)
     }
 
+    /// Whether these are those, not only alike.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub fn principals(&self) -> impl Iterator<Item = &Arc<Principal>> {
         self.0.values()
     }
@@ -85,12 +94,13 @@ impl Tokens {
 #[derive(Clone, Debug)]
 pub struct Keys {
     ring: Arc<ArcSwap<Ring>>,
+    known: Arc<AtomicBool>,
     origin: Instant,
 }
 
 impl Default for Keys {
     fn default() -> Self {
-        Self { ring: Arc::default(), origin: Instant::now() }
+        Self { ring: Arc::default(), known: Arc::new(AtomicBool::new(true)), origin: Instant::now() }
     }
 }
 
@@ -98,6 +108,7 @@ impl Keys {
     /// From now on these are accepted.
     pub fn replace(&self, ring: Ring) {
         self.ring.store(Arc::new(ring));
+        self.known.store(true, Ordering::Relaxed);
     }
 
     /// What is accepted now.
@@ -112,6 +123,17 @@ impl Keys {
         let digest = Digest::of(presented);
         let found = configured.0.get(&digest).cloned();
         found.or_else(|| self.ring.load().get(&digest).cloned())
+    }
+
+    /// The keys of the store are known. Until then nobody can be told that a key is none of ours.
+    #[must_use]
+    pub fn are_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
+    /// There is a store, and it has not been read yet.
+    pub fn await_store(&self) {
+        self.known.store(false, Ordering::Relaxed);
     }
 
     /// A moment as meters count it.

@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{bench, check, compare, reload, serve};
+use super::{bench, check, compare, keys, reload, serve};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,6 +13,7 @@ Examples:
   thalweg check gateway.json           Tell every mistake in a file at once
   thalweg bench --streams 50           Measure the gateway on localhost:9000
   thalweg compare --model demo-text    Compare its modes with the provider itself
+  thalweg keys create --name alice --rpm 60 --budget 5.00 --expires 30d
   API_KEY=sk-mine thalweg --host 0.0.0.0 --port 8080
 
 Environment (flags go first, then these, then the file):
@@ -55,6 +56,8 @@ pub enum Command {
     Bench(Box<bench::Options>),
     /// Send one prompt through every mode of a running gateway and straight to the provider
     Compare(compare::Options),
+    /// Make, list, change, rotate and revoke client keys, in the database that the configuration names
+    Keys(Box<keys::Options>),
 }
 
 impl Args {

@@ -2,7 +2,7 @@
 //! mistakes goes to stderr.
 //!
 //! - [`args`]: the commands and what they are given
-//! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`]: one file per command
+//! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`], [`keys`]: one file per command
 //! - `banner`, `summary`, `client`: what a person is shown at start
 //! - `signals`: when to end
 //! - `destination`: whom a measuring command speaks to; `table`: figures that line up
@@ -11,6 +11,7 @@ pub mod args;
 pub mod bench;
 pub mod check;
 pub mod compare;
+pub mod keys;
 pub mod reload;
 pub mod serve;
 
@@ -44,6 +45,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Reload(options) => reload::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Compare(options) => compare::run(&options),
+        Command::Keys(options) => keys::run(&options),
     }
 }
 

@@ -26,8 +26,15 @@ pub(super) fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Prin
         return Err(Refusal::request(401, "missing_api_key", message));
     };
     let found = snapshot.keys.find(&snapshot.tokens, presented);
-    let principal =
-        found.ok_or_else(|| Refusal::request(401, "invalid_api_key", "this API key is not valid"))?;
+    let Some(principal) = found else {
+        if snapshot.keys.are_known() {
+            return Err(Refusal::request(401, "invalid_api_key", "this API key is not valid"));
+        }
+        let mut refusal = Refusal::request(503, "keys_unavailable", "the keys could not be read yet");
+        refusal.kind = "server_error";
+        refusal.retry_after = Some(Duration::from_secs(1));
+        return Err(refusal);
+    };
     if principal.has_expired() {
         return Err(Refusal::request(401, "key_expired", "this API key has expired"));
     }

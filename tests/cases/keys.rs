@@ -1,11 +1,12 @@
 //! Keys and their limits: who is let in, what the client is told, and that nothing of a limit leaks whatever the end.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
 use thalweg::{
-    auth::{Limits, TokenSettings},
+    auth::{Digest, Limits, Registrar, StoredKey, TokenSettings},
     base::{Secret, lease::Allowance},
+    database::{DatabaseSettings, Site},
 };
 
 use crate::{
@@ -295,4 +296,126 @@ async fn clients_that_leave_in_every_phase() {
             gateway.stop().await;
         }
     }
+}
+
+/// A folder of the test's own, gone when dropped.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("thalweg-keys-{}", crate::client::call::next_id()));
+        let folder = folder.with_extension(std::process::id().to_string());
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn database(&self) -> DatabaseSettings {
+        DatabaseSettings::new(Site::Sqlite(self.0.join("t.db")))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn stored(name: &str, secret: &str, limits: Limits) -> StoredKey {
+    StoredKey {
+        id: format!("key_{name}"),
+        name: name.to_owned(),
+        shown: String::new(),
+        digest: Digest::of(secret.as_bytes()),
+        old: None,
+        admin: false,
+        limits,
+        created: SystemTime::now(),
+        revoked: None,
+        spent: 0,
+    }
+}
+
+/// How long until a call with this key is answered with `status`: less than a second.
+async fn within_a_second(client: &mut Client, secret: &str, status: u16) {
+    let begun = Instant::now();
+    loop {
+        let call = Call::whole().header("authorization", &format!("Bearer {secret}"));
+        let answer = client.send(call).await;
+        if answer.status.as_u16() == status {
+            break;
+        }
+        let told = answer.collect().await.text();
+        assert!(begun.elapsed() < Duration::from_secs(1), "not {status} after a second, but {told}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// B15: keys of the database, made, rotated and revoked while the gateway runs: it knows within a second, on every
+/// worker, and a stream that began before goes on.
+#[tokio::test]
+async fn keys_of_the_database() {
+    const SECRET: &str = "sk-thalweg-of-the-database";
+    let gate = crate::upstream::Gate::new();
+    let held = vec![script::sse_head(), Step::Body(delta("one")), Step::Wait(gate.clone()), Step::End];
+    let upstream = Upstream::by(Speaks::H1, move |_, seen| {
+        if seen.body.windows(6).any(|at| at == b"stream") {
+            held.clone()
+        } else {
+            script::json(200, script::COMPLETION)
+        }
+    });
+    let folder = Folder::new();
+    let plan = Plan::to(&[&upstream]).with(|settings| {
+        settings.database = Some(folder.database());
+        settings.workers = std::num::NonZeroUsize::new(2).unwrap();
+    });
+    let gateway = plan.start().await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(gateway.client(Version::H1).await);
+    }
+    let mut registrar = Registrar::open(&folder.database()).await.unwrap();
+    registrar.add(&stored("alice", SECRET, requests(1_000_000))).await.unwrap();
+    for client in &mut clients {
+        within_a_second(client, SECRET, 200).await;
+    }
+    let mut streaming = gateway.client(Version::H1).await;
+    let call = Call::stream().header("authorization", &format!("Bearer {SECRET}"));
+    let mut stream = streaming.send(call).await;
+    stream.piece().await;
+
+    let other = (Digest::of(b"sk-thalweg-rotated"), String::new());
+    registrar.rotate("alice", other, SystemTime::now() + Duration::from_secs(60)).await.unwrap();
+    within_a_second(&mut clients[0], "sk-thalweg-rotated", 200).await;
+    within_a_second(&mut clients[1], SECRET, 200).await;
+    let other = (Digest::of(b"sk-thalweg-again"), String::new());
+    registrar.rotate("alice", other, SystemTime::now()).await.unwrap();
+    within_a_second(&mut clients[0], SECRET, 401).await;
+    within_a_second(&mut clients[1], "sk-thalweg-again", 200).await;
+
+    registrar.revoke("alice", SystemTime::now()).await.unwrap();
+    for client in &mut clients {
+        within_a_second(client, "sk-thalweg-again", 401).await;
+    }
+    gate.open();
+    assert!(stream.collect().await.complete, "what had begun goes on");
+    assert!(!journal::mentions(SECRET) && !journal::mentions("sk-thalweg-again"), "R31");
+    registrar.close().await;
+    drop((clients, streaming));
+    gateway.stop().await;
+}
+
+/// R27: before the database has been read, nobody is told that a key is wrong; keys of the configuration are served.
+#[tokio::test]
+async fn a_database_that_cannot_be_had() {
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let nowhere = DatabaseSettings::new(Site::Sqlite("/nowhere/at/all/t.db".into()));
+    let gateway = Plan::to(&[&upstream]).with(|settings| settings.database = Some(nowhere)).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    assert_eq!(client.send(Call::whole()).await.status, StatusCode::OK);
+    let stranger = client.send(Call::whole().header("authorization", "Bearer sk-stranger")).await;
+    assert_eq!((stranger.status.as_u16(), stranger.header("retry-after")), (503, "1"));
+    assert_eq!(refusal(stranger).await.1, "keys_unavailable");
+    drop(client);
+    gateway.stop().await;
 }

@@ -1,0 +1,101 @@
+//! The thread on which keys are kept as the database has them. It begins first, so that whoever asks first is known, and
+//! ends last, when all that was spent has been booked.
+
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::oneshot,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::worker;
+use crate::{
+    auth::{Keeper, Tokens, keeper::PERIOD},
+    proxy::Snapshot,
+};
+
+/// How long a start waits for the database.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a stop waits for it.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+type Shared = Arc<ArcSwap<Snapshot>>;
+
+/// A keeper at work. Dropping it ends the thread.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    begin: oneshot::Sender<Shared>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// A keeper that has begun to look at the configuration's keys as well.
+#[derive(Debug)]
+pub(super) struct Kept {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// Starts the thread, and waits for its first look within a bound.
+pub(super) fn start(keeper: Keeper) -> io::Result<Keeping> {
+    let (begin, begun) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel();
+    let (looked, first) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new().name("keys".to_owned()).spawn(move || match worker::runtime() {
+        Ok(runtime) => runtime.block_on(keep(keeper, looked, begun, stopped)),
+        Err(error) => tracing::error!(%error, "no runtime to keep keys on"),
+    })?;
+    // What went wrong has been said by the keeper.
+    let _ = first.recv_timeout(PATIENCE);
+    Ok(Keeping { begin, stop, thread })
+}
+
+async fn keep(
+    mut keeper: Keeper,
+    looked: mpsc::SyncSender<bool>,
+    begun: oneshot::Receiver<Shared>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let found = keeper.look(&Tokens::default()).await;
+    // Whoever waited has lost patience.
+    let _ = looked.try_send(found);
+    let Ok(snapshot) = begun.await else { return };
+    let mut period = interval(PERIOD);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = period.tick() => {}
+            _ = &mut stopped => break,
+        }
+        let tokens = snapshot.load().tokens.clone();
+        keeper.look(&tokens).await;
+    }
+    let tokens = snapshot.load().tokens.clone();
+    let _ = timeout(FAREWELL, keeper.look(&tokens)).await;
+    keeper.close().await;
+}
+
+impl Keeping {
+    /// From now on the keys of the configuration are looked at as well.
+    pub(super) fn begin(self, snapshot: &Shared) -> Kept {
+        // Gone already, if it had panicked.
+        let _ = self.begin.send(Arc::clone(snapshot));
+        Kept { stop: self.stop, thread: self.thread }
+    }
+}
+
+impl Kept {
+    /// Books what was spent, and ends.
+    pub(super) fn stop(self) {
+        let _ = self.stop.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the keeper of keys had panicked");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Keys as they are shown: a table to people, JSON to programs. Money is in the currency that prices are in.
+
+use std::{
+    io::{self, Write},
+    time::SystemTime,
+};
+
+use serde_json::{Value, json};
+
+use crate::{auth::StoredKey, base::date::Shown, cli::table::Table};
+
+/// A key that has just been made; its secret is shown this once.
+pub(super) fn made(out: &mut impl Write, as_json: bool, key: &StoredKey, secret: &str) -> io::Result<()> {
+    if as_json {
+        let mut value = facts(key);
+        value["key"] = secret.into();
+        return writeln!(out, "{value}");
+    }
+    writeln!(out, "{secret}\n\nThis is the key of {} ({}). It is not shown again.", key.name, key.id)?;
+    if let Some((_, until)) = key.old {
+        if until > SystemTime::now() {
+            writeln!(out, "The one before is accepted until {}.", Shown(until))?;
+        } else {
+            writeln!(out, "The one before is refused within a second.")?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn changed(out: &mut impl Write, as_json: bool, key: &StoredKey, what: &str) -> io::Result<()> {
+    if as_json {
+        return writeln!(out, "{}", facts(key));
+    }
+    writeln!(out, "{} ({}) is {what}; a running gateway knows it within a second.", key.name, key.id)
+}
+
+pub(super) fn list(out: &mut impl Write, as_json: bool, keys: &[StoredKey]) -> io::Result<()> {
+    if as_json {
+        return writeln!(out, "{}", Value::Array(keys.iter().map(facts).collect()));
+    }
+    let mut table =
+        Table::new(["name", "key", "models", "rpm", "tpm", "at once", "spent", "budget", "expires", "state"]);
+    for key in keys {
+        let allowance = &key.limits.allowance;
+        let limit = |limit: Option<u32>| limit.map_or_else(dash, |limit| limit.to_string());
+        table.push([
+            key.name.clone(),
+            key.shown.clone(),
+            if key.limits.models.is_empty() { "*".to_owned() } else { key.limits.models.join(",") },
+            limit(allowance.requests),
+            limit(allowance.tokens),
+            limit(allowance.concurrent),
+            money(key.spent),
+            allowance.budget.map_or_else(dash, money),
+            key.limits.expires.map_or_else(dash, |at| Shown(at).to_string()),
+            state(key).to_owned(),
+        ]);
+    }
+    if table.is_empty() {
+        return writeln!(out, "There are no keys. Make one: thalweg keys create --name NAME");
+    }
+    write!(out, "{table}")
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+fn money(millionths: i64) -> String {
+    let text = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
+    let cents = text.len() - 4;
+    let (short, rest) = text.split_at(cents);
+    if rest == "0000" { short.to_owned() } else { text }
+}
+
+fn state(key: &StoredKey) -> &'static str {
+    let over = |at: Option<SystemTime>| at.is_some_and(|at| at <= SystemTime::now());
+    if key.revoked.is_some() {
+        "revoked"
+    } else if over(key.limits.expires) {
+        "expired"
+    } else if key.limits.allowance.budget.is_some_and(|budget| key.spent >= budget) {
+        "spent"
+    } else if key.admin {
+        "admin"
+    } else {
+        "good"
+    }
+}
+
+fn facts(key: &StoredKey) -> Value {
+    let moment = |at: Option<SystemTime>| at.map(|at| Shown(at).to_string());
+    #[expect(clippy::cast_precision_loss, reason = "amounts of money are far below 2^53 millionths")]
+    let amount = |millionths: i64| millionths as f64 / 1e6;
+    let allowance = &key.limits.allowance;
+    json!({
+        "id": key.id,
+        "name": key.name,
+        "prefix": key.shown,
+        "admin": key.admin,
+        "models": key.limits.models,
+        "rpm": allowance.requests,
+        "tpm": allowance.tokens,
+        "concurrent": allowance.concurrent,
+        "budget": allowance.budget.map(amount),
+        "spent": amount(key.spent),
+        "expires": moment(key.limits.expires),
+        "created": moment(Some(key.created)),
+        "revoked": moment(key.revoked),
+        "previous_until": moment(key.old.map(|(_, until)| until)),
+        "state": state(key),
+    })
+}
