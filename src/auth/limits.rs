@@ -13,9 +13,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Whether one of the patterns matches one of a model's names: as it was asked for, and as its provider knows it.
+    /// Whether one of the patterns matches a model as it was asked for, or what stands behind its provider's name.
     #[must_use]
-    pub fn allow_model(&self, names: [&str; 2]) -> bool {
+    pub fn allow_model(&self, asked: &str) -> bool {
+        let names = [asked, asked.split_once('/').map_or(asked, |(_, model)| model)];
         let matched =
             |pattern: &String| names.iter().any(|name| matches(pattern.as_bytes(), name.as_bytes()));
         self.models.is_empty() || self.models.iter().any(matched)
@@ -71,11 +72,12 @@ mod tests {
     }
 
     #[test]
-    fn a_model_may_be_named_as_asked_or_as_served() {
+    fn a_model_may_be_named_with_its_provider_and_without() {
         let limits = |pattern: &str| Limits { models: vec![pattern.to_owned()], ..Limits::default() };
-        assert!(limits("gpt-*").allow_model(["openai/gpt-4o", "gpt-4o"]));
-        assert!(limits("openai/*").allow_model(["openai/gpt-4o", "gpt-4o"]));
-        assert!(!limits("openai/*").allow_model(["gpt-4o", "gpt-4o"]));
-        assert!(Limits::default().allow_model(["a", "b"]));
+        assert!(limits("gpt-*").allow_model("openai/gpt-4o"));
+        assert!(limits("openai/*").allow_model("openai/gpt-4o"));
+        assert!(!limits("openai/*").allow_model("gpt-4o"));
+        assert!(!limits("gpt-*").allow_model("other/claude"));
+        assert!(Limits::default().allow_model("a"));
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Prin
     Ok(principal)
 }
 
-/// Whether `principal` may ask for the model that is served as `served`, and as much as it asks for.
+/// Whether `principal` may ask for this model, and as much as it asks for.
 ///
 /// # Errors
 /// The model is not for this key (403), its budget is spent (402), or it has asked for too much lately (429).
@@ -51,13 +51,10 @@ pub(super) fn grant(
     principal: Arc<Principal>,
     body: &Bytes,
     envelope: &Envelope,
-    served: &str,
 ) -> Result<(), Box<Refusal>> {
-    let allowed = |name: &str, served: &str| principal.limits.allow_model([name, served]);
-    let first = Some(envelope.model()).filter(|name| !allowed(name, served));
     // All of a list: what the first cannot do, the next will be asked for.
-    let mut others = envelope.others().iter().map(|other| &**other);
-    if let Some(model) = first.or_else(|| others.find(|other| !allowed(other, other))) {
+    let mut asked = std::iter::once(envelope.model()).chain(envelope.others().iter().map(|other| &**other));
+    if let Some(model) = asked.find(|model| !principal.limits.allow_model(model)) {
         let message = format!("this API key may not ask for the model `{model}`");
         return Err(Refusal::request(403, "model_not_allowed", message).of(Some("model")));
     }

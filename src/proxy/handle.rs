@@ -153,11 +153,10 @@ impl Corridor {
                 (true, Mode::Buffered) => "buffered",
             };
         });
+        admission::grant(call, snapshot, principal, &body, &envelope)?;
         tracing::debug!(id = %call.id, path = dialect.path(), model = %envelope.model(), "request");
         let wish = Wish { snapshot, head, body: &body, envelope: &envelope, mode };
         let course = self.plan(&wish)?;
-        let model = course.plan().candidates().first().map_or_else(|| envelope.model(), |first| first.model);
-        admission::grant(call, snapshot, principal, &body, &envelope, model)?;
         call.note(|story| story.strategy = course.plan().strategy.as_str());
         self.attempt(call, &wish, course).await
     }
