@@ -5,7 +5,8 @@ use std::future::Future;
 use http::{Request, Response};
 
 use crate::{
-    server::{Handler, Incoming, Peer},
+    base::{Clock, Kind, Side},
+    server::{Cause, Cuttable, Handler, Incoming, Peer},
     web::{Site, site::Body},
 };
 
@@ -22,5 +23,19 @@ impl Handler for Door {
         peer: Peer,
     ) -> impl Future<Output = Response<Body>> + 'static {
         Box::pin(self.0.clone().answer(request, Some(peer.address.ip())))
+    }
+}
+
+impl Cuttable for Body {
+    fn cut(&mut self, cause: Cause) {
+        let (side, kind) = match cause {
+            Cause::Unread(given) => (Side::Client, Kind::Timeout(Clock::ClientWrite, given)),
+            Cause::Drain => (Side::Gateway, Kind::Refused("shutting_down")),
+        };
+        match self {
+            Self::Corridor(body) => body.cut(side, kind),
+            // A comparison is nobody's request.
+            Self::Live(_) => {}
+        }
     }
 }

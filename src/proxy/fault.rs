@@ -125,6 +125,7 @@ impl From<Fault> for Refusal {
 
 const fn client(kind: &Kind) -> (u16, &'static str, &'static str) {
     match kind {
+        Kind::Timeout(Clock::ClientWrite, _) => (499, "invalid_request_error", "client_write_timeout"),
         Kind::Timeout(..) => (408, "invalid_request_error", "request_timeout"),
         Kind::TooLarge { .. } => (413, "invalid_request_error", "request_too_large"),
         Kind::Gone | Kind::Reset => (499, "invalid_request_error", "client_gone"),
@@ -185,6 +186,8 @@ mod tests {
         );
         let body = Fault::client(Stage::Intake, Kind::Timeout(Clock::RequestBody, second));
         assert_eq!(Refusal::from(body).status, 408);
+        let write = Fault::client(Stage::Body, Kind::Timeout(Clock::ClientWrite, second));
+        assert_eq!(Refusal::from(write).code, "client_write_timeout");
     }
 
     #[test]

@@ -17,9 +17,9 @@ use arc_swap::ArcSwap;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{booking, fact, snapshot::Snapshot};
+use super::{booking, fact, fault::Refusal, snapshot::Snapshot};
 use crate::{
-    base::{Side, Stage},
+    base::{Clock, Fault, Kind, Side, Stage},
     ledger::{Inbox, RowIds},
     relay::{Added, End, Ends, Outcome, UsageSource},
     telemetry::Board,
@@ -166,13 +166,24 @@ fn close(end: &End) {
     match &end.outcome {
         Outcome::Complete => line!(info, "done"),
         Outcome::Gone(stage) => line!(info, "client gone", phase = phase(*stage)),
-        Outcome::Fault(fault) if fault.side == Side::Client => {
-            line!(info, "refused", fault = tracing::field::display(fault), phase = phase(fault.stage));
-        }
         Outcome::Fault(fault) => {
-            line!(warn, "failed", fault = tracing::field::display(fault), phase = phase(fault.stage))
+            let (words, code, phase) = (tracing::field::display(fault), code(fault), phase(fault.stage));
+            match (&fault.kind, fault.side) {
+                (Kind::Timeout(Clock::ClientWrite, _), _) => {
+                    line!(info, "cut", fault = words, code = code, phase = phase);
+                }
+                (_, Side::Client) => line!(info, "refused", fault = words, code = code, phase = phase),
+                (_, Side::Provider | Side::Gateway) => {
+                    line!(warn, "failed", fault = words, code = code, phase = phase);
+                }
+            }
         }
     }
+}
+
+/// As the client is told it, where it still can be told.
+fn code(fault: &Fault) -> &'static str {
+    Refusal::from(fault.clone()).code
 }
 
 /// What a closing line tells only when there is something to tell.

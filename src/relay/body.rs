@@ -13,13 +13,24 @@ use super::{
     end::{Ending, Outcome},
     stream::Source,
 };
-use crate::base::{ByteList, Fault};
+use crate::base::{ByteList, Fault, Kind, Sent, Side, Stage};
 
 #[derive(Debug)]
 pub enum Body<S> {
     /// All of it is here; the end is told when the last of it has been taken.
     Whole(ByteList, Ending),
     Stream(Committed<S>),
+}
+
+impl<S> Body<S> {
+    /// The client will not be given the rest, though it has not left: the end is told as this.
+    pub fn cut(&mut self, side: Side, kind: Kind) {
+        let fault = |stage| Fault { side, stage, kind, sent: Sent::Some };
+        match self {
+            Self::Whole(_, ending) => ending.tell(Outcome::Fault(fault(Stage::Body))),
+            Self::Stream(stream) => stream.cut(fault),
+        }
+    }
 }
 
 impl<S: Source> http_body::Body for Body<S> {

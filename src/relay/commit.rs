@@ -15,7 +15,7 @@ use super::{
     stream::{Manner, Source, Stream},
 };
 use crate::{
-    base::{Fault, Kind, RequestId, Sent},
+    base::{Fault, Kind, RequestId, Sent, Stage},
     telemetry::Held,
     wire::Dialect,
 };
@@ -137,6 +137,12 @@ impl<S> Committed<S> {
     /// The client will not be given more.
     pub(super) fn is_over(&self) -> bool {
         self.stream.has_ended() && self.stream.waiting() == 0 && self.broken.is_none()
+    }
+
+    /// It ends here, whatever the provider would still have sent; the client is not told.
+    pub(super) fn cut(&mut self, fault: impl FnOnce(Stage) -> Fault) {
+        let stage = self.stream.stage();
+        self.failed.get_or_insert_with(|| fault(stage));
     }
 
     /// How it ended, unless the client has left before it was given all.

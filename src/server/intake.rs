@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 
 use super::{
-    Handler, Peer,
+    Cuttable, Handler, Peer,
     framing::Ambiguity,
     pulse::Pulse,
     register::{Busy, Vital},
@@ -34,7 +34,7 @@ pub(super) struct Door<H: Handler> {
 
 /// A response's body, and with it the request's place among those in flight.
 #[derive(Debug)]
-pub(super) struct Reply<B> {
+pub(super) struct Reply<B: Cuttable> {
     content: Content<B>,
     /// HTTP/2 only.
     pulse: Option<Rc<Pulse>>,
@@ -98,7 +98,7 @@ const fn explain(ambiguity: Ambiguity) -> &'static str {
     }
 }
 
-fn refuse<B>(ambiguity: Ambiguity, busy: Busy) -> Response<Reply<B>> {
+fn refuse<B: Cuttable>(ambiguity: Ambiguity, busy: Busy) -> Response<Reply<B>> {
     let text = Bytes::from_static(explain(ambiguity).as_bytes());
     let mut response = Response::new(Reply { content: Content::Refusal(Some(text)), pulse: None, busy });
     *response.status_mut() = StatusCode::BAD_REQUEST;
@@ -108,7 +108,16 @@ fn refuse<B>(ambiguity: Ambiguity, busy: Busy) -> Response<Reply<B>> {
     response
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Reply<B> {
+impl<B: Cuttable> Drop for Reply<B> {
+    fn drop(&mut self) {
+        let cause = self.pulse.as_ref().and_then(|pulse| pulse.cause()).or_else(|| self.busy.0.cause());
+        if let (Some(cause), Content::Handler(body)) = (cause, &mut self.content) {
+            body.cut(cause);
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Cuttable + Unpin> Body for Reply<B> {
     type Data = Bytes;
     type Error = B::Error;
 

@@ -11,6 +11,7 @@
 //! - `intake`: the door to the handler
 //! - `register`: the connections of a worker, their clocks and their fate
 //! - `pulse`: HTTP/2 streams whose client does not read
+//! - [`cut`]: why the server ends a response before its end
 //! - [`census`]: the connections of all workers
 //! - [`drain`]: how the process tells its workers to stop
 
@@ -24,6 +25,7 @@ pub mod bind;
 pub mod census;
 mod chunk;
 mod connection;
+pub mod cut;
 pub mod drain;
 mod framing;
 mod head;
@@ -41,6 +43,7 @@ mod watch;
 
 pub use bind::{BindError, Bound, bind};
 pub use census::Census;
+pub use cut::{Cause, Cuttable};
 pub use drain::{Drain, Phase};
 pub use serve::{Terms, serve};
 pub use settings::{Limits, Listen, TlsFiles};
@@ -48,7 +51,10 @@ pub use tls::TlsSource;
 
 /// What is served. Cloned once per connection, so cheap to clone: an `Rc` inside.
 pub trait Handler: Clone + 'static {
-    type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static;
+    type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
+        + Cuttable
+        + Unpin
+        + 'static;
 
     /// Answers one request. The future is dropped when the client leaves before the response head, the response's body
     /// when it leaves after it.

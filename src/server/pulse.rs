@@ -12,6 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::cut::Cause;
 use crate::base::turn;
 
 /// What a stream's body, its task and the sweep know of one another.
@@ -19,7 +20,7 @@ use crate::base::turn;
 pub(super) struct Pulse {
     /// When it was given a frame, unless it has been asked for another since.
     given: Cell<Option<Instant>>,
-    cut: Cell<bool>,
+    cut: Cell<Option<Cause>>,
     waker: OnceCell<Waker>,
 }
 
@@ -36,8 +37,12 @@ impl Pulse {
         self.given.get()
     }
 
-    pub(super) fn cut(&self) {
-        self.cut.set(true);
+    pub(super) fn cause(&self) -> Option<Cause> {
+        self.cut.get()
+    }
+
+    pub(super) fn cut(&self, cause: Cause) {
+        self.cut.set(Some(cause));
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
@@ -57,6 +62,6 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         turn::begin();
         self.pulse.waker.get_or_init(|| cx.waker().clone());
-        if self.pulse.cut.get() { Poll::Ready(()) } else { self.stream.as_mut().poll(cx) }
+        if self.pulse.cut.get().is_some() { Poll::Ready(()) } else { self.stream.as_mut().poll(cx) }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{framing::Framing, pulse::Pulse, settings::Limits};
+use super::{cut::Cause, framing::Framing, pulse::Pulse, settings::Limits};
 
 /// What becomes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +39,8 @@ pub(super) struct Vital {
     /// Index in the register.
     place: Cell<usize>,
     fate: Cell<Fate>,
+    /// Why responses end with the connection, when it is cut.
+    cause: Cell<Option<Cause>>,
     waker: OnceCell<Waker>,
     multiplexed: Cell<bool>,
     /// The HTTP/2 streams, and the one whose task is about to be spawned.
@@ -74,6 +76,7 @@ impl Register {
             address,
             place: Cell::new(vitals.len()),
             fate: Cell::new(Fate::Live),
+            cause: Cell::new(None),
             waker: OnceCell::new(),
             multiplexed: Cell::new(false),
             pulses: RefCell::default(),
@@ -107,9 +110,16 @@ impl Register {
         }
     }
 
-    pub(super) fn condemn_all(&self, fate: Fate) {
+    /// Every connection is to close after what it has begun.
+    pub(super) fn finish_all(&self) {
         for vital in &*self.vitals.borrow() {
-            vital.condemn(fate);
+            vital.condemn(Fate::Finish);
+        }
+    }
+
+    pub(super) fn cut_all(&self) {
+        for vital in &*self.vitals.borrow() {
+            vital.cut(Cause::Drain);
         }
     }
 
@@ -134,13 +144,24 @@ impl Vital {
         self.waker.get_or_init(|| waker.clone());
     }
 
-    pub(super) fn condemn(&self, fate: Fate) {
+    fn condemn(&self, fate: Fate) {
         if fate > self.fate.get() {
             self.fate.set(fate);
             if let Some(waker) = self.waker.get() {
                 waker.wake_by_ref();
             }
         }
+    }
+
+    fn cut(&self, cause: Cause) {
+        if self.cause.get().is_none() {
+            self.cause.set(Some(cause));
+        }
+        self.condemn(Fate::Cut);
+    }
+
+    pub(super) fn cause(&self) -> Option<Cause> {
+        self.cause.get()
     }
 
     /// The connection carries HTTP/2.
@@ -185,13 +206,13 @@ impl Vital {
         let passed = |since: Instant, allowed: Duration| now - since > allowed + self.register.period();
         if self.stalled_since.get().is_some_and(|since| passed(since, limits.write_timeout)) {
             tracing::debug!(peer = %self.address, "client does not read, connection cut");
-            self.condemn(Fate::Cut);
+            self.cut(Cause::Unread(limits.write_timeout));
         }
         self.pulses.borrow_mut().retain(|pulse| {
             let Some(pulse) = pulse.upgrade() else { return false };
             if pulse.waits_since().is_some_and(|since| passed(since, limits.write_timeout)) {
                 tracing::debug!(peer = %self.address, "client does not read a stream, stream reset");
-                pulse.cut();
+                pulse.cut(Cause::Unread(limits.write_timeout));
             }
             true
         });

@@ -20,7 +20,7 @@ use super::{
     census::{Census, Guest},
     connection::{self, Opening},
     drain::{Drain, Phase},
-    register::{Fate, Register},
+    register::Register,
     settings::Limits,
     tls::TlsSource,
 };
@@ -115,7 +115,7 @@ impl<H: Handler> Server<H> {
 
     /// Idle connections close at once, the others after what they are answering.
     async fn finish(&self) {
-        self.register.condemn_all(Fate::Finish);
+        self.register.finish_all();
         let sweeping = async {
             tokio::select! {
                 () = self.register.emptied() => {}
@@ -123,7 +123,7 @@ impl<H: Handler> Server<H> {
             }
         };
         if timeout(self.terms.limits.drain, sweeping).await.is_err() {
-            self.register.condemn_all(Fate::Cut);
+            self.register.cut_all();
             self.register.emptied().await;
         }
     }

@@ -81,8 +81,29 @@ async fn a_reader_that_never_reads_is_given_up() {
     let started = Instant::now();
     upstream.log.gone(0).await;
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-    journal::closing(&call.id()).await;
+    let line = journal::closing(&call.id()).await;
+    assert_eq!((&line["message"], &line["code"]), (&"cut".into(), &"client_write_timeout".into()), "{line}");
+    assert_eq!((&line["phase"], &line["status"]), (&"mid_stream".into(), &200.into()), "{line}");
     drop(client);
+    gateway.stop().await;
+}
+
+/// B9: the same for one stream of an HTTP/2 connection, which lives on.
+#[tokio::test]
+async fn a_stream_that_is_never_read_is_given_up_alone() {
+    let steps = vec![sse_head(), Step::Body(flood()), Step::End];
+    let upstream = Upstream::start(Speaks::H1, None, Some(16 << 10), move |_, _| steps.clone());
+    let plan = Plan::to(&[&upstream]).with(|s| s.limits.write_timeout = Duration::from_millis(100));
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H2).await;
+    let call = Call::stream();
+    let id = call.id();
+    let unread = client.send(call).await;
+    let line = journal::closing(&id).await;
+    assert_eq!((&line["message"], &line["code"]), (&"cut".into(), &"client_write_timeout".into()), "{line}");
+    upstream.log.gone(0).await;
+    assert_eq!(client.send(Call::get("/livez")).await.status, 200);
+    drop((unread, client));
     gateway.stop().await;
 }
 

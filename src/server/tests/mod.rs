@@ -39,13 +39,14 @@ const LARGE: usize = 24 * 1024 * 1024;
 struct Demo {
     dropped: Rc<Cell<usize>>,
     released: Rc<Cell<bool>>,
+    cut: Rc<Cell<Option<Cause>>>,
 }
 
 enum DemoBody {
     Whole(Option<Bytes>),
     Stream { demo: Demo, begun: bool },
     Frames { left: usize, broken: bool },
-    Flood,
+    Flood(Demo),
 }
 
 impl Handler for Demo {
@@ -67,7 +68,7 @@ impl Handler for Demo {
                 "/frames" => DemoBody::Frames { left: 3, broken: false },
                 "/none" => DemoBody::Frames { left: 0, broken: false },
                 "/broken" => DemoBody::Frames { left: 3, broken: true },
-                "/flood" => DemoBody::Flood,
+                "/flood" => DemoBody::Flood(demo),
                 "/large" => DemoBody::Whole(Some(vec![b'x'; LARGE].into())),
                 _ => DemoBody::Whole(request.into_body().collect().await.ok().map(|body| body.to_bytes())),
             })
@@ -110,21 +111,29 @@ impl Body for DemoBody {
                 *left -= 1;
                 frame("data: x\n\n")
             }
-            Self::Flood => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 65_536]))))),
+            Self::Flood(_) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 65_536]))))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Stream { .. } | Self::Frames { .. } | Self::Flood => false,
+            Self::Stream { .. } | Self::Frames { .. } | Self::Flood(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Stream { .. } | Self::Frames { .. } | Self::Flood => SizeHint::default(),
+            Self::Stream { .. } | Self::Frames { .. } | Self::Flood(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Cuttable for DemoBody {
+    fn cut(&mut self, cause: Cause) {
+        if let Self::Flood(demo) | Self::Stream { demo, .. } = self {
+            demo.cut.set(Some(cause));
         }
     }
 }
@@ -310,6 +319,7 @@ fn drops_the_body_when_the_client_leaves() {
         assert_eq!(house.demo.dropped.get(), 0);
         drop(stream);
         timeout(Duration::from_millis(50), until(|| house.demo.dropped.get() == 1)).await.unwrap();
+        assert_eq!(house.demo.cut.get(), None);
         until(|| house.terms.census.count() == 0).await;
     });
 }
@@ -322,6 +332,7 @@ fn cuts_a_client_that_does_not_read() {
         stream.write_all(b"GET /flood HTTP/1.1\r\n\r\n").await.unwrap();
         until(|| house.terms.census.count() == 1).await;
         until(|| house.terms.census.count() == 0).await;
+        assert_eq!(house.demo.cut.get(), Some(Cause::Unread(limits.write_timeout)));
     });
 }
 
@@ -391,5 +402,6 @@ fn cuts_what_outlasts_the_drain() {
         house.terms.drain.advance(Phase::Draining);
         soon(house.serving).await.unwrap();
         assert_eq!((house.demo.dropped.get(), house.terms.census.count()), (1, 0));
+        assert_eq!(house.demo.cut.get(), Some(Cause::Drain));
     });
 }
