@@ -14,6 +14,10 @@ use super::settings::Listen;
 /// Connections that the kernel keeps for us while we are busy.
 const BACKLOG: i32 = 4096;
 
+/// Bytes written to a client that the kernel has not sent yet.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT: u32 = 128 * 1024;
+
 /// How often a kernel-picked port is given back because another family has it already.
 const PORT_ATTEMPTS: usize = 16;
 
@@ -106,6 +110,16 @@ fn open_all(mut address: SocketAddr, per_worker: &mut [Vec<TcpListener>]) -> io:
     Ok(address)
 }
 
+/// What is accepted inherits it: no more than this waits in the kernel for a client whose window is closed, instead of the
+/// 4 MiB that it would let a send buffer grow to.
+#[cfg(target_os = "linux")]
+fn bound_unsent(socket: &Socket) {
+    let _ = socket.set_tcp_notsent_lowat(MAX_UNSENT);
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn bound_unsent(_: &Socket) {}
+
 fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -114,6 +128,7 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     }
     #[cfg(unix)]
     socket.set_reuse_port(shared)?;
+    bound_unsent(&socket);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)

@@ -172,4 +172,16 @@ mod tests {
         hasten(&stream);
         assert!(stream.nodelay().unwrap());
     }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn accepted_sockets_keep_little_unsent() {
+        let listen = crate::server::Listen { host: "127.0.0.1".to_owned(), port: 0, tls: None };
+        let bound = crate::server::bind(&listen, 1).unwrap();
+        let listener = bound.per_worker.into_iter().flatten().next().unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let _client = TcpStream::connect(bound.addresses[0]).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        assert_eq!(socket2::SockRef::from(&stream).tcp_notsent_lowat().unwrap(), 128 * 1024);
+    }
 }
