@@ -19,13 +19,15 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
-use tokio::{net::TcpStream, time::sleep};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::sleep};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
     Handler, Peer,
     intake::Door,
+    linger::linger,
     pulse::Watched,
+    refusal::Unread,
     register::{Fate, Vital},
     settings::Limits,
     socket::{Socket, Stream},
@@ -75,7 +77,7 @@ pub(super) async fn run<H: Handler>(opening: Opening<H>) {
         None => return,
     };
     let limits = *vital.limits();
-    let socket = Socket { stream, vital: Rc::clone(&vital) };
+    let socket = Socket::new(stream, Rc::clone(&vital));
     let ended = match version {
         Version::Http1 => converse(socket, &limits, handler, peer, &vital).await,
         Version::Http2 => {
@@ -106,17 +108,43 @@ async fn converse<H: Handler>(
             Door { handler: handler.clone(), peer, vital: Rc::clone(vital), handoff: Some(handoff.clone()) };
         let mut connection = Box::new(http1_builder(limits).serve_connection(TokioIo::new(socket), door));
         let mut streamed = None;
-        drive(&mut Pin::new(&mut *connection), vital, || {
+        let driven = drive(&mut Pin::new(&mut *connection), vital, || {
             streamed = handoff.take();
             streamed.is_some()
         })
-        .await?;
-        let Some(streamed) = streamed else { return Ok(()) };
+        .await;
         socket = connection.into_parts().io.into_inner();
-        if !streamed::write(&mut socket, vital, streamed).await? {
-            return Ok(());
+        let goes_on = match streamed {
+            Some(streamed) => streamed::write(&mut socket, vital, streamed).await?,
+            None => false,
+        };
+        if !goes_on {
+            return part(&mut socket, vital, driven).await;
         }
     }
+}
+
+/// The end of an HTTP/1.1 connection. A request that could not be read is answered, and a client that may still be
+/// sending is let finish.
+async fn part(
+    socket: &mut Socket,
+    vital: &Vital,
+    driven: hyper::Result<()>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let unread = match &driven {
+        Err(error) if socket.unmute() => Some(Unread::of(error)),
+        Err(_) | Ok(()) => None,
+    };
+    if unread.is_some() || vital.framing.borrow().is_last() {
+        let parting = async {
+            if let Some(unread) = unread {
+                let _ = socket.write_all(unread.render().as_bytes()).await;
+            }
+            linger(socket).await;
+        };
+        unless_condemned(vital, Box::pin(parting)).await;
+    }
+    driven.map_err(Into::into)
 }
 
 /// HTTP/2 by prior knowledge, or HTTP/1.1.

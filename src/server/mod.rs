@@ -11,6 +11,8 @@
 //! - `intake`: the door to the handler
 //! - `register`: the connections of a worker, their clocks and their fate
 //! - `pulse`: HTTP/2 streams whose client does not read
+//! - `refusal`: what is answered to what the handler never sees
+//! - `linger`: the end of a connection whose client is still sending
 //! - [`cut`]: why the server ends a response before its end
 //! - [`census`]: the connections of all workers
 //! - [`drain`]: how the process tells its workers to stop
@@ -30,7 +32,9 @@ pub mod drain;
 mod framing;
 mod head;
 mod intake;
+mod linger;
 mod pulse;
+mod refusal;
 mod register;
 pub mod serve;
 pub mod settings;

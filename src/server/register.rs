@@ -52,6 +52,8 @@ pub(super) struct Vital {
     idle_since: Cell<Instant>,
     /// Since when the socket takes no more bytes.
     stalled_since: Cell<Option<Instant>>,
+    /// A request has begun and not all that answers it has been written.
+    answering: Cell<bool>,
     pub(super) framing: RefCell<Framing>,
     register: Rc<Register>,
 }
@@ -84,6 +86,7 @@ impl Register {
             busy: Cell::new(0),
             idle_since: Cell::new(self.now.get()),
             stalled_since: Cell::new(None),
+            answering: Cell::new(false),
             framing: RefCell::default(),
             register: Rc::clone(self),
         });
@@ -172,6 +175,7 @@ impl Vital {
 
     pub(super) fn begin_request(self: &Rc<Self>) -> Busy {
         self.busy.set(self.busy.get() + 1);
+        self.answer();
         Busy(Rc::clone(self))
     }
 
@@ -198,6 +202,21 @@ impl Vital {
         } else if self.stalled_since.get().is_none() {
             self.stalled_since.set(Some(self.register.now.get()));
         }
+    }
+
+    /// What is written next answers something.
+    pub(super) fn answer(&self) {
+        self.answering.set(true);
+    }
+
+    /// Everything that was to be written has been.
+    pub(super) fn flushed(&self) {
+        self.answering.set(self.busy.get() > 0);
+    }
+
+    /// What is written on an HTTP/1.1 connection answers no request: hyper says so itself that it cannot read one.
+    pub(super) fn speaks_unasked(&self) -> bool {
+        !self.answering.get() && !self.multiplexed.get()
     }
 
     fn judge(&self, now: Instant) {

@@ -27,6 +27,26 @@ pub(super) enum Stream {
 pub(super) struct Socket {
     pub(super) stream: Stream,
     pub(super) vital: Rc<Vital>,
+    /// hyper's own answer to what it could not read was taken and dropped: it has no body. Ours follows.
+    muted: bool,
+}
+
+impl Socket {
+    pub(super) const fn new(stream: Stream, vital: Rc<Vital>) -> Self {
+        Self { stream, vital, muted: false }
+    }
+
+    /// Whether hyper was muted; what is written from here on leaves.
+    pub(super) fn unmute(&mut self) -> bool {
+        self.vital.answer();
+        std::mem::take(&mut self.muted)
+    }
+
+    /// Whether what hyper writes is to be dropped.
+    fn mutes(&mut self) -> bool {
+        self.muted |= self.vital.speaks_unasked();
+        self.muted
+    }
 }
 
 impl AsyncRead for Socket {
@@ -51,6 +71,9 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.mutes() {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let result = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
@@ -64,6 +87,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.mutes() {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         let result = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
@@ -83,10 +109,16 @@ impl AsyncWrite for Socket {
         };
         // What TLS has taken and not yet written waits here.
         self.vital.wrote(result.is_pending());
+        if result.is_ready() {
+            self.vital.flushed();
+        }
         result
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.muted {
+            return Poll::Ready(Ok(()));
+        }
         let result = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),

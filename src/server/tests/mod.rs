@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LARGE: usize = 24 * 1024 * 1024;
 
 /// `/echo` answers the body, `/large` more than a kernel takes, `/stream` a first frame and then nothing until released,
-/// `/frames` three, `/none` none, `/broken` three and then an error, `/flood` frames without end.
+/// `/refuse` without reading the body, `/frames` three, `/none` none, `/broken` three and then an error, `/flood` frames without end.
 #[derive(Clone, Default)]
 struct Demo {
     dropped: Rc<Cell<usize>>,
@@ -69,6 +69,7 @@ impl Handler for Demo {
                 "/none" => DemoBody::Frames { left: 0, broken: false },
                 "/broken" => DemoBody::Frames { left: 3, broken: true },
                 "/flood" => DemoBody::Flood(demo),
+                "/refuse" => DemoBody::Whole(Some(Bytes::from_static(b"no"))),
                 "/large" => DemoBody::Whole(Some(vec![b'x'; LARGE].into())),
                 _ => DemoBody::Whole(request.into_body().collect().await.ok().map(|body| body.to_bytes())),
             })
@@ -250,6 +251,7 @@ fn refuses_what_could_be_read_in_two_ways() {
                 text.starts_with("HTTP/1.1 400") && text.matches("HTTP/1.1").count() == 1,
                 "{what}: {text}"
             );
+            assert!(text.ends_with("\"}}") && text.contains("connection: close"), "{what}: {text}");
         }
     });
 }
@@ -292,6 +294,7 @@ fn limits_heads_and_header_counts() {
         for headers in [many, long] {
             let text = answer(house.address, format!("GET / HTTP/1.1\r\n{headers}\r\n").as_bytes()).await;
             assert!(text.starts_with("HTTP/1.1 431"), "{text}");
+            assert!(text.ends_with(r#""code":"request_header_fields_too_large"}}"#), "{text}");
         }
     });
 }
@@ -307,6 +310,42 @@ fn continues_who_expects_it() {
         assert_eq!(read_until(&mut stream, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
         stream.write_all(b"abcd").await.unwrap();
         assert!(read_until(&mut stream, "abcd").await.starts_with("HTTP/1.1 200"));
+    });
+}
+
+/// A client that reads only when it has sent all must find the answer, not a reset.
+#[test]
+fn an_early_answer_reaches_a_client_that_is_still_sending() {
+    run(Limits::default(), |house| async move {
+        for (path, end) in [("/refuse", "no"), ("/frames", "0\r\n\r\n")] {
+            let mut stream = TcpStream::connect(house.address).await.unwrap();
+            let head = format!("POST {path} HTTP/1.1\r\ncontent-length: {LARGE}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            soon(stream.write_all(&vec![b'x'; LARGE])).await.unwrap();
+            let mut text = String::new();
+            soon(stream.read_to_string(&mut text)).await.unwrap();
+            assert!(text.starts_with("HTTP/1.1 200") && text.ends_with(end), "{path}: {text}");
+            drop(stream);
+            until(|| house.terms.census.count() == 0).await;
+        }
+    });
+}
+
+/// An answer without a body is not mistaken for hyper's own.
+#[test]
+fn empty_answers_pass_as_they_are() {
+    run(Limits::default(), |house| async move {
+        let mut stream = TcpStream::connect(house.address).await.unwrap();
+        for request in
+            ["GET /echo HTTP/1.1\r\n\r\n", "HEAD /refuse HTTP/1.1\r\n\r\n", "GET /echo HTTP/1.1\r\n\r\n"]
+        {
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let text = read_until(&mut stream, "\r\n\r\n").await;
+            assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        }
+        stream.write_all(b"nonsense\r\n\r\n").await.unwrap();
+        let text = read_until(&mut stream, "}}").await;
+        assert!(text.starts_with("HTTP/1.1 400") && text.contains(r#""code":"bad_request""#), "{text}");
     });
 }
 
