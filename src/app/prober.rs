@@ -278,7 +278,7 @@ impl Prober {
         let now = Moment::now();
         watched.looks.failures = watched.looks.failures.saturating_add(1);
         watched.standing.note(false, means, now);
-        watched.standing.blame(class);
+        watched.standing.blame(class, now);
         let certain = matches!(class, Class::KeyInvalid | Class::QuotaGone);
         if certain || watched.looks.failures > 1 {
             watched.standing.rest(now + self.rest(), class);

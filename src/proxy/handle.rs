@@ -88,10 +88,13 @@ impl Corridor {
         snapshot: &Snapshot,
         head: &Parts,
     ) -> Result<(StatusCode, bytes::Bytes), Box<Refusal>> {
-        if matches!(page, Page::Models | Page::Model) {
-            admit(snapshot, &head.headers)?;
-        }
-        page::render(page, head.uri.path(), snapshot, (self.ready)())
+        let known = match page {
+            Page::Models | Page::Model => admit(snapshot, &head.headers).map(|_| true)?,
+            Page::Health => admit(snapshot, &head.headers).is_ok() || self.administrate(head).is_ok(),
+            Page::Service | Page::Live | Page::Ready => false,
+        };
+        let reader = page::Reader { path: head.uri.path(), ready: (self.ready)(), known };
+        page::render(page, reader, snapshot)
     }
 
     /// S2.6. `?check=true` tells what would change, and changes nothing.

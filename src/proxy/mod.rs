@@ -10,7 +10,8 @@
 //! - [`fault`]: what the client is told when something went wrong
 //! - `admission`: the key, its limits, and what the client is told of them
 //! - [`administration`]: who may ask for what is the operator's
-//! - [`page`]: what is answered without a provider; `models`: what is offered
+//! - [`page`]: what is answered without a provider; `models`: what is offered; `condition`: how
+//!   the providers are
 //! - [`errand`]: what an administrator has the process do
 //! - [`settle`]: what follows from an end; `booking`: its row in the ledger; [`statistics`]: what is told of all of them
 //! - [`snapshot`]: what requests are decided by
@@ -33,6 +34,7 @@ pub mod answer;
 pub mod attempt;
 mod booking;
 pub mod call;
+mod condition;
 mod course;
 pub mod errand;
 mod fact;

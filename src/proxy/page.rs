@@ -4,30 +4,35 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{
-    fault::Refusal,
-    models,
-    routes::Page,
-    snapshot::{Provider, Snapshot},
-};
+use super::{condition, fault::Refusal, models, routes::Page, snapshot::Snapshot};
 
-/// A page's status and JSON. `ready` is false while the process drains.
+/// What a page is rendered for.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    pub path: &'a str,
+    /// The process is not draining.
+    pub ready: bool,
+    /// A key was shown: details are not for everybody.
+    pub known: bool,
+}
+
+/// A page's status and JSON.
 ///
 /// # Errors
-/// `path` names what is not there.
+/// The path names what is not there.
 pub fn render(
     page: Page,
-    path: &str,
+    reader: Reader<'_>,
     snapshot: &Snapshot,
-    ready: bool,
 ) -> Result<(StatusCode, Bytes), Box<Refusal>> {
     let (status, body) = match page {
         Page::Service => (StatusCode::OK, service()),
         Page::Models => (StatusCode::OK, models::list(snapshot)),
-        Page::Model => (StatusCode::OK, models::one(snapshot, path)?),
-        Page::Health => (StatusCode::OK, health(snapshot)),
+        Page::Model => (StatusCode::OK, models::one(snapshot, reader.path)?),
+        Page::Health if reader.known => (StatusCode::OK, condition::in_detail(snapshot)),
+        Page::Health => (StatusCode::OK, condition::health(snapshot)),
         Page::Live => (StatusCode::OK, json!({"status": "alive"})),
-        Page::Ready if ready => (StatusCode::OK, json!({"status": "ready"})),
+        Page::Ready if reader.ready => (StatusCode::OK, json!({"status": "ready"})),
         Page::Ready => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "draining"})),
     };
     Ok((status, body.to_string().into()))
@@ -54,28 +59,5 @@ fn service() -> Value {
             "GET /livez",
             "GET /readyz",
         ],
-    })
-}
-
-/// S2.8. A provider that nobody has talked to yet is not called unhealthy.
-fn health(snapshot: &Snapshot) -> Value {
-    let alive = |provider: &Provider| provider.standing.is_alive().unwrap_or(true);
-    let healthy = snapshot.providers.iter().filter(|provider| alive(provider)).count();
-    let total = snapshot.providers.len();
-    let providers: serde_json::Map<String, Value> = snapshot
-        .providers
-        .iter()
-        .map(|provider| (provider.target.name.to_string(), alive(provider).into()))
-        .collect();
-    let status = match healthy {
-        _ if healthy == total => "healthy",
-        0 => "unhealthy",
-        _ => "degraded",
-    };
-    json!({
-        "status": status,
-        "providers": providers,
-        "healthy_providers": healthy,
-        "total_providers": total,
     })
 }

@@ -114,9 +114,15 @@ impl Record {
         self.id
     }
 
+    /// Until when it rests by what it said itself, its provider apart.
+    #[must_use]
+    pub fn rests_until(&self) -> Moment {
+        Moment(self.rests.load(Relaxed))
+    }
+
     #[must_use]
     pub fn admission(&self, now: Moment) -> Admission {
-        let rests = self.rests.load(Relaxed).max(self.provider.rests_until().0);
+        let rests = self.rests_until().0.max(self.provider.rests_until().0);
         match self.breaker.state(now) {
             State::Tripped { until } => Admission::Closed { until: Moment(until.0.max(rests)) },
             _ if rests > now.0 => Admission::Closed { until: Moment(rests) },

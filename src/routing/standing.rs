@@ -32,8 +32,9 @@ pub struct Standing {
     at: AtomicU64,
     rests: AtomicU64,
     why: AtomicU8,
-    /// Why it was last found down.
+    /// Why it was last found down, and when.
     trouble: AtomicU8,
+    troubled: AtomicU64,
     /// When the latest cool-down of its candidates ends.
     reopens: AtomicU64,
     /// It answered the pre-check first; until then that counts.
@@ -51,6 +52,7 @@ impl Default for Standing {
             rests: AtomicU64::new(0),
             why: AtomicU8::new(u8::MAX),
             trouble: AtomicU8::new(u8::MAX),
+            troubled: AtomicU64::new(0),
             reopens: AtomicU64::new(0),
             leads: AtomicU64::new(0),
         }
@@ -86,14 +88,15 @@ impl Standing {
     }
 
     /// Why a check found it down.
-    pub fn blame(&self, trouble: Class) {
+    pub fn blame(&self, trouble: Class, now: Moment) {
         self.trouble.store(trouble.number(), Relaxed);
+        self.troubled.store(now.0, Relaxed);
     }
 
-    /// Why a check last found it down, however long ago.
+    /// Why a check last found it down, and when.
     #[must_use]
-    pub fn trouble(&self) -> Option<Class> {
-        Class::numbered(self.trouble.load(Relaxed))
+    pub fn trouble(&self) -> Option<(Class, Moment)> {
+        Some((Class::numbered(self.trouble.load(Relaxed))?, Moment(self.troubled.load(Relaxed))))
     }
 
     /// One of its candidates tripped until then.
@@ -186,5 +189,20 @@ mod tests {
         assert_eq!(standing.rest_reason(Moment(50)), None);
         standing.wake();
         assert_eq!(standing.rest_reason(Moment(1)), None);
+    }
+
+    #[test]
+    fn keeps_trouble_cool_downs_and_the_lead() {
+        let standing = Standing::default();
+        assert_eq!(
+            (standing.trouble(), standing.reopens(), standing.leads(Moment(0))),
+            (None, Moment::NEVER, false)
+        );
+        standing.blame(Class::Tls, Moment(5));
+        standing.tripped(Moment(9));
+        standing.tripped(Moment(7));
+        standing.lead(Moment(20));
+        assert_eq!((standing.trouble(), standing.reopens()), (Some((Class::Tls, Moment(5))), Moment(9)));
+        assert!(standing.leads(Moment(19)) && !standing.leads(Moment(20)));
     }
 }

@@ -49,7 +49,7 @@ pub fn is_list(seen: &Seen) -> bool {
 }
 
 pub fn is_dummy(seen: &Seen) -> bool {
-    seen.method == "POST" && seen.json()["model"] == "test-speed-health-check-dummy"
+    seen.model().as_deref() == Some("test-speed-health-check-dummy")
 }
 
 /// `/health` as soon as it is as wanted.
@@ -90,6 +90,7 @@ async fn whatever_comes_back() {
         let long: String = "x".repeat(9 << 20);
         script::json(200, format!(r#"{{"data":[{{"id":"{long}"}}]}}"#))
     };
+    let mut cases = tokio::task::JoinSet::new();
     for (name, to_list, to_dummy, alive) in [
         ("a list", list(&["m"]), vec![], true),
         ("no page, the dummy refused", not_found(), script::json(404, "{}"), true),
@@ -114,31 +115,30 @@ async fn whatever_comes_back() {
         ),
         ("a redirect", script::json(301, ""), script::json(301, ""), false),
     ] {
-        let upstream =
-            Upstream::by(
-                Speaks::H1,
-                move |_, seen| {
-                    if is_list(seen) { to_list.clone() } else { to_dummy.clone() }
-                },
-            );
-        let gateway = watched(&[&upstream]).start().await;
-        upstream.log.request(0).await;
-        // Found twice, so that the first finding has been told.
-        upstream
-            .log
-            .wait_for("a second look", |events| {
-                let lists = events.iter().filter(|event| matches!(event, Event::Request(_))).count();
-                (lists > 3).then_some(())
-            })
-            .await;
-        let shown = health(&gateway, name, |health| health["providers"]["p0"] == alive).await;
-        assert_eq!(shown["status"], if alive { "healthy" } else { "unhealthy" }, "{name}");
-        for seen in requests(&upstream) {
-            assert!(is_list(&seen) || is_dummy(&seen), "{name}: {seen:?}");
-            assert_eq!(seen.all("authorization").len(), 1, "with the provider's key");
-        }
-        gateway.stop().await;
+        cases.spawn(understood(name, to_list, to_dummy, alive));
     }
+    cases.join_all().await;
+}
+
+async fn understood(name: &str, to_list: Vec<Step>, to_dummy: Vec<Step>, alive: bool) {
+    let answer = move |_, seen: &Seen| if is_list(seen) { to_list.clone() } else { to_dummy.clone() };
+    let upstream = Upstream::by(Speaks::H1, answer);
+    let gateway = watched(&[&upstream]).start().await;
+    // Found more than once, so that the first finding has been told.
+    upstream
+        .log
+        .wait_for("a second look", |events| {
+            let lists = events.iter().filter(|event| matches!(event, Event::Request(_))).count();
+            (lists > 3).then_some(())
+        })
+        .await;
+    let shown = health(&gateway, name, |health| health["providers"]["p0"] == alive).await;
+    assert_eq!(shown["status"], if alive { "healthy" } else { "unhealthy" }, "{name}");
+    for seen in requests(&upstream) {
+        assert!(is_list(&seen) || is_dummy(&seen), "{name}: {seen:?}");
+        assert_eq!(seen.all("authorization").len(), 1, "with the provider's key");
+    }
+    gateway.stop().await;
 }
 
 fn script_length(text: &str) -> crate::upstream::Framing {
@@ -274,6 +274,105 @@ async fn a_lost_model_disappears_and_nothing_is_dropped() {
     page(&gateway, "/v1/models", "the second list", |page| models(page) == ["m"]).await;
     gate.open();
     assert!(answer.collect().await.complete);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S2.8: the old fields and nothing else for anybody; S0.6, S3.9: all that is known for who shows a key, and no secret.
+#[tokio::test]
+async fn details_are_for_those_with_a_key() {
+    let upstream = Upstream::by(Speaks::H1, |_, seen| match (is_list(seen), seen.model()) {
+        (true, _) => list(&["m", "broken"]),
+        (false, Some(model)) if model == "broken" => script::json(500, "{}"),
+        (false, _) => script::sse(script::short_stream()),
+    });
+    let gateway = watched(&[&upstream])
+        .with(|settings| {
+            settings.routing.breaker.failures = 2;
+            settings.providers[0].target.key = Some(thalweg::base::Secret::new("sk-of-the-provider".into()));
+        })
+        .start()
+        .await;
+    page(&gateway, "/v1/models", "the list", |page| {
+        models(page) == ["broken", "m"] || models(page) == ["m", "broken"]
+    })
+    .await;
+    let mut client = gateway.client(Version::H1).await;
+    for body in [r#"{"model":"m","stream":true}"#, r#"{"model":"broken"}"#, r#"{"model":"broken"}"#] {
+        client.send(Call::post("/v1/chat/completions", body)).await.collect().await;
+    }
+    let public = client.send(Call::get("/health").without("authorization")).await.collect().await.json();
+    let keys: Vec<&String> = public.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["healthy_providers", "providers", "status", "total_providers"]);
+    let wrong = client.send(Call::get("/health").header("authorization", "Bearer sk-nobody")).await;
+    assert_eq!((wrong.status.as_u16(), wrong.collect().await.json()["details"].is_null()), (200, true));
+    let health =
+        health(&gateway, "a check", |health| health["details"][0]["last_check"]["means"] == "models").await;
+    let known = &health["details"][0];
+    assert_eq!(
+        (&known["provider"], &known["state"], &known["healthy"]),
+        (&json!("p0"), &json!("admitting"), &json!(true))
+    );
+    assert_eq!((&known["last_check"]["alive"], &known["last_error"]), (&json!(true), &Value::Null));
+    let candidate = |name: &str| {
+        let candidates = known["candidates"].as_array().unwrap();
+        candidates.iter().find(|candidate| candidate["model"] == name).unwrap().clone()
+    };
+    let (good, broken) = (candidate("m"), candidate("broken"));
+    assert_eq!(
+        (&good["state"], &good["requests"], &good["success_rate"]),
+        (&json!("admitting"), &json!(1), &json!(1.0))
+    );
+    assert!(good["ttft_ms"]["peak"].as_f64().unwrap() > 0.0 && good["last_success"].is_string(), "{good}");
+    assert_eq!((&broken["state"], &broken["success_rate"]), (&json!("tripped"), &json!(0.0)));
+    assert_eq!(broken["last_error"]["class"], "server_error");
+    assert!(broken["until"].as_str().unwrap().ends_with('Z'), "{broken}");
+    assert!(health["known_before"]["models"]["misses"].is_number());
+    let text = health.to_string();
+    for secret in ["sk-of-the-provider", "127.0.0.1", "http"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S0.6, S1.14: what a check found is told by its class, and a key that is not taken sends its provider to rest.
+#[tokio::test]
+async fn a_key_that_is_not_taken_is_told_apart() {
+    let refused = Arc::new(AtomicBool::new(true));
+    let at = Arc::clone(&refused);
+    let first = Upstream::by(Speaks::H1, move |_, seen| match (at.load(Relaxed), is_list(seen)) {
+        (true, _) => script::json(401, "{}"),
+        (false, true) => list(&["m"]),
+        (false, false) => script::json(200, script::COMPLETION),
+    });
+    let second = listing(&["m"], script::json(200, script::COMPLETION));
+    let plan =
+        watched(&[&first, &second]).with(|settings| settings.providers[0].models = Some(vec!["m".into()]));
+    let gateway = plan.start().await;
+    let shown =
+        health(&gateway, "a refused key", |health| health["details"][0]["why"] == "key_invalid").await;
+    let known = &shown["details"][0];
+    assert_eq!((&known["state"], &known["healthy"]), (&json!("resting"), &json!(false)));
+    assert_eq!(
+        (&known["last_error"]["class"], &known["last_check"]["alive"]),
+        (&json!("key_invalid"), &json!(false))
+    );
+    page(&gateway, "/v1/models", "the other's list", |page| {
+        page["data"][0]["providers"] == json!(["p0", "p1"])
+    })
+    .await;
+    let before = requests(&first).iter().filter(|seen| !is_list(seen) && !is_dummy(seen)).count();
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::whole()).await;
+    assert_eq!(answer.header("x-thalweg-provider"), "p1", "nobody pays for finding out");
+    answer.collect().await;
+    assert_eq!(requests(&first).iter().filter(|seen| !is_list(seen) && !is_dummy(seen)).count(), before);
+    refused.store(false, Relaxed);
+    health(&gateway, "a key that is taken", |health| health["details"][0]["state"] == "admitting").await;
+    let answer = client.send(Call::whole()).await;
+    assert_eq!(answer.header("x-thalweg-provider"), "p0");
+    answer.collect().await;
     drop(client);
     gateway.stop().await;
 }

@@ -36,6 +36,12 @@ impl Seen {
             .collect()
     }
 
+    /// The model that was asked for, if any.
+    pub fn model(&self) -> Option<String> {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
+        body["model"].as_str().map(str::to_owned)
+    }
+
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.body))
     }
