@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from . import legs, memory, rounds, startup, table, workloads
+from . import legs, memory, rounds, routing, startup, table, workloads
 from .process import PROXY_CORE, RIG_CORE, raise_file_limit
 from .transport import OTHERS
 
@@ -37,6 +37,8 @@ def main():
         results["idle"] = _idle(names, 2000 if scale > 0.1 else 100)
     if wanted("start") and "thalweg" in names:
         results["start"] = _start(repeats)
+    if wanted("routing") and "thalweg" in names:
+        results["routing"] = _routing(scale, repeats)
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
     machine = {"cpu": _cpu_model(), "kernel": platform.release(), "load": open("/proc/loadavg").read().split()[:3]}
@@ -48,7 +50,7 @@ def _options():
     parser = argparse.ArgumentParser(prog="perf/run.sh", description=__doc__)
     for kind, what in (("quick", "under three minutes"), ("smoke", "seconds; the figures mean nothing")):
         parser.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, default="full", help=what)
-    parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, transports, idle, start")
+    parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, transports, idle, start, routing")
     parser.add_argument("--repeats", type=int, help="each of three rounds; by default 5, or 1 with --quick")
     parser.add_argument("--realtime", action="store_true", help="give paced runs real-time priority, on a machine others use too")
     return parser.parse_args()
@@ -82,6 +84,16 @@ def _start(repeats):
     print("\nstart: process start to the end of the first answer; size of the binary")
     print(f"  {middle * 1e3:.1f} ms (bar 50 ms: {_met(middle <= startup.BAR)}), {size / 2**20:.1f} MB (bar 20 MB: {_met(size <= 20 * 2**20)})")
     return {"seconds": times, "binary": size}
+
+
+def _routing(scale, repeats):
+    print("\nrouting: several providers of one model")
+    added = routing.run(scale, repeats)
+    routing.show(added)
+    seconds = max(int(30 * scale), 3) if scale < 1 else 30
+    asked, failed, report = routing.endure(seconds, 1000)
+    print(f"  {asked} requests at 1000/s for {seconds} s, one of three providers killed and restarted: {failed} failed (bar 0: {_met(failed == 0)})")
+    return {"added": added, "asked": asked, "failed": failed, "statuses": report["statuses"], "errors": report["errors"]}
 
 
 def _met(met):

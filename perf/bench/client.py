@@ -33,6 +33,13 @@ def run(leg, load, before=()):
     return _checked(leg, load, json.loads(result.stdout)), result.stderr.decode()
 
 
+def at_rate(leg, seconds, rate):
+    """The report of requests that are sent at a rate whatever the answers do; their failures are in it."""
+    command = [*_command(leg, 256, 10**9, seconds, stream=False), "--rate", str(rate)]
+    result = subprocess.run(command, stdout=subprocess.PIPE, timeout=seconds + 30, preexec_fn=Placement.on(RIG_CORE))
+    return json.loads(result.stdout)
+
+
 def _command(leg, streams, requests, seconds, stream):
     command = [BENCH, "bench", "--url", leg.url, "--api-key", KEY, "--model", "rig-model", "--json", "-"]
     command += ["--streams", streams, "--requests", requests, "--duration", f"{seconds}s", "--prompt-bytes", PROMPT_BYTES]

@@ -117,26 +117,36 @@ def _haproxy(port, upstream):
 
 
 def _thalweg(port, upstream, binary=THALWEG):
-    provider = {
-        "name": "rig",
+    only = provider("rig", upstream)
+    if upstream.transport.tls_upstream:
+        only["ca_file"] = str(certificate_file(upstream.directory))
+    return thalweg(port, upstream.directory, [only], binary)
+
+
+def provider(name, upstream):
+    return {
+        "name": name,
         "base_url": f"{upstream.scheme}://127.0.0.1:{upstream.port}/v1",
         "api_key": "sk-up",
         "models": ["rig-model"],
         "protocol": "http2" if upstream.transport.http2_upstream else "http1",
     }
-    if upstream.transport.tls_upstream:
-        provider["ca_file"] = str(certificate_file(upstream.directory))
+
+
+def thalweg(port, directory, providers, binary=THALWEG, **more):
+    """Its command; `more` stands in its configuration."""
     config = {
         "host": "127.0.0.1",
         "port": port,
         "workers": 1,
         "log_level": "WARNING",
-        "providers": [provider],
+        "providers": providers,
         "tokens": [f"rig|{KEY}"],
         "max_connections": 4096,
         "max_keepalive_connections": 4096,
+        **more,
     }
-    file = upstream.directory / f"thalweg-{port}.json"
+    file = directory / f"thalweg-{port}.json"
     file.write_text(json.dumps(config))
     return [binary, "serve", "--config", file]
 

@@ -1,5 +1,6 @@
 //! Everything at once, from a seed: providers that fail in every way, clients that leave at any time, two workers, a
-//! small pool. In the end nothing is left, and every request has been told of exactly once (R13, S2.10).
+//! small pool, candidates asked in every manner. In the end nothing is left, every permit is back, and every request has
+//! been told of exactly once (R13, S2.10, S3.11).
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -27,6 +28,9 @@ impl Dice {
     }
 }
 
+/// Races at once.
+const RACES: usize = 2;
+
 fn weather(seed: u64, speaks: Speaks) -> Vec<Step> {
     let mut dice = Dice(seed);
     let mut stream = vec![sse_head()];
@@ -34,7 +38,7 @@ fn weather(seed: u64, speaks: Speaks) -> Vec<Step> {
         stream.push(Step::Body(delta(&number.to_string())));
         stream.extend((0..dice.roll(3)).map(|_| Step::Moment));
     }
-    match dice.roll(10) {
+    match dice.roll(13) {
         0 => vec![Step::Close],
         1 => vec![Step::Reset],
         2 => script::json(500, "{\"error\":{\"message\":\"no\"}}"),
@@ -44,13 +48,19 @@ fn weather(seed: u64, speaks: Speaks) -> Vec<Step> {
         6 => [stream, vec![Step::Moment; 40], vec![Step::End]].concat(),
         7 if speaks == Speaks::H1 => vec![script::raw("nonsense\r\n\r\n"), Step::Close],
         8 => vec![script::head(200, "application/json", Framing::Length(50)), script::body("{"), Step::Close],
+        9 => vec![sse_head(), script::body(": wait\n\n"), Step::Stall],
+        10 => script::sse("data: {\"error\":{\"message\":\"no\",\"type\":\"overloaded\"}}\n\n"),
+        11 => script::json(200, "{\"error\":{\"message\":\"no\"}}"),
         _ => [stream, vec![script::body(script::DONE), Step::End]].concat(),
     }
 }
 
+const STRATEGIES: [&str; 5] = ["race", "race:2", "hedge:5ms", "weighted", "adaptive"];
+
 async fn one_client(address: std::net::SocketAddr, mut dice: Dice) -> String {
     let version = if dice.roll(2) == 0 { Version::H1 } else { Version::H2 };
     let call = if dice.roll(3) == 0 { Call::whole() } else { Call::stream() };
+    let call = call.header("x-thalweg-strategy", STRATEGIES[dice.roll(5) as usize]);
     let (id, patience) = (call.id(), Duration::from_millis(dice.roll(30)));
     let mut client = crate::client::Client::connect(version, address).await;
     let leaves = dice.roll(3) == 0;
@@ -70,16 +80,22 @@ async fn one_client(address: std::net::SocketAddr, mut dice: Dice) -> String {
 #[tokio::test]
 async fn nothing_is_left_and_all_is_told() {
     for (seed, speaks) in [(1, Speaks::H1), (2, Speaks::H2)] {
-        let upstreams = [1, 2].map(|other| {
+        let upstreams = [1, 2, 3].map(|other| {
             Upstream::by(speaks, move |number, _| {
                 weather(seed * 1000 + other * 100_000 + number as u64, speaks)
             })
         });
-        let plan = Plan::to(&[&upstreams[0], &upstreams[1]]).with(|settings| {
+        let plan = Plan::to(&[&upstreams[0], &upstreams[1], &upstreams[2]]).with(|settings| {
             settings.workers = NonZeroUsize::new(2).unwrap();
             settings.pool.max_connections = 4;
+            settings.routing.race.max_races = RACES;
+            settings.routing.hedge.share = 0.5;
+            // The weather is the same for all, and all are to be asked.
+            settings.routing.breaker.failures = u32::MAX;
+            settings.routing.breaker.least = u32::MAX;
         });
-        let gateway = plan.start().await;
+        let soon = Duration::from_millis(60);
+        let gateway = plan.clocks(|clocks| (clocks.first_token, clocks.total) = (soon, soon)).start().await;
         let mut clients = tokio::task::JoinSet::new();
         for number in 0..200 {
             clients.spawn(one_client(gateway.address, Dice(seed << 32 | number)));
@@ -91,6 +107,19 @@ async fn nothing_is_left_and_all_is_told() {
         for id in ids.iter().filter(|id| !journal::lines(id).is_empty()) {
             journal::closing(id).await;
         }
+        all_races_are_free(&gateway).await;
         gateway.stop().await;
+    }
+}
+
+/// As many races as there may be, at once, and each of them is one: what the storm took has been given back.
+async fn all_races_are_free(gateway: &crate::gateway::Gateway) {
+    let race = |call: Call| call.header("x-thalweg-strategy", "race");
+    for _ in 0..RACES {
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(race(Call::whole())).await;
+        let attempts: u8 = answer.header("x-thalweg-attempts").parse().unwrap();
+        assert_eq!(attempts, 3, "a race asks all");
+        answer.collect().await;
     }
 }

@@ -8,12 +8,12 @@ use tokio::net::{TcpListener, TcpStream};
 /// Enough for every stream of a run to connect before the first is accepted.
 const BACKLOG: i32 = 4096;
 
-/// A listener on loopback whose port is printed as the process's first line.
-pub fn listen() -> io::Result<TcpListener> {
+/// A listener on loopback whose port is printed as the process's first line. 0: one that the kernel picks.
+pub fn listen(port: u16) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], port)).into())?;
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from_std(socket.into())?;
     println!("{}", listener.local_addr()?.port());

@@ -20,7 +20,7 @@ pub struct Ends {
 const BUFFER: usize = 8 * 1024;
 
 pub async fn serve(ends: Ends) -> io::Result<()> {
-    let listener = net::listen()?;
+    let listener = net::listen(0)?;
     loop {
         let downstream = net::accept(&listener).await?;
         net::serve(async move {

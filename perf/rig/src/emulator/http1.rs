@@ -1,10 +1,10 @@
 //! HTTP/1.1 by hand: heads are rendered before, an event is one chunk in one write.
 
-use std::io;
+use std::{io, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{COMPLETION, Workload, asks_for_stream, pace::Phases};
+use super::{COMPLETION, ERROR, Workload, asks_for_stream, pace::Phases};
 use crate::event::{self, Event};
 
 const STREAM_HEAD: &[u8] =
@@ -17,7 +17,8 @@ pub async fn converse(
     workload: Workload,
     phases: Phases,
 ) -> io::Result<()> {
-    let completion = completion();
+    let completion = whole(200, COMPLETION);
+    let failure = whole(workload.error.unwrap_or(500), ERROR);
     let mut unread = Vec::with_capacity(4096);
     loop {
         let Some(length) = request_length(&unread) else {
@@ -28,7 +29,12 @@ pub async fn converse(
         };
         let streams = asks_for_stream(&unread[..length]);
         unread.drain(..length);
-        if streams {
+        if workload.delay_us > 0 {
+            tokio::time::sleep(Duration::from_micros(workload.delay_us)).await;
+        }
+        if workload.error.is_some() {
+            stream.write_all(&failure).await?;
+        } else if streams {
             send_events(&mut stream, workload, &phases).await?;
         } else {
             stream.write_all(&completion).await?;
@@ -36,12 +42,12 @@ pub async fn converse(
     }
 }
 
-fn completion() -> Vec<u8> {
+fn whole(status: u16, body: &str) -> Vec<u8> {
     let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        COMPLETION.len()
+        "HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
     );
-    [head.as_bytes(), COMPLETION.as_bytes()].concat()
+    [head.as_bytes(), body.as_bytes()].concat()
 }
 
 /// Bytes of the first request in `bytes`, head and body; `None` when it is not all there. The rig's clients and the

@@ -21,6 +21,9 @@ use pace::Phases;
 pub struct Provider {
     #[command(flatten)]
     workload: Workload,
+    /// Listen here: where one that was stopped is to be found again.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
     /// Speak HTTP/2 by prior knowledge.
     #[arg(long)]
     http2: bool,
@@ -45,6 +48,12 @@ pub struct Workload {
     /// Fall silent after the events instead of ending the stream.
     #[arg(long)]
     silent: bool,
+    /// Time before an answer's head.
+    #[arg(long, default_value_t = 0)]
+    delay_us: u64,
+    /// Answer with this status and an error instead (HTTP/1.1).
+    #[arg(long)]
+    error: Option<u16>,
 }
 
 const COMPLETION: &str = concat!(
@@ -52,12 +61,13 @@ const COMPLETION: &str = concat!(
     r#""message":{"role":"assistant","content":"The thalweg is the line of fastest flow along a river bed.","refusal":null},"#,
     r#""logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":19,"completion_tokens":14,"total_tokens":33}}"#
 );
+const ERROR: &str = r#"{"error":{"message":"The rig was told to fail.","type":"server_error","param":null,"code":null}}"#;
 const STREAM_FIELD: &[u8] = br#""stream":true"#;
 
 pub async fn serve(provider: Provider) -> io::Result<()> {
     let files = provider.certificate.zip(provider.private_key);
     let acceptor = files.map(|(certificate, key)| tls::acceptor(&certificate, &key)).transpose()?;
-    let listener = net::listen()?;
+    let listener = net::listen(provider.port)?;
     let phases = Phases::default();
     loop {
         let stream = net::accept(&listener).await?;
