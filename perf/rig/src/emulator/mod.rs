@@ -61,7 +61,8 @@ const COMPLETION: &str = concat!(
     r#""message":{"role":"assistant","content":"The thalweg is the line of fastest flow along a river bed.","refusal":null},"#,
     r#""logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":19,"completion_tokens":14,"total_tokens":33}}"#
 );
-const ERROR: &str = r#"{"error":{"message":"The rig was told to fail.","type":"server_error","param":null,"code":null}}"#;
+const ERROR: &str =
+    r#"{"error":{"message":"The rig was told to fail.","type":"server_error","param":null,"code":null}}"#;
 const STREAM_FIELD: &[u8] = br#""stream":true"#;
 
 pub async fn serve(provider: Provider) -> io::Result<()> {
