@@ -141,7 +141,7 @@ impl Gateway {
     }
 
     /// Asks the demo provider for a stream and returns once its head has come.
-    fn stream(&self, token: &str, model: &str) -> (String, BufReader<TcpStream>) {
+    pub fn stream(&self, token: &str, model: &str) -> (String, BufReader<TcpStream>) {
         let authority = self.authority();
         let mut connection = TcpStream::connect(authority).unwrap();
         let body =
@@ -158,7 +158,7 @@ impl Gateway {
         (status, answer)
     }
 
-    fn end(mut self) -> (Option<i32>, String) {
+    pub fn end(mut self) -> (Option<i32>, String) {
         let mut log = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
         (self.child.wait().unwrap().code(), log)

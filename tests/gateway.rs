@@ -57,7 +57,7 @@ impl Plan {
                 listen: Listen { host: "127.0.0.1".into(), port: 0, tls: None },
                 admin_listen: None,
                 workers: NonZeroUsize::MIN,
-                log: LogSettings { level: tracing::Level::TRACE, format: LogFormat::Json },
+                log: LogSettings { level: tracing::Level::TRACE, format: LogFormat::Json, file: None },
                 providers: providers.collect(),
                 tokens: vec![TokenSettings::plain("tests", Secret::new(TOKEN.to_owned()))],
                 supported_models: Vec::new(),

@@ -87,6 +87,7 @@ impl Changes {
             ("admin_listen", *admin_listen != old.admin_listen),
             ("workers", *workers != old.workers),
             ("log.format", log.format != old.log.format),
+            ("log.file", log.file != old.log.file),
             ("limits", with_bodies_of_old != old.limits),
             ("max_connections", *pool != old.pool),
             ("health", *health != old.health),

@@ -17,7 +17,8 @@ Examples:
   API_KEY=sk-mine thalweg --host 0.0.0.0 --port 8080
 
 Environment (flags go first, then these, then the file):
-  THALWEG_CONFIG, THALWEG_HOST, THALWEG_PORT, THALWEG_WORKERS, THALWEG_LOG_FORMAT, LOG_LEVEL
+  THALWEG_CONFIG, THALWEG_HOST, THALWEG_PORT, THALWEG_WORKERS, THALWEG_LOG_FORMAT, THALWEG_LOG_FILE,
+  LOG_LEVEL
   API_KEY                              One more client token
   THALWEG_ADMIN_KEY                    One more, which may also administrate
   OPENAI_API_KEY, DEEPSEEK_API_KEY, ... Providers, when the file names none

@@ -48,6 +48,9 @@ pub struct Options {
     /// human or json [default: human]
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     log_format: Option<LogFormat>,
+    /// A file that the log goes to beside the console
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
 }
 
 impl Options {
@@ -58,6 +61,7 @@ impl Options {
             workers: self.workers,
             log_level: self.log_level,
             log_format: self.log_format,
+            log_file: self.log_file.clone(),
         }
     }
 }
@@ -67,7 +71,7 @@ impl Options {
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let source = Source::new(options.config.as_deref(), options.overrides(), Env::of_process());
     let settings = source.load()?;
-    let log = Log::start(settings.log)?;
+    let log = Log::start(settings.log.clone())?;
     let mut signals = Signals::register()?;
     let surroundings = Surroundings { source: Some(source), level: Some(log.level()) };
     let gateway = app::start_in(settings.clone(), surroundings)?;

@@ -25,6 +25,7 @@ pub mod watch;
 mod account;
 mod document;
 mod health;
+mod log;
 mod provider;
 mod root;
 mod routing;

@@ -1,17 +1,21 @@
 //! What the command line and the environment say over the file. Flags go before variables, variables before the file.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use tracing::Level;
 
 use super::{
     env::Env,
+    log,
     problem::{Problem, Wrong},
     root, scalar,
     settings::{LOG_FORMATS, LOG_LEVELS, Settings},
     token,
 };
-use crate::{auth::TokenSettings, telemetry::LogFormat};
+use crate::{
+    auth::TokenSettings,
+    telemetry::{FileSettings, LogFormat},
+};
 
 /// `None` everywhere: nothing is overridden.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +25,7 @@ pub struct Overrides {
     pub workers: Option<NonZeroUsize>,
     pub log_level: Option<Level>,
     pub log_format: Option<LogFormat>,
+    pub log_file: Option<PathBuf>,
 }
 
 impl Overrides {
@@ -35,6 +40,7 @@ impl Overrides {
             workers: take.read("THALWEG_WORKERS", workers),
             log_level: take.read("LOG_LEVEL", |text| scalar::word(text, &LOG_LEVELS)),
             log_format: take.read("THALWEG_LOG_FORMAT", |text| scalar::word(text, &LOG_FORMATS)),
+            log_file: take.read("THALWEG_LOG_FILE", log::name),
         }
     }
 
@@ -46,16 +52,21 @@ impl Overrides {
             workers: self.workers.or(others.workers),
             log_level: self.log_level.or(others.log_level),
             log_format: self.log_format.or(others.log_format),
+            log_file: self.log_file.or(others.log_file),
         }
     }
 
     pub(super) fn apply(self, settings: &mut Settings) {
-        let Self { host, port, workers, log_level, log_format } = self;
+        let Self { host, port, workers, log_level, log_format, log_file } = self;
         settings.listen.host = host.unwrap_or_else(|| std::mem::take(&mut settings.listen.host));
         settings.listen.port = port.unwrap_or(settings.listen.port);
         settings.workers = workers.unwrap_or(settings.workers);
         settings.log.level = log_level.unwrap_or(settings.log.level);
         settings.log.format = log_format.unwrap_or(settings.log.format);
+        if let Some(path) = log_file {
+            let usual = log::usual(path.clone(), settings.log.format);
+            settings.log.file = Some(FileSettings { path, ..settings.log.file.take().unwrap_or(usual) });
+        }
     }
 }
 

@@ -9,18 +9,18 @@ use std::{
 use super::{
     account, administration,
     document::Value,
-    health,
+    health, log,
     problem::Wrong,
     provider, routing, scalar,
     section::{Place, Reader, Section},
-    settings::{COMMIT_POINTS, LOG_FORMATS, LOG_LEVELS, ProviderSettings, Settings},
+    settings::{COMMIT_POINTS, ProviderSettings, Settings},
     token,
 };
 use crate::{
     auth::TokenSettings,
     relay::{Mode, StreamSettings},
     server::{Limits, TlsFiles},
-    telemetry::{LogSettings, TelemetrySettings},
+    telemetry::TelemetrySettings,
     upstream::{Clocks, PoolSettings},
 };
 
@@ -44,7 +44,7 @@ pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> (Settings, health:
             settings.workers = NonZeroUsize::new(count).unwrap_or(settings.workers);
         }
         root.set("watch", &mut settings.watch, scalar::boolean);
-        log(root, &mut settings.log);
+        log::read(root, &mut settings.log);
         let mut clocks = Clocks::default();
         provider::read_clocks(root, &mut clocks);
         settings.providers =
@@ -87,21 +87,6 @@ fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsFiles> {
         section.required("certificate").and_then(|mut place| place.read(scalar::file(folder.as_deref())));
     let key = section.required("key").and_then(|mut place| place.read(scalar::file(folder.as_deref())));
     Some(TlsFiles { certificate: certificate?, key: key? })
-}
-
-fn log(root: &mut Section<'_, '_, '_>, log: &mut LogSettings) {
-    let level = root.read("log_level", scalar::choice(&LOG_LEVELS));
-    let (inner, format) = root
-        .section("log", |section| {
-            let level = section.read("level", scalar::choice(&LOG_LEVELS));
-            (level, section.read("format", scalar::choice(&LOG_FORMATS)))
-        })
-        .unwrap_or((None, None));
-    if level.is_some() && inner.is_some() {
-        root.wrong("log_level", "is also said by log.level");
-    }
-    log.level = inner.or(level).unwrap_or(log.level);
-    log.format = format.unwrap_or(log.format);
 }
 
 fn providers(place: &mut Place<'_, '_, '_>, clocks: Clocks) -> Vec<ProviderSettings> {

@@ -63,7 +63,7 @@ impl Default for Settings {
             listen: Listen { host: "localhost".to_owned(), port: 9000, tls: None },
             admin_listen: None,
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            log: LogSettings { level: Level::INFO, format: LogFormat::default() },
+            log: LogSettings { level: Level::INFO, format: LogFormat::default(), file: None },
             providers: Vec::new(),
             tokens: Vec::new(),
             supported_models: Vec::new(),

@@ -243,6 +243,20 @@ fn says_where_the_text_is_not_json() {
 }
 
 #[test]
+fn a_log_file_and_its_rotation() {
+    let text = r#"{"log": {"file": "thalweg.log", "file_format": "json", "rotate": {"size": "1MiB", "daily": true, "keep": 3}}}"#;
+    let file = Scratch::new("log", text);
+    let log = load(Some(&file.0), &Overrides::default(), &Env::empty()).unwrap().log.file.unwrap();
+    assert_eq!(log.path, file.0.with_file_name("thalweg.log"));
+    assert_eq!((log.format, log.size, log.daily, log.keep), (LogFormat::Json, 1 << 20, true, 3));
+    let env = Env::new([("THALWEG_LOG_FILE", "/var/log/t")], |_, _| false);
+    let log = load(Some(&file.0), &Overrides::default(), &env).unwrap().log.file.unwrap();
+    assert_eq!((log.path.to_str().unwrap(), log.keep), ("/var/log/t", 3), "the file's rotation");
+    let mistakes = mistakes(r#"{"log": {"rotate": {"size": 1, "kep": 2}}}"#, &Env::empty());
+    assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+}
+
+#[test]
 fn administration_beyond_this_machine_takes_a_key() {
     let file = Scratch::new("admin", r#"{"admin_listen": "0.0.0.0:9001", "tokens": ["a|sk-a"]}"#);
     let error = load(Some(&file.0), &Overrides::default(), &Env::empty()).unwrap_err();

@@ -149,6 +149,8 @@ impl Call {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
             body = ByteList::new();
         }
+        let bytes = body.len() as u64;
+        self.note(|story| story.figures.bytes = bytes);
         if outcome != Outcome::Complete || body.is_empty() {
             self.ending.tell(outcome);
         }

@@ -145,7 +145,7 @@ fn close(end: &End) {
                 first_byte_ms = story.figures.first_byte.map(millis),
                 first_token_ms = story.figures.first_token.map(millis),
                 chunks = figures.chunks,
-                bytes = figures.chunks.map(|_| story.figures.bytes),
+                bytes = (story.figures.bytes > 0).then_some(story.figures.bytes),
                 avg_bytes = figures.avg_bytes,
                 avg_interval_ms = figures.avg_interval,
                 zero_intervals = figures.zero_gaps,

@@ -27,7 +27,7 @@ pub use board::Board;
 pub use exposition::{Exposition, Kind};
 pub use fact::{Fact, TokenCounts, Verdict};
 pub use gauge::{Gauge, Gauges, Generations, Held, WorkerGauges};
-pub use log::{LevelHandle, Log, LogFormat, LogSettings};
+pub use log::{FileSettings, LevelHandle, Log, LogFormat, LogSettings};
 pub use meter::{Meter, Pace};
 pub use settings::TelemetrySettings;
 pub use stats::{SharedStats, Stats};

@@ -1,11 +1,18 @@
-//! The log: lines for people or JSON for machines, to stderr. A worker that logs formats its line and puts it into a
+//! The log: lines for people or JSON for machines, to stderr and to a file (S2.11). A worker that logs formats its line and puts it into a
 //! bounded queue; it never waits for a terminal or a pipe. What does not fit is dropped and counted.
 //!
-//! - [`queue`]: the lines on their way, and the thread that writes them
+//! - [`queue`]: the lines on their way, and the thread that writes them; one for each of the two
+//! - [`file`]: the file, put aside when it is full
 
+pub mod file;
 pub mod queue;
 
-use std::io::{self, IsTerminal};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, IsTerminal},
+    path::PathBuf,
+};
 
 use tracing::{Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -17,12 +24,18 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
+pub use file::FileSettings;
+use file::Rotating;
+pub use queue::Lost;
 use queue::{Lines, Queue};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     pub level: Level,
+    /// Of the console.
     pub format: LogFormat,
+    /// `None`: the console alone.
+    pub file: Option<FileSettings>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,21 +73,44 @@ impl LevelHandle {
 #[derive(Debug)]
 pub struct Log {
     level: reload::Handle<Targets, Registry>,
-    _queue: Queue,
+    console: Queue,
+    file: Option<Queue>,
+}
+
+/// Why there is no log.
+#[derive(Debug)]
+pub enum LogError {
+    /// Its file cannot be opened.
+    File { path: PathBuf, error: io::Error },
+    /// Somebody logs already.
+    Taken(TryInitError),
 }
 
 impl Log {
     /// Starts logging for the whole process.
     ///
     /// # Errors
-    /// Somebody already logs.
-    pub fn start(settings: LogSettings) -> Result<Self, TryInitError> {
+    /// The file cannot be opened, or somebody logs already.
+    pub fn start(settings: LogSettings) -> Result<Self, LogError> {
         let color =
             io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let queue = Queue::start(io::stderr(), settings.format.loss());
-        let (subscriber, level) = subscriber(settings, color, queue.lines());
-        subscriber.try_init()?;
-        Ok(Self { level, _queue: queue })
+        let file = settings.file.clone().map(|file| {
+            let (path, format) = (file.path.clone(), file.format);
+            let rotating = Rotating::open(file).map_err(|error| LogError::File { path, error })?;
+            Ok((Queue::start(rotating, format.loss()), format))
+        });
+        let file: Option<(Queue, LogFormat)> = file.transpose()?;
+        let console = Queue::start(io::stderr(), settings.format.loss());
+        let second = file.as_ref().map(|(queue, format)| (queue.lines(), *format));
+        let (subscriber, level) = subscriber(&settings, color, console.lines(), second);
+        subscriber.try_init().map_err(LogError::Taken)?;
+        Ok(Self { level, console, file: file.map(|(queue, _)| queue) })
+    }
+
+    /// Lines lost by the console and by the file.
+    #[must_use]
+    pub fn lost(&self) -> (Lost, Option<Lost>) {
+        (self.console.lost(), self.file.as_ref().map(Queue::lost))
     }
 
     #[must_use]
@@ -84,12 +120,15 @@ impl Log {
 }
 
 fn subscriber(
-    settings: LogSettings,
+    settings: &LogSettings,
     color: bool,
-    lines: Lines,
+    console: Lines,
+    file: Option<(Lines, LogFormat)>,
 ) -> (impl Subscriber + Send + Sync, reload::Handle<Targets, Registry>) {
     let (level, handle) = reload::Layer::new(targets(settings.level));
-    (tracing_subscriber::registry().with(level).with(layer(settings.format, color, lines)), handle)
+    let console = layer(settings.format, color, console);
+    let file = file.map(|(lines, format)| layer(format, false, lines));
+    (tracing_subscriber::registry().with(level).with(console).with(file), handle)
 }
 
 fn layer<S>(format: LogFormat, color: bool, lines: Lines) -> Box<dyn Layer<S> + Send + Sync>
@@ -100,6 +139,24 @@ where
     match format {
         LogFormat::Human => layer.with_ansi(color).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    }
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, .. } => write!(f, "cannot open the log file {}", path.display()),
+            Self::Taken(_) => f.write_str("cannot start the log"),
+        }
+    }
+}
+
+impl Error for LogError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::File { error, .. } => Some(error),
+            Self::Taken(error) => Some(error),
+        }
     }
 }
 
@@ -132,7 +189,7 @@ mod tests {
     fn logged(settings: LogSettings, events: impl FnOnce(&reload::Handle<Targets, Registry>)) -> String {
         let sink = Sink::default();
         let queue = Queue::start(sink.clone(), settings.format.loss());
-        let (subscriber, level) = subscriber(settings, false, queue.lines());
+        let (subscriber, level) = subscriber(&settings, false, queue.lines(), None);
         tracing::subscriber::with_default(subscriber, || events(&level));
         drop(queue);
         String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
@@ -140,15 +197,16 @@ mod tests {
 
     #[test]
     fn keeps_to_its_level_and_keeps_libraries_quiet() {
-        let text = logged(LogSettings { level: Level::DEBUG, format: LogFormat::Human }, |level| {
-            tracing::debug!(target: "thalweg::relay", chunks = 3, "first");
-            tracing::trace!("hidden");
-            tracing::debug!(target: "h2::codec", "hidden");
-            tracing::warn!(target: "rustls", "second");
-            LevelHandle(level.clone()).set(Level::ERROR);
-            tracing::warn!("hidden");
-            tracing::error!("third");
-        });
+        let text =
+            logged(LogSettings { level: Level::DEBUG, format: LogFormat::Human, file: None }, |level| {
+                tracing::debug!(target: "thalweg::relay", chunks = 3, "first");
+                tracing::trace!("hidden");
+                tracing::debug!(target: "h2::codec", "hidden");
+                tracing::warn!(target: "rustls", "second");
+                LevelHandle(level.clone()).set(Level::ERROR);
+                tracing::warn!("hidden");
+                tracing::error!("third");
+            });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
         assert!(
@@ -160,7 +218,7 @@ mod tests {
 
     #[test]
     fn writes_an_object_per_line() {
-        let text = logged(LogSettings { level: Level::INFO, format: LogFormat::Json }, |_| {
+        let text = logged(LogSettings { level: Level::INFO, format: LogFormat::Json, file: None }, |_| {
             tracing::info!(chunks = 3, "done\nnow");
         });
         let line: serde_json::Value = serde_json::from_str(text.strip_suffix('\n').unwrap()).unwrap();

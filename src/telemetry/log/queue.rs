@@ -1,5 +1,6 @@
 //! Formatted lines on their way to one thread that writes them. Bounded: a writer that cannot keep up (a paused
-//! terminal, a full pipe) costs lines, never a worker's time; how many were lost is written when there is room again.
+//! terminal, a full pipe, a full disk) costs lines, never a worker's time; how many were lost is written when there is
+//! room again.
 
 use std::{
     io::{self, Write},
@@ -39,7 +40,35 @@ pub struct Queue {
 #[derive(Clone, Debug)]
 pub struct Lines {
     sender: SyncSender<Message>,
-    lost: Arc<AtomicU64>,
+    lost: Lost,
+}
+
+/// Lines that were lost: those that nobody has been told of yet, and all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Lost(Arc<[AtomicU64; 2]>);
+
+impl Lost {
+    fn add(&self) {
+        for count in &*self.0 {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Since the start.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        let [_, all] = &*self.0;
+        all.load(Ordering::Relaxed)
+    }
+
+    /// Tells of those that nobody was told of.
+    fn tell(&self, out: &mut impl Write, note: fn(u64) -> String) {
+        let [untold, _] = &*self.0;
+        let count = untold.swap(0, Ordering::Relaxed);
+        if count > 0 && out.write_all(format!("{}\n", note(count)).as_bytes()).is_err() {
+            untold.fetch_add(count, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Queue {
@@ -47,8 +76,8 @@ impl Queue {
     /// lines are lost and nothing else.
     pub fn start(out: impl Write + Send + 'static, note: fn(u64) -> String) -> Self {
         let (sender, receiver) = sync_channel(WAITING);
-        let lines = Lines { sender, lost: Arc::default() };
-        let lost = Arc::clone(&lines.lost);
+        let lines = Lines { sender, lost: Lost::default() };
+        let lost = lines.lost.clone();
         // A machine without room for a thread has worse troubles than a missing log.
         let _ = thread::Builder::new()
             .name("log".to_owned())
@@ -59,6 +88,11 @@ impl Queue {
     #[must_use]
     pub fn lines(&self) -> Lines {
         self.lines.clone()
+    }
+
+    #[must_use]
+    pub fn lost(&self) -> Lost {
+        self.lines.lost.clone()
     }
 }
 
@@ -83,7 +117,7 @@ impl Write for &Lines {
         match self.sender.try_send(Message::Line(line.into())) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
+                self.lost.add();
             }
         }
         Ok(line.len())
@@ -102,16 +136,15 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// A failing `out` is no reason to stop: the next line may find it well again, and nobody could be told anyway.
-fn write_all(mut out: impl Write, note: fn(u64) -> String, receiver: &Receiver<Message>, lost: &AtomicU64) {
+/// A failing `out` is no reason to stop: the next line may find it well again, and then says how many were lost.
+fn write_all(mut out: impl Write, note: fn(u64) -> String, receiver: &Receiver<Message>, lost: &Lost) {
     while let Ok(message) = receiver.recv() {
-        let count = lost.swap(0, Ordering::Relaxed);
-        if count > 0 {
-            let _ = writeln!(out, "{}", note(count));
-        }
+        lost.tell(&mut out, note);
         match message {
             Message::Line(line) => {
-                let _ = out.write_all(&line);
+                if out.write_all(&line).is_err() {
+                    lost.add();
+                }
             }
             Message::Flush(told) => {
                 let _ = out.flush();
@@ -164,5 +197,49 @@ mod tests {
         let lost = text.lines().filter_map(|line| line.strip_prefix("lost ")?.parse::<usize>().ok());
         assert_eq!(written + lost.sum::<usize>(), 2 * WAITING);
         assert!(written >= WAITING);
+    }
+
+    /// As a full disk does, as long as it is full.
+    #[derive(Clone, Default)]
+    struct Disk {
+        written: Gate,
+        full: Arc<std::sync::atomic::AtomicBool>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.full.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.written.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_and_says_how_many_when_there_is_room() {
+        let disk = Disk::default();
+        let queue = Queue::start(disk.clone(), |count| format!("lost {count}"));
+        let (lines, lost) = (queue.lines(), queue.lost());
+        let told = || {
+            let (told, tell) = sync_channel(1);
+            queue.lines.sender.send(Message::Flush(told)).unwrap();
+            tell.recv().unwrap();
+        };
+        (&lines).write_all(b"before\n").unwrap();
+        told();
+        disk.full.store(true, Ordering::Relaxed);
+        for _ in 0..3 {
+            (&lines).write_all(b"never\n").unwrap();
+        }
+        told();
+        disk.full.store(false, Ordering::Relaxed);
+        (&lines).write_all(b"after\n").unwrap();
+        told();
+        assert_eq!(String::from_utf8(disk.written.hold().clone()).unwrap(), "before\nlost 3\nafter\n");
+        assert_eq!(lost.read(), 3);
     }
 }
