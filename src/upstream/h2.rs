@@ -5,7 +5,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,7 +15,11 @@ use h2::{Reason, RecvStream, client::SendRequest};
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
-use super::{head::MAX_HEAD, io::Io, pool::Permit};
+use super::{
+    head::MAX_HEAD,
+    io::Io,
+    pool::{Kept, Permit, Pool},
+};
 use crate::base::{ByteList, Fault, Kind, Sent, Stage, spawn::Tasks};
 
 /// Streams at once on one connection, whatever the provider allows.
@@ -34,14 +38,23 @@ pub(super) struct Connection(Rc<Inner>);
 #[derive(Debug)]
 struct Inner {
     send: RefCell<SendRequest<ByteList>>,
-    /// The driver has ended: nothing more will be sent.
-    closed: Rc<Cell<bool>>,
+    life: Rc<Life>,
     /// The provider asked us to go.
     leaving: Cell<bool>,
     streams: Cell<usize>,
     /// Held while there are streams.
     permit: RefCell<Option<Permit>>,
     idle_since: Cell<Instant>,
+    pool: Weak<Pool>,
+}
+
+/// What the connection and its driver know of each other.
+#[derive(Debug, Default)]
+struct Life {
+    /// The driver has ended: nothing more will be sent.
+    closed: Cell<bool>,
+    /// Held while there are no streams.
+    kept: RefCell<Option<Kept>>,
 }
 
 /// One stream's place on its connection.
@@ -50,18 +63,15 @@ struct Place(Connection);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let inner = &self.0.0;
-        inner.streams.set(inner.streams.get() - 1);
-        if inner.streams.get() == 0 {
-            inner.idle_since.set(Instant::now());
-            inner.permit.take();
-        }
+        let streams = &self.0.0.streams;
+        streams.set(streams.get() - 1);
+        self.0.rest();
     }
 }
 
 impl Connection {
     /// Begins HTTP/2 on a fresh socket.
-    pub(super) async fn open(io: Io, permit: Permit, tasks: &Tasks) -> Result<Self, Fault> {
+    pub(super) async fn open(io: Io, permit: Permit, pool: &Rc<Pool>, tasks: &Tasks) -> Result<Self, Fault> {
         let mut builder = h2::client::Builder::new();
         builder
             .enable_push(false)
@@ -73,21 +83,23 @@ impl Connection {
             .handshake(io)
             .await
             .map_err(|_| Fault::provider(Stage::Connect, Kind::Reset, Sent::Nothing))?;
-        let closed = Rc::new(Cell::new(false));
-        let ended = Rc::clone(&closed);
+        let life = Rc::<Life>::default();
+        let ended = Rc::clone(&life);
         tasks.spawn(async move {
             if let Err(error) = driver.await {
                 tracing::debug!(%error, "HTTP/2 connection to a provider ended");
             }
-            ended.set(true);
+            ended.closed.set(true);
+            ended.kept.take();
         });
         Ok(Self(Rc::new(Inner {
             send: RefCell::new(send),
-            closed,
+            life,
             leaving: Cell::new(false),
             streams: Cell::new(0),
             permit: RefCell::new(Some(permit)),
             idle_since: Cell::new(Instant::now()),
+            pool: Rc::downgrade(pool),
         })))
     }
 
@@ -98,7 +110,7 @@ impl Connection {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        !self.0.closed.get() && !self.0.leaving.get()
+        !self.0.life.closed.get() && !self.0.leaving.get()
     }
 
     /// For how long no stream has run on it.
@@ -108,14 +120,24 @@ impl Connection {
 
     /// Takes a connection without streams into use.
     pub(super) fn occupy(&self, permit: Permit) {
+        self.0.life.kept.take();
         self.0.permit.replace(Some(permit));
     }
 
-    /// Leaves a connection without streams for later.
+    /// Leaves a connection without streams for later, or closes it when enough are kept.
     pub(super) fn rest(&self) {
-        if self.0.streams.get() == 0 {
-            self.0.permit.take();
+        if self.0.streams.get() > 0 {
+            return;
         }
+        self.0.idle_since.set(Instant::now());
+        if let Some(pool) = self.0.pool.upgrade().filter(|_| self.is_open()) {
+            let kept = pool.keep();
+            self.0.leaving.set(kept.is_none());
+            self.0.life.kept.replace(kept);
+            pool.multiplexed.forget_closed();
+        }
+        // Last, so that who waits for a place finds the connection.
+        self.0.permit.take();
     }
 
     /// Sends one request and waits for the head of its answer. The body goes out as the provider's windows allow.

@@ -65,6 +65,11 @@ impl Multiplexed {
         self.busy().is_some() || self.idle(expiry).is_some()
     }
 
+    /// Forgets what nobody may use any more.
+    pub(super) fn forget_closed(&self) {
+        self.connections.borrow_mut().retain(Connection::is_open);
+    }
+
     /// Forgets what is closed or idle for too long; dropping the last handle closes a connection.
     pub(super) fn sweep(&self, expiry: Duration) {
         self.connections.borrow_mut().retain(|connection| {
@@ -151,7 +156,7 @@ impl Pool {
         match agreed {
             Agreed::Http1 => Ok((Line::H1(Lease::new(io, Rc::clone(self), permit)), false)),
             Agreed::Http2 => {
-                let connection = Connection::open(io, permit, tasks).await?;
+                let connection = Connection::open(io, permit, self, tasks).await?;
                 self.multiplexed.connections.borrow_mut().push(connection.clone());
                 Ok((Line::H2(connection), false))
             }

@@ -95,6 +95,12 @@ pub(super) struct Pool {
 struct Idle {
     io: Io,
     since: Instant,
+    _kept: Kept,
+}
+
+/// The right of one connection to be idle, over all workers.
+#[derive(Debug)]
+pub(super) struct Kept {
     _counted: Held,
     _place: Place,
 }
@@ -182,13 +188,17 @@ impl Pool {
 
     /// Keeps a connection for later, or closes it when enough are kept.
     pub(super) fn put(&self, io: Io) {
+        if let Some(kept) = self.keep() {
+            self.idle.borrow_mut().push(Idle { io, since: Instant::now(), _kept: kept });
+        }
+    }
+
+    /// A place for an idle connection. `None`: enough are kept.
+    pub(super) fn keep(&self) -> Option<Kept> {
         let before = self.shared.idle.fetch_add(1, Ordering::Relaxed);
         let place = Place(Arc::clone(&self.shared));
-        if before < self.settings.max_keepalive {
-            let counted = self.gauges.upstream_idle.hold();
-            let idle = Idle { io, since: Instant::now(), _counted: counted, _place: place };
-            self.idle.borrow_mut().push(idle);
-        }
+        (before < self.settings.max_keepalive)
+            .then(|| Kept { _counted: self.gauges.upstream_idle.hold(), _place: place })
     }
 
     /// Closes what has been idle for too long or was closed by the provider.

@@ -133,7 +133,10 @@ impl Upstream {
                 timeout_at(deadline.at, h1::exchange(lease, &self.0.block, head, body)).await
             }
             Line::H2(connection) => {
-                let head = build_request(target, request, body.len()).map_err(|_| unsendable())?;
+                let Ok(head) = build_request(target, request, body.len()) else {
+                    connection.rest();
+                    return Err(unsendable());
+                };
                 timeout_at(deadline.at, connection.exchange(head, body)).await
             }
         };

@@ -140,18 +140,39 @@ async fn bounded_over_all_workers() {
 /// S2.1: an idle connection is closed when its time has come, and none beyond the number to keep.
 #[tokio::test]
 async fn idle_ones_expire() {
-    let upstream = Upstream::always(Speaks::H1, script::sse(script::short_stream()));
-    let plan = Plan::to(&[&upstream]).with(|s| s.pool.keepalive_expiry = Duration::from_millis(30));
-    let gateway = plan.start().await;
-    let mut client = gateway.client(Version::H1).await;
-    client.send(Call::stream()).await.collect().await;
-    let gone = |events: &[Event]| {
-        events.iter().any(|event| matches!(event, Event::Gone { request: None, .. })).then_some(())
-    };
-    upstream.log.wait_for("the idle connection's end", gone).await;
-    gateway.until("none idle", |now| now.upstream_idle == 0).await;
-    drop(client);
-    gateway.stop().await;
+    for speaks in [Speaks::H1, Speaks::H2] {
+        let upstream = Upstream::always(speaks, script::sse(script::short_stream()));
+        let plan = Plan::to(&[&upstream]).with(|s| s.pool.keepalive_expiry = Duration::from_millis(30));
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        client.send(Call::stream()).await.collect().await;
+        let gone = |events: &[Event]| {
+            events.iter().any(|event| matches!(event, Event::Gone { request: None, .. })).then_some(())
+        };
+        upstream.log.wait_for("the idle connection's end", gone).await;
+        gateway.until("none idle", |now| now.upstream_idle == 0).await;
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// S2.1: an HTTP/2 connection without streams is an idle one: it is counted, kept while there is room, and used again.
+#[tokio::test]
+async fn idle_multiplexed_ones_are_counted_and_bounded() {
+    for keep in [1, 0] {
+        let upstream = Upstream::always(Speaks::H2, script::sse(script::short_stream()));
+        let gateway =
+            Plan::to(&[&upstream]).with(|settings| settings.pool.max_keepalive = keep).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        for _ in 0..2 {
+            client.send(Call::stream()).await.collect().await;
+            gateway.calm().await;
+            assert_eq!(gateway.gauges().upstream_idle, keep);
+        }
+        drop(client);
+        assert_eq!(upstream.log.connections(), 2 - keep, "kept {keep}");
+        gateway.stop().await;
+    }
 }
 
 #[tokio::test]
