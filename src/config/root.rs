@@ -145,6 +145,8 @@ fn pool(root: &mut Section<'_, '_, '_>, pool: &mut PoolSettings) {
 
 fn telemetry(section: &mut Section<'_, '_, '_>, telemetry: &mut TelemetrySettings) {
     section.set("frame_latency", &mut telemetry.frame_latency, scalar::boolean);
+    section.set("digests", &mut telemetry.digests, scalar::boolean);
+    section.set("guard", &mut telemetry.guard, scalar::duration_or_off);
     section.set("public_metrics", &mut telemetry.public_metrics, scalar::boolean);
 }
 

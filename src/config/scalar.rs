@@ -116,6 +116,19 @@ pub(super) fn duration_or_zero(value: &Value) -> Result<Duration, Wrong> {
     duration.ok_or_else(|| format!("expected {WHAT}, from 0 to a year").into())
 }
 
+/// A time longer than nothing, or `false` for none.
+pub(super) fn duration_or_off(value: &Value) -> Result<Option<Duration>, Wrong> {
+    match value {
+        Value::Bool(false) => Ok(None),
+        Value::Null
+        | Value::Bool(true)
+        | Value::Number(_)
+        | Value::Text(_)
+        | Value::List(_)
+        | Value::Table(_) => duration(value).map(Some),
+    }
+}
+
 /// One of a few words, in any case.
 pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&Value) -> Result<T, Wrong> {
     move |value| word(text(value)?, words)

@@ -14,6 +14,7 @@ use super::{
     answer::{Carriage, carriage, declared_length, forbid_buffering, pass_down},
     flow::Flow,
     snapshot::{Provider, Snapshot},
+    telling::Telling,
 };
 use crate::{
     base::{ByteList, Clock, Fault, Kind, RequestId, Sent, Stage},
@@ -182,6 +183,7 @@ impl Errand<'_> {
         deadline: Deadline,
     ) -> Uncommitted<Flow> {
         let clocks = &provider.target.clocks;
+        let telling = Telling::of(&self.head.headers, &self.snapshot.telemetry);
         let manner = Manner {
             dialect: self.dialect,
             mode: self.mode,
@@ -191,6 +193,8 @@ impl Errand<'_> {
             idle: clocks.idle,
             total: clocks.stream_total.map(|given| (self.started + given, given)),
             meter: self.snapshot.telemetry.frame_latency.then(|| self.meter.clone()),
+            digests: telling.digests && !self.meter.sheds(),
+            comment: telling.comment,
         };
         Uncommitted::new(Flow::new(body), &manner, &self.snapshot.stream, self.started, self.id.clone())
     }

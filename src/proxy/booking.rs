@@ -16,7 +16,7 @@ use super::{
 use crate::{
     base::{Network, Side},
     ledger::{Outcome as Word, Row, RowIds, Tokens, entry::cut},
-    relay::{Caller, End, Outcome, UsageSource},
+    relay::{Caller, Digests, End, Outcome, UsageSource},
     upstream::KeyHeader,
     wire::{Dialect, Usage},
 };
@@ -65,6 +65,8 @@ pub(super) fn row(end: &End, cost: Option<u64>, snapshot: &Snapshot, ids: &mut R
         events: streamed.then(|| figures.events.into()),
         request_bytes: Some(number(story.caller.bytes)),
         bytes: (streamed || figures.bytes > 0).then(|| number(figures.bytes)),
+        digest_up: figures.digests.map(|digests| Digests::hex(&digests.received)),
+        digest_down: figures.digests.map(|digests| Digests::hex(&digests.given)),
         tokens_in: usage.input.map(number),
         tokens_out: usage.output.map(number),
         tokens_cached: usage.cached.map(number),

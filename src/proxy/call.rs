@@ -45,6 +45,8 @@ pub struct Call {
     /// When the provider was first asked, and when it answered.
     pub asked: Option<Instant>,
     pub answered: Option<Instant>,
+    /// The bytes of its answer are to be digested.
+    pub(super) digests: bool,
     /// Whose limits the client is told.
     pub(super) limited: Option<Limited>,
     pub ending: Ending,
@@ -72,6 +74,7 @@ impl Call {
             head_only: head.method == Method::HEAD,
             asked: None,
             answered: None,
+            digests: false,
             limited: None,
             ending: Ending::new(story, Rc::clone(ends), counted),
         }

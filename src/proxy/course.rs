@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     base::{Moment, RequestId},
-    relay::{Mode, Outcome, Story},
+    relay::{Digests, Mode, Outcome, Story},
     routing::{Course, Means, Move, Turn},
     telemetry::Held,
     wire::Envelope,
@@ -51,6 +51,9 @@ impl Answer {
                 let mut call = call;
                 if status.is_success() {
                     call.note(|story| story.figures.note_whole(&body));
+                }
+                if call.digests {
+                    call.note(|story| story.figures.digests = Some(Digests::of(&body)));
                 }
                 call.whole(status, headers, body, Outcome::Complete)
             }

@@ -20,7 +20,10 @@ pub(super) fn of<'a>(end: &'a End, snapshot: &'a Snapshot) -> Fact<'a> {
         verdict: verdict(&end.outcome),
         status: story.status,
         provider,
-        model: provider.and_then(|provider| snapshot.catalog.listed(&story.model, provider)),
+        model: provider.and_then(|provider| {
+            let listed = |name| snapshot.catalog.listed(name, provider);
+            story.served.as_deref().and_then(listed).or_else(|| listed(&story.model))
+        }),
         key: story.principal.as_deref(),
         attempts: story.attempts,
         served: match &end.outcome {

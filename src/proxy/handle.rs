@@ -18,6 +18,7 @@ use super::{
     intake, page, preference,
     routes::{self, NoRoute, Page, Route},
     snapshot::Snapshot,
+    telling::Telling,
 };
 use crate::{
     base::{ByteList, Moment},
@@ -144,6 +145,8 @@ impl Corridor {
             story.key = Some(Arc::clone(&principal.id));
             story.on_disconnect = snapshot.stream.on_disconnect;
         });
+        let telling = Telling::of(&head.headers, &snapshot.telemetry);
+        call.digests = telling.digests && !self.gauges.meter.sheds();
         let body = intake::read(body, &head.headers, snapshot.intake).await?;
         call.note(|story| story.caller.bytes = body.len() as u64);
         let envelope = wire::envelope::read(&body)?;

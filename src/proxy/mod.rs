@@ -51,6 +51,7 @@ pub mod routes;
 pub mod settle;
 pub mod snapshot;
 pub mod statistics;
+mod telling;
 pub mod verdict;
 
 pub use administration::{Administration, Entrance};

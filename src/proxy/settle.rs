@@ -21,8 +21,8 @@ use super::{booking, fact, fault::Refusal, snapshot::Snapshot};
 use crate::{
     base::{Clock, Fault, Kind, Side, Stage},
     ledger::{Inbox, RowIds},
-    relay::{Added, End, Ends, Outcome, UsageSource},
-    telemetry::Board,
+    relay::{Added, Digests, End, Ends, Outcome, UsageSource},
+    telemetry::{Board, Guard},
 };
 
 /// How long a worker gathers ends before they go.
@@ -88,7 +88,7 @@ pub struct Books {
 impl Books {
     /// Until the last worker has gone.
     fn keep(&self, batches: &Receiver<Vec<End>>) {
-        let (mut ticked, mut ids) = (Instant::now(), RowIds::default());
+        let (mut ticked, mut guard, mut ids) = (Instant::now(), Guard::default(), RowIds::default());
         loop {
             match batches.recv_timeout(TICK) {
                 Ok(batch) => self.enter(batch, &mut ids),
@@ -98,6 +98,7 @@ impl Books {
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.board.tick();
+                self.board.watch(&mut guard, self.snapshot.load().telemetry.guard);
             }
         }
     }
@@ -128,6 +129,7 @@ impl Books {
 fn close(end: &End) {
     let story = &end.story;
     let figures = Line::of(end);
+    let digests = story.figures.digests;
     macro_rules! line {
         ($level:ident, $outcome:expr $(, $name:ident = $value:expr)*) => {
             $level!(
@@ -156,6 +158,8 @@ fn close(end: &End) {
                 added_p99_ms = figures.added.map(|added| millis(added.p99)),
                 added_max_ms = figures.added.map(|added| millis(added.max)),
                 waited = figures.waited,
+                digest_up = digests.map(|digests| Digests::hex(&digests.received)),
+                digest_down = digests.map(|digests| Digests::hex(&digests.given)),
                 usage = story.figures.source.map(UsageSource::as_str),
                 key = story.principal.as_deref(),
                 $($name = $value,)*

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
+    closing,
     end::{Ending, Outcome},
     settings::{CommitPoint, StreamSettings},
     stream::{Manner, Source, Stream},
@@ -116,9 +117,22 @@ impl<S: Source> Committed<S> {
                 self.fail(fault);
                 return self.poll_frame(cx);
             }
-            None => self.broken.take().map(Err),
+            None => match self.broken.take() {
+                Some(fault) => Some(Err(fault)),
+                None => self.comment().map(Ok),
+            },
         };
         Poll::Ready(frame)
+    }
+
+    /// What the stream was, for a client that asked.
+    fn comment(&mut self) -> Option<Bytes> {
+        if !self.stream.take_comment() {
+            return None;
+        }
+        self.stream.note_digests();
+        let story = self.ending.story()?;
+        Some(closing::comment(story, self.stream.tap.figures()))
     }
 
     /// The client is told by an event where there are events, else by breaking off.
@@ -136,6 +150,11 @@ impl<S: Source> Committed<S> {
 impl<S> Committed<S> {
     /// The client will not be given more.
     pub(super) fn is_over(&self) -> bool {
+        self.is_given() && !self.stream.owes_comment()
+    }
+
+    /// The client was given all that there is of the answer.
+    fn is_given(&self) -> bool {
         self.stream.has_ended() && self.stream.waiting() == 0 && self.broken.is_none()
     }
 
@@ -149,7 +168,7 @@ impl<S> Committed<S> {
     fn outcome(&mut self) -> Option<Outcome> {
         match self.failed.take() {
             Some(fault) => Some(Outcome::Fault(fault)),
-            None => self.is_over().then(|| self.stream.outcome()),
+            None => self.is_given().then(|| self.stream.outcome()),
         }
     }
 }
@@ -160,6 +179,7 @@ impl<S> Drop for Committed<S> {
         self.stream.passage.taken(self.stream.tap.figures());
         self.ending.stage().set(self.stream.stage());
         let outcome = self.outcome();
+        self.stream.note_digests();
         if let Some(story) = self.ending.story() {
             story.figures = self.stream.tap.take_figures();
         }

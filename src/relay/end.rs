@@ -14,7 +14,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{caller::Caller, reckon::UsageSource, settings::OnDisconnect};
+use super::{caller::Caller, digest::Digests, reckon::UsageSource, settings::OnDisconnect};
 use crate::{
     base::{
         Fault, RequestId, Stage,
@@ -58,6 +58,8 @@ pub struct Figures {
     pub first_added: Option<Duration>,
     /// Frames whose write had to wait for the client.
     pub waited: u32,
+    /// Of the body's bytes, if they were asked for.
+    pub digests: Option<Digests>,
     /// Where `usage` comes from; known when the end is told.
     pub source: Option<UsageSource>,
     /// Tokens of output that what passed is thought to be.

@@ -4,6 +4,7 @@
 //! - [`body`]: what the client's connection is given
 //! - [`commit`]: before and after the commit point
 //! - [`stream`]: a stream that is pulled through `tap`, `hold` and `gather` under its `clock`; `passage` times it
+//! - [`digest`]: what bytes came and went; `closing`: the comment that tells of a stream to whoever asked
 //! - [`whole`]: a body that is collected within its limit
 //! - [`caller`]: who asked
 //! - [`end`]: the end, told once; [`reckon`]: what the request used
@@ -11,7 +12,9 @@
 pub mod body;
 pub mod caller;
 mod clock;
+mod closing;
 pub mod commit;
+pub mod digest;
 pub mod end;
 mod gather;
 mod hold;
@@ -26,6 +29,7 @@ pub mod whole;
 pub use body::Body;
 pub use caller::Caller;
 pub use commit::{Committed, OnFault, Uncommitted};
+pub use digest::Digests;
 pub use end::{Added, End, Ending, Ends, Figures, Outcome, Story};
 pub use pace::Acknowledge;
 pub use reckon::UsageSource;

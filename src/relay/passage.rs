@@ -30,6 +30,11 @@ impl Passage {
         Self { meter, since: None, given: None, frames: 0 }
     }
 
+    /// Optional work is to be left out.
+    pub(super) fn sheds(&self) -> bool {
+        self.meter.as_ref().is_some_and(Meter::sheds)
+    }
+
     /// Bytes that came at `now` may leave.
     pub(super) fn read(&mut self, now: Instant) {
         if self.meter.is_some() && self.since.is_none() {
@@ -48,7 +53,7 @@ impl Passage {
     pub(super) fn give(&mut self, more: bool) {
         let since = if more { self.since } else { self.since.take() };
         self.frames = self.frames.wrapping_add(1);
-        let measured = self.frames % SAMPLED == 1 || self.meter.as_ref().is_some_and(|meter| !meter.sheds());
+        let measured = self.frames % SAMPLED == 1 || !self.sheds();
         self.given = since.filter(|_| measured).map(|since| (since, turn::current()));
     }
 

@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant};
 
 use super::{
     clock::Clocks,
+    digest::Running,
     end::Outcome,
     gather::Gather,
     hold::{Cut, Hold},
@@ -55,6 +56,10 @@ pub struct Manner {
     pub total: Option<(Instant, Duration)>,
     /// Where the frames' own times are noted. `None`: they are not measured.
     pub meter: Option<Meter>,
+    /// Digest the bytes (B3).
+    pub digests: bool,
+    /// End with a comment that tells what the stream was (B2).
+    pub comment: bool,
 }
 
 #[derive(Debug)]
@@ -68,6 +73,9 @@ pub(super) struct Stream<S> {
     strip: bool,
     pub(super) tap: Tap,
     pub(super) passage: Passage,
+    digests: Option<Box<Running>>,
+    /// A comment is to follow the last event.
+    comment: bool,
     /// An error event has passed.
     errored: bool,
     clocks: Clocks,
@@ -93,6 +101,8 @@ impl<S: Source> Stream<S> {
             strip,
             tap: Tap::new(manner.dialect, manner.events, settings.max_line, started, id),
             passage: Passage::new(manner.meter.clone()),
+            digests: manner.digests.then(Box::default),
+            comment: manner.comment && manner.events,
             errored: false,
             clocks: Clocks::new(Instant::now(), manner.first_token, manner.idle, manner.total),
             pace: Pace::default(),
@@ -105,6 +115,9 @@ impl<S: Source> Stream<S> {
         loop {
             if let Some(bytes) = self.ready.pop() {
                 self.passage.give(!self.ready.is_empty());
+                if let Some(digests) = &mut self.digests {
+                    digests.give(&bytes);
+                }
                 return Poll::Ready(Some(Ok(bytes)));
             }
             if self.has_ended() {
@@ -151,9 +164,16 @@ impl<S: Source> Stream<S> {
     fn pass(&mut self, frame: Bytes) -> Result<Seen, Fault> {
         let now = Instant::now();
         let gap = self.tap.gap(now);
+        let sheds = self.passage.sheds();
+        if sheds {
+            self.digests = None;
+        }
+        if let Some(digests) = &mut self.digests {
+            digests.receive(&frame);
+        }
         let mut cuts = Vec::new();
         let strip = self.strip;
-        let seen = self.tap.see(&frame, now, |start, end| {
+        let seen = self.tap.see(&frame, now, sheds, |start, end| {
             if strip {
                 cuts.push(Cut { start, end });
             }
@@ -243,9 +263,27 @@ impl<S> Stream<S> {
         self.source.as_mut()
     }
 
+    /// A comment is still to come.
+    pub(super) const fn owes_comment(&self) -> bool {
+        self.comment
+    }
+
     /// Bytes that wait for the client.
     pub(super) const fn waiting(&self) -> usize {
         self.ready.len()
+    }
+
+    /// Digests of all that passed, into the figures.
+    pub(super) fn note_digests(&mut self) {
+        if let Some(digests) = &self.digests {
+            self.tap.figures().digests = Some(digests.read());
+        }
+    }
+
+    /// Whether a comment is to follow the last event; asked once. Not where the last event was left open: the comment
+    /// would become a part of it.
+    pub(super) fn take_comment(&mut self) -> bool {
+        std::mem::take(&mut self.comment) && !self.tap.was_left_open()
     }
 
     pub(super) const fn has_ended(&self) -> bool {
@@ -292,6 +330,8 @@ mod tests {
             idle: hour,
             total: None,
             meter: None,
+            digests: false,
+            comment: false,
         };
         let id = IdSource::default().make();
         let mut stream = Stream::new(Endless::default(), &manner, &StreamSettings::default(), now, id);

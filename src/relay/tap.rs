@@ -24,6 +24,8 @@ pub(super) struct Tap {
     first: Option<Instant>,
     last: Instant,
     figures: Figures,
+    /// The stream has ended within an event.
+    left_open: bool,
     /// What an error event before the first content said.
     told: Bytes,
     text: Text,
@@ -88,18 +90,23 @@ impl Tap {
             last: started,
             figures: Figures::default(),
             told: Bytes::new(),
+            left_open: false,
             text: Text::default(),
         }
     }
 
-    /// Looks at a frame that came at `now`. `on_extra` is told the extra usage chunks: where they begin (`None`: in an
+    /// Looks at a frame that came at `now`; `quiet`: without a word in the log. `on_extra` is told the extra usage chunks: where they begin (`None`: in an
     /// earlier frame) and where they end.
     pub(super) fn see(
         &mut self,
         frame: &[u8],
         now: Instant,
+        quiet: bool,
         mut on_extra: impl FnMut(Option<usize>, usize),
     ) -> Result<Seen, LineTooLong> {
+        if !quiet {
+            tracing::trace!(id = %self.id, size = frame.len(), gap_us = (now - self.last).as_micros() as u64, "chunk");
+        }
         self.count(frame.len(), now);
         let Some(scanner) = &mut self.scanner else {
             self.figures.first_token.get_or_insert(now - self.started);
@@ -133,7 +140,6 @@ impl Tap {
     }
 
     fn count(&mut self, bytes: usize, now: Instant) {
-        tracing::trace!(id = %self.id, size = bytes, gap_us = (now - self.last).as_micros() as u64, "chunk");
         let figures = &mut self.figures;
         figures.frames += 1;
         figures.bytes += bytes as u64;
@@ -157,12 +163,18 @@ impl Tap {
     pub(super) fn finish(&mut self) -> bool {
         let mut extra = false;
         if let Some(scanner) = &mut self.scanner {
+            self.left_open = scanner.is_mid_event();
             let (dialect, figures, mut seen) = (self.dialect, &mut self.figures, Seen::default());
             scanner.finish(|event| {
                 let _ = observe(dialect, &event, &mut seen, figures, &mut |_, _| extra = true);
             });
         }
         extra
+    }
+
+    /// The last event came without its blank line.
+    pub(super) const fn was_left_open(&self) -> bool {
+        self.left_open
     }
 
     /// The figures, to be written on.

@@ -4,8 +4,9 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use super::{
     exposition::{Exposition, Kind},
     gauge::{Gauges, WorkerGauges},
+    guard::{Guard, Turn},
     meter::{Meter, Pace},
     stats::SharedStats,
 };
@@ -27,6 +29,16 @@ pub struct Board {
     connections: Arc<dyn Fn() -> usize + Send + Sync>,
     /// Ends of requests that nobody could be told of.
     lost: Arc<AtomicU64>,
+    guard: Arc<Episodes>,
+}
+
+/// What the guard has done so far.
+#[derive(Debug, Default)]
+struct Episodes {
+    sheds: AtomicBool,
+    count: AtomicU64,
+    /// Of those that are over.
+    seconds: AtomicU64,
 }
 
 impl fmt::Debug for Board {
@@ -45,6 +57,7 @@ impl Board {
             meters,
             connections: Arc::new(connections),
             lost: Arc::default(),
+            guard: Arc::default(),
         }
     }
 
@@ -66,6 +79,34 @@ impl Board {
         stats.measure(now, pace);
     }
 
+    /// Has `guard` look at the workers, and carries out what it says. Called every second, by one thread.
+    pub fn watch(&self, guard: &mut Guard, bound: Option<Duration>) {
+        let Some(turn) = guard.judge(self.stats.elapsed(), Pace::of(&self.meters), bound) else { return };
+        let sheds = match turn {
+            Turn::Shed { p99 } => {
+                self.guard.count.fetch_add(1, Ordering::Relaxed);
+                let (p99_us, bound_us) =
+                    (p99.as_micros() as u64, bound.map(|bound| bound.as_micros() as u64));
+                tracing::warn!(
+                    p99_us,
+                    bound_us,
+                    "frames stay here too long: digests, frames' times and chunk lines are left out"
+                );
+                true
+            }
+            Turn::Resume { after } => {
+                self.guard.seconds.fetch_add(after.as_secs(), Ordering::Relaxed);
+                tracing::warn!(
+                    after_s = after.as_secs(),
+                    "frames pass quickly again: nothing is left out any more"
+                );
+                false
+            }
+        };
+        self.guard.sheds.store(sheds, Ordering::Relaxed);
+        self.meters.iter().for_each(|meter| meter.shed(sheds));
+    }
+
     /// Everything of this room, for `/stats`. Takes as long as there is to be read: not for a worker's own thread.
     #[must_use]
     pub fn report(&self, generation: u64) -> Value {
@@ -84,6 +125,12 @@ impl Board {
             "upstream_active": gauges.upstream_active,
             "upstream_idle": gauges.upstream_idle,
         });
+        let guard = json!({
+            "sheds": self.guard.sheds.load(Ordering::Relaxed),
+            "episodes": self.guard.count.load(Ordering::Relaxed),
+            "seconds": self.guard.seconds.load(Ordering::Relaxed),
+        });
+        report.insert("overhead_guard".to_owned(), guard);
         report.insert("in_flight".to_owned(), in_flight);
         report.into()
     }
@@ -110,6 +157,12 @@ impl Board {
         page.family("thalweg_upstream_connections", Kind::Gauge, "Connections to providers.")
             .sample(&[("state", "active")], gauges.upstream_active as f64)
             .sample(&[("state", "idle")], gauges.upstream_idle as f64);
+        let help = "Whether the overhead guard leaves optional work out.";
+        let sheds = f64::from(u8::from(self.guard.sheds.load(Ordering::Relaxed)));
+        page.single("thalweg_overhead_guard_sheds", Kind::Gauge, help, sheds);
+        let help = "How often the overhead guard has begun to leave work out.";
+        let count = self.guard.count.load(Ordering::Relaxed) as f64;
+        page.single("thalweg_overhead_guard_episodes_total", Kind::Counter, help, count);
         let help = "Ends of requests that log, ledger and these figures were not told of.";
         page.single("thalweg_ends_lost_total", Kind::Counter, help, self.lost.load(Ordering::Relaxed) as f64);
         page.single(

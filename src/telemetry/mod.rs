@@ -3,6 +3,7 @@
 //! - [`gauge`]: how many of each thing live right now
 //! - [`scale`], [`tally`]: small histograms, of one stream
 //! - [`meter`]: a worker's pace right now
+//! - [`guard`]: when optional work is left out
 //! - [`fact`]: what is told of one request; [`stats`]: what becomes of it, in [`sums`] over [`window`]s
 //! - [`series`]: the same for Prometheus, in its [`exposition`] format
 //! - [`board`]: all of it in one hand
@@ -13,6 +14,7 @@ pub mod board;
 pub mod exposition;
 pub mod fact;
 pub mod gauge;
+pub mod guard;
 pub mod log;
 pub mod meter;
 pub mod scale;
@@ -27,6 +29,7 @@ pub use board::Board;
 pub use exposition::{Exposition, Kind};
 pub use fact::{Fact, TokenCounts, Verdict};
 pub use gauge::{Gauge, Gauges, Generations, Held, WorkerGauges};
+pub use guard::{Guard, Turn};
 pub use log::{FileSettings, LevelHandle, Log, LogFormat, LogSettings};
 pub use meter::{Meter, Pace};
 pub use settings::TelemetrySettings;

@@ -161,6 +161,12 @@ impl Default for SharedStats {
 }
 
 impl SharedStats {
+    /// Since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// The statistics, and the time since the start.
     pub fn open(&self) -> (MutexGuard<'_, Stats>, Duration) {
         (self.stats.lock().unwrap_or_else(PoisonError::into_inner), self.started.elapsed())

@@ -7,6 +7,7 @@ mod edges;
 mod failover;
 mod health;
 mod hygiene;
+mod identity;
 mod intake;
 mod keys;
 mod ledger;

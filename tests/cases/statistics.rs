@@ -112,6 +112,42 @@ async fn metrics_for_prometheus() {
     gateway.stop().await;
 }
 
+/// B11: past its bound the guard leaves optional work out, says it once and counts it.
+#[tokio::test]
+async fn past_its_bound_the_guard_sheds() {
+    let pieces: Vec<_> = (0..120).map(|number| delta(&number.to_string())).collect();
+    let upstream = Upstream::always(Speaks::H1, script::sse_pieces(pieces));
+    let bound = Some(Duration::from_nanos(1));
+    let gateway = plan(&[&upstream]).with(|settings| settings.telemetry.guard = bound).start().await;
+    let mut asking = gateway.client(Version::H1).await;
+    let mut client = gateway.client(Version::H1).await.telling(&upstream.log);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        client.send(Call::stream()).await.collect().await;
+        let stats = asking.send(asked("/stats")).await.collect().await.json();
+        if stats["overhead_guard"]["sheds"] == true {
+            assert_eq!(stats["overhead_guard"]["episodes"], 1, "{stats:#}");
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{stats:#}");
+    }
+    let call = Call::stream().header("x-thalweg-trace", "1").header("x-thalweg-digests", "1");
+    let text = client.send(call).await.collect().await.text();
+    let told = text.rsplit_once(": thalweg ").expect("a closing comment").1;
+    let told: Value = serde_json::from_str(told).unwrap();
+    assert!(told["digests"].is_null(), "{told}");
+    let metrics = asking.send(asked("/metrics")).await.collect().await.text();
+    assert!(
+        metrics.contains(
+            "thalweg_overhead_guard_episodes_total 1
+"
+        ),
+        "{metrics}"
+    );
+    drop((asking, client));
+    gateway.stop().await;
+}
+
 /// S0.7, B18: closed without an administrator's key, and `/metrics` can be opened.
 #[tokio::test]
 async fn they_are_the_operators_alone() {
