@@ -12,6 +12,7 @@ use super::{
     record::{Admission, Record},
     records::Records,
     settings::{AllTripped, ModelRule, RoutingSettings},
+    strategy::Strategy,
 };
 use crate::base::{Dice, Moment};
 
@@ -218,10 +219,25 @@ impl Catalog {
         }
         let of_rule = || self.settings.models.get(rule?)?.strategy;
         let strategy = ask.strategy.or_else(of_rule).unwrap_or(self.settings.strategy);
+        let strategy = self.at_first(strategy, &candidates);
         let session = ask.session.filter(|_| self.settings.sticky.is_on());
         let by = By { strategy, session, manner: ask.manner, settings: &self.settings, now };
         order::arrange(&mut candidates, &by, dice);
         Ok(Plan { candidates, strategy, manner: ask.manner, rule })
+    }
+
+    /// `adaptive` races until the candidates were measured so often (S3.3), if that is configured.
+    fn at_first(&self, strategy: Strategy, candidates: &[Candidate<'_>]) -> Strategy {
+        let races = u64::from(self.settings.adaptive.first_races);
+        if strategy != Strategy::Adaptive || races == 0 {
+            return strategy;
+        }
+        let asked = |candidate: &Candidate<'_>| {
+            let (won, failed) = candidate.record.totals();
+            won + failed
+        };
+        let all: u64 = candidates.iter().map(asked).sum();
+        if all < races { Strategy::Race { width: self.settings.figures.width } } else { strategy }
     }
 
     /// Whether anybody may serve that name.

@@ -45,6 +45,7 @@ pub struct Turn<'a> {
     pub hedge: bool,
     place: u8,
     flight: Held,
+    _waiting: Held,
     _probe: Option<Probe>,
 }
 
@@ -256,8 +257,18 @@ impl<'a> Course<'a> {
         self.flying |= 1 << place;
         self.number = self.number.saturating_add(1);
         self.last_asked = now;
-        let flight = candidate.record.enter();
-        Move::Ask(Turn { candidate, number: self.number, asked: now, hedge, place, flight, _probe: probe })
+        let (flight, waiting) = (candidate.record.enter(), candidate.record.wait());
+        let number = self.number;
+        Move::Ask(Turn {
+            candidate,
+            number,
+            asked: now,
+            hedge,
+            place,
+            flight,
+            _waiting: waiting,
+            _probe: probe,
+        })
     }
 
     fn over(&mut self) -> Move<'a> {

@@ -4,10 +4,15 @@
 use super::{
     plan::{Candidate, Line},
     record::{Admission, Manner},
-    settings::{AdaptiveSettings, BreakerSettings, RoutingSettings},
+    settings::{AdaptiveSettings, RoutingSettings},
     strategy::Strategy,
 };
 use crate::base::{Dice, Moment, dice::mix, moment::micros};
+
+/// A candidate that fails all the time is not thought of as worse than this.
+const LEAST_SUCCESS: f64 = 0.05;
+/// Stands behind all that were measured, in microseconds: 11 days.
+const UNMEASURED: f64 = 1e12;
 
 /// What an order is made by.
 #[derive(Debug)]
@@ -86,27 +91,32 @@ fn measure(equals: &mut [Candidate<'_>], by: &By<'_>, dice: &mut Dice) {
     }
 }
 
-/// The time to a first token that is to be expected, in microseconds: the decaying peak, times those under way, over the
-/// share that succeeds. Infinite for who may not be asked.
+/// The time to a first token that is to be expected, in microseconds: the decaying peak, times the root of those that wait
+/// there, over the share that succeeds. Infinite for who may not be asked.
 fn promise(candidate: &Candidate<'_>, by: &By<'_>, dice: &mut Dice) -> f64 {
     let record = candidate.record;
-    let BreakerSettings { window, .. } = by.settings.breaker;
-    match record.admission(by.now) {
-        Admission::Closed { .. } => f64::INFINITY,
-        // Who was never measured stands among the others by chance.
-        Admission::Open | Admission::Probe => {
-            let peak = record.pace(by.manner).peak().map_or_else(|| dice.unit(), |peak| micros(peak) as f64);
-            let success = (1.0 - record.seen(by.now, window).failed()).max(0.05);
-            peak * (record.under_way() + 1) as f64 / success
+    let seen = record.seen(by.now, by.settings.breaker.window);
+    // A provider is many machines: twice the requests are not twice the wait.
+    let load = (record.waiting() as f64 + 1.0).sqrt();
+    match (record.admission(by.now), record.pace(by.manner).peak()) {
+        (Admission::Closed { .. }, _) => f64::INFINITY,
+        (Admission::Open | Admission::Probe, Some(peak)) => {
+            micros(peak) as f64 * load / (1.0 - seen.failed()).max(LEAST_SUCCESS)
         }
+        // Who was never measured is asked by one request at a time, until it has failed.
+        (Admission::Open | Admission::Probe, None) if seen.bad == 0 && record.waiting() == 0 => dice.unit(),
+        (Admission::Open | Admission::Probe, None) => UNMEASURED * load,
     }
 }
 
-/// A candidate to be measured for its own sake.
+/// A candidate to be measured for its own sake: it was not for long, or it comes back from a trip.
 fn cold(keyed: &[(f64, Candidate<'_>)], by: &By<'_>, dice: &mut Dice) -> Option<usize> {
     let AdaptiveSettings { exploration, cold_after, .. } = by.settings.adaptive;
     let is_cold = |(promise, candidate): &(f64, Candidate<'_>)| {
-        promise.is_finite() && by.now.since(candidate.record.pace(by.manner).measured()) > cold_after
+        let record = candidate.record;
+        let measured = record.pace(by.manner).measured();
+        promise.is_finite()
+            && (by.now.since(measured) > cold_after || record.admission(by.now) == Admission::Probe)
     };
     if !dice.happens(exploration) {
         return None;

@@ -38,6 +38,8 @@ pub struct Record {
     /// Rests in a row.
     rested: AtomicU32,
     under_way: Gauge,
+    /// Of those under way, the ones without an answer yet.
+    waiting: Gauge,
     /// Of streams, and of whole answers.
     paces: [Pace; 2],
     won: AtomicU64,
@@ -87,6 +89,7 @@ impl Record {
             rests: AtomicU64::new(0),
             rested: AtomicU32::new(0),
             under_way: Gauge::default(),
+            waiting: Gauge::default(),
             paces: Default::default(),
             won: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -144,6 +147,18 @@ impl Record {
         self.under_way.hold()
     }
 
+    /// Counts a request that waits for its first token until the guard is dropped.
+    #[must_use]
+    pub fn wait(&self) -> Held {
+        self.waiting.hold()
+    }
+
+    /// Requests that wait for their first token.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.read()
+    }
+
     /// Requests and streams under way.
     #[must_use]
     pub fn under_way(&self) -> usize {
@@ -194,9 +209,10 @@ impl Record {
         }
     }
 
-    /// It lost a race or a hedge: it would have taken longer than this. Its health is left alone.
+    /// It lost a race or a hedge: it would have taken longer than this. Its health is left alone; that it is no quicker
+    /// than this is worth knowing if it was thought to be.
     pub fn overtaken(&self, manner: Manner, after: Duration, now: Moment) {
-        if self.pace(manner).peak().is_some_and(|peak| after > peak) {
+        if self.pace(manner).peak().is_none_or(|peak| after > peak) {
             self.pace(manner).note(after, now);
         }
     }

@@ -1,0 +1,135 @@
+//! A plot out of a seed: some providers in some troubles, some settings, some load.
+
+use std::time::Duration;
+
+use thalweg::{
+    base::{Dice, Moment},
+    routing::{
+        Class, RoutingSettings, Strategy,
+        settings::{AllTripped, Sticky},
+        strategy::Delay,
+    },
+};
+
+use super::{
+    provider::{Limit, Provider, Trouble},
+    world::{Outcome, Plot},
+};
+
+const CLASSES: [Class; 9] = [
+    Class::ServerError,
+    Class::Overloaded,
+    Class::Reset,
+    Class::ErrorEvent,
+    Class::KeyInvalid,
+    Class::ModelMissing,
+    Class::ContextTooLong,
+    Class::CallerMistake,
+    Class::RateLimited,
+];
+
+/// Troubles end by then, and everybody is well for the rest.
+const TROUBLED: f64 = 0.6;
+/// What is left of the longest rest must be over in the last part.
+const LONGEST_REST: Duration = Duration::from_secs(120);
+
+pub fn plot(seed: u64, requests: u32) -> Plot {
+    let mut dice = Dice::new(seed);
+    let per_second = 10_f64.powf(dice.unit() * 3.3);
+    let length = Duration::from_secs_f64(f64::from(requests) / per_second);
+    let providers = (0..=dice.below(5)).map(|_| provider(length, per_second, &mut dice)).collect();
+    Plot {
+        seed,
+        requests,
+        per_second,
+        providers,
+        settings: settings(&mut dice),
+        failover: !dice.happens(0.1),
+        leavers: if dice.happens(0.5) { 0.05 } else { 0.0 },
+        sessions: if dice.happens(0.3) { 0.7 } else { 0.0 },
+        patience: dice.happens(0.3).then(|| Duration::from_millis(500 + dice.below(60_000) as u64)),
+    }
+}
+
+fn provider(length: Duration, per_second: f64, dice: &mut Dice) -> Provider {
+    let mut provider = Provider {
+        spread: 0.1 + dice.unit(),
+        stalls: dice.unit() * 0.05,
+        ..Provider::usual(50 + dice.below(1500) as u64)
+    };
+    for _ in 0..dice.below(4) {
+        let (one, other) = (dice.unit() * TROUBLED, dice.unit() * TROUBLED);
+        let moment = |share: f64| Moment(1) + length.mul_f64(share);
+        let trouble = match dice.below(4) {
+            0 => Trouble::Dead,
+            1 => Trouble::Hole,
+            2 => Trouble::Slow { times: 1.0 + dice.unit() * 20.0 },
+            _ => Trouble::Failing { share: dice.unit(), class: CLASSES[dice.below(CLASSES.len())] },
+        };
+        provider = provider.in_trouble(moment(one.min(other)), moment(one.max(other)), trouble);
+    }
+    if dice.happens(0.2) {
+        provider.limit = Some(Limit::new(1.0 + per_second * (0.2 + dice.unit())));
+    }
+    provider
+}
+
+fn settings(dice: &mut Dice) -> RoutingSettings {
+    let mut settings = RoutingSettings { strategy: strategy(dice), ..RoutingSettings::default() };
+    settings.race.max_races = 1 + dice.below(150);
+    settings.hedge.share = dice.unit() * 0.2;
+    settings.retry.repeats = dice.below(3) as u8;
+    settings.retry.safe = dice.happens(0.2);
+    settings.breaker.failures = 1 + dice.below(10) as u32;
+    settings.breaker.longest_cool_down = LONGEST_REST / 2;
+    settings.adaptive.first_races = dice.below(50) as u32;
+    settings.adaptive.cold_after = Duration::from_secs(1 + dice.below(60) as u64);
+    settings.sticky = if dice.happens(0.2) { Sticky::Off } else { Sticky::Session };
+    if dice.happens(0.2) {
+        settings.regions = vec!["odd".into(), "even".into()];
+    }
+    if dice.happens(0.2) {
+        settings.all_tripped = AllTripped::Refuse;
+    }
+    settings
+}
+
+fn strategy(dice: &mut Dice) -> Strategy {
+    match dice.below(6) {
+        0 => Strategy::Race { width: 2 + dice.below(3) as u8 },
+        1 => Strategy::Hedge { delay: Delay::Percentile(50 + dice.below(49) as u8) },
+        2 => Strategy::Hedge { delay: Delay::Fixed(Duration::from_millis(1 + dice.below(2000) as u64)) },
+        3 => Strategy::Weighted,
+        4 => Strategy::Adaptive,
+        _ => Strategy::Priority,
+    }
+}
+
+/// No candidate is starved for ever: whoever this strategy would ask when all are well is asked again once they are.
+/// `Err`: who was not.
+pub fn starved(plot: &Plot, outcome: &Outcome) -> Result<(), usize> {
+    let length = Duration::from_secs_f64(f64::from(plot.requests) / plot.per_second);
+    let from = Moment(1) + length.mul_f64(TROUBLED) + LONGEST_REST + Duration::from_secs(60);
+    let late = outcome.told.iter().filter(|told| told.at >= from).count();
+    // Too short a history to tell, or conversations and limits that decide instead.
+    if late < 5000 || plot.providers.iter().any(|provider| provider.limit.is_some()) {
+        return Ok(());
+    }
+    let spared = !plot.settings.regions.is_empty() || plot.sessions > 0.0;
+    let first = usize::from(!plot.settings.regions.is_empty() && plot.providers.len() > 1);
+    let wanted: Vec<usize> = match plot.settings.strategy {
+        Strategy::Weighted | Strategy::Adaptive if !spared => (0..plot.providers.len()).collect(),
+        Strategy::Race { .. } | Strategy::Hedge { .. } | Strategy::Priority if plot.sessions == 0.0 => {
+            vec![first]
+        }
+        Strategy::Race { .. }
+        | Strategy::Hedge { .. }
+        | Strategy::Priority
+        | Strategy::Weighted
+        | Strategy::Adaptive => Vec::new(),
+    };
+    match wanted.into_iter().find(|place| outcome.asked[*place].iter().all(|at| *at < from)) {
+        Some(place) => Err(place),
+        None => Ok(()),
+    }
+}

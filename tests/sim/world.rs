@@ -1,0 +1,420 @@
+//! A discrete-event simulation around the real catalogue, courses and records: requests arrive, candidates answer or
+//! fail, clients leave, and every invariant is held at every step. One seed, one history.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use thalweg::{
+    base::{Dice, Moment},
+    routing::{
+        Ask, Catalog, Course, Listing, Manner, Move, Records, RoutingSettings, Served, Strategy, Terms, Turn,
+        class::Then, record::Record,
+    },
+    telemetry::Held,
+};
+
+use super::provider::{Answer, Provider, gap};
+
+/// What is simulated.
+#[derive(Clone, Debug)]
+pub struct Plot {
+    pub seed: u64,
+    pub requests: u32,
+    pub per_second: f64,
+    pub providers: Vec<Provider>,
+    pub settings: RoutingSettings,
+    pub failover: bool,
+    /// The share of clients that leave before their first token.
+    pub leavers: f64,
+    /// The share of requests that belong to a conversation.
+    pub sessions: f64,
+    /// How long a client waits; `None`: for ever.
+    pub patience: Option<Duration>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Good,
+    /// A candidate's own failure was passed on.
+    PassedOn,
+    /// Nobody was left.
+    Failed,
+    /// Its time was up.
+    Late,
+    Left,
+}
+
+/// What was seen of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    pub at: Moment,
+    pub end: End,
+    pub after: Duration,
+    pub calls: u32,
+    pub wasted: u32,
+}
+
+#[derive(Debug)]
+pub struct Outcome {
+    pub told: Vec<Told>,
+    /// When each candidate was asked.
+    pub asked: Vec<Vec<Moment>>,
+    pub hedges: u32,
+    pub hedgeable: u32,
+    pub most_races: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Arrive,
+    Answer { request: u32, number: u8 },
+    Wake { request: u32 },
+    Leave { request: u32 },
+    StreamEnds { request: u32 },
+}
+
+struct Request<'a> {
+    course: Option<Course<'a>>,
+    flying: Vec<(Turn<'a>, Answer)>,
+    stream: Option<Held>,
+    came: Moment,
+    asked: u64,
+    calls: u32,
+    wasted: u32,
+    /// The time that its failed attempts took, when they went one by one.
+    failures: Duration,
+    one_by_one: bool,
+}
+
+pub struct World<'a> {
+    plot: &'a Plot,
+    catalog: &'a Catalog,
+    providers: Vec<Provider>,
+    now: Moment,
+    events: BinaryHeap<Reverse<(Moment, u64, Event)>>,
+    sequence: u64,
+    dice: Dice,
+    requests: VecDeque<Option<Request<'a>>>,
+    first: u32,
+    arrived: u32,
+    outcome: Outcome,
+}
+
+const MODEL: &str = "m";
+
+/// The providers of a plot, in regions and weights by their place.
+pub fn catalog(plot: &Plot) -> (Catalog, Records) {
+    let records = Records::default();
+    let served = |index: usize| Served {
+        name: format!("p{index}").into(),
+        base: "http://p".into(),
+        listing: Listing::Configured(vec![MODEL.into()]),
+        weight: index as u32 + 1,
+        region: Some(if index % 2 == 0 { "even" } else { "odd" }.into()),
+    };
+    let served = (0..plot.providers.len()).map(served).collect();
+    let catalog = Catalog::new(served, Vec::new(), Arc::new(plot.settings.clone()), &records);
+    (catalog, records)
+}
+
+/// Plays a plot to its end.
+pub fn play(plot: &Plot) -> Outcome {
+    let (catalog, records) = catalog(plot);
+    let mut world = World::new(plot, &catalog);
+    world.run();
+    let outcome = world.outcome;
+    assert_eq!(outcome.told.len(), plot.requests as usize, "every request ends with one answer");
+    assert_eq!((records.budgets().races(), records.budgets().repeats()), (0, 0), "permits return");
+    let saved = plot.settings.hedge.share * f64::from(outcome.hedgeable);
+    assert!(f64::from(outcome.hedges) <= saved, "B4: {} hedges of {saved}", outcome.hedges);
+    for record in candidates(&catalog) {
+        assert_eq!(record.under_way(), 0, "nothing stays under way");
+    }
+    outcome
+}
+
+fn candidates(catalog: &Catalog) -> Vec<Arc<Record>> {
+    let plan = catalog.plan(&Ask::stream(MODEL), Moment(u64::MAX / 2), &mut Dice::new(0));
+    let plan = plan.expect("candidates rest at most an hour");
+    plan.candidates().iter().map(|candidate| Arc::clone(candidate.record)).collect()
+}
+
+impl<'a> World<'a> {
+    fn new(plot: &'a Plot, catalog: &'a Catalog) -> Self {
+        let outcome = Outcome {
+            told: Vec::with_capacity(plot.requests as usize),
+            asked: vec![Vec::new(); plot.providers.len()],
+            hedges: 0,
+            hedgeable: 0,
+            most_races: 0,
+        };
+        Self {
+            plot,
+            catalog,
+            providers: plot.providers.clone(),
+            now: Moment(1),
+            events: BinaryHeap::new(),
+            sequence: 0,
+            dice: Dice::new(plot.seed),
+            requests: VecDeque::new(),
+            first: 0,
+            arrived: 0,
+            outcome,
+        }
+    }
+
+    fn at(&mut self, after: Duration, event: Event) {
+        self.sequence += 1;
+        self.events.push(Reverse((self.now + after, self.sequence, event)));
+    }
+
+    fn run(&mut self) {
+        self.at(Duration::ZERO, Event::Arrive);
+        while let Some(Reverse((at, _, event))) = self.events.pop() {
+            assert!(at >= self.now, "time goes forward");
+            self.now = at;
+            match event {
+                Event::Arrive => self.arrive(),
+                Event::Answer { request, number } => self.answered(request, number),
+                Event::Wake { request } => self.step(request),
+                Event::Leave { request } => self.leave(request),
+                Event::StreamEnds { request } => drop(self.take(request)),
+            }
+            let races = self.catalog.records().budgets().races();
+            self.outcome.most_races = self.outcome.most_races.max(races);
+            assert!(races <= self.plot.settings.race.max_races, "S3.11: the cap on races holds");
+        }
+    }
+
+    fn arrive(&mut self) {
+        self.arrived += 1;
+        if self.arrived < self.plot.requests {
+            let gap = gap(self.plot.per_second, &mut self.dice);
+            self.at(gap, Event::Arrive);
+        }
+        let session = self.dice.happens(self.plot.sessions).then(|| self.dice.below(50) as u64);
+        let ask = Ask { session, manner: Manner::Stream, ..Ask::stream(MODEL) };
+        let (request, now) = (self.first + self.requests.len() as u32, self.now);
+        let Ok(plan) = self.catalog.plan(&ask, now, &mut self.dice) else {
+            self.requests.push_back(None);
+            self.outcome.told.push(Told {
+                at: now,
+                end: End::Failed,
+                after: Duration::ZERO,
+                calls: 0,
+                wasted: 0,
+            });
+            return self.tidy();
+        };
+        let one_by_one = !matches!(plan.strategy, Strategy::Race { .. } | Strategy::Hedge { .. });
+        self.outcome.hedgeable += u32::from(matches!(plan.strategy, Strategy::Hedge { .. }));
+        let terms = Terms {
+            settings: self.catalog.settings(),
+            budgets: self.catalog.records().budgets(),
+            failover: self.plot.failover,
+            deadline: self.plot.patience.map(|patience| now + patience),
+        };
+        let course = Course::new(plan, terms, self.dice.fork(), now);
+        self.requests.push_back(Some(Request {
+            course: Some(course),
+            flying: Vec::new(),
+            stream: None,
+            came: now,
+            asked: 0,
+            calls: 0,
+            wasted: 0,
+            failures: Duration::ZERO,
+            one_by_one,
+        }));
+        if self.dice.happens(self.plot.leavers) {
+            let after = Duration::from_millis(self.dice.below(2000) as u64);
+            self.at(after, Event::Leave { request });
+        }
+        self.step(request);
+    }
+
+    fn slot(&mut self, request: u32) -> Option<&mut Option<Request<'a>>> {
+        self.requests.get_mut(request.checked_sub(self.first)? as usize)
+    }
+
+    fn take(&mut self, request: u32) -> Option<Request<'a>> {
+        let taken = self.slot(request)?.take();
+        self.tidy();
+        taken
+    }
+
+    fn tidy(&mut self) {
+        while matches!(self.requests.front(), Some(None)) {
+            self.requests.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Does what the course says until it waits or is over.
+    fn step(&mut self, number: u32) {
+        let Some(mut request) = self.slot(number).and_then(Option::take) else { return };
+        let Some(mut course) = request.course.take() else {
+            // Committed: a timer came late.
+            *self.slot(number).expect("still there") = Some(request);
+            return;
+        };
+        loop {
+            match course.next(self.now) {
+                Move::Ask(turn) => {
+                    self.check(&course, &request, &turn);
+                    request.asked |= 1 << turn.candidate.provider;
+                    request.calls += 1;
+                    self.outcome.hedges += u32::from(turn.hedge);
+                    self.outcome.asked[turn.candidate.provider].push(self.now);
+                    let answer = self.providers[turn.candidate.provider].answer(self.now, &mut self.dice);
+                    self.at(answer.after, Event::Answer { request: number, number: turn.number });
+                    request.flying.push((turn, answer));
+                }
+                Move::Wait(until) => {
+                    assert!(until.is_some() || !request.flying.is_empty(), "never waits for nothing");
+                    if let Some(until) = until {
+                        assert!(until > self.now, "never waits for what has been");
+                        self.at(until.since(self.now), Event::Wake { request: number });
+                    }
+                    request.course = Some(course);
+                    *self.slot(number).expect("still there") = Some(request);
+                    return;
+                }
+                Move::Over => {
+                    let late = !request.flying.is_empty() || self.is_late(&request);
+                    request.wasted += request.flying.len() as u32;
+                    return self.tell(number, request, if late { End::Late } else { End::Failed });
+                }
+            }
+        }
+    }
+
+    fn is_late(&self, request: &Request<'_>) -> bool {
+        self.plot.patience.is_some_and(|patience| self.now >= request.came + patience)
+    }
+
+    /// What must hold whenever somebody is asked.
+    fn check(&self, course: &Course<'_>, request: &Request<'a>, turn: &Turn<'a>) {
+        let settings = &self.plot.settings;
+        assert_eq!(u32::from(turn.number), request.calls + 1, "attempts are counted");
+        let again = request.asked >> turn.candidate.provider & 1 == 1;
+        let all = self.plot.providers.len() as u32;
+        if again {
+            assert!(request.flying.is_empty(), "repeats only when nobody else is being asked");
+            assert!(request.calls < all + u32::from(settings.retry.repeats), "repeats are bounded");
+        }
+        let beside = request.flying.len() as u32;
+        match course.plan().strategy {
+            Strategy::Race { width } if course.is_race() => {
+                assert!(beside < u32::from(width), "no wider than it may be");
+            }
+            Strategy::Hedge { .. } => assert!(beside == 0 || turn.hedge, "only a hedge is beside another"),
+            Strategy::Race { .. } | Strategy::Priority | Strategy::Weighted | Strategy::Adaptive => {
+                assert_eq!(beside, 0, "one by one");
+            }
+        }
+        if !self.plot.failover && beside == 0 && !course.is_race() {
+            assert_eq!(request.calls, 0, "without failover one is asked");
+        }
+    }
+
+    fn answered(&mut self, number: u32, turn: u8) {
+        let now = self.now;
+        let Some(mut request) = self.slot(number).and_then(Option::take) else { return };
+        let place = request.flying.iter().position(|(flying, _)| flying.number == turn);
+        let (Some(place), Some(mut course)) = (place, request.course.take()) else {
+            // Cancelled before it answered.
+            *self.slot(number).expect("still there") = Some(request);
+            return;
+        };
+        let (turn, answer) = request.flying.swap_remove(place);
+        let Some(failure) = answer.failure else {
+            request.stream = Some(course.won(turn, answer.after, now));
+            for (loser, _) in request.flying.drain(..) {
+                request.wasted += 1;
+                course.lost(loser, now);
+            }
+            assert!(matches!(course.next(now), Move::Over), "nobody is asked after the commit");
+            if request.one_by_one && self.plot.settings.retry.repeats == 0 && request.calls < 200 {
+                let took = now.since(request.came);
+                assert_eq!(
+                    took,
+                    request.failures + answer.after,
+                    "failing over costs what the failures took"
+                );
+            }
+            return self.tell(number, request, End::Good);
+        };
+        request.failures += answer.after;
+        let passes = course.passes_on(&turn, failure.class, failure.hint);
+        let stops = failure.class.consequence().then == Then::Stop;
+        course.failed(turn, failure.class, failure.hint, failure.sent, now);
+        if passes || stops {
+            request.wasted += request.flying.len() as u32;
+            return self.tell(number, request, End::PassedOn);
+        }
+        request.course = Some(course);
+        *self.slot(number).expect("still there") = Some(request);
+        self.step(number);
+    }
+
+    fn leave(&mut self, number: u32) {
+        let Some(slot) = self.slot(number) else { return };
+        // A client that leaves after its first token ends the stream, nothing more.
+        if slot.as_ref().is_some_and(|request| request.course.is_some()) {
+            if let Some(request) = slot.take() {
+                self.tell(number, request, End::Left);
+            }
+        }
+    }
+
+    fn tell(&mut self, number: u32, mut request: Request<'a>, end: End) {
+        let after = self.now.since(request.came);
+        let Request { calls, wasted, came, .. } = request;
+        self.outcome.told.push(Told { at: came, end, after, calls, wasted });
+        request.course = None;
+        request.flying.clear();
+        if request.stream.is_some() {
+            *self.slot(number).expect("still there") = Some(request);
+            let length = Duration::from_millis(500 + self.dice.below(4000) as u64);
+            self.at(length, Event::StreamEnds { request: number });
+        } else {
+            self.tidy();
+        }
+    }
+}
+
+impl Outcome {
+    pub fn share_of(&self, end: End) -> f64 {
+        self.told.iter().filter(|told| told.end == end).count() as f64 / self.told.len().max(1) as f64
+    }
+
+    /// Times to the first token, sorted, of the good ones from the `skip`th request on.
+    pub fn first_tokens(&self, skip: usize) -> Vec<Duration> {
+        let mut told: Vec<&Told> = self.told.iter().collect();
+        told.sort_by_key(|told| told.at);
+        let good = told.into_iter().skip(skip).filter(|told| told.end == End::Good);
+        let mut times: Vec<Duration> = good.map(|told| told.after).collect();
+        times.sort_unstable();
+        times
+    }
+
+    pub fn calls(&self) -> f64 {
+        self.told.iter().map(|told| f64::from(told.calls)).sum::<f64>() / self.told.len().max(1) as f64
+    }
+
+    pub fn wasted(&self) -> f64 {
+        self.told.iter().map(|told| f64::from(told.wasted)).sum::<f64>() / self.told.len().max(1) as f64
+    }
+}
+
+/// The time within which this share of `sorted` came.
+pub fn percentile(sorted: &[Duration], share: f64) -> Duration {
+    let place = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(place.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or_default()
+}
