@@ -5,7 +5,6 @@
 //! histories` plays as many of 100,000 requests each; a seed that fails is printed, and `SIM_SEED=7 cargo test --release
 //! --test sim_routing histories` plays it again.
 #![expect(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
-#![expect(clippy::print_stdout, reason = "the table is printed")]
 #![expect(unreachable_pub, reason = "a binary: nothing is reachable")]
 
 mod sim;

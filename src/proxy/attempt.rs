@@ -48,6 +48,8 @@ pub(super) struct Errand<'a> {
     pub(super) meter: &'a Meter,
     /// Nobody else can be asked: the answer passes as it comes.
     pub(super) sole: bool,
+    /// What the configuration says of the model's commit point.
+    pub(super) commit: Option<CommitPoint>,
 }
 
 /// What goes to the client.
@@ -202,7 +204,7 @@ impl Errand<'_> {
     /// Where nobody else can be asked, holding back past the first frame would only delay.
     fn commit_point(&self) -> CommitPoint {
         let usual = if self.sole { CommitPoint::FirstFrame } else { CommitPoint::FirstContent };
-        self.snapshot.stream.commit.unwrap_or(usual)
+        self.commit.or(self.snapshot.stream.commit).unwrap_or(usual)
     }
 
     /// Usage is asked for on the client's behalf where that exists and the client did not say (B24).

@@ -99,6 +99,7 @@ impl Corridor {
             stage,
             meter: &self.gauges.meter,
             sole: course.plan().candidates().len() == 1 || !wish.snapshot.failover,
+            commit: wish.snapshot.commit_of(course.plan()),
         };
         call.asked = Some(Instant::now());
         let mut notes = Notes { story, id: &call.id, snapshot: wish.snapshot };

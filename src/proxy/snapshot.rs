@@ -9,7 +9,7 @@ use crate::{
     base::{Network, shelf::Recalls},
     ledger::Prices,
     relay::{CommitPoint, StreamSettings},
-    routing::{Catalog, Standing},
+    routing::{Catalog, Plan, Standing},
     telemetry::TelemetrySettings,
     upstream::Target,
 };
@@ -35,6 +35,15 @@ pub struct Snapshot {
     pub recalls: Recalls,
     pub prices: Arc<Prices>,
     pub trusted_proxies: Arc<[Network]>,
+}
+
+impl Snapshot {
+    /// The commit point that the configuration gives the model asked for. `None`: it says nothing of it.
+    #[must_use]
+    pub fn commit_of(&self, plan: &Plan<'_>) -> Option<CommitPoint> {
+        let rule = self.catalog.settings().models.get(plan.rule?)?;
+        self.commits.get(&rule.name).copied()
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -115,7 +115,7 @@ pub fn catalog(plot: &Plot) -> (Catalog, Records) {
         base: "http://p".into(),
         listing: Listing::Configured(vec![MODEL.into()]),
         weight: index as u32 + 1,
-        region: Some(if index % 2 == 0 { "even" } else { "odd" }.into()),
+        region: Some(if index.is_multiple_of(2) { "even" } else { "odd" }.into()),
     };
     let served = (0..plot.providers.len()).map(served).collect();
     let catalog = Catalog::new(served, Vec::new(), Arc::new(plot.settings.clone()), &records);
@@ -366,10 +366,10 @@ impl<'a> World<'a> {
     fn leave(&mut self, number: u32) {
         let Some(slot) = self.slot(number) else { return };
         // A client that leaves after its first token ends the stream, nothing more.
-        if slot.as_ref().is_some_and(|request| request.course.is_some()) {
-            if let Some(request) = slot.take() {
-                self.tell(number, request, End::Left);
-            }
+        if slot.as_ref().is_some_and(|request| request.course.is_some())
+            && let Some(request) = slot.take()
+        {
+            self.tell(number, request, End::Left);
         }
     }
 

@@ -1,0 +1,139 @@
+//! Who is chosen: by alias, by region, by conversation, and by what was learnt of whom (S1.12, S3.5, S1.14, B21, R36).
+
+use std::time::Duration;
+
+use thalweg::{
+    relay::CommitPoint,
+    routing::{Strategy, settings::ModelRule},
+};
+
+use crate::{
+    client::{Call, Version},
+    gateway::{Gateway, Plan},
+    upstream::{
+        Speaks, Step, Upstream,
+        script::{self, sse_head},
+    },
+};
+
+fn serving() -> Upstream {
+    Upstream::always(Speaks::H1, script::sse(script::short_stream()))
+}
+
+/// Who served this call.
+async fn served(gateway: &Gateway, call: Call) -> String {
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(call).await;
+    assert_eq!(answer.status, 200);
+    let name = answer.header("x-thalweg-provider").to_owned();
+    assert_eq!(answer.collect().await.bytes(), script::short_stream());
+    name
+}
+
+/// S3.5: a name of ours goes to the provider under the name that it knows, and is listed.
+#[tokio::test]
+async fn an_alias() {
+    let (first, second) = (serving(), serving());
+    let rule = ModelRule {
+        name: "best".into(),
+        stands_for: vec!["p1/m".into(), "m".into()],
+        ..ModelRule::default()
+    };
+    let plan = Plan::to(&[&first, &second]).with(|settings| settings.routing.models.push(rule));
+    let gateway = plan.start().await;
+    let call = || Call::post("/v1/chat/completions", r#"{"model":"best","stream":true,"messages":[]}"#);
+    assert_eq!(served(&gateway, call()).await, "p1");
+    assert_eq!(second.log.request(0).await.json()["model"], "m");
+    let mut client = gateway.client(Version::H1).await;
+    let listed = client.send(Call::get("/v1/models")).await.collect().await.json();
+    let best = listed["data"].as_array().unwrap().iter().find(|model| model["id"] == "best").unwrap();
+    assert_eq!(best["providers"], serde_json::json!(["p1", "p0"]));
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S1.12: the nearest serves; the others when it is gone.
+#[tokio::test]
+async fn the_nearest_region() {
+    let (far, near) = (
+        serving(),
+        Upstream::in_turn(Speaks::H1, vec![script::sse(script::short_stream()), vec![Step::Close]]),
+    );
+    let gateway = Plan::to(&[&far, &near])
+        .with(|settings| {
+            settings.routing.regions = vec!["here".into()];
+            settings.providers[1].region = Some("here".into());
+        })
+        .start()
+        .await;
+    assert_eq!(served(&gateway, Call::stream()).await, "p1");
+    assert_eq!(served(&gateway, Call::stream()).await, "p0");
+    gateway.stop().await;
+}
+
+/// B21, R36: a conversation stays where it is, many of them are spread; a race knows none.
+#[tokio::test]
+async fn a_conversation_stays() {
+    let upstreams = [serving(), serving(), serving()];
+    let plan = Plan::to(&[&upstreams[0], &upstreams[1], &upstreams[2]]);
+    let gateway = plan.with(|settings| settings.routing.strategy = Strategy::Weighted).start().await;
+    let mut seen = std::collections::BTreeSet::new();
+    for session in 0..12 {
+        let call = || Call::stream().header("x-session-id", &format!("conversation-{session}"));
+        let first = served(&gateway, call()).await;
+        for _ in 0..3 {
+            assert_eq!(served(&gateway, call()).await, first);
+        }
+        seen.insert(first);
+    }
+    assert!(seen.len() > 1, "all at {seen:?}");
+    gateway.stop().await;
+}
+
+/// S1.14: who fails again and again is left alone; when its time is over one request goes there, and if that goes well
+/// it serves as before.
+#[tokio::test]
+async fn a_breaker_trips_and_comes_back() {
+    const COOL_DOWN: Duration = Duration::from_millis(200);
+    let failing = script::json(500, r#"{"error":{"message":"no"}}"#);
+    let good = script::sse(script::short_stream());
+    let first = Upstream::in_turn(Speaks::H1, vec![failing.clone(), failing, good]);
+    let second = serving();
+    let gateway = Plan::to(&[&first, &second])
+        .with(|settings| {
+            settings.routing.breaker.failures = 2;
+            settings.routing.breaker.cool_down = COOL_DOWN;
+        })
+        .start()
+        .await;
+    for _ in 0..4 {
+        assert_eq!(served(&gateway, Call::stream()).await, "p1");
+    }
+    assert_eq!(first.log.requests(), 2, "tripped");
+    // The cool-down is jittered by half.
+    tokio::time::sleep(COOL_DOWN * 3 / 2).await;
+    assert_eq!(served(&gateway, Call::stream()).await, "p0");
+    assert_eq!(served(&gateway, Call::stream()).await, "p0");
+    gateway.stop().await;
+}
+
+/// B5: a model may have a commit point of its own.
+#[tokio::test]
+async fn a_models_own_commit_point() {
+    let error = "data: {\"error\":{\"message\":\"overloaded\"}}\n\n";
+    let first = Upstream::always(Speaks::H1, vec![sse_head(), script::body(error), Step::End]);
+    let second = serving();
+    let gateway = Plan::to(&[&first, &second])
+        .with(|settings| {
+            settings.routing.models.push(ModelRule { name: "m".into(), ..ModelRule::default() });
+            settings.commits.insert("m".into(), CommitPoint::Headers);
+        })
+        .start()
+        .await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::stream()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-provider")), (200, "p0"));
+    assert_eq!(answer.collect().await.text(), error);
+    drop(client);
+    gateway.stop().await;
+}
