@@ -118,5 +118,6 @@ THALWEG_NODE_HOME="$cache/node" counted node tests/clients/openai_client.mjs
 kill "$gateway"
 wait "$gateway" || true
 gateway=
+counted "$cache/venv/bin/python" tests/clients/openai_failover.py
 
 fuzz
