@@ -2,7 +2,7 @@
 //! providers and everything about them; knows nothing of clients, models or JSON.
 //!
 //! - [`target`]: where a provider is and how it wants to be spoken to
-//! - `send`: one attempt, in order: `line` (`pool`, `dial`, `tls`), then `h1` or `h2`
+//! - `send`: one attempt, in order: `line` (`pool`, `dial`, `tls`, `pinned`), then `h1` or `h2`
 //! - [`head`]: request heads built, response heads parsed; what may not pass
 //! - [`decode`]: message bodies of HTTP/1.1
 //! - `io`: the socket and the worker's read block
@@ -20,6 +20,7 @@ mod h2;
 pub mod head;
 mod io;
 mod line;
+mod pinned;
 mod pool;
 mod send;
 pub mod target;

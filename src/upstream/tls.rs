@@ -17,7 +17,10 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::target::{Protocol, Target};
+use super::{
+    pinned::Pinned,
+    target::{Protocol, Target},
+};
 use crate::base::{
     Fault, Kind, Sent, Stage,
     pem::{PemError, PemReason, Stamp, certificates},
@@ -120,26 +123,29 @@ impl Inner {
     }
 
     fn build(&self) -> Result<Arc<ClientConfig>, PemError> {
-        let roots = match &self.ca_file {
-            None => Arc::clone(SYSTEM.get_or_init(|| Arc::new(system_roots()))),
-            Some(file) => {
-                let mut roots = RootCertStore::empty();
-                let (added, _) = roots.add_parsable_certificates(certificates(file)?);
-                if added == 0 {
-                    return Err(PemError::new(file, PemReason::Missing("usable certificate")));
-                }
-                Arc::new(roots)
-            }
-        };
-        let refused = |error: Error| {
+        let refused = |error: &dyn std::error::Error| {
             let file = self.ca_file.as_deref().unwrap_or_else(|| Path::new("the system's roots"));
             PemError::new(file, PemReason::Refused(error.to_string()))
         };
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(refused)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .map_err(|error| refused(&error))?;
+        let mut config = match &self.ca_file {
+            None => {
+                builder.with_root_certificates(Arc::clone(SYSTEM.get_or_init(|| Arc::new(system_roots()))))
+            }
+            Some(file) => {
+                let (named, mut roots) = (certificates(file)?, RootCertStore::empty());
+                if roots.add_parsable_certificates(named.iter().cloned()).0 == 0 {
+                    return Err(PemError::new(file, PemReason::Missing("usable certificate")));
+                }
+                let pinned =
+                    Pinned::new(Arc::new(roots), named, provider).map_err(|error| refused(&error))?;
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
+            }
+        }
+        .with_no_client_auth();
         config.alpn_protocols = match self.protocol {
             Protocol::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Protocol::Http1 => vec![b"http/1.1".to_vec()],

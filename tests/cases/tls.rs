@@ -73,6 +73,22 @@ async fn to_the_provider() {
     }
 }
 
+/// B14: a CA file may hold the very certificate that the provider shows.
+#[tokio::test]
+async fn to_a_provider_that_vouches_for_itself() {
+    let folder = Folder::new("self-signed");
+    let own = Certificates::self_signed();
+    let acceptor = own.acceptor(&["http/1.1"]);
+    let upstream =
+        Upstream::start(Speaks::H1, Some(acceptor), None, |_, _| script::sse(script::short_stream()));
+    let gateway = plan(&upstream, &folder.0, &own.authority, Protocol::Auto).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let received = client.send(Call::stream()).await.collect().await;
+    assert_eq!(received.bytes(), script::short_stream());
+    drop(client);
+    gateway.stop().await;
+}
+
 /// B14: a provider that nobody vouches for is not spoken to.
 #[tokio::test]
 async fn not_to_a_stranger() {

@@ -28,6 +28,15 @@ impl Certificates {
         Self { authority: issuer.pem(), certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
+    /// One that vouches for itself, as `openssl req -x509` makes it: marked as an authority.
+    pub fn self_signed() -> Self {
+        let mut params = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Self { authority: certificate.clone(), certificate, key: key.serialize_pem() }
+    }
+
     /// An acceptor that offers these protocols by ALPN.
     pub fn acceptor(&self, alpn: &[&str]) -> TlsAcceptor {
         let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
