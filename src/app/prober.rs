@@ -58,6 +58,10 @@ struct Watched {
     /// The way that worked last.
     means: Means,
     spread: f64,
+    /// When a look last sent it to rest.
+    rested: Moment,
+    /// The last look found that its key is not taken.
+    refused: bool,
     busy: bool,
     /// The pre-check that it takes part in: `true` once somebody has answered.
     running: Option<Rc<Cell<bool>>>,
@@ -123,10 +127,11 @@ impl Prober {
             means = found.value.way.into();
             provider.standing.note(found.value.alive, means, now);
             looks.looked = now;
+            // Who was down is looked at soon.
+            looks.failures = u32::from(!found.value.alive);
         }
-        if let Some(learnt) = state.keys.find(&id, unix)
-            && !learnt.value
-        {
+        let refused = state.keys.find(&id, unix).is_some_and(|learnt| !learnt.value);
+        if refused {
             provider.standing.rest(now + self.rest(), Class::KeyInvalid);
         }
         let listed = state.models.find(&id, unix).filter(|_| lists).cloned();
@@ -138,7 +143,8 @@ impl Prober {
         }
         let standing = Arc::clone(&provider.standing);
         let spread = self.0.dice.borrow_mut().unit();
-        Watched { target, standing, id, looks, means, spread, busy: false, running: None }
+        let (rested, busy, running) = (now, false, None);
+        Watched { target, standing, id, looks, means, spread, rested, refused, busy, running }
     }
 
     /// S1.5: the first candidates are asked at once, and the first that answers goes first, unless that is known.
@@ -282,7 +288,9 @@ impl Prober {
         let certain = matches!(class, Class::KeyInvalid | Class::QuotaGone);
         if certain || watched.looks.failures > 1 {
             watched.standing.rest(now + self.rest(), class);
+            watched.rested = now;
         }
+        watched.refused = class == Class::KeyInvalid;
         let (id, way) = (watched.id.clone(), watched.means.into());
         self.0.keeper.learn(|state, at| {
             state.health.put(&id, at, Found { alive: false, way });
@@ -333,6 +341,9 @@ impl Watched {
         {
             self.looks.proven = check.at;
             self.looks.failures = 0;
+            if check.at > self.rested {
+                self.wake(check.at);
+            }
         }
         self.looks.reopens = self.standing.reopens();
         self.looks.proven
@@ -343,9 +354,17 @@ impl Watched {
         self.looks.failures = 0;
         self.means = means;
         self.standing.note(true, means, now);
-        // An account without money lists its models all the same.
-        if self.standing.rest_reason(now) != Some(Class::QuotaGone) {
-            self.standing.wake();
+        self.wake(now);
+        self.refused = false;
+    }
+
+    /// Ends its rest, if what was found speaks against the reason. An account without money lists its models all the
+    /// same, and many list them to anybody: only who refused a key to a look can take it back by one.
+    fn wake(&self, now: Moment) {
+        match self.standing.rest_reason(now) {
+            None | Some(Class::QuotaGone) => {}
+            Some(Class::KeyInvalid) if !self.refused => {}
+            Some(_) => self.standing.wake(),
         }
     }
 }

@@ -18,12 +18,13 @@ const RECENT: Duration = Duration::from_secs(60);
 
 /// S2.8. A provider that nobody has talked to yet is not called unhealthy.
 pub(super) fn health(snapshot: &Snapshot) -> Value {
-    let healthy = snapshot.providers.iter().filter(|provider| is_well(provider)).count();
+    let now = Moment::now();
+    let healthy = snapshot.providers.iter().filter(|provider| is_well(provider, now)).count();
     let total = snapshot.providers.len();
     let providers: serde_json::Map<String, Value> = snapshot
         .providers
         .iter()
-        .map(|provider| (provider.target.name.to_string(), is_well(provider).into()))
+        .map(|provider| (provider.target.name.to_string(), is_well(provider, now).into()))
         .collect();
     let status = match healthy {
         _ if healthy == total => "healthy",
@@ -38,8 +39,11 @@ pub(super) fn health(snapshot: &Snapshot) -> Value {
     })
 }
 
-fn is_well(provider: &Provider) -> bool {
-    provider.standing.is_alive().unwrap_or(true)
+/// It answers, and what it answers is of use.
+fn is_well(provider: &Provider, now: Moment) -> bool {
+    let standing = &provider.standing;
+    let shut_out = matches!(standing.rest_reason(now), Some(Class::KeyInvalid | Class::QuotaGone));
+    standing.is_alive().unwrap_or(true) && !shut_out
 }
 
 /// The same with all that is known.
@@ -76,7 +80,7 @@ fn provider<'a>(provider: &Provider, records: impl Iterator<Item = &'a Record>, 
     };
     json!({
         "provider": &*provider.target.name,
-        "healthy": is_well(provider),
+        "healthy": is_well(provider, now),
         "state": state,
         "until": until.map(|until| shown(until, now)),
         "why": standing.rest_reason(now).map(Class::as_str),

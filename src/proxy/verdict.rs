@@ -182,8 +182,7 @@ pub const fn of_fault(fault: &Fault) -> Class {
 #[must_use]
 pub const fn is_alive(class: Class) -> Option<bool> {
     match class {
-        Class::KeyInvalid
-        | Class::QuotaGone
+        Class::QuotaGone
         | Class::RateLimited
         | Class::ModelMissing
         | Class::ContextTooLong
@@ -197,7 +196,9 @@ pub const fn is_alive(class: Class) -> Option<bool> {
         | Class::Reset
         | Class::Garbage
         | Class::ErrorEvent => Some(false),
-        Class::Timeout(Clock::Pool | Clock::Total | Clock::RequestBody | Clock::ClientWrite)
+        // It may be the key, or this model's alone: a check tells, which a sign of life would put off.
+        Class::KeyInvalid
+        | Class::Timeout(Clock::Pool | Clock::Total | Clock::RequestBody | Clock::ClientWrite)
         | Class::TooLarge
         | Class::OwnDoing => None,
     }

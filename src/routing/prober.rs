@@ -9,7 +9,7 @@ use crate::base::{Dice, Moment};
 const DOUBT: u32 = 6;
 /// How much earlier or later than the interval says a look may come.
 const SPREAD: f64 = 0.1;
-/// A list that could not be had is asked for again after this, when nothing is looked at by itself.
+/// Who is down is looked at again after this, or after an interval if that is shorter.
 const RETRY: Duration = Duration::from_secs(30);
 
 /// How providers are watched.
@@ -72,7 +72,12 @@ impl Looks {
             return None;
         }
         let regular = settings.interval.mul_f64(1.0 - SPREAD + 2.0 * SPREAD * spread.clamp(0.0, 1.0));
-        let wait = if self.failures == 1 { settings.interval / DOUBT } else { regular };
+        let wait = match self.failures {
+            0 => regular,
+            1 => settings.interval / DOUBT,
+            // However seldom the others are looked at, who is down is not left waiting.
+            _ => regular.min(RETRY),
+        };
         let at = self.looked.max(self.proven) + wait;
         // Nobody waits for traffic to find out that the cool-down was long enough.
         Some(if self.reopens > self.looked { at.min(self.reopens) } else { at })
@@ -91,7 +96,8 @@ impl Looks {
 /// How long a provider that was found down rests, unless a look finds it well before: until the look after the next.
 #[must_use]
 pub fn rest(settings: &HealthSettings, dice: &mut Dice) -> Duration {
-    settings.interval * 2 + dice.jitter(settings.interval / 2)
+    let interval = settings.interval.min(RETRY);
+    interval * 2 + dice.jitter(interval / 2)
 }
 
 impl Default for HealthSettings {
@@ -185,7 +191,7 @@ mod tests {
             let (due, errand) = looks.next(&settings, spread).unwrap();
             let last = at(looked.max(proven));
             prop_assert!(due.since(last) <= settings.interval.mul_f64(1.0 + SPREAD) + Duration::from_micros(1));
-            let trusted = failures != 1 && reopens <= looked && listed.is_none();
+            let trusted = failures == 0 && reopens <= looked && listed.is_none();
             prop_assert!(!trusted || due.since(last) + Duration::from_micros(1) >= settings.interval.mul_f64(1.0 - SPREAD));
             prop_assert!(errand == Errand::Check || listed.is_some());
             // After the look that is due, the next one lies ahead of it by a twentieth at least.

@@ -376,3 +376,28 @@ async fn a_key_that_is_not_taken_is_told_apart() {
     drop(client);
     gateway.stop().await;
 }
+
+/// S1.14: many list their models to anybody. A key that requests found out about is not taken for good because of a list.
+#[tokio::test]
+async fn a_list_does_not_prove_a_key() {
+    let first = listing(&["m"], script::json(401, "{}"));
+    let second = listing(&["m"], script::json(200, script::COMPLETION));
+    let gateway = watched(&[&first, &second]).start().await;
+    page(&gateway, "/v1/models", "both lists", |page| page["data"][0]["providers"] == json!(["p0", "p1"]))
+        .await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::whole()).await;
+    assert_eq!((answer.header("x-thalweg-provider"), answer.header("x-thalweg-attempts")), ("p1", "2"));
+    answer.collect().await;
+    let before = requests(&first).len();
+    first.log.request(before + 2).await;
+    let shown = health(&gateway, "its rest", |health| health["details"][0]["why"] == "key_invalid").await;
+    let known = &shown["details"][0];
+    assert_eq!((&known["state"], &known["last_check"]["alive"]), (&json!("resting"), &json!(true)));
+    assert_eq!(shown["providers"]["p0"], false, "reachable, but of no use");
+    let answer = client.send(Call::whole()).await;
+    assert_eq!((answer.header("x-thalweg-provider"), answer.header("x-thalweg-attempts")), ("p1", "1"));
+    answer.collect().await;
+    drop(client);
+    gateway.stop().await;
+}
