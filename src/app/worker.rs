@@ -90,8 +90,16 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
             warmup.follow(&snapshot.load(), &upstream, &warming);
         }
     });
+    let orphans = corridor.orphans().clone();
+    let (ending, draining) = (orphans.clone(), outfit.terms.drain.clone());
+    tasks.spawn(async move {
+        draining.reached(Phase::Draining).await;
+        ending.close().await;
+    });
     let door = Door(Site::new(corridor, outfit.own, outfit.gate));
     let outcome = serve(listeners, outfit.terms, door, tasks).await;
+    // Their ends are told before the last ends are carried over.
+    orphans.close().await;
     outfit.settler.flush(&ends);
     outcome
 }

@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     num::NonZeroUsize,
+    time::Duration,
 };
 
 use super::{
@@ -18,13 +19,23 @@ use super::{
 };
 use crate::{
     auth::TokenSettings,
-    relay::{Mode, StreamSettings},
+    relay::{Mode, OnDisconnect, StreamSettings},
     server::{Limits, TlsFiles},
     telemetry::TelemetrySettings,
     upstream::{Clocks, PoolSettings},
 };
 
 const MODES: [(&str, Mode); 2] = [("asgi", Mode::Asgi), ("buffered", Mode::Buffered)];
+
+/// How far a stream without a client is read on, unless it is said.
+const DRAIN_TIME: Duration = Duration::from_secs(60);
+const DRAIN_TOKENS: u32 = 16_384;
+
+const DISCONNECTS: [(&str, OnDisconnect); 3] = [
+    ("cancel", OnDisconnect::Cancel),
+    ("drain", OnDisconnect::Drain { time: DRAIN_TIME, tokens: DRAIN_TOKENS }),
+    ("estimate", OnDisconnect::Estimate),
+];
 
 /// More workers than any machine has cores for.
 pub(super) const WORKERS: u64 = 1024;
@@ -150,6 +161,22 @@ fn telemetry(section: &mut Section<'_, '_, '_>, telemetry: &mut TelemetrySetting
     section.set("public_metrics", &mut telemetry.public_metrics, scalar::boolean);
 }
 
+/// A word, or an object that says how far a drain goes.
+fn on_disconnect(place: &mut Place<'_, '_, '_>) -> Option<OnDisconnect> {
+    let Value::Table(_) = place.value else { return place.read(scalar::choice(&DISCONNECTS)) };
+    place.section(|section| {
+        let (mut most, mut many) = (DRAIN_TIME, DRAIN_TOKENS);
+        let policy =
+            section.required("policy").and_then(|mut place| place.read(scalar::choice(&DISCONNECTS)));
+        section.set("max_seconds", &mut most, scalar::duration);
+        section.set("max_tokens", &mut many, scalar::whole(1..=u64::from(u32::MAX)));
+        policy.map(|policy| match policy {
+            OnDisconnect::Drain { .. } => OnDisconnect::Drain { time: most, tokens: many },
+            OnDisconnect::Cancel | OnDisconnect::Estimate => policy,
+        })
+    })?
+}
+
 fn stream(root: &mut Section<'_, '_, '_>, stream: &mut StreamSettings) {
     root.set("max_response_size", &mut stream.max_response_size, scalar::size(1..=1 << 40));
     let asgi = root.read("x_use_asgi_streaming", scalar::boolean);
@@ -158,6 +185,9 @@ fn stream(root: &mut Section<'_, '_, '_>, stream: &mut StreamSettings) {
         section.set("max_delay", &mut stream.max_delay, scalar::duration_or_zero);
         section.set("commit", &mut stream.commit, scalar::choice(&COMMIT_POINTS));
         section.set("include_usage", &mut stream.include_usage, scalar::boolean);
+        if let Some(mut place) = section.place("on_disconnect") {
+            stream.on_disconnect = on_disconnect(&mut place).unwrap_or_default();
+        }
         section.set("max_line", &mut stream.max_line, scalar::size(1 << 10..=1 << 30));
         section.read("mode", scalar::choice(&MODES))
     });

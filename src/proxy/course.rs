@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     base::{Moment, RequestId},
-    relay::{Digests, Mode, Outcome, Story},
+    relay::{Digests, Mode, Orphans, Outcome, Story},
     routing::{Course, Means, Move, Turn},
     telemetry::Held,
     wire::Envelope,
@@ -44,7 +44,7 @@ pub(super) struct Wish<'a> {
 
 impl Answer {
     /// The commit: from here on the client sees it.
-    pub fn give(self, call: Call, counted: impl FnOnce() -> Held) -> Response<Body> {
+    pub fn give(self, call: Call, counted: impl FnOnce() -> (Held, Orphans)) -> Response<Body> {
         let dialect = call.dialect;
         match self {
             Self::Whole(status, headers, body) => {

@@ -76,7 +76,9 @@ impl Corridor {
             },
             Route::Complete { dialect, asgi } => {
                 match self.complete(&mut call, &snapshot, &head, body, (dialect, asgi)).await {
-                    Ok(answer) => answer.give(call, || self.hold_stream(snapshot.generation)),
+                    Ok(answer) => {
+                        answer.give(call, || (self.hold_stream(snapshot.generation), self.orphans.clone()))
+                    }
                     Err(refusal) => call.refuse(&refusal),
                 }
             }

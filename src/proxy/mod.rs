@@ -23,7 +23,7 @@ use http::{HeaderMap, request::Parts};
 
 use crate::{
     base::{Dice, id::IdSource},
-    relay::Ends,
+    relay::{Ends, Orphans},
     telemetry::{Board, Gauge, Held, WorkerGauges},
     upstream::Upstream,
 };
@@ -76,6 +76,7 @@ pub struct Corridor {
     entrance: Entrance,
     /// The gauge of the streams that begin now, and its generation.
     streams: Rc<RefCell<(u64, Gauge)>>,
+    orphans: Orphans,
 }
 
 impl fmt::Debug for Corridor {
@@ -100,7 +101,8 @@ impl Corridor {
         let streams = Rc::new(RefCell::new((generation, gauges.streams.gauge(generation))));
         let (ids, entrance) = (Rc::default(), Entrance::Public);
         let dice = Rc::new(RefCell::new(Dice::random()));
-        Self { snapshot, upstream, ends, ids, dice, gauges, ready, desk, board, entrance, streams }
+        let orphans = Orphans::new(gauges.drains.clone());
+        Self { snapshot, upstream, ends, ids, dice, gauges, ready, desk, board, entrance, streams, orphans }
     }
 
     /// Counts a stream that begins by the snapshot of this generation.
@@ -110,6 +112,12 @@ impl Corridor {
             *streams = (generation, self.gauges.streams.gauge(generation));
         }
         streams.1.hold()
+    }
+
+    /// Streams that are read on without a client.
+    #[must_use]
+    pub const fn orphans(&self) -> &Orphans {
+        &self.orphans
     }
 
     /// The same for another listener.

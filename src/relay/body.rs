@@ -16,13 +16,13 @@ use super::{
 use crate::base::{ByteList, Fault, Kind, Sent, Side, Stage};
 
 #[derive(Debug)]
-pub enum Body<S> {
+pub enum Body<S: Source + 'static> {
     /// All of it is here; the end is told when the last of it has been taken.
     Whole(ByteList, Ending),
     Stream(Committed<S>),
 }
 
-impl<S> Body<S> {
+impl<S: Source + 'static> Body<S> {
     /// The client will not be given the rest, though it has not left: the end is told as this.
     pub fn cut(&mut self, side: Side, kind: Kind) {
         let fault = |stage| Fault { side, stage, kind, sent: Sent::Some };
@@ -33,7 +33,7 @@ impl<S> Body<S> {
     }
 }
 
-impl<S: Source> http_body::Body for Body<S> {
+impl<S: Source + 'static> http_body::Body for Body<S> {
     type Data = Bytes;
     type Error = Fault;
 

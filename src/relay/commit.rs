@@ -11,8 +11,9 @@ use tokio::time::Instant;
 
 use super::{
     closing,
+    drain::{Orphan, Orphans},
     end::{Ending, Outcome},
-    settings::{CommitPoint, StreamSettings},
+    settings::{CommitPoint, OnDisconnect, StreamSettings},
     stream::{Manner, Source, Stream},
 };
 use crate::{
@@ -28,7 +29,7 @@ const MAX_WAITING: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Uncommitted<S>(Box<Stream<S>>);
 
-impl<S: Source> Uncommitted<S> {
+impl<S: Source + 'static> Uncommitted<S> {
     #[must_use]
     pub fn new(
         source: S,
@@ -85,10 +86,19 @@ impl<S: Source> Uncommitted<S> {
         dialect: Dialect,
         on_fault: OnFault,
         ending: Ending,
-        counted: Held,
+        (counted, orphans): (Held, Orphans),
     ) -> Committed<S> {
         self.0.passage.commit();
-        Committed { stream: self.0, dialect, on_fault, broken: None, failed: None, ending, _counted: counted }
+        Committed {
+            stream: self.0,
+            dialect,
+            on_fault,
+            broken: None,
+            failed: None,
+            ending,
+            orphans,
+            _counted: counted,
+        }
     }
 }
 
@@ -97,7 +107,7 @@ pub type OnFault = fn(Dialect, &Fault) -> Bytes;
 
 /// A stream that the client sees.
 #[derive(Debug)]
-pub struct Committed<S> {
+pub struct Committed<S: Source + 'static> {
     stream: Box<Stream<S>>,
     dialect: Dialect,
     on_fault: OnFault,
@@ -106,10 +116,12 @@ pub struct Committed<S> {
     /// It ends with this.
     failed: Option<Fault>,
     ending: Ending,
+    /// Where it goes if the client leaves and it is to be read on.
+    orphans: Orphans,
     _counted: Held,
 }
 
-impl<S: Source> Committed<S> {
+impl<S: Source + 'static> Committed<S> {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
         let frame = match ready!(self.stream.poll_frame(cx)) {
             Some(Ok(bytes)) => Some(Ok(bytes)),
@@ -147,7 +159,7 @@ impl<S: Source> Committed<S> {
     }
 }
 
-impl<S> Committed<S> {
+impl<S: Source + 'static> Committed<S> {
     /// The client will not be given more.
     pub(super) fn is_over(&self) -> bool {
         self.is_given() && !self.stream.owes_comment()
@@ -171,15 +183,30 @@ impl<S> Committed<S> {
             None => self.is_given().then(|| self.stream.outcome()),
         }
     }
+
+    /// The client has left: the stream is read on, if that is the policy and there is a place.
+    fn leave(&mut self) {
+        let policy = self.ending.story().map_or(OnDisconnect::Cancel, |story| story.on_disconnect);
+        let OnDisconnect::Drain { time, tokens } = policy else { return };
+        let left = self.stream.stage();
+        let Some(counted) = self.orphans.place() else { return };
+        let Some((source, tap)) = self.stream.leave() else { return };
+        if let Some(ending) = self.ending.hand_over() {
+            self.orphans.adopt(Orphan { source, tap, ending, left, time, tokens, counted });
+        }
+    }
 }
 
 /// The end is told when the client's connection lets go of the stream: after the last frame's write.
-impl<S> Drop for Committed<S> {
+impl<S: Source + 'static> Drop for Committed<S> {
     fn drop(&mut self) {
         self.stream.passage.taken(self.stream.tap.figures());
         self.ending.stage().set(self.stream.stage());
         let outcome = self.outcome();
         self.stream.note_digests();
+        if outcome.is_none() {
+            self.leave();
+        }
         if let Some(story) = self.ending.story() {
             story.figures = self.stream.tap.take_figures();
         }

@@ -214,13 +214,14 @@ pub struct Ending {
     /// How far the request has come, for a client that leaves.
     stage: Cell<Stage>,
     ends: Rc<Ends>,
-    _request: Held,
+    /// `None`: the request itself is over.
+    _request: Option<Held>,
 }
 
 impl Ending {
     #[must_use]
     pub fn new(story: Story, ends: Rc<Ends>, request: Held) -> Self {
-        Self { story: Some(Box::new(story)), stage: Cell::new(Stage::Intake), ends, _request: request }
+        Self { story: Some(Box::new(story)), stage: Cell::new(Stage::Intake), ends, _request: Some(request) }
     }
 
     /// The story so far, to be written on. `None` once it has been told.
@@ -237,6 +238,14 @@ impl Ending {
     #[must_use]
     pub const fn stage(&self) -> &Cell<Stage> {
         &self.stage
+    }
+
+    /// The client has left, and somebody else will tell the end. `None`: it has been told.
+    pub(super) fn hand_over(&mut self) -> Option<Self> {
+        let mut story = self.story.take()?;
+        story.status = 499;
+        let stage = Cell::new(self.stage.get());
+        Some(Self { story: Some(story), stage, ends: Rc::clone(&self.ends), _request: None })
     }
 
     /// Tells the end. Later calls tell nothing.

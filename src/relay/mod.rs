@@ -5,6 +5,7 @@
 //! - [`commit`]: before and after the commit point
 //! - [`stream`]: a stream that is pulled through `tap`, `hold` and `gather` under its `clock`; `passage` times it
 //! - [`digest`]: what bytes came and went; `closing`: the comment that tells of a stream to whoever asked
+//! - [`drain`]: a stream whose client has left, read on for its usage
 //! - [`whole`]: a body that is collected within its limit
 //! - [`caller`]: who asked
 //! - [`end`]: the end, told once; [`reckon`]: what the request used
@@ -15,6 +16,7 @@ mod clock;
 mod closing;
 pub mod commit;
 pub mod digest;
+pub mod drain;
 pub mod end;
 mod gather;
 mod hold;
@@ -30,6 +32,7 @@ pub use body::Body;
 pub use caller::Caller;
 pub use commit::{Committed, OnFault, Uncommitted};
 pub use digest::Digests;
+pub use drain::Orphans;
 pub use end::{Added, End, Ending, Ends, Figures, Outcome, Story};
 pub use pace::Acknowledge;
 pub use reckon::UsageSource;

@@ -12,7 +12,7 @@ use super::{
     settings::OnDisconnect,
 };
 use crate::{
-    base::{ByteList, Sent, Stage},
+    base::{ByteList, Sent, Side, Stage},
     wire::{Usage, usage},
 };
 
@@ -86,6 +86,8 @@ impl Story {
                 self.lease = None;
                 return;
             }
+            // It stopped reading: what it was sent it was sent.
+            Outcome::Fault(fault) if fault.side == Side::Client => self.of_a_part(reported),
             Outcome::Fault(_) => (reported, UsageSource::Partial, reported),
         };
         self.figures.usage = booked;

@@ -195,6 +195,17 @@ impl Tap {
         std::mem::take(&mut self.told)
     }
 
+    /// Tokens of output that have passed, thought from their sizes.
+    pub(super) fn passed_tokens(&self) -> u32 {
+        self.text.tokens(self.dialect)
+    }
+
+    /// All that is known, taken out.
+    pub(super) fn take(&mut self) -> Self {
+        let empty = Self::new(self.dialect, false, 0, self.started, self.id.clone());
+        std::mem::replace(self, empty)
+    }
+
     pub(super) const fn has_content(&self) -> bool {
         self.figures.first_token.is_some()
     }

@@ -78,6 +78,8 @@ pub struct WorkerGauges {
     pub requests: Gauge,
     /// Streams among them whose head has been sent.
     pub streams: Generations,
+    /// Streams that are read on after their client has left.
+    pub drains: Gauge,
     /// Provider connections in use.
     pub upstream_active: Gauge,
     /// Provider connections kept for later.
@@ -95,6 +97,7 @@ pub struct Gauges {
     pub streams: usize,
     /// Streams that began with a configuration that has been replaced since.
     pub old_streams: usize,
+    pub drains: usize,
     pub upstream_active: usize,
     pub upstream_idle: usize,
 }
@@ -108,6 +111,7 @@ impl Gauges {
             sum.requests += worker.requests.read();
             sum.streams += worker.streams.read();
             sum.old_streams += worker.streams.before(generation);
+            sum.drains += worker.drains.read();
             sum.upstream_active += worker.upstream_active.read();
             sum.upstream_idle += worker.upstream_idle.read();
         }

@@ -11,6 +11,7 @@ mod hygiene;
 mod identity;
 mod intake;
 mod keys;
+mod leavers;
 mod ledger;
 mod misbehaviour;
 mod modes;
