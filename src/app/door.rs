@@ -34,8 +34,8 @@ impl Cuttable for Body {
         };
         match self {
             Self::Corridor(body) => body.cut(side, kind),
-            // A comparison is nobody's request.
-            Self::Live(_) => {}
+            // A comparison and a feed are nobody's request.
+            Self::Live(_) | Self::Feed(_) => {}
         }
     }
 }

@@ -110,6 +110,7 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         desk: desk.clone(),
         entrance: Entrance::Public,
         board: board.clone(),
+        ledger: ledger_gauges.clone(),
     };
     let mut threads = Vec::new();
     for (index, (listeners, own)) in bound.per_worker.into_iter().zip(gauges).enumerate() {
@@ -307,6 +308,7 @@ impl Gateway {
 
     /// Stops accepting, lets what runs finish within the drain's time, and returns when all of it has ended.
     pub fn stop(self) {
+        self.board.bus.end();
         self.drain.advance(Phase::Draining);
         // The reload's thread ends with the last desk.
         drop((self.desk, self.watch));

@@ -9,6 +9,7 @@ use tokio::{runtime::LocalRuntime, time::interval};
 use super::{door::Door, warmup::Warmup};
 use crate::{
     base::spawn::Tasks,
+    ledger::LedgerGauges,
     proxy::{Corridor, Desk, Entrance, Snapshot, settle::Settler},
     relay::Ends,
     server::{Phase, Terms, serve},
@@ -36,6 +37,7 @@ pub(super) struct Outfit {
     pub(super) desk: Desk,
     pub(super) entrance: Entrance,
     pub(super) board: Board,
+    pub(super) ledger: LedgerGauges,
 }
 
 /// A runtime for one thread, whose tasks never leave it.
@@ -76,7 +78,7 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
         gauges,
         Rc::new(move || drain.phase() == Phase::Serving),
         outfit.desk,
-        outfit.board,
+        (outfit.board, outfit.ledger),
     )
     .behind(outfit.entrance);
     let (settler, told) = (outfit.settler.clone(), Rc::clone(&ends));

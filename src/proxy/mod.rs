@@ -23,6 +23,7 @@ use http::{HeaderMap, request::Parts};
 
 use crate::{
     base::{Dice, id::IdSource},
+    ledger::LedgerGauges,
     relay::{Ends, Orphans},
     telemetry::{Board, Gauge, Held, WorkerGauges},
     upstream::Upstream,
@@ -44,6 +45,7 @@ mod flow;
 mod handle;
 mod intake;
 mod models;
+mod news;
 mod pack;
 pub mod page;
 mod preference;
@@ -73,6 +75,7 @@ pub struct Corridor {
     ready: Rc<dyn Fn() -> bool>,
     desk: Desk,
     board: Board,
+    ledger: LedgerGauges,
     entrance: Entrance,
     /// The gauge of the streams that begin now, and its generation.
     streams: Rc<RefCell<(u64, Gauge)>>,
@@ -95,14 +98,28 @@ impl Corridor {
         gauges: WorkerGauges,
         ready: Rc<dyn Fn() -> bool>,
         desk: Desk,
-        board: Board,
+        (board, ledger): (Board, LedgerGauges),
     ) -> Self {
         let generation = snapshot.load().generation;
         let streams = Rc::new(RefCell::new((generation, gauges.streams.gauge(generation))));
         let (ids, entrance) = (Rc::default(), Entrance::Public);
         let dice = Rc::new(RefCell::new(Dice::random()));
         let orphans = Orphans::new(gauges.drains.clone());
-        Self { snapshot, upstream, ends, ids, dice, gauges, ready, desk, board, entrance, streams, orphans }
+        Self {
+            snapshot,
+            upstream,
+            ends,
+            ids,
+            dice,
+            gauges,
+            ready,
+            desk,
+            board,
+            ledger,
+            entrance,
+            streams,
+            orphans,
+        }
     }
 
     /// Counts a stream that begins by the snapshot of this generation.

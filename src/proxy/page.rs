@@ -55,6 +55,7 @@ fn service() -> Value {
             "GET /streaming-compare",
             "GET /stats",
             "GET /metrics",
+            "GET /events",
             "GET /health",
             "GET /livez",
             "GET /readyz",

@@ -26,6 +26,8 @@ pub enum View {
     Stats,
     /// For Prometheus.
     Metrics,
+    /// As it happens: also a key's owner's own (S3.7).
+    Events,
 }
 
 /// Answered by the gateway itself, without a provider.
@@ -69,6 +71,7 @@ impl Route {
             Self::Page(Page::Ready) => "/readyz",
             Self::Statistics(View::Stats) => "/stats",
             Self::Statistics(View::Metrics) => "/metrics",
+            Self::Statistics(View::Events) => "/events",
             Self::Reload => "/v1/reload",
         }
     }
@@ -132,6 +135,7 @@ fn by_path(path: &str) -> Option<Route> {
             "/readyz" => Some(Route::Page(Page::Ready)),
             "/stats" => Some(Route::Statistics(View::Stats)),
             "/metrics" => Some(Route::Statistics(View::Metrics)),
+            "/events" => Some(Route::Statistics(View::Events)),
             _ => models::name(path).map(|_| Route::Page(Page::Model)),
         },
     }

@@ -14,10 +14,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use serde_json::Value;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{booking, fact, fault::Refusal, snapshot::Snapshot};
+use super::{booking, fact, fault::Refusal, news, snapshot::Snapshot};
 use crate::{
     base::{Clock, Fault, Kind, Side, Stage},
     ledger::{Inbox, RowIds},
@@ -89,6 +90,7 @@ impl Books {
     /// Until the last worker has gone.
     fn keep(&self, batches: &Receiver<Vec<End>>) {
         let (mut ticked, mut guard, mut ids) = (Instant::now(), Guard::default(), RowIds::default());
+        let mut told = Value::Null;
         loop {
             match batches.recv_timeout(TICK) {
                 Ok(batch) => self.enter(batch, &mut ids),
@@ -98,7 +100,9 @@ impl Books {
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.board.tick();
-                self.board.watch(&mut guard, self.snapshot.load().telemetry.guard);
+                let snapshot = self.snapshot.load();
+                self.board.watch(&mut guard, snapshot.telemetry.guard);
+                news::tell_sums(&self.board, snapshot.generation, &mut told);
             }
         }
     }
@@ -108,16 +112,19 @@ impl Books {
         let (mut stats, now) = self.board.stats.open();
         batch.iter().for_each(|end| stats.add(now, &fact::of(end, &snapshot)));
         drop(stats);
-        let mut rows = Vec::new();
+        let (mut rows, watched) = (Vec::new(), self.board.bus.is_watched());
         for mut end in batch {
             close(&end);
             let cost = booking::cost(&end, &snapshot);
             if let Some(bill) = end.story.bill.take() {
                 bill.pay(cost.and_then(|cost| i64::try_from(cost).ok()).unwrap_or(0));
             }
-            if self.inbox.is_some() {
+            if self.inbox.is_some() || watched {
                 rows.extend(booking::row(&end, cost, &snapshot, ids));
             }
+        }
+        if watched {
+            rows.iter().for_each(|row| news::tell_row(&self.board.bus, row));
         }
         if let Some(inbox) = &self.inbox {
             inbox.book(rows);

@@ -7,20 +7,49 @@ use bytes::Bytes;
 use http::request::Parts;
 use serde_json::{Value, json};
 
-use super::{Corridor, fault::Refusal, routes::View, snapshot::Snapshot};
+use super::{Corridor, admission, fault::Refusal, routes::View, snapshot::Snapshot};
 use crate::{
     base::Moment,
+    ledger::LedgerState,
     routing::{Manner, Record, State},
-    telemetry::{Board, Exposition, Kind},
+    telemetry::{Board, Exposition, Kind, news::Watcher},
 };
 
 const JSON: &str = "application/json";
+pub const EVENTS: &str = "text/event-stream";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What a candidate's latest successes and failures are counted over.
 const RECENT: Duration = Duration::from_secs(60);
 
 impl Corridor {
+    /// Whose news the caller may see: `None`, if all.
+    fn watching(&self, head: &Parts) -> Result<Option<Arc<str>>, Box<Refusal>> {
+        match self.administrate(head) {
+            Ok(()) => Ok(None),
+            Err(refusal) if !self.is_public() => Err(refusal),
+            Err(_) => {
+                let principal = admission::admit(&self.snapshot.load(), &head.headers)?;
+                Ok(Some(Arc::clone(&principal.id)))
+            }
+        }
+    }
+
+    /// A watcher of the news, and whether it may still be told.
+    ///
+    /// # Errors
+    /// No key, or there are too many watchers.
+    pub fn watch(&self, head: Parts) -> Result<(Watcher, impl Fn() -> bool + use<>), Box<Refusal>> {
+        let key = self.watching(&head)?;
+        let Some(watcher) = self.board.bus.watch(key.clone()) else {
+            let mut refusal = Refusal::request(429, "too_many_watchers", "too many watch already");
+            refusal.kind = "rate_limit_error";
+            return Err(refusal);
+        };
+        let corridor = self.clone();
+        Ok((watcher, move || corridor.watching(&head).is_ok_and(|now| now == key)))
+    }
+
     /// A view of the statistics, with its content type.
     pub(super) async fn statistics(
         &self,
@@ -28,14 +57,20 @@ impl Corridor {
         snapshot: &Arc<Snapshot>,
         head: &Parts,
     ) -> Result<(&'static str, Bytes), Box<Refusal>> {
+        if view == View::Events {
+            // Whoever wants the head alone; the events themselves are the site's.
+            return self.watching(head).map(|_| (EVENTS, Bytes::new()));
+        }
         let is_open = view == View::Metrics && snapshot.telemetry.public_metrics;
         if !is_open {
             self.administrate(head)?;
         }
         let (board, snapshot) = (self.board.clone(), Arc::clone(snapshot));
+        let ledger = self.ledger.read();
         let told = tokio::task::spawn_blocking(move || match view {
-            View::Stats => (JSON, stats(&board, &snapshot).to_string()),
-            View::Metrics => (PROMETHEUS, metrics(&board, &snapshot)),
+            View::Stats => (JSON, stats(&board, ledger, &snapshot).to_string()),
+            View::Metrics => (PROMETHEUS, metrics(&board, ledger, &snapshot)),
+            View::Events => (EVENTS, String::new()),
         });
         let (content_type, text) = told.await.map_err(|_| {
             let mut refusal = Refusal::request(500, "internal_error", "the statistics could not be gathered");
@@ -46,16 +81,32 @@ impl Corridor {
     }
 }
 
-fn stats(board: &Board, snapshot: &Snapshot) -> Value {
+fn stats(board: &Board, ledger: LedgerState, snapshot: &Snapshot) -> Value {
     let mut report = board.report(snapshot.generation);
     if let Some(report) = report.as_object_mut() {
         let now = Moment::now();
         let candidates = snapshot.catalog.tracked();
         let candidates =
             candidates.iter().map(|(provider, record)| candidate(provider, record, now)).collect();
+        report.insert("database".to_owned(), database(ledger));
         report.insert("candidates".to_owned(), Value::Array(candidates));
     }
     report
+}
+
+/// S4.5: the database, and what of the ledger is not in it yet.
+fn database(ledger: LedgerState) -> Value {
+    json!({
+        "up": ledger.up,
+        "rows_written": ledger.written,
+        "rows_spooled": ledger.spooled,
+        "rows_replayed": ledger.replayed,
+        "rows_waiting": ledger.waiting,
+        "spool_bytes": ledger.waiting_bytes,
+        "rows_lost": ledger.lost,
+        "queries": ledger.queries,
+        "average_query_ms": ledger.query.as_secs_f64() * 1e3,
+    })
 }
 
 /// S3.9: a model at a provider.
@@ -89,7 +140,7 @@ fn breaker(record: &Record, now: Moment) -> (&'static str, u8) {
     }
 }
 
-fn metrics(board: &Board, snapshot: &Snapshot) -> String {
+fn metrics(board: &Board, ledger: LedgerState, snapshot: &Snapshot) -> String {
     let mut page = Exposition::default();
     page.family("thalweg_build_info", Kind::Gauge, "The version that runs.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -101,8 +152,29 @@ fn metrics(board: &Board, snapshot: &Snapshot) -> String {
             family.sample(&[("provider", &provider.target.name)], f64::from(u8::from(alive)));
         }
     }
+    write_ledger(&mut page, ledger);
     write_candidates(&mut page, snapshot);
     page.into_text()
+}
+
+fn write_ledger(page: &mut Exposition, ledger: LedgerState) {
+    let help =
+        "Rows of the ledger: written to the database, put into the spool, taken out of it again, lost.";
+    page.family("thalweg_ledger_rows_total", Kind::Counter, help)
+        .sample(&[("state", "written")], ledger.written as f64)
+        .sample(&[("state", "spooled")], ledger.spooled as f64)
+        .sample(&[("state", "replayed")], ledger.replayed as f64)
+        .sample(&[("state", "lost")], ledger.lost as f64);
+    let help = "Rows of the ledger in memory.";
+    page.single("thalweg_ledger_rows_waiting", Kind::Gauge, help, ledger.waiting as f64);
+    let help = "Bytes of the ledger's spool file.";
+    page.single("thalweg_ledger_spool_bytes", Kind::Gauge, help, ledger.waiting_bytes as f64);
+    let help = "Whether the database answered when it was last asked.";
+    page.single("thalweg_database_up", Kind::Gauge, help, f64::from(u8::from(ledger.up)));
+    let help = "Transactions and questions to the database.";
+    page.single("thalweg_database_queries_total", Kind::Counter, help, ledger.queries as f64);
+    let help = "What one of them took on average.";
+    page.single("thalweg_database_query_seconds_average", Kind::Gauge, help, ledger.query.as_secs_f64());
 }
 
 fn write_candidates(page: &mut Exposition, snapshot: &Snapshot) {

@@ -16,6 +16,7 @@ use super::{
     gauge::{Gauges, WorkerGauges},
     guard::{Guard, Turn},
     meter::{Meter, Pace},
+    news::Bus,
     stats::SharedStats,
 };
 
@@ -30,6 +31,8 @@ pub struct Board {
     /// Ends of requests that nobody could be told of.
     lost: Arc<AtomicU64>,
     guard: Arc<Episodes>,
+    /// Where news is told.
+    pub bus: Bus,
 }
 
 /// What the guard has done so far.
@@ -58,6 +61,7 @@ impl Board {
             connections: Arc::new(connections),
             lost: Arc::default(),
             guard: Arc::default(),
+            bus: Bus::default(),
         }
     }
 

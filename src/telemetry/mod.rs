@@ -4,6 +4,7 @@
 //! - [`scale`], [`tally`]: small histograms, of one stream
 //! - [`meter`]: a worker's pace right now
 //! - [`guard`]: when optional work is left out
+//! - [`news`]: what happens, for whoever watches
 //! - [`fact`]: what is told of one request; [`stats`]: what becomes of it, in [`sums`] over [`window`]s
 //! - [`series`]: the same for Prometheus, in its [`exposition`] format
 //! - [`board`]: all of it in one hand
@@ -17,6 +18,7 @@ pub mod gauge;
 pub mod guard;
 pub mod log;
 pub mod meter;
+pub mod news;
 pub mod scale;
 pub mod series;
 pub mod settings;

@@ -8,17 +8,22 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::compare::{self, Context, Gate, Live, Params, live::Desk};
+use super::{
+    compare::{self, Context, Gate, Live, Params, live::Desk},
+    feed::Feed,
+};
 use crate::{
     auth,
     base::{Dice, Fault, Moment, Secret},
-    proxy::{self, Corridor, Refusal},
+    proxy::{self, Corridor, Refusal, statistics},
     routing::Ask,
     upstream::Target,
 };
 
 /// Where the comparison lives.
 pub const COMPARE: &str = "/streaming-compare";
+/// Where news is told.
+const EVENTS: &str = "/events";
 /// Seconds after which a comparison that found another one running may be tried again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("15");
 
@@ -36,6 +41,7 @@ pub struct Site {
 pub enum Body {
     Corridor(proxy::Body),
     Live(Live),
+    Feed(Feed),
 }
 
 impl Site {
@@ -52,7 +58,22 @@ impl Site {
             let (head, _) = request.into_parts();
             return Box::pin(self.compare(head, peer)).await;
         }
+        if request.uri().path() == EVENTS && request.method() == Method::GET {
+            let (head, _) = request.into_parts();
+            return self.events(head, peer);
+        }
         self.corridor.answer(request, peer).await.map(Body::Corridor)
+    }
+
+    /// S3.7. The request has ended with its head; the news go on.
+    fn events(self, head: Parts, peer: Option<IpAddr>) -> Response<Body> {
+        let call = self.corridor.open(&head, peer);
+        match self.corridor.watch(head) {
+            Ok((watcher, may)) => {
+                call.text(statistics::EVENTS, Bytes::new()).map(|_| Body::Feed(Feed::new(watcher, may)))
+            }
+            Err(refusal) => call.refuse(&refusal).map(Body::Corridor),
+        }
     }
 
     async fn compare(self, head: Parts, peer: Option<IpAddr>) -> Response<Body> {
@@ -132,20 +153,21 @@ impl http_body::Body for Body {
         match self.get_mut() {
             Self::Corridor(body) => Pin::new(body).poll_frame(cx),
             Self::Live(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
+            Self::Feed(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Corridor(body) => body.is_end_stream(),
-            Self::Live(_) => false,
+            Self::Live(_) | Self::Feed(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Corridor(body) => body.size_hint(),
-            Self::Live(_) => SizeHint::default(),
+            Self::Live(_) | Self::Feed(_) => SizeHint::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod choice;
 mod clocks;
 mod departure;
 mod edges;
+mod events;
 mod failover;
 mod health;
 mod hygiene;

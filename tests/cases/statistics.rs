@@ -15,10 +15,10 @@ use crate::{
     },
 };
 
-const ADMIN: &str = "sk-admin-of-the-statistics";
+pub const ADMIN: &str = "sk-admin-of-the-statistics";
 
 /// With an administrator's key.
-fn plan(upstreams: &[&Upstream]) -> Plan {
+pub fn plan(upstreams: &[&Upstream]) -> Plan {
     Plan::to(upstreams).with(|settings| {
         settings.tokens.push(TokenSettings {
             description: "admin".into(),

@@ -1,0 +1,65 @@
+//! What watchers are told (S3.7): a row as soon as its request has ended, and the sums when they have changed.
+
+use serde_json::{Value, json};
+
+use crate::{
+    ledger::Row,
+    telemetry::{
+        Board,
+        news::{Bus, Owner},
+    },
+};
+
+/// A row of the ledger, as its key's owner and the operator may see it.
+pub(super) fn tell_row(bus: &Bus, row: &Row) {
+    let owner = row.key_id.as_deref().map_or(Owner::Operator, |key| Owner::Key(key.into()));
+    // Numbers and text: this cannot fail.
+    let mut told = serde_json::to_value(row).unwrap_or_default();
+    if let Some(told) = told.as_object_mut() {
+        told.insert("id".to_owned(), uuid(row.id.0).into());
+    }
+    bus.tell(owner, "row", &told.to_string());
+}
+
+fn uuid(id: [u8; 16]) -> String {
+    let digits = format!("{:032x}", u128::from_be_bytes(id));
+    let part = |from, to| digits.get(from..to).unwrap_or_default();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}
+
+/// The sums, if they are not what was told last.
+pub(super) fn tell_sums(board: &Board, generation: u64, last: &mut Value) {
+    if !board.bus.is_watched() {
+        return;
+    }
+    let sums = *board.stats.open().0.sums();
+    let gauges = board.gauges(generation);
+    let told = json!({
+        "requests": sums.requests,
+        "done": sums.done,
+        "refused": sums.refused,
+        "failed": sums.failed,
+        "client_gone": sums.gone,
+        "tokens": {"input": sums.tokens.input, "output": sums.tokens.output, "cached": sums.tokens.cached},
+        "in_flight": {
+            "connections": gauges.connections,
+            "requests": gauges.requests,
+            "streams": gauges.streams,
+        },
+    });
+    if told != *last {
+        board.bus.tell(Owner::Operator, "stats", &told.to_string());
+        *last = told;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uuid;
+
+    #[test]
+    fn an_id_is_written_as_rfc_9562_does() {
+        let id = std::array::from_fn(|index| u8::try_from(index).unwrap() + 0xa0);
+        assert_eq!(uuid(id), "a0a1a2a3-a4a5-a6a7-a8a9-aaabacadaeaf");
+    }
+}
