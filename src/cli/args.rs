@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{bench, check, compare, keys, reload, serve};
+use super::{bench, check, compare, keys, reload, serve, usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -11,6 +11,7 @@ Examples:
                                        a local Ollama, or the built-in demo provider
   thalweg --config gateway.json        Serve by a file
   thalweg check gateway.json           Tell every mistake in a file at once
+  thalweg usage --by key --since 30d   Say what was asked for and what it cost
   thalweg bench --streams 50           Measure the gateway on localhost:9000
   thalweg compare --model demo-text    Compare its modes with the provider itself
   thalweg keys create --name alice --rpm 60 --budget 5.00 --expires 30d
@@ -53,6 +54,8 @@ pub enum Command {
     Check(check::Options),
     /// Have a running gateway load its configuration again
     Reload(reload::Options),
+    /// Say what was asked for and what it cost, out of the ledger
+    Usage(usage::Options),
     /// Put load on an endpoint and measure what its streams do
     Bench(Box<bench::Options>),
     /// Send one prompt through every mode of a running gateway and straight to the provider

@@ -2,7 +2,7 @@
 //! mistakes goes to stderr.
 //!
 //! - [`args`]: the commands and what they are given
-//! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`], [`keys`]: one file per command
+//! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`], [`keys`], [`usage`]: one file per command
 //! - `banner`, `summary`, `client`: what a person is shown at start
 //! - `signals`: when to end
 //! - `destination`: whom a measuring command speaks to; `table`: figures that line up
@@ -14,6 +14,7 @@ pub mod compare;
 pub mod keys;
 pub mod reload;
 pub mod serve;
+pub mod usage;
 
 mod banner;
 mod client;
@@ -43,6 +44,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Serve(options) => serve::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Reload(options) => reload::run(&options),
+        Command::Usage(options) => usage::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Compare(options) => compare::run(&options),
         Command::Keys(options) => keys::run(&options),

@@ -1,5 +1,5 @@
-//! Figures for people: durations with a unit that suits them, and columns that line up. The first column is text and
-//! stands left, all others are figures and stand right.
+//! Figures for people: durations with a unit that suits them, and columns that line up. The first columns are text and
+//! stand left, all others are figures and stand right.
 
 use std::fmt;
 
@@ -34,12 +34,23 @@ impl fmt::Display for Share {
 /// Rows of cells, the first of them the head.
 #[derive(Debug)]
 pub(super) struct Table {
+    /// Columns of text.
+    texts: usize,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     pub(super) fn new<const COLUMNS: usize>(head: [&str; COLUMNS]) -> Self {
-        Self { rows: vec![head.map(str::to_owned).into()] }
+        Self { texts: 1, rows: vec![head.map(str::to_owned).into()] }
+    }
+
+    /// A table whose first so many columns are text.
+    pub(super) fn wide(texts: usize, head: Vec<String>) -> Self {
+        Self { texts, rows: vec![head] }
+    }
+
+    pub(super) fn add(&mut self, row: Vec<String>) {
+        self.rows.push(row);
     }
 
     pub(super) fn push<const COLUMNS: usize>(&mut self, row: [String; COLUMNS]) {
@@ -64,9 +75,10 @@ impl fmt::Display for Table {
         let widths = self.widths();
         for row in &self.rows {
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                match column {
-                    0 => write!(f, "  {cell:<width$}")?,
-                    _ => write!(f, "  {cell:>width$}")?,
+                if column < self.texts {
+                    write!(f, "  {cell:<width$}")?;
+                } else {
+                    write!(f, "  {cell:>width$}")?;
                 }
             }
             writeln!(f)?;

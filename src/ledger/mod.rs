@@ -8,7 +8,7 @@
 //! - [`spool`]: where rows wait while the database is away
 //! - [`writer`]: the thread that does all this, with `queue` before it; `retention` lets old rows go, `episode` says what
 //!   is to be said
-//! - [`gauges`]: how it fares
+//! - [`query`]: what it is asked; [`gauges`]: how it fares
 
 pub mod book;
 pub mod entry;
@@ -16,6 +16,7 @@ mod episode;
 pub mod gauges;
 pub mod histogram;
 pub mod price;
+pub mod query;
 mod queue;
 mod retention;
 pub mod rollup;

@@ -46,12 +46,12 @@ pub const SUMS: [&str; 18] = [
     "upstream_us",
 ];
 
-const TTFT: [&str; CLASSES] = [
+pub const TTFT: [&str; CLASSES] = [
     "ttft_00", "ttft_01", "ttft_02", "ttft_03", "ttft_04", "ttft_05", "ttft_06", "ttft_07", "ttft_08",
     "ttft_09", "ttft_10", "ttft_11", "ttft_12", "ttft_13", "ttft_14", "ttft_15", "ttft_16", "ttft_17",
     "ttft_18", "ttft_19",
 ];
-const TOTAL: [&str; CLASSES] = [
+pub const TOTAL: [&str; CLASSES] = [
     "total_00", "total_01", "total_02", "total_03", "total_04", "total_05", "total_06", "total_07",
     "total_08", "total_09", "total_10", "total_11", "total_12", "total_13", "total_14", "total_15",
     "total_16", "total_17", "total_18", "total_19",

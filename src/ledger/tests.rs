@@ -408,3 +408,64 @@ async fn postgres_may_go_and_come_back() {
     assert_eq!((by_rows[0], &by_rows, &by_rows), (120, &by_hours, &by_days));
     database.close().await;
 }
+
+/// A disk of two megabytes, where root may mount one.
+struct SmallDisk(Folder);
+
+impl SmallDisk {
+    fn new() -> Option<Self> {
+        let folder = Folder::new();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+            .arg(&folder.0)
+            .stderr(std::process::Stdio::null())
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(folder));
+        }
+        eprintln!("no small disk can be mounted here: the test of a full disk is left out");
+        None
+    }
+
+    /// Takes all that is left.
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.0.join("filler")).unwrap();
+        while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0.0).status();
+    }
+}
+
+/// The disk is full, for database and spool alike: rows wait in memory, and are written once there is room.
+#[tokio::test]
+async fn a_full_disk_costs_no_row() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let database = DatabaseSettings::new(Site::Sqlite(disk.0.0.join("t.db")));
+    let ledger = Running::start(&database, at(&disk.0));
+    let mut ids = RowIds::default();
+    ledger.inbox.book(rows(&mut ids, 0, 100));
+    ledger.until("the first", |now| now.written == 100).await;
+    disk.fill();
+    let mut booked = 100;
+    while ledger.gauges.read().up {
+        ledger.inbox.book(rows(&mut ids, booked, 100));
+        booked += 100;
+        ledger.until("any answer", |now| now.written as i64 == booked || !now.up).await;
+    }
+    ledger.inbox.book(rows(&mut ids, booked, 100));
+    booked += 100;
+    ledger.until("memory", |now| now.waiting > 0).await;
+    std::fs::remove_file(disk.0.0.join("filler")).unwrap();
+    ledger.until("all of them", |now| now.written as i64 == booked && now.waiting_bytes == 0).await;
+    assert_eq!(ledger.end().lost, 0);
+    let mut connection = Connection::open(&database).await.unwrap();
+    let [by_rows, by_hours, by_days] = counted_in(&mut connection).await;
+    assert_eq!((by_rows[0], &by_rows, &by_rows), (booked, &by_hours, &by_days));
+    let checked = connection.fetch("PRAGMA integrity_check", Vec::new()).await.unwrap();
+    assert_eq!(checked[0].text(0).unwrap(), Some("ok"));
+    connection.close().await;
+}

@@ -1,0 +1,230 @@
+//! `thalweg usage`: what was asked for and what it cost, out of the ledger. Reads the database itself, so no gateway needs
+//! to run.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+
+use serde_json::{Map, Value};
+
+use super::{
+    Failure,
+    table::{Micros, Table},
+};
+use crate::{
+    base::date,
+    config::{self, Env, Overrides},
+    database::{Database, DatabaseError, DatabaseSettings, Site},
+    ledger::{
+        query::{self, By, Line, Question},
+        rollup::SUMS,
+        schema::SCHEMA,
+    },
+};
+
+const WORDS: [(&str, By); 5] = [
+    ("model", By::Model),
+    ("provider", By::Provider),
+    ("key", By::Key),
+    ("hour", By::Hour),
+    ("day", By::Day),
+];
+
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// What to tell apart: model, provider, key, hour, day, in any order
+    #[arg(long, value_name = "WHAT,…", value_delimiter = ',', value_parser = by, default_value = "model")]
+    by: Vec<By>,
+    /// How far to look back: 90m, 24h, 30d
+    #[arg(long, value_name = "TIME", value_parser = back, default_value = "24h")]
+    since: Duration,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// The file that says where the database is [default: THALWEG_CONFIG, or ./config.json when there is one]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// # Errors
+/// There is no ledger, or it cannot be read.
+pub fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let settings = config::load(options.config.as_deref(), &Overrides::default(), &Env::of_process())?;
+    let database =
+        settings.database.ok_or("there is no database: no configuration file and no DATABASE_URL")?;
+    if let Site::Sqlite(file) = &database.site
+        && !file.exists()
+    {
+        return Err(format!("there is no ledger yet: {} is not there", file.display()).into());
+    }
+    let since = SystemTime::now().checked_sub(options.since).unwrap_or(SystemTime::UNIX_EPOCH);
+    let question = Question { since: micros(since), by: options.by.clone(), times: true };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let lines = runtime.block_on(ask(&database, &question))?;
+    let mut out = io::stdout().lock();
+    if options.json {
+        writeln!(out, "{}", json(&lines, options, since))?;
+    } else {
+        write!(out, "{}", sheet(&lines, &options.by))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask(settings: &DatabaseSettings, question: &Question) -> Result<Vec<Line>, DatabaseError> {
+    let database = Database::open(settings, &[&SCHEMA]).await?;
+    let answer = query::ask(&database, question).await;
+    database.close().await;
+    answer
+}
+
+fn micros(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn by(text: &str) -> Result<By, String> {
+    let known = || WORDS.map(|(word, _)| word).join(", ");
+    let found = WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text.trim()));
+    found.map(|(_, by)| *by).ok_or_else(|| format!("expected one of {}", known()))
+}
+
+fn word(by: By) -> &'static str {
+    WORDS.iter().find(|(_, known)| *known == by).map_or("", |(word, _)| word)
+}
+
+fn back(text: &str) -> Result<Duration, String> {
+    config::duration(text).ok_or_else(|| "expected a time as 90m, 24h or 30d, a year at most".to_owned())
+}
+
+/// A name as people read it.
+fn shown(by: By, name: &str) -> String {
+    match by {
+        By::Model | By::Provider | By::Key if name.is_empty() => "(none)".to_owned(),
+        By::Model | By::Provider | By::Key => name.to_owned(),
+        By::Hour => moment(name, 16),
+        By::Day => moment(name, 10),
+    }
+}
+
+/// Seconds since 1970 as a date, cut.
+fn moment(seconds: &str, length: usize) -> String {
+    let seconds = seconds.parse().unwrap_or(0);
+    let text = date::Shown(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
+    text.get(..length).unwrap_or(&text).replace('T', " ")
+}
+
+fn sheet(lines: &[Line], by: &[By]) -> String {
+    let figures = [
+        "requests",
+        "refused",
+        "failed",
+        "gone",
+        "tokens in",
+        "out",
+        "cached",
+        "cost",
+        "ttft p50",
+        "p95",
+        "total p50",
+        "p95",
+    ];
+    let head = by.iter().map(|by| word(*by)).chain(figures).map(str::to_owned).collect();
+    let mut table = Table::wide(by.len(), head);
+    let time = |micros: Option<i64>| {
+        micros.map_or_else(|| "–".to_owned(), |micros| Micros(micros as f64).to_string())
+    };
+    for line in lines {
+        let counts = [
+            line.sum("requests"),
+            line.refused,
+            line.failed,
+            line.gone,
+            line.sum("tokens_in"),
+            line.sum("tokens_out"),
+            line.sum("tokens_cached"),
+        ];
+        let times = [line.ttft(0.5), line.ttft(0.95), line.total(0.5), line.total(0.95)];
+        let names = by.iter().zip(&line.names).map(|(by, name)| shown(*by, name));
+        let row = names
+            .chain(counts.map(|count| count.to_string()))
+            .chain([money(line)])
+            .chain(times.map(time))
+            .collect();
+        table.add(row);
+    }
+    if table.is_empty() { "  nothing\n".to_owned() } else { table.to_string() }
+}
+
+/// In whole units of the operator's currency; with a plus when some of it has no price.
+fn money(line: &Line) -> String {
+    let (cost, unpriced) = (line.sum("cost"), line.sum("unpriced"));
+    let amount = format!("{}.{:06}", cost / 1_000_000, (cost % 1_000_000).abs());
+    match (cost, unpriced) {
+        (0, 1..) => "no price".to_owned(),
+        (_, 1..) => format!("{amount}+"),
+        _ => amount,
+    }
+}
+
+fn json(lines: &[Line], options: &Options, since: SystemTime) -> Value {
+    let line = |line: &Line| {
+        let mut object = Map::new();
+        for (by, name) in options.by.iter().zip(&line.names) {
+            let value = match by {
+                By::Model | By::Provider | By::Key if name.is_empty() => Value::Null,
+                By::Model | By::Provider | By::Key => name.as_str().into(),
+                By::Hour | By::Day => {
+                    let seconds = name.parse().unwrap_or(0);
+                    date::Shown(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string().into()
+                }
+            };
+            object.insert(word(*by).to_owned(), value);
+        }
+        for column in SUMS {
+            object.insert(
+                if column == "cost" { "cost_micros" } else { column }.to_owned(),
+                line.sum(column).into(),
+            );
+        }
+        for (name, count) in [("refused", line.refused), ("failed", line.failed), ("gone", line.gone)] {
+            object.insert(name.to_owned(), count.into());
+        }
+        for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)] {
+            object.insert(format!("ttft_{name}_us"), line.ttft(share).into());
+            object.insert(format!("total_{name}_us"), line.total(share).into());
+        }
+        Value::from(object)
+    };
+    serde_json::json!({
+        "since": date::Shown(since).to_string(),
+        "by": options.by.iter().map(|by| word(*by)).collect::<Vec<_>>(),
+        "usage": lines.iter().map(line).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_up_names_and_figures() {
+        let mut line = Line { names: vec!["m".into(), "7200".into()], failed: 1, ..Line::default() };
+        line.sums.sums[0] = 12;
+        line.sums.sums[8] = 1_500_000;
+        let text = sheet(std::slice::from_ref(&line), &[By::Model, By::Hour]);
+        let rows: Vec<&str> = text.lines().collect();
+        assert!(rows[0].starts_with("  model  hour"), "{text}");
+        assert!(rows[1].starts_with("  m      1970-01-01 02:00        12"), "{text}");
+        assert!(rows[1].contains("1.500000") && rows[0].chars().count() == rows[1].chars().count(), "{text}");
+        line.sums.sums[9] = 1;
+        assert_eq!(money(&line), "1.500000+");
+        line.sums.sums[8] = 0;
+        assert_eq!(
+            (money(&line), sheet(&[], &[By::Model])),
+            ("no price".to_owned(), "  nothing\n".to_owned())
+        );
+    }
+}
