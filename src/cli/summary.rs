@@ -41,10 +41,21 @@ impl fmt::Display for Summary<'_> {
             }
         }
         writeln!(f, "  admin      {}", administration(settings, *admin_port))?;
+        writeln!(f, "  ledger     {}", ledger(settings))?;
         match settings.supported_models.len() {
             0 => Ok(()),
             count => writeln!(f, "  models     those that match one of {count} expression{}", plural(count)),
         }
+    }
+}
+
+/// Where requests are booked.
+fn ledger(settings: &Settings) -> String {
+    match &settings.database {
+        Some(database) if settings.ledger.enabled => database.site.to_string(),
+        Some(_) => "off".to_owned(),
+        None if settings.file.is_none() => "none: no configuration file, no DATABASE_URL".to_owned(),
+        None => "none: \"database\" is false".to_owned(),
     }
 }
 

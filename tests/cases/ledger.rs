@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use thalweg::{
@@ -13,6 +13,7 @@ use thalweg::{
 
 use crate::{
     client::{Call, Version},
+    command,
     gateway::{Gateway, Plan},
     upstream::{
         Speaks, Step, Upstream,
@@ -189,4 +190,74 @@ async fn the_gateway_serves_without_its_ledger() {
     assert!(tokio::time::timeout(PATIENCE, reached).await.is_ok(), "{:?}", gateway.ledger());
     assert!(!gateway.ledger().up);
     gateway.stop().await;
+}
+
+/// kill -9 costs the rows of the last moments at most (200 ms, and as much again for a machine under tests), corrupts
+/// nothing, and the next start goes on.
+#[tokio::test]
+async fn killed_it_loses_the_last_moments_alone() {
+    use std::io::{Read, Write};
+    let books = Books::new();
+    let place = books.0.join("t.db");
+    let variables = [("DATABASE_URL", place.to_str().unwrap()), ("API_KEY", "sk-books")];
+    let mut done = Vec::new();
+    for round in 0..3 {
+        let gateway = command::Gateway::start(&variables);
+        let base = gateway.exported("OPENAI_BASE_URL").to_owned();
+        let authority = base.strip_prefix("http://").unwrap().strip_suffix("/v1").unwrap();
+        let mut connection = std::net::TcpStream::connect(authority).unwrap();
+        let (begun, mut here) = (Instant::now(), Vec::new());
+        while begun.elapsed() < Duration::from_millis(1200) {
+            let id = format!("killed-{round}-{}", here.len());
+            let body = r#"{"model":"nobody-has-this"}"#;
+            let head = format!(
+                "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-books\r\nx-request-id: {id}\r\n\
+                 content-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            connection.write_all(head.as_bytes()).unwrap();
+            let mut answer = [0; 4096];
+            let count = connection.read(&mut answer).unwrap();
+            assert!(answer[..count].starts_with(b"HTTP/1.1 404"));
+            here.push((id, Instant::now()));
+        }
+        gateway.signal("-KILL");
+        let killed = Instant::now();
+        gateway.end();
+        let early = here.into_iter().filter(|(_, at)| killed - *at > Duration::from_millis(400));
+        done.extend(early.map(|(id, _)| id));
+    }
+    // One more, which ends as it should.
+    let gateway = command::Gateway::start(&variables);
+    gateway.signal("-TERM");
+    assert_eq!(gateway.end().0, Some(0));
+    let rows = books.rows("request_id").await;
+    let known: std::collections::HashSet<&str> =
+        rows.iter().map(|row| row.text(0).unwrap().unwrap()).collect();
+    let missing: Vec<_> = done.iter().filter(|id| !known.contains(id.as_str())).collect();
+    assert!(
+        done.len() > 30 && missing.is_empty(),
+        "{} of {} are missing: {missing:?}",
+        missing.len(),
+        done.len()
+    );
+    let database = Database::open(&books.database(), &[]).await.unwrap();
+    for span in [3600, 86_400] {
+        let sql = format!("SELECT CAST(SUM(requests) AS BIGINT) FROM rollups WHERE span = {span}");
+        let found = database.fetch(sql, Vec::new()).await.unwrap();
+        assert_eq!(found[0].int(0).unwrap(), Some(rows.len() as i64));
+    }
+    let checked = database.fetch("PRAGMA integrity_check", Vec::new()).await.unwrap();
+    assert_eq!(checked[0].text(0).unwrap(), Some("ok"));
+    database.close().await;
+    // What an operator sees of it.
+    let variables = [("DATABASE_URL", place.to_str().unwrap())];
+    let (code, shown, _) = command::run(&["usage", "--by", "key,model", "--since", "1h"], &variables);
+    assert_eq!(code, Some(0));
+    assert!(shown.contains("requests") && shown.contains("API_KEY") && shown.contains("(none)"), "{shown}");
+    let (_, shown, _) = command::run(&["usage", "--by", "key", "--json"], &variables);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["usage"][0]["requests"].as_u64(), Some(rows.len() as u64), "{shown}");
+    let (code, _, stderr) = command::run(&["usage"], &[("DATABASE_URL", "/no/such/place/t.db")]);
+    assert!(code == Some(1) && stderr.contains("no ledger yet"), "{stderr}");
 }
