@@ -6,7 +6,9 @@ use std::{
     num::NonZeroUsize,
     path::PathBuf,
     process::ExitCode,
+    sync::mpsc::sync_channel,
     thread,
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -24,6 +26,9 @@ use crate::{
     },
     telemetry::{Log, LogFormat},
 };
+
+/// How long a notice may take to be written.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// As a shell counts a process that a signal ended.
 const ENDED_BY_SIGNAL: u8 = 130;
@@ -81,18 +86,30 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     gateway.deny_readiness();
     let delay = settings.limits.shutdown_delay;
     if first == End::Asked && !delay.is_zero() {
-        let _ = writeln!(io::stderr(), "Not ready any more: draining begins in {delay:?}.");
+        say(format!("Not ready any more: draining begins in {delay:?}."));
         if signals.second_within(delay) {
             return Ok(ExitCode::from(ENDED_BY_SIGNAL));
         }
     }
-    let _ = writeln!(io::stderr(), "Draining: open streams may end; a second signal cuts them.");
+    say("Draining: open streams may end; a second signal cuts them.".to_owned());
     let (told, done) = oneshot::channel();
     thread::Builder::new().name("drain".to_owned()).spawn(move || {
         gateway.stop();
         let _ = told.send(());
     })?;
     Ok(if signals.second_before(done) { ExitCode::from(ENDED_BY_SIGNAL) } else { ExitCode::SUCCESS })
+}
+
+/// Tells a person. A terminal or pipe that is stuck must not keep the process from ending.
+fn say(text: String) {
+    let (told, done) = sync_channel(1);
+    let write = move || {
+        let _ = writeln!(io::stderr(), "{text}");
+        let _ = told.try_send(());
+    };
+    if thread::Builder::new().name("notice".to_owned()).spawn(write).is_ok() {
+        let _ = done.recv_timeout(PATIENCE);
+    }
 }
 
 fn level(text: &str) -> Result<Level, String> {

@@ -1,6 +1,7 @@
 //! What the gateway owes its users, one file per subject. Each test's comment cites the rows that it proves.
 
 mod answers;
+mod chaos;
 mod choice;
 mod clocks;
 mod departure;

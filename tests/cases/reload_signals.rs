@@ -12,7 +12,7 @@ const ADMIN: &str = "sk-SENTINEL-admin";
 /// Text of a configuration with this one client token and the demo provider.
 fn config(token: &str, level: &str, watch: bool) -> String {
     let admin = json!({"description": "admin", "token": ADMIN, "admin": true});
-    json!({"tokens": [format!("one|{token}"), admin], "log_level": level, "watch": watch, "state_file": false})
+    json!({"tokens": [format!("one|{token}"), admin], "log_level": level, "watch": watch, "state_file": false, "database": false})
         .to_string()
 }
 
@@ -98,7 +98,7 @@ fn the_command_reloads_and_tells_what_changed() {
 /// R35: readiness is denied first, while everything is still served, on connections made after the signal, too.
 #[test]
 fn a_stop_denies_readiness_before_it_stops_accepting() {
-    let text = json!({"tokens": ["one|sk-a"], "limits": {"shutdown_delay": "30s"}, "state_file": false});
+    let text = json!({"tokens": ["one|sk-a"], "limits": {"shutdown_delay": "30s"}, "state_file": false, "database": false});
     let file = File::new("unready", &text.to_string());
     let mut gateway = Gateway::start(&[("THALWEG_CONFIG", file.0.to_str().unwrap())]);
     let mut log = gateway.log();
@@ -116,7 +116,7 @@ fn a_stop_denies_readiness_before_it_stops_accepting() {
 fn the_log_goes_to_a_file_too() {
     let path = std::env::temp_dir().join(format!("thalweg-command-{}.log", std::process::id()));
     let _ = fs::remove_file(&path);
-    let text = json!({"tokens": ["one|sk-a"], "log": {"level": "INFO", "file": path, "file_format": "json"}, "state_file": false});
+    let text = json!({"tokens": ["one|sk-a"], "log": {"level": "INFO", "file": path, "file_format": "json"}, "state_file": false, "database": false});
     let file = File::new("logged", &text.to_string());
     let gateway = Gateway::start(&[("THALWEG_CONFIG", file.0.to_str().unwrap())]);
     assert_eq!(gateway.get("/v1/models", "sk-a"), 200);
