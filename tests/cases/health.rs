@@ -401,3 +401,20 @@ async fn a_list_does_not_prove_a_key() {
     drop(client);
     gateway.stop().await;
 }
+
+/// A provider that is slow to answer a check is not asked again meanwhile, and holds up nobody else's checks.
+#[tokio::test]
+async fn one_look_at_a_time() {
+    let gate = crate::upstream::Gate::new();
+    let held = gate.clone();
+    let slow = Upstream::by(Speaks::H1, move |_, _| [vec![Step::Wait(held.clone())], list(&["m"])].concat());
+    let quick = listing(&["m"], vec![]);
+    let plan = watched(&[&slow, &quick]).with(|settings| settings.health.timeout = PATIENCE);
+    let gateway = plan.start().await;
+    slow.log.request(0).await;
+    quick.log.request(5).await;
+    assert_eq!(slow.log.requests(), 1);
+    gate.open();
+    slow.log.request(2).await;
+    gateway.stop().await;
+}
