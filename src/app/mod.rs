@@ -2,7 +2,7 @@
 //!
 //! - [`gateway`]: start and stop, in order
 //! - `worker`: one core's runtime, listeners, pools and corridor
-//! - `prober`: watches the providers in the background; `look` is one look at one of them
+//! - `prober`: watches the providers in the background; `watched` is one of them, `look` one look at it
 //! - `keys`: keeps keys as the database has them
 //! - `warmup`: connections opened before anybody asks
 //! - `administration`: the listener for operators
@@ -22,6 +22,7 @@ mod prober;
 mod reload;
 mod state;
 mod warmup;
+mod watched;
 mod worker;
 
 pub use gateway::{Gateway, StartError, Surroundings, start, start_in};

@@ -14,12 +14,13 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     look::{self, Finding, Look},
-    state::{Found, Way, identity, keeper::Keeper},
+    state::{Found, identity, keeper::Keeper},
+    watched::Watched,
 };
 use crate::{
     base::{Dice, Moment, shelf::unix_now, spawn::Tasks},
     proxy::{Provider, Snapshot},
-    routing::{Class, Errand, HealthSettings, Listing, Looks, Means, Standing, prober},
+    routing::{Class, Errand, HealthSettings, Listing, Looks, Means, prober},
     upstream::{Target, Upstream},
 };
 
@@ -29,6 +30,8 @@ const AT_ONCE: usize = 16;
 const TICK: Duration = Duration::from_secs(1);
 /// For how long who answered the pre-check first goes first (S1.7: a candidate's availability).
 const LEAD: Duration = Duration::from_secs(60);
+/// Before who limits how often its list is read is asked for it again.
+const AGAIN: Duration = Duration::from_secs(30);
 /// For the state's last writing.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -45,26 +48,6 @@ struct Inner {
     watched: RefCell<Vec<Watched>>,
     dice: RefCell<Dice>,
     tasks: Tasks,
-}
-
-/// One provider as it is watched.
-#[derive(Debug)]
-struct Watched {
-    target: Arc<Target>,
-    standing: Arc<Standing>,
-    /// Its name in the state file.
-    id: String,
-    looks: Looks,
-    /// The way that worked last.
-    means: Means,
-    spread: f64,
-    /// When a look last sent it to rest.
-    rested: Moment,
-    /// The last look found that its key is not taken.
-    refused: bool,
-    busy: bool,
-    /// The pre-check that it takes part in: `true` once somebody has answered.
-    running: Option<Rc<Cell<bool>>>,
 }
 
 impl Prober {
@@ -253,7 +236,8 @@ impl Prober {
         if errand == Errand::Refresh {
             // Who limits how often its list is read is asked for it again soon.
             let limited = models.is_none() && look.means == Means::Models;
-            let pause = if limited { self.0.settings.interval } else { self.0.settings.refresh };
+            let HealthSettings { interval, refresh, .. } = self.0.settings;
+            let pause = if limited { interval.max(AGAIN) } else { refresh };
             watched.looks.list_due = watched.looks.list_due.map(|_| now + pause);
         }
         if running.is_some_and(|decided| !decided.replace(true)) {
@@ -323,66 +307,5 @@ impl Prober {
             }
             Arc::new(next)
         });
-    }
-}
-
-impl Watched {
-    /// Its list is wanted, or not any more.
-    fn with_list(mut self, lists: bool) -> Self {
-        self.looks.list_due = lists.then(|| self.looks.list_due.unwrap_or(Moment::NEVER));
-        self
-    }
-
-    /// Takes in what live traffic has found meanwhile; gives when that last proved it well.
-    fn hear(&mut self) -> Moment {
-        if let Some(check) = self.standing.check()
-            && check.alive
-            && check.means == Means::Traffic
-        {
-            self.looks.proven = check.at;
-            self.looks.failures = 0;
-            if check.at > self.rested {
-                self.wake(check.at);
-            }
-        }
-        self.looks.reopens = self.standing.reopens();
-        self.looks.proven
-    }
-
-    /// It was found well.
-    fn recover(&mut self, means: Means, now: Moment) {
-        self.looks.failures = 0;
-        self.means = means;
-        self.standing.note(true, means, now);
-        self.wake(now);
-        self.refused = false;
-    }
-
-    /// Ends its rest, if what was found speaks against the reason. An account without money lists its models all the
-    /// same, and many list them to anybody: only who refused a key to a look can take it back by one.
-    fn wake(&self, now: Moment) {
-        match self.standing.rest_reason(now) {
-            None | Some(Class::QuotaGone) => {}
-            Some(Class::KeyInvalid) if !self.refused => {}
-            Some(_) => self.standing.wake(),
-        }
-    }
-}
-
-impl From<Way> for Means {
-    fn from(way: Way) -> Self {
-        match way {
-            Way::Models => Self::Models,
-            Way::Dummy => Self::Dummy,
-        }
-    }
-}
-
-impl From<Means> for Way {
-    fn from(means: Means) -> Self {
-        match means {
-            Means::Models | Means::Traffic => Self::Models,
-            Means::Dummy => Self::Dummy,
-        }
     }
 }

@@ -1,0 +1,91 @@
+//! One provider as it is watched, and what follows for it from what looks and live traffic find.
+
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
+use super::state::Way;
+use crate::{
+    base::Moment,
+    routing::{Class, Looks, Means, Standing},
+    upstream::Target,
+};
+
+/// One provider as it is watched.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) target: Arc<Target>,
+    pub(super) standing: Arc<Standing>,
+    /// Its name in the state file.
+    pub(super) id: String,
+    pub(super) looks: Looks,
+    /// The way that worked last.
+    pub(super) means: Means,
+    pub(super) spread: f64,
+    /// When a look last sent it to rest.
+    pub(super) rested: Moment,
+    /// The last look found that its key is not taken.
+    pub(super) refused: bool,
+    pub(super) busy: bool,
+    /// The pre-check that it takes part in: `true` once somebody has answered.
+    pub(super) running: Option<Rc<Cell<bool>>>,
+}
+
+impl Watched {
+    /// Its list is wanted, or not any more.
+    pub(super) fn with_list(mut self, lists: bool) -> Self {
+        self.looks.list_due = lists.then(|| self.looks.list_due.unwrap_or(Moment::NEVER));
+        self
+    }
+
+    /// Takes in what live traffic has found meanwhile; gives when that last proved it well.
+    pub(super) fn hear(&mut self) -> Moment {
+        if let Some(check) = self.standing.check()
+            && check.alive
+            && check.means == Means::Traffic
+        {
+            self.looks.proven = check.at;
+            self.looks.failures = 0;
+            if check.at > self.rested {
+                self.wake(check.at);
+            }
+        }
+        self.looks.reopens = self.standing.reopens();
+        self.looks.proven
+    }
+
+    /// It was found well.
+    pub(super) fn recover(&mut self, means: Means, now: Moment) {
+        self.looks.failures = 0;
+        self.means = means;
+        self.standing.note(true, means, now);
+        self.wake(now);
+        self.refused = false;
+    }
+
+    /// Ends its rest, if what was found speaks against the reason. An account without money lists its models all the
+    /// same, and many list them to anybody: only who refused a key to a look can take it back by one.
+    fn wake(&self, now: Moment) {
+        match self.standing.rest_reason(now) {
+            None | Some(Class::QuotaGone) => {}
+            Some(Class::KeyInvalid) if !self.refused => {}
+            Some(_) => self.standing.wake(),
+        }
+    }
+}
+
+impl From<Way> for Means {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Models => Self::Models,
+            Way::Dummy => Self::Dummy,
+        }
+    }
+}
+
+impl From<Means> for Way {
+    fn from(means: Means) -> Self {
+        match means {
+            Means::Models | Means::Traffic => Self::Models,
+            Means::Dummy => Self::Dummy,
+        }
+    }
+}
