@@ -127,3 +127,105 @@ fn cool_down(trips: u32, settings: &BreakerSettings) -> Duration {
     let doublings = trips.saturating_sub(1).min(16);
     settings.cool_down.saturating_mul(1 << doublings).min(settings.longest_cool_down)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    use super::*;
+
+    const BEGIN: Moment = Moment(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn fail(breaker: &Breaker, at: Moment, times: u32) {
+        for _ in 0..times {
+            breaker.failed(at, at, &BreakerSettings::default(), &mut Dice::new(at.0));
+        }
+    }
+
+    #[test]
+    fn trips_on_failures_in_a_row() {
+        let (breaker, settings) = (Breaker::default(), BreakerSettings::default());
+        fail(&breaker, BEGIN, settings.failures - 1);
+        breaker.succeeded(BEGIN, BEGIN, &settings);
+        fail(&breaker, BEGIN, settings.failures - 1);
+        assert_eq!(breaker.state(BEGIN), State::Admitting);
+        fail(&breaker, BEGIN, 1);
+        assert!(matches!(breaker.state(BEGIN), State::Tripped { .. }));
+        assert_eq!(breaker.trips(), 1);
+    }
+
+    #[test]
+    fn trips_on_the_share_of_a_window() {
+        let (breaker, settings) = (Breaker::default(), BreakerSettings::default());
+        for _ in 0..settings.least / 2 {
+            breaker.succeeded(BEGIN, BEGIN, &settings);
+            assert_eq!(breaker.state(BEGIN), State::Admitting);
+            fail(&breaker, BEGIN, 1);
+        }
+        assert!(matches!(breaker.state(BEGIN), State::Tripped { .. }));
+    }
+
+    #[test]
+    fn trips_grow_and_are_forgotten() {
+        let (breaker, settings) = (Breaker::default(), BreakerSettings::default());
+        let mut now = BEGIN;
+        fail(&breaker, now, settings.failures);
+        for trip in 1..12 {
+            let State::Tripped { until } = breaker.state(now) else { panic!() };
+            let length = until.since(now);
+            let meant = cool_down(trip, &settings);
+            assert!(length >= meant / 2 && length <= meant * 3 / 2, "{trip}: {length:?}");
+            assert!(meant <= settings.longest_cool_down);
+            now = until;
+            assert_eq!(breaker.state(now), State::Probing { busy: false });
+            // What was sent before the trip says nothing now.
+            breaker.failed(BEGIN, now, &settings, &mut Dice::new(1));
+            assert_eq!(breaker.state(now), State::Probing { busy: false });
+            fail(&breaker, now, 1);
+        }
+        let State::Tripped { until } = breaker.state(now) else { panic!() };
+        breaker.succeeded(BEGIN, until, &settings);
+        assert_ne!(breaker.state(until), State::Admitting, "it was sent before the trip");
+        breaker.succeeded(until, until, &settings);
+        assert_eq!(breaker.state(until), State::Admitting);
+        now = until;
+        for _ in 0..12 {
+            now = now + settings.longest_cool_down;
+            breaker.succeeded(now, now, &settings);
+        }
+        assert_eq!(breaker.trips(), 0);
+    }
+
+    #[test]
+    fn one_probe_at_a_time() {
+        let breaker = Breaker::default();
+        assert!(breaker.claim() && !breaker.claim());
+        breaker.release();
+        assert!(breaker.claim());
+    }
+
+    proptest! {
+        /// Never tripped for longer than one and a half of the longest, never without that many failures.
+        #[test]
+        fn whatever_happens(events in proptest::collection::vec((any::<bool>(), 0_u64..20_000), 0..200), seed in any::<u64>()) {
+            let (breaker, settings) = (Breaker::default(), BreakerSettings::default());
+            let (mut now, mut dice, mut failures) = (BEGIN, Dice::new(seed), 0);
+            for (good, millis) in events {
+                now = now + Duration::from_millis(millis);
+                if good {
+                    breaker.succeeded(now, now, &settings);
+                    prop_assert_eq!(breaker.state(now), State::Admitting);
+                } else {
+                    failures += 1;
+                    breaker.failed(now, now, &settings, &mut dice);
+                }
+                if let State::Tripped { until } = breaker.state(now) {
+                    prop_assert!(failures >= settings.failures);
+                    prop_assert!(until.since(now) <= settings.longest_cool_down * 3 / 2);
+                }
+                prop_assert!(breaker.window().sum(now + 2 * settings.window + SECOND, settings.window).all() == 0);
+            }
+        }
+    }
+}

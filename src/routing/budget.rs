@@ -74,3 +74,41 @@ fn take(counter: &Arc<AtomicUsize>, most: usize) -> Option<Permit> {
     let more = |held| (held < most).then_some(held + 1);
     counter.fetch_update(Relaxed, Relaxed, more).ok().map(|_| Permit(Arc::clone(counter)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn races_are_capped_and_given_back() {
+        let (budgets, settings) =
+            (Budgets::default(), RaceSettings { max_races: 2, ..RaceSettings::default() });
+        let held = (budgets.race(&settings), budgets.race(&settings), budgets.race(&settings));
+        assert!(held.0.is_some() && held.1.is_some() && held.2.is_none());
+        drop(held);
+        assert_eq!(budgets.races(), 0);
+    }
+
+    #[test]
+    fn hedges_are_saved_up_to_a_burst() {
+        let (budgets, settings) = (Budgets::default(), HedgeSettings { share: 0.25, burst: 2 });
+        for _ in 0..3 {
+            budgets.save(&settings);
+        }
+        assert!(!budgets.spend());
+        for _ in 0..100 {
+            budgets.save(&settings);
+        }
+        assert!(budgets.spend() && budgets.spend() && !budgets.spend());
+    }
+
+    #[test]
+    fn repeats_are_a_share_of_what_is_under_way() {
+        let (budgets, settings) =
+            (Budgets::default(), RetrySettings { share: 0.2, least: 1, ..RetrySettings::default() });
+        let one = budgets.repeat(&settings, 5);
+        assert!(one.is_some() && budgets.repeat(&settings, 5).is_none());
+        let two = budgets.repeat(&settings, 10);
+        assert!(two.is_some() && budgets.repeat(&settings, 10).is_none());
+    }
+}

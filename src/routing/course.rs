@@ -345,6 +345,8 @@ impl<'a> Course<'a> {
             return;
         }
         let under_way = turn.candidate.record.under_way();
+        // The repeat that has just failed is over.
+        self._repeating = None;
         if let Some(permit) = self.terms.budgets.repeat(&retry, under_way) {
             self._repeating = Some(permit);
             self.repeats += 1;
@@ -415,3 +417,6 @@ impl Manner {
         if streams { Self::Stream } else { Self::Whole }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! What courses do, step by step; whole histories are simulated in `tests/sim_routing.rs`.
+
+use std::sync::Arc;
+
+use proptest::prelude::{any, prop_assert, proptest};
+
+use super::*;
+use crate::routing::{
+    Ask, Catalog, Listing, Records, Served,
+    settings::{ModelRule, RetrySettings},
+};
+
+const NOW: Moment = Moment(1_000_000);
+const MILLI: Duration = Duration::from_millis(1);
+
+/// So many candidates for the model `m`.
+fn catalog(candidates: usize, change: impl FnOnce(&mut RoutingSettings)) -> Catalog {
+    let served = |index: usize| Served {
+        name: format!("p{index}").into(),
+        base: "b".into(),
+        listing: Listing::Configured(vec!["m".into()]),
+        weight: 1,
+        region: None,
+    };
+    let mut settings = RoutingSettings::default();
+    change(&mut settings);
+    let served = (0..candidates).map(served).collect();
+    Catalog::new(served, Vec::new(), Arc::new(settings), &Records::default())
+}
+
+fn course(catalog: &Catalog, deadline: Option<Moment>) -> Course<'_> {
+    let plan = catalog.plan(&Ask::stream("m"), NOW, &mut Dice::new(1)).unwrap();
+    let (settings, budgets) = (catalog.settings(), catalog.records().budgets());
+    Course::new(plan, Terms { settings, budgets, failover: true, deadline }, Dice::new(2), NOW)
+}
+
+fn asked<'a>(step: Move<'a>) -> Turn<'a> {
+    match step {
+        Move::Ask(turn) => turn,
+        Move::Wait(_) | Move::Over => panic!("{step:?}"),
+    }
+}
+
+#[test]
+fn failures_go_on_in_order_until_nobody_is_left() {
+    let catalog = catalog(3, |_| {});
+    let mut course = course(&catalog, None);
+    for place in 0..3 {
+        let turn = asked(course.next(NOW));
+        assert_eq!((turn.candidate.provider, turn.number), (place, place as u8 + 1));
+        assert_eq!(course.is_last(&turn), place == 2);
+        assert!(!course.passes_on(&turn, Class::ServerError, None), "several were asked");
+        assert!(matches!(course.next(NOW), Move::Wait(None)));
+        course.failed(turn, Class::ServerError, None, Sent::Some, NOW);
+    }
+    assert!(matches!(course.next(NOW), Move::Over));
+    assert!(matches!(course.next(NOW), Move::Over));
+}
+
+/// S3.8, R18: the caller's own mistake and the only candidate's word are the client's.
+#[test]
+fn what_is_passed_on() {
+    let only = catalog(1, |_| {});
+    let mut alone = course(&only, None);
+    let turn = asked(alone.next(NOW));
+    assert!(alone.passes_on(&turn, Class::ServerError, None) && alone.is_last(&turn));
+    let three = catalog(3, |_| {});
+    let mut course = course(&three, None);
+    let turn = asked(course.next(NOW));
+    assert!(course.passes_on(&turn, Class::CallerMistake, None));
+    assert!(course.passes_on(&turn, Class::ContextTooLong, None), "nobody has another model");
+    course.failed(turn, Class::CallerMistake, None, Sent::Some, NOW);
+    assert!(matches!(course.next(NOW), Move::Over));
+}
+
+#[test]
+fn another_model_of_the_list_may_take_what_was_too_long() {
+    let catalog = catalog(2, |settings| {
+        let stands_for = vec!["p0/m".into(), "p1/m".into()];
+        settings.models.push(ModelRule { name: "any".into(), stands_for, ..ModelRule::default() });
+    });
+    let plan = catalog.plan(&Ask::stream("any"), NOW, &mut Dice::new(1)).unwrap();
+    let (settings, budgets) = (catalog.settings(), catalog.records().budgets());
+    let terms = Terms { settings, budgets, failover: true, deadline: None };
+    let mut course = Course::new(plan, terms, Dice::new(2), NOW);
+    let turn = asked(course.next(NOW));
+    assert!(!course.passes_on(&turn, Class::ContextTooLong, None));
+    course.failed(turn, Class::ContextTooLong, None, Sent::Some, NOW);
+    assert_eq!(asked(course.next(NOW)).candidate.provider, 1);
+}
+
+#[test]
+fn a_resting_candidate_is_asked_last_and_only_one_of_them() {
+    let catalog = catalog(3, |_| {});
+    let mut first = course(&catalog, None);
+    for seconds in [30, 10] {
+        let turn = asked(first.next(NOW));
+        first.failed(turn, Class::RateLimited, Some(Duration::from_secs(seconds)), Sent::Some, NOW);
+    }
+    let turn = asked(first.next(NOW));
+    first.failed(turn, Class::ServerError, None, Sent::Some, NOW);
+    let mut second = course(&catalog, None);
+    for provider in [2, 1] {
+        let turn = asked(second.next(NOW));
+        assert_eq!(turn.candidate.provider, provider, "the open one, then the one that comes back first");
+        second.failed(turn, Class::ServerError, None, Sent::Some, NOW);
+    }
+    assert!(matches!(second.next(NOW), Move::Over));
+    let mut third = course(&catalog, None);
+    let later = NOW + Duration::from_secs(10);
+    assert_eq!(asked(third.next(later)).candidate.provider, 1, "its rest is over");
+}
+
+#[test]
+fn a_request_that_may_have_been_seen_stays_where_it_is_if_so_configured() {
+    for (safe, sent, goes_on) in [
+        (false, Sent::Unknown, true),
+        (true, Sent::Unknown, false),
+        (true, Sent::Nothing, true),
+        (true, Sent::Some, true),
+    ] {
+        let catalog = catalog(2, |settings| settings.retry.safe = safe);
+        let mut course = course(&catalog, None);
+        let turn = asked(course.next(NOW));
+        course.failed(turn, Class::Reset, None, sent, NOW);
+        assert_eq!(matches!(course.next(NOW), Move::Ask(_)), goes_on, "{safe} {sent:?}");
+    }
+}
+
+#[test]
+fn repeats_pause_and_are_rationed() {
+    let retry = RetrySettings { repeats: 2, least: 1, share: 0.0, ..RetrySettings::default() };
+    let catalog = catalog(1, |settings| settings.retry = retry);
+    let mut first = course(&catalog, None);
+    let turn = asked(first.next(NOW));
+    assert!(!first.passes_on(&turn, Class::ServerError, None), "it will be asked again");
+    assert!(first.passes_on(&turn, Class::ServerError, Some(Duration::from_secs(60))), "not so late");
+    first.failed(turn, Class::ServerError, None, Sent::Some, NOW);
+    let Move::Wait(Some(at)) = first.next(NOW) else { panic!() };
+    assert!(at >= NOW + retry.pause / 2 && at <= NOW + retry.pause * 3 / 2);
+    assert_eq!(catalog.records().budgets().repeats(), 1);
+    // Another request finds the budget spent.
+    let mut second = course(&catalog, None);
+    let turn = asked(second.next(NOW));
+    second.failed(turn, Class::ServerError, None, Sent::Some, NOW);
+    assert!(matches!(second.next(NOW), Move::Over));
+    // The first goes on, and ends after its second repeat.
+    let turn = asked(first.next(at));
+    first.failed(turn, Class::ServerError, Some(MILLI), Sent::Some, at);
+    let Move::Wait(Some(soon)) = first.next(at) else { panic!() };
+    assert_eq!(soon, at + MILLI, "as the provider said");
+    let turn = asked(first.next(soon));
+    first.failed(turn, Class::ServerError, None, Sent::Some, soon);
+    assert!(matches!(first.next(soon), Move::Over));
+    drop(first);
+    assert_eq!(catalog.records().budgets().repeats(), 0);
+    // Nobody waits past the client's deadline.
+    let mut third = course(&catalog, Some(NOW + MILLI));
+    let turn = asked(third.next(NOW));
+    third.failed(turn, Class::ServerError, None, Sent::Some, NOW);
+    assert!(matches!(third.next(NOW), Move::Over));
+}
+
+/// S3.1, S3.11: as many as the race is wide; past the cap one after another.
+#[test]
+fn races_have_a_width_and_a_cap() {
+    let catalog = catalog(3, |settings| {
+        settings.strategy = Strategy::Race { width: 2 };
+        settings.race.max_races = 1;
+    });
+    let mut race = course(&catalog, None);
+    let (one, two) = (asked(race.next(NOW)), asked(race.next(NOW)));
+    let Move::Wait(Some(end)) = race.next(NOW) else { panic!() };
+    assert_eq!(end, NOW + catalog.settings().race.timeout);
+    race.failed(one, Class::ServerError, None, Sent::Some, NOW);
+    let three = asked(race.next(NOW));
+    let mut beyond = course(&catalog, None);
+    assert!(!beyond.is_race());
+    let turn = asked(beyond.next(NOW));
+    assert!(matches!(beyond.next(NOW), Move::Wait(None)));
+    drop((turn, beyond));
+    drop(race.won(two, MILLI, NOW));
+    race.lost(three, NOW);
+    assert!(matches!(race.next(NOW), Move::Over), "nobody is asked after the commit");
+    drop(race);
+    assert!(course(&catalog, None).is_race());
+}
+
+/// B4: after the percentile of the one being asked, out of a budget.
+#[test]
+fn a_hedge_waits_for_the_percentile_and_pays() {
+    let strategy = Strategy::Hedge { delay: Delay::Percentile(90) };
+    let catalog = catalog(2, |settings| {
+        settings.strategy = strategy;
+        settings.hedge.share = 0.5;
+    });
+    let mut first = course(&catalog, None);
+    let turn = asked(first.next(NOW));
+    let Move::Wait(Some(at)) = first.next(NOW) else { panic!() };
+    assert_eq!(at, NOW + UNMEASURED_DELAY);
+    assert!(matches!(first.next(at), Move::Wait(None)), "half a hedge is none");
+    let record = Arc::clone(turn.candidate.record);
+    drop(first.won(turn, MILLI, NOW));
+    for _ in 0..30 {
+        record.pace(Manner::Stream).note(100 * MILLI, NOW);
+    }
+    let mut second = course(&catalog, None);
+    let one = asked(second.next(NOW));
+    let Move::Wait(Some(at)) = second.next(NOW) else { panic!() };
+    assert!(at > NOW + 80 * MILLI && at < NOW + 120 * MILLI);
+    let two = asked(second.next(at));
+    assert!(two.hedge && !one.hedge && two.candidate.provider == 1);
+    assert_eq!((record.under_way(), record.waiting()), (1, 1));
+    drop(second.won(two, MILLI, at));
+    second.lost(one, at);
+    assert_eq!((record.under_way(), record.waiting()), (0, 0));
+}
+
+#[test]
+fn one_request_probes_and_losing_a_race_is_no_illness() {
+    let catalog = catalog(2, |settings| settings.breaker.failures = 1);
+    let mut tripping = course(&catalog, None);
+    let turn = asked(tripping.next(NOW));
+    let record = Arc::clone(turn.candidate.record);
+    tripping.failed(turn, Class::ServerError, None, Sent::Some, NOW);
+    assert!(matches!(record.admission(NOW), Admission::Closed { .. }));
+    let later = NOW + catalog.settings().breaker.cool_down * 2;
+    assert_eq!(record.admission(later), Admission::Probe);
+    let (mut one, mut two) = (course(&catalog, None), course(&catalog, None));
+    let probe = asked(one.next(later));
+    let other = asked(two.next(later));
+    assert_eq!((probe.candidate.provider, other.candidate.provider), (0, 1), "one at a time");
+    one.lost(probe, later);
+    assert_eq!(record.admission(later), Admission::Probe, "a loser proves nothing");
+    drop(one);
+    let mut again = course(&catalog, None);
+    let probe = asked(again.next(later));
+    drop(again.won(probe, MILLI, later));
+    assert_eq!(record.admission(later), Admission::Open);
+}
+
+proptest! {
+    /// Whatever the failures, each candidate is asked once at most, and the way ends.
+    #[test]
+    fn every_way_ends(candidates in 1_usize..8, classes in proptest::collection::vec(0_usize..Class::ALL.len(), 8), width in 2_u8..5, race in any::<bool>()) {
+        let catalog = catalog(candidates, |settings| {
+            settings.strategy = if race { Strategy::Race { width } } else { Strategy::Weighted };
+        });
+        let mut course = course(&catalog, None);
+        let mut flying: Vec<Turn<'_>> = Vec::new();
+        let mut asked = Vec::new();
+        let mut classes = classes.into_iter().cycle();
+        for _ in 0..40 {
+            match course.next(NOW) {
+                Move::Ask(turn) => {
+                    prop_assert!(!asked.contains(&turn.candidate.provider));
+                    asked.push(turn.candidate.provider);
+                    flying.push(turn);
+                    prop_assert!(flying.len() <= usize::from(width));
+                }
+                Move::Wait(_) => {
+                    let class = Class::ALL[classes.next().unwrap_or_default()];
+                    course.failed(flying.remove(0), class, None, Sent::Some, NOW);
+                }
+                Move::Over => return Ok(()),
+            }
+        }
+        prop_assert!(false, "it never ended");
+    }
+}
