@@ -17,10 +17,14 @@ use std::{
 
 use sim::{
     chance,
+    provider::Trouble,
     table::{self, Scenario},
     world::{self, End},
 };
-use thalweg::routing::{Strategy, strategy::Delay};
+use thalweg::{
+    base::Moment,
+    routing::{Strategy, strategy::Delay},
+};
 
 /// Of a history that was asked for by number.
 const LONG: u32 = 100_000;
@@ -84,6 +88,20 @@ fn priority_loses_no_request_to_a_dead_candidate() {
         let outcome = play(Strategy::Priority, scenario);
         assert_eq!(outcome.share_of(End::Good), 1.0);
         assert!(outcome.calls() < 1.02, "the breaker keeps the dead one out: {}", outcome.calls());
+    }
+}
+
+/// S1.14: who was dead for a while is found again, whatever the strategy: nobody is starved for ever.
+#[test]
+fn who_comes_back_serves_again() {
+    for strategy in table::STRATEGIES {
+        let mut plot = table::plot(Scenario::AllWell, strategy, BAR);
+        let second = |number: u64| Moment(1) + Duration::from_secs(number);
+        plot.providers[0] = plot.providers[0].clone().in_trouble(second(200), second(400), Trouble::Dead);
+        let outcome = world::play(&plot);
+        let late = outcome.asked[0].iter().filter(|at| **at > second(800)).count();
+        assert!(late > 400, "{strategy}: asked {late} times of some 4000");
+        assert_eq!(outcome.share_of(End::Good), 1.0, "{strategy}");
     }
 }
 
