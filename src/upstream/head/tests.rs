@@ -1,0 +1,99 @@
+//! Heads built and heads read.
+
+use super::*;
+use crate::{
+    base::Secret,
+    upstream::{BaseUrl, Clocks, Protocol},
+};
+
+fn target() -> Target {
+    Target {
+        name: "p".into(),
+        base: BaseUrl::parse("http://api.example.com:8080/v1").unwrap(),
+        protocol: Protocol::Auto,
+        key_header: KeyHeader::Bearer,
+        key: Some(Secret::new("sk-up".into())),
+        headers: vec![(HeaderName::from_static("x-team"), HeaderValue::from_static("ours"))],
+        ca_file: None,
+        clocks: Clocks::default(),
+    }
+}
+
+#[test]
+fn builds_the_head_from_what_may_pass() {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("authorization", "Bearer sk-client"),
+        ("x-api-key", "sk-client"),
+        ("cookie", "a=b"),
+        ("connection", "close, X-Hop"),
+        ("x-hop", "1"),
+        ("transfer-encoding", "chunked"),
+        ("x-team", "theirs"),
+        ("x-thalweg-strategy", "race"),
+        ("openai-beta", "assistants=v2"),
+    ] {
+        headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    let request =
+        Request { method: Method::POST, path: "/chat/completions", headers: &headers, accept: "*/*" };
+    assert_eq!(
+        write_request(&target(), &request, 1205),
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: api.example.com:8080\r\ncontent-length: 1205\r\n\
+         authorization: Bearer sk-up\r\naccept: */*\r\naccept-encoding: identity\r\n\
+         content-type: application/json\r\nopenai-beta: assistants=v2\r\nx-team: ours\r\n\r\n"
+    );
+}
+
+fn parse(text: &'static str) -> Result<Option<(ResponseHead, usize)>, Cow<'static, str>> {
+    parse_response(&Bytes::from_static(text.as_bytes()))
+}
+
+#[test]
+fn finds_framing_and_persistence() {
+    for (text, framing, keep_alive) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", Framing::Length(5), true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\n", Framing::Length(5), true),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", Framing::Chunked, true),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n",
+            Framing::Chunked,
+            false,
+        ),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: Close\r\n\r\n", Framing::Length(5), false),
+        ("HTTP/1.1 200 OK\r\n\r\n", Framing::UntilClose, false),
+        ("HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\n", Framing::Length(5), false),
+        ("HTTP/1.0 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\n\r\n", Framing::Length(5), true),
+        (
+            "HTTP/1.0 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive, close\r\n\r\n",
+            Framing::Length(5),
+            false,
+        ),
+        (
+            "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\nconnection: keep-alive\r\n\r\n",
+            Framing::Chunked,
+            false,
+        ),
+        ("HTTP/1.1 204 No Content\r\n\r\n", Framing::Length(0), true),
+    ] {
+        let (head, length) = parse(text).unwrap().unwrap();
+        assert_eq!((head.framing, head.keep_alive, length), (framing, keep_alive, text.len()), "{text}");
+    }
+    assert!(parse("HTTP/1.1 200 OK\r\ncontent-le").unwrap().is_none());
+}
+
+#[test]
+fn refuses_heads_that_lie() {
+    for text in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1,1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n",
+        "HTTP/1.1 099 OK\r\n\r\n",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+    ] {
+        assert!(parse(text).is_err(), "{text}");
+    }
+}

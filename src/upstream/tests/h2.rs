@@ -1,0 +1,130 @@
+//! HTTP/2: windows, resets, refusals and connections that come and go.
+
+use super::*;
+
+#[test]
+fn sends_a_body_larger_than_the_window_and_shares_the_connection() {
+    run(Provider::default(), None, |scene| async move {
+        let long = "x".repeat(5000).leak();
+        let parts = ["a", long, "b"];
+        let (first, second) = tokio::join!(scene.send("/echo", &parts), scene.send("/echo", &["second"]));
+        let (mut first, mut second) = (first.unwrap(), second.unwrap());
+        assert_eq!(first.status, StatusCode::OK);
+        let seen = first.headers["x-seen"].to_str().unwrap();
+        let port = scene.target.base.port;
+        assert_eq!(
+            seen,
+            format!("POST http://localhost:{port}/v1/echo Some(Sensitive)")
+                .replace("Sensitive", "\"Bearer sk-up\"")
+        );
+        assert_eq!(all(&mut first.body).await, format!("a{long}b").as_bytes());
+        assert_eq!(all(&mut second.body).await, b"second");
+        assert_eq!(all(&mut scene.send("/echo", &["third"]).await.unwrap().body).await, b"third");
+        assert_eq!((scene.provider.accepted.get(), scene.provider.requests.get()), (1, 3));
+    });
+}
+
+#[test]
+fn holds_no_more_than_a_window_for_a_client_that_does_not_read() {
+    run(Provider::default(), None, |scene| async move {
+        let mut stalled = scene.send("/flood", &[]).await.unwrap();
+        scene.provider.until(|provider| provider.flooded.get() >= 128 * 1024).await;
+        // Whole exchanges beside it: time enough to send more, if it might.
+        for _ in 0..3 {
+            assert_eq!(all(&mut scene.send("/echo", &["beside"]).await.unwrap().body).await, b"beside");
+        }
+        assert_eq!(scene.provider.flooded.get(), 128 * 1024);
+        let mut pulled = 0;
+        while pulled < 256 * 1024 {
+            pulled += next(&mut stalled.body).await.unwrap().unwrap().len();
+        }
+    });
+}
+
+#[test]
+fn resets_the_stream_of_a_dropped_body_at_once() {
+    run(Provider::default(), None, |scene| async move {
+        let mut response = scene.send("/stream", &[]).await.unwrap();
+        assert_eq!(next(&mut response.body).await.unwrap().unwrap(), "data: 1\n\n");
+        drop(response);
+        let reset = scene.provider.until(|provider| provider.reset_by_us.get().is_some());
+        timeout(Duration::from_millis(50), reset).await.unwrap();
+        assert_eq!(scene.provider.reset_by_us.get(), Some(Reason::CANCEL));
+        assert_eq!(all(&mut scene.send("/echo", &["next"]).await.unwrap().body).await, b"next");
+        assert_eq!(scene.provider.accepted.get(), 1);
+    });
+}
+
+#[test]
+fn sends_a_refused_stream_once_more() {
+    run(Provider::default(), None, |scene| async move {
+        scene.provider.refusals.set(1);
+        assert_eq!(all(&mut scene.send("/echo", &["again"]).await.unwrap().body).await, b"again");
+        assert_eq!(scene.provider.requests.get(), 2);
+        scene.provider.refusals.set(2);
+        let fault = scene.send("/echo", &[]).await.unwrap_err();
+        assert_eq!((fault.kind, fault.sent), (Kind::Reset, Sent::Nothing));
+    });
+}
+
+#[test]
+fn leaves_a_connection_that_says_goaway() {
+    run(Provider { leave_after_one: true, ..Provider::default() }, None, |scene| async move {
+        for turn in 1..=3 {
+            assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
+            assert_eq!(scene.provider.requests.get(), turn);
+        }
+        assert_eq!(scene.provider.accepted.get(), 3);
+    });
+}
+
+#[test]
+fn leaves_it_even_while_a_stream_runs_on() {
+    run(Provider { leave_after_one: true, ..Provider::default() }, None, |scene| async move {
+        let mut running = scene.send("/stream", &[]).await.unwrap();
+        assert_eq!(next(&mut running.body).await.unwrap().unwrap(), "data: 1\n\n");
+        assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
+        assert_eq!(scene.provider.accepted.get(), 2);
+        drop(running);
+        scene.provider.until(|provider| provider.reset_by_us.get() == Some(Reason::CANCEL)).await;
+    });
+}
+
+#[test]
+fn opens_another_connection_when_the_first_is_full() {
+    run(Provider { max_streams: Some(1), ..Provider::default() }, None, |scene| async move {
+        let first = scene.send("/stream", &[]).await.unwrap();
+        let second = scene.send("/stream", &[]).await.unwrap();
+        assert_eq!(scene.provider.accepted.get(), 2);
+        drop((first, second));
+        scene.provider.until(|provider| provider.reset_by_us.get().is_some()).await;
+        assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
+        assert_eq!(scene.provider.accepted.get(), 2);
+    });
+}
+
+#[test]
+fn tells_a_stream_that_broke_from_one_that_ended() {
+    run(Provider::default(), None, |scene| async move {
+        let mut response = scene.send("/break", &[]).await.unwrap();
+        assert_eq!(next(&mut response.body).await.unwrap().unwrap(), "half");
+        scene.provider.go.notify_one();
+        let fault = next(&mut response.body).await.unwrap().unwrap_err();
+        assert_eq!((fault.stage, fault.kind, fault.sent), (Stage::Body, Kind::Reset, Sent::Some));
+        assert!(next(&mut response.body).await.is_none());
+        let fault = scene.send("/abort", &[]).await.unwrap_err();
+        assert_eq!((fault.stage, fault.kind), (Stage::Head, Kind::Reset));
+    });
+}
+
+#[test]
+fn closes_connections_that_were_idle_for_too_long() {
+    run(Provider::default(), None, |mut scene| async move {
+        let settings = PoolSettings { keepalive_expiry: Duration::ZERO, ..PoolSettings::default() };
+        scene.upstream = Upstream::new(SharedPools::default(), settings, WorkerGauges::default());
+        all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await;
+        scene.upstream.sweep();
+        all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await;
+        assert_eq!(scene.provider.accepted.get(), 2);
+    });
+}

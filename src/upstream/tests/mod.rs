@@ -1,0 +1,223 @@
+//! HTTP/2 and TLS to providers over real loopback sockets, against a provider that is h2's own server and does what the
+//! path says. Bounded waits only; every port is the kernel's, every certificate made for the run.
+
+mod h2;
+mod tls;
+
+use std::{cell::Cell, fs, future::poll_fn, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
+
+use ::h2::{Reason, RecvStream, server::SendResponse};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    runtime::LocalRuntime,
+    sync::Notify,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::{
+    base::{ByteList, Clock, Kind, Secret, Sent, Stage, spawn::Tasks},
+    telemetry::WorkerGauges,
+};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a provider saw and how it behaves.
+#[derive(Clone, Default)]
+struct Provider {
+    accepted: Rc<Cell<usize>>,
+    requests: Rc<Cell<usize>>,
+    /// Streams to refuse before one is served.
+    refusals: Rc<Cell<usize>>,
+    reset_by_us: Rc<Cell<Option<Reason>>>,
+    flooded: Rc<Cell<usize>>,
+    /// Rings when any of these changes.
+    changed: Rc<Notify>,
+    /// Lets `/break` go on.
+    go: Rc<Notify>,
+    max_streams: Option<u32>,
+    leave_after_one: bool,
+}
+
+impl Provider {
+    async fn serve(self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            self.accepted.set(self.accepted.get() + 1);
+            let (provider, tls) = (self.clone(), tls.clone());
+            Tasks::new().spawn(async move {
+                let Some(tls) = tls else { return provider.converse(stream).await };
+                let Ok(mut stream) = TlsAcceptor::from(tls).accept(stream).await else { return };
+                if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    return provider.converse(stream).await;
+                }
+                let mut head = [0; 1024];
+                let _ = stream.read(&mut head).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nh1!").await;
+            });
+        }
+    }
+
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: S) {
+        let mut builder = ::h2::server::Builder::new();
+        builder.initial_window_size(1000);
+        if let Some(max) = self.max_streams {
+            builder.max_concurrent_streams(max);
+        }
+        let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
+        while let Some(Ok((request, respond))) = connection.accept().await {
+            self.requests.set(self.requests.get() + 1);
+            if self.leave_after_one {
+                connection.graceful_shutdown();
+            }
+            if request.uri().path() == "/v1/abort" {
+                return;
+            }
+            Tasks::new().spawn(self.clone().answer(request, respond));
+        }
+    }
+
+    async fn until(&self, condition: impl Fn(&Self) -> bool) {
+        soon(async {
+            while !condition(self) {
+                self.changed.notified().await;
+            }
+        })
+        .await;
+    }
+
+    async fn answer(self, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        if self.refusals.get() > 0 {
+            self.refusals.set(self.refusals.get() - 1);
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        }
+        let path = request.uri().path().to_owned();
+        let seen =
+            format!("{} {} {:?}", request.method(), request.uri(), request.headers().get("authorization"));
+        let mut body = request.into_body();
+        let mut received = Vec::new();
+        while let Some(Ok(part)) = body.data().await {
+            received.extend_from_slice(&part);
+            body.flow_control().release_capacity(part.len()).unwrap();
+        }
+        let response = http::Response::builder().header("x-seen", seen).body(()).unwrap();
+        let mut stream = respond.send_response(response, false).unwrap();
+        match &*path {
+            "/v1/echo" => stream.send_data(received.into(), true).unwrap(),
+            "/v1/flood" => loop {
+                stream.reserve_capacity(1000);
+                match poll_fn(|cx| stream.poll_capacity(cx)).await {
+                    Some(Ok(free)) => {
+                        stream.send_data(vec![b'x'; free].into(), false).unwrap();
+                        self.flooded.set(self.flooded.get() + free);
+                        self.changed.notify_one();
+                    }
+                    _ => return,
+                }
+            },
+            "/v1/break" => {
+                stream.send_data(Bytes::from_static(b"half"), false).unwrap();
+                self.go.notified().await;
+                stream.send_reset(Reason::INTERNAL_ERROR);
+            }
+            _ => {
+                stream.send_data(Bytes::from_static(b"data: 1\n\n"), false).unwrap();
+                self.reset_by_us.set(poll_fn(|cx| stream.poll_reset(cx)).await.ok());
+                self.changed.notify_one();
+            }
+        }
+    }
+}
+
+struct Scene {
+    upstream: Upstream,
+    target: Target,
+    provider: Provider,
+}
+
+fn run<F: Future<Output = ()>>(provider: Provider, tls: Option<Certificate>, scene: impl FnOnce(Scene) -> F) {
+    LocalRuntime::new().unwrap().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let target = Target {
+            name: "p".into(),
+            base: BaseUrl::parse(&format!("{scheme}://localhost:{port}/v1")).unwrap(),
+            protocol: if tls.is_some() { Protocol::Auto } else { Protocol::Http2 },
+            key_header: KeyHeader::Bearer,
+            key: Some(Secret::new("sk-up".into())),
+            headers: Vec::new(),
+            ca_file: tls.as_ref().map(|tls| tls.file.clone()),
+            clocks: Clocks { pool: Duration::from_millis(500), ..Clocks::default() },
+        };
+        let config = tls.as_ref().map(|tls| Arc::clone(&tls.config));
+        Tasks::new().spawn(provider.clone().serve(listener, config));
+        let upstream =
+            Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
+        scene(Scene { upstream, target, provider }).await;
+    });
+}
+
+impl Scene {
+    async fn send(&self, path: &str, body: &[&'static str]) -> Result<Response, Fault> {
+        let mut list = ByteList::new();
+        for part in body {
+            list.push(Bytes::from_static(part.as_bytes()));
+        }
+        let headers = HeaderMap::from_iter([("cookie".parse().unwrap(), HeaderValue::from_static("a=b"))]);
+        let request = Request { method: Method::POST, path, headers: &headers, accept: "*/*" };
+        soon(self.upstream.send(&self.target, &request, list, Deadline::new(Clock::Total, PATIENCE))).await
+    }
+}
+
+async fn soon<F: Future>(future: F) -> F::Output {
+    timeout(PATIENCE, future).await.expect("did not happen in time")
+}
+
+async fn next(body: &mut Body) -> Option<Result<Bytes, Fault>> {
+    soon(poll_fn(|cx| body.poll_frame(cx))).await
+}
+
+async fn all(body: &mut Body) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while let Some(frame) = next(body).await {
+        whole.extend_from_slice(&frame.unwrap());
+    }
+    assert!(body.is_done());
+    whole
+}
+
+/// A certificate for `localhost`; the file is gone with the value.
+struct Certificate {
+    file: PathBuf,
+    config: Arc<ServerConfig>,
+}
+
+impl Certificate {
+    fn new(name: &str, alpn: &[&str]) -> Self {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let file = std::env::temp_dir().join(format!("thalweg-up-{name}-{}.pem", std::process::id()));
+        fs::write(&file, made.cert.pem()).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![made.cert.der().clone()], key)
+                .unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Self { file, config: Arc::new(config) }
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
+    }
+}

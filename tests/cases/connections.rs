@@ -1,0 +1,85 @@
+//! What two readers might read differently, requests out of turn, and connections beyond the limit.
+
+use super::intake::{running, sound};
+use crate::{
+    client::{Call, Version, call::TOKEN},
+    gateway::Plan,
+    upstream::script,
+};
+
+/// Smuggling: what two readers might read differently is refused, and the connection with it.
+#[tokio::test]
+async fn ambiguous_requests() {
+    let upstream = sound();
+    let gateway = running(&upstream).await;
+    let start = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n");
+    let evil = format!("GET /livez HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
+    for ambiguous in [
+        "content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "content-length: 5\r\ncontent-length: 6\r\n\r\n{}   ",
+        "content-length: +5\r\n\r\n{}   ",
+        "content-length: 5, 5\r\n\r\n{}   ",
+        "content-length : 5\r\n\r\n{}   ",
+        "transfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
+        "transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "transfer-encoding: chunked\r\n\r\nzz\r\n\r\n",
+        "transfer-encoding: chunked\r\n\r\n-1\r\n\r\n",
+        "transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n\r\n",
+        "x: a\r\n b\r\ncontent-length: 5\r\n\r\n{}   ",
+        "x: a\nb: c\r\ncontent-length: 5\r\n\r\n{}   ",
+        "x: a\0b\r\ncontent-length: 5\r\n\r\n{}   ",
+        "host: y\r\ncontent-length: 5\r\n\r\n{}   ",
+    ] {
+        let mut client = gateway.raw().await;
+        client.send(format!("{start}{ambiguous}{evil}")).await;
+        let head = client.head().await;
+        assert_eq!(head.status, 400, "{ambiguous:?}: {}", head.text);
+        client.body(&head).await;
+        assert!(client.ended().await, "nothing that follows is served: {ambiguous:?} {:?}", client.unread());
+    }
+    assert_eq!(upstream.log.requests(), 0);
+    gateway.stop().await;
+}
+
+/// A request that comes before the last one is answered is not served: the first is, then the connection ends, and
+/// its client asks again (RFC 9112, 9.3.2).
+#[tokio::test]
+async fn pipelined_requests() {
+    let upstream = sound();
+    let gateway = running(&upstream).await;
+    let mut client = gateway.raw().await;
+    let calls = [Call::stream(), Call::stream()];
+    let wire: Vec<u8> = calls.iter().flat_map(Call::wire).collect();
+    client.send(wire).await;
+    let head = client.head().await;
+    assert_eq!((head.status, head.header("x-request-id")), (200, Some(&*calls[0].id())));
+    assert_eq!(client.body(&head).await, script::short_stream());
+    assert!(client.ended().await);
+    assert_eq!(upstream.log.requests(), 1);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// B9: more connections than allowed are turned away in words, and let in again when one has gone.
+#[tokio::test]
+async fn so_many_connections() {
+    let upstream = sound();
+    let gateway = Plan::to(&[&upstream]).with(|settings| settings.limits.connections = 2).start().await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut client = gateway.raw().await;
+        client.send(Call::get("/livez").wire()).await;
+        assert_eq!(client.head().await.status, 200);
+        held.push(client);
+    }
+    let mut third = gateway.raw().await;
+    let head = third.head().await;
+    assert_eq!(head.status, 503, "{}", head.text);
+    drop((third, held));
+    gateway.until("nobody", |now| now.connections == 0).await;
+    let mut fourth = gateway.client(Version::H1).await;
+    assert!(fourth.send(Call::stream()).await.collect().await.complete);
+    drop(fourth);
+    gateway.stop().await;
+}
