@@ -38,7 +38,7 @@ def main():
     if wanted("start") and "thalweg" in names:
         results["start"] = _start(repeats)
     if wanted("routing") and "thalweg" in names:
-        results["routing"] = _routing(scale, repeats)
+        results["routing"] = _routing(scale, repeats, options.realtime)
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
     machine = {"cpu": _cpu_model(), "kernel": platform.release(), "load": open("/proc/loadavg").read().split()[:3]}
@@ -86,9 +86,9 @@ def _start(repeats):
     return {"seconds": times, "binary": size}
 
 
-def _routing(scale, repeats):
+def _routing(scale, repeats, realtime):
     print("\nrouting: several providers of one model")
-    added = routing.run(scale, repeats)
+    added = routing.run(scale, repeats, realtime)
     routing.show(added)
     seconds = max(int(30 * scale), 3) if scale < 1 else 30
     asked, failed, report = routing.endure(seconds, 1000)

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from . import client, legs
-from .process import PROXY_CORE, Process, wait_until
+from .process import PROXY_CORE, Placement, Process, wait_until
 from .transport import PLAIN
 from .workloads import Load
 
@@ -19,12 +19,13 @@ SLOW = ("--delay-us", 50_000)
 BROKEN = ("--error", 503)
 # The broken one is asked every time: it is the way past it that is measured.
 UNTRIPPED = {"breaker": {"failures": 1_000_000, "least": 1_000_000}}
+RACE = {"strategy": "race", **UNTRIPPED}
 
 
-def run(scale, repeats):
+def run(scale, repeats, realtime):
     """{figure: seconds added at the median, by round}"""
+    Placement.realtime = realtime
     load = Load(1, max(int(1000 * scale), 50))
-    added = {"race": [], "failover": []}
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thalweg-perf-")))
         quick, slow, slower, broken = (
@@ -33,9 +34,11 @@ def run(scale, repeats):
         )
         alone = _thalweg(stack, directory, [quick])
         ways = {
-            "race": _thalweg(stack, directory, [slow, slower, quick], routing={"strategy": "race", **UNTRIPPED}),
+            "race": _thalweg(stack, directory, [quick, slow, slower], routing=RACE),
+            "race, winner last": _thalweg(stack, directory, [slow, slower, quick], routing=RACE),
             "failover": _thalweg(stack, directory, [broken, quick], routing=UNTRIPPED),
         }
+        added = {name: [] for name in ways}
         for leg in [alone, *ways.values()]:
             client.run(leg, Load(1, 20))
         for _ in range(repeats * 3):
@@ -91,6 +94,7 @@ def endure(seconds, rate):
 def show(added):
     for name, bar, what in (
         ("race", RACE_BAR, "a race of three, beyond asking the winner alone"),
+        ("race, winner last", RACE_BAR, "the same, the winner being asked last"),
         ("failover", FAILOVER_BAR, "past a 503, the failing answer included"),
     ):
         values = sorted(added[name])

@@ -15,7 +15,8 @@ use super::{
     course::Wish,
     errand::Told,
     fault::Refusal,
-    intake, page, preference,
+    intake, page,
+    preference::Preference,
     routes::{self, NoRoute, Page, Route},
     snapshot::Snapshot,
     telling::Telling,
@@ -110,12 +111,12 @@ impl Corridor {
     /// Who may serve the request, and in which manner they are asked.
     fn plan<'a>(&self, wish: &Wish<'a>) -> Result<Course<'a>, Box<Refusal>> {
         let (settings, now) = (wish.snapshot.catalog.settings(), Moment::now());
-        let (headers, envelope) = (&wish.head.headers, wish.envelope);
+        let (preference, envelope) = (Preference::of(&wish.head.headers), wish.envelope);
         let ask = Ask {
             model: envelope.model(),
             others: envelope.others(),
-            strategy: preference::strategy(headers, settings.figures)?,
-            session: preference::session(settings.sticky, headers, envelope, wish.body),
+            strategy: preference.strategy(settings.figures)?,
+            session: preference.session(settings.sticky, envelope, wish.body),
             manner: Manner::of(envelope.stream() == Some(true)),
         };
         let mut dice = self.dice.borrow_mut();
@@ -128,7 +129,7 @@ impl Corridor {
             settings,
             budgets: wish.snapshot.catalog.records().budgets(),
             failover: wish.snapshot.failover,
-            deadline: preference::patience(headers).map(|patience| now + patience),
+            deadline: preference.patience().map(|patience| now + patience),
         };
         Ok(Course::new(plan, terms, dice.fork(), now))
     }

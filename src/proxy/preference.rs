@@ -18,18 +18,68 @@ const PREFIX: usize = 1024;
 /// Nobody waits longer than a day.
 const LONGEST: f64 = 86_400.0;
 
-/// `x-thalweg-strategy`. `None`: not asked for.
-///
-/// # Errors
-/// It names none; the answer lists them.
-pub(super) fn strategy(headers: &HeaderMap, figures: Figures) -> Result<Option<Strategy>, Box<Refusal>> {
-    let Some(value) = headers.get("x-thalweg-strategy") else { return Ok(None) };
-    let parsed = value.to_str().ok().and_then(|text| Strategy::parse(text, figures, duration));
-    parsed.map(Some).ok_or_else(|| {
-        let message = "the header `x-thalweg-strategy` must be one of `race`, `race:3`, `hedge`, `hedge:300ms`, \
-                       `hedge:p95`, `priority`, `weighted`, `adaptive`";
-        Refusal::request(400, "invalid_header", message)
-    })
+/// The headers that ask something of routing, found in one pass: each look-up by name would cost as much as the pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Preference<'h> {
+    strategy: Option<&'h HeaderValue>,
+    /// As LiteLLM's users say it, and as OpenAI's own clients do.
+    timeouts: [Option<&'h HeaderValue>; 2],
+    session: Option<&'h HeaderValue>,
+}
+
+impl<'h> Preference<'h> {
+    pub(super) fn of(headers: &'h HeaderMap) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            let Some(name) = name.as_str().strip_prefix("x-") else { continue };
+            let [litellm, stainless] = &mut found.timeouts;
+            let place = match name {
+                "thalweg-strategy" => &mut found.strategy,
+                "litellm-timeout" => litellm,
+                "stainless-timeout" => stainless,
+                "session-id" | "session-affinity" => &mut found.session,
+                _ => continue,
+            };
+            place.get_or_insert(value);
+        }
+        found
+    }
+
+    /// The strategy asked for. `None`: none is.
+    ///
+    /// # Errors
+    /// It names none; the answer lists them.
+    pub(super) fn strategy(&self, figures: Figures) -> Result<Option<Strategy>, Box<Refusal>> {
+        let Some(value) = self.strategy else { return Ok(None) };
+        let parsed = value.to_str().ok().and_then(|text| Strategy::parse(text, figures, duration));
+        parsed.map(Some).ok_or_else(|| {
+            let message = "the header `x-thalweg-strategy` must be one of `race`, `race:3`, `hedge`, `hedge:300ms`, \
+                           `hedge:p95`, `priority`, `weighted`, `adaptive`";
+            Refusal::request(400, "invalid_header", message)
+        })
+    }
+
+    /// How long the client waits for the first byte. Seconds; what is not a positive number says nothing.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.timeouts.into_iter().flatten().find_map(|value| seconds(value.to_str().ok()?, 1.0))
+    }
+
+    /// What the conversation is recognised by (B21): its session's id, else its cache key, else, if that is wanted, how
+    /// its prompt begins.
+    pub(super) fn session(&self, sticky: Sticky, envelope: &Envelope, body: &[u8]) -> Option<u64> {
+        let by_prefix = match sticky {
+            Sticky::Off => return None,
+            Sticky::Session => false,
+            Sticky::Prefix => true,
+        };
+        let told = self.session.map(HeaderValue::as_bytes).or_else(|| envelope.cache_key(body));
+        let prompt = || if by_prefix { envelope.prompt(body, PREFIX) } else { None };
+        let told = told.or_else(prompt)?;
+        // The same in every process of this build: replicas agree, and no restart moves a conversation.
+        let mut hasher = DefaultHasher::new();
+        told.hash(&mut hasher);
+        Some(hasher.finish())
+    }
 }
 
 /// `300ms`, `1.5s`, `2m`.
@@ -50,32 +100,6 @@ fn seconds(number: &str, scale: f64) -> Option<Duration> {
     (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(LONGEST)))
 }
 
-/// How long the client waits for the first byte: as LiteLLM's users say it, and as OpenAI's own clients do. Seconds; what
-/// is not a positive number says nothing.
-pub(super) fn patience(headers: &HeaderMap) -> Option<Duration> {
-    ["x-litellm-timeout", "x-stainless-timeout"]
-        .iter()
-        .find_map(|name| seconds(headers.get(*name)?.to_str().ok()?, 1.0))
-}
-
-/// What the conversation is recognised by (B21): its session's id, else its cache key, else, if that is wanted, how its
-/// prompt begins.
-pub(super) fn session(sticky: Sticky, headers: &HeaderMap, envelope: &Envelope, body: &[u8]) -> Option<u64> {
-    let by_prefix = match sticky {
-        Sticky::Off => return None,
-        Sticky::Session => false,
-        Sticky::Prefix => true,
-    };
-    let named = ["x-session-id", "x-session-affinity"].iter().find_map(|name| headers.get(*name));
-    let told = named.map(HeaderValue::as_bytes).or_else(|| envelope.cache_key(body));
-    let prompt = || if by_prefix { envelope.prompt(body, PREFIX) } else { None };
-    let told = told.or_else(prompt)?;
-    // The same in every process of this build: replicas agree, and no restart moves a conversation.
-    let mut hasher = DefaultHasher::new();
-    told.hash(&mut hasher);
-    Some(hasher.finish())
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderName;
@@ -90,11 +114,12 @@ mod tests {
 
     #[test]
     fn reads_a_strategy_or_lists_them() {
-        let asked = |value| strategy(&headers(&[("x-thalweg-strategy", value)]), Figures::default());
+        let asked =
+            |value| Preference::of(&headers(&[("x-thalweg-strategy", value)])).strategy(Figures::default());
         assert_eq!(asked("race:2"), Ok(Some(Strategy::Race { width: 2 })));
         let delay = Delay::Fixed(Duration::from_millis(250));
         assert_eq!(asked("hedge:250ms"), Ok(Some(Strategy::Hedge { delay })));
-        assert_eq!(strategy(&HeaderMap::new(), Figures::default()), Ok(None));
+        assert_eq!(Preference::default().strategy(Figures::default()), Ok(None));
         for value in ["fastest", "hedge:250", "hedge:-1s", "race:99", ""] {
             let refusal = asked(value).unwrap_err();
             assert_eq!((refusal.status, refusal.code), (400, "invalid_header"), "{value}");
@@ -104,6 +129,7 @@ mod tests {
 
     #[test]
     fn reads_how_long_a_client_waits() {
+        let patience = |headers: &HeaderMap| Preference::of(headers).patience();
         assert_eq!(patience(&headers(&[("x-stainless-timeout", "600")])), Some(Duration::from_secs(600)));
         let both = headers(&[("x-stainless-timeout", "600"), ("x-litellm-timeout", "1.5")]);
         assert_eq!(patience(&both), Some(Duration::from_millis(1500)));
@@ -117,7 +143,7 @@ mod tests {
         let body = |text: &str| text.replace('\'', "\"").into_bytes();
         let key = |pairs, text: &str| {
             let body = body(text);
-            session(Sticky::Prefix, &headers(pairs), &envelope::read(&body).unwrap(), &body)
+            Preference::of(&headers(pairs)).session(Sticky::Prefix, &envelope::read(&body).unwrap(), &body)
         };
         let first = "{'model':'m','messages':[{'role':'system','content':'You are.'}]}";
         let other = "{'model':'m','messages':[{'role':'system','content':'I am.'}]}";
@@ -127,9 +153,9 @@ mod tests {
         let keyed = "{'model':'m','prompt_cache_key':'k','messages':[]}";
         assert_eq!(key(&[], keyed), key(&[], &keyed.replace("[]", "[1]")));
         assert_eq!(key(&[], "{'model':'m'}"), None);
-        let (whole, none) = (body(first), HeaderMap::new());
+        let (whole, named) = (body(first), headers(&[("x-session-id", "s")]));
         let read = envelope::read(&whole).unwrap();
-        assert_eq!(session(Sticky::Session, &none, &read, &whole), None);
-        assert_eq!(session(Sticky::Off, &headers(&[("x-session-id", "s")]), &read, &whole), None);
+        assert_eq!(Preference::default().session(Sticky::Session, &read, &whole), None);
+        assert_eq!(Preference::of(&named).session(Sticky::Off, &read, &whole), None);
     }
 }
