@@ -128,7 +128,7 @@ fn error((class, at): (Class, Moment), now: Moment) -> Value {
 }
 
 /// S1.7: how often what was known before was of use, since the start.
-fn recalls(snapshot: &Snapshot) -> Value {
+pub(super) fn recalls(snapshot: &Snapshot) -> Value {
     let counts = |lookups: &Lookups| json!({"hits": lookups.hits(), "misses": lookups.misses()});
     let recalls = &snapshot.recalls;
     json!({

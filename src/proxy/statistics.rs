@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use serde_json::{Value, json};
 
-use super::{Corridor, admission, fault::Refusal, routes::View, snapshot::Snapshot};
+use super::{Corridor, admission, condition, fault::Refusal, routes::View, snapshot::Snapshot};
 use crate::{
     base::Moment,
     ledger::LedgerState,
@@ -90,6 +90,7 @@ fn stats(board: &Board, ledger: LedgerState, snapshot: &Snapshot) -> Value {
             candidates.iter().map(|(provider, record)| candidate(provider, record, now)).collect();
         report.insert("database".to_owned(), database(ledger));
         report.insert("candidates".to_owned(), Value::Array(candidates));
+        report.insert("known_before".to_owned(), condition::recalls(snapshot));
     }
     report
 }

@@ -77,6 +77,10 @@ def answers_tool_calls_whole():
 def lists_models():
     models = [model.id for model in client.models.list()]
     expect(any("demo-text" in model for model in models), models)
+    for name in ("demo-text", "demo/demo-text"):
+        expect(client.models.retrieve(name).id == name, name)
+    error = raises(openai.NotFoundError, lambda: client.models.retrieve("demo-txet"))
+    expect("demo-text" in str(error), error)
 
 
 def embeds():
