@@ -38,7 +38,7 @@ pub struct Ask {
     pub prompt: u32,
     /// Tokens that the answer may have; cut to what the limit can ever grant.
     pub answer: u32,
-    /// Millionths of the currency; 0 when the price is not known.
+    /// Millionths of the currency; 0 when the price is not known. Cut to what is left of the budget.
     pub cost: i64,
 }
 
@@ -141,14 +141,21 @@ impl Meter {
         self.purse.unsaved.fetch_sub(told, AcqRel);
     }
 
-    fn set_aside(&self, cost: i64, budget: i64) -> bool {
-        let aside = self.purse.aside.fetch_add(cost, AcqRel);
-        let spoken_for = self.spent().saturating_add(aside);
-        let fits = spoken_for < budget && spoken_for.saturating_add(cost) <= budget;
-        if !fits {
-            self.purse.aside.fetch_sub(cost, AcqRel);
-        }
-        fits
+    /// Sets aside `cost`, or what is left of the budget if that is less; how much it was. `None`: nothing is left.
+    fn set_aside(&self, cost: i64, budget: i64) -> Option<i64> {
+        let Purse { saved, unsaved, aside } = &self.purse;
+        let part = |aside: i64| {
+            let spent = saved.load(Relaxed).saturating_add(unsaved.load(Relaxed));
+            let left = budget.saturating_sub(spent.saturating_add(aside));
+            (left > 0).then(|| cost.clamp(0, left))
+        };
+        let mut granted = 0;
+        let update = |aside: i64| {
+            granted = part(aside)?;
+            Some(aside.saturating_add(granted))
+        };
+        aside.fetch_update(AcqRel, Relaxed, update).ok()?;
+        Some(granted)
     }
 }
 
@@ -156,10 +163,8 @@ impl Lease {
     fn grant(&mut self, may: &Allowance, ask: &Ask, now: Duration) -> Result<(), Exceeded> {
         let Self { meter, granted, .. } = self;
         if let Some(budget) = may.budget {
-            if !meter.set_aside(ask.cost, budget) {
-                return Err(Exceeded { limit: Limit::Budget, after: None });
-            }
-            granted.cost = Some(ask.cost);
+            let aside = meter.set_aside(ask.cost, budget);
+            granted.cost = Some(aside.ok_or(Exceeded { limit: Limit::Budget, after: None })?);
         }
         if let Some(limit) = may.concurrent {
             let fits = |running: u32| (running < limit).then_some(running + 1);

@@ -10,6 +10,7 @@ use super::{call::Call, fault::Refusal, snapshot::Snapshot};
 use crate::{
     auth::{self, Principal},
     base::lease::{Allowance, Ask, Exceeded, Limit, Meter},
+    ledger::{Prices, Tokens},
     wire::{Dialect, Envelope, estimate},
 };
 
@@ -68,12 +69,24 @@ pub(super) fn grant(
     };
     let now = snapshot.keys.moment(call.started.into_std());
     let allowance = principal.limits.allowance;
-    let ask = Ask { prompt, answer, cost: 0 };
+    let cost = match allowance.budget {
+        Some(_) => cost(&snapshot.prices, envelope.model(), prompt, answer),
+        None => 0,
+    };
+    let ask = Ask { prompt, answer, cost };
     let leased = meter.lease(&allowance, &ask, now);
     call.limited = Some(Limited { principal, meter, began: now });
     let lease = leased.map_err(|exceeded| refuse(&allowance, exceeded))?;
     call.note(|story| story.lease = Some(lease));
     Ok(())
+}
+
+/// What a request may come to, in millionths of the currency; nobody knows yet who will serve it. 0: it has no price.
+fn cost(prices: &Prices, asked: &str, prompt: u32, answer: u32) -> i64 {
+    let (provider, model) = asked.split_once('/').unwrap_or(("", asked));
+    let tokens = Tokens { input: prompt.into(), output: answer.into(), cached: 0 };
+    let cost = prices.cost(provider, model, tokens).or_else(|| prices.cost("", asked, tokens));
+    i64::try_from(cost.unwrap_or(0)).unwrap_or(i64::MAX)
 }
 
 /// A refusal that names the limit.

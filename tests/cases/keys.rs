@@ -7,6 +7,7 @@ use thalweg::{
     auth::{Digest, Limits, Registrar, StoredKey, TokenSettings},
     base::{Secret, lease::Allowance},
     database::{DatabaseSettings, Site},
+    ledger::{Price, Prices},
 };
 
 use crate::{
@@ -416,6 +417,67 @@ async fn a_database_that_cannot_be_had() {
     let stranger = client.send(Call::whole().header("authorization", "Bearer sk-stranger")).await;
     assert_eq!((stranger.status.as_u16(), stranger.header("retry-after")), (503, "1"));
     assert_eq!(refusal(stranger).await.1, "keys_unavailable");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// B15: a budget is spent by what answers cost, and what is under way is set aside.
+#[tokio::test]
+async fn a_budget_is_spent() {
+    let gate = crate::upstream::Gate::new();
+    let held = vec![
+        script::sse_head(),
+        Step::Body(delta("one")),
+        Step::Wait(gate.clone()),
+        Step::Body(script::usage()),
+        Step::End,
+    ];
+    let upstream = Upstream::in_turn(Speaks::H1, vec![held, script::json(200, script::COMPLETION)]);
+    let folder = Folder::new();
+    let allowance = Allowance { budget: Some(20), ..Allowance::default() };
+    let token = TokenSettings {
+        limits: allow(allowance),
+        ..TokenSettings::plain("alice", Secret::new(TOKEN.to_owned()))
+    };
+    // A millionth of the currency for each token: a stream costs 12, an answer 11.
+    let price = Price { input: 1_000_000, output: 1_000_000, cached: None };
+    let plan = Plan::to(&[&upstream]).with(|settings| {
+        settings.tokens = vec![token];
+        settings.prices = Prices::new([("m".to_owned(), price)]);
+        settings.database = Some(folder.database());
+    });
+    let settings = plan.settings.clone();
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H2).await;
+    let first = client.send(Call::stream()).await;
+    let told = refusal(client.send(Call::whole()).await).await;
+    assert_eq!(told, (402, "budget_exceeded".into(), Some("budget".into())), "all that is left is set aside");
+    gate.open();
+    first.collect().await;
+    // Bills are paid behind the line.
+    let mut answer = client.send(Call::whole()).await;
+    for _ in 0..200 {
+        if answer.status == StatusCode::OK {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        answer = client.send(Call::whole()).await;
+    }
+    assert_eq!(answer.status, StatusCode::OK);
+    answer.collect().await;
+    drop(client);
+    gateway.stop().await;
+
+    // 23 of 20 are spent, and a restart does not forget it.
+    let gateway = Plan { settings, source: None }.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let (mut status, begun) = (0, Instant::now());
+    while status != 402 && begun.elapsed() < Duration::from_secs(2) {
+        let answer = client.send(Call::whole()).await;
+        status = answer.status.as_u16();
+        answer.collect().await;
+    }
+    assert_eq!(status, 402);
     drop(client);
     gateway.stop().await;
 }
