@@ -119,5 +119,6 @@ kill "$gateway"
 wait "$gateway" || true
 gateway=
 counted "$cache/venv/bin/python" tests/clients/openai_failover.py
+counted "$cache/venv/bin/python" tests/clients/openai_keys.py
 
 fuzz

@@ -133,8 +133,8 @@ const fn client(kind: &Kind) -> (u16, &'static str, &'static str) {
         | Kind::Tls(_)
         | Kind::Garbage(_)
         | Kind::Status(_)
-        | Kind::ErrorEvent
-        | Kind::Refused(_) => (400, "invalid_request_error", "bad_request"),
+        | Kind::ErrorEvent => (400, "invalid_request_error", "bad_request"),
+        Kind::Refused(code) => (400, "invalid_request_error", code),
     }
 }
 
