@@ -129,11 +129,9 @@ const fn client(kind: &Kind) -> (u16, &'static str, &'static str) {
         Kind::Timeout(..) => (408, "invalid_request_error", "request_timeout"),
         Kind::TooLarge { .. } => (413, "invalid_request_error", "request_too_large"),
         Kind::Gone | Kind::Reset => (499, "invalid_request_error", "client_gone"),
-        Kind::Unreachable(_)
-        | Kind::Tls(_)
-        | Kind::Garbage(_)
-        | Kind::Status(_)
-        | Kind::ErrorEvent => (400, "invalid_request_error", "bad_request"),
+        Kind::Unreachable(_) | Kind::Tls(_) | Kind::Garbage(_) | Kind::Status(_) | Kind::ErrorEvent => {
+            (400, "invalid_request_error", "bad_request")
+        }
         Kind::Refused(code) => (400, "invalid_request_error", code),
     }
 }
