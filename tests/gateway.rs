@@ -73,6 +73,7 @@ impl Plan {
                 trusted_proxies: Vec::new(),
                 // A test machine is slow at times; what is measured must not depend on it.
                 telemetry: TelemetrySettings { guard: None, ..TelemetrySettings::default() },
+                otel: None,
                 routing: RoutingSettings::default(),
                 commits: HashMap::new(),
             },

@@ -62,6 +62,7 @@ impl Changes {
             prices,
             trusted_proxies,
             telemetry,
+            otel,
         } = new;
         let patterns = |models: &[regex::Regex]| -> Vec<String> {
             models.iter().map(|pattern| pattern.as_str().to_owned()).collect()
@@ -91,6 +92,7 @@ impl Changes {
             ("limits", with_bodies_of_old != old.limits),
             ("max_connections", *pool != old.pool),
             ("health", *health != old.health),
+            ("otel", *otel != old.otel),
             ("state_file", *state_file != old.state_file),
             ("database", *database != old.database),
             ("ledger", *ledger != old.ledger),

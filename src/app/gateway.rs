@@ -10,7 +10,7 @@ use super::{
     prober::Prober,
     reload::{BY_FILE, Reloader},
     state::keeper::Keeper,
-    worker,
+    traces, worker,
 };
 use crate::{
     auth::{self, Keys, TokenSettings, maker::NoRandomness},
@@ -91,10 +91,13 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     let (desk, errands) = Desk::open();
     let gauges: Vec<WorkerGauges> = bound.per_worker.iter().map(|_| WorkerGauges::default()).collect();
     let counted = census.clone();
-    let board = Board::new(gauges.clone(), move || counted.count());
+    let mut board = Board::new(gauges.clone(), move || counted.count());
+    board.traces = settings.otel.as_ref().map(|otel| otel.sample);
+    let exporter = settings.otel.clone().map(|otel| traces::start(otel, board.spans_lost.clone()));
+    let (spans, exporting) = exporter.transpose().map_err(StartError::Thread)?.unzip();
     let ledger_gauges = LedgerGauges::default();
     let (inbox, booking) = start_ledger(&settings, &ledger_gauges).map_err(StartError::Thread)?.unzip();
-    let books = settle::Books { board: board.clone(), snapshot: Arc::clone(&snapshot), inbox };
+    let books = settle::Books { board: board.clone(), snapshot: Arc::clone(&snapshot), inbox, spans };
     let (settler, settling) = settle::start(books).map_err(StartError::Thread)?;
     let terms = Terms { limits: settings.limits, drain: drain.clone(), census, tls };
     let pools = SharedPools::default();
@@ -128,6 +131,7 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         start_background(listening, &settings, demo.is_some(), drain.clone()).map_err(StartError::Thread)?,
     );
     threads.push(settling);
+    threads.extend(exporting);
     // Last, as it ends last: with the thread that settles.
     threads.extend(booking);
     let (providers, is_demo) =

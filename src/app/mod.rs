@@ -21,6 +21,7 @@ mod look;
 mod prober;
 mod reload;
 mod state;
+mod traces;
 mod warmup;
 mod watched;
 mod worker;

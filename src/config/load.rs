@@ -10,7 +10,7 @@ use std::{
 use super::{
     account, administration, discover, document,
     env::Env,
-    health,
+    health, otel,
     overrides::{self, Overrides},
     problem::{LoadError, Problem},
     root, routing,
@@ -49,6 +49,9 @@ pub fn load(source: Option<&Path>, flags: &Overrides, env: &Env) -> Result<Setti
             Some(known) => known.admin |= token.admin,
             None => settings.tokens.push(token),
         }
+    }
+    if settings.otel.is_none() {
+        settings.otel = otel::from_env(env, &mut problems);
     }
     administration::finish(env, &mut settings, &mut problems);
     if !problems.is_empty() {

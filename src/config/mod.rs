@@ -26,6 +26,7 @@ mod account;
 mod document;
 mod health;
 mod log;
+mod otel;
 mod provider;
 mod root;
 mod routing;
@@ -40,6 +41,7 @@ mod tests;
 
 pub use env::Env;
 pub use load::{load, parse};
+pub use otel::OtelSettings;
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem};
 pub use settings::{ProviderSettings, Settings};

@@ -113,7 +113,7 @@ fn models(place: &mut Place<'_, '_, '_>) -> Vec<String> {
     models
 }
 
-fn headers(place: &mut Place<'_, '_, '_>) -> Vec<(HeaderName, HeaderValue)> {
+pub(super) fn headers(place: &mut Place<'_, '_, '_>) -> Vec<(HeaderName, HeaderValue)> {
     let Value::Table(entries) = place.value else {
         place.wrong(format!("expected an object, found {}", place.value.kind()));
         return Vec::new();
@@ -136,7 +136,7 @@ fn headers(place: &mut Place<'_, '_, '_>) -> Vec<(HeaderName, HeaderValue)> {
 }
 
 /// Marked sensitive: it may carry a key, and must not print.
-fn header_value(text: &str) -> Result<HeaderValue, Wrong> {
+pub(super) fn header_value(text: &str) -> Result<HeaderValue, Wrong> {
     let mut value =
         HeaderValue::from_str(text).map_err(|_| "holds characters that cannot stand in a header")?;
     value.set_sensitive(true);
@@ -155,7 +155,7 @@ fn name(text: &str) -> Result<Arc<str>, Wrong> {
     Ok(text.into())
 }
 
-fn base(text: &str) -> Result<BaseUrl, Wrong> {
+pub(super) fn base(text: &str) -> Result<BaseUrl, Wrong> {
     BaseUrl::parse(text.trim()).map_err(|error| {
         Wrong::from(match error {
             BaseUrlError::Scheme => "must start with http:// or https://",

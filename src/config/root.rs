@@ -10,7 +10,7 @@ use std::{
 use super::{
     account, administration,
     document::Value,
-    health, log,
+    health, log, otel,
     problem::Wrong,
     provider, routing, scalar,
     section::{Place, Reader, Section},
@@ -73,6 +73,7 @@ pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> (Settings, health:
         account::read(root, &mut settings);
         root.section("health", |section| health::read(section, &mut settings.health));
         state = health::read_state(root);
+        settings.otel = root.section("otel", otel::read).flatten();
         root.section("telemetry", |section| telemetry(section, &mut settings.telemetry));
     });
     (settings, state)

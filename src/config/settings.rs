@@ -5,6 +5,7 @@ use std::{collections::HashMap, num::NonZeroUsize, path::PathBuf, sync::Arc};
 use regex::Regex;
 use tracing::Level;
 
+use super::otel::OtelSettings;
 use crate::{
     auth::TokenSettings,
     base::Network,
@@ -49,6 +50,8 @@ pub struct Settings {
     /// Whose word about the client's address (`X-Forwarded-For`) is believed.
     pub trusted_proxies: Vec<Network>,
     pub telemetry: TelemetrySettings,
+    /// Where traces go. `None`: there are none.
+    pub otel: Option<OtelSettings>,
     pub routing: RoutingSettings,
     /// Commit points of single models.
     pub commits: HashMap<Arc<str>, CommitPoint>,
@@ -78,6 +81,7 @@ impl Default for Settings {
             prices: Prices::default(),
             trusted_proxies: Vec::new(),
             telemetry: TelemetrySettings::default(),
+            otel: None,
             routing: RoutingSettings::default(),
             commits: HashMap::new(),
         }

@@ -75,8 +75,18 @@ pub(super) fn row(end: &End, cost: Option<u64>, snapshot: &Snapshot, ids: &mut R
         cost: cost.map(number),
         client: address(&story.caller, &snapshot.trusted_proxies).map(|address| address.to_string()),
         user_agent: story.caller.agent.as_ref().map(|agent| cut(&String::from_utf8_lossy(agent.as_bytes()))),
+        trace_id: story.trace.map(|trace| format!("{:032x}", trace.id)),
         ..Row::new(ids.make(at), at)
     })
+}
+
+/// What a route does, in the words of OpenTelemetry.
+pub(super) fn operation(path: &str) -> &'static str {
+    match dialect(path) {
+        Some(Dialect::ChatCompletions | Dialect::Messages | Dialect::Responses) | None => "chat",
+        Some(Dialect::Completions) => "text_completion",
+        Some(Dialect::Embeddings) => "embeddings",
+    }
 }
 
 /// What a request cost, in micro-units. `None`: it used nothing that was told, or nobody said what that costs.
@@ -140,7 +150,9 @@ fn outcome(end: &End) -> Word {
 }
 
 /// The error's code, whose it was, and how far the request had come.
-fn trouble(outcome: &Outcome) -> (Option<&'static str>, Option<&'static str>, Option<&'static str>) {
+pub(super) fn trouble(
+    outcome: &Outcome,
+) -> (Option<&'static str>, Option<&'static str>, Option<&'static str>) {
     match outcome {
         Outcome::Complete => (None, None, None),
         Outcome::Gone(stage) => (None, None, Some(phase(*stage))),

@@ -25,13 +25,17 @@ use crate::{
     base::{ByteList, Moment},
     relay::{Mode, Outcome},
     routing::{Ask, Course, Manner, Terms},
+    telemetry::Trace,
     wire::{self, Dialect, Envelope},
 };
+
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 
 impl Corridor {
     /// Answers one request. Dropping the future before the head, or the body after it, tells that the client has left.
     pub async fn answer(self, request: Request<Incoming>, peer: Option<IpAddr>) -> Response<Body> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let mut call = self.open(&head, peer);
         let route = match routes::find(&head.method, head.uri.path()) {
             _ if head.method == http::Method::OPTIONS => {
@@ -76,6 +80,7 @@ impl Corridor {
                 Err(refusal) => call.refuse(&refusal),
             },
             Route::Complete { dialect, asgi } => {
+                self.trace(&mut call, &mut head);
                 match self.complete(&mut call, &snapshot, &head, body, (dialect, asgi)).await {
                     Ok(answer) => {
                         answer.give(call, || (self.hold_stream(snapshot.generation), self.orphans.clone()))
@@ -84,6 +89,21 @@ impl Corridor {
                 }
             }
         }
+    }
+
+    /// Goes on with the client's trace or begins one, and has the provider go on with it. Without traces the client's own
+    /// header passes as it came.
+    fn trace(&self, call: &mut Call, head: &mut Parts) {
+        let Some(share) = self.board.traces else { return };
+        let said = head.headers.get(TRACEPARENT).map(HeaderValue::as_bytes);
+        let trace = Trace::of(said, share, &mut self.dice.borrow_mut());
+        if trace.parent.is_none() {
+            head.headers.remove(TRACESTATE);
+        }
+        if let Ok(value) = HeaderValue::from_str(&trace.traceparent()) {
+            head.headers.insert(TRACEPARENT, value);
+        }
+        call.note(|story| story.trace = Some(trace));
     }
 
     fn page(

@@ -52,6 +52,7 @@ mod preference;
 pub mod routes;
 pub mod settle;
 pub mod snapshot;
+mod span;
 pub mod statistics;
 mod telling;
 pub mod verdict;

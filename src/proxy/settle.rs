@@ -18,12 +18,12 @@ use serde_json::Value;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{booking, fact, fault::Refusal, news, snapshot::Snapshot};
+use super::{booking, fact, fault::Refusal, news, snapshot::Snapshot, span};
 use crate::{
     base::{Clock, Fault, Kind, Side, Stage},
     ledger::{Inbox, RowIds},
     relay::{Added, Digests, End, Ends, Outcome, UsageSource},
-    telemetry::{Board, Guard},
+    telemetry::{Board, Guard, otlp::Spans},
 };
 
 /// How long a worker gathers ends before they go.
@@ -84,6 +84,8 @@ pub struct Books {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// `None`: nothing is booked.
     pub inbox: Option<Inbox>,
+    /// `None`: there are no traces.
+    pub spans: Option<Spans>,
 }
 
 impl Books {
@@ -115,6 +117,9 @@ impl Books {
         let (mut rows, watched) = (Vec::new(), self.board.bus.is_watched());
         for mut end in batch {
             close(&end);
+            if let Some(spans) = &self.spans {
+                span::put(&end, spans);
+            }
             let cost = booking::cost(&end, &snapshot);
             if let Some(bill) = end.story.bill.take() {
                 bill.pay(cost.and_then(|cost| i64::try_from(cost).ok()).unwrap_or(0));

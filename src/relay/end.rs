@@ -20,7 +20,7 @@ use crate::{
         Fault, RequestId, Stage,
         lease::{Bill, Lease},
     },
-    telemetry::{Held, Shape},
+    telemetry::{Held, Shape, Trace},
     wire::Usage,
 };
 
@@ -103,6 +103,8 @@ pub struct Story {
     pub drained: bool,
     /// What the request may use of its key's limits; settled when the end is told.
     pub lease: Option<Lease>,
+    /// Where it stands in a trace, if traces are made.
+    pub trace: Option<Trace>,
     /// What remains to be paid of a key's budget: whoever knows the price settles it.
     pub bill: Option<Bill>,
 }
@@ -134,6 +136,7 @@ impl Story {
             on_disconnect: OnDisconnect::default(),
             drained: false,
             lease: None,
+            trace: None,
             bill: None,
         }
     }

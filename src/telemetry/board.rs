@@ -17,6 +17,7 @@ use super::{
     guard::{Guard, Turn},
     meter::{Meter, Pace},
     news::Bus,
+    otlp::Lost,
     stats::SharedStats,
 };
 
@@ -33,6 +34,9 @@ pub struct Board {
     guard: Arc<Episodes>,
     /// Where news is told.
     pub bus: Bus,
+    /// Which share of the traces that begin here is exported. `None`: there are no traces.
+    pub traces: Option<f64>,
+    pub spans_lost: Lost,
 }
 
 /// What the guard has done so far.
@@ -62,6 +66,8 @@ impl Board {
             lost: Arc::default(),
             guard: Arc::default(),
             bus: Bus::default(),
+            traces: None,
+            spans_lost: Lost::default(),
         }
     }
 
@@ -134,6 +140,7 @@ impl Board {
             "episodes": self.guard.count.load(Ordering::Relaxed),
             "seconds": self.guard.seconds.load(Ordering::Relaxed),
         });
+        report.insert("spans_lost".to_owned(), self.spans_lost.read().into());
         report.insert("overhead_guard".to_owned(), guard);
         report.insert("in_flight".to_owned(), in_flight);
         report.into()
@@ -167,6 +174,8 @@ impl Board {
         let help = "How often the overhead guard has begun to leave work out.";
         let count = self.guard.count.load(Ordering::Relaxed) as f64;
         page.single("thalweg_overhead_guard_episodes_total", Kind::Counter, help, count);
+        let help = "Spans that no collector took.";
+        page.single("thalweg_spans_lost_total", Kind::Counter, help, self.spans_lost.read() as f64);
         let help = "Ends of requests that log, ledger and these figures were not told of.";
         page.single("thalweg_ends_lost_total", Kind::Counter, help, self.lost.load(Ordering::Relaxed) as f64);
         page.single(

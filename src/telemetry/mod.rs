@@ -8,6 +8,7 @@
 //! - [`fact`]: what is told of one request; [`stats`]: what becomes of it, in [`sums`] over [`window`]s
 //! - [`series`]: the same for Prometheus, in its [`exposition`] format
 //! - [`board`]: all of it in one hand
+//! - [`trace`]: where a request stands in a trace; [`otlp`]: traces as collectors read them
 //! - [`settings`]: what is measured, as the configuration says it
 //! - [`log`]: the log
 
@@ -19,12 +20,14 @@ pub mod guard;
 pub mod log;
 pub mod meter;
 pub mod news;
+pub mod otlp;
 pub mod scale;
 pub mod series;
 pub mod settings;
 pub mod stats;
 pub mod sums;
 pub mod tally;
+pub mod trace;
 pub mod window;
 
 pub use board::Board;
@@ -37,3 +40,4 @@ pub use meter::{Meter, Pace};
 pub use settings::TelemetrySettings;
 pub use stats::{SharedStats, Stats};
 pub use tally::{Shape, Tally};
+pub use trace::Trace;

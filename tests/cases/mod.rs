@@ -32,6 +32,7 @@ mod statistics;
 mod storm;
 mod story;
 mod tls;
+mod traces;
 mod usage;
 mod verdicts;
 mod warmup;

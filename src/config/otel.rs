@@ -1,0 +1,112 @@
+//! Where traces go: the section `otel`, or the variables that OpenTelemetry's SDKs read.
+
+use super::{
+    env::Env,
+    problem::{Problem, Wrong},
+    provider, scalar,
+    section::Section,
+};
+use crate::upstream::{BaseUrl, Target};
+
+const SERVICE: &str = "thalweg";
+
+/// A collector that takes OTLP over HTTP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OtelSettings {
+    pub target: Target,
+    /// `service.name`.
+    pub service: String,
+    /// Which share of the traces that begin here is exported.
+    pub sample: f64,
+}
+
+impl OtelSettings {
+    /// All traces to this collector.
+    #[must_use]
+    pub fn plain(base: BaseUrl) -> Self {
+        Self { target: Target::plain("otel", base), service: SERVICE.to_owned(), sample: 1.0 }
+    }
+}
+
+/// A collector's paths begin at its root where a provider's begin at `/v1`.
+fn endpoint_at(text: &str) -> Result<BaseUrl, Wrong> {
+    let base = provider::base(text)?;
+    let said = text.trim().trim_end_matches('/').ends_with("/v1");
+    Ok(if &*base.path == "/v1" && !said { BaseUrl { path: "".into(), ..base } } else { base })
+}
+
+/// `None`: there is no endpoint, and that has been reported.
+pub(super) fn read(section: &mut Section<'_, '_, '_>) -> Option<OtelSettings> {
+    let endpoint = section.required("endpoint").and_then(|mut place| {
+        let text = place.resolved()?;
+        place.read(|_| endpoint_at(&text))
+    });
+    let headers = section.place("headers").map_or_else(Vec::new, |mut place| provider::headers(&mut place));
+    let service = section.read("service", scalar::label);
+    let sample = section.read("sample", scalar::share);
+    let mut settings = OtelSettings::plain(endpoint?);
+    settings.target.headers = headers;
+    settings.service = service.unwrap_or(settings.service);
+    settings.sample = sample.unwrap_or(settings.sample);
+    Some(settings)
+}
+
+/// What `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_SERVICE_NAME` say.
+pub(super) fn from_env(env: &Env, problems: &mut Vec<Problem>) -> Option<OtelSettings> {
+    const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+    let endpoint = env.variable(ENDPOINT)?;
+    let base = endpoint_at(endpoint).map_err(|wrong| problems.push(Problem::new(ENDPOINT, wrong)));
+    let mut settings = OtelSettings::plain(base.ok()?);
+    for pair in env
+        .variable(HEADERS)
+        .into_iter()
+        .flat_map(|text| text.split(','))
+        .filter(|pair| !pair.trim().is_empty())
+    {
+        let parsed = pair.split_once('=').and_then(|(name, value)| {
+            Some((name.trim().parse().ok()?, provider::header_value(value.trim()).ok()?))
+        });
+        match parsed {
+            Some(header) => settings.target.headers.push(header),
+            None => problems.push(Problem::new(HEADERS, "expected name=value, separated by commas")),
+        }
+    }
+    if let Some(service) = env.variable("OTEL_SERVICE_NAME") {
+        service.clone_into(&mut settings.service);
+    }
+    Some(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_begins_at_its_root() {
+        for (text, base) in [
+            ("http://c:4318", "http://c:4318"),
+            ("http://c:4318/", "http://c:4318"),
+            ("http://c:4318/otlp", "http://c:4318/otlp"),
+            ("http://c:4318/v1/", "http://c:4318/v1"),
+        ] {
+            assert_eq!(endpoint_at(text).unwrap().to_string(), base, "{text}");
+        }
+        assert!(endpoint_at("c:4318").is_err());
+    }
+
+    #[test]
+    fn the_variables_of_the_sdks_are_read() {
+        let pairs = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a=b, x-other=c"),
+            ("OTEL_SERVICE_NAME", "gateway"),
+        ];
+        let env = Env::new(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())), |_, _| false);
+        let mut problems = Vec::new();
+        let settings = from_env(&env, &mut problems).unwrap();
+        assert!(problems.is_empty());
+        assert_eq!((settings.target.headers.len(), settings.service.as_str()), (2, "gateway"));
+        assert_eq!(settings.target.headers[0].1, "a=b");
+    }
+}

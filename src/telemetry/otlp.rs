@@ -1,0 +1,204 @@
+//! Traces in OTLP's JSON form (opentelemetry-proto, "JSON Protobuf Encoding"): ids in hexadecimal, 64-bit numbers as
+//! strings. Spans are written by whoever knows what they are of; this makes requests of them and keeps the queue to the
+//! exporter, which is bounded: past it spans are lost and counted.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+/// Spans that may wait for the exporter.
+const WAITING: usize = 4096;
+
+/// What a span is of, from the gateway's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanKind {
+    Server,
+    Client,
+}
+
+/// A span that has ended.
+#[derive(Clone, Debug)]
+pub struct Span {
+    pub trace: u128,
+    pub id: u64,
+    pub parent: Option<u64>,
+    pub name: String,
+    pub kind: SpanKind,
+    pub start: SystemTime,
+    pub length: Duration,
+    /// By name; those without a value are left out.
+    pub attributes: Vec<(&'static str, Attribute)>,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Attribute {
+    Text(String),
+    Int(u64),
+    Double(f64),
+    /// Not known.
+    None,
+}
+
+impl From<&str> for Attribute {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<u64> for Attribute {
+    fn from(number: u64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<f64> for Attribute {
+    fn from(number: f64) -> Self {
+        Self::Double(number)
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Attribute {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::None, Into::into)
+    }
+}
+
+impl Attribute {
+    fn render(&self) -> Option<Value> {
+        match self {
+            Self::Text(text) => Some(json!({"stringValue": text})),
+            Self::Int(number) => Some(json!({"intValue": number.to_string()})),
+            Self::Double(number) => Some(json!({"doubleValue": number})),
+            Self::None => None,
+        }
+    }
+}
+
+impl Span {
+    fn render(&self) -> Value {
+        let nanos = |at: SystemTime| {
+            at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos().to_string()
+        };
+        let kind = match self.kind {
+            SpanKind::Server => 2,
+            SpanKind::Client => 3,
+        };
+        let mut span = json!({
+            "traceId": format!("{:032x}", self.trace),
+            "spanId": format!("{:016x}", self.id),
+            "name": self.name,
+            "kind": kind,
+            "startTimeUnixNano": nanos(self.start),
+            "endTimeUnixNano": nanos(self.start + self.length),
+            "attributes": render(&self.attributes),
+        });
+        if let Some(parent) = self.parent {
+            span["parentSpanId"] = format!("{parent:016x}").into();
+        }
+        if let Some(error) = &self.error {
+            span["status"] = json!({"code": 2, "message": error});
+        }
+        span
+    }
+}
+
+fn render(attributes: &[(&'static str, Attribute)]) -> Value {
+    let known = attributes.iter().filter_map(|(name, value)| Some((name, value.render()?)));
+    known.map(|(name, value)| json!({"key": name, "value": value})).collect()
+}
+
+/// The body of an export request.
+#[must_use]
+pub fn request(service: &str, spans: &[Span]) -> String {
+    let resource = [("service.name", service.into()), ("service.version", env!("CARGO_PKG_VERSION").into())];
+    let spans: Vec<Value> = spans.iter().map(Span::render).collect();
+    json!({
+        "resourceSpans": [{
+            "resource": {"attributes": render(&resource)},
+            "scopeSpans": [{"scope": {"name": "thalweg"}, "spans": spans}],
+        }],
+    })
+    .to_string()
+}
+
+/// The way to the exporter. Cloning shares it; the exporter ends with the last clone.
+#[derive(Clone, Debug)]
+pub struct Spans {
+    queue: mpsc::Sender<Span>,
+    lost: Lost,
+}
+
+/// Spans that were not exported.
+#[derive(Clone, Debug, Default)]
+pub struct Lost(Arc<AtomicU64>);
+
+impl Lost {
+    pub fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Spans {
+    /// A queue and its end. `lost` counts what finds no place.
+    #[must_use]
+    pub fn open(lost: Lost) -> (Self, mpsc::Receiver<Span>) {
+        let (queue, spans) = mpsc::channel(WAITING);
+        (Self { queue, lost }, spans)
+    }
+
+    pub fn put(&self, span: Span) {
+        if self.queue.try_send(span).is_err() {
+            self.lost.add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_what_a_collector_reads() {
+        let span = Span {
+            trace: 0xab,
+            id: 1,
+            parent: Some(2),
+            name: "chat m".into(),
+            kind: SpanKind::Client,
+            start: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
+            length: Duration::from_nanos(5),
+            attributes: vec![("a", "x".into()), ("b", 7.into()), ("c", Attribute::None), ("d", 0.5.into())],
+            error: Some("gone".into()),
+        };
+        let read: Value = serde_json::from_str(&request("s", &[span])).unwrap();
+        let resource = &read["resourceSpans"][0];
+        assert_eq!(resource["resource"]["attributes"][0]["value"]["stringValue"], "s");
+        let span = &resource["scopeSpans"][0]["spans"][0];
+        assert_eq!(span["traceId"], "000000000000000000000000000000ab");
+        assert_eq!(
+            (&span["spanId"], &span["parentSpanId"]),
+            (&"0000000000000001".into(), &"0000000000000002".into())
+        );
+        assert_eq!(
+            (&span["startTimeUnixNano"], &span["endTimeUnixNano"]),
+            (&"1000000000".into(), &"1000000005".into())
+        );
+        assert_eq!((&span["kind"], &span["status"]["code"]), (&3.into(), &2.into()));
+        assert_eq!(span["attributes"].as_array().unwrap().len(), 3);
+        assert_eq!(span["attributes"][1]["value"]["intValue"], "7");
+    }
+}

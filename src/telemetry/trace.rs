@@ -1,0 +1,90 @@
+//! Where a request stands in a trace (W3C Trace Context, level 1): the trace and parent that its client named, or a trace
+//! of its own, and two spans here: the request as it was served, and within it the call to the model.
+
+use crate::base::Dice;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    pub id: u128,
+    /// The client's span.
+    pub parent: Option<u64>,
+    pub server: u64,
+    pub client: u64,
+    /// To be exported.
+    pub sampled: bool,
+}
+
+impl Trace {
+    /// Goes on with what the client said, or begins; `share` of those that begin are sampled.
+    #[must_use]
+    pub fn of(traceparent: Option<&[u8]>, share: f64, dice: &mut Dice) -> Self {
+        let mut span = || dice.roll().max(1);
+        let (server, client) = (span(), span());
+        if let Some((id, parent, sampled)) = traceparent.and_then(parse) {
+            return Self { id, parent: Some(parent), server, client, sampled };
+        }
+        let id = u128::from(span()) << 64 | u128::from(span());
+        Self { id, parent: None, server, client, sampled: dice.happens(share) }
+    }
+
+    /// What the provider is told: the call to the model is its parent.
+    #[must_use]
+    pub fn traceparent(&self) -> String {
+        format!("00-{:032x}-{:016x}-{:02x}", self.id, self.client, u8::from(self.sampled))
+    }
+}
+
+/// Trace, span and whether it is sampled. Of versions to come the known part is read, as the standard asks.
+fn parse(text: &[u8]) -> Option<(u128, u64, bool)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let lower = |part: &&str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let mut parts = text.splitn(5, '-');
+    let mut part = |length: usize| parts.next().filter(|part| part.len() == length).filter(lower);
+    let (version, id, span, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
+    if version == "ff" || version == "00" && parts.next().is_some() {
+        return None;
+    }
+    let id = u128::from_str_radix(id, 16).ok().filter(|id| *id != 0)?;
+    let span = u64::from_str_radix(span, 16).ok().filter(|span| *span != 0)?;
+    Some((id, span, u8::from_str_radix(flags, 16).ok()? & 1 == 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn goes_on_with_what_the_client_said() {
+        let trace = Trace::of(Some(SAID.as_bytes()), 0.0, &mut Dice::new(1));
+        assert_eq!(
+            (trace.id, trace.parent),
+            (0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, Some(0xb7ad_6b71_6920_3331))
+        );
+        assert!(trace.sampled && trace.server != trace.client);
+        let told = trace.traceparent();
+        assert_eq!(parse(told.as_bytes()), Some((trace.id, trace.client, true)));
+        let quiet = Trace::of(Some(SAID.replace("-01", "-00").as_bytes()), 1.0, &mut Dice::new(1));
+        assert!(!quiet.sampled && quiet.traceparent().ends_with("-00"));
+    }
+
+    #[test]
+    fn begins_anew_when_nothing_sane_was_said() {
+        for said in [
+            "",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            "00-+af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7-b7ad6b7169203331-01",
+        ] {
+            let trace = Trace::of(Some(said.as_bytes()), 1.0, &mut Dice::new(7));
+            assert!(trace.parent.is_none() && trace.id != 0 && trace.sampled, "{said}");
+        }
+        assert!(parse(SAID.replacen("00", "01", 1).as_bytes()).is_some());
+        assert!(!Trace::of(None, 0.0, &mut Dice::new(7)).sampled);
+    }
+}
