@@ -27,6 +27,7 @@ pub(super) fn snapshot(settings: &Settings, records: &Records) -> Snapshot {
         catalog,
         providers: settings.providers.iter().map(|provider| joined(provider, records)).collect(),
         stream: settings.stream,
+        pool: settings.pool,
         intake: Intake { body_size: settings.limits.body_size, body_timeout: settings.limits.body_timeout },
         failover: settings.failover,
         commits: settings.commits.clone(),

@@ -70,6 +70,9 @@ impl Changes {
         // How a change is applied decides which list its key belongs in.
         let live = [
             ("streaming", *stream != old.stream),
+            ("max_connections", pool.max_connections != old.pool.max_connections),
+            ("max_keepalive_connections", pool.max_keepalive != old.pool.max_keepalive),
+            ("keepalive_expiry", pool.keepalive_expiry != old.pool.keepalive_expiry),
             ("failover", *failover != old.failover),
             ("routing", *routing != old.routing || *commits != old.commits),
             ("telemetry", *telemetry != old.telemetry),
@@ -90,7 +93,6 @@ impl Changes {
             ("log.format", log.format != old.log.format),
             ("log.file", log.file != old.log.file),
             ("limits", with_bodies_of_old != old.limits),
-            ("max_connections", *pool != old.pool),
             ("health", *health != old.health),
             ("otel", *otel != old.otel),
             ("state_file", *state_file != old.state_file),
@@ -170,7 +172,6 @@ pub(super) fn in_force(new: Settings, old: &Settings) -> Settings {
             body_timeout: new.limits.body_timeout,
             ..old.limits
         },
-        pool: old.pool,
         health: old.health,
         state_file: old.state_file,
         database: old.database,

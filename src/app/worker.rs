@@ -89,7 +89,9 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
         loop {
             interval.tick().await;
             upstream.sweep();
-            warmup.follow(&snapshot.load(), &upstream, &warming);
+            let snapshot = snapshot.load();
+            upstream.follow(snapshot.providers.iter().map(|provider| &*provider.target), snapshot.pool);
+            warmup.follow(&snapshot, &upstream, &warming);
         }
     });
     let orphans = corridor.orphans().clone();

@@ -11,7 +11,7 @@ use crate::{
     relay::{CommitPoint, StreamSettings},
     routing::{Catalog, Plan, Standing},
     telemetry::TelemetrySettings,
-    upstream::Target,
+    upstream::{PoolSettings, Target},
 };
 
 #[derive(Clone, Debug)]
@@ -26,6 +26,7 @@ pub struct Snapshot {
     pub providers: Vec<Provider>,
     pub stream: StreamSettings,
     pub intake: Intake,
+    pub pool: PoolSettings,
     pub failover: bool,
     /// Commit points of single models, by the names that clients use.
     pub commits: HashMap<Arc<str>, CommitPoint>,

@@ -34,9 +34,25 @@ use crate::{
 struct Shared {
     key: Key,
     in_use: Arc<Semaphore>,
+    /// Permits that there are, in use or not.
+    given: Mutex<usize>,
     idle: AtomicUsize,
     /// `None`: plain.
     trust: Option<Trust>,
+}
+
+impl Shared {
+    /// At most so many in use from now on. What is in use beyond ends by itself; asked again from time to time, this takes
+    /// its permits out then.
+    fn resize(&self, wanted: usize) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted > *given {
+            self.in_use.add_permits(wanted - *given);
+            *given = wanted;
+        } else {
+            *given -= self.in_use.forget_permits(*given - wanted);
+        }
+    }
 }
 
 /// Which targets may share connections.
@@ -63,6 +79,8 @@ impl SharedPools {
         if let Some(found) = all.iter().find(|shared| shared.key.is_of(target)) {
             return Arc::clone(found);
         }
+        // Nobody uses these any more.
+        all.retain(|shared| Arc::strong_count(shared) > 1);
         let shared = Arc::new(Shared {
             key: Key {
                 base: target.base.clone(),
@@ -70,6 +88,7 @@ impl SharedPools {
                 ca_file: target.ca_file.clone(),
             },
             in_use: Arc::new(Semaphore::new(settings.max_connections)),
+            given: Mutex::new(settings.max_connections),
             idle: AtomicUsize::new(0),
             trust: target.base.tls.then(|| Trust::of(target)),
         });
@@ -82,7 +101,7 @@ impl SharedPools {
 #[derive(Debug)]
 pub(super) struct Pool {
     shared: Arc<Shared>,
-    settings: PoolSettings,
+    settings: Cell<PoolSettings>,
     /// Oldest first.
     idle: RefCell<Vec<Idle>>,
     pub(super) multiplexed: Multiplexed,
@@ -131,7 +150,7 @@ impl Pool {
     ) -> Self {
         Self {
             shared: shared.find(target, &settings),
-            settings,
+            settings: Cell::new(settings),
             idle: RefCell::default(),
             multiplexed: Multiplexed::default(),
             waits: Cell::new(false),
@@ -143,12 +162,18 @@ impl Pool {
         self.shared.key.is_of(target)
     }
 
+    /// Heeds these settings from now on.
+    pub(super) fn follow(&self, settings: PoolSettings) {
+        self.settings.set(settings);
+        self.shared.resize(settings.max_connections);
+    }
+
     pub(super) fn trust(&self) -> Option<&Trust> {
         self.shared.trust.as_ref()
     }
 
-    pub(super) const fn expiry(&self) -> Duration {
-        self.settings.keepalive_expiry
+    pub(super) fn expiry(&self) -> Duration {
+        self.settings.get().keepalive_expiry
     }
 
     /// Waits in line for the right to a connection. Dropping the future leaves the line.
@@ -169,15 +194,15 @@ impl Pool {
     pub(super) fn take(&self, block: &ReadBlock) -> Option<Io> {
         loop {
             let mut idle = self.idle.borrow_mut().pop()?;
-            if idle.since.elapsed() < self.settings.keepalive_expiry && is_quiet(&mut idle.io, block) {
+            if idle.since.elapsed() < self.expiry() && is_quiet(&mut idle.io, block) {
                 return Some(idle.io);
             }
         }
     }
 
     /// Connections are kept for later at all.
-    pub(super) const fn keeps_any(&self) -> bool {
-        self.settings.max_keepalive > 0 && !self.settings.keepalive_expiry.is_zero()
+    pub(super) fn keeps_any(&self) -> bool {
+        self.settings.get().max_keepalive > 0 && !self.expiry().is_zero()
     }
 
     /// An idle connection that is still open is there.
@@ -197,7 +222,7 @@ impl Pool {
     pub(super) fn keep(&self) -> Option<Kept> {
         let before = self.shared.idle.fetch_add(1, Ordering::Relaxed);
         let place = Place(Arc::clone(&self.shared));
-        (before < self.settings.max_keepalive)
+        (before < self.settings.get().max_keepalive)
             .then(|| Kept { _counted: self.gauges.upstream_idle.hold(), _place: place })
     }
 
@@ -246,5 +271,27 @@ impl Lease {
         let Self { io, pool, permit } = self;
         pool.put(io);
         drop(permit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_shrinks_as_its_connections_are_given_back() {
+        let target = Target::plain("p", BaseUrl::parse("http://localhost:1").unwrap());
+        let settings = PoolSettings { max_connections: 3, ..PoolSettings::default() };
+        let shared = SharedPools::default().find(&target, &settings);
+        let taken: Vec<_> = (0..3).map(|_| Arc::clone(&shared.in_use).try_acquire_owned().unwrap()).collect();
+        shared.resize(1);
+        drop(taken);
+        shared.resize(1);
+        assert_eq!(shared.in_use.available_permits(), 1);
+        let _taken = Arc::clone(&shared.in_use).try_acquire_owned().unwrap();
+        shared.resize(4);
+        assert_eq!(shared.in_use.available_permits(), 3);
+        shared.resize(2);
+        assert_eq!(shared.in_use.available_permits(), 1);
     }
 }

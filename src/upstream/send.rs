@@ -29,7 +29,7 @@ pub struct Upstream(Rc<Inner>);
 #[derive(Debug)]
 struct Inner {
     shared: SharedPools,
-    settings: PoolSettings,
+    settings: Cell<PoolSettings>,
     pools: RefCell<Vec<Rc<Pool>>>,
     block: Rc<ReadBlock>,
     gauges: WorkerGauges,
@@ -72,7 +72,7 @@ impl Deadline {
 impl Upstream {
     #[must_use]
     pub fn new(shared: SharedPools, settings: PoolSettings, gauges: WorkerGauges) -> Self {
-        let pools = RefCell::default();
+        let (settings, pools) = (Cell::new(settings), RefCell::default());
         Self(Rc::new(Inner { shared, settings, pools, block: Rc::default(), gauges, tasks: Tasks::new() }))
     }
 
@@ -158,9 +158,21 @@ impl Upstream {
         if let Some(pool) = pools.iter().find(|pool| pool.is_of(target)) {
             return Rc::clone(pool);
         }
-        let pool = Rc::new(Pool::new(&self.0.shared, target, self.0.settings, self.0.gauges.clone()));
+        let pool = Rc::new(Pool::new(&self.0.shared, target, self.0.settings.get(), self.0.gauges.clone()));
         pools.push(Rc::clone(&pool));
         pool
+    }
+
+    /// Heeds these settings, and closes the connections to whoever is not among these targets any more: idle ones now,
+    /// those in use when they are given back. Called from time to time, for a request may still live by an old
+    /// configuration.
+    pub fn follow<'a>(&self, targets: impl Iterator<Item = &'a Target> + Clone, settings: PoolSettings) {
+        self.0.settings.set(settings);
+        let mut pools = self.0.pools.borrow_mut();
+        pools.retain(|pool| targets.clone().any(|target| pool.is_of(target)));
+        for pool in pools.iter() {
+            pool.follow(settings);
+        }
     }
 
     /// Closes idle connections that are too old or were closed by their provider. Called from time to time.

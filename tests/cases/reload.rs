@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     client::{Call, Client, Version, call::TOKEN},
     gateway::{Gateway, Plan},
-    upstream::{Gate, Speaks, Step, Upstream, script},
+    upstream::{Event, Gate, Speaks, Step, Upstream, script},
 };
 
 pub const ADMIN: &str = "sk-admin-of-the-tests";
@@ -52,6 +52,7 @@ fn config(upstreams: &[&Upstream]) -> Value {
         "tokens": [format!("tests|{TOKEN}"), {"description": "admin", "token": ADMIN, "admin": true}],
         "log_level": "DEBUG",
         "state_file": false,
+        "health": {"interval": 0, "precheck": 0, "warmup": 0},
         "watch": false,
     })
 }
@@ -178,6 +179,68 @@ async fn it_is_the_administrators_alone() {
     assert_eq!(reloaded(&gateway).await.0, 200, "by the configuration that it takes away");
     let (status, error) = reloaded(&gateway).await;
     assert_eq!((status, &error["error"]["code"]), (403, &"administration_closed".into()));
+    gateway.stop().await;
+}
+
+/// Connections to a provider that is gone are closed: idle ones soon, those in use when they are given back.
+#[tokio::test]
+async fn connections_to_a_provider_that_is_gone_are_closed() {
+    let gate = Gate::new();
+    let held =
+        vec![script::sse_head(), script::body(script::delta("one")), Step::Wait(gate.clone()), Step::End];
+    let whole = script::json(200, "{}");
+    let old =
+        Upstream::by(
+            Speaks::H1,
+            move |_, seen| {
+                if seen.json()["stream"] == true { held.clone() } else { whole.clone() }
+            },
+        );
+    let new = answering("{}");
+    let file = File::new(&config(&[&old]));
+    let gateway = Plan::file(&file.0).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::stream()).await;
+    assert_eq!(asked(&gateway, Call::whole()).await.0, 200);
+    gateway.until("one idle", |now| now.upstream_idle == 1 && now.upstream_active == 1).await;
+    file.write(config(&[&new]).to_string());
+    assert_eq!(reloaded(&gateway).await.0, 200);
+    gateway.until("none idle", |now| now.upstream_idle == 0 && now.upstream_active == 1).await;
+    gate.open();
+    assert!(answer.collect().await.complete);
+    let gone = |events: &[Event]| {
+        let idle = events.iter().filter(|event| matches!(event, Event::Gone { request: None, .. }));
+        (idle.count() == 2).then_some(())
+    };
+    old.log.wait_for("both connections' ends", gone).await;
+    drop(client);
+    gateway.stop().await;
+}
+
+/// More connections are to be had as soon as the configuration says so, by who waits for one already.
+#[tokio::test]
+async fn the_size_of_a_pool_changes() {
+    let gate = Gate::new();
+    let steps =
+        vec![script::sse_head(), script::body(script::delta("one")), Step::Wait(gate.clone()), Step::End];
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let mut sized = config(&[&upstream]);
+    sized["max_connections"] = 1.into();
+    let file = File::new(&sized);
+    let gateway = Plan::file(&file.0).start().await;
+    let (mut one, mut two) = (gateway.client(Version::H1).await, gateway.client(Version::H1).await);
+    let first = one.send(Call::stream()).await;
+    let second = tokio::spawn(async move { (two.send(Call::stream()).await, two) });
+    gateway.until("a second request", |now| now.requests == 2).await;
+    assert_eq!(upstream.log.requests(), 1);
+    sized["max_connections"] = 2.into();
+    file.write(sized.to_string());
+    let (_, told) = reloaded(&gateway).await;
+    assert_eq!(told["changes"]["settings"], json!(["max_connections"]), "{told}");
+    let (second, two) = second.await.unwrap();
+    gate.open();
+    assert!(first.collect().await.complete && second.collect().await.complete);
+    drop((one, two));
     gateway.stop().await;
 }
 

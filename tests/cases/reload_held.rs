@@ -66,6 +66,7 @@ fn config(turn: usize, streaming: [&Upstream; 2], other: &Upstream) -> Value {
         "max_connections": 1000 + turn,
         "max_response_size": 1_000_000 + turn,
         "failover": turn.is_multiple_of(2),
+        "health": {"interval": 0, "precheck": 0, "warmup": 0},
         "watch": false,
         "state_file": false,
     })
