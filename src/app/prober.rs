@@ -130,7 +130,8 @@ impl Prober {
         Watched { target, standing, id, looks, means, spread, rested, refused, busy, running }
     }
 
-    /// S1.5: the first candidates are asked at once, and the first that answers goes first, unless that is known.
+    /// S1.5: the first candidates are asked at once, and the first that answers goes first. Where it is known who that was,
+    /// only those are asked of whom nothing is known.
     fn precheck(&self) {
         let (now, unix) = (Moment::now(), unix_now());
         let running = Rc::new(Cell::new(false));
@@ -139,13 +140,18 @@ impl Prober {
             let mut watched = self.0.watched.borrow_mut();
             let state = self.0.keeper.state();
             let first: Vec<&mut Watched> = watched.iter_mut().take(self.0.settings.precheck).collect();
-            if let Some(leader) = first.iter().find(|watched| state.first.find(&watched.id, unix).is_some()) {
+            let leader = first.iter().find(|watched| state.first.find(&watched.id, unix).is_some());
+            if let Some(leader) = leader {
                 leader.standing.lead(now + LEAD);
                 tracing::debug!(provider = %leader.target.name, "was first to answer a moment ago");
-                return;
             }
+            let known = leader.is_some();
             for watched in first {
-                watched.running = Some(Rc::clone(&running));
+                if !known {
+                    watched.running = Some(Rc::clone(&running));
+                } else if watched.looks.looked != Moment::NEVER {
+                    continue;
+                }
                 due.push(Arc::clone(&watched.target));
             }
         }
