@@ -66,11 +66,11 @@ clients() {
 
 # A gateway with the demo provider, on a port that the kernel picks.
 gateway() {
-    export THALWEG_KEY=sk-tests-of-real-clients
+    export THALWEG_KEY=sk-tests-of-real-clients THALWEG_ADMIN_KEY=sk-tests-of-an-operator
     printf '{"host": "127.0.0.1", "port": 0, "tokens": ["tests|%s"]}' "$THALWEG_KEY" >"$cache/clients.json"
     say target/debug/thalweg serve --config "$cache/clients.json"
     # No provider may be found on this machine: the demo is what the clients expect.
-    env -i PATH="$PATH" OLLAMA_HOST=127.0.0.1:1 target/debug/thalweg serve --config "$cache/clients.json" \
+    env -i PATH="$PATH" OLLAMA_HOST=127.0.0.1:1 THALWEG_ADMIN_KEY="$THALWEG_ADMIN_KEY" target/debug/thalweg serve --config "$cache/clients.json" \
         >"$cache/gateway.log" 2>&1 &
     gateway=$!
     for _ in $(seq 100); do
@@ -114,6 +114,7 @@ gateway
 counted tests/clients/curl_client.sh
 counted "$cache/venv/bin/python" tests/clients/openai_client.py
 counted "$cache/venv/bin/python" tests/clients/httpx_client.py
+counted "$cache/venv/bin/python" tests/clients/metrics_client.py
 THALWEG_NODE_HOME="$cache/node" counted node tests/clients/openai_client.mjs
 kill "$gateway"
 wait "$gateway" || true

@@ -6,6 +6,7 @@ import traceback
 
 URL = os.environ["THALWEG_URL"]
 KEY = os.environ["THALWEG_KEY"]
+ADMIN_KEY = os.environ.get("THALWEG_ADMIN_KEY")
 
 
 def run(suite, checks):
