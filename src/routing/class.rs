@@ -92,10 +92,9 @@ impl Class {
             Self::ModelMissing => row(NEXT, Scope::Candidate, 300, false),
             Self::ContextTooLong | Self::ContentRefused => row(Then::OtherModel, Scope::Nobody, 0, false),
             Self::CallerMistake => row(Then::Stop, Scope::Nobody, 0, false),
-            // The breaker decides how long these rest.
-            Self::Overloaded | Self::ServerError | Self::Unreachable | Self::Reset => {
-                row(WAIT, Scope::Nobody, 0, true)
-            }
+            // The breaker decides how long these rest, but for a provider's own word.
+            Self::Overloaded => row(WAIT, Scope::Candidate, 0, true),
+            Self::ServerError | Self::Unreachable | Self::Reset => row(WAIT, Scope::Nobody, 0, true),
             Self::Tls => row(NEXT, Scope::Provider, 60, true),
             Self::Garbage | Self::ErrorEvent => row(NEXT, Scope::Nobody, 0, true),
             Self::TooLarge => row(NEXT, Scope::Nobody, 0, false),

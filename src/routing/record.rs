@@ -12,6 +12,7 @@ use std::{
 use super::{
     breaker::{Breaker, State},
     class::{Class, Scope},
+    hint,
     pace::Pace,
     settings::BreakerSettings,
     standing::Standing,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// How often a rest without a word from the provider is doubled.
-const DOUBLINGS: u32 = 6;
+const DOUBLINGS: u32 = 4;
 
 /// A candidate's record.
 #[derive(Debug)]
@@ -35,8 +36,9 @@ pub struct Record {
     breaker: Breaker,
     /// Rests until then by what it said, whatever the breaker thinks.
     rests: AtomicU64,
-    /// Rests in a row.
+    /// Rests in a row, and when the last of them began.
     rested: AtomicU32,
+    rested_at: AtomicU64,
     under_way: Gauge,
     /// Of those under way, the ones without an answer yet.
     waiting: Gauge,
@@ -88,6 +90,7 @@ impl Record {
             breaker: Breaker::default(),
             rests: AtomicU64::new(0),
             rested: AtomicU32::new(0),
+            rested_at: AtomicU64::new(0),
             under_way: Gauge::default(),
             waiting: Gauge::default(),
             paces: Default::default(),
@@ -201,12 +204,23 @@ impl Record {
         match consequence.scope {
             Scope::Nobody => {}
             Scope::Candidate => {
-                let doublings = self.rested.fetch_add(1, Relaxed).min(DOUBLINGS);
-                let length = consequence.rest.saturating_mul(1 << doublings);
-                self.rests.fetch_max(until(length).0, Relaxed);
+                let length = consequence.rest.saturating_mul(1 << self.doublings(failure.asked, now));
+                self.rests.fetch_max(until(length.min(hint::LONGEST)).0, Relaxed);
             }
             Scope::Provider => self.provider.rest(until(consequence.rest), failure.class),
         }
+    }
+
+    /// A rest is longer than the one before it. What was sent before that one began says nothing new: many requests
+    /// that fail at once are one reason to rest.
+    fn doublings(&self, asked: Moment, now: Moment) -> u32 {
+        let before = if asked.0 > self.rested_at.load(Relaxed) {
+            self.rested_at.store(now.0, Relaxed);
+            self.rested.fetch_add(1, Relaxed)
+        } else {
+            self.rested.load(Relaxed).saturating_sub(1)
+        };
+        before.min(DOUBLINGS)
     }
 
     /// It lost a race or a hedge: it would have taken longer than this. Its health is left alone; that it is no quicker
@@ -269,5 +283,68 @@ pub struct Probe(Arc<Record>);
 impl Drop for Probe {
     fn drop(&mut self) {
         self.0.breaker.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment(1_000_000);
+
+    fn fail(record: &Record, class: Class, hint: Option<u64>, asked: Moment, now: Moment) {
+        let failure = Failure { class, hint: hint.map(Duration::from_secs), asked };
+        record.failed(&failure, now, &BreakerSettings::default(), &mut Dice::new(1));
+    }
+
+    fn rest(record: &Record, now: Moment) -> Duration {
+        match record.admission(now) {
+            Admission::Closed { until } => until.since(now),
+            Admission::Open | Admission::Probe => Duration::ZERO,
+        }
+    }
+
+    /// R18: a limit reached is no illness; rests in a row grow, and many failures at once are one.
+    #[test]
+    fn a_limited_candidate_rests_longer_each_time() {
+        let record = Record::new(Arc::default(), Some("m"), 1);
+        let (mut now, base) = (NOW, Class::RateLimited.consequence().rest);
+        for doublings in [0, 1, 2, 3, 4, 4] {
+            for _ in 0..20 {
+                fail(&record, Class::RateLimited, None, now, now);
+            }
+            let length = rest(&record, now);
+            let meant = base * (1 << doublings);
+            assert!(length >= meant / 2 && length <= meant * 3 / 2, "{doublings}: {length:?}");
+            // What was sent before the rest and fails later is no news.
+            fail(&record, Class::RateLimited, None, now - Duration::from_secs(1), now);
+            now = now + Duration::from_secs(600);
+        }
+        assert_eq!((record.breaker(now), record.totals()), (State::Admitting, (0, 0)));
+        record.succeeded(Manner::Stream, base, now, now, &BreakerSettings::default());
+        fail(&record, Class::RateLimited, None, now, now);
+        assert!(rest(&record, now) <= base * 3 / 2, "a success begins anew");
+    }
+
+    #[test]
+    fn the_providers_word_goes_first() {
+        let record = Record::new(Arc::default(), Some("m"), 1);
+        fail(&record, Class::Overloaded, None, NOW, NOW);
+        assert_eq!(rest(&record, NOW), Duration::ZERO);
+        fail(&record, Class::Overloaded, Some(7), NOW, NOW);
+        assert_eq!(rest(&record, NOW), Duration::from_secs(7));
+        assert_eq!(record.last_failure(), Some((Class::Overloaded, NOW)));
+    }
+
+    /// S1.14: a key that is not accepted rests everything behind it.
+    #[test]
+    fn a_key_rests_its_provider() {
+        let provider = Arc::<Standing>::default();
+        let records = [1, 2].map(|id| Record::new(Arc::clone(&provider), Some("m"), id));
+        fail(&records[0], Class::KeyInvalid, None, NOW, NOW);
+        assert!(rest(&records[1], NOW) >= Duration::from_secs(300));
+        assert_eq!(provider.rest_reason(NOW), Some(Class::KeyInvalid));
+        provider.wake();
+        assert_eq!(records[1].admission(NOW), Admission::Open);
     }
 }

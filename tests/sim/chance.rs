@@ -12,7 +12,7 @@ use thalweg::{
 };
 
 use super::{
-    provider::{Limit, Provider, Trouble},
+    provider::{Episode, Limit, Provider, Trouble},
     world::{Outcome, Plot},
 };
 
@@ -111,8 +111,13 @@ pub fn starved(plot: &Plot, outcome: &Outcome) -> Result<(), usize> {
     let length = Duration::from_secs_f64(f64::from(plot.requests) / plot.per_second);
     let from = Moment(1) + length.mul_f64(TROUBLED) + LONGEST_REST + Duration::from_secs(60);
     let late = outcome.told.iter().filter(|told| told.at >= from).count();
-    // Too short a history to tell, or conversations and limits that decide instead.
-    if late < 5000 || plot.providers.iter().any(|provider| provider.limit.is_some()) {
+    let rests_longer = |episode: &Episode| match episode.trouble {
+        Trouble::Failing { class, .. } => class.consequence().rest > LONGEST_REST,
+        Trouble::Dead | Trouble::Hole | Trouble::Slow { .. } => false,
+    };
+    let spoils = |provider: &Provider| provider.limit.is_some() || provider.episodes.iter().any(rests_longer);
+    // Too short a history to tell, or limits and long rests that decide instead.
+    if late < 5000 || plot.providers.iter().any(spoils) {
         return Ok(());
     }
     let spared = !plot.settings.regions.is_empty() || plot.sessions > 0.0;
