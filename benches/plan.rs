@@ -1,0 +1,67 @@
+//! What the choice of a candidate costs a request: the plan, the course and what is told to the record, for a model that
+//! one provider serves and for one that three do. `cargo bench --bench plan`; instructions with `benches/instructions.sh`.
+
+#![expect(clippy::expect_used, reason = "a bench that cannot run should say so")]
+
+use std::{hint::black_box, sync::Arc, time::Duration};
+
+use divan::Bencher;
+use thalweg::{
+    base::{Dice, Moment},
+    routing::{Ask, Catalog, Course, Listing, Move, Records, RoutingSettings, Served, Strategy, Terms},
+};
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() == Some("--count") {
+        let (case, times) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
+        let (candidates, strategy) = match case.as_str() {
+            "plan/1" => (1, Strategy::Priority),
+            "plan/3" => (3, Strategy::Priority),
+            "plan-adaptive/3" => (3, Strategy::Adaptive),
+            _ => return,
+        };
+        let (catalog, mut dice) = (catalog(candidates, strategy), Dice::new(1));
+        for number in 0..times.parse().unwrap_or(1) {
+            request(&catalog, number, &mut dice);
+        }
+    } else {
+        divan::main();
+    }
+}
+
+fn catalog(candidates: usize, strategy: Strategy) -> Catalog {
+    let served = |index: usize| Served {
+        name: format!("provider-{index}").into(),
+        base: "https://api.example/v1".into(),
+        listing: Listing::Configured(vec!["river-large-2".into()]),
+        weight: 1,
+        region: None,
+    };
+    let settings = Arc::new(RoutingSettings { strategy, ..RoutingSettings::default() });
+    Catalog::new((0..candidates).map(served).collect(), Vec::new(), settings, &Records::default())
+}
+
+/// One request that goes well.
+fn request(catalog: &Catalog, number: u64, dice: &mut Dice) {
+    let now = Moment(1_000_000) + Duration::from_millis(number * 10);
+    let plan = catalog.plan(&Ask::stream(black_box("river-large-2")), now, dice).expect("somebody serves it");
+    let (settings, budgets) = (catalog.settings(), catalog.records().budgets());
+    let terms = Terms { settings, budgets, failover: true, deadline: None };
+    let mut course = Course::new(plan, terms, dice.fork(), now);
+    if let Move::Ask(turn) = course.next(now) {
+        black_box(course.next(now));
+        let after = Duration::from_millis(300);
+        drop(black_box(course.won(turn, after, now + after)));
+    }
+}
+
+#[divan::bench(args = [(1, "priority"), (3, "priority"), (3, "adaptive")])]
+fn one_request(bencher: Bencher<'_, '_>, (candidates, name): (usize, &str)) {
+    let strategy = if name == "adaptive" { Strategy::Adaptive } else { Strategy::Priority };
+    let (catalog, mut dice, mut number) = (catalog(candidates, strategy), Dice::new(1), 0);
+    bencher.bench_local(move || {
+        number += 1;
+        request(&catalog, number, &mut dice);
+    });
+}
