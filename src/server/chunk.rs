@@ -1,7 +1,9 @@
-//! One chunk of a chunked body on its way out: its size line, its bytes and what follows them, written with one vectored
-//! write. The response head goes before the first one in the same write.
+//! One chunk of a chunked body on its way out: its size line, its bytes and what follows them, in one write. A small one is
+//! put together first: to copy some hundred bytes costs less than the kernel's way through a vectored write does above a
+//! plain one. The response head goes before the first one in the same write.
 
 use std::{
+    cell::Cell,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
@@ -13,6 +15,14 @@ use tokio::io::AsyncWrite;
 const END: &[u8] = b"\r\n";
 const END_AND_LAST: &[u8] = b"\r\n0\r\n\r\n";
 const LAST: &[u8] = b"0\r\n\r\n";
+
+/// Chunks up to this size are put together.
+const SMALL: usize = 4096;
+
+thread_local! {
+    /// Where they are, one after another: a worker writes one at a time.
+    static DESK: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 #[derive(Debug)]
 pub(super) struct Chunk {
@@ -62,7 +72,7 @@ impl Chunk {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while self.written < self.length() {
-            match Pin::new(&mut *socket).poll_write_vectored(cx, &self.waiting()) {
+            match self.poll_write_once(socket, cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => self.written += written,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -71,6 +81,23 @@ impl Chunk {
         }
         self.clear();
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_once<W: AsyncWrite + Unpin>(
+        &self,
+        socket: &mut W,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let (parts, socket) = (self.waiting(), Pin::new(socket));
+        if self.length() > SMALL {
+            return socket.poll_write_vectored(cx, &parts);
+        }
+        let mut desk = DESK.take();
+        desk.clear();
+        parts.iter().for_each(|part| desk.extend_from_slice(part));
+        let polled = socket.poll_write(cx, &desk);
+        DESK.set(desk);
+        polled
     }
 
     const fn length(&self) -> usize {
@@ -150,6 +177,21 @@ mod tests {
                 "HEAD\r\n5\r\nhello\r\n11\r\n0123456789abcdefg\r\n1\r\n!\r\n0\r\n\r\n",
                 "room for {room}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn writes_chunks_of_every_size_around_the_bound() {
+        for size in (SMALL - 20)..(SMALL + 20) {
+            let (mut near, mut far) = tokio::io::duplex(1000);
+            let data = vec![b'x'; size];
+            let mut chunk = Chunk::new(Vec::new());
+            chunk.load(data.clone().into(), true);
+            let write = async move { poll_fn(|cx| chunk.poll_write(&mut near, cx)).await.unwrap() };
+            let mut seen = Vec::new();
+            tokio::join!(write, async { far.read_to_end(&mut seen).await.unwrap() });
+            let expected = [format!("{size:x}\r\n").as_bytes(), &data, END_AND_LAST].concat();
+            assert!(seen == expected, "{size}");
         }
     }
 }
