@@ -140,6 +140,7 @@ def thalweg(port, directory, providers, binary=THALWEG, **more):
         "port": port,
         "workers": 1,
         "log_level": "WARNING",
+        "ledger": {"enabled": False},
         "providers": providers,
         "tokens": [f"rig|{KEY}"],
         "max_connections": 4096,
