@@ -130,7 +130,9 @@ impl Window {
             match slot.compare_exchange_weak(seen, pack(second, next), AcqRel, Acquire) {
                 Ok(_) => {
                     let dropped = u64::from(gone) + u64::from(kept) + u64::from(amount) - u64::from(next);
-                    self.used.fetch_sub(dropped, AcqRel);
+                    if dropped > 0 {
+                        self.used.fetch_sub(dropped, AcqRel);
+                    }
                     return second;
                 }
                 Err(changed) => seen = changed,
