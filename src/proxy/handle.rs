@@ -24,7 +24,7 @@ use super::{
 use crate::{
     base::{ByteList, Moment},
     relay::{Mode, Outcome},
-    routing::{Ask, Course, Manner, Terms},
+    routing::{Ask, Course, Manner, Strategy, Terms},
     telemetry::Trace,
     wire::{self, Dialect, Envelope},
 };
@@ -186,9 +186,16 @@ impl Corridor {
         tracing::debug!(id = %call.id, path = dialect.path(), model = %envelope.model(), "request");
         let wish = Wish { snapshot, head, body: &body, envelope: &envelope, mode };
         let course = self.plan(&wish)?;
-        call.note(|story| story.strategy = course.plan().strategy.as_str());
+        call.note(|story| story.strategy = manner(&course));
         self.attempt(call, &wish, course).await
     }
+}
+
+/// How candidates are asked, as the story tells it: a race that may not be one, or has one runner, is none.
+const fn manner(course: &Course<'_>) -> &'static str {
+    let strategy = course.plan().strategy;
+    let falls_back = matches!(strategy, Strategy::Race { .. }) && !course.is_race();
+    if falls_back { Strategy::Priority.as_str() } else { strategy.as_str() }
 }
 
 /// How a stream is to travel: the endpoint says, else the header, else the body, else the configuration (S0.2–S0.5).

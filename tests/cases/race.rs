@@ -169,9 +169,12 @@ async fn races_are_capped() {
     let (mut racer, mut other) = (gateway.client(Version::H1).await, gateway.client(Version::H1).await);
     let meanwhile = async {
         second.log.request(0).await;
-        let answer = other.send(racing(Call::stream())).await;
+        let call = racing(Call::stream());
+        let id = call.id();
+        let answer = other.send(call).await;
         assert_eq!((answer.header("x-thalweg-attempts"), answer.header("x-thalweg-provider")), ("1", "p0"));
         assert!(answer.collect().await.complete);
+        assert_eq!(journal::closing(&id).await["strategy"], "priority");
         gate.open();
     };
     let (answer, ()) = tokio::join!(racer.send(racing(Call::stream())), meanwhile);
