@@ -168,6 +168,13 @@ impl Pool {
         self.shared.resize(settings.max_connections);
     }
 
+    /// Keeps nothing from now on. Whoever holds a connection of it may hold the pool for long.
+    pub(super) fn retire(&self) {
+        self.settings.set(PoolSettings { max_keepalive: 0, ..self.settings.get() });
+        self.multiplexed.sweep(Duration::ZERO);
+        self.idle.borrow_mut().clear();
+    }
+
     pub(super) fn trust(&self) -> Option<&Trust> {
         self.shared.trust.as_ref()
     }

@@ -169,7 +169,13 @@ impl Upstream {
     pub fn follow<'a>(&self, targets: impl Iterator<Item = &'a Target> + Clone, settings: PoolSettings) {
         self.0.settings.set(settings);
         let mut pools = self.0.pools.borrow_mut();
-        pools.retain(|pool| targets.clone().any(|target| pool.is_of(target)));
+        pools.retain(|pool| {
+            let stays = targets.clone().any(|target| pool.is_of(target));
+            if !stays {
+                pool.retire();
+            }
+            stays
+        });
         for pool in pools.iter() {
             pool.follow(settings);
         }

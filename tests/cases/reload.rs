@@ -198,7 +198,9 @@ async fn connections_to_a_provider_that_is_gone_are_closed() {
         );
     let new = answering("{}");
     let file = File::new(&config(&[&old]));
-    let gateway = Plan::file(&file.0).start().await;
+    // On one worker, so that the stream in use and the idle connection are of one pool.
+    let plan = Plan::file(&file.0).with(|settings| settings.workers = std::num::NonZeroUsize::MIN);
+    let gateway = plan.start().await;
     let mut client = gateway.client(Version::H1).await;
     let answer = client.send(Call::stream()).await;
     assert_eq!(asked(&gateway, Call::whole()).await.0, 200);
