@@ -8,7 +8,10 @@
 use tokio::time::Instant;
 
 use super::end::Figures;
-use crate::{base::turn, telemetry::Meter};
+use crate::{
+    base::turn,
+    telemetry::{Meter, tally::Grain},
+};
 
 /// Of so many frames one is measured while the guard sheds.
 const SAMPLED: u32 = 16;
@@ -65,10 +68,11 @@ impl Passage {
             return;
         }
         let time = since.elapsed();
+        let bucket = Grain::Fine.bucket(time);
         if let Some(meter) = &self.meter {
-            meter.note(time);
+            meter.note_at(bucket);
         }
-        figures.shape.get_or_insert_default().added.note(time);
+        figures.shape.get_or_insert_default().added.note_at(bucket, time);
         figures.first_added.get_or_insert(time);
     }
 }

@@ -34,7 +34,12 @@ impl Default for Inner {
 impl Meter {
     /// A frame stayed for so long. For the worker that owns the meter.
     pub fn note(&self, time: Duration) {
-        if let Some(count) = self.0.counts.get(Grain::Fine.bucket(time)) {
+        self.note_at(Grain::Fine.bucket(time));
+    }
+
+    /// The same by its bucket.
+    pub fn note_at(&self, bucket: usize) {
+        if let Some(count) = self.0.counts.get(bucket) {
             // One writer: a load and a store, where an exchange would cost ten times as much.
             count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }

@@ -54,14 +54,21 @@ impl Tally {
     }
 
     pub fn note(&mut self, time: Duration) {
-        let Some(count) = self.counts.get_mut(self.grain.bucket(time)) else { return };
+        self.note_at(self.grain.bucket(time), time);
+    }
+
+    /// The same where its bucket is known already.
+    pub fn note_at(&mut self, bucket: usize, time: Duration) {
+        let Some(count) = self.counts.get_mut(bucket) else { return };
         if *count == u16::MAX {
             // The shape stays when all are halved.
             self.counts.iter_mut().for_each(|count| *count /= 2);
-            return self.note(time);
+            return self.note_at(bucket, time);
         }
         *count += 1;
-        self.max = self.max.max(time);
+        if time > self.max {
+            self.max = time;
+        }
     }
 
     #[must_use]
