@@ -34,10 +34,18 @@ impl Episode {
         self.away = true;
     }
 
+    /// The database takes less than comes.
+    pub(super) fn slow(&mut self) {
+        if !self.away {
+            tracing::warn!("the ledger's database is slower than rows come: some wait in the spool");
+        }
+        self.away = true;
+    }
+
     /// The database has taken something.
     pub(super) fn back(&mut self, spool: &Spool) {
         if self.away && spool.is_empty() {
-            tracing::warn!("the ledger's database is back, and nothing waits any more");
+            tracing::warn!("the ledger's database keeps up again, and nothing waits any more");
             self.away = false;
         }
         self.disk = false;

@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::{
     entry::RowId,
     histogram::{self, CLASSES},
-    rollup::{DAY, HOUR, SUMS, Sums, TOTAL, TTFT},
+    rollup::{DAY, HOUR, SUMS, Sums, TOTAL, TTFT, WHOLE_HOUR},
 };
 use crate::database::{Cell, Database, DatabaseError, Record};
 
@@ -121,7 +121,9 @@ fn sources(question: &Question) -> Vec<Source> {
             sources.push(Source::Times(floor));
         }
     }
-    if question.by.contains(&By::Hour) {
+    if question.by == [By::Hour] {
+        sources.push(Source::Rollups(WHOLE_HOUR, hour, i64::MAX));
+    } else if question.by.contains(&By::Hour) {
         sources.push(Source::Rollups(HOUR, hour, i64::MAX));
     } else {
         let day = (hour + DAY - 1).div_euclid(DAY) * DAY;
@@ -318,9 +320,14 @@ mod tests {
                 1501 * MINUTE,
                 9999 * MINUTE,
             ] {
-                for by in
-                    [&[][..], &[By::Model], &[By::Provider, By::Key], &[By::Hour], &[By::Day, By::Model]]
-                {
+                for by in [
+                    &[][..],
+                    &[By::Model],
+                    &[By::Provider, By::Key],
+                    &[By::Hour],
+                    &[By::Hour, By::Key],
+                    &[By::Day, By::Model],
+                ] {
                     let question = Question { since, by: by.to_vec(), times: true };
                     let mut wanted: BTreeMap<Vec<String>, Line> = BTreeMap::new();
                     for row in rows.iter().filter(|row| row.at >= since) {

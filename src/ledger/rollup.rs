@@ -11,6 +11,8 @@ use crate::database::{Cell, Insert, Kind};
 
 pub const HOUR: i64 = 3600;
 pub const DAY: i64 = 86_400;
+/// An hour's sums over all models, providers and keys: what a month by hours is asked of.
+pub const WHOLE_HOUR: i64 = -HOUR;
 
 /// What rows of one sum have in common. In the order of the primary key, so that two gateways that add to the same
 /// rows take them in the same order and never wait for one another in a circle.
@@ -130,7 +132,15 @@ pub fn roll_up(rows: &[Row]) -> BTreeMap<Group, Sums> {
         let day = Group { span: DAY, start: start.div_euclid(DAY) * DAY, names: names.clone() };
         days.entry(day).or_default().merge(sums);
     }
+    let mut whole: BTreeMap<Group, Sums> = BTreeMap::new();
+    for (Group { start, names, .. }, sums) in &hours {
+        let [.., outcome] = names.clone();
+        let [model, provider, principal, key] = [const { String::new() }; NAMES.len() - 1];
+        let names = [model, provider, principal, key, outcome];
+        whole.entry(Group { span: WHOLE_HOUR, start: *start, names }).or_default().merge(sums);
+    }
     hours.append(&mut days);
+    hours.append(&mut whole);
     hours
 }
 
@@ -197,7 +207,7 @@ mod tests {
         };
         assert_eq!([count(HOUR, 3600, "a"), count(HOUR, 7200, "a"), count(HOUR, 7200, "b")], [2, 1, 1]);
         assert_eq!([count(DAY, 0, "a"), count(DAY, 0, "b"), count(DAY, 86_400, "a")], [3, 1, 1]);
-        for span in [HOUR, DAY] {
+        for span in [HOUR, DAY, WHOLE_HOUR] {
             let mut sum = Sums::default();
             rollups.iter().filter(|(group, _)| group.span == span).for_each(|(_, sums)| sum.merge(sums));
             assert_eq!((sum.sums[0], sum.sums[3], sum.sums[9]), (5, 50, 5));

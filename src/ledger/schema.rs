@@ -1,5 +1,6 @@
 //! The ledger's tables. `requests` has a row per request for as long as rows are kept. `rollups` has sums over hours and
-//! over days, for ever: days so that a month is asked of thirty rows instead of 720. Both are written in one transaction,
+//! over days, for ever: days so that a month is asked of thirty rows instead of 720, and hours over all that happened in
+//! them (a negative span), so that a month by hours is asked of 720. Both are written in one transaction,
 //! so every row is counted in both spans exactly once.
 //!
 //! A step that was once released is never changed; what is new is a step of its own.

@@ -1,6 +1,6 @@
 //! The ledger's thread: gathers rows for a moment, writes them to the database in batches, and where that fails to the
-//! spool, from which they are replayed in order once the database answers again. While something waits in the spool all
-//! rows go through it, so that they stay in order.
+//! spool, from which they are replayed in order once the database answers again, a while at a time, so that new rows need
+//! not wait for old ones.
 //!
 //! A row is in one place at a time: the queue, the batch at hand, the spool, the database. Which of the last two it is in
 //! is unknown only when a connection breaks at the end of a transaction; replays look which rows are there already.
@@ -34,6 +34,8 @@ const REPLAY_PATIENCE: Duration = Duration::from_secs(20);
 const LOCK: Duration = Duration::from_millis(500);
 /// How long it may take to connect.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long old rows may keep new ones waiting.
+const SLICE: Duration = Duration::from_millis(50);
 /// Between rounds while something waits that could not be brought in at once.
 const BREATH: Duration = Duration::from_millis(20);
 /// Between attempts to reach a database that is away.
@@ -91,6 +93,8 @@ struct Writer {
     episode: Episode,
     /// `None`: the database is away, or was not asked yet.
     book: Option<Book>,
+    /// What others left behind may have to be taken over.
+    adopting: bool,
     /// When it is asked again, and how long after that.
     retry_at: Instant,
     retry: Duration,
@@ -112,6 +116,7 @@ impl Writer {
             retention: Retention::new(settings.retention),
             episode: Episode::new(gauges.clone()),
             book: None,
+            adopting: true,
             retry_at: Instant::now(),
             retry: RETRY[0],
             batch: Vec::new(),
@@ -170,15 +175,8 @@ impl Writer {
         if self.book.is_none() && Instant::now() >= self.retry_at {
             self.connect().await;
         }
-        if self.book.is_none() || !self.spool.is_empty() {
-            self.stash();
-        }
-        if self.book.is_some() {
-            self.replay().await;
-        }
-        if self.spool.is_empty() {
-            self.write().await;
-        }
+        self.write().await;
+        self.replay().await;
         self.retire().await;
         self.gauges.set_waiting(self.held.len());
     }
@@ -210,7 +208,7 @@ impl Writer {
 
     /// Writes what is at hand. What does not get into the database goes to the spool.
     async fn write(&mut self) {
-        while self.book.is_some() && self.spool.is_empty() && !self.held.is_empty() {
+        while self.book.is_some() && !self.held.is_empty() {
             let many = self.held.len().min(self.settings.batch_rows);
             self.batch.extend(self.held.drain(..many));
             let begun = Instant::now();
@@ -221,11 +219,11 @@ impl Writer {
                     self.gauges.add_written(written);
                     self.episode.back(&self.spool);
                 }
-                Err(error) => {
-                    self.lose(&error);
-                    self.stash();
-                }
+                Err(error) => self.lose(&error),
             }
+        }
+        if self.book.is_none() {
+            self.stash();
         }
     }
 
@@ -235,10 +233,14 @@ impl Writer {
         loop {
             tokio::select! {
                 outcome = &mut writing => return outcome.unwrap_or(Err(DatabaseError::Late)),
-                // A slow database must not cost the rows that come meanwhile.
+                // A slow database must not cost the rows that come meanwhile. What it can take it is given all the same:
+                // a row in the spool costs more than one that goes straight in.
                 () = self.queue.crowded() => {
                     self.held.append(&mut self.queue.take());
-                    put_away(&mut self.spool, &mut self.held, &self.gauges, &mut self.episode);
+                    if self.held.len() > BOUND {
+                        self.episode.slow();
+                        put_away(&mut self.spool, &mut self.held, &self.gauges, &mut self.episode);
+                    }
                 }
             }
         }
@@ -251,23 +253,32 @@ impl Writer {
         put_away(&mut self.spool, &mut self.held, &self.gauges, &mut self.episode);
     }
 
-    /// Brings what waits in the spool into the database, the oldest first, as long as no new rows press.
+    /// Brings what waits in the spool into the database, the oldest first, until new rows have waited for a moment.
     async fn replay(&mut self) {
-        while let (Some(book), true) = (&mut self.book, self.queue.len() < BOUND / 2) {
+        let begun = Instant::now();
+        while begun.elapsed() < SLICE || self.queue.len() == 0 {
+            if self.queue.is_closed() && begun.elapsed() > FAREWELL / 2 {
+                return;
+            }
+            let Some(book) = &mut self.book else { return };
             let rows = match self.spool.peek() {
                 Ok(Some(rows)) => rows,
+                Ok(None) if !self.adopting => return,
                 Ok(None) => match self.spool.adopt() {
                     Ok(true) => continue,
-                    Ok(false) => return,
+                    Ok(false) => {
+                        self.adopting = false;
+                        return;
+                    }
                     Err(error) => return self.episode.disk(&error),
                 },
                 Err(error) => return self.episode.disk(&error),
             };
-            let begun = Instant::now();
+            let asked = Instant::now();
             let writing = timeout(REPLAY_PATIENCE, book.write_all(&rows, true));
             match writing.await.unwrap_or(Err(DatabaseError::Late)) {
                 Ok(written) => {
-                    self.gauges.note_query(begun.elapsed());
+                    self.gauges.note_query(asked.elapsed());
                     self.gauges.add_written(written);
                     self.gauges.add_replayed(rows.len());
                     if let Err(error) = self.spool.advance() {
@@ -294,13 +305,8 @@ impl Writer {
     /// The last rows, within a time: into the database, or else into the spool for the next start.
     async fn finish(mut self) {
         let last = timeout(FAREWELL, async {
-            if !self.spool.is_empty() {
-                self.stash();
-                self.replay().await;
-            }
-            if self.spool.is_empty() {
-                self.write().await;
-            }
+            self.write().await;
+            self.replay().await;
         });
         // Late or not: what is still at hand goes to the spool.
         let _ = last.await;
