@@ -107,7 +107,7 @@ impl Plan {
 
     pub async fn start(self) -> Gateway {
         journal::start();
-        let surroundings = app::Surroundings { source: self.source, level: None };
+        let surroundings = app::Surroundings { source: self.source, ..app::Surroundings::default() };
         let start = || app::start_in(self.settings, surroundings);
         let started = tokio::task::spawn_blocking(start).await.unwrap();
         let app = started.unwrap_or_else(|error| panic!("the gateway did not start: {error:?}"));

@@ -21,7 +21,7 @@ use crate::{
     proxy::{Desk, Entrance, Snapshot, settle},
     routing::Records,
     server::{self, BindError, Census, Drain, Phase, Terms, tls::TlsSource},
-    telemetry::{Board, Gauges, LevelHandle, WorkerGauges},
+    telemetry::{Board, Gauges, LevelHandle, LogLost, WorkerGauges},
     upstream::{BaseUrl, PoolSettings, SharedPools, Target, Upstream},
     web::compare::Gate,
 };
@@ -62,6 +62,8 @@ pub struct Surroundings {
     pub source: Option<Source>,
     /// The log's level, set by a reload.
     pub level: Option<LevelHandle>,
+    /// What counts the lines that the log has lost.
+    pub log_lost: Vec<LogLost>,
 }
 
 /// Starts a gateway; it listens when this returns. With no provider configured the demo provider serves; with no token
@@ -92,6 +94,7 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     let gauges: Vec<WorkerGauges> = bound.per_worker.iter().map(|_| WorkerGauges::default()).collect();
     let counted = census.clone();
     let mut board = Board::new(gauges.clone(), move || counted.count());
+    board.log_lost = surroundings.log_lost.into();
     board.traces = settings.otel.as_ref().map(|otel| otel.sample);
     let exporter = settings.otel.clone().map(|otel| traces::start(otel, board.spans_lost.clone()));
     let (spans, exporting) = exporter.transpose().map_err(StartError::Thread)?.unzip();
@@ -136,7 +139,7 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     threads.extend(booking);
     let (providers, is_demo) =
         (settings.providers.iter().map(|provider| provider.target.name.clone()).collect(), demo.is_some());
-    let Surroundings { source, level } = surroundings;
+    let Surroundings { source, level, .. } = surroundings;
     let watch = source.as_ref().map(|_| watch_file(&settings, desk.clone()));
     let watch = watch.transpose().map_err(StartError::Thread)?.flatten();
     let (made, shared) = (made_token.clone(), Arc::clone(&snapshot));

@@ -78,7 +78,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let settings = source.load()?;
     let log = Log::start(settings.log.clone())?;
     let mut signals = Signals::register()?;
-    let surroundings = Surroundings { source: Some(source), level: Some(log.level()) };
+    let surroundings = Surroundings { source: Some(source), level: Some(log.level()), log_lost: log.lost() };
     let gateway = app::start_in(settings.clone(), surroundings)?;
     // A gateway without a terminal serves all the same.
     let _ = banner::show(&mut io::stdout().lock(), &settings, &gateway);

@@ -101,8 +101,10 @@ impl Corridor {
             sole: course.plan().candidates().len() == 1 || !wish.snapshot.failover,
             commit: wish.snapshot.commit_of(course.plan()),
         };
-        call.asked = Some(Instant::now());
-        let mut notes = Notes { story, id: &call.id, snapshot: wish.snapshot };
+        let began = Instant::now();
+        call.asked = Some(began);
+        let mut notes = Notes { story, id: &call.id, snapshot: wish.snapshot, began };
+        notes.begin(&course);
         let given = walk(&errand, &mut course, &mut notes).await?;
         call.answered = Some(given.good.times.answered);
         let answer = notes.settle(given, &mut course);
@@ -140,6 +142,7 @@ async fn walk<'c>(
             Move::Wait(until) => until,
             Move::Over => {
                 failures.add_slow(pack.give_up().filter_map(|turn| notes.name(&turn)));
+                notes.over(&failures);
                 return Err(failures.refusal());
             }
         };
@@ -198,9 +201,17 @@ struct Notes<'a> {
     story: Option<&'a mut Story>,
     id: &'a RequestId,
     snapshot: &'a Snapshot,
+    /// When the first one was asked.
+    began: Instant,
 }
 
 impl<'a> Notes<'a> {
+    fn begin(&mut self, course: &Course<'_>) {
+        if let Some(story) = self.story.as_deref_mut() {
+            story.contest.is_race = course.is_race();
+        }
+    }
+
     fn provider(&self, turn: &Turn<'_>) -> Option<&'a Provider> {
         self.snapshot.providers.get(turn.candidate.provider)
     }
@@ -218,8 +229,16 @@ impl<'a> Notes<'a> {
             story.attempts = turn.number;
             story.provider = Some(Arc::clone(&provider.target.name));
             story.served = Some(turn.candidate.model.into());
+            story.contest.hedges = story.contest.hedges.saturating_add(u8::from(turn.hedge));
         }
         Ok(provider)
+    }
+
+    /// Nobody is left to be asked.
+    fn over(&mut self, failures: &Failures) {
+        if let Some(story) = self.story.as_deref_mut() {
+            story.contest.late = failures.are_late();
+        }
     }
 
     /// Somebody was too slow; whether that is told to it on a connection that stays.
@@ -242,6 +261,10 @@ impl<'a> Notes<'a> {
                 story.served = Some(turn.candidate.model.into());
             }
             let (record, asked) = (Arc::clone(turn.candidate.record), turn.asked);
+            if let Some(story) = self.story.as_deref_mut() {
+                story.contest.by_hedge = turn.hedge;
+                story.contest.won = Some(good.times.answered - self.began);
+            }
             record.provider().note(true, Means::Traffic, now);
             let under_way = course.won(turn, now.since(asked), now);
             let breaker = self.snapshot.catalog.settings().breaker;

@@ -26,6 +26,7 @@ pub(super) fn of<'a>(end: &'a End, snapshot: &'a Snapshot) -> Fact<'a> {
         }),
         key: story.principal.as_deref(),
         attempts: story.attempts,
+        contest: story.contest,
         served: match &end.outcome {
             Outcome::Complete => story.status < 400,
             Outcome::Gone(stage) => *stage == Stage::Body,

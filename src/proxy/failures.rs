@@ -67,37 +67,52 @@ fn is_word(word: &&str) -> bool {
 
 /// In the order in which they failed.
 #[derive(Debug, Default)]
-pub(super) struct Failures(Vec<Failure>);
+pub(super) struct Failures {
+    all: Vec<Failure>,
+    /// Some were still being asked when time was up.
+    cut_short: bool,
+}
 
 impl Failures {
     pub(super) fn add(&mut self, failure: Failure) {
-        self.0.push(failure);
+        self.all.push(failure);
     }
 
     /// Those that were still being asked when time was up.
     pub(super) fn add_slow(&mut self, providers: impl Iterator<Item = Arc<str>>) {
-        self.0.extend(providers.map(|provider| Failure {
+        let before = self.all.len();
+        self.all.extend(providers.map(|provider| Failure {
             provider,
             class: Class::Timeout(Clock::FirstToken),
             hint: None,
             sent: Sent::Unknown,
             words: "no answer in time".to_owned(),
         }));
+        self.cut_short |= self.all.len() > before;
+    }
+
+    /// Whether it was time that ended the search.
+    pub(super) fn are_late(&self) -> bool {
+        self.cut_short || self.all_timed_out()
+    }
+
+    fn all_timed_out(&self) -> bool {
+        let timed_out = |failure: &Failure| matches!(failure.class, Class::Timeout(_));
+        !self.all.is_empty() && self.all.iter().all(timed_out)
     }
 
     /// What the client is told.
     pub(super) fn refusal(&self) -> Box<Refusal> {
-        let timed_out = |failure: &Failure| matches!(failure.class, Class::Timeout(_));
-        let (status, code) = match self.0.as_slice() {
+        let (status, code) = match self.all.as_slice() {
             [] => (503, "no_provider_available"),
-            all if all.iter().all(timed_out) => (504, "all_providers_timed_out"),
+            _ if self.all_timed_out() => (504, "all_providers_timed_out"),
             _ => (503, "all_providers_failed"),
         };
         let mut message = match status {
             504 => "no provider answered in time".to_owned(),
             _ => "all providers of this model failed".to_owned(),
         };
-        for (number, failure) in self.0.iter().enumerate() {
+        for (number, failure) in self.all.iter().enumerate() {
             let before = if number == 0 { ": " } else { "; " };
             let _ = write!(message, "{before}{}: {}", failure.provider, failure.words);
         }
@@ -108,7 +123,7 @@ impl Failures {
             message: message.into(),
             param: None,
             allow: None,
-            retry_after: self.0.iter().filter_map(|failure| failure.hint).min(),
+            retry_after: self.all.iter().filter_map(|failure| failure.hint).min(),
             fault: Fault::provider(Stage::Head, Kind::Refused(code), Sent::Unknown),
         })
     }

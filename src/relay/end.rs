@@ -20,7 +20,7 @@ use crate::{
         Fault, RequestId, Stage,
         lease::{Bill, Lease},
     },
-    telemetry::{Held, Shape, Trace},
+    telemetry::{Contest, Held, Shape, Trace},
     wire::Usage,
 };
 
@@ -86,6 +86,7 @@ pub struct Story {
     pub attempts: u8,
     /// and those of them that were overtaken by another and given up: what they cost is nobody's.
     pub wasted: u8,
+    pub contest: Contest,
     /// From the request's arrival until the first provider was asked.
     pub intake: Duration,
     /// Time spent waiting for a provider's connection.
@@ -126,6 +127,7 @@ impl Story {
             strategy: "-",
             attempts: 0,
             wasted: 0,
+            contest: Contest::default(),
             intake: Duration::ZERO,
             connected_after: Duration::ZERO,
             answered_after: None,

@@ -15,6 +15,7 @@ use super::{
     exposition::{Exposition, Kind},
     gauge::{Gauges, WorkerGauges},
     guard::{Guard, Turn},
+    log,
     meter::{Meter, Pace},
     news::Bus,
     otlp::Lost,
@@ -37,6 +38,8 @@ pub struct Board {
     /// Which share of the traces that begin here is exported. `None`: there are no traces.
     pub traces: Option<f64>,
     pub spans_lost: Lost,
+    /// What counts the lines that the log has lost.
+    pub log_lost: Arc<[log::Lost]>,
 }
 
 /// What the guard has done so far.
@@ -68,6 +71,7 @@ impl Board {
             bus: Bus::default(),
             traces: None,
             spans_lost: Lost::default(),
+            log_lost: Arc::default(),
         }
     }
 
@@ -75,6 +79,10 @@ impl Board {
     #[must_use]
     pub fn gauges(&self, generation: u64) -> Gauges {
         Gauges { connections: (self.connections)(), ..Gauges::sum(&self.workers, generation) }
+    }
+
+    fn log_lines_lost(&self) -> u64 {
+        self.log_lost.iter().map(log::Lost::read).sum()
     }
 
     /// Ends of requests were lost.
@@ -131,6 +139,7 @@ impl Board {
             "connections": gauges.connections,
             "requests": gauges.requests,
             "streams": gauges.streams,
+            "drains": gauges.drains,
             "streams_of_old_configurations": gauges.old_streams,
             "upstream_active": gauges.upstream_active,
             "upstream_idle": gauges.upstream_idle,
@@ -140,6 +149,7 @@ impl Board {
             "episodes": self.guard.count.load(Ordering::Relaxed),
             "seconds": self.guard.seconds.load(Ordering::Relaxed),
         });
+        report.insert("log_lines_lost".to_owned(), self.log_lines_lost().into());
         report.insert("spans_lost".to_owned(), self.spans_lost.read().into());
         report.insert("overhead_guard".to_owned(), guard);
         report.insert("in_flight".to_owned(), in_flight);
@@ -157,6 +167,11 @@ impl Board {
             ("thalweg_client_connections", "Client connections.", gauges.connections),
             ("thalweg_in_flight_requests", "Requests between their head and their end.", gauges.requests),
             ("thalweg_in_flight_streams", "Streams whose head has been sent.", gauges.streams),
+            (
+                "thalweg_in_flight_drains",
+                "Streams that are read on after their client has left.",
+                gauges.drains,
+            ),
             (
                 "thalweg_old_configuration_streams",
                 "Streams that began with a configuration that has been replaced since.",
@@ -176,6 +191,8 @@ impl Board {
         page.single("thalweg_overhead_guard_episodes_total", Kind::Counter, help, count);
         let help = "Spans that no collector took.";
         page.single("thalweg_spans_lost_total", Kind::Counter, help, self.spans_lost.read() as f64);
+        let help = "Lines of the log that were lost: its file or terminal did not take them.";
+        page.single("thalweg_log_lines_lost_total", Kind::Counter, help, self.log_lines_lost() as f64);
         let help = "Ends of requests that log, ledger and these figures were not told of.";
         page.single("thalweg_ends_lost_total", Kind::Counter, help, self.lost.load(Ordering::Relaxed) as f64);
         page.single(

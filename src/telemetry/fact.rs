@@ -36,6 +36,21 @@ pub struct TokenCounts {
     pub cached: u64,
 }
 
+/// How asking several candidates for one request went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contest {
+    /// Several were asked at once from the start.
+    pub is_race: bool,
+    /// How many were asked beside one that was slow,
+    pub hedges: u8,
+    /// and whether one of these won.
+    pub by_hedge: bool,
+    /// From the first one's being asked to the answer that was good enough. `None`: nobody's was.
+    pub won: Option<Duration>,
+    /// Time was up while some were still being asked, or every one was too slow.
+    pub late: bool,
+}
+
 /// One request's end. Names are those of the configuration: `None` where the client's word is all there is.
 #[derive(Clone, Debug)]
 pub struct Fact<'a> {
@@ -49,6 +64,7 @@ pub struct Fact<'a> {
     pub key: Option<&'a str>,
     /// Requests sent to providers.
     pub attempts: u8,
+    pub contest: Contest,
     /// A provider's success was given to the client, or would have been had it stayed.
     pub served: bool,
     pub total: Duration,
@@ -77,6 +93,7 @@ pub(crate) mod tests {
             model: Some("m"),
             key: Some("k"),
             attempts: 1,
+            contest: Contest::default(),
             served: true,
             total: Duration::from_millis(500),
             first_token: Some(Duration::from_millis(100)),

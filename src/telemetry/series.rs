@@ -9,12 +9,12 @@ use super::{
 };
 
 /// Pairs of provider and model, and combinations of path and status of each.
-const MAX_SERIES: usize = 512;
+pub(super) const MAX_SERIES: usize = 512;
 const MAX_ENDS: usize = 64;
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 
 /// Seconds of whole requests and first tokens.
-const LONG: &[f64] =
+pub(super) const LONG: &[f64] =
     &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
 /// Seconds between frames.
 const GAPS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -164,7 +164,7 @@ impl Series {
         for (labels, pair) in self.asked() {
             family.sample(&labels, pair.frames as f64);
         }
-        let help = "Bytes of streams as they came from providers.";
+        let help = "Bytes of answers, streams or not, as they came from providers.";
         let mut family = page.family("thalweg_stream_bytes_total", Kind::Counter, help);
         for (labels, pair) in self.asked() {
             family.sample(&labels, pair.bytes as f64);

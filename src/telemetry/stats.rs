@@ -16,6 +16,7 @@ use super::{
     exposition::{Buckets, Exposition, Kind},
     fact::Fact,
     meter::Pace,
+    races::Races,
     series::{self, Series},
     sums::{Group, Sums, by_window, micros, millis},
     window::Windows,
@@ -38,6 +39,7 @@ pub struct Stats {
     own: Buckets,
     pace: Pace,
     series: Series,
+    races: Races,
 }
 
 impl Default for Stats {
@@ -53,6 +55,7 @@ impl Default for Stats {
             own: Buckets::new(series::OWN),
             pace: Pace::default(),
             series: Series::default(),
+            races: Races::default(),
         }
     }
 }
@@ -90,6 +93,7 @@ impl Stats {
             self.waits.record(now, waited, 1);
         }
         self.series.add(fact);
+        self.races.add(fact);
     }
 
     /// What the workers' meters read.
@@ -124,12 +128,14 @@ impl Stats {
         ] {
             report.insert(name.to_owned(), value);
         }
+        report.extend(self.races.report());
         report
     }
 
     /// Everything, for `/metrics`.
     pub fn write(&self, page: &mut Exposition) {
         self.series.write(page);
+        self.races.write(page);
         let help = "How long a frame stayed here: from the read that brought it to the write that took it.";
         page.family("thalweg_added_latency_seconds", Kind::Histogram, help).histogram(&[], &self.own);
         let sums = &self.all.sums;

@@ -10,7 +10,7 @@ use crate::{
     gateway::{Gateway, Plan},
     journal,
     upstream::{
-        Speaks, Upstream,
+        Speaks, Step, Upstream,
         script::{self, delta},
     },
 };
@@ -108,6 +108,57 @@ async fn metrics_for_prometheus() {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }
     assert!(!text.contains("nobody"), "no client's word is a label: {text}");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S3.9: races and who wins them, hedges and who wins those, retries, and that time was up.
+#[tokio::test]
+async fn races_hedges_and_retries() {
+    let short = || script::sse(script::short_stream());
+    let stall = || vec![Step::Stall];
+    // A race that p1 wins, a hedge that p1 wins, a retry at p1, a race that nobody wins.
+    let first = Upstream::in_turn(Speaks::H1, vec![stall(), stall(), script::json(500, "{}"), stall()]);
+    let second = Upstream::in_turn(Speaks::H1, vec![short(), short(), short(), stall()]);
+    let plan = plan(&[&first, &second]).with(|settings| {
+        settings.routing.hedge.share = 1.0;
+        settings.routing.race.timeout = Duration::from_secs(1);
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for (strategy, status, provider) in
+        [("race", 200, "p1"), ("hedge:20ms", 200, "p1"), ("priority", 200, "p1"), ("race", 504, "")]
+    {
+        let answer = client.send(Call::stream().header("x-thalweg-strategy", strategy)).await;
+        assert_eq!(answer.status, status, "{strategy}");
+        if status == 200 {
+            assert_eq!(answer.header("x-thalweg-provider"), provider, "{strategy}");
+        }
+        answer.collect().await;
+    }
+    let stats = stats(&mut client, |stats| stats["requests"].as_u64() >= Some(4)).await;
+    let races = &stats["races"];
+    assert_eq!((&races["count"], &races["timeouts"]), (&2.into(), &1.into()), "{races}");
+    assert_eq!(races["wins"], serde_json::json!({"p1": {"m": 1}}));
+    let average = races["average_ms"].as_f64().unwrap();
+    assert!(average > 0.0 && average < 1000.0, "{average}");
+    assert_eq!(stats["hedges"], serde_json::json!({"fired": 1, "won": 1}));
+    assert_eq!((&stats["retries"], &stats["log_lines_lost"]), (&1.into(), &0.into()));
+    assert_eq!(stats["in_flight"]["drains"], 0);
+    let text = client.send(asked("/metrics")).await.collect().await.text();
+    for line in [
+        "thalweg_races_total 2",
+        "thalweg_race_timeouts_total 1",
+        r#"thalweg_race_wins_total{provider="p1",model="m"} 1"#,
+        "thalweg_race_duration_seconds_count 1",
+        "thalweg_hedges_total 1",
+        "thalweg_hedge_wins_total 1",
+        "thalweg_retries_total 1",
+        "thalweg_in_flight_drains 0",
+        "thalweg_log_lines_lost_total 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
     drop(client);
     gateway.stop().await;
 }

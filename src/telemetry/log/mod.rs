@@ -109,8 +109,8 @@ impl Log {
 
     /// Lines lost by the console and by the file.
     #[must_use]
-    pub fn lost(&self) -> (Lost, Option<Lost>) {
-        (self.console.lost(), self.file.as_ref().map(Queue::lost))
+    pub fn lost(&self) -> Vec<Lost> {
+        [Some(&self.console), self.file.as_ref()].into_iter().flatten().map(Queue::lost).collect()
     }
 
     #[must_use]

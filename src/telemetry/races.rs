@@ -1,0 +1,154 @@
+//! How asking several candidates for one request pays (S3.9): races and who wins them, hedges, retries. Counted when
+//! requests have ended, since the start of the process.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    exposition::{Buckets, Exposition, Kind},
+    fact::{Contest, Fact},
+    series::{LONG, MAX_SERIES, OTHER},
+    sums::millis,
+};
+
+#[derive(Debug)]
+pub struct Races {
+    count: u64,
+    /// Those in which time was up.
+    timeouts: u64,
+    /// Those that somebody won, by provider and model, and how long these took.
+    wins: BTreeMap<(Arc<str>, Arc<str>), u64>,
+    took: Duration,
+    times: Buckets,
+    hedges: u64,
+    hedges_won: u64,
+    retries: u64,
+}
+
+impl Default for Races {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            timeouts: 0,
+            wins: BTreeMap::new(),
+            took: Duration::ZERO,
+            times: Buckets::new(LONG),
+            hedges: 0,
+            hedges_won: 0,
+            retries: 0,
+        }
+    }
+}
+
+impl Races {
+    pub fn add(&mut self, fact: &Fact<'_>) {
+        let Contest { is_race, hedges, by_hedge, won, late } = fact.contest;
+        self.hedges += u64::from(hedges);
+        self.hedges_won += u64::from(by_hedge);
+        if !is_race {
+            self.retries += u64::from(fact.attempts.saturating_sub(1).saturating_sub(hedges));
+            return;
+        }
+        self.count += 1;
+        self.timeouts += u64::from(late);
+        if let Some(after) = won {
+            self.took += after;
+            self.times.note(after.as_secs_f64(), 1);
+            *self.wins_of(fact.provider.unwrap_or(OTHER), fact.model.unwrap_or(OTHER)) += 1;
+        }
+    }
+
+    fn wins_of(&mut self, provider: &str, model: &str) -> &mut u64 {
+        let mut key = (provider.into(), model.into());
+        if self.wins.len() >= MAX_SERIES && !self.wins.contains_key(&key) {
+            key = (OTHER.into(), OTHER.into());
+        }
+        self.wins.entry(key).or_default()
+    }
+
+    /// For `/stats`.
+    pub fn report(&self) -> Map<String, Value> {
+        let mut wins: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+        for ((provider, model), count) in &self.wins {
+            wins.entry(provider).or_default().insert(model, *count);
+        }
+        let won = self.times.count();
+        let average = (won > 0).then(|| millis(self.took.div_f64(won as f64)));
+        let races =
+            json!({"count": self.count, "wins": wins, "average_ms": average, "timeouts": self.timeouts});
+        let hedges = json!({"fired": self.hedges, "won": self.hedges_won});
+        [("races", races), ("hedges", hedges), ("retries", self.retries.into())]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .collect()
+    }
+
+    /// For `/metrics`.
+    pub fn write(&self, page: &mut Exposition) {
+        for (name, help, count) in [
+            ("thalweg_races_total", "Requests for which several were asked at once.", self.count),
+            (
+                "thalweg_race_timeouts_total",
+                "Races in which time was up before anybody had won.",
+                self.timeouts,
+            ),
+            ("thalweg_hedges_total", "Requests sent beside one that was slow.", self.hedges),
+            ("thalweg_hedge_wins_total", "Those of them that answered first.", self.hedges_won),
+            (
+                "thalweg_retries_total",
+                "Requests sent because those before had failed; without races.",
+                self.retries,
+            ),
+        ] {
+            page.single(name, Kind::Counter, help, count as f64);
+        }
+        let mut family =
+            page.family("thalweg_race_wins_total", Kind::Counter, "Races won, by provider and model.");
+        for ((provider, model), count) in &self.wins {
+            family.sample(&[("provider", provider), ("model", model)], *count as f64);
+        }
+        let help = "From a race's start to the answer that won it.";
+        page.family("thalweg_race_duration_seconds", Kind::Histogram, help).histogram(&[], &self.times);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::fact::tests::done;
+
+    fn race(provider: &str, won: Option<Duration>) -> Fact<'_> {
+        let contest = Contest { is_race: true, won, late: won.is_none(), ..Contest::default() };
+        Fact { provider: Some(provider), attempts: 3, contest, ..done() }
+    }
+
+    #[test]
+    fn counts_races_hedges_and_retries_apart() {
+        let mut races = Races::default();
+        races.add(&race("p", Some(Duration::from_millis(100))));
+        races.add(&race("q", Some(Duration::from_millis(200))));
+        races.add(&race("q", None));
+        let hedged = Contest { hedges: 1, by_hedge: true, ..Contest::default() };
+        races.add(&Fact { attempts: 3, contest: hedged, ..done() });
+        races.add(&done());
+        let report = Value::from(races.report());
+        let wins = json!({"p": {"m": 1}, "q": {"m": 1}});
+        let expected = json!({
+            "races": {"count": 3, "wins": wins, "average_ms": 150.0, "timeouts": 1},
+            "hedges": {"fired": 1, "won": 1},
+            "retries": 1,
+        });
+        assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn labels_are_bounded() {
+        let mut races = Races::default();
+        for number in 0..2 * MAX_SERIES {
+            races.add(&race(&format!("p{number}"), Some(Duration::ZERO)));
+        }
+        assert_eq!(races.wins.len(), MAX_SERIES + 1);
+        assert_eq!(races.wins.values().sum::<u64>(), 2 * MAX_SERIES as u64, "nothing is lost");
+    }
+}
