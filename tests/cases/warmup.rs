@@ -21,18 +21,20 @@ fn sound(speaks: Speaks) -> Upstream {
     Upstream::always(speaks, script::sse(script::short_stream()))
 }
 
+/// The kernel connects before the upstream, which runs in the test's own thread, knows of it.
+async fn opened(upstream: &Upstream) {
+    let find =
+        |events: &[Event]| events.iter().any(|event| matches!(event, Event::Opened { .. })).then_some(());
+    upstream.log.wait_for("a connection", find).await;
+}
+
 /// S1.9: the first request dials nobody, over either protocol.
 #[tokio::test]
 async fn the_first_request_finds_a_connection() {
     for speaks in [Speaks::H1, Speaks::H2] {
         let upstream = sound(speaks);
         let gateway = warmed(&[&upstream]).start().await;
-        upstream
-            .log
-            .wait_for("a connection", |events| {
-                events.iter().find_map(|event| matches!(event, Event::Opened { .. }).then_some(()))
-            })
-            .await;
+        opened(&upstream).await;
         gateway.calm().await;
         assert_eq!(upstream.log.requests(), 0, "nothing is asked");
         let mut client = gateway.client(Version::H1).await;
@@ -53,6 +55,9 @@ async fn five_and_no_more() {
     });
     let gateway = plan.start().await;
     gateway.until("all connections", |now| now.upstream_idle == 4 && now.upstream_active == 0).await;
+    for upstream in &upstreams[..4] {
+        opened(upstream).await;
+    }
     let opened: Vec<usize> = upstreams.iter().map(|upstream| upstream.log.connections()).collect();
     assert_eq!(opened, [1, 1, 1, 1, 0, 0], "two of the first five share a base URL");
     gateway.stop().await;
