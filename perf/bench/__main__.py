@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from . import legs, memory, rounds, routing, startup, table, workloads
+from . import legs, memory, rounds, routing, soak, startup, table, workloads
 from .process import PROXY_CORE, RIG_CORE, raise_file_limit
 from .transport import OTHERS
 
@@ -39,6 +39,8 @@ def main():
         results["start"] = _start(repeats)
     if wanted("routing") and "thalweg" in names:
         results["routing"] = _routing(scale, repeats, options.realtime)
+    if options.workload == "soak":
+        results["soak"] = _soak(options.minutes)
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
     machine = {"cpu": _cpu_model(), "kernel": platform.release(), "load": open("/proc/loadavg").read().split()[:3]}
@@ -50,7 +52,8 @@ def _options():
     parser = argparse.ArgumentParser(prog="perf/run.sh", description=__doc__)
     for kind, what in (("quick", "under three minutes"), ("smoke", "seconds; the figures mean nothing")):
         parser.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, default="full", help=what)
-    parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, transports, idle, start, routing")
+    parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, transports, idle, start, routing; or soak, which none of the others is")
+    parser.add_argument("--minutes", type=float, default=10, help="of a soak")
     parser.add_argument("--repeats", type=int, help="each of three rounds; by default 5, or 1 with --quick")
     parser.add_argument("--realtime", action="store_true", help="give paced runs real-time priority, on a machine others use too")
     return parser.parse_args()
@@ -94,6 +97,15 @@ def _routing(scale, repeats, realtime):
     asked, failed, report = routing.endure(seconds, 1000)
     print(f"  {asked} requests at 1000/s for {seconds} s, one of three providers killed and restarted: {failed} failed (bar 0: {_met(failed == 0)})")
     return {"added": added, "asked": asked, "failed": failed, "statuses": report["statuses"], "errors": report["errors"]}
+
+
+def _soak(minutes):
+    print(f"\nsoak: {soak.STREAMS} streams and {soak.RATE} short requests a second for {minutes:g} minutes, everything on", flush=True)
+    samples, slope, reports = soak.run(minutes)
+    sizes = [size / 2**20 for _, size in samples]
+    answers = " and ".join(f"{report['requests']['completed']:,}" for report in reports)
+    print(f"  resident: {sizes[0]:.1f} MB at first, {max(sizes):.1f} at most, {sizes[-1]:.1f} at last; slope {slope / 1024:+.1f} KB a minute; {answers} answers, all whole")
+    return {"samples": samples, "bytes per minute": slope}
 
 
 def _met(met):

@@ -20,7 +20,8 @@ OPENED_PER_SECOND = 1000
 
 def run(leg, load, before=()):
     """The client's report, and what was written to standard error. `before` is put before its command: `perf stat`."""
-    command = [*_command(leg, load.streams, load.requests, LONGEST_RUN, load.stream), "--warmup", f"{load.warmup}s"]
+    timing = ("--requests", load.requests, "--warmup", f"{load.warmup}s")
+    command = command_of(leg, load.streams, LONGEST_RUN, load.stream, *timing)
     result = subprocess.run(
         [*before, *command],
         stdout=subprocess.PIPE,
@@ -35,14 +36,14 @@ def run(leg, load, before=()):
 
 def at_rate(leg, seconds, rate):
     """The report of requests that are sent at a rate whatever the answers do; their failures are in it."""
-    command = [*_command(leg, 256, 10**9, seconds, stream=False), "--rate", str(rate)]
+    command = command_of(leg, 256, seconds, False, "--rate", rate)
     result = subprocess.run(command, stdout=subprocess.PIPE, timeout=seconds + 30, preexec_fn=Placement.on(RIG_CORE))
     return json.loads(result.stdout)
 
 
-def _command(leg, streams, requests, seconds, stream):
+def command_of(leg, streams, seconds, stream, *more):
     command = [BENCH, "bench", "--url", leg.url, "--api-key", KEY, "--model", "rig-model", "--json", "-"]
-    command += ["--streams", streams, "--requests", requests, "--duration", f"{seconds}s", "--prompt-bytes", PROMPT_BYTES]
+    command += ["--streams", streams, "--duration", f"{seconds}s", "--prompt-bytes", PROMPT_BYTES, *more]
     command += leg.client_options + ([] if stream else ["--no-stream"])
     return [str(part) for part in command]
 
@@ -70,7 +71,7 @@ def times(report):
 @contextlib.contextmanager
 def holding(leg, streams, seconds):
     """Streams held open while the block runs, which is entered when all are connected; that each began is checked after."""
-    command = [*_command(leg, streams, streams, seconds, stream=True), "--rate", str(OPENED_PER_SECOND)]
+    command = command_of(leg, streams, seconds, True, "--requests", streams, "--rate", OPENED_PER_SECOND)
     client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=Placement.on(RIG_CORE))
     try:
         end = time.monotonic() + seconds

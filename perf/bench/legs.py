@@ -22,6 +22,8 @@ THALWEG = Path(os.environ.get("THALWEG_BIN", RELEASE / "thalweg"))
 OTHERS = {name: Path(path) for name, _, path in (entry.partition("=") for entry in os.environ.get("THALWEG_OTHERS", "").split(",") if entry)}
 KEY = "sk-rig-0123456789abcdef"
 DIRECT = "direct"
+# thalweg with everything that an operator turns on: a key with limits, the ledger, statistics, metrics.
+FULL = "thalweg-full"
 
 
 @dataclass
@@ -63,7 +65,7 @@ def available():
     """Names of the legs that this machine can run, in the order of the tables."""
     found = [DIRECT, "tunnel"]
     found += [name for name in ("nginx", "haproxy") if shutil.which(name)]
-    return found + (["thalweg"] if THALWEG.exists() else []) + list(OTHERS)
+    return found + (["thalweg", FULL] if THALWEG.exists() else []) + list(OTHERS)
 
 
 def start(name, upstream, wrapper=(), poll=0.005):
@@ -116,11 +118,11 @@ def _haproxy(port, upstream):
     return ["haproxy", "-db", "-f", _fill("haproxy.cfg", upstream, PORT=port, DOWNSTREAM=downstream, TO_UPSTREAM=to_upstream)]
 
 
-def _thalweg(port, upstream, binary=THALWEG):
+def _thalweg(port, upstream, binary=THALWEG, **more):
     only = provider("rig", upstream)
     if upstream.transport.tls_upstream:
         only["ca_file"] = str(certificate_file(upstream.directory))
-    return thalweg(port, upstream.directory, [only], binary)
+    return thalweg(port, upstream.directory, [only], binary, **more)
 
 
 def provider(name, upstream):
@@ -140,6 +142,8 @@ def thalweg(port, directory, providers, binary=THALWEG, **more):
         "port": port,
         "workers": 1,
         "log_level": "WARNING",
+        # The other proxies keep no ledger either; the leg with everything on does.
+        "database": False,
         "ledger": {"enabled": False},
         "providers": providers,
         "tokens": [f"rig|{KEY}"],
@@ -152,7 +156,15 @@ def thalweg(port, directory, providers, binary=THALWEG, **more):
     return [binary, "serve", "--config", file]
 
 
-_COMMANDS = {"nginx": _nginx, "haproxy": _haproxy, "thalweg": _thalweg}
+def _full(port, upstream):
+    """Limits that are counted and never reached."""
+    key = {"description": "rig", "token": KEY, "models": ["rig-*"], "rpm": 100_000_000, "tpm": 10**12, "concurrent": 100_000, "budget": 1e9}
+    prices = {"rig-model": {"input": 2.5, "output": 10}}
+    database = f"sqlite:{upstream.directory / 'thalweg.db'}"
+    return _thalweg(port, upstream, tokens=[key], prices=prices, database=database, ledger={})
+
+
+_COMMANDS = {"nginx": _nginx, "haproxy": _haproxy, "thalweg": _thalweg, FULL: _full}
 
 
 def _fill(template, upstream, **values):

@@ -4,7 +4,7 @@ from statistics import median
 
 from .legs import DIRECT
 from .transport import PLAIN
-from .verdict import added, figure, latency_refusal, limited_by_proxy, ratios, refusal
+from .verdict import added, compared, figure, latency_refusal, limited_by_proxy, refusal
 
 
 def show(rows):
@@ -36,21 +36,21 @@ def show_workload(workload, samples, transport=PLAIN):
 
 
 def show_bars(workload, samples):
-    """[(workload, figure, against, ratio, bar, met)] of this workload, printed."""
+    """[(workload, leg, figure, against, value, bar, met)] of this workload, printed."""
     results = []
     for bar in workload.bars:
-        if not {"thalweg", bar.against} <= samples.keys():
-            continue
-        if refusal(workload, samples, "thalweg") or refusal(workload, samples, bar.against):
+        pair = (bar.leg, bar.against)
+        if not samples.keys() >= set(pair) or any(refusal(workload, samples, leg) for leg in pair):
             continue
         if " p" in bar.figure and latency_refusal(workload, samples):
             continue
-        values = ratios(samples, bar)
+        values = compared(samples, bar)
         value = median(values)
         met = value <= bar.at_most
-        results.append((workload.name, bar.figure, bar.against, value, bar.at_most, met))
-        rounds = f"{values[0]:.2f}…{values[-1]:.2f}"
-        print(f"  thalweg / {bar.against}, {bar.figure}: {value:.2f} (rounds {rounds}; bar {bar.at_most:.2f}: {'ok' if met else 'over'})")
+        results.append((workload.name, bar.leg, bar.figure, bar.against, value, bar.at_most, met))
+        sign, show = ("−", lambda value: f"{micro(value)} µs") if bar.difference else ("/", lambda value: f"{value:.2f}")
+        rounds = f"{show(values[0])}…{show(values[-1])}"
+        print(f"  {bar.leg} {sign} {bar.against}, {bar.figure}: {show(value)} (rounds {rounds}; bar {show(bar.at_most)}: {'ok' if met else 'over'})")
     return results
 
 

@@ -52,6 +52,7 @@ def limited_by_proxy(samples, leg):
     return leg != DIRECT and figure(samples[leg], "busy").median >= BUSY
 
 
-def ratios(samples, bar, leg="thalweg"):
-    """The ratio of each round, in ascending order: within a round the machine was the same for both."""
-    return sorted(own[bar.figure] / other[bar.figure] for own, other in zip(samples[leg], samples[bar.against]))
+def compared(samples, bar):
+    """Ratio or difference of each round, in ascending order: within a round the machine was the same for both."""
+    pairs = [(own[bar.figure], other[bar.figure]) for own, other in zip(samples[bar.leg], samples[bar.against])]
+    return sorted(own - other if bar.difference else own / other for own, other in pairs)
