@@ -142,9 +142,10 @@ def thalweg(port, directory, providers, binary=THALWEG, **more):
         "port": port,
         "workers": 1,
         "log_level": "WARNING",
-        # The other proxies keep no ledger either; the leg with everything on does.
+        # The other proxies keep no books and time no frames either; the leg with everything on does.
         "database": False,
         "ledger": {"enabled": False},
+        "telemetry": {"frame_latency": False},
         "providers": providers,
         "tokens": [f"rig|{KEY}"],
         "max_connections": 4096,
@@ -158,10 +159,10 @@ def thalweg(port, directory, providers, binary=THALWEG, **more):
 
 def _full(port, upstream):
     """Limits that are counted and never reached."""
-    key = {"description": "rig", "token": KEY, "models": ["rig-*"], "rpm": 100_000_000, "tpm": 10**12, "concurrent": 100_000, "budget": 1e9}
+    key = {"description": "rig", "token": KEY, "models": ["rig-*"], "rpm": 100_000_000, "tpm": 4 * 10**9, "concurrent": 100_000, "budget": 1e9}
     prices = {"rig-model": {"input": 2.5, "output": 10}}
     database = f"sqlite:{upstream.directory / 'thalweg.db'}"
-    return _thalweg(port, upstream, tokens=[key], prices=prices, database=database, ledger={})
+    return _thalweg(port, upstream, tokens=[key], prices=prices, database=database, ledger={}, telemetry={})
 
 
 _COMMANDS = {"nginx": _nginx, "haproxy": _haproxy, "thalweg": _thalweg, FULL: _full}

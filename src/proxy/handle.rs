@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
@@ -198,6 +198,9 @@ const fn manner(course: &Course<'_>) -> &'static str {
     if falls_back { Strategy::Priority.as_str() } else { strategy.as_str() }
 }
 
+static ASGI: HeaderName = HeaderName::from_static("x-use-asgi-streaming");
+static ASGI_AS_FIELD: HeaderName = HeaderName::from_static("x_use_asgi_streaming");
+
 /// How a stream is to travel: the endpoint says, else the header, else the body, else the configuration (S0.2–S0.5).
 fn mode(
     asgi: bool,
@@ -208,7 +211,7 @@ fn mode(
     if asgi {
         return Ok(Mode::Asgi);
     }
-    let header = ["x-use-asgi-streaming", "x_use_asgi_streaming"].iter().find_map(|name| headers.get(*name));
+    let header = headers.get(&ASGI).or_else(|| headers.get(&ASGI_AS_FIELD));
     let asked = match header.map(HeaderValue::as_bytes) {
         None => envelope.x_use_asgi_streaming(),
         Some(value) if value.eq_ignore_ascii_case(b"true") || value == b"1" => Some(true),

@@ -1,8 +1,11 @@
 //! What a client, or the configuration, wants to be told of a request beyond its answer (B2, B3).
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::telemetry::TelemetrySettings;
+
+static TRACE: HeaderName = HeaderName::from_static("x-thalweg-trace");
+static DIGESTS: HeaderName = HeaderName::from_static("x-thalweg-digests");
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Telling {
@@ -14,8 +17,7 @@ pub(super) struct Telling {
 
 impl Telling {
     pub(super) fn of(headers: &HeaderMap, settings: &TelemetrySettings) -> Self {
-        let asked =
-            |name: &str| headers.get(name).is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"));
-        Self { comment: asked("x-thalweg-trace"), digests: settings.digests || asked("x-thalweg-digests") }
+        let asked = |name| headers.get(name).is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"));
+        Self { comment: asked(&TRACE), digests: settings.digests || asked(&DIGESTS) }
     }
 }

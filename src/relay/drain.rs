@@ -98,7 +98,9 @@ async fn read<S: Source>(source: &mut S, tap: &mut Tap, tokens: u32) -> bool {
             Some(Err(_)) => return false,
             None => break,
         };
-        let good = tap.see(&frame, Instant::now(), false, |_, _| {}).is_ok_and(|seen| !seen.error);
+        let now = Instant::now();
+        let gap = tap.gap(now);
+        let good = tap.see(&frame, (now, gap), false, |_, _| {}).is_ok_and(|seen| !seen.error);
         if !good || tap.passed_tokens() > tokens {
             return false;
         }

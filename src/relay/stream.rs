@@ -173,7 +173,7 @@ impl<S: Source> Stream<S> {
         }
         let mut cuts = Vec::new();
         let strip = self.strip;
-        let seen = self.tap.see(&frame, now, sheds, |start, end| {
+        let seen = self.tap.see(&frame, (now, gap), sheds, |start, end| {
             if strip {
                 cuts.push(Cut { start, end });
             }

@@ -95,19 +95,19 @@ impl Tap {
         }
     }
 
-    /// Looks at a frame that came at `now`; `quiet`: without a word in the log. `on_extra` is told the extra usage chunks: where they begin (`None`: in an
-    /// earlier frame) and where they end.
+    /// Looks at a frame that came at `now`, so long after the last one; `quiet`: without a word in the log. `on_extra` is
+    /// told the extra usage chunks: where they begin (`None`: in an earlier frame) and where they end.
     pub(super) fn see(
         &mut self,
         frame: &[u8],
-        now: Instant,
+        (now, gap): (Instant, Duration),
         quiet: bool,
         mut on_extra: impl FnMut(Option<usize>, usize),
     ) -> Result<Seen, LineTooLong> {
         if !quiet {
-            tracing::trace!(id = %self.id, size = frame.len(), gap_us = (now - self.last).as_micros() as u64, "chunk");
+            tracing::trace!(id = %self.id, size = frame.len(), gap_us = gap.as_micros() as u64, "chunk");
         }
-        self.count(frame.len(), now);
+        self.count(frame.len(), now, gap);
         let Some(scanner) = &mut self.scanner else {
             self.figures.first_token.get_or_insert(now - self.started);
             return Ok(Seen { event_end: Some(frame.len()), content: true, error: false, alive: true });
@@ -139,7 +139,7 @@ impl Tap {
         now - self.last
     }
 
-    fn count(&mut self, bytes: usize, now: Instant) {
+    fn count(&mut self, bytes: usize, now: Instant, gap: Duration) {
         let figures = &mut self.figures;
         figures.frames += 1;
         figures.bytes += bytes as u64;
@@ -149,7 +149,6 @@ impl Tap {
                 figures.first_byte = Some(now - self.started);
             }
             Some(_) => {
-                let gap = now - self.last;
                 figures.zero_gaps += u32::from(gap < ZERO_GAP);
                 if let Some(shape) = &mut figures.shape {
                     shape.gaps.note(gap);

@@ -88,14 +88,20 @@ impl Chunk {
         socket: &mut W,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let (parts, socket) = (self.waiting(), Pin::new(socket));
+        let socket = Pin::new(socket);
         if self.length() > SMALL {
-            return socket.poll_write_vectored(cx, &parts);
+            return socket.poll_write_vectored(cx, &self.waiting());
         }
         let mut desk = DESK.take();
         desk.clear();
-        parts.iter().for_each(|part| desk.extend_from_slice(part));
-        let polled = socket.poll_write(cx, &desk);
+        desk.reserve(SMALL);
+        if !self.head.is_empty() {
+            desk.extend_from_slice(&self.head);
+        }
+        desk.extend_from_slice(self.size.get(..self.size_length).unwrap_or_default());
+        desk.extend_from_slice(&self.data);
+        desk.extend_from_slice(self.tail);
+        let polled = socket.poll_write(cx, desk.get(self.written..).unwrap_or_default());
         DESK.set(desk);
         polled
     }

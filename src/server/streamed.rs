@@ -12,6 +12,7 @@ use std::{
     error::Error,
     future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -177,8 +178,8 @@ where
     fn poll_client(&mut self, cx: &Context<'_>) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
         let watch = self.watch.get_or_insert_with(|| Watch::new(cx.waker()));
         while self.dropped < MAX_DROPPED {
-            let mut space = [0; 256];
-            let mut read = ReadBuf::new(&mut space);
+            let mut space = [MaybeUninit::uninit(); 256];
+            let mut read = ReadBuf::uninit(&mut space);
             match ready!(watch.poll_read(self.socket, &mut read)) {
                 Ok(()) if read.filled().is_empty() => {
                     return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));

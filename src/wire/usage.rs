@@ -4,6 +4,10 @@
 //! (Responses), in `message` (Anthropic's `message_start`), in `x_groq` and in the first choice (Moonshot). Counts are
 //! the provider's own: Anthropic's `input` does not include what came from or went to its cache.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::FinderRev;
+use serde::Deserialize;
 use serde_json::Value;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,46 +26,75 @@ pub fn read(json: &[u8]) -> Option<Usage> {
     of(&serde_json::from_slice(json).ok()?)
 }
 
+const KEY: &[u8] = b"\"usage\"";
+static FIND_LAST: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(KEY));
+
 /// The usage in a whole response body, found without reading all of it: its last `"usage"` that is an object. In a
 /// string these quotes would stand behind backslashes.
 #[must_use]
 pub fn find(body: &[u8]) -> Option<Usage> {
-    const KEY: &[u8] = b"\"usage\"";
-    memchr::memmem::rfind_iter(body, KEY).find_map(|at| {
+    let mut before = body;
+    loop {
+        let at = FIND_LAST.rfind(before)?;
         let after = body.get(at + KEY.len()..)?.trim_ascii_start();
-        let object = after.strip_prefix(b":")?.trim_ascii_start();
-        let mut values = serde_json::Deserializer::from_slice(object).into_iter::<Value>();
-        let usage = values.next()?.ok().filter(Value::is_object)?;
-        counts(&usage)
-    })
+        if let Some(found) = after.strip_prefix(b":").and_then(|value| first(value.trim_ascii_start())) {
+            return Some(found);
+        }
+        before = before.get(..at)?;
+    }
+}
+
+/// The counts of the object that `json` begins with.
+fn first(json: &[u8]) -> Option<Usage> {
+    let mut values = serde_json::Deserializer::from_slice(json).into_iter::<Told>();
+    json.starts_with(b"{").then(|| values.next()?.ok()?.counts()).flatten()
 }
 
 pub(super) fn of(whole: &Value) -> Option<Usage> {
     const PLACES: [&str; 5] =
         ["/usage", "/response/usage", "/message/usage", "/x_groq/usage", "/choices/0/usage"];
     let usage = PLACES.iter().find_map(|place| whole.pointer(place).filter(|usage| usage.is_object()))?;
-    counts(usage)
+    Told::deserialize(usage).ok()?.counts()
 }
 
-fn counts(usage: &Value) -> Option<Usage> {
-    let count = |places: &[&str]| places.iter().find_map(|place| usage.pointer(place)?.as_u64());
-    let found = Usage {
-        input: count(&["/prompt_tokens", "/input_tokens"]),
-        output: count(&["/completion_tokens", "/output_tokens"]),
-        cached: count(&[
-            "/prompt_tokens_details/cached_tokens",
-            "/input_tokens_details/cached_tokens",
-            "/cache_read_input_tokens",
-            "/prompt_cache_hit_tokens",
-            "/cached_tokens",
-        ]),
-        reasoning: count(&[
-            "/completion_tokens_details/reasoning_tokens",
-            "/output_tokens_details/reasoning_tokens",
-            "/reasoning_tokens",
-        ]),
-    };
-    (found != Usage::default()).then_some(found)
+/// What stands in a usage object, whatever it is.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Told {
+    prompt_tokens: Value,
+    input_tokens: Value,
+    completion_tokens: Value,
+    output_tokens: Value,
+    prompt_tokens_details: Value,
+    input_tokens_details: Value,
+    completion_tokens_details: Value,
+    output_tokens_details: Value,
+    cache_read_input_tokens: Value,
+    prompt_cache_hit_tokens: Value,
+    cached_tokens: Value,
+    reasoning_tokens: Value,
+}
+
+impl Told {
+    fn counts(&self) -> Option<Usage> {
+        let count = |values: &[&Value]| values.iter().find_map(|value| value.as_u64());
+        let detail = |places: [&Value; 2], name| places.iter().find_map(|place| place.get(name)?.as_u64());
+        let found = Usage {
+            input: count(&[&self.prompt_tokens, &self.input_tokens]),
+            output: count(&[&self.completion_tokens, &self.output_tokens]),
+            cached: detail([&self.prompt_tokens_details, &self.input_tokens_details], "cached_tokens")
+                .or_else(|| {
+                    let flat = [&self.cache_read_input_tokens, &self.prompt_cache_hit_tokens];
+                    count(&flat).or_else(|| self.cached_tokens.as_u64())
+                }),
+            reasoning: detail(
+                [&self.completion_tokens_details, &self.output_tokens_details],
+                "reasoning_tokens",
+            )
+            .or_else(|| self.reasoning_tokens.as_u64()),
+        };
+        (found != Usage::default()).then_some(found)
+    }
 }
 
 impl Usage {
