@@ -20,7 +20,7 @@ impl Connection {
         Ok(match &settings.site {
             Site::Sqlite(file) => {
                 sqlite::prepare(file);
-                Self::Sqlite(sqlite::options(file).connect().await?)
+                Self::Sqlite(sqlite::connect(file).await?)
             }
             Site::Postgres(url) => Self::Postgres(postgres::options(url.expose())?.connect().await?),
         })

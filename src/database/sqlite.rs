@@ -4,7 +4,8 @@
 use std::{borrow::Cow, fs::OpenOptions, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions, Executor, Row as _, Sqlite, SqlitePool, TypeInfo, ValueRef,
+    AssertSqlSafe, Column as _, ConnectOptions, Executor, Row as _, Sqlite, SqliteConnection, SqlitePool,
+    TypeInfo, ValueRef,
     query::Query,
     sqlite::{
         SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
@@ -12,10 +13,14 @@ use sqlx::{
     },
 };
 
+use tokio::time::{Instant, sleep};
+
 use super::{Cell, DatabaseError, Record};
 
 /// How long a statement waits for another's transaction.
 const BUSY: Duration = Duration::from_secs(5);
+/// Between attempts to open a file that others are opening for the first time.
+const BREATH: Duration = Duration::from_millis(5);
 /// Readers beside the one that writes.
 const CONNECTIONS: u32 = 3;
 /// Idle connections and their caches go after this.
@@ -35,6 +40,24 @@ pub(super) fn options(file: &Path) -> SqliteConnectOptions {
         .pragma("cache_size", "-1024")
         .pragma("journal_size_limit", "16777216")
         .disable_statement_logging()
+}
+
+/// Opens one connection. Whoever makes a new file a WAL one at the same moment as others is told at once that it is locked,
+/// whatever its patience for others' transactions: it tries again.
+pub(super) async fn connect(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    let until = Instant::now() + BUSY;
+    loop {
+        match options(file).connect().await {
+            Err(error) if is_locked(&error) && Instant::now() < until => sleep(BREATH).await,
+            connected => return connected,
+        }
+    }
+}
+
+/// `SQLITE_BUSY`, the primary code being the lower byte.
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 pub(super) fn pool(file: &Path) -> SqlitePool {

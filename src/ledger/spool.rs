@@ -313,7 +313,10 @@ mod tests {
         spool.append(&rows(3, 2)).unwrap();
         drop(spool);
         let bytes = std::fs::read(&path).unwrap();
+        // A file of its own each time: a process that another test is just starting has its parent's files, and their
+        // locks with them, until it runs its own program.
         for cut in good..bytes.len() {
+            let path = folder.0.join(format!("cut-{cut}"));
             std::fs::write(&path, &bytes[..cut]).unwrap();
             let mut spool = Spool::new(path.clone(), 1 << 20);
             spool.recover().unwrap();
@@ -325,6 +328,7 @@ mod tests {
         for flipped in good..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[flipped] ^= 1;
+            let path = folder.0.join(format!("flipped-{flipped}"));
             std::fs::write(&path, &damaged).unwrap();
             let mut spool = Spool::new(path.clone(), 1 << 20);
             spool.recover().unwrap();
