@@ -43,6 +43,8 @@ pub(super) struct Exchange<'a> {
     block: &'a ReadBlock,
     out: ByteList,
     wrote: bool,
+    /// The socket took only a part of the request: until it has the rest, closing it is a reset.
+    waits: bool,
     write_failed: bool,
     input: BytesMut,
     interim: u8,
@@ -56,6 +58,7 @@ impl<'a> Exchange<'a> {
             block,
             out: body,
             wrote: false,
+            waits: false,
             write_failed: false,
             input: BytesMut::new(),
             interim: 0,
@@ -69,12 +72,22 @@ impl<'a> Exchange<'a> {
         Ok((head, rest))
     }
 
+    /// Of a request that was begun no more is sent when the answer is there.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, BytesMut), Fault>> {
-        self.poll_write(cx);
+        let begun = self.waits;
+        if !begun {
+            self.poll_write(cx);
+        }
         loop {
-            let read = match ready!(self.block.poll_read(&mut self.lease.io, cx)) {
-                Ok(read) if !read.is_empty() => read,
-                Ok(_) | Err(_) => return Poll::Ready(Err(self.fault(Kind::Reset))),
+            let read = match self.block.poll_read(&mut self.lease.io, cx) {
+                Poll::Ready(Ok(read)) if !read.is_empty() => read,
+                Poll::Ready(_) => return Poll::Ready(Err(self.fault(Kind::Reset))),
+                Poll::Pending => {
+                    if begun {
+                        self.poll_write(cx);
+                    }
+                    return Poll::Pending;
+                }
             };
             if self.input.is_empty() {
                 self.input = read;
@@ -93,11 +106,19 @@ impl<'a> Exchange<'a> {
             match poll_write_buf(Pin::new(&mut self.lease.io), cx, &mut self.out) {
                 Poll::Ready(Ok(written)) if written > 0 => self.wrote = true,
                 Poll::Ready(_) => self.write_failed = true,
-                Poll::Pending => return,
+                Poll::Pending => return self.wait_with(true),
             }
         }
+        self.wait_with(false);
         if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
             self.write_failed = true;
+        }
+    }
+
+    fn wait_with(&mut self, waits: bool) {
+        if self.waits != waits {
+            self.waits = waits;
+            self.lease.io.reset_on_close(waits);
         }
     }
 

@@ -27,15 +27,25 @@ impl Io {
     /// The client sees none of it.
     #[cfg(target_os = "linux")]
     pub(super) fn acknowledge_late(&self) {
-        let stream = match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        };
-        let _ = stream.set_quickack(false);
+        let _ = self.tcp().set_quickack(false);
     }
 
     #[cfg(not(target_os = "linux"))]
     pub(super) const fn acknowledge_late(&self) {}
+
+    /// Whether closing resets the connection: the provider learns of it at once and the kernel forgets what it has not
+    /// sent. Otherwise it goes on sending that, megabytes of a request that nobody wants any more.
+    pub(super) fn reset_on_close(&self, resets: bool) {
+        let linger = resets.then_some(std::time::Duration::ZERO);
+        let _ = socket2::SockRef::from(self.tcp()).set_linger(linger);
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
 }
 
 impl AsyncRead for Io {

@@ -15,7 +15,7 @@ use crate::{
     journal,
     upstream::{
         Framing, Gate, Speaks, Step, Upstream,
-        log::PATIENCE,
+        log::in_time,
         script::{self, delta, sse_head},
     },
 };
@@ -23,16 +23,15 @@ use crate::{
 const ERROR_EVENT: &str =
     "data: {\"error\":{\"message\":\"no\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n";
 
-/// Waits for the answer's head, opening one gate after another; how many it took.
-async fn gates_until(answer: impl Future<Output = Answer>, gates: &[Gate]) -> (Answer, usize) {
+/// The answer's head, which must not come before these gates are open, one after another.
+async fn behind(gates: &[Gate], answer: impl Future<Output = Answer>) -> Answer {
     let mut answer = std::pin::pin!(answer);
-    for (opened, gate) in gates.iter().enumerate() {
-        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(100), &mut answer).await {
-            return (answer, opened);
-        }
+    for (open, gate) in gates.iter().enumerate() {
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut answer).await;
+        assert!(early.is_err(), "it came with {open} gates open: {early:?}");
         gate.open();
     }
-    (answer.await, gates.len())
+    answer.await
 }
 
 /// B5, S0.14: a stream is committed where the configuration says, and nothing of it is lost by waiting.
@@ -51,8 +50,8 @@ async fn commit_points() {
             let upstream = Upstream::always(Speaks::H1, steps);
             let gateway = Plan::to(&[&upstream]).with(|s| s.stream.commit = Some(point)).start().await;
             let mut client = gateway.client(version).await;
-            let (answer, opened) = gates_until(client.send(Call::stream()), &gates).await;
-            assert_eq!((answer.status.as_u16(), opened), (200, expected), "{point:?} {version:?}");
+            let answer = behind(&gates[..expected], client.send(Call::stream())).await;
+            assert_eq!(answer.status, 200, "{point:?} {version:?}");
             gates.iter().for_each(Gate::open);
             let received = answer.collect().await;
             assert!(received.complete);
@@ -136,22 +135,61 @@ fn narrow() -> TcpListener {
     socket.listen(1).unwrap()
 }
 
-/// Reads a request's head and no more, answers, and waits for its peer to go.
-async fn answer_early(listener: TcpListener) {
+/// Reads a request's head and no more, answers, and once the answer is heard waits for its peer to go.
+async fn answer_early(listener: TcpListener, heard: Gate) {
     let (mut stream, _) = listener.accept().await.unwrap();
     refuse_unread(&mut stream).await;
+    heard.passed().await;
     let mut rest = vec![0; 64 << 10];
     while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
 }
 
-async fn refuse_unread(stream: &mut TcpStream) {
+async fn read_head(stream: &mut TcpStream) {
     let mut seen = Vec::new();
     while memchr::memmem::find(&seen, b"\r\n\r\n").is_none() {
         stream.read_buf(&mut seen).await.unwrap();
     }
+}
+
+async fn refuse_unread(stream: &mut TcpStream) {
+    read_head(stream).await;
     let body = r#"{"error":{"message":"too long"}}"#;
     let head = "HTTP/1.1 413 Payload Too Large\r\ncontent-type: application/json\r\ncontent-length";
     stream.write_all(format!("{head}: {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
+}
+
+/// More than the kernel takes for a provider that does not read.
+fn huge() -> Call {
+    let body = format!(r#"{{"model":"m","stream":true,"x":"{}"}}"#, "a".repeat(24 << 20));
+    Call::post("/v1/chat/completions", body)
+}
+
+/// R11: a client leaves while its request is still on its way up: what is left of it is not sent on.
+#[tokio::test]
+async fn a_request_given_up_is_not_sent_on() {
+    for version in Version::BOTH {
+        let listener = narrow();
+        let base = format!("http://{}/v1", listener.local_addr().unwrap());
+        let plan = Plan::to(&[]).with(|s| s.providers = vec![provider("slow", &base, Protocol::Http1)]);
+        let gateway = plan.start().await;
+        let mut client = gateway.client(version).await;
+        let asking = tokio::spawn(async move { drop(client.try_send(huge()).await) });
+        let (mut stream, _) = in_time(listener.accept()).await.unwrap().unwrap();
+        read_head(&mut stream).await;
+        asking.abort();
+        let mut rest = vec![0; 64 << 10];
+        let end = async {
+            loop {
+                match stream.read(&mut rest).await {
+                    Ok(0) => return None,
+                    Ok(_) => {}
+                    Err(error) => return Some(error.kind()),
+                }
+            }
+        };
+        assert_eq!(in_time(end).await.unwrap(), Some(std::io::ErrorKind::ConnectionReset));
+        gateway.stop().await;
+    }
 }
 
 /// R17, R33: a provider that refuses before it has read the request is heard, and its connection not used again.
@@ -160,15 +198,16 @@ async fn a_provider_that_answers_early() {
     for version in Version::BOTH {
         let listener = narrow();
         let base = format!("http://{}/v1", listener.local_addr().unwrap());
-        let early = tokio::spawn(answer_early(listener));
+        let heard = Gate::new();
+        let early = tokio::spawn(answer_early(listener, heard.clone()));
         let plan = Plan::to(&[]).with(|s| s.providers = vec![provider("early", &base, Protocol::Http1)]);
         let gateway = plan.start().await;
         let mut client = gateway.client(version).await;
-        let body = format!(r#"{{"model":"m","stream":true,"x":"{}"}}"#, "a".repeat(24 << 20));
-        let answer = client.send(Call::post("/v1/chat/completions", body)).await;
+        let answer = client.send(huge()).await;
         assert_eq!(answer.status, 413);
         assert_eq!(answer.collect().await.json()["error"]["message"], "too long");
-        tokio::time::timeout(PATIENCE, early).await.expect("the connection closed").unwrap();
+        heard.open();
+        in_time(early).await.expect("the connection closed").unwrap();
         drop(client);
         gateway.stop().await;
     }
