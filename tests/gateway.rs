@@ -20,7 +20,7 @@ use thalweg::{
 use crate::{
     client::{Client, Raw, Version, call::TOKEN},
     journal,
-    upstream::{Speaks, Upstream, log::PATIENCE},
+    upstream::{Speaks, Upstream, log::in_time},
 };
 
 /// What every test provider is given as its key.
@@ -160,7 +160,7 @@ impl Gateway {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        match tokio::time::timeout(PATIENCE, reached).await {
+        match in_time(reached).await {
             Ok(gauges) => gauges,
             Err(_) => panic!("{what} never came: {:?}", self.gauges()),
         }
@@ -174,7 +174,7 @@ impl Gateway {
     /// Holds that all was released, then stops. Every client must have been dropped.
     pub async fn stop(self) {
         self.until("the end of all", |now| Gauges { upstream_idle: 0, ..*now } == Gauges::default()).await;
-        tokio::time::timeout(PATIENCE, self.stop_now()).await.expect("a stop in time");
+        in_time(self.stop_now()).await.expect("a stop in time");
     }
 
     /// Stops, whatever is going on: drains first.

@@ -11,7 +11,7 @@ use tracing_subscriber::{
     Layer, filter::Targets, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use crate::upstream::log::PATIENCE;
+use crate::upstream::log::in_time;
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -49,7 +49,7 @@ pub async fn closing(id: &str) -> Value {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     };
-    match tokio::time::timeout(PATIENCE, closed).await {
+    match in_time(closed).await {
         Ok(line) => line,
         Err(_) => panic!("no closing line for {id} among {:#?}", lines(id)),
     }
@@ -62,7 +62,7 @@ pub async fn said(id: &str, message: &str) {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     };
-    let outcome = tokio::time::timeout(PATIENCE, said).await;
+    let outcome = in_time(said).await;
     assert!(outcome.is_ok(), "never said {message:?} of {id}: {:#?}", lines(id));
 }
 

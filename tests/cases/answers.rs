@@ -290,5 +290,5 @@ async fn a_stop_waits_for_its_streams() {
         assert_eq!(received.bytes(), script::DONE);
         drop(client);
     }
-    tokio::time::timeout(crate::upstream::log::PATIENCE, stopping).await.expect("a stop in time").unwrap();
+    crate::upstream::log::in_time(stopping).await.expect("a stop in time").unwrap();
 }

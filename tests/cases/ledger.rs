@@ -17,7 +17,7 @@ use crate::{
     gateway::{Gateway, Plan},
     upstream::{
         Speaks, Step, Upstream,
-        log::PATIENCE,
+        log::in_time,
         script::{self, DONE, delta, usage},
     },
 };
@@ -70,7 +70,7 @@ async fn written(gateway: &Gateway, count: u64) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    let outcome = tokio::time::timeout(PATIENCE, reached).await;
+    let outcome = in_time(reached).await;
     assert!(outcome.is_ok(), "{:?}", gateway.ledger());
 }
 
@@ -187,7 +187,7 @@ async fn the_gateway_serves_without_its_ledger() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, reached).await.is_ok(), "{:?}", gateway.ledger());
+    assert!(in_time(reached).await.is_ok(), "{:?}", gateway.ledger());
     assert!(!gateway.ledger().up);
     gateway.stop().await;
 }

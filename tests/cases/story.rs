@@ -8,7 +8,7 @@ use crate::{
     journal,
     upstream::{
         Speaks, Step, Upstream,
-        log::PATIENCE,
+        log::in_time,
         script::{self, delta, sse_head, usage},
     },
 };
@@ -114,7 +114,7 @@ async fn a_stop_does_not_wait_for_ever() {
         let mut answer = client.send(Call::stream()).await;
         answer.piece().await;
         let started = Instant::now();
-        tokio::time::timeout(PATIENCE, gateway.stop_now()).await.expect("a stop in time");
+        in_time(gateway.stop_now()).await.expect("a stop in time");
         assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
         upstream.log.gone(0).await;
         drop((answer, client));

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
 use super::conn::Driver;
-use crate::upstream::{Log, log::PATIENCE};
+use crate::upstream::{Log, log::in_time};
 
 /// The client token of every test gateway.
 pub const TOKEN: &str = "sk-client-token-of-the-tests";
@@ -143,7 +143,7 @@ impl Answer {
     /// The next piece of the body, within five seconds; `None` at its end; `Some(Err)` when it broke off.
     pub async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
         loop {
-            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await.expect("a frame in time")?;
+            let frame = in_time(self.body.frame()).await.expect("a frame in time")?;
             let data = match frame.map(hyper::body::Frame::into_data) {
                 Ok(Ok(data)) => data,
                 Ok(Err(_trailers)) => continue,

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{Answer, Call};
-use crate::upstream::{Log, log::PATIENCE};
+use crate::upstream::{Log, log::in_time};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
@@ -85,7 +85,7 @@ impl Client {
 
     /// Sends and waits for the head, five seconds at most.
     pub async fn send(&mut self, call: Call) -> Answer {
-        let answer = tokio::time::timeout(PATIENCE, self.try_send(call)).await.expect("an answer in time");
+        let answer = in_time(self.try_send(call)).await.expect("an answer in time");
         answer.expect("an answer")
     }
 

@@ -6,11 +6,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
-    time::timeout,
 };
 
 use super::chunked;
-use crate::upstream::log::PATIENCE;
+use crate::upstream::log::in_time;
 
 pub struct Raw {
     pub stream: TcpStream,
@@ -104,7 +103,7 @@ impl Raw {
 
     /// Reads more; `false` at the end of the connection (or its reset).
     pub async fn fill(&mut self) -> bool {
-        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.buffer)).await.expect("bytes in time");
+        let read = in_time(self.stream.read_buf(&mut self.buffer)).await.expect("bytes in time");
         matches!(read, Ok(count) if count > 0)
     }
 

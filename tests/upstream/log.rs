@@ -2,6 +2,7 @@
 //! event and fails, with everything that was seen, when the event has not come in five seconds.
 
 use std::{
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -10,9 +11,26 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::error::Elapsed,
+};
 
 pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What `future` gives within five seconds that pass here. They are waited for one after another, so that a machine that
+/// stood still for a while, when all its clocks ring at once, is not taken for an event that did not come.
+pub async fn in_time<F: Future>(future: F) -> Result<F::Output, Elapsed> {
+    const STEP: Duration = Duration::from_millis(500);
+    let mut future = pin!(future);
+    let mut left = PATIENCE;
+    loop {
+        match tokio::time::timeout(STEP, future.as_mut()).await {
+            Err(_) if left > STEP => left -= STEP,
+            outcome => return outcome,
+        }
+    }
+}
 
 /// A request as it came.
 #[derive(Debug)]
@@ -113,7 +131,7 @@ impl Log {
                 changed.await;
             }
         };
-        match tokio::time::timeout(PATIENCE, search).await {
+        match in_time(search).await {
             Ok(found) => found,
             Err(_) => panic!("the upstream never saw {what}; it saw {:#?}", self.events()),
         }
@@ -165,7 +183,7 @@ impl Log {
     pub async fn all_delivered(&self, sent: u64) -> bool {
         let mut delivered = self.delivered.subscribe();
         let arrived = delivered.wait_for(|delivered| *delivered >= sent);
-        let arrived = tokio::time::timeout(PATIENCE, arrived).await.is_ok();
+        let arrived = in_time(arrived).await.is_ok();
         if !arrived {
             self.push(Event::Undelivered { sent, delivered: *self.delivered.borrow() });
         }
