@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{entry::Row, gauges::LedgerGauges};
 
@@ -21,6 +21,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     rows: Vec<Row>,
+    /// Since when the oldest of them waits.
+    since: Option<Instant>,
     closed: bool,
 }
 
@@ -41,6 +43,7 @@ impl Queue {
             let lost = rows.len().saturating_sub(room);
             rows.truncate(room);
             state.rows.append(&mut rows);
+            state.since.get_or_insert_with(Instant::now);
             (lost, state.rows.len())
         });
         self.gauges.add_lost(lost);
@@ -61,7 +64,15 @@ impl Queue {
 
     /// All that wait.
     pub(super) fn take(&self) -> Vec<Row> {
-        self.with(|state| std::mem::take(&mut state.rows))
+        self.with(|state| {
+            state.since = None;
+            std::mem::take(&mut state.rows)
+        })
+    }
+
+    /// Since when the oldest of those that wait does.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.with(|state| state.since)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -234,6 +234,41 @@ async fn a_locked_database_costs_no_row() {
     assert_eq!((by_rows[0], &by_rows, &by_rows), (40, &by_hours, &by_days));
 }
 
+/// A database that is slow, not away: what it takes long for is written down meanwhile, so that a process that is killed
+/// then does not lose it, and is in the database once.
+#[tokio::test]
+async fn a_slow_database_costs_no_row_of_a_process_that_is_killed() {
+    let (scratch, folder) = (Scratch::sqlite(), Folder::new());
+    let ledger = Running::start(&scratch.settings, at(&folder));
+    let mut ids = RowIds::default();
+    ledger.inbox.book(rows(&mut ids, 0, 10));
+    ledger.until("the first", |now| now.written == 10).await;
+    let mut other = Connection::open(&scratch.settings).await.unwrap();
+    other.run("BEGIN EXCLUSIVE", Vec::new()).await.unwrap();
+    let mut handed_in = 10;
+    let told = loop {
+        ledger.inbox.book(rows(&mut ids, handed_in, 10));
+        handed_in += 10;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let told = ledger.gauges.read();
+        if told.spooled > 0 {
+            break told;
+        }
+    };
+    assert!(told.up, "it is slow, not away");
+    // What a killed process leaves.
+    let left = folder.0.join("copy");
+    std::fs::copy(folder.0.join("spool"), &left).unwrap();
+    let mut spool = Spool::new(left, u64::MAX);
+    spool.recover().unwrap();
+    assert!(spool.peek().unwrap().unwrap().len() >= 10);
+    other.run("COMMIT", Vec::new()).await.unwrap();
+    ledger.until("all of it", |now| now.written == handed_in as u64 && now.waiting_bytes == 0).await;
+    assert_eq!(ledger.end().lost, 0);
+    let [by_rows, by_hours, by_days] = counted_in(&mut other).await;
+    assert_eq!((by_rows[0], &by_rows, &by_rows), (handed_in, &by_hours, &by_days));
+}
+
 /// A database that is nowhere: rows wait over a restart.
 #[tokio::test]
 async fn rows_wait_in_the_spool_for_the_next_start() {

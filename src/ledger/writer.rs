@@ -2,8 +2,9 @@
 //! spool, from which they are replayed in order once the database answers again, a while at a time, so that new rows need
 //! not wait for old ones.
 //!
-//! A row is in one place at a time: the queue, the batch at hand, the spool, the database. Which of the last two it is in
-//! is unknown only when a connection breaks at the end of a transaction; replays look which rows are there already.
+//! A row is in one place at a time: the queue, the batch at hand, the spool, the database. It may be in both of the last
+//! two when a connection breaks at the end of a transaction, or when the database was so slow that the batch was written
+//! down meanwhile: a process that is killed loses what it held for less than 200 ms. Replays look which rows are there already.
 
 use std::{
     io,
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     book::Book,
@@ -30,6 +31,8 @@ use crate::database::{DatabaseError, DatabaseSettings};
 /// How long the database may take for a batch, and for one out of the spool.
 const PATIENCE: Duration = Duration::from_secs(2);
 const REPLAY_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a batch is in nobody's hands but ours before it is put into the spool, too.
+const UNSAFE: Duration = Duration::from_millis(80);
 /// How long SQLite may be locked by others before rows go to the spool.
 const LOCK: Duration = Duration::from_millis(500);
 /// How long it may take to connect.
@@ -101,6 +104,8 @@ struct Writer {
     /// Taken from the queue, and nowhere else yet: those that are being written, and those that are not.
     batch: Vec<Row>,
     held: Vec<Row>,
+    /// The batch is in the spool, too.
+    written_down: bool,
 }
 
 impl Writer {
@@ -121,6 +126,7 @@ impl Writer {
             retry: RETRY[0],
             batch: Vec::new(),
             held: Vec::new(),
+            written_down: false,
             settings,
             database,
             queue,
@@ -153,8 +159,11 @@ impl Writer {
             () = self.queue.ready() => {}
             () = sleep_until(chores) => return,
         }
-        if self.queue.len() < self.settings.batch_rows && !self.queue.is_closed() {
-            sleep(self.settings.batch_delay).await;
+        if self.queue.len() < self.settings.batch_rows
+            && !self.queue.is_closed()
+            && let Some(since) = self.queue.since()
+        {
+            sleep_until(since + self.settings.batch_delay).await;
         }
     }
 
@@ -229,10 +238,23 @@ impl Writer {
 
     async fn write_batch(&mut self) -> Result<usize, DatabaseError> {
         let Some(book) = &mut self.book else { return Err(DatabaseError::Late) };
+        self.written_down = false;
+        let mut safe_at = Instant::now() + UNSAFE;
         let mut writing = pin!(timeout(PATIENCE, book.write_all(&self.batch, false)));
         loop {
             tokio::select! {
                 outcome = &mut writing => return outcome.unwrap_or(Err(DatabaseError::Late)),
+                () = sleep_until(safe_at) => {
+                    safe_at += UNSAFE;
+                    if !self.written_down && matches!(self.spool.append(&self.batch), Ok(Kept::Yes)) {
+                        self.written_down = true;
+                        self.gauges.add_spooled(self.batch.len());
+                    }
+                    if self.written_down {
+                        self.held.append(&mut self.queue.take());
+                        put_away(&mut self.spool, &mut self.held, &self.gauges, &mut self.episode);
+                    }
+                }
                 // A slow database must not cost the rows that come meanwhile. What it can take it is given all the same:
                 // a row in the spool costs more than one that goes straight in.
                 () = self.queue.crowded() => {
@@ -248,6 +270,9 @@ impl Writer {
 
     /// Puts what is at hand into the spool.
     fn stash(&mut self) {
+        if std::mem::take(&mut self.written_down) {
+            self.batch.clear();
+        }
         self.batch.append(&mut self.held);
         std::mem::swap(&mut self.batch, &mut self.held);
         put_away(&mut self.spool, &mut self.held, &self.gauges, &mut self.episode);

@@ -73,8 +73,9 @@ impl LevelHandle {
 #[derive(Debug)]
 pub struct Log {
     level: reload::Handle<Targets, Registry>,
-    console: Queue,
+    /// Before the console: what goes wrong with the file's last lines is told there.
     file: Option<Queue>,
+    console: Queue,
 }
 
 /// Why there is no log.
