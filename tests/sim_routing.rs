@@ -123,36 +123,30 @@ fn adaptive_finds_the_two_that_live() {
     }
 }
 
-/// Issue 3, B4: hedging has nine tenths of what racing gains at p99, for a tenth of the calls.
+/// Issue 3, B4: hedging has nine tenths of what racing gains at p99, for a tenth of the calls: with a tenth to spend. With
+/// the default, a twentieth, it has nearly as much.
 #[test]
 fn hedging_is_nearly_as_good_as_racing() {
-    let gain = |longest_stall: u64| {
-        let strategies = [
-            Strategy::Priority,
-            Strategy::Race { width: 3 },
-            Strategy::Hedge { delay: Delay::Percentile(95) },
-        ];
-        let outcomes = strategies.map(|strategy| {
-            let mut plot = table::plot(Scenario::AllWell, strategy, BAR);
-            for provider in &mut plot.providers {
-                provider.longest_stall = Duration::from_secs(longest_stall);
-            }
-            world::play(&plot)
-        });
-        let p99 = |outcome: &world::Outcome| world::percentile(&outcome.first_tokens(0), 0.99).as_secs_f64();
-        let [alone, raced, hedged] = [p99(&outcomes[0]), p99(&outcomes[1]), p99(&outcomes[2])];
-        let (gain, calls) = ((alone - hedged) / (alone - raced), outcomes[2].calls());
+    let p99 = |plot: &world::Plot| {
+        let outcome = world::play(plot);
+        (world::percentile(&outcome.first_tokens(0), 0.99).as_secs_f64(), outcome.calls())
+    };
+    let plot = |strategy| table::plot(Scenario::AllWell, strategy, BAR);
+    let (alone, raced) = (p99(&plot(Strategy::Priority)).0, p99(&plot(Strategy::Race { width: 3 })).0);
+    let gain = |percent, share| {
+        let mut plot = plot(Strategy::Hedge { delay: Delay::Percentile(percent) });
+        plot.settings.hedge.share = share;
+        let (hedged, calls) = p99(&plot);
+        let gain = (alone - hedged) / (alone - raced);
         println!(
-            "stalls up to {longest_stall} s: p99 alone {alone:.2} s, raced {raced:.2} s, hedged {hedged:.2} s: {:.1} % of the gain at {calls:.3} calls per request",
+            "p{percent}, {share}: p99 alone {alone:.2} s, raced {raced:.2} s, hedged {hedged:.2} s: {:.1} % of the gain at {calls:.3} calls per request",
             gain * 100.0
         );
         assert!(calls <= 1.1, "{calls}");
         gain
     };
-    // The heavier the tail, the better it does: what has no tail has little to gain.
-    assert!(gain(20) >= 0.9);
-    assert!(gain(10) >= 0.8);
-    assert!(gain(0) > -0.1);
+    assert!(gain(95, 0.05) >= 0.85);
+    assert!(gain(90, 0.1) >= 0.9);
 }
 
 fn play(strategy: Strategy, scenario: Scenario) -> world::Outcome {

@@ -137,6 +137,8 @@ fn retry(place: &mut Place<'_, '_, '_>, routing: &mut RoutingSettings) {
     }
     place.section(|section| {
         section.set("mode", &mut retry.safe, scalar::choice(&RETRIES));
+        section.set("budget", &mut retry.failovers.share, scalar::share);
+        section.set("burst", &mut retry.failovers.burst, scalar::whole(0..=1_000_000));
         section.set("repeats", &mut retry.repeats, scalar::whole(0..=10));
         section.set("share", &mut retry.share, scalar::share);
         section.set("least", &mut retry.least, scalar::whole(0..=1_000_000));

@@ -1,23 +1,29 @@
-//! What is rationed over all workers: races at once, second calls by hedging, repeats under way. Permits are given back
-//! by being dropped.
+//! What is rationed over all workers: races at once, second calls by hedging, failovers, repeats under way. Permits are
+//! given back by being dropped.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
-use super::settings::{HedgeSettings, RaceSettings, RetrySettings};
+use super::settings::{RaceSettings, Ration, RetrySettings};
 
-/// A thousandth of a second call is the smallest coin.
+/// A thousandth of a call is the smallest coin.
 const COIN: f64 = 1000.0;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Budgets {
     races: Arc<AtomicUsize>,
     repeats: Arc<AtomicUsize>,
-    /// In thousandths.
-    hedges: AtomicU64,
+    /// Empty at first.
+    pub hedges: Purse,
+    /// Full at first: the first of all requests may need one.
+    pub failovers: Purse,
 }
+
+/// What requests pay in for further calls, in thousandths of a call.
+#[derive(Debug, Default)]
+pub struct Purse(AtomicU64);
 
 /// One of a limited number, until dropped.
 #[derive(Debug)]
@@ -26,6 +32,13 @@ pub struct Permit(Arc<AtomicUsize>);
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        let (races, repeats) = Default::default();
+        Self { races, repeats, hedges: Purse::default(), failovers: Purse::full() }
     }
 }
 
@@ -43,20 +56,6 @@ impl Budgets {
         take(&self.repeats, share.max(settings.least as usize))
     }
 
-    /// A request that may hedge pays in.
-    pub fn save(&self, settings: &HedgeSettings) {
-        let (coin, most) = ((settings.share * COIN) as u64, (f64::from(settings.burst) * COIN) as u64);
-        let saved = |held: u64| (held < most).then_some((held + coin).min(most));
-        let _ = self.hedges.fetch_update(Relaxed, Relaxed, saved);
-    }
-
-    /// A hedge takes out; `false`: there is not enough for one.
-    #[must_use]
-    pub fn spend(&self) -> bool {
-        let spent = self.hedges.fetch_update(Relaxed, Relaxed, |held| held.checked_sub(COIN as u64));
-        spent.is_ok()
-    }
-
     /// Races under way.
     #[must_use]
     pub fn races(&self) -> usize {
@@ -67,6 +66,33 @@ impl Budgets {
     #[must_use]
     pub fn repeats(&self) -> usize {
         self.repeats.load(Relaxed)
+    }
+}
+
+impl Purse {
+    const fn full() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+
+    /// A request that may need a further call pays in; `live`: so many calls more than the ration's burst may be saved up.
+    /// A full purse is not written to.
+    pub fn save(&self, ration: Ration, live: usize) {
+        let (coin, most) = ((ration.share * COIN) as u64, ration.most(live));
+        let saved = |held: u64| (held < most).then(|| (held + coin).min(most));
+        let _ = self.0.fetch_update(Relaxed, Relaxed, saved);
+    }
+
+    /// A further call takes out; `false`: there is not enough for one.
+    #[must_use]
+    pub fn spend(&self, ration: Ration, live: usize) -> bool {
+        let spent = |held: u64| held.min(ration.most(live)).checked_sub(COIN as u64);
+        self.0.fetch_update(Relaxed, Relaxed, spent).is_ok()
+    }
+}
+
+impl Ration {
+    fn most(self, live: usize) -> u64 {
+        ((f64::from(self.burst) + live as f64) * COIN) as u64
     }
 }
 
@@ -91,15 +117,30 @@ mod tests {
 
     #[test]
     fn hedges_are_saved_up_to_a_burst() {
-        let (budgets, settings) = (Budgets::default(), HedgeSettings { share: 0.25, burst: 2 });
+        let (purse, ration) = (Purse::default(), Ration { share: 0.25, burst: 2 });
         for _ in 0..3 {
-            budgets.save(&settings);
+            purse.save(ration, 0);
         }
-        assert!(!budgets.spend());
+        assert!(!purse.spend(ration, 0));
         for _ in 0..100 {
-            budgets.save(&settings);
+            purse.save(ration, 0);
         }
-        assert!(budgets.spend() && budgets.spend() && !budgets.spend());
+        assert!(purse.spend(ration, 0) && purse.spend(ration, 0) && !purse.spend(ration, 0));
+    }
+
+    #[test]
+    fn a_full_purse_has_its_burst_and_no_more() {
+        let (purse, ration) = (Purse::full(), Ration { share: 0.5, burst: 2 });
+        purse.save(ration, 0);
+        assert!(purse.spend(ration, 0) && purse.spend(ration, 0) && !purse.spend(ration, 0));
+        purse.save(ration, 0);
+        assert!(!purse.spend(ration, 0));
+        purse.save(ration, 0);
+        assert!(purse.spend(ration, 0));
+        for _ in 0..100 {
+            purse.save(ration, 3);
+        }
+        assert_eq!((0..9).filter(|_| purse.spend(ration, 3)).count(), 5, "and one for each that is live");
     }
 
     #[test]

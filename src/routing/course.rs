@@ -92,6 +92,9 @@ impl<'a> Course<'a> {
     #[must_use]
     pub fn new(plan: Plan<'a>, terms: Terms<'a>, dice: Dice, now: Moment) -> Self {
         let mode = Mode::of(&plan, &terms);
+        if terms.failover && plan.candidates().len() > 1 {
+            terms.budgets.failovers.save(terms.settings.retry.failovers, live(&plan));
+        }
         let timeout = matches!(mode, Mode::Race { .. }).then(|| now + terms.settings.race.timeout);
         let deadline = match (terms.deadline, timeout) {
             (Some(deadline), Some(timeout)) => Some(deadline.min(timeout)),
@@ -142,7 +145,7 @@ impl<'a> Course<'a> {
             return self.alone(now);
         }
         match self.mode {
-            Mode::Race { width, .. } if self.is_short_of(width) => self.healthy(now, false),
+            Mode::Race { width, .. } if self.is_short_of(width) => self.runner(width, now),
             Mode::Hedge { delay } => self.hedge(delay, now),
             Mode::Race { .. } | Mode::OneByOne => Move::Wait(self.deadline),
         }
@@ -166,12 +169,9 @@ impl<'a> Course<'a> {
         if self.asked != 0 && !self.terms.failover {
             return self.over();
         }
-        if let Some((place, probe)) = self.pick(now) {
-            return self.ask(place, probe, false, now);
-        }
-        match self.least_bad(now) {
-            Some(place) => self.ask(place, None, false, now),
-            None => self.over(),
+        match self.pick(now).or_else(|| Some((self.least_bad(now)?, None))) {
+            Some((place, probe)) if self.asked == 0 || self.may_go_on() => self.ask(place, probe, false, now),
+            Some(_) | None => self.over(),
         }
     }
 
@@ -183,6 +183,21 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// One more in a race. Those that are there from its start are no failovers.
+    fn runner(&mut self, width: u32, now: Moment) -> Move<'a> {
+        let starts = self.asked.count_ones() < width;
+        if starts || (self.pick_place(now).is_some() && self.may_go_on()) {
+            return self.healthy(now, false);
+        }
+        Move::Wait(self.deadline)
+    }
+
+    /// Whether what all requests together may spend on failovers is enough for one more.
+    fn may_go_on(&self) -> bool {
+        let ration = self.terms.settings.retry.failovers;
+        self.terms.budgets.failovers.spend(ration, live(&self.plan))
+    }
+
     fn hedge(&mut self, delay: Delay, now: Moment) -> Move<'a> {
         if self.untried().next().is_none() {
             return Move::Wait(self.deadline);
@@ -191,7 +206,7 @@ impl<'a> Course<'a> {
         if now < at {
             return Move::Wait(Some(self.deadline.map_or(at, |deadline| deadline.min(at))));
         }
-        if self.pick_place(now).is_none() || !self.terms.budgets.spend() {
+        if self.pick_place(now).is_none() || !self.terms.budgets.hedges.spend(self.terms.settings.hedge, 0) {
             // Nobody is healthy or nothing is left to spend: this request does without.
             self.mode = Mode::OneByOne;
             return Move::Wait(self.deadline);
@@ -382,6 +397,11 @@ impl<'a> Course<'a> {
     }
 }
 
+/// Requests and streams under way at all who may serve this one.
+fn live(plan: &Plan<'_>) -> usize {
+    plan.candidates().iter().map(|candidate| candidate.record.under_way()).sum()
+}
+
 /// The bits that are set, lowest first.
 fn places(mut bits: u64) -> impl Iterator<Item = u8> {
     std::iter::from_fn(move || {
@@ -403,7 +423,7 @@ impl Mode {
                 None => Self::OneByOne,
             },
             Strategy::Hedge { delay } => {
-                terms.budgets.save(&terms.settings.hedge);
+                terms.budgets.hedges.save(terms.settings.hedge, 0);
                 Self::Hedge { delay }
             }
         }

@@ -10,7 +10,7 @@ pub struct RoutingSettings {
     /// What `race` and `hedge` mean without figures.
     pub figures: Figures,
     pub race: RaceSettings,
-    pub hedge: HedgeSettings,
+    pub hedge: Ration,
     pub retry: RetrySettings,
     pub breaker: BreakerSettings,
     pub adaptive: AdaptiveSettings,
@@ -29,16 +29,20 @@ pub struct RaceSettings {
     pub timeout: Duration,
 }
 
+/// How many further calls requests may bring about. The default is that of hedges (B4).
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HedgeSettings {
-    /// Second calls per request, at most (B4).
+pub struct Ration {
+    /// Further calls per request, at most.
     pub share: f64,
-    /// Second calls saved up while none were needed.
+    /// Further calls saved up while none were needed.
     pub burst: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetrySettings {
+    /// Calls to other candidates because one failed, over all requests: so that a bad day does not multiply the load. What
+    /// is under way may fail all at once, so one for each is saved up beside `burst`.
+    pub failovers: Ration,
     /// How often the same candidate is asked again when there is nobody else.
     pub repeats: u8,
     /// Repeats under way, as a share of the requests under way at the candidate.
@@ -122,7 +126,7 @@ impl Default for RaceSettings {
     }
 }
 
-impl Default for HedgeSettings {
+impl Default for Ration {
     fn default() -> Self {
         Self { share: 0.05, burst: 10 }
     }
@@ -131,6 +135,7 @@ impl Default for HedgeSettings {
 impl Default for RetrySettings {
     fn default() -> Self {
         Self {
+            failovers: Ration { share: 1.0, burst: 100 },
             repeats: 0,
             share: 0.2,
             least: 3,

@@ -6,7 +6,7 @@ use thalweg::{
     base::{Dice, Moment},
     routing::{
         Class, RoutingSettings, Strategy,
-        settings::{AllTripped, Sticky},
+        settings::{AllTripped, Ration, Sticky},
         strategy::Delay,
     },
 };
@@ -78,6 +78,7 @@ fn settings(dice: &mut Dice) -> RoutingSettings {
     let mut settings = RoutingSettings { strategy: strategy(dice), ..RoutingSettings::default() };
     settings.race.max_races = 1 + dice.below(150);
     settings.hedge.share = dice.unit() * 0.2;
+    settings.retry.failovers = Ration { share: dice.unit(), burst: dice.below(200) as u32 };
     settings.retry.repeats = dice.below(3) as u8;
     settings.retry.safe = dice.happens(0.2);
     settings.breaker.failures = 1 + dice.below(10) as u32;

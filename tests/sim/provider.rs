@@ -78,13 +78,13 @@ impl Limit {
 }
 
 impl Provider {
-    /// A median of so many milliseconds; three in a hundred first tokens wait from two to twenty seconds more.
+    /// A median of so many milliseconds; three in a hundred first tokens wait from one to ten seconds more.
     pub const fn usual(millis: u64) -> Self {
         Self {
             median: Duration::from_millis(millis),
             spread: 0.3,
             stalls: 0.03,
-            longest_stall: Duration::from_secs(20),
+            longest_stall: Duration::from_secs(10),
             episodes: Vec::new(),
             limit: None,
         }

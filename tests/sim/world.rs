@@ -66,6 +66,9 @@ pub struct Outcome {
     pub asked: Vec<Vec<Moment>>,
     pub hedges: u32,
     pub hedgeable: u32,
+    /// Calls to another because one had failed; without races, in which others are asked anyway.
+    pub failovers: u32,
+    pub most_live: usize,
     pub most_races: usize,
 }
 
@@ -132,6 +135,9 @@ pub fn play(plot: &Plot) -> Outcome {
     assert_eq!((records.budgets().races(), records.budgets().repeats()), (0, 0), "permits return");
     let saved = plot.settings.hedge.share * f64::from(outcome.hedgeable);
     assert!(f64::from(outcome.hedges) <= saved, "B4: {} hedges of {saved}", outcome.hedges);
+    let ration = plot.settings.retry.failovers;
+    let saved = ration.share * f64::from(plot.requests) + f64::from(ration.burst) + outcome.most_live as f64;
+    assert!(f64::from(outcome.failovers) <= saved, "{} failovers of {saved}", outcome.failovers);
     for record in candidates(&catalog) {
         assert_eq!(record.under_way(), 0, "nothing stays under way");
     }
@@ -151,6 +157,8 @@ impl<'a> World<'a> {
             asked: vec![Vec::new(); plot.providers.len()],
             hedges: 0,
             hedgeable: 0,
+            failovers: 0,
+            most_live: 0,
             most_races: 0,
         };
         Self {
@@ -267,13 +275,19 @@ impl<'a> World<'a> {
             match course.next(self.now) {
                 Move::Ask(turn) => {
                     self.check(&course, &request, &turn);
-                    request.asked |= 1 << turn.candidate.provider;
                     request.calls += 1;
                     self.outcome.hedges += u32::from(turn.hedge);
+                    let again = request.asked >> turn.candidate.provider & 1 == 1;
+                    let fails_over = request.calls > 1 && !again && !turn.hedge && !course.is_race();
+                    self.outcome.failovers += u32::from(fails_over);
                     self.outcome.asked[turn.candidate.provider].push(self.now);
                     let answer = self.providers[turn.candidate.provider].answer(self.now, &mut self.dice);
                     self.at(answer.after, Event::Answer { request: number, number: turn.number });
+                    request.asked |= 1 << turn.candidate.provider;
                     request.flying.push((turn, answer));
+                    let live =
+                        course.plan().candidates().iter().map(|candidate| candidate.record.under_way()).sum();
+                    self.outcome.most_live = self.outcome.most_live.max(live);
                 }
                 Move::Wait(until) => {
                     assert!(until.is_some() || !request.flying.is_empty(), "never waits for nothing");

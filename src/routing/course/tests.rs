@@ -7,7 +7,7 @@ use proptest::prelude::{any, prop_assert, proptest};
 use super::*;
 use crate::routing::{
     Ask, Catalog, Listing, Records, Served,
-    settings::{ModelRule, RetrySettings},
+    settings::{ModelRule, Ration, RetrySettings},
 };
 
 const NOW: Moment = Moment(1_000_000);
@@ -55,6 +55,35 @@ fn failures_go_on_in_order_until_nobody_is_left() {
     }
     assert!(matches!(course.next(NOW), Move::Over));
     assert!(matches!(course.next(NOW), Move::Over));
+}
+
+/// Retries have a budget: what fails everywhere does not multiply the load.
+#[test]
+fn failovers_are_rationed_over_all_requests() {
+    let failovers = Ration { share: 0.5, burst: 2 };
+    let retry = RetrySettings { failovers, ..RetrySettings::default() };
+    let catalog = catalog(3, |settings| {
+        (settings.retry, settings.breaker.failures) = (retry, 1000);
+        settings.breaker.least = 1000;
+    });
+    let mut attempts = Vec::new();
+    for _ in 0..8 {
+        let mut course = course(&catalog, None);
+        while let Move::Ask(turn) = course.next(NOW) {
+            course.failed(turn, Class::ServerError, None, Sent::Some, NOW);
+        }
+        attempts.push(course.attempts());
+    }
+    assert_eq!(attempts, [3, 1, 2, 1, 2, 1, 2, 1], "the burst, then one for every two");
+    let mut race = race(&catalog);
+    assert_eq!([asked(race.next(NOW)), asked(race.next(NOW))].map(|turn| turn.number), [1, 2]);
+}
+
+fn race(catalog: &Catalog) -> Course<'_> {
+    let ask = Ask { strategy: Some(Strategy::Race { width: 2 }), ..Ask::stream("m") };
+    let plan = catalog.plan(&ask, NOW, &mut Dice::new(1)).unwrap();
+    let (settings, budgets) = (catalog.settings(), catalog.records().budgets());
+    Course::new(plan, Terms { settings, budgets, failover: true, deadline: None }, Dice::new(2), NOW)
 }
 
 /// S3.8, R18: the caller's own mistake and the only candidate's word are the client's.
