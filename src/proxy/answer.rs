@@ -20,10 +20,7 @@ pub enum Carriage {
 /// How an answer with these headers travels, if a stream was asked for or not.
 #[must_use]
 pub fn carriage(headers: &HeaderMap, stream_asked: bool) -> Carriage {
-    let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let is = |wanted: &[u8]| {
-        content_type.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
-    };
+    let is = |wanted| is_of_type(headers, wanted);
     let plain = !headers.contains_key(header::CONTENT_ENCODING);
     if is(b"text/event-stream") && plain {
         Carriage::Events
@@ -32,6 +29,17 @@ pub fn carriage(headers: &HeaderMap, stream_asked: bool) -> Carriage {
     } else {
         Carriage::Whole
     }
+}
+
+/// A web page: what a proxy or a portal in between says, under whatever status.
+#[must_use]
+pub fn is_page(headers: &HeaderMap) -> bool {
+    is_of_type(headers, b"text/html")
+}
+
+fn is_of_type(headers: &HeaderMap, wanted: &[u8]) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    content_type.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
 }
 
 /// What `Content-Length` says of a body.

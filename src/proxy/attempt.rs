@@ -7,11 +7,11 @@
 use std::{cell::Cell, future::poll_fn};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, request::Parts};
+use http::{HeaderMap, Method, StatusCode, header::CONTENT_ENCODING, request::Parts};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
-    answer::{Carriage, carriage, declared_length, forbid_buffering, pass_down},
+    answer::{Carriage, carriage, declared_length, forbid_buffering, is_page, pass_down},
     flow::Flow,
     snapshot::{Provider, Snapshot},
     telling::Telling,
@@ -154,13 +154,29 @@ impl Errand<'_> {
             self.stage.set(Stage::Body);
             self.refuse_beyond(declared)?;
             let body = self.collect(body, ByteList::new(), deadline).await.map_err(Bad::Fault)?;
-            if !self.sole && body.len() <= complaint::MAX_COMPLAINT && complaint::is_one(&body.join()) {
-                let (told, rest) = (body.join(), Rest::Here(body));
-                return Err(Bad::Error(Box::new(Lament { status, headers, times, told, rest, deadline })));
+            if !self.sole && !headers.contains_key(CONTENT_ENCODING) {
+                let told = body.join();
+                if !complaint::is_json(&told) {
+                    return Err(garbage("neither an answer nor an error"));
+                }
+                if told.len() <= complaint::MAX_COMPLAINT && complaint::is_one(&told) {
+                    let rest = Rest::Here(body);
+                    return Err(Bad::Error(Box::new(Lament {
+                        status,
+                        headers,
+                        times,
+                        told,
+                        rest,
+                        deadline,
+                    })));
+                }
             }
             return Ok(Good { answer: Answer::Whole(status, headers, body), times });
         }
         self.stage.set(Stage::FirstToken);
+        if !self.sole && is_page(&headers) {
+            return Err(garbage("a page for people"));
+        }
         let events = carried == Carriage::Events;
         if events {
             forbid_buffering(&mut headers);
@@ -252,13 +268,20 @@ impl Errand<'_> {
             Rest::Here(body) => Answer::Whole(status, headers, body),
             Rest::Broken(fault) => return Err(fault),
             // Whoever waits for the first content by configuration wants a status instead of a stream of one error.
-            Rest::Stream(_) if self.snapshot.stream.commit == Some(CommitPoint::FirstContent) => {
+            Rest::Stream(_)
+                if self.commit.or(self.snapshot.stream.commit) == Some(CommitPoint::FirstContent) =>
+            {
                 return Err(Fault::provider(Stage::FirstToken, Kind::ErrorEvent, Sent::Some));
             }
             Rest::Stream(stream) => Answer::Stream(status, headers, stream),
         };
         Ok(Good { answer, times })
     }
+}
+
+/// What came with a good status is of no use to anybody.
+fn garbage(what: &'static str) -> Bad {
+    Bad::Fault(Fault::provider(Stage::Body, Kind::Garbage(what.into()), Sent::Some))
 }
 
 /// The first bytes of an error's body, as far as they come soon.

@@ -69,8 +69,14 @@ impl<S: Source + 'static> Uncommitted<S> {
                 CommitPoint::FirstFrame => stream.tap.has_frames(),
                 CommitPoint::FirstContent => stream.tap.has_content() || stream.waiting() > MAX_WAITING,
             };
-            if reached || stream.has_ended() {
+            if reached {
                 return Poll::Ready(Ok(()));
+            }
+            if stream.has_ended() {
+                // A ping, a role, half an event and then the end: that is no answer.
+                let cut = point == CommitPoint::FirstContent && !stream.tap.has_answer();
+                let fault = || Fault::provider(stream.stage(), Kind::Reset, Sent::Some);
+                return Poll::Ready(if cut { Err(fault()) } else { Ok(()) });
             }
             let seen = ready!(stream.poll_pull(cx))?;
             if seen.error && !seen.content && point == CommitPoint::FirstContent {

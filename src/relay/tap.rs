@@ -6,7 +6,9 @@ use tokio::time::{Duration, Instant};
 
 use super::end::Figures;
 use crate::base::RequestId;
-use crate::wire::{Class, Dialect, Event, LineTooLong, Scanner, classify, classify_committed, usage};
+use crate::wire::{
+    Class, Dialect, Event, LineTooLong, Scanner, classify, classify_committed, concludes, usage,
+};
 
 /// A gap between frames below this counts as none.
 const ZERO_GAP: Duration = Duration::from_millis(1);
@@ -24,6 +26,8 @@ pub(super) struct Tap {
     first: Option<Instant>,
     last: Instant,
     figures: Figures,
+    /// An event without content has said that the answer is over.
+    concluded: bool,
     /// The stream has ended within an event.
     left_open: bool,
     /// What an error event before the first content said.
@@ -70,6 +74,8 @@ pub(super) struct Seen {
     pub(super) error: bool,
     /// It held more than comments.
     pub(super) alive: bool,
+    /// The answer is over without content.
+    concluded: bool,
 }
 
 impl Tap {
@@ -90,6 +96,7 @@ impl Tap {
             last: started,
             figures: Figures::default(),
             told: Bytes::new(),
+            concluded: false,
             left_open: false,
             text: Text::default(),
         }
@@ -110,7 +117,7 @@ impl Tap {
         self.count(frame.len(), now, gap);
         let Some(scanner) = &mut self.scanner else {
             self.figures.first_token.get_or_insert(now - self.started);
-            return Ok(Seen { event_end: Some(frame.len()), content: true, error: false, alive: true });
+            return Ok(Seen { event_end: Some(frame.len()), content: true, alive: true, ..Seen::default() });
         };
         let mut seen = Seen { content: self.figures.first_token.is_some(), ..Seen::default() };
         let Self { dialect, figures, told, text, .. } = self;
@@ -127,6 +134,7 @@ impl Tap {
                 *told = Bytes::copy_from_slice(data.get(..MAX_TOLD).unwrap_or(data));
             }
         })?;
+        self.concluded |= seen.concluded;
         seen.alive |= scanner.is_mid_event();
         if seen.content && !had_content {
             figures.first_token = Some(now - self.started);
@@ -167,6 +175,7 @@ impl Tap {
             scanner.finish(|event| {
                 let _ = observe(dialect, &event, &mut seen, figures, &mut |_, _| extra = true);
             });
+            self.concluded |= seen.concluded;
         }
         extra
     }
@@ -209,6 +218,11 @@ impl Tap {
         self.figures.first_token.is_some()
     }
 
+    /// There is an answer, or it was said that there is none.
+    pub(super) const fn has_answer(&self) -> bool {
+        self.has_content() || self.concluded
+    }
+
     pub(super) const fn has_frames(&self) -> bool {
         self.figures.frames > 0
     }
@@ -233,6 +247,7 @@ fn observe(
 ) -> Option<usize> {
     let facts = if seen.content { classify_committed(dialect, event) } else { classify(dialect, event) };
     seen.alive |= facts.class != Class::Comment;
+    seen.concluded |= !seen.content && concludes(event, facts.class);
     match facts.class {
         Class::Comment => return None,
         Class::Content => seen.content = true,

@@ -50,6 +50,12 @@ pub fn classify(dialect: Dialect, event: &Event<'_>) -> Facts {
     }
 }
 
+/// Whether `event` says that the answer is over, be it without a word of content. One that is cut off does not.
+#[must_use]
+pub fn concludes(event: &Event<'_>, class: Class) -> bool {
+    class == Class::Done || event.data.is_some_and(needle::is_over)
+}
+
 /// Looks for what a committed stream must still notice: an error, the extra usage chunk, usage, the end.
 #[must_use]
 pub fn classify_committed(dialect: Dialect, event: &Event<'_>) -> Facts {

@@ -37,6 +37,12 @@ pub fn read(body: &[u8]) -> Complaint<'_> {
     }
 }
 
+/// Whether a whole answer is an answer at all: JSON to its end.
+#[must_use]
+pub fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+}
+
 /// Whether a whole answer with a good status is an error all the same. Those longer than [`MAX_COMPLAINT`] need no look.
 #[must_use]
 pub fn is_one(body: &[u8]) -> bool {

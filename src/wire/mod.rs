@@ -29,7 +29,7 @@ mod tests;
 mod text;
 pub mod usage;
 
-pub use classify::{Class, Facts, classify, classify_committed};
+pub use classify::{Class, Facts, classify, classify_committed, concludes};
 pub use complaint::Complaint;
 pub use dialect::{Dialect, WireError};
 pub use envelope::{Envelope, EnvelopeError};

@@ -31,6 +31,12 @@ pub(super) fn look(data: &[u8]) -> Sight {
     }
 }
 
+/// Whether a member tells why the answer is over.
+pub(super) fn is_over(data: &[u8]) -> bool {
+    let names = [&br#""finish_reason""#[..], br#""stop_reason""#];
+    names.iter().any(|name| has_member(name, data, |value| value == Some(b'"')))
+}
+
 /// Whether a member `choices` is `[]`.
 pub(super) fn has_empty_choices(data: &[u8]) -> bool {
     const NAME: &[u8] = br#""choices""#;

@@ -77,6 +77,44 @@ async fn no_prologue_commits() {
     gateway.stop().await;
 }
 
+/// B5, R15: what ends well without having said anything is no answer while somebody else can be asked; to say that there
+/// is nothing to be said is one.
+#[tokio::test]
+async fn an_end_without_content_is_no_answer() {
+    let role = r#"data: {"choices":[{"index":0,"delta":{"role":"assistant"},"finish_reason":null}]}"#;
+    let over = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    let page = |kind| vec![script::head(200, kind, Framing::Chunked), script::body("<html>"), Step::End];
+    let empty = |status| vec![script::head(status, "application/json", Framing::Length(0))];
+    for (stream, steps, attempts) in [
+        (true, vec![sse_head(), Step::End], "2"),
+        (true, script::sse(": ping\n\n"), "2"),
+        (true, script::sse(format!("{role}\n\n")), "2"),
+        (true, script::sse(r#"data: {"choices":[{"ind"#), "2"),
+        (true, page("text/html; charset=utf-8"), "2"),
+        (true, script::sse(format!("{role}\n\n{over}\n\n")), "1"),
+        (true, script::sse(format!("{role}\n\ndata: [DONE]")), "1"),
+        (false, page("application/json"), "2"),
+        (false, empty(200), "2"),
+        (false, empty(204), "2"),
+        (false, script::json(200, &script::COMPLETION[..60]), "2"),
+        (false, script::json(200, script::COMPLETION), "1"),
+    ] {
+        let shown = format!("{stream} {steps:?}");
+        let good =
+            if stream { script::sse(script::short_stream()) } else { script::json(200, script::COMPLETION) };
+        let (first, second) = (Upstream::always(Speaks::H1, steps), Upstream::always(Speaks::H1, good));
+        let gateway = two(&first, &second).await;
+        let mut client = gateway.client(Version::H1).await;
+        let call =
+            if stream { Call::stream() } else { Call::post("/v1/chat/completions", r#"{"model":"m"}"#) };
+        let answer = client.send(call).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-attempts")), (200, attempts), "{shown}");
+        assert!(answer.collect().await.complete);
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
 /// S1.14, R18: each recorded error: what the caller did wrong comes back as it was said, for the rest the next is asked.
 #[tokio::test]
 async fn recorded_errors() {
