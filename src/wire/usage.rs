@@ -29,12 +29,16 @@ pub fn read(json: &[u8]) -> Option<Usage> {
 const KEY: &[u8] = b"\"usage\"";
 static FIND_LAST: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(KEY));
 
+/// Bytes that a usage object has at most, and names of it that are tried: a provider's whole answer may be made of them.
+const LARGEST: usize = 4096;
+const TRIES: usize = 16;
+
 /// The usage in a whole response body, found without reading all of it: its last `"usage"` that is an object. In a
 /// string these quotes would stand behind backslashes.
 #[must_use]
 pub fn find(body: &[u8]) -> Option<Usage> {
     let mut before = body;
-    loop {
+    for _ in 0..TRIES {
         let at = FIND_LAST.rfind(before)?;
         let after = body.get(at + KEY.len()..)?.trim_ascii_start();
         if let Some(found) = after.strip_prefix(b":").and_then(|value| first(value.trim_ascii_start())) {
@@ -42,10 +46,12 @@ pub fn find(body: &[u8]) -> Option<Usage> {
         }
         before = before.get(..at)?;
     }
+    None
 }
 
 /// The counts of the object that `json` begins with.
 fn first(json: &[u8]) -> Option<Usage> {
+    let json = json.get(..LARGEST).unwrap_or(json);
     let mut values = serde_json::Deserializer::from_slice(json).into_iter::<Told>();
     json.starts_with(b"{").then(|| values.next()?.ok()?.counts()).flatten()
 }
@@ -157,6 +163,12 @@ mod tests {
         {
             assert_eq!(find(none), None);
         }
+    }
+
+    /// Each of them read to the end, this would take hours.
+    #[test]
+    fn usage_within_usage_without_end_is_given_up() {
+        assert_eq!(find(r#"{"usage":"#.repeat(1 << 20).as_bytes()), None);
     }
 
     #[test]
