@@ -94,16 +94,14 @@ async fn ask(upstream: &Upstream, target: &Target, means: Means, errand: Errand,
 /// What the answer to the dummy means: any refusal of the model means that somebody is there who knows models.
 fn of_dummy(status: StatusCode) -> Finding {
     let status = status.as_u16();
+    let fault = |kind| Fault::provider(Stage::Head, kind, Sent::Some);
     match status {
         200..=299 | 400 | 404..=407 | 409..=499 => Finding::Alive,
-        401..=403 | 408 | 500..=599 => {
-            Finding::down(Fault::provider(Stage::Head, Kind::Status(status), Sent::Some))
-        }
+        // No client had a part in this one.
+        401 | 403 => Finding::Down(fault(Kind::Status(status)), Class::KeyInvalid),
+        402 | 408 | 500..=599 => Finding::down(fault(Kind::Status(status))),
         // Redirects are not followed: the base URL is another.
-        _ => {
-            let kind = Kind::Garbage(format!("answered {status}").into());
-            Finding::down(Fault::provider(Stage::Head, kind, Sent::Some))
-        }
+        _ => Finding::down(fault(Kind::Garbage(format!("answered {status}").into()))),
     }
 }
 
@@ -144,7 +142,8 @@ async fn page(upstream: &Upstream, target: &Target, errand: Errand, limit: Durat
             Some(_) | None => break,
         }
     }
-    Ok(Page::List(models))
+    // An empty list is none: it would leave the provider with nothing to be asked for.
+    Ok(if models.is_empty() { Page::Good } else { Page::List(models) })
 }
 
 async fn chat(upstream: &Upstream, target: &Target, limit: Duration) -> Result<StatusCode, Fault> {

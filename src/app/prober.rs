@@ -115,7 +115,7 @@ impl Prober {
         }
         let refused = state.keys.find(&id, unix).is_some_and(|learnt| !learnt.value);
         if refused {
-            provider.standing.rest(now + self.rest(), Class::KeyInvalid);
+            provider.standing.rest(now + self.rest(), Class::KeyInvalid, now);
         }
         let listed = state.models.find(&id, unix).filter(|_| lists).cloned();
         drop(state);
@@ -222,6 +222,7 @@ impl Prober {
         let models = match look.finding {
             Finding::Down(..) if watched.hear() >= began => {
                 tracing::debug!(provider = %name, "a check failed, but a request went well meanwhile");
+                self.ask_later_for_the_list(watched, now);
                 return;
             }
             Finding::Down(fault, class) => {
@@ -231,6 +232,7 @@ impl Prober {
                     tracing::debug!(provider = %name, %fault, class = class.as_str(), "provider still down");
                 }
                 self.bury(watched, look.means, class);
+                self.ask_later_for_the_list(watched, now);
                 return;
             }
             Finding::Alive => None,
@@ -269,6 +271,12 @@ impl Prober {
         }
     }
 
+    /// Where the list could not be had: traffic may prove the provider well all the same, and nothing else would put it off.
+    fn ask_later_for_the_list(&self, watched: &mut Watched, now: Moment) {
+        let pause = self.0.settings.interval.max(AGAIN);
+        watched.looks.list_due = watched.looks.list_due.map(|due| due.max(now + pause));
+    }
+
     /// It was found down. Once may be an accident; what is certain, or certain by now, sends it to rest.
     fn bury(&self, watched: &mut Watched, means: Means, class: Class) {
         let now = Moment::now();
@@ -277,7 +285,7 @@ impl Prober {
         watched.standing.blame(class, now);
         let certain = matches!(class, Class::KeyInvalid | Class::QuotaGone);
         if certain || watched.looks.failures > 1 {
-            watched.standing.rest(now + self.rest(), class);
+            watched.standing.rest(now + self.rest(), class, now);
             watched.rested = now;
         }
         watched.refused = class == Class::KeyInvalid;
@@ -313,5 +321,7 @@ impl Prober {
             }
             Arc::new(next)
         });
+        // What no list names any more and nobody asks for makes room.
+        self.0.snapshot.load().catalog.records().prune();
     }
 }

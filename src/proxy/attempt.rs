@@ -7,17 +7,22 @@
 use std::{cell::Cell, future::poll_fn};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header::CONTENT_ENCODING, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    request::Parts,
+};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
     answer::{Carriage, carriage, declared_length, forbid_buffering, is_page, pass_down},
+    fault::Refusal,
     flow::Flow,
     snapshot::{Provider, Snapshot},
     telling::Telling,
 };
 use crate::{
-    base::{ByteList, Clock, Fault, Kind, RequestId, Sent, Stage},
+    base::{ByteList, Clock, Fault, Kind, Moment, RequestId, Sent, Stage},
     relay::{CommitPoint, Manner, Mode, Uncommitted, whole},
     telemetry::Meter,
     upstream::{self, Deadline, Request, Upstream},
@@ -28,6 +33,8 @@ use crate::{
 const ERROR_HEAD: usize = 1024;
 /// How long they may take: the status line has already said that it is one.
 const ERROR_TIME: Duration = Duration::from_millis(250);
+/// How long the rest of one that is the client's may take.
+const ERROR_REST: Duration = Duration::from_secs(5);
 
 /// What all attempts of one request have in common.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +55,8 @@ pub(super) struct Errand<'a> {
     pub(super) meter: &'a Meter,
     /// Nobody else can be asked: the answer passes as it comes.
     pub(super) sole: bool,
+    /// When the client's time is up, or the race's.
+    pub(super) until: Option<Moment>,
     /// What the configuration says of the model's commit point.
     pub(super) commit: Option<CommitPoint>,
 }
@@ -101,8 +110,7 @@ enum Rest {
     /// These frames, and what is still to come.
     Coming(ByteList, upstream::Body),
     Here(ByteList),
-    /// It broke off.
-    Broken(Fault),
+    Broken,
     /// A stream that began as a success.
     Stream(Uncommitted<Flow>),
 }
@@ -252,10 +260,11 @@ impl Errand<'_> {
         timeout_at(deadline.at, collecting).await.unwrap_or_else(|_| Err(deadline.fault(Stage::Body)))
     }
 
-    /// An error as it came, for the client.
+    /// An error as it came, for the client; as much of it as there is: its status and what its head says are worth having
+    /// without the words.
     ///
     /// # Errors
-    /// There is no answer to be passed on, or it broke off.
+    /// There is no answer to be passed on.
     pub(super) async fn pass(&self, bad: Bad) -> Result<Good, Fault> {
         let Lament { status, headers, times, rest, deadline, .. } = match bad {
             Bad::Fault(fault) => return Err(fault),
@@ -263,10 +272,14 @@ impl Errand<'_> {
         };
         let answer = match rest {
             Rest::Coming(before, body) => {
-                Answer::Whole(status, headers, self.collect(body, before, deadline).await?)
+                let soon = Deadline { at: self.no_later_than(deadline.at, ERROR_REST), ..deadline };
+                match self.collect(body, before, soon).await {
+                    Ok(body) => Answer::Whole(status, headers, body),
+                    Err(_) => self.without_words(status, headers),
+                }
             }
             Rest::Here(body) => Answer::Whole(status, headers, body),
-            Rest::Broken(fault) => return Err(fault),
+            Rest::Broken => self.without_words(status, headers),
             // Whoever waits for the first content by configuration wants a status instead of a stream of one error.
             Rest::Stream(_)
                 if self.commit.or(self.snapshot.stream.commit) == Some(CommitPoint::FirstContent) =>
@@ -276,6 +289,27 @@ impl Errand<'_> {
             Rest::Stream(stream) => Answer::Stream(status, headers, stream),
         };
         Ok(Good { answer, times })
+    }
+}
+
+impl Errand<'_> {
+    /// The earliest of: `at`, so long from now, when the client's time is up.
+    fn no_later_than(&self, at: Instant, pause: Duration) -> Instant {
+        let now = Instant::now();
+        let own = self.until.map_or(at, |until| now + until.since(Moment::now()));
+        at.min(now + pause).min(own)
+    }
+
+    /// An error whose words did not come, in ours.
+    fn without_words(&self, status: StatusCode, mut headers: HeaderMap) -> Answer {
+        let message = format!("the provider answered {}; what it said of it broke off", status.as_u16());
+        let mut refusal = Refusal::request(status.as_u16(), "upstream_status", message);
+        if status.is_server_error() {
+            refusal.kind = "server_error";
+        }
+        headers.remove(CONTENT_ENCODING);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Answer::Whole(status, headers, refusal.body(self.dialect).into())
     }
 }
 
@@ -297,13 +331,13 @@ async fn peek(mut body: upstream::Body, deadline: Deadline) -> (Bytes, Rest) {
         }
         Ok(body.is_done())
     };
-    let ended = timeout_at(soon, reading).await.unwrap_or(Ok(false));
+    let ended: Result<bool, Fault> = timeout_at(soon, reading).await.unwrap_or(Ok(false));
     let mut told = list.join();
     told.truncate(ERROR_HEAD);
     let rest = match ended {
         Ok(true) => Rest::Here(list),
         Ok(false) => Rest::Coming(list, body),
-        Err(fault) => Rest::Broken(fault),
+        Err(_broken) => Rest::Broken,
     };
     (told, rest)
 }

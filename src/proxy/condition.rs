@@ -13,8 +13,6 @@ use crate::{
 
 /// Candidates beyond this are shown only if they were ever asked.
 const SHOWN_UNASKED: usize = 100;
-/// What a candidate's latest successes and failures are counted over.
-const RECENT: Duration = Duration::from_secs(60);
 
 /// S2.8. A provider that nobody has talked to yet is not called unhealthy.
 pub(super) fn health(snapshot: &Snapshot) -> Value {
@@ -58,7 +56,7 @@ pub(super) fn in_detail(snapshot: &Snapshot) -> Value {
             let own = tracked
                 .iter()
                 .filter(|(name, record)| **name == *one.target.name && (show_all || record.is_used()));
-            provider(one, own.map(|(_, record)| *record), now)
+            provider(one, own.map(|(_, record)| candidate(record, snapshot, now)).collect(), now)
         })
         .collect();
     if let Some(page) = page.as_object_mut() {
@@ -68,9 +66,15 @@ pub(super) fn in_detail(snapshot: &Snapshot) -> Value {
     page
 }
 
-fn provider<'a>(provider: &Provider, records: impl Iterator<Item = &'a Record>, now: Moment) -> Value {
+/// S3.9: the latest successes and failures of a candidate, as its breaker counts them.
+pub(super) fn recent(record: &Record, snapshot: &Snapshot, now: Moment) -> Value {
+    let window = snapshot.catalog.settings().breaker.window;
+    let seen = record.seen(now, window);
+    json!({"seconds": window.as_secs_f64(), "succeeded": seen.good, "failed": seen.bad})
+}
+
+fn provider(provider: &Provider, candidates: Vec<Value>, now: Moment) -> Value {
     let standing = &*provider.standing;
-    let candidates: Vec<Value> = records.map(|record| candidate(record, now)).collect();
     let check = standing.check().map(
         |check| json!({"means": check.means.as_str(), "alive": check.alive, "at": shown(check.at, now)}),
     );
@@ -90,7 +94,7 @@ fn provider<'a>(provider: &Provider, records: impl Iterator<Item = &'a Record>, 
     })
 }
 
-fn candidate(record: &Record, now: Moment) -> Value {
+fn candidate(record: &Record, snapshot: &Snapshot, now: Moment) -> Value {
     let (state, until) = match record.breaker(now) {
         State::Tripped { until } => ("tripped", Some(until)),
         // By what it said itself, whatever its figures.
@@ -101,7 +105,6 @@ fn candidate(record: &Record, now: Moment) -> Value {
         State::Probing { .. } => ("probing", None),
     };
     let (succeeded, failed) = record.totals();
-    let recent = record.seen(now, RECENT);
     let asked = succeeded + failed;
     let stream = record.pace(Manner::Stream);
     json!({
@@ -111,7 +114,7 @@ fn candidate(record: &Record, now: Moment) -> Value {
         "under_way": record.under_way(),
         "requests": asked,
         "success_rate": (asked > 0).then(|| round(succeeded as f64 / asked as f64)),
-        "last_minute": {"succeeded": recent.good, "failed": recent.bad},
+        "recent": recent(record, snapshot, now),
         "last_success": record.last_success().map(|at| shown(at, now)),
         "last_error": record.last_failure().map(|failure| error(failure, now)),
         "ttft_ms": {

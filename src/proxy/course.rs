@@ -98,7 +98,9 @@ impl Corridor {
             started: call.started,
             stage,
             meter: &self.gauges.meter,
-            sole: course.plan().candidates().len() == 1 || !wish.snapshot.failover,
+            sole: course.plan().candidates().len() == 1
+                || (!wish.snapshot.failover && !course.asks_several()),
+            until: course.deadline(),
             commit: wish.snapshot.commit_of(course.plan()),
         };
         let began = Instant::now();
@@ -141,6 +143,7 @@ async fn walk<'c>(
             }
             Move::Wait(until) => until,
             Move::Over => {
+                failures.add_late(course.is_late(Moment::now()));
                 failures.add_slow(pack.give_up().filter_map(|turn| notes.name(&turn)));
                 notes.over(&failures);
                 return Err(failures.refusal());
@@ -156,7 +159,7 @@ async fn walk<'c>(
             Err(bad) => bad,
         };
         let failure = Failure::of(notes.name(&turn), &bad);
-        let passes = course.passes_on(&turn, failure.class, failure.hint);
+        let passes = course.passes_on(&turn, failure.class, failure.hint, now);
         failure.log(notes.id);
         if let Some(alive) = verdict::is_alive(failure.class) {
             turn.candidate.record.provider().note(alive, Means::Traffic, now);

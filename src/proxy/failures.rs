@@ -39,7 +39,8 @@ impl Failure {
             Bad::Error(lament) => {
                 let (status, told) = (lament.status.as_u16(), complaint::read(&lament.told));
                 let class = verdict::of_error(status, &told);
-                let hint = hint::of(&lament.headers, &lament.told, SystemTime::now());
+                let limited = class == Class::RateLimited;
+                let hint = hint::of(&lament.headers, &lament.told, limited, SystemTime::now());
                 let mut words = match lament.status.is_success() {
                     true => Kind::ErrorEvent.to_string(),
                     false => Kind::Status(status).to_string(),
@@ -91,6 +92,11 @@ impl Failures {
         self.cut_short |= self.all.len() > before;
     }
 
+    /// Time was up.
+    pub(super) fn add_late(&mut self, late: bool) {
+        self.cut_short |= late;
+    }
+
     /// Whether it was time that ended the search.
     pub(super) fn are_late(&self) -> bool {
         self.cut_short || self.all_timed_out()
@@ -104,6 +110,7 @@ impl Failures {
     /// What the client is told.
     pub(super) fn refusal(&self) -> Box<Refusal> {
         let (status, code) = match self.all.as_slice() {
+            [] if self.cut_short => (504, "all_providers_timed_out"),
             [] => (503, "no_provider_available"),
             _ if self.all_timed_out() => (504, "all_providers_timed_out"),
             _ => (503, "all_providers_failed"),

@@ -19,9 +19,6 @@ const JSON: &str = "application/json";
 pub const EVENTS: &str = "text/event-stream";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a candidate's latest successes and failures are counted over.
-const RECENT: Duration = Duration::from_secs(60);
-
 impl Corridor {
     /// Whose news the caller may see: `None`, if all.
     fn watching(&self, head: &Parts) -> Result<Option<Arc<str>>, Box<Refusal>> {
@@ -87,7 +84,7 @@ fn stats(board: &Board, ledger: LedgerState, snapshot: &Snapshot) -> Value {
         let now = Moment::now();
         let candidates = snapshot.catalog.tracked();
         let candidates =
-            candidates.iter().map(|(provider, record)| candidate(provider, record, now)).collect();
+            candidates.iter().map(|(provider, record)| candidate(provider, record, snapshot, now)).collect();
         report.insert("database".to_owned(), database(ledger));
         report.insert("candidates".to_owned(), Value::Array(candidates));
         report.insert("known_before".to_owned(), condition::recalls(snapshot));
@@ -111,9 +108,8 @@ fn database(ledger: LedgerState) -> Value {
 }
 
 /// S3.9: a model at a provider.
-fn candidate(provider: &str, record: &Record, now: Moment) -> Value {
+fn candidate(provider: &str, record: &Record, snapshot: &Snapshot, now: Moment) -> Value {
     let (succeeded, failed) = record.totals();
-    let recent = record.seen(now, RECENT);
     let rate = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
     json!({
         "provider": provider,
@@ -121,7 +117,7 @@ fn candidate(provider: &str, record: &Record, now: Moment) -> Value {
         "requests": succeeded + failed,
         "succeeded": succeeded,
         "success_rate": rate(succeeded, succeeded + failed),
-        "last_minute": {"succeeded": recent.good, "failed": recent.bad},
+        "recent": condition::recent(record, snapshot, now),
         "in_flight": record.under_way(),
         "breaker": breaker(record, now).0,
         "first_content_p50_ms": typical(record, Manner::Stream).map(|time| time.as_secs_f64() * 1e3),

@@ -104,6 +104,8 @@ const SENTENCES: &[(Class, &[&str])] = &[
         &["maximum context length", "prompt is too long", "context window", "available context size"],
     ),
     (Class::QuotaGone, &["credit balance is too low"]),
+    // OpenRouter's 402: this request is too large for what is left.
+    (Class::Forbidden, &["fewer max_tokens"]),
     (Class::KeyInvalid, &["API key not valid"]),
     (Class::ModelMissing, &["Model Not Exist", "is not a valid model"]),
 ];
@@ -115,7 +117,7 @@ pub fn of_error(status: u16, complaint: &Complaint<'_>) -> Class {
     if let Some(class) = word(CAUSES, words) {
         return class;
     }
-    if matches!(status, 200..=299 | 400 | 413 | 422 | 500)
+    if matches!(status, 200..=299 | 400 | 402 | 413 | 422 | 500)
         && let Some(class) = sentence(complaint.message.unwrap_or_default())
     {
         return class;
@@ -144,7 +146,8 @@ fn sentence(message: &str) -> Option<Class> {
 #[must_use]
 pub const fn of_status(status: u16) -> Class {
     match status {
-        401 | 403 => Class::KeyInvalid,
+        401 => Class::KeyInvalid,
+        403 => Class::Forbidden,
         402 => Class::QuotaGone,
         404 | 410 => Class::ModelMissing,
         413 => Class::ContextTooLong,
@@ -198,6 +201,7 @@ pub const fn is_alive(class: Class) -> Option<bool> {
         | Class::ErrorEvent => Some(false),
         // It may be the key, or this model's alone: a check tells, which a sign of life would put off.
         Class::KeyInvalid
+        | Class::Forbidden
         | Class::Timeout(Clock::Pool | Clock::Total | Clock::RequestBody | Clock::ClientWrite)
         | Class::TooLarge
         | Class::OwnDoing => None,
@@ -284,7 +288,12 @@ mod tests {
             ),
             (500, "oops", Class::ServerError),
             (502, "<html>", Class::ServerError),
-            (403, "{}", Class::KeyInvalid),
+            (403, "{}", Class::Forbidden),
+            (
+                402,
+                r#"{"error":{"code":402,"message":"This request requires more credits, or fewer max_tokens."}}"#,
+                Class::Forbidden,
+            ),
             (404, "404 page not found", Class::ModelMissing),
             (422, r#"{"detail":"x"}"#, Class::CallerMistake),
             (301, "", Class::Garbage),

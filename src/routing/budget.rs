@@ -8,8 +8,8 @@ use std::sync::{
 
 use super::settings::{RaceSettings, Ration, RetrySettings};
 
-/// A thousandth of a call is the smallest coin.
-const COIN: f64 = 1000.0;
+/// A millionth of a call is the smallest coin.
+const COIN: f64 = 1e6;
 
 #[derive(Debug)]
 pub struct Budgets {
@@ -21,7 +21,7 @@ pub struct Budgets {
     pub failovers: Purse,
 }
 
-/// What requests pay in for further calls, in thousandths of a call.
+/// What requests pay in for further calls, in millionths of a call.
 #[derive(Debug, Default)]
 pub struct Purse(AtomicU64);
 
@@ -52,8 +52,13 @@ impl Budgets {
     /// A repeat, when so many requests are under way at the candidate.
     #[must_use]
     pub fn repeat(&self, settings: &RetrySettings, under_way: usize) -> Option<Permit> {
-        let share = (under_way as f64 * settings.share) as usize;
-        take(&self.repeats, share.max(settings.least as usize))
+        take(&self.repeats, repeats(settings, under_way))
+    }
+
+    /// Whether [`Budgets::repeat`] would give one now.
+    #[must_use]
+    pub fn may_repeat(&self, settings: &RetrySettings, under_way: usize) -> bool {
+        self.repeats.load(Relaxed) < repeats(settings, under_way)
     }
 
     /// Races under way.
@@ -94,6 +99,11 @@ impl Ration {
     fn most(self, live: usize) -> u64 {
         ((f64::from(self.burst) + live as f64) * COIN) as u64
     }
+}
+
+fn repeats(settings: &RetrySettings, under_way: usize) -> usize {
+    let share = (under_way as f64 * settings.share) as usize;
+    share.max(settings.least as usize)
 }
 
 fn take(counter: &Arc<AtomicUsize>, most: usize) -> Option<Permit> {

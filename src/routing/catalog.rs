@@ -18,6 +18,9 @@ use crate::base::{Dice, Moment};
 
 /// How many near misses an unknown model's error names.
 const NEAR_MISSES: usize = 3;
+/// Bytes of a name that is compared, and names that are.
+const LONGEST_NAME: usize = 80;
+const MOST_COMPARED: usize = 2000;
 /// How alike they must be.
 const NEAR: f64 = 0.7;
 
@@ -80,6 +83,17 @@ pub struct Offered<'a> {
     pub providers: Vec<&'a str>,
 }
 
+/// Each candidate once, where it stands first.
+fn once(all: Vec<Serving>) -> Vec<Serving> {
+    let mut kept: Vec<Serving> = Vec::with_capacity(all.len());
+    for serving in all {
+        if !kept.iter().any(|known| (known.provider, &known.model) == (serving.provider, &serving.model)) {
+            kept.push(serving);
+        }
+    }
+    kept
+}
+
 impl Catalog {
     /// `supported`: a model is offered if any expression matches its plain or prefixed name; empty: all are (S2.5).
     #[must_use]
@@ -140,7 +154,7 @@ impl Catalog {
             return self.resolve(&rule.name, 0, None);
         }
         let ranked = rule.stands_for.iter().zip(0..=u8::MAX);
-        ranked.flat_map(|(target, rank)| self.resolve(target, rank, Some(&rule.name))).collect()
+        once(ranked.flat_map(|(target, rank)| self.resolve(target, rank, Some(&rule.name))).collect())
     }
 
     /// Who serves `target`, which is `alias` to the client.
@@ -159,6 +173,9 @@ impl Catalog {
     fn chosen(&self, serving: &[Serving], rule: &ModelRule) -> Vec<Serving> {
         let mut chosen = Vec::new();
         for name in &rule.providers {
+            if chosen.iter().any(|known: &Serving| self.is_named(known.provider, name)) {
+                continue;
+            }
             let mut providers = self.providers.iter().enumerate();
             let Some((index, provider)) = providers.find(|(_, provider)| provider.name == *name) else {
                 continue;
@@ -171,6 +188,10 @@ impl Catalog {
             }
         }
         chosen
+    }
+
+    fn is_named(&self, index: usize, name: &str) -> bool {
+        self.providers.get(index).is_some_and(|provider| &*provider.name == name)
     }
 
     /// The same with another list for one provider. Records stay.
@@ -281,10 +302,20 @@ impl Catalog {
     fn several<'a>(&'a self, ask: &Ask<'a>) -> Option<(Line<'a>, Option<usize>)> {
         let (mut all, mut rule) = (Vec::new(), None);
         let names = std::iter::once(ask.model).chain(ask.others.iter().map(|name| &**name));
-        for (name, place) in names.zip(0..u8::MAX) {
-            let Some((line, of)) = self.candidates(name, place) else { continue };
+        let mut group = 0;
+        for name in names {
+            let Some((line, of)) = self.candidates(name, group) else { continue };
             rule = rule.or(of);
-            all.extend(line.iter().copied());
+            for candidate in line.iter() {
+                // An alias has several groups of its own.
+                group = group.max(candidate.group.saturating_add(1));
+                let is_same = |known: &Candidate<'_>| {
+                    (known.provider, known.model) == (candidate.provider, candidate.model)
+                };
+                if !all.iter().any(is_same) {
+                    all.push(*candidate);
+                }
+            }
         }
         all.truncate(MOST_CANDIDATES);
         (!all.is_empty()).then_some((Line::Many(all), rule))
@@ -386,10 +417,16 @@ impl Catalog {
         })
     }
 
+    /// Names are compared that are no longer than names are, and not without end.
     fn near(&self, asked: &str) -> Vec<String> {
+        if asked.len() > LONGEST_NAME {
+            return Vec::new();
+        }
         let mut scored: Vec<(f64, String)> = self
             .offered()
             .into_iter()
+            .filter(|offered| offered.model.len() <= LONGEST_NAME)
+            .take(MOST_COMPARED)
             .map(|offered| (strsim::jaro_winkler(asked, offered.model), offered.model.to_owned()))
             .filter(|(score, _)| *score >= NEAR)
             .collect();

@@ -9,8 +9,10 @@ use crate::base::Clock;
 /// Why a candidate's attempt came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// The provider's key is wrong, revoked or may not do this (401, 403).
+    /// The provider's key is wrong or revoked (401).
     KeyInvalid,
+    /// The provider will not do this, and it may be the request's doing or the key's (403, a 402 that asks for less).
+    Forbidden,
     /// The account has no money left (402, `insufficient_quota`).
     QuotaGone,
     /// Too many requests or tokens in too short a time (429).
@@ -87,6 +89,8 @@ impl Class {
         }
         match self {
             Self::KeyInvalid => row(NEXT, Scope::Provider, 600, false),
+            // One client's request must not shut the provider out for all; if it is the key, the breaker finds out.
+            Self::Forbidden => row(NEXT, Scope::Nobody, 0, true),
             Self::QuotaGone => row(NEXT, Scope::Provider, 900, false),
             Self::RateLimited => row(WAIT, Scope::Candidate, 5, false),
             Self::ModelMissing => row(NEXT, Scope::Candidate, 300, false),
@@ -99,9 +103,12 @@ impl Class {
             Self::Garbage | Self::ErrorEvent => row(NEXT, Scope::Nobody, 0, true),
             Self::TooLarge => row(NEXT, Scope::Nobody, 0, false),
             Self::Timeout(clock) => match clock {
-                Clock::Connect | Clock::FirstToken | Clock::Idle => row(NEXT, Scope::Nobody, 0, true),
-                // A full pool is ours; a long answer that does not stream says nothing about health.
-                Clock::Pool | Clock::Total => row(NEXT, Scope::Nobody, 0, false),
+                // One long answer that does not stream says little about health. Nothing but such says enough.
+                Clock::Connect | Clock::FirstToken | Clock::Idle | Clock::Total => {
+                    row(NEXT, Scope::Nobody, 0, true)
+                }
+                // A full pool is ours.
+                Clock::Pool => row(NEXT, Scope::Nobody, 0, false),
                 Clock::RequestBody | Clock::ClientWrite => row(Then::Stop, Scope::Nobody, 0, false),
             },
             Self::OwnDoing => row(Then::Stop, Scope::Nobody, 0, false),
@@ -113,6 +120,7 @@ impl Class {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::KeyInvalid => "key_invalid",
+            Self::Forbidden => "forbidden",
             Self::QuotaGone => "quota_gone",
             Self::RateLimited => "rate_limited",
             Self::ModelMissing => "model_missing",
@@ -139,8 +147,9 @@ impl Class {
     }
 
     /// Each, in a fixed order: a number for an atomic.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::KeyInvalid,
+        Self::Forbidden,
         Self::QuotaGone,
         Self::RateLimited,
         Self::ModelMissing,

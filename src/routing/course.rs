@@ -129,6 +129,27 @@ impl<'a> Course<'a> {
         self.number
     }
 
+    /// Whether several may be asked at once.
+    #[must_use]
+    pub const fn asks_several(&self) -> bool {
+        match self.mode {
+            Mode::Race { .. } | Mode::Hedge { .. } => true,
+            Mode::OneByOne => false,
+        }
+    }
+
+    /// Whether the client's time, or the race's, is up.
+    #[must_use]
+    pub fn is_late(&self, now: Moment) -> bool {
+        self.deadline.is_some_and(|deadline| now >= deadline)
+    }
+
+    /// When it is.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Moment> {
+        self.deadline
+    }
+
     /// Whether several are asked at once.
     #[must_use]
     pub const fn is_race(&self) -> bool {
@@ -137,7 +158,7 @@ impl<'a> Course<'a> {
 
     /// To be asked again after every event, until it says to wait or that it is over.
     pub fn next(&mut self, now: Moment) -> Move<'a> {
-        if self.is_over || self.deadline.is_some_and(|deadline| now >= deadline) {
+        if self.is_over || self.is_late(now) {
             self.is_over = true;
             return Move::Over;
         }
@@ -333,45 +354,58 @@ impl<'a> Course<'a> {
     /// Whether an answer that failed in this way is the client's as it came: the caller's own doing, which everybody
     /// would say, or the word of the only one there was to ask.
     #[must_use]
-    pub fn passes_on(&self, turn: &Turn<'_>, class: Class, hint: Option<Duration>) -> bool {
+    pub fn passes_on(&self, turn: &Turn<'_>, class: Class, hint: Option<Duration>, now: Moment) -> bool {
         match class.consequence().then {
             Then::Stop => true,
             Then::OtherModel => {
-                let group = turn.candidate.group;
-                !self.terms.failover || self.untried().all(|place| self.group(place) == Some(group))
+                let is_alike = |place| self.group(place) == Some(turn.candidate.group);
+                let alone = !self.terms.failover || self.untried().all(is_alike);
+                alone && self.flying_places().all(is_alike)
             }
             Then::Next { worth_waiting } => {
                 let is_only = self.plan.candidates().len() == 1
                     || (!self.terms.failover && self.asked.count_ones() == 1);
-                is_only && !(worth_waiting && self.may_repeat(hint))
+                is_only && !(worth_waiting && self.may_repeat(turn, hint, now))
             }
         }
     }
 
     fn repeat_later(&mut self, turn: &Turn<'a>, hint: Option<Duration>, now: Moment) {
-        let nobody_else = self.flying == 0 && self.untried().next().is_none();
-        if self.barred == u64::MAX || !self.terms.failover || !nobody_else || !self.may_repeat(hint) {
+        if !self.may_repeat(turn, hint, now) {
             return;
         }
-        let retry = self.terms.settings.retry;
-        let pause = retry.pause.saturating_mul(1 << self.repeats.min(16)).min(retry.longest_pause);
-        let at = now + hint.unwrap_or_else(|| self.dice.jitter(pause));
-        if self.deadline.is_some_and(|deadline| at >= deadline) {
-            return;
-        }
-        let under_way = turn.candidate.record.under_way();
+        let at = now + hint.unwrap_or_else(|| self.dice.jitter(self.pause()));
         // The repeat that has just failed is over.
         self._repeating = None;
-        if let Some(permit) = self.terms.budgets.repeat(&retry, under_way) {
+        let under_way = turn.candidate.record.under_way();
+        if let Some(permit) = self.terms.budgets.repeat(&self.terms.settings.retry, under_way) {
             self._repeating = Some(permit);
             self.repeats += 1;
             self.repeat = Some((turn.place, at));
         }
     }
 
-    fn may_repeat(&self, hint: Option<Duration>) -> bool {
+    /// Whether the same candidate will be asked again: nobody else is there, it has not been asked too often, it is not
+    /// too late for the client, and what all requests may repeat is not used up.
+    fn may_repeat(&self, turn: &Turn<'_>, hint: Option<Duration>, now: Moment) -> bool {
         let retry = &self.terms.settings.retry;
-        self.repeats < retry.repeats && hint.is_none_or(|hint| hint <= retry.longest_pause)
+        let others = self.flying & !(1 << turn.place);
+        let nobody_else = others == 0 && self.untried().next().is_none();
+        // The longest that a pause can be thrown.
+        let latest = now + hint.unwrap_or_else(|| self.pause() * 3 / 2);
+        nobody_else
+            && self.terms.failover
+            && self.barred != u64::MAX
+            && self.repeats < retry.repeats
+            && hint.is_none_or(|hint| hint <= retry.longest_pause)
+            && self.deadline.is_none_or(|deadline| latest < deadline)
+            && (self._repeating.is_some()
+                || self.terms.budgets.may_repeat(retry, turn.candidate.record.under_way()))
+    }
+
+    fn pause(&self) -> Duration {
+        let retry = &self.terms.settings.retry;
+        retry.pause.saturating_mul(1 << self.repeats.min(16)).min(retry.longest_pause)
     }
 
     fn bar_group(&mut self, group: u8) {

@@ -15,11 +15,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Bytes of an error body that are looked at; S1.3 reads no more of one.
 const BODY: usize = 1024;
 
-/// How long the provider wants to be left alone, by its answer's head and what is known of its body. `None`: it did not
-/// say, or said "not at all".
+/// How long the provider wants to be left alone, by its answer's head and what is known of its body; `limited`: because a
+/// limit was reached, otherwise when its limits begin anew says nothing. `None`: it did not say, or said "not at all".
 #[must_use]
-pub fn of(headers: &HeaderMap, body: &[u8], wall: SystemTime) -> Option<Duration> {
-    retry_after(headers, wall).or_else(|| in_body(body)).or_else(|| reset(headers, wall)).map(bounded)
+pub fn of(headers: &HeaderMap, body: &[u8], limited: bool, wall: SystemTime) -> Option<Duration> {
+    let reset = || if limited { reset(headers, wall) } else { None };
+    retry_after(headers, wall).or_else(|| in_body(body)).or_else(reset).map(bounded)
 }
 
 fn bounded(hint: Duration) -> Duration {
@@ -45,10 +46,10 @@ fn reset(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
         else {
             continue;
         };
-        if remains(headers, name) == Some(false) {
-            reached = reached.max(Some(after));
-        } else if after <= MINUTE {
-            soon = soon.max(Some(after));
+        match remains(headers, name) {
+            Some(false) => reached = reached.max(Some(after)),
+            None if after <= MINUTE => soon = soon.max(Some(after)),
+            None | Some(true) => {}
         }
     }
     reached.or(soon)
@@ -74,10 +75,25 @@ fn in_body(body: &[u8]) -> Option<Duration> {
         let start = rest.iter().position(|byte| !matches!(byte, b' ' | b'"' | b':' | b'\\'))?;
         let rest = rest.get(start..)?;
         let end = rest.iter().position(|byte| !is_span_byte(*byte)).unwrap_or(rest.len());
-        let rest = std::str::from_utf8(rest.get(..end)?).ok()?.trim_end_matches('.');
-        units(rest).or_else(|| seconds(rest.parse().ok()?)).filter(is_some_time)
+        let (span, after) = rest.split_at(end);
+        let span = std::str::from_utf8(span).ok()?.trim_end_matches('.');
+        units(span).or_else(|| seconds(span.parse::<f64>().ok()? * word(after)?)).filter(is_some_time)
     };
     after(b"retryDelay").or_else(|| after(b"ry again in ")).or_else(|| after(b"etry after "))
+}
+
+/// Seconds of the unit that stands behind a number as a word. Without one it is seconds.
+fn word(after: &[u8]) -> Option<f64> {
+    let after = after.trim_ascii_start();
+    let letters = after.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(after.len());
+    match after.get(..letters)?.to_ascii_lowercase().trim_ascii() {
+        b"" | b"sec" | b"secs" | b"second" | b"seconds" => Some(1.0),
+        b"min" | b"mins" | b"minute" | b"minutes" => Some(60.0),
+        b"hour" | b"hours" => Some(3600.0),
+        b"day" | b"days" => Some(86_400.0),
+        b"ms" | b"millisecond" | b"milliseconds" => Some(1e-3),
+        _ => None,
+    }
 }
 
 const fn is_span_byte(byte: u8) -> bool {
@@ -216,7 +232,7 @@ mod tests {
         for (name, value) in headers {
             map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        of(&map, body.as_bytes(), wall()).map(|hint| hint.as_secs_f64())
+        of(&map, body.as_bytes(), true, wall()).map(|hint| hint.as_secs_f64())
     }
 
     /// Each form that the recordings of providers hold, and those that their pages tell of.
@@ -271,6 +287,11 @@ mod tests {
             ("x-ratelimit-reset-tokens", "6m0s"),
         ];
         assert_eq!(hint(&openai, ""), Some(360.0));
+        // What is left of a limit was not in the way, and an error that is about none is not over with it.
+        assert_eq!(hint(&openai[..2], ""), None);
+        let mut headers = HeaderMap::new();
+        headers.insert("x-ratelimit-reset", HeaderValue::from_static("9"));
+        assert_eq!(of(&headers, b"", false, wall()), None);
         let cerebras = [
             ("x-ratelimit-reset-requests-day", "24482.22079515457"),
             ("x-ratelimit-reset-tokens-minute", "2.5"),
@@ -291,6 +312,10 @@ mod tests {
         assert_eq!(hint(&[], "Rate limit reached. Please try again in 1.242s. Visit"), Some(1.242));
         assert_eq!(hint(&[], "Please try again in 6m0s."), Some(360.0));
         assert_eq!(hint(&[], "Please retry after 26 seconds."), Some(26.0));
+        assert_eq!(hint(&[], "Please try again in 20 minutes"), Some(1200.0));
+        assert_eq!(hint(&[], "Please try again in 1 hour."), Some(3600.0));
+        assert_eq!(hint(&[], "Please try again in 3"), Some(3.0));
+        assert_eq!(hint(&[], "Please try again in 2 fortnights"), None);
         assert_eq!(hint(&[], r#""retryDelay":"#), None);
     }
 
@@ -305,7 +330,7 @@ mod tests {
             if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
                 headers.insert(HeaderName::from_static(name), value);
             }
-            let hint = of(&headers, &body, wall());
+            let hint = of(&headers, &body, true, wall());
             prop_assert!(hint.is_none_or(|hint| !hint.is_zero() && hint <= LONGEST));
             let _ = span(&value, wall());
         }

@@ -235,9 +235,9 @@ mod tests {
                 prop_assert_eq!(arranged(&records, Strategy::Adaptive, Some(session), &mut dice)[0], home);
             }
             let other = (home + 1) % count;
-            records[other].provider().rest(NOW + Duration::from_secs(9), crate::routing::Class::QuotaGone);
+            records[other].provider().rest(NOW + Duration::from_secs(9), crate::routing::Class::QuotaGone, NOW);
             prop_assert_eq!(arranged(&records, Strategy::Weighted, Some(session), &mut dice)[0], home);
-            records[home].provider().rest(NOW + Duration::from_secs(9), crate::routing::Class::QuotaGone);
+            records[home].provider().rest(NOW + Duration::from_secs(9), crate::routing::Class::QuotaGone, NOW);
             let moved = arranged(&records, Strategy::Weighted, Some(session), &mut dice)[0];
             // With two, both rest now, and it may as well stay.
             prop_assert!(count == 2 || (moved != home && moved != other));

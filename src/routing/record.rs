@@ -181,8 +181,11 @@ impl Record {
         self.pace(manner).note(after, now);
         self.won.fetch_add(1, Relaxed);
         self.last_won.store(now.0, Relaxed);
-        if self.rested.load(Relaxed) != 0 {
+        self.provider.succeeded(asked);
+        // What was sent before a rest began does not speak against it.
+        if self.rested.load(Relaxed) != 0 && asked.0 > self.rested_at.load(Relaxed) {
             self.rested.store(0, Relaxed);
+            self.rests.store(0, Relaxed);
         }
     }
 
@@ -203,11 +206,13 @@ impl Record {
         let mut until = |length: Duration| now + failure.hint.unwrap_or_else(|| dice.jitter(length));
         match consequence.scope {
             Scope::Nobody => {}
+            // It stands for all that nobody listed: one misspelt name says nothing of the others.
+            Scope::Candidate if self.model.is_none() && failure.class == Class::ModelMissing => {}
             Scope::Candidate => {
                 let length = consequence.rest.saturating_mul(1 << self.doublings(failure.asked, now));
                 self.rests.fetch_max(until(length.min(hint::LONGEST)).0, Relaxed);
             }
-            Scope::Provider => self.provider.rest(until(consequence.rest), failure.class),
+            Scope::Provider => self.provider.rest(until(consequence.rest), failure.class, now),
         }
     }
 
@@ -334,6 +339,29 @@ mod tests {
         fail(&record, Class::Overloaded, Some(7), NOW, NOW);
         assert_eq!(rest(&record, NOW), Duration::from_secs(7));
         assert_eq!(record.last_failure(), Some((Class::Overloaded, NOW)));
+    }
+
+    /// A good answer to what was sent after a rest began ends it, one to what was sent before does not.
+    #[test]
+    fn a_success_ends_a_rest() {
+        let (second, settings) = (Duration::from_secs(1), BreakerSettings::default());
+        for class in [Class::ModelMissing, Class::KeyInvalid, Class::QuotaGone, Class::RateLimited] {
+            let record = Record::new(Arc::default(), Some("m"), 1);
+            fail(&record, class, None, NOW, NOW);
+            record.succeeded(Manner::Stream, second, NOW - second, NOW + second, &settings);
+            assert!(rest(&record, NOW + second) > Duration::ZERO, "{class:?}");
+            record.succeeded(Manner::Stream, second, NOW + second, NOW + 2 * second, &settings);
+            assert_eq!(rest(&record, NOW + 2 * second), Duration::ZERO, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_rests_nobody_else() {
+        let record = Record::new(Arc::default(), None, 1);
+        fail(&record, Class::ModelMissing, None, NOW, NOW);
+        assert_eq!(rest(&record, NOW), Duration::ZERO);
+        fail(&record, Class::RateLimited, None, NOW, NOW);
+        assert!(rest(&record, NOW) > Duration::ZERO);
     }
 
     /// S1.14: a key that is not accepted rests everything behind it.

@@ -31,6 +31,8 @@ pub struct Standing {
     heard: AtomicU8,
     at: AtomicU64,
     rests: AtomicU64,
+    /// When the last rest began.
+    rested: AtomicU64,
     why: AtomicU8,
     /// Why it was last found down, and when.
     trouble: AtomicU8,
@@ -50,6 +52,7 @@ impl Default for Standing {
             heard: AtomicU8::new(0),
             at: AtomicU64::new(0),
             rests: AtomicU64::new(0),
+            rested: AtomicU64::new(0),
             why: AtomicU8::new(u8::MAX),
             trouble: AtomicU8::new(u8::MAX),
             troubled: AtomicU64::new(0),
@@ -126,10 +129,18 @@ impl Standing {
         self.check().map(|check| check.alive)
     }
 
-    /// Everything behind the key rests, because of this.
-    pub fn rest(&self, until: Moment, why: Class) {
+    /// From `now` on everything behind the key rests, because of this.
+    pub fn rest(&self, until: Moment, why: Class, now: Moment) {
         if self.rests.fetch_max(until.0, Relaxed) < until.0 {
+            self.rested.store(now.0, Relaxed);
             self.why.store(why.number(), Relaxed);
+        }
+    }
+
+    /// A request that was sent at `asked` went well. One from before the rest began proves nothing.
+    pub fn succeeded(&self, asked: Moment) {
+        if self.rests.load(Relaxed) != 0 && asked.0 > self.rested.load(Relaxed) {
+            self.wake();
         }
     }
 
@@ -182,8 +193,8 @@ mod tests {
     #[test]
     fn rests_as_long_as_the_longest_asked_for() {
         let standing = Standing::default();
-        standing.rest(Moment(50), Class::QuotaGone);
-        standing.rest(Moment(20), Class::KeyInvalid);
+        standing.rest(Moment(50), Class::QuotaGone, Moment(1));
+        standing.rest(Moment(20), Class::KeyInvalid, Moment(1));
         assert_eq!(standing.rests_until(), Moment(50));
         assert_eq!(standing.rest_reason(Moment(49)), Some(Class::QuotaGone));
         assert_eq!(standing.rest_reason(Moment(50)), None);

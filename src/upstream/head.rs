@@ -32,6 +32,9 @@ pub fn may_pass_up(name: &HeaderName) -> bool {
             | "x-api-key"
             | "api-key"
             | "x-goog-api-key"
+            // Of the client's own account; the provider is shown ours.
+            | "openai-organization"
+            | "openai-project"
             | "cookie"
             | "expect"
             | "origin"

@@ -115,6 +115,62 @@ async fn an_end_without_content_is_no_answer() {
     }
 }
 
+/// S3.8: what the only one to ask says of itself is worth having though its words break off or do not come.
+#[tokio::test]
+async fn an_error_without_its_words_keeps_its_status() {
+    for end in [Step::Close, Step::Reset, Step::Stall] {
+        let head = Step::Head {
+            status: 429,
+            headers: vec![("retry-after".into(), "7".into()), ("content-type".into(), "text/plain".into())],
+            framing: Framing::Length(100),
+        };
+        let upstream = Upstream::always(Speaks::H1, vec![head, script::body("rate lim"), end.clone()]);
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let begun = Instant::now();
+        let answer = client.send(Call::stream().header("x-litellm-timeout", "1")).await;
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, "7"), "{end:?}");
+        assert_eq!(answer.header("content-type"), "application/json");
+        assert_eq!(answer.collect().await.json()["error"]["code"], "upstream_status");
+        assert!(begun.elapsed() < Duration::from_secs(4), "the client's patience is respected");
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// What a provider will not do for one client shuts it out for nobody; what it did well ends its rest.
+#[tokio::test]
+async fn one_client_does_not_shut_a_provider_out_for_others() {
+    let flagged = r#"{"error":{"code":403,"message":"Your input was flagged"}}"#;
+    let large = r#"{"error":{"code":402,"message":"requires more credits, or fewer max_tokens"}}"#;
+    let short = || script::sse(script::short_stream());
+    let first =
+        Upstream::in_turn(Speaks::H1, vec![script::json(403, flagged), script::json(402, large), short()]);
+    let second = serving();
+    let gateway = two(&first, &second).await;
+    let mut client = gateway.client(Version::H1).await;
+    for provider in ["p1", "p1", "p0"] {
+        let answer = client.send(Call::stream()).await;
+        assert_eq!(answer.header("x-thalweg-provider"), provider);
+        answer.collect().await;
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A client whose time is up before anybody could be asked.
+#[tokio::test]
+async fn no_time_at_all() {
+    let (first, second) = (serving(), serving());
+    let gateway = two(&first, &second).await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::stream().header("x-litellm-timeout", "0.0000001")).await;
+    assert_eq!(answer.status, 504);
+    assert_eq!(answer.collect().await.json()["error"]["code"], "all_providers_timed_out");
+    drop(client);
+    gateway.stop().await;
+}
+
 /// S1.14, R18: each recorded error: what the caller did wrong comes back as it was said, for the rest the next is asked.
 #[tokio::test]
 async fn recorded_errors() {

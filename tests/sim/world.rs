@@ -365,7 +365,7 @@ impl<'a> World<'a> {
             return self.tell(number, request, End::Good);
         };
         request.failures += answer.after;
-        let passes = course.passes_on(&turn, failure.class, failure.hint);
+        let passes = course.passes_on(&turn, failure.class, failure.hint, now);
         let stops = failure.class.consequence().then == Then::Stop;
         course.failed(turn, failure.class, failure.hint, failure.sent, now);
         if passes || stops {

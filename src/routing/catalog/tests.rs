@@ -56,6 +56,39 @@ fn finds_plain_and_prefixed_names() {
 }
 
 #[test]
+fn each_candidate_is_asked_once_however_it_is_named() {
+    let others = [Box::from("one/shared"), Box::from("shared")];
+    let ask = Ask { others: &others, ..Ask::stream("shared") };
+    let both = [(0, "shared".to_owned()), (1, "shared".to_owned())];
+    assert_eq!(planned(&catalog(&[]), &ask), both);
+    let rule = |name: &str, stands_for: &[&str], providers: &[&str]| ModelRule {
+        name: name.into(),
+        stands_for: stands_for.iter().map(|name| (*name).into()).collect(),
+        providers: providers.iter().map(|name| (*name).into()).collect(),
+        strategy: None,
+    };
+    let catalog = ruled(vec![
+        rule("alias", &["one/shared", "shared"], &[]),
+        rule("shared", &[], &["one", "two", "one"]),
+    ]);
+    for asked in ["alias", "shared"] {
+        assert_eq!(planned(&catalog, &Ask::stream(asked)), both, "{asked}");
+    }
+}
+
+/// What is too long for one bars its group: an alias has several, and what follows it in a list has others.
+#[test]
+fn names_of_a_list_and_of_an_alias_are_groups_apart() {
+    let stands_for = vec!["gpt-4o".into(), "deepseek-chat".into()];
+    let catalog = ruled(vec![ModelRule { name: "alias".into(), stands_for, ..ModelRule::default() }]);
+    let others = [Box::from("org/model")];
+    let ask = Ask { others: &others, ..Ask::stream("alias") };
+    let plan = catalog.plan(&ask, Moment(1), &mut Dice::new(1)).unwrap();
+    let groups: Vec<u8> = plan.candidates().iter().map(|candidate| candidate.group).collect();
+    assert_eq!(groups, [0, 1, 2]);
+}
+
+#[test]
 fn an_unknown_list_is_asked_last() {
     let mut providers = catalog(&[]).providers;
     providers.push(served("three", Listing::Unknown));

@@ -49,7 +49,7 @@ fn failures_go_on_in_order_until_nobody_is_left() {
         let turn = asked(course.next(NOW));
         assert_eq!((turn.candidate.provider, turn.number), (place, place as u8 + 1));
         assert_eq!(course.is_last(&turn), place == 2);
-        assert!(!course.passes_on(&turn, Class::ServerError, None), "several were asked");
+        assert!(!course.passes_on(&turn, Class::ServerError, None, NOW), "several were asked");
         assert!(matches!(course.next(NOW), Move::Wait(None)));
         course.failed(turn, Class::ServerError, None, Sent::Some, NOW);
     }
@@ -75,15 +75,49 @@ fn failovers_are_rationed_over_all_requests() {
         attempts.push(course.attempts());
     }
     assert_eq!(attempts, [3, 1, 2, 1, 2, 1, 2, 1], "the burst, then one for every two");
-    let mut race = race(&catalog);
+    let mut race = race(&catalog, "m");
     assert_eq!([asked(race.next(NOW)), asked(race.next(NOW))].map(|turn| turn.number), [1, 2]);
 }
 
-fn race(catalog: &Catalog) -> Course<'_> {
-    let ask = Ask { strategy: Some(Strategy::Race { width: 2 }), ..Ask::stream("m") };
+fn race<'a>(catalog: &'a Catalog, model: &'a str) -> Course<'a> {
+    let ask = Ask { strategy: Some(Strategy::Race { width: 2 }), ..Ask::stream(model) };
     let plan = catalog.plan(&ask, NOW, &mut Dice::new(1)).unwrap();
     let (settings, budgets) = (catalog.settings(), catalog.records().budgets());
     Course::new(plan, Terms { settings, budgets, failover: true, deadline: None }, Dice::new(2), NOW)
+}
+
+/// What is too long for one model of a list need not be for another that is being asked at the same time.
+#[test]
+fn in_a_race_too_long_for_one_is_not_too_long_for_another() {
+    let catalog = catalog(2, |settings| {
+        let stands_for = vec!["p0/m".into(), "p1/m".into()];
+        settings.models.push(ModelRule { name: "any".into(), stands_for, ..ModelRule::default() });
+    });
+    let mut race = race(&catalog, "any");
+    let [small, big] = [asked(race.next(NOW)), asked(race.next(NOW))];
+    assert!(!race.passes_on(&small, Class::ContextTooLong, None, NOW));
+    race.failed(small, Class::ContextTooLong, None, Sent::Some, NOW);
+    assert!(matches!(race.next(NOW), Move::Wait(_)));
+    assert!(race.passes_on(&big, Class::ContextTooLong, None, NOW), "nobody is left");
+}
+
+/// S3.8: who is the only one has the last word, unless it will be asked again.
+#[test]
+fn the_only_one_passes_where_it_cannot_be_asked_again() {
+    let retry = RetrySettings { repeats: 2, ..RetrySettings::default() };
+    let passes = |retry: RetrySettings, failover, deadline| {
+        let catalog = catalog(1, |settings| settings.retry = retry);
+        let plan = catalog.plan(&Ask::stream("m"), NOW, &mut Dice::new(1)).unwrap();
+        let (settings, budgets) = (catalog.settings(), catalog.records().budgets());
+        let mut course =
+            Course::new(plan, Terms { settings, budgets, failover, deadline }, Dice::new(2), NOW);
+        let turn = asked(course.next(NOW));
+        course.passes_on(&turn, Class::ServerError, None, NOW)
+    };
+    assert!(!passes(retry, true, None));
+    assert!(passes(retry, false, None), "no failover, no repeats");
+    assert!(passes(RetrySettings { share: 0.0, least: 0, ..retry }, true, None), "no permit");
+    assert!(passes(retry, true, Some(NOW + retry.pause)), "no time");
 }
 
 /// S3.8, R18: the caller's own mistake and the only candidate's word are the client's.
@@ -92,12 +126,12 @@ fn what_is_passed_on() {
     let only = catalog(1, |_| {});
     let mut alone = course(&only, None);
     let turn = asked(alone.next(NOW));
-    assert!(alone.passes_on(&turn, Class::ServerError, None) && alone.is_last(&turn));
+    assert!(alone.passes_on(&turn, Class::ServerError, None, NOW) && alone.is_last(&turn));
     let three = catalog(3, |_| {});
     let mut course = course(&three, None);
     let turn = asked(course.next(NOW));
-    assert!(course.passes_on(&turn, Class::CallerMistake, None));
-    assert!(course.passes_on(&turn, Class::ContextTooLong, None), "nobody has another model");
+    assert!(course.passes_on(&turn, Class::CallerMistake, None, NOW));
+    assert!(course.passes_on(&turn, Class::ContextTooLong, None, NOW), "nobody has another model");
     course.failed(turn, Class::CallerMistake, None, Sent::Some, NOW);
     assert!(matches!(course.next(NOW), Move::Over));
 }
@@ -113,7 +147,7 @@ fn another_model_of_the_list_may_take_what_was_too_long() {
     let terms = Terms { settings, budgets, failover: true, deadline: None };
     let mut course = Course::new(plan, terms, Dice::new(2), NOW);
     let turn = asked(course.next(NOW));
-    assert!(!course.passes_on(&turn, Class::ContextTooLong, None));
+    assert!(!course.passes_on(&turn, Class::ContextTooLong, None, NOW));
     course.failed(turn, Class::ContextTooLong, None, Sent::Some, NOW);
     assert_eq!(asked(course.next(NOW)).candidate.provider, 1);
 }
@@ -162,8 +196,8 @@ fn repeats_pause_and_are_rationed() {
     let catalog = catalog(1, |settings| settings.retry = retry);
     let mut first = course(&catalog, None);
     let turn = asked(first.next(NOW));
-    assert!(!first.passes_on(&turn, Class::ServerError, None), "it will be asked again");
-    assert!(first.passes_on(&turn, Class::ServerError, Some(Duration::from_secs(60))), "not so late");
+    assert!(!first.passes_on(&turn, Class::ServerError, None, NOW), "it will be asked again");
+    assert!(first.passes_on(&turn, Class::ServerError, Some(Duration::from_secs(60)), NOW), "not so late");
     first.failed(turn, Class::ServerError, None, Sent::Some, NOW);
     let Move::Wait(Some(at)) = first.next(NOW) else { panic!() };
     assert!(at >= NOW + retry.pause / 2 && at <= NOW + retry.pause * 3 / 2);
