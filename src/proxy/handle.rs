@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
-use hyper::body::Incoming;
 
 use super::{
     Corridor,
@@ -15,7 +14,8 @@ use super::{
     course::Wish,
     errand::Told,
     fault::Refusal,
-    intake, page,
+    intake::{self, Incoming},
+    page,
     preference::Preference,
     routes::{self, NoRoute, Page, Route},
     snapshot::Snapshot,
@@ -34,7 +34,7 @@ const TRACESTATE: &str = "tracestate";
 
 impl Corridor {
     /// Answers one request. Dropping the future before the head, or the body after it, tells that the client has left.
-    pub async fn answer(self, request: Request<Incoming>, peer: Option<IpAddr>) -> Response<Body> {
+    pub async fn answer(self, request: Request<impl Incoming>, peer: Option<IpAddr>) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let mut call = self.open(&head, peer);
         let route = match routes::find(&head.method, head.uri.path()) {
@@ -159,7 +159,7 @@ impl Corridor {
         call: &mut Call,
         snapshot: &Snapshot,
         head: &Parts,
-        body: Incoming,
+        body: impl Incoming,
         (dialect, asgi): (Dialect, bool),
     ) -> Result<Answer, Box<Refusal>> {
         let principal = admit(snapshot, &head.headers)?;

@@ -2,8 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
-use http_body::Body as _;
-use hyper::body::Incoming;
+use http_body::Body;
 use std::{future::poll_fn, pin::Pin, time::Duration};
 use tokio::time::timeout;
 
@@ -21,11 +20,16 @@ pub struct Intake {
     pub body_timeout: Duration,
 }
 
+/// A request's body, as the server gives it.
+pub trait Incoming: Body<Data = Bytes, Error = hyper::Error> + Unpin {}
+
+impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Incoming for B {}
+
 /// Reads `body`.
 ///
 /// # Errors
 /// Too large (by its `Content-Length` or by the bytes themselves), too slow, or broken off.
-pub(super) async fn read(body: Incoming, headers: &HeaderMap, limits: Intake) -> Result<Bytes, Fault> {
+pub(super) async fn read(body: impl Incoming, headers: &HeaderMap, limits: Intake) -> Result<Bytes, Fault> {
     let limit = limits.body_size;
     let declared = headers
         .get(header::CONTENT_LENGTH)
@@ -45,13 +49,13 @@ pub(super) async fn read(body: Incoming, headers: &HeaderMap, limits: Intake) ->
     reader.within(limits.body_timeout, first).await
 }
 
-struct Reader {
-    body: Incoming,
+struct Reader<B> {
+    body: B,
     limit: usize,
     reserve: usize,
 }
 
-impl Reader {
+impl<B: Incoming> Reader<B> {
     /// The first frame, if it is here already: then no timer is needed. `None`: it is not.
     async fn poll_now(&mut self) -> Option<Result<Bytes, Fault>> {
         poll_fn(|cx| {

@@ -61,7 +61,7 @@ pub use administration::{Administration, Entrance};
 pub use call::{Body, Call};
 pub use errand::Desk;
 pub use fault::Refusal;
-pub use intake::Intake;
+pub use intake::{Incoming, Intake};
 pub use snapshot::{Provider, Snapshot};
 
 /// One worker's corridor. Cloning shares it.

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::{body::Incoming, service::Service};
+use hyper::service::Service;
 
 use super::{
     Cuttable, Handler, Peer,
@@ -20,6 +20,7 @@ use super::{
     pulse::Pulse,
     register::{Busy, Vital},
     streamed::{Handoff, Streamed, is_stream, persistence},
+    unread::{Discard, Incoming, Unread},
 };
 
 /// The service of one connection.
@@ -38,6 +39,8 @@ pub(super) struct Reply<B: Cuttable> {
     content: Content<B>,
     /// HTTP/2 only.
     pulse: Option<Rc<Pulse>>,
+    unread: Option<Unread>,
+    discard: Option<Box<Discard>>,
     busy: Busy,
 }
 
@@ -47,13 +50,13 @@ enum Content<B> {
     Refusal(Option<Bytes>),
 }
 
-impl<H: Handler> Service<Request<Incoming>> for Door<H> {
+impl<H: Handler> Service<Request<hyper::body::Incoming>> for Door<H> {
     type Response = Response<Reply<H::Body>>;
     type Error = Infallible;
     // Boxed, so that what a handler needs to come to its head is freed when the head is there.
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
         let busy = self.vital.begin_request();
         let pulse = self.vital.begin_stream();
         if let Err(ambiguity) = check(&request, &self.vital) {
@@ -61,13 +64,21 @@ impl<H: Handler> Service<Request<Incoming>> for Door<H> {
             return Box::pin(std::future::ready(Ok(refuse(ambiguity, busy))));
         }
         let handoff = self.handoff.clone().zip(persistence(&request));
+        let unread = pulse.is_some().then(Unread::default);
+        let request = request.map(|body| Incoming::new(body, unread.clone()));
         let answer = self.handler.handle(request, self.peer);
         Box::pin(async move {
             let mut response = answer.await;
             if busy.0.framing.borrow().is_last() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            let response = response.map(|body| Reply { content: Content::Handler(body), pulse, busy });
+            let response = response.map(|body| Reply {
+                content: Content::Handler(body),
+                pulse,
+                unread,
+                discard: None,
+                busy,
+            });
             match handoff {
                 Some((handoff, persists)) if is_stream(&response) => {
                     let persists = persists && !response.headers().contains_key(header::CONNECTION);
@@ -81,7 +92,7 @@ impl<H: Handler> Service<Request<Incoming>> for Door<H> {
 }
 
 /// Compares what hyper understood with what was on the wire.
-fn check(request: &Request<Incoming>, vital: &Vital) -> Result<(), Ambiguity> {
+fn check(request: &Request<hyper::body::Incoming>, vital: &Vital) -> Result<(), Ambiguity> {
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let length = if chunked { None } else { request.body().size_hint().exact() };
     vital.framing.borrow_mut().begin_body(length)
@@ -100,7 +111,8 @@ const fn explain(ambiguity: Ambiguity) -> &'static str {
 
 fn refuse<B: Cuttable>(ambiguity: Ambiguity, busy: Busy) -> Response<Reply<B>> {
     let text = Bytes::from_static(explain(ambiguity).as_bytes());
-    let mut response = Response::new(Reply { content: Content::Refusal(Some(text)), pulse: None, busy });
+    let content = Content::Refusal(Some(text));
+    let mut response = Response::new(Reply { content, pulse: None, unread: None, discard: None, busy });
     *response.status_mut() = StatusCode::BAD_REQUEST;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -117,6 +129,17 @@ impl<B: Cuttable> Drop for Reply<B> {
     }
 }
 
+impl<B: Cuttable> Reply<B> {
+    /// All has been said: what the client still sends is waited for.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.discard.is_none() {
+            self.discard = self.unread.as_ref().and_then(Unread::take);
+        }
+        let Some(discard) = &mut self.discard else { return Poll::Ready(()) };
+        discard.poll(cx).map(|()| self.discard = None)
+    }
+}
+
 impl<B: Body<Data = Bytes> + Cuttable + Unpin> Body for Reply<B> {
     type Data = Bytes;
     type Error = B::Error;
@@ -125,10 +148,13 @@ impl<B: Body<Data = Bytes> + Cuttable + Unpin> Body for Reply<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let polled = match &mut self.content {
+        let mut polled = match &mut self.content {
             Content::Handler(body) => Pin::new(body).poll_frame(cx),
             Content::Refusal(rest) => Poll::Ready(rest.take().map(|bytes| Ok(Frame::data(bytes)))),
         };
+        if matches!(polled, Poll::Ready(None)) && self.poll_unread(cx).is_pending() {
+            polled = Poll::Pending;
+        }
         if let Some(pulse) = &self.pulse {
             if polled.is_ready() { pulse.given(self.busy.0.now()) } else { pulse.asked() }
         }
@@ -136,10 +162,11 @@ impl<B: Body<Data = Bytes> + Cuttable + Unpin> Body for Reply<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
+        let is_over = match &self.content {
             Content::Handler(body) => body.is_end_stream(),
             Content::Refusal(rest) => rest.is_none(),
-        }
+        };
+        is_over && self.discard.is_none() && !self.unread.as_ref().is_some_and(Unread::is_some)
     }
 
     fn size_hint(&self) -> SizeHint {

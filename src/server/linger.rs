@@ -11,10 +11,10 @@ use tokio::{
 use super::socket::Socket;
 
 /// How long a client may go on, and how long it may be silent.
-const LONGEST: Duration = Duration::from_secs(10);
-const SILENCE: Duration = Duration::from_secs(2);
+pub(super) const LONGEST: Duration = Duration::from_secs(10);
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
 /// Bytes that are thrown away before the client has only itself to blame.
-const MOST: usize = 256 * 1024 * 1024;
+pub(super) const MOST: usize = 256 * 1024 * 1024;
 const READ: usize = 64 * 1024;
 
 /// Says that nothing more will be said, and waits for the client's end.

@@ -13,6 +13,7 @@
 //! - `pulse`: HTTP/2 streams whose client does not read
 //! - `refusal`: what is answered to what the handler never sees
 //! - `linger`: the end of a connection whose client is still sending
+//! - [`unread`]: what a handler leaves of a request's body
 //! - [`cut`]: why the server ends a response before its end
 //! - [`census`]: the connections of all workers
 //! - [`drain`]: how the process tells its workers to stop
@@ -21,7 +22,6 @@ use std::{error::Error, future::Future, net::SocketAddr};
 
 use bytes::Bytes;
 use http::{Request, Response};
-pub use hyper::body::Incoming;
 
 pub mod bind;
 pub mod census;
@@ -43,6 +43,7 @@ mod streamed;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+mod unread;
 mod watch;
 
 pub use bind::{BindError, Bound, bind};
@@ -52,6 +53,7 @@ pub use drain::{Drain, Phase};
 pub use serve::{Terms, serve};
 pub use settings::{Limits, Listen, TlsFiles};
 pub use tls::TlsSource;
+pub use unread::Incoming;
 
 /// What is served. Cloned once per connection, so cheap to clone: an `Rc` inside.
 pub trait Handler: Clone + 'static {

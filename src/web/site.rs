@@ -6,7 +6,6 @@ use std::{convert::Infallible, net::IpAddr, pin::Pin, rc::Rc, task::Poll};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::{
     compare::{self, Context, Gate, Live, Params, live::Desk},
@@ -15,7 +14,7 @@ use super::{
 use crate::{
     auth,
     base::{Dice, Fault, Moment, Secret},
-    proxy::{self, Corridor, Refusal, statistics},
+    proxy::{self, Corridor, Incoming, Refusal, statistics},
     routing::Ask,
     upstream::Target,
 };
@@ -52,7 +51,7 @@ impl Site {
     }
 
     /// Answers one request, as [`Corridor::answer`] does.
-    pub async fn answer(self, request: Request<Incoming>, peer: Option<IpAddr>) -> Response<Body> {
+    pub async fn answer(self, request: Request<impl Incoming>, peer: Option<IpAddr>) -> Response<Body> {
         let compares = self.corridor.is_public() && request.uri().path() == COMPARE;
         if compares && request.method() != Method::OPTIONS {
             let (head, _) = request.into_parts();

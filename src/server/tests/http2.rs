@@ -73,3 +73,28 @@ fn drops_the_body_of_a_reset_stream() {
         assert_eq!(house.terms.census.count(), 1);
     });
 }
+
+/// A client that takes a reset for the end of everything hears the answer, while it still sends.
+#[test]
+fn an_early_answer_is_not_followed_by_a_reset() {
+    run(Limits::default(), |house| async move {
+        let stream = TcpStream::connect(house.address).await.unwrap();
+        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        Tasks::new().spawn(async { drop(connection.await) });
+        let request = Request::post("http://x/refuse").body(()).unwrap();
+        let (response, mut upload) = send.send_request(request, false).unwrap();
+        let mut response = soon(response).await.unwrap();
+        assert_eq!(soon(response.body_mut().data()).await.unwrap().unwrap(), "no");
+        let mut left = 3 * 1024 * 1024;
+        while left > 0 {
+            upload.reserve_capacity(left);
+            let room = soon(std::future::poll_fn(|cx| upload.poll_capacity(cx))).await.unwrap().unwrap();
+            upload.send_data(vec![0; room.min(left)].into(), room >= left).unwrap();
+            left = left.saturating_sub(room);
+        }
+        while let Some(rest) = soon(response.body_mut().data()).await {
+            assert!(rest.unwrap().is_empty(), "the answer's end");
+        }
+        until(|| house.terms.census.count() == 1).await;
+    });
+}
