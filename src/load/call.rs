@@ -4,7 +4,7 @@
 use std::{cell::RefCell, future::poll_fn, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 
 use super::{
     clock::Moment,
@@ -55,7 +55,10 @@ impl Call<'_> {
         let mut response = upstream.send(self.target, &request, self.body.into(), deadline).await?;
         notes.borrow_mut().head(Moment::now().since(from), response.status);
         let is_good = response.status.is_success();
-        let mut ear = Ear::new(self.dialect, from, self.stream);
+        // A provider may stream though it was not asked to.
+        let kind = response.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let is_stream = self.stream || kind.starts_with(b"text/event-stream");
+        let mut ear = Ear::new(self.dialect, from, is_stream);
         while let Some(frame) = poll_fn(|cx| response.body.poll_frame(cx)).await {
             let frame = frame?;
             if is_good {

@@ -16,6 +16,8 @@ pub const MAX_DURATION: Duration = Duration::from_secs(3600);
 pub const MAX_STREAMS: u32 = 20_000;
 /// Requests a second of an open loop.
 pub const MAX_RATE: f64 = 100_000.0;
+/// One an hour.
+pub const MIN_RATE: f64 = 1.0 / 3600.0;
 
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -68,7 +70,7 @@ impl Plan {
     pub fn check(self, allow_remote: bool) -> Result<Self, PlanError> {
         let rate_is_sane = match self.arrival {
             Arrival::Closed => true,
-            Arrival::Open { per_second } => per_second > 0.0 && per_second <= MAX_RATE,
+            Arrival::Open { per_second } => (MIN_RATE..=MAX_RATE).contains(&per_second),
         };
         if !allow_remote && !is_loopback(&self.target.base) {
             Err(PlanError::Remote)
@@ -99,7 +101,7 @@ impl fmt::Display for PlanError {
             ),
             Self::Duration => write!(f, "the duration must be above 0 and at most {} s", MAX_DURATION.as_secs()),
             Self::Streams => write!(f, "at most {MAX_STREAMS} streams at once"),
-            Self::Rate => write!(f, "the rate must be above 0 and at most {MAX_RATE} requests a second"),
+            Self::Rate => write!(f, "the rate must be from one request an hour to {MAX_RATE} a second"),
             Self::Warmup => f.write_str("the warm-up must be shorter than the run"),
         }
     }

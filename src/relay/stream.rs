@@ -273,12 +273,12 @@ impl<S> Stream<S> {
         self.ready.len()
     }
 
-    /// Digests of all that passed, into the figures.
     /// What is left of it when its client has gone: where it comes from, and what was seen. `None`: it has ended.
     pub(super) fn leave(&mut self) -> Option<(S, Tap)> {
         self.source.take().map(|source| (source, self.tap.take()))
     }
 
+    /// Digests of all that passed, into the figures.
     pub(super) fn note_digests(&mut self) {
         if let Some(digests) = &self.digests {
             self.tap.figures().digests = Some(digests.read());

@@ -11,7 +11,7 @@ pub(super) enum Framing {
     /// A request head, as far as it is here.
     Head(Head),
     /// A head is complete and `beyond` bytes after it are here; hyper has not said yet what they are.
-    Seen { beyond: u64, two_lengths: bool },
+    Seen { beyond: u64, two_lengths: bool, one_host: bool },
     /// A body of known length, of which `left` bytes are to come.
     Body { left: u64 },
     /// We do not know where this request ends, or we know that more came after it: it is the connection's last.
@@ -25,6 +25,10 @@ pub(super) enum Framing {
 pub(super) enum Ambiguity {
     /// More than one `content-length`, or one and a `transfer-encoding` (RFC 9112 section 6.3).
     TwoLengths,
+    /// No `host`, or several (RFC 9112 section 3.2).
+    Host,
+    /// A `transfer-encoding` other than `chunked`, which nobody would undo.
+    Coding,
     /// The head came before the last request was answered, or after one whose end we do not know.
     OutOfPlace,
 }
@@ -44,7 +48,8 @@ impl Framing {
             Self::Head(head) => match head.read(bytes) {
                 Ok(None) => {}
                 Ok(Some(beyond)) => {
-                    *self = Self::Seen { beyond: beyond as u64, two_lengths: head.two_lengths() };
+                    let (two_lengths, one_host) = (head.two_lengths(), head.has_one_host());
+                    *self = Self::Seen { beyond: beyond as u64, two_lengths, one_host };
                 }
                 Err(bare) => {
                     if let Some(byte) = bytes.get_mut(bare.0) {
@@ -60,10 +65,10 @@ impl Framing {
         }
     }
 
-    /// hyper has parsed a head whose body is `length` bytes long; `None`: chunked.
-    pub(super) fn begin_body(&mut self, length: Option<u64>) -> Result<(), Ambiguity> {
-        let (beyond, two_lengths) = match *self {
-            Self::Seen { beyond, two_lengths } => (beyond, two_lengths),
+    /// hyper has parsed a head whose body is `length` bytes long; `None`: chunked. `hosted`: it must name its host.
+    pub(super) fn begin_body(&mut self, length: Option<u64>, hosted: bool) -> Result<(), Ambiguity> {
+        let (beyond, two_lengths, one_host) = match *self {
+            Self::Seen { beyond, two_lengths, one_host } => (beyond, two_lengths, one_host),
             Self::Foreign => return Ok(()),
             Self::Head(_) | Self::Body { .. } | Self::Last => return Err(Ambiguity::OutOfPlace),
         };
@@ -71,7 +76,11 @@ impl Framing {
             Some(length) if beyond <= length => Self::Body { left: length - beyond },
             Some(_) | None => Self::Last,
         };
-        if two_lengths { Err(Ambiguity::TwoLengths) } else { Ok(()) }
+        match (two_lengths, hosted && !one_host) {
+            (true, _) => Err(Ambiguity::TwoLengths),
+            (false, true) => Err(Ambiguity::Host),
+            (false, false) => Ok(()),
+        }
     }
 
     /// The response is complete: another head may follow if the request ended where it said.
@@ -106,9 +115,13 @@ mod tests {
         let request = "\r\nPOST / HTTP/1.1\r\nhost: x\r\nContent-Length: 3\r\n\r\nab";
         for cut in 0..request.len() {
             let (mut framing, bytes) = after(request, cut);
-            assert_eq!(framing, Framing::Seen { beyond: 2, two_lengths: false }, "cut at {cut}");
+            assert_eq!(
+                framing,
+                Framing::Seen { beyond: 2, two_lengths: false, one_host: true },
+                "cut at {cut}"
+            );
             assert_eq!(bytes, request.as_bytes());
-            assert_eq!(framing.begin_body(Some(3)), Ok(()));
+            assert_eq!(framing.begin_body(Some(3), true), Ok(()));
             assert_eq!(framing, Framing::Body { left: 1 });
             framing.read(&mut [b'c']);
             framing.end_message();
@@ -143,7 +156,7 @@ mod tests {
             for cut in 0..request.len() {
                 let (mut framing, _) = after(&request, cut);
                 assert_eq!(
-                    framing.begin_body(Some(3)),
+                    framing.begin_body(Some(3), true),
                     Err(Ambiguity::TwoLengths),
                     "{lengths:?} cut at {cut}"
                 );
@@ -155,16 +168,16 @@ mod tests {
     fn trusts_no_head_after_a_request_whose_end_is_unknown() {
         let head = "GET / HTTP/1.1\r\n\r\n";
         let (mut chunked, _) = after(head, 0);
-        assert_eq!(chunked.begin_body(None), Ok(()));
+        assert_eq!(chunked.begin_body(None, false), Ok(()));
         let (mut pipelined, _) = after(&head.repeat(2), 0);
-        assert_eq!(pipelined.begin_body(Some(0)), Ok(()));
+        assert_eq!(pipelined.begin_body(Some(0), false), Ok(()));
         let (mut late, _) = after(head, 0);
-        assert_eq!(late.begin_body(Some(0)), Ok(()));
+        assert_eq!(late.begin_body(Some(0), false), Ok(()));
         late.read(&mut [b'G']);
         for mut framing in [chunked, pipelined, late] {
             assert!(framing.is_last());
             framing.end_message();
-            assert_eq!(framing.begin_body(Some(0)), Err(Ambiguity::OutOfPlace));
+            assert_eq!(framing.begin_body(Some(0), false), Err(Ambiguity::OutOfPlace));
         }
     }
 }

@@ -1,9 +1,10 @@
-//! A request head on the wire, line by line as it is read: finds its end, line feeds without CR, and lengths given
-//! twice. Keeps only the first bytes of a line that is split between two reads.
+//! A request head on the wire, line by line as it is read: finds its end, line feeds without CR, lengths given
+//! twice, and hosts. Keeps only the first bytes of a line that is split between two reads.
 
 use memchr::memchr_iter;
 
 const CONTENT_LENGTH: &[u8] = b"content-length:";
+const HOST: &[u8] = b"host:";
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding:";
 
 /// A head as far as it is here.
@@ -19,6 +20,7 @@ pub(super) struct Head {
     start: [u8; TRANSFER_ENCODING.len()],
     lengths: u8,
     encodings: u8,
+    hosts: u8,
 }
 
 /// A line feed without CR, at this offset.
@@ -53,6 +55,11 @@ impl Head {
         self.lengths + self.encodings > 1
     }
 
+    /// Whether it names its host once (RFC 9112 section 3.2).
+    pub(super) const fn has_one_host(&self) -> bool {
+        self.hosts == 1
+    }
+
     /// Looks at a complete line, of which `line` is the part in this read.
     fn note(&mut self, line: &[u8]) {
         let joined;
@@ -69,6 +76,7 @@ impl Head {
             Some(b't' | b'T') if is(TRANSFER_ENCODING) => {
                 self.encodings = self.encodings.saturating_add(1).min(2)
             }
+            Some(b'h' | b'H') if is(HOST) => self.hosts = self.hosts.saturating_add(1),
             Some(_) | None => {}
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::service::Service;
 
@@ -93,15 +93,28 @@ impl<H: Handler> Service<Request<hyper::body::Incoming>> for Door<H> {
 
 /// Compares what hyper understood with what was on the wire.
 fn check(request: &Request<hyper::body::Incoming>, vital: &Vital) -> Result<(), Ambiguity> {
-    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let length = if chunked { None } else { request.body().size_hint().exact() };
-    vital.framing.borrow_mut().begin_body(length)
+    let coding = request.headers().get(header::TRANSFER_ENCODING);
+    let length = if coding.is_some() { None } else { request.body().size_hint().exact() };
+    let hosted = request.version() == Version::HTTP_11;
+    vital.framing.borrow_mut().begin_body(length, hosted)?;
+    match coding {
+        Some(coding) if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => {
+            Err(Ambiguity::Coding)
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 const fn explain(ambiguity: Ambiguity) -> &'static str {
     match ambiguity {
         Ambiguity::TwoLengths => {
             r#"{"error":{"message":"a request says its length once, by content-length or transfer-encoding","type":"invalid_request_error","param":null,"code":"ambiguous_length"}}"#
+        }
+        Ambiguity::Host => {
+            r#"{"error":{"message":"a request names its host once","type":"invalid_request_error","param":null,"code":"bad_request"}}"#
+        }
+        Ambiguity::Coding => {
+            r#"{"error":{"message":"the only transfer-encoding that is understood is chunked","type":"invalid_request_error","param":null,"code":"bad_request"}}"#
         }
         Ambiguity::OutOfPlace => {
             r#"{"error":{"message":"requests are not pipelined here","type":"invalid_request_error","param":null,"code":"pipelined"}}"#

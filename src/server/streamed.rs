@@ -30,9 +30,6 @@ use super::{
 };
 use crate::base::turn;
 
-/// Bytes from the client that are dropped before nobody listens any more.
-const MAX_DROPPED: usize = 64 * 1024;
-
 /// A response that the connection is to write, and whether the client wants to go on after it.
 #[derive(Debug)]
 pub(super) struct Streamed<B> {
@@ -102,7 +99,7 @@ where
     let chunk = Chunk::new(render_head(head.status, &head.headers, persists));
     drop(head);
     let mut writer =
-        Writer { socket, vital, body: Some(body), over: false, chunk, persists, watch: None, dropped: 0 };
+        Writer { socket, vital, body: Some(body), over: false, chunk, persists, watch: None, spoke: false };
     poll_fn(|cx| writer.poll(cx)).await
 }
 
@@ -122,7 +119,8 @@ struct Writer<'a, B> {
     /// What the client was told in the head.
     persists: bool,
     watch: Option<Watch>,
-    dropped: usize,
+    /// The client has sent something, which was dropped.
+    spoke: bool,
 }
 
 impl<B> Writer<'_, B>
@@ -168,7 +166,7 @@ where
     /// All is written.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         ready!(Pin::new(&mut *self.socket).poll_flush(cx))?;
-        if self.persists && self.dropped == 0 && may_persist(self.vital) {
+        if self.persists && !self.spoke && may_persist(self.vital) {
             return Poll::Ready(Ok(true));
         }
         Pin::new(&mut *self.socket).poll_shutdown(cx).map_ok(|()| false)
@@ -177,18 +175,17 @@ where
     /// Waits for the client to leave.
     fn poll_client(&mut self, cx: &Context<'_>) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
         let watch = self.watch.get_or_insert_with(|| Watch::new(cx.waker()));
-        while self.dropped < MAX_DROPPED {
+        loop {
             let mut space = [MaybeUninit::uninit(); 256];
             let mut read = ReadBuf::uninit(&mut space);
             match ready!(watch.poll_read(self.socket, &mut read)) {
                 Ok(()) if read.filled().is_empty() => {
                     return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
                 }
-                Ok(()) => self.dropped += read.filled().len(),
+                Ok(()) => self.spoke = true,
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
-        Poll::Pending
     }
 }
 

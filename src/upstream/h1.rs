@@ -32,12 +32,13 @@ pub(super) async fn exchange(
     head: Bytes,
     body: ByteList,
 ) -> Result<(StatusCode, HeaderMap, super::Body), Fault> {
-    let (head, rest) = Exchange::new(&mut lease, block, head, body).run().await?;
-    let body = Body::new(lease, &head, rest, Rc::clone(block));
+    let (head, rest, unsent) = Exchange::new(&mut lease, block, head, body).run().await?;
+    let body = Body::new(lease, &head, (rest, unsent), Rc::clone(block));
     Ok((head.status, head.headers, super::Body::H1(body)))
 }
 
-/// One request and the head of its answer. What is left of `out` when the answer comes early was not wanted.
+/// One request and the head of its answer. What is left of `out` when the answer comes early is not wanted by a provider
+/// that refuses, and waited for by one that answers while it reads.
 pub(super) struct Exchange<'a> {
     lease: &'a mut Lease,
     block: &'a ReadBlock,
@@ -65,14 +66,18 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// The head, and the bytes that came with it. Dropping the future leaves the connection unusable.
-    pub(super) async fn run(mut self) -> Result<(ResponseHead, BytesMut), Fault> {
+    /// The head, the bytes that came with it, and those that are still to be sent. Dropping the future leaves the
+    /// connection unusable.
+    pub(super) async fn run(mut self) -> Result<(ResponseHead, BytesMut, ByteList), Fault> {
         let (mut head, rest) = poll_fn(|cx| self.poll(cx)).await?;
-        head.keep_alive &= self.out.is_empty() && !self.write_failed;
-        Ok((head, rest))
+        if !head.status.is_success() || self.write_failed {
+            head.keep_alive &= self.out.is_empty() && !self.write_failed;
+            self.out = ByteList::new();
+        }
+        Ok((head, rest, self.out))
     }
 
-    /// Of a request that was begun no more is sent when the answer is there.
+    /// Of a request that was begun no more is sent before the answer was looked for.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, BytesMut), Fault>> {
         let begun = self.waits;
         if !begun {
@@ -133,10 +138,16 @@ impl<'a> Exchange<'a> {
             if self.input.get(..seen) != b"HTTP/1.".get(..seen) {
                 return Err(self.fault(Kind::Garbage("not HTTP/1.1".into())));
             }
-            let Some(end) = memmem::find(&self.input, b"\r\n\r\n").map(|at| at + 4) else {
-                let too_large = self.input.len() > MAX_HEAD;
-                let kind = Kind::TooLarge { limit: MAX_HEAD as u64 };
-                return if too_large { Err(self.fault(kind)) } else { Ok(None) };
+            let end = memmem::find(&self.input, b"\r\n\r\n").map(|at| at + 4);
+            if end.unwrap_or(self.input.len()) > MAX_HEAD {
+                return Err(self.fault(Kind::TooLarge { limit: MAX_HEAD as u64 }));
+            }
+            let Some(end) = end else {
+                // Its end would never be seen.
+                let bare =
+                    [&b"\n\n"[..], b"\n\r\n"].iter().any(|end| memmem::find(&self.input, end).is_some());
+                let kind = Kind::Garbage("a line feed without a carriage return".into());
+                return if bare { Err(self.fault(kind)) } else { Ok(None) };
             };
             let bytes = self.input.split_to(end).freeze();
             let head = match parse_response(&bytes) {
@@ -175,14 +186,21 @@ pub struct Body {
     decoder: Decoder,
     /// Read with the head and not yet decoded.
     pending: BytesMut,
+    /// What is left of the request. Empty, but with a provider that answers before it has read all of it.
+    unsent: ByteList,
     block: Rc<ReadBlock>,
 }
 
 impl Body {
-    pub(super) fn new(lease: Lease, head: &ResponseHead, pending: BytesMut, block: Rc<ReadBlock>) -> Self {
+    pub(super) fn new(
+        lease: Lease,
+        head: &ResponseHead,
+        (pending, unsent): (BytesMut, ByteList),
+        block: Rc<ReadBlock>,
+    ) -> Self {
         let decoder = Decoder::new(head.framing);
         let keep_alive = head.keep_alive && (pending.is_empty() || !decoder.is_done());
-        let mut body = Self { lease: Some(lease), keep_alive, decoder, pending, block };
+        let mut body = Self { lease: Some(lease), keep_alive, decoder, pending, unsent, block };
         if body.decoder.is_done() {
             body.release();
         }
@@ -208,6 +226,9 @@ impl Body {
 
     /// The payload of the next read. `None` at the end.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        if !self.unsent.is_empty() {
+            self.poll_send(cx);
+        }
         loop {
             let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
             let mut bytes = if self.pending.is_empty() {
@@ -238,6 +259,25 @@ impl Body {
         }
     }
 
+    /// Sends on. That it fails is told by the answer, if that matters to it.
+    fn poll_send(&mut self, cx: &mut Context<'_>) {
+        let Some(lease) = &mut self.lease else { return };
+        while !self.unsent.is_empty() {
+            match poll_write_buf(Pin::new(&mut lease.io), cx, &mut self.unsent) {
+                Poll::Ready(Ok(written)) if written > 0 => {}
+                Poll::Ready(_) => {
+                    self.keep_alive = false;
+                    self.unsent = ByteList::new();
+                }
+                Poll::Pending => return,
+            }
+        }
+        if self.keep_alive {
+            lease.io.reset_on_close(false);
+        }
+        let _ = tokio::io::AsyncWrite::poll_flush(Pin::new(&mut lease.io), cx);
+    }
+
     fn fail(&mut self, kind: Kind) -> Poll<Option<Result<Bytes, Fault>>> {
         self.lease = None;
         Poll::Ready(Some(Err(Fault::provider(Stage::Body, kind, Sent::Some))))
@@ -246,6 +286,7 @@ impl Body {
     fn release(&mut self) {
         if let Some(lease) = self.lease.take()
             && self.keep_alive
+            && self.unsent.is_empty()
         {
             lease.keep();
         }

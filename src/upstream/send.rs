@@ -22,6 +22,9 @@ use crate::{
     telemetry::WorkerGauges,
 };
 
+/// A reused connection that ends within this of its taking was stale. After that the provider may have worked.
+const STALE: Duration = Duration::from_secs(1);
+
 /// A worker's door to all providers. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Upstream(Rc<Inner>);
@@ -110,7 +113,7 @@ impl Upstream {
         stage.set(Stage::Head);
         let connected_after = start.elapsed();
         match self.exchange(line, (target, request, body.clone()), deadline, connected_after).await {
-            Err(fault) if may_replace(&fault, reused) => {
+            Err(fault) if may_replace(&fault, reused && start.elapsed() < STALE) => {
                 let (line, _) = pool.line(target, block, tasks, (false, stage)).await?;
                 stage.set(Stage::Head);
                 let connected_after = start.elapsed();

@@ -192,6 +192,75 @@ async fn a_request_given_up_is_not_sent_on() {
     }
 }
 
+/// A provider that begins to answer before it has read the request, and reads it then: it is given the rest.
+#[tokio::test]
+async fn a_provider_that_answers_while_it_reads() {
+    for version in Version::BOTH {
+        let listener = narrow();
+        let base = format!("http://{}/v1", listener.local_addr().unwrap());
+        let reading = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut rounds = Vec::new();
+            for _ in 0..2 {
+                let mut seen = Vec::new();
+                let end = loop {
+                    stream.read_buf(&mut seen).await.unwrap();
+                    if let Some(at) = memchr::memmem::find(&seen, b"\r\n\r\n") {
+                        break at + 4;
+                    }
+                };
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+                stream.write_all(head.as_bytes()).await.unwrap();
+                let text = String::from_utf8_lossy(&seen[..end]).to_lowercase();
+                let length = text.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
+                let whole = end + length.parse::<usize>().unwrap();
+                while seen.len() < whole {
+                    stream.read_buf(&mut seen).await.unwrap();
+                }
+                let events = script::short_stream();
+                let chunk =
+                    [format!("{:x}\r\n", events.len()).as_bytes(), &events, b"\r\n0\r\n\r\n"].concat();
+                stream.write_all(&chunk).await.unwrap();
+                rounds.push(seen.len() - end);
+            }
+            rounds
+        });
+        let plan = Plan::to(&[]).with(|s| s.providers = vec![provider("eager", &base, Protocol::Http1)]);
+        let gateway = plan.start().await;
+        let mut client = gateway.client(version).await;
+        for call in [huge(), Call::stream()] {
+            let received = client.send(call).await.collect().await;
+            assert_eq!(received.bytes(), script::short_stream());
+        }
+        let rounds = in_time(reading).await.unwrap().unwrap();
+        assert!(rounds[0] > 24 << 20, "the connection was used again for the second: {rounds:?}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// What a provider says in a head that no client should wait for the end of.
+#[tokio::test]
+async fn heads_that_never_end() {
+    let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(70 << 10));
+    for (said, code) in [
+        ("HTTP/1.1 200 OK\ncontent-length: 0\n\n".to_owned(), "upstream_garbage"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 0\n\r\n".to_owned(), "upstream_garbage"),
+        (long, "response_too_large"),
+    ] {
+        let upstream = Upstream::always(Speaks::H1, vec![script::raw(said), Step::Stall]);
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::stream()).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.collect().await.json()["error"]["code"].as_str()),
+            (502, Some(code))
+        );
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
 /// R17, R33: a provider that refuses before it has read the request is heard, and its connection not used again.
 #[tokio::test]
 async fn a_provider_that_answers_early() {

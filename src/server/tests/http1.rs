@@ -22,25 +22,43 @@ fn refuses_what_could_be_read_in_two_ways() {
         for (what, bytes) in [
             (
                 "both lengths",
-                "POST / HTTP/1.1\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+                "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
             ),
             (
                 "both lengths",
-                "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n",
+                "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n",
             ),
-            ("differing lengths", "POST / HTTP/1.1\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nabcd"),
-            ("equal lengths", "POST / HTTP/1.1\r\ncontent-length: 4\r\ncontent-length: 4\r\n\r\nabcd"),
-            ("a list of lengths", "POST / HTTP/1.1\r\ncontent-length: 4, 4\r\n\r\nabcd"),
-            ("a signed length", "POST / HTTP/1.1\r\ncontent-length: +4\r\n\r\nabcd"),
-            ("a folded header", "GET / HTTP/1.1\r\nx: a\r\n b\r\n\r\n"),
+            (
+                "differing lengths",
+                "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nabcd",
+            ),
+            (
+                "equal lengths",
+                "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ncontent-length: 4\r\n\r\nabcd",
+            ),
+            ("a list of lengths", "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4, 4\r\n\r\nabcd"),
+            ("a signed length", "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: +4\r\n\r\nabcd"),
+            ("a folded header", "GET / HTTP/1.1\r\nhost: x\r\nx: a\r\n b\r\n\r\n"),
             ("a bare line feed", "GET / HTTP/1.1\nhost: x\r\n\r\n"),
             ("a bare line feed", "GET / HTTP/1.1\r\nhost: x\n\r\n"),
             ("a bare line feed", "GET / HTTP/1.1\r\nhost: x\r\n\n"),
             ("a bare carriage return", "GET / HTTP/1.1\r\nhost: x\ry: z\r\n\r\n"),
             ("a NUL", "GET / HTTP/1.1\r\nhost: x\0\r\n\r\n"),
-            ("a space before the colon", "POST / HTTP/1.1\r\ncontent-length : 4\r\n\r\nabcd"),
-            ("chunked not last", "POST / HTTP/1.1\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n"),
-            ("an unknown coding", "POST / HTTP/1.1\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n"),
+            ("a space before the colon", "POST / HTTP/1.1\r\nhost: x\r\ncontent-length : 4\r\n\r\nabcd"),
+            (
+                "chunked not last",
+                "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+            ),
+            (
+                "an unknown coding",
+                "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
+            ),
+            (
+                "a coding that nobody undoes",
+                "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            ),
+            ("no host", "GET / HTTP/1.1\r\nx: y\r\n\r\n"),
+            ("two hosts", "GET / HTTP/1.1\r\nhost: x\r\nHost: x\r\n\r\n"),
             ("chunked in HTTP/1.0", "POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
         ] {
             let text = answer(house.address, bytes.as_bytes()).await;
@@ -60,7 +78,7 @@ fn ends_the_connection_at_a_broken_chunk() {
             ["xyz\r\n", "-1\r\n", "4\nabcd\r\n0\r\n\r\n", "4\r\nabcdef\r\n0\r\n\r\n", "11111111111111111\r\n"]
         {
             let request = format!(
-                "POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{chunks}GET /echo HTTP/1.1\r\n\r\n"
+                "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{chunks}GET /echo HTTP/1.1\r\nhost: x\r\n\r\n"
             );
             let text = answer(house.address, request.as_bytes()).await;
             assert!(text.matches("HTTP/1.1").count() <= 1, "{chunks:?}: {text}");
@@ -71,11 +89,16 @@ fn ends_the_connection_at_a_broken_chunk() {
 #[test]
 fn answers_the_first_of_pipelined_requests_and_closes() {
     run(Limits::default(), |house| async move {
-        let chunked = "POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
-        for first in
-            ["GET /echo HTTP/1.1\r\n\r\n", "POST /echo HTTP/1.1\r\ncontent-length: 2\r\n\r\nab", chunked]
-        {
-            let text = answer(house.address, format!("{first}GET /echo HTTP/1.1\r\n\r\n").as_bytes()).await;
+        let chunked =
+            "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
+        for first in [
+            "GET /echo HTTP/1.1\r\nhost: x\r\n\r\n",
+            "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nab",
+            chunked,
+        ] {
+            let text =
+                answer(house.address, format!("{first}GET /echo HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes())
+                    .await;
             assert!(text.starts_with("HTTP/1.1 200") && text.contains("connection: close"), "{text}");
             assert_eq!(text.matches("HTTP/1.1").count(), 1, "{text}");
         }
@@ -89,7 +112,8 @@ fn limits_heads_and_header_counts() {
         let many = "x: y\r\n".repeat(11);
         let long = format!("x: {}\r\n", "y".repeat(17 * 1024));
         for headers in [many, long] {
-            let text = answer(house.address, format!("GET / HTTP/1.1\r\n{headers}\r\n").as_bytes()).await;
+            let text =
+                answer(house.address, format!("GET / HTTP/1.1\r\nhost: x\r\n{headers}\r\n").as_bytes()).await;
             assert!(text.starts_with("HTTP/1.1 431"), "{text}");
             assert!(text.ends_with(r#""code":"request_header_fields_too_large"}}"#), "{text}");
         }
@@ -101,7 +125,7 @@ fn continues_who_expects_it() {
     run(Limits::default(), |house| async move {
         let mut stream = TcpStream::connect(house.address).await.unwrap();
         stream
-            .write_all(b"POST /echo HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
+            .write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
             .await
             .unwrap();
         assert_eq!(read_until(&mut stream, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
@@ -116,7 +140,7 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
     run(Limits::default(), |house| async move {
         for (path, end) in [("/refuse", "no"), ("/frames", "0\r\n\r\n")] {
             let mut stream = TcpStream::connect(house.address).await.unwrap();
-            let head = format!("POST {path} HTTP/1.1\r\ncontent-length: {LARGE}\r\n\r\n");
+            let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {LARGE}\r\n\r\n");
             stream.write_all(head.as_bytes()).await.unwrap();
             soon(stream.write_all(&vec![b'x'; LARGE])).await.unwrap();
             let mut text = String::new();
@@ -133,9 +157,11 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
 fn empty_answers_pass_as_they_are() {
     run(Limits::default(), |house| async move {
         let mut stream = TcpStream::connect(house.address).await.unwrap();
-        for request in
-            ["GET /echo HTTP/1.1\r\n\r\n", "HEAD /refuse HTTP/1.1\r\n\r\n", "GET /echo HTTP/1.1\r\n\r\n"]
-        {
+        for request in [
+            "GET /echo HTTP/1.1\r\nhost: x\r\n\r\n",
+            "HEAD /refuse HTTP/1.1\r\nhost: x\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nhost: x\r\n\r\n",
+        ] {
             stream.write_all(request.as_bytes()).await.unwrap();
             let text = read_until(&mut stream, "\r\n\r\n").await;
             assert!(text.starts_with("HTTP/1.1 200"), "{text}");
@@ -150,7 +176,7 @@ fn empty_answers_pass_as_they_are() {
 fn drops_the_body_when_the_client_leaves() {
     run(Limits::default(), |house| async move {
         let mut stream = TcpStream::connect(house.address).await.unwrap();
-        stream.write_all(b"GET /stream HTTP/1.1\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         read_until(&mut stream, "data: 1").await;
         assert_eq!(house.demo.dropped.get(), 0);
         drop(stream);
@@ -165,7 +191,7 @@ fn cuts_a_client_that_does_not_read() {
     let limits = Limits { write_timeout: Duration::from_millis(100), ..Limits::default() };
     run(limits, |house| async move {
         let mut stream = TcpStream::connect(house.address).await.unwrap();
-        stream.write_all(b"GET /flood HTTP/1.1\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         until(|| house.terms.census.count() == 1).await;
         until(|| house.terms.census.count() == 0).await;
         assert_eq!(house.demo.cut.get(), Some(Cause::Unread(limits.write_timeout)));
@@ -180,9 +206,9 @@ fn cuts_heads_that_do_not_come_and_spares_streams() {
         let mut slow = TcpStream::connect(house.address).await.unwrap();
         slow.write_all(b"GET / HT").await.unwrap();
         let mut kept = TcpStream::connect(house.address).await.unwrap();
-        kept.write_all(b"GET /echo HTTP/1.1\r\n\r\n").await.unwrap();
+        kept.write_all(b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut streaming = TcpStream::connect(house.address).await.unwrap();
-        streaming.write_all(b"GET /stream HTTP/1.1\r\n\r\n").await.unwrap();
+        streaming.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         until(|| house.terms.census.count() == 4).await;
         until(|| house.terms.census.count() == 1).await;
         sleep(Duration::from_millis(200)).await;
@@ -201,7 +227,7 @@ fn turns_away_who_comes_beyond_the_limit() {
         assert!(text.starts_with("HTTP/1.1 503") && text.ends_with("}}"), "{text}");
         drop(first);
         until(|| house.terms.census.count() == 0).await;
-        let text = answer(house.address, b"GET /echo HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+        let text = answer(house.address, b"GET /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     });
 }
@@ -210,11 +236,11 @@ fn turns_away_who_comes_beyond_the_limit() {
 fn drains_idle_connections_at_once_and_active_ones_when_done() {
     run(Limits::default(), |house| async move {
         let mut idle = TcpStream::connect(house.address).await.unwrap();
-        idle.write_all(b"GET /echo HTTP/1.1\r\n\r\n").await.unwrap();
+        idle.write_all(b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         read_until(&mut idle, "\r\n\r\n").await;
         let silent = TcpStream::connect(house.address).await.unwrap();
         let mut active = TcpStream::connect(house.address).await.unwrap();
-        active.write_all(b"GET /stream HTTP/1.1\r\n\r\n").await.unwrap();
+        active.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         read_until(&mut active, "data: 1").await;
         until(|| house.terms.census.count() == 3).await;
         house.terms.drain.advance(Phase::Draining);
@@ -233,7 +259,7 @@ fn cuts_what_outlasts_the_drain() {
     let limits = Limits { drain: Duration::from_millis(50), ..Limits::default() };
     run(limits, |house| async move {
         let mut active = TcpStream::connect(house.address).await.unwrap();
-        active.write_all(b"GET /stream HTTP/1.1\r\n\r\n").await.unwrap();
+        active.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         read_until(&mut active, "data: 1").await;
         house.terms.drain.advance(Phase::Draining);
         soon(house.serving).await.unwrap();

@@ -13,7 +13,7 @@ fn speaks_http2_by_prior_knowledge_beside_http1() {
         body.send_data(Bytes::from_static(b"over h2"), true).unwrap();
         let mut response = soon(response).await.unwrap();
         assert_eq!(soon(response.body_mut().data()).await.unwrap().unwrap(), "over h2");
-        let text = answer(house.address, b"GET /echo HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+        let text = answer(house.address, b"GET /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(text.starts_with("HTTP/1.1 200"), "{text}");
         // The last stream of a draining connection may end, then it closes.
         let request = Request::get("http://x/stream").body(()).unwrap();

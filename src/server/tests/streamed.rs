@@ -110,7 +110,7 @@ fn drops_what_comes_during_a_stream_and_closes_after_it() {
 fn continues_who_expects_it_and_streams() {
     run(Limits::default(), |house| async move {
         let mut stream = TcpStream::connect(house.address).await.unwrap();
-        let head = b"POST /upload HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
+        let head = b"POST /upload HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
         stream.write_all(head).await.unwrap();
         assert_eq!(read_until(&mut stream, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
         stream.write_all(b"abcd").await.unwrap();

@@ -63,7 +63,7 @@ pub(super) async fn connect(
 /// One exchange over TLS; the answer up to the end of the connection.
 async fn exchange(stream: &mut TlsStream<TcpStream>) -> String {
     stream
-        .write_all(b"POST /echo HTTP/1.1\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+        .write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
         .await
         .unwrap();
     let mut answer = String::new();
@@ -110,7 +110,7 @@ fn survives_a_client_that_does_not_speak_tls() {
     let root = folder.renew();
     let tls = TlsSource::load(folder.files()).unwrap();
     run_with(Limits::default(), Some(tls), |house| async move {
-        answer(house.address, b"GET / HTTP/1.1\r\n\r\n").await;
+        answer(house.address, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
         let mut stream = connect(house.address, &client_config(&[root], &[])).await.unwrap();
         assert!(exchange(&mut stream).await.ends_with("ok"));
         until(|| house.terms.census.count() == 0).await;

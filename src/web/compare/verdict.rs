@@ -60,9 +60,11 @@ fn named(leg: &LegReport, reason: String) -> Verdict {
     Verdict { leg: Some(leg.leg), how: Some(leg.how.clone()), reason }
 }
 
+/// By more than repeats differ, and by more than a first connection costs, which is all that a single run may show.
 fn is_clearly_quicker(one: &LegReport, other: &LegReport) -> bool {
+    const NOISE_US: f64 = 5000.0;
     let (Some(one), Some(other)) = (one.ttft_us, other.ttft_us) else { return false };
-    one.median + one.spread().max(other.spread()) < other.median
+    one.median + NOISE_US < other.median && one.median + one.spread().max(other.spread()) < other.median
 }
 
 fn margin(slow: &LegReport, quick: &LegReport) -> String {
