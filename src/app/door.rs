@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use http::{Request, Response};
+use http::{Response, request::Parts};
 
 use crate::{
     base::{Clock, Kind, Side},
@@ -19,10 +19,11 @@ impl Handler for Door {
     // Boxed where it is made: every move of an unboxed future copies all of its state.
     fn handle(
         &self,
-        request: Request<Incoming>,
+        head: Parts,
+        body: Incoming,
         peer: Peer,
     ) -> impl Future<Output = Response<Body>> + 'static {
-        Box::pin(self.0.clone().answer(request, Some(peer.address.ip())))
+        Box::pin(self.0.clone().answer(head, body, Some(peer.address.ip())))
     }
 }
 

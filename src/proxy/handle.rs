@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, request::Parts};
 
 use super::{
     Corridor,
@@ -34,8 +34,7 @@ const TRACESTATE: &str = "tracestate";
 
 impl Corridor {
     /// Answers one request. Dropping the future before the head, or the body after it, tells that the client has left.
-    pub async fn answer(self, request: Request<impl Incoming>, peer: Option<IpAddr>) -> Response<Body> {
-        let (mut head, body) = request.into_parts();
+    pub async fn answer(self, mut head: Parts, body: impl Incoming, peer: Option<IpAddr>) -> Response<Body> {
         let mut call = self.open(&head, peer);
         let route = match routes::find(&head.method, head.uri.path()) {
             _ if head.method == http::Method::OPTIONS => {

@@ -65,8 +65,8 @@ impl<H: Handler> Service<Request<hyper::body::Incoming>> for Door<H> {
         }
         let handoff = self.handoff.clone().zip(persistence(&request));
         let unread = pulse.is_some().then(Unread::default);
-        let request = request.map(|body| Incoming::new(body, unread.clone()));
-        let answer = self.handler.handle(request, self.peer);
+        let (head, body) = request.into_parts();
+        let answer = self.handler.handle(head, Incoming::new(body, unread.clone()), self.peer);
         Box::pin(async move {
             let mut response = answer.await;
             if busy.0.framing.borrow().is_last() {

@@ -21,7 +21,7 @@
 use std::{error::Error, future::Future, net::SocketAddr};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Response, request::Parts};
 
 pub mod bind;
 pub mod census;
@@ -66,7 +66,8 @@ pub trait Handler: Clone + 'static {
     /// when it leaves after it.
     fn handle(
         &self,
-        request: Request<Incoming>,
+        head: Parts,
+        body: Incoming,
         peer: Peer,
     ) -> impl Future<Output = Response<Self::Body>> + 'static;
 }

@@ -4,7 +4,7 @@
 use std::{convert::Infallible, net::IpAddr, pin::Pin, rc::Rc, task::Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use http_body::{Frame, SizeHint};
 
 use super::{
@@ -51,17 +51,15 @@ impl Site {
     }
 
     /// Answers one request, as [`Corridor::answer`] does.
-    pub async fn answer(self, request: Request<impl Incoming>, peer: Option<IpAddr>) -> Response<Body> {
-        let compares = self.corridor.is_public() && request.uri().path() == COMPARE;
-        if compares && request.method() != Method::OPTIONS {
-            let (head, _) = request.into_parts();
+    pub async fn answer(self, head: Parts, body: impl Incoming, peer: Option<IpAddr>) -> Response<Body> {
+        let compares = self.corridor.is_public() && head.uri.path() == COMPARE;
+        if compares && head.method != Method::OPTIONS {
             return Box::pin(self.compare(head, peer)).await;
         }
-        if request.uri().path() == EVENTS && request.method() == Method::GET {
-            let (head, _) = request.into_parts();
+        if head.uri.path() == EVENTS && head.method == Method::GET {
             return self.events(head, peer);
         }
-        self.corridor.answer(request, peer).await.map(Body::Corridor)
+        self.corridor.answer(head, body, peer).await.map(Body::Corridor)
     }
 
     /// S3.7. The request has ended with its head; the news go on.

@@ -54,15 +54,16 @@ impl Handler for Demo {
 
     fn handle(
         &self,
-        request: Request<Incoming>,
+        head: Parts,
+        body: Incoming,
         _peer: Peer,
     ) -> impl Future<Output = Response<DemoBody>> + 'static {
         let demo = self.clone();
         async move {
-            Response::new(match request.uri().path() {
+            Response::new(match head.uri.path() {
                 "/stream" => DemoBody::Stream { demo, begun: false },
                 "/upload" => {
-                    drop(request.into_body().collect().await);
+                    drop(body.collect().await);
                     DemoBody::Frames { left: 3, broken: false }
                 }
                 "/frames" => DemoBody::Frames { left: 3, broken: false },
@@ -71,7 +72,7 @@ impl Handler for Demo {
                 "/flood" => DemoBody::Flood(demo),
                 "/refuse" => DemoBody::Whole(Some(Bytes::from_static(b"no"))),
                 "/large" => DemoBody::Whole(Some(vec![b'x'; LARGE].into())),
-                _ => DemoBody::Whole(request.into_body().collect().await.ok().map(|body| body.to_bytes())),
+                _ => DemoBody::Whole(body.collect().await.ok().map(|body| body.to_bytes())),
             })
         }
     }
