@@ -18,8 +18,8 @@ use super::{
     answer::{Carriage, carriage, declared_length, forbid_buffering, is_page, pass_down},
     fault::Refusal,
     flow::Flow,
+    preference::Telling,
     snapshot::{Provider, Snapshot},
-    telling::Telling,
 };
 use crate::{
     base::{ByteList, Clock, Fault, Kind, Moment, RequestId, Sent, Stage},
@@ -46,6 +46,7 @@ pub(super) struct Errand<'a> {
     pub(super) envelope: &'a Envelope,
     pub(super) dialect: Dialect,
     pub(super) mode: Mode,
+    pub(super) telling: Telling,
     pub(super) id: &'a RequestId,
     /// When the request arrived.
     pub(super) started: Instant,
@@ -209,7 +210,6 @@ impl Errand<'_> {
         deadline: Deadline,
     ) -> Uncommitted<Flow> {
         let clocks = &provider.target.clocks;
-        let telling = Telling::of(&self.head.headers, &self.snapshot.telemetry);
         let manner = Manner {
             dialect: self.dialect,
             mode: self.mode,
@@ -219,8 +219,8 @@ impl Errand<'_> {
             idle: clocks.idle,
             total: clocks.stream_total.map(|given| (self.started + given, given)),
             meter: self.snapshot.telemetry.frame_latency.then(|| self.meter.clone()),
-            digests: telling.digests && !self.meter.sheds(),
-            comment: telling.comment,
+            digests: self.telling.digests && !self.meter.sheds(),
+            comment: self.telling.comment,
         };
         Uncommitted::new(Flow::new(body), &manner, &self.snapshot.stream, self.started, self.id.clone())
     }

@@ -21,6 +21,7 @@ use super::{
     fault::{self, Refusal},
     flow::Watch,
     pack::Pack,
+    preference::Preference,
     snapshot::{Provider, Snapshot},
     verdict,
 };
@@ -40,6 +41,7 @@ pub(super) struct Wish<'a> {
     pub(super) body: &'a Bytes,
     pub(super) envelope: &'a Envelope,
     pub(super) mode: Mode,
+    pub(super) preference: Preference<'a>,
 }
 
 impl Answer {
@@ -94,6 +96,7 @@ impl Corridor {
             envelope: wish.envelope,
             dialect: call.dialect,
             mode: wish.mode,
+            telling: wish.preference.telling(&wish.snapshot.telemetry),
             id: &call.id,
             started: call.started,
             stage,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, request::Parts};
+use http::{HeaderValue, Response, StatusCode, request::Parts};
 
 use super::{
     Corridor,
@@ -19,7 +19,6 @@ use super::{
     preference::Preference,
     routes::{self, NoRoute, Page, Route},
     snapshot::Snapshot,
-    telling::Telling,
 };
 use crate::{
     base::{ByteList, Moment},
@@ -130,7 +129,7 @@ impl Corridor {
     /// Who may serve the request, and in which manner they are asked.
     fn plan<'a>(&self, wish: &Wish<'a>) -> Result<Course<'a>, Box<Refusal>> {
         let (settings, now) = (wish.snapshot.catalog.settings(), Moment::now());
-        let (preference, envelope) = (Preference::of(&wish.head.headers), wish.envelope);
+        let Wish { preference, envelope, .. } = wish;
         let ask = Ask {
             model: envelope.model(),
             others: envelope.others(),
@@ -167,12 +166,12 @@ impl Corridor {
             story.key = Some(Arc::clone(&principal.id));
             story.on_disconnect = snapshot.stream.on_disconnect;
         });
-        let telling = Telling::of(&head.headers, &snapshot.telemetry);
-        call.digests = telling.digests && !self.gauges.meter.sheds();
+        let preference = Preference::of(&head.headers);
+        call.digests = preference.telling(&snapshot.telemetry).digests && !self.gauges.meter.sheds();
         let body = intake::read(body, &head.headers, snapshot.intake).await?;
         call.note(|story| story.caller.bytes = body.len() as u64);
         let envelope = wire::envelope::read(&body)?;
-        let mode = mode(asgi, &head.headers, &envelope, snapshot)?;
+        let mode = mode(asgi, &preference, &envelope, snapshot)?;
         call.note(|story| {
             story.model = envelope.model().into();
             story.mode = match (envelope.stream() == Some(true), mode) {
@@ -183,7 +182,7 @@ impl Corridor {
         });
         admission::grant(call, snapshot, principal, &body, &envelope)?;
         tracing::debug!(id = %call.id, path = dialect.path(), model = %envelope.model(), "request");
-        let wish = Wish { snapshot, head, body: &body, envelope: &envelope, mode };
+        let wish = Wish { snapshot, head, body: &body, envelope: &envelope, mode, preference };
         let course = self.plan(&wish)?;
         call.note(|story| story.strategy = manner(&course));
         self.attempt(call, &wish, course).await
@@ -197,30 +196,17 @@ const fn manner(course: &Course<'_>) -> &'static str {
     if falls_back { Strategy::Priority.as_str() } else { strategy.as_str() }
 }
 
-static ASGI: HeaderName = HeaderName::from_static("x-use-asgi-streaming");
-static ASGI_AS_FIELD: HeaderName = HeaderName::from_static("x_use_asgi_streaming");
-
 /// How a stream is to travel: the endpoint says, else the header, else the body, else the configuration (S0.2–S0.5).
 fn mode(
     asgi: bool,
-    headers: &HeaderMap,
+    preference: &Preference<'_>,
     envelope: &Envelope,
     snapshot: &Snapshot,
 ) -> Result<Mode, Box<Refusal>> {
     if asgi {
         return Ok(Mode::Asgi);
     }
-    let header = headers.get(&ASGI).or_else(|| headers.get(&ASGI_AS_FIELD));
-    let asked = match header.map(HeaderValue::as_bytes) {
-        None => envelope.x_use_asgi_streaming(),
-        Some(value) if value.eq_ignore_ascii_case(b"true") || value == b"1" => Some(true),
-        Some(value) if value.eq_ignore_ascii_case(b"false") || value == b"0" => Some(false),
-        Some(_) => {
-            let message = "the header `x-use-asgi-streaming` must be `true` or `false`";
-            return Err(Refusal::request(400, "invalid_header", message));
-        }
-    };
-    Ok(match asked {
+    Ok(match preference.asgi()?.or_else(|| envelope.x_use_asgi_streaming()) {
         Some(true) => Mode::Asgi,
         Some(false) => Mode::Buffered,
         None => snapshot.stream.mode,

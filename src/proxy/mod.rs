@@ -54,7 +54,6 @@ pub mod settle;
 pub mod snapshot;
 mod span;
 pub mod statistics;
-mod telling;
 pub mod verdict;
 
 pub use administration::{Administration, Entrance};

@@ -1,4 +1,5 @@
-//! What a request's head asks of routing: a strategy, how long its client will wait, and which conversation it belongs to.
+//! What a request's head asks of the gateway: a mode, a strategy, how long its client will wait, which conversation it
+//! belongs to, what is to be told beside the answer.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -10,6 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use super::fault::Refusal;
 use crate::{
     routing::{Strategy, settings::Sticky, strategy::Figures},
+    telemetry::TelemetrySettings,
     wire::Envelope,
 };
 
@@ -18,31 +20,73 @@ const PREFIX: usize = 1024;
 /// Nobody waits longer than a day.
 const LONGEST: f64 = 86_400.0;
 
-/// The headers that ask something of routing, found in one pass: each look-up by name would cost as much as the pass.
+/// What a client, or the configuration, wants to be told of a request beyond its answer (B2, B3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Telling {
+    /// A comment after the last event: `x-thalweg-trace: 1`.
+    pub(super) comment: bool,
+    /// Digests of the bytes: `x-thalweg-digests: 1`, or `telemetry.digests`.
+    pub(super) digests: bool,
+}
+
+/// The headers that ask something, found in one pass: each look-up by name would cost as much as the pass.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Preference<'h> {
     strategy: Option<&'h HeaderValue>,
     /// As LiteLLM's users say it, and as OpenAI's own clients do.
     timeouts: [Option<&'h HeaderValue>; 2],
     session: Option<&'h HeaderValue>,
+    /// With hyphens, and as the body's field is written.
+    asgi: [Option<&'h HeaderValue>; 2],
+    trace: Option<&'h HeaderValue>,
+    digests: Option<&'h HeaderValue>,
 }
 
 impl<'h> Preference<'h> {
     pub(super) fn of(headers: &'h HeaderMap) -> Self {
         let mut found = Self::default();
         for (name, value) in headers {
-            let Some(name) = name.as_str().strip_prefix("x-") else { continue };
+            let Some(name) = name.as_str().strip_prefix('x') else { continue };
             let [litellm, stainless] = &mut found.timeouts;
+            let [hyphens, underscores] = &mut found.asgi;
             let place = match name {
-                "thalweg-strategy" => &mut found.strategy,
-                "litellm-timeout" => litellm,
-                "stainless-timeout" => stainless,
-                "session-id" | "session-affinity" => &mut found.session,
+                "-thalweg-strategy" => &mut found.strategy,
+                "-litellm-timeout" => litellm,
+                "-stainless-timeout" => stainless,
+                "-session-id" | "-session-affinity" => &mut found.session,
+                "-use-asgi-streaming" => hyphens,
+                "_use_asgi_streaming" => underscores,
+                "-thalweg-trace" => &mut found.trace,
+                "-thalweg-digests" => &mut found.digests,
                 _ => continue,
             };
             place.get_or_insert(value);
         }
         found
+    }
+
+    /// Whether the fast path is asked for (S0.3). `None`: nothing is said of it.
+    ///
+    /// # Errors
+    /// It is neither true nor false.
+    pub(super) fn asgi(&self) -> Result<Option<bool>, Box<Refusal>> {
+        match self.asgi.into_iter().flatten().next().map(HeaderValue::as_bytes) {
+            None => Ok(None),
+            Some(value) if value.eq_ignore_ascii_case(b"true") || value == b"1" => Ok(Some(true)),
+            Some(value) if value.eq_ignore_ascii_case(b"false") || value == b"0" => Ok(Some(false)),
+            Some(_) => {
+                let message = "the header `x-use-asgi-streaming` must be `true` or `false`";
+                Err(Refusal::request(400, "invalid_header", message))
+            }
+        }
+    }
+
+    /// What is to be told beside the answer.
+    pub(super) fn telling(&self, settings: &TelemetrySettings) -> Telling {
+        let asked = |value: Option<&HeaderValue>| {
+            value.is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"))
+        };
+        Telling { comment: asked(self.trace), digests: settings.digests || asked(self.digests) }
     }
 
     /// The strategy asked for. `None`: none is.

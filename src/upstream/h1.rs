@@ -6,12 +6,13 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
+    sync::LazyLock,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 use tokio_util::io::poll_write_buf;
 
 use super::{
@@ -21,6 +22,8 @@ use super::{
     pool::Lease,
 };
 use crate::base::{ByteList, Fault, Kind, Sent, Stage};
+
+static FIND_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
 /// Interim (1xx) heads that are skipped before the answer.
 const MAX_INTERIM: u8 = 8;
@@ -138,7 +141,7 @@ impl<'a> Exchange<'a> {
             if self.input.get(..seen) != b"HTTP/1.".get(..seen) {
                 return Err(self.fault(Kind::Garbage("not HTTP/1.1".into())));
             }
-            let end = memmem::find(&self.input, b"\r\n\r\n").map(|at| at + 4);
+            let end = FIND_END.find(&self.input).map(|at| at + 4);
             if end.unwrap_or(self.input.len()) > MAX_HEAD {
                 return Err(self.fault(Kind::TooLarge { limit: MAX_HEAD as u64 }));
             }
