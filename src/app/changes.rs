@@ -176,8 +176,7 @@ pub(super) fn in_force(new: Settings, old: &Settings) -> Settings {
         state_file: old.state_file,
         database: old.database,
         ledger: old.ledger,
-        prices: old.prices,
-        trusted_proxies: old.trusted_proxies,
+        otel: old.otel,
         ..new
     }
 }

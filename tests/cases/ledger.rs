@@ -6,15 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use thalweg::{
     database::{Database, DatabaseSettings, Record, Site},
     ledger::{Price, Prices},
 };
 
 use crate::{
-    client::{Call, Version},
+    client::{Call, Version, call::TOKEN},
     command,
     gateway::{Gateway, Plan},
+    cases::reload::{ADMIN, File, reloaded},
     upstream::{
         Speaks, Step, Upstream,
         log::in_time,
@@ -167,6 +169,38 @@ async fn every_end_has_one_row() {
     assert_eq!((rows[0].text(5).unwrap(), rows[5].text(5).unwrap()), (Some("the-same"), Some("the-same")));
     let statuses: Vec<_> = rows.iter().map(|row| row.int(6).unwrap().unwrap()).collect();
     assert_eq!(statuses, [200, 401, 404, 400, 499, 502]);
+}
+
+/// What a reload says of prices and proxies is in force with the next row.
+#[tokio::test]
+async fn a_reload_changes_what_the_next_row_costs_and_whose_it_is() {
+    let (books, upstream) = (Books::new(), Upstream::always(Speaks::H1, steps()));
+    let mut config = json!({
+        "providers": [{"name": "p0", "base_url": upstream.base(), "protocol": "http1", "models": ["m"]}],
+        "tokens": [format!("tests|{TOKEN}"), {"description": "admin", "token": ADMIN, "admin": true}],
+        "database": books.0.join("t.db"),
+        "state_file": false,
+        "health": {"interval": 0, "precheck": 0, "warmup": 0},
+        "watch": false,
+        "prices": {"m": {"input": 1, "output": 10}},
+    });
+    let file = File::new(&config);
+    let gateway = Plan::file(&file.0).start().await;
+    for rows in 1..=2 {
+        let call = Call::stream().header("x-forwarded-for", "203.0.113.9");
+        assert!(gateway.client(Version::H1).await.send(call).await.collect().await.complete);
+        written(&gateway, rows).await;
+        config["prices"]["m"] = json!({"input": 2, "output": 20});
+        config["trusted_proxies"] = json!(["127.0.0.1"]);
+        file.write(config.to_string());
+        let (status, told) = reloaded(&gateway).await;
+        assert_eq!((status, &told["changes"]["restart_needed"]), (200, &json!([])), "{told}");
+    }
+    gateway.stop().await;
+    let rows = books.rows("client, cost").await;
+    let told: Vec<_> = rows.iter().map(|row| (row.text(0).unwrap(), row.int(1).unwrap())).collect();
+    // 9 in and 3 out.
+    assert_eq!(told, [(Some("127.0.0.1"), Some(39)), (Some("203.0.113.9"), Some(78))]);
 }
 
 /// An unwritable place is no reason not to serve.
