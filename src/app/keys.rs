@@ -16,7 +16,7 @@ use tokio::{
 
 use super::worker;
 use crate::{
-    auth::{Keeper, Tokens, keeper::PERIOD},
+    auth::{Keeper, keeper::PERIOD},
     proxy::Snapshot,
 };
 
@@ -62,7 +62,7 @@ async fn keep(
     begun: oneshot::Receiver<Shared>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let found = keeper.look(&Tokens::default()).await;
+    let found = keeper.look(None).await;
     // Whoever waited has lost patience.
     let _ = looked.try_send(found);
     let Ok(snapshot) = begun.await else { return };
@@ -74,10 +74,10 @@ async fn keep(
             _ = &mut stopped => break,
         }
         let tokens = snapshot.load().tokens.clone();
-        keeper.look(&tokens).await;
+        keeper.look(Some(&tokens)).await;
     }
     let tokens = snapshot.load().tokens.clone();
-    let _ = timeout(FAREWELL, keeper.look(&tokens)).await;
+    let _ = timeout(FAREWELL, keeper.settle(&tokens)).await;
     keeper.close().await;
 }
 

@@ -1,11 +1,18 @@
-//! Keeps a running gateway's keys as the store has them: asks every half second whether anything has changed, and brings
-//! what keys with a budget have spent to the store. While the store is away, the keys in memory go on being accepted and
+//! Keeps a running gateway's keys as the store has them: asks every half second whether anything has changed, and then
+//! brings what keys with a budget have spent to the store, as a sum that may be told twice: whether a statement was run
+//! is not known when its answer does not come. While the store is away, the keys in memory go on being accepted and
 //! what is spent is kept; that is said once, and when it is over.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::timeout;
 
 use super::{
-    Keys, Principal, Ring, Tokens,
+    Keys, Principal, Ring, Tokens, maker,
     store::{Store, StoredKey},
 };
 use crate::database::{DatabaseError, DatabaseSettings};
@@ -14,6 +21,10 @@ use crate::database::{DatabaseError, DatabaseSettings};
 pub const PERIOD: Duration = Duration::from_millis(400);
 /// A store that does not answer within this is away.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the store may take for what one key has spent.
+const SPENDING: Duration = Duration::from_millis(400);
+/// Between looks while the process waits for the last spending to be taken.
+const BREATH: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub struct Keeper {
@@ -25,23 +36,51 @@ pub struct Keeper {
     version: Option<i64>,
     /// The keys of the configuration whose spending has been read.
     tokens: Tokens,
+    account: Account,
     away: bool,
+}
+
+/// What this process has told the store of spending.
+#[derive(Debug)]
+struct Account {
+    /// The process, as the store knows it: nobody else has this name.
+    owner: String,
+    /// What the store was told of each key, in all. Kept when the key is gone: it may come back.
+    told: HashMap<Arc<str>, i64>,
+    /// Keys whose spending the store did not take in time. They come last, so that the others need not wait for them.
+    stuck: HashSet<Arc<str>>,
+    /// Something is left that the store did not take.
+    behind: bool,
 }
 
 impl Keeper {
     #[must_use]
     pub fn new(settings: DatabaseSettings, keys: Keys) -> Self {
-        Self { settings, store: None, keys, version: None, tokens: Tokens::default(), away: false }
+        let account = Account {
+            owner: maker::make_owner(),
+            told: HashMap::new(),
+            stuck: HashSet::new(),
+            behind: false,
+        };
+        Self { settings, store: None, keys, version: None, tokens: Tokens::default(), account, away: false }
     }
 
-    /// One look: spending to the store, and whatever has changed from it. True: the store answered.
-    pub async fn look(&mut self, tokens: &Tokens) -> bool {
-        let looked = tokio::time::timeout(PATIENCE, self.try_look(tokens)).await;
+    /// One look: whatever has changed from the store, and spending to it. `None`: the keys of the configuration are not
+    /// known yet. True: the store answered.
+    pub async fn look(&mut self, tokens: Option<&Tokens>) -> bool {
+        let before = self.keys.ring();
+        let owing = self.tokens.clone();
+        let looked = timeout(PATIENCE, self.try_look(tokens)).await;
         let error = match looked {
-            Ok(Ok(())) => {
+            Ok(Ok(store)) => {
                 if std::mem::take(&mut self.away) {
                     tracing::info!("the database answers again; keys are as it has them");
                 }
+                // Those that are no longer accepted owe what they have spent all the same.
+                let ring = self.keys.ring();
+                let keys = before.values().chain(ring.values());
+                let keys = keys.chain(owing.principals()).chain(self.tokens.principals());
+                self.account.bring(&store, keys).await;
                 return true;
             }
             Ok(Err(error)) => error,
@@ -53,39 +92,35 @@ impl Keeper {
         false
     }
 
-    async fn try_look(&mut self, tokens: &Tokens) -> Result<(), DatabaseError> {
+    /// Looks until all that was spent is in the store.
+    pub async fn settle(&mut self, tokens: &Tokens) {
+        while !self.look(Some(tokens)).await || self.account.behind {
+            tokio::time::sleep(BREATH).await;
+        }
+    }
+
+    async fn try_look(&mut self, tokens: Option<&Tokens>) -> Result<Store, DatabaseError> {
         let store = match &self.store {
             Some(store) => store.clone(),
             None => self.store.insert(Store::open(&self.settings).await?).clone(),
         };
-        self.bring_spending(&store, tokens).await?;
         let version = store.version().await?;
         if self.version != Some(version) {
-            self.keys.replace(ring(&store.keys().await?, &self.keys.ring()));
+            let found = store.keys().await?;
+            for unreadable in &found.unreadable {
+                tracing::error!(id = unreadable.id, "{unreadable}");
+            }
+            self.keys.replace(ring(&found.keys, &self.keys.ring()));
             self.version = Some(version);
         }
-        if !self.tokens.is_same(tokens) {
-            let spending: HashMap<String, i64> = store.spending().await?.into_iter().collect();
+        if let Some(tokens) = tokens.filter(|tokens| !self.tokens.is_same(tokens)) {
+            let spending = store.spending().await?;
             for principal in tokens.principals() {
                 note_spent(principal, spending.get(&*principal.id).copied().unwrap_or(0));
             }
             self.tokens = tokens.clone();
         }
-        Ok(())
-    }
-
-    /// What was spent since the last time.
-    async fn bring_spending(&self, store: &Store, tokens: &Tokens) -> Result<(), DatabaseError> {
-        let ring = self.keys.ring();
-        for principal in ring.values().chain(tokens.principals()) {
-            let Some(meter) = &principal.meter else { continue };
-            let unsaved = meter.unsaved();
-            if unsaved != 0 {
-                let spent = store.spend(&principal.id, unsaved).await?;
-                meter.note_saved(unsaved, spent);
-            }
-        }
-        Ok(())
+        Ok(store)
     }
 
     /// Ends the connections.
@@ -93,6 +128,47 @@ impl Keeper {
         if let Some(store) = self.store {
             store.close().await;
         }
+    }
+}
+
+impl Account {
+    /// What was spent since the last time. What the store does not take is kept, and comes again.
+    async fn bring(&mut self, store: &Store, keys: impl Iterator<Item = &Arc<Principal>>) {
+        let owing =
+            keys.filter(|principal| principal.meter.as_ref().is_some_and(|meter| meter.unsaved() != 0));
+        let mut owing: Vec<&Arc<Principal>> = owing.collect();
+        owing.sort_by_key(|principal| self.stuck.contains(&principal.id));
+        let mut failed = None;
+        for principal in owing {
+            let Some(meter) = &principal.meter else { continue };
+            // A key may be here under two secrets.
+            let unsaved = meter.unsaved();
+            if unsaved == 0 {
+                continue;
+            }
+            let told = self.told.entry(Arc::clone(&principal.id)).or_default();
+            let sum = told.saturating_add(unsaved);
+            match timeout(SPENDING, store.spend(&principal.id, &self.owner, sum)).await {
+                Ok(Ok(spent)) => {
+                    *told = sum;
+                    meter.note_saved(unsaved, spent);
+                    self.stuck.remove(&principal.id);
+                }
+                Ok(Err(error)) => failed = failed.or(Some(error)),
+                Err(_) => {
+                    self.stuck.insert(Arc::clone(&principal.id));
+                    failed = failed.or(Some(DatabaseError::Late));
+                    // Revocations must not wait for more than one.
+                    break;
+                }
+            }
+        }
+        if let Some(error) = &failed
+            && !self.behind
+        {
+            tracing::warn!(%error, "what keys have spent is not taken by the database; it is kept, and comes again");
+        }
+        self.behind = failed.is_some();
     }
 }
 
@@ -126,6 +202,7 @@ fn ring(stored: &[StoredKey], before: &Ring) -> Ring {
     ring
 }
 
+/// What the store says of a key that it has not been asked of before.
 fn note_spent(principal: &Principal, spent: i64) {
     if let Some(meter) = &principal.meter {
         meter.note_saved(0, spent);

@@ -1,7 +1,7 @@
 //! New tokens: 128 bits from the system's generator, recognisable by their prefix when they turn up where they should
 //! not be.
 
-use std::fmt;
+use std::{fmt, time::SystemTime};
 
 use super::TokenSettings;
 use crate::base::Secret;
@@ -46,6 +46,18 @@ pub fn make_id() -> Result<String, NoRandomness> {
     let mut bytes = [0; 8];
     getrandom::getrandom(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(format!("key_{:016x}", u64::from_be_bytes(bytes)))
+}
+
+/// A name for this process that no other has. It is no secret.
+#[must_use]
+pub fn make_owner() -> String {
+    let mut bytes = [0; 16];
+    if getrandom::getrandom(&mut bytes).is_err() {
+        // Nobody else has our number now, and who had it earlier had another time.
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        bytes = (since.as_nanos() ^ (u128::from(std::process::id()) << 96)).to_be_bytes();
+    }
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 #[cfg(test)]

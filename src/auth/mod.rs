@@ -20,5 +20,5 @@ pub use digest::Digest;
 pub use keeper::Keeper;
 pub use limits::Limits;
 pub use ring::{Keys, Principal, Ring, Tokens};
-pub use store::{Registrar, Store, StoreError, StoredKey};
+pub use store::{Named, Registrar, Store, StoreError, StoredKey};
 pub use token::TokenSettings;

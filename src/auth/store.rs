@@ -1,7 +1,11 @@
 //! Keys in the database: their digests, their limits, and what they have spent. Every change raises a version, so that a
 //! running gateway sees by one cheap question whether there is anything to read again.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashMap,
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use super::{Digest, Limits};
 use crate::{
@@ -17,14 +21,20 @@ const SCHEMA: Schema = Schema {
          models TEXT NOT NULL, rpm BIGINT, tpm BIGINT, concurrent BIGINT, budget BIGINT, expires BIGINT, \
          created BIGINT NOT NULL, revoked BIGINT)",
         "CREATE UNIQUE INDEX api_keys_by_name ON api_keys (name) WHERE revoked IS NULL",
-        "CREATE TABLE api_key_spending (id TEXT PRIMARY KEY, spent BIGINT NOT NULL)",
+        // Each process keeps one sum per key, which it tells whole: telling it twice changes nothing.
+        "CREATE TABLE api_key_spending (id TEXT NOT NULL, owner TEXT NOT NULL, spent BIGINT NOT NULL, \
+         PRIMARY KEY (id, owner))",
         "CREATE TABLE api_key_version (version BIGINT NOT NULL)",
         "INSERT INTO api_key_version (version) VALUES (1)",
     ]],
 };
 
-const COLUMNS: &str = "k.id, k.name, k.shown, k.digest, k.old_digest, k.old_until, k.admin, k.models, k.rpm, k.tpm, \
-                       k.concurrent, k.budget, k.expires, k.created, k.revoked, s.spent";
+const COLUMNS: &str = "id, name, shown, digest, old_digest, old_until, admin, models, rpm, tpm, concurrent, budget, \
+                       expires, created, revoked";
+
+const REVOKED: usize = 14;
+/// The key of the name or id `$1`.
+const IN_FORCE: &str = "revoked IS NULL AND (name = $1 OR id = $1)";
 
 /// A key as the database has it. The key itself is nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +54,22 @@ pub struct StoredKey {
     pub spent: i64,
 }
 
+/// A row that is in force and is not understood: somebody else wrote it. It is accepted by nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    pub id: String,
+    /// What of it is wrong.
+    pub column: &'static str,
+}
+
+/// All rows of the store: one that cannot be read takes no other with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// By age.
+    pub keys: Vec<StoredKey>,
+    pub unreadable: Vec<Unreadable>,
+}
+
 /// Why a key was not changed.
 #[derive(Debug)]
 pub enum StoreError {
@@ -52,6 +78,13 @@ pub enum StoreError {
     Taken(String),
     /// There is none that is in force by this name or id.
     Unknown(String),
+}
+
+/// A key's id and name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub id: String,
+    pub name: String,
 }
 
 /// The keys' tables. Cloning shares the connections.
@@ -76,35 +109,57 @@ impl Store {
         found.first().map_or(Ok(0), |record| number(record, 0))
     }
 
-    /// All keys, those that were revoked among them, by age.
+    /// All keys, those that were revoked among them, and what they have spent.
     ///
     /// # Errors
     /// The database's own.
-    pub async fn keys(&self) -> Result<Vec<StoredKey>, DatabaseError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM api_keys k LEFT JOIN api_key_spending s ON s.id = k.id ORDER BY k.created, k.id"
-        );
-        self.0.fetch(sql, Vec::new()).await?.iter().map(StoredKey::read).collect()
+    pub async fn keys(&self) -> Result<Found, DatabaseError> {
+        let sql = format!("SELECT {COLUMNS} FROM api_keys ORDER BY created, id");
+        let records = self.0.fetch(sql, Vec::new()).await?;
+        let spending = self.spending().await?;
+        let mut found = Found::default();
+        for record in &records {
+            match StoredKey::read(record) {
+                Ok(key) => {
+                    let spent = spending.get(&key.id).copied().unwrap_or(0);
+                    found.keys.push(StoredKey { spent, ..key });
+                }
+                // Refused by everybody anyway.
+                Err(_) if matches!(record.int(REVOKED), Ok(Some(_))) => {}
+                Err(error) => found.unreadable.push(Unreadable::of(record, &error)),
+            }
+        }
+        Ok(found)
     }
 
     /// What all keys have spent, those of the configuration among them, by id.
     ///
     /// # Errors
     /// The database's own.
-    pub async fn spending(&self) -> Result<Vec<(String, i64)>, DatabaseError> {
-        let found = self.0.fetch("SELECT id, spent FROM api_key_spending", Vec::new()).await?;
-        found.iter().map(|record| Ok((text(record, 0)?, number(record, 1)?))).collect()
+    pub async fn spending(&self) -> Result<HashMap<String, i64>, DatabaseError> {
+        let records = self.0.fetch("SELECT id, spent FROM api_key_spending", Vec::new()).await?;
+        let mut spending = HashMap::new();
+        for record in &records {
+            // Added up here: a sum that is too large would be an error there.
+            let spent = spending.entry(text(record, 0)?).or_insert(0_i64);
+            *spent = spent.saturating_add(number(record, 1)?);
+        }
+        Ok(spending)
     }
 
-    /// Adds to what a key has spent; gives what that makes in all.
+    /// Notes what a key has spent by way of `owner`, in all; gives what it has spent by way of everybody. A sum that is
+    /// less than what is there already comes late, and changes nothing.
     ///
     /// # Errors
-    /// The database's own; whether it was added is not known when the connection broke.
-    pub async fn spend(&self, id: &str, amount: i64) -> Result<i64, DatabaseError> {
-        let sql = "INSERT INTO api_key_spending (id, spent) VALUES ($1, $2) \
-                   ON CONFLICT (id) DO UPDATE SET spent = api_key_spending.spent + excluded.spent RETURNING spent";
-        let found = self.0.fetch(sql, vec![Cell::text(id), amount.into()]).await?;
-        found.first().map_or(Ok(amount), |record| number(record, 0))
+    /// The database's own; whether it was noted is not known when the connection broke. It may be told again.
+    pub async fn spend(&self, id: &str, owner: &str, sum: i64) -> Result<i64, DatabaseError> {
+        let sql = "INSERT INTO api_key_spending (id, owner, spent) VALUES ($1, $2, $3) \
+                   ON CONFLICT (id, owner) DO UPDATE SET spent = CASE WHEN excluded.spent > api_key_spending.spent \
+                   THEN excluded.spent ELSE api_key_spending.spent END";
+        self.0.run(sql, vec![Cell::text(id), Cell::text(owner), sum.into()]).await?;
+        let sql = "SELECT spent FROM api_key_spending WHERE id = $1";
+        let records = self.0.fetch(sql, vec![Cell::text(id)]).await?;
+        added_up(&records)
     }
 
     pub async fn close(&self) {
@@ -133,7 +188,7 @@ impl Registrar {
     /// Its name is taken, or the database's own error.
     pub async fn add(&mut self, key: &StoredKey) -> Result<(), StoreError> {
         self.0.begin().await?;
-        if self.find(&key.name).await?.is_some() {
+        if self.name(&key.name).await?.is_some() {
             return Err(StoreError::Taken(key.name.clone()));
         }
         let sql = "INSERT INTO api_keys (id, name, shown, digest, admin, models, rpm, tpm, concurrent, budget, expires, \
@@ -173,12 +228,14 @@ impl Registrar {
     ///
     /// # Errors
     /// There is none by this name or id, or the database's own error.
-    pub async fn revoke(&mut self, who: &str, now: SystemTime) -> Result<StoredKey, StoreError> {
-        self.change(who, |key| {
-            key.revoked = Some(now);
-            ("UPDATE api_keys SET revoked = $2 WHERE id = $1", vec![millis(now).into()])
-        })
-        .await
+    pub async fn revoke(&mut self, who: &str, now: SystemTime) -> Result<Named, StoreError> {
+        self.0.begin().await?;
+        // Whatever else stands in its row: it must be possible to be rid of it.
+        let named = self.name(who).await?.ok_or_else(|| StoreError::Unknown(who.to_owned()))?;
+        let sql = "UPDATE api_keys SET revoked = $2 WHERE id = $1";
+        self.0.run(sql, vec![Cell::text(&named.id), millis(now).into()]).await?;
+        self.commit().await?;
+        Ok(named)
     }
 
     /// Another secret for the same key; the one before is accepted until `until`.
@@ -228,11 +285,20 @@ impl Registrar {
 
     /// The key in force of this name or id.
     async fn find(&mut self, who: &str) -> Result<Option<StoredKey>, DatabaseError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM api_keys k LEFT JOIN api_key_spending s ON s.id = k.id \
-             WHERE k.revoked IS NULL AND (k.name = $1 OR k.id = $1)"
-        );
-        self.0.fetch(sql, vec![Cell::text(who)]).await?.first().map(StoredKey::read).transpose()
+        let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE {IN_FORCE}");
+        let found = self.0.fetch(sql, vec![Cell::text(who)]).await?;
+        let Some(record) = found.first() else { return Ok(None) };
+        let key = StoredKey::read(record)?;
+        let sql = "SELECT spent FROM api_key_spending WHERE id = $1";
+        let spent = added_up(&self.0.fetch(sql, vec![Cell::text(&key.id)]).await?)?;
+        Ok(Some(StoredKey { spent, ..key }))
+    }
+
+    /// What is certain of it.
+    async fn name(&mut self, who: &str) -> Result<Option<Named>, DatabaseError> {
+        let sql = format!("SELECT id, name FROM api_keys WHERE {IN_FORCE}");
+        let found = self.0.fetch(sql, vec![Cell::text(who)]).await?;
+        found.first().map(|record| Ok(Named { id: text(record, 0)?, name: text(record, 1)? })).transpose()
     }
 
     async fn commit(&mut self) -> Result<(), StoreError> {
@@ -244,15 +310,17 @@ impl Registrar {
 impl StoredKey {
     fn read(record: &Record) -> Result<Self, DatabaseError> {
         let digest = |column| Ok::<_, DatabaseError>(record.text(column)?.and_then(Digest::from_hex));
-        let limit =
-            |column| Ok::<_, DatabaseError>(record.int(column)?.and_then(|limit| limit.try_into().ok()));
-        let (old, until) = (digest(4)?, moment(record, 5)?);
-        let allowance = Allowance {
-            requests: limit(8)?,
-            tokens: limit(9)?,
-            concurrent: limit(10)?,
-            budget: record.int(11)?,
+        // A limit that is none must not become no limit.
+        let limit = |column| {
+            let limit = record.int(column)?.map(u32::try_from).transpose();
+            limit.map_err(|_| DatabaseError::Column(column))
         };
+        let budget = record.int(11)?;
+        if budget.is_some_and(i64::is_negative) {
+            return Err(DatabaseError::Column(11));
+        }
+        let (old, until) = (digest(4)?, moment(record, 5)?);
+        let allowance = Allowance { requests: limit(8)?, tokens: limit(9)?, concurrent: limit(10)?, budget };
         let models = serde_json::from_str(&text(record, 7)?).map_err(|_| DatabaseError::Column(7))?;
         Ok(Self {
             id: text(record, 0)?,
@@ -263,9 +331,28 @@ impl StoredKey {
             admin: number(record, 6)? != 0,
             limits: Limits { models, allowance, expires: moment(record, 12)? },
             created: moment(record, 13)?.unwrap_or(SystemTime::UNIX_EPOCH),
-            revoked: moment(record, 14)?,
-            spent: record.int(15)?.unwrap_or(0),
+            revoked: moment(record, REVOKED)?,
+            spent: 0,
         })
+    }
+}
+
+impl Unreadable {
+    fn of(record: &Record, error: &DatabaseError) -> Self {
+        let column = match error {
+            DatabaseError::Column(column) => COLUMNS.split(", ").nth(*column),
+            DatabaseError::Driver(_)
+            | DatabaseError::Newer { .. }
+            | DatabaseError::Repeated
+            | DatabaseError::Late => None,
+        };
+        Self { id: text(record, 0).unwrap_or_default(), column: column.unwrap_or_default() }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the key {} cannot be read, and is not accepted: its {} is wrong", self.id, self.column)
     }
 }
 
@@ -287,6 +374,11 @@ fn number(record: &Record, column: usize) -> Result<i64, DatabaseError> {
     record.int(column)?.ok_or(DatabaseError::Column(column))
 }
 
+/// Of the first column.
+fn added_up(records: &[Record]) -> Result<i64, DatabaseError> {
+    records.iter().try_fold(0_i64, |sum, record| Ok(sum.saturating_add(number(record, 0)?)))
+}
+
 fn moment(record: &Record, column: usize) -> Result<Option<SystemTime>, DatabaseError> {
     let millis = record.int(column)?.map(|millis| u64::try_from(millis).unwrap_or(0));
     Ok(millis.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis)))
@@ -303,8 +395,8 @@ impl From<DatabaseError> for StoreError {
     }
 }
 
-impl std::fmt::Display for StoreError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database(error) => error.fmt(f),
             Self::Taken(name) => write!(f, "there is a key named {name} already"),

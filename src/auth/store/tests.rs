@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    auth::{Keys, TokenSettings, Tokens, keeper::Keeper, maker},
+    auth::{Keys, Principal, TokenSettings, Tokens, keeper::Keeper, maker},
     base::{
         Secret,
         lease::{Ask, Limit},
@@ -41,7 +41,7 @@ async fn keys_are_added_changed_and_revoked() {
         let first = store.version().await.unwrap();
         let alice = key("alice", "sk-thalweg-secret-of-alice", limits());
         registrar.add(&alice).await.unwrap();
-        assert_eq!(store.keys().await.unwrap(), std::slice::from_ref(&alice));
+        assert_eq!(store.keys().await.unwrap().keys, std::slice::from_ref(&alice));
         let taken = Registrar::open(&scratch.settings).await.unwrap().add(&key("alice", "x", limits())).await;
         assert!(matches!(taken, Err(StoreError::Taken(_))), "{taken:?}");
         assert!(store.version().await.unwrap() > first);
@@ -53,19 +53,26 @@ async fn keys_are_added_changed_and_revoked() {
         let other = (Digest::of(b"other"), "ot…".to_owned());
         let rotated = registrar.rotate("key_alice", other, until).await.unwrap();
         assert_eq!(rotated.old, Some((alice.digest, until)));
-        assert_eq!(store.keys().await.unwrap(), std::slice::from_ref(&rotated));
+        assert_eq!(store.keys().await.unwrap().keys, std::slice::from_ref(&rotated));
 
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(9);
-        assert_eq!(registrar.revoke("alice", now).await.unwrap().revoked, Some(now));
+        let named = Named { id: "key_alice".to_owned(), name: "alice".to_owned() };
+        assert_eq!(registrar.revoke("alice", now).await.unwrap(), named);
+        assert_eq!(store.keys().await.unwrap().keys[0].revoked, Some(now));
         let gone = Registrar::open(&scratch.settings).await.unwrap().revoke("alice", now).await;
         assert!(matches!(gone, Err(StoreError::Unknown(_))), "{gone:?}");
         let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
         registrar.add(&key("alice2", "sk-2", Limits::default())).await.unwrap();
-        assert_eq!(store.keys().await.unwrap().len(), 2);
-        assert_eq!(store.spend("key_alice2", 5).await.unwrap(), 5);
-        assert_eq!(store.spend("key_alice2", 7).await.unwrap(), 12);
-        assert_eq!(store.spending().await.unwrap(), [("key_alice2".to_owned(), 12)]);
-        assert_eq!(store.keys().await.unwrap()[1].spent, 12);
+        // Told twice it is the same, told late it is nothing, and others' is beside it.
+        for (owner, sum, spent) in [("a", 5, 5), ("a", 5, 5), ("b", 7, 12), ("a", 6, 13), ("a", 2, 13)] {
+            assert_eq!(store.spend("key_alice2", owner, sum).await.unwrap(), spent, "{owner} {sum}");
+        }
+        assert_eq!(store.spending().await.unwrap(), [("key_alice2".to_owned(), 13)].into());
+        let found = store.keys().await.unwrap();
+        assert_eq!((found.keys.len(), found.keys[1].spent, found.unreadable), (2, 13, Vec::new()));
+        assert_eq!(registrar.limit("alice2", |_| {}).await.unwrap().spent, 13);
+        let most = store.spend("key_alice2", "a", i64::MAX).await.unwrap();
+        assert_eq!((most, store.keys().await.unwrap().keys[1].spent), (i64::MAX, i64::MAX));
         store.close().await;
         registrar.close().await;
         for file in std::fs::read_dir(&scratch.folder).unwrap() {
@@ -82,24 +89,24 @@ async fn the_keeper_follows_the_store() {
         let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
         let (keys, none) = (Keys::default(), Tokens::default());
         let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
-        assert!(keeper.look(&none).await);
+        assert!(keeper.look(Some(&none)).await);
         let find = |token: &[u8]| keys.find(&none, token);
         registrar.add(&key("alice", "sk-alice", Limits { expires: None, ..limits() })).await.unwrap();
         assert!(find(b"sk-alice").is_none());
-        assert!(keeper.look(&none).await);
+        assert!(keeper.look(Some(&none)).await);
         let alice = find(b"sk-alice").unwrap();
         assert_eq!(alice.limits.allowance.requests, Some(60));
 
         let until = SystemTime::now() + Duration::from_secs(60);
         registrar.rotate("alice", (Digest::of(b"sk-new"), String::new()), until).await.unwrap();
-        assert!(keeper.look(&none).await);
+        assert!(keeper.look(Some(&none)).await);
         let (old, new) = (find(b"sk-alice").unwrap(), find(b"sk-new").unwrap());
         assert!(Arc::ptr_eq(old.meter.as_ref().unwrap(), new.meter.as_ref().unwrap()));
         assert!(Arc::ptr_eq(new.meter.as_ref().unwrap(), alice.meter.as_ref().unwrap()));
         assert!(old.limits.expires.is_some() && new.limits.expires.is_none());
 
         registrar.revoke("alice", SystemTime::now()).await.unwrap();
-        assert!(keeper.look(&none).await);
+        assert!(keeper.look(Some(&none)).await);
         assert!(find(b"sk-alice").is_none() && find(b"sk-new").is_none());
         keeper.close().await;
         registrar.close().await;
@@ -117,7 +124,7 @@ async fn what_was_spent_survives_a_restart() {
         for round in 0..2 {
             let (keys, tokens) = (Keys::default(), Tokens::new(std::slice::from_ref(&bob)));
             let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
-            assert!(keeper.look(&tokens).await);
+            assert!(keeper.look(Some(&tokens)).await);
             for token in [&b"sk-alice"[..], b"sk-bob"] {
                 let principal = keys.find(&tokens, token).unwrap();
                 let meter = principal.meter.clone().unwrap();
@@ -129,10 +136,128 @@ async fn what_was_spent_survives_a_restart() {
                     assert_eq!(lease.unwrap_err().limit, Limit::Budget);
                 }
             }
-            assert!(keeper.look(&tokens).await);
-            assert!(keeper.look(&tokens).await, "nothing is brought twice");
+            assert!(keeper.look(Some(&tokens)).await);
+            assert!(keeper.look(Some(&tokens)).await, "nothing is brought twice");
             keeper.close().await;
         }
+        registrar.close().await;
+    }
+}
+
+fn pay(principal: &Principal, cost: i64) {
+    let meter = principal.meter.as_ref().unwrap();
+    let lease = meter.lease(&principal.limits.allowance, &Ask::default(), Duration::ZERO).unwrap();
+    lease.settle(0, Duration::ZERO).unwrap().pay(cost);
+}
+
+/// A statement that the database runs after its answer was no longer waited for is not run a second time.
+#[tokio::test]
+async fn what_was_spent_is_booked_once_though_the_answer_was_late() {
+    for scratch in Scratch::each().await {
+        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
+        registrar.add(&key("alice", "sk-alice", Limits { expires: None, ..limits() })).await.unwrap();
+        let (keys, none) = (Keys::default(), Tokens::default());
+        let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
+        assert!(keeper.look(Some(&none)).await);
+        let alice = keys.find(&none, b"sk-alice").unwrap();
+        pay(&alice, 5);
+        assert!(keeper.look(Some(&none)).await);
+        // Somebody else holds the row, or all of SQLite.
+        registrar.0.begin().await.unwrap();
+        registrar.0.run("UPDATE api_key_spending SET spent = spent", Vec::new()).await.unwrap();
+        pay(&alice, 7);
+        assert!(keeper.look(Some(&none)).await, "keys could be read");
+        assert_eq!(alice.meter.as_ref().unwrap().unsaved(), 7);
+        registrar.0.commit().await.unwrap();
+        keeper.settle(&none).await;
+        keeper.close().await;
+        // What was left waiting there runs now, if it has not yet.
+        let (store, begun) = (Store::open(&scratch.settings).await.unwrap(), std::time::Instant::now());
+        while begun.elapsed() < Duration::from_millis(300) {
+            assert_eq!(store.spending().await.unwrap()["key_alice"], 12);
+        }
+        store.close().await;
+        registrar.close().await;
+    }
+}
+
+/// What one key has spent cannot be booked: others' is, and who was revoked is refused.
+#[tokio::test]
+async fn one_key_that_cannot_be_booked_stops_nobody() {
+    for scratch in Scratch::each().await {
+        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
+        for name in ["alice", "bob", "carol"] {
+            let limits = Limits { expires: None, ..limits() };
+            registrar.add(&key(name, &format!("sk-{name}"), limits)).await.unwrap();
+        }
+        let (keys, none) = (Keys::default(), Tokens::default());
+        let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
+        assert!(keeper.look(Some(&none)).await);
+        let (refuse, relent) = match &scratch.settings.site {
+            crate::database::Site::Sqlite(_) => (
+                "CREATE TRIGGER refuse BEFORE INSERT ON api_key_spending WHEN NEW.id = 'key_alice' \
+                 BEGIN SELECT RAISE(FAIL, 'no'); END",
+                "DROP TRIGGER refuse",
+            ),
+            crate::database::Site::Postgres(_) => (
+                "ALTER TABLE api_key_spending ADD CONSTRAINT refuse CHECK (id <> 'key_alice')",
+                "ALTER TABLE api_key_spending DROP CONSTRAINT refuse",
+            ),
+        };
+        registrar.0.run(refuse, Vec::new()).await.unwrap();
+        for name in ["alice", "bob", "carol"] {
+            pay(&keys.find(&none, format!("sk-{name}").as_bytes()).unwrap(), 5);
+        }
+        registrar.revoke("carol", SystemTime::now()).await.unwrap();
+        assert!(keeper.look(Some(&none)).await);
+        assert!(keys.find(&none, b"sk-carol").is_none());
+        let store = Store::open(&scratch.settings).await.unwrap();
+        let booked = [("key_bob".to_owned(), 5), ("key_carol".to_owned(), 5)];
+        assert_eq!(store.spending().await.unwrap(), booked.into());
+        registrar.0.run(relent, Vec::new()).await.unwrap();
+        keeper.settle(&none).await;
+        assert_eq!(store.spending().await.unwrap()["key_alice"], 5);
+        keeper.close().await;
+        store.close().await;
+        registrar.close().await;
+    }
+}
+
+/// A row that somebody else wrote, and wrote wrong, is accepted by nobody and takes no other key with it.
+#[tokio::test]
+async fn one_unreadable_row_costs_no_other() {
+    for scratch in Scratch::each().await {
+        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
+        let (keys, none) = (Keys::default(), Tokens::default());
+        let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
+        let store = Store::open(&scratch.settings).await.unwrap();
+        registrar.add(&key("good", "sk-good", limits())).await.unwrap();
+        for (column, value) in [
+            ("models", "'['"),
+            ("digest", "'no'"),
+            ("rpm", "-1"),
+            ("tpm", "4294967296"),
+            ("concurrent", "-1"),
+            ("budget", "-1"),
+        ] {
+            registrar.add(&key("bad", &format!("sk-{column}"), limits())).await.unwrap();
+            assert!(keeper.look(Some(&none)).await);
+            assert!(keys.find(&none, format!("sk-{column}").as_bytes()).is_some());
+            let sql = format!("UPDATE api_keys SET {column} = {value} WHERE name = 'bad'");
+            registrar.0.run(sql, Vec::new()).await.unwrap();
+            registrar.limit("good", |_| {}).await.unwrap();
+            assert!(keeper.look(Some(&none)).await);
+            assert!(keys.find(&none, b"sk-good").is_some());
+            assert!(keys.find(&none, format!("sk-{column}").as_bytes()).is_none());
+            let found = store.keys().await.unwrap();
+            assert_eq!(found.keys.len(), 1);
+            assert_eq!(found.unreadable, [Unreadable { id: "key_bad".to_owned(), column }]);
+            registrar.revoke("bad", SystemTime::now()).await.unwrap();
+            assert_eq!(store.keys().await.unwrap().unreadable, []);
+            registrar.0.run("DELETE FROM api_keys WHERE name = 'bad'", Vec::new()).await.unwrap();
+        }
+        keeper.close().await;
+        store.close().await;
         registrar.close().await;
     }
 }
@@ -145,13 +270,13 @@ async fn keys_in_memory_outlive_the_database() {
     registrar.add(&key("alice", "sk-alice", Limits::default())).await.unwrap();
     let (keys, none) = (Keys::default(), Tokens::default());
     let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
-    assert!(keeper.look(&none).await);
+    assert!(keeper.look(Some(&none)).await);
     registrar.0.run("ALTER TABLE api_key_version RENAME TO elsewhere", Vec::new()).await.unwrap();
-    assert!(!keeper.look(&none).await);
-    assert!(!keeper.look(&none).await);
+    assert!(!keeper.look(Some(&none)).await);
+    assert!(!keeper.look(Some(&none)).await);
     assert!(keys.find(&none, b"sk-alice").is_some());
     registrar.0.run("ALTER TABLE elsewhere RENAME TO api_key_version", Vec::new()).await.unwrap();
     registrar.revoke("alice", SystemTime::now()).await.unwrap();
-    assert!(keeper.look(&none).await);
+    assert!(keeper.look(Some(&none)).await);
     assert!(keys.find(&none, b"sk-alice").is_none());
 }

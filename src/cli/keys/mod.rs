@@ -18,7 +18,7 @@ use clap::Subcommand;
 
 use super::Failure;
 use crate::{
-    auth::{Digest, Limits, Registrar, Store, StoreError, StoredKey, maker},
+    auth::{self, Digest, Limits, Named, Registrar, Store, StoreError, StoredKey, maker},
     config::{self, Env, Overrides},
     database::DatabaseSettings,
 };
@@ -89,7 +89,8 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let mut out = io::stdout().lock();
     match runtime.block_on(options.errand.run(&database))? {
         Outcome::Made { key, secret } => sheet::made(&mut out, options.json, &key, &secret)?,
-        Outcome::Changed { key, what } => sheet::changed(&mut out, options.json, &key, what)?,
+        Outcome::Changed(key) => sheet::changed(&mut out, options.json, &key)?,
+        Outcome::Revoked(key) => sheet::revoked(&mut out, options.json, &key)?,
         Outcome::Listed(keys) => sheet::list(&mut out, options.json, &keys)?,
     }
     out.flush()?;
@@ -98,7 +99,8 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
 
 enum Outcome {
     Made { key: StoredKey, secret: String },
-    Changed { key: StoredKey, what: &'static str },
+    Changed(StoredKey),
+    Revoked(Named),
     Listed(Vec<StoredKey>),
 }
 
@@ -106,8 +108,12 @@ impl Errand {
     async fn run(&self, database: &DatabaseSettings) -> Result<Outcome, Failure> {
         if let Self::List { all } = self {
             let store = Store::open(database).await?;
-            let mut keys = store.keys().await?;
+            let auth::store::Found { mut keys, unreadable } = store.keys().await?;
             store.close().await;
+            for unreadable in unreadable {
+                // With stderr gone there is nobody left to tell.
+                let _ = writeln!(io::stderr(), "{unreadable}");
+            }
             keys.retain(|key| *all || key.revoked.is_none());
             return Ok(Outcome::Listed(keys));
         }
@@ -140,7 +146,7 @@ impl Errand {
             }
             Self::Set { key, limits } => {
                 let key = registrar.limit(key, |changed| limits.apply(changed, now)).await?;
-                Outcome::Changed { key, what: "changed" }
+                Outcome::Changed(key)
             }
             Self::Rotate { key, overlap } => {
                 let secret = maker::make(key)?.token.expose().clone();
@@ -148,9 +154,7 @@ impl Errand {
                 let key = registrar.rotate(key, new, now + *overlap).await?;
                 Outcome::Made { key, secret }
             }
-            Self::Revoke { key } => {
-                Outcome::Changed { key: registrar.revoke(key, now).await?, what: "revoked" }
-            }
+            Self::Revoke { key } => Outcome::Revoked(registrar.revoke(key, now).await?),
             Self::List { .. } => return Err(StoreError::Unknown(String::new()).into()),
         })
     }

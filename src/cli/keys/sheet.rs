@@ -7,7 +7,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{auth::StoredKey, base::date::Shown, cli::table::Table};
+use crate::{
+    auth::{Named, StoredKey},
+    base::date::Shown,
+    cli::table::Table,
+};
 
 /// A key that has just been made; its secret is shown this once.
 pub(super) fn made(out: &mut impl Write, as_json: bool, key: &StoredKey, secret: &str) -> io::Result<()> {
@@ -27,11 +31,19 @@ pub(super) fn made(out: &mut impl Write, as_json: bool, key: &StoredKey, secret:
     Ok(())
 }
 
-pub(super) fn changed(out: &mut impl Write, as_json: bool, key: &StoredKey, what: &str) -> io::Result<()> {
+pub(super) fn changed(out: &mut impl Write, as_json: bool, key: &StoredKey) -> io::Result<()> {
     if as_json {
         return writeln!(out, "{}", facts(key));
     }
-    writeln!(out, "{} ({}) is {what}; a running gateway knows it within a second.", key.name, key.id)
+    writeln!(out, "{} ({}) is changed; a running gateway knows it within a second.", key.name, key.id)
+}
+
+pub(super) fn revoked(out: &mut impl Write, as_json: bool, key: &Named) -> io::Result<()> {
+    let Named { id, name } = key;
+    if as_json {
+        return writeln!(out, "{}", json!({"id": id, "name": name, "state": "revoked"}));
+    }
+    writeln!(out, "{name} ({id}) is revoked; a running gateway knows it within a second.")
 }
 
 pub(super) fn list(out: &mut impl Write, as_json: bool, keys: &[StoredKey]) -> io::Result<()> {
