@@ -10,6 +10,9 @@ use memchr::memmem::FinderRev;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// No request has more tokens. What a provider says beyond is an error of his, and must not spoil the sums of the month.
+pub const MOST: u64 = 1 << 40;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     pub input: Option<u64>,
@@ -83,24 +86,29 @@ struct Told {
 
 impl Told {
     fn counts(&self) -> Option<Usage> {
-        let count = |values: &[&Value]| values.iter().find_map(|value| value.as_u64());
-        let detail = |places: [&Value; 2], name| places.iter().find_map(|place| place.get(name)?.as_u64());
+        let count = |values: &[&Value]| values.iter().find_map(|value| number(value));
+        let detail = |places: [&Value; 2], name| places.iter().find_map(|place| number(place.get(name)?));
         let found = Usage {
             input: count(&[&self.prompt_tokens, &self.input_tokens]),
             output: count(&[&self.completion_tokens, &self.output_tokens]),
             cached: detail([&self.prompt_tokens_details, &self.input_tokens_details], "cached_tokens")
                 .or_else(|| {
                     let flat = [&self.cache_read_input_tokens, &self.prompt_cache_hit_tokens];
-                    count(&flat).or_else(|| self.cached_tokens.as_u64())
+                    count(&flat).or_else(|| number(&self.cached_tokens))
                 }),
             reasoning: detail(
                 [&self.completion_tokens_details, &self.output_tokens_details],
                 "reasoning_tokens",
             )
-            .or_else(|| self.reasoning_tokens.as_u64()),
+            .or_else(|| number(&self.reasoning_tokens)),
         };
         (found != Usage::default()).then_some(found)
     }
+}
+
+/// A count, as far as it may be one.
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().map(|count| count.min(MOST))
 }
 
 impl Usage {
@@ -169,6 +177,14 @@ mod tests {
     #[test]
     fn usage_within_usage_without_end_is_given_up() {
         assert_eq!(find(r#"{"usage":"#.repeat(1 << 20).as_bytes()), None);
+    }
+
+    #[test]
+    fn a_count_beyond_reason_is_cut() {
+        let json =
+            br#"{"usage":{"prompt_tokens":18446744073709551615,"completion_tokens":4,"prompt_tokens_details":
+            {"cached_tokens":9223372036854775808},"reasoning_tokens":1099511627777}}"#;
+        assert_eq!(read(json), Some(usage(MOST, 4, Some(MOST), Some(MOST))));
     }
 
     #[test]
