@@ -229,7 +229,9 @@ impl Drop for Lease {
 impl Bill {
     /// What it really cost, in millionths.
     pub fn pay(self, cost: i64) {
-        self.meter.purse.unsaved.fetch_add(cost.max(0), AcqRel);
+        // A sum that wrapped would be a budget that is never spent.
+        let add = |unsaved: i64| Some(unsaved.saturating_add(cost.max(0)));
+        let _ = self.meter.purse.unsaved.fetch_update(AcqRel, Relaxed, add);
     }
 }
 

@@ -21,6 +21,9 @@ use crate::{
     wire::{Dialect, Usage},
 };
 
+/// A row costs no more, in micro-units: what a mistaken price makes of it must leave room for a month's sums.
+const DEAREST: u64 = 1 << 53;
+
 /// The row of a request for a completion; others have none.
 pub(super) fn row(end: &End, cost: Option<u64>, snapshot: &Snapshot, ids: &mut RowIds) -> Option<Row> {
     let story = &end.story;
@@ -72,7 +75,7 @@ pub(super) fn row(end: &End, cost: Option<u64>, snapshot: &Snapshot, ids: &mut R
         tokens_cached: usage.cached.map(number),
         tokens_reasoning: usage.reasoning.map(number),
         usage_source: figures.source.map(|source| UsageSource::as_str(source).to_owned()),
-        cost: cost.map(number),
+        cost: cost.map(|cost| number(cost.min(DEAREST))),
         client: address(&story.caller, &snapshot.trusted_proxies).map(|address| address.to_string()),
         user_agent: story.caller.agent.as_ref().map(|agent| cut(&String::from_utf8_lossy(agent.as_bytes()))),
         trace_id: story.trace.map(|trace| format!("{:032x}", trace.id)),

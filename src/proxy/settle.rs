@@ -122,7 +122,7 @@ impl Books {
             }
             let cost = booking::cost(&end, &snapshot);
             if let Some(bill) = end.story.bill.take() {
-                bill.pay(cost.and_then(|cost| i64::try_from(cost).ok()).unwrap_or(0));
+                bill.pay(payable(cost));
             }
             if self.inbox.is_some() || watched {
                 rows.extend(booking::row(&end, cost, &snapshot, ids));
@@ -135,6 +135,11 @@ impl Books {
             inbox.book(rows);
         }
     }
+}
+
+/// In micro-units. What has no price costs nothing; what no number holds costs all that one does.
+fn payable(cost: Option<u64>) -> i64 {
+    cost.map_or(0, |cost| i64::try_from(cost).unwrap_or(i64::MAX))
 }
 
 /// Logs the closing line.
@@ -257,5 +262,16 @@ pub(super) const fn phase(stage: Stage) -> &'static str {
         Stage::Send | Stage::Head => "before_head",
         Stage::FirstToken => "before_first_token",
         Stage::Body => "mid_stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_dear_for_a_number_is_not_free() {
+        let told = [None, Some(7), Some(u64::MAX)].map(payable);
+        assert_eq!(told, [0, 7, i64::MAX]);
     }
 }

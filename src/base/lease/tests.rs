@@ -65,6 +65,18 @@ fn a_dropped_lease_gives_all_back_and_a_settled_one_what_was_not_used() {
 }
 
 #[test]
+fn a_bill_beyond_all_measure_spends_the_budget_for_good() {
+    let meter = Arc::<Meter>::default();
+    let may = Allowance { budget: Some(i64::MAX), ..Allowance::default() };
+    let leases = [(); 2].map(|()| meter.lease(&may, &ask(1, 1, 4), NOW).unwrap());
+    for lease in leases {
+        lease.settle(2, SHORT).unwrap().pay(i64::MAX);
+    }
+    assert_eq!(meter.spent(), i64::MAX);
+    assert_eq!(meter.lease(&may, &ask(1, 1, 4), NOW).unwrap_err().limit, Limit::Budget);
+}
+
+#[test]
 fn an_answer_that_could_never_fit_is_cut_to_the_limit_and_a_prompt_is_not() {
     let meter = Arc::<Meter>::default();
     let may = Allowance { tokens: Some(100), ..Allowance::default() };
