@@ -14,6 +14,14 @@ pub struct Book {
     rollups: Insert,
 }
 
+/// What became of rows: those that were neither were there already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    pub new: usize,
+    /// The database refused what is in them.
+    pub lost: usize,
+}
+
 impl Book {
     /// Opens the database and brings the ledger's tables up to date.
     ///
@@ -50,27 +58,29 @@ impl Book {
         }
     }
 
-    /// Writes rows as [`Book::write`] does. Those that the database refuses for what is in them are left out, loudly: they
-    /// would be refused for ever, and keep all others waiting.
+    /// Writes rows as [`Book::write`] does. Those that the database refuses for what is in them are left out, and given
+    /// as lost: they would be refused for ever, and keep all others waiting.
     ///
     /// # Errors
     /// The database's own; some rows may have been written.
-    pub async fn write_all(&mut self, rows: &[Row], again: bool) -> Result<usize, DatabaseError> {
+    pub async fn write_all(&mut self, rows: &[Row], again: bool) -> Result<Written, DatabaseError> {
+        let all = |new| Written { new, lost: 0 };
         match self.write(rows, again).await {
-            Err(DatabaseError::Repeated) if !again => self.write(rows, true).await,
+            Err(DatabaseError::Repeated) if !again => self.write(rows, true).await.map(all),
             Err(error) if error.is_about_values() => {
-                let mut written = 0;
+                let mut written = Written::default();
                 for row in rows {
                     match self.write(std::slice::from_ref(row), true).await {
                         Err(error) if error.is_about_values() => {
                             tracing::error!(%error, request = row.request_id, "the database refuses a row");
+                            written.lost += 1;
                         }
-                        outcome => written += outcome?,
+                        outcome => written.new += outcome?,
                     }
                 }
                 Ok(written)
             }
-            outcome => outcome,
+            outcome => outcome.map(all),
         }
     }
 

@@ -326,6 +326,31 @@ async fn what_is_lost_is_counted() {
     assert_eq!(ledger.end().lost, 7);
 }
 
+/// A row that the database refuses for what is in it is lost, and counted; the others are written.
+#[tokio::test]
+async fn a_row_that_is_refused_is_counted_as_lost() {
+    for scratch in Scratch::each().await {
+        let folder = Folder::new();
+        let mut book = Book::open(&scratch.settings).await.unwrap();
+        let refuse = match &scratch.settings.site {
+            Site::Sqlite(_) => {
+                "CREATE TRIGGER refuse BEFORE INSERT ON requests WHEN NEW.status = 418 \
+                 BEGIN SELECT RAISE(ABORT, 'no'); END"
+            }
+            Site::Postgres(_) => "ALTER TABLE requests ADD CONSTRAINT refuse CHECK (status <> 418)",
+        };
+        book.connection().run(refuse, Vec::new()).await.unwrap();
+        book.close().await;
+        let ledger = Running::start(&scratch.settings, at(&folder));
+        let mut all = rows(&mut RowIds::default(), 0, 10);
+        all[3].status = Some(418);
+        all[7].status = Some(418);
+        ledger.inbox.book(all);
+        ledger.until("the others", |now| now.written == 8 && now.lost == 2).await;
+        assert_eq!(ledger.end().lost, 2);
+    }
+}
+
 /// A disk that took nothing takes rows again: what memory held is written.
 #[tokio::test]
 async fn rows_wait_in_memory_while_no_disk_takes_them() {

@@ -17,7 +17,7 @@ use std::{
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
-    book::Book,
+    book::{Book, Written},
     entry::Row,
     episode::Episode,
     gauges::LedgerGauges,
@@ -225,7 +225,8 @@ impl Writer {
                 Ok(written) => {
                     self.batch.clear();
                     self.gauges.note_query(begun.elapsed());
-                    self.gauges.add_written(written);
+                    self.gauges.add_written(written.new);
+                    self.episode.lost(written.lost);
                     self.episode.back(&self.spool);
                 }
                 Err(error) => self.lose(&error),
@@ -236,7 +237,7 @@ impl Writer {
         }
     }
 
-    async fn write_batch(&mut self) -> Result<usize, DatabaseError> {
+    async fn write_batch(&mut self) -> Result<Written, DatabaseError> {
         let Some(book) = &mut self.book else { return Err(DatabaseError::Late) };
         self.written_down = false;
         let mut safe_at = Instant::now() + UNSAFE;
@@ -304,7 +305,8 @@ impl Writer {
             match writing.await.unwrap_or(Err(DatabaseError::Late)) {
                 Ok(written) => {
                     self.gauges.note_query(asked.elapsed());
-                    self.gauges.add_written(written);
+                    self.gauges.add_written(written.new);
+                    self.episode.lost(written.lost);
                     self.gauges.add_replayed(rows.len());
                     if let Err(error) = self.spool.advance() {
                         self.episode.disk(&error);
