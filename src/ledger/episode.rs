@@ -15,6 +15,8 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub(super) struct Episode {
     gauges: LedgerGauges,
     away: bool,
+    /// Slow first and away then are two things to be said.
+    slow: bool,
     disk: bool,
     /// Rows lost that nobody was told of, and when somebody was told last.
     untold: usize,
@@ -23,7 +25,7 @@ pub(super) struct Episode {
 
 impl Episode {
     pub(super) const fn new(gauges: LedgerGauges) -> Self {
-        Self { gauges, away: false, disk: false, untold: 0, told: None }
+        Self { gauges, away: false, slow: false, disk: false, untold: 0, told: None }
     }
 
     /// The database is away.
@@ -36,17 +38,17 @@ impl Episode {
 
     /// The database takes less than comes.
     pub(super) fn slow(&mut self) {
-        if !self.away {
+        if !self.away && !self.slow {
             tracing::warn!("the ledger's database is slower than rows come: some wait in the spool");
         }
-        self.away = true;
+        self.slow = true;
     }
 
     /// The database has taken something.
     pub(super) fn back(&mut self, spool: &Spool) {
-        if self.away && spool.is_empty() {
+        if (self.away || self.slow) && spool.is_empty() {
             tracing::warn!("the ledger's database keeps up again, and nothing waits any more");
-            self.away = false;
+            (self.away, self.slow) = (false, false);
         }
         self.disk = false;
     }
@@ -59,11 +61,17 @@ impl Episode {
         self.disk = true;
     }
 
+    /// Rows are lost.
     pub(super) fn lost(&mut self, rows: usize) {
+        self.gauges.add_lost(rows);
+        self.tell(rows);
+    }
+
+    /// Rows are lost that have been counted already.
+    pub(super) fn tell(&mut self, rows: usize) {
         if rows == 0 {
             return;
         }
-        self.gauges.add_lost(rows);
         self.untold += rows;
         if self.told.is_none_or(|told| told.elapsed() > AGAIN) {
             tracing::error!(
@@ -74,6 +82,12 @@ impl Episode {
             self.untold = 0;
             self.told = Some(Instant::now());
         }
+    }
+
+    /// When losses were spoken of last.
+    #[cfg(test)]
+    pub(super) const fn has_told(&self) -> Option<Instant> {
+        self.told
     }
 }
 
@@ -86,5 +100,22 @@ impl Drop for Episode {
                 "rows of the ledger are lost"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A database that was slow before it was away is said to be away all the same.
+    #[test]
+    fn slow_and_away_are_two_things() {
+        let mut episode = Episode::new(LedgerGauges::default());
+        episode.slow();
+        assert_eq!((episode.slow, episode.away), (true, false));
+        episode.away(&Site::Sqlite("t.db".into()), &DatabaseError::Late);
+        assert_eq!((episode.slow, episode.away), (true, true));
+        episode.back(&Spool::new("s".into(), 0));
+        assert_eq!((episode.slow, episode.away), (false, false));
     }
 }

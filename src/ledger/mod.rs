@@ -6,14 +6,15 @@
 //! - [`rollup`]: sums over hours and days, with times in the classes of [`histogram`]
 //! - [`schema`]: the tables; [`book`]: rows and their sums into them, at once or not at all
 //! - [`spool`]: where rows wait while the database is away
-//! - [`writer`]: the thread that does all this, with `queue` before it; `retention` lets old rows go, `episode` says what
-//!   is to be said
+//! - [`writer`]: the thread that does all this, with `queue` before it; `hands` has what is between queue and database,
+//!   `retention` lets old rows go, `episode` says what is to be said
 //! - [`query`]: what it is asked; [`gauges`]: how it fares
 
 pub mod book;
 pub mod entry;
 mod episode;
 pub mod gauges;
+mod hands;
 pub mod histogram;
 pub mod price;
 pub mod query;

@@ -23,6 +23,8 @@ struct State {
     rows: Vec<Row>,
     /// Since when the oldest of them waits.
     since: Option<Instant>,
+    /// Rows for which there was no room, and of which nobody was told.
+    lost: usize,
     closed: bool,
 }
 
@@ -43,6 +45,7 @@ impl Queue {
             let lost = rows.len().saturating_sub(room);
             rows.truncate(room);
             state.rows.append(&mut rows);
+            state.lost += lost;
             state.since.get_or_insert_with(Instant::now);
             (lost, state.rows.len())
         });
@@ -68,6 +71,11 @@ impl Queue {
             state.since = None;
             std::mem::take(&mut state.rows)
         })
+    }
+
+    /// How many were lost since this was asked last. They have been counted.
+    pub(super) fn lost(&self) -> usize {
+        self.with(|state| std::mem::take(&mut state.lost))
     }
 
     /// Since when the oldest of those that wait does.

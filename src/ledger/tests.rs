@@ -326,6 +326,27 @@ async fn what_is_lost_is_counted() {
     assert_eq!(ledger.end().lost, 7);
 }
 
+/// A database that takes connections and says nothing: what comes while it is waited for is on the disk at once, and no
+/// row is lost for want of room.
+#[tokio::test]
+async fn rows_are_safe_while_a_connection_is_waited_for() {
+    let (folder, listener) = (Folder::new(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let silent = format!("postgres://x@{}/x", listener.local_addr().unwrap());
+    let silent = DatabaseSettings::new(Site::Postgres(crate::base::Secret::new(silent)));
+    let ledger = Running::start(&silent, at(&folder));
+    let (connected, _) = listener.accept().unwrap();
+    let (mut ids, begun) = (RowIds::default(), std::time::Instant::now());
+    ledger.inbox.book(rows(&mut ids, 0, 10));
+    ledger.until("the spool", |now| now.spooled == 10).await;
+    for round in 1..=3 {
+        ledger.inbox.book(rows(&mut ids, 0, queue::BOUND as i64));
+        ledger.until("the spool", |now| now.spooled == 10 + round * queue::BOUND as u64).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "it is still waited for");
+    drop((connected, listener));
+    assert_eq!(ledger.end().lost, 0);
+}
+
 /// A row that the database refuses for what is in it is lost, and counted; the others are written.
 #[tokio::test]
 async fn a_row_that_is_refused_is_counted_as_lost() {
