@@ -1,13 +1,17 @@
 //! Rows that wait in a file while the database is away. A record is a batch: its length, the beginning of its
 //! SHA-256, then the rows as JSON, one per line. A record is on the disk when [`Spool::append`] returns.
 //! A tail that a crash cut off, or a record that does not match its digest, is where reading stops: what stands behind is
-//! not understood and not replayed.
+//! not understood and not replayed. Found while the process runs, it is put aside under a name of its own, and what comes
+//! next is kept in a new file.
+//!
+//! What waits is bounded. The file may be twice as large, since what was replayed stays in it until all is: then what
+//! waits is copied into a new one.
 //!
 //! The file belongs to one process at a time (a lock, released by the system however the process ends). A second process
 //! takes the next name, and whoever starts later replays what the files without an owner hold.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -28,10 +32,14 @@ pub struct Spool {
     path: PathBuf,
     /// `None` until something has to wait.
     file: Option<File>,
+    /// Under which of the names.
+    name: PathBuf,
     limit: u64,
     /// Where the next record begins, and the next one to be replayed.
     end: u64,
     next: u64,
+    /// How long that is, once it was read.
+    peeked: u64,
 }
 
 /// What became of rows that were to wait.
@@ -43,10 +51,10 @@ pub enum Kept {
 }
 
 impl Spool {
-    /// A spool at `path` that holds at most `limit` bytes. Touches nothing yet.
+    /// A spool at `path` in which at most `limit` bytes wait. Touches nothing yet.
     #[must_use]
     pub const fn new(path: PathBuf, limit: u64) -> Self {
-        Self { path, file: None, limit, end: 0, next: 0 }
+        Self { path, file: None, name: PathBuf::new(), limit, end: 0, next: 0, peeked: 0 }
     }
 
     /// Takes over what an earlier process left, if it left something.
@@ -77,11 +85,19 @@ impl Spool {
     /// The disk's own. Nothing of the rows is kept then.
     pub fn append(&mut self, rows: &[Row]) -> io::Result<Kept> {
         let record = record(rows)?;
-        if self.end + record.len() as u64 > self.limit {
+        let length = record.len() as u64;
+        if self.waiting() + length > self.limit {
             return Ok(Kept::Full);
         }
-        if self.file.is_none() {
-            self.open(true)?;
+        if self.is_short()? {
+            self.put_aside()?;
+        }
+        match self.file {
+            None => self.open(true)?,
+            Some(_) if self.end + length > self.limit.saturating_mul(2) => self.renew()?,
+            // Somebody took it away: what it holds is still ours.
+            Some(_) if !self.name.exists() => self.renew()?,
+            Some(_) => {}
         }
         let end = self.end;
         let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
@@ -92,7 +108,7 @@ impl Spool {
         };
         match write() {
             Ok(()) => {
-                self.end += record.len() as u64;
+                self.end += length;
                 Ok(Kept::Yes)
             }
             Err(error) => {
@@ -103,15 +119,20 @@ impl Spool {
         }
     }
 
-    /// The oldest rows that wait; the same until [`Spool::advance`].
+    /// The oldest rows that wait; the same until [`Spool::advance`]. What should be there and is not is put aside.
     ///
     /// # Errors
     /// The disk's own.
     pub fn peek(&mut self) -> io::Result<Option<Vec<Row>>> {
-        let Some(file) = &mut self.file else { return Ok(None) };
+        let waiting = self.waiting();
+        let Some(file) = self.file.as_mut().filter(|_| waiting > 0) else { return Ok(None) };
         file.seek(SeekFrom::Start(self.next))?;
-        let Some(record) = read(file, self.end - self.next)? else { return Ok(None) };
-        Ok(Some(record.rows()))
+        if let Ok(Some(record)) = read(file, waiting) {
+            self.peeked = record.size;
+            return Ok(Some(record.rows()));
+        }
+        self.put_aside()?;
+        Ok(None)
     }
 
     /// Those rows are where they belong. When all are, the file is emptied.
@@ -119,12 +140,7 @@ impl Spool {
     /// # Errors
     /// The disk's own; the rows will come again, which does no harm.
     pub fn advance(&mut self) -> io::Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
-        file.seek(SeekFrom::Start(self.next))?;
-        match read(file, self.end - self.next)? {
-            Some(record) => self.next += record.size,
-            None => self.next = self.end,
-        }
+        self.next += std::mem::take(&mut self.peeked);
         if self.is_empty() { self.clear() } else { Ok(()) }
     }
 
@@ -133,20 +149,74 @@ impl Spool {
         self.file.as_mut().map_or(Ok(()), |file| file.set_len(0))
     }
 
+    /// Somebody else has cut the file.
+    fn is_short(&self) -> io::Result<bool> {
+        let Some(file) = &self.file else { return Ok(false) };
+        Ok(file.metadata()?.len() < self.end)
+    }
+
+    /// Goes on without what is in the file, which is kept for whoever wants to look.
+    fn put_aside(&mut self) -> io::Result<()> {
+        let aside = with(&self.name, ".damaged");
+        let free = (2..).map(|number| with(&aside, &format!(".{number}")));
+        let aside = std::iter::once(aside.clone()).chain(free).find(|name| !name.exists()).unwrap_or(aside);
+        match fs::rename(&self.name, &aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        tracing::error!(
+            file = %self.name.display(),
+            bytes = self.waiting(),
+            aside = %aside.display(),
+            "the ledger's spool is damaged: its rows are not in the ledger, the file is put aside"
+        );
+        (self.file, self.end, self.next, self.peeked) = (None, 0, 0, 0);
+        Ok(())
+    }
+
+    /// Copies what waits into a new file, which takes the other's place when it is whole.
+    fn renew(&mut self) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let name = with(&self.name, ".new");
+        let mut copy = || {
+            let mut fresh = options(true).truncate(true).open(&name)?;
+            // Before anybody can find it.
+            fresh.try_lock()?;
+            file.seek(SeekFrom::Start(self.next))?;
+            let copied = io::copy(&mut file.take(self.end - self.next), &mut fresh)?;
+            if copied < self.end - self.next {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            fresh.sync_data()?;
+            fs::rename(&name, &self.name)?;
+            Ok(fresh)
+        };
+        match copy() {
+            Ok(fresh) => {
+                self.file = Some(fresh);
+                (self.end, self.next) = (self.end - self.next, 0);
+                // That the folder knows is worth a try; without, a crash of the machine brings the old file back, whose
+                // rows are known by then.
+                let _ = self.name.parent().map(|folder| File::open(folder)?.sync_all());
+                Ok(())
+            }
+            Err(error) => {
+                let _ = fs::remove_file(&name);
+                Err(error)
+            }
+        }
+    }
+
     /// Opens the first name that nobody owns; with `make`, one that is not there is made. What is there is counted in as
     /// far as it is whole.
     fn open(&mut self, make: bool) -> io::Result<()> {
         for name in names(&self.path) {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(make).truncate(false);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = match options.open(&name) {
+            let mut file = match options(make).open(&name) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !make => continue,
                 Err(error) => return Err(error),
             };
-            if file.try_lock().is_err() {
+            if file.try_lock().is_err() || !is_at(&file, &name) {
                 continue;
             }
             let length = file.metadata()?.len();
@@ -155,8 +225,8 @@ impl Spool {
                 tracing::warn!(file = %name.display(), bytes = length - whole, "the spool's end is cut off or damaged: left out");
                 file.set_len(whole)?;
             }
-            (self.end, self.next) = (whole, 0);
-            self.file = Some(file);
+            (self.end, self.next, self.peeked) = (whole, 0, 0);
+            (self.file, self.name) = (Some(file), name);
             return Ok(());
         }
         if make { Err(io::Error::new(io::ErrorKind::ResourceBusy, "every name is taken")) } else { Ok(()) }
@@ -171,7 +241,7 @@ impl Spool {
         for name in names(&self.path) {
             let Ok(mut file) = OpenOptions::new().read(true).write(true).open(&name) else { continue };
             // Ours among them: its lock is held.
-            if file.try_lock().is_err() {
+            if file.try_lock().is_err() || !is_at(&file, &name) {
                 continue;
             }
             let length = file.metadata()?.len();
@@ -179,8 +249,8 @@ impl Spool {
             if whole == 0 {
                 continue;
             }
-            (self.end, self.next) = (whole, 0);
-            self.file = Some(file);
+            (self.end, self.next, self.peeked) = (whole, 0, 0);
+            (self.file, self.name) = (Some(file), name);
             return Ok(true);
         }
         Ok(false)
@@ -189,13 +259,42 @@ impl Spool {
 
 /// `thalweg.db.spool`, `thalweg.db.spool.2`, …
 fn names(path: &Path) -> impl Iterator<Item = PathBuf> {
-    (1..=OWNERS).map(move |number| {
-        let mut name = path.as_os_str().to_owned();
-        if number > 1 {
-            name.push(format!(".{number}"));
-        }
-        name.into()
-    })
+    (1..=OWNERS).map(
+        move |number| {
+            if number > 1 { with(path, &format!(".{number}")) } else { path.to_owned() }
+        },
+    )
+}
+
+fn with(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// For reading and writing, by the owner alone.
+fn options(make: bool) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(make).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Whether that is what stands under the name: its owner may have put a new file there since it was opened.
+fn is_at(file: &File, name: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let (own, there) = (file.metadata().map(identity), fs::metadata(name).map(identity));
+        own.ok().is_some_and(|own| there.is_ok_and(|there| own == there))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (file, name);
+        true
+    }
 }
 
 fn record(rows: &[Row]) -> io::Result<Vec<u8>> {
@@ -262,126 +361,4 @@ fn whole(file: &mut File, length: u64) -> io::Result<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{
-        super::{entry::RowIds, tests::Folder},
-        *,
-    };
-
-    fn rows(from: i64, count: i64) -> Vec<Row> {
-        let mut ids = RowIds::default();
-        (from..from + count).map(|at| Row { model: Some("m".into()), ..Row::new(ids.make(at), at) }).collect()
-    }
-
-    fn drain(spool: &mut Spool) -> Vec<Row> {
-        let mut all = Vec::new();
-        while let Some(mut rows) = spool.peek().unwrap() {
-            all.append(&mut rows);
-            spool.advance().unwrap();
-        }
-        all
-    }
-
-    #[test]
-    fn gives_back_what_it_was_given_in_order_and_over_a_restart() {
-        let folder = Folder::new();
-        let path = folder.0.join("s");
-        let (first, second) = (rows(0, 3), rows(3, 2));
-        let mut spool = Spool::new(path.clone(), 1 << 20);
-        assert!(spool.peek().unwrap().is_none() && !path.exists());
-        assert_eq!(spool.append(&first).unwrap(), Kept::Yes);
-        assert_eq!(spool.peek().unwrap().unwrap(), first);
-        spool.advance().unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "emptied when all is done");
-        spool.append(&first).unwrap();
-        spool.append(&second).unwrap();
-        drop(spool);
-        let mut spool = Spool::new(path, 1 << 20);
-        spool.recover().unwrap();
-        assert_eq!(drain(&mut spool), [first, second].concat());
-        assert!(spool.is_empty());
-    }
-
-    #[test]
-    fn a_torn_or_damaged_tail_costs_no_whole_record() {
-        let folder = Folder::new();
-        let path = folder.0.join("s");
-        let whole = rows(0, 3);
-        let mut spool = Spool::new(path.clone(), 1 << 20);
-        spool.append(&whole).unwrap();
-        let good = std::fs::metadata(&path).unwrap().len() as usize;
-        spool.append(&rows(3, 2)).unwrap();
-        drop(spool);
-        let bytes = std::fs::read(&path).unwrap();
-        // A file of its own each time: a process that another test is just starting has its parent's files, and their
-        // locks with them, until it runs its own program.
-        for cut in good..bytes.len() {
-            let path = folder.0.join(format!("cut-{cut}"));
-            std::fs::write(&path, &bytes[..cut]).unwrap();
-            let mut spool = Spool::new(path.clone(), 1 << 20);
-            spool.recover().unwrap();
-            // What comes next stands behind what is whole.
-            let next = rows(9, 1);
-            spool.append(&next).unwrap();
-            assert_eq!(drain(&mut spool), [whole.clone(), next].concat(), "{cut}");
-        }
-        for flipped in good..bytes.len() {
-            let mut damaged = bytes.clone();
-            damaged[flipped] ^= 1;
-            let path = folder.0.join(format!("flipped-{flipped}"));
-            std::fs::write(&path, &damaged).unwrap();
-            let mut spool = Spool::new(path.clone(), 1 << 20);
-            spool.recover().unwrap();
-            let all = drain(&mut spool);
-            assert_eq!(all, whole, "{flipped}");
-        }
-    }
-
-    #[test]
-    fn is_bounded() {
-        let folder = Folder::new();
-        let mut spool = Spool::new(folder.0.join("s"), 1000);
-        let mut kept = 0;
-        while spool.append(&rows(kept, 1)).unwrap() == Kept::Yes {
-            kept += 1;
-        }
-        assert!((1..20).contains(&kept) && spool.waiting() <= 1000);
-        assert_eq!(drain(&mut spool).len() as i64, kept);
-        assert_eq!(spool.append(&rows(0, 1)).unwrap(), Kept::Yes);
-    }
-
-    #[test]
-    fn a_full_disk_leaves_no_half_record() {
-        let folder = Folder::new();
-        let path = folder.0.join("s");
-        let mut spool = Spool::new(path.clone(), 1 << 20);
-        spool.append(&rows(0, 1)).unwrap();
-        // A descriptor that cannot write stands for a disk that will not.
-        let writable = spool.file.replace(File::open(&path).unwrap());
-        assert!(spool.append(&rows(1, 1)).is_err());
-        spool.file = writable;
-        let next = rows(2, 1);
-        spool.append(&next).unwrap();
-        assert_eq!(drain(&mut spool)[1..], next);
-    }
-
-    #[test]
-    fn two_processes_share_a_place_and_orphans_are_adopted() {
-        let folder = Folder::new();
-        let path = folder.0.join("s");
-        let (mut one, mut two) = (Spool::new(path.clone(), 1 << 20), Spool::new(path, 1 << 20));
-        one.append(&rows(0, 1)).unwrap();
-        two.append(&rows(1, 2)).unwrap();
-        assert!(folder.0.join("s.2").exists());
-        assert!(!one.adopt().unwrap(), "its owner lives");
-        drop(two);
-        assert_eq!(drain(&mut one).len(), 1);
-        assert!(one.adopt().unwrap());
-        assert_eq!(drain(&mut one).len(), 2);
-        assert!(!one.adopt().unwrap());
-        // A spool that only ever looks makes no file.
-        let mut three = Spool::new(folder.0.join("t"), 1 << 20);
-        three.recover().unwrap();
-        assert!(!folder.0.join("t").exists());
-    }
-}
+mod tests;

@@ -233,7 +233,10 @@ impl Writer {
             let Some(book) = &mut self.book else { return };
             let rows = match self.hands.spool.peek() {
                 Ok(Some(rows)) => rows,
-                Ok(None) if !self.adopting => return,
+                // Nothing is left, or it was put aside.
+                Ok(None) if !self.adopting => {
+                    return self.hands.gauges.set_waiting_bytes(self.hands.spool.waiting());
+                }
                 Ok(None) => match self.hands.spool.adopt() {
                     Ok(true) => continue,
                     Ok(false) => {
