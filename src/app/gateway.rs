@@ -89,6 +89,7 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     let records = Records::default();
     let snapshot = Snapshot { keys, ..build::snapshot(&settings, &records) };
     let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+    let kept = keeping.map(|keeping| keeping.begin(&snapshot));
     let (drain, census) = (Drain::default(), Census::default());
     let (desk, errands) = Desk::open();
     let gauges: Vec<WorkerGauges> = bound.per_worker.iter().map(|_| WorkerGauges::default()).collect();
@@ -147,7 +148,6 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         Reloader { source, level, snapshot: shared, records, settings, made_token: made, demo, swapped };
     threads.push(reloader.start(errands).map_err(StartError::Thread)?);
     let addresses = bound.addresses;
-    let kept = keeping.map(|keeping| keeping.begin(&snapshot));
     Ok(Gateway {
         addresses,
         admin_addresses: admin_addresses.unwrap_or_default(),

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     sync::oneshot,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 
 use super::worker;
@@ -26,13 +26,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_secs(5);
 
 type Shared = Arc<ArcSwap<Snapshot>>;
+/// Told whether the store answered.
+type Looked = mpsc::SyncSender<bool>;
 
 /// A keeper at work. Dropping it ends the thread.
 #[derive(Debug)]
 pub(super) struct Keeping {
-    begin: oneshot::Sender<Shared>,
+    begin: oneshot::Sender<(Shared, Looked)>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
+    /// The store has answered.
+    answered: bool,
 }
 
 /// A keeper that has begun to look at the configuration's keys as well.
@@ -52,21 +56,23 @@ pub(super) fn start(keeper: Keeper) -> io::Result<Keeping> {
         Err(error) => tracing::error!(%error, "no runtime to keep keys on"),
     })?;
     // What went wrong has been said by the keeper.
-    let _ = first.recv_timeout(PATIENCE);
-    Ok(Keeping { begin, stop, thread })
+    let answered = first.recv_timeout(PATIENCE) == Ok(true);
+    Ok(Keeping { begin, stop, thread, answered })
 }
 
 async fn keep(
     mut keeper: Keeper,
-    looked: mpsc::SyncSender<bool>,
-    begun: oneshot::Receiver<Shared>,
+    looked: Looked,
+    begun: oneshot::Receiver<(Shared, Looked)>,
     mut stopped: oneshot::Receiver<()>,
 ) {
     let found = keeper.look(None).await;
     // Whoever waited has lost patience.
     let _ = looked.try_send(found);
-    let Ok(snapshot) = begun.await else { return };
-    let mut period = interval(PERIOD);
+    let Ok((snapshot, looked)) = begun.await else { return };
+    let tokens = snapshot.load().tokens.clone();
+    let _ = looked.try_send(keeper.look(Some(&tokens)).await);
+    let mut period = interval_at(Instant::now() + PERIOD, PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -82,10 +88,15 @@ async fn keep(
 }
 
 impl Keeping {
-    /// From now on the keys of the configuration are looked at as well.
+    /// From now on the keys of the configuration are looked at as well. Waits until what they have spent is known, within
+    /// a bound, unless the store is away anyway.
     pub(super) fn begin(self, snapshot: &Shared) -> Kept {
+        let (looked, second) = mpsc::sync_channel(1);
         // Gone already, if it had panicked.
-        let _ = self.begin.send(Arc::clone(snapshot));
+        let _ = self.begin.send((Arc::clone(snapshot), looked));
+        if self.answered {
+            let _ = second.recv_timeout(PATIENCE);
+        }
         Kept { stop: self.stop, thread: self.thread }
     }
 }

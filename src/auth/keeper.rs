@@ -119,6 +119,7 @@ impl Keeper {
                 note_spent(principal, spending.get(&*principal.id).copied().unwrap_or(0));
             }
             self.tokens = tokens.clone();
+            self.keys.note_spending();
         }
         Ok(store)
     }

@@ -60,11 +60,14 @@ impl Tokens {
         Self(Arc::new(settings.iter().map(entry).collect()))
     }
 
-    /// The same keys, with what those of them have used that were accepted `before`.
+    /// The same keys, with what those of them have used that were accepted `before`, be it with another secret or under
+    /// another name.
     #[must_use]
     pub fn carry(&self, before: &Self) -> Self {
+        let by_id: HashMap<&str, _> = before.principals().map(|known| (&*known.id, known)).collect();
         let entry = |(digest, principal): (&Digest, &Arc<Principal>)| {
-            let known = before.0.get(digest).and_then(|known| known.meter.clone());
+            let same = by_id.get(&*principal.id).copied().or_else(|| before.0.get(digest));
+            let known = same.and_then(|known| known.meter.clone());
             let Principal { id, name, admin, limits, meter } = &**principal;
             let meter = known.or_else(|| meter.clone());
             let carried = Principal::new(Arc::clone(id), Arc::clone(name), *admin, limits.clone(), meter);
@@ -94,19 +97,28 @@ impl Tokens {
 #[derive(Clone, Debug)]
 pub struct Keys {
     ring: Arc<ArcSwap<Ring>>,
+    has_admin: Arc<AtomicBool>,
     known: Arc<AtomicBool>,
+    spending_known: Arc<AtomicBool>,
     origin: Instant,
 }
 
 impl Default for Keys {
     fn default() -> Self {
-        Self { ring: Arc::default(), known: Arc::new(AtomicBool::new(true)), origin: Instant::now() }
+        Self {
+            ring: Arc::default(),
+            has_admin: Arc::default(),
+            known: Arc::new(AtomicBool::new(true)),
+            spending_known: Arc::new(AtomicBool::new(true)),
+            origin: Instant::now(),
+        }
     }
 }
 
 impl Keys {
-    /// From now on these are accepted.
+    /// From now on these are accepted. What they have spent is in their meters.
     pub fn replace(&self, ring: Ring) {
+        self.has_admin.store(ring.values().any(|principal| principal.admin), Ordering::Relaxed);
         self.ring.store(Arc::new(ring));
         self.known.store(true, Ordering::Relaxed);
     }
@@ -131,9 +143,26 @@ impl Keys {
         self.known.load(Ordering::Relaxed)
     }
 
+    /// What the configuration's keys have spent is known, too. Until then a budget may be spent already.
+    #[must_use]
+    pub fn is_spending_known(&self) -> bool {
+        self.spending_known.load(Ordering::Relaxed)
+    }
+
+    pub fn note_spending(&self) {
+        self.spending_known.store(true, Ordering::Relaxed);
+    }
+
+    /// Somebody of the store may administrate.
+    #[must_use]
+    pub fn has_admin(&self) -> bool {
+        self.has_admin.load(Ordering::Relaxed)
+    }
+
     /// There is a store, and it has not been read yet.
     pub fn await_store(&self) {
         self.known.store(false, Ordering::Relaxed);
+        self.spending_known.store(false, Ordering::Relaxed);
     }
 
     /// A moment as meters count it.
@@ -181,6 +210,11 @@ mod tests {
         let alice = keys.find(&after, b"sk-alice").unwrap();
         assert!(Arc::ptr_eq(alice.meter.as_ref().unwrap(), &meter));
         assert_eq!(alice.limits.allowance.requests, Some(9));
+        // Another secret, and another name: nobody's limits begin anew.
+        let changed = Tokens::new(&[token("alice", "sk-new", Some(9))]).carry(&before);
+        assert!(Arc::ptr_eq(keys.find(&changed, b"sk-new").unwrap().meter.as_ref().unwrap(), &meter));
+        let renamed = Tokens::new(&[token("al", "sk-alice", Some(9))]).carry(&before);
+        assert!(Arc::ptr_eq(keys.find(&renamed, b"sk-alice").unwrap().meter.as_ref().unwrap(), &meter));
         assert!(keys.find(&before, b"sk-free").unwrap().meter.is_none());
         assert!(keys.find(&after, b"sk-free").unwrap().meter.is_some());
     }

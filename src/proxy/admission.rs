@@ -31,10 +31,7 @@ pub(super) fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Prin
         if snapshot.keys.are_known() {
             return Err(Refusal::request(401, "invalid_api_key", "this API key is not valid"));
         }
-        let mut refusal = Refusal::request(503, "keys_unavailable", "the keys could not be read yet");
-        refusal.kind = "server_error";
-        refusal.retry_after = Some(Duration::from_secs(1));
-        return Err(refusal);
+        return Err(unavailable("the keys could not be read yet"));
     };
     if principal.has_expired() {
         return Err(Refusal::request(401, "key_expired", "this API key has expired"));
@@ -42,10 +39,19 @@ pub(super) fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Prin
     Ok(principal)
 }
 
+/// The store has not been read since the start.
+fn unavailable(message: &'static str) -> Box<Refusal> {
+    let mut refusal = Refusal::request(503, "keys_unavailable", message);
+    refusal.kind = "server_error";
+    refusal.retry_after = Some(Duration::from_secs(1));
+    refusal
+}
+
 /// Whether `principal` may ask for this model, and as much as it asks for.
 ///
 /// # Errors
-/// The model is not for this key (403), its budget is spent (402), or it has asked for too much lately (429).
+/// The model is not for this key (403), its budget is spent (402) or may be (503), or it has asked for too much lately
+/// (429).
 pub(super) fn grant(
     call: &mut Call,
     snapshot: &Snapshot,
@@ -69,6 +75,9 @@ pub(super) fn grant(
     };
     let now = snapshot.keys.moment(call.started.into_std());
     let allowance = principal.limits.allowance;
+    if allowance.budget.is_some() && !snapshot.keys.is_spending_known() {
+        return Err(unavailable("what this API key has spent could not be read yet"));
+    }
     let cost = match allowance.budget {
         Some(_) => cost(&snapshot.prices, envelope.model(), prompt, answer),
         None => 0,
