@@ -289,6 +289,13 @@ impl Gateway {
         self.made_token.as_ref()
     }
 
+    /// Whether a key of the database may administrate; `None`: there is no database, or it could not be read yet.
+    #[must_use]
+    pub fn has_stored_admin(&self) -> Option<bool> {
+        let keys = &self.snapshot.load().keys;
+        (self.kept.is_some() && keys.are_known()).then(|| keys.has_admin())
+    }
+
     /// The demo provider serves.
     #[must_use]
     pub const fn is_demo(&self) -> bool {

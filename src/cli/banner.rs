@@ -15,11 +15,12 @@ const YOURS: &str = "$YOUR_TOKEN";
 pub(super) fn show(out: &mut impl Write, settings: &Settings, gateway: &Gateway) -> io::Result<()> {
     let port = gateway.addresses().first().map_or(settings.listen.port, SocketAddr::port);
     let admin_port = gateway.admin_addresses().first().map(SocketAddr::port);
+    let stored_admin = gateway.has_stored_admin();
     writeln!(
         out,
         "thalweg {}\n\n{}",
         env!("CARGO_PKG_VERSION"),
-        summary::Summary { settings, port, admin_port }
+        summary::Summary { settings, port, admin_port, stored_admin }
     )?;
     out.flush()?;
     let made = gateway.made_token();

@@ -20,7 +20,8 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     match config::load(options.file.as_deref(), &Overrides::default(), &Env::of_process()) {
         Ok(settings) => {
-            let summary = Summary { settings: &settings, port: settings.listen.port, admin_port: None };
+            let port = settings.listen.port;
+            let summary = Summary { settings: &settings, port, admin_port: None, stored_admin: None };
             write!(io::stdout().lock(), "The configuration is good.\n\n{summary}")?;
             Ok(ExitCode::SUCCESS)
         }

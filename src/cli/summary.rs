@@ -13,11 +13,13 @@ pub(super) struct Summary<'a> {
     pub(super) port: u16,
     /// The same of `admin_listen`.
     pub(super) admin_port: Option<u16>,
+    /// Whether a key of the database may administrate. `None`: nobody has looked.
+    pub(super) stored_admin: Option<bool>,
 }
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { settings, port, admin_port } = self;
+        let Self { settings, port, admin_port, stored_admin } = self;
         let workers = settings.workers;
         writeln!(
             f,
@@ -40,7 +42,7 @@ impl fmt::Display for Summary<'_> {
                 writeln!(f, "  tokens     {}", names.join(", "))?;
             }
         }
-        writeln!(f, "  admin      {}", administration(settings, *admin_port))?;
+        writeln!(f, "  admin      {}", administration(settings, *admin_port, *stored_admin))?;
         writeln!(f, "  ledger     {}", ledger(settings))?;
         match settings.supported_models.len() {
             0 => Ok(()),
@@ -60,12 +62,13 @@ fn ledger(settings: &Settings) -> String {
 }
 
 /// Where administration is served, and for whose key.
-fn administration(settings: &Settings, port: Option<u16>) -> String {
+fn administration(settings: &Settings, port: Option<u16>, stored_admin: Option<bool>) -> String {
     let admins = settings.tokens.iter().filter(|token| token.admin);
     let names: Vec<_> = admins.map(|token| token.description.as_str()).collect();
-    let key = match &names[..] {
-        [] => None,
-        names => Some(format!("with the key of {}", names.join(", "))),
+    let key = match (&names[..], stored_admin) {
+        ([], Some(true)) => Some("with an administrator's key of the database".to_owned()),
+        ([], Some(false) | None) => None,
+        (names, Some(_) | None) => Some(format!("with the key of {}", names.join(", "))),
     };
     match (&settings.admin_listen, key) {
         (Some(listen), key) => {
@@ -75,6 +78,9 @@ fn administration(settings: &Settings, port: Option<u16>) -> String {
         }
         (None, Some(key)) => key,
         (None, None) if settings.tokens.is_empty() => "with the token of each run".to_owned(),
+        (None, None) if settings.database.is_some() && stored_admin.is_none() => {
+            "with an administrator's key of the database, if there is one".to_owned()
+        }
         (None, None) => {
             "closed: no THALWEG_ADMIN_KEY, no token with \"admin\": true, no admin_listen".to_owned()
         }

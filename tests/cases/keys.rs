@@ -8,6 +8,7 @@ use thalweg::{
     base::{Secret, lease::Allowance},
     database::{DatabaseSettings, Site},
     ledger::{Price, Prices},
+    server::Listen,
 };
 
 use crate::{
@@ -404,6 +405,48 @@ async fn keys_of_the_database() {
     registrar.close().await;
     drop((clients, streaming));
     gateway.stop().await;
+}
+
+/// A key of the database that is an administrator's opens administration, and closes it for those who show none.
+#[tokio::test]
+async fn an_administrator_of_the_database() {
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let folder = Folder::new();
+    let mut registrar = Registrar::open(&folder.database()).await.unwrap();
+    for apart in [false, true] {
+        let plan = Plan::to(&[&upstream]).with(|settings| {
+            settings.database = Some(folder.database());
+            settings.admin_listen = apart.then(|| Listen { host: "127.0.0.1".into(), port: 0, tls: None });
+        });
+        let gateway = plan.start().await;
+        let address = if apart { gateway.admin_address() } else { gateway.address };
+        let mut client = Client::connect(Version::H1, address).await;
+        let (name, secret) = (format!("boss-{apart}"), format!("sk-boss-{apart}"));
+        let mut asked = async |secret: &str| {
+            let call = Call::get("/stats").header("authorization", &format!("Bearer {secret}"));
+            let answer = client.send(call).await;
+            let status = answer.status.as_u16();
+            answer.collect().await;
+            status
+        };
+        assert_eq!(asked(&secret).await, if apart { 200 } else { 403 });
+        let boss = stored(&name, &secret, Limits::default());
+        registrar.add(&StoredKey { admin: true, ..boss }).await.unwrap();
+        let begun = Instant::now();
+        while asked("sk-stranger").await != 401 || asked(&secret).await != 200 {
+            assert!(begun.elapsed() < Duration::from_secs(2));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(asked(TOKEN).await, 403);
+        registrar.revoke(&name, SystemTime::now()).await.unwrap();
+        while asked(&secret).await != if apart { 200 } else { 403 } {
+            assert!(begun.elapsed() < Duration::from_secs(4));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        drop(client);
+        gateway.stop().await;
+    }
+    registrar.close().await;
 }
 
 /// R27: before the database has been read, nobody is told that a key is wrong; keys of the configuration are served.
