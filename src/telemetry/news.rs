@@ -1,9 +1,12 @@
 //! What happens, as it happens, for whoever watches (S3.7): rows of the ledger and changed statistics. A bounded bus that
 //! forgets the oldest for who does not keep up, and says how many. While nobody watches nothing is written.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -14,8 +17,10 @@ use tokio::sync::broadcast::{
 
 /// News that wait for a watcher before the oldest are forgotten.
 const WAITING: usize = 512;
-/// Watchers at once.
+/// Watchers at once; those with one key; and places that no client's key is given, so that operators find one.
 const MOST: usize = 100;
+const MOST_OF_A_KEY: usize = 4;
+const KEPT: usize = 20;
 
 /// Whose news it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +44,27 @@ enum News {
 pub struct Bus {
     news: broadcast::Sender<News>,
     ended: Arc<AtomicBool>,
+    places: Arc<Mutex<Places>>,
+}
+
+/// Who watches.
+#[derive(Debug, Default)]
+struct Places {
+    taken: usize,
+    /// Of these, by key; operators have none.
+    by_key: HashMap<Arc<str>, usize>,
+}
+
+/// A place that is taken, and free again when dropped.
+#[derive(Debug)]
+struct Place {
+    places: Arc<Mutex<Places>>,
+    key: Option<Arc<str>>,
 }
 
 impl Default for Bus {
     fn default() -> Self {
-        Self { news: broadcast::Sender::new(WAITING), ended: Arc::default() }
+        Self { news: broadcast::Sender::new(WAITING), ended: Arc::default(), places: Arc::default() }
     }
 }
 
@@ -52,7 +73,7 @@ impl Default for Bus {
 pub struct Watcher {
     news: broadcast::Receiver<News>,
     /// `None`: everything may be seen, else what is this key's.
-    key: Option<Arc<str>>,
+    place: Place,
     /// There is nothing more to wait for.
     over: bool,
 }
@@ -87,11 +108,48 @@ impl Bus {
     /// `None`: there are too many already.
     #[must_use]
     pub fn watch(&self, key: Option<Arc<str>>) -> Option<Watcher> {
-        let is_full = self.news.receiver_count() >= MOST;
+        let place = Place::take(&self.places, key)?;
         let news = self.news.subscribe();
         // Who subscribed after the end would wait for it for ever.
         let over = self.ended.load(Ordering::Acquire);
-        (!is_full).then_some(Watcher { news, key, over })
+        Some(Watcher { news, place, over })
+    }
+}
+
+impl Place {
+    /// `None`: there are too many with this key, or too many in all.
+    fn take(places: &Arc<Mutex<Places>>, key: Option<Arc<str>>) -> Option<Self> {
+        let mut now = places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = &key {
+            let own = now.by_key.get(key).copied().unwrap_or(0);
+            if own >= MOST_OF_A_KEY || now.by_key.values().sum::<usize>() >= MOST - KEPT {
+                return None;
+            }
+        }
+        if now.taken >= MOST {
+            return None;
+        }
+        now.taken += 1;
+        if let Some(key) = &key {
+            *now.by_key.entry(Arc::clone(key)).or_default() += 1;
+        }
+        drop(now);
+        Some(Self { places: Arc::clone(places), key })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut now = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        now.taken -= 1;
+        if let Some(key) = &self.key
+            && let Some(own) = now.by_key.get_mut(key)
+        {
+            *own -= 1;
+            if *own == 0 {
+                now.by_key.remove(key);
+            }
+        }
     }
 }
 
@@ -125,7 +183,7 @@ impl Watcher {
     }
 
     fn may_see(&self, owner: &Owner) -> bool {
-        match (&self.key, owner) {
+        match (&self.place.key, owner) {
             (None, _) => true,
             (Some(own), Owner::Key(key)) => own == key,
             (Some(_), Owner::Operator) => false,
@@ -167,7 +225,24 @@ mod tests {
         (0..WAITING + 7).for_each(|number| bus.tell(Owner::Operator, "n", &number.to_string()));
         assert_eq!(slow.try_next(), Some(Told::Lost(7)));
         assert_eq!(slow.try_next(), Some(Told::Event("event: n\ndata: 7\n\n".into())));
-        let many: Vec<_> = std::iter::from_fn(|| bus.watch(None)).take(MOST + 1).collect();
-        assert_eq!(many.len(), MOST - 1);
+    }
+
+    /// However many watch with clients' keys, an operator finds a place; and places are free when they are left.
+    #[test]
+    fn clients_do_not_lock_operators_out() {
+        let bus = Bus::default();
+        for _ in 0..2 {
+            let many = |key: Option<Arc<str>>| {
+                std::iter::from_fn(|| bus.watch(key.clone())).take(MOST + 1).collect::<Vec<_>>()
+            };
+            let first = many(Some("k0".into()));
+            assert_eq!(first.len(), MOST_OF_A_KEY);
+            let others: Vec<_> = (1..MOST).flat_map(|key| many(Some(key.to_string().into()))).collect();
+            assert_eq!(first.len() + others.len(), MOST - KEPT);
+            assert_eq!(many(None).len(), KEPT);
+        }
+        let operators: Vec<_> = std::iter::from_fn(|| bus.watch(None)).collect();
+        assert_eq!(operators.len(), MOST);
+        assert!(bus.watch(Some("k0".into())).is_none());
     }
 }
