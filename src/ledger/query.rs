@@ -101,7 +101,8 @@ pub async fn ask(database: &Database, question: &Question) -> Result<Vec<Line>, 
             add(&mut lines, &record, source, question)?;
         }
     }
-    let mut lines: Vec<Line> = lines.into_values().collect();
+    // An hour's times are there as a whole: some belong to who asked for nothing in the part of it that was asked about.
+    let mut lines: Vec<Line> = lines.into_values().filter(|line| line.sum("requests") > 0).collect();
     if !question.by.iter().any(|by| matches!(by, By::Hour | By::Day)) {
         lines.sort_by_key(|line| std::cmp::Reverse(line.sum("requests")));
     }
@@ -341,9 +342,8 @@ mod tests {
                         }
                     }
                     let found = ask(&database, &question).await.unwrap();
-                    let found: Vec<_> = found.iter().filter(|line| line.sum("requests") > 0).collect();
                     assert_eq!(found.len(), wanted.len(), "{question:?}");
-                    for line in found {
+                    for line in &found {
                         let own = &wanted[&line.names];
                         assert_eq!(line.sums.sums, own.sums.sums, "{question:?} {:?}", line.names);
                         let others = |line: &Line| (line.refused, line.failed, line.gone);
