@@ -1,6 +1,7 @@
 //! Tells when the configuration file has other content than before (R35). The folder is watched, not the file, so that
 //! editors that write a new one, atomic renames and Kubernetes' swaps of symbolic links are all seen; what counts is the
-//! content once it has been quiet for a moment. A file that is gone is said once, and waited for. Where the system does
+//! content once it has been quiet for a moment. A file that is gone is said once, and waited for; one that cannot be read is
+//! other content, since whoever loads it says what is wrong. Where the system does
 //! not tell of changes (network file systems, no watches left), a look every few seconds does.
 
 use std::{
@@ -122,11 +123,14 @@ fn settle(woken: &Receiver<()>) {
     while Instant::now() < last && woken.recv_timeout(QUIET).is_ok() {}
 }
 
-/// A digest of the file; `None` when it cannot be read.
+/// A digest of the file, or of what keeps it from being read; `None` when it is not there.
 fn content(file: &Path) -> Option<u64> {
-    let text = load::read(file).ok()?;
     let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
+    match load::read(file) {
+        Ok(text) => text.hash(&mut hasher),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => error.to_string().hash(&mut hasher),
+    }
     Some(hasher.finish())
 }
 
@@ -257,6 +261,12 @@ mod tests {
         fs::write(&file, "4").unwrap();
         fs::write(folder.at("neighbour"), "5").unwrap();
         assert!(changes.recv_timeout(2 * QUIET).is_err(), "the same content is no change");
+        fs::write(&file, b"\xff").unwrap();
+        assert!(told(&changes), "not to be read, which is to be said");
+        fs::remove_file(&file).unwrap();
+        assert!(changes.recv_timeout(2 * QUIET).is_err(), "gone is not to be loaded");
+        fs::write(&file, "6").unwrap();
+        assert!(told(&changes), "good again");
         drop(watch);
         assert_eq!(
             changes.recv_timeout(PATIENCE),
