@@ -192,9 +192,11 @@ async fn a_reload_changes_what_the_next_row_costs_and_whose_it_is() {
         written(&gateway, rows).await;
         config["prices"]["m"] = json!({"input": 2, "output": 20});
         config["trusted_proxies"] = json!(["127.0.0.1"]);
+        config["otel"] = json!({"endpoint": "http://127.0.0.1:9"});
         file.write(config.to_string());
         let (status, told) = reloaded(&gateway).await;
-        assert_eq!((status, &told["changes"]["restart_needed"]), (200, &json!([])), "{told}");
+        // With each reload: what began is what goes on.
+        assert_eq!((status, &told["changes"]["restart_needed"]), (200, &json!(["otel"])), "{told}");
     }
     gateway.stop().await;
     let rows = books.rows("client, cost").await;
