@@ -32,6 +32,8 @@ use std::{
 pub use args::Args;
 use args::Command;
 
+use crate::database::Site;
+
 /// Whatever ended a command; shown with its causes.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
@@ -49,6 +51,17 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Compare(options) => compare::run(&options),
         Command::Keys(options) => keys::run(&options),
     }
+}
+
+/// Tells on stderr which database a command is about: a service may have another one, by its environment.
+fn tell_database(site: &Site) {
+    let place = match site {
+        // A relative one would leave open where.
+        Site::Sqlite(file) => Site::Sqlite(std::path::absolute(file).unwrap_or_else(|_| file.clone())),
+        Site::Postgres(_) => site.clone(),
+    };
+    // With stderr gone there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "in {place}");
 }
 
 /// Prints the chain of causes. A reader who has gone (`thalweg check | head`) is no failure.

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::{
     Failure,
     table::{Micros, Table},
+    tell_database,
 };
 use crate::{
     base::date,
@@ -55,6 +56,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let settings = config::load(options.config.as_deref(), &Overrides::default(), &Env::of_process())?;
     let database =
         settings.database.ok_or("there is no database: no configuration file and no DATABASE_URL")?;
+    tell_database(&database.site);
     if let Site::Sqlite(file) = &database.site
         && !file.exists()
     {

@@ -316,8 +316,10 @@ async fn killed_it_loses_the_last_moments_alone() {
     database.close().await;
     // What an operator sees of it.
     let variables = [("DATABASE_URL", place.to_str().unwrap())];
-    let (code, shown, _) = command::run(&["usage", "--by", "key,model", "--since", "1h"], &variables);
-    assert_eq!(code, Some(0));
+    let (code, shown, stderr) = command::run(&["usage", "--by", "key,model", "--since", "1h"], &variables);
+    assert_eq!((code, stderr), (Some(0), format!("in SQLite, {}\n", place.display())));
+    let (_, _, stderr) = command::run(&["keys", "list"], &variables);
+    assert_eq!(stderr, format!("in SQLite, {}\n", place.display()));
     assert!(shown.contains("requests") && shown.contains("API_KEY") && shown.contains("(none)"), "{shown}");
     let (_, shown, _) = command::run(&["usage", "--by", "key", "--json"], &variables);
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();

@@ -16,7 +16,7 @@ use std::{
 
 use clap::Subcommand;
 
-use super::Failure;
+use super::{Failure, tell_database};
 use crate::{
     auth::{self, Digest, Limits, Named, Registrar, Store, StoreError, StoredKey, maker},
     config::{self, Env, Overrides},
@@ -85,6 +85,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
         "there is no database to keep keys in: give --config or a ./config.json (whose `database` is not false), or set \
          DATABASE_URL",
     )?;
+    tell_database(&database.site);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut out = io::stdout().lock();
     match runtime.block_on(options.errand.run(&database))? {
