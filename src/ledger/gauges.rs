@@ -19,6 +19,7 @@ struct Cells {
     waiting: AtomicU64,
     waiting_bytes: AtomicU64,
     lost: AtomicU64,
+    left_out: AtomicU64,
     queries: AtomicU64,
     query_nanos: AtomicU64,
     up: AtomicBool,
@@ -39,6 +40,8 @@ pub struct LedgerState {
     pub waiting_bytes: u64,
     /// Rows that are in nobody's hands.
     pub lost: u64,
+    /// Rows that were never to be: strangers' beyond the first of a second.
+    pub left_out: u64,
     /// Transactions and questions, and what one took on average.
     pub queries: u64,
     pub query: Duration,
@@ -57,6 +60,7 @@ impl LedgerGauges {
             waiting: load(&self.0.waiting),
             waiting_bytes: load(&self.0.waiting_bytes),
             lost: load(&self.0.lost),
+            left_out: load(&self.0.left_out),
             queries,
             query: Duration::from_nanos(load(&self.0.query_nanos).checked_div(queries).unwrap_or(0)),
         }
@@ -87,6 +91,10 @@ impl LedgerGauges {
 
     pub(super) fn add_lost(&self, rows: usize) {
         self.0.lost.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_left_out(&self, rows: usize) {
+        self.0.left_out.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
     pub(super) fn set_waiting(&self, rows: usize) {

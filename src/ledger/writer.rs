@@ -52,6 +52,11 @@ impl Inbox {
     pub fn book(&self, rows: Vec<Row>) {
         self.0.push(rows);
     }
+
+    /// So many rows were not made.
+    pub fn leave_out(&self, rows: usize) {
+        self.0.gauges.add_left_out(rows);
+    }
 }
 
 impl Drop for Inbox {

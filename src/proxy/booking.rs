@@ -24,6 +24,11 @@ use crate::{
 /// A row costs no more, in micro-units: what a mistaken price makes of it must leave room for a month's sums.
 const DEAREST: u64 = 1 << 53;
 
+/// Requests for a completion have a row, others have none.
+pub(super) fn is_booked(end: &End) -> bool {
+    dialect(end.story.path).is_some()
+}
+
 /// The row of a request for a completion; others have none.
 pub(super) fn row(end: &End, cost: Option<u64>, snapshot: &Snapshot, ids: &mut RowIds) -> Option<Row> {
     let story = &end.story;

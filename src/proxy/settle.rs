@@ -91,11 +91,12 @@ pub struct Books {
 impl Books {
     /// Until the last worker has gone.
     fn keep(&self, batches: &Receiver<Vec<End>>) {
-        let (mut ticked, mut guard, mut ids) = (Instant::now(), Guard::default(), RowIds::default());
+        let (mut ticked, mut guard) = (Instant::now(), Guard::default());
+        let (mut ids, mut strangers) = (RowIds::default(), Strangers::default());
         let mut told = Value::Null;
         loop {
             match batches.recv_timeout(TICK) {
-                Ok(batch) => self.enter(batch, &mut ids),
+                Ok(batch) => self.enter(batch, &mut ids, &mut strangers),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -109,12 +110,13 @@ impl Books {
         }
     }
 
-    fn enter(&self, batch: Vec<End>, ids: &mut RowIds) {
+    fn enter(&self, batch: Vec<End>, ids: &mut RowIds, strangers: &mut Strangers) {
         let snapshot = self.snapshot.load();
         let (mut stats, now) = self.board.stats.open();
         batch.iter().for_each(|end| stats.add(now, &fact::of(end, &snapshot)));
         drop(stats);
         let (mut rows, watched) = (Vec::new(), self.board.bus.is_watched());
+        let (mut left_out, entered) = (0, Instant::now());
         for mut end in batch {
             close(&end);
             if let Some(spans) = &self.spans {
@@ -124,16 +126,43 @@ impl Books {
             if let Some(bill) = end.story.bill.take() {
                 bill.pay(payable(cost));
             }
-            if self.inbox.is_some() || watched {
-                rows.extend(booking::row(&end, cost, &snapshot, ids));
+            if (self.inbox.is_none() && !watched) || !booking::is_booked(&end) {
+                continue;
             }
+            if end.story.key.is_none() && !strangers.may_enter(entered) {
+                left_out += 1;
+                continue;
+            }
+            rows.extend(booking::row(&end, cost, &snapshot, ids));
         }
         if watched {
             rows.iter().for_each(|row| news::tell_row(&self.board.bus, row));
         }
         if let Some(inbox) = &self.inbox {
             inbox.book(rows);
+            inbox.leave_out(left_out);
         }
+    }
+}
+
+/// Who showed no key of ours may have few rows in a second: anybody could fill the ledger. Each is logged and counted all
+/// the same.
+#[derive(Debug, Default)]
+struct Strangers {
+    /// When the second began, and how many have entered since.
+    since: Option<Instant>,
+    entered: u32,
+}
+
+impl Strangers {
+    const MOST: u32 = 10;
+
+    fn may_enter(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1)) {
+            (self.since, self.entered) = (Some(now), 0);
+        }
+        self.entered = self.entered.saturating_add(1);
+        self.entered <= Self::MOST
     }
 }
 
@@ -268,6 +297,14 @@ pub(super) const fn phase(stage: Stage) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strangers_enter_ten_in_a_second() {
+        let (mut strangers, begun) = (Strangers::default(), Instant::now());
+        let mut entered =
+            |millis| (0..25).filter(|_| strangers.may_enter(begun + Duration::from_millis(millis))).count();
+        assert_eq!([0, 999, 1000, 1500, 7000].map(&mut entered), [10, 0, 10, 0, 10]);
+    }
 
     #[test]
     fn what_is_too_dear_for_a_number_is_not_free() {

@@ -102,6 +102,7 @@ fn database(ledger: LedgerState) -> Value {
         "rows_waiting": ledger.waiting,
         "spool_bytes": ledger.waiting_bytes,
         "rows_lost": ledger.lost,
+        "rows_left_out": ledger.left_out,
         "queries": ledger.queries,
         "average_query_ms": ledger.query.as_secs_f64() * 1e3,
     })
@@ -155,13 +156,13 @@ fn metrics(board: &Board, ledger: LedgerState, snapshot: &Snapshot) -> String {
 }
 
 fn write_ledger(page: &mut Exposition, ledger: LedgerState) {
-    let help =
-        "Rows of the ledger: written to the database, put into the spool, taken out of it again, lost.";
+    let help = "Rows of the ledger: written to the database, put into the spool, taken out of it again, lost; left out.";
     page.family("thalweg_ledger_rows_total", Kind::Counter, help)
         .sample(&[("state", "written")], ledger.written as f64)
         .sample(&[("state", "spooled")], ledger.spooled as f64)
         .sample(&[("state", "replayed")], ledger.replayed as f64)
-        .sample(&[("state", "lost")], ledger.lost as f64);
+        .sample(&[("state", "lost")], ledger.lost as f64)
+        .sample(&[("state", "left_out")], ledger.left_out as f64);
     let help = "Rows of the ledger in memory.";
     page.single("thalweg_ledger_rows_waiting", Kind::Gauge, help, ledger.waiting as f64);
     let help = "Bytes of the ledger's spool file.";

@@ -171,6 +171,33 @@ async fn every_end_has_one_row() {
     assert_eq!(statuses, [200, 401, 404, 400, 499, 502]);
 }
 
+/// A stranger cannot fill the ledger: ten of a second are booked, the others are counted.
+#[tokio::test]
+async fn few_strangers_have_rows() {
+    let (books, upstream) = (Books::new(), Upstream::always(Speaks::H1, steps()));
+    let gateway = books.plan(&[&upstream]).start().await;
+    let (mut client, begun) = (gateway.client(Version::H1).await, Instant::now());
+    for _ in 0..40 {
+        let call = Call::whole().header("authorization", "Bearer sk-stranger");
+        let answer = client.send(call).await;
+        assert_eq!(answer.status, 401);
+        answer.collect().await;
+    }
+    assert!(client.send(Call::stream()).await.collect().await.complete);
+    let seconds = begun.elapsed().as_secs() + 2;
+    let all = async {
+        while gateway.ledger().written + gateway.ledger().left_out < 41 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert!(in_time(all).await.is_ok(), "{:?}", gateway.ledger());
+    let state = gateway.ledger();
+    assert!(state.written > 10 && state.written <= 10 * seconds + 1, "{state:?}");
+    drop(client);
+    gateway.stop().await;
+    assert!(books.rows("outcome").await.iter().any(|row| row.text(0).unwrap() == Some("ok")));
+}
+
 /// What a reload says of prices and proxies is in force with the next row.
 #[tokio::test]
 async fn a_reload_changes_what_the_next_row_costs_and_whose_it_is() {
