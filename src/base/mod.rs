@@ -11,6 +11,7 @@
 //! - [`pem`]: certificate and key files
 //! - [`shelf`]: what was learnt, and for how long it holds good
 //! - [`spawn`]: the only door to the runtime's spawner
+//! - [`star`]: names with stars in them
 //! - [`turn`]: which poll of a worker this is
 
 pub mod date;
@@ -25,6 +26,7 @@ pub mod pem;
 pub mod secret;
 pub mod shelf;
 pub mod spawn;
+pub mod star;
 pub mod turn;
 pub mod window;
 

@@ -5,6 +5,8 @@
 
 use std::cmp::Reverse;
 
+use crate::base::star;
+
 /// Micro-units per million tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Price {
@@ -22,7 +24,7 @@ pub struct Tokens {
     pub cached: u64,
 }
 
-/// Prices by model. A name may hold `*` for anything; the one with the most letters besides wins, of equals the first.
+/// Prices by model. A name may hold `*` for anything and `?` for one letter; the one with the most letters besides wins, of equals the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prices(Vec<(Box<str>, Price)>);
 
@@ -31,7 +33,7 @@ impl Prices {
     pub fn new(prices: impl IntoIterator<Item = (String, Price)>) -> Self {
         let mut prices: Vec<_> = prices.into_iter().map(|(name, price)| (name.into(), price)).collect();
         prices.sort_by_key(|(name, _): &(Box<str>, Price)| {
-            Reverse(name.bytes().filter(|byte| *byte != b'*').count())
+            Reverse(name.bytes().filter(|byte| !matches!(byte, b'*' | b'?')).count())
         });
         Self(prices)
     }
@@ -40,9 +42,11 @@ impl Prices {
     #[must_use]
     pub fn find(&self, provider: &str, model: &str) -> Option<&Price> {
         let fits = |name: &str| {
-            let behind = |name| matches(name, model);
-            matches(name, model)
-                || name.split_once('/').is_some_and(|(own, rest)| matches(own, provider) && behind(rest))
+            let behind = |name| star::matches(name, model);
+            star::matches(name, model)
+                || name
+                    .split_once('/')
+                    .is_some_and(|(own, rest)| star::matches(own, provider) && behind(rest))
         };
         self.0.iter().find(|(name, _)| fits(name)).map(|(_, price)| price)
     }
@@ -82,33 +86,8 @@ impl Price {
     }
 }
 
-/// Whether `name`, in which `*` stands for anything, is `text`. Steps back to the last star only, so the time is at most
-/// the product of the lengths.
-fn matches(name: &str, text: &str) -> bool {
-    let (name, text) = (name.as_bytes(), text.as_bytes());
-    let (mut at, mut seen, mut star) = (0, 0, None);
-    while seen < text.len() {
-        if name.get(at) == Some(&b'*') {
-            star = Some((at, seen));
-            at += 1;
-        } else if name.get(at) == text.get(seen) {
-            at += 1;
-            seen += 1;
-        } else if let Some((back, taken)) = star {
-            star = Some((back, taken + 1));
-            at = back + 1;
-            seen = taken + 1;
-        } else {
-            return false;
-        }
-    }
-    name.get(at..).unwrap_or_default().iter().all(|byte| *byte == b'*')
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn price(input: u64) -> Price {
@@ -147,13 +126,5 @@ mod tests {
         assert_eq!(cost(u64::MAX, u64::MAX, 0), u64::MAX);
         let plain = Price { cached: None, ..price };
         assert_eq!(plain.cost(Tokens { input: 2, output: 0, cached: 2 }), 5);
-    }
-
-    proptest! {
-        #[test]
-        fn a_star_is_anything(name in "[ab*]{0,6}", text in "[ab]{0,6}") {
-            let expression = format!("^{}$", name.replace('*', ".*"));
-            prop_assert_eq!(matches(&name, &text), regex::Regex::new(&expression).unwrap().is_match(&text));
-        }
     }
 }
