@@ -125,8 +125,6 @@ row! {
     wasted: Int,
     /// `non-streaming`, `asgi` or `buffered`.
     mode: Text,
-    /// `hit` or `miss`, of the gateway's own cache.
-    cache: Text,
     /// As told to the client; 499 if it left.
     status: Int,
     /// `ok`, `refused`, `failed` or `gone`.
