@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+mod server;
+
 use super::{
     Inbox, LedgerGauges, LedgerSettings, LedgerState, book::Book, entry::*, queue, retention, rollup,
     spool::Spool, writer,

@@ -1,0 +1,145 @@
+//! A PostgreSQL of a test's own, which may be stopped and started: what it does with connections then is its own affair,
+//! and no proxy's imitation.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use super::*;
+
+struct Server {
+    folder: Folder,
+    bin: PathBuf,
+    port: u16,
+    /// Who is root must be somebody else for it.
+    as_postgres: bool,
+}
+
+impl Server {
+    /// `None`: its programs are not here.
+    fn new() -> Option<Self> {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let mut bins: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+        bins.retain(|bin| bin.join("initdb").exists());
+        bins.sort();
+        let Some(bin) = bins.pop() else {
+            eprintln!("no PostgreSQL here (initdb): the test that stops one is left out");
+            return None;
+        };
+        let own = Command::new("id").arg("-u").output().unwrap();
+        let as_postgres = own.stdout.starts_with(b"0\n");
+        let server = Self { folder: Folder::new(), bin, port: 0, as_postgres };
+        if as_postgres {
+            assert!(Command::new("chown").arg("postgres").arg(&server.folder.0).status().unwrap().success());
+        }
+        let made = server.run("initdb", &["-U", "thalweg", "-A", "trust"]);
+        assert!(made, "initdb");
+        Some(server)
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> bool {
+        let program = self.bin.join(program);
+        let mut command = if self.as_postgres {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.arg("-D").arg(self.folder.0.join("data")).args(arguments);
+        // In a folder that it may enter.
+        let command = command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().unwrap().success()
+    }
+
+    /// On the port that it had, or else on one that is free.
+    fn start(&mut self) {
+        let sockets = self.folder.0.display().to_string();
+        let is_known = self.port != 0;
+        for _ in 0..5 {
+            if self.port == 0 {
+                let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+                self.port = free.local_addr().unwrap().port();
+            }
+            let options = format!(
+                "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories={sockets} -c fsync=off",
+                self.port
+            );
+            let log = format!("{sockets}/data/log");
+            if self.run("pg_ctl", &["-w", "-l", &log, "-o", &options, "start"]) {
+                return;
+            }
+            if !is_known {
+                self.port = 0;
+            }
+        }
+        panic!("PostgreSQL does not start");
+    }
+
+    fn stop(&self, how: &str) {
+        self.run("pg_ctl", &["-w", "-m", how, "stop"]);
+    }
+
+    fn settings(&self) -> DatabaseSettings {
+        let url = format!("postgres://thalweg@127.0.0.1:{}/postgres", self.port);
+        DatabaseSettings::new(Site::Postgres(crate::base::Secret::new(url)))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop("immediate");
+    }
+}
+
+/// Books ten rows every few milliseconds until told to end; gives how many that were.
+fn book_on(inbox: Arc<Inbox>, over: Arc<AtomicBool>) -> std::thread::JoinHandle<i64> {
+    std::thread::spawn(move || {
+        let (mut ids, mut booked) = (RowIds::default(), 0);
+        while !over.load(Ordering::Relaxed) {
+            inbox.book(rows(&mut ids, booked, 10));
+            booked += 10;
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        booked
+    })
+}
+
+/// The server is stopped for a while, in both of its ways, while rows come all the time: none is lost, none is doubled.
+#[tokio::test]
+async fn postgres_is_stopped_and_started() {
+    let Some(mut server) = Server::new() else { return };
+    server.start();
+    let folder = Folder::new();
+    let gauges = LedgerGauges::default();
+    let (inbox, thread) = writer::start(at(&folder), server.settings(), gauges.clone()).unwrap();
+    let (inbox, over) = (Arc::new(inbox), Arc::<AtomicBool>::default());
+    let booking = book_on(Arc::clone(&inbox), Arc::clone(&over));
+    let until = async |what: &str, wanted: &dyn Fn(&LedgerState) -> bool| {
+        let begun = std::time::Instant::now();
+        while !wanted(&gauges.read()) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{what} never came: {:?}", gauges.read());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    for how in ["fast", "immediate"] {
+        let before = gauges.read();
+        until("the database", &|now| now.written > before.written + 100).await;
+        server.stop(how);
+        until("the spool", &|now| !now.up && now.spooled > before.spooled + 100).await;
+        server.start();
+        until("the replay", &|now| now.up && now.waiting_bytes == 0 && now.replayed > before.replayed).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    let booked = booking.join().unwrap();
+    drop(inbox);
+    thread.join().unwrap();
+    assert_eq!(gauges.read().lost, 0);
+    let database = Database::open(&server.settings(), &[]).await.unwrap();
+    let [by_rows, by_hours, by_days] = counted(&database).await;
+    database.close().await;
+    assert_eq!((by_rows[0], &by_rows, &by_rows), (booked, &by_hours, &by_days));
+    // Each of them once, as it was.
+    assert_eq!(by_rows[1], (0..booked).sum::<i64>());
+}
