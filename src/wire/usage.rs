@@ -4,10 +4,13 @@
 //! (Responses), in `message` (Anthropic's `message_start`), in `x_groq` and in the first choice (Moonshot). Counts are
 //! the provider's own: Anthropic's `input` does not include what came from or went to its cache.
 
-use std::sync::LazyLock;
+use std::{fmt, sync::LazyLock};
 
 use memchr::memmem::FinderRev;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::Value;
 
 /// No request has more tokens. What a provider says beyond is an error of his, and must not spoil the sums of the month.
@@ -66,49 +69,114 @@ pub(super) fn of(whole: &Value) -> Option<Usage> {
     Told::deserialize(usage).ok()?.counts()
 }
 
-/// What stands in a usage object, whatever it is.
+/// What stands in a usage object.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Told {
-    prompt_tokens: Value,
-    input_tokens: Value,
-    completion_tokens: Value,
-    output_tokens: Value,
-    prompt_tokens_details: Value,
-    input_tokens_details: Value,
-    completion_tokens_details: Value,
-    output_tokens_details: Value,
-    cache_read_input_tokens: Value,
-    prompt_cache_hit_tokens: Value,
-    cached_tokens: Value,
-    reasoning_tokens: Value,
+    prompt_tokens: Member,
+    input_tokens: Member,
+    completion_tokens: Member,
+    output_tokens: Member,
+    prompt_tokens_details: Member,
+    input_tokens_details: Member,
+    completion_tokens_details: Member,
+    output_tokens_details: Member,
+    cache_read_input_tokens: Member,
+    prompt_cache_hit_tokens: Member,
+    cached_tokens: Member,
+    reasoning_tokens: Member,
+}
+
+/// A count, or the counts of an object. Whatever else it is says nothing, and is no reason to read no further.
+#[derive(Clone, Copy, Default)]
+struct Member {
+    count: Option<u64>,
+    cached: Option<u64>,
+    reasoning: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Detail {
+    CachedTokens,
+    ReasoningTokens,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Member;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_u64<E>(self, count: u64) -> Result<Member, E> {
+        Ok(Member { count: Some(count.min(MOST)), ..Member::default() })
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Member, E> {
+        Ok(Member::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Member, E> {
+        Ok(Member::default())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Member, E> {
+        Ok(Member::default())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Member, E> {
+        Ok(Member::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Member, E> {
+        Ok(Member::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Member, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Member::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Member, A::Error> {
+        let mut found = Member::default();
+        while let Some(detail) = members.next_key()? {
+            match detail {
+                Detail::CachedTokens => found.cached = members.next_value::<Member>()?.count,
+                Detail::ReasoningTokens => found.reasoning = members.next_value::<Member>()?.count,
+                Detail::Other => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(found)
+    }
 }
 
 impl Told {
     fn counts(&self) -> Option<Usage> {
-        let count = |values: &[&Value]| values.iter().find_map(|value| number(value));
-        let detail = |places: [&Value; 2], name| places.iter().find_map(|place| number(place.get(name)?));
+        let count = |members: [&Member; 2]| members.into_iter().find_map(|member| member.count);
         let found = Usage {
-            input: count(&[&self.prompt_tokens, &self.input_tokens]),
-            output: count(&[&self.completion_tokens, &self.output_tokens]),
-            cached: detail([&self.prompt_tokens_details, &self.input_tokens_details], "cached_tokens")
-                .or_else(|| {
-                    let flat = [&self.cache_read_input_tokens, &self.prompt_cache_hit_tokens];
-                    count(&flat).or_else(|| number(&self.cached_tokens))
-                }),
-            reasoning: detail(
-                [&self.completion_tokens_details, &self.output_tokens_details],
-                "reasoning_tokens",
-            )
-            .or_else(|| number(&self.reasoning_tokens)),
+            input: count([&self.prompt_tokens, &self.input_tokens]),
+            output: count([&self.completion_tokens, &self.output_tokens]),
+            cached: (self.prompt_tokens_details.cached)
+                .or(self.input_tokens_details.cached)
+                .or_else(|| count([&self.cache_read_input_tokens, &self.prompt_cache_hit_tokens]))
+                .or(self.cached_tokens.count),
+            reasoning: (self.completion_tokens_details.reasoning)
+                .or(self.output_tokens_details.reasoning)
+                .or(self.reasoning_tokens.count),
         };
         (found != Usage::default()).then_some(found)
     }
-}
-
-/// A count, as far as it may be one.
-fn number(value: &Value) -> Option<u64> {
-    value.as_u64().map(|count| count.min(MOST))
 }
 
 impl Usage {
@@ -177,6 +245,15 @@ mod tests {
     #[test]
     fn usage_within_usage_without_end_is_given_up() {
         assert_eq!(find(r#"{"usage":"#.repeat(1 << 20).as_bytes()), None);
+    }
+
+    #[test]
+    fn what_is_no_count_says_nothing_and_hides_nothing() {
+        let odd = br#"{"usage":{"prompt_tokens":"9","input_tokens":7,"completion_tokens":-1,"output_tokens":2.5,
+            "prompt_tokens_details":[1,{"cached_tokens":3}],"input_tokens_details":{"x":{"cached_tokens":8},"cached_tokens":null},
+            "cached_tokens":{"cached_tokens":1},"completion_tokens_details":null,"reasoning_tokens":true,"other":{}}}"#;
+        assert_eq!(read(odd), Some(Usage { input: Some(7), ..Usage::default() }));
+        assert_eq!(find(odd), read(odd));
     }
 
     #[test]
