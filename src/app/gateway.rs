@@ -17,7 +17,7 @@ use crate::{
     base::pem::PemError,
     config::{ProviderSettings, Settings, Source, Watch, administration::is_loopback},
     demo::{self, Demo},
-    ledger::{self, Inbox, LedgerGauges, LedgerState},
+    ledger::{self, Inbox, LedgerGauges, LedgerState, Outlook},
     proxy::{Desk, Entrance, Snapshot, settle},
     routing::Records,
     server::{self, BindError, Census, Drain, Phase, Terms, tls::TlsSource},
@@ -117,7 +117,10 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         desk: desk.clone(),
         entrance: Entrance::Public,
         board: board.clone(),
-        ledger: ledger_gauges.clone(),
+        ledger: Outlook::new(
+            ledger_gauges.clone(),
+            settings.database.clone().filter(|_| settings.ledger.enabled),
+        ),
     };
     let mut threads = Vec::new();
     for (index, (listeners, own)) in bound.per_worker.into_iter().zip(gauges).enumerate() {

@@ -9,7 +9,7 @@ use tokio::{runtime::LocalRuntime, time::interval};
 use super::{door::Door, warmup::Warmup};
 use crate::{
     base::spawn::Tasks,
-    ledger::LedgerGauges,
+    ledger::Outlook,
     proxy::{Corridor, Desk, Entrance, Snapshot, settle::Settler},
     relay::Ends,
     server::{Phase, Terms, serve},
@@ -37,7 +37,7 @@ pub(super) struct Outfit {
     pub(super) desk: Desk,
     pub(super) entrance: Entrance,
     pub(super) board: Board,
-    pub(super) ledger: LedgerGauges,
+    pub(super) ledger: Outlook,
 }
 
 /// A runtime for one thread, whose tasks never leave it.

@@ -8,8 +8,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde_json::{Map, Value};
-
 use super::{
     Failure,
     table::{Micros, Table},
@@ -18,26 +16,18 @@ use super::{
 use crate::{
     base::date,
     config::{self, Env, Overrides},
-    database::{Database, DatabaseError, DatabaseSettings, Site},
+    database::Site,
     ledger::{
-        query::{self, By, Line, Question},
-        rollup::SUMS,
-        schema::SCHEMA,
+        LedgerGauges, Outlook,
+        query::{By, Line, Question},
+        report::report,
     },
 };
-
-const WORDS: [(&str, By); 5] = [
-    ("model", By::Model),
-    ("provider", By::Provider),
-    ("key", By::Key),
-    ("hour", By::Hour),
-    ("day", By::Day),
-];
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
     /// What to tell apart: model, provider, key, hour, day, in any order
-    #[arg(long, value_name = "WHAT,…", value_delimiter = ',', value_parser = by, default_value = "model")]
+    #[arg(long, value_name = "WHAT,…", value_delimiter = ',', value_parser = By::parse, default_value = "model")]
     by: Vec<By>,
     /// How far to look back: 90m, 24h, 30d
     #[arg(long, value_name = "TIME", value_parser = back, default_value = "24h")]
@@ -62,39 +52,15 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     {
         return Err(format!("there is no ledger yet: {} is not there", file.display()).into());
     }
-    let since = SystemTime::now().checked_sub(options.since).unwrap_or(SystemTime::UNIX_EPOCH);
-    let question = Question { since: micros(since), by: options.by.clone(), times: true };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let lines = runtime.block_on(ask(&database, &question))?;
+    let question = Question::back(options.since, options.by.clone());
+    let lines = Outlook::new(LedgerGauges::default(), Some(database)).ask(&question)?;
     let mut out = io::stdout().lock();
     if options.json {
-        writeln!(out, "{}", json(&lines, options, since))?;
+        writeln!(out, "{}", report(&lines, &question))?;
     } else {
         write!(out, "{}", sheet(&lines, &options.by))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn ask(settings: &DatabaseSettings, question: &Question) -> Result<Vec<Line>, DatabaseError> {
-    let database = Database::open(settings, &[&SCHEMA]).await?;
-    let answer = query::ask(&database, question).await;
-    database.close().await;
-    answer
-}
-
-fn micros(time: SystemTime) -> i64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
-
-fn by(text: &str) -> Result<By, String> {
-    let known = || WORDS.map(|(word, _)| word).join(", ");
-    let found = WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text.trim()));
-    found.map(|(_, by)| *by).ok_or_else(|| format!("expected one of {}", known()))
-}
-
-fn word(by: By) -> &'static str {
-    WORDS.iter().find(|(_, known)| *known == by).map_or("", |(word, _)| word)
 }
 
 fn back(text: &str) -> Result<Duration, String> {
@@ -133,7 +99,7 @@ fn sheet(lines: &[Line], by: &[By]) -> String {
         "total p50",
         "p95",
     ];
-    let head = by.iter().map(|by| word(*by)).chain(figures).map(str::to_owned).collect();
+    let head = by.iter().map(|by| by.as_str()).chain(figures).map(str::to_owned).collect();
     let mut table = Table::wide(by.len(), head);
     let time = |micros: Option<i64>| {
         micros.map_or_else(|| "–".to_owned(), |micros| Micros(micros as f64).to_string())
@@ -169,42 +135,6 @@ fn money(line: &Line) -> String {
         (_, 1..) => format!("{amount}+"),
         _ => amount,
     }
-}
-
-fn json(lines: &[Line], options: &Options, since: SystemTime) -> Value {
-    let line = |line: &Line| {
-        let mut object = Map::new();
-        for (by, name) in options.by.iter().zip(&line.names) {
-            let value = match by {
-                By::Model | By::Provider | By::Key if name.is_empty() => Value::Null,
-                By::Model | By::Provider | By::Key => name.as_str().into(),
-                By::Hour | By::Day => {
-                    let seconds = name.parse().unwrap_or(0);
-                    date::Shown(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string().into()
-                }
-            };
-            object.insert(word(*by).to_owned(), value);
-        }
-        for column in SUMS {
-            object.insert(
-                if column == "cost" { "cost_micros" } else { column }.to_owned(),
-                line.sum(column).into(),
-            );
-        }
-        for (name, count) in [("refused", line.refused), ("failed", line.failed), ("gone", line.gone)] {
-            object.insert(name.to_owned(), count.into());
-        }
-        for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)] {
-            object.insert(format!("ttft_{name}_us"), line.ttft(share).into());
-            object.insert(format!("total_{name}_us"), line.total(share).into());
-        }
-        Value::from(object)
-    };
-    serde_json::json!({
-        "since": date::Shown(since).to_string(),
-        "by": options.by.iter().map(|by| word(*by)).collect::<Vec<_>>(),
-        "usage": lines.iter().map(line).collect::<Vec<_>>(),
-    })
 }
 
 #[cfg(test)]

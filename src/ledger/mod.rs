@@ -8,7 +8,7 @@
 //! - [`spool`]: where rows wait while the database is away
 //! - [`writer`]: the thread that does all this, with `queue` before it; `hands` has what is between queue and database,
 //!   `retention` lets old rows go, `episode` says what is to be said
-//! - [`query`]: what it is asked; [`gauges`]: how it fares
+//! - [`query`]: what it is asked; [`gauges`]: how it fares; [`report`]: both for others
 
 pub mod book;
 pub mod entry;
@@ -19,6 +19,7 @@ pub mod histogram;
 pub mod price;
 pub mod query;
 mod queue;
+pub mod report;
 mod retention;
 pub mod rollup;
 pub mod schema;
@@ -31,5 +32,6 @@ pub mod writer;
 pub use entry::{Outcome, Row, RowIds};
 pub use gauges::{LedgerGauges, LedgerState};
 pub use price::{Price, Prices, Tokens};
+pub use report::Outlook;
 pub use settings::LedgerSettings;
 pub use writer::{Inbox, start};

@@ -23,7 +23,7 @@ use http::{HeaderMap, request::Parts};
 
 use crate::{
     base::{Dice, id::IdSource},
-    ledger::LedgerGauges,
+    ledger::Outlook,
     relay::{Ends, Orphans},
     telemetry::{Board, Gauge, Held, WorkerGauges},
     upstream::Upstream,
@@ -75,7 +75,7 @@ pub struct Corridor {
     ready: Rc<dyn Fn() -> bool>,
     desk: Desk,
     board: Board,
-    ledger: LedgerGauges,
+    ledger: Outlook,
     entrance: Entrance,
     /// The gauge of the streams that begin now, and its generation.
     streams: Rc<RefCell<(u64, Gauge)>>,
@@ -98,7 +98,7 @@ impl Corridor {
         gauges: WorkerGauges,
         ready: Rc<dyn Fn() -> bool>,
         desk: Desk,
-        (board, ledger): (Board, LedgerGauges),
+        (board, ledger): (Board, Outlook),
     ) -> Self {
         let generation = snapshot.load().generation;
         let streams = Rc::new(RefCell::new((generation, gauges.streams.gauge(generation))));

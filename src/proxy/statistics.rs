@@ -1,7 +1,10 @@
 //! `/stats` and `/metrics`: what has happened so far, for the operator (S0.7, S1.13, S3.9, B18). Gathered on a thread for
 //! work that blocks, since it takes as long as there is to be told, and a worker has streams to relay.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -10,13 +13,19 @@ use serde_json::{Value, json};
 use super::{Corridor, admission, condition, fault::Refusal, routes::View, snapshot::Snapshot};
 use crate::{
     base::Moment,
-    ledger::LedgerState,
-    routing::{Manner, Record, State},
+    ledger::{
+        LedgerState,
+        query::{By, Question},
+        report::{AskError, report},
+    },
+    routing::{Manner, Record, State, hint},
     telemetry::{Board, Exposition, Kind, news::Watcher},
 };
 
 const JSON: &str = "application/json";
 pub const EVENTS: &str = "text/event-stream";
+/// No question reaches back further.
+const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Corridor {
@@ -62,20 +71,64 @@ impl Corridor {
         if !is_open {
             self.administrate(head)?;
         }
+        let question = history(head.uri.query().unwrap_or_default())?;
         let (board, snapshot) = (self.board.clone(), Arc::clone(snapshot));
-        let ledger = self.ledger.read();
-        let told = tokio::task::spawn_blocking(move || match view {
-            View::Stats => (JSON, stats(&board, ledger, &snapshot).to_string()),
-            View::Metrics => (PROMETHEUS, metrics(&board, ledger, &snapshot)),
-            View::Events => (EVENTS, String::new()),
+        let ledger = self.ledger.clone();
+        let told = tokio::task::spawn_blocking(move || {
+            let state = ledger.gauges.read();
+            match view {
+                View::Stats => {
+                    let mut stats = stats(&board, state, &snapshot);
+                    if let (Some(question), Some(stats)) = (question, stats.as_object_mut()) {
+                        let lines = ledger.ask(&question)?;
+                        stats.insert("ledger".to_owned(), report(&lines, &question));
+                    }
+                    Ok((JSON, stats.to_string()))
+                }
+                View::Metrics => Ok((PROMETHEUS, metrics(&board, state, &snapshot))),
+                View::Events => Ok((EVENTS, String::new())),
+            }
         });
-        let (content_type, text) = told.await.map_err(|_| {
-            let mut refusal = Refusal::request(500, "internal_error", "the statistics could not be gathered");
-            refusal.kind = "server_error";
-            refusal
-        })?;
-        Ok((content_type, text.into()))
+        match told.await {
+            Ok(Ok((content_type, text))) => Ok((content_type, text.into())),
+            Ok(Err(AskError::Nothing)) => {
+                Err(Refusal::request(404, "no_ledger", AskError::Nothing.to_string()).of(Some("since")))
+            }
+            Ok(Err(error @ (AskError::System(_) | AskError::Database(_)))) => {
+                Err(failed(503, "ledger_unavailable", format!("the ledger does not answer: {error}")))
+            }
+            Err(_) => Err(failed(500, "internal_error", "the statistics could not be gathered".to_owned())),
+        }
     }
+}
+
+fn failed(status: u16, code: &'static str, message: String) -> Box<Refusal> {
+    let mut refusal = Refusal::request(status, code, message);
+    refusal.kind = "server_error";
+    refusal
+}
+
+/// What of the ledger is asked for: `?since=24h&by=model,key`. `None`: nothing.
+fn history(query: &str) -> Result<Option<Question>, Box<Refusal>> {
+    let (mut since, mut by) = (None, None);
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        match name {
+            "since" => since = Some(value),
+            "by" => by = Some(value),
+            _ => {}
+        }
+    }
+    if since.is_none() && by.is_none() {
+        return Ok(None);
+    }
+    let wrong =
+        |name, why: &str| Refusal::request(400, "invalid_query", format!("`{name}`: {why}")).of(Some(name));
+    let ago = hint::span(since.unwrap_or("24h"), SystemTime::UNIX_EPOCH).filter(|ago| *ago <= YEAR);
+    let ago = ago.ok_or_else(|| wrong("since", "expected a time as 90m, 24h or 30d, a year at most"))?;
+    let by =
+        by.map(|by| by.replace("%2C", ",").split(',').map(By::parse).collect::<Result<Vec<By>, String>>());
+    let by = by.transpose().map_err(|why| wrong("by", &why))?;
+    Ok(Some(Question::back(ago, by.unwrap_or_else(|| vec![By::Model]))))
 }
 
 fn stats(board: &Board, ledger: LedgerState, snapshot: &Snapshot) -> Value {

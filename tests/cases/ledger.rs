@@ -354,3 +354,41 @@ async fn killed_it_loses_the_last_moments_alone() {
     let (code, _, stderr) = command::run(&["usage"], &[("DATABASE_URL", "/no/such/place/t.db")]);
     assert!(code == Some(1) && stderr.contains("no ledger yet"), "{stderr}");
 }
+
+/// `/stats?since=…` asks the ledger, whose sums outlive the process; what it cannot ask is said.
+#[tokio::test]
+async fn statistics_of_the_past() {
+    let (books, upstream) = (Books::new(), Upstream::always(Speaks::H1, steps()));
+    let admin = |settings: &mut thalweg::config::Settings| {
+        settings.tokens.push(thalweg::auth::TokenSettings {
+            admin: true,
+            ..thalweg::auth::TokenSettings::plain("admin", thalweg::base::Secret::new("sk-past".to_owned()))
+        });
+    };
+    let stats = |query: &str| Call::get(&format!("/stats{query}")).header("authorization", "Bearer sk-past");
+    for round in 1..=2_u64 {
+        let gateway = books.plan(&[&upstream]).with(admin).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        assert!(client.send(Call::stream()).await.collect().await.complete);
+        written(&gateway, 1).await;
+        let told = client.send(stats("?since=24h&by=key,model")).await.collect().await.json();
+        let line = &told["ledger"]["usage"][0];
+        assert_eq!((&line["requests"], &line["model"]), (&round.into(), &"m".into()), "{told:#}");
+        assert_eq!(told["ledger"]["by"], serde_json::json!(["key", "model"]));
+        assert!(client.send(stats("")).await.collect().await.json()["ledger"].is_null());
+        for wrong in ["?since=soon", "?since=9999d", "?by=mood"] {
+            assert_eq!(client.send(stats(wrong)).await.status, 400, "{wrong}");
+        }
+        drop(client);
+        gateway.stop().await;
+    }
+    let gateway = Plan::to(&[&upstream]).with(admin).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(stats("?since=1h")).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.collect().await.json()["error"]["code"].clone()),
+        (404, "no_ledger".into())
+    );
+    drop(client);
+    gateway.stop().await;
+}
