@@ -16,14 +16,15 @@ pub(super) struct Door(pub(super) Site);
 impl Handler for Door {
     type Body = Body;
 
-    // Boxed where it is made: every move of an unboxed future copies all of its state.
+    // Made in its box: every move of an unboxed future copies all of its state.
     fn handle(
         &self,
         head: Parts,
         body: Incoming,
         peer: Peer,
     ) -> impl Future<Output = Response<Body>> + 'static {
-        Box::pin(self.0.clone().answer(head, body, Some(peer.address.ip())))
+        let place = Box::new_uninit();
+        Box::into_pin(Box::write(place, self.0.clone().answer(head, body, Some(peer.address.ip()))))
     }
 }
 

@@ -68,11 +68,12 @@ impl Corridor {
                 Ok((status, body)) => call.json(status, body),
                 Err(refusal) => call.refuse(&refusal),
             },
-            Route::Statistics(view) => match self.statistics(view, &snapshot, &head).await {
+            // Boxed: what is rare must not make every request's future larger.
+            Route::Statistics(view) => match Box::pin(self.statistics(view, &snapshot, &head)).await {
                 Ok((content_type, text)) => call.text(content_type, text),
                 Err(refusal) => call.refuse(&refusal),
             },
-            Route::Reload => match self.reload(&head).await {
+            Route::Reload => match Box::pin(self.reload(&head)).await {
                 Ok(Told::Done(told)) => call.json(StatusCode::OK, told.to_string().into()),
                 Ok(Told::Wrong { message, errors }) => call.refuse_for(&message, errors),
                 Err(refusal) => call.refuse(&refusal),
