@@ -92,9 +92,15 @@ impl Keeper {
         false
     }
 
-    /// Looks until all that was spent is in the store.
+    /// Looks until all that was spent is in the store. One that is away is waited for only if there is something to tell.
     pub async fn settle(&mut self, tokens: &Tokens) {
-        while !self.look(Some(tokens)).await || self.account.behind {
+        loop {
+            self.look(Some(tokens)).await;
+            let ring = self.keys.ring();
+            let mut keys = ring.values().chain(tokens.principals());
+            if keys.all(|principal| principal.meter.as_ref().is_none_or(|meter| meter.unsaved() == 0)) {
+                return;
+            }
             tokio::time::sleep(BREATH).await;
         }
     }
