@@ -43,6 +43,11 @@ impl Hands {
         self.episode.tell(self.queue.lost());
     }
 
+    /// Nothing has come that is not being written or in the spool.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.queue.len() == 0
+    }
+
     /// Asks the database something, and looks after `batch`, which is being written by that, and after what comes
     /// meanwhile. Dropping the future leaves all rows where they are.
     pub(super) async fn watch<T>(&mut self, batch: &[Row], work: impl Future<Output = T>) -> T {

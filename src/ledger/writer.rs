@@ -191,13 +191,14 @@ impl Writer {
         }
     }
 
-    /// The database is away.
+    /// The database is away: what is at hand does not wait for it in memory.
     fn lose(&mut self, error: &DatabaseError) {
         self.book = None;
         self.hands.gauges.set_up(false);
         self.hands.episode.away(&self.database.site, error);
         self.retry_at = Instant::now() + self.retry;
         self.retry = (self.retry * 2).min(RETRY[1]);
+        self.hands.stash(&mut self.batch);
     }
 
     /// Writes what is at hand. What does not get into the database goes to the spool.
@@ -231,7 +232,7 @@ impl Writer {
     /// Brings what waits in the spool into the database, the oldest first, until new rows have waited for a moment.
     async fn replay(&mut self) {
         let begun = Instant::now();
-        while begun.elapsed() < SLICE || self.hands.queue.len() == 0 {
+        while begun.elapsed() < SLICE || self.hands.is_empty() {
             if self.hands.queue.is_closed() && begun.elapsed() > FAREWELL / 2 {
                 return;
             }
@@ -301,5 +302,33 @@ impl Writer {
         if let Some(book) = self.book.take() {
             let _ = timeout(FAREWELL, book.close()).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{entry::RowIds, tests::Folder},
+        *,
+    };
+
+    /// Whatever it was that found the database away: rows that were taken out of the queue meanwhile are on the disk.
+    #[test]
+    fn what_is_at_hand_is_on_the_disk_once_the_database_is_away() {
+        let folder = Folder::new();
+        let settings = LedgerSettings { spool: Some(folder.0.join("s")), ..LedgerSettings::default() };
+        let database = DatabaseSettings::new(crate::database::Site::Sqlite(folder.0.join("t.db")));
+        let gauges = LedgerGauges::default();
+        let queue = Arc::new(Queue::new(gauges.clone()));
+        let mut writer = Writer::new(settings, database, Arc::clone(&queue), gauges.clone());
+        let row = Row::new(RowIds::default().make(0), 0);
+        queue.push(vec![row.clone(); 2]);
+        assert!(!writer.hands.is_empty());
+        writer.hands.take();
+        assert!(!writer.hands.is_empty(), "new rows are not waiting in the queue alone");
+        writer.batch.push(row);
+        writer.lose(&DatabaseError::Late);
+        assert_eq!((gauges.read().spooled, writer.batch.len()), (3, 0));
+        assert!(writer.hands.is_empty());
     }
 }
