@@ -8,7 +8,7 @@
 //! waits is copied into a new one.
 //!
 //! The file belongs to one process at a time (a lock, released by the system however the process ends). A second process
-//! takes the next name, and whoever starts later replays what the files without an owner hold.
+//! takes the next name, and whoever has nothing of its own to replay replays what the files without an owner hold.
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -304,6 +304,22 @@ async fn rows_wait_in_the_spool_for_the_next_start() {
     }
 }
 
+/// What a process leaves that ends while another runs is replayed by the other.
+#[tokio::test]
+async fn orphans_are_found_while_it_runs() {
+    let (scratch, folder) = (Scratch::sqlite(), Folder::new());
+    let ledger = Running::start(&scratch.settings, at(&folder));
+    let mut ids = RowIds::default();
+    ledger.inbox.book(rows(&mut ids, 0, 1));
+    ledger.until("the first", |now| now.written == 1).await;
+    // It has looked by now, and found nothing.
+    let mut other = Spool::new(folder.0.join("spool"), u64::MAX);
+    other.append(&rows(&mut ids, 1, 5)).unwrap();
+    drop(other);
+    ledger.until("the orphans", |now| now.written == 6 && now.replayed == 5).await;
+    assert_eq!(ledger.end().lost, 0);
+}
+
 /// Past every bound rows are lost, and each is counted.
 #[tokio::test]
 async fn what_is_lost_is_counted() {

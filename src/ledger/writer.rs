@@ -40,6 +40,8 @@ const SLICE: Duration = Duration::from_millis(50);
 const BREATH: Duration = Duration::from_millis(20);
 /// Between attempts to reach a database that is away.
 const RETRY: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
+/// Between looks for what processes that are gone left behind.
+const ADOPT: Duration = Duration::from_secs(5);
 /// How long the last rows may take when the process ends.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -93,8 +95,8 @@ struct Writer {
     retention: Retention,
     /// `None`: the database is away, or was not asked yet.
     book: Option<Book>,
-    /// What others left behind may have to be taken over.
-    adopting: bool,
+    /// When it is looked whether others left something behind.
+    adopt_at: Instant,
     /// When it is asked again, and how long after that.
     retry_at: Instant,
     retry: Duration,
@@ -114,7 +116,7 @@ impl Writer {
             hands: Hands::new(queue, gauges, Spool::new(place, settings.spool_size)),
             retention: Retention::new(settings.retention),
             book: None,
-            adopting: true,
+            adopt_at: Instant::now(),
             retry_at: Instant::now(),
             retry: RETRY[0],
             batch: Vec::new(),
@@ -159,7 +161,9 @@ impl Writer {
 
     fn chores(&self) -> Instant {
         match self.book {
-            Some(_) if self.hands.spool.is_empty() && self.hands.held.is_empty() => self.retention.due(),
+            Some(_) if self.hands.spool.is_empty() && self.hands.held.is_empty() => {
+                self.retention.due().min(self.adopt_at)
+            }
             Some(_) => Instant::now() + BREATH,
             None => self.retry_at,
         }
@@ -240,16 +244,19 @@ impl Writer {
             let rows = match self.hands.spool.peek() {
                 Ok(Some(rows)) => rows,
                 // Nothing is left, or it was put aside.
-                Ok(None) if !self.adopting => {
+                Ok(None) if Instant::now() < self.adopt_at => {
                     return self.hands.gauges.set_waiting_bytes(self.hands.spool.waiting());
                 }
                 Ok(None) => match self.hands.spool.adopt() {
                     Ok(true) => continue,
                     Ok(false) => {
-                        self.adopting = false;
+                        self.adopt_at = Instant::now() + ADOPT;
                         return;
                     }
-                    Err(error) => return self.hands.episode.disk(&error),
+                    Err(error) => {
+                        self.adopt_at = Instant::now() + ADOPT;
+                        return self.hands.episode.disk(&error);
+                    }
                 },
                 Err(error) => return self.hands.episode.disk(&error),
             };
