@@ -153,6 +153,7 @@ fn pool(root: &mut Section<'_, '_, '_>, pool: &mut PoolSettings) {
     root.set("max_connections", &mut pool.max_connections, scalar::whole(1..=1_000_000));
     root.set("max_keepalive_connections", &mut pool.max_keepalive, scalar::whole(0..=1_000_000));
     root.set("keepalive_expiry", &mut pool.keepalive_expiry, scalar::duration_or_zero);
+    root.set("http2_ping", &mut pool.http2_ping, scalar::duration_or_off);
 }
 
 fn telemetry(section: &mut Section<'_, '_, '_>, telemetry: &mut TelemetrySettings) {

@@ -108,6 +108,7 @@ impl Run {
             max_connections: connections,
             max_keepalive: connections,
             keepalive_expiry: plan.bound.duration,
+            ..PoolSettings::default()
         };
         let upstream = Upstream::new(SharedPools::default(), pool, WorkerGauges::default());
         let schedule = Schedule::new(plan.arrival, plan.bound.requests, start);

@@ -5,15 +5,16 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::pending,
     rc::{Rc, Weak},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, client::SendRequest};
+use h2::{Ping, PingPong, Reason, RecvStream, client::SendRequest};
 use http::{HeaderMap, StatusCode};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     head::MAX_HEAD,
@@ -31,6 +32,9 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
 /// default is for uploads; here small frames are the normal case, and half the streams may wait for slow clients.
 const FRAME_BUDGET: usize = 64 * 1024 * 1024;
 
+/// How long a provider may take for a PING.
+const PONG: Duration = Duration::from_secs(15);
+
 /// A connection that streams share. Cloning shares it.
 #[derive(Clone, Debug)]
 pub(super) struct Connection(Rc<Inner>);
@@ -41,7 +45,6 @@ struct Inner {
     life: Rc<Life>,
     /// The provider asked us to go.
     leaving: Cell<bool>,
-    streams: Cell<usize>,
     /// Held while there are streams.
     permit: RefCell<Option<Permit>>,
     idle_since: Cell<Instant>,
@@ -53,6 +56,7 @@ struct Inner {
 struct Life {
     /// The driver has ended: nothing more will be sent.
     closed: Cell<bool>,
+    streams: Cell<usize>,
     /// Held while there are no streams.
     kept: RefCell<Option<Kept>>,
 }
@@ -63,7 +67,7 @@ struct Place(Connection);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let streams = &self.0.0.streams;
+        let streams = &self.0.0.life.streams;
         streams.set(streams.get() - 1);
         self.0.rest();
     }
@@ -79,15 +83,22 @@ impl Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .data_frame_budget(FRAME_BUDGET)
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
-        let (send, driver) = builder
+        let (send, mut driver) = builder
             .handshake(io)
             .await
             .map_err(|_| Fault::provider(Stage::Connect, Kind::Reset, Sent::Nothing))?;
         let life = Rc::<Life>::default();
         let ended = Rc::clone(&life);
+        let pings = driver.ping_pong().zip(pool.ping());
         tasks.spawn(async move {
-            if let Err(error) = driver.await {
-                tracing::debug!(%error, "HTTP/2 connection to a provider ended");
+            tokio::select! {
+                outcome = driver => if let Err(error) = outcome {
+                    tracing::debug!(%error, "HTTP/2 connection to a provider ended");
+                },
+                // The driver is dropped, and with it the socket.
+                () = unanswered(pings, &ended) => {
+                    tracing::debug!("HTTP/2 connection to a provider closed: a PING was not answered");
+                }
             }
             ended.closed.set(true);
             ended.kept.take();
@@ -96,7 +107,6 @@ impl Connection {
             send: RefCell::new(send),
             life,
             leaving: Cell::new(false),
-            streams: Cell::new(0),
             permit: RefCell::new(Some(permit)),
             idle_since: Cell::new(Instant::now()),
             pool: Rc::downgrade(pool),
@@ -106,7 +116,7 @@ impl Connection {
     /// Streams run on it and there is room for one more: no permit is needed.
     pub(super) fn can_take(&self) -> bool {
         let allowed = self.0.send.borrow().current_max_send_streams().min(MAX_STREAMS);
-        self.is_open() && (1..allowed).contains(&self.0.streams.get())
+        self.is_open() && (1..allowed).contains(&self.0.life.streams.get())
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -115,7 +125,7 @@ impl Connection {
 
     /// For how long no stream has run on it.
     pub(super) fn idle(&self) -> Option<Duration> {
-        (self.0.streams.get() == 0).then(|| self.0.idle_since.get().elapsed())
+        (self.0.life.streams.get() == 0).then(|| self.0.idle_since.get().elapsed())
     }
 
     /// Takes a connection without streams into use.
@@ -126,7 +136,7 @@ impl Connection {
 
     /// Leaves a connection without streams for later, or closes it when enough are kept.
     pub(super) fn rest(&self) {
-        if self.0.streams.get() > 0 {
+        if self.0.life.streams.get() > 0 {
             return;
         }
         self.0.idle_since.set(Instant::now());
@@ -147,7 +157,8 @@ impl Connection {
         request: http::Request<()>,
         body: ByteList,
     ) -> Result<(StatusCode, HeaderMap, super::Body), Fault> {
-        self.0.streams.set(self.0.streams.get() + 1);
+        let streams = &self.0.life.streams;
+        streams.set(streams.get() + 1);
         let place = Place(self.clone());
         let mut send = self.0.send.borrow().clone();
         let (response, mut stream) = send
@@ -175,6 +186,19 @@ impl Connection {
             return Fault::provider(stage, Kind::Garbage("broken HTTP/2".into()), Sent::Some);
         }
         Fault::provider(stage, Kind::Reset, sent)
+    }
+}
+
+/// Asks while streams run whether the other side is there (RFC 9113 section 6.7); ends when it does not say so. R24.
+async fn unanswered(pings: Option<(PingPong, Duration)>, life: &Life) {
+    let Some((mut pings, interval)) = pings else { return pending().await };
+    loop {
+        sleep(interval).await;
+        let answered = life.streams.get() == 0
+            || timeout(PONG.min(interval), pings.ping(Ping::opaque())).await.is_ok_and(|pong| pong.is_ok());
+        if !answered {
+            return;
+        }
     }
 }
 

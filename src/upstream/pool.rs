@@ -197,6 +197,10 @@ impl Pool {
         Ok(Permit { _permit: permit, _counted: self.gauges.upstream_active.hold() })
     }
 
+    pub(super) fn ping(&self) -> Option<Duration> {
+        self.settings.get().http2_ping
+    }
+
     /// The youngest idle connection that is still open.
     pub(super) fn take(&self, block: &ReadBlock) -> Option<Io> {
         loop {

@@ -205,11 +205,19 @@ pub struct PoolSettings {
     pub max_keepalive: usize,
     /// How long an idle connection is kept.
     pub keepalive_expiry: Duration,
+    /// How often a provider's HTTP/2 connection is asked whether it is there, while streams run on it. `None`: never. Some
+    /// providers close a connection that pings.
+    pub http2_ping: Option<Duration>,
 }
 
 impl Default for PoolSettings {
     fn default() -> Self {
-        Self { max_connections: 100, max_keepalive: 20, keepalive_expiry: Duration::from_secs(30) }
+        Self {
+            max_connections: 100,
+            max_keepalive: 20,
+            keepalive_expiry: Duration::from_secs(30),
+            http2_ping: None,
+        }
     }
 }
 

@@ -128,3 +128,22 @@ fn closes_connections_that_were_idle_for_too_long() {
         assert_eq!(scene.provider.accepted.get(), 2);
     });
 }
+
+/// R24: a connection that died silently is found out while a request waits on it; one that answers is left alone.
+#[test]
+fn closes_a_connection_that_does_not_answer_a_ping() {
+    run(Provider::default(), None, |mut scene| async move {
+        let settings =
+            PoolSettings { http2_ping: Some(Duration::from_millis(150)), ..PoolSettings::default() };
+        scene.upstream = Upstream::new(SharedPools::default(), settings, WorkerGauges::default());
+        let mut stream = scene.send("/stream", &[]).await.unwrap();
+        assert_eq!(next(&mut stream.body).await.unwrap().unwrap(), "data: 1\n\n");
+        sleep(Duration::from_millis(400)).await;
+        assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
+        assert_eq!(scene.provider.accepted.get(), 1);
+        let fault = scene.send("/freeze", &[]).await.unwrap_err();
+        assert_eq!((fault.stage, fault.kind), (Stage::Head, Kind::Reset));
+        assert_eq!(next(&mut stream.body).await.unwrap().unwrap_err().kind, Kind::Reset);
+        assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
+    });
+}

@@ -4,7 +4,15 @@
 mod h2;
 mod tls;
 
-use std::{cell::Cell, fs, future::poll_fn, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    fs,
+    future::{pending, poll_fn},
+    path::PathBuf,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use ::h2::{Reason, RecvStream, server::SendResponse};
 use bytes::Bytes;
@@ -15,7 +23,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     runtime::LocalRuntime,
     sync::Notify,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -75,8 +83,10 @@ impl Provider {
             if self.leave_after_one {
                 connection.graceful_shutdown();
             }
-            if request.uri().path() == "/v1/abort" {
-                return;
+            match request.uri().path() {
+                "/v1/abort" => return,
+                "/v1/freeze" => return pending().await,
+                _ => {}
             }
             Tasks::new().spawn(self.clone().answer(request, respond));
         }
