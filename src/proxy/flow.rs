@@ -73,7 +73,7 @@ impl Source for Flow {
         self.body.is_done()
     }
 
-    /// A stream that was cut speaks against its candidate, though nobody else can be asked any more.
+    /// A stream that was cut, or told of an error, speaks against its candidate, though nobody else can be asked any more.
     fn failed(&mut self, fault: &Fault) {
         if let Some(Watch { record, asked, breaker, under_way }) = self.watched.take() {
             let failure = Failure { class: verdict::of_fault(fault), hint: None, asked };

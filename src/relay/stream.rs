@@ -37,7 +37,7 @@ pub trait Source: Unpin {
     /// How the provider's connection is to acknowledge what comes.
     fn acknowledge(&mut self, when: Acknowledge);
 
-    /// It is given up because of this, be it its own fault or a deadline's.
+    /// It went wrong in this way, be it its own fault or a deadline's. Told once.
     fn failed(&mut self, _fault: &Fault) {}
 }
 
@@ -179,7 +179,13 @@ impl<S: Source> Stream<S> {
             }
         });
         let seen = seen.map_err(|too_long| self.fault(Kind::TooLarge { limit: too_long.limit as u64 }))?;
-        self.errored |= seen.error;
+        if seen.error && !self.errored {
+            self.errored = true;
+            let fault = self.fault(Kind::ErrorEvent);
+            if let Some(source) = &mut self.source {
+                source.failed(&fault);
+            }
+        }
         self.clocks.note(now, seen.alive);
         if seen.content {
             self.clocks.first_token_came();

@@ -409,19 +409,23 @@ async fn a_list_of_models() {
     gateway.stop().await;
 }
 
-/// A stream that was cut in its middle speaks against its provider, though this client can only be told.
+/// A stream that was cut in its middle, or told of an error there, speaks against its provider, though this client can only
+/// be told.
 #[tokio::test]
 async fn a_cut_stream_is_held_against_its_provider() {
-    for cut in [Step::Close, Step::Reset] {
-        let first =
-            Upstream::always(Speaks::H1, vec![sse_head(), Step::Body(delta("one")), Step::Delivered, cut]);
+    let error = vec![script::body(ERROR_EVENT), Step::End];
+    for (end, told) in
+        [(vec![Step::Close], "upstream_reset"), (vec![Step::Reset], "upstream_reset"), (error, "overloaded")]
+    {
+        let steps = [vec![sse_head(), Step::Body(delta("one")), Step::Delivered], end].concat();
+        let first = Upstream::always(Speaks::H1, steps);
         let second = serving();
         let plan = Plan::to(&[&first, &second]).with(|settings| settings.routing.breaker.failures = 1);
         let gateway = plan.start().await;
         let mut client = gateway.client(Version::H1).await.telling(&first.log);
         let cut = client.send(Call::stream()).await;
         assert_eq!(cut.header("x-thalweg-provider"), "p0");
-        assert!(cut.collect().await.text().contains("upstream_reset"));
+        assert!(cut.collect().await.text().contains(told));
         let next = client.send(Call::stream()).await;
         assert_eq!((next.header("x-thalweg-provider"), next.header("x-thalweg-attempts")), ("p1", "1"));
         next.collect().await;
