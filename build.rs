@@ -1,7 +1,6 @@
 //! How the program is linked. Half a megabyte of addresses that the loader adds its base to is packed into a few kilobytes
 //! (RELR): an idle process is mostly its own pages, and those are read at every start. Needs glibc 2.36 where it runs, as
 //! the machine that builds it has; a linker that does not know the option says so and goes on.
-#![expect(clippy::print_stdout, reason = "this is how a build script speaks to Cargo")]
 
 use std::env;
 

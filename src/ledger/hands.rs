@@ -60,7 +60,7 @@ impl Hands {
                 () = sleep_until(safe_at) => {
                     safe_at = Instant::now() + UNSAFE;
                     self.take();
-                    if self.write_down(batch) {
+                    if self.write_down(batch) || self.held.len() > BOUND {
                         self.put_away(BOUND);
                     }
                 }

@@ -71,7 +71,8 @@ impl Corridor {
         if !is_open {
             self.administrate(head)?;
         }
-        let question = history(head.uri.query().unwrap_or_default())?;
+        let asked = head.uri.query().filter(|_| view == View::Stats);
+        let question = history(asked.unwrap_or_default())?;
         let (board, snapshot) = (self.board.clone(), Arc::clone(snapshot));
         let ledger = self.ledger.clone();
         let told = tokio::task::spawn_blocking(move || {
@@ -125,8 +126,13 @@ fn history(query: &str) -> Result<Option<Question>, Box<Refusal>> {
         |name, why: &str| Refusal::request(400, "invalid_query", format!("`{name}`: {why}")).of(Some(name));
     let ago = hint::span(since.unwrap_or("24h"), SystemTime::UNIX_EPOCH).filter(|ago| *ago <= YEAR);
     let ago = ago.ok_or_else(|| wrong("since", "expected a time as 90m, 24h or 30d, a year at most"))?;
-    let by =
-        by.map(|by| by.replace("%2C", ",").split(',').map(By::parse).collect::<Result<Vec<By>, String>>());
+    let by = by.map(|by| {
+        by.replace("%2C", ",")
+            .replace("%2c", ",")
+            .split(',')
+            .map(By::parse)
+            .collect::<Result<Vec<By>, String>>()
+    });
     let by = by.transpose().map_err(|why| wrong("by", &why))?;
     Ok(Some(Question::back(ago, by.unwrap_or_else(|| vec![By::Model]))))
 }

@@ -10,6 +10,8 @@ use super::settings::{RaceSettings, Ration, RetrySettings};
 
 /// A millionth of a call is the smallest coin.
 const COIN: f64 = 1e6;
+/// In a purse: as much as it may hold.
+const FULL: u64 = u64::MAX;
 
 #[derive(Debug)]
 pub struct Budgets {
@@ -76,21 +78,29 @@ impl Budgets {
 
 impl Purse {
     const fn full() -> Self {
-        Self(AtomicU64::new(u64::MAX))
+        Self(AtomicU64::new(FULL))
     }
 
     /// A request that may need a further call pays in; `live`: so many calls more than the ration's burst may be saved up.
     /// A full purse is not written to.
     pub fn save(&self, ration: Ration, live: usize) {
         let (coin, most) = ((ration.share * COIN) as u64, ration.most(live));
-        let saved = |held: u64| (held < most).then(|| (held + coin).min(most));
+        // At first it is full, however much that is.
+        let saved = |held: u64| match held {
+            FULL => Some(most),
+            _ => (held < most).then(|| (held + coin).min(most)),
+        };
         let _ = self.0.fetch_update(Relaxed, Relaxed, saved);
     }
 
     /// A further call takes out; `false`: there is not enough for one.
     #[must_use]
     pub fn spend(&self, ration: Ration, live: usize) -> bool {
-        let spent = |held: u64| held.min(ration.most(live)).checked_sub(COIN as u64);
+        let spent = |held: u64| {
+            // What others have saved, who may have more under way, is not taken from them.
+            let held = if held == FULL { ration.most(live) } else { held };
+            held.checked_sub(COIN as u64)
+        };
         self.0.fetch_update(Relaxed, Relaxed, spent).is_ok()
     }
 }
@@ -150,7 +160,8 @@ mod tests {
         for _ in 0..100 {
             purse.save(ration, 3);
         }
-        assert_eq!((0..9).filter(|_| purse.spend(ration, 3)).count(), 5, "and one for each that is live");
+        assert!(purse.spend(ration, 0), "by whoever has less under way");
+        assert_eq!((0..9).filter(|_| purse.spend(ration, 3)).count(), 4, "and one for each that is live");
     }
 
     #[test]

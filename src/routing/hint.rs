@@ -75,9 +75,12 @@ fn in_body(body: &[u8]) -> Option<Duration> {
         let start = rest.iter().position(|byte| !matches!(byte, b' ' | b'"' | b':' | b'\\'))?;
         let rest = rest.get(start..)?;
         let end = rest.iter().position(|byte| !is_span_byte(*byte)).unwrap_or(rest.len());
-        let (span, after) = rest.split_at(end);
-        let span = std::str::from_utf8(span).ok()?.trim_end_matches('.');
-        units(span).or_else(|| seconds(span.parse::<f64>().ok()? * word(after)?)).filter(is_some_time)
+        let (whole, after) = rest.split_at(end);
+        let whole = std::str::from_utf8(whole).ok()?;
+        let span = whole.trim_end_matches('.');
+        // What stands behind a full stop is another sentence.
+        let unit = if span.len() < whole.len() { Some(1.0) } else { word(after) };
+        units(span).or_else(|| seconds(span.parse::<f64>().ok()? * unit?)).filter(is_some_time)
     };
     after(b"retryDelay").or_else(|| after(b"ry again in ")).or_else(|| after(b"etry after "))
 }
@@ -87,9 +90,9 @@ fn word(after: &[u8]) -> Option<f64> {
     let after = after.trim_ascii_start();
     let letters = after.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(after.len());
     match after.get(..letters)?.to_ascii_lowercase().trim_ascii() {
-        b"" | b"sec" | b"secs" | b"second" | b"seconds" => Some(1.0),
-        b"min" | b"mins" | b"minute" | b"minutes" => Some(60.0),
-        b"hour" | b"hours" => Some(3600.0),
+        b"" | b"s" | b"sec" | b"secs" | b"second" | b"seconds" => Some(1.0),
+        b"m" | b"min" | b"mins" | b"minute" | b"minutes" => Some(60.0),
+        b"h" | b"hr" | b"hrs" | b"hour" | b"hours" => Some(3600.0),
         b"day" | b"days" => Some(86_400.0),
         b"ms" | b"millisecond" | b"milliseconds" => Some(1e-3),
         _ => None,
@@ -315,6 +318,8 @@ mod tests {
         assert_eq!(hint(&[], "Please try again in 20 minutes"), Some(1200.0));
         assert_eq!(hint(&[], "Please try again in 1 hour."), Some(3600.0));
         assert_eq!(hint(&[], "Please try again in 3"), Some(3.0));
+        assert_eq!(hint(&[], "try again in 20.000 s"), Some(20.0));
+        assert_eq!(hint(&[], "retry after 26. Thanks"), Some(26.0));
         assert_eq!(hint(&[], "Please try again in 2 fortnights"), None);
         assert_eq!(hint(&[], r#""retryDelay":"#), None);
     }

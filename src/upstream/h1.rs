@@ -3,7 +3,6 @@
 
 use std::{
     future::poll_fn,
-    io,
     pin::Pin,
     rc::Rc,
     sync::LazyLock,
@@ -13,12 +12,13 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use memchr::memmem::{self, Finder};
+use tokio::io::AsyncWrite;
 use tokio_util::io::poll_write_buf;
 
 use super::{
     decode::Decoder,
     head::{MAX_HEAD, ResponseHead, parse_response},
-    io::ReadBlock,
+    io::{Io, ReadBlock},
     pool::Lease,
 };
 use crate::base::{ByteList, Fault, Kind, Sent, Stage};
@@ -45,11 +45,7 @@ pub(super) async fn exchange(
 pub(super) struct Exchange<'a> {
     lease: &'a mut Lease,
     block: &'a ReadBlock,
-    out: ByteList,
-    wrote: bool,
-    /// The socket took only a part of the request: until it has the rest, closing it is a reset.
-    waits: bool,
-    write_failed: bool,
+    out: Outgoing,
     input: BytesMut,
     interim: u8,
 }
@@ -60,31 +56,27 @@ impl<'a> Exchange<'a> {
         Self {
             lease,
             block,
-            out: body,
-            wrote: false,
-            waits: false,
-            write_failed: false,
+            out: Outgoing { bytes: body, owes_flush: true, wrote: false, waits: false, failed: false },
             input: BytesMut::new(),
             interim: 0,
         }
     }
 
-    /// The head, the bytes that came with it, and those that are still to be sent. Dropping the future leaves the
-    /// connection unusable.
-    pub(super) async fn run(mut self) -> Result<(ResponseHead, BytesMut, ByteList), Fault> {
+    /// The head, the bytes that came with it, and what is still to be sent. Dropping the future leaves the connection
+    /// unusable.
+    pub(super) async fn run(mut self) -> Result<(ResponseHead, BytesMut, Option<Box<Outgoing>>), Fault> {
         let (mut head, rest) = poll_fn(|cx| self.poll(cx)).await?;
-        if !head.status.is_success() || self.write_failed {
-            head.keep_alive &= self.out.is_empty() && !self.write_failed;
-            self.out = ByteList::new();
-        }
-        Ok((head, rest, self.out))
+        let goes_on = head.status.is_success() && !self.out.failed;
+        head.keep_alive &= goes_on || self.out.is_done();
+        let unsent = (goes_on && !self.out.is_done()).then(|| Box::new(self.out));
+        Ok((head, rest, unsent))
     }
 
     /// Of a request that was begun no more is sent before the answer was looked for.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, BytesMut), Fault>> {
-        let begun = self.waits;
+        let begun = self.out.waits;
         if !begun {
-            self.poll_write(cx);
+            self.out.poll(&mut self.lease.io, cx);
         }
         loop {
             let read = match self.block.poll_read(&mut self.lease.io, cx) {
@@ -92,7 +84,7 @@ impl<'a> Exchange<'a> {
                 Poll::Ready(_) => return Poll::Ready(Err(self.fault(Kind::Reset))),
                 Poll::Pending => {
                     if begun {
-                        self.poll_write(cx);
+                        self.out.poll(&mut self.lease.io, cx);
                     }
                     return Poll::Pending;
                 }
@@ -106,32 +98,6 @@ impl<'a> Exchange<'a> {
                 return Poll::Ready(Ok((head, std::mem::take(&mut self.input))));
             }
         }
-    }
-
-    /// Writes as much as the socket takes. A failure is not told yet: the provider may have answered before it closed.
-    fn poll_write(&mut self, cx: &mut Context<'_>) {
-        while !self.out.is_empty() && !self.write_failed {
-            match poll_write_buf(Pin::new(&mut self.lease.io), cx, &mut self.out) {
-                Poll::Ready(Ok(written)) if written > 0 => self.wrote = true,
-                Poll::Ready(_) => self.write_failed = true,
-                Poll::Pending => return self.wait_with(true),
-            }
-        }
-        self.wait_with(false);
-        if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
-            self.write_failed = true;
-        }
-    }
-
-    fn wait_with(&mut self, waits: bool) {
-        if self.waits != waits {
-            self.waits = waits;
-            self.lease.io.reset_on_close(waits);
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        tokio::io::AsyncWrite::poll_flush(Pin::new(&mut self.lease.io), cx)
     }
 
     /// The answer's head, once it is complete; interim heads are skipped.
@@ -170,12 +136,58 @@ impl<'a> Exchange<'a> {
 
     fn fault(&self, kind: Kind) -> Fault {
         let answered = !self.input.is_empty() || self.interim > 0 || !matches!(kind, Kind::Reset);
-        let sent = match (answered, self.wrote) {
+        let sent = match (answered, self.out.wrote) {
             (true, _) => Sent::Some,
             (false, true) => Sent::Unknown,
             (false, false) => Sent::Nothing,
         };
         Fault::provider(Stage::Head, kind, sent)
+    }
+}
+
+/// A request on its way to the socket.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    bytes: ByteList,
+    /// TLS has taken what the socket has not.
+    owes_flush: bool,
+    wrote: bool,
+    /// The socket took only a part of it: until it has the rest, closing it is a reset.
+    waits: bool,
+    /// Not told yet: the provider may have answered before it closed.
+    failed: bool,
+}
+
+impl Outgoing {
+    /// The socket has all of it.
+    const fn is_done(&self) -> bool {
+        self.bytes.is_empty() && !self.owes_flush && !self.failed
+    }
+
+    /// Writes as much as the socket takes.
+    fn poll(&mut self, io: &mut Io, cx: &mut Context<'_>) {
+        while !self.bytes.is_empty() && !self.failed {
+            match poll_write_buf(Pin::new(io), cx, &mut self.bytes) {
+                Poll::Ready(Ok(written)) if written > 0 => self.wrote = true,
+                Poll::Ready(_) => self.failed = true,
+                Poll::Pending => return self.wait(io, true),
+            }
+        }
+        if self.owes_flush && !self.failed {
+            match AsyncWrite::poll_flush(Pin::new(io), cx) {
+                Poll::Ready(Ok(())) => self.owes_flush = false,
+                Poll::Ready(Err(_)) => self.failed = true,
+                Poll::Pending => return self.wait(io, true),
+            }
+        }
+        self.wait(io, false);
+    }
+
+    fn wait(&mut self, io: &Io, waits: bool) {
+        if self.waits != waits {
+            self.waits = waits;
+            io.reset_on_close(waits);
+        }
     }
 }
 
@@ -189,8 +201,8 @@ pub struct Body {
     decoder: Decoder,
     /// Read with the head and not yet decoded.
     pending: BytesMut,
-    /// What is left of the request. Empty, but with a provider that answers before it has read all of it.
-    unsent: ByteList,
+    /// What is left of the request, with a provider that answers before it has read all of it.
+    unsent: Option<Box<Outgoing>>,
     block: Rc<ReadBlock>,
 }
 
@@ -198,7 +210,7 @@ impl Body {
     pub(super) fn new(
         lease: Lease,
         head: &ResponseHead,
-        (pending, unsent): (BytesMut, ByteList),
+        (pending, unsent): (BytesMut, Option<Box<Outgoing>>),
         block: Rc<ReadBlock>,
     ) -> Self {
         let decoder = Decoder::new(head.framing);
@@ -229,7 +241,7 @@ impl Body {
 
     /// The payload of the next read. `None` at the end.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
-        if !self.unsent.is_empty() {
+        if self.unsent.is_some() {
             self.poll_send(cx);
         }
         loop {
@@ -264,21 +276,12 @@ impl Body {
 
     /// Sends on. That it fails is told by the answer, if that matters to it.
     fn poll_send(&mut self, cx: &mut Context<'_>) {
-        let Some(lease) = &mut self.lease else { return };
-        while !self.unsent.is_empty() {
-            match poll_write_buf(Pin::new(&mut lease.io), cx, &mut self.unsent) {
-                Poll::Ready(Ok(written)) if written > 0 => {}
-                Poll::Ready(_) => {
-                    self.keep_alive = false;
-                    self.unsent = ByteList::new();
-                }
-                Poll::Pending => return,
-            }
+        let (Some(lease), Some(out)) = (&mut self.lease, &mut self.unsent) else { return };
+        out.poll(&mut lease.io, cx);
+        self.keep_alive &= !out.failed;
+        if out.failed || out.is_done() {
+            self.unsent = None;
         }
-        if self.keep_alive {
-            lease.io.reset_on_close(false);
-        }
-        let _ = tokio::io::AsyncWrite::poll_flush(Pin::new(&mut lease.io), cx);
     }
 
     fn fail(&mut self, kind: Kind) -> Poll<Option<Result<Bytes, Fault>>> {
@@ -289,7 +292,7 @@ impl Body {
     fn release(&mut self) {
         if let Some(lease) = self.lease.take()
             && self.keep_alive
-            && self.unsent.is_empty()
+            && self.unsent.is_none()
         {
             lease.keep();
         }

@@ -113,7 +113,7 @@ impl Upstream {
         stage.set(Stage::Head);
         let connected_after = start.elapsed();
         match self.exchange(line, (target, request, body.clone()), deadline, connected_after).await {
-            Err(fault) if may_replace(&fault, reused && start.elapsed() < STALE) => {
+            Err(fault) if may_replace(&fault, reused && start.elapsed() - connected_after < STALE) => {
                 let (line, _) = pool.line(target, block, tasks, (false, stage)).await?;
                 stage.set(Stage::Head);
                 let connected_after = start.elapsed();

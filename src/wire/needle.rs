@@ -34,7 +34,14 @@ pub(super) fn look(data: &[u8]) -> Sight {
 /// Whether a member tells why the answer is over.
 pub(super) fn is_over(data: &[u8]) -> bool {
     let names = [&br#""finish_reason""#[..], br#""stop_reason""#];
-    names.iter().any(|name| has_member(name, data, |value| value == Some(b'"')))
+    names.iter().any(|name| {
+        memmem::find_iter(data, name).any(|at| {
+            let rest = data.get(at + name.len()..).unwrap_or_default().trim_ascii_start();
+            let value = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+            // Some say "" where others say null.
+            value.and_then(|value| value.strip_prefix(b"\"")).is_some_and(|word| word.first() != Some(&b'"'))
+        })
+    })
 }
 
 /// Whether a member `choices` is `[]`.

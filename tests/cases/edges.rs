@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 
 use thalweg::{relay::CommitPoint, upstream::Protocol};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
@@ -128,7 +128,7 @@ async fn to_http_1_0() {
 
 /// Takes little of what is sent before it is read. The kernel's own measure grows to 32 MiB on loopback, and then a whole
 /// request is sent whoever reads it.
-fn narrow() -> TcpListener {
+pub fn narrow() -> TcpListener {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(64 << 10).unwrap();
     socket.bind(std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
@@ -192,6 +192,33 @@ async fn a_request_given_up_is_not_sent_on() {
     }
 }
 
+/// Begins to answer when a request's head is there, then reads the rest and ends the answer; how long the body was.
+pub async fn answer_and_read<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> usize {
+    let mut seen = Vec::new();
+    let end = loop {
+        stream.read_buf(&mut seen).await.unwrap();
+        if let Some(at) = memchr::memmem::find(&seen, b"\r\n\r\n") {
+            break at + 4;
+        }
+    };
+    // The peer has sent what fits in between.
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    let text = String::from_utf8_lossy(&seen[..end]).to_lowercase();
+    let length = text.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
+    let whole = end + length.parse::<usize>().unwrap();
+    while seen.len() < whole {
+        stream.read_buf(&mut seen).await.unwrap();
+    }
+    let events = script::short_stream();
+    let chunk = [format!("{:x}\r\n", events.len()).as_bytes(), &events, b"\r\n0\r\n\r\n"].concat();
+    stream.write_all(&chunk).await.unwrap();
+    stream.flush().await.unwrap();
+    seen.len() - end
+}
+
 /// A provider that begins to answer before it has read the request, and reads it then: it is given the rest.
 #[tokio::test]
 async fn a_provider_that_answers_while_it_reads() {
@@ -200,30 +227,7 @@ async fn a_provider_that_answers_while_it_reads() {
         let base = format!("http://{}/v1", listener.local_addr().unwrap());
         let reading = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut rounds = Vec::new();
-            for _ in 0..2 {
-                let mut seen = Vec::new();
-                let end = loop {
-                    stream.read_buf(&mut seen).await.unwrap();
-                    if let Some(at) = memchr::memmem::find(&seen, b"\r\n\r\n") {
-                        break at + 4;
-                    }
-                };
-                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-                stream.write_all(head.as_bytes()).await.unwrap();
-                let text = String::from_utf8_lossy(&seen[..end]).to_lowercase();
-                let length = text.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
-                let whole = end + length.parse::<usize>().unwrap();
-                while seen.len() < whole {
-                    stream.read_buf(&mut seen).await.unwrap();
-                }
-                let events = script::short_stream();
-                let chunk =
-                    [format!("{:x}\r\n", events.len()).as_bytes(), &events, b"\r\n0\r\n\r\n"].concat();
-                stream.write_all(&chunk).await.unwrap();
-                rounds.push(seen.len() - end);
-            }
-            rounds
+            [answer_and_read(&mut stream).await, answer_and_read(&mut stream).await]
         });
         let plan = Plan::to(&[]).with(|s| s.providers = vec![provider("eager", &base, Protocol::Http1)]);
         let gateway = plan.start().await;
