@@ -173,10 +173,13 @@ async fn a_request_given_up_is_not_sent_on() {
         let plan = Plan::to(&[]).with(|s| s.providers = vec![provider("slow", &base, Protocol::Http1)]);
         let gateway = plan.start().await;
         let mut client = gateway.client(version).await;
-        let asking = tokio::spawn(async move { drop(client.try_send(huge()).await) });
+        let call = huge();
+        let id = call.id();
+        let asking = tokio::spawn(async move { drop(client.try_send(call).await) });
         let (mut stream, _) = in_time(listener.accept()).await.unwrap().unwrap();
         read_head(&mut stream).await;
         asking.abort();
+        journal::closing(&id).await;
         let mut rest = vec![0; 64 << 10];
         let end = async {
             loop {
