@@ -61,19 +61,34 @@ impl Tokens {
     }
 
     /// The same keys, with what those of them have used that were accepted `before`, be it with another secret or under
-    /// another name.
+    /// another name. The secret says more than the name, which may be shared or missing: a name is asked only for a secret
+    /// that was exchanged, and only where it is one key's on both sides. So no meter is carried to two keys.
     #[must_use]
     pub fn carry(&self, before: &Self) -> Self {
-        let by_id: HashMap<&str, _> = before.principals().map(|known| (&*known.id, known)).collect();
+        let (old, new) = (before.by_unique_id(), self.by_unique_id());
         let entry = |(digest, principal): (&Digest, &Arc<Principal>)| {
-            let same = by_id.get(&*principal.id).copied().or_else(|| before.0.get(digest));
-            let known = same.and_then(|known| known.meter.clone());
+            let exchanged = || {
+                new.get(&*principal.id)?;
+                let (gone, known) = old.get(&*principal.id)?;
+                (!self.0.contains_key(gone)).then_some(*known)
+            };
+            let known = before.0.get(digest).or_else(exchanged).and_then(|known| known.meter.clone());
             let Principal { id, name, admin, limits, meter } = &**principal;
             let meter = known.or_else(|| meter.clone());
             let carried = Principal::new(Arc::clone(id), Arc::clone(name), *admin, limits.clone(), meter);
             (*digest, Arc::new(carried))
         };
         Self(Arc::new(self.0.iter().map(entry).collect()))
+    }
+
+    /// Those whose id no other has.
+    fn by_unique_id(&self) -> HashMap<&str, (&Digest, &Arc<Principal>)> {
+        let mut found: HashMap<&str, Option<_>> = HashMap::new();
+        for (digest, principal) in &*self.0 {
+            let alone = Some((digest, principal));
+            found.entry(&*principal.id).and_modify(|known| *known = None).or_insert(alone);
+        }
+        found.into_iter().filter_map(|(id, alone)| Some((id, alone?))).collect()
     }
 
     /// Somebody may administrate.
@@ -217,5 +232,39 @@ mod tests {
         assert!(Arc::ptr_eq(keys.find(&renamed, b"sk-alice").unwrap().meter.as_ref().unwrap(), &meter));
         assert!(keys.find(&before, b"sk-free").unwrap().meter.is_none());
         assert!(keys.find(&after, b"sk-free").unwrap().meter.is_some());
+    }
+
+    #[test]
+    fn no_meter_is_carried_to_two_keys() {
+        let keys = Keys::default();
+        let meter = |tokens: &Tokens, secret: &str| {
+            keys.find(tokens, secret.as_bytes()).unwrap().meter.clone().unwrap()
+        };
+        let tokens = |named: &[(&str, &str)]| {
+            let settings: Vec<_> = named.iter().map(|(name, secret)| token(name, secret, Some(5))).collect();
+            Tokens::new(&settings)
+        };
+        let same = |before: &Tokens, old: &str, after: &Tokens, new: &str| {
+            Arc::ptr_eq(&meter(before, old), &meter(after, new))
+        };
+        for name in ["", "both"] {
+            // Each goes on with its own, however many reloads there are.
+            let before = tokens(&[(name, "sk-a"), (name, "sk-b")]);
+            let after = before.carry(&before).carry(&before);
+            assert!(same(&before, "sk-a", &after, "sk-a") && same(&before, "sk-b", &after, "sk-b"));
+            assert!(!same(&after, "sk-a", &after, "sk-b"));
+            // Whose secret was exchanged is not known, or it is one more key.
+            let after = tokens(&[(name, "sk-a"), (name, "sk-c")]).carry(&before);
+            assert!(!same(&before, "sk-b", &after, "sk-c") && !same(&before, "sk-a", &after, "sk-c"));
+            let after = tokens(&[(name, "sk-c")]).carry(&before);
+            assert!(!same(&before, "sk-a", &after, "sk-c") && !same(&before, "sk-b", &after, "sk-c"));
+            let one = tokens(&[(name, "sk-a")]);
+            let after = tokens(&[(name, "sk-b"), (name, "sk-c")]).carry(&one);
+            assert!(!same(&one, "sk-a", &after, "sk-b") && !same(&one, "sk-a", &after, "sk-c"));
+        }
+        // A name that has gone to another secret leaves its meter with the secret.
+        let before = tokens(&[("alice", "sk-a")]);
+        let after = tokens(&[("al", "sk-a"), ("alice", "sk-b")]).carry(&before);
+        assert!(same(&before, "sk-a", &after, "sk-a") && !same(&before, "sk-a", &after, "sk-b"));
     }
 }
