@@ -1,9 +1,14 @@
 //! Who may ask for what is the operator's alone: a reload, statistics, events. Either an administrator's key is shown, or
-//! the request came through the listener that serves nothing else (`admin_listen`). Without either it is closed.
+//! the request came through the listener that serves nothing else (`admin_listen`). Without either it is closed; and that
+//! listener is open only once it is known that there is no administrator's key.
 
 use http::{HeaderMap, Uri, header, request::Parts};
 
-use super::{admission::admit, fault::Refusal, snapshot::Snapshot};
+use super::{
+    admission::{admit, unavailable},
+    fault::Refusal,
+    snapshot::Snapshot,
+};
 
 /// Which listener a corridor answers for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,7 +18,7 @@ pub enum Entrance {
     Public,
     /// `admin_listen`: no completions.
     Administration {
-        /// Where there is no administrator's key, none is asked for.
+        /// Where there is known to be no administrator's key, none is asked for.
         open: bool,
     },
 }
@@ -31,7 +36,8 @@ pub enum Administration {
 /// Lets an administrator pass.
 ///
 /// # Errors
-/// It is closed or elsewhere (403), or no administrator's key was shown (401, 403).
+/// It is closed or elsewhere (403), no administrator's key was shown (401, 403), or it is not known whether there is one
+/// (503).
 pub(super) fn administrate(
     entrance: Entrance,
     snapshot: &Snapshot,
@@ -43,7 +49,11 @@ pub(super) fn administrate(
     }
     if !snapshot.tokens.has_admin() && !snapshot.keys.has_admin() {
         match entrance {
-            Entrance::Administration { open: true } => return undisguised(head),
+            Entrance::Administration { open: true } if snapshot.keys.are_known() => return undisguised(head),
+            // An administrator's key in the store closes this: whoever is let in before it is read may be nobody's.
+            Entrance::Administration { open: true } => {
+                return Err(unavailable("whether administration takes a key could not be read yet"));
+            }
             // There may be one in the store: what is shown is looked at.
             Entrance::Administration { open: false } | Entrance::Public if !snapshot.keys.are_known() => {}
             Entrance::Administration { open: false } | Entrance::Public => return Err(closed()),

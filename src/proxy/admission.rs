@@ -40,7 +40,7 @@ pub(super) fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Prin
 }
 
 /// The store has not been read since the start.
-fn unavailable(message: &'static str) -> Box<Refusal> {
+pub(super) fn unavailable(message: &'static str) -> Box<Refusal> {
     let mut refusal = Refusal::request(503, "keys_unavailable", message);
     refusal.kind = "server_error";
     refusal.retry_after = Some(Duration::from_secs(1));

@@ -475,6 +475,52 @@ async fn a_database_that_cannot_be_had() {
     gateway.stop().await;
 }
 
+/// R27: before the database has been read it may hold an administrator's key: loopback alone opens nothing then but what
+/// is open anyway.
+#[tokio::test]
+async fn administration_waits_for_the_database() {
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let ask = async |plan: Plan, secret: Option<&str>| {
+        let gateway = plan.start().await;
+        let mut client = Client::connect(Version::H1, gateway.admin_address()).await;
+        let mut told = Vec::new();
+        for path in ["/stats", "/metrics", "/livez", "/health"] {
+            let call = match secret {
+                Some(secret) => Call::get(path).header("authorization", &format!("Bearer {secret}")),
+                None => Call::get(path).without("authorization"),
+            };
+            let answer = client.send(call).await;
+            let status = answer.status.as_u16();
+            told.push(status);
+            if status == 503 {
+                assert_eq!(answer.header("retry-after"), "1");
+                assert_eq!(refusal(answer).await.1, "keys_unavailable");
+            } else {
+                answer.collect().await;
+            }
+        }
+        drop(client);
+        gateway.stop().await;
+        told
+    };
+    let plan = |public_metrics| {
+        Plan::to(&[&upstream]).with(|settings| {
+            settings.database = Some(DatabaseSettings::new(Site::Sqlite("/nowhere/at/all/t.db".into())));
+            settings.admin_listen = Some(Listen { host: "127.0.0.1".into(), port: 0, tls: None });
+            settings.telemetry.public_metrics = public_metrics;
+        })
+    };
+    for secret in [None, Some(TOKEN)] {
+        assert_eq!(ask(plan(false), secret).await, [503, 503, 200, 200], "{secret:?}");
+        assert_eq!(ask(plan(true), secret).await, [503, 200, 200, 200], "{secret:?}");
+    }
+    // The configuration's own is known.
+    let boss =
+        TokenSettings { admin: true, ..TokenSettings::plain("boss", Secret::new("sk-boss".to_owned())) };
+    let plan = plan(false).with(|settings| settings.tokens.push(boss));
+    assert_eq!(ask(plan, Some("sk-boss")).await, [200, 200, 200, 200]);
+}
+
 /// B15: a budget is spent by what answers cost, and what is under way is set aside.
 #[tokio::test]
 async fn a_budget_is_spent() {
