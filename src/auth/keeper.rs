@@ -15,7 +15,10 @@ use super::{
     Keys, Principal, Ring, Tokens, maker,
     store::{Store, StoredKey},
 };
-use crate::database::{DatabaseError, DatabaseSettings};
+use crate::{
+    base::lease::Meter,
+    database::{DatabaseError, DatabaseSettings},
+};
 
 /// Between two looks at the store. A key that was revoked is refused within twice this.
 pub const PERIOD: Duration = Duration::from_millis(400);
@@ -45,6 +48,8 @@ pub struct Keeper {
 struct Account {
     /// The process, as the store knows it: nobody else has this name.
     owner: String,
+    /// By the address of their meter, which they keep alive: a key may be here under two secrets.
+    debtors: HashMap<usize, Debtor>,
     /// What the store was told of each key, in all. Kept when the key is gone: it may come back.
     told: HashMap<Arc<str>, i64>,
     /// Keys whose spending the store did not take in time. They come last, so that the others need not wait for them.
@@ -53,11 +58,20 @@ struct Account {
     behind: bool,
 }
 
+/// Whoever has something to pay, or may have yet: what a request costs is known at its end, and its key may be revoked by
+/// then, or gone from the configuration.
+#[derive(Debug)]
+struct Debtor {
+    id: Arc<str>,
+    meter: Arc<Meter>,
+}
+
 impl Keeper {
     #[must_use]
     pub fn new(settings: DatabaseSettings, keys: Keys) -> Self {
         let account = Account {
             owner: maker::make_owner(),
+            debtors: HashMap::new(),
             told: HashMap::new(),
             stuck: HashSet::new(),
             behind: false,
@@ -68,19 +82,13 @@ impl Keeper {
     /// One look: whatever has changed from the store, and spending to it. `None`: the keys of the configuration are not
     /// known yet. True: the store answered.
     pub async fn look(&mut self, tokens: Option<&Tokens>) -> bool {
-        let before = self.keys.ring();
-        let owing = self.tokens.clone();
         let looked = timeout(PATIENCE, self.try_look(tokens)).await;
         let error = match looked {
             Ok(Ok(store)) => {
                 if std::mem::take(&mut self.away) {
                     tracing::info!("the database answers again; keys are as it has them");
                 }
-                // Those that are no longer accepted owe what they have spent all the same.
-                let ring = self.keys.ring();
-                let keys = before.values().chain(ring.values());
-                let keys = keys.chain(owing.principals()).chain(self.tokens.principals());
-                self.account.bring(&store, keys).await;
+                self.account.bring(&store).await;
                 return true;
             }
             Ok(Err(error)) => error,
@@ -96,9 +104,7 @@ impl Keeper {
     pub async fn settle(&mut self, tokens: &Tokens) {
         loop {
             self.look(Some(tokens)).await;
-            let ring = self.keys.ring();
-            let mut keys = ring.values().chain(tokens.principals());
-            if keys.all(|principal| principal.meter.as_ref().is_none_or(|meter| meter.unsaved() == 0)) {
+            if self.account.is_settled() {
                 return;
             }
             tokio::time::sleep(BREATH).await;
@@ -116,7 +122,9 @@ impl Keeper {
             for unreadable in &found.unreadable {
                 tracing::error!(id = unreadable.id, "{unreadable}");
             }
-            self.keys.replace(ring(&found.keys, &self.keys.ring()));
+            let ring = ring(&found.keys, &self.keys.ring());
+            self.account.note(ring.values());
+            self.keys.replace(ring);
             self.version = Some(version);
         }
         if let Some(tokens) = tokens.filter(|tokens| !self.tokens.is_same(tokens)) {
@@ -124,6 +132,7 @@ impl Keeper {
             for principal in tokens.principals() {
                 note_spent(principal, spending.get(&*principal.id).copied().unwrap_or(0));
             }
+            self.account.note(tokens.principals());
             self.tokens = tokens.clone();
             self.keys.note_spending();
         }
@@ -139,31 +148,41 @@ impl Keeper {
 }
 
 impl Account {
-    /// What was spent since the last time. What the store does not take is kept, and comes again.
-    async fn bring(&mut self, store: &Store, keys: impl Iterator<Item = &Arc<Principal>>) {
-        let owing =
-            keys.filter(|principal| principal.meter.as_ref().is_some_and(|meter| meter.unsaved() != 0));
-        let mut owing: Vec<&Arc<Principal>> = owing.collect();
-        owing.sort_by_key(|principal| self.stuck.contains(&principal.id));
-        let mut failed = None;
-        for principal in owing {
+    /// These are accepted from now on, and may spend.
+    fn note<'a>(&mut self, accepted: impl Iterator<Item = &'a Arc<Principal>>) {
+        for principal in accepted {
             let Some(meter) = &principal.meter else { continue };
-            // A key may be here under two secrets.
+            let debtor = Debtor { id: Arc::clone(&principal.id), meter: Arc::clone(meter) };
+            self.debtors.insert(Arc::as_ptr(meter).addr(), debtor);
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.debtors.values().all(|debtor| debtor.meter.unsaved() == 0)
+    }
+
+    /// What was spent since the last time. What the store does not take is kept, and comes again.
+    async fn bring(&mut self, store: &Store) {
+        // Whose meter nobody else has spends no more. Seen before what it has spent is: nothing comes between.
+        self.debtors
+            .retain(|_, debtor| Arc::get_mut(&mut debtor.meter).is_none() || debtor.meter.unsaved() != 0);
+        let mut owing: Vec<&Debtor> =
+            self.debtors.values().filter(|debtor| debtor.meter.unsaved() != 0).collect();
+        owing.sort_by_key(|debtor| self.stuck.contains(&debtor.id));
+        let mut failed = None;
+        for Debtor { id, meter } in owing {
             let unsaved = meter.unsaved();
-            if unsaved == 0 {
-                continue;
-            }
-            let told = self.told.entry(Arc::clone(&principal.id)).or_default();
+            let told = self.told.entry(Arc::clone(id)).or_default();
             let sum = told.saturating_add(unsaved);
-            match timeout(SPENDING, store.spend(&principal.id, &self.owner, sum)).await {
+            match timeout(SPENDING, store.spend(id, &self.owner, sum)).await {
                 Ok(Ok(spent)) => {
                     *told = sum;
                     meter.note_saved(unsaved, spent);
-                    self.stuck.remove(&principal.id);
+                    self.stuck.remove(id);
                 }
                 Ok(Err(error)) => failed = failed.or(Some(error)),
                 Err(_) => {
-                    self.stuck.insert(Arc::clone(&principal.id));
+                    self.stuck.insert(Arc::clone(id));
                     failed = failed.or(Some(DatabaseError::Late));
                     // Revocations must not wait for more than one.
                     break;

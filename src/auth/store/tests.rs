@@ -150,6 +150,43 @@ fn pay(principal: &Principal, cost: i64) {
     lease.settle(0, Duration::ZERO).unwrap().pay(cost);
 }
 
+/// What a request costs that was under way when its key was revoked, or its token left the configuration, is booked.
+#[tokio::test]
+async fn whoever_is_gone_pays_what_was_under_way() {
+    for scratch in Scratch::each().await {
+        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
+        registrar.add(&key("alice", "sk-alice", Limits { expires: None, ..limits() })).await.unwrap();
+        let bob =
+            TokenSettings { limits: limits(), ..TokenSettings::plain("bob", Secret::new("sk-bob".into())) };
+        let (keys, tokens, none) = (Keys::default(), Tokens::new(&[bob]), Tokens::default());
+        let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
+        assert!(keeper.look(Some(&tokens)).await);
+        let begin = |secret: &[u8]| {
+            let principal = keys.find(&tokens, secret).unwrap();
+            let meter = principal.meter.as_ref().unwrap();
+            meter.lease(&principal.limits.allowance, &Ask::default(), Duration::ZERO).unwrap()
+        };
+        let leases = [(begin(b"sk-alice"), 5), (begin(b"sk-bob"), 7)];
+        drop(tokens);
+        registrar.revoke("alice", SystemTime::now()).await.unwrap();
+        for _ in 0..3 {
+            assert!(keeper.look(Some(&none)).await);
+        }
+        for (lease, cost) in leases {
+            lease.settle(0, Duration::ZERO).unwrap().pay(cost);
+        }
+        keeper.settle(&none).await;
+        let store = Store::open(&scratch.settings).await.unwrap();
+        let booked = [("key_alice".to_owned(), 5), ("config:bob".to_owned(), 7)];
+        assert_eq!(store.spending().await.unwrap(), booked.into());
+        assert!(keeper.look(Some(&none)).await);
+        assert!(format!("{keeper:?}").contains("debtors: {}"), "nobody is kept for ever");
+        keeper.close().await;
+        store.close().await;
+        registrar.close().await;
+    }
+}
+
 /// A statement that the database runs after its answer was no longer waited for is not run a second time.
 #[tokio::test]
 async fn what_was_spent_is_booked_once_though_the_answer_was_late() {
