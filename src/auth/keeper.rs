@@ -128,13 +128,14 @@ impl Keeper {
             self.version = Some(version);
         }
         if let Some(tokens) = tokens.filter(|tokens| !self.tokens.is_same(tokens)) {
+            // Under the names that they were spent under: a meter may have another from here on.
+            self.account.bring(&store).await;
             let spending = store.spending().await?;
-            for principal in tokens.principals() {
-                note_spent(principal, spending.get(&*principal.id).copied().unwrap_or(0));
-            }
             self.account.note(tokens.principals());
+            for principal in tokens.principals() {
+                principal.note_spent(spending.get(&*principal.id).copied().unwrap_or(0));
+            }
             self.tokens = tokens.clone();
-            self.keys.note_spending();
         }
         Ok(store)
     }
@@ -207,17 +208,14 @@ fn ring(stored: &[StoredKey], before: &Ring) -> Ring {
         let is_new = meter.is_none();
         let principal = |meter, expires| {
             let limits = super::Limits { expires, ..key.limits.clone() };
-            Arc::new(Principal::new(
-                key.id.as_str().into(),
-                key.name.as_str().into(),
-                key.admin,
-                limits,
-                meter,
-            ))
+            let (id, name) = (key.id.as_str().into(), key.name.as_str().into());
+            let principal = Principal::new(id, name, key.admin, limits, meter);
+            principal.note_known();
+            Arc::new(principal)
         };
         let current = principal(meter, key.limits.expires);
         if is_new {
-            note_spent(&current, key.spent);
+            current.note_spent(key.spent);
         }
         if let Some((digest, until)) = key.old {
             let expires = key.limits.expires.map_or(until, |expires| expires.min(until));
@@ -226,11 +224,4 @@ fn ring(stored: &[StoredKey], before: &Ring) -> Ring {
         ring.insert(key.digest, current);
     }
     ring
-}
-
-/// What the store says of a key that it has not been asked of before.
-fn note_spent(principal: &Principal, spent: i64) {
-    if let Some(meter) = &principal.meter {
-        meter.note_saved(0, spent);
-    }
 }

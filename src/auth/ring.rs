@@ -26,6 +26,8 @@ pub struct Principal {
     pub limits: Limits,
     /// `None`: there is nothing to count.
     pub meter: Option<Arc<Meter>>,
+    /// What has been spent under this id, here and elsewhere, is in the meter.
+    spending_known: AtomicBool,
 }
 
 impl Principal {
@@ -33,7 +35,24 @@ impl Principal {
     pub fn new(id: Arc<str>, name: Arc<str>, admin: bool, limits: Limits, meter: Option<Arc<Meter>>) -> Self {
         let counts = limits.allowance != Allowance::default();
         let meter = counts.then(|| meter.unwrap_or_default());
-        Self { id, name, admin, limits, meter }
+        Self { id, name, admin, limits, meter, spending_known: AtomicBool::new(false) }
+    }
+
+    /// The store says that this was spent, in all; what it has not heard of comes on top.
+    pub fn note_spent(&self, spent: i64) {
+        if let Some(meter) = &self.meter {
+            meter.note_saved(0, spent);
+        }
+        self.note_known();
+    }
+
+    /// The meter is one that knows.
+    pub fn note_known(&self) {
+        self.spending_known.store(true, Ordering::Release);
+    }
+
+    fn knows_spending(&self) -> bool {
+        self.spending_known.load(Ordering::Acquire)
     }
 
     #[must_use]
@@ -62,7 +81,8 @@ impl Tokens {
 
     /// The same keys, with what those of them have used that were accepted `before`, be it with another secret or under
     /// another name. The secret says more than the name, which may be shared or missing: a name is asked only for a secret
-    /// that was exchanged, and only where it is one key's on both sides. So no meter is carried to two keys.
+    /// that was exchanged, and only where it is one key's on both sides. So no meter is carried to two keys. A budget is the
+    /// name's: under another one what was spent is not known until the store has been asked.
     #[must_use]
     pub fn carry(&self, before: &Self) -> Self {
         let (old, new) = (before.by_unique_id(), self.by_unique_id());
@@ -72,10 +92,13 @@ impl Tokens {
                 let (gone, known) = old.get(&*principal.id)?;
                 (!self.0.contains_key(gone)).then_some(*known)
             };
-            let known = before.0.get(digest).or_else(exchanged).and_then(|known| known.meter.clone());
-            let Principal { id, name, admin, limits, meter } = &**principal;
-            let meter = known.or_else(|| meter.clone());
-            let carried = Principal::new(Arc::clone(id), Arc::clone(name), *admin, limits.clone(), meter);
+            let known = before.0.get(digest).or_else(exchanged).filter(|known| known.meter.is_some());
+            let Principal { id, name, admin, limits, meter, spending_known: _ } = &**principal;
+            let carried = known.map_or_else(|| meter.clone(), |known| known.meter.clone());
+            let carried = Principal::new(Arc::clone(id), Arc::clone(name), *admin, limits.clone(), carried);
+            if known.is_some_and(|known| known.id == *id && known.knows_spending()) {
+                carried.note_known();
+            }
             (*digest, Arc::new(carried))
         };
         Self(Arc::new(self.0.iter().map(entry).collect()))
@@ -114,7 +137,7 @@ pub struct Keys {
     ring: Arc<ArcSwap<Ring>>,
     has_admin: Arc<AtomicBool>,
     known: Arc<AtomicBool>,
-    spending_known: Arc<AtomicBool>,
+    has_store: Arc<AtomicBool>,
     origin: Instant,
 }
 
@@ -124,7 +147,7 @@ impl Default for Keys {
             ring: Arc::default(),
             has_admin: Arc::default(),
             known: Arc::new(AtomicBool::new(true)),
-            spending_known: Arc::new(AtomicBool::new(true)),
+            has_store: Arc::default(),
             origin: Instant::now(),
         }
     }
@@ -158,14 +181,11 @@ impl Keys {
         self.known.load(Ordering::Relaxed)
     }
 
-    /// What the configuration's keys have spent is known, too. Until then a budget may be spent already.
+    /// What this one has spent is known. Until then its budget may be spent already. Without a store there is nothing to
+    /// know.
     #[must_use]
-    pub fn is_spending_known(&self) -> bool {
-        self.spending_known.load(Ordering::Relaxed)
-    }
-
-    pub fn note_spending(&self) {
-        self.spending_known.store(true, Ordering::Relaxed);
+    pub fn is_spending_known(&self, principal: &Principal) -> bool {
+        principal.knows_spending() || !self.has_store.load(Ordering::Relaxed)
     }
 
     /// Somebody of the store may administrate.
@@ -177,7 +197,7 @@ impl Keys {
     /// There is a store, and it has not been read yet.
     pub fn await_store(&self) {
         self.known.store(false, Ordering::Relaxed);
-        self.spending_known.store(false, Ordering::Relaxed);
+        self.has_store.store(true, Ordering::Relaxed);
     }
 
     /// A moment as meters count it.
@@ -232,6 +252,24 @@ mod tests {
         assert!(Arc::ptr_eq(keys.find(&renamed, b"sk-alice").unwrap().meter.as_ref().unwrap(), &meter));
         assert!(keys.find(&before, b"sk-free").unwrap().meter.is_none());
         assert!(keys.find(&after, b"sk-free").unwrap().meter.is_some());
+    }
+
+    #[test]
+    fn what_was_spent_under_another_name_is_not_known() {
+        let keys = Keys::default();
+        keys.await_store();
+        let known =
+            |tokens: &Tokens, secret: &[u8]| keys.is_spending_known(&keys.find(tokens, secret).unwrap());
+        let before = Tokens::new(&[token("alice", "sk-a", Some(5)), token("free", "sk-f", None)]);
+        assert!(!known(&before, b"sk-a"));
+        before.principals().for_each(|principal| principal.note_spent(7));
+        assert!(known(&before, b"sk-a"));
+        let after = |name, secret| Tokens::new(&[token(name, secret, Some(9))]).carry(&before);
+        assert!(known(&after("alice", "sk-a"), b"sk-a") && known(&after("alice", "sk-new"), b"sk-new"));
+        // A meter that is new has not heard of the store either.
+        assert!(!known(&after("al", "sk-a"), b"sk-a") && !known(&after("free", "sk-f"), b"sk-f"));
+        let nowhere = Tokens::new(&[token("alice", "sk-a", Some(5))]);
+        assert!(Keys::default().is_spending_known(&keys.find(&nowhere, b"sk-a").unwrap()));
     }
 
     #[test]

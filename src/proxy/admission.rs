@@ -75,7 +75,7 @@ pub(super) fn grant(
     };
     let now = snapshot.keys.moment(call.started.into_std());
     let allowance = principal.limits.allowance;
-    if allowance.budget.is_some() && !snapshot.keys.is_spending_known() {
+    if allowance.budget.is_some() && !snapshot.keys.is_spending_known(&principal) {
         return Err(unavailable("what this API key has spent could not be read yet"));
     }
     let cost = match allowance.budget {

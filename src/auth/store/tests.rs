@@ -150,6 +150,46 @@ fn pay(principal: &Principal, cost: i64) {
     lease.settle(0, Duration::ZERO).unwrap().pay(cost);
 }
 
+/// A budget is its description's: what was spent under one is found under it again, whatever was the secret, and what was
+/// not booked yet when the name changed is booked under the old one.
+#[tokio::test]
+async fn a_budget_is_its_descriptions() {
+    for scratch in Scratch::each().await {
+        let token = |name: &str, secret: &str| {
+            let plain = TokenSettings::plain(name, Secret::new(secret.to_owned()));
+            Tokens::new(&[TokenSettings { limits: limits(), ..plain }])
+        };
+        let keys = Keys::default();
+        keys.await_store();
+        let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
+        let mut tokens = Tokens::default();
+        // The token, what it has spent before, and what it spends now: half of it is looked at before the next reload.
+        for (name, secret, before, cost) in [
+            ("alice", "sk-a", 0, 10),
+            ("al", "sk-a", 0, 2),
+            ("alice", "sk-a", 10, 4),
+            ("alice", "sk-b", 14, 6),
+        ] {
+            let is_known = tokens.principals().any(|principal| &*principal.name == name);
+            tokens = token(name, secret).carry(&tokens);
+            let principal = keys.find(&tokens, secret.as_bytes()).unwrap();
+            assert_eq!(keys.is_spending_known(&principal), is_known, "{name} {secret}");
+            assert!(keeper.look(Some(&tokens)).await);
+            assert!(keys.is_spending_known(&principal));
+            assert_eq!(principal.meter.as_ref().unwrap().spent(), before, "{name} {secret}");
+            pay(&principal, cost / 2);
+            assert!(keeper.look(Some(&tokens)).await);
+            pay(&principal, cost / 2);
+        }
+        keeper.settle(&tokens).await;
+        let store = Store::open(&scratch.settings).await.unwrap();
+        let booked = [("config:alice".to_owned(), 20), ("config:al".to_owned(), 2)];
+        assert_eq!(store.spending().await.unwrap(), booked.into());
+        keeper.close().await;
+        store.close().await;
+    }
+}
+
 /// What a request costs that was under way when its key was revoked, or its token left the configuration, is booked.
 #[tokio::test]
 async fn whoever_is_gone_pays_what_was_under_way() {
