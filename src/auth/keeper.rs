@@ -28,6 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SPENDING: Duration = Duration::from_millis(400);
 /// Between looks while the process waits for the last spending to be taken.
 const BREATH: Duration = Duration::from_millis(20);
+/// How long the end waits for this process's sums to be added to those of the ones before.
+const FOLDING: Duration = Duration::from_secs(1);
+/// With more sums than this in doubt it is left: a statement takes so many values and no more.
+const DOUBTS: usize = 1000;
 
 #[derive(Debug)]
 pub struct Keeper {
@@ -54,6 +58,8 @@ struct Account {
     told: HashMap<Arc<str>, i64>,
     /// Keys whose spending the store did not take in time. They come last, so that the others need not wait for them.
     stuck: HashSet<Arc<str>>,
+    /// Keys of whom the store was told something that it did not answer: it may be run at any time yet.
+    doubtful: HashSet<Arc<str>>,
     /// Something is left that the store did not take.
     behind: bool,
 }
@@ -74,6 +80,7 @@ impl Keeper {
             debtors: HashMap::new(),
             told: HashMap::new(),
             stuck: HashSet::new(),
+            doubtful: HashSet::new(),
             behind: false,
         };
         Self { settings, store: None, keys, version: None, tokens: Tokens::default(), account, away: false }
@@ -140,10 +147,18 @@ impl Keeper {
         Ok(store)
     }
 
-    /// Ends the connections.
+    /// Ends the connections, and leaves no row of this process's own, if the store is there.
     pub async fn close(self) {
-        if let Some(store) = self.store {
-            store.close().await;
+        let Some(store) = self.store else { return };
+        store.close().await;
+        let Account { owner, told, doubtful, .. } = &self.account;
+        if self.away || told.values().all(|sum| *sum == 0) || doubtful.len() > DOUBTS {
+            return;
+        }
+        let folded = timeout(FOLDING, Store::fold(&self.settings, owner, doubtful.iter().map(|id| &**id)));
+        if let Err(error) = folded.await.unwrap_or(Err(DatabaseError::Late)) {
+            // Nothing is lost: the rows count as they are.
+            tracing::debug!(%error, "what keys have spent stays in rows of this process's own");
         }
     }
 }
@@ -173,6 +188,8 @@ impl Account {
         let mut failed = None;
         for Debtor { id, meter } in owing {
             let unsaved = meter.unsaved();
+            // Before it is asked: whoever waits may be gone before the answer.
+            let is_first = self.doubtful.insert(Arc::clone(id));
             let told = self.told.entry(Arc::clone(id)).or_default();
             let sum = told.saturating_add(unsaved);
             match timeout(SPENDING, store.spend(id, &self.owner, sum)).await {
@@ -180,6 +197,9 @@ impl Account {
                     *told = sum;
                     meter.note_saved(unsaved, spent);
                     self.stuck.remove(id);
+                    if is_first {
+                        self.doubtful.remove(id);
+                    }
                 }
                 Ok(Err(error)) => failed = failed.or(Some(error)),
                 Err(_) => {

@@ -21,7 +21,8 @@ const SCHEMA: Schema = Schema {
          models TEXT NOT NULL, rpm BIGINT, tpm BIGINT, concurrent BIGINT, budget BIGINT, expires BIGINT, \
          created BIGINT NOT NULL, revoked BIGINT)",
         "CREATE UNIQUE INDEX api_keys_by_name ON api_keys (name) WHERE revoked IS NULL",
-        // Each process keeps one sum per key, which it tells whole: telling it twice changes nothing.
+        // Each process keeps one sum per key, which it tells whole: telling it twice changes nothing. Those of processes
+        // that have ended well are in one row, whose owner is nobody.
         "CREATE TABLE api_key_spending (id TEXT NOT NULL, owner TEXT NOT NULL, spent BIGINT NOT NULL, \
          PRIMARY KEY (id, owner))",
         "CREATE TABLE api_key_version (version BIGINT NOT NULL)",
@@ -160,6 +161,40 @@ impl Store {
         let sql = "SELECT spent FROM api_key_spending WHERE id = $1";
         let records = self.0.fetch(sql, vec![Cell::text(id)]).await?;
         added_up(&records)
+    }
+
+    /// Adds what `owner` has told to what those have that have ended, so that there is not a row for every key and start
+    /// for ever. It must tell nothing more: a sum told again would count twice. So what was told and not answered, and may
+    /// be run yet, stays as it is (`doubtful`), as do the rows of processes that were killed; they count all the same.
+    ///
+    /// # Errors
+    /// The database's own; it happens as a whole or not at all, and must not be tried again when that is not known.
+    pub async fn fold(
+        settings: &DatabaseSettings,
+        owner: &str,
+        doubtful: impl Iterator<Item = &str> + Send,
+    ) -> Result<(), DatabaseError> {
+        let mut cells = vec![Cell::text(owner)];
+        cells.extend(doubtful.map(Cell::text));
+        let places: Vec<String> = (2..=cells.len()).map(|number| format!("${number}")).collect();
+        // `IN ()` is not PostgreSQL's.
+        let certain =
+            if places.is_empty() { String::new() } else { format!(" AND id NOT IN ({})", places.join(", ")) };
+        let most = i64::MAX;
+        // In order: two processes that end together must not wait for each other.
+        let add = format!(
+            "INSERT INTO api_key_spending (id, owner, spent) SELECT id, '', spent FROM api_key_spending \
+             WHERE owner = $1{certain} ORDER BY id ON CONFLICT (id, owner) DO UPDATE SET spent = \
+             CASE WHEN api_key_spending.spent > {most} - excluded.spent THEN {most} \
+             ELSE api_key_spending.spent + excluded.spent END"
+        );
+        let mut connection = Connection::open(settings).await?;
+        connection.begin().await?;
+        connection.run(add, cells.clone()).await?;
+        connection.run(format!("DELETE FROM api_key_spending WHERE owner = $1{certain}"), cells).await?;
+        connection.commit().await?;
+        connection.close().await;
+        Ok(())
     }
 
     pub async fn close(&self) {

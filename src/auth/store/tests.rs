@@ -227,6 +227,48 @@ async fn whoever_is_gone_pays_what_was_under_way() {
     }
 }
 
+/// Whose rows there are.
+async fn owners(registrar: &mut Registrar) -> Vec<String> {
+    let found = registrar.0.fetch("SELECT owner FROM api_key_spending ORDER BY id, owner", Vec::new()).await;
+    found.unwrap().iter().map(|record| text(record, 0).unwrap()).collect()
+}
+
+/// A process that ends well leaves one row for each key, however many there were before it.
+#[tokio::test]
+async fn the_rows_of_those_that_have_ended_are_one() {
+    for scratch in Scratch::each().await {
+        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
+        let store = Store::open(&scratch.settings).await.unwrap();
+        for name in ["alice", "bob"] {
+            let limits = Limits { expires: None, ..limits() };
+            registrar.add(&key(name, &format!("sk-{name}"), limits)).await.unwrap();
+        }
+        store.spend("key_alice", "killed", 100).await.unwrap();
+        for round in 1..=3 {
+            let (keys, none) = (Keys::default(), Tokens::default());
+            let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
+            assert!(keeper.look(Some(&none)).await);
+            pay(&keys.find(&none, b"sk-alice").unwrap(), 5);
+            pay(&keys.find(&none, b"sk-bob").unwrap(), 7);
+            keeper.settle(&none).await;
+            assert_eq!(owners(&mut registrar).await.len(), if round == 1 { 3 } else { 5 });
+            keeper.close().await;
+            assert_eq!(owners(&mut registrar).await, ["", "killed", ""]);
+            let spent = [("key_alice".to_owned(), 100 + 5 * round), ("key_bob".to_owned(), 7 * round)];
+            assert_eq!(store.spending().await.unwrap(), spent.into());
+        }
+        // What is in doubt stays, and too much is no error.
+        store.spend("key_alice", "a", i64::MAX).await.unwrap();
+        store.spend("key_bob", "a", 1).await.unwrap();
+        Store::fold(&scratch.settings, "a", ["key_bob", "key_carol"].into_iter()).await.unwrap();
+        assert_eq!(owners(&mut registrar).await, ["", "killed", "", "a"]);
+        assert_eq!(store.spending().await.unwrap()["key_alice"], i64::MAX);
+        assert_eq!(store.spending().await.unwrap()["key_bob"], 22);
+        store.close().await;
+        registrar.close().await;
+    }
+}
+
 /// A statement that the database runs after its answer was no longer waited for is not run a second time.
 #[tokio::test]
 async fn what_was_spent_is_booked_once_though_the_answer_was_late() {
@@ -253,6 +295,8 @@ async fn what_was_spent_is_booked_once_though_the_answer_was_late() {
         while begun.elapsed() < Duration::from_millis(300) {
             assert_eq!(store.spending().await.unwrap()["key_alice"], 12);
         }
+        // Such a one must find the row that it is about.
+        assert_ne!(owners(&mut registrar).await, [""]);
         store.close().await;
         registrar.close().await;
     }
