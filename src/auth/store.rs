@@ -13,7 +13,7 @@ use crate::{
     database::{Cell, Connection, Database, DatabaseError, DatabaseSettings, Record, Schema},
 };
 
-const SCHEMA: Schema = Schema {
+pub(super) const SCHEMA: Schema = Schema {
     part: "auth",
     steps: &[&[
         "CREATE TABLE api_keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, shown TEXT NOT NULL, \
@@ -30,12 +30,12 @@ const SCHEMA: Schema = Schema {
     ]],
 };
 
-const COLUMNS: &str = "id, name, shown, digest, old_digest, old_until, admin, models, rpm, tpm, concurrent, budget, \
+pub(super) const COLUMNS: &str = "id, name, shown, digest, old_digest, old_until, admin, models, rpm, tpm, concurrent, budget, \
                        expires, created, revoked";
 
 const REVOKED: usize = 14;
 /// The key of the name or id `$1`.
-const IN_FORCE: &str = "revoked IS NULL AND (name = $1 OR id = $1)";
+pub(super) const IN_FORCE: &str = "revoked IS NULL AND (name = $1 OR id = $1)";
 
 /// A key as the database has it. The key itself is nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,23 +69,6 @@ pub struct Found {
     /// By age.
     pub keys: Vec<StoredKey>,
     pub unreadable: Vec<Unreadable>,
-}
-
-/// Why a key was not changed.
-#[derive(Debug)]
-pub enum StoreError {
-    Database(DatabaseError),
-    /// There is one of this name already.
-    Taken(String),
-    /// There is none that is in force by this name or id.
-    Unknown(String),
-}
-
-/// A key's id and name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
-    pub id: String,
-    pub name: String,
 }
 
 /// The keys' tables. Cloning shares the connections.
@@ -202,148 +185,8 @@ impl Store {
     }
 }
 
-/// Changes of keys: one connection, one transaction each.
-#[derive(Debug)]
-pub struct Registrar(Connection);
-
-impl Registrar {
-    /// Connects, and brings the tables up to date.
-    ///
-    /// # Errors
-    /// The database's own.
-    pub async fn open(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
-        let mut connection = Connection::open(settings).await?;
-        connection.migrate(&SCHEMA).await?;
-        Ok(Self(connection))
-    }
-
-    /// Adds a key.
-    ///
-    /// # Errors
-    /// Its name is taken, or the database's own error.
-    pub async fn add(&mut self, key: &StoredKey) -> Result<(), StoreError> {
-        self.0.begin().await?;
-        if self.name(&key.name).await?.is_some() {
-            return Err(StoreError::Taken(key.name.clone()));
-        }
-        let sql = "INSERT INTO api_keys (id, name, shown, digest, admin, models, rpm, tpm, concurrent, budget, expires, \
-                   created) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-        let mut cells = vec![
-            Cell::text(&key.id),
-            Cell::text(&key.name),
-            Cell::text(&key.shown),
-            key.digest.to_hex().into(),
-            i64::from(key.admin).into(),
-        ];
-        cells.extend(limits(&key.limits));
-        cells.push(millis(key.created).into());
-        self.0.run(sql, cells).await?;
-        self.commit().await
-    }
-
-    /// Other limits for a key.
-    ///
-    /// # Errors
-    /// There is none by this name or id, or the database's own error.
-    pub async fn limit(
-        &mut self,
-        who: &str,
-        change: impl FnOnce(&mut Limits) + Send,
-    ) -> Result<StoredKey, StoreError> {
-        self.change(who, |key| {
-            change(&mut key.limits);
-            let sql = "UPDATE api_keys SET models = $2, rpm = $3, tpm = $4, concurrent = $5, budget = $6, expires = $7 \
-                       WHERE id = $1";
-            (sql, limits(&key.limits))
-        })
-        .await
-    }
-
-    /// From now on the key is not accepted.
-    ///
-    /// # Errors
-    /// There is none by this name or id, or the database's own error.
-    pub async fn revoke(&mut self, who: &str, now: SystemTime) -> Result<Named, StoreError> {
-        self.0.begin().await?;
-        // Whatever else stands in its row: it must be possible to be rid of it.
-        let named = self.name(who).await?.ok_or_else(|| StoreError::Unknown(who.to_owned()))?;
-        let sql = "UPDATE api_keys SET revoked = $2 WHERE id = $1";
-        self.0.run(sql, vec![Cell::text(&named.id), millis(now).into()]).await?;
-        self.commit().await?;
-        Ok(named)
-    }
-
-    /// Another secret for the same key; the one before is accepted until `until`.
-    ///
-    /// # Errors
-    /// There is none by this name or id, or the database's own error.
-    pub async fn rotate(
-        &mut self,
-        who: &str,
-        (digest, shown): (Digest, String),
-        until: SystemTime,
-    ) -> Result<StoredKey, StoreError> {
-        self.change(who, |key| {
-            key.old = Some((key.digest, until));
-            (key.digest, key.shown) = (digest, shown);
-            let cells = vec![
-                key.digest.to_hex().into(),
-                Cell::text(&key.shown),
-                key.old.map_or_else(String::new, |(old, _)| old.to_hex()).into(),
-                millis(until).into(),
-            ];
-            let sql =
-                "UPDATE api_keys SET digest = $2, shown = $3, old_digest = $4, old_until = $5 WHERE id = $1";
-            (sql, cells)
-        })
-        .await
-    }
-
-    pub async fn close(self) {
-        self.0.close().await;
-    }
-
-    /// Finds a key, changes it by `update` (whose first value is the id), and raises the version.
-    async fn change(
-        &mut self,
-        who: &str,
-        update: impl FnOnce(&mut StoredKey) -> (&'static str, Vec<Cell>) + Send,
-    ) -> Result<StoredKey, StoreError> {
-        self.0.begin().await?;
-        let mut key = self.find(who).await?.ok_or_else(|| StoreError::Unknown(who.to_owned()))?;
-        let (sql, mut cells) = update(&mut key);
-        cells.insert(0, Cell::text(&key.id));
-        self.0.run(sql, cells).await?;
-        self.commit().await?;
-        Ok(key)
-    }
-
-    /// The key in force of this name or id.
-    async fn find(&mut self, who: &str) -> Result<Option<StoredKey>, DatabaseError> {
-        let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE {IN_FORCE}");
-        let found = self.0.fetch(sql, vec![Cell::text(who)]).await?;
-        let Some(record) = found.first() else { return Ok(None) };
-        let key = StoredKey::read(record)?;
-        let sql = "SELECT spent FROM api_key_spending WHERE id = $1";
-        let spent = added_up(&self.0.fetch(sql, vec![Cell::text(&key.id)]).await?)?;
-        Ok(Some(StoredKey { spent, ..key }))
-    }
-
-    /// What is certain of it.
-    async fn name(&mut self, who: &str) -> Result<Option<Named>, DatabaseError> {
-        let sql = format!("SELECT id, name FROM api_keys WHERE {IN_FORCE}");
-        let found = self.0.fetch(sql, vec![Cell::text(who)]).await?;
-        found.first().map(|record| Ok(Named { id: text(record, 0)?, name: text(record, 1)? })).transpose()
-    }
-
-    async fn commit(&mut self) -> Result<(), StoreError> {
-        self.0.run("UPDATE api_key_version SET version = version + 1", Vec::new()).await?;
-        Ok(self.0.commit().await?)
-    }
-}
-
 impl StoredKey {
-    fn read(record: &Record) -> Result<Self, DatabaseError> {
+    pub(super) fn read(record: &Record) -> Result<Self, DatabaseError> {
         let digest = |column| Ok::<_, DatabaseError>(record.text(column)?.and_then(Digest::from_hex));
         // A limit that is none must not become no limit.
         let limit = |column| {
@@ -391,17 +234,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-fn limits(limits: &Limits) -> Vec<Cell> {
-    let Allowance { requests, tokens, concurrent, budget } = limits.allowance;
-    // Strings into a String: cannot fail.
-    let models = serde_json::to_string(&limits.models).unwrap_or_default();
-    let mut cells = vec![models.into()];
-    cells.extend([requests, tokens, concurrent].map(|limit| Cell::Int(limit.map(i64::from))));
-    cells.extend([budget, limits.expires.map(millis)].map(Cell::Int));
-    cells
-}
-
-fn text(record: &Record, column: usize) -> Result<String, DatabaseError> {
+pub(super) fn text(record: &Record, column: usize) -> Result<String, DatabaseError> {
     record.text(column)?.map(str::to_owned).ok_or(DatabaseError::Column(column))
 }
 
@@ -410,7 +243,7 @@ fn number(record: &Record, column: usize) -> Result<i64, DatabaseError> {
 }
 
 /// Of the first column.
-fn added_up(records: &[Record]) -> Result<i64, DatabaseError> {
+pub(super) fn added_up(records: &[Record]) -> Result<i64, DatabaseError> {
     records.iter().try_fold(0_i64, |sum, record| Ok(sum.saturating_add(number(record, 0)?)))
 }
 
@@ -419,34 +252,9 @@ fn moment(record: &Record, column: usize) -> Result<Option<SystemTime>, Database
     Ok(millis.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis)))
 }
 
-fn millis(at: SystemTime) -> i64 {
+pub(super) fn millis(at: SystemTime) -> i64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-impl From<DatabaseError> for StoreError {
-    fn from(error: DatabaseError) -> Self {
-        Self::Database(error)
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Database(error) => error.fmt(f),
-            Self::Taken(name) => write!(f, "there is a key named {name} already"),
-            Self::Unknown(who) => write!(f, "there is no key in force by the name or id {who}"),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Database(error) => error.source(),
-            Self::Taken(_) | Self::Unknown(_) => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    auth::{Keys, Principal, TokenSettings, Tokens, keeper::Keeper, maker},
+    auth::{Keys, Named, Principal, Registrar, StoreError, TokenSettings, Tokens, keeper::Keeper, maker},
     base::{
         Secret,
         lease::{Ask, Limit},
