@@ -161,17 +161,20 @@ impl<B: Body<Data = Bytes> + Cuttable + Unpin> Body for Reply<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let mut polled = match &mut self.content {
+        let polled = match &mut self.content {
             Content::Handler(body) => Pin::new(body).poll_frame(cx),
             Content::Refusal(rest) => Poll::Ready(rest.take().map(|bytes| Ok(Frame::data(bytes)))),
         };
-        if matches!(polled, Poll::Ready(None)) && self.poll_unread(cx).is_pending() {
-            polled = Poll::Pending;
+        // The rest concerns HTTP/2 alone.
+        if self.pulse.is_none() {
+            return polled;
         }
+        let waits =
+            polled.is_pending() || (matches!(polled, Poll::Ready(None)) && self.poll_unread(cx).is_pending());
         if let Some(pulse) = &self.pulse {
-            if polled.is_ready() { pulse.given(self.busy.0.now()) } else { pulse.asked() }
+            if waits { pulse.asked() } else { pulse.given(self.busy.0.now()) }
         }
-        polled
+        if waits { Poll::Pending } else { polled }
     }
 
     fn is_end_stream(&self) -> bool {
