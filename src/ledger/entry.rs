@@ -123,6 +123,8 @@ row! {
     attempts: Int,
     /// Calls whose answer was not used.
     wasted: Int,
+    /// What calls that came to nothing are known to have taken: few providers say so before their first content.
+    wasted_tokens: Int,
     /// `non-streaming`, `asgi` or `buffered`.
     mode: Text,
     /// As told to the client; 499 if it left.

@@ -12,7 +12,8 @@ pub const SCHEMA: Schema = Schema { part: "ledger", steps: &[&[REQUESTS, ROLLUPS
 const REQUESTS: &str = "CREATE TABLE requests (
     id {blob} PRIMARY KEY NOT NULL, at BIGINT NOT NULL,
     request_id TEXT, principal TEXT, key_id TEXT, model_asked TEXT, model TEXT, path TEXT, dialect TEXT,
-    provider TEXT, provider_kind TEXT, region TEXT, strategy TEXT, attempts BIGINT, wasted BIGINT, mode TEXT,
+    provider TEXT, provider_kind TEXT, region TEXT, strategy TEXT, attempts BIGINT, wasted BIGINT,
+    wasted_tokens BIGINT, mode TEXT,
     status BIGINT, outcome TEXT, fault TEXT, fault_side TEXT, phase TEXT,
     first_byte_us BIGINT, ttft_us BIGINT, total_us BIGINT, queue_us BIGINT, upstream_us BIGINT,
     added_first_ns BIGINT, added_p50_ns BIGINT, added_p99_ns BIGINT, added_max_ns BIGINT,

@@ -52,6 +52,8 @@ pub(super) struct Errand<'a> {
     pub(super) started: Instant,
     /// How far the request has come, by whichever attempt moved last.
     pub(super) stage: &'a Cell<Stage>,
+    /// Tokens that attempts which came to nothing are known to have taken.
+    pub(super) waste: &'a Cell<u64>,
     /// Where the frames' own times are noted.
     pub(super) meter: &'a Meter,
     /// Nobody else can be asked: the answer passes as it comes.
@@ -190,8 +192,14 @@ impl Errand<'_> {
         if events {
             forbid_buffering(&mut headers);
         }
-        let mut stream = self.stream(body, provider, events, deadline);
-        match stream.reach(self.commit_point()).await {
+        let mut doubtful =
+            Doubtful { stream: Some(self.stream(body, provider, events, deadline)), waste: self.waste };
+        let reached = match &mut doubtful.stream {
+            Some(stream) => stream.reach(self.commit_point()).await,
+            None => Ok(()),
+        };
+        let Some(mut stream) = doubtful.stream.take() else { return Err(garbage("nothing")) };
+        match reached {
             Ok(()) => Ok(Good { answer: Answer::Stream(status, headers, stream), times }),
             Err(fault) if fault.kind == Kind::ErrorEvent => {
                 let told = stream.told();
@@ -310,6 +318,22 @@ impl Errand<'_> {
         headers.remove(CONTENT_ENCODING);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Answer::Whole(status, headers, refusal.body(self.dialect).into())
+    }
+}
+
+/// A stream that may be overtaken. What it has told of its tokens by then, which few providers do, is waste (S3.10, R19).
+struct Doubtful<'a> {
+    /// `None` once it is known what becomes of it.
+    stream: Option<Uncommitted<Flow>>,
+    waste: &'a Cell<u64>,
+}
+
+impl Drop for Doubtful<'_> {
+    fn drop(&mut self) {
+        if let Some(usage) = self.stream.as_mut().and_then(Uncommitted::usage) {
+            let tokens = usage.input.unwrap_or(0).saturating_add(usage.output.unwrap_or(0));
+            self.waste.set(self.waste.get().saturating_add(tokens));
+        }
     }
 }
 

@@ -54,6 +54,7 @@ pub(super) fn row(end: &End, cost: Option<u64>, snapshot: &Snapshot, ids: &mut R
         strategy: (story.attempts > 0).then(|| story.strategy.to_owned()),
         attempts: Some(story.attempts.into()),
         wasted: Some(story.wasted.into()),
+        wasted_tokens: (story.wasted_tokens > 0).then(|| number(story.wasted_tokens)),
         mode: (story.mode != "-").then(|| story.mode.to_owned()),
         status: Some(story.status.into()),
         outcome: Some(outcome(end).as_str().to_owned()),

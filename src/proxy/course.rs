@@ -3,7 +3,7 @@
 //!
 //! Invariant: the others have been given up before an answer is returned, so no byte of it goes down while they run.
 
-use std::{future::Future, pin::pin, sync::Arc};
+use std::{cell::Cell, future::Future, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{Response, request::Parts};
@@ -88,6 +88,7 @@ impl Corridor {
         mut course: Course<'_>,
     ) -> Result<Answer, Box<Refusal>> {
         let (story, stage) = call.ending.parts();
+        let waste = Cell::new(0);
         let errand = Errand {
             upstream: &self.upstream,
             snapshot: wish.snapshot,
@@ -100,6 +101,7 @@ impl Corridor {
             id: &call.id,
             started: call.started,
             stage,
+            waste: &waste,
             meter: &self.gauges.meter,
             sole: course.plan().candidates().len() == 1
                 || (!wish.snapshot.failover && !course.asks_several()),
@@ -110,7 +112,11 @@ impl Corridor {
         call.asked = Some(began);
         let mut notes = Notes { story, id: &call.id, snapshot: wish.snapshot, began };
         notes.begin(&course);
-        let given = walk(&errand, &mut course, &mut notes).await?;
+        let walked = walk(&errand, &mut course, &mut notes).await;
+        if let Some(story) = notes.story.as_deref_mut().filter(|_| waste.get() > 0) {
+            story.wasted_tokens = waste.get();
+        }
+        let given = walked?;
         call.answered = Some(given.good.times.answered);
         let answer = notes.settle(given, &mut course);
         let after = call.answered.zip(call.asked).map(|(answered, asked)| answered - asked);

@@ -188,6 +188,7 @@ fn close(end: &End) {
                 strategy = figures.strategy,
                 attempts = figures.attempts,
                 wasted = figures.wasted,
+                wasted_tokens = (story.wasted_tokens > 0).then_some(story.wasted_tokens),
                 total_ms = millis(end.total),
                 connected_ms = figures.attempts.map(|_| millis(story.connected_after)),
                 first_byte_ms = story.figures.first_byte.map(millis),

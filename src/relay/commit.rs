@@ -19,7 +19,7 @@ use super::{
 use crate::{
     base::{Fault, Kind, RequestId, Sent, Stage},
     telemetry::Held,
-    wire::Dialect,
+    wire::{Dialect, Usage},
 };
 
 /// A stream that is held back past this commits, whatever it holds.
@@ -53,6 +53,11 @@ impl<S: Source + 'static> Uncommitted<S> {
     /// Where it comes from. `None` if it has ended.
     pub const fn source(&mut self) -> Option<&mut S> {
         self.0.source()
+    }
+
+    /// What it has told of tokens so far.
+    pub fn usage(&mut self) -> Option<Usage> {
+        self.0.tap.figures().usage
     }
 
     /// The first bytes of the error event that came before the first content.

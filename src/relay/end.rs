@@ -86,6 +86,8 @@ pub struct Story {
     pub attempts: u8,
     /// and those of them that were overtaken by another and given up: what they cost is nobody's.
     pub wasted: u8,
+    /// Tokens that calls without an answer for the client are known to have taken.
+    pub wasted_tokens: u64,
     pub contest: Contest,
     /// From the request's arrival until the first provider was asked.
     pub intake: Duration,
@@ -127,6 +129,7 @@ impl Story {
             strategy: "-",
             attempts: 0,
             wasted: 0,
+            wasted_tokens: 0,
             contest: Contest::default(),
             intake: Duration::ZERO,
             connected_after: Duration::ZERO,

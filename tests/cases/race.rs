@@ -284,3 +284,38 @@ async fn an_unknown_strategy() {
     drop(client);
     gateway.stop().await;
 }
+
+/// S3.10, R19: what a loser has told of its tokens by then is booked as waste, on nobody's account.
+#[tokio::test]
+async fn tokens_of_a_loser_are_waste() {
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":40,\"output_tokens\":2}}}\n\n";
+    let content = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"hi\"}}\n\n";
+    let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+    let gate = Gate::new();
+    let talker = Upstream::always(
+        Speaks::H1,
+        vec![sse_head(), script::body(start), Step::Wait(gate.clone()), Step::Stall],
+    );
+    let winner = Upstream::always(
+        Speaks::H1,
+        vec![sse_head(), Step::Wait(gate.clone()), script::body(format!("{content}{stop}")), Step::End],
+    );
+    let gateway = Plan::to(&[&talker, &winner]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let call =
+        racing(Call::post("/v1/messages", r#"{"model":"m","stream":true,"messages":[],"max_tokens":9}"#));
+    let id = call.id();
+    let opening = async {
+        winner.log.request(0).await;
+        // What the talker said has been read.
+        journal::said(&id, "chunk").await;
+        gate.open();
+    };
+    let (answer, ()) = tokio::join!(client.send(call), opening);
+    assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-provider")), (200, "p1"));
+    assert!(answer.collect().await.complete);
+    let line = journal::closing(&id).await;
+    assert_eq!((&line["wasted"], &line["wasted_tokens"]), (&1.into(), &42.into()), "{line}");
+    drop(client);
+    gateway.stop().await;
+}
