@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 
 use thalweg::{relay::CommitPoint, upstream::Protocol};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
@@ -128,7 +128,7 @@ async fn to_http_1_0() {
 
 /// Takes little of what is sent before it is read. The kernel's own measure grows to 32 MiB on loopback, and then a whole
 /// request is sent whoever reads it.
-pub fn narrow() -> TcpListener {
+fn narrow() -> TcpListener {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(64 << 10).unwrap();
     socket.bind(std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
@@ -196,10 +196,10 @@ async fn a_request_given_up_is_not_sent_on() {
 }
 
 /// Begins to answer when a request's head is there, then reads the rest and ends the answer; how long the body was.
-pub async fn answer_and_read<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> usize {
+async fn answer_and_read(stream: &mut TcpStream) -> usize {
     let mut seen = Vec::new();
     let end = loop {
-        stream.read_buf(&mut seen).await.unwrap();
+        assert!(stream.read_buf(&mut seen).await.unwrap() > 0, "the gateway left");
         if let Some(at) = memchr::memmem::find(&seen, b"\r\n\r\n") {
             break at + 4;
         }
@@ -213,7 +213,7 @@ pub async fn answer_and_read<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) 
     let length = text.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
     let whole = end + length.parse::<usize>().unwrap();
     while seen.len() < whole {
-        stream.read_buf(&mut seen).await.unwrap();
+        assert!(stream.read_buf(&mut seen).await.unwrap() > 0, "the gateway left");
     }
     let events = script::short_stream();
     let chunk = [format!("{:x}\r\n", events.len()).as_bytes(), &events, b"\r\n0\r\n\r\n"].concat();
