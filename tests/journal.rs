@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    sync::{Mutex, Once},
+    sync::{Arc, Mutex, Once},
 };
 
 use serde_json::Value;
@@ -13,7 +13,50 @@ use tracing_subscriber::{
 
 use crate::upstream::log::in_time;
 
-static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static LINES: Mutex<Vec<Arc<str>>> = Mutex::new(Vec::new());
+/// Lines that are taken out at once: whoever searches hundreds of thousands of them under the lock stops every gateway of the
+/// binary for seconds.
+const BLOCK: usize = 4096;
+
+/// The lines that were not looked at yet, a block at a time.
+#[derive(Default)]
+struct Reader {
+    next: usize,
+}
+
+impl Iterator for Reader {
+    type Item = Vec<Arc<str>>;
+
+    fn next(&mut self) -> Option<Vec<Arc<str>>> {
+        let lines = LINES.lock().unwrap();
+        let end = lines.len().min(self.next + BLOCK);
+        let block = lines[self.next..end].to_vec();
+        self.next = end;
+        (!block.is_empty()).then_some(block)
+    }
+}
+
+/// The lines of one request, as far as they have come.
+struct Story<'a> {
+    id: &'a str,
+    reader: Reader,
+    lines: Vec<Value>,
+}
+
+impl<'a> Story<'a> {
+    fn of(id: &'a str) -> Self {
+        let mut story = Self { id, reader: Reader::default(), lines: Vec::new() };
+        story.go_on();
+        story
+    }
+
+    fn go_on(&mut self) {
+        for block in self.reader.by_ref() {
+            let ours = block.iter().filter(|line| line.contains(self.id));
+            self.lines.extend(ours.map(|line| serde_json::from_str::<Value>(line).unwrap()));
+        }
+    }
+}
 
 /// Begins to collect; later calls do nothing.
 pub fn start() {
@@ -27,26 +70,27 @@ pub fn start() {
 
 /// The lines so far that name this request.
 pub fn lines(id: &str) -> Vec<Value> {
-    let lines = LINES.lock().unwrap();
-    lines.iter().filter(|line| line.contains(id)).map(|line| serde_json::from_str(line).unwrap()).collect()
+    Story::of(id).lines
 }
 
 /// Whether any line holds this text, keys above all.
 pub fn mentions(text: &str) -> bool {
-    LINES.lock().unwrap().iter().any(|line| line.contains(text))
+    Reader::default().any(|block| block.iter().any(|line| line.contains(text)))
 }
 
 /// The one line at INFO or above that closes this request, within five seconds.
 pub async fn closing(id: &str) -> Value {
+    let mut story = Story::of(id);
     let closed = async {
         loop {
-            let closing: Vec<_> = lines(id).into_iter().filter(is_closing).collect();
+            let closing: Vec<_> = story.lines.iter().filter(|line| is_closing(line)).collect();
             if let [line] = &closing[..] {
-                return line.clone();
+                return Value::clone(line);
             }
             assert!(closing.len() < 2, "told twice: {closing:#?}");
             // Lines come from the workers' threads, which nobody can wait for.
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            story.go_on();
         }
     };
     match in_time(closed).await {
@@ -57,9 +101,11 @@ pub async fn closing(id: &str) -> Value {
 
 /// Waits until a line of this request, of any level, says `message`.
 pub async fn said(id: &str, message: &str) {
+    let mut story = Story::of(id);
     let said = async {
-        while !lines(id).iter().any(|line| line["message"] == message) {
+        while !story.lines.iter().any(|line| line["message"] == message) {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            story.go_on();
         }
     };
     let outcome = in_time(said).await;
@@ -74,7 +120,7 @@ struct Keep;
 
 impl io::Write for Keep {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LINES.lock().unwrap().push(String::from_utf8_lossy(bytes).into_owned());
+        LINES.lock().unwrap().push(String::from_utf8_lossy(bytes).into());
         Ok(bytes.len())
     }
 
