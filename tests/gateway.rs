@@ -53,6 +53,7 @@ impl Plan {
             source: None,
             settings: Settings {
                 file: None,
+                digest: 0,
                 watch: false,
                 listen: Listen { host: "127.0.0.1".into(), port: 0, tls: None },
                 admin_listen: None,

@@ -1,13 +1,13 @@
 //! The listener for operators (`admin_listen`): a worker of its own, so that it answers when the others are full, with
 //! connections counted apart and nothing that clients come for.
 
-use std::{net::SocketAddr, thread::JoinHandle};
+use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
 
 use super::{StartError, worker};
 use crate::{
     config::administration::is_loopback,
     proxy::Entrance,
-    server::{self, Census, Limits, Listen, Terms},
+    server::{self, Census, Listen, Terms},
     telemetry::WorkerGauges,
 };
 
@@ -22,13 +22,13 @@ pub(super) fn start(listen: Option<&Listen>, outfit: &worker::Outfit) -> Result<
     let Some(listen) = listen else { return Ok(None) };
     let mut bound = server::bind(listen, 1).map_err(StartError::Bind)?;
     let terms = Terms {
-        limits: Limits { connections: CONNECTIONS, ..outfit.terms.limits },
+        limits: Arc::clone(&outfit.terms.limits),
         drain: outfit.terms.drain.clone(),
-        census: Census::default(),
+        census: Census::at_most(CONNECTIONS),
         tls: None,
     };
     let entrance = Entrance::Administration { open: is_loopback(listen) };
-    let outfit = worker::Outfit { terms, entrance, warmup: 0, ..outfit.clone() };
+    let outfit = worker::Outfit { terms, entrance, warms_up: false, ..outfit.clone() };
     let listeners = bound.per_worker.pop().unwrap_or_default();
     let thread = worker::start("admin".to_owned(), listeners, outfit, WorkerGauges::default())
         .map_err(StartError::Thread)?;

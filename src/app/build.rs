@@ -36,6 +36,7 @@ pub(super) fn snapshot(settings: &Settings, records: &Records) -> Snapshot {
             None => Administration::Beside,
         },
         telemetry: settings.telemetry,
+        health: settings.health,
         recalls: Recalls::default(),
         prices: settings.prices.clone().into(),
         trusted_proxies: settings.trusted_proxies.clone().into(),

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::{config::Settings, server::Limits, telemetry::LogSettings};
+use crate::{config::Settings, telemetry::LogSettings};
 
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Changes {
@@ -41,6 +41,7 @@ impl Changes {
     pub(super) fn between(old: &Settings, new: &Settings) -> Self {
         let Settings {
             file: _,
+            digest: _,
             watch,
             listen,
             admin_listen,
@@ -78,11 +79,9 @@ impl Changes {
             ("telemetry", *telemetry != old.telemetry),
             ("prices", *prices != old.prices),
             ("trusted_proxies", *trusted_proxies != old.trusted_proxies),
-            ("limits.body_size", limits.body_size != old.limits.body_size),
-            ("limits.body_timeout", limits.body_timeout != old.limits.body_timeout),
+            ("limits", *limits != old.limits),
+            ("health", *health != old.health),
         ];
-        let with_bodies_of_old =
-            Limits { body_size: old.limits.body_size, body_timeout: old.limits.body_timeout, ..*limits };
         let at_start = [
             ("host", listen.host != old.listen.host),
             ("port", listen.port != old.listen.port),
@@ -92,8 +91,6 @@ impl Changes {
             ("workers", *workers != old.workers),
             ("log.format", log.format != old.log.format),
             ("log.file", log.file != old.log.file),
-            ("limits", with_bodies_of_old != old.limits),
-            ("health", *health != old.health),
             ("otel", *otel != old.otel),
             ("state_file", *state_file != old.state_file),
             ("database", *database != old.database),
@@ -167,12 +164,6 @@ pub(super) fn in_force(new: Settings, old: &Settings) -> Settings {
         admin_listen: old.admin_listen,
         workers: old.workers,
         log: LogSettings { level: new.log.level, ..old.log },
-        limits: Limits {
-            body_size: new.limits.body_size,
-            body_timeout: new.limits.body_timeout,
-            ..old.limits
-        },
-        health: old.health,
         state_file: old.state_file,
         database: old.database,
         ledger: old.ledger,

@@ -6,21 +6,17 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
-    administration, build, keys,
-    prober::Prober,
-    reload::{BY_FILE, Reloader},
-    state::keeper::Keeper,
-    traces, worker,
+    administration, build, keys, prober::Prober, reload::Reloader, state::keeper::Keeper, traces, worker,
 };
 use crate::{
     auth::{self, Keys, TokenSettings, maker::NoRandomness},
     base::pem::PemError,
-    config::{ProviderSettings, Settings, Source, Watch, administration::is_loopback},
+    config::{ProviderSettings, Settings, Source, administration::is_loopback},
     demo::{self, Demo},
     ledger::{self, Inbox, LedgerGauges, LedgerState, Outlook},
     proxy::{Desk, Entrance, Snapshot, settle},
     routing::Records,
-    server::{self, BindError, Census, Drain, Phase, Terms, tls::TlsSource},
+    server::{self, BindError, Census, Drain, Limits, Phase, Terms, tls::TlsSource},
     telemetry::{Board, Gauges, LevelHandle, LogLost, WorkerGauges},
     upstream::{BaseUrl, PoolSettings, SharedPools, Target, Upstream},
     web::compare::Gate,
@@ -46,7 +42,7 @@ pub struct Gateway {
     made_token: Option<TokenSettings>,
     is_demo: bool,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    watch: Option<Watch>,
+    limits: Arc<ArcSwap<Limits>>,
     desk: Desk,
     drain: Drain,
     board: Board,
@@ -103,7 +99,8 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     let (inbox, booking) = start_ledger(&settings, &ledger_gauges).map_err(StartError::Thread)?.unzip();
     let books = settle::Books { board: board.clone(), snapshot: Arc::clone(&snapshot), inbox, spans };
     let (settler, settling) = settle::start(books).map_err(StartError::Thread)?;
-    let terms = Terms { limits: settings.limits, drain: drain.clone(), census, tls };
+    let limits = Arc::new(ArcSwap::from_pointee(settings.limits));
+    let terms = Terms { limits: Arc::clone(&limits), drain: drain.clone(), census, tls };
     let pools = SharedPools::default();
     let outfit = worker::Outfit {
         snapshot: Arc::clone(&snapshot),
@@ -113,7 +110,7 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         settler,
         own: build::own(&settings.listen, &bound.addresses),
         gate: Gate::default(),
-        warmup: settings.health.warmup,
+        warms_up: true,
         desk: desk.clone(),
         entrance: Entrance::Public,
         board: board.clone(),
@@ -144,11 +141,18 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     let (providers, is_demo) =
         (settings.providers.iter().map(|provider| provider.target.name.clone()).collect(), demo.is_some());
     let Surroundings { source, level, .. } = surroundings;
-    let watch = source.as_ref().map(|_| watch_file(&settings, desk.clone()));
-    let watch = watch.transpose().map_err(StartError::Thread)?.flatten();
     let (made, shared) = (made_token.clone(), Arc::clone(&snapshot));
-    let reloader =
-        Reloader { source, level, snapshot: shared, records, settings, made_token: made, demo, swapped };
+    let reloader = Reloader {
+        source,
+        level,
+        snapshot: shared,
+        limits: Arc::clone(&limits),
+        records,
+        settings,
+        made_token: made,
+        demo,
+        swapped,
+    };
     threads.push(reloader.start(errands).map_err(StartError::Thread)?);
     let addresses = bound.addresses;
     Ok(Gateway {
@@ -158,7 +162,7 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         made_token,
         is_demo,
         snapshot,
-        watch,
+        limits,
         desk,
         drain,
         board,
@@ -213,17 +217,6 @@ pub(super) fn start_demo(settings: &mut Settings, running: Option<&Demo>) -> io:
     Ok(started)
 }
 
-/// Has the configuration loaded again whenever its file changes.
-fn watch_file(settings: &Settings, desk: Desk) -> io::Result<Option<Watch>> {
-    let Some(file) = settings.file.as_deref().filter(|_| settings.watch) else { return Ok(None) };
-    let changed = move || {
-        if desk.put(false, BY_FILE).is_none() {
-            tracing::warn!("the configuration file has changed, and too many reloads are waiting already");
-        }
-    };
-    Watch::start(file, changed).map(Some)
-}
-
 /// The thread for what is not on the line: it has connections of its own.
 fn start_background(
     (snapshot, mut swapped): (Arc<ArcSwap<Snapshot>>, watch::Receiver<u64>),
@@ -234,12 +227,12 @@ fn start_background(
     // From one look at a provider to the next nothing is kept open.
     let pool = PoolSettings { max_keepalive: 0, keepalive_expiry: Duration::ZERO, ..settings.pool };
     // What is found of a port of this run means nothing to the next.
-    let (health, state_file) = (settings.health, settings.state_file.clone().filter(|_| !is_demo));
+    let state_file = settings.state_file.clone().filter(|_| !is_demo);
     std::thread::Builder::new().name("background".to_owned()).spawn(move || {
         let run = async {
             let upstream = Upstream::new(SharedPools::default(), pool, WorkerGauges::default());
             let keeper = Keeper::open(state_file, &snapshot.load().recalls);
-            let prober = Prober::new(snapshot, upstream, health, keeper);
+            let prober = Prober::new(snapshot, upstream, keeper);
             let follow = async {
                 loop {
                     prober.follow();
@@ -318,6 +311,12 @@ impl Gateway {
         }
     }
 
+    /// For how long a gateway that is told to end goes on serving unready.
+    #[must_use]
+    pub fn shutdown_delay(&self) -> Duration {
+        self.limits.load().shutdown_delay
+    }
+
     /// Denies readiness from now on, and serves all the same; the first step of a stop.
     pub fn deny_readiness(&self) {
         self.drain.advance(Phase::Unready);
@@ -328,7 +327,7 @@ impl Gateway {
         self.board.bus.end();
         self.drain.advance(Phase::Draining);
         // The reload's thread ends with the last desk.
-        drop((self.desk, self.watch));
+        drop(self.desk);
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a thread had panicked");

@@ -43,7 +43,6 @@ pub(super) struct Prober(Rc<Inner>);
 struct Inner {
     snapshot: Arc<ArcSwap<Snapshot>>,
     upstream: Upstream,
-    settings: HealthSettings,
     keeper: Keeper,
     watched: RefCell<Vec<Watched>>,
     dice: RefCell<Dice>,
@@ -51,28 +50,27 @@ struct Inner {
 }
 
 impl Prober {
-    pub(super) fn new(
-        snapshot: Arc<ArcSwap<Snapshot>>,
-        upstream: Upstream,
-        settings: HealthSettings,
-        keeper: Keeper,
-    ) -> Self {
+    pub(super) fn new(snapshot: Arc<ArcSwap<Snapshot>>, upstream: Upstream, keeper: Keeper) -> Self {
         let (watched, dice) = (RefCell::default(), RefCell::new(Dice::random()));
-        Self(Rc::new(Inner { snapshot, upstream, settings, keeper, watched, dice, tasks: Tasks::new() }))
+        Self(Rc::new(Inner { snapshot, upstream, keeper, watched, dice, tasks: Tasks::new() }))
     }
 
     /// Looks and learns until dropped.
     pub(super) async fn run(&self) {
         let keeper = self.0.keeper.clone();
         self.0.tasks.spawn(async move { keeper.keep().await });
-        let tick = match self.0.settings.interval / 10 {
-            Duration::ZERO => TICK,
-            tenth => tenth.min(TICK),
-        };
         loop {
             self.look_where_due();
-            sleep(tick).await;
+            sleep(match self.settings().interval / 10 {
+                Duration::ZERO => TICK,
+                tenth => tenth.min(TICK),
+            })
+            .await;
         }
+    }
+
+    fn settings(&self) -> HealthSettings {
+        self.0.snapshot.load().health
     }
 
     /// What was learnt last is written.
@@ -121,7 +119,7 @@ impl Prober {
         drop(state);
         if let Some(listed) = listed {
             let age = Duration::from_secs(unix.saturating_sub(listed.at));
-            looks.list_due = Some(now + self.0.settings.refresh.saturating_sub(age));
+            looks.list_due = Some(now + self.settings().refresh.saturating_sub(age));
             self.list(&target, listed.value);
         }
         let standing = Arc::clone(&provider.standing);
@@ -139,7 +137,7 @@ impl Prober {
         {
             let mut watched = self.0.watched.borrow_mut();
             let state = self.0.keeper.state();
-            let first: Vec<&mut Watched> = watched.iter_mut().take(self.0.settings.precheck).collect();
+            let first: Vec<&mut Watched> = watched.iter_mut().take(self.settings().precheck).collect();
             let leader = first.iter().find(|watched| state.first.find(&watched.id, unix).is_some());
             if let Some(leader) = leader {
                 leader.standing.lead(now + LEAD);
@@ -168,7 +166,7 @@ impl Prober {
             let busy = watched.iter().filter(|watched| watched.busy).count();
             for watched in watched.iter_mut() {
                 watched.hear();
-                match watched.looks.next(&self.0.settings, watched.spread) {
+                match watched.looks.next(&self.settings(), watched.spread) {
                     Some((at, errand)) if at <= now && !watched.busy => {
                         due.push((at, Arc::clone(&watched.target), errand));
                     }
@@ -198,9 +196,9 @@ impl Prober {
         let errand = errand.unwrap_or(if wanted { Errand::Refresh } else { Errand::Check });
         let (prober, target, means) = (self.clone(), Arc::clone(target), watched.means);
         self.0.tasks.spawn(async move {
-            let Inner { upstream, settings, .. } = &*prober.0;
+            let upstream = &prober.0.upstream;
             let began = Moment::now();
-            let look = look::look(upstream, &target, means, errand, settings.timeout).await;
+            let look = look::look(upstream, &target, means, errand, prober.settings().timeout).await;
             // Connections are not kept from one look to the next.
             upstream.sweep();
             prober.learn(&target, errand, look, began);
@@ -244,7 +242,7 @@ impl Prober {
         if errand == Errand::Refresh {
             // Who limits how often its list is read is asked for it again soon.
             let limited = models.is_none() && look.means == Means::Models;
-            let HealthSettings { interval, refresh, .. } = self.0.settings;
+            let HealthSettings { interval, refresh, .. } = self.settings();
             let pause = if limited { interval.max(AGAIN) } else { refresh };
             watched.looks.list_due = watched.looks.list_due.map(|_| now + pause);
         }
@@ -273,7 +271,7 @@ impl Prober {
 
     /// Where the list could not be had: traffic may prove the provider well all the same, and nothing else would put it off.
     fn ask_later_for_the_list(&self, watched: &mut Watched, now: Moment) {
-        let pause = self.0.settings.interval.max(AGAIN);
+        let pause = self.settings().interval.max(AGAIN);
         watched.looks.list_due = watched.looks.list_due.map(|due| due.max(now + pause));
     }
 
@@ -299,7 +297,7 @@ impl Prober {
     }
 
     fn rest(&self) -> Duration {
-        prober::rest(&self.0.settings, &mut self.0.dice.borrow_mut())
+        prober::rest(&self.settings(), &mut self.0.dice.borrow_mut())
     }
 
     /// Puts a list into the snapshot, if it says anything new.

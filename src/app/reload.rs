@@ -8,13 +8,17 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::{
     build,
@@ -23,18 +27,21 @@ use super::{
 };
 use crate::{
     auth::TokenSettings,
-    config::{LoadError, Problem, Settings, Source},
+    config::{LoadError, Problem, Settings, Source, Watch},
     demo::Demo,
     proxy::{
         Snapshot,
         errand::{Errand, Told},
     },
     routing::Records,
+    server::Limits,
     telemetry::LevelHandle,
 };
 
 /// Asks because the file has changed.
-pub(super) const BY_FILE: &str = "file";
+const BY_FILE: &str = "file";
+/// Nothing is watched: as good as for ever.
+const NEVER: Duration = Duration::from_secs(1 << 32);
 
 /// All that reloading needs of the process.
 #[derive(Debug)]
@@ -43,6 +50,7 @@ pub(super) struct Reloader {
     pub(super) source: Option<Source>,
     pub(super) level: Option<LevelHandle>,
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(super) limits: Arc<ArcSwap<Limits>>,
     /// What was learnt of candidates: outlives every snapshot.
     pub(super) records: Records,
     /// In force, but for what only a restart applies.
@@ -68,15 +76,33 @@ struct Unprepared {
 }
 
 impl Reloader {
-    /// Starts the thread; it ends with the last desk.
-    pub(super) fn start(mut self, mut errands: mpsc::Receiver<Errand>) -> io::Result<JoinHandle<()>> {
+    /// Starts the thread, which looks at the file as well; it ends with the last desk.
+    pub(super) fn start(mut self, errands: Receiver<Errand>) -> io::Result<JoinHandle<()>> {
+        let mut watch = self.watch();
         thread::Builder::new().name("reload".to_owned()).spawn(move || {
-            while let Some(errand) = errands.blocking_recv() {
-                let told = if errand.check { self.check() } else { self.reload(errand.asked_by) };
-                // Whoever asked may have left.
-                let _ = errand.reply.send(told);
+            let mut look = Instant::now();
+            loop {
+                match errands.recv_timeout(look.saturating_duration_since(Instant::now())) {
+                    Ok(errand) => {
+                        let told = if errand.check { self.check() } else { self.reload(errand.asked_by) };
+                        // Whoever asked may have left.
+                        let _ = errand.reply.send(told);
+                    }
+                    Err(RecvTimeoutError::Timeout) => {
+                        if watch.as_mut().is_some_and(Watch::look) {
+                            self.reload(BY_FILE);
+                        }
+                        look = Instant::now() + watch.as_ref().map_or(NEVER, Watch::pause);
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
             }
         })
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        let file = self.settings.file.clone().filter(|_| self.settings.watch && self.source.is_some())?;
+        Some(Watch::new(file, self.settings.digest))
     }
 
     fn check(&self) -> Told {
@@ -151,6 +177,7 @@ impl Reloader {
     fn swap(&mut self, prepared: Prepared, asked_by: &'static str) -> Value {
         let Prepared { settings, snapshot, changes, demo } = prepared;
         self.snapshot.rcu(|current| carry(&snapshot, current));
+        self.limits.store(Arc::new(settings.limits));
         self.records.prune();
         let generation = self.snapshot.load().generation;
         if let Some(level) = &self.level {

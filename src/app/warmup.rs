@@ -10,18 +10,12 @@ use crate::{
 };
 
 /// What one worker has warmed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Warmup {
-    /// To how many providers.
-    reach: usize,
     warmed: Vec<Arc<Target>>,
 }
 
 impl Warmup {
-    pub(super) const fn new(reach: usize) -> Self {
-        Self { reach, warmed: Vec::new() }
-    }
-
     /// Opens what is missing since the last call. Costs next to nothing while providers stay the same.
     pub(super) fn follow(&mut self, snapshot: &Snapshot, upstream: &Upstream, tasks: &Tasks) {
         for target in self.fresh(snapshot) {
@@ -37,7 +31,8 @@ impl Warmup {
 
     /// Those of the first providers that were not among them before.
     fn fresh(&mut self, snapshot: &Snapshot) -> Vec<Arc<Target>> {
-        let first = || snapshot.providers.iter().map(|provider| &provider.target).take(self.reach);
+        let first =
+            || snapshot.providers.iter().map(|provider| &provider.target).take(snapshot.health.warmup);
         if first().map(Arc::as_ptr).eq(self.warmed.iter().map(Arc::as_ptr)) {
             return Vec::new();
         }

@@ -32,8 +32,8 @@ pub(super) struct Outfit {
     /// This gateway as its own client.
     pub(super) own: Target,
     pub(super) gate: Gate,
-    /// To how many providers connections are opened ahead.
-    pub(super) warmup: usize,
+    /// Connections are opened ahead.
+    pub(super) warms_up: bool,
     pub(super) desk: Desk,
     pub(super) entrance: Entrance,
     pub(super) board: Board,
@@ -70,7 +70,7 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
     let upstream = Upstream::new(outfit.pools, outfit.pool_settings, gauges.clone());
     let ends = Rc::<Ends>::default();
     let drain = outfit.terms.drain.clone();
-    let (snapshot, mut warmup) = (Arc::clone(&outfit.snapshot), Warmup::new(outfit.warmup));
+    let (snapshot, mut warmup) = (Arc::clone(&outfit.snapshot), outfit.warms_up.then(Warmup::default));
     let corridor = Corridor::new(
         outfit.snapshot,
         upstream.clone(),
@@ -91,7 +91,9 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
             upstream.sweep();
             let snapshot = snapshot.load();
             upstream.follow(snapshot.providers.iter().map(|provider| &*provider.target), snapshot.pool);
-            warmup.follow(&snapshot, &upstream, &warming);
+            if let Some(warmup) = &mut warmup {
+                warmup.follow(&snapshot, &upstream, &warming);
+            }
         }
     });
     let orphans = corridor.orphans().clone();

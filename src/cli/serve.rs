@@ -84,7 +84,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let _ = banner::show(&mut io::stdout().lock(), &settings, &gateway);
     let first = signals.first(|| gateway.reload("signal"));
     gateway.deny_readiness();
-    let delay = settings.limits.shutdown_delay;
+    let delay = gateway.shutdown_delay();
     if first == End::Asked && !delay.is_zero() {
         say(format!("Not ready any more: draining begins in {delay:?}."));
         if signals.second_within(delay) {

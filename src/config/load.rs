@@ -16,6 +16,7 @@ use super::{
     root, routing,
     section::Reader,
     settings::Settings,
+    watch,
 };
 
 /// Read when there is one and no other was asked for.
@@ -35,7 +36,8 @@ pub fn load(source: Option<&Path>, flags: &Overrides, env: &Env) -> Result<Setti
         Some(file) => {
             let text = read(file).map_err(|reason| LoadError::Unreadable { file: file.clone(), reason })?;
             let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
-            check(&text, env, Some(folder), &mut problems)
+            let (settings, state) = check(&text, env, Some(folder), &mut problems);
+            (Settings { digest: watch::digest(&text), ..settings }, state)
         }
         None => (Settings::default(), health::Said::default()),
     };

@@ -22,6 +22,8 @@ use crate::{
 pub struct Settings {
     /// The file it came from; `None` when there was none.
     pub file: Option<PathBuf>,
+    /// A digest of that file's text.
+    pub digest: u64,
     /// Load it again when it changes.
     pub watch: bool,
     pub listen: Listen,
@@ -62,6 +64,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             file: None,
+            digest: 0,
             watch: true,
             listen: Listen { host: "localhost".to_owned(), port: 9000, tls: None },
             admin_listen: None,

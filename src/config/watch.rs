@@ -1,211 +1,100 @@
-//! Tells when the configuration file has other content than before (R35). The folder is watched, not the file, so that
-//! editors that write a new one, atomic renames and Kubernetes' swaps of symbolic links are all seen; what counts is the
-//! content once it has been quiet for a moment. A file that is gone is said once, and waited for; one that cannot be read is
-//! other content, since whoever loads it says what is wrong. Where the system does
-//! not tell of changes (network file systems, no watches left), a look every few seconds does.
+//! Tells when the configuration file has other content than before (R35). The file is read once a second: that sees
+//! editors that write a new one, atomic renames and Kubernetes' swaps of symbolic links alike, on every file system, and
+//! costs less than being told. New content counts once it stays the same for a moment. A file that is gone is said once,
+//! and waited for; one that cannot be read is other content, since whoever loads it says what is wrong.
 
 use std::{
     collections::hash_map::DefaultHasher,
-    ffi::OsString,
-    fs,
     hash::{Hash, Hasher},
     io,
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    },
-    thread,
-    time::{Duration, Instant},
-};
-
-use notify::{
-    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
-    event::{AccessKind, AccessMode, ModifyKind},
+    path::PathBuf,
+    time::Duration,
 };
 
 use super::load;
 
-/// Without a change for so long, a file counts as written.
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// Without another change for so long, new content counts as written.
 const QUIET: Duration = Duration::from_millis(250);
-/// A folder in which something changes all the time is looked at all the same.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// Between two looks without an event.
-const LOOK: Duration = Duration::from_secs(10);
+/// Looks at content that changes all the time, until it is taken all the same.
+const MOST_LOOKS: u8 = 8;
 
-/// A watched file. Dropping it ends the watch.
+/// A watched file; whoever owns it looks.
 #[derive(Debug)]
 pub struct Watch {
-    ended: Arc<AtomicBool>,
-    wake: SyncSender<()>,
+    file: PathBuf,
+    /// The digest of what counted last.
+    taken: u64,
+    /// Other content: its digest, and how often it was looked at since `taken` was there.
+    fresh: Option<(u64, u8)>,
+    /// It is gone, and that has been said.
+    missed: bool,
 }
 
 impl Watch {
-    /// Calls `changed` on a thread of its own whenever `file` has other content.
-    ///
-    /// # Errors
-    /// The system gave no thread.
-    pub fn start(file: &Path, changed: impl FnMut() + Send + 'static) -> io::Result<Self> {
-        // One waiting event says as much as many.
-        let (wake, woken) = sync_channel(1);
-        let ended = Arc::<AtomicBool>::default();
-        let own = Self { ended: Arc::clone(&ended), wake: wake.clone() };
-        let lookout = Lookout {
-            file: file.to_path_buf(),
-            seen: content(file),
-            missed: false,
-            folders: Folders { wake, watcher: None, watched: Vec::new() },
-        };
-        thread::Builder::new()
-            .name("watch".to_owned())
-            .spawn(move || lookout.run(&woken, &ended, changed))?;
-        Ok(own)
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Release);
-        // Full: it is awake already.
-        let _ = self.wake.try_send(());
-    }
-}
-
-struct Lookout {
-    file: PathBuf,
-    /// A digest of what was there last. `None`: there was no file yet.
-    seen: Option<u64>,
-    /// It is gone, and that has been said.
-    missed: bool,
-    folders: Folders,
-}
-
-impl Lookout {
-    fn run(mut self, woken: &Receiver<()>, ended: &AtomicBool, mut changed: impl FnMut()) {
-        self.folders.follow(&self.file);
-        // What was written since it was read, and before anybody watched.
-        changed();
-        loop {
-            match woken.recv_timeout(LOOK) {
-                Ok(()) => settle(woken),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            if ended.load(Ordering::Acquire) {
-                return;
-            }
-            self.folders.follow(&self.file);
-            if self.is_new() {
-                changed();
-            }
-        }
+    /// `taken`: the digest of what was read of it already.
+    #[must_use]
+    pub const fn new(file: PathBuf, taken: u64) -> Self {
+        Self { file, taken, fresh: None, missed: false }
     }
 
-    fn is_new(&mut self) -> bool {
-        let Some(now) = content(&self.file) else {
-            if !self.missed {
-                tracing::warn!(file = %self.file.display(), "the configuration file is gone; what it said stays in force");
-            }
-            self.missed = true;
+    /// How long to wait for the next look.
+    #[must_use]
+    pub const fn pause(&self) -> Duration {
+        if self.fresh.is_some() { QUIET } else { LOOK }
+    }
+
+    /// Whether there is new content to load.
+    pub fn look(&mut self) -> bool {
+        let Some(now) = self.content() else { return false };
+        if self.taken == now {
+            self.fresh = None;
             return false;
+        }
+        let looks = match self.fresh {
+            Some((before, _)) if before == now => MOST_LOOKS,
+            Some((_, looks)) => looks + 1,
+            None => 1,
+        };
+        if looks < MOST_LOOKS {
+            self.fresh = Some((now, looks));
+            return false;
+        }
+        (self.taken, self.fresh) = (now, None);
+        true
+    }
+
+    /// A digest of the file, or of what keeps it from being read; `None` when it is not there.
+    fn content(&mut self) -> Option<u64> {
+        let now = match load::read(&self.file) {
+            Ok(text) => digest(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !std::mem::replace(&mut self.missed, true) {
+                    tracing::warn!(file = %self.file.display(), "the configuration file is gone; what it said stays in force");
+                }
+                return None;
+            }
+            Err(error) => digest(&error.to_string()),
         };
         if std::mem::take(&mut self.missed) {
             tracing::info!(file = %self.file.display(), "the configuration file is back");
         }
-        self.seen.replace(now) != Some(now)
+        Some(now)
     }
 }
 
-/// Waits until nothing has come for a moment.
-fn settle(woken: &Receiver<()>) {
-    let last = Instant::now() + LONGEST_WAIT;
-    while Instant::now() < last && woken.recv_timeout(QUIET).is_ok() {}
-}
-
-/// A digest of the file, or of what keeps it from being read; `None` when it is not there.
-fn content(file: &Path) -> Option<u64> {
+pub(super) fn digest(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
-    match load::read(file) {
-        Ok(text) => text.hash(&mut hasher),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => error.to_string().hash(&mut hasher),
-    }
-    Some(hasher.finish())
-}
-
-/// The folders that are watched: the file's own, and the one in which it really lies.
-struct Folders {
-    wake: SyncSender<()>,
-    /// `None`: not asked for yet, or the system gave none.
-    watcher: Option<RecommendedWatcher>,
-    watched: Vec<PathBuf>,
-}
-
-impl Folders {
-    /// Watches what is to be watched by now. Anew each time: a folder that was made again has the same name.
-    fn follow(&mut self, file: &Path) {
-        let real = fs::canonicalize(file).ok();
-        let names = [Some(file), real.as_deref()].into_iter().flatten().filter_map(Path::file_name);
-        let names: Vec<OsString> = names.map(OsString::from).collect();
-        let mut folders: Vec<PathBuf> =
-            [Some(file), real.as_deref()].into_iter().flatten().map(folder_of).collect();
-        folders.dedup();
-        if self.watcher.is_some() && folders == self.watched && folders.iter().all(|folder| folder.exists()) {
-            return;
-        }
-        let wake = self.wake.clone();
-        let tell = move |event: notify::Result<Event>| {
-            if event.is_ok_and(|event| concerns(&event, &names)) {
-                let _ = wake.try_send(());
-            }
-        };
-        let watching = notify::recommended_watcher(tell).and_then(|mut watcher| {
-            for folder in &folders {
-                watcher.watch(folder, RecursiveMode::NonRecursive)?;
-            }
-            Ok(watcher)
-        });
-        match watching {
-            Ok(watcher) => (self.watcher, self.watched) = (Some(watcher), folders),
-            Err(error) => {
-                tracing::debug!(%error, "cannot watch the configuration's folder; it is looked at instead");
-                self.watcher = None;
-            }
-        }
-    }
-}
-
-fn folder_of(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
-        Some(_) | None => PathBuf::from("."),
-    }
-}
-
-/// Whatever may have changed which file stands under the name, and writes to the file itself; not reads, of which our
-/// own look is one, nor writes to its neighbours.
-#[expect(clippy::wildcard_enum_match_arm, reason = "notify's list of kinds is open")]
-fn concerns(event: &Event, names: &[OsString]) -> bool {
-    let named = || {
-        event.paths.iter().filter_map(|path| path.file_name()).any(|name| names.iter().any(|own| own == name))
-    };
-    match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Data(_)) => {
-            named()
-        }
-        EventKind::Access(_) => false,
-        _ => true,
-    }
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::symlink, sync::mpsc::channel};
+    use std::{fs, os::unix::fs::symlink, path::Path};
 
     use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(5);
 
     struct Folder(PathBuf);
 
@@ -228,20 +117,18 @@ mod tests {
         }
     }
 
-    /// Watches, and is told of each change; the first call has been taken already.
-    fn watched(file: &Path) -> (Watch, Receiver<()>) {
-        #[expect(clippy::disallowed_methods, reason = "a test's own")]
-        let (tell, told) = channel();
-        let watch = Watch::start(file, move || {
-            let _ = tell.send(());
-        })
-        .unwrap();
-        told.recv_timeout(PATIENCE).unwrap();
-        (watch, told)
+    /// What is there was taken.
+    fn watched(file: &Path) -> Watch {
+        Watch::new(file.to_path_buf(), digest(&fs::read_to_string(file).unwrap()))
     }
 
-    fn told(of: &Receiver<()>) -> bool {
-        of.recv_timeout(PATIENCE).is_ok()
+    /// New content is told by the second look at it, which comes soon.
+    fn told(watch: &mut Watch) -> bool {
+        !watch.look() && watch.pause() == QUIET && watch.look() && watch.pause() == LOOK
+    }
+
+    fn is_silent(watch: &mut Watch) -> bool {
+        !watch.look() && watch.pause() == LOOK
     }
 
     #[test]
@@ -249,30 +136,43 @@ mod tests {
         let folder = Folder::new("plain");
         let file = folder.at("config.json");
         fs::write(&file, "1").unwrap();
-        let (watch, changes) = watched(&file);
+        let mut watch = watched(&file);
+        assert!(is_silent(&mut watch), "nothing is new");
         fs::write(&file, "2").unwrap();
-        assert!(told(&changes), "written in place");
+        assert!(told(&mut watch), "written in place");
         fs::write(folder.at("new"), "3").unwrap();
         fs::rename(folder.at("new"), &file).unwrap();
-        assert!(told(&changes), "renamed over");
+        assert!(told(&mut watch), "renamed over");
         fs::remove_file(&file).unwrap();
-        fs::write(&file, "4").unwrap();
-        assert!(told(&changes), "made anew");
-        fs::write(&file, "4").unwrap();
-        fs::write(folder.at("neighbour"), "5").unwrap();
-        assert!(changes.recv_timeout(2 * QUIET).is_err(), "the same content is no change");
+        assert!(is_silent(&mut watch), "gone is not to be loaded");
+        fs::write(&file, "3").unwrap();
+        assert!(is_silent(&mut watch), "the same content is no change");
         fs::write(&file, b"\xff").unwrap();
-        assert!(told(&changes), "not to be read, which is to be said");
-        fs::remove_file(&file).unwrap();
-        assert!(changes.recv_timeout(2 * QUIET).is_err(), "gone is not to be loaded");
-        fs::write(&file, "6").unwrap();
-        assert!(told(&changes), "good again");
-        drop(watch);
-        assert_eq!(
-            changes.recv_timeout(PATIENCE),
-            Err(RecvTimeoutError::Disconnected),
-            "its thread has ended"
-        );
+        assert!(told(&mut watch), "not to be read, which is to be said");
+        fs::write(&file, "4").unwrap();
+        assert!(told(&mut watch), "good again");
+    }
+
+    #[test]
+    fn waits_for_a_writer_but_not_for_ever() {
+        let folder = Folder::new("busy");
+        let file = folder.at("config.json");
+        fs::write(&file, "1").unwrap();
+        let mut watch = watched(&file);
+        fs::write(&file, "half").unwrap();
+        assert!(!watch.look());
+        fs::write(&file, "half and half").unwrap();
+        assert!(!watch.look(), "it is still being written");
+        assert!(watch.look());
+        fs::write(&file, "half").unwrap();
+        assert!(!watch.look());
+        fs::write(&file, "half and half").unwrap();
+        assert!(is_silent(&mut watch), "it is as it was");
+        let looks = (1..=u8::MAX).find(|look| {
+            fs::write(&file, look.to_string()).unwrap();
+            watch.look()
+        });
+        assert_eq!(looks, Some(MOST_LOOKS), "it changes all the time");
     }
 
     /// As Kubernetes shows a ConfigMap: `config.json` → `..data/config.json`, and `..data` → a folder that is swapped.
@@ -285,13 +185,13 @@ mod tests {
         }
         symlink("..1", folder.at("..data")).unwrap();
         symlink("..data/config.json", folder.at("config.json")).unwrap();
-        let (_watch, changes) = watched(&folder.at("config.json"));
+        let mut watch = watched(&folder.at("config.json"));
         for number in ["..2", "..3"] {
             symlink(number, folder.at("..tmp")).unwrap();
             fs::rename(folder.at("..tmp"), folder.at("..data")).unwrap();
-            assert!(told(&changes), "{number}");
+            assert!(told(&mut watch), "{number}");
         }
         fs::write(folder.at("..3").join("config.json"), "4").unwrap();
-        assert!(told(&changes), "where it really lies");
+        assert!(told(&mut watch), "where it really lies");
     }
 }

@@ -1,8 +1,10 @@
 //! What an administrator has the process do. A worker only carries the errand to the one thread that may do it and waits
 //! for what is told; the line of errands is bounded, and done one after another.
 
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::fault::Refusal;
 
@@ -14,7 +16,7 @@ const WAITING: usize = 16;
 pub struct Errand {
     /// Say what would change, and change nothing.
     pub check: bool,
-    /// For the log: `request`, `signal`, `file`.
+    /// For the log: `request`, `signal`.
     pub asked_by: &'static str,
     pub reply: oneshot::Sender<Told>,
 }
@@ -33,13 +35,13 @@ pub enum Told {
 
 /// Where errands are handed in. Cloning shares it.
 #[derive(Clone, Debug)]
-pub struct Desk(mpsc::Sender<Errand>);
+pub struct Desk(SyncSender<Errand>);
 
 impl Desk {
     /// The desk, and the line behind it.
     #[must_use]
-    pub fn open() -> (Self, mpsc::Receiver<Errand>) {
-        let (sender, receiver) = mpsc::channel(WAITING);
+    pub fn open() -> (Self, Receiver<Errand>) {
+        let (sender, receiver) = sync_channel(WAITING);
         (Self(sender), receiver)
     }
 

@@ -9,7 +9,7 @@ use crate::{
     base::{Network, shelf::Recalls},
     ledger::Prices,
     relay::{CommitPoint, StreamSettings},
-    routing::{Catalog, Plan, Standing},
+    routing::{Catalog, HealthSettings, Plan, Standing},
     telemetry::TelemetrySettings,
     upstream::{PoolSettings, Target},
 };
@@ -32,6 +32,7 @@ pub struct Snapshot {
     pub commits: HashMap<Arc<str>, CommitPoint>,
     pub administration: Administration,
     pub telemetry: TelemetrySettings,
+    pub health: HealthSettings,
     /// How often what was known before was of use; the process's.
     pub recalls: Recalls,
     pub prices: Arc<Prices>,

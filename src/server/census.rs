@@ -6,24 +6,40 @@ use std::sync::{
 };
 
 /// Cloning shares the count.
-#[derive(Clone, Debug, Default)]
-pub struct Census(Arc<AtomicUsize>);
+#[derive(Clone, Debug)]
+pub struct Census {
+    count: Arc<AtomicUsize>,
+    most: usize,
+}
 
 /// One counted connection; dropping it gives the place back.
 #[derive(Debug)]
 pub(super) struct Guest(Arc<AtomicUsize>);
 
+impl Default for Census {
+    /// The limits alone say how many there may be.
+    fn default() -> Self {
+        Self::at_most(usize::MAX)
+    }
+}
+
 impl Census {
+    /// Never more than `most`, whatever the limits say.
+    #[must_use]
+    pub fn at_most(most: usize) -> Self {
+        Self { count: Arc::default(), most }
+    }
+
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Counts one more unless there are `limit` already.
     pub(super) fn admit(&self, limit: usize) -> Option<Guest> {
-        let guest = Guest(Arc::clone(&self.0));
+        let guest = Guest(Arc::clone(&self.count));
         // Counted before it is judged: two workers can refuse the last place, never both take it.
-        if self.0.fetch_add(1, Ordering::Relaxed) < limit { Some(guest) } else { None }
+        if self.count.fetch_add(1, Ordering::Relaxed) < limit.min(self.most) { Some(guest) } else { None }
     }
 }
 
@@ -45,5 +61,7 @@ mod tests {
         assert_eq!(census.count(), 2);
         drop(first);
         assert!(census.admit(2).is_some());
+        let few = Census::at_most(1);
+        assert!(few.admit(2).is_some_and(|_guest| few.admit(2).is_none()));
     }
 }

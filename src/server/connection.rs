@@ -76,7 +76,7 @@ pub(super) async fn run<H: Handler>(opening: Opening<H>) {
         Some(Err(error)) => return tracing::debug!(peer = %peer.address, %error, "TLS handshake failed"),
         None => return,
     };
-    let limits = *vital.limits();
+    let limits = vital.limits();
     let socket = Socket::new(stream, Rc::clone(&vital));
     let ended = match version {
         Version::Http1 => converse(socket, &limits, handler, peer, &vital).await,

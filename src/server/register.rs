@@ -6,11 +6,16 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     net::SocketAddr,
     rc::{Rc, Weak},
+    sync::Arc,
     task::Waker,
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 use super::{cut::Cause, framing::Framing, pulse::Pulse, settings::Limits};
 
@@ -30,7 +35,7 @@ pub(super) struct Register {
     /// The time of the last sweep.
     now: Cell<Instant>,
     emptied: Notify,
-    limits: Limits,
+    limits: Arc<ArcSwap<Limits>>,
 }
 
 #[derive(Debug)]
@@ -63,7 +68,7 @@ pub(super) struct Vital {
 pub(super) struct Entry(pub(super) Rc<Vital>);
 
 impl Register {
-    pub(super) fn new(limits: Limits) -> Rc<Self> {
+    pub(super) fn new(limits: Arc<ArcSwap<Limits>>) -> Rc<Self> {
         Rc::new(Self {
             vitals: RefCell::default(),
             now: Cell::new(Instant::now()),
@@ -96,20 +101,20 @@ impl Register {
 
     /// Short enough that no deadline is late by more than an eighth.
     fn period(&self) -> Duration {
-        let shortest = self.limits.head_timeout.min(self.limits.write_timeout);
+        let limits = self.limits.load();
+        let shortest = limits.head_timeout.min(limits.write_timeout);
         (shortest / 8).clamp(Duration::from_millis(5), Duration::from_secs(1))
     }
 
     /// Runs until dropped.
     pub(super) async fn sweep(&self) {
-        let mut interval = tokio::time::interval(self.period());
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let now = interval.tick().await;
+            let now = Instant::now();
             self.now.set(now);
             for vital in &*self.vitals.borrow() {
                 vital.judge(now);
             }
+            sleep(self.period()).await;
         }
     }
 
@@ -134,8 +139,8 @@ impl Register {
 }
 
 impl Vital {
-    pub(super) fn limits(&self) -> &Limits {
-        &self.register.limits
+    pub(super) fn limits(&self) -> Limits {
+        **self.register.limits.load()
     }
 
     pub(super) fn fate(&self) -> Fate {
@@ -220,7 +225,7 @@ impl Vital {
     }
 
     fn judge(&self, now: Instant) {
-        let limits = &self.register.limits;
+        let limits = self.limits();
         // Noted times are those of the sweep before, so a period is added to what is allowed.
         let passed = |since: Instant, allowed: Duration| now - since > allowed + self.register.period();
         if self.stalled_since.get().is_some_and(|since| passed(since, limits.write_timeout)) {

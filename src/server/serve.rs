@@ -6,10 +6,12 @@ use std::{
     io,
     net::SocketAddr,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
@@ -36,7 +38,8 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
 /// What the servers of all workers have in common.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    pub limits: Limits,
+    /// Read again for each connection; clocks, at each look at it.
+    pub limits: Arc<ArcSwap<Limits>>,
     pub drain: Drain,
     pub census: Census,
     /// `None`: plain connections only.
@@ -61,7 +64,7 @@ pub async fn serve<H: Handler>(
     tasks: Tasks,
 ) -> io::Result<()> {
     let listeners = listeners.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
-    let register = Register::new(terms.limits);
+    let register = Register::new(Arc::clone(&terms.limits));
     let server = Server { terms, handler, tasks, register: Rc::clone(&register) };
     tokio::select! {
         () = server.accept_all(listeners) => {}
@@ -87,7 +90,7 @@ impl<H: Handler> Server<H> {
     }
 
     fn receive(&self, stream: TcpStream, address: SocketAddr) {
-        let Some(guest) = self.terms.census.admit(self.terms.limits.connections) else {
+        let Some(guest) = self.terms.census.admit(self.terms.limits.load().connections) else {
             tracing::debug!(peer = %address, "too many connections");
             if self.terms.tls.is_none() {
                 turn_away(&stream);
@@ -122,7 +125,7 @@ impl<H: Handler> Server<H> {
                 () = self.register.sweep() => {}
             }
         };
-        if timeout(self.terms.limits.drain, sweeping).await.is_err() {
+        if timeout(self.terms.limits.load().drain, sweeping).await.is_err() {
             self.register.cut_all();
             self.register.emptied().await;
         }

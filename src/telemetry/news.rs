@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -40,9 +40,10 @@ enum News {
 }
 
 /// Cloning shares it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Bus {
-    news: broadcast::Sender<News>,
+    /// Made for the first watcher: its room is a tenth of an idle gateway's heap.
+    news: Arc<OnceLock<broadcast::Sender<News>>>,
     ended: Arc<AtomicBool>,
     places: Arc<Mutex<Places>>,
 }
@@ -60,12 +61,6 @@ struct Places {
 struct Place {
     places: Arc<Mutex<Places>>,
     key: Option<Arc<str>>,
-}
-
-impl Default for Bus {
-    fn default() -> Self {
-        Self { news: broadcast::Sender::new(WAITING), ended: Arc::default(), places: Arc::default() }
-    }
 }
 
 /// One who watches.
@@ -90,26 +85,32 @@ pub enum Told {
 impl Bus {
     #[must_use]
     pub fn is_watched(&self) -> bool {
-        self.news.receiver_count() > 0
+        self.news.get().is_some_and(|news| news.receiver_count() > 0)
     }
 
     /// Tells an event of this name; `data` is one line.
     pub fn tell(&self, owner: Owner, name: &str, data: &str) {
-        // That nobody listens is no error.
-        let _ = self.news.send(News::Event(owner, format!("event: {name}\ndata: {data}\n\n").into()));
+        self.send(News::Event(owner, format!("event: {name}\ndata: {data}\n\n").into()));
     }
 
     /// Ends all watching.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
-        let _ = self.news.send(News::End);
+        self.send(News::End);
+    }
+
+    fn send(&self, news: News) {
+        if let Some(bus) = self.news.get() {
+            // That nobody listens is no error.
+            let _ = bus.send(news);
+        }
     }
 
     /// `None`: there are too many already.
     #[must_use]
     pub fn watch(&self, key: Option<Arc<str>>) -> Option<Watcher> {
         let place = Place::take(&self.places, key)?;
-        let news = self.news.subscribe();
+        let news = self.news.get_or_init(|| broadcast::Sender::new(WAITING)).subscribe();
         // Who subscribed after the end would wait for it for ever.
         let over = self.ended.load(Ordering::Acquire);
         Some(Watcher { news, place, over })

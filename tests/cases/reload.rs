@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Call, Client, Version, call::TOKEN},
+    client::{Call, Client, Raw, Version, call::TOKEN},
     gateway::{Gateway, Plan},
     upstream::{Event, Gate, Speaks, Step, Upstream, script},
 };
@@ -243,6 +243,34 @@ async fn the_size_of_a_pool_changes() {
     gate.open();
     assert!(first.collect().await.complete && second.collect().await.complete);
     drop((one, two));
+    gateway.stop().await;
+}
+
+/// What clients may do and how providers are watched: in force with the answer, also for connections that are open.
+#[tokio::test]
+async fn limits_and_health_change() {
+    let upstream = answering("{\"object\":\"list\",\"data\":[{\"id\":\"m\"}]}");
+    let mut next = config(&[&upstream]);
+    let file = File::new(&next);
+    let gateway = Plan::file(&file.0).start().await;
+    let mut idle = Raw::connect(gateway.address).await;
+    idle.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let head = idle.head().await;
+    idle.body(&head).await;
+    next["limits"] = json!({"head_timeout": 0.1});
+    next["health"]["interval"] = 0.05.into();
+    file.write(next.to_string());
+    let (_, told) = reloaded(&gateway).await;
+    assert_eq!(told["changes"]["settings"], json!(["limits", "health"]), "{told}");
+    assert_eq!(told["changes"]["restart_needed"], json!([]));
+    assert!(idle.ended().await, "idle for longer than is allowed now");
+    let check = |events: &[Event]| {
+        events
+            .iter()
+            .find(|event| matches!(event, Event::Request(seen) if seen.target == "/v1/models"))
+            .map(|_| ())
+    };
+    upstream.log.wait_for("a check", check).await;
     gateway.stop().await;
 }
 

@@ -12,10 +12,12 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -164,6 +166,7 @@ fn run_with<F: Future<Output = ()>>(limits: Limits, tls: Option<TlsSource>, scen
     let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_test_writer().try_init();
     LocalRuntime::new().unwrap().block_on(async {
         let bound = bind(&Listen { host: "127.0.0.1".to_owned(), port: 0, tls: None }, 1).unwrap();
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
         let terms = Terms { limits, drain: Drain::default(), census: Census::default(), tls };
         let (tasks, demo) = (Tasks::new(), Demo::default());
         let listeners = bound.per_worker.into_iter().next().unwrap();

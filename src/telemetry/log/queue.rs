@@ -7,12 +7,13 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
 };
 
+use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that may wait. At some 300 bytes each, about a megabyte.
@@ -39,7 +40,7 @@ pub struct Queue {
 /// Where lines are put; one write is one line.
 #[derive(Clone, Debug)]
 pub struct Lines {
-    sender: SyncSender<Message>,
+    sender: Sender<Message>,
     lost: Lost,
 }
 
@@ -75,13 +76,13 @@ impl Queue {
     /// Starts the thread that writes to `out`; `note` words the line that says how many were lost. Without a thread,
     /// lines are lost and nothing else.
     pub fn start(out: impl Write + Send + 'static, note: fn(u64) -> String) -> Self {
-        let (sender, receiver) = sync_channel(WAITING);
+        let (sender, receiver) = channel(WAITING);
         let lines = Lines { sender, lost: Lost::default() };
         let lost = lines.lost.clone();
         // A machine without room for a thread has worse troubles than a missing log.
         let _ = thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_all(out, note, &receiver, &lost));
+            .spawn(move || write_all(out, note, receiver, &lost));
         Self { lines }
     }
 
@@ -116,7 +117,7 @@ impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self.sender.try_send(Message::Line(line.into())) {
             Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
                 self.lost.add();
             }
         }
@@ -137,8 +138,8 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 /// A failing `out` is no reason to stop: the next line may find it well again, and then says how many were lost.
-fn write_all(mut out: impl Write, note: fn(u64) -> String, receiver: &Receiver<Message>, lost: &Lost) {
-    while let Ok(message) = receiver.recv() {
+fn write_all(mut out: impl Write, note: fn(u64) -> String, mut receiver: Receiver<Message>, lost: &Lost) {
+    while let Some(message) = receiver.blocking_recv() {
         lost.tell(&mut out, note);
         match message {
             Message::Line(line) => {
@@ -226,7 +227,7 @@ mod tests {
         let (lines, lost) = (queue.lines(), queue.lost());
         let told = || {
             let (told, tell) = sync_channel(1);
-            queue.lines.sender.send(Message::Flush(told)).unwrap();
+            queue.lines.sender.try_send(Message::Flush(told)).unwrap();
             tell.recv().unwrap();
         };
         (&lines).write_all(b"before\n").unwrap();
