@@ -1,4 +1,4 @@
-//! Keeps a running gateway's keys as the store has them: asks every half second whether anything has changed, and then
+//! Keeps a running gateway's keys as the store has them: asks more than once a second whether anything has changed, and then
 //! brings what keys with a budget have spent to the store, as a sum that may be told twice: whether a statement was run
 //! is not known when its answer does not come. While the store is away, the keys in memory go on being accepted and
 //! what is spent is kept; that is said once, and when it is over.
@@ -20,8 +20,8 @@ use crate::{
     database::{DatabaseError, DatabaseSettings},
 };
 
-/// Between two looks at the store. A key that was revoked is refused within twice this.
-pub const PERIOD: Duration = Duration::from_millis(400);
+/// Between two looks at the store. A key that was revoked is refused a second later, whose rest is for the store to answer.
+pub const PERIOD: Duration = Duration::from_millis(600);
 /// A store that does not answer within this is away.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the store may take for what one key has spent.

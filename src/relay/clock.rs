@@ -23,6 +23,8 @@ pub(super) struct Clocks {
     /// Who the timer will wake, and whether a frame has come since it was asked.
     waker: Option<Waker>,
     moved: bool,
+    /// The deadline has come nearer than the timer may be set for. Else it only moves away.
+    nearer: bool,
 }
 
 impl Clocks {
@@ -41,6 +43,7 @@ impl Clocks {
             timer: None,
             waker: None,
             moved: false,
+            nearer: false,
         }
     }
 
@@ -53,7 +56,7 @@ impl Clocks {
     }
 
     pub(super) const fn first_token_came(&mut self) {
-        self.first_token = None;
+        self.nearer |= self.first_token.take().is_some();
     }
 
     fn due(&self) -> (Instant, Clock, Duration) {
@@ -80,6 +83,7 @@ impl Clocks {
             if timer.is_elapsed() || timer.deadline() > at {
                 timer.as_mut().reset(at);
             }
+            self.nearer = false;
             self.waker = Some(cx.waker().clone());
             ready!(timer.as_mut().poll(cx));
             if self.due().0 <= Instant::now() {
@@ -88,12 +92,11 @@ impl Clocks {
         }
     }
 
-    /// A frame has come and the timer is still set for this task, no later than the deadline: with the first token the
-    /// deadline may have come nearer, and the timer may have fired unheard while the client did not read.
+    /// A frame has come and the timer is still set for this task, no later than the deadline; it may have fired unheard
+    /// while the client did not read.
     fn is_armed_for(&mut self, cx: &Context<'_>) -> bool {
         let moved = std::mem::take(&mut self.moved);
-        let due = self.due().0;
-        let set = self.timer.as_ref().is_some_and(|timer| !timer.is_elapsed() && timer.deadline() <= due);
+        let set = self.timer.as_ref().is_some_and(|timer| !timer.is_elapsed()) && !self.nearer;
         moved && set && self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
     }
 }

@@ -163,8 +163,13 @@ impl Decoder {
         }
     }
 
-    /// The framing between two chunks when all of it is there and has no extension, in one go; its length.
+    /// The framing between two chunks when all of it is there and has no extension, or the first is the last that is there,
+    /// in one go; its length.
     fn plain_framing(&mut self, bytes: &[u8]) -> Option<usize> {
+        if self.state == State::DataCr && bytes == b"\r\n" {
+            self.state = State::Size { value: 0, digits: 0 };
+            return Some(2);
+        }
         let end = if self.state == State::DataCr { bytes.strip_prefix(b"\r\n")? } else { bytes };
         if !matches!(self.state, State::DataCr | State::Size { digits: 0, .. }) {
             return None;
