@@ -1,6 +1,6 @@
 //! A body decoded by us, and what hyper may say of the same bytes.
 
-use thalweg::upstream::decode::{DecodeError, Decoder, Framing};
+use thalweg::base::decode::{DecodeError, Decoder, Framing};
 
 use crate::answer::{Answer, End};
 

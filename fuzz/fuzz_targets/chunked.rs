@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use thalweg::upstream::decode::Framing;
+use thalweg::base::decode::Framing;
 
 #[path = "../answer.rs"]
 mod answer;

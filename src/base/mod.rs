@@ -1,5 +1,6 @@
-//! Leaf of the house: words that every room shares. Knows nothing of HTTP, sockets or configuration.
+//! Leaf of the house: words that every room shares. Knows nothing of sockets or configuration.
 //!
+//! - [`decode`]: message bodies of HTTP/1.1
 //! - [`fault`]: the one error type at the seams between rooms
 //! - [`secret`]: values that never print
 //! - [`id`]: request ids
@@ -15,6 +16,7 @@
 //! - [`turn`]: which poll of a worker this is
 
 pub mod date;
+pub mod decode;
 pub mod dice;
 pub mod fault;
 pub mod id;

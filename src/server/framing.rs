@@ -1,9 +1,10 @@
 //! Where an HTTP/1.1 request begins and ends, followed on the raw bytes beside hyper's own parser, because two parsers
 //! that disagree about it are how requests are smuggled. Refuses what hyper lets pass: line ends without CR in a head
 //! (RFC 9112 section 2.2 permits them), a second length (hyper drops it unseen), and any head that we did not see whole
-//! and in its place, which includes a pipelined one and one after a chunked body: those are never served.
+//! and in its place, which includes a pipelined one: those are never served.
 
 use super::head::Head;
+use crate::base::decode::{self, Decoder};
 
 /// What the bytes read next belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,13 +12,34 @@ pub(super) enum Framing {
     /// A request head, as far as it is here.
     Head(Head),
     /// A head is complete and `beyond` bytes after it are here; hyper has not said yet what they are.
-    Seen { beyond: u64, two_lengths: bool, one_host: bool },
+    Seen { beyond: u64, chunks: Chunks, two_lengths: bool, one_host: bool },
     /// A body of known length, of which `left` bytes are to come.
     Body { left: u64 },
+    /// A chunked body, as far as it is here.
+    Chunked(Decoder),
     /// We do not know where this request ends, or we know that more came after it: it is the connection's last.
     Last,
     /// Not HTTP/1.1.
     Foreign,
+}
+
+/// What came after a head, read as a chunked body; `None`: that it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chunks(Option<Decoder>);
+
+impl Default for Chunks {
+    fn default() -> Self {
+        Self(Some(Decoder::new(decode::Framing::Chunked)))
+    }
+}
+
+impl Chunks {
+    fn read(&mut self, bytes: &[u8]) {
+        self.0 = self.0.and_then(|mut decoder| {
+            let is_all = decoder.follow(bytes) == Ok(0);
+            is_all.then_some(decoder)
+        });
+    }
 }
 
 /// Why a head cannot be served.
@@ -49,7 +71,9 @@ impl Framing {
                 Ok(None) => {}
                 Ok(Some(beyond)) => {
                     let (two_lengths, one_host) = (head.two_lengths(), head.has_one_host());
-                    *self = Self::Seen { beyond: beyond as u64, two_lengths, one_host };
+                    let mut chunks = Chunks::default();
+                    chunks.read(bytes.get(bytes.len() - beyond..).unwrap_or_default());
+                    *self = Self::Seen { beyond: beyond as u64, chunks, two_lengths, one_host };
                 }
                 Err(bare) => {
                     if let Some(byte) = bytes.get_mut(bare.0) {
@@ -58,23 +82,30 @@ impl Framing {
                     *self = Self::Last;
                 }
             },
-            Self::Seen { beyond, .. } => *beyond += count,
+            Self::Seen { beyond, chunks, .. } => {
+                *beyond += count;
+                chunks.read(bytes);
+            }
             Self::Body { left } if count <= *left => *left -= count,
             Self::Body { .. } if count > 0 => *self = Self::Last,
+            Self::Chunked(decoder) => {
+                let mut chunks = Chunks(Some(*decoder));
+                chunks.read(bytes);
+                *self = chunks.0.map_or(Self::Last, Self::Chunked);
+            }
             Self::Body { .. } | Self::Last | Self::Foreign => {}
         }
     }
 
     /// hyper has parsed a head whose body is `length` bytes long; `None`: chunked. `hosted`: it must name its host.
     pub(super) fn begin_body(&mut self, length: Option<u64>, hosted: bool) -> Result<(), Ambiguity> {
-        let (beyond, two_lengths, one_host) = match *self {
-            Self::Seen { beyond, two_lengths, one_host } => (beyond, two_lengths, one_host),
-            Self::Foreign => return Ok(()),
-            Self::Head(_) | Self::Body { .. } | Self::Last => return Err(Ambiguity::OutOfPlace),
+        let Self::Seen { beyond, chunks, two_lengths, one_host } = *self else {
+            return if *self == Self::Foreign { Ok(()) } else { Err(Ambiguity::OutOfPlace) };
         };
         *self = match length {
             Some(length) if beyond <= length => Self::Body { left: length - beyond },
-            Some(_) | None => Self::Last,
+            Some(_) => Self::Last,
+            None => chunks.0.map_or(Self::Last, Self::Chunked),
         };
         match (two_lengths, hosted && !one_host) {
             (true, _) => Err(Ambiguity::TwoLengths),
@@ -85,9 +116,14 @@ impl Framing {
 
     /// The response is complete: another head may follow if the request ended where it said.
     pub(super) fn end_message(&mut self) {
-        if *self != Self::Foreign {
-            *self = if *self == (Self::Body { left: 0 }) { Self::default() } else { Self::Last };
-        }
+        *self = match self {
+            Self::Foreign => Self::Foreign,
+            Self::Body { left: 0 } => Self::default(),
+            Self::Chunked(decoder) if decoder.is_done() => Self::default(),
+            Self::Head(_) | Self::Seen { .. } | Self::Body { .. } | Self::Chunked(_) | Self::Last => {
+                Self::Last
+            }
+        };
     }
 
     /// Whether the connection has to be closed after this response.
@@ -115,9 +151,8 @@ mod tests {
         let request = "\r\nPOST / HTTP/1.1\r\nhost: x\r\nContent-Length: 3\r\n\r\nab";
         for cut in 0..request.len() {
             let (mut framing, bytes) = after(request, cut);
-            assert_eq!(
-                framing,
-                Framing::Seen { beyond: 2, two_lengths: false, one_host: true },
+            assert!(
+                matches!(framing, Framing::Seen { beyond: 2, two_lengths: false, one_host: true, .. }),
                 "cut at {cut}"
             );
             assert_eq!(bytes, request.as_bytes());
@@ -165,9 +200,33 @@ mod tests {
     }
 
     #[test]
+    fn follows_a_chunked_body_to_its_end_at_every_cut() {
+        let head = "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+        let body = "5;x=y\r\nhello\r\n1\r\n!\r\n0\r\na: b\r\n\r\n";
+        // What of it comes before hyper has seen the head, and after.
+        for early in 0..=body.len() {
+            let (early, late) = body.split_at(early);
+            let (mut framing, _) = after(&format!("{head}{early}"), head.len());
+            assert_eq!(framing.begin_body(None, true), Ok(()));
+            framing.read(&mut late.as_bytes().to_vec());
+            let mut more = framing;
+            framing.end_message();
+            assert_eq!(framing, Framing::default(), "{early:?}");
+            more.read(&mut [b'G']);
+            assert!(more.is_last());
+        }
+        for broken in ["5\r\nhello\r\n", "5\nhello\r\n0\r\n\r\n", "0\r\n\r\nGET"] {
+            let (mut framing, _) = after(&format!("{head}{broken}"), head.len());
+            assert_eq!(framing.begin_body(None, true), Ok(()));
+            framing.end_message();
+            assert!(framing.is_last(), "{broken:?}");
+        }
+    }
+
+    #[test]
     fn trusts_no_head_after_a_request_whose_end_is_unknown() {
         let head = "GET / HTTP/1.1\r\n\r\n";
-        let (mut chunked, _) = after(head, 0);
+        let (mut chunked, _) = after(&head.repeat(2), 0);
         assert_eq!(chunked.begin_body(None, false), Ok(()));
         let (mut pipelined, _) = after(&head.repeat(2), 0);
         assert_eq!(pipelined.begin_body(Some(0), false), Ok(()));

@@ -16,12 +16,11 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_write_buf;
 
 use super::{
-    decode::Decoder,
     head::{MAX_HEAD, ResponseHead, parse_response},
     io::{Io, ReadBlock},
     pool::Lease,
 };
-use crate::base::{ByteList, Fault, Kind, Sent, Stage};
+use crate::base::{ByteList, Fault, Kind, Sent, Stage, decode::Decoder};
 
 static FIND_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 

@@ -7,10 +7,8 @@ use std::borrow::Cow;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
-use super::{
-    decode::Framing,
-    target::{BaseUrl, KeyHeader, Target},
-};
+use super::target::{BaseUrl, KeyHeader, Target};
+use crate::base::decode::Framing;
 
 /// Bytes of a response head.
 pub(super) const MAX_HEAD: usize = 64 * 1024;

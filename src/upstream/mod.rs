@@ -4,7 +4,6 @@
 //! - [`target`]: where a provider is and how it wants to be spoken to
 //! - `send`: one attempt, in order: `line` (`pool`, `dial`, `tls`, `pinned`), then `h1` or `h2`
 //! - [`head`]: request heads built, response heads parsed; what may not pass
-//! - [`decode`]: message bodies of HTTP/1.1
 //! - `io`: the socket and the worker's read block
 
 use std::task::{Context, Poll};
@@ -13,7 +12,6 @@ use bytes::Bytes;
 
 use crate::base::Fault;
 
-pub mod decode;
 mod dial;
 mod h1;
 mod h2;

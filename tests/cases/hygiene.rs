@@ -66,26 +66,26 @@ async fn the_head_upstream_is_ours() {
     }
 }
 
-/// A chunked request goes upstream with its length.
+/// A chunked request goes upstream with its length, and another may follow it.
 #[tokio::test]
 async fn a_chunked_request_is_given_a_length() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
     let gateway = Plan::to(&[&upstream]).start().await;
     let mut client = gateway.raw().await;
-    client
-        .send(format!(
+    for turn in 0..2 {
+        let head = format!(
             "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\
-             content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n\
-             7\r\n{{\"model\r\n6\r\n\":\"m\"}}\r\n0\r\n\r\n"
-        ))
-        .await;
-    let head = client.head().await;
-    assert_eq!(head.status, 200, "{}", head.text);
-    assert_eq!(client.body(&head).await, script::COMPLETION);
-    let seen = upstream.log.request(0).await;
-    assert_eq!(seen.body, r#"{"model":"m"}"#);
-    assert_eq!(seen.all("content-length"), ["13"]);
-    assert!(seen.raw.ends_with(b"\r\n\r\n{\"model\":\"m\"}"), "{:?}", seen.raw);
+             content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        client.send(head + "7\r\n{\"model\r\n6\r\n\":\"m\"}\r\n0\r\n\r\n").await;
+        let head = client.head().await;
+        assert_eq!(head.status, 200, "{}", head.text);
+        assert_eq!(client.body(&head).await, script::COMPLETION);
+        let seen = upstream.log.request(turn).await;
+        assert_eq!(seen.body, r#"{"model":"m"}"#);
+        assert_eq!(seen.all("content-length"), ["13"]);
+        assert!(seen.raw.ends_with(b"\r\n\r\n{\"model\":\"m\"}"), "{:?}", seen.raw);
+    }
     drop(client);
     gateway.stop().await;
 }

@@ -87,6 +87,23 @@ fn ends_the_connection_at_a_broken_chunk() {
 }
 
 #[test]
+fn serves_on_after_a_chunked_body() {
+    run(Limits::default(), |house| async move {
+        let head = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n";
+        let body = "2;x\r\nab\r\n0\r\nx-sum: 1\r\n\r\n";
+        let mut stream = TcpStream::connect(house.address).await.unwrap();
+        for cut in [0, 6, body.len()] {
+            let (early, late) = body.split_at(body.len() - cut);
+            for part in [head, "\r\n", early, late] {
+                stream.write_all(part.as_bytes()).await.unwrap();
+            }
+            let text = read_until(&mut stream, "\r\n\r\nab").await;
+            assert!(text.starts_with("HTTP/1.1 200") && !text.contains("connection: close"), "{text}");
+        }
+    });
+}
+
+#[test]
 fn answers_the_first_of_pipelined_requests_and_closes() {
     run(Limits::default(), |house| async move {
         let chunked =

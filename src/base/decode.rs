@@ -50,10 +50,16 @@ enum State {
 }
 
 /// Incremental decoder of one body.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoder {
     state: State,
     overhead: u32,
+}
+
+/// What comes next in a body, and how long it is.
+enum Piece {
+    Payload(usize),
+    Framing(usize),
 }
 
 /// What a call found in the bytes it was given.
@@ -118,27 +124,49 @@ impl Decoder {
     pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, DecodeError> {
         let mut payload = 0..0;
         let mut at = 0;
-        while at < bytes.len() && self.state != State::Done {
-            if let Some(wanted) = self.payload_wanted() {
-                let left = (bytes.len() - at) as u64;
-                let taken = wanted.min(left) as usize;
-                if payload.is_empty() {
-                    payload = at..at + taken;
-                } else {
-                    bytes.copy_within(at..at + taken, payload.end);
-                    payload.end += taken;
+        while let Some(piece) = self.next(bytes.get(at..).unwrap_or_default())? {
+            let end = match piece {
+                Piece::Framing(length) => at + length,
+                Piece::Payload(length) if payload.is_empty() => {
+                    payload = at..at + length;
+                    payload.end
                 }
-                at += taken;
-                self.take_payload(taken as u64);
-            } else if let Some(length) = self.plain_framing(bytes.get(at..).unwrap_or_default()) {
-                at += length;
-            } else {
-                let Some(byte) = bytes.get(at) else { break };
-                self.state = self.step(*byte)?;
-                at += 1;
-            }
+                Piece::Payload(length) => {
+                    bytes.copy_within(at..at + length, payload.end);
+                    payload.end += length;
+                    at + length
+                }
+            };
+            at = end;
         }
         Ok(Decoded { payload, excess: bytes.len() - at })
+    }
+
+    /// Follows `bytes` that somebody else decodes; how many of them are after the end of the body.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {
+        let mut rest = bytes;
+        while let Some(Piece::Framing(length) | Piece::Payload(length)) = self.next(rest)? {
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        Ok(rest.len())
+    }
+
+    /// What stands at the start of `bytes`. `None`: nothing more of the body.
+    fn next(&mut self, bytes: &[u8]) -> Result<Option<Piece>, DecodeError> {
+        let Some(byte) = bytes.first().filter(|_| self.state != State::Done) else { return Ok(None) };
+        if let Some(wanted) = self.payload_wanted() {
+            let taken = wanted.min(bytes.len() as u64);
+            self.take_payload(taken);
+            return Ok(Some(Piece::Payload(taken as usize)));
+        }
+        if let Some(length) = self.plain_framing(bytes) {
+            return Ok(Some(Piece::Framing(length)));
+        }
+        self.state = self.step(*byte)?;
+        Ok(Some(Piece::Framing(1)))
     }
 
     /// Payload bytes expected next, or `None` inside framing.
@@ -255,8 +283,12 @@ mod tests {
         let mut decoder = Decoder::new(framing);
         let (mut payload, mut excess) = (Vec::new(), 0);
         for piece in pieces {
-            let mut piece = piece.to_vec();
-            let decoded = decoder.decode(&mut piece)?;
+            let (mut follower, mut piece) = (decoder, piece.to_vec());
+            let followed = follower.follow(&piece);
+            let decoded = decoder.decode(&mut piece);
+            assert_eq!(followed, decoded.as_ref().map(|decoded| decoded.excess).map_err(|error| *error));
+            assert_eq!(follower, decoder);
+            let decoded = decoded?;
             payload.extend_from_slice(&piece[decoded.payload]);
             excess += decoded.excess;
         }
