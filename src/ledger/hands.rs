@@ -1,6 +1,6 @@
 //! Rows that have left the queue and are nowhere else yet, and the care for them while the database is asked something:
 //! whatever it is, and however long it takes, no row waits long in memory alone. A process that is killed loses what came
-//! within [`UNSAFE`] and the time that the disk takes.
+//! within `batch_delay`, [`UNSAFE`] and the time that the disk takes.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -27,18 +27,26 @@ pub(super) struct Hands {
     pub(super) episode: Episode,
     /// Those that are not being written.
     pub(super) held: Vec<Row>,
+    /// When the oldest of them is to be on the disk, if it is not being written by then.
+    safe_by: Option<Instant>,
+    /// How long a row may wait in the queue.
+    delay: Duration,
     /// Those that are being written are in the spool, too.
     written_down: bool,
 }
 
 impl Hands {
-    pub(super) fn new(queue: Arc<Queue>, gauges: LedgerGauges, spool: Spool) -> Self {
+    pub(super) fn new(queue: Arc<Queue>, gauges: LedgerGauges, spool: Spool, delay: Duration) -> Self {
         let episode = Episode::new(gauges.clone());
-        Self { queue, gauges, spool, episode, held: Vec::new(), written_down: false }
+        let (held, safe_by, written_down) = (Vec::new(), None, false);
+        Self { queue, gauges, spool, episode, held, safe_by, delay, written_down }
     }
 
     /// What has come.
     pub(super) fn take(&mut self) {
+        if self.held.is_empty() {
+            self.safe_by = self.queue.since().map(|since| since + self.delay + UNSAFE);
+        }
         self.held.append(&mut self.queue.take());
         self.episode.tell(self.queue.lost());
     }
@@ -53,6 +61,10 @@ impl Hands {
     pub(super) async fn watch<T>(&mut self, batch: &[Row], work: impl Future<Output = T>) -> T {
         self.written_down = false;
         let mut safe_at = Instant::now() + UNSAFE;
+        // One short batch after another leaves the last of what is at hand waiting for long.
+        if let Some(safe_by) = self.safe_by.filter(|_| !self.held.is_empty()) {
+            safe_at = safe_at.min(safe_by);
+        }
         let mut work = pin!(work);
         loop {
             tokio::select! {
@@ -137,7 +149,7 @@ mod tests {
     fn hands(folder: &Folder, limit: u64) -> Hands {
         let gauges = LedgerGauges::default();
         let queue = Arc::new(Queue::new(gauges.clone()));
-        Hands::new(queue, gauges, Spool::new(folder.0.join("s"), limit))
+        Hands::new(queue, gauges, Spool::new(folder.0.join("s"), limit), UNSAFE)
     }
 
     fn rows(count: usize) -> Vec<Row> {
@@ -171,6 +183,24 @@ mod tests {
         let state = hands.gauges.read();
         assert_eq!((state.lost, state.spooled as usize + hands.held.len()), (0, 8 + 5 * (BOUND - 1)));
         assert!(hands.episode.has_told().is_none(), "nothing was lost");
+    }
+
+    /// Each batch is quick, but there are many: the last of them are on the disk in time all the same.
+    #[tokio::test]
+    async fn rows_behind_many_short_batches_are_put_away() {
+        let folder = Folder::new();
+        let mut hands = hands(&folder, 1 << 30);
+        hands.queue.push(rows(10));
+        hands.take();
+        for batches in 1_usize.. {
+            let batch: Vec<Row> = hands.held.drain(..1).collect();
+            hands.watch(&batch, sleep(UNSAFE / 4)).await;
+            if hands.held.is_empty() {
+                assert!(batches < 10, "none was put away");
+                break;
+            }
+        }
+        assert!(hands.gauges.read().spooled > 0);
     }
 
     /// What the queue has no room for is counted once, and said.

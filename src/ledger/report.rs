@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     LedgerGauges,
@@ -21,15 +21,18 @@ use crate::{
     database::{Database, DatabaseError, DatabaseSettings},
 };
 
-/// How long an answer may take.
+/// How long an answer may take, waiting for its turn included.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Connections for questions at once.
+const SEATS: usize = 4;
 
 /// Whoever wants to know something of the ledger. Cloning shares it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Outlook {
     pub gauges: LedgerGauges,
     /// `None`: nothing is booked.
     database: Option<Arc<DatabaseSettings>>,
+    seats: Arc<Semaphore>,
 }
 
 /// Why there is no answer.
@@ -44,7 +47,7 @@ pub enum AskError {
 impl Outlook {
     #[must_use]
     pub fn new(gauges: LedgerGauges, database: Option<DatabaseSettings>) -> Self {
-        Self { gauges, database: database.map(Arc::new) }
+        Self { gauges, database: database.map(Arc::new), seats: Arc::new(Semaphore::new(SEATS)) }
     }
 
     /// Opens the database, asks and closes it: for a thread that may wait.
@@ -54,6 +57,8 @@ impl Outlook {
     pub fn ask(&self, question: &Question) -> Result<Vec<Line>, AskError> {
         let settings = self.database.as_ref().ok_or(AskError::Nothing)?;
         let asking = async {
+            // Never closed.
+            let _seat = self.seats.acquire().await;
             let database = Database::open(settings, &[&SCHEMA]).await?;
             let answer = query::ask(&database, question).await;
             database.close().await;

@@ -113,7 +113,7 @@ impl Writer {
     ) -> Self {
         let place = settings.spool_at(&database);
         Self {
-            hands: Hands::new(queue, gauges, Spool::new(place, settings.spool_size)),
+            hands: Hands::new(queue, gauges, Spool::new(place, settings.spool_size), settings.batch_delay),
             retention: Retention::new(settings.retention),
             book: None,
             adopt_at: Instant::now(),

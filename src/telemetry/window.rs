@@ -82,6 +82,8 @@ fn merge(one: &Sparse, other: &Sparse) -> Sparse {
         }
         same
     });
+    // Kept for an hour.
+    merged.shrink_to_fit();
     merged
 }
 
