@@ -1,8 +1,8 @@
 //! Rows that wait in a file while the database is away. A record is a batch: its length, the beginning of its
 //! SHA-256, then the rows as JSON, one per line. A record is on the disk when [`Spool::append`] returns.
 //! A tail that a crash cut off, or a record that does not match its digest, is where reading stops: what stands behind is
-//! not understood and not replayed. Found while the process runs, it is put aside under a name of its own, and what comes
-//! next is kept in a new file.
+//! not understood and not replayed, but put aside under a name of its own. Found while the process runs, the whole file is,
+//! and what comes next is kept in a new one.
 //!
 //! What waits is bounded. The file may be twice as large, since what was replayed stays in it until all is: then what
 //! waits is copied into a new one.
@@ -157,9 +157,7 @@ impl Spool {
 
     /// Goes on without what is in the file, which is kept for whoever wants to look.
     fn put_aside(&mut self) -> io::Result<()> {
-        let aside = with(&self.name, ".damaged");
-        let free = (2..).map(|number| with(&aside, &format!(".{number}")));
-        let aside = std::iter::once(aside.clone()).chain(free).find(|name| !name.exists()).unwrap_or(aside);
+        let aside = aside(&self.name);
         match fs::rename(&self.name, &aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
@@ -219,12 +217,7 @@ impl Spool {
             if file.try_lock().is_err() || !is_at(&file, &name) {
                 continue;
             }
-            let length = file.metadata()?.len();
-            let whole = whole(&mut file, length)?;
-            if whole < length {
-                tracing::warn!(file = %name.display(), bytes = length - whole, "the spool's end is cut off or damaged: left out");
-                file.set_len(whole)?;
-            }
+            let whole = trim(&mut file, &name)?;
             (self.end, self.next, self.peeked) = (whole, 0, 0);
             (self.file, self.name) = (Some(file), name);
             return Ok(());
@@ -244,8 +237,7 @@ impl Spool {
             if file.try_lock().is_err() || !is_at(&file, &name) {
                 continue;
             }
-            let length = file.metadata()?.len();
-            let whole = whole(&mut file, length)?;
+            let whole = trim(&mut file, &name)?;
             if whole == 0 {
                 continue;
             }
@@ -350,14 +342,35 @@ fn read(file: &mut File, rest: u64) -> io::Result<Option<Record>> {
     Ok(fits.then_some(Record { rows, size: HEAD as u64 + length }))
 }
 
-/// How many bytes of the file are whole records.
-fn whole(file: &mut File, length: u64) -> io::Result<u64> {
+/// How many bytes of the file are whole records. What stands behind them was cut off by a crash or is damaged: it is put
+/// aside.
+fn trim(file: &mut File, name: &Path) -> io::Result<u64> {
+    let length = file.metadata()?.len();
     file.rewind()?;
     let mut whole = 0;
     while let Some(record) = read(file, length - whole)? {
         whole += record.size;
     }
+    if whole < length {
+        let aside = aside(name);
+        file.seek(SeekFrom::Start(whole))?;
+        io::copy(file, &mut options(true).open(&aside)?)?;
+        tracing::warn!(
+            file = %name.display(),
+            bytes = length - whole,
+            aside = %aside.display(),
+            "the spool's end is cut off or damaged: put aside"
+        );
+        file.set_len(whole)?;
+    }
     Ok(whole)
+}
+
+/// A free name for what is damaged.
+fn aside(name: &Path) -> PathBuf {
+    let first = with(name, ".damaged");
+    let more = (2..).map(|number| with(&first, &format!(".{number}")));
+    std::iter::once(first.clone()).chain(more).find(|name| !name.exists()).unwrap_or(first)
 }
 
 #[cfg(test)]

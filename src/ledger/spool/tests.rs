@@ -69,6 +69,7 @@ fn a_torn_or_damaged_tail_costs_no_whole_record() {
         spool.recover().unwrap();
         let all = drain(&mut spool);
         assert_eq!(all, whole, "{flipped}");
+        assert_eq!(fs::read(with(&path, ".damaged")).unwrap(), damaged[good..]);
     }
 }
 
