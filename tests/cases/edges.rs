@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 
 use thalweg::{relay::CommitPoint, upstream::Protocol};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
@@ -128,7 +128,7 @@ async fn to_http_1_0() {
 
 /// Takes little of what is sent before it is read. The kernel's own measure grows to 32 MiB on loopback, and then a whole
 /// request is sent whoever reads it.
-fn narrow() -> TcpListener {
+pub fn narrow() -> TcpListener {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(64 << 10).unwrap();
     socket.bind(std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
@@ -147,7 +147,7 @@ async fn answer_early(listener: TcpListener, heard: Gate) {
 async fn read_head(stream: &mut TcpStream) {
     let mut seen = Vec::new();
     while memchr::memmem::find(&seen, b"\r\n\r\n").is_none() {
-        stream.read_buf(&mut seen).await.unwrap();
+        assert!(stream.read_buf(&mut seen).await.unwrap() > 0, "the gateway left");
     }
 }
 
@@ -196,7 +196,7 @@ async fn a_request_given_up_is_not_sent_on() {
 }
 
 /// Begins to answer when a request's head is there, then reads the rest and ends the answer; how long the body was.
-async fn answer_and_read(stream: &mut TcpStream) -> usize {
+pub async fn answer_and_read<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> usize {
     let mut seen = Vec::new();
     let end = loop {
         assert!(stream.read_buf(&mut seen).await.unwrap() > 0, "the gateway left");

@@ -14,7 +14,7 @@ use tokio_rustls::{
 
 use crate::{
     client::{Call, Client, Version},
-    gateway::Plan,
+    gateway::{Plan, provider},
     upstream::{Speaks, Upstream, script, tls::Certificates},
 };
 
@@ -44,6 +44,40 @@ fn plan(upstream: &Upstream, folder: &Path, authority: &str, protocol: Protocol)
         target.protocol = protocol;
         target.ca_file = Some(ca_file);
     })
+}
+
+/// A request that is longer than sockets take, to a provider that answers while it reads: TLS holds the end of it back until
+/// it is asked to send on. Where that end falls depends on the size.
+#[tokio::test]
+async fn a_long_request_is_sent_to_its_end() {
+    let folder = Folder::new("long");
+    let certificates = Certificates::make();
+    let acceptor = certificates.acceptor(&["http/1.1"]);
+    let listener = super::edges::narrow();
+    let base = format!("https://localhost:{}/v1", listener.local_addr().unwrap().port());
+    let reading = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            super::edges::answer_and_read(&mut stream).await;
+        }
+    });
+    let ca_file = Certificates::file(&folder.0, "ca.pem", &certificates.authority);
+    let plan = Plan::to(&[]).with(|settings| {
+        let mut provider = provider("eager", &base, Protocol::Http1);
+        provider.target.ca_file = Some(ca_file);
+        settings.providers = vec![provider];
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for size in (100..4400).step_by(40) {
+        let body = format!(r#"{{"model":"m","stream":true,"x":"{}"}}"#, "a".repeat(size << 10));
+        let received = client.send(Call::post("/v1/chat/completions", body)).await.collect().await;
+        assert_eq!(received.bytes(), script::short_stream(), "{size} KiB");
+    }
+    reading.abort();
+    drop(client);
+    gateway.stop().await;
 }
 
 /// B14: to the provider: by ALPN over HTTP/2 where offered, HTTP/1.1 where not or where asked for.
