@@ -101,11 +101,11 @@ def _routing(scale, repeats, realtime):
 
 def _soak(minutes):
     print(f"\nsoak: {soak.STREAMS} streams and {soak.RATE} short requests a second for {minutes:g} minutes, everything on", flush=True)
-    samples, slope, reports = soak.run(minutes)
+    samples, slopes, reports = soak.run(minutes)
     sizes = [size / 2**20 for _, size in samples]
     answers = " and ".join(f"{report['requests']['completed']:,}" for report in reports)
-    print(f"  resident: {sizes[0]:.1f} MB at first, {max(sizes):.1f} at most, {sizes[-1]:.1f} at last; slope {slope / 1024:+.1f} KB a minute; {answers} answers, all whole")
-    return {"samples": samples, "bytes per minute": slope}
+    print(f"  resident: {sizes[0]:.1f} MB at first, {max(sizes):.1f} at most, {sizes[-1]:.1f} at last; slope {slopes[0] / 1024:+.1f} KB a minute, in the second half {slopes[1] / 1024:+.1f}; {answers} answers, all whole")
+    return {"samples": samples, "bytes per minute": slopes}
 
 
 def _met(met):

@@ -11,12 +11,13 @@ from .process import RIG_CORE, Placement
 
 STREAMS, RATE = 200, 500
 PERIOD = 5.0
-# Until then pools, histograms and the allocator take what they keep.
-SETTLING = 0.2
+# Until the first, pools, histograms and the allocator take what they keep; until the second, of ten minutes, the windows of
+# five minutes fill.
+SETTLING, SETTLED = 0.2, 0.5
 
 
 def run(minutes):
-    """([(seconds, bytes)], bytes per minute, the clients' reports) of thalweg with all of it on; every answer must have been whole."""
+    """([(seconds, bytes)], bytes per minute since SETTLING and since SETTLED, the clients' reports) of thalweg with all of it on; every answer must have been whole."""
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="thalweg-perf-"))
         emulator, upstream = legs.emulator(["--events", 1000, "--interval-us", 10_000, "--size", 200], directory)
@@ -27,7 +28,8 @@ def run(minutes):
         loads = [_started(stack, leg, seconds, STREAMS, True), _started(stack, leg, seconds, 64, False, "--rate", RATE)]
         samples = _sampled(leg, seconds)
         reports = [_report(load) for load in loads]
-    return samples, _slope([sample for sample in samples if sample[0] > SETTLING * seconds]), reports
+    slopes = [_slope([sample for sample in samples if sample[0] > share * seconds]) for share in (SETTLING, SETTLED)]
+    return samples, slopes, reports
 
 
 def _started(stack, leg, seconds, streams, stream, *more):
