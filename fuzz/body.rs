@@ -17,8 +17,12 @@ pub fn decode<'a>(framing: Framing, pieces: impl IntoIterator<Item = &'a [u8]>) 
     let mut decoder = Decoder::new(framing);
     let (mut payload, mut excess) = (Vec::new(), 0);
     for piece in pieces {
-        let mut piece = piece.to_vec();
-        let decoded = decoder.decode(&mut piece)?;
+        let (mut follower, mut piece) = (decoder, piece.to_vec());
+        let followed = follower.follow(&piece);
+        let decoded = decoder.decode(&mut piece);
+        assert_eq!(followed, decoded.as_ref().map(|decoded| decoded.excess).map_err(|error| *error));
+        assert_eq!(follower, decoder);
+        let decoded = decoded?;
         payload.extend_from_slice(&piece[decoded.payload]);
         excess += decoded.excess;
     }

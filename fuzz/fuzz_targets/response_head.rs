@@ -5,9 +5,9 @@
 use bytes::{Buf, Bytes};
 use hyper::StatusCode;
 use libfuzzer_sys::fuzz_target;
-use thalweg::upstream::{
-    decode::Framing,
-    head::{ResponseHead, parse_response},
+use thalweg::{
+    base::decode::Framing,
+    upstream::head::{ResponseHead, parse_response},
 };
 
 #[path = "../answer.rs"]
