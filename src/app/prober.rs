@@ -88,7 +88,7 @@ impl Prober {
             let known = before.iter().position(|known| Arc::ptr_eq(&known.target, &provider.target));
             let lists = !snapshot.catalog.is_configured(index);
             watched.push(match known {
-                Some(place) => before.swap_remove(place).with_list(lists),
+                Some(place) => before.swap_remove(place).with_list(lists, snapshot.health.refresh),
                 None => self.meet(provider, lists),
             });
         }

@@ -7,7 +7,7 @@
 //! snapshot is handed over in [`Reloader::swap`].
 
 use std::{
-    io,
+    fs, io,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -85,6 +85,9 @@ impl Reloader {
                 match errands.recv_timeout(look.saturating_duration_since(Instant::now())) {
                     Ok(errand) => {
                         let told = if errand.check { self.check() } else { self.reload(errand.asked_by) };
+                        if let (Some(watch), false, Told::Done(_)) = (&mut watch, errand.check, &told) {
+                            watch.took(self.settings.digest);
+                        }
                         // Whoever asked may have left.
                         let _ = errand.reply.send(told);
                     }
@@ -146,6 +149,11 @@ impl Reloader {
                 "this gateway was started without a configuration to load again",
             ));
         };
+        let file = source.file();
+        if fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
+            // Opening a pipe waits for whoever writes to it.
+            return Err(Unprepared::because(format!("cannot read {}: not a regular file", file.display())));
+        }
         let mut settings = source.load()?;
         if settings.tokens.is_empty() && self.snapshot.load().keys.ring().is_empty() {
             // What a token of this run needs is that only loopback is listened on.

@@ -1,6 +1,6 @@
 //! One provider as it is watched, and what follows for it from what looks and live traffic find.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use super::state::Way;
 use crate::{
@@ -30,9 +30,10 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// Its list is wanted, or not any more.
-    pub(super) fn with_list(mut self, lists: bool) -> Self {
-        self.looks.list_due = lists.then(|| self.looks.list_due.unwrap_or(Moment::NEVER));
+    /// Its list is wanted, no older than `refresh`, or not any more.
+    pub(super) fn with_list(mut self, lists: bool, refresh: Duration) -> Self {
+        let latest = Moment::now() + refresh;
+        self.looks.list_due = lists.then(|| self.looks.list_due.map_or(Moment::NEVER, |due| due.min(latest)));
         self
     }
 

@@ -5,6 +5,7 @@
 
 use std::{
     collections::hash_map::DefaultHasher,
+    fs,
     hash::{Hash, Hasher},
     io,
     path::PathBuf,
@@ -39,6 +40,11 @@ impl Watch {
         Self { file, taken, fresh: None, missed: false }
     }
 
+    /// Somebody else has read what has this digest, and that is in force.
+    pub const fn took(&mut self, taken: u64) {
+        (self.taken, self.fresh) = (taken, None);
+    }
+
     /// How long to wait for the next look.
     #[must_use]
     pub const fn pause(&self) -> Duration {
@@ -65,9 +71,17 @@ impl Watch {
         true
     }
 
+    /// Whoever opens a pipe waits for the one who writes to it.
+    fn read(&self) -> io::Result<String> {
+        if !fs::metadata(&self.file)?.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        load::read(&self.file)
+    }
+
     /// A digest of the file, or of what keeps it from being read; `None` when it is not there.
     fn content(&mut self) -> Option<u64> {
-        let now = match load::read(&self.file) {
+        let now = match self.read() {
             Ok(text) => digest(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if !std::mem::replace(&mut self.missed, true) {
@@ -92,7 +106,7 @@ pub(super) fn digest(text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink, path::Path};
+    use std::{os::unix::fs::symlink, path::Path};
 
     use super::*;
 
@@ -151,6 +165,14 @@ mod tests {
         assert!(told(&mut watch), "not to be read, which is to be said");
         fs::write(&file, "4").unwrap();
         assert!(told(&mut watch), "good again");
+        fs::write(&file, "5").unwrap();
+        watch.took(digest("5"));
+        assert!(is_silent(&mut watch), "somebody has loaded it");
+        fs::write(&file, "4").unwrap();
+        assert!(told(&mut watch), "what was there before is news");
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert!(told(&mut watch), "no file at all, which is to be said");
     }
 
     #[test]

@@ -352,15 +352,31 @@ fn trim(file: &mut File, name: &Path) -> io::Result<u64> {
         whole += record.size;
     }
     if whole < length {
-        let aside = aside(name);
-        file.seek(SeekFrom::Start(whole))?;
-        io::copy(file, &mut options(true).open(&aside)?)?;
-        tracing::warn!(
-            file = %name.display(),
-            bytes = length - whole,
-            aside = %aside.display(),
-            "the spool's end is cut off or damaged: put aside"
-        );
+        let (aside, bytes) = (aside(name), length - whole);
+        let mut copy = || {
+            file.seek(SeekFrom::Start(whole))?;
+            let mut kept = options(true).open(&aside)?;
+            io::copy(file, &mut kept)?;
+            kept.sync_data()
+        };
+        match copy() {
+            Ok(()) => tracing::warn!(
+                file = %name.display(),
+                bytes,
+                aside = %aside.display(),
+                "the spool's end is cut off or damaged: put aside"
+            ),
+            // A full disk must not keep what comes from being kept.
+            Err(error) => {
+                let _ = fs::remove_file(&aside);
+                tracing::error!(
+                    file = %name.display(),
+                    bytes,
+                    %error,
+                    "the spool's end is cut off or damaged, and left out: there is no room to put it aside"
+                );
+            }
+        }
         file.set_len(whole)?;
     }
     Ok(whole)

@@ -9,7 +9,8 @@ use std::sync::{
 #[derive(Clone, Debug)]
 pub struct Census {
     count: Arc<AtomicUsize>,
-    most: usize,
+    /// Instead of what the limits say.
+    most: Option<usize>,
 }
 
 /// One counted connection; dropping it gives the place back.
@@ -19,15 +20,15 @@ pub(super) struct Guest(Arc<AtomicUsize>);
 impl Default for Census {
     /// The limits alone say how many there may be.
     fn default() -> Self {
-        Self::at_most(usize::MAX)
+        Self { count: Arc::default(), most: None }
     }
 }
 
 impl Census {
-    /// Never more than `most`, whatever the limits say.
+    /// Up to `most`, whatever the limits say.
     #[must_use]
     pub fn at_most(most: usize) -> Self {
-        Self { count: Arc::default(), most }
+        Self { count: Arc::default(), most: Some(most) }
     }
 
     #[must_use]
@@ -39,7 +40,11 @@ impl Census {
     pub(super) fn admit(&self, limit: usize) -> Option<Guest> {
         let guest = Guest(Arc::clone(&self.count));
         // Counted before it is judged: two workers can refuse the last place, never both take it.
-        if self.count.fetch_add(1, Ordering::Relaxed) < limit.min(self.most) { Some(guest) } else { None }
+        if self.count.fetch_add(1, Ordering::Relaxed) < self.most.unwrap_or(limit) {
+            Some(guest)
+        } else {
+            None
+        }
     }
 }
 
@@ -62,6 +67,6 @@ mod tests {
         drop(first);
         assert!(census.admit(2).is_some());
         let few = Census::at_most(1);
-        assert!(few.admit(2).is_some_and(|_guest| few.admit(2).is_none()));
+        assert!(few.admit(0).is_some_and(|_guest| few.admit(2).is_none()));
     }
 }

@@ -15,8 +15,8 @@ pub(super) enum Framing {
     Seen { beyond: u64, chunks: Chunks, two_lengths: bool, one_host: bool },
     /// A body of known length, of which `left` bytes are to come.
     Body { left: u64 },
-    /// A chunked body, as far as it is here.
-    Chunked(Decoder),
+    /// A chunked body, as far as it is here; whether its handler has read it to its end.
+    Chunked { decoder: Decoder, heard: bool },
     /// We do not know where this request ends, or we know that more came after it: it is the connection's last.
     Last,
     /// Not HTTP/1.1.
@@ -88,10 +88,10 @@ impl Framing {
             }
             Self::Body { left } if count <= *left => *left -= count,
             Self::Body { .. } if count > 0 => *self = Self::Last,
-            Self::Chunked(decoder) => {
-                let mut chunks = Chunks(Some(*decoder));
-                chunks.read(bytes);
-                *self = chunks.0.map_or(Self::Last, Self::Chunked);
+            Self::Chunked { decoder, .. } => {
+                if decoder.follow(bytes) != Ok(0) {
+                    *self = Self::Last;
+                }
             }
             Self::Body { .. } | Self::Last | Self::Foreign => {}
         }
@@ -105,7 +105,7 @@ impl Framing {
         *self = match length {
             Some(length) if beyond <= length => Self::Body { left: length - beyond },
             Some(_) => Self::Last,
-            None => chunks.0.map_or(Self::Last, Self::Chunked),
+            None => chunks.0.map_or(Self::Last, |decoder| Self::Chunked { decoder, heard: false }),
         };
         match (two_lengths, hosted && !one_host) {
             (true, _) => Err(Ambiguity::TwoLengths),
@@ -114,13 +114,28 @@ impl Framing {
         }
     }
 
+    /// The handler has read the body to its end.
+    pub(super) fn end_body(&mut self) {
+        if let Self::Chunked { heard, .. } = self {
+            *heard = true;
+        }
+    }
+
+    /// A response begins. hyper reads little of a body that its handler left, and closes then: who answers early has to
+    /// say so.
+    pub(super) fn begin_response(&mut self) {
+        if matches!(self, Self::Body { left: 1.. } | Self::Chunked { heard: false, .. }) {
+            *self = Self::Last;
+        }
+    }
+
     /// The response is complete: another head may follow if the request ended where it said.
     pub(super) fn end_message(&mut self) {
         *self = match self {
             Self::Foreign => Self::Foreign,
             Self::Body { left: 0 } => Self::default(),
-            Self::Chunked(decoder) if decoder.is_done() => Self::default(),
-            Self::Head(_) | Self::Seen { .. } | Self::Body { .. } | Self::Chunked(_) | Self::Last => {
+            Self::Chunked { decoder, .. } if decoder.is_done() => Self::default(),
+            Self::Head(_) | Self::Seen { .. } | Self::Body { .. } | Self::Chunked { .. } | Self::Last => {
                 Self::Last
             }
         };
@@ -209,6 +224,11 @@ mod tests {
             let (mut framing, _) = after(&format!("{head}{early}"), head.len());
             assert_eq!(framing.begin_body(None, true), Ok(()));
             framing.read(&mut late.as_bytes().to_vec());
+            let mut unheard = framing;
+            unheard.begin_response();
+            assert!(unheard.is_last());
+            framing.end_body();
+            framing.begin_response();
             let mut more = framing;
             framing.end_message();
             assert_eq!(framing, Framing::default(), "{early:?}");

@@ -66,9 +66,11 @@ impl<H: Handler> Service<Request<hyper::body::Incoming>> for Door<H> {
         let handoff = self.handoff.clone().zip(persistence(&request));
         let unread = pulse.is_some().then(Unread::default);
         let (head, body) = request.into_parts();
-        let answer = self.handler.handle(head, Incoming::new(body, unread.clone()), self.peer);
+        let answer =
+            self.handler.handle(head, Incoming::new(body, unread.clone(), Rc::clone(&self.vital)), self.peer);
         Box::pin(async move {
             let mut response = answer.await;
+            busy.0.framing.borrow_mut().begin_response();
             if busy.0.framing.borrow().is_last() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

@@ -110,9 +110,10 @@ impl Register {
     pub(super) async fn sweep(&self) {
         loop {
             let now = Instant::now();
-            self.now.set(now);
+            // Noted times are those of the sweep before, so that much is added to what is allowed.
+            let step = now - self.now.replace(now);
             for vital in &*self.vitals.borrow() {
-                vital.judge(now);
+                vital.judge(now, step);
             }
             sleep(self.period()).await;
         }
@@ -224,10 +225,9 @@ impl Vital {
         !self.answering.get() && !self.multiplexed.get()
     }
 
-    fn judge(&self, now: Instant) {
+    fn judge(&self, now: Instant, step: Duration) {
         let limits = self.limits();
-        // Noted times are those of the sweep before, so a period is added to what is allowed.
-        let passed = |since: Instant, allowed: Duration| now - since > allowed + self.register.period();
+        let passed = |since: Instant, allowed: Duration| now - since > allowed + step;
         if self.stalled_since.get().is_some_and(|since| passed(since, limits.write_timeout)) {
             tracing::debug!(peer = %self.address, "client does not read, connection cut");
             self.cut(Cause::Unread(limits.write_timeout));

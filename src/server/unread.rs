@@ -14,7 +14,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::linger::{LONGEST, MOST, SILENCE};
+use super::{
+    linger::{LONGEST, MOST, SILENCE},
+    register::Vital,
+};
 
 /// Where a body lies that was not read to its end. Cloning shares the place.
 #[derive(Clone, Debug, Default)]
@@ -26,11 +29,12 @@ pub struct Incoming {
     /// `None` once it was dropped.
     body: Option<hyper::body::Incoming>,
     unread: Option<Unread>,
+    vital: Rc<Vital>,
 }
 
 impl Incoming {
-    pub(super) const fn new(body: hyper::body::Incoming, unread: Option<Unread>) -> Self {
-        Self { body: Some(body), unread }
+    pub(super) const fn new(body: hyper::body::Incoming, unread: Option<Unread>, vital: Rc<Vital>) -> Self {
+        Self { body: Some(body), unread, vital }
     }
 }
 
@@ -42,7 +46,12 @@ impl Body for Incoming {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.body.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(cx))
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        if frame.is_none() {
+            self.vital.framing.borrow_mut().end_body();
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

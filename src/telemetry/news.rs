@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, Ordering, fence},
     },
 };
 
@@ -95,7 +95,9 @@ impl Bus {
 
     /// Ends all watching.
     pub fn end(&self) {
-        self.ended.store(true, Ordering::Release);
+        self.ended.store(true, Ordering::Relaxed);
+        // Of two that write and then read, one sees the other: the first watcher finds this, or is found.
+        fence(Ordering::SeqCst);
         self.send(News::End);
     }
 
@@ -112,7 +114,8 @@ impl Bus {
         let place = Place::take(&self.places, key)?;
         let news = self.news.get_or_init(|| broadcast::Sender::new(WAITING)).subscribe();
         // Who subscribed after the end would wait for it for ever.
-        let over = self.ended.load(Ordering::Acquire);
+        fence(Ordering::SeqCst);
+        let over = self.ended.load(Ordering::Relaxed);
         Some(Watcher { news, place, over })
     }
 }

@@ -90,6 +90,25 @@ async fn a_chunked_request_is_given_a_length() {
     gateway.stop().await;
 }
 
+/// Whoever is refused before the body was read is told that the connection ends: hyper reads no more of it.
+#[tokio::test]
+async fn an_early_answer_to_a_chunked_request_ends_the_connection_and_says_so() {
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let gateway = Plan::to(&[&upstream]).start().await;
+    for body in
+        ["transfer-encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", "content-length: 9\r\n\r\n{}"]
+    {
+        let mut client = gateway.raw().await;
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-none\r\n";
+        client.send(format!("{head}{body}")).await;
+        let head = client.head().await;
+        assert_eq!((head.status, head.header("connection")), (401, Some("close")), "{}", head.text);
+        client.body(&head).await;
+        assert!(client.ended().await);
+    }
+    gateway.stop().await;
+}
+
 /// Nothing of the provider's hop reaches the client either.
 #[tokio::test]
 async fn the_head_downstream_is_ours() {

@@ -73,6 +73,23 @@ fn a_torn_or_damaged_tail_costs_no_whole_record() {
     }
 }
 
+/// As on a full disk; here it is a name that is too long.
+#[test]
+fn a_tail_that_cannot_be_put_aside_keeps_nothing_else_away() {
+    let folder = Folder::new();
+    let path = folder.0.join("s".repeat(250));
+    let whole = rows(0, 3);
+    Spool::new(path.clone(), 1 << 20).append(&whole).unwrap();
+    let garbage = [fs::read(&path).unwrap(), vec![7; 100]].concat();
+    fs::write(&path, garbage).unwrap();
+    let mut spool = Spool::new(path, 1 << 20);
+    spool.recover().unwrap();
+    let next = rows(9, 1);
+    spool.append(&next).unwrap();
+    assert_eq!(drain(&mut spool), [whole, next].concat());
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
+}
+
 #[test]
 fn is_bounded() {
     let folder = Folder::new();
