@@ -9,6 +9,9 @@ use tokio::time::Duration;
 
 /// Gaps below this are dense: two frames come within the 40 ms after which Linux acknowledges anyway.
 const DENSE: Duration = Duration::from_millis(30);
+/// Gaps below this are a flood's, not a pace: there every acknowledgement lets the provider send on, and late ones cost a tenth
+/// of the rate.
+const FLOOD: Duration = Duration::from_millis(1);
 /// So many dense gaps in a row make acknowledgements late.
 const RUN: u8 = 8;
 /// A gap that is not dense within so many frames after that is its doing.
@@ -32,6 +35,12 @@ pub enum Acknowledge {
 impl Pace {
     /// A frame came so long after the one before.
     pub(super) fn note(&mut self, gap: Duration) -> Option<Acknowledge> {
+        if gap < FLOOD {
+            if self.run < RUN {
+                self.run = 0;
+            }
+            return None;
+        }
         if gap < DENSE {
             self.run = (self.run + 1).min(RUN + TRIAL);
             return (self.run == RUN).then_some(Acknowledge::Late);
@@ -47,6 +56,7 @@ mod tests {
     use super::*;
 
     const DENSELY: Duration = Duration::from_millis(20);
+    const AT_ONCE: Duration = Duration::from_micros(100);
     const SLOWLY: Duration = Duration::from_millis(39);
 
     /// What is told after how many gaps.
@@ -64,6 +74,7 @@ mod tests {
     fn dense_frames_are_acknowledged_late_and_others_are_not() {
         assert_eq!(told([DENSELY; 1000]), [(8, Acknowledge::Late)]);
         assert_eq!(told([SLOWLY; 1000]), []);
+        assert_eq!(told([AT_ONCE, AT_ONCE, DENSELY].repeat(300)), []);
         let uneven = [DENSELY, DENSELY, DENSELY, DENSELY, DENSELY, DENSELY, DENSELY, SLOWLY];
         assert_eq!(told(uneven.repeat(9)), []);
     }
