@@ -1,5 +1,5 @@
 //! The connections of one worker. A [`Vital`] is what a connection's socket, its driver and its requests note down as
-//! they go (a few `Cell`s: no timer, no system call); a sweep every second or so reads them all, decides who has waited
+//! they go (a few `Cell`s: no timer, and per frame no look at the clock); a sweep every second or so reads them all, decides who has waited
 //! too long and wakes only those. Deadlines are therefore late by up to one period, never early.
 
 use std::{
@@ -89,7 +89,7 @@ impl Register {
             pulses: RefCell::default(),
             opening: RefCell::default(),
             busy: Cell::new(0),
-            idle_since: Cell::new(self.now.get()),
+            idle_since: Cell::new(Instant::now()),
             stalled_since: Cell::new(None),
             answering: Cell::new(false),
             framing: RefCell::default(),
@@ -110,7 +110,6 @@ impl Register {
     pub(super) async fn sweep(&self) {
         loop {
             let now = Instant::now();
-            // Noted times are those of the sweep before, so that much is added to what is allowed.
             let step = now - self.now.replace(now);
             for vital in &*self.vitals.borrow() {
                 vital.judge(now, step);
@@ -197,6 +196,7 @@ impl Vital {
         self.opening.take()
     }
 
+    /// The time of the last sweep.
     pub(super) fn now(&self) -> Instant {
         self.register.now.get()
     }
@@ -206,7 +206,7 @@ impl Vital {
         if !waits {
             self.stalled_since.set(None);
         } else if self.stalled_since.get().is_none() {
-            self.stalled_since.set(Some(self.register.now.get()));
+            self.stalled_since.set(Some(Instant::now()));
         }
     }
 
@@ -227,14 +227,15 @@ impl Vital {
 
     fn judge(&self, now: Instant, step: Duration) {
         let limits = self.limits();
-        let passed = |since: Instant, allowed: Duration| now - since > allowed + step;
+        let passed = |since: Instant, allowed: Duration| now.saturating_duration_since(since) > allowed;
         if self.stalled_since.get().is_some_and(|since| passed(since, limits.write_timeout)) {
             tracing::debug!(peer = %self.address, "client does not read, connection cut");
             self.cut(Cause::Unread(limits.write_timeout));
         }
         self.pulses.borrow_mut().retain(|pulse| {
             let Some(pulse) = pulse.upgrade() else { return false };
-            if pulse.waits_since().is_some_and(|since| passed(since, limits.write_timeout)) {
+            // Noted by the time of the sweep before.
+            if pulse.waits_since().is_some_and(|since| passed(since, limits.write_timeout + step)) {
                 tracing::debug!(peer = %self.address, "client does not read a stream, stream reset");
                 pulse.cut(Cause::Unread(limits.write_timeout));
             }
@@ -271,7 +272,32 @@ pub(super) struct Busy(pub(super) Rc<Vital>);
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.set(self.0.busy.get() - 1);
-        self.0.idle_since.set(self.0.register.now.get());
+        self.0.idle_since.set(Instant::now());
         self.0.framing.borrow_mut().end_message();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Between two sweeps the limits become much shorter than the sweeps were apart.
+    #[tokio::test(start_paused = true)]
+    async fn no_deadline_comes_early_when_limits_are_reloaded() {
+        let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
+        let register = Register::new(Arc::clone(&limits));
+        let story = async {
+            sleep(Duration::from_millis(1900)).await;
+            let entry = register.enter(SocketAddr::from(([127, 0, 0, 1], 1)));
+            limits.store(Arc::new(Limits { head_timeout: Duration::from_millis(400), ..Limits::default() }));
+            sleep(Duration::from_millis(399)).await;
+            assert_eq!(entry.0.fate(), Fate::Live);
+            sleep(Duration::from_millis(100)).await;
+            assert_eq!(entry.0.fate(), Fate::Cut);
+        };
+        tokio::select! {
+            () = register.sweep() => {}
+            () = story => {}
+        }
     }
 }
