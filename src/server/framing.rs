@@ -121,12 +121,13 @@ impl Framing {
         }
     }
 
-    /// A response begins. hyper reads little of a body that its handler left, and closes then: who answers early has to
-    /// say so.
-    pub(super) fn begin_response(&mut self) {
+    /// A response begins; whether it is known by now that it is the connection's last. hyper reads little of a body that its
+    /// handler left, and closes then: who answers early has to say so.
+    pub(super) fn begin_response(&mut self) -> bool {
         if matches!(self, Self::Body { left: 1.. } | Self::Chunked { heard: false, .. }) {
             *self = Self::Last;
         }
+        self.is_last()
     }
 
     /// The response is complete: another head may follow if the request ended where it said.
@@ -225,10 +226,9 @@ mod tests {
             assert_eq!(framing.begin_body(None, true), Ok(()));
             framing.read(&mut late.as_bytes().to_vec());
             let mut unheard = framing;
-            unheard.begin_response();
-            assert!(unheard.is_last());
+            assert!(unheard.begin_response());
             framing.end_body();
-            framing.begin_response();
+            assert!(!framing.begin_response());
             let mut more = framing;
             framing.end_message();
             assert_eq!(framing, Framing::default(), "{early:?}");

@@ -70,8 +70,7 @@ impl<H: Handler> Service<Request<hyper::body::Incoming>> for Door<H> {
             self.handler.handle(head, Incoming::new(body, unread.clone(), Rc::clone(&self.vital)), self.peer);
         Box::pin(async move {
             let mut response = answer.await;
-            busy.0.framing.borrow_mut().begin_response();
-            if busy.0.framing.borrow().is_last() {
+            if busy.0.framing.borrow_mut().begin_response() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             let response = response.map(|body| Reply {
