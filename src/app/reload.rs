@@ -7,7 +7,7 @@
 //! snapshot is handed over in [`Reloader::swap`].
 
 use std::{
-    fs, io,
+    io,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -149,12 +149,7 @@ impl Reloader {
                 "this gateway was started without a configuration to load again",
             ));
         };
-        let file = source.file();
-        if fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
-            // Opening a pipe waits for whoever writes to it.
-            return Err(Unprepared::because(format!("cannot read {}: not a regular file", file.display())));
-        }
-        let mut settings = source.load()?;
+        let mut settings = source.load_again()?;
         if settings.tokens.is_empty() && self.snapshot.load().keys.ring().is_empty() {
             // What a token of this run needs is that only loopback is listened on.
             let Some(made) = &self.made_token else {

@@ -2,7 +2,7 @@
 //! over it; whoever configured no provider gets those that can be found.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -30,6 +30,15 @@ const LONGEST_FILE: u64 = 16 << 20;
 /// # Errors
 /// The file cannot be read, or all mistakes in file and environment.
 pub fn load(source: Option<&Path>, flags: &Overrides, env: &Env) -> Result<Settings, LoadError> {
+    load_by(read, source, flags, env)
+}
+
+pub(super) fn load_by(
+    read: fn(&Path) -> io::Result<String>,
+    source: Option<&Path>,
+    flags: &Overrides,
+    env: &Env,
+) -> Result<Settings, LoadError> {
     let file = locate(source, env);
     let mut problems = Vec::new();
     let (mut settings, state) = match &file {
@@ -102,7 +111,15 @@ pub(super) fn locate(source: Option<&Path>, env: &Env) -> Option<PathBuf> {
     asked.or_else(|| Some(PathBuf::from(USUAL_FILE)).filter(|usual| usual.is_file()))
 }
 
-pub(super) fn read(file: &Path) -> io::Result<String> {
+/// A file that is read beside what runs: whoever opens a pipe waits for the one who writes to it.
+pub(super) fn read_regular(file: &Path) -> io::Result<String> {
+    if !fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    read(file)
+}
+
+fn read(file: &Path) -> io::Result<String> {
     let mut text = String::new();
     let length = File::open(file)?.take(LONGEST_FILE + 1).read_to_string(&mut text)?;
     if length as u64 > LONGEST_FILE {

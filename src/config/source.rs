@@ -30,6 +30,14 @@ impl Source {
         load(self.file.as_deref(), &self.flags, &self.env)
     }
 
+    /// The same beside a gateway that runs: nothing is read that may have to be waited for.
+    ///
+    /// # Errors
+    /// As there, and the file is a pipe or the like.
+    pub fn load_again(&self) -> Result<Settings, LoadError> {
+        load::load_by(load::read_regular, self.file.as_deref(), &self.flags, &self.env)
+    }
+
     /// The file that would be read now, or that would be if it were there.
     #[must_use]
     pub fn file(&self) -> PathBuf {

@@ -5,7 +5,6 @@
 
 use std::{
     collections::hash_map::DefaultHasher,
-    fs,
     hash::{Hash, Hasher},
     io,
     path::PathBuf,
@@ -71,17 +70,9 @@ impl Watch {
         true
     }
 
-    /// Whoever opens a pipe waits for the one who writes to it.
-    fn read(&self) -> io::Result<String> {
-        if !fs::metadata(&self.file)?.is_file() {
-            return Err(io::Error::other("not a regular file"));
-        }
-        load::read(&self.file)
-    }
-
     /// A digest of the file, or of what keeps it from being read; `None` when it is not there.
     fn content(&mut self) -> Option<u64> {
-        let now = match self.read() {
+        let now = match load::read_regular(&self.file) {
             Ok(text) => digest(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if !std::mem::replace(&mut self.missed, true) {
@@ -106,7 +97,7 @@ pub(super) fn digest(text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::symlink, path::Path};
+    use std::{fs, os::unix::fs::symlink, path::Path};
 
     use super::*;
 

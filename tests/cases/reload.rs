@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     client::{Call, Client, Raw, Version, call::TOKEN},
     gateway::{Gateway, Plan},
-    upstream::{Event, Gate, Speaks, Step, Upstream, script},
+    upstream::{Event, Gate, Speaks, Step, Upstream, log::in_time, script},
 };
 
 pub const ADMIN: &str = "sk-admin-of-the-tests";
@@ -133,6 +133,11 @@ async fn a_broken_file_changes_nothing() {
     let (status, told) = reloaded(&gateway).await;
     assert_eq!(status, 400, "{told}");
     assert!(told["error"]["message"].as_str().unwrap().starts_with("cannot read "), "{told}");
+    // Whoever opens a pipe waits for the one who writes to it.
+    assert!(std::process::Command::new("mkfifo").arg(&file.0).status().unwrap().success());
+    let (status, told) = in_time(reloaded(&gateway)).await.unwrap();
+    assert_eq!(status, 400, "{told}");
+    assert!(told["error"]["message"].as_str().unwrap().ends_with("not a regular file"), "{told}");
     assert_eq!(asked(&gateway, Call::whole()).await.1["from"], "old");
     gateway.stop().await;
 }
@@ -271,6 +276,29 @@ async fn limits_and_health_change() {
             .map(|_| ())
     };
     upstream.log.wait_for("a check", check).await;
+    gateway.stop().await;
+}
+
+/// How old a list may become: also the one that is here.
+#[tokio::test]
+async fn a_list_is_asked_for_again_when_it_may_not_be_as_old() {
+    let upstream = answering("{\"object\":\"list\",\"data\":[{\"id\":\"m\"}]}");
+    let mut next = config(&[&upstream]);
+    next["providers"][0].as_object_mut().unwrap().remove("models");
+    let file = File::new(&next);
+    let gateway = Plan::file(&file.0).start().await;
+    let asked = |times: usize| {
+        move |events: &[Event]| {
+            let is_list =
+                |event: &&Event| matches!(event, Event::Request(seen) if seen.target == "/v1/models");
+            (events.iter().filter(is_list).count() >= times).then_some(())
+        }
+    };
+    upstream.log.wait_for("the first list", asked(1)).await;
+    next["health"]["refresh"] = 0.01.into();
+    file.write(next.to_string());
+    assert_eq!(reloaded(&gateway).await.0, 200);
+    upstream.log.wait_for("another", asked(2)).await;
     gateway.stop().await;
 }
 
