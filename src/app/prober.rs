@@ -159,14 +159,14 @@ impl Prober {
     }
 
     fn look_where_due(&self) {
-        let now = Moment::now();
+        let (now, settings) = (Moment::now(), self.settings());
         let mut due = Vec::new();
         {
             let mut watched = self.0.watched.borrow_mut();
             let busy = watched.iter().filter(|watched| watched.busy).count();
             for watched in watched.iter_mut() {
                 watched.hear();
-                match watched.looks.next(&self.settings(), watched.spread) {
+                match watched.looks.next(&settings, watched.spread) {
                     Some((at, errand)) if at <= now && !watched.busy => {
                         due.push((at, Arc::clone(&watched.target), errand));
                     }
