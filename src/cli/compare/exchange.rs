@@ -96,7 +96,7 @@ mod tests {
 
     fn gateway(provider: &str) -> app::Gateway {
         let file = format!(
-            r#"{{"port": 0, "workers": 1, "tokens": ["test|sk-t"],
+            r#"{{"port": 0, "workers": 1, "database": false, "tokens": ["test|sk-t"],
                  "providers": [{{"name": "p", "base_url": "{provider}", "models": ["demo-text", "demo-error"]}}]}}"#
         );
         app::start(config::parse(&file, &Env::empty()).unwrap()).unwrap()
