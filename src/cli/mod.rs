@@ -5,7 +5,8 @@
 //! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`], [`keys`], [`usage`]: one file per command
 //! - `banner`, `summary`, `client`: what a person is shown at start
 //! - `signals`: when to end
-//! - `destination`: whom a measuring command speaks to; `table`: figures that line up
+//! - `destination`: whom a measuring command speaks to; `table`: figures that line up, `progress`: how far
+//!   a long command is
 
 pub mod args;
 pub mod bench;
@@ -19,6 +20,7 @@ pub mod usage;
 mod banner;
 mod client;
 mod destination;
+mod progress;
 mod signals;
 mod summary;
 mod table;

@@ -31,6 +31,40 @@ impl fmt::Display for Share {
     }
 }
 
+/// A number with its thousands set off, as `12,345`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Count(pub(super) u64);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        let mut shown = String::with_capacity(digits.len() * 4 / 3);
+        for (place, digit) in digits.chars().enumerate() {
+            if place > 0 && (digits.len() - place).is_multiple_of(3) {
+                shown.push(',');
+            }
+            shown.push(digit);
+        }
+        f.pad(&shown)
+    }
+}
+
+/// A size, shown as `512 B` or `1.25 MiB`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bytes(pub(super) u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        let (mut size, mut named) = (self.0 as f64, None);
+        let mut larger = UNITS.into_iter();
+        while size >= 1024.0 {
+            (size, named) = (size / 1024.0, larger.next());
+        }
+        f.pad(&named.map_or_else(|| format!("{} B", self.0), |unit| format!("{size:.2} {unit}")))
+    }
+}
+
 /// Rows of cells, the first of them the head.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -98,6 +132,18 @@ mod tests {
         assert_eq!(shown, ["0 µs", "870 µs", "1.23 ms", "12.3 ms", "1.25 s", "-1.50 ms"]);
         assert_eq!([format!("{:+}", Micros(5.0)), format!("{:+}", Micros(-5.0))], ["+5 µs", "-5 µs"]);
         assert_eq!(Share(0.125).to_string(), "12.5 %");
+    }
+
+    #[test]
+    fn numbers_and_sizes_read_well() {
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(|count| Count(count).to_string()),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [1023, 1024, 1_310_720, u64::MAX].map(|size| Bytes(size).to_string()),
+            ["1023 B", "1.00 KiB", "1.25 MiB", "16.00 EiB"]
+        );
     }
 
     #[test]

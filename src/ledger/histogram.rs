@@ -1,6 +1,8 @@
 //! Times in twenty classes, each 1.75 times as long as the one before: sums of them over any set of rows still tell
 //! percentiles, within a class's width. 4 ms to 166 s; the first class holds what is shorter, the last what is longer.
 
+use std::iter;
+
 pub const CLASSES: usize = 20;
 /// The first class ends here, in microseconds.
 const FIRST: f64 = 4000.0;
@@ -11,18 +13,17 @@ pub type Histogram = [i64; CLASSES];
 
 /// Which class a time of so many microseconds is in.
 #[must_use]
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rounded up from a small positive number"
-)]
 pub fn class(micros: i64) -> usize {
-    let size = micros.max(1) as f64 / FIRST;
-    if size <= 1.0 { 0 } else { (size.ln() / GROWTH.ln()).ceil().min(CLASSES as f64 - 1.0) as usize }
+    ends().position(|end| micros as f64 <= end).unwrap_or(CLASSES - 1)
 }
 
-/// The time that a `share` of all is not longer than, in microseconds, on the assumption that times lie evenly (by
-/// ratio) within a class. `None`: there is none.
+/// Where each class ends, in microseconds.
+fn ends() -> impl Iterator<Item = f64> {
+    iter::successors(Some(FIRST), |end| Some(end * GROWTH)).take(CLASSES)
+}
+
+/// The time that a `share` of all is not longer than, in microseconds, on the assumption that times lie evenly
+/// within a class. `None`: there is none.
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "a time")]
 pub fn quantile(histogram: &Histogram, share: f64) -> Option<i64> {
@@ -32,11 +33,12 @@ pub fn quantile(histogram: &Histogram, share: f64) -> Option<i64> {
     }
     let wanted = (whole as f64 * share).max(1.0);
     let mut below = 0.0;
-    for (class, count) in (0..).zip(histogram) {
+    for (count, end) in histogram.iter().zip(ends()) {
         let inside = *count as f64;
         if inside > 0.0 && below + inside >= wanted {
             let part = (wanted - below) / inside;
-            return Some((FIRST * GROWTH.powf(f64::from(class) - 1.0 + part)).round() as i64);
+            let begin = end / GROWTH;
+            return Some((begin + (end - begin) * part).round() as i64);
         }
         below += inside;
     }

@@ -54,15 +54,18 @@ fn lead(equals: &mut [Candidate<'_>], by: &By<'_>) {
     }
 }
 
-/// A random order in which the chance of standing first is the weight's (Efraimidis and Spirakis 2006).
+/// A random order: of those that are left, the chance of standing next is the weight's share.
 fn throw(equals: &mut [Candidate<'_>], dice: &mut Dice) {
-    let mut keyed: Vec<(f64, Candidate<'_>)> = equals
-        .iter()
-        .map(|candidate| (-(1.0 - dice.unit()).ln() / f64::from(candidate.weight), *candidate))
-        .collect();
-    keyed.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    for (slot, (_, candidate)) in equals.iter_mut().zip(keyed) {
-        *slot = candidate;
+    let mut left = equals;
+    while left.len() > 1 {
+        let whole: u64 = left.iter().map(|candidate| u64::from(candidate.weight)).sum();
+        let mut mark = dice.unit() * whole as f64;
+        let drawn = left.iter().position(|candidate| {
+            mark -= f64::from(candidate.weight);
+            mark < 0.0
+        });
+        left.swap(0, drawn.unwrap_or_default());
+        left = left.split_at_mut(1).1;
     }
 }
 

@@ -11,15 +11,13 @@ use std::{
     time::Duration,
 };
 
-use clap::ValueEnum;
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-
-use super::{Failure, destination::Destination};
+use super::{Failure, destination::Destination, progress::ProgressBar, table::Count};
 use crate::{
     config,
     load::{self, Arrival, Bound, Plan, Progress, Prompt},
     wire::Dialect,
 };
+use clap::ValueEnum;
 use sheet::Sheet;
 
 #[derive(clap::Args, Debug)]
@@ -92,9 +90,10 @@ impl From<Api> for Dialect {
 /// The plan is not within bounds, or the result could not be written.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let plan = options.plan()?;
-    let bar = progress_bar(&plan);
-    let report = load::run(&plan, |progress| show(&bar, &plan, progress))?;
-    bar.finish_and_clear();
+    let mut bar = ProgressBar::new();
+    let report = load::run(&plan, |progress| show(&mut bar, &plan, progress));
+    drop(bar);
+    let report = report?;
     match options.json.as_deref() {
         Some(file) if file == Path::new("-") => {
             writeln!(io::stdout().lock(), "{}", serde_json::to_string_pretty(&report)?)?;
@@ -138,21 +137,15 @@ fn read_duration(text: &str) -> Result<Duration, &'static str> {
     config::duration(text).ok_or("write it as 500ms, 10s or 2m")
 }
 
-/// Hidden when nobody watches.
-fn progress_bar(plan: &Plan) -> ProgressBar {
-    let length = plan.bound.requests.unwrap_or_else(|| millis(plan.bound.duration));
-    let bar = ProgressBar::new(length);
-    if let Ok(style) = ProgressStyle::with_template("  {bar:32.cyan/blue}  {msg}") {
-        bar.set_style(style.progress_chars("━━ "));
-    }
-    bar
-}
-
-fn show(bar: &ProgressBar, plan: &Plan, progress: Progress) {
-    let Progress { elapsed, completed, failed, events } = progress;
-    bar.set_position(if plan.bound.requests.is_some() { completed + failed } else { millis(elapsed) });
-    let failed = if failed > 0 { format!(", {} failed", HumanCount(failed)) } else { String::new() };
-    bar.set_message(format!("{} answers, {} events{failed}", HumanCount(completed), HumanCount(events)));
+fn show(bar: &mut ProgressBar, plan: &Plan, Progress { elapsed, completed, failed, events }: Progress) {
+    let (done, whole) = match plan.bound.requests {
+        Some(requests) => (completed + failed, requests),
+        None => (millis(elapsed), millis(plan.bound.duration)),
+    };
+    bar.show(done, whole, || {
+        let failed = if failed > 0 { format!(", {} failed", Count(failed)) } else { String::new() };
+        format!("{} answers, {} events{failed}", Count(completed), Count(events))
+    });
 }
 
 fn millis(duration: Duration) -> u64 {

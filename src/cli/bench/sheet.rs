@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use indicatif::{HumanBytes, HumanCount};
-
 use crate::{
-    cli::table::{Micros, Share, Table},
+    cli::table::{Bytes, Count, Micros, Share, Table},
     load::{Report, Summary},
 };
 
@@ -43,22 +41,22 @@ fn counts(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     writeln!(
         f,
         "  requests  {} completed ({:.1}/s), {} failed, {} cut at the end",
-        HumanCount(requests.completed),
+        Count(requests.completed),
         requests.completed_per_s,
-        HumanCount(requests.failed),
-        HumanCount(requests.unfinished),
+        Count(requests.failed),
+        Count(requests.unfinished),
     )?;
     if report.events > 0 {
         writeln!(
             f,
             "  events    {} ({:.0}/s), {:.2} per read, {} came together with another",
-            HumanCount(report.events),
+            Count(report.events),
             report.events_per_s,
             report.events_per_frame,
             Share(report.coalesced_share),
         )?;
     }
-    writeln!(f, "  bytes     {}", HumanBytes(report.bytes))?;
+    writeln!(f, "  bytes     {}", Bytes(report.bytes))?;
     if !report.statuses.is_empty() {
         writeln!(f, "  statuses  {}", list(&report.statuses))?;
     }
@@ -66,14 +64,13 @@ fn counts(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
         writeln!(f, "  errors    {}", list(&report.errors))?;
     }
     if requests.without_done > 0 {
-        writeln!(f, "  endings   {} streams ended without saying so", HumanCount(requests.without_done))?;
+        writeln!(f, "  endings   {} streams ended without saying so", Count(requests.without_done))?;
     }
     Ok(())
 }
 
 fn list<K: fmt::Display>(counts: &BTreeMap<K, u64>) -> String {
-    let counts: Vec<_> =
-        counts.iter().map(|(name, count)| format!("{name}: {}", HumanCount(*count))).collect();
+    let counts: Vec<_> = counts.iter().map(|(name, count)| format!("{name}: {}", Count(*count))).collect();
     counts.join(", ")
 }
 
@@ -90,7 +87,7 @@ fn latencies(report: &Report) -> Table {
         if let Some(Summary { p50, p90, p99, p999, max, count, .. }) = summary {
             let [p50, p90, p99, p999, max] =
                 [p50, p90, p99, p999, max].map(|micros| Micros(micros).to_string());
-            table.push([name.to_owned(), p50, p90, p99, p999, max, HumanCount(count).to_string()]);
+            table.push([name.to_owned(), p50, p90, p99, p999, max, Count(count).to_string()]);
         }
     }
     table

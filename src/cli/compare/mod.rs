@@ -14,9 +14,7 @@ use std::{
     process::ExitCode,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::{Failure, destination::Destination};
+use super::{Failure, destination::Destination, progress::ProgressBar};
 use crate::{
     web::compare::{News, Params, params::MAX_REPEATS},
     wire::Dialect,
@@ -49,9 +47,9 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     if let Some(above) = target.base.path.strip_suffix("/v1") {
         target.base.path = above.into();
     }
-    let bar = progress_bar();
-    let outcome = exchange::run(&target, &options.params(), |news| show(&bar, news));
-    bar.finish_and_clear();
+    let mut bar = ProgressBar::new();
+    let outcome = exchange::run(&target, &options.params(), |news| show(&mut bar, news));
+    drop(bar);
     let report = outcome?;
     match options.json.as_deref() {
         Some(file) if file == Path::new("-") => {
@@ -77,17 +75,6 @@ impl Options {
     }
 }
 
-/// Hidden when nobody watches.
-fn progress_bar() -> ProgressBar {
-    let bar = ProgressBar::new(1);
-    if let Ok(style) = ProgressStyle::with_template("  {bar:32.cyan/blue}  {pos}/{len}  {msg}") {
-        bar.set_style(style.progress_chars("━━ "));
-    }
-    bar
-}
-
-fn show(bar: &ProgressBar, news: News) {
-    bar.set_length(news.of as u64);
-    bar.set_position(news.done as u64);
-    bar.set_message(news.leg.label());
+fn show(bar: &mut ProgressBar, News { done, of, leg }: News) {
+    bar.show(done as u64, of as u64, || format!("{done}/{of}  {}", leg.label()));
 }

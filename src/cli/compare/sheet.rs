@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-use indicatif::HumanCount;
-
 use crate::{
-    cli::table::{Micros, Share, Table},
+    cli::table::{Count, Micros, Share, Table},
     web::compare::{
         Report,
         figures::{Across, Added},
@@ -49,8 +47,8 @@ fn courses(report: &Report) -> Table {
             leg.label.clone(),
             if leg.works { "yes" } else { "NO" }.to_owned(),
             leg.status.map_or_else(nothing, |status| status.to_string()),
-            HumanCount(leg.chunks).to_string(),
-            HumanCount(leg.bytes).to_string(),
+            Count(leg.chunks).to_string(),
+            Count(leg.bytes).to_string(),
             median(leg.ttfb_us),
             median(leg.ttft_us),
             median(leg.total_us),
