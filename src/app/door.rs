@@ -1,6 +1,6 @@
 //! Where the server's connections meet the site: the one place that knows both.
 
-use std::future::Future;
+use std::{future::Future, rc::Rc};
 
 use http::{Response, request::Parts};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[derive(Clone, Debug)]
-pub(super) struct Door(pub(super) Site);
+pub(super) struct Door(pub(super) Rc<Site>);
 
 impl Handler for Door {
     type Body = Body;
@@ -24,7 +24,7 @@ impl Handler for Door {
         peer: Peer,
     ) -> impl Future<Output = Response<Body>> + 'static {
         let place = Box::new_uninit();
-        Box::into_pin(Box::write(place, self.0.clone().answer(head, body, Some(peer.address.ip()))))
+        Box::into_pin(Box::write(place, Rc::clone(&self.0).answer(head, body, Some(peer.address.ip()))))
     }
 }
 

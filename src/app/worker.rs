@@ -102,7 +102,7 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
         draining.reached(Phase::Draining).await;
         ending.close().await;
     });
-    let door = Door(Site::new(corridor, outfit.own, outfit.gate));
+    let door = Door(Rc::new(Site::new(corridor, outfit.own, outfit.gate)));
     let outcome = serve(listeners, outfit.terms, door, tasks).await;
     // Their ends are told before the last ends are carried over.
     orphans.close().await;

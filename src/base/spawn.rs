@@ -1,8 +1,15 @@
 //! The only door to the runtime's spawner: tasks of a worker stay on that worker and are counted while they live, so
 //! that a drain knows when the last one has ended and a test can see that none was left behind.
 
-use std::{cell::Cell, future::Future, rc::Rc};
+use std::{
+    cell::Cell,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
 
+use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
 
 /// Counts the tasks it spawned that still live. Cloning shares the count.
@@ -12,6 +19,23 @@ pub struct Tasks {
 }
 
 struct Live(Rc<Cell<usize>>);
+
+pin_project! {
+    /// A future that is counted. An `async` block would hold what it awaits twice: as it is given and as it runs.
+    struct Counted<F> {
+        #[pin]
+        future: F,
+        live: Live,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Counted<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().future.poll(cx)
+    }
+}
 
 impl Drop for Live {
     fn drop(&mut self) {
@@ -38,9 +62,6 @@ impl Tasks {
         self.live.set(self.live.get() + 1);
         let live = Live(Rc::clone(&self.live));
         #[expect(clippy::disallowed_methods, reason = "this is the door")]
-        tokio::task::spawn_local(async move {
-            let _live = live;
-            future.await;
-        })
+        tokio::task::spawn_local(Counted { future, live })
     }
 }

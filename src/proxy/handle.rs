@@ -33,7 +33,7 @@ const TRACESTATE: &str = "tracestate";
 
 impl Corridor {
     /// Answers one request. Dropping the future before the head, or the body after it, tells that the client has left.
-    pub async fn answer(self, mut head: Parts, body: impl Incoming, peer: Option<IpAddr>) -> Response<Body> {
+    pub async fn answer(&self, mut head: Parts, body: impl Incoming, peer: Option<IpAddr>) -> Response<Body> {
         let mut call = self.open(&head, peer);
         let route = match routes::find(&head.method, head.uri.path()) {
             _ if head.method == http::Method::OPTIONS => {

@@ -24,14 +24,14 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Handler, Peer,
-    intake::Door,
+    intake::{Door, Reply},
     linger::linger,
     pulse::Watched,
     refusal::Unread,
     register::{Fate, Vital},
     settings::Limits,
     socket::{Socket, Stream},
-    streamed::{self, Handoff},
+    streamed::{self, Handoff, Streamed},
 };
 use crate::base::{spawn::Tasks, turn};
 
@@ -103,17 +103,8 @@ async fn converse<H: Handler>(
     vital: &Rc<Vital>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     loop {
-        let handoff = Handoff::default();
-        let door =
-            Door { handler: handler.clone(), peer, vital: Rc::clone(vital), handoff: Some(handoff.clone()) };
-        let mut connection = Box::new(http1_builder(limits).serve_connection(TokioIo::new(socket), door));
-        let mut streamed = None;
-        let driven = drive(&mut Pin::new(&mut *connection), vital, || {
-            streamed = handoff.take();
-            streamed.is_some()
-        })
-        .await;
-        socket = connection.into_parts().io.into_inner();
+        let (returned, driven, streamed) = receive(socket, limits, handler.clone(), peer, vital).await;
+        socket = returned;
         let goes_on = match streamed {
             Some(streamed) => streamed::write(&mut socket, vital, streamed).await?,
             None => false,
@@ -122,6 +113,21 @@ async fn converse<H: Handler>(
             return part(&mut socket, vital, driven).await;
         }
     }
+}
+
+/// hyper has the connection until it ends or a response is a stream.
+async fn receive<H: Handler>(
+    socket: Socket,
+    limits: &Limits,
+    handler: H,
+    peer: Peer,
+    vital: &Rc<Vital>,
+) -> (Socket, hyper::Result<()>, Option<Streamed<Reply<H::Body>>>) {
+    let handoff = Handoff::default();
+    let door = Door { handler, peer, vital: Rc::clone(vital), handoff: Some(handoff.clone()) };
+    let mut connection = Box::new(http1_builder(limits).serve_connection(TokioIo::new(socket), door));
+    let driven = drive(&mut Pin::new(&mut *connection), vital, || handoff.is_laid()).await;
+    (connection.into_parts().io.into_inner(), driven, handoff.take())
 }
 
 /// The end of an HTTP/1.1 connection. A request that could not be read is answered, and a client that may still be

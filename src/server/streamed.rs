@@ -10,7 +10,7 @@
 use std::{
     cell::RefCell,
     error::Error,
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     mem::MaybeUninit,
     pin::Pin,
@@ -58,6 +58,10 @@ impl<B> Handoff<B> {
         self.0.replace(Some(streamed));
     }
 
+    pub(super) fn is_laid(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
     pub(super) fn take(&self) -> Option<Streamed<B>> {
         self.0.take()
     }
@@ -85,13 +89,14 @@ pub(super) fn is_stream<B: Body>(response: &Response<B>) -> bool {
 }
 
 /// Writes a stream to its end; then whether the connection may carry another request. If not, it is shut down.
-pub(super) async fn write<B>(
-    socket: &mut Socket,
-    vital: &Vital,
+// No `async fn`: its future would keep room for the response beside the writer, for all of the stream's life.
+pub(super) fn write<'a, B>(
+    socket: &'a mut Socket,
+    vital: &'a Vital,
     streamed: Streamed<B>,
-) -> Result<bool, Box<dyn Error + Send + Sync>>
+) -> impl Future<Output = Result<bool, Box<dyn Error + Send + Sync>>> + 'a
 where
-    B: Body<Data = bytes::Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
+    B: Body<Data = bytes::Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'a,
 {
     let Streamed { response, persists } = streamed;
     let persists = persists && may_persist(vital);
@@ -100,7 +105,7 @@ where
     drop(head);
     let mut writer =
         Writer { socket, vital, body: Some(body), over: false, chunk, persists, watch: None, spoke: false };
-    poll_fn(|cx| writer.poll(cx)).await
+    poll_fn(move |cx| writer.poll(cx))
 }
 
 /// Neither is the worker draining nor has hyper, which we take the connection from, read beyond the request.

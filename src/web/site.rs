@@ -27,11 +27,11 @@ const EVENTS: &str = "/events";
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("15");
 
 /// One worker's site.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Site {
     corridor: Corridor,
     /// This gateway, as its own client sees it.
-    own: Rc<Target>,
+    own: Target,
     gate: Gate,
 }
 
@@ -47,11 +47,11 @@ impl Site {
     /// `gate` is shared by all workers.
     #[must_use]
     pub fn new(corridor: Corridor, own: Target, gate: Gate) -> Self {
-        Self { corridor, own: Rc::new(own), gate }
+        Self { corridor, own, gate }
     }
 
     /// Answers one request, as [`Corridor::answer`] does.
-    pub async fn answer(self, head: Parts, body: impl Incoming, peer: Option<IpAddr>) -> Response<Body> {
+    pub async fn answer(self: Rc<Self>, head: Parts, body: impl Incoming, peer: Option<IpAddr>) -> Response<Body> {
         let compares = self.corridor.is_public() && head.uri.path() == COMPARE;
         if compares && head.method != Method::OPTIONS {
             return Box::pin(self.compare(head, peer)).await;
@@ -63,7 +63,7 @@ impl Site {
     }
 
     /// S3.7. The request has ended with its head; the news go on.
-    fn events(self, head: Parts, peer: Option<IpAddr>) -> Response<Body> {
+    fn events(&self, head: Parts, peer: Option<IpAddr>) -> Response<Body> {
         let call = self.corridor.open(&head, peer);
         match self.corridor.watch(head) {
             Ok((watcher, may)) => {
@@ -73,7 +73,7 @@ impl Site {
         }
     }
 
-    async fn compare(self, head: Parts, peer: Option<IpAddr>) -> Response<Body> {
+    async fn compare(&self, head: Parts, peer: Option<IpAddr>) -> Response<Body> {
         let call = self.corridor.open(&head, peer);
         let begun = match self.begin(&head) {
             Ok(begun) => begun,
