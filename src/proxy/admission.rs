@@ -73,6 +73,8 @@ pub(super) fn grant(
         (_, Some(bound)) => u32::try_from(bound).unwrap_or(u32::MAX),
         (_, None) => ANSWER,
     };
+    let answers = u32::try_from(envelope.answers().unwrap_or(1)).unwrap_or(u32::MAX);
+    let answer = answer.saturating_mul(answers.max(1));
     let now = snapshot.keys.moment(call.started.into_std());
     let allowance = principal.limits.allowance;
     if allowance.budget.is_some() && !snapshot.keys.is_spending_known(&principal) {

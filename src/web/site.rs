@@ -51,7 +51,12 @@ impl Site {
     }
 
     /// Answers one request, as [`Corridor::answer`] does.
-    pub async fn answer(self: Rc<Self>, head: Parts, body: impl Incoming, peer: Option<IpAddr>) -> Response<Body> {
+    pub async fn answer(
+        self: Rc<Self>,
+        head: Parts,
+        body: impl Incoming,
+        peer: Option<IpAddr>,
+    ) -> Response<Body> {
         let compares = self.corridor.is_public() && head.uri.path() == COMPARE;
         if compares && head.method != Method::OPTIONS {
             return Box::pin(self.compare(head, peer)).await;

@@ -23,6 +23,7 @@ pub struct Envelope {
     stream: Option<bool>,
     asgi: Option<bool>,
     max_tokens: Option<u64>,
+    answers: Option<u64>,
     pub(super) spans: Spans,
 }
 
@@ -152,6 +153,12 @@ impl Envelope {
     pub const fn max_tokens(&self) -> Option<u64> {
         self.max_tokens
     }
+
+    /// The larger of `n` and `best_of`: each is generated, and costs.
+    #[must_use]
+    pub const fn answers(&self) -> Option<u64> {
+        self.answers
+    }
 }
 
 impl EnvelopeError {
@@ -200,6 +207,7 @@ struct Draft {
     stream: Option<bool>,
     asgi: Option<bool>,
     max_tokens: Option<u64>,
+    answers: Option<u64>,
     spans: Spans,
 }
 
@@ -210,11 +218,11 @@ fn decode(body: &[u8]) -> Result<Envelope, Refusal> {
     }
     let mut draft = Draft::default();
     draft.spans.close = index::members(body, |member| draft.member(body, member))?;
-    let Draft { model, models, stream, asgi, max_tokens, spans, .. } = draft;
+    let Draft { model, models, stream, asgi, max_tokens, answers, spans, .. } = draft;
     let mut others = models.into_iter();
     let model = model.or_else(|| others.next()).ok_or(Refusal::Missing(Field::Model))?;
     let others = others.filter(|other| *other != model).collect();
-    Ok(Envelope { model, others, stream, asgi, max_tokens, spans })
+    Ok(Envelope { model, others, stream, asgi, max_tokens, answers, spans })
 }
 
 impl Draft {
@@ -252,6 +260,7 @@ impl Draft {
             Field::MaxTokens | Field::MaxCompletionTokens | Field::MaxOutputTokens => {
                 self.max_tokens = self.max_tokens.max(field::whole(text));
             }
+            Field::N | Field::BestOf => self.answers = self.answers.max(field::whole(text)),
             // Means nothing at the top level.
             Field::IncludeUsage => {}
         }
@@ -339,13 +348,14 @@ mod tests {
     #[test]
     fn reads_what_is_known_and_passes_over_the_rest() {
         let body = r#"{ "messages":[{"role":"user","content":"{\"model\":\"no\"}"}], "mod\u0065l" : "a\/b",
-            "stream":true,"max_tokens":5,"max_completion_tokens":7,"seed":123456789012345678901234567890,
+            "stream":true,"max_tokens":5,"max_completion_tokens":7,"n":2,"best_of":4,"seed":123456789012345678901234567890,
             "x_use_asgi_streaming":"true","stream_options":{"include_obfuscation":false,"include_usage":false},
             "metadata":{"stream":"yes","lone":"\ud83d"} }"#;
         let envelope = read(body.as_bytes()).unwrap();
         assert_eq!(envelope.model(), "a/b");
         assert_eq!((envelope.stream(), envelope.x_use_asgi_streaming()), (Some(true), Some(true)));
         assert_eq!((envelope.include_usage(), envelope.max_tokens()), (Some(false), Some(7)));
+        assert_eq!(envelope.answers(), Some(4));
         assert_eq!(&body[envelope.spans.model.clone().unwrap()], r#""a\/b""#);
         assert_eq!(envelope.spans.close, body.len() - 1);
     }
@@ -388,6 +398,7 @@ mod tests {
                 .unwrap();
         assert_eq!((envelope.stream(), envelope.x_use_asgi_streaming()), (None, None));
         assert_eq!((envelope.include_usage(), envelope.max_tokens()), (None, None));
+        assert_eq!(envelope.answers(), None);
         assert!(envelope.spans.asgi.is_some());
     }
 

@@ -23,6 +23,9 @@ pub enum Field {
     MaxTokens,
     MaxCompletionTokens,
     MaxOutputTokens,
+    /// How many answers are wanted, and out of how many the best.
+    N,
+    BestOf,
 }
 
 /// What is wrong with a field that is there.
@@ -35,7 +38,7 @@ pub enum Mistake {
 }
 
 impl Field {
-    pub(super) const TOP: [Self; 8] = [
+    pub(super) const TOP: [Self; 10] = [
         Self::Model,
         Self::Models,
         Self::Stream,
@@ -44,6 +47,8 @@ impl Field {
         Self::MaxTokens,
         Self::MaxCompletionTokens,
         Self::MaxOutputTokens,
+        Self::N,
+        Self::BestOf,
     ];
 
     /// As written in a request and named as `param` in an error.
@@ -59,6 +64,8 @@ impl Field {
             Self::MaxTokens => "max_tokens",
             Self::MaxCompletionTokens => "max_completion_tokens",
             Self::MaxOutputTokens => "max_output_tokens",
+            Self::N => "n",
+            Self::BestOf => "best_of",
         }
     }
 
@@ -72,7 +79,9 @@ impl Field {
             Self::Models => "an array of 1 to 16 strings of 1 to 256 bytes",
             Self::Stream | Self::Asgi | Self::IncludeUsage => "a boolean",
             Self::StreamOptions => "an object",
-            Self::MaxTokens | Self::MaxCompletionTokens | Self::MaxOutputTokens => "a number",
+            Self::MaxTokens | Self::MaxCompletionTokens | Self::MaxOutputTokens | Self::N | Self::BestOf => {
+                "a number"
+            }
         }
     }
 

@@ -86,7 +86,7 @@ async fn requests_per_minute() {
     gateway.stop().await;
 }
 
-/// B15: estimate, then settle: what was asked for is held, and what was used is what remains counted.
+/// B15: estimate, then settle: what was asked for is held, for each of the answers that are wanted, and what was used is what remains counted.
 #[tokio::test]
 async fn tokens_per_minute() {
     let gate = crate::upstream::Gate::new();
@@ -100,7 +100,8 @@ async fn tokens_per_minute() {
     ];
     let upstream = Upstream::always(Speaks::H1, steps);
     let gateway = limited(&upstream, tokens(1000)).await;
-    let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true,"max_tokens":900}"#;
+    let body =
+        r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true,"n":3,"max_tokens":300}"#;
     let call = || Call::post("/v1/chat/completions", body);
     let mut client = gateway.client(Version::H2).await;
     let first = client.send(call()).await;
