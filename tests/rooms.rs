@@ -115,8 +115,6 @@ const CRATES: &[(&str, &[&str])] = &[
     // base only for PEM files, which the server and upstream rooms share.
     ("rustls", &["upstream", "server", "app", "base"]),
     ("clap", &["cli"]),
-    ("indicatif", &["cli"]),
-    ("notify", &["config"]),
     ("sqlx", &["database"]),
 ];
 

@@ -1,30 +1,27 @@
 //! A bar on the terminal for what takes a while, cleared when dropped. Where nobody watches there is none.
 
 use std::{
+    env,
     io::{self, IsTerminal, Write},
-    time::{Duration, Instant},
 };
 
 const WIDTH: usize = 32;
-/// An eye sees no more.
-const BETWEEN: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct ProgressBar {
     watched: bool,
-    drawn: Option<Instant>,
 }
 
 impl ProgressBar {
-    /// On standard error.
+    /// On standard error, if that is a terminal on which a line can be drawn over.
     pub(super) fn new() -> Self {
-        Self { watched: io::stderr().is_terminal(), drawn: None }
+        let draws = env::var_os("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb");
+        Self { watched: draws && io::stderr().is_terminal() }
     }
 
     /// Shows how much of the whole is done.
-    pub(super) fn show(&mut self, done: u64, whole: u64, words: impl FnOnce() -> String) {
-        if self.watched && self.drawn.is_none_or(|drawn| drawn.elapsed() >= BETWEEN) {
-            self.drawn = Some(Instant::now());
+    pub(super) fn show(&self, done: u64, whole: u64, words: impl FnOnce() -> String) {
+        if self.watched {
             write(&line(done, whole, &words()));
         }
     }
@@ -32,7 +29,7 @@ impl ProgressBar {
 
 impl Drop for ProgressBar {
     fn drop(&mut self) {
-        if self.drawn.is_some() {
+        if self.watched {
             write("\r\x1b[K");
         }
     }

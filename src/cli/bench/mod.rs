@@ -90,8 +90,8 @@ impl From<Api> for Dialect {
 /// The plan is not within bounds, or the result could not be written.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let plan = options.plan()?;
-    let mut bar = ProgressBar::new();
-    let report = load::run(&plan, |progress| show(&mut bar, &plan, progress));
+    let bar = ProgressBar::new();
+    let report = load::run(&plan, |progress| show(&bar, &plan, progress));
     drop(bar);
     let report = report?;
     match options.json.as_deref() {
@@ -137,7 +137,7 @@ fn read_duration(text: &str) -> Result<Duration, &'static str> {
     config::duration(text).ok_or("write it as 500ms, 10s or 2m")
 }
 
-fn show(bar: &mut ProgressBar, plan: &Plan, Progress { elapsed, completed, failed, events }: Progress) {
+fn show(bar: &ProgressBar, plan: &Plan, Progress { elapsed, completed, failed, events }: Progress) {
     let (done, whole) = match plan.bound.requests {
         Some(requests) => (completed + failed, requests),
         None => (millis(elapsed), millis(plan.bound.duration)),

@@ -47,8 +47,8 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     if let Some(above) = target.base.path.strip_suffix("/v1") {
         target.base.path = above.into();
     }
-    let mut bar = ProgressBar::new();
-    let outcome = exchange::run(&target, &options.params(), |news| show(&mut bar, news));
+    let bar = ProgressBar::new();
+    let outcome = exchange::run(&target, &options.params(), |news| show(&bar, news));
     drop(bar);
     let report = outcome?;
     match options.json.as_deref() {
@@ -75,6 +75,6 @@ impl Options {
     }
 }
 
-fn show(bar: &mut ProgressBar, News { done, of, leg }: News) {
+fn show(bar: &ProgressBar, News { done, of, leg }: News) {
     bar.show(done as u64, of as u64, || format!("{done}/{of}  {}", leg.label()));
 }
