@@ -142,3 +142,13 @@ fn a_stream_that_ends_in_a_drain_is_the_last() {
         soon(house.serving).await.unwrap();
     });
 }
+
+/// Thousands of streams may be idle at once, and each holds one of these (docs/ARCHITECTURE.md).
+#[test]
+fn a_connection_that_streams_is_small() {
+    fn size<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+    let size = size(connection::run::<Demo>);
+    assert!(size <= 1280, "{size} bytes");
+}
