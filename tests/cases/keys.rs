@@ -86,7 +86,8 @@ async fn requests_per_minute() {
     gateway.stop().await;
 }
 
-/// B15: estimate, then settle: what was asked for is held, for each of the answers that are wanted, and what was used is what remains counted.
+/// B15: estimate, then settle: what was asked for is held, for each of the answers that are wanted, and what was used is
+/// what remains counted.
 #[tokio::test]
 async fn tokens_per_minute() {
     let gate = crate::upstream::Gate::new();

@@ -11,13 +11,14 @@ use std::{
     time::Duration,
 };
 
+use clap::ValueEnum;
+
 use super::{Failure, destination::Destination, progress::ProgressBar, table::Count};
 use crate::{
     config,
     load::{self, Arrival, Bound, Plan, Progress, Prompt},
     wire::Dialect,
 };
-use clap::ValueEnum;
 use sheet::Sheet;
 
 #[derive(clap::Args, Debug)]
