@@ -13,10 +13,10 @@ use std::{
 
 use divan::Bencher;
 use thalweg::{
-    auth::{Keys, Limits, Principal, Ring, TokenSettings, Tokens, maker},
+    auth::{ConfiguredKeys, KeyLimits, KeyMap, Principal, StoredKeys, TokenSettings, generate},
     base::{
         Secret,
-        lease::{Allowance, Ask},
+        lease::{LimitValues, Reservation},
     },
 };
 
@@ -25,7 +25,7 @@ fn main() {
     if args.next().as_deref() == Some("--count") {
         let (case, times) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
         let run: Box<dyn FnMut()> = match &*case {
-            "free" => admission(1, Allowance::default()),
+            "free" => admission(1, LimitValues::default()),
             "limited" => admission(1, ALL),
             "limited-of-many" => admission(10_000, ALL),
             _ => return,
@@ -36,7 +36,7 @@ fn main() {
     }
 }
 
-const ALL: Allowance = Allowance {
+const ALL: LimitValues = LimitValues {
     requests: Some(u32::MAX),
     tokens: Some(u32::MAX),
     concurrent: Some(u32::MAX),
@@ -44,30 +44,30 @@ const ALL: Allowance = Allowance {
 };
 
 /// One request's admission and its end, by a key of the store among `many`.
-fn admission(many: usize, allowance: Allowance) -> Box<dyn FnMut()> {
-    let limits = Limits {
+fn admission(many: usize, allowance: LimitValues) -> Box<dyn FnMut()> {
+    let limits = KeyLimits {
         models: vec!["gpt-*".into()],
         allowance,
         expires: Some(SystemTime::now() + Duration::from_secs(3600)),
     };
-    let mut ring = Ring::new();
+    let mut ring = KeyMap::new();
     let mut secret = String::new();
     for number in 0..many {
-        secret = maker::make("bench").expect("randomness").token.expose().clone();
+        secret = generate::make("bench").expect("randomness").token.expose().clone();
         let id = format!("key_{number}").into();
         let principal = Principal::new(id, "bench".into(), false, limits.clone(), None);
         ring.insert(thalweg::auth::Digest::of(secret.as_bytes()), Arc::new(principal));
     }
-    let keys = Keys::default();
+    let keys = StoredKeys::default();
     keys.replace(ring);
     let configured = TokenSettings::plain("one", Secret::new("sk-one".to_owned()));
-    let tokens = Tokens::new(&[configured]);
+    let tokens = ConfiguredKeys::new(&[configured]);
     Box::new(move || {
         let now = keys.moment(Instant::now());
         let found = keys.find(&tokens, black_box(secret.as_bytes())).expect("a key of ours");
         assert!(!found.has_expired() && found.limits.allow_model("gpt-4o"));
         let Some(meter) = &found.meter else { return };
-        let ask = Ask { prompt: 100, answer: 500, cost: 0 };
+        let ask = Reservation { prompt: 100, answer: 500, cost: 0 };
         let lease = meter.lease(&found.limits.allowance, &ask, now).expect("room");
         if let Some(bill) = lease.settle(black_box(321), Duration::from_millis(5)) {
             bill.pay(7);
@@ -77,7 +77,7 @@ fn admission(many: usize, allowance: Allowance) -> Box<dyn FnMut()> {
 
 #[divan::bench(args = [1, 10_000])]
 fn key_without_limits(bencher: Bencher<'_, '_>, keys: usize) {
-    let mut run = admission(keys, Allowance::default());
+    let mut run = admission(keys, LimitValues::default());
     bencher.bench_local(&mut run);
 }
 

@@ -11,12 +11,11 @@ use std::{
 
 use thalweg::{
     base::Secret,
-    database::{Connection, Database, DatabaseSettings, Site},
+    database::{Connection, Database, DatabaseSettings, DatabaseUrl},
     ledger::{
-        LedgerGauges, LedgerSettings, Row, RowIds,
-        book::Book,
-        query,
-        query::{By, Question},
+        LedgerGauges, LedgerSettings, Row, RowIds, query,
+        query::{GroupBy, UsageQuery},
+        row_writer::RowWriter,
         schema::SCHEMA,
     },
 };
@@ -31,13 +30,14 @@ fn main() {
     runtime.block_on(async {
         let folder = Folder::new();
         for span in [24, 30 * 24] {
-            let site = Site::Sqlite(folder.0.join(format!("{span}.db")));
+            let site = DatabaseUrl::Sqlite(folder.0.join(format!("{span}.db")));
             measure(&format!("SQLite, {span} h"), &DatabaseSettings::new(site), rows, span).await;
         }
-        hold("SQLite", &DatabaseSettings::new(Site::Sqlite(folder.0.join("writer.db"))), &folder).await;
+        hold("SQLite", &DatabaseSettings::new(DatabaseUrl::Sqlite(folder.0.join("writer.db"))), &folder)
+            .await;
         match std::env::var("THALWEG_TEST_POSTGRES") {
             Ok(url) => {
-                let settings = DatabaseSettings::new(Site::Postgres(Secret::new(url)));
+                let settings = DatabaseSettings::new(DatabaseUrl::Postgres(Secret::new(url)));
                 for span in [24, 30 * 24] {
                     clear(&settings).await;
                     measure(&format!("PostgreSQL, {span} h"), &settings, rows, span).await;
@@ -137,14 +137,14 @@ fn row(ids: &mut RowIds, number: i64, at: i64) -> Row {
 /// Fills a database with rows over so many hours, and asks.
 async fn measure(what: &str, settings: &DatabaseSettings, count: i64, hours: i64) {
     let (begin, mut ids, filling) = (now() - hours * HOUR, RowIds::default(), Instant::now());
-    let mut book = Book::open(settings).await.expect("a database");
+    let mut book = RowWriter::open(settings).await.expect("a database");
     for from in (0..count).step_by(2000) {
         let to = (from + 2000).min(count);
         let rows: Vec<Row> =
             (from..to).map(|number| row(&mut ids, number, begin + hours * HOUR / count * number)).collect();
         book.write(&rows, false).await.expect("written");
     }
-    if let Site::Postgres(_) = &settings.site {
+    if let DatabaseUrl::Postgres(_) = &settings.site {
         // What its own caretaker does within minutes.
         book.connection().run("VACUUM ANALYZE", Vec::new()).await.expect("a statement");
     }
@@ -158,28 +158,28 @@ async fn measure(what: &str, settings: &DatabaseSettings, count: i64, hours: i64
     for (since, back) in day.into_iter().filter(|(_, back)| *back <= hours.max(24)) {
         for (name, by, times) in [
             ("all of it", &[][..], false),
-            ("by model", &[By::Model], false),
-            ("by provider", &[By::Provider], false),
-            ("by key", &[By::Key], false),
-            ("by model, provider, key", &[By::Model, By::Provider, By::Key], false),
-            ("by day", &[By::Day], false),
-            ("by hour", &[By::Hour], false),
+            ("by model", &[GroupBy::Model], false),
+            ("by provider", &[GroupBy::Provider], false),
+            ("by key", &[GroupBy::Key], false),
+            ("by model, provider, key", &[GroupBy::Model, GroupBy::Provider, GroupBy::Key], false),
+            ("by day", &[GroupBy::Day], false),
+            ("by hour", &[GroupBy::Hour], false),
             ("percentiles of all", &[], true),
-            ("percentiles by model", &[By::Model], true),
-            ("percentiles by provider", &[By::Provider], true),
-            ("percentiles by model, provider, key", &[By::Model, By::Provider, By::Key], true),
+            ("percentiles by model", &[GroupBy::Model], true),
+            ("percentiles by provider", &[GroupBy::Provider], true),
+            ("percentiles by model, provider, key", &[GroupBy::Model, GroupBy::Provider, GroupBy::Key], true),
         ] {
             // In the middle of an hour: rows are read, too.
-            let question = Question { since: now() - back * HOUR, by: by.to_vec(), times };
+            let question = UsageQuery { since: now() - back * HOUR, by: by.to_vec(), times };
             ask(&format!("{what}: {name}, {since}"), &database, &question).await;
         }
     }
-    let question = Question { since: now() - 10 * HOUR / 60, by: vec![By::Model], times: false };
+    let question = UsageQuery { since: now() - 10 * HOUR / 60, by: vec![GroupBy::Model], times: false };
     ask(&format!("{what}: by model, 10 min"), &database, &question).await;
     database.close().await;
 }
 
-async fn ask(what: &str, database: &Database, question: &Question) {
+async fn ask(what: &str, database: &Database, question: &UsageQuery) {
     let (mut took, mut lines) = (Vec::new(), 0);
     for _ in 0..SAMPLES {
         let begun = Instant::now();

@@ -7,8 +7,11 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use divan::Bencher;
 use thalweg::{
-    base::{Dice, Moment},
-    routing::{Ask, Catalog, Course, Listing, Move, Records, RoutingSettings, Served, Strategy, Terms},
+    base::{Moment, Rng},
+    routing::{
+        Action, AttemptPlan, Catalog, Listing, PlanRequest, Policy, RoutingSettings, Served, StatsRegistry,
+        Strategy,
+    },
 };
 
 fn main() {
@@ -21,7 +24,7 @@ fn main() {
             "plan-adaptive/3" => (3, Strategy::Adaptive),
             _ => return,
         };
-        let (catalog, mut dice) = (catalog(candidates, strategy), Dice::new(1));
+        let (catalog, mut dice) = (catalog(candidates, strategy), Rng::new(1));
         for number in 0..times.parse().unwrap_or(1) {
             request(&catalog, number, &mut dice);
         }
@@ -39,17 +42,19 @@ fn catalog(candidates: usize, strategy: Strategy) -> Catalog {
         region: None,
     };
     let settings = Arc::new(RoutingSettings { strategy, ..RoutingSettings::default() });
-    Catalog::new((0..candidates).map(served).collect(), Vec::new(), settings, &Records::default())
+    Catalog::new((0..candidates).map(served).collect(), Vec::new(), settings, &StatsRegistry::default())
 }
 
 /// One request that goes well.
-fn request(catalog: &Catalog, number: u64, dice: &mut Dice) {
+fn request(catalog: &Catalog, number: u64, dice: &mut Rng) {
     let now = Moment(1_000_000) + Duration::from_millis(number * 10);
-    let plan = catalog.plan(&Ask::stream(black_box("river-large-2")), now, dice).expect("somebody serves it");
+    let plan = catalog
+        .plan(&PlanRequest::stream(black_box("river-large-2")), now, dice)
+        .expect("somebody serves it");
     let (settings, budgets) = (catalog.settings(), catalog.records().budgets());
-    let terms = Terms { settings, budgets, failover: true, deadline: None };
-    let mut course = Course::new(plan, terms, dice.fork(), now);
-    if let Move::Ask(turn) = course.next(now) {
+    let terms = Policy { settings, budgets, failover: true, deadline: None };
+    let mut course = AttemptPlan::new(plan, terms, dice.fork(), now);
+    if let Action::Ask(turn) = course.next(now) {
         black_box(course.next(now));
         let after = Duration::from_millis(300);
         drop(black_box(course.won(turn, after, now + after)));
@@ -59,7 +64,7 @@ fn request(catalog: &Catalog, number: u64, dice: &mut Dice) {
 #[divan::bench(args = [(1, "priority"), (3, "priority"), (3, "adaptive")])]
 fn one_request(bencher: Bencher<'_, '_>, (candidates, name): (usize, &str)) {
     let strategy = if name == "adaptive" { Strategy::Adaptive } else { Strategy::Priority };
-    let (catalog, mut dice, mut number) = (catalog(candidates, strategy), Dice::new(1), 0);
+    let (catalog, mut dice, mut number) = (catalog(candidates, strategy), Rng::new(1), 0);
     bencher.bench_local(move || {
         number += 1;
         request(&catalog, number, &mut dice);

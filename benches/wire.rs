@@ -8,7 +8,7 @@ use std::{hint::black_box, iter};
 use bytes::Bytes;
 use divan::{Bencher, counter::BytesCount};
 use serde::{Deserialize, de::IgnoredAny};
-use thalweg::wire::{Class, Dialect, Edits, Scanner, classify_committed, envelope, splice};
+use thalweg::wire::{Dialect, Edits, EventClass, Scanner, classify_committed, envelope, splice};
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -215,7 +215,7 @@ mod response {
             let mut seen = 0;
             let result = scanner.scan(black_box(frame.as_bytes()), |event| {
                 let class = dialect.map(|dialect| classify_committed(dialect, &event).class);
-                seen += usize::from(class != Some(Class::Error));
+                seen += usize::from(class != Some(EventClass::Error));
             });
             (result, seen)
         });

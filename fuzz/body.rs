@@ -1,6 +1,6 @@
 //! A body decoded by us, and what hyper may say of the same bytes.
 
-use thalweg::base::decode::{DecodeError, Decoder, Framing};
+use thalweg::base::decode::{DecodeError, Decoder, BodyFraming};
 
 use crate::answer::{Answer, End};
 
@@ -13,7 +13,7 @@ pub struct Body {
     pub excess: usize,
 }
 
-pub fn decode<'a>(framing: Framing, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Body, DecodeError> {
+pub fn decode<'a>(framing: BodyFraming, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Body, DecodeError> {
     let mut decoder = Decoder::new(framing);
     let (mut payload, mut excess) = (Vec::new(), 0);
     for piece in pieces {

@@ -7,14 +7,14 @@ use thalweg::{
     app,
     auth::TokenSettings,
     base::Secret,
-    config::{Env, Overrides, ProviderSettings, Settings, Source},
+    config::{ConfigSource, Env, Overrides, ProviderSettings, Settings},
     ledger::{LedgerSettings, LedgerState, Prices},
     relay::StreamSettings,
     routing::HealthSettings,
     routing::RoutingSettings,
-    server::{Limits, Listen},
+    server::{Listen, ServerLimits},
     telemetry::{Gauges, LogFormat, LogSettings, TelemetrySettings},
-    upstream::{BaseUrl, Clocks, PoolSettings, Protocol, Target},
+    upstream::{BaseUrl, PoolSettings, Protocol, Target, Timeouts},
 };
 
 use crate::{
@@ -30,12 +30,12 @@ pub const PROVIDER_KEY: &str = "sk-provider-key-of-the-tests";
 pub struct Plan {
     pub settings: Settings,
     /// Where they may be had again.
-    pub source: Option<Source>,
+    pub source: Option<ConfigSource>,
 }
 
 /// A running gateway.
 pub struct Gateway {
-    app: app::Gateway,
+    app: app::Process,
     pub address: SocketAddr,
 }
 
@@ -62,7 +62,7 @@ impl Plan {
                 providers: providers.collect(),
                 tokens: vec![TokenSettings::plain("tests", Secret::new(TOKEN.to_owned()))],
                 supported_models: Vec::new(),
-                limits: Limits::default(),
+                limits: ServerLimits::default(),
                 pool: PoolSettings::default(),
                 stream: StreamSettings::default(),
                 failover: true,
@@ -89,7 +89,7 @@ impl Plan {
             workers: NonZeroUsize::new(2),
             ..Overrides::default()
         };
-        let source = Source::new(Some(file), flags, Env::empty());
+        let source = ConfigSource::new(Some(file), flags, Env::empty());
         let settings = source.load().unwrap_or_else(|error| panic!("{error}"));
         Self { settings, source: Some(source) }
     }
@@ -100,7 +100,7 @@ impl Plan {
     }
 
     /// The same clocks for every provider.
-    pub fn clocks(self, change: impl Fn(&mut Clocks)) -> Self {
+    pub fn clocks(self, change: impl Fn(&mut Timeouts)) -> Self {
         self.with(|settings| {
             settings.providers.iter_mut().for_each(|provider| change(&mut provider.target.clocks))
         })
@@ -108,7 +108,7 @@ impl Plan {
 
     pub async fn start(self) -> Gateway {
         journal::start();
-        let surroundings = app::Surroundings { source: self.source, ..app::Surroundings::default() };
+        let surroundings = app::ProcessContext { source: self.source, ..app::ProcessContext::default() };
         let start = || app::start_in(self.settings, surroundings);
         let started = tokio::task::spawn_blocking(start).await.unwrap();
         let app = started.unwrap_or_else(|error| panic!("the gateway did not start: {error:?}"));

@@ -23,7 +23,7 @@ use sim::{
 };
 use thalweg::{
     base::Moment,
-    routing::{Strategy, strategy::Delay},
+    routing::{Strategy, strategy::HedgeDelay},
 };
 
 /// Of a history that was asked for by number.
@@ -134,7 +134,7 @@ fn hedging_is_nearly_as_good_as_racing() {
     let plot = |strategy| table::plot(Scenario::AllWell, strategy, BAR);
     let (alone, raced) = (p99(&plot(Strategy::Priority)).0, p99(&plot(Strategy::Race { width: 3 })).0);
     let gain = |percent, share| {
-        let mut plot = plot(Strategy::Hedge { delay: Delay::Percentile(percent) });
+        let mut plot = plot(Strategy::Hedge { delay: HedgeDelay::Percentile(percent) });
         plot.settings.hedge.share = share;
         let (hedged, calls) = p99(&plot);
         let gain = (alone - hedged) / (alone - raced);

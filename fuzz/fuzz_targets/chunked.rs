@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use thalweg::base::decode::Framing;
+use thalweg::base::decode::BodyFraming;
 
 #[path = "../answer.rs"]
 mod answer;
@@ -14,9 +14,9 @@ const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
 fuzz_target!(|input: &[u8]| {
     let Some((bytes, pieces)) = answer::pieces(input) else { return };
-    let whole = body::decode(Framing::Chunked, [bytes]);
-    assert_eq!(body::decode(Framing::Chunked, bytes.chunks(1)), whole);
-    assert_eq!(body::decode(Framing::Chunked, pieces), whole);
+    let whole = body::decode(BodyFraming::Chunked, [bytes]);
+    assert_eq!(body::decode(BodyFraming::Chunked, bytes.chunks(1)), whole);
+    assert_eq!(body::decode(BodyFraming::Chunked, pieces), whole);
     let Ok(ours) = whole else { return };
     let kept = ours.done && ours.excess == 0;
     let theirs = answer::ask(&[HEAD, pieces[0], pieces[1], pieces[2]], !kept).expect("a good head");

@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use hyper::StatusCode;
 use libfuzzer_sys::fuzz_target;
 use thalweg::{
-    base::decode::Framing,
+    base::decode::BodyFraming,
     upstream::head::{ResponseHead, parse_response},
 };
 
@@ -50,8 +50,8 @@ fn final_head(rest: &mut Bytes) -> Option<ResponseHead> {
 /// them. The two largest lengths mean other things inside hyper.
 fn is_stricter(head: &ResponseHead, why: &str) -> bool {
     match head.framing {
-        Framing::Chunked => why.contains("TransferEncoding") && !head.keep_alive,
-        Framing::Length(length) => length >= u64::MAX - 1,
-        Framing::UntilClose => false,
+        BodyFraming::Chunked => why.contains("TransferEncoding") && !head.keep_alive,
+        BodyFraming::Length(length) => length >= u64::MAX - 1,
+        BodyFraming::UntilClose => false,
     }
 }

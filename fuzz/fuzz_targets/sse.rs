@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use thalweg::wire::{Class, Dialect, Event, Scanner, classify, classify_committed};
+use thalweg::wire::{EventClass, Dialect, Event, Scanner, classify, classify_committed};
 
 type Told = (Option<Vec<u8>>, Option<Vec<u8>>, bool);
 
@@ -46,7 +46,7 @@ fn note(event: &Event<'_>) -> Told {
     for dialect in Dialect::ALL.into_iter().filter(|_| !escaped) {
         let (early, late) = (classify(dialect, event), classify_committed(dialect, event));
         assert!(
-            early.class == late.class || early.class == Class::Content && late.class == Class::Other,
+            early.class == late.class || early.class == EventClass::Content && late.class == EventClass::Other,
             "{dialect:?} {event:?} {early:?} {late:?}"
         );
         assert!(late.usage || !early.usage || !dialect.has_stream_options());

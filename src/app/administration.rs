@@ -6,8 +6,8 @@ use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
 use super::{StartError, worker};
 use crate::{
     config::administration::is_loopback,
-    proxy::Entrance,
-    server::{self, Census, Listen, Terms},
+    proxy::ListenerRole,
+    server::{self, ConnLimit, Listen, ServeOptions},
     telemetry::WorkerGauges,
 };
 
@@ -15,20 +15,23 @@ use crate::{
 const CONNECTIONS: usize = 256;
 
 /// Where it listens, and its thread.
-pub(super) type Started = (Vec<SocketAddr>, JoinHandle<()>);
+pub(super) type AdminListener = (Vec<SocketAddr>, JoinHandle<()>);
 
 /// Starts it, if there is to be one.
-pub(super) fn start(listen: Option<&Listen>, outfit: &worker::Outfit) -> Result<Option<Started>, StartError> {
+pub(super) fn start(
+    listen: Option<&Listen>,
+    outfit: &worker::WorkerConfig,
+) -> Result<Option<AdminListener>, StartError> {
     let Some(listen) = listen else { return Ok(None) };
     let mut bound = server::bind(listen, 1).map_err(StartError::Bind)?;
-    let terms = Terms {
+    let terms = ServeOptions {
         limits: Arc::clone(&outfit.terms.limits),
         drain: outfit.terms.drain.clone(),
-        census: Census::at_most(CONNECTIONS),
+        census: ConnLimit::at_most(CONNECTIONS),
         tls: None,
     };
-    let entrance = Entrance::Administration { open: is_loopback(listen) };
-    let outfit = worker::Outfit { terms, entrance, warms_up: false, ..outfit.clone() };
+    let entrance = ListenerRole::Administration { open: is_loopback(listen) };
+    let outfit = worker::WorkerConfig { terms, entrance, warms_up: false, ..outfit.clone() };
     let listeners = bound.per_worker.pop().unwrap_or_default();
     let thread = worker::start("admin".to_owned(), listeners, outfit, WorkerGauges::default())
         .map_err(StartError::Thread)?;

@@ -3,17 +3,17 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::{
-    auth::{Keys, Tokens},
-    base::shelf::Recalls,
+    auth::{ConfiguredKeys, StoredKeys},
+    base::ttl_map::CacheHits,
     config::{ProviderSettings, Settings},
-    proxy::{Administration, Intake, Provider, Snapshot},
-    routing::{Catalog, Listing, Records, Served},
+    proxy::{AdminAccess, Intake, Provider, Snapshot},
+    routing::{Catalog, Listing, Served, StatsRegistry},
     server::Listen,
-    upstream::{BaseUrl, Clocks, KeyHeader, Protocol, Target},
+    upstream::{BaseUrl, KeyHeader, Protocol, Target, Timeouts},
 };
 
 /// `records` are the process's: what did not change keeps its own.
-pub(super) fn snapshot(settings: &Settings, records: &Records) -> Snapshot {
+pub(super) fn snapshot(settings: &Settings, records: &StatsRegistry) -> Snapshot {
     let catalog = Catalog::new(
         settings.providers.iter().map(served).collect(),
         settings.supported_models.clone(),
@@ -22,8 +22,8 @@ pub(super) fn snapshot(settings: &Settings, records: &Records) -> Snapshot {
     );
     Snapshot {
         generation: 0,
-        tokens: Tokens::new(&settings.tokens),
-        keys: Keys::default(),
+        tokens: ConfiguredKeys::new(&settings.tokens),
+        keys: StoredKeys::default(),
         catalog,
         providers: settings.providers.iter().map(|provider| joined(provider, records)).collect(),
         stream: settings.stream,
@@ -32,12 +32,12 @@ pub(super) fn snapshot(settings: &Settings, records: &Records) -> Snapshot {
         failover: settings.failover,
         commits: settings.commits.clone(),
         administration: match settings.admin_listen {
-            Some(_) => Administration::Apart,
-            None => Administration::Beside,
+            Some(_) => AdminAccess::Apart,
+            None => AdminAccess::Beside,
         },
         telemetry: settings.telemetry,
         health: settings.health,
-        recalls: Recalls::default(),
+        recalls: CacheHits::default(),
         prices: settings.prices.clone().into(),
         trusted_proxies: settings.trusted_proxies.clone().into(),
     }
@@ -57,7 +57,7 @@ fn served(provider: &ProviderSettings) -> Served {
     }
 }
 
-fn joined(provider: &ProviderSettings, records: &Records) -> Provider {
+fn joined(provider: &ProviderSettings, records: &StatsRegistry) -> Provider {
     let target = &provider.target;
     let standing = records.provider(&target.name, &target.base.to_string());
     Provider { target: target.clone().into(), region: provider.region.clone(), standing }
@@ -82,7 +82,7 @@ pub(super) fn own(listen: &Listen, addresses: &[SocketAddr]) -> Target {
         key: None,
         headers: Vec::new(),
         ca_file: listen.tls.as_ref().map(|files| files.certificate.clone()),
-        clocks: Clocks::default(),
+        clocks: Timeouts::default(),
     }
 }
 

@@ -9,8 +9,8 @@ use crate::{config::Settings, telemetry::LogSettings};
 
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Changes {
-    providers: Names,
-    tokens: Names,
+    providers: NameChanges,
+    tokens: NameChanges,
     supported_models: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     log_level: Option<String>,
@@ -21,7 +21,7 @@ pub(super) struct Changes {
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Names {
+struct NameChanges {
     added: Vec<String>,
     removed: Vec<String>,
     changed: Vec<String>,
@@ -29,7 +29,7 @@ struct Names {
 
 /// What is in force, by name.
 #[derive(Debug, Serialize)]
-pub(super) struct Loaded<'a> {
+pub(super) struct LoadedNames<'a> {
     providers: Vec<&'a str>,
     tokens: Vec<&'a str>,
     supported_models: Vec<&'a str>,
@@ -100,8 +100,8 @@ impl Changes {
             which.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect()
         };
         Self {
-            providers: Names::between(&old.providers, providers, |provider| &provider.target.name),
-            tokens: Names::between(&old.tokens, tokens, |token| &token.description),
+            providers: NameChanges::between(&old.providers, providers, |provider| &provider.target.name),
+            tokens: NameChanges::between(&old.tokens, tokens, |token| &token.description),
             supported_models: patterns(supported_models) != patterns(&old.supported_models),
             log_level: (log.level != old.log.level).then(|| format!("{} to {}", old.log.level, log.level)),
             settings: keys(&live),
@@ -124,7 +124,7 @@ impl Changes {
     }
 }
 
-impl Names {
+impl NameChanges {
     fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
@@ -144,7 +144,7 @@ impl Names {
     }
 }
 
-impl<'a> Loaded<'a> {
+impl<'a> LoadedNames<'a> {
     pub(super) fn of(settings: &'a Settings) -> Self {
         Self {
             providers: settings.providers.iter().map(|provider| &*provider.target.name).collect(),

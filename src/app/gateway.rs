@@ -6,18 +6,19 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
-    administration, build, keys, prober::Prober, reload::Reloader, state::keeper::Keeper, traces, worker,
+    administration, build, key_sync, prober::Prober, reload::Reloader, state::writer::StateFile, traces,
+    worker,
 };
 use crate::{
-    auth::{self, Keys, TokenSettings, maker::NoRandomness},
+    auth::{self, StoredKeys, TokenSettings, generate::NoRandomness},
     base::pem::PemError,
-    config::{ProviderSettings, Settings, Source, administration::is_loopback},
+    config::{ConfigSource, ProviderSettings, Settings, administration::is_loopback},
     demo::{self, Demo},
-    ledger::{self, Inbox, LedgerGauges, LedgerState, Outlook},
-    proxy::{Desk, Entrance, Snapshot, settle},
-    routing::Records,
-    server::{self, BindError, Census, Drain, Limits, Phase, Terms, tls::TlsSource},
-    telemetry::{Board, Gauges, LevelHandle, LogLost, WorkerGauges},
+    ledger::{self, LedgerGauges, LedgerReader, LedgerState, LedgerWriter},
+    proxy::{ListenerRole, ReloadHandle, Snapshot, settle},
+    routing::StatsRegistry,
+    server::{self, BindError, ConnLimit, Drain, Phase, ServeOptions, ServerLimits, tls::TlsSource},
+    telemetry::{Gauges, LevelHandle, LogLost, Telemetry, WorkerGauges},
     upstream::{BaseUrl, PoolSettings, SharedPools, Target, Upstream},
     web::compare::Gate,
 };
@@ -33,29 +34,29 @@ pub enum StartError {
     Thread(io::Error),
 }
 
-/// A running gateway. Dropping it lets it run on; [`Gateway::stop`] ends it.
+/// A running gateway. Dropping it lets it run on; [`Process::stop`] ends it.
 #[derive(Debug)]
-pub struct Gateway {
+pub struct Process {
     addresses: Vec<SocketAddr>,
     admin_addresses: Vec<SocketAddr>,
     providers: Vec<Arc<str>>,
     made_token: Option<TokenSettings>,
     is_demo: bool,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    limits: Arc<ArcSwap<Limits>>,
-    desk: Desk,
+    limits: Arc<ArcSwap<ServerLimits>>,
+    desk: ReloadHandle,
     drain: Drain,
-    board: Board,
+    board: Telemetry,
     ledger: LedgerGauges,
     threads: Vec<JoinHandle<()>>,
-    kept: Option<keys::Kept>,
+    kept: Option<key_sync::RunningKeySync>,
 }
 
 /// What a gateway has from the process beside its settings.
 #[derive(Debug, Default)]
-pub struct Surroundings {
+pub struct ProcessContext {
     /// Where settings may be had again. `None`: there is no reload.
-    pub source: Option<Source>,
+    pub source: Option<ConfigSource>,
     /// The log's level, set by a reload.
     pub level: Option<LevelHandle>,
     /// What counts the lines that the log has lost.
@@ -67,42 +68,42 @@ pub struct Surroundings {
 ///
 /// # Errors
 /// Says what could not be had. What had been started ends.
-pub fn start(settings: Settings) -> Result<Gateway, StartError> {
-    start_in(settings, Surroundings::default())
+pub fn start(settings: Settings) -> Result<Process, StartError> {
+    start_in(settings, ProcessContext::default())
 }
 
 /// [`start`] with a way to reload.
 ///
 /// # Errors
 /// As there.
-pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Gateway, StartError> {
-    let keys = Keys::default();
+pub fn start_in(mut settings: Settings, surroundings: ProcessContext) -> Result<Process, StartError> {
+    let keys = StoredKeys::default();
     let keeping = keep_keys(&settings, &keys).map_err(StartError::Thread)?;
     let made_token = make_token(&mut settings, &keys)?;
     let demo = start_demo(&mut settings, None).map_err(StartError::Demo)?;
     let tls = settings.listen.tls.clone().map(TlsSource::load).transpose().map_err(StartError::Tls)?;
     let bound = server::bind(&settings.listen, settings.workers.get()).map_err(StartError::Bind)?;
-    let records = Records::default();
+    let records = StatsRegistry::default();
     let snapshot = Snapshot { keys, ..build::snapshot(&settings, &records) };
     let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
     let kept = keeping.map(|keeping| keeping.begin(&snapshot));
-    let (drain, census) = (Drain::default(), Census::default());
-    let (desk, errands) = Desk::open();
+    let (drain, census) = (Drain::default(), ConnLimit::default());
+    let (desk, errands) = ReloadHandle::open();
     let gauges: Vec<WorkerGauges> = bound.per_worker.iter().map(|_| WorkerGauges::default()).collect();
     let counted = census.clone();
-    let mut board = Board::new(gauges.clone(), move || counted.count());
+    let mut board = Telemetry::new(gauges.clone(), move || counted.count());
     board.log_lost = surroundings.log_lost.into();
     board.traces = settings.otel.as_ref().map(|otel| otel.sample);
     let exporter = settings.otel.clone().map(|otel| traces::start(otel, board.spans_lost.clone()));
     let (spans, exporting) = exporter.transpose().map_err(StartError::Thread)?.unzip();
     let ledger_gauges = LedgerGauges::default();
     let (inbox, booking) = start_ledger(&settings, &ledger_gauges).map_err(StartError::Thread)?.unzip();
-    let books = settle::Books { board: board.clone(), snapshot: Arc::clone(&snapshot), inbox, spans };
+    let books = settle::Settlement { board: board.clone(), snapshot: Arc::clone(&snapshot), inbox, spans };
     let (settler, settling) = settle::start(books).map_err(StartError::Thread)?;
     let limits = Arc::new(ArcSwap::from_pointee(settings.limits));
-    let terms = Terms { limits: Arc::clone(&limits), drain: drain.clone(), census, tls };
+    let terms = ServeOptions { limits: Arc::clone(&limits), drain: drain.clone(), census, tls };
     let pools = SharedPools::default();
-    let outfit = worker::Outfit {
+    let outfit = worker::WorkerConfig {
         snapshot: Arc::clone(&snapshot),
         pools,
         pool_settings: settings.pool,
@@ -112,9 +113,9 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
         gate: Gate::default(),
         warms_up: true,
         desk: desk.clone(),
-        entrance: Entrance::Public,
+        entrance: ListenerRole::Public,
         board: board.clone(),
-        ledger: Outlook::new(
+        ledger: LedgerReader::new(
             ledger_gauges.clone(),
             settings.database.clone().filter(|_| settings.ledger.enabled),
         ),
@@ -140,7 +141,7 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     threads.extend(booking);
     let (providers, is_demo) =
         (settings.providers.iter().map(|provider| provider.target.name.clone()).collect(), demo.is_some());
-    let Surroundings { source, level, .. } = surroundings;
+    let ProcessContext { source, level, .. } = surroundings;
     let (made, shared) = (made_token.clone(), Arc::clone(&snapshot));
     let reloader = Reloader {
         source,
@@ -155,7 +156,7 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
     };
     threads.push(reloader.start(errands).map_err(StartError::Thread)?);
     let addresses = bound.addresses;
-    Ok(Gateway {
+    Ok(Process {
         addresses,
         admin_addresses: admin_addresses.unwrap_or_default(),
         providers,
@@ -173,7 +174,10 @@ pub fn start_in(mut settings: Settings, surroundings: Surroundings) -> Result<Ga
 }
 
 /// The ledger, if there is to be one.
-fn start_ledger(settings: &Settings, gauges: &LedgerGauges) -> io::Result<Option<(Inbox, JoinHandle<()>)>> {
+fn start_ledger(
+    settings: &Settings,
+    gauges: &LedgerGauges,
+) -> io::Result<Option<(LedgerWriter, JoinHandle<()>)>> {
     let Some(database) = settings.database.clone().filter(|_| settings.ledger.enabled) else {
         return Ok(None);
     };
@@ -181,14 +185,14 @@ fn start_ledger(settings: &Settings, gauges: &LedgerGauges) -> io::Result<Option
 }
 
 /// The store's keys, if there is a store.
-fn keep_keys(settings: &Settings, keys: &Keys) -> io::Result<Option<keys::Keeping>> {
+fn keep_keys(settings: &Settings, keys: &StoredKeys) -> io::Result<Option<key_sync::StartingKeySync>> {
     let Some(database) = settings.database.clone() else { return Ok(None) };
     keys.await_store();
-    keys::start(auth::Keeper::new(database, keys.clone())).map(Some)
+    key_sync::start(auth::KeySync::new(database, keys.clone())).map(Some)
 }
 
 /// Without a key of any kind, one for this run.
-fn make_token(settings: &mut Settings, keys: &Keys) -> Result<Option<TokenSettings>, StartError> {
+fn make_token(settings: &mut Settings, keys: &StoredKeys) -> Result<Option<TokenSettings>, StartError> {
     if !settings.tokens.is_empty() || !keys.ring().is_empty() || !keys.are_known() {
         return Ok(None);
     }
@@ -197,7 +201,7 @@ fn make_token(settings: &mut Settings, keys: &Keys) -> Result<Option<TokenSettin
         settings.listen.host = "localhost".to_owned();
     }
     // It was shown to whoever started this process, and only loopback is listened on.
-    let made = TokenSettings { admin: true, ..auth::maker::make("this run").map_err(StartError::Token)? };
+    let made = TokenSettings { admin: true, ..auth::generate::make("this run").map_err(StartError::Token)? };
     settings.tokens.push(made.clone());
     Ok(Some(made))
 }
@@ -231,7 +235,7 @@ fn start_background(
     std::thread::Builder::new().name("background".to_owned()).spawn(move || {
         let run = async {
             let upstream = Upstream::new(SharedPools::default(), pool, WorkerGauges::default());
-            let keeper = Keeper::open(state_file, &snapshot.load().recalls);
+            let keeper = StateFile::open(state_file, &snapshot.load().recalls);
             let prober = Prober::new(snapshot, upstream, keeper);
             let follow = async {
                 loop {
@@ -255,7 +259,7 @@ fn start_background(
     })
 }
 
-impl Gateway {
+impl Process {
     /// How the ledger fares.
     #[must_use]
     pub fn ledger(&self) -> LedgerState {

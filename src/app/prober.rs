@@ -13,14 +13,14 @@ use arc_swap::ArcSwap;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    look::{self, Finding, Look},
-    state::{Found, identity, keeper::Keeper},
-    watched::Watched,
+    probe::{self, Finding, ProbeResult},
+    probed_provider::ProbedProvider,
+    state::{SavedHealth, identity, writer::StateFile},
 };
 use crate::{
-    base::{Dice, Moment, shelf::unix_now, spawn::Tasks},
+    base::{Moment, Rng, spawn::Tasks, ttl_map::unix_now},
     proxy::{Provider, Snapshot},
-    routing::{Class, Errand, HealthSettings, Listing, Looks, Means, prober},
+    routing::{CheckMethod, FailureClass, HealthSettings, Listing, Probe, ProbeSchedule, probe_schedule},
     upstream::{Target, Upstream},
 };
 
@@ -43,15 +43,15 @@ pub(super) struct Prober(Rc<Inner>);
 struct Inner {
     snapshot: Arc<ArcSwap<Snapshot>>,
     upstream: Upstream,
-    keeper: Keeper,
-    watched: RefCell<Vec<Watched>>,
-    dice: RefCell<Dice>,
+    keeper: StateFile,
+    watched: RefCell<Vec<ProbedProvider>>,
+    dice: RefCell<Rng>,
     tasks: Tasks,
 }
 
 impl Prober {
-    pub(super) fn new(snapshot: Arc<ArcSwap<Snapshot>>, upstream: Upstream, keeper: Keeper) -> Self {
-        let (watched, dice) = (RefCell::default(), RefCell::new(Dice::random()));
+    pub(super) fn new(snapshot: Arc<ArcSwap<Snapshot>>, upstream: Upstream, keeper: StateFile) -> Self {
+        let (watched, dice) = (RefCell::default(), RefCell::new(Rng::random()));
         Self(Rc::new(Inner { snapshot, upstream, keeper, watched, dice, tasks: Tasks::new() }))
     }
 
@@ -97,12 +97,13 @@ impl Prober {
     }
 
     /// A provider that was not watched before, with what the state file knows of it.
-    fn meet(&self, provider: &Provider, lists: bool) -> Watched {
+    fn meet(&self, provider: &Provider, lists: bool) -> ProbedProvider {
         let (now, unix) = (Moment::now(), unix_now());
         let target = Arc::clone(&provider.target);
         let id = identity(&target);
-        let mut looks = Looks { list_due: lists.then_some(Moment::NEVER), ..Looks::default() };
-        let mut means = Means::Models;
+        let mut looks =
+            ProbeSchedule { list_due: lists.then_some(Moment::NEVER), ..ProbeSchedule::default() };
+        let mut means = CheckMethod::Models;
         let state = self.0.keeper.state();
         if let Some(found) = state.health.find(&id, unix) {
             means = found.value.way.into();
@@ -113,7 +114,7 @@ impl Prober {
         }
         let refused = state.keys.find(&id, unix).is_some_and(|learnt| !learnt.value);
         if refused {
-            provider.standing.rest(now + self.rest(), Class::KeyInvalid, now);
+            provider.standing.rest(now + self.rest(), FailureClass::KeyInvalid, now);
         }
         let listed = state.models.find(&id, unix).filter(|_| lists).cloned();
         drop(state);
@@ -125,7 +126,7 @@ impl Prober {
         let standing = Arc::clone(&provider.standing);
         let spread = self.0.dice.borrow_mut().unit();
         let (rested, busy, running) = (now, false, None);
-        Watched { target, standing, id, looks, means, spread, rested, refused, busy, running }
+        ProbedProvider { target, standing, id, looks, means, spread, rested, refused, busy, running }
     }
 
     /// S1.5: the first candidates are asked at once, and the first that answers goes first. Where it is known who that was,
@@ -137,7 +138,7 @@ impl Prober {
         {
             let mut watched = self.0.watched.borrow_mut();
             let state = self.0.keeper.state();
-            let first: Vec<&mut Watched> = watched.iter_mut().take(self.settings().precheck).collect();
+            let first: Vec<&mut ProbedProvider> = watched.iter_mut().take(self.settings().precheck).collect();
             let leader = first.iter().find(|watched| state.first.find(&watched.id, unix).is_some());
             if let Some(leader) = leader {
                 leader.standing.lead(now + LEAD);
@@ -183,7 +184,7 @@ impl Prober {
     }
 
     /// Looks at a provider, unless somebody does already. Without an errand, for the list if that is wanted.
-    fn send(&self, target: &Arc<Target>, errand: Option<Errand>) {
+    fn send(&self, target: &Arc<Target>, errand: Option<Probe>) {
         let mut watched = self.0.watched.borrow_mut();
         let Some(watched) = watched.iter_mut().find(|watched| Arc::ptr_eq(&watched.target, target)) else {
             return;
@@ -193,19 +194,19 @@ impl Prober {
         }
         watched.busy = true;
         let wanted = watched.looks.list_due.is_some_and(|due| due <= Moment::now());
-        let errand = errand.unwrap_or(if wanted { Errand::Refresh } else { Errand::Check });
+        let errand = errand.unwrap_or(if wanted { Probe::Refresh } else { Probe::Check });
         let (prober, target, means) = (self.clone(), Arc::clone(target), watched.means);
         self.0.tasks.spawn(async move {
             let upstream = &prober.0.upstream;
             let began = Moment::now();
-            let look = look::look(upstream, &target, means, errand, prober.settings().timeout).await;
+            let look = probe::look(upstream, &target, means, errand, prober.settings().timeout).await;
             // Connections are not kept from one look to the next.
             upstream.sweep();
             prober.learn(&target, errand, look, began);
         });
     }
 
-    fn learn(&self, target: &Arc<Target>, errand: Errand, look: Look, began: Moment) {
+    fn learn(&self, target: &Arc<Target>, errand: Probe, look: ProbeResult, began: Moment) {
         let now = Moment::now();
         let mut all = self.0.watched.borrow_mut();
         // A reload may have come in between.
@@ -239,9 +240,9 @@ impl Prober {
         let was_down = watched.looks.failures > 0;
         watched.recover(look.means, now);
         let id = watched.id.clone();
-        if errand == Errand::Refresh {
+        if errand == Probe::Refresh {
             // Who limits how often its list is read is asked for it again soon.
-            let limited = models.is_none() && look.means == Means::Models;
+            let limited = models.is_none() && look.means == CheckMethod::Models;
             let HealthSettings { interval, refresh, .. } = self.settings();
             let pause = if limited { interval.max(AGAIN) } else { refresh };
             watched.looks.list_due = watched.looks.list_due.map(|_| now + pause);
@@ -258,7 +259,7 @@ impl Prober {
             tracing::debug!(provider = %name, means = look.means.as_str(), "provider is well");
         }
         self.0.keeper.learn(|state, at| {
-            state.health.put(&id, at, Found { alive: true, way: look.means.into() });
+            state.health.put(&id, at, SavedHealth { alive: true, way: look.means.into() });
             state.keys.put(&id, at, true);
             if let Some(models) = &models {
                 state.models.put(&id, at, models.clone());
@@ -270,34 +271,34 @@ impl Prober {
     }
 
     /// Where the list could not be had: traffic may prove the provider well all the same, and nothing else would put it off.
-    fn ask_later_for_the_list(&self, watched: &mut Watched, now: Moment) {
+    fn ask_later_for_the_list(&self, watched: &mut ProbedProvider, now: Moment) {
         let pause = self.settings().interval.max(AGAIN);
         watched.looks.list_due = watched.looks.list_due.map(|due| due.max(now + pause));
     }
 
     /// It was found down. Once may be an accident; what is certain, or certain by now, sends it to rest.
-    fn bury(&self, watched: &mut Watched, means: Means, class: Class) {
+    fn bury(&self, watched: &mut ProbedProvider, means: CheckMethod, class: FailureClass) {
         let now = Moment::now();
         watched.looks.failures = watched.looks.failures.saturating_add(1);
         watched.standing.note(false, means, now);
         watched.standing.blame(class, now);
-        let certain = matches!(class, Class::KeyInvalid | Class::QuotaGone);
+        let certain = matches!(class, FailureClass::KeyInvalid | FailureClass::QuotaGone);
         if certain || watched.looks.failures > 1 {
             watched.standing.rest(now + self.rest(), class, now);
             watched.rested = now;
         }
-        watched.refused = class == Class::KeyInvalid;
+        watched.refused = class == FailureClass::KeyInvalid;
         let (id, way) = (watched.id.clone(), watched.means.into());
         self.0.keeper.learn(|state, at| {
-            state.health.put(&id, at, Found { alive: false, way });
-            if class == Class::KeyInvalid {
+            state.health.put(&id, at, SavedHealth { alive: false, way });
+            if class == FailureClass::KeyInvalid {
                 state.keys.put(&id, at, false);
             }
         });
     }
 
     fn rest(&self) -> Duration {
-        prober::rest(&self.settings(), &mut self.0.dice.borrow_mut())
+        probe_schedule::rest(&self.settings(), &mut self.0.dice.borrow_mut())
     }
 
     /// Puts a list into the snapshot, if it says anything new.

@@ -22,19 +22,19 @@ use tokio::sync::watch;
 
 use super::{
     build,
-    changes::{Changes, Loaded, in_force},
+    changes::{Changes, LoadedNames, in_force},
     gateway::start_demo,
 };
 use crate::{
     auth::TokenSettings,
-    config::{LoadError, Problem, Settings, Source, Watch},
+    config::{ConfigSource, FileWatch, LoadError, Problem, Settings},
     demo::Demo,
     proxy::{
         Snapshot,
-        errand::{Errand, Told},
+        reload::{ReloadOutcome, ReloadRequest},
     },
-    routing::Records,
-    server::Limits,
+    routing::StatsRegistry,
+    server::ServerLimits,
     telemetry::LevelHandle,
 };
 
@@ -47,12 +47,12 @@ const NEVER: Duration = Duration::from_secs(1 << 32);
 #[derive(Debug)]
 pub(super) struct Reloader {
     /// `None`: these settings came from nowhere that could be asked again.
-    pub(super) source: Option<Source>,
+    pub(super) source: Option<ConfigSource>,
     pub(super) level: Option<LevelHandle>,
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
-    pub(super) limits: Arc<ArcSwap<Limits>>,
+    pub(super) limits: Arc<ArcSwap<ServerLimits>>,
     /// What was learnt of candidates: outlives every snapshot.
-    pub(super) records: Records,
+    pub(super) records: StatsRegistry,
     /// In force, but for what only a restart applies.
     pub(super) settings: Settings,
     pub(super) made_token: Option<TokenSettings>,
@@ -62,7 +62,7 @@ pub(super) struct Reloader {
 }
 
 /// Checked and complete: what is left to do cannot fail.
-struct Prepared {
+struct PreparedReload {
     settings: Settings,
     snapshot: Snapshot,
     changes: Changes,
@@ -70,14 +70,14 @@ struct Prepared {
 }
 
 /// Why there is nothing to swap in.
-struct Unprepared {
+struct ReloadError {
     message: String,
     problems: Vec<Problem>,
 }
 
 impl Reloader {
     /// Starts the thread, which looks at the file as well; it ends with the last desk.
-    pub(super) fn start(mut self, errands: Receiver<Errand>) -> io::Result<JoinHandle<()>> {
+    pub(super) fn start(mut self, errands: Receiver<ReloadRequest>) -> io::Result<JoinHandle<()>> {
         let mut watch = self.watch();
         thread::Builder::new().name("reload".to_owned()).spawn(move || {
             let mut look = Instant::now();
@@ -85,17 +85,19 @@ impl Reloader {
                 match errands.recv_timeout(look.saturating_duration_since(Instant::now())) {
                     Ok(errand) => {
                         let told = if errand.check { self.check() } else { self.reload(errand.asked_by) };
-                        if let (Some(watch), false, Told::Done(_)) = (&mut watch, errand.check, &told) {
+                        if let (Some(watch), false, ReloadOutcome::Done(_)) =
+                            (&mut watch, errand.check, &told)
+                        {
                             watch.took(self.settings.digest);
                         }
                         // Whoever asked may have left.
                         let _ = errand.reply.send(told);
                     }
                     Err(RecvTimeoutError::Timeout) => {
-                        if watch.as_mut().is_some_and(Watch::look) {
+                        if watch.as_mut().is_some_and(FileWatch::look) {
                             self.reload(BY_FILE);
                         }
-                        look = Instant::now() + watch.as_ref().map_or(NEVER, Watch::pause);
+                        look = Instant::now() + watch.as_ref().map_or(NEVER, FileWatch::pause);
                     }
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
@@ -103,12 +105,12 @@ impl Reloader {
         })
     }
 
-    fn watch(&self) -> Option<Watch> {
+    fn watch(&self) -> Option<FileWatch> {
         let file = self.settings.file.clone().filter(|_| self.settings.watch && self.source.is_some())?;
-        Some(Watch::new(file, self.settings.digest))
+        Some(FileWatch::new(file, self.settings.digest))
     }
 
-    fn check(&self) -> Told {
+    fn check(&self) -> ReloadOutcome {
         match self.load() {
             Ok(mut settings) => {
                 if self.demo.is_some() {
@@ -116,19 +118,21 @@ impl Reloader {
                     let _ = start_demo(&mut settings, self.demo.as_ref());
                 }
                 let changes = Changes::between(&self.settings, &settings);
-                Told::Done(json!({"status": "good", "would_load": Loaded::of(&settings), "changes": changes}))
+                ReloadOutcome::Done(
+                    json!({"status": "good", "would_load": LoadedNames::of(&settings), "changes": changes}),
+                )
             }
             Err(unprepared) => unprepared.into(),
         }
     }
 
-    fn reload(&mut self, asked_by: &'static str) -> Told {
+    fn reload(&mut self, asked_by: &'static str) -> ReloadOutcome {
         match self.prepare() {
             // Somebody else was quicker than the watch.
             Ok(prepared) if asked_by == BY_FILE && prepared.changes.is_empty() => {
-                Told::Done(json!({"status": "unchanged"}))
+                ReloadOutcome::Done(json!({"status": "unchanged"}))
             }
-            Ok(prepared) => Told::Done(self.swap(prepared, asked_by)),
+            Ok(prepared) => ReloadOutcome::Done(self.swap(prepared, asked_by)),
             Err(unprepared) => {
                 let mistakes: Vec<String> = unprepared.problems.iter().map(Problem::to_string).collect();
                 tracing::warn!(
@@ -143,9 +147,9 @@ impl Reloader {
     }
 
     /// The settings as they would be in force, without the demo provider.
-    fn load(&self) -> Result<Settings, Unprepared> {
+    fn load(&self) -> Result<Settings, ReloadError> {
         let Some(source) = &self.source else {
-            return Err(Unprepared::because(
+            return Err(ReloadError::because(
                 "this gateway was started without a configuration to load again",
             ));
         };
@@ -158,7 +162,7 @@ impl Reloader {
                     message: "none is left; a token is made for a run only at its start".to_owned(),
                     suggestion: None,
                 };
-                return Err(Unprepared { message: "no token is left".to_owned(), problems: vec![problem] });
+                return Err(ReloadError { message: "no token is left".to_owned(), problems: vec![problem] });
             };
             settings.tokens.push(made.clone());
             settings.listen.host.clone_from(&self.settings.listen.host);
@@ -166,19 +170,19 @@ impl Reloader {
         Ok(settings)
     }
 
-    fn prepare(&self) -> Result<Prepared, Unprepared> {
+    fn prepare(&self) -> Result<PreparedReload, ReloadError> {
         let mut settings = self.load()?;
         let demo = start_demo(&mut settings, self.demo.as_ref()).map_err(|error| {
-            Unprepared::because(format!("no provider is configured and the demo provider fails: {error}"))
+            ReloadError::because(format!("no provider is configured and the demo provider fails: {error}"))
         })?;
         let changes = Changes::between(&self.settings, &settings);
         let settings = in_force(settings, &self.settings);
-        Ok(Prepared { snapshot: build::snapshot(&settings, &self.records), settings, changes, demo })
+        Ok(PreparedReload { snapshot: build::snapshot(&settings, &self.records), settings, changes, demo })
     }
 
     /// Puts it in force; gives what is told of it.
-    fn swap(&mut self, prepared: Prepared, asked_by: &'static str) -> Value {
-        let Prepared { settings, snapshot, changes, demo } = prepared;
+    fn swap(&mut self, prepared: PreparedReload, asked_by: &'static str) -> Value {
+        let PreparedReload { settings, snapshot, changes, demo } = prepared;
         self.snapshot.rcu(|current| carry(&snapshot, current));
         self.limits.store(Arc::new(settings.limits));
         self.records.prune();
@@ -193,7 +197,7 @@ impl Reloader {
             "status": "reloaded",
             "generation": generation,
             "file": self.settings.file,
-            "loaded": Loaded::of(&self.settings),
+            "loaded": LoadedNames::of(&self.settings),
             "changes": changes,
         });
         tracing::info!(by = asked_by, generation, changes = %told["changes"], "configuration reloaded");
@@ -236,13 +240,13 @@ fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
     carried
 }
 
-impl Unprepared {
+impl ReloadError {
     fn because(message: impl Into<String>) -> Self {
         Self { message: message.into(), problems: Vec::new() }
     }
 }
 
-impl From<LoadError> for Unprepared {
+impl From<LoadError> for ReloadError {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::Unreadable { file, reason } => {
@@ -257,8 +261,8 @@ impl From<LoadError> for Unprepared {
     }
 }
 
-impl From<Unprepared> for Told {
-    fn from(unprepared: Unprepared) -> Self {
+impl From<ReloadError> for ReloadOutcome {
+    fn from(unprepared: ReloadError) -> Self {
         let errors = unprepared.problems.into_iter().map(|problem| {
             let Problem { path, message, suggestion } = problem;
             json!({"path": path, "message": message, "suggestion": suggestion})

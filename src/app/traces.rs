@@ -13,10 +13,10 @@ use super::worker;
 use crate::{
     base::{ByteList, Clock},
     config::OtelSettings,
-    relay::whole,
+    relay::collect,
     telemetry::{
         WorkerGauges,
-        otlp::{self, Lost, Span, Spans},
+        otlp::{self, LostSpans, Span, SpanSender},
     },
     upstream::{Deadline, PoolSettings, Request, SharedPools, Upstream},
 };
@@ -31,8 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_ANSWER: u64 = 64 * 1024;
 
 /// Starts the exporter; it ends when nobody holds the queue any more.
-pub(super) fn start(settings: OtelSettings, lost: Lost) -> io::Result<(Spans, JoinHandle<()>)> {
-    let (queue, spans) = Spans::open(lost.clone());
+pub(super) fn start(settings: OtelSettings, lost: LostSpans) -> io::Result<(SpanSender, JoinHandle<()>)> {
+    let (queue, spans) = SpanSender::open(lost.clone());
     let thread =
         std::thread::Builder::new().name("traces".to_owned()).spawn(move || match worker::runtime() {
             Ok(runtime) => runtime.block_on(export(spans, settings, lost)),
@@ -41,7 +41,7 @@ pub(super) fn start(settings: OtelSettings, lost: Lost) -> io::Result<(Spans, Jo
     Ok((queue, thread))
 }
 
-async fn export(mut spans: Receiver<Span>, settings: OtelSettings, lost: Lost) {
+async fn export(mut spans: Receiver<Span>, settings: OtelSettings, lost: LostSpans) {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
     let (mut batch, mut down) = (Vec::new(), false);
     while spans.recv_many(&mut batch, BATCH).await > 0 {
@@ -77,6 +77,6 @@ async fn send(upstream: &Upstream, settings: &OtelSettings, batch: &[Span]) -> R
     let response = sent.map_err(|fault| fault.to_string())?;
     let status = response.status;
     // Read to its end, so that the connection can be used again.
-    let _ = timeout_at(deadline.at, whole::collect(response.body, ByteList::new(), MAX_ANSWER)).await;
+    let _ = timeout_at(deadline.at, collect::collect(response.body, ByteList::new(), MAX_ANSWER)).await;
     if status.is_success() { Ok(()) } else { Err(format!("it answered {status}")) }
 }

@@ -6,14 +6,14 @@ use std::{io, net::TcpListener, rc::Rc, sync::Arc, thread, time::Duration};
 use arc_swap::ArcSwap;
 use tokio::{runtime::LocalRuntime, time::interval};
 
-use super::{door::Door, warmup::Warmup};
+use super::{handler::SiteHandler, warmup::Warmup};
 use crate::{
     base::spawn::Tasks,
-    ledger::Outlook,
-    proxy::{Corridor, Desk, Entrance, Snapshot, settle::Settler},
-    relay::Ends,
-    server::{Phase, Terms, serve},
-    telemetry::{Board, WorkerGauges},
+    ledger::LedgerReader,
+    proxy::{Gateway, ListenerRole, ReloadHandle, Snapshot, settle::SettlementHandle},
+    relay::CompletionQueue,
+    server::{Phase, ServeOptions, serve},
+    telemetry::{Telemetry, WorkerGauges},
     upstream::{PoolSettings, SharedPools, Target, Upstream},
     web::{Site, compare::Gate},
 };
@@ -23,21 +23,21 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// What every worker is given; cloned for each.
 #[derive(Clone, Debug)]
-pub(super) struct Outfit {
+pub(super) struct WorkerConfig {
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(super) pools: SharedPools,
     pub(super) pool_settings: PoolSettings,
-    pub(super) terms: Terms,
-    pub(super) settler: Settler,
+    pub(super) terms: ServeOptions,
+    pub(super) settler: SettlementHandle,
     /// This gateway as its own client.
     pub(super) own: Target,
     pub(super) gate: Gate,
     /// Connections are opened ahead.
     pub(super) warms_up: bool,
-    pub(super) desk: Desk,
-    pub(super) entrance: Entrance,
-    pub(super) board: Board,
-    pub(super) ledger: Outlook,
+    pub(super) desk: ReloadHandle,
+    pub(super) entrance: ListenerRole,
+    pub(super) board: Telemetry,
+    pub(super) ledger: LedgerReader,
 }
 
 /// A runtime for one thread, whose tasks never leave it.
@@ -49,7 +49,7 @@ pub(super) fn runtime() -> io::Result<LocalRuntime> {
 pub(super) fn start(
     name: String,
     listeners: Vec<TcpListener>,
-    outfit: Outfit,
+    outfit: WorkerConfig,
     gauges: WorkerGauges,
 ) -> io::Result<thread::JoinHandle<()>> {
     let thread = thread::Builder::new().name(name.clone());
@@ -61,17 +61,21 @@ pub(super) fn start(
     })
 }
 
-fn runtime_and_run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) -> io::Result<()> {
+fn runtime_and_run(
+    listeners: Vec<TcpListener>,
+    outfit: WorkerConfig,
+    gauges: WorkerGauges,
+) -> io::Result<()> {
     runtime()?.block_on(run(listeners, outfit, gauges))
 }
 
-async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) -> io::Result<()> {
+async fn run(listeners: Vec<TcpListener>, outfit: WorkerConfig, gauges: WorkerGauges) -> io::Result<()> {
     let tasks = Tasks::new();
     let upstream = Upstream::new(outfit.pools, outfit.pool_settings, gauges.clone());
-    let ends = Rc::<Ends>::default();
+    let ends = Rc::<CompletionQueue>::default();
     let drain = outfit.terms.drain.clone();
     let (snapshot, mut warmup) = (Arc::clone(&outfit.snapshot), outfit.warms_up.then(Warmup::default));
-    let corridor = Corridor::new(
+    let corridor = Gateway::new(
         outfit.snapshot,
         upstream.clone(),
         Rc::clone(&ends),
@@ -102,7 +106,7 @@ async fn run(listeners: Vec<TcpListener>, outfit: Outfit, gauges: WorkerGauges) 
         draining.reached(Phase::Draining).await;
         ending.close().await;
     });
-    let door = Door(Rc::new(Site::new(corridor, outfit.own, outfit.gate)));
+    let door = SiteHandler(Rc::new(Site::new(corridor, outfit.own, outfit.gate)));
     let outcome = serve(listeners, outfit.terms, door, tasks).await;
     // Their ends are told before the last ends are carried over.
     orphans.close().await;

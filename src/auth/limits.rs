@@ -2,22 +2,22 @@
 
 use std::time::SystemTime;
 
-use crate::base::{lease::Allowance, star};
+use crate::base::{glob, lease::LimitValues};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct KeyLimits {
     /// Names that may be asked for; `*` stands for any letters, `?` for one. Empty: all.
     pub models: Vec<String>,
-    pub allowance: Allowance,
+    pub allowance: LimitValues,
     pub expires: Option<SystemTime>,
 }
 
-impl Limits {
+impl KeyLimits {
     /// Whether one of the patterns matches a model as it was asked for, or what stands behind its provider's name.
     #[must_use]
     pub fn allow_model(&self, asked: &str) -> bool {
         let names = [asked, asked.split_once('/').map_or(asked, |(_, model)| model)];
-        let matched = |pattern: &String| names.iter().any(|name| star::matches(pattern, name));
+        let matched = |pattern: &String| names.iter().any(|name| glob::matches(pattern, name));
         self.models.is_empty() || self.models.iter().any(matched)
     }
 }
@@ -28,11 +28,11 @@ mod tests {
 
     #[test]
     fn a_model_may_be_named_with_its_provider_and_without() {
-        let limits = |pattern: &str| Limits { models: vec![pattern.to_owned()], ..Limits::default() };
+        let limits = |pattern: &str| KeyLimits { models: vec![pattern.to_owned()], ..KeyLimits::default() };
         assert!(limits("gpt-*").allow_model("openai/gpt-4o"));
         assert!(limits("openai/*").allow_model("openai/gpt-4o"));
         assert!(!limits("openai/*").allow_model("gpt-4o"));
         assert!(!limits("gpt-*").allow_model("other/claude"));
-        assert!(Limits::default().allow_model("a"));
+        assert!(KeyLimits::default().allow_model("a"));
     }
 }

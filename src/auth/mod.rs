@@ -2,25 +2,25 @@
 //!
 //! - [`credential`]: where a request shows its key
 //! - [`token`], [`limits`]: keys of the configuration, and what a key may do
-//! - [`digest`], [`ring`]: the keys that are accepted
-//! - [`store`]: keys in the database, changed by the [`registrar`]; [`keeper`] keeps the running gateway's as it has them
-//! - [`maker`]: new keys
+//! - [`digest`], [`key_map`]: the keys that are accepted
+//! - [`store`]: keys in the database, changed by the [`editor`]; [`sync`] keeps the running gateway's as it has them
+//! - [`generate`]: new keys
 
 pub mod credential;
 pub mod digest;
-pub mod keeper;
+pub mod editor;
+pub mod generate;
+pub mod key_map;
 pub mod limits;
-pub mod maker;
-pub mod registrar;
-pub mod ring;
 pub mod store;
+pub mod sync;
 pub mod token;
 
 pub use credential::presented;
 pub use digest::Digest;
-pub use keeper::Keeper;
-pub use limits::Limits;
-pub use registrar::{Named, Registrar, StoreError};
-pub use ring::{Keys, Principal, Ring, Tokens};
-pub use store::{Store, StoredKey};
+pub use editor::{KeyEditor, KeyName, StoreError};
+pub use key_map::{ConfiguredKeys, KeyMap, Principal, StoredKeys};
+pub use limits::KeyLimits;
+pub use store::{KeyStore, StoredKey};
+pub use sync::KeySync;
 pub use token::TokenSettings;

@@ -7,10 +7,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Digest, Limits};
+use super::{Digest, KeyLimits};
 use crate::{
-    base::lease::Allowance,
-    database::{Cell, Connection, Database, DatabaseError, DatabaseSettings, Record, Schema},
+    base::lease::LimitValues,
+    database::{Cell, Connection, Database, DatabaseError, DatabaseSettings, ResultRow, Schema},
 };
 
 pub(super) const SCHEMA: Schema = Schema {
@@ -48,7 +48,7 @@ pub struct StoredKey {
     /// The one before a rotation, and until when it is accepted beside the new one.
     pub old: Option<(Digest, SystemTime)>,
     pub admin: bool,
-    pub limits: Limits,
+    pub limits: KeyLimits,
     pub created: SystemTime,
     pub revoked: Option<SystemTime>,
     /// Millionths of the currency. Not written with the key.
@@ -57,7 +57,7 @@ pub struct StoredKey {
 
 /// A row that is in force and is not understood: somebody else wrote it. It is accepted by nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct UnreadableKey {
     pub id: String,
     /// What of it is wrong.
     pub column: &'static str,
@@ -65,17 +65,17 @@ pub struct Unreadable {
 
 /// All rows of the store: one that cannot be read takes no other with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct KeyRows {
     /// By age.
     pub keys: Vec<StoredKey>,
-    pub unreadable: Vec<Unreadable>,
+    pub unreadable: Vec<UnreadableKey>,
 }
 
 /// The keys' tables. Cloning shares the connections.
 #[derive(Clone, Debug)]
-pub struct Store(Database);
+pub struct KeyStore(Database);
 
-impl Store {
+impl KeyStore {
     /// Connects, and brings the tables up to date.
     ///
     /// # Errors
@@ -97,11 +97,11 @@ impl Store {
     ///
     /// # Errors
     /// The database's own.
-    pub async fn keys(&self) -> Result<Found, DatabaseError> {
+    pub async fn keys(&self) -> Result<KeyRows, DatabaseError> {
         let sql = format!("SELECT {COLUMNS} FROM api_keys ORDER BY created, id");
         let records = self.0.fetch(sql, Vec::new()).await?;
         let spending = self.spending().await?;
-        let mut found = Found::default();
+        let mut found = KeyRows::default();
         for record in &records {
             match StoredKey::read(record) {
                 Ok(key) => {
@@ -110,7 +110,7 @@ impl Store {
                 }
                 // Refused by everybody anyway.
                 Err(_) if matches!(record.int(REVOKED), Ok(Some(_))) => {}
-                Err(error) => found.unreadable.push(Unreadable::of(record, &error)),
+                Err(error) => found.unreadable.push(UnreadableKey::of(record, &error)),
             }
         }
         Ok(found)
@@ -186,7 +186,7 @@ impl Store {
 }
 
 impl StoredKey {
-    pub(super) fn read(record: &Record) -> Result<Self, DatabaseError> {
+    pub(super) fn read(record: &ResultRow) -> Result<Self, DatabaseError> {
         let digest = |column| Ok::<_, DatabaseError>(record.text(column)?.and_then(Digest::from_hex));
         // A limit that is none must not become no limit.
         let limit = |column| {
@@ -198,7 +198,8 @@ impl StoredKey {
             return Err(DatabaseError::Column(11));
         }
         let (old, until) = (digest(4)?, moment(record, 5)?);
-        let allowance = Allowance { requests: limit(8)?, tokens: limit(9)?, concurrent: limit(10)?, budget };
+        let allowance =
+            LimitValues { requests: limit(8)?, tokens: limit(9)?, concurrent: limit(10)?, budget };
         let models = serde_json::from_str(&text(record, 7)?).map_err(|_| DatabaseError::Column(7))?;
         Ok(Self {
             id: text(record, 0)?,
@@ -207,7 +208,7 @@ impl StoredKey {
             digest: digest(3)?.ok_or(DatabaseError::Column(3))?,
             old: old.zip(until),
             admin: number(record, 6)? != 0,
-            limits: Limits { models, allowance, expires: moment(record, 12)? },
+            limits: KeyLimits { models, allowance, expires: moment(record, 12)? },
             created: moment(record, 13)?.unwrap_or(SystemTime::UNIX_EPOCH),
             revoked: moment(record, REVOKED)?,
             spent: 0,
@@ -215,8 +216,8 @@ impl StoredKey {
     }
 }
 
-impl Unreadable {
-    fn of(record: &Record, error: &DatabaseError) -> Self {
+impl UnreadableKey {
+    fn of(record: &ResultRow, error: &DatabaseError) -> Self {
         let column = match error {
             DatabaseError::Column(column) => COLUMNS.split(", ").nth(*column),
             DatabaseError::Driver(_)
@@ -228,26 +229,26 @@ impl Unreadable {
     }
 }
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for UnreadableKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the key {} cannot be read, and is not accepted: its {} is wrong", self.id, self.column)
     }
 }
 
-pub(super) fn text(record: &Record, column: usize) -> Result<String, DatabaseError> {
+pub(super) fn text(record: &ResultRow, column: usize) -> Result<String, DatabaseError> {
     record.text(column)?.map(str::to_owned).ok_or(DatabaseError::Column(column))
 }
 
-fn number(record: &Record, column: usize) -> Result<i64, DatabaseError> {
+fn number(record: &ResultRow, column: usize) -> Result<i64, DatabaseError> {
     record.int(column)?.ok_or(DatabaseError::Column(column))
 }
 
 /// Of the first column.
-pub(super) fn added_up(records: &[Record]) -> Result<i64, DatabaseError> {
+pub(super) fn added_up(records: &[ResultRow]) -> Result<i64, DatabaseError> {
     records.iter().try_fold(0_i64, |sum, record| Ok(sum.saturating_add(number(record, 0)?)))
 }
 
-fn moment(record: &Record, column: usize) -> Result<Option<SystemTime>, DatabaseError> {
+fn moment(record: &ResultRow, column: usize) -> Result<Option<SystemTime>, DatabaseError> {
     let millis = record.int(column)?.map(|millis| u64::try_from(millis).unwrap_or(0));
     Ok(millis.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis)))
 }

@@ -1,6 +1,6 @@
 //! A client token of the configuration.
 
-use super::Limits;
+use super::KeyLimits;
 use crate::base::Secret;
 
 /// `"description|token"`, or an object that says more.
@@ -10,13 +10,13 @@ pub struct TokenSettings {
     pub token: Secret<String>,
     /// It may also ask for what is the operator's alone: a reload, statistics.
     pub admin: bool,
-    pub limits: Limits,
+    pub limits: KeyLimits,
 }
 
 impl TokenSettings {
     /// A client's, without limits.
     #[must_use]
     pub fn plain(description: &str, token: Secret<String>) -> Self {
-        Self { description: description.to_owned(), token, admin: false, limits: Limits::default() }
+        Self { description: description.to_owned(), token, admin: false, limits: KeyLimits::default() }
     }
 }

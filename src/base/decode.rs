@@ -11,7 +11,7 @@ const MAX_OVERHEAD: u32 = 16 * 1024;
 
 /// How the body's end is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
+pub enum BodyFraming {
     Length(u64),
     Chunked,
     /// Until the provider closes (HTTP/1.0).
@@ -20,7 +20,7 @@ pub enum Framing {
 
 /// What is expected next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum DecodeState {
     Length(u64),
     UntilClose,
     /// Hex digits of a chunk size; how many were read.
@@ -52,12 +52,12 @@ enum State {
 /// Incremental decoder of one body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoder {
-    state: State,
+    state: DecodeState,
     overhead: u32,
 }
 
 /// What comes next in a body, and how long it is.
-enum Piece {
+enum BodyPiece {
     Payload(usize),
     Framing(usize),
 }
@@ -95,12 +95,12 @@ impl DecodeError {
 
 impl Decoder {
     #[must_use]
-    pub const fn new(framing: Framing) -> Self {
+    pub const fn new(framing: BodyFraming) -> Self {
         let state = match framing {
-            Framing::Length(0) => State::Done,
-            Framing::Length(length) => State::Length(length),
-            Framing::Chunked => State::Size { value: 0, digits: 0 },
-            Framing::UntilClose => State::UntilClose,
+            BodyFraming::Length(0) => DecodeState::Done,
+            BodyFraming::Length(length) => DecodeState::Length(length),
+            BodyFraming::Chunked => DecodeState::Size { value: 0, digits: 0 },
+            BodyFraming::UntilClose => DecodeState::UntilClose,
         };
         Self { state, overhead: 0 }
     }
@@ -108,13 +108,13 @@ impl Decoder {
     /// The whole body has been seen.
     #[must_use]
     pub const fn is_done(&self) -> bool {
-        matches!(self.state, State::Done)
+        matches!(self.state, DecodeState::Done)
     }
 
     /// Whether the connection's end is the body's end too.
     #[must_use]
     pub const fn may_close(&self) -> bool {
-        matches!(self.state, State::Done | State::UntilClose)
+        matches!(self.state, DecodeState::Done | DecodeState::UntilClose)
     }
 
     /// Decodes `bytes` in place.
@@ -126,12 +126,12 @@ impl Decoder {
         let mut at = 0;
         while let Some(piece) = self.next(bytes.get(at..).unwrap_or_default())? {
             let end = match piece {
-                Piece::Framing(length) => at + length,
-                Piece::Payload(length) if payload.is_empty() => {
+                BodyPiece::Framing(length) => at + length,
+                BodyPiece::Payload(length) if payload.is_empty() => {
                     payload = at..at + length;
                     payload.end
                 }
-                Piece::Payload(length) => {
+                BodyPiece::Payload(length) => {
                     bytes.copy_within(at..at + length, payload.end);
                     payload.end += length;
                     at + length
@@ -148,7 +148,7 @@ impl Decoder {
     /// As [`Decoder::decode`].
     pub fn follow(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {
         let mut rest = bytes;
-        while let Some(Piece::Framing(length) | Piece::Payload(length)) = self.next(rest)? {
+        while let Some(BodyPiece::Framing(length) | BodyPiece::Payload(length)) = self.next(rest)? {
             rest = rest.get(length..).unwrap_or_default();
         }
         Ok(rest.len())
@@ -157,38 +157,38 @@ impl Decoder {
     /// What stands at the start of `bytes`. `None`: nothing more of the body.
     // Eighty instructions an event, since it has two callers.
     #[inline(always)]
-    fn next(&mut self, bytes: &[u8]) -> Result<Option<Piece>, DecodeError> {
-        let Some(byte) = bytes.first().filter(|_| self.state != State::Done) else { return Ok(None) };
+    fn next(&mut self, bytes: &[u8]) -> Result<Option<BodyPiece>, DecodeError> {
+        let Some(byte) = bytes.first().filter(|_| self.state != DecodeState::Done) else { return Ok(None) };
         if let Some(wanted) = self.payload_wanted() {
             let taken = wanted.min(bytes.len() as u64);
             self.take_payload(taken);
-            return Ok(Some(Piece::Payload(taken as usize)));
+            return Ok(Some(BodyPiece::Payload(taken as usize)));
         }
         if let Some(length) = self.plain_framing(bytes) {
-            return Ok(Some(Piece::Framing(length)));
+            return Ok(Some(BodyPiece::Framing(length)));
         }
         self.state = self.step(*byte)?;
-        Ok(Some(Piece::Framing(1)))
+        Ok(Some(BodyPiece::Framing(1)))
     }
 
     /// Payload bytes expected next, or `None` inside framing.
     fn payload_wanted(&self) -> Option<u64> {
-        if let State::Length(left) | State::Data(left) = self.state {
+        if let DecodeState::Length(left) | DecodeState::Data(left) = self.state {
             return Some(left);
         }
-        (self.state == State::UntilClose).then_some(u64::MAX)
+        (self.state == DecodeState::UntilClose).then_some(u64::MAX)
     }
 
     fn take_payload(&mut self, taken: u64) {
-        if let State::Length(left) = &mut self.state {
+        if let DecodeState::Length(left) = &mut self.state {
             *left -= taken;
             if *left == 0 {
-                self.state = State::Done;
+                self.state = DecodeState::Done;
             }
-        } else if let State::Data(left) = &mut self.state {
+        } else if let DecodeState::Data(left) = &mut self.state {
             *left -= taken;
             if *left == 0 {
-                self.state = State::DataCr;
+                self.state = DecodeState::DataCr;
             }
         }
     }
@@ -196,12 +196,12 @@ impl Decoder {
     /// The framing between two chunks when all of it is there and has no extension, or the first is the last that is there,
     /// in one go; its length.
     fn plain_framing(&mut self, bytes: &[u8]) -> Option<usize> {
-        if self.state == State::DataCr && bytes == b"\r\n" {
-            self.state = State::Size { value: 0, digits: 0 };
+        if self.state == DecodeState::DataCr && bytes == b"\r\n" {
+            self.state = DecodeState::Size { value: 0, digits: 0 };
             return Some(2);
         }
-        let end = if self.state == State::DataCr { bytes.strip_prefix(b"\r\n")? } else { bytes };
-        if !matches!(self.state, State::DataCr | State::Size { digits: 0, .. }) {
+        let end = if self.state == DecodeState::DataCr { bytes.strip_prefix(b"\r\n")? } else { bytes };
+        if !matches!(self.state, DecodeState::DataCr | DecodeState::Size { digits: 0, .. }) {
             return None;
         }
         let mut size = 0;
@@ -214,64 +214,66 @@ impl Decoder {
         if digits == 0 || size == 0 || end.get(digits..digits + 2) != Some(b"\r\n") {
             return None;
         }
-        self.state = State::Data(size);
+        self.state = DecodeState::Data(size);
         Some(bytes.len() - end.len() + digits + 2)
     }
 
     /// One byte of chunk framing.
-    fn step(&mut self, byte: u8) -> Result<State, DecodeError> {
+    fn step(&mut self, byte: u8) -> Result<DecodeState, DecodeError> {
         match self.state {
-            State::Size { value, digits } => size_byte(value, digits, byte),
-            State::SizeBlank { size } => match byte {
-                b'\r' => Ok(State::SizeLf { size }),
-                b';' => Ok(State::Extension { size }),
-                b' ' | b'\t' => self.overhead(State::SizeBlank { size }),
+            DecodeState::Size { value, digits } => size_byte(value, digits, byte),
+            DecodeState::SizeBlank { size } => match byte {
+                b'\r' => Ok(DecodeState::SizeLf { size }),
+                b';' => Ok(DecodeState::Extension { size }),
+                b' ' | b'\t' => self.overhead(DecodeState::SizeBlank { size }),
                 _ => Err(DecodeError::ChunkSize),
             },
-            State::Extension { size } => match byte {
-                b'\r' => Ok(State::SizeLf { size }),
+            DecodeState::Extension { size } => match byte {
+                b'\r' => Ok(DecodeState::SizeLf { size }),
                 b'\n' => Err(DecodeError::Extension),
-                _ => self.overhead(State::Extension { size }),
+                _ => self.overhead(DecodeState::Extension { size }),
             },
-            State::SizeLf { size } => match (byte, size) {
-                (b'\n', 0) => Ok(State::TrailerStart),
-                (b'\n', size) => Ok(State::Data(size)),
+            DecodeState::SizeLf { size } => match (byte, size) {
+                (b'\n', 0) => Ok(DecodeState::TrailerStart),
+                (b'\n', size) => Ok(DecodeState::Data(size)),
                 _ => Err(DecodeError::ChunkSize),
             },
-            State::DataCr if byte == b'\r' => Ok(State::DataLf),
-            State::DataLf if byte == b'\n' => Ok(State::Size { value: 0, digits: 0 }),
-            State::DataCr | State::DataLf => Err(DecodeError::ChunkEnd),
-            State::TrailerStart => match byte {
-                b'\r' => Ok(State::EndLf),
+            DecodeState::DataCr if byte == b'\r' => Ok(DecodeState::DataLf),
+            DecodeState::DataLf if byte == b'\n' => Ok(DecodeState::Size { value: 0, digits: 0 }),
+            DecodeState::DataCr | DecodeState::DataLf => Err(DecodeError::ChunkEnd),
+            DecodeState::TrailerStart => match byte {
+                b'\r' => Ok(DecodeState::EndLf),
                 b'\n' => Err(DecodeError::Trailer),
-                _ => self.overhead(State::Trailer),
+                _ => self.overhead(DecodeState::Trailer),
             },
-            State::Trailer => match byte {
-                b'\r' => Ok(State::TrailerLf),
+            DecodeState::Trailer => match byte {
+                b'\r' => Ok(DecodeState::TrailerLf),
                 b'\n' => Err(DecodeError::Trailer),
-                _ => self.overhead(State::Trailer),
+                _ => self.overhead(DecodeState::Trailer),
             },
-            State::TrailerLf if byte == b'\n' => Ok(State::TrailerStart),
-            State::EndLf if byte == b'\n' => Ok(State::Done),
-            State::TrailerLf | State::EndLf => Err(DecodeError::Trailer),
-            State::Length(_) | State::UntilClose | State::Data(_) | State::Done => Ok(self.state),
+            DecodeState::TrailerLf if byte == b'\n' => Ok(DecodeState::TrailerStart),
+            DecodeState::EndLf if byte == b'\n' => Ok(DecodeState::Done),
+            DecodeState::TrailerLf | DecodeState::EndLf => Err(DecodeError::Trailer),
+            DecodeState::Length(_) | DecodeState::UntilClose | DecodeState::Data(_) | DecodeState::Done => {
+                Ok(self.state)
+            }
         }
     }
 
-    fn overhead(&mut self, next: State) -> Result<State, DecodeError> {
+    fn overhead(&mut self, next: DecodeState) -> Result<DecodeState, DecodeError> {
         self.overhead += 1;
         if self.overhead > MAX_OVERHEAD { Err(DecodeError::Overhead) } else { Ok(next) }
     }
 }
 
-fn size_byte(value: u64, digits: u8, byte: u8) -> Result<State, DecodeError> {
+fn size_byte(value: u64, digits: u8, byte: u8) -> Result<DecodeState, DecodeError> {
     match (byte, char::from(byte).to_digit(16)) {
         (_, Some(digit)) if digits < 16 => {
-            Ok(State::Size { value: value << 4 | u64::from(digit), digits: digits + 1 })
+            Ok(DecodeState::Size { value: value << 4 | u64::from(digit), digits: digits + 1 })
         }
-        (b'\r', None) if digits > 0 => Ok(State::SizeLf { size: value }),
-        (b' ' | b'\t', None) if digits > 0 => Ok(State::SizeBlank { size: value }),
-        (b';', None) if digits > 0 => Ok(State::Extension { size: value }),
+        (b'\r', None) if digits > 0 => Ok(DecodeState::SizeLf { size: value }),
+        (b' ' | b'\t', None) if digits > 0 => Ok(DecodeState::SizeBlank { size: value }),
+        (b';', None) if digits > 0 => Ok(DecodeState::Extension { size: value }),
         _ => Err(DecodeError::ChunkSize),
     }
 }
@@ -281,7 +283,7 @@ mod tests {
     use super::*;
 
     /// Feeds `raw` in the given pieces; gives payload, whether it ended, and the excess.
-    fn run(framing: Framing, pieces: &[&[u8]]) -> Result<(Vec<u8>, bool, usize), DecodeError> {
+    fn run(framing: BodyFraming, pieces: &[&[u8]]) -> Result<(Vec<u8>, bool, usize), DecodeError> {
         let mut decoder = Decoder::new(framing);
         let (mut payload, mut excess) = (Vec::new(), 0);
         for piece in pieces {
@@ -303,18 +305,18 @@ mod tests {
     fn joins_chunks_at_every_split() {
         for cut in 0..=CHUNKED.len() {
             let (a, b) = CHUNKED.split_at(cut);
-            assert_eq!(run(Framing::Chunked, &[a, b]), Ok((b"hello 123456789!".to_vec(), true, 0)));
+            assert_eq!(run(BodyFraming::Chunked, &[a, b]), Ok((b"hello 123456789!".to_vec(), true, 0)));
         }
         let bytes: Vec<&[u8]> = CHUNKED.chunks(1).collect();
-        assert_eq!(run(Framing::Chunked, &bytes), Ok((b"hello 123456789!".to_vec(), true, 0)));
+        assert_eq!(run(BodyFraming::Chunked, &bytes), Ok((b"hello 123456789!".to_vec(), true, 0)));
     }
 
     #[test]
     fn tells_excess_from_body() {
-        assert_eq!(run(Framing::Length(3), &[b"abcHTTP"]), Ok((b"abc".to_vec(), true, 4)));
-        assert_eq!(run(Framing::Chunked, &[b"0\r\n\r\nmore"]), Ok((vec![], true, 4)));
-        assert_eq!(run(Framing::Length(0), &[b"x"]), Ok((vec![], true, 1)));
-        assert_eq!(run(Framing::UntilClose, &[b"ab", b"c"]), Ok((b"abc".to_vec(), false, 0)));
+        assert_eq!(run(BodyFraming::Length(3), &[b"abcHTTP"]), Ok((b"abc".to_vec(), true, 4)));
+        assert_eq!(run(BodyFraming::Chunked, &[b"0\r\n\r\nmore"]), Ok((vec![], true, 4)));
+        assert_eq!(run(BodyFraming::Length(0), &[b"x"]), Ok((vec![], true, 1)));
+        assert_eq!(run(BodyFraming::UntilClose, &[b"ab", b"c"]), Ok((b"abc".to_vec(), false, 0)));
     }
 
     #[test]
@@ -334,15 +336,15 @@ mod tests {
             (b"0\r\n\n", DecodeError::Trailer),
             (b"0\r\na: b\n", DecodeError::Trailer),
         ] {
-            assert_eq!(run(Framing::Chunked, &[raw]), Err(error), "{:?}", String::from_utf8_lossy(raw));
+            assert_eq!(run(BodyFraming::Chunked, &[raw]), Err(error), "{:?}", String::from_utf8_lossy(raw));
         }
         let long = [b"5;".to_vec(), vec![b'x'; MAX_OVERHEAD as usize + 1]].concat();
-        assert_eq!(run(Framing::Chunked, &[&long]), Err(DecodeError::Overhead));
+        assert_eq!(run(BodyFraming::Chunked, &[&long]), Err(DecodeError::Overhead));
     }
 
     #[test]
     fn a_size_of_all_ones_does_not_overflow() {
-        let (payload, done, _) = run(Framing::Chunked, &[b"ffffffffffffffff\r\nab"]).unwrap();
+        let (payload, done, _) = run(BodyFraming::Chunked, &[b"ffffffffffffffff\r\nab"]).unwrap();
         assert_eq!((payload.as_slice(), done), (&b"ab"[..], false));
     }
 }

@@ -51,7 +51,7 @@ pub enum Clock {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FaultKind {
     /// Name not found, refused, no route.
     Unreachable(Cow<'static, str>),
     /// The TLS handshake failed or the certificate was not accepted.
@@ -89,18 +89,18 @@ pub enum Sent {
 pub struct Fault {
     pub side: Side,
     pub stage: Stage,
-    pub kind: Kind,
+    pub kind: FaultKind,
     pub sent: Sent,
 }
 
 impl Fault {
     /// A fault of the provider's.
-    pub const fn provider(stage: Stage, kind: Kind, sent: Sent) -> Self {
+    pub const fn provider(stage: Stage, kind: FaultKind, sent: Sent) -> Self {
         Self { side: Side::Provider, stage, kind, sent }
     }
 
     /// The client left, or broke the protocol.
-    pub const fn client(stage: Stage, kind: Kind) -> Self {
+    pub const fn client(stage: Stage, kind: FaultKind) -> Self {
         Self { side: Side::Client, stage, kind, sent: Sent::Unknown }
     }
 }
@@ -120,7 +120,7 @@ impl Clock {
 }
 
 /// What happened, in words that may be shown to the client: no address, no key.
-impl fmt::Display for Kind {
+impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(why) => write!(f, "unreachable: {why}"),

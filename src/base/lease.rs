@@ -1,6 +1,6 @@
-//! What one key has taken of what it may take, and the duty to settle it. A [`Meter`] counts; a [`Lease`] is what one
+//! What one key has taken of what it may take, and the duty to settle it. A [`LimitMeter`] counts; a [`Lease`] is what one
 //! request was given by estimate, and is settled once with what it really used, or dropped, and then all of it is given
-//! back. A key's budget is settled last, when the price is known: that is the [`Bill`] which a settled lease leaves.
+//! back. A key's budget is settled last, when the price is known: that is the [`PendingCharge`] which a settled lease leaves.
 //!
 //! Here and not in `auth`, because a request's end carries it from `proxy` through `relay` to whoever knows the price.
 //! Invariants: a lease gives back no more than it took; all of an ask is granted or nothing of it is kept; only atomics.
@@ -16,11 +16,11 @@ use std::{
     time::Duration,
 };
 
-use super::window::{Taken, Window};
+use super::window::{RateWindow, Taken};
 
 /// What may be taken. `None`: as much as one likes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Allowance {
+pub struct LimitValues {
     /// In a minute.
     pub requests: Option<u32>,
     /// In a minute, input and output together.
@@ -33,7 +33,7 @@ pub struct Allowance {
 
 /// What one request is thought to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ask {
+pub struct Reservation {
     /// Tokens that cannot be done without: the prompt's.
     pub prompt: u32,
     /// Tokens that the answer may have; cut to what the limit can ever grant.
@@ -60,16 +60,16 @@ pub struct Exceeded {
 
 /// What one key has taken. Shared by all that present it; outlives a reload.
 #[derive(Debug, Default)]
-pub struct Meter {
-    pub requests: Window,
-    pub tokens: Window,
+pub struct LimitMeter {
+    pub requests: RateWindow,
+    pub tokens: RateWindow,
     running: AtomicU32,
-    purse: Purse,
+    purse: Spending,
 }
 
 /// Millionths of the currency.
 #[derive(Debug, Default)]
-struct Purse {
+struct Spending {
     /// What the store says was spent.
     saved: AtomicI64,
     /// What was spent here and the store has not heard of.
@@ -82,7 +82,7 @@ struct Purse {
 #[derive(Debug)]
 #[must_use]
 pub struct Lease {
-    meter: Arc<Meter>,
+    meter: Arc<LimitMeter>,
     granted: Granted,
     /// When it was taken, as the meter counts time.
     at: Duration,
@@ -100,17 +100,22 @@ struct Granted {
 /// What remains of a lease when its tokens are settled: the money. Dropping it costs nothing.
 #[derive(Debug)]
 #[must_use]
-pub struct Bill {
-    meter: Arc<Meter>,
+pub struct PendingCharge {
+    meter: Arc<LimitMeter>,
     aside: i64,
 }
 
-impl Meter {
+impl LimitMeter {
     /// Grants all of `ask` or nothing of it. `now` counts from the same moment for all calls.
     ///
     /// # Errors
     /// The first limit that stood in the way.
-    pub fn lease(self: &Arc<Self>, may: &Allowance, ask: &Ask, now: Duration) -> Result<Lease, Exceeded> {
+    pub fn lease(
+        self: &Arc<Self>,
+        may: &LimitValues,
+        ask: &Reservation,
+        now: Duration,
+    ) -> Result<Lease, Exceeded> {
         let mut lease = Lease { meter: Arc::clone(self), granted: Granted::default(), at: now };
         // What was granted before a refusal is given back by the drop.
         lease.grant(may, ask, now).map(|()| lease)
@@ -143,7 +148,7 @@ impl Meter {
 
     /// Sets aside `cost`, or what is left of the budget if that is less; how much it was. `None`: nothing is left.
     fn set_aside(&self, cost: i64, budget: i64) -> Option<i64> {
-        let Purse { saved, unsaved, aside } = &self.purse;
+        let Spending { saved, unsaved, aside } = &self.purse;
         let part = |aside: i64| {
             let spent = saved.load(Relaxed).saturating_add(unsaved.load(Relaxed));
             let left = budget.saturating_sub(spent.saturating_add(aside));
@@ -160,7 +165,7 @@ impl Meter {
 }
 
 impl Lease {
-    fn grant(&mut self, may: &Allowance, ask: &Ask, now: Duration) -> Result<(), Exceeded> {
+    fn grant(&mut self, may: &LimitValues, ask: &Reservation, now: Duration) -> Result<(), Exceeded> {
         let Self { meter, granted, .. } = self;
         if let Some(budget) = may.budget {
             let aside = meter.set_aside(ask.cost, budget);
@@ -192,7 +197,7 @@ impl Lease {
     /// The request has ended after `elapsed` and used so many tokens: what it did not use is given back to when it was
     /// taken, what it used beyond is counted now. It counts as a request whatever it used. `None`: nothing to be paid.
     #[must_use]
-    pub fn settle(mut self, tokens: u64, elapsed: Duration) -> Option<Bill> {
+    pub fn settle(mut self, tokens: u64, elapsed: Duration) -> Option<PendingCharge> {
         let mut granted = std::mem::take(&mut self.granted);
         granted.request = None;
         if let Some(taken) = granted.tokens.take() {
@@ -203,7 +208,7 @@ impl Lease {
                 None => self.meter.tokens.give_back(taken, taken.amount - used),
             }
         }
-        let bill = granted.cost.take().map(|aside| Bill { meter: Arc::clone(&self.meter), aside });
+        let bill = granted.cost.take().map(|aside| PendingCharge { meter: Arc::clone(&self.meter), aside });
         self.granted = granted;
         bill
     }
@@ -226,7 +231,7 @@ impl Drop for Lease {
     }
 }
 
-impl Bill {
+impl PendingCharge {
     /// What it really cost, in millionths.
     pub fn pay(self, cost: i64) {
         // A sum that wrapped would be a budget that is never spent.
@@ -235,7 +240,7 @@ impl Bill {
     }
 }
 
-impl Drop for Bill {
+impl Drop for PendingCharge {
     fn drop(&mut self) {
         self.meter.purse.aside.fetch_sub(self.aside, AcqRel);
     }

@@ -5,38 +5,38 @@
 //! - [`secret`]: values that never print
 //! - [`id`]: request ids
 //! - [`window`], [`lease`]: what was taken in the last minute, and the duty to settle it
-//! - [`moment`]: time as a number; [`dice`]: chance from a seed
-//! - [`list`]: a chain of `Bytes` that is written without being joined
+//! - [`moment`]: time as a number; [`rng`]: chance from a seed
+//! - [`byte_list`]: a chain of `Bytes` that is written without being joined
 //! - [`network`]: ranges of addresses
 //! - [`date`]: moments as people write them
 //! - [`pem`]: certificate and key files
-//! - [`shelf`]: what was learnt, and for how long it holds good
+//! - [`ttl_map`]: what was learnt, and for how long it holds good
 //! - [`spawn`]: the only door to the runtime's spawner
-//! - [`star`]: names with stars in them
+//! - [`glob`]: names with stars in them
 //! - [`turn`]: which poll of a worker this is
 
+pub mod byte_list;
 pub mod date;
 pub mod decode;
-pub mod dice;
 pub mod fault;
+pub mod glob;
 pub mod id;
 pub mod lease;
-pub mod list;
 pub mod moment;
 pub mod network;
 pub mod pem;
+pub mod rng;
 pub mod secret;
-pub mod shelf;
 pub mod spawn;
-pub mod star;
+pub mod ttl_map;
 pub mod turn;
 pub mod window;
 
-pub use dice::Dice;
-pub use fault::{Clock, Fault, Kind, Sent, Side, Stage};
+pub use byte_list::ByteList;
+pub use fault::{Clock, Fault, FaultKind, Sent, Side, Stage};
 pub use id::RequestId;
-pub use list::ByteList;
 pub use moment::Moment;
 pub use network::Network;
+pub use rng::Rng;
 pub use secret::Secret;
-pub use shelf::Shelf;
+pub use ttl_map::TtlMap;

@@ -69,9 +69,9 @@ impl PemError {
 
 /// What tells one version of a file from another. A file that is not there has one too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp(Option<(SystemTime, u64)>);
+pub struct FileStamp(Option<(SystemTime, u64)>);
 
-impl Stamp {
+impl FileStamp {
     #[must_use]
     pub fn of(file: &Path) -> Self {
         let facts = fs::metadata(file).and_then(|facts| Ok((facts.modified()?, facts.len())));
@@ -104,10 +104,10 @@ mod tests {
         let file = folder.join("key.pem");
         let shown = |file: &Path| private_key(file).unwrap_err().to_string();
         assert!(shown(&file).ends_with("key.pem: entity not found"), "{}", shown(&file));
-        let absent = Stamp::of(&file);
+        let absent = FileStamp::of(&file);
         fs::write(&file, "c2VjcmV0").unwrap();
         assert!(shown(&file).ends_with("no private key in it"), "{}", shown(&file));
-        assert_ne!(Stamp::of(&file), absent);
+        assert_ne!(FileStamp::of(&file), absent);
         fs::write(&file, "-----BEGIN PRIVATE KEY c2VjcmV0\nc2VjcmV0\n").unwrap();
         assert!(shown(&file).ends_with("not valid PEM"), "{}", shown(&file));
         fs::remove_dir_all(&folder).unwrap();

@@ -18,14 +18,14 @@ pub struct Tasks {
     live: Rc<Cell<usize>>,
 }
 
-struct Live(Rc<Cell<usize>>);
+struct TaskGuard(Rc<Cell<usize>>);
 
 pin_project! {
     /// A future that is counted. An `async` block would hold what it awaits twice: as it is given and as it runs.
     struct Counted<F> {
         #[pin]
         future: F,
-        live: Live,
+        live: TaskGuard,
     }
 }
 
@@ -37,7 +37,7 @@ impl<F: Future<Output = ()>> Future for Counted<F> {
     }
 }
 
-impl Drop for Live {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }
@@ -60,7 +60,7 @@ impl Tasks {
         F: Future<Output = ()> + 'static,
     {
         self.live.set(self.live.get() + 1);
-        let live = Live(Rc::clone(&self.live));
+        let live = TaskGuard(Rc::clone(&self.live));
         #[expect(clippy::disallowed_methods, reason = "this is the door")]
         tokio::task::spawn_local(Counted { future, live })
     }

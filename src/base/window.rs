@@ -19,7 +19,7 @@ const SPAN: u32 = 60;
 const SLOTS: usize = 64;
 
 #[derive(Debug)]
-pub struct Window {
+pub struct RateWindow {
     used: AtomicU64,
     /// The second in which slots were last looked through.
     swept: AtomicU32,
@@ -34,7 +34,7 @@ pub struct Taken {
     pub amount: u32,
 }
 
-impl Default for Window {
+impl Default for RateWindow {
     fn default() -> Self {
         Self {
             used: AtomicU64::default(),
@@ -44,7 +44,7 @@ impl Default for Window {
     }
 }
 
-impl Window {
+impl RateWindow {
     /// Takes `amount` if it fits below `limit`.
     pub fn take(&self, limit: u32, amount: u32, now: Duration) -> Option<Taken> {
         let second = second(now);

@@ -7,12 +7,12 @@ use std::{
 };
 
 use super::{client, summary};
-use crate::{app::Gateway, auth::TokenSettings, config::Settings, demo};
+use crate::{app::Process, auth::TokenSettings, config::Settings, demo};
 
 /// Stands where a configured token would.
 const YOURS: &str = "$YOUR_TOKEN";
 
-pub(super) fn show(out: &mut impl Write, settings: &Settings, gateway: &Gateway) -> io::Result<()> {
+pub(super) fn show(out: &mut impl Write, settings: &Settings, gateway: &Process) -> io::Result<()> {
     let port = gateway.addresses().first().map_or(settings.listen.port, SocketAddr::port);
     let admin_port = gateway.admin_addresses().first().map(SocketAddr::port);
     let stored_admin = gateway.has_stored_admin();
@@ -20,7 +20,7 @@ pub(super) fn show(out: &mut impl Write, settings: &Settings, gateway: &Gateway)
         out,
         "thalweg {}\n\n{}",
         env!("CARGO_PKG_VERSION"),
-        summary::Summary { settings, port, admin_port, stored_admin }
+        summary::StartSummary { settings, port, admin_port, stored_admin }
     )?;
     out.flush()?;
     let made = gateway.made_token();
@@ -31,7 +31,7 @@ pub(super) fn show(out: &mut impl Write, settings: &Settings, gateway: &Gateway)
 }
 
 /// A model that works: the demo's first, or asked of the gateway itself unless that takes TLS, or out of the settings.
-fn offered(settings: &Settings, gateway: &Gateway) -> Option<String> {
+fn offered(settings: &Settings, gateway: &Process) -> Option<String> {
     if gateway.is_demo() && settings.supported_models.is_empty() {
         return demo::models().into_iter().next();
     }

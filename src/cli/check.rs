@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{Failure, summary::Summary};
+use super::{Failure, summary::StartSummary};
 use crate::config::{self, Env, LoadError, Overrides};
 
 #[derive(clap::Args, Debug)]
@@ -21,7 +21,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     match config::load(options.file.as_deref(), &Overrides::default(), &Env::of_process()) {
         Ok(settings) => {
             let port = settings.listen.port;
-            let summary = Summary { settings: &settings, port, admin_port: None, stored_admin: None };
+            let summary = StartSummary { settings: &settings, port, admin_port: None, stored_admin: None };
             write!(io::stdout().lock(), "The configuration is good.\n\n{summary}")?;
             Ok(ExitCode::SUCCESS)
         }

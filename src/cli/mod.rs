@@ -34,7 +34,7 @@ use std::{
 pub use args::Args;
 use args::Command;
 
-use crate::database::Site;
+use crate::database::DatabaseUrl;
 
 /// Whatever ended a command; shown with its causes.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -56,11 +56,13 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
 }
 
 /// Tells on stderr which database a command is about: a service may have another one, by its environment.
-fn tell_database(site: &Site) {
+fn tell_database(site: &DatabaseUrl) {
     let place = match site {
         // A relative one would leave open where.
-        Site::Sqlite(file) => Site::Sqlite(std::path::absolute(file).unwrap_or_else(|_| file.clone())),
-        Site::Postgres(_) => site.clone(),
+        DatabaseUrl::Sqlite(file) => {
+            DatabaseUrl::Sqlite(std::path::absolute(file).unwrap_or_else(|_| file.clone()))
+        }
+        DatabaseUrl::Postgres(_) => site.clone(),
     };
     // With stderr gone there is nobody left to tell.
     let _ = writeln!(io::stderr(), "in {place}");

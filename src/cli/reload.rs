@@ -63,7 +63,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let (status, told) = runtime.block_on(ask(&target, options.check))?;
     let mut out = io::stdout().lock();
     if status == 200 {
-        write!(out, "{}", Told(&told))?;
+        write!(out, "{}", ReloadText(&told))?;
         return Ok(ExitCode::SUCCESS);
     }
     let error = &told["error"];
@@ -73,7 +73,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     }
     writeln!(out, "Not reloaded, the old configuration stays in force: {message}")?;
     for mistake in error["errors"].as_array().into_iter().flatten() {
-        writeln!(out, "  {}", Mistake(mistake))?;
+        writeln!(out, "  {}", ProblemLine(mistake))?;
     }
     Ok(ExitCode::FAILURE)
 }
@@ -99,9 +99,9 @@ async fn ask(target: &Target, check: bool) -> Result<(u16, Value), Failure> {
 }
 
 /// What a gateway said, in lines.
-struct Told<'a>(&'a Value);
+struct ReloadText<'a>(&'a Value);
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for ReloadText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(told) = self;
         let changes = &told["changes"];
@@ -145,9 +145,9 @@ fn listed(value: &Value) -> Option<String> {
     (!names.is_empty()).then(|| names.join(", "))
 }
 
-struct Mistake<'a>(&'a Value);
+struct ProblemLine<'a>(&'a Value);
 
-impl fmt::Display for Mistake<'_> {
+impl fmt::Display for ProblemLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |key: &str| self.0[key].as_str().filter(|text| !text.is_empty());
         if let Some(path) = text("path") {
@@ -175,12 +175,12 @@ mod tests {
             "supported_models": true, "log_level": "INFO to WARN", "settings": ["failover"], "restart_needed": ["port"],
         }});
         assert_eq!(
-            Told(&told).to_string(),
+            ReloadText(&told).to_string(),
             "Reloaded.\n  providers added: b, c\n  providers changed: a\n  tokens removed: t\n  supported_models \
              changed\n  log level: INFO to WARN\n  settings changed: failover\n  only a restart applies: port\n"
         );
-        assert_eq!(Told(&json!({})).to_string(), "The configuration is good.\n  nothing changed\n");
+        assert_eq!(ReloadText(&json!({})).to_string(), "The configuration is good.\n  nothing changed\n");
         let mistake = json!({"path": "prot", "message": "unknown key", "suggestion": "port"});
-        assert_eq!(Mistake(&mistake).to_string(), "prot: unknown key; did you mean \"port\"?");
+        assert_eq!(ProblemLine(&mistake).to_string(), "prot: unknown key; did you mean \"port\"?");
     }
 }

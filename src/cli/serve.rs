@@ -16,12 +16,12 @@ use tracing::Level;
 
 use super::{
     Failure, banner,
-    signals::{End, Signals},
+    signals::{Signals, StopSignal},
 };
 use crate::{
-    app::{self, Surroundings},
+    app::{self, ProcessContext},
     config::{
-        Env, Overrides, Source,
+        ConfigSource, Env, Overrides,
         settings::{LOG_FORMATS, LOG_LEVELS},
     },
     telemetry::{Log, LogFormat},
@@ -74,18 +74,19 @@ impl Options {
 /// # Errors
 /// The configuration is wrong, or the gateway cannot start.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let source = Source::new(options.config.as_deref(), options.overrides(), Env::of_process());
+    let source = ConfigSource::new(options.config.as_deref(), options.overrides(), Env::of_process());
     let settings = source.load()?;
     let log = Log::start(settings.log.clone())?;
     let mut signals = Signals::register()?;
-    let surroundings = Surroundings { source: Some(source), level: Some(log.level()), log_lost: log.lost() };
+    let surroundings =
+        ProcessContext { source: Some(source), level: Some(log.level()), log_lost: log.lost() };
     let gateway = app::start_in(settings.clone(), surroundings)?;
     // A gateway without a terminal serves all the same.
     let _ = banner::show(&mut io::stdout().lock(), &settings, &gateway);
     let first = signals.first(|| gateway.reload("signal"));
     gateway.deny_readiness();
     let delay = gateway.shutdown_delay();
-    if first == End::Asked && !delay.is_zero() {
+    if first == StopSignal::Asked && !delay.is_zero() {
         say(format!("Not ready any more: draining begins in {delay:?}."));
         if signals.second_within(delay) {
             return Ok(ExitCode::from(ENDED_BY_SIGNAL));

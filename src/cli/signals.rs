@@ -12,7 +12,7 @@ use tokio::{
 
 /// Who asked for the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum StopSignal {
     /// Somebody at a terminal (SIGINT).
     Interrupted,
     /// A supervisor (SIGTERM).
@@ -42,7 +42,7 @@ impl Signals {
     }
 
     /// Blocks until the first signal to end, and calls `reload` at each SIGHUP before it.
-    pub(super) fn first(&mut self, mut reload: impl FnMut()) -> End {
+    pub(super) fn first(&mut self, mut reload: impl FnMut()) -> StopSignal {
         let Self { runtime, interrupt, terminate, hangup } = self;
         runtime.block_on(async {
             loop {
@@ -72,9 +72,9 @@ impl Signals {
     }
 }
 
-async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> End {
+async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> StopSignal {
     tokio::select! {
-        _ = interrupt.recv() => End::Interrupted,
-        _ = terminate.recv() => End::Asked,
+        _ = interrupt.recv() => StopSignal::Interrupted,
+        _ = terminate.recv() => StopSignal::Asked,
     }
 }

@@ -7,7 +7,7 @@ use crate::config::{ProviderSettings, Settings};
 /// Models of one provider named in full; the rest is counted.
 const NAMED: usize = 4;
 
-pub(super) struct Summary<'a> {
+pub(super) struct StartSummary<'a> {
     pub(super) settings: &'a Settings,
     /// The one really listened on, once it is.
     pub(super) port: u16,
@@ -17,7 +17,7 @@ pub(super) struct Summary<'a> {
     pub(super) stored_admin: Option<bool>,
 }
 
-impl fmt::Display for Summary<'_> {
+impl fmt::Display for StartSummary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { settings, port, admin_port, stored_admin } = self;
         let workers = settings.workers;

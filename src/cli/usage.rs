@@ -16,19 +16,19 @@ use super::{
 use crate::{
     base::date,
     config::{self, Env, Overrides},
-    database::Site,
+    database::DatabaseUrl,
     ledger::{
-        LedgerGauges, Outlook,
-        query::{By, Line, Question},
-        report::report,
+        LedgerGauges, LedgerReader,
+        query::{GroupBy, UsageLine, UsageQuery},
+        reader::report,
     },
 };
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
     /// What to tell apart: model, provider, key, hour, day, in any order
-    #[arg(long, value_name = "WHAT,…", value_delimiter = ',', value_parser = By::parse, default_value = "model")]
-    by: Vec<By>,
+    #[arg(long, value_name = "WHAT,…", value_delimiter = ',', value_parser = GroupBy::parse, default_value = "model")]
+    by: Vec<GroupBy>,
     /// How far to look back: 90m, 24h, 30d
     #[arg(long, value_name = "TIME", value_parser = back, default_value = "24h")]
     since: Duration,
@@ -47,13 +47,13 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let database =
         settings.database.ok_or("there is no database: no configuration file and no DATABASE_URL")?;
     tell_database(&database.site);
-    if let Site::Sqlite(file) = &database.site
+    if let DatabaseUrl::Sqlite(file) = &database.site
         && !file.exists()
     {
         return Err(format!("there is no ledger yet: {} is not there", file.display()).into());
     }
-    let question = Question::back(options.since, options.by.clone());
-    let lines = Outlook::new(LedgerGauges::default(), Some(database)).ask(&question)?;
+    let question = UsageQuery::back(options.since, options.by.clone());
+    let lines = LedgerReader::new(LedgerGauges::default(), Some(database)).ask(&question)?;
     let mut out = io::stdout().lock();
     if options.json {
         writeln!(out, "{}", report(&lines, &question))?;
@@ -68,12 +68,12 @@ fn back(text: &str) -> Result<Duration, String> {
 }
 
 /// A name as people read it.
-fn shown(by: By, name: &str) -> String {
+fn shown(by: GroupBy, name: &str) -> String {
     match by {
-        By::Model | By::Provider | By::Key if name.is_empty() => "(none)".to_owned(),
-        By::Model | By::Provider | By::Key => name.to_owned(),
-        By::Hour => moment(name, 16),
-        By::Day => moment(name, 10),
+        GroupBy::Model | GroupBy::Provider | GroupBy::Key if name.is_empty() => "(none)".to_owned(),
+        GroupBy::Model | GroupBy::Provider | GroupBy::Key => name.to_owned(),
+        GroupBy::Hour => moment(name, 16),
+        GroupBy::Day => moment(name, 10),
     }
 }
 
@@ -84,7 +84,7 @@ fn moment(seconds: &str, length: usize) -> String {
     text.get(..length).unwrap_or(&text).replace('T', " ")
 }
 
-fn sheet(lines: &[Line], by: &[By]) -> String {
+fn sheet(lines: &[UsageLine], by: &[GroupBy]) -> String {
     let figures = [
         "requests",
         "refused",
@@ -127,7 +127,7 @@ fn sheet(lines: &[Line], by: &[By]) -> String {
 }
 
 /// In whole units of the operator's currency; with a plus when some of it has no price.
-fn money(line: &Line) -> String {
+fn money(line: &UsageLine) -> String {
     let (cost, unpriced) = (line.sum("cost"), line.sum("unpriced"));
     let amount = format!("{}.{:06}", cost / 1_000_000, (cost % 1_000_000).abs());
     match (cost, unpriced) {
@@ -143,10 +143,11 @@ mod tests {
 
     #[test]
     fn lines_up_names_and_figures() {
-        let mut line = Line { names: vec!["m".into(), "7200".into()], failed: 1, ..Line::default() };
+        let mut line =
+            UsageLine { names: vec!["m".into(), "7200".into()], failed: 1, ..UsageLine::default() };
         line.sums.sums[0] = 12;
         line.sums.sums[8] = 1_500_000;
-        let text = sheet(std::slice::from_ref(&line), &[By::Model, By::Hour]);
+        let text = sheet(std::slice::from_ref(&line), &[GroupBy::Model, GroupBy::Hour]);
         let rows: Vec<&str> = text.lines().collect();
         assert!(rows[0].starts_with("  model  hour"), "{text}");
         assert!(rows[1].starts_with("  m      1970-01-01 02:00        12"), "{text}");
@@ -155,7 +156,7 @@ mod tests {
         assert_eq!(money(&line), "1.500000+");
         line.sums.sums[8] = 0;
         assert_eq!(
-            (money(&line), sheet(&[], &[By::Model])),
+            (money(&line), sheet(&[], &[GroupBy::Model])),
             ("no price".to_owned(), "  nothing\n".to_owned())
         );
     }

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use super::{
     document::Value,
     env::Env,
-    problem::{Problem, Wrong},
+    problem::{Problem, ValueError},
     scalar,
-    section::{Place, Section},
+    section::{Located, Section},
     settings::Settings,
 };
 use crate::{
     base::Network,
     database::{
-        DatabaseSettings, Site,
+        DatabaseSettings, DatabaseUrl,
         settings::{MAX_OVERFLOW, POOL_SIZE},
     },
     ledger::{LedgerSettings, Price, Prices},
@@ -30,7 +30,7 @@ const DEAR: f64 = 1e9;
 pub(super) fn read(root: &mut Section<'_, '_, '_>, settings: &mut Settings) {
     let folder = home(root.reader.env, root.reader.folder.clone());
     settings.database = match root.place("database") {
-        None => Some(DatabaseSettings::new(Site::Sqlite(folder.join(USUAL_NAME)))),
+        None => Some(DatabaseSettings::new(DatabaseUrl::Sqlite(folder.join(USUAL_NAME)))),
         Some(mut place) => database(&mut place, &folder),
     };
     root.section("ledger", |section| ledger(section, &folder, &mut settings.ledger));
@@ -48,7 +48,7 @@ fn home(env: &Env, folder: Option<PathBuf>) -> PathBuf {
     given.map(PathBuf::from).or(folder).unwrap_or_default()
 }
 
-fn database(place: &mut Place<'_, '_, '_>, folder: &Path) -> Option<DatabaseSettings> {
+fn database(place: &mut Located<'_, '_, '_>, folder: &Path) -> Option<DatabaseSettings> {
     match place.value {
         Value::Bool(false) => None,
         Value::Table(_) => place.section(|section| {
@@ -56,7 +56,7 @@ fn database(place: &mut Place<'_, '_, '_>, folder: &Path) -> Option<DatabaseSett
             section.set("pool_size", &mut size, scalar::whole(1..=MANY));
             section.set("max_overflow", &mut overflow, scalar::whole(0..=MANY));
             let site = section.place("url").map_or_else(
-                || Some(Site::Sqlite(folder.join(USUAL_NAME))),
+                || Some(DatabaseUrl::Sqlite(folder.join(USUAL_NAME))),
                 |mut place| site(&mut place, folder),
             )?;
             Some(DatabaseSettings { site, connections: size + overflow })
@@ -68,9 +68,9 @@ fn database(place: &mut Place<'_, '_, '_>, folder: &Path) -> Option<DatabaseSett
 }
 
 /// The URL may hold a password out of the environment.
-fn site(place: &mut Place<'_, '_, '_>, folder: &Path) -> Option<Site> {
+fn site(place: &mut Located<'_, '_, '_>, folder: &Path) -> Option<DatabaseUrl> {
     let text = place.resolved()?;
-    place.read(|_| Site::parse(&text, folder).map_err(Wrong::from))
+    place.read(|_| DatabaseUrl::parse(&text, folder).map_err(ValueError::from))
 }
 
 fn ledger(section: &mut Section<'_, '_, '_>, folder: &Path, ledger: &mut LedgerSettings) {
@@ -102,7 +102,7 @@ fn prices(section: &mut Section<'_, '_, '_>) -> Prices {
 
 /// Money per million tokens; gives micro-units.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within u64's exact range")]
-fn money(value: &Value) -> Result<u64, Wrong> {
+fn money(value: &Value) -> Result<u64, ValueError> {
     match value {
         Value::Number(number) if (0.0..=DEAR).contains(number) => Ok((number * 1e6).round() as u64),
         Value::Number(_)
@@ -114,7 +114,7 @@ fn money(value: &Value) -> Result<u64, Wrong> {
     }
 }
 
-fn network(text: &str) -> Result<Network, Wrong> {
+fn network(text: &str) -> Result<Network, ValueError> {
     text.parse().map_err(|wrong: &str| wrong.into())
 }
 
@@ -122,7 +122,7 @@ fn network(text: &str) -> Result<Network, Wrong> {
 pub(super) fn override_by(env: &Env, settings: &mut Settings, problems: &mut Vec<Problem>) {
     let mut wrong = |name: &str, wrong: &str| problems.push(Problem::new(name, wrong));
     if let Some(url) = env.variable("DATABASE_URL") {
-        match Site::parse(url, &home(env, None)) {
+        match DatabaseUrl::parse(url, &home(env, None)) {
             Ok(site) => {
                 let connections =
                     settings.database.as_ref().map_or(POOL_SIZE + MAX_OVERFLOW, |set| set.connections);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{
     env::Env,
-    problem::{Problem, Wrong},
+    problem::{Problem, ValueError},
     root,
     settings::Settings,
 };
@@ -14,7 +14,7 @@ use crate::server::Listen;
 const VARIABLE: &str = "THALWEG_ADMIN_LISTEN";
 
 /// `host:port`, `[address]:port`, `:port` or a port alone; without a host, loopback.
-pub(super) fn listen(text: &str) -> Result<Listen, Wrong> {
+pub(super) fn listen(text: &str) -> Result<Listen, ValueError> {
     let text = text.trim();
     let (host, port) = match text.rsplit_once(':') {
         None => ("", text),

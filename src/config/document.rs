@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::problem::{Problem, Wrong};
+use super::problem::{Problem, ValueError};
 
 /// Numbers are `f64`: exact up to 2^53, which no setting exceeds.
 pub(super) enum Value {
@@ -43,20 +43,21 @@ pub(super) fn read(text: &str) -> Result<Value, Problem> {
         let message = described.split(" at line ").next().unwrap_or(&described);
         let comment =
             text.lines().nth(line.saturating_sub(1)).is_some_and(|line| line.trim_start().starts_with("//"));
-        let wrong = if comment { Wrong::from("JSON has no comments") } else { Wrong::from(message) };
+        let wrong =
+            if comment { ValueError::from("JSON has no comments") } else { ValueError::from(message) };
         Problem::new(format!("line {line}, column {column}"), wrong)
     })
 }
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Tree)
+        deserializer.deserialize_any(DocumentVisitor)
     }
 }
 
-struct Tree;
+struct DocumentVisitor;
 
-impl<'de> Visitor<'de> for Tree {
+impl<'de> Visitor<'de> for DocumentVisitor {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{problem::Wrong, suggestion::nearest};
+use super::{problem::ValueError, suggestion::nearest};
 use crate::base::Secret;
 
 /// Longer than a loopback connect ever takes, shorter than anybody notices at start.
@@ -64,7 +64,7 @@ impl Env {
     }
 
     /// Replaces every `${NAME}` in `text`; a text that is `env.NAME` or `os.environ/NAME` as a whole is replaced too.
-    pub(super) fn resolve(&self, text: &str) -> Result<String, Wrong> {
+    pub(super) fn resolve(&self, text: &str) -> Result<String, ValueError> {
         for prefix in ["env.", "os.environ/"] {
             if let Some(name) = text.strip_prefix(prefix).filter(|name| is_name(name)) {
                 return self.wanted(name).map(str::to_owned);
@@ -85,8 +85,8 @@ impl Env {
         Ok(resolved)
     }
 
-    fn wanted(&self, name: &str) -> Result<&str, Wrong> {
-        self.variable(name).ok_or_else(|| Wrong {
+    fn wanted(&self, name: &str) -> Result<&str, ValueError> {
+        self.variable(name).ok_or_else(|| ValueError {
             message: format!("the environment variable {name} is not set"),
             suggestion: nearest(name, self.variables.keys().map(String::as_str)),
         })

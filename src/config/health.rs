@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{
     document::Value,
     env::Env,
-    problem::{Problem, Wrong},
+    problem::{Problem, ValueError},
     scalar,
     section::Section,
 };
@@ -19,7 +19,7 @@ const USUAL_NAME: &str = "state.json";
 
 /// What the configuration says of the state file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum StateFileSetting {
     #[default]
     Nothing,
     /// `false`: there shall be none.
@@ -36,10 +36,10 @@ pub(super) fn read(section: &mut Section<'_, '_, '_>, health: &mut HealthSetting
 }
 
 /// `state_file`: a name, which starts at the configuration file, or `false`.
-pub(super) fn read_state(root: &mut Section<'_, '_, '_>) -> Said {
+pub(super) fn read_state(root: &mut Section<'_, '_, '_>) -> StateFileSetting {
     let folder = root.reader.folder.clone().unwrap_or_default();
     let said = root.read("state_file", |value| match value {
-        Value::Bool(false) => Ok(Said::No),
+        Value::Bool(false) => Ok(StateFileSetting::No),
         Value::Bool(true)
         | Value::Null
         | Value::Number(_)
@@ -47,7 +47,7 @@ pub(super) fn read_state(root: &mut Section<'_, '_, '_>) -> Said {
         | Value::List(_)
         | Value::Table(_) => match scalar::text(value)? {
             "" => Err("must not be empty; false for none".into()),
-            name => Ok(Said::At(folder.join(name))),
+            name => Ok(StateFileSetting::At(folder.join(name))),
         },
     });
     said.unwrap_or_default()
@@ -55,20 +55,20 @@ pub(super) fn read_state(root: &mut Section<'_, '_, '_>) -> Said {
 
 /// The state file's place. `None`: nothing is kept.
 pub(super) fn state_file(
-    said: Said,
+    said: StateFileSetting,
     file: Option<&Path>,
     env: &Env,
     problems: &mut Vec<Problem>,
 ) -> Option<PathBuf> {
     let place = match (env.variable("THALWEG_STATE"), said) {
         (Some(place), _) => Some(PathBuf::from(place)),
-        (None, Said::At(place)) => Some(place),
-        (None, Said::No) => None,
-        (None, Said::Nothing) => file.map_or_else(|| users_own(env), |file| Some(beside(file))),
+        (None, StateFileSetting::At(place)) => Some(place),
+        (None, StateFileSetting::No) => None,
+        (None, StateFileSetting::Nothing) => file.map_or_else(|| users_own(env), |file| Some(beside(file))),
     };
     // It will be written over.
     if place.is_some() && place.as_deref() == file {
-        problems.push(Problem::new("state_file", Wrong::from("is the configuration file itself")));
+        problems.push(Problem::new("state_file", ValueError::from("is the configuration file itself")));
         return None;
     }
     place
@@ -92,7 +92,7 @@ fn users_own(env: &Env) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    fn place(said: Said, file: Option<&str>, variables: &[(&str, &str)]) -> Option<PathBuf> {
+    fn place(said: StateFileSetting, file: Option<&str>, variables: &[(&str, &str)]) -> Option<PathBuf> {
         let env = Env::new(variables.iter().copied(), |_, _| false);
         let mut problems = Vec::new();
         let place = state_file(said, file.map(Path::new), &env, &mut problems);
@@ -103,21 +103,25 @@ mod tests {
     #[test]
     fn the_nearest_word_says_where_the_state_is() {
         let at = |text: &str| Some(PathBuf::from(text));
-        assert_eq!(place(Said::Nothing, Some("/etc/t/gw.json"), &[]), at("/etc/t/gw.state.json"));
-        assert_eq!(place(Said::At("/s".into()), Some("/etc/gw.json"), &[]), at("/s"));
-        assert_eq!(place(Said::No, Some("/etc/gw.json"), &[]), None);
-        assert_eq!(place(Said::No, Some("/etc/gw.json"), &[("THALWEG_STATE", "/v")]), at("/v"));
-        assert_eq!(place(Said::Nothing, None, &[]), None);
-        assert_eq!(place(Said::Nothing, None, &[("HOME", "/no-such-home")]), None, "nothing is littered");
+        assert_eq!(place(StateFileSetting::Nothing, Some("/etc/t/gw.json"), &[]), at("/etc/t/gw.state.json"));
+        assert_eq!(place(StateFileSetting::At("/s".into()), Some("/etc/gw.json"), &[]), at("/s"));
+        assert_eq!(place(StateFileSetting::No, Some("/etc/gw.json"), &[]), None);
+        assert_eq!(place(StateFileSetting::No, Some("/etc/gw.json"), &[("THALWEG_STATE", "/v")]), at("/v"));
+        assert_eq!(place(StateFileSetting::Nothing, None, &[]), None);
+        assert_eq!(
+            place(StateFileSetting::Nothing, None, &[("HOME", "/no-such-home")]),
+            None,
+            "nothing is littered"
+        );
         let own = std::env::temp_dir();
         let variables = [("XDG_STATE_HOME", own.to_str().unwrap()), ("HOME", "/no-such-home")];
-        assert_eq!(place(Said::Nothing, None, &variables), Some(own.join("thalweg/state.json")));
+        assert_eq!(place(StateFileSetting::Nothing, None, &variables), Some(own.join("thalweg/state.json")));
     }
 
     #[test]
     fn the_configuration_is_not_written_over() {
         let mut problems = Vec::new();
-        let said = Said::At("/etc/gw.json".into());
+        let said = StateFileSetting::At("/etc/gw.json".into());
         assert_eq!(state_file(said, Some(Path::new("/etc/gw.json")), &Env::empty(), &mut problems), None);
         assert_eq!(problems.len(), 1);
     }

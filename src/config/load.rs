@@ -14,7 +14,7 @@ use super::{
     overrides::{self, Overrides},
     problem::{LoadError, Problem},
     root, routing,
-    section::Reader,
+    section::ReadContext,
     settings::Settings,
     watch,
 };
@@ -48,7 +48,7 @@ pub(super) fn load_by(
             let (settings, state) = check(&text, env, Some(folder), &mut problems);
             (Settings { digest: watch::digest(&text), ..settings }, state)
         }
-        None => (Settings::default(), health::Said::default()),
+        None => (Settings::default(), health::StateFileSetting::default()),
     };
     settings.state_file = health::state_file(state, file.as_deref(), env, &mut problems);
     settings.file.clone_from(&file);
@@ -91,17 +91,17 @@ fn check(
     env: &Env,
     folder: Option<PathBuf>,
     problems: &mut Vec<Problem>,
-) -> (Settings, health::Said) {
+) -> (Settings, health::StateFileSetting) {
     match document::read(text) {
         Ok(document) => {
-            let mut reader = Reader { env, folder, problems: Vec::new() };
+            let mut reader = ReadContext { env, folder, problems: Vec::new() };
             let settings = root::read(&mut reader, &document);
             problems.append(&mut reader.problems);
             settings
         }
         Err(problem) => {
             problems.push(problem);
-            (Settings::default(), health::Said::default())
+            (Settings::default(), health::StateFileSetting::default())
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    problem::Wrong,
+    problem::ValueError,
     scalar,
     section::Section,
     settings::{LOG_FORMATS, LOG_LEVELS},
@@ -43,7 +43,7 @@ fn file(section: &mut Section<'_, '_, '_>, console: LogFormat) -> Option<FileSet
     path.map(|_| file)
 }
 
-pub(super) fn name(text: &str) -> Result<PathBuf, Wrong> {
+pub(super) fn name(text: &str) -> Result<PathBuf, ValueError> {
     if text.is_empty() { Err("must not be empty".into()) } else { Ok(text.into()) }
 }
 

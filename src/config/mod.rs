@@ -45,6 +45,6 @@ pub use otel::OtelSettings;
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem};
 pub use settings::{ProviderSettings, Settings};
-pub use source::Source;
+pub use source::ConfigSource;
 pub use units::duration;
-pub use watch::Watch;
+pub use watch::FileWatch;

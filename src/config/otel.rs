@@ -2,7 +2,7 @@
 
 use super::{
     env::Env,
-    problem::{Problem, Wrong},
+    problem::{Problem, ValueError},
     provider, scalar,
     section::Section,
 };
@@ -29,7 +29,7 @@ impl OtelSettings {
 }
 
 /// A collector's paths begin at its root where a provider's begin at `/v1`.
-fn endpoint_at(text: &str) -> Result<BaseUrl, Wrong> {
+fn endpoint_at(text: &str) -> Result<BaseUrl, ValueError> {
     let base = provider::base(text)?;
     let said = text.trim().trim_end_matches('/').ends_with("/v1");
     Ok(if &*base.path == "/v1" && !said { BaseUrl { path: "".into(), ..base } } else { base })

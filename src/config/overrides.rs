@@ -7,7 +7,7 @@ use tracing::Level;
 use super::{
     env::Env,
     log,
-    problem::{Problem, Wrong},
+    problem::{Problem, ValueError},
     root, scalar,
     settings::{LOG_FORMATS, LOG_LEVELS, Settings},
     token,
@@ -31,7 +31,7 @@ pub struct Overrides {
 impl Overrides {
     /// What the variables say.
     pub(super) fn from_env(env: &Env, problems: &mut Vec<Problem>) -> Self {
-        let mut take = Taker { env, problems };
+        let mut take = OverrideReader { env, problems };
         Self {
             host: take.read("THALWEG_HOST", root::host),
             port: take.read("THALWEG_PORT", |text| {
@@ -72,7 +72,7 @@ impl Overrides {
 
 /// `API_KEY` and `THALWEG_ADMIN_KEY`: client tokens beside the file's, the second an administrator's.
 pub(super) fn tokens(env: &Env, problems: &mut Vec<Problem>) -> Vec<TokenSettings> {
-    let mut take = Taker { env, problems };
+    let mut take = OverrideReader { env, problems };
     let mut token = |name: &str, admin| {
         let token = take.read(name, |text| token::token(text.to_owned()))?;
         Some(TokenSettings { admin, ..TokenSettings::plain(name, token) })
@@ -80,20 +80,20 @@ pub(super) fn tokens(env: &Env, problems: &mut Vec<Problem>) -> Vec<TokenSetting
     [token("THALWEG_ADMIN_KEY", true), token("API_KEY", false)].into_iter().flatten().collect()
 }
 
-fn workers(text: &str) -> Result<NonZeroUsize, Wrong> {
+fn workers(text: &str) -> Result<NonZeroUsize, ValueError> {
     text.parse()
         .ok()
         .filter(|count: &NonZeroUsize| count.get() as u64 <= root::WORKERS)
         .ok_or_else(|| format!("expected a number from 1 to {}", root::WORKERS).into())
 }
 
-struct Taker<'a> {
+struct OverrideReader<'a> {
     env: &'a Env,
     problems: &'a mut Vec<Problem>,
 }
 
-impl Taker<'_> {
-    fn read<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
+impl OverrideReader<'_> {
+    fn read<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, ValueError>) -> Option<T> {
         read(self.env.variable(name)?).map_err(|wrong| self.problems.push(Problem::new(name, wrong))).ok()
     }
 }

@@ -14,8 +14,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(path: impl Into<String>, wrong: impl Into<Wrong>) -> Self {
-        let Wrong { message, suggestion } = wrong.into();
+    pub(super) fn new(path: impl Into<String>, wrong: impl Into<ValueError>) -> Self {
+        let ValueError { message, suggestion } = wrong.into();
         Self { path: path.into(), message, suggestion }
     }
 }
@@ -35,12 +35,12 @@ impl fmt::Display for Problem {
 
 /// A mistake that does not know yet where it was made.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(super) struct ValueError {
     pub(super) message: String,
     pub(super) suggestion: Option<String>,
 }
 
-impl<M: Into<String>> From<M> for Wrong {
+impl<M: Into<String>> From<M> for ValueError {
     fn from(message: M) -> Self {
         Self { message: message.into(), suggestion: None }
     }

@@ -7,14 +7,14 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::{
     document::Value,
-    problem::Wrong,
+    problem::ValueError,
     scalar,
-    section::{Place, Section, shown},
+    section::{Located, Section, shown},
     settings::ProviderSettings,
 };
 use crate::{
     base::Secret,
-    upstream::{BaseUrl, BaseUrlError, Clocks, KeyHeader, Protocol, Target},
+    upstream::{BaseUrl, BaseUrlError, KeyHeader, Protocol, Target, Timeouts},
 };
 
 const PROTOCOLS: [(&str, Protocol); 3] =
@@ -37,7 +37,7 @@ const FRAMING: [HeaderName; 9] = [
 ];
 
 /// `None`: something was wrong and has been reported. `clocks` are the file's own defaults.
-pub(super) fn read(place: &mut Place<'_, '_, '_>, clocks: Clocks) -> Option<ProviderSettings> {
+pub(super) fn read(place: &mut Located<'_, '_, '_>, clocks: Timeouts) -> Option<ProviderSettings> {
     match place.value {
         Value::Text(text) => from_string(place, text, clocks),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Table(_) => {
@@ -47,12 +47,12 @@ pub(super) fn read(place: &mut Place<'_, '_, '_>, clocks: Clocks) -> Option<Prov
 }
 
 /// A target with nothing but an address and a key.
-pub(super) fn plain(name: Arc<str>, base: BaseUrl, key: Option<Secret<String>>, clocks: Clocks) -> Target {
+pub(super) fn plain(name: Arc<str>, base: BaseUrl, key: Option<Secret<String>>, clocks: Timeouts) -> Target {
     Target { key, clocks, ..Target::plain(name, base) }
 }
 
 /// Only the first two bars separate; a key may hold more of them. The key may be empty or left out.
-fn from_string(place: &mut Place<'_, '_, '_>, text: &str, clocks: Clocks) -> Option<ProviderSettings> {
+fn from_string(place: &mut Located<'_, '_, '_>, text: &str, clocks: Timeouts) -> Option<ProviderSettings> {
     let mut parts = text.splitn(3, '|');
     let (Some(name_part), Some(base_part)) = (parts.next(), parts.next()) else {
         place.wrong("expected \"name|base_url|api_key\"");
@@ -65,7 +65,7 @@ fn from_string(place: &mut Place<'_, '_, '_>, text: &str, clocks: Clocks) -> Opt
     Some(ProviderSettings::plain(plain(name?, base?, key?, clocks)))
 }
 
-fn from_object(section: &mut Section<'_, '_, '_>, mut clocks: Clocks) -> Option<ProviderSettings> {
+fn from_object(section: &mut Section<'_, '_, '_>, mut clocks: Timeouts) -> Option<ProviderSettings> {
     let name = section.required("name").and_then(|mut place| place.read(|value| name(scalar::text(value)?)));
     let base = section.required("base_url").and_then(|mut place| {
         let text = place.resolved()?;
@@ -93,7 +93,7 @@ fn from_object(section: &mut Section<'_, '_, '_>, mut clocks: Clocks) -> Option<
 }
 
 /// The deadlines that a provider may set for itself and the file for all providers.
-pub(super) fn read_clocks(section: &mut Section<'_, '_, '_>, clocks: &mut Clocks) {
+pub(super) fn read_clocks(section: &mut Section<'_, '_, '_>, clocks: &mut Timeouts) {
     section.set("connect_timeout", &mut clocks.connect, scalar::duration);
     section.set("pool_timeout", &mut clocks.pool, scalar::duration);
     section.set("first_token_timeout", &mut clocks.first_token, scalar::duration);
@@ -104,7 +104,7 @@ pub(super) fn read_clocks(section: &mut Section<'_, '_, '_>, clocks: &mut Clocks
     }
 }
 
-fn models(place: &mut Place<'_, '_, '_>) -> Vec<String> {
+fn models(place: &mut Located<'_, '_, '_>) -> Vec<String> {
     let mut models = Vec::new();
     place.items(|mut item| models.extend(item.read(scalar::label)));
     if matches!(place.value, Value::List(items) if items.is_empty()) {
@@ -113,7 +113,7 @@ fn models(place: &mut Place<'_, '_, '_>) -> Vec<String> {
     models
 }
 
-pub(super) fn headers(place: &mut Place<'_, '_, '_>) -> Vec<(HeaderName, HeaderValue)> {
+pub(super) fn headers(place: &mut Located<'_, '_, '_>) -> Vec<(HeaderName, HeaderValue)> {
     let Value::Table(entries) = place.value else {
         place.wrong(format!("expected an object, found {}", place.value.kind()));
         return Vec::new();
@@ -125,7 +125,7 @@ pub(super) fn headers(place: &mut Place<'_, '_, '_>) -> Vec<(HeaderName, HeaderV
             continue;
         };
         let path = format!("{}.{}", place.path, shown(name));
-        let mut place = Place { path, value, reader: &mut *place.reader };
+        let mut place = Located { path, value, reader: &mut *place.reader };
         if FRAMING.contains(&known) {
             place.wrong("is set by thalweg itself");
         } else if let Some(text) = place.resolved() {
@@ -136,7 +136,7 @@ pub(super) fn headers(place: &mut Place<'_, '_, '_>) -> Vec<(HeaderName, HeaderV
 }
 
 /// Marked sensitive: it may carry a key, and must not print.
-pub(super) fn header_value(text: &str) -> Result<HeaderValue, Wrong> {
+pub(super) fn header_value(text: &str) -> Result<HeaderValue, ValueError> {
     let mut value =
         HeaderValue::from_str(text).map_err(|_| "holds characters that cannot stand in a header")?;
     value.set_sensitive(true);
@@ -144,7 +144,7 @@ pub(super) fn header_value(text: &str) -> Result<HeaderValue, Wrong> {
 }
 
 /// A provider's name stands before the slash of `provider/model`, in logs and in metrics.
-fn name(text: &str) -> Result<Arc<str>, Wrong> {
+fn name(text: &str) -> Result<Arc<str>, ValueError> {
     let text = text.trim();
     if text.is_empty() {
         return Err("must not be empty".into());
@@ -155,9 +155,9 @@ fn name(text: &str) -> Result<Arc<str>, Wrong> {
     Ok(text.into())
 }
 
-pub(super) fn base(text: &str) -> Result<BaseUrl, Wrong> {
+pub(super) fn base(text: &str) -> Result<BaseUrl, ValueError> {
     BaseUrl::parse(text.trim()).map_err(|error| {
-        Wrong::from(match error {
+        ValueError::from(match error {
             BaseUrlError::Scheme => "must start with http:// or https://",
             BaseUrlError::Host => "has no host, or one with characters that no host has",
             BaseUrlError::Port => "has a port that is no number from 1 to 65535",
@@ -167,7 +167,7 @@ pub(super) fn base(text: &str) -> Result<BaseUrl, Wrong> {
 }
 
 /// An empty key is no key.
-fn key(text: String) -> Result<Option<Secret<String>>, Wrong> {
+fn key(text: String) -> Result<Option<Secret<String>>, ValueError> {
     match secret(text)? {
         text if text.expose().is_empty() => Ok(None),
         text => Ok(Some(text)),
@@ -175,7 +175,7 @@ fn key(text: String) -> Result<Option<Secret<String>>, Wrong> {
 }
 
 /// A key or token: what can stand in a header after `Bearer`.
-pub(super) fn secret(text: String) -> Result<Secret<String>, Wrong> {
+pub(super) fn secret(text: String) -> Result<Secret<String>, ValueError> {
     let text = text.trim();
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(Secret::new(text.to_owned()))

@@ -11,18 +11,18 @@ use super::{
     account, administration,
     document::Value,
     health, log, otel,
-    problem::Wrong,
+    problem::ValueError,
     provider, routing, scalar,
-    section::{Place, Reader, Section},
+    section::{Located, ReadContext, Section},
     settings::{COMMIT_POINTS, ProviderSettings, Settings},
     token,
 };
 use crate::{
     auth::TokenSettings,
     relay::{Mode, OnDisconnect, StreamSettings},
-    server::{Limits, TlsFiles},
+    server::{ServerLimits, TlsFiles},
     telemetry::TelemetrySettings,
-    upstream::{Clocks, PoolSettings},
+    upstream::{PoolSettings, Timeouts},
 };
 
 const MODES: [(&str, Mode); 2] = [("asgi", Mode::Asgi), ("buffered", Mode::Buffered)];
@@ -41,11 +41,11 @@ const DISCONNECTS: [(&str, OnDisconnect); 3] = [
 pub(super) const WORKERS: u64 = 1024;
 
 /// Settings by the file alone, and what it says of the state file; the mistakes are left with `reader`.
-pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> (Settings, health::Said) {
-    let (mut settings, mut state) = (Settings::default(), health::Said::default());
+pub(super) fn read(reader: &mut ReadContext<'_>, value: &Value) -> (Settings, health::StateFileSetting) {
+    let (mut settings, mut state) = (Settings::default(), health::StateFileSetting::default());
     // What a file leaves unsaid is WARNING; without a file, more is shown to a newcomer.
     settings.log.level = tracing::Level::WARN;
-    Place { path: String::new(), value, reader }.section(|root| {
+    Located { path: String::new(), value, reader }.section(|root| {
         root.set("host", &mut settings.listen.host, |value| host(scalar::text(value)?));
         root.set("port", &mut settings.listen.port, scalar::whole(0..=65_535));
         settings.admin_listen =
@@ -56,7 +56,7 @@ pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> (Settings, health:
         }
         root.set("watch", &mut settings.watch, scalar::boolean);
         log::read(root, &mut settings.log);
-        let mut clocks = Clocks::default();
+        let mut clocks = Timeouts::default();
         provider::read_clocks(root, &mut clocks);
         settings.providers =
             root.place("providers").map_or_else(Vec::new, |mut place| providers(&mut place, clocks));
@@ -80,7 +80,7 @@ pub(super) fn read(reader: &mut Reader<'_>, value: &Value) -> (Settings, health:
 }
 
 /// A host name or an address, with or without brackets.
-pub(super) fn host(text: &str) -> Result<String, Wrong> {
+pub(super) fn host(text: &str) -> Result<String, ValueError> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'%');
@@ -101,7 +101,7 @@ fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsFiles> {
     Some(TlsFiles { certificate: certificate?, key: key? })
 }
 
-fn providers(place: &mut Place<'_, '_, '_>, clocks: Clocks) -> Vec<ProviderSettings> {
+fn providers(place: &mut Located<'_, '_, '_>, clocks: Timeouts) -> Vec<ProviderSettings> {
     let mut providers = Vec::new();
     let mut names = HashMap::new();
     place.items(|mut item| {
@@ -117,7 +117,7 @@ fn providers(place: &mut Place<'_, '_, '_>, clocks: Clocks) -> Vec<ProviderSetti
     providers
 }
 
-fn tokens(place: &mut Place<'_, '_, '_>) -> Vec<TokenSettings> {
+fn tokens(place: &mut Located<'_, '_, '_>) -> Vec<TokenSettings> {
     let mut tokens = Vec::<TokenSettings>::new();
     let mut seen = HashSet::new();
     place.items(|mut item| {
@@ -135,7 +135,7 @@ fn tokens(place: &mut Place<'_, '_, '_>) -> Vec<TokenSettings> {
     tokens
 }
 
-fn limits(section: &mut Section<'_, '_, '_>, limits: &mut Limits) {
+fn limits(section: &mut Section<'_, '_, '_>, limits: &mut ServerLimits) {
     // hyper reads heads of 8 KiB at least, and http keeps 32,768 headers at most.
     section.set("head_size", &mut limits.head_size, scalar::size(8 << 10..=16 << 20));
     section.set("header_count", &mut limits.header_count, scalar::whole(1..=4096));
@@ -164,7 +164,7 @@ fn telemetry(section: &mut Section<'_, '_, '_>, telemetry: &mut TelemetrySetting
 }
 
 /// A word, or an object that says how far a drain goes.
-fn on_disconnect(place: &mut Place<'_, '_, '_>) -> Option<OnDisconnect> {
+fn on_disconnect(place: &mut Located<'_, '_, '_>) -> Option<OnDisconnect> {
     let Value::Table(_) = place.value else { return place.read(scalar::choice(&DISCONNECTS)) };
     place.section(|section| {
         let (mut most, mut many) = (DRAIN_TIME, DRAIN_TOKENS);

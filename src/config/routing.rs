@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::{
     document::Value,
     env::Env,
-    problem::{Problem, Wrong},
+    problem::{Problem, ValueError},
     scalar,
-    section::{Place, Section, shown},
+    section::{Located, Section, shown},
     settings::{COMMIT_POINTS, ProviderSettings, Settings},
     suggestion::nearest,
     units,
@@ -16,7 +16,7 @@ use super::{
 use crate::routing::{
     RoutingSettings, Strategy,
     settings::{AllTripped, ModelRule, Sticky},
-    strategy::{Delay, WIDEST},
+    strategy::{HedgeDelay, WIDEST},
 };
 
 const STICKY: [(&str, Sticky); 3] =
@@ -57,12 +57,12 @@ pub(super) fn read(root: &mut Section<'_, '_, '_>, settings: &mut Settings) {
     }
 }
 
-fn strategy(routing: &RoutingSettings) -> impl FnOnce(&Value) -> Result<Strategy, Wrong> {
+fn strategy(routing: &RoutingSettings) -> impl FnOnce(&Value) -> Result<Strategy, ValueError> {
     const WORDS: [&str; 5] = ["race", "hedge", "priority", "weighted", "adaptive"];
     let figures = routing.figures;
     move |value| {
         let text = scalar::text(value)?;
-        Strategy::parse(text, figures, units::duration).ok_or_else(|| Wrong {
+        Strategy::parse(text, figures, units::duration).ok_or_else(|| ValueError {
             message: format!(
                 "expected one of {}, or as \"race:2\", \"hedge:p95\", \"hedge:300ms\"",
                 WORDS.join(", ")
@@ -83,10 +83,10 @@ fn race(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
 fn hedge(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
     section.section("hedge", |section| {
         section.set("delay", &mut routing.figures.delay, |value| match value {
-            Value::Text(text) => Delay::parse(text, units::duration)
+            Value::Text(text) => HedgeDelay::parse(text, units::duration)
                 .ok_or_else(|| "expected a duration, or a percentile as \"p95\"".into()),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Table(_) => {
-                scalar::duration(value).map(Delay::Fixed)
+                scalar::duration(value).map(HedgeDelay::Fixed)
             }
         });
         section.set("share", &mut routing.hedge.share, scalar::share);
@@ -129,7 +129,7 @@ fn rest(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
 }
 
 /// `"safe"`, or an object that can say more.
-fn retry(place: &mut Place<'_, '_, '_>, routing: &mut RoutingSettings) {
+fn retry(place: &mut Located<'_, '_, '_>, routing: &mut RoutingSettings) {
     let retry = &mut routing.retry;
     if matches!(place.value, Value::Text(_)) {
         retry.safe = place.read(scalar::choice(&RETRIES)).unwrap_or(retry.safe);
@@ -148,7 +148,7 @@ fn retry(place: &mut Place<'_, '_, '_>, routing: &mut RoutingSettings) {
 }
 
 /// What is special about single models: `{"name": {…}}`.
-fn models(place: &mut Place<'_, '_, '_>, settings: &mut Settings) {
+fn models(place: &mut Located<'_, '_, '_>, settings: &mut Settings) {
     each_named(place, |name, place| {
         let routing = &mut settings.routing;
         let figures = routing.clone();
@@ -177,7 +177,7 @@ fn models(place: &mut Place<'_, '_, '_>, settings: &mut Settings) {
 }
 
 /// `{"alias": "provider/model"}`, or a list of them, tried in order.
-fn aliases(place: &mut Place<'_, '_, '_>, settings: &mut Settings) {
+fn aliases(place: &mut Located<'_, '_, '_>, settings: &mut Settings) {
     each_named(place, |name, place| {
         let stands_for = match place.value {
             Value::List(_) => names(place),
@@ -194,13 +194,16 @@ fn aliases(place: &mut Place<'_, '_, '_>, settings: &mut Settings) {
 }
 
 /// The members of an object whose keys are the operator's own.
-fn each_named<'v, 'e>(place: &mut Place<'v, '_, 'e>, mut read: impl FnMut(Arc<str>, &mut Place<'v, '_, 'e>)) {
+fn each_named<'v, 'e>(
+    place: &mut Located<'v, '_, 'e>,
+    mut read: impl FnMut(Arc<str>, &mut Located<'v, '_, 'e>),
+) {
     let Value::Table(entries) = place.value else {
         return place.wrong(format!("expected an object, found {}", place.value.kind()));
     };
     for (name, value) in entries {
         let path = format!("{}.{}", place.path, shown(name));
-        let mut inner = Place { path, value, reader: &mut *place.reader };
+        let mut inner = Located { path, value, reader: &mut *place.reader };
         if name.trim().is_empty() || name.chars().any(char::is_control) {
             inner.wrong("is no name of a model");
         } else {
@@ -209,14 +212,14 @@ fn each_named<'v, 'e>(place: &mut Place<'v, '_, 'e>, mut read: impl FnMut(Arc<st
     }
 }
 
-fn twice(place: &mut Place<'_, '_, '_>, rules: &[ModelRule]) {
+fn twice(place: &mut Located<'_, '_, '_>, rules: &[ModelRule]) {
     let mut seen = std::collections::HashSet::new();
     if let Some(rule) = rules.iter().find(|rule| !seen.insert(&rule.name)) {
         place.wrong(format!("says what the model {} is a second time", shown(&rule.name)));
     }
 }
 
-fn names(place: &mut Place<'_, '_, '_>) -> Vec<Arc<str>> {
+fn names(place: &mut Located<'_, '_, '_>) -> Vec<Arc<str>> {
     let mut names = Vec::new();
     place.items(|mut item| names.extend(item.read(scalar::label).map(Arc::from)));
     if matches!(place.value, Value::List(items) if items.is_empty()) {
@@ -225,18 +228,18 @@ fn names(place: &mut Place<'_, '_, '_>) -> Vec<Arc<str>> {
     names
 }
 
-fn known_providers(place: &mut Place<'_, '_, '_>, providers: &[ProviderSettings]) -> Vec<Arc<str>> {
+fn known_providers(place: &mut Located<'_, '_, '_>, providers: &[ProviderSettings]) -> Vec<Arc<str>> {
     place.items(|mut item| {
         item.read(|value| known(providers, scalar::text(value)?));
     });
     names(place)
 }
 
-fn known(providers: &[ProviderSettings], name: &str) -> Result<(), Wrong> {
+fn known(providers: &[ProviderSettings], name: &str) -> Result<(), ValueError> {
     if providers.iter().any(|provider| *provider.target.name == *name) {
         return Ok(());
     }
-    Err(Wrong {
+    Err(ValueError {
         message: "is the name of no provider".to_owned(),
         suggestion: nearest(name, providers.iter().map(|provider| &*provider.target.name)),
     })
@@ -261,7 +264,7 @@ const fn switch(routing: &mut RoutingSettings, parallel: bool) {
 pub(super) fn variables(env: &Env, settings: &mut Settings, problems: &mut Vec<Problem>) {
     const SWITCH: [(&str, bool); 6] =
         [("true", true), ("false", false), ("1", true), ("0", false), ("yes", true), ("no", false)];
-    let mut apply = |name: &'static str, apply: &mut dyn FnMut(&str) -> Result<(), Wrong>| {
+    let mut apply = |name: &'static str, apply: &mut dyn FnMut(&str) -> Result<(), ValueError>| {
         if let Some(Err(wrong)) = env.variable(name).map(apply) {
             problems.push(Problem::new(name, wrong));
         }

@@ -8,12 +8,12 @@ use std::{
 
 use regex::{Regex, RegexBuilder};
 
-use super::{document::Value, problem::Wrong, suggestion::nearest, units};
+use super::{document::Value, problem::ValueError, suggestion::nearest, units};
 
 /// Bytes that a compiled `supported_models` expression may take.
 const REGEX_SIZE: usize = 1 << 20;
 
-pub(super) fn text(value: &Value) -> Result<&str, Wrong> {
+pub(super) fn text(value: &Value) -> Result<&str, ValueError> {
     match value {
         Value::Text(text) => Ok(text),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Table(_) => {
@@ -23,7 +23,7 @@ pub(super) fn text(value: &Value) -> Result<&str, Wrong> {
 }
 
 /// A name that is shown to people: something, and nothing that would move a terminal's cursor.
-pub(super) fn label(value: &Value) -> Result<String, Wrong> {
+pub(super) fn label(value: &Value) -> Result<String, ValueError> {
     match text(value)?.trim() {
         "" => Err("must not be empty".into()),
         label if label.chars().any(char::is_control) => Err("must hold no control character".into()),
@@ -31,7 +31,7 @@ pub(super) fn label(value: &Value) -> Result<String, Wrong> {
     }
 }
 
-pub(super) fn boolean(value: &Value) -> Result<bool, Wrong> {
+pub(super) fn boolean(value: &Value) -> Result<bool, ValueError> {
     match value {
         Value::Bool(flag) => Ok(*flag),
         Value::Null | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Table(_) => {
@@ -41,7 +41,7 @@ pub(super) fn boolean(value: &Value) -> Result<bool, Wrong> {
 }
 
 /// A whole number within `range`.
-pub(super) fn whole<T>(range: RangeInclusive<u64>) -> impl FnOnce(&Value) -> Result<T, Wrong>
+pub(super) fn whole<T>(range: RangeInclusive<u64>) -> impl FnOnce(&Value) -> Result<T, ValueError>
 where
     T: TryFrom<u64>,
 {
@@ -54,7 +54,7 @@ where
 }
 
 /// A part of a whole: 0.05, or "5%".
-pub(super) fn share(value: &Value) -> Result<f64, Wrong> {
+pub(super) fn share(value: &Value) -> Result<f64, ValueError> {
     let share = match value {
         Value::Number(number) => Some(*number),
         Value::Text(text) => {
@@ -68,7 +68,7 @@ pub(super) fn share(value: &Value) -> Result<f64, Wrong> {
 }
 
 /// Bytes within `range`, as a number or with a unit.
-pub(super) fn size<T>(range: RangeInclusive<u64>) -> impl FnOnce(&Value) -> Result<T, Wrong>
+pub(super) fn size<T>(range: RangeInclusive<u64>) -> impl FnOnce(&Value) -> Result<T, ValueError>
 where
     T: TryFrom<u64>,
 {
@@ -89,7 +89,7 @@ where
     clippy::cast_sign_loss,
     reason = "within u64's exact range by the check"
 )]
-fn bounded<T: TryFrom<u64>>(number: f64, range: &RangeInclusive<u64>, what: &str) -> Result<T, Wrong> {
+fn bounded<T: TryFrom<u64>>(number: f64, range: &RangeInclusive<u64>, what: &str) -> Result<T, ValueError> {
     let exact = (0.0..=9_007_199_254_740_992.0).contains(&number) && number.fract() == 0.0;
     exact
         .then_some(number as u64)
@@ -99,14 +99,14 @@ fn bounded<T: TryFrom<u64>>(number: f64, range: &RangeInclusive<u64>, what: &str
 }
 
 /// A time longer than nothing.
-pub(super) fn duration(value: &Value) -> Result<Duration, Wrong> {
+pub(super) fn duration(value: &Value) -> Result<Duration, ValueError> {
     match duration_or_zero(value)? {
         Duration::ZERO => Err("must be longer than 0".into()),
         duration => Ok(duration),
     }
 }
 
-pub(super) fn duration_or_zero(value: &Value) -> Result<Duration, Wrong> {
+pub(super) fn duration_or_zero(value: &Value) -> Result<Duration, ValueError> {
     const WHAT: &str = "seconds, or a string as \"300s\", \"50ms\" or \"1m\"";
     let duration = match value {
         Value::Number(number) => units::seconds(*number),
@@ -117,7 +117,7 @@ pub(super) fn duration_or_zero(value: &Value) -> Result<Duration, Wrong> {
 }
 
 /// A time longer than nothing, or `false` for none.
-pub(super) fn duration_or_off(value: &Value) -> Result<Option<Duration>, Wrong> {
+pub(super) fn duration_or_off(value: &Value) -> Result<Option<Duration>, ValueError> {
     match value {
         Value::Bool(false) => Ok(None),
         Value::Null
@@ -130,16 +130,16 @@ pub(super) fn duration_or_off(value: &Value) -> Result<Option<Duration>, Wrong> 
 }
 
 /// One of a few words, in any case.
-pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&Value) -> Result<T, Wrong> {
+pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&Value) -> Result<T, ValueError> {
     move |value| word(text(value)?, words)
 }
 
-pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
+pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, ValueError> {
     let text = text.trim();
     words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, meaning)| *meaning).ok_or_else(
         || {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            Wrong {
+            ValueError {
                 message: format!("expected one of {}", known.join(", ")),
                 suggestion: nearest(text, known),
             }
@@ -148,7 +148,7 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong>
 }
 
 /// A regular expression of bounded size.
-pub(super) fn regex(value: &Value) -> Result<Regex, Wrong> {
+pub(super) fn regex(value: &Value) -> Result<Regex, ValueError> {
     RegexBuilder::new(text(value)?).size_limit(REGEX_SIZE).build().map_err(|error| {
         let described = error.to_string();
         let reason = described.lines().last().unwrap_or_default().trim_start_matches("error: ");
@@ -157,7 +157,7 @@ pub(super) fn regex(value: &Value) -> Result<Regex, Wrong> {
 }
 
 /// A file that is there; a relative name starts at `folder`. `None`: the disk is not looked at.
-pub(super) fn file(folder: Option<&Path>) -> impl FnOnce(&Value) -> Result<PathBuf, Wrong> {
+pub(super) fn file(folder: Option<&Path>) -> impl FnOnce(&Value) -> Result<PathBuf, ValueError> {
     move |value| {
         let name = text(value)?;
         if name.is_empty() {
@@ -169,6 +169,6 @@ pub(super) fn file(folder: Option<&Path>) -> impl FnOnce(&Value) -> Result<PathB
     }
 }
 
-fn expected(what: &str, found: &Value) -> Wrong {
+fn expected(what: &str, found: &Value) -> ValueError {
     format!("expected {what}, found {}", found.kind()).into()
 }

@@ -7,7 +7,7 @@ use std::{collections::HashSet, path::PathBuf};
 use super::{
     document::Value,
     env::Env,
-    problem::{Problem, Wrong},
+    problem::{Problem, ValueError},
     suggestion::nearest,
 };
 
@@ -15,7 +15,7 @@ use super::{
 const LONGEST_NAME: usize = 64;
 
 /// What the whole walk shares.
-pub(super) struct Reader<'e> {
+pub(super) struct ReadContext<'e> {
     pub(super) env: &'e Env,
     /// Relative file names start here. `None`: the disk is not looked at.
     pub(super) folder: Option<PathBuf>,
@@ -23,18 +23,18 @@ pub(super) struct Reader<'e> {
 }
 
 /// A value and where it stands.
-pub(super) struct Place<'v, 'r, 'e> {
+pub(super) struct Located<'v, 'r, 'e> {
     pub(super) path: String,
     pub(super) value: &'v Value,
-    pub(super) reader: &'r mut Reader<'e>,
+    pub(super) reader: &'r mut ReadContext<'e>,
 }
 
-impl<'v, 'e> Place<'v, '_, 'e> {
-    pub(super) fn wrong(&mut self, wrong: impl Into<Wrong>) {
+impl<'v, 'e> Located<'v, '_, 'e> {
+    pub(super) fn wrong(&mut self, wrong: impl Into<ValueError>) {
         self.reader.problems.push(Problem::new(&*self.path, wrong));
     }
 
-    pub(super) fn read<T>(&mut self, scalar: impl FnOnce(&Value) -> Result<T, Wrong>) -> Option<T> {
+    pub(super) fn read<T>(&mut self, scalar: impl FnOnce(&Value) -> Result<T, ValueError>) -> Option<T> {
         scalar(self.value).map_err(|wrong| self.wrong(wrong)).ok()
     }
 
@@ -45,19 +45,19 @@ impl<'v, 'e> Place<'v, '_, 'e> {
     }
 
     /// A part of a string that stands for a key of the object form; mistakes are told under that key.
-    pub(super) fn part<T>(&mut self, key: &str, result: Result<T, Wrong>) -> Option<T> {
+    pub(super) fn part<T>(&mut self, key: &str, result: Result<T, ValueError>) -> Option<T> {
         result
             .map_err(|wrong| self.reader.problems.push(Problem::new(format!("{}.{key}", self.path), wrong)))
             .ok()
     }
 
     /// The items of a list, in order.
-    pub(super) fn items(&mut self, mut each: impl FnMut(Place<'v, '_, 'e>)) {
+    pub(super) fn items(&mut self, mut each: impl FnMut(Located<'v, '_, 'e>)) {
         let Value::List(items) = self.value else {
             return self.wrong(format!("expected a list, found {}", self.value.kind()));
         };
         for (index, value) in items.iter().enumerate() {
-            each(Place { path: format!("{}[{index}]", self.path), value, reader: &mut *self.reader });
+            each(Located { path: format!("{}[{index}]", self.path), value, reader: &mut *self.reader });
         }
     }
 
@@ -82,18 +82,18 @@ pub(super) struct Section<'v, 'r, 'e> {
     asked: Vec<&'static str>,
     /// Any key is known.
     open: bool,
-    pub(super) reader: &'r mut Reader<'e>,
+    pub(super) reader: &'r mut ReadContext<'e>,
 }
 
 impl<'v, 'e> Section<'v, '_, 'e> {
     /// `None`: the key is absent or null.
-    pub(super) fn place(&mut self, key: &'static str) -> Option<Place<'v, '_, 'e>> {
+    pub(super) fn place(&mut self, key: &'static str) -> Option<Located<'v, '_, 'e>> {
         self.asked.push(key);
         let (_, value) = self.entries.iter().find(|(name, _)| name == key)?;
         match value {
             Value::Null => None,
             Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Table(_) => {
-                Some(Place { path: self.path_of(key), value, reader: &mut *self.reader })
+                Some(Located { path: self.path_of(key), value, reader: &mut *self.reader })
             }
         }
     }
@@ -101,7 +101,7 @@ impl<'v, 'e> Section<'v, '_, 'e> {
     pub(super) fn read<T>(
         &mut self,
         key: &'static str,
-        scalar: impl FnOnce(&Value) -> Result<T, Wrong>,
+        scalar: impl FnOnce(&Value) -> Result<T, ValueError>,
     ) -> Option<T> {
         self.place(key)?.read(scalar)
     }
@@ -111,7 +111,7 @@ impl<'v, 'e> Section<'v, '_, 'e> {
         &mut self,
         key: &'static str,
         slot: &mut T,
-        scalar: impl FnOnce(&Value) -> Result<T, Wrong>,
+        scalar: impl FnOnce(&Value) -> Result<T, ValueError>,
     ) {
         if let Some(value) = self.read(key, scalar) {
             *slot = value;
@@ -128,16 +128,16 @@ impl<'v, 'e> Section<'v, '_, 'e> {
     }
 
     /// Every key there is, when the keys are names that the operator chose.
-    pub(super) fn each(&mut self, mut visit: impl FnMut(&'v str, Place<'v, '_, 'e>)) {
+    pub(super) fn each(&mut self, mut visit: impl FnMut(&'v str, Located<'v, '_, 'e>)) {
         let entries = self.entries;
         self.open = true;
         for (name, value) in entries.iter().filter(|(name, _)| !is_remark(name)) {
-            visit(name, Place { path: self.path_of(name), value, reader: &mut *self.reader });
+            visit(name, Located { path: self.path_of(name), value, reader: &mut *self.reader });
         }
     }
 
     /// A key without which the object means nothing.
-    pub(super) fn required(&mut self, key: &'static str) -> Option<Place<'v, '_, 'e>> {
+    pub(super) fn required(&mut self, key: &'static str) -> Option<Located<'v, '_, 'e>> {
         if !self.entries.iter().any(|(name, value)| name == key && !matches!(value, Value::Null)) {
             self.wrong(key, "missing");
         }
@@ -145,7 +145,7 @@ impl<'v, 'e> Section<'v, '_, 'e> {
     }
 
     /// A mistake about `key` that only shows beside other keys.
-    pub(super) fn wrong(&mut self, key: &str, wrong: impl Into<Wrong>) {
+    pub(super) fn wrong(&mut self, key: &str, wrong: impl Into<ValueError>) {
         let path = self.path_of(key);
         self.reader.problems.push(Problem::new(path, wrong));
     }
@@ -162,7 +162,7 @@ impl<'v, 'e> Section<'v, '_, 'e> {
                 self.wrong(name, "written twice");
             } else if !self.open && !self.asked.contains(&name.as_str()) && !is_remark(name) {
                 let suggestion = nearest(name, self.asked.iter().copied());
-                self.wrong(name, Wrong { message: "unknown key".to_owned(), suggestion });
+                self.wrong(name, ValueError { message: "unknown key".to_owned(), suggestion });
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     ledger::{LedgerSettings, Prices},
     relay::{CommitPoint, StreamSettings},
     routing::{HealthSettings, RoutingSettings},
-    server::{Limits, Listen},
+    server::{Listen, ServerLimits},
     telemetry::{LogFormat, LogSettings, TelemetrySettings},
     upstream::{PoolSettings, Target},
 };
@@ -37,7 +37,7 @@ pub struct Settings {
     pub tokens: Vec<TokenSettings>,
     /// Which models are offered; empty: all. A name is offered if any expression matches it.
     pub supported_models: Vec<Regex>,
-    pub limits: Limits,
+    pub limits: ServerLimits,
     pub pool: PoolSettings,
     pub stream: StreamSettings,
     /// Try the next candidate before the commit point when one fails.
@@ -73,7 +73,7 @@ impl Default for Settings {
             providers: Vec::new(),
             tokens: Vec::new(),
             supported_models: Vec::new(),
-            limits: Limits::default(),
+            limits: ServerLimits::default(),
             pool: PoolSettings::default(),
             stream: StreamSettings::default(),
             failover: true,

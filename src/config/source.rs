@@ -11,13 +11,13 @@ use super::{
 };
 
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct ConfigSource {
     file: Option<PathBuf>,
     flags: Overrides,
     env: Env,
 }
 
-impl Source {
+impl ConfigSource {
     /// `file` as the command line names it; `None`: the usual places.
     #[must_use]
     pub fn new(file: Option<&Path>, flags: Overrides, env: Env) -> Self {

@@ -10,10 +10,10 @@ use crate::{
     routing::{
         RoutingSettings, Strategy,
         settings::{AllTripped, Sticky},
-        strategy::Delay,
+        strategy::HedgeDelay,
     },
     telemetry::LogFormat,
-    upstream::{Clocks, KeyHeader, Protocol},
+    upstream::{KeyHeader, Protocol, Timeouts},
 };
 
 const OLD: &str = r#"{
@@ -68,7 +68,7 @@ fn loads_the_aggregating_proxys_file_unchanged() {
     assert_eq!(deepseek.target.key.as_ref().map(|key| key.expose().as_str()), Some("sk-one"));
     assert_eq!(ollama.target.key, None);
     let clocks =
-        Clocks { idle: Duration::from_secs(120), total: Duration::from_secs(20), ..Clocks::default() };
+        Timeouts { idle: Duration::from_secs(120), total: Duration::from_secs(20), ..Timeouts::default() };
     assert_eq!((deepseek.target.clocks, ollama.target.clocks), (clocks, clocks));
     let tokens: Vec<_> = settings
         .tokens
@@ -95,7 +95,7 @@ fn an_empty_file_means_the_documented_defaults() {
     assert_eq!(settings.pool.keepalive_expiry, Duration::from_secs(30));
     assert_eq!(settings.stream.max_response_size, 10_485_760);
     assert_eq!((settings.stream.chunk_size, settings.stream.mode), (1024, Mode::Asgi));
-    let clocks = Clocks::default();
+    let clocks = Timeouts::default();
     assert_eq!((clocks.idle, clocks.total), (Duration::from_secs(300), Duration::from_secs(30)));
 }
 
@@ -413,14 +413,14 @@ fn routing_and_models() {
     assert_eq!((&*b.target.name, b.weight, b.region.as_deref()), ("b", 3, Some("eu")));
     let named: Vec<_> = routing.models.iter().map(|rule| (&*rule.name, rule.stands_for.len())).collect();
     assert_eq!(named, [("n", 1), ("m", 0), ("best", 2), ("one", 1)]);
-    let hedge = Some(Strategy::Hedge { delay: Delay::Percentile(90) });
+    let hedge = Some(Strategy::Hedge { delay: HedgeDelay::Percentile(90) });
     assert!(routing.models[..2].iter().all(|rule| rule.strategy == hedge));
     assert_eq!(routing.models[1].providers, ["b".into(), "a".into()]);
     assert_eq!((settings.commits.len(), settings.commits["n"]), (2, CommitPoint::Headers));
     assert_eq!(parsed("{}").routing, RoutingSettings::default());
     assert_eq!(
         parsed(r#"{"routing": {"strategy": "hedge:1s"}}"#).routing.strategy,
-        Strategy::Hedge { delay: Delay::Fixed(Duration::from_secs(1)) }
+        Strategy::Hedge { delay: HedgeDelay::Fixed(Duration::from_secs(1)) }
     );
 }
 

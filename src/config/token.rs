@@ -4,13 +4,13 @@ use std::time::SystemTime;
 
 use super::{
     document::Value,
-    problem::Wrong,
+    problem::ValueError,
     provider::secret,
     scalar,
-    section::{Place, Section},
+    section::{Located, Section},
 };
 use crate::{
-    auth::{Limits, TokenSettings},
+    auth::{KeyLimits, TokenSettings},
     base::{Secret, date},
 };
 
@@ -18,7 +18,7 @@ use crate::{
 const MANY: u64 = 4_000_000_000;
 
 /// `None`: something was wrong and has been reported.
-pub(super) fn read(place: &mut Place<'_, '_, '_>) -> Option<TokenSettings> {
+pub(super) fn read(place: &mut Located<'_, '_, '_>) -> Option<TokenSettings> {
     match place.value {
         Value::Text(text) => from_string(place, text),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Table(_) => {
@@ -28,7 +28,7 @@ pub(super) fn read(place: &mut Place<'_, '_, '_>) -> Option<TokenSettings> {
 }
 
 /// Only the first bar separates.
-fn from_string(place: &mut Place<'_, '_, '_>, text: &str) -> Option<TokenSettings> {
+fn from_string(place: &mut Located<'_, '_, '_>, text: &str) -> Option<TokenSettings> {
     let Some((said, written)) = text.split_once('|') else {
         place.wrong("expected \"description|token\"");
         return None;
@@ -55,8 +55,8 @@ fn from_object(section: &mut Section<'_, '_, '_>) -> Option<TokenSettings> {
     Some(TokenSettings { description: said, token: token?, admin, limits })
 }
 
-fn limits(section: &mut Section<'_, '_, '_>) -> Limits {
-    let mut limits = Limits::default();
+fn limits(section: &mut Section<'_, '_, '_>) -> KeyLimits {
+    let mut limits = KeyLimits::default();
     if let Some(mut place) = section.place("models") {
         place.items(|mut item| limits.models.extend(item.read(scalar::label)));
         if limits.models.is_empty() {
@@ -74,7 +74,7 @@ fn limits(section: &mut Section<'_, '_, '_>) -> Limits {
 
 /// Millionths of the currency.
 #[expect(clippy::cast_possible_truncation, reason = "is checked to be in range")]
-fn money(value: &Value) -> Result<i64, Wrong> {
+fn money(value: &Value) -> Result<i64, ValueError> {
     const MOST: f64 = 1e9;
     match value {
         Value::Number(amount) if (0.0..=MOST).contains(amount) => Ok((amount * 1e6).round() as i64),
@@ -87,20 +87,20 @@ fn money(value: &Value) -> Result<i64, Wrong> {
     }
 }
 
-fn moment(value: &Value) -> Result<SystemTime, Wrong> {
+fn moment(value: &Value) -> Result<SystemTime, ValueError> {
     const WHAT: &str = "expected a day as \"2027-01-31\", or a moment as \"2027-01-31T12:00:00Z\"";
     date::parse(scalar::text(value)?).ok_or_else(|| WHAT.into())
 }
 
 /// May be empty.
-fn description(text: &str) -> Result<String, Wrong> {
+fn description(text: &str) -> Result<String, ValueError> {
     match text.trim() {
         text if text.chars().any(char::is_control) => Err("must hold no control character".into()),
         text => Ok(text.to_owned()),
     }
 }
 
-pub(super) fn token(text: String) -> Result<Secret<String>, Wrong> {
+pub(super) fn token(text: String) -> Result<Secret<String>, ValueError> {
     match secret(text)? {
         text if text.expose().is_empty() => Err("must not be empty".into()),
         text => Ok(text),

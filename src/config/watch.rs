@@ -22,7 +22,7 @@ const MOST_LOOKS: u8 = 8;
 
 /// A watched file; whoever owns it looks.
 #[derive(Debug)]
-pub struct Watch {
+pub struct FileWatch {
     file: PathBuf,
     /// The digest of what counted last.
     taken: u64,
@@ -32,7 +32,7 @@ pub struct Watch {
     missed: bool,
 }
 
-impl Watch {
+impl FileWatch {
     /// `taken`: the digest of what was read of it already.
     #[must_use]
     pub const fn new(file: PathBuf, taken: u64) -> Self {
@@ -123,16 +123,16 @@ mod tests {
     }
 
     /// What is there was taken.
-    fn watched(file: &Path) -> Watch {
-        Watch::new(file.to_path_buf(), digest(&fs::read_to_string(file).unwrap()))
+    fn watched(file: &Path) -> FileWatch {
+        FileWatch::new(file.to_path_buf(), digest(&fs::read_to_string(file).unwrap()))
     }
 
     /// New content is told by the second look at it, which comes soon.
-    fn told(watch: &mut Watch) -> bool {
+    fn told(watch: &mut FileWatch) -> bool {
         !watch.look() && watch.pause() == QUIET && watch.look() && watch.pause() == LOOK
     }
 
-    fn is_silent(watch: &mut Watch) -> bool {
+    fn is_silent(watch: &mut FileWatch) -> bool {
         !watch.look() && watch.pause() == LOOK
     }
 

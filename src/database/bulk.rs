@@ -7,7 +7,7 @@ use super::{Cell, Connection, DatabaseError, postgres, sqlite};
 
 /// The kinds of a table's columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ColumnKind {
     Int,
     Text,
     Blob,
@@ -19,7 +19,7 @@ const SIZES: [usize; 3] = [64, 8, 1];
 /// Where rows go, and what happens to those that are there already.
 #[derive(Debug)]
 pub struct Insert {
-    pub columns: Vec<(&'static str, Kind)>,
+    pub columns: Vec<(&'static str, ColumnKind)>,
     sqlite: [Arc<str>; SIZES.len()],
     postgres: Arc<str>,
 }
@@ -27,7 +27,7 @@ pub struct Insert {
 impl Insert {
     /// `conflict` is what follows the rows: `ON CONFLICT …`.
     #[must_use]
-    pub fn new(table: &str, columns: Vec<(&'static str, Kind)>, conflict: &str) -> Self {
+    pub fn new(table: &str, columns: Vec<(&'static str, ColumnKind)>, conflict: &str) -> Self {
         let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
         let into = format!("INSERT INTO {table} ({})", names.join(", "));
         let row = format!("({})", vec!["?"; columns.len()].join(","));
@@ -39,9 +39,9 @@ impl Insert {
             .iter()
             .zip(1..)
             .map(|((_, kind), number)| match kind {
-                Kind::Int => format!("${number}::bigint[]"),
-                Kind::Text => format!("${number}::text[]"),
-                Kind::Blob => format!("${number}::bytea[]"),
+                ColumnKind::Int => format!("${number}::bigint[]"),
+                ColumnKind::Text => format!("${number}::text[]"),
+                ColumnKind::Blob => format!("${number}::bytea[]"),
             })
             .collect();
         let postgres = format!("{into} SELECT * FROM UNNEST({}) {conflict}", arrays.join(", ")).into();

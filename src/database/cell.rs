@@ -43,9 +43,9 @@ impl From<Vec<u8>> for Cell {
 
 /// A row that was asked for, by column number. A column that is not there, or of another kind, is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record(pub Vec<Cell>);
+pub struct ResultRow(pub Vec<Cell>);
 
-impl Record {
+impl ResultRow {
     /// # Errors
     /// There is no such number.
     pub fn int(&self, column: usize) -> Result<Option<i64>, DatabaseError> {

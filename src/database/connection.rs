@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 
 use sqlx::{ConnectOptions, Connection as _, PgConnection, SqliteConnection};
 
-use super::{Cell, DatabaseError, DatabaseSettings, Record, Site, postgres, sqlite};
+use super::{Cell, DatabaseError, DatabaseSettings, DatabaseUrl, ResultRow, postgres, sqlite};
 
 #[derive(Debug)]
 pub enum Connection {
@@ -18,11 +18,11 @@ impl Connection {
     /// It cannot be had.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
         Ok(match &settings.site {
-            Site::Sqlite(file) => {
+            DatabaseUrl::Sqlite(file) => {
                 sqlite::prepare(file);
                 Self::Sqlite(sqlite::connect(file).await?)
             }
-            Site::Postgres(url) => Self::Postgres(postgres::options(url.expose())?.connect().await?),
+            DatabaseUrl::Postgres(url) => Self::Postgres(postgres::options(url.expose())?.connect().await?),
         })
     }
 
@@ -80,7 +80,7 @@ impl Connection {
         &mut self,
         sql: impl Into<Cow<'static, str>>,
         cells: Vec<Cell>,
-    ) -> Result<Vec<Record>, DatabaseError> {
+    ) -> Result<Vec<ResultRow>, DatabaseError> {
         match self {
             Self::Sqlite(connection) => sqlite::fetch(connection, sql.into(), cells).await,
             Self::Postgres(connection) => postgres::fetch(connection, sql.into(), cells).await,

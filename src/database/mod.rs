@@ -22,10 +22,10 @@ mod sqlite;
 #[cfg(test)]
 pub mod tests;
 
-pub use bulk::{Insert, Kind};
-pub use cell::{Cell, Record};
+pub use bulk::{ColumnKind, Insert};
+pub use cell::{Cell, ResultRow};
 pub use connection::Connection;
 pub use error::DatabaseError;
 pub use pool::Database;
 pub use schema::Schema;
-pub use settings::{DatabaseSettings, Site};
+pub use settings::{DatabaseSettings, DatabaseUrl};

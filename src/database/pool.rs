@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use sqlx::{PgPool, SqlitePool};
 
-use super::{Cell, Connection, DatabaseError, DatabaseSettings, Record, Schema, Site, postgres, sqlite};
+use super::{
+    Cell, Connection, DatabaseError, DatabaseSettings, DatabaseUrl, ResultRow, Schema, postgres, sqlite,
+};
 
 #[derive(Clone, Debug)]
 pub enum Database {
@@ -19,11 +21,11 @@ impl Database {
     /// The URL is none.
     pub fn prepare(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
         Ok(match &settings.site {
-            Site::Sqlite(file) => {
+            DatabaseUrl::Sqlite(file) => {
                 sqlite::prepare(file);
                 Self::Sqlite(sqlite::pool(file))
             }
-            Site::Postgres(url) => Self::Postgres(postgres::pool(url.expose(), settings.connections)?),
+            DatabaseUrl::Postgres(url) => Self::Postgres(postgres::pool(url.expose(), settings.connections)?),
         })
     }
 
@@ -63,7 +65,7 @@ impl Database {
         &self,
         sql: impl Into<Cow<'static, str>>,
         cells: Vec<Cell>,
-    ) -> Result<Vec<Record>, DatabaseError> {
+    ) -> Result<Vec<ResultRow>, DatabaseError> {
         match self {
             Self::Sqlite(pool) => sqlite::fetch(pool, sql.into(), cells).await,
             Self::Postgres(pool) => postgres::fetch(pool, sql.into(), cells).await,

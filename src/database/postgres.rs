@@ -9,7 +9,7 @@ use sqlx::{
     query::Query,
 };
 
-use super::{Cell, DatabaseError, Record, bulk::Kind};
+use super::{Cell, DatabaseError, ResultRow, bulk::ColumnKind};
 
 const IDLE: Duration = Duration::from_secs(60);
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ pub(super) async fn run<'c>(
 pub(super) async fn insert(
     connection: &mut PgConnection,
     sql: &Arc<str>,
-    columns: &[(&'static str, Kind)],
+    columns: &[(&'static str, ColumnKind)],
     cells: Vec<Cell>,
 ) -> Result<u64, DatabaseError> {
     let width = columns.len().max(1);
@@ -61,9 +61,9 @@ pub(super) async fn insert(
     let mut places = Vec::with_capacity(width);
     for (_, kind) in columns {
         places.push(match kind {
-            Kind::Int => push(&mut ints, rows),
-            Kind::Text => push(&mut texts, rows),
-            Kind::Blob => push(&mut blobs, rows),
+            ColumnKind::Int => push(&mut ints, rows),
+            ColumnKind::Text => push(&mut texts, rows),
+            ColumnKind::Blob => push(&mut blobs, rows),
         });
     }
     for (cell, place) in cells.into_iter().zip(places.iter().cycle()) {
@@ -76,9 +76,9 @@ pub(super) async fn insert(
     let (mut ints, mut texts, mut blobs) = (ints.into_iter(), texts.into_iter(), blobs.into_iter());
     let query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
     let query = columns.iter().fold(query, |query, (_, kind)| match kind {
-        Kind::Int => query.bind(ints.next()),
-        Kind::Text => query.bind(texts.next()),
-        Kind::Blob => query.bind(blobs.next()),
+        ColumnKind::Int => query.bind(ints.next()),
+        ColumnKind::Text => query.bind(texts.next()),
+        ColumnKind::Blob => query.bind(blobs.next()),
     });
     Ok(query.execute(connection).await?.rows_affected())
 }
@@ -93,12 +93,12 @@ pub(super) async fn fetch<'c>(
     executor: impl Executor<'c, Database = Postgres>,
     sql: Cow<'static, str>,
     cells: Vec<Cell>,
-) -> Result<Vec<Record>, DatabaseError> {
+) -> Result<Vec<ResultRow>, DatabaseError> {
     let rows = query(sql, cells).fetch_all(executor).await?;
     rows.iter().map(record).collect()
 }
 
-fn record(row: &PgRow) -> Result<Record, DatabaseError> {
+fn record(row: &PgRow) -> Result<ResultRow, DatabaseError> {
     let cells = row.columns().iter().map(|column| {
         let at = column.ordinal();
         let raw = row.try_get_raw(at)?;
@@ -113,5 +113,5 @@ fn record(row: &PgRow) -> Result<Record, DatabaseError> {
             _ => return Err(DatabaseError::Column(at)),
         })
     });
-    cells.collect::<Result<_, _>>().map(Record)
+    cells.collect::<Result<_, _>>().map(ResultRow)
 }

@@ -13,13 +13,13 @@ pub const MAX_OVERFLOW: u32 = 50;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseSettings {
-    pub site: Site,
+    pub site: DatabaseUrl,
     /// Connections to PostgreSQL that all of the process may have. SQLite has few, whatever this says: it has one writer.
     pub connections: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Site {
+pub enum DatabaseUrl {
     Sqlite(PathBuf),
     /// The URL holds the password.
     Postgres(Secret<String>),
@@ -27,12 +27,12 @@ pub enum Site {
 
 impl DatabaseSettings {
     #[must_use]
-    pub const fn new(site: Site) -> Self {
+    pub const fn new(site: DatabaseUrl) -> Self {
         Self { site, connections: POOL_SIZE + MAX_OVERFLOW }
     }
 }
 
-impl Site {
+impl DatabaseUrl {
     /// Reads `thalweg.db`, `sqlite:thalweg.db`, `sqlite:///var/lib/thalweg.db`, `postgres://…` or `postgresql://…`; a
     /// driver's name behind a plus (`postgresql+asyncpg`), as Python programs write it, is overlooked. A relative file
     /// starts at `folder`.
@@ -62,7 +62,7 @@ impl Site {
 }
 
 /// For people: the file, or the URL without user and password.
-impl fmt::Display for Site {
+impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(file) => write!(f, "SQLite, {}", file.display()),
@@ -93,15 +93,17 @@ mod tests {
             ("sqlite+aiosqlite:///./t.db", "/etc/thalweg/./t.db"),
             ("sqlite+aiosqlite:////var/t.db", "/var/t.db"),
         ] {
-            assert_eq!(Site::parse(text, folder), Ok(Site::Sqlite(file.into())), "{text}");
+            assert_eq!(DatabaseUrl::parse(text, folder), Ok(DatabaseUrl::Sqlite(file.into())), "{text}");
         }
         for text in ["postgres://u:p@h/d", "postgresql://u:p@h/d", "postgresql+asyncpg://u:p@h/d"] {
-            let Ok(site @ Site::Postgres(_)) = Site::parse(text, folder) else { panic!("{text}") };
+            let Ok(site @ DatabaseUrl::Postgres(_)) = DatabaseUrl::parse(text, folder) else {
+                panic!("{text}")
+            };
             assert_eq!(site.to_string(), "PostgreSQL, h/d");
             assert!(!format!("{site:?}").contains("u:p"), "{site:?}");
         }
         for text in ["", "sqlite:", "mysql://h/d", "postgres:h"] {
-            assert!(Site::parse(text, folder).is_err(), "{text}");
+            assert!(DatabaseUrl::parse(text, folder).is_err(), "{text}");
         }
     }
 }

@@ -15,7 +15,7 @@ use sqlx::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{Cell, DatabaseError, Record};
+use super::{Cell, DatabaseError, ResultRow};
 
 /// How long a statement waits for another's transaction.
 const BUSY: Duration = Duration::from_secs(5);
@@ -121,12 +121,12 @@ pub(super) async fn fetch<'c>(
     executor: impl Executor<'c, Database = Sqlite>,
     sql: Cow<'static, str>,
     cells: Vec<Cell>,
-) -> Result<Vec<Record>, DatabaseError> {
+) -> Result<Vec<ResultRow>, DatabaseError> {
     let rows = query(sql, cells).fetch_all(executor).await?;
     rows.iter().map(record).collect()
 }
 
-fn record(row: &SqliteRow) -> Result<Record, DatabaseError> {
+fn record(row: &SqliteRow) -> Result<ResultRow, DatabaseError> {
     let cells = row.columns().iter().map(|column| {
         let at = column.ordinal();
         let raw = row.try_get_raw(at)?;
@@ -140,5 +140,5 @@ fn record(row: &SqliteRow) -> Result<Record, DatabaseError> {
             _ => return Err(DatabaseError::Column(at)),
         })
     });
-    cells.collect::<Result<_, _>>().map(Record)
+    cells.collect::<Result<_, _>>().map(ResultRow)
 }

@@ -28,7 +28,7 @@ impl Scratch {
 
     pub fn sqlite() -> Self {
         let folder = Self::folder();
-        Self { settings: DatabaseSettings::new(Site::Sqlite(folder.join("t.db"))), folder }
+        Self { settings: DatabaseSettings::new(DatabaseUrl::Sqlite(folder.join("t.db"))), folder }
     }
 
     /// A schema of its own in the PostgreSQL of the tests.
@@ -42,14 +42,14 @@ impl Scratch {
         };
         let folder = Self::folder();
         let name = folder.file_name().unwrap().to_str().unwrap().replace('-', "_");
-        let site = Site::Postgres(crate::base::Secret::new(url.clone()));
+        let site = DatabaseUrl::Postgres(crate::base::Secret::new(url.clone()));
         let mut connection = Connection::open(&DatabaseSettings::new(site)).await.unwrap();
         connection.run(format!("DROP SCHEMA IF EXISTS {name} CASCADE"), Vec::new()).await.unwrap();
         connection.run(format!("CREATE SCHEMA {name}"), Vec::new()).await.unwrap();
         connection.close().await;
         let mark = if url.contains('?') { '&' } else { '?' };
         let url = format!("{url}{mark}options=-c%20search_path%3D{name}");
-        let settings = DatabaseSettings::new(Site::Postgres(crate::base::Secret::new(url)));
+        let settings = DatabaseSettings::new(DatabaseUrl::Postgres(crate::base::Secret::new(url)));
         Some(Self { settings, folder })
     }
 

@@ -9,39 +9,39 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    catalog::{Catalog, EMBEDDING_MODEL, Endpoint},
+    catalog::{EMBEDDING_MODEL, Endpoint, RecordingCatalog},
     embedding,
-    recording::Step,
+    recording::RecordedStep,
 };
 
 /// What is answered, and when.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct DemoResponse {
     /// Before the response head.
     pub(super) wait: Duration,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) steps: Arc<[Step]>,
+    pub(super) steps: Arc<[RecordedStep]>,
 }
 
 #[derive(Deserialize)]
-struct Ask {
+struct DemoRequest {
     model: Option<String>,
     stream: Option<bool>,
-    stream_options: Option<StreamOptions>,
+    stream_options: Option<DemoStreamOptions>,
     #[serde(default)]
     input: Value,
 }
 
 #[derive(Deserialize)]
-struct StreamOptions {
+struct DemoStreamOptions {
     include_usage: Option<bool>,
 }
 
-impl Answer {
-    pub(super) fn to(catalog: &Catalog, method: &Method, path: &str, body: &[u8]) -> Self {
+impl DemoResponse {
+    pub(super) fn to(catalog: &RecordingCatalog, method: &Method, path: &str, body: &[u8]) -> Self {
         match (method, path) {
-            (&Method::GET, "/v1/models") => Self::json(StatusCode::OK, &Catalog::list()),
+            (&Method::GET, "/v1/models") => Self::json(StatusCode::OK, &RecordingCatalog::list()),
             (&Method::POST, "/v1/embeddings") => Self::embed(body),
             (&Method::POST, path) => match Endpoint::of(path) {
                 Some(endpoint) => Self::replay(catalog, endpoint, body),
@@ -51,8 +51,8 @@ impl Answer {
         }
     }
 
-    fn replay(catalog: &Catalog, endpoint: Endpoint, body: &[u8]) -> Self {
-        let ask: Ask = match serde_json::from_slice(body) {
+    fn replay(catalog: &RecordingCatalog, endpoint: Endpoint, body: &[u8]) -> Self {
+        let ask: DemoRequest = match serde_json::from_slice(body) {
             Ok(ask) => ask,
             Err(error) => return Self::refuse(endpoint, StatusCode::BAD_REQUEST, None, &error.to_string()),
         };
@@ -82,7 +82,7 @@ impl Answer {
     }
 
     fn embed(body: &[u8]) -> Self {
-        let ask: Option<Ask> = serde_json::from_slice(body).ok();
+        let ask: Option<DemoRequest> = serde_json::from_slice(body).ok();
         let answer = ask
             .filter(|ask| ask.model.as_deref() == Some(EMBEDDING_MODEL))
             .map(|ask| embedding::answer(EMBEDDING_MODEL, &ask.input));
@@ -134,7 +134,7 @@ impl Answer {
             wait: Duration::ZERO,
             status,
             headers,
-            steps: [Step { after: Duration::ZERO, bytes: body }].into(),
+            steps: [RecordedStep { after: Duration::ZERO, bytes: body }].into(),
         }
     }
 }
@@ -142,14 +142,14 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::Pace;
+    use crate::demo::ReplaySpeed;
 
-    fn ask(path: &str, body: &Value) -> Answer {
-        let catalog = Catalog::new(Pace::Recorded);
-        Answer::to(&catalog, &Method::POST, path, body.to_string().as_bytes())
+    fn ask(path: &str, body: &Value) -> DemoResponse {
+        let catalog = RecordingCatalog::new(ReplaySpeed::Recorded);
+        DemoResponse::to(&catalog, &Method::POST, path, body.to_string().as_bytes())
     }
 
-    fn error(answer: &Answer) -> Value {
+    fn error(answer: &DemoResponse) -> Value {
         serde_json::from_slice(&answer.steps[0].bytes).unwrap()
     }
 

@@ -38,7 +38,7 @@ fn names() -> impl Iterator<Item = &'static str> {
 
 /// How fast recordings are replayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pace {
+pub enum ReplaySpeed {
     /// As they were recorded.
     #[default]
     Recorded,
@@ -68,13 +68,13 @@ impl Endpoint {
 }
 
 #[derive(Debug)]
-pub(super) struct Catalog {
-    pace: Pace,
+pub(super) struct RecordingCatalog {
+    pace: ReplaySpeed,
     replays: [OnceCell<Result<Replay, RecordingError>>; RECORDINGS.len()],
 }
 
-impl Catalog {
-    pub(super) const fn new(pace: Pace) -> Self {
+impl RecordingCatalog {
+    pub(super) const fn new(pace: ReplaySpeed) -> Self {
         Self { pace, replays: [const { OnceCell::new() }; RECORDINGS.len()] }
     }
 
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn every_recording_can_be_read_and_is_of_its_endpoint() {
-        let catalog = Catalog::new(Pace::Recorded);
+        let catalog = RecordingCatalog::new(ReplaySpeed::Recorded);
         for (endpoint, model, text) in RECORDINGS {
             assert_eq!(Endpoint::of(&Recording::parse(text).unwrap().path), Some(endpoint), "{model}");
             let replay = catalog.find(endpoint, model).unwrap().unwrap();
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn lists_every_model_once() {
-        let list = Catalog::list();
+        let list = RecordingCatalog::list();
         let ids: Vec<&str> =
             list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
         assert_eq!(ids, models());
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_usage_chunk_and_only_it_can_be_left_out() {
-        let catalog = Catalog::new(Pace::Instant);
+        let catalog = RecordingCatalog::new(ReplaySpeed::Instant);
         for (endpoint, model, extra) in [
             (Endpoint::Chat, "demo-text", 1),
             (Endpoint::Completions, "demo-text", 1),
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_instant_pace_never_waits() {
-        let catalog = Catalog::new(Pace::Instant);
+        let catalog = RecordingCatalog::new(ReplaySpeed::Instant);
         for (endpoint, model, _) in RECORDINGS {
             assert!(catalog.find(endpoint, model).unwrap().unwrap().length.is_zero(), "{model}");
         }

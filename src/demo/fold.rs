@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{catalog::Endpoint, recording::Step};
+use super::{catalog::Endpoint, recording::RecordedStep};
 
 /// A whole answer.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(super) fn events(bytes: &[u8]) -> impl Iterator<Item = Value> {
         .filter_map(|data| serde_json::from_slice(data).ok())
 }
 
-pub(super) fn fold(endpoint: Endpoint, steps: &[Step]) -> Folded {
+pub(super) fn fold(endpoint: Endpoint, steps: &[RecordedStep]) -> Folded {
     let stream: Vec<u8> = steps.iter().flat_map(|step| step.bytes.iter().copied()).collect();
     let events: Vec<Value> = events(&stream).collect();
     if let Some(error) = events.iter().find(|event| event["error"].is_object() && event["type"].is_null()) {
@@ -131,10 +131,10 @@ fn last<'a>(objects: impl Iterator<Item = &'a Value>, field: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::{Pace, catalog::Catalog};
+    use crate::demo::{ReplaySpeed, catalog::RecordingCatalog};
 
     fn folded(endpoint: Endpoint, model: &str) -> (StatusCode, Value) {
-        let catalog = Catalog::new(Pace::Instant);
+        let catalog = RecordingCatalog::new(ReplaySpeed::Instant);
         let folded = &catalog.find(endpoint, model).unwrap().unwrap().folded;
         (folded.status, serde_json::from_slice(&folded.body).unwrap())
     }

@@ -25,8 +25,8 @@ use tokio::{
 };
 
 use super::{
-    answer::Answer,
-    catalog::{Catalog, Pace},
+    answer::DemoResponse,
+    catalog::{RecordingCatalog, ReplaySpeed},
     playback::Playback,
 };
 use crate::base::spawn::Tasks;
@@ -61,15 +61,15 @@ impl Demo {
 /// # Errors
 /// No socket or no thread could be had.
 pub fn start() -> io::Result<Demo> {
-    start_at(Pace::Recorded)
+    start_at(ReplaySpeed::Recorded)
 }
 
 /// [`start`] at another pace.
 ///
 /// # Errors
 /// No socket or no thread could be had.
-pub fn start_at(pace: Pace) -> io::Result<Demo> {
-    let catalog = Catalog::new(pace);
+pub fn start_at(pace: ReplaySpeed) -> io::Result<Demo> {
+    let catalog = RecordingCatalog::new(pace);
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
@@ -85,7 +85,11 @@ pub fn start_at(pace: Pace) -> io::Result<Demo> {
     Ok(Demo { address, _running: running })
 }
 
-async fn accept(listener: TcpListener, catalog: Catalog, mut stopped: oneshot::Receiver<Infallible>) {
+async fn accept(
+    listener: TcpListener,
+    catalog: RecordingCatalog,
+    mut stopped: oneshot::Receiver<Infallible>,
+) {
     let (tasks, catalog) = (Tasks::new(), Rc::new(catalog));
     loop {
         tokio::select! {
@@ -99,7 +103,7 @@ async fn accept(listener: TcpListener, catalog: Catalog, mut stopped: oneshot::R
 }
 
 /// One connection. How it ends concerns nobody: a client may leave at any time.
-async fn converse(socket: TcpStream, catalog: Rc<Catalog>) {
+async fn converse(socket: TcpStream, catalog: Rc<RecordingCatalog>) {
     if socket.set_nodelay(true).is_err() {
         return;
     }
@@ -109,11 +113,14 @@ async fn converse(socket: TcpStream, catalog: Rc<Catalog>) {
     drop(connection.await);
 }
 
-async fn respond(catalog: Rc<Catalog>, request: Request<Incoming>) -> hyper::Result<Response<Playback>> {
+async fn respond(
+    catalog: Rc<RecordingCatalog>,
+    request: Request<Incoming>,
+) -> hyper::Result<Response<Playback>> {
     let (head, body) = request.into_parts();
     let answer = match collect(body).await? {
-        Some(body) => Answer::to(&catalog, &head.method, head.uri.path(), &body),
-        None => Answer::too_large(MAX_BODY),
+        Some(body) => DemoResponse::to(&catalog, &head.method, head.uri.path(), &body),
+        None => DemoResponse::too_large(MAX_BODY),
     };
     if !answer.wait.is_zero() {
         sleep(answer.wait).await;
@@ -164,7 +171,7 @@ mod tests {
 
     #[test]
     fn serves_models_streams_and_whole_answers_over_a_socket() {
-        let demo = start_at(Pace::Instant).unwrap();
+        let demo = start_at(ReplaySpeed::Instant).unwrap();
         assert!(exchange(&demo, "GET /v1/models", "").contains("\"demo-tools\""));
         let ask = r#"{"model":"demo-text","stream":true,"stream_options":{"include_usage":true}}"#;
         let stream = exchange(&demo, "POST /v1/chat/completions", ask);
@@ -181,7 +188,7 @@ mod tests {
     async fn a_client_that_leaves_ends_its_replay() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let catalog = Rc::new(Catalog::new(Pace::Recorded));
+        let catalog = Rc::new(RecordingCatalog::new(ReplaySpeed::Recorded));
         let (socket, _) = listener.accept().await.unwrap();
         let ask = r#"{"model":"demo-slow","stream":true}"#;
         let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: demo\r\ncontent-length:";
@@ -200,7 +207,7 @@ mod tests {
 
     #[test]
     fn stops_when_dropped() {
-        let demo = start_at(Pace::Recorded).unwrap();
+        let demo = start_at(ReplaySpeed::Recorded).unwrap();
         let mut socket = TcpStream::connect(demo.address()).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let ask = r#"{"model":"demo-slow","stream":true}"#;

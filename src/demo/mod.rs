@@ -20,5 +20,5 @@ mod playback;
 pub mod recording;
 mod replay;
 
-pub use catalog::{Pace, models};
+pub use catalog::{ReplaySpeed, models};
 pub use listener::{Demo, start, start_at};

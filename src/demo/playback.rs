@@ -13,18 +13,18 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use super::recording::Step;
+use super::recording::RecordedStep;
 
 #[derive(Debug)]
 pub(super) struct Playback {
-    steps: Arc<[Step]>,
+    steps: Arc<[RecordedStep]>,
     next: usize,
     /// Rings when the next step is due.
     due: Pin<Box<Sleep>>,
 }
 
 impl Playback {
-    pub(super) fn new(steps: Arc<[Step]>) -> Self {
+    pub(super) fn new(steps: Arc<[RecordedStep]>) -> Self {
         let after = steps.first().map(|step| step.after).unwrap_or_default();
         Self { steps, next: 0, due: Box::pin(sleep(after)) }
     }
@@ -72,7 +72,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn keeps_the_recorded_pauses() {
-        let step = |ms, text: &'static str| Step { after: Duration::from_millis(ms), bytes: text.into() };
+        let step =
+            |ms, text: &'static str| RecordedStep { after: Duration::from_millis(ms), bytes: text.into() };
         let mut body = Playback::new([step(5, "a"), step(0, "b"), step(40, "c")].into());
         let start = Instant::now();
         let mut heard = Vec::new();

@@ -24,12 +24,12 @@ pub struct Recording {
     pub path: Box<str>,
     pub status: StatusCode,
     pub headers: HeaderMap,
-    pub steps: Arc<[Step]>,
+    pub steps: Arc<[RecordedStep]>,
 }
 
 /// One read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct RecordedStep {
     /// Since the step before it.
     pub after: Duration,
     pub bytes: Bytes,
@@ -88,7 +88,7 @@ impl Recording {
         let steps = lines
             .map(|(at, line)| {
                 let raw: RawStep = serde_json::from_str(line).map_err(|error| flaw(at, error))?;
-                Step::read(raw).ok_or_else(|| flaw(at, "hex must be pairs of digits"))
+                RecordedStep::read(raw).ok_or_else(|| flaw(at, "hex must be pairs of digits"))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
@@ -100,7 +100,7 @@ impl Recording {
     }
 }
 
-impl Step {
+impl RecordedStep {
     fn read(raw: RawStep) -> Option<Self> {
         let bytes = match raw.piece {
             RawPiece::Bytes(text) => text.into(),
@@ -144,8 +144,8 @@ mod tests {
         assert_eq!(
             &*recording.steps,
             [
-                Step { after: Duration::from_micros(1500), bytes: "a\n".into() },
-                Step { after: Duration::ZERO, bytes: Bytes::from_static(&[0xf0, 0x9f]) },
+                RecordedStep { after: Duration::from_micros(1500), bytes: "a\n".into() },
+                RecordedStep { after: Duration::ZERO, bytes: Bytes::from_static(&[0xf0, 0x9f]) },
             ]
         );
     }

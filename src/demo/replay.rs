@@ -5,30 +5,32 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    catalog::{Endpoint, Pace},
+    catalog::{Endpoint, ReplaySpeed},
     fold::{self, Folded},
-    recording::{Recording, RecordingError, Step},
+    recording::{RecordedStep, Recording, RecordingError},
 };
 
 #[derive(Debug)]
 pub(super) struct Replay {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) with_usage: Arc<[Step]>,
-    pub(super) without_usage: Arc<[Step]>,
+    pub(super) with_usage: Arc<[RecordedStep]>,
+    pub(super) without_usage: Arc<[RecordedStep]>,
     /// As long in coming as the whole stream.
     pub(super) folded: Folded,
     pub(super) length: Duration,
 }
 
 impl Replay {
-    pub(super) fn load(endpoint: Endpoint, text: &str, pace: Pace) -> Result<Self, RecordingError> {
+    pub(super) fn load(endpoint: Endpoint, text: &str, pace: ReplaySpeed) -> Result<Self, RecordingError> {
         let recording = Recording::parse(text)?;
-        let with_usage: Arc<[Step]> = match pace {
-            Pace::Recorded => recording.steps,
-            Pace::Instant => {
-                recording.steps.iter().map(|step| Step { after: Duration::ZERO, ..step.clone() }).collect()
-            }
+        let with_usage: Arc<[RecordedStep]> = match pace {
+            ReplaySpeed::Recorded => recording.steps,
+            ReplaySpeed::Instant => recording
+                .steps
+                .iter()
+                .map(|step| RecordedStep { after: Duration::ZERO, ..step.clone() })
+                .collect(),
         };
         Ok(Self {
             status: recording.status,
@@ -42,7 +44,7 @@ impl Replay {
 }
 
 /// A read that is the extra chunk of `stream_options.include_usage` and nothing else.
-fn is_usage_chunk(step: &Step) -> bool {
+fn is_usage_chunk(step: &RecordedStep) -> bool {
     let mut events = fold::events(&step.bytes);
     let first = events.next();
     events.next().is_none()

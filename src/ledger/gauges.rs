@@ -9,10 +9,10 @@ use std::{
 };
 
 #[derive(Clone, Debug, Default)]
-pub struct LedgerGauges(Arc<Cells>);
+pub struct LedgerGauges(Arc<GaugeCells>);
 
 #[derive(Debug, Default)]
-struct Cells {
+struct GaugeCells {
     written: AtomicU64,
     spooled: AtomicU64,
     replayed: AtomicU64,

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use crate::base::star;
+use crate::base::glob;
 
 /// Micro-units per million tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Price {
 
 /// What is paid for: `cached` is a part of `input`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tokens {
+pub struct PricedTokens {
     pub input: u64,
     pub output: u64,
     pub cached: u64,
@@ -42,18 +42,18 @@ impl Prices {
     #[must_use]
     pub fn find(&self, provider: &str, model: &str) -> Option<&Price> {
         let fits = |name: &str| {
-            let behind = |name| star::matches(name, model);
-            star::matches(name, model)
+            let behind = |name| glob::matches(name, model);
+            glob::matches(name, model)
                 || name
                     .split_once('/')
-                    .is_some_and(|(own, rest)| star::matches(own, provider) && behind(rest))
+                    .is_some_and(|(own, rest)| glob::matches(own, provider) && behind(rest))
         };
         self.0.iter().find(|(name, _)| fits(name)).map(|(_, price)| price)
     }
 
     /// `None`: nobody said what this model costs.
     #[must_use]
-    pub fn cost(&self, provider: &str, model: &str, tokens: Tokens) -> Option<u64> {
+    pub fn cost(&self, provider: &str, model: &str, tokens: PricedTokens) -> Option<u64> {
         self.find(provider, model).map(|price| price.cost(tokens))
     }
 
@@ -71,7 +71,7 @@ impl Prices {
 impl Price {
     /// In micro-units.
     #[must_use]
-    pub fn cost(&self, tokens: Tokens) -> u64 {
+    pub fn cost(&self, tokens: PricedTokens) -> u64 {
         const MILLION: u128 = 1_000_000;
         let fresh = tokens.input.saturating_sub(tokens.cached);
         let parts = [
@@ -110,14 +110,14 @@ mod tests {
             assert_eq!(prices.find(provider, model), Some(&price(input)), "{provider} {model}");
         }
         assert_eq!(Prices::new([("a".to_owned(), price(1))]).find("p", "b"), None);
-        assert_eq!(Prices::default().cost("p", "m", Tokens::default()), None);
+        assert_eq!(Prices::default().cost("p", "m", PricedTokens::default()), None);
     }
 
     #[test]
     fn costs_are_exact_and_rounded_once() {
         // gpt-4o: 2.50 in, 10.00 out, 1.25 cached.
         let price = Price { input: 2_500_000, output: 10_000_000, cached: Some(1_250_000) };
-        let cost = |input, output, cached| price.cost(Tokens { input, output, cached });
+        let cost = |input, output, cached| price.cost(PricedTokens { input, output, cached });
         assert_eq!(cost(1_000_000, 1_000_000, 0), 12_500_000);
         assert_eq!(cost(1000, 0, 1000), 1250);
         // 2.5 micro-units for one token, 7.5 for three, 1.25 for one out of the cache.
@@ -125,6 +125,6 @@ mod tests {
         assert_eq!(cost(0, 0, 5), 0, "no more than all of it is cached");
         assert_eq!(cost(u64::MAX, u64::MAX, 0), u64::MAX);
         let plain = Price { cached: None, ..price };
-        assert_eq!(plain.cost(Tokens { input: 2, output: 0, cached: 2 }), 5);
+        assert_eq!(plain.cost(PricedTokens { input: 2, output: 0, cached: 2 }), 5);
     }
 }

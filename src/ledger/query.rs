@@ -5,15 +5,15 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
-    entry::RowId,
     histogram::{self, CLASSES},
-    rollup::{DAY, HOUR, SUMS, Sums, TOTAL, TTFT, WHOLE_HOUR},
+    rollup::{DAY, HOUR, RollupSums, SUMS, TOTAL, TTFT, WHOLE_HOUR},
+    row::RowId,
 };
-use crate::database::{Cell, Database, DatabaseError, Record};
+use crate::database::{Cell, Database, DatabaseError, ResultRow};
 
 /// What sums are told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum By {
+pub enum GroupBy {
     Model,
     Provider,
     /// By whose key, and which of his.
@@ -23,27 +23,27 @@ pub enum By {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct UsageQuery {
     /// In microseconds since 1970.
     pub since: i64,
-    pub by: Vec<By>,
+    pub by: Vec<GroupBy>,
     /// Percentiles, too: it takes longer.
     pub times: bool,
 }
 
 /// One line of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Line {
+pub struct UsageLine {
     /// What it is about, in the order that was asked for; hours and days as seconds since 1970.
     pub names: Vec<String>,
     /// Of all outcomes together.
-    pub sums: Sums,
+    pub sums: RollupSums,
     pub refused: i64,
     pub failed: i64,
     pub gone: i64,
 }
 
-impl Line {
+impl UsageLine {
     /// The sum of a column of [`SUMS`].
     #[must_use]
     pub fn sum(&self, column: &str) -> i64 {
@@ -67,7 +67,7 @@ impl Line {
     }
 }
 
-impl By {
+impl GroupBy {
     const fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Model => &["model"],
@@ -80,7 +80,7 @@ impl By {
 
 /// Where sums come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+enum QuerySource {
     /// Rows, from one moment to another in microseconds.
     Rows(i64, i64),
     /// Roll-ups of a span, from one second on, to another.
@@ -93,8 +93,8 @@ enum Source {
 ///
 /// # Errors
 /// The database's own.
-pub async fn ask(database: &Database, question: &Question) -> Result<Vec<Line>, DatabaseError> {
-    let mut lines: BTreeMap<Vec<String>, Line> = BTreeMap::new();
+pub async fn ask(database: &Database, question: &UsageQuery) -> Result<Vec<UsageLine>, DatabaseError> {
+    let mut lines: BTreeMap<Vec<String>, UsageLine> = BTreeMap::new();
     for source in sources(question) {
         let (sql, cells) = statement(source, question);
         for record in database.fetch(Cow::Owned(sql), cells).await? {
@@ -102,44 +102,44 @@ pub async fn ask(database: &Database, question: &Question) -> Result<Vec<Line>, 
         }
     }
     // An hour's times are there as a whole: some belong to who asked for nothing in the part of it that was asked about.
-    let mut lines: Vec<Line> = lines.into_values().filter(|line| line.sum("requests") > 0).collect();
-    if !question.by.iter().any(|by| matches!(by, By::Hour | By::Day)) {
+    let mut lines: Vec<UsageLine> = lines.into_values().filter(|line| line.sum("requests") > 0).collect();
+    if !question.by.iter().any(|by| matches!(by, GroupBy::Hour | GroupBy::Day)) {
         lines.sort_by_key(|line| std::cmp::Reverse(line.sum("requests")));
     }
     Ok(lines)
 }
 
 /// The fewest sources that cover the time.
-fn sources(question: &Question) -> Vec<Source> {
+fn sources(question: &UsageQuery) -> Vec<QuerySource> {
     const SECOND: i64 = 1_000_000;
     let since = question.since.max(0);
     let floor = since.div_euclid(HOUR * SECOND) * HOUR;
     let hour = if floor * SECOND == since { floor } else { floor + HOUR };
     let mut sources = Vec::new();
     if hour > floor {
-        sources.push(Source::Rows(since, hour * SECOND));
+        sources.push(QuerySource::Rows(since, hour * SECOND));
         if question.times {
-            sources.push(Source::Times(floor));
+            sources.push(QuerySource::Times(floor));
         }
     }
-    if question.by == [By::Hour] {
-        sources.push(Source::Rollups(WHOLE_HOUR, hour, i64::MAX));
-    } else if question.by.contains(&By::Hour) {
-        sources.push(Source::Rollups(HOUR, hour, i64::MAX));
+    if question.by == [GroupBy::Hour] {
+        sources.push(QuerySource::Rollups(WHOLE_HOUR, hour, i64::MAX));
+    } else if question.by.contains(&GroupBy::Hour) {
+        sources.push(QuerySource::Rollups(HOUR, hour, i64::MAX));
     } else {
         let day = (hour + DAY - 1).div_euclid(DAY) * DAY;
         if hour < day {
-            sources.push(Source::Rollups(HOUR, hour, day));
+            sources.push(QuerySource::Rollups(HOUR, hour, day));
         }
-        sources.push(Source::Rollups(DAY, day, i64::MAX));
+        sources.push(QuerySource::Rollups(DAY, day, i64::MAX));
     }
     sources
 }
 
-fn statement(source: Source, question: &Question) -> (String, Vec<Cell>) {
+fn statement(source: QuerySource, question: &UsageQuery) -> (String, Vec<Cell>) {
     let names: Vec<&str> = question.by.iter().flat_map(|by| by.columns()).copied().collect();
     let (table, start, sums, place, cells) = match source {
-        Source::Rows(from, to) => {
+        QuerySource::Rows(from, to) => {
             let floor = |at| RowId::floor(at).0.to_vec().into();
             // The id's time is in milliseconds, the row's own in microseconds.
             let place = "id >= $1 AND id < $2 AND at >= $3 AND at < $4";
@@ -147,14 +147,14 @@ fn statement(source: Source, question: &Question) -> (String, Vec<Cell>) {
             let hour = from.div_euclid(HOUR * 1_000_000) * HOUR;
             ("requests", hour.to_string(), of_rows(), place, cells)
         }
-        Source::Rollups(span, from, to) => {
+        QuerySource::Rollups(span, from, to) => {
             let columns = SUMS
                 .into_iter()
                 .chain(question.times.then_some(TTFT.into_iter().chain(TOTAL)).into_iter().flatten());
             let place = "span = $1 AND start >= $2 AND start < $3";
             ("rollups", "start".to_owned(), sum_of(columns), place, vec![span.into(), from.into(), to.into()])
         }
-        Source::Times(hour) => {
+        QuerySource::Times(hour) => {
             let columns = TTFT.into_iter().chain(TOTAL);
             let place = "span = $1 AND start = $2";
             ("rollups", "start".to_owned(), sum_of(columns), place, vec![HOUR.into(), hour.into()])
@@ -183,7 +183,7 @@ fn sum_of(columns: impl Iterator<Item = &'static str>) -> Vec<String> {
     columns.map(|column| format!("CAST(SUM({column}) AS BIGINT)")).collect()
 }
 
-/// What [`Sums::add`] does, by the database.
+/// What [`RollupSums::add`] does, by the database.
 fn of_rows() -> Vec<String> {
     let expression = |column: &str| match column {
         "requests" => "COUNT(*)".to_owned(),
@@ -199,27 +199,27 @@ fn of_rows() -> Vec<String> {
 }
 
 fn add(
-    lines: &mut BTreeMap<Vec<String>, Line>,
-    record: &Record,
-    source: Source,
-    question: &Question,
+    lines: &mut BTreeMap<Vec<String>, UsageLine>,
+    record: &ResultRow,
+    source: QuerySource,
+    question: &UsageQuery,
 ) -> Result<(), DatabaseError> {
     let (mut names, mut column) = (Vec::new(), 0);
     for by in &question.by {
         names.push(match by {
-            By::Model | By::Provider => record.text(column)?.unwrap_or_default().to_owned(),
-            By::Key => {
+            GroupBy::Model | GroupBy::Provider => record.text(column)?.unwrap_or_default().to_owned(),
+            GroupBy::Key => {
                 let (principal, key) = (record.text(column)?, record.text(column + 1)?);
                 key_name(principal.unwrap_or_default(), key.unwrap_or_default())
             }
-            By::Hour => record.int(column)?.unwrap_or(0).to_string(),
-            By::Day => (record.int(column)?.unwrap_or(0).div_euclid(DAY) * DAY).to_string(),
+            GroupBy::Hour => record.int(column)?.unwrap_or(0).to_string(),
+            GroupBy::Day => (record.int(column)?.unwrap_or(0).div_euclid(DAY) * DAY).to_string(),
         });
         column += by.columns().len();
     }
     let outcome = record.text(column)?.unwrap_or_default();
     column += 1;
-    let mut sums = Sums::default();
+    let mut sums = RollupSums::default();
     let mut fill = |place: &mut [i64]| {
         for sum in place {
             *sum = record.int(column)?.unwrap_or(0);
@@ -227,14 +227,14 @@ fn add(
         }
         Ok::<(), DatabaseError>(())
     };
-    if !matches!(source, Source::Times(_)) {
+    if !matches!(source, QuerySource::Times(_)) {
         fill(&mut sums.sums)?;
     }
-    if question.times && !matches!(source, Source::Rows(..)) {
+    if question.times && !matches!(source, QuerySource::Rows(..)) {
         fill(&mut sums.ttft)?;
         fill(&mut sums.total)?;
     }
-    let line = lines.entry(names.clone()).or_insert_with(|| Line { names, ..Line::default() });
+    let line = lines.entry(names.clone()).or_insert_with(|| UsageLine { names, ..UsageLine::default() });
     line.sums.merge(&sums);
     let requests = sums.sums.first().copied().unwrap_or(0);
     match outcome {
@@ -257,8 +257,8 @@ const _: () = assert!(CLASSES == TTFT.len() && CLASSES == TOTAL.len());
 mod tests {
     use super::{
         super::{
-            book::Book,
-            entry::{Row, RowIds},
+            row::{Row, RowIds},
+            row_writer::RowWriter,
         },
         *,
     };
@@ -288,14 +288,14 @@ mod tests {
         times.zip(1..).map(row).collect()
     }
 
-    fn names(row: &Row, by: &[By]) -> Vec<String> {
+    fn names(row: &Row, by: &[GroupBy]) -> Vec<String> {
         by.iter()
             .map(|by| match by {
-                By::Model => row.model.clone().unwrap_or_default(),
-                By::Provider => row.provider.clone().unwrap_or_default(),
-                By::Key => key_name("alice", row.key_id.as_deref().unwrap_or_default()),
-                By::Hour => (row.at / 1_000_000 / HOUR * HOUR).to_string(),
-                By::Day => (row.at / 1_000_000 / DAY * DAY).to_string(),
+                GroupBy::Model => row.model.clone().unwrap_or_default(),
+                GroupBy::Provider => row.provider.clone().unwrap_or_default(),
+                GroupBy::Key => key_name("alice", row.key_id.as_deref().unwrap_or_default()),
+                GroupBy::Hour => (row.at / 1_000_000 / HOUR * HOUR).to_string(),
+                GroupBy::Day => (row.at / 1_000_000 / DAY * DAY).to_string(),
             })
             .collect()
     }
@@ -305,7 +305,7 @@ mod tests {
     async fn answers_are_what_the_rows_add_up_to() {
         let rows = rows();
         for scratch in Scratch::each().await {
-            let mut book = Book::open(&scratch.settings).await.unwrap();
+            let mut book = RowWriter::open(&scratch.settings).await.unwrap();
             for part in rows.chunks(100) {
                 book.write(part, false).await.unwrap();
             }
@@ -323,14 +323,14 @@ mod tests {
             ] {
                 for by in [
                     &[][..],
-                    &[By::Model],
-                    &[By::Provider, By::Key],
-                    &[By::Hour],
-                    &[By::Hour, By::Key],
-                    &[By::Day, By::Model],
+                    &[GroupBy::Model],
+                    &[GroupBy::Provider, GroupBy::Key],
+                    &[GroupBy::Hour],
+                    &[GroupBy::Hour, GroupBy::Key],
+                    &[GroupBy::Day, GroupBy::Model],
                 ] {
-                    let question = Question { since, by: by.to_vec(), times: true };
-                    let mut wanted: BTreeMap<Vec<String>, Line> = BTreeMap::new();
+                    let question = UsageQuery { since, by: by.to_vec(), times: true };
+                    let mut wanted: BTreeMap<Vec<String>, UsageLine> = BTreeMap::new();
                     for row in rows.iter().filter(|row| row.at >= since) {
                         let line = wanted.entry(names(row, by)).or_default();
                         line.sums.add(row);
@@ -346,9 +346,9 @@ mod tests {
                     for line in &found {
                         let own = &wanted[&line.names];
                         assert_eq!(line.sums.sums, own.sums.sums, "{question:?} {:?}", line.names);
-                        let others = |line: &Line| (line.refused, line.failed, line.gone);
+                        let others = |line: &UsageLine| (line.refused, line.failed, line.gone);
                         assert_eq!(others(line), others(own), "{question:?} {:?}", line.names);
-                        let times = |line: &Line| line.sums.total.iter().sum::<i64>();
+                        let times = |line: &UsageLine| line.sums.total.iter().sum::<i64>();
                         assert!(times(line) >= times(own), "the first hour counts as a whole");
                         assert!(since % HOUR != 0 || line.sums.ttft == own.sums.ttft, "{question:?}");
                     }
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_line_tells_its_sums_by_name() {
-        let mut line = Line::default();
+        let mut line = UsageLine::default();
         line.sums.sums[8] = 7;
         assert_eq!((line.sum("cost"), line.sum("nothing"), line.ttft(0.5)), (7, 0, None));
     }

@@ -5,21 +5,21 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{entry::Row, gauges::LedgerGauges};
+use super::{gauges::LedgerGauges, row::Row};
 
 /// Rows that may wait in memory.
 pub(super) const BOUND: usize = 20_000;
 
 #[derive(Debug)]
-pub(super) struct Queue {
-    state: Mutex<State>,
+pub(super) struct RowQueue {
+    state: Mutex<QueueState>,
     ready: Notify,
     crowded: Notify,
     pub(super) gauges: LedgerGauges,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     rows: Vec<Row>,
     /// Since when the oldest of them waits.
     since: Option<Instant>,
@@ -28,12 +28,12 @@ struct State {
     closed: bool,
 }
 
-impl Queue {
+impl RowQueue {
     pub(super) fn new(gauges: LedgerGauges) -> Self {
         Self { state: Mutex::default(), ready: Notify::new(), crowded: Notify::new(), gauges }
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut QueueState) -> T) -> T {
         // Whoever panicked left whole rows behind.
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }

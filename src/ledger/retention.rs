@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::entry::RowId;
+use super::row::RowId;
 use crate::database::{Connection, DatabaseError};
 
 /// First time after the start, then each time after the last.

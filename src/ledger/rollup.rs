@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    entry::Row,
     histogram::{self, CLASSES},
+    row::Row,
 };
-use crate::database::{Cell, Insert, Kind};
+use crate::database::{Cell, ColumnKind, Insert};
 
 pub const HOUR: i64 = 3600;
 pub const DAY: i64 = 86_400;
@@ -17,7 +17,7 @@ pub const WHOLE_HOUR: i64 = -HOUR;
 /// What rows of one sum have in common. In the order of the primary key, so that two gateways that add to the same
 /// rows take them in the same order and never wait for one another in a circle.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Group {
+pub struct RollupKey {
     span: i64,
     start: i64,
     /// Model, provider, principal, key id, outcome; nothing is an empty text.
@@ -66,19 +66,19 @@ pub fn added() -> impl Iterator<Item = &'static str> {
 
 /// What is added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sums {
+pub struct RollupSums {
     pub sums: [i64; SUMS.len()],
     pub ttft: histogram::Histogram,
     pub total: histogram::Histogram,
 }
 
-impl Default for Sums {
+impl Default for RollupSums {
     fn default() -> Self {
         Self { sums: [0; SUMS.len()], ttft: [0; CLASSES], total: [0; CLASSES] }
     }
 }
 
-impl Sums {
+impl RollupSums {
     pub fn add(&mut self, row: &Row) {
         let has_tokens = row.tokens_in.is_some() || row.tokens_out.is_some();
         let guessed = row.usage_source.as_deref().is_some_and(|source| source != "reported");
@@ -122,32 +122,32 @@ impl Sums {
 
 /// Adds rows up, by hour and by day.
 #[must_use]
-pub fn roll_up(rows: &[Row]) -> BTreeMap<Group, Sums> {
+pub fn roll_up(rows: &[Row]) -> BTreeMap<RollupKey, RollupSums> {
     let mut hours = BTreeMap::new();
     for row in rows {
-        hours.entry(group(row, HOUR)).or_insert_with(Sums::default).add(row);
+        hours.entry(group(row, HOUR)).or_insert_with(RollupSums::default).add(row);
     }
-    let mut days: BTreeMap<Group, Sums> = BTreeMap::new();
-    for (Group { start, names, .. }, sums) in &hours {
-        let day = Group { span: DAY, start: start.div_euclid(DAY) * DAY, names: names.clone() };
+    let mut days: BTreeMap<RollupKey, RollupSums> = BTreeMap::new();
+    for (RollupKey { start, names, .. }, sums) in &hours {
+        let day = RollupKey { span: DAY, start: start.div_euclid(DAY) * DAY, names: names.clone() };
         days.entry(day).or_default().merge(sums);
     }
-    let mut whole: BTreeMap<Group, Sums> = BTreeMap::new();
-    for (Group { start, names, .. }, sums) in &hours {
+    let mut whole: BTreeMap<RollupKey, RollupSums> = BTreeMap::new();
+    for (RollupKey { start, names, .. }, sums) in &hours {
         let [.., outcome] = names.clone();
         let [model, provider, principal, key] = [const { String::new() }; NAMES.len() - 1];
         let names = [model, provider, principal, key, outcome];
-        whole.entry(Group { span: WHOLE_HOUR, start: *start, names }).or_default().merge(sums);
+        whole.entry(RollupKey { span: WHOLE_HOUR, start: *start, names }).or_default().merge(sums);
     }
     hours.append(&mut days);
     hours.append(&mut whole);
     hours
 }
 
-fn group(row: &Row, span: i64) -> Group {
+fn group(row: &Row, span: i64) -> RollupKey {
     let seconds = row.at.div_euclid(1_000_000);
     let names = [&row.model, &row.provider, &row.principal, &row.key_id, &row.outcome];
-    Group {
+    RollupKey {
         span,
         start: seconds.div_euclid(span) * span,
         names: names.map(|name| name.clone().unwrap_or_default()),
@@ -157,9 +157,9 @@ fn group(row: &Row, span: i64) -> Group {
 /// The statement that adds sums to those that are there.
 #[must_use]
 pub fn insert() -> Insert {
-    let mut columns = vec![("span", Kind::Int), ("start", Kind::Int)];
-    columns.extend(NAMES.map(|name| (name, Kind::Text)));
-    columns.extend(added().map(|name| (name, Kind::Int)));
+    let mut columns = vec![("span", ColumnKind::Int), ("start", ColumnKind::Int)];
+    columns.extend(NAMES.map(|name| (name, ColumnKind::Text)));
+    columns.extend(added().map(|name| (name, ColumnKind::Int)));
     let adding: Vec<String> =
         added().map(|name| format!("{name} = rollups.{name} + excluded.{name}")).collect();
     let key = NAMES.join(", ");
@@ -172,9 +172,9 @@ pub fn insert() -> Insert {
 
 /// The cells of that statement.
 #[must_use]
-pub fn cells(rollups: BTreeMap<Group, Sums>) -> Vec<Cell> {
+pub fn cells(rollups: BTreeMap<RollupKey, RollupSums>) -> Vec<Cell> {
     let mut cells = Vec::new();
-    for (Group { span, start, names }, Sums { sums, ttft, total }) in rollups {
+    for (RollupKey { span, start, names }, RollupSums { sums, ttft, total }) in rollups {
         cells.extend([span.into(), start.into()]);
         cells.extend(names.map(Cell::from));
         cells.extend(sums.into_iter().chain(ttft).chain(total).map(Cell::from));
@@ -184,7 +184,7 @@ pub fn cells(rollups: BTreeMap<Group, Sums>) -> Vec<Cell> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::entry::RowIds, *};
+    use super::{super::row::RowIds, *};
 
     #[test]
     fn every_row_is_counted_in_its_hour_and_its_day() {
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!([count(HOUR, 3600, "a"), count(HOUR, 7200, "a"), count(HOUR, 7200, "b")], [2, 1, 1]);
         assert_eq!([count(DAY, 0, "a"), count(DAY, 0, "b"), count(DAY, 86_400, "a")], [3, 1, 1]);
         for span in [HOUR, DAY, WHOLE_HOUR] {
-            let mut sum = Sums::default();
+            let mut sum = RollupSums::default();
             rollups.iter().filter(|(group, _)| group.span == span).for_each(|(_, sums)| sum.merge(sums));
             assert_eq!((sum.sums[0], sum.sums[3], sum.sums[9]), (5, 50, 5));
             assert_eq!((sum.total[1], sum.ttft.iter().sum::<i64>()), (5, 0));

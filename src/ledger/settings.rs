@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::database::{DatabaseSettings, Site};
+use crate::database::{DatabaseSettings, DatabaseUrl};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerSettings {
@@ -39,12 +39,12 @@ impl LedgerSettings {
     pub fn spool_at(&self, database: &DatabaseSettings) -> PathBuf {
         match (&self.spool, &database.site) {
             (Some(file), _) => file.clone(),
-            (None, Site::Sqlite(file)) => {
+            (None, DatabaseUrl::Sqlite(file)) => {
                 let mut name = file.clone().into_os_string();
                 name.push(".spool");
                 name.into()
             }
-            (None, Site::Postgres(_)) => "thalweg.spool".into(),
+            (None, DatabaseUrl::Postgres(_)) => "thalweg.spool".into(),
         }
     }
 }

@@ -18,7 +18,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::entry::Row;
+use super::row::Row;
 
 /// Length, digest.
 const HEAD: usize = 4 + 16;
@@ -44,7 +44,7 @@ pub struct Spool {
 
 /// What became of rows that were to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum SpoolState {
     Yes,
     /// The bound is reached.
     Full,
@@ -83,11 +83,11 @@ impl Spool {
     ///
     /// # Errors
     /// The disk's own. Nothing of the rows is kept then.
-    pub fn append(&mut self, rows: &[Row]) -> io::Result<Kept> {
+    pub fn append(&mut self, rows: &[Row]) -> io::Result<SpoolState> {
         let record = record(rows)?;
         let length = record.len() as u64;
         if self.waiting() + length > self.limit {
-            return Ok(Kept::Full);
+            return Ok(SpoolState::Full);
         }
         if self.is_short()? {
             self.put_aside()?;
@@ -109,7 +109,7 @@ impl Spool {
         match write() {
             Ok(()) => {
                 self.end += length;
-                Ok(Kept::Yes)
+                Ok(SpoolState::Yes)
             }
             Err(error) => {
                 // Half a record would hide what is written behind it later. A disk that is full can still cut.
@@ -305,13 +305,13 @@ fn record(rows: &[Row]) -> io::Result<Vec<u8>> {
     Ok(record)
 }
 
-struct Record {
+struct SpoolRecord {
     rows: Vec<u8>,
     /// Bytes in the file.
     size: u64,
 }
 
-impl Record {
+impl SpoolRecord {
     /// A row that is not understood was written by a thalweg of another kind, and is left out, loudly.
     fn rows(&self) -> Vec<Row> {
         let lines = self.rows.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -324,7 +324,7 @@ impl Record {
 }
 
 /// The record that the file stands at, if there is a whole one within `rest` bytes.
-fn read(file: &mut File, rest: u64) -> io::Result<Option<Record>> {
+fn read(file: &mut File, rest: u64) -> io::Result<Option<SpoolRecord>> {
     let mut head = [0; HEAD];
     if rest < HEAD as u64 {
         return Ok(None);
@@ -339,7 +339,7 @@ fn read(file: &mut File, rest: u64) -> io::Result<Option<Record>> {
     file.take(length).read_to_end(&mut rows)?;
     let own = Sha256::digest(&rows);
     let fits = own.get(..16) == digest;
-    Ok(fits.then_some(Record { rows, size: HEAD as u64 + length }))
+    Ok(fits.then_some(SpoolRecord { rows, size: HEAD as u64 + length }))
 }
 
 /// How many bytes of the file are whole records. What stands behind them was cut off by a crash or is damaged: it is put

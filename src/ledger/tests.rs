@@ -12,10 +12,10 @@ use std::{
 mod server;
 
 use super::{
-    Inbox, LedgerGauges, LedgerSettings, LedgerState, book::Book, entry::*, queue, retention, rollup,
-    spool::Spool, writer,
+    LedgerGauges, LedgerSettings, LedgerState, LedgerWriter, queue, retention, rollup, row::*,
+    row_writer::RowWriter, spool::Spool, writer,
 };
-use crate::database::{Connection, Database, DatabaseSettings, Site, tests::Scratch};
+use crate::database::{Connection, Database, DatabaseSettings, DatabaseUrl, tests::Scratch};
 
 /// A folder of the test's own.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ fn counting() -> [String; 3] {
 async fn rows_and_sums_agree_and_a_replay_changes_nothing() {
     for scratch in Scratch::each().await {
         let mut ids = RowIds::default();
-        let mut book = Book::open(&scratch.settings).await.unwrap();
+        let mut book = RowWriter::open(&scratch.settings).await.unwrap();
         let database = Database::open(&scratch.settings, &[]).await.unwrap();
         let first = rows(&mut ids, 1, 150);
         assert_eq!(book.write(&first, false).await.unwrap(), 150);
@@ -123,7 +123,7 @@ async fn rows_and_sums_agree_and_a_replay_changes_nothing() {
 #[tokio::test]
 async fn what_was_written_is_what_is_read() {
     for scratch in Scratch::each().await {
-        let mut book = Book::open(&scratch.settings).await.unwrap();
+        let mut book = RowWriter::open(&scratch.settings).await.unwrap();
         let database = Database::open(&scratch.settings, &[]).await.unwrap();
         let mut row = rows(&mut RowIds::default(), 7, 1).remove(0);
         row.user_agent = Some(cut("curl\0é"));
@@ -151,7 +151,7 @@ async fn what_was_written_is_what_is_read() {
 
 /// A running ledger, and what was handed in.
 struct Running {
-    inbox: Inbox,
+    inbox: LedgerWriter,
     thread: std::thread::JoinHandle<()>,
     gauges: LedgerGauges,
     settings: LedgerSettings,
@@ -276,7 +276,7 @@ async fn a_slow_database_costs_no_row_of_a_process_that_is_killed() {
 async fn rows_wait_in_the_spool_for_the_next_start() {
     for scratch in Scratch::each().await {
         let folder = Folder::new();
-        let nowhere = DatabaseSettings::new(Site::Sqlite(folder.0.join("missing/t.db")));
+        let nowhere = DatabaseSettings::new(DatabaseUrl::Sqlite(folder.0.join("missing/t.db")));
         let mut ids = RowIds::default();
         let ledger = Running::start(&nowhere, at(&folder));
         ledger.inbox.book(rows(&mut ids, 0, 5));
@@ -288,7 +288,7 @@ async fn rows_wait_in_the_spool_for_the_next_start() {
         let mut file = std::fs::OpenOptions::new().append(true).open(&first).unwrap();
         std::io::Write::write_all(&mut file, &[7; 50]).unwrap();
         // Half of them are in the database already, as when a connection broke at the last moment.
-        let mut book = Book::open(&scratch.settings).await.unwrap();
+        let mut book = RowWriter::open(&scratch.settings).await.unwrap();
         let mut spool = Spool::new(first.clone(), u64::MAX);
         spool.recover().unwrap();
         let half = spool.peek().unwrap().unwrap();
@@ -324,7 +324,7 @@ async fn orphans_are_found_while_it_runs() {
 #[tokio::test]
 async fn what_is_lost_is_counted() {
     let folder = Folder::new();
-    let nowhere = DatabaseSettings::new(Site::Sqlite(folder.0.join("missing/t.db")));
+    let nowhere = DatabaseSettings::new(DatabaseUrl::Sqlite(folder.0.join("missing/t.db")));
     let mut ids = RowIds::default();
     let small = LedgerSettings { spool_size: 2000, ..at(&folder) };
     let ledger = Running::start(&nowhere, small);
@@ -350,7 +350,7 @@ async fn what_is_lost_is_counted() {
 async fn rows_are_safe_while_a_connection_is_waited_for() {
     let (folder, listener) = (Folder::new(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let silent = format!("postgres://x@{}/x", listener.local_addr().unwrap());
-    let silent = DatabaseSettings::new(Site::Postgres(crate::base::Secret::new(silent)));
+    let silent = DatabaseSettings::new(DatabaseUrl::Postgres(crate::base::Secret::new(silent)));
     let ledger = Running::start(&silent, at(&folder));
     let (connected, _) = listener.accept().unwrap();
     let (mut ids, begun) = (RowIds::default(), std::time::Instant::now());
@@ -370,13 +370,13 @@ async fn rows_are_safe_while_a_connection_is_waited_for() {
 async fn a_row_that_is_refused_is_counted_as_lost() {
     for scratch in Scratch::each().await {
         let folder = Folder::new();
-        let mut book = Book::open(&scratch.settings).await.unwrap();
+        let mut book = RowWriter::open(&scratch.settings).await.unwrap();
         let refuse = match &scratch.settings.site {
-            Site::Sqlite(_) => {
+            DatabaseUrl::Sqlite(_) => {
                 "CREATE TRIGGER refuse BEFORE INSERT ON requests WHEN NEW.status = 418 \
                  BEGIN SELECT RAISE(ABORT, 'no'); END"
             }
-            Site::Postgres(_) => "ALTER TABLE requests ADD CONSTRAINT refuse CHECK (status <> 418)",
+            DatabaseUrl::Postgres(_) => "ALTER TABLE requests ADD CONSTRAINT refuse CHECK (status <> 418)",
         };
         book.connection().run(refuse, Vec::new()).await.unwrap();
         book.close().await;
@@ -395,7 +395,7 @@ async fn a_row_that_is_refused_is_counted_as_lost() {
 async fn rows_wait_in_memory_while_no_disk_takes_them() {
     let folder = Folder::new();
     let place = folder.0.join("later");
-    let database = DatabaseSettings::new(Site::Sqlite(place.join("t.db")));
+    let database = DatabaseSettings::new(DatabaseUrl::Sqlite(place.join("t.db")));
     let settings = LedgerSettings { spool: Some(place.join("spool")), ..at(&folder) };
     let ledger = Running::start(&database, settings);
     ledger.inbox.book(rows(&mut RowIds::default(), 0, 7));
@@ -407,7 +407,7 @@ async fn rows_wait_in_memory_while_no_disk_takes_them() {
 
 #[tokio::test]
 async fn the_queue_is_bounded_and_never_waits() {
-    let queue = queue::Queue::new(LedgerGauges::default());
+    let queue = queue::RowQueue::new(LedgerGauges::default());
     let row = Row::new(RowIds::default().make(0), 0);
     assert_eq!(queue.push(vec![row.clone(); queue::BOUND - 1]), 0);
     queue.crowded().await;
@@ -418,7 +418,7 @@ async fn the_queue_is_bounded_and_never_waits() {
 #[tokio::test]
 async fn old_rows_go_and_their_sums_stay() {
     for scratch in Scratch::each().await {
-        let mut book = Book::open(&scratch.settings).await.unwrap();
+        let mut book = RowWriter::open(&scratch.settings).await.unwrap();
         let all = rows(&mut RowIds::default(), 0, 5000);
         book.write(&all, false).await.unwrap();
         let mut gone = 0;
@@ -481,12 +481,12 @@ impl Way {
 #[tokio::test]
 async fn postgres_may_go_and_come_back() {
     let Some(scratch) = Scratch::postgres().await else { return };
-    let Site::Postgres(url) = &scratch.settings.site else { panic!() };
+    let DatabaseUrl::Postgres(url) = &scratch.settings.site else { panic!() };
     let rest = url.expose().split_once('@').unwrap().1;
     let server = rest.split('/').next().unwrap().to_owned();
     let way = Way::to(server.clone());
     let through = url.expose().replace(&server, &way.address.to_string());
-    let through = DatabaseSettings::new(Site::Postgres(crate::base::Secret::new(through)));
+    let through = DatabaseSettings::new(DatabaseUrl::Postgres(crate::base::Secret::new(through)));
     let folder = Folder::new();
     let ledger = Running::start(&through, at(&folder));
     let mut ids = RowIds::default();
@@ -543,7 +543,7 @@ impl Drop for SmallDisk {
 #[tokio::test]
 async fn a_full_disk_costs_no_row() {
     let Some(disk) = SmallDisk::new() else { return };
-    let database = DatabaseSettings::new(Site::Sqlite(disk.0.0.join("t.db")));
+    let database = DatabaseSettings::new(DatabaseUrl::Sqlite(disk.0.0.join("t.db")));
     let ledger = Running::start(&database, at(&disk.0));
     let mut ids = RowIds::default();
     ledger.inbox.book(rows(&mut ids, 0, 100));

@@ -16,12 +16,12 @@ use std::{
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
-    book::{Book, Written},
-    entry::Row,
+    buffer::Buffer,
     gauges::LedgerGauges,
-    hands::Hands,
-    queue::Queue,
+    queue::RowQueue,
     retention::Retention,
+    row::Row,
+    row_writer::{RowWriter, WriteResult},
     settings::LedgerSettings,
     spool::Spool,
 };
@@ -47,9 +47,9 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Where rows are handed in. The ledger ends when it is dropped, after writing what it has.
 #[derive(Debug)]
-pub struct Inbox(Arc<Queue>);
+pub struct LedgerWriter(Arc<RowQueue>);
 
-impl Inbox {
+impl LedgerWriter {
     /// Hands rows in; never waits.
     pub fn book(&self, rows: Vec<Row>) {
         self.0.push(rows);
@@ -61,7 +61,7 @@ impl Inbox {
     }
 }
 
-impl Drop for Inbox {
+impl Drop for LedgerWriter {
     fn drop(&mut self) {
         self.0.close();
     }
@@ -75,26 +75,26 @@ pub fn start(
     settings: LedgerSettings,
     database: DatabaseSettings,
     gauges: LedgerGauges,
-) -> io::Result<(Inbox, JoinHandle<()>)> {
-    let queue = Arc::new(Queue::new(gauges.clone()));
-    let inbox = Inbox(Arc::clone(&queue));
+) -> io::Result<(LedgerWriter, JoinHandle<()>)> {
+    let queue = Arc::new(RowQueue::new(gauges.clone()));
+    let inbox = LedgerWriter(Arc::clone(&queue));
     let thread = thread::Builder::new().name("ledger".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
-            Ok(runtime) => runtime.block_on(Writer::new(settings, database, queue, gauges).run()),
+            Ok(runtime) => runtime.block_on(WriterThread::new(settings, database, queue, gauges).run()),
             Err(error) => tracing::error!(%error, "the ledger has no runtime: nothing is booked"),
         }
     })?;
     Ok((inbox, thread))
 }
 
-struct Writer {
+struct WriterThread {
     settings: LedgerSettings,
     database: DatabaseSettings,
-    hands: Hands,
+    hands: Buffer,
     retention: Retention,
     /// `None`: the database is away, or was not asked yet.
-    book: Option<Book>,
+    book: Option<RowWriter>,
     /// When it is looked whether others left something behind.
     adopt_at: Instant,
     /// When it is asked again, and how long after that.
@@ -104,16 +104,16 @@ struct Writer {
     batch: Vec<Row>,
 }
 
-impl Writer {
+impl WriterThread {
     fn new(
         settings: LedgerSettings,
         database: DatabaseSettings,
-        queue: Arc<Queue>,
+        queue: Arc<RowQueue>,
         gauges: LedgerGauges,
     ) -> Self {
         let place = settings.spool_at(&database);
         Self {
-            hands: Hands::new(queue, gauges, Spool::new(place, settings.spool_size), settings.batch_delay),
+            hands: Buffer::new(queue, gauges, Spool::new(place, settings.spool_size), settings.batch_delay),
             retention: Retention::new(settings.retention),
             book: None,
             adopt_at: Instant::now(),
@@ -181,7 +181,7 @@ impl Writer {
 
     async fn connect(&mut self) {
         let opening = timeout(CONNECT, async {
-            let mut book = Book::open(&self.database).await?;
+            let mut book = RowWriter::open(&self.database).await?;
             book.connection().set_patience(LOCK).await?;
             Ok(book)
         });
@@ -227,7 +227,7 @@ impl Writer {
         }
     }
 
-    async fn write_batch(&mut self) -> Result<Written, DatabaseError> {
+    async fn write_batch(&mut self) -> Result<WriteResult, DatabaseError> {
         let Some(book) = &mut self.book else { return Err(DatabaseError::Late) };
         let writing = timeout(PATIENCE, book.write_all(&self.batch, false));
         self.hands.watch(&self.batch, writing).await.unwrap_or(Err(DatabaseError::Late))
@@ -315,7 +315,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{entry::RowIds, tests::Folder},
+        super::{row::RowIds, tests::Folder},
         *,
     };
 
@@ -324,10 +324,10 @@ mod tests {
     fn what_is_at_hand_is_on_the_disk_once_the_database_is_away() {
         let folder = Folder::new();
         let settings = LedgerSettings { spool: Some(folder.0.join("s")), ..LedgerSettings::default() };
-        let database = DatabaseSettings::new(crate::database::Site::Sqlite(folder.0.join("t.db")));
+        let database = DatabaseSettings::new(crate::database::DatabaseUrl::Sqlite(folder.0.join("t.db")));
         let gauges = LedgerGauges::default();
-        let queue = Arc::new(Queue::new(gauges.clone()));
-        let mut writer = Writer::new(settings, database, Arc::clone(&queue), gauges.clone());
+        let queue = Arc::new(RowQueue::new(gauges.clone()));
+        let mut writer = WriterThread::new(settings, database, Arc::clone(&queue), gauges.clone());
         let row = Row::new(RowIds::default().make(0), 0);
         queue.push(vec![row.clone(); 2]);
         assert!(!writer.hands.is_empty());

@@ -8,9 +8,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(u64);
+pub struct LoadInstant(u64);
 
-impl Moment {
+impl LoadInstant {
     #[must_use]
     pub fn now() -> Self {
         Self(read(ClockId::Monotonic))
@@ -56,9 +56,12 @@ mod tests {
 
     #[test]
     fn moments_advance_and_never_underflow() {
-        let (first, second) = (Moment::now(), Moment::now());
+        let (first, second) = (LoadInstant::now(), LoadInstant::now());
         assert!(second >= first);
-        assert_eq!(Moment::from_nanos(5).since(Moment::from_nanos(9)), 0);
-        assert_eq!(Moment::from_nanos(5).plus(Duration::from_micros(2)).since(Moment::from_nanos(5)), 2000);
+        assert_eq!(LoadInstant::from_nanos(5).since(LoadInstant::from_nanos(9)), 0);
+        assert_eq!(
+            LoadInstant::from_nanos(5).plus(Duration::from_micros(2)).since(LoadInstant::from_nanos(5)),
+            2000
+        );
     }
 }

@@ -11,12 +11,12 @@ use tokio::{
 };
 
 use super::{
-    call::Call,
-    clock::{Moment, thread_cpu},
-    plan::Plan,
-    report::Report,
+    clock::{LoadInstant, thread_cpu},
+    plan::LoadPlan,
+    report::LoadReport,
+    request::LoadRequest,
     schedule::{Schedule, count_from},
-    tally::{ErrorClass, Tally},
+    totals::{ErrorClass, LoadTotals},
 };
 use crate::{
     base::spawn::Tasks,
@@ -42,14 +42,14 @@ pub struct Progress {
 ///
 /// # Errors
 /// No runtime could be had. What fails on the way is counted, not returned.
-pub fn run(plan: &Plan, mut watch: impl FnMut(Progress)) -> io::Result<Report> {
+pub fn run(plan: &LoadPlan, mut watch: impl FnMut(Progress)) -> io::Result<LoadReport> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     Ok(runtime.block_on(drive(plan, &mut watch)))
 }
 
-async fn drive(plan: &Plan, watch: &mut dyn FnMut(Progress)) -> Report {
-    let start = Moment::now();
-    let run = Rc::new(Run::new(plan.clone(), start));
+async fn drive(plan: &LoadPlan, watch: &mut dyn FnMut(Progress)) -> LoadReport {
+    let start = LoadInstant::now();
+    let run = Rc::new(LoadRun::new(plan.clone(), start));
     let tasks = Tasks::new();
     let mut streams: Vec<_> =
         (0..plan.streams.get()).map(|index| tasks.spawn(Rc::clone(&run).work(index))).collect();
@@ -72,15 +72,15 @@ async fn drive(plan: &Plan, watch: &mut dyn FnMut(Progress)) -> Report {
                 () = &mut warmed_up, if !warm => {
                     warm = true;
                     run.tally.borrow_mut().forget();
-                    (counted_from, cpu_before) = (Moment::now(), thread_cpu());
+                    (counted_from, cpu_before) = (LoadInstant::now(), thread_cpu());
                 }
                 _ = ticks.tick() => watch(run.progress()),
             }
         }
     }
-    let counted = Duration::from_nanos(Moment::now().since(counted_from));
+    let counted = Duration::from_nanos(LoadInstant::now().since(counted_from));
     let cpu = thread_cpu().saturating_sub(cpu_before);
-    let report = Report::new(plan, &run.tally.borrow(), counted, cpu);
+    let report = LoadReport::new(plan, &run.tally.borrow(), counted, cpu);
     streams.iter().for_each(JoinHandle::abort);
     join(&mut streams).await;
     report
@@ -93,16 +93,16 @@ async fn join(streams: &mut [JoinHandle<()>]) {
     }
 }
 
-struct Run {
-    plan: Plan,
-    start: Moment,
+struct LoadRun {
+    plan: LoadPlan,
+    start: LoadInstant,
     upstream: Upstream,
     schedule: Schedule,
-    tally: RefCell<Tally>,
+    tally: RefCell<LoadTotals>,
 }
 
-impl Run {
-    fn new(plan: Plan, start: Moment) -> Self {
+impl LoadRun {
+    fn new(plan: LoadPlan, start: LoadInstant) -> Self {
         let connections = plan.streams.get() as usize;
         let pool = PoolSettings {
             max_connections: connections,
@@ -118,7 +118,7 @@ impl Run {
     fn progress(&self) -> Progress {
         let tally = self.tally.borrow();
         Progress {
-            elapsed: Duration::from_nanos(Moment::now().since(self.start)),
+            elapsed: Duration::from_nanos(LoadInstant::now().since(self.start)),
             completed: tally.completed,
             failed: tally.failed(),
             events: tally.events,
@@ -137,19 +137,19 @@ impl Run {
     }
 
     /// Waits until a slot is due, and says from when its latency counts.
-    async fn wait(&self, slot: u64) -> Moment {
-        let asked = Moment::now();
+    async fn wait(&self, slot: u64) -> LoadInstant {
+        let asked = LoadInstant::now();
         let Some(due) = self.schedule.due(slot) else { return asked };
         if due > asked {
             sleep(Duration::from_nanos(due.since(asked))).await;
         }
-        let sent = Moment::now();
+        let sent = LoadInstant::now();
         self.tally.borrow_mut().lag.record(sent.since(due));
         count_from(due, asked, sent)
     }
 
     /// One request and its answer; `None` if it failed.
-    async fn ask(&self, from: Moment) -> Option<()> {
+    async fn ask(&self, from: LoadInstant) -> Option<()> {
         self.tally.borrow_mut().started += 1;
         match self.converse(from).await {
             Ok(()) => Some(()),
@@ -160,10 +160,10 @@ impl Run {
         }
     }
 
-    async fn converse(&self, from: Moment) -> Result<(), ErrorClass> {
-        let Plan { target, dialect, body, stream, .. } = &self.plan;
+    async fn converse(&self, from: LoadInstant) -> Result<(), ErrorClass> {
+        let LoadPlan { target, dialect, body, stream, .. } = &self.plan;
         let headers = HeaderMap::new();
-        let call = Call {
+        let call = LoadRequest {
             target,
             dialect: *dialect,
             path: dialect.path(),
@@ -177,7 +177,7 @@ impl Run {
         if !answer.status.is_success() {
             return Err(ErrorClass::Status);
         }
-        tally.finish(answer.hearing, Moment::now().since(from), *stream);
+        tally.finish(answer.hearing, LoadInstant::now().since(from), *stream);
         Ok(())
     }
 }
@@ -188,31 +188,31 @@ mod tests {
 
     use super::*;
     use crate::{
-        demo::{self, Pace},
-        load::{Arrival, Bound, Prompt},
+        demo::{self, ReplaySpeed},
+        load::{Arrival, LoadLimit, Prompt},
         upstream::{BaseUrl, Protocol, Target},
         wire::Dialect,
     };
 
-    fn plan(base: &str, model: &str, stream: bool) -> Plan {
+    fn plan(base: &str, model: &str, stream: bool) -> LoadPlan {
         let target =
             Target { protocol: Protocol::Http1, ..Target::plain("bench", BaseUrl::parse(base).unwrap()) };
         let prompt = Prompt { model: model.into(), text: "hi".into(), max_tokens: 16, stream };
-        Plan {
+        LoadPlan {
             target,
             dialect: Dialect::ChatCompletions,
             body: prompt.body(Dialect::ChatCompletions),
             stream,
             streams: NonZeroU32::new(4).unwrap(),
             arrival: Arrival::Closed,
-            bound: Bound { duration: Duration::from_secs(20), requests: Some(9) },
+            bound: LoadLimit { duration: Duration::from_secs(20), requests: Some(9) },
             warmup: Duration::ZERO,
         }
     }
 
     #[test]
     fn counts_every_stream_of_the_demo_provider() {
-        let demo = demo::start_at(Pace::Instant).unwrap();
+        let demo = demo::start_at(ReplaySpeed::Instant).unwrap();
         let report = run(&plan(&demo.base_url(), "demo-text", true), |_| {}).unwrap();
         assert_eq!((report.requests.started, report.requests.completed), (9, 9));
         assert_eq!((report.requests.without_done, report.statuses[&200]), (0, 9));
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn whole_answers_have_no_events() {
-        let demo = demo::start_at(Pace::Instant).unwrap();
+        let demo = demo::start_at(ReplaySpeed::Instant).unwrap();
         let report = run(&plan(&demo.base_url(), "demo-text", false), |_| {}).unwrap();
         assert_eq!((report.requests.completed, report.events, report.ttft_us), (9, 0, None));
         assert!(report.bytes > 9 * 500);
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn failures_are_told_apart() {
-        let demo = demo::start_at(Pace::Instant).unwrap();
+        let demo = demo::start_at(ReplaySpeed::Instant).unwrap();
         let errors = |base: &str, model| {
             let report = run(&plan(base, model, true), |_| {}).unwrap();
             assert_eq!((report.requests.completed, report.requests.failed), (0, 9));

@@ -5,31 +5,31 @@
 //! In reading order:
 //! - [`clock`]: moments that compare across processes
 //! - [`prompt`]: the request body in each dialect
-//! - [`spread`]: a distribution and its percentiles
-//! - [`tally`]: everything a run counts
-//! - [`ear`]: what one response says, event by event (`stamp`: when it says it was sent)
-//! - [`call`]: one request and its whole answer
+//! - [`latency`]: a distribution and its percentiles
+//! - [`totals`]: everything a run counts
+//! - [`observer`]: what one response says, event by event (`stamp`: when it says it was sent)
+//! - [`request`]: one request and its whole answer
 //! - [`plan`]: what to do, within bounds
 //! - [`engine`]: doing it (`schedule`: which request is sent when)
 //! - [`report`]: the result with stable names
 
-pub mod call;
 pub mod clock;
-pub mod ear;
 pub mod engine;
+pub mod latency;
+pub mod observer;
 pub mod plan;
 pub mod prompt;
 pub mod report;
+pub mod request;
 mod schedule;
-pub mod spread;
 mod stamp;
-pub mod tally;
+pub mod totals;
 
-pub use call::Call;
-pub use clock::Moment;
-pub use ear::{Hearing, Notes};
+pub use clock::LoadInstant;
 pub use engine::{Progress, run};
-pub use plan::{Arrival, Bound, Plan, PlanError};
+pub use latency::{LatencyHistogram, LatencySummary};
+pub use observer::{Recorder, StreamOutcome};
+pub use plan::{Arrival, LoadLimit, LoadPlan, PlanError};
 pub use prompt::Prompt;
-pub use report::Report;
-pub use spread::{Spread, Summary};
+pub use report::LoadReport;
+pub use request::LoadRequest;

@@ -20,7 +20,7 @@ pub const MAX_RATE: f64 = 100_000.0;
 pub const MIN_RATE: f64 = 1.0 / 3600.0;
 
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct LoadPlan {
     pub target: Target,
     pub dialect: Dialect,
     pub body: Bytes,
@@ -29,7 +29,7 @@ pub struct Plan {
     /// Requests at once.
     pub streams: NonZeroU32,
     pub arrival: Arrival,
-    pub bound: Bound,
+    pub bound: LoadLimit,
     /// What happens in the first so long is not counted.
     pub warmup: Duration,
 }
@@ -46,7 +46,7 @@ pub enum Arrival {
 
 /// When a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
+pub struct LoadLimit {
     /// After so long; streams in flight are cut.
     pub duration: Duration,
     /// After so many requests, if that is sooner.
@@ -64,7 +64,7 @@ pub enum PlanError {
     Warmup,
 }
 
-impl Plan {
+impl LoadPlan {
     /// # Errors
     /// The first bound that is not kept.
     pub fn check(self, allow_remote: bool) -> Result<Self, PlanError> {
@@ -113,16 +113,16 @@ impl std::error::Error for PlanError {}
 mod tests {
     use super::*;
 
-    fn plan(url: &str) -> Plan {
+    fn plan(url: &str) -> LoadPlan {
         let target = Target::plain("bench", BaseUrl::parse(url).unwrap());
-        Plan {
+        LoadPlan {
             target,
             dialect: Dialect::ChatCompletions,
             body: Bytes::new(),
             stream: true,
             streams: NonZeroU32::MIN,
             arrival: Arrival::Closed,
-            bound: Bound { duration: Duration::from_secs(1), requests: None },
+            bound: LoadLimit { duration: Duration::from_secs(1), requests: None },
             warmup: Duration::ZERO,
         }
     }
@@ -142,14 +142,14 @@ mod tests {
     fn every_run_is_bounded() {
         let good = || plan("http://localhost");
         let second = Duration::from_secs(1);
-        let bound = |duration| Bound { duration, requests: Some(1) };
+        let bound = |duration| LoadLimit { duration, requests: Some(1) };
         for (plan, error) in [
-            (Plan { bound: bound(Duration::ZERO), ..good() }, PlanError::Duration),
-            (Plan { bound: bound(MAX_DURATION + second), ..good() }, PlanError::Duration),
-            (Plan { arrival: Arrival::Open { per_second: 0.0 }, ..good() }, PlanError::Rate),
-            (Plan { arrival: Arrival::Open { per_second: f64::NAN }, ..good() }, PlanError::Rate),
-            (Plan { streams: NonZeroU32::MAX, ..good() }, PlanError::Streams),
-            (Plan { warmup: second, ..good() }, PlanError::Warmup),
+            (LoadPlan { bound: bound(Duration::ZERO), ..good() }, PlanError::Duration),
+            (LoadPlan { bound: bound(MAX_DURATION + second), ..good() }, PlanError::Duration),
+            (LoadPlan { arrival: Arrival::Open { per_second: 0.0 }, ..good() }, PlanError::Rate),
+            (LoadPlan { arrival: Arrival::Open { per_second: f64::NAN }, ..good() }, PlanError::Rate),
+            (LoadPlan { streams: NonZeroU32::MAX, ..good() }, PlanError::Streams),
+            (LoadPlan { warmup: second, ..good() }, PlanError::Warmup),
         ] {
             assert_eq!(plan.check(false).unwrap_err(), error);
         }

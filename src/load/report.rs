@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    plan::{Arrival, Plan},
-    spread::Summary,
-    tally::Tally,
+    latency::LatencySummary,
+    plan::{Arrival, LoadPlan},
+    totals::LoadTotals,
 };
 
 /// `*_us` are microseconds; a distribution is absent when nothing was recorded in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct LoadReport {
     /// Version of this format.
     pub thalweg_bench: u32,
     pub url: String,
@@ -35,17 +35,17 @@ pub struct Report {
     pub bytes: u64,
     pub bytes_per_s: f64,
     /// Request to first byte of the body.
-    pub ttfb_us: Option<Summary>,
+    pub ttfb_us: Option<LatencySummary>,
     /// Request to first content or reasoning.
-    pub ttft_us: Option<Summary>,
+    pub ttft_us: Option<LatencySummary>,
     /// Between two events of a stream.
-    pub gap_us: Option<Summary>,
+    pub gap_us: Option<LatencySummary>,
     /// Request to the end of the body.
-    pub total_us: Option<Summary>,
+    pub total_us: Option<LatencySummary>,
     /// From the stamp `"t"` inside an event to its arrival.
-    pub delivery_us: Option<Summary>,
+    pub delivery_us: Option<LatencySummary>,
     /// How late an open loop's requests were sent.
-    pub schedule_lag_us: Option<Summary>,
+    pub schedule_lag_us: Option<LatencySummary>,
     /// CPU time of this thread over the time that was counted: near 1 the client was the limit.
     pub client_cpu_share: f64,
     pub client_cpu_s: f64,
@@ -63,8 +63,8 @@ pub struct Requests {
     pub without_done: u64,
 }
 
-impl Report {
-    pub(super) fn new(plan: &Plan, tally: &Tally, elapsed: Duration, cpu: Duration) -> Self {
+impl LoadReport {
+    pub(super) fn new(plan: &LoadPlan, tally: &LoadTotals, elapsed: Duration, cpu: Duration) -> Self {
         let seconds = elapsed.as_secs_f64().max(1e-9);
         let per_s = |count| ratio(count, seconds);
         Self {

@@ -3,19 +3,19 @@
 
 use std::{cell::Cell, time::Duration};
 
-use super::{clock::Moment, plan::Arrival};
+use super::{clock::LoadInstant, plan::Arrival};
 
 #[derive(Debug)]
 pub(super) struct Schedule {
     arrival: Arrival,
     /// Slots there are; `None`: no end.
     slots: Option<u64>,
-    start: Moment,
+    start: LoadInstant,
     taken: Cell<u64>,
 }
 
 impl Schedule {
-    pub(super) const fn new(arrival: Arrival, slots: Option<u64>, start: Moment) -> Self {
+    pub(super) const fn new(arrival: Arrival, slots: Option<u64>, start: LoadInstant) -> Self {
         Self { arrival, slots, start, taken: Cell::new(0) }
     }
 
@@ -27,7 +27,7 @@ impl Schedule {
     }
 
     /// When a slot is to be sent; `None` if that depends on the one before it.
-    pub(super) fn due(&self, slot: u64) -> Option<Moment> {
+    pub(super) fn due(&self, slot: u64) -> Option<LoadInstant> {
         match self.arrival {
             Arrival::Closed => None,
             Arrival::Open { per_second } => {
@@ -44,7 +44,7 @@ impl Schedule {
 
 /// From when it was due if every stream was busy then; else from when it is sent, since a timer's rounding is our own
 /// delay and not the server's.
-pub(super) fn count_from(due: Moment, asked: Moment, sent: Moment) -> Moment {
+pub(super) fn count_from(due: LoadInstant, asked: LoadInstant, sent: LoadInstant) -> LoadInstant {
     if asked >= due { due } else { sent }
 }
 
@@ -54,18 +54,18 @@ mod tests {
 
     #[test]
     fn gives_out_each_slot_once() {
-        let schedule = Schedule::new(Arrival::Closed, Some(2), Moment::from_nanos(0));
+        let schedule = Schedule::new(Arrival::Closed, Some(2), LoadInstant::from_nanos(0));
         assert_eq!([schedule.take(), schedule.take(), schedule.take()], [Some(0), Some(1), None]);
         assert_eq!(schedule.due(1), None);
     }
 
     #[test]
     fn an_open_loop_keeps_its_clock() {
-        let start = Moment::from_nanos(1_000);
+        let start = LoadInstant::from_nanos(1_000);
         let schedule = Schedule::new(Arrival::Open { per_second: 200.0 }, None, start);
         let due = schedule.due(3).unwrap();
         assert_eq!(due.since(start), 15_000_000);
-        let at = |millis: u64| Moment::from_nanos(1_000 + millis * 1_000_000);
+        let at = |millis: u64| LoadInstant::from_nanos(1_000 + millis * 1_000_000);
         assert_eq!(count_from(due, at(40), at(41)), due, "busy when it was due: the wait counts");
         assert_eq!(count_from(due, at(9), at(16)), at(16), "idle: a late timer does not count");
     }

@@ -3,13 +3,13 @@
 
 use memchr::memmem;
 
-use super::clock::Moment;
+use super::clock::LoadInstant;
 
 /// An older stamp than this is not one (10 minutes in nanoseconds).
 const OLDEST: u64 = 600_000_000_000;
 
 /// A number that cannot be such a moment is none.
-pub(super) fn read(data: &[u8], now: Moment) -> Option<Moment> {
+pub(super) fn read(data: &[u8], now: LoadInstant) -> Option<LoadInstant> {
     const NAME: &[u8] = br#""t":"#;
     let at =
         if data.get(1..).is_some_and(|data| data.starts_with(NAME)) { 1 } else { memmem::find(data, NAME)? };
@@ -19,7 +19,7 @@ pub(super) fn read(data: &[u8], now: Moment) -> Option<Moment> {
         Some(nanos.unwrap_or_default() * 10 + u64::from(digit - b'0'))
     })?;
     let age = now.nanos().checked_sub(nanos)?;
-    (age <= OLDEST).then(|| Moment::from_nanos(nanos))
+    (age <= OLDEST).then(|| LoadInstant::from_nanos(nanos))
 }
 
 #[cfg(test)]
@@ -28,8 +28,8 @@ mod tests {
 
     #[test]
     fn reads_a_stamp_wherever_it_stands() {
-        let now = Moment::from_nanos(1_000_000);
-        let stamp = |data: &str| read(data.as_bytes(), now).map(Moment::nanos);
+        let now = LoadInstant::from_nanos(1_000_000);
+        let stamp = |data: &str| read(data.as_bytes(), now).map(LoadInstant::nanos);
         assert_eq!(stamp(r#"{"t":999000,"x":1}"#), Some(999_000));
         assert_eq!(stamp(r#"{"id":"a","t":  5}"#), Some(5));
         assert_eq!(stamp(r#"{"t":1000001}"#), None, "from the future");

@@ -12,7 +12,7 @@ use super::{
 
 /// Which listener a corridor answers for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Entrance {
+pub enum ListenerRole {
     /// Where clients are served.
     #[default]
     Public,
@@ -25,7 +25,7 @@ pub enum Entrance {
 
 /// Where administration is served at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Administration {
+pub enum AdminAccess {
     /// With the clients; by an administrator's key, if there is one.
     #[default]
     Beside,
@@ -39,24 +39,27 @@ pub enum Administration {
 /// It is closed or elsewhere (403), no administrator's key was shown (401, 403), or it is not known whether there is one
 /// (503).
 pub(super) fn administrate(
-    entrance: Entrance,
+    entrance: ListenerRole,
     snapshot: &Snapshot,
     head: &Parts,
 ) -> Result<(), Box<Refusal>> {
-    if (entrance, snapshot.administration) == (Entrance::Public, Administration::Apart) {
+    if (entrance, snapshot.administration) == (ListenerRole::Public, AdminAccess::Apart) {
         let message = "administration is served at the address of `admin_listen` only";
         return Err(Refusal::request(403, "administration_elsewhere", message));
     }
     if !snapshot.tokens.has_admin() && !snapshot.keys.has_admin() {
         match entrance {
-            Entrance::Administration { open: true } if snapshot.keys.are_known() => return undisguised(head),
+            ListenerRole::Administration { open: true } if snapshot.keys.are_known() => {
+                return undisguised(head);
+            }
             // An administrator's key in the store closes this: whoever is let in before it is read may be nobody's.
-            Entrance::Administration { open: true } => {
+            ListenerRole::Administration { open: true } => {
                 return Err(unavailable("whether administration takes a key could not be read yet"));
             }
             // There may be one in the store: what is shown is looked at.
-            Entrance::Administration { open: false } | Entrance::Public if !snapshot.keys.are_known() => {}
-            Entrance::Administration { open: false } | Entrance::Public => return Err(closed()),
+            ListenerRole::Administration { open: false } | ListenerRole::Public
+                if !snapshot.keys.are_known() => {}
+            ListenerRole::Administration { open: false } | ListenerRole::Public => return Err(closed()),
         }
     }
     if admit(snapshot, &head.headers)?.admin {

@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::{call::Call, fault::Refusal, snapshot::Snapshot};
 use crate::{
     auth::{self, Principal},
-    base::lease::{Allowance, Ask, Exceeded, Limit, Meter},
-    ledger::{Prices, Tokens},
+    base::lease::{Exceeded, Limit, LimitMeter, LimitValues, Reservation},
+    ledger::{PricedTokens, Prices},
     wire::{Dialect, Envelope, estimate},
 };
 
@@ -84,9 +84,9 @@ pub(super) fn grant(
         Some(_) => cost(&snapshot.prices, envelope.model(), prompt, answer),
         None => 0,
     };
-    let ask = Ask { prompt, answer, cost };
+    let ask = Reservation { prompt, answer, cost };
     let leased = meter.lease(&allowance, &ask, now);
-    call.limited = Some(Limited { principal, meter, began: now });
+    call.limited = Some(LimitHeaders { principal, meter, began: now });
     let lease = leased.map_err(|exceeded| refuse(&allowance, exceeded))?;
     call.note(|story| story.lease = Some(lease));
     Ok(())
@@ -95,13 +95,13 @@ pub(super) fn grant(
 /// What a request may come to, in millionths of the currency; nobody knows yet who will serve it. 0: it has no price.
 fn cost(prices: &Prices, asked: &str, prompt: u32, answer: u32) -> i64 {
     let (provider, model) = asked.split_once('/').unwrap_or(("", asked));
-    let tokens = Tokens { input: prompt.into(), output: answer.into(), cached: 0 };
+    let tokens = PricedTokens { input: prompt.into(), output: answer.into(), cached: 0 };
     let cost = prices.cost(provider, model, tokens).or_else(|| prices.cost("", asked, tokens));
     i64::try_from(cost.unwrap_or(0)).unwrap_or(i64::MAX)
 }
 
 /// A refusal that names the limit.
-fn refuse(allowance: &Allowance, exceeded: Exceeded) -> Box<Refusal> {
+fn refuse(allowance: &LimitValues, exceeded: Exceeded) -> Box<Refusal> {
     let figure = |limit: Option<u32>| limit.unwrap_or_default();
     let (param, reached) = match exceeded.limit {
         Limit::Budget => {
@@ -124,9 +124,9 @@ fn refuse(allowance: &Allowance, exceeded: Exceeded) -> Box<Refusal> {
 
 /// A key with limits, of which the client is told.
 #[derive(Debug)]
-pub(super) struct Limited {
+pub(super) struct LimitHeaders {
     principal: Arc<Principal>,
-    meter: Arc<Meter>,
+    meter: Arc<LimitMeter>,
     /// When the request arrived, as the meter counts time.
     began: Duration,
 }
@@ -143,12 +143,12 @@ const TOKENS: [HeaderName; 3] = [
 ];
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
-impl Limited {
+impl LimitHeaders {
     /// OpenAI's `x-ratelimit-*`: what is left of the limits of this key. They stand in the place of the provider's own,
     /// which are about the gateway's account there; where the key has no such limit, the provider's pass (R33).
     pub(super) fn tell(&self, headers: &mut HeaderMap, elapsed: Duration) {
         let now = self.began + elapsed;
-        let Allowance { requests, tokens, .. } = self.principal.limits.allowance;
+        let LimitValues { requests, tokens, .. } = self.principal.limits.allowance;
         let windows = [(REQUESTS, &self.meter.requests, requests), (TOKENS, &self.meter.tokens, tokens)];
         for ([limit_name, remaining_name, reset_name], window, limit) in windows {
             let Some(limit) = limit else { continue };

@@ -8,7 +8,7 @@ use crate::upstream::head::{is_hop_by_hop, named_by_connection};
 
 /// How a body travels down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carriage {
+pub enum BodyKind {
     /// Server-sent events.
     Events,
     /// Some other body that is produced as it goes.
@@ -19,15 +19,15 @@ pub enum Carriage {
 
 /// How an answer with these headers travels, if a stream was asked for or not.
 #[must_use]
-pub fn carriage(headers: &HeaderMap, stream_asked: bool) -> Carriage {
+pub fn carriage(headers: &HeaderMap, stream_asked: bool) -> BodyKind {
     let is = |wanted| is_of_type(headers, wanted);
     let plain = !headers.contains_key(header::CONTENT_ENCODING);
     if is(b"text/event-stream") && plain {
-        Carriage::Events
+        BodyKind::Events
     } else if stream_asked && !is(b"application/json") {
-        Carriage::Frames
+        BodyKind::Frames
     } else {
-        Carriage::Whole
+        BodyKind::Whole
     }
 }
 
@@ -129,18 +129,18 @@ mod tests {
     #[test]
     fn the_content_type_decides_how_a_body_travels() {
         for (content_type, stream_asked, carried) in [
-            ("text/event-stream", true, Carriage::Events),
-            ("text/event-stream; charset=utf-8", false, Carriage::Events),
-            ("Text/Event-Stream;charset=UTF-8", true, Carriage::Events),
-            ("application/json", true, Carriage::Whole),
-            ("application/x-ndjson", true, Carriage::Frames),
-            ("application/x-ndjson", false, Carriage::Whole),
-            ("", true, Carriage::Frames),
+            ("text/event-stream", true, BodyKind::Events),
+            ("text/event-stream; charset=utf-8", false, BodyKind::Events),
+            ("Text/Event-Stream;charset=UTF-8", true, BodyKind::Events),
+            ("application/json", true, BodyKind::Whole),
+            ("application/x-ndjson", true, BodyKind::Frames),
+            ("application/x-ndjson", false, BodyKind::Whole),
+            ("", true, BodyKind::Frames),
         ] {
             assert_eq!(carriage(&headers(content_type), stream_asked), carried, "{content_type}");
         }
         let mut compressed = headers("text/event-stream");
         compressed.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        assert_eq!(carriage(&compressed, true), Carriage::Frames);
+        assert_eq!(carriage(&compressed, true), BodyKind::Frames);
     }
 }

@@ -15,18 +15,18 @@ use http::{
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
-    answer::{Carriage, carriage, declared_length, forbid_buffering, is_page, pass_down},
+    answer::{BodyKind, carriage, declared_length, forbid_buffering, is_page, pass_down},
     fault::Refusal,
-    flow::Flow,
-    preference::Telling,
+    request_headers::TraceOptions,
     snapshot::{Provider, Snapshot},
+    tracked_body::TrackedBody,
 };
 use crate::{
-    base::{ByteList, Clock, Fault, Kind, Moment, RequestId, Sent, Stage},
-    relay::{CommitPoint, Manner, Mode, Uncommitted, whole},
-    telemetry::Meter,
+    base::{ByteList, Clock, Fault, FaultKind, Moment, RequestId, Sent, Stage},
+    relay::{CommitPoint, Mode, RelayOptions, Uncommitted, collect},
+    telemetry::LatencyMeter,
     upstream::{self, Deadline, Request, Upstream},
-    wire::{Dialect, Edits, Envelope, complaint, splice},
+    wire::{Dialect, Edits, Envelope, provider_error, splice},
 };
 
 /// Bytes of an error that are looked at (S1.3).
@@ -46,7 +46,7 @@ pub(super) struct Errand<'a> {
     pub(super) envelope: &'a Envelope,
     pub(super) dialect: Dialect,
     pub(super) mode: Mode,
-    pub(super) telling: Telling,
+    pub(super) telling: TraceOptions,
     pub(super) id: &'a RequestId,
     /// When the request arrived.
     pub(super) started: Instant,
@@ -55,7 +55,7 @@ pub(super) struct Errand<'a> {
     /// Tokens that attempts which came to nothing are known to have taken.
     pub(super) waste: &'a Cell<u64>,
     /// Where the frames' own times are noted.
-    pub(super) meter: &'a Meter,
+    pub(super) meter: &'a LatencyMeter,
     /// Nobody else can be asked: the answer passes as it comes.
     pub(super) sole: bool,
     /// When the client's time is up, or the race's.
@@ -68,19 +68,19 @@ pub(super) struct Errand<'a> {
 #[derive(Debug)]
 pub enum Answer {
     Whole(StatusCode, HeaderMap, ByteList),
-    Stream(StatusCode, HeaderMap, Uncommitted<Flow>),
+    Stream(StatusCode, HeaderMap, Uncommitted<TrackedBody>),
 }
 
 /// An attempt that succeeded.
 #[derive(Debug)]
-pub(super) struct Good {
+pub(super) struct Success {
     pub(super) answer: Answer,
-    pub(super) times: Times,
+    pub(super) times: AttemptTimes,
 }
 
 /// When a provider answered.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
+pub(super) struct AttemptTimes {
     /// Time spent waiting for its connection.
     pub(super) connected_after: Duration,
     /// When its head came.
@@ -89,33 +89,33 @@ pub(super) struct Times {
 
 /// Why an attempt came to nothing.
 #[derive(Debug)]
-pub(super) enum Bad {
+pub(super) enum AttemptError {
     Fault(Fault),
     /// It answered an error.
-    Error(Box<Lament>),
+    Error(Box<ErrorResponse>),
 }
 
 /// An answer that tells of an error. It can still be given to the client, or given up.
 #[derive(Debug)]
-pub(super) struct Lament {
+pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) times: Times,
+    pub(super) times: AttemptTimes,
     /// The error as the provider put it, its first bytes.
     pub(super) told: Bytes,
-    rest: Rest,
+    rest: ErrorRest,
     deadline: Deadline,
 }
 
 /// What the client would be given.
 #[derive(Debug)]
-enum Rest {
+enum ErrorRest {
     /// These frames, and what is still to come.
     Coming(ByteList, upstream::Body),
     Here(ByteList),
     Broken,
     /// A stream that began as a success.
-    Stream(Uncommitted<Flow>),
+    Stream(Uncommitted<TrackedBody>),
 }
 
 impl Errand<'_> {
@@ -124,7 +124,7 @@ impl Errand<'_> {
     }
 
     /// Asks `provider` for `model`.
-    pub(super) async fn ask(&self, provider: &Provider, model: &str) -> Result<Good, Bad> {
+    pub(super) async fn ask(&self, provider: &Provider, model: &str) -> Result<Success, AttemptError> {
         let target = &*provider.target;
         let (clock, given, accept) = if self.streams() {
             (Clock::FirstToken, target.clocks.first_token, "text/event-stream")
@@ -138,7 +138,7 @@ impl Errand<'_> {
             Request { method: Method::POST, path: self.dialect.path(), headers: &self.head.headers, accept };
         tracing::debug!(id = %self.id, provider = %target.name, "connecting");
         let sent = self.upstream.send_noting(target, &request, body, deadline, self.stage).await;
-        let response = sent.map_err(Bad::Fault)?;
+        let response = sent.map_err(AttemptError::Fault)?;
         tracing::debug!(id = %self.id, provider = %target.name, status = response.status.as_u16(), "connected");
         self.judge(response, provider, deadline).await
     }
@@ -149,9 +149,9 @@ impl Errand<'_> {
         response: upstream::Response,
         provider: &Provider,
         deadline: Deadline,
-    ) -> Result<Good, Bad> {
+    ) -> Result<Success, AttemptError> {
         let upstream::Response { status, mut headers, body, connected_after } = response;
-        let times = Times { connected_after, answered: Instant::now() };
+        let times = AttemptTimes { connected_after, answered: Instant::now() };
         let declared = declared_length(&headers);
         let carried = carriage(&headers, self.streams());
         pass_down(&mut headers);
@@ -159,20 +159,27 @@ impl Errand<'_> {
             self.stage.set(Stage::Body);
             self.refuse_beyond(declared)?;
             let (told, rest) = peek(body, deadline).await;
-            return Err(Bad::Error(Box::new(Lament { status, headers, times, told, rest, deadline })));
+            return Err(AttemptError::Error(Box::new(ErrorResponse {
+                status,
+                headers,
+                times,
+                told,
+                rest,
+                deadline,
+            })));
         }
-        if carried == Carriage::Whole {
+        if carried == BodyKind::Whole {
             self.stage.set(Stage::Body);
             self.refuse_beyond(declared)?;
-            let body = self.collect(body, ByteList::new(), deadline).await.map_err(Bad::Fault)?;
+            let body = self.collect(body, ByteList::new(), deadline).await.map_err(AttemptError::Fault)?;
             if !self.sole && !headers.contains_key(CONTENT_ENCODING) {
                 let told = body.join();
-                if !complaint::is_json(&told) {
+                if !provider_error::is_json(&told) {
                     return Err(garbage("neither an answer nor an error"));
                 }
-                if told.len() <= complaint::MAX_COMPLAINT && complaint::is_one(&told) {
-                    let rest = Rest::Here(body);
-                    return Err(Bad::Error(Box::new(Lament {
+                if told.len() <= provider_error::MAX_COMPLAINT && provider_error::is_one(&told) {
+                    let rest = ErrorRest::Here(body);
+                    return Err(AttemptError::Error(Box::new(ErrorResponse {
                         status,
                         headers,
                         times,
@@ -182,31 +189,38 @@ impl Errand<'_> {
                     })));
                 }
             }
-            return Ok(Good { answer: Answer::Whole(status, headers, body), times });
+            return Ok(Success { answer: Answer::Whole(status, headers, body), times });
         }
         self.stage.set(Stage::FirstToken);
         if !self.sole && is_page(&headers) {
             return Err(garbage("a page for people"));
         }
-        let events = carried == Carriage::Events;
+        let events = carried == BodyKind::Events;
         if events {
             forbid_buffering(&mut headers);
         }
         let mut doubtful =
-            Doubtful { stream: Some(self.stream(body, provider, events, deadline)), waste: self.waste };
+            WastedUsage { stream: Some(self.stream(body, provider, events, deadline)), waste: self.waste };
         let reached = match &mut doubtful.stream {
             Some(stream) => stream.reach(self.commit_point()).await,
             None => Ok(()),
         };
         let Some(mut stream) = doubtful.stream.take() else { return Err(garbage("nothing")) };
         match reached {
-            Ok(()) => Ok(Good { answer: Answer::Stream(status, headers, stream), times }),
-            Err(fault) if fault.kind == Kind::ErrorEvent => {
+            Ok(()) => Ok(Success { answer: Answer::Stream(status, headers, stream), times }),
+            Err(fault) if fault.kind == FaultKind::ErrorEvent => {
                 let told = stream.told();
-                let rest = Rest::Stream(stream);
-                Err(Bad::Error(Box::new(Lament { status, headers, times, told, rest, deadline })))
+                let rest = ErrorRest::Stream(stream);
+                Err(AttemptError::Error(Box::new(ErrorResponse {
+                    status,
+                    headers,
+                    times,
+                    told,
+                    rest,
+                    deadline,
+                })))
             }
-            Err(fault) => Err(Bad::Fault(fault)),
+            Err(fault) => Err(AttemptError::Fault(fault)),
         }
     }
 
@@ -216,9 +230,9 @@ impl Errand<'_> {
         provider: &Provider,
         events: bool,
         deadline: Deadline,
-    ) -> Uncommitted<Flow> {
+    ) -> Uncommitted<TrackedBody> {
         let clocks = &provider.target.clocks;
-        let manner = Manner {
+        let manner = RelayOptions {
             dialect: self.dialect,
             mode: self.mode,
             events,
@@ -230,7 +244,13 @@ impl Errand<'_> {
             digests: self.telling.digests && !self.meter.sheds(),
             comment: self.telling.comment,
         };
-        Uncommitted::new(Flow::new(body), &manner, &self.snapshot.stream, self.started, self.id.clone())
+        Uncommitted::new(
+            TrackedBody::new(body),
+            &manner,
+            &self.snapshot.stream,
+            self.started,
+            self.id.clone(),
+        )
     }
 
     /// Where nobody else can be asked, holding back past the first frame would only delay.
@@ -248,11 +268,11 @@ impl Errand<'_> {
     }
 
     /// S2.9: its length says that the body is beyond the limit.
-    fn refuse_beyond(&self, declared: Option<u64>) -> Result<(), Bad> {
+    fn refuse_beyond(&self, declared: Option<u64>) -> Result<(), AttemptError> {
         let limit = self.snapshot.stream.max_response_size;
         if declared.is_some_and(|length| length > limit) {
-            let fault = Fault::provider(Stage::Body, Kind::TooLarge { limit }, Sent::Some);
-            return Err(Bad::Fault(fault));
+            let fault = Fault::provider(Stage::Body, FaultKind::TooLarge { limit }, Sent::Some);
+            return Err(AttemptError::Fault(fault));
         }
         Ok(())
     }
@@ -264,7 +284,7 @@ impl Errand<'_> {
         before: ByteList,
         deadline: Deadline,
     ) -> Result<ByteList, Fault> {
-        let collecting = whole::collect(body, before, self.snapshot.stream.max_response_size);
+        let collecting = collect::collect(body, before, self.snapshot.stream.max_response_size);
         timeout_at(deadline.at, collecting).await.unwrap_or_else(|_| Err(deadline.fault(Stage::Body)))
     }
 
@@ -273,30 +293,30 @@ impl Errand<'_> {
     ///
     /// # Errors
     /// There is no answer to be passed on.
-    pub(super) async fn pass(&self, bad: Bad) -> Result<Good, Fault> {
-        let Lament { status, headers, times, rest, deadline, .. } = match bad {
-            Bad::Fault(fault) => return Err(fault),
-            Bad::Error(lament) => *lament,
+    pub(super) async fn pass(&self, bad: AttemptError) -> Result<Success, Fault> {
+        let ErrorResponse { status, headers, times, rest, deadline, .. } = match bad {
+            AttemptError::Fault(fault) => return Err(fault),
+            AttemptError::Error(lament) => *lament,
         };
         let answer = match rest {
-            Rest::Coming(before, body) => {
+            ErrorRest::Coming(before, body) => {
                 let soon = Deadline { at: self.no_later_than(deadline.at, ERROR_REST), ..deadline };
                 match self.collect(body, before, soon).await {
                     Ok(body) => Answer::Whole(status, headers, body),
                     Err(_) => self.without_words(status, headers),
                 }
             }
-            Rest::Here(body) => Answer::Whole(status, headers, body),
-            Rest::Broken => self.without_words(status, headers),
+            ErrorRest::Here(body) => Answer::Whole(status, headers, body),
+            ErrorRest::Broken => self.without_words(status, headers),
             // Whoever waits for the first content by configuration wants a status instead of a stream of one error.
-            Rest::Stream(_)
+            ErrorRest::Stream(_)
                 if self.commit.or(self.snapshot.stream.commit) == Some(CommitPoint::FirstContent) =>
             {
-                return Err(Fault::provider(Stage::FirstToken, Kind::ErrorEvent, Sent::Some));
+                return Err(Fault::provider(Stage::FirstToken, FaultKind::ErrorEvent, Sent::Some));
             }
-            Rest::Stream(stream) => Answer::Stream(status, headers, stream),
+            ErrorRest::Stream(stream) => Answer::Stream(status, headers, stream),
         };
-        Ok(Good { answer, times })
+        Ok(Success { answer, times })
     }
 }
 
@@ -322,13 +342,13 @@ impl Errand<'_> {
 }
 
 /// A stream that may be overtaken. What it has told of its tokens by then, which few providers do, is waste (S3.10, R19).
-struct Doubtful<'a> {
+struct WastedUsage<'a> {
     /// `None` once it is known what becomes of it.
-    stream: Option<Uncommitted<Flow>>,
+    stream: Option<Uncommitted<TrackedBody>>,
     waste: &'a Cell<u64>,
 }
 
-impl Drop for Doubtful<'_> {
+impl Drop for WastedUsage<'_> {
     fn drop(&mut self) {
         if let Some(usage) = self.stream.as_mut().and_then(Uncommitted::usage) {
             let tokens = usage.input.unwrap_or(0).saturating_add(usage.output.unwrap_or(0));
@@ -338,12 +358,12 @@ impl Drop for Doubtful<'_> {
 }
 
 /// What came with a good status is of no use to anybody.
-fn garbage(what: &'static str) -> Bad {
-    Bad::Fault(Fault::provider(Stage::Body, Kind::Garbage(what.into()), Sent::Some))
+fn garbage(what: &'static str) -> AttemptError {
+    AttemptError::Fault(Fault::provider(Stage::Body, FaultKind::Garbage(what.into()), Sent::Some))
 }
 
 /// The first bytes of an error's body, as far as they come soon.
-async fn peek(mut body: upstream::Body, deadline: Deadline) -> (Bytes, Rest) {
+async fn peek(mut body: upstream::Body, deadline: Deadline) -> (Bytes, ErrorRest) {
     let mut list = ByteList::new();
     let soon = deadline.at.min(Instant::now() + ERROR_TIME);
     let reading = async {
@@ -359,9 +379,9 @@ async fn peek(mut body: upstream::Body, deadline: Deadline) -> (Bytes, Rest) {
     let mut told = list.join();
     told.truncate(ERROR_HEAD);
     let rest = match ended {
-        Ok(true) => Rest::Here(list),
-        Ok(false) => Rest::Coming(list, body),
-        Err(_broken) => Rest::Broken,
+        Ok(true) => ErrorRest::Here(list),
+        Ok(false) => ErrorRest::Coming(list, body),
+        Err(_broken) => ErrorRest::Broken,
     };
     (told, rest)
 }

@@ -9,21 +9,20 @@ use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    admission::{self, Limited},
+    admission::{self, LimitHeaders},
     answer::sign,
-    booking,
     fault::Refusal,
-    flow::Flow,
-    routes,
+    routes, row,
+    tracked_body::TrackedBody,
 };
 use crate::{
     base::{ByteList, RequestId},
-    relay::{self, Ending, Ends, Outcome, Story},
-    telemetry::Held,
+    relay::{self, Completion, CompletionQueue, Outcome, RequestRecord},
+    telemetry::GaugeGuard,
     wire::Dialect,
 };
 
-pub type Body = relay::Body<Flow>;
+pub type Body = relay::Body<TrackedBody>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -48,8 +47,8 @@ pub struct Call {
     /// The bytes of its answer are to be digested.
     pub(super) digests: bool,
     /// Whose limits the client is told.
-    pub(super) limited: Option<Limited>,
-    pub ending: Ending,
+    pub(super) limited: Option<LimitHeaders>,
+    pub ending: Completion,
 }
 
 impl Call {
@@ -57,15 +56,15 @@ impl Call {
         head: &Parts,
         peer: Option<IpAddr>,
         made: impl FnOnce() -> RequestId,
-        ends: &Rc<Ends>,
-        counted: Held,
+        ends: &Rc<CompletionQueue>,
+        counted: GaugeGuard,
     ) -> Self {
         let started = Instant::now();
         let own = head.headers.get(&REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
         let id = own.unwrap_or_else(made);
         let path = routes::find(&head.method, head.uri.path()).map_or("other", routes::Route::template);
-        let caller = booking::caller(peer, &head.headers);
-        let story = Story { caller, ..Story::new(id.clone(), started, path) };
+        let caller = row::caller(peer, &head.headers);
+        let story = RequestRecord { caller, ..RequestRecord::new(id.clone(), started, path) };
         Self {
             id,
             started,
@@ -76,12 +75,12 @@ impl Call {
             answered: None,
             digests: false,
             limited: None,
-            ending: Ending::new(story, Rc::clone(ends), counted),
+            ending: Completion::new(story, Rc::clone(ends), counted),
         }
     }
 
     /// Notes a fact for the story's end.
-    pub fn note(&mut self, write: impl FnOnce(&mut Story)) {
+    pub fn note(&mut self, write: impl FnOnce(&mut RequestRecord)) {
         if let Some(story) = self.ending.story() {
             write(story);
         }
@@ -165,7 +164,7 @@ impl Call {
         mut self,
         status: StatusCode,
         mut headers: HeaderMap,
-        commit: impl FnOnce(Ending) -> relay::Committed<Flow>,
+        commit: impl FnOnce(Completion) -> relay::Committed<TrackedBody>,
     ) -> Response<Body> {
         self.finish_head(status, &mut headers);
         tracing::debug!(id = %self.id, status = status.as_u16(), "headers sent");

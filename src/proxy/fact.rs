@@ -4,18 +4,18 @@
 use super::{settle::phase, snapshot::Snapshot};
 use crate::{
     base::{Side, Stage},
-    relay::{End, Outcome},
-    telemetry::{Fact, TokenCounts, Verdict},
+    relay::{Completed, Outcome},
+    telemetry::{RequestFacts, RequestOutcome, TokenCounts},
 };
 
 /// One end in the terms of the statistics.
 #[must_use]
-pub(super) fn of<'a>(end: &'a End, snapshot: &'a Snapshot) -> Fact<'a> {
+pub(super) fn of<'a>(end: &'a Completed, snapshot: &'a Snapshot) -> RequestFacts<'a> {
     let (story, figures) = (&*end.story, &end.story.figures);
     let provider = story.provider.as_deref();
     let tokens = figures.usage.unwrap_or_default();
     let count = |tokens: Option<u64>| tokens.unwrap_or(0);
-    Fact {
+    RequestFacts {
         path: story.path,
         verdict: verdict(&end.outcome),
         status: story.status,
@@ -47,11 +47,11 @@ pub(super) fn of<'a>(end: &'a End, snapshot: &'a Snapshot) -> Fact<'a> {
     }
 }
 
-fn verdict(outcome: &Outcome) -> Verdict {
+fn verdict(outcome: &Outcome) -> RequestOutcome {
     match outcome {
-        Outcome::Complete => Verdict::Done,
-        Outcome::Gone(stage) => Verdict::Gone(phase(*stage)),
-        Outcome::Fault(fault) if fault.side == Side::Client => Verdict::Refused,
-        Outcome::Fault(_) => Verdict::Failed,
+        Outcome::Complete => RequestOutcome::Done,
+        Outcome::Gone(stage) => RequestOutcome::Gone(phase(*stage)),
+        Outcome::Fault(fault) if fault.side == Side::Client => RequestOutcome::Refused,
+        Outcome::Fault(_) => RequestOutcome::Failed,
     }
 }

@@ -7,11 +7,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{attempt::Bad, fault::Refusal, verdict};
+use super::{attempt::AttemptError, classify, fault::Refusal};
 use crate::{
-    base::{Clock, Fault, Kind, RequestId, Sent, Stage},
-    routing::{Class, hint},
-    wire::complaint,
+    base::{Clock, Fault, FaultKind, RequestId, Sent, Stage},
+    routing::{FailureClass, hint},
+    wire::provider_error,
 };
 
 /// Bytes of a provider's own word for its error that are repeated.
@@ -19,31 +19,31 @@ const WORD: usize = 48;
 
 /// One attempt that came to nothing.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct FailedAttempt {
     provider: Arc<str>,
-    pub(super) class: Class,
+    pub(super) class: FailureClass,
     /// How long the provider asked to be left alone.
     pub(super) hint: Option<Duration>,
     pub(super) sent: Sent,
     words: String,
 }
 
-impl Failure {
-    pub(super) fn of(provider: Option<Arc<str>>, bad: &Bad) -> Self {
+impl FailedAttempt {
+    pub(super) fn of(provider: Option<Arc<str>>, bad: &AttemptError) -> Self {
         let provider = provider.unwrap_or_else(|| "?".into());
         match bad {
-            Bad::Fault(fault) => {
-                let class = verdict::of_fault(fault);
+            AttemptError::Fault(fault) => {
+                let class = classify::of_fault(fault);
                 Self { provider, class, hint: None, sent: fault.sent, words: fault.to_string() }
             }
-            Bad::Error(lament) => {
-                let (status, told) = (lament.status.as_u16(), complaint::read(&lament.told));
-                let class = verdict::of_error(status, &told);
-                let limited = class == Class::RateLimited;
+            AttemptError::Error(lament) => {
+                let (status, told) = (lament.status.as_u16(), provider_error::read(&lament.told));
+                let class = classify::of_error(status, &told);
+                let limited = class == FailureClass::RateLimited;
                 let hint = hint::of(&lament.headers, &lament.told, limited, SystemTime::now());
                 let mut words = match lament.status.is_success() {
-                    true => Kind::ErrorEvent.to_string(),
-                    false => Kind::Status(status).to_string(),
+                    true => FaultKind::ErrorEvent.to_string(),
+                    false => FaultKind::Status(status).to_string(),
                 };
                 if let Some(word) = [told.code, told.kind, told.status].into_iter().flatten().find(is_word) {
                     let _ = write!(words, " ({word})");
@@ -68,23 +68,23 @@ fn is_word(word: &&str) -> bool {
 
 /// In the order in which they failed.
 #[derive(Debug, Default)]
-pub(super) struct Failures {
-    all: Vec<Failure>,
+pub(super) struct FailedAttempts {
+    all: Vec<FailedAttempt>,
     /// Some were still being asked when time was up.
     cut_short: bool,
 }
 
-impl Failures {
-    pub(super) fn add(&mut self, failure: Failure) {
+impl FailedAttempts {
+    pub(super) fn add(&mut self, failure: FailedAttempt) {
         self.all.push(failure);
     }
 
     /// Those that were still being asked when time was up.
     pub(super) fn add_slow(&mut self, providers: impl Iterator<Item = Arc<str>>) {
         let before = self.all.len();
-        self.all.extend(providers.map(|provider| Failure {
+        self.all.extend(providers.map(|provider| FailedAttempt {
             provider,
-            class: Class::Timeout(Clock::FirstToken),
+            class: FailureClass::Timeout(Clock::FirstToken),
             hint: None,
             sent: Sent::Unknown,
             words: "no answer in time".to_owned(),
@@ -103,7 +103,7 @@ impl Failures {
     }
 
     fn all_timed_out(&self) -> bool {
-        let timed_out = |failure: &Failure| matches!(failure.class, Class::Timeout(_));
+        let timed_out = |failure: &FailedAttempt| matches!(failure.class, FailureClass::Timeout(_));
         !self.all.is_empty() && self.all.iter().all(timed_out)
     }
 
@@ -131,7 +131,7 @@ impl Failures {
             param: None,
             allow: None,
             retry_after: self.all.iter().filter_map(|failure| failure.hint).min(),
-            fault: Fault::provider(Stage::Head, Kind::Refused(code), Sent::Unknown),
+            fault: Fault::provider(Stage::Head, FaultKind::Refused(code), Sent::Unknown),
         })
     }
 }

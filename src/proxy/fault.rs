@@ -6,7 +6,7 @@ use std::{borrow::Cow, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    base::{Clock, Fault, Kind, Side, Stage},
+    base::{Clock, Fault, FaultKind, Side, Stage},
     routing::NoPlan,
     wire::{Dialect, EnvelopeError, WireError},
 };
@@ -37,7 +37,7 @@ impl Refusal {
             429 => "rate_limit_error",
             _ => "invalid_request_error",
         };
-        let fault = Fault::client(Stage::Intake, Kind::Refused(code));
+        let fault = Fault::client(Stage::Intake, FaultKind::Refused(code));
         Box::new(Self {
             status,
             kind,
@@ -123,36 +123,38 @@ impl From<Fault> for Refusal {
     }
 }
 
-const fn client(kind: &Kind) -> (u16, &'static str, &'static str) {
+const fn client(kind: &FaultKind) -> (u16, &'static str, &'static str) {
     match kind {
-        Kind::Timeout(Clock::ClientWrite, _) => (499, "invalid_request_error", "client_write_timeout"),
-        Kind::Timeout(..) => (408, "invalid_request_error", "request_timeout"),
-        Kind::TooLarge { .. } => (413, "invalid_request_error", "request_too_large"),
-        Kind::Gone | Kind::Reset => (499, "invalid_request_error", "client_gone"),
-        Kind::Unreachable(_) | Kind::Tls(_) | Kind::Garbage(_) | Kind::Status(_) | Kind::ErrorEvent => {
-            (400, "invalid_request_error", "bad_request")
-        }
-        Kind::Refused(code) => (400, "invalid_request_error", code),
+        FaultKind::Timeout(Clock::ClientWrite, _) => (499, "invalid_request_error", "client_write_timeout"),
+        FaultKind::Timeout(..) => (408, "invalid_request_error", "request_timeout"),
+        FaultKind::TooLarge { .. } => (413, "invalid_request_error", "request_too_large"),
+        FaultKind::Gone | FaultKind::Reset => (499, "invalid_request_error", "client_gone"),
+        FaultKind::Unreachable(_)
+        | FaultKind::Tls(_)
+        | FaultKind::Garbage(_)
+        | FaultKind::Status(_)
+        | FaultKind::ErrorEvent => (400, "invalid_request_error", "bad_request"),
+        FaultKind::Refused(code) => (400, "invalid_request_error", code),
     }
 }
 
-const fn provider(kind: &Kind) -> (u16, &'static str, &'static str) {
+const fn provider(kind: &FaultKind) -> (u16, &'static str, &'static str) {
     match kind {
-        Kind::Timeout(Clock::Pool, _) => (503, "server_error", "pool_timeout"),
-        Kind::Timeout(Clock::Connect, _) => (504, "server_error", "connect_timeout"),
-        Kind::Timeout(Clock::FirstToken, _) => (504, "server_error", "first_token_timeout"),
-        Kind::Timeout(Clock::Idle, _) => (504, "server_error", "idle_timeout"),
-        Kind::Timeout(Clock::Total | Clock::RequestBody | Clock::ClientWrite, _) => {
+        FaultKind::Timeout(Clock::Pool, _) => (503, "server_error", "pool_timeout"),
+        FaultKind::Timeout(Clock::Connect, _) => (504, "server_error", "connect_timeout"),
+        FaultKind::Timeout(Clock::FirstToken, _) => (504, "server_error", "first_token_timeout"),
+        FaultKind::Timeout(Clock::Idle, _) => (504, "server_error", "idle_timeout"),
+        FaultKind::Timeout(Clock::Total | Clock::RequestBody | Clock::ClientWrite, _) => {
             (504, "server_error", "upstream_timeout")
         }
-        Kind::Unreachable(_) => (502, "server_error", "upstream_unreachable"),
-        Kind::Tls(_) => (502, "server_error", "upstream_tls"),
-        Kind::Reset | Kind::Gone => (502, "server_error", "upstream_reset"),
-        Kind::Garbage(_) => (502, "server_error", "upstream_garbage"),
-        Kind::TooLarge { .. } => (502, "server_error", "response_too_large"),
-        Kind::Status(_) => (502, "server_error", "upstream_status"),
-        Kind::ErrorEvent => (502, "server_error", "upstream_error"),
-        Kind::Refused(code) => (503, "server_error", code),
+        FaultKind::Unreachable(_) => (502, "server_error", "upstream_unreachable"),
+        FaultKind::Tls(_) => (502, "server_error", "upstream_tls"),
+        FaultKind::Reset | FaultKind::Gone => (502, "server_error", "upstream_reset"),
+        FaultKind::Garbage(_) => (502, "server_error", "upstream_garbage"),
+        FaultKind::TooLarge { .. } => (502, "server_error", "response_too_large"),
+        FaultKind::Status(_) => (502, "server_error", "upstream_status"),
+        FaultKind::ErrorEvent => (502, "server_error", "upstream_error"),
+        FaultKind::Refused(code) => (503, "server_error", code),
     }
 }
 
@@ -167,7 +169,7 @@ mod tests {
     fn every_deadline_has_an_error_of_its_own() {
         let second = Duration::from_secs(1);
         let told: Vec<_> = [Clock::Pool, Clock::Connect, Clock::FirstToken, Clock::Idle, Clock::Total]
-            .map(|clock| Fault::provider(Stage::Head, Kind::Timeout(clock, second), Sent::Nothing))
+            .map(|clock| Fault::provider(Stage::Head, FaultKind::Timeout(clock, second), Sent::Nothing))
             .map(Refusal::from)
             .into_iter()
             .map(|refusal| (refusal.status, refusal.code))
@@ -182,15 +184,15 @@ mod tests {
                 (504, "upstream_timeout")
             ]
         );
-        let body = Fault::client(Stage::Intake, Kind::Timeout(Clock::RequestBody, second));
+        let body = Fault::client(Stage::Intake, FaultKind::Timeout(Clock::RequestBody, second));
         assert_eq!(Refusal::from(body).status, 408);
-        let write = Fault::client(Stage::Body, Kind::Timeout(Clock::ClientWrite, second));
+        let write = Fault::client(Stage::Body, FaultKind::Timeout(Clock::ClientWrite, second));
         assert_eq!(Refusal::from(write).code, "client_write_timeout");
     }
 
     #[test]
     fn an_event_tells_the_fault_in_its_dialect() {
-        let fault = Fault::provider(Stage::Body, Kind::Reset, Sent::Some);
+        let fault = Fault::provider(Stage::Body, FaultKind::Reset, Sent::Some);
         let event = event(Dialect::ChatCompletions, &fault);
         let text = std::str::from_utf8(&event).unwrap();
         let json: serde_json::Value = serde_json::from_str(text.strip_prefix("data: ").unwrap()).unwrap();

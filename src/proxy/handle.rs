@@ -6,24 +6,24 @@ use std::sync::Arc;
 use http::{HeaderValue, Response, StatusCode, request::Parts};
 
 use super::{
-    Corridor,
+    Gateway,
     admission::{self, admit},
     answer::{allow_preflight, asks_for_websocket, refuse_upgrade},
     attempt::Answer,
+    attempts::Wish,
     call::{Body, Call},
-    course::Wish,
-    errand::Told,
     fault::Refusal,
     intake::{self, Incoming},
     page,
-    preference::Preference,
+    reload::ReloadOutcome,
+    request_headers::RequestHeaders,
     routes::{self, NoRoute, Page, Route},
     snapshot::Snapshot,
 };
 use crate::{
     base::{ByteList, Moment},
     relay::{Mode, Outcome},
-    routing::{Ask, Course, Manner, Strategy, Terms},
+    routing::{AttemptPlan, PlanRequest, Policy, ResponseKind, Strategy},
     telemetry::Trace,
     wire::{self, Dialect, Envelope},
 };
@@ -31,7 +31,7 @@ use crate::{
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
-impl Corridor {
+impl Gateway {
     /// Answers one request. Dropping the future before the head, or the body after it, tells that the client has left.
     pub async fn answer(&self, mut head: Parts, body: impl Incoming, peer: Option<IpAddr>) -> Response<Body> {
         let mut call = self.open(&head, peer);
@@ -74,8 +74,8 @@ impl Corridor {
                 Err(refusal) => call.refuse(&refusal),
             },
             Route::Reload => match Box::pin(self.reload(&head)).await {
-                Ok(Told::Done(told)) => call.json(StatusCode::OK, told.to_string().into()),
-                Ok(Told::Wrong { message, errors }) => call.refuse_for(&message, errors),
+                Ok(ReloadOutcome::Done(told)) => call.json(StatusCode::OK, told.to_string().into()),
+                Ok(ReloadOutcome::Wrong { message, errors }) => call.refuse_for(&message, errors),
                 Err(refusal) => call.refuse(&refusal),
             },
             Route::Complete { dialect, asgi } => {
@@ -116,27 +116,27 @@ impl Corridor {
             Page::Health => admit(snapshot, &head.headers).is_ok() || self.administrate(head).is_ok(),
             Page::Service | Page::Live | Page::Ready => false,
         };
-        let reader = page::Reader { path: head.uri.path(), ready: (self.ready)(), known };
+        let reader = page::PageRequest { path: head.uri.path(), ready: (self.ready)(), known };
         page::render(page, reader, snapshot)
     }
 
     /// S2.6. `?check=true` tells what would change, and changes nothing.
-    async fn reload(&self, head: &Parts) -> Result<Told, Box<Refusal>> {
+    async fn reload(&self, head: &Parts) -> Result<ReloadOutcome, Box<Refusal>> {
         self.administrate(head)?;
         let mut asked = head.uri.query().unwrap_or_default().split('&');
         self.desk.reload(asked.any(|part| matches!(part, "check" | "check=true" | "check=1"))).await
     }
 
     /// Who may serve the request, and in which manner they are asked.
-    fn plan<'a>(&self, wish: &Wish<'a>) -> Result<Course<'a>, Box<Refusal>> {
+    fn plan<'a>(&self, wish: &Wish<'a>) -> Result<AttemptPlan<'a>, Box<Refusal>> {
         let (settings, now) = (wish.snapshot.catalog.settings(), Moment::now());
         let Wish { preference, envelope, .. } = wish;
-        let ask = Ask {
+        let ask = PlanRequest {
             model: envelope.model(),
             others: envelope.others(),
             strategy: preference.strategy(settings.figures)?,
             session: preference.session(settings.sticky, envelope, wish.body),
-            manner: Manner::of(envelope.stream() == Some(true)),
+            manner: ResponseKind::of(envelope.stream() == Some(true)),
         };
         let mut dice = self.dice.borrow_mut();
         let plan = wish
@@ -144,13 +144,13 @@ impl Corridor {
             .catalog
             .plan(&ask, now, &mut dice)
             .map_err(|none| Refusal::no_plan(&none, ask.model))?;
-        let terms = Terms {
+        let terms = Policy {
             settings,
             budgets: wish.snapshot.catalog.records().budgets(),
             failover: wish.snapshot.failover,
             deadline: preference.patience().map(|patience| now + patience),
         };
-        Ok(Course::new(plan, terms, dice.fork(), now))
+        Ok(AttemptPlan::new(plan, terms, dice.fork(), now))
     }
 
     async fn complete(
@@ -167,7 +167,7 @@ impl Corridor {
             story.key = Some(Arc::clone(&principal.id));
             story.on_disconnect = snapshot.stream.on_disconnect;
         });
-        let preference = Preference::of(&head.headers);
+        let preference = RequestHeaders::of(&head.headers);
         call.digests = preference.telling(&snapshot.telemetry).digests && !self.gauges.meter.sheds();
         let body = intake::read(body, &head.headers, snapshot.intake).await?;
         call.note(|story| story.caller.bytes = body.len() as u64);
@@ -191,7 +191,7 @@ impl Corridor {
 }
 
 /// How candidates are asked, as the story tells it: a race that may not be one, or has one runner, is none.
-const fn manner(course: &Course<'_>) -> &'static str {
+const fn manner(course: &AttemptPlan<'_>) -> &'static str {
     let strategy = course.plan().strategy;
     let falls_back = matches!(strategy, Strategy::Race { .. }) && !course.is_race();
     if falls_back { Strategy::Priority.as_str() } else { strategy.as_str() }
@@ -200,7 +200,7 @@ const fn manner(course: &Course<'_>) -> &'static str {
 /// How a stream is to travel: the endpoint says, else the header, else the body, else the configuration (S0.2–S0.5).
 fn mode(
     asgi: bool,
-    preference: &Preference<'_>,
+    preference: &RequestHeaders<'_>,
     envelope: &Envelope,
     snapshot: &Snapshot,
 ) -> Result<Mode, Box<Refusal>> {

@@ -6,7 +6,7 @@ use http_body::Body;
 use std::{future::poll_fn, pin::Pin, time::Duration};
 use tokio::time::timeout;
 
-use crate::base::{Clock, Fault, Kind, Stage};
+use crate::base::{Clock, Fault, FaultKind, Stage};
 
 /// Memory that a `Content-Length` alone may reserve.
 const MAX_RESERVE: usize = 1024 * 1024;
@@ -38,7 +38,7 @@ pub(super) async fn read(body: impl Incoming, headers: &HeaderMap, limits: Intak
     if declared.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    let mut reader = Reader { body, limit, reserve: declared.unwrap_or(0).min(MAX_RESERVE) };
+    let mut reader = BodyReader { body, limit, reserve: declared.unwrap_or(0).min(MAX_RESERVE) };
     let first = match reader.poll_now().await {
         Some(outcome) => outcome?,
         None => return reader.within(limits.body_timeout, Bytes::new()).await,
@@ -49,13 +49,13 @@ pub(super) async fn read(body: impl Incoming, headers: &HeaderMap, limits: Intak
     reader.within(limits.body_timeout, first).await
 }
 
-struct Reader<B> {
+struct BodyReader<B> {
     body: B,
     limit: usize,
     reserve: usize,
 }
 
-impl<B: Incoming> Reader<B> {
+impl<B: Incoming> BodyReader<B> {
     /// The first frame, if it is here already: then no timer is needed. `None`: it is not.
     async fn poll_now(&mut self) -> Option<Result<Bytes, Fault>> {
         poll_fn(|cx| {
@@ -70,7 +70,9 @@ impl<B: Incoming> Reader<B> {
     /// The rest after `first`, under the body's clock.
     async fn within(&mut self, time: Duration, first: Bytes) -> Result<Bytes, Fault> {
         let outcome = timeout(time, self.rest(first)).await;
-        outcome.unwrap_or_else(|_| Err(Fault::client(Stage::Intake, Kind::Timeout(Clock::RequestBody, time))))
+        outcome.unwrap_or_else(|_| {
+            Err(Fault::client(Stage::Intake, FaultKind::Timeout(Clock::RequestBody, time)))
+        })
     }
 
     async fn rest(&mut self, first: Bytes) -> Result<Bytes, Fault> {
@@ -95,10 +97,10 @@ impl<B: Incoming> Reader<B> {
             None => Bytes::new(),
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             Some(Err(error)) if error.is_incomplete_message() || error.is_canceled() => {
-                return Err(Fault::client(Stage::Intake, Kind::Gone));
+                return Err(Fault::client(Stage::Intake, FaultKind::Gone));
             }
             Some(Err(_)) => {
-                return Err(Fault::client(Stage::Intake, Kind::Garbage("bad request body".into())));
+                return Err(Fault::client(Stage::Intake, FaultKind::Garbage("bad request body".into())));
             }
         };
         if before + bytes.len() > self.limit { Err(too_large(self.limit)) } else { Ok(bytes) }
@@ -106,5 +108,5 @@ impl<B: Incoming> Reader<B> {
 }
 
 fn too_large(limit: usize) -> Fault {
-    Fault::client(Stage::Intake, Kind::TooLarge { limit: limit as u64 })
+    Fault::client(Stage::Intake, FaultKind::TooLarge { limit: limit as u64 })
 }

@@ -4,16 +4,16 @@
 //! - `handle`: the life of a request, top to bottom
 //! - [`call`]: one request's id, dialect and end; the door that every answer leaves by
 //! - `intake`: the request body, whole
-//! - `course`: the candidates that are asked, until the commit point; [`attempt`] is one of them, and [`verdict`] says
+//! - `attempts`: the candidates that are asked, until the commit point; [`attempt`] is one of them, and [`classify`] says
 //!   what its failure means
 //! - [`answer`]: what passes down
 //! - [`fault`]: what the client is told when something went wrong
 //! - `admission`: the key, its limits, and what the client is told of them
 //! - [`administration`]: who may ask for what is the operator's
-//! - [`page`]: what is answered without a provider; `models`: what is offered; `condition`: how
+//! - [`page`]: what is answered without a provider; `models`: what is offered; `health`: how
 //!   the providers are
-//! - [`errand`]: what an administrator has the process do
-//! - [`settle`]: what follows from an end; `booking`: its row in the ledger; [`statistics`]: what is told of all of them
+//! - [`reload`]: what an administrator has the process do
+//! - [`settle`]: what follows from an end; `row`: its row in the ledger; [`statistics`]: what is told of all of them
 //! - [`snapshot`]: what requests are decided by
 
 use std::{cell::RefCell, fmt, net::IpAddr, rc::Rc, sync::Arc};
@@ -22,10 +22,10 @@ use arc_swap::ArcSwap;
 use http::{HeaderMap, request::Parts};
 
 use crate::{
-    base::{Dice, id::IdSource},
-    ledger::Outlook,
-    relay::{Ends, Orphans},
-    telemetry::{Board, Gauge, Held, WorkerGauges},
+    base::{Rng, id::IdSource},
+    ledger::LedgerReader,
+    relay::{CompletionQueue, DetachedStreams},
+    telemetry::{Gauge, GaugeGuard, Telemetry, WorkerGauges},
     upstream::Upstream,
 };
 
@@ -33,78 +33,78 @@ pub mod administration;
 mod admission;
 pub mod answer;
 pub mod attempt;
-mod booking;
+mod attempt_set;
+mod attempts;
 pub mod call;
-mod condition;
-mod course;
-pub mod errand;
+pub mod classify;
 mod fact;
 mod failures;
 pub mod fault;
-mod flow;
 mod handle;
+mod health;
 mod intake;
 mod models;
 mod news;
-mod pack;
 pub mod page;
-mod preference;
+pub mod reload;
+mod request_headers;
 pub mod routes;
+mod row;
 pub mod settle;
 pub mod snapshot;
 mod span;
 pub mod statistics;
-pub mod verdict;
+mod tracked_body;
 
-pub use administration::{Administration, Entrance};
+pub use administration::{AdminAccess, ListenerRole};
 pub use call::{Body, Call};
-pub use errand::Desk;
 pub use fault::Refusal;
 pub use intake::{Incoming, Intake};
+pub use reload::ReloadHandle;
 pub use snapshot::{Provider, Snapshot};
 
 /// One worker's corridor. Cloning shares it.
 #[derive(Clone)]
-pub struct Corridor {
+pub struct Gateway {
     snapshot: Arc<ArcSwap<Snapshot>>,
     upstream: Upstream,
-    ends: Rc<Ends>,
+    ends: Rc<CompletionQueue>,
     ids: Rc<RefCell<IdSource>>,
-    dice: Rc<RefCell<Dice>>,
+    dice: Rc<RefCell<Rng>>,
     gauges: WorkerGauges,
     ready: Rc<dyn Fn() -> bool>,
-    desk: Desk,
-    board: Board,
-    ledger: Outlook,
-    entrance: Entrance,
+    desk: ReloadHandle,
+    board: Telemetry,
+    ledger: LedgerReader,
+    entrance: ListenerRole,
     /// The gauge of the streams that begin now, and its generation.
     streams: Rc<RefCell<(u64, Gauge)>>,
-    orphans: Orphans,
+    orphans: DetachedStreams,
 }
 
-impl fmt::Debug for Corridor {
+impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Corridor").field("upstream", &self.upstream).finish_non_exhaustive()
     }
 }
 
-impl Corridor {
+impl Gateway {
     /// `ready` says whether the process still wants requests (`/readyz`).
     #[must_use]
     pub fn new(
         snapshot: Arc<ArcSwap<Snapshot>>,
         upstream: Upstream,
-        ends: Rc<Ends>,
+        ends: Rc<CompletionQueue>,
         gauges: WorkerGauges,
         ready: Rc<dyn Fn() -> bool>,
-        desk: Desk,
-        (board, ledger): (Board, Outlook),
+        desk: ReloadHandle,
+        (board, ledger): (Telemetry, LedgerReader),
     ) -> Self {
         let generation = snapshot.load().generation;
         let streams = Rc::new(RefCell::new((generation, gauges.streams.gauge(generation))));
-        let (ids, entrance) = (Rc::default(), Entrance::Public);
-        let dice = Rc::new(RefCell::new(Dice::random()));
-        let orphans = Orphans::new(gauges.drains.clone());
+        let (ids, entrance) = (Rc::default(), ListenerRole::Public);
+        let dice = Rc::new(RefCell::new(Rng::random()));
+        let orphans = DetachedStreams::new(gauges.drains.clone());
         Self {
             snapshot,
             upstream,
@@ -123,7 +123,7 @@ impl Corridor {
     }
 
     /// Counts a stream that begins by the snapshot of this generation.
-    fn hold_stream(&self, generation: u64) -> Held {
+    fn hold_stream(&self, generation: u64) -> GaugeGuard {
         let mut streams = self.streams.borrow_mut();
         if streams.0 != generation {
             *streams = (generation, self.gauges.streams.gauge(generation));
@@ -133,28 +133,28 @@ impl Corridor {
 
     /// Streams that are read on without a client.
     #[must_use]
-    pub const fn orphans(&self) -> &Orphans {
+    pub const fn orphans(&self) -> &DetachedStreams {
         &self.orphans
     }
 
     /// The same for another listener.
     #[must_use]
-    pub fn behind(self, entrance: Entrance) -> Self {
+    pub fn behind(self, entrance: ListenerRole) -> Self {
         Self { entrance, ..self }
     }
 
     /// Whether its listener has this route.
     fn serves(&self, route: routes::Route) -> bool {
         match self.entrance {
-            Entrance::Public => true,
-            Entrance::Administration { .. } => route.is_for_operators(),
+            ListenerRole::Public => true,
+            ListenerRole::Administration { .. } => route.is_for_operators(),
         }
     }
 
     /// It serves clients.
     #[must_use]
     pub fn is_public(&self) -> bool {
-        self.entrance == Entrance::Public
+        self.entrance == ListenerRole::Public
     }
 
     /// Begins a request's story.

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use crate::{
     ledger::Row,
     telemetry::{
-        Board,
-        news::{Bus, Owner},
+        Telemetry,
+        events::{EventBus, Owner},
     },
 };
 
 /// A row of the ledger, as its key's owner and the operator may see it.
-pub(super) fn tell_row(bus: &Bus, row: &Row) {
+pub(super) fn tell_row(bus: &EventBus, row: &Row) {
     let owner = row.key_id.as_deref().map_or(Owner::Operator, |key| Owner::Key(key.into()));
     // Numbers and text: this cannot fail.
     let mut told = serde_json::to_value(row).unwrap_or_default();
@@ -28,7 +28,7 @@ fn uuid(id: [u8; 16]) -> String {
 }
 
 /// The sums, if they are not what was told last.
-pub(super) fn tell_sums(board: &Board, generation: u64, last: &mut Value) {
+pub(super) fn tell_sums(board: &Telemetry, generation: u64, last: &mut Value) {
     if !board.bus.is_watched() {
         return;
     }

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{condition, fault::Refusal, models, routes::Page, snapshot::Snapshot};
+use super::{fault::Refusal, health, models, routes::Page, snapshot::Snapshot};
 
 /// What a page is rendered for.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a> {
+pub struct PageRequest<'a> {
     pub path: &'a str,
     /// The process is not draining.
     pub ready: bool,
@@ -22,15 +22,15 @@ pub struct Reader<'a> {
 /// The path names what is not there.
 pub fn render(
     page: Page,
-    reader: Reader<'_>,
+    reader: PageRequest<'_>,
     snapshot: &Snapshot,
 ) -> Result<(StatusCode, Bytes), Box<Refusal>> {
     let (status, body) = match page {
         Page::Service => (StatusCode::OK, service()),
         Page::Models => (StatusCode::OK, models::list(snapshot)),
         Page::Model => (StatusCode::OK, models::one(snapshot, reader.path)?),
-        Page::Health if reader.known => (StatusCode::OK, condition::in_detail(snapshot)),
-        Page::Health => (StatusCode::OK, condition::health(snapshot)),
+        Page::Health if reader.known => (StatusCode::OK, health::in_detail(snapshot)),
+        Page::Health => (StatusCode::OK, health::health(snapshot)),
         Page::Live => (StatusCode::OK, json!({"status": "alive"})),
         Page::Ready if reader.ready => (StatusCode::OK, json!({"status": "ready"})),
         Page::Ready => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "draining"})),

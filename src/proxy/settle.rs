@@ -18,12 +18,12 @@ use serde_json::Value;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{booking, fact, fault::Refusal, news, snapshot::Snapshot, span};
+use super::{fact, fault::Refusal, news, row, snapshot::Snapshot, span};
 use crate::{
-    base::{Clock, Fault, Kind, Side, Stage},
-    ledger::{Inbox, RowIds},
-    relay::{Added, Digests, End, Ends, Outcome, UsageSource},
-    telemetry::{Board, Guard, otlp::Spans},
+    base::{Clock, Fault, FaultKind, Side, Stage},
+    ledger::{LedgerWriter, RowIds},
+    relay::{AddedLatency, Completed, CompletionQueue, Digests, Outcome, UsageSource},
+    telemetry::{OverloadGuard, Telemetry, otlp::SpanSender},
 };
 
 /// How long a worker gathers ends before they go.
@@ -35,25 +35,25 @@ const BATCHES: usize = 256;
 
 /// A worker's way to the thread that settles. Cloning shares it; the thread ends with the last clone.
 #[derive(Clone, Debug)]
-pub struct Settler {
-    batches: SyncSender<Vec<End>>,
-    board: Board,
+pub struct SettlementHandle {
+    batches: SyncSender<Vec<Completed>>,
+    board: Telemetry,
 }
 
 /// Starts the thread.
 ///
 /// # Errors
 /// The system gave no thread.
-pub fn start(books: Books) -> io::Result<(Settler, JoinHandle<()>)> {
+pub fn start(books: Settlement) -> io::Result<(SettlementHandle, JoinHandle<()>)> {
     let (batches, receiver) = sync_channel(BATCHES);
     let board = books.board.clone();
     let thread = thread::Builder::new().name("settle".to_owned()).spawn(move || books.keep(&receiver))?;
-    Ok((Settler { batches, board }, thread))
+    Ok((SettlementHandle { batches, board }, thread))
 }
 
-impl Settler {
+impl SettlementHandle {
     /// Carries a worker's ends over until dropped.
-    pub async fn carry(&self, ends: Rc<Ends>) {
+    pub async fn carry(&self, ends: Rc<CompletionQueue>) {
         loop {
             ends.ready().await;
             sleep(GATHER).await;
@@ -62,7 +62,7 @@ impl Settler {
     }
 
     /// Carries over what is there now.
-    pub fn flush(&self, ends: &Ends) {
+    pub fn flush(&self, ends: &CompletionQueue) {
         let (batch, mut lost) = ends.take();
         if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) =
             self.batches.try_send(batch)
@@ -78,21 +78,21 @@ impl Settler {
 
 /// Where ends are entered.
 #[derive(Debug)]
-pub struct Books {
-    pub board: Board,
+pub struct Settlement {
+    pub board: Telemetry,
     /// The names that statistics may use.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// `None`: nothing is booked.
-    pub inbox: Option<Inbox>,
+    pub inbox: Option<LedgerWriter>,
     /// `None`: there are no traces.
-    pub spans: Option<Spans>,
+    pub spans: Option<SpanSender>,
 }
 
-impl Books {
+impl Settlement {
     /// Until the last worker has gone.
-    fn keep(&self, batches: &Receiver<Vec<End>>) {
-        let (mut ticked, mut guard) = (Instant::now(), Guard::default());
-        let (mut ids, mut strangers) = (RowIds::default(), Strangers::default());
+    fn keep(&self, batches: &Receiver<Vec<Completed>>) {
+        let (mut ticked, mut guard) = (Instant::now(), OverloadGuard::default());
+        let (mut ids, mut strangers) = (RowIds::default(), UnknownModels::default());
         let mut told = Value::Null;
         loop {
             match batches.recv_timeout(TICK) {
@@ -110,7 +110,7 @@ impl Books {
         }
     }
 
-    fn enter(&self, batch: Vec<End>, ids: &mut RowIds, strangers: &mut Strangers) {
+    fn enter(&self, batch: Vec<Completed>, ids: &mut RowIds, strangers: &mut UnknownModels) {
         let snapshot = self.snapshot.load();
         let (mut stats, now) = self.board.stats.open();
         batch.iter().for_each(|end| stats.add(now, &fact::of(end, &snapshot)));
@@ -122,18 +122,18 @@ impl Books {
             if let Some(spans) = &self.spans {
                 span::put(&end, spans);
             }
-            let cost = booking::cost(&end, &snapshot);
+            let cost = row::cost(&end, &snapshot);
             if let Some(bill) = end.story.bill.take() {
                 bill.pay(payable(cost));
             }
-            if (self.inbox.is_none() && !watched) || !booking::is_booked(&end) {
+            if (self.inbox.is_none() && !watched) || !row::is_booked(&end) {
                 continue;
             }
             if end.story.key.is_none() && !strangers.may_enter(entered) {
                 left_out += 1;
                 continue;
             }
-            rows.extend(booking::row(&end, cost, &snapshot, ids));
+            rows.extend(row::row(&end, cost, &snapshot, ids));
         }
         if watched {
             rows.iter().for_each(|row| news::tell_row(&self.board.bus, row));
@@ -148,13 +148,13 @@ impl Books {
 /// Who showed no key of ours may have few rows in a second: anybody could fill the ledger. Each is logged and counted all
 /// the same.
 #[derive(Debug, Default)]
-struct Strangers {
+struct UnknownModels {
     /// When the second began, and how many have entered since.
     since: Option<Instant>,
     entered: u32,
 }
 
-impl Strangers {
+impl UnknownModels {
     const MOST: u32 = 10;
 
     fn may_enter(&mut self, now: Instant) -> bool {
@@ -172,9 +172,9 @@ fn payable(cost: Option<u64>) -> i64 {
 }
 
 /// Logs the closing line.
-fn close(end: &End) {
+fn close(end: &Completed) {
     let story = &end.story;
-    let figures = Line::of(end);
+    let figures = LogFields::of(end);
     let digests = story.figures.digests;
     macro_rules! line {
         ($level:ident, $outcome:expr $(, $name:ident = $value:expr)*) => {
@@ -220,7 +220,7 @@ fn close(end: &End) {
         Outcome::Fault(fault) => {
             let (words, code, phase) = (tracing::field::display(fault), code(fault), phase(fault.stage));
             match (&fault.kind, fault.side) {
-                (Kind::Timeout(Clock::ClientWrite, _), _) => {
+                (FaultKind::Timeout(Clock::ClientWrite, _), _) => {
                     line!(info, "cut", fault = words, code = code, phase = phase);
                 }
                 (_, Side::Client) => line!(info, "refused", fault = words, code = code, phase = phase),
@@ -238,7 +238,7 @@ fn code(fault: &Fault) -> &'static str {
 }
 
 /// What a closing line tells only when there is something to tell.
-struct Line<'a> {
+struct LogFields<'a> {
     model: Option<&'a str>,
     mode: Option<&'static str>,
     strategy: Option<&'static str>,
@@ -249,12 +249,12 @@ struct Line<'a> {
     avg_interval: Option<f64>,
     /// Share of the gaps that were below a millisecond.
     zero_gaps: Option<f64>,
-    added: Option<Added>,
+    added: Option<AddedLatency>,
     waited: Option<u32>,
 }
 
-impl<'a> Line<'a> {
-    fn of(end: &'a End) -> Self {
+impl<'a> LogFields<'a> {
+    fn of(end: &'a Completed) -> Self {
         let (story, figures) = (&end.story, &end.story.figures);
         let share = |part: f64, whole: u32| (whole > 0).then(|| round(part / f64::from(whole)));
         let gaps = figures.frames.saturating_sub(1);
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn strangers_enter_ten_in_a_second() {
-        let (mut strangers, begun) = (Strangers::default(), Instant::now());
+        let (mut strangers, begun) = (UnknownModels::default(), Instant::now());
         let mut entered =
             |millis| (0..25).filter(|_| strangers.may_enter(begun + Duration::from_millis(millis))).count();
         assert_eq!([0, 999, 1000, 1500, 7000].map(&mut entered), [10, 0, 10, 0, 10]);

@@ -3,13 +3,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{administration::Administration, intake::Intake};
+use super::{administration::AdminAccess, intake::Intake};
 use crate::{
-    auth::{Keys, Tokens},
-    base::{Network, shelf::Recalls},
+    auth::{ConfiguredKeys, StoredKeys},
+    base::{Network, ttl_map::CacheHits},
     ledger::Prices,
     relay::{CommitPoint, StreamSettings},
-    routing::{Catalog, HealthSettings, Plan, Standing},
+    routing::{Catalog, HealthSettings, Plan, ProviderHealth},
     telemetry::TelemetrySettings,
     upstream::{PoolSettings, Target},
 };
@@ -18,9 +18,9 @@ use crate::{
 pub struct Snapshot {
     /// Goes up by one with each reload.
     pub generation: u64,
-    pub tokens: Tokens,
+    pub tokens: ConfiguredKeys,
     /// Those of the store; shared by all snapshots.
-    pub keys: Keys,
+    pub keys: StoredKeys,
     pub catalog: Catalog,
     /// By the catalog's index.
     pub providers: Vec<Provider>,
@@ -30,11 +30,11 @@ pub struct Snapshot {
     pub failover: bool,
     /// Commit points of single models, by the names that clients use.
     pub commits: HashMap<Arc<str>, CommitPoint>,
-    pub administration: Administration,
+    pub administration: AdminAccess,
     pub telemetry: TelemetrySettings,
     pub health: HealthSettings,
     /// How often what was known before was of use; the process's.
-    pub recalls: Recalls,
+    pub recalls: CacheHits,
     pub prices: Arc<Prices>,
     pub trusted_proxies: Arc<[Network]>,
 }
@@ -53,5 +53,5 @@ pub struct Provider {
     pub target: Arc<Target>,
     pub region: Option<Arc<str>>,
     /// What was heard of it; kept over a reload.
-    pub standing: Arc<Standing>,
+    pub standing: Arc<ProviderHealth>,
 }

@@ -3,17 +3,17 @@
 
 use std::time::SystemTime;
 
-use super::booking;
+use super::row;
 use crate::{
-    relay::{End, Outcome},
+    relay::{Completed, Outcome},
     telemetry::{
         Trace,
-        otlp::{Span, SpanKind, Spans},
+        otlp::{Span, SpanKind, SpanSender},
     },
 };
 
 /// Puts both spans of `end` into the queue, if it is to be exported.
-pub(super) fn put(end: &End, spans: &Spans) {
+pub(super) fn put(end: &Completed, spans: &SpanSender) {
     let Some(trace) = end.story.trace.filter(|trace| trace.sampled) else { return };
     spans.put(served(end, trace));
     if end.story.attempts > 0 {
@@ -21,7 +21,7 @@ pub(super) fn put(end: &End, spans: &Spans) {
     }
 }
 
-fn served(end: &End, trace: Trace) -> Span {
+fn served(end: &Completed, trace: Trace) -> Span {
     let story = &end.story;
     let failed = story.status >= 500 || matches!(&end.outcome, Outcome::Fault(_) if story.status < 400);
     Span {
@@ -44,9 +44,9 @@ fn served(end: &End, trace: Trace) -> Span {
     }
 }
 
-fn called(end: &End, trace: Trace) -> Span {
+fn called(end: &Completed, trace: Trace) -> Span {
     let (story, figures) = (&end.story, &end.story.figures);
-    let operation = booking::operation(story.path);
+    let operation = row::operation(story.path);
     let usage = figures.usage.unwrap_or_default();
     let seconds = |time: std::time::Duration| time.as_secs_f64();
     let added = figures.added();
@@ -80,7 +80,7 @@ fn called(end: &End, trace: Trace) -> Span {
     }
 }
 
-fn arrival(end: &End) -> SystemTime {
+fn arrival(end: &Completed) -> SystemTime {
     SystemTime::now().checked_sub(end.story.started.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
@@ -88,6 +88,6 @@ fn error(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Complete => None,
         Outcome::Gone(_) => Some("client_gone".to_owned()),
-        Outcome::Fault(_) => booking::trouble(outcome).0.map(str::to_owned),
+        Outcome::Fault(_) => row::trouble(outcome).0.map(str::to_owned),
     }
 }

@@ -10,16 +10,16 @@ use bytes::Bytes;
 use http::request::Parts;
 use serde_json::{Value, json};
 
-use super::{Corridor, admission, condition, fault::Refusal, routes::View, snapshot::Snapshot};
+use super::{Gateway, admission, fault::Refusal, health, routes::View, snapshot::Snapshot};
 use crate::{
     base::Moment,
     ledger::{
         LedgerState,
-        query::{By, Question},
-        report::{AskError, report},
+        query::{GroupBy, UsageQuery},
+        reader::{QueryError, report},
     },
-    routing::{Manner, Record, State, hint},
-    telemetry::{Board, Exposition, Kind, news::Watcher},
+    routing::{BreakerState, CandidateStats, ResponseKind, hint},
+    telemetry::{Exposition, MetricKind, Telemetry, events::Subscriber},
 };
 
 const JSON: &str = "application/json";
@@ -28,7 +28,7 @@ pub const EVENTS: &str = "text/event-stream";
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-impl Corridor {
+impl Gateway {
     /// Whose news the caller may see: `None`, if all.
     fn watching(&self, head: &Parts) -> Result<Option<Arc<str>>, Box<Refusal>> {
         match self.administrate(head) {
@@ -45,7 +45,7 @@ impl Corridor {
     ///
     /// # Errors
     /// No key, or there are too many watchers.
-    pub fn watch(&self, head: Parts) -> Result<(Watcher, impl Fn() -> bool + use<>), Box<Refusal>> {
+    pub fn watch(&self, head: Parts) -> Result<(Subscriber, impl Fn() -> bool + use<>), Box<Refusal>> {
         let key = self.watching(&head)?;
         let Some(watcher) = self.board.bus.watch(key.clone()) else {
             let mut refusal = Refusal::request(429, "too_many_watchers", "too many watch already");
@@ -92,10 +92,10 @@ impl Corridor {
         });
         match told.await {
             Ok(Ok((content_type, text))) => Ok((content_type, text.into())),
-            Ok(Err(AskError::Nothing)) => {
-                Err(Refusal::request(404, "no_ledger", AskError::Nothing.to_string()).of(Some("since")))
+            Ok(Err(QueryError::Nothing)) => {
+                Err(Refusal::request(404, "no_ledger", QueryError::Nothing.to_string()).of(Some("since")))
             }
-            Ok(Err(error @ (AskError::System(_) | AskError::Database(_)))) => {
+            Ok(Err(error @ (QueryError::System(_) | QueryError::Database(_)))) => {
                 Err(failed(503, "ledger_unavailable", format!("the ledger does not answer: {error}")))
             }
             Err(_) => Err(failed(500, "internal_error", "the statistics could not be gathered".to_owned())),
@@ -110,7 +110,7 @@ fn failed(status: u16, code: &'static str, message: String) -> Box<Refusal> {
 }
 
 /// What of the ledger is asked for: `?since=24h&by=model,key`. `None`: nothing.
-fn history(query: &str) -> Result<Option<Question>, Box<Refusal>> {
+fn history(query: &str) -> Result<Option<UsageQuery>, Box<Refusal>> {
     let (mut since, mut by) = (None, None);
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
         match name {
@@ -130,14 +130,14 @@ fn history(query: &str) -> Result<Option<Question>, Box<Refusal>> {
         by.replace("%2C", ",")
             .replace("%2c", ",")
             .split(',')
-            .map(By::parse)
-            .collect::<Result<Vec<By>, String>>()
+            .map(GroupBy::parse)
+            .collect::<Result<Vec<GroupBy>, String>>()
     });
     let by = by.transpose().map_err(|why| wrong("by", &why))?;
-    Ok(Some(Question::back(ago, by.unwrap_or_else(|| vec![By::Model]))))
+    Ok(Some(UsageQuery::back(ago, by.unwrap_or_else(|| vec![GroupBy::Model]))))
 }
 
-fn stats(board: &Board, ledger: LedgerState, snapshot: &Snapshot) -> Value {
+fn stats(board: &Telemetry, ledger: LedgerState, snapshot: &Snapshot) -> Value {
     let mut report = board.report(snapshot.generation);
     if let Some(report) = report.as_object_mut() {
         let now = Moment::now();
@@ -146,7 +146,7 @@ fn stats(board: &Board, ledger: LedgerState, snapshot: &Snapshot) -> Value {
             candidates.iter().map(|(provider, record)| candidate(provider, record, snapshot, now)).collect();
         report.insert("database".to_owned(), database(ledger));
         report.insert("candidates".to_owned(), Value::Array(candidates));
-        report.insert("known_before".to_owned(), condition::recalls(snapshot));
+        report.insert("known_before".to_owned(), health::recalls(snapshot));
     }
     report
 }
@@ -168,7 +168,7 @@ fn database(ledger: LedgerState) -> Value {
 }
 
 /// S3.9: a model at a provider.
-fn candidate(provider: &str, record: &Record, snapshot: &Snapshot, now: Moment) -> Value {
+fn candidate(provider: &str, record: &CandidateStats, snapshot: &Snapshot, now: Moment) -> Value {
     let (succeeded, failed) = record.totals();
     let rate = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
     json!({
@@ -177,33 +177,33 @@ fn candidate(provider: &str, record: &Record, snapshot: &Snapshot, now: Moment) 
         "requests": succeeded + failed,
         "succeeded": succeeded,
         "success_rate": rate(succeeded, succeeded + failed),
-        "recent": condition::recent(record, snapshot, now),
+        "recent": health::recent(record, snapshot, now),
         "in_flight": record.under_way(),
         "breaker": breaker(record, now).0,
-        "first_content_p50_ms": typical(record, Manner::Stream).map(|time| time.as_secs_f64() * 1e3),
-        "whole_answer_p50_ms": typical(record, Manner::Whole).map(|time| time.as_secs_f64() * 1e3),
+        "first_content_p50_ms": typical(record, ResponseKind::Stream).map(|time| time.as_secs_f64() * 1e3),
+        "whole_answer_p50_ms": typical(record, ResponseKind::Whole).map(|time| time.as_secs_f64() * 1e3),
     })
 }
 
-fn typical(record: &Record, manner: Manner) -> Option<Duration> {
+fn typical(record: &CandidateStats, manner: ResponseKind) -> Option<Duration> {
     record.pace(manner).percentile(50)
 }
 
-fn breaker(record: &Record, now: Moment) -> (&'static str, u8) {
+fn breaker(record: &CandidateStats, now: Moment) -> (&'static str, u8) {
     match record.breaker(now) {
-        State::Admitting => ("admitting", 0),
-        State::Probing { .. } => ("probing", 1),
-        State::Tripped { .. } => ("tripped", 2),
+        BreakerState::Admitting => ("admitting", 0),
+        BreakerState::Probing { .. } => ("probing", 1),
+        BreakerState::Tripped { .. } => ("tripped", 2),
     }
 }
 
-fn metrics(board: &Board, ledger: LedgerState, snapshot: &Snapshot) -> String {
+fn metrics(board: &Telemetry, ledger: LedgerState, snapshot: &Snapshot) -> String {
     let mut page = Exposition::default();
-    page.family("thalweg_build_info", Kind::Gauge, "The version that runs.")
+    page.family("thalweg_build_info", MetricKind::Gauge, "The version that runs.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     board.write(&mut page, snapshot.generation);
     let help = "Whether the last contact with a provider succeeded.";
-    let mut family = page.family("thalweg_provider_up", Kind::Gauge, help);
+    let mut family = page.family("thalweg_provider_up", MetricKind::Gauge, help);
     for provider in &snapshot.providers {
         if let Some(alive) = provider.standing.is_alive() {
             family.sample(&[("provider", &provider.target.name)], f64::from(u8::from(alive)));
@@ -216,28 +216,33 @@ fn metrics(board: &Board, ledger: LedgerState, snapshot: &Snapshot) -> String {
 
 fn write_ledger(page: &mut Exposition, ledger: LedgerState) {
     let help = "Rows of the ledger: written to the database, put into the spool, taken out of it again, lost; left out.";
-    page.family("thalweg_ledger_rows_total", Kind::Counter, help)
+    page.family("thalweg_ledger_rows_total", MetricKind::Counter, help)
         .sample(&[("state", "written")], ledger.written as f64)
         .sample(&[("state", "spooled")], ledger.spooled as f64)
         .sample(&[("state", "replayed")], ledger.replayed as f64)
         .sample(&[("state", "lost")], ledger.lost as f64)
         .sample(&[("state", "left_out")], ledger.left_out as f64);
     let help = "Rows of the ledger in memory.";
-    page.single("thalweg_ledger_rows_waiting", Kind::Gauge, help, ledger.waiting as f64);
+    page.single("thalweg_ledger_rows_waiting", MetricKind::Gauge, help, ledger.waiting as f64);
     let help = "Bytes of the ledger's spool file.";
-    page.single("thalweg_ledger_spool_bytes", Kind::Gauge, help, ledger.waiting_bytes as f64);
+    page.single("thalweg_ledger_spool_bytes", MetricKind::Gauge, help, ledger.waiting_bytes as f64);
     let help = "Whether the database answered when it was last asked.";
-    page.single("thalweg_database_up", Kind::Gauge, help, f64::from(u8::from(ledger.up)));
+    page.single("thalweg_database_up", MetricKind::Gauge, help, f64::from(u8::from(ledger.up)));
     let help = "Transactions and questions to the database.";
-    page.single("thalweg_database_queries_total", Kind::Counter, help, ledger.queries as f64);
+    page.single("thalweg_database_queries_total", MetricKind::Counter, help, ledger.queries as f64);
     let help = "What one of them took on average.";
-    page.single("thalweg_database_query_seconds_average", Kind::Gauge, help, ledger.query.as_secs_f64());
+    page.single(
+        "thalweg_database_query_seconds_average",
+        MetricKind::Gauge,
+        help,
+        ledger.query.as_secs_f64(),
+    );
 }
 
 fn write_candidates(page: &mut Exposition, snapshot: &Snapshot) {
     let (now, candidates) = (Moment::now(), snapshot.catalog.tracked());
     let help = "Attempts at a model of a provider that tell of its health, by how they ended.";
-    let mut family = page.family("thalweg_upstream_attempts_total", Kind::Counter, help);
+    let mut family = page.family("thalweg_upstream_attempts_total", MetricKind::Counter, help);
     for (provider, record) in &candidates {
         let (succeeded, failed) = record.totals();
         let [provider, model] = labels(provider, record);
@@ -245,17 +250,17 @@ fn write_candidates(page: &mut Exposition, snapshot: &Snapshot) {
         family.sample(&[provider, model, ("result", "failure")], failed as f64);
     }
     let help = "The circuit breaker of a model of a provider: 0 admitting, 1 probing, 2 tripped.";
-    let mut family = page.family("thalweg_breaker_state", Kind::Gauge, help);
+    let mut family = page.family("thalweg_breaker_state", MetricKind::Gauge, help);
     for (provider, record) in &candidates {
         family.sample(&labels(provider, record), f64::from(breaker(record, now).1));
     }
     let help = "Requests and streams under way at a model of a provider.";
-    let mut family = page.family("thalweg_upstream_in_flight", Kind::Gauge, help);
+    let mut family = page.family("thalweg_upstream_in_flight", MetricKind::Gauge, help);
     for (provider, record) in &candidates {
         family.sample(&labels(provider, record), record.under_way() as f64);
     }
 }
 
-fn labels<'a>(provider: &'a str, record: &'a Record) -> [(&'static str, &'a str); 2] {
+fn labels<'a>(provider: &'a str, record: &'a CandidateStats) -> [(&'static str, &'a str); 2] {
     [("provider", provider), ("model", record.model().unwrap_or("other"))]
 }

@@ -10,21 +10,21 @@ use http_body::{Frame, SizeHint};
 
 use super::{
     commit::Committed,
-    end::{Ending, Outcome},
-    stream::Source,
+    end::{Completion, Outcome},
+    stream::FrameSource,
 };
-use crate::base::{ByteList, Fault, Kind, Sent, Side, Stage};
+use crate::base::{ByteList, Fault, FaultKind, Sent, Side, Stage};
 
 #[derive(Debug)]
-pub enum Body<S: Source + 'static> {
+pub enum Body<S: FrameSource + 'static> {
     /// All of it is here; the end is told when the last of it has been taken.
-    Whole(ByteList, Ending),
+    Whole(ByteList, Completion),
     Stream(Committed<S>),
 }
 
-impl<S: Source + 'static> Body<S> {
+impl<S: FrameSource + 'static> Body<S> {
     /// The client will not be given the rest, though it has not left: the end is told as this.
-    pub fn cut(&mut self, side: Side, kind: Kind) {
+    pub fn cut(&mut self, side: Side, kind: FaultKind) {
         let fault = |stage| Fault { side, stage, kind, sent: Sent::Some };
         match self {
             Self::Whole(_, ending) => ending.tell(Outcome::Fault(fault(Stage::Body))),
@@ -33,7 +33,7 @@ impl<S: Source + 'static> Body<S> {
     }
 }
 
-impl<S: Source + 'static> http_body::Body for Body<S> {
+impl<S: FrameSource + 'static> http_body::Body for Body<S> {
     type Data = Bytes;
     type Error = Fault;
 

@@ -10,15 +10,15 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    closing,
-    drain::{Orphan, Orphans},
-    end::{Ending, Outcome},
+    detached::{DetachedStream, DetachedStreams},
+    end::{Completion, Outcome},
     settings::{CommitPoint, OnDisconnect, StreamSettings},
-    stream::{Manner, Source, Stream},
+    stream::{FrameSource, RelayOptions, Stream},
+    trace_comment,
 };
 use crate::{
-    base::{Fault, Kind, RequestId, Sent, Stage},
-    telemetry::Held,
+    base::{Fault, FaultKind, RequestId, Sent, Stage},
+    telemetry::GaugeGuard,
     wire::{Dialect, Usage},
 };
 
@@ -29,11 +29,11 @@ const MAX_WAITING: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Uncommitted<S>(Box<Stream<S>>);
 
-impl<S: Source + 'static> Uncommitted<S> {
+impl<S: FrameSource + 'static> Uncommitted<S> {
     #[must_use]
     pub fn new(
         source: S,
-        manner: &Manner,
+        manner: &RelayOptions,
         settings: &StreamSettings,
         started: Instant,
         id: RequestId,
@@ -80,12 +80,12 @@ impl<S: Source + 'static> Uncommitted<S> {
             if stream.has_ended() {
                 // A ping, a role, half an event and then the end: that is no answer.
                 let cut = point == CommitPoint::FirstContent && !stream.tap.has_answer();
-                let fault = || Fault::provider(stream.stage(), Kind::Reset, Sent::Some);
+                let fault = || Fault::provider(stream.stage(), FaultKind::Reset, Sent::Some);
                 return Poll::Ready(if cut { Err(fault()) } else { Ok(()) });
             }
             let seen = ready!(stream.poll_pull(cx))?;
             if seen.error && !seen.content && point == CommitPoint::FirstContent {
-                return Poll::Ready(Err(Fault::provider(stream.stage(), Kind::ErrorEvent, Sent::Some)));
+                return Poll::Ready(Err(Fault::provider(stream.stage(), FaultKind::ErrorEvent, Sent::Some)));
             }
         }
     }
@@ -96,8 +96,8 @@ impl<S: Source + 'static> Uncommitted<S> {
         mut self,
         dialect: Dialect,
         on_fault: OnFault,
-        ending: Ending,
-        (counted, orphans): (Held, Orphans),
+        ending: Completion,
+        (counted, orphans): (GaugeGuard, DetachedStreams),
     ) -> Committed<S> {
         self.0.passage.commit();
         Committed {
@@ -118,7 +118,7 @@ pub type OnFault = fn(Dialect, &Fault) -> Bytes;
 
 /// A stream that the client sees.
 #[derive(Debug)]
-pub struct Committed<S: Source + 'static> {
+pub struct Committed<S: FrameSource + 'static> {
     stream: Box<Stream<S>>,
     dialect: Dialect,
     on_fault: OnFault,
@@ -126,13 +126,13 @@ pub struct Committed<S: Source + 'static> {
     broken: Option<Fault>,
     /// It ends with this.
     failed: Option<Fault>,
-    ending: Ending,
+    ending: Completion,
     /// Where it goes if the client leaves and it is to be read on.
-    orphans: Orphans,
-    _counted: Held,
+    orphans: DetachedStreams,
+    _counted: GaugeGuard,
 }
 
-impl<S: Source + 'static> Committed<S> {
+impl<S: FrameSource + 'static> Committed<S> {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
         let frame = match ready!(self.stream.poll_frame(cx)) {
             Some(Ok(bytes)) => Some(Ok(bytes)),
@@ -155,7 +155,7 @@ impl<S: Source + 'static> Committed<S> {
         }
         self.stream.note_digests();
         let story = self.ending.story()?;
-        Some(closing::comment(story, self.stream.tap.figures()))
+        Some(trace_comment::comment(story, self.stream.tap.figures()))
     }
 
     /// The client is told by an event where there are events, else by breaking off.
@@ -170,7 +170,7 @@ impl<S: Source + 'static> Committed<S> {
     }
 }
 
-impl<S: Source + 'static> Committed<S> {
+impl<S: FrameSource + 'static> Committed<S> {
     /// The client will not be given more.
     pub(super) fn is_over(&self) -> bool {
         self.is_given() && !self.stream.owes_comment()
@@ -203,13 +203,13 @@ impl<S: Source + 'static> Committed<S> {
         let Some(counted) = self.orphans.place() else { return };
         let Some((source, tap)) = self.stream.leave() else { return };
         if let Some(ending) = self.ending.hand_over() {
-            self.orphans.adopt(Orphan { source, tap, ending, left, time, tokens, counted });
+            self.orphans.adopt(DetachedStream { source, tap, ending, left, time, tokens, counted });
         }
     }
 }
 
 /// The end is told when the client's connection lets go of the stream: after the last frame's write.
-impl<S: Source + 'static> Drop for Committed<S> {
+impl<S: FrameSource + 'static> Drop for Committed<S> {
     fn drop(&mut self) {
         self.stream.passage.taken(self.stream.tap.figures());
         self.ending.stage().set(self.stream.stage());

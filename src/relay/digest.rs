@@ -32,12 +32,12 @@ impl Digests {
 
 /// Both digests of a stream under way.
 #[derive(Debug, Default)]
-pub(super) struct Running {
+pub(super) struct RunningDigests {
     received: Sha256,
     given: Sha256,
 }
 
-impl Running {
+impl RunningDigests {
     pub(super) fn receive(&mut self, bytes: &[u8]) {
         self.received.update(bytes);
     }
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn is_what_sha256sum_prints_however_the_bytes_were_cut() {
-        let mut running = Running::default();
+        let mut running = RunningDigests::default();
         running.receive(b"abc");
         running.give(b"a");
         running.give(b"bc");

@@ -1,7 +1,7 @@
 //! The end of every request, told exactly once: by whoever knows how it ended, or by being dropped — then the client
 //! has left. Telling is a push to the worker's queue; what follows from it (log, ledger, metrics) is done elsewhere.
 //!
-//! Invariant: an [`Ending`] gives one [`End`], whatever happens.
+//! Invariant: an [`Completion`] gives one [`Completed`], whatever happens.
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,13 +14,15 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{caller::Caller, digest::Digests, reckon::UsageSource, settings::OnDisconnect};
+use super::{
+    client_info::ClientInfo, digest::Digests, settings::OnDisconnect, usage_accounting::UsageSource,
+};
 use crate::{
     base::{
         Fault, RequestId, Stage,
-        lease::{Bill, Lease},
+        lease::{Lease, PendingCharge},
     },
-    telemetry::{Contest, Held, Shape, Trace},
+    telemetry::{FrameTimings, GaugeGuard, RaceFacts, Trace},
     wire::Usage,
 };
 
@@ -40,7 +42,7 @@ pub enum Outcome {
 
 /// What passed, measured at the gateway.
 #[derive(Clone, Debug, Default)]
-pub struct Figures {
+pub struct StreamStats {
     pub frames: u32,
     pub events: u32,
     pub bytes: u64,
@@ -53,7 +55,7 @@ pub struct Figures {
     pub zero_gaps: u32,
     pub usage: Option<Usage>,
     /// The frames' own times, if they were measured.
-    pub shape: Option<Box<Shape>>,
+    pub shape: Option<Box<FrameTimings>>,
     /// From the commit, or the first read after it, to the first frame's write (B2).
     pub first_added: Option<Duration>,
     /// Frames whose write had to wait for the client.
@@ -68,11 +70,11 @@ pub struct Figures {
 
 /// What is known of one request when it ends.
 #[derive(Debug)]
-pub struct Story {
+pub struct RequestRecord {
     pub id: RequestId,
     pub started: Instant,
     pub path: &'static str,
-    pub caller: Caller,
+    pub caller: ClientInfo,
     pub model: Box<str>,
     /// Its name at the provider that was asked last.
     pub served: Option<Box<str>>,
@@ -88,14 +90,14 @@ pub struct Story {
     pub wasted: u8,
     /// Tokens that calls without an answer for the client are known to have taken.
     pub wasted_tokens: u64,
-    pub contest: Contest,
+    pub contest: RaceFacts,
     /// From the request's arrival until the first provider was asked.
     pub intake: Duration,
     /// Time spent waiting for a provider's connection.
     pub connected_after: Duration,
     /// From the first provider's being asked to the head of the answer that counts.
     pub answered_after: Option<Duration>,
-    pub figures: Figures,
+    pub figures: StreamStats,
     /// Who asked, by name, and by the key's id.
     pub principal: Option<Arc<str>>,
     pub key: Option<Arc<str>>,
@@ -109,10 +111,10 @@ pub struct Story {
     /// Where it stands in a trace, if traces are made.
     pub trace: Option<Trace>,
     /// What remains to be paid of a key's budget: whoever knows the price settles it.
-    pub bill: Option<Bill>,
+    pub bill: Option<PendingCharge>,
 }
 
-impl Story {
+impl RequestRecord {
     /// A request that has just arrived.
     #[must_use]
     pub fn new(id: RequestId, started: Instant, path: &'static str) -> Self {
@@ -120,7 +122,7 @@ impl Story {
             id,
             started,
             path,
-            caller: Caller::default(),
+            caller: ClientInfo::default(),
             model: Box::default(),
             served: None,
             provider: None,
@@ -130,11 +132,11 @@ impl Story {
             attempts: 0,
             wasted: 0,
             wasted_tokens: 0,
-            contest: Contest::default(),
+            contest: RaceFacts::default(),
             intake: Duration::ZERO,
             connected_after: Duration::ZERO,
             answered_after: None,
-            figures: Figures::default(),
+            figures: StreamStats::default(),
             principal: None,
             key: None,
             prompt_tokens: 0,
@@ -149,22 +151,22 @@ impl Story {
 
 /// How long frames stayed in the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Added {
+pub struct AddedLatency {
     pub p50: Duration,
     pub p99: Duration,
     pub max: Duration,
 }
 
-impl Figures {
+impl StreamStats {
     /// `None` if no frame was measured.
     #[must_use]
-    pub fn added(&self) -> Option<Added> {
+    pub fn added(&self) -> Option<AddedLatency> {
         let tally = &self.shape.as_ref()?.added;
-        Some(Added { p50: tally.quantile(0.5)?, p99: tally.quantile(0.99)?, max: tally.max() })
+        Some(AddedLatency { p50: tally.quantile(0.5)?, p99: tally.quantile(0.99)?, max: tally.max() })
     }
 }
 
-impl Story {
+impl RequestRecord {
     /// What the gateway itself added before the client's first byte: until the provider was asked, and from the commit to
     /// the first write (B2).
     #[must_use]
@@ -175,8 +177,8 @@ impl Story {
 
 /// One request's end.
 #[derive(Debug)]
-pub struct End {
-    pub story: Box<Story>,
+pub struct Completed {
+    pub story: Box<RequestRecord>,
     pub outcome: Outcome,
     /// From the request's arrival.
     pub total: Duration,
@@ -184,14 +186,14 @@ pub struct End {
 
 /// A worker's queue of ends.
 #[derive(Debug, Default)]
-pub struct Ends {
-    queue: RefCell<Vec<End>>,
+pub struct CompletionQueue {
+    queue: RefCell<Vec<Completed>>,
     lost: Cell<u64>,
     ready: Notify,
 }
 
-impl Ends {
-    fn push(&self, end: End) {
+impl CompletionQueue {
+    fn push(&self, end: Completed) {
         let mut queue = self.queue.borrow_mut();
         if queue.len() < QUEUE {
             queue.push(end);
@@ -209,36 +211,36 @@ impl Ends {
     }
 
     /// All that are waiting, and how many were lost since the last call.
-    pub fn take(&self) -> (Vec<End>, u64) {
+    pub fn take(&self) -> (Vec<Completed>, u64) {
         (self.queue.take(), self.lost.take())
     }
 }
 
 /// The duty to tell one end.
 #[derive(Debug)]
-pub struct Ending {
+pub struct Completion {
     /// `None` once told.
-    story: Option<Box<Story>>,
+    story: Option<Box<RequestRecord>>,
     /// How far the request has come, for a client that leaves.
     stage: Cell<Stage>,
-    ends: Rc<Ends>,
+    ends: Rc<CompletionQueue>,
     /// `None`: the request itself is over.
-    _request: Option<Held>,
+    _request: Option<GaugeGuard>,
 }
 
-impl Ending {
+impl Completion {
     #[must_use]
-    pub fn new(story: Story, ends: Rc<Ends>, request: Held) -> Self {
+    pub fn new(story: RequestRecord, ends: Rc<CompletionQueue>, request: GaugeGuard) -> Self {
         Self { story: Some(Box::new(story)), stage: Cell::new(Stage::Intake), ends, _request: Some(request) }
     }
 
     /// The story so far, to be written on. `None` once it has been told.
-    pub fn story(&mut self) -> Option<&mut Story> {
+    pub fn story(&mut self) -> Option<&mut RequestRecord> {
         self.story.as_deref_mut()
     }
 
     /// Both to be written on at once: the story so far, and how far the request has come.
-    pub fn parts(&mut self) -> (Option<&mut Story>, &Cell<Stage>) {
+    pub fn parts(&mut self) -> (Option<&mut RequestRecord>, &Cell<Stage>) {
         (self.story.as_deref_mut(), &self.stage)
     }
 
@@ -261,12 +263,12 @@ impl Ending {
         if let Some(mut story) = self.story.take() {
             let total = story.started.elapsed();
             story.reckon(&outcome, total);
-            self.ends.push(End { story, outcome, total });
+            self.ends.push(Completed { story, outcome, total });
         }
     }
 }
 
-impl Drop for Ending {
+impl Drop for Completion {
     fn drop(&mut self) {
         if let Some(story) = &mut self.story {
             story.status = 499;
@@ -281,17 +283,17 @@ pub(super) mod tests {
     use crate::{base::id::IdSource, telemetry::Gauge};
 
     /// An ending for tests, and the queue and gauge it reports to.
-    pub(crate) fn ending() -> (Ending, Rc<Ends>, Gauge) {
-        let (ends, gauge) = (Rc::<Ends>::default(), Gauge::default());
-        let story = Story {
+    pub(crate) fn ending() -> (Completion, Rc<CompletionQueue>, Gauge) {
+        let (ends, gauge) = (Rc::<CompletionQueue>::default(), Gauge::default());
+        let story = RequestRecord {
             model: "m".into(),
             mode: "asgi",
             status: 200,
             strategy: "priority",
             attempts: 1,
-            ..Story::new(IdSource::default().make(), Instant::now(), "/v1/chat/completions")
+            ..RequestRecord::new(IdSource::default().make(), Instant::now(), "/v1/chat/completions")
         };
-        (Ending::new(story, Rc::clone(&ends), gauge.hold()), ends, gauge)
+        (Completion::new(story, Rc::clone(&ends), gauge.hold()), ends, gauge)
     }
 
     #[test]

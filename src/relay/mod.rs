@@ -3,38 +3,38 @@
 //!
 //! - [`body`]: what the client's connection is given
 //! - [`commit`]: before and after the commit point
-//! - [`stream`]: a stream that is pulled through `tap`, `hold` and `gather` under its `clock`; `passage` times it
-//! - [`digest`]: what bytes came and went; `closing`: the comment that tells of a stream to whoever asked
-//! - [`drain`]: a stream whose client has left, read on for its usage
-//! - [`whole`]: a body that is collected within its limit
-//! - [`caller`]: who asked
-//! - [`end`]: the end, told once; [`reckon`]: what the request used
+//! - [`stream`]: a stream that is pulled through `tap`, `holdback` and `coalesce` under its `deadlines`; `added_latency` times it
+//! - [`digest`]: what bytes came and went; `trace_comment`: the comment that tells of a stream to whoever asked
+//! - [`detached`]: a stream whose client has left, read on for its usage
+//! - [`collect`]: a body that is collected within its limit
+//! - [`client_info`]: who asked
+//! - [`end`]: the end, told once; [`usage_accounting`]: what the request used
 
+mod added_latency;
 pub mod body;
-pub mod caller;
-mod clock;
-mod closing;
+pub mod client_info;
+mod coalesce;
+pub mod collect;
 pub mod commit;
+mod deadlines;
+mod delayed_ack;
+pub mod detached;
 pub mod digest;
-pub mod drain;
 pub mod end;
-mod gather;
-mod hold;
-mod pace;
-mod passage;
-pub mod reckon;
+mod holdback;
 pub mod settings;
 pub mod stream;
 mod tap;
-pub mod whole;
+mod trace_comment;
+pub mod usage_accounting;
 
 pub use body::Body;
-pub use caller::Caller;
+pub use client_info::ClientInfo;
 pub use commit::{Committed, OnFault, Uncommitted};
+pub use delayed_ack::Acknowledge;
+pub use detached::DetachedStreams;
 pub use digest::Digests;
-pub use drain::Orphans;
-pub use end::{Added, End, Ending, Ends, Figures, Outcome, Story};
-pub use pace::Acknowledge;
-pub use reckon::UsageSource;
+pub use end::{AddedLatency, Completed, Completion, CompletionQueue, Outcome, RequestRecord, StreamStats};
 pub use settings::{CommitPoint, Mode, OnDisconnect, StreamSettings};
-pub use stream::{Manner, Source};
+pub use stream::{FrameSource, RelayOptions};
+pub use usage_accounting::UsageSource;

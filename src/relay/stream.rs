@@ -10,24 +10,24 @@ use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    clock::Clocks,
-    digest::Running,
+    added_latency::FrameTimer,
+    coalesce::Coalesce,
+    deadlines::StreamDeadlines,
+    delayed_ack::{Acknowledge, DelayedAck},
+    digest::RunningDigests,
     end::Outcome,
-    gather::Gather,
-    hold::{Cut, Hold},
-    pace::{Acknowledge, Pace},
-    passage::Passage,
+    holdback::{Cut, Holdback},
     settings::{Mode, StreamSettings},
-    tap::{Seen, Tap},
+    tap::{Tap, TapReport},
 };
 use crate::{
-    base::{ByteList, Fault, Kind, RequestId, Sent, Stage},
-    telemetry::Meter,
+    base::{ByteList, Fault, FaultKind, RequestId, Sent, Stage},
+    telemetry::LatencyMeter,
     wire::Dialect,
 };
 
 /// Where a stream comes from.
-pub trait Source: Unpin {
+pub trait FrameSource: Unpin {
     /// The next bytes. `None` at the end.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>>;
 
@@ -43,7 +43,7 @@ pub trait Source: Unpin {
 
 /// How one stream is to be relayed.
 #[derive(Clone, Debug)]
-pub struct Manner {
+pub struct RelayOptions {
     pub dialect: Dialect,
     pub mode: Mode,
     /// The body is `text/event-stream`.
@@ -55,7 +55,7 @@ pub struct Manner {
     pub idle: Duration,
     pub total: Option<(Instant, Duration)>,
     /// Where the frames' own times are noted. `None`: they are not measured.
-    pub meter: Option<Meter>,
+    pub meter: Option<LatencyMeter>,
     /// Digest the bytes (B3).
     pub digests: bool,
     /// End with a comment that tells what the stream was (B2).
@@ -68,25 +68,25 @@ pub(super) struct Stream<S> {
     source: Option<S>,
     /// Bytes that may leave.
     ready: ByteList,
-    hold: Option<Hold>,
-    gather: Option<Gather>,
+    hold: Option<Holdback>,
+    gather: Option<Coalesce>,
     strip: bool,
     pub(super) tap: Tap,
-    pub(super) passage: Passage,
-    digests: Option<Box<Running>>,
+    pub(super) passage: FrameTimer,
+    digests: Option<Box<RunningDigests>>,
     /// A comment is to follow the last event.
     comment: bool,
     /// An error event has passed.
     errored: bool,
-    clocks: Clocks,
-    pace: Pace,
+    clocks: StreamDeadlines,
+    pace: DelayedAck,
 }
 
-impl<S: Source> Stream<S> {
+impl<S: FrameSource> Stream<S> {
     /// `started` is when the request arrived: the figures count from there.
     pub(super) fn new(
         source: S,
-        manner: &Manner,
+        manner: &RelayOptions,
         settings: &StreamSettings,
         started: Instant,
         id: RequestId,
@@ -96,16 +96,16 @@ impl<S: Source> Stream<S> {
         Self {
             source: Some(source),
             ready: ByteList::new(),
-            hold: (strip || buffered).then(Hold::default),
-            gather: buffered.then(|| Gather::new(settings.chunk_size, settings.max_delay)),
+            hold: (strip || buffered).then(Holdback::default),
+            gather: buffered.then(|| Coalesce::new(settings.chunk_size, settings.max_delay)),
             strip,
             tap: Tap::new(manner.dialect, manner.events, settings.max_line, started, id),
-            passage: Passage::new(manner.meter.clone()),
+            passage: FrameTimer::new(manner.meter.clone()),
             digests: manner.digests.then(Box::default),
             comment: manner.comment && manner.events,
             errored: false,
-            clocks: Clocks::new(Instant::now(), manner.first_token, manner.idle, manner.total),
-            pace: Pace::default(),
+            clocks: StreamDeadlines::new(Instant::now(), manner.first_token, manner.idle, manner.total),
+            pace: DelayedAck::default(),
         }
     }
 
@@ -138,18 +138,18 @@ impl<S: Source> Stream<S> {
     }
 
     /// One frame from the source to what may leave.
-    pub(super) fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<Seen, Fault>> {
-        let Some(source) = &mut self.source else { return Poll::Ready(Ok(Seen::default())) };
+    pub(super) fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<TapReport, Fault>> {
+        let Some(source) = &mut self.source else { return Poll::Ready(Ok(TapReport::default())) };
         let outcome = match source.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => self.pass(frame),
             Poll::Ready(Some(Err(fault))) => Err(Fault { stage: self.stage(), ..fault }),
             Poll::Ready(None) => {
                 self.finish();
-                Ok(Seen::default())
+                Ok(TapReport::default())
             }
             Poll::Pending => {
                 let (clock, given) = ready!(self.clocks.poll(cx));
-                Err(self.fault(Kind::Timeout(clock, given)))
+                Err(self.fault(FaultKind::Timeout(clock, given)))
             }
         };
         if let Err(fault) = &outcome {
@@ -161,7 +161,7 @@ impl<S: Source> Stream<S> {
         Poll::Ready(outcome)
     }
 
-    fn pass(&mut self, frame: Bytes) -> Result<Seen, Fault> {
+    fn pass(&mut self, frame: Bytes) -> Result<TapReport, Fault> {
         let now = Instant::now();
         let gap = self.tap.gap(now);
         let sheds = self.passage.sheds();
@@ -178,10 +178,11 @@ impl<S: Source> Stream<S> {
                 cuts.push(Cut { start, end });
             }
         });
-        let seen = seen.map_err(|too_long| self.fault(Kind::TooLarge { limit: too_long.limit as u64 }))?;
+        let seen =
+            seen.map_err(|too_long| self.fault(FaultKind::TooLarge { limit: too_long.limit as u64 }))?;
         if seen.error && !self.errored {
             self.errored = true;
-            let fault = self.fault(Kind::ErrorEvent);
+            let fault = self.fault(FaultKind::ErrorEvent);
             if let Some(source) = &mut self.source {
                 source.failed(&fault);
             }
@@ -233,7 +234,7 @@ impl<S: Source> Stream<S> {
         }
     }
 
-    fn fault(&self, kind: Kind) -> Fault {
+    fn fault(&self, kind: FaultKind) -> Fault {
         Fault::provider(self.stage(), kind, Sent::Some)
     }
 }
@@ -246,7 +247,7 @@ impl<S> Stream<S> {
     /// How it ended, as far as the provider is concerned.
     pub(super) fn outcome(&self) -> Outcome {
         if self.errored {
-            Outcome::Fault(Fault::provider(self.stage(), Kind::ErrorEvent, Sent::Some))
+            Outcome::Fault(Fault::provider(self.stage(), FaultKind::ErrorEvent, Sent::Some))
         } else {
             Outcome::Complete
         }
@@ -315,7 +316,7 @@ mod tests {
         told: Vec<Acknowledge>,
     }
 
-    impl Source for Endless {
+    impl FrameSource for Endless {
         fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
             Poll::Ready(Some(Ok(Bytes::from_static(b"data: x\n\n"))))
         }
@@ -332,7 +333,7 @@ mod tests {
     /// What the provider's connection is told in 100 frames.
     async fn told(gap: Duration) -> Vec<Acknowledge> {
         let (now, hour) = (Instant::now(), Duration::from_secs(3600));
-        let manner = Manner {
+        let manner = RelayOptions {
             dialect: Dialect::ChatCompletions,
             mode: Mode::Asgi,
             events: true,

@@ -4,10 +4,10 @@
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
-use super::end::Figures;
+use super::end::StreamStats;
 use crate::base::RequestId;
 use crate::wire::{
-    Class, Dialect, Event, LineTooLong, Scanner, classify, classify_committed, concludes, usage,
+    Dialect, Event, EventClass, LineTooLong, Scanner, classify, classify_committed, concludes, usage,
 };
 
 /// A gap between frames below this counts as none.
@@ -25,25 +25,25 @@ pub(super) struct Tap {
     /// When the first and the last frame came.
     first: Option<Instant>,
     last: Instant,
-    figures: Figures,
+    figures: StreamStats,
     /// An event without content has said that the answer is over.
     concluded: bool,
     /// The stream has ended within an event.
     left_open: bool,
     /// What an error event before the first content said.
     told: Bytes,
-    text: Text,
+    text: PassedText,
 }
 
 /// How much text events carry, thought from their sizes: what all have in common, the smallest, is their envelope.
 #[derive(Clone, Copy, Debug, Default)]
-struct Text {
+struct PassedText {
     events: u32,
     bytes: usize,
     smallest: Option<usize>,
 }
 
-impl Text {
+impl PassedText {
     fn note(&mut self, size: usize) {
         self.events += 1;
         self.bytes += size;
@@ -65,7 +65,7 @@ impl Text {
 
 /// What one frame was.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct TapReport {
     /// Offset just past the last event that ended in it.
     pub(super) event_end: Option<usize>,
     /// Something with content has come, in this frame or before.
@@ -94,11 +94,11 @@ impl Tap {
             started,
             first: None,
             last: started,
-            figures: Figures::default(),
+            figures: StreamStats::default(),
             told: Bytes::new(),
             concluded: false,
             left_open: false,
-            text: Text::default(),
+            text: PassedText::default(),
         }
     }
 
@@ -110,16 +110,21 @@ impl Tap {
         (now, gap): (Instant, Duration),
         quiet: bool,
         mut on_extra: impl FnMut(Option<usize>, usize),
-    ) -> Result<Seen, LineTooLong> {
+    ) -> Result<TapReport, LineTooLong> {
         if !quiet {
             tracing::trace!(id = %self.id, size = frame.len(), gap_us = gap.as_micros() as u64, "chunk");
         }
         self.count(frame.len(), now, gap);
         let Some(scanner) = &mut self.scanner else {
             self.figures.first_token.get_or_insert(now - self.started);
-            return Ok(Seen { event_end: Some(frame.len()), content: true, alive: true, ..Seen::default() });
+            return Ok(TapReport {
+                event_end: Some(frame.len()),
+                content: true,
+                alive: true,
+                ..TapReport::default()
+            });
         };
-        let mut seen = Seen { content: self.figures.first_token.is_some(), ..Seen::default() };
+        let mut seen = TapReport { content: self.figures.first_token.is_some(), ..TapReport::default() };
         let Self { dialect, figures, told, text, .. } = self;
         let dialect = *dialect;
         let had_content = seen.content;
@@ -171,7 +176,7 @@ impl Tap {
         let mut extra = false;
         if let Some(scanner) = &mut self.scanner {
             self.left_open = scanner.is_mid_event();
-            let (dialect, figures, mut seen) = (self.dialect, &mut self.figures, Seen::default());
+            let (dialect, figures, mut seen) = (self.dialect, &mut self.figures, TapReport::default());
             scanner.finish(|event| {
                 let _ = observe(dialect, &event, &mut seen, figures, &mut |_, _| extra = true);
             });
@@ -186,12 +191,12 @@ impl Tap {
     }
 
     /// The figures, to be written on.
-    pub(super) const fn figures(&mut self) -> &mut Figures {
+    pub(super) const fn figures(&mut self) -> &mut StreamStats {
         &mut self.figures
     }
 
     /// The figures, taken out.
-    pub(super) fn take_figures(&mut self) -> Figures {
+    pub(super) fn take_figures(&mut self) -> StreamStats {
         let mut figures = std::mem::take(&mut self.figures);
         figures.passed_tokens = self.text.tokens(self.dialect);
         figures.span = self.first.map_or(Duration::ZERO, |first| self.last - first);
@@ -241,19 +246,19 @@ impl Tap {
 fn observe(
     dialect: Dialect,
     event: &Event<'_>,
-    seen: &mut Seen,
-    figures: &mut Figures,
+    seen: &mut TapReport,
+    figures: &mut StreamStats,
     on_extra: &mut impl FnMut(Option<usize>, usize),
 ) -> Option<usize> {
     let facts = if seen.content { classify_committed(dialect, event) } else { classify(dialect, event) };
-    seen.alive |= facts.class != Class::Comment;
+    seen.alive |= facts.class != EventClass::Comment;
     seen.concluded |= !seen.content && concludes(event, facts.class);
     match facts.class {
-        Class::Comment => return None,
-        Class::Content => seen.content = true,
-        Class::Error => seen.error = true,
-        Class::Usage => on_extra(event.start, event.end),
-        Class::Done | Class::Other => {}
+        EventClass::Comment => return None,
+        EventClass::Content => seen.content = true,
+        EventClass::Error => seen.error = true,
+        EventClass::Usage => on_extra(event.start, event.end),
+        EventClass::Done | EventClass::Other => {}
     }
     figures.events += 1;
     if facts.usage
@@ -262,5 +267,5 @@ fn observe(
     {
         figures.usage = Some(figures.usage.unwrap_or_default().merge(found));
     }
-    matches!(facts.class, Class::Content | Class::Other).then(|| event.data.map_or(0, <[u8]>::len))
+    matches!(facts.class, EventClass::Content | EventClass::Other).then(|| event.data.map_or(0, <[u8]>::len))
 }

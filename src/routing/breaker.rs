@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use super::{settings::BreakerSettings, window::Window};
-use crate::base::{Dice, Moment};
+use super::{settings::BreakerSettings, window::OutcomeWindow};
+use crate::base::{Moment, Rng};
 
 #[derive(Debug, Default)]
 pub struct Breaker {
@@ -23,11 +23,11 @@ pub struct Breaker {
     /// Failures in a row.
     streak: AtomicU32,
     probing: AtomicBool,
-    window: Window,
+    window: OutcomeWindow,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum BreakerState {
     Admitting,
     Tripped {
         until: Moment,
@@ -40,11 +40,11 @@ pub enum State {
 
 impl Breaker {
     #[must_use]
-    pub fn state(&self, now: Moment) -> State {
+    pub fn state(&self, now: Moment) -> BreakerState {
         match Moment(self.until.load(Relaxed)) {
-            Moment::NEVER => State::Admitting,
-            until if now < until => State::Tripped { until },
-            _ => State::Probing { busy: self.probing.load(Relaxed) },
+            Moment::NEVER => BreakerState::Admitting,
+            until if now < until => BreakerState::Tripped { until },
+            _ => BreakerState::Probing { busy: self.probing.load(Relaxed) },
         }
     }
 
@@ -84,7 +84,7 @@ impl Breaker {
     }
 
     /// A request that was sent at `asked` failed.
-    pub fn failed(&self, asked: Moment, now: Moment, settings: &BreakerSettings, dice: &mut Dice) {
+    pub fn failed(&self, asked: Moment, now: Moment, settings: &BreakerSettings, dice: &mut Rng) {
         self.window.count(false, now, settings.window);
         let streak = self.streak.fetch_add(1, Relaxed).saturating_add(1);
         let until = self.until.load(Relaxed);
@@ -100,7 +100,7 @@ impl Breaker {
         }
     }
 
-    fn trip(&self, seen: u64, now: Moment, settings: &BreakerSettings, dice: &mut Dice) {
+    fn trip(&self, seen: u64, now: Moment, settings: &BreakerSettings, dice: &mut Rng) {
         let trips = self.trips.load(Relaxed).saturating_add(1);
         let until = now + dice.jitter(cool_down(trips, settings));
         self.tripped_at.store(now.0, Relaxed);
@@ -111,7 +111,7 @@ impl Breaker {
 
     /// The window's figures.
     #[must_use]
-    pub const fn window(&self) -> &Window {
+    pub const fn window(&self) -> &OutcomeWindow {
         &self.window
     }
 
@@ -139,7 +139,7 @@ mod tests {
 
     fn fail(breaker: &Breaker, at: Moment, times: u32) {
         for _ in 0..times {
-            breaker.failed(at, at, &BreakerSettings::default(), &mut Dice::new(at.0));
+            breaker.failed(at, at, &BreakerSettings::default(), &mut Rng::new(at.0));
         }
     }
 
@@ -149,9 +149,9 @@ mod tests {
         fail(&breaker, BEGIN, settings.failures - 1);
         breaker.succeeded(BEGIN, BEGIN, &settings);
         fail(&breaker, BEGIN, settings.failures - 1);
-        assert_eq!(breaker.state(BEGIN), State::Admitting);
+        assert_eq!(breaker.state(BEGIN), BreakerState::Admitting);
         fail(&breaker, BEGIN, 1);
-        assert!(matches!(breaker.state(BEGIN), State::Tripped { .. }));
+        assert!(matches!(breaker.state(BEGIN), BreakerState::Tripped { .. }));
         assert_eq!(breaker.trips(), 1);
     }
 
@@ -160,10 +160,10 @@ mod tests {
         let (breaker, settings) = (Breaker::default(), BreakerSettings::default());
         for _ in 0..settings.least / 2 {
             breaker.succeeded(BEGIN, BEGIN, &settings);
-            assert_eq!(breaker.state(BEGIN), State::Admitting);
+            assert_eq!(breaker.state(BEGIN), BreakerState::Admitting);
             fail(&breaker, BEGIN, 1);
         }
-        assert!(matches!(breaker.state(BEGIN), State::Tripped { .. }));
+        assert!(matches!(breaker.state(BEGIN), BreakerState::Tripped { .. }));
     }
 
     #[test]
@@ -172,23 +172,23 @@ mod tests {
         let mut now = BEGIN;
         fail(&breaker, now, settings.failures);
         for trip in 1..12 {
-            let State::Tripped { until } = breaker.state(now) else { panic!() };
+            let BreakerState::Tripped { until } = breaker.state(now) else { panic!() };
             let length = until.since(now);
             let meant = cool_down(trip, &settings);
             assert!(length >= meant / 2 && length <= meant * 3 / 2, "{trip}: {length:?}");
             assert!(meant <= settings.longest_cool_down);
             now = until;
-            assert_eq!(breaker.state(now), State::Probing { busy: false });
+            assert_eq!(breaker.state(now), BreakerState::Probing { busy: false });
             // What was sent before the trip says nothing now.
-            breaker.failed(BEGIN, now, &settings, &mut Dice::new(1));
-            assert_eq!(breaker.state(now), State::Probing { busy: false });
+            breaker.failed(BEGIN, now, &settings, &mut Rng::new(1));
+            assert_eq!(breaker.state(now), BreakerState::Probing { busy: false });
             fail(&breaker, now, 1);
         }
-        let State::Tripped { until } = breaker.state(now) else { panic!() };
+        let BreakerState::Tripped { until } = breaker.state(now) else { panic!() };
         breaker.succeeded(BEGIN, until, &settings);
-        assert_ne!(breaker.state(until), State::Admitting, "it was sent before the trip");
+        assert_ne!(breaker.state(until), BreakerState::Admitting, "it was sent before the trip");
         breaker.succeeded(until, until, &settings);
-        assert_eq!(breaker.state(until), State::Admitting);
+        assert_eq!(breaker.state(until), BreakerState::Admitting);
         now = until;
         for _ in 0..12 {
             now = now + settings.longest_cool_down;
@@ -210,17 +210,17 @@ mod tests {
         #[test]
         fn whatever_happens(events in proptest::collection::vec((any::<bool>(), 0_u64..20_000), 0..200), seed in any::<u64>()) {
             let (breaker, settings) = (Breaker::default(), BreakerSettings::default());
-            let (mut now, mut dice, mut failures) = (BEGIN, Dice::new(seed), 0);
+            let (mut now, mut dice, mut failures) = (BEGIN, Rng::new(seed), 0);
             for (good, millis) in events {
                 now = now + Duration::from_millis(millis);
                 if good {
                     breaker.succeeded(now, now, &settings);
-                    prop_assert_eq!(breaker.state(now), State::Admitting);
+                    prop_assert_eq!(breaker.state(now), BreakerState::Admitting);
                 } else {
                     failures += 1;
                     breaker.failed(now, now, &settings, &mut dice);
                 }
-                if let State::Tripped { until } = breaker.state(now) {
+                if let BreakerState::Tripped { until } = breaker.state(now) {
                     prop_assert!(failures >= settings.failures);
                     prop_assert!(until.since(now) <= settings.longest_cool_down * 3 / 2);
                 }

@@ -18,14 +18,14 @@ pub struct Budgets {
     races: Arc<AtomicUsize>,
     repeats: Arc<AtomicUsize>,
     /// Empty at first.
-    pub hedges: Purse,
+    pub hedges: TokenBudget,
     /// Full at first: the first of all requests may need one.
-    pub failovers: Purse,
+    pub failovers: TokenBudget,
 }
 
 /// What requests pay in for further calls, in millionths of a call.
 #[derive(Debug, Default)]
-pub struct Purse(AtomicU64);
+pub struct TokenBudget(AtomicU64);
 
 /// One of a limited number, until dropped.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Drop for Permit {
 impl Default for Budgets {
     fn default() -> Self {
         let (races, repeats) = Default::default();
-        Self { races, repeats, hedges: Purse::default(), failovers: Purse::full() }
+        Self { races, repeats, hedges: TokenBudget::default(), failovers: TokenBudget::full() }
     }
 }
 
@@ -76,7 +76,7 @@ impl Budgets {
     }
 }
 
-impl Purse {
+impl TokenBudget {
     const fn full() -> Self {
         Self(AtomicU64::new(FULL))
     }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn hedges_are_saved_up_to_a_burst() {
-        let (purse, ration) = (Purse::default(), Ration { share: 0.25, burst: 2 });
+        let (purse, ration) = (TokenBudget::default(), Ration { share: 0.25, burst: 2 });
         for _ in 0..3 {
             purse.save(ration, 0);
         }
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_full_purse_has_its_burst_and_no_more() {
-        let (purse, ration) = (Purse::full(), Ration { share: 0.5, burst: 2 });
+        let (purse, ration) = (TokenBudget::full(), Ration { share: 0.5, burst: 2 });
         purse.save(ration, 0);
         assert!(purse.spend(ration, 0) && purse.spend(ration, 0) && !purse.spend(ration, 0));
         purse.save(ration, 0);

@@ -7,14 +7,14 @@ use std::{collections::HashMap, sync::Arc};
 use regex::Regex;
 
 use super::{
-    order::{self, By},
-    plan::{Ask, Candidate, Line, MOST_CANDIDATES, NoPlan, Plan, UnknownModel},
-    record::{Admission, Record},
-    records::Records,
+    candidate_stats::{Admission, CandidateStats},
+    order::{self, SortBy},
+    plan::{Candidate, CandidateOrder, MOST_CANDIDATES, NoPlan, Plan, PlanRequest, UnknownModel},
     settings::{AllTripped, ModelRule, RoutingSettings},
+    stats_registry::StatsRegistry,
     strategy::Strategy,
 };
-use crate::base::{Dice, Moment};
+use crate::base::{Moment, Rng};
 
 /// How many near misses an unknown model's error names.
 const NEAR_MISSES: usize = 3;
@@ -53,11 +53,11 @@ pub struct Served {
 pub struct Catalog {
     providers: Vec<Served>,
     /// For each provider: the record of what nobody listed, and how far away it is.
-    open: Vec<(Arc<Record>, u8)>,
+    open: Vec<(Arc<CandidateStats>, u8)>,
     models: HashMap<Box<str>, Model>,
     settings: Arc<RoutingSettings>,
     supported: Vec<Regex>,
-    records: Records,
+    records: StatsRegistry,
 }
 
 /// A name that can be asked for.
@@ -72,7 +72,7 @@ struct Model {
 struct Serving {
     provider: usize,
     model: Option<Arc<str>>,
-    record: Arc<Record>,
+    record: Arc<CandidateStats>,
     rank: u8,
 }
 
@@ -101,7 +101,7 @@ impl Catalog {
         providers: Vec<Served>,
         supported: Vec<Regex>,
         settings: Arc<RoutingSettings>,
-        records: &Records,
+        records: &StatsRegistry,
     ) -> Self {
         let open = providers
             .iter()
@@ -223,7 +223,7 @@ impl Catalog {
     }
 
     #[must_use]
-    pub const fn records(&self) -> &Records {
+    pub const fn records(&self) -> &StatsRegistry {
         &self.records
     }
 
@@ -231,7 +231,12 @@ impl Catalog {
     ///
     /// # Errors
     /// Nobody, or it is not offered.
-    pub fn plan<'a>(&'a self, ask: &Ask<'a>, now: Moment, dice: &mut Dice) -> Result<Plan<'a>, NoPlan> {
+    pub fn plan<'a>(
+        &'a self,
+        ask: &PlanRequest<'a>,
+        now: Moment,
+        dice: &mut Rng,
+    ) -> Result<Plan<'a>, NoPlan> {
         let found = if ask.others.is_empty() { self.candidates(ask.model, 0) } else { self.several(ask) };
         let unknown = || NoPlan::Unknown(UnknownModel { near: self.near(ask.model) });
         let (mut candidates, rule) = found.ok_or_else(unknown)?;
@@ -242,7 +247,7 @@ impl Catalog {
         let strategy = ask.strategy.or_else(of_rule).unwrap_or(self.settings.strategy);
         let strategy = self.at_first(strategy, &candidates);
         let session = ask.session.filter(|_| self.settings.sticky.is_on());
-        let by = By { strategy, session, manner: ask.manner, settings: &self.settings, now };
+        let by = SortBy { strategy, session, manner: ask.manner, settings: &self.settings, now };
         order::arrange(&mut candidates, &by, dice);
         Ok(Plan { candidates, strategy, manner: ask.manner, rule })
     }
@@ -285,11 +290,11 @@ impl Catalog {
 
     /// Every candidate there is a record of, with its provider's name.
     #[must_use]
-    pub fn tracked(&self) -> Vec<(&str, &Record)> {
+    pub fn tracked(&self) -> Vec<(&str, &CandidateStats)> {
         let open = self.open.iter().map(|(record, _)| record).enumerate();
         let listed = self.models.values().flat_map(|model| &model.serving);
         let all = listed.map(|serving| (serving.provider, &serving.record)).chain(open);
-        let mut tracked: Vec<(&str, &Record)> = all
+        let mut tracked: Vec<(&str, &CandidateStats)> = all
             .filter_map(|(index, record)| Some((&*self.providers.get(index)?.name, &**record)))
             .filter(|(_, record)| record.model().is_some() || record.is_used())
             .collect();
@@ -299,7 +304,7 @@ impl Catalog {
     }
 
     /// The candidates of a list of models, those of the first name first.
-    fn several<'a>(&'a self, ask: &Ask<'a>) -> Option<(Line<'a>, Option<usize>)> {
+    fn several<'a>(&'a self, ask: &PlanRequest<'a>) -> Option<(CandidateOrder<'a>, Option<usize>)> {
         let (mut all, mut rule) = (Vec::new(), None);
         let names = std::iter::once(ask.model).chain(ask.others.iter().map(|name| &**name));
         let mut group = 0;
@@ -318,11 +323,11 @@ impl Catalog {
             }
         }
         all.truncate(MOST_CANDIDATES);
-        (!all.is_empty()).then_some((Line::Many(all), rule))
+        (!all.is_empty()).then_some((CandidateOrder::Many(all), rule))
     }
 
     /// The candidates of one name.
-    fn candidates<'a>(&'a self, asked: &'a str, group: u8) -> Option<(Line<'a>, Option<usize>)> {
+    fn candidates<'a>(&'a self, asked: &'a str, group: u8) -> Option<(CandidateOrder<'a>, Option<usize>)> {
         if let Some(model) = self.models.get(asked) {
             let candidate = |serving: &'a Serving| {
                 let group = group.saturating_add(serving.rank);
@@ -334,8 +339,8 @@ impl Catalog {
                 )
             };
             let line = match model.serving.as_slice() {
-                [one] => Line::One(candidate(one)),
-                many => Line::Many(many.iter().take(MOST_CANDIDATES).map(candidate).collect()),
+                [one] => CandidateOrder::One(candidate(one)),
+                many => CandidateOrder::Many(many.iter().take(MOST_CANDIDATES).map(candidate).collect()),
             };
             return Some((line, model.rule));
         }
@@ -347,7 +352,7 @@ impl Catalog {
         &self,
         provider: usize,
         model: &'a str,
-        record: &'a Arc<Record>,
+        record: &'a Arc<CandidateStats>,
         group: u8,
     ) -> Candidate<'a> {
         let distance = self.open.get(provider).map_or(0, |(_, distance)| *distance);
@@ -356,7 +361,7 @@ impl Catalog {
     }
 
     /// `provider/model`. A list that the provider gave itself does not exclude what it leaves out.
-    fn prefixed<'a>(&'a self, asked: &'a str, group: u8) -> Option<Line<'a>> {
+    fn prefixed<'a>(&'a self, asked: &'a str, group: u8) -> Option<CandidateOrder<'a>> {
         let named = |provider: &Served| {
             asked
                 .strip_prefix(&*provider.name)
@@ -376,10 +381,10 @@ impl Catalog {
             }
             (None, Listing::Fetched(_) | Listing::Unknown) => return None,
         };
-        Some(Line::One(self.candidate(index, model, record, group)))
+        Some(CandidateOrder::One(self.candidate(index, model, record, group)))
     }
 
-    fn unlisted<'a>(&'a self, asked: &'a str, group: u8) -> Option<Line<'a>> {
+    fn unlisted<'a>(&'a self, asked: &'a str, group: u8) -> Option<CandidateOrder<'a>> {
         let unknown = |index: &usize| {
             self.providers.get(*index).is_some_and(|provider| provider.listing == Listing::Unknown)
         };
@@ -389,8 +394,8 @@ impl Catalog {
         let first = open.next().and_then(candidate)?;
         let mut rest = open.filter_map(candidate).take(MOST_CANDIDATES - 1).peekable();
         Some(match rest.peek() {
-            None => Line::One(first),
-            Some(_) => Line::Many(std::iter::once(first).chain(rest).collect()),
+            None => CandidateOrder::One(first),
+            Some(_) => CandidateOrder::Many(std::iter::once(first).chain(rest).collect()),
         })
     }
 

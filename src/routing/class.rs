@@ -8,7 +8,7 @@ use crate::base::Clock;
 
 /// Why a candidate's attempt came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+pub enum FailureClass {
     /// The provider's key is wrong or revoked (401).
     KeyInvalid,
     /// The provider will not do this, and it may be the request's doing or the key's (403, a 402 that asks for less).
@@ -48,7 +48,7 @@ pub enum Class {
 
 /// What the request does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub enum NextStep {
     /// Somebody else may do better; with nobody left, the same one may after a pause.
     Next { worth_waiting: bool },
     /// Everybody would say the same of this model; another model of the caller's list may do better.
@@ -70,7 +70,7 @@ pub enum Scope {
 /// What follows from a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Consequence {
-    pub then: Then,
+    pub then: NextStep,
     pub scope: Scope,
     /// How long they rest, unless the provider itself said how long. Grows with repetition.
     pub rest: Duration,
@@ -78,13 +78,13 @@ pub struct Consequence {
     pub counts: bool,
 }
 
-impl Class {
+impl FailureClass {
     /// S1.14, B5, R18: the table.
     #[must_use]
     pub const fn consequence(self) -> Consequence {
-        const NEXT: Then = Then::Next { worth_waiting: false };
-        const WAIT: Then = Then::Next { worth_waiting: true };
-        const fn row(then: Then, scope: Scope, seconds: u64, counts: bool) -> Consequence {
+        const NEXT: NextStep = NextStep::Next { worth_waiting: false };
+        const WAIT: NextStep = NextStep::Next { worth_waiting: true };
+        const fn row(then: NextStep, scope: Scope, seconds: u64, counts: bool) -> Consequence {
             Consequence { then, scope, rest: Duration::from_secs(seconds), counts }
         }
         match self {
@@ -94,8 +94,8 @@ impl Class {
             Self::QuotaGone => row(NEXT, Scope::Provider, 900, false),
             Self::RateLimited => row(WAIT, Scope::Candidate, 5, false),
             Self::ModelMissing => row(NEXT, Scope::Candidate, 300, false),
-            Self::ContextTooLong | Self::ContentRefused => row(Then::OtherModel, Scope::Nobody, 0, false),
-            Self::CallerMistake => row(Then::Stop, Scope::Nobody, 0, false),
+            Self::ContextTooLong | Self::ContentRefused => row(NextStep::OtherModel, Scope::Nobody, 0, false),
+            Self::CallerMistake => row(NextStep::Stop, Scope::Nobody, 0, false),
             // The breaker decides how long these rest, but for a provider's own word.
             Self::Overloaded => row(WAIT, Scope::Candidate, 0, true),
             Self::ServerError | Self::Unreachable | Self::Reset => row(WAIT, Scope::Nobody, 0, true),
@@ -109,9 +109,9 @@ impl Class {
                 }
                 // A full pool is ours.
                 Clock::Pool => row(NEXT, Scope::Nobody, 0, false),
-                Clock::RequestBody | Clock::ClientWrite => row(Then::Stop, Scope::Nobody, 0, false),
+                Clock::RequestBody | Clock::ClientWrite => row(NextStep::Stop, Scope::Nobody, 0, false),
             },
-            Self::OwnDoing => row(Then::Stop, Scope::Nobody, 0, false),
+            Self::OwnDoing => row(NextStep::Stop, Scope::Nobody, 0, false),
         }
     }
 
@@ -190,33 +190,36 @@ mod tests {
 
     #[test]
     fn every_class_has_a_number_and_a_name_of_its_own() {
-        let mut names: Vec<&str> = Class::ALL.iter().map(|class| class.as_str()).collect();
-        for class in Class::ALL {
-            assert_eq!(Class::numbered(class.number()), Some(class));
+        let mut names: Vec<&str> = FailureClass::ALL.iter().map(|class| class.as_str()).collect();
+        for class in FailureClass::ALL {
+            assert_eq!(FailureClass::numbered(class.number()), Some(class));
         }
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), Class::ALL.len());
-        assert_eq!(Class::numbered(u8::MAX), None);
+        assert_eq!(names.len(), FailureClass::ALL.len());
+        assert_eq!(FailureClass::numbered(u8::MAX), None);
     }
 
     /// R18: a limit reached and the caller's own mistakes are no illness.
     #[test]
     fn what_speaks_against_health() {
         for class in [
-            Class::RateLimited,
-            Class::CallerMistake,
-            Class::ContextTooLong,
-            Class::ContentRefused,
-            Class::ModelMissing,
-            Class::Timeout(Clock::Pool),
-            Class::OwnDoing,
+            FailureClass::RateLimited,
+            FailureClass::CallerMistake,
+            FailureClass::ContextTooLong,
+            FailureClass::ContentRefused,
+            FailureClass::ModelMissing,
+            FailureClass::Timeout(Clock::Pool),
+            FailureClass::OwnDoing,
         ] {
             assert!(!class.consequence().counts, "{class:?}");
         }
-        for class in
-            [Class::ServerError, Class::Unreachable, Class::Timeout(Clock::FirstToken), Class::ErrorEvent]
-        {
+        for class in [
+            FailureClass::ServerError,
+            FailureClass::Unreachable,
+            FailureClass::Timeout(Clock::FirstToken),
+            FailureClass::ErrorEvent,
+        ] {
             assert!(class.consequence().counts, "{class:?}");
         }
     }

@@ -2,12 +2,12 @@
 //! that knows the conversation first.
 
 use super::{
-    plan::{Candidate, Line},
-    record::{Admission, Manner},
+    candidate_stats::{Admission, ResponseKind},
+    plan::{Candidate, CandidateOrder},
     settings::{AdaptiveSettings, RoutingSettings},
     strategy::Strategy,
 };
-use crate::base::{Dice, Moment, dice::mix, moment::micros};
+use crate::base::{Moment, Rng, moment::micros, rng::mix};
 
 /// A candidate that fails all the time is not thought of as worse than this.
 const LEAST_SUCCESS: f64 = 0.05;
@@ -16,17 +16,17 @@ const UNMEASURED: f64 = 1e12;
 
 /// What an order is made by.
 #[derive(Debug)]
-pub(super) struct By<'a> {
+pub(super) struct SortBy<'a> {
     pub(super) strategy: Strategy,
     pub(super) session: Option<u64>,
-    pub(super) manner: Manner,
+    pub(super) manner: ResponseKind,
     pub(super) settings: &'a RoutingSettings,
     pub(super) now: Moment,
 }
 
 /// Orders by group, then by distance, then by `by`.
-pub(super) fn arrange(candidates: &mut Line<'_>, by: &By<'_>, dice: &mut Dice) {
-    let Line::Many(candidates) = candidates else { return };
+pub(super) fn arrange(candidates: &mut CandidateOrder<'_>, by: &SortBy<'_>, dice: &mut Rng) {
+    let CandidateOrder::Many(candidates) = candidates else { return };
     candidates.sort_by_key(|candidate| (candidate.group, candidate.distance));
     for equals in candidates.chunk_by_mut(|a, b| (a.group, a.distance) == (b.group, b.distance)) {
         if equals.len() < 2 {
@@ -44,7 +44,7 @@ pub(super) fn arrange(candidates: &mut Line<'_>, by: &By<'_>, dice: &mut Dice) {
 }
 
 /// Until there are figures, who answered the pre-check first stands first (S1.5); then the configuration's order holds.
-fn lead(equals: &mut [Candidate<'_>], by: &By<'_>) {
+fn lead(equals: &mut [Candidate<'_>], by: &SortBy<'_>) {
     let leads = |candidate: &Candidate<'_>| candidate.record.provider().leads(by.now);
     if let Some(place) = equals.iter().position(leads)
         && equals.iter().all(|candidate| candidate.record.pace(by.manner).peak().is_none())
@@ -55,7 +55,7 @@ fn lead(equals: &mut [Candidate<'_>], by: &By<'_>) {
 }
 
 /// A random order: of those that are left, the chance of standing next is the weight's share.
-fn throw(equals: &mut [Candidate<'_>], dice: &mut Dice) {
+fn throw(equals: &mut [Candidate<'_>], dice: &mut Rng) {
     let mut left = equals;
     while left.len() > 1 {
         let whole: u64 = left.iter().map(|candidate| u64::from(candidate.weight)).sum();
@@ -71,7 +71,7 @@ fn throw(equals: &mut [Candidate<'_>], dice: &mut Dice) {
 
 /// The better of two chosen at random stands first, the rest by what they promise; now and then one that was not
 /// measured lately (S3.3).
-fn measure(equals: &mut [Candidate<'_>], by: &By<'_>, dice: &mut Dice) {
+fn measure(equals: &mut [Candidate<'_>], by: &SortBy<'_>, dice: &mut Rng) {
     let mut keyed: Vec<(f64, Candidate<'_>)> =
         equals.iter().map(|candidate| (promise(candidate, by, dice), *candidate)).collect();
     keyed.sort_by(|(a, _), (b, _)| a.total_cmp(b));
@@ -96,7 +96,7 @@ fn measure(equals: &mut [Candidate<'_>], by: &By<'_>, dice: &mut Dice) {
 
 /// The time to a first token that is to be expected, in microseconds: the decaying peak, times the root of those that wait
 /// there, over the share that succeeds. Infinite for who may not be asked.
-fn promise(candidate: &Candidate<'_>, by: &By<'_>, dice: &mut Dice) -> f64 {
+fn promise(candidate: &Candidate<'_>, by: &SortBy<'_>, dice: &mut Rng) -> f64 {
     let record = candidate.record;
     let seen = record.seen(by.now, by.settings.breaker.window);
     // A provider is many machines: twice the requests are not twice the wait.
@@ -113,7 +113,7 @@ fn promise(candidate: &Candidate<'_>, by: &By<'_>, dice: &mut Dice) -> f64 {
 }
 
 /// A candidate to be measured for its own sake: it was not for long, or it comes back from a trip.
-fn cold(keyed: &[(f64, Candidate<'_>)], by: &By<'_>, dice: &mut Dice) -> Option<usize> {
+fn cold(keyed: &[(f64, Candidate<'_>)], by: &SortBy<'_>, dice: &mut Rng) -> Option<usize> {
     let AdaptiveSettings { exploration, cold_after, .. } = by.settings.adaptive;
     let is_cold = |(promise, candidate): &(f64, Candidate<'_>)| {
         let record = candidate.record;
@@ -148,16 +148,16 @@ mod tests {
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
-    use crate::routing::{Record, Records};
+    use crate::routing::{CandidateStats, StatsRegistry};
 
     const NOW: Moment = Moment(100_000_000);
 
-    fn records(count: usize) -> Vec<Arc<Record>> {
-        let records = Records::default();
+    fn records(count: usize) -> Vec<Arc<CandidateStats>> {
+        let records = StatsRegistry::default();
         (0..count).map(|n| records.candidate(&n.to_string(), "b", Some("m"))).collect()
     }
 
-    fn line(records: &[Arc<Record>]) -> Vec<Candidate<'_>> {
+    fn line(records: &[Arc<CandidateStats>]) -> Vec<Candidate<'_>> {
         let candidate = |(provider, record)| Candidate {
             provider,
             model: "m",
@@ -170,25 +170,25 @@ mod tests {
     }
 
     fn arranged(
-        records: &[Arc<Record>],
+        records: &[Arc<CandidateStats>],
         strategy: Strategy,
         session: Option<u64>,
-        dice: &mut Dice,
+        dice: &mut Rng,
     ) -> Vec<usize> {
         let settings = RoutingSettings::default();
-        let by = By { strategy, session, manner: Manner::Stream, settings: &settings, now: NOW };
-        let mut line = Line::Many(line(records));
+        let by = SortBy { strategy, session, manner: ResponseKind::Stream, settings: &settings, now: NOW };
+        let mut line = CandidateOrder::Many(line(records));
         arrange(&mut line, &by, dice);
         line.iter().map(|candidate| candidate.provider).collect()
     }
 
-    fn measure_as(record: &Record, millis: u64) {
-        record.pace(Manner::Stream).note(Duration::from_millis(millis), NOW);
+    fn measure_as(record: &CandidateStats, millis: u64) {
+        record.pace(ResponseKind::Stream).note(Duration::from_millis(millis), NOW);
     }
 
     #[test]
     fn weights_decide_how_often_one_stands_first() {
-        let (records, mut dice) = (records(3), Dice::new(5));
+        let (records, mut dice) = (records(3), Rng::new(5));
         let mut first = [0_u32; 3];
         for _ in 0..6000 {
             first[arranged(&records, Strategy::Weighted, None, &mut dice)[0]] += 1;
@@ -202,7 +202,7 @@ mod tests {
     /// S3.3: of two drawn, the better; so the worst of three is asked only to be measured.
     #[test]
     fn the_measured_best_stand_first() {
-        let (records, mut dice) = (records(3), Dice::new(5));
+        let (records, mut dice) = (records(3), Rng::new(5));
         for (record, millis) in records.iter().zip([900, 100, 300]) {
             measure_as(record, millis);
         }
@@ -216,13 +216,13 @@ mod tests {
 
     #[test]
     fn the_unmeasured_is_tried_by_one_and_the_cold_at_a_rate() {
-        let (records, mut dice) = (records(2), Dice::new(5));
+        let (records, mut dice) = (records(2), Rng::new(5));
         measure_as(&records[0], 1);
         assert_eq!(arranged(&records, Strategy::Adaptive, None, &mut dice)[0], 1);
         let waiting = records[1].wait();
         assert_eq!(arranged(&records, Strategy::Adaptive, None, &mut dice)[0], 0);
         drop(waiting);
-        records[1].pace(Manner::Stream).note(Duration::from_secs(9), Moment(1));
+        records[1].pace(ResponseKind::Stream).note(Duration::from_secs(9), Moment(1));
         let explored = (0..5000).filter(|_| arranged(&records, Strategy::Adaptive, None, &mut dice)[0] == 1);
         let explored = explored.count();
         assert!((50..150).contains(&explored), "2 %: {explored}");
@@ -232,15 +232,15 @@ mod tests {
         /// B21: a conversation moves only when its own candidate is gone.
         #[test]
         fn conversations_stay(count in 2_usize..8, session in any::<u64>(), seed in any::<u64>()) {
-            let (records, mut dice) = (records(count), Dice::new(seed));
+            let (records, mut dice) = (records(count), Rng::new(seed));
             let home = arranged(&records, Strategy::Weighted, Some(session), &mut dice)[0];
             for _ in 0..5 {
                 prop_assert_eq!(arranged(&records, Strategy::Adaptive, Some(session), &mut dice)[0], home);
             }
             let other = (home + 1) % count;
-            records[other].provider().rest(NOW + Duration::from_secs(9), crate::routing::Class::QuotaGone, NOW);
+            records[other].provider().rest(NOW + Duration::from_secs(9), crate::routing::FailureClass::QuotaGone, NOW);
             prop_assert_eq!(arranged(&records, Strategy::Weighted, Some(session), &mut dice)[0], home);
-            records[home].provider().rest(NOW + Duration::from_secs(9), crate::routing::Class::QuotaGone, NOW);
+            records[home].provider().rest(NOW + Duration::from_secs(9), crate::routing::FailureClass::QuotaGone, NOW);
             let moved = arranged(&records, Strategy::Weighted, Some(session), &mut dice)[0];
             // With two, both rest now, and it may as well stay.
             prop_assert!(count == 2 || (moved != home && moved != other));
@@ -251,7 +251,7 @@ mod tests {
         /// Whatever the strategy, nobody is lost or doubled.
         #[test]
         fn an_order_is_a_permutation(count in 2_usize..8, peaks in proptest::collection::vec(0_u64..1000, 8), seed in any::<u64>(), session in any::<Option<u64>>()) {
-            let (records, mut dice) = (records(count), Dice::new(seed));
+            let (records, mut dice) = (records(count), Rng::new(seed));
             for (record, peak) in records.iter().zip(peaks).filter(|(_, peak)| *peak > 100) {
                 measure_as(record, peak);
             }

@@ -4,7 +4,7 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use super::{
-    record::{Manner, Record},
+    candidate_stats::{CandidateStats, ResponseKind},
     strategy::Strategy,
 };
 
@@ -13,7 +13,7 @@ pub const MOST_CANDIDATES: usize = 64;
 
 /// What matters of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub struct PlanRequest<'a> {
     pub model: &'a str,
     /// The rest of a list `"models": [...]`, tried in order after `model`.
     pub others: &'a [Box<str>],
@@ -21,14 +21,14 @@ pub struct Ask<'a> {
     pub strategy: Option<Strategy>,
     /// What the conversation is recognised by: its session's id, cache key or prefix (B21).
     pub session: Option<u64>,
-    pub manner: Manner,
+    pub manner: ResponseKind,
 }
 
-impl<'a> Ask<'a> {
+impl<'a> PlanRequest<'a> {
     /// A stream of that model and nothing special about it.
     #[must_use]
     pub const fn stream(model: &'a str) -> Self {
-        Self { model, others: &[], strategy: None, session: None, manner: Manner::Stream }
+        Self { model, others: &[], strategy: None, session: None, manner: ResponseKind::Stream }
     }
 }
 
@@ -39,7 +39,7 @@ pub struct Candidate<'a> {
     pub provider: usize,
     /// The model's name there.
     pub model: &'a str,
-    pub record: &'a Arc<Record>,
+    pub record: &'a Arc<CandidateStats>,
     /// Whose turn it is to be preferred: the place in the caller's list of models, then in an alias's.
     pub(super) group: u8,
     /// How far away its region is.
@@ -50,21 +50,21 @@ pub struct Candidate<'a> {
 /// Who may serve a request. Never empty.
 #[derive(Clone, Debug)]
 pub struct Plan<'a> {
-    pub(super) candidates: Line<'a>,
+    pub(super) candidates: CandidateOrder<'a>,
     pub strategy: Strategy,
-    pub manner: Manner,
+    pub manner: ResponseKind,
     /// Which of the configuration's models this is, by its index there.
     pub rule: Option<usize>,
 }
 
 /// Most models have one candidate: no allocation for it.
 #[derive(Clone, Debug)]
-pub(super) enum Line<'a> {
+pub(super) enum CandidateOrder<'a> {
     One(Candidate<'a>),
     Many(Vec<Candidate<'a>>),
 }
 
-impl<'a> Deref for Line<'a> {
+impl<'a> Deref for CandidateOrder<'a> {
     type Target = [Candidate<'a>];
 
     fn deref(&self) -> &[Candidate<'a>] {

@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::strategy::{Figures, Strategy};
+use super::strategy::{Strategy, StrategyDefaults};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RoutingSettings {
     pub strategy: Strategy,
     /// What `race` and `hedge` mean without figures.
-    pub figures: Figures,
+    pub figures: StrategyDefaults,
     pub race: RaceSettings,
     pub hedge: Ration,
     pub retry: RetrySettings,

@@ -11,7 +11,7 @@ pub enum Strategy {
     /// All at once, up to so many; the first good answer is used.
     Race { width: u8 },
     /// The next one after a delay without a good answer.
-    Hedge { delay: Delay },
+    Hedge { delay: HedgeDelay },
     /// One after another, in the configuration's order.
     #[default]
     Priority,
@@ -23,7 +23,7 @@ pub enum Strategy {
 
 /// How long a hedge waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delay {
+pub enum HedgeDelay {
     Fixed(Duration),
     /// As long as this share of the candidate's first tokens took lately, in percent.
     Percentile(u8),
@@ -31,14 +31,14 @@ pub enum Delay {
 
 /// What a strategy's name means without figures of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Figures {
+pub struct StrategyDefaults {
     pub width: u8,
-    pub delay: Delay,
+    pub delay: HedgeDelay,
 }
 
-impl Default for Figures {
+impl Default for StrategyDefaults {
     fn default() -> Self {
-        Self { width: 3, delay: Delay::Percentile(95) }
+        Self { width: 3, delay: HedgeDelay::Percentile(95) }
     }
 }
 
@@ -48,7 +48,7 @@ pub const WIDEST: u8 = 16;
 impl Strategy {
     /// `race`, `race:2`, `hedge`, `hedge:300ms`, `hedge:p95`, `priority`, `weighted`, `adaptive`, in any case.
     #[must_use]
-    pub fn parse(text: &str, figures: Figures, duration: ReadDuration) -> Option<Self> {
+    pub fn parse(text: &str, figures: StrategyDefaults, duration: ReadDuration) -> Option<Self> {
         let text = text.trim();
         let (name, figure) = text.split_once(':').map_or((text, None), |(name, figure)| (name, Some(figure)));
         let named = |wanted: &str| name.eq_ignore_ascii_case(wanted);
@@ -62,7 +62,9 @@ impl Strategy {
                 let width = figure.parse().ok().filter(|width| (2..=WIDEST).contains(width))?;
                 Some(Self::Race { width })
             }
-            Some(figure) if named("hedge") => Some(Self::Hedge { delay: Delay::parse(figure, duration)? }),
+            Some(figure) if named("hedge") => {
+                Some(Self::Hedge { delay: HedgeDelay::parse(figure, duration)? })
+            }
             None | Some(_) => None,
         }
     }
@@ -80,7 +82,7 @@ impl Strategy {
     }
 }
 
-impl Delay {
+impl HedgeDelay {
     /// `p95`, or a duration longer than nothing.
     #[must_use]
     pub fn parse(text: &str, duration: ReadDuration) -> Option<Self> {
@@ -104,7 +106,7 @@ impl fmt::Display for Strategy {
     }
 }
 
-impl fmt::Display for Delay {
+impl fmt::Display for HedgeDelay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fixed(delay) => write!(f, "{}us", delay.as_micros()),
@@ -124,13 +126,13 @@ mod tests {
     }
 
     fn parse(text: &str) -> Option<Strategy> {
-        Strategy::parse(text, Figures::default(), micros)
+        Strategy::parse(text, StrategyDefaults::default(), micros)
     }
 
     #[test]
     fn names_take_the_configured_figures() {
         assert_eq!(parse("race"), Some(Strategy::Race { width: 3 }));
-        assert_eq!(parse(" Hedge "), Some(Strategy::Hedge { delay: Delay::Percentile(95) }));
+        assert_eq!(parse(" Hedge "), Some(Strategy::Hedge { delay: HedgeDelay::Percentile(95) }));
         assert_eq!(parse("PRIORITY"), Some(Strategy::Priority));
         for text in
             ["", "races", "race:", "race:1", "race:17", "hedge:p0", "hedge:p100", "hedge:0us", "priority:1"]
@@ -144,8 +146,8 @@ mod tests {
         fn what_is_printed_is_read(width in 2_u8..=WIDEST, percent in 1_u8..=99, after in 1_u64..1 << 40) {
             for strategy in [
                 Strategy::Race { width },
-                Strategy::Hedge { delay: Delay::Percentile(percent) },
-                Strategy::Hedge { delay: Delay::Fixed(Duration::from_micros(after)) },
+                Strategy::Hedge { delay: HedgeDelay::Percentile(percent) },
+                Strategy::Hedge { delay: HedgeDelay::Fixed(Duration::from_micros(after)) },
                 Strategy::Priority,
                 Strategy::Weighted,
                 Strategy::Adaptive,

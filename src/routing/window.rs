@@ -16,16 +16,16 @@ const COUNTS: u32 = 32;
 const FULL: u64 = 60_000;
 
 #[derive(Debug, Default)]
-pub struct Window([AtomicU64; SLOTS as usize]);
+pub struct OutcomeWindow([AtomicU64; SLOTS as usize]);
 
 /// What a window holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct OutcomeCounts {
     pub good: u32,
     pub bad: u32,
 }
 
-impl Seen {
+impl OutcomeCounts {
     #[must_use]
     pub const fn all(self) -> u32 {
         self.good + self.bad
@@ -38,7 +38,7 @@ impl Seen {
     }
 }
 
-impl Window {
+impl OutcomeWindow {
     pub(super) fn count(&self, good: bool, now: Moment, window: Duration) {
         let tenth = tenth(now, window);
         let Some(slot) = self.0.get((tenth % SLOTS) as usize) else { return };
@@ -55,9 +55,9 @@ impl Window {
     }
 
     #[must_use]
-    pub fn sum(&self, now: Moment, window: Duration) -> Seen {
+    pub fn sum(&self, now: Moment, window: Duration) -> OutcomeCounts {
         let latest = tenth(now, window);
-        let mut seen = Seen::default();
+        let mut seen = OutcomeCounts::default();
         for age in 0..SLOTS.min(latest + 1) {
             let tenth = latest - age;
             let held = self.0.get((tenth % SLOTS) as usize).map_or(0, |slot| slot.load(Relaxed));
@@ -91,26 +91,26 @@ mod tests {
 
     #[test]
     fn forgets_by_tenths() {
-        let window = Window::default();
+        let window = OutcomeWindow::default();
         let at = |millis: u64| Moment(1) + Duration::from_millis(millis);
         for second in 0..10 {
             window.count(second % 2 == 0, at(second * 1000 + 500), WINDOW);
         }
-        assert_eq!(window.sum(at(9_999), WINDOW), Seen { good: 5, bad: 5 });
-        assert_eq!(window.sum(at(10_500), WINDOW), Seen { good: 4, bad: 5 });
-        assert_eq!(window.sum(at(60_000), WINDOW), Seen::default());
+        assert_eq!(window.sum(at(9_999), WINDOW), OutcomeCounts { good: 5, bad: 5 });
+        assert_eq!(window.sum(at(10_500), WINDOW), OutcomeCounts { good: 4, bad: 5 });
+        assert_eq!(window.sum(at(60_000), WINDOW), OutcomeCounts::default());
         window.count(false, at(60_000), WINDOW);
         assert_eq!(window.sum(at(60_000), WINDOW).failed(), 1.0);
         window.clear();
-        assert_eq!(window.sum(at(60_000), WINDOW), Seen::default());
+        assert_eq!(window.sum(at(60_000), WINDOW), OutcomeCounts::default());
     }
 
     #[test]
     fn a_full_slot_stays_full() {
-        let window = Window::default();
+        let window = OutcomeWindow::default();
         for _ in 0..2 * FULL {
             window.count(true, Moment(5), WINDOW);
         }
-        assert_eq!(window.sum(Moment(5), WINDOW), Seen { good: FULL as u32, bad: 0 });
+        assert_eq!(window.sum(Moment(5), WINDOW), OutcomeCounts { good: FULL as u32, bad: 0 });
     }
 }

@@ -23,7 +23,7 @@ const PORT_ATTEMPTS: usize = 16;
 
 /// The sockets of all workers. Nothing is accepted before [`serve`](super::serve()) runs, but clients may connect.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundListeners {
     pub addresses: Vec<SocketAddr>,
     /// For each worker, one listener per address.
     pub per_worker: Vec<Vec<TcpListener>>,
@@ -41,7 +41,7 @@ pub enum BindError {
 ///
 /// # Errors
 /// The host is unknown, or an address is in use or not ours. `localhost` needs only one of its two families.
-pub fn bind(listen: &Listen, workers: usize) -> Result<Bound, BindError> {
+pub fn bind(listen: &Listen, workers: usize) -> Result<BoundListeners, BindError> {
     let mut attempts = PORT_ATTEMPTS;
     loop {
         match bind_once(listen, workers) {
@@ -55,7 +55,7 @@ pub fn bind(listen: &Listen, workers: usize) -> Result<Bound, BindError> {
     }
 }
 
-fn bind_once(listen: &Listen, workers: usize) -> Result<Bound, BindError> {
+fn bind_once(listen: &Listen, workers: usize) -> Result<BoundListeners, BindError> {
     let mut addresses = Vec::new();
     let mut per_worker: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut port = listen.port;
@@ -70,7 +70,7 @@ fn bind_once(listen: &Listen, workers: usize) -> Result<Bound, BindError> {
             Err(error) => return Err(BindError::Listen { address, error }),
         }
     }
-    Ok(Bound { addresses, per_worker })
+    Ok(BoundListeners { addresses, per_worker })
 }
 
 /// IPv4 first; a machine without the other family answers with one of these.

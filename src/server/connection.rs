@@ -24,13 +24,13 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Handler, Peer,
-    intake::{Door, Reply},
+    activity::ActivityTracked,
+    conn_table::{ConnFate, ConnState},
     linger::linger,
-    pulse::Watched,
-    refusal::Unread,
-    register::{Fate, Vital},
-    settings::Limits,
-    socket::{Socket, Stream},
+    refusal::UnreadRest,
+    service::{HyperService, ResponseBody},
+    settings::ServerLimits,
+    socket::{ClientStream, Socket},
     streamed::{self, Handoff, Streamed},
 };
 use crate::base::{spawn::Tasks, turn};
@@ -55,17 +55,17 @@ enum Version {
 }
 
 /// A socket just accepted, and what is to be done with it.
-pub(super) struct Opening<H> {
+pub(super) struct AcceptedSocket<H> {
     pub(super) stream: TcpStream,
     pub(super) tls: Option<Arc<ServerConfig>>,
-    pub(super) vital: Rc<Vital>,
+    pub(super) vital: Rc<ConnState>,
     pub(super) handler: H,
     pub(super) tasks: Tasks,
 }
 
 /// Serves one connection until it ends or is told to.
-pub(super) async fn run<H: Handler>(opening: Opening<H>) {
-    let Opening { stream, tls, vital, handler, tasks } = opening;
+pub(super) async fn run<H: Handler>(opening: AcceptedSocket<H>) {
+    let AcceptedSocket { stream, tls, vital, handler, tasks } = opening;
     let peer = Peer { address: vital.address, tls: tls.is_some() };
     let begun = match tls {
         None => unless_condemned(&vital, Box::pin(begin_plain(stream))).await,
@@ -83,7 +83,7 @@ pub(super) async fn run<H: Handler>(opening: Opening<H>) {
         Version::Http2 => {
             vital.multiplex();
             let executor = Local { tasks, vital: Rc::clone(&vital) };
-            let door = Door { handler, peer, vital: Rc::clone(&vital), handoff: None };
+            let door = HyperService { handler, peer, vital: Rc::clone(&vital), handoff: None };
             let io = TokioIo::new(socket);
             let connection = http2_builder(&limits, executor).serve_connection(io, door);
             drive(&mut Box::pin(connection), &vital, || false).await.map_err(Into::into)
@@ -97,10 +97,10 @@ pub(super) async fn run<H: Handler>(opening: Opening<H>) {
 /// HTTP/1.1: hyper reads the requests and writes what is at hand; streams are written by [`streamed`].
 async fn converse<H: Handler>(
     mut socket: Socket,
-    limits: &Limits,
+    limits: &ServerLimits,
     handler: H,
     peer: Peer,
-    vital: &Rc<Vital>,
+    vital: &Rc<ConnState>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     loop {
         let (returned, driven, streamed) = receive(socket, limits, handler.clone(), peer, vital).await;
@@ -118,13 +118,13 @@ async fn converse<H: Handler>(
 /// hyper has the connection until it ends or a response is a stream.
 async fn receive<H: Handler>(
     socket: Socket,
-    limits: &Limits,
+    limits: &ServerLimits,
     handler: H,
     peer: Peer,
-    vital: &Rc<Vital>,
-) -> (Socket, hyper::Result<()>, Option<Streamed<Reply<H::Body>>>) {
+    vital: &Rc<ConnState>,
+) -> (Socket, hyper::Result<()>, Option<Streamed<ResponseBody<H::Body>>>) {
     let handoff = Handoff::default();
-    let door = Door { handler, peer, vital: Rc::clone(vital), handoff: Some(handoff.clone()) };
+    let door = HyperService { handler, peer, vital: Rc::clone(vital), handoff: Some(handoff.clone()) };
     let mut connection = Box::new(http1_builder(limits).serve_connection(TokioIo::new(socket), door));
     let driven = drive(&mut Pin::new(&mut *connection), vital, || handoff.is_laid()).await;
     (connection.into_parts().io.into_inner(), driven, handoff.take())
@@ -134,11 +134,11 @@ async fn receive<H: Handler>(
 /// sending is let finish.
 async fn part(
     socket: &mut Socket,
-    vital: &Vital,
+    vital: &ConnState,
     driven: hyper::Result<()>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let unread = match &driven {
-        Err(error) if socket.unmute() => Some(Unread::of(error)),
+        Err(error) if socket.unmute() => Some(UnreadRest::of(error)),
         Err(_) | Ok(()) => None,
     };
     if unread.is_some() || vital.framing.borrow().is_last() {
@@ -154,22 +154,22 @@ async fn part(
 }
 
 /// HTTP/2 by prior knowledge, or HTTP/1.1.
-async fn begin_plain(stream: TcpStream) -> io::Result<(Stream, Version)> {
+async fn begin_plain(stream: TcpStream) -> io::Result<(ClientStream, Version)> {
     let version = look(&stream).await;
-    Ok((Stream::Plain(stream), version))
+    Ok((ClientStream::Plain(stream), version))
 }
 
 /// What ALPN agreed on; HTTP/1.1 with a client that offers nothing.
-async fn begin_tls(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<(Stream, Version)> {
+async fn begin_tls(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<(ClientStream, Version)> {
     let stream = TlsAcceptor::from(config).accept(stream).await?;
     let version = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Version::Http2,
         Some(_) | None => Version::Http1,
     };
-    Ok((Stream::Tls(Box::new(stream)), version))
+    Ok((ClientStream::Tls(Box::new(stream)), version))
 }
 
-fn http1_builder(limits: &Limits) -> http1::Builder {
+fn http1_builder(limits: &ServerLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         // A client that leaves is noticed by its end of stream, not by the next write.
@@ -182,7 +182,7 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2_builder(limits: &Limits, executor: Local) -> http2::Builder<Local> {
+fn http2_builder(limits: &ServerLimits, executor: Local) -> http2::Builder<Local> {
     let mut builder = http2::Builder::new(executor);
     builder
         .max_concurrent_streams(limits.streams_per_connection)
@@ -213,35 +213,35 @@ async fn look(stream: &TcpStream) -> Version {
 }
 
 /// `None` if the connection is to end first.
-async fn unless_condemned<F: Future>(vital: &Vital, mut future: Pin<Box<F>>) -> Option<F::Output> {
+async fn unless_condemned<F: Future>(vital: &ConnState, mut future: Pin<Box<F>>) -> Option<F::Output> {
     poll_fn(|cx| {
         vital.attend(cx.waker());
-        if vital.fate() > Fate::Live { Poll::Ready(None) } else { future.as_mut().poll(cx).map(Some) }
+        if vital.fate() > ConnFate::Live { Poll::Ready(None) } else { future.as_mut().poll(cx).map(Some) }
     })
     .await
 }
 
 /// A hyper connection, whichever protocol it speaks.
-trait Conversation: Future<Output = hyper::Result<()>> {
+trait HyperConnection: Future<Output = hyper::Result<()>> {
     fn finish(self: Pin<&mut Self>);
 }
 
-impl<H: Handler> Conversation for http1::Connection<TokioIo<Socket>, Door<H>> {
+impl<H: Handler> HyperConnection for http1::Connection<TokioIo<Socket>, HyperService<H>> {
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
 }
 
-impl<H: Handler> Conversation for http2::Connection<TokioIo<Socket>, Door<H>, Local> {
+impl<H: Handler> HyperConnection for http2::Connection<TokioIo<Socket>, HyperService<H>, Local> {
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
 }
 
 /// Runs the connection until it ends or is `taken`, and carries out its fate when that changes.
-async fn drive<C: Conversation>(
+async fn drive<C: HyperConnection>(
     conversation: &mut Pin<impl DerefMut<Target = C>>,
-    vital: &Vital,
+    vital: &ConnState,
     mut taken: impl FnMut() -> bool,
 ) -> hyper::Result<()> {
     let mut told = false;
@@ -249,13 +249,13 @@ async fn drive<C: Conversation>(
         turn::begin();
         vital.attend(cx.waker());
         match vital.fate() {
-            Fate::Live => {}
-            Fate::Finish if told => {}
-            Fate::Finish => {
+            ConnFate::Live => {}
+            ConnFate::Finish if told => {}
+            ConnFate::Finish => {
                 told = true;
                 conversation.as_mut().finish();
             }
-            Fate::Cut => return Poll::Ready(Ok(())),
+            ConnFate::Cut => return Poll::Ready(Ok(())),
         }
         let polled = conversation.as_mut().poll(cx);
         if taken() { Poll::Ready(Ok(())) } else { polled }
@@ -267,14 +267,14 @@ async fn drive<C: Conversation>(
 #[derive(Clone, Debug)]
 struct Local {
     tasks: Tasks,
-    vital: Rc<Vital>,
+    vital: Rc<ConnState>,
 }
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
     fn execute(&self, future: F) {
         let stream = Box::pin(future);
         match self.vital.take_opening() {
-            Some(pulse) => self.tasks.spawn(Watched { stream, pulse }),
+            Some(pulse) => self.tasks.spawn(ActivityTracked { stream, pulse }),
             None => self.tasks.spawn(stream),
         };
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Why a response is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum CutCause {
     /// The client took no bytes for so long.
     Unread(Duration),
     /// The drain's time is over.
@@ -15,5 +15,5 @@ pub enum Cause {
 /// A body that can be told.
 pub trait Cuttable {
     /// It will be dropped, and not because the client has left.
-    fn cut(&mut self, cause: Cause);
+    fn cut(&mut self, cause: CutCause);
 }

@@ -8,7 +8,7 @@ use crate::base::decode::{self, Decoder};
 
 /// What the bytes read next belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(super) enum FramingGuard {
     /// A request head, as far as it is here.
     Head(Head),
     /// A head is complete and `beyond` bytes after it are here; hyper has not said yet what they are.
@@ -29,7 +29,7 @@ pub(super) struct Chunks(Option<Decoder>);
 
 impl Default for Chunks {
     fn default() -> Self {
-        Self(Some(Decoder::new(decode::Framing::Chunked)))
+        Self(Some(Decoder::new(decode::BodyFraming::Chunked)))
     }
 }
 
@@ -55,13 +55,13 @@ pub(super) enum Ambiguity {
     OutOfPlace,
 }
 
-impl Default for Framing {
+impl Default for FramingGuard {
     fn default() -> Self {
         Self::Head(Head::default())
     }
 }
 
-impl Framing {
+impl FramingGuard {
     /// Takes note of bytes that were read. A line feed that must not be there becomes a NUL, which hyper refuses with
     /// 400 wherever it stands in a head.
     pub(super) fn read(&mut self, bytes: &mut [u8]) {
@@ -153,9 +153,9 @@ mod tests {
     use super::*;
 
     /// The framing after `bytes`, read in pieces cut at `cut`.
-    fn after(bytes: &str, cut: usize) -> (Framing, Vec<u8>) {
+    fn after(bytes: &str, cut: usize) -> (FramingGuard, Vec<u8>) {
         let mut bytes = bytes.as_bytes().to_vec();
-        let mut framing = Framing::default();
+        let mut framing = FramingGuard::default();
         let (first, second) = bytes.split_at_mut(cut);
         framing.read(first);
         framing.read(second);
@@ -168,15 +168,15 @@ mod tests {
         for cut in 0..request.len() {
             let (mut framing, bytes) = after(request, cut);
             assert!(
-                matches!(framing, Framing::Seen { beyond: 2, two_lengths: false, one_host: true, .. }),
+                matches!(framing, FramingGuard::Seen { beyond: 2, two_lengths: false, one_host: true, .. }),
                 "cut at {cut}"
             );
             assert_eq!(bytes, request.as_bytes());
             assert_eq!(framing.begin_body(Some(3), true), Ok(()));
-            assert_eq!(framing, Framing::Body { left: 1 });
+            assert_eq!(framing, FramingGuard::Body { left: 1 });
             framing.read(&mut [b'c']);
             framing.end_message();
-            assert_eq!(framing, Framing::default());
+            assert_eq!(framing, FramingGuard::default());
         }
     }
 
@@ -189,7 +189,7 @@ mod tests {
         ] {
             for cut in 0..=request.len() {
                 let (framing, bytes) = after(request, cut);
-                assert_eq!(framing, Framing::Last, "{request:?} cut at {cut}");
+                assert_eq!(framing, FramingGuard::Last, "{request:?} cut at {cut}");
                 assert_eq!(bytes.iter().filter(|byte| **byte == 0).count(), 1);
             }
         }
@@ -231,7 +231,7 @@ mod tests {
             assert!(!framing.begin_response());
             let mut more = framing;
             framing.end_message();
-            assert_eq!(framing, Framing::default(), "{early:?}");
+            assert_eq!(framing, FramingGuard::default(), "{early:?}");
             more.read(&mut [b'G']);
             assert!(more.is_last());
         }

@@ -8,14 +8,14 @@
 //! - `socket`: the stream as hyper sees it, watched as it reads and writes
 //! - `framing`: where a request begins and ends, and which heads are too ambiguous to serve
 //! - `head`: a request head on the wire, line by line
-//! - `intake`: the door to the handler
-//! - `register`: the connections of a worker, their clocks and their fate
-//! - `pulse`: HTTP/2 streams whose client does not read
+//! - `service`: the door to the handler
+//! - `conn_table`: the connections of a worker, their clocks and their fate
+//! - `activity`: HTTP/2 streams whose client does not read
 //! - `refusal`: what is answered to what the handler never sees
 //! - `linger`: the end of a connection whose client is still sending
 //! - [`unread`]: what a handler leaves of a request's body
 //! - [`cut`]: why the server ends a response before its end
-//! - [`census`]: the connections of all workers
+//! - [`conn_limit`]: the connections of all workers
 //! - [`drain`]: how the process tells its workers to stop
 
 use std::{error::Error, future::Future, net::SocketAddr};
@@ -23,20 +23,21 @@ use std::{error::Error, future::Future, net::SocketAddr};
 use bytes::Bytes;
 use http::{Response, request::Parts};
 
+mod activity;
 pub mod bind;
-pub mod census;
 mod chunk;
+pub mod conn_limit;
+mod conn_table;
 mod connection;
 pub mod cut;
 pub mod drain;
 mod framing;
 mod head;
-mod intake;
 mod linger;
-mod pulse;
+mod read_readiness;
 mod refusal;
-mod register;
 pub mod serve;
+mod service;
 pub mod settings;
 mod socket;
 mod streamed;
@@ -44,16 +45,15 @@ mod streamed;
 mod tests;
 pub mod tls;
 mod unread;
-mod watch;
 
-pub use bind::{BindError, Bound, bind};
-pub use census::Census;
-pub use cut::{Cause, Cuttable};
+pub use bind::{BindError, BoundListeners, bind};
+pub use conn_limit::ConnLimit;
+pub use cut::{CutCause, Cuttable};
 pub use drain::{Drain, Phase};
-pub use serve::{Terms, serve};
-pub use settings::{Limits, Listen, TlsFiles};
+pub use serve::{ServeOptions, serve};
+pub use settings::{Listen, ServerLimits, TlsFiles};
 pub use tls::TlsSource;
-pub use unread::Incoming;
+pub use unread::RequestBody;
 
 /// What is served. Cloned once per connection, so cheap to clone: an `Rc` inside.
 pub trait Handler: Clone + 'static {
@@ -67,7 +67,7 @@ pub trait Handler: Clone + 'static {
     fn handle(
         &self,
         head: Parts,
-        body: Incoming,
+        body: RequestBody,
         peer: Peer,
     ) -> impl Future<Output = Response<Self::Body>> + 'static;
 }

@@ -3,14 +3,14 @@
 
 /// What cannot be said by a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unread {
+pub(super) enum UnreadRest {
     /// Not a request.
     Bad,
     /// A head beyond its limits.
     TooLarge,
 }
 
-impl Unread {
+impl UnreadRest {
     pub(super) fn of(error: &hyper::Error) -> Self {
         if error.is_parse_too_large() { Self::TooLarge } else { Self::Bad }
     }

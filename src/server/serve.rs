@@ -19,11 +19,11 @@ use tokio::{
 
 use super::{
     Handler,
-    census::{Census, Guest},
-    connection::{self, Opening},
+    conn_limit::{ConnLimit, ConnPermit},
+    conn_table::ConnTable,
+    connection::{self, AcceptedSocket},
     drain::{Drain, Phase},
-    register::Register,
-    settings::Limits,
+    settings::ServerLimits,
     tls::TlsSource,
 };
 use crate::base::spawn::Tasks;
@@ -37,20 +37,20 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
 
 /// What the servers of all workers have in common.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct ServeOptions {
     /// Read again for each connection; clocks, at each look at it.
-    pub limits: Arc<ArcSwap<Limits>>,
+    pub limits: Arc<ArcSwap<ServerLimits>>,
     pub drain: Drain,
-    pub census: Census,
+    pub census: ConnLimit,
     /// `None`: plain connections only.
     pub tls: Option<TlsSource>,
 }
 
 struct Server<H> {
-    terms: Terms,
+    terms: ServeOptions,
     handler: H,
     tasks: Tasks,
-    register: Rc<Register>,
+    register: Rc<ConnTable>,
 }
 
 /// Serves until the drain begins, then until every connection has ended or was cut after `limits.drain`.
@@ -59,12 +59,12 @@ struct Server<H> {
 /// A listener could not be given to the runtime.
 pub async fn serve<H: Handler>(
     listeners: Vec<std::net::TcpListener>,
-    terms: Terms,
+    terms: ServeOptions,
     handler: H,
     tasks: Tasks,
 ) -> io::Result<()> {
     let listeners = listeners.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
-    let register = Register::new(Arc::clone(&terms.limits));
+    let register = ConnTable::new(Arc::clone(&terms.limits));
     let server = Server { terms, handler, tasks, register: Rc::clone(&register) };
     tokio::select! {
         () = server.accept_all(listeners) => {}
@@ -101,9 +101,9 @@ impl<H: Handler> Server<H> {
         self.open(stream, address, guest);
     }
 
-    fn open(&self, stream: TcpStream, address: SocketAddr, guest: Guest) {
+    fn open(&self, stream: TcpStream, address: SocketAddr, guest: ConnPermit) {
         let entry = self.register.enter(address);
-        let opening = Opening {
+        let opening = AcceptedSocket {
             stream,
             tls: self.terms.tls.as_ref().map(TlsSource::current),
             vital: Rc::clone(&entry.0),

@@ -20,7 +20,7 @@ pub struct TlsFiles {
 
 /// What one client, and all of them together, may ask of us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Bytes of a request head.
     pub head_size: usize,
     /// Number of request headers.
@@ -43,7 +43,7 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             head_size: 64 * 1024,

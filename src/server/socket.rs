@@ -15,24 +15,24 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::register::Vital;
+use super::conn_table::ConnState;
 
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(super) enum ClientStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 #[derive(Debug)]
 pub(super) struct Socket {
-    pub(super) stream: Stream,
-    pub(super) vital: Rc<Vital>,
+    pub(super) stream: ClientStream,
+    pub(super) vital: Rc<ConnState>,
     /// hyper's own answer to what it could not read was taken and dropped: it has no body. Ours follows.
     muted: bool,
 }
 
 impl Socket {
-    pub(super) const fn new(stream: Stream, vital: Rc<Vital>) -> Self {
+    pub(super) const fn new(stream: ClientStream, vital: Rc<ConnState>) -> Self {
         Self { stream, vital, muted: false }
     }
 
@@ -57,8 +57,8 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            ClientStream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
         if let Some(bytes) = buf.filled_mut().get_mut(before..)
             && !bytes.is_empty()
@@ -75,8 +75,8 @@ impl AsyncWrite for Socket {
             return Poll::Ready(Ok(buf.len()));
         }
         let result = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            ClientStream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         };
         self.vital.wrote(result.is_pending());
         result
@@ -91,8 +91,8 @@ impl AsyncWrite for Socket {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         let result = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            ClientStream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         };
         self.vital.wrote(result.is_pending());
         result
@@ -104,8 +104,8 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            ClientStream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         };
         // What TLS has taken and not yet written waits here.
         self.vital.wrote(result.is_pending());
@@ -120,8 +120,8 @@ impl AsyncWrite for Socket {
             return Poll::Ready(Ok(()));
         }
         let result = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            ClientStream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         };
         self.vital.wrote(result.is_pending());
         result

@@ -24,9 +24,9 @@ use tokio::io::{AsyncWrite, ReadBuf};
 
 use super::{
     chunk::Chunk,
-    register::{Fate, Vital},
+    conn_table::{ConnFate, ConnState},
+    read_readiness::ReadReadiness,
     socket::Socket,
-    watch::Watch,
 };
 use crate::base::turn;
 
@@ -92,7 +92,7 @@ pub(super) fn is_stream<B: Body>(response: &Response<B>) -> bool {
 // No `async fn`: its future would keep room for the response beside the writer, for all of the stream's life.
 pub(super) fn write<'a, B>(
     socket: &'a mut Socket,
-    vital: &'a Vital,
+    vital: &'a ConnState,
     streamed: Streamed<B>,
 ) -> impl Future<Output = Result<bool, Box<dyn Error + Send + Sync>>> + 'a
 where
@@ -103,19 +103,27 @@ where
     let (head, body) = response.into_parts();
     let chunk = Chunk::new(render_head(head.status, &head.headers, persists));
     drop(head);
-    let mut writer =
-        Writer { socket, vital, body: Some(body), over: false, chunk, persists, watch: None, spoke: false };
+    let mut writer = StreamWriter {
+        socket,
+        vital,
+        body: Some(body),
+        over: false,
+        chunk,
+        persists,
+        watch: None,
+        spoke: false,
+    };
     poll_fn(move |cx| writer.poll(cx))
 }
 
 /// Neither is the worker draining nor has hyper, which we take the connection from, read beyond the request.
-fn may_persist(vital: &Vital) -> bool {
-    vital.fate() == Fate::Live && !vital.framing.borrow().is_last()
+fn may_persist(vital: &ConnState) -> bool {
+    vital.fate() == ConnFate::Live && !vital.framing.borrow().is_last()
 }
 
-struct Writer<'a, B> {
+struct StreamWriter<'a, B> {
     socket: &'a mut Socket,
-    vital: &'a Vital,
+    vital: &'a ConnState,
     /// `None` once it has ended and its last frame is written: what it knows of that write it knows by being dropped.
     body: Option<B>,
     /// Its last frame is in `chunk`.
@@ -123,18 +131,18 @@ struct Writer<'a, B> {
     chunk: Chunk,
     /// What the client was told in the head.
     persists: bool,
-    watch: Option<Watch>,
+    watch: Option<ReadReadiness>,
     /// The client has sent something, which was dropped.
     spoke: bool,
 }
 
-impl<B> Writer<'_, B>
+impl<B> StreamWriter<'_, B>
 where
     B: Body<Data = bytes::Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
         turn::begin();
-        if self.vital.fate() == Fate::Cut {
+        if self.vital.fate() == ConnFate::Cut {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         }
         loop {
@@ -179,7 +187,7 @@ where
 
     /// Waits for the client to leave.
     fn poll_client(&mut self, cx: &Context<'_>) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
-        let watch = self.watch.get_or_insert_with(|| Watch::new(cx.waker()));
+        let watch = self.watch.get_or_insert_with(|| ReadReadiness::new(cx.waker()));
         loop {
             let mut space = [MaybeUninit::uninit(); 256];
             let mut read = ReadBuf::uninit(&mut space);

@@ -18,7 +18,7 @@ use rustls::{
 };
 
 use super::settings::TlsFiles;
-use crate::base::pem::{PemError, PemReason, Stamp, certificates, private_key};
+use crate::base::pem::{FileStamp, PemError, PemReason, certificates, private_key};
 
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
@@ -31,16 +31,16 @@ struct Inner {
     files: TlsFiles,
     config: ArcSwap<ServerConfig>,
     tickets: Arc<dyn ProducesTickets>,
-    seen: Mutex<Seen>,
+    seen: Mutex<TlsFileStamps>,
     check_every: Duration,
     reloads: AtomicUsize,
 }
 
 /// The files as they were last looked at.
 #[derive(Debug)]
-struct Seen {
+struct TlsFileStamps {
     at: Instant,
-    stamps: [Stamp; 2],
+    stamps: [FileStamp; 2],
 }
 
 impl TlsSource {
@@ -54,7 +54,7 @@ impl TlsSource {
         let refused =
             |error: rustls::Error| PemError::new(&files.certificate, PemReason::Refused(error.to_string()));
         let tickets = Ticketer::new().map_err(refused)?;
-        let seen = Mutex::new(Seen::now(&files));
+        let seen = Mutex::new(TlsFileStamps::now(&files));
         let config = ArcSwap::new(build(&files, &tickets)?);
         Ok(Self(Arc::new(Inner { files, config, tickets, seen, check_every, reloads: AtomicUsize::new(0) })))
     }
@@ -88,16 +88,16 @@ impl Inner {
         if seen.at.elapsed() < self.check_every {
             return false;
         }
-        let now = Seen::now(&self.files);
+        let now = TlsFileStamps::now(&self.files);
         let changed = now.stamps != seen.stamps;
         *seen = now;
         changed
     }
 }
 
-impl Seen {
+impl TlsFileStamps {
     fn now(files: &TlsFiles) -> Self {
-        Self { at: Instant::now(), stamps: [Stamp::of(&files.certificate), Stamp::of(&files.key)] }
+        Self { at: Instant::now(), stamps: [FileStamp::of(&files.certificate), FileStamp::of(&files.key)] }
     }
 }
 

@@ -15,30 +15,34 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
+    conn_table::ConnState,
     linger::{LONGEST, MOST, SILENCE},
-    register::Vital,
 };
 
 /// Where a body lies that was not read to its end. Cloning shares the place.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unread(Rc<RefCell<Option<hyper::body::Incoming>>>);
+pub(super) struct UnreadBody(Rc<RefCell<Option<hyper::body::Incoming>>>);
 
 /// A request's body.
 #[derive(Debug)]
-pub struct Incoming {
+pub struct RequestBody {
     /// `None` once it was dropped.
     body: Option<hyper::body::Incoming>,
-    unread: Option<Unread>,
-    vital: Rc<Vital>,
+    unread: Option<UnreadBody>,
+    vital: Rc<ConnState>,
 }
 
-impl Incoming {
-    pub(super) const fn new(body: hyper::body::Incoming, unread: Option<Unread>, vital: Rc<Vital>) -> Self {
+impl RequestBody {
+    pub(super) const fn new(
+        body: hyper::body::Incoming,
+        unread: Option<UnreadBody>,
+        vital: Rc<ConnState>,
+    ) -> Self {
         Self { body: Some(body), unread, vital }
     }
 }
 
-impl Body for Incoming {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -63,7 +67,7 @@ impl Body for Incoming {
     }
 }
 
-impl Drop for Incoming {
+impl Drop for RequestBody {
     fn drop(&mut self) {
         if let (Some(unread), Some(body)) = (&self.unread, self.body.take())
             && !body.is_end_stream()
@@ -82,7 +86,7 @@ pub(super) struct Discard {
     left: usize,
 }
 
-impl Unread {
+impl UnreadBody {
     pub(super) fn is_some(&self) -> bool {
         self.0.borrow().is_some()
     }

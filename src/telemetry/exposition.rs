@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 /// How a family is to be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     Counter,
     Gauge,
     Histogram,
@@ -26,11 +26,11 @@ pub struct Family<'e> {
 }
 
 impl Exposition {
-    pub fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> Family<'_> {
+    pub fn family(&mut self, name: &'static str, kind: MetricKind, help: &str) -> Family<'_> {
         let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         };
         // Writing to a string cannot fail.
         let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
@@ -38,7 +38,7 @@ impl Exposition {
     }
 
     /// A family of one sample without labels.
-    pub fn single(&mut self, name: &'static str, kind: Kind, help: &str, value: impl Into<f64>) {
+    pub fn single(&mut self, name: &'static str, kind: MetricKind, help: &str, value: impl Into<f64>) {
         self.family(name, kind, help).sample(&[], value);
     }
 
@@ -139,13 +139,13 @@ mod tests {
     #[test]
     fn writes_what_prometheus_reads() {
         let mut page = Exposition::default();
-        page.single("a_total", Kind::Counter, "All.", 3_u32);
-        page.family("b", Kind::Gauge, "Some.").sample(&[("model", "x\"\\\n"), ("provider", "p")], 0.5);
+        page.single("a_total", MetricKind::Counter, "All.", 3_u32);
+        page.family("b", MetricKind::Gauge, "Some.").sample(&[("model", "x\"\\\n"), ("provider", "p")], 0.5);
         let mut buckets = Buckets::new(&[0.1, 1.0]);
         for seconds in [0.1, 0.2, 7.0] {
             buckets.note(seconds, 1);
         }
-        page.family("c_seconds", Kind::Histogram, "Times.").histogram(&[("m", "n")], &buckets);
+        page.family("c_seconds", MetricKind::Histogram, "Times.").histogram(&[("m", "n")], &buckets);
         assert_eq!(
             page.into_text(),
             "# HELP a_total All.\n# TYPE a_total counter\na_total 3\n\

@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use super::meter::Meter;
+use super::meter::LatencyMeter;
 
 /// A number of living things, shared.
 #[derive(Clone, Debug, Default)]
@@ -14,13 +14,13 @@ pub struct Gauge(Arc<AtomicUsize>);
 
 /// One living thing, counted until it is dropped.
 #[derive(Debug)]
-pub struct Held(Arc<AtomicUsize>);
+pub struct GaugeGuard(Arc<AtomicUsize>);
 
 impl Gauge {
     #[must_use]
-    pub fn hold(&self) -> Held {
+    pub fn hold(&self) -> GaugeGuard {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Held(Arc::clone(&self.0))
+        GaugeGuard(Arc::clone(&self.0))
     }
 
     #[must_use]
@@ -29,7 +29,7 @@ impl Gauge {
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -85,7 +85,7 @@ pub struct WorkerGauges {
     /// Provider connections kept for later.
     pub upstream_idle: Gauge,
     /// How long frames stay in this worker.
-    pub meter: Meter,
+    pub meter: LatencyMeter,
 }
 
 /// All workers' gauges at one moment.

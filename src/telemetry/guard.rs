@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::meter::Pace;
+use super::meter::MeterReading;
 
 /// Readings that the p99 is taken over: ten seconds.
 const WINDOW: usize = 10;
@@ -14,7 +14,7 @@ const ENOUGH: u64 = 100;
 
 /// What is to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum GuardAction {
     /// Leave optional work out from now on.
     Shed { p99: Duration },
     /// Take it up again.
@@ -22,16 +22,21 @@ pub enum Turn {
 }
 
 #[derive(Debug, Default)]
-pub struct Guard {
+pub struct OverloadGuard {
     /// The oldest first; with the moment of each.
-    readings: VecDeque<(Duration, Pace)>,
+    readings: VecDeque<(Duration, MeterReading)>,
     /// Since when it sheds.
     shedding: Option<Duration>,
 }
 
-impl Guard {
+impl OverloadGuard {
     /// Takes a reading at `now`. `bound`: `None` if there is no guard.
-    pub fn judge(&mut self, now: Duration, pace: Pace, bound: Option<Duration>) -> Option<Turn> {
+    pub fn judge(
+        &mut self,
+        now: Duration,
+        pace: MeterReading,
+        bound: Option<Duration>,
+    ) -> Option<GuardAction> {
         let passed = self.readings.front().map(|(_, before)| pace.since(before)).unwrap_or_default();
         self.readings.push_back((now, pace));
         if self.readings.len() > WINDOW {
@@ -46,7 +51,7 @@ impl Guard {
                 self.shedding = Some(now);
                 // What follows is judged by itself.
                 self.readings.drain(..self.readings.len().saturating_sub(1));
-                Some(Turn::Shed { p99 })
+                Some(GuardAction::Shed { p99 })
             }
             (Some(since), Some(bound)) => {
                 let full = self.readings.len() == WINDOW;
@@ -56,36 +61,36 @@ impl Guard {
         }
     }
 
-    fn resume(&mut self, now: Duration, since: Duration) -> Option<Turn> {
+    fn resume(&mut self, now: Duration, since: Duration) -> Option<GuardAction> {
         self.shedding = None;
-        Some(Turn::Resume { after: now.saturating_sub(since) })
+        Some(GuardAction::Resume { after: now.saturating_sub(since) })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::meter::Meter;
+    use crate::telemetry::meter::LatencyMeter;
 
     const BOUND: Option<Duration> = Some(Duration::from_millis(1));
 
     /// A worker, a guard and a clock that ticks by the second.
     #[derive(Default)]
     struct Scene {
-        meter: Meter,
-        guard: Guard,
+        meter: LatencyMeter,
+        guard: OverloadGuard,
         now: Duration,
     }
 
     impl Scene {
         /// A second in which frames took so long; what the guard said, and when.
-        fn second(&mut self, frames: u32, took: Duration) -> Option<Turn> {
+        fn second(&mut self, frames: u32, took: Duration) -> Option<GuardAction> {
             (0..frames).for_each(|_| self.meter.note(took));
             self.now += Duration::from_secs(1);
-            self.guard.judge(self.now, Pace::of(std::slice::from_ref(&self.meter)), BOUND)
+            self.guard.judge(self.now, MeterReading::of(std::slice::from_ref(&self.meter)), BOUND)
         }
 
-        fn seconds(&mut self, count: u32, frames: u32, took: Duration) -> Vec<(u32, Turn)> {
+        fn seconds(&mut self, count: u32, frames: u32, took: Duration) -> Vec<(u32, GuardAction)> {
             (1..=count).filter_map(|second| Some((second, self.second(frames, took)?))).collect()
         }
     }
@@ -98,10 +103,13 @@ mod tests {
         let mut scene = Scene::default();
         assert!(scene.seconds(30, 1000, FAST).is_empty());
         let shed = scene.seconds(30, 1000, SLOW);
-        assert!(matches!(shed[..], [(1, Turn::Shed { p99 })] if p99 > Duration::from_millis(2)), "{shed:?}");
+        assert!(
+            matches!(shed[..], [(1, GuardAction::Shed { p99 })] if p99 > Duration::from_millis(2)),
+            "{shed:?}"
+        );
         let resumed = scene.seconds(30, 60, FAST);
         assert!(
-            matches!(resumed[..], [(9..=11, Turn::Resume { after })] if after > Duration::from_secs(30)),
+            matches!(resumed[..], [(9..=11, GuardAction::Resume { after })] if after > Duration::from_secs(30)),
             "{resumed:?}"
         );
     }
@@ -120,9 +128,9 @@ mod tests {
         let mut scene = Scene::default();
         scene.second(1, FAST);
         assert!(scene.seconds(20, 9, SLOW).is_empty());
-        assert_eq!(scene.second(1000, SLOW).map(|turn| matches!(turn, Turn::Shed { .. })), Some(true));
-        let pace = Pace::of(std::slice::from_ref(&scene.meter));
+        assert_eq!(scene.second(1000, SLOW).map(|turn| matches!(turn, GuardAction::Shed { .. })), Some(true));
+        let pace = MeterReading::of(std::slice::from_ref(&scene.meter));
         let off = scene.guard.judge(scene.now + Duration::from_secs(1), pace, None);
-        assert!(matches!(off, Some(Turn::Resume { .. })), "{off:?}");
+        assert!(matches!(off, Some(GuardAction::Resume { .. })), "{off:?}");
     }
 }

@@ -12,12 +12,12 @@ use std::{
 
 use super::{
     scale::{self, BUCKETS},
-    tally::Grain,
+    stream_histogram::Resolution,
 };
 
 /// One worker's meter. Cloning shares it; only the worker writes.
 #[derive(Clone, Debug, Default)]
-pub struct Meter(Arc<Inner>);
+pub struct LatencyMeter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -31,10 +31,10 @@ impl Default for Inner {
     }
 }
 
-impl Meter {
+impl LatencyMeter {
     /// A frame stayed for so long. For the worker that owns the meter.
     pub fn note(&self, time: Duration) {
-        self.note_at(Grain::Fine.bucket(time));
+        self.note_at(Resolution::Fine.bucket(time));
     }
 
     /// The same by its bucket.
@@ -58,17 +58,17 @@ impl Meter {
 
 /// All meters' counts at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pace([u64; BUCKETS]);
+pub struct MeterReading([u64; BUCKETS]);
 
-impl Default for Pace {
+impl Default for MeterReading {
     fn default() -> Self {
         Self([0; BUCKETS])
     }
 }
 
-impl Pace {
+impl MeterReading {
     #[must_use]
-    pub fn of(meters: &[Meter]) -> Self {
+    pub fn of(meters: &[LatencyMeter]) -> Self {
         let mut pace = Self::default();
         for meter in meters {
             for (sum, count) in pace.0.iter_mut().zip(&meter.0.counts) {
@@ -94,13 +94,13 @@ impl Pace {
     /// `None` if nothing was measured.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
-        scale::quantile(self.0.iter().copied(), share).map(|bucket| Grain::Fine.time(bucket))
+        scale::quantile(self.0.iter().copied(), share).map(|bucket| Resolution::Fine.time(bucket))
     }
 
     /// The times that were measured, as their buckets have them, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (Duration, u64)> {
         let recorded = self.0.iter().enumerate().filter(|(_, count)| **count > 0);
-        recorded.map(|(bucket, count)| (Grain::Fine.time(bucket), *count))
+        recorded.map(|(bucket, count)| (Resolution::Fine.time(bucket), *count))
     }
 }
 
@@ -110,15 +110,15 @@ mod tests {
 
     #[test]
     fn pace_is_of_all_workers_and_of_a_stretch_of_time() {
-        let meters = [Meter::default(), Meter::default()];
+        let meters = [LatencyMeter::default(), LatencyMeter::default()];
         meters[0].note(Duration::from_micros(10));
-        let before = Pace::of(&meters);
+        let before = MeterReading::of(&meters);
         meters[0].note(Duration::from_micros(100));
         meters[1].note(Duration::from_micros(100));
-        let since = Pace::of(&meters).since(&before);
+        let since = MeterReading::of(&meters).since(&before);
         assert_eq!((before.count(), since.count()), (1, 2));
         let micros = since.quantile(0.01).unwrap().as_micros();
         assert!((88..=112).contains(&micros), "{micros}");
-        assert_eq!(Pace::default().quantile(0.5), None);
+        assert_eq!(MeterReading::default().quantile(0.5), None);
     }
 }

@@ -132,16 +132,16 @@ pub fn request(service: &str, spans: &[Span]) -> String {
 
 /// The way to the exporter. Cloning shares it; the exporter ends with the last clone.
 #[derive(Clone, Debug)]
-pub struct Spans {
+pub struct SpanSender {
     queue: mpsc::Sender<Span>,
-    lost: Lost,
+    lost: LostSpans,
 }
 
 /// Spans that were not exported.
 #[derive(Clone, Debug, Default)]
-pub struct Lost(Arc<AtomicU64>);
+pub struct LostSpans(Arc<AtomicU64>);
 
-impl Lost {
+impl LostSpans {
     pub fn add(&self, count: usize) {
         self.0.fetch_add(count as u64, Ordering::Relaxed);
     }
@@ -152,10 +152,10 @@ impl Lost {
     }
 }
 
-impl Spans {
+impl SpanSender {
     /// A queue and its end. `lost` counts what finds no place.
     #[must_use]
-    pub fn open(lost: Lost) -> (Self, mpsc::Receiver<Span>) {
+    pub fn open(lost: LostSpans) -> (Self, mpsc::Receiver<Span>) {
         let (queue, spans) = mpsc::channel(WAITING);
         (Self { queue, lost }, spans)
     }

@@ -6,14 +6,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde_json::{Map, Value, json};
 
 use super::{
-    exposition::{Buckets, Exposition, Kind},
-    fact::{Contest, Fact},
+    exposition::{Buckets, Exposition, MetricKind},
+    facts::{RaceFacts, RequestFacts},
     series::{LONG, MAX_SERIES, OTHER},
     sums::millis,
 };
 
 #[derive(Debug)]
-pub struct Races {
+pub struct RaceStats {
     count: u64,
     /// Those in which time was up.
     timeouts: u64,
@@ -26,7 +26,7 @@ pub struct Races {
     retries: u64,
 }
 
-impl Default for Races {
+impl Default for RaceStats {
     fn default() -> Self {
         Self {
             count: 0,
@@ -41,9 +41,9 @@ impl Default for Races {
     }
 }
 
-impl Races {
-    pub fn add(&mut self, fact: &Fact<'_>) {
-        let Contest { is_race, hedges, by_hedge, won, late } = fact.contest;
+impl RaceStats {
+    pub fn add(&mut self, fact: &RequestFacts<'_>) {
+        let RaceFacts { is_race, hedges, by_hedge, won, late } = fact.contest;
         self.hedges += u64::from(hedges);
         self.hedges_won += u64::from(by_hedge);
         if !is_race {
@@ -101,36 +101,36 @@ impl Races {
                 self.retries,
             ),
         ] {
-            page.single(name, Kind::Counter, help, count as f64);
+            page.single(name, MetricKind::Counter, help, count as f64);
         }
         let mut family =
-            page.family("thalweg_race_wins_total", Kind::Counter, "Races won, by provider and model.");
+            page.family("thalweg_race_wins_total", MetricKind::Counter, "Races won, by provider and model.");
         for ((provider, model), count) in &self.wins {
             family.sample(&[("provider", provider), ("model", model)], *count as f64);
         }
         let help = "From a race's start to the answer that won it.";
-        page.family("thalweg_race_duration_seconds", Kind::Histogram, help).histogram(&[], &self.times);
+        page.family("thalweg_race_duration_seconds", MetricKind::Histogram, help).histogram(&[], &self.times);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::fact::tests::done;
+    use crate::telemetry::facts::tests::done;
 
-    fn race(provider: &str, won: Option<Duration>) -> Fact<'_> {
-        let contest = Contest { is_race: true, won, late: won.is_none(), ..Contest::default() };
-        Fact { provider: Some(provider), attempts: 3, contest, ..done() }
+    fn race(provider: &str, won: Option<Duration>) -> RequestFacts<'_> {
+        let contest = RaceFacts { is_race: true, won, late: won.is_none(), ..RaceFacts::default() };
+        RequestFacts { provider: Some(provider), attempts: 3, contest, ..done() }
     }
 
     #[test]
     fn counts_races_hedges_and_retries_apart() {
-        let mut races = Races::default();
+        let mut races = RaceStats::default();
         races.add(&race("p", Some(Duration::from_millis(100))));
         races.add(&race("q", Some(Duration::from_millis(200))));
         races.add(&race("q", None));
-        let hedged = Contest { hedges: 1, by_hedge: true, ..Contest::default() };
-        races.add(&Fact { attempts: 3, contest: hedged, ..done() });
+        let hedged = RaceFacts { hedges: 1, by_hedge: true, ..RaceFacts::default() };
+        races.add(&RequestFacts { attempts: 3, contest: hedged, ..done() });
         races.add(&done());
         let report = Value::from(races.report());
         let wins = json!({"p": {"m": 1}, "q": {"m": 1}});
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn labels_are_bounded() {
-        let mut races = Races::default();
+        let mut races = RaceStats::default();
         for number in 0..2 * MAX_SERIES {
             races.add(&race(&format!("p{number}"), Some(Duration::ZERO)));
         }

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    exposition::{Buckets, Exposition, Kind},
-    fact::{Fact, TokenCounts, Verdict},
+    exposition::{Buckets, Exposition, MetricKind},
+    facts::{RequestFacts, RequestOutcome, TokenCounts},
 };
 
 /// Pairs of provider and model, and combinations of path and status of each.
@@ -26,12 +26,12 @@ pub const OWN: &[f64] = &[
 const WAITS: &[f64] = &[0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// One of a pair's histograms.
-type Of = fn(&Pair) -> &Buckets;
+type Of = fn(&SeriesPair) -> &Buckets;
 /// Path, status and verdict.
 type EndKey = (&'static str, u16, &'static str);
 
 #[derive(Debug)]
-struct Pair {
+struct SeriesPair {
     ends: BTreeMap<EndKey, u64>,
     total: Buckets,
     first_token: Buckets,
@@ -41,7 +41,7 @@ struct Pair {
     bytes: u64,
 }
 
-impl Default for Pair {
+impl Default for SeriesPair {
     fn default() -> Self {
         Self {
             ends: BTreeMap::new(),
@@ -57,7 +57,7 @@ impl Default for Pair {
 
 #[derive(Debug)]
 pub struct Series {
-    pairs: BTreeMap<(Arc<str>, Arc<str>), Pair>,
+    pairs: BTreeMap<(Arc<str>, Arc<str>), SeriesPair>,
     /// By phase.
     gone: BTreeMap<&'static str, u64>,
     added_first: Buckets,
@@ -76,8 +76,8 @@ impl Default for Series {
 }
 
 impl Series {
-    pub fn add(&mut self, fact: &Fact<'_>) {
-        if let Verdict::Gone(phase) = fact.verdict {
+    pub fn add(&mut self, fact: &RequestFacts<'_>) {
+        if let RequestOutcome::Gone(phase) = fact.verdict {
             *self.gone.entry(phase).or_default() += 1;
         }
         if let Some(added) = fact.added_first {
@@ -107,7 +107,7 @@ impl Series {
         pair.bytes += fact.bytes;
     }
 
-    fn pair(&mut self, provider: &str, model: &str) -> &mut Pair {
+    fn pair(&mut self, provider: &str, model: &str) -> &mut SeriesPair {
         let mut key = (provider.into(), model.into());
         if self.pairs.len() >= MAX_SERIES && !self.pairs.contains_key(&key) {
             key = (OTHER.into(), OTHER.into());
@@ -119,22 +119,23 @@ impl Series {
         self.write_counters(page);
         self.write_times(page);
         let help = "Clients that left before the end of their answer, by phase.";
-        let mut family = page.family("thalweg_client_gone_total", Kind::Counter, help);
+        let mut family = page.family("thalweg_client_gone_total", MetricKind::Counter, help);
         for (phase, count) in &self.gone {
             family.sample(&[("phase", phase)], *count as f64);
         }
         let help = "What the gateway added before a stream's first byte: until the provider was asked, and from the commit \
                     to the first write.";
-        page.family("thalweg_added_first_byte_seconds", Kind::Histogram, help)
+        page.family("thalweg_added_first_byte_seconds", MetricKind::Histogram, help)
             .histogram(&[], &self.added_first);
         let help =
             "Waiting for a provider's connection: a place in the pool and, where none was open, dialling.";
-        page.family("thalweg_connection_wait_seconds", Kind::Histogram, help).histogram(&[], &self.waits);
+        page.family("thalweg_connection_wait_seconds", MetricKind::Histogram, help)
+            .histogram(&[], &self.waits);
     }
 
     fn write_counters(&self, page: &mut Exposition) {
         let help = "Requests that have ended, by route, provider, model, status and outcome.";
-        let mut family = page.family("thalweg_requests_total", Kind::Counter, help);
+        let mut family = page.family("thalweg_requests_total", MetricKind::Counter, help);
         for ((provider, model), pair) in &self.pairs {
             for ((path, status, outcome), count) in &pair.ends {
                 let mut digits = itoa::Buffer::new();
@@ -150,7 +151,7 @@ impl Series {
             }
         }
         let help = "Tokens as they were told or estimated; cached ones are among the input.";
-        let mut family = page.family("thalweg_tokens_total", Kind::Counter, help);
+        let mut family = page.family("thalweg_tokens_total", MetricKind::Counter, help);
         for (labels, pair) in self.asked() {
             let tokens = &pair.tokens;
             for (name, count) in
@@ -160,12 +161,12 @@ impl Series {
             }
         }
         let help = "Reads from providers that carried bytes of a stream.";
-        let mut family = page.family("thalweg_stream_frames_total", Kind::Counter, help);
+        let mut family = page.family("thalweg_stream_frames_total", MetricKind::Counter, help);
         for (labels, pair) in self.asked() {
             family.sample(&labels, pair.frames as f64);
         }
         let help = "Bytes of answers, streams or not, as they came from providers.";
-        let mut family = page.family("thalweg_stream_bytes_total", Kind::Counter, help);
+        let mut family = page.family("thalweg_stream_bytes_total", MetricKind::Counter, help);
         for (labels, pair) in self.asked() {
             family.sample(&labels, pair.bytes as f64);
         }
@@ -186,7 +187,7 @@ impl Series {
             ("thalweg_inter_frame_seconds", "Between two frames of a stream.", |pair| &pair.gaps),
         ];
         for (name, help, buckets) in families {
-            let mut family = page.family(name, Kind::Histogram, help);
+            let mut family = page.family(name, MetricKind::Histogram, help);
             for (labels, pair) in self.asked() {
                 family.histogram(&labels, buckets(pair));
             }
@@ -194,7 +195,7 @@ impl Series {
     }
 
     /// The pairs that a provider was asked for, with their labels.
-    fn asked(&self) -> impl Iterator<Item = ([(&'static str, &str); 2], &Pair)> {
+    fn asked(&self) -> impl Iterator<Item = ([(&'static str, &str); 2], &SeriesPair)> {
         let asked = self.pairs.iter().filter(|((provider, _), _)| !provider.is_empty());
         asked.map(|((provider, model), pair)| ([("provider", &**provider), ("model", &**model)], pair))
     }
@@ -203,17 +204,17 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::fact::tests::done;
+    use crate::telemetry::facts::tests::done;
 
     #[test]
     fn labels_are_bounded() {
         let mut series = Series::default();
         for number in 0..2 * MAX_SERIES {
             let (provider, model) = (format!("p{number}"), format!("m{number}"));
-            series.add(&Fact { provider: Some(&provider), model: Some(&model), ..done() });
+            series.add(&RequestFacts { provider: Some(&provider), model: Some(&model), ..done() });
         }
         for status in 100..600 {
-            series.add(&Fact { status, ..done() });
+            series.add(&RequestFacts { status, ..done() });
         }
         assert_eq!(series.pairs.len(), MAX_SERIES + 1);
         assert!(series.pairs.values().all(|pair| pair.ends.len() <= MAX_ENDS + 4));

@@ -13,12 +13,12 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    exposition::{Buckets, Exposition, Kind},
-    fact::Fact,
-    meter::Pace,
-    races::Races,
+    exposition::{Buckets, Exposition, MetricKind},
+    facts::RequestFacts,
+    meter::MeterReading,
+    races::RaceStats,
     series::{self, Series},
-    sums::{Group, Sums, by_window, micros, millis},
+    sums::{GroupStats, RequestCounts, by_window, micros, millis},
     window::Windows,
 };
 
@@ -28,44 +28,44 @@ const OTHER: &str = "other";
 
 #[derive(Debug)]
 pub struct Stats {
-    all: Group,
-    providers: Names,
-    models: Names,
-    keys: Names,
+    all: GroupStats,
+    providers: StatsByName,
+    models: StatsByName,
+    keys: StatsByName,
     added: Windows,
     added_first: Windows,
     waits: Windows,
     /// What frames took in the workers, since the start, and as far as `added` has it.
     own: Buckets,
-    pace: Pace,
+    pace: MeterReading,
     series: Series,
-    races: Races,
+    races: RaceStats,
 }
 
 impl Default for Stats {
     fn default() -> Self {
         Self {
-            all: Group::default(),
-            providers: Names::default(),
-            models: Names::default(),
-            keys: Names::default(),
+            all: GroupStats::default(),
+            providers: StatsByName::default(),
+            models: StatsByName::default(),
+            keys: StatsByName::default(),
             added: Windows::default(),
             added_first: Windows::default(),
             waits: Windows::default(),
             own: Buckets::new(series::OWN),
-            pace: Pace::default(),
+            pace: MeterReading::default(),
             series: Series::default(),
-            races: Races::default(),
+            races: RaceStats::default(),
         }
     }
 }
 
 /// Groups by name.
 #[derive(Debug, Default)]
-struct Names(BTreeMap<Arc<str>, Group>);
+struct StatsByName(BTreeMap<Arc<str>, GroupStats>);
 
-impl Names {
-    fn add(&mut self, name: Option<&str>, now: Duration, fact: &Fact<'_>) {
+impl StatsByName {
+    fn add(&mut self, name: Option<&str>, now: Duration, fact: &RequestFacts<'_>) {
         let Some(name) = name else { return };
         if let Some(group) = self.0.get_mut(name) {
             return group.add(now, fact);
@@ -81,7 +81,7 @@ impl Names {
 
 impl Stats {
     /// A request has ended.
-    pub fn add(&mut self, now: Duration, fact: &Fact<'_>) {
+    pub fn add(&mut self, now: Duration, fact: &RequestFacts<'_>) {
         self.all.add(now, fact);
         self.providers.add(fact.provider, now, fact);
         self.models.add(fact.model, now, fact);
@@ -97,7 +97,7 @@ impl Stats {
     }
 
     /// What the workers' meters read.
-    pub fn measure(&mut self, now: Duration, pace: Pace) {
+    pub fn measure(&mut self, now: Duration, pace: MeterReading) {
         for (time, count) in pace.since(&self.pace).iter() {
             self.added.record(now, time, count);
             self.own.note(time.as_secs_f64(), count);
@@ -106,7 +106,7 @@ impl Stats {
     }
 
     #[must_use]
-    pub const fn sums(&self) -> &Sums {
+    pub const fn sums(&self) -> &RequestCounts {
         &self.all.sums
     }
 
@@ -137,16 +137,16 @@ impl Stats {
         self.series.write(page);
         self.races.write(page);
         let help = "How long a frame stayed here: from the read that brought it to the write that took it.";
-        page.family("thalweg_added_latency_seconds", Kind::Histogram, help).histogram(&[], &self.own);
+        page.family("thalweg_added_latency_seconds", MetricKind::Histogram, help).histogram(&[], &self.own);
         let sums = &self.all.sums;
         let help = "Requests that reached a provider, by whether the first one asked served them.";
         let failed = sums.attempted - sums.first_succeeded;
-        page.family("thalweg_first_attempts_total", Kind::Counter, help)
+        page.family("thalweg_first_attempts_total", MetricKind::Counter, help)
             .sample(&[("result", "success")], sums.first_succeeded as f64)
             .sample(&[("result", "failure")], failed as f64);
         let help = "Requests for which more than one provider was asked, by whether one served them.";
         let failed = sums.retried - sums.retry_succeeded;
-        page.family("thalweg_retried_requests_total", Kind::Counter, help)
+        page.family("thalweg_retried_requests_total", MetricKind::Counter, help)
             .sample(&[("result", "success")], sums.retry_succeeded as f64)
             .sample(&[("result", "failure")], failed as f64);
     }
@@ -183,9 +183,9 @@ impl SharedStats {
 mod tests {
     use super::*;
     use crate::telemetry::{
-        fact::{Verdict, tests::done},
-        meter::Meter,
-        tally::Shape,
+        facts::{RequestOutcome, tests::done},
+        meter::LatencyMeter,
+        stream_histogram::FrameTimings,
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -193,14 +193,23 @@ mod tests {
     #[test]
     fn sums_and_times_by_provider_model_and_key() {
         let mut stats = Stats::default();
-        let mut shape = Shape::default();
+        let mut shape = FrameTimings::default();
         (0..9).for_each(|_| shape.gaps.note(Duration::from_millis(20)));
-        stats.add(SECOND, &Fact { shape: Some(&shape), ..done() });
-        stats.add(SECOND, &Fact { attempts: 2, provider: Some("q"), ..done() });
-        let failed = Fact { verdict: Verdict::Failed, status: 502, served: false, attempts: 2, ..done() };
+        stats.add(SECOND, &RequestFacts { shape: Some(&shape), ..done() });
+        stats.add(SECOND, &RequestFacts { attempts: 2, provider: Some("q"), ..done() });
+        let failed = RequestFacts {
+            verdict: RequestOutcome::Failed,
+            status: 502,
+            served: false,
+            attempts: 2,
+            ..done()
+        };
         stats.add(SECOND, &failed);
-        let refused = Fact { provider: None, model: None, attempts: 0, served: false, ..done() };
-        stats.add(SECOND, &Fact { verdict: Verdict::Refused, status: 404, first_token: None, ..refused });
+        let refused = RequestFacts { provider: None, model: None, attempts: 0, served: false, ..done() };
+        stats.add(
+            SECOND,
+            &RequestFacts { verdict: RequestOutcome::Refused, status: 404, first_token: None, ..refused },
+        );
         let report = Value::from(stats.report(2 * SECOND));
         assert_eq!(
             (&report["requests"], &report["done"], &report["refused"]),
@@ -223,7 +232,7 @@ mod tests {
     fn names_are_bounded() {
         let mut stats = Stats::default();
         for number in 0..2 * MAX_NAMES {
-            stats.add(SECOND, &Fact { model: Some(&number.to_string()), ..done() });
+            stats.add(SECOND, &RequestFacts { model: Some(&number.to_string()), ..done() });
         }
         assert_eq!(stats.models.0.len(), MAX_NAMES + 1);
         assert_eq!(stats.models.0[OTHER].sums.requests, MAX_NAMES as u64);
@@ -231,10 +240,10 @@ mod tests {
 
     #[test]
     fn what_meters_read_is_counted_once() {
-        let (mut stats, meter) = (Stats::default(), Meter::default());
+        let (mut stats, meter) = (Stats::default(), LatencyMeter::default());
         for _ in 0..3 {
             meter.note(Duration::from_micros(50));
-            stats.measure(SECOND, Pace::of(std::slice::from_ref(&meter)));
+            stats.measure(SECOND, MeterReading::of(std::slice::from_ref(&meter)));
         }
         let report = Value::from(stats.report(SECOND));
         assert_eq!(report["added_frame_us"]["1m"]["count"], 3);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{
-    fact::{Fact, TokenCounts, Verdict},
-    window::{Quantiles, Span, Windows},
+    facts::{RequestFacts, RequestOutcome, TokenCounts},
+    window::{Quantiles, TimeWindow, Windows},
 };
 
 /// Below this a connection was at hand.
@@ -14,7 +14,7 @@ const WAITING: Duration = Duration::from_millis(1);
 
 /// Counts since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
+pub struct RequestCounts {
     pub requests: u64,
     pub done: u64,
     pub refused: u64,
@@ -33,14 +33,14 @@ pub struct Sums {
     pub queued: u64,
 }
 
-impl Sums {
-    pub fn add(&mut self, fact: &Fact<'_>) {
+impl RequestCounts {
+    pub fn add(&mut self, fact: &RequestFacts<'_>) {
         self.requests += 1;
         match fact.verdict {
-            Verdict::Done => self.done += 1,
-            Verdict::Refused => self.refused += 1,
-            Verdict::Failed => self.failed += 1,
-            Verdict::Gone(_) => self.gone += 1,
+            RequestOutcome::Done => self.done += 1,
+            RequestOutcome::Refused => self.refused += 1,
+            RequestOutcome::Failed => self.failed += 1,
+            RequestOutcome::Gone(_) => self.gone += 1,
         }
         self.frames += u64::from(fact.frames);
         self.bytes += fact.bytes;
@@ -95,15 +95,15 @@ impl Sums {
 
 /// Sums and rolling times of a group.
 #[derive(Debug, Default)]
-pub struct Group {
-    pub sums: Sums,
+pub struct GroupStats {
+    pub sums: RequestCounts,
     first_token: Windows,
     gaps: Windows,
     total: Windows,
 }
 
-impl Group {
-    pub fn add(&mut self, now: Duration, fact: &Fact<'_>) {
+impl GroupStats {
+    pub fn add(&mut self, now: Duration, fact: &RequestFacts<'_>) {
         self.sums.add(fact);
         if fact.attempts == 0 {
             return;
@@ -140,7 +140,7 @@ impl Group {
 /// A quantity's quantiles by window, in the unit of `scale`.
 pub(super) fn by_window(windows: &mut Windows, now: Duration, scale: fn(Duration) -> f64) -> Value {
     let mut by_window = Map::new();
-    for span in Span::ALL {
+    for span in TimeWindow::ALL {
         let Quantiles { count, p50, p90, p95, p99, max } = windows.read(now, span);
         let told = match count {
             0 => json!({"count": 0}),

@@ -1,7 +1,7 @@
 //! Where a request stands in a trace (W3C Trace Context, level 1): the trace and parent that its client named, or a trace
 //! of its own, and two spans here: the request as it was served, and within it the call to the model.
 
-use crate::base::Dice;
+use crate::base::Rng;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace {
@@ -17,7 +17,7 @@ pub struct Trace {
 impl Trace {
     /// Goes on with what the client said, or begins; `share` of those that begin are sampled.
     #[must_use]
-    pub fn of(traceparent: Option<&[u8]>, share: f64, dice: &mut Dice) -> Self {
+    pub fn of(traceparent: Option<&[u8]>, share: f64, dice: &mut Rng) -> Self {
         let mut span = || dice.roll().max(1);
         let (server, client) = (span(), span());
         if let Some((id, parent, sampled)) = traceparent.and_then(parse) {
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn goes_on_with_what_the_client_said() {
-        let trace = Trace::of(Some(SAID.as_bytes()), 0.0, &mut Dice::new(1));
+        let trace = Trace::of(Some(SAID.as_bytes()), 0.0, &mut Rng::new(1));
         assert_eq!(
             (trace.id, trace.parent),
             (0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, Some(0xb7ad_6b71_6920_3331))
@@ -65,7 +65,7 @@ mod tests {
         assert!(trace.sampled && trace.server != trace.client);
         let told = trace.traceparent();
         assert_eq!(parse(told.as_bytes()), Some((trace.id, trace.client, true)));
-        let quiet = Trace::of(Some(SAID.replace("-01", "-00").as_bytes()), 1.0, &mut Dice::new(1));
+        let quiet = Trace::of(Some(SAID.replace("-01", "-00").as_bytes()), 1.0, &mut Rng::new(1));
         assert!(!quiet.sampled && quiet.traceparent().ends_with("-00"));
     }
 
@@ -81,10 +81,10 @@ mod tests {
             "00-+af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "00-0af7-b7ad6b7169203331-01",
         ] {
-            let trace = Trace::of(Some(said.as_bytes()), 1.0, &mut Dice::new(7));
+            let trace = Trace::of(Some(said.as_bytes()), 1.0, &mut Rng::new(7));
             assert!(trace.parent.is_none() && trace.id != 0 && trace.sampled, "{said}");
         }
         assert!(parse(SAID.replacen("00", "01", 1).as_bytes()).is_some());
-        assert!(!Trace::of(None, 0.0, &mut Dice::new(7)).sampled);
+        assert!(!Trace::of(None, 0.0, &mut Rng::new(7)).sampled);
     }
 }

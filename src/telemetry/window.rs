@@ -12,13 +12,13 @@ const TICK: Duration = Duration::from_secs(10);
 
 /// A window of time that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Span {
+pub enum TimeWindow {
     Minute,
     FiveMinutes,
     Hour,
 }
 
-impl Span {
+impl TimeWindow {
     pub const ALL: [Self; 3] = [Self::Minute, Self::FiveMinutes, Self::Hour];
 
     #[must_use]
@@ -45,13 +45,13 @@ type Sparse = Vec<(u64, u64)>;
 
 /// The slots of one window.
 #[derive(Debug)]
-struct Ring {
-    span: Span,
+struct WindowRing {
+    span: TimeWindow,
     /// The youngest last; each with its number since the start.
     slots: VecDeque<(u64, Sparse)>,
 }
 
-impl Ring {
+impl WindowRing {
     fn add(&mut self, tick: u64, counts: &Sparse) {
         let (ticks, keep) = self.span.slots();
         let number = tick / ticks;
@@ -93,12 +93,12 @@ pub struct Windows {
     /// `None` until something is recorded.
     live: Option<Histogram<u64>>,
     tick: u64,
-    rings: [Ring; 3],
+    rings: [WindowRing; 3],
 }
 
 impl Default for Windows {
     fn default() -> Self {
-        let rings = Span::ALL.map(|span| Ring { span, slots: VecDeque::new() });
+        let rings = TimeWindow::ALL.map(|span| WindowRing { span, slots: VecDeque::new() });
         Self { live: None, tick: 0, rings }
     }
 }
@@ -147,7 +147,7 @@ impl Windows {
     }
 
     /// What the window held, up to its newest moment.
-    pub fn read(&mut self, now: Duration, span: Span) -> Quantiles {
+    pub fn read(&mut self, now: Duration, span: TimeWindow) -> Quantiles {
         self.advance(now);
         let Some(mut merged) = histogram() else { return Quantiles::default() };
         for ring in self.rings.iter().filter(|ring| ring.span == span) {
@@ -188,7 +188,7 @@ mod tests {
         for number in 1..=100 {
             windows.record(SECOND, MS * number, 1);
         }
-        let read = windows.read(2 * SECOND, Span::Minute);
+        let read = windows.read(2 * SECOND, TimeWindow::Minute);
         assert_eq!(read.count, 100);
         for (found, wanted) in
             [(read.p50, 50), (read.p90, 90), (read.p95, 95), (read.p99, 99), (read.max, 100)]
@@ -201,8 +201,9 @@ mod tests {
     fn what_is_older_than_the_window_is_gone_from_it_alone() {
         let mut windows = Windows::default();
         windows.record(SECOND, 10 * MS, 3);
-        let count =
-            |windows: &mut Windows, at: u32| Span::ALL.map(|span| windows.read(SECOND * at, span).count);
+        let count = |windows: &mut Windows, at: u32| {
+            TimeWindow::ALL.map(|span| windows.read(SECOND * at, span).count)
+        };
         assert_eq!(count(&mut windows, 60), [3, 3, 3]);
         assert_eq!(count(&mut windows, 71), [0, 3, 3]);
         assert_eq!(count(&mut windows, 359), [0, 3, 3]);
@@ -217,9 +218,9 @@ mod tests {
         for second in 0..86_400_u32 {
             windows.record(SECOND * second, MS * (1 + second % 7), 1);
         }
-        let hour = windows.read(SECOND * 86_400, Span::Hour).count;
+        let hour = windows.read(SECOND * 86_400, TimeWindow::Hour).count;
         assert!((3600..=3900).contains(&hour), "{hour}");
-        let minute = windows.read(SECOND * 86_400, Span::Minute).count;
+        let minute = windows.read(SECOND * 86_400, TimeWindow::Minute).count;
         assert!((60..=70).contains(&minute), "{minute}");
         assert!(windows.rings.iter().all(|ring| ring.slots.len() <= 13));
         assert!(windows.rings.iter().flat_map(|ring| &ring.slots).all(|(_, counts)| counts.len() <= 7));

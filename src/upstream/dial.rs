@@ -14,27 +14,34 @@ use tokio::{
 use super::{
     io::Io,
     target::{Protocol, Target},
-    tls::{Agreed, Trust},
+    tls::{NegotiatedProtocol, TrustStore},
 };
-use crate::base::{Clock, Fault, Kind, Sent, Stage};
+use crate::base::{Clock, Fault, FaultKind, Sent, Stage};
 
 /// Connects to `target`, trying its addresses in order, each with a fair share of the time that is left. `trust`:
 /// whose certificates are good; `None` for a plain connection.
-pub(super) async fn dial(target: &Target, trust: Option<&Trust>) -> Result<(Io, Agreed), Fault> {
+pub(super) async fn dial(
+    target: &Target,
+    trust: Option<&TrustStore>,
+) -> Result<(Io, NegotiatedProtocol), Fault> {
     let clock = target.clocks.connect;
     timeout(clock, open(target, trust, Instant::now() + clock)).await.unwrap_or_else(|_| {
-        Err(Fault::provider(Stage::Connect, Kind::Timeout(Clock::Connect, clock), Sent::Nothing))
+        Err(Fault::provider(Stage::Connect, FaultKind::Timeout(Clock::Connect, clock), Sent::Nothing))
     })
 }
 
-async fn open(target: &Target, trust: Option<&Trust>, until: Instant) -> Result<(Io, Agreed), Fault> {
-    let stream = connect(target, until)
-        .await
-        .map_err(|error| Fault::provider(Stage::Connect, Kind::Unreachable(reason(&error)), Sent::Nothing))?;
+async fn open(
+    target: &Target,
+    trust: Option<&TrustStore>,
+    until: Instant,
+) -> Result<(Io, NegotiatedProtocol), Fault> {
+    let stream = connect(target, until).await.map_err(|error| {
+        Fault::provider(Stage::Connect, FaultKind::Unreachable(reason(&error)), Sent::Nothing)
+    })?;
     let Some(trust) = trust else {
         let agreed = match target.protocol {
-            Protocol::Auto | Protocol::Http1 => Agreed::Http1,
-            Protocol::Http2 => Agreed::Http2,
+            Protocol::Auto | Protocol::Http1 => NegotiatedProtocol::Http1,
+            Protocol::Http2 => NegotiatedProtocol::Http2,
         };
         return Ok((Io::Plain(stream), agreed));
     };

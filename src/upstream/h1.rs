@@ -18,9 +18,9 @@ use tokio_util::io::poll_write_buf;
 use super::{
     head::{MAX_HEAD, ResponseHead, parse_response},
     io::{Io, ReadBlock},
-    pool::Lease,
+    pool::PooledConnection,
 };
-use crate::base::{ByteList, Fault, Kind, Sent, Stage, decode::Decoder};
+use crate::base::{ByteList, Fault, FaultKind, Sent, Stage, decode::Decoder};
 
 static FIND_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
@@ -29,28 +29,33 @@ const MAX_INTERIM: u8 = 8;
 
 /// Sends one request and waits for the head of its answer. Dropping the future closes the connection.
 pub(super) async fn exchange(
-    mut lease: Lease,
+    mut lease: PooledConnection,
     block: &Rc<ReadBlock>,
     head: Bytes,
     body: ByteList,
 ) -> Result<(StatusCode, HeaderMap, super::Body), Fault> {
-    let (head, rest, unsent) = Exchange::new(&mut lease, block, head, body).run().await?;
+    let (head, rest, unsent) = H1Exchange::new(&mut lease, block, head, body).run().await?;
     let body = Body::new(lease, &head, (rest, unsent), Rc::clone(block));
     Ok((head.status, head.headers, super::Body::H1(body)))
 }
 
 /// One request and the head of its answer. What is left of `out` when the answer comes early is not wanted by a provider
 /// that refuses, and waited for by one that answers while it reads.
-pub(super) struct Exchange<'a> {
-    lease: &'a mut Lease,
+pub(super) struct H1Exchange<'a> {
+    lease: &'a mut PooledConnection,
     block: &'a ReadBlock,
     out: Outgoing,
     input: BytesMut,
     interim: u8,
 }
 
-impl<'a> Exchange<'a> {
-    pub(super) fn new(lease: &'a mut Lease, block: &'a ReadBlock, head: Bytes, mut body: ByteList) -> Self {
+impl<'a> H1Exchange<'a> {
+    pub(super) fn new(
+        lease: &'a mut PooledConnection,
+        block: &'a ReadBlock,
+        head: Bytes,
+        mut body: ByteList,
+    ) -> Self {
         body.push_front(head);
         Self {
             lease,
@@ -80,7 +85,7 @@ impl<'a> Exchange<'a> {
         loop {
             let read = match self.block.poll_read(&mut self.lease.io, cx) {
                 Poll::Ready(Ok(read)) if !read.is_empty() => read,
-                Poll::Ready(_) => return Poll::Ready(Err(self.fault(Kind::Reset))),
+                Poll::Ready(_) => return Poll::Ready(Err(self.fault(FaultKind::Reset))),
                 Poll::Pending => {
                     if begun {
                         self.out.poll(&mut self.lease.io, cx);
@@ -104,37 +109,37 @@ impl<'a> Exchange<'a> {
         loop {
             let seen = self.input.len().min(b"HTTP/1.".len());
             if self.input.get(..seen) != b"HTTP/1.".get(..seen) {
-                return Err(self.fault(Kind::Garbage("not HTTP/1.1".into())));
+                return Err(self.fault(FaultKind::Garbage("not HTTP/1.1".into())));
             }
             let end = FIND_END.find(&self.input).map(|at| at + 4);
             if end.unwrap_or(self.input.len()) > MAX_HEAD {
-                return Err(self.fault(Kind::TooLarge { limit: MAX_HEAD as u64 }));
+                return Err(self.fault(FaultKind::TooLarge { limit: MAX_HEAD as u64 }));
             }
             let Some(end) = end else {
                 // Its end would never be seen.
                 let bare =
                     [&b"\n\n"[..], b"\n\r\n"].iter().any(|end| memmem::find(&self.input, end).is_some());
-                let kind = Kind::Garbage("a line feed without a carriage return".into());
+                let kind = FaultKind::Garbage("a line feed without a carriage return".into());
                 return if bare { Err(self.fault(kind)) } else { Ok(None) };
             };
             let bytes = self.input.split_to(end).freeze();
             let head = match parse_response(&bytes) {
                 Ok(Some((head, length))) if length == end => head,
-                Ok(_) => return Err(self.fault(Kind::Garbage("bad response head".into()))),
-                Err(why) => return Err(self.fault(Kind::Garbage(why))),
+                Ok(_) => return Err(self.fault(FaultKind::Garbage("bad response head".into()))),
+                Err(why) => return Err(self.fault(FaultKind::Garbage(why))),
             };
             if !head.status.is_informational() {
                 return Ok(Some(head));
             }
             self.interim += 1;
             if self.interim > MAX_INTERIM || head.status == StatusCode::SWITCHING_PROTOCOLS {
-                return Err(self.fault(Kind::Garbage("unexpected interim response".into())));
+                return Err(self.fault(FaultKind::Garbage("unexpected interim response".into())));
             }
         }
     }
 
-    fn fault(&self, kind: Kind) -> Fault {
-        let answered = !self.input.is_empty() || self.interim > 0 || !matches!(kind, Kind::Reset);
+    fn fault(&self, kind: FaultKind) -> Fault {
+        let answered = !self.input.is_empty() || self.interim > 0 || !matches!(kind, FaultKind::Reset);
         let sent = match (answered, self.out.wrote) {
             (true, _) => Sent::Some,
             (false, true) => Sent::Unknown,
@@ -195,7 +200,7 @@ impl Outgoing {
 #[derive(Debug)]
 pub struct Body {
     /// `None` once the connection has been given back or closed.
-    lease: Option<Lease>,
+    lease: Option<PooledConnection>,
     keep_alive: bool,
     decoder: Decoder,
     /// Read with the head and not yet decoded.
@@ -207,7 +212,7 @@ pub struct Body {
 
 impl Body {
     pub(super) fn new(
-        lease: Lease,
+        lease: PooledConnection,
         head: &ResponseHead,
         (pending, unsent): (BytesMut, Option<Box<Outgoing>>),
         block: Rc<ReadBlock>,
@@ -252,14 +257,14 @@ impl Body {
                         self.lease = None;
                         return Poll::Ready(None);
                     }
-                    Ok(_) | Err(_) => return self.fail(Kind::Reset),
+                    Ok(_) | Err(_) => return self.fail(FaultKind::Reset),
                 }
             } else {
                 std::mem::take(&mut self.pending)
             };
             let decoded = match self.decoder.decode(&mut bytes) {
                 Ok(decoded) => decoded,
-                Err(error) => return self.fail(Kind::Garbage(error.as_str().into())),
+                Err(error) => return self.fail(FaultKind::Garbage(error.as_str().into())),
             };
             if self.decoder.is_done() {
                 self.keep_alive &= decoded.excess == 0;
@@ -283,7 +288,7 @@ impl Body {
         }
     }
 
-    fn fail(&mut self, kind: Kind) -> Poll<Option<Result<Bytes, Fault>>> {
+    fn fail(&mut self, kind: FaultKind) -> Poll<Option<Result<Bytes, Fault>>> {
         self.lease = None;
         Poll::Ready(Some(Err(Fault::provider(Stage::Body, kind, Sent::Some))))
     }

@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     head::MAX_HEAD,
     io::Io,
-    pool::{Kept, Permit, Pool},
+    pool::{IdlePermit, InUsePermit, Pool},
 };
-use crate::base::{ByteList, Fault, Kind, Sent, Stage, spawn::Tasks};
+use crate::base::{ByteList, Fault, FaultKind, Sent, Stage, spawn::Tasks};
 
 /// Streams at once on one connection, whatever the provider allows.
 const MAX_STREAMS: usize = 100;
@@ -42,30 +42,30 @@ pub(super) struct Connection(Rc<Inner>);
 #[derive(Debug)]
 struct Inner {
     send: RefCell<SendRequest<ByteList>>,
-    life: Rc<Life>,
+    life: Rc<H2State>,
     /// The provider asked us to go.
     leaving: Cell<bool>,
     /// Held while there are streams.
-    permit: RefCell<Option<Permit>>,
+    permit: RefCell<Option<InUsePermit>>,
     idle_since: Cell<Instant>,
     pool: Weak<Pool>,
 }
 
 /// What the connection and its driver know of each other.
 #[derive(Debug, Default)]
-struct Life {
+struct H2State {
     /// The driver has ended: nothing more will be sent.
     closed: Cell<bool>,
     streams: Cell<usize>,
     /// Held while there are no streams.
-    kept: RefCell<Option<Kept>>,
+    kept: RefCell<Option<IdlePermit>>,
 }
 
 /// One stream's place on its connection.
 #[derive(Debug)]
-struct Place(Connection);
+struct StreamSlot(Connection);
 
-impl Drop for Place {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         let streams = &self.0.0.life.streams;
         streams.set(streams.get() - 1);
@@ -75,7 +75,12 @@ impl Drop for Place {
 
 impl Connection {
     /// Begins HTTP/2 on a fresh socket.
-    pub(super) async fn open(io: Io, permit: Permit, pool: &Rc<Pool>, tasks: &Tasks) -> Result<Self, Fault> {
+    pub(super) async fn open(
+        io: Io,
+        permit: InUsePermit,
+        pool: &Rc<Pool>,
+        tasks: &Tasks,
+    ) -> Result<Self, Fault> {
         let mut builder = h2::client::Builder::new();
         builder
             .enable_push(false)
@@ -86,8 +91,8 @@ impl Connection {
         let (send, mut driver) = builder
             .handshake(io)
             .await
-            .map_err(|_| Fault::provider(Stage::Connect, Kind::Reset, Sent::Nothing))?;
-        let life = Rc::<Life>::default();
+            .map_err(|_| Fault::provider(Stage::Connect, FaultKind::Reset, Sent::Nothing))?;
+        let life = Rc::<H2State>::default();
         let ended = Rc::clone(&life);
         let pings = driver.ping_pong().zip(pool.ping());
         tasks.spawn(async move {
@@ -129,7 +134,7 @@ impl Connection {
     }
 
     /// Takes a connection without streams into use.
-    pub(super) fn occupy(&self, permit: Permit) {
+    pub(super) fn occupy(&self, permit: InUsePermit) {
         self.0.life.kept.take();
         self.0.permit.replace(Some(permit));
     }
@@ -159,7 +164,7 @@ impl Connection {
     ) -> Result<(StatusCode, HeaderMap, super::Body), Fault> {
         let streams = &self.0.life.streams;
         streams.set(streams.get() + 1);
-        let place = Place(self.clone());
+        let place = StreamSlot(self.clone());
         let mut send = self.0.send.borrow().clone();
         let (response, mut stream) = send
             .send_request(request, body.is_empty())
@@ -180,17 +185,17 @@ impl Connection {
             self.0.leaving.set(true);
         }
         if going || error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {
-            return Fault::provider(stage, Kind::Reset, Sent::Nothing);
+            return Fault::provider(stage, FaultKind::Reset, Sent::Nothing);
         }
         if error.is_library() {
-            return Fault::provider(stage, Kind::Garbage("broken HTTP/2".into()), Sent::Some);
+            return Fault::provider(stage, FaultKind::Garbage("broken HTTP/2".into()), Sent::Some);
         }
-        Fault::provider(stage, Kind::Reset, sent)
+        Fault::provider(stage, FaultKind::Reset, sent)
     }
 }
 
 /// Asks while streams run whether the other side is there (RFC 9113 section 6.7); ends when it does not say so. R24.
-async fn unanswered(pings: Option<(PingPong, Duration)>, life: &Life) {
+async fn unanswered(pings: Option<(PingPong, Duration)>, life: &H2State) {
     let Some((mut pings, interval)) = pings else { return pending().await };
     loop {
         sleep(interval).await;
@@ -207,7 +212,7 @@ async fn unanswered(pings: Option<(PingPong, Duration)>, life: &Life) {
 pub struct Body {
     recv: RecvStream,
     /// `None` once the stream has ended.
-    place: Option<Place>,
+    place: Option<StreamSlot>,
 }
 
 impl Body {

@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::target::{BaseUrl, KeyHeader, Target};
-use crate::base::decode::Framing;
+use crate::base::decode::BodyFraming;
 
 /// Bytes of a response head.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
@@ -199,7 +199,7 @@ fn put_authority(head: &mut BytesMut, base: &BaseUrl) {
 pub struct ResponseHead {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    pub framing: Framing,
+    pub framing: BodyFraming,
     /// The provider will answer another request on this connection.
     pub keep_alive: bool,
 }
@@ -230,23 +230,23 @@ pub fn parse_response(bytes: &Bytes) -> Result<Option<(ResponseHead, usize)>, Co
     let http11 = parsed.version == Some(1);
     let (framing, sound) = framing(status, &headers)?;
     // RFC 9112 §6.1: HTTP/1.0 knows no transfer codings; whoever sent one may mean another end than we find.
-    let sound = sound && (http11 || framing != Framing::Chunked);
-    let keep_alive = sound && framing != Framing::UntilClose && stays_open(http11, &headers);
+    let sound = sound && (http11 || framing != BodyFraming::Chunked);
+    let keep_alive = sound && framing != BodyFraming::UntilClose && stays_open(http11, &headers);
     Ok(Some((ResponseHead { status, headers, framing, keep_alive }, length)))
 }
 
 /// RFC 9112 §6.3. The second value is false when the connection must not be used again because the head said two
 /// things.
-fn framing(status: StatusCode, headers: &HeaderMap) -> Result<(Framing, bool), Cow<'static, str>> {
+fn framing(status: StatusCode, headers: &HeaderMap) -> Result<(BodyFraming, bool), Cow<'static, str>> {
     if status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
-        return Ok((Framing::Length(0), true));
+        return Ok((BodyFraming::Length(0), true));
     }
     let length = content_length(headers)?;
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).into_iter();
     match (codings.next(), codings.next()) {
-        (None, _) => Ok((length.map_or(Framing::UntilClose, Framing::Length), true)),
+        (None, _) => Ok((length.map_or(BodyFraming::UntilClose, BodyFraming::Length), true)),
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            Ok((Framing::Chunked, length.is_none()))
+            Ok((BodyFraming::Chunked, length.is_none()))
         }
         (Some(_), _) => Err("a transfer-encoding that is not chunked".into()),
     }

@@ -2,7 +2,7 @@
 //! providers and everything about them; knows nothing of clients, models or JSON.
 //!
 //! - [`target`]: where a provider is and how it wants to be spoken to
-//! - `send`: one attempt, in order: `line` (`pool`, `dial`, `tls`, `pinned`), then `h1` or `h2`
+//! - `send`: one attempt, in order: `connection` (`pool`, `dial`, `tls`, `pinned`), then `h1` or `h2`
 //! - [`head`]: request heads built, response heads parsed; what may not pass
 //! - `io`: the socket and the worker's read block
 
@@ -12,12 +12,12 @@ use bytes::Bytes;
 
 use crate::base::Fault;
 
+mod connection;
 mod dial;
 mod h1;
 mod h2;
 pub mod head;
 mod io;
-mod line;
 mod pinned;
 mod pool;
 mod send;
@@ -29,7 +29,7 @@ mod tls;
 pub use head::Request;
 pub use pool::SharedPools;
 pub use send::{Deadline, Response, Upstream};
-pub use target::{BaseUrl, BaseUrlError, Clocks, KeyHeader, PoolSettings, Protocol, Target};
+pub use target::{BaseUrl, BaseUrlError, KeyHeader, PoolSettings, Protocol, Target, Timeouts};
 
 /// A response body of either protocol. Dropping it before its end cancels the request at the provider.
 #[derive(Debug)]

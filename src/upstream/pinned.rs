@@ -19,12 +19,12 @@ use rustls::{
 
 /// Checks chains first, then whether the certificate is one of the file's own.
 #[derive(Debug)]
-pub(super) struct Pinned {
+pub(super) struct PinnedVerifier {
     chains: Arc<WebPkiServerVerifier>,
     named: Vec<CertificateDer<'static>>,
 }
 
-impl Pinned {
+impl PinnedVerifier {
     pub(super) fn new(
         roots: Arc<RootCertStore>,
         named: Vec<CertificateDer<'static>>,
@@ -43,7 +43,7 @@ fn concerns_the_chain(error: &CertificateError) -> bool {
     matches!(error, CertificateError::UnknownIssuer | CertificateError::BadSignature)
 }
 
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for PinnedVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -102,7 +102,7 @@ mod tests {
         let mut roots = RootCertStore::empty();
         roots.add(named.clone()).unwrap();
         let provider = Arc::new(ring::default_provider());
-        let pinned = Pinned::new(Arc::new(roots), vec![named.clone()], provider).unwrap();
+        let pinned = PinnedVerifier::new(Arc::new(roots), vec![named.clone()], provider).unwrap();
         // 2026, whatever the day of the test.
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_780_000_000));
         pinned.verify_server_cert(shown, &[], &ServerName::try_from(name).unwrap(), &[], now).map(drop)

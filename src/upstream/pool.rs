@@ -19,29 +19,29 @@ use tokio::{
 };
 
 use super::{
+    connection::Multiplexed,
     io::{Io, ReadBlock},
-    line::Multiplexed,
-    target::{BaseUrl, Clocks, PoolSettings, Protocol, Target},
-    tls::Trust,
+    target::{BaseUrl, PoolSettings, Protocol, Target, Timeouts},
+    tls::TrustStore,
 };
 use crate::{
-    base::{Clock, Fault, Kind, Sent, Stage},
-    telemetry::{Held, WorkerGauges},
+    base::{Clock, Fault, FaultKind, Sent, Stage},
+    telemetry::{GaugeGuard, WorkerGauges},
 };
 
 /// What all workers share about one base URL.
 #[derive(Debug)]
-struct Shared {
-    key: Key,
+struct SharedPool {
+    key: PoolKey,
     in_use: Arc<Semaphore>,
     /// Permits that there are, in use or not.
     given: Mutex<usize>,
     idle: AtomicUsize,
     /// `None`: plain.
-    trust: Option<Trust>,
+    trust: Option<TrustStore>,
 }
 
-impl Shared {
+impl SharedPool {
     /// At most so many in use from now on. What is in use beyond ends by itself; asked again from time to time, this takes
     /// its permits out then.
     fn resize(&self, wanted: usize) {
@@ -57,13 +57,13 @@ impl Shared {
 
 /// Which targets may share connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Key {
+struct PoolKey {
     base: BaseUrl,
     protocol: Protocol,
     ca_file: Option<std::path::PathBuf>,
 }
 
-impl Key {
+impl PoolKey {
     fn is_of(&self, target: &Target) -> bool {
         self.base == target.base && self.protocol == target.protocol && self.ca_file == target.ca_file
     }
@@ -71,18 +71,18 @@ impl Key {
 
 /// The process's pools: hands every worker the same limits for the same base URL, also over a reload.
 #[derive(Clone, Debug, Default)]
-pub struct SharedPools(Arc<Mutex<Vec<Arc<Shared>>>>);
+pub struct SharedPools(Arc<Mutex<Vec<Arc<SharedPool>>>>);
 
 impl SharedPools {
-    fn find(&self, target: &Target, settings: &PoolSettings) -> Arc<Shared> {
+    fn find(&self, target: &Target, settings: &PoolSettings) -> Arc<SharedPool> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = all.iter().find(|shared| shared.key.is_of(target)) {
             return Arc::clone(found);
         }
         // Nobody uses these any more.
         all.retain(|shared| Arc::strong_count(shared) > 1);
-        let shared = Arc::new(Shared {
-            key: Key {
+        let shared = Arc::new(SharedPool {
+            key: PoolKey {
                 base: target.base.clone(),
                 protocol: target.protocol,
                 ca_file: target.ca_file.clone(),
@@ -90,7 +90,7 @@ impl SharedPools {
             in_use: Arc::new(Semaphore::new(settings.max_connections)),
             given: Mutex::new(settings.max_connections),
             idle: AtomicUsize::new(0),
-            trust: target.base.tls.then(|| Trust::of(target)),
+            trust: target.base.tls.then(|| TrustStore::of(target)),
         });
         all.push(Arc::clone(&shared));
         shared
@@ -100,10 +100,10 @@ impl SharedPools {
 /// One worker's connections to one base URL.
 #[derive(Debug)]
 pub(super) struct Pool {
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     settings: Cell<PoolSettings>,
     /// Oldest first.
-    idle: RefCell<Vec<Idle>>,
+    idle: RefCell<Vec<IdleConnection>>,
     pub(super) multiplexed: Multiplexed,
     /// The provider sends its next small packet only when we have acknowledged the one before.
     waits: Cell<bool>,
@@ -111,24 +111,24 @@ pub(super) struct Pool {
 }
 
 #[derive(Debug)]
-struct Idle {
+struct IdleConnection {
     io: Io,
     since: Instant,
-    _kept: Kept,
+    _kept: IdlePermit,
 }
 
 /// The right of one connection to be idle, over all workers.
 #[derive(Debug)]
-pub(super) struct Kept {
-    _counted: Held,
-    _place: Place,
+pub(super) struct IdlePermit {
+    _counted: GaugeGuard,
+    _place: IdleSlot,
 }
 
 /// One of the idle places of a base URL.
 #[derive(Debug)]
-struct Place(Arc<Shared>);
+struct IdleSlot(Arc<SharedPool>);
 
-impl Drop for Place {
+impl Drop for IdleSlot {
     fn drop(&mut self) {
         self.0.idle.fetch_sub(1, Ordering::Relaxed);
     }
@@ -136,9 +136,9 @@ impl Drop for Place {
 
 /// The right to one connection in use.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(super) struct InUsePermit {
     _permit: OwnedSemaphorePermit,
-    _counted: Held,
+    _counted: GaugeGuard,
 }
 
 impl Pool {
@@ -175,7 +175,7 @@ impl Pool {
         self.idle.borrow_mut().clear();
     }
 
-    pub(super) fn trust(&self) -> Option<&Trust> {
+    pub(super) fn trust(&self) -> Option<&TrustStore> {
         self.shared.trust.as_ref()
     }
 
@@ -184,7 +184,7 @@ impl Pool {
     }
 
     /// Waits in line for the right to a connection. Dropping the future leaves the line.
-    pub(super) async fn admit(&self, clocks: &Clocks) -> Result<Permit, Fault> {
+    pub(super) async fn admit(&self, clocks: &Timeouts) -> Result<InUsePermit, Fault> {
         let semaphore = Arc::clone(&self.shared.in_use);
         let permit = if let Ok(permit) = Arc::clone(&semaphore).try_acquire_owned() {
             Some(permit)
@@ -192,9 +192,9 @@ impl Pool {
             timeout(clocks.pool, semaphore.acquire_owned()).await.ok().and_then(Result::ok)
         };
         let permit = permit.ok_or_else(|| {
-            Fault::provider(Stage::Pool, Kind::Timeout(Clock::Pool, clocks.pool), Sent::Nothing)
+            Fault::provider(Stage::Pool, FaultKind::Timeout(Clock::Pool, clocks.pool), Sent::Nothing)
         })?;
-        Ok(Permit { _permit: permit, _counted: self.gauges.upstream_active.hold() })
+        Ok(InUsePermit { _permit: permit, _counted: self.gauges.upstream_active.hold() })
     }
 
     pub(super) fn ping(&self) -> Option<Duration> {
@@ -225,16 +225,16 @@ impl Pool {
     /// Keeps a connection for later, or closes it when enough are kept.
     pub(super) fn put(&self, io: Io) {
         if let Some(kept) = self.keep() {
-            self.idle.borrow_mut().push(Idle { io, since: Instant::now(), _kept: kept });
+            self.idle.borrow_mut().push(IdleConnection { io, since: Instant::now(), _kept: kept });
         }
     }
 
     /// A place for an idle connection. `None`: enough are kept.
-    pub(super) fn keep(&self) -> Option<Kept> {
+    pub(super) fn keep(&self) -> Option<IdlePermit> {
         let before = self.shared.idle.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(&self.shared));
+        let place = IdleSlot(Arc::clone(&self.shared));
         (before < self.settings.get().max_keepalive)
-            .then(|| Kept { _counted: self.gauges.upstream_idle.hold(), _place: place })
+            .then(|| IdlePermit { _counted: self.gauges.upstream_idle.hold(), _place: place })
     }
 
     /// Closes what has been idle for too long or was closed by the provider.
@@ -252,16 +252,16 @@ fn is_quiet(io: &mut Io, block: &ReadBlock) -> bool {
     block.poll_read(io, &mut Context::from_waker(Waker::noop())).is_pending()
 }
 
-/// A connection in use. Dropping it closes the connection; [`Lease::keep`] gives it back.
+/// A connection in use. Dropping it closes the connection; [`PooledConnection::keep`] gives it back.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(super) struct PooledConnection {
     pub(super) io: Io,
     pool: Rc<Pool>,
-    permit: Permit,
+    permit: InUsePermit,
 }
 
-impl Lease {
-    pub(super) const fn new(io: Io, pool: Rc<Pool>, permit: Permit) -> Self {
+impl PooledConnection {
+    pub(super) const fn new(io: Io, pool: Rc<Pool>, permit: InUsePermit) -> Self {
         Self { io, pool, permit }
     }
 

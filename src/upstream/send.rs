@@ -10,15 +10,16 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
-    Body, h1,
+    Body,
+    connection::UpstreamConnection,
+    h1,
     head::{Request, build_request, write_request},
     io::ReadBlock,
-    line::Line,
     pool::{Pool, SharedPools},
     target::{PoolSettings, Target},
 };
 use crate::{
-    base::{ByteList, Clock, Fault, Kind, Sent, Side, Stage, spawn::Tasks},
+    base::{ByteList, Clock, Fault, FaultKind, Sent, Side, Stage, spawn::Tasks},
     telemetry::WorkerGauges,
 };
 
@@ -68,7 +69,7 @@ impl Deadline {
     #[must_use]
     pub const fn fault(&self, stage: Stage) -> Fault {
         let sent = if matches!(stage, Stage::Body) { Sent::Some } else { Sent::Unknown };
-        Fault::provider(stage, Kind::Timeout(self.clock, self.after), sent)
+        Fault::provider(stage, FaultKind::Timeout(self.clock, self.after), sent)
     }
 }
 
@@ -125,17 +126,17 @@ impl Upstream {
 
     async fn exchange(
         &self,
-        line: Line,
+        line: UpstreamConnection,
         (target, request, body): (&Target, &Request<'_>, ByteList),
         deadline: Deadline,
         connected_after: Duration,
     ) -> Result<Response, Fault> {
         let outcome = match line {
-            Line::H1(lease) => {
+            UpstreamConnection::H1(lease) => {
                 let head = write_request(target, request, body.len());
                 timeout_at(deadline.at, h1::exchange(lease, &self.0.block, head, body)).await
             }
-            Line::H2(connection) => {
+            UpstreamConnection::H2(connection) => {
                 let Ok(head) = build_request(target, request, body.len()) else {
                     connection.rest();
                     return Err(unsendable());
@@ -194,7 +195,7 @@ impl Upstream {
 
 /// The connection ended before a byte of the answer came: it was stale, or the provider says that it did nothing.
 fn may_replace(fault: &Fault, reused: bool) -> bool {
-    fault.kind == Kind::Reset
+    fault.kind == FaultKind::Reset
         && match fault.sent {
             Sent::Nothing => true,
             Sent::Unknown => reused,
@@ -203,6 +204,6 @@ fn may_replace(fault: &Fault, reused: bool) -> bool {
 }
 
 const fn unsendable() -> Fault {
-    let kind = Kind::Garbage(std::borrow::Cow::Borrowed("the request cannot be sent over HTTP/2"));
+    let kind = FaultKind::Garbage(std::borrow::Cow::Borrowed("the request cannot be sent over HTTP/2"));
     Fault { side: Side::Gateway, stage: Stage::Send, kind, sent: Sent::Nothing }
 }

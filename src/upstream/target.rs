@@ -130,7 +130,7 @@ pub struct Target {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Roots to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    pub clocks: Clocks,
+    pub clocks: Timeouts,
 }
 
 impl Target {
@@ -145,7 +145,7 @@ impl Target {
             key: None,
             headers: Vec::new(),
             ca_file: None,
-            clocks: Clocks::default(),
+            clocks: Timeouts::default(),
         }
     }
 
@@ -168,7 +168,7 @@ impl Target {
 
 /// The deadlines of one call. Each has an error of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clocks {
+pub struct Timeouts {
     /// Name lookup, TCP and TLS together.
     pub connect: Duration,
     /// Waiting for a place in the pool.
@@ -183,7 +183,7 @@ pub struct Clocks {
     pub stream_total: Option<Duration>,
 }
 
-impl Default for Clocks {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),

@@ -18,12 +18,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    pinned::Pinned,
+    pinned::PinnedVerifier,
     target::{Protocol, Target},
 };
 use crate::base::{
-    Fault, Kind, Sent, Stage,
-    pem::{PemError, PemReason, Stamp, certificates},
+    Fault, FaultKind, Sent, Stage,
+    pem::{FileStamp, PemError, PemReason, certificates},
 };
 
 const CHECK_EVERY: Duration = Duration::from_secs(5);
@@ -32,31 +32,31 @@ static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
 
 /// What both sides will speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Agreed {
+pub(super) enum NegotiatedProtocol {
     Http1,
     Http2,
 }
 
 /// Whom the targets of one pool trust. Cloning shares it.
 #[derive(Clone, Debug)]
-pub(super) struct Trust(Arc<Inner>);
+pub(super) struct TrustStore(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     ca_file: Option<PathBuf>,
     protocol: Protocol,
-    loaded: Mutex<Option<Loaded>>,
+    loaded: Mutex<Option<LoadedRoots>>,
 }
 
 /// The last attempt to read the roots.
 #[derive(Debug)]
-struct Loaded {
+struct LoadedRoots {
     at: Instant,
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     config: Option<Arc<ClientConfig>>,
 }
 
-impl Trust {
+impl TrustStore {
     pub(super) fn of(target: &Target) -> Self {
         let (ca_file, protocol) = (target.ca_file.clone(), target.protocol);
         Self(Arc::new(Inner { ca_file, protocol, loaded: Mutex::new(None) }))
@@ -67,16 +67,18 @@ impl Trust {
         &self,
         stream: TcpStream,
         host: &str,
-    ) -> Result<(Box<TlsStream<TcpStream>>, Agreed), Fault> {
+    ) -> Result<(Box<TlsStream<TcpStream>>, NegotiatedProtocol), Fault> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| fault("not a name that TLS can check".into()))?;
         let config = self.config().await?;
         let stream =
             TlsConnector::from(config).connect(name, stream).await.map_err(|error| fault(explain(&error)))?;
         match (stream.get_ref().1.alpn_protocol(), self.0.protocol) {
-            (Some(b"h2"), _) => Ok((Box::new(stream), Agreed::Http2)),
+            (Some(b"h2"), _) => Ok((Box::new(stream), NegotiatedProtocol::Http2)),
             (Some(_) | None, Protocol::Http2) => Err(fault("HTTP/2 was not agreed on".into())),
-            (Some(_) | None, Protocol::Auto | Protocol::Http1) => Ok((Box::new(stream), Agreed::Http1)),
+            (Some(_) | None, Protocol::Auto | Protocol::Http1) => {
+                Ok((Box::new(stream), NegotiatedProtocol::Http1))
+            }
         }
     }
 
@@ -105,7 +107,7 @@ impl Inner {
 
     /// Reads the roots if they have changed. Roots that cannot be used leave the old ones in force.
     fn load(&self) -> Option<Arc<ClientConfig>> {
-        let stamp = self.ca_file.as_deref().map(Stamp::of);
+        let stamp = self.ca_file.as_deref().map(FileStamp::of);
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let before = loaded.take();
         let unchanged = before.as_ref().is_some_and(|before| before.stamp == stamp);
@@ -118,7 +120,7 @@ impl Inner {
                 .ok()
                 .or(old)
         };
-        *loaded = Some(Loaded { at: Instant::now(), stamp, config: config.clone() });
+        *loaded = Some(LoadedRoots { at: Instant::now(), stamp, config: config.clone() });
         config
     }
 
@@ -141,7 +143,7 @@ impl Inner {
                     return Err(PemError::new(file, PemReason::Missing("usable certificate")));
                 }
                 let pinned =
-                    Pinned::new(Arc::new(roots), named, provider).map_err(|error| refused(&error))?;
+                    PinnedVerifier::new(Arc::new(roots), named, provider).map_err(|error| refused(&error))?;
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
             }
         }
@@ -167,7 +169,7 @@ fn system_roots() -> RootCertStore {
 }
 
 const fn fault(why: Cow<'static, str>) -> Fault {
-    Fault::provider(Stage::Connect, Kind::Tls(why), Sent::Nothing)
+    Fault::provider(Stage::Connect, FaultKind::Tls(why), Sent::Nothing)
 }
 
 fn explain(error: &io::Error) -> Cow<'static, str> {

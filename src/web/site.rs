@@ -8,14 +8,14 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request
 use http_body::{Frame, SizeHint};
 
 use super::{
-    compare::{self, Context, Gate, Live, Params, live::Desk},
-    feed::Feed,
+    compare::{self, CompareStream, Context, Gate, Params, progress::ProgressQueue},
+    event_feed::EventFeed,
 };
 use crate::{
     auth,
-    base::{Dice, Fault, Moment, Secret},
-    proxy::{self, Corridor, Incoming, Refusal, statistics},
-    routing::Ask,
+    base::{Fault, Moment, Rng, Secret},
+    proxy::{self, Gateway, Incoming, Refusal, statistics},
+    routing::PlanRequest,
     upstream::Target,
 };
 
@@ -29,7 +29,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("15");
 /// One worker's site.
 #[derive(Debug)]
 pub struct Site {
-    corridor: Corridor,
+    corridor: Gateway,
     /// This gateway, as its own client sees it.
     own: Target,
     gate: Gate,
@@ -39,18 +39,18 @@ pub struct Site {
 #[derive(Debug)]
 pub enum Body {
     Corridor(proxy::Body),
-    Live(Live),
-    Feed(Feed),
+    Live(CompareStream),
+    Feed(EventFeed),
 }
 
 impl Site {
     /// `gate` is shared by all workers.
     #[must_use]
-    pub fn new(corridor: Corridor, own: Target, gate: Gate) -> Self {
+    pub fn new(corridor: Gateway, own: Target, gate: Gate) -> Self {
         Self { corridor, own, gate }
     }
 
-    /// Answers one request, as [`Corridor::answer`] does.
+    /// Answers one request, as [`Gateway::answer`] does.
     pub async fn answer(
         self: Rc<Self>,
         head: Parts,
@@ -72,7 +72,7 @@ impl Site {
         let call = self.corridor.open(&head, peer);
         match self.corridor.watch(head) {
             Ok((watcher, may)) => {
-                call.text(statistics::EVENTS, Bytes::new()).map(|_| Body::Feed(Feed::new(watcher, may)))
+                call.text(statistics::EVENTS, Bytes::new()).map(|_| Body::Feed(EventFeed::new(watcher, may)))
             }
             Err(refusal) => call.refuse(&refusal).map(Body::Corridor),
         }
@@ -94,7 +94,7 @@ impl Site {
         };
         let (params, context) = begun;
         if wants_events(&head.headers) {
-            let desk = Desk::default();
+            let desk = ProgressQueue::default();
             let told = desk.clone();
             let run = async move {
                 let _pass = pass;
@@ -104,7 +104,7 @@ impl Site {
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            return response.map(|_| Body::Live(Live::new(run, desk)));
+            return response.map(|_| Body::Live(CompareStream::new(run, desk)));
         }
         let report = Box::pin(compare::run(params, context, |_| {})).await;
         drop(pass);
@@ -123,7 +123,8 @@ impl Site {
         let params = Params::parse(head.uri.query().unwrap_or_default())
             .map_err(|error| Refusal::request(400, "invalid_query", error.to_string()))?;
         let snapshot = self.corridor.snapshot();
-        let plan = snapshot.catalog.plan(&Ask::stream(&params.model), Moment::now(), &mut Dice::random());
+        let plan =
+            snapshot.catalog.plan(&PlanRequest::stream(&params.model), Moment::now(), &mut Rng::random());
         let plan = plan.map_err(|none| Refusal::no_plan(&none, &params.model))?;
         let first = plan.candidates().first();
         let nobody = || Refusal::request(404, "model_not_found", "nobody serves this model");

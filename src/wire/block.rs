@@ -16,7 +16,7 @@ pub(super) struct Block<'a> {
     pub(super) comment_only: bool,
 }
 
-enum Field<'a> {
+enum BlockField<'a> {
     Data(&'a [u8]),
     Name(&'a [u8]),
     Comment,
@@ -27,11 +27,11 @@ impl<'a> Block<'a> {
     /// An event of one line, given without its end.
     pub(super) fn line(line: &'a [u8]) -> Self {
         let (mut data, mut name, mut comment_only): (&[u8], _, _) = (&[], None, false);
-        match Field::of(line) {
-            Field::Data(value) => data = value,
-            Field::Name(value) => name = Some(value),
-            Field::Comment => comment_only = true,
-            Field::Other => {}
+        match BlockField::of(line) {
+            BlockField::Data(value) => data = value,
+            BlockField::Name(value) => name = Some(value),
+            BlockField::Comment => comment_only = true,
+            BlockField::Other => {}
         }
         Self { data: Some(data), name, comment_only }
     }
@@ -40,14 +40,14 @@ impl<'a> Block<'a> {
     pub(super) fn lines(text: &'a [u8], joined: &'a mut Vec<u8>) -> Self {
         let mut block = Self { data: None, name: None, comment_only: true };
         let mut several = false;
-        for line in Lines(text) {
-            let field = Field::of(line);
-            block.comment_only &= matches!(field, Field::Comment);
+        for line in BlockLines(text) {
+            let field = BlockField::of(line);
+            block.comment_only &= matches!(field, BlockField::Comment);
             match field {
-                Field::Data(value) if block.data.is_none() => block.data = Some(value),
-                Field::Data(_) => several = true,
-                Field::Name(value) => block.name = Some(value),
-                Field::Comment | Field::Other => {}
+                BlockField::Data(value) if block.data.is_none() => block.data = Some(value),
+                BlockField::Data(_) => several = true,
+                BlockField::Name(value) => block.name = Some(value),
+                BlockField::Comment | BlockField::Other => {}
             }
         }
         if several {
@@ -61,12 +61,12 @@ impl<'a> Block<'a> {
     /// What the first lines of an event tell whose whole was too long to keep. Its last line is not complete.
     pub(super) fn prefix(text: &'a [u8]) -> Self {
         let mut block = Self { data: None, name: None, comment_only: true };
-        let mut lines = Lines(text);
+        let mut lines = BlockLines(text);
         while let Some(line) = lines.next() {
-            match Field::of(line) {
-                Field::Comment => continue,
-                Field::Name(value) if !lines.0.is_empty() => block.name = Some(value),
-                Field::Name(_) | Field::Data(_) | Field::Other => {}
+            match BlockField::of(line) {
+                BlockField::Comment => continue,
+                BlockField::Name(value) if !lines.0.is_empty() => block.name = Some(value),
+                BlockField::Name(_) | BlockField::Data(_) | BlockField::Other => {}
             }
             block.comment_only = false;
         }
@@ -76,8 +76,8 @@ impl<'a> Block<'a> {
 
 fn join<'a>(text: &[u8], joined: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     joined.clear();
-    for line in Lines(text) {
-        if let Field::Data(value) = Field::of(line) {
+    for line in BlockLines(text) {
+        if let BlockField::Data(value) = BlockField::of(line) {
             if joined.len() + value.len() > CARRY {
                 return None;
             }
@@ -89,7 +89,7 @@ fn join<'a>(text: &[u8], joined: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     Some(joined)
 }
 
-impl<'a> Field<'a> {
+impl<'a> BlockField<'a> {
     fn of(line: &'a [u8]) -> Self {
         if let Some(rest) = line.strip_prefix(b"data") {
             if let Some(value) = value(rest) {
@@ -116,9 +116,9 @@ fn value(rest: &[u8]) -> Option<&[u8]> {
 }
 
 /// Lines without their ends; an end is LF, CR or CRLF.
-struct Lines<'a>(&'a [u8]);
+struct BlockLines<'a>(&'a [u8]);
 
-impl<'a> Iterator for Lines<'a> {
+impl<'a> Iterator for BlockLines<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{dialect::Dialect, meaning, needle, sse::Event, usage};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub enum EventClass {
     /// A keepalive.
     Comment,
     /// Text, reasoning, a refusal or a tool call: what a user would call the answer's beginning.
@@ -27,38 +27,38 @@ pub enum Class {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
-    pub class: Class,
+pub struct EventFacts {
+    pub class: EventClass,
     /// [`usage::read`] will find counts, whatever the class. After the commit point: may.
     pub usage: bool,
 }
 
 /// Reads `event` properly.
 #[must_use]
-pub fn classify(dialect: Dialect, event: &Event<'_>) -> Facts {
+pub fn classify(dialect: Dialect, event: &Event<'_>) -> EventFacts {
     if let Some(facts) = plain(event) {
         return facts;
     }
     let Some(data) = event.data else { return unread(dialect, event) };
     match serde_json::from_slice::<Value>(data) {
         Ok(whole) => {
-            Facts { class: meaning::of(dialect, event.name, &whole), usage: usage::of(&whole).is_some() }
+            EventFacts { class: meaning::of(dialect, event.name, &whole), usage: usage::of(&whole).is_some() }
         }
         // Not ours to understand, so not ours to hold back. A surrogate pair cut in two is one such case.
-        Err(_) if data.is_empty() => Class::Other.into(),
-        Err(_) => Class::Content.into(),
+        Err(_) if data.is_empty() => EventClass::Other.into(),
+        Err(_) => EventClass::Content.into(),
     }
 }
 
 /// Whether `event` says that the answer is over, be it without a word of content. One that is cut off does not.
 #[must_use]
-pub fn concludes(event: &Event<'_>, class: Class) -> bool {
-    class == Class::Done || event.data.is_some_and(needle::is_over)
+pub fn concludes(event: &Event<'_>, class: EventClass) -> bool {
+    class == EventClass::Done || event.data.is_some_and(needle::is_over)
 }
 
 /// Looks for what a committed stream must still notice: an error, the extra usage chunk, usage, the end.
 #[must_use]
-pub fn classify_committed(dialect: Dialect, event: &Event<'_>) -> Facts {
+pub fn classify_committed(dialect: Dialect, event: &Event<'_>) -> EventFacts {
     if let Some(facts) = plain(event) {
         return facts;
     }
@@ -72,11 +72,11 @@ pub fn classify_committed(dialect: Dialect, event: &Event<'_>) -> Facts {
             if sight.usage && needle::has_empty_choices(data) {
                 classify(dialect, event).settled()
             } else {
-                Facts { class: Class::Other, usage: sight.usage }
+                EventFacts { class: EventClass::Other, usage: sight.usage }
             }
         }
         Dialect::Responses | Dialect::Messages => match event.name {
-            Some(name) if !NOTABLE.contains(&name) => Class::Other.into(),
+            Some(name) if !NOTABLE.contains(&name) => EventClass::Other.into(),
             Some(_) | None => classify(dialect, event).settled(),
         },
     }
@@ -92,41 +92,41 @@ const NOTABLE: [&[u8]; 6] = [
     b"message_stop",
 ];
 
-impl From<Class> for Facts {
-    fn from(class: Class) -> Self {
+impl From<EventClass> for EventFacts {
+    fn from(class: EventClass) -> Self {
         Self { class, usage: false }
     }
 }
 
-impl Facts {
+impl EventFacts {
     /// As told after the commit point.
     fn settled(self) -> Self {
-        let class = if self.class == Class::Content { Class::Other } else { self.class };
+        let class = if self.class == EventClass::Content { EventClass::Other } else { self.class };
         Self { class, ..self }
     }
 }
 
 /// What is told by the event's form alone.
-fn plain(event: &Event<'_>) -> Option<Facts> {
+fn plain(event: &Event<'_>) -> Option<EventFacts> {
     if event.comment_only {
-        return Some(Class::Comment.into());
+        return Some(EventClass::Comment.into());
     }
     if event.name == Some(b"error") {
-        return Some(Class::Error.into());
+        return Some(EventClass::Error.into());
     }
     let done = event.data.is_some_and(|data| data.len() < 16 && data.trim_ascii() == b"[DONE]");
-    done.then(|| Class::Done.into())
+    done.then(|| EventClass::Done.into())
 }
 
 /// An event too long to be kept. Only content is that long, and objects that echo a long request.
-fn unread(dialect: Dialect, event: &Event<'_>) -> Facts {
+fn unread(dialect: Dialect, event: &Event<'_>) -> EventFacts {
     let name = event.name.unwrap_or_default();
     let class = match dialect {
-        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => Class::Content,
-        Dialect::Responses | Dialect::Messages if meaning::is_end(name) => Class::Done,
-        Dialect::Responses | Dialect::Messages if name == b"response.failed" => Class::Error,
-        Dialect::Responses | Dialect::Messages if name.ends_with(b"delta") => Class::Content,
-        Dialect::Responses | Dialect::Messages => Class::Other,
+        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => EventClass::Content,
+        Dialect::Responses | Dialect::Messages if meaning::is_end(name) => EventClass::Done,
+        Dialect::Responses | Dialect::Messages if name == b"response.failed" => EventClass::Error,
+        Dialect::Responses | Dialect::Messages if name.ends_with(b"delta") => EventClass::Content,
+        Dialect::Responses | Dialect::Messages => EventClass::Other,
     };
     class.into()
 }

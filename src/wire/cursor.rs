@@ -10,7 +10,7 @@ pub(super) const MAX_DEPTH: usize = 256;
 
 /// Not JSON: what was wrong, and at which byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Syntax {
+pub(super) struct JsonError {
     pub(super) at: usize,
     pub(super) what: &'static str,
 }
@@ -29,7 +29,7 @@ enum Container {
 
 /// The open containers, one bit each.
 #[derive(Default)]
-struct Nest {
+struct ContainerStack {
     arrays: [u64; MAX_DEPTH / 64],
     depth: usize,
 }
@@ -51,8 +51,8 @@ impl<'a> Cursor<'a> {
         self.body.get(self.at).copied()
     }
 
-    pub(super) const fn fault(&self, what: &'static str) -> Syntax {
-        Syntax { at: self.at, what }
+    pub(super) const fn fault(&self, what: &'static str) -> JsonError {
+        JsonError { at: self.at, what }
     }
 
     pub(super) fn space(&mut self) {
@@ -62,7 +62,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A `:` and the space around it.
-    pub(super) fn colon(&mut self) -> Result<(), Syntax> {
+    pub(super) fn colon(&mut self) -> Result<(), JsonError> {
         self.space();
         if self.peek() != Some(b':') {
             return Err(self.fault("expected `:`"));
@@ -73,7 +73,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A string with its quotes; whether it holds escapes.
-    pub(super) fn string(&mut self) -> Result<bool, Syntax> {
+    pub(super) fn string(&mut self) -> Result<bool, JsonError> {
         if self.peek() != Some(b'"') {
             return Err(self.fault("expected a string"));
         }
@@ -95,8 +95,8 @@ impl<'a> Cursor<'a> {
     }
 
     /// Any value, checked whole.
-    pub(super) fn value(&mut self) -> Result<(), Syntax> {
-        let mut nest = Nest::default();
+    pub(super) fn value(&mut self) -> Result<(), JsonError> {
+        let mut nest = ContainerStack::default();
         loop {
             let opened = match self.peek() {
                 Some(b'"') => self.string().map(|_| None)?,
@@ -120,7 +120,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Enters a container, up to its first value. Whether the outermost value is complete (this one was empty).
-    fn open(&mut self, nest: &mut Nest, container: Container) -> Result<bool, Syntax> {
+    fn open(&mut self, nest: &mut ContainerStack, container: Container) -> Result<bool, JsonError> {
         if !nest.push(container) {
             return Err(self.fault("nested too deeply"));
         }
@@ -134,7 +134,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// After a value: closes what ends here, up to the next value. Whether the outermost value is complete.
-    fn close(&mut self, nest: &mut Nest) -> Result<bool, Syntax> {
+    fn close(&mut self, nest: &mut ContainerStack) -> Result<bool, JsonError> {
         while let Some(container) = nest.top() {
             self.space();
             match (container, self.peek()) {
@@ -159,7 +159,7 @@ impl<'a> Cursor<'a> {
         Ok(true)
     }
 
-    fn escape(&mut self) -> Result<(), Syntax> {
+    fn escape(&mut self) -> Result<(), JsonError> {
         let hex = |bytes: &[u8]| bytes.len() == 4 && bytes.iter().all(u8::is_ascii_hexdigit);
         let width = match self.body.get(self.at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
@@ -170,7 +170,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    fn literal(&mut self, word: &[u8]) -> Result<(), Syntax> {
+    fn literal(&mut self, word: &[u8]) -> Result<(), JsonError> {
         if self.body.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
             self.at += word.len();
             return Ok(());
@@ -178,7 +178,7 @@ impl<'a> Cursor<'a> {
         Err(self.fault("expected a value"))
     }
 
-    fn number(&mut self) -> Result<(), Syntax> {
+    fn number(&mut self) -> Result<(), JsonError> {
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
@@ -202,7 +202,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// One digit or more.
-    fn digits(&mut self) -> Result<(), Syntax> {
+    fn digits(&mut self) -> Result<(), JsonError> {
         if !self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             return Err(self.fault("expected a digit"));
         }
@@ -213,7 +213,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-impl Nest {
+impl ContainerStack {
     /// Whether there was room.
     fn push(&mut self, container: Container) -> bool {
         let Some(word) = self.arrays.get_mut(self.depth / 64) else { return false };

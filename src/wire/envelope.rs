@@ -8,10 +8,10 @@
 use std::{fmt, ops::Range};
 
 use super::{
-    cursor::{Cursor, Syntax},
-    field::{self, Field, MAX_MODEL, MAX_MODELS, Mistake},
+    cursor::{Cursor, JsonError},
+    field::{self, Field, FieldError, MAX_MODEL, MAX_MODELS},
     index::{self, Member},
-    place::Place,
+    position::TextPosition,
 };
 
 /// The facts of one request body. Spans are offsets into the bytes it was read from.
@@ -24,17 +24,17 @@ pub struct Envelope {
     asgi: Option<bool>,
     max_tokens: Option<u64>,
     answers: Option<u64>,
-    pub(super) spans: Spans,
+    pub(super) spans: FieldSpans,
 }
 
 /// What an edit needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Spans {
+pub(super) struct FieldSpans {
     /// The model's value, its quotes included. `None`: only `models` is given.
     pub(super) model: Option<Range<usize>>,
     /// The members `x_use_asgi_streaming` and `models`.
-    pub(super) asgi: Option<Own>,
-    pub(super) models: Option<Own>,
+    pub(super) asgi: Option<GatewayMember>,
+    pub(super) models: Option<GatewayMember>,
     pub(super) stream_options: StreamOptions,
     /// Offset of the body's last `}`.
     pub(super) close: usize,
@@ -46,7 +46,7 @@ pub(super) struct Spans {
 
 /// A member that is the gateway's own, and the commas on either side.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Own {
+pub(super) struct GatewayMember {
     pub(super) span: Range<usize>,
     pub(super) before: Option<usize>,
     pub(super) after: Option<usize>,
@@ -58,11 +58,11 @@ pub(super) enum StreamOptions {
     Absent,
     /// `null`, there.
     Null(Range<usize>),
-    Object(Options),
+    Object(StreamOptionsSpan),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Options {
+pub(super) struct StreamOptionsSpan {
     /// Offset of its `}`.
     pub(super) close: usize,
     pub(super) empty: bool,
@@ -73,9 +73,9 @@ pub(super) struct Options {
 /// Why a body is refused (400, `invalid_request_error`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvelopeError {
-    Syntax { place: Place, what: &'static str },
+    Syntax { place: TextPosition, what: &'static str },
     Missing(Field),
-    Field { field: Field, mistake: Mistake, place: Place },
+    Field { field: Field, mistake: FieldError, place: TextPosition },
 }
 
 /// Reads the envelope of one request body.
@@ -84,10 +84,12 @@ pub enum EnvelopeError {
 /// [`EnvelopeError`] says why the body is refused and where.
 pub fn read(body: &[u8]) -> Result<Envelope, EnvelopeError> {
     decode(body).map_err(|refusal| match refusal {
-        Refusal::Syntax(Syntax { at, what }) => EnvelopeError::Syntax { place: Place::of(body, at), what },
-        Refusal::Missing(field) => EnvelopeError::Missing(field),
-        Refusal::Field { field, mistake, at } => {
-            EnvelopeError::Field { field, mistake, place: Place::of(body, at) }
+        EnvelopeRefusal::Syntax(JsonError { at, what }) => {
+            EnvelopeError::Syntax { place: TextPosition::of(body, at), what }
+        }
+        EnvelopeRefusal::Missing(field) => EnvelopeError::Missing(field),
+        EnvelopeRefusal::Field { field, mistake, at } => {
+            EnvelopeError::Field { field, mistake, place: TextPosition::of(body, at) }
         }
     })
 }
@@ -143,7 +145,7 @@ impl Envelope {
     #[must_use]
     pub const fn include_usage(&self) -> Option<bool> {
         match &self.spans.stream_options {
-            StreamOptions::Object(Options { include_usage: Some((asked, _)), .. }) => *asked,
+            StreamOptions::Object(StreamOptionsSpan { include_usage: Some((asked, _)), .. }) => *asked,
             StreamOptions::Object(_) | StreamOptions::Null(_) | StreamOptions::Absent => None,
         }
     }
@@ -185,21 +187,21 @@ impl fmt::Display for EnvelopeError {
 impl std::error::Error for EnvelopeError {}
 
 /// A refusal before anybody counts lines.
-enum Refusal {
-    Syntax(Syntax),
+enum EnvelopeRefusal {
+    Syntax(JsonError),
     Missing(Field),
-    Field { field: Field, mistake: Mistake, at: usize },
+    Field { field: Field, mistake: FieldError, at: usize },
 }
 
-impl From<Syntax> for Refusal {
-    fn from(syntax: Syntax) -> Self {
+impl From<JsonError> for EnvelopeRefusal {
+    fn from(syntax: JsonError) -> Self {
         Self::Syntax(syntax)
     }
 }
 
 /// The fields seen so far.
 #[derive(Default)]
-struct Draft {
+struct EnvelopeBuilder {
     /// A bit for each field.
     seen: u16,
     model: Option<Box<str>>,
@@ -208,33 +210,33 @@ struct Draft {
     asgi: Option<bool>,
     max_tokens: Option<u64>,
     answers: Option<u64>,
-    spans: Spans,
+    spans: FieldSpans,
 }
 
-fn decode(body: &[u8]) -> Result<Envelope, Refusal> {
+fn decode(body: &[u8]) -> Result<Envelope, EnvelopeRefusal> {
     if simdutf8::basic::from_utf8(body).is_err() {
         let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
-        return Err(Syntax { at: valid, what: "not UTF-8" }.into());
+        return Err(JsonError { at: valid, what: "not UTF-8" }.into());
     }
-    let mut draft = Draft::default();
+    let mut draft = EnvelopeBuilder::default();
     draft.spans.close = index::members(body, |member| draft.member(body, member))?;
-    let Draft { model, models, stream, asgi, max_tokens, answers, spans, .. } = draft;
+    let EnvelopeBuilder { model, models, stream, asgi, max_tokens, answers, spans, .. } = draft;
     let mut others = models.into_iter();
-    let model = model.or_else(|| others.next()).ok_or(Refusal::Missing(Field::Model))?;
+    let model = model.or_else(|| others.next()).ok_or(EnvelopeRefusal::Missing(Field::Model))?;
     let others = others.filter(|other| *other != model).collect();
     Ok(Envelope { model, others, stream, asgi, max_tokens, answers, spans })
 }
 
-impl Draft {
-    fn member(&mut self, body: &[u8], member: Member) -> Result<(), Refusal> {
+impl EnvelopeBuilder {
+    fn member(&mut self, body: &[u8], member: Member) -> Result<(), EnvelopeRefusal> {
         let Some(field) = recognise(&Field::TOP, &mut self.seen, body, &member)? else {
             self.hint(body, member);
             return Ok(());
         };
-        let own = Own { span: member.span(), before: member.before, after: member.after };
+        let own = GatewayMember { span: member.span(), before: member.before, after: member.after };
         let Member { value, .. } = member;
         let text = body.get(value.clone()).unwrap_or_default();
-        let wrong = Refusal::Field { field, mistake: Mistake::Type, at: value.start };
+        let wrong = EnvelopeRefusal::Field { field, mistake: FieldError::Type, at: value.start };
         match field {
             Field::Model => {
                 self.model = Some(model(body, value.clone()).ok_or(wrong)?);
@@ -277,11 +279,11 @@ impl Draft {
     }
 }
 
-fn options(body: &[u8], object: Range<usize>) -> Result<Options, Refusal> {
+fn options(body: &[u8], object: Range<usize>) -> Result<StreamOptionsSpan, EnvelopeRefusal> {
     let base = object.start;
     let body = body.get(..object.end).unwrap_or_default();
     let inner = body.get(base..).unwrap_or_default();
-    let mut found = Options { close: 0, empty: true, include_usage: None };
+    let mut found = StreamOptionsSpan { close: 0, empty: true, include_usage: None };
     let mut seen = 0;
     let close = index::members(inner, |member| {
         found.empty = false;
@@ -289,12 +291,16 @@ fn options(body: &[u8], object: Range<usize>) -> Result<Options, Refusal> {
         if recognise(&[Field::IncludeUsage], &mut seen, body, &member)?.is_some() {
             let span = member.value;
             let text = body.get(span.clone()).unwrap_or_default();
-            let wrong = Refusal::Field { field: Field::IncludeUsage, mistake: Mistake::Type, at: span.start };
+            let wrong = EnvelopeRefusal::Field {
+                field: Field::IncludeUsage,
+                mistake: FieldError::Type,
+                at: span.start,
+            };
             found.include_usage = Some((field::boolean(text).ok_or(wrong)?, span));
         }
-        Ok::<_, Refusal>(())
+        Ok::<_, EnvelopeRefusal>(())
     })?;
-    Ok(Options { close: base + close, ..found })
+    Ok(StreamOptionsSpan { close: base + close, ..found })
 }
 
 /// Which of `known` this member is, refusing one that was `seen` (a bit each) or is spelt in another case.
@@ -303,7 +309,7 @@ fn recognise(
     seen: &mut u16,
     body: &[u8],
     member: &Member,
-) -> Result<Option<Field>, Refusal> {
+) -> Result<Option<Field>, EnvelopeRefusal> {
     let named = if member.escaped {
         // A key with a lone surrogate is none of ours.
         let quoted = member.key.start - 1..member.key.end + 1;
@@ -313,12 +319,12 @@ fn recognise(
     };
     let Some((field, exact)) = named else { return Ok(None) };
     let bit = 1 << field as u16;
-    let refuse = |mistake| Err(Refusal::Field { field, mistake, at: member.key.start });
+    let refuse = |mistake| Err(EnvelopeRefusal::Field { field, mistake, at: member.key.start });
     if !exact {
-        return refuse(Mistake::Case);
+        return refuse(FieldError::Case);
     }
     if *seen & bit != 0 {
-        return refuse(Mistake::Twice);
+        return refuse(FieldError::Twice);
     }
     *seen |= bit;
     Ok(Some(field))

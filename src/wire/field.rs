@@ -30,7 +30,7 @@ pub enum Field {
 
 /// What is wrong with a field that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mistake {
+pub enum FieldError {
     Type,
     Twice,
     /// The right letters in the wrong case.
@@ -91,11 +91,11 @@ impl Field {
         Some((field, field.key().as_bytes() == key))
     }
 
-    pub(super) fn describe(self, mistake: Mistake) -> Cow<'static, str> {
+    pub(super) fn describe(self, mistake: FieldError) -> Cow<'static, str> {
         match mistake {
-            Mistake::Type => format!("`{}` must be {}", self.path(), self.expected()).into(),
-            Mistake::Twice => format!("`{}` is given twice", self.path()).into(),
-            Mistake::Case => format!("`{}` must be written in lower case", self.path()).into(),
+            FieldError::Type => format!("`{}` must be {}", self.path(), self.expected()).into(),
+            FieldError::Twice => format!("`{}` is given twice", self.path()).into(),
+            FieldError::Case => format!("`{}` must be written in lower case", self.path()).into(),
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::cursor::{Cursor, Syntax};
+use super::cursor::{Cursor, JsonError};
 
 /// One `"key": value` of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +48,8 @@ const fn shift(span: Range<usize>, base: usize) -> Range<usize> {
 /// Reads `body` as one object and calls `visit` for each of its members in order. Returns the offset of its `}`.
 ///
 /// # Errors
-/// [`Syntax`] when `body` is not exactly one JSON object, and whatever `visit` returns.
-pub(super) fn members<E: From<Syntax>>(
+/// [`JsonError`] when `body` is not exactly one JSON object, and whatever `visit` returns.
+pub(super) fn members<E: From<JsonError>>(
     body: &[u8],
     mut visit: impl FnMut(Member) -> Result<(), E>,
 ) -> Result<usize, E> {
@@ -68,7 +68,7 @@ pub(super) fn members<E: From<Syntax>>(
 }
 
 /// The members after a `{`. Returns the offset of the `}`.
-fn object<E: From<Syntax>>(
+fn object<E: From<JsonError>>(
     cursor: &mut Cursor<'_>,
     visit: &mut impl FnMut(Member) -> Result<(), E>,
 ) -> Result<usize, E> {
@@ -119,7 +119,7 @@ mod tests {
                 &body[member.span()],
                 commas,
             ));
-            Ok::<_, Syntax>(())
+            Ok::<_, JsonError>(())
         })
         .unwrap();
         assert_eq!(&body[close..=close], "}");
@@ -144,7 +144,7 @@ mod tests {
         for (body, at) in
             [("", 0), ("[]", 0), ("{} {}", 3), ("{", 1), (r#"{"a":1,}"#, 7), (r#"{"a":1 "b"}"#, 7)]
         {
-            let fault = members(body.as_bytes(), |_| Ok::<_, Syntax>(())).unwrap_err();
+            let fault = members(body.as_bytes(), |_| Ok::<_, JsonError>(())).unwrap_err();
             assert_eq!(fault.at, at, "{body}: {}", fault.what);
         }
     }

@@ -2,27 +2,29 @@
 
 use serde_json::Value;
 
-use super::{classify::Class, dialect::Dialect};
+use super::{classify::EventClass, dialect::Dialect};
 
 /// The class of an event's data, read whole. Where an event has a name and a type, the name decides.
-pub(super) fn of(dialect: Dialect, name: Option<&[u8]>, whole: &Value) -> Class {
+pub(super) fn of(dialect: Dialect, name: Option<&[u8]>, whole: &Value) -> EventClass {
     let tag = name.or_else(|| whole["type"].as_str().map(str::as_bytes)).unwrap_or_default();
     let is_error = !whole["error"].is_null() || whole["type"] == "error" || whole["object"] == "error";
     if is_error || tag == b"response.failed" {
-        return Class::Error;
+        return EventClass::Error;
     }
     match dialect {
         Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => chunk_class(whole),
-        Dialect::Responses | Dialect::Messages if is_end(tag) => Class::Done,
-        Dialect::Responses if tag.ends_with(b".delta") && says(&whole["delta"]) => Class::Content,
+        Dialect::Responses | Dialect::Messages if is_end(tag) => EventClass::Done,
+        Dialect::Responses if tag.ends_with(b".delta") && says(&whole["delta"]) => EventClass::Content,
         Dialect::Responses if tag == b"response.output_item.added" && is_call(&whole["item"]) => {
-            Class::Content
+            EventClass::Content
         }
-        Dialect::Messages if tag == b"content_block_delta" && block_says(&whole["delta"]) => Class::Content,
+        Dialect::Messages if tag == b"content_block_delta" && block_says(&whole["delta"]) => {
+            EventClass::Content
+        }
         Dialect::Messages if tag == b"content_block_start" && block_says(&whole["content_block"]) => {
-            Class::Content
+            EventClass::Content
         }
-        Dialect::Responses | Dialect::Messages => Class::Other,
+        Dialect::Responses | Dialect::Messages => EventClass::Other,
     }
 }
 
@@ -31,7 +33,7 @@ pub(super) fn is_end(tag: &[u8]) -> bool {
     tag == b"response.completed" || tag == b"response.incomplete" || tag == b"message_stop"
 }
 
-fn chunk_class(chunk: &Value) -> Class {
+fn chunk_class(chunk: &Value) -> EventClass {
     const SAYING: [&str; 11] = [
         "content",
         "reasoning_content",
@@ -47,21 +49,21 @@ fn chunk_class(chunk: &Value) -> Class {
     ];
     let choices = chunk["choices"].as_array().map(Vec::as_slice);
     match choices {
-        Some([]) if chunk["usage"].is_object() => Class::Usage,
+        Some([]) if chunk["usage"].is_object() => EventClass::Usage,
         Some(choices) => {
             let said = |choice: &Value| {
                 let parts = [&choice["delta"], &choice["message"]];
                 says(&choice["text"]) || parts.iter().any(|part| SAYING.iter().any(|key| says(&part[*key])))
             };
             if choices.iter().any(|choice| !choice["error"].is_null()) {
-                Class::Error
+                EventClass::Error
             } else if choices.iter().any(said) {
-                Class::Content
+                EventClass::Content
             } else {
-                Class::Other
+                EventClass::Other
             }
         }
-        None => Class::Other,
+        None => EventClass::Other,
     }
 }
 

@@ -7,12 +7,11 @@
 //! - [`splice`]: edits of a request body around slices of the original
 //! - [`sse`]: events in a relayed stream, by way of [`block`] (the fields of one event)
 //! - [`classify`]: what an event means to the relay, read properly ([`meaning`]) or searched for ([`needle`])
-//! - [`complaint`]: what a provider's error says of itself
+//! - [`provider_error`]: what a provider's error says of itself
 //! - [`usage`]: token counts; [`estimate`]: how many a request is thought to have
 
 mod block;
 pub mod classify;
-pub mod complaint;
 mod cursor;
 pub mod dialect;
 pub mod envelope;
@@ -21,7 +20,8 @@ pub mod field;
 mod index;
 mod meaning;
 mod needle;
-pub mod place;
+pub mod position;
+pub mod provider_error;
 pub mod splice;
 pub mod sse;
 #[cfg(test)]
@@ -29,10 +29,10 @@ mod tests;
 mod text;
 pub mod usage;
 
-pub use classify::{Class, Facts, classify, classify_committed, concludes};
-pub use complaint::Complaint;
+pub use classify::{EventClass, EventFacts, classify, classify_committed, concludes};
 pub use dialect::{Dialect, WireError};
 pub use envelope::{Envelope, EnvelopeError};
+pub use provider_error::ProviderError;
 pub use splice::{Edits, splice};
 pub use sse::{Event, LineTooLong, Scanner};
 pub use usage::Usage;

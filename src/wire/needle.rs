@@ -8,7 +8,7 @@ use memchr::memmem::{self, Finder};
 
 /// What stands in an event's data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sight {
+pub(super) struct EventMarks {
     /// A member `usage` that is an object.
     pub(super) usage: bool,
     /// A member `error` that is not `null`, or the word as a value, as in `"type":"error"`.
@@ -21,11 +21,11 @@ static FIND_USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(USAG
 static FIND_ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(ERROR));
 
 /// One search for each, prepared once; what they find is looked at more closely.
-pub(super) fn look(data: &[u8]) -> Sight {
+pub(super) fn look(data: &[u8]) -> EventMarks {
     let rest = |at: usize| data.get(at..).unwrap_or_default();
     let usage = FIND_USAGE.find(data).map(rest);
     let error = FIND_ERROR.find(data).map(rest);
-    Sight {
+    EventMarks {
         usage: usage.is_some_and(|rest| has_member(USAGE, rest, |value| value == Some(b'{'))),
         error: error.is_some_and(|rest| has_member(ERROR, rest, |value| value != Some(b'n'))),
     }
@@ -81,9 +81,9 @@ mod tests {
                 assert!(look(text(r#""type":"error""#).as_bytes()).error);
                 assert_eq!(
                     look(text(r#""usage": null,"error":null,"other":{"#).as_bytes()),
-                    Sight::default()
+                    EventMarks::default()
                 );
-                assert_eq!(look(text(r#"\"usage\":{,\"error\":{"#).as_bytes()), Sight::default());
+                assert_eq!(look(text(r#"\"usage\":{,\"error\":{"#).as_bytes()), EventMarks::default());
             }
         }
     }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::envelope::{Envelope, Options, Own, StreamOptions};
+use super::envelope::{Envelope, GatewayMember, StreamOptions, StreamOptionsSpan};
 use crate::base::ByteList;
 
 /// What to change.
@@ -56,11 +56,11 @@ pub fn splice(body: &Bytes, envelope: &Envelope, edits: &Edits<'_>) -> ByteList 
 
 /// What to leave out so that the object stays valid: each member and one comma. Members that begin the object, one
 /// behind the other, go with the comma behind them, all others with the one before.
-fn cuts(mut members: [Option<&Own>; 2]) -> [Option<Range<usize>>; 2] {
+fn cuts(mut members: [Option<&GatewayMember>; 2]) -> [Option<Range<usize>>; 2] {
     members.sort_by_key(|member| member.map(|member| member.span.start));
     let mut opening = None;
     members.map(|member| {
-        let Own { span, before, after } = member?;
+        let GatewayMember { span, before, after } = member?;
         if *before == opening {
             opening = *after;
             return Some(span.start..after.map_or(span.end, |comma| comma + 1));
@@ -75,12 +75,14 @@ fn ask_usage(options: &StreamOptions, close: usize) -> Option<(Range<usize>, Byt
         // A body always has its model, so there is a member before this one.
         StreamOptions::Absent => (close..close, br#","stream_options":{"include_usage":true}"#),
         StreamOptions::Null(span) => (span.clone(), br#"{"include_usage":true}"#),
-        StreamOptions::Object(Options { include_usage: Some((None, span)), .. }) => (span.clone(), b"true"),
-        StreamOptions::Object(Options { include_usage: Some((Some(_), _)), .. }) => return None,
-        StreamOptions::Object(Options { include_usage: None, empty: true, close }) => {
+        StreamOptions::Object(StreamOptionsSpan { include_usage: Some((None, span)), .. }) => {
+            (span.clone(), b"true")
+        }
+        StreamOptions::Object(StreamOptionsSpan { include_usage: Some((Some(_), _)), .. }) => return None,
+        StreamOptions::Object(StreamOptionsSpan { include_usage: None, empty: true, close }) => {
             (*close..*close, br#""include_usage":true"#)
         }
-        StreamOptions::Object(Options { include_usage: None, empty: false, close }) => {
+        StreamOptions::Object(StreamOptionsSpan { include_usage: None, empty: false, close }) => {
             (*close..*close, br#","include_usage":true"#)
         }
     };

@@ -58,7 +58,7 @@ pub fn find(body: &[u8]) -> Option<Usage> {
 /// The counts of the object that `json` begins with.
 fn first(json: &[u8]) -> Option<Usage> {
     let json = json.get(..LARGEST).unwrap_or(json);
-    let mut values = serde_json::Deserializer::from_slice(json).into_iter::<Told>();
+    let mut values = serde_json::Deserializer::from_slice(json).into_iter::<UsageObject>();
     json.starts_with(b"{").then(|| values.next()?.ok()?.counts()).flatten()
 }
 
@@ -66,30 +66,30 @@ pub(super) fn of(whole: &Value) -> Option<Usage> {
     const PLACES: [&str; 5] =
         ["/usage", "/response/usage", "/message/usage", "/x_groq/usage", "/choices/0/usage"];
     let usage = PLACES.iter().find_map(|place| whole.pointer(place).filter(|usage| usage.is_object()))?;
-    Told::deserialize(usage).ok()?.counts()
+    UsageObject::deserialize(usage).ok()?.counts()
 }
 
 /// What stands in a usage object.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Told {
-    prompt_tokens: Member,
-    input_tokens: Member,
-    completion_tokens: Member,
-    output_tokens: Member,
-    prompt_tokens_details: Member,
-    input_tokens_details: Member,
-    completion_tokens_details: Member,
-    output_tokens_details: Member,
-    cache_read_input_tokens: Member,
-    prompt_cache_hit_tokens: Member,
-    cached_tokens: Member,
-    reasoning_tokens: Member,
+struct UsageObject {
+    prompt_tokens: UsageMember,
+    input_tokens: UsageMember,
+    completion_tokens: UsageMember,
+    output_tokens: UsageMember,
+    prompt_tokens_details: UsageMember,
+    input_tokens_details: UsageMember,
+    completion_tokens_details: UsageMember,
+    output_tokens_details: UsageMember,
+    cache_read_input_tokens: UsageMember,
+    prompt_cache_hit_tokens: UsageMember,
+    cached_tokens: UsageMember,
+    reasoning_tokens: UsageMember,
 }
 
 /// A count, or the counts of an object. Whatever else it is says nothing, and is no reason to read no further.
 #[derive(Clone, Copy, Default)]
-struct Member {
+struct UsageMember {
     count: Option<u64>,
     cached: Option<u64>,
     reasoning: Option<u64>,
@@ -104,56 +104,56 @@ enum Detail {
     Other,
 }
 
-impl<'de> Deserialize<'de> for Member {
+impl<'de> Deserialize<'de> for UsageMember {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader)
+        deserializer.deserialize_any(UsageVisitor)
     }
 }
 
-struct Reader;
+struct UsageVisitor;
 
-impl<'de> Visitor<'de> for Reader {
-    type Value = Member;
+impl<'de> Visitor<'de> for UsageVisitor {
+    type Value = UsageMember;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("anything")
     }
 
-    fn visit_u64<E>(self, count: u64) -> Result<Member, E> {
-        Ok(Member { count: Some(count.min(MOST)), ..Member::default() })
+    fn visit_u64<E>(self, count: u64) -> Result<UsageMember, E> {
+        Ok(UsageMember { count: Some(count.min(MOST)), ..UsageMember::default() })
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Member, E> {
-        Ok(Member::default())
+    fn visit_i64<E>(self, _: i64) -> Result<UsageMember, E> {
+        Ok(UsageMember::default())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Member, E> {
-        Ok(Member::default())
+    fn visit_f64<E>(self, _: f64) -> Result<UsageMember, E> {
+        Ok(UsageMember::default())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Member, E> {
-        Ok(Member::default())
+    fn visit_bool<E>(self, _: bool) -> Result<UsageMember, E> {
+        Ok(UsageMember::default())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Member, E> {
-        Ok(Member::default())
+    fn visit_str<E>(self, _: &str) -> Result<UsageMember, E> {
+        Ok(UsageMember::default())
     }
 
-    fn visit_unit<E>(self) -> Result<Member, E> {
-        Ok(Member::default())
+    fn visit_unit<E>(self) -> Result<UsageMember, E> {
+        Ok(UsageMember::default())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Member, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<UsageMember, A::Error> {
         while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Member::default())
+        Ok(UsageMember::default())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Member, A::Error> {
-        let mut found = Member::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<UsageMember, A::Error> {
+        let mut found = UsageMember::default();
         while let Some(detail) = members.next_key()? {
             match detail {
-                Detail::CachedTokens => found.cached = members.next_value::<Member>()?.count,
-                Detail::ReasoningTokens => found.reasoning = members.next_value::<Member>()?.count,
+                Detail::CachedTokens => found.cached = members.next_value::<UsageMember>()?.count,
+                Detail::ReasoningTokens => found.reasoning = members.next_value::<UsageMember>()?.count,
                 Detail::Other => drop(members.next_value::<IgnoredAny>()?),
             }
         }
@@ -161,9 +161,9 @@ impl<'de> Visitor<'de> for Reader {
     }
 }
 
-impl Told {
+impl UsageObject {
     fn counts(&self) -> Option<Usage> {
-        let count = |members: [&Member; 2]| members.into_iter().find_map(|member| member.count);
+        let count = |members: [&UsageMember; 2]| members.into_iter().find_map(|member| member.count);
         let found = Usage {
             input: count([&self.prompt_tokens, &self.input_tokens]),
             output: count([&self.completion_tokens, &self.output_tokens]),

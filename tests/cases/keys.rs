@@ -4,9 +4,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
 use thalweg::{
-    auth::{Digest, Limits, Registrar, StoredKey, TokenSettings},
-    base::{Secret, lease::Allowance},
-    database::{DatabaseSettings, Site},
+    auth::{Digest, KeyEditor, KeyLimits, StoredKey, TokenSettings},
+    base::{Secret, lease::LimitValues},
+    database::{DatabaseSettings, DatabaseUrl},
     ledger::{Price, Prices},
     server::Listen,
 };
@@ -22,21 +22,21 @@ use crate::{
 };
 
 /// A gateway whose one key has these limits.
-async fn limited(upstream: &Upstream, limits: Limits) -> Gateway {
+async fn limited(upstream: &Upstream, limits: KeyLimits) -> Gateway {
     let token = TokenSettings { limits, ..TokenSettings::plain("alice", Secret::new(TOKEN.to_owned())) };
     Plan::to(&[upstream]).with(|settings| settings.tokens = vec![token]).start().await
 }
 
-fn allow(allowance: Allowance) -> Limits {
-    Limits { allowance, ..Limits::default() }
+fn allow(allowance: LimitValues) -> KeyLimits {
+    KeyLimits { allowance, ..KeyLimits::default() }
 }
 
-fn requests(limit: u32) -> Limits {
-    allow(Allowance { requests: Some(limit), ..Allowance::default() })
+fn requests(limit: u32) -> KeyLimits {
+    allow(LimitValues { requests: Some(limit), ..LimitValues::default() })
 }
 
-fn tokens(limit: u32) -> Limits {
-    allow(Allowance { tokens: Some(limit), ..Allowance::default() })
+fn tokens(limit: u32) -> KeyLimits {
+    allow(LimitValues { tokens: Some(limit), ..LimitValues::default() })
 }
 
 /// The status, the error's `code` and `param`.
@@ -126,7 +126,8 @@ async fn requests_at_once() {
     let gate = crate::upstream::Gate::new();
     let held = vec![script::sse_head(), Step::Body(delta("one")), Step::Wait(gate.clone()), Step::End];
     let upstream = Upstream::in_turn(Speaks::H1, vec![held, script::sse(script::short_stream())]);
-    let gateway = limited(&upstream, allow(Allowance { concurrent: Some(1), ..Allowance::default() })).await;
+    let gateway =
+        limited(&upstream, allow(LimitValues { concurrent: Some(1), ..LimitValues::default() })).await;
     let mut client = gateway.client(Version::H2).await;
     let first = client.send(Call::stream()).await;
     let answer = client.send(Call::stream()).await;
@@ -145,13 +146,13 @@ async fn requests_at_once() {
 async fn models_expiry_and_budget() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
     let past = SystemTime::now() - Duration::from_secs(1);
-    let spent = Allowance { budget: Some(0), ..Allowance::default() };
+    let spent = LimitValues { budget: Some(0), ..LimitValues::default() };
     for (limits, expected) in [
         (
-            Limits { models: vec!["gpt-*".into()], ..Limits::default() },
+            KeyLimits { models: vec!["gpt-*".into()], ..KeyLimits::default() },
             (403, "model_not_allowed", Some("model")),
         ),
-        (Limits { expires: Some(past), ..Limits::default() }, (401, "key_expired", None)),
+        (KeyLimits { expires: Some(past), ..KeyLimits::default() }, (401, "key_expired", None)),
         (allow(spent), (402, "budget_exceeded", Some("budget"))),
     ] {
         let gateway = limited(&upstream, limits).await;
@@ -161,10 +162,10 @@ async fn models_expiry_and_budget() {
         drop(client);
         gateway.stop().await;
     }
-    let limits = Limits {
+    let limits = KeyLimits {
         models: vec!["x".into(), "m".into()],
         expires: Some(SystemTime::now() + Duration::from_secs(60)),
-        ..Limits::default()
+        ..KeyLimits::default()
     };
     let gateway = limited(&upstream, limits).await;
     let mut client = gateway.client(Version::H1).await;
@@ -213,7 +214,7 @@ async fn failures_are_given_back() {
     for steps in broken {
         let upstream =
             Upstream::in_turn(Speaks::H1, vec![steps.clone(), script::json(200, script::COMPLETION)]);
-        let both = Allowance { requests: Some(10), tokens: Some(10_000), ..Allowance::default() };
+        let both = LimitValues { requests: Some(10), tokens: Some(10_000), ..LimitValues::default() };
         let gateway = limited(&upstream, allow(both)).await;
         let mut client = gateway.client(Version::H2).await;
         let call = if steps.len() == 4 { Call::stream() } else { Call::whole() };
@@ -262,11 +263,11 @@ async fn clients_that_leave_in_every_phase() {
                     if number < 8 { steps.clone() } else { script::json(200, script::COMPLETION) }
                 }
             });
-            let all = Allowance {
+            let all = LimitValues {
                 requests: Some(100),
                 tokens: Some(8192),
                 concurrent: Some(8),
-                ..Allowance::default()
+                ..LimitValues::default()
             };
             let gateway = limited(&upstream, allow(all)).await;
             let leaving: Vec<_> = (0..8)
@@ -314,7 +315,7 @@ impl Folder {
     }
 
     fn database(&self) -> DatabaseSettings {
-        DatabaseSettings::new(Site::Sqlite(self.0.join("t.db")))
+        DatabaseSettings::new(DatabaseUrl::Sqlite(self.0.join("t.db")))
     }
 }
 
@@ -324,7 +325,7 @@ impl Drop for Folder {
     }
 }
 
-fn stored(name: &str, secret: &str, limits: Limits) -> StoredKey {
+fn stored(name: &str, secret: &str, limits: KeyLimits) -> StoredKey {
     StoredKey {
         id: format!("key_{name}"),
         name: name.to_owned(),
@@ -378,7 +379,7 @@ async fn keys_of_the_database() {
     for _ in 0..4 {
         clients.push(gateway.client(Version::H1).await);
     }
-    let mut registrar = Registrar::open(&folder.database()).await.unwrap();
+    let mut registrar = KeyEditor::open(&folder.database()).await.unwrap();
     registrar.add(&stored("alice", SECRET, requests(1_000_000))).await.unwrap();
     for client in &mut clients {
         within_a_second(client, SECRET, 200).await;
@@ -414,7 +415,7 @@ async fn keys_of_the_database() {
 async fn an_administrator_of_the_database() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
     let folder = Folder::new();
-    let mut registrar = Registrar::open(&folder.database()).await.unwrap();
+    let mut registrar = KeyEditor::open(&folder.database()).await.unwrap();
     for apart in [false, true] {
         let plan = Plan::to(&[&upstream]).with(|settings| {
             settings.database = Some(folder.database());
@@ -432,7 +433,7 @@ async fn an_administrator_of_the_database() {
             status
         };
         assert_eq!(asked(&secret).await, if apart { 200 } else { 403 });
-        let boss = stored(&name, &secret, Limits::default());
+        let boss = stored(&name, &secret, KeyLimits::default());
         registrar.add(&StoredKey { admin: true, ..boss }).await.unwrap();
         let begun = Instant::now();
         while asked("sk-stranger").await != 401 || asked(&secret).await != 200 {
@@ -455,8 +456,8 @@ async fn an_administrator_of_the_database() {
 #[tokio::test]
 async fn a_database_that_cannot_be_had() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
-    let nowhere = DatabaseSettings::new(Site::Sqlite("/nowhere/at/all/t.db".into()));
-    let budget = allow(Allowance { budget: Some(1_000_000), ..Allowance::default() });
+    let nowhere = DatabaseSettings::new(DatabaseUrl::Sqlite("/nowhere/at/all/t.db".into()));
+    let budget = allow(LimitValues { budget: Some(1_000_000), ..LimitValues::default() });
     let budget =
         TokenSettings { limits: budget, ..TokenSettings::plain("bob", Secret::new("sk-bob".to_owned())) };
     let plan = Plan::to(&[&upstream]).with(|settings| {
@@ -507,7 +508,8 @@ async fn administration_waits_for_the_database() {
     };
     let plan = |public_metrics| {
         Plan::to(&[&upstream]).with(|settings| {
-            settings.database = Some(DatabaseSettings::new(Site::Sqlite("/nowhere/at/all/t.db".into())));
+            settings.database =
+                Some(DatabaseSettings::new(DatabaseUrl::Sqlite("/nowhere/at/all/t.db".into())));
             settings.admin_listen = Some(Listen { host: "127.0.0.1".into(), port: 0, tls: None });
             settings.telemetry.public_metrics = public_metrics;
         })
@@ -536,7 +538,7 @@ async fn a_budget_is_spent() {
     ];
     let upstream = Upstream::in_turn(Speaks::H1, vec![held, script::json(200, script::COMPLETION)]);
     let folder = Folder::new();
-    let allowance = Allowance { budget: Some(20), ..Allowance::default() };
+    let allowance = LimitValues { budget: Some(20), ..LimitValues::default() };
     let token = TokenSettings {
         limits: allow(allowance),
         ..TokenSettings::plain("alice", Secret::new(TOKEN.to_owned()))

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 use thalweg::{
-    database::{Database, DatabaseSettings, Record, Site},
+    database::{Database, DatabaseSettings, DatabaseUrl, ResultRow},
     ledger::{Price, Prices},
 };
 
@@ -37,7 +37,7 @@ impl Books {
     }
 
     fn database(&self) -> DatabaseSettings {
-        DatabaseSettings::new(Site::Sqlite(self.0.join("t.db")))
+        DatabaseSettings::new(DatabaseUrl::Sqlite(self.0.join("t.db")))
     }
 
     fn plan(&self, upstreams: &[&Upstream]) -> Plan {
@@ -50,7 +50,7 @@ impl Books {
     }
 
     /// These columns of all rows, in the order in which the requests came.
-    async fn rows(&self, columns: &str) -> Vec<Record> {
+    async fn rows(&self, columns: &str) -> Vec<ResultRow> {
         let database = Database::open(&self.database(), &[]).await.unwrap();
         let sql = format!("SELECT {columns} FROM requests ORDER BY at");
         let rows = database.fetch(sql, Vec::new()).await.unwrap();
@@ -76,7 +76,7 @@ async fn written(gateway: &Gateway, count: u64) {
     assert!(outcome.is_ok(), "{:?}", gateway.ledger());
 }
 
-fn texts(row: &Record, count: usize) -> Vec<Option<&str>> {
+fn texts(row: &ResultRow, count: usize) -> Vec<Option<&str>> {
     (0..count).map(|column| row.text(column).unwrap()).collect()
 }
 
@@ -239,7 +239,7 @@ async fn the_gateway_serves_without_its_ledger() {
     let missing = books.0.join("missing/t.db");
     let gateway = books
         .plan(&[&upstream])
-        .with(|settings| settings.database = Some(DatabaseSettings::new(Site::Sqlite(missing))))
+        .with(|settings| settings.database = Some(DatabaseSettings::new(DatabaseUrl::Sqlite(missing))))
         .start()
         .await;
     let mut client = gateway.client(Version::H1).await;

@@ -24,7 +24,7 @@ pub fn plan(upstreams: &[&Upstream]) -> Plan {
             description: "admin".into(),
             token: Secret::new(ADMIN.to_owned()),
             admin: true,
-            limits: thalweg::auth::Limits::default(),
+            limits: thalweg::auth::KeyLimits::default(),
         });
     })
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use thalweg::{
     routing::settings::AllTripped,
-    wire::{Class, Dialect, Scanner, classify},
+    wire::{Dialect, EventClass, Scanner, classify},
 };
 
 use crate::{
@@ -36,7 +36,7 @@ fn prologue(body: &[u8]) -> Bytes {
     let scanned = scanner.scan(body, |event| {
         said |= !matches!(
             classify(Dialect::ChatCompletions, &event).class,
-            Class::Comment | Class::Other | Class::Usage
+            EventClass::Comment | EventClass::Other | EventClass::Usage
         );
         if !said {
             end = event.end;

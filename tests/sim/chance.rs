@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use thalweg::{
-    base::{Dice, Moment},
+    base::{Moment, Rng},
     routing::{
-        Class, RoutingSettings, Strategy,
+        FailureClass, RoutingSettings, Strategy,
         settings::{AllTripped, Ration, Sticky},
-        strategy::Delay,
+        strategy::HedgeDelay,
     },
 };
 
@@ -16,16 +16,16 @@ use super::{
     world::{Outcome, Plot},
 };
 
-const CLASSES: [Class; 9] = [
-    Class::ServerError,
-    Class::Overloaded,
-    Class::Reset,
-    Class::ErrorEvent,
-    Class::KeyInvalid,
-    Class::ModelMissing,
-    Class::ContextTooLong,
-    Class::CallerMistake,
-    Class::RateLimited,
+const CLASSES: [FailureClass; 9] = [
+    FailureClass::ServerError,
+    FailureClass::Overloaded,
+    FailureClass::Reset,
+    FailureClass::ErrorEvent,
+    FailureClass::KeyInvalid,
+    FailureClass::ModelMissing,
+    FailureClass::ContextTooLong,
+    FailureClass::CallerMistake,
+    FailureClass::RateLimited,
 ];
 
 /// Troubles end by then, and everybody is well for the rest.
@@ -34,7 +34,7 @@ const TROUBLED: f64 = 0.6;
 const LONGEST_REST: Duration = Duration::from_secs(120);
 
 pub fn plot(seed: u64, requests: u32) -> Plot {
-    let mut dice = Dice::new(seed);
+    let mut dice = Rng::new(seed);
     let per_second = 10_f64.powf(dice.unit() * 3.3);
     let length = Duration::from_secs_f64(f64::from(requests) / per_second);
     let providers = (0..=dice.below(5)).map(|_| provider(length, per_second, &mut dice)).collect();
@@ -51,7 +51,7 @@ pub fn plot(seed: u64, requests: u32) -> Plot {
     }
 }
 
-fn provider(length: Duration, per_second: f64, dice: &mut Dice) -> Provider {
+fn provider(length: Duration, per_second: f64, dice: &mut Rng) -> Provider {
     let mut provider = Provider {
         spread: 0.1 + dice.unit(),
         stalls: dice.unit() * 0.05,
@@ -74,7 +74,7 @@ fn provider(length: Duration, per_second: f64, dice: &mut Dice) -> Provider {
     provider
 }
 
-fn settings(dice: &mut Dice) -> RoutingSettings {
+fn settings(dice: &mut Rng) -> RoutingSettings {
     let mut settings = RoutingSettings { strategy: strategy(dice), ..RoutingSettings::default() };
     settings.race.max_races = 1 + dice.below(150);
     settings.hedge.share = dice.unit() * 0.2;
@@ -95,11 +95,11 @@ fn settings(dice: &mut Dice) -> RoutingSettings {
     settings
 }
 
-fn strategy(dice: &mut Dice) -> Strategy {
+fn strategy(dice: &mut Rng) -> Strategy {
     match dice.below(6) {
         0 => Strategy::Race { width: 2 + dice.below(3) as u8 },
-        1 => Strategy::Hedge { delay: Delay::Percentile(50 + dice.below(49) as u8) },
-        2 => Strategy::Hedge { delay: Delay::Fixed(Duration::from_millis(1 + dice.below(2000) as u64)) },
+        1 => Strategy::Hedge { delay: HedgeDelay::Percentile(50 + dice.below(49) as u8) },
+        2 => Strategy::Hedge { delay: HedgeDelay::Fixed(Duration::from_millis(1 + dice.below(2000) as u64)) },
         3 => Strategy::Weighted,
         4 => Strategy::Adaptive,
         _ => Strategy::Priority,

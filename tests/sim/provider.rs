@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use thalweg::{
-    base::{Clock, Dice, Moment, Sent, moment::micros},
-    routing::Class,
+    base::{Clock, Moment, Rng, Sent, moment::micros},
+    routing::FailureClass,
 };
 
 /// What comes of one request.
@@ -18,7 +18,7 @@ pub struct Answer {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {
-    pub class: Class,
+    pub class: FailureClass,
     pub hint: Option<Duration>,
     pub sent: Sent,
 }
@@ -30,7 +30,7 @@ pub enum Trouble {
     /// Swallows them: the connect clock passes.
     Hole,
     /// So many fail, after so much of their usual time.
-    Failing { share: f64, class: Class },
+    Failing { share: f64, class: FailureClass },
     /// Takes so many times as long.
     Slow { times: f64 },
 }
@@ -99,18 +99,23 @@ impl Provider {
         self.episodes.iter().find(|episode| (episode.from..episode.to).contains(&now)).map(|it| it.trouble)
     }
 
-    pub fn answer(&mut self, now: Moment, dice: &mut Dice) -> Answer {
+    pub fn answer(&mut self, now: Moment, dice: &mut Rng) -> Answer {
         let usual = whole(self.first_token(dice));
         let fail = |after, class, hint, sent| Answer { after, failure: Some(Failure { class, hint, sent }) };
         match self.trouble(now) {
             Some(Trouble::Dead) => {
-                return fail(Duration::from_millis(1), Class::Unreachable, None, Sent::Nothing);
+                return fail(Duration::from_millis(1), FailureClass::Unreachable, None, Sent::Nothing);
             }
             Some(Trouble::Hole) => {
-                return fail(Duration::from_secs(10), Class::Timeout(Clock::Connect), None, Sent::Nothing);
+                return fail(
+                    Duration::from_secs(10),
+                    FailureClass::Timeout(Clock::Connect),
+                    None,
+                    Sent::Nothing,
+                );
             }
             Some(Trouble::Failing { share, class }) if dice.happens(share) => {
-                let sent = if class == Class::Reset { Sent::Unknown } else { Sent::Some };
+                let sent = if class == FailureClass::Reset { Sent::Unknown } else { Sent::Some };
                 return fail(whole(usual / 2), class, None, sent);
             }
             Some(Trouble::Slow { times }) => {
@@ -120,12 +125,12 @@ impl Provider {
         }
         if self.limit.as_mut().is_some_and(|limit| !limit.admits(now)) {
             let hint = Some(Duration::from_millis(200));
-            return fail(Duration::from_millis(30), Class::RateLimited, hint, Sent::Some);
+            return fail(Duration::from_millis(30), FailureClass::RateLimited, hint, Sent::Some);
         }
         Answer { after: usual, failure: None }
     }
 
-    fn first_token(&self, dice: &mut Dice) -> Duration {
+    fn first_token(&self, dice: &mut Rng) -> Duration {
         let calm = self.median.mul_f64((normal(dice) * self.spread).exp());
         let stall = dice.happens(self.stalls);
         calm + if stall { self.longest_stall.mul_f64(0.1 + 0.9 * dice.unit()) } else { Duration::ZERO }
@@ -138,12 +143,12 @@ fn whole(duration: Duration) -> Duration {
 }
 
 /// A normal variate (Box and Muller 1958).
-fn normal(dice: &mut Dice) -> f64 {
+fn normal(dice: &mut Rng) -> f64 {
     let radius = (-2.0 * (1.0 - dice.unit()).ln()).sqrt();
     radius * (std::f64::consts::TAU * dice.unit()).cos()
 }
 
 /// The time to the next of events that come independently, so many a second.
-pub fn gap(per_second: f64, dice: &mut Dice) -> Duration {
+pub fn gap(per_second: f64, dice: &mut Rng) -> Duration {
     Duration::from_secs_f64(-(1.0 - dice.unit()).ln() / per_second)
 }

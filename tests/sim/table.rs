@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use thalweg::{
     base::Moment,
-    routing::{Class, RoutingSettings, Strategy, strategy::Delay},
+    routing::{FailureClass, RoutingSettings, Strategy, strategy::HedgeDelay},
 };
 
 use super::{
@@ -16,7 +16,7 @@ pub const STRATEGIES: [Strategy; 5] = [
     Strategy::Priority,
     Strategy::Weighted,
     Strategy::Adaptive,
-    Strategy::Hedge { delay: Delay::Percentile(95) },
+    Strategy::Hedge { delay: HedgeDelay::Percentile(95) },
     Strategy::Race { width: 3 },
 ];
 
@@ -76,7 +76,7 @@ pub fn plot(scenario: Scenario, strategy: Strategy, requests: u32) -> Plot {
         Scenario::BrownOut => first.in_trouble(
             Moment(1) + length / 3,
             Moment(1) + length * 2 / 3,
-            Trouble::Failing { share: 0.4, class: Class::ServerError },
+            Trouble::Failing { share: 0.4, class: FailureClass::ServerError },
         ),
     };
     providers.insert(0, first);

@@ -9,12 +9,12 @@ use std::{
 };
 
 use thalweg::{
-    base::{Dice, Moment},
+    base::{Moment, Rng},
     routing::{
-        Ask, Catalog, Course, Listing, Manner, Move, Records, RoutingSettings, Served, Strategy, Terms, Turn,
-        class::Then, record::Record,
+        Action, Attempt, AttemptPlan, Catalog, Listing, PlanRequest, Policy, ResponseKind, RoutingSettings,
+        Served, StatsRegistry, Strategy, candidate_stats::CandidateStats, class::NextStep,
     },
-    telemetry::Held,
+    telemetry::GaugeGuard,
 };
 
 use super::provider::{Answer, Provider, gap};
@@ -82,9 +82,9 @@ enum Event {
 }
 
 struct Request<'a> {
-    course: Option<Course<'a>>,
-    flying: Vec<(Turn<'a>, Answer)>,
-    stream: Option<Held>,
+    course: Option<AttemptPlan<'a>>,
+    flying: Vec<(Attempt<'a>, Answer)>,
+    stream: Option<GaugeGuard>,
     came: Moment,
     asked: u64,
     calls: u32,
@@ -101,7 +101,7 @@ pub struct World<'a> {
     now: Moment,
     events: BinaryHeap<Reverse<(Moment, u64, Event)>>,
     sequence: u64,
-    dice: Dice,
+    dice: Rng,
     requests: VecDeque<Option<Request<'a>>>,
     first: u32,
     arrived: u32,
@@ -111,8 +111,8 @@ pub struct World<'a> {
 const MODEL: &str = "m";
 
 /// The providers of a plot, in regions and weights by their place.
-pub fn catalog(plot: &Plot) -> (Catalog, Records) {
-    let records = Records::default();
+pub fn catalog(plot: &Plot) -> (Catalog, StatsRegistry) {
+    let records = StatsRegistry::default();
     let served = |index: usize| Served {
         name: format!("p{index}").into(),
         base: "http://p".into(),
@@ -144,8 +144,8 @@ pub fn play(plot: &Plot) -> Outcome {
     outcome
 }
 
-fn candidates(catalog: &Catalog) -> Vec<Arc<Record>> {
-    let plan = catalog.plan(&Ask::stream(MODEL), Moment(u64::MAX / 2), &mut Dice::new(0));
+fn candidates(catalog: &Catalog) -> Vec<Arc<CandidateStats>> {
+    let plan = catalog.plan(&PlanRequest::stream(MODEL), Moment(u64::MAX / 2), &mut Rng::new(0));
     let plan = plan.expect("candidates rest at most an hour");
     plan.candidates().iter().map(|candidate| Arc::clone(candidate.record)).collect()
 }
@@ -168,7 +168,7 @@ impl<'a> World<'a> {
             now: Moment(1),
             events: BinaryHeap::new(),
             sequence: 0,
-            dice: Dice::new(plot.seed),
+            dice: Rng::new(plot.seed),
             requests: VecDeque::new(),
             first: 0,
             arrived: 0,
@@ -206,7 +206,7 @@ impl<'a> World<'a> {
             self.at(gap, Event::Arrive);
         }
         let session = self.dice.happens(self.plot.sessions).then(|| self.dice.below(50) as u64);
-        let ask = Ask { session, manner: Manner::Stream, ..Ask::stream(MODEL) };
+        let ask = PlanRequest { session, manner: ResponseKind::Stream, ..PlanRequest::stream(MODEL) };
         let (request, now) = (self.first + self.requests.len() as u32, self.now);
         let Ok(plan) = self.catalog.plan(&ask, now, &mut self.dice) else {
             self.requests.push_back(None);
@@ -221,13 +221,13 @@ impl<'a> World<'a> {
         };
         let one_by_one = !matches!(plan.strategy, Strategy::Race { .. } | Strategy::Hedge { .. });
         self.outcome.hedgeable += u32::from(matches!(plan.strategy, Strategy::Hedge { .. }));
-        let terms = Terms {
+        let terms = Policy {
             settings: self.catalog.settings(),
             budgets: self.catalog.records().budgets(),
             failover: self.plot.failover,
             deadline: self.plot.patience.map(|patience| now + patience),
         };
-        let course = Course::new(plan, terms, self.dice.fork(), now);
+        let course = AttemptPlan::new(plan, terms, self.dice.fork(), now);
         self.requests.push_back(Some(Request {
             course: Some(course),
             flying: Vec::new(),
@@ -273,7 +273,7 @@ impl<'a> World<'a> {
         };
         loop {
             match course.next(self.now) {
-                Move::Ask(turn) => {
+                Action::Ask(turn) => {
                     self.check(&course, &request, &turn);
                     request.calls += 1;
                     self.outcome.hedges += u32::from(turn.hedge);
@@ -289,7 +289,7 @@ impl<'a> World<'a> {
                         course.plan().candidates().iter().map(|candidate| candidate.record.under_way()).sum();
                     self.outcome.most_live = self.outcome.most_live.max(live);
                 }
-                Move::Wait(until) => {
+                Action::Wait(until) => {
                     assert!(until.is_some() || !request.flying.is_empty(), "never waits for nothing");
                     if let Some(until) = until {
                         assert!(until > self.now, "never waits for what has been");
@@ -299,7 +299,7 @@ impl<'a> World<'a> {
                     *self.slot(number).expect("still there") = Some(request);
                     return;
                 }
-                Move::Over => {
+                Action::Over => {
                     let late = !request.flying.is_empty() || self.is_late(&request);
                     request.wasted += request.flying.len() as u32;
                     return self.tell(number, request, if late { End::Late } else { End::Failed });
@@ -313,7 +313,7 @@ impl<'a> World<'a> {
     }
 
     /// What must hold whenever somebody is asked.
-    fn check(&self, course: &Course<'_>, request: &Request<'a>, turn: &Turn<'a>) {
+    fn check(&self, course: &AttemptPlan<'_>, request: &Request<'a>, turn: &Attempt<'a>) {
         let settings = &self.plot.settings;
         assert_eq!(u32::from(turn.number), request.calls + 1, "attempts are counted");
         let again = request.asked >> turn.candidate.provider & 1 == 1;
@@ -353,7 +353,7 @@ impl<'a> World<'a> {
                 request.wasted += 1;
                 course.lost(loser, now);
             }
-            assert!(matches!(course.next(now), Move::Over), "nobody is asked after the commit");
+            assert!(matches!(course.next(now), Action::Over), "nobody is asked after the commit");
             if request.one_by_one && self.plot.settings.retry.repeats == 0 && request.calls < 200 {
                 let took = now.since(request.came);
                 assert_eq!(
@@ -366,7 +366,7 @@ impl<'a> World<'a> {
         };
         request.failures += answer.after;
         let passes = course.passes_on(&turn, failure.class, failure.hint, now);
-        let stops = failure.class.consequence().then == Then::Stop;
+        let stops = failure.class.consequence().then == NextStep::Stop;
         course.failed(turn, failure.class, failure.hint, failure.sent, now);
         if passes || stops {
             request.wasted += request.flying.len() as u32;

@@ -3,7 +3,7 @@
 //! digest of all that decides what its findings mean.
 //!
 //! - [`file`]: on disk
-//! - [`keeper`]: read at start, written when it has changed
+//! - [`writer`]: read at start, written when it has changed
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,14 +12,14 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     base::{
-        Shelf,
-        shelf::{Learnt, Recalls},
+        TtlMap,
+        ttl_map::{CacheHits, Timed},
     },
     upstream::Target,
 };
 
 pub(super) mod file;
-pub(super) mod keeper;
+pub(super) mod writer;
 
 const MODELS: Duration = Duration::from_secs(3600);
 const HEALTH: Duration = Duration::from_secs(300);
@@ -32,7 +32,7 @@ const FORM: u32 = 1;
 /// How a check was made (S1.1, S1.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Way {
+pub(super) enum SavedMethod {
     /// `GET {base}/models`
     #[default]
     Models,
@@ -42,48 +42,48 @@ pub(super) enum Way {
 
 /// How a provider was found at its last check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Found {
+pub(super) struct SavedHealth {
     pub(super) alive: bool,
-    pub(super) way: Way,
+    pub(super) way: SavedMethod,
 }
 
 /// The four kinds, by provider.
 #[derive(Debug)]
-pub(super) struct State {
-    pub(super) models: Shelf<Vec<Box<str>>>,
-    pub(super) health: Shelf<Found>,
+pub(super) struct SavedState {
+    pub(super) models: TtlMap<Vec<Box<str>>>,
+    pub(super) health: TtlMap<SavedHealth>,
     /// Whether the provider took its key.
-    pub(super) keys: Shelf<bool>,
+    pub(super) keys: TtlMap<bool>,
     /// Who answered the pre-check, and after how many milliseconds.
-    pub(super) first: Shelf<u64>,
+    pub(super) first: TtlMap<u64>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct StateDocument {
     thalweg_state: u32,
-    models: Kept<Vec<Box<str>>>,
-    health: Kept<Found>,
-    keys: Kept<bool>,
-    first: Kept<u64>,
+    models: SavedEntries<Vec<Box<str>>>,
+    health: SavedEntries<SavedHealth>,
+    keys: SavedEntries<bool>,
+    first: SavedEntries<u64>,
 }
 
-type Kept<T> = BTreeMap<Box<str>, Learnt<T>>;
+type SavedEntries<T> = BTreeMap<Box<str>, Timed<T>>;
 
-impl State {
+impl SavedState {
     /// Nothing is known. What is looked up is counted in `recalls`.
-    pub(super) fn new(recalls: &Recalls) -> Self {
+    pub(super) fn new(recalls: &CacheHits) -> Self {
         Self {
-            models: Shelf::new(MODELS, recalls.models.clone()),
-            health: Shelf::new(HEALTH, recalls.health.clone()),
-            keys: Shelf::new(KEYS, recalls.keys.clone()),
-            first: Shelf::new(FIRST, recalls.first.clone()),
+            models: TtlMap::new(MODELS, recalls.models.clone()),
+            health: TtlMap::new(HEALTH, recalls.health.clone()),
+            keys: TtlMap::new(KEYS, recalls.keys.clone()),
+            first: TtlMap::new(FIRST, recalls.first.clone()),
         }
     }
 
     /// `None`: that is no state of ours.
-    pub(super) fn parse(text: &[u8], recalls: &Recalls) -> Option<Self> {
-        let document: Document = serde_json::from_slice(text).ok()?;
+    pub(super) fn parse(text: &[u8], recalls: &CacheHits) -> Option<Self> {
+        let document: StateDocument = serde_json::from_slice(text).ok()?;
         if document.thalweg_state != FORM {
             return None;
         }
@@ -98,7 +98,7 @@ impl State {
     /// What still holds good, as it stands in the file.
     pub(super) fn render(&mut self, now: u64) -> Vec<u8> {
         self.clean(now);
-        let document = Document {
+        let document = StateDocument {
             thalweg_state: FORM,
             models: kept(&self.models),
             health: kept(&self.health),
@@ -116,13 +116,13 @@ impl State {
     }
 }
 
-fn fill<T>(shelf: &mut Shelf<T>, kept: Kept<T>) {
+fn fill<T>(shelf: &mut TtlMap<T>, kept: SavedEntries<T>) {
     for (name, learnt) in kept {
         shelf.put(&name, learnt.at, learnt.value);
     }
 }
 
-fn kept<T: Clone>(shelf: &Shelf<T>) -> Kept<T> {
+fn kept<T: Clone>(shelf: &TtlMap<T>) -> SavedEntries<T> {
     shelf.values().map(|(name, learnt)| (name.into(), learnt.clone())).collect()
 }
 
@@ -150,8 +150,8 @@ mod tests {
     use super::*;
     use crate::{base::Secret, upstream::BaseUrl};
 
-    fn parse(text: &[u8]) -> Option<State> {
-        State::parse(text, &Recalls::default())
+    fn parse(text: &[u8]) -> Option<SavedState> {
+        SavedState::parse(text, &CacheHits::default())
     }
 
     fn target(base: &str, key: &str) -> Target {
@@ -161,15 +161,18 @@ mod tests {
 
     #[test]
     fn survives_its_own_file() {
-        let mut state = State::new(&Recalls::default());
+        let mut state = SavedState::new(&CacheHits::default());
         state.models.put("p-1", 1000, vec!["m".into()]);
-        state.health.put("p-1", 1000, Found { alive: true, way: Way::Dummy });
+        state.health.put("p-1", 1000, SavedHealth { alive: true, way: SavedMethod::Dummy });
         state.keys.put("p-1", 1000, false);
         state.first.put("p-1", 1000, 12);
         let text = state.render(1050);
         let read = parse(&text).unwrap();
         assert_eq!(read.models.find("p-1", 1050).unwrap().value, [Box::from("m")]);
-        assert_eq!(read.health.find("p-1", 1050).unwrap().value, Found { alive: true, way: Way::Dummy });
+        assert_eq!(
+            read.health.find("p-1", 1050).unwrap().value,
+            SavedHealth { alive: true, way: SavedMethod::Dummy }
+        );
         assert_eq!(read.keys.find("p-1", 1050).map(|learnt| learnt.value), Some(false));
         let later = String::from_utf8(state.render(1100)).unwrap();
         assert!(later.contains(r#""first":{}"#) && later.contains(r#""p-1":{"at":1000"#), "{later}");
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn takes_nothing_foreign() {
-        let good = String::from_utf8(State::new(&Recalls::default()).render(0)).unwrap();
+        let good = String::from_utf8(SavedState::new(&CacheHits::default()).render(0)).unwrap();
         assert!(parse(good.as_bytes()).is_some());
         for text in ["", "{}", "[]", "null", &good[..good.len() - 1], &good.replace("state\":1", "state\":2")]
         {

@@ -2,19 +2,22 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    auth::{Keys, Named, Principal, Registrar, StoreError, TokenSettings, Tokens, keeper::Keeper, maker},
+    auth::{
+        ConfiguredKeys, KeyEditor, KeyName, Principal, StoreError, StoredKeys, TokenSettings, generate,
+        sync::KeySync,
+    },
     base::{
         Secret,
-        lease::{Ask, Limit},
+        lease::{Limit, Reservation},
     },
     database::tests::Scratch,
 };
 
-fn key(name: &str, token: &str, limits: Limits) -> StoredKey {
+fn key(name: &str, token: &str, limits: KeyLimits) -> StoredKey {
     StoredKey {
         id: format!("key_{name}"),
         name: name.to_owned(),
-        shown: maker::shown(token),
+        shown: generate::shown(token),
         digest: Digest::of(token.as_bytes()),
         old: None,
         admin: false,
@@ -25,30 +28,34 @@ fn key(name: &str, token: &str, limits: Limits) -> StoredKey {
     }
 }
 
-fn limits() -> Limits {
-    let allowance =
-        Allowance { requests: Some(60), tokens: Some(100_000), concurrent: Some(4), budget: Some(5_000_000) };
+fn limits() -> KeyLimits {
+    let allowance = LimitValues {
+        requests: Some(60),
+        tokens: Some(100_000),
+        concurrent: Some(4),
+        budget: Some(5_000_000),
+    };
     let expires = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(4_000_000_000_123));
-    Limits { models: vec!["gpt-*".into(), "a\"b".into()], allowance, expires }
+    KeyLimits { models: vec!["gpt-*".into(), "a\"b".into()], allowance, expires }
 }
 
 /// B15: what is written is what is read, on both databases; the key itself is nowhere in it (R31).
 #[tokio::test]
 async fn keys_are_added_changed_and_revoked() {
     for scratch in Scratch::each().await {
-        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
-        let store = Store::open(&scratch.settings).await.unwrap();
+        let mut registrar = KeyEditor::open(&scratch.settings).await.unwrap();
+        let store = KeyStore::open(&scratch.settings).await.unwrap();
         let first = store.version().await.unwrap();
         let alice = key("alice", "sk-thalweg-secret-of-alice", limits());
         registrar.add(&alice).await.unwrap();
         assert_eq!(store.keys().await.unwrap().keys, std::slice::from_ref(&alice));
-        let taken = Registrar::open(&scratch.settings).await.unwrap().add(&key("alice", "x", limits())).await;
+        let taken = KeyEditor::open(&scratch.settings).await.unwrap().add(&key("alice", "x", limits())).await;
         assert!(matches!(taken, Err(StoreError::Taken(_))), "{taken:?}");
         assert!(store.version().await.unwrap() > first);
 
         let changed =
-            registrar.limit("alice", |limits| limits.allowance = Allowance::default()).await.unwrap();
-        assert_eq!(changed.limits.allowance, Allowance::default());
+            registrar.limit("alice", |limits| limits.allowance = LimitValues::default()).await.unwrap();
+        assert_eq!(changed.limits.allowance, LimitValues::default());
         let until = SystemTime::UNIX_EPOCH + Duration::from_secs(7);
         let other = (Digest::of(b"other"), "ot…".to_owned());
         let rotated = registrar.rotate("key_alice", other, until).await.unwrap();
@@ -56,13 +63,13 @@ async fn keys_are_added_changed_and_revoked() {
         assert_eq!(store.keys().await.unwrap().keys, std::slice::from_ref(&rotated));
 
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(9);
-        let named = Named { id: "key_alice".to_owned(), name: "alice".to_owned() };
+        let named = KeyName { id: "key_alice".to_owned(), name: "alice".to_owned() };
         assert_eq!(registrar.revoke("alice", now).await.unwrap(), named);
         assert_eq!(store.keys().await.unwrap().keys[0].revoked, Some(now));
-        let gone = Registrar::open(&scratch.settings).await.unwrap().revoke("alice", now).await;
+        let gone = KeyEditor::open(&scratch.settings).await.unwrap().revoke("alice", now).await;
         assert!(matches!(gone, Err(StoreError::Unknown(_))), "{gone:?}");
-        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
-        registrar.add(&key("alice2", "sk-2", Limits::default())).await.unwrap();
+        let mut registrar = KeyEditor::open(&scratch.settings).await.unwrap();
+        registrar.add(&key("alice2", "sk-2", KeyLimits::default())).await.unwrap();
         // Told twice it is the same, told late it is nothing, and others' is beside it.
         for (owner, sum, spent) in [("a", 5, 5), ("a", 5, 5), ("b", 7, 12), ("a", 6, 13), ("a", 2, 13)] {
             assert_eq!(store.spend("key_alice2", owner, sum).await.unwrap(), spent, "{owner} {sum}");
@@ -86,12 +93,12 @@ async fn keys_are_added_changed_and_revoked() {
 #[tokio::test]
 async fn the_keeper_follows_the_store() {
     for scratch in Scratch::each().await {
-        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
-        let (keys, none) = (Keys::default(), Tokens::default());
-        let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
+        let mut registrar = KeyEditor::open(&scratch.settings).await.unwrap();
+        let (keys, none) = (StoredKeys::default(), ConfiguredKeys::default());
+        let mut keeper = KeySync::new(scratch.settings.clone(), keys.clone());
         assert!(keeper.look(Some(&none)).await);
         let find = |token: &[u8]| keys.find(&none, token);
-        registrar.add(&key("alice", "sk-alice", Limits { expires: None, ..limits() })).await.unwrap();
+        registrar.add(&key("alice", "sk-alice", KeyLimits { expires: None, ..limits() })).await.unwrap();
         assert!(find(b"sk-alice").is_none());
         assert!(keeper.look(Some(&none)).await);
         let alice = find(b"sk-alice").unwrap();
@@ -117,19 +124,19 @@ async fn the_keeper_follows_the_store() {
 #[tokio::test]
 async fn what_was_spent_survives_a_restart() {
     for scratch in Scratch::each().await {
-        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
-        registrar.add(&key("alice", "sk-alice", Limits { expires: None, ..limits() })).await.unwrap();
+        let mut registrar = KeyEditor::open(&scratch.settings).await.unwrap();
+        registrar.add(&key("alice", "sk-alice", KeyLimits { expires: None, ..limits() })).await.unwrap();
         let bob =
             TokenSettings { limits: limits(), ..TokenSettings::plain("bob", Secret::new("sk-bob".into())) };
         for round in 0..2 {
-            let (keys, tokens) = (Keys::default(), Tokens::new(std::slice::from_ref(&bob)));
-            let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
+            let (keys, tokens) = (StoredKeys::default(), ConfiguredKeys::new(std::slice::from_ref(&bob)));
+            let mut keeper = KeySync::new(scratch.settings.clone(), keys.clone());
             assert!(keeper.look(Some(&tokens)).await);
             for token in [&b"sk-alice"[..], b"sk-bob"] {
                 let principal = keys.find(&tokens, token).unwrap();
                 let meter = principal.meter.clone().unwrap();
                 assert_eq!(meter.spent(), round * 5_000_000, "{}", principal.name);
-                let lease = meter.lease(&principal.limits.allowance, &Ask::default(), Duration::ZERO);
+                let lease = meter.lease(&principal.limits.allowance, &Reservation::default(), Duration::ZERO);
                 if round == 0 {
                     lease.unwrap().settle(0, Duration::ZERO).unwrap().pay(5_000_000);
                 } else {
@@ -146,7 +153,7 @@ async fn what_was_spent_survives_a_restart() {
 
 fn pay(principal: &Principal, cost: i64) {
     let meter = principal.meter.as_ref().unwrap();
-    let lease = meter.lease(&principal.limits.allowance, &Ask::default(), Duration::ZERO).unwrap();
+    let lease = meter.lease(&principal.limits.allowance, &Reservation::default(), Duration::ZERO).unwrap();
     lease.settle(0, Duration::ZERO).unwrap().pay(cost);
 }
 
@@ -157,12 +164,12 @@ async fn a_budget_is_its_descriptions() {
     for scratch in Scratch::each().await {
         let token = |name: &str, secret: &str| {
             let plain = TokenSettings::plain(name, Secret::new(secret.to_owned()));
-            Tokens::new(&[TokenSettings { limits: limits(), ..plain }])
+            ConfiguredKeys::new(&[TokenSettings { limits: limits(), ..plain }])
         };
-        let keys = Keys::default();
+        let keys = StoredKeys::default();
         keys.await_store();
-        let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
-        let mut tokens = Tokens::default();
+        let mut keeper = KeySync::new(scratch.settings.clone(), keys.clone());
+        let mut tokens = ConfiguredKeys::default();
         // The token, what it has spent before, and what it spends now: half of it is looked at before the next reload.
         for (name, secret, before, cost) in [
             ("alice", "sk-a", 0, 10),
@@ -182,7 +189,7 @@ async fn a_budget_is_its_descriptions() {
             pay(&principal, cost / 2);
         }
         keeper.settle(&tokens).await;
-        let store = Store::open(&scratch.settings).await.unwrap();
+        let store = KeyStore::open(&scratch.settings).await.unwrap();
         let booked = [("config:alice".to_owned(), 20), ("config:al".to_owned(), 2)];
         assert_eq!(store.spending().await.unwrap(), booked.into());
         keeper.close().await;
@@ -194,17 +201,18 @@ async fn a_budget_is_its_descriptions() {
 #[tokio::test]
 async fn whoever_is_gone_pays_what_was_under_way() {
     for scratch in Scratch::each().await {
-        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
-        registrar.add(&key("alice", "sk-alice", Limits { expires: None, ..limits() })).await.unwrap();
+        let mut registrar = KeyEditor::open(&scratch.settings).await.unwrap();
+        registrar.add(&key("alice", "sk-alice", KeyLimits { expires: None, ..limits() })).await.unwrap();
         let bob =
             TokenSettings { limits: limits(), ..TokenSettings::plain("bob", Secret::new("sk-bob".into())) };
-        let (keys, tokens, none) = (Keys::default(), Tokens::new(&[bob]), Tokens::default());
-        let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
+        let (keys, tokens, none) =
+            (StoredKeys::default(), ConfiguredKeys::new(&[bob]), ConfiguredKeys::default());
+        let mut keeper = KeySync::new(scratch.settings.clone(), keys.clone());
         assert!(keeper.look(Some(&tokens)).await);
         let begin = |secret: &[u8]| {
             let principal = keys.find(&tokens, secret).unwrap();
             let meter = principal.meter.as_ref().unwrap();
-            meter.lease(&principal.limits.allowance, &Ask::default(), Duration::ZERO).unwrap()
+            meter.lease(&principal.limits.allowance, &Reservation::default(), Duration::ZERO).unwrap()
         };
         let leases = [(begin(b"sk-alice"), 5), (begin(b"sk-bob"), 7)];
         drop(tokens);
@@ -216,7 +224,7 @@ async fn whoever_is_gone_pays_what_was_under_way() {
             lease.settle(0, Duration::ZERO).unwrap().pay(cost);
         }
         keeper.settle(&none).await;
-        let store = Store::open(&scratch.settings).await.unwrap();
+        let store = KeyStore::open(&scratch.settings).await.unwrap();
         let booked = [("key_alice".to_owned(), 5), ("config:bob".to_owned(), 7)];
         assert_eq!(store.spending().await.unwrap(), booked.into());
         assert!(keeper.look(Some(&none)).await);
@@ -228,7 +236,7 @@ async fn whoever_is_gone_pays_what_was_under_way() {
 }
 
 /// Whose rows there are.
-async fn owners(registrar: &mut Registrar) -> Vec<String> {
+async fn owners(registrar: &mut KeyEditor) -> Vec<String> {
     let found = registrar.0.fetch("SELECT owner FROM api_key_spending ORDER BY id, owner", Vec::new()).await;
     found.unwrap().iter().map(|record| text(record, 0).unwrap()).collect()
 }
@@ -237,16 +245,16 @@ async fn owners(registrar: &mut Registrar) -> Vec<String> {
 #[tokio::test]
 async fn the_rows_of_those_that_have_ended_are_one() {
     for scratch in Scratch::each().await {
-        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
-        let store = Store::open(&scratch.settings).await.unwrap();
+        let mut registrar = KeyEditor::open(&scratch.settings).await.unwrap();
+        let store = KeyStore::open(&scratch.settings).await.unwrap();
         for name in ["alice", "bob"] {
-            let limits = Limits { expires: None, ..limits() };
+            let limits = KeyLimits { expires: None, ..limits() };
             registrar.add(&key(name, &format!("sk-{name}"), limits)).await.unwrap();
         }
         store.spend("key_alice", "killed", 100).await.unwrap();
         for round in 1..=3 {
-            let (keys, none) = (Keys::default(), Tokens::default());
-            let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
+            let (keys, none) = (StoredKeys::default(), ConfiguredKeys::default());
+            let mut keeper = KeySync::new(scratch.settings.clone(), keys.clone());
             assert!(keeper.look(Some(&none)).await);
             pay(&keys.find(&none, b"sk-alice").unwrap(), 5);
             pay(&keys.find(&none, b"sk-bob").unwrap(), 7);
@@ -260,7 +268,7 @@ async fn the_rows_of_those_that_have_ended_are_one() {
         // What is in doubt stays, and too much is no error.
         store.spend("key_alice", "a", i64::MAX).await.unwrap();
         store.spend("key_bob", "a", 1).await.unwrap();
-        Store::fold(&scratch.settings, "a", ["key_bob", "key_carol"].into_iter()).await.unwrap();
+        KeyStore::fold(&scratch.settings, "a", ["key_bob", "key_carol"].into_iter()).await.unwrap();
         assert_eq!(owners(&mut registrar).await, ["", "killed", "", "a"]);
         assert_eq!(store.spending().await.unwrap()["key_alice"], i64::MAX);
         assert_eq!(store.spending().await.unwrap()["key_bob"], 22);
@@ -273,10 +281,10 @@ async fn the_rows_of_those_that_have_ended_are_one() {
 #[tokio::test]
 async fn what_was_spent_is_booked_once_though_the_answer_was_late() {
     for scratch in Scratch::each().await {
-        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
-        registrar.add(&key("alice", "sk-alice", Limits { expires: None, ..limits() })).await.unwrap();
-        let (keys, none) = (Keys::default(), Tokens::default());
-        let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
+        let mut registrar = KeyEditor::open(&scratch.settings).await.unwrap();
+        registrar.add(&key("alice", "sk-alice", KeyLimits { expires: None, ..limits() })).await.unwrap();
+        let (keys, none) = (StoredKeys::default(), ConfiguredKeys::default());
+        let mut keeper = KeySync::new(scratch.settings.clone(), keys.clone());
         assert!(keeper.look(Some(&none)).await);
         let alice = keys.find(&none, b"sk-alice").unwrap();
         pay(&alice, 5);
@@ -291,7 +299,7 @@ async fn what_was_spent_is_booked_once_though_the_answer_was_late() {
         keeper.settle(&none).await;
         keeper.close().await;
         // What was left waiting there runs now, if it has not yet.
-        let (store, begun) = (Store::open(&scratch.settings).await.unwrap(), std::time::Instant::now());
+        let (store, begun) = (KeyStore::open(&scratch.settings).await.unwrap(), std::time::Instant::now());
         while begun.elapsed() < Duration::from_millis(300) {
             assert_eq!(store.spending().await.unwrap()["key_alice"], 12);
         }
@@ -306,21 +314,21 @@ async fn what_was_spent_is_booked_once_though_the_answer_was_late() {
 #[tokio::test]
 async fn one_key_that_cannot_be_booked_stops_nobody() {
     for scratch in Scratch::each().await {
-        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
+        let mut registrar = KeyEditor::open(&scratch.settings).await.unwrap();
         for name in ["alice", "bob", "carol"] {
-            let limits = Limits { expires: None, ..limits() };
+            let limits = KeyLimits { expires: None, ..limits() };
             registrar.add(&key(name, &format!("sk-{name}"), limits)).await.unwrap();
         }
-        let (keys, none) = (Keys::default(), Tokens::default());
-        let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
+        let (keys, none) = (StoredKeys::default(), ConfiguredKeys::default());
+        let mut keeper = KeySync::new(scratch.settings.clone(), keys.clone());
         assert!(keeper.look(Some(&none)).await);
         let (refuse, relent) = match &scratch.settings.site {
-            crate::database::Site::Sqlite(_) => (
+            crate::database::DatabaseUrl::Sqlite(_) => (
                 "CREATE TRIGGER refuse BEFORE INSERT ON api_key_spending WHEN NEW.id = 'key_alice' \
                  BEGIN SELECT RAISE(FAIL, 'no'); END",
                 "DROP TRIGGER refuse",
             ),
-            crate::database::Site::Postgres(_) => (
+            crate::database::DatabaseUrl::Postgres(_) => (
                 "ALTER TABLE api_key_spending ADD CONSTRAINT refuse CHECK (id <> 'key_alice')",
                 "ALTER TABLE api_key_spending DROP CONSTRAINT refuse",
             ),
@@ -332,7 +340,7 @@ async fn one_key_that_cannot_be_booked_stops_nobody() {
         registrar.revoke("carol", SystemTime::now()).await.unwrap();
         assert!(keeper.look(Some(&none)).await);
         assert!(keys.find(&none, b"sk-carol").is_none());
-        let store = Store::open(&scratch.settings).await.unwrap();
+        let store = KeyStore::open(&scratch.settings).await.unwrap();
         let booked = [("key_bob".to_owned(), 5), ("key_carol".to_owned(), 5)];
         assert_eq!(store.spending().await.unwrap(), booked.into());
         registrar.0.run(relent, Vec::new()).await.unwrap();
@@ -348,10 +356,10 @@ async fn one_key_that_cannot_be_booked_stops_nobody() {
 #[tokio::test]
 async fn one_unreadable_row_costs_no_other() {
     for scratch in Scratch::each().await {
-        let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
-        let (keys, none) = (Keys::default(), Tokens::default());
-        let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
-        let store = Store::open(&scratch.settings).await.unwrap();
+        let mut registrar = KeyEditor::open(&scratch.settings).await.unwrap();
+        let (keys, none) = (StoredKeys::default(), ConfiguredKeys::default());
+        let mut keeper = KeySync::new(scratch.settings.clone(), keys.clone());
+        let store = KeyStore::open(&scratch.settings).await.unwrap();
         registrar.add(&key("good", "sk-good", limits())).await.unwrap();
         for (column, value) in [
             ("models", "'['"),
@@ -372,7 +380,7 @@ async fn one_unreadable_row_costs_no_other() {
             assert!(keys.find(&none, format!("sk-{column}").as_bytes()).is_none());
             let found = store.keys().await.unwrap();
             assert_eq!(found.keys.len(), 1);
-            assert_eq!(found.unreadable, [Unreadable { id: "key_bad".to_owned(), column }]);
+            assert_eq!(found.unreadable, [UnreadableKey { id: "key_bad".to_owned(), column }]);
             registrar.revoke("bad", SystemTime::now()).await.unwrap();
             assert_eq!(store.keys().await.unwrap().unreadable, []);
             registrar.0.run("DELETE FROM api_keys WHERE name = 'bad'", Vec::new()).await.unwrap();
@@ -387,10 +395,10 @@ async fn one_unreadable_row_costs_no_other() {
 #[tokio::test]
 async fn keys_in_memory_outlive_the_database() {
     let scratch = Scratch::sqlite();
-    let mut registrar = Registrar::open(&scratch.settings).await.unwrap();
-    registrar.add(&key("alice", "sk-alice", Limits::default())).await.unwrap();
-    let (keys, none) = (Keys::default(), Tokens::default());
-    let mut keeper = Keeper::new(scratch.settings.clone(), keys.clone());
+    let mut registrar = KeyEditor::open(&scratch.settings).await.unwrap();
+    registrar.add(&key("alice", "sk-alice", KeyLimits::default())).await.unwrap();
+    let (keys, none) = (StoredKeys::default(), ConfiguredKeys::default());
+    let mut keeper = KeySync::new(scratch.settings.clone(), keys.clone());
     assert!(keeper.look(Some(&none)).await);
     registrar.0.run("ALTER TABLE api_key_version RENAME TO elsewhere", Vec::new()).await.unwrap();
     assert!(!keeper.look(Some(&none)).await);

@@ -5,8 +5,8 @@ use super::*;
 const NOW: Duration = Duration::from_secs(100);
 const SHORT: Duration = Duration::from_millis(10);
 
-fn may(requests: u32, tokens: u32, concurrent: u32, budget: i64) -> Allowance {
-    Allowance {
+fn may(requests: u32, tokens: u32, concurrent: u32, budget: i64) -> LimitValues {
+    LimitValues {
         requests: Some(requests),
         tokens: Some(tokens),
         concurrent: Some(concurrent),
@@ -14,12 +14,12 @@ fn may(requests: u32, tokens: u32, concurrent: u32, budget: i64) -> Allowance {
     }
 }
 
-fn ask(prompt: u32, answer: u32, cost: i64) -> Ask {
-    Ask { prompt, answer, cost }
+fn ask(prompt: u32, answer: u32, cost: i64) -> Reservation {
+    Reservation { prompt, answer, cost }
 }
 
 /// Requests and tokens of the last minute, what runs, what is set aside and what was spent.
-fn balance(meter: &Meter, now: Duration) -> (u64, u64, u32, i64, i64) {
+fn balance(meter: &LimitMeter, now: Duration) -> (u64, u64, u32, i64, i64) {
     (
         meter.requests.used(now),
         meter.tokens.used(now),
@@ -31,7 +31,7 @@ fn balance(meter: &Meter, now: Duration) -> (u64, u64, u32, i64, i64) {
 
 #[test]
 fn what_was_refused_keeps_nothing() {
-    let meter = Arc::<Meter>::default();
+    let meter = Arc::<LimitMeter>::default();
     for (may, limit) in [
         (may(0, 9, 9, 9), Limit::Requests),
         (may(9, 0, 9, 9), Limit::Tokens),
@@ -45,7 +45,7 @@ fn what_was_refused_keeps_nothing() {
 
 #[test]
 fn a_dropped_lease_gives_all_back_and_a_settled_one_what_was_not_used() {
-    let meter = Arc::<Meter>::default();
+    let meter = Arc::<LimitMeter>::default();
     let may = may(9, 100, 9, 1000);
     let lease = meter.lease(&may, &ask(10, 20, 40), NOW).unwrap();
     assert_eq!(balance(&meter, NOW), (1, 30, 1, 40, 0));
@@ -66,8 +66,8 @@ fn a_dropped_lease_gives_all_back_and_a_settled_one_what_was_not_used() {
 
 #[test]
 fn a_bill_beyond_all_measure_spends_the_budget_for_good() {
-    let meter = Arc::<Meter>::default();
-    let may = Allowance { budget: Some(i64::MAX), ..Allowance::default() };
+    let meter = Arc::<LimitMeter>::default();
+    let may = LimitValues { budget: Some(i64::MAX), ..LimitValues::default() };
     let leases = [(); 2].map(|()| meter.lease(&may, &ask(1, 1, 4), NOW).unwrap());
     for lease in leases {
         lease.settle(2, SHORT).unwrap().pay(i64::MAX);
@@ -78,8 +78,8 @@ fn a_bill_beyond_all_measure_spends_the_budget_for_good() {
 
 #[test]
 fn an_answer_that_could_never_fit_is_cut_to_the_limit_and_a_prompt_is_not() {
-    let meter = Arc::<Meter>::default();
-    let may = Allowance { tokens: Some(100), ..Allowance::default() };
+    let meter = Arc::<LimitMeter>::default();
+    let may = LimitValues { tokens: Some(100), ..LimitValues::default() };
     let lease = meter.lease(&may, &ask(10, 1_000_000, 0), NOW).unwrap();
     assert_eq!(meter.tokens.used(NOW), 100);
     drop(lease);
@@ -89,8 +89,8 @@ fn an_answer_that_could_never_fit_is_cut_to_the_limit_and_a_prompt_is_not() {
 
 #[test]
 fn a_budget_counts_what_the_store_knows_and_what_it_does_not() {
-    let meter = Arc::<Meter>::default();
-    let may = Allowance { budget: Some(100), ..Allowance::default() };
+    let meter = Arc::<LimitMeter>::default();
+    let may = LimitValues { budget: Some(100), ..LimitValues::default() };
     meter.note_saved(0, 60);
     meter.lease(&may, &ask(0, 0, 0), NOW).unwrap().settle(0, SHORT).unwrap().pay(30);
     assert_eq!((meter.spent(), meter.unsaved()), (90, 30));
@@ -128,7 +128,7 @@ proptest! {
     #[test]
     fn the_balance_is_exact_after_any_mix_of_ends(steps in proptest::collection::vec(step(), 1..120)) {
         let may = may(20, 200, 5, 400);
-        let meter = Arc::<Meter>::default();
+        let meter = Arc::<LimitMeter>::default();
         let (mut held, mut now, mut paid, mut last) = (Vec::new(), NOW, 0, NOW);
         for step in steps {
             match step {
@@ -170,7 +170,7 @@ proptest! {
 /// R32, by many threads that end in every way.
 #[test]
 fn threads_leave_nothing_behind() {
-    let meter = Arc::<Meter>::default();
+    let meter = Arc::<LimitMeter>::default();
     let may = may(1_000_000, 100, 3, i64::MAX);
     let paid = AtomicI64::new(0);
     std::thread::scope(|scope| {

@@ -39,7 +39,7 @@ proptest! {
     /// R32: the balance is exact after any history.
     #[test]
     fn counts_what_a_list_counts(steps in proptest::collection::vec(step(), 1..200), limit in 1..120u32) {
-        let (window, mut oracle, mut held) = (Window::default(), Oracle::default(), Vec::new());
+        let (window, mut oracle, mut held) = (RateWindow::default(), Oracle::default(), Vec::new());
         let mut now = Duration::ZERO;
         for step in steps {
             match step {
@@ -83,7 +83,7 @@ proptest! {
 
 #[test]
 fn nothing_counts_for_less_than_a_minute_nor_for_more_than_a_second_longer() {
-    let window = Window::default();
+    let window = RateWindow::default();
     let at = Duration::from_millis(10_999);
     assert!(window.take(1, 1, at).is_some());
     assert_eq!(window.reset(at), Duration::from_millis(60_001));
@@ -103,7 +103,7 @@ fn threads_never_take_more_than_there_is() {
 
 /// The most that was out at once under a limit of 50, each call `step` milliseconds after the last.
 fn most_out(step: u64) -> u32 {
-    let (window, most, out) = (Window::default(), AtomicU32::new(0), AtomicU32::new(0));
+    let (window, most, out) = (RateWindow::default(), AtomicU32::new(0), AtomicU32::new(0));
     let clock = AtomicU64::new(1000);
     std::thread::scope(|scope| {
         for thread in 0..4u64 {

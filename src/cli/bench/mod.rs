@@ -1,6 +1,6 @@
-//! `thalweg bench`: load on an endpoint and what came of it, as a [`sheet`] for people or JSON for programs.
+//! `thalweg bench`: load on an endpoint and what came of it, as a [`table`] for people or JSON for programs.
 
-mod sheet;
+mod table;
 
 use std::{
     fs,
@@ -16,10 +16,10 @@ use clap::ValueEnum;
 use super::{Failure, destination::Destination, progress::ProgressBar, table::Count};
 use crate::{
     config,
-    load::{self, Arrival, Bound, Plan, Progress, Prompt},
+    load::{self, Arrival, LoadLimit, LoadPlan, Progress, Prompt},
     wire::Dialect,
 };
-use sheet::Sheet;
+use table::BenchTable;
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
@@ -102,16 +102,16 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
         Some(file) => {
             fs::write(file, serde_json::to_vec_pretty(&report)?)
                 .map_err(|error| format!("{}: {error}", file.display()))?;
-            write!(io::stdout().lock(), "{}", Sheet(&report))?;
+            write!(io::stdout().lock(), "{}", BenchTable(&report))?;
         }
-        None => write!(io::stdout().lock(), "{}", Sheet(&report))?,
+        None => write!(io::stdout().lock(), "{}", BenchTable(&report))?,
     }
     let worked = report.requests.failed == 0 && (report.requests.completed > 0 || report.events > 0);
     Ok(if worked { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Options {
-    fn plan(&self) -> Result<Plan, Failure> {
+    fn plan(&self) -> Result<LoadPlan, Failure> {
         let dialect = Dialect::from(self.endpoint);
         let prompt = Prompt {
             model: self.model.clone(),
@@ -120,14 +120,14 @@ impl Options {
             stream: !self.no_stream && dialect != Dialect::Embeddings,
         };
         let stream = prompt.stream;
-        let plan = Plan {
+        let plan = LoadPlan {
             target: self.destination.target(dialect)?,
             dialect,
             body: prompt.padded(self.prompt_bytes).body(dialect),
             stream,
             streams: self.streams,
             arrival: self.rate.map_or(Arrival::Closed, |per_second| Arrival::Open { per_second }),
-            bound: Bound { duration: self.duration, requests: self.requests },
+            bound: LoadLimit { duration: self.duration, requests: self.requests },
             warmup: self.warmup,
         };
         Ok(plan.check(self.allow_remote)?)
@@ -138,7 +138,7 @@ fn read_duration(text: &str) -> Result<Duration, &'static str> {
     config::duration(text).ok_or("write it as 500ms, 10s or 2m")
 }
 
-fn show(bar: &ProgressBar, plan: &Plan, Progress { elapsed, completed, failed, events }: Progress) {
+fn show(bar: &ProgressBar, plan: &LoadPlan, Progress { elapsed, completed, failed, events }: Progress) {
     let (done, whole) = match plan.bound.requests {
         Some(requests) => (completed + failed, requests),
         None => (millis(elapsed), millis(plan.bound.duration)),
@@ -158,7 +158,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::demo::{self, Pace};
+    use crate::demo::{self, ReplaySpeed};
 
     #[derive(Parser)]
     struct Line {
@@ -172,13 +172,13 @@ mod tests {
 
     #[test]
     fn measures_the_demo_provider_and_shows_it() {
-        let demo = demo::start_at(Pace::Instant).unwrap();
+        let demo = demo::start_at(ReplaySpeed::Instant).unwrap();
         for endpoint in ["chat", "completions", "responses", "messages"] {
             let line =
                 format!("bench --url {} --endpoint {endpoint} --requests 5 --streams 2", demo.base_url());
             let report = load::run(&options(&line).plan().unwrap(), |_| {}).unwrap();
             assert_eq!((report.requests.completed, report.requests.without_done), (5, 0), "{endpoint}");
-            let shown = Sheet(&report).to_string();
+            let shown = BenchTable(&report).to_string();
             for part in ["5 completed", "statuses  200: 5", "first token", "between events"] {
                 assert!(shown.contains(part), "{part} in\n{shown}");
             }
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn embeddings_are_asked_for_whole() {
-        let demo = demo::start_at(Pace::Instant).unwrap();
+        let demo = demo::start_at(ReplaySpeed::Instant).unwrap();
         let line = format!(
             "bench --url {} --endpoint embeddings --model demo-embedding --requests 3",
             demo.base_url()

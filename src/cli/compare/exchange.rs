@@ -11,7 +11,7 @@ use crate::{
     telemetry::WorkerGauges,
     upstream::{Deadline, PoolSettings, Request, Response, SharedPools, Target, Upstream},
     web::{
-        compare::{News, Params, Report},
+        compare::{CompareReport, Params, ProgressEvent},
         site::COMPARE,
     },
     wire::{Event, Scanner},
@@ -22,12 +22,20 @@ const MAX_ERROR: usize = 64 * 1024;
 
 /// # Errors
 /// The gateway was not reached, refused, or broke off.
-pub(super) fn run(target: &Target, params: &Params, watch: impl FnMut(News)) -> Result<Report, Failure> {
+pub(super) fn run(
+    target: &Target,
+    params: &Params,
+    watch: impl FnMut(ProgressEvent),
+) -> Result<CompareReport, Failure> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(exchange(target, params, watch))
 }
 
-async fn exchange(target: &Target, params: &Params, mut watch: impl FnMut(News)) -> Result<Report, Failure> {
+async fn exchange(
+    target: &Target,
+    params: &Params,
+    mut watch: impl FnMut(ProgressEvent),
+) -> Result<CompareReport, Failure> {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
     let path = format!("{COMPARE}?{}", params.query());
     let headers = HeaderMap::new();
@@ -44,25 +52,25 @@ async fn exchange(target: &Target, params: &Params, mut watch: impl FnMut(News))
     let (mut scanner, mut report) = (Scanner::default(), None);
     while let Some(frame) = poll_fn(|cx| response.body.poll_frame(cx)).await {
         scanner.scan(&frame?, |event| match read(&event) {
-            Some(Told::News(news)) => watch(news),
-            Some(Told::Report(told)) => report = Some(*told),
+            Some(CompareReply::News(news)) => watch(news),
+            Some(CompareReply::Report(told)) => report = Some(*told),
             None => {}
         })?;
     }
     report.ok_or_else(|| "the gateway broke off before the comparison was done".into())
 }
 
-enum Told {
-    News(News),
-    Report(Box<Report>),
+enum CompareReply {
+    News(ProgressEvent),
+    Report(Box<CompareReport>),
 }
 
 /// `None`: an event of another gateway's version.
-fn read(event: &Event<'_>) -> Option<Told> {
+fn read(event: &Event<'_>) -> Option<CompareReply> {
     let data = event.data?;
     match event.name? {
-        b"progress" => serde_json::from_slice(data).ok().map(Told::News),
-        b"report" => serde_json::from_slice(data).ok().map(Told::Report),
+        b"progress" => serde_json::from_slice(data).ok().map(CompareReply::News),
+        b"report" => serde_json::from_slice(data).ok().map(CompareReply::Report),
         _ => None,
     }
 }
@@ -89,12 +97,12 @@ mod tests {
         app,
         base::Secret,
         config::{self, Env},
-        demo::{self, Pace},
+        demo::{self, ReplaySpeed},
         upstream::{BaseUrl, Protocol},
         web::compare::Leg,
     };
 
-    fn gateway(provider: &str) -> app::Gateway {
+    fn gateway(provider: &str) -> app::Process {
         let file = format!(
             r#"{{"port": 0, "workers": 1, "database": false, "tokens": ["test|sk-t"],
                  "providers": [{{"name": "p", "base_url": "{provider}", "models": ["demo-text", "demo-error"]}}]}}"#
@@ -102,7 +110,7 @@ mod tests {
         app::start(config::parse(&file, &Env::empty()).unwrap()).unwrap()
     }
 
-    fn target(gateway: &app::Gateway, key: &str) -> Target {
+    fn target(gateway: &app::Process, key: &str) -> Target {
         let mut base = BaseUrl::parse(&format!("http://{}", gateway.addresses()[0])).unwrap();
         base.path = "".into();
         let key = Some(Secret::new(key.to_owned()));
@@ -111,7 +119,7 @@ mod tests {
 
     #[test]
     fn compares_a_gateway_with_its_provider_and_tells_every_step() {
-        let demo = demo::start_at(Pace::Instant).unwrap();
+        let demo = demo::start_at(ReplaySpeed::Instant).unwrap();
         let gateway = gateway(&demo.base_url());
         let mut steps = Vec::new();
         let params = Params::new("p/demo-text".into(), 2);
@@ -129,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_refusal_and_a_provider_that_fails_are_told() {
-        let demo = demo::start_at(Pace::Instant).unwrap();
+        let demo = demo::start_at(ReplaySpeed::Instant).unwrap();
         let gateway = gateway(&demo.base_url());
         let ask = |key, model: &str| run(&target(&gateway, key), &Params::new(model.into(), 1), |_| {});
         assert_eq!(ask("sk-wrong", "demo-text").unwrap_err().to_string(), "this API key is not valid (401)");
@@ -148,7 +156,7 @@ mod tests {
     #[test]
     fn tells_progress_from_the_rest() {
         let news = r#"{"leg":"asgi_header","done":2,"of":18}"#;
-        let Some(Told::News(told)) = read(&event("progress", news)) else { panic!("no news") };
+        let Some(CompareReply::News(told)) = read(&event("progress", news)) else { panic!("no news") };
         assert_eq!((told.leg, told.done, told.of), (Leg::AsgiHeader, 2, 18));
         assert!(read(&event("report", news)).is_none() && read(&event("later", news)).is_none());
     }

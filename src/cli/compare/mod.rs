@@ -1,11 +1,11 @@
-//! `thalweg compare`: asks a running gateway for a comparison and shows what came of it, as a [`sheet`] for people or
+//! `thalweg compare`: asks a running gateway for a comparison and shows what came of it, as a [`table`] for people or
 //! JSON for programs. The gateway measures; this only watches.
 //!
 //! - `exchange`: the request, its progress and its report
-//! - `sheet`: the tables
+//! - `table`: the tables
 
 mod exchange;
-mod sheet;
+mod table;
 
 use std::{
     fs,
@@ -16,10 +16,10 @@ use std::{
 
 use super::{Failure, destination::Destination, progress::ProgressBar};
 use crate::{
-    web::compare::{News, Params, params::MAX_REPEATS},
+    web::compare::{Params, ProgressEvent, params::MAX_REPEATS},
     wire::Dialect,
 };
-use sheet::Sheet;
+use table::CompareTable;
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
@@ -58,9 +58,9 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
         Some(file) => {
             fs::write(file, serde_json::to_vec_pretty(&report)?)
                 .map_err(|error| format!("{}: {error}", file.display()))?;
-            write!(io::stdout().lock(), "{}", Sheet(&report))?;
+            write!(io::stdout().lock(), "{}", CompareTable(&report))?;
         }
-        None => write!(io::stdout().lock(), "{}", Sheet(&report))?,
+        None => write!(io::stdout().lock(), "{}", CompareTable(&report))?,
     }
     Ok(if report.recommended.leg.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -75,6 +75,6 @@ impl Options {
     }
 }
 
-fn show(bar: &ProgressBar, News { done, of, leg }: News) {
+fn show(bar: &ProgressBar, ProgressEvent { done, of, leg }: ProgressEvent) {
     bar.show(done as u64, of as u64, || format!("{done}/{of}  {}", leg.label()));
 }

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    auth::{Named, StoredKey},
+    auth::{KeyName, StoredKey},
     base::date::Shown,
     cli::table::Table,
 };
@@ -38,8 +38,8 @@ pub(super) fn changed(out: &mut impl Write, as_json: bool, key: &StoredKey) -> i
     writeln!(out, "{} ({}) is changed; a running gateway knows it within a second.", key.name, key.id)
 }
 
-pub(super) fn revoked(out: &mut impl Write, as_json: bool, key: &Named) -> io::Result<()> {
-    let Named { id, name } = key;
+pub(super) fn revoked(out: &mut impl Write, as_json: bool, key: &KeyName) -> io::Result<()> {
+    let KeyName { id, name } = key;
     if as_json {
         return writeln!(out, "{}", json!({"id": id, "name": name, "state": "revoked"}));
     }

@@ -1,5 +1,5 @@
 use super::{
-    super::{entry::RowIds, tests::Folder},
+    super::{row::RowIds, tests::Folder},
     *,
 };
 
@@ -24,7 +24,7 @@ fn gives_back_what_it_was_given_in_order_and_over_a_restart() {
     let (first, second) = (rows(0, 3), rows(3, 2));
     let mut spool = Spool::new(path.clone(), 1 << 20);
     assert!(spool.peek().unwrap().is_none() && !path.exists());
-    assert_eq!(spool.append(&first).unwrap(), Kept::Yes);
+    assert_eq!(spool.append(&first).unwrap(), SpoolState::Yes);
     assert_eq!(spool.peek().unwrap().unwrap(), first);
     spool.advance().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), 0, "emptied when all is done");
@@ -95,12 +95,12 @@ fn is_bounded() {
     let folder = Folder::new();
     let mut spool = Spool::new(folder.0.join("s"), 1000);
     let mut kept = 0;
-    while spool.append(&rows(kept, 1)).unwrap() == Kept::Yes {
+    while spool.append(&rows(kept, 1)).unwrap() == SpoolState::Yes {
         kept += 1;
     }
     assert!((1..20).contains(&kept) && spool.waiting() <= 1000);
     assert_eq!(drain(&mut spool).len() as i64, kept);
-    assert_eq!(spool.append(&rows(0, 1)).unwrap(), Kept::Yes);
+    assert_eq!(spool.append(&rows(0, 1)).unwrap(), SpoolState::Yes);
 }
 
 #[test]
@@ -151,10 +151,10 @@ fn what_waits_is_bounded_and_not_what_has_gone() {
     let mut waiting = std::collections::VecDeque::new();
     for at in 0..50 {
         let rows = one(at % 10, &mut ids);
-        assert_eq!(spool.append(&rows).unwrap(), Kept::Yes, "{at}");
+        assert_eq!(spool.append(&rows).unwrap(), SpoolState::Yes, "{at}");
         waiting.push_back(rows);
         if waiting.len() == 4 {
-            assert_eq!(spool.append(&one(1, &mut ids)).unwrap(), Kept::Full);
+            assert_eq!(spool.append(&one(1, &mut ids)).unwrap(), SpoolState::Full);
             // In the midst of a replay, as it happens.
             assert_eq!(spool.peek().unwrap(), waiting.front().cloned());
             spool.advance().unwrap();

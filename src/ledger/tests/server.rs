@@ -83,7 +83,7 @@ impl Server {
 
     fn settings(&self) -> DatabaseSettings {
         let url = format!("postgres://thalweg@127.0.0.1:{}/postgres", self.port);
-        DatabaseSettings::new(Site::Postgres(crate::base::Secret::new(url)))
+        DatabaseSettings::new(DatabaseUrl::Postgres(crate::base::Secret::new(url)))
     }
 }
 
@@ -94,7 +94,7 @@ impl Drop for Server {
 }
 
 /// Books ten rows every few milliseconds until told to end; gives how many that were.
-fn book_on(inbox: Arc<Inbox>, over: Arc<AtomicBool>) -> std::thread::JoinHandle<i64> {
+fn book_on(inbox: Arc<LedgerWriter>, over: Arc<AtomicBool>) -> std::thread::JoinHandle<i64> {
     std::thread::spawn(move || {
         let (mut ids, mut booked) = (RowIds::default(), 0);
         while !over.load(Ordering::Relaxed) {

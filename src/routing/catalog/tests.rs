@@ -22,23 +22,23 @@ fn catalog(supported: &[&str]) -> Catalog {
         ],
         supported,
         Arc::default(),
-        &Records::default(),
+        &StatsRegistry::default(),
     )
 }
 
 fn ruled(models: Vec<ModelRule>) -> Catalog {
     let settings = RoutingSettings { models, ..RoutingSettings::default() };
-    Catalog::new(catalog(&[]).providers, Vec::new(), settings.into(), &Records::default())
+    Catalog::new(catalog(&[]).providers, Vec::new(), settings.into(), &StatsRegistry::default())
 }
 
 /// Who would be asked for what.
-fn planned(catalog: &Catalog, ask: &Ask<'_>) -> Vec<(usize, String)> {
-    let Ok(plan) = catalog.plan(ask, Moment(1), &mut Dice::new(1)) else { return Vec::new() };
+fn planned(catalog: &Catalog, ask: &PlanRequest<'_>) -> Vec<(usize, String)> {
+    let Ok(plan) = catalog.plan(ask, Moment(1), &mut Rng::new(1)) else { return Vec::new() };
     plan.candidates().iter().map(|candidate| (candidate.provider, candidate.model.to_owned())).collect()
 }
 
 fn plan(catalog: &Catalog, asked: &str) -> Option<(Vec<usize>, String)> {
-    let planned = planned(catalog, &Ask::stream(asked));
+    let planned = planned(catalog, &PlanRequest::stream(asked));
     let model = planned.first()?.1.clone();
     Some((planned.into_iter().map(|(provider, _)| provider).collect(), model))
 }
@@ -58,7 +58,7 @@ fn finds_plain_and_prefixed_names() {
 #[test]
 fn each_candidate_is_asked_once_however_it_is_named() {
     let others = [Box::from("one/shared"), Box::from("shared")];
-    let ask = Ask { others: &others, ..Ask::stream("shared") };
+    let ask = PlanRequest { others: &others, ..PlanRequest::stream("shared") };
     let both = [(0, "shared".to_owned()), (1, "shared".to_owned())];
     assert_eq!(planned(&catalog(&[]), &ask), both);
     let rule = |name: &str, stands_for: &[&str], providers: &[&str]| ModelRule {
@@ -72,7 +72,7 @@ fn each_candidate_is_asked_once_however_it_is_named() {
         rule("shared", &[], &["one", "two", "one"]),
     ]);
     for asked in ["alias", "shared"] {
-        assert_eq!(planned(&catalog, &Ask::stream(asked)), both, "{asked}");
+        assert_eq!(planned(&catalog, &PlanRequest::stream(asked)), both, "{asked}");
     }
 }
 
@@ -82,8 +82,8 @@ fn names_of_a_list_and_of_an_alias_are_groups_apart() {
     let stands_for = vec!["gpt-4o".into(), "deepseek-chat".into()];
     let catalog = ruled(vec![ModelRule { name: "alias".into(), stands_for, ..ModelRule::default() }]);
     let others = [Box::from("org/model")];
-    let ask = Ask { others: &others, ..Ask::stream("alias") };
-    let plan = catalog.plan(&ask, Moment(1), &mut Dice::new(1)).unwrap();
+    let ask = PlanRequest { others: &others, ..PlanRequest::stream("alias") };
+    let plan = catalog.plan(&ask, Moment(1), &mut Rng::new(1)).unwrap();
     let groups: Vec<u8> = plan.candidates().iter().map(|candidate| candidate.group).collect();
     assert_eq!(groups, [0, 1, 2]);
 }
@@ -92,7 +92,7 @@ fn names_of_a_list_and_of_an_alias_are_groups_apart() {
 fn an_unknown_list_is_asked_last() {
     let mut providers = catalog(&[]).providers;
     providers.push(served("three", Listing::Unknown));
-    let catalog = Catalog::new(providers, Vec::new(), Arc::default(), &Records::default());
+    let catalog = Catalog::new(providers, Vec::new(), Arc::default(), &StatsRegistry::default());
     assert_eq!(plan(&catalog, "gpt-4o"), Some((vec![0], "gpt-4o".into())));
     assert_eq!(plan(&catalog, "anything"), Some((vec![2], "anything".into())));
 }
@@ -124,7 +124,7 @@ fn an_alias_stands_for_others_in_order() {
     };
     let catalog = ruled(vec![rule]);
     let expected = [(1, "deepseek-chat".to_owned()), (0, "shared".to_owned()), (1, "shared".to_owned())];
-    assert_eq!(planned(&catalog, &Ask::stream("best")), expected);
+    assert_eq!(planned(&catalog, &PlanRequest::stream("best")), expected);
     let offered = catalog.offered();
     let best = offered.iter().find(|offered| offered.model == "best").unwrap();
     assert_eq!(best.providers, ["two", "one"]);
@@ -140,10 +140,10 @@ fn a_model_may_have_its_own_providers_and_strategy() {
     };
     let only = ModelRule { name: "gpt-4o".into(), providers: vec!["two".into()], ..ModelRule::default() };
     let catalog = ruled(vec![rule, only]);
-    let mut dice = Dice::new(1);
-    let shared = catalog.plan(&Ask::stream("shared"), Moment(1), &mut dice).unwrap();
+    let mut dice = Rng::new(1);
+    let shared = catalog.plan(&PlanRequest::stream("shared"), Moment(1), &mut dice).unwrap();
     assert_eq!((shared.strategy, shared.rule), (Strategy::Adaptive, Some(0)));
-    let asked = Ask { strategy: Some(Strategy::Priority), ..Ask::stream("shared") };
+    let asked = PlanRequest { strategy: Some(Strategy::Priority), ..PlanRequest::stream("shared") };
     let shared = catalog.plan(&asked, Moment(1), &mut dice).unwrap();
     assert_eq!(shared.strategy, Strategy::Priority);
     assert_eq!(shared.candidates().iter().map(|candidate| candidate.provider).collect::<Vec<_>>(), [1, 0]);
@@ -154,10 +154,13 @@ fn a_model_may_have_its_own_providers_and_strategy() {
 #[test]
 fn a_list_is_tried_in_order() {
     let others: [Box<str>; 2] = ["unheard-of".into(), "shared".into()];
-    let ask = Ask { others: &others, ..Ask::stream("deepseek-chat") };
+    let ask = PlanRequest { others: &others, ..PlanRequest::stream("deepseek-chat") };
     let expected = [(1, "deepseek-chat".to_owned()), (0, "shared".to_owned()), (1, "shared".to_owned())];
     assert_eq!(planned(&catalog(&[]), &ask), expected);
-    assert_eq!(planned(&catalog(&[]), &Ask { others: &others, ..Ask::stream("unknown") }).len(), 2);
+    assert_eq!(
+        planned(&catalog(&[]), &PlanRequest { others: &others, ..PlanRequest::stream("unknown") }).len(),
+        2
+    );
 }
 
 #[test]
@@ -168,16 +171,19 @@ fn the_nearest_region_comes_first() {
     });
     let settings =
         RoutingSettings { regions: vec!["near".into(), "far".into()], ..RoutingSettings::default() };
-    let catalog = Catalog::new(providers.into(), Vec::new(), settings.into(), &Records::default());
+    let catalog = Catalog::new(providers.into(), Vec::new(), settings.into(), &StatsRegistry::default());
     assert_eq!(plan(&catalog, "m").unwrap().0, [2, 0, 1]);
 }
 
 #[test]
 fn a_prefixed_name_shares_the_plain_ones_record() {
     let catalog = catalog(&[]);
-    let plan = |asked| catalog.plan(asked, Moment(1), &mut Dice::new(1)).unwrap().candidates()[0].record;
-    let (plain, prefixed, unlisted) =
-        (Ask::stream("deepseek-chat"), Ask::stream("two/deepseek-chat"), Ask::stream("two/other"));
+    let plan = |asked| catalog.plan(asked, Moment(1), &mut Rng::new(1)).unwrap().candidates()[0].record;
+    let (plain, prefixed, unlisted) = (
+        PlanRequest::stream("deepseek-chat"),
+        PlanRequest::stream("two/deepseek-chat"),
+        PlanRequest::stream("two/other"),
+    );
     assert!(Arc::ptr_eq(plan(&plain), plan(&prefixed)));
     assert_eq!(plan(&unlisted).model(), None);
 }

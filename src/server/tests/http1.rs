@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn keeps_a_connection_for_many_requests() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let mut stream = TcpStream::connect(house.address).await.unwrap();
         for turn in 0..3 {
             stream.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n").await.unwrap();
@@ -18,7 +18,7 @@ fn keeps_a_connection_for_many_requests() {
 
 #[test]
 fn refuses_what_could_be_read_in_two_ways() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         for (what, bytes) in [
             (
                 "both lengths",
@@ -73,7 +73,7 @@ fn refuses_what_could_be_read_in_two_ways() {
 
 #[test]
 fn ends_the_connection_at_a_broken_chunk() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         for chunks in
             ["xyz\r\n", "-1\r\n", "4\nabcd\r\n0\r\n\r\n", "4\r\nabcdef\r\n0\r\n\r\n", "11111111111111111\r\n"]
         {
@@ -88,7 +88,7 @@ fn ends_the_connection_at_a_broken_chunk() {
 
 #[test]
 fn serves_on_after_a_chunked_body() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let head = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n";
         let body = "2;x\r\nab\r\n0\r\nx-sum: 1\r\n\r\n";
         let mut stream = TcpStream::connect(house.address).await.unwrap();
@@ -105,7 +105,7 @@ fn serves_on_after_a_chunked_body() {
 
 #[test]
 fn answers_the_first_of_pipelined_requests_and_closes() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let chunked =
             "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
         for first in [
@@ -124,7 +124,7 @@ fn answers_the_first_of_pipelined_requests_and_closes() {
 
 #[test]
 fn limits_heads_and_header_counts() {
-    let limits = Limits { head_size: 16 * 1024, header_count: 10, ..Limits::default() };
+    let limits = ServerLimits { head_size: 16 * 1024, header_count: 10, ..ServerLimits::default() };
     run(limits, |house| async move {
         let many = "x: y\r\n".repeat(11);
         let long = format!("x: {}\r\n", "y".repeat(17 * 1024));
@@ -139,7 +139,7 @@ fn limits_heads_and_header_counts() {
 
 #[test]
 fn continues_who_expects_it() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let mut stream = TcpStream::connect(house.address).await.unwrap();
         stream
             .write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
@@ -154,7 +154,7 @@ fn continues_who_expects_it() {
 /// A client that reads only when it has sent all must find the answer, not a reset.
 #[test]
 fn an_early_answer_reaches_a_client_that_is_still_sending() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         for (path, end) in [("/refuse", "no"), ("/frames", "0\r\n\r\n")] {
             let mut stream = TcpStream::connect(house.address).await.unwrap();
             let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {LARGE}\r\n\r\n");
@@ -172,7 +172,7 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
 /// An answer without a body is not mistaken for hyper's own.
 #[test]
 fn empty_answers_pass_as_they_are() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let mut stream = TcpStream::connect(house.address).await.unwrap();
         for request in [
             "GET /echo HTTP/1.1\r\nhost: x\r\n\r\n",
@@ -191,7 +191,7 @@ fn empty_answers_pass_as_they_are() {
 
 #[test]
 fn drops_the_body_when_the_client_leaves() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let mut stream = TcpStream::connect(house.address).await.unwrap();
         stream.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         read_until(&mut stream, "data: 1").await;
@@ -205,19 +205,19 @@ fn drops_the_body_when_the_client_leaves() {
 
 #[test]
 fn cuts_a_client_that_does_not_read() {
-    let limits = Limits { write_timeout: Duration::from_millis(100), ..Limits::default() };
+    let limits = ServerLimits { write_timeout: Duration::from_millis(100), ..ServerLimits::default() };
     run(limits, |house| async move {
         let mut stream = TcpStream::connect(house.address).await.unwrap();
         stream.write_all(b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         until(|| house.terms.census.count() == 1).await;
         until(|| house.terms.census.count() == 0).await;
-        assert_eq!(house.demo.cut.get(), Some(Cause::Unread(limits.write_timeout)));
+        assert_eq!(house.demo.cut.get(), Some(CutCause::Unread(limits.write_timeout)));
     });
 }
 
 #[test]
 fn cuts_heads_that_do_not_come_and_spares_streams() {
-    let limits = Limits { head_timeout: Duration::from_millis(100), ..Limits::default() };
+    let limits = ServerLimits { head_timeout: Duration::from_millis(100), ..ServerLimits::default() };
     run(limits, |house| async move {
         let silent = TcpStream::connect(house.address).await.unwrap();
         let mut slow = TcpStream::connect(house.address).await.unwrap();
@@ -236,7 +236,7 @@ fn cuts_heads_that_do_not_come_and_spares_streams() {
 
 #[test]
 fn turns_away_who_comes_beyond_the_limit() {
-    let limits = Limits { connections: 1, ..Limits::default() };
+    let limits = ServerLimits { connections: 1, ..ServerLimits::default() };
     run(limits, |house| async move {
         let first = TcpStream::connect(house.address).await.unwrap();
         until(|| house.terms.census.count() == 1).await;
@@ -251,7 +251,7 @@ fn turns_away_who_comes_beyond_the_limit() {
 
 #[test]
 fn drains_idle_connections_at_once_and_active_ones_when_done() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let mut idle = TcpStream::connect(house.address).await.unwrap();
         idle.write_all(b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         read_until(&mut idle, "\r\n\r\n").await;
@@ -273,7 +273,7 @@ fn drains_idle_connections_at_once_and_active_ones_when_done() {
 
 #[test]
 fn cuts_what_outlasts_the_drain() {
-    let limits = Limits { drain: Duration::from_millis(50), ..Limits::default() };
+    let limits = ServerLimits { drain: Duration::from_millis(50), ..ServerLimits::default() };
     run(limits, |house| async move {
         let mut active = TcpStream::connect(house.address).await.unwrap();
         active.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -281,6 +281,6 @@ fn cuts_what_outlasts_the_drain() {
         house.terms.drain.advance(Phase::Draining);
         soon(house.serving).await.unwrap();
         assert_eq!((house.demo.dropped.get(), house.terms.census.count()), (1, 0));
-        assert_eq!(house.demo.cut.get(), Some(Cause::Drain));
+        assert_eq!(house.demo.cut.get(), Some(CutCause::Drain));
     });
 }

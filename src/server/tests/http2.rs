@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn speaks_http2_by_prior_knowledge_beside_http1() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let stream = TcpStream::connect(house.address).await.unwrap();
         let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
         let driver = Tasks::new().spawn(async { connection.await.unwrap() });
@@ -30,7 +30,7 @@ fn speaks_http2_by_prior_knowledge_beside_http1() {
 
 #[test]
 fn resets_a_stream_that_its_client_does_not_read() {
-    let limits = Limits { write_timeout: Duration::from_millis(100), ..Limits::default() };
+    let limits = ServerLimits { write_timeout: Duration::from_millis(100), ..ServerLimits::default() };
     run(limits, |house| async move {
         let stream = TcpStream::connect(house.address).await.unwrap();
         let mut builder = h2::client::Builder::new();
@@ -62,7 +62,7 @@ fn resets_a_stream_that_its_client_does_not_read() {
 
 #[test]
 fn drops_the_body_of_a_reset_stream() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let stream = TcpStream::connect(house.address).await.unwrap();
         let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
         Tasks::new().spawn(async { drop(connection.await) });
@@ -77,7 +77,7 @@ fn drops_the_body_of_a_reset_stream() {
 /// A client that takes a reset for the end of everything hears the answer, while it still sends.
 #[test]
 fn an_early_answer_is_not_followed_by_a_reset() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let stream = TcpStream::connect(house.address).await.unwrap();
         let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
         Tasks::new().spawn(async { drop(connection.await) });

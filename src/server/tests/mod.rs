@@ -41,7 +41,7 @@ const LARGE: usize = 24 * 1024 * 1024;
 struct Demo {
     dropped: Rc<Cell<usize>>,
     released: Rc<Cell<bool>>,
-    cut: Rc<Cell<Option<Cause>>>,
+    cut: Rc<Cell<Option<CutCause>>>,
 }
 
 enum DemoBody {
@@ -57,7 +57,7 @@ impl Handler for Demo {
     fn handle(
         &self,
         head: Parts,
-        body: Incoming,
+        body: RequestBody,
         _peer: Peer,
     ) -> impl Future<Output = Response<DemoBody>> + 'static {
         let demo = self.clone();
@@ -135,7 +135,7 @@ impl Body for DemoBody {
 }
 
 impl Cuttable for DemoBody {
-    fn cut(&mut self, cause: Cause) {
+    fn cut(&mut self, cause: CutCause) {
         if let Self::Flood(demo) | Self::Stream { demo, .. } = self {
             demo.cut.set(Some(cause));
         }
@@ -152,22 +152,26 @@ impl Drop for DemoBody {
 
 struct House {
     address: SocketAddr,
-    terms: Terms,
+    terms: ServeOptions,
     demo: Demo,
     serving: tokio::task::JoinHandle<()>,
 }
 
 /// Runs `scene` beside a server.
-fn run<F: Future<Output = ()>>(limits: Limits, scene: impl FnOnce(House) -> F) {
+fn run<F: Future<Output = ()>>(limits: ServerLimits, scene: impl FnOnce(House) -> F) {
     run_with(limits, None, scene);
 }
 
-fn run_with<F: Future<Output = ()>>(limits: Limits, tls: Option<TlsSource>, scene: impl FnOnce(House) -> F) {
+fn run_with<F: Future<Output = ()>>(
+    limits: ServerLimits,
+    tls: Option<TlsSource>,
+    scene: impl FnOnce(House) -> F,
+) {
     let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_test_writer().try_init();
     LocalRuntime::new().unwrap().block_on(async {
         let bound = bind(&Listen { host: "127.0.0.1".to_owned(), port: 0, tls: None }, 1).unwrap();
         let limits = Arc::new(ArcSwap::from_pointee(limits));
-        let terms = Terms { limits, drain: Drain::default(), census: Census::default(), tls };
+        let terms = ServeOptions { limits, drain: Drain::default(), census: ConnLimit::default(), tls };
         let (tasks, demo) = (Tasks::new(), Demo::default());
         let listeners = bound.per_worker.into_iter().next().unwrap();
         let serving = serve(listeners, terms.clone(), demo.clone(), tasks.clone());

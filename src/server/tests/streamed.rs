@@ -28,7 +28,7 @@ async fn take_turns(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
 
 #[test]
 fn keeps_the_connection_after_streams() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         take_turns(TcpStream::connect(house.address).await.unwrap()).await;
     });
 }
@@ -38,7 +38,7 @@ fn keeps_a_tls_connection_after_streams() {
     let folder = tls::Folder::new("turns");
     let root = folder.renew();
     let source = TlsSource::load(folder.files()).unwrap();
-    run_with(Limits::default(), Some(source), |house| async move {
+    run_with(ServerLimits::default(), Some(source), |house| async move {
         let config = tls::client_config(&[root], &["http/1.1"]);
         take_turns(tls::connect(house.address, &config).await.unwrap()).await;
     });
@@ -53,7 +53,7 @@ async fn small(address: SocketAddr) -> TcpStream {
 
 #[test]
 fn the_end_of_an_answer_is_not_idleness() {
-    let limits = Limits { head_timeout: Duration::from_millis(50), ..Limits::default() };
+    let limits = ServerLimits { head_timeout: Duration::from_millis(50), ..ServerLimits::default() };
     run(limits, |house| async move {
         let mut stream = small(house.address).await;
         stream.write_all(get("/large", "connection: close\r\n").as_bytes()).await.unwrap();
@@ -66,7 +66,7 @@ fn the_end_of_an_answer_is_not_idleness() {
 
 #[test]
 fn closes_after_a_stream_for_who_wants_it() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         for wish in ["connection: close\r\n", "connection: x, Close\r\n"] {
             let text = answer(house.address, get("/frames", wish).as_bytes()).await;
             assert!(text.contains("\r\nconnection: close\r\n") && text.ends_with(THREE), "{text}");
@@ -79,7 +79,7 @@ fn closes_after_a_stream_for_who_wants_it() {
 
 #[test]
 fn breaks_off_when_the_body_does() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let text = answer(house.address, get("/broken", "").as_bytes()).await;
         assert!(text.contains("transfer-encoding: chunked"), "{text}");
         assert!(text.ends_with(THREE.strip_suffix("0\r\n\r\n").unwrap()), "{text}");
@@ -89,7 +89,7 @@ fn breaks_off_when_the_body_does() {
 
 #[test]
 fn drops_what_comes_during_a_stream_and_closes_after_it() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let both = format!("{}{}", get("/frames", ""), get("/echo", ""));
         let text = answer(house.address, both.as_bytes()).await;
         assert!(text.contains("\r\nconnection: close\r\n") && text.ends_with(THREE), "{text}");
@@ -108,7 +108,7 @@ fn drops_what_comes_during_a_stream_and_closes_after_it() {
 
 #[test]
 fn continues_who_expects_it_and_streams() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let mut stream = TcpStream::connect(house.address).await.unwrap();
         let head = b"POST /upload HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
         stream.write_all(head).await.unwrap();
@@ -123,7 +123,7 @@ fn continues_who_expects_it_and_streams() {
 
 #[test]
 fn a_stream_that_ends_in_a_drain_is_the_last() {
-    run(Limits::default(), |house| async move {
+    run(ServerLimits::default(), |house| async move {
         let mut streams = Vec::new();
         for _ in 0..20 {
             let mut stream = TcpStream::connect(house.address).await.unwrap();

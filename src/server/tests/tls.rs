@@ -76,7 +76,7 @@ fn speaks_tls_and_resumes_sessions() {
     let folder = Folder::new("tls");
     let root = folder.renew();
     let tls = TlsSource::load(folder.files()).unwrap();
-    run_with(Limits::default(), Some(tls), |house| async move {
+    run_with(ServerLimits::default(), Some(tls), |house| async move {
         let config = client_config(&[root], &["http/1.1"]);
         let mut stream = connect(house.address, &config).await.unwrap();
         let text = exchange(&mut stream).await;
@@ -93,7 +93,7 @@ fn agrees_on_http2_by_alpn() {
     let folder = Folder::new("alpn");
     let root = folder.renew();
     let tls = TlsSource::load(folder.files()).unwrap();
-    run_with(Limits::default(), Some(tls), |house| async move {
+    run_with(ServerLimits::default(), Some(tls), |house| async move {
         let stream = connect(house.address, &client_config(&[root], &["h2", "http/1.1"])).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
@@ -109,7 +109,7 @@ fn survives_a_client_that_does_not_speak_tls() {
     let folder = Folder::new("plain");
     let root = folder.renew();
     let tls = TlsSource::load(folder.files()).unwrap();
-    run_with(Limits::default(), Some(tls), |house| async move {
+    run_with(ServerLimits::default(), Some(tls), |house| async move {
         answer(house.address, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
         let mut stream = connect(house.address, &client_config(&[root], &[])).await.unwrap();
         assert!(exchange(&mut stream).await.ends_with("ok"));
@@ -122,7 +122,7 @@ fn takes_over_a_new_certificate_and_keeps_the_old_when_it_is_broken() {
     let folder = Folder::new("renew");
     let old = folder.renew();
     let tls = TlsSource::load_checking(folder.files(), Duration::ZERO).unwrap();
-    run_with(Limits::default(), Some(tls.clone()), |house| async move {
+    run_with(ServerLimits::default(), Some(tls.clone()), |house| async move {
         let with = |root: &CertificateDer<'static>| client_config(std::slice::from_ref(root), &[]);
         fs::write(folder.files().certificate, "no longer a certificate").unwrap();
         assert!(connect(house.address, &with(&old)).await.is_ok());

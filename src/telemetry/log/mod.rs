@@ -26,8 +26,8 @@ use tracing_subscriber::{
 
 pub use file::FileSettings;
 use file::Rotating;
-pub use queue::Lost;
-use queue::{Lines, Queue};
+pub use queue::LostLines;
+use queue::{LineSender, LogQueue};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
@@ -74,8 +74,8 @@ impl LevelHandle {
 pub struct Log {
     level: reload::Handle<Targets, Registry>,
     /// Before the console: what goes wrong with the file's last lines is told there.
-    file: Option<Queue>,
-    console: Queue,
+    file: Option<LogQueue>,
+    console: LogQueue,
 }
 
 /// Why there is no log.
@@ -98,10 +98,10 @@ impl Log {
         let file = settings.file.clone().map(|file| {
             let (path, format) = (file.path.clone(), file.format);
             let rotating = Rotating::open(file).map_err(|error| LogError::File { path, error })?;
-            Ok((Queue::start(rotating, format.loss()), format))
+            Ok((LogQueue::start(rotating, format.loss()), format))
         });
-        let file: Option<(Queue, LogFormat)> = file.transpose()?;
-        let console = Queue::start(io::stderr(), settings.format.loss());
+        let file: Option<(LogQueue, LogFormat)> = file.transpose()?;
+        let console = LogQueue::start(io::stderr(), settings.format.loss());
         let second = file.as_ref().map(|(queue, format)| (queue.lines(), *format));
         let (subscriber, level) = subscriber(&settings, color, console.lines(), second);
         subscriber.try_init().map_err(LogError::Taken)?;
@@ -110,8 +110,8 @@ impl Log {
 
     /// Lines lost by the console and by the file.
     #[must_use]
-    pub fn lost(&self) -> Vec<Lost> {
-        [Some(&self.console), self.file.as_ref()].into_iter().flatten().map(Queue::lost).collect()
+    pub fn lost(&self) -> Vec<LostLines> {
+        [Some(&self.console), self.file.as_ref()].into_iter().flatten().map(LogQueue::lost).collect()
     }
 
     #[must_use]
@@ -123,8 +123,8 @@ impl Log {
 fn subscriber(
     settings: &LogSettings,
     color: bool,
-    console: Lines,
-    file: Option<(Lines, LogFormat)>,
+    console: LineSender,
+    file: Option<(LineSender, LogFormat)>,
 ) -> (impl Subscriber + Send + Sync, reload::Handle<Targets, Registry>) {
     let (level, handle) = reload::Layer::new(targets(settings.level));
     let console = layer(settings.format, color, console);
@@ -132,7 +132,7 @@ fn subscriber(
     (tracing_subscriber::registry().with(level).with(console).with(file), handle)
 }
 
-fn layer<S>(format: LogFormat, color: bool, lines: Lines) -> Box<dyn Layer<S> + Send + Sync>
+fn layer<S>(format: LogFormat, color: bool, lines: LineSender) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -189,7 +189,7 @@ mod tests {
 
     fn logged(settings: LogSettings, events: impl FnOnce(&reload::Handle<Targets, Registry>)) -> String {
         let sink = Sink::default();
-        let queue = Queue::start(sink.clone(), settings.format.loss());
+        let queue = LogQueue::start(sink.clone(), settings.format.loss());
         let (subscriber, level) = subscriber(&settings, false, queue.lines(), None);
         tracing::subscriber::with_default(subscriber, || events(&level));
         drop(queue);

@@ -33,22 +33,22 @@ enum Message {
 
 /// The queue's owner. Dropping it waits, for a second at most, until every line has been written.
 #[derive(Debug)]
-pub struct Queue {
-    lines: Lines,
+pub struct LogQueue {
+    lines: LineSender,
 }
 
 /// Where lines are put; one write is one line.
 #[derive(Clone, Debug)]
-pub struct Lines {
+pub struct LineSender {
     sender: Sender<Message>,
-    lost: Lost,
+    lost: LostLines,
 }
 
 /// Lines that were lost: those that nobody has been told of yet, and all of them.
 #[derive(Clone, Debug, Default)]
-pub struct Lost(Arc<[AtomicU64; 2]>);
+pub struct LostLines(Arc<[AtomicU64; 2]>);
 
-impl Lost {
+impl LostLines {
     fn add(&self) {
         for count in &*self.0 {
             count.fetch_add(1, Ordering::Relaxed);
@@ -72,12 +72,12 @@ impl Lost {
     }
 }
 
-impl Queue {
+impl LogQueue {
     /// Starts the thread that writes to `out`; `note` words the line that says how many were lost. Without a thread,
     /// lines are lost and nothing else.
     pub fn start(out: impl Write + Send + 'static, note: fn(u64) -> String) -> Self {
         let (sender, receiver) = channel(WAITING);
-        let lines = Lines { sender, lost: Lost::default() };
+        let lines = LineSender { sender, lost: LostLines::default() };
         let lost = lines.lost.clone();
         // A machine without room for a thread has worse troubles than a missing log.
         let _ = thread::Builder::new()
@@ -87,17 +87,17 @@ impl Queue {
     }
 
     #[must_use]
-    pub fn lines(&self) -> Lines {
+    pub fn lines(&self) -> LineSender {
         self.lines.clone()
     }
 
     #[must_use]
-    pub fn lost(&self) -> Lost {
+    pub fn lost(&self) -> LostLines {
         self.lines.lost.clone()
     }
 }
 
-impl Drop for Queue {
+impl Drop for LogQueue {
     fn drop(&mut self) {
         let deadline = Instant::now() + LAST;
         let (told, tell) = sync_channel(1);
@@ -113,7 +113,7 @@ impl Drop for Queue {
     }
 }
 
-impl Write for &Lines {
+impl Write for &LineSender {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self.sender.try_send(Message::Line(line.into())) {
             Ok(()) => {}
@@ -129,7 +129,7 @@ impl Write for &Lines {
     }
 }
 
-impl<'a> MakeWriter<'a> for Lines {
+impl<'a> MakeWriter<'a> for LineSender {
     type Writer = &'a Self;
 
     fn make_writer(&'a self) -> Self::Writer {
@@ -138,7 +138,12 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 /// A failing `out` is no reason to stop: the next line may find it well again, and then says how many were lost.
-fn write_all(mut out: impl Write, note: fn(u64) -> String, mut receiver: Receiver<Message>, lost: &Lost) {
+fn write_all(
+    mut out: impl Write,
+    note: fn(u64) -> String,
+    mut receiver: Receiver<Message>,
+    lost: &LostLines,
+) {
     while let Some(message) = receiver.blocking_recv() {
         lost.tell(&mut out, note);
         match message {
@@ -185,7 +190,7 @@ mod tests {
     #[test]
     fn a_stuck_writer_costs_lines_and_says_how_many() {
         let gate = Gate::default();
-        let queue = Queue::start(gate.clone(), |count| format!("lost {count}"));
+        let queue = LogQueue::start(gate.clone(), |count| format!("lost {count}"));
         let stuck = gate.hold();
         let lines = queue.lines();
         for _ in 0..2 * WAITING {
@@ -223,7 +228,7 @@ mod tests {
     #[test]
     fn a_full_disk_costs_lines_and_says_how_many_when_there_is_room() {
         let disk = Disk::default();
-        let queue = Queue::start(disk.clone(), |count| format!("lost {count}"));
+        let queue = LogQueue::start(disk.clone(), |count| format!("lost {count}"));
         let (lines, lost) = (queue.lines(), queue.lost());
         let told = || {
             let (told, tell) = sync_channel(1);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     base::Secret,
-    upstream::{BaseUrl, Clocks, Protocol},
+    upstream::{BaseUrl, Protocol, Timeouts},
 };
 
 fn target() -> Target {
@@ -15,7 +15,7 @@ fn target() -> Target {
         key: Some(Secret::new("sk-up".into())),
         headers: vec![(HeaderName::from_static("x-team"), HeaderValue::from_static("ours"))],
         ca_file: None,
-        clocks: Clocks::default(),
+        clocks: Timeouts::default(),
     }
 }
 
@@ -52,29 +52,33 @@ fn parse(text: &'static str) -> Result<Option<(ResponseHead, usize)>, Cow<'stati
 #[test]
 fn finds_framing_and_persistence() {
     for (text, framing, keep_alive) in [
-        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", Framing::Length(5), true),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\n", Framing::Length(5), true),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", Framing::Chunked, true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", BodyFraming::Length(5), true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\n", BodyFraming::Length(5), true),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", BodyFraming::Chunked, true),
         (
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n",
-            Framing::Chunked,
+            BodyFraming::Chunked,
             false,
         ),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: Close\r\n\r\n", Framing::Length(5), false),
-        ("HTTP/1.1 200 OK\r\n\r\n", Framing::UntilClose, false),
-        ("HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\n", Framing::Length(5), false),
-        ("HTTP/1.0 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\n\r\n", Framing::Length(5), true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: Close\r\n\r\n", BodyFraming::Length(5), false),
+        ("HTTP/1.1 200 OK\r\n\r\n", BodyFraming::UntilClose, false),
+        ("HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\n", BodyFraming::Length(5), false),
+        (
+            "HTTP/1.0 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\n\r\n",
+            BodyFraming::Length(5),
+            true,
+        ),
         (
             "HTTP/1.0 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive, close\r\n\r\n",
-            Framing::Length(5),
+            BodyFraming::Length(5),
             false,
         ),
         (
             "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\nconnection: keep-alive\r\n\r\n",
-            Framing::Chunked,
+            BodyFraming::Chunked,
             false,
         ),
-        ("HTTP/1.1 204 No Content\r\n\r\n", Framing::Length(0), true),
+        ("HTTP/1.1 204 No Content\r\n\r\n", BodyFraming::Length(0), true),
     ] {
         let (head, length) = parse(text).unwrap().unwrap();
         assert_eq!((head.framing, head.keep_alive, length), (framing, keep_alive, text.len()), "{text}");

@@ -63,7 +63,7 @@ fn sends_a_refused_stream_once_more() {
         assert_eq!(scene.provider.requests.get(), 2);
         scene.provider.refusals.set(2);
         let fault = scene.send("/echo", &[]).await.unwrap_err();
-        assert_eq!((fault.kind, fault.sent), (Kind::Reset, Sent::Nothing));
+        assert_eq!((fault.kind, fault.sent), (FaultKind::Reset, Sent::Nothing));
     });
 }
 
@@ -110,10 +110,10 @@ fn tells_a_stream_that_broke_from_one_that_ended() {
         assert_eq!(next(&mut response.body).await.unwrap().unwrap(), "half");
         scene.provider.go.notify_one();
         let fault = next(&mut response.body).await.unwrap().unwrap_err();
-        assert_eq!((fault.stage, fault.kind, fault.sent), (Stage::Body, Kind::Reset, Sent::Some));
+        assert_eq!((fault.stage, fault.kind, fault.sent), (Stage::Body, FaultKind::Reset, Sent::Some));
         assert!(next(&mut response.body).await.is_none());
         let fault = scene.send("/abort", &[]).await.unwrap_err();
-        assert_eq!((fault.stage, fault.kind), (Stage::Head, Kind::Reset));
+        assert_eq!((fault.stage, fault.kind), (Stage::Head, FaultKind::Reset));
     });
 }
 
@@ -142,8 +142,8 @@ fn closes_a_connection_that_does_not_answer_a_ping() {
         assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
         assert_eq!(scene.provider.accepted.get(), 1);
         let fault = scene.send("/freeze", &[]).await.unwrap_err();
-        assert_eq!((fault.stage, fault.kind), (Stage::Head, Kind::Reset));
-        assert_eq!(next(&mut stream.body).await.unwrap().unwrap_err().kind, Kind::Reset);
+        assert_eq!((fault.stage, fault.kind), (Stage::Head, FaultKind::Reset));
+        assert_eq!(next(&mut stream.body).await.unwrap().unwrap_err().kind, FaultKind::Reset);
         assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
     });
 }

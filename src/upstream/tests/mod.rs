@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::{
-    base::{ByteList, Clock, Kind, Secret, Sent, Stage, spawn::Tasks},
+    base::{ByteList, Clock, FaultKind, Secret, Sent, Stage, spawn::Tasks},
     telemetry::WorkerGauges,
 };
 
@@ -163,7 +163,7 @@ fn run<F: Future<Output = ()>>(provider: Provider, tls: Option<Certificate>, sce
             key: Some(Secret::new("sk-up".into())),
             headers: Vec::new(),
             ca_file: tls.as_ref().map(|tls| tls.file.clone()),
-            clocks: Clocks { pool: Duration::from_millis(500), ..Clocks::default() },
+            clocks: Timeouts { pool: Duration::from_millis(500), ..Timeouts::default() },
         };
         let config = tls.as_ref().map(|tls| Arc::clone(&tls.config));
         Tasks::new().spawn(provider.clone().serve(listener, config));

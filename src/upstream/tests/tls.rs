@@ -20,7 +20,7 @@ fn speaks_http1_over_tls_to_who_knows_no_other() {
         assert_eq!(all(&mut scene.send("/echo", &["a"]).await.unwrap().body).await, b"h1!");
         scene.target.protocol = Protocol::Http2;
         let fault = scene.send("/echo", &["a"]).await.unwrap_err();
-        assert_eq!(fault.kind, Kind::Tls("HTTP/2 was not agreed on".into()));
+        assert_eq!(fault.kind, FaultKind::Tls("HTTP/2 was not agreed on".into()));
     });
 }
 
@@ -36,7 +36,7 @@ fn says_why_a_provider_is_not_trusted() {
         };
         scene.target.base.host = "127.0.0.1".into();
         let fault = fails(&scene).await;
-        assert_eq!(fault.kind, Kind::Tls("the provider's certificate is for another name".into()));
+        assert_eq!(fault.kind, FaultKind::Tls("the provider's certificate is for another name".into()));
         assert_eq!((fault.stage, fault.sent), (Stage::Connect, Sent::Nothing));
         scene.target.base.host = "localhost".into();
         let other = Certificate::new("other", &[]);
@@ -44,11 +44,11 @@ fn says_why_a_provider_is_not_trusted() {
         let fault = fails(&scene).await;
         assert_eq!(
             fault.kind,
-            Kind::Tls("the provider's certificate is not from a trusted authority".into())
+            FaultKind::Tls("the provider's certificate is not from a trusted authority".into())
         );
         scene.target.ca_file = Some(ours.with_extension("absent"));
         let fault = fails(&scene).await;
-        assert_eq!(fault.kind, Kind::Tls("the trusted certificates cannot be read".into()));
+        assert_eq!(fault.kind, FaultKind::Tls("the trusted certificates cannot be read".into()));
     });
 }
 
@@ -63,6 +63,6 @@ fn says_that_a_plain_port_does_not_speak_tls() {
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         });
         let fault = scene.send("/echo", &[]).await.unwrap_err();
-        assert_eq!(fault.kind, Kind::Tls("the provider does not speak TLS there".into()));
+        assert_eq!(fault.kind, FaultKind::Tls("the provider does not speak TLS there".into()));
     });
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// One figure over the repeats, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Across {
+pub struct Repeated {
     pub median: f64,
     pub min: f64,
     pub max: f64,
@@ -13,14 +13,14 @@ pub struct Across {
 
 /// Differences to the control, in microseconds; negative: faster than the control.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Added {
+pub struct LegAddedLatency {
     pub p50: f64,
     pub p99: f64,
     /// How many differences these are the percentiles of.
     pub count: usize,
 }
 
-impl Across {
+impl Repeated {
     /// `None` when there are no values.
     #[must_use]
     pub fn of(mut values: Vec<f64>) -> Option<Self> {
@@ -35,7 +35,7 @@ impl Across {
     }
 }
 
-impl Added {
+impl LegAddedLatency {
     /// `None` when there are no differences.
     #[must_use]
     pub fn of(mut differences: Vec<f64>) -> Option<Self> {
@@ -59,7 +59,7 @@ fn rank(sorted: &[f64], share: f64) -> Option<f64> {
 
 /// Microseconds from nanoseconds, to one decimal.
 pub(super) fn micros(nanos: u64) -> f64 {
-    crate::load::spread::micros(nanos)
+    crate::load::latency::micros(nanos)
 }
 
 /// The signed difference in microseconds, to one decimal.
@@ -74,12 +74,12 @@ mod tests {
 
     #[test]
     fn percentiles_are_values_that_occurred() {
-        let across = Across::of(vec![30.0, 10.0, 20.0]).unwrap();
+        let across = Repeated::of(vec![30.0, 10.0, 20.0]).unwrap();
         assert_eq!((across.median, across.min, across.max, across.spread()), (20.0, 10.0, 30.0, 20.0));
-        let added = Added::of((1..=200).map(f64::from).collect()).unwrap();
+        let added = LegAddedLatency::of((1..=200).map(f64::from).collect()).unwrap();
         assert_eq!((added.p50, added.p99, added.count), (100.0, 198.0, 200));
-        assert_eq!((Across::of(vec![]), Added::of(vec![])), (None, None));
-        assert_eq!(Added::of(vec![7.0]).map(|added| added.p99), Some(7.0));
+        assert_eq!((Repeated::of(vec![]), LegAddedLatency::of(vec![])), (None, None));
+        assert_eq!(LegAddedLatency::of(vec![7.0]).map(|added| added.p99), Some(7.0));
     }
 
     #[test]

@@ -11,18 +11,18 @@ pub struct Gate(Arc<AtomicBool>);
 
 /// The right to compare; given back when dropped.
 #[derive(Debug)]
-pub struct Pass(Arc<AtomicBool>);
+pub struct GatePass(Arc<AtomicBool>);
 
 impl Gate {
     /// `None`: somebody else is comparing.
     #[must_use]
-    pub fn enter(&self) -> Option<Pass> {
+    pub fn enter(&self) -> Option<GatePass> {
         let was_taken = self.0.swap(true, Ordering::AcqRel);
-        (!was_taken).then(|| Pass(Arc::clone(&self.0)))
+        (!was_taken).then(|| GatePass(Arc::clone(&self.0)))
     }
 }
 
-impl Drop for Pass {
+impl Drop for GatePass {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }

@@ -27,7 +27,7 @@ pub enum Leg {
 
 /// One leg's request, ready to be sent.
 #[derive(Clone, Debug)]
-pub(super) struct Ask {
+pub(super) struct LegRequest {
     pub(super) target: Target,
     pub(super) path: &'static str,
     pub(super) body: Bytes,
@@ -92,7 +92,13 @@ impl Leg {
 
     /// `gateway` and `control`: whom the leg asks; the prompt's model is the gateway's name for it, `control_model` the
     /// provider's.
-    pub(super) fn ask(self, prompt: &Prompt, gateway: &Target, control: &Target, control_model: &str) -> Ask {
+    pub(super) fn ask(
+        self,
+        prompt: &Prompt,
+        gateway: &Target,
+        control: &Target,
+        control_model: &str,
+    ) -> LegRequest {
         let dialect = Dialect::ChatCompletions;
         let prompt = Prompt { stream: self.is_stream(), ..prompt.clone() };
         let (mut target, mut path, mut body) = (gateway.clone(), dialect.path(), None);
@@ -108,7 +114,7 @@ impl Leg {
             Self::NonStreaming => {}
         }
         let body = body.unwrap_or_else(|| prompt.body(dialect));
-        Ask { target, path, body, stream: self.is_stream() }
+        LegRequest { target, path, body, stream: self.is_stream() }
     }
 }
 

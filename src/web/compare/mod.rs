@@ -8,26 +8,26 @@
 //! - [`gate`]: one run at a time
 //! - [`leg`]: the six ways of asking
 //! - [`run`]: asking, again and again
-//! - [`course`]: what one answer did
+//! - [`leg_run`]: what one answer did
 //! - [`figures`]: a few numbers and their middle
 //! - [`report`]: what came of it, per leg (`sum`: how it is computed)
-//! - [`verdict`]: which way to use, and why
-//! - [`live`]: a run that tells how far it has come
+//! - [`recommendation`]: which way to use, and why
+//! - [`progress`]: a run that tells how far it has come
 
-pub mod course;
 pub mod figures;
 pub mod gate;
 pub mod leg;
-pub mod live;
+pub mod leg_run;
 pub mod params;
+pub mod progress;
+pub mod recommendation;
 pub mod report;
 pub mod run;
 mod sum;
-pub mod verdict;
 
 pub use gate::Gate;
 pub use leg::Leg;
-pub use live::{Live, News};
 pub use params::{Params, ParamsError};
-pub use report::Report;
+pub use progress::{CompareStream, ProgressEvent};
+pub use report::CompareReport;
 pub use run::{Context, run};

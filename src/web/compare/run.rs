@@ -7,14 +7,14 @@ use http::HeaderMap;
 use tokio::time::timeout;
 
 use super::{
-    course::Course,
-    leg::{Ask, Leg},
+    leg::{Leg, LegRequest},
+    leg_run::LegRun,
     params::Params,
-    report::Report,
+    report::CompareReport,
     sum::{self, Repeats},
 };
 use crate::{
-    load::{Call, Moment, Prompt},
+    load::{LoadInstant, LoadRequest, Prompt},
     telemetry::WorkerGauges,
     upstream::{PoolSettings, SharedPools, Target, Upstream},
     wire::Dialect,
@@ -37,7 +37,7 @@ pub struct Context {
 
 /// How far a run has come: this leg is about to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct RunProgress {
     pub leg: Leg,
     /// Requests that are done, of how many.
     pub done: usize,
@@ -45,7 +45,7 @@ pub struct Step {
 }
 
 /// Runs a comparison; dropping the future ends it. `watch` is told before each request.
-pub async fn run(params: Params, context: Context, mut watch: impl FnMut(Step)) -> Report {
+pub async fn run(params: Params, context: Context, mut watch: impl FnMut(RunProgress)) -> CompareReport {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
     let prompt = Prompt {
         model: params.model.clone(),
@@ -60,7 +60,7 @@ pub async fn run(params: Params, context: Context, mut watch: impl FnMut(Step)) 
         for turn in 0..runs.len() {
             let index = (round + turn) % runs.len();
             let Some(Repeats { leg, courses }) = runs.get_mut(index) else { continue };
-            watch(Step { leg: *leg, done, of });
+            watch(RunProgress { leg: *leg, done, of });
             let ask = leg.ask(&prompt, &context.gateway, &context.control, &context.control_model);
             courses.push(measure(&upstream, &ask).await);
             done += 1;
@@ -69,11 +69,11 @@ pub async fn run(params: Params, context: Context, mut watch: impl FnMut(Step)) 
     sum::report(&params, &context.control.name, MAX_TOKENS, &runs)
 }
 
-async fn measure(upstream: &Upstream, ask: &Ask) -> Course {
-    let from = Moment::now();
-    let course = RefCell::new(Course::new(from));
+async fn measure(upstream: &Upstream, ask: &LegRequest) -> LegRun {
+    let from = LoadInstant::now();
+    let course = RefCell::new(LegRun::new(from));
     let headers = HeaderMap::new();
-    let call = Call {
+    let call = LoadRequest {
         target: &ask.target,
         dialect: Dialect::ChatCompletions,
         path: ask.path,
@@ -82,7 +82,7 @@ async fn measure(upstream: &Upstream, ask: &Ask) -> Course {
         stream: ask.stream,
     };
     let outcome = timeout(PATIENCE, call.perform(upstream, from, &course)).await;
-    let total = Moment::now().since(from);
+    let total = LoadInstant::now().since(from);
     let mut course = course.into_inner();
     match outcome {
         Ok(Ok(answer)) => {

@@ -1,42 +1,42 @@
 //! From courses to the report: each leg's repeats summed up and set against the control's.
 
 use super::{
-    course::Course,
-    figures::{Across, Added, difference, micros},
+    figures::{LegAddedLatency, Repeated, difference, micros},
     leg::Leg,
+    leg_run::LegRun,
     params::Params,
-    report::{LegReport, MAX_TIMINGS, Report},
-    verdict,
+    recommendation,
+    report::{CompareReport, LegReport, MAX_TIMINGS},
 };
 
 /// One leg's repeats, in order.
 #[derive(Debug)]
 pub(super) struct Repeats {
     pub(super) leg: Leg,
-    pub(super) courses: Vec<Course>,
+    pub(super) courses: Vec<LegRun>,
 }
 
-pub(super) fn report(params: &Params, provider: &str, max_tokens: u32, runs: &[Repeats]) -> Report {
+pub(super) fn report(params: &Params, provider: &str, max_tokens: u32, runs: &[Repeats]) -> CompareReport {
     let control = runs.iter().find(|run| run.leg == Leg::Control).map_or(&[][..], |run| &run.courses);
     let legs: Vec<LegReport> = runs.iter().map(|run| leg_report(run, control)).collect();
-    Report {
+    CompareReport {
         thalweg_compare: 1,
         model: params.model.clone(),
         provider: provider.to_owned(),
         repeats: params.repeats,
         max_tokens,
-        recommended: verdict::recommend(&legs),
+        recommended: recommendation::recommend(&legs),
         legs,
     }
 }
 
-fn leg_report(run: &Repeats, control: &[Course]) -> LegReport {
+fn leg_report(run: &Repeats, control: &[LegRun]) -> LegReport {
     let Repeats { leg, courses } = run;
-    let good: Vec<&Course> = courses.iter().filter(|course| course.works()).collect();
-    let across = |of: &dyn Fn(&Course) -> Option<u64>| {
-        Across::of(good.iter().filter_map(|course| of(course)).map(micros).collect())
+    let good: Vec<&LegRun> = courses.iter().filter(|course| course.works()).collect();
+    let across = |of: &dyn Fn(&LegRun) -> Option<u64>| {
+        Repeated::of(good.iter().filter_map(|course| of(course)).map(micros).collect())
     };
-    let middle = |of: &dyn Fn(&Course) -> u64| {
+    let middle = |of: &dyn Fn(&LegRun) -> u64| {
         let mut counts: Vec<u64> = good.iter().map(|course| of(course)).collect();
         counts.sort_unstable();
         counts.get(counts.len().saturating_sub(1) / 2).copied().unwrap_or_default()
@@ -48,9 +48,11 @@ fn leg_report(run: &Repeats, control: &[Course]) -> LegReport {
             (&courses[..], control)
         }
     };
-    let against = |of: &dyn Fn(&Course) -> Option<u64>| {
+    let against = |of: &dyn Fn(&LegRun) -> Option<u64>| {
         let pairs = pairs(ours, theirs);
-        Added::of(pairs.filter_map(|(ours, theirs)| Some(difference(of(ours)?, of(theirs)?))).collect())
+        LegAddedLatency::of(
+            pairs.filter_map(|(ours, theirs)| Some(difference(of(ours)?, of(theirs)?))).collect(),
+        )
     };
     LegReport {
         leg: *leg,
@@ -66,7 +68,7 @@ fn leg_report(run: &Repeats, control: &[Course]) -> LegReport {
         ttfb_us: across(&|course| course.first_byte),
         ttft_us: across(&|course| course.first_token),
         total_us: across(&|course| Some(course.total)),
-        interval_us: across(&Course::average_interval),
+        interval_us: across(&LegRun::average_interval),
         zero_interval_share: zero_share(&good),
         added_ttft_us: against(&|course| course.first_token),
         added_total_us: against(&|course| Some(course.total)),
@@ -76,12 +78,12 @@ fn leg_report(run: &Repeats, control: &[Course]) -> LegReport {
 }
 
 /// Repeats of a leg beside the control's of the same round, where both worked.
-fn pairs<'a>(courses: &'a [Course], control: &'a [Course]) -> impl Iterator<Item = (&'a Course, &'a Course)> {
+fn pairs<'a>(courses: &'a [LegRun], control: &'a [LegRun]) -> impl Iterator<Item = (&'a LegRun, &'a LegRun)> {
     courses.iter().zip(control).filter(|(ours, theirs)| ours.works() && theirs.works())
 }
 
 /// Pairing events is meaningful only when every round had as many of them on both legs.
-fn added_per_event(courses: &[Course], control: &[Course]) -> Option<Added> {
+fn added_per_event(courses: &[LegRun], control: &[LegRun]) -> Option<LegAddedLatency> {
     let mut differences = Vec::new();
     for (ours, theirs) in pairs(courses, control) {
         if ours.events.len() != theirs.events.len() {
@@ -90,14 +92,14 @@ fn added_per_event(courses: &[Course], control: &[Course]) -> Option<Added> {
         differences
             .extend(ours.events.iter().zip(&theirs.events).map(|(at, control)| difference(*at, *control)));
     }
-    Added::of(differences)
+    LegAddedLatency::of(differences)
 }
 
-fn timings(course: &Course) -> Vec<f64> {
+fn timings(course: &LegRun) -> Vec<f64> {
     course.events.iter().take(MAX_TIMINGS).map(|at| micros(*at)).collect()
 }
 
-fn zero_share(courses: &[&Course]) -> Option<f64> {
+fn zero_share(courses: &[&LegRun]) -> Option<f64> {
     let (zero, all) = courses
         .iter()
         .map(|course| course.zero_intervals())
@@ -107,7 +109,7 @@ fn zero_share(courses: &[&Course]) -> Option<f64> {
     (all > 0).then_some(share)
 }
 
-fn error(course: &Course) -> Option<String> {
+fn error(course: &LegRun) -> Option<String> {
     if let Some(fault) = &course.fault {
         return Some(fault.clone());
     }
@@ -125,15 +127,15 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::load::{Hearing, Moment};
+    use crate::load::{LoadInstant, StreamOutcome};
 
-    fn course(token_us: u64, events_us: &[u64]) -> Course {
-        let mut course = Course::new(Moment::from_nanos(0));
+    fn course(token_us: u64, events_us: &[u64]) -> LegRun {
+        let mut course = LegRun::new(LoadInstant::from_nanos(0));
         course.status = Some(StatusCode::OK);
         course.first_token = Some(token_us * 1000);
         course.events = events_us.iter().map(|at| at * 1000).collect();
         course.chunks = course.events.clone();
-        course.close(events_us.last().copied().unwrap_or_default() * 1000, 0, Hearing::default());
+        course.close(events_us.last().copied().unwrap_or_default() * 1000, 0, StreamOutcome::default());
         course
     }
 
@@ -156,11 +158,15 @@ mod tests {
         let report = report(&params(), "p", 9, &runs);
         let [control, header] = &report.legs[..] else { panic!("two legs") };
         assert!(control.works && header.works);
-        assert_eq!(control.added_ttft_us, Some(Added { p50: 200.0, p99: 200.0, count: 1 }), "its own noise");
+        assert_eq!(
+            control.added_ttft_us,
+            Some(LegAddedLatency { p50: 200.0, p99: 200.0, count: 1 }),
+            "its own noise"
+        );
         assert_eq!(header.events_at_us, [320.0, 5260.0]);
-        assert_eq!(header.added_ttft_us, Some(Added { p50: 20.0, p99: 40.0, count: 2 }));
-        assert_eq!(header.added_event_us, Some(Added { p50: 40.0, p99: 60.0, count: 4 }));
-        assert_eq!(header.ttft_us, Some(Across { median: 140.0, min: 140.0, max: 320.0 }));
+        assert_eq!(header.added_ttft_us, Some(LegAddedLatency { p50: 20.0, p99: 40.0, count: 2 }));
+        assert_eq!(header.added_event_us, Some(LegAddedLatency { p50: 40.0, p99: 60.0, count: 4 }));
+        assert_eq!(header.ttft_us, Some(Repeated { median: 140.0, min: 140.0, max: 320.0 }));
         assert_eq!((header.chunks, header.zero_interval_share), (2, Some(0.0)));
     }
 
@@ -187,7 +193,7 @@ mod tests {
         ];
         let leg = report(&params(), "p", 9, &runs).legs.remove(1);
         assert_eq!((leg.works, leg.status, leg.error.as_deref()), (false, Some(502), Some("answered 502")));
-        assert_eq!(leg.added_total_us, Some(Added { p50: 0.0, p99: 0.0, count: 1 }));
-        assert_eq!(leg.ttft_us, Some(Across { median: 100.0, min: 100.0, max: 100.0 }));
+        assert_eq!(leg.added_total_us, Some(LegAddedLatency { p50: 0.0, p99: 0.0, count: 1 }));
+        assert_eq!(leg.ttft_us, Some(Repeated { median: 100.0, min: 100.0, max: 100.0 }));
     }
 }

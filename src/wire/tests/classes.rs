@@ -3,7 +3,7 @@
 use super::transcripts::transcripts;
 use crate::wire::{
     Dialect,
-    classify::{Class, Facts, classify, classify_committed},
+    classify::{EventClass, EventFacts, classify, classify_committed},
     sse::{Event, Scanner},
     usage::{self, Usage},
 };
@@ -18,12 +18,12 @@ fn event<'a>(name: Option<&'a str>, data: &'a str) -> Event<'a> {
     }
 }
 
-fn chat(data: &str) -> Class {
+fn chat(data: &str) -> EventClass {
     let (early, late) = (
         classify(Dialect::ChatCompletions, &event(None, data)),
         classify_committed(Dialect::ChatCompletions, &event(None, data)),
     );
-    let expected = if early.class == Class::Content { Class::Other } else { early.class };
+    let expected = if early.class == EventClass::Content { EventClass::Other } else { early.class };
     assert_eq!((late.class, late.usage), (expected, early.usage), "{data}");
     early.class
 }
@@ -42,7 +42,7 @@ fn tells_content_from_what_comes_before_it() {
         r#"{"tool_calls":[{"index":0,"id":"x","function":{"name":"f","arguments":""}}]}"#,
         r#"{"refusal":"no"}"#,
     ] {
-        assert_eq!(delta(said), Class::Content, "{said}");
+        assert_eq!(delta(said), EventClass::Content, "{said}");
     }
     for silent in [
         "{}",
@@ -50,24 +50,24 @@ fn tells_content_from_what_comes_before_it() {
         r#"{"role":"assistant","content":"","refusal":null,"tool_calls":null}"#,
         r#"{"role":"assistant","content":null,"reasoning_content":""}"#,
     ] {
-        assert_eq!(delta(silent), Class::Other, "{silent}");
+        assert_eq!(delta(silent), EventClass::Other, "{silent}");
     }
-    assert_eq!(chat(r#"{"choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#), Class::Other);
-    assert_eq!(chat(r#"{"choices":[{"index":0,"text":"a"}]}"#), Class::Content);
-    assert_eq!(chat(r#"{"choices":[{"delta":{"content":"\ud83d"}}]}"#), Class::Content);
+    assert_eq!(chat(r#"{"choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#), EventClass::Other);
+    assert_eq!(chat(r#"{"choices":[{"index":0,"text":"a"}]}"#), EventClass::Content);
+    assert_eq!(chat(r#"{"choices":[{"delta":{"content":"\ud83d"}}]}"#), EventClass::Content);
 }
 
 #[test]
 fn tells_the_extra_usage_chunk_from_usage_that_rides_along() {
     let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":2}"#;
-    assert_eq!(chat(&format!(r#"{{"choices":[],{usage}}}"#)), Class::Usage);
-    assert_eq!(chat(&format!("{{ \"choices\" : [ ] , {usage} }}")), Class::Usage);
+    assert_eq!(chat(&format!(r#"{{"choices":[],{usage}}}"#)), EventClass::Usage);
+    assert_eq!(chat(&format!("{{ \"choices\" : [ ] , {usage} }}")), EventClass::Usage);
     let riding = format!(r#"{{"choices":[{{"delta":{{"content":"\"choices\":[]"}}}}],{usage}}}"#);
-    assert_eq!(chat(&riding), Class::Content);
+    assert_eq!(chat(&riding), EventClass::Content);
     let facts = classify_committed(Dialect::ChatCompletions, &event(None, &riding));
-    assert_eq!(facts, Facts { class: Class::Other, usage: true });
-    assert_eq!(chat(r#"{"choices":[],"usage":null}"#), Class::Other);
-    assert_eq!(chat(&format!(r#"{{"choices":[],{usage},"error":{{"message":"x"}}}}"#)), Class::Error);
+    assert_eq!(facts, EventFacts { class: EventClass::Other, usage: true });
+    assert_eq!(chat(r#"{"choices":[],"usage":null}"#), EventClass::Other);
+    assert_eq!(chat(&format!(r#"{{"choices":[],{usage},"error":{{"message":"x"}}}}"#)), EventClass::Error);
 }
 
 #[test]
@@ -79,14 +79,14 @@ fn finds_errors_in_their_several_forms() {
         r#"{"object":"error","message":"x"}"#,
         r#"{"choices":[{"delta":{},"error":{"code":502}}]}"#,
     ] {
-        assert_eq!(chat(error), Class::Error, "{error}");
+        assert_eq!(chat(error), EventClass::Error, "{error}");
     }
     for fine in [r#"{"error":null,"choices":[]}"#, r#"{"choices":[{"delta":{"content":"\"error\":{}"}}]}"#] {
-        assert_ne!(chat(fine), Class::Error, "{fine}");
+        assert_ne!(chat(fine), EventClass::Error, "{fine}");
     }
     for dialect in Dialect::ALL {
         for classify in [classify, classify_committed] {
-            assert_eq!(classify(dialect, &event(Some("error"), "{}")).class, Class::Error);
+            assert_eq!(classify(dialect, &event(Some("error"), "{}")).class, EventClass::Error);
         }
     }
 }
@@ -98,51 +98,65 @@ fn reads_the_dialects_that_name_their_events() {
             Dialect::Responses,
             "response.created",
             r#"{"type":"response.created","response":{"error":null}}"#,
-            Class::Other,
+            EventClass::Other,
         ),
-        (Dialect::Responses, "response.output_item.added", r#"{"item":{"type":"message"}}"#, Class::Other),
+        (
+            Dialect::Responses,
+            "response.output_item.added",
+            r#"{"item":{"type":"message"}}"#,
+            EventClass::Other,
+        ),
         (
             Dialect::Responses,
             "response.output_item.added",
             r#"{"item":{"type":"function_call"}}"#,
-            Class::Content,
+            EventClass::Content,
         ),
-        (Dialect::Responses, "response.output_text.delta", r#"{"delta":"a"}"#, Class::Content),
+        (Dialect::Responses, "response.output_text.delta", r#"{"delta":"a"}"#, EventClass::Content),
         (
             Dialect::Responses,
             "response.completed",
             r#"{"response":{"usage":{"input_tokens":1}}}"#,
-            Class::Done,
+            EventClass::Done,
         ),
-        (Dialect::Responses, "response.failed", r#"{"response":{"error":{"code":"x"}}}"#, Class::Error),
-        (Dialect::Messages, "ping", r#"{"type":"ping"}"#, Class::Other),
-        (Dialect::Messages, "message_start", r#"{"message":{"usage":{"input_tokens":1}}}"#, Class::Other),
+        (Dialect::Responses, "response.failed", r#"{"response":{"error":{"code":"x"}}}"#, EventClass::Error),
+        (Dialect::Messages, "ping", r#"{"type":"ping"}"#, EventClass::Other),
+        (
+            Dialect::Messages,
+            "message_start",
+            r#"{"message":{"usage":{"input_tokens":1}}}"#,
+            EventClass::Other,
+        ),
         (
             Dialect::Messages,
             "content_block_start",
             r#"{"content_block":{"type":"text","text":""}}"#,
-            Class::Other,
+            EventClass::Other,
         ),
         (
             Dialect::Messages,
             "content_block_start",
             r#"{"content_block":{"type":"tool_use","name":"f"}}"#,
-            Class::Content,
+            EventClass::Content,
         ),
         (
             Dialect::Messages,
             "content_block_delta",
             r#"{"delta":{"type":"thinking_delta","thinking":"a"}}"#,
-            Class::Content,
+            EventClass::Content,
         ),
-        (Dialect::Messages, "message_stop", r#"{"type":"message_stop"}"#, Class::Done),
+        (Dialect::Messages, "message_stop", r#"{"type":"message_stop"}"#, EventClass::Done),
     ];
     for (dialect, name, data, class) in cases {
         let event = event(Some(name), data);
         let early = classify(dialect, &event);
         assert_eq!(early.class, class, "{name} {data}");
         let late = classify_committed(dialect, &event);
-        assert_eq!(late.class, if class == Class::Content { Class::Other } else { class }, "{name} {data}");
+        assert_eq!(
+            late.class,
+            if class == EventClass::Content { EventClass::Other } else { class },
+            "{name} {data}"
+        );
         assert_eq!(late.usage, early.usage);
         assert_eq!(early.usage, data.contains("usage"));
     }
@@ -152,10 +166,10 @@ fn reads_the_dialects_that_name_their_events() {
 fn an_event_too_long_to_keep_is_classed_by_its_name() {
     let long = |name| Event { data: None, ..event(name, "") };
     let class = |dialect, name| classify(dialect, &long(name)).class;
-    assert_eq!(class(Dialect::ChatCompletions, None), Class::Content);
-    assert_eq!(class(Dialect::Responses, Some("response.created")), Class::Other);
-    assert_eq!(class(Dialect::Responses, Some("response.output_text.delta")), Class::Content);
-    assert_eq!(class(Dialect::Responses, Some("response.completed")), Class::Done);
+    assert_eq!(class(Dialect::ChatCompletions, None), EventClass::Content);
+    assert_eq!(class(Dialect::Responses, Some("response.created")), EventClass::Other);
+    assert_eq!(class(Dialect::Responses, Some("response.output_text.delta")), EventClass::Content);
+    assert_eq!(class(Dialect::Responses, Some("response.completed")), EventClass::Done);
 }
 
 #[test]
@@ -173,7 +187,7 @@ fn recorded_streams_are_understood() {
             .scan(&transcript.body, |event| {
                 let early = classify(dialect, &event);
                 let late = classify_committed(dialect, &event);
-                assert!(late.class == early.class || early.class == Class::Content, "{case}");
+                assert!(late.class == early.class || early.class == EventClass::Content, "{case}");
                 assert!(late.usage || !early.usage, "{case}");
                 if early.usage {
                     total = total.merge(usage::read(event.data.unwrap()).unwrap());
@@ -182,11 +196,11 @@ fn recorded_streams_are_understood() {
             })
             .unwrap();
         let has = |class| classes.contains(&class);
-        assert_eq!(has(Class::Error), case.ends_with("error"), "{case}");
+        assert_eq!(has(EventClass::Error), case.ends_with("error"), "{case}");
         // One recording has nothing but a length limit reached while reasoning unseen.
-        assert_eq!(has(Class::Content), case != "openai-stream-usage-detailed", "{case}");
+        assert_eq!(has(EventClass::Content), case != "openai-stream-usage-detailed", "{case}");
         let sse = &transcript.meta["sse"];
-        assert!(has(Class::Done) || sse["done"] == false, "{case}");
+        assert!(has(EventClass::Done) || sse["done"] == false, "{case}");
         assert!(total.output.is_some() || sse["usage"] == false, "{case}");
     }
 }

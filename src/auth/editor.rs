@@ -1,0 +1,205 @@
+//! Changes of keys in the database: made, limited, revoked, rotated. One connection, one transaction each, and every
+//! change raises the version that running gateways look at.
+
+use std::{fmt, time::SystemTime};
+
+use super::{
+    Digest, KeyLimits,
+    store::{COLUMNS, IN_FORCE, SCHEMA, StoredKey, added_up, millis, text},
+};
+use crate::{
+    base::lease::LimitValues,
+    database::{Cell, Connection, DatabaseError, DatabaseSettings},
+};
+
+/// Why a key was not changed.
+#[derive(Debug)]
+pub enum StoreError {
+    Database(DatabaseError),
+    /// There is one of this name already.
+    Taken(String),
+    /// There is none that is in force by this name or id.
+    Unknown(String),
+}
+
+/// A key's id and name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyName {
+    pub id: String,
+    pub name: String,
+}
+
+/// Changes of keys: one connection, one transaction each.
+#[derive(Debug)]
+pub struct KeyEditor(pub(super) Connection);
+
+impl KeyEditor {
+    /// Connects, and brings the tables up to date.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn open(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
+        let mut connection = Connection::open(settings).await?;
+        connection.migrate(&SCHEMA).await?;
+        Ok(Self(connection))
+    }
+
+    /// Adds a key.
+    ///
+    /// # Errors
+    /// Its name is taken, or the database's own error.
+    pub async fn add(&mut self, key: &StoredKey) -> Result<(), StoreError> {
+        self.0.begin().await?;
+        if self.name(&key.name).await?.is_some() {
+            return Err(StoreError::Taken(key.name.clone()));
+        }
+        let sql = "INSERT INTO api_keys (id, name, shown, digest, admin, models, rpm, tpm, concurrent, budget, expires, \
+                   created) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+        let mut cells = vec![
+            Cell::text(&key.id),
+            Cell::text(&key.name),
+            Cell::text(&key.shown),
+            key.digest.to_hex().into(),
+            i64::from(key.admin).into(),
+        ];
+        cells.extend(limits(&key.limits));
+        cells.push(millis(key.created).into());
+        self.0.run(sql, cells).await?;
+        self.commit().await
+    }
+
+    /// Other limits for a key.
+    ///
+    /// # Errors
+    /// There is none by this name or id, or the database's own error.
+    pub async fn limit(
+        &mut self,
+        who: &str,
+        change: impl FnOnce(&mut KeyLimits) + Send,
+    ) -> Result<StoredKey, StoreError> {
+        self.change(who, |key| {
+            change(&mut key.limits);
+            let sql = "UPDATE api_keys SET models = $2, rpm = $3, tpm = $4, concurrent = $5, budget = $6, expires = $7 \
+                       WHERE id = $1";
+            (sql, limits(&key.limits))
+        })
+        .await
+    }
+
+    /// From now on the key is not accepted.
+    ///
+    /// # Errors
+    /// There is none by this name or id, or the database's own error.
+    pub async fn revoke(&mut self, who: &str, now: SystemTime) -> Result<KeyName, StoreError> {
+        self.0.begin().await?;
+        // Whatever else stands in its row: it must be possible to be rid of it.
+        let named = self.name(who).await?.ok_or_else(|| StoreError::Unknown(who.to_owned()))?;
+        let sql = "UPDATE api_keys SET revoked = $2 WHERE id = $1";
+        self.0.run(sql, vec![Cell::text(&named.id), millis(now).into()]).await?;
+        self.commit().await?;
+        Ok(named)
+    }
+
+    /// Another secret for the same key; the one before is accepted until `until`.
+    ///
+    /// # Errors
+    /// There is none by this name or id, or the database's own error.
+    pub async fn rotate(
+        &mut self,
+        who: &str,
+        (digest, shown): (Digest, String),
+        until: SystemTime,
+    ) -> Result<StoredKey, StoreError> {
+        self.change(who, |key| {
+            key.old = Some((key.digest, until));
+            (key.digest, key.shown) = (digest, shown);
+            let cells = vec![
+                key.digest.to_hex().into(),
+                Cell::text(&key.shown),
+                key.old.map_or_else(String::new, |(old, _)| old.to_hex()).into(),
+                millis(until).into(),
+            ];
+            let sql =
+                "UPDATE api_keys SET digest = $2, shown = $3, old_digest = $4, old_until = $5 WHERE id = $1";
+            (sql, cells)
+        })
+        .await
+    }
+
+    pub async fn close(self) {
+        self.0.close().await;
+    }
+
+    /// Finds a key, changes it by `update` (whose first value is the id), and raises the version.
+    async fn change(
+        &mut self,
+        who: &str,
+        update: impl FnOnce(&mut StoredKey) -> (&'static str, Vec<Cell>) + Send,
+    ) -> Result<StoredKey, StoreError> {
+        self.0.begin().await?;
+        let mut key = self.find(who).await?.ok_or_else(|| StoreError::Unknown(who.to_owned()))?;
+        let (sql, mut cells) = update(&mut key);
+        cells.insert(0, Cell::text(&key.id));
+        self.0.run(sql, cells).await?;
+        self.commit().await?;
+        Ok(key)
+    }
+
+    /// The key in force of this name or id.
+    async fn find(&mut self, who: &str) -> Result<Option<StoredKey>, DatabaseError> {
+        let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE {IN_FORCE}");
+        let found = self.0.fetch(sql, vec![Cell::text(who)]).await?;
+        let Some(record) = found.first() else { return Ok(None) };
+        let key = StoredKey::read(record)?;
+        let sql = "SELECT spent FROM api_key_spending WHERE id = $1";
+        let spent = added_up(&self.0.fetch(sql, vec![Cell::text(&key.id)]).await?)?;
+        Ok(Some(StoredKey { spent, ..key }))
+    }
+
+    /// What is certain of it.
+    async fn name(&mut self, who: &str) -> Result<Option<KeyName>, DatabaseError> {
+        let sql = format!("SELECT id, name FROM api_keys WHERE {IN_FORCE}");
+        let found = self.0.fetch(sql, vec![Cell::text(who)]).await?;
+        found.first().map(|record| Ok(KeyName { id: text(record, 0)?, name: text(record, 1)? })).transpose()
+    }
+
+    async fn commit(&mut self) -> Result<(), StoreError> {
+        self.0.run("UPDATE api_key_version SET version = version + 1", Vec::new()).await?;
+        Ok(self.0.commit().await?)
+    }
+}
+
+fn limits(limits: &KeyLimits) -> Vec<Cell> {
+    let LimitValues { requests, tokens, concurrent, budget } = limits.allowance;
+    // Strings into a String: cannot fail.
+    let models = serde_json::to_string(&limits.models).unwrap_or_default();
+    let mut cells = vec![models.into()];
+    cells.extend([requests, tokens, concurrent].map(|limit| Cell::Int(limit.map(i64::from))));
+    cells.extend([budget, limits.expires.map(millis)].map(Cell::Int));
+    cells
+}
+
+impl From<DatabaseError> for StoreError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(error) => error.fmt(f),
+            Self::Taken(name) => write!(f, "there is a key named {name} already"),
+            Self::Unknown(who) => write!(f, "there is no key in force by the name or id {who}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Database(error) => error.source(),
+            Self::Taken(_) | Self::Unknown(_) => None,
+        }
+    }
+}

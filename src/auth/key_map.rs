@@ -1,0 +1,317 @@
+//! The keys that are accepted, by their digests: those of the configuration ([`ConfiguredKeys`], a part of its snapshot) and
+//! those of the store ([`StoredKeys`], replaced whenever the store has changed). A lookup takes no lock and asks nobody.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+
+use super::{Digest, KeyLimits, TokenSettings};
+use crate::base::lease::{LimitMeter, LimitValues};
+
+/// Whoever a key belongs to.
+#[derive(Debug)]
+pub struct Principal {
+    /// Stays the same when the key is rotated or its limits change.
+    pub id: Arc<str>,
+    pub name: Arc<str>,
+    /// May ask for what is the operator's alone.
+    pub admin: bool,
+    pub limits: KeyLimits,
+    /// `None`: there is nothing to count.
+    pub meter: Option<Arc<LimitMeter>>,
+    /// What has been spent under this id, here and elsewhere, is in the meter.
+    spending_known: AtomicBool,
+}
+
+impl Principal {
+    #[must_use]
+    pub fn new(
+        id: Arc<str>,
+        name: Arc<str>,
+        admin: bool,
+        limits: KeyLimits,
+        meter: Option<Arc<LimitMeter>>,
+    ) -> Self {
+        let counts = limits.allowance != LimitValues::default();
+        let meter = counts.then(|| meter.unwrap_or_default());
+        Self { id, name, admin, limits, meter, spending_known: AtomicBool::new(false) }
+    }
+
+    /// The store says that this was spent, in all; what it has not heard of comes on top.
+    pub fn note_spent(&self, spent: i64) {
+        if let Some(meter) = &self.meter {
+            meter.note_saved(0, spent);
+        }
+        self.note_known();
+    }
+
+    /// The meter is one that knows.
+    pub fn note_known(&self) {
+        self.spending_known.store(true, Ordering::Release);
+    }
+
+    fn knows_spending(&self) -> bool {
+        self.spending_known.load(Ordering::Acquire)
+    }
+
+    #[must_use]
+    pub fn has_expired(&self) -> bool {
+        self.limits.expires.is_some_and(|at| at <= SystemTime::now())
+    }
+}
+
+pub type KeyMap = HashMap<Digest, Arc<Principal>>;
+
+/// The keys of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct ConfiguredKeys(Arc<KeyMap>);
+
+impl ConfiguredKeys {
+    #[must_use]
+    pub fn new(settings: &[TokenSettings]) -> Self {
+        let entry = |token: &TokenSettings| {
+            let id = format!("config:{}", token.description).into();
+            let name = token.description.as_str().into();
+            let principal = Principal::new(id, name, token.admin, token.limits.clone(), None);
+            (Digest::of(token.token.expose().as_bytes()), Arc::new(principal))
+        };
+        Self(Arc::new(settings.iter().map(entry).collect()))
+    }
+
+    /// The same keys, with what those of them have used that were accepted `before`, be it with another secret or under
+    /// another name. The secret says more than the name, which may be shared or missing: a name is asked only for a secret
+    /// that was exchanged, and only where it is one key's on both sides. So no meter is carried to two keys. A budget is the
+    /// name's: under another one what was spent is not known until the store has been asked.
+    #[must_use]
+    pub fn carry(&self, before: &Self) -> Self {
+        let (old, new) = (before.by_unique_id(), self.by_unique_id());
+        let entry = |(digest, principal): (&Digest, &Arc<Principal>)| {
+            let exchanged = || {
+                new.get(&*principal.id)?;
+                let (gone, known) = old.get(&*principal.id)?;
+                (!self.0.contains_key(gone)).then_some(*known)
+            };
+            let known = before.0.get(digest).or_else(exchanged).filter(|known| known.meter.is_some());
+            let Principal { id, name, admin, limits, meter, spending_known: _ } = &**principal;
+            let carried = known.map_or_else(|| meter.clone(), |known| known.meter.clone());
+            let carried = Principal::new(Arc::clone(id), Arc::clone(name), *admin, limits.clone(), carried);
+            if known.is_some_and(|known| known.id == *id && known.knows_spending()) {
+                carried.note_known();
+            }
+            (*digest, Arc::new(carried))
+        };
+        Self(Arc::new(self.0.iter().map(entry).collect()))
+    }
+
+    /// Those whose id no other has.
+    fn by_unique_id(&self) -> HashMap<&str, (&Digest, &Arc<Principal>)> {
+        let mut found: HashMap<&str, Option<_>> = HashMap::new();
+        for (digest, principal) in &*self.0 {
+            let alone = Some((digest, principal));
+            found.entry(&*principal.id).and_modify(|known| *known = None).or_insert(alone);
+        }
+        found.into_iter().filter_map(|(id, alone)| Some((id, alone?))).collect()
+    }
+
+    /// Somebody may administrate.
+    #[must_use]
+    pub fn has_admin(&self) -> bool {
+        self.0.values().any(|principal| principal.admin)
+    }
+
+    /// Whether these are those, not only alike.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub fn principals(&self) -> impl Iterator<Item = &Arc<Principal>> {
+        self.0.values()
+    }
+}
+
+/// The keys of the store, and the clock that all meters count by. Cloning shares both.
+#[derive(Clone, Debug)]
+pub struct StoredKeys {
+    ring: Arc<ArcSwap<KeyMap>>,
+    has_admin: Arc<AtomicBool>,
+    known: Arc<AtomicBool>,
+    has_store: Arc<AtomicBool>,
+    origin: Instant,
+}
+
+impl Default for StoredKeys {
+    fn default() -> Self {
+        Self {
+            ring: Arc::default(),
+            has_admin: Arc::default(),
+            known: Arc::new(AtomicBool::new(true)),
+            has_store: Arc::default(),
+            origin: Instant::now(),
+        }
+    }
+}
+
+impl StoredKeys {
+    /// From now on these are accepted. What they have spent is in their meters.
+    pub fn replace(&self, ring: KeyMap) {
+        self.has_admin.store(ring.values().any(|principal| principal.admin), Ordering::Relaxed);
+        self.ring.store(Arc::new(ring));
+        self.known.store(true, Ordering::Relaxed);
+    }
+
+    /// What is accepted now.
+    #[must_use]
+    pub fn ring(&self) -> Arc<KeyMap> {
+        self.ring.load_full()
+    }
+
+    /// Who presents this: a key of the configuration or of the store.
+    #[must_use]
+    pub fn find(&self, configured: &ConfiguredKeys, presented: &[u8]) -> Option<Arc<Principal>> {
+        let digest = Digest::of(presented);
+        let found = configured.0.get(&digest).cloned();
+        found.or_else(|| self.ring.load().get(&digest).cloned())
+    }
+
+    /// The keys of the store are known. Until then nobody can be told that a key is none of ours.
+    #[must_use]
+    pub fn are_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
+    /// What this one has spent is known. Until then its budget may be spent already. Without a store there is nothing to
+    /// know.
+    #[must_use]
+    pub fn is_spending_known(&self, principal: &Principal) -> bool {
+        principal.knows_spending() || !self.has_store.load(Ordering::Relaxed)
+    }
+
+    /// Somebody of the store may administrate.
+    #[must_use]
+    pub fn has_admin(&self) -> bool {
+        self.has_admin.load(Ordering::Relaxed)
+    }
+
+    /// There is a store, and it has not been read yet.
+    pub fn await_store(&self) {
+        self.known.store(false, Ordering::Relaxed);
+        self.has_store.store(true, Ordering::Relaxed);
+    }
+
+    /// A moment as meters count it.
+    #[must_use]
+    pub fn moment(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.origin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Secret;
+
+    fn token(name: &str, token: &str, requests: Option<u32>) -> TokenSettings {
+        let allowance = LimitValues { requests, ..LimitValues::default() };
+        let limits = KeyLimits { allowance, ..KeyLimits::default() };
+        TokenSettings { limits, ..TokenSettings::plain(name, Secret::new(token.to_owned())) }
+    }
+
+    #[test]
+    fn finds_the_principal_of_a_token_and_of_nothing_else() {
+        let keys = StoredKeys::default();
+        let tokens = ConfiguredKeys::new(&[token("alice", "sk-alice", None)]);
+        let name = |presented: &[u8]| keys.find(&tokens, presented).map(|found| found.name.to_string());
+        assert_eq!(name(b"sk-alice").as_deref(), Some("alice"));
+        for stranger in [&b"sk-"[..], b"", b"sk-alice ", b"sk-bob"] {
+            assert_eq!(name(stranger), None);
+        }
+        let bob = Principal::new("key_1".into(), "bob".into(), false, KeyLimits::default(), None);
+        keys.replace(KeyMap::from([(Digest::of(b"sk-bob"), Arc::new(bob))]));
+        assert_eq!(name(b"sk-bob").as_deref(), Some("bob"));
+        keys.replace(KeyMap::new());
+        assert_eq!(name(b"sk-bob"), None);
+        assert!(!format!("{tokens:?} {keys:?}").contains("sk-"));
+    }
+
+    #[test]
+    fn another_configuration_forgets_nothing_that_was_used() {
+        let keys = StoredKeys::default();
+        let before =
+            ConfiguredKeys::new(&[token("alice", "sk-alice", Some(5)), token("free", "sk-free", None)]);
+        let meter = keys.find(&before, b"sk-alice").unwrap().meter.clone().unwrap();
+        let after =
+            ConfiguredKeys::new(&[token("alice", "sk-alice", Some(9)), token("free", "sk-free", Some(1))])
+                .carry(&before);
+        let alice = keys.find(&after, b"sk-alice").unwrap();
+        assert!(Arc::ptr_eq(alice.meter.as_ref().unwrap(), &meter));
+        assert_eq!(alice.limits.allowance.requests, Some(9));
+        // Another secret, and another name: nobody's limits begin anew.
+        let changed = ConfiguredKeys::new(&[token("alice", "sk-new", Some(9))]).carry(&before);
+        assert!(Arc::ptr_eq(keys.find(&changed, b"sk-new").unwrap().meter.as_ref().unwrap(), &meter));
+        let renamed = ConfiguredKeys::new(&[token("al", "sk-alice", Some(9))]).carry(&before);
+        assert!(Arc::ptr_eq(keys.find(&renamed, b"sk-alice").unwrap().meter.as_ref().unwrap(), &meter));
+        assert!(keys.find(&before, b"sk-free").unwrap().meter.is_none());
+        assert!(keys.find(&after, b"sk-free").unwrap().meter.is_some());
+    }
+
+    #[test]
+    fn what_was_spent_under_another_name_is_not_known() {
+        let keys = StoredKeys::default();
+        keys.await_store();
+        let known = |tokens: &ConfiguredKeys, secret: &[u8]| {
+            keys.is_spending_known(&keys.find(tokens, secret).unwrap())
+        };
+        let before = ConfiguredKeys::new(&[token("alice", "sk-a", Some(5)), token("free", "sk-f", None)]);
+        assert!(!known(&before, b"sk-a"));
+        before.principals().for_each(|principal| principal.note_spent(7));
+        assert!(known(&before, b"sk-a"));
+        let after = |name, secret| ConfiguredKeys::new(&[token(name, secret, Some(9))]).carry(&before);
+        assert!(known(&after("alice", "sk-a"), b"sk-a") && known(&after("alice", "sk-new"), b"sk-new"));
+        // A meter that is new has not heard of the store either.
+        assert!(!known(&after("al", "sk-a"), b"sk-a") && !known(&after("free", "sk-f"), b"sk-f"));
+        let nowhere = ConfiguredKeys::new(&[token("alice", "sk-a", Some(5))]);
+        assert!(StoredKeys::default().is_spending_known(&keys.find(&nowhere, b"sk-a").unwrap()));
+    }
+
+    #[test]
+    fn no_meter_is_carried_to_two_keys() {
+        let keys = StoredKeys::default();
+        let meter = |tokens: &ConfiguredKeys, secret: &str| {
+            keys.find(tokens, secret.as_bytes()).unwrap().meter.clone().unwrap()
+        };
+        let tokens = |named: &[(&str, &str)]| {
+            let settings: Vec<_> = named.iter().map(|(name, secret)| token(name, secret, Some(5))).collect();
+            ConfiguredKeys::new(&settings)
+        };
+        let same = |before: &ConfiguredKeys, old: &str, after: &ConfiguredKeys, new: &str| {
+            Arc::ptr_eq(&meter(before, old), &meter(after, new))
+        };
+        for name in ["", "both"] {
+            // Each goes on with its own, however many reloads there are.
+            let before = tokens(&[(name, "sk-a"), (name, "sk-b")]);
+            let after = before.carry(&before).carry(&before);
+            assert!(same(&before, "sk-a", &after, "sk-a") && same(&before, "sk-b", &after, "sk-b"));
+            assert!(!same(&after, "sk-a", &after, "sk-b"));
+            // Whose secret was exchanged is not known, or it is one more key.
+            let after = tokens(&[(name, "sk-a"), (name, "sk-c")]).carry(&before);
+            assert!(!same(&before, "sk-b", &after, "sk-c") && !same(&before, "sk-a", &after, "sk-c"));
+            let after = tokens(&[(name, "sk-c")]).carry(&before);
+            assert!(!same(&before, "sk-a", &after, "sk-c") && !same(&before, "sk-b", &after, "sk-c"));
+            let one = tokens(&[(name, "sk-a")]);
+            let after = tokens(&[(name, "sk-b"), (name, "sk-c")]).carry(&one);
+            assert!(!same(&one, "sk-a", &after, "sk-b") && !same(&one, "sk-a", &after, "sk-c"));
+        }
+        // A name that has gone to another secret leaves its meter with the secret.
+        let before = tokens(&[("alice", "sk-a")]);
+        let after = tokens(&[("al", "sk-a"), ("alice", "sk-b")]).carry(&before);
+        assert!(same(&before, "sk-a", &after, "sk-a") && !same(&before, "sk-a", &after, "sk-b"));
+    }
+}

@@ -1,0 +1,178 @@
+//! Limits as they are written on the command line. What is not written is not changed; `none` takes a limit away.
+
+use std::{
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
+
+use crate::{auth::KeyLimits, base::date, config};
+
+/// A limit that was written: another value, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NewLimit<T>(Option<T>);
+
+#[derive(clap::Args, Debug)]
+pub(super) struct LimitArgs {
+    /// Models that it may ask for, as `gpt-*`, several with commas between; `*`: all
+    #[arg(long, value_name = "PATTERNS", value_delimiter = ',', value_parser = pattern)]
+    models: Vec<String>,
+    /// Requests per minute
+    #[arg(long, value_name = "N", value_parser = count)]
+    rpm: Option<NewLimit<u32>>,
+    /// Tokens per minute, of prompts and answers together
+    #[arg(long, value_name = "N", value_parser = count)]
+    tpm: Option<NewLimit<u32>>,
+    /// Requests at once
+    #[arg(long, value_name = "N", value_parser = count)]
+    concurrent: Option<NewLimit<u32>>,
+    /// What it may spend in all, in the currency that prices are in
+    #[arg(long, value_name = "AMOUNT", value_parser = money)]
+    budget: Option<NewLimit<i64>>,
+    /// When it ends: a time from now, as 30d or 12h, or a day, as 2027-01-31
+    #[arg(long, value_name = "WHEN", value_parser = end)]
+    expires: Option<NewLimit<Expiry>>,
+}
+
+/// A moment, or a time from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expiry {
+    At(SystemTime),
+    After(Duration),
+}
+
+impl LimitArgs {
+    pub(super) fn apply(&self, limits: &mut KeyLimits, now: SystemTime) {
+        if !self.models.is_empty() {
+            limits.models.clone_from(&self.models);
+            if self.models.iter().any(|pattern| pattern == "*") {
+                limits.models.clear();
+            }
+        }
+        let allowance = &mut limits.allowance;
+        set(&mut allowance.requests, self.rpm);
+        set(&mut allowance.tokens, self.tpm);
+        set(&mut allowance.concurrent, self.concurrent);
+        set(&mut allowance.budget, self.budget);
+        let moment = |end| match end {
+            Expiry::At(at) => at,
+            Expiry::After(time) => now + time,
+        };
+        set(&mut limits.expires, self.expires.map(|NewLimit(end)| NewLimit(end.map(moment))));
+    }
+}
+
+fn set<T>(slot: &mut Option<T>, said: Option<NewLimit<T>>) {
+    if let Some(NewLimit(value)) = said {
+        *slot = value;
+    }
+}
+
+pub(super) fn name(text: &str) -> Result<String, &'static str> {
+    match text.trim() {
+        "" => Err("must not be empty"),
+        name if name.len() > 200 || name.chars().any(char::is_control) => {
+            Err("must be short and hold no control character")
+        }
+        name => Ok(name.to_owned()),
+    }
+}
+
+fn pattern(text: &str) -> Result<String, &'static str> {
+    name(text)
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+    config::duration(text).ok_or("expected a time as 90s, 1h or 30d, at most a year")
+}
+
+/// `none`, or what `read` makes of it.
+fn or_none<T>(
+    text: &str,
+    read: impl FnOnce(&str) -> Result<T, &'static str>,
+) -> Result<NewLimit<T>, &'static str> {
+    if text.eq_ignore_ascii_case("none") {
+        Ok(NewLimit(None))
+    } else {
+        read(text).map(|value| NewLimit(Some(value)))
+    }
+}
+
+fn count(text: &str) -> Result<NewLimit<u32>, &'static str> {
+    or_none(text, |text| match u32::from_str(text) {
+        Ok(0) | Err(_) => Err("expected a whole number from 1 to 4000000000, or none"),
+        Ok(number) => Ok(number),
+    })
+}
+
+fn money(text: &str) -> Result<NewLimit<i64>, &'static str> {
+    or_none(text, |text| millionths(text).ok_or("expected an amount as 5 or 5.00, or none"))
+}
+
+/// Exactly: through a float, 0.1 would be another amount.
+fn millionths(text: &str) -> Option<i64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > 6 {
+        return None;
+    }
+    format!("{whole}{part:0<6}").parse().ok().filter(|amount| *amount <= 1_000_000_000_000_000)
+}
+
+fn end(text: &str) -> Result<NewLimit<Expiry>, &'static str> {
+    or_none(text, |text| {
+        let after = || config::duration(text).filter(|time| !time.is_zero()).map(Expiry::After);
+        date::parse(text)
+            .map(Expiry::At)
+            .or_else(after)
+            .ok_or("expected a time from now as 12h or 30d (a year at most), a day as 2027-01-31, or none")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact() {
+        for (text, amount) in [("5", 5_000_000), ("5.00", 5_000_000), ("0.1", 100_000), ("0.000001", 1)] {
+            assert_eq!(millionths(text), Some(amount), "{text}");
+        }
+        for text in ["", ".5", "-1", "1e3", "0.0000001", "5,00", "1.2.3", "9999999999"] {
+            assert_eq!(millionths(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_stays_and_none_takes_away() {
+        let now = SystemTime::UNIX_EPOCH;
+        let mut limits = KeyLimits::default();
+        let said = LimitArgs {
+            models: vec!["gpt-*".into()],
+            rpm: count("60").ok(),
+            tpm: None,
+            concurrent: None,
+            budget: money("5").ok(),
+            expires: end("1h").ok(),
+        };
+        said.apply(&mut limits, now);
+        assert_eq!(limits.expires, Some(now + Duration::from_secs(3600)));
+        let less = LimitArgs {
+            models: vec!["*".into()],
+            rpm: count("none").ok(),
+            tpm: count("9").ok(),
+            concurrent: None,
+            budget: None,
+            expires: end("2027-01-31").ok(),
+        };
+        less.apply(&mut limits, now);
+        assert_eq!((limits.allowance.requests, limits.allowance.tokens), (None, Some(9)));
+        assert_eq!(limits.allowance.budget, Some(5_000_000));
+        assert!(limits.models.is_empty());
+        for bad in ["0", "-1", "x", "4294967296"] {
+            assert!(count(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "0", "yesterday", "400d"] {
+            assert!(end(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The ledger as others see it: how it fares, and what it answers, asked from a thread of the asker's own; and those
+//! answers as programs read them, the same from `thalweg usage --json` and from `/stats?since=24h`.
+
+use std::{
+    fmt, io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use serde_json::{Map, Value, json};
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{
+    LedgerGauges,
+    query::{self, GroupBy, UsageLine, UsageQuery},
+    rollup::SUMS,
+    schema::SCHEMA,
+};
+use crate::{
+    base::date,
+    database::{Database, DatabaseError, DatabaseSettings},
+};
+
+/// How long an answer may take, waiting for its turn included.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Connections for questions at once.
+const SEATS: usize = 4;
+
+/// Whoever wants to know something of the ledger. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct LedgerReader {
+    pub gauges: LedgerGauges,
+    /// `None`: nothing is booked.
+    database: Option<Arc<DatabaseSettings>>,
+    seats: Arc<Semaphore>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum QueryError {
+    /// Nothing is booked.
+    Nothing,
+    System(io::Error),
+    Database(DatabaseError),
+}
+
+impl LedgerReader {
+    #[must_use]
+    pub fn new(gauges: LedgerGauges, database: Option<DatabaseSettings>) -> Self {
+        Self { gauges, database: database.map(Arc::new), seats: Arc::new(Semaphore::new(SEATS)) }
+    }
+
+    /// Opens the database, asks and closes it: for a thread that may wait.
+    ///
+    /// # Errors
+    /// There is no ledger, or it does not answer.
+    pub fn ask(&self, question: &UsageQuery) -> Result<Vec<UsageLine>, QueryError> {
+        let settings = self.database.as_ref().ok_or(QueryError::Nothing)?;
+        let asking = async {
+            // Never closed.
+            let _seat = self.seats.acquire().await;
+            let database = Database::open(settings, &[&SCHEMA]).await?;
+            let answer = query::ask(&database, question).await;
+            database.close().await;
+            answer
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let answered =
+            runtime.map_err(QueryError::System)?.block_on(async { timeout(PATIENCE, asking).await });
+        answered.unwrap_or(Err(DatabaseError::Late)).map_err(QueryError::Database)
+    }
+}
+
+impl GroupBy {
+    pub const ALL: [Self; 5] = [Self::Model, Self::Provider, Self::Key, Self::Hour, Self::Day];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Provider => "provider",
+            Self::Key => "key",
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
+
+    /// # Errors
+    /// It is none of these words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|by| by.as_str().eq_ignore_ascii_case(text.trim()));
+        found.ok_or_else(|| format!("expected one of {}", Self::ALL.map(Self::as_str).join(", ")))
+    }
+}
+
+impl UsageQuery {
+    /// About the time from so long ago until now.
+    #[must_use]
+    pub fn back(ago: Duration, by: Vec<GroupBy>) -> Self {
+        let since = SystemTime::now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
+        let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { since: i64::try_from(since.as_micros()).unwrap_or(i64::MAX), by, times: true }
+    }
+}
+
+/// An answer as JSON.
+#[must_use]
+pub fn report(lines: &[UsageLine], question: &UsageQuery) -> Value {
+    let since = SystemTime::UNIX_EPOCH + Duration::from_micros(question.since.unsigned_abs());
+    json!({
+        "since": date::Shown(since).to_string(),
+        "by": question.by.iter().map(|by| by.as_str()).collect::<Vec<_>>(),
+        "usage": lines.iter().map(|line| one(line, &question.by)).collect::<Vec<_>>(),
+    })
+}
+
+fn one(line: &UsageLine, by: &[GroupBy]) -> Value {
+    let mut object = Map::new();
+    for (by, name) in by.iter().zip(&line.names) {
+        let value = match by {
+            GroupBy::Model | GroupBy::Provider | GroupBy::Key if name.is_empty() => Value::Null,
+            GroupBy::Model | GroupBy::Provider | GroupBy::Key => name.as_str().into(),
+            GroupBy::Hour | GroupBy::Day => {
+                let seconds = name.parse().unwrap_or(0);
+                date::Shown(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string().into()
+            }
+        };
+        object.insert(by.as_str().to_owned(), value);
+    }
+    for column in SUMS {
+        let name = if column == "cost" { "cost_micros" } else { column };
+        object.insert(name.to_owned(), line.sum(column).into());
+    }
+    for (name, count) in [("refused", line.refused), ("failed", line.failed), ("gone", line.gone)] {
+        object.insert(name.to_owned(), count.into());
+    }
+    for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)] {
+        object.insert(format!("ttft_{name}_us"), line.ttft(share).into());
+        object.insert(format!("total_{name}_us"), line.total(share).into());
+    }
+    object.into()
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("there is no ledger: no configuration file and no DATABASE_URL"),
+            Self::System(error) => error.fmt(f),
+            Self::Database(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for QueryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Nothing => None,
+            Self::System(error) => error.source(),
+            Self::Database(error) => error.source(),
+        }
+    }
+}

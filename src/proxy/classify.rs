@@ -1,0 +1,327 @@
+//! What a failure was (S1.14): faults, statuses and what providers say of their errors, to one [`FailureClass`] each. What
+//! follows from a class is routing's to say.
+//!
+//! The order of trust: words that name one cause (a quota gone, a context too long) before the status, since providers
+//! choose these by the case and statuses by habit; the status before words that only repeat it. The lists hold what
+//! providers' documents and recorded answers show; an unknown word changes nothing.
+
+use crate::{
+    base::{Clock, Fault, FaultKind, Side},
+    routing::FailureClass,
+    wire::ProviderError,
+};
+
+/// Words that name one cause, as `code`, `type` or `status`.
+const CAUSES: &[(FailureClass, &[&str])] = &[
+    (
+        FailureClass::QuotaGone,
+        &[
+            "insufficient_quota",
+            "insufficient_balance",
+            "insufficient_credits",
+            "billing_error",
+            "billing_hard_limit_reached",
+            "billing_not_active",
+            "exceeded_current_quota_error",
+            "quota_exceeded",
+            "account_deactivated",
+            "Arrearage",
+        ],
+    ),
+    (
+        FailureClass::ContextTooLong,
+        &[
+            "context_length_exceeded",
+            "context_window_exceeded",
+            "exceed_context_size_error",
+            "model_max_prompt_tokens_exceeded",
+            "string_above_max_length",
+            "request_too_large",
+        ],
+    ),
+    (
+        FailureClass::ContentRefused,
+        &[
+            "content_filter",
+            "content_policy_violation",
+            "content_filtered",
+            "moderation_blocked",
+            "data_inspection_failed",
+            "DataInspectionFailed",
+            "sensitive_words_detected",
+        ],
+    ),
+    (
+        FailureClass::ModelMissing,
+        &[
+            "model_not_found",
+            "model_not_available",
+            "model_not_supported",
+            "model_decommissioned",
+            "invalid_model",
+            "unknown_model",
+            "DeploymentNotFound",
+            "ModelNotFound",
+        ],
+    ),
+    (
+        FailureClass::RateLimited,
+        &["rate_limit_exceeded", "rate_limit_error", "RateLimitReached", "too_many_requests"],
+    ),
+    (
+        FailureClass::Overloaded,
+        &[
+            "overloaded_error",
+            "engine_overloaded",
+            "engine_overloaded_error",
+            "server_overloaded",
+            "slow_down",
+        ],
+    ),
+    (FailureClass::KeyInvalid, &["invalid_api_key", "API_KEY_INVALID", "InvalidApiKey"]),
+];
+
+/// Words that say no more than a status would.
+const HABITS: &[(FailureClass, &[&str])] = &[
+    (
+        FailureClass::KeyInvalid,
+        &["authentication_error", "permission_error", "UNAUTHENTICATED", "PERMISSION_DENIED"],
+    ),
+    (FailureClass::RateLimited, &["RESOURCE_EXHAUSTED"]),
+    (FailureClass::Overloaded, &["UNAVAILABLE", "service_unavailable", "overloaded"]),
+    (
+        FailureClass::ServerError,
+        &["server_error", "api_error", "internal_error", "internal_server_error", "INTERNAL"],
+    ),
+    (FailureClass::ModelMissing, &["not_found_error", "NOT_FOUND"]),
+    (FailureClass::CallerMistake, &["invalid_request_error", "INVALID_ARGUMENT"]),
+];
+
+/// Sentences of providers that have no word for it. Looked for where the status allows for a mistake of the caller's.
+const SENTENCES: &[(FailureClass, &[&str])] = &[
+    (
+        FailureClass::ContextTooLong,
+        &["maximum context length", "prompt is too long", "context window", "available context size"],
+    ),
+    (FailureClass::QuotaGone, &["credit balance is too low"]),
+    // OpenRouter's 402: this request is too large for what is left.
+    (FailureClass::Forbidden, &["fewer max_tokens"]),
+    (FailureClass::KeyInvalid, &["API key not valid"]),
+    (FailureClass::ModelMissing, &["Model Not Exist", "is not a valid model"]),
+];
+
+/// What an answer's error means, by its status and by what it says.
+#[must_use]
+pub fn of_error(status: u16, complaint: &ProviderError<'_>) -> FailureClass {
+    let words = [complaint.code, complaint.kind, complaint.status];
+    if let Some(class) = word(CAUSES, words) {
+        return class;
+    }
+    if matches!(status, 200..=299 | 400 | 402 | 413 | 422 | 500)
+        && let Some(class) = sentence(complaint.message.unwrap_or_default())
+    {
+        return class;
+    }
+    if !(200..=299).contains(&status) {
+        return of_status(status);
+    }
+    // Under a good status the code may be the one that was meant.
+    let meant = complaint.code.and_then(|code| code.parse().ok()).filter(|code| (400..=599).contains(code));
+    meant.map(of_status).or_else(|| word(HABITS, words)).unwrap_or(FailureClass::ErrorEvent)
+}
+
+fn word(table: &[(FailureClass, &[&str])], words: [Option<&str>; 3]) -> Option<FailureClass> {
+    words
+        .into_iter()
+        .flatten()
+        .find_map(|word| table.iter().find(|(_, known)| known.contains(&word)).map(|(class, _)| *class))
+}
+
+fn sentence(message: &str) -> Option<FailureClass> {
+    let said = |(_, known): &&(FailureClass, &[&str])| known.iter().any(|part| message.contains(part));
+    SENTENCES.iter().find(said).map(|(class, _)| *class)
+}
+
+/// What an answer's status means by itself.
+#[must_use]
+pub const fn of_status(status: u16) -> FailureClass {
+    match status {
+        401 => FailureClass::KeyInvalid,
+        403 => FailureClass::Forbidden,
+        402 => FailureClass::QuotaGone,
+        404 | 410 => FailureClass::ModelMissing,
+        413 => FailureClass::ContextTooLong,
+        429 => FailureClass::RateLimited,
+        // 498: Groq's flex tier is full. 529: Anthropic.
+        498 | 503 | 529 => FailureClass::Overloaded,
+        // Not the caller's: the provider took too long, met a conflict, or lost what it depends on.
+        408 | 409 | 424 | 425 | 500..=599 => FailureClass::ServerError,
+        400..=499 => FailureClass::CallerMistake,
+        _ => FailureClass::Garbage,
+    }
+}
+
+/// What a fault means.
+#[must_use]
+pub const fn of_fault(fault: &Fault) -> FailureClass {
+    match fault.side {
+        Side::Client | Side::Gateway => return FailureClass::OwnDoing,
+        Side::Provider => {}
+    }
+    match &fault.kind {
+        FaultKind::Unreachable(_) => FailureClass::Unreachable,
+        FaultKind::Tls(_) => FailureClass::Tls,
+        FaultKind::Timeout(clock, _) => FailureClass::Timeout(*clock),
+        FaultKind::Reset | FaultKind::Gone => FailureClass::Reset,
+        FaultKind::Garbage(_) => FailureClass::Garbage,
+        FaultKind::TooLarge { .. } => FailureClass::TooLarge,
+        FaultKind::Status(status) => of_status(*status),
+        FaultKind::ErrorEvent => FailureClass::ErrorEvent,
+        FaultKind::Refused(_) => FailureClass::OwnDoing,
+    }
+}
+
+/// Whether a failure of this class shows that the provider is alive (S0.6). `None`: it shows nothing.
+#[must_use]
+pub const fn is_alive(class: FailureClass) -> Option<bool> {
+    match class {
+        FailureClass::QuotaGone
+        | FailureClass::RateLimited
+        | FailureClass::ModelMissing
+        | FailureClass::ContextTooLong
+        | FailureClass::ContentRefused
+        | FailureClass::CallerMistake => Some(true),
+        FailureClass::Overloaded
+        | FailureClass::ServerError
+        | FailureClass::Unreachable
+        | FailureClass::Tls
+        | FailureClass::Timeout(Clock::Connect | Clock::FirstToken | Clock::Idle)
+        | FailureClass::Reset
+        | FailureClass::Garbage
+        | FailureClass::ErrorEvent => Some(false),
+        // It may be the key, or this model's alone: a check tells, which a sign of life would put off.
+        FailureClass::KeyInvalid
+        | FailureClass::Forbidden
+        | FailureClass::Timeout(Clock::Pool | Clock::Total | Clock::RequestBody | Clock::ClientWrite)
+        | FailureClass::TooLarge
+        | FailureClass::OwnDoing => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        base::{Sent, Stage},
+        wire::provider_error,
+    };
+
+    fn class(status: u16, body: &str) -> FailureClass {
+        of_error(status, &provider_error::read(body.as_bytes()))
+    }
+
+    /// R18: the cause before the status, the status before a mere habit of speech.
+    #[test]
+    fn the_cause_is_found_whatever_the_status() {
+        for (status, body, wanted) in [
+            (
+                429,
+                r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#,
+                FailureClass::QuotaGone,
+            ),
+            (
+                429,
+                r#"{"error":{"message":"Rate limit reached","type":"tokens","code":"rate_limit_exceeded"}}"#,
+                FailureClass::RateLimited,
+            ),
+            (
+                413,
+                r#"{"error":{"message":"Request too large, tokens per minute","type":"tokens","code":"rate_limit_exceeded"}}"#,
+                FailureClass::RateLimited,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"This model's maximum context length is 8192 tokens","type":"invalid_request_error","code":"context_length_exceeded"}}"#,
+                FailureClass::ContextTooLong,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 210000 tokens > 200000 maximum"}}"#,
+                FailureClass::ContextTooLong,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the API"}}"#,
+                FailureClass::QuotaGone,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"The response was filtered","type":null,"param":"prompt","code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#,
+                FailureClass::ContentRefused,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Model Not Exist","type":"invalid_request_error","code":"invalid_request_error"}}"#,
+                FailureClass::ModelMissing,
+            ),
+            (
+                400,
+                r#"[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}]"#,
+                FailureClass::KeyInvalid,
+            ),
+            (
+                429,
+                r#"[{"error":{"code":429,"message":"You exceeded your current quota","status":"RESOURCE_EXHAUSTED"}}]"#,
+                FailureClass::RateLimited,
+            ),
+            (
+                529,
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                FailureClass::Overloaded,
+            ),
+            (
+                503,
+                r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#,
+                FailureClass::Overloaded,
+            ),
+            (500, "oops", FailureClass::ServerError),
+            (502, "<html>", FailureClass::ServerError),
+            (403, "{}", FailureClass::Forbidden),
+            (
+                402,
+                r#"{"error":{"code":402,"message":"This request requires more credits, or fewer max_tokens."}}"#,
+                FailureClass::Forbidden,
+            ),
+            (404, "404 page not found", FailureClass::ModelMissing),
+            (422, r#"{"detail":"x"}"#, FailureClass::CallerMistake),
+            (301, "", FailureClass::Garbage),
+            // Under a 200.
+            (200, r#"{"error":{"message":"Provider returned error","code":502}}"#, FailureClass::ServerError),
+            (200, r#"{"error":{"message":"Token limit reached","code":400}}"#, FailureClass::CallerMistake),
+            (
+                200,
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                FailureClass::Overloaded,
+            ),
+            (200, r#"{"error":{"message":"no","type":"server_error"}}"#, FailureClass::ServerError),
+            (200, r#"{"error":"no"}"#, FailureClass::ErrorEvent),
+        ] {
+            assert_eq!(class(status, body), wanted, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_fault_of_ours_is_not_the_providers() {
+        let second = Duration::from_secs(1);
+        let fault = |kind| Fault::provider(Stage::Head, kind, Sent::Unknown);
+        assert_eq!(
+            of_fault(&fault(FaultKind::Timeout(Clock::Pool, second))),
+            FailureClass::Timeout(Clock::Pool)
+        );
+        assert_eq!(of_fault(&fault(FaultKind::Reset)), FailureClass::Reset);
+        let ours = Fault { side: Side::Gateway, ..fault(FaultKind::Garbage("x".into())) };
+        assert_eq!(of_fault(&ours), FailureClass::OwnDoing);
+    }
+}

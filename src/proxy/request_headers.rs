@@ -1,0 +1,211 @@
+//! What a request's head asks of the gateway: a mode, a strategy, how long its client will wait, which conversation it
+//! belongs to, what is to be told beside the answer.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderValue};
+
+use super::fault::Refusal;
+use crate::{
+    routing::{Strategy, settings::Sticky, strategy::StrategyDefaults},
+    telemetry::TelemetrySettings,
+    wire::Envelope,
+};
+
+/// Bytes of a prompt that a conversation is recognised by: system prompts are the part that providers' caches keep.
+const PREFIX: usize = 1024;
+/// Nobody waits longer than a day.
+const LONGEST: f64 = 86_400.0;
+
+/// What a client, or the configuration, wants to be told of a request beyond its answer (B2, B3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TraceOptions {
+    /// A comment after the last event: `x-thalweg-trace: 1`.
+    pub(super) comment: bool,
+    /// Digests of the bytes: `x-thalweg-digests: 1`, or `telemetry.digests`.
+    pub(super) digests: bool,
+}
+
+/// The headers that ask something, found in one pass: each look-up by name would cost as much as the pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RequestHeaders<'h> {
+    strategy: Option<&'h HeaderValue>,
+    /// As LiteLLM's users say it, and as OpenAI's own clients do.
+    timeouts: [Option<&'h HeaderValue>; 2],
+    session: Option<&'h HeaderValue>,
+    /// With hyphens, and as the body's field is written.
+    asgi: [Option<&'h HeaderValue>; 2],
+    trace: Option<&'h HeaderValue>,
+    digests: Option<&'h HeaderValue>,
+}
+
+impl<'h> RequestHeaders<'h> {
+    pub(super) fn of(headers: &'h HeaderMap) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            let Some(name) = name.as_str().strip_prefix('x') else { continue };
+            let [litellm, stainless] = &mut found.timeouts;
+            let [hyphens, underscores] = &mut found.asgi;
+            let place = match name {
+                "-thalweg-strategy" => &mut found.strategy,
+                "-litellm-timeout" => litellm,
+                "-stainless-timeout" => stainless,
+                "-session-id" | "-session-affinity" => &mut found.session,
+                "-use-asgi-streaming" => hyphens,
+                "_use_asgi_streaming" => underscores,
+                "-thalweg-trace" => &mut found.trace,
+                "-thalweg-digests" => &mut found.digests,
+                _ => continue,
+            };
+            place.get_or_insert(value);
+        }
+        found
+    }
+
+    /// Whether the fast path is asked for (S0.3). `None`: nothing is said of it.
+    ///
+    /// # Errors
+    /// It is neither true nor false.
+    pub(super) fn asgi(&self) -> Result<Option<bool>, Box<Refusal>> {
+        match self.asgi.into_iter().flatten().next().map(HeaderValue::as_bytes) {
+            None => Ok(None),
+            Some(value) if value.eq_ignore_ascii_case(b"true") || value == b"1" => Ok(Some(true)),
+            Some(value) if value.eq_ignore_ascii_case(b"false") || value == b"0" => Ok(Some(false)),
+            Some(_) => {
+                let message = "the header `x-use-asgi-streaming` must be `true` or `false`";
+                Err(Refusal::request(400, "invalid_header", message))
+            }
+        }
+    }
+
+    /// What is to be told beside the answer.
+    pub(super) fn telling(&self, settings: &TelemetrySettings) -> TraceOptions {
+        let asked = |value: Option<&HeaderValue>| {
+            value.is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"))
+        };
+        TraceOptions { comment: asked(self.trace), digests: settings.digests || asked(self.digests) }
+    }
+
+    /// The strategy asked for. `None`: none is.
+    ///
+    /// # Errors
+    /// It names none; the answer lists them.
+    pub(super) fn strategy(&self, figures: StrategyDefaults) -> Result<Option<Strategy>, Box<Refusal>> {
+        let Some(value) = self.strategy else { return Ok(None) };
+        let parsed = value.to_str().ok().and_then(|text| Strategy::parse(text, figures, duration));
+        parsed.map(Some).ok_or_else(|| {
+            let message = "the header `x-thalweg-strategy` must be one of `race`, `race:3`, `hedge`, `hedge:300ms`, \
+                           `hedge:p95`, `priority`, `weighted`, `adaptive`";
+            Refusal::request(400, "invalid_header", message)
+        })
+    }
+
+    /// How long the client waits for the first byte. Seconds; what is not a positive number says nothing.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.timeouts.into_iter().flatten().find_map(|value| seconds(value.to_str().ok()?, 1.0))
+    }
+
+    /// What the conversation is recognised by (B21): its session's id, else its cache key, else, if that is wanted, how
+    /// its prompt begins.
+    pub(super) fn session(&self, sticky: Sticky, envelope: &Envelope, body: &[u8]) -> Option<u64> {
+        let by_prefix = match sticky {
+            Sticky::Off => return None,
+            Sticky::Session => false,
+            Sticky::Prefix => true,
+        };
+        let told = self.session.map(HeaderValue::as_bytes).or_else(|| envelope.cache_key(body));
+        let prompt = || if by_prefix { envelope.prompt(body, PREFIX) } else { None };
+        let told = told.or_else(prompt)?;
+        // The same in every process of this build: replicas agree, and no restart moves a conversation.
+        let mut hasher = DefaultHasher::new();
+        told.hash(&mut hasher);
+        Some(hasher.finish())
+    }
+}
+
+/// `300ms`, `1.5s`, `2m`.
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return None,
+    };
+    seconds(number, scale)
+}
+
+fn seconds(number: &str, scale: f64) -> Option<Duration> {
+    let seconds = number.trim().parse::<f64>().ok()? * scale;
+    (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(LONGEST)))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+    use crate::{routing::strategy::HedgeDelay, wire::envelope};
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let header = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        pairs.iter().copied().map(header).collect()
+    }
+
+    #[test]
+    fn reads_a_strategy_or_lists_them() {
+        let asked = |value| {
+            RequestHeaders::of(&headers(&[("x-thalweg-strategy", value)]))
+                .strategy(StrategyDefaults::default())
+        };
+        assert_eq!(asked("race:2"), Ok(Some(Strategy::Race { width: 2 })));
+        let delay = HedgeDelay::Fixed(Duration::from_millis(250));
+        assert_eq!(asked("hedge:250ms"), Ok(Some(Strategy::Hedge { delay })));
+        assert_eq!(RequestHeaders::default().strategy(StrategyDefaults::default()), Ok(None));
+        for value in ["fastest", "hedge:250", "hedge:-1s", "race:99", ""] {
+            let refusal = asked(value).unwrap_err();
+            assert_eq!((refusal.status, refusal.code), (400, "invalid_header"), "{value}");
+            assert!(refusal.message.contains("`adaptive`"));
+        }
+    }
+
+    #[test]
+    fn reads_how_long_a_client_waits() {
+        let patience = |headers: &HeaderMap| RequestHeaders::of(headers).patience();
+        assert_eq!(patience(&headers(&[("x-stainless-timeout", "600")])), Some(Duration::from_secs(600)));
+        let both = headers(&[("x-stainless-timeout", "600"), ("x-litellm-timeout", "1.5")]);
+        assert_eq!(patience(&both), Some(Duration::from_millis(1500)));
+        for value in ["0", "-3", "NaN", "soon", ""] {
+            assert_eq!(patience(&headers(&[("x-litellm-timeout", value)])), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn recognises_a_conversation() {
+        let body = |text: &str| text.replace('\'', "\"").into_bytes();
+        let key = |pairs, text: &str| {
+            let body = body(text);
+            RequestHeaders::of(&headers(pairs)).session(
+                Sticky::Prefix,
+                &envelope::read(&body).unwrap(),
+                &body,
+            )
+        };
+        let first = "{'model':'m','messages':[{'role':'system','content':'You are.'}]}";
+        let other = "{'model':'m','messages':[{'role':'system','content':'I am.'}]}";
+        assert_eq!(key(&[], first), key(&[], first));
+        assert_ne!(key(&[], first), key(&[], other));
+        assert_eq!(key(&[("x-session-id", "s")], first), key(&[("x-session-affinity", "s")], other));
+        let keyed = "{'model':'m','prompt_cache_key':'k','messages':[]}";
+        assert_eq!(key(&[], keyed), key(&[], &keyed.replace("[]", "[1]")));
+        assert_eq!(key(&[], "{'model':'m'}"), None);
+        let (whole, named) = (body(first), headers(&[("x-session-id", "s")]));
+        let read = envelope::read(&whole).unwrap();
+        assert_eq!(RequestHeaders::default().session(Sticky::Session, &read, &whole), None);
+        assert_eq!(RequestHeaders::of(&named).session(Sticky::Off, &read, &whole), None);
+    }
+}

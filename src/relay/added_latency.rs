@@ -1,0 +1,140 @@
+//! The gateway's own share of a stream's time (B2): from the read that brought bytes to the write that took them. It is
+//! known at the next poll, which comes when the client's connection has taken the frame; a frame whose write had to wait
+//! for the client is counted apart, since that time is the client's.
+//!
+//! Costs one look at the clock per frame. When the overhead guard sheds, one frame in [`SAMPLED`] is measured, so that the
+//! guard can see when the worker has caught up.
+
+use tokio::time::Instant;
+
+use super::end::StreamStats;
+use crate::{
+    base::turn,
+    telemetry::{LatencyMeter, stream_histogram::Resolution},
+};
+
+/// Of so many frames one is measured while the guard sheds.
+const SAMPLED: u32 = 16;
+
+#[derive(Debug)]
+pub(super) struct FrameTimer {
+    /// `None`: nothing is measured.
+    meter: Option<LatencyMeter>,
+    /// When the oldest bytes that may leave were read.
+    since: Option<Instant>,
+    /// The frame that is with the client's connection: since when it could have left, and the turn it was given in.
+    given: Option<(Instant, u64)>,
+    /// Frames given.
+    frames: u32,
+}
+
+impl FrameTimer {
+    pub(super) const fn new(meter: Option<LatencyMeter>) -> Self {
+        Self { meter, since: None, given: None, frames: 0 }
+    }
+
+    /// Optional work is to be left out.
+    pub(super) fn sheds(&self) -> bool {
+        self.meter.as_ref().is_some_and(LatencyMeter::sheds)
+    }
+
+    /// Bytes that came at `now` may leave.
+    pub(super) fn read(&mut self, now: Instant) {
+        if self.meter.is_some() && self.since.is_none() {
+            self.since = Some(now);
+        }
+    }
+
+    /// The stream is committed: what was held back until now was held on purpose.
+    pub(super) fn commit(&mut self) {
+        if self.since.is_some() {
+            self.since = Some(Instant::now());
+        }
+    }
+
+    /// A frame is given to the client's connection; `more` bytes stay that were read with it.
+    pub(super) fn give(&mut self, more: bool) {
+        let since = if more { self.since } else { self.since.take() };
+        self.frames = self.frames.wrapping_add(1);
+        let measured = self.frames % SAMPLED == 1 || !self.sheds();
+        self.given = since.filter(|_| measured).map(|since| (since, turn::current()));
+    }
+
+    /// The client's connection is back for more, or is done.
+    pub(super) fn taken(&mut self, figures: &mut StreamStats) {
+        let Some((since, turn)) = self.given.take() else { return };
+        if turn != turn::current() {
+            figures.waited += 1;
+            return;
+        }
+        let time = since.elapsed();
+        let bucket = Resolution::Fine.bucket(time);
+        if let Some(meter) = &self.meter {
+            meter.note_at(bucket);
+        }
+        figures.shape.get_or_insert_default().added.note_at(bucket, time);
+        figures.first_added.get_or_insert(time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Duration, advance};
+
+    use super::*;
+    use crate::telemetry::MeterReading;
+
+    /// Reads a frame, gives it, and takes it after `stay`, in another turn if the client `waits`.
+    async fn pass(passage: &mut FrameTimer, figures: &mut StreamStats, stay: Duration, waits: bool) {
+        passage.read(Instant::now());
+        passage.give(false);
+        advance(stay).await;
+        if waits {
+            turn::begin();
+        }
+        passage.taken(figures);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_is_timed_from_its_read_to_its_write() {
+        let (meter, mut figures) = (LatencyMeter::default(), StreamStats::default());
+        let mut passage = FrameTimer::new(Some(meter.clone()));
+        pass(&mut passage, &mut figures, Duration::from_micros(30), false).await;
+        pass(&mut passage, &mut figures, Duration::from_micros(60), false).await;
+        pass(&mut passage, &mut figures, Duration::from_secs(9), true).await;
+        // Asked again without having given anything.
+        passage.taken(&mut figures);
+        let added = figures.added().unwrap();
+        assert_eq!((added.max.as_micros(), figures.waited), (60, 1));
+        assert_eq!(figures.first_added.unwrap().as_micros(), 30);
+        assert_eq!(MeterReading::of(&[meter]).count(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_back_until_the_commit_is_not_the_worker_s_doing() {
+        let mut figures = StreamStats::default();
+        let mut passage = FrameTimer::new(Some(LatencyMeter::default()));
+        passage.read(Instant::now());
+        advance(Duration::from_secs(1)).await;
+        passage.commit();
+        passage.give(true);
+        passage.taken(&mut figures);
+        passage.give(false);
+        passage.taken(&mut figures);
+        assert_eq!(figures.added().unwrap().max, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_in_sixteen_is_measured_while_the_guard_sheds_and_none_when_it_is_off() {
+        let (meter, mut figures) = (LatencyMeter::default(), StreamStats::default());
+        let mut passage = FrameTimer::new(Some(meter.clone()));
+        meter.shed(true);
+        for _ in 0..32 {
+            pass(&mut passage, &mut figures, Duration::from_micros(1), false).await;
+        }
+        assert_eq!(MeterReading::of(&[meter]).count(), 2);
+        let (mut passage, mut figures) = (FrameTimer::new(None), StreamStats::default());
+        pass(&mut passage, &mut figures, Duration::from_micros(1), false).await;
+        assert!(figures.shape.is_none());
+    }
+}

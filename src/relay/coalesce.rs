@@ -1,0 +1,81 @@
+//! The buffered fallback: complete events are gathered to a size or a delay.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{Duration, Instant, Sleep, sleep_until};
+
+use crate::base::ByteList;
+
+#[derive(Debug)]
+pub(super) struct Coalesce {
+    bytes: BytesMut,
+    /// When what is held must leave. `None`: nothing is held.
+    due: Option<Instant>,
+    size: usize,
+    delay: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Coalesce {
+    pub(super) fn new(size: usize, delay: Duration) -> Self {
+        Self { bytes: BytesMut::new(), due: None, size, delay, timer: None }
+    }
+
+    /// Adds complete events that came at `now`; gives all that is held once it has reached the size.
+    pub(super) fn push(&mut self, events: &ByteList, now: Instant) -> Option<Bytes> {
+        if events.is_empty() {
+            return None;
+        }
+        self.due.get_or_insert(now + self.delay);
+        for bytes in events.iter() {
+            self.bytes.extend_from_slice(bytes);
+        }
+        (self.bytes.len() >= self.size).then(|| self.rest())
+    }
+
+    /// Ready with all that is held when the delay is over.
+    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let Some(due) = self.due else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        timer.as_mut().poll(cx).map(|()| self.rest())
+    }
+
+    /// Everything.
+    pub(super) fn rest(&mut self) -> Bytes {
+        self.due = None;
+        self.bytes.split().freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    fn events(text: &'static str) -> ByteList {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leaves_by_size_or_by_delay() {
+        let start = Instant::now();
+        let mut gather = Coalesce::new(8, Duration::from_millis(50));
+        assert_eq!(gather.push(&events("abc\n\n"), start), None);
+        assert_eq!(gather.push(&events("def\n\n"), start).unwrap(), "abc\n\ndef\n\n");
+        assert_eq!(gather.push(&events("g\n\n"), Instant::now()), None);
+        assert_eq!(poll_fn(|cx| gather.poll_due(cx)).await, "g\n\n");
+        assert_eq!(start.elapsed(), Duration::from_millis(50));
+        gather.push(&events("h\n\n"), Instant::now());
+        assert_eq!(poll_fn(|cx| gather.poll_due(cx)).await, "h\n\n");
+        assert_eq!((start.elapsed(), gather.rest().len()), (Duration::from_millis(100), 0));
+    }
+}

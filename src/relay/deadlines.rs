@@ -1,0 +1,212 @@
+//! The deadlines of a stream that flows: first token, idle gap, total. A frame costs no timer work: the one timer is
+//! armed for the earliest deadline and, when it fires, looks whether bytes have moved the deadline since.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use tokio::time::{Duration, Instant, Sleep, sleep_until};
+
+use crate::base::Clock;
+
+#[derive(Debug)]
+pub(super) struct StreamDeadlines {
+    /// Until the first token has come: when it must have, and the time that was given.
+    first_token: Option<(Instant, Duration)>,
+    idle: Duration,
+    total: Option<(Instant, Duration)>,
+    /// When bytes of an event last came.
+    last: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Who the timer will wake, and whether a frame has come since it was asked.
+    waker: Option<Waker>,
+    moved: bool,
+    /// The deadline has come nearer than the timer may be set for. Else it only moves away.
+    nearer: bool,
+}
+
+impl StreamDeadlines {
+    /// Starts at `now`. `first_token` counts from when the request was sent.
+    pub(super) const fn new(
+        now: Instant,
+        first_token: (Instant, Duration),
+        idle: Duration,
+        total: Option<(Instant, Duration)>,
+    ) -> Self {
+        Self {
+            first_token: Some(first_token),
+            idle,
+            total,
+            last: now,
+            timer: None,
+            waker: None,
+            moved: false,
+            nearer: false,
+        }
+    }
+
+    /// Bytes came. Those of comments alone do not re-arm the idle clock (`alive` is false).
+    pub(super) const fn note(&mut self, now: Instant, alive: bool) {
+        if alive {
+            self.last = now;
+            self.moved = true;
+        }
+    }
+
+    pub(super) const fn first_token_came(&mut self) {
+        self.nearer |= self.first_token.take().is_some();
+    }
+
+    fn due(&self) -> (Instant, Clock, Duration) {
+        let mut due = match self.first_token {
+            Some((at, given)) => (at, Clock::FirstToken, given),
+            None => (self.last + self.idle, Clock::Idle, self.idle),
+        };
+        if let Some((at, given)) = self.total
+            && at < due.0
+        {
+            due = (at, Clock::Total, given);
+        }
+        due
+    }
+
+    /// Ready when a deadline has passed without the bytes that it waits for.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Clock, Duration)> {
+        if self.is_armed_for(cx) {
+            return Poll::Pending;
+        }
+        loop {
+            let (at, clock, given) = self.due();
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            if timer.is_elapsed() || timer.deadline() > at {
+                timer.as_mut().reset(at);
+            }
+            self.nearer = false;
+            self.waker = Some(cx.waker().clone());
+            ready!(timer.as_mut().poll(cx));
+            if self.due().0 <= Instant::now() {
+                return Poll::Ready((clock, given));
+            }
+        }
+    }
+
+    /// A frame has come and the timer is still set for this task, no later than the deadline; it may have fired unheard
+    /// while the client did not read.
+    fn is_armed_for(&mut self, cx: &Context<'_>) -> bool {
+        let moved = std::mem::take(&mut self.moved);
+        let set = self.timer.as_ref().is_some_and(|timer| !timer.is_elapsed()) && !self.nearer;
+        moved && set && self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn clocks(total: Option<Duration>) -> StreamDeadlines {
+        let now = Instant::now();
+        StreamDeadlines::new(
+            now,
+            (now + 5 * SECOND, 5 * SECOND),
+            3 * SECOND,
+            total.map(|total| (now + total, total)),
+        )
+    }
+
+    async fn fires(clocks: &mut StreamDeadlines) -> (Clock, Duration) {
+        let start = Instant::now();
+        let (clock, _) = poll_fn(|cx| clocks.poll(cx)).await;
+        (clock, start.elapsed())
+    }
+
+    /// Polls once, as a stream does when it has nothing.
+    async fn poll_once(clocks: &mut StreamDeadlines) {
+        poll_fn(|cx| {
+            assert!(clocks.poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_token_brings_the_deadline_nearer() {
+        let mut clocks = clocks(None);
+        poll_once(&mut clocks).await;
+        tokio::time::advance(SECOND).await;
+        clocks.note(Instant::now(), true);
+        clocks.first_token_came();
+        clocks.idle = SECOND;
+        let start = Instant::now();
+        // One poll after the frame, as within one turn of a worker: it alone must arm the timer.
+        poll_once(&mut clocks).await;
+        assert_eq!(clocks.timer.as_ref().unwrap().deadline(), start + SECOND);
+        assert_eq!(fires(&mut clocks).await, (Clock::Idle, SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_token_clock_ignores_other_bytes() {
+        let mut clocks = clocks(None);
+        for _ in 0..4 {
+            tokio::time::advance(SECOND).await;
+            clocks.note(Instant::now(), true);
+            poll_once(&mut clocks).await;
+        }
+        let (clock, after) = fires(&mut clocks).await;
+        assert_eq!((clock, after.as_secs()), (Clock::FirstToken, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_re_arm_the_idle_clock_and_comments_do_not() {
+        let mut clocks = clocks(None);
+        clocks.first_token_came();
+        for _ in 0..10 {
+            tokio::time::advance(2 * SECOND).await;
+            clocks.note(Instant::now(), true);
+            poll_once(&mut clocks).await;
+        }
+        tokio::time::advance(2 * SECOND).await;
+        clocks.note(Instant::now(), false);
+        let (clock, after) = fires(&mut clocks).await;
+        assert_eq!((clock, after.as_secs()), (Clock::Idle, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_total_clock_ends_a_stream_that_flows() {
+        let mut clocks = clocks(Some(4 * SECOND));
+        clocks.first_token_came();
+        tokio::time::advance(2 * SECOND).await;
+        clocks.note(Instant::now(), true);
+        poll_once(&mut clocks).await;
+        assert_eq!(fires(&mut clocks).await, (Clock::Total, 2 * SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_fired_while_nobody_asked_is_set_again() {
+        let (mut clocks, start) = (clocks(None), Instant::now());
+        clocks.first_token_came();
+        poll_once(&mut clocks).await;
+        tokio::time::advance(2 * SECOND).await;
+        clocks.note(Instant::now(), true);
+        // The client does not read: the timer fires at 3 s, and the stream is asked again at 4 s.
+        tokio::time::advance(2 * SECOND).await;
+        poll_once(&mut clocks).await;
+        assert_eq!(clocks.timer.as_ref().unwrap().deadline(), start + 5 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_fired_together_with_a_frame_is_set_again() {
+        let mut clocks = clocks(None);
+        clocks.first_token_came();
+        poll_once(&mut clocks).await;
+        tokio::time::advance(3 * SECOND).await;
+        clocks.note(Instant::now(), true);
+        poll_once(&mut clocks).await;
+        assert_eq!(fires(&mut clocks).await, (Clock::Idle, 3 * SECOND));
+    }
+}

@@ -1,0 +1,212 @@
+//! What is told about the process in one hand: the statistics, all workers' gauges, and the moment that is called now.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    events::EventBus,
+    exposition::{Exposition, MetricKind},
+    gauge::{Gauges, WorkerGauges},
+    guard::{GuardAction, OverloadGuard},
+    log,
+    meter::{LatencyMeter, MeterReading},
+    otlp::LostSpans,
+    stats::SharedStats,
+};
+
+/// Cloning shares it.
+#[derive(Clone)]
+pub struct Telemetry {
+    pub stats: SharedStats,
+    workers: Arc<[WorkerGauges]>,
+    meters: Arc<[LatencyMeter]>,
+    /// How many client connections there are: the server counts them.
+    connections: Arc<dyn Fn() -> usize + Send + Sync>,
+    /// Ends of requests that nobody could be told of.
+    lost: Arc<AtomicU64>,
+    guard: Arc<ShedEpisodes>,
+    /// Where news is told.
+    pub bus: EventBus,
+    /// Which share of the traces that begin here is exported. `None`: there are no traces.
+    pub traces: Option<f64>,
+    pub spans_lost: LostSpans,
+    /// What counts the lines that the log has lost.
+    pub log_lost: Arc<[log::LostLines]>,
+}
+
+/// What the guard has done so far.
+#[derive(Debug, Default)]
+struct ShedEpisodes {
+    sheds: AtomicBool,
+    count: AtomicU64,
+    /// Of those that are over.
+    seconds: AtomicU64,
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Board").field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+impl Telemetry {
+    #[must_use]
+    pub fn new(workers: Vec<WorkerGauges>, connections: impl Fn() -> usize + Send + Sync + 'static) -> Self {
+        let meters = workers.iter().map(|worker| worker.meter.clone()).collect();
+        Self {
+            stats: SharedStats::default(),
+            workers: workers.into(),
+            meters,
+            connections: Arc::new(connections),
+            lost: Arc::default(),
+            guard: Arc::default(),
+            bus: EventBus::default(),
+            traces: None,
+            spans_lost: LostSpans::default(),
+            log_lost: Arc::default(),
+        }
+    }
+
+    /// What lives right now. `generation`: that of the configuration in force.
+    #[must_use]
+    pub fn gauges(&self, generation: u64) -> Gauges {
+        Gauges { connections: (self.connections)(), ..Gauges::sum(&self.workers, generation) }
+    }
+
+    fn log_lines_lost(&self) -> u64 {
+        self.log_lost.iter().map(log::LostLines::read).sum()
+    }
+
+    /// Ends of requests were lost.
+    pub fn lose(&self, count: u64) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Reads the workers' meters into the statistics; called every second or so.
+    pub fn tick(&self) {
+        let pace = MeterReading::of(&self.meters);
+        let (mut stats, now) = self.stats.open();
+        stats.measure(now, pace);
+    }
+
+    /// Has `guard` look at the workers, and carries out what it says. Called every second, by one thread.
+    pub fn watch(&self, guard: &mut OverloadGuard, bound: Option<Duration>) {
+        let Some(turn) = guard.judge(self.stats.elapsed(), MeterReading::of(&self.meters), bound) else {
+            return;
+        };
+        let sheds = match turn {
+            GuardAction::Shed { p99 } => {
+                self.guard.count.fetch_add(1, Ordering::Relaxed);
+                let (p99_us, bound_us) =
+                    (p99.as_micros() as u64, bound.map(|bound| bound.as_micros() as u64));
+                tracing::warn!(
+                    p99_us,
+                    bound_us,
+                    "frames stay here too long: digests, frames' times and chunk lines are left out"
+                );
+                true
+            }
+            GuardAction::Resume { after } => {
+                self.guard.seconds.fetch_add(after.as_secs(), Ordering::Relaxed);
+                tracing::warn!(
+                    after_s = after.as_secs(),
+                    "frames pass quickly again: nothing is left out any more"
+                );
+                false
+            }
+        };
+        self.guard.sheds.store(sheds, Ordering::Relaxed);
+        self.meters.iter().for_each(|meter| meter.shed(sheds));
+    }
+
+    /// Everything of this room, for `/stats`. Takes as long as there is to be read: not for a worker's own thread.
+    #[must_use]
+    pub fn report(&self, generation: u64) -> Value {
+        self.tick();
+        let gauges = self.gauges(generation);
+        let (mut stats, now) = self.stats.open();
+        let mut report = stats.report(now);
+        drop(stats);
+        report.insert("uptime_s".to_owned(), now.as_secs().into());
+        report.insert("ends_lost".to_owned(), self.lost.load(Ordering::Relaxed).into());
+        let in_flight = json!({
+            "connections": gauges.connections,
+            "requests": gauges.requests,
+            "streams": gauges.streams,
+            "drains": gauges.drains,
+            "streams_of_old_configurations": gauges.old_streams,
+            "upstream_active": gauges.upstream_active,
+            "upstream_idle": gauges.upstream_idle,
+        });
+        let guard = json!({
+            "sheds": self.guard.sheds.load(Ordering::Relaxed),
+            "episodes": self.guard.count.load(Ordering::Relaxed),
+            "seconds": self.guard.seconds.load(Ordering::Relaxed),
+        });
+        report.insert("log_lines_lost".to_owned(), self.log_lines_lost().into());
+        report.insert("spans_lost".to_owned(), self.spans_lost.read().into());
+        report.insert("overhead_guard".to_owned(), guard);
+        report.insert("in_flight".to_owned(), in_flight);
+        report.into()
+    }
+
+    /// Everything of this room, for `/metrics`; as there.
+    pub fn write(&self, page: &mut Exposition, generation: u64) {
+        self.tick();
+        let gauges = self.gauges(generation);
+        let (stats, now) = self.stats.open();
+        stats.write(page);
+        drop(stats);
+        for (name, help, count) in [
+            ("thalweg_client_connections", "Client connections.", gauges.connections),
+            ("thalweg_in_flight_requests", "Requests between their head and their end.", gauges.requests),
+            ("thalweg_in_flight_streams", "Streams whose head has been sent.", gauges.streams),
+            (
+                "thalweg_in_flight_drains",
+                "Streams that are read on after their client has left.",
+                gauges.drains,
+            ),
+            (
+                "thalweg_old_configuration_streams",
+                "Streams that began with a configuration that has been replaced since.",
+                gauges.old_streams,
+            ),
+        ] {
+            page.single(name, MetricKind::Gauge, help, count as f64);
+        }
+        page.family("thalweg_upstream_connections", MetricKind::Gauge, "Connections to providers.")
+            .sample(&[("state", "active")], gauges.upstream_active as f64)
+            .sample(&[("state", "idle")], gauges.upstream_idle as f64);
+        let help = "Whether the overhead guard leaves optional work out.";
+        let sheds = f64::from(u8::from(self.guard.sheds.load(Ordering::Relaxed)));
+        page.single("thalweg_overhead_guard_sheds", MetricKind::Gauge, help, sheds);
+        let help = "How often the overhead guard has begun to leave work out.";
+        let count = self.guard.count.load(Ordering::Relaxed) as f64;
+        page.single("thalweg_overhead_guard_episodes_total", MetricKind::Counter, help, count);
+        let help = "Spans that no collector took.";
+        page.single("thalweg_spans_lost_total", MetricKind::Counter, help, self.spans_lost.read() as f64);
+        let help = "Lines of the log that were lost: its file or terminal did not take them.";
+        page.single("thalweg_log_lines_lost_total", MetricKind::Counter, help, self.log_lines_lost() as f64);
+        let help = "Ends of requests that log, ledger and these figures were not told of.";
+        page.single(
+            "thalweg_ends_lost_total",
+            MetricKind::Counter,
+            help,
+            self.lost.load(Ordering::Relaxed) as f64,
+        );
+        page.single(
+            "thalweg_uptime_seconds",
+            MetricKind::Gauge,
+            "Since the start of the process.",
+            now.as_secs_f64(),
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! What a provider's error says of itself: code, type, status word and message, found in the first bytes of its body.
+//! The body may be cut off anywhere and need not be JSON, so it is searched and not parsed. A quote inside a JSON string
+//! is escaped, so a quoted name that is followed by a colon is a key, whatever a message quotes.
+
+use memchr::memmem;
+
+use super::index;
+
+/// A whole answer longer than this is taken for what its status says: errors are short.
+pub const MAX_COMPLAINT: usize = 16 * 1024;
+
+/// Facts of an error, as the provider wrote them: escapes are left in. `None`: not said, or not in these bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProviderError<'a> {
+    /// `error.code`: a word, or a number as providers that repeat the status write it.
+    pub code: Option<&'a str>,
+    /// `error.type`
+    pub kind: Option<&'a str>,
+    /// `error.status`, Google's word for the code.
+    pub status: Option<&'a str>,
+    /// `error.message`, or whatever stands where it should.
+    pub message: Option<&'a str>,
+}
+
+/// Reads what there is.
+#[must_use]
+pub fn read(body: &[u8]) -> ProviderError<'_> {
+    // Anthropic's outer object is of type "error"; its error's own type is the one that says something.
+    let inner = memmem::find(body, b"\"error\":").map_or(body, |at| body.get(at..).unwrap_or(body));
+    let message =
+        member(inner, "message").or_else(|| member(body, "detail")).or_else(|| member(body, "error"));
+    ProviderError {
+        code: member(inner, "code"),
+        kind: member(inner, "type"),
+        status: member(inner, "status"),
+        message,
+    }
+}
+
+/// Whether a whole answer is an answer at all: JSON to its end.
+#[must_use]
+pub fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+}
+
+/// Whether a whole answer with a good status is an error all the same. Those longer than [`MAX_COMPLAINT`] need no look.
+#[must_use]
+pub fn is_one(body: &[u8]) -> bool {
+    if memmem::find(body, b"\"error\"").is_none() {
+        return false;
+    }
+    let mut found = false;
+    let told = index::members(body, |member| {
+        let value = body.get(member.value).unwrap_or_default();
+        found |= match body.get(member.key) {
+            Some(b"error") => !matches!(value, b"null" | b"false" | b"\"\"" | b"{}"),
+            Some(b"type" | b"object") => value == b"\"error\"",
+            Some(_) | None => false,
+        };
+        Ok::<_, super::cursor::JsonError>(())
+    });
+    told.is_ok() && found
+}
+
+/// The first scalar value of `key`, without its quotes.
+fn member<'a>(body: &'a [u8], key: &str) -> Option<&'a str> {
+    let quoted = format!("\"{key}\"");
+    memmem::find_iter(body, &quoted).find_map(|at| {
+        let rest = body.get(at + quoted.len()..)?.trim_ascii_start();
+        scalar(rest.strip_prefix(b":")?.trim_ascii_start())
+    })
+}
+
+fn scalar(value: &[u8]) -> Option<&str> {
+    let text = match value.strip_prefix(b"\"") {
+        Some(text) => text.get(..end_of_string(text))?,
+        None => value.get(..value.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len()))?,
+    };
+    std::str::from_utf8(text).ok().filter(|text| !text.is_empty())
+}
+
+/// Where the closing quote stands, or where the bytes were cut off.
+fn end_of_string(text: &[u8]) -> usize {
+    let mut escaped = false;
+    let closing = text.iter().position(|byte| {
+        let closes = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        closes
+    });
+    closing.unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_providers_say() {
+        for (body, code, kind, status, message) in [
+            (
+                r#"{"error":{"message":"Say \"code\": no","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#,
+                Some("insufficient_quota"),
+                Some("insufficient_quota"),
+                None,
+                Some(r#"Say \"code\": no"#),
+            ),
+            (
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                None,
+                Some("overloaded_error"),
+                None,
+                Some("Overloaded"),
+            ),
+            (r#"{"detail":"Invalid API Key"}"#, None, None, None, Some("Invalid API Key")),
+            (r#"{"error":"model 'x' not found"}"#, None, None, None, Some("model 'x' not found")),
+            (
+                "[{\n \"error\": {\n \"code\": 429,\n \"message\": \"Quota\", \"status\": \"RESOURCE_EXHAUSTED\"",
+                Some("429"),
+                None,
+                Some("RESOURCE_EXHAUSTED"),
+                Some("Quota"),
+            ),
+            ("<html>502</html>", None, None, None, None),
+            (r#"{"error":{"code":null,"message":"cut of"#, None, None, None, Some("cut of")),
+        ] {
+            assert_eq!(read(body.as_bytes()), ProviderError { code, kind, status, message }, "{body}");
+        }
+    }
+
+    #[test]
+    fn knows_an_error_under_a_good_status() {
+        for (body, is) in [
+            (r#"{"error":{"message":"no"}}"#, true),
+            (r#"{"type":"error","error":{"type":"api_error"}}"#, true),
+            (r#"{"object":"error","message":"no"}"#, true),
+            (r#"{"id":"r","error":null,"output":[]}"#, false),
+            (r#"{"choices":[{"message":{"content":"{\"error\":1}"}}]}"#, false),
+            (r#"{"choices":[{"message":{"content":"x"}}],"note":{"error":"inner"}}"#, false),
+        ] {
+            assert_eq!(is_one(body.as_bytes()), is, "{body}");
+        }
+    }
+}
