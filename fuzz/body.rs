@@ -1,6 +1,6 @@
 //! A body decoded by us, and what hyper may say of the same bytes.
 
-use thalweg::base::decode::{DecodeError, Decoder, BodyFraming};
+use thalweg::http1::{DecodeError, Decoder, BodyFraming};
 
 use crate::answer::{Answer, End};
 

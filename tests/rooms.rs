@@ -10,6 +10,7 @@ use std::{
 /// Room, and the rooms that it may name. What stands below one's neighbours may be named too.
 const LAW: &[(&str, &[&str])] = &[
     ("base", &[]),
+    ("http1", &["base"]),
     ("telemetry", &["base"]),
     ("wire", &["telemetry", "base"]),
     ("auth", &["database", "telemetry", "base"]),
@@ -17,9 +18,9 @@ const LAW: &[(&str, &[&str])] = &[
     ("cache", &["telemetry", "base"]),
     ("database", &["telemetry", "base"]),
     ("ledger", &["database", "telemetry", "base"]),
-    ("upstream", &["telemetry", "base"]),
+    ("upstream", &["http1", "telemetry", "base"]),
     ("relay", &["wire", "telemetry", "base"]),
-    ("server", &["telemetry", "base"]),
+    ("server", &["http1", "telemetry", "base"]),
     ("demo", &["wire", "base"]),
     ("load", &["upstream", "wire", "telemetry", "base"]),
     (

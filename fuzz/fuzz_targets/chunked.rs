@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use thalweg::base::decode::BodyFraming;
+use thalweg::http1::BodyFraming;
 
 #[path = "../answer.rs"]
 mod answer;

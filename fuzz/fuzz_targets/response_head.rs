@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use hyper::StatusCode;
 use libfuzzer_sys::fuzz_target;
 use thalweg::{
-    base::decode::BodyFraming,
+    http1::BodyFraming,
     upstream::head::{ResponseHead, parse_response},
 };
 

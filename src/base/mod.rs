@@ -1,6 +1,5 @@
 //! Leaf of the house: words that every room shares. Knows nothing of sockets or configuration.
 //!
-//! - [`decode`]: message bodies of HTTP/1.1
 //! - [`fault`]: the one error type at the seams between rooms
 //! - [`secret`]: values that never print
 //! - [`id`]: request ids
@@ -17,7 +16,6 @@
 
 pub mod byte_list;
 pub mod date;
-pub mod decode;
 pub mod fault;
 pub mod glob;
 pub mod id;

@@ -3,14 +3,13 @@
 //! (RFC 9112 section 2.2 permits them), a second length (hyper drops it unseen), and any head that we did not see whole
 //! and in its place, which includes a pipelined one: those are never served.
 
-use super::head::Head;
-use crate::base::decode::{self, Decoder};
+use crate::http1::{BodyFraming, Decoder, HeadScanner};
 
 /// What the bytes read next belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FramingGuard {
     /// A request head, as far as it is here.
-    Head(Head),
+    Head(HeadScanner),
     /// A head is complete and `beyond` bytes after it are here; hyper has not said yet what they are.
     Seen { beyond: u64, chunks: Chunks, two_lengths: bool, one_host: bool },
     /// A body of known length, of which `left` bytes are to come.
@@ -29,7 +28,7 @@ pub(super) struct Chunks(Option<Decoder>);
 
 impl Default for Chunks {
     fn default() -> Self {
-        Self(Some(Decoder::new(decode::BodyFraming::Chunked)))
+        Self(Some(Decoder::new(BodyFraming::Chunked)))
     }
 }
 
@@ -57,7 +56,7 @@ pub(super) enum Ambiguity {
 
 impl Default for FramingGuard {
     fn default() -> Self {
-        Self::Head(Head::default())
+        Self::Head(HeadScanner::default())
     }
 }
 

@@ -7,7 +7,6 @@
 //! - [`tls`]: certificates, read again when they change
 //! - `socket`: the stream as hyper sees it, watched as it reads and writes
 //! - `framing`: where a request begins and ends, and which heads are too ambiguous to serve
-//! - `head`: a request head on the wire, line by line
 //! - `service`: the door to the handler
 //! - `conn_table`: the connections of a worker, their clocks and their fate
 //! - `activity`: HTTP/2 streams whose client does not read
@@ -25,14 +24,12 @@ use http::{Response, request::Parts};
 
 mod activity;
 pub mod bind;
-mod chunk;
 pub mod conn_limit;
 mod conn_table;
 mod connection;
 pub mod cut;
 pub mod drain;
 mod framing;
-mod head;
 mod linger;
 mod read_readiness;
 mod refusal;

@@ -23,12 +23,11 @@ use http_body::Body;
 use tokio::io::{AsyncWrite, ReadBuf};
 
 use super::{
-    chunk::Chunk,
     conn_table::{ConnFate, ConnState},
     read_readiness::ReadReadiness,
     socket::Socket,
 };
-use crate::base::turn;
+use crate::{base::turn, http1::ChunkWriter};
 
 /// A response that the connection is to write, and whether the client wants to go on after it.
 #[derive(Debug)]
@@ -101,7 +100,7 @@ where
     let Streamed { response, persists } = streamed;
     let persists = persists && may_persist(vital);
     let (head, body) = response.into_parts();
-    let chunk = Chunk::new(render_head(head.status, &head.headers, persists));
+    let chunk = ChunkWriter::new(render_head(head.status, &head.headers, persists));
     drop(head);
     let mut writer = StreamWriter {
         socket,
@@ -128,7 +127,7 @@ struct StreamWriter<'a, B> {
     body: Option<B>,
     /// Its last frame is in `chunk`.
     over: bool,
-    chunk: Chunk,
+    chunk: ChunkWriter,
     /// What the client was told in the head.
     persists: bool,
     watch: Option<ReadReadiness>,

@@ -20,7 +20,10 @@ use super::{
     io::{Io, ReadBlock},
     pool::PooledConnection,
 };
-use crate::base::{ByteList, Fault, FaultKind, Sent, Stage, decode::Decoder};
+use crate::{
+    base::{ByteList, Fault, FaultKind, Sent, Stage},
+    http1::Decoder,
+};
 
 static FIND_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 

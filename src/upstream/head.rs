@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::target::{BaseUrl, KeyHeader, Target};
-use crate::base::decode::BodyFraming;
+use crate::http1::BodyFraming;
 
 /// Bytes of a response head.
 pub(super) const MAX_HEAD: usize = 64 * 1024;

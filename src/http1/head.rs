@@ -9,7 +9,7 @@ const TRANSFER_ENCODING: &[u8] = b"transfer-encoding:";
 
 /// A head as far as it is here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct HeadScanner {
     /// A line that is not empty has ended (empty ones before a request line are skipped).
     begun: bool,
     /// The last byte read.
@@ -25,11 +25,11 @@ pub(super) struct Head {
 
 /// A line feed without CR, at this offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BareLineFeed(pub(super) usize);
+pub struct BareLineFeed(pub usize);
 
-impl Head {
+impl HeadScanner {
     /// Reads on. `Some`: the head has ended and so many of the bytes are beyond it.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, BareLineFeed> {
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, BareLineFeed> {
         let mut rest = bytes;
         let mut done = 0;
         for at in memchr_iter(b'\n', bytes) {
@@ -51,12 +51,12 @@ impl Head {
         Ok(None)
     }
 
-    pub(super) const fn two_lengths(&self) -> bool {
+    pub const fn two_lengths(&self) -> bool {
         self.lengths + self.encodings > 1
     }
 
     /// Whether it names its host once (RFC 9112 section 3.2).
-    pub(super) const fn has_one_host(&self) -> bool {
+    pub const fn has_one_host(&self) -> bool {
         self.hosts == 1
     }
 

@@ -25,7 +25,7 @@ thread_local! {
 }
 
 #[derive(Debug)]
-pub(super) struct Chunk {
+pub struct ChunkWriter {
     /// The response head, with the first chunk only.
     head: Vec<u8>,
     /// The size line, of which so many bytes.
@@ -37,14 +37,14 @@ pub(super) struct Chunk {
     written: usize,
 }
 
-impl Chunk {
+impl ChunkWriter {
     /// A response head that waits to be written.
-    pub(super) const fn new(head: Vec<u8>) -> Self {
+    pub const fn new(head: Vec<u8>) -> Self {
         Self { head, size: [0; 18], size_length: 0, data: Bytes::new(), tail: b"", written: 0 }
     }
 
     /// Puts `data` behind what waits, which is nothing or the head. An empty chunk would end the body, so it is none.
-    pub(super) fn load(&mut self, data: Bytes, last: bool) {
+    pub fn load(&mut self, data: Bytes, last: bool) {
         if data.is_empty() {
             return if last {
                 self.load_last()
@@ -56,17 +56,17 @@ impl Chunk {
     }
 
     /// Puts the end of the body behind what waits.
-    pub(super) const fn load_last(&mut self) {
+    pub const fn load_last(&mut self) {
         self.tail = LAST;
     }
 
     /// More than the head waits.
-    pub(super) const fn is_loaded(&self) -> bool {
+    pub const fn is_loaded(&self) -> bool {
         !self.tail.is_empty()
     }
 
     /// Writes what waits. Ready when nothing does.
-    pub(super) fn poll_write<W: AsyncWrite + Unpin>(
+    pub fn poll_write<W: AsyncWrite + Unpin>(
         &mut self,
         socket: &mut W,
         cx: &mut Context<'_>,
@@ -154,7 +154,7 @@ mod tests {
     async fn seen(room: usize) -> String {
         let (mut near, mut far) = tokio::io::duplex(room);
         let write = async move {
-            let mut chunk = Chunk::new(b"HEAD\r\n".to_vec());
+            let mut chunk = ChunkWriter::new(b"HEAD\r\n".to_vec());
             for (data, last) in [("", false), ("hello", false), ("0123456789abcdefg", false), ("!", true)] {
                 poll_fn(|cx| chunk.poll_write(&mut near, cx)).await.unwrap();
                 chunk.load(Bytes::from_static(data.as_bytes()), last);
@@ -191,7 +191,7 @@ mod tests {
         for size in (SMALL - 20)..(SMALL + 20) {
             let (mut near, mut far) = tokio::io::duplex(1000);
             let data = vec![b'x'; size];
-            let mut chunk = Chunk::new(Vec::new());
+            let mut chunk = ChunkWriter::new(Vec::new());
             chunk.load(data.clone().into(), true);
             let write = async move { poll_fn(|cx| chunk.poll_write(&mut near, cx)).await.unwrap() };
             let mut seen = Vec::new();
