@@ -6,8 +6,6 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing among many")]
 #![expect(unreachable_pub, reason = "a binary: nothing is reachable")]
 
-mod rooms;
-
 mod cases;
 mod client;
 mod command;

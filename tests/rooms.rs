@@ -1,13 +1,12 @@
-//! Holds DESIGN's law of who may know whom: reads every file of `src/`, collects the rooms that each room names, and
-//! fails on an arrow that does not point down. Comments, strings and `#[cfg(test)]` items do not count.
+//! The import law of `docs/ARCHITECTURE.md`: which room (folder of `src/`) may import which, and which foreign crates a
+//! room may use. Reads every file of `src/`, collects the rooms that each room names, and fails on an arrow that does
+//! not point down. Comments, strings and `#[cfg(test)]` items do not count. `hidden_paths` refuses paths unread here.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeSet, HashMap};
 
-/// Room, and the rooms that it may name. What stands below one's neighbours may be named too.
+use super::source_reader::{SourceFile, block, code_of, sources};
+
+/// Room, and the rooms that it may import.
 const LAW: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("http1", &["base"]),
@@ -108,7 +107,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("lib", &[]),
 ];
 
-/// Foreign crates that only some rooms may name.
+/// Foreign crates that only some rooms may use.
 const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["server", "upstream", "relay", "proxy", "web", "demo"]),
     ("hyper_util", &["server", "upstream", "relay", "proxy", "web", "demo"]),
@@ -119,140 +118,65 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["database"]),
 ];
 
-/// Crates that a room may not name.
+/// Crates that a room may not use.
 const FORBIDDEN: &[(&str, &[&str])] =
     &[("wire", &["tokio", "hyper", "socket2"]), ("routing", &["tokio"]), ("proxy", &["socket2"])];
 
 #[test]
-fn every_arrow_points_down() {
-    let mut broken = Vec::new();
-    for (room, file) in sources() {
-        let code = code_of(&fs::read_to_string(&file).unwrap());
-        let Some((_, may)) = LAW.iter().find(|(name, _)| *name == room) else {
-            broken.push(format!("{}: a room that the law does not name", file.display()));
-            continue;
-        };
-        let root = if room == "main" { "thalweg" } else { "crate" };
-        for named in names_after(&code, root) {
-            let is_room = LAW.iter().any(|(name, _)| *name == named);
-            if is_room && named != room && !may.contains(&named.as_str()) {
-                broken.push(format!("{}: {room} may not know {named}", file.display()));
-            }
-        }
-        for (foreign, rooms) in CRATES {
-            if names_crate(&code, foreign) && !rooms.contains(&room.as_str()) {
-                broken.push(format!("{}: {foreign} does not belong into {room}", file.display()));
-            }
-        }
-        for (_, foreign) in FORBIDDEN.iter().filter(|(name, _)| *name == room) {
-            for foreign in foreign.iter().filter(|foreign| names_crate(&code, foreign)) {
-                broken.push(format!("{}: {room} does without {foreign}", file.display()));
-            }
-        }
-    }
+fn every_import_follows_the_law() {
+    let broken: Vec<_> =
+        sources().iter().filter(|file| !file.name.ends_with("tests.rs")).flat_map(violations).collect();
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
-/// Every file of `src/` with the room that it belongs to.
-fn sources() -> Vec<(String, PathBuf)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut folders, mut found) = (vec![root.clone()], Vec::new());
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let is_rust = path.extension().is_some_and(|extension| extension == "rs");
-            if path.is_dir() {
-                folders.push(path);
-            } else if is_rust && path.file_name().is_some_and(|name| name != "tests.rs") {
-                let inside = path.strip_prefix(&root).unwrap().with_extension("");
-                let room = inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
-                found.push((room, path));
+#[test]
+fn the_law_has_no_circle() {
+    assert_eq!(circle_in(LAW), None);
+    assert_eq!(
+        circle_in(&[("a", &["b"]), ("b", &["c"]), ("c", &["a"]), ("d", &["a"])]),
+        Some("a".to_owned())
+    );
+}
+
+/// Imports of one file that the law refuses.
+fn violations(file: &SourceFile) -> Vec<String> {
+    let (room, name, code) = (file.room(), &file.name, file.code());
+    let Some((_, may)) = LAW.iter().find(|(named, _)| *named == room) else {
+        return vec![format!("{name}: a room that the law does not name")];
+    };
+    let mut broken = Vec::new();
+    let root = if room == "main" { "thalweg" } else { "crate" };
+    for named in names_after(&code, root) {
+        let is_room = LAW.iter().any(|(name, _)| *name == named);
+        if is_room && named != room && !may.contains(&named.as_str()) {
+            broken.push(format!("{name}: {room} may not import {named}"));
+        }
+    }
+    for (foreign, rooms) in CRATES {
+        if names_crate(&code, foreign) && !rooms.contains(&room) {
+            broken.push(format!("{name}: {foreign} does not belong into {room}"));
+        }
+    }
+    for (_, foreign) in FORBIDDEN.iter().filter(|(name, _)| *name == room) {
+        for foreign in foreign.iter().filter(|foreign| names_crate(&code, foreign)) {
+            broken.push(format!("{name}: {room} does without {foreign}"));
+        }
+    }
+    broken
+}
+
+/// A room that imports itself by way of others, if one does.
+fn circle_in(law: &[(&str, &[&str])]) -> Option<String> {
+    let below: HashMap<&str, &[&str]> = law.iter().copied().collect();
+    law.iter().map(|(room, _)| *room).find_map(|room| {
+        let (mut seen, mut open) = (BTreeSet::new(), below[room].to_vec());
+        while let Some(next) = open.pop() {
+            if seen.insert(next) {
+                open.extend(below.get(next).copied().unwrap_or_default());
             }
         }
-    }
-    found
-}
-
-/// The source without comments, strings, character literals and `#[cfg(test)]` items.
-fn code_of(source: &str) -> String {
-    let mut code = bare(source);
-    while let Some(start) = code.find("#[cfg(test)]") {
-        let rest = &code[start..];
-        let end = match (rest.find('{'), rest.find(';')) {
-            (Some(open), semicolon) if semicolon.is_none_or(|semicolon| open < semicolon) => {
-                open + block(&rest[open..])
-            }
-            (_, Some(semicolon)) => semicolon + 1,
-            (_, None) => rest.len(),
-        };
-        code.replace_range(start..start + end, "");
-    }
-    code
-}
-
-/// The length of the block that `code` begins with.
-fn block(code: &str) -> usize {
-    let mut depth = 0;
-    for (at, letter) in code.char_indices() {
-        depth += i32::from(letter == '{') - i32::from(letter == '}');
-        if depth == 0 {
-            return at + 1;
-        }
-    }
-    code.len()
-}
-
-/// Blanks comments, strings and character literals.
-fn bare(source: &str) -> String {
-    let (mut bare, mut rest) = (String::with_capacity(source.len()), source);
-    while let Some(letter) = rest.chars().next() {
-        let skipped = literal(rest, bare.chars().next_back());
-        if skipped > 0 {
-            bare.push(' ');
-            rest = &rest[skipped..];
-        } else {
-            bare.push(letter);
-            rest = &rest[letter.len_utf8()..];
-        }
-    }
-    bare
-}
-
-/// The length of the comment or literal that `code` begins with, 0 if it begins with neither.
-fn literal(code: &str, before: Option<char>) -> usize {
-    let to = |end: &str, from: usize| code[from..].find(end).map_or(code.len(), |at| from + at + end.len());
-    if code.starts_with("//") {
-        return code.find('\n').unwrap_or(code.len());
-    }
-    if code.starts_with("/*") {
-        return to("*/", 2);
-    }
-    if code.starts_with('r') && !before.is_some_and(char::is_alphanumeric) {
-        let hashes = code[1..].bytes().take_while(|byte| *byte == b'#').count();
-        if code[1 + hashes..].starts_with('"') {
-            return to(&format!("\"{}", "#".repeat(hashes)), 2 + hashes);
-        }
-    }
-    if let Some(text) = code.strip_prefix('"') {
-        let mut escaped = false;
-        let end = text.bytes().position(|byte| {
-            let ends = byte == b'"' && !escaped;
-            escaped = byte == b'\\' && !escaped;
-            ends
-        });
-        return end.map_or(code.len(), |end| end + 2);
-    }
-    if let Some(text) = code.strip_prefix('\'') {
-        let mut letters = text.char_indices();
-        return match (letters.next(), letters.next()) {
-            (Some((_, '\\')), Some((_, _))) => {
-                letters.find(|(_, letter)| *letter == '\'').map_or(1, |(at, _)| at + 2)
-            }
-            (Some(_), Some((at, '\''))) => at + 2,
-            _ => 0,
-        };
-    }
-    0
+        seen.contains(room).then(|| room.to_owned())
+    })
 }
 
 /// The first names after every `root::`, also inside its braces.
@@ -301,7 +225,7 @@ fn names_crate(code: &str, foreign: &str) -> bool {
 }
 
 #[test]
-fn the_reader_sees_names_and_only_names() {
+fn names_of_rooms_are_found_and_only_those() {
     let code = code_of(
         r##"
         //! [`crate::cli`]
@@ -325,4 +249,22 @@ fn the_reader_sees_names_and_only_names() {
         names_crate("use hyper::body;", "hyper")
             && !names_crate("use my_hyper::body; crate::hyper::x", "hyper")
     );
+}
+
+#[test]
+fn an_import_against_the_law_is_found() {
+    let file = |name: &str, text: &str| SourceFile { name: name.into(), text: text.into() };
+    assert_eq!(
+        violations(&file("base/id.rs", "use crate::web::Site;")),
+        ["base/id.rs: base may not import web"]
+    );
+    assert_eq!(
+        violations(&file("wire/sse.rs", "use tokio::time;")),
+        ["wire/sse.rs: wire does without tokio"]
+    );
+    assert_eq!(
+        violations(&file("base/id.rs", "use clap::Args;")),
+        ["base/id.rs: clap does not belong into base"]
+    );
+    assert_eq!(violations(&file("attic/id.rs", "")).len(), 1);
 }

@@ -1,7 +1,5 @@
-use super::{
-    super::{row::RowIds, tests::Folder},
-    *,
-};
+use super::*;
+use crate::ledger::{row::RowIds, tests::Folder};
 
 fn rows(from: i64, count: i64) -> Vec<Row> {
     let mut ids = RowIds::default();

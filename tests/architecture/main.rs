@@ -1,0 +1,20 @@
+//! Checks of the repository's own text: the rules that no compiler holds. Reads files and runs nothing of the crate.
+//! Each check is a function that returns the violations of the text that it is given, so each has a test of its own that
+//! shows it fail on a bad example.
+//!
+//! - `source_reader`: the files of the repository; source without comments, strings and tests, as tokens
+//! - `module_paths`: imports and paths in source, resolved to modules
+//! - `law`: which room may import which
+//! - `hidden_paths`: paths that the law could not read
+//! - `type_names`: each type name stands for one type
+//! - `words`: `tests/words.sh`, which counts pronouns in comments
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(unreachable_pub, reason = "a binary: nothing is reachable")]
+
+mod hidden_paths;
+#[path = "../rooms.rs"]
+mod law;
+mod module_paths;
+mod source_reader;
+mod type_names;
+mod words;
