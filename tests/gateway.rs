@@ -6,7 +6,7 @@ use std::{collections::HashMap, net::SocketAddr, num::NonZeroUsize, path::Path, 
 use thalweg::{
     app,
     auth::TokenSettings,
-    base::Secret,
+    base::{Deadlines, Secret},
     config::{ConfigSource, Env, Overrides, ProviderSettings, Settings},
     ledger::{LedgerSettings, LedgerState, Prices},
     relay::StreamSettings,
@@ -14,7 +14,7 @@ use thalweg::{
     routing::RoutingSettings,
     server::{Listen, ServerLimits},
     telemetry::{Gauges, LogFormat, LogSettings, TelemetrySettings},
-    upstream::{BaseUrl, PoolSettings, Protocol, Target, Timeouts},
+    upstream::{BaseUrl, PoolSettings, Protocol, Target},
 };
 
 use crate::{
@@ -99,10 +99,14 @@ impl Plan {
         self
     }
 
-    /// The same clocks for every provider.
-    pub fn clocks(self, change: impl Fn(&mut Timeouts)) -> Self {
+    /// The same deadlines for every provider.
+    pub fn deadlines(self, change: impl Fn(&mut Deadlines)) -> Self {
         self.with(|settings| {
-            settings.providers.iter_mut().for_each(|provider| change(&mut provider.target.clocks))
+            for provider in &mut settings.providers {
+                let mut deadlines = provider.deadlines;
+                change(&mut deadlines);
+                *provider = provider.clone().with_deadlines(deadlines);
+            }
         })
     }
 

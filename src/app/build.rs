@@ -9,7 +9,7 @@ use crate::{
     proxy::{AdminAccess, Intake, Provider, Snapshot},
     routing::{Catalog, Listing, Served, StatsRegistry},
     server::Listen,
-    upstream::{BaseUrl, KeyHeader, Protocol, Target, Timeouts},
+    upstream::{BaseUrl, Protocol, Target},
 };
 
 /// `records` are the process's: what did not change keeps its own.
@@ -60,7 +60,12 @@ fn served(provider: &ProviderSettings) -> Served {
 fn joined(provider: &ProviderSettings, records: &StatsRegistry) -> Provider {
     let target = &provider.target;
     let standing = records.provider(&target.name, &target.base.to_string());
-    Provider { target: target.clone().into(), region: provider.region.clone(), standing }
+    Provider {
+        target: target.clone().into(),
+        deadlines: provider.deadlines,
+        region: provider.region.clone(),
+        standing,
+    }
 }
 
 /// The gateway as its own client, for `/streaming-compare`. Under TLS it is asked for by the name that it listens on, as
@@ -74,15 +79,11 @@ pub(super) fn own(listen: &Listen, addresses: &[SocketAddr]) -> Target {
         (false, ip) if ip.is_ipv6() => Ipv6Addr::LOCALHOST.to_string().into(),
         (false, _) => Ipv4Addr::LOCALHOST.to_string().into(),
     };
+    let base = BaseUrl { tls: listen.tls.is_some(), host, port: address.port(), path: "/v1".into() };
     Target {
-        name: "thalweg".into(),
-        base: BaseUrl { tls: listen.tls.is_some(), host, port: address.port(), path: "/v1".into() },
         protocol: Protocol::Http1,
-        key_header: KeyHeader::Bearer,
-        key: None,
-        headers: Vec::new(),
         ca_file: listen.tls.as_ref().map(|files| files.certificate.clone()),
-        clocks: Timeouts::default(),
+        ..Target::plain("thalweg", base)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{future::Future, rc::Rc};
 use http::{Response, request::Parts};
 
 use crate::{
-    base::{Clock, FaultKind, Side},
+    base::{DeadlineKind, FaultKind, Side},
     server::{CutCause, Cuttable, Handler, Peer, RequestBody},
     web::{Site, site::Body},
 };
@@ -31,7 +31,7 @@ impl Handler for SiteHandler {
 impl Cuttable for Body {
     fn cut(&mut self, cause: CutCause) {
         let (side, kind) = match cause {
-            CutCause::Unread(given) => (Side::Client, FaultKind::Timeout(Clock::ClientWrite, given)),
+            CutCause::Unread(given) => (Side::Client, FaultKind::Timeout(DeadlineKind::Write, given)),
             CutCause::Drain => (Side::Gateway, FaultKind::Refused("shutting_down")),
         };
         match self {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::{
-    base::{ByteList, Clock, Fault, FaultKind, Sent, Stage},
+    base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Stage},
     proxy::classify,
     relay::collect,
     routing::{CheckMethod, FailureClass, Probe},
@@ -67,7 +67,8 @@ pub(super) async fn look(
     // What is under way when the time is over closes its connection.
     let looked = timeout(limit, ask(upstream, target, means, errand, limit)).await;
     looked.unwrap_or_else(|_| {
-        let fault = Fault::provider(Stage::Head, FaultKind::Timeout(Clock::Total, limit), Sent::Unknown);
+        let fault =
+            Fault::provider(Stage::Head, FaultKind::Timeout(DeadlineKind::Total, limit), Sent::Unknown);
         ProbeResult { means, finding: Finding::down(fault) }
     })
 }
@@ -130,8 +131,9 @@ async fn page(
         let headers = HeaderMap::new();
         let request =
             Request { method: Method::GET, path: &path, headers: &headers, accept: "application/json" };
-        let response =
-            upstream.send(target, &request, ByteList::new(), Deadline::new(Clock::Total, limit)).await?;
+        let response = upstream
+            .send(target, &request, ByteList::new(), Deadline::new(DeadlineKind::Total, limit))
+            .await?;
         match (response.status, errand) {
             (StatusCode::TOO_MANY_REQUESTS, _) => return Ok(ModelsResponse::Limited),
             (status, _) if !status.is_success() => return Ok(ModelsResponse::None),
@@ -168,7 +170,7 @@ async fn chat(upstream: &Upstream, target: &Target, limit: Duration) -> Result<S
         headers: &headers,
         accept: "application/json",
     };
-    let deadline = Deadline::new(Clock::Total, limit);
+    let deadline = Deadline::new(DeadlineKind::Total, limit);
     let response = upstream.send(target, &request, Bytes::from_static(DUMMY).into(), deadline).await?;
     Ok(response.status)
 }

@@ -228,7 +228,7 @@ fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
             provider.standing.wake();
             continue;
         }
-        if *provider.target == *old.target {
+        if *provider.target == *old.target && provider.deadlines == old.deadlines {
             provider.target = Arc::clone(&old.target);
         }
         if let Some(fetched) = current.catalog.fetched(at)

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::worker;
 use crate::{
-    base::{ByteList, Clock},
+    base::{ByteList, DeadlineKind},
     config::OtelSettings,
     relay::collect,
     telemetry::{
@@ -72,7 +72,7 @@ async fn send(upstream: &Upstream, settings: &OtelSettings, batch: &[Span]) -> R
     let request =
         Request { method: Method::POST, path: "/v1/traces", headers: &headers, accept: "application/json" };
     let body = ByteList::from(bytes::Bytes::from(otlp::request(&settings.service, batch)));
-    let deadline = Deadline::new(Clock::Total, PATIENCE);
+    let deadline = Deadline::new(DeadlineKind::Total, PATIENCE);
     let sent = upstream.send(&settings.target, &request, body, deadline).await;
     let response = sent.map_err(|fault| fault.to_string())?;
     let status = response.status;

@@ -4,6 +4,8 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
+use super::deadlines::DeadlineKind;
+
 /// Whose doing it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
@@ -31,24 +33,6 @@ pub enum Stage {
     Body,
 }
 
-/// Which deadline passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Clock {
-    /// Waiting for a place in the pool.
-    Pool,
-    Connect,
-    /// Request written to first token.
-    FirstToken,
-    /// Silence between two reads of a body.
-    Idle,
-    /// The whole of a non-streaming call.
-    Total,
-    /// The client's request body did not arrive in time.
-    RequestBody,
-    /// The client does not read.
-    ClientWrite,
-}
-
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
@@ -57,7 +41,7 @@ pub enum FaultKind {
     /// The TLS handshake failed or the certificate was not accepted.
     Tls(Cow<'static, str>),
     /// A deadline passed after so long.
-    Timeout(Clock, Duration),
+    Timeout(DeadlineKind, Duration),
     /// The connection ended or was reset before the message did.
     Reset,
     /// Bytes that are not the protocol's.
@@ -105,28 +89,14 @@ impl Fault {
     }
 }
 
-impl Clock {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pool => "a free connection",
-            Self::Connect => "a connection",
-            Self::FirstToken => "the first token",
-            Self::Idle => "the next byte",
-            Self::Total => "the complete response",
-            Self::RequestBody => "the request body",
-            Self::ClientWrite => "the client to read",
-        }
-    }
-}
-
 /// What happened, in words that may be shown to the client: no address, no key.
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(why) => write!(f, "unreachable: {why}"),
             Self::Tls(why) => write!(f, "TLS failed: {why}"),
-            Self::Timeout(clock, after) => {
-                write!(f, "waited {} s for {}", after.as_secs_f64(), clock.as_str())
+            Self::Timeout(deadline, after) => {
+                write!(f, "waited {} s for {}", after.as_secs_f64(), deadline.as_str())
             }
             Self::Reset => f.write_str("the connection ended before the response did"),
             Self::Garbage(why) => write!(f, "malformed: {why}"),

@@ -1,5 +1,6 @@
 //! Leaf of the house: words that every room shares. Knows nothing of sockets or configuration.
 //!
+//! - [`deadlines`]: what a request waits for, and the error code of each wait
 //! - [`fault`]: the one error type at the seams between rooms
 //! - [`secret`]: values that never print
 //! - [`id`]: request ids
@@ -16,6 +17,7 @@
 
 pub mod byte_list;
 pub mod date;
+pub mod deadlines;
 pub mod fault;
 pub mod glob;
 pub mod id;
@@ -31,7 +33,8 @@ pub mod turn;
 pub mod window;
 
 pub use byte_list::ByteList;
-pub use fault::{Clock, Fault, FaultKind, Sent, Side, Stage};
+pub use deadlines::{DeadlineKind, Deadlines};
+pub use fault::{Fault, FaultKind, Sent, Side, Stage};
 pub use id::RequestId;
 pub use moment::Moment;
 pub use network::Network;

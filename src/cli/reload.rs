@@ -19,7 +19,7 @@ use super::{
     destination::{read_key, target},
 };
 use crate::{
-    base::{ByteList, Clock, Secret},
+    base::{ByteList, DeadlineKind, Deadlines, Secret},
     telemetry::WorkerGauges,
     upstream::{Deadline, PoolSettings, Request, SharedPools, Target, Upstream},
 };
@@ -83,7 +83,7 @@ async fn ask(target: &Target, check: bool) -> Result<(u16, Value), Failure> {
     let headers = HeaderMap::new();
     let path = if check { "/reload?check=true" } else { "/reload" };
     let request = Request { method: Method::POST, path, headers: &headers, accept: "application/json" };
-    let deadline = Deadline::new(Clock::Total, target.clocks.total);
+    let deadline = Deadline::new(DeadlineKind::Total, Deadlines::default().non_stream);
     let asked = upstream.send(target, &request, ByteList::new(), deadline).await;
     let mut response = asked.map_err(|fault| format!("{}: {fault}", target.base))?;
     let mut body = Vec::new();

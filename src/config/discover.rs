@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::{env::Env, provider, settings::ProviderSettings};
 use crate::{
     base::Secret,
-    upstream::{BaseUrl, KeyHeader, Timeouts},
+    upstream::{BaseUrl, KeyHeader, Target},
 };
 
 /// Variable, name, base URL as the provider documents it for OpenAI's API. The order is the order of preference.
@@ -45,7 +45,7 @@ pub fn providers(env: &Env) -> Vec<ProviderSettings> {
 }
 
 fn with_key(name: &str, base: BaseUrl, key: Secret<String>) -> ProviderSettings {
-    let mut target = provider::plain(name.into(), base, Some(key), Timeouts::default());
+    let mut target = Target { key: Some(key), ..Target::plain(name, base) };
     if name == "anthropic" {
         target.key_header = KeyHeader::XApiKey;
         // Without it not even the list of models is answered.
@@ -59,8 +59,7 @@ fn with_key(name: &str, base: BaseUrl, key: Secret<String>) -> ProviderSettings 
 fn ollama(env: &Env) -> Option<ProviderSettings> {
     let base = ollama_base(env.variable("OLLAMA_HOST").unwrap_or_default())?;
     let found = env.listens(&base.host, base.port);
-    let target = || provider::plain("ollama".into(), base, None, Timeouts::default());
-    found.then(|| ProviderSettings::plain(target()))
+    found.then(|| ProviderSettings::plain(Target::plain("ollama", base)))
 }
 
 /// Ollama's own forms: `host`, `:port`, `host:port`, a URL; an address that means "listen everywhere" is this machine.

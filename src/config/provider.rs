@@ -13,8 +13,8 @@ use super::{
     settings::ProviderSettings,
 };
 use crate::{
-    base::Secret,
-    upstream::{BaseUrl, BaseUrlError, KeyHeader, Protocol, Target, Timeouts},
+    base::{Deadlines, Secret},
+    upstream::{BaseUrl, BaseUrlError, KeyHeader, Protocol, Target},
 };
 
 const PROTOCOLS: [(&str, Protocol); 3] =
@@ -36,23 +36,22 @@ const FRAMING: [HeaderName; 9] = [
     header::PROXY_AUTHORIZATION,
 ];
 
-/// `None`: something was wrong and has been reported. `clocks` are the file's own defaults.
-pub(super) fn read(place: &mut Located<'_, '_, '_>, clocks: Timeouts) -> Option<ProviderSettings> {
+/// `None`: something was wrong and has been reported. `deadlines` are the file's own defaults.
+pub(super) fn read(place: &mut Located<'_, '_, '_>, deadlines: Deadlines) -> Option<ProviderSettings> {
     match place.value {
-        Value::Text(text) => from_string(place, text, clocks),
+        Value::Text(text) => from_string(place, text, deadlines),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Table(_) => {
-            place.section(|section| from_object(section, clocks)).flatten()
+            place.section(|section| from_object(section, deadlines)).flatten()
         }
     }
 }
 
-/// A target with nothing but an address and a key.
-pub(super) fn plain(name: Arc<str>, base: BaseUrl, key: Option<Secret<String>>, clocks: Timeouts) -> Target {
-    Target { key, clocks, ..Target::plain(name, base) }
-}
-
 /// Only the first two bars separate; a key may hold more of them. The key may be empty or left out.
-fn from_string(place: &mut Located<'_, '_, '_>, text: &str, clocks: Timeouts) -> Option<ProviderSettings> {
+fn from_string(
+    place: &mut Located<'_, '_, '_>,
+    text: &str,
+    deadlines: Deadlines,
+) -> Option<ProviderSettings> {
     let mut parts = text.splitn(3, '|');
     let (Some(name_part), Some(base_part)) = (parts.next(), parts.next()) else {
         place.wrong("expected \"name|base_url|api_key\"");
@@ -62,10 +61,11 @@ fn from_string(place: &mut Located<'_, '_, '_>, text: &str, clocks: Timeouts) ->
     let name = place.part("name", name(name_part));
     let base = place.part("base_url", env.resolve(base_part).and_then(|text| base(&text)));
     let key = place.part("api_key", env.resolve(parts.next().unwrap_or_default()).and_then(key));
-    Some(ProviderSettings::plain(plain(name?, base?, key?, clocks)))
+    let target = Target { key: key?, ..Target::plain(name?, base?) };
+    Some(ProviderSettings::plain(target).with_deadlines(deadlines))
 }
 
-fn from_object(section: &mut Section<'_, '_, '_>, mut clocks: Timeouts) -> Option<ProviderSettings> {
+fn from_object(section: &mut Section<'_, '_, '_>, mut deadlines: Deadlines) -> Option<ProviderSettings> {
     let name = section.required("name").and_then(|mut place| place.read(|value| name(scalar::text(value)?)));
     let base = section.required("base_url").and_then(|mut place| {
         let text = place.resolved()?;
@@ -76,7 +76,7 @@ fn from_object(section: &mut Section<'_, '_, '_>, mut clocks: Timeouts) -> Optio
         place.read(|_| key(text))
     });
     let models = section.place("models").map(|mut place| models(&mut place));
-    read_clocks(section, &mut clocks);
+    read_deadlines(section, &mut deadlines);
     let mut protocol = Protocol::default();
     section.set("protocol", &mut protocol, scalar::choice(&PROTOCOLS));
     let mut key_header = KeyHeader::default();
@@ -88,19 +88,20 @@ fn from_object(section: &mut Section<'_, '_, '_>, mut clocks: Timeouts) -> Optio
     let region = section.read("region", scalar::label).map(Arc::from);
     // An absent key is none; a wrong one has been reported.
     let key = key.unwrap_or(Some(None));
-    let target = Target { protocol, key_header, headers, ca_file, ..plain(name?, base?, key?, clocks) };
-    Some(ProviderSettings { target, models, weight, region })
+    let target = Target { key: key?, protocol, key_header, headers, ca_file, ..Target::plain(name?, base?) };
+    let settings = ProviderSettings { models, weight, region, ..ProviderSettings::plain(target) };
+    Some(settings.with_deadlines(deadlines))
 }
 
 /// The deadlines that a provider may set for itself and the file for all providers.
-pub(super) fn read_clocks(section: &mut Section<'_, '_, '_>, clocks: &mut Timeouts) {
-    section.set("connect_timeout", &mut clocks.connect, scalar::duration);
-    section.set("pool_timeout", &mut clocks.pool, scalar::duration);
-    section.set("first_token_timeout", &mut clocks.first_token, scalar::duration);
-    section.set("stream_timeout", &mut clocks.idle, scalar::duration);
-    section.set("non_stream_timeout", &mut clocks.total, scalar::duration);
+pub(super) fn read_deadlines(section: &mut Section<'_, '_, '_>, deadlines: &mut Deadlines) {
+    section.set("connect_timeout", &mut deadlines.connect, scalar::duration);
+    section.set("pool_timeout", &mut deadlines.pool, scalar::duration);
+    section.set("first_token_timeout", &mut deadlines.first_token, scalar::duration);
+    section.set("stream_timeout", &mut deadlines.stream, scalar::duration);
+    section.set("non_stream_timeout", &mut deadlines.non_stream, scalar::duration);
     if let Some(total) = section.read("stream_total_timeout", scalar::duration) {
-        clocks.stream_total = Some(total);
+        deadlines.stream_total = Some(total);
     }
 }
 

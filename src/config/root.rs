@@ -19,10 +19,11 @@ use super::{
 };
 use crate::{
     auth::TokenSettings,
+    base::Deadlines,
     relay::{Mode, OnDisconnect, StreamSettings},
     server::{ServerLimits, TlsFiles},
     telemetry::TelemetrySettings,
-    upstream::{PoolSettings, Timeouts},
+    upstream::PoolSettings,
 };
 
 const MODES: [(&str, Mode); 2] = [("asgi", Mode::Asgi), ("buffered", Mode::Buffered)];
@@ -56,10 +57,10 @@ pub(super) fn read(reader: &mut ReadContext<'_>, value: &Value) -> (Settings, he
         }
         root.set("watch", &mut settings.watch, scalar::boolean);
         log::read(root, &mut settings.log);
-        let mut clocks = Timeouts::default();
-        provider::read_clocks(root, &mut clocks);
+        let mut deadlines = Deadlines::default();
+        provider::read_deadlines(root, &mut deadlines);
         settings.providers =
-            root.place("providers").map_or_else(Vec::new, |mut place| providers(&mut place, clocks));
+            root.place("providers").map_or_else(Vec::new, |mut place| providers(&mut place, deadlines));
         settings.tokens = root.place("tokens").map_or_else(Vec::new, |mut place| tokens(&mut place));
         if let Some(mut place) = root.place("supported_models") {
             place.items(|mut item| settings.supported_models.extend(item.read(scalar::regex)));
@@ -101,11 +102,11 @@ fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsFiles> {
     Some(TlsFiles { certificate: certificate?, key: key? })
 }
 
-fn providers(place: &mut Located<'_, '_, '_>, clocks: Timeouts) -> Vec<ProviderSettings> {
+fn providers(place: &mut Located<'_, '_, '_>, deadlines: Deadlines) -> Vec<ProviderSettings> {
     let mut providers = Vec::new();
     let mut names = HashMap::new();
     place.items(|mut item| {
-        let Some(provider) = provider::read(&mut item, clocks) else { return };
+        let Some(provider) = provider::read(&mut item, deadlines) else { return };
         match names.get(&provider.target.name) {
             Some(first) => item.wrong(format!("has the same name as {first}")),
             None => {

@@ -8,7 +8,7 @@ use tracing::Level;
 use super::otel::OtelSettings;
 use crate::{
     auth::TokenSettings,
-    base::Network,
+    base::{Deadlines, Network},
     database::DatabaseSettings,
     ledger::{LedgerSettings, Prices},
     relay::{CommitPoint, StreamSettings},
@@ -93,7 +93,10 @@ impl Default for Settings {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderSettings {
+    /// Its two timeouts are those of `deadlines`.
     pub target: Target,
+    /// Set by [`Self::with_deadlines`].
+    pub deadlines: Deadlines,
     /// The models it serves; `None`: ask it (`GET {base}/models`).
     pub models: Option<Vec<String>>,
     /// Its share of the requests under the strategy `weighted`; at least 1.
@@ -104,8 +107,16 @@ pub struct ProviderSettings {
 impl ProviderSettings {
     /// Nothing but where it is.
     #[must_use]
-    pub const fn plain(target: Target) -> Self {
-        Self { target, models: None, weight: 1, region: None }
+    pub fn plain(target: Target) -> Self {
+        let deadlines = Deadlines::default();
+        Self { target, deadlines, models: None, weight: 1, region: None }.with_deadlines(deadlines)
+    }
+
+    /// Gives the target the two deadlines that concern it.
+    #[must_use]
+    pub fn with_deadlines(mut self, deadlines: Deadlines) -> Self {
+        (self.target.connect_timeout, self.target.pool_timeout) = (deadlines.connect, deadlines.pool);
+        Self { deadlines, ..self }
     }
 }
 

@@ -6,6 +6,7 @@ use tracing::Level;
 
 use super::{Env, LoadError, Overrides, Settings, load, parse};
 use crate::{
+    base::Deadlines,
     relay::{CommitPoint, Mode},
     routing::{
         RoutingSettings, Strategy,
@@ -13,7 +14,7 @@ use crate::{
         strategy::HedgeDelay,
     },
     telemetry::LogFormat,
-    upstream::{KeyHeader, Protocol, Timeouts},
+    upstream::{KeyHeader, Protocol},
 };
 
 const OLD: &str = r#"{
@@ -67,9 +68,12 @@ fn loads_the_aggregating_proxys_file_unchanged() {
     assert_eq!(deepseek.target.base.to_string(), "https://api.deepseek.com/v1");
     assert_eq!(deepseek.target.key.as_ref().map(|key| key.expose().as_str()), Some("sk-one"));
     assert_eq!(ollama.target.key, None);
-    let clocks =
-        Timeouts { idle: Duration::from_secs(120), total: Duration::from_secs(20), ..Timeouts::default() };
-    assert_eq!((deepseek.target.clocks, ollama.target.clocks), (clocks, clocks));
+    let deadlines = Deadlines {
+        stream: Duration::from_secs(120),
+        non_stream: Duration::from_secs(20),
+        ..Deadlines::default()
+    };
+    assert_eq!((deepseek.deadlines, ollama.deadlines), (deadlines, deadlines));
     let tokens: Vec<_> = settings
         .tokens
         .iter()
@@ -95,8 +99,8 @@ fn an_empty_file_means_the_documented_defaults() {
     assert_eq!(settings.pool.keepalive_expiry, Duration::from_secs(30));
     assert_eq!(settings.stream.max_response_size, 10_485_760);
     assert_eq!((settings.stream.chunk_size, settings.stream.mode), (1024, Mode::Asgi));
-    let clocks = Timeouts::default();
-    assert_eq!((clocks.idle, clocks.total), (Duration::from_secs(300), Duration::from_secs(30)));
+    let deadlines = Deadlines::default();
+    assert_eq!((deadlines.stream, deadlines.non_stream), (Duration::from_secs(300), Duration::from_secs(30)));
 }
 
 #[test]
@@ -130,13 +134,11 @@ fn says_everything_newer_in_objects() {
         (a.target.headers[0].0.as_str(), a.target.headers[0].1.to_str().unwrap()),
         ("x-org", "org-eu")
     );
-    assert_eq!(a.target.clocks.first_token, Duration::from_secs(90));
-    assert_eq!(a.target.clocks.stream_total, Some(Duration::from_secs(3600)));
-    assert_eq!(
-        (a.target.clocks.connect, a.target.clocks.pool),
-        (Duration::from_secs(2), Duration::from_secs(3))
-    );
-    assert_eq!(b.target.clocks.connect, Duration::from_millis(50));
+    assert_eq!(a.deadlines.first_token, Duration::from_secs(90));
+    assert_eq!(a.deadlines.stream_total, Some(Duration::from_secs(3600)));
+    assert_eq!((a.deadlines.connect, a.deadlines.pool), (Duration::from_secs(2), Duration::from_secs(3)));
+    assert_eq!((a.target.connect_timeout, a.target.pool_timeout), (a.deadlines.connect, a.deadlines.pool));
+    assert_eq!(b.target.connect_timeout, Duration::from_millis(50));
     assert_eq!((settings.limits.body_size, settings.limits.connections), (64 << 20, 10));
     assert_eq!(
         (settings.limits.drain, settings.limits.write_timeout),

@@ -19,7 +19,7 @@ use super::{
     totals::{ErrorClass, LoadTotals},
 };
 use crate::{
-    base::spawn::Tasks,
+    base::{Deadlines, spawn::Tasks},
     telemetry::WorkerGauges,
     upstream::{PoolSettings, SharedPools, Upstream},
 };
@@ -169,6 +169,7 @@ impl LoadRun {
             path: dialect.path(),
             headers: &headers,
             body: body.clone(),
+            first_token_timeout: Deadlines::default().first_token,
             stream: *stream,
         };
         let answered = call.perform(&self.upstream, from, &self.tally).await;

@@ -11,7 +11,7 @@ use super::{
     observer::{Observer, Recorder, StreamOutcome},
 };
 use crate::{
-    base::{Clock, Fault},
+    base::{DeadlineKind, Fault},
     upstream::{Deadline, Request, Target, Upstream},
     wire::Dialect,
 };
@@ -25,6 +25,8 @@ pub struct LoadRequest<'a> {
     pub path: &'a str,
     pub headers: &'a HeaderMap,
     pub body: Bytes,
+    /// From sending to the response head.
+    pub first_token_timeout: Duration,
     /// Whether a stream is asked for.
     pub stream: bool,
 }
@@ -51,7 +53,7 @@ impl LoadRequest<'_> {
     ) -> Result<LoadResponse, Fault> {
         let accept = if self.stream { "text/event-stream" } else { "application/json" };
         let request = Request { method: Method::POST, path: self.path, headers: self.headers, accept };
-        let deadline = Deadline::new(Clock::FirstToken, self.target.clocks.first_token);
+        let deadline = Deadline::new(DeadlineKind::FirstToken, self.first_token_timeout);
         let mut response = upstream.send(self.target, &request, self.body.into(), deadline).await?;
         notes.borrow_mut().head(LoadInstant::now().since(from), response.status);
         let is_good = response.status.is_success();

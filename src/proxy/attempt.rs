@@ -22,7 +22,7 @@ use super::{
     tracked_body::TrackedBody,
 };
 use crate::{
-    base::{ByteList, Clock, Fault, FaultKind, Moment, RequestId, Sent, Stage},
+    base::{ByteList, DeadlineKind, Fault, FaultKind, Moment, RequestId, Sent, Stage},
     relay::{CommitPoint, Mode, RelayOptions, Uncommitted, collect},
     telemetry::LatencyMeter,
     upstream::{self, Deadline, Request, Upstream},
@@ -126,12 +126,12 @@ impl Errand<'_> {
     /// Asks `provider` for `model`.
     pub(super) async fn ask(&self, provider: &Provider, model: &str) -> Result<Success, AttemptError> {
         let target = &*provider.target;
-        let (clock, given, accept) = if self.streams() {
-            (Clock::FirstToken, target.clocks.first_token, "text/event-stream")
+        let (kind, given, accept) = if self.streams() {
+            (DeadlineKind::FirstToken, provider.deadlines.first_token, "text/event-stream")
         } else {
-            (Clock::Total, target.clocks.total, "application/json")
+            (DeadlineKind::Total, provider.deadlines.non_stream, "application/json")
         };
-        let deadline = Deadline::new(clock, given);
+        let deadline = Deadline::new(kind, given);
         let edits = Edits { model: Some(model), drop_own: true, ask_usage: self.asks_usage() };
         let body = splice(self.body, self.envelope, &edits);
         let request =
@@ -231,15 +231,15 @@ impl Errand<'_> {
         events: bool,
         deadline: Deadline,
     ) -> Uncommitted<TrackedBody> {
-        let clocks = &provider.target.clocks;
+        let deadlines = &provider.deadlines;
         let manner = RelayOptions {
             dialect: self.dialect,
             mode: self.mode,
             events,
             strip_usage: self.asks_usage(),
             first_token: (deadline.at, deadline.after),
-            idle: clocks.idle,
-            total: clocks.stream_total.map(|given| (self.started + given, given)),
+            stream_timeout: deadlines.stream,
+            stream_total: deadlines.stream_total.map(|given| (self.started + given, given)),
             meter: self.snapshot.telemetry.frame_latency.then(|| self.meter.clone()),
             digests: self.telling.digests && !self.meter.sheds(),
             comment: self.telling.comment,

@@ -6,7 +6,7 @@
 //! providers' documents and recorded answers show; an unknown word changes nothing.
 
 use crate::{
-    base::{Clock, Fault, FaultKind, Side},
+    base::{DeadlineKind, Fault, FaultKind, Side},
     routing::FailureClass,
     wire::ProviderError,
 };
@@ -195,14 +195,16 @@ pub const fn is_alive(class: FailureClass) -> Option<bool> {
         | FailureClass::ServerError
         | FailureClass::Unreachable
         | FailureClass::Tls
-        | FailureClass::Timeout(Clock::Connect | Clock::FirstToken | Clock::Idle)
+        | FailureClass::Timeout(DeadlineKind::Connect | DeadlineKind::FirstToken | DeadlineKind::Stream)
         | FailureClass::Reset
         | FailureClass::Garbage
         | FailureClass::ErrorEvent => Some(false),
         // It may be the key, or this model's alone: a check tells, which a sign of life would put off.
         FailureClass::KeyInvalid
         | FailureClass::Forbidden
-        | FailureClass::Timeout(Clock::Pool | Clock::Total | Clock::RequestBody | Clock::ClientWrite)
+        | FailureClass::Timeout(
+            DeadlineKind::Pool | DeadlineKind::Total | DeadlineKind::Body | DeadlineKind::Write,
+        )
         | FailureClass::TooLarge
         | FailureClass::OwnDoing => None,
     }
@@ -317,8 +319,8 @@ mod tests {
         let second = Duration::from_secs(1);
         let fault = |kind| Fault::provider(Stage::Head, kind, Sent::Unknown);
         assert_eq!(
-            of_fault(&fault(FaultKind::Timeout(Clock::Pool, second))),
-            FailureClass::Timeout(Clock::Pool)
+            of_fault(&fault(FaultKind::Timeout(DeadlineKind::Pool, second))),
+            FailureClass::Timeout(DeadlineKind::Pool)
         );
         assert_eq!(of_fault(&fault(FaultKind::Reset)), FailureClass::Reset);
         let ours = Fault { side: Side::Gateway, ..fault(FaultKind::Garbage("x".into())) };

@@ -9,7 +9,7 @@ use std::{
 
 use super::{attempt::AttemptError, classify, fault::Refusal};
 use crate::{
-    base::{Clock, Fault, FaultKind, RequestId, Sent, Stage},
+    base::{DeadlineKind, Fault, FaultKind, RequestId, Sent, Stage},
     routing::{FailureClass, hint},
     wire::provider_error,
 };
@@ -84,7 +84,7 @@ impl FailedAttempts {
         let before = self.all.len();
         self.all.extend(providers.map(|provider| FailedAttempt {
             provider,
-            class: FailureClass::Timeout(Clock::FirstToken),
+            class: FailureClass::Timeout(DeadlineKind::FirstToken),
             hint: None,
             sent: Sent::Unknown,
             words: "no answer in time".to_owned(),

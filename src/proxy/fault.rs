@@ -6,7 +6,7 @@ use std::{borrow::Cow, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    base::{Clock, Fault, FaultKind, Side, Stage},
+    base::{DeadlineKind, Fault, FaultKind, Side, Stage},
     routing::NoPlan,
     wire::{Dialect, EnvelopeError, WireError},
 };
@@ -125,7 +125,7 @@ impl From<Fault> for Refusal {
 
 const fn client(kind: &FaultKind) -> (u16, &'static str, &'static str) {
     match kind {
-        FaultKind::Timeout(Clock::ClientWrite, _) => (499, "invalid_request_error", "client_write_timeout"),
+        FaultKind::Timeout(DeadlineKind::Write, _) => (499, "invalid_request_error", "client_write_timeout"),
         FaultKind::Timeout(..) => (408, "invalid_request_error", "request_timeout"),
         FaultKind::TooLarge { .. } => (413, "invalid_request_error", "request_too_large"),
         FaultKind::Gone | FaultKind::Reset => (499, "invalid_request_error", "client_gone"),
@@ -140,11 +140,11 @@ const fn client(kind: &FaultKind) -> (u16, &'static str, &'static str) {
 
 const fn provider(kind: &FaultKind) -> (u16, &'static str, &'static str) {
     match kind {
-        FaultKind::Timeout(Clock::Pool, _) => (503, "server_error", "pool_timeout"),
-        FaultKind::Timeout(Clock::Connect, _) => (504, "server_error", "connect_timeout"),
-        FaultKind::Timeout(Clock::FirstToken, _) => (504, "server_error", "first_token_timeout"),
-        FaultKind::Timeout(Clock::Idle, _) => (504, "server_error", "idle_timeout"),
-        FaultKind::Timeout(Clock::Total | Clock::RequestBody | Clock::ClientWrite, _) => {
+        FaultKind::Timeout(DeadlineKind::Pool, _) => (503, "server_error", "pool_timeout"),
+        FaultKind::Timeout(DeadlineKind::Connect, _) => (504, "server_error", "connect_timeout"),
+        FaultKind::Timeout(DeadlineKind::FirstToken, _) => (504, "server_error", "first_token_timeout"),
+        FaultKind::Timeout(DeadlineKind::Stream, _) => (504, "server_error", "idle_timeout"),
+        FaultKind::Timeout(DeadlineKind::Total | DeadlineKind::Body | DeadlineKind::Write, _) => {
             (504, "server_error", "upstream_timeout")
         }
         FaultKind::Unreachable(_) => (502, "server_error", "upstream_unreachable"),
@@ -168,12 +168,18 @@ mod tests {
     #[test]
     fn every_deadline_has_an_error_of_its_own() {
         let second = Duration::from_secs(1);
-        let told: Vec<_> = [Clock::Pool, Clock::Connect, Clock::FirstToken, Clock::Idle, Clock::Total]
-            .map(|clock| Fault::provider(Stage::Head, FaultKind::Timeout(clock, second), Sent::Nothing))
-            .map(Refusal::from)
-            .into_iter()
-            .map(|refusal| (refusal.status, refusal.code))
-            .collect();
+        let told: Vec<_> = [
+            DeadlineKind::Pool,
+            DeadlineKind::Connect,
+            DeadlineKind::FirstToken,
+            DeadlineKind::Stream,
+            DeadlineKind::Total,
+        ]
+        .map(|clock| Fault::provider(Stage::Head, FaultKind::Timeout(clock, second), Sent::Nothing))
+        .map(Refusal::from)
+        .into_iter()
+        .map(|refusal| (refusal.status, refusal.code))
+        .collect();
         assert_eq!(
             told,
             [
@@ -184,9 +190,9 @@ mod tests {
                 (504, "upstream_timeout")
             ]
         );
-        let body = Fault::client(Stage::Intake, FaultKind::Timeout(Clock::RequestBody, second));
+        let body = Fault::client(Stage::Intake, FaultKind::Timeout(DeadlineKind::Body, second));
         assert_eq!(Refusal::from(body).status, 408);
-        let write = Fault::client(Stage::Body, FaultKind::Timeout(Clock::ClientWrite, second));
+        let write = Fault::client(Stage::Body, FaultKind::Timeout(DeadlineKind::Write, second));
         assert_eq!(Refusal::from(write).code, "client_write_timeout");
     }
 

@@ -6,7 +6,7 @@ use http_body::Body;
 use std::{future::poll_fn, pin::Pin, time::Duration};
 use tokio::time::timeout;
 
-use crate::base::{Clock, Fault, FaultKind, Stage};
+use crate::base::{DeadlineKind, Fault, FaultKind, Stage};
 
 /// Memory that a `Content-Length` alone may reserve.
 const MAX_RESERVE: usize = 1024 * 1024;
@@ -71,7 +71,7 @@ impl<B: Incoming> BodyReader<B> {
     async fn within(&mut self, time: Duration, first: Bytes) -> Result<Bytes, Fault> {
         let outcome = timeout(time, self.rest(first)).await;
         outcome.unwrap_or_else(|_| {
-            Err(Fault::client(Stage::Intake, FaultKind::Timeout(Clock::RequestBody, time)))
+            Err(Fault::client(Stage::Intake, FaultKind::Timeout(DeadlineKind::Body, time)))
         })
     }
 

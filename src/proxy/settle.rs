@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::{fact, fault::Refusal, news, row, snapshot::Snapshot, span};
 use crate::{
-    base::{Clock, Fault, FaultKind, Side, Stage},
+    base::{DeadlineKind, Fault, FaultKind, Side, Stage},
     ledger::{LedgerWriter, RowIds},
     relay::{AddedLatency, Completed, CompletionQueue, Digests, Outcome, UsageSource},
     telemetry::{OverloadGuard, Telemetry, otlp::SpanSender},
@@ -220,7 +220,7 @@ fn close(end: &Completed) {
         Outcome::Fault(fault) => {
             let (words, code, phase) = (tracing::field::display(fault), code(fault), phase(fault.stage));
             match (&fault.kind, fault.side) {
-                (FaultKind::Timeout(Clock::ClientWrite, _), _) => {
+                (FaultKind::Timeout(DeadlineKind::Write, _), _) => {
                     line!(info, "cut", fault = words, code = code, phase = phase);
                 }
                 (_, Side::Client) => line!(info, "refused", fault = words, code = code, phase = phase),

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{administration::AdminAccess, intake::Intake};
 use crate::{
     auth::{ConfiguredKeys, StoredKeys},
-    base::{Network, ttl_map::CacheHits},
+    base::{Deadlines, Network, ttl_map::CacheHits},
     ledger::Prices,
     relay::{CommitPoint, StreamSettings},
     routing::{Catalog, HealthSettings, Plan, ProviderHealth},
@@ -51,6 +51,7 @@ impl Snapshot {
 #[derive(Clone, Debug)]
 pub struct Provider {
     pub target: Arc<Target>,
+    pub deadlines: Deadlines,
     pub region: Option<Arc<str>>,
     /// What was heard of it; kept over a reload.
     pub standing: Arc<ProviderHealth>,

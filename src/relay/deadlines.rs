@@ -1,4 +1,4 @@
-//! The deadlines of a stream that flows: first token, idle gap, total. A frame costs no timer work: the one timer is
+//! The deadlines of a stream that flows: `first_token`, `stream` (the gap between two events), `stream_total`. A frame costs no timer work: the one timer is
 //! armed for the earliest deadline and, when it fires, looks whether bytes have moved the deadline since.
 
 use std::{
@@ -9,13 +9,13 @@ use std::{
 
 use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
-use crate::base::Clock;
+use crate::base::DeadlineKind;
 
 #[derive(Debug)]
 pub(super) struct StreamDeadlines {
     /// Until the first token has come: when it must have, and the time that was given.
     first_token: Option<(Instant, Duration)>,
-    idle: Duration,
+    stream: Duration,
     total: Option<(Instant, Duration)>,
     /// When bytes of an event last came.
     last: Instant,
@@ -32,12 +32,12 @@ impl StreamDeadlines {
     pub(super) const fn new(
         now: Instant,
         first_token: (Instant, Duration),
-        idle: Duration,
+        stream: Duration,
         total: Option<(Instant, Duration)>,
     ) -> Self {
         Self {
             first_token: Some(first_token),
-            idle,
+            stream,
             total,
             last: now,
             timer: None,
@@ -47,7 +47,7 @@ impl StreamDeadlines {
         }
     }
 
-    /// Bytes came. Those of comments alone do not re-arm the idle clock (`alive` is false).
+    /// Bytes came. Those of comments alone do not re-arm `stream` (`alive` is false).
     pub(super) const fn note(&mut self, now: Instant, alive: bool) {
         if alive {
             self.last = now;
@@ -59,21 +59,21 @@ impl StreamDeadlines {
         self.nearer |= self.first_token.take().is_some();
     }
 
-    fn due(&self) -> (Instant, Clock, Duration) {
+    fn due(&self) -> (Instant, DeadlineKind, Duration) {
         let mut due = match self.first_token {
-            Some((at, given)) => (at, Clock::FirstToken, given),
-            None => (self.last + self.idle, Clock::Idle, self.idle),
+            Some((at, given)) => (at, DeadlineKind::FirstToken, given),
+            None => (self.last + self.stream, DeadlineKind::Stream, self.stream),
         };
         if let Some((at, given)) = self.total
             && at < due.0
         {
-            due = (at, Clock::Total, given);
+            due = (at, DeadlineKind::Total, given);
         }
         due
     }
 
     /// Ready when a deadline has passed without the bytes that it waits for.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Clock, Duration)> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(DeadlineKind, Duration)> {
         if self.is_armed_for(cx) {
             return Poll::Pending;
         }
@@ -119,7 +119,7 @@ mod tests {
         )
     }
 
-    async fn fires(clocks: &mut StreamDeadlines) -> (Clock, Duration) {
+    async fn fires(clocks: &mut StreamDeadlines) -> (DeadlineKind, Duration) {
         let start = Instant::now();
         let (clock, _) = poll_fn(|cx| clocks.poll(cx)).await;
         (clock, start.elapsed())
@@ -141,12 +141,12 @@ mod tests {
         tokio::time::advance(SECOND).await;
         clocks.note(Instant::now(), true);
         clocks.first_token_came();
-        clocks.idle = SECOND;
+        clocks.stream = SECOND;
         let start = Instant::now();
         // One poll after the frame, as within one turn of a worker: it alone must arm the timer.
         poll_once(&mut clocks).await;
         assert_eq!(clocks.timer.as_ref().unwrap().deadline(), start + SECOND);
-        assert_eq!(fires(&mut clocks).await, (Clock::Idle, SECOND));
+        assert_eq!(fires(&mut clocks).await, (DeadlineKind::Stream, SECOND));
     }
 
     #[tokio::test(start_paused = true)]
@@ -158,7 +158,7 @@ mod tests {
             poll_once(&mut clocks).await;
         }
         let (clock, after) = fires(&mut clocks).await;
-        assert_eq!((clock, after.as_secs()), (Clock::FirstToken, 1));
+        assert_eq!((clock, after.as_secs()), (DeadlineKind::FirstToken, 1));
     }
 
     #[tokio::test(start_paused = true)]
@@ -173,7 +173,7 @@ mod tests {
         tokio::time::advance(2 * SECOND).await;
         clocks.note(Instant::now(), false);
         let (clock, after) = fires(&mut clocks).await;
-        assert_eq!((clock, after.as_secs()), (Clock::Idle, 1));
+        assert_eq!((clock, after.as_secs()), (DeadlineKind::Stream, 1));
     }
 
     #[tokio::test(start_paused = true)]
@@ -183,7 +183,7 @@ mod tests {
         tokio::time::advance(2 * SECOND).await;
         clocks.note(Instant::now(), true);
         poll_once(&mut clocks).await;
-        assert_eq!(fires(&mut clocks).await, (Clock::Total, 2 * SECOND));
+        assert_eq!(fires(&mut clocks).await, (DeadlineKind::Total, 2 * SECOND));
     }
 
     #[tokio::test(start_paused = true)]
@@ -207,6 +207,6 @@ mod tests {
         tokio::time::advance(3 * SECOND).await;
         clocks.note(Instant::now(), true);
         poll_once(&mut clocks).await;
-        assert_eq!(fires(&mut clocks).await, (Clock::Idle, 3 * SECOND));
+        assert_eq!(fires(&mut clocks).await, (DeadlineKind::Stream, 3 * SECOND));
     }
 }

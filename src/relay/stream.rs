@@ -52,8 +52,10 @@ pub struct RelayOptions {
     pub strip_usage: bool,
     /// When the first token must have come, and the time it was given.
     pub first_token: (Instant, Duration),
-    pub idle: Duration,
-    pub total: Option<(Instant, Duration)>,
+    /// [`Deadlines::stream`](crate::base::Deadlines::stream).
+    pub stream_timeout: Duration,
+    /// When the whole stream must have ended, and the time it was given. `None`: no limit.
+    pub stream_total: Option<(Instant, Duration)>,
     /// Where the frames' own times are noted. `None`: they are not measured.
     pub meter: Option<LatencyMeter>,
     /// Digest the bytes (B3).
@@ -104,7 +106,12 @@ impl<S: FrameSource> Stream<S> {
             digests: manner.digests.then(Box::default),
             comment: manner.comment && manner.events,
             errored: false,
-            clocks: StreamDeadlines::new(Instant::now(), manner.first_token, manner.idle, manner.total),
+            clocks: StreamDeadlines::new(
+                Instant::now(),
+                manner.first_token,
+                manner.stream_timeout,
+                manner.stream_total,
+            ),
             pace: DelayedAck::default(),
         }
     }
@@ -339,8 +346,8 @@ mod tests {
             events: true,
             strip_usage: false,
             first_token: (now + hour, hour),
-            idle: hour,
-            total: None,
+            stream_timeout: hour,
+            stream_total: None,
             meter: None,
             digests: false,
             comment: false,

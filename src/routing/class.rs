@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::base::Clock;
+use crate::base::DeadlineKind;
 
 /// Why a candidate's attempt came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +33,7 @@ pub enum FailureClass {
     Unreachable,
     Tls,
     /// A deadline passed; which one.
-    Timeout(Clock),
+    Timeout(DeadlineKind),
     /// The connection ended before the answer did.
     Reset,
     /// Not the protocol, or not what was asked for.
@@ -104,12 +104,13 @@ impl FailureClass {
             Self::TooLarge => row(NEXT, Scope::Nobody, 0, false),
             Self::Timeout(clock) => match clock {
                 // One long answer that does not stream says little about health. Nothing but such says enough.
-                Clock::Connect | Clock::FirstToken | Clock::Idle | Clock::Total => {
-                    row(NEXT, Scope::Nobody, 0, true)
-                }
+                DeadlineKind::Connect
+                | DeadlineKind::FirstToken
+                | DeadlineKind::Stream
+                | DeadlineKind::Total => row(NEXT, Scope::Nobody, 0, true),
                 // A full pool is ours.
-                Clock::Pool => row(NEXT, Scope::Nobody, 0, false),
-                Clock::RequestBody | Clock::ClientWrite => row(NextStep::Stop, Scope::Nobody, 0, false),
+                DeadlineKind::Pool => row(NEXT, Scope::Nobody, 0, false),
+                DeadlineKind::Body | DeadlineKind::Write => row(NextStep::Stop, Scope::Nobody, 0, false),
             },
             Self::OwnDoing => row(NextStep::Stop, Scope::Nobody, 0, false),
         }
@@ -131,13 +132,13 @@ impl FailureClass {
             Self::ServerError => "server_error",
             Self::Unreachable => "unreachable",
             Self::Tls => "tls",
-            Self::Timeout(Clock::Pool) => "pool_timeout",
-            Self::Timeout(Clock::Connect) => "connect_timeout",
-            Self::Timeout(Clock::FirstToken) => "first_token_timeout",
-            Self::Timeout(Clock::Idle) => "idle_timeout",
-            Self::Timeout(Clock::Total) => "total_timeout",
-            Self::Timeout(Clock::RequestBody) => "request_timeout",
-            Self::Timeout(Clock::ClientWrite) => "client_write_timeout",
+            Self::Timeout(DeadlineKind::Pool) => "pool_timeout",
+            Self::Timeout(DeadlineKind::Connect) => "connect_timeout",
+            Self::Timeout(DeadlineKind::FirstToken) => "first_token_timeout",
+            Self::Timeout(DeadlineKind::Stream) => "idle_timeout",
+            Self::Timeout(DeadlineKind::Total) => "total_timeout",
+            Self::Timeout(DeadlineKind::Body) => "request_timeout",
+            Self::Timeout(DeadlineKind::Write) => "client_write_timeout",
             Self::Reset => "reset",
             Self::Garbage => "garbage",
             Self::TooLarge => "too_large",
@@ -160,13 +161,13 @@ impl FailureClass {
         Self::ServerError,
         Self::Unreachable,
         Self::Tls,
-        Self::Timeout(Clock::Pool),
-        Self::Timeout(Clock::Connect),
-        Self::Timeout(Clock::FirstToken),
-        Self::Timeout(Clock::Idle),
-        Self::Timeout(Clock::Total),
-        Self::Timeout(Clock::RequestBody),
-        Self::Timeout(Clock::ClientWrite),
+        Self::Timeout(DeadlineKind::Pool),
+        Self::Timeout(DeadlineKind::Connect),
+        Self::Timeout(DeadlineKind::FirstToken),
+        Self::Timeout(DeadlineKind::Stream),
+        Self::Timeout(DeadlineKind::Total),
+        Self::Timeout(DeadlineKind::Body),
+        Self::Timeout(DeadlineKind::Write),
         Self::Reset,
         Self::Garbage,
         Self::TooLarge,
@@ -209,7 +210,7 @@ mod tests {
             FailureClass::ContextTooLong,
             FailureClass::ContentRefused,
             FailureClass::ModelMissing,
-            FailureClass::Timeout(Clock::Pool),
+            FailureClass::Timeout(DeadlineKind::Pool),
             FailureClass::OwnDoing,
         ] {
             assert!(!class.consequence().counts, "{class:?}");
@@ -217,7 +218,7 @@ mod tests {
         for class in [
             FailureClass::ServerError,
             FailureClass::Unreachable,
-            FailureClass::Timeout(Clock::FirstToken),
+            FailureClass::Timeout(DeadlineKind::FirstToken),
             FailureClass::ErrorEvent,
         ] {
             assert!(class.consequence().counts, "{class:?}");

@@ -27,11 +27,13 @@ pub struct ServerLimits {
     pub header_count: usize,
     /// Bytes of a request body (413 beyond).
     pub body_size: usize,
-    /// Time for a request head to arrive, also the keep-alive idle time.
+    /// From the end of a connection's last response, or from its accept, to the end of the next request's head. The
+    /// connection is closed, without an error code.
     pub head_timeout: Duration,
-    /// Time for a request body to arrive.
+    /// From a request's head to the end of its body. 408 `request_timeout`.
     pub body_timeout: Duration,
-    /// Time that a write to a client may make no progress.
+    /// From a write to a client that has to wait to progress. The connection is closed, an HTTP/2 stream is reset;
+    /// `client_write_timeout` in the log.
     pub write_timeout: Duration,
     /// Connections at once, over all workers.
     pub connections: usize,
@@ -39,7 +41,7 @@ pub struct ServerLimits {
     pub streams_per_connection: u32,
     /// How long everything is still served after readiness has been denied, so that balancers look elsewhere first.
     pub shutdown_delay: Duration,
-    /// How long a drain waits for streams before it cuts them.
+    /// From the end of `shutdown_delay` to the end of the last stream; the rest are cut, `shutting_down` in the log.
     pub drain: Duration,
 }
 

@@ -20,7 +20,7 @@ use super::{
     target::Target,
     tls::NegotiatedProtocol,
 };
-use crate::base::{Clock, Fault, FaultKind, Sent, Stage, spawn::Tasks};
+use crate::base::{DeadlineKind, Fault, FaultKind, Sent, Stage, spawn::Tasks};
 
 /// A connection that a request may be sent on.
 #[derive(Debug)]
@@ -86,10 +86,10 @@ impl Multiplexed {
         if !self.may_share(target) {
             return Ok(None);
         }
-        let wait = target.clocks.pool;
+        let wait = target.pool_timeout;
         let turn =
             timeout(wait, self.dialling.acquire()).await.ok().and_then(Result::ok).ok_or_else(|| {
-                Fault::provider(Stage::Pool, FaultKind::Timeout(Clock::Pool, wait), Sent::Nothing)
+                Fault::provider(Stage::Pool, FaultKind::Timeout(DeadlineKind::Pool, wait), Sent::Nothing)
             })?;
         // Who was before us may have learnt that nothing can be shared.
         Ok(self.may_share(target).then_some(turn))
@@ -109,7 +109,7 @@ impl Pool {
         if may_reuse && let Some(connection) = self.multiplexed.busy() {
             return Ok((UpstreamConnection::H2(connection), true));
         }
-        let permit = self.admit(&target.clocks).await?;
+        let permit = self.admit(target.pool_timeout).await?;
         if may_reuse {
             if let Some(connection) = self.multiplexed.idle(self.expiry()) {
                 connection.occupy(permit);
@@ -136,7 +136,7 @@ impl Pool {
         if !self.keeps_any() || self.keeps_one(block) || self.multiplexed.has_one(self.expiry()) {
             return Ok(false);
         }
-        let permit = self.admit(&target.clocks).await?;
+        let permit = self.admit(target.pool_timeout).await?;
         match self.fresh(target, permit, tasks).await?.0 {
             UpstreamConnection::H1(lease) => lease.keep(),
             UpstreamConnection::H2(connection) => connection.rest(),

@@ -16,7 +16,7 @@ use super::{
     target::{Protocol, Target},
     tls::{NegotiatedProtocol, TrustStore},
 };
-use crate::base::{Clock, Fault, FaultKind, Sent, Stage};
+use crate::base::{DeadlineKind, Fault, FaultKind, Sent, Stage};
 
 /// Connects to `target`, trying its addresses in order, each with a fair share of the time that is left. `trust`:
 /// whose certificates are good; `None` for a plain connection.
@@ -24,9 +24,9 @@ pub(super) async fn dial(
     target: &Target,
     trust: Option<&TrustStore>,
 ) -> Result<(Io, NegotiatedProtocol), Fault> {
-    let clock = target.clocks.connect;
-    timeout(clock, open(target, trust, Instant::now() + clock)).await.unwrap_or_else(|_| {
-        Err(Fault::provider(Stage::Connect, FaultKind::Timeout(Clock::Connect, clock), Sent::Nothing))
+    let given = target.connect_timeout;
+    timeout(given, open(target, trust, Instant::now() + given)).await.unwrap_or_else(|_| {
+        Err(Fault::provider(Stage::Connect, FaultKind::Timeout(DeadlineKind::Connect, given), Sent::Nothing))
     })
 }
 

@@ -29,7 +29,7 @@ mod tls;
 pub use head::Request;
 pub use pool::SharedPools;
 pub use send::{Deadline, Response, Upstream};
-pub use target::{BaseUrl, BaseUrlError, KeyHeader, PoolSettings, Protocol, Target, Timeouts};
+pub use target::{BaseUrl, BaseUrlError, KeyHeader, PoolSettings, Protocol, Target};
 
 /// A response body of either protocol. Dropping it before its end cancels the request at the provider.
 #[derive(Debug)]

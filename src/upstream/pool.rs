@@ -21,11 +21,11 @@ use tokio::{
 use super::{
     connection::Multiplexed,
     io::{Io, ReadBlock},
-    target::{BaseUrl, PoolSettings, Protocol, Target, Timeouts},
+    target::{BaseUrl, PoolSettings, Protocol, Target},
     tls::TrustStore,
 };
 use crate::{
-    base::{Clock, Fault, FaultKind, Sent, Stage},
+    base::{DeadlineKind, Fault, FaultKind, Sent, Stage},
     telemetry::{GaugeGuard, WorkerGauges},
 };
 
@@ -184,15 +184,15 @@ impl Pool {
     }
 
     /// Waits in line for the right to a connection. Dropping the future leaves the line.
-    pub(super) async fn admit(&self, clocks: &Timeouts) -> Result<InUsePermit, Fault> {
+    pub(super) async fn admit(&self, pool_timeout: Duration) -> Result<InUsePermit, Fault> {
         let semaphore = Arc::clone(&self.shared.in_use);
         let permit = if let Ok(permit) = Arc::clone(&semaphore).try_acquire_owned() {
             Some(permit)
         } else {
-            timeout(clocks.pool, semaphore.acquire_owned()).await.ok().and_then(Result::ok)
+            timeout(pool_timeout, semaphore.acquire_owned()).await.ok().and_then(Result::ok)
         };
         let permit = permit.ok_or_else(|| {
-            Fault::provider(Stage::Pool, FaultKind::Timeout(Clock::Pool, clocks.pool), Sent::Nothing)
+            Fault::provider(Stage::Pool, FaultKind::Timeout(DeadlineKind::Pool, pool_timeout), Sent::Nothing)
         })?;
         Ok(InUsePermit { _permit: permit, _counted: self.gauges.upstream_active.hold() })
     }

@@ -19,7 +19,7 @@ use super::{
     target::{PoolSettings, Target},
 };
 use crate::{
-    base::{ByteList, Clock, Fault, FaultKind, Sent, Side, Stage, spawn::Tasks},
+    base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Side, Stage, spawn::Tasks},
     telemetry::WorkerGauges,
 };
 
@@ -55,21 +55,21 @@ pub struct Response {
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     pub at: Instant,
-    pub clock: Clock,
+    pub kind: DeadlineKind,
     pub after: Duration,
 }
 
 impl Deadline {
     #[must_use]
-    pub fn new(clock: Clock, after: Duration) -> Self {
-        Self { at: Instant::now() + after, clock, after }
+    pub fn new(kind: DeadlineKind, after: Duration) -> Self {
+        Self { at: Instant::now() + after, kind, after }
     }
 
     /// It has passed, at `stage`.
     #[must_use]
     pub const fn fault(&self, stage: Stage) -> Fault {
         let sent = if matches!(stage, Stage::Body) { Sent::Some } else { Sent::Unknown };
-        Fault::provider(stage, FaultKind::Timeout(self.clock, self.after), sent)
+        Fault::provider(stage, FaultKind::Timeout(self.kind, self.after), sent)
     }
 }
 

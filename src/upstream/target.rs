@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
-use crate::base::Secret;
+use crate::base::{Deadlines, Secret};
 
 /// A provider's base URL, taken apart once. `path` has no trailing slash and may be empty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -130,13 +130,17 @@ pub struct Target {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Roots to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    pub clocks: Timeouts,
+    /// [`Deadlines::connect`].
+    pub connect_timeout: Duration,
+    /// [`Deadlines::pool`].
+    pub pool_timeout: Duration,
 }
 
 impl Target {
     /// Nothing but an address: no key, no headers, everything else as it is when nobody says.
     #[must_use]
     pub fn plain(name: impl Into<Arc<str>>, base: BaseUrl) -> Self {
+        let Deadlines { connect, pool, .. } = Deadlines::default();
         Self {
             name: name.into(),
             base,
@@ -145,7 +149,8 @@ impl Target {
             key: None,
             headers: Vec::new(),
             ca_file: None,
-            clocks: Timeouts::default(),
+            connect_timeout: connect,
+            pool_timeout: pool,
         }
     }
 
@@ -163,36 +168,6 @@ impl Target {
     #[must_use]
     pub fn shares_connections(&self, other: &Self) -> bool {
         self.base == other.base && self.protocol == other.protocol && self.ca_file == other.ca_file
-    }
-}
-
-/// The deadlines of one call. Each has an error of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Name lookup, TCP and TLS together.
-    pub connect: Duration,
-    /// Waiting for a place in the pool.
-    pub pool: Duration,
-    /// From the request being written to the first event with content.
-    pub first_token: Duration,
-    /// Between two reads of a stream (`stream_timeout`).
-    pub idle: Duration,
-    /// The whole of a non-streaming call (`non_stream_timeout`).
-    pub total: Duration,
-    /// The whole of a stream. `None`: as long as it flows.
-    pub stream_total: Option<Duration>,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            pool: Duration::from_secs(10),
-            first_token: Duration::from_secs(300),
-            idle: Duration::from_secs(300),
-            total: Duration::from_secs(30),
-            stream_total: None,
-        }
     }
 }
 

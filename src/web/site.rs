@@ -135,6 +135,7 @@ impl Site {
             gateway: Target { key: key.map(|key| Secret::new(key.to_owned())), ..Target::clone(&self.own) },
             control: Target::clone(&control.target),
             control_model: first.model.to_owned(),
+            control_first_token_timeout: control.deadlines.first_token,
         };
         Ok((params, context))
     }

@@ -46,7 +46,7 @@ async fn connect() {
     let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
     let plan = Plan::to(&[&upstream])
         .with(|settings| settings.providers[0].target.base.tls = true)
-        .clocks(|clocks| clocks.connect = SHORT);
+        .deadlines(|deadlines| deadlines.connect = SHORT);
     times_out(plan.start().await, &upstream, Version::H1, Call::stream(), "a connection").await;
 }
 
@@ -61,7 +61,7 @@ async fn first_token() {
             [vec![sse_head()], comments.clone(), vec![Step::Stall]].concat(),
         ] {
             let upstream = Upstream::always(speaks, steps);
-            let plan = Plan::to(&[&upstream]).clocks(|clocks| clocks.first_token = SHORT);
+            let plan = Plan::to(&[&upstream]).deadlines(|deadlines| deadlines.first_token = SHORT);
             times_out_or_tells(plan.start().await, &upstream, version).await;
         }
     }
@@ -102,7 +102,7 @@ async fn idle() {
         let wait = vec![Step::Moment; 20];
         let steps = [vec![sse_head()], wait, vec![Step::Body(delta("one")), Step::Stall]].concat();
         let upstream = Upstream::always(speaks, steps);
-        let gateway = Plan::to(&[&upstream]).clocks(|clocks| clocks.idle = SHORT).start().await;
+        let gateway = Plan::to(&[&upstream]).deadlines(|deadlines| deadlines.stream = SHORT).start().await;
         let mut client = gateway.client(version).await;
         let started = Instant::now();
         let received = client.send(Call::stream()).await.collect().await;
@@ -128,7 +128,7 @@ async fn idle_is_not_a_total() {
     }
     steps.push(Step::End);
     let upstream = Upstream::always(Speaks::H1, steps);
-    let gateway = Plan::to(&[&upstream]).clocks(|clocks| clocks.idle = 2 * SHORT).start().await;
+    let gateway = Plan::to(&[&upstream]).deadlines(|deadlines| deadlines.stream = 2 * SHORT).start().await;
     let mut client = gateway.client(Version::H1).await;
     let started = Instant::now();
     let received = client.send(Call::stream()).await.collect().await;
@@ -146,7 +146,7 @@ async fn comments_are_not_progress_for_ever() {
     steps.extend(comments);
     steps.push(Step::Stall);
     let upstream = Upstream::always(Speaks::H1, steps);
-    let gateway = Plan::to(&[&upstream]).clocks(|clocks| clocks.idle = SHORT).start().await;
+    let gateway = Plan::to(&[&upstream]).deadlines(|deadlines| deadlines.stream = SHORT).start().await;
     let mut client = gateway.client(Version::H1).await;
     let started = Instant::now();
     let received = client.send(Call::stream()).await.collect().await;
@@ -162,12 +162,12 @@ async fn comments_are_not_progress_for_ever() {
 async fn total() {
     for (speaks, version) in PAIRS {
         let upstream = Upstream::always(speaks, vec![Step::Stall]);
-        let plan = Plan::to(&[&upstream]).clocks(|clocks| clocks.total = SHORT);
+        let plan = Plan::to(&[&upstream]).deadlines(|deadlines| deadlines.non_stream = SHORT);
         times_out(plan.start().await, &upstream, version, Call::whole(), "the complete response").await;
     }
     let half = script::head(200, "application/json", Framing::Length(100));
     let upstream = Upstream::always(Speaks::H1, vec![half, script::body("{"), Step::Stall]);
-    let gateway = Plan::to(&[&upstream]).clocks(|clocks| clocks.total = SHORT).start().await;
+    let gateway = Plan::to(&[&upstream]).deadlines(|deadlines| deadlines.non_stream = SHORT).start().await;
     let mut client = gateway.client(Version::H1).await;
     let answer = client.send(Call::whole()).await;
     let status = answer.status;
@@ -185,7 +185,8 @@ async fn stream_total() {
     steps.extend((0..4000).flat_map(|_| [Step::Body(delta("x")), Step::Moment]));
     steps.push(Step::Stall);
     let upstream = Upstream::always(Speaks::H1, steps);
-    let gateway = Plan::to(&[&upstream]).clocks(|clocks| clocks.stream_total = Some(SHORT)).start().await;
+    let gateway =
+        Plan::to(&[&upstream]).deadlines(|deadlines| deadlines.stream_total = Some(SHORT)).start().await;
     let mut client = gateway.client(Version::H1).await;
     let started = Instant::now();
     let received = client.send(Call::stream()).await.collect().await;

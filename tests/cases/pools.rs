@@ -263,7 +263,7 @@ async fn waiting_has_an_end() {
     let upstream = Upstream::always(Speaks::H1, held(&gate));
     let plan = Plan::to(&[&upstream])
         .with(|settings| settings.pool.max_connections = 1)
-        .clocks(|clocks| clocks.pool = Duration::from_millis(30));
+        .deadlines(|deadlines| deadlines.pool = Duration::from_millis(30));
     let gateway = plan.start().await;
     let (client, first) = begun(&gateway).await;
     let mut second = gateway.client(Version::H1).await;

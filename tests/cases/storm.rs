@@ -111,7 +111,10 @@ async fn nothing_is_left_and_all_is_told() {
             settings.routing.breaker.least = u32::MAX;
         });
         let soon = Duration::from_millis(60);
-        let gateway = plan.clocks(|clocks| (clocks.first_token, clocks.total) = (soon, soon)).start().await;
+        let gateway = plan
+            .deadlines(|deadlines| (deadlines.first_token, deadlines.non_stream) = (soon, soon))
+            .start()
+            .await;
         let mut clients = tokio::task::JoinSet::new();
         for number in 0..200 {
             clients.spawn(one_client(gateway.address, Dice(seed << 32 | number)));

@@ -289,8 +289,8 @@ async fn all_of_several() {
     gateway.stop().await;
 
     let mute = [(); 2].map(|()| Upstream::always(Speaks::H1, vec![Step::Stall]));
-    let plan =
-        Plan::to(&[&mute[0], &mute[1]]).clocks(|clocks| clocks.first_token = Duration::from_millis(30));
+    let plan = Plan::to(&[&mute[0], &mute[1]])
+        .deadlines(|deadlines| deadlines.first_token = Duration::from_millis(30));
     let gateway = plan.start().await;
     let mut client = gateway.client(Version::H1).await;
     let answer = client.send(Call::stream()).await;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use thalweg::{
-    base::{Clock, Moment, Rng, Sent, moment::micros},
+    base::{DeadlineKind, Moment, Rng, Sent, moment::micros},
     routing::FailureClass,
 };
 
@@ -109,7 +109,7 @@ impl Provider {
             Some(Trouble::Hole) => {
                 return fail(
                     Duration::from_secs(10),
-                    FailureClass::Timeout(Clock::Connect),
+                    FailureClass::Timeout(DeadlineKind::Connect),
                     None,
                     Sent::Nothing,
                 );

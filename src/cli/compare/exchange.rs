@@ -6,7 +6,7 @@ use http::{HeaderMap, Method};
 use tokio::runtime::{Builder, LocalOptions};
 
 use crate::{
-    base::{ByteList, Clock},
+    base::{ByteList, DeadlineKind, Deadlines},
     cli::Failure,
     telemetry::WorkerGauges,
     upstream::{Deadline, PoolSettings, Request, Response, SharedPools, Target, Upstream},
@@ -41,7 +41,7 @@ async fn exchange(
     let headers = HeaderMap::new();
     let request =
         Request { method: Method::GET, path: &path, headers: &headers, accept: "text/event-stream" };
-    let deadline = Deadline::new(Clock::FirstToken, target.clocks.total);
+    let deadline = Deadline::new(DeadlineKind::FirstToken, Deadlines::default().non_stream);
     let mut response = upstream
         .send(target, &request, ByteList::new(), deadline)
         .await

@@ -1,21 +1,13 @@
 //! Heads built and heads read.
 
 use super::*;
-use crate::{
-    base::Secret,
-    upstream::{BaseUrl, Protocol, Timeouts},
-};
+use crate::{base::Secret, upstream::BaseUrl};
 
 fn target() -> Target {
     Target {
-        name: "p".into(),
-        base: BaseUrl::parse("http://api.example.com:8080/v1").unwrap(),
-        protocol: Protocol::Auto,
-        key_header: KeyHeader::Bearer,
         key: Some(Secret::new("sk-up".into())),
         headers: vec![(HeaderName::from_static("x-team"), HeaderValue::from_static("ours"))],
-        ca_file: None,
-        clocks: Timeouts::default(),
+        ..Target::plain("p", BaseUrl::parse("http://api.example.com:8080/v1").unwrap())
     }
 }
 

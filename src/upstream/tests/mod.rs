@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::{
-    base::{ByteList, Clock, FaultKind, Secret, Sent, Stage, spawn::Tasks},
+    base::{ByteList, DeadlineKind, FaultKind, Secret, Sent, Stage, spawn::Tasks},
     telemetry::WorkerGauges,
 };
 
@@ -155,15 +155,13 @@ fn run<F: Future<Output = ()>>(provider: Provider, tls: Option<Certificate>, sce
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let scheme = if tls.is_some() { "https" } else { "http" };
+        let base = BaseUrl::parse(&format!("{scheme}://localhost:{port}/v1")).unwrap();
         let target = Target {
-            name: "p".into(),
-            base: BaseUrl::parse(&format!("{scheme}://localhost:{port}/v1")).unwrap(),
             protocol: if tls.is_some() { Protocol::Auto } else { Protocol::Http2 },
-            key_header: KeyHeader::Bearer,
             key: Some(Secret::new("sk-up".into())),
-            headers: Vec::new(),
             ca_file: tls.as_ref().map(|tls| tls.file.clone()),
-            clocks: Timeouts { pool: Duration::from_millis(500), ..Timeouts::default() },
+            pool_timeout: Duration::from_millis(500),
+            ..Target::plain("p", base)
         };
         let config = tls.as_ref().map(|tls| Arc::clone(&tls.config));
         Tasks::new().spawn(provider.clone().serve(listener, config));
@@ -181,7 +179,8 @@ impl Scene {
         }
         let headers = HeaderMap::from_iter([("cookie".parse().unwrap(), HeaderValue::from_static("a=b"))]);
         let request = Request { method: Method::POST, path, headers: &headers, accept: "*/*" };
-        soon(self.upstream.send(&self.target, &request, list, Deadline::new(Clock::Total, PATIENCE))).await
+        soon(self.upstream.send(&self.target, &request, list, Deadline::new(DeadlineKind::Total, PATIENCE)))
+            .await
     }
 }
 

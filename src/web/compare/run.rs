@@ -14,6 +14,7 @@ use super::{
     sum::{self, Repeats},
 };
 use crate::{
+    base::Deadlines,
     load::{LoadInstant, LoadRequest, Prompt},
     telemetry::WorkerGauges,
     upstream::{PoolSettings, SharedPools, Target, Upstream},
@@ -33,6 +34,8 @@ pub struct Context {
     pub control: Target,
     /// The model's name at the control.
     pub control_model: String,
+    /// The control's own deadline; a leg through the gateway has the default.
+    pub control_first_token_timeout: Duration,
 }
 
 /// How far a run has come: this leg is about to be asked.
@@ -62,14 +65,22 @@ pub async fn run(params: Params, context: Context, mut watch: impl FnMut(RunProg
             let Some(Repeats { leg, courses }) = runs.get_mut(index) else { continue };
             watch(RunProgress { leg: *leg, done, of });
             let ask = leg.ask(&prompt, &context.gateway, &context.control, &context.control_model);
-            courses.push(measure(&upstream, &ask).await);
+            let first_token_timeout = match leg {
+                Leg::Control => context.control_first_token_timeout,
+                Leg::AsgiParameter
+                | Leg::AsgiHeader
+                | Leg::AsgiEndpoint
+                | Leg::Buffered
+                | Leg::NonStreaming => Deadlines::default().first_token,
+            };
+            courses.push(measure(&upstream, &ask, first_token_timeout).await);
             done += 1;
         }
     }
     sum::report(&params, &context.control.name, MAX_TOKENS, &runs)
 }
 
-async fn measure(upstream: &Upstream, ask: &LegRequest) -> LegRun {
+async fn measure(upstream: &Upstream, ask: &LegRequest, first_token_timeout: Duration) -> LegRun {
     let from = LoadInstant::now();
     let course = RefCell::new(LegRun::new(from));
     let headers = HeaderMap::new();
@@ -79,6 +90,7 @@ async fn measure(upstream: &Upstream, ask: &LegRequest) -> LegRun {
         path: ask.path,
         headers: &headers,
         body: ask.body.clone(),
+        first_token_timeout,
         stream: ask.stream,
     };
     let outcome = timeout(PATIENCE, call.perform(upstream, from, &course)).await;
