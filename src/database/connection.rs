@@ -3,9 +3,9 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use sqlx::{ConnectOptions, Connection as _, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, SqliteConnection};
 
-use super::{Cell, DatabaseError, DatabaseSettings, DatabaseUrl, ResultRow, postgres, sqlite};
+use super::{Cell, DatabaseError, DatabaseSettings, DatabaseUrl, ResultRow, engine, postgres, sqlite};
 
 #[derive(Debug)]
 pub enum Connection {
@@ -67,8 +67,8 @@ impl Connection {
         cells: Vec<Cell>,
     ) -> Result<u64, DatabaseError> {
         match self {
-            Self::Sqlite(connection) => sqlite::run(connection, sql.into(), cells).await,
-            Self::Postgres(connection) => postgres::run(connection, sql.into(), cells).await,
+            Self::Sqlite(connection) => engine::run(connection, AssertSqlSafe(sql.into()), cells).await,
+            Self::Postgres(connection) => engine::run(connection, AssertSqlSafe(sql.into()), cells).await,
         }
     }
 
@@ -82,8 +82,8 @@ impl Connection {
         cells: Vec<Cell>,
     ) -> Result<Vec<ResultRow>, DatabaseError> {
         match self {
-            Self::Sqlite(connection) => sqlite::fetch(connection, sql.into(), cells).await,
-            Self::Postgres(connection) => postgres::fetch(connection, sql.into(), cells).await,
+            Self::Sqlite(connection) => engine::fetch(connection, AssertSqlSafe(sql.into()), cells).await,
+            Self::Postgres(connection) => engine::fetch(connection, AssertSqlSafe(sql.into()), cells).await,
         }
     }
 

@@ -7,7 +7,7 @@
 //! - [`bulk`]: many rows at once
 //! - [`schema`]: the tables of a room, brought up to date when the database is opened
 //! - [`cell`]: values on their way in and out
-//! - `sqlite`, `postgres`: what differs
+//! - `engine`: a statement on either; `sqlite`, `postgres`: what differs
 
 pub mod bulk;
 pub mod cell;
@@ -17,6 +17,7 @@ pub mod pool;
 pub mod schema;
 pub mod settings;
 
+mod engine;
 mod postgres;
 mod sqlite;
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 
 use super::{
-    Cell, Connection, DatabaseError, DatabaseSettings, DatabaseUrl, ResultRow, Schema, postgres, sqlite,
+    Cell, Connection, DatabaseError, DatabaseSettings, DatabaseUrl, ResultRow, Schema, engine, postgres,
+    sqlite,
 };
 
 #[derive(Clone, Debug)]
@@ -52,8 +53,8 @@ impl Database {
         cells: Vec<Cell>,
     ) -> Result<u64, DatabaseError> {
         match self {
-            Self::Sqlite(pool) => sqlite::run(pool, sql.into(), cells).await,
-            Self::Postgres(pool) => postgres::run(pool, sql.into(), cells).await,
+            Self::Sqlite(pool) => engine::run(pool, AssertSqlSafe(sql.into()), cells).await,
+            Self::Postgres(pool) => engine::run(pool, AssertSqlSafe(sql.into()), cells).await,
         }
     }
 
@@ -67,8 +68,8 @@ impl Database {
         cells: Vec<Cell>,
     ) -> Result<Vec<ResultRow>, DatabaseError> {
         match self {
-            Self::Sqlite(pool) => sqlite::fetch(pool, sql.into(), cells).await,
-            Self::Postgres(pool) => postgres::fetch(pool, sql.into(), cells).await,
+            Self::Sqlite(pool) => engine::fetch(pool, AssertSqlSafe(sql.into()), cells).await,
+            Self::Postgres(pool) => engine::fetch(pool, AssertSqlSafe(sql.into()), cells).await,
         }
     }
 

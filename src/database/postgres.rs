@@ -1,15 +1,17 @@
 //! PostgreSQL: connections are made when they are needed and closed when they no longer are.
 
-use std::{borrow::Cow, str::FromStr, sync::Arc, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo,
-    ValueRef,
-    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
-    query::Query,
+    AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres,
+    postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult},
 };
 
-use super::{Cell, DatabaseError, ResultRow, bulk::ColumnKind};
+use super::{
+    Cell, DatabaseError,
+    bulk::ColumnKind,
+    engine::{Engine, ValueType},
+};
 
 const IDLE: Duration = Duration::from_secs(60);
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -22,27 +24,6 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, DatabaseError> {
 pub(super) fn pool(url: &str, connections: u32) -> Result<PgPool, DatabaseError> {
     let pool = PgPoolOptions::new().max_connections(connections.max(1)).idle_timeout(IDLE);
     Ok(pool.acquire_timeout(ACQUIRE).connect_lazy_with(options(url)?))
-}
-
-fn query(sql: Cow<'static, str>, cells: Vec<Cell>) -> Query<'static, Postgres, PgArguments> {
-    let query = match sql {
-        Cow::Borrowed(sql) => sqlx::query(sql),
-        // Put together here from parts that are all ours.
-        Cow::Owned(sql) => sqlx::query(AssertSqlSafe(sql)),
-    };
-    cells.into_iter().fold(query, |query, cell| match cell {
-        Cell::Int(value) => query.bind(value),
-        Cell::Text(value) => query.bind(value),
-        Cell::Blob(value) => query.bind(value),
-    })
-}
-
-pub(super) async fn run<'c>(
-    executor: impl Executor<'c, Database = Postgres>,
-    sql: Cow<'static, str>,
-    cells: Vec<Cell>,
-) -> Result<u64, DatabaseError> {
-    Ok(query(sql, cells).execute(executor).await?.rows_affected())
 }
 
 /// One array for each column.
@@ -89,29 +70,18 @@ fn push<T>(columns: &mut Vec<Vec<T>>, rows: usize) -> usize {
     columns.len() - 1
 }
 
-pub(super) async fn fetch<'c>(
-    executor: impl Executor<'c, Database = Postgres>,
-    sql: Cow<'static, str>,
-    cells: Vec<Cell>,
-) -> Result<Vec<ResultRow>, DatabaseError> {
-    let rows = query(sql, cells).fetch_all(executor).await?;
-    rows.iter().map(record).collect()
-}
+impl Engine for Postgres {
+    fn rows_affected(result: &PgQueryResult) -> u64 {
+        result.rows_affected()
+    }
 
-fn record(row: &PgRow) -> Result<ResultRow, DatabaseError> {
-    let cells = row.columns().iter().map(|column| {
-        let at = column.ordinal();
-        let raw = row.try_get_raw(at)?;
-        if raw.is_null() {
-            return Ok(Cell::Int(None));
+    fn value_type(name: &str) -> Option<ValueType> {
+        match name {
+            "INT8" => Some(ValueType::Int8),
+            "INT4" => Some(ValueType::Int4),
+            "TEXT" | "VARCHAR" => Some(ValueType::Text),
+            "BYTEA" => Some(ValueType::Blob),
+            _ => None,
         }
-        Ok(match raw.type_info().name() {
-            "INT8" => Cell::Int(row.try_get(at)?),
-            "INT4" => Cell::Int(row.try_get::<Option<i32>, _>(at)?.map(i64::from)),
-            "TEXT" | "VARCHAR" => Cell::Text(row.try_get(at)?),
-            "BYTEA" => Cell::Blob(row.try_get(at)?),
-            _ => return Err(DatabaseError::Column(at)),
-        })
-    });
-    cells.collect::<Result<_, _>>().map(ResultRow)
+    }
 }

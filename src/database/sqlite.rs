@@ -1,21 +1,17 @@
 //! SQLite: one file, one writer at a time, a thread per connection (the driver's). Small caches: the ledger appends, and
 //! what it asks is in roll-ups.
 
-use std::{borrow::Cow, fs::OpenOptions, path::Path, sync::Arc, time::Duration};
+use std::{fs::OpenOptions, path::Path, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions, Executor, Row as _, Sqlite, SqliteConnection, SqlitePool,
-    TypeInfo, ValueRef,
-    query::Query,
+    ConnectOptions, Sqlite, SqliteConnection, SqlitePool,
     sqlite::{
-        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
-        SqliteSynchronous,
+        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteQueryResult, SqliteSynchronous,
     },
 };
-
 use tokio::time::{Instant, sleep};
 
-use super::{Cell, DatabaseError, ResultRow};
+use super::engine::{Engine, ValueType};
 
 /// How long a statement waits for another's transaction.
 const BUSY: Duration = Duration::from_secs(5);
@@ -79,66 +75,18 @@ pub(super) fn prepare(file: &Path) {
     let _ = options.open(file);
 }
 
-fn query(sql: Cow<'static, str>, cells: Vec<Cell>) -> Query<'static, Sqlite, SqliteArguments> {
-    let query = match sql {
-        Cow::Borrowed(sql) => sqlx::query(sql),
-        // Put together here from parts that are all ours.
-        Cow::Owned(sql) => sqlx::query(AssertSqlSafe(sql)),
-    };
-    bind(query, cells)
-}
+impl Engine for Sqlite {
+    fn rows_affected(result: &SqliteQueryResult) -> u64 {
+        result.rows_affected()
+    }
 
-fn bind(
-    query: Query<'static, Sqlite, SqliteArguments>,
-    cells: Vec<Cell>,
-) -> Query<'static, Sqlite, SqliteArguments> {
-    cells.into_iter().fold(query, |query, cell| match cell {
-        Cell::Int(value) => query.bind(value),
-        Cell::Text(value) => query.bind(value),
-        Cell::Blob(value) => query.bind(value),
-    })
-}
-
-pub(super) async fn run<'c>(
-    executor: impl Executor<'c, Database = Sqlite>,
-    sql: Cow<'static, str>,
-    cells: Vec<Cell>,
-) -> Result<u64, DatabaseError> {
-    Ok(query(sql, cells).execute(executor).await?.rows_affected())
-}
-
-/// A statement that is run again and again, without copying its text.
-pub(super) async fn run_shared<'c>(
-    executor: impl Executor<'c, Database = Sqlite>,
-    sql: &Arc<str>,
-    cells: Vec<Cell>,
-) -> Result<u64, DatabaseError> {
-    let query = bind(sqlx::query(AssertSqlSafe(Arc::clone(sql))), cells);
-    Ok(query.execute(executor).await?.rows_affected())
-}
-
-pub(super) async fn fetch<'c>(
-    executor: impl Executor<'c, Database = Sqlite>,
-    sql: Cow<'static, str>,
-    cells: Vec<Cell>,
-) -> Result<Vec<ResultRow>, DatabaseError> {
-    let rows = query(sql, cells).fetch_all(executor).await?;
-    rows.iter().map(record).collect()
-}
-
-fn record(row: &SqliteRow) -> Result<ResultRow, DatabaseError> {
-    let cells = row.columns().iter().map(|column| {
-        let at = column.ordinal();
-        let raw = row.try_get_raw(at)?;
-        if raw.is_null() {
-            return Ok(Cell::Int(None));
+    fn value_type(name: &str) -> Option<ValueType> {
+        match name {
+            // SQLite's integers have 64 bits, whatever the column was declared as.
+            "INTEGER" | "INT4" | "BIGINT" => Some(ValueType::Int8),
+            "TEXT" => Some(ValueType::Text),
+            "BLOB" => Some(ValueType::Blob),
+            _ => None,
         }
-        Ok(match raw.type_info().name() {
-            "INTEGER" | "INT4" | "BIGINT" => Cell::Int(row.try_get(at)?),
-            "TEXT" => Cell::Text(row.try_get(at)?),
-            "BLOB" => Cell::Blob(row.try_get(at)?),
-            _ => return Err(DatabaseError::Column(at)),
-        })
-    });
-    cells.collect::<Result<_, _>>().map(ResultRow)
+    }
 }
