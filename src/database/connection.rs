@@ -30,7 +30,7 @@ impl Connection {
     ///
     /// # Errors
     /// The database's own.
-    pub async fn set_patience(&mut self, patience: Duration) -> Result<(), DatabaseError> {
+    pub async fn set_lock_timeout(&mut self, patience: Duration) -> Result<(), DatabaseError> {
         let millis = patience.as_millis();
         let sql = match self {
             Self::Sqlite(_) => format!("PRAGMA busy_timeout = {millis}"),

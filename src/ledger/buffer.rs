@@ -1,6 +1,9 @@
-//! Rows that have left the queue and are nowhere else yet, and the care for them while the database is asked something:
-//! whatever it is, and however long it takes, no row waits long in memory alone. A process that is killed loses what came
-//! within `batch_delay`, [`UNSAFE`] and the time that the disk takes.
+//! Rows on their way from the queue to the database. The buffer owns the queue's receiving end, the rows taken out of it
+//! and the spool; the writer has the loop and the database. Five verbs: [`Buffer::receive`], [`Buffer::next`] (and
+//! [`Buffer::next_spooled`]), [`Buffer::watch`], [`Buffer::written`] and [`Buffer::stash`].
+//!
+//! Invariant: no row stays in memory alone for long, whatever the database is doing. A process that is killed loses the
+//! rows of the last `batch_delay` + [`SPOOL_AFTER`] + one write to the disk.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -9,128 +12,285 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     gauges::LedgerGauges,
     outage_log::OutageLog,
-    queue::{BOUND, RowQueue},
+    queue::{MAX_QUEUED_ROWS, RowQueue},
     row::Row,
+    row_writer::WriteResult,
+    settings::LedgerSettings,
     spool::{Spool, SpoolState},
 };
 
-/// How long rows are in nobody's hands but ours before they are put into the spool, too.
-pub(super) const UNSAFE: Duration = Duration::from_millis(80);
-/// Rows that are replayed in one transaction.
-const RECORD: usize = 2000;
+/// Rows older than this in memory are also spooled.
+pub(super) const SPOOL_AFTER: Duration = Duration::from_millis(80);
+/// Rows of one record of the spool, which is replayed in one transaction.
+const MAX_RECORD_ROWS: usize = 2000;
+/// Between two searches for spools that ended processes left behind.
+const ADOPT_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Buffer {
-    pub(super) queue: Arc<RowQueue>,
-    pub(super) gauges: LedgerGauges,
-    pub(super) spool: Spool,
-    pub(super) episode: OutageLog,
-    /// Those that are not being written.
-    pub(super) held: Vec<Row>,
-    /// When the oldest of them is to be on the disk, if it is not being written by then.
-    safe_by: Option<Instant>,
-    /// How long a row may wait in the queue.
-    delay: Duration,
-    /// Those that are being written are in the spool, too.
-    written_down: bool,
+    queue: Arc<RowQueue>,
+    gauges: LedgerGauges,
+    spool: Spool,
+    pub(super) outages: OutageLog,
+    /// Rows that were taken out of the queue and are not in the batch.
+    held: Vec<Row>,
+    /// When the oldest row of `held` must be on the disk, unless it is being written by then.
+    spool_by: Option<Instant>,
+    /// Rows that are being written. Shared with the statement that writes them, because a slow statement's rows are
+    /// spooled while it runs.
+    batch: Arc<Vec<Row>>,
+    /// The batch is in the spool, too.
+    is_batch_spooled: bool,
+    batch_rows: usize,
+    /// How long a row may wait in the queue for others.
+    batch_delay: Duration,
+    /// When spools that ended processes left behind are searched for next.
+    adopt_at: Instant,
+}
+
+/// Rows for one transaction. There is one at a time, and it goes back to the buffer when it is written.
+#[derive(Debug)]
+pub(super) struct Batch {
+    rows: Arc<Vec<Row>>,
+    /// The rows come from the spool: some may be in the database already.
+    pub(super) is_replay: bool,
+}
+
+impl Batch {
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
 }
 
 impl Buffer {
-    pub(super) fn new(queue: Arc<RowQueue>, gauges: LedgerGauges, spool: Spool, delay: Duration) -> Self {
-        let episode = OutageLog::new(gauges.clone());
-        let (held, safe_by, written_down) = (Vec::new(), None, false);
-        Self { queue, gauges, spool, episode, held, safe_by, delay, written_down }
+    pub(super) fn new(
+        queue: Arc<RowQueue>,
+        gauges: LedgerGauges,
+        spool: Spool,
+        settings: &LedgerSettings,
+    ) -> Self {
+        Self {
+            queue,
+            outages: OutageLog::new(gauges.clone()),
+            gauges,
+            spool,
+            held: Vec::new(),
+            spool_by: None,
+            batch: Arc::default(),
+            is_batch_spooled: false,
+            batch_rows: settings.batch_rows,
+            batch_delay: settings.batch_delay,
+            adopt_at: Instant::now(),
+        }
     }
 
-    /// What has come.
+    /// Takes over the spool that an earlier process left.
+    pub(super) fn recover(&mut self) {
+        if let Err(error) = self.spool.recover() {
+            tracing::error!(%error, "the ledger's spool cannot be read");
+        }
+    }
+
+    /// Waits for rows, at most until `until`, and takes them out of the queue. Rows that are fewer than a batch wait
+    /// `batch_delay` for others. False: these are the last.
+    pub(super) async fn receive(&mut self, until: Instant) -> bool {
+        tokio::select! {
+            () = self.queue.ready() => self.wait_for_batch().await,
+            () = sleep_until(until) => {}
+        }
+        let is_closed = self.is_closed();
+        self.take();
+        self.note_waiting();
+        !(is_closed && self.queue.len() == 0)
+    }
+
+    async fn wait_for_batch(&self) {
+        if self.queue.len() < self.batch_rows
+            && !self.queue.is_closed()
+            && let Some(since) = self.queue.since()
+        {
+            sleep_until(since + self.batch_delay).await;
+        }
+    }
+
+    /// Takes all rows out of the queue.
     pub(super) fn take(&mut self) {
         if self.held.is_empty() {
-            self.safe_by = self.queue.since().map(|since| since + self.delay + UNSAFE);
+            self.spool_by = self.queue.since().map(|since| since + self.batch_delay + SPOOL_AFTER);
         }
         self.held.append(&mut self.queue.take());
-        self.episode.tell(self.queue.lost());
+        self.outages.report_lost(self.queue.take_lost());
     }
 
-    /// Nothing has come that is not being written or in the spool.
+    /// No more rows will come into the queue.
+    pub(super) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    /// All rows are in the batch, the spool or the database.
     pub(super) fn is_empty(&self) -> bool {
         self.held.is_empty() && self.queue.len() == 0
     }
 
-    /// Asks the database something, and looks after `batch`, which is being written by that, and after what comes
-    /// meanwhile. Dropping the future leaves all rows where they are.
-    pub(super) async fn watch<T>(&mut self, batch: &[Row], work: impl Future<Output = T>) -> T {
-        self.written_down = false;
-        let mut safe_at = Instant::now() + UNSAFE;
-        // One short batch after another leaves the last of what is at hand waiting for long.
-        if let Some(safe_by) = self.safe_by.filter(|_| !self.held.is_empty()) {
-            safe_at = safe_at.min(safe_by);
+    pub(super) const fn is_spool_empty(&self) -> bool {
+        self.spool.is_empty()
+    }
+
+    /// When there is work without new rows. `None`: at once, because rows are held or spooled.
+    pub(super) const fn idle_until(&self) -> Option<Instant> {
+        if self.spool.is_empty() && self.held.is_empty() { Some(self.adopt_at) } else { None }
+    }
+
+    pub(super) fn note_waiting(&self) {
+        self.gauges.set_waiting(self.held.len());
+    }
+
+    /// The next batch of held rows. Each batch is handed to [`Buffer::written`], or [`Buffer::stash`] follows.
+    pub(super) fn next(&mut self) -> Option<Batch> {
+        let count = self.held.len().min(self.batch_rows);
+        if count == 0 {
+            return None;
+        }
+        self.is_batch_spooled = false;
+        // Not shared here, so this copies nothing.
+        Arc::make_mut(&mut self.batch).extend(self.held.drain(..count));
+        Some(Batch { rows: Arc::clone(&self.batch), is_replay: false })
+    }
+
+    /// The oldest rows of the spool; the same until they are written. `None`: there are none, or the disk fails.
+    pub(super) fn next_spooled(&mut self) -> Option<Batch> {
+        match self.spool.peek() {
+            Ok(rows) => rows.map(|rows| Batch { rows: Arc::new(rows), is_replay: true }),
+            Err(error) => {
+                self.outages.disk_failed(&error);
+                None
+            }
+        }
+    }
+
+    /// Looks for a spool that an ended process left behind, at most every [`ADOPT_INTERVAL`] and only while this
+    /// process's own is empty. True: its rows are in the spool now.
+    pub(super) fn adopt(&mut self) -> bool {
+        if !self.spool.is_empty() || Instant::now() < self.adopt_at {
+            self.gauges.set_waiting_bytes(self.spool.waiting());
+            return false;
+        }
+        let adopted = self.spool.adopt();
+        if !matches!(adopted, Ok(true)) {
+            self.adopt_at = Instant::now() + ADOPT_INTERVAL;
+        }
+        adopted.unwrap_or_else(|error| {
+            self.outages.disk_failed(&error);
+            false
+        })
+    }
+
+    /// Runs `work`, which waits for the database. Meanwhile rows are taken out of the queue, and those that get too old
+    /// are spooled, the batch first. Dropping the future leaves all rows where they are.
+    pub(super) async fn watch<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut spool_at = Instant::now() + SPOOL_AFTER;
+        // With one short batch after another, the last of the held rows would never get old during a single one.
+        if let Some(spool_by) = self.spool_by.filter(|_| !self.held.is_empty()) {
+            spool_at = spool_at.min(spool_by);
         }
         let mut work = pin!(work);
         loop {
             tokio::select! {
                 outcome = &mut work => return outcome,
-                () = sleep_until(safe_at) => {
-                    safe_at = Instant::now() + UNSAFE;
+                () = sleep_until(spool_at) => {
+                    spool_at = Instant::now() + SPOOL_AFTER;
                     self.take();
-                    if self.write_down(batch) || self.held.len() > BOUND {
-                        self.put_away(BOUND);
+                    if self.spool_batch() || self.held.len() > MAX_QUEUED_ROWS {
+                        self.spool_held(MAX_QUEUED_ROWS);
                     }
                 }
-                // A slow database must not cost the rows that come meanwhile. What it can take it is given all the same:
-                // a row in the spool costs more than one that goes straight in.
+                // A slow database must not cost the rows that come meanwhile. Rows that fit stay in memory, because a
+                // row costs more by way of the spool than straight into the database.
                 () = self.queue.crowded() => {
                     self.take();
-                    if self.held.len() > BOUND {
-                        self.episode.slow();
-                        self.put_away(BOUND);
+                    if self.held.len() > MAX_QUEUED_ROWS {
+                        self.outages.database_slow();
+                        self.spool_held(MAX_QUEUED_ROWS);
                     }
                 }
             }
-            self.gauges.set_waiting(self.held.len());
+            self.note_waiting();
         }
     }
 
-    /// The batch first, then what came after it. True: it is on the disk.
-    fn write_down(&mut self, batch: &[Row]) -> bool {
-        if batch.is_empty() || self.written_down {
+    /// The database has the batch.
+    pub(super) fn written(&mut self, batch: Batch, result: WriteResult) {
+        let Batch { rows, is_replay } = batch;
+        let count = rows.len();
+        // The last reference but ours: clearing copies nothing then, and keeps the room for the next batch.
+        drop(rows);
+        Arc::make_mut(&mut self.batch).clear();
+        self.gauges.add_written(result.new);
+        self.outages.rows_lost(result.lost);
+        if is_replay {
+            self.gauges.add_replayed(count);
+            if let Err(error) = self.spool.advance() {
+                self.outages.disk_failed(&error);
+            }
+            self.gauges.set_waiting_bytes(self.spool.waiting());
+        }
+        self.outages.database_up(&self.spool);
+    }
+
+    /// Puts all held rows and the batch into the spool: the database is down.
+    pub(super) fn stash(&mut self) {
+        let mut rows = Arc::unwrap_or_clone(std::mem::take(&mut self.batch));
+        if std::mem::take(&mut self.is_batch_spooled) {
+            rows.clear();
+        }
+        rows.append(&mut self.held);
+        self.held = rows;
+        self.spool_held(0);
+    }
+
+    /// Counts rows as lost that neither the database nor the spool has taken: the process ends.
+    pub(super) fn finish(&mut self) {
+        self.outages.rows_lost(self.held.len());
+        self.gauges.set_waiting(0);
+        if !self.spool.is_empty() {
+            tracing::warn!(
+                bytes = self.spool.waiting(),
+                "rows wait in the ledger's spool for the next start"
+            );
+        }
+    }
+
+    /// Puts the batch into the spool, once. True: it is on the disk, or there is none.
+    fn spool_batch(&mut self) -> bool {
+        if self.batch.is_empty() || self.is_batch_spooled {
             return true;
         }
-        self.written_down = matches!(self.spool.append(batch), Ok(SpoolState::Yes));
-        if self.written_down {
-            self.gauges.add_spooled(batch.len());
+        self.is_batch_spooled = matches!(self.spool.append(&self.batch), Ok(SpoolState::Yes));
+        if self.is_batch_spooled {
+            self.gauges.add_spooled(self.batch.len());
         }
-        self.written_down
+        self.is_batch_spooled
     }
 
-    /// Puts all that is at hand into the spool: the database is away.
-    pub(super) fn stash(&mut self, batch: &mut Vec<Row>) {
-        if std::mem::take(&mut self.written_down) {
-            batch.clear();
-        }
-        batch.append(&mut self.held);
-        std::mem::swap(batch, &mut self.held);
-        self.put_away(0);
-    }
-
-    /// Rows into the spool. When that is full, `room` of them stay at hand; when the disk fails, as many as there is
-    /// room for.
-    fn put_away(&mut self, room: usize) {
+    /// Puts held rows into the spool. When that is full, the first `keep` of them stay in memory; when the disk fails,
+    /// the first [`MAX_QUEUED_ROWS`]. The rest is lost.
+    fn spool_held(&mut self, keep: usize) {
         while !self.held.is_empty() {
-            let many = self.held.len().min(RECORD);
-            let room = match self.spool.append(self.held.get(..many).unwrap_or_default()) {
+            let count = self.held.len().min(MAX_RECORD_ROWS);
+            let keep = match self.spool.append(self.held.get(..count).unwrap_or_default()) {
                 Ok(SpoolState::Yes) => {
-                    self.gauges.add_spooled(many);
-                    self.held.drain(..many);
+                    self.gauges.add_spooled(count);
+                    self.held.drain(..count);
                     continue;
                 }
-                Ok(SpoolState::Full) => room,
+                Ok(SpoolState::Full) => keep,
                 Err(error) => {
-                    self.episode.disk(&error);
-                    BOUND
+                    self.outages.disk_failed(&error);
+                    MAX_QUEUED_ROWS
                 }
             };
-            self.episode.lost(self.held.len().saturating_sub(room));
-            self.held.truncate(room);
+            self.outages.rows_lost(self.held.len().saturating_sub(keep));
+            self.held.truncate(keep);
             break;
         }
         self.gauges.set_waiting_bytes(self.spool.waiting());
@@ -146,10 +306,12 @@ mod tests {
         *,
     };
 
-    fn hands(folder: &Folder, limit: u64) -> Buffer {
+    /// With at most `batch_rows` rows in a batch.
+    fn buffer(folder: &Folder, spool_size: u64, batch_rows: usize) -> Buffer {
         let gauges = LedgerGauges::default();
         let queue = Arc::new(RowQueue::new(gauges.clone()));
-        Buffer::new(queue, gauges, Spool::new(folder.0.join("s"), limit), UNSAFE)
+        let settings = LedgerSettings { batch_rows, batch_delay: SPOOL_AFTER, ..LedgerSettings::default() };
+        Buffer::new(queue, gauges, Spool::new(folder.0.join("s"), spool_size), &settings)
     }
 
     fn rows(count: usize) -> Vec<Row> {
@@ -157,83 +319,89 @@ mod tests {
         (0..count).map(|_| Row::new(ids.make(0), 0)).collect()
     }
 
-    /// Whatever the database is asked: what takes long costs no row, neither a process that is killed nor for want of room.
+    /// Neither a kill nor a full queue loses rows while the database takes long.
     #[tokio::test]
-    async fn rows_are_put_away_while_anything_is_waited_for() {
+    async fn rows_are_spooled_while_the_database_is_slow() {
         let folder = Folder::new();
-        let mut hands = hands(&folder, 1 << 30);
-        let (queue, batch) = (Arc::clone(&hands.queue), rows(3));
-        hands
-            .watch(&batch, async {
+        let mut buffer = buffer(&folder, 1 << 30, 3);
+        let queue = Arc::clone(&buffer.queue);
+        queue.push(rows(3));
+        buffer.take();
+        let batch = buffer.next().unwrap();
+        buffer
+            .watch(async {
                 queue.push(rows(5));
-                sleep(UNSAFE + UNSAFE / 2).await;
+                sleep(SPOOL_AFTER + SPOOL_AFTER / 2).await;
             })
             .await;
-        assert_eq!((hands.gauges.read().spooled, hands.held.len(), hands.queue.len()), (8, 0, 0));
-        hands
-            .watch(&[], async {
+        assert_eq!((buffer.gauges.read().spooled, buffer.held.len(), buffer.queue.len()), (8, 0, 0));
+        buffer.written(batch, WriteResult::default());
+        buffer
+            .watch(async {
                 for _ in 0..5 {
-                    queue.push(rows(BOUND - 1));
+                    queue.push(rows(MAX_QUEUED_ROWS - 1));
                     while queue.len() > 0 {
                         sleep(Duration::from_millis(1)).await;
                     }
                 }
             })
             .await;
-        let state = hands.gauges.read();
-        assert_eq!((state.lost, state.spooled as usize + hands.held.len()), (0, 8 + 5 * (BOUND - 1)));
-        assert!(hands.episode.has_told().is_none(), "nothing was lost");
+        let state = buffer.gauges.read();
+        let kept = state.spooled as usize + buffer.held.len();
+        assert_eq!((state.lost, kept), (0, 8 + 5 * (MAX_QUEUED_ROWS - 1)));
+        assert!(buffer.outages.last_report().is_none(), "nothing was lost");
     }
 
     /// Each batch is quick, but there are many: the last of them are on the disk in time all the same.
     #[tokio::test(start_paused = true)]
-    async fn rows_behind_many_short_batches_are_put_away() {
+    async fn rows_behind_many_short_batches_are_spooled() {
         let folder = Folder::new();
-        let mut hands = hands(&folder, 1 << 30);
-        hands.queue.push(rows(10));
-        hands.take();
+        let mut buffer = buffer(&folder, 1 << 30, 1);
+        buffer.queue.push(rows(10));
+        buffer.take();
         for batches in 1_usize.. {
-            let batch: Vec<Row> = hands.held.drain(..1).collect();
-            hands.watch(&batch, sleep(UNSAFE / 4 + Duration::from_millis(1))).await;
-            if hands.held.is_empty() {
-                // While the eighth was written, `delay` and `UNSAFE` were over.
+            let batch = buffer.next().unwrap();
+            buffer.watch(sleep(SPOOL_AFTER / 4 + Duration::from_millis(1))).await;
+            buffer.written(batch, WriteResult::default());
+            if buffer.held.is_empty() {
+                // During the eighth, `batch_delay` and `SPOOL_AFTER` were over.
                 assert_eq!(batches, 8);
                 break;
             }
         }
-        assert!(hands.gauges.read().spooled > 0);
+        assert!(buffer.gauges.read().spooled > 0);
     }
 
-    /// What the queue has no room for is counted once, and said.
+    /// Rows that the queue has no room for are counted once, and reported.
     #[tokio::test]
-    async fn what_the_queue_loses_is_said() {
+    async fn rows_lost_by_the_queue_are_reported() {
         let folder = Folder::new();
-        let mut hands = hands(&folder, 1 << 30);
-        let queue = Arc::clone(&hands.queue);
-        hands
-            .watch(&[], async {
-                queue.push(rows(BOUND + 5));
-                sleep(UNSAFE + UNSAFE / 2).await;
+        let mut buffer = buffer(&folder, 1 << 30, 1);
+        let queue = Arc::clone(&buffer.queue);
+        buffer
+            .watch(async {
+                queue.push(rows(MAX_QUEUED_ROWS + 5));
+                sleep(SPOOL_AFTER + SPOOL_AFTER / 2).await;
             })
             .await;
-        assert_eq!(hands.gauges.read().lost, 5);
-        assert!(hands.episode.has_told().is_some());
+        assert_eq!(buffer.gauges.read().lost, 5);
+        assert!(buffer.outages.last_report().is_some());
     }
 
-    /// A full spool is no reason to lose what the database may still take.
+    /// A full spool is no reason to lose rows that the database may still take.
     #[tokio::test]
-    async fn a_full_spool_leaves_rows_at_hand_while_the_database_is_asked() {
+    async fn a_full_spool_leaves_rows_in_memory_while_the_database_works() {
         let folder = Folder::new();
-        let mut hands = hands(&folder, 10);
-        let queue = Arc::clone(&hands.queue);
-        hands
-            .watch(&[], async {
+        let mut buffer = buffer(&folder, 10, 1);
+        let queue = Arc::clone(&buffer.queue);
+        buffer
+            .watch(async {
                 queue.push(rows(5));
-                sleep(UNSAFE + UNSAFE / 2).await;
+                sleep(SPOOL_AFTER + SPOOL_AFTER / 2).await;
             })
             .await;
-        assert_eq!((hands.gauges.read().lost, hands.held.len()), (0, 5));
-        hands.stash(&mut Vec::new());
-        assert_eq!((hands.gauges.read().lost, hands.held.len()), (5, 0));
+        assert_eq!((buffer.gauges.read().lost, buffer.held.len()), (0, 5));
+        buffer.stash();
+        assert_eq!((buffer.gauges.read().lost, buffer.held.len()), (5, 0));
     }
 }

@@ -19,17 +19,17 @@ pub(super) struct OutageLog {
     slow: bool,
     disk: bool,
     /// Rows lost that nobody was told of, and when somebody was told last.
-    untold: usize,
-    told: Option<Instant>,
+    unreported: usize,
+    reported_at: Option<Instant>,
 }
 
 impl OutageLog {
     pub(super) const fn new(gauges: LedgerGauges) -> Self {
-        Self { gauges, away: false, slow: false, disk: false, untold: 0, told: None }
+        Self { gauges, away: false, slow: false, disk: false, unreported: 0, reported_at: None }
     }
 
     /// The database is away.
-    pub(super) fn away(&mut self, site: &DatabaseUrl, error: &DatabaseError) {
+    pub(super) fn database_down(&mut self, site: &DatabaseUrl, error: &DatabaseError) {
         if !self.away {
             tracing::error!(database = %site, %error, "the ledger's database is away: rows wait in the spool");
         }
@@ -37,7 +37,7 @@ impl OutageLog {
     }
 
     /// The database takes less than comes.
-    pub(super) fn slow(&mut self) {
+    pub(super) fn database_slow(&mut self) {
         if !self.away && !self.slow {
             tracing::warn!("the ledger's database is slower than rows come: some wait in the spool");
         }
@@ -45,7 +45,7 @@ impl OutageLog {
     }
 
     /// The database has taken something.
-    pub(super) fn back(&mut self, spool: &Spool) {
+    pub(super) fn database_up(&mut self, spool: &Spool) {
         if (self.away || self.slow) && spool.is_empty() {
             tracing::warn!("the ledger's database keeps up again, and nothing waits any more");
             (self.away, self.slow) = (false, false);
@@ -54,7 +54,7 @@ impl OutageLog {
     }
 
     /// The spool cannot be read or written.
-    pub(super) fn disk(&mut self, error: &io::Error) {
+    pub(super) fn disk_failed(&mut self, error: &io::Error) {
         if !self.disk {
             tracing::error!(%error, "the ledger's spool fails: rows wait in memory");
         }
@@ -62,40 +62,40 @@ impl OutageLog {
     }
 
     /// Rows are lost.
-    pub(super) fn lost(&mut self, rows: usize) {
+    pub(super) fn rows_lost(&mut self, rows: usize) {
         self.gauges.add_lost(rows);
-        self.tell(rows);
+        self.report_lost(rows);
     }
 
     /// Rows are lost that have been counted already.
-    pub(super) fn tell(&mut self, rows: usize) {
+    pub(super) fn report_lost(&mut self, rows: usize) {
         if rows == 0 {
             return;
         }
-        self.untold += rows;
-        if self.told.is_none_or(|told| told.elapsed() > AGAIN) {
+        self.unreported += rows;
+        if self.reported_at.is_none_or(|at| at.elapsed() > AGAIN) {
             tracing::error!(
-                rows = self.untold,
+                rows = self.unreported,
                 total = self.gauges.read().lost,
                 "rows of the ledger are lost"
             );
-            self.untold = 0;
-            self.told = Some(Instant::now());
+            self.unreported = 0;
+            self.reported_at = Some(Instant::now());
         }
     }
 
     /// When losses were spoken of last.
     #[cfg(test)]
-    pub(super) const fn has_told(&self) -> Option<Instant> {
-        self.told
+    pub(super) const fn last_report(&self) -> Option<Instant> {
+        self.reported_at
     }
 }
 
 impl Drop for OutageLog {
     fn drop(&mut self) {
-        if self.untold > 0 {
+        if self.unreported > 0 {
             tracing::error!(
-                rows = self.untold,
+                rows = self.unreported,
                 total = self.gauges.read().lost,
                 "rows of the ledger are lost"
             );
@@ -110,12 +110,12 @@ mod tests {
     /// A database that was slow before it was away is said to be away all the same.
     #[test]
     fn slow_and_away_are_two_things() {
-        let mut episode = OutageLog::new(LedgerGauges::default());
-        episode.slow();
-        assert_eq!((episode.slow, episode.away), (true, false));
-        episode.away(&DatabaseUrl::Sqlite("t.db".into()), &DatabaseError::Late);
-        assert_eq!((episode.slow, episode.away), (true, true));
-        episode.back(&Spool::new("s".into(), 0));
-        assert_eq!((episode.slow, episode.away), (false, false));
+        let mut log = OutageLog::new(LedgerGauges::default());
+        log.database_slow();
+        assert_eq!((log.slow, log.away), (true, false));
+        log.database_down(&DatabaseUrl::Sqlite("t.db".into()), &DatabaseError::Late);
+        assert_eq!((log.slow, log.away), (true, true));
+        log.database_up(&Spool::new("s".into(), 0));
+        assert_eq!((log.slow, log.away), (false, false));
     }
 }

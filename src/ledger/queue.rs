@@ -8,7 +8,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{gauges::LedgerGauges, row::Row};
 
 /// Rows that may wait in memory.
-pub(super) const BOUND: usize = 20_000;
+pub(super) const MAX_QUEUED_ROWS: usize = 20_000;
 
 #[derive(Debug)]
 pub(super) struct RowQueue {
@@ -41,7 +41,7 @@ impl RowQueue {
     /// Hands rows in; gives how many were lost.
     pub(super) fn push(&self, mut rows: Vec<Row>) -> usize {
         let (lost, waiting) = self.with(|state| {
-            let room = BOUND.saturating_sub(state.rows.len());
+            let room = MAX_QUEUED_ROWS.saturating_sub(state.rows.len());
             let lost = rows.len().saturating_sub(room);
             rows.truncate(room);
             state.rows.append(&mut rows);
@@ -54,7 +54,7 @@ impl RowQueue {
         if waiting > 0 {
             self.ready.notify_one();
         }
-        if waiting > BOUND / 2 {
+        if waiting > MAX_QUEUED_ROWS / 2 {
             self.crowded.notify_one();
         }
         lost
@@ -74,7 +74,7 @@ impl RowQueue {
     }
 
     /// How many were lost since this was asked last. They have been counted.
-    pub(super) fn lost(&self) -> usize {
+    pub(super) fn take_lost(&self) -> usize {
         self.with(|state| std::mem::take(&mut state.lost))
     }
 
@@ -100,7 +100,7 @@ impl RowQueue {
 
     /// Waits until more than half of the room is taken.
     pub(super) async fn crowded(&self) {
-        while self.len() <= BOUND / 2 {
+        while self.len() <= MAX_QUEUED_ROWS / 2 {
             self.crowded.notified().await;
         }
     }

@@ -357,8 +357,8 @@ async fn rows_are_safe_while_a_connection_is_waited_for() {
     ledger.inbox.book(rows(&mut ids, 0, 10));
     ledger.until("the spool", |now| now.spooled == 10).await;
     for round in 1..=3 {
-        ledger.inbox.book(rows(&mut ids, 0, queue::BOUND as i64));
-        ledger.until("the spool", |now| now.spooled == 10 + round * queue::BOUND as u64).await;
+        ledger.inbox.book(rows(&mut ids, 0, queue::MAX_QUEUED_ROWS as i64));
+        ledger.until("the spool", |now| now.spooled == 10 + round * queue::MAX_QUEUED_ROWS as u64).await;
     }
     assert!(begun.elapsed() < Duration::from_secs(5), "it is still waited for");
     drop((connected, listener));
@@ -409,10 +409,10 @@ async fn rows_wait_in_memory_while_no_disk_takes_them() {
 async fn the_queue_is_bounded_and_never_waits() {
     let queue = queue::RowQueue::new(LedgerGauges::default());
     let row = Row::new(RowIds::default().make(0), 0);
-    assert_eq!(queue.push(vec![row.clone(); queue::BOUND - 1]), 0);
+    assert_eq!(queue.push(vec![row.clone(); queue::MAX_QUEUED_ROWS - 1]), 0);
     queue.crowded().await;
     assert_eq!(queue.push(vec![row; 3]), 2);
-    assert_eq!((queue.take().len(), queue.gauges.read().lost), (queue::BOUND, 2));
+    assert_eq!((queue.take().len(), queue.gauges.read().lost), (queue::MAX_QUEUED_ROWS, 2));
 }
 
 #[tokio::test]
