@@ -1,6 +1,6 @@
-//! What admission costs: finding a key among many, leasing from its limits, and settling. `cargo bench --bench admission`;
-//! instructions of one case with `valgrind --tool=callgrind target/release/deps/admission-… --count CASE TIMES`, as
-//! `benches/instructions.sh` does.
+//! Measures admission: finding a key among many, leasing from its limits, and settling. `cargo bench --bench
+//! admission`; instructions of one case with `valgrind --tool=callgrind target/release/deps/admission-…
+//! --count CASE TIMES`, as `benches/instructions.sh` does.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot run should say so")]
 
@@ -43,7 +43,7 @@ const ALL: LimitValues = LimitValues {
     budget: Some(i64::MAX),
 };
 
-/// One request's admission and its end, by a key of the store among `many`.
+/// One request's admission and settlement, with one of `many` stored keys.
 fn admission(many: usize, allowance: LimitValues) -> Box<dyn FnMut()> {
     let limits = KeyLimits {
         models: vec!["gpt-*".into()],

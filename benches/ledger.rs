@@ -1,6 +1,6 @@
-//! What the ledger takes: a million rows, every question that the product asks of them (S4.2: under 100 ms), and how many
-//! rows a second the writer holds (20,000 on SQLite). `cargo bench --bench ledger`; PostgreSQL too inside
-//! `tests/postgres.sh cargo bench --bench ledger`. `LEDGER_ROWS` for another number of rows.
+//! Measures the ledger: every query of the product over a million rows (S4.2: under 100 ms), and how many
+//! rows a second the writer sustains (20,000 on SQLite). `cargo bench --bench ledger`; PostgreSQL too inside
+//! `tests/postgres.sh cargo bench --bench ledger`. `LEDGER_ROWS` sets another number of rows.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench that cannot run should say so")]
 
@@ -21,7 +21,7 @@ use thalweg::{
 };
 
 const HOUR: i64 = 3_600_000_000;
-/// A round takes this many samples.
+/// Samples per query.
 const SAMPLES: usize = 15;
 
 fn main() {
@@ -79,15 +79,15 @@ fn now() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// A plausible request: eight models at three providers, twenty keys, one in twenty not well.
+/// A plausible request: eight models at three providers, twenty keys, one request in twenty fails.
 fn row(ids: &mut RowIds, number: i64, at: i64) -> Row {
-    // Something like chance, the same every time.
-    let dice = |sides: i64, salt: i64| {
+    // Pseudo-random, the same in every run.
+    let rng = |sides: i64, salt: i64| {
         ((number + salt).wrapping_mul(6_364_136_223_846_793_005) >> 33).rem_euclid(sides)
     };
-    let model = dice(8, 1);
-    let key = dice(20, 2);
-    let outcome = match dice(60, 3) {
+    let model = rng(8, 1);
+    let key = rng(20, 2);
+    let outcome = match rng(60, 3) {
         0 => "refused",
         1 => "failed",
         2 => "gone",
@@ -105,36 +105,36 @@ fn row(ids: &mut RowIds, number: i64, at: i64) -> Row {
         provider: Some(format!("provider-{}", model % 3)),
         provider_kind: text("openai"),
         strategy: text("priority"),
-        attempts: Some(1 + dice(2, 4)),
+        attempts: Some(1 + rng(2, 4)),
         wasted: Some(0),
         mode: text("asgi"),
         status: Some(if outcome == "ok" { 200 } else { 502 }),
         outcome: text(outcome),
-        first_byte_us: Some(200_000 + dice(3_000_000, 5)),
-        ttft_us: Some(210_000 + dice(3_000_000, 5)),
-        total_us: Some(1_000_000 + dice(30_000_000, 6)),
-        queue_us: Some(dice(200, 7)),
-        upstream_us: Some(200_000 + dice(3_000_000, 5)),
-        added_first_ns: Some(80_000 + dice(50_000, 8)),
-        added_p50_ns: Some(6000 + dice(1000, 9)),
-        added_p99_ns: Some(20_000 + dice(9000, 9)),
-        added_max_ns: Some(60_000 + dice(90_000, 9)),
-        frames: Some(dice(400, 10)),
-        events: Some(dice(400, 10)),
-        request_bytes: Some(dice(20_000, 11)),
-        bytes: Some(dice(200_000, 10)),
-        tokens_in: Some(dice(5000, 12)),
-        tokens_out: Some(dice(800, 10)),
-        tokens_cached: Some(dice(100, 13)),
+        first_byte_us: Some(200_000 + rng(3_000_000, 5)),
+        ttft_us: Some(210_000 + rng(3_000_000, 5)),
+        total_us: Some(1_000_000 + rng(30_000_000, 6)),
+        queue_us: Some(rng(200, 7)),
+        upstream_us: Some(200_000 + rng(3_000_000, 5)),
+        added_first_ns: Some(80_000 + rng(50_000, 8)),
+        added_p50_ns: Some(6000 + rng(1000, 9)),
+        added_p99_ns: Some(20_000 + rng(9000, 9)),
+        added_max_ns: Some(60_000 + rng(90_000, 9)),
+        frames: Some(rng(400, 10)),
+        events: Some(rng(400, 10)),
+        request_bytes: Some(rng(20_000, 11)),
+        bytes: Some(rng(200_000, 10)),
+        tokens_in: Some(rng(5000, 12)),
+        tokens_out: Some(rng(800, 10)),
+        tokens_cached: Some(rng(100, 13)),
         usage_source: text("reported"),
-        cost: Some(dice(90_000, 12)),
+        cost: Some(rng(90_000, 12)),
         client: text("203.0.113.77"),
         user_agent: text("OpenAI/Python 1.99.1"),
         ..Row::new(ids.make(at), at)
     }
 }
 
-/// Fills a database with rows over so many hours, and asks.
+/// Fills a database with `count` rows over `hours` hours and runs the queries.
 async fn measure(what: &str, settings: &DatabaseSettings, count: i64, hours: i64) {
     let (begin, mut ids, filling) = (now() - hours * HOUR, RowIds::default(), Instant::now());
     let mut book = RowWriter::open(settings).await.expect("a database");
@@ -145,7 +145,7 @@ async fn measure(what: &str, settings: &DatabaseSettings, count: i64, hours: i64
         book.write(&rows, false).await.expect("written");
     }
     if let DatabaseUrl::Postgres(_) = &settings.site {
-        // What its own caretaker does within minutes.
+        // autovacuum does this within minutes.
         book.connection().run("VACUUM ANALYZE", Vec::new()).await.expect("a statement");
     }
     book.close().await;
@@ -169,7 +169,7 @@ async fn measure(what: &str, settings: &DatabaseSettings, count: i64, hours: i64
             ("percentiles by provider", &[GroupBy::Provider], true),
             ("percentiles by model, provider, key", &[GroupBy::Model, GroupBy::Provider, GroupBy::Key], true),
         ] {
-            // In the middle of an hour: rows are read, too.
+            // `since` is in the middle of an hour, so that rows are read too.
             let question = UsageQuery { since: now() - back * HOUR, by: by.to_vec(), times };
             ask(&format!("{what}: {name}, {since}"), &database, &question).await;
         }
@@ -197,7 +197,7 @@ async fn ask(what: &str, database: &Database, question: &UsageQuery) {
     );
 }
 
-/// Hands rows in at 20,000 a second, for ten seconds, and then as many as the writer takes.
+/// Hands in 20,000 rows a second for ten seconds, then more than the writer can take.
 async fn hold(what: &str, database: &DatabaseSettings, folder: &Folder) {
     for (wanted, seconds) in [(20_000_usize, 10_u32), (60_000, 5)] {
         let gauges = LedgerGauges::default();
@@ -205,7 +205,7 @@ async fn hold(what: &str, database: &DatabaseSettings, folder: &Folder) {
         let (inbox, thread) =
             thalweg::ledger::start(settings, database.clone(), gauges.clone()).expect("a thread");
         let (mut ids, begun, mut number) = (RowIds::default(), Instant::now(), 0);
-        // As the thread that settles does: fifty batches a second.
+        // Fifty batches a second, like the settlement thread.
         let batch = wanted / 50;
         let mut making = Duration::ZERO;
         for round in 0..seconds * 50 {

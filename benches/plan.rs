@@ -1,5 +1,6 @@
-//! What the choice of a candidate costs a request: the plan, the course and what is told to the record, for a model that
-//! one provider serves and for one that three do. `cargo bench --bench plan`; instructions with `benches/instructions.sh`.
+//! Measures the choice of a candidate: the plan, the attempt plan and the update of the statistics, for a
+//! model that one provider serves and for one that three serve. `cargo bench --bench plan`; instructions with
+//! `benches/instructions.sh`.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot run should say so")]
 
@@ -24,9 +25,9 @@ fn main() {
             "plan-adaptive/3" => (3, Strategy::Adaptive),
             _ => return,
         };
-        let (catalog, mut dice) = (catalog(candidates, strategy), Rng::new(1));
+        let (catalog, mut rng) = (catalog(candidates, strategy), Rng::new(1));
         for number in 0..times.parse().unwrap_or(1) {
-            request(&catalog, number, &mut dice);
+            request(&catalog, number, &mut rng);
         }
     } else {
         divan::main();
@@ -45,28 +46,27 @@ fn catalog(candidates: usize, strategy: Strategy) -> Catalog {
     Catalog::new((0..candidates).map(served).collect(), Vec::new(), settings, &StatsRegistry::default())
 }
 
-/// One request that goes well.
-fn request(catalog: &Catalog, number: u64, dice: &mut Rng) {
+/// One request that succeeds.
+fn request(catalog: &Catalog, number: u64, rng: &mut Rng) {
     let now = Moment(1_000_000) + Duration::from_millis(number * 10);
-    let plan = catalog
-        .plan(&PlanRequest::stream(black_box("river-large-2")), now, dice)
-        .expect("somebody serves it");
+    let plan =
+        catalog.plan(&PlanRequest::stream(black_box("river-large-2")), now, rng).expect("somebody serves it");
     let (settings, budgets) = (catalog.settings(), catalog.records().budgets());
-    let terms = Policy { settings, budgets, failover: true, deadline: None };
-    let mut course = AttemptPlan::new(plan, terms, dice.fork(), now);
-    if let Action::Ask(turn) = course.next(now) {
-        black_box(course.next(now));
+    let policy = Policy { settings, budgets, failover: true, deadline: None };
+    let mut attempt_plan = AttemptPlan::new(plan, policy, rng.fork(), now);
+    if let Action::Ask(attempt) = attempt_plan.next(now) {
+        black_box(attempt_plan.next(now));
         let after = Duration::from_millis(300);
-        drop(black_box(course.won(turn, after, now + after)));
+        drop(black_box(attempt_plan.won(attempt, after, now + after)));
     }
 }
 
 #[divan::bench(args = [(1, "priority"), (3, "priority"), (3, "adaptive")])]
 fn one_request(bencher: Bencher<'_, '_>, (candidates, name): (usize, &str)) {
     let strategy = if name == "adaptive" { Strategy::Adaptive } else { Strategy::Priority };
-    let (catalog, mut dice, mut number) = (catalog(candidates, strategy), Rng::new(1), 0);
+    let (catalog, mut rng, mut number) = (catalog(candidates, strategy), Rng::new(1), 0);
     bencher.bench_local(move || {
         number += 1;
-        request(&catalog, number, &mut dice);
+        request(&catalog, number, &mut rng);
     });
 }

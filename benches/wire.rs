@@ -1,5 +1,5 @@
-//! What reading costs: a request's envelope against other ways to find the same fields, its splice, and the events of a
-//! stream. `cargo bench --bench wire`; instructions per call with `benches/instructions.sh`.
+//! Measures parsing: a request's envelope compared with other ways to find the same fields, its splice, and
+//! the events of a stream. `cargo bench --bench wire`; instructions per call with `benches/instructions.sh`.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot run should say so")]
 
@@ -20,7 +20,7 @@ fn main() {
     }
 }
 
-/// Runs one case so many times: the difference of two counts is what callgrind is asked for.
+/// Runs one case `times` times: callgrind's counts of two runs are subtracted.
 fn count(case: &str, times: usize) {
     let (name, size) = case.split_once('/').unwrap_or((case, "1"));
     let size = size.parse().unwrap_or(1);
@@ -55,7 +55,8 @@ fn stream(frame: String, see: impl Fn(usize, &thalweg::wire::Event<'_>) + 'stati
     })
 }
 
-const EDITS: Edits<'_> = Edits { model: Some("river-large-2"), drop_own: true, ask_usage: true };
+const EDITS: Edits<'_> =
+    Edits { model: Some("river-large-2"), drop_gateway_members: true, request_usage: true };
 
 const SIZES: [usize; 3] = [1_000, 100_000, 2_000_000];
 
@@ -68,7 +69,7 @@ fn prose(size: usize) -> Bytes {
     )
 }
 
-/// The same with a character to escape every dozen bytes, as source code has.
+/// The same with one escaped character every dozen bytes, like source code.
 fn code(size: usize) -> Bytes {
     conversation(size, r#"if a < \"b\" {\n\treturn \"c\\d\";\n}\n"#, 800)
 }
@@ -175,7 +176,7 @@ mod request {
         bencher.bench(|| splice(black_box(&body), &envelope, &EDITS));
     }
 
-    /// The copy that simd-json unescapes into, and its tape; not yet the spans.
+    /// The copy that simd-json unescapes into, and its tape, without the spans.
     fn simd(bencher: Bencher<'_, '_>, body: Bytes) {
         let mut scratch = Vec::with_capacity(body.len() + 64);
         let mut buffers = simd_json::Buffers::new(body.len());
@@ -186,7 +187,7 @@ mod request {
         });
     }
 
-    /// The same fields without spans, the rest passed over.
+    /// The same fields without spans; all others are ignored.
     fn typed(body: &Bytes) -> bool {
         #[derive(Deserialize)]
         struct Fields<'a> {

@@ -1,5 +1,6 @@
-//! What hyper's client makes of a provider's answer that arrives in pieces. Its futures are polled by hand: there is
-//! nothing to wait for, so there is no runtime. After the bytes the provider closes, or is silent.
+//! Gives a provider's response, in pieces, to hyper's client and returns the result. The futures are polled
+//! by hand: nothing has to be waited for, so there is no runtime. After the bytes the provider closes or
+//! stays silent.
 
 use std::{
     future::Future,
@@ -15,8 +16,8 @@ use hyper::{
     rt::{Read, ReadBufCursor, Write},
 };
 
-/// Polls in which hyper must tell something, and after which it is taken to tell nothing more.
-const PATIENCE: u8 = 8;
+/// Polls within which hyper must make progress; after them it counts as pending for ever.
+const MAX_POLLS: u8 = 8;
 
 pub struct Answer {
     pub status: StatusCode,
@@ -27,13 +28,13 @@ pub struct Answer {
 
 #[derive(Debug)]
 pub enum End {
-    /// The whole body came; whether the connection takes another request.
+    /// The whole body came. `open`: the connection accepts another request.
     Whole { open: bool },
-    /// The body is cut off or malformed, and how.
+    /// The body is cut off or malformed, with hyper's reason.
     Failed(String),
 }
 
-/// The rest of a fuzz input and its pieces, cut where its first four bytes say.
+/// The rest of a fuzz input, and its pieces, cut at the two offsets in its first four bytes.
 pub fn pieces(input: &[u8]) -> Option<(&[u8], [&[u8]; 3])> {
     let [a, b, c, d, bytes @ ..] = input else { return None };
     let cut = |high: u8, low: u8| usize::from(u16::from_be_bytes([high, low])) % (bytes.len() + 1);
@@ -41,8 +42,8 @@ pub fn pieces(input: &[u8]) -> Option<(&[u8], [&[u8]; 3])> {
     Some((bytes, [&bytes[..one], &bytes[one..two], &bytes[two..]]))
 }
 
-/// What hyper makes of the answer in `pieces`, and why it finds no head in it otherwise.
-pub fn ask(pieces: &[&[u8]], closes: bool) -> Result<Answer, String> {
+/// hyper's result for the response in `pieces`, or its error if it finds no response head.
+pub fn run_hyper(pieces: &[&[u8]], closes: bool) -> Result<Answer, String> {
     let cx = &mut Context::from_waker(Waker::noop());
     let pieces = pieces.iter().rev().filter(|piece| !piece.is_empty()).map(|piece| piece.to_vec()).collect();
     let wire = Wire { pieces, closes, asked: false };
@@ -57,30 +58,30 @@ pub fn ask(pieces: &[&[u8]], closes: bool) -> Result<Answer, String> {
     };
 
     let mut response = pin!(sender.send_request(Request::new(String::new())));
-    let response = settle(|| (drive(cx), response.as_mut().poll(cx)).1).expect("a head or an error");
+    let response = poll_until_ready(|| (drive(cx), response.as_mut().poll(cx)).1).expect("a head or an error");
     let (head, mut body) = response.map_err(|error| format!("{error:?}"))?.into_parts();
     let mut payload = Vec::new();
     let end = loop {
-        let frame = settle(|| (drive(cx), Pin::new(&mut body).poll_frame(cx)).1);
+        let frame = poll_until_ready(|| (drive(cx), Pin::new(&mut body).poll_frame(cx)).1);
         match frame.expect("a frame, an end or an error") {
             Some(Ok(frame)) => payload.extend_from_slice(&frame.into_data().unwrap_or_default()),
             Some(Err(error)) => break End::Failed(format!("{error:?}")),
-            None => break End::Whole { open: (0..PATIENCE).all(|_| drive(cx)) },
+            None => break End::Whole { open: (0..MAX_POLLS).all(|_| drive(cx)) },
         }
     };
     Ok(Answer { status: head.status, headers: head.headers, payload, end })
 }
 
-fn settle<T>(mut poll: impl FnMut() -> Poll<T>) -> Option<T> {
-    (0..PATIENCE).find_map(|_| match poll() {
+fn poll_until_ready<T>(mut poll: impl FnMut() -> Poll<T>) -> Option<T> {
+    (0..MAX_POLLS).find_map(|_| match poll() {
         Poll::Ready(value) => Some(value),
         Poll::Pending => None,
     })
 }
 
-/// A provider that answers once it has been asked.
+/// A provider that answers after it has received a request.
 struct Wire {
-    /// The last is read first.
+    /// In reverse: the last piece is read first.
     pieces: Vec<Vec<u8>>,
     closes: bool,
     asked: bool,

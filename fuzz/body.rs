@@ -1,4 +1,4 @@
-//! A body decoded by us, and what hyper may say of the same bytes.
+//! Decodes a body with the crate's decoder and compares it with hyper's result for the same bytes.
 
 use thalweg::http1::{DecodeError, Decoder, BodyFraming};
 
@@ -8,7 +8,7 @@ use crate::answer::{Answer, End};
 pub struct Body {
     pub payload: Vec<u8>,
     pub done: bool,
-    /// The provider may close here.
+    /// The body is complete if the provider closes here.
     pub may_close: bool,
     pub excess: usize,
 }
@@ -29,12 +29,14 @@ pub fn decode<'a>(framing: BodyFraming, pieces: impl IntoIterator<Item = &'a [u8
     Ok(Body { payload, done: decoder.is_done(), may_close: decoder.may_close(), excess })
 }
 
-/// The same payload, and the same end or none; a connection that we keep is one that hyper keeps (`kept`).
+/// Asserts the same payload, and the same end or none. A connection that the gateway keeps (`kept`) is one
+/// that hyper keeps.
 pub fn agree(ours: &Body, theirs: &Answer, kept: bool) {
     assert_eq!(ours.payload, theirs.payload);
     match &theirs.end {
         End::Whole { open } => assert!(ours.may_close && (*open || !kept)),
-        // We drop trailers unread: what makes no header in them is nothing to us, and their end is the same CR LF.
+        // The gateway drops trailers unread, so it accepts an invalid header in them; they end with the same
+        // CR LF.
         End::Failed(why) => assert!(!ours.may_close || is_about_trailers(why), "{why}"),
     }
 }

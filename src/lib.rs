@@ -1,14 +1,14 @@
 //! thalweg: a low-latency streaming gateway for LLM APIs.
 //!
-//! The crate's map, in reading order. A request is accepted by [`server`], understood by [`wire`], admitted by
-//! [`auth`], planned by [`routing`], sent by [`upstream`] and relayed by [`relay`]; [`proxy`] is the corridor that
-//! joins them, and its `handle` reads top to bottom in that order. [`ledger`] books what was served, in the [`database`]
-//! where keys are kept too. [`http1`] finds the ends of heads and bodies for [`server`] and
-//! [`upstream`]. [`base`] is known to all and knows nobody.
-//! [`config`] turns a file into every room's settings, [`app`] turns settings into a running process, [`cli`] is the
-//! command line. [`demo`] is a provider for those who have none, [`load`] the engine that measures any of them.
+//! The modules in reading order. A request is accepted by [`server`], parsed by [`wire`], admitted by
+//! [`auth`], planned by [`routing`], sent by [`upstream`] and relayed by [`relay`]; [`proxy`] joins them, and
+//! its `handle` follows this order from top to bottom. [`ledger`] writes a row for every request into the
+//! [`database`], which also stores keys. [`http1`] finds the ends of heads and bodies for [`server`] and
+//! [`upstream`]. [`base`] may be imported by all and imports none. [`config`] turns a file into every room's
+//! settings, [`app`] turns settings into a running process, [`cli`] is the command line. [`demo`] is a
+//! built-in provider, [`load`] the engine that measures providers.
 //!
-//! Who may know whom is held by `tests/rooms.rs`.
+//! `tests/rooms.rs` checks which room may import which.
 
 pub mod base;
 pub mod database;

@@ -1,10 +1,12 @@
-//! The program: parse the command line, run it, print the error chain, say by the exit code how it went.
+//! The program: parses the command line, runs the command, prints the error chain, and returns the exit code.
+//! All else is in the library.
 
 use std::process::ExitCode;
 
 use thalweg::cli;
 
-/// Small, short-lived allocations by many threads are what a gateway makes; this serves them without a shared lock.
+/// A gateway makes small, short-lived allocations on many threads; mimalloc serves them without a shared
+/// lock.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

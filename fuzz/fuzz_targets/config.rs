@@ -1,5 +1,5 @@
-//! The configuration: any text gives settings or mistakes, what serde_json does not take is not taken, and no mistake
-//! shows what only the environment knows.
+//! The configuration: any text gives settings or problems, text that serde_json refuses is refused, and no
+//! problem shows a value of the environment.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
             assert!(!problems.is_empty());
             let shown: String = problems.iter().map(|problem| format!("{problem} {problem:?}")).collect();
             assert!(text.contains("SENTINEL") || !shown.contains("SENTINEL"));
-            // Where the text is no JSON, that is the one mistake told. (Some JSON is none to us: a number beyond f64.)
+            // Text that is no JSON gives this one problem. (Some JSON is refused too: a number beyond f64.)
             assert!(is_json || problems.len() == 1 && problems[0].path.starts_with("line "));
         }
     }

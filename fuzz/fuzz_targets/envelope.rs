@@ -1,5 +1,5 @@
-//! The envelope against serde_json: the same fields, or a refusal; and whatever is refused as not JSON is refused by
-//! serde_json too, but for the bound on nesting.
+//! Compares the envelope with serde_json: the same fields, or a refusal. A body refused as not JSON is
+//! refused by serde_json too, except for the bound on nesting.
 #![no_main]
 
 use std::str;
@@ -18,13 +18,13 @@ fuzz_target!(|body: &[u8]| {
     match envelope::read(body) {
         Ok(envelope) => {
             assert!(is_json);
-            // serde_json does not take keys with lone surrogates.
+            // serde_json refuses keys with lone surrogates.
             if let Ok(members) = serde_json::from_slice::<Members<'_>>(body) {
                 agree(&envelope, &members);
             }
         }
-        Err(EnvelopeError::Syntax { what: "nested too deeply", .. }) => {}
-        Err(EnvelopeError::Syntax { what: "expected a JSON object", .. }) => {
+        Err(EnvelopeError::Syntax { reason: "nested too deeply", .. }) => {}
+        Err(EnvelopeError::Syntax { reason: "expected a JSON object", .. }) => {
             assert!(!is_json || !matches!(body.trim_ascii_start().first(), Some(b'{')));
         }
         Err(EnvelopeError::Syntax { .. }) => assert!(!is_json),
@@ -45,7 +45,7 @@ fn agree(envelope: &Envelope, members: &Members<'_>) {
     assert_eq!(first, Some(envelope.model().into()));
     let others = listed.iter().flat_map(|models| models.as_array().expect("an array"));
     let others = others.filter(|name| *name != envelope.model());
-    assert!(others.eq(envelope.others().iter().map(|name| &**name)));
+    assert!(others.eq(envelope.fallback_models().iter().map(|name| &**name)));
     assert_eq!(value("stream").filter(|stream| !stream.is_null()), envelope.stream().map(Value::from));
     let asgi = value("x_use_asgi_streaming").filter(|asgi| !asgi.is_null());
     assert_eq!(asgi.map(|asgi| asgi == "true" || asgi == true), envelope.x_use_asgi_streaming());

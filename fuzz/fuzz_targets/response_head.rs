@@ -1,5 +1,5 @@
-//! Answers of providers: where we find a head and a body, hyper finds the same, and we keep no connection that it
-//! closes. Input: two cuts, the answer.
+//! Providers' responses: where the gateway finds a head and a body, hyper finds the same, and the gateway
+//! keeps no connection that hyper closes. Input: two cuts, the response.
 #![no_main]
 
 use bytes::{Buf, Bytes};
@@ -21,7 +21,7 @@ fuzz_target!(|input: &[u8]| {
     let Some(head) = final_head(&mut rest) else { return };
     let Ok(ours) = body::decode(head.framing, [&rest[..]]) else { return };
     let kept = head.keep_alive && ours.done && ours.excess == 0;
-    match answer::ask(&pieces, !kept) {
+    match answer::run_hyper(&pieces, !kept) {
         Ok(theirs) => {
             assert_eq!((head.status, &head.headers), (theirs.status, &theirs.headers));
             body::agree(&ours, &theirs, kept);
@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// The first head that is no interim one. No provider was asked to switch protocols.
+/// The first head that is not interim. `None` on 101, because the gateway never requests another protocol.
 fn final_head(rest: &mut Bytes) -> Option<ResponseHead> {
     loop {
         let (head, length) = parse_response(rest).ok()??;
@@ -46,8 +46,8 @@ fn final_head(rest: &mut Bytes) -> Option<ResponseHead> {
     }
 }
 
-/// What hyper refuses and we take. Chunks in HTTP/1.0 are read as RFC 9112 §6.1 has it: the connection is closed after
-/// them. The two largest lengths mean other things inside hyper.
+/// Whether hyper refuses a head that the gateway accepts. Chunks in HTTP/1.0 are read as RFC 9112 §6.1 says:
+/// the connection is closed after them. hyper uses the two largest lengths as markers.
 fn is_stricter(head: &ResponseHead, why: &str) -> bool {
     match head.framing {
         BodyFraming::Chunked => why.contains("TransferEncoding") && !head.keep_alive,

@@ -1,4 +1,5 @@
-//! Edits against the same edits made on serde_json's value. Input: flags, the length of the new name, the name, the body.
+//! Compares edits with the same edits of serde_json's value. Input: flags, the length of the new name, the
+//! name, the body.
 #![no_main]
 
 use std::str;
@@ -16,8 +17,8 @@ fuzz_target!(|input: &[u8]| {
     let Ok(before) = envelope::read(&body) else { return };
     let edits = Edits {
         model: Some(name).filter(|name| flags & 1 != 0 && !name.is_empty()),
-        drop_own: flags & 2 != 0,
-        ask_usage: flags & 4 != 0,
+        drop_gateway_members: flags & 2 != 0,
+        request_usage: flags & 4 != 0,
     };
 
     let list = splice(&body, &before, &edits);
@@ -35,18 +36,18 @@ fuzz_target!(|input: &[u8]| {
 
 fn edit(whole: &mut Value, edits: &Edits<'_>) {
     let members = whole.as_object_mut().expect("an object");
-    if !members.contains_key("model") && (edits.drop_own || edits.model.is_some()) {
+    if !members.contains_key("model") && (edits.drop_gateway_members || edits.model.is_some()) {
         let models = members.remove("models").expect("one of both");
         members.insert("model".into(), models[0].clone());
     }
     if let Some(model) = edits.model {
         members.insert("model".into(), model.into());
     }
-    if edits.drop_own {
+    if edits.drop_gateway_members {
         members.remove("x_use_asgi_streaming");
         members.remove("models");
     }
-    if edits.ask_usage {
+    if edits.request_usage {
         if whole["stream_options"].is_null() {
             whole["stream_options"] = json!({});
         }

@@ -1,24 +1,24 @@
-//! Any split of a stream tells the same events, whose places lie in their frames, and which a committed stream and an
-//! uncommitted one class alike. Input: two cuts, the stream.
+//! Any split of a stream gives the same events, with offsets inside their frames, and with the same class
+//! before and after the commit point. Input: two cuts, the stream.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use thalweg::wire::{EventClass, Dialect, Event, Scanner, classify, classify_committed};
 
-type Told = (Option<Vec<u8>>, Option<Vec<u8>>, bool);
+type OwnedEvent = (Option<Vec<u8>>, Option<Vec<u8>>, bool);
 
 fuzz_target!(|input: &[u8]| {
     let [a, b, c, d, stream @ ..] = input else { return };
-    let whole = tell([stream]);
-    assert_eq!(tell(stream.chunks(1)), whole);
+    let whole = scan_all([stream]);
+    assert_eq!(scan_all(stream.chunks(1)), whole);
     let cut = |high: u8, low: u8| usize::from(u16::from_be_bytes([high, low])) % (stream.len() + 1);
     let (one, two) = (cut(*a, *b).min(cut(*c, *d)), cut(*a, *b).max(cut(*c, *d)));
-    assert_eq!(tell([&stream[..one], &stream[one..two], &stream[two..]]), whole);
+    assert_eq!(scan_all([&stream[..one], &stream[one..two], &stream[two..]]), whole);
 });
 
-fn tell<'a>(frames: impl IntoIterator<Item = &'a [u8]>) -> Vec<Told> {
+fn scan_all<'a>(frames: impl IntoIterator<Item = &'a [u8]>) -> Vec<OwnedEvent> {
     let mut scanner = Scanner::default();
-    let mut told = Vec::new();
+    let mut events = Vec::new();
     for frame in frames {
         let mut last = 0;
         let open = scanner.is_mid_event();
@@ -30,18 +30,18 @@ fn tell<'a>(frames: impl IntoIterator<Item = &'a [u8]>) -> Vec<Told> {
                 }
                 assert!(last < event.end && event.end <= frame.len());
                 last = event.end;
-                told.push(note(&event));
+                events.push(checked(&event));
             })
             .expect("no line is that long");
     }
     let mid = scanner.is_mid_event();
-    assert!(mid || scanner.closing().is_empty());
-    scanner.finish(|event| told.push(note(&event)));
-    told
+    assert!(mid || scanner.event_terminator().is_empty());
+    scanner.finish(|event| events.push(checked(&event)));
+    events
 }
 
-fn note(event: &Event<'_>) -> Told {
-    // Names with escapes are read before the commit point only.
+fn checked(event: &Event<'_>) -> OwnedEvent {
+    // Names with escapes are found only before the commit point.
     let escaped = event.data.is_some_and(|data| data.windows(2).any(|pair| pair == br"\u"));
     for dialect in Dialect::ALL.into_iter().filter(|_| !escaped) {
         let (early, late) = (classify(dialect, event), classify_committed(dialect, event));

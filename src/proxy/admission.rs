@@ -60,12 +60,13 @@ pub(super) fn grant(
     envelope: &Envelope,
 ) -> Result<(), Box<Refusal>> {
     // All of a list: what the first cannot do, the next will be asked for.
-    let mut asked = std::iter::once(envelope.model()).chain(envelope.others().iter().map(|other| &**other));
+    let mut asked =
+        std::iter::once(envelope.model()).chain(envelope.fallback_models().iter().map(|other| &**other));
     if let Some(model) = asked.find(|model| !principal.limits.allow_model(model)) {
         let message = format!("this API key may not ask for the model `{model}`");
         return Err(Refusal::request(403, "model_not_allowed", message).of(Some("model")));
     }
-    let prompt = estimate::prompt(body);
+    let prompt = estimate::prompt_tokens(body);
     call.note(|story| story.prompt_tokens = prompt);
     let Some(meter) = principal.meter.clone() else { return Ok(()) };
     let answer = match (call.dialect, envelope.max_tokens()) {
@@ -73,7 +74,7 @@ pub(super) fn grant(
         (_, Some(bound)) => u32::try_from(bound).unwrap_or(u32::MAX),
         (_, None) => ANSWER,
     };
-    let answers = u32::try_from(envelope.answers().unwrap_or(1)).unwrap_or(u32::MAX);
+    let answers = u32::try_from(envelope.choices().unwrap_or(1)).unwrap_or(u32::MAX);
     let answer = answer.saturating_mul(answers.max(1));
     let now = snapshot.keys.moment(call.started.into_std());
     let allowance = principal.limits.allowance;

@@ -132,7 +132,8 @@ impl Errand<'_> {
             (DeadlineKind::Total, provider.deadlines.non_stream, "application/json")
         };
         let deadline = Deadline::new(kind, given);
-        let edits = Edits { model: Some(model), drop_own: true, ask_usage: self.asks_usage() };
+        let edits =
+            Edits { model: Some(model), drop_gateway_members: true, request_usage: self.asks_usage() };
         let body = splice(self.body, self.envelope, &edits);
         let request =
             Request { method: Method::POST, path: self.dialect.path(), headers: &self.head.headers, accept };
@@ -177,7 +178,7 @@ impl Errand<'_> {
                 if !provider_error::is_json(&told) {
                     return Err(garbage("neither an answer nor an error"));
                 }
-                if told.len() <= provider_error::MAX_COMPLAINT && provider_error::is_one(&told) {
+                if told.len() <= provider_error::MAX_ERROR_BODY && provider_error::is_error(&told) {
                     let rest = ErrorRest::Here(body);
                     return Err(AttemptError::Error(Box::new(ErrorResponse {
                         status,

@@ -133,7 +133,7 @@ impl Gateway {
         let Wish { preference, envelope, .. } = wish;
         let ask = PlanRequest {
             model: envelope.model(),
-            others: envelope.others(),
+            others: envelope.fallback_models(),
             strategy: preference.strategy(settings.figures)?,
             session: preference.session(settings.sticky, envelope, wish.body),
             manner: ResponseKind::of(envelope.stream() == Some(true)),

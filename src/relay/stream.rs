@@ -263,7 +263,7 @@ impl<S> Stream<S> {
     /// Closes an event of which the client has been given the beginning.
     pub(super) fn close_event(&mut self) {
         if self.hold.is_none() {
-            self.ready.push(Bytes::from_static(self.tap.closing()));
+            self.ready.push(Bytes::from_static(self.tap.event_terminator()));
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::time::{Duration, Instant};
 use super::end::StreamStats;
 use crate::base::RequestId;
 use crate::wire::{
-    Dialect, Event, EventClass, LineTooLong, Scanner, classify, classify_committed, concludes, usage,
+    Dialect, Event, EventClass, LineTooLong, Scanner, classify, classify_committed, ends_answer, usage,
 };
 
 /// A gap between frames below this counts as none.
@@ -233,8 +233,8 @@ impl Tap {
     }
 
     /// What closes an event whose beginning has passed and whose end has not.
-    pub(super) fn closing(&self) -> &'static [u8] {
-        self.scanner.as_ref().map_or(b"", Scanner::closing)
+    pub(super) fn event_terminator(&self) -> &'static [u8] {
+        self.scanner.as_ref().map_or(b"", Scanner::event_terminator)
     }
 
     pub(super) const fn is_event_stream(&self) -> bool {
@@ -252,7 +252,7 @@ fn observe(
 ) -> Option<usize> {
     let facts = if seen.content { classify_committed(dialect, event) } else { classify(dialect, event) };
     seen.alive |= facts.class != EventClass::Comment;
-    seen.concluded |= !seen.content && concludes(event, facts.class);
+    seen.concluded |= !seen.content && ends_answer(event, facts.class);
     match facts.class {
         EventClass::Comment => return None,
         EventClass::Content => seen.content = true,

@@ -1,16 +1,16 @@
-//! The lines of one complete event, made into its fields (WHATWG HTML, "Interpreting an event stream").
+//! Splits the lines of one complete event into its fields (WHATWG HTML, "Interpreting an event stream").
 //!
-//! Owns the joining of several `data` lines, which is bounded; a single one, which is what providers send, is a slice
-//! of what was given. `id`, `retry` and unknown fields are passed over.
+//! Joins several `data` lines, up to a limit. A single `data` line, the usual case, is a slice of the input
+//! and is not copied. Ignores `id`, `retry` and unknown fields.
 
 use memchr::memchr2;
 
-use super::sse::CARRY;
+use super::sse::MAX_CARRY;
 
 /// The fields of one event.
 #[derive(Debug, Default)]
 pub(super) struct Block<'a> {
-    /// The `data` lines joined by newlines, empty if there were none. `None` if they were too long to join.
+    /// The `data` lines joined by newlines, empty if there are none. `None`: too long to join.
     pub(super) data: Option<&'a [u8]>,
     pub(super) name: Option<&'a [u8]>,
     pub(super) comment_only: bool,
@@ -24,7 +24,7 @@ enum BlockField<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// An event of one line, given without its end.
+    /// An event of one line, without its line end.
     pub(super) fn line(line: &'a [u8]) -> Self {
         let (mut data, mut name, mut comment_only): (&[u8], _, _) = (&[], None, false);
         match BlockField::of(line) {
@@ -58,7 +58,8 @@ impl<'a> Block<'a> {
         block
     }
 
-    /// What the first lines of an event tell whose whole was too long to keep. Its last line is not complete.
+    /// The fields in the first lines of an event that was too long to keep. The last line is incomplete, so a
+    /// name in it does not count.
     pub(super) fn prefix(text: &'a [u8]) -> Self {
         let mut block = Self { data: None, name: None, comment_only: true };
         let mut lines = BlockLines(text);
@@ -78,7 +79,7 @@ fn join<'a>(text: &[u8], joined: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     joined.clear();
     for line in BlockLines(text) {
         if let BlockField::Data(value) = BlockField::of(line) {
-            if joined.len() + value.len() > CARRY {
+            if joined.len() + value.len() > MAX_CARRY {
                 return None;
             }
             joined.extend_from_slice(value);
@@ -106,7 +107,7 @@ impl<'a> BlockField<'a> {
     }
 }
 
-/// What follows a field's name: nothing, or a colon and one optional space.
+/// The value behind a field's name: empty, or behind a colon and one optional space. `None`: a longer name.
 fn value(rest: &[u8]) -> Option<&[u8]> {
     match rest {
         [] | [b':'] => Some(&[]),
@@ -115,7 +116,7 @@ fn value(rest: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Lines without their ends; an end is LF, CR or CRLF.
+/// Lines without their line ends (LF, CR or CRLF).
 struct BlockLines<'a>(&'a [u8]);
 
 impl<'a> Iterator for BlockLines<'a> {

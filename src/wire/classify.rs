@@ -1,89 +1,91 @@
-//! What an event means to the relay: whether it is the first that says something, an error, the extra chunk that usage
-//! was asked for with, or the end.
+//! Classifies events for the relay: content, error, extra usage chunk, end of the answer.
 //!
-//! [`classify`] reads the event properly; it is for the few before the commit point. [`classify_committed`] is for all
-//! that follow and searches for a few names, reading properly only where one occurs. Nothing here changes a byte: asked
-//! for usage, OpenAI adds `"usage":null` to every other chunk, and those are relayed as they come although the client
-//! did not ask.
+//! [`classify`] parses the event's JSON; it is for the few events before the commit point.
+//! [`classify_committed`] is for all later events: it searches for a few member names and parses only where
+//! one occurs. Nothing here changes a byte: with `include_usage`, OpenAI adds `"usage":null` to every other
+//! chunk, and those chunks are relayed as they come even if the client did not request usage.
 
 use serde_json::Value;
 
-use super::{dialect::Dialect, meaning, needle, sse::Event, usage};
+use super::{dialect::Dialect, event_json, member_search, sse::Event, usage};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventClass {
     /// A keepalive.
     Comment,
-    /// Text, reasoning, a refusal or a tool call: what a user would call the answer's beginning.
+    /// Text, reasoning, a refusal or a tool call: the first of these begins the visible answer.
     Content,
-    /// An error that the provider put into a stream that began as a success.
+    /// An error event in a stream that began with a success status.
     Error,
-    /// The chunk that only tells usage: `choices` is empty. What `include_usage` adds.
+    /// The chunk that `include_usage` adds: it holds usage only, and its `choices` is empty.
     Usage,
-    /// The dialect's last event. Several providers of chat completions end without one.
+    /// The dialect's last event. Several chat completions providers end without one.
     Done,
-    /// Roles, prologues, pings, progress. After the commit point also content, which is not looked for there.
+    /// Roles, prologues, pings, progress. After the commit point also content, which is not detected there.
     Other,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventFacts {
     pub class: EventClass,
-    /// [`usage::read`] will find counts, whatever the class. After the commit point: may.
+    /// The event holds token counts that [`usage::read`] finds. After the commit point: it may hold them.
     pub usage: bool,
 }
 
-/// Reads `event` properly.
+/// Classifies `event` from its parsed JSON, before the commit point.
 #[must_use]
 pub fn classify(dialect: Dialect, event: &Event<'_>) -> EventFacts {
-    if let Some(facts) = plain(event) {
+    if let Some(facts) = class_by_form(event) {
         return facts;
     }
-    let Some(data) = event.data else { return unread(dialect, event) };
+    let Some(data) = event.data else { return class_of_oversized(dialect, event) };
     match serde_json::from_slice::<Value>(data) {
-        Ok(whole) => {
-            EventFacts { class: meaning::of(dialect, event.name, &whole), usage: usage::of(&whole).is_some() }
-        }
-        // Not ours to understand, so not ours to hold back. A surrogate pair cut in two is one such case.
+        Ok(json) => EventFacts {
+            class: event_json::class_of(dialect, event.name, &json),
+            usage: usage::from_value(&json).is_some(),
+        },
         Err(_) if data.is_empty() => EventClass::Other.into(),
+        // Unknown data counts as content, because it must not be held back. A surrogate pair cut in two is
+        // one case.
         Err(_) => EventClass::Content.into(),
     }
 }
 
-/// Whether `event` says that the answer is over, be it without a word of content. One that is cut off does not.
+/// Whether `event` ends the answer, even an answer without content. A cut-off stream has no such event.
 #[must_use]
-pub fn concludes(event: &Event<'_>, class: EventClass) -> bool {
-    class == EventClass::Done || event.data.is_some_and(needle::is_over)
+pub fn ends_answer(event: &Event<'_>, class: EventClass) -> bool {
+    class == EventClass::Done || event.data.is_some_and(member_search::has_finish_reason)
 }
 
-/// Looks for what a committed stream must still notice: an error, the extra usage chunk, usage, the end.
+/// Classifies an event after the commit point: error, extra usage chunk, usage or end. Content becomes
+/// [`EventClass::Other`].
 #[must_use]
 pub fn classify_committed(dialect: Dialect, event: &Event<'_>) -> EventFacts {
-    if let Some(facts) = plain(event) {
+    if let Some(facts) = class_by_form(event) {
         return facts;
     }
-    let Some(data) = event.data else { return unread(dialect, event) };
-    let sight = needle::look(data);
-    if sight.error {
-        return classify(dialect, event).settled();
+    let Some(data) = event.data else { return class_of_oversized(dialect, event) };
+    let marks = member_search::find_marks(data);
+    if marks.error {
+        return classify(dialect, event).after_commit();
     }
     match dialect {
         Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => {
-            if sight.usage && needle::has_empty_choices(data) {
-                classify(dialect, event).settled()
+            if marks.usage && member_search::has_empty_choices(data) {
+                classify(dialect, event).after_commit()
             } else {
-                EventFacts { class: EventClass::Other, usage: sight.usage }
+                EventFacts { class: EventClass::Other, usage: marks.usage }
             }
         }
         Dialect::Responses | Dialect::Messages => match event.name {
-            Some(name) if !NOTABLE.contains(&name) => EventClass::Other.into(),
-            Some(_) | None => classify(dialect, event).settled(),
+            Some(name) if !EVENTS_TO_PARSE.contains(&name) => EventClass::Other.into(),
+            Some(_) | None => classify(dialect, event).after_commit(),
         },
     }
 }
 
-/// Events of the dialects that name their events which are more than content.
-const NOTABLE: [&[u8]; 6] = [
+/// Named events that can hold usage, an error or the end; all other named events are content or progress.
+const EVENTS_TO_PARSE: [&[u8]; 6] = [
     b"response.completed",
     b"response.incomplete",
     b"response.failed",
@@ -99,15 +101,15 @@ impl From<EventClass> for EventFacts {
 }
 
 impl EventFacts {
-    /// As told after the commit point.
-    fn settled(self) -> Self {
+    /// The same facts as [`classify_committed`] reports them.
+    fn after_commit(self) -> Self {
         let class = if self.class == EventClass::Content { EventClass::Other } else { self.class };
         Self { class, ..self }
     }
 }
 
-/// What is told by the event's form alone.
-fn plain(event: &Event<'_>) -> Option<EventFacts> {
+/// The class, where the event's form alone decides it: a comment, an event named `error`, or `[DONE]`.
+fn class_by_form(event: &Event<'_>) -> Option<EventFacts> {
     if event.comment_only {
         return Some(EventClass::Comment.into());
     }
@@ -118,12 +120,13 @@ fn plain(event: &Event<'_>) -> Option<EventFacts> {
     done.then(|| EventClass::Done.into())
 }
 
-/// An event too long to be kept. Only content is that long, and objects that echo a long request.
-fn unread(dialect: Dialect, event: &Event<'_>) -> EventFacts {
+/// The class of an event that was too long to keep. Only content and objects that echo a long request are
+/// that long.
+fn class_of_oversized(dialect: Dialect, event: &Event<'_>) -> EventFacts {
     let name = event.name.unwrap_or_default();
     let class = match dialect {
         Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => EventClass::Content,
-        Dialect::Responses | Dialect::Messages if meaning::is_end(name) => EventClass::Done,
+        Dialect::Responses | Dialect::Messages if event_json::is_final_event(name) => EventClass::Done,
         Dialect::Responses | Dialect::Messages if name == b"response.failed" => EventClass::Error,
         Dialect::Responses | Dialect::Messages if name.ends_with(b"delta") => EventClass::Content,
         Dialect::Responses | Dialect::Messages => EventClass::Other,

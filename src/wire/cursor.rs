@@ -1,18 +1,19 @@
-//! The grammar of JSON (RFC 8259), checked over bytes without building anything.
+//! Checks the grammar of JSON (RFC 8259) over bytes, without building values.
 //!
-//! Refuses nesting deeper than [`MAX_DEPTH`]. Numbers of any size and escaped lone surrogates are JSON: whether they
-//! make sense is for the provider to say. That the bytes are UTF-8 is the caller's to check.
+//! Refuses nesting deeper than [`MAX_DEPTH`]. Accepts numbers of any size and escaped lone surrogates,
+//! because they are JSON and the provider decides whether they make sense. The caller checks that the bytes
+//! are UTF-8.
 
 use super::text;
 
-/// Containers that may be open at once inside a value.
+/// Objects and arrays that may be open at once inside a value.
 pub(super) const MAX_DEPTH: usize = 256;
 
-/// Not JSON: what was wrong, and at which byte.
+/// Not JSON: the reason, and the offset of the byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct JsonError {
     pub(super) at: usize,
-    pub(super) what: &'static str,
+    pub(super) reason: &'static str,
 }
 
 #[derive(Debug)]
@@ -27,7 +28,7 @@ enum Container {
     Array,
 }
 
-/// The open containers, one bit each.
+/// The open containers, one bit each: 1 for an array, 0 for an object.
 #[derive(Default)]
 struct ContainerStack {
     arrays: [u64; MAX_DEPTH / 64],
@@ -43,7 +44,7 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
-    pub(super) const fn step(&mut self) {
+    pub(super) const fn advance(&mut self) {
         self.at += 1;
     }
 
@@ -51,52 +52,52 @@ impl<'a> Cursor<'a> {
         self.body.get(self.at).copied()
     }
 
-    pub(super) const fn fault(&self, what: &'static str) -> JsonError {
-        JsonError { at: self.at, what }
+    pub(super) const fn error(&self, reason: &'static str) -> JsonError {
+        JsonError { at: self.at, reason }
     }
 
-    pub(super) fn space(&mut self) {
+    pub(super) fn skip_whitespace(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.at += 1;
         }
     }
 
-    /// A `:` and the space around it.
+    /// A `:` and the whitespace around it.
     pub(super) fn colon(&mut self) -> Result<(), JsonError> {
-        self.space();
+        self.skip_whitespace();
         if self.peek() != Some(b':') {
-            return Err(self.fault("expected `:`"));
+            return Err(self.error("expected `:`"));
         }
         self.at += 1;
-        self.space();
+        self.skip_whitespace();
         Ok(())
     }
 
-    /// A string with its quotes; whether it holds escapes.
+    /// A string with its quotes. Returns whether it holds escapes.
     pub(super) fn string(&mut self) -> Result<bool, JsonError> {
         if self.peek() != Some(b'"') {
-            return Err(self.fault("expected a string"));
+            return Err(self.error("expected a string"));
         }
         self.at += 1;
         let mut escaped = false;
         loop {
-            self.at += text::plain(self.body.get(self.at..).unwrap_or_default());
+            self.at += text::plain_length(self.body.get(self.at..).unwrap_or_default());
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
                     return Ok(escaped);
                 }
                 Some(b'\\') => self.escape()?,
-                Some(_) => return Err(self.fault("a control character must be escaped")),
-                None => return Err(self.fault("the string does not end")),
+                Some(_) => return Err(self.error("a control character must be escaped")),
+                None => return Err(self.error("the string does not end")),
             }
             escaped = true;
         }
     }
 
-    /// Any value, checked whole.
+    /// One complete value of any type.
     pub(super) fn value(&mut self) -> Result<(), JsonError> {
-        let mut nest = ContainerStack::default();
+        let mut stack = ContainerStack::default();
         loop {
             let opened = match self.peek() {
                 Some(b'"') => self.string().map(|_| None)?,
@@ -106,12 +107,12 @@ impl<'a> Cursor<'a> {
                 Some(b't') => self.literal(b"true").map(|()| None)?,
                 Some(b'f') => self.literal(b"false").map(|()| None)?,
                 Some(b'n') => self.literal(b"null").map(|()| None)?,
-                Some(_) => return Err(self.fault("expected a value")),
-                None => return Err(self.fault("the body ends where a value should be")),
+                Some(_) => return Err(self.error("expected a value")),
+                None => return Err(self.error("the body ends where a value should be")),
             };
             let done = match opened {
-                Some(container) => self.open(&mut nest, container)?,
-                None => self.close(&mut nest)?,
+                Some(container) => self.open(&mut stack, container)?,
+                None => self.close(&mut stack)?,
             };
             if done {
                 return Ok(());
@@ -119,40 +120,42 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Enters a container, up to its first value. Whether the outermost value is complete (this one was empty).
-    fn open(&mut self, nest: &mut ContainerStack, container: Container) -> Result<bool, JsonError> {
-        if !nest.push(container) {
-            return Err(self.fault("nested too deeply"));
+    /// Enters a container, up to its first value. Whether the outermost value is complete (this one was
+    /// empty).
+    fn open(&mut self, stack: &mut ContainerStack, container: Container) -> Result<bool, JsonError> {
+        if !stack.push(container) {
+            return Err(self.error("nested too deeply"));
         }
         self.at += 1;
-        self.space();
+        self.skip_whitespace();
         match (container, self.peek()) {
-            (Container::Object, Some(b'}')) | (Container::Array, Some(b']')) => self.close(nest),
+            (Container::Object, Some(b'}')) | (Container::Array, Some(b']')) => self.close(stack),
             (Container::Object, _) => self.string().and_then(|_| self.colon()).map(|()| false),
             (Container::Array, _) => Ok(false),
         }
     }
 
-    /// After a value: closes what ends here, up to the next value. Whether the outermost value is complete.
-    fn close(&mut self, nest: &mut ContainerStack) -> Result<bool, JsonError> {
-        while let Some(container) = nest.top() {
-            self.space();
+    /// After a value: closes the containers that end here and moves to the next value. Returns whether the
+    /// outermost value is complete.
+    fn close(&mut self, stack: &mut ContainerStack) -> Result<bool, JsonError> {
+        while let Some(container) = stack.top() {
+            self.skip_whitespace();
             match (container, self.peek()) {
-                (Container::Object, Some(b'}')) | (Container::Array, Some(b']')) => nest.depth -= 1,
+                (Container::Object, Some(b'}')) | (Container::Array, Some(b']')) => stack.depth -= 1,
                 (Container::Object, Some(b',')) => {
                     self.at += 1;
-                    self.space();
+                    self.skip_whitespace();
                     self.string()?;
                     self.colon()?;
                     return Ok(false);
                 }
                 (Container::Array, Some(b',')) => {
                     self.at += 1;
-                    self.space();
+                    self.skip_whitespace();
                     return Ok(false);
                 }
-                (Container::Object, _) => return Err(self.fault("expected `,` or `}`")),
-                (Container::Array, _) => return Err(self.fault("expected `,` or `]`")),
+                (Container::Object, _) => return Err(self.error("expected `,` or `}`")),
+                (Container::Array, _) => return Err(self.error("expected `,` or `]`")),
             }
             self.at += 1;
         }
@@ -164,7 +167,7 @@ impl<'a> Cursor<'a> {
         let width = match self.body.get(self.at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
             Some(b'u') if self.body.get(self.at + 2..self.at + 6).is_some_and(hex) => 6,
-            _ => return Err(self.fault("not an escape sequence")),
+            _ => return Err(self.error("not an escape sequence")),
         };
         self.at += width;
         Ok(())
@@ -175,7 +178,7 @@ impl<'a> Cursor<'a> {
             self.at += word.len();
             return Ok(());
         }
-        Err(self.fault("expected a value"))
+        Err(self.error("expected a value"))
     }
 
     fn number(&mut self) -> Result<(), JsonError> {
@@ -201,10 +204,10 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// One digit or more.
+    /// One or more digits.
     fn digits(&mut self) -> Result<(), JsonError> {
         if !self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            return Err(self.fault("expected a digit"));
+            return Err(self.error("expected a digit"));
         }
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
@@ -214,7 +217,7 @@ impl<'a> Cursor<'a> {
 }
 
 impl ContainerStack {
-    /// Whether there was room.
+    /// Returns `false` at [`MAX_DEPTH`].
     fn push(&mut self, container: Container) -> bool {
         let Some(word) = self.arrays.get_mut(self.depth / 64) else { return false };
         let bit = 1 << (self.depth % 64);

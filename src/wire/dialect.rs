@@ -1,8 +1,9 @@
-//! The APIs that clients speak and providers answer: where each lives below a base URL and how each says that
-//! something went wrong, as a body before the commit point and as a typed event after it.
+//! The supported APIs: the path of each below a base URL, and its error format, as a body before the commit
+//! point and as a typed event after it.
 //!
-//! Shapes: OpenAI's error object `{"error":{"message","type","param","code"}}` (API reference, "Error codes"), the
-//! Responses stream's `error` event, Anthropic's `{"type":"error","error":{"type","message"}}` ("Errors").
+//! Shapes: OpenAI's error object `{"error":{"message","type","param","code"}}` (API reference, "Error
+//! codes"), the Responses stream's `error` event, Anthropic's `{"type":"error","error":{"type","message"}}`
+//! ("Errors").
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -16,12 +17,12 @@ pub enum Dialect {
     Messages,
 }
 
-/// An error in words that may be shown to the client.
+/// An error as the client sees it: holds no secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WireError<'a> {
     pub status: u16,
-    /// OpenAI's error type: `invalid_request_error`, `authentication_error`, `rate_limit_error`, `server_error`, …
-    /// Anthropic's own type is derived from the status.
+    /// OpenAI's error type: `invalid_request_error`, `authentication_error`, `rate_limit_error`,
+    /// `server_error`, … Anthropic's type is derived from the status.
     pub kind: &'a str,
     pub message: &'a str,
     /// The request field at fault.
@@ -82,7 +83,7 @@ impl Dialect {
         }
     }
 
-    /// Whether `stream_options.include_usage` exists here; the other dialects tell usage unasked.
+    /// Whether `stream_options.include_usage` exists in this dialect; the others always report usage.
     #[must_use]
     pub const fn has_stream_options(self) -> bool {
         match self {
@@ -102,8 +103,8 @@ impl Dialect {
         }
     }
 
-    /// The event that ends a stream after the commit point, its blank line included. An event left unfinished before
-    /// it must be closed first: [`crate::wire::sse::Scanner::closing`].
+    /// The event that ends a stream after the commit point, with its blank line. An unfinished event before
+    /// it must be terminated first: [`crate::wire::sse::Scanner::event_terminator`].
     #[must_use]
     pub fn error_event(self, error: &WireError<'_>) -> Bytes {
         const NAMED: &[u8] = b"event: error\ndata: ";
@@ -154,7 +155,7 @@ const fn anthropic_kind(status: u16) -> &'static str {
 }
 
 fn json(value: &impl Serialize, before: &[u8], after: &[u8]) -> Bytes {
-    // Strings into a Vec: this serialisation cannot fail.
+    // Serialising strings into a `Vec` cannot fail.
     let body = serde_json::to_vec(value).unwrap_or_default();
     [before, &body, after].concat().into()
 }
@@ -217,12 +218,12 @@ mod tests {
         for dialect in Dialect::ALL {
             let event = dialect.error_event(&ERROR);
             let body = event.strip_suffix(b"\n\n").unwrap();
-            let named = matches!(dialect, Dialect::Responses | Dialect::Messages);
+            let by_key = matches!(dialect, Dialect::Responses | Dialect::Messages);
             let data =
-                body.strip_prefix(if named { &b"event: error\ndata: "[..] } else { b"data: " }).unwrap();
+                body.strip_prefix(if by_key { &b"event: error\ndata: "[..] } else { b"data: " }).unwrap();
             assert!(!data.contains(&b'\n'));
             let data = parse(data);
-            assert_eq!(data["type"] == "error", named);
+            assert_eq!(data["type"] == "error", by_key);
             let message =
                 if dialect == Dialect::Responses { &data["message"] } else { &data["error"]["message"] };
             assert_eq!(message, ERROR.message);

@@ -1,9 +1,10 @@
-//! What the gateway must know of a request body, and where it stands in it. Everything else is the provider's to judge
-//! and travels as it came.
+//! The fields of a request body that the gateway needs, with their spans. The provider judges everything
+//! else, which is forwarded unchanged.
 //!
-//! Refuses, with the place or the field: a body that is not one JSON object in UTF-8; a known field of the wrong type,
-//! given twice (however it is escaped), or spelt in another case. The last two because providers differ in which of two
-//! they take and some ignore case: what is checked here must be what is served there.
+//! Refuses, with the position or the field: a body that is not one JSON object in UTF-8; a known field that
+//! has the wrong type, is given twice (also with different escapes), or is spelt in another case. The last
+//! two are refused because providers differ in which duplicate they use and some ignore case: the gateway
+//! must check the same value that the provider serves.
 
 use std::{fmt, ops::Range};
 
@@ -14,23 +15,23 @@ use super::{
     position::TextPosition,
 };
 
-/// The facts of one request body. Spans are offsets into the bytes it was read from.
+/// The known fields of one request body. Spans are offsets into the bytes that it was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     model: Box<str>,
     /// The rest of `models`.
-    others: Vec<Box<str>>,
+    fallback_models: Vec<Box<str>>,
     stream: Option<bool>,
     asgi: Option<bool>,
     max_tokens: Option<u64>,
-    answers: Option<u64>,
+    choices: Option<u64>,
     pub(super) spans: FieldSpans,
 }
 
-/// What an edit needs.
+/// The spans that [`splice`](super::splice()) edits, and two that only identify a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FieldSpans {
-    /// The model's value, its quotes included. `None`: only `models` is given.
+    /// The value of `model`, with its quotes. `None`: only `models` is given.
     pub(super) model: Option<Range<usize>>,
     /// The members `x_use_asgi_streaming` and `models`.
     pub(super) asgi: Option<GatewayMember>,
@@ -38,13 +39,13 @@ pub(super) struct FieldSpans {
     pub(super) stream_options: StreamOptions,
     /// Offset of the body's last `}`.
     pub(super) close: usize,
-    /// The value of `prompt_cache_key`, its quotes included.
+    /// The value of `prompt_cache_key`, with its quotes.
     cache_key: Option<Range<usize>>,
     /// The value of `messages`, `input` or `prompt`.
     prompt: Option<Range<usize>>,
 }
 
-/// A member that is the gateway's own, and the commas on either side.
+/// A member that only the gateway reads, and the offsets of the commas on either side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct GatewayMember {
     pub(super) span: Range<usize>,
@@ -56,7 +57,7 @@ pub(super) struct GatewayMember {
 pub(super) enum StreamOptions {
     #[default]
     Absent,
-    /// `null`, there.
+    /// `null`, at this span.
     Null(Range<usize>),
     Object(StreamOptionsSpan),
 }
@@ -66,62 +67,63 @@ pub(super) struct StreamOptionsSpan {
     /// Offset of its `}`.
     pub(super) close: usize,
     pub(super) empty: bool,
-    /// Its value, `None` for `null`, and where that stands.
+    /// Its value (`None`: `null`) and the span of that value.
     pub(super) include_usage: Option<(Option<bool>, Range<usize>)>,
 }
 
 /// Why a body is refused (400, `invalid_request_error`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvelopeError {
-    Syntax { place: TextPosition, what: &'static str },
+    Syntax { position: TextPosition, reason: &'static str },
     Missing(Field),
-    Field { field: Field, mistake: FieldError, place: TextPosition },
+    Field { field: Field, error: FieldError, position: TextPosition },
 }
 
 /// Reads the envelope of one request body.
 ///
 /// # Errors
-/// [`EnvelopeError`] says why the body is refused and where.
+/// [`EnvelopeError`]: the reason, and the position or the field.
 pub fn read(body: &[u8]) -> Result<Envelope, EnvelopeError> {
-    decode(body).map_err(|refusal| match refusal {
-        EnvelopeRefusal::Syntax(JsonError { at, what }) => {
-            EnvelopeError::Syntax { place: TextPosition::of(body, at), what }
+    parse(body).map_err(|refusal| match refusal {
+        EnvelopeRefusal::Syntax(JsonError { at, reason }) => {
+            EnvelopeError::Syntax { position: TextPosition::of(body, at), reason }
         }
         EnvelopeRefusal::Missing(field) => EnvelopeError::Missing(field),
-        EnvelopeRefusal::Field { field, mistake, at } => {
-            EnvelopeError::Field { field, mistake, place: TextPosition::of(body, at) }
+        EnvelopeRefusal::Field { field, error, at } => {
+            EnvelopeError::Field { field, error, position: TextPosition::of(body, at) }
         }
     })
 }
 
 impl Envelope {
-    /// The name, unescaped; the first one of `models` where `model` is not given.
+    /// The model's name, unescaped; the first of `models` if `model` is not given.
     #[must_use]
     pub fn model(&self) -> &str {
         &self.model
     }
 
-    /// The names to try after `model`, in order.
+    /// The names to try after [`Envelope::model`], in order.
     #[must_use]
-    pub fn others(&self) -> &[Box<str>] {
-        &self.others
+    pub fn fallback_models(&self) -> &[Box<str>] {
+        &self.fallback_models
     }
 
-    /// What the client says its prompt has in common with others (`prompt_cache_key`), as written.
+    /// The client's `prompt_cache_key`, as written: requests with the same key share a prompt prefix. `None`:
+    /// not given.
     #[must_use]
     pub fn cache_key<'a>(&self, body: &'a [u8]) -> Option<&'a [u8]> {
         body.get(self.spans.cache_key.clone()?)
     }
 
-    /// How the prompt begins, as written and at most `length` bytes of it: its first message, which stays the same as
-    /// the conversation goes on. `None`: there is no prompt.
+    /// The first message of the prompt, as written, at most `length` bytes: it stays the same as the
+    /// conversation goes on. `None`: there is no prompt.
     #[must_use]
     pub fn prompt<'a>(&self, body: &'a [u8], length: usize) -> Option<&'a [u8]> {
         let prompt = body.get(self.spans.prompt.clone()?)?;
         let mut cursor = Cursor::new(prompt);
         if cursor.peek() == Some(b'[') {
-            cursor.step();
-            cursor.space();
+            cursor.advance();
+            cursor.skip_whitespace();
             // An empty array has no value.
             cursor.value().ok()?;
         }
@@ -129,19 +131,19 @@ impl Envelope {
         Some(first.get(..length).unwrap_or(first))
     }
 
-    /// `None`: not given, which is no.
+    /// The value of `stream`. `None`: not given, which means `false`.
     #[must_use]
     pub const fn stream(&self) -> Option<bool> {
         self.stream
     }
 
-    /// The mode asked for in the body. `None`: not given.
+    /// The mode requested in the body. `None`: not given.
     #[must_use]
     pub const fn x_use_asgi_streaming(&self) -> Option<bool> {
         self.asgi
     }
 
-    /// What the client says of `stream_options.include_usage`. `None`: nothing.
+    /// The client's `stream_options.include_usage`. `None`: not given.
     #[must_use]
     pub const fn include_usage(&self) -> Option<bool> {
         match &self.spans.stream_options {
@@ -150,21 +152,22 @@ impl Envelope {
         }
     }
 
-    /// The largest of `max_tokens`, `max_completion_tokens` and `max_output_tokens`.
+    /// The largest of `max_tokens`, `max_completion_tokens` and `max_output_tokens`. `None`: none is given.
     #[must_use]
     pub const fn max_tokens(&self) -> Option<u64> {
         self.max_tokens
     }
 
-    /// The larger of `n` and `best_of`: each is generated, and costs.
+    /// The larger of `n` and `best_of`, because each choice is generated and billed. `None`: neither is
+    /// given.
     #[must_use]
-    pub const fn answers(&self) -> Option<u64> {
-        self.answers
+    pub const fn choices(&self) -> Option<u64> {
+        self.choices
     }
 }
 
 impl EnvelopeError {
-    /// The field at fault, as an error's `param`.
+    /// The invalid field, for an error's `param`. `None`: the body is not JSON.
     #[must_use]
     pub const fn param(&self) -> Option<&'static str> {
         match self {
@@ -177,20 +180,22 @@ impl EnvelopeError {
 impl fmt::Display for EnvelopeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Syntax { place, what } => write!(f, "the body is not valid JSON: {what} at {place}"),
+            Self::Syntax { position, reason } => {
+                write!(f, "the body is not valid JSON: {reason} at {position}")
+            }
             Self::Missing(field) => write!(f, "`{field}` is missing"),
-            Self::Field { field, mistake, place } => write!(f, "{} at {place}", field.describe(*mistake)),
+            Self::Field { field, error, position } => write!(f, "{} at {position}", field.describe(*error)),
         }
     }
 }
 
 impl std::error::Error for EnvelopeError {}
 
-/// A refusal before anybody counts lines.
+/// An [`EnvelopeError`] with a byte offset instead of a line and a column.
 enum EnvelopeRefusal {
     Syntax(JsonError),
     Missing(Field),
-    Field { field: Field, mistake: FieldError, at: usize },
+    Field { field: Field, error: FieldError, at: usize },
 }
 
 impl From<JsonError> for EnvelopeRefusal {
@@ -209,68 +214,69 @@ struct EnvelopeBuilder {
     stream: Option<bool>,
     asgi: Option<bool>,
     max_tokens: Option<u64>,
-    answers: Option<u64>,
+    choices: Option<u64>,
     spans: FieldSpans,
 }
 
-fn decode(body: &[u8]) -> Result<Envelope, EnvelopeRefusal> {
+fn parse(body: &[u8]) -> Result<Envelope, EnvelopeRefusal> {
     if simdutf8::basic::from_utf8(body).is_err() {
         let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
-        return Err(JsonError { at: valid, what: "not UTF-8" }.into());
+        return Err(JsonError { at: valid, reason: "not UTF-8" }.into());
     }
-    let mut draft = EnvelopeBuilder::default();
-    draft.spans.close = index::members(body, |member| draft.member(body, member))?;
-    let EnvelopeBuilder { model, models, stream, asgi, max_tokens, answers, spans, .. } = draft;
-    let mut others = models.into_iter();
-    let model = model.or_else(|| others.next()).ok_or(EnvelopeRefusal::Missing(Field::Model))?;
-    let others = others.filter(|other| *other != model).collect();
-    Ok(Envelope { model, others, stream, asgi, max_tokens, answers, spans })
+    let mut builder = EnvelopeBuilder::default();
+    builder.spans.close = index::members(body, |member| builder.member(body, member))?;
+    let EnvelopeBuilder { model, models, stream, asgi, max_tokens, choices, spans, .. } = builder;
+    let mut fallback_models = models.into_iter();
+    let model = model.or_else(|| fallback_models.next()).ok_or(EnvelopeRefusal::Missing(Field::Model))?;
+    let fallback_models = fallback_models.filter(|other| *other != model).collect();
+    Ok(Envelope { model, fallback_models, stream, asgi, max_tokens, choices, spans })
 }
 
 impl EnvelopeBuilder {
     fn member(&mut self, body: &[u8], member: Member) -> Result<(), EnvelopeRefusal> {
-        let Some(field) = recognise(&Field::TOP, &mut self.seen, body, &member)? else {
-            self.hint(body, member);
+        let Some(field) = known_field(&Field::TOP_LEVEL, &mut self.seen, body, &member)? else {
+            self.note_affinity_member(body, member);
             return Ok(());
         };
-        let own = GatewayMember { span: member.span(), before: member.before, after: member.after };
+        let gateway_member =
+            GatewayMember { span: member.span(), before: member.before, after: member.after };
         let Member { value, .. } = member;
         let text = body.get(value.clone()).unwrap_or_default();
-        let wrong = EnvelopeRefusal::Field { field, mistake: FieldError::Type, at: value.start };
+        let type_error = EnvelopeRefusal::Field { field, error: FieldError::Type, at: value.start };
         match field {
             Field::Model => {
-                self.model = Some(model(body, value.clone()).ok_or(wrong)?);
+                self.model = Some(model(body, value.clone()).ok_or(type_error)?);
                 self.spans.model = Some(value);
             }
-            Field::Models if text == b"null" => self.spans.models = Some(own),
+            Field::Models if text == b"null" => self.spans.models = Some(gateway_member),
             Field::Models => {
-                self.models = models(text).ok_or(wrong)?;
-                self.spans.models = Some(own);
+                self.models = models(text).ok_or(type_error)?;
+                self.spans.models = Some(gateway_member);
             }
-            Field::Stream => self.stream = field::boolean(text).ok_or(wrong)?,
+            Field::Stream => self.stream = field::boolean(text).ok_or(type_error)?,
             Field::Asgi => {
-                self.asgi = field::lenient_boolean(text).ok_or(wrong)?;
-                self.spans.asgi = Some(own);
+                self.asgi = field::lenient_boolean(text).ok_or(type_error)?;
+                self.spans.asgi = Some(gateway_member);
             }
             Field::StreamOptions => {
                 self.spans.stream_options = match text {
                     b"null" => StreamOptions::Null(value),
                     [b'{', ..] => StreamOptions::Object(options(body, value)?),
-                    _ => return Err(wrong),
+                    _ => return Err(type_error),
                 }
             }
             Field::MaxTokens | Field::MaxCompletionTokens | Field::MaxOutputTokens => {
                 self.max_tokens = self.max_tokens.max(field::whole(text));
             }
-            Field::N | Field::BestOf => self.answers = self.answers.max(field::whole(text)),
-            // Means nothing at the top level.
+            Field::N | Field::BestOf => self.choices = self.choices.max(field::whole(text)),
+            // Has no meaning at the top level.
             Field::IncludeUsage => {}
         }
         Ok(())
     }
 
-    /// What says which requests belong together. Whatever is in it is right.
-    fn hint(&mut self, body: &[u8], Member { key, value, .. }: Member) {
+    /// Notes the members by which requests of one conversation are recognised. Any value is accepted.
+    fn note_affinity_member(&mut self, body: &[u8], Member { key, value, .. }: Member) {
         match body.get(key) {
             Some(b"prompt_cache_key") => self.spans.cache_key = Some(value),
             Some(b"messages" | b"input" | b"prompt") => self.spans.prompt = Some(value),
@@ -288,43 +294,44 @@ fn options(body: &[u8], object: Range<usize>) -> Result<StreamOptionsSpan, Envel
     let close = index::members(inner, |member| {
         found.empty = false;
         let member = member.shift(base);
-        if recognise(&[Field::IncludeUsage], &mut seen, body, &member)?.is_some() {
+        if known_field(&[Field::IncludeUsage], &mut seen, body, &member)?.is_some() {
             let span = member.value;
             let text = body.get(span.clone()).unwrap_or_default();
-            let wrong = EnvelopeRefusal::Field {
+            let type_error = EnvelopeRefusal::Field {
                 field: Field::IncludeUsage,
-                mistake: FieldError::Type,
+                error: FieldError::Type,
                 at: span.start,
             };
-            found.include_usage = Some((field::boolean(text).ok_or(wrong)?, span));
+            found.include_usage = Some((field::boolean(text).ok_or(type_error)?, span));
         }
         Ok::<_, EnvelopeRefusal>(())
     })?;
     Ok(StreamOptionsSpan { close: base + close, ..found })
 }
 
-/// Which of `known` this member is, refusing one that was `seen` (a bit each) or is spelt in another case.
-fn recognise(
+/// The field of `known` that this member is. Refuses a field that is already in `seen` (one bit each) or is
+/// spelt in another case.
+fn known_field(
     known: &[Field],
     seen: &mut u16,
     body: &[u8],
     member: &Member,
 ) -> Result<Option<Field>, EnvelopeRefusal> {
-    let named = if member.escaped {
-        // A key with a lone surrogate is none of ours.
+    let by_key = if member.escaped {
+        // A key with a lone surrogate is no known field.
         let quoted = member.key.start - 1..member.key.end + 1;
-        field::unescape(body, quoted).and_then(|key| Field::named(known, key.as_bytes()))
+        field::unescape(body, quoted).and_then(|key| Field::by_key(known, key.as_bytes()))
     } else {
-        Field::named(known, body.get(member.key.clone()).unwrap_or_default())
+        Field::by_key(known, body.get(member.key.clone()).unwrap_or_default())
     };
-    let Some((field, exact)) = named else { return Ok(None) };
+    let Some((field, exact)) = by_key else { return Ok(None) };
     let bit = 1 << field as u16;
-    let refuse = |mistake| Err(EnvelopeRefusal::Field { field, mistake, at: member.key.start });
+    let refuse = |error| Err(EnvelopeRefusal::Field { field, error, at: member.key.start });
     if !exact {
         return refuse(FieldError::Case);
     }
     if *seen & bit != 0 {
-        return refuse(FieldError::Twice);
+        return refuse(FieldError::Duplicate);
     }
     *seen |= bit;
     Ok(Some(field))
@@ -361,7 +368,7 @@ mod tests {
         assert_eq!(envelope.model(), "a/b");
         assert_eq!((envelope.stream(), envelope.x_use_asgi_streaming()), (Some(true), Some(true)));
         assert_eq!((envelope.include_usage(), envelope.max_tokens()), (Some(false), Some(7)));
-        assert_eq!(envelope.answers(), Some(4));
+        assert_eq!(envelope.choices(), Some(4));
         assert_eq!(&body[envelope.spans.model.clone().unwrap()], r#""a\/b""#);
         assert_eq!(envelope.spans.close, body.len() - 1);
     }
@@ -375,7 +382,7 @@ mod tests {
             (r#"{"model":"m","models":null}"#, &["m"]),
         ] {
             let envelope = read(body.as_bytes()).unwrap();
-            let tried = std::iter::once(&envelope.model).chain(envelope.others());
+            let tried = std::iter::once(&envelope.model).chain(envelope.fallback_models());
             assert_eq!(tried.map(|name| &**name).collect::<Vec<_>>(), names, "{body}");
         }
     }
@@ -404,7 +411,7 @@ mod tests {
                 .unwrap();
         assert_eq!((envelope.stream(), envelope.x_use_asgi_streaming()), (None, None));
         assert_eq!((envelope.include_usage(), envelope.max_tokens()), (None, None));
-        assert_eq!(envelope.answers(), None);
+        assert_eq!(envelope.choices(), None);
         assert!(envelope.spans.asgi.is_some());
     }
 

@@ -1,21 +1,22 @@
-//! The request fields that the gateway reads, how their names are recognised and which values each may have.
+//! The request fields that the gateway reads: their names and their valid values.
 //!
-//! `null` means "not given" for all of them but `model`, as it does for the providers.
+//! `null` means "not given" for all of them except `model`, as it does for the providers.
 
 use std::{borrow::Cow, fmt, ops::Range};
 
-/// Names are shown in errors and logs, so they are short; the longest model id seen has 90 bytes.
+/// Bytes of a model's name. Names appear in errors and logs, so they are short; the longest known model id
+/// has 90 bytes.
 pub const MAX_MODEL: usize = 256;
-/// Names that one request may list.
+/// Names in one request's `models`.
 pub const MAX_MODELS: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     Model,
-    /// The gateway's own: names to try in order.
+    /// A gateway field: names to try in order.
     Models,
     Stream,
-    /// The gateway's own. A boolean, or for clients that cannot say one, `"true"` or `"false"`.
+    /// A gateway field: a boolean, or `"true"` or `"false"` for clients that cannot send a boolean.
     Asgi,
     StreamOptions,
     /// Inside `stream_options`.
@@ -23,22 +24,22 @@ pub enum Field {
     MaxTokens,
     MaxCompletionTokens,
     MaxOutputTokens,
-    /// How many answers are wanted, and out of how many the best.
+    /// The number of answers returned; `BestOf`: the number generated.
     N,
     BestOf,
 }
 
-/// What is wrong with a field that is there.
+/// Why a field is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldError {
     Type,
-    Twice,
+    Duplicate,
     /// The right letters in the wrong case.
     Case,
 }
 
 impl Field {
-    pub(super) const TOP: [Self; 10] = [
+    pub(super) const TOP_LEVEL: [Self; 10] = [
         Self::Model,
         Self::Models,
         Self::Stream,
@@ -51,7 +52,7 @@ impl Field {
         Self::BestOf,
     ];
 
-    /// As written in a request and named as `param` in an error.
+    /// The name in a request, and `param` in an error.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
@@ -85,16 +86,16 @@ impl Field {
         }
     }
 
-    /// Which of `known` a key names, letter case aside, and whether the case is right.
-    pub(super) fn named(known: &[Self], key: &[u8]) -> Option<(Self, bool)> {
+    /// The field of `known` with this key, ignoring letter case, and whether the case is right.
+    pub(super) fn by_key(known: &[Self], key: &[u8]) -> Option<(Self, bool)> {
         let field = known.iter().copied().find(|field| field.key().as_bytes().eq_ignore_ascii_case(key))?;
         Some((field, field.key().as_bytes() == key))
     }
 
-    pub(super) fn describe(self, mistake: FieldError) -> Cow<'static, str> {
-        match mistake {
+    pub(super) fn describe(self, error: FieldError) -> Cow<'static, str> {
+        match error {
             FieldError::Type => format!("`{}` must be {}", self.path(), self.expected()).into(),
-            FieldError::Twice => format!("`{}` is given twice", self.path()).into(),
+            FieldError::Duplicate => format!("`{}` is given twice", self.path()).into(),
             FieldError::Case => format!("`{}` must be written in lower case", self.path()).into(),
         }
     }
@@ -106,7 +107,7 @@ impl fmt::Display for Field {
     }
 }
 
-/// A key or value that stands in the body as a string, unescaped. `None` if it holds a lone surrogate.
+/// A string of the body (a key or a value), unescaped. `None`: it holds a lone surrogate.
 pub(super) fn unescape(body: &[u8], quoted: Range<usize>) -> Option<Cow<'_, str>> {
     let text = body.get(quoted)?;
     if memchr::memchr(b'\\', text).is_some() {
@@ -116,7 +117,7 @@ pub(super) fn unescape(body: &[u8], quoted: Range<usize>) -> Option<Cow<'_, str>
     std::str::from_utf8(inner).ok().map(Cow::Borrowed)
 }
 
-/// A boolean or `null` (`Some(None)`).
+/// A boolean or `null` (`Some(None)`). `None`: another type.
 pub(super) const fn boolean(value: &[u8]) -> Option<Option<bool>> {
     match value {
         b"true" => Some(Some(true)),
@@ -126,7 +127,7 @@ pub(super) const fn boolean(value: &[u8]) -> Option<Option<bool>> {
     }
 }
 
-/// A boolean, its name as a string, or `null`.
+/// A boolean, its name as a string, or `null` (`Some(None)`). `None`: another value.
 pub(super) const fn lenient_boolean(value: &[u8]) -> Option<Option<bool>> {
     match value {
         br#""true""# => Some(Some(true)),
@@ -135,7 +136,7 @@ pub(super) const fn lenient_boolean(value: &[u8]) -> Option<Option<bool>> {
     }
 }
 
-/// A whole number. What else a provider may take for one is not understood here.
+/// A whole number. `None`: any other form, also one that a provider may accept as a number.
 pub(super) fn whole(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }

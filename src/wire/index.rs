@@ -1,8 +1,8 @@
-//! Where the members of a JSON object lie in the bytes that are forwarded. One pass over the body checks its whole
-//! grammar and reports each member of one object by span; nothing is copied, unescaped or allocated.
+//! Finds the members of a JSON object in the forwarded bytes. One pass over the body checks its whole grammar
+//! and reports each member of one object by span; nothing is copied, unescaped or allocated.
 //!
-//! Refuses what is not exactly one object, saying at which byte. The envelope knows nothing of how this is done, so
-//! that another scanner can take its place.
+//! Refuses anything but exactly one object, with the offset of the byte. The envelope does not depend on how
+//! this is done, so that another scanner can replace it.
 
 use std::ops::Range;
 
@@ -16,13 +16,13 @@ pub(super) struct Member {
     /// The key is written with escapes.
     pub(super) escaped: bool,
     pub(super) value: Range<usize>,
-    /// Offsets of the commas on either side. `None`: it is the first, or the last.
+    /// Offsets of the commas on either side. `None`: it is the first or the last member.
     pub(super) before: Option<usize>,
     pub(super) after: Option<usize>,
 }
 
 impl Member {
-    /// The same member, told from `base` bytes earlier.
+    /// The same member with offsets counted from `base` bytes earlier.
     pub(super) fn shift(self, base: usize) -> Self {
         let Self { key, escaped, value, before, after } = self;
         let moved = |comma: Option<usize>| comma.map(|at| at + base);
@@ -35,7 +35,7 @@ impl Member {
         }
     }
 
-    /// From the key's first quote to the value's end.
+    /// From the key's opening quote to the end of the value.
     pub(super) const fn span(&self) -> Range<usize> {
         self.key.start - 1..self.value.end
     }
@@ -45,36 +45,37 @@ const fn shift(span: Range<usize>, base: usize) -> Range<usize> {
     span.start + base..span.end + base
 }
 
-/// Reads `body` as one object and calls `visit` for each of its members in order. Returns the offset of its `}`.
+/// Reads `body` as one object and calls `visit` for each of its members in order. Returns the offset of its
+/// `}`.
 ///
 /// # Errors
-/// [`JsonError`] when `body` is not exactly one JSON object, and whatever `visit` returns.
+/// [`JsonError`] if `body` is not exactly one JSON object, and any error of `visit`.
 pub(super) fn members<E: From<JsonError>>(
     body: &[u8],
     mut visit: impl FnMut(Member) -> Result<(), E>,
 ) -> Result<usize, E> {
     let mut cursor = Cursor::new(body);
-    cursor.space();
+    cursor.skip_whitespace();
     if cursor.peek() != Some(b'{') {
-        return Err(cursor.fault("expected a JSON object").into());
+        return Err(cursor.error("expected a JSON object").into());
     }
-    cursor.step();
+    cursor.advance();
     let close = object(&mut cursor, &mut visit)?;
-    cursor.space();
+    cursor.skip_whitespace();
     match cursor.peek() {
         None => Ok(close),
-        Some(_) => Err(cursor.fault("expected nothing after the object").into()),
+        Some(_) => Err(cursor.error("expected nothing after the object").into()),
     }
 }
 
-/// The members after a `{`. Returns the offset of the `}`.
+/// Reads the members after a `{`. Returns the offset of the `}`.
 fn object<E: From<JsonError>>(
     cursor: &mut Cursor<'_>,
     visit: &mut impl FnMut(Member) -> Result<(), E>,
 ) -> Result<usize, E> {
-    cursor.space();
+    cursor.skip_whitespace();
     if cursor.peek() == Some(b'}') {
-        cursor.step();
+        cursor.advance();
         return Ok(cursor.at() - 1);
     }
     let mut comma = None;
@@ -86,19 +87,19 @@ fn object<E: From<JsonError>>(
         let value = cursor.at();
         cursor.value()?;
         let value = value..cursor.at();
-        cursor.space();
+        cursor.skip_whitespace();
         let end = cursor.at();
         let more = cursor.peek() == Some(b',');
         visit(Member { key, escaped, value, before: comma, after: more.then_some(end) })?;
         if more {
-            cursor.step();
-            cursor.space();
+            cursor.advance();
+            cursor.skip_whitespace();
             comma = Some(end);
         } else if cursor.peek() == Some(b'}') {
-            cursor.step();
+            cursor.advance();
             return Ok(end);
         } else {
-            return Err(cursor.fault("expected `,` or `}`").into());
+            return Err(cursor.error("expected `,` or `}`").into());
         }
     }
 }
@@ -107,9 +108,9 @@ fn object<E: From<JsonError>>(
 mod tests {
     use super::*;
 
-    type Told<'a> = (&'a str, &'a str, &'a str, [Option<&'a str>; 2]);
+    type MemberText<'a> = (&'a str, &'a str, &'a str, [Option<&'a str>; 2]);
 
-    fn spans(body: &str) -> Vec<Told<'_>> {
+    fn spans(body: &str) -> Vec<MemberText<'_>> {
         let mut found = Vec::new();
         let close = members(body.as_bytes(), |member| {
             let commas = [member.before, member.after].map(|comma| comma.map(|at| &body[at..=at]));
@@ -144,8 +145,8 @@ mod tests {
         for (body, at) in
             [("", 0), ("[]", 0), ("{} {}", 3), ("{", 1), (r#"{"a":1,}"#, 7), (r#"{"a":1 "b"}"#, 7)]
         {
-            let fault = members(body.as_bytes(), |_| Ok::<_, JsonError>(())).unwrap_err();
-            assert_eq!(fault.at, at, "{body}: {}", fault.what);
+            let error = members(body.as_bytes(), |_| Ok::<_, JsonError>(())).unwrap_err();
+            assert_eq!(error.at, at, "{body}: {}", error.reason);
         }
     }
 }

@@ -1,14 +1,16 @@
-//! Bytes in, facts out: what a request asks for and what a response says, read from the bytes that are forwarded
-//! unchanged. No I/O, no async, no clock; every fact that an edit needs is a span of the original.
+//! Reads requests and responses from the bytes that are forwarded unchanged. No I/O, no async, no clock;
+//! every fact that an edit needs is a span of the original.
 //!
-//! - [`dialect`]: the APIs spoken, their paths and their errors
-//! - [`envelope`]: the few request fields that the gateway needs ([`field`]), by way of
-//!   [`index`] (members by span), [`cursor`] (JSON's grammar) and [`text`] (runs of plain string bytes)
+//! - [`dialect`]: the supported APIs, their paths and their error formats
+//! - [`envelope`]: the few request fields that the gateway needs ([`field`]), found by [`index`] (members by
+//!   span), [`cursor`] (JSON grammar) and [`text`] (runs of plain string bytes); [`position`]: line and
+//!   column of an error
 //! - [`splice`]: edits of a request body around slices of the original
-//! - [`sse`]: events in a relayed stream, by way of [`block`] (the fields of one event)
-//! - [`classify`]: what an event means to the relay, read properly ([`meaning`]) or searched for ([`needle`])
-//! - [`provider_error`]: what a provider's error says of itself
-//! - [`usage`]: token counts; [`estimate`]: how many a request is thought to have
+//! - [`sse`]: events in a relayed stream, split into fields by [`block`]
+//! - [`classify`]: the class of an event, from its parsed JSON ([`event_json`]) or from a search for member
+//!   names ([`member_search`])
+//! - [`provider_error`]: code, type and message of a provider's error
+//! - [`usage`]: token counts; [`estimate`]: the estimated token count of a request
 
 mod block;
 pub mod classify;
@@ -16,10 +18,10 @@ mod cursor;
 pub mod dialect;
 pub mod envelope;
 pub mod estimate;
+mod event_json;
 pub mod field;
 mod index;
-mod meaning;
-mod needle;
+mod member_search;
 pub mod position;
 pub mod provider_error;
 pub mod splice;
@@ -29,7 +31,7 @@ mod tests;
 mod text;
 pub mod usage;
 
-pub use classify::{EventClass, EventFacts, classify, classify_committed, concludes};
+pub use classify::{EventClass, EventFacts, classify, classify_committed, ends_answer};
 pub use dialect::{Dialect, WireError};
 pub use envelope::{Envelope, EnvelopeError};
 pub use provider_error::ProviderError;

@@ -1,4 +1,5 @@
-//! A place in a body, as a person looks for it.
+//! A byte offset in a body as line and column, for error messages. Computed only when a body is refused,
+//! because it reads all bytes before the offset.
 
 use std::fmt;
 

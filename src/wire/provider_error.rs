@@ -1,31 +1,31 @@
-//! What a provider's error says of itself: code, type, status word and message, found in the first bytes of its body.
-//! The body may be cut off anywhere and need not be JSON, so it is searched and not parsed. A quote inside a JSON string
-//! is escaped, so a quoted name that is followed by a colon is a key, whatever a message quotes.
+//! Finds code, type, status word and message of a provider's error in the first bytes of its body. The body
+//! may be cut off anywhere and need not be JSON, so it is searched and not parsed. A quote inside a JSON
+//! string is escaped, so a quoted name in front of a colon is a key, even if a message quotes JSON.
 
 use memchr::memmem;
 
 use super::index;
 
-/// A whole answer longer than this is taken for what its status says: errors are short.
-pub const MAX_COMPLAINT: usize = 16 * 1024;
+/// Bytes. A longer response with a success status is not searched for an error, because errors are short.
+pub const MAX_ERROR_BODY: usize = 16 * 1024;
 
-/// Facts of an error, as the provider wrote them: escapes are left in. `None`: not said, or not in these bytes.
+/// The members of an error as the provider wrote them, with escapes. `None`: absent, or not in these bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProviderError<'a> {
-    /// `error.code`: a word, or a number as providers that repeat the status write it.
+    /// `error.code`: a word, or a number from providers that repeat the status here.
     pub code: Option<&'a str>,
     /// `error.type`
     pub kind: Option<&'a str>,
     /// `error.status`, Google's word for the code.
     pub status: Option<&'a str>,
-    /// `error.message`, or whatever stands where it should.
+    /// `error.message`, or `detail`, or `error` itself if it is a string.
     pub message: Option<&'a str>,
 }
 
-/// Reads what there is.
+/// Reads the members that `body` has.
 #[must_use]
 pub fn read(body: &[u8]) -> ProviderError<'_> {
-    // Anthropic's outer object is of type "error"; its error's own type is the one that says something.
+    // Anthropic's outer object has the type "error"; the useful type is in the inner object.
     let inner = memmem::find(body, b"\"error\":").map_or(body, |at| body.get(at..).unwrap_or(body));
     let message =
         member(inner, "message").or_else(|| member(body, "detail")).or_else(|| member(body, "error"));
@@ -37,20 +37,21 @@ pub fn read(body: &[u8]) -> ProviderError<'_> {
     }
 }
 
-/// Whether a whole answer is an answer at all: JSON to its end.
+/// Whether a whole response is valid JSON.
 #[must_use]
 pub fn is_json(body: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
-/// Whether a whole answer with a good status is an error all the same. Those longer than [`MAX_COMPLAINT`] need no look.
+/// Whether a whole response with a success status is an error. The caller skips bodies longer than
+/// [`MAX_ERROR_BODY`].
 #[must_use]
-pub fn is_one(body: &[u8]) -> bool {
+pub fn is_error(body: &[u8]) -> bool {
     if memmem::find(body, b"\"error\"").is_none() {
         return false;
     }
     let mut found = false;
-    let told = index::members(body, |member| {
+    let result = index::members(body, |member| {
         let value = body.get(member.value).unwrap_or_default();
         found |= match body.get(member.key) {
             Some(b"error") => !matches!(value, b"null" | b"false" | b"\"\"" | b"{}"),
@@ -59,7 +60,7 @@ pub fn is_one(body: &[u8]) -> bool {
         };
         Ok::<_, super::cursor::JsonError>(())
     });
-    told.is_ok() && found
+    result.is_ok() && found
 }
 
 /// The first scalar value of `key`, without its quotes.
@@ -79,7 +80,7 @@ fn scalar(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(text).ok().filter(|text| !text.is_empty())
 }
 
-/// Where the closing quote stands, or where the bytes were cut off.
+/// The offset of the closing quote, or of the end if the bytes were cut off.
 fn end_of_string(text: &[u8]) -> usize {
     let mut escaped = false;
     let closing = text.iter().position(|byte| {
@@ -137,7 +138,7 @@ mod tests {
             (r#"{"choices":[{"message":{"content":"{\"error\":1}"}}]}"#, false),
             (r#"{"choices":[{"message":{"content":"x"}}],"note":{"error":"inner"}}"#, false),
         ] {
-            assert_eq!(is_one(body.as_bytes()), is, "{body}");
+            assert_eq!(is_error(body.as_bytes()), is, "{body}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Edits of a request body as slices of the original around a few new bytes: nothing is copied or serialised again, so
-//! unknown fields, number formats, spacing and key order survive.
+//! Edits a request body as slices of the original around a few new bytes: nothing is copied or serialised
+//! again, so unknown fields, number formats, spacing and key order survive.
 //!
-//! The result is valid JSON and equals the original but for what was asked. Given without the envelope read from the
-//! same bytes, it is some list of bytes, never a panic.
+//! The result is valid JSON and equals the original except for the edits. With an envelope of other bytes the
+//! result is meaningless, but there is no panic.
 
 use std::ops::Range;
 
@@ -11,36 +11,38 @@ use bytes::Bytes;
 use super::envelope::{Envelope, GatewayMember, StreamOptions, StreamOptionsSpan};
 use crate::base::ByteList;
 
-/// What to change.
+/// The edits to make.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Edits<'a> {
     /// The model's new name.
     pub model: Option<&'a str>,
-    /// Take out what is the gateway's own: `x_use_asgi_streaming` and `models`.
-    pub drop_own: bool,
-    /// Put `"stream_options":{"include_usage":true}` in, unless the client said true or false itself. Providers accept
-    /// it on streams only.
-    pub ask_usage: bool,
+    /// Remove the members that only the gateway reads: `x_use_asgi_streaming` and `models`.
+    pub drop_gateway_members: bool,
+    /// Add `"stream_options":{"include_usage":true}`, unless the client set it to true or false. Providers
+    /// accept it on streams only.
+    pub request_usage: bool,
 }
 
-/// `body` with `edits` made. `envelope` must have been read from the same bytes.
+/// `body` with `edits` applied. `envelope` must have been read from the same bytes.
 #[must_use]
 pub fn splice(body: &Bytes, envelope: &Envelope, edits: &Edits<'_>) -> ByteList {
     let spans = &envelope.spans;
     let rename = edits.model.filter(|name| *name != envelope.model());
     let rename = rename.zip(spans.model.clone()).map(|(name, span)| (span, quoted(name)));
-    let (models, put) = match &spans.model {
+    let (models, model_for_models) = match &spans.model {
         Some(_) => (spans.models.as_ref(), None),
-        None => (None, spans.models.as_ref().filter(|_| edits.drop_own || edits.model.is_some())),
+        None => (None, spans.models.as_ref().filter(|_| edits.drop_gateway_members || edits.model.is_some())),
     };
-    let put = put.map(|own| {
+    let model_for_models = model_for_models.map(|gateway_member| {
         let name = quoted(edits.model.unwrap_or_else(|| envelope.model()));
-        (own.span.clone(), [b"\"model\":", &name[..]].concat().into())
+        (gateway_member.span.clone(), [b"\"model\":", &name[..]].concat().into())
     });
-    let [asgi, models] = if edits.drop_own { cuts([spans.asgi.as_ref(), models]) } else { [None, None] };
-    let ask = if edits.ask_usage { ask_usage(&spans.stream_options, spans.close) } else { None };
-    let cut = |span: Option<Range<usize>>| span.map(|span| (span, Bytes::new()));
-    let mut changes = [rename, put, cut(asgi), cut(models), ask];
+    let [asgi, models] =
+        if edits.drop_gateway_members { removals([spans.asgi.as_ref(), models]) } else { [None, None] };
+    let usage_option =
+        if edits.request_usage { request_usage(&spans.stream_options, spans.close) } else { None };
+    let removal = |span: Option<Range<usize>>| span.map(|span| (span, Bytes::new()));
+    let mut changes = [rename, model_for_models, removal(asgi), removal(models), usage_option];
     changes.sort_by_key(|change| change.as_ref().map(|(span, _)| span.start));
 
     let mut list = ByteList::new();
@@ -54,9 +56,9 @@ pub fn splice(body: &Bytes, envelope: &Envelope, edits: &Edits<'_>) -> ByteList 
     list
 }
 
-/// What to leave out so that the object stays valid: each member and one comma. Members that begin the object, one
-/// behind the other, go with the comma behind them, all others with the one before.
-fn cuts(mut members: [Option<&GatewayMember>; 2]) -> [Option<Range<usize>>; 2] {
+/// The spans to remove so that the object stays valid: each member and one comma. Members at the beginning of
+/// the object go with the comma after them, all others with the comma before.
+fn removals(mut members: [Option<&GatewayMember>; 2]) -> [Option<Range<usize>>; 2] {
     members.sort_by_key(|member| member.map(|member| member.span.start));
     let mut opening = None;
     members.map(|member| {
@@ -69,10 +71,11 @@ fn cuts(mut members: [Option<&GatewayMember>; 2]) -> [Option<Range<usize>>; 2] {
     })
 }
 
-/// Where and what to write so that the provider tells its usage.
-fn ask_usage(options: &StreamOptions, close: usize) -> Option<(Range<usize>, Bytes)> {
+/// The edit that makes the provider report usage: the span to replace and the new bytes. `None`: the client
+/// decided.
+fn request_usage(options: &StreamOptions, close: usize) -> Option<(Range<usize>, Bytes)> {
     let (span, text): (_, &'static [u8]) = match options {
-        // A body always has its model, so there is a member before this one.
+        // A body always has a model, so there is a member before this one.
         StreamOptions::Absent => (close..close, br#","stream_options":{"include_usage":true}"#),
         StreamOptions::Null(span) => (span.clone(), br#"{"include_usage":true}"#),
         StreamOptions::Object(StreamOptionsSpan { include_usage: Some((None, span)), .. }) => {

@@ -1,19 +1,19 @@
-//! How far a JSON string goes on before something that needs a look: a quote, a backslash or a control character.
-//! Strings are most of a request's bytes, so this is most of reading one.
+//! Finds the first byte of a JSON string that is not plain: a quote, a backslash or a control character.
+//! Strings are most of a request's bytes, so this is most of the cost of reading one.
 //!
-//! Short runs are tested eight bytes at a time in a `u64`, long ones in chunks whose loop the compiler turns into
-//! vector compares. Bytes from 0x80 on are plain: whether they are UTF-8 is not decided here.
+//! Short runs are tested eight bytes at a time in a `u64`, long runs in chunks whose loop the compiler turns
+//! into vector compares. Bytes from 0x80 on are plain: UTF-8 is not checked here.
 
-/// Runs up to this length are not worth a vector loop.
-const NEAR: usize = 32;
+/// Bytes. A vector loop does not pay for runs up to this length.
+const SHORT_RUN: usize = 32;
 const CHUNK: usize = 64;
 
 const ONES: u64 = u64::from_le_bytes([0x01; 8]);
 const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
 
 /// The length of the run of plain bytes at the start of `rest`.
-pub(super) fn plain(rest: &[u8]) -> usize {
-    let (near, far) = rest.split_at(rest.len().min(NEAR));
+pub(super) fn plain_length(rest: &[u8]) -> usize {
+    let (near, far) = rest.split_at(rest.len().min(SHORT_RUN));
     if let Some(at) = first_stop(near) {
         return at;
     }
@@ -40,7 +40,8 @@ fn first_stop(bytes: &[u8]) -> Option<usize> {
     Some(words.len() * 8 + at)
 }
 
-/// The high bit of each stopping byte. A borrow may mark bytes above the first stop wrongly; the first is exact.
+/// Sets the high bit of each stop byte. A borrow may wrongly mark bytes above the first stop; the first is
+/// exact.
 const fn stops(word: u64) -> u64 {
     let quote = word ^ (ONES * b'"' as u64);
     let slash = word ^ (ONES * b'\\' as u64);
@@ -63,7 +64,7 @@ mod tests {
                 text.extend_from_slice(
                     b"\"\\\0 tail that is long enough for one more chunk of sixty-four bytes",
                 );
-                assert_eq!(plain(&text), length, "{stop}");
+                assert_eq!(plain_length(&text), length, "{stop}");
             }
         }
     }
@@ -72,7 +73,7 @@ mod tests {
     fn takes_every_other_byte_as_plain() {
         let text: Vec<u8> = (0..=255u8).filter(|&byte| !is_stop(byte)).cycle().take(2000).collect();
         for start in 0..64 {
-            assert_eq!(plain(&text[start..]), text.len() - start);
+            assert_eq!(plain_length(&text[start..]), text.len() - start);
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Token counts as providers tell them, wherever they put them.
+//! Reads token counts from events and response bodies.
 //!
-//! Known places: `usage` at the top (chat, completions, embeddings, Anthropic's `message_delta`), in `response`
-//! (Responses), in `message` (Anthropic's `message_start`), in `x_groq` and in the first choice (Moonshot). Counts are
-//! the provider's own: Anthropic's `input` does not include what came from or went to its cache.
+//! Known places: `usage` at the top (chat, completions, embeddings, Anthropic's `message_delta`), in
+//! `response` (Responses), in `message` (Anthropic's `message_start`), in `x_groq` and in the first choice
+//! (Moonshot). Counts are the provider's: Anthropic's `input` does not include tokens read from or written to
+//! its cache.
 
 use std::{fmt, sync::LazyLock};
 
@@ -13,41 +14,46 @@ use serde::{
 };
 use serde_json::Value;
 
-/// No request has more tokens. What a provider says beyond is an error of his, and must not spoil the sums of the month.
-pub const MOST: u64 = 1 << 40;
+/// No request has more tokens. A larger count is a provider's mistake and is cut to this, because it must not
+/// spoil the sums of a month.
+pub const MAX_COUNT: u64 = 1 << 40;
 
+/// Token counts. `None`: the provider did not report this count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     pub input: Option<u64>,
     pub output: Option<u64>,
-    /// Input read from the provider's prompt cache.
+    /// Input tokens read from the provider's prompt cache.
     pub cached: Option<u64>,
-    /// Output that was reasoning.
+    /// Output tokens of reasoning.
     pub reasoning: Option<u64>,
 }
 
-/// The usage in an event's data or a whole response body. `None`: there is none.
+/// The usage in an event's data or in a whole response body. `None`: there is none.
 #[must_use]
 pub fn read(json: &[u8]) -> Option<Usage> {
-    of(&serde_json::from_slice(json).ok()?)
+    from_value(&serde_json::from_slice(json).ok()?)
 }
 
-const KEY: &[u8] = b"\"usage\"";
-static FIND_LAST: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(KEY));
+const USAGE_KEY: &[u8] = b"\"usage\"";
+static LAST_USAGE: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(USAGE_KEY));
 
-/// Bytes that a usage object has at most, and names of it that are tried: a provider's whole answer may be made of them.
-const LARGEST: usize = 4096;
-const TRIES: usize = 16;
+/// Bytes of a usage object, and occurrences of `"usage"` that are tried. Both are bounded, because a response
+/// may consist of nothing but such names.
+const MAX_OBJECT_LENGTH: usize = 4096;
+const MAX_CANDIDATES: usize = 16;
 
-/// The usage in a whole response body, found without reading all of it: its last `"usage"` that is an object. In a
-/// string these quotes would stand behind backslashes.
+/// The usage in a whole response body, found without parsing all of it: its last `"usage"` that is an object.
+/// Inside a string these quotes would be escaped. `None`: there is none.
 #[must_use]
 pub fn find(body: &[u8]) -> Option<Usage> {
     let mut before = body;
-    for _ in 0..TRIES {
-        let at = FIND_LAST.rfind(before)?;
-        let after = body.get(at + KEY.len()..)?.trim_ascii_start();
-        if let Some(found) = after.strip_prefix(b":").and_then(|value| first(value.trim_ascii_start())) {
+    for _ in 0..MAX_CANDIDATES {
+        let at = LAST_USAGE.rfind(before)?;
+        let after = body.get(at + USAGE_KEY.len()..)?.trim_ascii_start();
+        if let Some(found) =
+            after.strip_prefix(b":").and_then(|value| leading_object(value.trim_ascii_start()))
+        {
             return Some(found);
         }
         before = before.get(..at)?;
@@ -55,21 +61,21 @@ pub fn find(body: &[u8]) -> Option<Usage> {
     None
 }
 
-/// The counts of the object that `json` begins with.
-fn first(json: &[u8]) -> Option<Usage> {
-    let json = json.get(..LARGEST).unwrap_or(json);
+/// The counts of the object at the start of `json`.
+fn leading_object(json: &[u8]) -> Option<Usage> {
+    let json = json.get(..MAX_OBJECT_LENGTH).unwrap_or(json);
     let mut values = serde_json::Deserializer::from_slice(json).into_iter::<UsageObject>();
     json.starts_with(b"{").then(|| values.next()?.ok()?.counts()).flatten()
 }
 
-pub(super) fn of(whole: &Value) -> Option<Usage> {
+pub(super) fn from_value(json: &Value) -> Option<Usage> {
     const PLACES: [&str; 5] =
         ["/usage", "/response/usage", "/message/usage", "/x_groq/usage", "/choices/0/usage"];
-    let usage = PLACES.iter().find_map(|place| whole.pointer(place).filter(|usage| usage.is_object()))?;
+    let usage = PLACES.iter().find_map(|place| json.pointer(place).filter(|usage| usage.is_object()))?;
     UsageObject::deserialize(usage).ok()?.counts()
 }
 
-/// What stands in a usage object.
+/// The members of a usage object, by every provider's names.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct UsageObject {
@@ -87,7 +93,7 @@ struct UsageObject {
     reasoning_tokens: UsageMember,
 }
 
-/// A count, or the counts of an object. Whatever else it is says nothing, and is no reason to read no further.
+/// A count, or the counts inside an object. Any other type holds no count and is no error.
 #[derive(Clone, Copy, Default)]
 struct UsageMember {
     count: Option<u64>,
@@ -120,7 +126,7 @@ impl<'de> Visitor<'de> for UsageVisitor {
     }
 
     fn visit_u64<E>(self, count: u64) -> Result<UsageMember, E> {
-        Ok(UsageMember { count: Some(count.min(MOST)), ..UsageMember::default() })
+        Ok(UsageMember { count: Some(count.min(MAX_COUNT)), ..UsageMember::default() })
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<UsageMember, E> {
@@ -180,7 +186,8 @@ impl UsageObject {
 }
 
 impl Usage {
-    /// What is known after `later` was told in the same stream: counts are totals so far, so the later one wins.
+    /// Combines these counts with `later` ones of the same stream. Counts are totals so far, so a later one
+    /// wins.
     #[must_use]
     pub fn merge(self, later: Self) -> Self {
         Self {
@@ -241,7 +248,7 @@ mod tests {
         }
     }
 
-    /// Each of them read to the end, this would take hours.
+    /// A parser that reads each of them to the end would take hours.
     #[test]
     fn usage_within_usage_without_end_is_given_up() {
         assert_eq!(find(r#"{"usage":"#.repeat(1 << 20).as_bytes()), None);
@@ -261,7 +268,7 @@ mod tests {
         let json =
             br#"{"usage":{"prompt_tokens":18446744073709551615,"completion_tokens":4,"prompt_tokens_details":
             {"cached_tokens":9223372036854775808},"reasoning_tokens":1099511627777}}"#;
-        assert_eq!(read(json), Some(usage(MOST, 4, Some(MOST), Some(MOST))));
+        assert_eq!(read(json), Some(usage(MAX_COUNT, 4, Some(MAX_COUNT), Some(MAX_COUNT))));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The envelope and its edits against serde_json, over generated bodies.
+//! Compares the envelope and its edits with serde_json over generated bodies.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -39,7 +39,7 @@ fn options() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// A body that the envelope must accept, its members in any order.
+/// The members, in any order, of a body that the envelope must accept.
 fn body() -> impl Strategy<Value = Vec<(String, Value)>> {
     (
         "\\PC{1,40}",
@@ -68,7 +68,7 @@ fn body() -> impl Strategy<Value = Vec<(String, Value)>> {
         .prop_shuffle()
 }
 
-/// JSON text with the spacing of `pad`, some letters of keys and values escaped.
+/// JSON text with `pad` as spacing; with `escape`, some letters of keys and values are escaped.
 fn write(members: &[(String, Value)], pad: &str, escape: bool) -> String {
     let text = |value: &Value| {
         let text = if pad.is_empty() { value.to_string() } else { format!("{value:#}") };
@@ -87,21 +87,21 @@ fn parse(bytes: &[u8]) -> Map<String, Value> {
     serde_json::from_slice(bytes).unwrap()
 }
 
-/// What the edits mean, said over values.
+/// The same edits applied to a parsed value.
 fn edited(mut whole: Map<String, Value>, edits: &Edits<'_>) -> Map<String, Value> {
     let listed = !whole.contains_key("model");
-    if listed && (edits.drop_own || edits.model.is_some()) {
+    if listed && (edits.drop_gateway_members || edits.model.is_some()) {
         let models = whole.remove("models").unwrap();
         whole.insert("model".into(), models[0].clone());
     }
     if let Some(model) = edits.model {
         whole.insert("model".into(), model.into());
     }
-    if edits.drop_own {
+    if edits.drop_gateway_members {
         whole.remove("x_use_asgi_streaming");
         whole.remove("models");
     }
-    if edits.ask_usage {
+    if edits.request_usage {
         let options = whole.entry("stream_options").or_insert(Value::Null);
         if options.is_null() {
             *options = json!({});
@@ -127,7 +127,7 @@ proptest! {
         let mut names = named.into_iter().chain(listed);
         let first = names.next().unwrap();
         prop_assert_eq!(envelope.model(), first);
-        let others: Vec<_> = envelope.others().iter().map(|other| &**other).collect();
+        let others: Vec<_> = envelope.fallback_models().iter().map(|other| &**other).collect();
         prop_assert_eq!(others, names.filter(|name| *name != first).collect::<Vec<_>>());
         prop_assert_eq!(envelope.stream(), whole.get("stream").and_then(Value::as_bool));
         prop_assert_eq!(
@@ -141,11 +141,11 @@ proptest! {
     #[test]
     fn a_splice_equals_the_edit_and_nothing_else(
         members in body(), pad in "[ \\n]{0,2}", escape in any::<bool>(),
-        model in prop::option::of("\\PC{1,12}"), drop_own in any::<bool>(), ask_usage in any::<bool>(),
+        model in prop::option::of("\\PC{1,12}"), drop_gateway_members in any::<bool>(), request_usage in any::<bool>(),
     ) {
         let body = Bytes::from(write(&members, &pad, escape));
         let envelope = envelope::read(&body).unwrap();
-        let edits = Edits { model: model.as_deref(), drop_own, ask_usage };
+        let edits = Edits { model: model.as_deref(), drop_gateway_members, request_usage };
         let list = splice(&body, &envelope, &edits);
         prop_assert_eq!(parse(&list.join()), edited(parse(&body), &edits));
         prop_assert!(list.iter().count() <= 7);
@@ -157,8 +157,8 @@ proptest! {
     fn json_is_what_serde_json_takes_for_it(text in "[\\[\\]{}:,\"\\\\ 0-9eE+.\\-tfnrualse\\x1f\u{e9}]{0,40}") {
         let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
         let mut cursor = Cursor::new(text.as_bytes());
-        cursor.space();
-        let ours = cursor.value().is_ok() && { cursor.space(); cursor.peek().is_none() };
+        cursor.skip_whitespace();
+        let ours = cursor.value().is_ok() && { cursor.skip_whitespace(); cursor.peek().is_none() };
         prop_assert_eq!(ours, theirs, "{}", text);
     }
 }

@@ -1,4 +1,4 @@
-//! What events mean, case by case and over the recorded streams.
+//! Classes of events, case by case and over the recorded streams.
 
 use super::transcripts::transcripts;
 use crate::wire::{
@@ -33,7 +33,7 @@ fn tells_content_from_what_comes_before_it() {
     let delta = |delta: &str| {
         chat(&format!(r#"{{"choices":[{{"index":0,"delta":{delta},"finish_reason":null}}],"usage":null}}"#))
     };
-    for said in [
+    for with_content in [
         r#"{"content":"a"}"#,
         r#"{"content":[{"type":"thinking"}]}"#,
         r#"{"content":null,"reasoning_content":"a"}"#,
@@ -42,15 +42,15 @@ fn tells_content_from_what_comes_before_it() {
         r#"{"tool_calls":[{"index":0,"id":"x","function":{"name":"f","arguments":""}}]}"#,
         r#"{"refusal":"no"}"#,
     ] {
-        assert_eq!(delta(said), EventClass::Content, "{said}");
+        assert_eq!(delta(with_content), EventClass::Content, "{with_content}");
     }
-    for silent in [
+    for without_content in [
         "{}",
         r#"{"role":"assistant"}"#,
         r#"{"role":"assistant","content":"","refusal":null,"tool_calls":null}"#,
         r#"{"role":"assistant","content":null,"reasoning_content":""}"#,
     ] {
-        assert_eq!(delta(silent), EventClass::Other, "{silent}");
+        assert_eq!(delta(without_content), EventClass::Other, "{without_content}");
     }
     assert_eq!(chat(r#"{"choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#), EventClass::Other);
     assert_eq!(chat(r#"{"choices":[{"index":0,"text":"a"}]}"#), EventClass::Content);
@@ -197,7 +197,7 @@ fn recorded_streams_are_understood() {
             .unwrap();
         let has = |class| classes.contains(&class);
         assert_eq!(has(EventClass::Error), case.ends_with("error"), "{case}");
-        // One recording has nothing but a length limit reached while reasoning unseen.
+        // One recording has no content: it reaches its length limit during hidden reasoning.
         assert_eq!(has(EventClass::Content), case != "openai-stream-usage-detailed", "{case}");
         let sse = &transcript.meta["sse"];
         assert!(has(EventClass::Done) || sse["done"] == false, "{case}");

@@ -1,5 +1,5 @@
-//! Tests of the room as a whole: bodies against serde_json, streams against a plain reading of the SSE rules, and the
-//! recorded responses of real providers, which lie outside the repository.
+//! Tests of the whole room: bodies against serde_json, streams against a naive reader of the SSE rules, and
+//! the recorded responses of real providers, which are kept outside the repository.
 
 mod body;
 mod classes;
@@ -8,25 +8,25 @@ mod transcripts;
 
 use super::sse::{Event, Scanner};
 
-/// An event without its place, to compare what different cuts tell.
+/// An event without its offsets, to compare the results of different cuts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Told {
+struct OwnedEvent {
     data: Option<Vec<u8>>,
     name: Option<Vec<u8>>,
     comment_only: bool,
 }
 
-impl From<Event<'_>> for Told {
+impl From<Event<'_>> for OwnedEvent {
     fn from(event: Event<'_>) -> Self {
         let Event { data, name, comment_only, .. } = event;
         Self { data: data.map(<[u8]>::to_vec), name: name.map(<[u8]>::to_vec), comment_only }
     }
 }
 
-/// What is told of a stream that arrives in `frames`. Checks the places told on the way.
-fn tell<'a>(frames: impl IntoIterator<Item = &'a [u8]>) -> Vec<Told> {
+/// The events of a stream that arrives in `frames`. Also checks their offsets.
+fn scan_all<'a>(frames: impl IntoIterator<Item = &'a [u8]>) -> Vec<OwnedEvent> {
     let mut scanner = Scanner::default();
-    let mut told = Vec::new();
+    let mut events = Vec::new();
     for frame in frames {
         let open = scanner.is_mid_event();
         let (mut last, mut first) = (0, true);
@@ -36,13 +36,13 @@ fn tell<'a>(frames: impl IntoIterator<Item = &'a [u8]>) -> Vec<Told> {
                 assert!(event.start.is_none_or(|start| start >= last && start < event.end));
                 assert!(event.end > last && event.end <= frame.len());
                 (last, first) = (event.end, false);
-                told.push(event.into());
+                events.push(event.into());
             })
             .unwrap();
     }
-    scanner.finish(|event| told.push(event.into()));
+    scanner.finish(|event| events.push(event.into()));
     assert!(!scanner.is_mid_event());
-    told
+    events
 }
 
 fn cut(text: &[u8], mut at: Vec<usize>) -> Vec<&[u8]> {

@@ -1,12 +1,12 @@
-//! The scanner against the rules of event streams, over generated streams and every cut.
+//! Compares the scanner with a naive reader of event streams, over generated streams and every cut.
 
 use proptest::prelude::*;
 
-use super::{Told, cut, tell};
-use crate::wire::sse::{CARRY, LineTooLong, Scanner};
+use super::{OwnedEvent, cut, scan_all};
+use crate::wire::sse::{LineTooLong, MAX_CARRY, Scanner};
 
-/// The rules read plainly: the whole stream at once, one line after the other.
-fn read(stream: &[u8]) -> Vec<Told> {
+/// The naive reader: takes the whole stream at once, line by line.
+fn read(stream: &[u8]) -> Vec<OwnedEvent> {
     let text = stream.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stream);
     let text = String::from_utf8_lossy(text).replace("\r\n", "\n").replace('\r', "\n");
     text.split("\n\n")
@@ -18,7 +18,7 @@ fn read(stream: &[u8]) -> Vec<Told> {
                 (key == name).then(|| value.strip_prefix(' ').unwrap_or(value).to_owned())
             };
             let data: Vec<String> = block.lines().filter_map(|line| field(line, "data")).collect();
-            Told {
+            OwnedEvent {
                 data: Some(data.join("\n").into_bytes()),
                 name: block
                     .lines()
@@ -31,8 +31,8 @@ fn read(stream: &[u8]) -> Vec<Told> {
         .collect()
 }
 
-fn told(data: &str, name: Option<&str>) -> Told {
-    Told { data: Some(data.into()), name: name.map(Into::into), comment_only: false }
+fn owned_event(data: &str, name: Option<&str>) -> OwnedEvent {
+    OwnedEvent { data: Some(data.into()), name: name.map(Into::into), comment_only: false }
 }
 
 fn lines() -> impl Strategy<Value = String> {
@@ -58,9 +58,9 @@ proptest! {
         let stream = (stream + &tail).into_bytes();
         let expected = read(&stream);
         let cuts = cuts.iter().map(|at| at.index(stream.len() + 1)).collect();
-        prop_assert_eq!(&tell(cut(&stream, cuts)), &expected);
-        prop_assert_eq!(&tell(stream.chunks(1)), &expected);
-        prop_assert_eq!(&tell([&stream[..]]), &expected);
+        prop_assert_eq!(&scan_all(cut(&stream, cuts)), &expected);
+        prop_assert_eq!(&scan_all(stream.chunks(1)), &expected);
+        prop_assert_eq!(&scan_all([&stream[..]]), &expected);
     }
 }
 
@@ -78,10 +78,14 @@ fn tells_places_in_the_frame() {
 fn reads_the_fields_of_an_event() {
     let stream =
         "event: message_start\ndata: {\"a\":1}\n\n: ping\n\ndata:x\ndata\ndata:  y\nid: 3\n\ndata: last";
-    let comment = Told { data: Some(Vec::new()), name: None, comment_only: true };
-    let expected =
-        [told("{\"a\":1}", Some("message_start")), comment, told("x\n\n y", None), told("last", None)];
-    assert_eq!(tell([stream.as_bytes()]), expected);
+    let comment = OwnedEvent { data: Some(Vec::new()), name: None, comment_only: true };
+    let expected = [
+        owned_event("{\"a\":1}", Some("message_start")),
+        comment,
+        owned_event("x\n\n y", None),
+        owned_event("last", None),
+    ];
+    assert_eq!(scan_all([stream.as_bytes()]), expected);
 }
 
 #[test]
@@ -105,26 +109,30 @@ fn says_how_to_close_an_unfinished_event() {
     for (sent, closing) in cases {
         let mut scanner = Scanner::default();
         scanner.scan(sent.as_bytes(), |_| {}).unwrap();
-        assert_eq!(scanner.closing(), closing.as_bytes(), "{sent:?}");
+        assert_eq!(scanner.event_terminator(), closing.as_bytes(), "{sent:?}");
         let whole = format!("{sent}{closing}data: error\n\n");
-        assert_eq!(tell([whole.as_bytes()]).last(), Some(&told("error", None)));
+        assert_eq!(scan_all([whole.as_bytes()]).last(), Some(&owned_event("error", None)));
     }
 }
 
 #[test]
 fn an_event_beyond_the_carry_is_told_without_data() {
-    let long = "x".repeat(2 * CARRY);
+    let long = "x".repeat(2 * MAX_CARRY);
     let stream = format!("event: error\ndata: {long}\n\n:{long}\n\ndata: b\n\n");
-    let events = tell(stream.as_bytes().chunks(1000));
-    let error = Told { data: None, name: Some(b"error".to_vec()), comment_only: false };
-    let comment = Told { data: None, name: None, comment_only: true };
-    assert_eq!(events, [error, comment, told("b", None)]);
-    assert_eq!(tell([stream.as_bytes()])[0].data.as_ref().map(Vec::len), Some(2 * CARRY));
+    let events = scan_all(stream.as_bytes().chunks(1000));
+    let error = OwnedEvent { data: None, name: Some(b"error".to_vec()), comment_only: false };
+    let comment = OwnedEvent { data: None, name: None, comment_only: true };
+    assert_eq!(events, [error, comment, owned_event("b", None)]);
+    assert_eq!(scan_all([stream.as_bytes()])[0].data.as_ref().map(Vec::len), Some(2 * MAX_CARRY));
 
     let lines = format!("data: {long}\ndata: {long}\n\n");
-    assert_eq!(tell([lines.as_bytes()])[0].data, None, "too long to join");
-    let name = format!(":{}\nevent: error_of_mine\ndata: a\n\n", "x".repeat(CARRY - 15));
-    assert_eq!(tell(name.as_bytes().chunks(1000))[0].name, None, "a name that was kept in part is no name");
+    assert_eq!(scan_all([lines.as_bytes()])[0].data, None, "too long to join");
+    let name = format!(":{}\nevent: error_of_mine\ndata: a\n\n", "x".repeat(MAX_CARRY - 15));
+    assert_eq!(
+        scan_all(name.as_bytes().chunks(1000))[0].name,
+        None,
+        "a name that was kept in part is no name"
+    );
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! Recorded responses of real providers, read from `THALWEG_TRANSCRIPTS` or beside the checkout. They are other
-//! people's data and not part of the repository; without them these tests say so and pass.
+//! Recorded responses of real providers, read from `THALWEG_TRANSCRIPTS` or beside the checkout. They are
+//! other people's data and not in the repository; without them these tests print a line and pass.
 
 use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 
-use super::{Told, cut, tell};
+use super::{OwnedEvent, cut, scan_all};
 
 pub(super) struct Transcript {
     pub(super) case: String,
@@ -32,7 +32,7 @@ pub(super) fn transcripts() -> Vec<Transcript> {
 #[test]
 fn a_stream_is_told_as_recorded() {
     for Transcript { case, meta, body } in transcripts() {
-        let events = tell([&body[..]]);
+        let events = scan_all([&body[..]]);
         let facts = &meta["sse"];
         let comments = events.iter().filter(|event| event.comment_only).count();
         assert_eq!(facts["comments"], comments, "{case}");
@@ -45,9 +45,10 @@ fn a_stream_is_told_as_recorded() {
 #[test]
 fn every_cut_tells_the_same_events() {
     for Transcript { case, meta, body } in transcripts() {
-        let whole = tell([&body[..]]);
-        let same =
-            |cuts: Vec<usize>| assert_eq!(tell(cut(&body, cuts.clone())), whole, "{case} cut at {cuts:?}");
+        let whole = scan_all([&body[..]]);
+        let same = |cuts: Vec<usize>| {
+            assert_eq!(scan_all(cut(&body, cuts.clone())), whole, "{case} cut at {cuts:?}")
+        };
         let step = 1 + body.len() / 400;
         for at in (0..body.len()).step_by(step) {
             same(vec![at]);
@@ -65,7 +66,7 @@ fn every_cut_tells_the_same_events() {
                     .collect(),
             );
         }
-        let bytewise: Vec<Told> = tell(body.chunks(1));
+        let bytewise: Vec<OwnedEvent> = scan_all(body.chunks(1));
         assert_eq!(bytewise, whole, "{case}");
     }
 }

@@ -1,12 +1,14 @@
-//! Names of members found in JSON text without reading it. A quote inside a JSON string stands behind a backslash, so
-//! `"name"` with both its quotes is a name or a whole value, never part of a text. A name written with escapes is not
-//! found; no provider writes one. Every relayed event comes through here and nearly none has anything to find.
+//! Finds names of members in JSON text without parsing it. A quote inside a JSON string is escaped, so
+//! `"name"` with both quotes is a name or a whole value, never a part of a longer text. A name written with
+//! escapes is not found; no provider writes one.
+//!
+//! Every relayed event is searched, and nearly none has a match: the search for absent names must be cheap.
 
 use std::sync::LazyLock;
 
 use memchr::memmem::{self, Finder};
 
-/// What stands in an event's data.
+/// The members found in an event's data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct EventMarks {
     /// A member `usage` that is an object.
@@ -20,8 +22,8 @@ const ERROR: &[u8] = br#""error""#;
 static FIND_USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(USAGE));
 static FIND_ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(ERROR));
 
-/// One search for each, prepared once; what they find is looked at more closely.
-pub(super) fn look(data: &[u8]) -> EventMarks {
+/// Searches for each name with a finder that is built once, then checks the values behind the matches.
+pub(super) fn find_marks(data: &[u8]) -> EventMarks {
     let rest = |at: usize| data.get(at..).unwrap_or_default();
     let usage = FIND_USAGE.find(data).map(rest);
     let error = FIND_ERROR.find(data).map(rest);
@@ -31,14 +33,14 @@ pub(super) fn look(data: &[u8]) -> EventMarks {
     }
 }
 
-/// Whether a member tells why the answer is over.
-pub(super) fn is_over(data: &[u8]) -> bool {
+/// Whether a `finish_reason` or `stop_reason` is a string that is not empty.
+pub(super) fn has_finish_reason(data: &[u8]) -> bool {
     let names = [&br#""finish_reason""#[..], br#""stop_reason""#];
     names.iter().any(|name| {
         memmem::find_iter(data, name).any(|at| {
             let rest = data.get(at + name.len()..).unwrap_or_default().trim_ascii_start();
             let value = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
-            // Some say "" where others say null.
+            // Some providers write "" where others write null.
             value.and_then(|value| value.strip_prefix(b"\"")).is_some_and(|word| word.first() != Some(&b'"'))
         })
     })
@@ -57,7 +59,8 @@ pub(super) fn has_empty_choices(data: &[u8]) -> bool {
     })
 }
 
-/// Whether `fits` holds for the first byte of the value of some member of that name (`None`: the name is itself a value).
+/// Whether `fits` accepts the first byte of the value of a member `name` (`None`: the name is itself a
+/// value).
 fn has_member(name: &[u8], data: &[u8], fits: impl Fn(Option<u8>) -> bool) -> bool {
     memmem::find_iter(data, name).any(|at| {
         let rest = data.get(at + name.len()..).unwrap_or_default().trim_ascii_start();
@@ -74,16 +77,16 @@ mod tests {
         for before in 0..150 {
             for after in (0..150).step_by(7) {
                 let text = |member: &str| format!("{}{member}{}", "x".repeat(before), "x".repeat(after));
-                assert!(look(text(r#""usage":{"#).as_bytes()).usage);
-                assert!(look(text(r#""usage":null,"usage" : {"#).as_bytes()).usage);
-                assert!(look(text(r#""error" : {"#).as_bytes()).error);
-                assert!(look(text(r#""type":"error"}"#).as_bytes()).error);
-                assert!(look(text(r#""type":"error""#).as_bytes()).error);
+                assert!(find_marks(text(r#""usage":{"#).as_bytes()).usage);
+                assert!(find_marks(text(r#""usage":null,"usage" : {"#).as_bytes()).usage);
+                assert!(find_marks(text(r#""error" : {"#).as_bytes()).error);
+                assert!(find_marks(text(r#""type":"error"}"#).as_bytes()).error);
+                assert!(find_marks(text(r#""type":"error""#).as_bytes()).error);
                 assert_eq!(
-                    look(text(r#""usage": null,"error":null,"other":{"#).as_bytes()),
+                    find_marks(text(r#""usage": null,"error":null,"other":{"#).as_bytes()),
                     EventMarks::default()
                 );
-                assert_eq!(look(text(r#"\"usage\":{,\"error\":{"#).as_bytes()), EventMarks::default());
+                assert_eq!(find_marks(text(r#"\"usage\":{,\"error\":{"#).as_bytes()), EventMarks::default());
             }
         }
     }

@@ -1,0 +1,97 @@
+//! The class of an event from its parsed JSON, in each dialect and in the variants that providers make of it.
+//!
+//! Decides only content, error, usage and end; counts are read by [`usage`](super::usage). An unknown event
+//! is [`EventClass::Other`], never an error.
+
+use serde_json::Value;
+
+use super::{classify::EventClass, dialect::Dialect};
+
+/// The class of an event with this data. If the event has a name and a type, the name decides.
+pub(super) fn class_of(dialect: Dialect, name: Option<&[u8]>, json: &Value) -> EventClass {
+    let tag = name.or_else(|| json["type"].as_str().map(str::as_bytes)).unwrap_or_default();
+    let is_error = !json["error"].is_null() || json["type"] == "error" || json["object"] == "error";
+    if is_error || tag == b"response.failed" {
+        return EventClass::Error;
+    }
+    match dialect {
+        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => chunk_class(json),
+        Dialect::Responses | Dialect::Messages if is_final_event(tag) => EventClass::Done,
+        Dialect::Responses if tag.ends_with(b".delta") && is_nonempty(&json["delta"]) => EventClass::Content,
+        Dialect::Responses if tag == b"response.output_item.added" && is_tool_call(&json["item"]) => {
+            EventClass::Content
+        }
+        Dialect::Messages if tag == b"content_block_delta" && block_has_content(&json["delta"]) => {
+            EventClass::Content
+        }
+        Dialect::Messages if tag == b"content_block_start" && block_has_content(&json["content_block"]) => {
+            EventClass::Content
+        }
+        Dialect::Responses | Dialect::Messages => EventClass::Other,
+    }
+}
+
+/// Whether this is the last event of a dialect that names its events.
+pub(super) fn is_final_event(tag: &[u8]) -> bool {
+    tag == b"response.completed" || tag == b"response.incomplete" || tag == b"message_stop"
+}
+
+fn chunk_class(chunk: &Value) -> EventClass {
+    const CONTENT_MEMBERS: [&str; 11] = [
+        "content",
+        "reasoning_content",
+        "reasoning",
+        "reasoning_details",
+        "thinking",
+        "thinking_blocks",
+        "tool_calls",
+        "function_call",
+        "refusal",
+        "audio",
+        "images",
+    ];
+    let choices = chunk["choices"].as_array().map(Vec::as_slice);
+    match choices {
+        Some([]) if chunk["usage"].is_object() => EventClass::Usage,
+        Some(choices) => {
+            let has_content = |choice: &Value| {
+                let parts = [&choice["delta"], &choice["message"]];
+                is_nonempty(&choice["text"])
+                    || parts.iter().any(|part| CONTENT_MEMBERS.iter().any(|key| is_nonempty(&part[*key])))
+            };
+            if choices.iter().any(|choice| !choice["error"].is_null()) {
+                EventClass::Error
+            } else if choices.iter().any(has_content) {
+                EventClass::Content
+            } else {
+                EventClass::Other
+            }
+        }
+        None => EventClass::Other,
+    }
+}
+
+/// Whether `value` is a string, array or object that is not empty.
+fn is_nonempty(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Whether a block holds content: text and thinking blocks begin empty, all others count.
+fn block_has_content(block: &Value) -> bool {
+    match block["type"].as_str() {
+        Some("text" | "text_delta") => is_nonempty(&block["text"]),
+        Some("thinking" | "thinking_delta") => is_nonempty(&block["thinking"]),
+        Some(_) => true,
+        None => false,
+    }
+}
+
+/// Whether an item of a response is a tool call, whose name comes before its arguments.
+fn is_tool_call(item: &Value) -> bool {
+    item["type"].as_str().is_some_and(|kind| kind.ends_with("_call"))
+}
