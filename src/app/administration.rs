@@ -6,9 +6,9 @@ use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
 use super::{StartError, worker};
 use crate::{
     config::administration::is_loopback,
-    proxy::ListenerRole,
     server::{self, ConnLimit, Listen, ServeOptions},
     telemetry::WorkerGauges,
+    web::ListenerRole,
 };
 
 /// Operators, their dashboards and their scrapers.

@@ -15,12 +15,12 @@ use crate::{
     config::{ConfigSource, ProviderSettings, Settings, administration::is_loopback},
     demo::{self, Demo},
     ledger::{self, LedgerGauges, LedgerReader, LedgerState, LedgerWriter},
-    proxy::{ListenerRole, ReloadHandle, Snapshot, settle},
+    proxy::{Snapshot, settle},
     routing::StatsRegistry,
     server::{self, BindError, ConnLimit, Drain, Phase, ServeOptions, ServerLimits, tls::TlsSource},
     telemetry::{Gauges, LevelHandle, LogLost, Telemetry, WorkerGauges},
     upstream::{BaseUrl, PoolSettings, SharedPools, Target, Upstream},
-    web::compare::Gate,
+    web::{ListenerRole, ReloadHandle, compare::Gate},
 };
 
 /// Why the gateway did not start.

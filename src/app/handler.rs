@@ -7,7 +7,7 @@ use http::{Response, request::Parts};
 use crate::{
     base::{DeadlineKind, FaultKind, Side},
     server::{CutCause, Cuttable, Handler, Peer, RequestBody},
-    web::{Site, site::Body},
+    web::{Body, Site},
 };
 
 #[derive(Clone, Debug)]

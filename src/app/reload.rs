@@ -29,13 +29,11 @@ use crate::{
     auth::TokenSettings,
     config::{ConfigSource, FileWatch, LoadError, Problem, Settings},
     demo::Demo,
-    proxy::{
-        Snapshot,
-        reload::{ReloadOutcome, ReloadRequest},
-    },
+    proxy::Snapshot,
     routing::StatsRegistry,
     server::ServerLimits,
     telemetry::LevelHandle,
+    web::reload::{ReloadOutcome, ReloadRequest},
 };
 
 /// Asks because the file has changed.

@@ -10,12 +10,12 @@ use super::{handler::SiteHandler, warmup::Warmup};
 use crate::{
     base::spawn::Tasks,
     ledger::LedgerReader,
-    proxy::{Gateway, ListenerRole, ReloadHandle, Snapshot, settle::SettlementHandle},
+    proxy::{Gateway, Snapshot, settle::SettlementHandle},
     relay::CompletionQueue,
     server::{Phase, ServeOptions, serve},
     telemetry::{Telemetry, WorkerGauges},
     upstream::{PoolSettings, SharedPools, Target, Upstream},
-    web::{Site, compare::Gate},
+    web::{ListenerRole, ReloadHandle, Site, SiteParts, compare::Gate},
 };
 
 /// How often idle connections to providers are looked through.
@@ -75,16 +75,8 @@ async fn run(listeners: Vec<TcpListener>, outfit: WorkerConfig, gauges: WorkerGa
     let ends = Rc::<CompletionQueue>::default();
     let drain = outfit.terms.drain.clone();
     let (snapshot, mut warmup) = (Arc::clone(&outfit.snapshot), outfit.warms_up.then(Warmup::default));
-    let corridor = Gateway::new(
-        outfit.snapshot,
-        upstream.clone(),
-        Rc::clone(&ends),
-        gauges,
-        Rc::new(move || drain.phase() == Phase::Serving),
-        outfit.desk,
-        (outfit.board, outfit.ledger),
-    )
-    .behind(outfit.entrance);
+    let corridor =
+        Gateway::new(outfit.snapshot, upstream.clone(), Rc::clone(&ends), gauges, outfit.board.traces);
     let (settler, told) = (outfit.settler.clone(), Rc::clone(&ends));
     tasks.spawn(async move { settler.carry(told).await });
     let warming = tasks.clone();
@@ -106,7 +98,16 @@ async fn run(listeners: Vec<TcpListener>, outfit: WorkerConfig, gauges: WorkerGa
         draining.reached(Phase::Draining).await;
         ending.close().await;
     });
-    let door = SiteHandler(Rc::new(Site::new(corridor, outfit.own, outfit.gate)));
+    let parts = SiteParts {
+        listener: outfit.entrance,
+        ready: Rc::new(move || drain.phase() == Phase::Serving),
+        reload: outfit.desk,
+        telemetry: outfit.board,
+        ledger: outfit.ledger,
+        own: outfit.own,
+        gate: outfit.gate,
+    };
+    let door = SiteHandler(Rc::new(Site::new(corridor, parts)));
     let outcome = serve(listeners, outfit.terms, door, tasks).await;
     // Their ends are told before the last ends are carried over.
     orphans.close().await;

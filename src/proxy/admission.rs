@@ -21,7 +21,7 @@ const ANSWER: u32 = 512;
 ///
 /// # Errors
 /// None was shown, or none of ours, or one whose time is over.
-pub(super) fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Principal>, Box<Refusal>> {
+pub fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Principal>, Box<Refusal>> {
     let Some(presented) = auth::presented(headers) else {
         let message = "no API key: send it as `Authorization: Bearer …` or `x-api-key`";
         return Err(Refusal::request(401, "missing_api_key", message));
@@ -40,7 +40,8 @@ pub(super) fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Prin
 }
 
 /// The store has not been read since the start.
-pub(super) fn unavailable(message: &'static str) -> Box<Refusal> {
+#[must_use]
+pub fn unavailable(message: &'static str) -> Box<Refusal> {
     let mut refusal = Refusal::request(503, "keys_unavailable", message);
     refusal.kind = "server_error";
     refusal.retry_after = Some(Duration::from_secs(1));

@@ -12,7 +12,7 @@ use super::{
     admission::{self, LimitHeaders},
     answer::sign,
     fault::Refusal,
-    routes, row,
+    row,
     tracked_body::TrackedBody,
 };
 use crate::{
@@ -55,6 +55,7 @@ impl Call {
     pub fn open(
         head: &Parts,
         peer: Option<IpAddr>,
+        (template, dialect): (&'static str, Dialect),
         made: impl FnOnce() -> RequestId,
         ends: &Rc<CompletionQueue>,
         counted: GaugeGuard,
@@ -62,13 +63,12 @@ impl Call {
         let started = Instant::now();
         let own = head.headers.get(&REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
         let id = own.unwrap_or_else(made);
-        let path = routes::find(&head.method, head.uri.path()).map_or("other", routes::Route::template);
         let caller = row::caller(peer, &head.headers);
-        let story = RequestRecord { caller, ..RequestRecord::new(id.clone(), started, path) };
+        let story = RequestRecord { caller, ..RequestRecord::new(id.clone(), started, template) };
         Self {
             id,
             started,
-            dialect: routes::dialect(head.uri.path()),
+            dialect,
             origin: head.headers.contains_key(header::ORIGIN),
             head_only: head.method == Method::HEAD,
             asked: None,

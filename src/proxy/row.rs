@@ -5,14 +5,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderValue, Method};
+use http::HeaderValue;
 
-use super::{
-    fault::Refusal,
-    routes::{self, Route},
-    settle::phase,
-    snapshot::Snapshot,
-};
+use super::{fault::Refusal, settle::phase, snapshot::Snapshot};
 use crate::{
     base::{Network, Side},
     ledger::{PricedTokens, Row, RowIds, RowOutcome as Word, row::cut},
@@ -112,9 +107,13 @@ pub(super) fn cost(end: &Completed, snapshot: &Snapshot) -> Option<u64> {
 }
 
 fn dialect(path: &str) -> Option<Dialect> {
-    match routes::find(&Method::POST, path) {
-        Ok(Route::Complete { dialect, .. }) => Some(dialect),
-        Ok(Route::Page(_) | Route::Statistics(_) | Route::Reload) | Err(_) => None,
+    match path {
+        "/v1/chat/completions" | "/v1/chat/completions/asgi" => Some(Dialect::ChatCompletions),
+        "/v1/completions" => Some(Dialect::Completions),
+        "/v1/embeddings" => Some(Dialect::Embeddings),
+        "/v1/responses" => Some(Dialect::Responses),
+        "/v1/messages" => Some(Dialect::Messages),
+        _ => None,
     }
 }
 

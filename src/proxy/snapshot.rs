@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{administration::AdminAccess, intake::Intake};
+use super::intake::Intake;
 use crate::{
     auth::{ConfiguredKeys, StoredKeys},
     base::{Deadlines, Network, ttl_map::CacheHits},
@@ -13,6 +13,16 @@ use crate::{
     telemetry::TelemetrySettings,
     upstream::{PoolSettings, Target},
 };
+
+/// Where administration is served at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AdminAccess {
+    /// With the clients; by an administrator's key, if there is one.
+    #[default]
+    Beside,
+    /// At an address of its own only.
+    Apart,
+}
 
 #[derive(Clone, Debug)]
 pub struct Snapshot {

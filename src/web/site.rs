@@ -1,177 +1,260 @@
-//! The handler of a worker: the comparison is answered here, everything else by the corridor. A comparison needs what a
-//! completion needs: a token.
+//! The handler of a worker: finds a request's route once, applies the access that the route requires and has the
+//! route's operation answer. Completions go to [`Gateway`]; everything else is answered in this room.
 
-use std::{convert::Infallible, net::IpAddr, pin::Pin, rc::Rc, task::Poll};
+use std::{fmt, net::IpAddr, rc::Rc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
-use http_body::{Frame, SizeHint};
+use serde_json::Value;
 
 use super::{
-    compare::{self, CompareStream, Context, Gate, Params, progress::ProgressQueue},
-    event_feed::EventFeed,
+    Body,
+    admin::{self, ListenerRole},
+    compare::{self, CompareStream, Gate, progress::ProgressQueue},
+    events::{self, EventFeed},
+    health, metrics, models, page,
+    preflight::{allow_preflight, asks_for_websocket, refuse_upgrade},
+    reload::{self, ReloadHandle, ReloadOutcome},
+    routes::{self, Operation, Page, Route, RouteMatch},
+    statistics,
 };
 use crate::{
-    auth,
-    base::{Fault, Moment, Rng, Secret},
-    proxy::{self, Gateway, Incoming, Refusal, statistics},
-    routing::PlanRequest,
+    base::ByteList,
+    ledger::LedgerReader,
+    proxy::{Call, Gateway, Incoming, Refusal, Snapshot},
+    relay::Outcome,
+    telemetry::Telemetry,
     upstream::Target,
 };
 
-/// Where the comparison lives.
-pub const COMPARE: &str = "/streaming-compare";
-/// Where news is told.
-const EVENTS: &str = "/events";
 /// Seconds after which a comparison that found another one running may be tried again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("15");
 
 /// One worker's site.
 #[derive(Debug)]
 pub struct Site {
-    corridor: Gateway,
-    /// This gateway, as its own client sees it.
-    own: Target,
-    gate: Gate,
+    gateway: Gateway,
+    parts: SiteParts,
 }
 
-/// What a site answers with.
-#[derive(Debug)]
-pub enum Body {
-    Corridor(proxy::Body),
-    Live(CompareStream),
-    Feed(EventFeed),
+/// What a site needs beside the gateway.
+pub struct SiteParts {
+    /// The listener whose requests are answered.
+    pub listener: ListenerRole,
+    /// Whether the process still wants requests (`/readyz`).
+    pub ready: Rc<dyn Fn() -> bool>,
+    pub reload: ReloadHandle,
+    pub telemetry: Telemetry,
+    pub ledger: LedgerReader,
+    /// This gateway, as its own client sees it.
+    pub own: Target,
+    /// Shared by all workers.
+    pub gate: Gate,
+}
+
+impl fmt::Debug for SiteParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SiteParts").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
+/// A page, ready to be given to the call.
+enum Reply {
+    Json(StatusCode, Value),
+    /// Differs from request to request, so it may not be stored.
+    Text(&'static str, String),
+    /// The configuration is wrong.
+    Invalid {
+        message: String,
+        errors: Vec<Value>,
+    },
 }
 
 impl Site {
-    /// `gate` is shared by all workers.
     #[must_use]
-    pub fn new(corridor: Gateway, own: Target, gate: Gate) -> Self {
-        Self { corridor, own, gate }
+    pub const fn new(gateway: Gateway, parts: SiteParts) -> Self {
+        Self { gateway, parts }
     }
 
-    /// Answers one request, as [`Gateway::answer`] does.
+    /// Answers one request. Dropping the future before the head, or the body after it, ends the request as one whose
+    /// client has left.
     pub async fn answer(
         self: Rc<Self>,
-        head: Parts,
+        mut head: Parts,
         body: impl Incoming,
         peer: Option<IpAddr>,
     ) -> Response<Body> {
-        let compares = self.corridor.is_public() && head.uri.path() == COMPARE;
-        if compares && head.method != Method::OPTIONS {
-            return Box::pin(self.compare(head, peer)).await;
+        let found = routes::find(head.uri.path()).filter(|found| self.has(found.route));
+        let template = RouteMatch::template(found, &head.method);
+        let call = self.gateway.open(&head, peer, template, RouteMatch::dialect(found));
+        if head.method == Method::OPTIONS {
+            let headers = allow_preflight(&head.headers);
+            let response = call.whole(StatusCode::NO_CONTENT, headers, ByteList::new(), Outcome::Complete);
+            return response.map(Body::Corridor);
         }
-        if head.uri.path() == EVENTS && head.method == Method::GET {
-            return self.events(head, peer);
-        }
-        self.corridor.answer(head, body, peer).await.map(Body::Corridor)
-    }
-
-    /// S3.7. The request has ended with its head; the news go on.
-    fn events(&self, head: Parts, peer: Option<IpAddr>) -> Response<Body> {
-        let call = self.corridor.open(&head, peer);
-        match self.corridor.watch(head) {
-            Ok((watcher, may)) => {
-                call.text(statistics::EVENTS, Bytes::new()).map(|_| Body::Feed(EventFeed::new(watcher, may)))
-            }
-            Err(refusal) => call.refuse(&refusal).map(Body::Corridor),
-        }
-    }
-
-    async fn compare(&self, head: Parts, peer: Option<IpAddr>) -> Response<Body> {
-        let call = self.corridor.open(&head, peer);
-        let begun = match self.begin(&head) {
-            Ok(begun) => begun,
+        let found = match self.accept(found, &head) {
+            Ok(found) => found,
             Err(refusal) => return call.refuse(&refusal).map(Body::Corridor),
         };
-        let Some(pass) = self.gate.enter() else {
+        match found.route.operation {
+            Operation::Complete { asgi } => {
+                self.gateway.complete(call, &mut head, body, asgi).await.map(Body::Corridor)
+            }
+            // Boxed: rare requests must not enlarge the future of every request.
+            Operation::Page(page) => Box::pin(self.page(page, call, found, &head)).await,
+        }
+    }
+
+    /// The operators' listener does not know the comparison.
+    fn has(&self, route: &Route) -> bool {
+        self.is_public() || route.operation != Operation::Page(Page::Compare)
+    }
+
+    fn is_public(&self) -> bool {
+        self.parts.listener == ListenerRole::Public
+    }
+
+    /// The route that answers the request, if path, method and listener agree on one.
+    fn accept<'p>(
+        &self,
+        found: Option<RouteMatch<'p>>,
+        head: &Parts,
+    ) -> Result<RouteMatch<'p>, Box<Refusal>> {
+        let ignores_upgrade = found.is_some_and(|found| found.route.ignores_upgrade(&head.method));
+        if asks_for_websocket(&head.headers) && !ignores_upgrade {
+            return Err(refuse_upgrade());
+        }
+        match found {
+            Some(RouteMatch { route, .. }) if !route.takes(&head.method) => {
+                let mut refusal = Refusal::request(405, "method_not_allowed", route.methods.message());
+                refusal.allow = Some(route.methods.allow());
+                Err(refusal)
+            }
+            Some(found) if self.is_public() || found.route.is_for_operators() => Ok(found),
+            Some(_) | None => {
+                Err(Refusal::request(404, "not_found", "there is no such path; GET / lists them"))
+            }
+        }
+    }
+
+    async fn page(
+        self: Rc<Self>,
+        page: Page,
+        call: Call,
+        found: RouteMatch<'_>,
+        head: &Parts,
+    ) -> Response<Body> {
+        let (parts, snapshot) = (&self.parts, self.gateway.snapshot());
+        if let Err(refusal) = admin::authorize(found.route.access, parts.listener, &snapshot, head) {
+            return call.refuse(&refusal).map(Body::Corridor);
+        }
+        let reply = match page {
+            Page::Service => Ok(Reply::ok(page::service())),
+            Page::Live => Ok(Reply::ok(page::live())),
+            Page::Ready => Ok(Reply::ready((parts.ready)())),
+            Page::Models => Ok(Reply::ok(models::list(&snapshot))),
+            Page::Model => models::one(&snapshot, found.model).map(Reply::ok),
+            Page::Health => {
+                let is_detailed = admin::is_known(parts.listener, &snapshot, head);
+                Ok(Reply::ok(health::page(&snapshot, is_detailed)))
+            }
+            Page::Stats => {
+                let query = head.uri.query().unwrap_or_default();
+                statistics::page(parts.telemetry.clone(), parts.ledger.clone(), snapshot, query)
+                    .await
+                    .map(|text| Reply::Text("application/json", text))
+            }
+            Page::Metrics => metrics::page(parts.telemetry.clone(), parts.ledger.clone(), snapshot)
+                .await
+                .map(|text| Reply::Text(metrics::CONTENT_TYPE, text)),
+            Page::Events if head.method == Method::HEAD => {
+                Ok(Reply::Text(events::CONTENT_TYPE, String::new()))
+            }
+            Page::Events => return self.events(call, &snapshot, head),
+            Page::Reload => parts.reload.reload(reload::is_check(head)).await.map(Reply::from),
+            Page::Compare => return self.compare(call, &snapshot, head).await,
+        };
+        let response = match reply {
+            Ok(Reply::Json(status, value)) => call.json(status, value.to_string().into()),
+            Ok(Reply::Text(content_type, text)) => call.text(content_type, text.into()),
+            Ok(Reply::Invalid { message, errors }) => call.refuse_for(&message, errors),
+            Err(refusal) => call.refuse(&refusal),
+        };
+        response.map(Body::Corridor)
+    }
+
+    /// S3.7. The request ends with its head; the events go on.
+    fn events(self: Rc<Self>, call: Call, snapshot: &Snapshot, head: &Parts) -> Response<Body> {
+        let watched = admin::event_scope(self.parts.listener, snapshot, head).and_then(|scope| {
+            let watcher = self.parts.telemetry.bus.watch(scope.clone());
+            let refusal = || Refusal::request(429, "too_many_watchers", "too many watch already");
+            Ok((watcher.ok_or_else(refusal)?, scope))
+        });
+        let (watcher, scope) = match watched {
+            Ok(watched) => watched,
+            Err(refusal) => return call.refuse(&refusal).map(Body::Corridor),
+        };
+        let head = head.clone();
+        let may = move || {
+            let snapshot = self.gateway.snapshot();
+            admin::event_scope(self.parts.listener, &snapshot, &head).is_ok_and(|now| now == scope)
+        };
+        call.text(events::CONTENT_TYPE, Bytes::new()).map(|_| Body::Feed(EventFeed::new(watcher, may)))
+    }
+
+    async fn compare(&self, call: Call, snapshot: &Snapshot, head: &Parts) -> Response<Body> {
+        let (params, context) = match compare::prepare(head, snapshot, &self.parts.own) {
+            Ok(prepared) => prepared,
+            Err(refusal) => return call.refuse(&refusal).map(Body::Corridor),
+        };
+        let Some(pass) = self.parts.gate.enter() else {
             let message = "a comparison is running already; one at a time";
-            let mut refusal = Refusal::request(429, "comparison_running", message);
-            refusal.kind = "rate_limit_error";
+            let refusal = Refusal::request(429, "comparison_running", message);
             let mut response = call.refuse(&refusal);
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
             return response.map(Body::Corridor);
         };
-        let (params, context) = begun;
         if wants_events(&head.headers) {
-            let desk = ProgressQueue::default();
-            let told = desk.clone();
+            let queue = ProgressQueue::default();
+            let steps = queue.clone();
             let run = async move {
                 let _pass = pass;
-                compare::run(params, context, |step| told.put(step)).await
+                compare::run(params, context, |step| steps.put(step)).await
             };
             let mut response = call.json(StatusCode::OK, Bytes::new());
             let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(events::CONTENT_TYPE));
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            return response.map(|_| Body::Live(CompareStream::new(run, desk)));
+            return response.map(|_| Body::Live(CompareStream::new(run, queue)));
         }
         let report = Box::pin(compare::run(params, context, |_| {})).await;
         drop(pass);
         let body = serde_json::to_vec(&report).unwrap_or_default();
         call.json(StatusCode::OK, body.into()).map(Body::Corridor)
     }
+}
 
-    /// Everything that can refuse a comparison, before it costs anything.
-    fn begin(&self, head: &Parts) -> Result<(Params, Context), Box<Refusal>> {
-        if head.method != Method::GET {
-            let mut refusal = Refusal::request(405, "method_not_allowed", "this path takes GET");
-            refusal.allow = Some("GET, OPTIONS");
-            return Err(refusal);
+impl Reply {
+    const fn ok(value: Value) -> Self {
+        Self::Json(StatusCode::OK, value)
+    }
+
+    fn ready(is_ready: bool) -> Self {
+        let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        Self::Json(status, page::ready(is_ready))
+    }
+}
+
+impl From<ReloadOutcome> for Reply {
+    fn from(outcome: ReloadOutcome) -> Self {
+        match outcome {
+            ReloadOutcome::Done(changes) => Self::ok(changes),
+            ReloadOutcome::Wrong { message, errors } => Self::Invalid { message, errors },
         }
-        self.corridor.admit(&head.headers)?;
-        let params = Params::parse(head.uri.query().unwrap_or_default())
-            .map_err(|error| Refusal::request(400, "invalid_query", error.to_string()))?;
-        let snapshot = self.corridor.snapshot();
-        let plan =
-            snapshot.catalog.plan(&PlanRequest::stream(&params.model), Moment::now(), &mut Rng::random());
-        let plan = plan.map_err(|none| Refusal::no_plan(&none, &params.model))?;
-        let first = plan.candidates().first();
-        let nobody = || Refusal::request(404, "model_not_found", "nobody serves this model");
-        let first = first.ok_or_else(nobody)?;
-        let control = snapshot.providers.get(first.provider).ok_or_else(nobody)?;
-        let key = auth::presented(&head.headers).and_then(|token| std::str::from_utf8(token).ok());
-        let context = Context {
-            gateway: Target { key: key.map(|key| Secret::new(key.to_owned())), ..Target::clone(&self.own) },
-            control: Target::clone(&control.target),
-            control_model: first.model.to_owned(),
-            control_first_token_timeout: control.deadlines.first_token,
-        };
-        Ok((params, context))
     }
 }
 
 fn wants_events(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     accept.is_some_and(|accept| accept.contains("text/event-stream"))
-}
-
-impl http_body::Body for Body {
-    type Data = Bytes;
-    type Error = Fault;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        match self.get_mut() {
-            Self::Corridor(body) => Pin::new(body).poll_frame(cx),
-            Self::Live(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
-            Self::Feed(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Corridor(body) => body.is_end_stream(),
-            Self::Live(_) | Self::Feed(_) => false,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Corridor(body) => body.size_hint(),
-            Self::Live(_) | Self::Feed(_) => SizeHint::default(),
-        }
-    }
 }

@@ -10,10 +10,7 @@ use crate::{
     cli::Failure,
     telemetry::WorkerGauges,
     upstream::{Deadline, PoolSettings, Request, Response, SharedPools, Target, Upstream},
-    web::{
-        compare::{CompareReport, Params, ProgressEvent},
-        site::COMPARE,
-    },
+    web::compare::{self, CompareReport, Params, ProgressEvent},
     wire::{Event, Scanner},
 };
 
@@ -37,7 +34,7 @@ async fn exchange(
     mut watch: impl FnMut(ProgressEvent),
 ) -> Result<CompareReport, Failure> {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
-    let path = format!("{COMPARE}?{}", params.query());
+    let path = format!("{}?{}", compare::PATH, params.query());
     let headers = HeaderMap::new();
     let request =
         Request { method: Method::GET, path: &path, headers: &headers, accept: "text/event-stream" };

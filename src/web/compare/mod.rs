@@ -5,6 +5,7 @@
 //!
 //! In reading order:
 //! - [`params`]: what may be asked
+//! - `prepare`: what refuses a comparison
 //! - [`gate`]: one run at a time
 //! - [`leg`]: the six ways of asking
 //! - [`run`]: asking, again and again
@@ -19,6 +20,7 @@ pub mod gate;
 pub mod leg;
 pub mod leg_run;
 pub mod params;
+mod prepare;
 pub mod progress;
 pub mod recommendation;
 pub mod report;
@@ -28,6 +30,10 @@ mod sum;
 pub use gate::Gate;
 pub use leg::Leg;
 pub use params::{Params, ParamsError};
+pub(super) use prepare::prepare;
 pub use progress::{CompareStream, ProgressEvent};
 pub use report::CompareReport;
 pub use run::{Context, run};
+
+/// The path of the comparison.
+pub const PATH: &str = "/streaming-compare";

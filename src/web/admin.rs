@@ -2,12 +2,14 @@
 //! the request came through the listener that serves nothing else (`admin_listen`). Without either it is closed; and that
 //! listener is open only once it is known that there is no administrator's key.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, Uri, header, request::Parts};
 
-use super::{
+use super::routes::Access;
+use crate::proxy::{
+    AdminAccess, Refusal, Snapshot,
     admission::{admit, unavailable},
-    fault::Refusal,
-    snapshot::Snapshot,
 };
 
 /// Which listener a corridor answers for.
@@ -23,14 +25,46 @@ pub enum ListenerRole {
     },
 }
 
-/// Where administration is served at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AdminAccess {
-    /// With the clients; by an administrator's key, if there is one.
-    #[default]
-    Beside,
-    /// At an address of its own only.
-    Apart,
+/// Applies the required access of a route.
+///
+/// Completions and events need the key's owner, and check it themselves.
+///
+/// # Errors
+/// No accepted key was shown, or no administrator's.
+pub(super) fn authorize(
+    access: Access,
+    listener: ListenerRole,
+    snapshot: &Snapshot,
+    head: &Parts,
+) -> Result<(), Box<Refusal>> {
+    match access {
+        Access::Anyone => Ok(()),
+        Access::Key => admit(snapshot, &head.headers).map(|_| ()),
+        Access::OperatorUnlessPublic if snapshot.telemetry.public_metrics => Ok(()),
+        Access::Operator | Access::OperatorUnlessPublic => administrate(listener, snapshot, head),
+        Access::OperatorOrKey => event_scope(listener, snapshot, head).map(|_| ()),
+    }
+}
+
+/// The key whose events the request may see; `None`: it may see all of them.
+///
+/// # Errors
+/// No accepted key was shown.
+pub(super) fn event_scope(
+    listener: ListenerRole,
+    snapshot: &Snapshot,
+    head: &Parts,
+) -> Result<Option<Arc<str>>, Box<Refusal>> {
+    match administrate(listener, snapshot, head) {
+        Ok(()) => Ok(None),
+        Err(refusal) if listener != ListenerRole::Public => Err(refusal),
+        Err(_) => admit(snapshot, &head.headers).map(|principal| Some(Arc::clone(&principal.id))),
+    }
+}
+
+/// Whether an accepted key was shown, or the request is an operator's.
+pub(super) fn is_known(listener: ListenerRole, snapshot: &Snapshot, head: &Parts) -> bool {
+    admit(snapshot, &head.headers).is_ok() || administrate(listener, snapshot, head).is_ok()
 }
 
 /// Lets an administrator pass.
@@ -38,11 +72,7 @@ pub enum AdminAccess {
 /// # Errors
 /// It is closed or elsewhere (403), no administrator's key was shown (401, 403), or it is not known whether there is one
 /// (503).
-pub(super) fn administrate(
-    entrance: ListenerRole,
-    snapshot: &Snapshot,
-    head: &Parts,
-) -> Result<(), Box<Refusal>> {
+fn administrate(entrance: ListenerRole, snapshot: &Snapshot, head: &Parts) -> Result<(), Box<Refusal>> {
     if (entrance, snapshot.administration) == (ListenerRole::Public, AdminAccess::Apart) {
         let message = "administration is served at the address of `admin_listen` only";
         return Err(Refusal::request(403, "administration_elsewhere", message));

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::telemetry::events::{Delivery, Subscriber};
 
+pub(super) const CONTENT_TYPE: &str = "text/event-stream";
 /// The longest silence.
 const SILENCE: Duration = Duration::from_secs(15);
 /// Bytes of one frame, about.

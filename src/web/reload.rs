@@ -3,10 +3,11 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use http::request::Parts;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::fault::Refusal;
+use crate::proxy::Refusal;
 
 /// Errands that may wait.
 const WAITING: usize = 16;
@@ -31,6 +32,12 @@ pub enum ReloadOutcome {
         /// One object per mistake: `path`, `message`, `suggestion`.
         errors: Vec<Value>,
     },
+}
+
+/// S2.6. Whether the request asks for a report of what would change (`?check=true`) and for no change.
+pub(super) fn is_check(head: &Parts) -> bool {
+    let mut query = head.uri.query().unwrap_or_default().split('&');
+    query.any(|part| matches!(part, "check" | "check=true" | "check=1"))
 }
 
 /// Where errands are handed in. Cloning shares it.

@@ -3,8 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::{fault::Refusal, snapshot::Snapshot};
-use crate::routing::Offered;
+use crate::{
+    proxy::{Refusal, Snapshot},
+    routing::Offered,
+};
 
 /// All that is offered.
 pub(super) fn list(snapshot: &Snapshot) -> Value {
@@ -12,9 +14,9 @@ pub(super) fn list(snapshot: &Snapshot) -> Value {
     json!({"object": "list", "data": data})
 }
 
-/// The model that the rest of the path names, plainly or as `provider/model`.
-pub(super) fn one(snapshot: &Snapshot, path: &str) -> Result<Value, Box<Refusal>> {
-    let asked = decoded(name(path).unwrap_or_default());
+/// One model; `name` is the rest of the path, percent-encoded: `model` or `provider/model`.
+pub(super) fn one(snapshot: &Snapshot, name: &str) -> Result<Value, Box<Refusal>> {
+    let asked = decoded(name);
     let offered = snapshot.catalog.offered();
     let plain = offered.iter().find(|offered| offered.model == asked);
     let found = plain.map(entry).or_else(|| {
@@ -29,11 +31,6 @@ pub(super) fn one(snapshot: &Snapshot, path: &str) -> Result<Value, Box<Refusal>
         };
         Refusal::request(404, "model_not_found", message).of(Some("model"))
     })
-}
-
-/// What stands behind `/v1/models/` or `/models/`.
-pub(super) fn name(path: &str) -> Option<&str> {
-    path.strip_prefix("/v1").unwrap_or(path).strip_prefix("/models/").filter(|name| !name.is_empty())
 }
 
 fn entry(offered: &Offered<'_>) -> Value {

@@ -5,17 +5,22 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::snapshot::{Provider, Snapshot};
 use crate::{
     base::{Moment, date::Shown, ttl_map::HitCounter},
+    proxy::{Provider, Snapshot},
     routing::{BreakerState, CandidateStats, FailureClass, ResponseKind},
 };
 
 /// Candidates beyond this are shown only if they were ever asked.
 const SHOWN_UNASKED: usize = 100;
 
+/// The page; `is_detailed` for callers who have shown an accepted key.
+pub(super) fn page(snapshot: &Snapshot, is_detailed: bool) -> Value {
+    if is_detailed { in_detail(snapshot) } else { health(snapshot) }
+}
+
 /// S2.8. A provider that nobody has talked to yet is not called unhealthy.
-pub(super) fn health(snapshot: &Snapshot) -> Value {
+fn health(snapshot: &Snapshot) -> Value {
     let now = Moment::now();
     let healthy = snapshot.providers.iter().filter(|provider| is_well(provider, now)).count();
     let total = snapshot.providers.len();
@@ -46,7 +51,7 @@ fn is_well(provider: &Provider, now: Moment) -> bool {
 }
 
 /// The same with all that is known.
-pub(super) fn in_detail(snapshot: &Snapshot) -> Value {
+fn in_detail(snapshot: &Snapshot) -> Value {
     let (now, mut page) = (Moment::now(), health(snapshot));
     let tracked = snapshot.catalog.tracked();
     let show_all = tracked.len() <= SHOWN_UNASKED;

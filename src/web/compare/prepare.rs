@@ -1,0 +1,39 @@
+//! Everything that can refuse a comparison, before it costs anything.
+
+use http::request::Parts;
+
+use super::{params::Params, run::Context};
+use crate::{
+    auth,
+    base::{Moment, Rng, Secret},
+    proxy::{Refusal, Snapshot},
+    routing::PlanRequest,
+    upstream::Target,
+};
+
+/// What a run needs; `own` is this gateway as its own client sees it.
+///
+/// # Errors
+/// The query is wrong (400), or no provider serves the model.
+pub(in crate::web) fn prepare(
+    head: &Parts,
+    snapshot: &Snapshot,
+    own: &Target,
+) -> Result<(Params, Context), Box<Refusal>> {
+    let params = Params::parse(head.uri.query().unwrap_or_default())
+        .map_err(|error| Refusal::request(400, "invalid_query", error.to_string()))?;
+    let plan = snapshot.catalog.plan(&PlanRequest::stream(&params.model), Moment::now(), &mut Rng::random());
+    let plan = plan.map_err(|none| Refusal::no_plan(&none, &params.model))?;
+    let first = plan.candidates().first();
+    let nobody = || Refusal::request(404, "model_not_found", "nobody serves this model");
+    let first = first.ok_or_else(nobody)?;
+    let control = snapshot.providers.get(first.provider).ok_or_else(nobody)?;
+    let key = auth::presented(&head.headers).and_then(|token| std::str::from_utf8(token).ok());
+    let context = Context {
+        gateway: Target { key: key.map(|key| Secret::new(key.to_owned())), ..Target::clone(own) },
+        control: Target::clone(&control.target),
+        control_model: first.model.to_owned(),
+        control_first_token_timeout: control.deadlines.first_token,
+    };
+    Ok((params, context))
+}

@@ -1,0 +1,96 @@
+//! `GET /metrics`: what has happened so far, for Prometheus (S0.7, S3.9, B18). Gathered off the worker, as
+//! [`super::statistics`] is.
+
+use std::sync::Arc;
+
+use super::statistics::{breaker, gather};
+use crate::{
+    base::Moment,
+    ledger::{LedgerReader, LedgerState},
+    proxy::{Refusal, Snapshot},
+    routing::CandidateStats,
+    telemetry::{Exposition, MetricKind, Telemetry},
+};
+
+/// Prometheus' text format.
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The page.
+///
+/// # Errors
+/// As [`gather`].
+pub(super) async fn page(
+    telemetry: Telemetry,
+    ledger: LedgerReader,
+    snapshot: Arc<Snapshot>,
+) -> Result<String, Box<Refusal>> {
+    gather(move || metrics(&telemetry, ledger.gauges.read(), &snapshot)).await
+}
+
+fn metrics(board: &Telemetry, ledger: LedgerState, snapshot: &Snapshot) -> String {
+    let mut page = Exposition::default();
+    page.family("thalweg_build_info", MetricKind::Gauge, "The version that runs.")
+        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    board.write(&mut page, snapshot.generation);
+    let help = "Whether the last contact with a provider succeeded.";
+    let mut family = page.family("thalweg_provider_up", MetricKind::Gauge, help);
+    for provider in &snapshot.providers {
+        if let Some(alive) = provider.standing.is_alive() {
+            family.sample(&[("provider", &provider.target.name)], f64::from(u8::from(alive)));
+        }
+    }
+    write_ledger(&mut page, ledger);
+    write_candidates(&mut page, snapshot);
+    page.into_text()
+}
+
+fn write_ledger(page: &mut Exposition, ledger: LedgerState) {
+    let help = "Rows of the ledger: written to the database, put into the spool, taken out of it again, lost; left out.";
+    page.family("thalweg_ledger_rows_total", MetricKind::Counter, help)
+        .sample(&[("state", "written")], ledger.written as f64)
+        .sample(&[("state", "spooled")], ledger.spooled as f64)
+        .sample(&[("state", "replayed")], ledger.replayed as f64)
+        .sample(&[("state", "lost")], ledger.lost as f64)
+        .sample(&[("state", "left_out")], ledger.left_out as f64);
+    let help = "Rows of the ledger in memory.";
+    page.single("thalweg_ledger_rows_waiting", MetricKind::Gauge, help, ledger.waiting as f64);
+    let help = "Bytes of the ledger's spool file.";
+    page.single("thalweg_ledger_spool_bytes", MetricKind::Gauge, help, ledger.waiting_bytes as f64);
+    let help = "Whether the database answered when it was last asked.";
+    page.single("thalweg_database_up", MetricKind::Gauge, help, f64::from(u8::from(ledger.up)));
+    let help = "Transactions and questions to the database.";
+    page.single("thalweg_database_queries_total", MetricKind::Counter, help, ledger.queries as f64);
+    let help = "What one of them took on average.";
+    page.single(
+        "thalweg_database_query_seconds_average",
+        MetricKind::Gauge,
+        help,
+        ledger.query.as_secs_f64(),
+    );
+}
+
+fn write_candidates(page: &mut Exposition, snapshot: &Snapshot) {
+    let (now, candidates) = (Moment::now(), snapshot.catalog.tracked());
+    let help = "Attempts at a model of a provider that tell of its health, by how they ended.";
+    let mut family = page.family("thalweg_upstream_attempts_total", MetricKind::Counter, help);
+    for (provider, record) in &candidates {
+        let (succeeded, failed) = record.totals();
+        let [provider, model] = labels(provider, record);
+        family.sample(&[provider, model, ("result", "success")], succeeded as f64);
+        family.sample(&[provider, model, ("result", "failure")], failed as f64);
+    }
+    let help = "The circuit breaker of a model of a provider: 0 admitting, 1 probing, 2 tripped.";
+    let mut family = page.family("thalweg_breaker_state", MetricKind::Gauge, help);
+    for (provider, record) in &candidates {
+        family.sample(&labels(provider, record), f64::from(breaker(record, now).1));
+    }
+    let help = "Requests and streams under way at a model of a provider.";
+    let mut family = page.family("thalweg_upstream_in_flight", MetricKind::Gauge, help);
+    for (provider, record) in &candidates {
+        family.sample(&labels(provider, record), record.under_way() as f64);
+    }
+}
+
+fn labels<'a>(provider: &'a str, record: &'a CandidateStats) -> [(&'static str, &'a str); 2] {
+    [("provider", provider), ("model", record.model().unwrap_or("other"))]
+}

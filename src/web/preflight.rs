@@ -1,0 +1,30 @@
+//! Answers that do not depend on the path: a browser's CORS preflight, and the refusal of a WebSocket.
+
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::proxy::Refusal;
+
+/// The answer to a browser's preflight (Fetch, "CORS protocol"): any origin, what it asks for.
+pub(super) fn allow_preflight(asked: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        wanted.unwrap_or(HeaderValue::from_static("authorization, content-type")),
+    );
+    headers
+        .insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, OPTIONS"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, OPTIONS"));
+    headers
+}
+
+/// Other protocols that a client offers to go on with may be passed over in silence (RFC 9110 section 7.8).
+pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|offered| offered.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// The answer to a WebSocket: 426, on which clients that try one first fall back to HTTP at once (R37).
+pub(super) fn refuse_upgrade() -> Box<Refusal> {
+    Refusal::request(426, "websocket_not_supported", "no WebSocket here: use HTTP")
+}

@@ -1,0 +1,161 @@
+//! `GET /stats`: what has happened so far, as JSON, for the operator (S0.7, S1.13, S3.9, B18). Gathered on a thread for
+//! work that blocks, since it takes as long as there is to be told, and a worker has streams to relay.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use serde_json::{Value, json};
+
+use super::health;
+use crate::{
+    base::Moment,
+    ledger::{
+        LedgerReader, LedgerState,
+        query::{GroupBy, UsageQuery},
+        reader::{QueryError, report},
+    },
+    proxy::{Refusal, Snapshot},
+    routing::{BreakerState, CandidateStats, ResponseKind, hint},
+    telemetry::Telemetry,
+};
+
+/// No question reaches back further.
+const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// The page; `query` is the request's own.
+///
+/// # Errors
+/// The query is wrong (400), there is no ledger to answer it (404) or the ledger does not answer (503).
+pub(super) async fn page(
+    telemetry: Telemetry,
+    ledger: LedgerReader,
+    snapshot: Arc<Snapshot>,
+    query: &str,
+) -> Result<String, Box<Refusal>> {
+    let question = history(query)?;
+    let gathered = gather(move || {
+        let mut stats = stats(&telemetry, ledger.gauges.read(), &snapshot);
+        if let (Some(question), Some(stats)) = (question, stats.as_object_mut()) {
+            let lines = ledger.ask(&question)?;
+            stats.insert("ledger".to_owned(), report(&lines, &question));
+        }
+        Ok(stats.to_string())
+    });
+    match gathered.await? {
+        Ok(text) => Ok(text),
+        Err(QueryError::Nothing) => {
+            Err(Refusal::request(404, "no_ledger", QueryError::Nothing.to_string()).of(Some("since")))
+        }
+        Err(error @ (QueryError::System(_) | QueryError::Database(_))) => {
+            Err(failed(503, "ledger_unavailable", format!("the ledger does not answer: {error}")))
+        }
+    }
+}
+
+/// Runs `work` on a thread for work that blocks.
+///
+/// # Errors
+/// The work panicked (500).
+pub(super) async fn gather<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Box<Refusal>> {
+    let failure = |_| failed(500, "internal_error", "the statistics could not be gathered".to_owned());
+    tokio::task::spawn_blocking(work).await.map_err(failure)
+}
+
+fn failed(status: u16, code: &'static str, message: String) -> Box<Refusal> {
+    let mut refusal = Refusal::request(status, code, message);
+    refusal.kind = "server_error";
+    refusal
+}
+
+/// What of the ledger is asked for: `?since=24h&by=model,key`. `None`: nothing.
+fn history(query: &str) -> Result<Option<UsageQuery>, Box<Refusal>> {
+    let (mut since, mut by) = (None, None);
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        match name {
+            "since" => since = Some(value),
+            "by" => by = Some(value),
+            _ => {}
+        }
+    }
+    if since.is_none() && by.is_none() {
+        return Ok(None);
+    }
+    let wrong =
+        |name, why: &str| Refusal::request(400, "invalid_query", format!("`{name}`: {why}")).of(Some(name));
+    let ago = hint::span(since.unwrap_or("24h"), SystemTime::UNIX_EPOCH).filter(|ago| *ago <= YEAR);
+    let ago = ago.ok_or_else(|| wrong("since", "expected a time as 90m, 24h or 30d, a year at most"))?;
+    let by = by.map(|by| {
+        by.replace("%2C", ",")
+            .replace("%2c", ",")
+            .split(',')
+            .map(GroupBy::parse)
+            .collect::<Result<Vec<GroupBy>, String>>()
+    });
+    let by = by.transpose().map_err(|why| wrong("by", &why))?;
+    Ok(Some(UsageQuery::back(ago, by.unwrap_or_else(|| vec![GroupBy::Model]))))
+}
+
+fn stats(board: &Telemetry, ledger: LedgerState, snapshot: &Snapshot) -> Value {
+    let mut report = board.report(snapshot.generation);
+    if let Some(report) = report.as_object_mut() {
+        let now = Moment::now();
+        let candidates = snapshot.catalog.tracked();
+        let candidates =
+            candidates.iter().map(|(provider, record)| candidate(provider, record, snapshot, now)).collect();
+        report.insert("database".to_owned(), database(ledger));
+        report.insert("candidates".to_owned(), Value::Array(candidates));
+        report.insert("known_before".to_owned(), health::recalls(snapshot));
+    }
+    report
+}
+
+/// S4.5: the database, and what of the ledger is not in it yet.
+fn database(ledger: LedgerState) -> Value {
+    json!({
+        "up": ledger.up,
+        "rows_written": ledger.written,
+        "rows_spooled": ledger.spooled,
+        "rows_replayed": ledger.replayed,
+        "rows_waiting": ledger.waiting,
+        "spool_bytes": ledger.waiting_bytes,
+        "rows_lost": ledger.lost,
+        "rows_left_out": ledger.left_out,
+        "queries": ledger.queries,
+        "average_query_ms": ledger.query.as_secs_f64() * 1e3,
+    })
+}
+
+/// S3.9: a model at a provider.
+fn candidate(provider: &str, record: &CandidateStats, snapshot: &Snapshot, now: Moment) -> Value {
+    let (succeeded, failed) = record.totals();
+    let rate = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+    json!({
+        "provider": provider,
+        "model": record.model(),
+        "requests": succeeded + failed,
+        "succeeded": succeeded,
+        "success_rate": rate(succeeded, succeeded + failed),
+        "recent": health::recent(record, snapshot, now),
+        "in_flight": record.under_way(),
+        "breaker": breaker(record, now).0,
+        "first_content_p50_ms": typical(record, ResponseKind::Stream).map(|time| time.as_secs_f64() * 1e3),
+        "whole_answer_p50_ms": typical(record, ResponseKind::Whole).map(|time| time.as_secs_f64() * 1e3),
+    })
+}
+
+fn typical(record: &CandidateStats, manner: ResponseKind) -> Option<Duration> {
+    record.pace(manner).percentile(50)
+}
+
+/// The breaker's state by name, and as `thalweg_breaker_state` counts it.
+pub(super) fn breaker(record: &CandidateStats, now: Moment) -> (&'static str, u8) {
+    match record.breaker(now) {
+        BreakerState::Admitting => ("admitting", 0),
+        BreakerState::Probing { .. } => ("probing", 1),
+        BreakerState::Tripped { .. } => ("tripped", 2),
+    }
+}
