@@ -6,7 +6,13 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing among many")]
 #![expect(unreachable_pub, reason = "a binary: nothing is reachable")]
 
-mod cases;
+mod clients;
+mod operators;
+mod providers;
+mod relay;
+mod routing;
+mod soak;
+
 mod client;
 mod command;
 mod gateway;

@@ -58,9 +58,9 @@ packages() {
 
 clients() {
     [ -x "$cache/venv/bin/python" ] || run python3 -m venv "$cache/venv"
-    run "$cache/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+    run "$cache/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/real_clients/requirements.txt
     mkdir -p "$cache/node"
-    cp tests/clients/package.json "$cache/node/"
+    cp tests/real_clients/package.json "$cache/node/"
     run npm install --prefix "$cache/node" --silent --no-audit --no-fund --no-package-lock
 }
 
@@ -111,15 +111,15 @@ run cargo build --locked
 
 clients
 gateway
-counted tests/clients/curl_client.sh
-counted "$cache/venv/bin/python" tests/clients/openai_client.py
-counted "$cache/venv/bin/python" tests/clients/httpx_client.py
-counted "$cache/venv/bin/python" tests/clients/metrics_client.py
-THALWEG_NODE_HOME="$cache/node" counted node tests/clients/openai_client.mjs
+counted tests/real_clients/curl_client.sh
+counted "$cache/venv/bin/python" tests/real_clients/openai_client.py
+counted "$cache/venv/bin/python" tests/real_clients/httpx_client.py
+counted "$cache/venv/bin/python" tests/real_clients/metrics_client.py
+THALWEG_NODE_HOME="$cache/node" counted node tests/real_clients/openai_client.mjs
 kill "$gateway"
 wait "$gateway" || true
 gateway=
-counted "$cache/venv/bin/python" tests/clients/openai_failover.py
-counted "$cache/venv/bin/python" tests/clients/openai_keys.py
+counted "$cache/venv/bin/python" tests/real_clients/openai_failover.py
+counted "$cache/venv/bin/python" tests/real_clients/openai_keys.py
 
 fuzz

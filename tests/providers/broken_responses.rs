@@ -18,7 +18,7 @@ use crate::{
 
 /// What the client must be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub enum Told {
     /// An error status with an error object, before anything else.
     Status(u16),
     /// The bytes so far, an event that says the error, and an orderly end.
@@ -27,7 +27,7 @@ pub(super) enum Told {
     Truncated,
 }
 
-pub(super) async fn tell(name: &str, answer: Answer) -> (Told, Vec<u8>) {
+pub async fn tell(name: &str, answer: Answer) -> (Told, Vec<u8>) {
     let status = answer.status;
     let streaming = answer
         .headers
@@ -53,7 +53,7 @@ pub(super) async fn tell(name: &str, answer: Answer) -> (Told, Vec<u8>) {
 }
 
 /// S0.10, S2.12: the one shape.
-pub(super) fn error_of(body: &Value) -> &Value {
+pub fn error_of(body: &Value) -> &Value {
     let error = &body["error"];
     assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
     assert!(error["type"].is_string(), "{body}");
@@ -63,7 +63,7 @@ pub(super) fn error_of(body: &Value) -> &Value {
     error
 }
 
-pub(super) fn http(head: &str, body: &[u8]) -> Step {
+pub fn http(head: &str, body: &[u8]) -> Step {
     raw([format!("HTTP/1.1 {head}\r\n\r\n").as_bytes(), body].concat())
 }
 
@@ -116,7 +116,7 @@ async fn each(call: fn() -> Call, expected: Told, cases: Vec<(&str, Vec<Step>)>)
     }
 }
 
-pub(super) const BOTH_CALLS: [fn() -> Call; 2] = [Call::stream, Call::whole];
+pub const BOTH_CALLS: [fn() -> Call; 2] = [Call::stream, Call::whole];
 
 /// S0.10: what is not a response is a 502, streaming or not. Nothing is sent twice: each may have been acted upon.
 #[tokio::test]

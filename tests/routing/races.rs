@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::relay::PAIRS;
+use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Call, Version},
     gateway::Plan,

@@ -13,10 +13,10 @@ use thalweg::{
 };
 
 use crate::{
-    cases::reload::{ADMIN, File, reloaded},
     client::{Call, Version, call::TOKEN},
     command,
     gateway::{Gateway, Plan},
+    operators::reload::{ADMIN, File, reloaded},
     upstream::{
         Speaks, Step, Upstream,
         log::in_time,

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::health::{is_list, list, listing, models, page, requests, watched};
+use crate::providers::health_checks::{is_list, list, listing, models, page, requests, watched};
 use crate::{
     gateway::{PROVIDER_KEY, Plan},
     journal,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::statistics::{ADMIN, plan};
+use crate::operators::statistics::{ADMIN, plan};
 use crate::{
     client::{Answer, Call, Version},
     upstream::{Speaks, Upstream, script},

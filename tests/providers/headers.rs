@@ -1,6 +1,6 @@
 //! What goes upstream, what does not, and that keys stay where they belong.
 
-use super::relay::PAIRS;
+use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Call, Version, call::TOKEN},
     gateway::{PROVIDER_KEY, Plan},

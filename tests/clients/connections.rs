@@ -1,6 +1,6 @@
 //! What two readers might read differently, requests out of turn, and connections beyond the limit.
 
-use super::intake::{running, sound};
+use crate::clients::rejected_requests::{running, sound};
 use crate::{
     client::{Call, Version, call::TOKEN},
     gateway::Plan,

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::reload::{ADMIN, File, asked, reloaded};
+use crate::operators::reload::{ADMIN, File, asked, reloaded};
 use crate::{
     client::{Answer, Call, Client, Version, call::TOKEN},
     gateway::Plan,

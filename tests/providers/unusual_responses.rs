@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::misbehaviour::{BOTH_CALLS, Told, http, tell};
-use super::relay::PAIRS;
+use crate::providers::broken_responses::{BOTH_CALLS, Told, http, tell};
+use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Call, Version},
     gateway::Plan,

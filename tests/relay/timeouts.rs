@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::relay::PAIRS;
+use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Call, Version},
     gateway::{Gateway, PROVIDER_KEY, Plan},

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thalweg::relay::Mode;
 
-use super::relay::PAIRS;
+use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Answer, Call, Version},
     gateway::Plan,

@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::reload::ADMIN;
+use crate::operators::reload::ADMIN;
 use crate::{
     client::{Call, Client, Version, call::TOKEN},
     command::{File, Gateway},

@@ -11,11 +11,11 @@ use crate::{
     upstream::{Speaks, Upstream, script},
 };
 
-pub(super) async fn running(upstream: &Upstream) -> Gateway {
+pub async fn running(upstream: &Upstream) -> Gateway {
     Plan::to(&[upstream]).start().await
 }
 
-pub(super) fn sound() -> Upstream {
+pub fn sound() -> Upstream {
     Upstream::always(Speaks::H1, script::sse(script::short_stream()))
 }
 

@@ -1,6 +1,6 @@
 //! Another candidate serves, unseen, as long as nothing went down; after that, never (B5, S0.14, R15–R18).
 
-use super::relay::PAIRS;
+use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Call, Version},
     gateway::Plan,

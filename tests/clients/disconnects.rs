@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::relay::PAIRS;
+use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Call, Client, Version},
     gateway::{Gateway, Plan},

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use thalweg::relay::Mode;
 
-use super::relay::PAIRS;
+use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Call, Version},
     gateway::Plan,

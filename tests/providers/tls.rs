@@ -53,13 +53,13 @@ async fn a_long_request_is_sent_to_its_end() {
     let folder = Folder::new("long");
     let certificates = Certificates::make();
     let acceptor = certificates.acceptor(&["http/1.1"]);
-    let listener = super::edges::narrow();
+    let listener = crate::relay::commit_point::narrow();
     let base = format!("https://localhost:{}/v1", listener.local_addr().unwrap().port());
     let reading = tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let mut stream = acceptor.accept(stream).await.unwrap();
-            super::edges::answer_and_read(&mut stream).await;
+            crate::relay::commit_point::answer_and_read(&mut stream).await;
         }
     });
     let ca_file = Certificates::file(&folder.0, "ca.pem", &certificates.authority);

@@ -7,14 +7,12 @@ use thalweg::{
     routing::{HealthSettings, Strategy},
 };
 
-use super::{
-    health::{is_list, list, requests},
-    reload::{ADMIN, File, reloaded},
-};
 use crate::{
     client::{Call, Client, Version, call::TOKEN},
     gateway::Plan,
     journal,
+    operators::reload::{ADMIN, File, reloaded},
+    providers::health_checks::{is_list, list, requests},
     upstream::{Gate, Speaks, Step, Upstream, script},
 };
 
