@@ -18,7 +18,7 @@ use super::{
     state::{SavedHealth, identity, writer::StateFile},
 };
 use crate::{
-    base::{Moment, Rng, spawn::Tasks, ttl_map::unix_now},
+    base::{Moment, Rng, spawn::Tasks, time::unix_now},
     proxy::{Provider, Snapshot},
     routing::{CheckMethod, FailureClass, HealthSettings, Listing, Probe, ProbeSchedule, probe_schedule},
     upstream::{Target, Upstream},

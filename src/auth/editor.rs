@@ -5,10 +5,10 @@ use std::{fmt, time::SystemTime};
 
 use super::{
     Digest, KeyLimits,
-    store::{COLUMNS, IN_FORCE, SCHEMA, StoredKey, added_up, millis, text},
+    store::{COLUMNS, IN_FORCE, SCHEMA, StoredKey, added_up, text},
 };
 use crate::{
-    base::lease::LimitValues,
+    base::{lease::LimitValues, time::unix_millis},
     database::{Cell, Connection, DatabaseError, DatabaseSettings},
 };
 
@@ -63,7 +63,7 @@ impl KeyEditor {
             i64::from(key.admin).into(),
         ];
         cells.extend(limits(&key.limits));
-        cells.push(millis(key.created).into());
+        cells.push(unix_millis(key.created).into());
         self.0.run(sql, cells).await?;
         self.commit().await
     }
@@ -95,7 +95,7 @@ impl KeyEditor {
         // Whatever else stands in its row: it must be possible to be rid of it.
         let named = self.name(who).await?.ok_or_else(|| StoreError::Unknown(who.to_owned()))?;
         let sql = "UPDATE api_keys SET revoked = $2 WHERE id = $1";
-        self.0.run(sql, vec![Cell::text(&named.id), millis(now).into()]).await?;
+        self.0.run(sql, vec![Cell::text(&named.id), unix_millis(now).into()]).await?;
         self.commit().await?;
         Ok(named)
     }
@@ -117,7 +117,7 @@ impl KeyEditor {
                 key.digest.to_hex().into(),
                 Cell::text(&key.shown),
                 key.old.map_or_else(String::new, |(old, _)| old.to_hex()).into(),
-                millis(until).into(),
+                unix_millis(until).into(),
             ];
             let sql =
                 "UPDATE api_keys SET digest = $2, shown = $3, old_digest = $4, old_until = $5 WHERE id = $1";
@@ -175,7 +175,7 @@ fn limits(limits: &KeyLimits) -> Vec<Cell> {
     let models = serde_json::to_string(&limits.models).unwrap_or_default();
     let mut cells = vec![models.into()];
     cells.extend([requests, tokens, concurrent].map(|limit| Cell::Int(limit.map(i64::from))));
-    cells.extend([budget, limits.expires.map(millis)].map(Cell::Int));
+    cells.extend([budget, limits.expires.map(unix_millis)].map(Cell::Int));
     cells
 }
 

@@ -4,7 +4,7 @@
 use std::{fmt, time::SystemTime};
 
 use super::TokenSettings;
-use crate::base::Secret;
+use crate::base::{Secret, time::since_1970};
 
 const PREFIX: &str = "sk-thalweg-";
 
@@ -54,7 +54,7 @@ pub fn make_owner() -> String {
     let mut bytes = [0; 16];
     if getrandom::getrandom(&mut bytes).is_err() {
         // Nobody else has our number now, and who had it earlier had another time.
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = since_1970(SystemTime::now());
         bytes = (since.as_nanos() ^ (u128::from(std::process::id()) << 96)).to_be_bytes();
     }
     format!("{:032x}", u128::from_be_bytes(bytes))

@@ -253,10 +253,5 @@ fn moment(record: &ResultRow, column: usize) -> Result<Option<SystemTime>, Datab
     Ok(millis.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis)))
 }
 
-pub(super) fn millis(at: SystemTime) -> i64 {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@
 //! - [`moment`]: time as a number; [`rng`]: chance from a seed
 //! - [`byte_list`]: a chain of `Bytes` that is written without being joined
 //! - [`network`]: ranges of addresses
-//! - [`date`]: moments as people write them
+//! - [`time`]: dates and durations as text
 //! - [`pem`]: certificate and key files
 //! - [`ttl_map`]: what was learnt, and for how long it holds good
 //! - [`spawn`]: the only door to the runtime's spawner
@@ -16,7 +16,6 @@
 //! - [`turn`]: which poll of a worker this is
 
 pub mod byte_list;
-pub mod date;
 pub mod deadlines;
 pub mod fault;
 pub mod glob;
@@ -28,6 +27,7 @@ pub mod pem;
 pub mod rng;
 pub mod secret;
 pub mod spawn;
+pub mod time;
 pub mod ttl_map;
 pub mod turn;
 pub mod window;

@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -42,12 +42,6 @@ pub struct TtlMap<T> {
     ttl: Duration,
     values: BTreeMap<Box<str>, Timed<T>>,
     lookups: HitCounter,
-}
-
-/// Now, as shelves count.
-#[must_use]
-pub fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl HitCounter {

@@ -14,7 +14,7 @@ use super::{
     tell_database,
 };
 use crate::{
-    base::date,
+    base::time,
     config::{self, Env, Overrides},
     database::DatabaseUrl,
     ledger::{
@@ -64,7 +64,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
 }
 
 fn back(text: &str) -> Result<Duration, String> {
-    config::duration(text).ok_or_else(|| "expected a time as 90m, 24h or 30d, a year at most".to_owned())
+    time::duration::parse(text).ok_or_else(|| "expected a time as 90m, 24h or 30d, a year at most".to_owned())
 }
 
 /// A name as people read it.
@@ -80,7 +80,7 @@ fn shown(by: GroupBy, name: &str) -> String {
 /// Seconds since 1970 as a date, cut.
 fn moment(seconds: &str, length: usize) -> String {
     let seconds = seconds.parse().unwrap_or(0);
-    let text = date::Shown(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
+    let text = time::Rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
     text.get(..length).unwrap_or(&text).replace('T', " ")
 }
 

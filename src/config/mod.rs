@@ -8,7 +8,7 @@
 //! - [`env`]: what is taken from the process's surroundings, and `${NAME}` in the file
 //! - [`overrides`]: what flags and variables say over the file
 //! - [`discover`]: providers for those who configured none
-//! - `document` (JSON to a tree), `section` (walks it and collects the mistakes), `scalar` (single values), `units`,
+//! - `document` (JSON to a tree), `section` (walks it and collects the mistakes), `scalar` (single values), `units` (sizes),
 //!   `suggestion`; `root`, `provider`, `token`, `routing` and `health` say what the keys mean
 //! - [`problem`]: what was wrong, and where
 
@@ -46,5 +46,4 @@ pub use overrides::Overrides;
 pub use problem::{LoadError, Problem};
 pub use settings::{ProviderSettings, Settings};
 pub use source::ConfigSource;
-pub use units::duration;
 pub use watch::FileWatch;

@@ -11,12 +11,14 @@ use super::{
     section::{Located, Section, shown},
     settings::{COMMIT_POINTS, ProviderSettings, Settings},
     suggestion::nearest,
-    units,
 };
-use crate::routing::{
-    RoutingSettings, Strategy,
-    settings::{AllTripped, ModelRule, Sticky},
-    strategy::{HedgeDelay, WIDEST},
+use crate::{
+    base::time::duration,
+    routing::{
+        RoutingSettings, Strategy,
+        settings::{AllTripped, ModelRule, Sticky},
+        strategy::{HedgeDelay, WIDEST},
+    },
 };
 
 const STICKY: [(&str, Sticky); 3] =
@@ -62,7 +64,7 @@ fn strategy(routing: &RoutingSettings) -> impl FnOnce(&Value) -> Result<Strategy
     let figures = routing.figures;
     move |value| {
         let text = scalar::text(value)?;
-        Strategy::parse(text, figures, units::duration).ok_or_else(|| ValueError {
+        Strategy::parse(text, figures, duration::parse).ok_or_else(|| ValueError {
             message: format!(
                 "expected one of {}, or as \"race:2\", \"hedge:p95\", \"hedge:300ms\"",
                 WORDS.join(", ")
@@ -83,7 +85,7 @@ fn race(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
 fn hedge(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
     section.section("hedge", |section| {
         section.set("delay", &mut routing.figures.delay, |value| match value {
-            Value::Text(text) => HedgeDelay::parse(text, units::duration)
+            Value::Text(text) => HedgeDelay::parse(text, duration::parse)
                 .ok_or_else(|| "expected a duration, or a percentile as \"p95\"".into()),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Table(_) => {
                 scalar::duration(value).map(HedgeDelay::Fixed)
@@ -273,7 +275,7 @@ pub(super) fn variables(env: &Env, settings: &mut Settings, problems: &mut Vec<P
         scalar::word(text, &SWITCH).map(|parallel| switch(&mut settings.routing, parallel))
     });
     apply("PARALLEL_TIMEOUT", &mut |text| {
-        let timeout = units::duration(text).filter(|timeout| !timeout.is_zero());
+        let timeout = duration::parse(text).filter(|timeout| !timeout.is_zero());
         settings.routing.race.timeout = timeout.ok_or("expected seconds, or a duration as \"30s\"")?;
         Ok(())
     });

@@ -9,6 +9,7 @@ use std::{
 use regex::{Regex, RegexBuilder};
 
 use super::{document::Value, problem::ValueError, suggestion::nearest, units};
+use crate::base::time;
 
 /// Bytes that a compiled `supported_models` expression may take.
 const REGEX_SIZE: usize = 1 << 20;
@@ -109,8 +110,8 @@ pub(super) fn duration(value: &Value) -> Result<Duration, ValueError> {
 pub(super) fn duration_or_zero(value: &Value) -> Result<Duration, ValueError> {
     const WHAT: &str = "seconds, or a string as \"300s\", \"50ms\" or \"1m\"";
     let duration = match value {
-        Value::Number(number) => units::seconds(*number),
-        Value::Text(text) => units::duration(text),
+        Value::Number(number) => time::duration::seconds(*number),
+        Value::Text(text) => time::duration::parse(text),
         Value::Null | Value::Bool(_) | Value::List(_) | Value::Table(_) => return Err(expected(WHAT, value)),
     };
     duration.ok_or_else(|| format!("expected {WHAT}, from 0 to a year").into())

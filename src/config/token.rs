@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     auth::{KeyLimits, TokenSettings},
-    base::{Secret, date},
+    base::{Secret, time::date},
 };
 
 /// Of requests, tokens and what runs at once.

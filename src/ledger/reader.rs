@@ -17,7 +17,7 @@ use super::{
     schema::SCHEMA,
 };
 use crate::{
-    base::date,
+    base::time,
     database::{Database, DatabaseError, DatabaseSettings},
 };
 
@@ -98,8 +98,7 @@ impl UsageQuery {
     #[must_use]
     pub fn back(ago: Duration, by: Vec<GroupBy>) -> Self {
         let since = SystemTime::now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
-        let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { since: i64::try_from(since.as_micros()).unwrap_or(i64::MAX), by, times: true }
+        Self { since: time::unix_micros(since), by, times: true }
     }
 }
 
@@ -108,7 +107,7 @@ impl UsageQuery {
 pub fn report(lines: &[UsageLine], question: &UsageQuery) -> Value {
     let since = SystemTime::UNIX_EPOCH + Duration::from_micros(question.since.unsigned_abs());
     json!({
-        "since": date::Shown(since).to_string(),
+        "since": time::Rfc3339(since).to_string(),
         "by": question.by.iter().map(|by| by.as_str()).collect::<Vec<_>>(),
         "usage": lines.iter().map(|line| one(line, &question.by)).collect::<Vec<_>>(),
     })
@@ -122,7 +121,7 @@ fn one(line: &UsageLine, by: &[GroupBy]) -> Value {
             GroupBy::Model | GroupBy::Provider | GroupBy::Key => name.as_str().into(),
             GroupBy::Hour | GroupBy::Day => {
                 let seconds = name.parse().unwrap_or(0);
-                date::Shown(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string().into()
+                time::Rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string().into()
             }
         };
         object.insert(by.as_str().to_owned(), value);

@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::row::RowId;
-use crate::database::{Connection, DatabaseError};
+use crate::{
+    base::time::unix_micros,
+    database::{Connection, DatabaseError},
+};
 
 /// First time after the start, then each time after the last.
 const FIRST: Duration = Duration::from_secs(60);
@@ -40,7 +43,7 @@ impl Retention {
         let Some(oldest) = SystemTime::now().checked_sub(self.kept).filter(|_| !self.kept.is_zero()) else {
             return Ok(());
         };
-        if retire_before(connection, micros(oldest)).await? == SOME {
+        if retire_before(connection, unix_micros(oldest)).await? == SOME {
             self.due = Instant::now() + PAUSE;
         }
         Ok(())
@@ -53,11 +56,4 @@ pub(super) async fn retire_before(connection: &mut Connection, at: i64) -> Resul
         "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE id < $1 ORDER BY id LIMIT {SOME})"
     );
     connection.run(sql, vec![RowId::floor(at).0.to_vec().into()]).await
-}
-
-/// Since 1970.
-#[must_use]
-pub(super) fn micros(time: SystemTime) -> i64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

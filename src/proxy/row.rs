@@ -9,7 +9,7 @@ use http::HeaderValue;
 
 use super::{fault::Refusal, settle::phase, snapshot::Snapshot};
 use crate::{
-    base::{Network, Side},
+    base::{Network, Side, time::unix_micros},
     ledger::{PricedTokens, Row, RowIds, RowOutcome as Word, row::cut},
     relay::{ClientInfo, Completed, Digests, Outcome, UsageSource},
     upstream::KeyHeader,
@@ -28,7 +28,7 @@ pub(super) fn is_booked(end: &Completed) -> bool {
 pub(super) fn row(end: &Completed, cost: Option<u64>, snapshot: &Snapshot, ids: &mut RowIds) -> Option<Row> {
     let story = &end.story;
     let dialect = dialect(story.path)?;
-    let at = micros(arrival(story.started.elapsed()));
+    let at = unix_micros(arrival(story.started.elapsed()));
     let provider = story.provider.as_deref();
     let known = provider.and_then(|name| snapshot.providers.iter().find(|known| &*known.target.name == name));
     let (fault, side, phase) = trouble(&end.outcome);
@@ -224,10 +224,6 @@ pub(super) fn caller(peer: Option<IpAddr>, headers: &http::HeaderMap) -> ClientI
 fn arrival(ago: Duration) -> SystemTime {
     let now = SystemTime::now();
     now.checked_sub(ago).unwrap_or(now)
-}
-
-fn micros(time: SystemTime) -> i64 {
-    span(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 fn span(duration: Duration) -> i64 {

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderValue};
 use memchr::memmem;
 
+use crate::base::time::{date, duration};
+
 /// Whatever was said, after this long we look for ourselves.
 pub const LONGEST: Duration = Duration::from_secs(3600);
 /// Without knowing which of several limits was reached, one that lasts longer than this is not believed to be it.
@@ -111,9 +113,7 @@ pub fn span(text: &str, wall: SystemTime) -> Option<Duration> {
         return numeric(number, wall);
     }
     let until = |at: SystemTime| at.duration_since(wall).unwrap_or_default();
-    units(text)
-        .or_else(|| rfc3339(text).map(until))
-        .or_else(|| httpdate::parse_http_date(text).ok().map(until))
+    units(text).or_else(|| date::parse_rfc3339(text).map(until)).or_else(|| date::parse_http(text).map(until))
 }
 
 /// Seconds; a number as large as a date is one, in seconds or in milliseconds.
@@ -130,79 +130,7 @@ fn numeric(number: f64, wall: SystemTime) -> Option<Duration> {
 
 /// `6m0s`, `1.2s`, `120ms`, `1h2m3.5s`, `250us`, `2d`.
 fn units(text: &str) -> Option<Duration> {
-    if text.is_empty() {
-        return None;
-    }
-    let (mut rest, mut total) = (text, 0.0);
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
-        let (number, after) = rest.split_at(digits);
-        let unit = after.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit);
-        let scale = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" | "μs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            "d" => 86_400.0,
-            _ => return None,
-        };
-        total += number.parse::<f64>().ok()? * scale;
-        rest = after;
-    }
-    seconds(total)
-}
-
-/// `2025-11-18T16:34:03Z`, with a fraction and an offset.
-fn rfc3339(text: &str) -> Option<SystemTime> {
-    let whole =
-        |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok().filter(|number| *number >= 0);
-    let apart = [(4, "-"), (7, "-"), (10, "Tt "), (13, ":"), (16, ":")];
-    if !apart.iter().all(|(at, signs)| text.get(*at..=*at).is_some_and(|found| signs.contains(found))) {
-        return None;
-    }
-    let (year, month, day) = (whole(0, 4)?, whole(5, 7)?, whole(8, 10)?);
-    let (hour, minute, second) = (whole(11, 13)?, whole(14, 16)?, whole(17, 19)?);
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let rest = text.get(19..)?;
-    let (fraction, zone) = match rest.strip_prefix('.') {
-        Some(after) => after.split_at(after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len())),
-        None => ("", rest),
-    };
-    let fraction = format!("0.{fraction}0").parse::<f64>().ok()?;
-    let at = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset(zone)?;
-    Some(UNIX_EPOCH + Duration::from_secs(at.try_into().ok()?) + Duration::from_secs_f64(fraction))
-}
-
-/// `Z`, `+01:00`: seconds ahead of UTC.
-fn offset(zone: &str) -> Option<i64> {
-    if zone.is_empty() || zone.eq_ignore_ascii_case("z") {
-        return Some(0);
-    }
-    let sign = match zone.get(..1)? {
-        "+" => 1,
-        "-" => -1,
-        _ => return None,
-    };
-    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-    let (hours, minutes) = (hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok()?);
-    Some(sign * (i64::from(hours) * 3600 + i64::from(minutes) * 60))
-}
-
-/// Days since 1970-01-01 in the Gregorian calendar.
-const fn days(year: i64, month: i64, day: i64) -> i64 {
-    // Years that begin in March: the leap day is their last.
-    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    let (era, of_era) = (year / 400, year % 400);
-    let of_year = (153 * month + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+    duration::compound_seconds(text).and_then(seconds)
 }
 
 fn text(value: &[u8]) -> Option<&str> {
@@ -351,7 +279,7 @@ mod tests {
                 format!("{}m{}s", seconds / 60, seconds % 60),
                 format!("{}", epoch.as_secs()),
                 format!("{}", epoch.as_millis()),
-                httpdate::fmt_http_date(at),
+                date::http(at),
             ];
             for form in forms {
                 prop_assert_eq!(span(&form, wall()).map(|span| span.as_secs()), Some(seconds), "{}", form);
@@ -362,12 +290,12 @@ mod tests {
         fn a_timestamp_is_read_as_the_calendar_has_it(seconds in 0_u64..4_000_000_000) {
             let at = UNIX_EPOCH + Duration::from_secs(seconds);
             // "Tue, 18 Nov 2025 16:34:03 GMT" by another implementation, to RFC 3339.
-            let date = httpdate::fmt_http_date(at);
-            let part: Vec<&str> = date.split(' ').collect();
+            let http = date::http(at);
+            let part: Vec<&str> = http.split(' ').collect();
             let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
             let month = months.iter().position(|name| *name == part[2]).unwrap() + 1;
             let text = format!("{}-{month:02}-{}T{}Z", part[3], part[1], part[4]);
-            prop_assert_eq!(rfc3339(&text), Some(at));
+            prop_assert_eq!(date::parse_rfc3339(&text), Some(at));
         }
     }
 }

@@ -27,7 +27,10 @@ use super::{
     read_readiness::ReadReadiness,
     socket::Socket,
 };
-use crate::{base::turn, http1::ChunkWriter};
+use crate::{
+    base::{time::date, turn},
+    http1::ChunkWriter,
+};
 
 /// A response that the connection is to write, and whether the client wants to go on after it.
 #[derive(Debug)]
@@ -214,7 +217,7 @@ fn render_head(status: StatusCode, headers: &HeaderMap, persists: bool) -> Vec<u
         }
     }
     if !headers.contains_key(header::DATE) {
-        let now = httpdate::fmt_http_date(std::time::SystemTime::now());
+        let now = date::http(std::time::SystemTime::now());
         put(&[b"date: ", now.as_bytes(), b"\r\n"]);
     }
     let closes =

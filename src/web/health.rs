@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use crate::{
-    base::{Moment, date::Shown, ttl_map::HitCounter},
+    base::{Moment, time::Rfc3339, ttl_map::HitCounter},
     proxy::{Provider, Snapshot},
     routing::{BreakerState, CandidateStats, FailureClass, ResponseKind},
 };
@@ -152,7 +152,7 @@ pub(super) fn recalls(snapshot: &Snapshot) -> Value {
 fn shown(at: Moment, now: Moment) -> String {
     let clock = SystemTime::now();
     let told = if at > now { clock.checked_add(at.since(now)) } else { clock.checked_sub(now.since(at)) };
-    Shown(told.unwrap_or(clock)).to_string()
+    Rfc3339(told.unwrap_or(clock)).to_string()
 }
 
 fn millis(time: Option<Duration>) -> Option<f64> {

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{SavedState, file};
-use crate::base::ttl_map::{CacheHits, unix_now};
+use crate::base::{time::unix_now, ttl_map::CacheHits};
 
 /// From one writing to the next, at least.
 const SELDOM: Duration = Duration::from_secs(30);

@@ -15,7 +15,7 @@ use clap::ValueEnum;
 
 use super::{Failure, destination::Destination, progress::ProgressBar, table::Count};
 use crate::{
-    config,
+    base::time,
     load::{self, Arrival, LoadLimit, LoadPlan, Progress, Prompt},
     wire::Dialect,
 };
@@ -135,7 +135,7 @@ impl Options {
 }
 
 fn read_duration(text: &str) -> Result<Duration, &'static str> {
-    config::duration(text).ok_or("write it as 500ms, 10s or 2m")
+    time::duration::parse(text).ok_or("write it as 500ms, 10s or 2m")
 }
 
 fn show(bar: &ProgressBar, plan: &LoadPlan, Progress { elapsed, completed, failed, events }: Progress) {

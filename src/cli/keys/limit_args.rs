@@ -5,7 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{auth::KeyLimits, base::date, config};
+use crate::{
+    auth::KeyLimits,
+    base::time::{date, duration},
+};
 
 /// A limit that was written: another value, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +85,7 @@ fn pattern(text: &str) -> Result<String, &'static str> {
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
-    config::duration(text).ok_or("expected a time as 90s, 1h or 30d, at most a year")
+    duration::parse(text).ok_or("expected a time as 90s, 1h or 30d, at most a year")
 }
 
 /// `none`, or what `read` makes of it.
@@ -120,7 +123,7 @@ fn millionths(text: &str) -> Option<i64> {
 
 fn end(text: &str) -> Result<NewLimit<Expiry>, &'static str> {
     or_none(text, |text| {
-        let after = || config::duration(text).filter(|time| !time.is_zero()).map(Expiry::After);
+        let after = || duration::parse(text).filter(|time| !time.is_zero()).map(Expiry::After);
         date::parse(text)
             .map(Expiry::At)
             .or_else(after)

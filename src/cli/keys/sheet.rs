@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     auth::{KeyName, StoredKey},
-    base::date::Shown,
+    base::time::Rfc3339,
     cli::table::Table,
 };
 
@@ -23,7 +23,7 @@ pub(super) fn made(out: &mut impl Write, as_json: bool, key: &StoredKey, secret:
     writeln!(out, "{secret}\n\nThis is the key of {} ({}). It is not shown again.", key.name, key.id)?;
     if let Some((_, until)) = key.old {
         if until > SystemTime::now() {
-            writeln!(out, "The one before is accepted until {}.", Shown(until))?;
+            writeln!(out, "The one before is accepted until {}.", Rfc3339(until))?;
         } else {
             writeln!(out, "The one before is refused within a second.")?;
         }
@@ -64,7 +64,7 @@ pub(super) fn list(out: &mut impl Write, as_json: bool, keys: &[StoredKey]) -> i
             limit(allowance.concurrent),
             money(key.spent),
             allowance.budget.map_or_else(dash, money),
-            key.limits.expires.map_or_else(dash, |at| Shown(at).to_string()),
+            key.limits.expires.map_or_else(dash, |at| Rfc3339(at).to_string()),
             state(key).to_owned(),
         ]);
     }
@@ -101,7 +101,7 @@ fn state(key: &StoredKey) -> &'static str {
 }
 
 fn facts(key: &StoredKey) -> Value {
-    let moment = |at: Option<SystemTime>| at.map(|at| Shown(at).to_string());
+    let moment = |at: Option<SystemTime>| at.map(|at| Rfc3339(at).to_string());
     #[expect(clippy::cast_precision_loss, reason = "amounts of money are far below 2^53 millionths")]
     let amount = |millionths: i64| millionths as f64 / 1e6;
     let allowance = &key.limits.allowance;
