@@ -5,8 +5,9 @@
 //! its `handle` follows this order from top to bottom. [`ledger`] writes a row for every request into the
 //! [`database`], which also stores keys. [`http1`] finds the ends of heads and bodies for [`server`] and
 //! [`upstream`]. [`base`] may be imported by all and imports none. [`config`] turns a file into every room's
-//! settings, [`app`] turns settings into a running process, [`cli`] is the command line. [`demo`] is a
-//! built-in provider, [`load`] the engine that measures providers.
+//! settings, [`app`] turns settings into a running process, [`cli`] is the command line. [`prober`]
+//! checks the providers in the background. [`demo`] is a built-in provider, [`load`] the engine that measures
+//! providers.
 //!
 //! `tests/rooms.rs` checks which room may import which.
 
@@ -22,6 +23,7 @@ pub mod telemetry;
 pub mod upstream;
 pub mod wire;
 
+pub mod prober;
 pub mod proxy;
 pub mod server;
 

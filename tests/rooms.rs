@@ -27,6 +27,22 @@ const LAW: &[(&str, &[&str])] = &[
         &["auth", "routing", "cache", "upstream", "relay", "ledger", "database", "wire", "telemetry", "base"],
     ),
     (
+        "prober",
+        &[
+            "proxy",
+            "auth",
+            "routing",
+            "cache",
+            "upstream",
+            "relay",
+            "ledger",
+            "database",
+            "wire",
+            "telemetry",
+            "base",
+        ],
+    ),
+    (
         "web",
         &[
             "load",
@@ -65,6 +81,7 @@ const LAW: &[(&str, &[&str])] = &[
         &[
             "config",
             "web",
+            "prober",
             "proxy",
             "server",
             "demo",
@@ -87,6 +104,7 @@ const LAW: &[(&str, &[&str])] = &[
             "app",
             "config",
             "web",
+            "prober",
             "proxy",
             "server",
             "demo",

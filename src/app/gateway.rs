@@ -5,16 +5,14 @@ use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, thread::JoinHandle,
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{
-    administration, build, key_sync, prober::Prober, reload::Reloader, state::writer::StateFile, traces,
-    worker,
-};
+use super::{administration, build, key_sync, reload::Reloader, traces, worker};
 use crate::{
     auth::{self, StoredKeys, TokenSettings, generate::NoRandomness},
     base::pem::PemError,
     config::{ConfigSource, ProviderSettings, Settings, administration::is_loopback},
     demo::{self, Demo},
     ledger::{self, LedgerGauges, LedgerReader, LedgerState, LedgerWriter},
+    prober::{Prober, StateFile},
     proxy::{Snapshot, settle},
     routing::StatsRegistry,
     server::{self, BindError, ConnLimit, Drain, Phase, ServeOptions, ServerLimits, tls::TlsSource},
@@ -223,7 +221,7 @@ pub(super) fn start_demo(settings: &mut Settings, running: Option<&Demo>) -> io:
 
 /// The thread for what is not on the line: it has connections of its own.
 fn start_background(
-    (snapshot, mut swapped): (Arc<ArcSwap<Snapshot>>, watch::Receiver<u64>),
+    (snapshot, swapped): (Arc<ArcSwap<Snapshot>>, watch::Receiver<u64>),
     settings: &Settings,
     is_demo: bool,
     drain: Drain,
@@ -235,19 +233,10 @@ fn start_background(
     std::thread::Builder::new().name("background".to_owned()).spawn(move || {
         let run = async {
             let upstream = Upstream::new(SharedPools::default(), pool, WorkerGauges::default());
-            let keeper = StateFile::open(state_file, &snapshot.load().recalls);
+            let keeper = StateFile::open(state_file, &snapshot.load().recalls).await;
             let prober = Prober::new(snapshot, upstream, keeper);
-            let follow = async {
-                loop {
-                    prober.follow();
-                    if swapped.changed().await.is_err() {
-                        return;
-                    }
-                }
-            };
             tokio::select! {
-                () = follow => {}
-                () = prober.run() => {}
+                () = prober.run(swapped) => {}
                 () = drain.reached(Phase::Draining) => {}
             }
             prober.close().await;

@@ -1,5 +1,5 @@
-//! The state file on disk: read with a bound, written beside and renamed, so that a reader finds the old one or the new
-//! one and never half of either.
+//! The state file on disk: read with a size limit, written beside and renamed. Knows nothing of its content. Invariant: a
+//! reader finds the old file or the new one and never half of either.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -8,24 +8,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A longer one is not ours.
-const LONGEST: u64 = 16 << 20;
+/// Bytes; a longer file is not a state file.
+const MAX_SIZE: u64 = 16 << 20;
 
 /// # Errors
-/// Not there, not readable, or too long.
+/// The file is not there, not readable, or too long.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    let length = File::open(path)?.take(LONGEST + 1).read_to_end(&mut text)?;
-    if length as u64 > LONGEST {
+    let length = File::open(path)?.take(MAX_SIZE + 1).read_to_end(&mut text)?;
+    if length as u64 > MAX_SIZE {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(text)
 }
 
-/// Readable by its owner alone. The folder is made if the one above it is there.
+/// Writes a file that only its owner reads. Creates its folder if the folder above that exists.
 ///
 /// # Errors
-/// What the system said; nothing is left behind, and an older file stays as it was.
+/// The system's error; no temporary file is left, and an older file stays as it was.
 pub(super) fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     let beside = temporary(path);
     let written = fill(&beside, text).or_else(|error| match (error.kind(), path.parent()) {
@@ -43,11 +43,11 @@ pub(super) fn write(path: &Path, text: &[u8]) -> io::Result<()> {
 fn fill(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(text)?;
-    // After a loss of power the name must not lead to an empty file.
+    // Without this, a loss of power after the rename could leave an empty file under the name.
     file.sync_data()
 }
 
-/// Of this process alone: two may share a state.
+/// With this process's number, because two processes may share a state file.
 fn temporary(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}", std::process::id()))

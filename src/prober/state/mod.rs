@@ -1,9 +1,9 @@
-//! What is known of providers over a restart (S1.7): their lists, how they were found, whether their keys are good, who
-//! answered first. Each kind holds good for a time of its own. No key is in it: a provider is named by its name and a
-//! digest of all that decides what its findings mean.
+//! What is known of providers over a restart (S1.7): their lists, the results of checks, whether their keys were
+//! accepted, and which one answered first. Each kind expires after its own time. Holds no key: a provider is named by its
+//! name and a digest of everything that decides what its entries mean.
 //!
-//! - [`file`]: on disk
-//! - [`writer`]: read at start, written when it has changed
+//! - [`file`]: reading and writing on disk
+//! - [`writer`]: [`writer::StateFile`], read at start and written after changes
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,15 +18,15 @@ use crate::{
     upstream::Target,
 };
 
-pub(super) mod file;
+mod file;
 pub(super) mod writer;
 
-const MODELS: Duration = Duration::from_secs(3600);
-const HEALTH: Duration = Duration::from_secs(300);
-const KEYS: Duration = Duration::from_secs(1800);
-const FIRST: Duration = Duration::from_secs(60);
+const MODELS_TTL: Duration = Duration::from_secs(3600);
+const HEALTH_TTL: Duration = Duration::from_secs(300);
+const KEYS_TTL: Duration = Duration::from_secs(1800);
+const FIRST_TTL: Duration = Duration::from_secs(60);
 
-/// The form of the file; another is a foreign file.
+/// Version of the file's form; a file of another version is ignored.
 const FORM: u32 = 1;
 
 /// How a check was made (S1.1, S1.2).
@@ -36,11 +36,11 @@ pub(super) enum SavedMethod {
     /// `GET {base}/models`
     #[default]
     Models,
-    /// A chat with a model that nobody has.
+    /// A chat request for a model that does not exist.
     Dummy,
 }
 
-/// How a provider was found at its last check.
+/// The result of a provider's last check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SavedHealth {
     pub(super) alive: bool,
@@ -52,9 +52,9 @@ pub(super) struct SavedHealth {
 pub(super) struct SavedState {
     pub(super) models: TtlMap<Vec<Box<str>>>,
     pub(super) health: TtlMap<SavedHealth>,
-    /// Whether the provider took its key.
+    /// Whether the provider accepted its key.
     pub(super) keys: TtlMap<bool>,
-    /// Who answered the pre-check, and after how many milliseconds.
+    /// The first one to answer the pre-check, and after how many milliseconds.
     pub(super) first: TtlMap<u64>,
 }
 
@@ -71,17 +71,17 @@ struct StateDocument {
 type SavedEntries<T> = BTreeMap<Box<str>, Timed<T>>;
 
 impl SavedState {
-    /// Nothing is known. What is looked up is counted in `recalls`.
+    /// Empty. Lookups are counted in `recalls`.
     pub(super) fn new(recalls: &CacheHits) -> Self {
         Self {
-            models: TtlMap::new(MODELS, recalls.models.clone()),
-            health: TtlMap::new(HEALTH, recalls.health.clone()),
-            keys: TtlMap::new(KEYS, recalls.keys.clone()),
-            first: TtlMap::new(FIRST, recalls.first.clone()),
+            models: TtlMap::new(MODELS_TTL, recalls.models.clone()),
+            health: TtlMap::new(HEALTH_TTL, recalls.health.clone()),
+            keys: TtlMap::new(KEYS_TTL, recalls.keys.clone()),
+            first: TtlMap::new(FIRST_TTL, recalls.first.clone()),
         }
     }
 
-    /// `None`: that is no state of ours.
+    /// `None`: the text is not a state file of this version.
     pub(super) fn parse(text: &[u8], recalls: &CacheHits) -> Option<Self> {
         let document: StateDocument = serde_json::from_slice(text).ok()?;
         if document.thalweg_state != FORM {
@@ -95,15 +95,15 @@ impl SavedState {
         Some(state)
     }
 
-    /// What still holds good, as it stands in the file.
+    /// The file's text: all entries that have not expired at `now` (seconds since 1970).
     pub(super) fn render(&mut self, now: u64) -> Vec<u8> {
         self.clean(now);
         let document = StateDocument {
             thalweg_state: FORM,
-            models: kept(&self.models),
-            health: kept(&self.health),
-            keys: kept(&self.keys),
-            first: kept(&self.first),
+            models: entries(&self.models),
+            health: entries(&self.health),
+            keys: entries(&self.keys),
+            first: entries(&self.first),
         };
         serde_json::to_vec(&document).unwrap_or_default()
     }
@@ -116,18 +116,18 @@ impl SavedState {
     }
 }
 
-fn fill<T>(shelf: &mut TtlMap<T>, kept: SavedEntries<T>) {
-    for (name, learnt) in kept {
-        shelf.put(&name, learnt.at, learnt.value);
+fn fill<T>(map: &mut TtlMap<T>, saved: SavedEntries<T>) {
+    for (name, entry) in saved {
+        map.put(&name, entry.at, entry.value);
     }
 }
 
-fn kept<T: Clone>(shelf: &TtlMap<T>) -> SavedEntries<T> {
-    shelf.values().map(|(name, learnt)| (name.into(), learnt.clone())).collect()
+fn entries<T: Clone>(map: &TtlMap<T>) -> SavedEntries<T> {
+    map.values().map(|(name, entry)| (name.into(), entry.clone())).collect()
 }
 
-/// A provider's name in the file. Another address, key or header makes another provider of it: what was found of the old
-/// one does not hold for it.
+/// A provider's name in the file. With another address, key or header it is another provider, because results of the old
+/// one do not hold for it.
 pub(super) fn identity(target: &Target) -> String {
     let mut digest = Sha256::new();
     let base = target.base.to_string();
@@ -173,7 +173,7 @@ mod tests {
             read.health.find("p-1", 1050).unwrap().value,
             SavedHealth { alive: true, way: SavedMethod::Dummy }
         );
-        assert_eq!(read.keys.find("p-1", 1050).map(|learnt| learnt.value), Some(false));
+        assert_eq!(read.keys.find("p-1", 1050).map(|entry| entry.value), Some(false));
         let later = String::from_utf8(state.render(1100)).unwrap();
         assert!(later.contains(r#""first":{}"#) && later.contains(r#""p-1":{"at":1000"#), "{later}");
         assert!(parse(&state.render(1000 + 3600)).unwrap().models.values().next().is_none());

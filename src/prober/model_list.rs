@@ -1,0 +1,96 @@
+//! The forms in which providers list their models, and the names taken from them. Reads text that a provider controls:
+//! names are bounded in number and length, and a name becomes part of a path only if every byte of it is harmless there.
+
+use serde::Deserialize;
+
+/// Models of one provider's list; those beyond are not offered by name.
+pub(super) const MAX_MODELS: usize = 4096;
+/// Bytes of a model's name.
+const MAX_NAME: usize = 256;
+
+/// One page of a list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum ModelListForm {
+    /// OpenAI's, with the paging of Anthropic's.
+    Object {
+        data: Vec<ListedModel>,
+        #[serde(default)]
+        has_more: Option<bool>,
+        #[serde(default)]
+        last_id: Option<Box<str>>,
+    },
+    /// Together's.
+    Bare(Vec<ListedModel>),
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListedModel {
+    id: Box<str>,
+}
+
+impl ModelListForm {
+    /// The path of the next page. `None`: this is the last page, or its last name cannot stand in a path.
+    pub(super) fn next(&self) -> Option<String> {
+        match self {
+            Self::Object { has_more: Some(true), last_id: Some(last), .. } => {
+                let plain = |byte: u8| {
+                    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/')
+                };
+                let fits = !last.is_empty() && last.len() <= MAX_NAME && last.bytes().all(plain);
+                fits.then(|| format!("/models?limit=1000&after_id={last}"))
+            }
+            Self::Object { .. } | Self::Bare(_) => None,
+        }
+    }
+
+    /// Adds the names that a request can contain, up to [`MAX_MODELS`].
+    pub(super) fn take(self, models: &mut Vec<Box<str>>) {
+        let (Self::Object { data: listed, .. } | Self::Bare(listed)) = self;
+        for ListedModel { id } in listed {
+            // Gemini lists its models with a prefix that its chat endpoint does not use.
+            let name = id.strip_prefix("models/").unwrap_or(&id);
+            let fits = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
+            if fits && models.len() < MAX_MODELS {
+                models.push(name.into());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<Box<str>> {
+        let mut models = Vec::new();
+        serde_json::from_str::<ModelListForm>(text).unwrap().take(&mut models);
+        models
+    }
+
+    #[test]
+    fn reads_lists_in_all_their_forms() {
+        let plain = [Box::from("a"), Box::from("b/c")];
+        assert_eq!(names(r#"{"object":"list","data":[{"id":"a","x":1},{"id":"b/c"}]}"#), plain);
+        assert_eq!(names(r#"[{"id":"a"},{"id":"b/c","pricing":{}}]"#), plain);
+        assert_eq!(names(r#"{"data":[{"id":"models/a"},{"id":"b/c"},{"id":""},{"id":"\u0007"}]}"#), plain);
+        for text in ["{}", "null", "[1]", r#"{"data":{}}"#, r#"{"data":[{"name":"a"}]}"#, r#"{"error":"x"}"#]
+        {
+            assert!(serde_json::from_str::<ModelListForm>(text).is_err(), "{text}");
+        }
+        let many: Vec<String> =
+            (0..MAX_MODELS + 9).map(|number| format!(r#"{{"id":"m{number}"}}"#)).collect();
+        assert_eq!(names(&format!("[{}]", many.join(","))).len(), MAX_MODELS);
+    }
+
+    #[test]
+    fn follows_pages_only_by_harmless_names() {
+        let next = |text: &str| serde_json::from_str::<ModelListForm>(text).unwrap().next();
+        let page = |last: &str| format!(r#"{{"data":[],"has_more":true,"last_id":"{last}"}}"#);
+        assert_eq!(next(&page("claude-3")), Some("/models?limit=1000&after_id=claude-3".into()));
+        for last in ["", "a b", "a&b", "a\\r\\nx: y", "é"] {
+            assert_eq!(next(&page(last)), None, "{last}");
+        }
+        assert_eq!(next(r#"{"data":[],"has_more":false,"last_id":"a"}"#), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! One provider as the prober knows it: its schedule, and how results of checks and of live traffic change its health.
+//! Sends nothing and owns no task. Invariant: `busy` is true while exactly one check of it is under way.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{precheck::PrecheckRace, state::SavedMethod};
+use crate::{
+    base::Moment,
+    routing::{CheckMethod, FailureClass, ProbeSchedule, ProviderHealth},
+    upstream::Target,
+};
+
+#[derive(Debug)]
+pub(super) struct ProbedProvider {
+    pub(super) target: Arc<Target>,
+    pub(super) health: Arc<ProviderHealth>,
+    /// Its name in the state file.
+    pub(super) id: String,
+    pub(super) schedule: ProbeSchedule,
+    /// The method of the last check that succeeded.
+    pub(super) method: CheckMethod,
+    /// Where in the tolerance around the interval the next check comes, 0 to 1.
+    pub(super) spread: f64,
+    /// When a check last sent it to rest.
+    pub(super) rested: Moment,
+    /// The last check found that its key is refused.
+    pub(super) refused: bool,
+    pub(super) busy: bool,
+    /// The pre-check that the next result counts for. `None`: it counts for none.
+    pub(super) race: Option<PrecheckRace>,
+}
+
+impl ProbedProvider {
+    /// `lists`: its list is wanted, no older than `refresh`; else it is not wanted any more.
+    pub(super) fn with_list(mut self, lists: bool, refresh: Duration) -> Self {
+        let latest = Moment::now() + refresh;
+        let due = self.schedule.list_due.map_or(Moment::NEVER, |due| due.min(latest));
+        self.schedule.list_due = lists.then_some(due);
+        self
+    }
+
+    /// Takes in the results of live traffic; returns when traffic last proved the provider well.
+    pub(super) fn take_in_traffic(&mut self) -> Moment {
+        if let Some(check) = self.health.check()
+            && check.alive
+            && check.means == CheckMethod::Traffic
+        {
+            self.schedule.proven = check.at;
+            self.schedule.failures = 0;
+            if check.at > self.rested {
+                self.wake(check.at);
+            }
+        }
+        self.schedule.reopens = self.health.reopens();
+        self.schedule.proven
+    }
+
+    /// A check by `method` succeeded.
+    pub(super) fn mark_well(&mut self, method: CheckMethod, now: Moment) {
+        self.schedule.failures = 0;
+        self.method = method;
+        self.health.note(true, method, now);
+        self.wake(now);
+        self.refused = false;
+    }
+
+    /// Ends its rest if success disproves the reason for it. An account without money lists its models all the same, so
+    /// a rest for quota goes on. Many providers list their models without a valid key, so a rest for the key ends only
+    /// if a check had found the key refused.
+    fn wake(&self, now: Moment) {
+        match self.health.rest_reason(now) {
+            None | Some(FailureClass::QuotaGone) => {}
+            Some(FailureClass::KeyInvalid) if !self.refused => {}
+            Some(_) => self.health.wake(),
+        }
+    }
+}
+
+impl From<SavedMethod> for CheckMethod {
+    fn from(method: SavedMethod) -> Self {
+        match method {
+            SavedMethod::Models => Self::Models,
+            SavedMethod::Dummy => Self::Dummy,
+        }
+    }
+}
+
+impl From<CheckMethod> for SavedMethod {
+    fn from(method: CheckMethod) -> Self {
+        match method {
+            CheckMethod::Models | CheckMethod::Traffic => Self::Models,
+            CheckMethod::Dummy => Self::Dummy,
+        }
+    }
+}
