@@ -2,12 +2,15 @@
 
 use std::{future::Future, rc::Rc};
 
+use bytes::Bytes;
 use http::{Response, request::Parts};
 
 use crate::{
     base::{DeadlineKind, FaultKind, Side},
-    server::{CutCause, Cuttable, Handler, Peer, RequestBody},
+    proxy::Refusal,
+    server::{Ambiguity, CutCause, Cuttable, Handler, Peer, RefusalReason, RequestBody},
     web::{Body, Site},
+    wire::Dialect,
 };
 
 #[derive(Clone, Debug)]
@@ -26,6 +29,34 @@ impl Handler for SiteHandler {
         let place = Box::new_uninit();
         Box::into_pin(Box::write(place, Rc::clone(&self.0).answer(head, body, Some(peer.address.ip()))))
     }
+
+    fn refuse(&self, reason: RefusalReason) -> Bytes {
+        refusal(reason).body(Dialect::ChatCompletions)
+    }
+}
+
+/// The error that a client gets for a request that never became one of the site's. Its dialect is not known, so the shape
+/// is OpenAI's.
+fn refusal(reason: RefusalReason) -> Box<Refusal> {
+    let (code, message) = match reason {
+        RefusalReason::Ambiguous(Ambiguity::TwoLengths) => {
+            ("ambiguous_length", "a request says its length once, by content-length or transfer-encoding")
+        }
+        RefusalReason::Ambiguous(Ambiguity::Host) => ("bad_request", "a request names its host once"),
+        RefusalReason::Ambiguous(Ambiguity::Coding) => {
+            ("bad_request", "the only transfer-encoding that is understood is chunked")
+        }
+        RefusalReason::Ambiguous(Ambiguity::OutOfPlace) => ("pipelined", "requests are not pipelined here"),
+        RefusalReason::BadHead => ("bad_request", "this is not an HTTP request that can be trusted"),
+        RefusalReason::HeadTooLarge => {
+            let message = "the request's head is larger, or has more headers, than is allowed";
+            return Refusal::request(431, "request_header_fields_too_large", message);
+        }
+        RefusalReason::TooManyConnections => {
+            return Refusal::gateway(503, "too_many_connections", "too many connections");
+        }
+    };
+    Refusal::request(400, code, message)
 }
 
 impl Cuttable for Body {
@@ -38,6 +69,65 @@ impl Cuttable for Body {
             Self::Corridor(body) => body.cut(side, kind),
             // A comparison and a feed are nobody's request.
             Self::Live(_) | Self::Feed(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_of_the_server_have_the_shape_of_openai() {
+        let invalid = "invalid_request_error";
+        for (reason, message, kind, code) in [
+            (
+                RefusalReason::Ambiguous(Ambiguity::TwoLengths),
+                "a request says its length once, by content-length or transfer-encoding",
+                invalid,
+                "ambiguous_length",
+            ),
+            (
+                RefusalReason::Ambiguous(Ambiguity::Host),
+                "a request names its host once",
+                invalid,
+                "bad_request",
+            ),
+            (
+                RefusalReason::Ambiguous(Ambiguity::Coding),
+                "the only transfer-encoding that is understood is chunked",
+                invalid,
+                "bad_request",
+            ),
+            (
+                RefusalReason::Ambiguous(Ambiguity::OutOfPlace),
+                "requests are not pipelined here",
+                invalid,
+                "pipelined",
+            ),
+            (
+                RefusalReason::BadHead,
+                "this is not an HTTP request that can be trusted",
+                invalid,
+                "bad_request",
+            ),
+            (
+                RefusalReason::HeadTooLarge,
+                "the request's head is larger, or has more headers, than is allowed",
+                invalid,
+                "request_header_fields_too_large",
+            ),
+            (
+                RefusalReason::TooManyConnections,
+                "too many connections",
+                "server_error",
+                "too_many_connections",
+            ),
+        ] {
+            let expected = format!(
+                r#"{{"error":{{"message":"{message}","type":"{kind}","param":null,"code":"{code}"}}}}"#
+            );
+            assert_eq!(refusal(reason).body(Dialect::ChatCompletions), expected);
         }
     }
 }

@@ -42,8 +42,7 @@ pub fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Principal>,
 /// The store has not been read since the start.
 #[must_use]
 pub fn unavailable(message: &'static str) -> Box<Refusal> {
-    let mut refusal = Refusal::request(503, "keys_unavailable", message);
-    refusal.kind = "server_error";
+    let mut refusal = Refusal::gateway(503, "keys_unavailable", message);
     refusal.retry_after = Some(Duration::from_secs(1));
     refusal
 }

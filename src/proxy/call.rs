@@ -102,7 +102,18 @@ impl Call {
     }
 
     /// Answers with an error in the caller's dialect.
-    pub fn refuse(mut self, refusal: &Refusal) -> Response<Body> {
+    pub fn refuse(self, refusal: &Refusal) -> Response<Body> {
+        let body = refusal.body(self.dialect);
+        self.refuse_with(refusal, body)
+    }
+
+    /// Answers with an error that lists `problems` beside its message.
+    pub fn refuse_for(self, refusal: &Refusal, problems: Vec<Value>) -> Response<Body> {
+        let body = refusal.body_with(self.dialect, problems);
+        self.refuse_with(refusal, body)
+    }
+
+    fn refuse_with(mut self, refusal: &Refusal, body: Bytes) -> Response<Body> {
         let mut headers = HeaderMap::new();
         self.note(|story| {
             // Several that failed are named in the message.
@@ -122,19 +133,7 @@ impl Call {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = refusal.body(self.dialect).into();
-        self.whole(status, headers, body, Outcome::Fault(refusal.fault.clone()))
-    }
-
-    /// Answers that the configuration is wrong: the one error shape, with all mistakes beside its message.
-    pub fn refuse_for(self, message: &str, errors: Vec<Value>) -> Response<Body> {
-        let refusal = Refusal::request(400, "invalid_configuration", message.to_owned());
-        let mut body: Value = serde_json::from_slice(&refusal.body(self.dialect)).unwrap_or_default();
-        body["error"]["errors"] = errors.into();
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let body = Bytes::from(body.to_string());
-        self.whole(StatusCode::BAD_REQUEST, headers, body.into(), Outcome::Fault(refusal.fault))
+        self.whole(status, headers, body.into(), Outcome::Fault(refusal.fault.clone()))
     }
 
     /// Answers with bytes that are at hand. An error's end is told now, a success's when its last byte has been taken.

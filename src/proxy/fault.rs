@@ -4,6 +4,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::{
     base::{DeadlineKind, Fault, FaultKind, Side, Stage},
@@ -50,6 +51,13 @@ impl Refusal {
         })
     }
 
+    /// The gateway cannot serve the request now, through no fault of the client.
+    pub fn gateway(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Box<Self> {
+        let mut refusal = Self::request(status, code, message);
+        refusal.kind = "server_error";
+        refusal
+    }
+
     /// Nobody may serve the model that was asked for (S3.8).
     #[must_use]
     pub fn no_plan(none: &NoPlan, model: &str) -> Box<Self> {
@@ -57,8 +65,7 @@ impl Refusal {
         match none {
             NoPlan::Unknown(_) => Self::request(404, "model_not_found", message).of(Some("model")),
             NoPlan::Nobody { after } => {
-                let mut refusal = Self::request(503, "no_provider_available", message);
-                refusal.kind = "server_error";
+                let mut refusal = Self::gateway(503, "no_provider_available", message);
                 refusal.retry_after = Some(*after);
                 refusal
             }
@@ -76,6 +83,12 @@ impl Refusal {
     #[must_use]
     pub fn body(&self, dialect: Dialect) -> Bytes {
         dialect.error_body(&self.wire())
+    }
+
+    /// The error as a body of `dialect` that lists `problems`.
+    #[must_use]
+    pub fn body_with(&self, dialect: Dialect, problems: Vec<Value>) -> Bytes {
+        dialect.error_body_with(&self.wire(), problems)
     }
 
     fn wire(&self) -> WireError<'_> {
@@ -201,7 +214,7 @@ mod tests {
         let fault = Fault::provider(Stage::Body, FaultKind::Reset, Sent::Some);
         let event = event(Dialect::ChatCompletions, &fault);
         let text = std::str::from_utf8(&event).unwrap();
-        let json: serde_json::Value = serde_json::from_str(text.strip_prefix("data: ").unwrap()).unwrap();
+        let json: Value = serde_json::from_str(text.strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!(json["error"]["code"], "upstream_reset");
         assert!(text.ends_with("\n\n"));
     }

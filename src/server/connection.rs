@@ -27,7 +27,7 @@ use super::{
     activity::ActivityTracked,
     conn_table::{ConnFate, ConnState},
     linger::linger,
-    refusal::UnreadRest,
+    refusal::RefusalReason,
     service::{HyperService, ResponseBody},
     settings::ServerLimits,
     socket::{ClientStream, Socket},
@@ -110,7 +110,7 @@ async fn converse<H: Handler>(
             None => false,
         };
         if !goes_on {
-            return part(&mut socket, vital, driven).await;
+            return part(&mut socket, vital, driven, &handler).await;
         }
     }
 }
@@ -132,19 +132,20 @@ async fn receive<H: Handler>(
 
 /// The end of an HTTP/1.1 connection. A request that could not be read is answered, and a client that may still be
 /// sending is let finish.
-async fn part(
+async fn part<H: Handler>(
     socket: &mut Socket,
     vital: &ConnState,
     driven: hyper::Result<()>,
+    handler: &H,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let unread = match &driven {
-        Err(error) if socket.unmute() => Some(UnreadRest::of(error)),
+        Err(error) if socket.unmute() => Some(RefusalReason::unread(error)),
         Err(_) | Ok(()) => None,
     };
     if unread.is_some() || vital.framing.borrow().is_last() {
         let parting = async {
-            if let Some(unread) = unread {
-                let _ = socket.write_all(unread.render().as_bytes()).await;
+            if let Some(reason) = unread {
+                let _ = socket.write_all(&reason.response(&handler.refuse(reason))).await;
             }
             linger(socket).await;
         };

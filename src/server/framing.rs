@@ -43,7 +43,7 @@ impl Chunks {
 
 /// Why a head cannot be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ambiguity {
+pub enum Ambiguity {
     /// More than one `content-length`, or one and a `transfer-encoding` (RFC 9112 section 6.3).
     TwoLengths,
     /// No `host`, or several (RFC 9112 section 3.2).

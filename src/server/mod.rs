@@ -10,7 +10,7 @@
 //! - `service`: the door to the handler
 //! - `conn_table`: the connections of a worker, their clocks and their fate
 //! - `activity`: HTTP/2 streams whose client does not read
-//! - `refusal`: what is answered to what the handler never sees
+//! - [`refusal`]: reasons for which the server answers without the handler
 //! - `linger`: the end of a connection whose client is still sending
 //! - [`unread`]: what a handler leaves of a request's body
 //! - [`cut`]: why the server ends a response before its end
@@ -32,7 +32,7 @@ pub mod drain;
 mod framing;
 mod linger;
 mod read_readiness;
-mod refusal;
+pub mod refusal;
 pub mod serve;
 mod service;
 pub mod settings;
@@ -47,6 +47,8 @@ pub use bind::{BindError, BoundListeners, bind};
 pub use conn_limit::ConnLimit;
 pub use cut::{CutCause, Cuttable};
 pub use drain::{Drain, Phase};
+pub use framing::Ambiguity;
+pub use refusal::RefusalReason;
 pub use serve::{ServeOptions, serve};
 pub use settings::{Listen, ServerLimits, TlsFiles};
 pub use tls::TlsSource;
@@ -67,6 +69,9 @@ pub trait Handler: Clone + 'static {
         body: RequestBody,
         peer: Peer,
     ) -> impl Future<Output = Response<Self::Body>> + 'static;
+
+    /// The JSON body of an answer that the server gives without [`Handler::handle`].
+    fn refuse(&self, reason: RefusalReason) -> Bytes;
 }
 
 /// Who is at the other end of the connection.

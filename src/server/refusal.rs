@@ -1,38 +1,42 @@
-//! What the server itself answers to a request that the handler never sees: no dialect is known yet, so the shape is
-//! OpenAI's.
+//! Why the server refuses a request or a connection before a handler sees it. The handler renders the JSON body of such
+//! an answer ([`super::Handler::refuse`]); status and headers are the server's.
 
-/// What cannot be said by a handler.
+use bytes::Bytes;
+
+use super::framing::Ambiguity;
+
+/// Why the server itself answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UnreadRest {
-    /// Not a request.
-    Bad,
-    /// A head beyond its limits.
-    TooLarge,
+pub enum RefusalReason {
+    /// The head's framing is ambiguous: 400.
+    Ambiguous(Ambiguity),
+    /// The bytes are not an HTTP request: 400.
+    BadHead,
+    /// The head exceeds its limits: 431.
+    HeadTooLarge,
+    /// `limits.connections` is reached: 503.
+    TooManyConnections,
 }
 
-impl UnreadRest {
-    pub(super) fn of(error: &hyper::Error) -> Self {
-        if error.is_parse_too_large() { Self::TooLarge } else { Self::Bad }
+impl RefusalReason {
+    /// The reason for which hyper did not read a request.
+    pub(super) fn unread(error: &hyper::Error) -> Self {
+        if error.is_parse_too_large() { Self::HeadTooLarge } else { Self::BadHead }
     }
 
-    /// The whole answer, as it goes over the wire. The connection ends with it.
-    pub(super) fn render(self) -> String {
-        let (status, message, code) = match self {
-            Self::Bad => {
-                ("400 Bad Request", "this is not an HTTP request that can be trusted", "bad_request")
-            }
-            Self::TooLarge => (
-                "431 Request Header Fields Too Large",
-                "the request's head is larger, or has more headers, than is allowed",
-                "request_header_fields_too_large",
-            ),
-        };
-        let body = format!(
-            r#"{{"error":{{"message":"{message}","type":"invalid_request_error","param":null,"code":"{code}"}}}}"#
-        );
+    /// The whole response, as it goes over the wire; the connection ends with it.
+    pub(super) fn response(self, body: &Bytes) -> Vec<u8> {
         let length = body.len();
-        format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-        )
+        let head = match self {
+            Self::Ambiguous(_) | Self::BadHead => format!(
+                "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            ),
+            Self::HeadTooLarge => format!(
+                "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            ),
+            // Without a length: the body ends with the connection.
+            Self::TooManyConnections => "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n\r\n".to_owned(),
+        };
+        [head.as_bytes(), body].concat()
     }
 }

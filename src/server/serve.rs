@@ -23,6 +23,7 @@ use super::{
     conn_table::ConnTable,
     connection::{self, AcceptedSocket},
     drain::{Drain, Phase},
+    refusal::RefusalReason,
     settings::ServerLimits,
     tls::TlsSource,
 };
@@ -30,10 +31,6 @@ use crate::base::spawn::Tasks;
 
 /// How long to wait when accept fails for want of descriptors or memory.
 const BACKOFF: Duration = Duration::from_millis(100);
-
-/// Ends with the connection.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n\r\n\
-    {\"error\":{\"message\":\"too many connections\",\"type\":\"server_error\",\"param\":null,\"code\":\"too_many_connections\"}}";
 
 /// What the servers of all workers have in common.
 #[derive(Clone, Debug)]
@@ -93,7 +90,7 @@ impl<H: Handler> Server<H> {
         let Some(guest) = self.terms.census.admit(self.terms.limits.load().connections) else {
             tracing::debug!(peer = %address, "too many connections");
             if self.terms.tls.is_none() {
-                turn_away(&stream);
+                turn_away(&stream, &self.handler);
             }
             return;
         };
@@ -156,10 +153,11 @@ fn hasten(stream: &TcpStream) {
 
 /// Says why, in plain HTTP/1.1, if the socket takes it at once. What the client sent is read first: closing over unread bytes would reset
 /// the connection and could destroy the answer.
-fn turn_away(stream: &TcpStream) {
+fn turn_away<H: Handler>(stream: &TcpStream, handler: &H) {
     let mut sent = [0; 4096];
     let _ = stream.try_read(&mut sent);
-    let _ = stream.try_write(FULL);
+    let reason = RefusalReason::TooManyConnections;
+    let _ = stream.try_write(&reason.response(&handler.refuse(reason)));
 }
 
 #[cfg(test)]

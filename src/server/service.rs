@@ -19,6 +19,7 @@ use super::{
     activity::StreamActivity,
     conn_table::{ConnState, InFlight},
     framing::Ambiguity,
+    refusal::RefusalReason,
     streamed::{Handoff, Streamed, is_stream, persistence},
     unread::{Discard, RequestBody, UnreadBody},
 };
@@ -61,7 +62,8 @@ impl<H: Handler> Service<Request<hyper::body::Incoming>> for HyperService<H> {
         let pulse = self.vital.begin_stream();
         if let Err(ambiguity) = check(&request, &self.vital) {
             tracing::debug!(peer = %self.peer.address, ?ambiguity, "request refused");
-            return Box::pin(std::future::ready(Ok(refuse(ambiguity, busy))));
+            let body = self.handler.refuse(RefusalReason::Ambiguous(ambiguity));
+            return Box::pin(std::future::ready(Ok(refuse(body, busy))));
         }
         let handoff = self.handoff.clone().zip(persistence(&request));
         let unread = pulse.is_some().then(UnreadBody::default);
@@ -109,26 +111,8 @@ fn check(request: &Request<hyper::body::Incoming>, vital: &ConnState) -> Result<
     }
 }
 
-const fn explain(ambiguity: Ambiguity) -> &'static str {
-    match ambiguity {
-        Ambiguity::TwoLengths => {
-            r#"{"error":{"message":"a request says its length once, by content-length or transfer-encoding","type":"invalid_request_error","param":null,"code":"ambiguous_length"}}"#
-        }
-        Ambiguity::Host => {
-            r#"{"error":{"message":"a request names its host once","type":"invalid_request_error","param":null,"code":"bad_request"}}"#
-        }
-        Ambiguity::Coding => {
-            r#"{"error":{"message":"the only transfer-encoding that is understood is chunked","type":"invalid_request_error","param":null,"code":"bad_request"}}"#
-        }
-        Ambiguity::OutOfPlace => {
-            r#"{"error":{"message":"requests are not pipelined here","type":"invalid_request_error","param":null,"code":"pipelined"}}"#
-        }
-    }
-}
-
-fn refuse<B: Cuttable>(ambiguity: Ambiguity, busy: InFlight) -> Response<ResponseBody<B>> {
-    let text = Bytes::from_static(explain(ambiguity).as_bytes());
-    let content = Content::Refusal(Some(text));
+fn refuse<B: Cuttable>(body: Bytes, busy: InFlight) -> Response<ResponseBody<B>> {
+    let content = Content::Refusal(Some(body));
     let mut response =
         Response::new(ResponseBody { content, pulse: None, unread: None, discard: None, busy });
     *response.status_mut() = StatusCode::BAD_REQUEST;

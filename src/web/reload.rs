@@ -64,14 +64,8 @@ impl ReloadHandle {
     /// Too many wait already (429), or the process is ending (503).
     pub async fn reload(&self, check: bool) -> Result<ReloadOutcome, Box<Refusal>> {
         let Some(told) = self.put(check, "request") else {
-            let mut refusal = Refusal::request(429, "reload_busy", "too many reloads are waiting already");
-            refusal.kind = "rate_limit_error";
-            return Err(refusal);
+            return Err(Refusal::request(429, "reload_busy", "too many reloads are waiting already"));
         };
-        told.await.map_err(|_| {
-            let mut refusal = Refusal::request(503, "shutting_down", "the gateway is shutting down");
-            refusal.kind = "server_error";
-            refusal
-        })
+        told.await.map_err(|_| Refusal::gateway(503, "shutting_down", "the gateway is shutting down"))
     }
 }

@@ -177,7 +177,9 @@ impl Site {
         let response = match reply {
             Ok(Reply::Json(status, value)) => call.json(status, value.to_string().into()),
             Ok(Reply::Text(content_type, text)) => call.text(content_type, text.into()),
-            Ok(Reply::Invalid { message, errors }) => call.refuse_for(&message, errors),
+            Ok(Reply::Invalid { message, errors }) => {
+                call.refuse_for(&Refusal::request(400, "invalid_configuration", message), errors)
+            }
             Err(refusal) => call.refuse(&refusal),
         };
         response.map(Body::Corridor)

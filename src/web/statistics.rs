@@ -49,7 +49,8 @@ pub(super) async fn page(
             Err(Refusal::request(404, "no_ledger", QueryError::Nothing.to_string()).of(Some("since")))
         }
         Err(error @ (QueryError::System(_) | QueryError::Database(_))) => {
-            Err(failed(503, "ledger_unavailable", format!("the ledger does not answer: {error}")))
+            let message = format!("the ledger does not answer: {error}");
+            Err(Refusal::gateway(503, "ledger_unavailable", message))
         }
     }
 }
@@ -61,14 +62,8 @@ pub(super) async fn page(
 pub(super) async fn gather<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Box<Refusal>> {
-    let failure = |_| failed(500, "internal_error", "the statistics could not be gathered".to_owned());
+    let failure = |_| Refusal::gateway(500, "internal_error", "the statistics could not be gathered");
     tokio::task::spawn_blocking(work).await.map_err(failure)
-}
-
-fn failed(status: u16, code: &'static str, message: String) -> Box<Refusal> {
-    let mut refusal = Refusal::request(status, code, message);
-    refusal.kind = "server_error";
-    refusal
 }
 
 /// What of the ledger is asked for: `?since=24h&by=model,key`. `None`: nothing.

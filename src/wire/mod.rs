@@ -1,7 +1,7 @@
 //! Reads requests and responses from the bytes that are forwarded unchanged. No I/O, no async, no clock;
 //! every fact that an edit needs is a span of the original.
 //!
-//! - [`dialect`]: the supported APIs, their paths and their error formats
+//! - [`dialect`]: the supported APIs and their paths; [`error`]: the JSON of errors in each
 //! - [`envelope`]: the few request fields that the gateway needs ([`field`]), found by [`index`] (members by
 //!   span), [`cursor`] (JSON grammar) and [`text`] (runs of plain string bytes); [`position`]: line and
 //!   column of an error
@@ -17,6 +17,7 @@ pub mod classify;
 mod cursor;
 pub mod dialect;
 pub mod envelope;
+pub mod error;
 pub mod estimate;
 mod event_json;
 pub mod field;
@@ -32,8 +33,9 @@ mod text;
 pub mod usage;
 
 pub use classify::{EventClass, EventFacts, classify, classify_committed, ends_answer};
-pub use dialect::{Dialect, WireError};
+pub use dialect::Dialect;
 pub use envelope::{Envelope, EnvelopeError};
+pub use error::WireError;
 pub use provider_error::ProviderError;
 pub use splice::{Edits, splice};
 pub use sse::{Event, LineTooLong, Scanner};

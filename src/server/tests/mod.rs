@@ -78,6 +78,15 @@ impl Handler for Demo {
             })
         }
     }
+
+    fn refuse(&self, reason: RefusalReason) -> Bytes {
+        let code = match reason {
+            RefusalReason::BadHead | RefusalReason::Ambiguous(_) => "bad_request",
+            RefusalReason::HeadTooLarge => "request_header_fields_too_large",
+            RefusalReason::TooManyConnections => "too_many_connections",
+        };
+        format!(r#"{{"error":{{"code":"{code}"}}}}"#).into()
+    }
 }
 
 impl Body for DemoBody {

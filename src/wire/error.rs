@@ -1,0 +1,211 @@
+//! The JSON of every error that the gateway answers, in the dialect of the request: a body before the commit point, a
+//! typed event after it. No other file renders an error.
+//!
+//! Shapes: OpenAI's error object `{"error":{"message","type","param","code"}}` (API reference, "Error
+//! codes"), the Responses stream's `error` event, Anthropic's `{"type":"error","error":{"type","message"}}`
+//! ("Errors").
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Dialect;
+
+/// An error as the client sees it: holds no secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WireError<'a> {
+    pub status: u16,
+    /// OpenAI's error type: `invalid_request_error`, `authentication_error`, `rate_limit_error`,
+    /// `server_error`, … Anthropic's type is derived from the status.
+    pub kind: &'a str,
+    pub message: &'a str,
+    /// The request field at fault.
+    pub param: Option<&'a str>,
+    pub code: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Wrapped<T> {
+    error: T,
+}
+
+#[derive(Serialize)]
+struct OpenAi<'a> {
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    param: Option<&'a str>,
+    code: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Anthropic<'a> {
+    #[serde(rename = "type")]
+    tag: &'static str,
+    error: AnthropicDetail<'a>,
+}
+
+#[derive(Serialize)]
+struct AnthropicDetail<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct ResponsesEvent<'a> {
+    #[serde(rename = "type")]
+    tag: &'static str,
+    code: Option<&'a str>,
+    message: &'a str,
+    param: Option<&'a str>,
+}
+
+impl Dialect {
+    /// The body of an error response (`application/json`).
+    #[must_use]
+    pub fn error_body(self, error: &WireError<'_>) -> Bytes {
+        match self {
+            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Responses => {
+                json(&Wrapped { error: OpenAi::from(error) }, &[], &[])
+            }
+            Self::Messages => json(&Anthropic::from(error), &[], &[]),
+        }
+    }
+
+    /// The body of an error response that lists single problems in `error.errors`. Its members are in the order of
+    /// their names.
+    #[must_use]
+    pub fn error_body_with(self, error: &WireError<'_>, problems: Vec<Value>) -> Bytes {
+        let mut body: Value = serde_json::from_slice(&self.error_body(error)).unwrap_or_default();
+        body["error"]["errors"] = problems.into();
+        body.to_string().into()
+    }
+
+    /// The event that ends a stream after the commit point, with its blank line. An unfinished event before
+    /// it must be terminated first: [`crate::wire::sse::Scanner::event_terminator`].
+    #[must_use]
+    pub fn error_event(self, error: &WireError<'_>) -> Bytes {
+        const NAMED: &[u8] = b"event: error\ndata: ";
+        match self {
+            Self::ChatCompletions | Self::Completions | Self::Embeddings => {
+                json(&Wrapped { error: OpenAi::from(error) }, b"data: ", b"\n\n")
+            }
+            Self::Responses => {
+                let WireError { message, param, code, kind, .. } = *error;
+                json(
+                    &ResponsesEvent { tag: "error", code: code.or(Some(kind)), message, param },
+                    NAMED,
+                    b"\n\n",
+                )
+            }
+            Self::Messages => json(&Anthropic::from(error), NAMED, b"\n\n"),
+        }
+    }
+}
+
+impl<'a> From<&WireError<'a>> for OpenAi<'a> {
+    fn from(error: &WireError<'a>) -> Self {
+        Self { message: error.message, kind: error.kind, param: error.param, code: error.code }
+    }
+}
+
+impl<'a> From<&WireError<'a>> for Anthropic<'a> {
+    fn from(error: &WireError<'a>) -> Self {
+        let detail = AnthropicDetail { kind: anthropic_kind(error.status), message: error.message };
+        Self { tag: "error", error: detail }
+    }
+}
+
+/// Anthropic's documented error types, by status.
+const fn anthropic_kind(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        402 => "billing_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        408 | 504 => "timeout_error",
+        503 | 529 => "overloaded_error",
+        400..=499 => "invalid_request_error",
+        _ => "api_error",
+    }
+}
+
+fn json(value: &impl Serialize, before: &[u8], after: &[u8]) -> Bytes {
+    // Serialising strings into a `Vec` cannot fail.
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    [before, &body, after].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ERROR: WireError<'_> = WireError {
+        status: 404,
+        kind: "invalid_request_error",
+        message: "no model \"gpt\"\n",
+        param: Some("model"),
+        code: Some("model_not_found"),
+    };
+
+    fn parse(bytes: &[u8]) -> Value {
+        serde_json::from_slice(bytes).unwrap()
+    }
+
+    #[test]
+    fn openai_errors_carry_all_four_fields_even_when_null() {
+        let error = WireError { param: None, code: None, ..ERROR };
+        for dialect in [Dialect::ChatCompletions, Dialect::Responses] {
+            assert_eq!(
+                parse(&dialect.error_body(&error)),
+                json!({"error": {"message": "no model \"gpt\"\n", "type": "invalid_request_error", "param": null, "code": null}})
+            );
+        }
+    }
+
+    #[test]
+    fn anthropic_errors_take_their_type_from_the_status() {
+        let body = parse(&Dialect::Messages.error_body(&ERROR));
+        assert_eq!(
+            body,
+            json!({"type": "error", "error": {"type": "not_found_error", "message": ERROR.message}})
+        );
+        for (status, kind) in [
+            (400, "invalid_request_error"),
+            (401, "authentication_error"),
+            (403, "permission_error"),
+            (413, "request_too_large"),
+            (429, "rate_limit_error"),
+            (499, "invalid_request_error"),
+            (500, "api_error"),
+            (502, "api_error"),
+            (503, "overloaded_error"),
+            (504, "timeout_error"),
+            (529, "overloaded_error"),
+        ] {
+            assert_eq!(anthropic_kind(status), kind);
+        }
+    }
+
+    #[test]
+    fn error_events_are_one_whole_event_each() {
+        for dialect in Dialect::ALL {
+            let event = dialect.error_event(&ERROR);
+            let body = event.strip_suffix(b"\n\n").unwrap();
+            let by_key = matches!(dialect, Dialect::Responses | Dialect::Messages);
+            let data =
+                body.strip_prefix(if by_key { &b"event: error\ndata: "[..] } else { b"data: " }).unwrap();
+            assert!(!data.contains(&b'\n'));
+            let data = parse(data);
+            assert_eq!(data["type"] == "error", by_key);
+            let message =
+                if dialect == Dialect::Responses { &data["message"] } else { &data["error"]["message"] };
+            assert_eq!(message, ERROR.message);
+        }
+    }
+}
