@@ -10,8 +10,7 @@ use thalweg::{
     config::{ConfigSource, Env, Overrides, ProviderSettings, Settings},
     ledger::{LedgerSettings, LedgerState, Prices},
     relay::StreamSettings,
-    routing::HealthSettings,
-    routing::RoutingSettings,
+    routing::{HealthSettings, RoutingSettings},
     server::{Listen, ServerLimits},
     telemetry::{Gauges, LogFormat, LogSettings, TelemetrySettings},
     upstream::{BaseUrl, PoolSettings, Protocol, Target},
@@ -187,3 +186,11 @@ impl Gateway {
         tokio::task::spawn_blocking(|| self.app.stop()).await.unwrap();
     }
 }
+
+/// The protocols of the provider and of the client.
+pub const PAIRS: [(Speaks, Version); 4] = [
+    (Speaks::H1, Version::H1),
+    (Speaks::H1, Version::H2),
+    (Speaks::H2, Version::H1),
+    (Speaks::H2, Version::H2),
+];

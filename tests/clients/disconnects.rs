@@ -7,10 +7,9 @@ use std::{
 
 use serde_json::Value;
 
-use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Call, Client, Version},
-    gateway::{Gateway, Plan},
+    gateway::{Gateway, PAIRS, Plan},
     journal,
     upstream::{
         Framing, How, Speaks, Step, Upstream,

@@ -6,7 +6,7 @@ use crate::{
     client::{Call, Version},
     gateway::{Plan, provider},
     journal,
-    upstream::{Speaks, Step, Upstream, script},
+    upstream::{Speaks, Upstream, script},
 };
 
 async fn with_gateway<F: AsyncFnOnce(&crate::gateway::Gateway)>(upstream: &Upstream, test: F) {
@@ -255,40 +255,4 @@ async fn tokens_where_clients_put_them() {
         answer.collect().await;
     })
     .await;
-}
-
-/// B1's neighbours: requests in flight keep their streams while the gateway stops (S2.10).
-#[tokio::test]
-async fn a_stop_waits_for_its_streams() {
-    let gate = crate::upstream::Gate::new();
-    let steps = vec![
-        script::sse_head(),
-        Step::Body(script::delta("one")),
-        Step::Wait(gate.clone()),
-        script::body(script::DONE),
-        Step::End,
-    ];
-    let upstream = Upstream::always(Speaks::H1, steps);
-    let gateway = Plan::to(&[&upstream]).start().await;
-    let mut streams = Vec::new();
-    for number in 0..20 {
-        let mut client = gateway.client(Version::BOTH[number % 2]).await;
-        let mut answer = client.send(Call::stream()).await;
-        answer.piece().await;
-        streams.push((client, answer));
-    }
-    let address = gateway.address;
-    let stopping = tokio::spawn(gateway.stop_now());
-    // Stopping is under way when nobody is let in any more.
-    while tokio::net::TcpStream::connect(address).await.is_ok() {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    }
-    gate.open();
-    for (client, answer) in streams {
-        let received = answer.collect().await;
-        assert!(received.complete);
-        assert_eq!(received.bytes(), script::DONE);
-        drop(client);
-    }
-    crate::upstream::log::in_time(stopping).await.expect("a stop in time").unwrap();
 }

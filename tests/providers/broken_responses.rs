@@ -8,7 +8,7 @@ use thalweg::relay::Mode;
 
 use crate::{
     client::{Answer, Call, Version},
-    gateway::Plan,
+    gateway::{PAIRS, Plan},
     journal,
     upstream::{
         Framing, Speaks, Step, Upstream,
@@ -264,5 +264,74 @@ async fn a_document_that_breaks_off() {
             drop(client);
             gateway.stop().await;
         }
+    }
+}
+
+/// R17: a stream that has no events cannot tell an error, so it must not end as if it were complete.
+#[tokio::test]
+async fn a_stream_without_events_breaks_off() {
+    let line = "{\"response\":\"one\"}\n";
+    for version in Version::BOTH {
+        for last in [Step::Close, Step::Reset] {
+            let head = script::head(200, "application/x-ndjson", Framing::Chunked);
+            let steps = vec![head, script::body(line), Step::Delivered, last];
+            let upstream = Upstream::always(Speaks::H1, steps);
+            let gateway = Plan::to(&[&upstream]).start().await;
+            let mut client = gateway.client(version).await.telling(&upstream.log);
+            let call = Call::stream();
+            let id = call.id();
+            let received = client.send(call).await.collect().await;
+            assert!(!received.complete, "{version:?}");
+            assert_eq!(received.bytes(), line);
+            let closing = journal::closing(&id).await;
+            assert_eq!((&closing["level"], &closing["phase"]), (&"WARN".into(), &"mid_stream".into()));
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+/// What a provider says in a head that no client should wait for the end of.
+#[tokio::test]
+async fn heads_that_never_end() {
+    let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(70 << 10));
+    for (said, code) in [
+        ("HTTP/1.1 200 OK\ncontent-length: 0\n\n".to_owned(), "upstream_garbage"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 0\n\r\n".to_owned(), "upstream_garbage"),
+        (long, "response_too_large"),
+    ] {
+        let upstream = Upstream::always(Speaks::H1, vec![raw(said), Step::Stall]);
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::stream()).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.collect().await.json()["error"]["code"].as_str()),
+            (502, Some(code))
+        );
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// S0.10: nobody listens there.
+#[tokio::test]
+async fn nobody_listens() {
+    for (speaks, version) in PAIRS {
+        let upstream = Upstream::always(speaks, vec![Step::Stall]);
+        let gateway = Plan::to(&[&upstream]).start().await;
+        drop(upstream);
+        // The listener's port is free once its task has ended.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut client = gateway.client(version).await;
+        for call in BOTH_CALLS {
+            let call = call();
+            let id = call.id();
+            let (told, body) = tell("nobody", client.send(call).await).await;
+            assert_eq!(told, Told::Status(502));
+            assert!(!String::from_utf8_lossy(&body).contains("127.0.0.1"), "no address is shown");
+            assert_eq!(journal::closing(&id).await["status"], 502);
+        }
+        drop(client);
+        gateway.stop().await;
     }
 }

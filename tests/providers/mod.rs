@@ -2,8 +2,10 @@
 
 mod broken_responses;
 mod connection_pool;
+mod early_responses;
 mod headers;
 pub mod health_checks;
+mod response_size;
 mod state_file;
 mod tls;
 mod unusual_responses;

@@ -53,13 +53,13 @@ async fn a_long_request_is_sent_to_its_end() {
     let folder = Folder::new("long");
     let certificates = Certificates::make();
     let acceptor = certificates.acceptor(&["http/1.1"]);
-    let listener = crate::relay::commit_point::narrow();
+    let listener = super::early_responses::narrow();
     let base = format!("https://localhost:{}/v1", listener.local_addr().unwrap().port());
     let reading = tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let mut stream = acceptor.accept(stream).await.unwrap();
-            crate::relay::commit_point::answer_and_read(&mut stream).await;
+            super::early_responses::answer_and_read(&mut stream).await;
         }
     });
     let ca_file = Certificates::file(&folder.0, "ca.pem", &certificates.authority);

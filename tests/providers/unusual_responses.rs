@@ -1,75 +1,14 @@
 //! Answers that are too large, odd but sound, or more than was promised (S2.9, RFC 9112).
 
-use std::time::Duration;
-
-use bytes::Bytes;
-
-use crate::providers::broken_responses::{BOTH_CALLS, Told, http, tell};
-use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Call, Version},
     gateway::Plan,
-    journal,
+    providers::broken_responses::http,
     upstream::{
         Framing, Speaks, Step, Upstream,
-        script::{self, delta, raw},
+        script::{self, raw},
     },
 };
-
-/// S2.9: too large an answer is stopped: by what it says, with a 502; by what it sends, short of its end.
-#[tokio::test]
-async fn a_document_too_large() {
-    let large = Bytes::from(vec![b' '; 100 << 10]);
-    let head = |framing| script::head(200, "application/json", framing);
-    for (framing, expected) in [
-        (Framing::Length(large.len() as u64), &[Told::Status(502)][..]),
-        (Framing::Chunked, &[Told::Status(502), Told::Truncated]),
-        (Framing::UntilClose, &[Told::Status(502), Told::Truncated]),
-    ] {
-        for version in Version::BOTH {
-            let steps = vec![head(framing), Step::Body(large.clone()), Step::End];
-            let upstream = Upstream::always(Speaks::H1, steps);
-            let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.max_response_size = 64 << 10);
-            let gateway = plan.start().await;
-            let mut client = gateway.client(version).await;
-            let (told, bytes) = tell("too large", client.send(Call::whole()).await).await;
-            assert!(expected.contains(&told), "{framing:?}: {told:?}");
-            assert!(bytes.len() <= 64 << 10, "{}", bytes.len());
-            drop(client);
-            gateway.stop().await;
-        }
-    }
-}
-
-/// S2.9: a length beyond the limit is enough; not a byte of the body is waited for.
-#[tokio::test]
-async fn a_declared_length_is_enough() {
-    let steps = vec![script::head(200, "application/json", Framing::Length(100 << 10)), Step::Stall];
-    let upstream = Upstream::always(Speaks::H1, steps);
-    let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.max_response_size = 64 << 10);
-    let gateway = plan.start().await;
-    let mut client = gateway.client(Version::BOTH[0]).await;
-    let (told, _) = tell("declared too large", client.send(Call::whole()).await).await;
-    assert_eq!(told, Told::Status(502));
-    drop(client);
-    gateway.stop().await;
-}
-
-/// Streams are bounded by line, not in total (S2.9, R9).
-#[tokio::test]
-async fn a_long_stream_is_not_too_large() {
-    let events: Vec<_> = (0..2000).map(|number| delta(&number.to_string())).collect();
-    let upstream = Upstream::always(Speaks::H1, script::sse(events.concat()));
-    let plan = Plan::to(&[&upstream]).with(|settings| {
-        settings.stream.max_response_size = 64 << 10;
-        settings.stream.max_line = 64 << 10;
-    });
-    let gateway = plan.start().await;
-    let mut client = gateway.client(Version::H1).await;
-    assert_eq!(client.send(Call::stream()).await.collect().await.bytes(), events.concat());
-    drop(client);
-    gateway.stop().await;
-}
 
 /// Odd and sound: heads that come before the head, HTTP/1.0, a body without any framing, letters of either case.
 #[tokio::test]
@@ -130,27 +69,4 @@ async fn more_than_promised() {
     assert_eq!(upstream.log.connections(), 2, "a connection that said too much is not used again");
     drop(client);
     gateway.stop().await;
-}
-
-/// S0.10: nobody listens there.
-#[tokio::test]
-async fn nobody_listens() {
-    for (speaks, version) in PAIRS {
-        let upstream = Upstream::always(speaks, vec![Step::Stall]);
-        let gateway = Plan::to(&[&upstream]).start().await;
-        drop(upstream);
-        // The listener's port is free once its task has ended.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        let mut client = gateway.client(version).await;
-        for call in BOTH_CALLS {
-            let call = call();
-            let id = call.id();
-            let (told, body) = tell("nobody", client.send(call).await).await;
-            assert_eq!(told, Told::Status(502));
-            assert!(!String::from_utf8_lossy(&body).contains("127.0.0.1"), "no address is shown");
-            assert_eq!(journal::closing(&id).await["status"], 502);
-        }
-        drop(client);
-        gateway.stop().await;
-    }
 }

@@ -5,18 +5,10 @@ use bytes::Bytes;
 
 use crate::{
     client::{Answer, Call, Client, Version},
-    gateway::{Gateway, Plan},
+    gateway::{Gateway, PAIRS, Plan},
     transcripts::{self, Transcript},
     upstream::{Framing, Speaks, Step, Upstream, h1::chunk, script},
 };
-
-/// The protocols of the provider and of the client.
-pub const PAIRS: [(Speaks, Version); 4] = [
-    (Speaks::H1, Version::H1),
-    (Speaks::H1, Version::H2),
-    (Speaks::H2, Version::H1),
-    (Speaks::H2, Version::H2),
-];
 
 /// A client that asked for usage itself, so that nothing is put in and nothing taken out.
 const ASKED: &str = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#;
@@ -218,4 +210,21 @@ async fn a_stream_keeps_its_headers() {
         drop(client);
         gateway.stop().await;
     }
+}
+
+/// B12: a client of HTTP/1.0 is given the stream up to the connection's end, without chunks.
+#[tokio::test]
+async fn to_http_1_0() {
+    let upstream = Upstream::always(Speaks::H1, script::sse(script::short_stream()));
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.raw().await;
+    let wire = String::from_utf8(Call::stream().wire()).unwrap();
+    client.send(wire.replacen("HTTP/1.1", "HTTP/1.0", 1)).await;
+    while client.fill().await {}
+    let text = std::str::from_utf8(client.unread()).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.0 200") && !head.contains("transfer-encoding"), "{head}");
+    assert_eq!(body.as_bytes(), script::short_stream());
+    drop(client);
+    gateway.stop().await;
 }

@@ -3,10 +3,9 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::relay::bytes::PAIRS;
 use crate::{
     client::Call,
-    gateway::Plan,
+    gateway::{PAIRS, Plan},
     journal,
     upstream::{
         Speaks, Step, Upstream,

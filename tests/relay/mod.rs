@@ -2,8 +2,8 @@
 //! a client wants.
 
 mod backpressure;
-pub mod bytes;
-pub mod commit_point;
+mod bytes;
+mod commit_point;
 mod digests;
 mod modes;
 mod timeouts;

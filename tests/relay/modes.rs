@@ -5,10 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use thalweg::relay::Mode;
 
-use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Answer, Call, Version},
-    gateway::Plan,
+    gateway::{PAIRS, Plan},
     transcripts,
     upstream::{
         Framing, Gate, Speaks, Step, Upstream,

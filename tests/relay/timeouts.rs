@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Call, Version},
-    gateway::{Gateway, PROVIDER_KEY, Plan},
+    gateway::{Gateway, PAIRS, PROVIDER_KEY, Plan},
     journal,
     upstream::{
         Framing, Speaks, Step, Upstream,
@@ -17,6 +16,7 @@ use crate::{
 };
 
 const SHORT: Duration = Duration::from_millis(60);
+
 /// How much later than its clock something may end: a busy machine, not another clock.
 const SLACK: Duration = Duration::from_secs(2);
 

@@ -1,12 +1,13 @@
 //! B24, R34: usage is asked for on the client's behalf, and what comes of it is taken out again, whatever the cut.
 
 use bytes::Bytes;
-use thalweg::relay::Mode;
+use serde_json::json;
+use thalweg::relay::{Mode, OnDisconnect};
 
-use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Call, Version},
-    gateway::Plan,
+    gateway::{PAIRS, Plan},
+    journal,
     upstream::{
         Speaks, Step, Upstream,
         script::{self, DONE, delta, usage},
@@ -161,4 +162,35 @@ async fn not_everywhere() {
         drop(client);
         gateway.stop().await;
     }
+}
+
+/// B6, R12: providers that report no usage: what a whole answer used is estimated, and said to be.
+#[tokio::test]
+async fn answers_without_usage() {
+    let bare = json!({"choices": [{"message": {"content": "x".repeat(700)}}]}).to_string();
+    let upstream = Upstream::in_turn(
+        Speaks::H1,
+        vec![
+            script::sse(script::short_stream()),
+            script::json(200, bare),
+            script::json(200, script::COMPLETION),
+        ],
+    );
+    let cancels =
+        |settings: &mut thalweg::config::Settings| settings.stream.on_disconnect = OnDisconnect::Cancel;
+    let gateway = Plan::to(&[&upstream]).with(cancels).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let mut booked = Vec::new();
+    for call in [Call::stream(), Call::whole(), Call::whole()] {
+        let id = call.id();
+        assert!(client.send(call).await.collect().await.complete);
+        let line = journal::closing(&id).await;
+        booked.push(json!([line["output_tokens"], line["usage"]]));
+    }
+    assert_eq!(
+        booked,
+        [json!([3, "estimated"]), json!([(743 - 300) / 4, "estimated"]), json!([2, "reported"])]
+    );
+    drop(client);
+    gateway.stop().await;
 }

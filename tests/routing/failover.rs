@@ -1,9 +1,8 @@
 //! Another candidate serves, unseen, as long as nothing went down; after that, never (B5, S0.14, R15–R18).
 
-use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Call, Version},
-    gateway::Plan,
+    gateway::{PAIRS, Plan},
     journal,
     upstream::{
         Speaks, Step, Upstream,

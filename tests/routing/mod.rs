@@ -2,6 +2,8 @@
 
 mod failover;
 mod failure_classes;
+mod provider_rest;
 mod races;
+mod retries;
 mod selection;
 mod startup_order;

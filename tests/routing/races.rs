@@ -3,10 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::relay::bytes::PAIRS;
 use crate::{
     client::{Call, Version},
-    gateway::Plan,
+    gateway::{PAIRS, Plan},
     journal,
     upstream::{
         Gate, How, Speaks, Step, Upstream,

@@ -1,0 +1,87 @@
+//! SIGTERM: readiness is denied first, streams end within the drain, the rest is cut (S1.10, S2.10, R35).
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::reload_process::until;
+use crate::{
+    client::{Call, Version},
+    command::{File, Gateway},
+    gateway::Plan,
+    upstream::{
+        Speaks, Step, Upstream,
+        log::in_time,
+        script::{self, delta, sse_head},
+    },
+};
+
+/// S2.10: a stream that outlives the drain is cut, its provider with it, and the stop returns.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_ever() {
+    for version in Version::BOTH {
+        let upstream = Upstream::always(Speaks::H1, vec![sse_head(), Step::Body(delta("one")), Step::Stall]);
+        let plan = Plan::to(&[&upstream]).with(|s| s.limits.drain = Duration::from_millis(50));
+        let gateway = plan.start().await;
+        let mut client = gateway.client(version).await;
+        let mut answer = client.send(Call::stream()).await;
+        answer.piece().await;
+        let started = Instant::now();
+        in_time(gateway.stop_now()).await.expect("a stop in time");
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        upstream.log.gone(0).await;
+        drop((answer, client));
+    }
+}
+
+/// B1's neighbours: requests in flight keep their streams while the gateway stops (S2.10).
+#[tokio::test]
+async fn a_stop_waits_for_its_streams() {
+    let gate = crate::upstream::Gate::new();
+    let steps = vec![
+        sse_head(),
+        Step::Body(delta("one")),
+        Step::Wait(gate.clone()),
+        script::body(script::DONE),
+        Step::End,
+    ];
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut streams = Vec::new();
+    for number in 0..20 {
+        let mut client = gateway.client(Version::BOTH[number % 2]).await;
+        let mut answer = client.send(Call::stream()).await;
+        answer.piece().await;
+        streams.push((client, answer));
+    }
+    let address = gateway.address;
+    let stopping = tokio::spawn(gateway.stop_now());
+    // Stopping is under way when nobody is let in any more.
+    while tokio::net::TcpStream::connect(address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    gate.open();
+    for (client, answer) in streams {
+        let received = answer.collect().await;
+        assert!(received.complete);
+        assert_eq!(received.bytes(), script::DONE);
+        drop(client);
+    }
+    in_time(stopping).await.expect("a stop in time").unwrap();
+}
+
+/// R35: readiness is denied first, while everything is still served, on connections made after the signal, too.
+#[test]
+fn a_stop_denies_readiness_before_it_stops_accepting() {
+    let text = json!({"tokens": ["one|sk-a"], "limits": {"shutdown_delay": "30s"}, "state_file": false, "database": false});
+    let file = File::new("unready", &text.to_string());
+    let mut gateway = Gateway::start(&[("THALWEG_CONFIG", file.0.to_str().unwrap())]);
+    let mut log = gateway.log();
+    assert_eq!(gateway.get("/readyz", ""), 200);
+    gateway.signal("-TERM");
+    until(&mut log, "Not ready any more: draining begins in 30s.");
+    assert_eq!([gateway.get("/readyz", ""), gateway.get("/v1/models", "sk-a")], [503, 200]);
+    // A second signal does not wait for it.
+    gateway.signal("-TERM");
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(130));
+}

@@ -1,0 +1,104 @@
+//! Failures after which a provider gets no requests for a while, and failures that leave it alone (S1.14, R18).
+
+use thalweg::routing::settings::AllTripped;
+
+use super::failure_classes::{ERROR_EVENT, serving, two};
+use crate::{
+    client::{Call, Version},
+    gateway::Plan,
+    upstream::{
+        Framing, Speaks, Step, Upstream,
+        script::{self, delta, sse_head},
+    },
+};
+
+/// What a provider will not do for one client shuts it out for nobody; what it did well ends its rest.
+#[tokio::test]
+async fn one_client_does_not_shut_a_provider_out_for_others() {
+    let flagged = r#"{"error":{"code":403,"message":"Your input was flagged"}}"#;
+    let large = r#"{"error":{"code":402,"message":"requires more credits, or fewer max_tokens"}}"#;
+    let short = || script::sse(script::short_stream());
+    let first =
+        Upstream::in_turn(Speaks::H1, vec![script::json(403, flagged), script::json(402, large), short()]);
+    let second = serving();
+    let gateway = two(&first, &second).await;
+    let mut client = gateway.client(Version::H1).await;
+    for provider in ["p1", "p1", "p0"] {
+        let answer = client.send(Call::stream()).await;
+        assert_eq!(answer.header("x-thalweg-provider"), provider);
+        answer.collect().await;
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// R18: a provider that asks to be left alone is, and nobody is told of it.
+#[tokio::test]
+async fn who_asks_for_rest_gets_it() {
+    let limited = Step::Head {
+        status: 429,
+        headers: vec![("retry-after".into(), "60".into())],
+        framing: Framing::Length(0),
+    };
+    let first = Upstream::always(Speaks::H1, vec![limited, Step::End]);
+    let second = serving();
+    let gateway = two(&first, &second).await;
+    let mut client = gateway.client(Version::H1).await;
+    for attempts in ["2", "1", "1"] {
+        let answer = client.send(Call::stream()).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-attempts")), (200, attempts));
+        answer.collect().await;
+    }
+    assert_eq!((first.log.requests(), second.log.requests()), (1, 3));
+    drop(client);
+    gateway.stop().await;
+}
+
+/// All who serve the model rest: 503 that says when to come again, if the configuration wants no more tries.
+#[tokio::test]
+async fn nobody_is_left_to_ask() {
+    let limited = Step::Head {
+        status: 429,
+        headers: vec![("retry-after".into(), "60".into())],
+        framing: Framing::Length(0),
+    };
+    let upstream = Upstream::always(Speaks::H1, vec![limited, Step::End]);
+    let plan = Plan::to(&[&upstream]).with(|settings| settings.routing.all_tripped = AllTripped::Refuse);
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    assert_eq!(client.send(Call::stream()).await.status, 429);
+    let answer = client.send(Call::stream()).await;
+    assert_eq!(answer.status, 503);
+    let after: u64 = answer.header("retry-after").parse().unwrap();
+    assert!((50..=60).contains(&after), "{after}");
+    assert!(answer.headers.contains_key("retry-after-ms"));
+    answer.collect().await;
+    assert_eq!(upstream.log.requests(), 1);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A stream that was cut in its middle, or told of an error there, speaks against its provider, though this client can only
+/// be told.
+#[tokio::test]
+async fn a_cut_stream_is_held_against_its_provider() {
+    let error = vec![script::body(ERROR_EVENT), Step::End];
+    for (end, told) in
+        [(vec![Step::Close], "upstream_reset"), (vec![Step::Reset], "upstream_reset"), (error, "overloaded")]
+    {
+        let steps = [vec![sse_head(), Step::Body(delta("one")), Step::Delivered], end].concat();
+        let first = Upstream::always(Speaks::H1, steps);
+        let second = serving();
+        let plan = Plan::to(&[&first, &second]).with(|settings| settings.routing.breaker.failures = 1);
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await.telling(&first.log);
+        let cut = client.send(Call::stream()).await;
+        assert_eq!(cut.header("x-thalweg-provider"), "p0");
+        assert!(cut.collect().await.text().contains(told));
+        let next = client.send(Call::stream()).await;
+        assert_eq!((next.header("x-thalweg-provider"), next.header("x-thalweg-attempts")), ("p1", "1"));
+        next.collect().await;
+        drop(client);
+        gateway.stop().await;
+    }
+}

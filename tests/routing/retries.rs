@@ -1,0 +1,116 @@
+//! How far failover goes: several candidates, lists of models, safe retries, the deadline of the client (S3.8).
+
+use std::time::Duration;
+
+use super::failure_classes::{ERROR_EVENT, serving, two};
+use crate::{
+    client::{Call, Version},
+    gateway::Plan,
+    upstream::{Speaks, Step, Upstream, script},
+};
+
+/// A client whose time is up before anybody could be asked.
+#[tokio::test]
+async fn no_time_at_all() {
+    let (first, second) = (serving(), serving());
+    let gateway = two(&first, &second).await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::stream().header("x-litellm-timeout", "0.0000001")).await;
+    assert_eq!(answer.status, 504);
+    assert_eq!(answer.collect().await.json()["error"]["code"], "all_providers_timed_out");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// S3.8: all of several: 503 with each reason in order; all of them too slow: 504.
+#[tokio::test]
+async fn all_of_several() {
+    let quota =
+        "{\"error\":{\"message\":\"pay\",\"type\":\"insufficient_quota\",\"code\":\"insufficient_quota\"}}";
+    let first = Upstream::always(Speaks::H1, script::json(429, quota));
+    let second = Upstream::always(Speaks::H1, script::sse(ERROR_EVENT));
+    let gateway = two(&first, &second).await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::stream()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-attempts")), (503, "2"));
+    let error = answer.collect().await.json();
+    assert_eq!(error["error"]["code"], "all_providers_failed");
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("p0: answered 429 (insufficient_quota); p1: answered an error"), "{message}");
+    drop(client);
+    gateway.stop().await;
+
+    let mute = [(); 2].map(|()| Upstream::always(Speaks::H1, vec![Step::Stall]));
+    let plan = Plan::to(&[&mute[0], &mute[1]])
+        .deadlines(|deadlines| deadlines.first_token = Duration::from_millis(30));
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::stream()).await;
+    assert_eq!(answer.status, 504);
+    let error = answer.collect().await.json();
+    assert_eq!(error["error"]["code"], "all_providers_timed_out");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A request that may have been seen is not sent again, if so configured; by default it is.
+#[tokio::test]
+async fn retries_can_be_made_safe() {
+    for safe in [false, true] {
+        let first = Upstream::always(Speaks::H1, vec![Step::Close]);
+        let second = serving();
+        let plan = Plan::to(&[&first, &second]).with(|settings| settings.routing.retry.safe = safe);
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::stream()).await;
+        assert_eq!(answer.status, if safe { 503 } else { 200 });
+        answer.collect().await;
+        assert_eq!(second.log.requests(), usize::from(!safe));
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// The client's own patience ends it all.
+#[tokio::test]
+async fn a_client_that_does_not_wait() {
+    let mute = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    let gateway = Plan::to(&[&mute]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::stream().header("x-stainless-timeout", "0.05")).await;
+    assert_eq!(answer.status, 504);
+    answer.collect().await;
+    mute.log.gone(0).await;
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A list of models is tried in order, each under its own name, and does not travel.
+#[tokio::test]
+async fn a_list_of_models() {
+    let first =
+        Upstream::always(Speaks::H1, script::json(400, "{\"error\":{\"code\":\"context_length_exceeded\"}}"));
+    let second = serving();
+    let plan = Plan::to(&[&first, &second]).with(|settings| {
+        settings.providers[0].models = Some(vec!["small".into()]);
+        settings.providers[1].models = Some(vec!["large".into()]);
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for body in [
+        r#"{"models":["small","large"],"messages":[],"stream":true}"#,
+        r#"{"model":"small","stream":true,"models":["nobody-has-it","large"]}"#,
+    ] {
+        let answer = client.send(Call::post("/v1/chat/completions", body)).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-provider")), (200, "p1"));
+        answer.collect().await;
+    }
+    for number in 0..2 {
+        for (upstream, model) in [(&first, "small"), (&second, "large")] {
+            let seen = upstream.log.request(number).await.json();
+            assert_eq!((&seen["model"], seen.get("models")), (&model.into(), None), "{seen}");
+        }
+    }
+    drop(client);
+    gateway.stop().await;
+}
