@@ -1,6 +1,6 @@
 //! The gateway as a process sees it: started in order, stopped in order.
 
-use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -22,14 +22,19 @@ use crate::{
 };
 
 /// Why the gateway did not start.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error(transparent)]
     Bind(BindError),
-    Tls(PemError),
+    #[error("cannot use the TLS files")]
+    Tls(#[source] PemError),
     /// The demo provider could not listen on loopback.
-    Demo(io::Error),
-    Token(NoRandomness),
-    Thread(io::Error),
+    #[error("cannot start the demo provider")]
+    Demo(#[source] io::Error),
+    #[error("cannot make a token")]
+    Token(#[source] NoRandomness),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
 }
 
 /// A running gateway. Dropping it lets it run on; [`Process::stop`] ends it.
@@ -329,29 +334,6 @@ impl Process {
         // What the others have settled is booked last.
         if let Some(kept) = self.kept {
             kept.stop();
-        }
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind(error) => error.fmt(f),
-            Self::Tls(_) => f.write_str("cannot use the TLS files"),
-            Self::Demo(_) => f.write_str("cannot start the demo provider"),
-            Self::Token(_) => f.write_str("cannot make a token"),
-            Self::Thread(_) => f.write_str("cannot start a thread"),
-        }
-    }
-}
-
-impl Error for StartError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Bind(error) => error.source(),
-            Self::Tls(error) => Some(error),
-            Self::Token(error) => Some(error),
-            Self::Demo(error) | Self::Thread(error) => Some(error),
         }
     }
 }

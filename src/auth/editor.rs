@@ -1,7 +1,7 @@
 //! Changes of keys in the database: made, limited, revoked, rotated. One connection, one transaction each, and every
 //! change raises the version that running gateways look at.
 
-use std::{fmt, time::SystemTime};
+use std::time::SystemTime;
 
 use super::{
     Digest, KeyLimits,
@@ -13,12 +13,15 @@ use crate::{
 };
 
 /// Why a key was not changed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    Database(DatabaseError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// There is one of this name already.
+    #[error("there is a key named {0} already")]
     Taken(String),
     /// There is none that is in force by this name or id.
+    #[error("there is no key in force by the name or id {0}")]
     Unknown(String),
 }
 
@@ -177,29 +180,4 @@ fn limits(limits: &KeyLimits) -> Vec<Cell> {
     cells.extend([requests, tokens, concurrent].map(|limit| Cell::Int(limit.map(i64::from))));
     cells.extend([budget, limits.expires.map(unix_millis)].map(Cell::Int));
     cells
-}
-
-impl From<DatabaseError> for StoreError {
-    fn from(error: DatabaseError) -> Self {
-        Self::Database(error)
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Database(error) => error.fmt(f),
-            Self::Taken(name) => write!(f, "there is a key named {name} already"),
-            Self::Unknown(who) => write!(f, "there is no key in force by the name or id {who}"),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Database(error) => error.source(),
-            Self::Taken(_) | Self::Unknown(_) => None,
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! New tokens: 128 bits from the system's generator, recognisable by their prefix when they turn up where they should
 //! not be.
 
-use std::{fmt, time::SystemTime};
+use std::time::SystemTime;
 
 use super::TokenSettings;
 use crate::base::{Secret, time::since_1970};
@@ -9,16 +9,9 @@ use crate::base::{Secret, time::since_1970};
 const PREFIX: &str = "sk-thalweg-";
 
 /// The system gave no random bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system gave no random bytes to make a token of")]
 pub struct NoRandomness;
-
-impl fmt::Display for NoRandomness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the system gave no random bytes to make a token of")
-    }
-}
-
-impl std::error::Error for NoRandomness {}
 
 /// A token that nobody can guess: the prefix and 32 hexadecimal digits. No administrator's.
 ///

@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     time::{Duration, SystemTime},
 };
 
@@ -56,7 +55,8 @@ pub struct StoredKey {
 }
 
 /// A row that is in force and is not understood: somebody else wrote it. It is accepted by nobody.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key {id} cannot be read, and is not accepted: its {column} is wrong")]
 pub struct UnreadableKey {
     pub id: String,
     /// What of it is wrong.
@@ -226,12 +226,6 @@ impl UnreadableKey {
             | DatabaseError::Late => None,
         };
         Self { id: text(record, 0).unwrap_or_default(), column: column.unwrap_or_default() }
-    }
-}
-
-impl fmt::Display for UnreadableKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the key {} cannot be read, and is not accepted: its {} is wrong", self.id, self.column)
     }
 }
 

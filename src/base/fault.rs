@@ -2,7 +2,7 @@
 //! happened and whether the provider may have seen the request; whether to try again, which status to answer and what
 //! to log follow from these by exhaustive matches elsewhere (`proxy/fault.rs`), never from a message.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use super::deadlines::DeadlineKind;
 
@@ -33,28 +33,38 @@ pub enum Stage {
     Body,
 }
 
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The cause. Its text may be shown to the client: it holds no address and no key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultKind {
     /// Name not found, refused, no route.
+    #[error("unreachable: {0}")]
     Unreachable(Cow<'static, str>),
     /// The TLS handshake failed or the certificate was not accepted.
+    #[error("TLS failed: {0}")]
     Tls(Cow<'static, str>),
     /// A deadline passed after so long.
+    #[error("waited {} s for {}", .1.as_secs_f64(), .0.as_str())]
     Timeout(DeadlineKind, Duration),
     /// The connection ended or was reset before the message did.
+    #[error("the connection ended before the response did")]
     Reset,
     /// Bytes that are not the protocol's.
+    #[error("malformed: {0}")]
     Garbage(Cow<'static, str>),
     /// A head, line or body beyond its limit, in bytes.
+    #[error("larger than the limit of {limit} bytes")]
     TooLarge { limit: u64 },
     /// A complete response with an error status.
+    #[error("answered {0}")]
     Status(u16),
     /// An error object or error event inside a response that began as a success.
+    #[error("answered an error inside a successful response")]
     ErrorEvent,
     /// The peer closed or cancelled.
+    #[error("closed the connection")]
     Gone,
     /// We answered with this error code instead.
+    #[error("refused: {0}")]
     Refused(&'static str),
 }
 
@@ -69,7 +79,8 @@ pub enum Sent {
     Some,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}")]
 pub struct Fault {
     pub side: Side,
     pub stage: Stage,
@@ -88,31 +99,3 @@ impl Fault {
         Self { side: Side::Client, stage, kind, sent: Sent::Unknown }
     }
 }
-
-/// What happened, in words that may be shown to the client: no address, no key.
-impl fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable(why) => write!(f, "unreachable: {why}"),
-            Self::Tls(why) => write!(f, "TLS failed: {why}"),
-            Self::Timeout(deadline, after) => {
-                write!(f, "waited {} s for {}", after.as_secs_f64(), deadline.as_str())
-            }
-            Self::Reset => f.write_str("the connection ended before the response did"),
-            Self::Garbage(why) => write!(f, "malformed: {why}"),
-            Self::TooLarge { limit } => write!(f, "larger than the limit of {limit} bytes"),
-            Self::Status(status) => write!(f, "answered {status}"),
-            Self::ErrorEvent => f.write_str("answered an error inside a successful response"),
-            Self::Gone => f.write_str("closed the connection"),
-            Self::Refused(code) => write!(f, "refused: {code}"),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.kind.fmt(f)
-    }
-}
-
-impl std::error::Error for Fault {}

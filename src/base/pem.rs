@@ -2,7 +2,7 @@
 //! reason, never a byte of what was in it.
 
 use std::{
-    fmt, fs,
+    fs,
     io::ErrorKind,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -13,21 +13,26 @@ use rustls::pki_types::{
     pem::{Error, PemObject},
 };
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {reason}", file.display())]
 pub struct PemError {
     pub file: PathBuf,
     pub reason: PemReason,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PemReason {
     /// The file cannot be read.
+    #[error("{0}")]
     Read(ErrorKind),
     /// What it should hold is not in it.
+    #[error("no {0} in it")]
     Missing(&'static str),
     /// Not PEM.
+    #[error("not valid PEM")]
     Garbled,
     /// Read, but not accepted by the TLS library.
+    #[error("{0}")]
     Refused(String),
 }
 
@@ -78,20 +83,6 @@ impl FileStamp {
         Self(facts.ok())
     }
 }
-
-impl fmt::Display for PemError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.file.display())?;
-        match &self.reason {
-            PemReason::Read(kind) => write!(f, "{kind}"),
-            PemReason::Missing(wanted) => write!(f, "no {wanted} in it"),
-            PemReason::Garbled => f.write_str("not valid PEM"),
-            PemReason::Refused(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for PemError {}
 
 #[cfg(test)]
 mod tests {

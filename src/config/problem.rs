@@ -47,42 +47,28 @@ impl<M: Into<String>> From<M> for ValueError {
 }
 
 /// Why there are no settings.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    #[error("cannot read {}", file.display())]
     Unreadable {
         file: PathBuf,
+        #[source]
         reason: io::Error,
     },
     /// All mistakes at once; `file` is `None` when only flags and environment were read.
-    Mistakes {
-        file: Option<PathBuf>,
-        problems: Vec<Problem>,
-    },
+    #[error(fmt = show_problems)]
+    Mistakes { file: Option<PathBuf>, problems: Vec<Problem> },
 }
 
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (file, problems) = match self {
-            Self::Unreadable { file, .. } => return write!(f, "cannot read {}", file.display()),
-            Self::Mistakes { file, problems } => (file, problems),
-        };
-        match file {
-            Some(file) => write!(f, "{}", file.display())?,
-            None => f.write_str("environment")?,
-        }
-        match problems.len() {
-            1 => f.write_str(": 1 mistake")?,
-            count => write!(f, ": {count} mistakes")?,
-        }
-        problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+/// The file, or the environment if there is none, and a line for each mistake.
+fn show_problems(file: &Option<PathBuf>, problems: &[Problem], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match file {
+        Some(file) => write!(f, "{}", file.display())?,
+        None => f.write_str("environment")?,
     }
-}
-
-impl std::error::Error for LoadError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreadable { reason, .. } => Some(reason),
-            Self::Mistakes { .. } => None,
-        }
+    match problems.len() {
+        1 => f.write_str(": 1 mistake")?,
+        count => write!(f, ": {count} mistakes")?,
     }
+    problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
 }

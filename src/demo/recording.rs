@@ -36,19 +36,12 @@ pub struct RecordedStep {
 }
 
 /// Which line is wrong, counted from 1, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("recording, line {line}: {flaw}")]
 pub struct RecordingError {
     pub line: usize,
     pub flaw: String,
 }
-
-impl fmt::Display for RecordingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "recording, line {}: {}", self.line, self.flaw)
-    }
-}
-
-impl std::error::Error for RecordingError {}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,7 +2,7 @@
 //! answers as programs read them, the same from `thalweg usage --json` and from `/stats?since=24h`.
 
 use std::{
-    fmt, io,
+    io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -36,11 +36,14 @@ pub struct LedgerReader {
 }
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// Nothing is booked.
+    #[error("there is no ledger: no configuration file and no DATABASE_URL")]
     Nothing,
+    #[error(transparent)]
     System(io::Error),
+    #[error(transparent)]
     Database(DatabaseError),
 }
 
@@ -138,24 +141,4 @@ fn one(line: &UsageLine, by: &[GroupBy]) -> Value {
         object.insert(format!("total_{name}_us"), line.total(share).into());
     }
     object.into()
-}
-
-impl fmt::Display for QueryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => f.write_str("there is no ledger: no configuration file and no DATABASE_URL"),
-            Self::System(error) => error.fmt(f),
-            Self::Database(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for QueryError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Nothing => None,
-            Self::System(error) => error.source(),
-            Self::Database(error) => error.source(),
-        }
-    }
 }

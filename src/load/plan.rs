@@ -1,7 +1,7 @@
 //! What a run does, checked: every run has an end, and one that is not against this machine must be asked for by name,
 //! since it costs somebody's tokens.
 
-use std::{fmt, num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 use bytes::Bytes;
 
@@ -53,14 +53,21 @@ pub struct LoadLimit {
     pub requests: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum PlanError {
     /// Not a loopback address, and nobody said that this is meant.
+    #[error(
+        "not an address of this machine: the run would cost a provider's tokens (--allow-remote if that is meant)"
+    )]
     Remote,
+    #[error("the duration must be above 0 and at most {} s", MAX_DURATION.as_secs())]
     Duration,
+    #[error("at most {MAX_STREAMS} streams at once")]
     Streams,
+    #[error("the rate must be from one request an hour to {MAX_RATE} a second")]
     Rate,
     /// The warm-up is not shorter than the run.
+    #[error("the warm-up must be shorter than the run")]
     Warmup,
 }
 
@@ -92,22 +99,6 @@ fn is_loopback(base: &BaseUrl) -> bool {
     &*base.host == "localhost"
         || base.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Remote => f.write_str(
-                "not an address of this machine: the run would cost a provider's tokens (--allow-remote if that is meant)",
-            ),
-            Self::Duration => write!(f, "the duration must be above 0 and at most {} s", MAX_DURATION.as_secs()),
-            Self::Streams => write!(f, "at most {MAX_STREAMS} streams at once"),
-            Self::Rate => write!(f, "the rate must be from one request an hour to {MAX_RATE} a second"),
-            Self::Warmup => f.write_str("the warm-up must be shorter than the run"),
-        }
-    }
-}
-
-impl std::error::Error for PlanError {}
 
 #[cfg(test)]
 mod tests {

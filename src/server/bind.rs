@@ -3,7 +3,7 @@
 //! would share it.
 
 use std::{
-    fmt, io,
+    io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
 };
 
@@ -29,11 +29,13 @@ pub struct BoundListeners {
     pub per_worker: Vec<Vec<TcpListener>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The host has no address.
+    #[error("the host {host:?} has no address{}", error.as_ref().map_or_else(String::new, |error| format!(": {error}")))]
     Resolve { host: String, error: Option<io::Error> },
     /// The address could not be listened on.
+    #[error("cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: io::Error },
 }
 
@@ -133,20 +135,6 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     socket.bind(&address.into())?;
     Ok(socket)
 }
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Resolve { host, error: Some(error) } => {
-                write!(f, "the host {host:?} has no address: {error}")
-            }
-            Self::Resolve { host, error: None } => write!(f, "the host {host:?} has no address"),
-            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for BindError {}
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@
 //! two are refused because providers differ in which duplicate they use and some ignore case: the gateway
 //! must check the same value that the provider serves.
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
 use super::{
     cursor::{Cursor, JsonError},
@@ -72,10 +72,13 @@ pub(super) struct StreamOptionsSpan {
 }
 
 /// Why a body is refused (400, `invalid_request_error`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
+    #[error("the body is not valid JSON: {reason} at {position}")]
     Syntax { position: TextPosition, reason: &'static str },
+    #[error("`{0}` is missing")]
     Missing(Field),
+    #[error("{} at {position}", field.describe(*error))]
     Field { field: Field, error: FieldError, position: TextPosition },
 }
 
@@ -176,20 +179,6 @@ impl EnvelopeError {
         }
     }
 }
-
-impl fmt::Display for EnvelopeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Syntax { position, reason } => {
-                write!(f, "the body is not valid JSON: {reason} at {position}")
-            }
-            Self::Missing(field) => write!(f, "`{field}` is missing"),
-            Self::Field { field, error, position } => write!(f, "{} at {position}", field.describe(*error)),
-        }
-    }
-}
-
-impl std::error::Error for EnvelopeError {}
 
 /// An [`EnvelopeError`] with a byte offset instead of a line and a column.
 enum EnvelopeRefusal {

@@ -5,7 +5,7 @@
 //! mark. Keeps an event that is not complete in one frame, at most [`MAX_CARRY`] bytes of it; a longer event
 //! is reported without its data. Refuses a line longer than its limit.
 
-use std::{fmt, mem};
+use std::mem;
 
 use memchr::memchr2;
 
@@ -38,7 +38,8 @@ pub struct Event<'a> {
 }
 
 /// A line is longer than `limit` bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a line of the event stream is longer than {limit} bytes")]
 pub struct LineTooLong {
     pub limit: usize,
 }
@@ -242,11 +243,3 @@ impl<'a> Block<'a> {
         Event { start, end, data, name, comment_only }
     }
 }
-
-impl fmt::Display for LineTooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a line of the event stream is longer than {} bytes", self.limit)
-    }
-}
-
-impl std::error::Error for LineTooLong {}

@@ -8,8 +8,6 @@ pub mod file;
 pub mod queue;
 
 use std::{
-    error::Error,
-    fmt,
     io::{self, IsTerminal},
     path::PathBuf,
 };
@@ -79,12 +77,18 @@ pub struct Log {
 }
 
 /// Why there is no log.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// Its file cannot be opened.
-    File { path: PathBuf, error: io::Error },
+    #[error("cannot open the log file {}", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
     /// Somebody logs already.
-    Taken(TryInitError),
+    #[error("cannot start the log")]
+    Taken(#[source] TryInitError),
 }
 
 impl Log {
@@ -140,24 +144,6 @@ where
     match format {
         LogFormat::Human => layer.with_ansi(color).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
-    }
-}
-
-impl fmt::Display for LogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { path, .. } => write!(f, "cannot open the log file {}", path.display()),
-            Self::Taken(_) => f.write_str("cannot start the log"),
-        }
-    }
-}
-
-impl Error for LogError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::File { error, .. } => Some(error),
-            Self::Taken(error) => Some(error),
-        }
     }
 }
 

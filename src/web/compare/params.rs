@@ -1,7 +1,5 @@
 //! What may be asked of a comparison: `?model=…[&prompt=…][&repeats=n]`, within bounds that keep it cheap.
 
-use std::fmt;
-
 /// More repeats than this cost tokens and tell nothing new.
 pub const MAX_REPEATS: u8 = 10;
 const DEFAULT_REPEATS: u8 = 3;
@@ -17,14 +15,19 @@ pub struct Params {
     pub repeats: u8,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParamsError {
     /// No `model`.
+    #[error("say which model: ?model=…")]
     Model,
+    #[error("`repeats` must be 1 to {MAX_REPEATS}")]
     Repeats,
+    #[error("`prompt` must not be longer than {MAX_PROMPT} bytes")]
     PromptTooLong,
     /// Not percent-encoded UTF-8.
+    #[error("the query is not percent-encoded UTF-8")]
     Encoding,
+    #[error("`{0}` is none of model, prompt, repeats")]
     Unknown(String),
 }
 
@@ -95,20 +98,6 @@ fn encode(text: &str) -> String {
     }
     out
 }
-
-impl fmt::Display for ParamsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Model => f.write_str("say which model: ?model=…"),
-            Self::Repeats => write!(f, "`repeats` must be 1 to {MAX_REPEATS}"),
-            Self::PromptTooLong => write!(f, "`prompt` must not be longer than {MAX_PROMPT} bytes"),
-            Self::Encoding => f.write_str("the query is not percent-encoded UTF-8"),
-            Self::Unknown(name) => write!(f, "`{name}` is none of model, prompt, repeats"),
-        }
-    }
-}
-
-impl std::error::Error for ParamsError {}
 
 #[cfg(test)]
 mod tests {
