@@ -42,7 +42,6 @@ pub enum StartError {
 pub struct Process {
     addresses: Vec<SocketAddr>,
     admin_addresses: Vec<SocketAddr>,
-    providers: Vec<Arc<str>>,
     made_token: Option<TokenSettings>,
     is_demo: bool,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -142,8 +141,7 @@ pub fn start_in(mut settings: Settings, surroundings: ProcessContext) -> Result<
     threads.extend(exporting);
     // Last, as it ends last: with the thread that settles.
     threads.extend(booking);
-    let (providers, is_demo) =
-        (settings.providers.iter().map(|provider| provider.target.name.clone()).collect(), demo.is_some());
+    let is_demo = demo.is_some();
     let ProcessContext { source, level, .. } = surroundings;
     let (made, shared) = (made_token.clone(), Arc::clone(&snapshot));
     let reloader = Reloader {
@@ -162,7 +160,6 @@ pub fn start_in(mut settings: Settings, surroundings: ProcessContext) -> Result<
     Ok(Process {
         addresses,
         admin_addresses: admin_addresses.unwrap_or_default(),
-        providers,
         made_token,
         is_demo,
         snapshot,
@@ -269,12 +266,6 @@ impl Process {
     #[must_use]
     pub fn admin_addresses(&self) -> &[SocketAddr] {
         &self.admin_addresses
-    }
-
-    /// The providers' names, in order.
-    #[must_use]
-    pub fn providers(&self) -> &[Arc<str>] {
-        &self.providers
     }
 
     /// The token made for this run, if none was configured.

@@ -37,10 +37,4 @@ impl ConfigSource {
     pub fn load_again(&self) -> Result<Settings, LoadError> {
         load::load_by(load::read_regular, self.file.as_deref(), &self.flags, &self.env)
     }
-
-    /// The file that would be read now, or that would be if it were there.
-    #[must_use]
-    pub fn file(&self) -> PathBuf {
-        load::locate(self.file.as_deref(), &self.env).unwrap_or_else(|| load::USUAL_FILE.into())
-    }
 }

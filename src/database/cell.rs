@@ -11,12 +11,6 @@ pub enum Cell {
 }
 
 impl Cell {
-    /// A number that may be missing; what no `i64` holds is the largest that it does.
-    #[must_use]
-    pub fn count(value: Option<u64>) -> Self {
-        Self::Int(value.map(|value| i64::try_from(value).unwrap_or(i64::MAX)))
-    }
-
     #[must_use]
     pub fn text(value: &str) -> Self {
         Self::Text(Some(value.to_owned()))

@@ -73,15 +73,6 @@ impl Database {
         }
     }
 
-    /// Connections open now, busy ones among them.
-    #[must_use]
-    pub fn connections(&self) -> u32 {
-        match self {
-            Self::Sqlite(pool) => pool.size(),
-            Self::Postgres(pool) => pool.size(),
-        }
-    }
-
     /// Ends the connections.
     pub async fn close(&self) {
         match self {

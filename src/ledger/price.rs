@@ -57,13 +57,8 @@ impl Prices {
         self.find(provider, model).map(|price| price.cost(tokens))
     }
 
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    #[must_use]
-    pub const fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) const fn len(&self) -> usize {
         self.0.len()
     }
 }
