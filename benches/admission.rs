@@ -13,11 +13,11 @@ use std::{
 
 use divan::Bencher;
 use thalweg::{
-    auth::{ConfiguredKeys, KeyLimits, KeyMap, Principal, StoredKeys, TokenSettings, generate},
-    base::{
-        Secret,
-        lease::{LimitValues, Reservation},
+    auth::{
+        ConfiguredKeys, KeyLimits, KeyMap, Principal, StoredKeys, TokenSettings, generate,
+        limit::{LimitValues, Reservation},
     },
+    base::Secret,
 };
 
 fn main() {

@@ -2,12 +2,12 @@
 //!
 //! The modules in reading order. A request is accepted by [`server`], parsed by [`wire`], admitted by
 //! [`auth`], planned by [`routing`], sent by [`upstream`] and relayed by [`relay`]; [`proxy`] joins them, and
-//! its `handle` follows this order from top to bottom. [`ledger`] writes a row for every request into the
-//! [`database`], which also stores keys. [`http1`] finds the ends of heads and bodies for [`server`] and
-//! [`upstream`]. [`base`] may be imported by all and imports none. [`config`] turns a file into every room's
-//! settings, [`app`] turns settings into a running process, [`cli`] is the command line. [`prober`]
-//! checks the providers in the background. [`demo`] is a built-in provider, [`load`] the engine that measures
-//! providers.
+//! its `handle` follows this order from top to bottom. The record of a request is kept in [`exchange`];
+//! [`settlement`] turns it into log lines, statistics, spans and a row of the [`ledger`]. The [`database`]
+//! stores rows and keys. [`http1`] finds the ends of heads and bodies for [`server`] and [`upstream`]. [`base`]
+//! may be imported by all and imports none. [`config`] turns a file into every room's settings, [`app`] turns
+//! settings into a running process, [`cli`] is the command line. [`prober`] checks the providers in the
+//! background. [`demo`] is a built-in provider, [`load`] the engine that measures providers.
 //!
 //! `tests/rooms.rs` checks which room may import which.
 
@@ -16,6 +16,7 @@ pub mod database;
 pub mod http1;
 
 pub mod auth;
+pub mod exchange;
 pub mod ledger;
 pub mod relay;
 pub mod routing;
@@ -26,6 +27,7 @@ pub mod wire;
 pub mod prober;
 pub mod proxy;
 pub mod server;
+pub mod settlement;
 
 pub mod demo;
 pub mod load;

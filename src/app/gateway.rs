@@ -13,9 +13,10 @@ use crate::{
     demo::{self, Demo},
     ledger::{self, LedgerGauges, LedgerReader, LedgerState, LedgerWriter},
     prober::{Prober, StateFile},
-    proxy::{Snapshot, settle},
+    proxy::Snapshot,
     routing::StatsRegistry,
     server::{self, BindError, ConnLimit, Drain, Phase, ServeOptions, ServerLimits, tls::TlsSource},
+    settlement::{self, Settlement},
     telemetry::{Gauges, LevelHandle, LogLost, Telemetry, WorkerGauges},
     upstream::{BaseUrl, PoolSettings, SharedPools, Target, Upstream},
     web::{ListenerRole, ReloadHandle, compare::Gate},
@@ -100,8 +101,8 @@ pub fn start_in(mut settings: Settings, surroundings: ProcessContext) -> Result<
     let (spans, exporting) = exporter.transpose().map_err(StartError::Thread)?.unzip();
     let ledger_gauges = LedgerGauges::default();
     let (inbox, booking) = start_ledger(&settings, &ledger_gauges).map_err(StartError::Thread)?.unzip();
-    let books = settle::Settlement { board: board.clone(), snapshot: Arc::clone(&snapshot), inbox, spans };
-    let (settler, settling) = settle::start(books).map_err(StartError::Thread)?;
+    let books = Settlement { telemetry: board.clone(), config: Arc::clone(&snapshot), ledger: inbox, spans };
+    let (settler, settling) = settlement::start(books).map_err(StartError::Thread)?;
     let limits = Arc::new(ArcSwap::from_pointee(settings.limits));
     let terms = ServeOptions { limits: Arc::clone(&limits), drain: drain.clone(), census, tls };
     let pools = SharedPools::default();

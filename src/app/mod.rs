@@ -6,7 +6,7 @@
 //! - `warmup`: connections opened before anybody asks
 //! - `administration`: the listener for operators
 //! - `handler`: the site as the server's handler
-//! - `build`: settings to a snapshot
+//! - `build`: settings to a snapshot; `settlement`: the part of a snapshot that settlement reads
 //! - `reload`: another snapshot while it runs; `changes` says what it changes
 
 mod administration;
@@ -16,6 +16,7 @@ pub mod gateway;
 mod handler;
 mod key_sync;
 mod reload;
+mod settlement;
 mod traces;
 mod warmup;
 mod worker;

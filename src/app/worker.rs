@@ -9,10 +9,11 @@ use tokio::{runtime::LocalRuntime, time::interval};
 use super::{handler::SiteHandler, warmup::Warmup};
 use crate::{
     base::spawn::Tasks,
+    exchange::CompletionQueue,
     ledger::LedgerReader,
-    proxy::{Gateway, Snapshot, settle::SettlementHandle},
-    relay::CompletionQueue,
+    proxy::{Gateway, Snapshot},
     server::{Phase, ServeOptions, serve},
+    settlement::SettlementHandle,
     telemetry::{Telemetry, WorkerGauges},
     upstream::{PoolSettings, SharedPools, Target, Upstream},
     web::{ListenerRole, ReloadHandle, Site, SiteParts, compare::Gate},

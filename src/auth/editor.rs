@@ -5,10 +5,11 @@ use std::time::SystemTime;
 
 use super::{
     Digest, KeyLimits,
+    limit::LimitValues,
     store::{COLUMNS, IN_FORCE, SCHEMA, StoredKey, added_up, text},
 };
 use crate::{
-    base::{lease::LimitValues, time::unix_millis},
+    base::time::unix_millis,
     database::{Cell, Connection, DatabaseError, DatabaseSettings},
 };
 

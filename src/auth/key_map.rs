@@ -12,8 +12,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+use super::limit::{LimitMeter, LimitValues};
 use super::{Digest, KeyLimits, TokenSettings};
-use crate::base::lease::{LimitMeter, LimitValues};
 
 /// Whoever a key belongs to.
 #[derive(Debug)]

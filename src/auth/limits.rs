@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use crate::base::{glob, lease::LimitValues};
+use super::limit::LimitValues;
+use crate::base::glob;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyLimits {

@@ -2,6 +2,7 @@
 //!
 //! - [`credential`]: where a request shows its key
 //! - [`token`], [`limits`]: keys of the configuration, and what a key may do
+//! - [`limit`]: what was taken of a key's limits, and the duty to settle it
 //! - [`digest`], [`key_map`]: the keys that are accepted
 //! - [`store`]: keys in the database, changed by the [`editor`]; [`sync`] keeps the running gateway's as it has them
 //! - [`generate`]: new keys
@@ -11,6 +12,7 @@ pub mod digest;
 pub mod editor;
 pub mod generate;
 pub mod key_map;
+pub mod limit;
 pub mod limits;
 pub mod store;
 pub mod sync;

@@ -6,11 +6,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Digest, KeyLimits};
-use crate::{
-    base::lease::LimitValues,
-    database::{Cell, Connection, Database, DatabaseError, DatabaseSettings, ResultRow, Schema},
-};
+use super::{Digest, KeyLimits, limit::LimitValues};
+use crate::database::{Cell, Connection, Database, DatabaseError, DatabaseSettings, ResultRow, Schema};
 
 pub(super) const SCHEMA: Schema = Schema {
     part: "auth",

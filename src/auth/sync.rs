@@ -13,12 +13,10 @@ use tokio::time::timeout;
 
 use super::{
     ConfiguredKeys, KeyMap, Principal, StoredKeys, generate,
+    limit::LimitMeter,
     store::{KeyStore, StoredKey},
 };
-use crate::{
-    base::lease::LimitMeter,
-    database::{DatabaseError, DatabaseSettings},
-};
+use crate::database::{DatabaseError, DatabaseSettings};
 
 /// Between two looks at the store. A key that was revoked is refused a second later, whose rest is for the store to answer.
 pub const PERIOD: Duration = Duration::from_millis(600);

@@ -98,4 +98,38 @@ impl Fault {
     pub const fn client(stage: Stage, kind: FaultKind) -> Self {
         Self { side: Side::Client, stage, kind, sent: Sent::Unknown }
     }
+
+    /// The error's code: in the answer to the client, as far as one can still be given, and in log and ledger.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match (&self.kind, self.side) {
+            (FaultKind::Refused(code), _) => code,
+            (FaultKind::Timeout(DeadlineKind::Write, _), Side::Client) => "client_write_timeout",
+            (FaultKind::Timeout(..), Side::Client) => "request_timeout",
+            (FaultKind::TooLarge { .. }, Side::Client) => "request_too_large",
+            (FaultKind::Gone | FaultKind::Reset, Side::Client) => "client_gone",
+            (
+                FaultKind::Unreachable(_)
+                | FaultKind::Tls(_)
+                | FaultKind::Garbage(_)
+                | FaultKind::Status(_)
+                | FaultKind::ErrorEvent,
+                Side::Client,
+            ) => "bad_request",
+            (FaultKind::Timeout(deadline, _), Side::Provider | Side::Gateway) => match deadline {
+                DeadlineKind::Pool => "pool_timeout",
+                DeadlineKind::Connect => "connect_timeout",
+                DeadlineKind::FirstToken => "first_token_timeout",
+                DeadlineKind::Stream => "idle_timeout",
+                DeadlineKind::Total | DeadlineKind::Body | DeadlineKind::Write => "upstream_timeout",
+            },
+            (FaultKind::Unreachable(_), Side::Provider | Side::Gateway) => "upstream_unreachable",
+            (FaultKind::Tls(_), Side::Provider | Side::Gateway) => "upstream_tls",
+            (FaultKind::Reset | FaultKind::Gone, Side::Provider | Side::Gateway) => "upstream_reset",
+            (FaultKind::Garbage(_), Side::Provider | Side::Gateway) => "upstream_garbage",
+            (FaultKind::TooLarge { .. }, Side::Provider | Side::Gateway) => "response_too_large",
+            (FaultKind::Status(_), Side::Provider | Side::Gateway) => "upstream_status",
+            (FaultKind::ErrorEvent, Side::Provider | Side::Gateway) => "upstream_error",
+        }
+    }
 }

@@ -4,7 +4,6 @@
 //! - [`fault`]: the one error type at the seams between rooms
 //! - [`secret`]: values that never print
 //! - [`id`]: request ids
-//! - [`window`], [`lease`]: what was taken in the last minute, and the duty to settle it
 //! - [`moment`]: time as a number; [`rng`]: chance from a seed
 //! - [`byte_list`]: a chain of `Bytes` that is written without being joined
 //! - [`network`]: ranges of addresses
@@ -20,7 +19,6 @@ pub mod deadlines;
 pub mod fault;
 pub mod glob;
 pub mod id;
-pub mod lease;
 pub mod moment;
 pub mod network;
 pub mod pem;
@@ -30,7 +28,6 @@ pub mod spawn;
 pub mod time;
 pub mod ttl_map;
 pub mod turn;
-pub mod window;
 
 pub use byte_list::ByteList;
 pub use deadlines::{DeadlineKind, Deadlines};

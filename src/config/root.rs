@@ -20,7 +20,8 @@ use super::{
 use crate::{
     auth::TokenSettings,
     base::Deadlines,
-    relay::{Mode, OnDisconnect, StreamSettings},
+    exchange::OnDisconnect,
+    relay::{Mode, StreamSettings},
     server::{ServerLimits, TlsFiles},
     telemetry::TelemetrySettings,
     upstream::PoolSettings,

@@ -8,8 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{call::Call, fault::Refusal, snapshot::Snapshot};
 use crate::{
-    auth::{self, Principal},
-    base::lease::{Exceeded, Limit, LimitMeter, LimitValues, Reservation},
+    auth::{
+        self, Principal,
+        limit::{Exceeded, Limit, LimitMeter, LimitValues, Reservation},
+    },
     ledger::{PricedTokens, Prices},
     wire::{Dialect, Envelope, estimate},
 };
@@ -67,7 +69,7 @@ pub(super) fn grant(
         return Err(Refusal::request(403, "model_not_allowed", message).of(Some("model")));
     }
     let prompt = estimate::prompt_tokens(body);
-    call.note(|story| story.prompt_tokens = prompt);
+    call.record().prompt_tokens = prompt;
     let Some(meter) = principal.meter.clone() else { return Ok(()) };
     let answer = match (call.dialect, envelope.max_tokens()) {
         (Dialect::Embeddings, _) => 0,
@@ -89,7 +91,7 @@ pub(super) fn grant(
     let leased = meter.lease(&allowance, &ask, now);
     call.limited = Some(LimitHeaders { principal, meter, began: now });
     let lease = leased.map_err(|exceeded| refuse(&allowance, exceeded))?;
-    call.note(|story| story.lease = Some(lease));
+    call.record().lease = Some(lease);
     Ok(())
 }
 

@@ -27,7 +27,8 @@ use super::{
 };
 use crate::{
     base::{Moment, RequestId},
-    relay::{DetachedStreams, Digests, Mode, Outcome, RequestRecord},
+    exchange::{Digests, Outcome, RequestRecord},
+    relay::{DetachedStreams, Mode},
     routing::{Action, Attempt, AttemptPlan, CheckMethod},
     telemetry::GaugeGuard,
     wire::Envelope,
@@ -52,16 +53,17 @@ impl Answer {
             Self::Whole(status, headers, body) => {
                 let mut call = call;
                 if status.is_success() {
-                    call.note(|story| story.figures.note_whole(&body));
+                    call.record().stats.note_whole(&body);
                 }
                 if call.digests {
-                    call.note(|story| story.figures.digests = Some(Digests::of(&body)));
+                    call.record().stats.digests = Some(Digests::of(&body));
                 }
                 call.whole(status, headers, body, Outcome::Complete)
             }
-            Self::Stream(status, headers, stream) => {
-                call.stream(status, headers, |ending| stream.commit(dialect, fault::event, ending, counted()))
-            }
+            Self::Stream(status, headers, stream) => call.stream(status, headers, |completion, in_flight| {
+                let (counted, orphans) = counted();
+                stream.commit(dialect, fault::event, completion, (in_flight, counted, orphans))
+            }),
         }
     }
 
@@ -87,7 +89,7 @@ impl Gateway {
         wish: &Wish<'_>,
         mut course: AttemptPlan<'_>,
     ) -> Result<Answer, Box<Refusal>> {
-        let (story, stage) = call.ending.parts();
+        let (record, stage) = call.completion.parts();
         let waste = Cell::new(0);
         let errand = Errand {
             upstream: &self.upstream,
@@ -110,17 +112,15 @@ impl Gateway {
         };
         let began = Instant::now();
         call.asked = Some(began);
-        let mut notes = Notes { story, id: &call.id, snapshot: wish.snapshot, began };
+        let mut notes = Notes { record, id: &call.id, snapshot: wish.snapshot, began };
         notes.begin(&course);
         let walked = walk(&errand, &mut course, &mut notes).await;
-        if let Some(story) = notes.story.as_deref_mut().filter(|_| waste.get() > 0) {
-            story.wasted_tokens = waste.get();
-        }
+        notes.record.wasted_tokens = waste.get();
         let given = walked?;
         call.answered = Some(given.good.times.answered);
         let answer = notes.settle(given, &mut course);
         let after = call.answered.zip(call.asked).map(|(answered, asked)| answered - asked);
-        call.note(|story| story.answered_after = after);
+        call.record().answered_after = after;
         Ok(answer)
     }
 }
@@ -213,7 +213,7 @@ async fn give_up<'c, F: Future>(
 
 /// What the request's story is told on the way.
 struct Notes<'a> {
-    story: Option<&'a mut RequestRecord>,
+    record: &'a mut RequestRecord,
     id: &'a RequestId,
     snapshot: &'a Snapshot,
     /// When the first one was asked.
@@ -222,9 +222,7 @@ struct Notes<'a> {
 
 impl<'a> Notes<'a> {
     fn begin(&mut self, course: &AttemptPlan<'_>) {
-        if let Some(story) = self.story.as_deref_mut() {
-            story.contest.is_race = course.is_race();
-        }
+        self.record.race.is_race = course.is_race();
     }
 
     fn provider(&self, turn: &Attempt<'_>) -> Option<&'a Provider> {
@@ -240,27 +238,22 @@ impl<'a> Notes<'a> {
         let provider = self.provider(turn);
         let provider =
             provider.ok_or_else(|| Refusal::request(503, "no_provider", "there is no such provider"))?;
-        if let Some(story) = self.story.as_deref_mut() {
-            story.attempts = turn.number;
-            story.provider = Some(Arc::clone(&provider.target.name));
-            story.served = Some(turn.candidate.model.into());
-            story.contest.hedges = story.contest.hedges.saturating_add(u8::from(turn.hedge));
-        }
+        let record = &mut *self.record;
+        record.attempts = turn.number;
+        record.provider = Some(Arc::clone(&provider.target.name));
+        record.upstream_model = Some(turn.candidate.model.into());
+        record.race.hedges = record.race.hedges.saturating_add(u8::from(turn.hedge));
         Ok(provider)
     }
 
     /// Nobody is left to be asked.
     fn over(&mut self, failures: &FailedAttempts) {
-        if let Some(story) = self.story.as_deref_mut() {
-            story.contest.late = failures.are_late();
-        }
+        self.record.race.late = failures.are_late();
     }
 
     /// Somebody was too slow; whether that is told to it on a connection that stays.
     fn overtaken(&mut self, turn: &Attempt<'_>) -> bool {
-        if let Some(story) = self.story.as_deref_mut() {
-            story.wasted = story.wasted.saturating_add(1);
-        }
+        self.record.cancelled_attempts = self.record.cancelled_attempts.saturating_add(1);
         let Some(provider) = self.provider(turn) else { return false };
         tracing::debug!(id = %self.id, provider = %provider.target.name, "given up");
         provider.target.may_multiplex()
@@ -272,24 +265,20 @@ impl<'a> Notes<'a> {
         let mut answer = good.answer;
         if let Some(turn) = won {
             let now = Moment::now();
-            if let Some(story) = self.story.as_deref_mut().filter(|story| story.attempts > 1) {
-                story.served = Some(turn.candidate.model.into());
+            if self.record.attempts > 1 {
+                self.record.upstream_model = Some(turn.candidate.model.into());
             }
             let (record, asked) = (Arc::clone(turn.candidate.record), turn.asked);
-            if let Some(story) = self.story.as_deref_mut() {
-                story.contest.by_hedge = turn.hedge;
-                story.contest.won = Some(good.times.answered - self.began);
-            }
+            self.record.race.by_hedge = turn.hedge;
+            self.record.race.won = Some(good.times.answered - self.began);
             record.provider().note(true, CheckMethod::Traffic, now);
             let under_way = course.won(turn, now.since(asked), now);
             let breaker = self.snapshot.catalog.settings().breaker;
             answer.watch(CommittedAttempt { record, asked, breaker, under_way });
         }
         let name = self.snapshot.providers.get(provider).map(|provider| &provider.target.name);
-        if let Some(story) = self.story.as_deref_mut() {
-            story.provider = name.map(Arc::clone);
-            story.connected_after = good.times.connected_after;
-        }
+        self.record.provider = name.map(Arc::clone);
+        self.record.connection_wait = Some(good.times.connected_after);
         answer.sign(name.map(|name| &**name), course.attempts());
         answer
     }

@@ -6,18 +6,18 @@ use std::{net::IpAddr, rc::Rc};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use serde_json::Value;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use super::{
     admission::{self, LimitHeaders},
     answer::sign,
     fault::Refusal,
-    row,
     tracked_body::TrackedBody,
 };
 use crate::{
     base::{ByteList, RequestId},
-    relay::{self, Completion, CompletionQueue, Outcome, RequestRecord},
+    exchange::{ClientInfo, Completion, CompletionQueue, Outcome, RequestRecord, RequestRoute},
+    relay,
     telemetry::GaugeGuard,
     wire::Dialect,
 };
@@ -48,23 +48,24 @@ pub struct Call {
     pub(super) digests: bool,
     /// Whose limits the client is told.
     pub(super) limited: Option<LimitHeaders>,
-    pub ending: Completion,
+    pub completion: Completion,
+    in_flight: GaugeGuard,
 }
 
 impl Call {
     pub fn open(
         head: &Parts,
         peer: Option<IpAddr>,
-        (template, dialect): (&'static str, Dialect),
+        (route, dialect): (RequestRoute, Dialect),
         made: impl FnOnce() -> RequestId,
-        ends: &Rc<CompletionQueue>,
-        counted: GaugeGuard,
+        completions: &Rc<CompletionQueue>,
+        in_flight: GaugeGuard,
     ) -> Self {
         let started = Instant::now();
         let own = head.headers.get(&REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
         let id = own.unwrap_or_else(made);
-        let caller = row::caller(peer, &head.headers);
-        let story = RequestRecord { caller, ..RequestRecord::new(id.clone(), started, template) };
+        let client = ClientInfo::of(peer, &head.headers);
+        let record = RequestRecord { client, ..RequestRecord::new(id.clone(), started, route) };
         Self {
             id,
             started,
@@ -75,15 +76,14 @@ impl Call {
             answered: None,
             digests: false,
             limited: None,
-            ending: Completion::new(story, Rc::clone(ends), counted),
+            completion: Completion::new(record, Rc::clone(completions)),
+            in_flight,
         }
     }
 
-    /// Notes a fact for the story's end.
-    pub fn note(&mut self, write: impl FnOnce(&mut RequestRecord)) {
-        if let Some(story) = self.ending.story() {
-            write(story);
-        }
+    /// The record of the request, to be written on.
+    pub fn record(&mut self) -> &mut RequestRecord {
+        self.completion.record()
     }
 
     /// Answers with JSON of the gateway's own.
@@ -115,13 +115,12 @@ impl Call {
 
     fn refuse_with(mut self, refusal: &Refusal, body: Bytes) -> Response<Body> {
         let mut headers = HeaderMap::new();
-        self.note(|story| {
+        let record = self.record();
+        if record.attempts > 0 {
             // Several that failed are named in the message.
-            let only = story.provider.as_deref().filter(|_| story.attempts == 1);
-            if story.attempts > 0 {
-                sign(&mut headers, only, story.attempts);
-            }
-        });
+            let only = record.provider.as_deref().filter(|_| record.attempts == 1);
+            sign(&mut headers, only, record.attempts);
+        }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(allow) = refusal.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -150,12 +149,14 @@ impl Call {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
             body = ByteList::new();
         }
-        let bytes = body.len() as u64;
-        self.note(|story| story.figures.bytes = bytes);
-        if outcome != Outcome::Complete || body.is_empty() {
-            self.ending.tell(outcome);
-        }
-        respond(status, headers, Body::Whole(body, self.ending))
+        self.record().stats.bytes = body.len() as u64;
+        let completion = if outcome != Outcome::Complete || body.is_empty() {
+            self.completion.complete(outcome);
+            None
+        } else {
+            Some(self.completion)
+        };
+        respond(status, headers, Body::Whole(body, completion, self.in_flight))
     }
 
     /// Answers with a stream that has been committed.
@@ -163,19 +164,18 @@ impl Call {
         mut self,
         status: StatusCode,
         mut headers: HeaderMap,
-        commit: impl FnOnce(Completion) -> relay::Committed<TrackedBody>,
+        commit: impl FnOnce(Completion, GaugeGuard) -> relay::Committed<TrackedBody>,
     ) -> Response<Body> {
         self.finish_head(status, &mut headers);
         tracing::debug!(id = %self.id, status = status.as_u16(), "headers sent");
-        respond(status, headers, Body::Stream(commit(self.ending)))
+        respond(status, headers, Body::Stream(commit(self.completion, self.in_flight)))
     }
 
     fn finish_head(&mut self, status: StatusCode, headers: &mut HeaderMap) {
-        let intake = self.asked.map_or(Duration::ZERO, |asked| asked - self.started);
-        self.note(|story| {
-            story.status = status.as_u16();
-            story.intake = intake;
-        });
+        let intake = self.asked.map(|asked| asked - self.started);
+        let record = self.record();
+        record.status = Some(status);
+        record.intake = intake;
         if let Ok(id) = HeaderValue::from_str(self.id.as_str()) {
             headers.insert(REQUEST_ID, id);
         }

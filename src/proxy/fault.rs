@@ -123,8 +123,8 @@ impl From<Fault> for Box<Refusal> {
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         let (status, kind, code) = match fault.side {
-            Side::Client => client(&fault.kind),
-            Side::Provider | Side::Gateway => provider(&fault.kind),
+            Side::Client => (client(&fault.kind), "invalid_request_error", fault.code()),
+            Side::Provider | Side::Gateway => (provider(&fault.kind), "server_error", fault.code()),
         };
         let who = match fault.side {
             Side::Client => "the request",
@@ -136,38 +136,32 @@ impl From<Fault> for Refusal {
     }
 }
 
-const fn client(kind: &FaultKind) -> (u16, &'static str, &'static str) {
+const fn client(kind: &FaultKind) -> u16 {
     match kind {
-        FaultKind::Timeout(DeadlineKind::Write, _) => (499, "invalid_request_error", "client_write_timeout"),
-        FaultKind::Timeout(..) => (408, "invalid_request_error", "request_timeout"),
-        FaultKind::TooLarge { .. } => (413, "invalid_request_error", "request_too_large"),
-        FaultKind::Gone | FaultKind::Reset => (499, "invalid_request_error", "client_gone"),
+        FaultKind::Timeout(DeadlineKind::Write, _) | FaultKind::Gone | FaultKind::Reset => 499,
+        FaultKind::Timeout(..) => 408,
+        FaultKind::TooLarge { .. } => 413,
         FaultKind::Unreachable(_)
         | FaultKind::Tls(_)
         | FaultKind::Garbage(_)
         | FaultKind::Status(_)
-        | FaultKind::ErrorEvent => (400, "invalid_request_error", "bad_request"),
-        FaultKind::Refused(code) => (400, "invalid_request_error", code),
+        | FaultKind::ErrorEvent
+        | FaultKind::Refused(_) => 400,
     }
 }
 
-const fn provider(kind: &FaultKind) -> (u16, &'static str, &'static str) {
+const fn provider(kind: &FaultKind) -> u16 {
     match kind {
-        FaultKind::Timeout(DeadlineKind::Pool, _) => (503, "server_error", "pool_timeout"),
-        FaultKind::Timeout(DeadlineKind::Connect, _) => (504, "server_error", "connect_timeout"),
-        FaultKind::Timeout(DeadlineKind::FirstToken, _) => (504, "server_error", "first_token_timeout"),
-        FaultKind::Timeout(DeadlineKind::Stream, _) => (504, "server_error", "idle_timeout"),
-        FaultKind::Timeout(DeadlineKind::Total | DeadlineKind::Body | DeadlineKind::Write, _) => {
-            (504, "server_error", "upstream_timeout")
-        }
-        FaultKind::Unreachable(_) => (502, "server_error", "upstream_unreachable"),
-        FaultKind::Tls(_) => (502, "server_error", "upstream_tls"),
-        FaultKind::Reset | FaultKind::Gone => (502, "server_error", "upstream_reset"),
-        FaultKind::Garbage(_) => (502, "server_error", "upstream_garbage"),
-        FaultKind::TooLarge { .. } => (502, "server_error", "response_too_large"),
-        FaultKind::Status(_) => (502, "server_error", "upstream_status"),
-        FaultKind::ErrorEvent => (502, "server_error", "upstream_error"),
-        FaultKind::Refused(code) => (503, "server_error", code),
+        FaultKind::Timeout(DeadlineKind::Pool, _) | FaultKind::Refused(_) => 503,
+        FaultKind::Timeout(..) => 504,
+        FaultKind::Unreachable(_)
+        | FaultKind::Tls(_)
+        | FaultKind::Reset
+        | FaultKind::Gone
+        | FaultKind::Garbage(_)
+        | FaultKind::TooLarge { .. }
+        | FaultKind::Status(_)
+        | FaultKind::ErrorEvent => 502,
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     base::Moment,
+    exchange::ResponseMode,
     relay::Mode,
     routing::{AttemptPlan, PlanRequest, Policy, ResponseKind, Strategy},
     telemetry::Trace,
@@ -56,7 +57,7 @@ impl Gateway {
         if let Ok(value) = HeaderValue::from_str(&trace.traceparent()) {
             head.headers.insert(TRACEPARENT, value);
         }
-        call.note(|story| story.trace = Some(trace));
+        call.record().trace = Some(trace);
     }
 
     /// Who may serve the request, and in which manner they are asked.
@@ -94,30 +95,28 @@ impl Gateway {
         asgi: bool,
     ) -> Result<Answer, Box<Refusal>> {
         let principal = admit(snapshot, &head.headers)?;
-        call.note(|story| {
-            story.principal = Some(Arc::clone(&principal.name));
-            story.key = Some(Arc::clone(&principal.id));
-            story.on_disconnect = snapshot.stream.on_disconnect;
-        });
+        let record = call.record();
+        record.key_name = Some(Arc::clone(&principal.name));
+        record.key_id = Some(Arc::clone(&principal.id));
+        record.on_disconnect = snapshot.stream.on_disconnect;
         let preference = RequestHeaders::of(&head.headers);
         call.digests = preference.telling(&snapshot.telemetry).digests && !self.gauges.meter.sheds();
         let body = intake::read(body, &head.headers, snapshot.intake).await?;
-        call.note(|story| story.caller.bytes = body.len() as u64);
+        call.record().client.request_bytes = body.len() as u64;
         let envelope = wire::envelope::read(&body)?;
         let mode = mode(asgi, &preference, &envelope, snapshot)?;
-        call.note(|story| {
-            story.model = envelope.model().into();
-            story.mode = match (envelope.stream() == Some(true), mode) {
-                (false, _) => "non-streaming",
-                (true, Mode::Asgi) => "asgi",
-                (true, Mode::Buffered) => "buffered",
-            };
+        let record = call.record();
+        record.model = Some(envelope.model().into());
+        record.mode = Some(match (envelope.stream() == Some(true), mode) {
+            (false, _) => ResponseMode::NonStreaming,
+            (true, Mode::Asgi) => ResponseMode::Asgi,
+            (true, Mode::Buffered) => ResponseMode::Buffered,
         });
         admission::grant(call, snapshot, principal, &body, &envelope)?;
         tracing::debug!(id = %call.id, path = call.dialect.path(), model = %envelope.model(), "request");
         let wish = Wish { snapshot, head, body: &body, envelope: &envelope, mode, preference };
         let course = self.plan(&wish)?;
-        call.note(|story| story.strategy = manner(&course));
+        call.record().strategy = Some(manner(&course));
         self.attempt(call, &wish, course).await
     }
 }

@@ -8,7 +8,6 @@
 //! - [`answer`]: what passes down
 //! - [`fault`]: what the client is told when something went wrong
 //! - [`admission`]: the key, its limits, and what the client is told of them
-//! - [`settle`]: what follows from an end; `row`: its row in the ledger
 //! - [`snapshot`]: what requests are decided by
 
 use std::{cell::RefCell, fmt, net::IpAddr, rc::Rc, sync::Arc};
@@ -18,7 +17,8 @@ use http::request::Parts;
 
 use crate::{
     base::{Rng, id::IdSource},
-    relay::{CompletionQueue, DetachedStreams},
+    exchange::{CompletionQueue, RequestRoute},
+    relay::DetachedStreams,
     telemetry::{Gauge, GaugeGuard, WorkerGauges},
     upstream::Upstream,
     wire::Dialect,
@@ -31,17 +31,12 @@ mod attempt_set;
 mod attempts;
 pub mod call;
 pub mod classify;
-mod fact;
 mod failures;
 pub mod fault;
 mod handle;
 mod intake;
-mod news;
 mod request_headers;
-mod row;
-pub mod settle;
 pub mod snapshot;
-mod span;
 mod tracked_body;
 
 pub use call::{Body, Call};
@@ -102,13 +97,13 @@ impl Gateway {
         &self.orphans
     }
 
-    /// Begins a request's story; `template` and `dialect` are those of its path.
+    /// Begins a request's record. `dialect`: of its path, whatever the method; errors are given in it.
     #[must_use]
-    pub fn open(&self, head: &Parts, peer: Option<IpAddr>, template: &'static str, dialect: Dialect) -> Call {
+    pub fn open(&self, head: &Parts, peer: Option<IpAddr>, route: RequestRoute, dialect: Dialect) -> Call {
         Call::open(
             head,
             peer,
-            (template, dialect),
+            (route, dialect),
             || self.ids.borrow_mut().make(),
             &self.ends,
             self.gauges.requests.hold(),

@@ -7,9 +7,9 @@
 
 use tokio::time::Instant;
 
-use super::end::StreamStats;
 use crate::{
     base::turn,
+    exchange::StreamStats,
     telemetry::{LatencyMeter, stream_histogram::Resolution},
 };
 
@@ -61,10 +61,10 @@ impl FrameTimer {
     }
 
     /// The client's connection is back for more, or is done.
-    pub(super) fn taken(&mut self, figures: &mut StreamStats) {
+    pub(super) fn taken(&mut self, stats: &mut StreamStats) {
         let Some((since, turn)) = self.given.take() else { return };
         if turn != turn::current() {
-            figures.waited += 1;
+            stats.waited_for_client += 1;
             return;
         }
         let time = since.elapsed();
@@ -72,8 +72,8 @@ impl FrameTimer {
         if let Some(meter) = &self.meter {
             meter.note_at(bucket);
         }
-        figures.shape.get_or_insert_default().added.note_at(bucket, time);
-        figures.first_added.get_or_insert(time);
+        stats.frame_timings.get_or_insert_default().added.note_at(bucket, time);
+        stats.first_added.get_or_insert(time);
     }
 }
 
@@ -85,56 +85,56 @@ mod tests {
     use crate::telemetry::MeterReading;
 
     /// Reads a frame, gives it, and takes it after `stay`, in another turn if the client `waits`.
-    async fn pass(passage: &mut FrameTimer, figures: &mut StreamStats, stay: Duration, waits: bool) {
+    async fn pass(passage: &mut FrameTimer, stats: &mut StreamStats, stay: Duration, waits: bool) {
         passage.read(Instant::now());
         passage.give(false);
         advance(stay).await;
         if waits {
             turn::begin();
         }
-        passage.taken(figures);
+        passage.taken(stats);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_frame_is_timed_from_its_read_to_its_write() {
-        let (meter, mut figures) = (LatencyMeter::default(), StreamStats::default());
+        let (meter, mut stats) = (LatencyMeter::default(), StreamStats::default());
         let mut passage = FrameTimer::new(Some(meter.clone()));
-        pass(&mut passage, &mut figures, Duration::from_micros(30), false).await;
-        pass(&mut passage, &mut figures, Duration::from_micros(60), false).await;
-        pass(&mut passage, &mut figures, Duration::from_secs(9), true).await;
+        pass(&mut passage, &mut stats, Duration::from_micros(30), false).await;
+        pass(&mut passage, &mut stats, Duration::from_micros(60), false).await;
+        pass(&mut passage, &mut stats, Duration::from_secs(9), true).await;
         // Asked again without having given anything.
-        passage.taken(&mut figures);
-        let added = figures.added().unwrap();
-        assert_eq!((added.max.as_micros(), figures.waited), (60, 1));
-        assert_eq!(figures.first_added.unwrap().as_micros(), 30);
+        passage.taken(&mut stats);
+        let added = stats.added_latency().unwrap();
+        assert_eq!((added.max.as_micros(), stats.waited_for_client), (60, 1));
+        assert_eq!(stats.first_added.unwrap().as_micros(), 30);
         assert_eq!(MeterReading::of(&[meter]).count(), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_held_back_until_the_commit_is_not_the_worker_s_doing() {
-        let mut figures = StreamStats::default();
+        let mut stats = StreamStats::default();
         let mut passage = FrameTimer::new(Some(LatencyMeter::default()));
         passage.read(Instant::now());
         advance(Duration::from_secs(1)).await;
         passage.commit();
         passage.give(true);
-        passage.taken(&mut figures);
+        passage.taken(&mut stats);
         passage.give(false);
-        passage.taken(&mut figures);
-        assert_eq!(figures.added().unwrap().max, Duration::ZERO);
+        passage.taken(&mut stats);
+        assert_eq!(stats.added_latency().unwrap().max, Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_in_sixteen_is_measured_while_the_guard_sheds_and_none_when_it_is_off() {
-        let (meter, mut figures) = (LatencyMeter::default(), StreamStats::default());
+        let (meter, mut stats) = (LatencyMeter::default(), StreamStats::default());
         let mut passage = FrameTimer::new(Some(meter.clone()));
         meter.shed(true);
         for _ in 0..32 {
-            pass(&mut passage, &mut figures, Duration::from_micros(1), false).await;
+            pass(&mut passage, &mut stats, Duration::from_micros(1), false).await;
         }
         assert_eq!(MeterReading::of(&[meter]).count(), 2);
-        let (mut passage, mut figures) = (FrameTimer::new(None), StreamStats::default());
-        pass(&mut passage, &mut figures, Duration::from_micros(1), false).await;
-        assert!(figures.shape.is_none());
+        let (mut passage, mut stats) = (FrameTimer::new(None), StreamStats::default());
+        pass(&mut passage, &mut stats, Duration::from_micros(1), false).await;
+        assert!(stats.frame_timings.is_none());
     }
 }

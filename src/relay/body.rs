@@ -8,17 +8,17 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{
-    commit::Committed,
-    end::{Completion, Outcome},
-    stream::FrameSource,
+use super::{commit::Committed, stream::FrameSource};
+use crate::{
+    base::{ByteList, Fault, FaultKind, Sent, Side, Stage},
+    exchange::{Completion, Outcome},
+    telemetry::GaugeGuard,
 };
-use crate::base::{ByteList, Fault, FaultKind, Sent, Side, Stage};
 
 #[derive(Debug)]
 pub enum Body<S: FrameSource + 'static> {
-    /// All of it is here; the end is told when the last of it has been taken.
-    Whole(ByteList, Completion),
+    /// All of it is here; the completion is reported when the last of it has been taken. `None`: it has been reported.
+    Whole(ByteList, Option<Completion>, GaugeGuard),
     Stream(Committed<S>),
 }
 
@@ -27,7 +27,11 @@ impl<S: FrameSource + 'static> Body<S> {
     pub fn cut(&mut self, side: Side, kind: FaultKind) {
         let fault = |stage| Fault { side, stage, kind, sent: Sent::Some };
         match self {
-            Self::Whole(_, ending) => ending.tell(Outcome::Fault(fault(Stage::Body))),
+            Self::Whole(_, completion, _) => {
+                if let Some(completion) = completion.take() {
+                    completion.complete(Outcome::Fault(fault(Stage::Body)));
+                }
+            }
             Self::Stream(stream) => stream.cut(fault),
         }
     }
@@ -39,10 +43,12 @@ impl<S: FrameSource + 'static> http_body::Body for Body<S> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match self.get_mut() {
-            Self::Whole(list, ending) => {
+            Self::Whole(list, completion, _) => {
                 let bytes = list.pop();
-                if list.is_empty() {
-                    ending.tell(Outcome::Complete);
+                if list.is_empty()
+                    && let Some(completion) = completion.take()
+                {
+                    completion.complete(Outcome::Complete);
                 }
                 Poll::Ready(bytes.map(Frame::data).map(Ok))
             }
@@ -54,15 +60,64 @@ impl<S: FrameSource + 'static> http_body::Body for Body<S> {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(list, _) => list.is_empty(),
+            Self::Whole(list, ..) => list.is_empty(),
             Self::Stream(stream) => stream.is_over(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(list, _) => SizeHint::with_exact(list.len() as u64),
+            Self::Whole(list, ..) => SizeHint::with_exact(list.len() as u64),
             Self::Stream(_) => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::poll_fn, rc::Rc};
+
+    use http_body::Body as _;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        base::id::IdSource,
+        exchange::{CompletionQueue, RequestRecord, RequestRoute},
+        relay::Acknowledge,
+        telemetry::Gauge,
+    };
+
+    /// A stream that never is.
+    struct NoSource(Infallible);
+
+    impl FrameSource for NoSource {
+        fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+            match self.0 {}
+        }
+
+        fn is_done(&self) -> bool {
+            match self.0 {}
+        }
+
+        fn acknowledge(&mut self, _: Acknowledge) {
+            match self.0 {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_whole_body_completes_with_its_last_byte_and_counts_until_it_is_dropped() {
+        let (queue, gauge) = (Rc::<CompletionQueue>::default(), Gauge::default());
+        let record = RequestRecord::new(IdSource::default().make(), Instant::now(), RequestRoute::Unknown);
+        let completion = Completion::new(record, Rc::clone(&queue));
+        let list = Bytes::from_static(b"{}").into();
+        let mut body = Body::<NoSource>::Whole(list, Some(completion), gauge.hold());
+        assert!(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.is_some());
+        body.cut(Side::Client, FaultKind::Gone);
+        assert_eq!(gauge.read(), 1);
+        drop(body);
+        let (completed, lost) = queue.take();
+        assert_eq!((completed.len(), lost, gauge.read()), (1, 0, 0));
+        assert_eq!(completed[0].outcome, Outcome::Complete);
     }
 }

@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use super::{
     detached::{DetachedStream, DetachedStreams},
-    end::{Completion, Outcome},
-    settings::{CommitPoint, OnDisconnect, StreamSettings},
+    settings::{CommitPoint, StreamSettings},
     stream::{FrameSource, RelayOptions, Stream},
     trace_comment,
 };
 use crate::{
     base::{Fault, FaultKind, RequestId, Sent, Stage},
+    exchange::{Completion, OnDisconnect, Outcome},
     telemetry::GaugeGuard,
     wire::{Dialect, Usage},
 };
@@ -57,7 +57,7 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
 
     /// What it has told of tokens so far.
     pub fn usage(&mut self) -> Option<Usage> {
-        self.0.tap.figures().usage
+        self.0.tap.stats().usage
     }
 
     /// The first bytes of the error event that came before the first content.
@@ -96,8 +96,8 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
         mut self,
         dialect: Dialect,
         on_fault: OnFault,
-        ending: Completion,
-        (counted, orphans): (GaugeGuard, DetachedStreams),
+        completion: Completion,
+        (in_flight, counted, orphans): (GaugeGuard, GaugeGuard, DetachedStreams),
     ) -> Committed<S> {
         self.0.passage.commit();
         Committed {
@@ -106,9 +106,9 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
             on_fault,
             broken: None,
             failed: None,
-            ending,
+            completion: Some(completion),
             orphans,
-            _counted: counted,
+            _counted: [in_flight, counted],
         }
     }
 }
@@ -126,10 +126,12 @@ pub struct Committed<S: FrameSource + 'static> {
     broken: Option<Fault>,
     /// It ends with this.
     failed: Option<Fault>,
-    ending: Completion,
+    /// `None` only while it is dropped.
+    completion: Option<Completion>,
     /// Where it goes if the client leaves and it is to be read on.
     orphans: DetachedStreams,
-    _counted: GaugeGuard,
+    /// The request and the stream.
+    _counted: [GaugeGuard; 2],
 }
 
 impl<S: FrameSource + 'static> Committed<S> {
@@ -154,8 +156,8 @@ impl<S: FrameSource + 'static> Committed<S> {
             return None;
         }
         self.stream.note_digests();
-        let story = self.ending.story()?;
-        Some(trace_comment::comment(story, self.stream.tap.figures()))
+        let record = self.completion.as_mut()?.record();
+        Some(trace_comment::comment(record, self.stream.tap.stats()))
     }
 
     /// The client is told by an event where there are events, else by breaking off.
@@ -195,34 +197,35 @@ impl<S: FrameSource + 'static> Committed<S> {
         }
     }
 
-    /// The client has left: the stream is read on, if that is the policy and there is a place.
-    fn leave(&mut self) {
-        let policy = self.ending.story().map_or(OnDisconnect::Cancel, |story| story.on_disconnect);
-        let OnDisconnect::Drain { time, tokens } = policy else { return };
-        let left = self.stream.stage();
-        let Some(counted) = self.orphans.place() else { return };
-        let Some((source, tap)) = self.stream.leave() else { return };
-        if let Some(ending) = self.ending.hand_over() {
-            self.orphans.adopt(DetachedStream { source, tap, ending, left, time, tokens, counted });
+    /// The client has left: the stream is read on, if that is the policy and there is room. Else the completion is
+    /// dropped, which reports that the client left.
+    fn leave(&mut self, mut completion: Completion) {
+        if let OnDisconnect::Drain { time, tokens } = completion.record().on_disconnect
+            && let Some(counted) = self.orphans.place()
+            && let Some((source, tap)) = self.stream.leave()
+        {
+            let left = completion.stage().get();
+            self.orphans.adopt(DetachedStream { source, tap, completion, left, time, tokens, counted });
+        } else {
+            completion.record().stats = self.stream.tap.take_stats();
         }
     }
 }
 
-/// The end is told when the client's connection lets go of the stream: after the last frame's write.
+/// The completion is reported when the client's connection lets go of the stream: after the last frame's write.
 impl<S: FrameSource + 'static> Drop for Committed<S> {
     fn drop(&mut self) {
-        self.stream.passage.taken(self.stream.tap.figures());
-        self.ending.stage().set(self.stream.stage());
+        self.stream.passage.taken(self.stream.tap.stats());
         let outcome = self.outcome();
         self.stream.note_digests();
-        if outcome.is_none() {
-            self.leave();
-        }
-        if let Some(story) = self.ending.story() {
-            story.figures = self.stream.tap.take_figures();
-        }
-        if let Some(outcome) = outcome {
-            self.ending.tell(outcome);
+        let Some(mut completion) = self.completion.take() else { return };
+        completion.stage().set(self.stream.stage());
+        match outcome {
+            Some(outcome) => {
+                completion.record().stats = self.stream.tap.take_stats();
+                completion.complete(outcome);
+            }
+            None => self.leave(completion),
         }
     }
 }

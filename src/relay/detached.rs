@@ -10,13 +10,10 @@ use tokio::{
     time::{Duration, Instant, sleep},
 };
 
-use super::{
-    end::{Completion, Outcome},
-    stream::FrameSource,
-    tap::Tap,
-};
+use super::{stream::FrameSource, tap::Tap};
 use crate::{
     base::{Stage, spawn::Tasks},
+    exchange::{Completion, Outcome},
     telemetry::{Gauge, GaugeGuard},
 };
 
@@ -27,7 +24,7 @@ const MANY: usize = 1024;
 pub(super) struct DetachedStream<S> {
     pub(super) source: S,
     pub(super) tap: Tap,
-    pub(super) ending: Completion,
+    pub(super) completion: Completion,
     /// When its client left.
     pub(super) left: Stage,
     pub(super) time: Duration,
@@ -72,7 +69,7 @@ impl DetachedStreams {
 impl<S: FrameSource> DetachedStream<S> {
     /// Reads to the end, or to the first bound.
     async fn read_on(self, mut closed: watch::Receiver<bool>) {
-        let Self { mut source, mut tap, mut ending, left, time, tokens, counted } = self;
+        let Self { mut source, mut tap, mut completion, left, time, tokens, counted } = self;
         let whole = tokio::select! {
             biased;
             whole = read(&mut source, &mut tap, tokens) => whole,
@@ -81,11 +78,10 @@ impl<S: FrameSource> DetachedStream<S> {
         };
         // The provider's connection first: whoever sees the end may look for it.
         drop(source);
-        if let Some(story) = ending.story() {
-            story.figures = tap.take_figures();
-            story.drained = whole;
-        }
-        ending.tell(Outcome::Gone(left));
+        let record = completion.record();
+        record.stats = tap.take_stats();
+        record.drained = whole;
+        completion.complete(Outcome::Gone(left));
         drop(counted);
     }
 }

@@ -1,34 +1,9 @@
-//! Checkable byte identity (B3): SHA-256 of the bytes that came from the provider and of those that were given to the
-//! client, so that `sha256sum` at either end can say whether a byte was changed on the way. Only when asked for.
+//! The digests of a stream while it passes (B3). They are computed from the bytes as they were received and as they were
+//! given to the client, so that a changed byte shows. Only on request.
 
 use sha2::{Digest as _, Sha256};
 
-use crate::base::ByteList;
-
-/// What was received and given. In hexadecimal they are what `sha256sum` prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digests {
-    pub received: [u8; 32],
-    pub given: [u8; 32],
-}
-
-impl Digests {
-    /// Of a body that goes as it came.
-    #[must_use]
-    pub fn of(body: &ByteList) -> Self {
-        let mut sum = Sha256::new();
-        body.iter().for_each(|bytes| sum.update(bytes));
-        let digest = sum.finalize().into();
-        Self { received: digest, given: digest }
-    }
-
-    /// A digest in hexadecimal.
-    #[must_use]
-    pub fn hex(digest: &[u8; 32]) -> String {
-        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 15)]);
-        digest.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
-    }
-}
+use crate::exchange::Digests;
 
 /// Both digests of a stream under way.
 #[derive(Debug, Default)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::exchange::OnDisconnect;
+
 /// How a stream travels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -21,18 +23,6 @@ pub enum CommitPoint {
     FirstFrame,
     /// The first event with content, reasoning or a tool call.
     FirstContent,
-}
-
-/// What becomes of a provider's stream whose client has left (B6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnDisconnect {
-    /// It is ended at once, and what the provider had reported by then is booked.
-    #[default]
-    Cancel,
-    /// It is read on for its usage, for so long and for so many tokens at most; past that it is ended and estimated.
-    Drain { time: Duration, tokens: u32 },
-    /// It is ended at once, and what passed is estimated.
-    Estimate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,13 +15,13 @@ use super::{
     deadlines::StreamDeadlines,
     delayed_ack::{Acknowledge, DelayedAck},
     digest::RunningDigests,
-    end::Outcome,
     holdback::{Cut, Holdback},
     settings::{Mode, StreamSettings},
     tap::{Tap, TapReport},
 };
 use crate::{
     base::{ByteList, Fault, FaultKind, RequestId, Sent, Stage},
+    exchange::Outcome,
     telemetry::LatencyMeter,
     wire::Dialect,
 };
@@ -85,7 +85,7 @@ pub(super) struct Stream<S> {
 }
 
 impl<S: FrameSource> Stream<S> {
-    /// `started` is when the request arrived: the figures count from there.
+    /// `started` is when the request arrived: the stats count from there.
     pub(super) fn new(
         source: S,
         manner: &RelayOptions,
@@ -118,7 +118,7 @@ impl<S: FrameSource> Stream<S> {
 
     /// The next bytes that may leave. `None` at the end. The source is gone after a fault.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
-        self.passage.taken(self.tap.figures());
+        self.passage.taken(self.tap.stats());
         loop {
             if let Some(bytes) = self.ready.pop() {
                 self.passage.give(!self.ready.is_empty());
@@ -292,10 +292,10 @@ impl<S> Stream<S> {
         self.source.take().map(|source| (source, self.tap.take()))
     }
 
-    /// Digests of all that passed, into the figures.
+    /// Digests of all that passed, into the stats.
     pub(super) fn note_digests(&mut self) {
         if let Some(digests) = &self.digests {
-            self.tap.figures().digests = Some(digests.read());
+            self.tap.stats().digests = Some(digests.read());
         }
     }
 

@@ -4,10 +4,12 @@
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
-use super::end::StreamStats;
-use crate::base::RequestId;
-use crate::wire::{
-    Dialect, Event, EventClass, LineTooLong, Scanner, classify, classify_committed, ends_answer, usage,
+use crate::{
+    base::RequestId,
+    exchange::StreamStats,
+    wire::{
+        Dialect, Event, EventClass, LineTooLong, Scanner, classify, classify_committed, ends_answer, usage,
+    },
 };
 
 /// A gap between frames below this counts as none.
@@ -25,7 +27,7 @@ pub(super) struct Tap {
     /// When the first and the last frame came.
     first: Option<Instant>,
     last: Instant,
-    figures: StreamStats,
+    stats: StreamStats,
     /// An event without content has said that the answer is over.
     concluded: bool,
     /// The stream has ended within an event.
@@ -94,7 +96,7 @@ impl Tap {
             started,
             first: None,
             last: started,
-            figures: StreamStats::default(),
+            stats: StreamStats::default(),
             told: Bytes::new(),
             concluded: false,
             left_open: false,
@@ -116,7 +118,7 @@ impl Tap {
         }
         self.count(frame.len(), now, gap);
         let Some(scanner) = &mut self.scanner else {
-            self.figures.first_token.get_or_insert(now - self.started);
+            self.stats.first_token.get_or_insert(now - self.started);
             return Ok(TapReport {
                 event_end: Some(frame.len()),
                 content: true,
@@ -124,14 +126,14 @@ impl Tap {
                 ..TapReport::default()
             });
         };
-        let mut seen = TapReport { content: self.figures.first_token.is_some(), ..TapReport::default() };
-        let Self { dialect, figures, told, text, .. } = self;
+        let mut seen = TapReport { content: self.stats.first_token.is_some(), ..TapReport::default() };
+        let Self { dialect, stats, told, text, .. } = self;
         let dialect = *dialect;
         let had_content = seen.content;
         scanner.scan(frame, |event| {
             seen.event_end = Some(event.end);
             let erred = seen.error;
-            if let Some(size) = observe(dialect, &event, &mut seen, figures, &mut on_extra) {
+            if let Some(size) = observe(dialect, &event, &mut seen, stats, &mut on_extra) {
                 text.note(size);
             }
             if seen.error && !erred && !seen.content {
@@ -142,7 +144,7 @@ impl Tap {
         self.concluded |= seen.concluded;
         seen.alive |= scanner.is_mid_event();
         if seen.content && !had_content {
-            figures.first_token = Some(now - self.started);
+            stats.first_token = Some(now - self.started);
         }
         Ok(seen)
     }
@@ -153,18 +155,18 @@ impl Tap {
     }
 
     fn count(&mut self, bytes: usize, now: Instant, gap: Duration) {
-        let figures = &mut self.figures;
-        figures.frames += 1;
-        figures.bytes += bytes as u64;
+        let stats = &mut self.stats;
+        stats.frames += 1;
+        stats.bytes += bytes as u64;
         match self.first {
             None => {
                 self.first = Some(now);
-                figures.first_byte = Some(now - self.started);
+                stats.first_byte = Some(now - self.started);
             }
             Some(_) => {
-                figures.zero_gaps += u32::from(gap < ZERO_GAP);
-                if let Some(shape) = &mut figures.shape {
-                    shape.gaps.note(gap);
+                stats.zero_gaps += u32::from(gap < ZERO_GAP);
+                if let Some(timings) = &mut stats.frame_timings {
+                    timings.gaps.note(gap);
                 }
             }
         }
@@ -176,9 +178,9 @@ impl Tap {
         let mut extra = false;
         if let Some(scanner) = &mut self.scanner {
             self.left_open = scanner.is_mid_event();
-            let (dialect, figures, mut seen) = (self.dialect, &mut self.figures, TapReport::default());
+            let (dialect, stats, mut seen) = (self.dialect, &mut self.stats, TapReport::default());
             scanner.finish(|event| {
-                let _ = observe(dialect, &event, &mut seen, figures, &mut |_, _| extra = true);
+                let _ = observe(dialect, &event, &mut seen, stats, &mut |_, _| extra = true);
             });
             self.concluded |= seen.concluded;
         }
@@ -190,17 +192,17 @@ impl Tap {
         self.left_open
     }
 
-    /// The figures, to be written on.
-    pub(super) const fn figures(&mut self) -> &mut StreamStats {
-        &mut self.figures
+    /// The stats, to be written on.
+    pub(super) const fn stats(&mut self) -> &mut StreamStats {
+        &mut self.stats
     }
 
-    /// The figures, taken out.
-    pub(super) fn take_figures(&mut self) -> StreamStats {
-        let mut figures = std::mem::take(&mut self.figures);
-        figures.passed_tokens = self.text.tokens(self.dialect);
-        figures.span = self.first.map_or(Duration::ZERO, |first| self.last - first);
-        figures
+    /// The stats, taken out.
+    pub(super) fn take_stats(&mut self) -> StreamStats {
+        let mut stats = std::mem::take(&mut self.stats);
+        stats.passed_tokens = self.text.tokens(self.dialect);
+        stats.span = self.first.map_or(Duration::ZERO, |first| self.last - first);
+        stats
     }
 
     /// What an error event before the first content said, taken out.
@@ -220,7 +222,7 @@ impl Tap {
     }
 
     pub(super) const fn has_content(&self) -> bool {
-        self.figures.first_token.is_some()
+        self.stats.first_token.is_some()
     }
 
     /// There is an answer, or it was said that there is none.
@@ -229,7 +231,7 @@ impl Tap {
     }
 
     pub(super) const fn has_frames(&self) -> bool {
-        self.figures.frames > 0
+        self.stats.frames > 0
     }
 
     /// What closes an event whose beginning has passed and whose end has not.
@@ -247,7 +249,7 @@ fn observe(
     dialect: Dialect,
     event: &Event<'_>,
     seen: &mut TapReport,
-    figures: &mut StreamStats,
+    stats: &mut StreamStats,
     on_extra: &mut impl FnMut(Option<usize>, usize),
 ) -> Option<usize> {
     let facts = if seen.content { classify_committed(dialect, event) } else { classify(dialect, event) };
@@ -260,12 +262,12 @@ fn observe(
         EventClass::Usage => on_extra(event.start, event.end),
         EventClass::Done | EventClass::Other => {}
     }
-    figures.events += 1;
+    stats.events += 1;
     if facts.usage
         && let Some(data) = event.data
         && let Some(found) = usage::read(data)
     {
-        figures.usage = Some(figures.usage.unwrap_or_default().merge(found));
+        stats.usage = Some(stats.usage.unwrap_or_default().merge(found));
     }
     matches!(facts.class, EventClass::Content | EventClass::Other).then(|| event.data.map_or(0, <[u8]>::len))
 }

@@ -5,39 +5,37 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::time::Duration;
 
-use super::{
-    digest::Digests,
-    end::{RequestRecord, StreamStats},
-};
+use crate::exchange::{Digests, RequestRecord, StreamStats};
 
-/// Renders it. `story` has no figures yet.
-pub(super) fn comment(story: &RequestRecord, figures: &StreamStats) -> Bytes {
-    let added = figures.added();
-    let told = json!({
-        "id": story.id.as_str(),
-        "provider": story.provider.as_deref(),
-        "attempts": story.attempts,
-        "frames": figures.frames,
-        "events": figures.events,
-        "bytes": figures.bytes,
-        "intake_ms": millis(story.intake),
-        "first_byte_ms": figures.first_byte.map(millis),
-        "first_token_ms": figures.first_token.map(millis),
-        "total_ms": millis(story.started.elapsed()),
+/// Renders it. `record` has no stats yet.
+pub(super) fn comment(record: &RequestRecord, stats: &StreamStats) -> Bytes {
+    let added = stats.added_latency();
+    let intake = record.intake.unwrap_or_default();
+    let comment = json!({
+        "id": record.id.as_str(),
+        "provider": record.provider.as_deref(),
+        "attempts": record.attempts,
+        "frames": stats.frames,
+        "events": stats.events,
+        "bytes": stats.bytes,
+        "intake_ms": millis(intake),
+        "first_byte_ms": stats.first_byte.map(millis),
+        "first_token_ms": stats.first_token.map(millis),
+        "total_ms": millis(record.started.elapsed()),
         "added_us": added.map(|added| json!({
-            "first_byte": figures.first_added.map(|added| micros(story.intake + added)),
+            "first_byte": stats.first_added.map(|added| micros(intake + added)),
             "p50": micros(added.p50),
             "p99": micros(added.p99),
             "max": micros(added.max),
         })),
-        "waited_for_client": figures.waited,
-        "digests": figures.digests.map(|digests| json!({
+        "waited_for_client": stats.waited_for_client,
+        "digests": stats.digests.map(|digests| json!({
             "algorithm": "sha256",
             "received": Digests::hex(&digests.received),
             "given": Digests::hex(&digests.given),
         })),
     });
-    format!(": thalweg {told}\n\n").into()
+    format!(": thalweg {comment}\n\n").into()
 }
 
 fn millis(time: Duration) -> f64 {

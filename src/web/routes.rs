@@ -6,10 +6,11 @@
 use http::Method;
 
 use super::compare;
-use crate::wire::Dialect;
+use crate::{
+    exchange::{RequestRoute, route::UNKNOWN},
+    wire::Dialect,
+};
 
-/// The path template of a request that no row answers, for logs and metrics.
-pub(super) const UNKNOWN: &str = "other";
 /// The prefix that a client may leave out.
 const VERSION: &str = "/v1";
 /// The last segment of a path that stands for a name chosen by the client.
@@ -211,9 +212,16 @@ impl RouteMatch<'_> {
         found.map_or(Dialect::ChatCompletions, |found| found.route.dialect)
     }
 
-    /// The path template for logs and metrics; [`UNKNOWN`] where the path does not take the method.
-    pub(super) fn template(found: Option<Self>, method: &Method) -> &'static str {
-        found.filter(|found| found.route.takes(method)).map_or(UNKNOWN, |found| found.route.template)
+    /// The route as the request's record keeps it; unknown where the path does not take the method.
+    pub(super) fn recorded(found: Option<Self>, method: &Method) -> RequestRoute {
+        let Some(found) = found.filter(|found| found.route.takes(method)) else {
+            return RequestRoute::Unknown;
+        };
+        let Route { template, dialect, .. } = *found.route;
+        match found.route.operation {
+            Operation::Complete { .. } => RequestRoute::Completion { template, dialect },
+            Operation::Page(_) => RequestRoute::Page { template },
+        }
     }
 }
 
@@ -250,7 +258,7 @@ mod tests {
     use super::*;
 
     fn template(method: &Method, path: &str) -> &'static str {
-        RouteMatch::template(find(path), method)
+        RouteMatch::recorded(find(path), method).template()
     }
 
     #[test]

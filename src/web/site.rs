@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     base::ByteList,
+    exchange::Outcome,
     ledger::LedgerReader,
     proxy::{Call, Gateway, Incoming, Refusal, Snapshot},
-    relay::Outcome,
     telemetry::Telemetry,
     upstream::Target,
 };
@@ -85,8 +85,8 @@ impl Site {
         peer: Option<IpAddr>,
     ) -> Response<Body> {
         let found = routes::find(head.uri.path()).filter(|found| self.has(found.route));
-        let template = RouteMatch::template(found, &head.method);
-        let call = self.gateway.open(&head, peer, template, RouteMatch::dialect(found));
+        let route = RouteMatch::recorded(found, &head.method);
+        let call = self.gateway.open(&head, peer, route, RouteMatch::dialect(found));
         if head.method == Method::OPTIONS {
             let headers = allow_preflight(&head.headers);
             let response = call.whole(StatusCode::NO_CONTENT, headers, ByteList::new(), Outcome::Complete);

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
 use thalweg::{
-    auth::{Digest, KeyEditor, KeyLimits, StoredKey, TokenSettings},
-    base::{Secret, lease::LimitValues},
+    auth::{Digest, KeyEditor, KeyLimits, StoredKey, TokenSettings, limit::LimitValues},
+    base::Secret,
     database::{DatabaseSettings, DatabaseUrl},
     ledger::{Price, Prices},
     server::Listen,

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use thalweg::{
-    auth::{KeyLimits, TokenSettings},
-    base::{Secret, lease::LimitValues},
+    auth::{KeyLimits, TokenSettings, limit::LimitValues},
+    base::Secret,
 };
 
 use crate::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use thalweg::relay::OnDisconnect;
+use thalweg::exchange::OnDisconnect;
 
 use crate::{
     client::{Call, Version},

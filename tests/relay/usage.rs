@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::json;
-use thalweg::relay::{Mode, OnDisconnect};
+use thalweg::{exchange::OnDisconnect, relay::Mode};
 
 use crate::{
     client::{Call, Version},

@@ -4,12 +4,10 @@ use super::*;
 use crate::{
     auth::{
         ConfiguredKeys, KeyEditor, KeyName, Principal, StoreError, StoredKeys, TokenSettings, generate,
+        limit::{Limit, Reservation},
         sync::KeySync,
     },
-    base::{
-        Secret,
-        lease::{Limit, Reservation},
-    },
+    base::Secret,
     database::tests::Scratch,
 };
 

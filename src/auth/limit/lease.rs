@@ -2,7 +2,6 @@
 //! request was given by estimate, and is settled once with what it really used, or dropped, and then all of it is given
 //! back. A key's budget is settled last, when the price is known: that is the [`PendingCharge`] which a settled lease leaves.
 //!
-//! Here and not in `auth`, because a request's end carries it from `proxy` through `relay` to whoever knows the price.
 //! Invariants: a lease gives back no more than it took; all of an ask is granted or nothing of it is kept; only atomics.
 
 use std::{

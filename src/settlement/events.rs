@@ -1,4 +1,5 @@
-//! What watchers are told (S3.7): a row as soon as its request has ended, and the sums when they have changed.
+//! Events for watchers (S3.7): a row as soon as its request has completed, and the sums when they have changed. An event
+//! carries a row's owner, so that a key's owner sees only his own.
 
 use serde_json::{Value, json};
 
@@ -11,14 +12,14 @@ use crate::{
 };
 
 /// A row of the ledger, as its key's owner and the operator may see it.
-pub(super) fn tell_row(bus: &EventBus, row: &Row) {
+pub(super) fn send_row(bus: &EventBus, row: &Row) {
     let owner = row.key_id.as_deref().map_or(Owner::Operator, |key| Owner::Key(key.into()));
     // Numbers and text: this cannot fail.
-    let mut told = serde_json::to_value(row).unwrap_or_default();
-    if let Some(told) = told.as_object_mut() {
-        told.insert("id".to_owned(), uuid(row.id.0).into());
+    let mut event = serde_json::to_value(row).unwrap_or_default();
+    if let Some(fields) = event.as_object_mut() {
+        fields.insert("id".to_owned(), uuid(row.id.0).into());
     }
-    bus.tell(owner, "row", &told.to_string());
+    bus.tell(owner, "row", &event.to_string());
 }
 
 fn uuid(id: [u8; 16]) -> String {
@@ -27,14 +28,14 @@ fn uuid(id: [u8; 16]) -> String {
     [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
 }
 
-/// The sums, if they are not what was told last.
-pub(super) fn tell_sums(board: &Telemetry, generation: u64, last: &mut Value) {
-    if !board.bus.is_watched() {
+/// The sums, if they differ from the `last` ones that were sent.
+pub(super) fn send_sums(telemetry: &Telemetry, generation: u64, last: &mut Value) {
+    if !telemetry.bus.is_watched() {
         return;
     }
-    let sums = *board.stats.open().0.sums();
-    let gauges = board.gauges(generation);
-    let told = json!({
+    let sums = *telemetry.stats.open().0.sums();
+    let gauges = telemetry.gauges(generation);
+    let event = json!({
         "requests": sums.requests,
         "done": sums.done,
         "refused": sums.refused,
@@ -47,9 +48,9 @@ pub(super) fn tell_sums(board: &Telemetry, generation: u64, last: &mut Value) {
             "streams": gauges.streams,
         },
     });
-    if told != *last {
-        board.bus.tell(Owner::Operator, "stats", &told.to_string());
-        *last = told;
+    if event != *last {
+        telemetry.bus.tell(Owner::Operator, "stats", &event.to_string());
+        *last = event;
     }
 }
 

@@ -1,0 +1,137 @@
+//! The completion of a request, reported exactly once: [`Completion::complete`] consumes it, and one that is dropped
+//! reports that the client left. A report is a push to the worker's queue.
+//!
+//! Invariant: a [`Completion`] gives one [`Completed`], whatever happens.
+
+use std::{cell::Cell, rc::Rc};
+
+use tokio::time::Duration;
+
+use super::{queue::CompletionQueue, record::RequestRecord};
+use crate::base::{Fault, Stage};
+
+/// Status that is recorded for a client that left before its response was complete.
+const CLIENT_GONE: u16 = 499;
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The last byte was handed to the client's connection.
+    Complete,
+    /// It was refused or broke off, and the response said so.
+    Fault(Fault),
+    /// The client left at this stage.
+    Gone(Stage),
+}
+
+/// A request that has completed.
+#[derive(Debug)]
+pub struct Completed {
+    pub record: Box<RequestRecord>,
+    pub outcome: Outcome,
+    /// From the request's arrival.
+    pub total: Duration,
+}
+
+impl Completed {
+    /// The status as it is recorded: of the head, 499 when the client left, 0 when no head was sent.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self.outcome {
+            Outcome::Gone(_) => CLIENT_GONE,
+            Outcome::Complete | Outcome::Fault(_) => self.record.status.map_or(0, |status| status.as_u16()),
+        }
+    }
+}
+
+/// The duty to report one completion.
+#[derive(Debug)]
+pub struct Completion {
+    /// `None` only while it is consumed: a type with `Drop` cannot move a field out otherwise.
+    record: Option<Box<RequestRecord>>,
+    /// How far the request has come, reported if the client leaves.
+    stage: Cell<Stage>,
+    queue: Rc<CompletionQueue>,
+}
+
+impl Completion {
+    #[must_use]
+    pub fn new(record: RequestRecord, queue: Rc<CompletionQueue>) -> Self {
+        Self { record: Some(Box::new(record)), stage: Cell::new(Stage::Intake), queue }
+    }
+
+    /// The record so far.
+    pub fn record(&mut self) -> &mut RequestRecord {
+        self.parts().0
+    }
+
+    /// The record so far, and how far the request has come.
+    #[expect(
+        clippy::expect_used,
+        reason = "only `report` takes the record, and only from a completion that ends"
+    )]
+    pub fn parts(&mut self) -> (&mut RequestRecord, &Cell<Stage>) {
+        let Self { record, stage, queue: _ } = self;
+        (record.as_deref_mut().expect("a completion that is not consumed has its record"), stage)
+    }
+
+    /// How far the request has come.
+    #[must_use]
+    pub const fn stage(&self) -> &Cell<Stage> {
+        &self.stage
+    }
+
+    /// Reports how the request ended.
+    pub fn complete(mut self, outcome: Outcome) {
+        self.report(outcome);
+    }
+
+    fn report(&mut self, outcome: Outcome) {
+        if let Some(mut record) = self.record.take() {
+            let total = record.started.elapsed();
+            record.account(&outcome, total);
+            self.queue.push(Completed { record, outcome, total });
+        }
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        self.report(Outcome::Gone(self.stage.get()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{base::id::IdSource, exchange::RequestRoute};
+
+    fn completion() -> (Completion, Rc<CompletionQueue>) {
+        let queue = Rc::<CompletionQueue>::default();
+        let record = RequestRecord::new(IdSource::default().make(), Instant::now(), RequestRoute::Unknown);
+        (Completion::new(record, Rc::clone(&queue)), queue)
+    }
+
+    #[test]
+    fn one_that_is_completed_is_reported_once() {
+        let (mut completion, queue) = completion();
+        completion.record().status = Some(http::StatusCode::OK);
+        completion.complete(Outcome::Complete);
+        let (completed, lost) = queue.take();
+        assert_eq!((completed.len(), lost, completed[0].status()), (1, 0, 200));
+        assert_eq!(completed[0].outcome, Outcome::Complete);
+    }
+
+    #[test]
+    fn one_that_is_dropped_reports_that_the_client_left_and_when() {
+        let (mut completion, queue) = completion();
+        completion.record().status = Some(http::StatusCode::OK);
+        completion.stage().set(Stage::FirstToken);
+        drop(completion);
+        let (completed, _) = queue.take();
+        assert_eq!(completed[0].outcome, Outcome::Gone(Stage::FirstToken));
+        assert_eq!((completed.len(), completed[0].status()), (1, 499));
+    }
+}

@@ -1,0 +1,28 @@
+//! The record of one request, from its arrival to its completion: which client and key, which route and model, which
+//! provider answered, what passed, what was used. Owns no socket and no settings; what follows from a completion (log,
+//! ledger, statistics, traces) is `settlement`'s.
+//!
+//! Invariant: every request gives exactly one [`Completed`].
+//!
+//! - [`record`]: the facts of one request, with its [`client`] and its [`route`]
+//! - [`stats`]: what passed, measured; [`digests`]: its checksums
+//! - [`usage`]: the tokens that a request used, and its key's lease settled with them
+//! - [`completion`]: the duty to report one completion; [`queue`]: a worker's completions that wait for settlement
+
+pub mod client;
+pub mod completion;
+pub mod digests;
+pub mod queue;
+pub mod record;
+pub mod route;
+pub mod stats;
+pub mod usage;
+
+pub use client::ClientInfo;
+pub use completion::{Completed, Completion, Outcome};
+pub use digests::Digests;
+pub use queue::CompletionQueue;
+pub use record::{RequestRecord, ResponseMode};
+pub use route::RequestRoute;
+pub use stats::{AddedLatency, StreamStats};
+pub use usage::{OnDisconnect, UsageSource};

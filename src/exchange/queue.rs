@@ -1,0 +1,42 @@
+//! A worker's completed requests that wait to be carried to the settlement thread. Bounded: when settlement cannot keep
+//! up, completions are lost and counted, and no request waits.
+
+use std::cell::{Cell, RefCell};
+
+use tokio::sync::Notify;
+
+use super::completion::Completed;
+
+/// Completions that may wait; one more is lost.
+const MAX_WAITING: usize = 16 * 1024;
+
+#[derive(Debug, Default)]
+pub struct CompletionQueue {
+    waiting: RefCell<Vec<Completed>>,
+    lost: Cell<u64>,
+    ready: Notify,
+}
+
+impl CompletionQueue {
+    pub(super) fn push(&self, completed: Completed) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() < MAX_WAITING {
+            waiting.push(completed);
+        } else {
+            self.lost.set(self.lost.get() + 1);
+        }
+        if waiting.len() == 1 {
+            self.ready.notify_one();
+        }
+    }
+
+    /// Waits until there is one.
+    pub async fn ready(&self) {
+        self.ready.notified().await;
+    }
+
+    /// All that are waiting, and how many were lost since the last call.
+    pub fn take(&self) -> (Vec<Completed>, u64) {
+        (self.waiting.take(), self.lost.take())
+    }
+}

@@ -1,0 +1,126 @@
+//! The facts of one request, written while it is served and read when it has completed. Values that are not known yet
+//! are `None`; the text for them ("-", 0) belongs to the place that prints it.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use tokio::time::{Duration, Instant};
+
+use super::{client::ClientInfo, route::RequestRoute, stats::StreamStats, usage::OnDisconnect};
+use crate::{
+    auth::limit::{Lease, PendingCharge},
+    base::RequestId,
+    telemetry::{RaceFacts, Trace},
+};
+
+/// How a response is delivered to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseMode {
+    /// As a whole.
+    NonStreaming,
+    /// Frames as they arrive.
+    Asgi,
+    /// Frames gathered into larger ones.
+    Buffered,
+}
+
+impl ResponseMode {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NonStreaming => "non-streaming",
+            Self::Asgi => "asgi",
+            Self::Buffered => "buffered",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct RequestRecord {
+    pub id: RequestId,
+    pub started: Instant,
+    pub route: RequestRoute,
+    pub client: ClientInfo,
+    /// The model's name in the request. `None`: not read so far.
+    pub model: Option<Box<str>>,
+    /// The model's name at the provider of the last attempt, then of the answer. `None`: no attempt.
+    pub upstream_model: Option<Box<str>>,
+    /// The configured name of that provider. A name and not an index: a reload may renumber providers before settlement.
+    pub provider: Option<Arc<str>>,
+    pub mode: Option<ResponseMode>,
+    /// Status of the head that was sent. `None`: no head was sent.
+    pub status: Option<StatusCode>,
+    /// The strategy's name. `None`: no candidates were planned.
+    pub strategy: Option<&'static str>,
+    /// Requests sent to providers.
+    pub attempts: u8,
+    /// Attempts cancelled because another won.
+    pub cancelled_attempts: u8,
+    /// Tokens that attempts without an answer for the client are known to have used.
+    pub wasted_tokens: u64,
+    pub race: RaceFacts,
+    /// From the request's arrival to the first attempt. `None`: no attempt, or no head was sent.
+    pub intake: Option<Duration>,
+    /// Time that the answer's attempt waited for a provider's connection. `None`: no answer.
+    pub connection_wait: Option<Duration>,
+    /// From the first attempt to the head of the answer. `None`: no answer.
+    pub answered_after: Option<Duration>,
+    pub stats: StreamStats,
+    /// The key's name and id. `None`: no known key was shown.
+    pub key_name: Option<Arc<str>>,
+    pub key_id: Option<Arc<str>>,
+    /// Estimated tokens of the request.
+    pub prompt_tokens: u32,
+    pub on_disconnect: OnDisconnect,
+    /// The client left, and the stream was read to its end all the same.
+    pub drained: bool,
+    /// The request's share of its key's limits; settled by the accounting. `None`: the key has no limits.
+    pub lease: Option<Lease>,
+    /// `None`: traces are off.
+    pub trace: Option<Trace>,
+    /// What is still to be charged to the key's budget, left by the settled lease; paid by settlement, which knows the
+    /// price.
+    pub charge: Option<PendingCharge>,
+}
+
+impl RequestRecord {
+    /// A request that has just arrived.
+    #[must_use]
+    pub fn new(id: RequestId, started: Instant, route: RequestRoute) -> Self {
+        Self {
+            id,
+            started,
+            route,
+            client: ClientInfo::default(),
+            model: None,
+            upstream_model: None,
+            provider: None,
+            mode: None,
+            status: None,
+            strategy: None,
+            attempts: 0,
+            cancelled_attempts: 0,
+            wasted_tokens: 0,
+            race: RaceFacts::default(),
+            intake: None,
+            connection_wait: None,
+            answered_after: None,
+            stats: StreamStats::default(),
+            key_name: None,
+            key_id: None,
+            prompt_tokens: 0,
+            on_disconnect: OnDisconnect::default(),
+            drained: false,
+            lease: None,
+            trace: None,
+            charge: None,
+        }
+    }
+
+    /// The gateway's own share of the time to the client's first byte: until the first attempt, and from the commit to
+    /// the first write (B2). `None`: not measured.
+    #[must_use]
+    pub fn added_first(&self) -> Option<Duration> {
+        self.stats.first_added.map(|added| self.intake.unwrap_or_default() + added)
+    }
+}

@@ -1,0 +1,57 @@
+//! The entry of a completed request in the statistics. Names that a client chose do not become labels: a model is named
+//! only if a list of its provider has it.
+
+use super::{config::SettlementConfig, phase::phase};
+use crate::{
+    base::{Side, Stage},
+    exchange::{Completed, Outcome},
+    telemetry::{RequestFacts, RequestOutcome, TokenCounts},
+};
+
+#[must_use]
+pub(super) fn of<'a>(completed: &'a Completed, config: &'a impl SettlementConfig) -> RequestFacts<'a> {
+    let (record, stats) = (&*completed.record, &completed.record.stats);
+    let provider = record.provider.as_deref();
+    let tokens = stats.usage.unwrap_or_default();
+    let count = |tokens: Option<u64>| tokens.unwrap_or(0);
+    let status = completed.status();
+    RequestFacts {
+        path: record.route.template(),
+        verdict: verdict(&completed.outcome),
+        status,
+        provider,
+        model: provider.and_then(|provider| {
+            let listed = |name| config.listed_model(name, provider);
+            record.upstream_model.as_deref().and_then(listed).or_else(|| listed(record.model.as_deref()?))
+        }),
+        key: record.key_name.as_deref(),
+        attempts: record.attempts,
+        contest: record.race,
+        served: match &completed.outcome {
+            Outcome::Complete => status < 400,
+            Outcome::Gone(stage) => *stage == Stage::Body,
+            Outcome::Fault(_) => false,
+        },
+        total: completed.total,
+        first_token: stats.first_token,
+        added_first: record.added_first(),
+        waited: (record.attempts > 0).then(|| record.connection_wait.unwrap_or_default()),
+        shape: stats.frame_timings.as_deref(),
+        frames: stats.frames,
+        bytes: stats.bytes,
+        tokens: TokenCounts {
+            input: count(tokens.input),
+            output: count(tokens.output),
+            cached: count(tokens.cached),
+        },
+    }
+}
+
+fn verdict(outcome: &Outcome) -> RequestOutcome {
+    match outcome {
+        Outcome::Complete => RequestOutcome::Done,
+        Outcome::Gone(stage) => RequestOutcome::Gone(phase(*stage)),
+        Outcome::Fault(fault) if fault.side == Side::Client => RequestOutcome::Refused,
+        Outcome::Fault(_) => RequestOutcome::Failed,
+    }
+}

@@ -1,0 +1,178 @@
+//! A completed request as the ledger keeps it. Requests for a completion have a row, others have none.
+
+use std::time::{Duration, SystemTime};
+
+use super::{
+    client_address::client_address,
+    config::{ProviderLabels, SettlementConfig},
+    cost::with_cached_input,
+    phase::phase,
+};
+use crate::{
+    base::{Fault, Side, time::unix_micros},
+    exchange::{Completed, Digests, Outcome, UsageSource},
+    ledger::{Row, RowIds, RowOutcome, row::cut},
+    wire::Dialect,
+};
+
+/// Limit of a row's cost, in micro-units: a mistaken price must leave room for a month's sums.
+const MAX_COST: u64 = 1 << 53;
+
+pub(super) const fn has_row(completed: &Completed) -> bool {
+    completed.record.route.dialect().is_some()
+}
+
+/// The row. `None`: the request has none.
+pub(super) fn row(
+    completed: &Completed,
+    cost: Option<u64>,
+    config: &impl SettlementConfig,
+    ids: &mut RowIds,
+) -> Option<Row> {
+    let record = &completed.record;
+    let dialect = record.route.dialect()?;
+    let at = unix_micros(arrival(record.started.elapsed()));
+    let provider = record.provider.as_deref();
+    let labels = provider.and_then(|name| config.provider(name));
+    let FaultColumns { code, side, phase } = FaultColumns::of(&completed.outcome);
+    let (stats, added) = (&record.stats, record.stats.added_latency());
+    let usage = with_cached_input(dialect, stats.usage.unwrap_or_default());
+    let (is_stream, was_attempted) = (stats.frames > 0, record.attempts > 0);
+    let wait = record.connection_wait.unwrap_or_default();
+    Some(Row {
+        request_id: Some(record.id.as_str().to_owned()),
+        principal: record.key_name.as_deref().map(str::to_owned),
+        key_id: record.key_id.as_deref().map(str::to_owned),
+        model_asked: record.model.as_deref().filter(|model| !model.is_empty()).map(cut),
+        model: record.upstream_model.as_deref().map(cut),
+        path: Some(record.route.template().to_owned()),
+        dialect: Some(dialect_word(dialect).to_owned()),
+        provider: provider.map(str::to_owned),
+        provider_kind: labels.map(|ProviderLabels { kind, .. }| kind.to_owned()),
+        region: labels.and_then(|labels| labels.region).map(str::to_owned),
+        strategy: was_attempted.then(|| record.strategy.unwrap_or("-").to_owned()),
+        attempts: Some(record.attempts.into()),
+        wasted: Some(record.cancelled_attempts.into()),
+        wasted_tokens: (record.wasted_tokens > 0).then(|| number(record.wasted_tokens)),
+        mode: record.mode.map(|mode| mode.as_str().to_owned()),
+        status: Some(completed.status().into()),
+        outcome: Some(outcome(completed).as_str().to_owned()),
+        fault: code.map(str::to_owned),
+        fault_side: side.map(str::to_owned),
+        phase: phase.map(str::to_owned),
+        first_byte_us: stats.first_byte.map(micros),
+        ttft_us: stats.first_token.map(micros),
+        total_us: Some(micros(completed.total)),
+        queue_us: was_attempted.then(|| micros(wait)),
+        upstream_us: record.answered_after.map(|after| micros(after.saturating_sub(wait))),
+        added_first_ns: record.added_first().map(nanos),
+        added_p50_ns: added.map(|added| nanos(added.p50)),
+        added_p99_ns: added.map(|added| nanos(added.p99)),
+        added_max_ns: added.map(|added| nanos(added.max)),
+        frames: is_stream.then(|| stats.frames.into()),
+        events: is_stream.then(|| stats.events.into()),
+        request_bytes: Some(number(record.client.request_bytes)),
+        bytes: (is_stream || stats.bytes > 0).then(|| number(stats.bytes)),
+        digest_up: stats.digests.map(|digests| Digests::hex(&digests.received)),
+        digest_down: stats.digests.map(|digests| Digests::hex(&digests.given)),
+        tokens_in: usage.input.map(number),
+        tokens_out: usage.output.map(number),
+        tokens_cached: usage.cached.map(number),
+        tokens_reasoning: usage.reasoning.map(number),
+        usage_source: stats.usage_source.map(|source| UsageSource::as_str(source).to_owned()),
+        cost: cost.map(|cost| number(cost.min(MAX_COST))),
+        client: client_address(&record.client, config.trusted_proxies()).map(|address| address.to_string()),
+        user_agent: (record.client.user_agent.as_ref())
+            .map(|agent| cut(&String::from_utf8_lossy(agent.as_bytes()))),
+        trace_id: record.trace.map(|trace| format!("{:032x}", trace.id)),
+        ..Row::new(ids.make(at), at)
+    })
+}
+
+const fn dialect_word(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::ChatCompletions => "chat",
+        Dialect::Completions => "completions",
+        Dialect::Embeddings => "embeddings",
+        Dialect::Responses => "responses",
+        Dialect::Messages => "messages",
+    }
+}
+
+fn outcome(completed: &Completed) -> RowOutcome {
+    match &completed.outcome {
+        Outcome::Gone(_) => RowOutcome::Gone,
+        Outcome::Fault(fault) if fault.side == Side::Client => RowOutcome::Refused,
+        Outcome::Fault(_) => RowOutcome::Failed,
+        Outcome::Complete if completed.status() >= 500 => RowOutcome::Failed,
+        Outcome::Complete if completed.status() >= 400 => RowOutcome::Refused,
+        Outcome::Complete => RowOutcome::Ok,
+    }
+}
+
+/// The error's code, the side at fault, and how far the request had come.
+struct FaultColumns {
+    code: Option<&'static str>,
+    side: Option<&'static str>,
+    phase: Option<&'static str>,
+}
+
+impl FaultColumns {
+    const fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Complete => Self { code: None, side: None, phase: None },
+            Outcome::Gone(stage) => Self { code: None, side: None, phase: Some(phase(*stage)) },
+            Outcome::Fault(fault @ Fault { stage, .. }) => {
+                let side = match fault.side {
+                    Side::Client => "client",
+                    Side::Gateway => "gateway",
+                    Side::Provider => "provider",
+                };
+                Self { code: Some(fault.code()), side: Some(side), phase: Some(phase(*stage)) }
+            }
+        }
+    }
+}
+
+fn arrival(ago: Duration) -> SystemTime {
+    let now = SystemTime::now();
+    now.checked_sub(ago).unwrap_or(now)
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        base::id::IdSource,
+        exchange::{RequestRecord, RequestRoute},
+    };
+
+    #[test]
+    fn only_completions_have_a_row() {
+        let of = |route| {
+            let record = Box::new(RequestRecord::new(IdSource::default().make(), Instant::now(), route));
+            has_row(&Completed { record, outcome: Outcome::Complete, total: Duration::ZERO })
+        };
+        for dialect in Dialect::ALL {
+            assert!(of(RequestRoute::Completion { template: dialect.path(), dialect }), "{dialect:?}");
+        }
+        for template in ["/health", "/v1/models", "/v1/reload", "/"] {
+            assert!(!of(RequestRoute::Page { template }), "{template}");
+        }
+        assert!(!of(RequestRoute::Unknown));
+    }
+}

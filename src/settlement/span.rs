@@ -1,0 +1,108 @@
+//! A completed request in its trace: the request as it was served and, within it, the call to the model, by
+//! OpenTelemetry's conventions for generative AI (`gen_ai.*`; still in development there). No prompt and no answer.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{
+    exchange::{Completed, Outcome, RequestRoute},
+    telemetry::{
+        Trace,
+        otlp::{Span, SpanKind, SpanSender},
+    },
+    wire::Dialect,
+};
+
+/// Puts both spans of a request into the queue, if its trace is to be exported.
+pub(super) fn put(completed: &Completed, spans: &SpanSender) {
+    let Some(trace) = completed.record.trace.filter(|trace| trace.sampled) else { return };
+    spans.put(server_span(completed, trace));
+    if completed.record.attempts > 0 {
+        spans.put(model_span(completed, trace));
+    }
+}
+
+fn server_span(completed: &Completed, trace: Trace) -> Span {
+    let (record, status) = (&completed.record, completed.status());
+    let failed = status >= 500 || matches!(&completed.outcome, Outcome::Fault(_) if status < 400);
+    let path = record.route.template();
+    Span {
+        trace: trace.id,
+        id: trace.server,
+        parent: trace.parent,
+        name: format!("POST {path}"),
+        kind: SpanKind::Server,
+        start: arrival(completed),
+        length: completed.total,
+        attributes: vec![
+            ("http.request.method", "POST".into()),
+            ("http.route", path.into()),
+            ("http.response.status_code", u64::from(status).into()),
+            ("thalweg.request.id", record.id.as_str().into()),
+            ("thalweg.key", record.key_name.as_deref().into()),
+            ("thalweg.mode", record.mode.map_or("-", |mode| mode.as_str()).into()),
+        ],
+        error: error(&completed.outcome).filter(|_| failed),
+    }
+}
+
+fn model_span(completed: &Completed, trace: Trace) -> Span {
+    let (record, stats) = (&completed.record, &completed.record.stats);
+    let operation = operation(record.route);
+    let model = record.model.as_deref().unwrap_or_default();
+    let usage = stats.usage.unwrap_or_default();
+    let added = stats.added_latency();
+    let error = error(&completed.outcome);
+    let intake = record.intake.unwrap_or_default();
+    Span {
+        trace: trace.id,
+        id: trace.client,
+        parent: Some(trace.server),
+        name: format!("{operation} {model}"),
+        kind: SpanKind::Client,
+        start: arrival(completed) + intake,
+        length: completed.total.saturating_sub(intake),
+        attributes: vec![
+            ("gen_ai.operation.name", operation.into()),
+            ("gen_ai.provider.name", record.provider.as_deref().into()),
+            ("gen_ai.request.model", model.into()),
+            ("gen_ai.response.model", record.upstream_model.as_deref().into()),
+            ("gen_ai.usage.input_tokens", usage.input.into()),
+            ("gen_ai.usage.output_tokens", usage.output.into()),
+            ("gen_ai.usage.cache_read.input_tokens", usage.cached.into()),
+            ("error.type", error.as_deref().into()),
+            ("thalweg.time_to_first_token", stats.first_token.map(seconds).into()),
+            ("thalweg.connection_wait", seconds(record.connection_wait.unwrap_or_default()).into()),
+            ("thalweg.added.p50", added.map(|added| seconds(added.p50)).into()),
+            ("thalweg.added.p99", added.map(|added| seconds(added.p99)).into()),
+            ("thalweg.added.first_byte", record.added_first().map(seconds).into()),
+            ("thalweg.strategy", record.strategy.unwrap_or("-").into()),
+            ("thalweg.attempts", u64::from(record.attempts).into()),
+        ],
+        error,
+    }
+}
+
+/// The operation of a route, in the words of OpenTelemetry.
+const fn operation(route: RequestRoute) -> &'static str {
+    match route.dialect() {
+        Some(Dialect::ChatCompletions | Dialect::Messages | Dialect::Responses) | None => "chat",
+        Some(Dialect::Completions) => "text_completion",
+        Some(Dialect::Embeddings) => "embeddings",
+    }
+}
+
+fn arrival(completed: &Completed) -> SystemTime {
+    SystemTime::now().checked_sub(completed.record.started.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn error(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Complete => None,
+        Outcome::Gone(_) => Some("client_gone".to_owned()),
+        Outcome::Fault(fault) => Some(fault.code().to_owned()),
+    }
+}
+
+fn seconds(time: Duration) -> f64 {
+    time.as_secs_f64()
+}

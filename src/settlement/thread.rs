@@ -1,0 +1,185 @@
+//! The settlement thread of the process, and the way of completions to it. They travel in batches from each worker; when
+//! the thread cannot keep up, completions are lost and counted, and no worker waits.
+
+use std::{
+    fmt, io,
+    rc::Rc,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::{config::SettlementConfig, cost, events, fact, log_line, row, span};
+use crate::{
+    exchange::{Completed, CompletionQueue},
+    ledger::{LedgerWriter, RowIds},
+    telemetry::{OverloadGuard, Telemetry, otlp::SpanSender},
+};
+
+/// How long a worker gathers completions before it sends them.
+const BATCH_INTERVAL: Duration = Duration::from_millis(20);
+/// How often the workers' meters are read.
+const METER_INTERVAL: Duration = Duration::from_secs(1);
+/// Batches that may wait.
+const MAX_BATCHES: usize = 256;
+
+/// A worker's way to the settlement thread. Cloning shares it; the thread ends with the last clone.
+#[derive(Clone, Debug)]
+pub struct SettlementHandle {
+    batches: SyncSender<Vec<Completed>>,
+    telemetry: Telemetry,
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// The system gave no thread.
+pub fn start<C>(settlement: Settlement<C>) -> io::Result<(SettlementHandle, JoinHandle<()>)>
+where
+    C: SettlementConfig + Send + Sync + 'static,
+{
+    let (batches, receiver) = sync_channel(MAX_BATCHES);
+    let telemetry = settlement.telemetry.clone();
+    let thread = thread::Builder::new().name("settle".to_owned()).spawn(move || settlement.run(&receiver))?;
+    Ok((SettlementHandle { batches, telemetry }, thread))
+}
+
+impl SettlementHandle {
+    /// Sends a worker's completions until dropped.
+    pub async fn carry(&self, queue: Rc<CompletionQueue>) {
+        loop {
+            queue.ready().await;
+            sleep(BATCH_INTERVAL).await;
+            self.flush(&queue);
+        }
+    }
+
+    /// Sends the completions that are waiting now.
+    pub fn flush(&self, queue: &CompletionQueue) {
+        let (batch, mut lost) = queue.take();
+        if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) =
+            self.batches.try_send(batch)
+        {
+            lost += batch.len() as u64;
+        }
+        if lost > 0 {
+            self.telemetry.lose(lost);
+            warn!(lost, "ends of requests lost: the log cannot keep up");
+        }
+    }
+}
+
+/// The places that completions are entered in.
+pub struct Settlement<C> {
+    pub telemetry: Telemetry,
+    pub config: Arc<ArcSwap<C>>,
+    /// `None`: there is no ledger.
+    pub ledger: Option<LedgerWriter>,
+    /// `None`: there are no traces.
+    pub spans: Option<SpanSender>,
+}
+
+impl<C> fmt::Debug for Settlement<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settlement").field("ledger", &self.ledger).finish_non_exhaustive()
+    }
+}
+
+impl<C: SettlementConfig> Settlement<C> {
+    /// Until the last worker has gone.
+    fn run(&self, batches: &Receiver<Vec<Completed>>) {
+        let (mut metered, mut guard) = (Instant::now(), OverloadGuard::default());
+        let (mut ids, mut unknown) = (RowIds::default(), UnknownClientRows::default());
+        let mut last_sums = Value::Null;
+        loop {
+            match batches.recv_timeout(METER_INTERVAL) {
+                Ok(batch) => self.enter(batch, &mut ids, &mut unknown),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if metered.elapsed() >= METER_INTERVAL {
+                metered = Instant::now();
+                self.telemetry.tick();
+                let config = self.config.load();
+                self.telemetry.watch(&mut guard, config.telemetry().guard);
+                events::send_sums(&self.telemetry, config.generation(), &mut last_sums);
+            }
+        }
+    }
+
+    fn enter(&self, batch: Vec<Completed>, ids: &mut RowIds, unknown: &mut UnknownClientRows) {
+        let config = self.config.load();
+        let (mut stats, now) = self.telemetry.stats.open();
+        batch.iter().for_each(|completed| stats.add(now, &fact::of(completed, &**config)));
+        drop(stats);
+        let (mut rows, watched) = (Vec::new(), self.telemetry.bus.is_watched());
+        let (mut left_out, entered) = (0, Instant::now());
+        for mut completed in batch {
+            log_line::write(&completed);
+            if let Some(spans) = &self.spans {
+                span::put(&completed, spans);
+            }
+            let cost = cost::cost(&completed.record, config.prices());
+            if let Some(charge) = completed.record.charge.take() {
+                charge.pay(cost::payable(cost));
+            }
+            if (self.ledger.is_none() && !watched) || !row::has_row(&completed) {
+                continue;
+            }
+            if completed.record.key_id.is_none() && !unknown.may_enter(entered) {
+                left_out += 1;
+                continue;
+            }
+            rows.extend(row::row(&completed, cost, &**config, ids));
+        }
+        if watched {
+            rows.iter().for_each(|row| events::send_row(&self.telemetry.bus, row));
+        }
+        if let Some(ledger) = &self.ledger {
+            ledger.book(rows);
+            ledger.leave_out(left_out);
+        }
+    }
+}
+
+/// Bounds the rows of requests without a known key, because anybody could fill the ledger with them. Each is logged and
+/// counted all the same.
+#[derive(Debug, Default)]
+struct UnknownClientRows {
+    /// When the second began, and how many have entered since.
+    since: Option<Instant>,
+    entered: u32,
+}
+
+impl UnknownClientRows {
+    const MAX_PER_SECOND: u32 = 10;
+
+    fn may_enter(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1)) {
+            (self.since, self.entered) = (Some(now), 0);
+        }
+        self.entered = self.entered.saturating_add(1);
+        self.entered <= Self::MAX_PER_SECOND
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_without_a_known_key_enter_ten_rows_in_a_second() {
+        let (mut unknown, begun) = (UnknownClientRows::default(), Instant::now());
+        let mut entered =
+            |millis| (0..25).filter(|_| unknown.may_enter(begun + Duration::from_millis(millis))).count();
+        assert_eq!([0, 999, 1000, 1500, 7000].map(&mut entered), [10, 0, 10, 0, 10]);
+    }
+}
