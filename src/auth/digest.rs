@@ -5,7 +5,7 @@
 //! constant time. A token of ours has 128 random bits: it is not guessed from its digest.
 
 use std::{
-    fmt::{self, Write},
+    fmt,
     hash::{Hash, Hasher},
 };
 
@@ -24,23 +24,14 @@ impl Digest {
     /// 64 hexadecimal digits, as the store has it.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Into a String: cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex::encode(self.0)
     }
 
     /// `None`: not 64 hexadecimal digits.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return None;
-        }
-        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
-            *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
-        }
+        hex::decode_to_slice(text, &mut bytes).ok()?;
         Some(Self(bytes))
     }
 }

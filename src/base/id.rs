@@ -54,15 +54,11 @@ impl IdSource {
         self.next += 1;
         let mut text = [0; 36];
         text[..4].copy_from_slice(b"req_");
-        let mut at = 4;
-        for key in &self.keys {
+        for (key, digits) in self.keys.iter().zip(text[4..].chunks_exact_mut(16)) {
             let mut hasher = key.build_hasher();
             hasher.write_u64(self.next);
-            let bits = hasher.finish();
-            for shift in (0..16).rev() {
-                text[at] = b"0123456789abcdef"[(bits >> (shift * 4)) as usize & 15];
-                at += 1;
-            }
+            // Of the right length: cannot fail.
+            let _ = hex::encode_to_slice(hasher.finish().to_be_bytes(), digits);
         }
         RequestId(std::str::from_utf8(&text).unwrap_or_default().into())
     }

@@ -97,17 +97,10 @@ impl RecordedStep {
     fn read(raw: RawStep) -> Option<Self> {
         let bytes = match raw.piece {
             RawPiece::Bytes(text) => text.into(),
-            RawPiece::Hex(digits) => read_hex(digits.as_bytes())?,
+            RawPiece::Hex(digits) => hex::decode(&*digits).ok()?.into(),
         };
         Some(Self { after: Duration::from_micros(raw.after_us), bytes })
     }
-}
-
-fn read_hex(digits: &[u8]) -> Option<Bytes> {
-    let (pairs, rest) = digits.as_chunks::<2>();
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    let byte = |&[high, low]: &[u8; 2]| Some(digit(high)? << 4 | digit(low)?);
-    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
 fn read_headers(raw: BTreeMap<String, String>) -> Option<HeaderMap> {

@@ -27,7 +27,6 @@ impl Digests {
     /// A digest in hexadecimal.
     #[must_use]
     pub fn hex(digest: &[u8; 32]) -> String {
-        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 15)]);
-        digest.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+        hex::encode(digest)
     }
 }

@@ -130,7 +130,8 @@ impl ChunkWriter {
     }
 }
 
-/// The size line of a chunk, in hexadecimal; its length.
+/// Writes the size line of a chunk, in hexadecimal; returns its length. Not by the hex crate, which writes two digits
+/// for every byte: a chunk of 200 bytes would carry 14 zeros.
 fn write_size(line: &mut [u8; 18], size: usize) -> usize {
     let digits = (usize::BITS - size.leading_zeros()).div_ceil(4) as usize;
     for (slot, place) in line.iter_mut().zip((0..digits).rev()) {

@@ -48,22 +48,11 @@ impl RowIds {
     /// An id for a request that came at `at`.
     pub fn make(&mut self, at: i64) -> RowId {
         self.next = self.next.wrapping_add(1);
-        let mut id = RowId::floor(at).0;
-        let (own, count) = (self.own, self.next.to_be_bytes());
-        let rest = [
-            0x70 | own[0] & 0x0f,
-            own[1],
-            0x80 | own[2] & 0x3f,
-            own[3],
-            own[4],
-            own[5],
-            count[0],
-            count[1],
-            count[2],
-            count[3],
-        ];
-        id[6..].copy_from_slice(&rest);
-        RowId(id)
+        let millis = u64::try_from(at.max(0) / 1000).unwrap_or(0);
+        let mut rest = [0; 10];
+        rest[..6].copy_from_slice(&self.own);
+        rest[6..].copy_from_slice(&self.next.to_be_bytes());
+        RowId(uuid::Builder::from_unix_timestamp_millis(millis, &rest).into_uuid().into_bytes())
     }
 }
 
@@ -229,5 +218,13 @@ mod tests {
     fn a_strangers_text_is_cut_and_made_harmless() {
         assert_eq!(cut("a\u{1b}[2J\0b"), "a [2J b");
         assert_eq!(cut(&"é".repeat(900)).chars().count(), LONGEST);
+    }
+
+    #[test]
+    fn an_id_is_of_version_seven_and_holds_time_process_and_count() {
+        let mut ids = RowIds { own: [0xff; 6], next: 0x0102_0303 };
+        let id = ids.make(1_763_483_643_500_999).0;
+        assert_eq!(hex::encode(id), "019a97d0ee6c7fffbfffffff01020304");
+        assert_eq!(hex::encode(RowId::floor(1_763_483_643_500_000).0), "019a97d0ee6c00000000000000000000");
     }
 }

@@ -23,9 +23,7 @@ pub(super) fn send_row(bus: &EventBus, row: &Row) {
 }
 
 fn uuid(id: [u8; 16]) -> String {
-    let digits = format!("{:032x}", u128::from_be_bytes(id));
-    let part = |from, to| digits.get(from..to).unwrap_or_default();
-    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+    uuid::Uuid::from_bytes(id).to_string()
 }
 
 /// The sums, if they differ from the `last` ones that were sent.

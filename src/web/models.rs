@@ -1,6 +1,7 @@
 //! `GET /v1/models` and `GET /v1/models/{model}` (S0.8, S2.4, S3.5): each model once, as OpenAI's clients read it, with
 //! the providers that serve it beside the standard fields.
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::{
@@ -47,26 +48,9 @@ fn shown(model: &str, providers: &[&str]) -> Value {
     })
 }
 
-/// `%2F` and its like (RFC 3986, section 2.1); what is none stays as it is.
+/// `%2F` and its like (RFC 3986, section 2.1); a percent sign without two digits stays as it is.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let (byte, after) = match tail {
-            [high, low, after @ ..] if *first == b'%' => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, after),
-                (_, None) | (None, Some(_)) => (*first, tail),
-            },
-            _ => (*first, tail),
-        };
-        bytes.push(byte);
-        rest = after;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
