@@ -1,4 +1,4 @@
-//! The real binary on a made-up environment: what it prints, where, and how it ends.
+//! The real binary as a child process with an environment of the test's own.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ impl Drop for File {
     }
 }
 
-/// Runs to its end with nothing in the environment but `variables`.
+/// Runs a command to its end with only `variables` in its environment.
 pub fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
     command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(std::env::temp_dir());
@@ -32,7 +32,7 @@ pub fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, Stri
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
-/// A gateway on a port of its own with the demo provider. Killed when the test ends before it does.
+/// A gateway on a port of its own with the demo provider. Killed on drop.
 pub struct Gateway {
     pub child: Child,
     pub banner: String,
@@ -52,7 +52,7 @@ impl Gateway {
         command
             .args(["--port", "0", "--workers", "1"])
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
-        // Nobody listens on port 1: whoever runs an Ollama gets the demo provider all the same.
+        // Port 1 refuses connections, so a machine with an Ollama gets the demo provider, too.
         command.env_clear().env("OLLAMA_HOST", "127.0.0.1:1").envs(variables.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut banner = String::new();
@@ -89,7 +89,7 @@ impl Gateway {
         status.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    /// The log, to be read as it is written.
+    /// The log, read as it is written.
     pub fn log(&mut self) -> Lines<BufReader<ChildStderr>> {
         BufReader::new(self.child.stderr.take().unwrap()).lines()
     }

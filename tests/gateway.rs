@@ -1,5 +1,5 @@
-//! The gateway under test: the real one, in this process, listening on a port that the kernel picked. [`Gateway::stop`]
-//! is the end of every test: it holds that nothing was leaked.
+//! The gateway under test: the real one, in this process, on a port that the kernel picked. [`Gateway::stop`]
+//! ends every test and checks that nothing leaked.
 
 use std::{collections::HashMap, net::SocketAddr, num::NonZeroUsize, path::Path, time::Duration};
 
@@ -22,13 +22,13 @@ use crate::{
     upstream::{Speaks, Upstream, log::in_time},
 };
 
-/// What every test provider is given as its key.
+/// The key of every test provider.
 pub const PROVIDER_KEY: &str = "sk-provider-key-of-the-tests";
 
-/// Settings to be changed before the start.
+/// Settings, to change before the start.
 pub struct Plan {
     pub settings: Settings,
-    /// Where they may be had again.
+    /// The source for reloads; `None`: no reloads.
     pub source: Option<ConfigSource>,
 }
 
@@ -71,7 +71,7 @@ impl Plan {
                 ledger: LedgerSettings::default(),
                 prices: Prices::default(),
                 trusted_proxies: Vec::new(),
-                // A test machine is slow at times; what is measured must not depend on it.
+                // A test machine is slow at times, and measured latency must not change a test.
                 telemetry: TelemetrySettings { guard: None, ..TelemetrySettings::default() },
                 otel: None,
                 routing: RoutingSettings::default(),
@@ -80,7 +80,7 @@ impl Plan {
         }
     }
 
-    /// As this file says, on a port that the kernel picks.
+    /// The settings of this file, on a port that the kernel picks.
     pub fn file(file: &Path) -> Self {
         let flags = Overrides {
             host: Some("127.0.0.1".into()),
@@ -139,7 +139,7 @@ impl Gateway {
         Raw::connect(self.address).await
     }
 
-    /// Where administration is served apart.
+    /// The address of the listener for administration.
     pub fn admin_address(&self) -> SocketAddr {
         *self.app.admin_addresses().first().expect("admin_listen")
     }
@@ -152,7 +152,7 @@ impl Gateway {
         self.app.gauges()
     }
 
-    /// Waits until the gauges are as `wanted`.
+    /// Waits until the gauges fulfil `wanted`.
     pub async fn until(&self, what: &str, wanted: impl Fn(&Gauges) -> bool) -> Gauges {
         let reached = async {
             loop {
@@ -160,7 +160,7 @@ impl Gateway {
                 if wanted(&gauges) {
                     return gauges;
                 }
-                // Gauges belong to the workers' threads, which tell nobody.
+                // Gauges belong to the workers' threads, which send no event.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -175,13 +175,13 @@ impl Gateway {
         self.until("calm", |now| now.requests == 0 && now.streams == 0 && now.upstream_active == 0).await
     }
 
-    /// Holds that all was released, then stops. Every client must have been dropped.
+    /// Checks that everything was released, then stops. Every client must have been dropped before.
     pub async fn stop(self) {
         self.until("the end of all", |now| Gauges { upstream_idle: 0, ..*now } == Gauges::default()).await;
         in_time(self.stop_now()).await.expect("a stop in time");
     }
 
-    /// Stops, whatever is going on: drains first.
+    /// Stops with a drain, whatever still runs.
     pub async fn stop_now(self) {
         tokio::task::spawn_blocking(|| self.app.stop()).await.unwrap();
     }

@@ -14,11 +14,11 @@ use tracing_subscriber::{
 use crate::upstream::log::in_time;
 
 static LINES: Mutex<Vec<Arc<str>>> = Mutex::new(Vec::new());
-/// Lines that are taken out at once: whoever searches hundreds of thousands of them under the lock stops every gateway of the
+/// Lines read per lock: a search through hundreds of thousands under the lock stops every gateway of the
 /// binary for seconds.
 const BLOCK: usize = 4096;
 
-/// The lines that were not looked at yet, a block at a time.
+/// The lines not yet read, a block at a time.
 #[derive(Default)]
 struct Reader {
     next: usize,
@@ -36,14 +36,14 @@ impl Iterator for Reader {
     }
 }
 
-/// The lines of one request, as far as they have come.
-struct Story<'a> {
+/// The lines of one request so far.
+struct RequestLines<'a> {
     id: &'a str,
     reader: Reader,
     lines: Vec<Value>,
 }
 
-impl<'a> Story<'a> {
+impl<'a> RequestLines<'a> {
     fn of(id: &'a str) -> Self {
         let mut story = Self { id, reader: Reader::default(), lines: Vec::new() };
         story.go_on();
@@ -70,7 +70,7 @@ pub fn start() {
 
 /// The lines so far that name this request.
 pub fn lines(id: &str) -> Vec<Value> {
-    Story::of(id).lines
+    RequestLines::of(id).lines
 }
 
 /// Whether any line holds this text, keys above all.
@@ -80,7 +80,7 @@ pub fn mentions(text: &str) -> bool {
 
 /// The one line at INFO or above that closes this request, within five seconds.
 pub async fn closing(id: &str) -> Value {
-    let mut story = Story::of(id);
+    let mut story = RequestLines::of(id);
     let closed = async {
         loop {
             let closing: Vec<_> = story.lines.iter().filter(|line| is_closing(line)).collect();
@@ -88,7 +88,7 @@ pub async fn closing(id: &str) -> Value {
                 return Value::clone(line);
             }
             assert!(closing.len() < 2, "told twice: {closing:#?}");
-            // Lines come from the workers' threads, which nobody can wait for.
+            // The workers' threads write lines and send no event.
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             story.go_on();
         }
@@ -101,7 +101,7 @@ pub async fn closing(id: &str) -> Value {
 
 /// Waits until a line of this request, of any level, says `message`.
 pub async fn said(id: &str, message: &str) {
-    let mut story = Story::of(id);
+    let mut story = RequestLines::of(id);
     let said = async {
         while !story.lines.iter().any(|line| line["message"] == message) {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;

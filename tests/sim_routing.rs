@@ -26,12 +26,12 @@ use thalweg::{
     routing::{Strategy, strategy::HedgeDelay},
 };
 
-/// Of a history that was asked for by number.
+/// Requests of a history that was requested by its seed.
 const LONG: u32 = 100_000;
-/// Of one that is played with every test run.
+/// Requests of a history in every test run.
 const SHORT: u32 = 12_000;
 const FEW: u64 = 8;
-/// Of the scenarios that have bars.
+/// Requests of the scenarios with bars.
 const BAR: u32 = 20_000;
 
 fn number(name: &str) -> Option<u64> {
@@ -53,7 +53,8 @@ fn history(seed: u64, requests: u32) {
     }
 }
 
-/// S0.14, S3.1–S3.3, S3.11, B4: whatever happens, every request ends once, caps hold, permits return, nobody starves.
+/// S0.14, S3.1–S3.3, S3.11, B4: in every history each request ends once, caps hold, permits return, and no
+/// candidate is starved.
 #[test]
 fn histories_keep_the_invariants() {
     let asked = number("SIM_SEEDS").is_some() || number("SIM_SEED").is_some();
@@ -70,9 +71,9 @@ fn histories_keep_the_invariants() {
     println!("{seeds} histories of {requests} requests");
 }
 
-/// The same seed is the same history.
+/// The same seed plays the same history.
 #[test]
-fn a_seed_can_be_played_again() {
+fn a_seed_repeats_its_history() {
     let ends = |seed| {
         let outcome = world::play(&chance::plot(seed, 2000));
         outcome.told.iter().map(|told| (told.at, told.end, told.after, told.calls)).collect::<Vec<_>>()
@@ -80,8 +81,8 @@ fn a_seed_can_be_played_again() {
     assert_eq!(ends(3), ends(3));
 }
 
-/// Issue 3: with one of three dead, priority loses nobody. (That it adds no more than the failed attempts took is held
-/// for every request of every history: `world::answered`.)
+/// Issue 3: with one of three candidates dead, `priority` loses no request. (`world::answered` checks for
+/// every request that it adds no more time than the failed attempts took.)
 #[test]
 fn priority_loses_no_request_to_a_dead_candidate() {
     for scenario in [Scenario::OneDead, Scenario::OneHole] {
@@ -91,9 +92,9 @@ fn priority_loses_no_request_to_a_dead_candidate() {
     }
 }
 
-/// S1.14: who was dead for a while is found again, whatever the strategy: nobody is starved for ever.
+/// S1.14: a candidate that was dead for a while is found again under every strategy.
 #[test]
-fn who_comes_back_serves_again() {
+fn a_recovered_candidate_serves_again() {
     for strategy in table::STRATEGIES {
         let mut plot = table::plot(Scenario::AllWell, strategy, BAR);
         let second = |number: u64| Moment(1) + Duration::from_secs(number);
@@ -105,9 +106,10 @@ fn who_comes_back_serves_again() {
     }
 }
 
-/// Issue 3: after its first 200 requests adaptive's p99 is within 10 % of what the two others alone could give.
+/// Issue 3: after its first 200 requests the p99 of `adaptive` is within 10 % of the p99 that the two live
+/// candidates alone give.
 #[test]
-fn adaptive_finds_the_two_that_live() {
+fn adaptive_finds_the_two_live_candidates() {
     for scenario in [Scenario::OneDead, Scenario::OneHole] {
         let p99 =
             |plot: &world::Plot| world::percentile(&world::play(plot).first_tokens(200), 0.99).as_secs_f64();
@@ -123,8 +125,8 @@ fn adaptive_finds_the_two_that_live() {
     }
 }
 
-/// Issue 3, B4: hedging has nine tenths of what racing gains at p99, for a tenth of the calls: with a tenth to spend. With
-/// the default, a twentieth, it has nearly as much.
+/// Issue 3, B4: at p99 hedging gains nine tenths of the time that racing gains, for a tenth of the calls,
+/// with a budget of a tenth. With the default of a twentieth it gains nearly as much.
 #[test]
 fn hedging_is_nearly_as_good_as_racing() {
     let p99 = |plot: &world::Plot| {

@@ -53,7 +53,7 @@ pub fn all() -> &'static [Transcript] {
         if folder.is_dir() {
             all.extend(read(&folder));
         } else {
-            // Written past the test harness, which shows what passing tests print to nobody.
+            // Written directly, because the test harness shows no output of passing tests.
             let line = format!("left out: recorded transcripts (no {}); fixtures only\n", folder.display());
             let _ = std::io::stderr().write_all(line.as_bytes());
         }

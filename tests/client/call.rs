@@ -1,4 +1,4 @@
-//! A request as a test wants to say it, and its answer as a test wants to ask it.
+//! A request as a test builds it, and its answer as a test reads it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::upstream::{Log, log::in_time};
 /// The client token of every test gateway.
 pub const TOKEN: &str = "sk-client-token-of-the-tests";
 
-/// A request to be sent. Carries the test's token and a request id of its own unless told otherwise.
+/// A request to send. Has the test's token and a request id of its own unless changed.
 #[derive(Debug)]
 pub struct Call {
     pub method: Method,
@@ -58,12 +58,12 @@ impl Call {
         self
     }
 
-    /// The id under which the gateway logs it.
+    /// The request id in the gateway's log.
     pub fn id(&self) -> String {
         self.headers["x-request-id"].to_str().unwrap().to_owned()
     }
 
-    /// The request in HTTP/1.1's bytes.
+    /// The request as HTTP/1.1 bytes.
     pub fn wire(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\nhost: x\r\n", self.method, self.target);
         for (name, value) in &self.headers {
@@ -87,20 +87,20 @@ impl Call {
 pub const STREAM: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}"#;
 pub const WHOLE: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
 
-/// An id that no other request of this run has.
+/// A request id that is unique in this run.
 pub fn next_id() -> String {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     format!("test-{}-", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// An answer whose head has come.
+/// An answer of which the head has arrived.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     body: Incoming,
-    /// Who is told of the payload that came.
+    /// The log that counts the payload received.
     pub told: Option<Arc<Log>>,
     received: u64,
     _driver: Driver,
@@ -110,7 +110,7 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Received {
     pub frames: Vec<Bytes>,
-    /// Whether it ended as its framing said it would.
+    /// Whether it ended as its framing declares.
     pub complete: bool,
 }
 
@@ -134,13 +134,13 @@ impl Answer {
         Self { status: head.status, headers: head.headers, body, told: None, received: 0, _driver: driver }
     }
 
-    /// A header that must be there, in ASCII.
+    /// The value of a header, which must be present, in ASCII.
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.headers));
         value.to_str().unwrap()
     }
 
-    /// The next piece of the body, within five seconds; `None` at its end; `Some(Err)` when it broke off.
+    /// The next piece of the body, within five seconds; `None` at its end; `Some(Err)` if it broke off.
     pub async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
         loop {
             let frame = in_time(self.body.frame()).await.expect("a frame in time")?;
@@ -165,7 +165,7 @@ impl Answer {
         self.next().await.expect("more of the body").expect("a sound body")
     }
 
-    /// The whole body, or what there is of it.
+    /// The whole body, or the part of it that arrived.
     pub async fn collect(mut self) -> Received {
         let mut frames = Vec::new();
         loop {
@@ -177,7 +177,7 @@ impl Answer {
         }
     }
 
-    /// Whether nothing more comes for so long.
+    /// Whether no byte arrives for this time.
     pub async fn silent(&mut self, time: Duration) -> bool {
         tokio::time::timeout(time, self.body.frame()).await.is_err()
     }

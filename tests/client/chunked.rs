@@ -1,7 +1,7 @@
-//! The chunked coding, decoded from the start each time: slow, small, and nothing in common with the gateway's.
+//! The chunked coding, decoded from the start each time: slow, small, and no code shared with the gateway.
 
-/// The chunks of `wire` so far (the last may be a part) and, once the last chunk and the empty trailer are there, how
-/// many bytes they took. `Err` says where it is not chunked coding.
+/// The chunks of `wire` so far (the last may be a part) and, once the last chunk and the empty trailer are
+/// there, the number of their bytes. `Err` has the place where it is not chunked coding.
 pub fn decode(wire: &[u8]) -> Result<(Vec<Vec<u8>>, Option<usize>), usize> {
     let mut chunks = Vec::new();
     let mut at = 0;

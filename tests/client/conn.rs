@@ -30,7 +30,7 @@ enum Sender {
     H2(http2::SendRequest<Full<Bytes>>),
 }
 
-/// The task that moves a connection's bytes; ends, and closes the socket, with its last holder.
+/// The task that drives a connection; it ends, and closes the socket, when its last holder is dropped.
 #[derive(Clone, Debug)]
 pub struct Driver(#[expect(dead_code, reason = "held for its drop")] Arc<Abort>);
 
@@ -43,7 +43,7 @@ impl Drop for Abort {
     }
 }
 
-/// A connection that requests are sent over, one after another or (HTTP/2) at once.
+/// A connection for requests, one after another or (HTTP/2) concurrently.
 pub struct Client {
     sender: Sender,
     authority: String,
@@ -58,7 +58,7 @@ impl Client {
         Self::over(stream, version, address.to_string()).await
     }
 
-    /// The same over a stream that is open already.
+    /// The same over an open stream.
     pub async fn over<S>(stream: S, version: Version, authority: String) -> Self
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -77,7 +77,7 @@ impl Client {
         Self { sender, authority, driver: Driver(Arc::new(Abort(task))), told: None }
     }
 
-    /// Tells the upstream of all payload that arrives, for its [`crate::upstream::Step::Delivered`].
+    /// Reports received payload to the upstream, for its [`crate::upstream::Step::Delivered`].
     pub fn telling(mut self, log: &Arc<Log>) -> Self {
         self.told = Some(Arc::clone(log));
         self

@@ -1,10 +1,10 @@
-//! Clients of the test's own: a raw socket for what no library would send or show, and hyper's HTTP/1.1 and HTTP/2
-//! clients for the rest.
+//! The tests' clients: a raw socket for bytes that no library sends or shows, and hyper's HTTP/1.1 and HTTP/2 clients
+//! for the rest.
 //!
 //! - [`call`]: a request and its answer
 //! - [`conn`]: hyper's connections
 //! - [`raw`]: bytes as they are
-//! - [`chunked`]: a decoder that shares nothing with the gateway's
+//! - [`chunked`]: a decoder that shares no code with the gateway
 
 pub mod call;
 pub mod chunked;

@@ -1,4 +1,4 @@
-//! A client that writes and reads bytes, for requests that no library sends and answers that must be seen as they are.
+//! A client of raw bytes, for requests that no library sends and answers that must be seen byte for byte.
 
 use std::net::SocketAddr;
 
@@ -96,18 +96,18 @@ impl Raw {
         self.buffer.split_to(length).freeze()
     }
 
-    /// Whether the peer ends the connection, without another byte.
+    /// Whether the peer closes the connection without another byte.
     pub async fn ended(&mut self) -> bool {
         !self.fill().await && self.buffer.is_empty()
     }
 
-    /// Reads more; `false` at the end of the connection (or its reset).
+    /// Reads more; `false` when the connection is closed or reset.
     pub async fn fill(&mut self) -> bool {
         let read = in_time(self.stream.read_buf(&mut self.buffer)).await.expect("bytes in time");
         matches!(read, Ok(count) if count > 0)
     }
 
-    /// What was read and not yet asked for.
+    /// Bytes read and not yet returned.
     pub fn unread(&self) -> &[u8] {
         &self.buffer
     }

@@ -1,4 +1,5 @@
-//! What two readers might read differently, requests out of turn, and connections beyond the limit.
+//! Requests that two parsers would frame differently, requests before their turn, and connections beyond the
+//! limit.
 
 use crate::clients::rejected_requests::{running, sound};
 use crate::{
@@ -7,7 +8,8 @@ use crate::{
     upstream::script,
 };
 
-/// Smuggling: what two readers might read differently is refused, and the connection with it.
+/// Request smuggling: a request that two parsers would frame differently is refused, and its connection is
+/// closed.
 #[tokio::test]
 async fn ambiguous_requests() {
     let upstream = sound();
@@ -42,8 +44,8 @@ async fn ambiguous_requests() {
     gateway.stop().await;
 }
 
-/// A request that comes before the last one is answered is not served: the first is, then the connection ends, and
-/// its client asks again (RFC 9112, 9.3.2).
+/// Pipelining: a request that comes before the last answer ends is not served. The first is; then the
+/// connection ends, and the client repeats the second (RFC 9112, 9.3.2).
 #[tokio::test]
 async fn pipelined_requests() {
     let upstream = sound();
@@ -61,9 +63,9 @@ async fn pipelined_requests() {
     gateway.stop().await;
 }
 
-/// B9: more connections than allowed are turned away in words, and let in again when one has gone.
+/// B9: connections beyond the limit get a 503, and new ones are accepted once one has closed.
 #[tokio::test]
-async fn so_many_connections() {
+async fn connection_limit() {
     let upstream = sound();
     let gateway = Plan::to(&[&upstream]).with(|settings| settings.limits.connections = 2).start().await;
     let mut held = Vec::new();

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// A folder of the test's own, gone when dropped.
+/// A temporary folder, removed on drop.
 struct Folder(std::path::PathBuf);
 
 impl Folder {
@@ -59,7 +59,7 @@ fn stored(name: &str, secret: &str, limits: KeyLimits) -> StoredKey {
     }
 }
 
-/// How long until a call with this key is answered with `status`: less than a second.
+/// Waits until a call with this key gets `status`; fails after a second.
 async fn within_a_second(client: &mut Client, secret: &str, status: u16) {
     let begun = Instant::now();
     loop {
@@ -74,8 +74,8 @@ async fn within_a_second(client: &mut Client, secret: &str, status: u16) {
     }
 }
 
-/// B15: keys of the database, made, rotated and revoked while the gateway runs: it knows within a second, on every
-/// worker, and a stream that began before goes on.
+/// B15: keys are created, rotated and revoked in the database while the gateway runs. Every worker applies a
+/// change within a second; a stream that began before goes on.
 #[tokio::test]
 async fn keys_of_the_database() {
     const SECRET: &str = "sk-thalweg-of-the-database";
@@ -129,7 +129,7 @@ async fn keys_of_the_database() {
     gateway.stop().await;
 }
 
-/// A key of the database that is an administrator's opens administration, and closes it for those who show none.
+/// An administrator's key in the database opens administration, and closes it for requests without a key.
 #[tokio::test]
 async fn an_administrator_of_the_database() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
@@ -171,9 +171,9 @@ async fn an_administrator_of_the_database() {
     registrar.close().await;
 }
 
-/// R27: before the database has been read, nobody is told that a key is wrong; keys of the configuration are served.
+/// R27: before the database has been read, no key is called invalid; keys of the configuration are served.
 #[tokio::test]
-async fn a_database_that_cannot_be_had() {
+async fn an_unreachable_database() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
     let nowhere = DatabaseSettings::new(DatabaseUrl::Sqlite("/nowhere/at/all/t.db".into()));
     let budget = allow(LimitValues { budget: Some(1_000_000), ..LimitValues::default() });
@@ -186,7 +186,7 @@ async fn a_database_that_cannot_be_had() {
     let gateway = plan.start().await;
     let mut client = gateway.client(Version::H1).await;
     assert_eq!(client.send(Call::whole()).await.status, StatusCode::OK);
-    // It may be spent already.
+    // Its budget may be spent already.
     let unknown = client.send(Call::whole().header("authorization", "Bearer sk-bob")).await;
     assert_eq!((unknown.status.as_u16(), unknown.header("retry-after")), (503, "1"));
     assert_eq!(refusal(unknown).await.1, "keys_unavailable");
@@ -197,8 +197,8 @@ async fn a_database_that_cannot_be_had() {
     gateway.stop().await;
 }
 
-/// R27: before the database has been read it may hold an administrator's key: loopback alone opens nothing then but what
-/// is open anyway.
+/// R27: before the database has been read it may hold an administrator's key, so a loopback request opens
+/// only the pages that are always open.
 #[tokio::test]
 async fn administration_waits_for_the_database() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
@@ -237,14 +237,14 @@ async fn administration_waits_for_the_database() {
         assert_eq!(ask(plan(false), secret).await, [503, 503, 200, 200], "{secret:?}");
         assert_eq!(ask(plan(true), secret).await, [503, 200, 200, 200], "{secret:?}");
     }
-    // The configuration's own is known.
+    // Keys of the configuration are known at once.
     let boss =
         TokenSettings { admin: true, ..TokenSettings::plain("boss", Secret::new("sk-boss".to_owned())) };
     let plan = plan(false).with(|settings| settings.tokens.push(boss));
     assert_eq!(ask(plan, Some("sk-boss")).await, [200, 200, 200, 200]);
 }
 
-/// B15: a budget is spent by what answers cost, and what is under way is set aside.
+/// B15: the cost of answers is taken from the budget, and the estimate of a running request is reserved.
 #[tokio::test]
 async fn a_budget_is_spent() {
     let gate = crate::upstream::Gate::new();
@@ -277,7 +277,7 @@ async fn a_budget_is_spent() {
     assert_eq!(told, (402, "budget_exceeded".into(), Some("budget".into())), "all that is left is set aside");
     gate.open();
     first.collect().await;
-    // Bills are paid behind the line.
+    // Costs are settled on another thread.
     let mut answer = client.send(Call::whole()).await;
     for _ in 0..200 {
         if answer.status == StatusCode::OK {
@@ -291,7 +291,7 @@ async fn a_budget_is_spent() {
     drop(client);
     gateway.stop().await;
 
-    // 23 of 20 are spent, and a restart does not forget it, not even for a moment.
+    // 23 of 20 are spent; after a restart the gateway knows it from the first request on.
     let gateway = Plan { settings, source: None }.start().await;
     let mut client = gateway.client(Version::H1).await;
     assert_eq!(client.send(Call::whole()).await.status, StatusCode::PAYMENT_REQUIRED);

@@ -1,4 +1,5 @@
-//! The client goes, in every phase: the provider sees it within 50 ms, the log says 499 and the phase, nothing stays.
+//! The client disconnects, in every phase: the provider sees it within 50 ms, the log says 499 and the phase,
+//! and nothing is left.
 
 use std::{
     future::Future,
@@ -17,17 +18,17 @@ use crate::{
     },
 };
 
-/// From the client's close to the provider's notice.
-const PROMPT: Duration = Duration::from_millis(50);
+/// From the client's close until the provider notices.
+const NOTICE_LIMIT: Duration = Duration::from_millis(50);
 
-/// What the client waits for before it leaves.
+/// The event at which the client disconnects.
 #[derive(Clone, Copy)]
 enum Until {
     /// The provider has its request.
     Asked,
     /// The gateway has the provider's head.
     Connected,
-    /// Its own reading is over.
+    /// The client has read all it wants to.
     Read,
 }
 
@@ -41,7 +42,7 @@ impl Until {
     }
 }
 
-/// Leaves three times; the fastest counts, so that a busy machine is not taken for a slow gateway.
+/// Disconnects three times. The fastest counts, because a busy machine would look like a slow gateway.
 async fn leaves<F: Future<Output = ()>>(
     until: Until,
     (speaks, version): (Speaks, Version),
@@ -62,7 +63,7 @@ async fn leaves<F: Future<Output = ()>>(
                 () = &mut waiting => {}
                 () = until.come(&upstream, number, &id) => {}
             }
-            // Whatever was reached is dropped here: the client is gone.
+            // The client and its answer are dropped here, which closes the connection.
         }
         let left = Instant::now();
         let (how, seen) = upstream.log.gone(number).await;
@@ -75,7 +76,7 @@ async fn leaves<F: Future<Output = ()>>(
         fastest = fastest.min(seen.saturating_duration_since(left));
         lines.push(journal::closing(&id).await);
     }
-    assert!(fastest < PROMPT, "{fastest:?} for {speaks:?} {version:?}");
+    assert!(fastest < NOTICE_LIMIT, "{fastest:?} for {speaks:?} {version:?}");
     if speaks == Speaks::H2 {
         assert_eq!(upstream.log.connections(), 1, "cancelled streams leave their connection whole");
     }
@@ -83,7 +84,7 @@ async fn leaves<F: Future<Output = ()>>(
     lines
 }
 
-/// Sends and waits for the answer, for ever if need be.
+/// Sends, and waits for the answer without a limit.
 async fn waits(mut client: Client, call: Call) {
     drop(client.try_send(call).await);
     std::future::pending::<()>().await;
@@ -129,7 +130,7 @@ async fn in_mid_stream() {
     }
 }
 
-/// R11: no stream: before the head, and in the middle of the body.
+/// R11: without streaming: before the head, and in the middle of the body.
 #[tokio::test]
 async fn without_streaming() {
     for pair in PAIRS {
@@ -142,9 +143,10 @@ async fn without_streaming() {
     }
 }
 
-/// R11, R13: while waiting for a place in the pool. The provider never hears of it, and the place goes to the next.
+/// R11, R13: while the request waits for a place in the pool. It never reaches the provider, and the place
+/// goes to the next request.
 #[tokio::test]
-async fn in_the_queue_of_the_pool() {
+async fn while_waiting_for_the_pool() {
     for version in Version::BOTH {
         let gate = crate::upstream::Gate::new();
         let held = vec![script::sse_head(), Step::Body(delta("one")), Step::Wait(gate.clone()), Step::End];
@@ -168,7 +170,7 @@ async fn in_the_queue_of_the_pool() {
     }
 }
 
-/// Sends, and leaves when the gateway has it in its queue.
+/// Sends, and disconnects when the request is in the pool's queue.
 async fn queue(gateway: &Gateway, client: Client, call: Call) {
     tokio::select! {
         () = waits(client, call) => {}
@@ -176,9 +178,9 @@ async fn queue(gateway: &Gateway, client: Client, call: Call) {
     }
 }
 
-/// R11, S2.10: HTTP/2: the stream is reset, the connection and its other streams live on.
+/// R11, S2.10: on HTTP/2 only the stream is reset; its connection and the other streams go on.
 #[tokio::test]
-async fn one_stream_of_a_connection() {
+async fn one_stream_of_an_http2_connection() {
     let gate = crate::upstream::Gate::new();
     let steps = vec![script::sse_head(), Step::Body(delta("one")), Step::Wait(gate.clone()), Step::End];
     let upstream = Upstream::always(Speaks::H2, steps);

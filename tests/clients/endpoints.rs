@@ -1,4 +1,4 @@
-//! What the gateway answers by itself: its endpoints, the models, and what every answer carries.
+//! Responses that need no completion: pages, models, CORS, and the headers that every response carries.
 
 use http::Method;
 
@@ -19,9 +19,9 @@ fn sound() -> Upstream {
     Upstream::always(Speaks::H1, script::sse(script::short_stream()))
 }
 
-/// S2.8, S0.6: the service and its health, over both protocols, without a token.
+/// S2.8, S0.6: `/` and the health pages, over both protocols, without a token.
 #[tokio::test]
-async fn tells_about_itself() {
+async fn root_and_health_pages() {
     let upstream = sound();
     with_gateway(&upstream, async |gateway| {
         for version in Version::BOTH {
@@ -47,7 +47,7 @@ async fn tells_about_itself() {
     .await;
 }
 
-/// S0.8, S2.3–S2.5: models of every provider, filtered by what is supported.
+/// S0.8, S2.3–S2.5: the models of every provider; the list can be filtered by supported parameters.
 #[tokio::test]
 async fn lists_models() {
     let upstream = sound();
@@ -78,7 +78,8 @@ async fn lists_models() {
     gateway.stop().await;
 }
 
-/// S0.8: one model, as OpenAI's clients retrieve it: plain, with its provider, with an encoded slash; 404 with near misses.
+/// S0.8: one model, as OpenAI's clients retrieve it: plain, with its provider, with an encoded slash; an
+/// unknown one is a 404 with similar names.
 #[tokio::test]
 async fn retrieves_a_model() {
     let upstream = sound();
@@ -114,7 +115,7 @@ async fn retrieves_a_model() {
     gateway.stop().await;
 }
 
-/// S2.3: `provider/model` goes to that provider, and the provider is told its own name for it.
+/// S2.3: `provider/model` goes to that provider, with the provider's own name for the model.
 #[tokio::test]
 async fn a_model_may_name_its_provider() {
     let (first, second) = (sound(), sound());
@@ -130,7 +131,7 @@ async fn a_model_may_name_its_provider() {
     gateway.stop().await;
 }
 
-/// Every answer carries a request id: the client's own if it is sane, else a fresh one.
+/// Every response carries a request id: the client's own if it is valid, else a new one.
 #[tokio::test]
 async fn request_ids() {
     let upstream = sound();
@@ -158,7 +159,7 @@ async fn request_ids() {
     .await;
 }
 
-/// CORS: a page may ask, and may read what clients act on.
+/// CORS: a web page may send requests and read the headers that clients act on.
 #[tokio::test]
 async fn preflight() {
     let upstream = sound();
@@ -191,7 +192,7 @@ async fn preflight() {
     .await;
 }
 
-/// HEAD is GET without the body; OPTIONS without CORS says what is allowed.
+/// HEAD is GET without the body; OPTIONS without CORS lists the allowed methods.
 #[tokio::test]
 async fn head_and_options() {
     let upstream = sound();
@@ -217,7 +218,7 @@ async fn head_and_options() {
     .await;
 }
 
-/// B13: the other endpoints go through the same corridor to their own paths.
+/// B13: requests of the other endpoints are relayed the same way, each to its own path.
 #[tokio::test]
 async fn every_endpoint_has_its_own_path() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, "{\"ok\":true}"));
@@ -237,7 +238,7 @@ async fn every_endpoint_has_its_own_path() {
     .await;
 }
 
-/// B13, S2.7: tokens are taken from where each API's clients put them.
+/// B13, S2.7: the token is read from each header in which the APIs' clients send it.
 #[tokio::test]
 async fn tokens_where_clients_put_them() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, "{\"ok\":true}"));

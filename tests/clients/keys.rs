@@ -1,4 +1,5 @@
-//! Keys and their limits: who is let in, what the client is told, and that nothing of a limit leaks whatever the end.
+//! Keys and their limits: which requests are admitted, the headers and errors of the response, and no limit
+//! that stays taken however a request ends.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +19,7 @@ use crate::{
     },
 };
 
-/// A gateway whose one key has these limits.
+/// A gateway with one key, which has these limits.
 async fn limited(upstream: &Upstream, limits: KeyLimits) -> Gateway {
     let token = TokenSettings { limits, ..TokenSettings::plain("alice", Secret::new(TOKEN.to_owned())) };
     Plan::to(&[upstream]).with(|settings| settings.tokens = vec![token]).start().await
@@ -43,12 +44,13 @@ pub async fn refusal(answer: Answer) -> (u16, String, Option<String>) {
     (status, error["code"].as_str().unwrap().to_owned(), error["param"].as_str().map(str::to_owned))
 }
 
-/// Tokens that the client is told to have left; asks for nothing that costs any.
+/// The tokens left, by the header of a response that costs none.
 async fn remaining(answer: &Answer) -> u64 {
     answer.header("x-ratelimit-remaining-tokens").parse().unwrap()
 }
 
-/// B15, R33: the third request of two is refused, tells which limit and when to come again, in the caller's dialect.
+/// B15, R33: of a limit of two the third request is refused. The error names the limit and the time to retry,
+/// in the dialect of the endpoint.
 #[tokio::test]
 async fn requests_per_minute() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
@@ -83,8 +85,8 @@ async fn requests_per_minute() {
     gateway.stop().await;
 }
 
-/// B15: estimate, then settle: what was asked for is held, for each of the answers that are wanted, and what was used is
-/// what remains counted.
+/// B15: estimate, then settle: while a request runs, its estimate times the number of answers is reserved;
+/// afterwards only the tokens used stay counted.
 #[tokio::test]
 async fn tokens_per_minute() {
     let gate = crate::upstream::Gate::new();
@@ -110,14 +112,14 @@ async fn tokens_per_minute() {
     gate.open();
     assert!(first.collect().await.complete);
     let second = client.send(call()).await;
-    // The provider reported 12 for the first.
+    // The provider reported 12 tokens for the first.
     assert_eq!(remaining(&second).await, 1000 - estimate - 12);
     assert!(second.collect().await.complete);
     drop(client);
     gateway.stop().await;
 }
 
-/// B15: at once, and free again with the end.
+/// B15: concurrent requests: a place is taken while a request runs and is free at its end.
 #[tokio::test]
 async fn requests_at_once() {
     let gate = crate::upstream::Gate::new();
@@ -138,7 +140,7 @@ async fn requests_at_once() {
     gateway.stop().await;
 }
 
-/// B15: models, expiry, a budget that is spent already.
+/// B15: models, expiry, a budget that is already spent.
 #[tokio::test]
 async fn models_expiry_and_budget() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
@@ -166,7 +168,7 @@ async fn models_expiry_and_budget() {
     };
     let gateway = limited(&upstream, limits).await;
     let mut client = gateway.client(Version::H1).await;
-    // A list is as good as its worst.
+    // A list of models is refused if one of them is.
     let listed = Call::post("/v1/chat/completions", r#"{"model":"m","models":["x","other"]}"#);
     let (status, code, _) = refusal(client.send(listed).await).await;
     assert_eq!((status, &*code), (403, "model_not_allowed"));
@@ -177,9 +179,10 @@ async fn models_expiry_and_budget() {
     gateway.stop().await;
 }
 
-/// R33: the provider's own figures pass where the key has no limit of that kind, and make way for it where it has.
+/// R33: the provider's rate limit headers pass, unless the key has a limit of that kind: then the key's
+/// replace them.
 #[tokio::test]
-async fn the_providers_own_figures() {
+async fn the_providers_rate_limit_headers() {
     let headers =
         ["x-ratelimit-limit-requests", "x-ratelimit-remaining-tokens", "anthropic-ratelimit-tokens-limit"]
             .map(|name| (name.to_owned(), "77".to_owned()))
@@ -198,9 +201,10 @@ async fn the_providers_own_figures() {
     gateway.stop().await;
 }
 
-/// R13, R32: a provider that fails in any way costs the key no tokens, and one that was never reached no request.
+/// R13, R32: a failed request costs the key no tokens, and one that never reached the provider costs no
+/// request either.
 #[tokio::test]
-async fn failures_are_given_back() {
+async fn failures_cost_no_tokens() {
     let half = script::head(200, "application/json", Framing::Length(100));
     let broken = [
         script::json(500, r#"{"error":{"message":"x"}}"#),
@@ -240,9 +244,10 @@ async fn failures_are_given_back() {
     gateway.stop().await;
 }
 
-/// R13, R32: clients that leave in every phase leave nothing of their key's limits taken but what they were sent.
+/// R13, R32: a client that disconnects, in whatever phase, leaves of its key's limits only the tokens taken
+/// that were sent to it.
 #[tokio::test]
-async fn clients_that_leave_in_every_phase() {
+async fn disconnects_in_every_phase() {
     let mid_stream = vec![script::sse_head(), Step::Body(delta("one")), Step::Stall];
     let half =
         vec![script::head(200, "application/json", Framing::Length(100)), script::body("{"), Step::Stall];

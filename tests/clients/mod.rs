@@ -1,4 +1,4 @@
-//! The client's side: its requests, its keys, the endpoints, and a client that leaves.
+//! The client's side: requests, keys, endpoints, and clients that disconnect.
 
 mod connections;
 mod database_keys;

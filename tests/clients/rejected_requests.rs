@@ -1,5 +1,5 @@
-//! Requests that are refused: with the right status, in the caller's dialect, saying where, and without asking a
-//! provider.
+//! Requests that the gateway refuses: the status is right, the error has the dialect of the endpoint and the
+//! place of the mistake, and no provider gets the request.
 
 use http::Method;
 use serde_json::Value;
@@ -39,9 +39,9 @@ async fn refused(client: &mut Client, call: Call, status: u16) -> Value {
     body
 }
 
-/// S2.7, S2.12, B13: no token, a wrong one, half of one: 401 in each dialect.
+/// S2.7, S2.12, B13: a missing, wrong or truncated token is a 401 in each dialect.
 #[tokio::test]
-async fn without_a_token() {
+async fn missing_or_wrong_token() {
     let upstream = sound();
     let gateway = running(&upstream).await;
     for version in Version::BOTH {
@@ -77,7 +77,7 @@ async fn without_a_token() {
     gateway.stop().await;
 }
 
-/// S0.10: a model that nobody serves: 404 with the near misses.
+/// S0.10: a model that no provider serves is a 404 with similar names.
 #[tokio::test]
 async fn an_unknown_model() {
     let upstream = sound();
@@ -102,7 +102,7 @@ async fn an_unknown_model() {
     gateway.stop().await;
 }
 
-/// S0.10: bad JSON is a 400 that says where.
+/// S0.10: malformed JSON is a 400 with line and column.
 #[tokio::test]
 async fn bad_json_says_where() {
     let upstream = sound();
@@ -132,9 +132,10 @@ async fn bad_json_says_where() {
     gateway.stop().await;
 }
 
-/// DESIGN 5: fields that decide have to have their type, and to stand there once: the provider might read the other.
+/// DESIGN 5: fields that decide how a request is served must have their type and occur once, because the
+/// provider might read the other one.
 #[tokio::test]
-async fn fields_that_decide() {
+async fn deciding_fields_have_a_type_and_occur_once() {
     let upstream = sound();
     let gateway = running(&upstream).await;
     let mut client = gateway.client(Version::H1).await;
@@ -160,7 +161,7 @@ async fn fields_that_decide() {
 
 /// A wrong method is a 405 with `Allow`, a wrong path a 404 in JSON.
 #[tokio::test]
-async fn wrong_doors() {
+async fn wrong_method_or_path() {
     let upstream = sound();
     let gateway = running(&upstream).await;
     for version in Version::BOTH {
@@ -187,9 +188,10 @@ async fn wrong_doors() {
     gateway.stop().await;
 }
 
-/// Limits: a body beyond its limit is a 413, by what it says and by what it sends; a head beyond it a 431.
+/// Limits: a body too large is a 413, by its declared length and by the bytes sent; a head too large is a
+/// 431.
 #[tokio::test]
-async fn too_large() {
+async fn body_or_head_too_large() {
     let upstream = sound();
     let plan = Plan::to(&[&upstream]).with(|settings| {
         settings.limits.body_size = 10_000;
@@ -220,7 +222,7 @@ async fn too_large() {
     gateway.stop().await;
 }
 
-/// R37: a WebSocket is refused at once, in words, and the connection is not left hanging.
+/// R37: a WebSocket upgrade is refused at once with an error, and the connection does not hang.
 #[tokio::test]
 async fn a_websocket_is_refused() {
     let upstream = sound();
@@ -242,7 +244,8 @@ async fn a_websocket_is_refused() {
     gateway.stop().await;
 }
 
-/// Another protocol offered is passed over (RFC 9110 section 7.8): `curl --http2` gets its answer over HTTP/1.1.
+/// An offer to upgrade to h2c is ignored (RFC 9110 section 7.8): `curl --http2` gets its answer over
+/// HTTP/1.1.
 #[tokio::test]
 async fn an_offer_of_h2c_is_passed_over() {
     let upstream = sound();
@@ -259,7 +262,7 @@ async fn an_offer_of_h2c_is_passed_over() {
     gateway.stop().await;
 }
 
-/// S0.11: a refusal is logged once too.
+/// S0.11: each refusal has one log line.
 #[tokio::test]
 async fn refusals_are_logged() {
     let upstream = sound();

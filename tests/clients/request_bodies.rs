@@ -1,4 +1,4 @@
-//! Bodies of requests on their way to the provider: chunked, refused before they are read, large (R6).
+//! Request bodies on their way to the provider: chunked, refused before they are read, large (R6).
 
 use crate::{
     client::{Call, call::TOKEN},
@@ -6,7 +6,7 @@ use crate::{
     upstream::{Speaks, Upstream, script},
 };
 
-/// A chunked request goes upstream with its length, and another may follow it.
+/// A chunked request goes upstream with a content length, and another request may follow on the connection.
 #[tokio::test]
 async fn a_chunked_request_is_given_a_length() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
@@ -30,7 +30,8 @@ async fn a_chunked_request_is_given_a_length() {
     gateway.stop().await;
 }
 
-/// Whoever is refused before the body was read is told that the connection ends: hyper reads no more of it.
+/// A request that is refused before its body was read gets `connection: close`, because hyper reads no more
+/// of the body.
 #[tokio::test]
 async fn an_early_answer_to_a_chunked_request_ends_the_connection_and_says_so() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
@@ -49,7 +50,7 @@ async fn an_early_answer_to_a_chunked_request_ends_the_connection_and_says_so() 
     gateway.stop().await;
 }
 
-/// R6: a large body arrives as it was sent, whatever the protocols.
+/// R6: a large body arrives unchanged over every pair of protocols.
 #[tokio::test]
 async fn a_large_body_arrives_whole() {
     let text = "\\u00e9 \u{e9} \u{1f30a} ".repeat(300_000);

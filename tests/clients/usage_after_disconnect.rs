@@ -1,4 +1,4 @@
-//! What is booked for a client that has left, by each policy (B6, R12).
+//! Usage that is recorded for a client that has disconnected, by each policy (B6, R12).
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn gateway(upstream: &Upstream, policy: OnDisconnect) -> Gateway {
     Plan::to(&[upstream]).with(|settings| settings.stream.on_disconnect = policy).start().await
 }
 
-/// Reads the first event of a stream and leaves. The request's id.
+/// Reads the first event of a stream and disconnects. Returns the request's id.
 async fn leave(gateway: &Gateway, version: Version) -> String {
     let mut client = gateway.client(version).await;
     let call = Call::stream();
@@ -32,23 +32,24 @@ async fn leave(gateway: &Gateway, version: Version) -> String {
     id
 }
 
-/// Input, output, source.
+/// Input tokens, output tokens and their source.
 fn usage(line: &Value) -> Value {
     assert_eq!((&line["status"], &line["phase"]), (&json!(499), &json!("mid_stream")), "{line}");
     json!([line["input_tokens"], line["output_tokens"], line["usage"]])
 }
 
-/// The prompt of [`Call::stream`], as it is estimated.
+/// The estimated tokens of the prompt of [`Call::stream`].
 fn prompt() -> usize {
     Call::stream().body.len().div_ceil(4)
 }
 
-/// Two events and a stall.
+/// Two events, then silence.
 fn stalled() -> Vec<Step> {
     vec![script::sse_head(), script::body([delta("one"), delta("two")].concat()), Step::Stall]
 }
 
-/// B6: cancel books what was reported: nothing. Estimate books what passed.
+/// B6: `cancel` records only reported usage, here none. `estimate` records an estimate of the bytes that
+/// passed.
 #[tokio::test]
 async fn cancel_and_estimate() {
     for speaks in [Speaks::H1, Speaks::H2] {
@@ -66,9 +67,9 @@ async fn cancel_and_estimate() {
     }
 }
 
-/// B6: what an Anthropic stream has reported by then is partial, and cancel books it as it is.
+/// B6: an Anthropic stream has reported part of its usage by then, and `cancel` records it as partial.
 #[tokio::test]
-async fn what_was_reported_before() {
+async fn usage_reported_before_the_disconnect() {
     let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":40,\
                  \"output_tokens\":1}}}\n\n";
     let delta = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n";
@@ -86,9 +87,9 @@ async fn what_was_reported_before() {
     }
 }
 
-/// B6: drain reads on to the usage, counts it as the provider reported it, and gives the connection back.
+/// B6: `drain` reads on until the usage, records it as reported, and gives the connection back to the pool.
 #[tokio::test]
-async fn drain_to_the_end() {
+async fn drain_reads_to_the_end() {
     for (speaks, version) in [(Speaks::H1, Version::H1), (Speaks::H1, Version::H2), (Speaks::H2, Version::H1)]
     {
         let gate = Gate::new();
@@ -116,7 +117,8 @@ async fn drain_to_the_end() {
     }
 }
 
-/// B6: a drain's bounds: time, tokens, a provider that breaks off, the end of the process. Past them it is estimated.
+/// B6: a drain ends at its bounds: time, tokens, a provider that breaks off, the end of the process. Usage is
+/// then estimated.
 #[tokio::test]
 async fn the_bounds_of_a_drain() {
     let tokens = OnDisconnect::Drain { time: FOR_EVER, tokens: 5 };

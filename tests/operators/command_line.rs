@@ -7,7 +7,7 @@ use crate::command::{File, Gateway, run};
 const KEY: &str = "sk-SENTINEL";
 
 #[test]
-fn check_says_what_would_be_loaded_and_no_key() {
+fn check_prints_the_configuration_without_keys() {
     let text = format!(
         r#"{{"providers": ["a|http://a.example/v1|{KEY}", "b|http://b|${{B}}"], "tokens": ["t|{KEY}"]}}"#
     );
@@ -19,7 +19,7 @@ fn check_says_what_would_be_loaded_and_no_key() {
 }
 
 #[test]
-fn check_tells_all_mistakes_and_exits_with_1() {
+fn check_prints_all_mistakes_and_exits_with_1() {
     let text = format!(r#"{{"prot": 1, "providers": ["a|ftp://{KEY}|{KEY}"], "tokens": ["{KEY}"]}}"#);
     let file = File::new("wrong", &text);
     let (code, stdout, stderr) = run(&["check", file.0.to_str().unwrap()], &[]);
@@ -36,7 +36,7 @@ fn check_tells_all_mistakes_and_exits_with_1() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_told_with_its_cause() {
+fn a_missing_file_is_an_error_with_its_cause() {
     let (code, stdout, stderr) = run(&["check", "no-such-file.json"], &[]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert!(stderr.starts_with("error: cannot read no-such-file.json\n  because: "), "{stderr}");
@@ -51,7 +51,7 @@ fn help_fits_a_terminal() {
 }
 
 #[test]
-fn serving_begins_with_lines_that_work_and_ends_when_the_streams_have() {
+fn serve_prints_a_banner_and_ends_after_its_streams() {
     let gateway = Gateway::start(&[]);
     let token = gateway.exported("OPENAI_API_KEY").to_owned();
     assert!(token.starts_with("sk-thalweg-"), "{}", gateway.banner);

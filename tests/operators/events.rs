@@ -1,4 +1,4 @@
-//! News as they happen, for whoever may see them (S3.7).
+//! `/events`: rows and sums as they happen, to each key its own (S3.7).
 
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ async fn next(feed: &mut Answer, rest: &mut String, name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn rows_and_sums_come_as_they_happen() {
+async fn rows_and_sums_arrive_as_they_happen() {
     for version in Version::BOTH {
         let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
         let gateway = plan(&[&upstream]).start().await;
@@ -42,7 +42,7 @@ async fn rows_and_sums_come_as_they_happen() {
         let sums = next(&mut feed, &mut rest, "stats").await;
         assert!(sums["requests"].as_u64() >= Some(1), "{sums}");
         drop(asking);
-        // A stop ends the feed; it would outlast the drain otherwise.
+        // A stop ends the feed, which would outlast the drain otherwise.
         let ended = tokio::spawn(async move { feed.collect().await.complete });
         gateway.stop_now().await;
         assert!(ended.await.unwrap());
@@ -50,9 +50,9 @@ async fn rows_and_sums_come_as_they_happen() {
     }
 }
 
-/// A key's owner sees what is theirs, and not the sums; without a key nobody sees anything.
+/// A key sees its own rows and no sums; without a key there is no feed.
 #[tokio::test]
-async fn each_sees_their_own() {
+async fn each_key_sees_its_own_rows() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
     let gateway = plan(&[&upstream]).start().await;
     let (mut watching, mut asking) = (gateway.client(Version::H1).await, gateway.client(Version::H1).await);

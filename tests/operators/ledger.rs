@@ -1,4 +1,4 @@
-//! One row for every completion that was asked for (S3.6, R12, R14, B2), in a real file behind the real gateway.
+//! The ledger: one row for each completion request (S3.6, R12, R14, B2), in a real database file.
 
 use std::{
     path::PathBuf,
@@ -24,13 +24,14 @@ use crate::{
     },
 };
 
-/// A database file of the test's own.
-struct Books(PathBuf);
+/// A database file in a temporary folder.
+struct DatabaseFile(PathBuf);
 
-impl Books {
+impl DatabaseFile {
     fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("thalweg-books-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("thalweg-database-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
         Self(folder)
@@ -59,13 +60,13 @@ impl Books {
     }
 }
 
-impl Drop for Books {
+impl Drop for DatabaseFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// The ledger's own thread tells nobody.
+/// Waits until the ledger's thread has written `count` rows; it sends no event.
 async fn written(gateway: &Gateway, count: u64) {
     let reached = async {
         while gateway.ledger().written < count {
@@ -85,9 +86,9 @@ fn steps() -> Vec<Step> {
 }
 
 #[tokio::test]
-async fn a_stream_has_a_row_with_all_that_is_known() {
-    let (books, upstream) = (Books::new(), Upstream::always(Speaks::H1, steps()));
-    let gateway = books
+async fn the_row_of_a_stream_is_complete() {
+    let (database, upstream) = (DatabaseFile::new(), Upstream::always(Speaks::H1, steps()));
+    let gateway = database
         .plan(&[&upstream])
         .with(|settings| settings.trusted_proxies.push("127.0.0.1".parse().unwrap()))
         .start()
@@ -101,7 +102,7 @@ async fn a_stream_has_a_row_with_all_that_is_known() {
     written(&gateway, 1).await;
     let columns = "request_id, principal, model_asked, model, path, dialect, provider, provider_kind, mode, outcome, \
                    usage_source, client, fault, phase, user_agent";
-    let rows = books.rows(columns).await;
+    let rows = database.rows(columns).await;
     let path = "/v1/chat/completions";
     let wanted =
         [&*id, "tests", "m", "m", path, "chat", "p0", "openai", "asgi", "ok", "reported", "203.0.113.9"];
@@ -110,9 +111,9 @@ async fn a_stream_has_a_row_with_all_that_is_known() {
     assert_eq!(rows[0].text(14).unwrap().map(str::len), Some(500));
     let numbers = "status, attempts, tokens_in, tokens_out, cost, frames, events, first_byte_us, ttft_us, total_us, \
                    queue_us, upstream_us, added_p50_ns, added_max_ns, request_bytes, bytes";
-    let rows = books.rows(numbers).await;
+    let rows = database.rows(numbers).await;
     let number = |column| rows[0].int(column).unwrap().unwrap_or_else(|| panic!("column {column}"));
-    // 9 in and 3 out, at 1 and 10 a million.
+    // 9 input and 3 output tokens, at 1 and 10 per million.
     assert_eq!([number(0), number(1), number(2), number(3), number(4)], [200, 1, 9, 3, 39]);
     assert!(number(5) > 0 && number(6) >= 3);
     assert!(number(7) <= number(8) && number(8) <= number(9));
@@ -124,16 +125,16 @@ async fn a_stream_has_a_row_with_all_that_is_known() {
     gateway.stop().await;
 }
 
-/// Whatever becomes of a request for a completion, it has one row; other requests have none.
+/// However a completion request ends, it has one row; other requests have none.
 #[tokio::test]
-async fn every_end_has_one_row() {
-    let books = Books::new();
+async fn each_request_has_one_row() {
+    let database = DatabaseFile::new();
     let upstream = Upstream::by(Speaks::H1, |number, _| match number {
         0 => script::json(200, r#"{"usage":{"prompt_tokens":5,"completion_tokens":2}}"#),
         1 => vec![script::sse_head(), Step::Body(delta("one")), Step::Stall],
         _ => vec![Step::Reset],
     });
-    let gateway = books.plan(&[&upstream]).start().await;
+    let gateway = database.plan(&[&upstream]).start().await;
     let mut client = gateway.client(Version::H1).await;
     client.send(Call::whole().header("x-request-id", "the-same")).await.collect().await;
     for call in [
@@ -154,7 +155,7 @@ async fn every_end_has_one_row() {
     client.send(Call::whole().header("x-request-id", "the-same")).await.collect().await;
     drop(client);
     gateway.stop().await;
-    let rows = books.rows("outcome, fault, fault_side, phase, principal, request_id, status").await;
+    let rows = database.rows("outcome, fault, fault_side, phase, principal, request_id, status").await;
     let told: Vec<_> = rows.iter().map(|row| texts(row, 5)).collect();
     let tests = Some("tests");
     let wanted = [
@@ -171,11 +172,11 @@ async fn every_end_has_one_row() {
     assert_eq!(statuses, [200, 401, 404, 400, 499, 502]);
 }
 
-/// A stranger cannot fill the ledger: ten of a second are booked, the others are counted.
+/// Requests without a valid key cannot fill the ledger: ten per second have rows, the others are counted.
 #[tokio::test]
-async fn few_strangers_have_rows() {
-    let (books, upstream) = (Books::new(), Upstream::always(Speaks::H1, steps()));
-    let gateway = books.plan(&[&upstream]).start().await;
+async fn requests_without_a_key_have_few_rows() {
+    let (database, upstream) = (DatabaseFile::new(), Upstream::always(Speaks::H1, steps()));
+    let gateway = database.plan(&[&upstream]).start().await;
     let (mut client, begun) = (gateway.client(Version::H1).await, Instant::now());
     for _ in 0..40 {
         let call = Call::whole().header("authorization", "Bearer sk-stranger");
@@ -195,17 +196,17 @@ async fn few_strangers_have_rows() {
     assert!(state.written > 10 && state.written <= 10 * seconds + 1, "{state:?}");
     drop(client);
     gateway.stop().await;
-    assert!(books.rows("outcome").await.iter().any(|row| row.text(0).unwrap() == Some("ok")));
+    assert!(database.rows("outcome").await.iter().any(|row| row.text(0).unwrap() == Some("ok")));
 }
 
-/// What a reload says of prices and proxies is in force with the next row.
+/// Reloaded prices and proxies apply from the next row on.
 #[tokio::test]
-async fn a_reload_changes_what_the_next_row_costs_and_whose_it_is() {
-    let (books, upstream) = (Books::new(), Upstream::always(Speaks::H1, steps()));
+async fn a_reload_changes_price_and_client_of_the_next_row() {
+    let (database, upstream) = (DatabaseFile::new(), Upstream::always(Speaks::H1, steps()));
     let mut config = json!({
         "providers": [{"name": "p0", "base_url": upstream.base(), "protocol": "http1", "models": ["m"]}],
         "tokens": [format!("tests|{TOKEN}"), {"description": "admin", "token": ADMIN, "admin": true}],
-        "database": books.0.join("t.db"),
+        "database": database.0.join("t.db"),
         "state_file": false,
         "health": {"interval": 0, "precheck": 0, "warmup": 0},
         "watch": false,
@@ -222,22 +223,22 @@ async fn a_reload_changes_what_the_next_row_costs_and_whose_it_is() {
         config["otel"] = json!({"endpoint": "http://127.0.0.1:9"});
         file.write(config.to_string());
         let (status, told) = reloaded(&gateway).await;
-        // With each reload: what began is what goes on.
+        // Each reload names it again, because the running exporter stays as it began.
         assert_eq!((status, &told["changes"]["restart_needed"]), (200, &json!(["otel"])), "{told}");
     }
     gateway.stop().await;
-    let rows = books.rows("client, cost").await;
+    let rows = database.rows("client, cost").await;
     let told: Vec<_> = rows.iter().map(|row| (row.text(0).unwrap(), row.int(1).unwrap())).collect();
-    // 9 in and 3 out.
+    // 9 input and 3 output tokens.
     assert_eq!(told, [(Some("127.0.0.1"), Some(39)), (Some("203.0.113.9"), Some(78))]);
 }
 
-/// An unwritable place is no reason not to serve.
+/// A database that cannot be written does not stop the gateway from serving.
 #[tokio::test]
-async fn the_gateway_serves_without_its_ledger() {
-    let (books, upstream) = (Books::new(), Upstream::always(Speaks::H1, steps()));
-    let missing = books.0.join("missing/t.db");
-    let gateway = books
+async fn serves_without_the_ledger() {
+    let (database, upstream) = (DatabaseFile::new(), Upstream::always(Speaks::H1, steps()));
+    let missing = database.0.join("missing/t.db");
+    let gateway = database
         .plan(&[&upstream])
         .with(|settings| settings.database = Some(DatabaseSettings::new(DatabaseUrl::Sqlite(missing))))
         .start()
@@ -255,8 +256,8 @@ async fn the_gateway_serves_without_its_ledger() {
     gateway.stop().await;
 }
 
-/// How late this machine is: it sleeps a moment and writes to the disk, again and again, as the ledger does. Ends when
-/// `over` says so, with the worst of it.
+/// Measures how late this machine is: sleeps 5 ms and writes to the disk, repeatedly, as the ledger does.
+/// Returns the worst lateness when `over` is set.
 fn lateness(place: PathBuf, over: std::sync::Arc<std::sync::atomic::AtomicBool>) -> Duration {
     use std::io::Write;
     const MOMENT: Duration = Duration::from_millis(5);
@@ -271,18 +272,18 @@ fn lateness(place: PathBuf, over: std::sync::Arc<std::sync::atomic::AtomicBool>)
     worst
 }
 
-/// Threads and writes to the disk between an answer and its row: the worker, the thread that settles, the ledger's, its
-/// transaction.
+/// Threads and disk writes between an answer and its row: the worker, the settling thread, the ledger's
+/// thread, its transaction.
 const HOPS: u32 = 4;
 
-/// kill -9 costs the rows of the last moments at most (200 ms, and what this machine was measured to be late meanwhile),
-/// corrupts nothing, and the next start goes on.
+/// kill -9 loses at most the rows of the last 200 ms (plus this machine's measured lateness), corrupts
+/// nothing, and the next start continues.
 #[tokio::test]
-async fn killed_it_loses_the_last_moments_alone() {
+async fn kill_loses_only_the_last_rows() {
     use std::io::{Read, Write};
-    let books = Books::new();
-    let place = books.0.join("t.db");
-    let variables = [("DATABASE_URL", place.to_str().unwrap()), ("API_KEY", "sk-books")];
+    let database = DatabaseFile::new();
+    let place = database.0.join("t.db");
+    let variables = [("DATABASE_URL", place.to_str().unwrap()), ("API_KEY", "sk-database")];
     let mut done = Vec::new();
     for round in 0..3 {
         let gateway = command::Gateway::start(&variables);
@@ -290,7 +291,7 @@ async fn killed_it_loses_the_last_moments_alone() {
         let authority = base.strip_prefix("http://").unwrap().strip_suffix("/v1").unwrap();
         let mut connection = std::net::TcpStream::connect(authority).unwrap();
         let (witness, over) =
-            (books.0.join("witness"), std::sync::Arc::<std::sync::atomic::AtomicBool>::default());
+            (database.0.join("witness"), std::sync::Arc::<std::sync::atomic::AtomicBool>::default());
         let late = std::thread::spawn({
             let over = std::sync::Arc::clone(&over);
             move || lateness(witness, over)
@@ -300,7 +301,7 @@ async fn killed_it_loses_the_last_moments_alone() {
             let id = format!("killed-{round}-{}", here.len());
             let body = r#"{"model":"nobody-has-this"}"#;
             let head = format!(
-                "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-books\r\nx-request-id: {id}\r\n\
+                "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-database\r\nx-request-id: {id}\r\n\
                  content-length: {}\r\n\r\n{body}",
                 body.len()
             );
@@ -318,11 +319,11 @@ async fn killed_it_loses_the_last_moments_alone() {
         let early = here.into_iter().filter(|(_, at)| killed - *at > bound);
         done.extend(early.map(|(id, _)| id));
     }
-    // One more, which ends as it should.
+    // One more run, which ends regularly.
     let gateway = command::Gateway::start(&variables);
     gateway.signal("-TERM");
     assert_eq!(gateway.end().0, Some(0));
-    let rows = books.rows("request_id").await;
+    let rows = database.rows("request_id").await;
     let known: std::collections::HashSet<&str> =
         rows.iter().map(|row| row.text(0).unwrap().unwrap()).collect();
     let missing: Vec<_> = done.iter().filter(|id| !known.contains(id.as_str())).collect();
@@ -332,7 +333,7 @@ async fn killed_it_loses_the_last_moments_alone() {
         missing.len(),
         done.len()
     );
-    let database = Database::open(&books.database(), &[]).await.unwrap();
+    let database = Database::open(&database.database(), &[]).await.unwrap();
     for span in [3600, 86_400] {
         let sql = format!("SELECT CAST(SUM(requests) AS BIGINT) FROM rollups WHERE span = {span}");
         let found = database.fetch(sql, Vec::new()).await.unwrap();
@@ -341,7 +342,7 @@ async fn killed_it_loses_the_last_moments_alone() {
     let checked = database.fetch("PRAGMA integrity_check", Vec::new()).await.unwrap();
     assert_eq!(checked[0].text(0).unwrap(), Some("ok"));
     database.close().await;
-    // What an operator sees of it.
+    // The operator's view of it.
     let variables = [("DATABASE_URL", place.to_str().unwrap())];
     let (code, shown, stderr) = command::run(&["usage", "--by", "key,model", "--since", "1h"], &variables);
     assert_eq!((code, stderr), (Some(0), format!("in SQLite, {}\n", place.display())));
@@ -355,10 +356,11 @@ async fn killed_it_loses_the_last_moments_alone() {
     assert!(code == Some(1) && stderr.contains("no ledger yet"), "{stderr}");
 }
 
-/// `/stats?since=…` asks the ledger, whose sums outlive the process; what it cannot ask is said.
+/// `/stats?since=…` reads the ledger, whose sums outlive the process; a query that it cannot answer is an
+/// error.
 #[tokio::test]
 async fn statistics_of_the_past() {
-    let (books, upstream) = (Books::new(), Upstream::always(Speaks::H1, steps()));
+    let (database, upstream) = (DatabaseFile::new(), Upstream::always(Speaks::H1, steps()));
     let admin = |settings: &mut thalweg::config::Settings| {
         settings.tokens.push(thalweg::auth::TokenSettings {
             admin: true,
@@ -367,7 +369,7 @@ async fn statistics_of_the_past() {
     };
     let stats = |query: &str| Call::get(&format!("/stats{query}")).header("authorization", "Bearer sk-past");
     for round in 1..=2_u64 {
-        let gateway = books.plan(&[&upstream]).with(admin).start().await;
+        let gateway = database.plan(&[&upstream]).with(admin).start().await;
         let mut client = gateway.client(Version::H1).await;
         assert!(client.send(Call::stream()).await.collect().await.complete);
         written(&gateway, 1).await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::command::{File, Gateway, run};
 
-/// S2.11: the file has each request's elapsed time and size, in its own form, and nothing that was said.
+/// S2.11: the file has each request's elapsed time and size, in its own format, and no prompt or answer.
 #[test]
 fn the_log_goes_to_a_file_too() {
     let path = std::env::temp_dir().join(format!("thalweg-command-{}.log", std::process::id()));
@@ -33,9 +33,9 @@ fn the_log_goes_to_a_file_too() {
     assert!(console.contains("INFO done") && console.contains("bytes="), "{console}");
 }
 
-/// A full disk costs lines and nothing else, and is said once.
+/// A full disk costs log lines and nothing else, and is reported once.
 #[test]
-fn a_full_disk_stops_nobody() {
+fn a_full_disk_stops_no_request() {
     let variables = [("THALWEG_LOG_FILE", "/dev/full"), ("API_KEY", "sk-a")];
     let gateway = Gateway::start(&variables);
     for _ in 0..20 {
@@ -49,7 +49,7 @@ fn a_full_disk_stops_nobody() {
 }
 
 #[test]
-fn a_log_file_that_cannot_be_opened_is_told() {
+fn a_log_file_that_cannot_be_opened_is_an_error() {
     let (code, _, stderr) = run(&["--port", "0"], &[("THALWEG_LOG_FILE", "/no/such/folder/log")]);
     assert_eq!(code, Some(1));
     assert!(

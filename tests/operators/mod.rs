@@ -1,4 +1,4 @@
-//! What an operator uses: statistics, events, traces, the ledger, the log, reloads.
+//! The operator's side: statistics, events, traces, the ledger, logs, reloads, commands, shutdown.
 
 mod command_line;
 mod events;

@@ -1,5 +1,5 @@
-//! The configuration loaded again while the gateway serves (S2.6, B10, R35): what changes, what stays, and that nobody
-//! but an administrator may ask for it.
+//! Reloads of the configuration while the gateway serves (S2.6, B10, R35): which settings change, which stay,
+//! and that only an administrator may request one.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::{
 
 pub const ADMIN: &str = "sk-admin-of-the-tests";
 
-/// A configuration file of the test's own.
+/// A configuration file in a temporary folder.
 pub struct File(pub PathBuf);
 
 impl File {
@@ -71,7 +71,7 @@ pub async fn reloaded(gateway: &Gateway) -> (u16, Value) {
     asked(gateway, call).await
 }
 
-/// S2.6: the answer tells what is loaded and what changed, and it is in force.
+/// S2.6: the answer lists the providers loaded and the changes, which are in force.
 #[tokio::test]
 async fn a_reload_changes_providers_and_tokens() {
     let (old, new) = (answering("{\"from\":\"old\"}"), answering("{\"from\":\"new\"}"));
@@ -98,7 +98,7 @@ async fn a_reload_changes_providers_and_tokens() {
         (&changes["log_level"], &changes["settings"]),
         (&"DEBUG to ERROR".into(), &json!(["failover"]))
     );
-    // Port and workers are said by flags, which go before the file.
+    // Port and workers are set by flags, which take precedence over the file.
     assert_eq!(changes["restart_needed"], json!([]));
     assert!(!told.to_string().contains("sk-"), "{told}");
     assert_eq!(asked(&gateway, Call::whole()).await.0, 401);
@@ -107,7 +107,7 @@ async fn a_reload_changes_providers_and_tokens() {
     gateway.stop().await;
 }
 
-/// S2.6: every mistake with its path, and the old configuration still in force.
+/// S2.6: every mistake is reported with its path, and the old configuration stays in force.
 #[tokio::test]
 async fn a_broken_file_changes_nothing() {
     let upstream = answering("{\"from\":\"old\"}");
@@ -133,7 +133,7 @@ async fn a_broken_file_changes_nothing() {
     let (status, told) = reloaded(&gateway).await;
     assert_eq!(status, 400, "{told}");
     assert!(told["error"]["message"].as_str().unwrap().starts_with("cannot read "), "{told}");
-    // Whoever opens a pipe waits for the one who writes to it.
+    // Opening a pipe blocks until a writer opens it.
     assert!(std::process::Command::new("mkfifo").arg(&file.0).status().unwrap().success());
     let (status, told) = in_time(reloaded(&gateway)).await.unwrap();
     assert_eq!(status, 400, "{told}");
@@ -142,7 +142,7 @@ async fn a_broken_file_changes_nothing() {
     gateway.stop().await;
 }
 
-/// `?check=true` tells what would change, and nothing has changed.
+/// `?check=true` reports the changes and applies none.
 #[tokio::test]
 async fn a_check_changes_nothing() {
     let upstream = answering("{}");
@@ -162,9 +162,9 @@ async fn a_check_changes_nothing() {
     gateway.stop().await;
 }
 
-/// Only an administrator's key opens it, and without any it is closed.
+/// Only an administrator's key may reload; without one configured, reloading is closed.
 #[tokio::test]
-async fn it_is_the_administrators_alone() {
+async fn reloads_need_an_administrators_key() {
     let upstream = answering("{}");
     let file = File::new(&config(&[&upstream]));
     let gateway = Plan::file(&file.0).start().await;
@@ -187,9 +187,9 @@ async fn it_is_the_administrators_alone() {
     gateway.stop().await;
 }
 
-/// Connections to a provider that is gone are closed: idle ones soon, those in use when they are given back.
+/// Connections to a removed provider are closed: idle ones soon, those in use when they are given back.
 #[tokio::test]
-async fn connections_to_a_provider_that_is_gone_are_closed() {
+async fn connections_to_a_removed_provider_are_closed() {
     let gate = Gate::new();
     let held =
         vec![script::sse_head(), script::body(script::delta("one")), Step::Wait(gate.clone()), Step::End];
@@ -203,7 +203,7 @@ async fn connections_to_a_provider_that_is_gone_are_closed() {
         );
     let new = answering("{}");
     let file = File::new(&config(&[&old]));
-    // On one worker, so that the stream in use and the idle connection are of one pool.
+    // One worker, so that the stream in use and the idle connection are in one pool.
     let plan = Plan::file(&file.0).with(|settings| settings.workers = std::num::NonZeroUsize::MIN);
     let gateway = plan.start().await;
     let mut client = gateway.client(Version::H1).await;
@@ -224,7 +224,7 @@ async fn connections_to_a_provider_that_is_gone_are_closed() {
     gateway.stop().await;
 }
 
-/// More connections are to be had as soon as the configuration says so, by who waits for one already.
+/// A larger pool is in force at once, also for requests that wait already.
 #[tokio::test]
 async fn the_size_of_a_pool_changes() {
     let gate = Gate::new();
@@ -251,7 +251,7 @@ async fn the_size_of_a_pool_changes() {
     gateway.stop().await;
 }
 
-/// What clients may do and how providers are watched: in force with the answer, also for connections that are open.
+/// Limits and health settings are in force with the answer, also on open connections.
 #[tokio::test]
 async fn limits_and_health_change() {
     let upstream = answering("{\"object\":\"list\",\"data\":[{\"id\":\"m\"}]}");
@@ -279,9 +279,9 @@ async fn limits_and_health_change() {
     gateway.stop().await;
 }
 
-/// How old a list may become: also the one that is here.
+/// The maximum age of a list of models applies to the present list, too.
 #[tokio::test]
-async fn a_list_is_asked_for_again_when_it_may_not_be_as_old() {
+async fn a_shorter_list_age_applies_at_once() {
     let upstream = answering("{\"object\":\"list\",\"data\":[{\"id\":\"m\"}]}");
     let mut next = config(&[&upstream]);
     next["providers"][0].as_object_mut().unwrap().remove("models");
@@ -302,7 +302,7 @@ async fn a_list_is_asked_for_again_when_it_may_not_be_as_old() {
     gateway.stop().await;
 }
 
-/// `admin_listen`: no key where none is configured, nothing for clients, and nothing for web pages.
+/// `admin_listen`: needs no key where none is configured, serves no clients and no web pages.
 #[tokio::test]
 async fn administration_has_a_listener_of_its_own() {
     let upstream = answering("{}");
@@ -330,7 +330,7 @@ async fn administration_has_a_listener_of_its_own() {
         let target = call.target.clone();
         assert_eq!(at(call).await, status, "{target}");
     }
-    // A key closes it for all others, also one that came by a reload.
+    // A configured key closes it for all others, also when it came by a reload.
     apart["tokens"][1]["admin"] = true.into();
     file.write(apart.to_string());
     assert_eq!(at(reload()).await, 200);
@@ -339,9 +339,9 @@ async fn administration_has_a_listener_of_its_own() {
     gateway.stop().await;
 }
 
-/// B10: a stream keeps what it began with, and is counted until it has ended.
+/// B10: a stream keeps the configuration it began with, and is counted by it until it ends.
 #[tokio::test]
-async fn a_stream_outlives_its_configuration_and_is_counted() {
+async fn a_stream_keeps_its_configuration_and_is_counted() {
     let gate = Gate::new();
     let steps = vec![
         script::sse_head(),

@@ -1,5 +1,5 @@
-//! The real binary has its configuration changed under it: by the file, by SIGHUP, by `thalweg reload` (S2.6, R35). What
-//! happened is told by its log and by which tokens are still good.
+//! The real binary reloads its configuration: by a changed file, by SIGHUP, by `thalweg reload` (S2.6, R35).
+//! The log and the accepted tokens show the result.
 
 use std::fs;
 
@@ -9,14 +9,14 @@ use crate::command::{File, Gateway, run};
 
 const ADMIN: &str = "sk-SENTINEL-admin";
 
-/// Text of a configuration with this one client token and the demo provider.
+/// A configuration with this client token and the demo provider.
 fn config(token: &str, level: &str, watch: bool) -> String {
     let admin = json!({"description": "admin", "token": ADMIN, "admin": true});
     json!({"tokens": [format!("one|{token}"), admin], "log_level": level, "watch": watch, "state_file": false, "database": false})
         .to_string()
 }
 
-/// Reads lines until one says this.
+/// Reads lines until one contains this text.
 pub fn until(log: &mut impl Iterator<Item = std::io::Result<String>>, said: &str) -> String {
     let mut all = String::new();
     for line in log {
@@ -69,7 +69,7 @@ fn sighup_loads_the_file_and_sets_the_level() {
 }
 
 #[test]
-fn the_command_reloads_and_tells_what_changed() {
+fn the_command_reloads_and_prints_the_changes() {
     let file = File::new("commanded", &config("sk-a", "INFO", false));
     let gateway = Gateway::start(&[("THALWEG_CONFIG", file.0.to_str().unwrap())]);
     let url = format!("http://{}", gateway.authority());

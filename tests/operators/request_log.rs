@@ -1,4 +1,4 @@
-//! The log of a request's life, and what a stop does to those that live (S0.11, S1.10, S2.10).
+//! The log lines of a request (S0.11, S1.10, R29).
 
 use crate::{
     client::{Call, Version, call::TOKEN},
@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// S0.11, R29: the closing line has the figures of the stream.
+/// S0.11, R29: the closing line has the stream's figures.
 #[tokio::test]
 async fn the_closing_line_has_the_figures() {
     let mut steps = script::sse_pieces([bytes::Bytes::from_static(b": hi\n\n"), delta("one"), delta("two")]);
@@ -47,10 +47,10 @@ async fn the_closing_line_has_the_figures() {
     gateway.stop().await;
 }
 
-/// B2: each streamed request tells what it cost itself, over HTTP/1.1 and HTTP/2; what a slow client costs is apart, and
-/// who does not want to measure does not.
+/// B2: the closing line of a stream has its added latency, over HTTP/1.1 and HTTP/2; time lost to a slow
+/// client is apart, and the measurement can be switched off.
 #[tokio::test]
-async fn the_closing_line_has_the_own_cost() {
+async fn the_closing_line_has_the_added_latency() {
     for version in Version::BOTH {
         let upstream =
             Upstream::always(Speaks::H1, script::sse_pieces([delta("one"), delta("two"), delta("three")]));
@@ -83,7 +83,7 @@ async fn the_closing_line_has_the_own_cost() {
     }
 }
 
-/// S1.10: however long the stream, above trace level its lines can be counted on two hands.
+/// S1.10: a stream of any length has fewer than ten lines above trace level.
 #[tokio::test]
 async fn no_line_per_chunk() {
     let pieces: Vec<_> = (0..200).map(|number| delta(&number.to_string())).collect();
@@ -100,9 +100,9 @@ async fn no_line_per_chunk() {
     gateway.stop().await;
 }
 
-/// R31: no key in a log line or an error, whatever goes wrong.
+/// R31: no key is in a log line or an error, in any failure.
 #[tokio::test]
-async fn keys_stay_secret() {
+async fn no_key_in_logs_or_errors() {
     const STRANGE: &str = "sk-strange-key-that-is-not-known";
     let failing = vec![script::raw("HTTP/1.1 200 OK\r\nbad\0header: x\r\n\r\n"), Step::Close];
     let upstream =

@@ -16,9 +16,9 @@ use crate::{
     },
 };
 
-/// S2.10: a stream that outlives the drain is cut, its provider with it, and the stop returns.
+/// S2.10: a stream that outlasts the drain is cut, its provider is disconnected, and the stop returns.
 #[tokio::test]
-async fn a_stop_does_not_wait_for_ever() {
+async fn a_drain_is_bounded() {
     for version in Version::BOTH {
         let upstream = Upstream::always(Speaks::H1, vec![sse_head(), Step::Body(delta("one")), Step::Stall]);
         let plan = Plan::to(&[&upstream]).with(|s| s.limits.drain = Duration::from_millis(50));
@@ -34,9 +34,9 @@ async fn a_stop_does_not_wait_for_ever() {
     }
 }
 
-/// B1's neighbours: requests in flight keep their streams while the gateway stops (S2.10).
+/// S2.10: requests in flight keep their streams while the gateway stops.
 #[tokio::test]
-async fn a_stop_waits_for_its_streams() {
+async fn a_drain_waits_for_streams() {
     let gate = crate::upstream::Gate::new();
     let steps = vec![
         sse_head(),
@@ -56,7 +56,7 @@ async fn a_stop_waits_for_its_streams() {
     }
     let address = gateway.address;
     let stopping = tokio::spawn(gateway.stop_now());
-    // Stopping is under way when nobody is let in any more.
+    // The stop has begun when connections are refused.
     while tokio::net::TcpStream::connect(address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -70,7 +70,7 @@ async fn a_stop_waits_for_its_streams() {
     in_time(stopping).await.expect("a stop in time").unwrap();
 }
 
-/// R35: readiness is denied first, while everything is still served, on connections made after the signal, too.
+/// R35: readiness is denied first; until the drain begins everything is served, also on new connections.
 #[test]
 fn a_stop_denies_readiness_before_it_stops_accepting() {
     let text = json!({"tokens": ["one|sk-a"], "limits": {"shutdown_delay": "30s"}, "state_file": false, "database": false});
@@ -81,7 +81,7 @@ fn a_stop_denies_readiness_before_it_stops_accepting() {
     gateway.signal("-TERM");
     until(&mut log, "Not ready any more: draining begins in 30s.");
     assert_eq!([gateway.get("/readyz", ""), gateway.get("/v1/models", "sk-a")], [503, 200]);
-    // A second signal does not wait for it.
+    // A second signal skips the delay.
     gateway.signal("-TERM");
     assert_eq!(gateway.child.wait().unwrap().code(), Some(130));
 }

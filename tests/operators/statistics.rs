@@ -1,4 +1,4 @@
-//! What operators see: `/stats`, `/metrics` (S0.7, S0.15, S1.13, S3.9, B18).
+//! `/stats` and `/metrics` (S0.7, S0.15, S1.13, S3.9, B18).
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 
 pub const ADMIN: &str = "sk-admin-of-the-statistics";
 
-/// With an administrator's key.
+/// A gateway with an administrator's key.
 pub fn plan(upstreams: &[&Upstream]) -> Plan {
     Plan::to(upstreams).with(|settings| {
         settings.tokens.push(TokenSettings {
@@ -33,7 +33,7 @@ fn asked(path: &str) -> Call {
     Call::get(path).header("authorization", &format!("Bearer {ADMIN}"))
 }
 
-/// The statistics once `wanted` says that they have what was done: ends are settled in batches.
+/// The statistics as soon as they fulfil `wanted`, because completions are settled in batches.
 async fn stats(client: &mut Client, wanted: impl Fn(&Value) -> bool) -> Value {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
     loop {
@@ -59,7 +59,7 @@ async fn serve_some(gateway: &Gateway, upstream: &Upstream) {
 }
 
 #[tokio::test]
-async fn sums_and_times_of_what_was_served() {
+async fn sums_and_times_of_requests() {
     let upstream =
         Upstream::always(Speaks::H1, script::sse_pieces([delta("one"), delta("two"), delta("three")]));
     let gateway = plan(&[&upstream]).start().await;
@@ -112,12 +112,12 @@ async fn metrics_for_prometheus() {
     gateway.stop().await;
 }
 
-/// S3.9: races and who wins them, hedges and who wins those, retries, and that time was up.
+/// S3.9: races and hedges with their winners, retries, and requests whose deadline passed.
 #[tokio::test]
 async fn races_hedges_and_retries() {
     let short = || script::sse(script::short_stream());
     let stall = || vec![Step::Stall];
-    // A race that p1 wins, a hedge that p1 wins, a retry at p1, a race that nobody wins.
+    // A race and a hedge that p1 wins, a retry at p1, a race without a winner.
     let first = Upstream::in_turn(Speaks::H1, vec![stall(), stall(), script::json(500, "{}"), stall()]);
     let second = Upstream::in_turn(Speaks::H1, vec![short(), short(), short(), stall()]);
     let plan = plan(&[&first, &second]).with(|settings| {
@@ -163,9 +163,9 @@ async fn races_hedges_and_retries() {
     gateway.stop().await;
 }
 
-/// B11: past its bound the guard leaves optional work out, says it once and counts it.
+/// B11: beyond its bound the overload guard leaves optional work out, logs it once and counts it.
 #[tokio::test]
-async fn past_its_bound_the_guard_sheds() {
+async fn the_overload_guard_sheds_beyond_its_bound() {
     let pieces: Vec<_> = (0..120).map(|number| delta(&number.to_string())).collect();
     let upstream = Upstream::always(Speaks::H1, script::sse_pieces(pieces));
     let bound = Some(Duration::from_nanos(1));
@@ -199,9 +199,9 @@ async fn past_its_bound_the_guard_sheds() {
     gateway.stop().await;
 }
 
-/// S0.7, B18: closed without an administrator's key, and `/metrics` can be opened.
+/// S0.7, B18: both are closed without an administrator's key; `/metrics` can be opened.
 #[tokio::test]
-async fn they_are_the_operators_alone() {
+async fn statistics_need_an_administrators_key() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
     let gateway = plan(&[&upstream]).start().await;
     let mut client = gateway.client(Version::H1).await;

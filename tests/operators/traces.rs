@@ -15,7 +15,7 @@ use crate::{
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SAID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Everything to this collector.
+/// Exports all traces to this collector.
 fn plan(upstream: &Upstream, collector: &Upstream) -> Plan {
     let base = BaseUrl { path: "".into(), ..BaseUrl::parse(&collector.base()).unwrap() };
     let otel = OtelSettings::plain(base);
@@ -31,7 +31,7 @@ fn attribute<'a>(span: &'a Value, name: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn a_collector_is_told_of_the_request_and_of_the_call() {
+async fn spans_of_the_request_and_of_the_call() {
     let upstream = Upstream::always(Speaks::H1, script::sse_pieces([delta("one"), delta("two")]));
     let collector = Upstream::always(Speaks::H1, script::json(200, "{}"));
     let gateway = plan(&upstream, &collector).start().await;
@@ -39,7 +39,7 @@ async fn a_collector_is_told_of_the_request_and_of_the_call() {
     let call = Call::stream().header("traceparent", SAID).header("tracestate", "vendor=1");
     assert!(client.send(call).await.collect().await.complete);
     drop(client);
-    // The last batch leaves before a stop has ended.
+    // The last batch is sent before a stop ends.
     gateway.stop().await;
     let sent = collector.log.request(0).await;
     assert_eq!((&*sent.method, &*sent.target), ("POST", "/v1/traces"));
@@ -61,16 +61,17 @@ async fn a_collector_is_told_of_the_request_and_of_the_call() {
     assert_eq!(attribute(called, "gen_ai.provider.name"), "p0");
     assert_eq!(attribute(called, "gen_ai.request.model"), "m");
     assert!(attribute(called, "thalweg.time_to_first_token").as_f64() > Some(0.0));
-    // The provider goes on with our call as its parent.
+    // The provider gets our call as its parent span.
     let seen = upstream.log.request(0).await;
     let span = called["spanId"].as_str().unwrap();
     assert_eq!(seen.all("traceparent"), [format!("00-{TRACE}-{span}-01")]);
     assert_eq!(seen.all("tracestate"), ["vendor=1"]);
 }
 
-/// Without a collector a client's header passes as it came; what a client does not want sampled is not exported.
+/// Without a collector a client's `traceparent` passes unchanged; a request that its client does not sample
+/// is not exported.
 #[tokio::test]
-async fn who_does_not_trace_passes_on_what_was_said() {
+async fn traceparent_passes_without_a_collector() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
     let gateway = Plan::to(&[&upstream]).start().await;
     let mut client = gateway.client(Version::H1).await;
@@ -105,9 +106,9 @@ async fn who_does_not_trace_passes_on_what_was_said() {
     );
 }
 
-/// A collector that takes nothing costs requests nothing, and a stop does not wait for it for long.
+/// A collector that accepts nothing costs requests nothing, and delays a stop only briefly.
 #[tokio::test]
-async fn a_collector_that_is_away_is_nobodys_trouble() {
+async fn an_unreachable_collector_is_harmless() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
     let collector = Upstream::always(Speaks::H1, script::json(503, "{}"));
     let gateway = plan(&upstream, &collector).start().await;

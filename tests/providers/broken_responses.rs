@@ -1,5 +1,6 @@
-//! Providers that misbehave, over both protocols, in both modes, streaming or not: the client is told the truth in the
-//! one shape of errors, the log has one closing line, nothing stays behind, and the next request is served.
+//! Responses that break the protocol or break off, over both protocols, in both modes, streaming or not. The
+//! client gets the error in one shape, the log has one closing line, nothing is left, and the next request is
+//! served.
 
 use std::time::Duration;
 
@@ -16,18 +17,18 @@ use crate::{
     },
 };
 
-/// What the client must be told.
+/// The outcome that the client must see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// An error status with an error object, before anything else.
+pub enum ClientOutcome {
+    /// An error status with an error object, before any other byte.
     Status(u16),
-    /// The bytes so far, an event that says the error, and an orderly end.
+    /// The bytes so far, an error event, and an orderly end.
     Event,
-    /// Fewer bytes than promised, and no orderly end: all that HTTP has after a head with a length.
+    /// Fewer bytes than declared, and no orderly end: HTTP has no other signal after a head with a length.
     Truncated,
 }
 
-pub async fn tell(name: &str, answer: Answer) -> (Told, Vec<u8>) {
+pub async fn read_outcome(name: &str, answer: Answer) -> (ClientOutcome, Vec<u8>) {
     let status = answer.status;
     let streaming = answer
         .headers
@@ -38,10 +39,10 @@ pub async fn tell(name: &str, answer: Answer) -> (Told, Vec<u8>) {
     if status != 200 {
         assert!(received.complete);
         error_of(&received.json());
-        return (Told::Status(status.as_u16()), bytes);
+        return (ClientOutcome::Status(status.as_u16()), bytes);
     }
     if !received.complete {
-        return (Told::Truncated, bytes);
+        return (ClientOutcome::Truncated, bytes);
     }
     assert!(streaming, "{name}: a complete answer after a fault: {:?}", received.text());
     let text = received.text();
@@ -49,10 +50,10 @@ pub async fn tell(name: &str, answer: Answer) -> (Told, Vec<u8>) {
     let data = event.strip_prefix("data: ").unwrap_or_else(|| panic!("no last event in {text:?}"));
     error_of(&serde_json::from_str(data).unwrap_or_else(|error| panic!("{error} in {text:?}")));
     assert!(text.ends_with("\n\n"), "{text:?}");
-    (Told::Event, bytes)
+    (ClientOutcome::Event, bytes)
 }
 
-/// S0.10, S2.12: the one shape.
+/// S0.10, S2.12: the one shape of errors.
 pub fn error_of(body: &Value) -> &Value {
     let error = &body["error"];
     assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
@@ -67,14 +68,15 @@ pub fn http(head: &str, body: &[u8]) -> Step {
     raw([format!("HTTP/1.1 {head}\r\n\r\n").as_bytes(), body].concat())
 }
 
-/// Plays `steps` to a stream and to a whole request in both modes, then serves a sound one over the same gateway.
-async fn misbehaves(
+/// Answers a streaming and a whole request with `steps` in both modes, then serves a sound one over the same
+/// gateway.
+async fn plays_broken(
     name: &str,
     speaks: Speaks,
     version: Version,
     steps: &[Step],
     call: fn() -> Call,
-    expected: Told,
+    expected: ClientOutcome,
 ) {
     for mode in [Mode::Asgi, Mode::Buffered] {
         let sound = script::sse(script::short_stream());
@@ -89,7 +91,7 @@ async fn misbehaves(
         let mut client = gateway.client(version).await.telling(&upstream.log);
         let call = call();
         let id = call.id();
-        let (told, _) = tell(name, client.send(call).await).await;
+        let (told, _) = read_outcome(name, client.send(call).await).await;
         assert_eq!(told, expected, "{name} {speaks:?} {version:?} {mode:?}");
         let line = journal::closing(&id).await;
         assert_ne!(line["outcome"], "ok", "{name}: {line}");
@@ -98,7 +100,7 @@ async fn misbehaves(
             "{name}: {line}"
         );
 
-        // A client connection that ended with its broken answer is replaced by the client.
+        // A client replaces a connection that ended with its broken answer.
         client = gateway.client(version).await;
         let received = client.send(Call::stream()).await.collect().await;
         assert!(received.complete, "{name}");
@@ -108,24 +110,25 @@ async fn misbehaves(
     }
 }
 
-async fn each(call: fn() -> Call, expected: Told, cases: Vec<(&str, Vec<Step>)>) {
+async fn each(call: fn() -> Call, expected: ClientOutcome, cases: Vec<(&str, Vec<Step>)>) {
     for (name, steps) in cases {
         for version in Version::BOTH {
-            misbehaves(name, Speaks::H1, version, &steps, call, expected).await;
+            plays_broken(name, Speaks::H1, version, &steps, call, expected).await;
         }
     }
 }
 
 pub const BOTH_CALLS: [fn() -> Call; 2] = [Call::stream, Call::whole];
 
-/// S0.10: what is not a response is a 502, streaming or not. Nothing is sent twice: each may have been acted upon.
+/// S0.10: bytes that are no response are a 502, streaming or not. The request is not repeated, because the
+/// provider may have acted on it.
 #[tokio::test]
-async fn no_sound_head() {
+async fn invalid_heads() {
     let json = "content-type: application/json";
     for call in BOTH_CALLS {
         each(
             call,
-            Told::Status(502),
+            ClientOutcome::Status(502),
             vec![
                 ("closes", vec![Step::Close]),
                 ("resets", vec![Step::Reset]),
@@ -162,7 +165,7 @@ async fn no_sound_head() {
     }
 }
 
-/// R16: after the first bytes went down: the error as an event in the caller's dialect, then the end.
+/// R16: after the first bytes went down, the error is an event in the client's dialect, then the stream ends.
 #[tokio::test]
 async fn a_stream_that_breaks_off() {
     let one = || vec![sse_head(), Step::Body(delta("one")), Step::Delivered];
@@ -170,7 +173,7 @@ async fn a_stream_that_breaks_off() {
     let length = script::head(200, "text/event-stream", Framing::Length(100_000));
     each(
         Call::stream,
-        Told::Event,
+        ClientOutcome::Event,
         vec![
             ("closes between events", with(vec![Step::Close])),
             ("resets between events", with(vec![Step::Moment, Step::Reset])),
@@ -192,18 +195,18 @@ async fn over_h2() {
     for version in Version::BOTH {
         for call in BOTH_CALLS {
             for (name, steps) in [("resets", vec![Step::Reset]), ("closes", vec![Step::Close])] {
-                misbehaves(name, Speaks::H2, version, &steps, call, Told::Status(502)).await;
+                plays_broken(name, Speaks::H2, version, &steps, call, ClientOutcome::Status(502)).await;
             }
         }
         let one = vec![sse_head(), Step::Body(delta("one")), Step::Delivered];
         for (name, last) in [("resets in mid-stream", Step::Reset), ("closes in mid-stream", Step::Close)] {
             let steps = [one.clone(), vec![last]].concat();
-            misbehaves(name, Speaks::H2, version, &steps, Call::stream, Told::Event).await;
+            plays_broken(name, Speaks::H2, version, &steps, Call::stream, ClientOutcome::Event).await;
         }
     }
 }
 
-/// R16: an error event stands on a line of its own even when the provider stopped inside one.
+/// R16: the error event is an event of its own even when the provider stopped inside one.
 #[tokio::test]
 async fn the_error_event_is_an_event() {
     for (endpoint, start) in [
@@ -237,7 +240,7 @@ async fn the_error_event_is_an_event() {
     }
 }
 
-/// R17, S2.9: an answer in one piece that stops short is never told as complete.
+/// R17, S2.9: a document that stops short is never passed on as complete.
 #[tokio::test]
 async fn a_document_that_breaks_off() {
     let head = |framing| script::head(200, "application/json", framing);
@@ -256,8 +259,11 @@ async fn a_document_that_breaks_off() {
             let mut client = gateway.client(version).await;
             let call = Call::whole();
             let id = call.id();
-            let (told, _) = tell(name, client.send(call).await).await;
-            assert!(matches!(told, Told::Status(502) | Told::Truncated), "{name} {version:?}: {told:?}");
+            let (told, _) = read_outcome(name, client.send(call).await).await;
+            assert!(
+                matches!(told, ClientOutcome::Status(502) | ClientOutcome::Truncated),
+                "{name} {version:?}: {told:?}"
+            );
             journal::closing(&id).await;
             client = gateway.client(version).await;
             assert_eq!(client.send(Call::whole()).await.collect().await.text(), script::COMPLETION, "{name}");
@@ -267,7 +273,7 @@ async fn a_document_that_breaks_off() {
     }
 }
 
-/// R17: a stream that has no events cannot tell an error, so it must not end as if it were complete.
+/// R17: a stream without events cannot carry an error event, so it must not end as if it were complete.
 #[tokio::test]
 async fn a_stream_without_events_breaks_off() {
     let line = "{\"response\":\"one\"}\n";
@@ -291,7 +297,7 @@ async fn a_stream_without_events_breaks_off() {
     }
 }
 
-/// What a provider says in a head that no client should wait for the end of.
+/// A head without an end: the client does not wait for it.
 #[tokio::test]
 async fn heads_that_never_end() {
     let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(70 << 10));
@@ -313,9 +319,9 @@ async fn heads_that_never_end() {
     }
 }
 
-/// S0.10: nobody listens there.
+/// S0.10: the provider's port refuses connections.
 #[tokio::test]
-async fn nobody_listens() {
+async fn connection_refused() {
     for (speaks, version) in PAIRS {
         let upstream = Upstream::always(speaks, vec![Step::Stall]);
         let gateway = Plan::to(&[&upstream]).start().await;
@@ -326,8 +332,8 @@ async fn nobody_listens() {
         for call in BOTH_CALLS {
             let call = call();
             let id = call.id();
-            let (told, body) = tell("nobody", client.send(call).await).await;
-            assert_eq!(told, Told::Status(502));
+            let (told, body) = read_outcome("nobody", client.send(call).await).await;
+            assert_eq!(told, ClientOutcome::Status(502));
             assert!(!String::from_utf8_lossy(&body).contains("127.0.0.1"), "no address is shown");
             assert_eq!(journal::closing(&id).await["status"], 502);
         }

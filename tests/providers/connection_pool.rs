@@ -1,4 +1,5 @@
-//! Connections to providers: kept, bounded over all workers, handed on in order, replaced once when stale (S1.6, R24).
+//! Connections to providers: kept, bounded over all workers, handed on in order, replaced once when stale
+//! (S1.6, R24).
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -11,7 +12,7 @@ use crate::{
     },
 };
 
-/// A stream that says one thing and waits.
+/// A stream of one event, which then waits.
 fn held(gate: &Gate) -> Vec<Step> {
     vec![sse_head(), Step::Body(delta("one")), Step::Wait(gate.clone()), Step::End]
 }
@@ -23,9 +24,9 @@ async fn begun(gateway: &Gateway) -> (Client, Answer) {
     (client, answer)
 }
 
-/// S1.6: one connection serves one request after another, after streams and after answers in one piece.
+/// S1.6: one connection serves one request after another, after streams and after documents.
 #[tokio::test]
-async fn used_again() {
+async fn connections_are_reused() {
     for speaks in [Speaks::H1, Speaks::H2] {
         let upstream = Upstream::by(speaks, |number, _| match number % 3 {
             0 => script::sse(script::short_stream()),
@@ -47,7 +48,7 @@ async fn used_again() {
     }
 }
 
-/// S1.6: last in, first out: the freshest connection is the least likely to be stale.
+/// S1.6: last in, first out, because the freshest connection is the least likely to be stale.
 #[tokio::test]
 async fn last_in_first_out() {
     let gates = [Gate::new(), Gate::new()];
@@ -72,9 +73,9 @@ async fn last_in_first_out() {
     gateway.stop().await;
 }
 
-/// S1.4, S1.6: no more than so many at once; who waits is served in the order of coming.
+/// S1.4, S1.6: connections are bounded, and waiting requests are served in the order of arrival.
 #[tokio::test]
-async fn first_come_first_served() {
+async fn waiting_requests_are_served_in_order() {
     let gate = Gate::new();
     let held = held(&gate);
     let upstream = Upstream::by(Speaks::H1, move |number, _| {
@@ -105,9 +106,10 @@ async fn first_come_first_served() {
     gateway.stop().await;
 }
 
-/// S1.6, S2.1: the bound holds over all workers together, and a place that one worker gives back serves another.
+/// S1.6, S2.1: the bound holds over all workers together, and a place that one worker gives back serves
+/// another.
 #[tokio::test]
-async fn bounded_over_all_workers() {
+async fn the_bound_holds_over_all_workers() {
     let upstream = Upstream::by(Speaks::H1, |_, _| {
         vec![sse_head(), Step::Body(delta("one")), Step::Moment, script::body(script::DONE), Step::End]
     });
@@ -137,9 +139,9 @@ async fn bounded_over_all_workers() {
     gateway.stop().await;
 }
 
-/// S2.1: an idle connection is closed when its time has come, and none beyond the number to keep.
+/// S2.1: an idle connection is closed after its time, and at once beyond the number to keep.
 #[tokio::test]
-async fn idle_ones_expire() {
+async fn idle_connections_expire() {
     for speaks in [Speaks::H1, Speaks::H2] {
         let upstream = Upstream::always(speaks, script::sse(script::short_stream()));
         let plan = Plan::to(&[&upstream]).with(|s| s.pool.keepalive_expiry = Duration::from_millis(30));
@@ -156,9 +158,9 @@ async fn idle_ones_expire() {
     }
 }
 
-/// S2.1: an HTTP/2 connection without streams is an idle one: it is counted, kept while there is room, and used again.
+/// S2.1: an HTTP/2 connection without streams is idle: it is counted, kept while there is room, and reused.
 #[tokio::test]
-async fn idle_multiplexed_ones_are_counted_and_bounded() {
+async fn idle_http2_connections_are_counted_and_bounded() {
     for keep in [1, 0] {
         let upstream = Upstream::always(Speaks::H2, script::sse(script::short_stream()));
         let gateway =
@@ -176,7 +178,7 @@ async fn idle_multiplexed_ones_are_counted_and_bounded() {
 }
 
 #[tokio::test]
-async fn no_more_are_kept_than_wanted() {
+async fn no_more_idle_connections_than_configured() {
     let gate = Gate::new();
     let upstream = Upstream::always(Speaks::H1, held(&gate));
     let gateway = Plan::to(&[&upstream]).with(|settings| settings.pool.max_keepalive = 1).start().await;
@@ -191,13 +193,14 @@ async fn no_more_are_kept_than_wanted() {
     gateway.stop().await;
 }
 
-/// R24: a kept connection that dies before a byte of the answer is replaced, unseen.
+/// R24: a kept connection that dies before a byte of the answer is replaced, and the client does not notice.
 #[tokio::test]
 async fn a_stale_connection_is_replaced_unseen() {
     for speaks in [Speaks::H1, Speaks::H2] {
         for death in [Step::Close, Step::Reset] {
             if speaks == Speaks::H2 && matches!(death, Step::Reset) {
-                // A stream reset with INTERNAL_ERROR may have been acted upon; it is not a dead connection.
+                // A request whose stream was reset with INTERNAL_ERROR may have been acted on, so it is not
+                // repeated.
                 continue;
             }
             let sound = script::sse(script::short_stream());
@@ -218,7 +221,7 @@ async fn a_stale_connection_is_replaced_unseen() {
     }
 }
 
-/// R17, R24: replaced once, not for ever; and never when a byte of the answer came.
+/// R17, R24: it is replaced once only, and never after a byte of the answer.
 #[tokio::test]
 async fn replaced_once_and_never_after_a_byte() {
     let sound = || script::sse(script::short_stream());
@@ -239,9 +242,9 @@ async fn replaced_once_and_never_after_a_byte() {
     }
 }
 
-/// R24: a provider that closes an idle connection is noticed before anybody is sent over it.
+/// R24: the gateway notices a closed idle connection before it sends a request over it.
 #[tokio::test]
-async fn a_provider_that_closes_is_noticed() {
+async fn a_closed_idle_connection_is_noticed() {
     let closes =
         vec![script::raw("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"), Step::Moment, Step::Close];
     let upstream = Upstream::always(Speaks::H1, closes);
@@ -256,9 +259,9 @@ async fn a_provider_that_closes_is_noticed() {
     gateway.stop().await;
 }
 
-/// S1.4: waiting in the pool has a clock of its own.
+/// S1.4: waiting for a place in the pool has a timeout of its own.
 #[tokio::test]
-async fn waiting_has_an_end() {
+async fn pool_timeout() {
     let gate = Gate::new();
     let upstream = Upstream::always(Speaks::H1, held(&gate));
     let plan = Plan::to(&[&upstream])

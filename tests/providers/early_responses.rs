@@ -15,8 +15,8 @@ use crate::{
     upstream::{Gate, log::in_time, script},
 };
 
-/// Takes little of what is sent before it is read. The kernel's own measure grows to 32 MiB on loopback, and then a whole
-/// request is sent whoever reads it.
+/// A listener with a small receive buffer. The kernel's default grows to 32 MiB on loopback, and a whole
+/// request would fit into it unread.
 pub fn narrow() -> TcpListener {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(64 << 10).unwrap();
@@ -24,7 +24,7 @@ pub fn narrow() -> TcpListener {
     socket.listen(1).unwrap()
 }
 
-/// Reads a request's head and no more, answers, and once the answer is heard waits for its peer to go.
+/// Reads a request's head only, responds, and after `heard` opens waits for the gateway to close.
 async fn answer_early(listener: TcpListener, heard: Gate) {
     let (mut stream, _) = listener.accept().await.unwrap();
     refuse_unread(&mut stream).await;
@@ -47,13 +47,13 @@ async fn refuse_unread(stream: &mut TcpStream) {
     stream.write_all(format!("{head}: {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
 }
 
-/// More than the kernel takes for a provider that does not read.
+/// A body larger than the kernel buffers for a provider that does not read.
 fn huge() -> Call {
     let body = format!(r#"{{"model":"m","stream":true,"x":"{}"}}"#, "a".repeat(24 << 20));
     Call::post("/v1/chat/completions", body)
 }
 
-/// R11: a client leaves while its request is still on its way up: what is left of it is not sent on.
+/// R11: the client disconnects while its request is still being sent: the rest is not sent on.
 #[tokio::test]
 async fn a_request_given_up_is_not_sent_on() {
     for version in Version::BOTH {
@@ -84,7 +84,8 @@ async fn a_request_given_up_is_not_sent_on() {
     }
 }
 
-/// Begins to answer when a request's head is there, then reads the rest and ends the answer; how long the body was.
+/// Responds after the request's head, then reads the rest and ends the response. Returns the length of the
+/// body.
 pub async fn answer_and_read<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> usize {
     let mut seen = Vec::new();
     let end = loop {
@@ -93,7 +94,7 @@ pub async fn answer_and_read<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) 
             break at + 4;
         }
     };
-    // The peer has sent what fits in between.
+    // The gateway has sent all that fits into the buffers.
     tokio::time::sleep(Duration::from_millis(10)).await;
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -111,7 +112,7 @@ pub async fn answer_and_read<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) 
     seen.len() - end
 }
 
-/// A provider that begins to answer before it has read the request, and reads it then: it is given the rest.
+/// A provider that responds before it has read the request, and then reads on: it gets the rest.
 #[tokio::test]
 async fn a_provider_that_answers_while_it_reads() {
     for version in Version::BOTH {
@@ -135,7 +136,7 @@ async fn a_provider_that_answers_while_it_reads() {
     }
 }
 
-/// R17, R33: a provider that refuses before it has read the request is heard, and its connection not used again.
+/// R17, R33: an early error response is passed on, and its connection is not reused.
 #[tokio::test]
 async fn a_provider_that_answers_early() {
     for version in Version::BOTH {

@@ -1,4 +1,4 @@
-//! What goes upstream, what does not, and that keys stay where they belong.
+//! Headers on both legs: those added, those passed on, those removed.
 
 use crate::{
     client::{Call, Version},
@@ -6,9 +6,10 @@ use crate::{
     upstream::{Speaks, Upstream, script},
 };
 
-/// Hygiene: the head that a provider sees is ours: its own key, our framing, nothing of this hop.
+/// The request head at the provider is the gateway's: the provider's key, the gateway's framing, no header of
+/// the client's hop.
 #[tokio::test]
-async fn the_head_upstream_is_ours() {
+async fn request_headers_to_the_provider() {
     for (speaks, version) in PAIRS {
         let upstream = Upstream::always(speaks, script::json(200, script::COMPLETION));
         let gateway = Plan::to(&[&upstream]).start().await;
@@ -64,9 +65,9 @@ async fn the_head_upstream_is_ours() {
     }
 }
 
-/// Nothing of the provider's hop reaches the client either.
+/// No header of the provider's hop reaches the client either.
 #[tokio::test]
-async fn the_head_downstream_is_ours() {
+async fn response_headers_to_the_client() {
     let mut steps = script::json(200, script::COMPLETION);
     let crate::upstream::Step::Head { headers, .. } = &mut steps[0] else { unreachable!() };
     for (name, value) in [

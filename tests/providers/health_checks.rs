@@ -1,5 +1,5 @@
-//! How providers are watched (S0.6, S1.1, S1.2): checks that cost nothing, whatever comes back; none where traffic proves
-//! that all is well; a provider that is gone is found out and found again.
+//! Health checks of providers (S0.6, S1.1, S1.2): cheap, robust against any response, and none while traffic
+//! proves that a provider is well. A provider that fails is found, and found again when it recovers.
 
 use std::{
     sync::{
@@ -17,24 +17,24 @@ use crate::{
     gateway::{Gateway, Plan, provider},
     upstream::{
         Event, Seen, Speaks, Step, Upstream,
-        log::PATIENCE,
+        log::EVENT_TIMEOUT,
         script::{self, head},
     },
 };
 
-/// Checks as often as this.
-pub const OFTEN: Duration = Duration::from_millis(60);
+/// The interval of checks.
+pub const CHECK_INTERVAL: Duration = Duration::from_millis(60);
 
-/// Providers whose lists are not configured, watched closely.
+/// Providers without configured models, checked often.
 pub fn watched(upstreams: &[&Upstream]) -> Plan {
     Plan::to(upstreams).with(|settings| {
-        settings.health = HealthSettings { interval: OFTEN, ..HealthSettings::off() };
+        settings.health = HealthSettings { interval: CHECK_INTERVAL, ..HealthSettings::off() };
         settings.health.timeout = Duration::from_millis(300);
         settings.providers.iter_mut().for_each(|provider| provider.models = None);
     })
 }
 
-/// Serves these models, and `chat` as a chat.
+/// Lists these models, and answers chat requests with `chat`.
 pub fn listing(models: &'static [&'static str], chat: Vec<Step>) -> Upstream {
     Upstream::by(Speaks::H1, move |_, seen| if is_list(seen) { list(models) } else { chat.clone() })
 }
@@ -52,7 +52,7 @@ pub fn is_dummy(seen: &Seen) -> bool {
     seen.model().as_deref() == Some("test-speed-health-check-dummy")
 }
 
-/// `/health` as soon as it is as wanted.
+/// `/health` as soon as it fulfils `wanted`.
 pub async fn health(gateway: &Gateway, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     page(gateway, "/health", what, wanted).await
 }
@@ -65,8 +65,8 @@ pub async fn page(gateway: &Gateway, path: &str, what: &str, wanted: impl Fn(&Va
         if wanted(&shown) {
             return shown;
         }
-        assert!(begun.elapsed() < PATIENCE, "{path} never showed {what}: {shown:#}");
-        // What is found in the background tells nobody.
+        assert!(begun.elapsed() < EVENT_TIMEOUT, "{path} never showed {what}: {shown:#}");
+        // Checks run in the background and send no event.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -75,15 +75,15 @@ pub fn models(page: &Value) -> Vec<&str> {
     page["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect()
 }
 
-/// The requests that came so far.
+/// The requests so far.
 pub fn requests(upstream: &Upstream) -> Vec<Arc<Seen>> {
     let seen = |event| if let Event::Request(seen) = event { Some(seen) } else { None };
     upstream.log.events().into_iter().filter_map(seen).collect()
 }
 
-/// S1.1, S1.2: whatever a provider answers, it is understood; and what was understood shows in `/health`.
+/// S1.1, S1.2: each response to a check is understood, and its meaning shows in `/health`.
 #[tokio::test]
-async fn whatever_comes_back() {
+async fn every_response_to_a_check_is_understood() {
     let not_found = || script::json(404, "{}");
     let html = || vec![head(200, "text/html", script_length("<html>")), script::body("<html>"), Step::End];
     let huge = || {
@@ -124,7 +124,7 @@ async fn understood(name: &str, to_list: Vec<Step>, to_dummy: Vec<Step>, alive: 
     let answer = move |_, seen: &Seen| if is_list(seen) { to_list.clone() } else { to_dummy.clone() };
     let upstream = Upstream::by(Speaks::H1, answer);
     let gateway = watched(&[&upstream]).start().await;
-    // Found more than once, so that the first finding has been told.
+    // The second check: by then the first result is in force.
     upstream
         .log
         .wait_for("a second look", |events| {
@@ -145,9 +145,9 @@ fn script_length(text: &str) -> crate::upstream::Framing {
     crate::upstream::Framing::Length(text.len() as u64)
 }
 
-/// S1.2: the dummy costs a token at most, and the way that worked is kept to.
+/// S1.2: the dummy request costs one token at most, and the check method that worked is used again.
 #[tokio::test]
-async fn the_way_that_works_is_remembered() {
+async fn the_check_method_that_works_is_remembered() {
     let upstream = Upstream::by(Speaks::H1, |_, _| script::json(404, "{}"));
     let gateway = watched(&[&upstream]).start().await;
     for number in 0..6 {
@@ -161,21 +161,23 @@ async fn the_way_that_works_is_remembered() {
     gateway.stop().await;
 }
 
-/// S0.6: as often as configured, one at a time, and never where live traffic has just proven that all is well.
+/// S0.6: checks run at their interval, one at a time, and not while live traffic proves that the provider is
+/// well.
 #[tokio::test]
-async fn traffic_is_proof_enough() {
+async fn no_checks_while_traffic_proves_health() {
     let upstream = listing(&["m"], script::json(200, script::COMPLETION));
-    let gateway = watched(&[&upstream]).with(|settings| settings.health.interval = 4 * OFTEN).start().await;
+    let gateway =
+        watched(&[&upstream]).with(|settings| settings.health.interval = 4 * CHECK_INTERVAL).start().await;
     page(&gateway, "/v1/models", "the list", |page| models(page) == ["m"]).await;
     let mut client = gateway.client(Version::H1).await;
     let begun = Instant::now();
-    while begun.elapsed() < 12 * OFTEN {
+    while begun.elapsed() < 12 * CHECK_INTERVAL {
         assert_eq!(client.send(Call::whole()).await.collect().await.text(), script::COMPLETION);
-        tokio::time::sleep(OFTEN / 6).await;
+        tokio::time::sleep(CHECK_INTERVAL / 6).await;
     }
     let checks = requests(&upstream).iter().filter(|seen| is_list(seen)).count();
     assert_eq!(checks, 1, "only the list at start");
-    // Silence: checks again.
+    // Without traffic the checks return.
     upstream
         .log
         .wait_for("a check", |events| {
@@ -187,10 +189,10 @@ async fn traffic_is_proof_enough() {
     gateway.stop().await;
 }
 
-/// S0.6, S1.3: a provider that goes away is found out without a request, is not asked by any while it is away, and comes
-/// back by itself, with the models that it has then.
+/// S0.6, S1.3: a provider that fails is found without a request, gets no requests while it is down, and comes
+/// back by itself with its models of then.
 #[tokio::test]
-async fn a_dead_provider_is_found_out_and_recovers() {
+async fn a_dead_provider_is_found_and_recovers() {
     let dead = Arc::new(AtomicBool::new(false));
     let (gone, renamed) = (Arc::clone(&dead), Arc::clone(&dead));
     let first = Upstream::by(Speaks::H1, move |number, seen| match (gone.load(Relaxed), is_list(seen)) {
@@ -217,10 +219,10 @@ async fn a_dead_provider_is_found_out_and_recovers() {
     gateway.stop().await;
 }
 
-/// S3.12: endpoints behind one host, told apart by their paths, are providers of their own: each with its own list and its
+/// S3.12: endpoints of one host with different paths are separate providers: each has its own list and its
 /// own health.
 #[tokio::test]
-async fn one_host_several_endpoints() {
+async fn endpoints_of_one_host_are_separate() {
     let host = Upstream::by(Speaks::H1, |_, seen| match &*seen.target {
         "/v1/models" => list(&["one"]),
         "/antigravity/v1/models" => list(&["two"]),
@@ -248,9 +250,9 @@ async fn one_host_several_endpoints() {
     gateway.stop().await;
 }
 
-/// A list that changes at its hour changes what is offered, and nothing that runs.
+/// A change of a provider's list changes the offered models and no running request.
 #[tokio::test]
-async fn a_lost_model_disappears_and_nothing_is_dropped() {
+async fn a_removed_model_disappears_and_no_request_is_dropped() {
     let gate = crate::upstream::Gate::new();
     let held = vec![
         script::sse_head(),
@@ -264,7 +266,7 @@ async fn a_lost_model_disappears_and_nothing_is_dropped() {
         true => list(&["m"]),
         false => held.clone(),
     });
-    let plan = watched(&[&upstream]).with(|settings| settings.health.refresh = 2 * OFTEN);
+    let plan = watched(&[&upstream]).with(|settings| settings.health.refresh = 2 * CHECK_INTERVAL);
     let gateway = plan.start().await;
     page(&gateway, "/v1/models", "the first list", |page| models(page) == ["m", "lost"]).await;
     let mut client = gateway.client(Version::H1).await;
@@ -278,7 +280,8 @@ async fn a_lost_model_disappears_and_nothing_is_dropped() {
     gateway.stop().await;
 }
 
-/// S2.8: the old fields and nothing else for anybody; S0.6, S3.9: all that is known for who shows a key, and no secret.
+/// S2.8: without a key `/health` has the old fields and nothing else. S0.6, S3.9: with a key it has all that
+/// is known, and no secret.
 #[tokio::test]
 async fn details_are_for_those_with_a_key() {
     let upstream = Upstream::by(Speaks::H1, |_, seen| match (is_list(seen), seen.model()) {
@@ -336,9 +339,9 @@ async fn details_are_for_those_with_a_key() {
     gateway.stop().await;
 }
 
-/// S0.6, S1.14: what a check found is told by its class, and a key that is not taken sends its provider to rest.
+/// S0.6, S1.14: the failure of a check is shown by its class, and a rejected key makes its provider rest.
 #[tokio::test]
-async fn a_key_that_is_not_taken_is_told_apart() {
+async fn a_rejected_key_has_its_own_class() {
     let refused = Arc::new(AtomicBool::new(true));
     let at = Arc::clone(&refused);
     let first = Upstream::by(Speaks::H1, move |_, seen| match (at.load(Relaxed), is_list(seen)) {
@@ -377,7 +380,8 @@ async fn a_key_that_is_not_taken_is_told_apart() {
     gateway.stop().await;
 }
 
-/// S1.14: many list their models to anybody. A key that requests found out about is not taken for good because of a list.
+/// S1.14: many providers list models without a valid key, so a list does not clear a key that requests found
+/// rejected.
 #[tokio::test]
 async fn a_list_does_not_prove_a_key() {
     let first = listing(&["m"], script::json(401, "{}"));
@@ -402,14 +406,15 @@ async fn a_list_does_not_prove_a_key() {
     gateway.stop().await;
 }
 
-/// A provider that is slow to answer a check is not asked again meanwhile, and holds up nobody else's checks.
+/// A provider that is slow to answer a check gets no second check meanwhile, and other checks do not wait for
+/// it.
 #[tokio::test]
-async fn one_look_at_a_time() {
+async fn one_check_at_a_time() {
     let gate = crate::upstream::Gate::new();
     let held = gate.clone();
     let slow = Upstream::by(Speaks::H1, move |_, _| [vec![Step::Wait(held.clone())], list(&["m"])].concat());
     let quick = listing(&["m"], vec![]);
-    let plan = watched(&[&slow, &quick]).with(|settings| settings.health.timeout = PATIENCE);
+    let plan = watched(&[&slow, &quick]).with(|settings| settings.health.timeout = EVENT_TIMEOUT);
     let gateway = plan.start().await;
     slow.log.request(0).await;
     quick.log.request(5).await;

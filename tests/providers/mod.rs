@@ -1,4 +1,4 @@
-//! The provider's side: connections to it, its health, and responses that break or surprise.
+//! The provider's side: connections, health checks, TLS, and responses that are broken, early or unusual.
 
 mod broken_responses;
 mod connection_pool;

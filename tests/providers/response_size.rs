@@ -5,22 +5,22 @@ use bytes::Bytes;
 use crate::{
     client::{Call, Version},
     gateway::Plan,
-    providers::broken_responses::{Told, tell},
+    providers::broken_responses::{ClientOutcome, read_outcome},
     upstream::{
         Framing, Speaks, Step, Upstream,
         script::{self, delta},
     },
 };
 
-/// S2.9: too large an answer is stopped: by what it says, with a 502; by what it sends, short of its end.
+/// S2.9: a document that is too large is stopped: a 502 by its declared length, cut short by its bytes.
 #[tokio::test]
 async fn a_document_too_large() {
     let large = Bytes::from(vec![b' '; 100 << 10]);
     let head = |framing| script::head(200, "application/json", framing);
     for (framing, expected) in [
-        (Framing::Length(large.len() as u64), &[Told::Status(502)][..]),
-        (Framing::Chunked, &[Told::Status(502), Told::Truncated]),
-        (Framing::UntilClose, &[Told::Status(502), Told::Truncated]),
+        (Framing::Length(large.len() as u64), &[ClientOutcome::Status(502)][..]),
+        (Framing::Chunked, &[ClientOutcome::Status(502), ClientOutcome::Truncated]),
+        (Framing::UntilClose, &[ClientOutcome::Status(502), ClientOutcome::Truncated]),
     ] {
         for version in Version::BOTH {
             let steps = vec![head(framing), Step::Body(large.clone()), Step::End];
@@ -28,7 +28,7 @@ async fn a_document_too_large() {
             let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.max_response_size = 64 << 10);
             let gateway = plan.start().await;
             let mut client = gateway.client(version).await;
-            let (told, bytes) = tell("too large", client.send(Call::whole()).await).await;
+            let (told, bytes) = read_outcome("too large", client.send(Call::whole()).await).await;
             assert!(expected.contains(&told), "{framing:?}: {told:?}");
             assert!(bytes.len() <= 64 << 10, "{}", bytes.len());
             drop(client);
@@ -37,7 +37,7 @@ async fn a_document_too_large() {
     }
 }
 
-/// S2.9: a length beyond the limit is enough; not a byte of the body is waited for.
+/// S2.9: a declared length beyond the limit is refused without waiting for the body.
 #[tokio::test]
 async fn a_declared_length_is_enough() {
     let steps = vec![script::head(200, "application/json", Framing::Length(100 << 10)), Step::Stall];
@@ -45,8 +45,8 @@ async fn a_declared_length_is_enough() {
     let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.max_response_size = 64 << 10);
     let gateway = plan.start().await;
     let mut client = gateway.client(Version::BOTH[0]).await;
-    let (told, _) = tell("declared too large", client.send(Call::whole()).await).await;
-    assert_eq!(told, Told::Status(502));
+    let (told, _) = read_outcome("declared too large", client.send(Call::whole()).await).await;
+    assert_eq!(told, ClientOutcome::Status(502));
     drop(client);
     gateway.stop().await;
 }

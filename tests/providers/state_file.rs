@@ -1,5 +1,5 @@
-//! What is known of providers over a restart (S1.7): taken from the state file as long as it holds good, asked for anew
-//! where it does not, and never believed when it is not ours.
+//! Knowledge of providers over a restart (S1.7): read from the state file while it is fresh, asked for again
+//! when it is not, and ignored when the file is not the gateway's.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     upstream::{Speaks, Upstream, script},
 };
 
-/// A state file of the test's own, gone with it.
+/// A state file in a temporary folder, removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -37,7 +37,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Nobody is looked at but for what is not known.
+/// One provider, which is checked only for missing knowledge.
 fn keeping(upstream: &Upstream, scratch: &Scratch) -> Plan {
     watched(&[upstream]).with(|settings| {
         settings.health.interval = Duration::from_secs(30);
@@ -45,7 +45,7 @@ fn keeping(upstream: &Upstream, scratch: &Scratch) -> Plan {
     })
 }
 
-/// Learns the list, and leaves it behind.
+/// Runs a gateway until it knows the list, so that the state file has it.
 async fn learn(upstream: &Upstream, scratch: &Scratch) {
     let gateway = keeping(upstream, scratch).start().await;
     page(&gateway, "/v1/models", "the list", |page| models(page) == ["m", "n"]).await;
@@ -56,9 +56,9 @@ fn lists(upstream: &Upstream) -> usize {
     requests(upstream).iter().filter(|seen| is_list(seen)).count()
 }
 
-/// What is fresh is not asked for; the file holds no key and is its owner's alone.
+/// Fresh knowledge is used without a check; the file holds no key and only its owner can read it.
 #[tokio::test]
-async fn what_is_fresh_is_known_at_once() {
+async fn fresh_knowledge_is_used_at_once() {
     let scratch = Scratch::new("fresh");
     let upstream = listing(&["m", "n"], script::json(200, script::COMPLETION));
     learn(&upstream, &scratch).await;
@@ -73,9 +73,9 @@ async fn what_is_fresh_is_known_at_once() {
     assert_eq!(fs::read_dir(scratch.0.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");
 }
 
-/// What is older than its time, is of another key, or comes from the future, is asked for.
+/// Knowledge that is too old, of another key, or from the future is asked for again.
 #[tokio::test]
-async fn what_does_not_hold_is_asked_for() {
+async fn stale_knowledge_is_asked_for_again() {
     for age in [-3601_i64, 100_000] {
         let scratch = Scratch::new(&format!("stale{age}"));
         let upstream = listing(&["m", "n"], script::json(200, script::COMPLETION));
@@ -98,9 +98,9 @@ async fn what_does_not_hold_is_asked_for() {
     }
 }
 
-/// A file that is broken or somebody else's is said, ignored, and written anew.
+/// A broken or foreign file is logged, ignored and replaced.
 #[tokio::test]
-async fn what_is_not_ours_is_not_believed() {
+async fn foreign_files_are_ignored() {
     for (name, text) in [
         ("corrupt", r#"{"thalweg_state":1,"models":{"p0"#),
         ("empty", ""),
@@ -121,9 +121,9 @@ async fn what_is_not_ours_is_not_believed() {
     }
 }
 
-/// Where nothing can be written, that is said once and nothing else is different.
+/// Where the file cannot be written, that is logged once and nothing else changes.
 #[tokio::test]
-async fn a_place_that_takes_nothing_is_no_harm() {
+async fn an_unwritable_file_is_harmless() {
     let scratch = Scratch::new("blocked");
     fs::write(&scratch.0, "").unwrap();
     let below = scratch.0.join("below.json");

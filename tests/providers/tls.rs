@@ -1,4 +1,5 @@
-//! TLS on either side (B14): ALPN decides the protocol, certificates are checked, and read again when they change.
+//! TLS on either leg (B14): ALPN selects the protocol, certificates are checked, and read again when they
+//! change.
 
 use std::{path::Path, sync::Arc};
 
@@ -18,7 +19,7 @@ use crate::{
     upstream::{Speaks, Upstream, script, tls::Certificates},
 };
 
-/// A folder of the test's own, gone with it.
+/// A temporary folder, removed on drop.
 struct Folder(std::path::PathBuf);
 
 impl Folder {
@@ -46,8 +47,8 @@ fn plan(upstream: &Upstream, folder: &Path, authority: &str, protocol: Protocol)
     })
 }
 
-/// A request that is longer than sockets take, to a provider that answers while it reads: TLS holds the end of it back until
-/// it is asked to send on. Where that end falls depends on the size.
+/// A request larger than the socket buffers, to a provider that responds while it reads: rustls keeps the end
+/// of the request until the next write. Its place depends on the size.
 #[tokio::test]
 async fn a_long_request_is_sent_to_its_end() {
     let folder = Folder::new("long");
@@ -80,9 +81,9 @@ async fn a_long_request_is_sent_to_its_end() {
     gateway.stop().await;
 }
 
-/// B14: to the provider: by ALPN over HTTP/2 where offered, HTTP/1.1 where not or where asked for.
+/// B14: to the provider: HTTP/2 by ALPN where offered, HTTP/1.1 where not offered or where configured.
 #[tokio::test]
-async fn to_the_provider() {
+async fn tls_to_the_provider() {
     let folder = Folder::new("provider");
     let certificates = Certificates::make();
     for (speaks, alpn, protocol) in [
@@ -107,9 +108,9 @@ async fn to_the_provider() {
     }
 }
 
-/// B14: a CA file may hold the very certificate that the provider shows.
+/// B14: a CA file may hold the provider's own certificate.
 #[tokio::test]
-async fn to_a_provider_that_vouches_for_itself() {
+async fn a_provider_with_a_self_signed_certificate() {
     let folder = Folder::new("self-signed");
     let own = Certificates::self_signed();
     let acceptor = own.acceptor(&["http/1.1"]);
@@ -123,9 +124,9 @@ async fn to_a_provider_that_vouches_for_itself() {
     gateway.stop().await;
 }
 
-/// B14: a provider that nobody vouches for is not spoken to.
+/// B14: no request is sent to a provider whose certificate no authority has signed.
 #[tokio::test]
-async fn not_to_a_stranger() {
+async fn an_untrusted_certificate_is_refused() {
     let folder = Folder::new("stranger");
     let (stranger, trusted) = (Certificates::make(), Certificates::make());
     let acceptor = stranger.acceptor(&["http/1.1"]);
@@ -163,9 +164,9 @@ async fn connect(address: std::net::SocketAddr, authority: &str, version: Versio
     Some(Client::over(stream, version, "localhost".into()).await)
 }
 
-/// B14: to the client: both protocols, the same bytes, and new certificates as soon as the files change.
+/// B14: to the client: both protocols, the same bytes, and new certificates soon after the files change.
 #[tokio::test]
-async fn to_the_client() {
+async fn tls_to_the_client() {
     let folder = Folder::new("client");
     let (first, second) = (Certificates::make(), Certificates::make());
     let files = TlsFiles {
@@ -187,7 +188,7 @@ async fn to_the_client() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
-    // The files are looked at from time to time.
+    // The files are read at intervals.
     tokio::time::timeout(std::time::Duration::from_secs(30), renewed).await.expect("the new certificate");
     gateway.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Answers that are too large, odd but sound, or more than was promised (S2.9, RFC 9112).
+//! Responses that are unusual but valid, and bytes beyond a response's end (RFC 9112).
 
 use crate::{
     client::{Call, Version},
@@ -10,9 +10,10 @@ use crate::{
     },
 };
 
-/// Odd and sound: heads that come before the head, HTTP/1.0, a body without any framing, letters of either case.
+/// Valid: interim responses before the final head, HTTP/1.0, a body without framing, header names in either
+/// case.
 #[tokio::test]
-async fn odd_and_sound() {
+async fn unusual_but_valid_responses() {
     let early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n";
     let length = script::COMPLETION.len();
     let cases = [
@@ -39,9 +40,9 @@ async fn odd_and_sound() {
     }
 }
 
-/// RFC 9112, 6.3: a length beside chunks counts for nothing, and the connection is not trusted again.
+/// RFC 9112, 6.3: a length beside chunked framing is ignored, and the connection is not reused.
 #[tokio::test]
-async fn length_and_chunks() {
+async fn length_beside_chunks() {
     let head = "200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked";
     let steps = vec![http(head, b"3\r\n{} \r\n0\r\n\r\n"), Step::Stall];
     let upstream = Upstream::in_turn(Speaks::H1, vec![steps, script::json(200, script::COMPLETION)]);
@@ -56,9 +57,10 @@ async fn length_and_chunks() {
     gateway.stop().await;
 }
 
-/// More bytes than its length: the answer is what was promised, and the rest answers nobody.
+/// More bytes than the declared length: the response has the declared length, and the rest is never taken for
+/// another response.
 #[tokio::test]
-async fn more_than_promised() {
+async fn bytes_beyond_the_declared_length() {
     let head = script::head(200, "application/json", Framing::Length(2));
     let steps = vec![head, script::body("{}HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"), Step::Stall];
     let upstream = Upstream::in_turn(Speaks::H1, vec![steps, script::json(200, script::COMPLETION)]);

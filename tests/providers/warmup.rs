@@ -1,4 +1,4 @@
-//! Connections that are there before the first request (S1.9).
+//! Connections that are opened before the first request (S1.9).
 
 use thalweg::{
     routing::HealthSettings,
@@ -21,16 +21,17 @@ fn sound(speaks: Speaks) -> Upstream {
     Upstream::always(speaks, script::sse(script::short_stream()))
 }
 
-/// The kernel connects before the upstream, which runs in the test's own thread, knows of it.
+/// Waits until the upstream has accepted, because the kernel completes a connection before the upstream's
+/// task sees it.
 async fn opened(upstream: &Upstream) {
     let find =
         |events: &[Event]| events.iter().any(|event| matches!(event, Event::Opened { .. })).then_some(());
     upstream.log.wait_for("a connection", find).await;
 }
 
-/// S1.9: the first request dials nobody, over either protocol.
+/// S1.9: the first request opens no connection, over either protocol.
 #[tokio::test]
-async fn the_first_request_finds_a_connection() {
+async fn the_first_request_has_a_connection() {
     for speaks in [Speaks::H1, Speaks::H2] {
         let upstream = sound(speaks);
         let gateway = warmed(&[&upstream]).start().await;
@@ -45,9 +46,9 @@ async fn the_first_request_finds_a_connection() {
     }
 }
 
-/// S1.9: five, in the order of preference; those of one base URL share theirs.
+/// S1.9: five connections, in the order of preference; providers with the same base URL share them.
 #[tokio::test]
-async fn five_and_no_more() {
+async fn five_connections_at_most() {
     let upstreams: Vec<Upstream> = (0..6).map(|_| sound(Speaks::H1)).collect();
     let plan = warmed(&upstreams.iter().collect::<Vec<_>>()).with(|settings| {
         let twin = provider("twin", &upstreams[0].base(), Protocol::Http1);
@@ -63,9 +64,9 @@ async fn five_and_no_more() {
     gateway.stop().await;
 }
 
-/// S1.9: a provider that cannot be reached costs a line at DEBUG and nothing else.
+/// S1.9: a provider that cannot be reached costs one line at DEBUG and nothing else.
 #[tokio::test]
-async fn what_fails_is_nobodys_loss() {
+async fn an_unreachable_provider_costs_nothing() {
     let upstream = sound(Speaks::H1);
     let name = "gone-when-it-was-to-be-warmed";
     let plan = warmed(&[&upstream]).with(|settings| {
@@ -82,9 +83,9 @@ async fn what_fails_is_nobodys_loss() {
     gateway.stop().await;
 }
 
-/// S1.6: where nothing may be kept, nothing is opened: it would be closed again.
+/// S1.6: where no idle connection is kept, none is opened, because it would be closed again.
 #[tokio::test]
-async fn nothing_is_opened_that_cannot_be_kept() {
+async fn no_connection_is_opened_that_cannot_be_kept() {
     let upstream = sound(Speaks::H1);
     let name = "kept-by-nobody";
     let plan = warmed(&[&upstream]).with(|settings| {
@@ -97,7 +98,7 @@ async fn nothing_is_opened_that_cannot_be_kept() {
     gateway.stop().await;
 }
 
-/// S1.9: the handshake of TLS is over, too.
+/// S1.9: the TLS handshake is done by then, too.
 #[tokio::test]
 async fn with_tls() {
     let folder = std::env::temp_dir().join(format!("thalweg-tests-{}-warmup", std::process::id()));

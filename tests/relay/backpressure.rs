@@ -1,5 +1,5 @@
-//! A reader slower than its provider: so many bytes are held and no more, then the provider waits; nothing is lost (B9,
-//! R26).
+//! A client that reads more slowly than its provider sends: a bounded number of bytes is held, then the
+//! provider waits; no byte is lost (B9, R26).
 
 use std::time::{Duration, Instant};
 
@@ -13,16 +13,18 @@ use crate::{
     upstream::{Speaks, Step, Upstream, script::sse_head},
 };
 
-/// 32 MiB of events of a kibibyte.
+/// 32 MiB of events of 1 KiB each.
 fn flood() -> Bytes {
     let event = [&b"data: "[..], &[b'x'; 1016], b"\n\n"].concat();
     event.repeat(32 << 10).into()
 }
 
-/// B9, R26: what the provider can be rid of while the client does not read is bounded; then all of it arrives.
+/// B9, R26: the provider can send a bounded number of bytes while the client does not read; later all of them
+/// arrive.
 #[tokio::test]
-async fn the_provider_waits_for_the_reader() {
-    // The kernel's buffers at the gateway's two sockets are in it: what is unsent to the client is bounded by the listener.
+async fn the_provider_waits_for_the_client() {
+    // This includes the kernel's buffers of the gateway's two sockets; the listener bounds the unsent bytes
+    // of the client's.
     const BOUND: u64 = 2 << 20;
     for speaks in [Speaks::H1, Speaks::H2] {
         for mode in [Mode::Asgi, Mode::Buffered] {
@@ -49,9 +51,9 @@ async fn the_provider_waits_for_the_reader() {
     }
 }
 
-/// R26: the same on HTTP/2, where the reader's windows say how much.
+/// R26: the same on HTTP/2, where the client's flow control windows are the bound.
 #[tokio::test]
-async fn the_provider_waits_for_the_window() {
+async fn the_provider_waits_for_the_http2_window() {
     for speaks in [Speaks::H1, Speaks::H2] {
         let steps = vec![sse_head(), Step::Body(flood()), Step::End];
         let upstream = Upstream::start(speaks, None, Some(16 << 10), move |_, _| steps.clone());
@@ -66,9 +68,9 @@ async fn the_provider_waits_for_the_window() {
     }
 }
 
-/// B9: a client that does not read at all is given up after the write clock, and the provider with it.
+/// B9: a client that does not read at all is disconnected after the write timeout, and its provider too.
 #[tokio::test]
-async fn a_reader_that_never_reads_is_given_up() {
+async fn a_client_that_never_reads_is_disconnected() {
     let short = Duration::from_millis(100);
     let steps = vec![sse_head(), Step::Body(flood()), Step::End];
     let upstream = Upstream::start(Speaks::H1, None, Some(16 << 10), move |_, _| steps.clone());
@@ -88,9 +90,9 @@ async fn a_reader_that_never_reads_is_given_up() {
     gateway.stop().await;
 }
 
-/// B9: the same for one stream of an HTTP/2 connection, which lives on.
+/// B9: the same for one stream of an HTTP/2 connection; the connection goes on.
 #[tokio::test]
-async fn a_stream_that_is_never_read_is_given_up_alone() {
+async fn an_unread_http2_stream_is_reset_alone() {
     let steps = vec![sse_head(), Step::Body(flood()), Step::End];
     let upstream = Upstream::start(Speaks::H1, None, Some(16 << 10), move |_, _| steps.clone());
     let plan = Plan::to(&[&upstream]).with(|s| s.limits.write_timeout = Duration::from_millis(100));
@@ -107,7 +109,7 @@ async fn a_stream_that_is_never_read_is_given_up_alone() {
     gateway.stop().await;
 }
 
-/// B9: a slow reader is not one that does not read: progress re-arms the clock.
+/// B9: a client that reads slowly is served: each progress re-arms the write timeout.
 #[tokio::test]
 async fn a_slow_reader_is_served() {
     let steps = vec![sse_head(), Step::Body(flood().slice(..1 << 20)), Step::End];

@@ -1,5 +1,5 @@
-//! The bytes of a relayed body are the bytes that the provider sent: every transcript, over every pair of protocols,
-//! however the network cuts it.
+//! A relayed body has exactly the bytes that the provider sent: every transcript, over every pair of
+//! protocols, wherever the network splits it.
 
 use bytes::Bytes;
 
@@ -10,14 +10,13 @@ use crate::{
     upstream::{Framing, Speaks, Step, Upstream, h1::chunk, script},
 };
 
-/// A client that asked for usage itself, so that nothing is put in and nothing taken out.
+/// A client that asks for usage itself, so the gateway adds and removes nothing.
 const ASKED: &str = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#;
 
 fn head(transcript: &Transcript, framing: Framing) -> Step {
     Step::Head { status: transcript.status, headers: transcript.headers.clone(), framing }
 }
 
-/// The same number as the n-th request: the transcript to answer with.
 async fn gateway(upstream: &Upstream) -> Gateway {
     Plan::to(&[upstream]).start().await
 }
@@ -26,7 +25,7 @@ async fn ask(client: &mut Client, body: &'static str) -> Answer {
     client.send(Call::post("/v1/chat/completions", body).header("x-use-asgi-streaming", "true")).await
 }
 
-/// S0.1, S0.2, R7, R9, R10, B14: every stream in one piece, framed in each way that HTTP/1.1 knows.
+/// S0.1, S0.2, R7, R9, R10, B14: every stream in one piece, in each framing of HTTP/1.1.
 #[tokio::test]
 async fn every_stream_whole() {
     let streams: Vec<_> = transcripts::streams().collect();
@@ -55,7 +54,8 @@ async fn every_stream_whole() {
     }
 }
 
-/// R1, R2, R5, R7: where the network cut, frames are cut; each is with the client before the next is sent.
+/// R1, R2, R5, R7: frames are split where the recorded network split them, and each reaches the client before
+/// the next is sent.
 #[tokio::test]
 async fn recorded_reads_arrive_as_they_came() {
     let streams: Vec<_> = transcripts::streams().filter(|transcript| transcript.reads.is_some()).collect();
@@ -83,14 +83,15 @@ async fn recorded_reads_arrive_as_they_came() {
     }
 }
 
-/// A short stream with every trait that a cut can hurt: a comment, CRLF, characters of four bytes, `[DONE]`.
+/// A short stream with every trait that a split can break: a comment, CRLF, characters of four bytes,
+/// `[DONE]`.
 fn short() -> Bytes {
     let text =
         ": hi\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"\u{1f30a}\"}}]}\r\n\r\ndata: [DONE]\n\n";
     Bytes::from_static(text.as_bytes())
 }
 
-/// R2, R7, R8: one byte at a time, each delivered before the next leaves the provider.
+/// R2, R7, R8: one byte per read, each delivered before the provider sends the next.
 #[tokio::test]
 async fn every_byte_alone() {
     for (speaks, version) in PAIRS {
@@ -107,7 +108,7 @@ async fn every_byte_alone() {
     }
 }
 
-/// R7, R8: cut once, at every byte.
+/// R7, R8: split once, at every byte.
 #[tokio::test]
 async fn cut_at_every_byte() {
     let pairs = [(Speaks::H1, Version::H1), (Speaks::H2, Version::H2)];
@@ -127,7 +128,8 @@ async fn cut_at_every_byte() {
     }
 }
 
-/// R2, R8: the provider's wire cut at every byte: inside the head, chunk sizes, line ends and the last chunk.
+/// R2, R8: the provider's HTTP/1.1 bytes split at every byte: inside the head, chunk sizes, line ends and the
+/// last chunk.
 #[tokio::test]
 async fn wire_cut_at_every_byte() {
     let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -149,7 +151,7 @@ async fn wire_cut_at_every_byte() {
     gateway.stop().await;
 }
 
-/// S0.1, R10, R33: answers in one piece, errors among them, keep status, body and the headers that clients act on.
+/// S0.1, R10, R33: documents, errors among them, keep status, body and the headers that clients act on.
 #[tokio::test]
 async fn every_document() {
     let documents: Vec<_> = transcripts::documents().collect();
@@ -184,7 +186,7 @@ async fn every_document() {
     }
 }
 
-/// R33: a stream's head keeps them too, and tells caches and proxies to keep out (R1, R4).
+/// R33: a stream's head keeps those headers too, and forbids caching and buffering by proxies (R1, R4).
 #[tokio::test]
 async fn a_stream_keeps_its_headers() {
     let transcript = transcripts::named("stream-plain").unwrap();
@@ -212,9 +214,9 @@ async fn a_stream_keeps_its_headers() {
     }
 }
 
-/// B12: a client of HTTP/1.0 is given the stream up to the connection's end, without chunks.
+/// B12: a client of HTTP/1.0 gets the stream without chunks; the end of the connection ends it.
 #[tokio::test]
-async fn to_http_1_0() {
+async fn http_1_0_clients() {
     let upstream = Upstream::always(Speaks::H1, script::sse(script::short_stream()));
     let gateway = Plan::to(&[&upstream]).start().await;
     let mut client = gateway.raw().await;

@@ -1,5 +1,4 @@
-//! Streams at their edges: where each is committed, clients of HTTP/1.0, bodies without events that break off, and a
-//! provider that answers before it has been asked to the end.
+//! The commit point: at which frame a stream is committed, and an error event just before and after it (B5).
 
 use std::{future::Future, time::Duration};
 
@@ -18,7 +17,8 @@ use crate::{
 const ERROR_EVENT: &str =
     "data: {\"error\":{\"message\":\"no\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n";
 
-/// The answer's head, which must not come before these gates are open, one after another.
+/// Waits for the head of the answer, which must not come before these gates are open, opened one after
+/// another.
 async fn behind(gates: &[Gate], answer: impl Future<Output = Answer>) -> Answer {
     let mut answer = std::pin::pin!(answer);
     for (open, gate) in gates.iter().enumerate() {
@@ -29,7 +29,7 @@ async fn behind(gates: &[Gate], answer: impl Future<Output = Answer>) -> Answer 
     answer.await
 }
 
-/// B5, S0.14: a stream is committed where the configuration says, and nothing of it is lost by waiting.
+/// B5, S0.14: a stream is committed where the configuration says, and no byte held until then is lost.
 #[tokio::test]
 async fn commit_points() {
     let comment = ": wait\n\n";
@@ -57,7 +57,8 @@ async fn commit_points() {
     }
 }
 
-/// B5, S2.12: an error event before the first content is a status if the client has seen nothing, else passes.
+/// B5, S2.12: an error event before the first content becomes a status if the client has seen nothing, else
+/// it passes.
 #[tokio::test]
 async fn an_error_event_around_the_commit_point() {
     for (point, status) in

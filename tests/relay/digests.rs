@@ -1,4 +1,4 @@
-//! What a client is told of its own stream when it asks, and that the bytes can be checked (B2, B3).
+//! The closing comment with figures and digests that a client can request for its own stream (B2, B3).
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -17,14 +17,15 @@ fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The stream before its closing comment, and what that tells.
+/// The stream before its closing comment, and the comment's JSON.
 fn split(text: &str) -> (&str, Value) {
     let (stream, told) =
         text.rsplit_once(": thalweg ").unwrap_or_else(|| panic!("no closing comment: {text}"));
     (stream, serde_json::from_str(told.strip_suffix("\n\n").expect("a blank line at its end")).unwrap())
 }
 
-/// Digests are those of the provider's bytes and of the client's, which differ only by the usage that was taken out.
+/// Digests cover the provider's bytes and the client's bytes; the two differ only by the usage chunk that was
+/// taken out.
 #[tokio::test]
 async fn the_bytes_can_be_checked() {
     for (speaks, version) in PAIRS {
@@ -63,9 +64,10 @@ async fn the_bytes_can_be_checked() {
     }
 }
 
-/// Who does not ask is told nothing; a stream that ends within an event is left as it is; one that breaks off tells.
+/// Without the request header there is no comment. A stream that ends within an event is left as it is; one
+/// that breaks off has the comment.
 #[tokio::test]
-async fn only_who_asks_is_told() {
+async fn comment_only_on_request() {
     let open = &b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n"[..];
     let asked = || Call::stream().header("x-thalweg-trace", "1");
     for (steps, call, told) in [
@@ -90,7 +92,7 @@ async fn only_who_asks_is_told() {
     }
 }
 
-/// `telemetry.digests` asks for all; an answer in one piece has them in the log, too.
+/// `telemetry.digests` requests digests for all requests; a document has them in the log, too.
 #[tokio::test]
 async fn all_are_digested_when_the_configuration_says_so() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));

@@ -1,5 +1,5 @@
-//! Response bytes on their way to the client: unchanged, in order, within their deadlines, and held back no more than
-//! a client wants.
+//! Response bytes on their way to the client: unchanged, in order, within their timeouts, with bounded
+//! buffers.
 
 mod backpressure;
 mod bytes;

@@ -1,4 +1,5 @@
-//! Which way a stream travels, who decides it, and that deciding it leaves no trace upstream.
+//! The relay mode of a stream (asgi or buffered): how it is chosen, and that the choice leaves no trace
+//! upstream.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::{
     },
 };
 
-/// A whole event and half of one, then the rest when the gate opens.
+/// One and a half events, then the rest when the gate opens.
 fn halves(gate: &Gate) -> Vec<Step> {
     let second = delta("second");
     let (half, rest) = (second.slice(..second.len() / 2), second.slice(second.len() / 2..));
@@ -30,7 +31,7 @@ fn halves(gate: &Gate) -> Vec<Step> {
     ]
 }
 
-/// Half an event shows which way a stream travels: it passes in asgi mode and is held in buffered mode.
+/// Half an event shows the mode: it passes in asgi mode and is held in buffered mode.
 async fn mode_of(mut answer: Answer, gate: &Gate) -> Mode {
     let mut text = Vec::new();
     let whole = delta("first").len();
@@ -48,7 +49,7 @@ async fn mode_of(mut answer: Answer, gate: &Gate) -> Mode {
 
 /// S0.2–S0.5: endpoint before header before body before configuration.
 #[tokio::test]
-async fn the_nearest_word_decides() {
+async fn mode_by_endpoint_header_body_configuration() {
     let body = |field: &str| {
         format!(r#"{{"model":"m",{field}"stream":true,"stream_options":{{"include_usage":true}}}}"#)
     };
@@ -89,9 +90,10 @@ async fn the_nearest_word_decides() {
     }
 }
 
-/// S0.2, S0.5, DESIGN 5: what is taken out of the body is the field; every other byte stays, wherever the field stood.
+/// S0.2, S0.5, DESIGN 5: only the field is taken out of the body; every other byte stays, wherever the field
+/// stood.
 #[tokio::test]
-async fn the_field_leaves_and_the_rest_stays() {
+async fn only_the_mode_field_is_removed() {
     const USAGE: &str = r#""stream_options":{"include_usage":true}"#;
     let odd = "\"n\":1.50E+2,\"big\":18446744073709551616,\"s\":\"\\u00e9 é \\/ \\ud83c\\udf0a\",\"s\":[ ]";
     let bodies = [
@@ -139,14 +141,14 @@ fn buffered(chunk_size: usize, max_delay: Duration) -> impl FnOnce(&mut thalweg:
     }
 }
 
-/// Whether a cut after `text` is one between events.
+/// Whether a split after `text` is between events.
 fn ends_event(text: &[u8]) -> bool {
     [&b"\n\n"[..], b"\r\n\r\n", b"\r\r"].iter().any(|end| text.ends_with(end))
 }
 
 const ASKED: &str = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#;
 
-/// Every stream in turn, cut every 700 bytes.
+/// Every stream in turn, split every 700 bytes.
 fn cut_anywhere(speaks: Speaks) -> Upstream {
     let streams: Vec<_> = transcripts::streams().collect();
     Upstream::by(speaks, move |number, _| {
@@ -160,7 +162,7 @@ fn cut_anywhere(speaks: Speaks) -> Upstream {
     })
 }
 
-/// S0.5, R7: buffered, every stream keeps its bytes.
+/// S0.5, R7: in buffered mode every stream keeps its bytes.
 #[tokio::test]
 async fn buffered_streams_keep_their_bytes() {
     for (speaks, version) in PAIRS {
@@ -178,7 +180,7 @@ async fn buffered_streams_keep_their_bytes() {
     }
 }
 
-/// S0.5, R5: buffered, a stream is cut at event ends only, and an event arrives whole.
+/// S0.5, R5: in buffered mode a stream is split at the ends of events only, and each event arrives whole.
 #[tokio::test]
 async fn buffered_streams_keep_their_events() {
     for speaks in [Speaks::H1, Speaks::H2] {
@@ -201,9 +203,9 @@ async fn buffered_streams_keep_their_events() {
     }
 }
 
-/// S0.5: small events are gathered up to `chunk_size`.
+/// S0.5: small events are coalesced up to `chunk_size`.
 #[tokio::test]
-async fn buffered_gathers_to_the_chunk_size() {
+async fn buffered_coalesces_to_the_chunk_size() {
     let events: Vec<_> = (0..100).map(|number| delta(&number.to_string())).collect();
     let mut steps = vec![script::sse_head()];
     steps.extend(events.iter().cloned().map(Step::Body));
@@ -219,14 +221,14 @@ async fn buffered_gathers_to_the_chunk_size() {
     gateway.stop().await;
 }
 
-/// S0.5: what is gathered is not held for longer than the maximal delay.
+/// S0.5: coalesced bytes are held for `max_delay` at most.
 #[tokio::test]
-async fn buffered_holds_no_longer_than_its_delay() {
+async fn buffered_holds_for_max_delay_at_most() {
     let pieces = [delta("one"), delta("two"), script::DONE.into()];
     let upstream = Upstream::always(Speaks::H1, script::sse_pieces(pieces.clone()));
     let gateway = Plan::to(&[&upstream]).with(buffered(1 << 20, Duration::from_millis(20))).start().await;
     let mut client = gateway.client(Version::H1).await.telling(&upstream.log);
-    // Each piece is written when the client has the last: without the delay this would never end.
+    // Each piece is written after the client has the one before: without `max_delay` this would never end.
     let received = client.send(Call::stream()).await.collect().await;
     assert!(received.complete);
     assert_eq!(received.frames, pieces);
@@ -234,7 +236,8 @@ async fn buffered_holds_no_longer_than_its_delay() {
     gateway.stop().await;
 }
 
-/// S0.5, R7: what came before the commit point leaves in its order, though some of it was full and some was not.
+/// S0.5, R7: bytes from before the commit point leave in their order, although only some of them filled a
+/// chunk.
 #[tokio::test]
 async fn buffered_keeps_its_order_before_the_commit() {
     let comments: Vec<_> = (0..20).map(|number| Bytes::from(format!(": comment {number:>8}\n\n"))).collect();

@@ -1,5 +1,5 @@
-//! Every clock and its own error (S0.17, S1.4, B23, R20, R21). Settings are tens of milliseconds; nothing waits for
-//! longer than its clock.
+//! Every timeout and its own error (S0.17, S1.4, B23, R20, R21). Timeouts are tens of milliseconds, so no
+//! test waits long.
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,10 @@ use crate::{
 
 const SHORT: Duration = Duration::from_millis(60);
 
-/// How much later than its clock something may end: a busy machine, not another clock.
+/// Added to a timeout before a test fails, because a busy machine is late.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// A 504 that names this clock, told in time; the provider's connection is given up.
+/// A 504 with this timeout's code comes in time; the provider's connection is given up.
 async fn times_out(gateway: Gateway, upstream: &Upstream, version: Version, call: Call, clock: &str) {
     let id = call.id();
     let mut client = gateway.client(version).await;
@@ -40,7 +40,7 @@ async fn times_out(gateway: Gateway, upstream: &Upstream, version: Version, call
     gateway.stop().await;
 }
 
-/// Connect: lookup, TCP and TLS together; here a listener that never says a word of TLS.
+/// Connect: lookup, TCP and TLS together; here a listener that never starts its TLS handshake.
 #[tokio::test]
 async fn connect() {
     let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
@@ -50,7 +50,8 @@ async fn connect() {
     times_out(plan.start().await, &upstream, Version::H1, Call::stream(), "a connection").await;
 }
 
-/// First token: a provider that takes the request and is silent; or sends its head; or keepalives without end (R21).
+/// First token: the provider takes the request and is silent, or sends only its head, or sends keepalives
+/// without end (R21).
 #[tokio::test]
 async fn first_token() {
     let comments: Vec<_> = (0..2000).flat_map(|_| [script::body(": keepalive\n\n"), Step::Moment]).collect();
@@ -67,7 +68,7 @@ async fn first_token() {
     }
 }
 
-/// Before the commit point a 504; if comments were relayed already, an event that says so.
+/// Before the commit point a 504; an event with the same code if comments were relayed already.
 async fn times_out_or_tells(gateway: Gateway, upstream: &Upstream, version: Version) {
     let call = Call::stream();
     let id = call.id();
@@ -94,11 +95,11 @@ fn last_event(text: &str) -> Value {
     serde_json::from_str(event.strip_prefix("data: ").expect("data")).unwrap()
 }
 
-/// Idle: silence in mid-stream ends in an event that says so.
+/// Idle: silence in mid-stream ends the stream with an error event.
 #[tokio::test]
 async fn idle() {
     for (speaks, version) in PAIRS {
-        // The gateway has begun to wait for the first token when it comes: its deadline is far, the next one near.
+        // The gateway waits for the first token by then: that timeout is far, the idle timeout near.
         let wait = vec![Step::Moment; 20];
         let steps = [vec![sse_head()], wait, vec![Step::Body(delta("one")), Step::Stall]].concat();
         let upstream = Upstream::always(speaks, steps);
@@ -118,7 +119,7 @@ async fn idle() {
     }
 }
 
-/// Idle: bytes re-arm it, so a stream may take longer than the clock.
+/// Idle: bytes re-arm it, so a stream may take longer than the timeout.
 #[tokio::test]
 async fn idle_is_not_a_total() {
     let mut steps = vec![sse_head()];
@@ -138,9 +139,9 @@ async fn idle_is_not_a_total() {
     gateway.stop().await;
 }
 
-/// R21: comments after the first content do not re-arm it for ever.
+/// R21: comments after the first content re-arm the idle timeout only for a while.
 #[tokio::test]
-async fn comments_are_not_progress_for_ever() {
+async fn comments_do_not_rearm_idle_for_ever() {
     let comments = (0..4000).flat_map(|_| [script::body(": keepalive\n\n"), Step::Moment]);
     let mut steps = vec![sse_head(), Step::Body(delta("one"))];
     steps.extend(comments);
@@ -157,7 +158,7 @@ async fn comments_are_not_progress_for_ever() {
     gateway.stop().await;
 }
 
-/// The whole of a call without streaming: before the head, and in the middle of the body.
+/// Total of a request without streaming: before the head, and in the middle of the body.
 #[tokio::test]
 async fn total() {
     for (speaks, version) in PAIRS {
@@ -178,7 +179,7 @@ async fn total() {
     gateway.stop().await;
 }
 
-/// The whole of a stream, where somebody wants that.
+/// Total of a stream, where it is configured.
 #[tokio::test]
 async fn stream_total() {
     let mut steps = vec![sse_head()];
@@ -196,7 +197,7 @@ async fn stream_total() {
     gateway.stop().await;
 }
 
-/// A request body that does not come: 408, and the connection is closed.
+/// A request body that does not arrive: 408, and the connection is closed.
 #[tokio::test]
 async fn request_body() {
     let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
@@ -219,7 +220,7 @@ async fn request_body() {
     gateway.stop().await;
 }
 
-/// A request head that does not come: the connection is closed.
+/// A request head that does not arrive: the connection is closed.
 #[tokio::test]
 async fn request_head() {
     let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);

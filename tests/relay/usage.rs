@@ -1,4 +1,5 @@
-//! B24, R34: usage is asked for on the client's behalf, and what comes of it is taken out again, whatever the cut.
+//! B24, R34: the gateway requests usage for the client and takes the usage chunk out again, wherever the
+//! network splits the stream.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -25,9 +26,9 @@ fn without_usage() -> Bytes {
     [delta("one"), delta(" two"), DONE.into()].concat().into()
 }
 
-/// The client did not ask: the gateway does, and the client sees nothing of it.
+/// The client does not request usage: the gateway does, and the client does not see the chunk.
 #[tokio::test]
-async fn asked_for_and_taken_out_again() {
+async fn requested_and_removed() {
     for (speaks, version) in PAIRS {
         for mode in [Mode::Asgi, Mode::Buffered] {
             let upstream = Upstream::always(speaks, script::sse(with_usage()));
@@ -46,9 +47,9 @@ async fn asked_for_and_taken_out_again() {
     }
 }
 
-/// The same with the stream cut once at every byte: in the chunk, before it, after it.
+/// The same with the stream split once at every byte: in the chunk, before it, after it.
 #[tokio::test]
-async fn taken_out_wherever_the_cut() {
+async fn removed_at_every_split() {
     let size = with_usage().len();
     let upstream = Upstream::by(Speaks::H1, |number, _| {
         let (before, after) = (with_usage().slice(..number + 1), with_usage().slice(number + 1..));
@@ -65,9 +66,9 @@ async fn taken_out_wherever_the_cut() {
     gateway.stop().await;
 }
 
-/// Events without usage are not held back while the gateway looks for it: each arrives before the next is sent.
+/// Events without usage are not held back by the search for it: each arrives before the next is sent.
 #[tokio::test]
-async fn looking_for_it_delays_nothing() {
+async fn other_events_are_not_delayed() {
     let pieces = [delta("one"), delta(" two"), delta(" three")];
     let mut steps = script::sse_pieces(pieces.clone());
     steps.pop();
@@ -82,9 +83,9 @@ async fn looking_for_it_delays_nothing() {
     gateway.stop().await;
 }
 
-/// What the client said about usage goes upstream as it was said, and what the provider answers comes back.
+/// The client's own usage option goes upstream unchanged, and the provider's usage chunk comes back.
 #[tokio::test]
-async fn the_clients_own_word_stands() {
+async fn the_clients_own_option_stands() {
     let bodies = [
         r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#,
         r#"{"model":"m","stream":true,"stream_options":{"include_usage":false}}"#,
@@ -104,9 +105,9 @@ async fn the_clients_own_word_stands() {
     gateway.stop().await;
 }
 
-/// Options that do not mention usage keep what they say.
+/// Other stream options stay as they are.
 #[tokio::test]
-async fn joins_other_options() {
+async fn other_stream_options_stay() {
     let upstream = Upstream::always(Speaks::H1, script::sse(with_usage()));
     let gateway = Plan::to(&[&upstream]).start().await;
     let mut client = gateway.client(Version::H1).await;
@@ -126,9 +127,10 @@ async fn joins_other_options() {
     gateway.stop().await;
 }
 
-/// R10: chunks that look like it and are not: a prologue without choices, usage beside choices, `usage: null`.
+/// R10: chunks that resemble the usage chunk stay: a prologue without choices, usage beside choices, `usage:
+/// null`.
 #[tokio::test]
-async fn takes_nothing_else() {
+async fn similar_chunks_stay() {
     let stream = concat!(
         "data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n",
         "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"usage\\\":{}\"}}],\"usage\":null}\n\n",
@@ -146,9 +148,9 @@ async fn takes_nothing_else() {
     gateway.stop().await;
 }
 
-/// Switched off, or in a dialect that has no such option, nothing is put in.
+/// Nothing is added when it is switched off, or in a dialect without this option.
 #[tokio::test]
-async fn not_everywhere() {
+async fn not_where_switched_off_or_unknown() {
     let body = r#"{"model":"m","stream":true,"input":"x","messages":[],"max_tokens":5}"#;
     let upstream = Upstream::always(Speaks::H1, script::sse(with_usage()));
     for (endpoint, switched_on) in [(CHAT, false), ("/v1/responses", true), ("/v1/messages", true)] {
@@ -164,9 +166,10 @@ async fn not_everywhere() {
     }
 }
 
-/// B6, R12: providers that report no usage: what a whole answer used is estimated, and said to be.
+/// B6, R12: for a provider that reports no usage, the usage of a whole answer is estimated and marked as an
+/// estimate.
 #[tokio::test]
-async fn answers_without_usage() {
+async fn usage_is_estimated_when_not_reported() {
     let bare = json!({"choices": [{"message": {"content": "x".repeat(700)}}]}).to_string();
     let upstream = Upstream::in_turn(
         Speaks::H1,

@@ -1,4 +1,5 @@
-//! Another candidate serves, unseen, as long as nothing went down; after that, never (B5, S0.14, R15–R18).
+//! Failover: the next candidate serves, and the client does not notice, as long as no byte went down;
+//! afterwards never (B5, S0.14, R15–R18).
 
 use crate::{
     client::{Call, Version},
@@ -18,9 +19,10 @@ fn role() -> Step {
 
 const ERROR_EVENT: &str = "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n";
 
-/// B5, R15, R18: whatever the first candidate does before its first content, the second serves and nobody sees.
+/// B5, R15, R18: however the first candidate fails before its first content, the second serves and the client
+/// does not notice.
 #[tokio::test]
-async fn the_second_serves_unseen() {
+async fn the_second_candidate_serves_unseen() {
     let error = |status| {
         script::json(status, "{\"error\":{\"message\":\"no\",\"type\":\"x\",\"param\":null,\"code\":null}}")
     };
@@ -68,9 +70,9 @@ async fn the_second_serves_unseen() {
     }
 }
 
-/// S3.2: a candidate that nobody answers at is passed over; without streaming too.
+/// S3.2: a candidate whose port refuses connections is skipped, without streaming too.
 #[tokio::test]
-async fn an_unreachable_one_is_passed_over() {
+async fn an_unreachable_candidate_is_skipped() {
     for call in [Call::stream, Call::whole] {
         let first = Upstream::always(Speaks::H1, vec![Step::Stall]);
         let second = Upstream::always(Speaks::H1, script::sse(script::short_stream()));
@@ -87,9 +89,9 @@ async fn an_unreachable_one_is_passed_over() {
     }
 }
 
-/// R18: the request itself is wrong: nobody else is asked, and the provider's own words come back.
+/// R18: an error of the request itself: no other candidate gets it, and the provider's error body passes.
 #[tokio::test]
-async fn a_bad_request_is_nobodys_fault() {
+async fn a_bad_request_is_not_retried() {
     for status in [400, 422] {
         let body = "{\"error\":{\"message\":\"context too long\",\"code\":\"context_length_exceeded\"}}";
         let first = Upstream::always(Speaks::H1, script::json(status, body));
@@ -105,9 +107,9 @@ async fn a_bad_request_is_nobodys_fault() {
     }
 }
 
-/// R16, R17: once content went down nobody else is asked: the error is told as an event.
+/// R16, R17: after the first content no other candidate is tried: the error is an event.
 #[tokio::test]
-async fn never_after_the_first_content() {
+async fn no_failover_after_the_first_content() {
     for (speaks, version) in PAIRS {
         for last in [Step::Close, Step::Reset] {
             let steps =
@@ -130,7 +132,7 @@ async fn never_after_the_first_content() {
     }
 }
 
-/// R16: an error event of the provider's own in mid-stream passes as it is.
+/// R16: the provider's own error event in mid-stream passes unchanged.
 #[tokio::test]
 async fn an_error_event_in_mid_stream_passes() {
     let stream = [&delta("one")[..], ERROR_EVENT.as_bytes()].concat();
@@ -144,9 +146,9 @@ async fn an_error_event_in_mid_stream_passes() {
     gateway.stop().await;
 }
 
-/// S3.8: all failed: the client learns it, and each was asked once.
+/// S3.8: all candidates fail: the client gets an error, and each was tried once.
 #[tokio::test]
-async fn all_of_them_fail() {
+async fn all_candidates_fail() {
     let first = Upstream::always(Speaks::H1, vec![Step::Close]);
     let second = Upstream::always(Speaks::H1, vec![Step::Reset]);
     let gateway = Plan::to(&[&first, &second]).start().await;
@@ -160,9 +162,9 @@ async fn all_of_them_fail() {
     gateway.stop().await;
 }
 
-/// Switched off, the first candidate's failure is the client's answer.
+/// With failover off, the first candidate's failure is the client's answer.
 #[tokio::test]
-async fn only_when_it_is_wanted() {
+async fn failover_switched_off() {
     let body = "{\"error\":{\"message\":\"no\",\"type\":\"x\",\"param\":null,\"code\":null}}";
     let first = Upstream::always(Speaks::H1, script::json(500, body));
     let second = Upstream::always(Speaks::H1, script::sse(script::short_stream()));

@@ -1,4 +1,5 @@
-//! What a failure means: who is asked next, who rests, and what the client is told (S1.3, S1.14, S3.8, B5, R15, R18).
+//! Classes of failure: which response leads to the next candidate, and which passes to the client (S1.3,
+//! S1.14, S3.8, B5, R15, R18).
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ pub async fn two(first: &Upstream, second: &Upstream) -> Gateway {
     Plan::to(&[first, second]).start().await
 }
 
-/// What a recorded stream says before its first content.
+/// The part of a recorded stream before its first content.
 fn prologue(body: &[u8]) -> Bytes {
     let (mut end, mut said) = (0, false);
     let mut scanner = Scanner::new(1 << 20);
@@ -43,10 +44,10 @@ fn prologue(body: &[u8]) -> Bytes {
     Bytes::copy_from_slice(&body[..end])
 }
 
-/// B5, R15: whatever a recorded provider says before its first content (comments, pings, roles, empty choices, Azure's
-/// prologue), a failure right after it is never seen.
+/// B5, R15: no recorded prologue (comments, pings, roles, empty choices, Azure's) commits a stream: a failure
+/// right after it is never seen by the client.
 #[tokio::test]
-async fn no_prologue_commits() {
+async fn no_prologue_commits_a_stream() {
     let endings = [vec![Step::Close], vec![Step::Reset], vec![script::body(ERROR_EVENT), Step::End]];
     let own = "data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n: ping\n\nevent: ping\ndata: {\"type\": \"ping\"}\n\n";
     let mut prologues = vec![Bytes::from_static(own.as_bytes())];
@@ -58,7 +59,7 @@ async fn no_prologue_commits() {
         [vec![sse_head(), Step::Body(said), Step::Moment], endings[number % 3].clone()].concat()
     });
     let second = serving();
-    // The first must be asked each time, however often it failed.
+    // The first must be tried each time, however often it failed.
     let plan = Plan::to(&[&first, &second]).with(|settings| {
         settings.routing.breaker.failures = u32::MAX;
         settings.routing.breaker.least = u32::MAX;
@@ -74,10 +75,10 @@ async fn no_prologue_commits() {
     gateway.stop().await;
 }
 
-/// B5, R15: what ends well without having said anything is no answer while somebody else can be asked; to say that there
-/// is nothing to be said is one.
+/// B5, R15: a stream that ends without content or a finish reason counts as a failure while another candidate
+/// is left; one with a finish reason and no content is an answer.
 #[tokio::test]
-async fn an_end_without_content_is_no_answer() {
+async fn an_end_without_content_is_a_failure() {
     let role = r#"data: {"choices":[{"index":0,"delta":{"role":"assistant"},"finish_reason":null}]}"#;
     let over = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
     let page = |kind| vec![script::head(200, kind, Framing::Chunked), script::body("<html>"), Step::End];
@@ -112,9 +113,9 @@ async fn an_end_without_content_is_no_answer() {
     }
 }
 
-/// S3.8: what the only one to ask says of itself is worth having though its words break off or do not come.
+/// S3.8: the only candidate's status and headers pass although its error body breaks off or does not come.
 #[tokio::test]
-async fn an_error_without_its_words_keeps_its_status() {
+async fn an_error_without_its_body_keeps_its_status() {
     for end in [Step::Close, Step::Reset, Step::Stall] {
         let head = Step::Head {
             status: 429,
@@ -135,9 +136,10 @@ async fn an_error_without_its_words_keeps_its_status() {
     }
 }
 
-/// S1.14, R18: each recorded error: what the caller did wrong comes back as it was said, for the rest the next is asked.
+/// S1.14, R18: each recorded error: a mistake of the client passes unchanged, any other error leads to the
+/// next candidate.
 #[tokio::test]
-async fn recorded_errors() {
+async fn errors_as_recorded() {
     let errors: Vec<&Transcript> =
         transcripts::all().iter().filter(|transcript| transcript.status >= 400).collect();
     for error in errors {
@@ -162,9 +164,9 @@ async fn recorded_errors() {
     }
 }
 
-/// S1.14, R18: by status alone.
+/// S1.14, R18: the same by status alone.
 #[tokio::test]
-async fn statuses() {
+async fn errors_by_status() {
     for (status, passes) in [
         (400, true),
         (401, false),
@@ -194,9 +196,9 @@ async fn statuses() {
     }
 }
 
-/// S1.3: of an error's body no more than its beginning is waited for, and its connection is given up.
+/// S1.3: only the beginning of an error body is waited for, and its connection is given up.
 #[tokio::test]
-async fn an_error_that_does_not_end_holds_nobody_up() {
+async fn an_endless_error_body_is_given_up() {
     let first = Upstream::always(
         Speaks::H1,
         vec![
@@ -218,9 +220,9 @@ async fn an_error_that_does_not_end_holds_nobody_up() {
     gateway.stop().await;
 }
 
-/// S3.8: who is the only one to ask has the last word, whatever it is.
+/// S3.8: the only candidate's error passes unchanged, whatever it is.
 #[tokio::test]
-async fn the_only_candidate_speaks_for_itself() {
+async fn the_only_candidates_error_passes() {
     let body = "{\"error\":{\"message\":\"no\",\"type\":\"overloaded_error\"}}";
     for status in [401, 404, 429, 500, 529] {
         let upstream = Upstream::always(Speaks::H1, script::json(status, body));

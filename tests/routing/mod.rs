@@ -1,4 +1,4 @@
-//! Which provider serves a request: failover, races, classes of failure, selection.
+//! Which provider serves a request: selection, failover, retries, races, rests.
 
 mod failover;
 mod failure_classes;

@@ -12,9 +12,9 @@ use crate::{
     },
 };
 
-/// What a provider will not do for one client shuts it out for nobody; what it did well ends its rest.
+/// A refusal of one client's request does not make the provider rest for others; a success ends its rest.
 #[tokio::test]
-async fn one_client_does_not_shut_a_provider_out_for_others() {
+async fn a_refusal_for_one_client_is_no_rest_for_others() {
     let flagged = r#"{"error":{"code":403,"message":"Your input was flagged"}}"#;
     let large = r#"{"error":{"code":402,"message":"requires more credits, or fewer max_tokens"}}"#;
     let short = || script::sse(script::short_stream());
@@ -32,9 +32,9 @@ async fn one_client_does_not_shut_a_provider_out_for_others() {
     gateway.stop().await;
 }
 
-/// R18: a provider that asks to be left alone is, and nobody is told of it.
+/// R18: a provider that sends `retry-after` gets no requests until then, and the client does not notice.
 #[tokio::test]
-async fn who_asks_for_rest_gets_it() {
+async fn retry_after_is_respected() {
     let limited = Step::Head {
         status: 429,
         headers: vec![("retry-after".into(), "60".into())],
@@ -54,9 +54,9 @@ async fn who_asks_for_rest_gets_it() {
     gateway.stop().await;
 }
 
-/// All who serve the model rest: 503 that says when to come again, if the configuration wants no more tries.
+/// All providers of the model rest: 503 with `retry-after`, if the configuration says to refuse then.
 #[tokio::test]
-async fn nobody_is_left_to_ask() {
+async fn all_providers_rest() {
     let limited = Step::Head {
         status: 429,
         headers: vec![("retry-after".into(), "60".into())],
@@ -78,10 +78,10 @@ async fn nobody_is_left_to_ask() {
     gateway.stop().await;
 }
 
-/// A stream that was cut in its middle, or told of an error there, speaks against its provider, though this client can only
-/// be told.
+/// A stream that breaks off, or carries an error event, in its middle counts against its provider, although
+/// this client gets only an error event.
 #[tokio::test]
-async fn a_cut_stream_is_held_against_its_provider() {
+async fn a_broken_stream_counts_against_its_provider() {
     let error = vec![script::body(ERROR_EVENT), Step::End];
     for (end, told) in
         [(vec![Step::Close], "upstream_reset"), (vec![Step::Reset], "upstream_reset"), (error, "overloaded")]

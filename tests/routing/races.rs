@@ -1,5 +1,5 @@
-//! Several candidates at once: the first good answer is the client's, the others are cancelled at once (S3.1, S3.10,
-//! S3.11, B4, R19).
+//! Races: several candidates at once; the first good answer goes to the client, the others are cancelled at
+//! once (S3.1, S3.10, S3.11, B4, R19).
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-/// From the client's first frame to the losers' notice.
-const PROMPT: Duration = Duration::from_millis(50);
+/// From the client's first frame until the losers notice.
+const NOTICE_LIMIT: Duration = Duration::from_millis(50);
 
 fn racing(call: Call) -> Call {
     call.header("x-thalweg-strategy", "race")
@@ -24,16 +24,16 @@ fn stalled(speaks: Speaks) -> Upstream {
     Upstream::always(speaks, vec![Step::Stall])
 }
 
-/// An event stream that begins when the gate opens.
+/// An event stream that starts when the gate opens.
 fn gated(speaks: Speaks, gate: &Gate) -> Upstream {
     let stream = script::sse(script::short_stream());
     Upstream::always(speaks, [vec![Step::Wait(gate.clone())], stream].concat())
 }
 
-/// S3.1, B4, R19: three are asked, the first content wins whoever was first to answer, and the losers are gone within
-/// 50 ms of the client's first frame: a connection closed, a stream reset.
+/// S3.1, B4, R19: of three candidates the first content wins, whichever head came first. The losers are
+/// cancelled within 50 ms of the client's first frame: a connection closed, a stream reset.
 #[tokio::test]
-async fn the_first_content_wins_and_the_losers_are_gone() {
+async fn the_first_content_wins_and_losers_are_cancelled() {
     for (speaks, version) in PAIRS {
         let mut soonest = Duration::MAX;
         for _ in 0..3 {
@@ -75,20 +75,20 @@ async fn the_first_content_wins_and_the_losers_are_gone() {
             drop(client);
             gateway.stop().await;
         }
-        assert!(soonest < PROMPT, "{soonest:?} {speaks:?} {version:?}");
+        assert!(soonest < NOTICE_LIMIT, "{soonest:?} {speaks:?} {version:?}");
     }
 }
 
-/// The log has the order of events on the worker: nothing goes down before the losers are given up.
+/// The log has the order of events on the worker: no byte goes down before the losers are cancelled.
 fn given_up_before_the_head(id: &str) {
     let lines = journal::lines(id);
     let at = |message: &str| lines.iter().rposition(|line| line["message"] == message);
     assert!(at("given up").unwrap() < at("headers sent").unwrap(), "{lines:#?}");
 }
 
-/// S3.1, B5: without streaming the whole answer counts; one that is an error under a 200 does not win.
+/// S3.1, B5: without streaming the whole document counts; an error under a 200 does not win.
 #[tokio::test]
-async fn a_whole_answer_wins_when_it_is_whole() {
+async fn without_streaming_the_whole_answer_wins() {
     let gate = Gate::new();
     let quick = Upstream::always(
         Speaks::H1,
@@ -118,9 +118,10 @@ async fn a_whole_answer_wins_when_it_is_whole() {
     gateway.stop().await;
 }
 
-/// S3.8: all of them fail: each one's reason in the order of the failures, none of their words and no key.
+/// S3.8: all fail: the error has each one's reason in the order of the failures, no provider's text and no
+/// key.
 #[tokio::test]
-async fn all_of_a_race_fail() {
+async fn all_attempts_of_a_race_fail() {
     let said = "{\"error\":{\"message\":\"your key sk-secret is no good\",\"type\":\"server_error\",\"code\":\"boom\"}}";
     let first = Upstream::always(Speaks::H1, script::json(500, said));
     let second = Upstream::always(Speaks::H1, [vec![Step::Moment; 20], vec![Step::Close]].concat());
@@ -137,9 +138,9 @@ async fn all_of_a_race_fail() {
     gateway.stop().await;
 }
 
-/// R18: what is the caller's own mistake ends the race at once, in the words of whoever said it.
+/// R18: a mistake of the client ends the race at once, with the error of the provider that reported it.
 #[tokio::test]
-async fn the_callers_mistake_ends_a_race() {
+async fn a_bad_request_ends_a_race() {
     let body =
         "{\"error\":{\"message\":\"no such parameter\",\"type\":\"invalid_request_error\",\"code\":null}}";
     let first = stalled(Speaks::H1);
@@ -154,7 +155,7 @@ async fn the_callers_mistake_ends_a_race() {
     gateway.stop().await;
 }
 
-/// S3.11: past the cap a request asks one after another.
+/// S3.11: beyond the cap on races a request tries one candidate after another.
 #[tokio::test]
 async fn races_are_capped() {
     let gate = Gate::new();
@@ -186,9 +187,9 @@ async fn races_are_capped() {
     gateway.stop().await;
 }
 
-/// R11, S2.10: the client leaves in the middle of a race: all of it is cancelled.
+/// R11, S2.10: the client disconnects during a race: all attempts are cancelled.
 #[tokio::test]
-async fn the_client_leaves_a_race() {
+async fn the_client_disconnects_during_a_race() {
     for (speaks, version) in PAIRS {
         let upstreams = [stalled(speaks), stalled(speaks), stalled(speaks)];
         let gateway = Plan::to(&[&upstreams[0], &upstreams[1], &upstreams[2]]).start().await;
@@ -217,7 +218,8 @@ async fn the_client_leaves_a_race() {
     }
 }
 
-/// B4: the second is asked after the delay and not before; the first, slower still, is cancelled.
+/// B4: the second attempt starts after the delay and not before; the first, which is slower still, is
+/// cancelled.
 #[tokio::test]
 async fn a_hedge_waits_for_its_delay() {
     const DELAY: Duration = Duration::from_millis(80);
@@ -246,7 +248,7 @@ async fn a_hedge_waits_for_its_delay() {
     gateway.stop().await;
 }
 
-/// B4: hedges are a share of the requests; who has none left waits for the first.
+/// B4: hedges are a bounded share of the requests; a request beyond it waits for its first candidate.
 #[tokio::test]
 async fn hedges_are_rationed() {
     let slow = vec![Step::Moment; 30];
@@ -268,7 +270,7 @@ async fn hedges_are_rationed() {
     gateway.stop().await;
 }
 
-/// A strategy that does not exist is the caller's mistake, and the answer lists them.
+/// An unknown strategy is a 400 that lists the known ones.
 #[tokio::test]
 async fn an_unknown_strategy() {
     let upstream = stalled(Speaks::H1);
@@ -284,9 +286,9 @@ async fn an_unknown_strategy() {
     gateway.stop().await;
 }
 
-/// S3.10, R19: what a loser has told of its tokens by then is booked as waste, on nobody's account.
+/// S3.10, R19: tokens that a loser has reported by then are counted as waste and charged to no key.
 #[tokio::test]
-async fn tokens_of_a_loser_are_waste() {
+async fn tokens_of_a_loser_are_counted_as_waste() {
     let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":40,\"output_tokens\":2}}}\n\n";
     let content = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"hi\"}}\n\n";
     let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
@@ -306,7 +308,7 @@ async fn tokens_of_a_loser_are_waste() {
     let id = call.id();
     let opening = async {
         winner.log.request(0).await;
-        // What the talker said has been read.
+        // The loser's event has been read.
         journal::said(&id, "chunk").await;
         gate.open();
     };

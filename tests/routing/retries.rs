@@ -9,9 +9,9 @@ use crate::{
     upstream::{Speaks, Step, Upstream, script},
 };
 
-/// A client whose time is up before anybody could be asked.
+/// The client's deadline has passed before the first attempt.
 #[tokio::test]
-async fn no_time_at_all() {
+async fn deadline_already_passed() {
     let (first, second) = (serving(), serving());
     let gateway = two(&first, &second).await;
     let mut client = gateway.client(Version::H1).await;
@@ -22,9 +22,9 @@ async fn no_time_at_all() {
     gateway.stop().await;
 }
 
-/// S3.8: all of several: 503 with each reason in order; all of them too slow: 504.
+/// S3.8: all candidates fail: 503 with each reason in order; 504 if all were too slow.
 #[tokio::test]
-async fn all_of_several() {
+async fn all_of_several_candidates_fail() {
     let quota =
         "{\"error\":{\"message\":\"pay\",\"type\":\"insufficient_quota\",\"code\":\"insufficient_quota\"}}";
     let first = Upstream::always(Speaks::H1, script::json(429, quota));
@@ -53,7 +53,7 @@ async fn all_of_several() {
     gateway.stop().await;
 }
 
-/// A request that may have been seen is not sent again, if so configured; by default it is.
+/// `retry: safe`: a request that the provider may have seen is not repeated; by default it is.
 #[tokio::test]
 async fn retries_can_be_made_safe() {
     for safe in [false, true] {
@@ -71,9 +71,9 @@ async fn retries_can_be_made_safe() {
     }
 }
 
-/// The client's own patience ends it all.
+/// The client's own deadline ends all attempts.
 #[tokio::test]
-async fn a_client_that_does_not_wait() {
+async fn the_clients_deadline_ends_all_attempts() {
     let mute = Upstream::always(Speaks::H1, vec![Step::Stall]);
     let gateway = Plan::to(&[&mute]).start().await;
     let mut client = gateway.client(Version::H1).await;
@@ -85,9 +85,10 @@ async fn a_client_that_does_not_wait() {
     gateway.stop().await;
 }
 
-/// A list of models is tried in order, each under its own name, and does not travel.
+/// The models of a list are tried in order, each under its own name, and the list itself is not sent
+/// upstream.
 #[tokio::test]
-async fn a_list_of_models() {
+async fn models_are_tried_in_order() {
     let first =
         Upstream::always(Speaks::H1, script::json(400, "{\"error\":{\"code\":\"context_length_exceeded\"}}"));
     let second = serving();

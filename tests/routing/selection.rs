@@ -1,4 +1,5 @@
-//! Who is chosen: by alias, by region, by conversation, and by what was learnt of whom (S1.12, S3.5, S1.14, B21, R36).
+//! Selection of the candidate: by alias, region, conversation, breaker state, and a model's own commit point
+//! (S1.12, S3.5, S1.14, B21, R36).
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ fn serving() -> Upstream {
     Upstream::always(Speaks::H1, script::sse(script::short_stream()))
 }
 
-/// Who served this call.
+/// The provider that served this call.
 async fn served(gateway: &Gateway, call: Call) -> String {
     let mut client = gateway.client(Version::H1).await;
     let answer = client.send(call).await;
@@ -30,9 +31,9 @@ async fn served(gateway: &Gateway, call: Call) -> String {
     name
 }
 
-/// S3.5: a name of ours goes to the provider under the name that it knows, and is listed.
+/// S3.5: an alias goes to the provider under the provider's name of the model, and is listed.
 #[tokio::test]
-async fn an_alias() {
+async fn an_alias_goes_to_its_provider() {
     let (first, second) = (serving(), serving());
     let rule = ModelRule {
         name: "best".into(),
@@ -52,7 +53,7 @@ async fn an_alias() {
     gateway.stop().await;
 }
 
-/// S1.12: the nearest serves; the others when it is gone.
+/// S1.12: a provider of the preferred region serves; others serve when it fails.
 #[tokio::test]
 async fn the_nearest_region() {
     let (far, near) = (
@@ -71,9 +72,10 @@ async fn the_nearest_region() {
     gateway.stop().await;
 }
 
-/// B21, R36: a conversation stays where it is, many of them are spread; a race knows none.
+/// B21, R36: a conversation stays at its provider, and conversations are spread over the providers; in a race
+/// there is no such preference.
 #[tokio::test]
-async fn a_conversation_stays() {
+async fn a_conversation_stays_at_its_provider() {
     let upstreams = [serving(), serving(), serving()];
     let plan = Plan::to(&[&upstreams[0], &upstreams[1], &upstreams[2]]);
     let gateway = plan.with(|settings| settings.routing.strategy = Strategy::Weighted).start().await;
@@ -90,10 +92,10 @@ async fn a_conversation_stays() {
     gateway.stop().await;
 }
 
-/// S1.14: who fails again and again is left alone; when its time is over one request goes there, and if that goes well
-/// it serves as before.
+/// S1.14: repeated failures trip a provider's breaker. After its cool-down one request probes it, and a
+/// success closes the breaker.
 #[tokio::test]
-async fn a_breaker_trips_and_comes_back() {
+async fn a_breaker_trips_and_closes_again() {
     const COOL_DOWN: Duration = Duration::from_millis(200);
     let failing = script::json(500, r#"{"error":{"message":"no"}}"#);
     let good = script::sse(script::short_stream());
@@ -110,7 +112,7 @@ async fn a_breaker_trips_and_comes_back() {
         assert_eq!(served(&gateway, Call::stream()).await, "p1");
     }
     assert_eq!(first.log.requests(), 2, "tripped");
-    // The cool-down is jittered by half.
+    // The cool-down has a jitter of half its length.
     tokio::time::sleep(COOL_DOWN * 3 / 2).await;
     assert_eq!(served(&gateway, Call::stream()).await, "p0");
     assert_eq!(served(&gateway, Call::stream()).await, "p0");

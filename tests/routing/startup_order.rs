@@ -1,4 +1,4 @@
-//! Who answers first at start goes first (S1.5), until there is something better to go by.
+//! At start the provider that answers its check first is preferred (S1.5), until there are measurements.
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
@@ -16,7 +16,7 @@ use crate::{
     upstream::{Gate, Speaks, Step, Upstream, script},
 };
 
-/// Serves `m`; tells its list once the gate is open.
+/// Serves `m`; answers the list request once the gate is open.
 fn gated(gate: &Gate) -> Upstream {
     let gate = gate.clone();
     Upstream::by(Speaks::H1, move |_, seen| match is_list(seen) {
@@ -42,7 +42,8 @@ async fn asked(client: &mut Client) -> String {
     provider
 }
 
-/// S1.5: three at once and no more; the first to answer is asked first. When there are figures, the configured order holds.
+/// S1.5: three checks at once and no more; the first to answer is preferred. With measurements the configured
+/// order holds.
 #[tokio::test]
 async fn the_first_to_answer_goes_first() {
     let gates: Vec<Gate> = (0..4).map(|_| Gate::new()).collect();
@@ -66,9 +67,9 @@ async fn the_first_to_answer_goes_first() {
     gateway.stop().await;
 }
 
-/// S1.5, S1.7: a restart within the minute knows who was first and does not ask it again.
+/// S1.5, S1.7: after a restart within a minute the preferred provider is known without a check.
 #[tokio::test]
-async fn known_over_a_restart() {
+async fn the_order_is_known_over_a_restart() {
     let state = std::env::temp_dir().join(format!("thalweg-precheck-{}.state.json", std::process::id()));
     let (open, shut) = (Gate::new(), Gate::new());
     open.open();
@@ -91,7 +92,7 @@ async fn known_over_a_restart() {
     std::fs::remove_file(&state).unwrap();
 }
 
-/// What is measured goes before what was first: `adaptive` and `weighted` have orders of their own.
+/// `adaptive` and `weighted` order candidates by measurements or weights, not by this preference.
 #[tokio::test]
 async fn other_strategies_have_their_own_order() {
     let (open, shut) = (Gate::new(), Gate::new());
@@ -110,9 +111,9 @@ async fn other_strategies_have_their_own_order() {
     gateway.stop().await;
 }
 
-/// S1.5, S1.9: a reload that brings a provider checks it and opens a connection to it, and leaves the others alone.
+/// S1.5, S1.9: a reload that adds a provider checks it and opens a connection to it, and to no other.
 #[tokio::test]
-async fn after_a_reload_too() {
+async fn an_added_provider_is_checked_after_a_reload() {
     let (open, models) = (Gate::new(), Some(serde_json::json!(["m"])));
     open.open();
     let upstreams = [gated(&open), gated(&open)];

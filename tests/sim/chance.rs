@@ -1,4 +1,4 @@
-//! A plot out of a seed: some providers in some troubles, some settings, some load.
+//! A simulated setup from a seed: providers with troubles, settings, load.
 
 use std::time::Duration;
 
@@ -28,9 +28,9 @@ const CLASSES: [FailureClass; 9] = [
     FailureClass::RateLimited,
 ];
 
-/// Troubles end by then, and everybody is well for the rest.
+/// The share of the time in which troubles occur; all providers are well for the rest.
 const TROUBLED: f64 = 0.6;
-/// What is left of the longest rest must be over in the last part.
+/// The longest rest of a provider ends within the last part.
 const LONGEST_REST: Duration = Duration::from_secs(120);
 
 pub fn plot(seed: u64, requests: u32) -> Plot {
@@ -45,7 +45,7 @@ pub fn plot(seed: u64, requests: u32) -> Plot {
         providers,
         settings: settings(&mut dice),
         failover: !dice.happens(0.1),
-        leavers: if dice.happens(0.5) { 0.05 } else { 0.0 },
+        disconnects: if dice.happens(0.5) { 0.05 } else { 0.0 },
         sessions: if dice.happens(0.3) { 0.7 } else { 0.0 },
         patience: dice.happens(0.3).then(|| Duration::from_millis(500 + dice.below(60_000) as u64)),
     }
@@ -106,8 +106,8 @@ fn strategy(dice: &mut Rng) -> Strategy {
     }
 }
 
-/// No candidate is starved for ever: whoever this strategy would ask when all are well is asked again once they are.
-/// `Err`: who was not.
+/// No candidate is starved for ever: each one that this strategy would use when all are well gets requests
+/// again after its trouble. `Err` has the starved candidate.
 pub fn starved(plot: &Plot, outcome: &Outcome) -> Result<(), usize> {
     let length = Duration::from_secs_f64(f64::from(plot.requests) / plot.per_second);
     let from = Moment(1) + length.mul_f64(TROUBLED) + LONGEST_REST + Duration::from_secs(60);
@@ -117,7 +117,7 @@ pub fn starved(plot: &Plot, outcome: &Outcome) -> Result<(), usize> {
         Trouble::Dead | Trouble::Hole | Trouble::Slow { .. } => false,
     };
     let spoils = |provider: &Provider| provider.limit.is_some() || provider.episodes.iter().any(rests_longer);
-    // Too short a history to tell, or limits and long rests that decide instead.
+    // The history is too short for a verdict, or limits and long rests decide instead.
     if late < 5000 || plot.providers.iter().any(spoils) {
         return Ok(());
     }

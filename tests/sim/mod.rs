@@ -1,8 +1,8 @@
-//! The simulation of routing: providers and clients as numbers, the routing room as it is.
+//! The simulation of routing: providers and clients are numbers, the routing room is the real one.
 //!
 //! - [`provider`]: latencies and troubles
-//! - [`world`]: events in order, and what must hold at each
-//! - [`chance`]: a history out of a seed
+//! - [`world`]: events in order, and the invariants at each
+//! - [`chance`]: a history from a seed
 //! - [`table`]: strategies against scenarios
 
 pub mod chance;

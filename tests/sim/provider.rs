@@ -1,5 +1,4 @@
-//! A provider that exists only as numbers: how long its first tokens take, when it is in which trouble, how many requests
-//! it lets through.
+//! A simulated provider: the time to its first tokens, its troubles, and its rate limit.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use thalweg::{
     routing::FailureClass,
 };
 
-/// What comes of one request.
+/// The result of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer {
     /// From the request to the first token or the failure.
@@ -27,15 +26,15 @@ pub struct Failure {
 pub enum Trouble {
     /// Refuses connections.
     Dead,
-    /// Swallows them: the connect clock passes.
+    /// Accepts no connection and refuses none: the connect timeout passes.
     Hole,
-    /// So many fail, after so much of their usual time.
+    /// This share fails, after this share of the usual time.
     Failing { share: f64, class: FailureClass },
-    /// Takes so many times as long.
+    /// Slower by this factor.
     Slow { times: f64 },
 }
 
-/// From when to when.
+/// A period, from start to end.
 #[derive(Clone, Copy, Debug)]
 pub struct Episode {
     pub from: Moment,

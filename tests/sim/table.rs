@@ -87,7 +87,7 @@ pub fn plot(scenario: Scenario, strategy: Strategy, requests: u32) -> Plot {
         providers,
         settings: RoutingSettings { strategy, ..RoutingSettings::default() },
         failover: true,
-        leavers: 0.0,
+        disconnects: 0.0,
         sessions: 0.0,
         patience: None,
     }

@@ -1,5 +1,6 @@
-//! A discrete-event simulation around the real catalogue, courses and records: requests arrive, candidates answer or
-//! fail, clients leave, and every invariant is held at every step. One seed, one history.
+//! A discrete-event simulation around the real catalogue, attempt plans and statistics: requests arrive,
+//! candidates answer or fail, clients leave, and every invariant is checked at every step. One seed, one
+//! history.
 
 use std::{
     cmp::Reverse,
@@ -19,7 +20,7 @@ use thalweg::{
 
 use super::provider::{Answer, Provider, gap};
 
-/// What is simulated.
+/// The setup of a simulation.
 #[derive(Clone, Debug)]
 pub struct Plot {
     pub seed: u64,
@@ -28,11 +29,11 @@ pub struct Plot {
     pub providers: Vec<Provider>,
     pub settings: RoutingSettings,
     pub failover: bool,
-    /// The share of clients that leave before their first token.
-    pub leavers: f64,
+    /// The share of clients that disconnect before their first token.
+    pub disconnects: f64,
     /// The share of requests that belong to a conversation.
     pub sessions: f64,
-    /// How long a client waits; `None`: for ever.
+    /// The client's deadline; `None`: it has none.
     pub patience: Option<Duration>,
 }
 
@@ -42,16 +43,16 @@ pub enum End {
     Good,
     /// A candidate's own failure was passed on.
     PassedOn,
-    /// Nobody was left.
+    /// No candidate was left.
     Failed,
-    /// Its time was up.
+    /// The deadline passed.
     Late,
     Left,
 }
 
-/// What was seen of a request.
+/// The observations of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Told {
+pub struct Observed {
     pub at: Moment,
     pub end: End,
     pub after: Duration,
@@ -61,12 +62,13 @@ pub struct Told {
 
 #[derive(Debug)]
 pub struct Outcome {
-    pub told: Vec<Told>,
-    /// When each candidate was asked.
+    pub told: Vec<Observed>,
+    /// The moments at which each candidate was tried.
     pub asked: Vec<Vec<Moment>>,
     pub hedges: u32,
     pub hedgeable: u32,
-    /// Calls to another because one had failed; without races, in which others are asked anyway.
+    /// Attempts at another candidate after a failure; counted only without races, because races use others
+    /// anyway.
     pub failovers: u32,
     pub most_live: usize,
     pub most_races: usize,
@@ -89,7 +91,7 @@ struct Request<'a> {
     asked: u64,
     calls: u32,
     wasted: u32,
-    /// The time that its failed attempts took, when they went one by one.
+    /// The time that failed attempts took, where they ran one by one.
     failures: Duration,
     one_by_one: bool,
 }
@@ -125,7 +127,7 @@ pub fn catalog(plot: &Plot) -> (Catalog, StatsRegistry) {
     (catalog, records)
 }
 
-/// Plays a plot to its end.
+/// Runs a simulation to its end.
 pub fn play(plot: &Plot) -> Outcome {
     let (catalog, records) = catalog(plot);
     let mut world = World::new(plot, &catalog);
@@ -210,7 +212,7 @@ impl<'a> World<'a> {
         let (request, now) = (self.first + self.requests.len() as u32, self.now);
         let Ok(plan) = self.catalog.plan(&ask, now, &mut self.dice) else {
             self.requests.push_back(None);
-            self.outcome.told.push(Told {
+            self.outcome.told.push(Observed {
                 at: now,
                 end: End::Failed,
                 after: Duration::ZERO,
@@ -239,7 +241,7 @@ impl<'a> World<'a> {
             failures: Duration::ZERO,
             one_by_one,
         }));
-        if self.dice.happens(self.plot.leavers) {
+        if self.dice.happens(self.plot.disconnects) {
             let after = Duration::from_millis(self.dice.below(2000) as u64);
             self.at(after, Event::Leave { request });
         }
@@ -263,7 +265,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Does what the course says until it waits or is over.
+    /// Carries out the attempt plan's actions until it waits or ends.
     fn step(&mut self, number: u32) {
         let Some(mut request) = self.slot(number).and_then(Option::take) else { return };
         let Some(mut course) = request.course.take() else {
@@ -302,7 +304,7 @@ impl<'a> World<'a> {
                 Action::Over => {
                     let late = !request.flying.is_empty() || self.is_late(&request);
                     request.wasted += request.flying.len() as u32;
-                    return self.tell(number, request, if late { End::Late } else { End::Failed });
+                    return self.finish(number, request, if late { End::Late } else { End::Failed });
                 }
             }
         }
@@ -312,7 +314,7 @@ impl<'a> World<'a> {
         self.plot.patience.is_some_and(|patience| self.now >= request.came + patience)
     }
 
-    /// What must hold whenever somebody is asked.
+    /// The invariants at each attempt.
     fn check(&self, course: &AttemptPlan<'_>, request: &Request<'a>, turn: &Attempt<'a>) {
         let settings = &self.plot.settings;
         assert_eq!(u32::from(turn.number), request.calls + 1, "attempts are counted");
@@ -362,7 +364,7 @@ impl<'a> World<'a> {
                     "failing over costs what the failures took"
                 );
             }
-            return self.tell(number, request, End::Good);
+            return self.finish(number, request, End::Good);
         };
         request.failures += answer.after;
         let passes = course.passes_on(&turn, failure.class, failure.hint, now);
@@ -370,7 +372,7 @@ impl<'a> World<'a> {
         course.failed(turn, failure.class, failure.hint, failure.sent, now);
         if passes || stops {
             request.wasted += request.flying.len() as u32;
-            return self.tell(number, request, End::PassedOn);
+            return self.finish(number, request, End::PassedOn);
         }
         request.course = Some(course);
         *self.slot(number).expect("still there") = Some(request);
@@ -379,18 +381,18 @@ impl<'a> World<'a> {
 
     fn leave(&mut self, number: u32) {
         let Some(slot) = self.slot(number) else { return };
-        // A client that leaves after its first token ends the stream, nothing more.
+        // A client that disconnects after its first token only ends the stream.
         if slot.as_ref().is_some_and(|request| request.course.is_some())
             && let Some(request) = slot.take()
         {
-            self.tell(number, request, End::Left);
+            self.finish(number, request, End::Left);
         }
     }
 
-    fn tell(&mut self, number: u32, mut request: Request<'a>, end: End) {
+    fn finish(&mut self, number: u32, mut request: Request<'a>, end: End) {
         let after = self.now.since(request.came);
         let Request { calls, wasted, came, .. } = request;
-        self.outcome.told.push(Told { at: came, end, after, calls, wasted });
+        self.outcome.told.push(Observed { at: came, end, after, calls, wasted });
         request.course = None;
         request.flying.clear();
         if request.stream.is_some() {
@@ -410,7 +412,7 @@ impl Outcome {
 
     /// Times to the first token, sorted, of the good ones from the `skip`th request on.
     pub fn first_tokens(&self, skip: usize) -> Vec<Duration> {
-        let mut told: Vec<&Told> = self.told.iter().collect();
+        let mut told: Vec<&Observed> = self.told.iter().collect();
         told.sort_by_key(|told| told.at);
         let good = told.into_iter().skip(skip).filter(|told| told.end == End::Good);
         let mut times: Vec<Duration> = good.map(|told| told.after).collect();
@@ -427,7 +429,7 @@ impl Outcome {
     }
 }
 
-/// The time within which this share of `sorted` came.
+/// The time within which this share of `sorted` arrived.
 pub fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let place = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(place.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or_default()

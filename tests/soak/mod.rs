@@ -1,4 +1,5 @@
-//! Many requests and many failures at once; each runs for seconds, and longer when an environment variable says so.
+//! Many requests and many failures at once. Each test runs for seconds, and longer where an environment
+//! variable says so.
 
 mod random_failures;
 mod reload_under_load;

@@ -1,6 +1,6 @@
-//! Everything at once, from a seed: providers that fail in every way, clients that leave at any time, two workers, a
-//! small pool, candidates asked in every manner. In the end nothing is left, every permit is back, and every request has
-//! been told of exactly once (R13, S2.10, S3.11).
+//! Random requests from a seed: providers that fail in every way, clients that disconnect at any time, two
+//! workers, a small pool, every strategy. At the end nothing is left, every permit is back, and every request
+//! has exactly one completion (R13, S2.10, S3.11).
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// A small generator (SplitMix64): the same storm for the same seed.
+/// A small generator (SplitMix64): the same seed plays the same requests.
 #[derive(Clone)]
 struct Dice(u64);
 
@@ -28,10 +28,10 @@ impl Dice {
     }
 }
 
-/// Races at once.
+/// The cap on concurrent races.
 const RACES: usize = 2;
 
-fn weather(seed: u64, speaks: Speaks) -> Vec<Step> {
+fn script_of(seed: u64, speaks: Speaks) -> Vec<Step> {
     let mut dice = Dice(seed);
     let mut stream = vec![sse_head()];
     for number in 0..=dice.roll(6) {
@@ -60,13 +60,13 @@ const STRATEGIES: [&str; 5] = ["race", "race:2", "hedge:5ms", "weighted", "adapt
 /// How long a client stays.
 #[derive(Clone, Copy)]
 enum Stay {
-    /// However far the request has come, if it was sent at all.
+    /// For this long, whether or not the request was sent by then.
     For(Duration),
     UntilTheHead,
     ToTheEnd,
 }
 
-/// One request: its id, and whether the client has seen the head of an answer.
+/// One request. Returns its id, and whether the client has seen the head of an answer.
 async fn one_client(address: std::net::SocketAddr, mut dice: Dice) -> (String, bool) {
     let version = if dice.roll(2) == 0 { Version::H1 } else { Version::H2 };
     let call = if dice.roll(3) == 0 { Call::whole() } else { Call::stream() };
@@ -94,11 +94,11 @@ async fn one_client(address: std::net::SocketAddr, mut dice: Dice) -> (String, b
 }
 
 #[tokio::test]
-async fn nothing_is_left_and_all_is_told() {
+async fn nothing_is_left_and_each_request_has_one_completion() {
     for (seed, speaks) in [(1, Speaks::H1), (2, Speaks::H2)] {
         let upstreams = [1, 2, 3].map(|other| {
             Upstream::by(speaks, move |number, _| {
-                weather(seed * 1000 + other * 100_000 + number as u64, speaks)
+                script_of(seed * 1000 + other * 100_000 + number as u64, speaks)
             })
         });
         let plan = Plan::to(&[&upstreams[0], &upstreams[1], &upstreams[2]]).with(|settings| {
@@ -106,7 +106,7 @@ async fn nothing_is_left_and_all_is_told() {
             settings.pool.max_connections = 4;
             settings.routing.race.max_races = RACES;
             settings.routing.hedge.share = 0.5;
-            // The weather is the same for all, and all are to be asked.
+            // All providers fail alike, and all are to be tried.
             settings.routing.breaker.failures = u32::MAX;
             settings.routing.breaker.least = u32::MAX;
         });
@@ -124,7 +124,7 @@ async fn nothing_is_left_and_all_is_told() {
         let answered = requests.iter().filter(|(_, answered)| *answered).count();
         assert!(answered > 120, "two thirds wait for an answer however long it takes: {answered}");
         for (id, answered) in &requests {
-            // A request that nobody knows of may have been given up before it was sent.
+            // A request without any log line may have been dropped before it was sent.
             if *answered || !journal::lines(id).is_empty() {
                 journal::closing(id).await;
             }
@@ -134,7 +134,7 @@ async fn nothing_is_left_and_all_is_told() {
     }
 }
 
-/// As many races as there may be, at once, and each of them is one: what the storm took has been given back.
+/// Plays as many concurrent races as the cap allows, which shows that each permit was given back.
 async fn all_races_are_free(gateway: &crate::gateway::Gateway) {
     let race = |call: Call| call.header("x-thalweg-strategy", "race");
     for _ in 0..RACES {

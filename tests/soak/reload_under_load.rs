@@ -1,8 +1,8 @@
-//! Everything goes wrong at once, in the real binary: providers that flap, answer 200 and then an error, stall before
-//! the first token and cut in mid-stream, while the configuration is replaced every 100 ms (each seventh time by a broken
-//! file) under 200 clients. No stream is cut by the gateway, every request's end is told once, and memory stays flat.
+//! The real binary under 200 clients: providers fail, answer 200 and then an error, stall before the first
+//! token and break off in mid-stream, while the configuration is replaced every 100 ms (every seventh time by
+//! a broken file). The gateway cuts no stream, every request has one completion, and memory stays flat.
 //!
-//! A few seconds long; `THALWEG_CHAOS_SECONDS=600` makes it a soak.
+//! Takes a few seconds; `THALWEG_CHAOS_SECONDS=600` makes it a soak test.
 
 use std::{
     collections::HashMap,
@@ -23,17 +23,18 @@ use crate::operators::reload::ADMIN;
 use crate::{
     client::{Call, Client, Version, call::TOKEN},
     command::{File, Gateway},
-    upstream::{Speaks, Step, Upstream, log::PATIENCE, script},
+    upstream::{Speaks, Step, Upstream, log::EVENT_TIMEOUT, script},
 };
 
 const CLIENTS: usize = 200;
 const SECONDS: u64 = 4;
 const BETWEEN_RELOADS: Duration = Duration::from_millis(100);
-/// By how much the gateway's memory may grow from a quarter of the time to its end: its pages are given back late.
+/// The gateway's memory may grow by this from a quarter of the time to its end, because the allocator returns
+/// pages late.
 const GROWTH_KIB: i64 = 16 << 10;
 const STRATEGIES: [&str; 6] = ["priority", "race:2", "hedge:30ms", "weighted", "adaptive", "race:3"];
 
-/// A stream says in its first piece what will become of it, and then its number.
+/// The first piece of a stream says how it will end, and has its number.
 fn pieces(fate: &str, number: usize) -> Vec<Bytes> {
     let first = script::delta(&format!("{fate} {number}"));
     let rest = (0..8).map(|piece| script::delta(&format!(" {number}.{piece} \u{1f30a}")));
@@ -49,8 +50,8 @@ fn stream(fate: &str, number: usize, end: Vec<Step>) -> Vec<Step> {
     steps
 }
 
-/// One in `sound` of ten answers as it should; the others fail in turn.
-fn weather(number: usize, sound: usize) -> Vec<Step> {
+/// `sound` of ten requests are answered well; the others fail in turn.
+fn script_of(number: usize, sound: usize) -> Vec<Step> {
     if number % 10 < sound {
         return stream("whole", number, vec![script::body(script::DONE), Step::End]);
     }
@@ -67,7 +68,7 @@ fn weather(number: usize, sound: usize) -> Vec<Step> {
 }
 
 fn config(turn: usize, upstreams: &[Upstream; 3]) -> String {
-    // Now two of them, now three, in another order, and one under another name.
+    // Two or three of them, in changing order, one under a changing name.
     let shown = 2 + turn % 2;
     let providers = (0..shown).map(|place| {
         let which = (place + turn) % 3;
@@ -95,7 +96,7 @@ struct Sums {
     refused: AtomicUsize,
 }
 
-/// Asks again and again; gives the ids of its requests.
+/// Sends requests until `ended`. Returns their ids.
 async fn one_client(address: SocketAddr, ended: Arc<AtomicBool>, sums: Arc<Sums>) -> Vec<String> {
     let mut ids = Vec::new();
     let mut client = Client::connect(Version::H1, address).await;
@@ -127,7 +128,8 @@ async fn one_client(address: SocketAddr, ended: Arc<AtomicBool>, sums: Arc<Sums>
     ids
 }
 
-/// Replaces the configuration until the time is over; gives how often, and the memory at a quarter and at the end.
+/// Replaces the configuration until the time is over. Returns the number of reloads, and the memory at a
+/// quarter and at the end.
 async fn reload_all_the_time(
     file: &File,
     upstreams: &[Upstream; 3],
@@ -156,14 +158,14 @@ async fn reload_all_the_time(
     (turn, [early.unwrap(), resident(pid)])
 }
 
-/// KiB of memory that a process has.
+/// The resident memory of a process, in KiB.
 fn resident(pid: u32) -> i64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// The log's file, and those that were put aside when it grew too large.
+/// The log file and its rotated parts.
 fn parts(log: &std::path::Path) -> Vec<fs::File> {
     let aside = (1..).map(|number| log.with_extension(format!("log.{number}")));
     let opened = std::iter::once(log.to_owned()).chain(aside).map_while(|part| {
@@ -174,7 +176,7 @@ fn parts(log: &std::path::Path) -> Vec<fs::File> {
     opened.collect()
 }
 
-/// How often each request was closed in the log.
+/// The number of closing lines per request.
 fn closings(log: &std::path::Path) -> HashMap<String, usize> {
     let mut closings = HashMap::new();
     for line in parts(log).into_iter().flat_map(|part| BufReader::new(part).lines()) {
@@ -189,10 +191,10 @@ fn closings(log: &std::path::Path) -> HashMap<String, usize> {
 }
 
 #[tokio::test]
-async fn nobody_is_cut_and_memory_is_flat_while_everything_changes() {
+async fn no_stream_is_cut_and_memory_is_flat_under_reloads() {
     let seconds = std::env::var("THALWEG_CHAOS_SECONDS").map_or(SECONDS, |seconds| seconds.parse().unwrap());
     let upstreams: [Upstream; 3] =
-        [3, 6, 9].map(|sound| Upstream::by(Speaks::H1, move |number, _| weather(number, sound)));
+        [3, 6, 9].map(|sound| Upstream::by(Speaks::H1, move |number, _| script_of(number, sound)));
     let file = File::new("chaos", &config(0, &upstreams));
     let log = file.0.with_extension("log");
     let _ = fs::remove_file(&log);
@@ -205,7 +207,7 @@ async fn nobody_is_cut_and_memory_is_flat_while_everything_changes() {
         Gateway::start(&variables.each_ref().map(|(name, value)| (*name, value.as_str())))
     });
     let mut gateway = gateway.await.unwrap();
-    // Nobody reads the console in the meantime: a stuck one costs nobody anything.
+    // The console is not read meanwhile: a stuck console must not stop a request.
     let address: SocketAddr = gateway.authority().replace("localhost", "127.0.0.1").parse().unwrap();
     let (ended, sums) = (Arc::<AtomicBool>::default(), Arc::<Sums>::default());
     let mut clients = tokio::task::JoinSet::new();
@@ -225,7 +227,7 @@ async fn nobody_is_cut_and_memory_is_flat_while_everything_changes() {
     );
     gateway.signal("-INT");
     let ending = tokio::task::spawn_blocking(move || gateway.child.wait().unwrap().code());
-    let code = tokio::time::timeout(5 * PATIENCE, ending).await.expect("an end in time").unwrap();
+    let code = tokio::time::timeout(5 * EVENT_TIMEOUT, ending).await.expect("an end in time").unwrap();
     assert_eq!(code, Some(0));
     assert!(whole > 0 && cut > 0, "{whole} whole, {cut} cut");
     assert!(late - early < GROWTH_KIB, "{early} to {late} KiB");

@@ -1,5 +1,6 @@
-//! B10: a thousand streams are held while the configuration is replaced a hundred times under them, every fifth time by a
-//! broken file; every stream ends with exactly its bytes, and a gauge tells how many still live by an old configuration.
+//! B10: a thousand streams are held while the configuration is replaced a hundred times, every fifth time by
+//! a broken file. Every stream ends with exactly its bytes, and a gauge counts the streams of older
+//! configurations.
 
 use std::{sync::Arc, time::Instant};
 
@@ -15,10 +16,10 @@ use crate::{
 };
 
 const STREAMS: usize = 1000;
-/// Few enough over HTTP/1.1 for a machine that allows a process 1024 descriptors.
+/// Few enough over HTTP/1.1 for a machine that allows a process 1024 file descriptors.
 const OVER_HTTP1: usize = 200;
 const RELOADS: usize = 100;
-/// The last ones are given after the last reload.
+/// The last pieces are sent after the last reload.
 const PIECES: usize = 21;
 const CONNECTIONS: usize = 8;
 
@@ -35,7 +36,7 @@ fn whole(name: &str) -> Bytes {
     [&pieces.concat()[..], script::DONE].concat().into()
 }
 
-/// Each stream says its own name in every piece; the n-th piece waits for the n-th gate.
+/// Each stream has its own name in every piece; the n-th piece waits for the n-th gate.
 fn upstream(speaks: Speaks, gates: &Arc<Vec<Gate>>) -> Upstream {
     let gates = Arc::clone(gates);
     Upstream::by(speaks, move |_, seen| {
@@ -49,7 +50,7 @@ fn upstream(speaks: Speaks, gates: &Arc<Vec<Gate>>) -> Upstream {
     })
 }
 
-/// Everything that may change does: addresses, names, models, tokens, limits.
+/// Everything that a reload may change does change: addresses, names, models, tokens, limits.
 fn config(turn: usize, streaming: [&Upstream; 2], other: &Upstream) -> Value {
     let old = turn == 0;
     let provider = |name: &str, base: &Upstream, protocol: &str, model: &str| json!({"name": name, "base_url": base.base(), "protocol": protocol, "models": [model]});

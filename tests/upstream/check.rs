@@ -1,5 +1,5 @@
-//! The rig checked against itself, without a gateway: what the upstream writes is what a client reads, and what a
-//! client does is what the upstream reports.
+//! The test rig tested without a gateway: a client reads exactly the bytes that the upstream writes, and the
+//! upstream reports exactly how the client left.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn plays_a_stream_piece_by_piece() {
 }
 
 #[tokio::test]
-async fn sees_the_client_go() {
+async fn sees_the_client_disconnect() {
     for (speaks, version) in PAIRS {
         let upstream = Upstream::always(speaks, vec![script::sse_head(), script::body("x"), Step::Stall]);
         let mut client = Client::connect(version, upstream.address).await;
@@ -40,7 +40,7 @@ async fn sees_the_client_go() {
 }
 
 #[tokio::test]
-async fn breaks_off_in_every_way() {
+async fn breaks_in_every_way() {
     for (speaks, version) in PAIRS {
         for last in [Step::Reset, Step::Close] {
             let gate = Gate::new();

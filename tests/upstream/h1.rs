@@ -1,5 +1,5 @@
-//! HTTP/1.1 by hand: reads requests strictly and as raw bytes, plays steps as raw bytes. Watches its peer all the time,
-//! so that a close is seen at once, whatever the script is doing.
+//! HTTP/1.1 by hand: reads requests strictly and as raw bytes, plays steps as raw bytes. Watches the
+//! connection all the time, so that a close is seen at once, whatever the script does.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 
 use super::{Event, Framing, How, Seen, Stage, Step, script::MOMENT};
 
-/// What the end of a script means for the connection.
+/// The state of the connection after a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
     Keep,
@@ -91,7 +91,7 @@ async fn play<S: AsyncWrite>(writer: &mut WriteHalf<S>, steps: Vec<Step>, stage:
             Step::Close => return After::Close,
         };
         if write(writer, bytes, payload, stage).await.is_err() {
-            // The watcher sees the peer's departure and says how it was.
+            // The watcher sees the peer leave and reports how.
             std::future::pending::<()>().await;
         }
         sent += payload as u64;
@@ -99,7 +99,7 @@ async fn play<S: AsyncWrite>(writer: &mut WriteHalf<S>, steps: Vec<Step>, stage:
     After::Keep
 }
 
-/// Writes all of it, counting payload as the kernel takes it.
+/// Writes all bytes, counting payload as the kernel takes it.
 async fn write<S: AsyncWrite>(
     writer: &mut WriteHalf<S>,
     mut bytes: Bytes,
@@ -139,7 +139,7 @@ pub fn chunk(bytes: &[u8]) -> Bytes {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat().into()
 }
 
-/// Waits for the peer to go. What it sends meanwhile stays in the buffer for the next request.
+/// Waits for the peer to leave. Bytes that it sends meanwhile stay in the buffer for the next request.
 async fn departure<S: AsyncRead>(reader: &mut ReadHalf<S>, buffer: &mut BytesMut) -> How {
     loop {
         match reader.read_buf(buffer).await {

@@ -24,7 +24,7 @@ where
         let accepted = tokio::select! {
             accepted = incoming.accept() => accepted,
             () = over.notified() => {
-                // What was given to the connection is written while it is polled.
+                // The connection writes its queued frames only while it is polled.
                 let _ = tokio::time::timeout(MOMENT, incoming.accept()).await;
                 return;
             }
@@ -40,7 +40,7 @@ where
                     how: How::Closed,
                     at: Instant::now(),
                 });
-                // Each stream learns of the end, and says which request it was.
+                // Each stream sees the end of the connection, and reports its request.
                 while streams.join_next().await.is_some() {}
                 return;
             }

@@ -1,5 +1,5 @@
-//! What an upstream saw, in order, and waiting for it. A test never guesses how long something takes: it names the
-//! event and fails, with everything that was seen, when the event has not come in five seconds.
+//! The events that an upstream saw, in order, and waiting for them. A test never guesses a duration: it names
+//! the event and fails, with every event so far, when it has not come within five seconds.
 
 use std::{
     pin::pin,
@@ -16,14 +16,15 @@ use tokio::{
     time::error::Elapsed,
 };
 
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What `future` gives within five seconds that pass here. They are waited for one after another, so that a machine that
-/// stood still for a while, when all its clocks ring at once, is not taken for an event that did not come.
+/// The output of `future` within five seconds. The seconds are waited for one after another, because on a
+/// machine that stood still for a while all timers fire at once, and a single timer would look like a missing
+/// event.
 pub async fn in_time<F: Future>(future: F) -> Result<F::Output, Elapsed> {
     const STEP: Duration = Duration::from_millis(500);
     let mut future = pin!(future);
-    let mut left = PATIENCE;
+    let mut left = EVENT_TIMEOUT;
     loop {
         match tokio::time::timeout(STEP, future.as_mut()).await {
             Err(_) if left > STEP => left -= STEP,
@@ -38,7 +39,7 @@ pub struct Seen {
     pub connection: usize,
     pub method: String,
     pub target: String,
-    /// In order and in the letters that were sent.
+    /// In order, with their original case.
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
     /// Head and body, byte for byte (empty on HTTP/2).
@@ -92,21 +93,21 @@ pub enum Event {
         how: How,
         at: Instant,
     },
-    /// A [`super::Step::Delivered`] waited in vain.
+    /// A [`super::Step::Delivered`] timed out.
     Undelivered {
         sent: u64,
         delivered: u64,
     },
 }
 
-/// Events in order, and how much payload went out and came in.
+/// Events in order, and the payload bytes sent and received.
 #[derive(Debug, Default)]
 pub struct Log {
     events: Mutex<Vec<Event>>,
     changed: Notify,
     /// Payload bytes that the kernel took from us.
     pub written: AtomicU64,
-    /// Payload bytes that the client of the current answer has; told by the client.
+    /// Payload bytes that the client of the current answer has received, reported by the client.
     pub delivered: watch::Sender<u64>,
 }
 
@@ -120,7 +121,7 @@ impl Log {
         self.events.lock().unwrap().clone()
     }
 
-    /// The first thing that `find` finds among the events, now or within five seconds.
+    /// The first result of `find` over the events, now or within five seconds.
     pub async fn wait_for<T>(&self, what: &str, find: impl Fn(&[Event]) -> Option<T>) -> T {
         let search = async {
             loop {
@@ -150,7 +151,7 @@ impl Log {
         .await
     }
 
-    /// How and when the peer left in the middle of the n-th request.
+    /// How and when the peer left during the n-th request.
     pub async fn gone(&self, number: usize) -> (How, Instant) {
         self.wait_for(&format!("the peer leaving request {number}"), |events| {
             events.iter().find_map(|event| match event {

@@ -1,12 +1,12 @@
-//! The one fake provider: a server on loopback that speaks HTTP/1.1 by hand and HTTP/2 through `h2`, driven by a
-//! script of steps. It answers exactly the bytes that the script says, at the moment that the script says, and reports
-//! what it saw: connections, requests as raw bytes, and when and how each peer went away.
+//! The one fake provider: a server on loopback for HTTP/1.1 by hand and HTTP/2 through `h2`, driven by a
+//! script of steps. It answers exactly the bytes of the script, at the moments of the script, and reports
+//! connections, requests as raw bytes, and when and how each peer left.
 //!
-//! - [`script`]: steps, and the replies that are made of them
-//! - [`log`]: what was seen, and waiting for it
+//! - [`script`]: steps, and the answers made of them
+//! - [`log`]: the events seen, and waiting for them
 //! - [`h1`], [`h2`]: playing the steps
 //! - [`tls`]: certificates of the test's own
-//! - `check`: the rig held against itself
+//! - `check`: tests of the rig itself
 
 mod check;
 pub mod h1;
@@ -35,7 +35,7 @@ pub use self::{
 /// Which steps answer the n-th request (counted from 0 over all connections).
 type Scripts = Arc<dyn Fn(usize, &Seen) -> Vec<Step> + Send + Sync>;
 
-/// Which HTTP is spoken.
+/// The protocol of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaks {
     H1,
@@ -50,7 +50,7 @@ pub struct Upstream {
     acceptor: tokio::task::JoinHandle<()>,
 }
 
-/// What every connection needs to know.
+/// The shared state of all connections.
 #[derive(Clone)]
 pub struct Stage {
     scripts: Scripts,
@@ -59,7 +59,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// The script for a request that was just read.
+    /// The script for a request that was read.
     pub fn steps(&self, seen: Seen) -> (usize, Vec<Step>) {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let steps = (self.scripts)(number, &seen);
@@ -79,7 +79,7 @@ impl Upstream {
         Self::by(speaks, move |number, _| scripts[number.min(scripts.len() - 1)].clone())
     }
 
-    /// Answers what `scripts` says for the n-th request.
+    /// Answers the n-th request with `scripts(n)`.
     pub fn by(speaks: Speaks, scripts: impl Fn(usize, &Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
         Self::start(speaks, None, None, scripts)
     }
@@ -104,7 +104,7 @@ impl Upstream {
         Self { address, log, speaks, acceptor }
     }
 
-    /// How much payload the kernel has taken once it takes no more: unchanged over 50 ms.
+    /// The payload that the kernel has taken once it takes no more: unchanged for 50 ms.
     pub async fn settled(&self) -> u64 {
         let mut before = 0;
         for _ in 0..200 {
@@ -118,7 +118,7 @@ impl Upstream {
         panic!("the kernel takes and takes: {before} bytes");
     }
 
-    /// Its base URL, as a provider is configured.
+    /// Its base URL, as in a provider's configuration.
     pub fn base(&self) -> String {
         format!("http://{}/v1", self.address)
     }

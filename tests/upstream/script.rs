@@ -1,16 +1,16 @@
-//! Steps of an answer, and the common answers that are made of them. Steps say what goes over the wire, not what is
-//! sensible: a length may lie, a head may be garbage, a stream may stop in the middle of a character.
+//! Steps of an answer, and common answers made of them. Steps describe bytes, valid or not: a length may be
+//! false, a head may be garbage, a stream may stop inside a character.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
-/// How the end of a body is told (HTTP/1.1; on HTTP/2 only a `Length` is shown, as a header).
+/// How the end of a body is marked (HTTP/1.1; on HTTP/2 only a `Length` is sent, as a header).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     Chunked,
-    /// The declared length, which need not be true.
+    /// The declared length, which may be false.
     Length(u64),
     UntilClose,
 }
@@ -25,21 +25,22 @@ pub enum Step {
     },
     /// Payload, framed as the head said.
     Body(Bytes),
-    /// The end of the body, as the head said it would be told.
+    /// The end of the body in the framing of the head.
     End,
-    /// Bytes as they are (HTTP/1.1 only), of which so many are payload.
+    /// Raw bytes (HTTP/1.1 only), and the number of payload bytes among them.
     Raw(Bytes, usize),
-    /// Waits until the client has all payload that was written so far: the next write is a read of its own.
+    /// Waits until the client has all payload so far: the next write is a read of its own.
     Delivered,
-    /// Lets a moment pass, where delivery cannot be seen (inside a head, or when the gateway holds bytes back).
+    /// Waits a millisecond, where delivery cannot be observed (inside a head, or while the gateway holds
+    /// bytes back).
     Moment,
-    /// Waits until the test opens the gate, and reports that it was reached.
+    /// Waits until the test opens the gate, and reports when it is reached.
     Wait(Gate),
-    /// Does nothing until the peer goes.
+    /// Does nothing until the peer leaves.
     Stall,
     /// A TCP reset, or `RST_STREAM` with `INTERNAL_ERROR`.
     Reset,
-    /// Ends the connection in an orderly way, whatever was promised.
+    /// Closes the connection in an orderly way, whatever was declared.
     Close,
 }
 
@@ -63,7 +64,7 @@ impl Gate {
     }
 }
 
-/// How long a [`Step::Moment`] is: enough for a loopback read to have been taken.
+/// The length of a [`Step::Moment`]: enough for a loopback read.
 pub const MOMENT: Duration = Duration::from_millis(1);
 
 /// A head with the given status and content type.
@@ -101,7 +102,7 @@ pub fn json(status: u16, text: impl Into<Bytes>) -> Vec<Step> {
     vec![head(status, "application/json", Framing::Length(text.len() as u64)), Step::Body(text), Step::End]
 }
 
-/// Bytes exactly, then what follows.
+/// Exactly these bytes, then the next steps.
 pub fn raw(bytes: impl Into<Bytes>) -> Step {
     Step::Raw(bytes.into(), 0)
 }
@@ -116,7 +117,7 @@ pub fn delta(content: &str) -> Bytes {
     .into()
 }
 
-/// The event that says `usage`, as providers send it when asked.
+/// The usage event, as providers send it on request.
 pub fn usage() -> Bytes {
     Bytes::from_static(
         b"data: {\"id\":\"chatcmpl-t\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[],\

@@ -9,7 +9,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-/// PEM texts of an authority and of a server that it vouches for.
+/// PEM texts of an authority and of a server certificate that it signed.
 pub struct Certificates {
     pub authority: String,
     pub certificate: String,
@@ -28,7 +28,7 @@ impl Certificates {
         Self { authority: issuer.pem(), certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
-    /// One that vouches for itself, as `openssl req -x509` makes it: marked as an authority.
+    /// A self-signed certificate, as `openssl req -x509` makes it: marked as an authority.
     pub fn self_signed() -> Self {
         let mut params = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
