@@ -1,10 +1,10 @@
-//! The thread on which keys are kept as the database has them. It begins first, so that whoever asks first is known, and
-//! ends last, when all that was spent has been booked.
+//! The background task that keeps keys as the database has them. It starts first, so that the first request finds its
+//! key, and stops last, when all spending has been written. Owns the waits of start-up and stop; the queries are
+//! [`KeySync`]'s. Invariant: a start waits for a slow database for a bounded time, and then goes on without it.
 
 use std::{
     io,
     sync::{Arc, mpsc},
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -14,64 +14,69 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 
-use super::worker;
+use super::background::{Background, BackgroundTask};
 use crate::{
-    auth::{KeySync, sync::PERIOD},
+    auth::{KeySync, StoredKeys, sync::PERIOD},
+    config::Settings,
     proxy::Snapshot,
 };
 
-/// How long a start waits for the database.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a stop waits for it.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a start waits for each of the first two queries.
+const START_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a stop waits until the last spending is written.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 type SharedSnapshot = Arc<ArcSwap<Snapshot>>;
-/// Told whether the store answered.
+/// Receives whether the database answered.
 type FirstSync = mpsc::SyncSender<bool>;
 
-/// A keeper at work. Dropping it ends the thread.
+/// Reads the keys of the database; those of the configuration are not known to it yet. Dropping it ends the task.
 #[derive(Debug)]
 pub(super) struct StartingKeySync {
     begin: oneshot::Sender<(SharedSnapshot, FirstSync)>,
     stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
-    /// The store has answered.
+    task: BackgroundTask,
+    /// The database has answered.
     answered: bool,
 }
 
-/// A keeper that has begun to look at the configuration's keys as well.
+/// Also reports the spending of the configuration's keys. Dropping it ends the task.
 #[derive(Debug)]
 pub(super) struct RunningKeySync {
     stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
+    task: BackgroundTask,
 }
 
-/// Starts the thread, and waits for its first look within a bound.
-pub(super) fn start(keeper: KeySync) -> io::Result<StartingKeySync> {
+/// Starts the task and waits for its first query. `None`: there is no database.
+pub(super) fn start(
+    settings: &Settings,
+    keys: &StoredKeys,
+    background: &Background,
+) -> io::Result<Option<StartingKeySync>> {
+    let Some(database) = settings.database.clone() else { return Ok(None) };
+    keys.await_store();
+    let sync = KeySync::new(database, keys.clone());
     let (begin, begun) = oneshot::channel();
     let (stop, stopped) = oneshot::channel();
     let (looked, first) = mpsc::sync_channel(1);
-    let thread = thread::Builder::new().name("keys".to_owned()).spawn(move || match worker::runtime() {
-        Ok(runtime) => runtime.block_on(keep(keeper, looked, begun, stopped)),
-        Err(error) => tracing::error!(%error, "no runtime to keep keys on"),
-    })?;
-    // What went wrong has been said by the keeper.
-    let answered = first.recv_timeout(PATIENCE) == Ok(true);
-    Ok(StartingKeySync { begin, stop, thread, answered })
+    let task = background.spawn("keys", move || run(sync, looked, begun, stopped))?;
+    // Its errors have been logged by `KeySync`.
+    let answered = first.recv_timeout(START_TIMEOUT) == Ok(true);
+    Ok(Some(StartingKeySync { begin, stop, task, answered }))
 }
 
-async fn keep(
-    mut keeper: KeySync,
-    looked: FirstSync,
+async fn run(
+    mut sync: KeySync,
+    first: FirstSync,
     begun: oneshot::Receiver<(SharedSnapshot, FirstSync)>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let found = keeper.look(None).await;
-    // Whoever waited has lost patience.
-    let _ = looked.try_send(found);
-    let Ok((snapshot, looked)) = begun.await else { return };
+    let answered = sync.look(None).await;
+    // Fails if the start has gone on without it.
+    let _ = first.try_send(answered);
+    let Ok((snapshot, second)) = begun.await else { return };
     let tokens = snapshot.load().tokens.clone();
-    let _ = looked.try_send(keeper.look(Some(&tokens)).await);
+    let _ = second.try_send(sync.look(Some(&tokens)).await);
     let mut period = interval_at(Instant::now() + PERIOD, PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -80,33 +85,31 @@ async fn keep(
             _ = &mut stopped => break,
         }
         let tokens = snapshot.load().tokens.clone();
-        keeper.look(Some(&tokens)).await;
+        sync.look(Some(&tokens)).await;
     }
     let tokens = snapshot.load().tokens.clone();
-    let _ = timeout(FAREWELL, keeper.settle(&tokens)).await;
-    keeper.close().await;
+    let _ = timeout(STOP_TIMEOUT, sync.settle(&tokens)).await;
+    sync.close().await;
 }
 
 impl StartingKeySync {
-    /// From now on the keys of the configuration are looked at as well. Waits until what they have spent is known, within
-    /// a bound, unless the store is away anyway.
+    /// From now on the keys of the configuration take part. Waits for a bounded time until their spending has been
+    /// read, and not at all if the database has not answered yet.
     pub(super) fn begin(self, snapshot: &SharedSnapshot) -> RunningKeySync {
         let (looked, second) = mpsc::sync_channel(1);
-        // Gone already, if it had panicked.
+        // Fails if the task has panicked, which was logged.
         let _ = self.begin.send((Arc::clone(snapshot), looked));
         if self.answered {
-            let _ = second.recv_timeout(PATIENCE);
+            let _ = second.recv_timeout(START_TIMEOUT);
         }
-        RunningKeySync { stop: self.stop, thread: self.thread }
+        RunningKeySync { stop: self.stop, task: self.task }
     }
 }
 
 impl RunningKeySync {
-    /// Books what was spent, and ends.
+    /// Blocks until the last spending is written and the connections are closed, or their time is over.
     pub(super) fn stop(self) {
         let _ = self.stop.send(());
-        if self.thread.join().is_err() {
-            tracing::error!("the keeper of keys had panicked");
-        }
+        self.task.join();
     }
 }

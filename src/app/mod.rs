@@ -1,24 +1,30 @@
 //! Settings become a running process.
 //!
-//! - [`gateway`]: start and stop, in order
-//! - `worker`: one core's runtime, listeners, pools and corridor
-//! - `key_sync`: keeps keys as the database has them
-//! - `warmup`: connections opened before anybody asks
-//! - `administration`: the listener for operators
-//! - `handler`: the site as the server's handler
-//! - `build`: settings to a snapshot; `settlement`: the part of a snapshot that settlement reads
-//! - `reload`: another snapshot while it runs; `changes` says what it changes
+//! - [`process`]: start and stop, in order; `steps`: the steps of a start; `start_error`: why one failed
+//! - `worker`: one core's runtime, listeners, pools and gateway; `handler`: the site as the server's handler;
+//!   `warmup`: connections opened before the first request; `admin`: the worker for operators
+//! - [`background`]: the one thread for everything that serves no request and does not block. Its tasks: `key_sync`,
+//!   `traces`, the prober, and `reload_task`
+//! - `reload`: another snapshot while the gateway runs; `changes`: what it changes; `build`: settings to a snapshot;
+//!   `settlement`: the part of a snapshot that settlement reads; `demo`: the built-in provider
 
-mod administration;
+mod admin;
+pub mod background;
 mod build;
 mod changes;
-pub mod gateway;
+mod demo;
 mod handler;
 mod key_sync;
+pub mod process;
 mod reload;
+mod reload_task;
 mod settlement;
+mod start_error;
+mod steps;
 mod traces;
 mod warmup;
 mod worker;
 
-pub use gateway::{Process, ProcessContext, StartError, start, start_in};
+pub use background::Background;
+pub use process::{Process, ProcessContext, start, start_in};
+pub use start_error::StartError;

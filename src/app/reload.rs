@@ -1,20 +1,13 @@
 //! Loading the configuration again while the gateway runs. *Prepare* may fail: it reads file, variables and flags, checks
-//! all of it and builds a whole new snapshot, and nothing has changed yet. *Swap* cannot: it is one pointer, and what
-//! must outlive it (records, lists of models) is carried from the snapshot before. Requests keep the one they began with.
+//! everything and builds a new snapshot, and has changed nothing yet. *Swap* cannot fail: it replaces one pointer and
+//! carries over what outlives a snapshot (statistics, lists of models). Requests keep the snapshot that they began with.
 //!
-//! One thread does it, one errand after another. To have a new setting take part: build it into the snapshot in
-//! [`super::build`], name it in [`super::changes`], and carry in [`carry`] what it has learnt; what lives outside of the
-//! snapshot is handed over in [`Reloader::swap`].
+//! Reloads run one after another. [`super::reload_task`] decides when; everything here blocks and runs on a blocking
+//! thread. To make a new setting take part: build it into the snapshot in [`super::build`], name it in
+//! [`super::changes`], and carry over in [`carry`] what it has learnt; what lives outside the snapshot is handed over in
+//! [`Reloader::swap`].
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
@@ -23,7 +16,7 @@ use tokio::sync::watch;
 use super::{
     build,
     changes::{Changes, LoadedNames, in_force},
-    gateway::start_demo,
+    demo::DemoSlot,
 };
 use crate::{
     auth::TokenSettings,
@@ -33,33 +26,31 @@ use crate::{
     routing::StatsRegistry,
     server::ServerLimits,
     telemetry::LevelHandle,
-    web::reload::{ReloadOutcome, ReloadRequest},
+    web::reload::ReloadOutcome,
 };
 
-/// Asks because the file has changed.
-const BY_FILE: &str = "file";
-/// Nothing is watched: as good as for ever.
-const NEVER: Duration = Duration::from_secs(1 << 32);
+/// `asked_by` of a reload because the file has changed.
+pub(super) const BY_FILE: &str = "file";
 
-/// All that reloading needs of the process.
+/// What a reload reads and replaces.
 #[derive(Debug)]
 pub(super) struct Reloader {
-    /// `None`: these settings came from nowhere that could be asked again.
+    /// `None`: the settings came from no source that can be read again.
     pub(super) source: Option<ConfigSource>,
     pub(super) level: Option<LevelHandle>,
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(super) limits: Arc<ArcSwap<ServerLimits>>,
-    /// What was learnt of candidates: outlives every snapshot.
+    /// The candidates' statistics, which outlive every snapshot.
     pub(super) records: StatsRegistry,
-    /// In force, but for what only a restart applies.
+    /// The settings in force; those that only a restart applies are the ones of the start.
     pub(super) settings: Settings,
     pub(super) made_token: Option<TokenSettings>,
-    pub(super) demo: Option<Demo>,
-    /// Told the generation after each swap.
+    pub(super) demo: DemoSlot,
+    /// Holds the generation of the snapshot in force; changes after each swap.
     pub(super) swapped: watch::Sender<u64>,
 }
 
-/// Checked and complete: what is left to do cannot fail.
+/// Checked and complete, so that the swap cannot fail.
 struct PreparedReload {
     settings: Settings,
     snapshot: Snapshot,
@@ -67,79 +58,52 @@ struct PreparedReload {
     demo: Option<Demo>,
 }
 
-/// Why there is nothing to swap in.
+/// Why a reload has nothing to swap in.
 struct ReloadError {
     message: String,
     problems: Vec<Problem>,
 }
 
 impl Reloader {
-    /// Starts the thread, which looks at the file as well; it ends with the last desk.
-    pub(super) fn start(mut self, errands: Receiver<ReloadRequest>) -> io::Result<JoinHandle<()>> {
-        let mut watch = self.watch();
-        thread::Builder::new().name("reload".to_owned()).spawn(move || {
-            let mut look = Instant::now();
-            loop {
-                match errands.recv_timeout(look.saturating_duration_since(Instant::now())) {
-                    Ok(errand) => {
-                        let told = if errand.check { self.check() } else { self.reload(errand.asked_by) };
-                        if let (Some(watch), false, ReloadOutcome::Done(_)) =
-                            (&mut watch, errand.check, &told)
-                        {
-                            watch.took(self.settings.digest);
-                        }
-                        // Whoever asked may have left.
-                        let _ = errand.reply.send(told);
-                    }
-                    Err(RecvTimeoutError::Timeout) => {
-                        if watch.as_mut().is_some_and(FileWatch::look) {
-                            self.reload(BY_FILE);
-                        }
-                        look = Instant::now() + watch.as_ref().map_or(NEVER, FileWatch::pause);
-                    }
-                    Err(RecvTimeoutError::Disconnected) => return,
-                }
-            }
-        })
-    }
-
-    fn watch(&self) -> Option<FileWatch> {
+    /// `None`: the file is not watched.
+    pub(super) fn watch(&self) -> Option<FileWatch> {
         let file = self.settings.file.clone().filter(|_| self.settings.watch && self.source.is_some())?;
         Some(FileWatch::new(file, self.settings.digest))
     }
 
-    fn check(&self) -> ReloadOutcome {
+    /// The outcome of a reload that changes nothing: its errors, or what would change.
+    pub(super) fn check(&self) -> ReloadOutcome {
         match self.load() {
             Ok(mut settings) => {
-                if self.demo.is_some() {
-                    // One that runs is only named.
-                    let _ = start_demo(&mut settings, self.demo.as_ref());
+                // A demo provider that runs already is named; none is started for a check.
+                if self.demo.is_running() {
+                    let _ = self.demo.provide(&mut settings);
                 }
                 let changes = Changes::between(&self.settings, &settings);
                 ReloadOutcome::Done(
                     json!({"status": "good", "would_load": LoadedNames::of(&settings), "changes": changes}),
                 )
             }
-            Err(unprepared) => unprepared.into(),
+            Err(error) => error.into(),
         }
     }
 
-    fn reload(&mut self, asked_by: &'static str) -> ReloadOutcome {
+    pub(super) fn reload(&mut self, asked_by: &'static str) -> ReloadOutcome {
         match self.prepare() {
-            // Somebody else was quicker than the watch.
+            // Another reload has loaded this content before the file watch noticed it.
             Ok(prepared) if asked_by == BY_FILE && prepared.changes.is_empty() => {
                 ReloadOutcome::Done(json!({"status": "unchanged"}))
             }
             Ok(prepared) => ReloadOutcome::Done(self.swap(prepared, asked_by)),
-            Err(unprepared) => {
-                let mistakes: Vec<String> = unprepared.problems.iter().map(Problem::to_string).collect();
+            Err(error) => {
+                let mistakes: Vec<String> = error.problems.iter().map(Problem::to_string).collect();
                 tracing::warn!(
                     by = asked_by,
-                    error = unprepared.message,
+                    error = error.message,
                     mistakes = (!mistakes.is_empty()).then(|| mistakes.join("; ")),
                     "configuration not reloaded, the old one stays"
                 );
-                unprepared.into()
+                error.into()
             }
         }
     }
@@ -153,7 +117,7 @@ impl Reloader {
         };
         let mut settings = source.load_again()?;
         if settings.tokens.is_empty() && self.snapshot.load().keys.ring().is_empty() {
-            // What a token of this run needs is that only loopback is listened on.
+            // The token of this run is safe only while the gateway listens on loopback alone.
             let Some(made) = &self.made_token else {
                 let problem = Problem {
                     path: "tokens".to_owned(),
@@ -170,7 +134,7 @@ impl Reloader {
 
     fn prepare(&self) -> Result<PreparedReload, ReloadError> {
         let mut settings = self.load()?;
-        let demo = start_demo(&mut settings, self.demo.as_ref()).map_err(|error| {
+        let demo = self.demo.provide(&mut settings).map_err(|error| {
             ReloadError::because(format!("no provider is configured and the demo provider fails: {error}"))
         })?;
         let changes = Changes::between(&self.settings, &settings);
@@ -178,7 +142,7 @@ impl Reloader {
         Ok(PreparedReload { snapshot: build::snapshot(&settings, &self.records), settings, changes, demo })
     }
 
-    /// Puts it in force; gives what is told of it.
+    /// Puts it in force; returns the report for the client and the log.
     fn swap(&mut self, prepared: PreparedReload, asked_by: &'static str) -> Value {
         let PreparedReload { settings, snapshot, changes, demo } = prepared;
         self.snapshot.rcu(|current| carry(&snapshot, current));
@@ -188,25 +152,25 @@ impl Reloader {
         if let Some(level) = &self.level {
             level.set(settings.log.level);
         }
-        self.demo = demo.or_else(|| self.demo.take());
+        self.demo.keep(demo);
         self.settings = settings;
         self.swapped.send_replace(generation);
-        let told = json!({
+        let report = json!({
             "status": "reloaded",
             "generation": generation,
             "file": self.settings.file,
             "loaded": LoadedNames::of(&self.settings),
             "changes": changes,
         });
-        tracing::info!(by = asked_by, generation, changes = %told["changes"], "configuration reloaded");
+        tracing::info!(by = asked_by, generation, changes = %report["changes"], "configuration reloaded");
         if let Some(keys) = changes.needs_restart() {
             tracing::warn!(keys, "changed in the configuration; only a restart applies it");
         }
-        told
+        report
     }
 }
 
-/// `next` with what was learnt under `current`.
+/// `next` with the keys, statistics and lists of models of `current`.
 fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
     let mut carried = next.clone();
     carried.generation = current.generation + 1;
@@ -222,7 +186,7 @@ fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
             continue;
         };
         if provider.target.key != old.target.key {
-            // What was wrong with the old key is not said of the new one. Its list may be another, too.
+            // A rest because of the old key says nothing about the new one, and its list of models may differ.
             provider.standing.wake();
             continue;
         }
@@ -260,11 +224,11 @@ impl From<LoadError> for ReloadError {
 }
 
 impl From<ReloadError> for ReloadOutcome {
-    fn from(unprepared: ReloadError) -> Self {
-        let errors = unprepared.problems.into_iter().map(|problem| {
+    fn from(error: ReloadError) -> Self {
+        let errors = error.problems.into_iter().map(|problem| {
             let Problem { path, message, suggestion } = problem;
             json!({"path": path, "message": message, "suggestion": suggestion})
         });
-        Self::Wrong { message: unprepared.message, errors: errors.collect() }
+        Self::Wrong { message: error.message, errors: errors.collect() }
     }
 }

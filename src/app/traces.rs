@@ -1,7 +1,10 @@
-//! The exporter of traces: batches to a collector by OTLP over HTTP, in JSON. A thread of its own, which only runs where
-//! traces are configured. What a collector does not take is lost and counted; it is told once per outage.
+//! The exporter of traces: a background task that posts batches of spans to a collector, by OTLP over HTTP in JSON. It
+//! runs only if traces are configured. Spans that the collector does not accept are lost and counted; an outage is
+//! logged when it begins and when it ends. Invariant: it waits for the collector only, never the other way round.
+//!
+//! opentelemetry-otlp PLACEHOLDER
 
-use std::{io, thread::JoinHandle, time::Duration};
+use std::{io, time::Duration};
 
 use http::{HeaderMap, Method};
 use tokio::{
@@ -9,7 +12,7 @@ use tokio::{
     time::{sleep, timeout, timeout_at},
 };
 
-use super::worker;
+use super::background::{Background, BackgroundTask};
 use crate::{
     base::{ByteList, DeadlineKind},
     config::OtelSettings,
@@ -21,34 +24,38 @@ use crate::{
     upstream::{Deadline, PoolSettings, Request, SharedPools, Upstream},
 };
 
-/// Spans of one request.
-const BATCH: usize = 512;
-/// How long spans are gathered.
-const GATHER: Duration = Duration::from_secs(1);
-/// How long a collector may take, and how long the last batches may when the process ends.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of a collector's answer.
-const MAX_ANSWER: u64 = 64 * 1024;
+/// Spans of one request to the collector.
+const MAX_BATCH: usize = 512;
+/// How long more spans are waited for before a batch is sent, and the pause after a failed one.
+const BATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// For the collector's whole response.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of the collector's response.
+const MAX_RESPONSE: u64 = 64 * 1024;
 
-/// Starts the exporter; it ends when nobody holds the queue any more.
-pub(super) fn start(settings: OtelSettings, lost: LostSpans) -> io::Result<(SpanSender, JoinHandle<()>)> {
-    let (queue, spans) = SpanSender::open(lost.clone());
-    let thread =
-        std::thread::Builder::new().name("traces".to_owned()).spawn(move || match worker::runtime() {
-            Ok(runtime) => runtime.block_on(export(spans, settings, lost)),
-            Err(error) => tracing::error!(%error, "no runtime for traces"),
-        })?;
-    Ok((queue, thread))
+/// Starts the exporter; it ends when all senders are dropped and the last batch was sent. `None`: no traces.
+pub(super) fn start(
+    settings: Option<&OtelSettings>,
+    lost: &LostSpans,
+    background: &Background,
+) -> io::Result<Option<(SpanSender, BackgroundTask)>> {
+    let Some(settings) = settings.cloned() else { return Ok(None) };
+    let (sender, spans) = SpanSender::open(lost.clone());
+    let lost = lost.clone();
+    let task = background.spawn("traces", move || export(spans, settings, lost))?;
+    Ok(Some((sender, task)))
 }
 
 async fn export(mut spans: Receiver<Span>, settings: OtelSettings, lost: LostSpans) {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
     let (mut batch, mut down) = (Vec::new(), false);
-    while spans.recv_many(&mut batch, BATCH).await > 0 {
-        if !spans.is_closed() && batch.len() < BATCH {
-            // What comes within the next moment goes along; an end of the process is not waited out.
-            let rest = async { while batch.len() < BATCH && spans.recv_many(&mut batch, BATCH).await > 0 {} };
-            let _ = timeout(GATHER, rest).await;
+    while spans.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        if !spans.is_closed() && batch.len() < MAX_BATCH {
+            // Ends early when the senders are gone, so that the end of the process does not wait for it.
+            let rest = async {
+                while batch.len() < MAX_BATCH && spans.recv_many(&mut batch, MAX_BATCH).await > 0 {}
+            };
+            let _ = timeout(BATCH_INTERVAL, rest).await;
         }
         let outcome = send(&upstream, &settings, &batch).await;
         match &outcome {
@@ -61,7 +68,7 @@ async fn export(mut spans: Receiver<Span>, settings: OtelSettings, lost: LostSpa
         down = outcome.is_err();
         if down {
             lost.add(batch.len());
-            sleep(if spans.is_closed() { Duration::ZERO } else { GATHER }).await;
+            sleep(if spans.is_closed() { Duration::ZERO } else { BATCH_INTERVAL }).await;
         }
         batch.clear();
     }
@@ -72,11 +79,11 @@ async fn send(upstream: &Upstream, settings: &OtelSettings, batch: &[Span]) -> R
     let request =
         Request { method: Method::POST, path: "/v1/traces", headers: &headers, accept: "application/json" };
     let body = ByteList::from(bytes::Bytes::from(otlp::request(&settings.service, batch)));
-    let deadline = Deadline::new(DeadlineKind::Total, PATIENCE);
+    let deadline = Deadline::new(DeadlineKind::Total, EXPORT_TIMEOUT);
     let sent = upstream.send(&settings.target, &request, body, deadline).await;
     let response = sent.map_err(|fault| fault.to_string())?;
     let status = response.status;
-    // Read to its end, so that the connection can be used again.
-    let _ = timeout_at(deadline.at, collect::collect(response.body, ByteList::new(), MAX_ANSWER)).await;
+    // Read to its end, because only then the connection is reused.
+    let _ = timeout_at(deadline.at, collect::collect(response.body, ByteList::new(), MAX_RESPONSE)).await;
     if status.is_success() { Ok(()) } else { Err(format!("it answered {status}")) }
 }

@@ -1,5 +1,5 @@
-//! One core's share of the gateway: a single-threaded runtime with its own listeners, its own pools of connections to
-//! providers, and a corridor between them. Nothing of it is seen by another worker but gauges and the snapshot.
+//! A worker: one thread with a single-threaded runtime, its own listeners and its own connection pools to providers.
+//! Invariant: workers share only the snapshot, the limits of the pools, and gauges; a request never changes threads.
 
 use std::{io, net::TcpListener, rc::Rc, sync::Arc, thread, time::Duration};
 
@@ -19,43 +19,43 @@ use crate::{
     web::{ListenerRole, ReloadHandle, Site, SiteParts, compare::Gate},
 };
 
-/// How often idle connections to providers are looked through.
-const SWEEP: Duration = Duration::from_secs(1);
+/// Between two sweeps of idle connections to providers.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What every worker is given; cloned for each.
+/// The configuration of a worker; each has a clone.
 #[derive(Clone, Debug)]
 pub(super) struct WorkerConfig {
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(super) pools: SharedPools,
     pub(super) pool_settings: PoolSettings,
-    pub(super) terms: ServeOptions,
-    pub(super) settler: SettlementHandle,
-    /// This gateway as its own client.
+    pub(super) serve: ServeOptions,
+    pub(super) settlement: SettlementHandle,
+    /// This gateway as the target of its own comparisons.
     pub(super) own: Target,
     pub(super) gate: Gate,
-    /// Connections are opened ahead.
+    /// Connections to providers are opened before the first request.
     pub(super) warms_up: bool,
-    pub(super) desk: ReloadHandle,
-    pub(super) entrance: ListenerRole,
-    pub(super) board: Telemetry,
+    pub(super) reload: ReloadHandle,
+    pub(super) role: ListenerRole,
+    pub(super) telemetry: Telemetry,
     pub(super) ledger: LedgerReader,
 }
 
-/// A runtime for one thread, whose tasks never leave it.
-pub(super) fn runtime() -> io::Result<LocalRuntime> {
+/// A runtime for one thread; its tasks never leave that thread.
+fn runtime() -> io::Result<LocalRuntime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())
 }
 
-/// Starts a worker's thread; it ends when the drain is over.
+/// Starts a worker's thread, which ends when the drain is over.
 pub(super) fn start(
     name: String,
     listeners: Vec<TcpListener>,
-    outfit: WorkerConfig,
+    config: WorkerConfig,
     gauges: WorkerGauges,
 ) -> io::Result<thread::JoinHandle<()>> {
     let thread = thread::Builder::new().name(name.clone());
     thread.spawn(move || {
-        let outcome = runtime_and_run(listeners, outfit, gauges);
+        let outcome = runtime_and_run(listeners, config, gauges);
         if let Err(error) = outcome {
             tracing::error!(%error, worker = name, "worker failed");
         }
@@ -64,25 +64,30 @@ pub(super) fn start(
 
 fn runtime_and_run(
     listeners: Vec<TcpListener>,
-    outfit: WorkerConfig,
+    config: WorkerConfig,
     gauges: WorkerGauges,
 ) -> io::Result<()> {
-    runtime()?.block_on(run(listeners, outfit, gauges))
+    runtime()?.block_on(run(listeners, config, gauges))
 }
 
-async fn run(listeners: Vec<TcpListener>, outfit: WorkerConfig, gauges: WorkerGauges) -> io::Result<()> {
+async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGauges) -> io::Result<()> {
     let tasks = Tasks::new();
-    let upstream = Upstream::new(outfit.pools, outfit.pool_settings, gauges.clone());
-    let ends = Rc::<CompletionQueue>::default();
-    let drain = outfit.terms.drain.clone();
-    let (snapshot, mut warmup) = (Arc::clone(&outfit.snapshot), outfit.warms_up.then(Warmup::default));
-    let corridor =
-        Gateway::new(outfit.snapshot, upstream.clone(), Rc::clone(&ends), gauges, outfit.board.traces);
-    let (settler, told) = (outfit.settler.clone(), Rc::clone(&ends));
-    tasks.spawn(async move { settler.carry(told).await });
+    let upstream = Upstream::new(config.pools, config.pool_settings, gauges.clone());
+    let completions = Rc::<CompletionQueue>::default();
+    let drain = config.serve.drain.clone();
+    let (snapshot, mut warmup) = (Arc::clone(&config.snapshot), config.warms_up.then(Warmup::default));
+    let gateway = Gateway::new(
+        config.snapshot,
+        upstream.clone(),
+        Rc::clone(&completions),
+        gauges,
+        config.telemetry.traces,
+    );
+    let (settlement, queue) = (config.settlement.clone(), Rc::clone(&completions));
+    tasks.spawn_watched("completions", async move { settlement.carry(queue).await });
     let warming = tasks.clone();
-    tasks.spawn(async move {
-        let mut interval = interval(SWEEP);
+    tasks.spawn_watched("sweep", async move {
+        let mut interval = interval(SWEEP_INTERVAL);
         loop {
             interval.tick().await;
             upstream.sweep();
@@ -93,25 +98,25 @@ async fn run(listeners: Vec<TcpListener>, outfit: WorkerConfig, gauges: WorkerGa
             }
         }
     });
-    let orphans = corridor.orphans().clone();
-    let (ending, draining) = (orphans.clone(), outfit.terms.drain.clone());
-    tasks.spawn(async move {
+    let detached = gateway.orphans().clone();
+    let (ending, draining) = (detached.clone(), config.serve.drain.clone());
+    tasks.spawn_watched("drain", async move {
         draining.reached(Phase::Draining).await;
         ending.close().await;
     });
     let parts = SiteParts {
-        listener: outfit.entrance,
+        listener: config.role,
         ready: Rc::new(move || drain.phase() == Phase::Serving),
-        reload: outfit.desk,
-        telemetry: outfit.board,
-        ledger: outfit.ledger,
-        own: outfit.own,
-        gate: outfit.gate,
+        reload: config.reload,
+        telemetry: config.telemetry,
+        ledger: config.ledger,
+        own: config.own,
+        gate: config.gate,
     };
-    let door = SiteHandler(Rc::new(Site::new(corridor, parts)));
-    let outcome = serve(listeners, outfit.terms, door, tasks).await;
-    // Their ends are told before the last ends are carried over.
-    orphans.close().await;
-    outfit.settler.flush(&ends);
+    let handler = SiteHandler(Rc::new(Site::new(gateway, parts)));
+    let outcome = serve(listeners, config.serve, handler, tasks).await;
+    // First, so that the completions of detached streams are in the last flush.
+    detached.close().await;
+    config.settlement.flush(&completions);
     outcome
 }

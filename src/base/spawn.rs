@@ -20,6 +20,17 @@ pub struct Tasks {
 
 struct TaskGuard(Rc<Cell<usize>>);
 
+/// Logs that a task panicked: the runtime drops a task's future while its panic unwinds.
+struct PanicNotice(&'static str);
+
+impl Drop for PanicNotice {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(task = self.0, "a background task panicked");
+        }
+    }
+}
+
 pin_project! {
     /// A future that is counted. An `async` block would hold what it awaits twice: as it is given and as it runs.
     struct Counted<F> {
@@ -52,6 +63,17 @@ impl Tasks {
     #[must_use]
     pub fn live(&self) -> usize {
         self.live.get()
+    }
+
+    /// [`Self::spawn`] for a task that nothing awaits: a panic of it is logged with its name and ends no other task.
+    pub fn spawn_watched<F>(&self, name: &'static str, future: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        self.spawn(async move {
+            let _notice = PanicNotice(name);
+            future.await;
+        })
     }
 
     /// Runs `future` on the current worker. Dropping the handle does not stop it.

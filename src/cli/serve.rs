@@ -1,17 +1,21 @@
-//! `thalweg serve`: load, log, start, say how to be reached, and end in steps. The first signal denies readiness for a
-//! while (SIGTERM alone: at a terminal nobody looks), then drains; the second ends at once, whatever is still running.
+//! `thalweg serve`: load, log, start, show the start-up lines, and end in steps. The first signal denies readiness for a
+//! while (SIGTERM alone: no balancer watches a terminal), then drains; the second ends at once, whatever is still
+//! running. The main thread runs the background tasks meanwhile, so that they need no thread of their own.
 
 use std::{
+    future::pending,
     io::{self, Write},
     num::NonZeroUsize,
     path::PathBuf,
     process::ExitCode,
-    sync::mpsc::sync_channel,
     thread,
     time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot::{self, Receiver},
+    time::timeout,
+};
 use tracing::Level;
 
 use super::{
@@ -19,16 +23,21 @@ use super::{
     signals::{Signals, StopSignal},
 };
 use crate::{
-    app::{self, ProcessContext},
+    app::{
+        self, Background, Process, ProcessContext, StartError,
+        background::{self, BackgroundRunner},
+    },
     config::{
-        ConfigSource, Env, Overrides,
+        ConfigSource, Env, Overrides, Settings,
         settings::{LOG_FORMATS, LOG_LEVELS},
     },
     telemetry::{Log, LogFormat},
 };
 
 /// How long a notice may take to be written.
-const PATIENCE: Duration = Duration::from_millis(100);
+const NOTICE_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long files may be read or written after everything else has ended.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// As a shell counts a process that a signal ended.
 const ENDED_BY_SIGNAL: u8 = 130;
@@ -77,39 +86,85 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let source = ConfigSource::new(options.config.as_deref(), options.overrides(), Env::of_process());
     let settings = source.load()?;
     let log = Log::start(settings.log.clone())?;
-    let mut signals = Signals::register()?;
-    let surroundings =
-        ProcessContext { source: Some(source), level: Some(log.level()), log_lost: log.lost() };
-    let gateway = app::start_in(settings.clone(), surroundings)?;
-    // A gateway without a terminal serves all the same.
-    let _ = banner::show(&mut io::stdout().lock(), &settings, &gateway);
-    let first = signals.first(|| gateway.reload("signal"));
+    let runtime = background::runtime()?;
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::register()?
+    };
+    let (background, tasks) = Background::open();
+    let context = ProcessContext {
+        source: Some(source),
+        level: Some(log.level()),
+        log_lost: log.lost(),
+        background: Some(background),
+    };
+    let started = start(settings, context)?;
+    let code = runtime.block_on(async {
+        tokio::select! {
+            code = serve(started, signals) => code,
+            () = run_forever(tasks) => Ok(ExitCode::SUCCESS),
+        }
+    });
+    // A file that is still read or written does not keep the process from ending.
+    runtime.shutdown_timeout(EXIT_TIMEOUT);
+    code
+}
+
+/// Starts the gateway on a thread that ends with the start-up lines, because a start waits for its background tasks,
+/// which run on this thread.
+fn start(settings: Settings, context: ProcessContext) -> io::Result<Receiver<Result<Process, StartError>>> {
+    let (sender, started) = oneshot::channel();
+    thread::Builder::new().name("start".to_owned()).spawn(move || {
+        let gateway = app::start_in(settings.clone(), context);
+        if let Ok(gateway) = &gateway {
+            // A gateway without a terminal serves all the same.
+            let _ = banner::show(&mut io::stdout().lock(), &settings, gateway);
+        }
+        let _ = sender.send(gateway);
+    })?;
+    Ok(started)
+}
+
+async fn run_forever(tasks: BackgroundRunner) {
+    tasks.run().await;
+    pending().await
+}
+
+/// Waits for the signals, and ends the gateway in steps.
+async fn serve(
+    started: Receiver<Result<Process, StartError>>,
+    mut signals: Signals,
+) -> Result<ExitCode, Failure> {
+    let gateway = started.await??;
+    let first = signals.first(|| gateway.reload("signal")).await;
     gateway.deny_readiness();
     let delay = gateway.shutdown_delay();
     if first == StopSignal::Asked && !delay.is_zero() {
-        say(format!("Not ready any more: draining begins in {delay:?}."));
-        if signals.second_within(delay) {
+        say(format!("Not ready any more: draining begins in {delay:?}.")).await;
+        if signals.second_within(delay).await {
             return Ok(ExitCode::from(ENDED_BY_SIGNAL));
         }
     }
-    say("Draining: open streams may end; a second signal cuts them.".to_owned());
-    let (told, done) = oneshot::channel();
+    say("Draining: open streams may end; a second signal cuts them.".to_owned()).await;
+    let (stopped, done) = oneshot::channel();
     thread::Builder::new().name("drain".to_owned()).spawn(move || {
         gateway.stop();
-        let _ = told.send(());
+        let _ = stopped.send(());
     })?;
-    Ok(if signals.second_before(done) { ExitCode::from(ENDED_BY_SIGNAL) } else { ExitCode::SUCCESS })
+    let was_cut = signals.second_before(done).await;
+    Ok(if was_cut { ExitCode::from(ENDED_BY_SIGNAL) } else { ExitCode::SUCCESS })
 }
 
-/// Tells a person. A terminal or pipe that is stuck must not keep the process from ending.
-fn say(text: String) {
-    let (told, done) = sync_channel(1);
+/// Writes a notice to the terminal. It is written by a thread of its own, because a terminal or pipe that is stuck must
+/// not keep the process from ending.
+async fn say(text: String) {
+    let (written, done) = oneshot::channel();
     let write = move || {
         let _ = writeln!(io::stderr(), "{text}");
-        let _ = told.try_send(());
+        let _ = written.send(());
     };
     if thread::Builder::new().name("notice".to_owned()).spawn(write).is_ok() {
-        let _ = done.recv_timeout(PATIENCE);
+        let _ = timeout(NOTICE_TIMEOUT, done).await;
     }
 }
 

@@ -1,74 +1,62 @@
-//! When to end (SIGINT and SIGTERM) and when to load the configuration again (SIGHUP); listened to before anything is
-//! started, so that none is missed.
+//! When to end (SIGINT and SIGTERM) and when to load the configuration again (SIGHUP). Signals are received from before
+//! the start of the gateway, so that none is missed.
 
 use std::{io, time::Duration};
 
 use tokio::{
-    runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
     time::timeout,
 };
 
-/// Who asked for the end.
+/// The signal that asked for the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StopSignal {
-    /// Somebody at a terminal (SIGINT).
+    /// SIGINT: a user at a terminal.
     Interrupted,
-    /// A supervisor (SIGTERM).
+    /// SIGTERM: a supervisor.
     Asked,
 }
 
 #[derive(Debug)]
 pub(super) struct Signals {
-    runtime: Runtime,
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
 impl Signals {
+    /// Must be called within the runtime that later waits for the signals.
     pub(super) fn register() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (interrupt, terminate, hangup) = {
-            let _inside = runtime.enter();
-            (
-                signal(SignalKind::interrupt())?,
-                signal(SignalKind::terminate())?,
-                signal(SignalKind::hangup())?,
-            )
-        };
-        Ok(Self { runtime, interrupt, terminate, hangup })
-    }
-
-    /// Blocks until the first signal to end, and calls `reload` at each SIGHUP before it.
-    pub(super) fn first(&mut self, mut reload: impl FnMut()) -> StopSignal {
-        let Self { runtime, interrupt, terminate, hangup } = self;
-        runtime.block_on(async {
-            loop {
-                tokio::select! {
-                    end = next(interrupt, terminate) => return end,
-                    _ = hangup.recv() => reload(),
-                }
-            }
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Blocks for so long or until another signal comes; true: it came.
-    pub(super) fn second_within(&mut self, time: Duration) -> bool {
-        let Self { runtime, interrupt, terminate, hangup: _ } = self;
-        runtime.block_on(async { timeout(time, next(interrupt, terminate)).await.is_ok() })
-    }
-
-    /// Blocks until `done` is told or another signal comes; true: the signal was first.
-    pub(super) fn second_before(&mut self, done: oneshot::Receiver<()>) -> bool {
-        let Self { runtime, interrupt, terminate, hangup: _ } = self;
-        runtime.block_on(async {
+    /// Waits for the first signal to end, and calls `reload` at each SIGHUP before it.
+    pub(super) async fn first(&mut self, mut reload: impl FnMut()) -> StopSignal {
+        let Self { interrupt, terminate, hangup } = self;
+        loop {
             tokio::select! {
-                _ = done => false,
-                _ = next(interrupt, terminate) => true,
+                end = next(interrupt, terminate) => return end,
+                _ = hangup.recv() => reload(),
             }
-        })
+        }
+    }
+
+    /// Waits for `time` or until another signal to end comes; true: it came.
+    pub(super) async fn second_within(&mut self, time: Duration) -> bool {
+        timeout(time, next(&mut self.interrupt, &mut self.terminate)).await.is_ok()
+    }
+
+    /// Waits until the sender of `done` is used or gone, or another signal to end comes; true: the signal was first.
+    pub(super) async fn second_before(&mut self, done: oneshot::Receiver<()>) -> bool {
+        tokio::select! {
+            _ = done => false,
+            _ = next(&mut self.interrupt, &mut self.terminate) => true,
+        }
     }
 }
 

@@ -54,7 +54,7 @@ impl Prober {
     /// reload. Checks under way and the writer of the state file run in tasks of their own.
     pub async fn run(&self, mut swapped: watch::Receiver<u64>) {
         let state_file = self.0.state_file.clone();
-        self.0.tasks.spawn(async move { state_file.keep_written().await });
+        self.0.tasks.spawn_watched("state file", async move { state_file.keep_written().await });
         let follow = async {
             loop {
                 self.follow();
@@ -183,7 +183,7 @@ impl Prober {
         let list_is_due = provider.schedule.list_due.is_some_and(|due| due <= Moment::now());
         let probe = probe.unwrap_or(if list_is_due { Probe::Refresh } else { Probe::Check });
         let (prober, target, method) = (self.clone(), Arc::clone(target), provider.method);
-        self.0.tasks.spawn(async move {
+        self.0.tasks.spawn_watched("check", async move {
             let upstream = &prober.0.upstream;
             let began = Moment::now();
             let result = probe::check(upstream, &target, method, probe, prober.settings().timeout).await;

@@ -1,11 +1,12 @@
 //! What an administrator has the process do. A worker only carries the errand to the one thread that may do it and waits
 //! for what is told; the line of errands is bounded, and done one after another.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-
 use http::request::Parts;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{
+    mpsc::{Receiver, Sender, channel},
+    oneshot,
+};
 
 use crate::proxy::Refusal;
 
@@ -42,13 +43,13 @@ pub(super) fn is_check(head: &Parts) -> bool {
 
 /// Where errands are handed in. Cloning shares it.
 #[derive(Clone, Debug)]
-pub struct ReloadHandle(SyncSender<ReloadRequest>);
+pub struct ReloadHandle(Sender<ReloadRequest>);
 
 impl ReloadHandle {
     /// The desk, and the line behind it.
     #[must_use]
     pub fn open() -> (Self, Receiver<ReloadRequest>) {
-        let (sender, receiver) = sync_channel(WAITING);
+        let (sender, receiver) = channel(WAITING);
         (Self(sender), receiver)
     }
 
@@ -64,8 +65,16 @@ impl ReloadHandle {
     /// Too many wait already (429), or the process is ending (503).
     pub async fn reload(&self, check: bool) -> Result<ReloadOutcome, Box<Refusal>> {
         let Some(told) = self.put(check, "request") else {
-            return Err(Refusal::request(429, "reload_busy", "too many reloads are waiting already"));
+            return Err(if self.0.is_closed() { shutting_down() } else { busy() });
         };
-        told.await.map_err(|_| Refusal::gateway(503, "shutting_down", "the gateway is shutting down"))
+        told.await.map_err(|_| shutting_down())
     }
+}
+
+fn busy() -> Box<Refusal> {
+    Refusal::request(429, "reload_busy", "too many reloads are waiting already")
+}
+
+fn shutting_down() -> Box<Refusal> {
+    Refusal::gateway(503, "shutting_down", "the gateway is shutting down")
 }

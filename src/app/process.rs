@@ -1,0 +1,290 @@
+//! The process: built step by step in [`start_in`], ended in the reverse order in [`Running::stop`]. Owns every thread
+//! and background task that it starts; the steps themselves are in `steps` and in the parts. Invariant: a start that
+//! fails ends what had been started before it returns.
+
+use std::{net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::{
+    StartError, admin,
+    background::{Background, BackgroundTask},
+    build,
+    demo::DemoSlot,
+    key_sync::{self, RunningKeySync},
+    reload::Reloader,
+    reload_task, steps, traces,
+    worker::WorkerConfig,
+};
+use crate::{
+    auth::{StoredKeys, TokenSettings},
+    config::{ConfigSource, Settings},
+    ledger::{LedgerGauges, LedgerReader, LedgerState},
+    proxy::Snapshot,
+    routing::StatsRegistry,
+    server::{self, ConnLimit, Drain, Phase, ServeOptions, ServerLimits, tls::TlsSource},
+    settlement::{self, Settlement},
+    telemetry::{Gauges, LevelHandle, LogLost, Telemetry, WorkerGauges},
+    upstream::SharedPools,
+    web::{ListenerRole, ReloadHandle, compare::Gate},
+};
+
+/// A running gateway. Dropping it lets it run on; [`Process::stop`] ends it.
+#[derive(Debug)]
+pub struct Process {
+    view: ProcessView,
+    running: Running,
+}
+
+/// What can be read of a running gateway, and asked of it.
+#[derive(Debug)]
+struct ProcessView {
+    addresses: Vec<SocketAddr>,
+    admin_addresses: Vec<SocketAddr>,
+    made_token: Option<TokenSettings>,
+    is_demo: bool,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    limits: Arc<ArcSwap<ServerLimits>>,
+    reload: ReloadHandle,
+    telemetry: Telemetry,
+    ledger: LedgerGauges,
+}
+
+/// Threads and tasks, in the order in which they start.
+#[derive(Debug, Default)]
+struct Running {
+    drain: Drain,
+    /// `None`: the caller runs the background tasks.
+    background: Option<JoinHandle<()>>,
+    key_sync: Option<RunningKeySync>,
+    demo: DemoSlot,
+    exporter: Option<BackgroundTask>,
+    ledger: Option<JoinHandle<()>>,
+    settlement: Option<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    admin: Option<JoinHandle<()>>,
+    prober: Option<BackgroundTask>,
+    reload: Option<BackgroundTask>,
+}
+
+/// What a gateway gets from its surroundings beside the settings.
+#[derive(Debug, Default)]
+pub struct ProcessContext {
+    /// Where settings can be read again. `None`: there is no reload.
+    pub source: Option<ConfigSource>,
+    /// The log's level, set by a reload.
+    pub level: Option<LevelHandle>,
+    /// The counters of lines that the log has lost.
+    pub log_lost: Vec<LogLost>,
+    /// `None`: the process starts a thread for its background tasks. Else the caller must run the other end, from
+    /// before the start until after the stop.
+    pub background: Option<Background>,
+}
+
+/// Starts a gateway; it listens when this returns. With no provider configured the demo provider serves. With no token
+/// configured a token is made for this run, and the gateway listens on loopback only.
+///
+/// # Errors
+/// Says what could not be had. What had been started has ended.
+pub fn start(settings: Settings) -> Result<Process, StartError> {
+    start_in(settings, ProcessContext::default())
+}
+
+/// [`start`] with surroundings.
+///
+/// # Errors
+/// As there.
+pub fn start_in(settings: Settings, context: ProcessContext) -> Result<Process, StartError> {
+    let mut running = Running::default();
+    match build_process(settings, context, &mut running) {
+        Ok(view) => Ok(Process { view, running }),
+        Err(error) => {
+            running.stop();
+            Err(error)
+        }
+    }
+}
+
+/// The steps of the start. What runs is put into `running`, so that a later error ends it.
+fn build_process(
+    mut settings: Settings,
+    context: ProcessContext,
+    running: &mut Running,
+) -> Result<ProcessView, StartError> {
+    let ProcessContext { source, level, log_lost, background } = context;
+    let background = running.start_background(background)?;
+
+    let keys = StoredKeys::default();
+    let key_sync = key_sync::start(&settings, &keys, &background).map_err(StartError::Thread)?;
+    let made_token = steps::make_token(&mut settings, &keys)?;
+    running.demo.keep(running.demo.provide(&mut settings).map_err(StartError::Demo)?);
+    let tls = settings.listen.tls.clone().map(TlsSource::load).transpose().map_err(StartError::Tls)?;
+    let bound = server::bind(&settings.listen, settings.workers.get()).map_err(StartError::Bind)?;
+    let addresses = bound.addresses.clone();
+
+    let records = StatsRegistry::default();
+    let snapshot = Snapshot { keys, ..build::snapshot(&settings, &records) };
+    let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+    running.key_sync = key_sync.map(|key_sync| key_sync.begin(&snapshot));
+
+    let connections = ConnLimit::default();
+    let gauges: Vec<WorkerGauges> = bound.per_worker.iter().map(|_| WorkerGauges::default()).collect();
+    let telemetry = steps::telemetry(&settings, &gauges, &connections, log_lost);
+    let exporter = traces::start(settings.otel.as_ref(), &telemetry.spans_lost, &background);
+    let (spans, exporter) = exporter.map_err(StartError::Thread)?.unzip();
+    running.exporter = exporter;
+    let ledger = LedgerGauges::default();
+    let (rows, ledger_thread) = steps::start_ledger(&settings, &ledger)?.unzip();
+    running.ledger = ledger_thread;
+    let settlement =
+        Settlement { telemetry: telemetry.clone(), config: Arc::clone(&snapshot), ledger: rows, spans };
+    let (settlement, settlement_thread) = settlement::start(settlement).map_err(StartError::Thread)?;
+    running.settlement = Some(settlement_thread);
+
+    let limits = Arc::new(ArcSwap::from_pointee(settings.limits));
+    let (reload, reload_requests) = ReloadHandle::open();
+    let drain = running.drain.clone();
+    let worker = WorkerConfig {
+        snapshot: Arc::clone(&snapshot),
+        pools: SharedPools::default(),
+        pool_settings: settings.pool,
+        serve: ServeOptions { limits: Arc::clone(&limits), drain: drain.clone(), census: connections, tls },
+        settlement,
+        own: build::own(&settings.listen, &addresses),
+        gate: Gate::default(),
+        warms_up: true,
+        reload: reload.clone(),
+        role: ListenerRole::Public,
+        telemetry: telemetry.clone(),
+        ledger: LedgerReader::new(ledger.clone(), steps::ledger_database(&settings)),
+    };
+    steps::start_workers(bound, gauges, &worker, &mut running.workers)?;
+    let (admin_addresses, admin) = admin::start(settings.admin_listen.as_ref(), &worker)?.unzip();
+    running.admin = admin;
+    drop(worker);
+
+    let (swapped, is_demo) = (watch::Sender::new(0), running.demo.is_running());
+    let follow = swapped.subscribe();
+    running.prober = Some(steps::start_prober(&settings, is_demo, &snapshot, follow, &drain, &background)?);
+    let view = ProcessView {
+        addresses,
+        admin_addresses: admin_addresses.unwrap_or_default(),
+        made_token: made_token.clone(),
+        is_demo,
+        snapshot: Arc::clone(&snapshot),
+        limits: Arc::clone(&limits),
+        reload,
+        telemetry,
+        ledger,
+    };
+    let demo = running.demo.clone();
+    let reloader = Reloader { source, level, snapshot, limits, records, settings, made_token, demo, swapped };
+    let reload = reload_task::start(reloader, reload_requests, drain, &background);
+    running.reload = Some(reload.map_err(StartError::Thread)?);
+    Ok(view)
+}
+
+impl Running {
+    /// The background runtime: the caller's, or a thread of this process.
+    fn start_background(&mut self, background: Option<Background>) -> Result<Background, StartError> {
+        if let Some(background) = background {
+            return Ok(background);
+        }
+        let (background, thread) = Background::on_thread().map_err(StartError::Thread)?;
+        self.background = Some(thread);
+        Ok(background)
+    }
+
+    /// Begins the drain, which asks everything to end, and waits for the parts in the reverse order of their start.
+    /// A part ends when those after it have ended, because they hold its senders.
+    fn stop(self) {
+        self.drain.advance(Phase::Draining);
+        self.reload.map(BackgroundTask::join);
+        self.prober.map(BackgroundTask::join);
+        self.admin.into_iter().for_each(join);
+        self.workers.into_iter().for_each(join);
+        self.settlement.into_iter().for_each(join);
+        self.ledger.into_iter().for_each(join);
+        self.exporter.map(BackgroundTask::join);
+        self.demo.stop();
+        self.key_sync.map(RunningKeySync::stop);
+        self.background.into_iter().for_each(join);
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread had panicked");
+    }
+}
+
+impl Process {
+    /// The ledger's counters.
+    #[must_use]
+    pub fn ledger(&self) -> LedgerState {
+        self.view.ledger.read()
+    }
+
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.view.addresses
+    }
+
+    /// The addresses of the listener for operators. Empty: they use the clients' listeners.
+    #[must_use]
+    pub fn admin_addresses(&self) -> &[SocketAddr] {
+        &self.view.admin_addresses
+    }
+
+    /// The token made for this run. `None`: keys are configured.
+    #[must_use]
+    pub const fn made_token(&self) -> Option<&TokenSettings> {
+        self.view.made_token.as_ref()
+    }
+
+    /// Whether a key of the database may administrate. `None`: there is no database, or it could not be read yet.
+    #[must_use]
+    pub fn has_stored_admin(&self) -> Option<bool> {
+        let keys = &self.view.snapshot.load().keys;
+        (self.running.key_sync.is_some() && keys.are_known()).then(|| keys.has_admin())
+    }
+
+    /// Whether the demo provider served when the gateway started.
+    #[must_use]
+    pub const fn is_demo(&self) -> bool {
+        self.view.is_demo
+    }
+
+    /// The present gauges, summed over all workers.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        self.view.telemetry.gauges(self.view.snapshot.load().generation)
+    }
+
+    /// Requests a reload of the configuration; the log holds its outcome.
+    pub fn reload(&self, asked_by: &'static str) {
+        if self.view.reload.put(false, asked_by).is_none() {
+            tracing::warn!(by = asked_by, "too many reloads are waiting already");
+        }
+    }
+
+    /// How long the gateway serves while it is not ready, before the drain.
+    #[must_use]
+    pub fn shutdown_delay(&self) -> Duration {
+        self.view.limits.load().shutdown_delay
+    }
+
+    /// Denies readiness from now on, and serves as before; the first step of a stop.
+    pub fn deny_readiness(&self) {
+        self.running.drain.advance(Phase::Unready);
+    }
+
+    /// Stops accepting connections, lets requests finish within the drain's time, and returns when everything has ended.
+    pub fn stop(self) {
+        self.view.telemetry.bus.end();
+        // Before the parts are waited for, because some end only with the last sender.
+        drop(self.view);
+        self.running.stop();
+    }
+}
