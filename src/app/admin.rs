@@ -28,7 +28,7 @@ pub(super) fn start(
     let serve = ServeOptions {
         limits: Arc::clone(&config.serve.limits),
         drain: config.serve.drain.clone(),
-        census: ConnLimit::at_most(MAX_CONNECTIONS),
+        conn_limit: ConnLimit::at_most(MAX_CONNECTIONS),
         tls: None,
     };
     let role = ListenerRole::Administration { open: is_loopback(listen) };

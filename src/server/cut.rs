@@ -1,19 +1,19 @@
-//! Responses that the server ends before their end. Their bodies are told why before they are dropped: to a body that is
-//! only dropped, the client has left.
+//! Responses that the server ends before their end. The body receives the cause before it is dropped, because a body
+//! that is dropped without one takes it that the client has left.
 
 use std::time::Duration;
 
-/// Why a response is given up.
+/// Why a response is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CutCause {
-    /// The client took no bytes for so long.
+    /// The client took no bytes for this long.
     Unread(Duration),
     /// The drain's time is over.
     Drain,
 }
 
-/// A body that can be told.
+/// A body that receives the cause of its cut.
 pub trait Cuttable {
-    /// It will be dropped, and not because the client has left.
+    /// Called at most once, before the drop. Not called when the client has left.
     fn cut(&mut self, cause: CutCause);
 }

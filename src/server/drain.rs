@@ -1,5 +1,5 @@
-//! How the process tells its workers to stop: first unready, so that a balancer looks elsewhere while we still serve,
-//! then draining. It only ever goes forward.
+//! The steps in which the process stops its workers: first unready, so that a balancer chooses another process while
+//! this one still serves, then draining. Invariant: the phase only advances.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use tokio::sync::watch;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     Serving,
-    /// Everything is served, but readiness is denied.
+    /// Everything is served, but `/readyz` denies readiness.
     Unready,
-    /// Nothing is accepted; what runs may finish.
+    /// No connection is accepted; requests in flight may finish.
     Draining,
 }
 
@@ -30,19 +30,19 @@ impl Drain {
         *self.0.borrow()
     }
 
-    /// Goes to `phase` unless it is further already.
+    /// Advances to `phase`, unless the current phase is later.
     pub fn advance(&self, phase: Phase) {
         self.0.send_if_modified(|current| {
-            let further = phase > *current;
+            let advances = phase > *current;
             *current = phase.max(*current);
-            further
+            advances
         });
     }
 
     /// Waits until `phase` is reached or passed.
     pub async fn reached(&self, phase: Phase) {
         let mut receiver = self.0.subscribe();
-        // Cannot fail: the sender is `self`.
+        // Cannot fail, because `self` is the sender.
         let _ = receiver.wait_for(|current| *current >= phase).await;
     }
 }
@@ -52,7 +52,7 @@ mod tests {
     use super::{Drain, Phase};
 
     #[tokio::test]
-    async fn goes_forward_only_and_wakes_who_waits() {
+    async fn only_advances_and_wakes_waiters() {
         let drain = Drain::default();
         drain.reached(Phase::Serving).await;
         let waiting = drain.reached(Phase::Unready);

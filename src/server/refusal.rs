@@ -1,9 +1,7 @@
-//! Why the server refuses a request or a connection before a handler sees it. The handler renders the JSON body of such
-//! an answer ([`super::Handler::refuse`]); status and headers are the server's.
+//! Reasons for which the server refuses a request or a connection before a handler sees it. The handler renders the JSON
+//! body of such a response ([`Handler::refuse`](super::Handler::refuse)); status and headers are the server's.
 
 use bytes::Bytes;
-
-use super::framing::Ambiguity;
 
 /// Why the server itself answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +16,22 @@ pub enum RefusalReason {
     TooManyConnections,
 }
 
+/// Why a head cannot be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ambiguity {
+    /// More than one `content-length`, or one and a `transfer-encoding` (RFC 9112 section 6.3).
+    TwoLengths,
+    /// No `host`, or several (RFC 9112 section 3.2).
+    Host,
+    /// A `transfer-encoding` other than `chunked`, which no code here decodes.
+    Coding,
+    /// The head came before the last request was answered, or after a request of unknown end.
+    OutOfPlace,
+}
+
 impl RefusalReason {
-    /// The reason for which hyper did not read a request.
-    pub(super) fn unread(error: &hyper::Error) -> Self {
+    /// The reason for which hyper did not parse a request.
+    pub(super) fn unparsed(error: &hyper::Error) -> Self {
         if error.is_parse_too_large() { Self::HeadTooLarge } else { Self::BadHead }
     }
 

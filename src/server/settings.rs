@@ -1,24 +1,26 @@
-//! What the downstream side is told by the configuration.
+//! The settings of the downstream side, checked by the configuration: addresses, certificates, limits and deadlines.
+//! Plain values; nothing here reads a file or opens a socket.
 
 use std::{path::PathBuf, time::Duration};
 
-/// Where to listen. `localhost` means every loopback address of this machine.
+/// The addresses to listen on. `localhost` means every loopback address of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     pub host: String,
-    /// 0: the kernel picks one.
+    /// 0: the kernel chooses one.
     pub port: u16,
+    /// `None`: plain connections only.
     pub tls: Option<TlsFiles>,
 }
 
-/// PEM files; read again when they change.
+/// PEM files, read again when they change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
 }
 
-/// What one client, and all of them together, may ask of us.
+/// Limits and deadlines of one client and of all clients together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
     /// Bytes of a request head.
@@ -35,11 +37,12 @@ pub struct ServerLimits {
     /// From a write to a client that has to wait to progress. The connection is closed, an HTTP/2 stream is reset;
     /// `client_write_timeout` in the log.
     pub write_timeout: Duration,
-    /// Connections at once, over all workers.
+    /// Open connections, over all workers.
     pub connections: usize,
-    /// Streams at once on one HTTP/2 connection.
+    /// Open streams of one HTTP/2 connection.
     pub streams_per_connection: u32,
-    /// How long everything is still served after readiness has been denied, so that balancers look elsewhere first.
+    /// From SIGTERM to the start of the drain: everything is served while `/readyz` denies readiness, so that balancers
+    /// choose another process first.
     pub shutdown_delay: Duration,
     /// From the end of `shutdown_delay` to the end of the last stream; the rest are cut, `shutting_down` in the log.
     pub drain: Duration,

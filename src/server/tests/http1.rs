@@ -12,7 +12,7 @@ fn keeps_a_connection_for_many_requests() {
             let text = read_until(&mut stream, &format!("body{turn}")).await;
             assert!(text.starts_with("HTTP/1.1 200") && !text.contains("close"), "{text}");
         }
-        assert_eq!(house.terms.census.count(), 1);
+        assert_eq!(house.options.conn_limit.count(), 1);
     });
 }
 
@@ -164,7 +164,7 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
             soon(stream.read_to_string(&mut text)).await.unwrap();
             assert!(text.starts_with("HTTP/1.1 200") && text.ends_with(end), "{path}: {text}");
             drop(stream);
-            until(|| house.terms.census.count() == 0).await;
+            until(|| house.options.conn_limit.count() == 0).await;
         }
     });
 }
@@ -199,7 +199,7 @@ fn drops_the_body_when_the_client_leaves() {
         drop(stream);
         timeout(Duration::from_millis(50), until(|| house.demo.dropped.get() == 1)).await.unwrap();
         assert_eq!(house.demo.cut.get(), None);
-        until(|| house.terms.census.count() == 0).await;
+        until(|| house.options.conn_limit.count() == 0).await;
     });
 }
 
@@ -209,8 +209,8 @@ fn cuts_a_client_that_does_not_read() {
     run(limits, |house| async move {
         let mut stream = TcpStream::connect(house.address).await.unwrap();
         stream.write_all(b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        until(|| house.terms.census.count() == 1).await;
-        until(|| house.terms.census.count() == 0).await;
+        until(|| house.options.conn_limit.count() == 1).await;
+        until(|| house.options.conn_limit.count() == 0).await;
         assert_eq!(house.demo.cut.get(), Some(CutCause::Unread(limits.write_timeout)));
     });
 }
@@ -226,10 +226,10 @@ fn cuts_heads_that_do_not_come_and_spares_streams() {
         kept.write_all(b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut streaming = TcpStream::connect(house.address).await.unwrap();
         streaming.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        until(|| house.terms.census.count() == 4).await;
-        until(|| house.terms.census.count() == 1).await;
+        until(|| house.options.conn_limit.count() == 4).await;
+        until(|| house.options.conn_limit.count() == 1).await;
         sleep(Duration::from_millis(200)).await;
-        assert_eq!((house.terms.census.count(), house.demo.dropped.get()), (1, 0));
+        assert_eq!((house.options.conn_limit.count(), house.demo.dropped.get()), (1, 0));
         drop(silent);
     });
 }
@@ -239,11 +239,11 @@ fn turns_away_who_comes_beyond_the_limit() {
     let limits = ServerLimits { connections: 1, ..ServerLimits::default() };
     run(limits, |house| async move {
         let first = TcpStream::connect(house.address).await.unwrap();
-        until(|| house.terms.census.count() == 1).await;
+        until(|| house.options.conn_limit.count() == 1).await;
         let text = answer(house.address, b"").await;
         assert!(text.starts_with("HTTP/1.1 503") && text.ends_with("}}"), "{text}");
         drop(first);
-        until(|| house.terms.census.count() == 0).await;
+        until(|| house.options.conn_limit.count() == 0).await;
         let text = answer(house.address, b"GET /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     });
@@ -259,9 +259,9 @@ fn drains_idle_connections_at_once_and_active_ones_when_done() {
         let mut active = TcpStream::connect(house.address).await.unwrap();
         active.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         read_until(&mut active, "data: 1").await;
-        until(|| house.terms.census.count() == 3).await;
-        house.terms.drain.advance(Phase::Draining);
-        until(|| house.terms.census.count() == 1).await;
+        until(|| house.options.conn_limit.count() == 3).await;
+        house.options.drain.advance(Phase::Draining);
+        until(|| house.options.conn_limit.count() == 1).await;
         assert!(TcpStream::connect(house.address).await.is_err());
         assert!(!house.serving.is_finished());
         house.demo.released.set(true);
@@ -278,9 +278,9 @@ fn cuts_what_outlasts_the_drain() {
         let mut active = TcpStream::connect(house.address).await.unwrap();
         active.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         read_until(&mut active, "data: 1").await;
-        house.terms.drain.advance(Phase::Draining);
+        house.options.drain.advance(Phase::Draining);
         soon(house.serving).await.unwrap();
-        assert_eq!((house.demo.dropped.get(), house.terms.census.count()), (1, 0));
+        assert_eq!((house.demo.dropped.get(), house.options.conn_limit.count()), (1, 0));
         assert_eq!(house.demo.cut.get(), Some(CutCause::Drain));
     });
 }

@@ -6,7 +6,7 @@ use super::*;
 fn speaks_http2_by_prior_knowledge_beside_http1() {
     run(ServerLimits::default(), |house| async move {
         let stream = TcpStream::connect(house.address).await.unwrap();
-        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        let (mut send, connection) = ::h2::client::handshake(stream).await.unwrap();
         let driver = Tasks::new().spawn(async { connection.await.unwrap() });
         let request = Request::post("http://x/echo").body(()).unwrap();
         let (response, mut body) = send.send_request(request, false).unwrap();
@@ -19,7 +19,7 @@ fn speaks_http2_by_prior_knowledge_beside_http1() {
         let request = Request::get("http://x/stream").body(()).unwrap();
         let mut stream = soon(send.send_request(request, true).unwrap().0).await.unwrap();
         assert_eq!(soon(stream.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
-        house.terms.drain.advance(Phase::Draining);
+        house.options.drain.advance(Phase::Draining);
         sleep(Duration::from_millis(20)).await;
         assert!(!house.serving.is_finished());
         house.demo.released.set(true);
@@ -33,7 +33,7 @@ fn resets_a_stream_that_its_client_does_not_read() {
     let limits = ServerLimits { write_timeout: Duration::from_millis(100), ..ServerLimits::default() };
     run(limits, |house| async move {
         let stream = TcpStream::connect(house.address).await.unwrap();
-        let mut builder = h2::client::Builder::new();
+        let mut builder = ::h2::client::Builder::new();
         // So that the unread stream does not hold up the other one.
         builder.initial_connection_window_size(1024 * 1024);
         let (mut send, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
@@ -55,7 +55,7 @@ fn resets_a_stream_that_its_client_does_not_read() {
                 }
             }
         });
-        assert_eq!(error.await.reason(), Some(h2::Reason::CANCEL));
+        assert_eq!(error.await.reason(), Some(::h2::Reason::CANCEL));
         assert_eq!(house.demo.dropped.get(), 0);
     });
 }
@@ -64,13 +64,13 @@ fn resets_a_stream_that_its_client_does_not_read() {
 fn drops_the_body_of_a_reset_stream() {
     run(ServerLimits::default(), |house| async move {
         let stream = TcpStream::connect(house.address).await.unwrap();
-        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        let (mut send, connection) = ::h2::client::handshake(stream).await.unwrap();
         Tasks::new().spawn(async { drop(connection.await) });
         let request = Request::get("http://x/stream").body(()).unwrap();
         let response = soon(send.send_request(request, true).unwrap().0).await.unwrap();
         drop(response);
         timeout(Duration::from_millis(50), until(|| house.demo.dropped.get() == 1)).await.unwrap();
-        assert_eq!(house.terms.census.count(), 1);
+        assert_eq!(house.options.conn_limit.count(), 1);
     });
 }
 
@@ -79,7 +79,7 @@ fn drops_the_body_of_a_reset_stream() {
 fn an_early_answer_is_not_followed_by_a_reset() {
     run(ServerLimits::default(), |house| async move {
         let stream = TcpStream::connect(house.address).await.unwrap();
-        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        let (mut send, connection) = ::h2::client::handshake(stream).await.unwrap();
         Tasks::new().spawn(async { drop(connection.await) });
         let request = Request::post("http://x/refuse").body(()).unwrap();
         let (response, mut upload) = send.send_request(request, false).unwrap();
@@ -95,6 +95,6 @@ fn an_early_answer_is_not_followed_by_a_reset() {
         while let Some(rest) = soon(response.body_mut().data()).await {
             assert!(rest.unwrap().is_empty(), "the answer's end");
         }
-        until(|| house.terms.census.count() == 1).await;
+        until(|| house.options.conn_limit.count() == 1).await;
     });
 }

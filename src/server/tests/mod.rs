@@ -19,7 +19,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::{
@@ -161,7 +161,7 @@ impl Drop for DemoBody {
 
 struct House {
     address: SocketAddr,
-    terms: ServeOptions,
+    options: ServeOptions,
     demo: Demo,
     serving: tokio::task::JoinHandle<()>,
 }
@@ -180,12 +180,12 @@ fn run_with<F: Future<Output = ()>>(
     LocalRuntime::new().unwrap().block_on(async {
         let bound = bind(&Listen { host: "127.0.0.1".to_owned(), port: 0, tls: None }, 1).unwrap();
         let limits = Arc::new(ArcSwap::from_pointee(limits));
-        let terms = ServeOptions { limits, drain: Drain::default(), census: ConnLimit::default(), tls };
+        let options = ServeOptions { limits, drain: Drain::default(), conn_limit: ConnLimit::default(), tls };
         let (tasks, demo) = (Tasks::new(), Demo::default());
         let listeners = bound.per_worker.into_iter().next().unwrap();
-        let serving = serve(listeners, terms.clone(), demo.clone(), tasks.clone());
+        let serving = serve(listeners, options.clone(), demo.clone(), tasks.clone());
         let serving = tasks.spawn(async { serving.await.unwrap() });
-        scene(House { address: bound.addresses[0], terms, demo, serving }).await;
+        scene(House { address: bound.addresses[0], options, demo, serving }).await;
     });
 }
 

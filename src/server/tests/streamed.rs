@@ -83,7 +83,7 @@ fn breaks_off_when_the_body_does() {
         let text = answer(house.address, get("/broken", "").as_bytes()).await;
         assert!(text.contains("transfer-encoding: chunked"), "{text}");
         assert!(text.ends_with(THREE.strip_suffix("0\r\n\r\n").unwrap()), "{text}");
-        until(|| house.terms.census.count() == 0).await;
+        until(|| house.options.conn_limit.count() == 0).await;
     });
 }
 
@@ -131,8 +131,8 @@ fn a_stream_that_ends_in_a_drain_is_the_last() {
             read_until(&mut stream, "data: 1").await;
             streams.push(stream);
         }
-        house.terms.drain.advance(Phase::Draining);
-        assert_eq!(house.terms.census.count(), 20);
+        house.options.drain.advance(Phase::Draining);
+        assert_eq!(house.options.conn_limit.count(), 20);
         house.demo.released.set(true);
         for mut stream in streams {
             let mut rest = String::new();
@@ -149,6 +149,6 @@ fn a_connection_that_streams_is_small() {
     fn size<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
         size_of::<F>()
     }
-    let size = size(connection::run::<Demo>);
+    let size = size(conn::open::run::<Demo>);
     assert!(size <= 1280, "{size} bytes");
 }

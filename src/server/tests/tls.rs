@@ -96,7 +96,7 @@ fn agrees_on_http2_by_alpn() {
     run_with(ServerLimits::default(), Some(tls), |house| async move {
         let stream = connect(house.address, &client_config(&[root], &["h2", "http/1.1"])).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        let (mut send, connection) = ::h2::client::handshake(stream).await.unwrap();
         Tasks::new().spawn(async { drop(connection.await) });
         let request = Request::get("https://localhost/stream").body(()).unwrap();
         let mut response = soon(send.send_request(request, true).unwrap().0).await.unwrap();
@@ -113,7 +113,7 @@ fn survives_a_client_that_does_not_speak_tls() {
         answer(house.address, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
         let mut stream = connect(house.address, &client_config(&[root], &[])).await.unwrap();
         assert!(exchange(&mut stream).await.ends_with("ok"));
-        until(|| house.terms.census.count() == 0).await;
+        until(|| house.options.conn_limit.count() == 0).await;
     });
 }
 

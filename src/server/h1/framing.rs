@@ -1,30 +1,31 @@
 //! Where an HTTP/1.1 request begins and ends, followed on the raw bytes beside hyper's own parser, because two parsers
-//! that disagree about it are how requests are smuggled. Refuses what hyper lets pass: line ends without CR in a head
-//! (RFC 9112 section 2.2 permits them), a second length (hyper drops it unseen), and any head that we did not see whole
-//! and in its place, which includes a pipelined one: those are never served.
+//! that disagree about it are how requests are smuggled. Refuses three things that hyper lets pass: line ends without CR
+//! in a head (RFC 9112 section 2.2 permits them), a second length (hyper drops it unseen), and any head that was not seen
+//! whole and in its place, which includes a pipelined one.
 
-use crate::http1::{BodyFraming, Decoder, HeadScanner};
+use crate::{
+    http1::{BodyFraming, Decoder, HeadScanner},
+    server::refusal::Ambiguity,
+};
 
-/// What the bytes read next belong to.
+/// The part of a message that the next bytes belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FramingGuard {
-    /// A request head, as far as it is here.
+pub(in crate::server) enum FramingGuard {
+    /// A request head, as far as it has been read.
     Head(HeadScanner),
-    /// A head is complete and `beyond` bytes after it are here; hyper has not said yet what they are.
+    /// A head is complete and `beyond` bytes after it have been read; hyper has not parsed the head yet.
     Seen { beyond: u64, chunks: Chunks, two_lengths: bool, one_host: bool },
-    /// A body of known length, of which `left` bytes are to come.
+    /// A body of known length, of which `left` bytes are missing.
     Body { left: u64 },
-    /// A chunked body, as far as it is here; whether its handler has read it to its end.
-    Chunked { decoder: Decoder, heard: bool },
-    /// We do not know where this request ends, or we know that more came after it: it is the connection's last.
+    /// A chunked body, as far as it has been read. `consumed`: its handler has read it to its end.
+    Chunked { decoder: Decoder, consumed: bool },
+    /// The end of this request is unknown, or more bytes came after it: it is the connection's last.
     Last,
-    /// Not HTTP/1.1.
-    Foreign,
 }
 
-/// What came after a head, read as a chunked body; `None`: that it is not.
+/// The bytes after a head, decoded as a chunked body. `None`: they are not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Chunks(Option<Decoder>);
+pub(in crate::server) struct Chunks(Option<Decoder>);
 
 impl Default for Chunks {
     fn default() -> Self {
@@ -41,19 +42,6 @@ impl Chunks {
     }
 }
 
-/// Why a head cannot be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ambiguity {
-    /// More than one `content-length`, or one and a `transfer-encoding` (RFC 9112 section 6.3).
-    TwoLengths,
-    /// No `host`, or several (RFC 9112 section 3.2).
-    Host,
-    /// A `transfer-encoding` other than `chunked`, which nobody would undo.
-    Coding,
-    /// The head came before the last request was answered, or after one whose end we do not know.
-    OutOfPlace,
-}
-
 impl Default for FramingGuard {
     fn default() -> Self {
         Self::Head(HeadScanner::default())
@@ -61,9 +49,9 @@ impl Default for FramingGuard {
 }
 
 impl FramingGuard {
-    /// Takes note of bytes that were read. A line feed that must not be there becomes a NUL, which hyper refuses with
-    /// 400 wherever it stands in a head.
-    pub(super) fn read(&mut self, bytes: &mut [u8]) {
+    /// Follows bytes that were read. A line feed without CR becomes a NUL, because hyper refuses a NUL with 400 wherever
+    /// it stands in a head.
+    pub(in crate::server) fn read(&mut self, bytes: &mut [u8]) {
         let count = bytes.len() as u64;
         match self {
             Self::Head(head) => match head.read(bytes) {
@@ -92,21 +80,21 @@ impl FramingGuard {
                     *self = Self::Last;
                 }
             }
-            Self::Body { .. } | Self::Last | Self::Foreign => {}
+            Self::Body { .. } | Self::Last => {}
         }
     }
 
-    /// hyper has parsed a head whose body is `length` bytes long; `None`: chunked. `hosted`: it must name its host.
-    pub(super) fn begin_body(&mut self, length: Option<u64>, hosted: bool) -> Result<(), Ambiguity> {
+    /// hyper has parsed a head whose body is `length` bytes long; `None`: chunked. `needs_host`: the head has to name one.
+    pub(super) fn begin_body(&mut self, length: Option<u64>, needs_host: bool) -> Result<(), Ambiguity> {
         let Self::Seen { beyond, chunks, two_lengths, one_host } = *self else {
-            return if *self == Self::Foreign { Ok(()) } else { Err(Ambiguity::OutOfPlace) };
+            return Err(Ambiguity::OutOfPlace);
         };
         *self = match length {
             Some(length) if beyond <= length => Self::Body { left: length - beyond },
             Some(_) => Self::Last,
-            None => chunks.0.map_or(Self::Last, |decoder| Self::Chunked { decoder, heard: false }),
+            None => chunks.0.map_or(Self::Last, |decoder| Self::Chunked { decoder, consumed: false }),
         };
-        match (two_lengths, hosted && !one_host) {
+        match (two_lengths, needs_host && !one_host) {
             (true, _) => Err(Ambiguity::TwoLengths),
             (false, true) => Err(Ambiguity::Host),
             (false, false) => Ok(()),
@@ -114,25 +102,24 @@ impl FramingGuard {
     }
 
     /// The handler has read the body to its end.
-    pub(super) fn end_body(&mut self) {
-        if let Self::Chunked { heard, .. } = self {
-            *heard = true;
+    pub(in crate::server) fn end_body(&mut self) {
+        if let Self::Chunked { consumed, .. } = self {
+            *consumed = true;
         }
     }
 
-    /// A response begins; whether it is known by now that it is the connection's last. hyper reads little of a body that its
-    /// handler left, and closes then: who answers early has to say so.
+    /// A response begins; whether it is the connection's last. A response that comes before its request's end is, because
+    /// hyper reads little of a body that its handler left, and closes then: the head has to announce it.
     pub(super) fn begin_response(&mut self) -> bool {
-        if matches!(self, Self::Body { left: 1.. } | Self::Chunked { heard: false, .. }) {
+        if matches!(self, Self::Body { left: 1.. } | Self::Chunked { consumed: false, .. }) {
             *self = Self::Last;
         }
         self.is_last()
     }
 
-    /// The response is complete: another head may follow if the request ended where it said.
+    /// The response is complete: another head may follow if the request ended at its announced length.
     pub(super) fn end_message(&mut self) {
         *self = match self {
-            Self::Foreign => Self::Foreign,
             Self::Body { left: 0 } => Self::default(),
             Self::Chunked { decoder, .. } if decoder.is_done() => Self::default(),
             Self::Head(_) | Self::Seen { .. } | Self::Body { .. } | Self::Chunked { .. } | Self::Last => {
@@ -218,14 +205,14 @@ mod tests {
     fn follows_a_chunked_body_to_its_end_at_every_cut() {
         let head = "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
         let body = "5;x=y\r\nhello\r\n1\r\n!\r\n0\r\na: b\r\n\r\n";
-        // What of it comes before hyper has seen the head, and after.
+        // A part of the body comes before hyper has parsed the head, the rest after.
         for early in 0..=body.len() {
             let (early, late) = body.split_at(early);
             let (mut framing, _) = after(&format!("{head}{early}"), head.len());
             assert_eq!(framing.begin_body(None, true), Ok(()));
             framing.read(&mut late.as_bytes().to_vec());
-            let mut unheard = framing;
-            assert!(unheard.begin_response());
+            let mut unread = framing;
+            assert!(unread.begin_response());
             framing.end_body();
             assert!(!framing.begin_response());
             let mut more = framing;

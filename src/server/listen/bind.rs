@@ -1,6 +1,6 @@
-//! Listening sockets: the same addresses once per worker by `SO_REUSEPORT`, so that the kernel shares connections out
-//! and no worker hands one to another. A port that another process listens on is refused, though `SO_REUSEPORT` alone
-//! would share it.
+//! Listening sockets: the same addresses once per worker by `SO_REUSEPORT`, so that the kernel distributes connections and
+//! no worker hands one to another. Refuses a port that another process listens on, though `SO_REUSEPORT` alone would share
+//! it.
 
 use std::{
     io,
@@ -9,19 +9,19 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::settings::Listen;
+use crate::server::settings::Listen;
 
-/// Connections that the kernel keeps for us while we are busy.
-const BACKLOG: i32 = 4096;
+/// Connections that the kernel keeps until a worker accepts them.
+const BACKLOG_LIMIT: i32 = 4096;
 
-/// Bytes written to a client that the kernel has not sent yet.
+/// Bytes written to a client that the kernel may keep unsent.
 #[cfg(target_os = "linux")]
 const MAX_UNSENT: u32 = 128 * 1024;
 
-/// How often a kernel-picked port is given back because another family has it already.
-const PORT_ATTEMPTS: usize = 16;
+/// How often a port of the kernel's choice is given back because it is taken in the other address family.
+const MAX_PORT_ATTEMPTS: usize = 16;
 
-/// The sockets of all workers. Nothing is accepted before [`serve`](super::serve()) runs, but clients may connect.
+/// The sockets of all workers. Clients can connect at once; [`serve`](super::serve()) accepts them.
 #[derive(Debug)]
 pub struct BoundListeners {
     pub addresses: Vec<SocketAddr>,
@@ -31,10 +31,10 @@ pub struct BoundListeners {
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The host has no address.
+    /// The host has no address. `error: None`: the lookup succeeded and found none.
     #[error("the host {host:?} has no address{}", error.as_ref().map_or_else(String::new, |error| format!(": {error}")))]
     Resolve { host: String, error: Option<io::Error> },
-    /// The address could not be listened on.
+    /// The kernel refused to listen on the address.
     #[error("cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: io::Error },
 }
@@ -42,9 +42,9 @@ pub enum BindError {
 /// Listens on every address of `listen.host` for each of `workers`.
 ///
 /// # Errors
-/// The host is unknown, or an address is in use or not ours. `localhost` needs only one of its two families.
+/// The host is unknown, or an address is in use or not of this machine. `localhost` needs one of its two families.
 pub fn bind(listen: &Listen, workers: usize) -> Result<BoundListeners, BindError> {
-    let mut attempts = PORT_ATTEMPTS;
+    let mut attempts = MAX_PORT_ATTEMPTS;
     loop {
         match bind_once(listen, workers) {
             Err(BindError::Listen { error, .. })
@@ -75,7 +75,7 @@ fn bind_once(listen: &Listen, workers: usize) -> Result<BoundListeners, BindErro
     Ok(BoundListeners { addresses, per_worker })
 }
 
-/// IPv4 first; a machine without the other family answers with one of these.
+/// The error of a machine without IPv6. The list of addresses begins with IPv4. 97 is Linux's `EAFNOSUPPORT`.
 fn lacks_family(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
         || error.raw_os_error() == Some(97)
@@ -99,12 +99,12 @@ fn resolve(listen: &Listen) -> Result<Vec<SocketAddr>, BindError> {
 
 fn open_all(mut address: SocketAddr, per_worker: &mut [Vec<TcpListener>]) -> io::Result<SocketAddr> {
     if address.port() != 0 {
-        // Without SO_REUSEPORT the kernel refuses a port on which anybody listens.
+        // Without SO_REUSEPORT the kernel refuses a port that has a listener.
         open(address, false)?;
     }
     for listeners in per_worker {
         let socket = open(address, true)?;
-        socket.listen(BACKLOG)?;
+        socket.listen(BACKLOG_LIMIT)?;
         let listener = TcpListener::from(socket);
         address = listener.local_addr()?;
         listeners.push(listener);
@@ -112,25 +112,25 @@ fn open_all(mut address: SocketAddr, per_worker: &mut [Vec<TcpListener>]) -> io:
     Ok(address)
 }
 
-/// What is accepted inherits it: no more than this waits in the kernel for a client whose window is closed, instead of the
-/// 4 MiB that it would let a send buffer grow to.
+/// Accepted sockets inherit the limit: no more than this waits in the kernel for a client whose window is closed, instead
+/// of the 4 MiB that a send buffer may grow to.
 #[cfg(target_os = "linux")]
-fn bound_unsent(socket: &Socket) {
+fn limit_unsent(socket: &Socket) {
     let _ = socket.set_tcp_notsent_lowat(MAX_UNSENT);
 }
 
 #[cfg(not(target_os = "linux"))]
-const fn bound_unsent(_: &Socket) {}
+const fn limit_unsent(_: &Socket) {}
 
-fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+fn open(address: SocketAddr, is_shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
     }
     #[cfg(unix)]
-    socket.set_reuse_port(shared)?;
-    bound_unsent(&socket);
+    socket.set_reuse_port(is_shared)?;
+    limit_unsent(&socket);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn names_a_host_that_is_not_there() {
+    fn names_an_unknown_host() {
         let error = bind(&listen("no host has a blank", 0), 1).unwrap_err();
         assert!(error.to_string().starts_with("the host \"no host has a blank\" has no address"), "{error}");
     }

@@ -1,5 +1,5 @@
-//! The accept loop of one worker, and the drain at its end. An error of accept backs off and never ends the loop; past
-//! the limit on connections a client is told so and closed.
+//! The accept loop of one worker, and the drain at its end. An error of accept delays the loop and never ends it; a client
+//! beyond the limit on connections gets 503 and is closed. Leaves an accepted connection to `conn`.
 
 use std::{
     future::poll_fn,
@@ -18,55 +18,61 @@ use tokio::{
 };
 
 use super::{
-    Handler,
     conn_limit::{ConnLimit, ConnPermit},
-    conn_table::ConnTable,
-    connection::{self, AcceptedSocket},
-    drain::{Drain, Phase},
-    refusal::RefusalReason,
-    settings::ServerLimits,
     tls::TlsSource,
 };
-use crate::base::spawn::Tasks;
+use crate::{
+    base::spawn::Tasks,
+    server::{
+        conn::{
+            open::{self, AcceptedSocket},
+            table::ConnTable,
+        },
+        drain::{Drain, Phase},
+        handler::Handler,
+        refusal::RefusalReason,
+        settings::ServerLimits,
+    },
+};
 
-/// How long to wait when accept fails for want of descriptors or memory.
-const BACKOFF: Duration = Duration::from_millis(100);
+/// From a failed accept, for want of descriptors or memory, to the next.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the servers of all workers have in common.
+/// What the servers of all workers share.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// Read again for each connection; clocks, at each look at it.
+    /// Read again for each connection; its deadlines, in each sweep.
     pub limits: Arc<ArcSwap<ServerLimits>>,
     pub drain: Drain,
-    pub census: ConnLimit,
+    pub conn_limit: ConnLimit,
     /// `None`: plain connections only.
     pub tls: Option<TlsSource>,
 }
 
 struct Server<H> {
-    terms: ServeOptions,
+    options: ServeOptions,
     handler: H,
     tasks: Tasks,
-    register: Rc<ConnTable>,
+    table: Rc<ConnTable>,
 }
 
-/// Serves until the drain begins, then until every connection has ended or was cut after `limits.drain`.
+/// Serves until the drain begins, then until every connection has ended, or was cut after `limits.drain`.
 ///
 /// # Errors
-/// A listener could not be given to the runtime.
+/// The runtime did not take a listener.
 pub async fn serve<H: Handler>(
     listeners: Vec<std::net::TcpListener>,
-    terms: ServeOptions,
+    options: ServeOptions,
     handler: H,
     tasks: Tasks,
 ) -> io::Result<()> {
     let listeners = listeners.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
-    let register = ConnTable::new(Arc::clone(&terms.limits));
-    let server = Server { terms, handler, tasks, register: Rc::clone(&register) };
+    let table = ConnTable::new(Arc::clone(&options.limits));
+    let server = Server { options, handler, tasks, table: Rc::clone(&table) };
     tokio::select! {
         () = server.accept_all(listeners) => {}
-        () = register.sweep() => {}
-        () = server.terms.drain.reached(Phase::Draining) => {}
+        () = table.sweep() => {}
+        () = server.options.drain.reached(Phase::Draining) => {}
     }
     server.finish().await;
     Ok(())
@@ -77,54 +83,54 @@ impl<H: Handler> Server<H> {
         loop {
             match poll_fn(|cx| poll_accept(&listeners, cx)).await {
                 Ok((stream, address)) => self.receive(stream, address),
-                Err(error) if concerns_one(&error) => {}
+                Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
-                    sleep(BACKOFF).await;
+                    sleep(ACCEPT_RETRY_INTERVAL).await;
                 }
             }
         }
     }
 
     fn receive(&self, stream: TcpStream, address: SocketAddr) {
-        let Some(guest) = self.terms.census.admit(self.terms.limits.load().connections) else {
+        let Some(permit) = self.options.conn_limit.admit(self.options.limits.load().connections) else {
             tracing::debug!(peer = %address, "too many connections");
-            if self.terms.tls.is_none() {
-                turn_away(&stream, &self.handler);
+            if self.options.tls.is_none() {
+                reject(&stream, &self.handler);
             }
             return;
         };
-        hasten(&stream);
-        self.open(stream, address, guest);
+        set_nodelay(&stream);
+        self.open(stream, address, permit);
     }
 
-    fn open(&self, stream: TcpStream, address: SocketAddr, guest: ConnPermit) {
-        let entry = self.register.enter(address);
-        let opening = AcceptedSocket {
+    fn open(&self, stream: TcpStream, address: SocketAddr, permit: ConnPermit) {
+        let entry = self.table.enter(address);
+        let accepted = AcceptedSocket {
             stream,
-            tls: self.terms.tls.as_ref().map(TlsSource::current),
-            vital: Rc::clone(&entry.0),
+            tls: self.options.tls.as_ref().map(TlsSource::current),
+            record: Rc::clone(&entry.record),
             handler: self.handler.clone(),
             tasks: self.tasks.clone(),
         };
         self.tasks.spawn(async move {
-            connection::run(opening).await;
-            drop((entry, guest));
+            open::run(accepted).await;
+            drop((entry, permit));
         });
     }
 
-    /// Idle connections close at once, the others after what they are answering.
+    /// Idle connections close at once, the others after their responses in flight.
     async fn finish(&self) {
-        self.register.finish_all();
+        self.table.finish_all();
         let sweeping = async {
             tokio::select! {
-                () = self.register.emptied() => {}
-                () = self.register.sweep() => {}
+                () = self.table.emptied() => {}
+                () = self.table.sweep() => {}
             }
         };
-        if timeout(self.terms.limits.load().drain, sweeping).await.is_err() {
-            self.register.cut_all();
-            self.register.emptied().await;
+        if timeout(self.options.limits.load().drain, sweeping).await.is_err() {
+            self.table.cut_all();
+            self.table.emptied().await;
         }
     }
 }
@@ -138,24 +144,24 @@ fn poll_accept(listeners: &[TcpListener], cx: &mut Context<'_>) -> Poll<io::Resu
     Poll::Pending
 }
 
-/// A connection that died in the backlog is no reason to wait.
-fn concerns_one(error: &io::Error) -> bool {
+/// The error of a connection that ended in the backlog: no reason to delay the next accept.
+fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
 }
 
-/// Frames leave when they are written. Fails only when the client has left already, which reading will tell.
-fn hasten(stream: &TcpStream) {
+/// Frames leave when they are written. Fails only when the client has left already, which the first read shows.
+fn set_nodelay(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
 }
 
-/// Says why, in plain HTTP/1.1, if the socket takes it at once. What the client sent is read first: closing over unread bytes would reset
-/// the connection and could destroy the answer.
-fn turn_away<H: Handler>(stream: &TcpStream, handler: &H) {
-    let mut sent = [0; 4096];
-    let _ = stream.try_read(&mut sent);
+/// Answers 503 in plain HTTP/1.1, if the socket takes it at once. The client's bytes are read first, because a close over
+/// unread bytes would reset the connection and could destroy the response.
+fn reject<H: Handler>(stream: &TcpStream, handler: &H) {
+    let mut unread = [0; 4096];
+    let _ = stream.try_read(&mut unread);
     let reason = RefusalReason::TooManyConnections;
     let _ = stream.try_write(&reason.response(&handler.refuse(reason)));
 }
@@ -170,7 +176,7 @@ mod tests {
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         assert!(!stream.nodelay().unwrap());
-        hasten(&stream);
+        set_nodelay(&stream);
         assert!(stream.nodelay().unwrap());
     }
 

@@ -1,11 +1,11 @@
-//! A streamed response to an HTTP/1.1 client, written by ourselves. hyper reads requests and writes the short answers; a
+//! A streamed response to an HTTP/1.1 client, written without hyper. hyper reads requests and writes short responses; a
 //! stream's connection is taken from it once the handler has answered, because between two frames hyper holds 16 KiB of
 //! buffers and, for each frame, walks through its queue twice. Here a frame is one vectored write, an idle stream holds no
 //! buffer, and the connection goes back to hyper when the stream has ended well.
 //!
-//! Invariant: what reaches the client is the head, the frames as chunks (RFC 9112 section 7.1) and the last chunk, or a
-//! connection that breaks off before it. Bytes that the client sends in the meantime are dropped, and the connection
-//! closes after the stream: requests are not pipelined here.
+//! Invariant: the client receives the head, the frames as chunks (RFC 9112 section 7.1) and the last chunk, or a
+//! connection that breaks off before the last chunk. Bytes that the client sends during a stream are dropped, and the
+//! connection closes after the stream, because requests are not pipelined.
 
 use std::{
     cell::RefCell,
@@ -22,24 +22,25 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use http_body::Body;
 use tokio::io::{AsyncWrite, ReadBuf};
 
-use super::{
-    conn_table::{ConnFate, ConnState},
-    read_readiness::ReadReadiness,
-    socket::Socket,
-};
+use super::{read_readiness::ReadReadiness, state::H1ConnState};
 use crate::{
     base::{time::date, turn},
     http1::ChunkWriter,
+    server::conn::{
+        socket::Socket,
+        state::{ConnFate, ConnRecord},
+    },
 };
 
-/// A response that the connection is to write, and whether the client wants to go on after it.
+/// A response that the connection has to write.
 #[derive(Debug)]
 pub(super) struct Streamed<B> {
     pub(super) response: Response<B>,
+    /// The client lets the connection carry another request after it.
     pub(super) persists: bool,
 }
 
-/// Where the handler's side lays a streamed response for the connection's side. Cloning shares the place.
+/// Where the service puts a streamed response for the connection to take. Cloning shares the place.
 #[derive(Debug)]
 pub(super) struct Handoff<B>(Rc<RefCell<Option<Streamed<B>>>>);
 
@@ -56,11 +57,11 @@ impl<B> Default for Handoff<B> {
 }
 
 impl<B> Handoff<B> {
-    pub(super) fn lay(&self, streamed: Streamed<B>) {
+    pub(super) fn put(&self, streamed: Streamed<B>) {
         self.0.replace(Some(streamed));
     }
 
-    pub(super) fn is_laid(&self) -> bool {
+    pub(super) fn is_put(&self) -> bool {
         self.0.borrow().is_some()
     }
 
@@ -69,20 +70,19 @@ impl<B> Handoff<B> {
     }
 }
 
-/// What a request says about a streamed answer to it: `None` if it cannot be written here, else whether the connection
-/// persists.
+/// Whether the connection persists after a streamed response to this request. `None`: hyper has to write the response.
 pub(super) fn persistence<B>(request: &Request<B>) -> Option<bool> {
     if request.version() != Version::HTTP_11 || request.method() == Method::HEAD {
         return None;
     }
-    let mut named = request.headers().get_all(header::CONNECTION).into_iter();
-    Some(!named.any(|value| {
-        let mut words = value.as_bytes().split(|byte| *byte == b',');
-        words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+    let mut values = request.headers().get_all(header::CONNECTION).into_iter();
+    Some(!values.any(|value| {
+        let mut options = value.as_bytes().split(|byte| *byte == b',');
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
     }))
 }
 
-/// Whether a response is a stream: it has a body whose length is not known.
+/// Whether a response is a stream: it has a body of unknown length.
 pub(super) fn is_stream<B: Body>(response: &Response<B>) -> bool {
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status());
     !bodiless
@@ -90,52 +90,53 @@ pub(super) fn is_stream<B: Body>(response: &Response<B>) -> bool {
         && !response.headers().contains_key(header::CONTENT_LENGTH)
 }
 
-/// Writes a stream to its end; then whether the connection may carry another request. If not, it is shut down.
-// No `async fn`: its future would keep room for the response beside the writer, for all of the stream's life.
+/// Writes a stream to its end. `true`: the connection may carry another request; `false`: it was shut down.
+// No `async fn`, because its future would keep room for the response beside the writer, for all of the stream's life.
 pub(super) fn write<'a, B>(
     socket: &'a mut Socket,
-    vital: &'a ConnState,
+    record: &'a ConnRecord,
     streamed: Streamed<B>,
 ) -> impl Future<Output = Result<bool, Box<dyn Error + Send + Sync>>> + 'a
 where
     B: Body<Data = bytes::Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'a,
 {
     let Streamed { response, persists } = streamed;
-    let persists = persists && may_persist(vital);
+    let persists = persists && may_persist(record);
     let (head, body) = response.into_parts();
     let chunk = ChunkWriter::new(render_head(head.status, &head.headers, persists));
     drop(head);
     let mut writer = StreamWriter {
         socket,
-        vital,
+        record,
         body: Some(body),
-        over: false,
+        is_last_loaded: false,
         chunk,
         persists,
-        watch: None,
-        spoke: false,
+        readiness: None,
+        has_client_sent: false,
     };
     poll_fn(move |cx| writer.poll(cx))
 }
 
-/// Neither is the worker draining nor has hyper, which we take the connection from, read beyond the request.
-fn may_persist(vital: &ConnState) -> bool {
-    vital.fate() == ConnFate::Live && !vital.framing.borrow().is_last()
+/// The worker is not draining, and hyper, which had the connection before, has not read beyond the request.
+fn may_persist(record: &ConnRecord) -> bool {
+    record.fate() == ConnFate::Live && !record.h1().is_some_and(H1ConnState::is_last_request)
 }
 
 struct StreamWriter<'a, B> {
     socket: &'a mut Socket,
-    vital: &'a ConnState,
-    /// `None` once it has ended and its last frame is written: what it knows of that write it knows by being dropped.
+    record: &'a ConnRecord,
+    /// `None` once it has ended and its last frame is written: the drop shows the body that the write is complete.
     body: Option<B>,
     /// Its last frame is in `chunk`.
-    over: bool,
+    is_last_loaded: bool,
     chunk: ChunkWriter,
-    /// What the client was told in the head.
+    /// The head did not announce a close.
     persists: bool,
-    watch: Option<ReadReadiness>,
-    /// The client has sent something, which was dropped.
-    spoke: bool,
+    /// `None` until the stream has waited once.
+    readiness: Option<ReadReadiness>,
+    /// The client has sent bytes, which were dropped.
+    has_client_sent: bool,
 }
 
 impl<B> StreamWriter<'_, B>
@@ -144,22 +145,22 @@ where
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
         turn::begin();
-        if self.vital.fate() == ConnFate::Cut {
+        if self.record.fate() == ConnFate::Cut {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         }
         loop {
             if self.chunk.is_loaded() && self.chunk.poll_write(self.socket, cx)?.is_pending() {
                 return self.poll_client(cx);
             }
-            if self.over {
+            if self.is_last_loaded {
                 self.body = None;
             }
             let Some(body) = &mut self.body else { return self.poll_end(cx).map_err(Into::into) };
             match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
-                        self.over = body.is_end_stream();
-                        self.chunk.load(data, self.over);
+                        self.is_last_loaded = body.is_end_stream();
+                        self.chunk.load(data, self.is_last_loaded);
                     }
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),
@@ -168,7 +169,7 @@ where
                     self.body = None;
                 }
                 Poll::Pending => {
-                    // The head alone, and what TLS has taken, must leave before we wait.
+                    // The head alone, and bytes that TLS has taken, have to leave before the wait.
                     if self.chunk.poll_write(self.socket, cx)?.is_ready() {
                         let _ = Pin::new(&mut *self.socket).poll_flush(cx)?;
                     }
@@ -178,10 +179,10 @@ where
         }
     }
 
-    /// All is written.
+    /// All is written: flushes, and shuts the connection down unless it persists.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         ready!(Pin::new(&mut *self.socket).poll_flush(cx))?;
-        if self.persists && !self.spoke && may_persist(self.vital) {
+        if self.persists && !self.has_client_sent && may_persist(self.record) {
             return Poll::Ready(Ok(true));
         }
         Pin::new(&mut *self.socket).poll_shutdown(cx).map_ok(|()| false)
@@ -189,15 +190,15 @@ where
 
     /// Waits for the client to leave.
     fn poll_client(&mut self, cx: &Context<'_>) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
-        let watch = self.watch.get_or_insert_with(|| ReadReadiness::new(cx.waker()));
+        let readiness = self.readiness.get_or_insert_with(|| ReadReadiness::new(cx.waker()));
         loop {
-            let mut space = [MaybeUninit::uninit(); 256];
-            let mut read = ReadBuf::uninit(&mut space);
-            match ready!(watch.poll_read(self.socket, &mut read)) {
+            let mut buffer = [MaybeUninit::uninit(); 256];
+            let mut read = ReadBuf::uninit(&mut buffer);
+            match ready!(readiness.poll_read(self.socket, &mut read)) {
                 Ok(()) if read.filled().is_empty() => {
                     return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
                 }
-                Ok(()) => self.spoke = true,
+                Ok(()) => self.has_client_sent = true,
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
@@ -211,8 +212,8 @@ fn render_head(status: StatusCode, headers: &HeaderMap, persists: bool) -> Vec<u
     put(&[b"HTTP/1.1 ", status.as_str().as_bytes(), b" "]);
     put(&[status.canonical_reason().unwrap_or_default().as_bytes(), b"\r\n"]);
     for (name, value) in headers {
-        let ours = [header::CONNECTION, header::TRANSFER_ENCODING].contains(name);
-        if !ours {
+        let is_framing = [header::CONNECTION, header::TRANSFER_ENCODING].contains(name);
+        if !is_framing {
             put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
         }
     }

@@ -1,6 +1,5 @@
-//! The stream as hyper sees it: every read is shown to [`Framing`](super::framing), every write that has to wait is
-//! noted for the write deadline. Adds no buffer and no copy; vectored writes pass through. TLS is boxed, so that a plain
-//! connection does not pay for its size.
+//! The socket as hyper sees it. HTTP/1.1's framing observes every read; a write that has to wait is noted for
+//! `write_timeout`. Adds no buffer and no copy; vectored writes pass through.
 
 use std::{
     io::{self, IoSlice},
@@ -15,37 +14,30 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::conn_table::ConnState;
+use super::state::ConnRecord;
+use crate::server::h1::H1ConnState;
 
+/// Plain or TLS. TLS is boxed, so that a plain connection does not pay for its size.
 #[derive(Debug)]
-pub(super) enum ClientStream {
+pub(in crate::server) enum ClientStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 #[derive(Debug)]
-pub(super) struct Socket {
-    pub(super) stream: ClientStream,
-    pub(super) vital: Rc<ConnState>,
-    /// hyper's own answer to what it could not read was taken and dropped: it has no body. Ours follows.
-    muted: bool,
+pub(in crate::server) struct Socket {
+    stream: ClientStream,
+    record: Rc<ConnRecord>,
 }
 
 impl Socket {
-    pub(super) const fn new(stream: ClientStream, vital: Rc<ConnState>) -> Self {
-        Self { stream, vital, muted: false }
+    pub(super) const fn new(stream: ClientStream, record: Rc<ConnRecord>) -> Self {
+        Self { stream, record }
     }
 
-    /// Whether hyper was muted; what is written from here on leaves.
-    pub(super) fn unmute(&mut self) -> bool {
-        self.vital.answer();
-        std::mem::take(&mut self.muted)
-    }
-
-    /// Whether what hyper writes is to be dropped.
-    fn mutes(&mut self) -> bool {
-        self.muted |= self.vital.speaks_unasked();
-        self.muted
+    /// Whether the bytes that hyper writes are to be dropped.
+    fn drops_writes(&self) -> bool {
+        self.record.h1().is_some_and(H1ConnState::drops_writes)
     }
 }
 
@@ -62,8 +54,9 @@ impl AsyncRead for Socket {
         };
         if let Some(bytes) = buf.filled_mut().get_mut(before..)
             && !bytes.is_empty()
+            && let Some(h1) = self.record.h1()
         {
-            self.vital.framing.borrow_mut().read(bytes);
+            h1.framing.borrow_mut().read(bytes);
         }
         result
     }
@@ -71,14 +64,14 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.mutes() {
+        if self.drops_writes() {
             return Poll::Ready(Ok(buf.len()));
         }
         let result = match &mut self.stream {
             ClientStream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             ClientStream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         };
-        self.vital.wrote(result.is_pending());
+        self.record.note_write(result.is_pending());
         result
     }
 
@@ -87,14 +80,14 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.mutes() {
+        if self.drops_writes() {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         let result = match &mut self.stream {
             ClientStream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             ClientStream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         };
-        self.vital.wrote(result.is_pending());
+        self.record.note_write(result.is_pending());
         result
     }
 
@@ -107,23 +100,23 @@ impl AsyncWrite for Socket {
             ClientStream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             ClientStream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         };
-        // What TLS has taken and not yet written waits here.
-        self.vital.wrote(result.is_pending());
+        // Bytes that TLS has taken and not yet written wait here.
+        self.record.note_write(result.is_pending());
         if result.is_ready() {
-            self.vital.flushed();
+            self.record.note_flush();
         }
         result
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.muted {
+        if self.record.h1().is_some_and(H1ConnState::has_dropped_refusal) {
             return Poll::Ready(Ok(()));
         }
         let result = match &mut self.stream {
             ClientStream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             ClientStream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         };
-        self.vital.wrote(result.is_pending());
+        self.record.note_write(result.is_pending());
         result
     }
 }

@@ -1,6 +1,6 @@
-//! TLS to clients: one configuration for all workers, so that any of them resumes what another began. The files are
-//! looked at again, at most every few seconds and only when somebody connects; what cannot be used is said once in the
-//! log, and the certificate in force stays.
+//! TLS to clients: one configuration for all workers, so that each worker resumes the sessions of the others. The files
+//! are checked for changes when a client connects, at most every few seconds. Files that cannot be used are logged once per
+//! change, and the certificate in force stays.
 
 use std::{
     sync::{
@@ -17,10 +17,12 @@ use rustls::{
     server::ProducesTickets,
 };
 
-use super::settings::TlsFiles;
-use crate::base::pem::{FileStamp, PemError, PemReason, certificates, private_key};
+use crate::{
+    base::pem::{FileStamp, PemError, PemReason, certificates, private_key},
+    server::settings::TlsFiles,
+};
 
-const CHECK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Cloning shares the configuration.
 #[derive(Clone, Debug)]
@@ -31,12 +33,12 @@ struct Inner {
     files: TlsFiles,
     config: ArcSwap<ServerConfig>,
     tickets: Arc<dyn ProducesTickets>,
-    seen: Mutex<TlsFileStamps>,
-    check_every: Duration,
+    checked: Mutex<TlsFileStamps>,
+    check_interval: Duration,
     reloads: AtomicUsize,
 }
 
-/// The files as they were last looked at.
+/// The files as of the last check.
 #[derive(Debug)]
 struct TlsFileStamps {
     at: Instant,
@@ -45,21 +47,31 @@ struct TlsFileStamps {
 
 impl TlsSource {
     /// # Errors
-    /// A file cannot be read or used, or key and certificate do not belong together.
+    /// A file cannot be read or used, or the key is not the certificate's.
     pub fn load(files: TlsFiles) -> Result<Self, PemError> {
-        Self::load_checking(files, CHECK_EVERY)
+        Self::load_checking(files, CHECK_INTERVAL)
     }
 
-    pub(super) fn load_checking(files: TlsFiles, check_every: Duration) -> Result<Self, PemError> {
+    pub(in crate::server) fn load_checking(
+        files: TlsFiles,
+        check_interval: Duration,
+    ) -> Result<Self, PemError> {
         let refused =
             |error: rustls::Error| PemError::new(&files.certificate, PemReason::Refused(error.to_string()));
         let tickets = Ticketer::new().map_err(refused)?;
-        let seen = Mutex::new(TlsFileStamps::now(&files));
+        let checked = Mutex::new(TlsFileStamps::now(&files));
         let config = ArcSwap::new(build(&files, &tickets)?);
-        Ok(Self(Arc::new(Inner { files, config, tickets, seen, check_every, reloads: AtomicUsize::new(0) })))
+        Ok(Self(Arc::new(Inner {
+            files,
+            config,
+            tickets,
+            checked,
+            check_interval,
+            reloads: AtomicUsize::new(0),
+        })))
     }
 
-    /// How often the files have changed and been taken over.
+    /// How often changed files were taken over.
     #[must_use]
     pub fn reloads(&self) -> usize {
         self.0.reloads.load(Ordering::Relaxed)
@@ -82,15 +94,15 @@ impl TlsSource {
 }
 
 impl Inner {
-    /// True once per change. Who finds another worker looking does not wait for it.
+    /// `true` once per change. A worker that finds another one checking does not wait for it.
     fn have_changed(&self) -> bool {
-        let Ok(mut seen) = self.seen.try_lock() else { return false };
-        if seen.at.elapsed() < self.check_every {
+        let Ok(mut checked) = self.checked.try_lock() else { return false };
+        if checked.at.elapsed() < self.check_interval {
             return false;
         }
         let now = TlsFileStamps::now(&self.files);
-        let changed = now.stamps != seen.stamps;
-        *seen = now;
+        let changed = now.stamps != checked.stamps;
+        *checked = now;
         changed
     }
 }

@@ -1,0 +1,20 @@
+//! What the connections of both protocols share. Owns a connection's state and deadlines, its socket and its beginning;
+//! leaves requests and responses to `h1` and `h2`.
+//!
+//! - [`state`]: one connection, and the state of its protocol
+//! - [`table`]: the connections of a worker; a sweep checks their deadlines
+//! - [`socket`]: the socket as hyper sees it, observed as it reads and writes
+//! - [`open`]: TLS handshake, choice of the protocol
+//! - [`drive`]: polls a hyper connection and applies a changed fate
+//! - [`request_body`]: a request's body as the handler sees it
+//! - [`discard`]: limits on reading a body that no handler wants
+
+pub(super) mod discard;
+pub(super) mod drive;
+pub(super) mod open;
+mod request_body;
+pub(super) mod socket;
+pub(super) mod state;
+pub(super) mod table;
+
+pub use request_body::RequestBody;

@@ -1,0 +1,207 @@
+//! The state of one connection. Its socket, its driver and its requests note events here (a few `Cell`s: no timer, and
+//! per frame no reading of the clock); the sweep of `table` reads the notes and decides.
+//!
+//! Invariant: a fate only advances, from live to finish to cut. A protocol's own state is in [`ConnState`], and a file of
+//! one protocol never touches the other's.
+
+use std::{
+    cell::{Cell, OnceCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    task::Waker,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+use crate::server::{cut::CutCause, h1::H1ConnState, h2::H2ConnState, settings::ServerLimits};
+
+/// How a connection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::server) enum ConnFate {
+    Live,
+    /// Answers the requests in flight, then closes.
+    Finish,
+    /// Ends now.
+    Cut,
+}
+
+/// What is known of one protocol alone.
+#[derive(Debug)]
+pub(in crate::server) enum ConnState {
+    H1(H1ConnState),
+    H2(H2ConnState),
+}
+
+/// What all connections of a worker read.
+#[derive(Debug)]
+pub(in crate::server) struct SweepContext {
+    pub(in crate::server) limits: Arc<ArcSwap<ServerLimits>>,
+    /// The time of the last sweep.
+    pub(in crate::server) swept_at: Cell<Instant>,
+}
+
+#[derive(Debug)]
+pub(in crate::server) struct ConnRecord {
+    pub(in crate::server) address: SocketAddr,
+    /// Index in the table.
+    pub(super) index: Cell<usize>,
+    fate: Cell<ConnFate>,
+    /// Why responses end with the connection. `None` unless it is cut.
+    cut_cause: Cell<Option<CutCause>>,
+    waker: OnceCell<Waker>,
+    /// Requests between their head and the end of their response.
+    in_flight: Cell<u32>,
+    /// When `in_flight` became 0.
+    idle_since: Cell<Instant>,
+    /// Since when the socket takes no more bytes. `None`: it takes them.
+    stalled_since: Cell<Option<Instant>>,
+    /// Unset during the TLS handshake and until the first bytes have shown the protocol.
+    protocol: OnceCell<ConnState>,
+    context: Rc<SweepContext>,
+}
+
+impl ConnRecord {
+    pub(super) fn new(address: SocketAddr, index: usize, context: Rc<SweepContext>) -> Self {
+        Self {
+            address,
+            index: Cell::new(index),
+            fate: Cell::new(ConnFate::Live),
+            cut_cause: Cell::new(None),
+            waker: OnceCell::new(),
+            in_flight: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+            stalled_since: Cell::new(None),
+            protocol: OnceCell::new(),
+            context,
+        }
+    }
+
+    pub(in crate::server) fn limits(&self) -> ServerLimits {
+        **self.context.limits.load()
+    }
+
+    /// The time of the last sweep.
+    pub(in crate::server) fn swept_at(&self) -> Instant {
+        self.context.swept_at.get()
+    }
+
+    pub(in crate::server) fn fate(&self) -> ConnFate {
+        self.fate.get()
+    }
+
+    pub(in crate::server) fn cut_cause(&self) -> Option<CutCause> {
+        self.cut_cause.get()
+    }
+
+    /// Keeps the waker of the connection's task, which is the same for all of its life.
+    pub(in crate::server) fn register_waker(&self, waker: &Waker) {
+        self.waker.get_or_init(|| waker.clone());
+    }
+
+    /// The protocol is known. Only the first call counts.
+    pub(in crate::server) fn set_protocol(&self, state: ConnState) {
+        // A connection opens once.
+        let _ = self.protocol.set(state);
+    }
+
+    pub(in crate::server) fn h1(&self) -> Option<&H1ConnState> {
+        match self.protocol.get() {
+            Some(ConnState::H1(state)) => Some(state),
+            Some(ConnState::H2(_)) | None => None,
+        }
+    }
+
+    pub(in crate::server) fn h2(&self) -> Option<&H2ConnState> {
+        match self.protocol.get() {
+            Some(ConnState::H2(state)) => Some(state),
+            Some(ConnState::H1(_)) | None => None,
+        }
+    }
+
+    /// Advances to `fate` and wakes the connection, unless its fate is the same or later.
+    pub(super) fn advance(&self, fate: ConnFate) {
+        if fate > self.fate.get() {
+            self.fate.set(fate);
+            if let Some(waker) = self.waker.get() {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    pub(super) fn cut(&self, cause: CutCause) {
+        if self.cut_cause.get().is_none() {
+            self.cut_cause.set(Some(cause));
+        }
+        self.advance(ConnFate::Cut);
+    }
+
+    pub(in crate::server) fn begin_request(self: &Rc<Self>) -> InFlight {
+        self.in_flight.set(self.in_flight.get() + 1);
+        if let Some(h1) = self.h1() {
+            h1.begin_request();
+        }
+        InFlight(Rc::clone(self))
+    }
+
+    /// A write was taken, in part or whole, or has to wait.
+    pub(in crate::server) fn note_write(&self, waits: bool) {
+        if !waits {
+            self.stalled_since.set(None);
+        } else if self.stalled_since.get().is_none() {
+            self.stalled_since.set(Some(Instant::now()));
+        }
+    }
+
+    /// The socket has taken all bytes.
+    pub(in crate::server) fn note_flush(&self) {
+        if let Some(h1) = self.h1() {
+            h1.note_flush(self.in_flight.get() > 0);
+        }
+    }
+
+    /// Applies the deadlines; `step` is the time since the sweep before.
+    pub(super) fn check_deadlines(&self, now: Instant, step: Duration) {
+        let limits = self.limits();
+        let passed = |since: Instant, allowed: Duration| now.saturating_duration_since(since) > allowed;
+        if self.stalled_since.get().is_some_and(|since| passed(since, limits.write_timeout)) {
+            tracing::debug!(peer = %self.address, "client does not read, connection cut");
+            self.cut(CutCause::Unread(limits.write_timeout));
+        }
+        if let Some(h2) = self.h2() {
+            // A stream notes the time of the sweep before, so `step` is added.
+            let cause = CutCause::Unread(limits.write_timeout);
+            h2.cut_streams(cause, |since| {
+                let is_due = passed(since, limits.write_timeout + step);
+                if is_due {
+                    tracing::debug!(peer = %self.address, "client does not read a stream, stream reset");
+                }
+                is_due
+            });
+        }
+        // While the end of a response waits for a slow client, `write_timeout` alone applies.
+        let is_idle = self.in_flight.get() == 0 && self.stalled_since.get().is_none();
+        if !is_idle || !passed(self.idle_since.get(), limits.head_timeout) {
+            return;
+        }
+        // HTTP/2 announces its end by GOAWAY and is cut when the client stays nevertheless.
+        let announced = passed(self.idle_since.get(), limits.head_timeout * 2);
+        self.advance(if self.h2().is_some() && !announced { ConnFate::Finish } else { ConnFate::Cut });
+    }
+}
+
+/// One request in flight, from its head to the end of its response.
+#[derive(Debug)]
+pub(in crate::server) struct InFlight(pub(in crate::server) Rc<ConnRecord>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.0.idle_since.set(Instant::now());
+        if let Some(h1) = self.0.h1() {
+            h1.end_request();
+        }
+    }
+}

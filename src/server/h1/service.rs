@@ -1,0 +1,149 @@
+//! From hyper's request to the handler's response: refuses requests whose framing is ambiguous, counts the rest as in
+//! flight until their response's body is dropped, hands streams over to `streamed`, and closes connections whose next
+//! request could not be trusted.
+
+use std::{
+    convert::Infallible,
+    future::{Future, pending, ready},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{body::Incoming, service::Service};
+
+use super::{
+    state::H1ConnState,
+    streamed::{Handoff, Streamed, is_stream, persistence},
+};
+use crate::server::{
+    conn::{
+        RequestBody,
+        state::{ConnRecord, InFlight},
+    },
+    cut::Cuttable,
+    handler::{Handler, Peer},
+    refusal::{Ambiguity, RefusalReason},
+};
+
+/// The service of one connection.
+#[derive(Debug)]
+pub(super) struct H1Service<H: Handler> {
+    pub(super) handler: H,
+    pub(super) peer: Peer,
+    pub(super) record: Rc<ConnRecord>,
+    /// Where streamed responses are put.
+    pub(super) handoff: Handoff<H1ResponseBody<H::Body>>,
+}
+
+/// A response's body; the request is in flight until it is dropped.
+#[derive(Debug)]
+pub(super) struct H1ResponseBody<B: Cuttable> {
+    content: Content<B>,
+    in_flight: InFlight,
+}
+
+#[derive(Debug)]
+enum Content<B> {
+    Handler(B),
+    Refusal(Option<Bytes>),
+}
+
+impl<H: Handler> Service<Request<Incoming>> for H1Service<H> {
+    type Response = Response<H1ResponseBody<H::Body>>;
+    type Error = Infallible;
+    // Boxed, so that the memory that a handler needs before its response head is freed with the head.
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let in_flight = self.record.begin_request();
+        if let Err(ambiguity) = check(&request, &self.record) {
+            tracing::debug!(peer = %self.peer.address, ?ambiguity, "request refused");
+            let body = self.handler.refuse(RefusalReason::Ambiguous(ambiguity));
+            return Box::pin(ready(Ok(refuse(body, in_flight))));
+        }
+        let handoff = persistence(&request).map(|persists| (self.handoff.clone(), persists));
+        let (head, body) = request.into_parts();
+        let body = RequestBody::h1(body, Rc::clone(&self.record));
+        let answer = self.handler.handle(head, body, self.peer);
+        Box::pin(async move {
+            let mut response = answer.await;
+            if in_flight.0.h1().is_some_and(H1ConnState::begin_response) {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            let response = response.map(|body| H1ResponseBody { content: Content::Handler(body), in_flight });
+            match handoff {
+                Some((handoff, persists)) if is_stream(&response) => {
+                    let persists = persists && !response.headers().contains_key(header::CONNECTION);
+                    handoff.put(Streamed { response, persists });
+                    pending().await
+                }
+                Some(_) | None => Ok(response),
+            }
+        })
+    }
+}
+
+/// Compares hyper's reading of the head with the bytes on the wire.
+fn check(request: &Request<Incoming>, record: &ConnRecord) -> Result<(), Ambiguity> {
+    let Some(h1) = record.h1() else { return Ok(()) };
+    let coding = request.headers().get(header::TRANSFER_ENCODING);
+    let length = if coding.is_some() { None } else { request.body().size_hint().exact() };
+    let needs_host = request.version() == Version::HTTP_11;
+    h1.framing.borrow_mut().begin_body(length, needs_host)?;
+    match coding {
+        Some(coding) if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => {
+            Err(Ambiguity::Coding)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn refuse<B: Cuttable>(body: Bytes, in_flight: InFlight) -> Response<H1ResponseBody<B>> {
+    let mut response = Response::new(H1ResponseBody { content: Content::Refusal(Some(body)), in_flight });
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+impl<B: Cuttable> Drop for H1ResponseBody<B> {
+    fn drop(&mut self) {
+        if let (Some(cause), Content::Handler(body)) = (self.in_flight.0.cut_cause(), &mut self.content) {
+            body.cut(cause);
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Cuttable + Unpin> Body for H1ResponseBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match &mut self.content {
+            Content::Handler(body) => Pin::new(body).poll_frame(cx),
+            Content::Refusal(text) => Poll::Ready(text.take().map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Handler(body) => body.is_end_stream(),
+            Content::Refusal(text) => text.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Handler(body) => body.size_hint(),
+            Content::Refusal(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The interface between connections and the content that they serve. A handler sees a request's head and body and
+//! answers with a response; it knows neither protocol nor socket, except for [`Peer`].
+
+use std::{error::Error, future::Future, net::SocketAddr};
+
+use bytes::Bytes;
+use http::{Response, request::Parts};
+
+use super::{conn::RequestBody, cut::Cuttable, refusal::RefusalReason};
+
+/// The content of a server. Cloned once per connection, so cheap to clone: an `Rc` inside.
+pub trait Handler: Clone + 'static {
+    type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
+        + Cuttable
+        + Unpin
+        + 'static;
+
+    /// Answers one request. A client that leaves before the response head drops the future; a client that leaves after
+    /// it drops the response's body.
+    fn handle(
+        &self,
+        head: Parts,
+        body: RequestBody,
+        peer: Peer,
+    ) -> impl Future<Output = Response<Self::Body>> + 'static;
+
+    /// The JSON body of a response that the server gives without [`Handler::handle`].
+    fn refuse(&self, reason: RefusalReason) -> Bytes;
+}
+
+/// The other end of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub address: SocketAddr,
+    pub tls: bool,
+}
