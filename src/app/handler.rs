@@ -35,8 +35,8 @@ impl Handler for SiteHandler {
     }
 }
 
-/// The error that a client gets for a request that never became one of the site's. Its dialect is not known, so the shape
-/// is OpenAI's.
+/// The error that a client gets for a request that never became one of the site's. Its dialect is not known,
+/// so the shape is OpenAI's.
 fn refusal(reason: RefusalReason) -> Box<Refusal> {
     let (code, message) = match reason {
         RefusalReason::Ambiguous(Ambiguity::TwoLengths) => {

@@ -1,6 +1,9 @@
-//! Who may ask for what is the operator's alone: a reload, statistics, events. Either an administrator's key is shown, or
-//! the request came through the listener that serves nothing else (`admin_listen`). Without either it is closed; and that
-//! listener is open only once it is known that there is no administrator's key.
+//! The access that routes require, and its check. An operator is a request with an administrator's key, or
+//! one that came through the operators' listener (`admin_listen`) while no administrator's key exists.
+//! Without a key and that listener, administration is closed.
+//!
+//! Invariant: the operators' listener asks for no key only after the stored keys have been read and none of
+//! them is an administrator's.
 
 use std::sync::Arc;
 
@@ -12,25 +15,25 @@ use crate::proxy::{
     admission::{admit, unavailable},
 };
 
-/// Which listener a corridor answers for.
+/// The listener whose requests a site answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ListenerRole {
-    /// Where clients are served.
+    /// The listener of clients.
     #[default]
     Public,
-    /// `admin_listen`: no completions.
+    /// The listener of operators (`admin_listen`): no completions.
     Administration {
-        /// Where there is known to be no administrator's key, none is asked for.
+        /// The listener is on loopback: no key is required while no administrator's key exists.
         open: bool,
     },
 }
 
-/// Applies the required access of a route.
-///
-/// Completions and events need the key's owner, and check it themselves.
+/// Checks the access that a route requires. [`crate::proxy`] checks the key of a completion itself, because
+/// it needs the key's principal.
 ///
 /// # Errors
-/// No accepted key was shown, or no administrator's.
+/// No accepted key (401), no administrator's key or administration is closed (401, 403), or the keys have not
+/// been read (503).
 pub(super) fn authorize(
     access: Access,
     listener: ListenerRole,
@@ -46,10 +49,10 @@ pub(super) fn authorize(
     }
 }
 
-/// The key whose events the request may see; `None`: it may see all of them.
+/// The id of the key whose events a request may see; `None`: the events of all keys.
 ///
 /// # Errors
-/// No accepted key was shown.
+/// No accepted key (401), or the keys have not been read (503).
 pub(super) fn event_scope(
     listener: ListenerRole,
     snapshot: &Snapshot,
@@ -62,31 +65,32 @@ pub(super) fn event_scope(
     }
 }
 
-/// Whether an accepted key was shown, or the request is an operator's.
+/// Whether a request shows an accepted key or is an operator's.
 pub(super) fn is_known(listener: ListenerRole, snapshot: &Snapshot, head: &Parts) -> bool {
     admit(snapshot, &head.headers).is_ok() || administrate(listener, snapshot, head).is_ok()
 }
 
-/// Lets an administrator pass.
+/// Checks that a request is an operator's.
 ///
 /// # Errors
-/// It is closed or elsewhere (403), no administrator's key was shown (401, 403), or it is not known whether there is one
-/// (503).
-fn administrate(entrance: ListenerRole, snapshot: &Snapshot, head: &Parts) -> Result<(), Box<Refusal>> {
-    if (entrance, snapshot.administration) == (ListenerRole::Public, AdminAccess::Apart) {
+/// Administration is closed or served by another listener (403), no administrator's key was shown (401, 403),
+/// or the stored keys, which may include one, have not been read (503).
+fn administrate(listener: ListenerRole, snapshot: &Snapshot, head: &Parts) -> Result<(), Box<Refusal>> {
+    if (listener, snapshot.administration) == (ListenerRole::Public, AdminAccess::Apart) {
         let message = "administration is served at the address of `admin_listen` only";
         return Err(Refusal::request(403, "administration_elsewhere", message));
     }
     if !snapshot.tokens.has_admin() && !snapshot.keys.has_admin() {
-        match entrance {
+        match listener {
             ListenerRole::Administration { open: true } if snapshot.keys.are_known() => {
-                return undisguised(head);
+                return refuse_web_pages(head);
             }
-            // An administrator's key in the store closes this: whoever is let in before it is read may be nobody's.
+            // A stored administrator's key would close the listener, so no request passes before the keys are
+            // read.
             ListenerRole::Administration { open: true } => {
                 return Err(unavailable("whether administration takes a key could not be read yet"));
             }
-            // There may be one in the store: what is shown is looked at.
+            // The store may hold an administrator's key: the shown key is checked below.
             ListenerRole::Administration { open: false } | ListenerRole::Public
                 if !snapshot.keys.are_known() => {}
             ListenerRole::Administration { open: false } | ListenerRole::Public => return Err(closed()),
@@ -104,9 +108,10 @@ fn closed() -> Box<Refusal> {
     Refusal::request(403, "administration_closed", message)
 }
 
-/// Where no key is asked for, a browser's page must not get in by way of its user: neither openly from another origin,
-/// nor under a name that it has had point here.
-fn undisguised(head: &Parts) -> Result<(), Box<Refusal>> {
+/// Refuses requests of web pages where no key is required: a page in an operator's browser reaches loopback,
+/// either from another origin (it sends `origin`) or under its own name, which DNS rebinding points here
+/// (`host` is not local).
+fn refuse_web_pages(head: &Parts) -> Result<(), Box<Refusal>> {
     if !head.headers.contains_key(header::ORIGIN) && is_local_name(&head.uri, &head.headers) {
         return Ok(());
     }
@@ -114,6 +119,7 @@ fn undisguised(head: &Parts) -> Result<(), Box<Refusal>> {
     Err(Refusal::request(403, "administration_closed", message))
 }
 
+/// Whether `host`, or the request's authority, is `localhost`, an IP address or absent.
 fn is_local_name(uri: &Uri, headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let Some(authority) = host.or_else(|| uri.authority().map(http::uri::Authority::as_str)) else {
@@ -132,7 +138,7 @@ mod tests {
     fn a_page_in_a_browser_does_not_pass_without_a_key() {
         let asked = |name: &'static str, value: &'static str| {
             let (head, ()) = http::Request::builder().header(name, value).body(()).unwrap().into_parts();
-            undisguised(&head).is_ok()
+            refuse_web_pages(&head).is_ok()
         };
         for host in ["127.0.0.1:9001", "[::1]:9001", "localhost", "LOCALHOST:1"] {
             assert!(asked("host", host), "{host}");

@@ -1,5 +1,6 @@
-//! `/events`: news as server-sent events, for as long as the client listens (S3.7). A comment every so often keeps
-//! connections open that carry nothing; the stream ends when the process does.
+//! The body of `GET /events`: events of requests as server-sent events until the client leaves (S3.7). A
+//! comment every [`COMMENT_INTERVAL`] keeps an idle connection open. The stream ends when the process stops
+//! or the key loses its access.
 
 use std::{
     convert::Infallible,
@@ -17,54 +18,54 @@ use tokio::time::timeout;
 use crate::telemetry::events::{Delivery, Subscriber};
 
 pub(super) const CONTENT_TYPE: &str = "text/event-stream";
-/// The longest silence.
-const SILENCE: Duration = Duration::from_secs(15);
-/// Bytes of one frame, about.
-const GATHERED: usize = 32 * 1024;
+/// The longest time without a byte.
+const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
+/// Bytes after which a frame takes no further event; the last event may exceed it.
+const FRAME_LIMIT: usize = 32 * 1024;
 
 pub struct EventFeed {
-    /// `None` once it has ended.
+    /// `None` after the end.
     next: Option<Pin<Box<dyn Future<Output = FeedStep>>>>,
 }
 
-/// Bytes to be sent, and who waits for the next; nobody at the end.
+/// The bytes of a frame, and the subscriber for the next one; `None` at the end.
 type FeedStep = (Bytes, Option<FeedSubscriber>);
 
-/// A watcher, and whether it may still be told.
+/// A subscriber, and the check of its access.
 struct FeedSubscriber {
-    watcher: Subscriber,
-    may: Box<dyn Fn() -> bool>,
+    subscriber: Subscriber,
+    may_watch: Box<dyn Fn() -> bool>,
 }
 
 impl EventFeed {
-    /// `may`: asked before anything is told; a key may be revoked while its owner watches.
+    /// `may_watch` is called before each frame, because a key may be revoked while its feed is open.
     #[must_use]
-    pub fn new(watcher: Subscriber, may: impl Fn() -> bool + 'static) -> Self {
-        let listener = FeedSubscriber { watcher, may: Box::new(may) };
-        let greeting = async { (Bytes::from_static(b": thalweg\n\n"), Some(listener)) };
+    pub fn new(subscriber: Subscriber, may_watch: impl Fn() -> bool + 'static) -> Self {
+        let subscriber = FeedSubscriber { subscriber, may_watch: Box::new(may_watch) };
+        let greeting = async { (Bytes::from_static(b": thalweg\n\n"), Some(subscriber)) };
         Self { next: Some(Box::pin(greeting)) }
     }
 }
 
-/// All that waits, or that nothing came.
-async fn next(mut listener: FeedSubscriber) -> FeedStep {
-    let first = timeout(SILENCE, listener.watcher.next()).await;
-    if !(listener.may)() {
+/// The next frame: all events that wait, or a comment if none came in time.
+async fn next(mut feed: FeedSubscriber) -> FeedStep {
+    let first = timeout(COMMENT_INTERVAL, feed.subscriber.next()).await;
+    if !(feed.may_watch)() {
         return (Bytes::new(), None);
     }
-    let Ok(first) = first else { return (Bytes::from_static(b": nothing new\n\n"), Some(listener)) };
-    let (mut text, mut told) = (Vec::new(), Some(first));
-    while let Some(news) = told {
-        match news {
+    let Ok(first) = first else { return (Bytes::from_static(b": nothing new\n\n"), Some(feed)) };
+    let (mut text, mut waiting) = (Vec::new(), Some(first));
+    while let Some(delivery) = waiting {
+        match delivery {
             Delivery::Event(event) => text.extend_from_slice(&event),
             Delivery::Lost(count) => {
                 text.extend_from_slice(format!("event: lost\ndata: {{\"count\":{count}}}\n\n").as_bytes());
             }
             Delivery::End => return (text.into(), None),
         }
-        told = if text.len() < GATHERED { listener.watcher.try_next() } else { None };
+        waiting = if text.len() < FRAME_LIMIT { feed.subscriber.try_next() } else { None };
     }
-    (text.into(), Some(listener))
+    (text.into(), Some(feed))
 }
 
 impl Body for EventFeed {
@@ -76,14 +77,14 @@ impl Body for EventFeed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let Some(future) = &mut self.next else { return Poll::Ready(None) };
-        let (bytes, listener) = ready!(future.as_mut().poll(cx));
-        self.next = listener.map(|listener| Box::pin(next(listener)) as _);
+        let (bytes, subscriber) = ready!(future.as_mut().poll(cx));
+        self.next = subscriber.map(|subscriber| Box::pin(next(subscriber)) as _);
         Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
     }
 }
 
 impl fmt::Debug for EventFeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("open", &self.next.is_some()).finish()
+        f.debug_struct("EventFeed").field("open", &self.next.is_some()).finish()
     }
 }

@@ -1,5 +1,6 @@
-//! `GET /metrics`: what has happened so far, for Prometheus (S0.7, S3.9, B18). Gathered off the worker, as
-//! [`super::statistics`] is.
+//! `GET /metrics`: counts and times since the start, in Prometheus' text format (S0.7, S3.9, B18). Built off
+//! the worker, as [`super::statistics`] is. Metric names and labels are a public interface: they do not
+//! change.
 
 use std::sync::Arc;
 
@@ -12,13 +13,13 @@ use crate::{
     telemetry::{Exposition, MetricKind, Telemetry},
 };
 
-/// Prometheus' text format.
+/// The content type of Prometheus' text format.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The page.
 ///
 /// # Errors
-/// As [`gather`].
+/// The metrics could not be built (500).
 pub(super) async fn page(
     telemetry: Telemetry,
     ledger: LedgerReader,
@@ -27,11 +28,11 @@ pub(super) async fn page(
     gather(move || metrics(&telemetry, ledger.gauges.read(), &snapshot)).await
 }
 
-fn metrics(board: &Telemetry, ledger: LedgerState, snapshot: &Snapshot) -> String {
+fn metrics(telemetry: &Telemetry, ledger: LedgerState, snapshot: &Snapshot) -> String {
     let mut page = Exposition::default();
     page.family("thalweg_build_info", MetricKind::Gauge, "The version that runs.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-    board.write(&mut page, snapshot.generation);
+    telemetry.write(&mut page, snapshot.generation);
     let help = "Whether the last contact with a provider succeeded.";
     let mut family = page.family("thalweg_provider_up", MetricKind::Gauge, help);
     for provider in &snapshot.providers {
@@ -73,24 +74,24 @@ fn write_candidates(page: &mut Exposition, snapshot: &Snapshot) {
     let (now, candidates) = (Moment::now(), snapshot.catalog.tracked());
     let help = "Attempts at a model of a provider that tell of its health, by how they ended.";
     let mut family = page.family("thalweg_upstream_attempts_total", MetricKind::Counter, help);
-    for (provider, record) in &candidates {
-        let (succeeded, failed) = record.totals();
-        let [provider, model] = labels(provider, record);
+    for (provider, stats) in &candidates {
+        let (succeeded, failed) = stats.totals();
+        let [provider, model] = labels(provider, stats);
         family.sample(&[provider, model, ("result", "success")], succeeded as f64);
         family.sample(&[provider, model, ("result", "failure")], failed as f64);
     }
     let help = "The circuit breaker of a model of a provider: 0 admitting, 1 probing, 2 tripped.";
     let mut family = page.family("thalweg_breaker_state", MetricKind::Gauge, help);
-    for (provider, record) in &candidates {
-        family.sample(&labels(provider, record), f64::from(breaker(record, now).1));
+    for (provider, stats) in &candidates {
+        family.sample(&labels(provider, stats), f64::from(breaker(stats, now).1));
     }
     let help = "Requests and streams under way at a model of a provider.";
     let mut family = page.family("thalweg_upstream_in_flight", MetricKind::Gauge, help);
-    for (provider, record) in &candidates {
-        family.sample(&labels(provider, record), record.under_way() as f64);
+    for (provider, stats) in &candidates {
+        family.sample(&labels(provider, stats), stats.under_way() as f64);
     }
 }
 
-fn labels<'a>(provider: &'a str, record: &'a CandidateStats) -> [(&'static str, &'a str); 2] {
-    [("provider", provider), ("model", record.model().unwrap_or("other"))]
+fn labels<'a>(provider: &'a str, stats: &'a CandidateStats) -> [(&'static str, &'a str); 2] {
+    [("provider", provider), ("model", stats.model().unwrap_or("other"))]
 }

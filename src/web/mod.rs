@@ -1,14 +1,18 @@
-//! What the gateway serves beside completions, for the people who run it, and the table of all paths.
+//! The paths of the gateway and their dispatch. Completions are answered by [`crate::proxy`]; the pages of
+//! operators and clients (models, health, statistics, events, reload, comparison) are answered here, without
+//! a provider.
 //!
-//! - [`site`]: the handler: dispatches each request by its route
+//! In reading order:
 //! - `routes`: all paths, in one table
-//! - [`admin`]: who may ask for what is the operator's
+//! - [`site`]: the handler of a worker, which dispatches each request by its route
+//! - [`admin`]: the access that a route requires, and its check
 //! - `preflight`: answers that do not depend on the path
-//! - `page`, `models`, `health`: what the gateway is, what it offers, how its providers are
-//! - `statistics`, `metrics`: what has happened so far
-//! - [`events`]: events as they happen
-//! - [`reload`]: loading the configuration again
-//! - [`compare`]: one prompt through every mode, against the provider itself
+//! - `page`: the list of paths, liveness and readiness; `models`: the models that are offered; `health`: the
+//!   state of providers and candidates
+//! - `statistics`, `metrics`: counts and times since the start, as JSON and for Prometheus
+//! - [`reload`]: the handle that reloads the configuration
+//! - `streams`: the operations that answer with a stream: [`events`], the events of requests as they happen,
+//!   and [`compare`], one prompt through every mode beside the provider itself
 //! - [`body`]: the body of every response
 
 pub mod admin;
@@ -24,6 +28,7 @@ pub mod reload;
 mod routes;
 pub mod site;
 mod statistics;
+mod streams;
 
 pub use admin::ListenerRole;
 pub use body::Body;

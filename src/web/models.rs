@@ -1,5 +1,5 @@
-//! `GET /v1/models` and `GET /v1/models/{model}` (S0.8, S2.4, S3.5): each model once, as OpenAI's clients read it, with
-//! the providers that serve it beside the standard fields.
+//! `GET /v1/models` and `GET /v1/models/{model}` (S0.8, S2.4, S3.5): each model once, in OpenAI's format,
+//! with a list of its providers beside the standard fields.
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -9,26 +9,29 @@ use crate::{
     routing::Offered,
 };
 
-/// All that is offered.
+/// The list of all offered models.
 pub(super) fn list(snapshot: &Snapshot) -> Value {
     let data: Vec<Value> = snapshot.catalog.offered().iter().map(entry).collect();
     json!({"object": "list", "data": data})
 }
 
-/// One model; `name` is the rest of the path, percent-encoded: `model` or `provider/model`.
+/// One model. `name` is the rest of the path, percent-encoded: `model` or `provider/model`.
+///
+/// # Errors
+/// No provider lists the model (404).
 pub(super) fn one(snapshot: &Snapshot, name: &str) -> Result<Value, Box<Refusal>> {
-    let asked = decoded(name);
+    let wanted = decoded(name);
     let offered = snapshot.catalog.offered();
-    let plain = offered.iter().find(|offered| offered.model == asked);
+    let plain = offered.iter().find(|offered| offered.model == wanted);
     let found = plain.map(entry).or_else(|| {
-        let (provider, model) = asked.split_once('/')?;
+        let (provider, model) = wanted.split_once('/')?;
         let served = |offered: &&Offered<'_>| offered.model == model && offered.providers.contains(&provider);
-        offered.iter().find(served).map(|_| shown(&asked, &[provider]))
+        offered.iter().find(served).map(|_| shown(&wanted, &[provider]))
     });
     found.ok_or_else(|| {
-        let message = match snapshot.catalog.knows(&asked) {
-            Err(unknown) => unknown.message(&asked),
-            Ok(()) => format!("no provider lists the model `{asked}`"),
+        let message = match snapshot.catalog.knows(&wanted) {
+            Err(unknown) => unknown.message(&wanted),
+            Ok(()) => format!("no provider lists the model `{wanted}`"),
         };
         Refusal::request(404, "model_not_found", message).of(Some("model"))
     })
@@ -48,7 +51,7 @@ fn shown(model: &str, providers: &[&str]) -> Value {
     })
 }
 
-/// `%2F` and its like (RFC 3986, section 2.1); a percent sign without two digits stays as it is.
+/// Decodes percent-encoding (RFC 3986, section 2.1). A `%` without two hexadecimal digits stays as it is.
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
@@ -58,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decodes_what_is_encoded_and_nothing_else() {
+    fn decodes_percent_encoding_and_nothing_else() {
         for (text, plain) in
             [("a%2Fb", "a/b"), ("a%2", "a%2"), ("%zz%41", "%zzA"), ("%", "%"), ("%e2%82%ac", "€"), ("", "")]
         {

@@ -1,5 +1,5 @@
-//! What an administrator has the process do. A worker only carries the errand to the one thread that may do it and waits
-//! for what is told; the line of errands is bounded, and done one after another.
+//! Requests to reload the configuration (S2.6). A worker passes the request to the one thread that reloads
+//! and waits for its outcome. The queue of requests is bounded, and reloads run one after another.
 
 use http::request::Parts;
 use serde_json::Value;
@@ -10,64 +10,66 @@ use tokio::sync::{
 
 use crate::proxy::Refusal;
 
-/// Errands that may wait.
-const WAITING: usize = 16;
+/// Requests that may wait.
+const MAX_WAITING: usize = 16;
 
-/// Load the configuration again.
+/// A request to load the configuration again.
 #[derive(Debug)]
 pub struct ReloadRequest {
-    /// Say what would change, and change nothing.
+    /// Report the changes and do not apply them.
     pub check: bool,
-    /// For the log: `request`, `signal`.
+    /// The origin of the request, for the log: `request`, `signal`.
     pub asked_by: &'static str,
     pub reply: oneshot::Sender<ReloadOutcome>,
 }
 
-/// What became of it.
+/// The outcome of a reload.
 #[derive(Debug)]
 pub enum ReloadOutcome {
+    /// The report of changes, as the response has it.
     Done(Value),
-    /// Nothing was changed.
+    /// The configuration is wrong; nothing changed.
     Wrong {
         message: String,
-        /// One object per mistake: `path`, `message`, `suggestion`.
+        /// One object per problem: `path`, `message`, `suggestion`.
         errors: Vec<Value>,
     },
 }
 
-/// S2.6. Whether the request asks for a report of what would change (`?check=true`) and for no change.
+/// Whether the query asks for a report of the changes only (`?check=true`).
 pub(super) fn is_check(head: &Parts) -> bool {
     let mut query = head.uri.query().unwrap_or_default().split('&');
     query.any(|part| matches!(part, "check" | "check=true" | "check=1"))
 }
 
-/// Where errands are handed in. Cloning shares it.
+/// The sender of reload requests. Clones share the queue.
 #[derive(Clone, Debug)]
 pub struct ReloadHandle(Sender<ReloadRequest>);
 
 impl ReloadHandle {
-    /// The desk, and the line behind it.
+    /// A handle and the receiver of its requests.
     #[must_use]
     pub fn open() -> (Self, Receiver<ReloadRequest>) {
-        let (sender, receiver) = channel(WAITING);
+        let (sender, receiver) = channel(MAX_WAITING);
         (Self(sender), receiver)
     }
 
-    /// Hands in an errand. The reply is told in its turn; `None`: too many wait already, or nobody does them any more.
+    /// Queues a request and returns the receiver of its outcome. `None`: the queue is full, or the receiver
+    /// of requests is gone.
     pub fn put(&self, check: bool, asked_by: &'static str) -> Option<oneshot::Receiver<ReloadOutcome>> {
-        let (reply, told) = oneshot::channel();
-        self.0.try_send(ReloadRequest { check, asked_by, reply }).ok().map(|()| told)
+        let (reply, outcome) = oneshot::channel();
+        self.0.try_send(ReloadRequest { check, asked_by, reply }).ok().map(|()| outcome)
     }
 
-    /// Hands in an errand and waits for its reply.
+    /// Queues a request and waits for its outcome.
     ///
     /// # Errors
-    /// Too many wait already (429), or the process is ending (503).
+    /// The queue is full (429), or the process stops (503).
     pub async fn reload(&self, check: bool) -> Result<ReloadOutcome, Box<Refusal>> {
-        let Some(told) = self.put(check, "request") else {
+        let Some(outcome) = self.put(check, "request") else {
             return Err(if self.0.is_closed() { shutting_down() } else { busy() });
         };
-        told.await.map_err(|_| shutting_down())
+        outcome.await.map_err(|_| shutting_down())
     }
 }
 

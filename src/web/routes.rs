@@ -1,5 +1,6 @@
-//! All paths that the gateway serves, in one table: methods, path, path template for logs, dialect, required access and
-//! the operation that answers. A request's path is looked up here once; every later step uses the row that was found.
+//! All paths that the gateway serves, in one table: methods, path, path template for logs, dialect, required
+//! access and the operation that answers. A request's path is looked up here once; every later step uses the
+//! row that was found.
 //!
 //! Paths that begin with `/v1` are also served without it. Invariant: a template is never text of the client.
 
@@ -147,7 +148,8 @@ impl Route {
         Self { template, ..self }
     }
 
-    /// The part of `path` in place of `{model}`. `None`: the path is another one. `short` is `path` without its `/v1`.
+    /// The part of `path` in place of `{model}`. `None`: the path is another one. `short` is `path` without
+    /// its `/v1`.
     fn matches<'p>(&self, path: &'p str, short: &'p str) -> Option<&'p str> {
         let (own, given) = match self.path.strip_prefix(VERSION) {
             Some(own) => (own, short),
@@ -167,8 +169,8 @@ impl Route {
         }
     }
 
-    /// Whether a request for a WebSocket is answered as any other: a client may be refused an upgrade in silence
-    /// (RFC 9110 section 7.8).
+    /// Whether a request for a WebSocket is answered as any other: a client may be refused an upgrade in
+    /// silence (RFC 9110 section 7.8).
     pub(super) fn ignores_upgrade(&self, method: &Method) -> bool {
         match self.operation {
             Operation::Page(Page::Compare) => true,

@@ -1,18 +1,18 @@
-//! The handler of a worker: finds a request's route once, applies the access that the route requires and has the
-//! route's operation answer. Completions go to [`Gateway`]; everything else is answered in this room.
+//! The handler of a worker: finds a request's route once, checks the access that the route requires and runs
+//! its operation. Completions go to [`Gateway`]; this room answers everything else.
+//!
+//! Invariant: a [`Call`] is opened for every request, so every request has a completion.
 
 use std::{fmt, net::IpAddr, rc::Rc};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{Method, Response, StatusCode, request::Parts};
 use serde_json::Value;
 
 use super::{
     Body,
     admin::{self, ListenerRole},
-    compare::{self, CompareStream, Gate, progress::ProgressQueue},
-    events::{self, EventFeed},
-    health, metrics, models, page,
+    compare::Gate,
+    events, health, metrics, models, page,
     preflight::{allow_preflight, asks_for_websocket, refuse_upgrade},
     reload::{self, ReloadHandle, ReloadOutcome},
     routes::{self, Operation, Page, Route, RouteMatch},
@@ -22,31 +22,28 @@ use crate::{
     base::ByteList,
     exchange::Outcome,
     ledger::LedgerReader,
-    proxy::{Call, Gateway, Incoming, Refusal, Snapshot},
+    proxy::{Call, Gateway, Incoming, Refusal},
     telemetry::Telemetry,
     upstream::Target,
 };
 
-/// Seconds after which a comparison that found another one running may be tried again.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("15");
-
-/// One worker's site.
+/// The handler of one worker and one listener.
 #[derive(Debug)]
 pub struct Site {
-    gateway: Gateway,
-    parts: SiteParts,
+    pub(super) gateway: Gateway,
+    pub(super) parts: SiteParts,
 }
 
-/// What a site needs beside the gateway.
+/// The parts of a site beside the gateway.
 pub struct SiteParts {
-    /// The listener whose requests are answered.
+    /// The listener whose requests the site answers.
     pub listener: ListenerRole,
-    /// Whether the process still wants requests (`/readyz`).
+    /// Whether the process accepts requests and does not drain (`/readyz`).
     pub ready: Rc<dyn Fn() -> bool>,
     pub reload: ReloadHandle,
     pub telemetry: Telemetry,
     pub ledger: LedgerReader,
-    /// This gateway, as its own client sees it.
+    /// This gateway's own address, for the requests of a comparison.
     pub own: Target,
     /// Shared by all workers.
     pub gate: Gate,
@@ -58,12 +55,12 @@ impl fmt::Debug for SiteParts {
     }
 }
 
-/// A page, ready to be given to the call.
+/// The content of a page.
 enum Reply {
     Json(StatusCode, Value),
-    /// Differs from request to request, so it may not be stored.
+    /// Content type and text; `no-store`, because it differs from request to request.
     Text(&'static str, String),
-    /// The configuration is wrong.
+    /// A reload found the configuration wrong.
     Invalid {
         message: String,
         errors: Vec<Value>,
@@ -76,8 +73,8 @@ impl Site {
         Self { gateway, parts }
     }
 
-    /// Answers one request. Dropping the future before the head, or the body after it, ends the request as one whose
-    /// client has left.
+    /// Answers one request. Dropping the future before the head, or the body after it, ends the request as
+    /// one whose client has left.
     pub async fn answer(
         self: Rc<Self>,
         mut head: Parts,
@@ -105,7 +102,7 @@ impl Site {
         }
     }
 
-    /// The operators' listener does not know the comparison.
+    /// Whether this listener has the path at all: the operators' listener has no comparison.
     fn has(&self, route: &Route) -> bool {
         self.is_public() || route.operation != Operation::Page(Page::Compare)
     }
@@ -114,7 +111,10 @@ impl Site {
         self.parts.listener == ListenerRole::Public
     }
 
-    /// The route that answers the request, if path, method and listener agree on one.
+    /// The route of a request whose path, method and listener fit together.
+    ///
+    /// # Errors
+    /// No such path on this listener (404), a method that the path does not take (405), a WebSocket (426).
     fn accept<'p>(
         &self,
         found: Option<RouteMatch<'p>>,
@@ -184,56 +184,6 @@ impl Site {
         };
         response.map(Body::Corridor)
     }
-
-    /// S3.7. The request ends with its head; the events go on.
-    fn events(self: Rc<Self>, call: Call, snapshot: &Snapshot, head: &Parts) -> Response<Body> {
-        let watched = admin::event_scope(self.parts.listener, snapshot, head).and_then(|scope| {
-            let watcher = self.parts.telemetry.bus.watch(scope.clone());
-            let refusal = || Refusal::request(429, "too_many_watchers", "too many watch already");
-            Ok((watcher.ok_or_else(refusal)?, scope))
-        });
-        let (watcher, scope) = match watched {
-            Ok(watched) => watched,
-            Err(refusal) => return call.refuse(&refusal).map(Body::Corridor),
-        };
-        let head = head.clone();
-        let may = move || {
-            let snapshot = self.gateway.snapshot();
-            admin::event_scope(self.parts.listener, &snapshot, &head).is_ok_and(|now| now == scope)
-        };
-        call.text(events::CONTENT_TYPE, Bytes::new()).map(|_| Body::Feed(EventFeed::new(watcher, may)))
-    }
-
-    async fn compare(&self, call: Call, snapshot: &Snapshot, head: &Parts) -> Response<Body> {
-        let (params, context) = match compare::prepare(head, snapshot, &self.parts.own) {
-            Ok(prepared) => prepared,
-            Err(refusal) => return call.refuse(&refusal).map(Body::Corridor),
-        };
-        let Some(pass) = self.parts.gate.enter() else {
-            let message = "a comparison is running already; one at a time";
-            let refusal = Refusal::request(429, "comparison_running", message);
-            let mut response = call.refuse(&refusal);
-            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-            return response.map(Body::Corridor);
-        };
-        if wants_events(&head.headers) {
-            let queue = ProgressQueue::default();
-            let steps = queue.clone();
-            let run = async move {
-                let _pass = pass;
-                compare::run(params, context, |step| steps.put(step)).await
-            };
-            let mut response = call.json(StatusCode::OK, Bytes::new());
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(events::CONTENT_TYPE));
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            return response.map(|_| Body::Live(CompareStream::new(run, queue)));
-        }
-        let report = Box::pin(compare::run(params, context, |_| {})).await;
-        drop(pass);
-        let body = serde_json::to_vec(&report).unwrap_or_default();
-        call.json(StatusCode::OK, body.into()).map(Body::Corridor)
-    }
 }
 
 impl Reply {
@@ -254,9 +204,4 @@ impl From<ReloadOutcome> for Reply {
             ReloadOutcome::Wrong { message, errors } => Self::Invalid { message, errors },
         }
     }
-}
-
-fn wants_events(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    accept.is_some_and(|accept| accept.contains("text/event-stream"))
 }

@@ -1,5 +1,8 @@
-//! `GET /stats`: what has happened so far, as JSON, for the operator (S0.7, S1.13, S3.9, B18). Gathered on a thread for
-//! work that blocks, since it takes as long as there is to be told, and a worker has streams to relay.
+//! `GET /stats`: counts and times since the start, as JSON, for operators (S0.7, S1.13, S3.9, B18); with
+//! `?since=` or `?by=` also sums of the ledger.
+//!
+//! The page is built on tokio's pool of blocking threads, because its time grows with the number of
+//! candidates and rows and a worker has streams to relay.
 
 use std::{
     sync::Arc,
@@ -21,25 +24,25 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// No question reaches back further.
-const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The longest time that `?since=` reaches back.
+const MAX_SINCE: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// The page; `query` is the request's own.
+/// The page; `query` is the query string of the request.
 ///
 /// # Errors
-/// The query is wrong (400), there is no ledger to answer it (404) or the ledger does not answer (503).
+/// The query is wrong (400), there is no ledger (404) or the ledger does not answer (503).
 pub(super) async fn page(
     telemetry: Telemetry,
     ledger: LedgerReader,
     snapshot: Arc<Snapshot>,
     query: &str,
 ) -> Result<String, Box<Refusal>> {
-    let question = history(query)?;
+    let sums = ledger_query(query)?;
     let gathered = gather(move || {
         let mut stats = stats(&telemetry, ledger.gauges.read(), &snapshot);
-        if let (Some(question), Some(stats)) = (question, stats.as_object_mut()) {
-            let lines = ledger.ask(&question)?;
-            stats.insert("ledger".to_owned(), report(&lines, &question));
+        if let (Some(query), Some(stats)) = (sums, stats.as_object_mut()) {
+            let lines = ledger.ask(&query)?;
+            stats.insert("ledger".to_owned(), report(&lines, &query));
         }
         Ok(stats.to_string())
     });
@@ -55,7 +58,7 @@ pub(super) async fn page(
     }
 }
 
-/// Runs `work` on a thread for work that blocks.
+/// Runs `work` on tokio's pool of blocking threads.
 ///
 /// # Errors
 /// The work panicked (500).
@@ -66,8 +69,11 @@ pub(super) async fn gather<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(failure)
 }
 
-/// What of the ledger is asked for: `?since=24h&by=model,key`. `None`: nothing.
-fn history(query: &str) -> Result<Option<UsageQuery>, Box<Refusal>> {
+/// The ledger query of `?since=24h&by=model,key`. `None`: the request asks for no sums of the ledger.
+///
+/// # Errors
+/// A value is wrong (400).
+fn ledger_query(query: &str) -> Result<Option<UsageQuery>, Box<Refusal>> {
     let (mut since, mut by) = (None, None);
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
         match name {
@@ -81,7 +87,7 @@ fn history(query: &str) -> Result<Option<UsageQuery>, Box<Refusal>> {
     }
     let wrong =
         |name, why: &str| Refusal::request(400, "invalid_query", format!("`{name}`: {why}")).of(Some(name));
-    let ago = hint::span(since.unwrap_or("24h"), SystemTime::UNIX_EPOCH).filter(|ago| *ago <= YEAR);
+    let ago = hint::span(since.unwrap_or("24h"), SystemTime::UNIX_EPOCH).filter(|ago| *ago <= MAX_SINCE);
     let ago = ago.ok_or_else(|| wrong("since", "expected a time as 90m, 24h or 30d, a year at most"))?;
     let by = by.map(|by| {
         by.replace("%2C", ",")
@@ -94,21 +100,21 @@ fn history(query: &str) -> Result<Option<UsageQuery>, Box<Refusal>> {
     Ok(Some(UsageQuery::back(ago, by.unwrap_or_else(|| vec![GroupBy::Model]))))
 }
 
-fn stats(board: &Telemetry, ledger: LedgerState, snapshot: &Snapshot) -> Value {
-    let mut report = board.report(snapshot.generation);
+fn stats(telemetry: &Telemetry, ledger: LedgerState, snapshot: &Snapshot) -> Value {
+    let mut report = telemetry.report(snapshot.generation);
     if let Some(report) = report.as_object_mut() {
         let now = Moment::now();
         let candidates = snapshot.catalog.tracked();
         let candidates =
-            candidates.iter().map(|(provider, record)| candidate(provider, record, snapshot, now)).collect();
+            candidates.iter().map(|(provider, stats)| candidate(provider, stats, snapshot, now)).collect();
         report.insert("database".to_owned(), database(ledger));
         report.insert("candidates".to_owned(), Value::Array(candidates));
-        report.insert("known_before".to_owned(), health::recalls(snapshot));
+        report.insert("known_before".to_owned(), health::cache_hits(snapshot));
     }
     report
 }
 
-/// S4.5: the database, and what of the ledger is not in it yet.
+/// S4.5: the database, and the rows of the ledger that are not in it yet.
 fn database(ledger: LedgerState) -> Value {
     json!({
         "up": ledger.up,
@@ -124,31 +130,31 @@ fn database(ledger: LedgerState) -> Value {
     })
 }
 
-/// S3.9: a model at a provider.
-fn candidate(provider: &str, record: &CandidateStats, snapshot: &Snapshot, now: Moment) -> Value {
-    let (succeeded, failed) = record.totals();
+/// S3.9: one candidate.
+fn candidate(provider: &str, stats: &CandidateStats, snapshot: &Snapshot, now: Moment) -> Value {
+    let (succeeded, failed) = stats.totals();
     let rate = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
     json!({
         "provider": provider,
-        "model": record.model(),
+        "model": stats.model(),
         "requests": succeeded + failed,
         "succeeded": succeeded,
         "success_rate": rate(succeeded, succeeded + failed),
-        "recent": health::recent(record, snapshot, now),
-        "in_flight": record.under_way(),
-        "breaker": breaker(record, now).0,
-        "first_content_p50_ms": typical(record, ResponseKind::Stream).map(|time| time.as_secs_f64() * 1e3),
-        "whole_answer_p50_ms": typical(record, ResponseKind::Whole).map(|time| time.as_secs_f64() * 1e3),
+        "recent": health::recent(stats, snapshot, now),
+        "in_flight": stats.under_way(),
+        "breaker": breaker(stats, now).0,
+        "first_content_p50_ms": median(stats, ResponseKind::Stream).map(|time| time.as_secs_f64() * 1e3),
+        "whole_answer_p50_ms": median(stats, ResponseKind::Whole).map(|time| time.as_secs_f64() * 1e3),
     })
 }
 
-fn typical(record: &CandidateStats, manner: ResponseKind) -> Option<Duration> {
-    record.pace(manner).percentile(50)
+fn median(stats: &CandidateStats, kind: ResponseKind) -> Option<Duration> {
+    stats.pace(kind).percentile(50)
 }
 
 /// The breaker's state by name, and as `thalweg_breaker_state` counts it.
-pub(super) fn breaker(record: &CandidateStats, now: Moment) -> (&'static str, u8) {
-    match record.breaker(now) {
+pub(super) fn breaker(stats: &CandidateStats, now: Moment) -> (&'static str, u8) {
+    match stats.breaker(now) {
         BreakerState::Admitting => ("admitting", 0),
         BreakerState::Probing { .. } => ("probing", 1),
         BreakerState::Tripped { .. } => ("tripped", 2),

@@ -1,9 +1,9 @@
-//! A few numbers and what they come to. There are at most ten repeats, so percentiles are of the values themselves
-//! (nearest rank), not of a histogram.
+//! Median, spread and percentiles of a few numbers. There are at most ten repeats, so percentiles are taken
+//! from the sorted values (nearest rank) and not from a histogram.
 
 use serde::{Deserialize, Serialize};
 
-/// One figure over the repeats, in microseconds.
+/// One time over the repeats of a leg, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Repeated {
     pub median: f64,
@@ -11,12 +11,12 @@ pub struct Repeated {
     pub max: f64,
 }
 
-/// Differences to the control, in microseconds; negative: faster than the control.
+/// Differences to the control, in microseconds. Negative: faster than the control.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LegAddedLatency {
     pub p50: f64,
     pub p99: f64,
-    /// How many differences these are the percentiles of.
+    /// The number of differences.
     pub count: usize,
 }
 
@@ -44,7 +44,7 @@ impl LegAddedLatency {
     }
 }
 
-/// The smallest value that at least this share of all does not exceed.
+/// The smallest value that is not below `share` of all values.
 fn rank(sorted: &[f64], share: f64) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "counts of events")]
     let position = (sorted.len() as f64 * share).ceil();

@@ -1,20 +1,21 @@
-//! One comparison at a time in the whole process: two would measure each other, and a loop of them would burn tokens.
+//! One comparison at a time in the process, because two would disturb each other's times and a loop of them
+//! would spend tokens.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// Shared by all workers.
+/// Clones share the gate: all workers have one.
 #[derive(Clone, Debug, Default)]
 pub struct Gate(Arc<AtomicBool>);
 
-/// The right to compare; given back when dropped.
+/// The permission to run a comparison; returned when dropped.
 #[derive(Debug)]
 pub struct GatePass(Arc<AtomicBool>);
 
 impl Gate {
-    /// `None`: somebody else is comparing.
+    /// `None`: another comparison runs.
     #[must_use]
     pub fn enter(&self) -> Option<GatePass> {
         let was_taken = self.0.swap(true, Ordering::AcqRel);
@@ -33,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lets_one_in_at_a_time() {
+    fn admits_one_at_a_time() {
         let gate = Gate::default();
         let other = gate.clone();
         let pass = other.enter();

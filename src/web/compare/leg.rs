@@ -1,4 +1,4 @@
-//! The ways of asking that are compared: what each puts into path, headers and body.
+//! The legs of a comparison: path, headers and body of each leg's request.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -12,7 +12,7 @@ const HEADER: HeaderName = HeaderName::from_static("x-use-asgi-streaming");
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Leg {
-    /// Straight to the provider.
+    /// The request goes to the provider itself.
     Control,
     /// `"x_use_asgi_streaming": true` in the body (S0.2).
     AsgiParameter,
@@ -25,7 +25,7 @@ pub enum Leg {
     NonStreaming,
 }
 
-/// One leg's request, ready to be sent.
+/// The request of one leg.
 #[derive(Clone, Debug)]
 pub(super) struct LegRequest {
     pub(super) target: Target,
@@ -35,7 +35,7 @@ pub(super) struct LegRequest {
 }
 
 impl Leg {
-    /// The control first.
+    /// All legs; the control first.
     pub const ALL: [Self; 6] = [
         Self::Control,
         Self::AsgiParameter,
@@ -45,7 +45,7 @@ impl Leg {
         Self::NonStreaming,
     ];
 
-    /// For people.
+    /// The name in tables.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl Leg {
         }
     }
 
-    /// How a client asks for it.
+    /// The instruction to a client that wants this mode.
     #[must_use]
     pub const fn how(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl Leg {
         }
     }
 
-    /// One of the three ways to the fast path.
+    /// Whether the leg uses the ASGI mode.
     #[must_use]
     pub const fn is_asgi(self) -> bool {
         match self {
@@ -90,9 +90,9 @@ impl Leg {
         }
     }
 
-    /// `gateway` and `control`: whom the leg asks; the prompt's model is the gateway's name for it, `control_model` the
-    /// provider's.
-    pub(super) fn ask(
+    /// The leg's request. The control goes to `control` with the model name `control_model`, all others to
+    /// `gateway` with the model name of the prompt.
+    pub(super) fn request(
         self,
         prompt: &Prompt,
         gateway: &Target,
@@ -130,20 +130,20 @@ mod tests {
     }
 
     #[test]
-    fn each_leg_asks_in_its_own_way() {
+    fn each_leg_has_a_request_of_its_own() {
         let (gateway, control) = (target("http://gateway"), target("http://provider"));
         let prompt = Prompt { model: "p/m".into(), text: "x".into(), max_tokens: 9, stream: false };
         let facts = Leg::ALL.map(|leg| {
-            let ask = leg.ask(&prompt, &gateway, &control, "m");
-            let body: Value = serde_json::from_slice(&ask.body).unwrap();
+            let request = leg.request(&prompt, &gateway, &control, "m");
+            let body: Value = serde_json::from_slice(&request.body).unwrap();
             let field = body[FIELD].as_bool();
-            assert_eq!((body["stream"] == true, body["max_tokens"] == 9), (ask.stream, true));
+            assert_eq!((body["stream"] == true, body["max_tokens"] == 9), (request.stream, true));
             (
-                ask.target.base.host.to_string(),
+                request.target.base.host.to_string(),
                 body["model"].as_str().unwrap().to_owned(),
-                ask.path,
+                request.path,
                 field,
-                ask.target.headers.len(),
+                request.target.headers.len(),
             )
         });
         let at_gateway =

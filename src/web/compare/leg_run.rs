@@ -1,13 +1,13 @@
-//! What one answer did, moment by moment. Times are nanoseconds since the request was sent on an open connection: the
-//! time to connect is told apart.
+//! The measured times of one answer. Times are nanoseconds since the request was sent on an open connection;
+//! the time to connect is recorded separately.
 
 use http::StatusCode;
 
 use crate::load::{LoadInstant, Recorder, StreamOutcome};
 
-/// Intervals shorter than this count as zero: reads that came together (1 ms in nanoseconds, the step of the figures
-/// that users know from the router that this gateway replaces).
-const ZERO: u64 = 1_000_000;
+/// Nanoseconds below which an interval counts as zero: both reads arrived together. 1 ms is the resolution of
+/// the router that this gateway replaces, so the figures compare with its own.
+const MIN_INTERVAL: u64 = 1_000_000;
 
 #[derive(Clone, Debug)]
 pub(super) struct LegRun {
@@ -15,16 +15,16 @@ pub(super) struct LegRun {
     pub(super) status: Option<StatusCode>,
     pub(super) first_byte: Option<u64>,
     pub(super) first_token: Option<u64>,
-    /// When each read came.
+    /// Time of each read.
     pub(super) chunks: Vec<u64>,
-    /// When each event was complete.
+    /// Time of each event's end.
     pub(super) events: Vec<u64>,
     pub(super) bytes: u64,
     pub(super) total: u64,
     pub(super) connect: u64,
-    /// What the stream turned out to be, when it came to its end.
-    pub(super) hearing: Option<StreamOutcome>,
-    /// What broke it off.
+    /// The observed end of the stream. `None`: the stream did not reach its end.
+    pub(super) outcome: Option<StreamOutcome>,
+    /// The error that broke the answer off.
     pub(super) fault: Option<String>,
 }
 
@@ -40,38 +40,39 @@ impl LegRun {
             bytes: 0,
             total: 0,
             connect: 0,
-            hearing: None,
+            outcome: None,
             fault: None,
         }
     }
 
-    /// The answer is complete: takes the time to connect out of all times.
-    pub(super) fn close(&mut self, total: u64, connect: u64, hearing: StreamOutcome) {
+    /// Records a complete answer, and subtracts the time to connect from all times.
+    pub(super) fn close(&mut self, total: u64, connect: u64, outcome: StreamOutcome) {
         let after_connect = |at: &mut u64| *at = at.saturating_sub(connect);
         self.first_byte.iter_mut().chain(&mut self.first_token).for_each(after_connect);
         self.chunks.iter_mut().chain(&mut self.events).for_each(after_connect);
         self.total = total.saturating_sub(connect);
         self.connect = connect;
-        self.hearing = Some(hearing);
+        self.outcome = Some(outcome);
     }
 
-    /// A success, heard to its end, without an error inside.
+    /// Whether the answer is a success, complete and without an error event.
     pub(super) fn works(&self) -> bool {
-        let good = |hearing: &StreamOutcome| !hearing.error_event;
-        self.status.is_some_and(|status| status.is_success()) && self.hearing.as_ref().is_some_and(good)
+        let is_clean = |outcome: &StreamOutcome| !outcome.error_event;
+        self.status.is_some_and(|status| status.is_success()) && self.outcome.as_ref().is_some_and(is_clean)
     }
 
-    /// Between two reads, on average; `None` for fewer than two.
+    /// The average interval between two reads. `None`: fewer than two reads.
     pub(super) fn average_interval(&self) -> Option<u64> {
         let intervals = u64::try_from(self.chunks.len()).ok()?.checked_sub(1).filter(|count| *count > 0)?;
         let span = self.chunks.last()?.saturating_sub(*self.chunks.first()?);
         Some(span / intervals)
     }
 
-    /// How many intervals between reads count as zero, and how many there are.
+    /// The number of intervals between reads that count as zero, and of all intervals.
     pub(super) fn zero_intervals(&self) -> (usize, usize) {
         let intervals = self.chunks.iter().zip(self.chunks.iter().skip(1));
-        let zero = intervals.filter(|(earlier, later)| later.saturating_sub(**earlier) < ZERO).count();
+        let zero =
+            intervals.filter(|(earlier, later)| later.saturating_sub(**earlier) < MIN_INTERVAL).count();
         (zero, self.chunks.len().saturating_sub(1))
     }
 }
@@ -103,42 +104,42 @@ impl Recorder for LegRun {
 mod tests {
     use super::*;
 
-    fn course(chunks_ms: &[u64]) -> LegRun {
-        let mut course = LegRun::new(LoadInstant::from_nanos(0));
+    fn run(chunks_ms: &[u64]) -> LegRun {
+        let mut run = LegRun::new(LoadInstant::from_nanos(0));
         for at in chunks_ms {
-            course.frame(LoadInstant::from_nanos(at * ZERO), 10, 1);
+            run.frame(LoadInstant::from_nanos(at * MIN_INTERVAL), 10, 1);
         }
-        course
+        run
     }
 
     #[test]
     fn counts_intervals_and_those_that_are_zero() {
-        let intervals = course(&[5, 10, 10, 10, 30]);
+        let intervals = run(&[5, 10, 10, 10, 30]);
         assert_eq!((intervals.zero_intervals(), intervals.bytes), ((2, 4), 50));
-        assert_eq!(intervals.average_interval(), Some(25 * ZERO / 4));
-        assert_eq!((course(&[5]).average_interval(), course(&[]).zero_intervals()), (None, (0, 0)));
+        assert_eq!(intervals.average_interval(), Some(25 * MIN_INTERVAL / 4));
+        assert_eq!((run(&[5]).average_interval(), run(&[]).zero_intervals()), (None, (0, 0)));
     }
 
     #[test]
-    fn connecting_is_told_apart() {
-        let mut course = course(&[5, 10]);
-        course.first_byte(5 * ZERO);
-        course.close(12 * ZERO, 2 * ZERO, StreamOutcome::default());
-        assert_eq!((course.first_byte, course.total), (Some(3 * ZERO), 10 * ZERO));
-        assert_eq!(course.chunks, [3 * ZERO, 8 * ZERO]);
+    fn the_time_to_connect_is_recorded_separately() {
+        let mut run = run(&[5, 10]);
+        run.first_byte(5 * MIN_INTERVAL);
+        run.close(12 * MIN_INTERVAL, 2 * MIN_INTERVAL, StreamOutcome::default());
+        assert_eq!((run.first_byte, run.total), (Some(3 * MIN_INTERVAL), 10 * MIN_INTERVAL));
+        assert_eq!(run.chunks, [3 * MIN_INTERVAL, 8 * MIN_INTERVAL]);
     }
 
     #[test]
     fn works_only_as_a_whole_success() {
-        let mut course = course(&[1]);
-        assert!(!course.works());
-        course.status = Some(StatusCode::OK);
-        assert!(!course.works(), "not heard to its end");
-        course.hearing = Some(StreamOutcome { error_event: true, done: true });
-        assert!(!course.works());
-        course.hearing = Some(StreamOutcome { error_event: false, done: true });
-        assert!(course.works());
-        course.status = Some(StatusCode::BAD_GATEWAY);
-        assert!(!course.works());
+        let mut run = run(&[1]);
+        assert!(!run.works());
+        run.status = Some(StatusCode::OK);
+        assert!(!run.works(), "not complete");
+        run.outcome = Some(StreamOutcome { error_event: true, done: true });
+        assert!(!run.works());
+        run.outcome = Some(StreamOutcome { error_event: false, done: true });
+        assert!(run.works());
+        run.status = Some(StatusCode::BAD_GATEWAY);
+        assert!(!run.works());
     }
 }

@@ -1,19 +1,19 @@
-//! `/streaming-compare`: the same prompt through every way of asking the gateway and, as a control, straight to the
-//! provider, repeated and interleaved; then what each way cost and which one to use (S0.9, B1). The gateway's legs go
-//! through its own listener like anybody's requests. What a run may cost is capped: repeats, tokens, one run at a time
-//! in the process, a deadline for each request.
+//! `/streaming-compare`: one prompt through every mode of the gateway and, as a control, to the provider
+//! itself, repeated and interleaved; then the time of each leg and the recommended mode (S0.9, B1). The
+//! gateway's legs are ordinary requests to its own listener. The cost of a run is bounded: repeats, tokens,
+//! one run at a time in the process, a deadline for each request.
 //!
 //! In reading order:
-//! - [`params`]: what may be asked
-//! - `prepare`: what refuses a comparison
+//! - [`params`]: the query string
+//! - `prepare`: the checks before a run
 //! - [`gate`]: one run at a time
-//! - [`leg`]: the six ways of asking
-//! - [`run`]: asking, again and again
-//! - [`leg_run`]: what one answer did
-//! - [`figures`]: a few numbers and their middle
-//! - [`report`]: what came of it, per leg (`sum`: how it is computed)
-//! - [`recommendation`]: which way to use, and why
-//! - [`progress`]: a run that tells how far it has come
+//! - [`leg`]: the six legs, and the request of each
+//! - [`run`]: the rounds of requests
+//! - [`leg_run`]: the measured times of one answer
+//! - [`figures`]: median, spread and percentiles of a few numbers
+//! - [`report`]: the result of each leg (`sum`: its computation)
+//! - [`recommendation`]: the recommended leg, with its reason
+//! - [`progress`]: a run as a stream of events
 
 pub mod figures;
 pub mod gate;

@@ -1,4 +1,4 @@
-//! What may be asked of a comparison: `?model=…[&prompt=…][&repeats=n]`, within bounds that keep it cheap.
+//! The query string of a comparison: `?model=…[&prompt=…][&repeats=n]`, within bounds that keep a run cheap.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode
 
 /// All but the unreserved characters of RFC 3986 section 2.3.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// More repeats than this cost tokens and tell nothing new.
+/// More repeats cost tokens and add no information.
 pub const MAX_REPEATS: u8 = 10;
 const DEFAULT_REPEATS: u8 = 3;
-/// Bytes of a prompt.
+/// The largest prompt, in bytes.
 const MAX_PROMPT: usize = 4096;
 const DEFAULT_PROMPT: &str = "Tell me about the thalweg of a river, in about a hundred words.";
 
@@ -23,7 +23,7 @@ pub struct Params {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParamsError {
-    /// No `model`.
+    /// `model` is missing.
     #[error("say which model: ?model=…")]
     Model,
     #[error("`repeats` must be 1 to {MAX_REPEATS}")]
@@ -38,16 +38,16 @@ pub enum ParamsError {
 }
 
 impl Params {
-    /// With the default prompt.
+    /// Parameters with the default prompt.
     #[must_use]
     pub fn new(model: String, repeats: u8) -> Self {
         Self { model, prompt: DEFAULT_PROMPT.to_owned(), repeats }
     }
 
-    /// Reads a query string.
+    /// Parses a query string.
     ///
     /// # Errors
-    /// The first parameter that is wrong.
+    /// The first wrong parameter.
     pub fn parse(query: &str) -> Result<Self, ParamsError> {
         let (mut model, mut prompt, mut repeats) = (None, DEFAULT_PROMPT.to_owned(), DEFAULT_REPEATS);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -69,15 +69,15 @@ impl Params {
         Ok(Self { model: model.ok_or(ParamsError::Model)?, prompt, repeats })
     }
 
-    /// As a query string.
+    /// The parameters as a query string.
     #[must_use]
     pub fn query(&self) -> String {
         format!("model={}&prompt={}&repeats={}", encode(&self.model), encode(&self.prompt), self.repeats)
     }
 }
 
-/// `application/x-www-form-urlencoded` (WHATWG URL §5.1). `None`: a percent sign without two hexadecimal digits, which
-/// the library would let pass, or not UTF-8.
+/// Decodes `application/x-www-form-urlencoded` (WHATWG URL §5.1). `None`: a percent sign without two hexadecimal digits,
+/// which the library would accept, or not UTF-8.
 fn decode(text: &str) -> Option<String> {
     let is_encoded =
         |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_out_of_bounds() {
+    fn refuses_values_out_of_bounds() {
         let long = format!("model=m&prompt={}", "a".repeat(MAX_PROMPT + 1));
         for (query, error) in [
             ("", ParamsError::Model),

@@ -1,4 +1,5 @@
-//! Everything that can refuse a comparison, before it costs anything.
+//! The checks of a comparison, before its first request: everything that can refuse it, except a run under
+//! way.
 
 use http::request::Parts;
 
@@ -11,10 +12,10 @@ use crate::{
     upstream::Target,
 };
 
-/// What a run needs; `own` is this gateway as its own client sees it.
+/// The parameters and targets of a run; `own` is this gateway's own address.
 ///
 /// # Errors
-/// The query is wrong (400), or no provider serves the model.
+/// The query is wrong (400), no provider serves the model (404), or all of them rest (503).
 pub(in crate::web) fn prepare(
     head: &Parts,
     snapshot: &Snapshot,
@@ -25,9 +26,9 @@ pub(in crate::web) fn prepare(
     let plan = snapshot.catalog.plan(&PlanRequest::stream(&params.model), Moment::now(), &mut Rng::random());
     let plan = plan.map_err(|none| Refusal::no_plan(&none, &params.model))?;
     let first = plan.candidates().first();
-    let nobody = || Refusal::request(404, "model_not_found", "nobody serves this model");
-    let first = first.ok_or_else(nobody)?;
-    let control = snapshot.providers.get(first.provider).ok_or_else(nobody)?;
+    let no_provider = || Refusal::request(404, "model_not_found", "nobody serves this model");
+    let first = first.ok_or_else(no_provider)?;
+    let control = snapshot.providers.get(first.provider).ok_or_else(no_provider)?;
     let key = auth::presented(&head.headers).and_then(|token| std::str::from_utf8(token).ok());
     let context = Context {
         gateway: Target { key: key.map(|key| Secret::new(key.to_owned())), ..Target::clone(own) },

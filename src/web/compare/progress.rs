@@ -1,5 +1,5 @@
-//! A run that tells how far it has come, as a body of server-sent events: `progress` before each request, `report` at
-//! the end. The body is the run: whoever stops reading stops it.
+//! A run as a body of server-sent events: `progress` before each request, `report` at the end. The body
+//! drives the run, so a client that leaves ends it.
 
 use std::{
     cell::RefCell,
@@ -26,7 +26,7 @@ pub struct ProgressEvent {
     pub of: usize,
 }
 
-/// Events that wait to be read: at most one per request of the run.
+/// Events that wait to be sent: at most one per request of the run. Clones share the queue.
 #[derive(Clone, Debug, Default)]
 pub struct ProgressQueue(Rc<RefCell<VecDeque<Bytes>>>);
 
@@ -44,15 +44,15 @@ impl ProgressQueue {
 }
 
 pub struct CompareStream {
-    /// `None` once it has reported.
+    /// `None` after the report.
     run: Option<Pin<Box<dyn Future<Output = CompareReport>>>>,
-    desk: ProgressQueue,
+    queue: ProgressQueue,
 }
 
 impl CompareStream {
-    /// `desk`: where the run puts its steps.
-    pub fn new(run: impl Future<Output = CompareReport> + 'static, desk: ProgressQueue) -> Self {
-        Self { run: Some(Box::pin(run)), desk }
+    /// `queue` is the queue that the run puts its steps into.
+    pub fn new(run: impl Future<Output = CompareReport> + 'static, queue: ProgressQueue) -> Self {
+        Self { run: Some(Box::pin(run)), queue }
     }
 }
 
@@ -68,10 +68,10 @@ impl Body for CompareStream {
         if let Some(run) = &mut this.run
             && let Poll::Ready(report) = run.as_mut().poll(cx)
         {
-            this.desk.push("report", &report);
+            this.queue.push("report", &report);
             this.run = None;
         }
-        let next = this.desk.0.borrow_mut().pop_front();
+        let next = this.queue.0.borrow_mut().pop_front();
         match next {
             Some(event) => Poll::Ready(Some(Ok(Frame::data(event)))),
             None if this.run.is_none() => Poll::Ready(None),
@@ -82,6 +82,6 @@ impl Body for CompareStream {
 
 impl fmt::Debug for CompareStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("running", &self.run.is_some()).finish_non_exhaustive()
+        f.debug_struct("CompareStream").field("running", &self.run.is_some()).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Which way of asking to use, and why, in a sentence with the figures it rests on.
+//! The recommended leg of a comparison, with its reason: a sentence with the deciding figures.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,16 +6,16 @@ use super::{leg::Leg, report::LegReport};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recommendation {
-    /// Absent: nothing works.
+    /// `None`: no leg works.
     pub leg: Option<Leg>,
-    /// How a client asks for it.
+    /// The instruction to a client that wants this leg.
     pub how: Option<String>,
     pub reason: String,
 }
 
-/// The fast path unless it does not work, or buffering is quicker to the first token by more than the repeats differ.
-/// The three ways to the fast path differ in how they are asked for and in nothing else, so the first that works is
-/// named.
+/// The ASGI mode, unless it does not work or the buffered mode reaches the first token earlier by more than
+/// the spread of the repeats. The three ASGI legs differ only in the request, so the first one that works is
+/// recommended.
 pub(super) fn recommend(legs: &[LegReport]) -> Recommendation {
     let works = |wanted: &dyn Fn(Leg) -> bool| legs.iter().find(|leg| wanted(leg.leg) && leg.works);
     let asgi = works(&Leg::is_asgi);
@@ -46,7 +46,7 @@ pub(super) fn recommend(legs: &[LegReport]) -> Recommendation {
         (None, None, Some(whole)) => named(whole, "no stream works here; whole answers do".to_owned()),
         (None, None, None) => {
             let control = legs.iter().any(|leg| leg.leg == Leg::Control && leg.works);
-            let whose = if control {
+            let cause = if control {
                 "the provider itself works: the fault is the gateway's"
             } else {
                 "nor does the provider itself"
@@ -54,7 +54,7 @@ pub(super) fn recommend(legs: &[LegReport]) -> Recommendation {
             Recommendation {
                 leg: None,
                 how: None,
-                reason: format!("nothing works through the gateway; {whose}"),
+                reason: format!("nothing works through the gateway; {cause}"),
             }
         }
     }
@@ -64,7 +64,8 @@ fn named(leg: &LegReport, reason: String) -> Recommendation {
     Recommendation { leg: Some(leg.leg), how: Some(leg.how.clone()), reason }
 }
 
-/// By more than repeats differ, and by more than a first connection costs, which is all that a single run may show.
+/// Whether `one` is faster by more than the spread of the repeats and by more than the cost of a first
+/// connection: a single repeat has no spread and may show that cost alone.
 fn is_clearly_quicker(one: &LegReport, other: &LegReport) -> bool {
     const NOISE_US: f64 = 5000.0;
     let (Some(one), Some(other)) = (one.ttft_us, other.ttft_us) else { return false };

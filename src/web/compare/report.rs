@@ -1,5 +1,5 @@
-//! What came of a comparison, with names that stay and units in them: the endpoint answers it, the command line shows
-//! it.
+//! The result of a comparison: the JSON that the endpoint answers and the command line shows. Names are a
+//! public interface and carry their units.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,16 +9,16 @@ use super::{
     recommendation::Recommendation,
 };
 
-/// Events whose times are told one by one.
+/// The largest number of single event times in a report.
 pub const MAX_TIMINGS: usize = 4096;
 
-/// `*_us` are microseconds. Counts are the median over the repeats that worked.
+/// `*_us` are microseconds. Counts are the median of the repeats that worked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CompareReport {
     /// Version of this format.
     pub thalweg_compare: u32,
     pub model: String,
-    /// The provider that the control leg asked.
+    /// The provider of the control leg.
     pub provider: String,
     pub repeats: u8,
     pub max_tokens: u32,
@@ -31,35 +31,34 @@ pub struct CompareReport {
 pub struct LegReport {
     pub leg: Leg,
     pub label: String,
-    /// How a client asks for it.
+    /// The instruction to a client that wants this mode.
     pub how: String,
-    /// Every repeat was a success, heard to its end.
+    /// Every repeat was a success and complete.
     pub works: bool,
-    /// Of the last repeat; absent when none was answered.
+    /// The status of the last repeat that was answered. `None`: no repeat was answered.
     pub status: Option<u16>,
-    /// What went wrong, of the first repeat that did.
+    /// The error of the first repeat that failed.
     pub error: Option<String>,
-    /// Reads that brought something.
+    /// Reads that brought bytes.
     pub chunks: u64,
     pub events: u64,
     pub bytes: u64,
     pub connect_us: Option<Repeated>,
     pub ttfb_us: Option<Repeated>,
-    /// First content or reasoning.
+    /// Time to the first content or reasoning.
     pub ttft_us: Option<Repeated>,
     pub total_us: Option<Repeated>,
-    /// Between two reads, on average.
+    /// The average interval between two reads.
     pub interval_us: Option<Repeated>,
     /// Share of intervals between reads shorter than 1 ms.
     pub zero_interval_share: Option<f64>,
-    /// To the first token, against the control of the same repeat. For the control itself: each repeat against the one
-    /// before it. What lies within that is noise.
+    /// Time to the first token, minus that of the control in the same repeat. For the control itself: each
+    /// repeat minus the one before it, which is the noise of the measurement.
     pub added_ttft_us: Option<LegAddedLatency>,
-    /// To the end.
+    /// Time to the end, compared in the same way.
     pub added_total_us: Option<LegAddedLatency>,
-    /// Each event against the same event of the control; absent when the two did not have as many events, so that there
-    /// is no "same event".
+    /// Time of each event, minus that of the same event of the control. `None`: the numbers of events differ.
     pub added_event_us: Option<LegAddedLatency>,
-    /// When each event was complete, in the last repeat that worked; the first [`MAX_TIMINGS`] of them.
+    /// Time of each event's end in the last repeat that worked; the first [`MAX_TIMINGS`] events.
     pub events_at_us: Vec<f64>,
 }

@@ -1,5 +1,5 @@
-//! Asking: every leg once per round, in an order that turns from round to round so that no leg always follows the same
-//! one. The connections are the run's own and are kept between rounds.
+//! The rounds of a comparison: every leg once per round, in an order that rotates from round to round, so
+//! that no leg always follows the same other one. Connections belong to the run and are kept between rounds.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -21,15 +21,15 @@ use crate::{
     wire::Dialect,
 };
 
-/// Tokens that each answer may have.
+/// Largest number of tokens of an answer.
 pub const MAX_TOKENS: u32 = 256;
-/// The longest that one request may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest time of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where a comparison runs.
+/// The targets of a comparison.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// The gateway's own listener, with the token of whoever asked.
+    /// The gateway's own listener, with the key of the request that asks for the comparison.
     pub gateway: Target,
     pub control: Target,
     /// The model's name at the control.
@@ -38,16 +38,17 @@ pub struct Context {
     pub control_first_token_timeout: Duration,
 }
 
-/// How far a run has come: this leg is about to be asked.
+/// The progress of a run: the request of `leg` comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunProgress {
     pub leg: Leg,
-    /// Requests that are done, of how many.
+    /// Requests that have ended.
     pub done: usize,
+    /// Requests of the whole run.
     pub of: usize,
 }
 
-/// Runs a comparison; dropping the future ends it. `watch` is told before each request.
+/// Runs a comparison; dropping the future ends it. `watch` is called before each request.
 pub async fn run(params: Params, context: Context, mut watch: impl FnMut(RunProgress)) -> CompareReport {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
     let prompt = Prompt {
@@ -56,15 +57,15 @@ pub async fn run(params: Params, context: Context, mut watch: impl FnMut(RunProg
         max_tokens: MAX_TOKENS,
         stream: true,
     };
-    let mut runs = Leg::ALL.map(|leg| Repeats { leg, courses: Vec::new() });
-    let of = usize::from(params.repeats) * runs.len();
+    let mut legs = Leg::ALL.map(|leg| Repeats { leg, runs: Vec::new() });
+    let of = usize::from(params.repeats) * legs.len();
     let mut done = 0;
     for round in 0..usize::from(params.repeats) {
-        for turn in 0..runs.len() {
-            let index = (round + turn) % runs.len();
-            let Some(Repeats { leg, courses }) = runs.get_mut(index) else { continue };
+        for turn in 0..legs.len() {
+            let index = (round + turn) % legs.len();
+            let Some(Repeats { leg, runs }) = legs.get_mut(index) else { continue };
             watch(RunProgress { leg: *leg, done, of });
-            let ask = leg.ask(&prompt, &context.gateway, &context.control, &context.control_model);
+            let request = leg.request(&prompt, &context.gateway, &context.control, &context.control_model);
             let first_token_timeout = match leg {
                 Leg::Control => context.control_first_token_timeout,
                 Leg::AsgiParameter
@@ -73,36 +74,36 @@ pub async fn run(params: Params, context: Context, mut watch: impl FnMut(RunProg
                 | Leg::Buffered
                 | Leg::NonStreaming => Deadlines::default().first_token,
             };
-            courses.push(measure(&upstream, &ask, first_token_timeout).await);
+            runs.push(measure(&upstream, &request, first_token_timeout).await);
             done += 1;
         }
     }
-    sum::report(&params, &context.control.name, MAX_TOKENS, &runs)
+    sum::report(&params, &context.control.name, MAX_TOKENS, &legs)
 }
 
-async fn measure(upstream: &Upstream, ask: &LegRequest, first_token_timeout: Duration) -> LegRun {
+async fn measure(upstream: &Upstream, request: &LegRequest, first_token_timeout: Duration) -> LegRun {
     let from = LoadInstant::now();
-    let course = RefCell::new(LegRun::new(from));
+    let run = RefCell::new(LegRun::new(from));
     let headers = HeaderMap::new();
     let call = LoadRequest {
-        target: &ask.target,
+        target: &request.target,
         dialect: Dialect::ChatCompletions,
-        path: ask.path,
+        path: request.path,
         headers: &headers,
-        body: ask.body.clone(),
+        body: request.body.clone(),
         first_token_timeout,
-        stream: ask.stream,
+        stream: request.stream,
     };
-    let outcome = timeout(PATIENCE, call.perform(upstream, from, &course)).await;
+    let outcome = timeout(REQUEST_TIMEOUT, call.perform(upstream, from, &run)).await;
     let total = LoadInstant::now().since(from);
-    let mut course = course.into_inner();
+    let mut run = run.into_inner();
     match outcome {
         Ok(Ok(answer)) => {
             let connect = u64::try_from(answer.connected_after.as_nanos()).unwrap_or(u64::MAX);
-            course.close(total, connect, answer.hearing);
+            run.close(total, connect, answer.hearing);
         }
-        Ok(Err(fault)) => course.fault = Some(fault.to_string()),
-        Err(_) => course.fault = Some(format!("not complete after {} s", PATIENCE.as_secs())),
+        Ok(Err(fault)) => run.fault = Some(fault.to_string()),
+        Err(_) => run.fault = Some(format!("not complete after {} s", REQUEST_TIMEOUT.as_secs())),
     }
-    course
+    run
 }

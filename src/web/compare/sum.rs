@@ -1,4 +1,5 @@
-//! From courses to the report: each leg's repeats summed up and set against the control's.
+//! The report of a comparison from the runs of its legs: each leg's repeats, summed up and compared with the
+//! control's.
 
 use super::{
     figures::{LegAddedLatency, Repeated, difference, micros},
@@ -9,16 +10,17 @@ use super::{
     report::{CompareReport, LegReport, MAX_TIMINGS},
 };
 
-/// One leg's repeats, in order.
+/// The runs of one leg, in the order of the rounds.
 #[derive(Debug)]
 pub(super) struct Repeats {
     pub(super) leg: Leg,
-    pub(super) courses: Vec<LegRun>,
+    pub(super) runs: Vec<LegRun>,
 }
 
-pub(super) fn report(params: &Params, provider: &str, max_tokens: u32, runs: &[Repeats]) -> CompareReport {
-    let control = runs.iter().find(|run| run.leg == Leg::Control).map_or(&[][..], |run| &run.courses);
-    let legs: Vec<LegReport> = runs.iter().map(|run| leg_report(run, control)).collect();
+pub(super) fn report(params: &Params, provider: &str, max_tokens: u32, legs: &[Repeats]) -> CompareReport {
+    let control =
+        legs.iter().find(|repeats| repeats.leg == Leg::Control).map_or(&[][..], |repeats| &repeats.runs);
+    let legs: Vec<LegReport> = legs.iter().map(|repeats| leg_report(repeats, control)).collect();
     CompareReport {
         thalweg_compare: 1,
         model: params.model.clone(),
@@ -30,25 +32,25 @@ pub(super) fn report(params: &Params, provider: &str, max_tokens: u32, runs: &[R
     }
 }
 
-fn leg_report(run: &Repeats, control: &[LegRun]) -> LegReport {
-    let Repeats { leg, courses } = run;
-    let good: Vec<&LegRun> = courses.iter().filter(|course| course.works()).collect();
-    let across = |of: &dyn Fn(&LegRun) -> Option<u64>| {
-        Repeated::of(good.iter().filter_map(|course| of(course)).map(micros).collect())
+fn leg_report(repeats: &Repeats, control: &[LegRun]) -> LegReport {
+    let Repeats { leg, runs } = repeats;
+    let working: Vec<&LegRun> = runs.iter().filter(|run| run.works()).collect();
+    let repeated = |of: &dyn Fn(&LegRun) -> Option<u64>| {
+        Repeated::of(working.iter().filter_map(|run| of(run)).map(micros).collect())
     };
-    let middle = |of: &dyn Fn(&LegRun) -> u64| {
-        let mut counts: Vec<u64> = good.iter().map(|course| of(course)).collect();
+    let median = |of: &dyn Fn(&LegRun) -> u64| {
+        let mut counts: Vec<u64> = working.iter().map(|run| of(run)).collect();
         counts.sort_unstable();
         counts.get(counts.len().saturating_sub(1) / 2).copied().unwrap_or_default()
     };
     let (ours, theirs) = match leg {
-        // Against its own repeat before: the noise of the measurement.
-        Leg::Control => (courses.get(1..).unwrap_or_default(), control),
+        // The control is compared with its repeat before: the noise of the measurement.
+        Leg::Control => (runs.get(1..).unwrap_or_default(), control),
         Leg::AsgiParameter | Leg::AsgiHeader | Leg::AsgiEndpoint | Leg::Buffered | Leg::NonStreaming => {
-            (&courses[..], control)
+            (&runs[..], control)
         }
     };
-    let against = |of: &dyn Fn(&LegRun) -> Option<u64>| {
+    let added = |of: &dyn Fn(&LegRun) -> Option<u64>| {
         let pairs = pairs(ours, theirs);
         LegAddedLatency::of(
             pairs.filter_map(|(ours, theirs)| Some(difference(of(ours)?, of(theirs)?))).collect(),
@@ -58,34 +60,34 @@ fn leg_report(run: &Repeats, control: &[LegRun]) -> LegReport {
         leg: *leg,
         label: leg.label().to_owned(),
         how: leg.how().to_owned(),
-        works: !courses.is_empty() && good.len() == courses.len(),
-        status: courses.iter().rev().find_map(|course| course.status).map(|status| status.as_u16()),
-        error: courses.iter().find_map(error),
-        chunks: middle(&|course| course.chunks.len() as u64),
-        events: middle(&|course| course.events.len() as u64),
-        bytes: middle(&|course| course.bytes),
-        connect_us: across(&|course| Some(course.connect)),
-        ttfb_us: across(&|course| course.first_byte),
-        ttft_us: across(&|course| course.first_token),
-        total_us: across(&|course| Some(course.total)),
-        interval_us: across(&LegRun::average_interval),
-        zero_interval_share: zero_share(&good),
-        added_ttft_us: against(&|course| course.first_token),
-        added_total_us: against(&|course| Some(course.total)),
+        works: !runs.is_empty() && working.len() == runs.len(),
+        status: runs.iter().rev().find_map(|run| run.status).map(|status| status.as_u16()),
+        error: runs.iter().find_map(error),
+        chunks: median(&|run| run.chunks.len() as u64),
+        events: median(&|run| run.events.len() as u64),
+        bytes: median(&|run| run.bytes),
+        connect_us: repeated(&|run| Some(run.connect)),
+        ttfb_us: repeated(&|run| run.first_byte),
+        ttft_us: repeated(&|run| run.first_token),
+        total_us: repeated(&|run| Some(run.total)),
+        interval_us: repeated(&LegRun::average_interval),
+        zero_interval_share: zero_share(&working),
+        added_ttft_us: added(&|run| run.first_token),
+        added_total_us: added(&|run| Some(run.total)),
         added_event_us: added_per_event(ours, theirs),
-        events_at_us: good.last().map_or_else(Vec::new, |course| timings(course)),
+        events_at_us: working.last().map_or_else(Vec::new, |run| timings(run)),
     }
 }
 
-/// Repeats of a leg beside the control's of the same round, where both worked.
-fn pairs<'a>(courses: &'a [LegRun], control: &'a [LegRun]) -> impl Iterator<Item = (&'a LegRun, &'a LegRun)> {
-    courses.iter().zip(control).filter(|(ours, theirs)| ours.works() && theirs.works())
+/// The runs of a leg, each with the control's of the same round, where both worked.
+fn pairs<'a>(runs: &'a [LegRun], control: &'a [LegRun]) -> impl Iterator<Item = (&'a LegRun, &'a LegRun)> {
+    runs.iter().zip(control).filter(|(ours, theirs)| ours.works() && theirs.works())
 }
 
-/// Pairing events is meaningful only when every round had as many of them on both legs.
-fn added_per_event(courses: &[LegRun], control: &[LegRun]) -> Option<LegAddedLatency> {
+/// Differences of single events. `None`: the numbers of events differ in a round, so there is no pairing.
+fn added_per_event(runs: &[LegRun], control: &[LegRun]) -> Option<LegAddedLatency> {
     let mut differences = Vec::new();
-    for (ours, theirs) in pairs(courses, control) {
+    for (ours, theirs) in pairs(runs, control) {
         if ours.events.len() != theirs.events.len() {
             return None;
         }
@@ -95,28 +97,26 @@ fn added_per_event(courses: &[LegRun], control: &[LegRun]) -> Option<LegAddedLat
     LegAddedLatency::of(differences)
 }
 
-fn timings(course: &LegRun) -> Vec<f64> {
-    course.events.iter().take(MAX_TIMINGS).map(|at| micros(*at)).collect()
+fn timings(run: &LegRun) -> Vec<f64> {
+    run.events.iter().take(MAX_TIMINGS).map(|at| micros(*at)).collect()
 }
 
-fn zero_share(courses: &[&LegRun]) -> Option<f64> {
-    let (zero, all) = courses
-        .iter()
-        .map(|course| course.zero_intervals())
-        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+fn zero_share(runs: &[&LegRun]) -> Option<f64> {
+    let (zero, all) =
+        runs.iter().map(|run| run.zero_intervals()).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     #[expect(clippy::cast_precision_loss, reason = "counts of reads")]
     let share = zero as f64 / all as f64;
     (all > 0).then_some(share)
 }
 
-fn error(course: &LegRun) -> Option<String> {
-    if let Some(fault) = &course.fault {
+fn error(run: &LegRun) -> Option<String> {
+    if let Some(fault) = &run.fault {
         return Some(fault.clone());
     }
-    if course.works() {
+    if run.works() {
         return None;
     }
-    Some(match course.status {
+    Some(match run.status {
         Some(status) if !status.is_success() => format!("answered {}", status.as_u16()),
         Some(_) | None => "an error event in the stream".to_owned(),
     })
@@ -129,14 +129,14 @@ mod tests {
     use super::*;
     use crate::load::{LoadInstant, StreamOutcome};
 
-    fn course(token_us: u64, events_us: &[u64]) -> LegRun {
-        let mut course = LegRun::new(LoadInstant::from_nanos(0));
-        course.status = Some(StatusCode::OK);
-        course.first_token = Some(token_us * 1000);
-        course.events = events_us.iter().map(|at| at * 1000).collect();
-        course.chunks = course.events.clone();
-        course.close(events_us.last().copied().unwrap_or_default() * 1000, 0, StreamOutcome::default());
-        course
+    fn run(token_us: u64, events_us: &[u64]) -> LegRun {
+        let mut run = LegRun::new(LoadInstant::from_nanos(0));
+        run.status = Some(StatusCode::OK);
+        run.first_token = Some(token_us * 1000);
+        run.events = events_us.iter().map(|at| at * 1000).collect();
+        run.chunks = run.events.clone();
+        run.close(events_us.last().copied().unwrap_or_default() * 1000, 0, StreamOutcome::default());
+        run
     }
 
     fn params() -> Params {
@@ -144,16 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn sets_each_repeat_against_the_control_of_its_round() {
+    fn compares_each_repeat_with_the_control_of_its_round() {
         let runs = [
-            Repeats {
-                leg: Leg::Control,
-                courses: vec![course(100, &[100, 5000]), course(300, &[300, 5200])],
-            },
-            Repeats {
-                leg: Leg::AsgiHeader,
-                courses: vec![course(140, &[140, 5040]), course(320, &[320, 5260])],
-            },
+            Repeats { leg: Leg::Control, runs: vec![run(100, &[100, 5000]), run(300, &[300, 5200])] },
+            Repeats { leg: Leg::AsgiHeader, runs: vec![run(140, &[140, 5040]), run(320, &[320, 5260])] },
         ];
         let report = report(&params(), "p", 9, &runs);
         let [control, header] = &report.legs[..] else { panic!("two legs") };
@@ -173,8 +167,8 @@ mod tests {
     #[test]
     fn events_are_not_paired_when_their_number_differs() {
         let runs = [
-            Repeats { leg: Leg::Control, courses: vec![course(100, &[100, 200])] },
-            Repeats { leg: Leg::Buffered, courses: vec![course(100, &[100])] },
+            Repeats { leg: Leg::Control, runs: vec![run(100, &[100, 200])] },
+            Repeats { leg: Leg::Buffered, runs: vec![run(100, &[100])] },
         ];
         let legs = report(&params(), "p", 9, &runs).legs;
         assert_eq!(
@@ -184,12 +178,12 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_that_failed_is_told_and_not_counted() {
-        let mut bad = course(1, &[1]);
+    fn a_failed_repeat_is_reported_and_not_counted() {
+        let mut bad = run(1, &[1]);
         bad.status = Some(StatusCode::BAD_GATEWAY);
         let runs = [
-            Repeats { leg: Leg::Control, courses: vec![course(100, &[100]), course(100, &[100])] },
-            Repeats { leg: Leg::Buffered, courses: vec![course(100, &[100]), bad] },
+            Repeats { leg: Leg::Control, runs: vec![run(100, &[100]), run(100, &[100])] },
+            Repeats { leg: Leg::Buffered, runs: vec![run(100, &[100]), bad] },
         ];
         let leg = report(&params(), "p", 9, &runs).legs.remove(1);
         assert_eq!((leg.works, leg.status, leg.error.as_deref()), (false, Some(502), Some("answered 502")));

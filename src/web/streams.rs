@@ -1,0 +1,77 @@
+//! The two operations whose answer goes on after its head: the events (S3.7) and the comparison.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+
+use super::{
+    Body, admin,
+    compare::{self, CompareStream, progress::ProgressQueue},
+    events::{self, EventFeed},
+    site::Site,
+};
+use crate::proxy::{Call, Refusal, Snapshot};
+
+/// `retry-after`, in seconds, of a comparison that was refused because another one runs.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("15");
+
+impl Site {
+    /// `GET /events`. The request completes with its head; the events go on until the client leaves.
+    pub(super) fn events(self: Rc<Self>, call: Call, snapshot: &Snapshot, head: &Parts) -> Response<Body> {
+        let subscribed = admin::event_scope(self.parts.listener, snapshot, head).and_then(|scope| {
+            let subscriber = self.parts.telemetry.bus.watch(scope.clone());
+            let refusal = || Refusal::request(429, "too_many_watchers", "too many watch already");
+            Ok((subscriber.ok_or_else(refusal)?, scope))
+        });
+        let (subscriber, scope) = match subscribed {
+            Ok(subscribed) => subscribed,
+            Err(refusal) => return call.refuse(&refusal).map(Body::Corridor),
+        };
+        let head = head.clone();
+        let may_watch = move || {
+            let snapshot = self.gateway.snapshot();
+            admin::event_scope(self.parts.listener, &snapshot, &head).is_ok_and(|now| now == scope)
+        };
+        call.text(events::CONTENT_TYPE, Bytes::new())
+            .map(|_| Body::Feed(EventFeed::new(subscriber, may_watch)))
+    }
+
+    /// `GET /streaming-compare`: events of progress if the client accepts them, else the report alone.
+    pub(super) async fn compare(&self, call: Call, snapshot: &Snapshot, head: &Parts) -> Response<Body> {
+        let (params, context) = match compare::prepare(head, snapshot, &self.parts.own) {
+            Ok(prepared) => prepared,
+            Err(refusal) => return call.refuse(&refusal).map(Body::Corridor),
+        };
+        let Some(pass) = self.parts.gate.enter() else {
+            let message = "a comparison is running already; one at a time";
+            let refusal = Refusal::request(429, "comparison_running", message);
+            let mut response = call.refuse(&refusal);
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+            return response.map(Body::Corridor);
+        };
+        if wants_events(&head.headers) {
+            let queue = ProgressQueue::default();
+            let steps = queue.clone();
+            let run = async move {
+                let _pass = pass;
+                compare::run(params, context, |step| steps.put(step)).await
+            };
+            let mut response = call.json(StatusCode::OK, Bytes::new());
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(events::CONTENT_TYPE));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            return response.map(|_| Body::Live(CompareStream::new(run, queue)));
+        }
+        let report = Box::pin(compare::run(params, context, |_| {})).await;
+        drop(pass);
+        let body = serde_json::to_vec(&report).unwrap_or_default();
+        call.json(StatusCode::OK, body.into()).map(Body::Corridor)
+    }
+}
+
+/// Whether the client accepts server-sent events.
+fn wants_events(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/event-stream"))
+}
