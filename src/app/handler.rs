@@ -1,4 +1,5 @@
-//! Where the server's connections meet the site: the one place that knows both.
+//! The adapter between server and web: the server's requests go to the site, the server's reasons for a
+//! refusal become errors, and its causes of a cut become faults.
 
 use std::{future::Future, rc::Rc};
 
@@ -19,7 +20,7 @@ pub(super) struct SiteHandler(pub(super) Rc<Site>);
 impl Handler for SiteHandler {
     type Body = Body;
 
-    // Made in its box: every move of an unboxed future copies all of its state.
+    // The future is built in its box, because each move of an unboxed future copies all of its state.
     fn handle(
         &self,
         head: Parts,
@@ -35,8 +36,7 @@ impl Handler for SiteHandler {
     }
 }
 
-/// The error that a client gets for a request that never became one of the site's. Its dialect is not known,
-/// so the shape is OpenAI's.
+/// The error for a request that the server refuses itself. Its dialect is unknown, so the format is OpenAI's.
 fn refusal(reason: RefusalReason) -> Box<Refusal> {
     let (code, message) = match reason {
         RefusalReason::Ambiguous(Ambiguity::TwoLengths) => {
@@ -67,7 +67,7 @@ impl Cuttable for Body {
         };
         match self {
             Self::Corridor(body) => body.cut(side, kind),
-            // A comparison and a feed are nobody's request.
+            // Comparison and event feed have no request record: their requests completed with the head.
             Self::Live(_) | Self::Feed(_) => {}
         }
     }

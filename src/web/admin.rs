@@ -15,7 +15,7 @@ use crate::proxy::{
     admission::{admit, unavailable},
 };
 
-/// The listener whose requests a site answers.
+/// The listener of a site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ListenerRole {
     /// The listener of clients.
@@ -49,7 +49,7 @@ pub(super) fn authorize(
     }
 }
 
-/// The id of the key whose events a request may see; `None`: the events of all keys.
+/// The scope of events that a request may see: those of this key id. `None`: the events of all keys.
 ///
 /// # Errors
 /// No accepted key (401), or the keys have not been read (503).

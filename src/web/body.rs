@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 use super::{compare::CompareStream, events::EventFeed};
 use crate::{base::Fault, proxy};
 
-/// What a site answers with.
+/// The body of a site's response.
 #[derive(Debug)]
 pub enum Body {
     Corridor(proxy::Body),

@@ -1,4 +1,4 @@
-//! The pages that need neither a provider nor a key: the list of paths, and the probes of load balancers.
+//! The pages that need neither a provider nor a key: the list of paths, and the probes for load balancers.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ pub(super) fn live() -> Value {
     json!({"status": "alive"})
 }
 
-/// `GET /readyz`: whether the process wants requests; it does not while it drains.
+/// `GET /readyz`: whether the process accepts requests; it does not while it drains.
 pub(super) fn ready(is_ready: bool) -> Value {
     json!({"status": if is_ready { "ready" } else { "draining" }})
 }

@@ -1,13 +1,13 @@
-//! Answers that do not depend on the path: a browser's CORS preflight, and the refusal of a WebSocket.
+//! Answers that do not depend on the path: CORS preflight and the refusal of a WebSocket.
 
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::proxy::Refusal;
 
-/// The answer to a browser's preflight (Fetch, "CORS protocol"): any origin, what it asks for.
-pub(super) fn allow_preflight(asked: &HeaderMap) -> HeaderMap {
+/// The headers of the answer to a CORS preflight (Fetch, "CORS protocol"): any origin, all requested headers.
+pub(super) fn allow_preflight(request: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let wanted = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         wanted.unwrap_or(HeaderValue::from_static("authorization, content-type")),
@@ -19,12 +19,13 @@ pub(super) fn allow_preflight(asked: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Other protocols that a client offers to go on with may be passed over in silence (RFC 9110 section 7.8).
+/// Whether the request asks for a WebSocket. Offers of other protocols are ignored, as RFC 9110 section 7.8
+/// permits.
 pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|offered| offered.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// The answer to a WebSocket: 426, on which clients that try one first fall back to HTTP at once (R37).
+/// The refusal of a WebSocket: on a 426, clients that try a WebSocket first fall back to HTTP at once (R37).
 pub(super) fn refuse_upgrade() -> Box<Refusal> {
     Refusal::request(426, "websocket_not_supported", "no WebSocket here: use HTTP")
 }

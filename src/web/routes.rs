@@ -39,18 +39,19 @@ pub(super) enum Methods {
     Post,
 }
 
-/// Whose requests a path answers.
+/// The access that a path requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// All requests. `/health` answers in detail if an accepted key is shown.
+    /// None. `/health` answers in detail if an accepted key is shown.
     Anyone,
-    /// Requests with an accepted API key.
+    /// An accepted API key.
     Key,
-    /// Requests of an operator: see [`super::admin`].
+    /// An operator's request: see [`super::admin`].
     Operator,
-    /// As `Operator`; all requests if `telemetry.public_metrics` is set.
+    /// As `Operator`; none if `telemetry.public_metrics` is set.
     OperatorUnlessPublic,
-    /// An operator sees the events of all requests, a key those of its own requests (S3.7).
+    /// An operator's request sees the events of all requests, an accepted key those of its own requests
+    /// (S3.7).
     OperatorOrKey,
 }
 
@@ -169,8 +170,8 @@ impl Route {
         }
     }
 
-    /// Whether a request for a WebSocket is answered as any other: a client may be refused an upgrade in
-    /// silence (RFC 9110 section 7.8).
+    /// Whether a request for a WebSocket is answered as any other: a server may ignore an upgrade (RFC 9110
+    /// section 7.8).
     pub(super) fn ignores_upgrade(&self, method: &Method) -> bool {
         match self.operation {
             Operation::Page(Page::Compare) => true,

@@ -36,7 +36,6 @@ pub struct Site {
 
 /// The parts of a site beside the gateway.
 pub struct SiteParts {
-    /// The listener whose requests the site answers.
     pub listener: ListenerRole,
     /// Whether the process accepts requests and does not drain (`/readyz`).
     pub ready: Rc<dyn Fn() -> bool>,
@@ -73,8 +72,8 @@ impl Site {
         Self { gateway, parts }
     }
 
-    /// Answers one request. Dropping the future before the head, or the body after it, ends the request as
-    /// one whose client has left.
+    /// Answers one request. If the future is dropped before the head, or the body after it, the request
+    /// completes as one that its client left.
     pub async fn answer(
         self: Rc<Self>,
         mut head: Parts,
@@ -111,7 +110,7 @@ impl Site {
         self.parts.listener == ListenerRole::Public
     }
 
-    /// The route of a request whose path, method and listener fit together.
+    /// The route of a request, if its path, method and listener fit together.
     ///
     /// # Errors
     /// No such path on this listener (404), a method that the path does not take (405), a WebSocket (426).

@@ -1,4 +1,5 @@
-//! The two operations whose answer goes on after its head: the events (S3.7) and the comparison.
+//! The two operations that answer with a stream: the events (S3.7) and the comparison. Their requests
+//! complete with the head; the stream is no part of the request record.
 
 use std::rc::Rc;
 
