@@ -1,4 +1,4 @@
-//! Requests to reload the configuration (S2.6). A worker passes the request to the one thread that reloads
+//! Requests to reload the configuration (S2.6). A worker passes the request to the one task that reloads
 //! and waits for its outcome. The queue of requests is bounded, and reloads run one after another.
 
 use http::request::Parts;
