@@ -10,8 +10,8 @@ use divan::Bencher;
 use thalweg::{
     base::{Moment, Rng},
     routing::{
-        Action, AttemptPlan, Catalog, Listing, PlanRequest, Policy, RoutingSettings, Served, StatsRegistry,
-        Strategy,
+        Action, AttemptPlan, Catalog, Listing, PlanRequest, Policy, RoutedProvider, RoutingSettings,
+        StatsRegistry, Strategy,
     },
 };
 
@@ -35,7 +35,7 @@ fn main() {
 }
 
 fn catalog(candidates: usize, strategy: Strategy) -> Catalog {
-    let served = |index: usize| Served {
+    let served = |index: usize| RoutedProvider {
         name: format!("provider-{index}").into(),
         base: "https://api.example/v1".into(),
         listing: Listing::Configured(vec!["river-large-2".into()]),
@@ -51,10 +51,10 @@ fn request(catalog: &Catalog, number: u64, rng: &mut Rng) {
     let now = Moment(1_000_000) + Duration::from_millis(number * 10);
     let plan =
         catalog.plan(&PlanRequest::stream(black_box("river-large-2")), now, rng).expect("somebody serves it");
-    let (settings, budgets) = (catalog.settings(), catalog.records().budgets());
+    let (settings, budgets) = (catalog.settings(), catalog.registry().budgets());
     let policy = Policy { settings, budgets, failover: true, deadline: None };
     let mut attempt_plan = AttemptPlan::new(plan, policy, rng.fork(), now);
-    if let Action::Ask(attempt) = attempt_plan.next(now) {
+    if let Action::Start(attempt) = attempt_plan.next(now) {
         black_box(attempt_plan.next(now));
         let after = Duration::from_millis(300);
         drop(black_box(attempt_plan.won(attempt, after, now + after)));

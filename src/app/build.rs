@@ -7,7 +7,7 @@ use crate::{
     base::ttl_map::CacheHits,
     config::{ProviderSettings, Settings},
     proxy::{AdminAccess, Intake, Provider, Snapshot},
-    routing::{Catalog, Listing, Served, StatsRegistry},
+    routing::{Catalog, Listing, RoutedProvider, StatsRegistry},
     server::Listen,
     upstream::{BaseUrl, Protocol, Target},
 };
@@ -43,12 +43,12 @@ pub(super) fn snapshot(settings: &Settings, records: &StatsRegistry) -> Snapshot
     }
 }
 
-fn served(provider: &ProviderSettings) -> Served {
+fn served(provider: &ProviderSettings) -> RoutedProvider {
     let listing = match &provider.models {
         Some(models) => Listing::Configured(models.iter().map(|model| model.as_str().into()).collect()),
         None => Listing::Unknown,
     };
-    Served {
+    RoutedProvider {
         name: provider.target.name.clone(),
         base: provider.target.base.to_string().into(),
         listing,

@@ -187,7 +187,7 @@ fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
         };
         if provider.target.key != old.target.key {
             // A rest because of the old key says nothing about the new one, and its list of models may differ.
-            provider.standing.wake();
+            provider.standing.end_rest();
             continue;
         }
         if *provider.target == *old.target && provider.deadlines == old.deadlines {

@@ -37,6 +37,6 @@ impl SettlementConfig for Snapshot {
     }
 
     fn listed_model<'a>(&'a self, model: &'a str, provider: &str) -> Option<&'a str> {
-        self.catalog.listed(model, provider)
+        self.catalog.listed_name(model, provider)
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     routing::{
         RoutingSettings, Strategy,
         settings::{AllTripped, ModelRule, Sticky},
-        strategy::{HedgeDelay, WIDEST},
+        strategy::{HedgeDelay, MAX_WIDTH},
     },
 };
 
@@ -61,10 +61,10 @@ pub(super) fn read(root: &mut Section<'_, '_, '_>, settings: &mut Settings) {
 
 fn strategy(routing: &RoutingSettings) -> impl FnOnce(&Value) -> Result<Strategy, ValueError> {
     const WORDS: [&str; 5] = ["race", "hedge", "priority", "weighted", "adaptive"];
-    let figures = routing.figures;
+    let defaults = routing.strategy_defaults;
     move |value| {
         let text = scalar::text(value)?;
-        Strategy::parse(text, figures, duration::parse).ok_or_else(|| ValueError {
+        Strategy::parse(text, defaults, duration::parse).ok_or_else(|| ValueError {
             message: format!(
                 "expected one of {}, or as \"race:2\", \"hedge:p95\", \"hedge:300ms\"",
                 WORDS.join(", ")
@@ -76,7 +76,7 @@ fn strategy(routing: &RoutingSettings) -> impl FnOnce(&Value) -> Result<Strategy
 
 fn race(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
     section.section("race", |section| {
-        section.set("width", &mut routing.figures.width, scalar::whole(2..=u64::from(WIDEST)));
+        section.set("width", &mut routing.strategy_defaults.width, scalar::whole(2..=u64::from(MAX_WIDTH)));
         section.set("max_races", &mut routing.race.max_races, scalar::whole(0..=1_000_000));
         section.set("timeout", &mut routing.race.timeout, scalar::duration);
     });
@@ -84,7 +84,7 @@ fn race(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
 
 fn hedge(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
     section.section("hedge", |section| {
-        section.set("delay", &mut routing.figures.delay, |value| match value {
+        section.set("delay", &mut routing.strategy_defaults.delay, |value| match value {
             Value::Text(text) => HedgeDelay::parse(text, duration::parse)
                 .ok_or_else(|| "expected a duration, or a percentile as \"p95\"".into()),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Table(_) => {
@@ -104,11 +104,11 @@ fn rest(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
         let breaker = &mut routing.breaker;
         section.set("failures", &mut breaker.failures, scalar::whole(1..=1_000_000));
         section.set("share", &mut breaker.share, scalar::share);
-        section.set("least", &mut breaker.least, scalar::whole(1..=1_000_000));
+        section.set("least", &mut breaker.min_requests, scalar::whole(1..=1_000_000));
         section.set("window", &mut breaker.window, scalar::duration);
         section.set("cool_down", &mut breaker.cool_down, scalar::duration);
-        section.set("longest_cool_down", &mut breaker.longest_cool_down, scalar::duration);
-        if breaker.longest_cool_down < breaker.cool_down {
+        section.set("longest_cool_down", &mut breaker.max_cool_down, scalar::duration);
+        if breaker.max_cool_down < breaker.cool_down {
             section.wrong("longest_cool_down", "is shorter than cool_down");
         }
     });
@@ -143,9 +143,9 @@ fn retry(place: &mut Located<'_, '_, '_>, routing: &mut RoutingSettings) {
         section.set("burst", &mut retry.failovers.burst, scalar::whole(0..=1_000_000));
         section.set("repeats", &mut retry.repeats, scalar::whole(0..=10));
         section.set("share", &mut retry.share, scalar::share);
-        section.set("least", &mut retry.least, scalar::whole(0..=1_000_000));
+        section.set("least", &mut retry.min_repeats, scalar::whole(0..=1_000_000));
         section.set("pause", &mut retry.pause, scalar::duration);
-        section.set("longest_pause", &mut retry.longest_pause, scalar::duration);
+        section.set("longest_pause", &mut retry.max_pause, scalar::duration);
     });
 }
 
@@ -153,10 +153,10 @@ fn retry(place: &mut Located<'_, '_, '_>, routing: &mut RoutingSettings) {
 fn models(place: &mut Located<'_, '_, '_>, settings: &mut Settings) {
     each_named(place, |name, place| {
         let routing = &mut settings.routing;
-        let figures = routing.clone();
+        let defaults = routing.clone();
         let (mut rule, mut also) = (ModelRule { name, ..ModelRule::default() }, Vec::new());
         place.section(|section| {
-            rule.strategy = section.read("strategy", strategy(&figures));
+            rule.strategy = section.read("strategy", strategy(&defaults));
             if let Some(mut place) = section.place("providers") {
                 rule.providers = known_providers(&mut place, &settings.providers);
             }
@@ -169,9 +169,9 @@ fn models(place: &mut Located<'_, '_, '_>, settings: &mut Settings) {
             }
         });
         for alias in also {
-            let stands_for = vec![Arc::clone(&rule.name)];
+            let targets = vec![Arc::clone(&rule.name)];
             let strategy = rule.strategy;
-            routing.models.push(ModelRule { name: alias, stands_for, strategy, ..ModelRule::default() });
+            routing.models.push(ModelRule { name: alias, targets, strategy, ..ModelRule::default() });
         }
         routing.models.push(rule);
     });
@@ -181,16 +181,16 @@ fn models(place: &mut Located<'_, '_, '_>, settings: &mut Settings) {
 /// `{"alias": "provider/model"}`, or a list of them, tried in order.
 fn aliases(place: &mut Located<'_, '_, '_>, settings: &mut Settings) {
     each_named(place, |name, place| {
-        let stands_for = match place.value {
+        let targets = match place.value {
             Value::List(_) => names(place),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Table(_) => {
                 place.read(scalar::label).map(Arc::from).into_iter().collect()
             }
         };
-        if stands_for.contains(&name) {
+        if targets.contains(&name) {
             place.wrong("stands for itself");
         }
-        settings.routing.models.push(ModelRule { name, stands_for, ..ModelRule::default() });
+        settings.routing.models.push(ModelRule { name, targets, ..ModelRule::default() });
     });
     twice(place, &settings.routing.models);
 }
@@ -256,7 +256,7 @@ fn prioritise(providers: &mut [ProviderSettings], names: &[Arc<str>]) {
 /// `true`: race. `false`: whatever else was meant.
 const fn switch(routing: &mut RoutingSettings, parallel: bool) {
     if parallel {
-        routing.strategy = Strategy::Race { width: routing.figures.width };
+        routing.strategy = Strategy::Race { width: routing.strategy_defaults.width };
     } else if matches!(routing.strategy, Strategy::Race { .. }) {
         routing.strategy = Strategy::Priority;
     }

@@ -413,7 +413,7 @@ fn routing_and_models() {
     assert_eq!((routing.all_tripped, routing.race.timeout), (AllTripped::Refuse, Duration::from_secs(5)));
     let b = &settings.providers[0];
     assert_eq!((&*b.target.name, b.weight, b.region.as_deref()), ("b", 3, Some("eu")));
-    let named: Vec<_> = routing.models.iter().map(|rule| (&*rule.name, rule.stands_for.len())).collect();
+    let named: Vec<_> = routing.models.iter().map(|rule| (&*rule.name, rule.targets.len())).collect();
     assert_eq!(named, [("n", 1), ("m", 0), ("best", 2), ("one", 1)]);
     let hedge = Some(Strategy::Hedge { delay: HedgeDelay::Percentile(90) });
     assert!(routing.models[..2].iter().all(|rule| rule.strategy == hedge));

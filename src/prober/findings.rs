@@ -31,7 +31,7 @@ impl Prober {
             return;
         };
         provider.busy = false;
-        provider.schedule.looked = now;
+        provider.schedule.last_probe = now;
         provider.spread = self.0.rng.borrow_mut().unit();
         let race = provider.race.take();
         let ProbeResult { method, finding } = result;
@@ -106,9 +106,9 @@ impl Prober {
     fn mark_down(&self, provider: &mut ProbedProvider, method: CheckMethod, class: FailureClass) {
         let now = Moment::now();
         provider.schedule.failures = provider.schedule.failures.saturating_add(1);
-        provider.health.note(false, method, now);
-        provider.health.blame(class, now);
-        let is_certain = matches!(class, FailureClass::KeyInvalid | FailureClass::QuotaGone);
+        provider.health.record_check(false, method, now);
+        provider.health.record_problem(class, now);
+        let is_certain = matches!(class, FailureClass::KeyInvalid | FailureClass::QuotaExhausted);
         if is_certain || provider.schedule.failures > 1 {
             provider.health.rest(now + self.rest(), class, now);
             provider.rested = now;
@@ -143,6 +143,6 @@ impl Prober {
             Arc::new(next)
         });
         // Frees the statistics of models that no list names any more and that have no request under way.
-        self.0.snapshot.load().catalog.records().prune();
+        self.0.snapshot.load().catalog.registry().prune();
     }
 }

@@ -33,14 +33,14 @@ impl Prober {
                 providers.iter_mut().take(self.settings().precheck).collect();
             let leader = first.iter().find(|provider| state.first.find(&provider.id, unix).is_some());
             if let Some(leader) = leader {
-                leader.health.lead(now + PREFERENCE_TTL);
+                leader.health.prefer_until(now + PREFERENCE_TTL);
                 tracing::debug!(provider = %leader.target.name, "was first to answer a moment ago");
             }
             let leader_is_known = leader.is_some();
             for provider in first {
                 if !leader_is_known {
                     provider.race = Some(race.clone());
-                } else if provider.schedule.looked != Moment::NEVER {
+                } else if provider.schedule.last_probe != Moment::NEVER {
                     continue;
                 }
                 due.push(Arc::clone(&provider.target));
@@ -57,7 +57,7 @@ impl Prober {
             return;
         }
         let now = Moment::now();
-        provider.health.lead(now + PREFERENCE_TTL);
+        provider.health.prefer_until(now + PREFERENCE_TTL);
         let millis = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
         self.0.state_file.update(|state, at| state.first.put(&provider.id, at, millis));
     }

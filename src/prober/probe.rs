@@ -188,7 +188,7 @@ mod tests {
         for (down, class) in [
             (401, FailureClass::KeyInvalid),
             (403, FailureClass::KeyInvalid),
-            (402, FailureClass::QuotaGone),
+            (402, FailureClass::QuotaExhausted),
             (408, FailureClass::ServerError),
             (500, FailureClass::ServerError),
             (503, FailureClass::Overloaded),

@@ -43,23 +43,23 @@ impl ProbedProvider {
     pub(super) fn take_in_traffic(&mut self) -> Moment {
         if let Some(check) = self.health.check()
             && check.alive
-            && check.means == CheckMethod::Traffic
+            && check.method == CheckMethod::Traffic
         {
-            self.schedule.proven = check.at;
+            self.schedule.last_success = check.at;
             self.schedule.failures = 0;
             if check.at > self.rested {
                 self.wake(check.at);
             }
         }
-        self.schedule.reopens = self.health.reopens();
-        self.schedule.proven
+        self.schedule.cool_down_ends = self.health.cool_down_ends();
+        self.schedule.last_success
     }
 
     /// A check by `method` succeeded.
     pub(super) fn mark_well(&mut self, method: CheckMethod, now: Moment) {
         self.schedule.failures = 0;
         self.method = method;
-        self.health.note(true, method, now);
+        self.health.record_check(true, method, now);
         self.wake(now);
         self.refused = false;
     }
@@ -69,9 +69,9 @@ impl ProbedProvider {
     /// if a check had found the key refused.
     fn wake(&self, now: Moment) {
         match self.health.rest_reason(now) {
-            None | Some(FailureClass::QuotaGone) => {}
+            None | Some(FailureClass::QuotaExhausted) => {}
             Some(FailureClass::KeyInvalid) if !self.refused => {}
-            Some(_) => self.health.wake(),
+            Some(_) => self.health.end_rest(),
         }
     }
 }

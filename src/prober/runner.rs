@@ -90,7 +90,7 @@ impl Prober {
 
     /// How long a provider rests that a check has found down.
     pub(super) fn rest(&self) -> Duration {
-        probe_schedule::rest(&self.settings(), &mut self.0.rng.borrow_mut())
+        probe_schedule::rest_duration(&self.settings(), &mut self.0.rng.borrow_mut())
     }
 
     /// Takes over the providers of the snapshot in force, at start and after each reload. A provider that did not
@@ -123,8 +123,8 @@ impl Prober {
         let state = self.0.state_file.state();
         if let Some(saved) = state.health.find(&id, unix) {
             method = saved.value.way.into();
-            provider.standing.note(saved.value.alive, method, now);
-            schedule.looked = now;
+            provider.standing.record_check(saved.value.alive, method, now);
+            schedule.last_probe = now;
             // One that was down is checked again soon.
             schedule.failures = u32::from(!saved.value.alive);
         }

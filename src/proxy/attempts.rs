@@ -106,7 +106,7 @@ impl Gateway {
             waste: &waste,
             meter: &self.gauges.meter,
             sole: course.plan().candidates().len() == 1
-                || (!wish.snapshot.failover && !course.asks_several()),
+                || (!wish.snapshot.failover && !course.may_run_several()),
             until: course.deadline(),
             commit: wish.snapshot.commit_of(course.plan()),
         };
@@ -144,15 +144,15 @@ async fn walk<'c>(
     let mut failures = FailedAttempts::default();
     loop {
         let until = match course.next(Moment::now()) {
-            Action::Ask(turn) => {
+            Action::Start(turn) => {
                 let provider = notes.asked(&turn)?;
                 let model = turn.candidate.model;
                 pack.add(turn, errand.ask(provider, model));
                 continue;
             }
             Action::Wait(until) => until,
-            Action::Over => {
-                failures.add_late(course.is_late(Moment::now()));
+            Action::Done => {
+                failures.add_late(course.is_past_deadline(Moment::now()));
                 failures.add_slow(pack.give_up().filter_map(|turn| notes.name(&turn)));
                 notes.over(&failures);
                 return Err(failures.refusal());
@@ -168,10 +168,10 @@ async fn walk<'c>(
             Err(bad) => bad,
         };
         let failure = FailedAttempt::of(notes.name(&turn), &bad);
-        let passes = course.passes_on(&turn, failure.class, failure.hint, now);
+        let passes = course.forwards_error(&turn, failure.class, failure.hint, now);
         failure.log(notes.id);
         if let Some(alive) = classify::is_alive(failure.class) {
-            turn.candidate.record.provider().note(alive, CheckMethod::Traffic, now);
+            turn.candidate.stats.provider().record_check(alive, CheckMethod::Traffic, now);
         }
         course.failed(turn, failure.class, failure.hint, failure.sent, now);
         failures.add(failure);
@@ -268,10 +268,10 @@ impl<'a> Notes<'a> {
             if self.record.attempts > 1 {
                 self.record.upstream_model = Some(turn.candidate.model.into());
             }
-            let (record, asked) = (Arc::clone(turn.candidate.record), turn.asked);
+            let (record, asked) = (Arc::clone(turn.candidate.stats), turn.started);
             self.record.race.by_hedge = turn.hedge;
             self.record.race.won = Some(good.times.answered - self.began);
-            record.provider().note(true, CheckMethod::Traffic, now);
+            record.provider().record_check(true, CheckMethod::Traffic, now);
             let under_way = course.won(turn, now.since(asked), now);
             let breaker = self.snapshot.catalog.settings().breaker;
             answer.watch(CommittedAttempt { record, asked, breaker, under_way });

@@ -14,7 +14,7 @@ use crate::{
 /// Words that name one cause, as `code`, `type` or `status`.
 const CAUSES: &[(FailureClass, &[&str])] = &[
     (
-        FailureClass::QuotaGone,
+        FailureClass::QuotaExhausted,
         &[
             "insufficient_quota",
             "insufficient_balance",
@@ -103,7 +103,7 @@ const SENTENCES: &[(FailureClass, &[&str])] = &[
         FailureClass::ContextTooLong,
         &["maximum context length", "prompt is too long", "context window", "available context size"],
     ),
-    (FailureClass::QuotaGone, &["credit balance is too low"]),
+    (FailureClass::QuotaExhausted, &["credit balance is too low"]),
     // OpenRouter's 402: this request is too large for what is left.
     (FailureClass::Forbidden, &["fewer max_tokens"]),
     (FailureClass::KeyInvalid, &["API key not valid"]),
@@ -148,7 +148,7 @@ pub const fn of_status(status: u16) -> FailureClass {
     match status {
         401 => FailureClass::KeyInvalid,
         403 => FailureClass::Forbidden,
-        402 => FailureClass::QuotaGone,
+        402 => FailureClass::QuotaExhausted,
         404 | 410 => FailureClass::ModelMissing,
         413 => FailureClass::ContextTooLong,
         429 => FailureClass::RateLimited,
@@ -165,7 +165,7 @@ pub const fn of_status(status: u16) -> FailureClass {
 #[must_use]
 pub const fn of_fault(fault: &Fault) -> FailureClass {
     match fault.side {
-        Side::Client | Side::Gateway => return FailureClass::OwnDoing,
+        Side::Client | Side::Gateway => return FailureClass::Unattributed,
         Side::Provider => {}
     }
     match &fault.kind {
@@ -177,7 +177,7 @@ pub const fn of_fault(fault: &Fault) -> FailureClass {
         FaultKind::TooLarge { .. } => FailureClass::TooLarge,
         FaultKind::Status(status) => of_status(*status),
         FaultKind::ErrorEvent => FailureClass::ErrorEvent,
-        FaultKind::Refused(_) => FailureClass::OwnDoing,
+        FaultKind::Refused(_) => FailureClass::Unattributed,
     }
 }
 
@@ -185,7 +185,7 @@ pub const fn of_fault(fault: &Fault) -> FailureClass {
 #[must_use]
 pub const fn is_alive(class: FailureClass) -> Option<bool> {
     match class {
-        FailureClass::QuotaGone
+        FailureClass::QuotaExhausted
         | FailureClass::RateLimited
         | FailureClass::ModelMissing
         | FailureClass::ContextTooLong
@@ -206,7 +206,7 @@ pub const fn is_alive(class: FailureClass) -> Option<bool> {
             DeadlineKind::Pool | DeadlineKind::Total | DeadlineKind::Body | DeadlineKind::Write,
         )
         | FailureClass::TooLarge
-        | FailureClass::OwnDoing => None,
+        | FailureClass::Unattributed => None,
     }
 }
 
@@ -231,7 +231,7 @@ mod tests {
             (
                 429,
                 r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#,
-                FailureClass::QuotaGone,
+                FailureClass::QuotaExhausted,
             ),
             (
                 429,
@@ -256,7 +256,7 @@ mod tests {
             (
                 400,
                 r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the API"}}"#,
-                FailureClass::QuotaGone,
+                FailureClass::QuotaExhausted,
             ),
             (
                 400,
@@ -324,6 +324,6 @@ mod tests {
         );
         assert_eq!(of_fault(&fault(FaultKind::Reset)), FailureClass::Reset);
         let ours = Fault { side: Side::Gateway, ..fault(FaultKind::Garbage("x".into())) };
-        assert_eq!(of_fault(&ours), FailureClass::OwnDoing);
+        assert_eq!(of_fault(&ours), FailureClass::Unattributed);
     }
 }

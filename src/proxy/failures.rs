@@ -10,7 +10,7 @@ use std::{
 use super::{attempt::AttemptError, classify, fault::Refusal};
 use crate::{
     base::{DeadlineKind, Fault, FaultKind, RequestId, Sent, Stage},
-    routing::{FailureClass, hint},
+    routing::{FailureClass, retry_after},
     wire::provider_error,
 };
 
@@ -40,7 +40,8 @@ impl FailedAttempt {
                 let (status, told) = (lament.status.as_u16(), provider_error::read(&lament.told));
                 let class = classify::of_error(status, &told);
                 let limited = class == FailureClass::RateLimited;
-                let hint = hint::of(&lament.headers, &lament.told, limited, SystemTime::now());
+                let hint =
+                    retry_after::from_response(&lament.headers, &lament.told, limited, SystemTime::now());
                 let mut words = match lament.status.is_success() {
                     true => FaultKind::ErrorEvent.to_string(),
                     false => FaultKind::Status(status).to_string(),

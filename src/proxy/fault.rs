@@ -64,9 +64,9 @@ impl Refusal {
         let message = none.message(model);
         match none {
             NoPlan::Unknown(_) => Self::request(404, "model_not_found", message).of(Some("model")),
-            NoPlan::Nobody { after } => {
+            NoPlan::AllResting { retry_after } => {
                 let mut refusal = Self::gateway(503, "no_provider_available", message);
-                refusal.retry_after = Some(*after);
+                refusal.retry_after = Some(*retry_after);
                 refusal
             }
         }

@@ -66,10 +66,10 @@ impl Gateway {
         let Wish { preference, envelope, .. } = wish;
         let ask = PlanRequest {
             model: envelope.model(),
-            others: envelope.fallback_models(),
-            strategy: preference.strategy(settings.figures)?,
+            fallback_models: envelope.fallback_models(),
+            strategy: preference.strategy(settings.strategy_defaults)?,
             session: preference.session(settings.sticky, envelope, wish.body),
-            manner: ResponseKind::of(envelope.stream() == Some(true)),
+            kind: ResponseKind::of(envelope.stream() == Some(true)),
         };
         let mut dice = self.dice.borrow_mut();
         let plan = wish
@@ -79,7 +79,7 @@ impl Gateway {
             .map_err(|none| Refusal::no_plan(&none, ask.model))?;
         let terms = Policy {
             settings,
-            budgets: wish.snapshot.catalog.records().budgets(),
+            budgets: wish.snapshot.catalog.registry().budgets(),
             failover: wish.snapshot.failover,
             deadline: preference.patience().map(|patience| now + patience),
         };

@@ -76,7 +76,8 @@ impl FrameSource for TrackedBody {
     /// A stream that was cut, or told of an error, speaks against its candidate, though nobody else can be asked any more.
     fn failed(&mut self, fault: &Fault) {
         if let Some(CommittedAttempt { record, asked, breaker, under_way }) = self.watched.take() {
-            let failure = AttemptFailure { class: classify::of_fault(fault), hint: None, asked };
+            let failure =
+                AttemptFailure { class: classify::of_fault(fault), retry_after: None, started: asked };
             record.failed(&failure, Moment::now(), &breaker, &mut Rng::random());
             drop(under_way);
         }

@@ -1,9 +1,10 @@
-//! One request's way through its candidates, without a socket or a clock: what to do next, told by what has happened.
-//! Used alike by the corridor and by the simulation.
+//! Decides the attempts of one request: which candidate next, when, and when to stop. No socket, no clock;
+//! the caller runs the attempts and reports their results. The gateway and the simulation
+//! (`tests/sim_routing.rs`) use the same code.
 //!
-//! Invariants: nobody is asked after [`AttemptPlan::won`] or after the way is over; a candidate is asked again only when there
-//! is nobody else; the guards of a [`Attempt`] and of the course give back what they took when they are dropped, so a client
-//! may leave at any time.
+//! Invariants: no attempt starts after [`AttemptPlan::won`] or [`Action::Done`]; a candidate is repeated only
+//! if no other candidate is left; the guards of an [`Attempt`] and of the plan return their permits on drop,
+//! so a client may leave at any time.
 
 use std::time::Duration;
 
@@ -20,67 +21,67 @@ use crate::{
     telemetry::GaugeGuard,
 };
 
-/// Until a candidate was measured often enough, a hedge waits so long.
+/// The hedge delay while a candidate has too few samples.
 const UNMEASURED_DELAY: Duration = Duration::from_secs(2);
 
-/// What to do now.
+/// The next action of the caller.
 #[derive(Debug)]
 pub enum Action<'a> {
-    /// Ask this candidate, beside those that are being asked.
-    Ask(Attempt<'a>),
-    /// Nothing, until one of those being asked answers or that moment comes.
+    /// Start this attempt, beside those in flight.
+    Start(Attempt<'a>),
+    /// Wait until an attempt in flight ends, or until this moment. `None`: no time limit.
     Wait(Option<Moment>),
-    /// Nobody is left, or time is up: give up those being asked and answer the client.
-    Over,
+    /// No candidate is left, or the deadline has passed: cancel all attempts in flight and answer the client.
+    Done,
 }
 
-/// One attempt. Dropped, it counts as given up: nothing is learnt from it.
+/// One attempt. If it is dropped, it counts as cancelled and changes no statistics.
 #[derive(Debug)]
 pub struct Attempt<'a> {
     pub candidate: Candidate<'a>,
     /// From 1.
     pub number: u8,
-    pub asked: Moment,
-    /// It was asked beside another that was slow.
+    pub started: Moment,
+    /// It was started beside a slow attempt.
     pub hedge: bool,
-    place: u8,
-    flight: GaugeGuard,
+    index: u8,
+    in_flight_guard: GaugeGuard,
     _waiting: GaugeGuard,
     _probe: Option<ProbePermit>,
 }
 
-/// What a request's client and the configuration say.
+/// The rules for one request, from its client and the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
     pub settings: &'a RoutingSettings,
     pub budgets: &'a Budgets,
-    /// `false`: one candidate is asked and that is it.
+    /// `false`: only the first candidate is tried, or in a race only the first `width`.
     pub failover: bool,
-    /// When the client's patience ends.
+    /// The client's own deadline. `None`: it set none.
     pub deadline: Option<Moment>,
 }
 
 #[derive(Debug)]
 pub struct AttemptPlan<'a> {
     plan: Plan<'a>,
-    terms: Policy<'a>,
-    dice: Rng,
-    mode: Concurrency,
-    /// Bits by place: who has been asked, who is being asked, who will not be.
-    asked: u64,
-    flying: u64,
-    barred: u64,
+    policy: Policy<'a>,
+    rng: Rng,
+    concurrency: Concurrency,
+    /// Sets of candidates by index, one bit each: already tried, in flight, not to be tried.
+    tried: u64,
+    in_flight: u64,
+    excluded: u64,
     number: u8,
     repeats: u8,
-    last_asked: Moment,
+    last_started: Moment,
     deadline: Option<Moment>,
-    /// Who is to be asked again, and when.
-    repeat: Option<(u8, Moment)>,
-    _repeating: Option<Permit>,
-    is_over: bool,
+    /// The candidate to repeat, and when.
+    pending_repeat: Option<(u8, Moment)>,
+    repeat_permit: Option<Permit>,
+    is_done: bool,
 }
 
-/// How many at once.
+/// How many attempts run at once.
 #[derive(Debug)]
 enum Concurrency {
     OneByOne,
@@ -90,31 +91,32 @@ enum Concurrency {
 
 impl<'a> AttemptPlan<'a> {
     #[must_use]
-    pub fn new(plan: Plan<'a>, terms: Policy<'a>, dice: Rng, now: Moment) -> Self {
-        let mode = Concurrency::of(&plan, &terms);
-        if terms.failover && plan.candidates().len() > 1 {
-            terms.budgets.failovers.save(terms.settings.retry.failovers, live(&plan));
+    pub fn new(plan: Plan<'a>, policy: Policy<'a>, rng: Rng, now: Moment) -> Self {
+        let concurrency = Concurrency::of(&plan, &policy);
+        if policy.failover && plan.candidates().len() > 1 {
+            policy.budgets.failovers.deposit(policy.settings.retry.failovers, total_in_flight(&plan));
         }
-        let timeout = matches!(mode, Concurrency::Race { .. }).then(|| now + terms.settings.race.timeout);
-        let deadline = match (terms.deadline, timeout) {
+        let timeout =
+            matches!(concurrency, Concurrency::Race { .. }).then(|| now + policy.settings.race.timeout);
+        let deadline = match (policy.deadline, timeout) {
             (Some(deadline), Some(timeout)) => Some(deadline.min(timeout)),
             (deadline, timeout) => deadline.or(timeout),
         };
         Self {
             plan,
-            terms,
-            dice,
-            mode,
-            asked: 0,
-            flying: 0,
-            barred: 0,
+            policy,
+            rng,
+            concurrency,
+            tried: 0,
+            in_flight: 0,
+            excluded: 0,
             number: 0,
             repeats: 0,
-            last_asked: now,
+            last_started: now,
             deadline,
-            repeat: None,
-            _repeating: None,
-            is_over: false,
+            pending_repeat: None,
+            repeat_permit: None,
+            is_done: false,
         }
     }
 
@@ -123,354 +125,359 @@ impl<'a> AttemptPlan<'a> {
         &self.plan
     }
 
-    /// Attempts so far.
+    /// Attempts started so far.
     #[must_use]
     pub const fn attempts(&self) -> u8 {
         self.number
     }
 
-    /// Whether several may be asked at once.
+    /// Whether several attempts may run at once: in a race or with hedging.
     #[must_use]
-    pub const fn asks_several(&self) -> bool {
-        match self.mode {
+    pub const fn may_run_several(&self) -> bool {
+        match self.concurrency {
             Concurrency::Race { .. } | Concurrency::Hedge { .. } => true,
             Concurrency::OneByOne => false,
         }
     }
 
-    /// Whether the client's time, or the race's, is up.
+    /// Whether the deadline of the client or of the race has passed.
     #[must_use]
-    pub fn is_late(&self, now: Moment) -> bool {
+    pub fn is_past_deadline(&self, now: Moment) -> bool {
         self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
-    /// When it is.
+    /// The earlier of the client's deadline and the race's timeout. `None`: there is neither.
     #[must_use]
     pub const fn deadline(&self) -> Option<Moment> {
         self.deadline
     }
 
-    /// Whether several are asked at once.
+    /// Whether this is a race.
     #[must_use]
     pub const fn is_race(&self) -> bool {
-        matches!(self.mode, Concurrency::Race { .. })
+        matches!(self.concurrency, Concurrency::Race { .. })
     }
 
-    /// To be asked again after every event, until it says to wait or that it is over.
+    /// The next action. Call it again after every event, until it returns [`Action::Wait`] or
+    /// [`Action::Done`].
     pub fn next(&mut self, now: Moment) -> Action<'a> {
-        if self.is_over || self.is_late(now) {
-            self.is_over = true;
-            return Action::Over;
+        if self.is_done || self.is_past_deadline(now) {
+            self.is_done = true;
+            return Action::Done;
         }
-        if self.flying == 0 {
-            return self.alone(now);
+        if self.in_flight == 0 {
+            return self.next_when_idle(now);
         }
-        match self.mode {
-            Concurrency::Race { width, .. } if self.is_short_of(width) => self.runner(width, now),
-            Concurrency::Hedge { delay } => self.hedge(delay, now),
+        match self.concurrency {
+            Concurrency::Race { width, .. } if self.race_has_room(width) => self.next_in_race(width, now),
+            Concurrency::Hedge { delay } => self.next_hedge(delay, now),
             Concurrency::Race { .. } | Concurrency::OneByOne => Action::Wait(self.deadline),
         }
     }
 
-    /// Without failover, those that fail in a race are not replaced.
-    const fn is_short_of(&self, width: u32) -> bool {
-        let racing = if self.terms.failover { self.flying } else { self.asked };
+    /// Whether fewer than `width` attempts are in flight. Without failover, a failed attempt is not replaced.
+    const fn race_has_room(&self, width: u32) -> bool {
+        let racing = if self.policy.failover { self.in_flight } else { self.tried };
         racing.count_ones() < width
     }
 
-    /// Nobody is being asked.
-    fn alone(&mut self, now: Moment) -> Action<'a> {
-        if let Some((place, at)) = self.repeat {
+    /// The next action if no attempt is in flight.
+    fn next_when_idle(&mut self, now: Moment) -> Action<'a> {
+        if let Some((index, at)) = self.pending_repeat {
             if now < at {
                 return Action::Wait(Some(self.deadline.map_or(at, |deadline| deadline.min(at))));
             }
-            self.repeat = None;
-            return self.ask(place, None, false, now);
+            self.pending_repeat = None;
+            return self.start(index, None, false, now);
         }
-        if self.asked != 0 && !self.terms.failover {
-            return self.over();
+        if self.tried != 0 && !self.policy.failover {
+            return self.finish();
         }
         match self.pick(now).or_else(|| Some((self.least_bad(now)?, None))) {
-            Some((place, probe)) if self.asked == 0 || self.may_go_on() => self.ask(place, probe, false, now),
-            Some(_) | None => self.over(),
+            Some((index, probe)) if self.tried == 0 || self.withdraw_failover() => {
+                self.start(index, probe, false, now)
+            }
+            Some(_) | None => self.finish(),
         }
     }
 
-    /// One more beside those that are being asked, if there is one that may be.
-    fn healthy(&mut self, now: Moment, hedge: bool) -> Action<'a> {
+    /// Starts one more attempt beside those in flight, if a candidate admits one.
+    fn start_healthy(&mut self, now: Moment, hedge: bool) -> Action<'a> {
         match self.pick(now) {
-            Some((place, probe)) => self.ask(place, probe, hedge, now),
+            Some((index, probe)) => self.start(index, probe, hedge, now),
             None => Action::Wait(self.deadline),
         }
     }
 
-    /// One more in a race. Those that are there from its start are no failovers.
-    fn runner(&mut self, width: u32, now: Moment) -> Action<'a> {
-        let starts = self.asked.count_ones() < width;
-        if starts || (self.pick_place(now).is_some() && self.may_go_on()) {
-            return self.healthy(now, false);
+    /// Starts one more attempt in a race. The first `width` are not failovers, so they cost no budget.
+    fn next_in_race(&mut self, width: u32, now: Moment) -> Action<'a> {
+        let is_initial = self.tried.count_ones() < width;
+        if is_initial || (self.peek(now).is_some() && self.withdraw_failover()) {
+            return self.start_healthy(now, false);
         }
         Action::Wait(self.deadline)
     }
 
-    /// Whether what all requests together may spend on failovers is enough for one more.
-    fn may_go_on(&self) -> bool {
-        let ration = self.terms.settings.retry.failovers;
-        self.terms.budgets.failovers.spend(ration, live(&self.plan))
+    /// Takes one failover from the global budget. `false`: the budget is empty.
+    fn withdraw_failover(&self) -> bool {
+        let ration = self.policy.settings.retry.failovers;
+        self.policy.budgets.failovers.withdraw(ration, total_in_flight(&self.plan))
     }
 
-    fn hedge(&mut self, delay: HedgeDelay, now: Moment) -> Action<'a> {
+    fn next_hedge(&mut self, delay: HedgeDelay, now: Moment) -> Action<'a> {
         if self.untried().next().is_none() {
             return Action::Wait(self.deadline);
         }
-        let at = self.last_asked + self.length(delay);
+        let at = self.last_started + self.hedge_delay(delay);
         if now < at {
             return Action::Wait(Some(self.deadline.map_or(at, |deadline| deadline.min(at))));
         }
-        if self.pick_place(now).is_none() || !self.terms.budgets.hedges.spend(self.terms.settings.hedge, 0) {
-            // Nobody is healthy or nothing is left to spend: this request does without.
-            self.mode = Concurrency::OneByOne;
+        if self.peek(now).is_none() || !self.policy.budgets.hedges.withdraw(self.policy.settings.hedge, 0) {
+            // No candidate is healthy or the budget is empty: this request goes on without hedging.
+            self.concurrency = Concurrency::OneByOne;
             return Action::Wait(self.deadline);
         }
-        self.healthy(now, true)
+        self.start_healthy(now, true)
     }
 
-    /// How long to wait for the one asked last.
-    fn length(&self, delay: HedgeDelay) -> Duration {
+    /// How long the attempt started last runs before a hedge starts.
+    fn hedge_delay(&self, delay: HedgeDelay) -> Duration {
         match delay {
             HedgeDelay::Fixed(delay) => delay,
             HedgeDelay::Percentile(percent) => {
-                let slowest = self.flying_places().filter_map(|place| {
-                    let candidate = self.plan.candidates().get(usize::from(place))?;
-                    candidate.record.pace(self.plan.manner).percentile(percent)
+                let slowest = self.in_flight_indices().filter_map(|index| {
+                    let candidate = self.plan.candidates().get(usize::from(index))?;
+                    candidate.stats.latency(self.plan.kind).percentile(percent)
                 });
                 slowest.max().unwrap_or(UNMEASURED_DELAY)
             }
         }
     }
 
-    /// The first that was not asked and may be; a probing one only if its one probe is free.
+    /// The first untried candidate that admits a request. Takes the probe permit of a probing one; a probing
+    /// candidate whose permit is taken is skipped.
     fn pick(&self, now: Moment) -> Option<(u8, Option<ProbePermit>)> {
-        self.untried().find_map(|place| {
-            let record = self.plan.candidates().get(usize::from(place))?.record;
-            match record.admission(now) {
-                Admission::Open => Some((place, None)),
-                Admission::Probe => record.claim().map(|probe| (place, Some(probe))),
+        self.untried().find_map(|index| {
+            let stats = self.plan.candidates().get(usize::from(index))?.stats;
+            match stats.admission(now) {
+                Admission::Open => Some((index, None)),
+                Admission::Probe => stats.claim_probe().map(|probe| (index, Some(probe))),
                 Admission::Closed { .. } => None,
             }
         })
     }
 
-    fn pick_place(&self, now: Moment) -> Option<u8> {
-        self.untried().find(|place| {
-            let candidate = self.plan.candidates().get(usize::from(*place));
+    fn peek(&self, now: Moment) -> Option<u8> {
+        self.untried().find(|index| {
+            let candidate = self.plan.candidates().get(usize::from(*index));
             candidate.is_some_and(|candidate| {
-                matches!(candidate.record.admission(now), Admission::Open | Admission::Probe)
+                matches!(candidate.stats.admission(now), Admission::Open | Admission::Probe)
             })
         })
     }
 
-    /// All that are left are tripped or rest: the one that comes back first, and only that one.
+    /// All candidates left are tripped or resting: the one that admits first again. Excludes all others, so
+    /// that only one of them is tried.
     fn least_bad(&mut self, now: Moment) -> Option<u8> {
-        if self.terms.settings.all_tripped == AllTripped::Refuse {
+        if self.policy.settings.all_tripped == AllTripped::Refuse {
             return None;
         }
-        let until = |place: &u8| match self.plan.candidates().get(usize::from(*place))?.record.admission(now)
-        {
+        let until = |index: &u8| match self.plan.candidates().get(usize::from(*index))?.stats.admission(now) {
             Admission::Closed { until } => Some(until),
             Admission::Open | Admission::Probe => Some(now),
         };
-        let place = self.untried().min_by_key(until)?;
-        self.barred = u64::MAX;
-        Some(place)
+        let index = self.untried().min_by_key(until)?;
+        self.excluded = u64::MAX;
+        Some(index)
     }
 
-    fn ask(&mut self, place: u8, probe: Option<ProbePermit>, hedge: bool, now: Moment) -> Action<'a> {
-        let Some(candidate) = self.plan.candidates().get(usize::from(place)).copied() else {
-            return self.over();
+    fn start(&mut self, index: u8, probe: Option<ProbePermit>, hedge: bool, now: Moment) -> Action<'a> {
+        let Some(candidate) = self.plan.candidates().get(usize::from(index)).copied() else {
+            return self.finish();
         };
-        self.asked |= 1 << place;
-        self.flying |= 1 << place;
+        self.tried |= 1 << index;
+        self.in_flight |= 1 << index;
         self.number = self.number.saturating_add(1);
-        self.last_asked = now;
-        let (flight, waiting) = (candidate.record.enter(), candidate.record.wait());
+        self.last_started = now;
+        let (in_flight_guard, waiting) = (candidate.stats.track_in_flight(), candidate.stats.track_waiting());
         let number = self.number;
-        Action::Ask(Attempt {
+        Action::Start(Attempt {
             candidate,
             number,
-            asked: now,
+            started: now,
             hedge,
-            place,
-            flight,
+            index,
+            in_flight_guard,
             _waiting: waiting,
             _probe: probe,
         })
     }
 
-    fn over(&mut self) -> Action<'a> {
-        self.is_over = true;
-        Action::Over
+    fn finish(&mut self) -> Action<'a> {
+        self.is_done = true;
+        Action::Done
     }
 
-    /// The attempt came to nothing, and nothing of it was given to the client.
+    /// The attempt failed before any of its response reached the client.
     pub fn failed(
         &mut self,
-        turn: Attempt<'a>,
+        attempt: Attempt<'a>,
         class: FailureClass,
-        hint: Option<Duration>,
+        retry_after: Option<Duration>,
         sent: Sent,
         now: Moment,
     ) {
-        let settings = self.terms.settings;
-        let failure = AttemptFailure { class, hint, asked: turn.asked };
-        turn.candidate.record.failed(&failure, now, &settings.breaker, &mut self.dice);
-        self.flying &= !(1 << turn.place);
+        let settings = self.policy.settings;
+        let failure = AttemptFailure { class, retry_after, started: attempt.started };
+        attempt.candidate.stats.failed(&failure, now, &settings.breaker, &mut self.rng);
+        self.in_flight &= !(1 << attempt.index);
         if settings.retry.safe && sent == Sent::Unknown {
-            self.barred = u64::MAX;
+            self.excluded = u64::MAX;
         }
-        match class.consequence().then {
-            NextStep::Stop => self.is_over = true,
-            NextStep::OtherModel => self.bar_group(turn.candidate.group),
-            NextStep::Next { worth_waiting: false } => {}
-            NextStep::Next { worth_waiting: true } => self.repeat_later(&turn, hint, now),
+        match class.consequence().next_step {
+            NextStep::Stop => self.is_done = true,
+            NextStep::OtherModel => self.exclude_group(attempt.candidate.group),
+            NextStep::OtherCandidate { may_repeat: false } => {}
+            NextStep::OtherCandidate { may_repeat: true } => self.schedule_repeat(&attempt, retry_after, now),
         }
     }
 
-    /// A good answer: it is the client's. The guard counts it as under way until its last byte.
-    pub fn won(&mut self, turn: Attempt<'a>, after: Duration, now: Moment) -> GaugeGuard {
-        let settings = &self.terms.settings.breaker;
-        turn.candidate.record.succeeded(self.plan.manner, after, turn.asked, now, settings);
-        self.flying &= !(1 << turn.place);
-        self.is_over = true;
-        turn.flight
+    /// The attempt succeeded after `after`, and its response goes to the client. The guard counts it as in
+    /// flight until its last byte.
+    pub fn won(&mut self, attempt: Attempt<'a>, after: Duration, now: Moment) -> GaugeGuard {
+        let settings = &self.policy.settings.breaker;
+        attempt.candidate.stats.succeeded(self.plan.kind, after, attempt.started, now, settings);
+        self.in_flight &= !(1 << attempt.index);
+        self.is_done = true;
+        attempt.in_flight_guard
     }
 
-    /// Another one was quicker, and this one has been given up.
-    pub fn lost(&mut self, turn: Attempt<'a>, now: Moment) {
-        turn.candidate.record.overtaken(self.plan.manner, now.since(turn.asked), now);
-        self.flying &= !(1 << turn.place);
+    /// The attempt was cancelled because another one won.
+    pub fn lost(&mut self, attempt: Attempt<'a>, now: Moment) {
+        attempt.candidate.stats.overtaken(self.plan.kind, now.since(attempt.started), now);
+        self.in_flight &= !(1 << attempt.index);
     }
 
-    /// Whether nobody will be asked besides and after this one, however it ends.
+    /// Whether no other attempt is in flight and none can follow this one, except a repeat.
     #[must_use]
-    pub fn is_last(&self, turn: &Attempt<'_>) -> bool {
-        let others = self.flying & !(1 << turn.place);
-        others == 0 && (!self.terms.failover || self.untried().next().is_none())
+    pub fn is_last(&self, attempt: &Attempt<'_>) -> bool {
+        let others = self.in_flight & !(1 << attempt.index);
+        others == 0 && (!self.policy.failover || self.untried().next().is_none())
     }
 
-    /// Whether an answer that failed in this way is the client's as it came: the caller's own doing, which everybody
-    /// would say, or the word of the only one there was to ask.
+    /// Whether an error response of this class goes to the client unchanged: because the client caused it and
+    /// every candidate would answer the same, or because there was only one candidate.
     #[must_use]
-    pub fn passes_on(
+    pub fn forwards_error(
         &self,
-        turn: &Attempt<'_>,
+        attempt: &Attempt<'_>,
         class: FailureClass,
-        hint: Option<Duration>,
+        retry_after: Option<Duration>,
         now: Moment,
     ) -> bool {
-        match class.consequence().then {
+        match class.consequence().next_step {
             NextStep::Stop => true,
             NextStep::OtherModel => {
-                let is_alike = |place| self.group(place) == Some(turn.candidate.group);
-                let alone = !self.terms.failover || self.untried().all(is_alike);
-                alone && self.flying_places().all(is_alike)
+                let is_alike = |index| self.group(index) == Some(attempt.candidate.group);
+                let is_only_model = !self.policy.failover || self.untried().all(is_alike);
+                is_only_model && self.in_flight_indices().all(is_alike)
             }
-            NextStep::Next { worth_waiting } => {
+            NextStep::OtherCandidate { may_repeat } => {
                 let is_only = self.plan.candidates().len() == 1
-                    || (!self.terms.failover && self.asked.count_ones() == 1);
-                is_only && !(worth_waiting && self.may_repeat(turn, hint, now))
+                    || (!self.policy.failover && self.tried.count_ones() == 1);
+                is_only && !(may_repeat && self.may_repeat(attempt, retry_after, now))
             }
         }
     }
 
-    fn repeat_later(&mut self, turn: &Attempt<'a>, hint: Option<Duration>, now: Moment) {
-        if !self.may_repeat(turn, hint, now) {
+    fn schedule_repeat(&mut self, attempt: &Attempt<'a>, retry_after: Option<Duration>, now: Moment) {
+        if !self.may_repeat(attempt, retry_after, now) {
             return;
         }
-        let at = now + hint.unwrap_or_else(|| self.dice.jitter(self.pause()));
-        // The repeat that has just failed is over.
-        self._repeating = None;
-        let under_way = turn.candidate.record.under_way();
-        if let Some(permit) = self.terms.budgets.repeat(&self.terms.settings.retry, under_way) {
-            self._repeating = Some(permit);
+        let at = now + retry_after.unwrap_or_else(|| self.rng.jitter(self.pause()));
+        // The permit of the repeat that has just failed returns.
+        self.repeat_permit = None;
+        let in_flight = attempt.candidate.stats.in_flight();
+        if let Some(permit) = self.policy.budgets.repeat(&self.policy.settings.retry, in_flight) {
+            self.repeat_permit = Some(permit);
             self.repeats += 1;
-            self.repeat = Some((turn.place, at));
+            self.pending_repeat = Some((attempt.index, at));
         }
     }
 
-    /// Whether the same candidate will be asked again: nobody else is there, it has not been asked too often, it is not
-    /// too late for the client, and what all requests may repeat is not used up.
-    fn may_repeat(&self, turn: &Attempt<'_>, hint: Option<Duration>, now: Moment) -> bool {
-        let retry = &self.terms.settings.retry;
-        let others = self.flying & !(1 << turn.place);
-        let nobody_else = others == 0 && self.untried().next().is_none();
-        // The longest that a pause can be thrown.
-        let latest = now + hint.unwrap_or_else(|| self.pause() * 3 / 2);
-        nobody_else
-            && self.terms.failover
-            && self.barred != u64::MAX
+    /// Whether the same candidate will be tried again: no other is left, it was not repeated too often, there
+    /// is time before the deadline, and the budget of repeats is not empty.
+    fn may_repeat(&self, attempt: &Attempt<'_>, retry_after: Option<Duration>, now: Moment) -> bool {
+        let retry = &self.policy.settings.retry;
+        let others = self.in_flight & !(1 << attempt.index);
+        let is_only = others == 0 && self.untried().next().is_none();
+        // The longest pause that jitter can give.
+        let latest = now + retry_after.unwrap_or_else(|| self.pause() * 3 / 2);
+        is_only
+            && self.policy.failover
+            && self.excluded != u64::MAX
             && self.repeats < retry.repeats
-            && hint.is_none_or(|hint| hint <= retry.longest_pause)
+            && retry_after.is_none_or(|retry_after| retry_after <= retry.max_pause)
             && self.deadline.is_none_or(|deadline| latest < deadline)
-            && (self._repeating.is_some()
-                || self.terms.budgets.may_repeat(retry, turn.candidate.record.under_way()))
+            && (self.repeat_permit.is_some()
+                || self.policy.budgets.may_repeat(retry, attempt.candidate.stats.in_flight()))
     }
 
     fn pause(&self) -> Duration {
-        let retry = &self.terms.settings.retry;
-        retry.pause.saturating_mul(1 << self.repeats.min(16)).min(retry.longest_pause)
+        let retry = &self.policy.settings.retry;
+        retry.pause.saturating_mul(1 << self.repeats.min(16)).min(retry.max_pause)
     }
 
-    fn bar_group(&mut self, group: u8) {
-        for (place, candidate) in self.plan.candidates().iter().enumerate() {
+    fn exclude_group(&mut self, group: u8) {
+        for (index, candidate) in self.plan.candidates().iter().enumerate() {
             if candidate.group == group {
-                self.barred |= 1 << place;
+                self.excluded |= 1 << index;
             }
         }
     }
 
-    fn group(&self, place: u8) -> Option<u8> {
-        self.plan.candidates().get(usize::from(place)).map(|candidate| candidate.group)
+    fn group(&self, index: u8) -> Option<u8> {
+        self.plan.candidates().get(usize::from(index)).map(|candidate| candidate.group)
     }
 
-    /// Places that were neither asked nor barred, in order.
+    /// Indices of the candidates that were neither tried nor excluded, in order.
     fn untried(&self) -> impl Iterator<Item = u8> + use<> {
         let all = u64::MAX >> (64 - self.plan.candidates().len().clamp(1, 64));
-        places(all & !self.asked & !self.barred)
+        set_bits(all & !self.tried & !self.excluded)
     }
 
-    fn flying_places(&self) -> impl Iterator<Item = u8> + use<> {
-        places(self.flying)
+    fn in_flight_indices(&self) -> impl Iterator<Item = u8> + use<> {
+        set_bits(self.in_flight)
     }
 }
 
-/// Requests and streams under way at all who may serve this one.
-fn live(plan: &Plan<'_>) -> usize {
-    plan.candidates().iter().map(|candidate| candidate.record.under_way()).sum()
+/// Requests and streams in flight at all candidates of this plan.
+fn total_in_flight(plan: &Plan<'_>) -> usize {
+    plan.candidates().iter().map(|candidate| candidate.stats.in_flight()).sum()
 }
 
-/// The bits that are set, lowest first.
-fn places(mut bits: u64) -> impl Iterator<Item = u8> {
+/// The indices of the set bits, lowest first.
+fn set_bits(mut bits: u64) -> impl Iterator<Item = u8> {
     std::iter::from_fn(move || {
-        let place = bits.trailing_zeros();
+        let index = bits.trailing_zeros();
         bits &= bits.wrapping_sub(1);
-        u8::try_from(place).ok().filter(|place| *place < 64)
+        u8::try_from(index).ok().filter(|index| *index < 64)
     })
 }
 
 impl Concurrency {
-    fn of(plan: &Plan<'_>, terms: &Policy<'_>) -> Self {
+    fn of(plan: &Plan<'_>, policy: &Policy<'_>) -> Self {
         if plan.candidates().len() < 2 {
             return Self::OneByOne;
         }
         match plan.strategy {
             Strategy::Priority | Strategy::Weighted | Strategy::Adaptive => Self::OneByOne,
-            Strategy::Race { width } => match terms.budgets.race(&terms.settings.race) {
+            Strategy::Race { width } => match policy.budgets.race(&policy.settings.race) {
                 Some(permit) => Self::Race { width: u32::from(width), _permit: permit },
                 None => Self::OneByOne,
             },
             Strategy::Hedge { delay } => {
-                terms.budgets.hedges.save(terms.settings.hedge, 0);
+                policy.budgets.hedges.deposit(policy.settings.hedge, 0);
                 Self::Hedge { delay }
             }
         }
@@ -478,7 +485,7 @@ impl Concurrency {
 }
 
 impl ResponseKind {
-    /// By whether a stream was asked for.
+    /// `streams`: the client requested a stream.
     #[must_use]
     pub const fn of(streams: bool) -> Self {
         if streams { Self::Stream } else { Self::Whole }

@@ -1,7 +1,7 @@
-//! A candidate's breaker: *admitting* until too many failures in a row or too large a share of the window's requests,
-//! then *tripped* for a time that grows with repetition and is jittered, then *probing*: one request goes through and
-//! decides. Atomics only, so that workers share it without waiting. Two of them may see the same failure count; only one
-//! of them trips it.
+//! A candidate's breaker: *admitting* until too many requests fail in a row or too large a share of the
+//! window's requests fails, then *tripped* for a jittered time that doubles with each trip, then *probing*:
+//! one request goes through and its result decides. Atomics only, so that workers share it without waiting.
+//! Two workers may see the same failure count, but only one of them trips the breaker.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -13,15 +13,15 @@ use crate::base::{Moment, Rng};
 
 #[derive(Debug, Default)]
 pub struct Breaker {
-    /// When the last trip is over; 0 while admitting.
+    /// When the current trip ends; 0 while admitting.
     until: AtomicU64,
     tripped_at: AtomicU64,
-    /// When it last admitted again after a trip.
-    closed_at: AtomicU64,
+    /// When it began to admit again after the last trip.
+    readmitted_at: AtomicU64,
     /// Trips in short succession.
     trips: AtomicU32,
     /// Failures in a row.
-    streak: AtomicU32,
+    consecutive_failures: AtomicU32,
     probing: AtomicBool,
     window: OutcomeWindow,
 }
@@ -32,7 +32,7 @@ pub enum BreakerState {
     Tripped {
         until: Moment,
     },
-    /// The next request decides; `busy`: one is under way.
+    /// The next request decides. `busy`: that request is in flight.
     Probing {
         busy: bool,
     },
@@ -48,68 +48,69 @@ impl Breaker {
         }
     }
 
-    /// Takes the place of the one probe. Who gets `true` gives it back with [`Breaker::release`].
+    /// Takes the one probe permit. After `true` the caller must call [`Breaker::release_probe`].
     #[must_use]
-    pub fn claim(&self) -> bool {
+    pub fn claim_probe(&self) -> bool {
         !self.probing.swap(true, Relaxed)
     }
 
-    pub fn release(&self) {
+    pub fn release_probe(&self) {
         self.probing.store(false, Relaxed);
     }
 
-    /// A request that was sent at `asked` went well. One from before the trip proves nothing.
-    pub fn succeeded(&self, asked: Moment, now: Moment, settings: &BreakerSettings) {
-        if self.streak.load(Relaxed) != 0 {
-            self.streak.store(0, Relaxed);
+    /// A request that was sent at `started` succeeded. One from before the trip does not close the breaker.
+    pub fn succeeded(&self, started: Moment, now: Moment, settings: &BreakerSettings) {
+        if self.consecutive_failures.load(Relaxed) != 0 {
+            self.consecutive_failures.store(0, Relaxed);
         }
         let until = self.until.load(Relaxed);
-        if until != 0 && asked.0 >= self.tripped_at.load(Relaxed) {
+        if until != 0 && started.0 >= self.tripped_at.load(Relaxed) {
             self.window.clear();
-            self.closed_at.store(now.0, Relaxed);
+            self.readmitted_at.store(now.0, Relaxed);
             self.until.store(0, Relaxed);
         }
-        self.window.count(true, now, settings.window);
-        self.forget_a_trip(now, settings);
+        self.window.record(true, now, settings.window);
+        self.forget_one_trip(now, settings);
     }
 
-    /// Trips are forgotten one by one, each after as long without another as it would have lasted.
-    fn forget_a_trip(&self, now: Moment, settings: &BreakerSettings) {
+    /// Trips are forgotten one by one, each after a time without a trip that is as long as its cool-down.
+    fn forget_one_trip(&self, now: Moment, settings: &BreakerSettings) {
         let trips = self.trips.load(Relaxed);
-        let quiet = now.since(Moment(self.closed_at.load(Relaxed)));
+        let quiet = now.since(Moment(self.readmitted_at.load(Relaxed)));
         if trips > 0 && self.until.load(Relaxed) == 0 && quiet >= cool_down(trips, settings) {
-            self.closed_at.store(now.0, Relaxed);
+            self.readmitted_at.store(now.0, Relaxed);
             let _ = self.trips.compare_exchange(trips, trips - 1, Relaxed, Relaxed);
         }
     }
 
-    /// A request that was sent at `asked` failed.
-    pub fn failed(&self, asked: Moment, now: Moment, settings: &BreakerSettings, dice: &mut Rng) {
-        self.window.count(false, now, settings.window);
-        let streak = self.streak.fetch_add(1, Relaxed).saturating_add(1);
+    /// A request that was sent at `started` failed.
+    pub fn failed(&self, started: Moment, now: Moment, settings: &BreakerSettings, rng: &mut Rng) {
+        self.window.record(false, now, settings.window);
+        let consecutive_failures = self.consecutive_failures.fetch_add(1, Relaxed).saturating_add(1);
         let until = self.until.load(Relaxed);
         let trips = if until == 0 {
-            let seen = self.window.sum(now, settings.window);
-            streak >= settings.failures || (seen.all() >= settings.least && seen.failed() >= settings.share)
+            let counts = self.window.sum(now, settings.window);
+            consecutive_failures >= settings.failures
+                || (counts.total() >= settings.min_requests && counts.failure_share() >= settings.share)
         } else {
-            // A probe failed. What was sent before its time came is old news.
-            asked.0 >= until
+            // A probe failed. Requests from before the probing state do not count.
+            started.0 >= until
         };
         if trips {
-            self.trip(until, now, settings, dice);
+            self.trip(until, now, settings, rng);
         }
     }
 
-    fn trip(&self, seen: u64, now: Moment, settings: &BreakerSettings, dice: &mut Rng) {
+    fn trip(&self, counts: u64, now: Moment, settings: &BreakerSettings, rng: &mut Rng) {
         let trips = self.trips.load(Relaxed).saturating_add(1);
-        let until = now + dice.jitter(cool_down(trips, settings));
+        let until = now + rng.jitter(cool_down(trips, settings));
         self.tripped_at.store(now.0, Relaxed);
-        if self.until.compare_exchange(seen, until.0.max(1), Relaxed, Relaxed).is_ok() {
+        if self.until.compare_exchange(counts, until.0.max(1), Relaxed, Relaxed).is_ok() {
             self.trips.store(trips, Relaxed);
         }
     }
 
-    /// The window's figures.
+    /// The successes and failures of the last seconds.
     #[must_use]
     pub const fn window(&self) -> &OutcomeWindow {
         &self.window
@@ -122,10 +123,10 @@ impl Breaker {
     }
 }
 
-/// Doubles with each trip.
+/// The length of a trip before jitter; doubles with each trip.
 fn cool_down(trips: u32, settings: &BreakerSettings) -> Duration {
     let doublings = trips.saturating_sub(1).min(16);
-    settings.cool_down.saturating_mul(1 << doublings).min(settings.longest_cool_down)
+    settings.cool_down.saturating_mul(1 << doublings).min(settings.max_cool_down)
 }
 
 #[cfg(test)]
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn trips_on_the_share_of_a_window() {
         let (breaker, settings) = (Breaker::default(), BreakerSettings::default());
-        for _ in 0..settings.least / 2 {
+        for _ in 0..settings.min_requests / 2 {
             breaker.succeeded(BEGIN, BEGIN, &settings);
             assert_eq!(breaker.state(BEGIN), BreakerState::Admitting);
             fail(&breaker, BEGIN, 1);
@@ -176,10 +177,10 @@ mod tests {
             let length = until.since(now);
             let meant = cool_down(trip, &settings);
             assert!(length >= meant / 2 && length <= meant * 3 / 2, "{trip}: {length:?}");
-            assert!(meant <= settings.longest_cool_down);
+            assert!(meant <= settings.max_cool_down);
             now = until;
             assert_eq!(breaker.state(now), BreakerState::Probing { busy: false });
-            // What was sent before the trip says nothing now.
+            // A request from before the trip changes nothing.
             breaker.failed(BEGIN, now, &settings, &mut Rng::new(1));
             assert_eq!(breaker.state(now), BreakerState::Probing { busy: false });
             fail(&breaker, now, 1);
@@ -191,7 +192,7 @@ mod tests {
         assert_eq!(breaker.state(until), BreakerState::Admitting);
         now = until;
         for _ in 0..12 {
-            now = now + settings.longest_cool_down;
+            now = now + settings.max_cool_down;
             breaker.succeeded(now, now, &settings);
         }
         assert_eq!(breaker.trips(), 0);
@@ -200,17 +201,17 @@ mod tests {
     #[test]
     fn one_probe_at_a_time() {
         let breaker = Breaker::default();
-        assert!(breaker.claim() && !breaker.claim());
-        breaker.release();
-        assert!(breaker.claim());
+        assert!(breaker.claim_probe() && !breaker.claim_probe());
+        breaker.release_probe();
+        assert!(breaker.claim_probe());
     }
 
     proptest! {
-        /// Never tripped for longer than one and a half of the longest, never without that many failures.
+        /// A trip is at most one and a half times `max_cool_down`, and needs that many failures.
         #[test]
         fn whatever_happens(events in proptest::collection::vec((any::<bool>(), 0_u64..20_000), 0..200), seed in any::<u64>()) {
             let (breaker, settings) = (Breaker::default(), BreakerSettings::default());
-            let (mut now, mut dice, mut failures) = (BEGIN, Rng::new(seed), 0);
+            let (mut now, mut rng, mut failures) = (BEGIN, Rng::new(seed), 0);
             for (good, millis) in events {
                 now = now + Duration::from_millis(millis);
                 if good {
@@ -218,13 +219,13 @@ mod tests {
                     prop_assert_eq!(breaker.state(now), BreakerState::Admitting);
                 } else {
                     failures += 1;
-                    breaker.failed(now, now, &settings, &mut dice);
+                    breaker.failed(now, now, &settings, &mut rng);
                 }
                 if let BreakerState::Tripped { until } = breaker.state(now) {
                     prop_assert!(failures >= settings.failures);
-                    prop_assert!(until.since(now) <= settings.longest_cool_down * 3 / 2);
+                    prop_assert!(until.since(now) <= settings.max_cool_down * 3 / 2);
                 }
-                prop_assert!(breaker.window().sum(now + 2 * settings.window + SECOND, settings.window).all() == 0);
+                prop_assert!(breaker.window().sum(now + 2 * settings.window + SECOND, settings.window).total() == 0);
             }
         }
     }

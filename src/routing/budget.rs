@@ -1,33 +1,34 @@
-//! What is rationed over all workers: races at once, second calls by hedging, failovers, repeats under way. Permits are
-//! given back by being dropped.
+//! Limits over all workers: races at once, hedges, failovers, repeats in flight. They keep a failing provider
+//! from multiplying the load on the others. A permit returns when it is dropped.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
-use super::settings::{RaceSettings, Ration, RetrySettings};
+use super::settings::{BudgetSettings, RaceSettings, RetrySettings};
 
-/// A millionth of a call is the smallest coin.
-const COIN: f64 = 1e6;
-/// In a purse: as much as it may hold.
-const FULL: u64 = u64::MAX;
+/// A budget counts in millionths of an attempt.
+const UNITS_PER_CALL: f64 = 1e6;
+/// The initial value of a budget that begins full; its limit is known only when it is first used.
+const INITIALLY_FULL: u64 = u64::MAX;
 
 #[derive(Debug)]
 pub struct Budgets {
     races: Arc<AtomicUsize>,
     repeats: Arc<AtomicUsize>,
-    /// Empty at first.
+    /// Begins empty.
     pub hedges: TokenBudget,
-    /// Full at first: the first of all requests may need one.
+    /// Begins full, because the very first request may need a failover.
     pub failovers: TokenBudget,
 }
 
-/// What requests pay in for further calls, in millionths of a call.
+/// A budget of extra attempts: each request deposits a share of one, each extra attempt takes one. In
+/// millionths.
 #[derive(Debug, Default)]
 pub struct TokenBudget(AtomicU64);
 
-/// One of a limited number, until dropped.
+/// One of a limited number of permits, until it is dropped.
 #[derive(Debug)]
 pub struct Permit(Arc<AtomicUsize>);
 
@@ -40,36 +41,36 @@ impl Drop for Permit {
 impl Default for Budgets {
     fn default() -> Self {
         let (races, repeats) = Default::default();
-        Self { races, repeats, hedges: TokenBudget::default(), failovers: TokenBudget::full() }
+        Self { races, repeats, hedges: TokenBudget::default(), failovers: TokenBudget::initially_full() }
     }
 }
 
 impl Budgets {
-    /// S3.11. `None`: as many races as there may be are under way.
+    /// A permit for a race (S3.11). `None`: the limit of concurrent races is reached.
     #[must_use]
     pub fn race(&self, settings: &RaceSettings) -> Option<Permit> {
-        take(&self.races, settings.max_races)
+        acquire(&self.races, settings.max_races)
     }
 
-    /// A repeat, when so many requests are under way at the candidate.
+    /// A permit for a repeat at a candidate with `in_flight` requests. `None`: the limit is reached.
     #[must_use]
-    pub fn repeat(&self, settings: &RetrySettings, under_way: usize) -> Option<Permit> {
-        take(&self.repeats, repeats(settings, under_way))
+    pub fn repeat(&self, settings: &RetrySettings, in_flight: usize) -> Option<Permit> {
+        acquire(&self.repeats, repeat_limit(settings, in_flight))
     }
 
-    /// Whether [`Budgets::repeat`] would give one now.
+    /// Whether [`Budgets::repeat`] would return a permit now.
     #[must_use]
-    pub fn may_repeat(&self, settings: &RetrySettings, under_way: usize) -> bool {
-        self.repeats.load(Relaxed) < repeats(settings, under_way)
+    pub fn may_repeat(&self, settings: &RetrySettings, in_flight: usize) -> bool {
+        self.repeats.load(Relaxed) < repeat_limit(settings, in_flight)
     }
 
-    /// Races under way.
+    /// Races in progress.
     #[must_use]
     pub fn races(&self) -> usize {
         self.races.load(Relaxed)
     }
 
-    /// Repeats under way.
+    /// Repeats in progress.
     #[must_use]
     pub fn repeats(&self) -> usize {
         self.repeats.load(Relaxed)
@@ -77,47 +78,47 @@ impl Budgets {
 }
 
 impl TokenBudget {
-    const fn full() -> Self {
-        Self(AtomicU64::new(FULL))
+    const fn initially_full() -> Self {
+        Self(AtomicU64::new(INITIALLY_FULL))
     }
 
-    /// A request that may need a further call pays in; `live`: so many calls more than the ration's burst may be saved up.
-    /// A full purse is not written to.
-    pub fn save(&self, ration: Ration, live: usize) {
-        let (coin, most) = ((ration.share * COIN) as u64, ration.most(live));
-        // At first it is full, however much that is.
-        let saved = |held: u64| match held {
-            FULL => Some(most),
-            _ => (held < most).then(|| (held + coin).min(most)),
+    /// A request that may need an extra attempt deposits its share. The budget holds up to `burst` plus
+    /// `in_flight` attempts. A full budget is not written to.
+    pub fn deposit(&self, settings: BudgetSettings, in_flight: usize) {
+        let (deposit, limit) = ((settings.share * UNITS_PER_CALL) as u64, settings.limit(in_flight));
+        // The first deposit fixes the amount of an initially full budget.
+        let deposited = |held: u64| match held {
+            INITIALLY_FULL => Some(limit),
+            _ => (held < limit).then(|| (held + deposit).min(limit)),
         };
-        let _ = self.0.fetch_update(Relaxed, Relaxed, saved);
+        let _ = self.0.fetch_update(Relaxed, Relaxed, deposited);
     }
 
-    /// A further call takes out; `false`: there is not enough for one.
+    /// Takes one extra attempt. `false`: the budget holds less than one.
     #[must_use]
-    pub fn spend(&self, ration: Ration, live: usize) -> bool {
-        let spent = |held: u64| {
-            // What others have saved, who may have more under way, is not taken from them.
-            let held = if held == FULL { ration.most(live) } else { held };
-            held.checked_sub(COIN as u64)
+    pub fn withdraw(&self, settings: BudgetSettings, in_flight: usize) -> bool {
+        let withdrawn = |held: u64| {
+            // The budget is not cut to this caller's limit, because other callers may have more in flight.
+            let held = if held == INITIALLY_FULL { settings.limit(in_flight) } else { held };
+            held.checked_sub(UNITS_PER_CALL as u64)
         };
-        self.0.fetch_update(Relaxed, Relaxed, spent).is_ok()
+        self.0.fetch_update(Relaxed, Relaxed, withdrawn).is_ok()
     }
 }
 
-impl Ration {
-    fn most(self, live: usize) -> u64 {
-        ((f64::from(self.burst) + live as f64) * COIN) as u64
+impl BudgetSettings {
+    fn limit(self, in_flight: usize) -> u64 {
+        ((f64::from(self.burst) + in_flight as f64) * UNITS_PER_CALL) as u64
     }
 }
 
-fn repeats(settings: &RetrySettings, under_way: usize) -> usize {
-    let share = (under_way as f64 * settings.share) as usize;
-    share.max(settings.least as usize)
+fn repeat_limit(settings: &RetrySettings, in_flight: usize) -> usize {
+    let share = (in_flight as f64 * settings.share) as usize;
+    share.max(settings.min_repeats as usize)
 }
 
-fn take(counter: &Arc<AtomicUsize>, most: usize) -> Option<Permit> {
-    let more = |held| (held < most).then_some(held + 1);
+fn acquire(counter: &Arc<AtomicUsize>, limit: usize) -> Option<Permit> {
+    let more = |held| (held < limit).then_some(held + 1);
     counter.fetch_update(Relaxed, Relaxed, more).ok().map(|_| Permit(Arc::clone(counter)))
 }
 
@@ -137,37 +138,45 @@ mod tests {
 
     #[test]
     fn hedges_are_saved_up_to_a_burst() {
-        let (purse, ration) = (TokenBudget::default(), Ration { share: 0.25, burst: 2 });
+        let (budget, settings) = (TokenBudget::default(), BudgetSettings { share: 0.25, burst: 2 });
         for _ in 0..3 {
-            purse.save(ration, 0);
+            budget.deposit(settings, 0);
         }
-        assert!(!purse.spend(ration, 0));
+        assert!(!budget.withdraw(settings, 0));
         for _ in 0..100 {
-            purse.save(ration, 0);
+            budget.deposit(settings, 0);
         }
-        assert!(purse.spend(ration, 0) && purse.spend(ration, 0) && !purse.spend(ration, 0));
+        assert!(
+            budget.withdraw(settings, 0) && budget.withdraw(settings, 0) && !budget.withdraw(settings, 0)
+        );
     }
 
     #[test]
     fn a_full_purse_has_its_burst_and_no_more() {
-        let (purse, ration) = (TokenBudget::full(), Ration { share: 0.5, burst: 2 });
-        purse.save(ration, 0);
-        assert!(purse.spend(ration, 0) && purse.spend(ration, 0) && !purse.spend(ration, 0));
-        purse.save(ration, 0);
-        assert!(!purse.spend(ration, 0));
-        purse.save(ration, 0);
-        assert!(purse.spend(ration, 0));
+        let (budget, settings) = (TokenBudget::initially_full(), BudgetSettings { share: 0.5, burst: 2 });
+        budget.deposit(settings, 0);
+        assert!(
+            budget.withdraw(settings, 0) && budget.withdraw(settings, 0) && !budget.withdraw(settings, 0)
+        );
+        budget.deposit(settings, 0);
+        assert!(!budget.withdraw(settings, 0));
+        budget.deposit(settings, 0);
+        assert!(budget.withdraw(settings, 0));
         for _ in 0..100 {
-            purse.save(ration, 3);
+            budget.deposit(settings, 3);
         }
-        assert!(purse.spend(ration, 0), "by whoever has less under way");
-        assert_eq!((0..9).filter(|_| purse.spend(ration, 3)).count(), 4, "and one for each that is live");
+        assert!(budget.withdraw(settings, 0), "by whoever has less under way");
+        assert_eq!(
+            (0..9).filter(|_| budget.withdraw(settings, 3)).count(),
+            4,
+            "and one for each that is live"
+        );
     }
 
     #[test]
     fn repeats_are_a_share_of_what_is_under_way() {
         let (budgets, settings) =
-            (Budgets::default(), RetrySettings { share: 0.2, least: 1, ..RetrySettings::default() });
+            (Budgets::default(), RetrySettings { share: 0.2, min_repeats: 1, ..RetrySettings::default() });
         let one = budgets.repeat(&settings, 5);
         assert!(one.is_some() && budgets.repeat(&settings, 5).is_none());
         let two = budgets.repeat(&settings, 10);

@@ -1,5 +1,6 @@
-//! What was learnt of a candidate (one model at one provider) and of a provider. Shared by all workers, kept over a
-//! reload, never waited for: atomics only. Every method is given the time.
+//! The statistics of a candidate (one model at one provider): breaker, rest, latency, counts. Shared by all
+//! workers and kept across a reload; atomics only, so that no worker waits. The time is an argument of every
+//! method.
 
 use std::{
     sync::{
@@ -12,9 +13,9 @@ use std::{
 use super::{
     breaker::{Breaker, BreakerState},
     class::{FailureClass, Scope},
-    hint,
     latency::LatencyTracker,
     provider_health::ProviderHealth,
+    retry_after,
     settings::BreakerSettings,
     window::OutcomeCounts,
 };
@@ -23,31 +24,31 @@ use crate::{
     telemetry::{Gauge, GaugeGuard},
 };
 
-/// How often a rest without a word from the provider is doubled.
-const DOUBLINGS: u32 = 4;
+/// How often a rest is doubled if the provider sends no `retry-after`.
+const MAX_DOUBLINGS: u32 = 4;
 
-/// A candidate's record.
+/// The statistics of one candidate.
 #[derive(Debug)]
 pub struct CandidateStats {
     provider: Arc<ProviderHealth>,
-    /// The model's name there; `None`: all those that nobody listed.
+    /// The model's name at the provider. `None`: all models that no provider lists.
     model: Option<Box<str>>,
     id: u64,
     breaker: Breaker,
-    /// Rests until then by what it said, whatever the breaker thinks.
-    rests: AtomicU64,
-    /// Rests in a row, and when the last of them began.
-    rested: AtomicU32,
-    rested_at: AtomicU64,
-    under_way: Gauge,
-    /// Of those under way, the ones without an answer yet.
+    /// It rests until then, independent of the breaker.
+    resting_until: AtomicU64,
+    /// Rests in a row, and the start of the last one.
+    consecutive_rests: AtomicU32,
+    last_rest_began: AtomicU64,
+    in_flight: Gauge,
+    /// Requests in flight that have no first token yet.
     waiting: Gauge,
-    /// Of streams, and of whole answers.
-    paces: [LatencyTracker; 2],
-    won: AtomicU64,
-    failed: AtomicU64,
-    last_won: AtomicU64,
-    last_failed: AtomicU64,
+    /// Of streams, and of whole responses.
+    latencies: [LatencyTracker; 2],
+    successes: AtomicU64,
+    failures: AtomicU64,
+    last_success_at: AtomicU64,
+    last_failure_at: AtomicU64,
     last_class: AtomicU8,
 }
 
@@ -55,25 +56,26 @@ pub struct CandidateStats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     Open,
-    /// One may, if nobody else does.
+    /// One request may, if it gets the probe permit.
     Probe,
-    /// Not before then.
+    /// None may before then.
     Closed {
         until: Moment,
     },
 }
 
-/// A failure as it was told.
+/// The failure of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptFailure {
     pub class: FailureClass,
-    /// How long the provider asked to be left alone.
-    pub hint: Option<Duration>,
+    /// The pause that the provider requested. `None`: it requested none.
+    pub retry_after: Option<Duration>,
     /// When the attempt began.
-    pub asked: Moment,
+    pub started: Moment,
 }
 
-/// What is measured: a first token or a whole answer.
+/// The kind of response, which decides the latency that is measured: to the first token, or to the whole
+/// response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseKind {
     Stream,
@@ -88,71 +90,73 @@ impl CandidateStats {
             model: model.map(Into::into),
             id,
             breaker: Breaker::default(),
-            rests: AtomicU64::new(0),
-            rested: AtomicU32::new(0),
-            rested_at: AtomicU64::new(0),
-            under_way: Gauge::default(),
+            resting_until: AtomicU64::new(0),
+            consecutive_rests: AtomicU32::new(0),
+            last_rest_began: AtomicU64::new(0),
+            in_flight: Gauge::default(),
             waiting: Gauge::default(),
-            paces: Default::default(),
-            won: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            last_won: AtomicU64::new(0),
-            last_failed: AtomicU64::new(0),
+            latencies: Default::default(),
+            successes: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            last_success_at: AtomicU64::new(0),
+            last_failure_at: AtomicU64::new(0),
             last_class: AtomicU8::new(u8::MAX),
         }
     }
 
-    /// What is known of the provider behind it.
+    /// The health of its provider.
     #[must_use]
     pub const fn provider(&self) -> &Arc<ProviderHealth> {
         &self.provider
     }
 
-    /// `None`: it stands for all models that were not listed.
+    /// The model's name at the provider. `None`: all models that no provider lists.
     #[must_use]
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
     }
 
-    /// The same for the same candidate in every process: what conversations are dealt out by.
+    /// A hash that is the same in every process; conversations are assigned by it.
     #[must_use]
     pub const fn id(&self) -> u64 {
         self.id
     }
 
-    /// Until when it rests by what it said itself, its provider apart.
+    /// Until when the candidate itself rests; its provider may rest longer.
     #[must_use]
-    pub fn rests_until(&self) -> Moment {
-        Moment(self.rests.load(Relaxed))
+    pub fn resting_until(&self) -> Moment {
+        Moment(self.resting_until.load(Relaxed))
     }
 
     #[must_use]
     pub fn admission(&self, now: Moment) -> Admission {
-        let rests = self.rests_until().0.max(self.provider.rests_until().0);
+        let resting_until = self.resting_until().0.max(self.provider.resting_until().0);
         match self.breaker.state(now) {
-            BreakerState::Tripped { until } => Admission::Closed { until: Moment(until.0.max(rests)) },
-            _ if rests > now.0 => Admission::Closed { until: Moment(rests) },
+            BreakerState::Tripped { until } => {
+                Admission::Closed { until: Moment(until.0.max(resting_until)) }
+            }
+            _ if resting_until > now.0 => Admission::Closed { until: Moment(resting_until) },
             BreakerState::Admitting => Admission::Open,
             BreakerState::Probing { busy: false } => Admission::Probe,
             BreakerState::Probing { busy: true } => Admission::Closed { until: now },
         }
     }
 
-    /// Takes the place of the one probe; the guard gives it back.
+    /// Takes the one probe permit; it returns on drop. `None`: it is taken.
     #[must_use]
-    pub fn claim(self: &Arc<Self>) -> Option<ProbePermit> {
-        self.breaker.claim().then(|| ProbePermit(Arc::clone(self)))
+    pub fn claim_probe(self: &Arc<Self>) -> Option<ProbePermit> {
+        self.breaker.claim_probe().then(|| ProbePermit(Arc::clone(self)))
     }
 
-    /// Counts a request under way until the guard is dropped.
+    /// Counts a request as in flight until the guard is dropped.
     #[must_use]
-    pub fn enter(&self) -> GaugeGuard {
-        self.under_way.hold()
+    pub fn track_in_flight(&self) -> GaugeGuard {
+        self.in_flight.hold()
     }
 
-    /// Counts a request that waits for its first token until the guard is dropped.
+    /// Counts a request as waiting for its first token until the guard is dropped.
     #[must_use]
-    pub fn wait(&self) -> GaugeGuard {
+    pub fn track_waiting(&self) -> GaugeGuard {
         self.waiting.hold()
     }
 
@@ -162,84 +166,84 @@ impl CandidateStats {
         self.waiting.read()
     }
 
-    /// Requests and streams under way.
+    /// Requests and streams in flight.
     #[must_use]
-    pub fn under_way(&self) -> usize {
-        self.under_way.read()
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.read()
     }
 
-    /// A good answer came, `after` so long, to a request that was sent at `asked`.
+    /// A request that was sent at `started` succeeded; `after`: the latency for its kind of response.
     pub fn succeeded(
         &self,
-        manner: ResponseKind,
+        kind: ResponseKind,
         after: Duration,
-        asked: Moment,
+        started: Moment,
         now: Moment,
         settings: &BreakerSettings,
     ) {
-        self.breaker.succeeded(asked, now, settings);
-        self.pace(manner).note(after, now);
-        self.won.fetch_add(1, Relaxed);
-        self.last_won.store(now.0, Relaxed);
-        self.provider.succeeded(asked);
-        // What was sent before a rest began does not speak against it.
-        if self.rested.load(Relaxed) != 0 && asked.0 > self.rested_at.load(Relaxed) {
-            self.rested.store(0, Relaxed);
-            self.rests.store(0, Relaxed);
+        self.breaker.succeeded(started, now, settings);
+        self.latency(kind).record(after, now);
+        self.successes.fetch_add(1, Relaxed);
+        self.last_success_at.store(now.0, Relaxed);
+        self.provider.succeeded(started);
+        // A success of a request from before the rest does not end the rest.
+        if self.consecutive_rests.load(Relaxed) != 0 && started.0 > self.last_rest_began.load(Relaxed) {
+            self.consecutive_rests.store(0, Relaxed);
+            self.resting_until.store(0, Relaxed);
         }
     }
 
-    /// An attempt came to nothing.
-    pub fn failed(&self, failure: &AttemptFailure, now: Moment, settings: &BreakerSettings, dice: &mut Rng) {
+    /// An attempt failed.
+    pub fn failed(&self, failure: &AttemptFailure, now: Moment, settings: &BreakerSettings, rng: &mut Rng) {
         let consequence = failure.class.consequence();
-        if failure.class != FailureClass::OwnDoing {
+        if failure.class != FailureClass::Unattributed {
             self.last_class.store(failure.class.number(), Relaxed);
-            self.last_failed.store(now.0, Relaxed);
+            self.last_failure_at.store(now.0, Relaxed);
         }
-        if consequence.counts {
-            self.failed.fetch_add(1, Relaxed);
-            self.breaker.failed(failure.asked, now, settings, dice);
+        if consequence.counts_against_health {
+            self.failures.fetch_add(1, Relaxed);
+            self.breaker.failed(failure.started, now, settings, rng);
             if let BreakerState::Tripped { until } = self.breaker.state(now) {
                 self.provider.tripped(until);
             }
         }
-        let mut until = |length: Duration| now + failure.hint.unwrap_or_else(|| dice.jitter(length));
+        let mut until = |length: Duration| now + failure.retry_after.unwrap_or_else(|| rng.jitter(length));
         match consequence.scope {
-            Scope::Nobody => {}
-            // It stands for all that nobody listed: one misspelt name says nothing of the others.
+            Scope::None => {}
+            // These statistics are shared by all unlisted models: one misspelt name must not rest the others.
             Scope::Candidate if self.model.is_none() && failure.class == FailureClass::ModelMissing => {}
             Scope::Candidate => {
-                let length = consequence.rest.saturating_mul(1 << self.doublings(failure.asked, now));
-                self.rests.fetch_max(until(length.min(hint::LONGEST)).0, Relaxed);
+                let length = consequence.rest.saturating_mul(1 << self.doublings(failure.started, now));
+                self.resting_until.fetch_max(until(length.min(retry_after::MAX_RETRY_AFTER)).0, Relaxed);
             }
             Scope::Provider => self.provider.rest(until(consequence.rest), failure.class, now),
         }
     }
 
-    /// A rest is longer than the one before it. What was sent before that one began says nothing new: many requests
-    /// that fail at once are one reason to rest.
-    fn doublings(&self, asked: Moment, now: Moment) -> u32 {
-        let before = if asked.0 > self.rested_at.load(Relaxed) {
-            self.rested_at.store(now.0, Relaxed);
-            self.rested.fetch_add(1, Relaxed)
+    /// How often to double the next rest: each is longer than the one before. A request from before the last
+    /// rest does not count, because many requests that fail at once are one reason to rest.
+    fn doublings(&self, started: Moment, now: Moment) -> u32 {
+        let before = if started.0 > self.last_rest_began.load(Relaxed) {
+            self.last_rest_began.store(now.0, Relaxed);
+            self.consecutive_rests.fetch_add(1, Relaxed)
         } else {
-            self.rested.load(Relaxed).saturating_sub(1)
+            self.consecutive_rests.load(Relaxed).saturating_sub(1)
         };
-        before.min(DOUBLINGS)
+        before.min(MAX_DOUBLINGS)
     }
 
-    /// It lost a race or a hedge: it would have taken longer than this. Its health is left alone; that it is no quicker
-    /// than this is worth knowing if it was thought to be.
-    pub fn overtaken(&self, manner: ResponseKind, after: Duration, now: Moment) {
-        if self.pace(manner).peak().is_none_or(|peak| after > peak) {
-            self.pace(manner).note(after, now);
+    /// It lost a race or a hedge: its latency would have been longer than `after`. Its health does not
+    /// change, but the sample is recorded if the expected latency was shorter.
+    pub fn overtaken(&self, kind: ResponseKind, after: Duration, now: Moment) {
+        if self.latency(kind).peak().is_none_or(|peak| after > peak) {
+            self.latency(kind).record(after, now);
         }
     }
 
     #[must_use]
-    pub const fn pace(&self, manner: ResponseKind) -> &LatencyTracker {
-        let [stream, whole] = &self.paces;
-        match manner {
+    pub const fn latency(&self, kind: ResponseKind) -> &LatencyTracker {
+        let [stream, whole] = &self.latencies;
+        match kind {
             ResponseKind::Stream => stream,
             ResponseKind::Whole => whole,
         }
@@ -250,44 +254,44 @@ impl CandidateStats {
         self.breaker.state(now)
     }
 
-    /// Successes and failures that count, of the last so many seconds.
+    /// Successes, and failures that count, of the last `window`.
     #[must_use]
-    pub fn seen(&self, now: Moment, window: Duration) -> OutcomeCounts {
+    pub fn outcomes(&self, now: Moment, window: Duration) -> OutcomeCounts {
         self.breaker.window().sum(now, window)
     }
 
-    /// Successes and failures that count, since the process began.
+    /// Successes, and failures that count, since the process began.
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {
-        (self.won.load(Relaxed), self.failed.load(Relaxed))
+        (self.successes.load(Relaxed), self.failures.load(Relaxed))
     }
 
-    /// Whether it was ever asked.
+    /// Whether a request was ever sent to it.
     #[must_use]
     pub fn is_used(&self) -> bool {
-        self.under_way() > 0 || self.totals() != (0, 0) || self.last_failure().is_some()
+        self.in_flight() > 0 || self.totals() != (0, 0) || self.last_failure().is_some()
     }
 
-    /// The last failure and when it was, whether it counts or not.
+    /// The class and time of the last failure, whether it counts or not. `None`: there was none.
     #[must_use]
     pub fn last_failure(&self) -> Option<(FailureClass, Moment)> {
-        let class = FailureClass::numbered(self.last_class.load(Relaxed))?;
-        Some((class, Moment(self.last_failed.load(Relaxed))))
+        let class = FailureClass::from_index(self.last_class.load(Relaxed))?;
+        Some((class, Moment(self.last_failure_at.load(Relaxed))))
     }
 
     #[must_use]
     pub fn last_success(&self) -> Option<Moment> {
-        Some(Moment(self.last_won.load(Relaxed))).filter(|at| *at != Moment::NEVER)
+        Some(Moment(self.last_success_at.load(Relaxed))).filter(|at| *at != Moment::NEVER)
     }
 }
 
-/// The one request that goes to a probing candidate.
+/// The permit of the one request that goes to a probing candidate.
 #[derive(Debug)]
 pub struct ProbePermit(Arc<CandidateStats>);
 
 impl Drop for ProbePermit {
     fn drop(&mut self) {
-        self.0.breaker.release();
+        self.0.breaker.release_probe();
     }
 }
 
@@ -297,87 +301,94 @@ mod tests {
 
     const NOW: Moment = Moment(1_000_000);
 
-    fn fail(record: &CandidateStats, class: FailureClass, hint: Option<u64>, asked: Moment, now: Moment) {
-        let failure = AttemptFailure { class, hint: hint.map(Duration::from_secs), asked };
-        record.failed(&failure, now, &BreakerSettings::default(), &mut Rng::new(1));
+    fn fail(
+        stats: &CandidateStats,
+        class: FailureClass,
+        retry_after: Option<u64>,
+        started: Moment,
+        now: Moment,
+    ) {
+        let failure = AttemptFailure { class, retry_after: retry_after.map(Duration::from_secs), started };
+        stats.failed(&failure, now, &BreakerSettings::default(), &mut Rng::new(1));
     }
 
-    fn rest(record: &CandidateStats, now: Moment) -> Duration {
-        match record.admission(now) {
+    fn rest(stats: &CandidateStats, now: Moment) -> Duration {
+        match stats.admission(now) {
             Admission::Closed { until } => until.since(now),
             Admission::Open | Admission::Probe => Duration::ZERO,
         }
     }
 
-    /// R18: a limit reached is no illness; rests in a row grow, and many failures at once are one.
+    /// R18: a rate limit does not count against health; rests in a row grow, and many failures at once count
+    /// as one.
     #[test]
     fn a_limited_candidate_rests_longer_each_time() {
-        let record = CandidateStats::new(Arc::default(), Some("m"), 1);
+        let stats = CandidateStats::new(Arc::default(), Some("m"), 1);
         let (mut now, base) = (NOW, FailureClass::RateLimited.consequence().rest);
         for doublings in [0, 1, 2, 3, 4, 4] {
             for _ in 0..20 {
-                fail(&record, FailureClass::RateLimited, None, now, now);
+                fail(&stats, FailureClass::RateLimited, None, now, now);
             }
-            let length = rest(&record, now);
+            let length = rest(&stats, now);
             let meant = base * (1 << doublings);
             assert!(length >= meant / 2 && length <= meant * 3 / 2, "{doublings}: {length:?}");
-            // What was sent before the rest and fails later is no news.
-            fail(&record, FailureClass::RateLimited, None, now - Duration::from_secs(1), now);
+            // A request from before the rest that fails later changes nothing.
+            fail(&stats, FailureClass::RateLimited, None, now - Duration::from_secs(1), now);
             now = now + Duration::from_secs(600);
         }
-        assert_eq!((record.breaker(now), record.totals()), (BreakerState::Admitting, (0, 0)));
-        record.succeeded(ResponseKind::Stream, base, now, now, &BreakerSettings::default());
-        fail(&record, FailureClass::RateLimited, None, now, now);
-        assert!(rest(&record, now) <= base * 3 / 2, "a success begins anew");
+        assert_eq!((stats.breaker(now), stats.totals()), (BreakerState::Admitting, (0, 0)));
+        stats.succeeded(ResponseKind::Stream, base, now, now, &BreakerSettings::default());
+        fail(&stats, FailureClass::RateLimited, None, now, now);
+        assert!(rest(&stats, now) <= base * 3 / 2, "a success begins anew");
     }
 
     #[test]
     fn the_providers_word_goes_first() {
-        let record = CandidateStats::new(Arc::default(), Some("m"), 1);
-        fail(&record, FailureClass::Overloaded, None, NOW, NOW);
-        assert_eq!(rest(&record, NOW), Duration::ZERO);
-        fail(&record, FailureClass::Overloaded, Some(7), NOW, NOW);
-        assert_eq!(rest(&record, NOW), Duration::from_secs(7));
-        assert_eq!(record.last_failure(), Some((FailureClass::Overloaded, NOW)));
+        let stats = CandidateStats::new(Arc::default(), Some("m"), 1);
+        fail(&stats, FailureClass::Overloaded, None, NOW, NOW);
+        assert_eq!(rest(&stats, NOW), Duration::ZERO);
+        fail(&stats, FailureClass::Overloaded, Some(7), NOW, NOW);
+        assert_eq!(rest(&stats, NOW), Duration::from_secs(7));
+        assert_eq!(stats.last_failure(), Some((FailureClass::Overloaded, NOW)));
     }
 
-    /// A good answer to what was sent after a rest began ends it, one to what was sent before does not.
+    /// The success of a request from after the start of a rest ends the rest, one from before does not.
     #[test]
     fn a_success_ends_a_rest() {
         let (second, settings) = (Duration::from_secs(1), BreakerSettings::default());
         for class in [
             FailureClass::ModelMissing,
             FailureClass::KeyInvalid,
-            FailureClass::QuotaGone,
+            FailureClass::QuotaExhausted,
             FailureClass::RateLimited,
         ] {
-            let record = CandidateStats::new(Arc::default(), Some("m"), 1);
-            fail(&record, class, None, NOW, NOW);
-            record.succeeded(ResponseKind::Stream, second, NOW - second, NOW + second, &settings);
-            assert!(rest(&record, NOW + second) > Duration::ZERO, "{class:?}");
-            record.succeeded(ResponseKind::Stream, second, NOW + second, NOW + 2 * second, &settings);
-            assert_eq!(rest(&record, NOW + 2 * second), Duration::ZERO, "{class:?}");
+            let stats = CandidateStats::new(Arc::default(), Some("m"), 1);
+            fail(&stats, class, None, NOW, NOW);
+            stats.succeeded(ResponseKind::Stream, second, NOW - second, NOW + second, &settings);
+            assert!(rest(&stats, NOW + second) > Duration::ZERO, "{class:?}");
+            stats.succeeded(ResponseKind::Stream, second, NOW + second, NOW + 2 * second, &settings);
+            assert_eq!(rest(&stats, NOW + 2 * second), Duration::ZERO, "{class:?}");
         }
     }
 
     #[test]
     fn a_misspelt_name_rests_nobody_else() {
-        let record = CandidateStats::new(Arc::default(), None, 1);
-        fail(&record, FailureClass::ModelMissing, None, NOW, NOW);
-        assert_eq!(rest(&record, NOW), Duration::ZERO);
-        fail(&record, FailureClass::RateLimited, None, NOW, NOW);
-        assert!(rest(&record, NOW) > Duration::ZERO);
+        let stats = CandidateStats::new(Arc::default(), None, 1);
+        fail(&stats, FailureClass::ModelMissing, None, NOW, NOW);
+        assert_eq!(rest(&stats, NOW), Duration::ZERO);
+        fail(&stats, FailureClass::RateLimited, None, NOW, NOW);
+        assert!(rest(&stats, NOW) > Duration::ZERO);
     }
 
-    /// S1.14: a key that is not accepted rests everything behind it.
+    /// S1.14: an invalid key rests all candidates of its provider.
     #[test]
     fn a_key_rests_its_provider() {
         let provider = Arc::<ProviderHealth>::default();
-        let records = [1, 2].map(|id| CandidateStats::new(Arc::clone(&provider), Some("m"), id));
-        fail(&records[0], FailureClass::KeyInvalid, None, NOW, NOW);
-        assert!(rest(&records[1], NOW) >= Duration::from_secs(300));
+        let registry = [1, 2].map(|id| CandidateStats::new(Arc::clone(&provider), Some("m"), id));
+        fail(&registry[0], FailureClass::KeyInvalid, None, NOW, NOW);
+        assert!(rest(&registry[1], NOW) >= Duration::from_secs(300));
         assert_eq!(provider.rest_reason(NOW), Some(FailureClass::KeyInvalid));
-        provider.wake();
-        assert_eq!(records[1].admission(NOW), Admission::Open);
+        provider.end_rest();
+        assert_eq!(registry[1].admission(NOW), Admission::Open);
     }
 }

@@ -1,6 +1,8 @@
-//! Which provider serves which model. A client names a model plainly or as `provider/model` (S2.3), by an alias, or as a
-//! list; a provider whose list is not known is asked when nobody's list has the model. Everything that can be is looked
-//! up when the catalogue is built; a request looks into one map.
+//! Which provider serves which model. A client names a model plainly or as `provider/model` (S2.3), by an
+//! alias, or as a list; a provider whose list is unknown is tried if no list has the model.
+//!
+//! Lookups are done when the catalogue is built, so that a request reads one map. A catalogue never changes:
+//! a new list makes a new one, with the same statistics.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,38 +11,38 @@ use regex::Regex;
 use super::{
     candidate_stats::{Admission, CandidateStats},
     order::{self, SortBy},
-    plan::{Candidate, CandidateOrder, MOST_CANDIDATES, NoPlan, Plan, PlanRequest, UnknownModel},
+    plan::{Candidate, CandidateOrder, MAX_CANDIDATES, NoPlan, Plan, PlanRequest, UnknownModel},
     settings::{AllTripped, ModelRule, RoutingSettings},
     stats_registry::StatsRegistry,
     strategy::Strategy,
 };
 use crate::base::{Moment, Rng};
 
-/// How many near misses an unknown model's error names.
-const NEAR_MISSES: usize = 3;
-/// Bytes of a name that is compared, and names that are.
-const LONGEST_NAME: usize = 80;
-const MOST_COMPARED: usize = 2000;
-/// How alike they must be.
-const NEAR: f64 = 0.7;
+/// Similar names in the error for an unknown model.
+const MAX_SUGGESTIONS: usize = 3;
+/// Bytes of a name that is compared, and the number of names, because both come from clients and providers.
+const MAX_COMPARED_LENGTH: usize = 80;
+const MAX_COMPARED_NAMES: usize = 2000;
+/// The Jaro-Winkler similarity of a suggested name, from 0 to 1.
+const MIN_SIMILARITY: f64 = 0.7;
 
-/// What is known of a provider's models.
+/// The model list of a provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Listing {
-    /// It was not asked, or did not say.
+    /// Not fetched yet, or the provider has no list.
     #[default]
     Unknown,
-    /// It said so itself; it may serve more (aliases, fine-tunes).
+    /// Fetched from the provider, which may serve more (aliases, fine-tunes).
     Fetched(Vec<Box<str>>),
-    /// The configuration says so: these and no others.
+    /// From the configuration: these models and no others.
     Configured(Vec<Box<str>>),
 }
 
-/// A provider as far as the choice of candidates is concerned.
+/// The properties of a provider that the choice of candidates uses.
 #[derive(Clone, Debug)]
-pub struct Served {
+pub struct RoutedProvider {
     pub name: Arc<str>,
-    /// Its base URL: with the name, what its records are kept under.
+    /// Its base URL; with the name, the key of its statistics.
     pub base: Box<str>,
     pub listing: Listing,
     /// For the strategy `weighted`; at least 1.
@@ -48,43 +50,43 @@ pub struct Served {
     pub region: Option<Arc<str>>,
 }
 
-/// Providers by index, in order of preference.
+/// Providers by index, in the configuration's order, and the models that they serve.
 #[derive(Clone, Debug)]
 pub struct Catalog {
-    providers: Vec<Served>,
-    /// For each provider: the record of what nobody listed, and how far away it is.
-    open: Vec<(Arc<CandidateStats>, u8)>,
+    providers: Vec<RoutedProvider>,
+    /// For each provider: the statistics of its unlisted models, and the rank of its region.
+    unlisted_stats: Vec<(Arc<CandidateStats>, u8)>,
     models: HashMap<Box<str>, Model>,
     settings: Arc<RoutingSettings>,
     supported: Vec<Regex>,
-    records: StatsRegistry,
+    registry: StatsRegistry,
 }
 
-/// A name that can be asked for.
+/// The candidates of a name, and the index of its rule in the configuration.
 #[derive(Clone, Debug, Default)]
 struct Model {
     serving: Vec<Serving>,
     rule: Option<usize>,
 }
 
-/// Who serves it. `model`: its name there, if that is another one.
+/// A provider that serves a model. `model`: its name there, if it differs.
 #[derive(Clone, Debug)]
 struct Serving {
     provider: usize,
     model: Option<Arc<str>>,
-    record: Arc<CandidateStats>,
+    stats: Arc<CandidateStats>,
     rank: u8,
 }
 
 /// A model of the merged list, with the providers that serve it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Offered<'a> {
+pub struct OfferedModel<'a> {
     pub model: &'a str,
     pub providers: Vec<&'a str>,
 }
 
-/// Each candidate once, where it stands first.
-fn once(all: Vec<Serving>) -> Vec<Serving> {
+/// Removes repeated candidates; the first of each stays.
+fn without_duplicates(all: Vec<Serving>) -> Vec<Serving> {
     let mut kept: Vec<Serving> = Vec::with_capacity(all.len());
     for serving in all {
         if !kept.iter().any(|known| (known.provider, &known.model) == (serving.provider, &serving.model)) {
@@ -95,29 +97,31 @@ fn once(all: Vec<Serving>) -> Vec<Serving> {
 }
 
 impl Catalog {
-    /// `supported`: a model is offered if any expression matches its plain or prefixed name; empty: all are (S2.5).
+    /// `supported`: a model is offered if an expression matches its plain or prefixed name; empty: all are
+    /// (S2.5).
     #[must_use]
     pub fn new(
-        providers: Vec<Served>,
+        providers: Vec<RoutedProvider>,
         supported: Vec<Regex>,
         settings: Arc<RoutingSettings>,
-        records: &StatsRegistry,
+        registry: &StatsRegistry,
     ) -> Self {
-        let open = providers
+        let unlisted_stats = providers
             .iter()
             .map(|provider| {
-                let record = records.candidate(&provider.name, &provider.base, None);
-                (record, distance(provider, &settings))
+                let stats = registry.candidate(&provider.name, &provider.base, None);
+                (stats, region_rank(provider, &settings))
             })
             .collect();
-        let records = records.clone();
-        let mut catalog = Self { providers, open, models: HashMap::new(), settings, supported, records };
-        catalog.list();
-        catalog.rule();
+        let registry = registry.clone();
+        let mut catalog =
+            Self { providers, unlisted_stats, models: HashMap::new(), settings, supported, registry };
+        catalog.add_listed_models();
+        catalog.apply_rules();
         catalog
     }
 
-    fn list(&mut self) {
+    fn add_listed_models(&mut self) {
         for (index, provider) in self.providers.iter().enumerate() {
             for model in provider.listing.models() {
                 if !self.is_offered(index, model) {
@@ -125,23 +129,23 @@ impl Catalog {
                 }
                 let serving = &mut self.models.entry(model.clone()).or_default().serving;
                 if serving.iter().all(|known| known.provider != index) {
-                    let record = self.records.candidate(&provider.name, &provider.base, Some(model));
-                    serving.push(Serving { provider: index, model: None, record, rank: 0 });
+                    let stats = self.registry.candidate(&provider.name, &provider.base, Some(model));
+                    serving.push(Serving { provider: index, model: None, stats, rank: 0 });
                 }
             }
         }
     }
 
-    /// Applies what the configuration says of single models.
-    fn rule(&mut self) {
+    /// Applies the configuration's rules for single models.
+    fn apply_rules(&mut self) {
         let settings = Arc::clone(&self.settings);
         let (aliases, plain): (Vec<_>, Vec<_>) =
-            settings.models.iter().enumerate().partition(|(_, rule)| !rule.stands_for.is_empty());
-        // An alias stands for what the others' rules have made of them, and for aliases before it.
+            settings.models.iter().enumerate().partition(|(_, rule)| !rule.targets.is_empty());
+        // Aliases come last, because they resolve to the results of other rules and of aliases before them.
         for (index, rule) in plain.into_iter().chain(aliases) {
-            let mut serving = self.serving(rule);
+            let mut serving = self.servings_of_rule(rule);
             if !rule.providers.is_empty() {
-                serving = self.chosen(&serving, rule);
+                serving = self.restricted(&serving, rule);
             }
             if !serving.is_empty() {
                 self.models.insert(Box::from(&*rule.name), Model { serving, rule: Some(index) });
@@ -149,59 +153,62 @@ impl Catalog {
         }
     }
 
-    fn serving(&self, rule: &ModelRule) -> Vec<Serving> {
-        if rule.stands_for.is_empty() {
+    fn servings_of_rule(&self, rule: &ModelRule) -> Vec<Serving> {
+        if rule.targets.is_empty() {
             return self.resolve(&rule.name, 0, None);
         }
-        let ranked = rule.stands_for.iter().zip(0..=u8::MAX);
-        once(ranked.flat_map(|(target, rank)| self.resolve(target, rank, Some(&rule.name))).collect())
+        let ranked = rule.targets.iter().zip(0..=u8::MAX);
+        without_duplicates(
+            ranked.flat_map(|(target, rank)| self.resolve(target, rank, Some(&rule.name))).collect(),
+        )
     }
 
-    /// Who serves `target`, which is `alias` to the client.
+    /// The providers of `target`, which the client calls `alias`.
     fn resolve(&self, target: &str, rank: u8, alias: Option<&str>) -> Vec<Serving> {
         let renamed = |candidate: Candidate<'_>| Serving {
             provider: candidate.provider,
             model: Some(candidate.model).filter(|model| alias.is_some() || *model != target).map(Arc::from),
-            record: Arc::clone(candidate.record),
+            stats: Arc::clone(candidate.stats),
             rank,
         };
         self.candidates(target, 0)
-            .map_or_else(Vec::new, |(line, _)| line.iter().copied().map(renamed).collect())
+            .map_or_else(Vec::new, |(order, _)| order.iter().copied().map(renamed).collect())
     }
 
-    /// A rule's providers, in its order. One that lists no such model is taken at the configuration's word.
-    fn chosen(&self, serving: &[Serving], rule: &ModelRule) -> Vec<Serving> {
-        let mut chosen = Vec::new();
+    /// A rule's providers, in its order. One that does not list the model is kept, because the configuration
+    /// names it.
+    fn restricted(&self, serving: &[Serving], rule: &ModelRule) -> Vec<Serving> {
+        let mut restricted = Vec::new();
         for name in &rule.providers {
-            if chosen.iter().any(|known: &Serving| self.is_named(known.provider, name)) {
+            if restricted.iter().any(|known: &Serving| self.is_named(known.provider, name)) {
                 continue;
             }
             let mut providers = self.providers.iter().enumerate();
             let Some((index, provider)) = providers.find(|(_, provider)| provider.name == *name) else {
                 continue;
             };
-            let known = chosen.len();
-            chosen.extend(serving.iter().filter(|serving| serving.provider == index).cloned());
-            if chosen.len() == known {
-                let record = self.records.candidate(name, &provider.base, Some(&rule.name));
-                chosen.push(Serving { provider: index, model: None, record, rank: 0 });
+            let known = restricted.len();
+            restricted.extend(serving.iter().filter(|serving| serving.provider == index).cloned());
+            if restricted.len() == known {
+                let stats = self.registry.candidate(name, &provider.base, Some(&rule.name));
+                restricted.push(Serving { provider: index, model: None, stats, rank: 0 });
             }
         }
-        chosen
+        restricted
     }
 
     fn is_named(&self, index: usize, name: &str) -> bool {
         self.providers.get(index).is_some_and(|provider| &*provider.name == name)
     }
 
-    /// The same with another list for one provider. Records stay.
+    /// The same catalogue with another list for one provider. The statistics stay.
     #[must_use]
     pub fn with_listing(&self, index: usize, listing: Listing) -> Self {
         let mut providers = self.providers.clone();
         if let Some(provider) = providers.get_mut(index) {
             provider.listing = listing;
         }
-        Self::new(providers, self.supported.clone(), Arc::clone(&self.settings), &self.records)
+        Self::new(providers, self.supported.clone(), Arc::clone(&self.settings), &self.registry)
     }
 
     /// Whether the configuration lists that provider's models.
@@ -210,7 +217,7 @@ impl Catalog {
         self.providers.get(index).is_some_and(|provider| matches!(provider.listing, Listing::Configured(_)))
     }
 
-    /// The list that this provider gave itself.
+    /// The list that was fetched from this provider. `None`: there is none.
     #[must_use]
     pub fn fetched(&self, index: usize) -> Option<&Listing> {
         let listing = &self.providers.get(index)?.listing;
@@ -223,96 +230,106 @@ impl Catalog {
     }
 
     #[must_use]
-    pub const fn records(&self) -> &StatsRegistry {
-        &self.records
+    pub const fn registry(&self) -> &StatsRegistry {
+        &self.registry
     }
 
-    /// Who may serve what is asked for, in order.
+    /// The candidates of a request, in order.
     ///
     /// # Errors
-    /// Nobody, or it is not offered.
+    /// [`NoPlan::Unknown`]: no provider serves the model, or it is not offered. [`NoPlan::AllResting`]: the
+    /// configuration refuses requests while all candidates are tripped or resting.
     pub fn plan<'a>(
         &'a self,
-        ask: &PlanRequest<'a>,
+        request: &PlanRequest<'a>,
         now: Moment,
-        dice: &mut Rng,
+        rng: &mut Rng,
     ) -> Result<Plan<'a>, NoPlan> {
-        let found = if ask.others.is_empty() { self.candidates(ask.model, 0) } else { self.several(ask) };
-        let unknown = || NoPlan::Unknown(UnknownModel { near: self.near(ask.model) });
+        let found = if request.fallback_models.is_empty() {
+            self.candidates(request.model, 0)
+        } else {
+            self.candidates_of_list(request)
+        };
+        let unknown = || NoPlan::Unknown(UnknownModel { similar: self.similar_names(request.model) });
         let (mut candidates, rule) = found.ok_or_else(unknown)?;
         if self.settings.all_tripped == AllTripped::Refuse {
-            self.refuse(&candidates, now)?;
+            self.refuse_if_all_closed(&candidates, now)?;
         }
         let of_rule = || self.settings.models.get(rule?)?.strategy;
-        let strategy = ask.strategy.or_else(of_rule).unwrap_or(self.settings.strategy);
-        let strategy = self.at_first(strategy, &candidates);
-        let session = ask.session.filter(|_| self.settings.sticky.is_on());
-        let by = SortBy { strategy, session, manner: ask.manner, settings: &self.settings, now };
-        order::arrange(&mut candidates, &by, dice);
-        Ok(Plan { candidates, strategy, manner: ask.manner, rule })
+        let strategy = request.strategy.or_else(of_rule).unwrap_or(self.settings.strategy);
+        let strategy = self.initial_strategy(strategy, &candidates);
+        let session = request.session.filter(|_| self.settings.sticky.is_on());
+        let by = SortBy { strategy, session, kind: request.kind, settings: &self.settings, now };
+        order::arrange(&mut candidates, &by, rng);
+        Ok(Plan { candidates, strategy, kind: request.kind, rule })
     }
 
-    /// `adaptive` races until the candidates were measured so often (S3.3), if that is configured.
-    fn at_first(&self, strategy: Strategy, candidates: &[Candidate<'_>]) -> Strategy {
+    /// `adaptive` races until the candidates have served `first_races` requests (S3.3), if that is
+    /// configured.
+    fn initial_strategy(&self, strategy: Strategy, candidates: &[Candidate<'_>]) -> Strategy {
         let races = u64::from(self.settings.adaptive.first_races);
         if strategy != Strategy::Adaptive || races == 0 {
             return strategy;
         }
         let asked = |candidate: &Candidate<'_>| {
-            let (won, failed) = candidate.record.totals();
+            let (won, failed) = candidate.stats.totals();
             won + failed
         };
         let all: u64 = candidates.iter().map(asked).sum();
-        if all < races { Strategy::Race { width: self.settings.figures.width } } else { strategy }
+        if all < races { Strategy::Race { width: self.settings.strategy_defaults.width } } else { strategy }
     }
 
-    /// Whether anybody may serve that name.
+    /// Checks that a provider serves that name.
     ///
     /// # Errors
-    /// Nobody; what is spelt alike.
-    pub fn knows(&self, asked: &str) -> Result<(), UnknownModel> {
+    /// [`UnknownModel`], with similar names.
+    pub fn check_model(&self, asked: &str) -> Result<(), UnknownModel> {
         match self.candidates(asked, 0) {
             Some(_) => Ok(()),
-            None => Err(UnknownModel { near: self.near(asked) }),
+            None => Err(UnknownModel { similar: self.similar_names(asked) }),
         }
     }
 
-    /// The model's name as a list has it. `None`: nobody lists it, and the client's word is all there is.
+    /// The model's name at `provider`, if a list has it. `None`: no list has it, so only the client's word is
+    /// known.
     #[must_use]
-    pub fn listed<'a>(&'a self, asked: &'a str, provider: &str) -> Option<&'a str> {
-        let (line, _) = self.candidates(asked, 0)?;
+    pub fn listed_name<'a>(&'a self, asked: &'a str, provider: &str) -> Option<&'a str> {
+        let (order, _) = self.candidates(asked, 0)?;
         let of_provider = |candidate: &&Candidate<'_>| {
             self.providers.get(candidate.provider).is_some_and(|p| &*p.name == provider)
         };
-        let candidate = line.iter().find(of_provider)?;
-        candidate.record.model().map(|_| candidate.model)
+        let candidate = order.iter().find(of_provider)?;
+        candidate.stats.model().map(|_| candidate.model)
     }
 
-    /// Every candidate there is a record of, with its provider's name.
+    /// Every candidate with statistics, with its provider's name; unlisted ones only if they were used.
     #[must_use]
     pub fn tracked(&self) -> Vec<(&str, &CandidateStats)> {
-        let open = self.open.iter().map(|(record, _)| record).enumerate();
+        let open = self.unlisted_stats.iter().map(|(stats, _)| stats).enumerate();
         let listed = self.models.values().flat_map(|model| &model.serving);
-        let all = listed.map(|serving| (serving.provider, &serving.record)).chain(open);
+        let all = listed.map(|serving| (serving.provider, &serving.stats)).chain(open);
         let mut tracked: Vec<(&str, &CandidateStats)> = all
-            .filter_map(|(index, record)| Some((&*self.providers.get(index)?.name, &**record)))
-            .filter(|(_, record)| record.model().is_some() || record.is_used())
+            .filter_map(|(index, stats)| Some((&*self.providers.get(index)?.name, &**stats)))
+            .filter(|(_, stats)| stats.model().is_some() || stats.is_used())
             .collect();
-        tracked.sort_by_key(|(provider, record)| (*provider, record.model(), record.id()));
+        tracked.sort_by_key(|(provider, stats)| (*provider, stats.model(), stats.id()));
         tracked.dedup_by(|next, kept| std::ptr::eq(next.1, kept.1));
         tracked
     }
 
     /// The candidates of a list of models, those of the first name first.
-    fn several<'a>(&'a self, ask: &PlanRequest<'a>) -> Option<(CandidateOrder<'a>, Option<usize>)> {
+    fn candidates_of_list<'a>(
+        &'a self,
+        request: &PlanRequest<'a>,
+    ) -> Option<(CandidateOrder<'a>, Option<usize>)> {
         let (mut all, mut rule) = (Vec::new(), None);
-        let names = std::iter::once(ask.model).chain(ask.others.iter().map(|name| &**name));
+        let names = std::iter::once(request.model).chain(request.fallback_models.iter().map(|name| &**name));
         let mut group = 0;
         for name in names {
-            let Some((line, of)) = self.candidates(name, group) else { continue };
+            let Some((order, of)) = self.candidates(name, group) else { continue };
             rule = rule.or(of);
-            for candidate in line.iter() {
-                // An alias has several groups of its own.
+            for candidate in order.iter() {
+                // An alias has a group for each of its targets.
                 group = group.max(candidate.group.saturating_add(1));
                 let is_same = |known: &Candidate<'_>| {
                     (known.provider, known.model) == (candidate.provider, candidate.model)
@@ -322,7 +339,7 @@ impl Catalog {
                 }
             }
         }
-        all.truncate(MOST_CANDIDATES);
+        all.truncate(MAX_CANDIDATES);
         (!all.is_empty()).then_some((CandidateOrder::Many(all), rule))
     }
 
@@ -334,35 +351,35 @@ impl Catalog {
                 self.candidate(
                     serving.provider,
                     serving.model.as_deref().unwrap_or(asked),
-                    &serving.record,
+                    &serving.stats,
                     group,
                 )
             };
-            let line = match model.serving.as_slice() {
+            let order = match model.serving.as_slice() {
                 [one] => CandidateOrder::One(candidate(one)),
-                many => CandidateOrder::Many(many.iter().take(MOST_CANDIDATES).map(candidate).collect()),
+                many => CandidateOrder::Many(many.iter().take(MAX_CANDIDATES).map(candidate).collect()),
             };
-            return Some((line, model.rule));
+            return Some((order, model.rule));
         }
-        let line = self.prefixed(asked, group).or_else(|| self.unlisted(asked, group))?;
-        Some((line, None))
+        let order = self.prefixed(asked, group).or_else(|| self.unlisted(asked, group))?;
+        Some((order, None))
     }
 
     fn candidate<'a>(
         &self,
         provider: usize,
         model: &'a str,
-        record: &'a Arc<CandidateStats>,
+        stats: &'a Arc<CandidateStats>,
         group: u8,
     ) -> Candidate<'a> {
-        let distance = self.open.get(provider).map_or(0, |(_, distance)| *distance);
+        let region_rank = self.unlisted_stats.get(provider).map_or(0, |(_, region_rank)| *region_rank);
         let weight = self.providers.get(provider).map_or(1, |provider| provider.weight.max(1));
-        Candidate { provider, model, record, group, distance, weight }
+        Candidate { provider, model, stats, group, region_rank, weight }
     }
 
-    /// `provider/model`. A list that the provider gave itself does not exclude what it leaves out.
+    /// The candidate of `provider/model`. A fetched list does not exclude the models that it leaves out.
     fn prefixed<'a>(&'a self, asked: &'a str, group: u8) -> Option<CandidateOrder<'a>> {
-        let named = |provider: &Served| {
+        let named = |provider: &RoutedProvider| {
             asked
                 .strip_prefix(&*provider.name)
                 .and_then(|rest| rest.strip_prefix('/'))
@@ -373,15 +390,15 @@ impl Catalog {
         let listed = self.models.get(model).and_then(|known| {
             known.serving.iter().find(|serving| serving.provider == index && serving.model.is_none())
         });
-        let record = match (listed, &self.providers.get(index)?.listing) {
-            (Some(serving), _) => &serving.record,
+        let stats = match (listed, &self.providers.get(index)?.listing) {
+            (Some(serving), _) => &serving.stats,
             (None, Listing::Configured(_)) => return None,
             (None, Listing::Fetched(_) | Listing::Unknown) if self.is_offered(index, model) => {
-                &self.open.get(index)?.0
+                &self.unlisted_stats.get(index)?.0
             }
             (None, Listing::Fetched(_) | Listing::Unknown) => return None,
         };
-        Some(CandidateOrder::One(self.candidate(index, model, record, group)))
+        Some(CandidateOrder::One(self.candidate(index, model, stats, group)))
     }
 
     fn unlisted<'a>(&'a self, asked: &'a str, group: u8) -> Option<CandidateOrder<'a>> {
@@ -390,26 +407,27 @@ impl Catalog {
         };
         let mut open =
             (0..self.providers.len()).filter(unknown).filter(|index| self.is_offered(*index, asked));
-        let candidate = |index: usize| Some(self.candidate(index, asked, &self.open.get(index)?.0, group));
+        let candidate =
+            |index: usize| Some(self.candidate(index, asked, &self.unlisted_stats.get(index)?.0, group));
         let first = open.next().and_then(candidate)?;
-        let mut rest = open.filter_map(candidate).take(MOST_CANDIDATES - 1).peekable();
+        let mut rest = open.filter_map(candidate).take(MAX_CANDIDATES - 1).peekable();
         Some(match rest.peek() {
             None => CandidateOrder::One(first),
             Some(_) => CandidateOrder::Many(std::iter::once(first).chain(rest).collect()),
         })
     }
 
-    fn refuse(&self, candidates: &[Candidate<'_>], now: Moment) -> Result<(), NoPlan> {
+    fn refuse_if_all_closed(&self, candidates: &[Candidate<'_>], now: Moment) -> Result<(), NoPlan> {
         let mut first = None;
         for candidate in candidates {
-            match candidate.record.admission(now) {
+            match candidate.stats.admission(now) {
                 Admission::Open | Admission::Probe => return Ok(()),
                 Admission::Closed { until } => {
                     first = Some(first.map_or(until, |first: Moment| first.min(until)))
                 }
             }
         }
-        first.map_or(Ok(()), |until| Err(NoPlan::Nobody { after: until.since(now) }))
+        first.map_or(Ok(()), |until| Err(NoPlan::AllResting { retry_after: until.since(now) }))
     }
 
     fn is_offered(&self, index: usize, model: &str) -> bool {
@@ -422,26 +440,27 @@ impl Catalog {
         })
     }
 
-    /// Names are compared that are no longer than names are, and not without end.
-    fn near(&self, asked: &str) -> Vec<String> {
-        if asked.len() > LONGEST_NAME {
+    /// Offered names that are similar to `asked`. Length and number of the compared names are bounded.
+    fn similar_names(&self, asked: &str) -> Vec<String> {
+        if asked.len() > MAX_COMPARED_LENGTH {
             return Vec::new();
         }
         let mut scored: Vec<(f64, String)> = self
             .offered()
             .into_iter()
-            .filter(|offered| offered.model.len() <= LONGEST_NAME)
-            .take(MOST_COMPARED)
+            .filter(|offered| offered.model.len() <= MAX_COMPARED_LENGTH)
+            .take(MAX_COMPARED_NAMES)
             .map(|offered| (strsim::jaro_winkler(asked, offered.model), offered.model.to_owned()))
-            .filter(|(score, _)| *score >= NEAR)
+            .filter(|(score, _)| *score >= MIN_SIMILARITY)
             .collect();
         scored.sort_by(|(a, first), (b, second)| b.total_cmp(a).then_with(|| first.cmp(second)));
-        scored.into_iter().take(NEAR_MISSES).map(|(_, model)| model).collect()
+        scored.into_iter().take(MAX_SUGGESTIONS).map(|(_, model)| model).collect()
     }
 
-    /// The merged list: each model once, in the providers' order, then what the configuration adds (S0.8, S2.4).
+    /// The merged list: each model once, in the providers' order, then the configuration's own names (S0.8,
+    /// S2.4).
     #[must_use]
-    pub fn offered(&self) -> Vec<Offered<'_>> {
+    pub fn offered(&self) -> Vec<OfferedModel<'_>> {
         let listed =
             self.providers.iter().flat_map(|provider| provider.listing.models()).map(|model| &**model);
         let ruled = self.settings.models.iter().map(|rule| &*rule.name);
@@ -458,7 +477,7 @@ impl Catalog {
                         providers.push(name);
                     }
                 }
-                Some(Offered { model, providers })
+                Some(OfferedModel { model, providers })
             })
             .collect()
     }
@@ -473,8 +492,8 @@ impl Listing {
     }
 }
 
-/// The place of its region in the list of regions; unknown ones come last.
-fn distance(provider: &Served, settings: &RoutingSettings) -> u8 {
+/// The index of its region in the list of regions; unknown regions come last.
+fn region_rank(provider: &RoutedProvider, settings: &RoutingSettings) -> u8 {
     let place = settings.regions.iter().position(|region| Some(region) == provider.region.as_ref());
     place.unwrap_or(settings.regions.len()).try_into().unwrap_or(u8::MAX)
 }

@@ -1,31 +1,32 @@
-//! What kind of failure it was (S1.14), and what follows from it. The one table of consequences: whether somebody else is
-//! asked, who rests for how long, and whether it speaks against the candidate's health. How a fault, a status or an error
-//! body is understood as a class is the corridor's business (`proxy/verdict.rs`).
+//! The classes of failure (S1.14) and the one table of their consequences: whether another candidate is
+//! tried, what rests for how long, and whether the failure counts against the candidate's health.
+//! `proxy/classify.rs` derives the class from a fault, a status or an error body.
 
 use std::time::Duration;
 
 use crate::base::DeadlineKind;
 
-/// Why a candidate's attempt came to nothing.
+/// Why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
     /// The provider's key is wrong or revoked (401).
     KeyInvalid,
-    /// The provider will not do this, and it may be the request's doing or the key's (403, a 402 that asks for less).
+    /// The provider refuses, because of the request or of the key (403, or a 402 that asks for a smaller
+    /// request).
     Forbidden,
     /// The account has no money left (402, `insufficient_quota`).
-    QuotaGone,
-    /// Too many requests or tokens in too short a time (429).
+    QuotaExhausted,
+    /// Too many requests or tokens per time (429).
     RateLimited,
-    /// This provider does not serve the model after all (404, `model_not_found`).
+    /// This provider does not serve the model (404, `model_not_found`).
     ModelMissing,
-    /// The conversation is longer than the model takes.
+    /// The conversation is longer than the model's context.
     ContextTooLong,
     /// The provider's moderation refused the content.
     ContentRefused,
-    /// The caller's own mistake: a malformed request, an unknown parameter.
+    /// The client's mistake: a malformed request, an unknown parameter.
     CallerMistake,
-    /// 503, 529, or `overloaded_error`: it says itself that it is too much.
+    /// 503, 529, or `overloaded_error`.
     Overloaded,
     /// Any other 5xx.
     ServerError,
@@ -36,93 +37,99 @@ pub enum FailureClass {
     Timeout(DeadlineKind),
     /// The connection ended before the answer did.
     Reset,
-    /// Not the protocol, or not what was asked for.
+    /// Not valid HTTP, or not the requested kind of content.
     Garbage,
-    /// Beyond our own limits for an answer.
+    /// Beyond the gateway's limits for a response.
     TooLarge,
     /// An error object or event inside a response that began as a success.
     ErrorEvent,
-    /// It was the client that left, or this gateway that could not: nothing was learnt of the provider.
-    OwnDoing,
+    /// The client left or the gateway itself failed: not the provider's failure.
+    Unattributed,
 }
 
-/// What the request does next.
+/// The next step of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextStep {
-    /// Somebody else may do better; with nobody left, the same one may after a pause.
-    Next { worth_waiting: bool },
-    /// Everybody would say the same of this model; another model of the caller's list may do better.
+    /// Another candidate may succeed. `may_repeat`: if none is left, the same one may after a pause.
+    OtherCandidate { may_repeat: bool },
+    /// Every provider would refuse this model; another model of the client's list may succeed.
     OtherModel,
     /// The client is answered now.
     Stop,
 }
 
-/// Who rests.
+/// What rests after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    Nobody,
+    None,
     /// This model at this provider.
     Candidate,
     /// Everything behind the provider's key.
     Provider,
 }
 
-/// What follows from a class.
+/// The consequence of a failure class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Consequence {
-    pub then: NextStep,
+    pub next_step: NextStep,
     pub scope: Scope,
-    /// How long they rest, unless the provider itself said how long. Grows with repetition.
+    /// How long the scope rests, unless the provider requested a pause. Grows with repetition.
     pub rest: Duration,
-    /// Whether it counts in the breaker and the success figures.
-    pub counts: bool,
+    /// Whether it counts for the breaker and in the success counts.
+    pub counts_against_health: bool,
 }
 
 impl FailureClass {
     /// S1.14, B5, R18: the table.
     #[must_use]
     pub const fn consequence(self) -> Consequence {
-        const NEXT: NextStep = NextStep::Next { worth_waiting: false };
-        const WAIT: NextStep = NextStep::Next { worth_waiting: true };
-        const fn row(then: NextStep, scope: Scope, seconds: u64, counts: bool) -> Consequence {
-            Consequence { then, scope, rest: Duration::from_secs(seconds), counts }
+        const NEXT: NextStep = NextStep::OtherCandidate { may_repeat: false };
+        const WAIT: NextStep = NextStep::OtherCandidate { may_repeat: true };
+        const fn row(
+            next_step: NextStep,
+            scope: Scope,
+            seconds: u64,
+            counts_against_health: bool,
+        ) -> Consequence {
+            Consequence { next_step, scope, rest: Duration::from_secs(seconds), counts_against_health }
         }
         match self {
             Self::KeyInvalid => row(NEXT, Scope::Provider, 600, false),
-            // One client's request must not shut the provider out for all; if it is the key, the breaker finds out.
-            Self::Forbidden => row(NEXT, Scope::Nobody, 0, true),
-            Self::QuotaGone => row(NEXT, Scope::Provider, 900, false),
+            // One client's request must not close the provider for all; if the key is the reason, the breaker
+            // trips.
+            Self::Forbidden => row(NEXT, Scope::None, 0, true),
+            Self::QuotaExhausted => row(NEXT, Scope::Provider, 900, false),
             Self::RateLimited => row(WAIT, Scope::Candidate, 5, false),
             Self::ModelMissing => row(NEXT, Scope::Candidate, 300, false),
-            Self::ContextTooLong | Self::ContentRefused => row(NextStep::OtherModel, Scope::Nobody, 0, false),
-            Self::CallerMistake => row(NextStep::Stop, Scope::Nobody, 0, false),
-            // The breaker decides how long these rest, but for a provider's own word.
+            Self::ContextTooLong | Self::ContentRefused => row(NextStep::OtherModel, Scope::None, 0, false),
+            Self::CallerMistake => row(NextStep::Stop, Scope::None, 0, false),
+            // The breaker decides how long these rest, unless the provider requested a pause.
             Self::Overloaded => row(WAIT, Scope::Candidate, 0, true),
-            Self::ServerError | Self::Unreachable | Self::Reset => row(WAIT, Scope::Nobody, 0, true),
+            Self::ServerError | Self::Unreachable | Self::Reset => row(WAIT, Scope::None, 0, true),
             Self::Tls => row(NEXT, Scope::Provider, 60, true),
-            Self::Garbage | Self::ErrorEvent => row(NEXT, Scope::Nobody, 0, true),
-            Self::TooLarge => row(NEXT, Scope::Nobody, 0, false),
+            Self::Garbage | Self::ErrorEvent => row(NEXT, Scope::None, 0, true),
+            Self::TooLarge => row(NEXT, Scope::None, 0, false),
             Self::Timeout(clock) => match clock {
-                // One long answer that does not stream says little about health. Nothing but such says enough.
+                // One slow response says little about health, but many in a row trip the breaker.
                 DeadlineKind::Connect
                 | DeadlineKind::FirstToken
                 | DeadlineKind::Stream
-                | DeadlineKind::Total => row(NEXT, Scope::Nobody, 0, true),
-                // A full pool is ours.
-                DeadlineKind::Pool => row(NEXT, Scope::Nobody, 0, false),
-                DeadlineKind::Body | DeadlineKind::Write => row(NextStep::Stop, Scope::Nobody, 0, false),
+                | DeadlineKind::Total => row(NEXT, Scope::None, 0, true),
+                // A full pool is the gateway's own limit.
+                DeadlineKind::Pool => row(NEXT, Scope::None, 0, false),
+                DeadlineKind::Body | DeadlineKind::Write => row(NextStep::Stop, Scope::None, 0, false),
             },
-            Self::OwnDoing => row(NextStep::Stop, Scope::Nobody, 0, false),
+            Self::Unattributed => row(NextStep::Stop, Scope::None, 0, false),
         }
     }
 
-    /// For logs, metrics and `/health`.
+    /// The name in logs, metrics and `/health`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::KeyInvalid => "key_invalid",
             Self::Forbidden => "forbidden",
-            Self::QuotaGone => "quota_gone",
+            Self::QuotaExhausted => "quota_gone",
             Self::RateLimited => "rate_limited",
             Self::ModelMissing => "model_missing",
             Self::ContextTooLong => "context_too_long",
@@ -143,15 +150,15 @@ impl FailureClass {
             Self::Garbage => "garbage",
             Self::TooLarge => "too_large",
             Self::ErrorEvent => "error_event",
-            Self::OwnDoing => "own_doing",
+            Self::Unattributed => "own_doing",
         }
     }
 
-    /// Each, in a fixed order: a number for an atomic.
+    /// All classes in a fixed order: the index fits into an atomic.
     pub const ALL: [Self; 24] = [
         Self::KeyInvalid,
         Self::Forbidden,
-        Self::QuotaGone,
+        Self::QuotaExhausted,
         Self::RateLimited,
         Self::ModelMissing,
         Self::ContextTooLong,
@@ -172,7 +179,7 @@ impl FailureClass {
         Self::Garbage,
         Self::TooLarge,
         Self::ErrorEvent,
-        Self::OwnDoing,
+        Self::Unattributed,
     ];
 
     pub(super) fn number(self) -> u8 {
@@ -180,7 +187,7 @@ impl FailureClass {
         place.and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)
     }
 
-    pub(super) fn numbered(number: u8) -> Option<Self> {
+    pub(super) fn from_index(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
     }
 }
@@ -193,15 +200,15 @@ mod tests {
     fn every_class_has_a_number_and_a_name_of_its_own() {
         let mut names: Vec<&str> = FailureClass::ALL.iter().map(|class| class.as_str()).collect();
         for class in FailureClass::ALL {
-            assert_eq!(FailureClass::numbered(class.number()), Some(class));
+            assert_eq!(FailureClass::from_index(class.number()), Some(class));
         }
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), FailureClass::ALL.len());
-        assert_eq!(FailureClass::numbered(u8::MAX), None);
+        assert_eq!(FailureClass::from_index(u8::MAX), None);
     }
 
-    /// R18: a limit reached and the caller's own mistakes are no illness.
+    /// R18: rate limits and the client's mistakes do not count against health.
     #[test]
     fn what_speaks_against_health() {
         for class in [
@@ -211,9 +218,9 @@ mod tests {
             FailureClass::ContentRefused,
             FailureClass::ModelMissing,
             FailureClass::Timeout(DeadlineKind::Pool),
-            FailureClass::OwnDoing,
+            FailureClass::Unattributed,
         ] {
-            assert!(!class.consequence().counts, "{class:?}");
+            assert!(!class.consequence().counts_against_health, "{class:?}");
         }
         for class in [
             FailureClass::ServerError,
@@ -221,7 +228,7 @@ mod tests {
             FailureClass::Timeout(DeadlineKind::FirstToken),
             FailureClass::ErrorEvent,
         ] {
-            assert!(class.consequence().counts, "{class:?}");
+            assert!(class.consequence().counts_against_health, "{class:?}");
         }
     }
 }

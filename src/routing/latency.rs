@@ -1,5 +1,6 @@
-//! How quickly a candidate gives its first token: a peak that decays, which is wary of who was slow a moment ago, and a
-//! histogram that forgets, for percentiles. Atomics only; a sample that two workers write at once may be lost.
+//! The latency of a candidate: a decaying peak, which avoids a candidate that was slow a moment ago, and a
+//! histogram with decay, for percentiles. Atomics only; if two workers record a sample at once, one may be
+//! lost.
 
 use std::{
     sync::{
@@ -11,105 +12,107 @@ use std::{
 
 use crate::base::{Moment, moment::micros};
 
-/// What was measured weighs so much if it lies above the peak, and so much below it: one slow answer is remembered for
-/// a while, and does not outweigh a candidate that is always slow.
-const RISE: f64 = 0.25;
-const FALL: f64 = 0.1;
-/// Whatever the weights, a peak falls to little more than a third of its height above what is measured in this time.
+/// The weight of a sample above the peak, and of one below it: one slow response is remembered for a while,
+/// but does not make a candidate look worse than one that is always slow.
+const RISE_WEIGHT: f64 = 0.25;
+const FALL_WEIGHT: f64 = 0.1;
+/// In this time, the distance of the peak to lower samples falls to little more than a third, whatever the
+/// weights.
 const DECAY: Duration = Duration::from_secs(10);
-/// Eight steps an octave from 128 µs on: a step is at most an eighth wide, the last begins past 8 minutes.
+/// Eight buckets per octave from 128 µs on: a bucket is at most an eighth wide, the last one begins past 8
+/// minutes.
 const FIRST_OCTAVE: u32 = 7;
-const STEPS: usize = 8 * 22;
+const BUCKETS: usize = 8 * 22;
 /// Samples after which all counts are halved.
-const REMEMBERED: u32 = 512;
-/// Fewer say nothing of a percentile.
-const ENOUGH: u32 = 20;
+const MAX_SAMPLES: u32 = 512;
+/// Samples that a percentile needs.
+const MIN_SAMPLES: u32 = 20;
 
 #[derive(Debug, Default)]
 pub struct LatencyTracker {
     peak: AtomicU64,
-    at: AtomicU64,
-    /// Made with the first sample: most models of a long list are never asked for.
-    spread: OnceLock<Box<LatencyPercentiles>>,
+    sampled_at: AtomicU64,
+    /// Allocated with the first sample, because most models of a long list are never requested.
+    percentiles: OnceLock<Box<LatencyPercentiles>>,
 }
 
 #[derive(Debug)]
 struct LatencyPercentiles {
-    steps: [AtomicU32; STEPS],
+    buckets: [AtomicU32; BUCKETS],
     samples: AtomicU32,
 }
 
 impl LatencyTracker {
-    pub fn note(&self, sample: Duration, now: Moment) {
+    pub fn record(&self, sample: Duration, now: Moment) {
         let sample_us = micros(sample);
         let peak = self.peak.load(Relaxed);
-        let elapsed = now.since(Moment(self.at.load(Relaxed)));
-        let next = if self.at.load(Relaxed) == 0 {
+        let elapsed = now.since(Moment(self.sampled_at.load(Relaxed)));
+        let next = if self.sampled_at.load(Relaxed) == 0 {
             sample_us as f64
         } else {
             let (peak, sample) = (peak as f64, sample_us as f64);
             let age = elapsed.as_secs_f64() / DECAY.as_secs_f64();
-            // Near enough to an exponential, and libm stays out of the process.
+            // Close to an exponential, and does not load libm into the process.
             let aged = (1.0 + age / 16.0).powi(-16);
-            let kept = if sample > peak { 1.0 - RISE } else { aged.min(1.0 - FALL) };
+            let kept = if sample > peak { 1.0 - RISE_WEIGHT } else { aged.min(1.0 - FALL_WEIGHT) };
             sample + (peak - sample) * kept
         } as u64;
         self.peak.store(next, Relaxed);
-        self.at.store(now.0, Relaxed);
-        self.spread.get_or_init(LatencyPercentiles::boxed).add(sample_us);
+        self.sampled_at.store(now.0, Relaxed);
+        self.percentiles.get_or_init(LatencyPercentiles::boxed).add(sample_us);
     }
 
     /// The decaying peak. `None`: never measured.
     #[must_use]
     pub fn peak(&self) -> Option<Duration> {
-        (self.at.load(Relaxed) != 0).then(|| Duration::from_micros(self.peak.load(Relaxed)))
+        (self.sampled_at.load(Relaxed) != 0).then(|| Duration::from_micros(self.peak.load(Relaxed)))
     }
 
     /// When it was last measured.
     #[must_use]
-    pub fn measured(&self) -> Moment {
-        Moment(self.at.load(Relaxed))
+    pub fn last_sample_at(&self) -> Moment {
+        Moment(self.sampled_at.load(Relaxed))
     }
 
-    /// The time within which this share of the remembered samples came. `None`: too few of them.
+    /// This percentile of the remembered samples. `None`: too few samples.
     #[must_use]
     pub fn percentile(&self, percent: u8) -> Option<Duration> {
-        self.spread.get()?.percentile(percent)
+        self.percentiles.get()?.percentile(percent)
     }
 }
 
 impl LatencyPercentiles {
     fn boxed() -> Box<Self> {
-        Box::new(Self { steps: [const { AtomicU32::new(0) }; STEPS], samples: AtomicU32::new(0) })
+        Box::new(Self { buckets: [const { AtomicU32::new(0) }; BUCKETS], samples: AtomicU32::new(0) })
     }
 
     fn add(&self, sample: u64) {
-        if let Some(step) = self.steps.get(step(sample)) {
-            step.fetch_add(1, Relaxed);
+        if let Some(bucket) = self.buckets.get(bucket(sample)) {
+            bucket.fetch_add(1, Relaxed);
         }
-        if self.samples.fetch_add(1, Relaxed) + 1 == REMEMBERED {
-            self.samples.store(REMEMBERED / 2, Relaxed);
-            for step in &self.steps {
-                let held = step.load(Relaxed);
+        if self.samples.fetch_add(1, Relaxed) + 1 == MAX_SAMPLES {
+            self.samples.store(MAX_SAMPLES / 2, Relaxed);
+            for bucket in &self.buckets {
+                let held = bucket.load(Relaxed);
                 if held > 0 {
-                    step.store(held / 2, Relaxed);
+                    bucket.store(held / 2, Relaxed);
                 }
             }
         }
     }
 
     fn percentile(&self, percent: u8) -> Option<Duration> {
-        let all: u32 = self.steps.iter().map(|step| step.load(Relaxed)).sum();
-        if all < ENOUGH {
+        let all: u32 = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).sum();
+        if all < MIN_SAMPLES {
             return None;
         }
         let wanted = (u64::from(all) * u64::from(percent)).div_ceil(100);
         let mut below = 0;
-        for (place, step) in self.steps.iter().enumerate() {
-            let here = u64::from(step.load(Relaxed));
+        for (place, bucket) in self.buckets.iter().enumerate() {
+            let here = u64::from(bucket.load(Relaxed));
             if here > 0 && below + here >= wanted {
-                // As if a step's samples lay evenly in it.
-                let (from, width) = (lower(place), upper(place) - lower(place));
+                // Interpolates as if the bucket's samples were spread evenly.
+                let (from, width) = (lower_bound(place), upper_bound(place) - lower_bound(place));
                 return Some(Duration::from_micros(from + width * (wanted - below) / here));
             }
             below += here;
@@ -118,23 +121,23 @@ impl LatencyPercentiles {
     }
 }
 
-/// Which step a number of microseconds falls into.
-fn step(micros: u64) -> usize {
+/// The index of the bucket for a number of microseconds.
+fn bucket(micros: u64) -> usize {
     let micros = micros.max(1 << FIRST_OCTAVE);
     let octave = micros.ilog2();
     let eighth = (micros >> (octave - 3)) & 7;
-    (((octave - FIRST_OCTAVE) as usize) * 8 + eighth as usize).min(STEPS - 1)
+    (((octave - FIRST_OCTAVE) as usize) * 8 + eighth as usize).min(BUCKETS - 1)
 }
 
-/// Where a step begins, in microseconds.
-const fn lower(step: usize) -> u64 {
-    let (octave, eighth) = (step / 8 + FIRST_OCTAVE as usize, step % 8);
+/// Where a bucket begins, in microseconds.
+const fn lower_bound(bucket: usize) -> u64 {
+    let (octave, eighth) = (bucket / 8 + FIRST_OCTAVE as usize, bucket % 8);
     (eighth as u64 + 8) << (octave - 3)
 }
 
-/// Where a step ends, in microseconds.
-const fn upper(step: usize) -> u64 {
-    let (octave, eighth) = (step / 8 + FIRST_OCTAVE as usize, step % 8);
+/// Where a bucket ends, in microseconds.
+const fn upper_bound(bucket: usize) -> u64 {
+    let (octave, eighth) = (bucket / 8 + FIRST_OCTAVE as usize, bucket % 8);
     (eighth as u64 + 9) << (octave - 3)
 }
 
@@ -148,52 +151,52 @@ mod tests {
 
     #[test]
     fn a_peak_is_kept_and_decays() {
-        let pace = LatencyTracker::default();
+        let latency = LatencyTracker::default();
         let begin = Moment(1);
-        assert_eq!((pace.peak(), pace.percentile(50)), (None, None));
-        pace.note(SECOND, begin);
-        pace.note(5 * SECOND, begin);
-        assert_eq!(pace.peak(), Some(2 * SECOND));
-        pace.note(SECOND, begin);
-        assert_eq!(pace.peak(), Some(SECOND * 19 / 10));
-        pace.note(SECOND, begin + DECAY);
-        let peak = pace.peak().unwrap();
+        assert_eq!((latency.peak(), latency.percentile(50)), (None, None));
+        latency.record(SECOND, begin);
+        latency.record(5 * SECOND, begin);
+        assert_eq!(latency.peak(), Some(2 * SECOND));
+        latency.record(SECOND, begin);
+        assert_eq!(latency.peak(), Some(SECOND * 19 / 10));
+        latency.record(SECOND, begin + DECAY);
+        let peak = latency.peak().unwrap();
         assert!(peak > SECOND * 13 / 10 && peak < SECOND * 14 / 10, "{peak:?}");
-        pace.note(SECOND, begin + 20 * DECAY);
-        assert!(pace.peak().unwrap() < SECOND + SECOND / 100);
+        latency.record(SECOND, begin + 20 * DECAY);
+        assert!(latency.peak().unwrap() < SECOND + SECOND / 100);
     }
 
     #[test]
     fn old_samples_are_outweighed() {
-        let pace = LatencyTracker::default();
+        let latency = LatencyTracker::default();
         for _ in 0..5000 {
-            pace.note(SECOND, Moment(1));
+            latency.record(SECOND, Moment(1));
         }
         for _ in 0..1500 {
-            pace.note(SECOND / 10, Moment(2));
+            latency.record(SECOND / 10, Moment(2));
         }
-        assert!(pace.percentile(80).unwrap() < SECOND / 8);
+        assert!(latency.percentile(80).unwrap() < SECOND / 8);
     }
 
     proptest! {
         #[test]
         fn a_percentile_is_within_an_eighth(samples in proptest::collection::vec(200_u64..300_000_000, 20..500), percent in 1_u8..=99) {
-            let pace = LatencyTracker::default();
+            let latency = LatencyTracker::default();
             let mut sorted = samples.clone();
             sorted.sort_unstable();
             for sample in samples {
-                pace.note(Duration::from_micros(sample), Moment(1));
+                latency.record(Duration::from_micros(sample), Moment(1));
             }
             let place = (sorted.len() * usize::from(percent)).div_ceil(100).max(1) - 1;
-            let (exact, told) = (sorted[place], micros(pace.percentile(percent).unwrap()));
-            prop_assert!((told as f64 / exact as f64 - 1.0).abs() <= 0.126, "{} for {}", told, exact);
+            let (exact, reported) = (sorted[place], micros(latency.percentile(percent).unwrap()));
+            prop_assert!((reported as f64 / exact as f64 - 1.0).abs() <= 0.126, "{} for {}", reported, exact);
         }
 
         #[test]
         fn every_time_has_a_step(micros in any::<u64>()) {
-            prop_assert!(step(micros) < STEPS);
+            prop_assert!(bucket(micros) < BUCKETS);
             if (1 << FIRST_OCTAVE..1 << 29).contains(&micros) {
-                prop_assert!(micros < upper(step(micros)));
+                prop_assert!(micros < upper_bound(bucket(micros)));
             }
         }
     }

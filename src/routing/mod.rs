@@ -1,13 +1,15 @@
-//! Who may serve a request, in which order and how many at once, and what was learnt of them. Pure: no socket, no clock,
-//! no task; the time and a generator are given. Shared state is atomics.
+//! Selects the candidates of a request, their order and how many run at once, and keeps the statistics behind
+//! the choice. Pure: no socket, no clock, no task; the time and a random generator are arguments. Shared
+//! state is atomics.
 //!
 //! - [`catalog`]: which provider serves which model; makes a [`plan`], whose order comes from `order`
-//! - [`attempt_plan`]: one request's way through its plan; [`strategy`] and [`settings`] say how
-//! - [`class`]: kinds of failure and the table of what follows from each; [`hint`]: when to come back
-//! - [`candidate_stats`]: what was learnt of a candidate, of its `breaker`, `window` and `latency`; [`provider_health`]: of a provider;
-//!   [`stats_registry`]: where they are kept
-//! - [`budget`]: what is rationed
-//! - [`probe_schedule`]: when which provider is asked whether it is well
+//! - [`attempt_plan`]: runs one request through its plan, as [`strategy`] and [`settings`] say
+//! - [`class`]: classes of failure and the consequence of each; [`retry_after`]: the provider's requested
+//!   pause
+//! - [`candidate_stats`]: the statistics of a candidate, with its `breaker`, `window` and `latency`;
+//!   [`provider_health`]: the state of a provider; [`stats_registry`]: the map of both
+//! - [`budget`]: limits over all requests on races, hedges, failovers and repeats
+//! - [`probe_schedule`]: when each provider is probed
 
 pub mod attempt_plan;
 pub mod breaker;
@@ -15,12 +17,12 @@ pub mod budget;
 pub mod candidate_stats;
 pub mod catalog;
 pub mod class;
-pub mod hint;
 pub mod latency;
 mod order;
 pub mod plan;
 pub mod probe_schedule;
 pub mod provider_health;
+pub mod retry_after;
 pub mod settings;
 pub mod stats_registry;
 pub mod strategy;
@@ -30,7 +32,7 @@ pub use attempt_plan::{Action, Attempt, AttemptPlan, Policy};
 pub use breaker::BreakerState;
 pub use budget::Budgets;
 pub use candidate_stats::{CandidateStats, ResponseKind};
-pub use catalog::{Catalog, Listing, Offered, Served};
+pub use catalog::{Catalog, Listing, OfferedModel, RoutedProvider};
 pub use class::FailureClass;
 pub use plan::{Candidate, NoPlan, Plan, PlanRequest, UnknownModel};
 pub use probe_schedule::{HealthSettings, Probe, ProbeSchedule};

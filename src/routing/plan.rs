@@ -1,5 +1,5 @@
-//! What a request asks for, and who may serve it, in order. A plan is made once, by [`super::Catalog::plan`]; the
-//! [`super::Course`] walks it.
+//! The routing input of a request, and its candidates in order. A plan is made once, by
+//! [`super::Catalog::plan`], and does not change; [`super::AttemptPlan`] runs it.
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -8,56 +8,57 @@ use super::{
     strategy::Strategy,
 };
 
-/// More candidates than this are not looked at: a set of them is a machine word.
-pub const MOST_CANDIDATES: usize = 64;
+/// Further candidates are ignored, because a set of candidates is one machine word.
+pub const MAX_CANDIDATES: usize = 64;
 
-/// What matters of a request.
+/// The routing input of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanRequest<'a> {
     pub model: &'a str,
-    /// The rest of a list `"models": [...]`, tried in order after `model`.
-    pub others: &'a [Box<str>],
-    /// `None`: the model's, or else the configuration's.
+    /// The rest of the client's `models`, tried in order after `model`.
+    pub fallback_models: &'a [Box<str>],
+    /// The client's strategy. `None`: the model's strategy applies, or else the configuration's.
     pub strategy: Option<Strategy>,
-    /// What the conversation is recognised by: its session's id, cache key or prefix (B21).
+    /// A hash that identifies the conversation: of its session id, cache key or prompt prefix (B21). `None`:
+    /// unknown.
     pub session: Option<u64>,
-    pub manner: ResponseKind,
+    pub kind: ResponseKind,
 }
 
 impl<'a> PlanRequest<'a> {
-    /// A stream of that model and nothing special about it.
+    /// A stream of that model, with defaults for all else.
     #[must_use]
     pub const fn stream(model: &'a str) -> Self {
-        Self { model, others: &[], strategy: None, session: None, manner: ResponseKind::Stream }
+        Self { model, fallback_models: &[], strategy: None, session: None, kind: ResponseKind::Stream }
     }
 }
 
 /// One model at one provider.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
-    /// The catalogue's index.
+    /// The provider's index in the catalogue.
     pub provider: usize,
-    /// The model's name there.
+    /// The model's name at the provider.
     pub model: &'a str,
-    pub record: &'a Arc<CandidateStats>,
-    /// Whose turn it is to be preferred: the place in the caller's list of models, then in an alias's.
+    pub stats: &'a Arc<CandidateStats>,
+    /// Lower groups come first: the index in the client's list of models, then in the alias's targets.
     pub(super) group: u8,
-    /// How far away its region is.
-    pub(super) distance: u8,
+    /// The index of its region in the configured regions; lower comes first.
+    pub(super) region_rank: u8,
     pub(super) weight: u32,
 }
 
-/// Who may serve a request. Never empty.
+/// The candidates of a request. Never empty.
 #[derive(Clone, Debug)]
 pub struct Plan<'a> {
     pub(super) candidates: CandidateOrder<'a>,
     pub strategy: Strategy,
-    pub manner: ResponseKind,
-    /// Which of the configuration's models this is, by its index there.
+    pub kind: ResponseKind,
+    /// The index of the rule in the configuration's models that applies. `None`: no rule does.
     pub rule: Option<usize>,
 }
 
-/// Most models have one candidate: no allocation for it.
+/// Most models have one candidate, which needs no allocation.
 #[derive(Clone, Debug)]
 pub(super) enum CandidateOrder<'a> {
     One(Candidate<'a>),
@@ -83,41 +84,42 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Why nobody is asked.
+/// Why a request has no plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoPlan {
     Unknown(UnknownModel),
-    /// The model is known; all who serve it are tripped or rest, and the configuration says to refuse then.
-    Nobody {
-        /// Until the first of them may be asked.
-        after: Duration,
+    /// The model is known, but all its candidates are tripped or resting, and the configuration refuses
+    /// requests then.
+    AllResting {
+        /// Until the first of them admits requests.
+        retry_after: Duration,
     },
 }
 
-/// Nobody serves the model; these are offered and spelt alike.
+/// No provider serves the model; `similar` are offered names with a similar spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownModel {
-    pub near: Vec<String>,
+    pub similar: Vec<String>,
 }
 
 impl UnknownModel {
-    /// In words for whoever asked for `model`.
+    /// The error text for a client that requested `model`.
     #[must_use]
     pub fn message(&self, model: &str) -> String {
-        match self.near.as_slice() {
+        match self.similar.as_slice() {
             [] => format!("no provider serves the model `{model}`; GET /v1/models lists them"),
-            near => format!("no provider serves the model `{model}`; did you mean {}?", quoted(near)),
+            similar => format!("no provider serves the model `{model}`; did you mean {}?", quoted(similar)),
         }
     }
 }
 
 impl NoPlan {
-    /// In words for whoever asked for `model`.
+    /// The error text for a client that requested `model`.
     #[must_use]
     pub fn message(&self, model: &str) -> String {
         match self {
             Self::Unknown(unknown) => unknown.message(model),
-            Self::Nobody { .. } => {
+            Self::AllResting { .. } => {
                 format!("every provider of the model `{model}` is resting after failures; try again later")
             }
         }

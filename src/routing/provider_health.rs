@@ -1,12 +1,12 @@
-//! What is known of a provider as a whole: whether it is alive and how that was found out, and whether its key rests.
-//! Written by probes and by live traffic, read by `/health`.
+//! The health of a provider as a whole: whether it is alive, by which method that was found, and whether its
+//! key rests. Written by probes and by live traffic, read by plans and by `/health`. Atomics only.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use super::class::FailureClass;
 use crate::base::Moment;
 
-/// How a provider was found alive or not.
+/// How the state of a provider was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckMethod {
     /// A client's request.
@@ -17,149 +17,153 @@ pub enum CheckMethod {
     Dummy,
 }
 
-/// The last that was heard.
+/// The latest result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Check {
     pub alive: bool,
-    pub means: CheckMethod,
+    pub method: CheckMethod,
     pub at: Moment,
 }
 
 #[derive(Debug)]
 pub struct ProviderHealth {
-    /// 0: nothing was heard yet; else a bit for alive and two for the means.
-    heard: AtomicU8,
-    at: AtomicU64,
-    rests: AtomicU64,
+    /// 0: no result yet; otherwise one bit for alive and two for the method.
+    last_check: AtomicU8,
+    checked_at: AtomicU64,
+    resting_until: AtomicU64,
     /// When the last rest began.
-    rested: AtomicU64,
-    why: AtomicU8,
-    /// Why it was last found down, and when.
-    trouble: AtomicU8,
-    troubled: AtomicU64,
+    rest_began_at: AtomicU64,
+    rest_class: AtomicU8,
+    /// The class and time of the last failed check.
+    problem: AtomicU8,
+    problem_at: AtomicU64,
     /// When the latest cool-down of its candidates ends.
-    reopens: AtomicU64,
-    /// It answered the pre-check first; until then that counts.
-    leads: AtomicU64,
+    cool_down_ends: AtomicU64,
+    /// It answered the pre-check first and is preferred until then.
+    preferred_until: AtomicU64,
 }
 
-const HEARD: u8 = 0x80;
+const CHECKED: u8 = 0x80;
 const ALIVE: u8 = 1;
 
 impl Default for ProviderHealth {
     fn default() -> Self {
         Self {
-            heard: AtomicU8::new(0),
-            at: AtomicU64::new(0),
-            rests: AtomicU64::new(0),
-            rested: AtomicU64::new(0),
-            why: AtomicU8::new(u8::MAX),
-            trouble: AtomicU8::new(u8::MAX),
-            troubled: AtomicU64::new(0),
-            reopens: AtomicU64::new(0),
-            leads: AtomicU64::new(0),
+            last_check: AtomicU8::new(0),
+            checked_at: AtomicU64::new(0),
+            resting_until: AtomicU64::new(0),
+            rest_began_at: AtomicU64::new(0),
+            rest_class: AtomicU8::new(u8::MAX),
+            problem: AtomicU8::new(u8::MAX),
+            problem_at: AtomicU64::new(0),
+            cool_down_ends: AtomicU64::new(0),
+            preferred_until: AtomicU64::new(0),
         }
     }
 }
 
 impl ProviderHealth {
-    /// It answered, or it did not.
-    pub fn note(&self, alive: bool, means: CheckMethod, now: Moment) {
-        let means = match means {
+    /// Stores the result of a check or of a request.
+    pub fn record_check(&self, alive: bool, method: CheckMethod, now: Moment) {
+        let method = match method {
             CheckMethod::Traffic => 0,
             CheckMethod::Models => 2,
             CheckMethod::Dummy => 4,
         };
-        let heard = HEARD | means | if alive { ALIVE } else { 0 };
-        if self.heard.load(Relaxed) != heard {
-            self.heard.store(heard, Relaxed);
+        let last_check = CHECKED | method | if alive { ALIVE } else { 0 };
+        if self.last_check.load(Relaxed) != last_check {
+            self.last_check.store(last_check, Relaxed);
         }
-        self.at.store(now.0, Relaxed);
+        self.checked_at.store(now.0, Relaxed);
     }
 
-    /// `None` before the first contact (S2.8 calls such a provider healthy).
+    /// The latest result. `None`: no contact yet (S2.8 counts such a provider as healthy).
     #[must_use]
     pub fn check(&self) -> Option<Check> {
-        let heard = self.heard.load(Relaxed);
-        let means = match heard & 6 {
+        let last_check = self.last_check.load(Relaxed);
+        let method = match last_check & 6 {
             2 => CheckMethod::Models,
             4 => CheckMethod::Dummy,
             _ => CheckMethod::Traffic,
         };
-        let at = Moment(self.at.load(Relaxed));
-        (heard != 0).then_some(Check { alive: heard & ALIVE != 0, means, at })
+        let at = Moment(self.checked_at.load(Relaxed));
+        (last_check != 0).then_some(Check { alive: last_check & ALIVE != 0, method, at })
     }
 
-    /// Why a check found it down.
-    pub fn blame(&self, trouble: FailureClass, now: Moment) {
-        self.trouble.store(trouble.number(), Relaxed);
-        self.troubled.store(now.0, Relaxed);
+    /// Stores why a check found it down.
+    pub fn record_problem(&self, problem: FailureClass, now: Moment) {
+        self.problem.store(problem.number(), Relaxed);
+        self.problem_at.store(now.0, Relaxed);
     }
 
-    /// Why a check last found it down, and when.
+    /// The class and time of the last failed check. `None`: none failed.
     #[must_use]
-    pub fn trouble(&self) -> Option<(FailureClass, Moment)> {
-        Some((FailureClass::numbered(self.trouble.load(Relaxed))?, Moment(self.troubled.load(Relaxed))))
+    pub fn last_problem(&self) -> Option<(FailureClass, Moment)> {
+        Some((FailureClass::from_index(self.problem.load(Relaxed))?, Moment(self.problem_at.load(Relaxed))))
     }
 
     /// One of its candidates tripped until then.
     pub fn tripped(&self, until: Moment) {
-        self.reopens.fetch_max(until.0, Relaxed);
+        self.cool_down_ends.fetch_max(until.0, Relaxed);
     }
 
-    /// When the latest of its cool-downs ends or ended; never, if there was none.
+    /// When the latest cool-down of its candidates ends or ended; [`Moment::NEVER`] if there was none.
     #[must_use]
-    pub fn reopens(&self) -> Moment {
-        Moment(self.reopens.load(Relaxed))
+    pub fn cool_down_ends(&self) -> Moment {
+        Moment(self.cool_down_ends.load(Relaxed))
     }
 
-    /// It was the first to answer the pre-check (S1.5); that counts until then.
-    pub fn lead(&self, until: Moment) {
-        self.leads.store(until.0, Relaxed);
+    /// It was the first to answer the pre-check (S1.5) and is preferred until then.
+    pub fn prefer_until(&self, until: Moment) {
+        self.preferred_until.store(until.0, Relaxed);
     }
 
     #[must_use]
-    pub fn leads(&self, now: Moment) -> bool {
-        now.0 < self.leads.load(Relaxed)
+    pub fn is_preferred(&self, now: Moment) -> bool {
+        now.0 < self.preferred_until.load(Relaxed)
     }
 
-    /// `None` before the first contact.
+    /// Whether the latest result was good. `None`: no contact yet.
     #[must_use]
     pub fn is_alive(&self) -> Option<bool> {
         self.check().map(|check| check.alive)
     }
 
-    /// From `now` on everything behind the key rests, because of this.
-    pub fn rest(&self, until: Moment, why: FailureClass, now: Moment) {
-        if self.rests.fetch_max(until.0, Relaxed) < until.0 {
-            self.rested.store(now.0, Relaxed);
-            self.why.store(why.number(), Relaxed);
+    /// All candidates of the provider rest from `now` until `until`, because of this failure.
+    pub fn rest(&self, until: Moment, class: FailureClass, now: Moment) {
+        if self.resting_until.fetch_max(until.0, Relaxed) < until.0 {
+            self.rest_began_at.store(now.0, Relaxed);
+            self.rest_class.store(class.number(), Relaxed);
         }
     }
 
-    /// A request that was sent at `asked` went well. One from before the rest began proves nothing.
+    /// A request that was sent at `asked` succeeded. One from before the rest does not end it.
     pub fn succeeded(&self, asked: Moment) {
-        if self.rests.load(Relaxed) != 0 && asked.0 > self.rested.load(Relaxed) {
-            self.wake();
+        if self.resting_until.load(Relaxed) != 0 && asked.0 > self.rest_began_at.load(Relaxed) {
+            self.end_rest();
         }
     }
 
-    /// The key works again: a check or a request went well.
-    pub fn wake(&self) {
-        if self.rests.load(Relaxed) != 0 {
-            self.rests.store(0, Relaxed);
+    /// The key works again, because a check or a request succeeded.
+    pub fn end_rest(&self) {
+        if self.resting_until.load(Relaxed) != 0 {
+            self.resting_until.store(0, Relaxed);
         }
     }
 
     #[must_use]
-    pub fn rests_until(&self) -> Moment {
-        Moment(self.rests.load(Relaxed))
+    pub fn resting_until(&self) -> Moment {
+        Moment(self.resting_until.load(Relaxed))
     }
 
-    /// Why it rests, if it does.
+    /// Why it rests. `None`: it does not rest.
     #[must_use]
     pub fn rest_reason(&self, now: Moment) -> Option<FailureClass> {
-        if now < self.rests_until() { FailureClass::numbered(self.why.load(Relaxed)) } else { None }
+        if now < self.resting_until() {
+            FailureClass::from_index(self.rest_class.load(Relaxed))
+        } else {
+            None
+        }
     }
 }
 
@@ -180,43 +184,43 @@ mod tests {
 
     #[test]
     fn tells_what_was_heard_last() {
-        let standing = ProviderHealth::default();
-        assert_eq!((standing.check(), standing.is_alive()), (None, None));
-        for (at, means) in [(7, CheckMethod::Traffic), (8, CheckMethod::Models), (9, CheckMethod::Dummy)] {
+        let health = ProviderHealth::default();
+        assert_eq!((health.check(), health.is_alive()), (None, None));
+        for (at, method) in [(7, CheckMethod::Traffic), (8, CheckMethod::Models), (9, CheckMethod::Dummy)] {
             for alive in [true, false] {
-                standing.note(alive, means, Moment(at));
-                assert_eq!(standing.check(), Some(Check { alive, means, at: Moment(at) }));
+                health.record_check(alive, method, Moment(at));
+                assert_eq!(health.check(), Some(Check { alive, method, at: Moment(at) }));
             }
         }
     }
 
     #[test]
     fn rests_as_long_as_the_longest_asked_for() {
-        let standing = ProviderHealth::default();
-        standing.rest(Moment(50), FailureClass::QuotaGone, Moment(1));
-        standing.rest(Moment(20), FailureClass::KeyInvalid, Moment(1));
-        assert_eq!(standing.rests_until(), Moment(50));
-        assert_eq!(standing.rest_reason(Moment(49)), Some(FailureClass::QuotaGone));
-        assert_eq!(standing.rest_reason(Moment(50)), None);
-        standing.wake();
-        assert_eq!(standing.rest_reason(Moment(1)), None);
+        let health = ProviderHealth::default();
+        health.rest(Moment(50), FailureClass::QuotaExhausted, Moment(1));
+        health.rest(Moment(20), FailureClass::KeyInvalid, Moment(1));
+        assert_eq!(health.resting_until(), Moment(50));
+        assert_eq!(health.rest_reason(Moment(49)), Some(FailureClass::QuotaExhausted));
+        assert_eq!(health.rest_reason(Moment(50)), None);
+        health.end_rest();
+        assert_eq!(health.rest_reason(Moment(1)), None);
     }
 
     #[test]
     fn keeps_trouble_cool_downs_and_the_lead() {
-        let standing = ProviderHealth::default();
+        let health = ProviderHealth::default();
         assert_eq!(
-            (standing.trouble(), standing.reopens(), standing.leads(Moment(0))),
+            (health.last_problem(), health.cool_down_ends(), health.is_preferred(Moment(0))),
             (None, Moment::NEVER, false)
         );
-        standing.blame(FailureClass::Tls, Moment(5));
-        standing.tripped(Moment(9));
-        standing.tripped(Moment(7));
-        standing.lead(Moment(20));
+        health.record_problem(FailureClass::Tls, Moment(5));
+        health.tripped(Moment(9));
+        health.tripped(Moment(7));
+        health.prefer_until(Moment(20));
         assert_eq!(
-            (standing.trouble(), standing.reopens()),
+            (health.last_problem(), health.cool_down_ends()),
             (Some((FailureClass::Tls, Moment(5))), Moment(9))
         );
-        assert!(standing.leads(Moment(19)) && !standing.leads(Moment(20)));
+        assert!(health.is_preferred(Moment(19)) && !health.is_preferred(Moment(20)));
     }
 }

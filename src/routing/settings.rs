@@ -1,4 +1,5 @@
-//! Everything that can be configured about the choice of candidates. The defaults are those of the documentation.
+//! The settings of routing. The defaults are the documented ones; the `config` room reads and checks the
+//! values.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,15 +8,16 @@ use super::strategy::{Strategy, StrategyDefaults};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RoutingSettings {
     pub strategy: Strategy,
-    /// What `race` and `hedge` mean without figures.
-    pub figures: StrategyDefaults,
+    /// The width of `race` and the delay of `hedge` if a strategy gives none.
+    pub strategy_defaults: StrategyDefaults,
     pub race: RaceSettings,
-    pub hedge: Ration,
+    pub hedge: BudgetSettings,
     pub retry: RetrySettings,
     pub breaker: BreakerSettings,
     pub adaptive: AdaptiveSettings,
     pub sticky: Sticky,
-    /// Nearest first: candidates there are asked before those of later ones, and those before the rest (S1.12).
+    /// Nearest first: candidates in a region come before those in later regions, unknown regions last
+    /// (S1.12).
     pub regions: Vec<Arc<str>>,
     pub all_tripped: AllTripped,
     pub models: Vec<ModelRule>,
@@ -23,71 +25,71 @@ pub struct RoutingSettings {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RaceSettings {
-    /// Races at once, over all workers; past it a request falls back to priority (S3.11).
+    /// Races at once over all workers; past the limit a request falls back to priority (S3.11).
     pub max_races: usize,
-    /// A race is over after this (`PARALLEL_TIMEOUT`, S3.4).
+    /// A race ends after this (`PARALLEL_TIMEOUT`, S3.4).
     pub timeout: Duration,
 }
 
-/// How many further calls requests may bring about. The default is that of hedges (B4).
+/// A budget of extra attempts. The default is the one of hedges (B4).
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ration {
-    /// Further calls per request, at most.
+pub struct BudgetSettings {
+    /// Extra attempts per request, on average.
     pub share: f64,
-    /// Further calls saved up while none were needed.
+    /// Extra attempts that the budget can hold.
     pub burst: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetrySettings {
-    /// Calls to other candidates because one failed, over all requests: so that a bad day does not multiply the load. What
-    /// is under way may fail all at once, so one for each is saved up beside `burst`.
-    pub failovers: Ration,
-    /// How often the same candidate is asked again when there is nobody else.
+    /// Failovers over all requests, so that an outage does not multiply the load. All requests in flight may
+    /// fail at once, so the budget holds one for each of them in addition to `burst`.
+    pub failovers: BudgetSettings,
+    /// How often the same candidate is tried again if no other is left.
     pub repeats: u8,
-    /// Repeats under way, as a share of the requests under way at the candidate.
+    /// Limit of repeats in progress, as a share of the requests in flight at the candidate.
     pub share: f64,
-    /// And so many in any case.
-    pub least: u32,
-    /// The first pause; each following is twice as long.
+    /// Repeats in progress that are always allowed.
+    pub min_repeats: u32,
+    /// The first pause; each following one is twice as long.
     pub pause: Duration,
-    pub longest_pause: Duration,
-    /// A request that may have reached a provider is not sent again, to nobody (`retry: safe`).
+    pub max_pause: Duration,
+    /// A request that a provider may have received is not sent again, to any candidate (`retry: safe`).
     pub safe: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BreakerSettings {
-    /// Trips after so many failures in a row.
+    /// Failures in a row that trip the breaker.
     pub failures: u32,
-    /// Or when this share of the window's requests failed,
+    /// The share of failed requests in the window that trips it too,
     pub share: f64,
-    /// if there were so many of them at least.
-    pub least: u32,
+    /// if the window has at least this many requests.
+    pub min_requests: u32,
     pub window: Duration,
-    /// How long the first trip lasts; each following is twice as long.
+    /// The length of the first trip; each following one is twice as long.
     pub cool_down: Duration,
-    pub longest_cool_down: Duration,
+    pub max_cool_down: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaptiveSettings {
-    /// The share of requests that measure a candidate that was not measured lately.
+    /// The share of requests that go to a cold candidate to measure it.
     pub exploration: f64,
-    /// So long without a sample, and a candidate is cold.
+    /// A candidate is cold after this long without a sample.
     pub cold_after: Duration,
-    /// Requests that race, to have measures of all to begin with (S3.3).
+    /// The first requests race, so that all candidates are measured (S3.3).
     pub first_races: u32,
 }
 
-/// Whether the same conversation goes to the same candidate, and what it is recognised by (B21). Never in a race.
+/// Whether a conversation stays at one candidate, and how it is recognised (B21). Never in a race.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sticky {
     Off,
     /// By `x-session-id`, `x-session-affinity` or `prompt_cache_key`.
     #[default]
     Session,
-    /// And without one, by the beginning of the prompt.
+    /// The same, or by the beginning of the prompt if there is none of these.
     Prefix,
 }
 
@@ -101,7 +103,7 @@ impl Sticky {
     }
 }
 
-/// What becomes of a request whose candidates are all tripped.
+/// How a request is handled whose candidates are all tripped or resting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AllTripped {
     #[default]
@@ -109,13 +111,14 @@ pub enum AllTripped {
     Refuse,
 }
 
-/// What is special about one model's name.
+/// The rule for one model name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelRule {
     pub name: Arc<str>,
-    /// What it is called elsewhere: `model` or `provider/model`, tried in order. Empty: its own name.
-    pub stands_for: Vec<Arc<str>>,
-    /// Only these providers, in this order. Empty: all that serve it.
+    /// The names that an alias stands for, `model` or `provider/model`, tried in order. Empty: it is no
+    /// alias.
+    pub targets: Vec<Arc<str>>,
+    /// Only these providers, in this order. Empty: all that list the model.
     pub providers: Vec<Arc<str>>,
     pub strategy: Option<Strategy>,
 }
@@ -126,7 +129,7 @@ impl Default for RaceSettings {
     }
 }
 
-impl Default for Ration {
+impl Default for BudgetSettings {
     fn default() -> Self {
         Self { share: 0.05, burst: 10 }
     }
@@ -135,12 +138,12 @@ impl Default for Ration {
 impl Default for RetrySettings {
     fn default() -> Self {
         Self {
-            failovers: Ration { share: 1.0, burst: 100 },
+            failovers: BudgetSettings { share: 1.0, burst: 100 },
             repeats: 0,
             share: 0.2,
-            least: 3,
+            min_repeats: 3,
             pause: Duration::from_millis(250),
-            longest_pause: Duration::from_secs(4),
+            max_pause: Duration::from_secs(4),
             safe: false,
         }
     }
@@ -151,10 +154,10 @@ impl Default for BreakerSettings {
         Self {
             failures: 5,
             share: 0.5,
-            least: 20,
+            min_requests: 20,
             window: Duration::from_secs(30),
             cool_down: Duration::from_secs(5),
-            longest_cool_down: Duration::from_secs(300),
+            max_cool_down: Duration::from_secs(300),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The directory of all records, one for the process. A candidate is found by what it is (provider's name, base URL,
-//! model), so what did not change keeps its record over a reload. Looked into when a catalogue is built, never by a
-//! request; bounded, since model lists come from strangers.
+//! The map of all statistics, one for the process. A candidate is found by provider name, base URL and model,
+//! so an unchanged candidate keeps its statistics across a reload. Used when a catalogue is built, never by a
+//! request; bounded, because model lists come from providers.
 
 use std::{
     collections::HashMap,
@@ -9,13 +9,13 @@ use std::{
 
 use super::{budget::Budgets, candidate_stats::CandidateStats, provider_health::ProviderHealth};
 
-/// Candidates with a record of their own; the rest share their provider's.
-const MOST: usize = 16_384;
+/// Candidates with their own statistics; the others share those of their provider's unlisted models.
+const MAX_CANDIDATES: usize = 16_384;
 
-/// Cloning shares it.
+/// Clones share the same map.
 #[derive(Clone, Debug, Default)]
 pub struct StatsRegistry {
-    shelf: Arc<Mutex<StatsMap>>,
+    maps: Arc<Mutex<StatsMap>>,
     budgets: Arc<Budgets>,
 }
 
@@ -28,33 +28,34 @@ struct StatsMap {
 type CandidateId = (Box<str>, Box<str>);
 
 impl StatsRegistry {
-    /// The record of everything behind this provider.
+    /// The health of this provider.
     #[must_use]
     pub fn provider(&self, name: &str, base: &str) -> Arc<ProviderHealth> {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(shelf.providers.entry((name.into(), base.into())).or_default())
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(maps.providers.entry((name.into(), base.into())).or_default())
     }
 
-    /// The record of one model there; without a name, of all that nobody listed.
+    /// The statistics of one model at a provider. `model` is `None`: those of all unlisted models.
     #[must_use]
     pub fn candidate(&self, name: &str, base: &str, model: Option<&str>) -> Arc<CandidateStats> {
-        let standing = self.provider(name, base);
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = shelf.candidates.len() >= MOST;
+        let health = self.provider(name, base);
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = maps.candidates.len() >= MAX_CANDIDATES;
         let id: CandidateId = (name.into(), base.into());
         let key = (id.clone(), model.map(Into::into));
-        let key = if full && !shelf.candidates.contains_key(&key) { (id, None) } else { key };
+        let key = if full && !maps.candidates.contains_key(&key) { (id, None) } else { key };
         let model = key.1.clone();
-        let made =
-            || Arc::new(CandidateStats::new(standing, model.as_deref(), number(name, model.as_deref())));
-        Arc::clone(shelf.candidates.entry(key).or_insert_with(made))
+        let new_stats = || {
+            Arc::new(CandidateStats::new(health, model.as_deref(), candidate_hash(name, model.as_deref())))
+        };
+        Arc::clone(maps.candidates.entry(key).or_insert_with(new_stats))
     }
 
-    /// Forgets what no catalogue and no request holds any more.
+    /// Removes entries that no catalogue and no request holds any more.
     pub fn prune(&self) {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        shelf.candidates.retain(|_, record| Arc::strong_count(record) > 1);
-        shelf.providers.retain(|_, standing| Arc::strong_count(standing) > 1);
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        maps.candidates.retain(|_, stats| Arc::strong_count(stats) > 1);
+        maps.providers.retain(|_, health| Arc::strong_count(health) > 1);
     }
 
     #[must_use]
@@ -64,7 +65,7 @@ impl StatsRegistry {
 }
 
 /// FNV-1a of provider and model: the same in every process, so that replicas of the gateway agree.
-fn number(name: &str, model: Option<&str>) -> u64 {
+fn candidate_hash(name: &str, model: Option<&str>) -> u64 {
     let bytes = name.bytes().chain([b'/']).chain(model.unwrap_or_default().bytes());
     bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
 }
@@ -75,31 +76,31 @@ mod tests {
 
     #[test]
     fn what_did_not_change_keeps_its_record() {
-        let records = StatsRegistry::default();
+        let registry = StatsRegistry::default();
         let (first, again) =
-            (records.candidate("p", "http://p", Some("m")), records.candidate("p", "http://p", Some("m")));
+            (registry.candidate("p", "http://p", Some("m")), registry.candidate("p", "http://p", Some("m")));
         assert!(Arc::ptr_eq(&first, &again));
-        assert!(Arc::ptr_eq(first.provider(), &records.provider("p", "http://p")));
+        assert!(Arc::ptr_eq(first.provider(), &registry.provider("p", "http://p")));
         for other in [
-            records.candidate("p", "http://p", None),
-            records.candidate("p", "http://q", Some("m")),
-            records.candidate("q", "http://p", Some("m")),
+            registry.candidate("p", "http://p", None),
+            registry.candidate("p", "http://q", Some("m")),
+            registry.candidate("q", "http://p", Some("m")),
         ] {
             assert!(!Arc::ptr_eq(&first, &other));
         }
-        records.prune();
-        assert_eq!(records.shelf.lock().unwrap().candidates.len(), 1);
+        registry.prune();
+        assert_eq!(registry.maps.lock().unwrap().candidates.len(), 1);
         drop((first, again));
-        records.prune();
-        assert!(records.shelf.lock().unwrap().candidates.is_empty());
+        registry.prune();
+        assert!(registry.maps.lock().unwrap().candidates.is_empty());
     }
 
     #[test]
     fn is_bounded() {
-        let records = StatsRegistry::default();
+        let registry = StatsRegistry::default();
         let held: Vec<_> =
-            (0..MOST + 10).map(|n| records.candidate("p", "b", Some(&n.to_string()))).collect();
-        assert!(records.shelf.lock().unwrap().candidates.len() <= MOST + 1);
+            (0..MAX_CANDIDATES + 10).map(|n| registry.candidate("p", "b", Some(&n.to_string()))).collect();
+        assert!(registry.maps.lock().unwrap().candidates.len() <= MAX_CANDIDATES + 1);
         assert_eq!(held.last().unwrap().model(), None);
     }
 }

@@ -1,23 +1,23 @@
-//! In which order and how many at once candidates are asked (S3.1–S3.3, B4), and how that is written: in the file and in
-//! the header `x-thalweg-strategy`.
+//! The strategies: in which order candidates are tried and how many at once (S3.1–S3.3, B4). Also their text
+//! form in the configuration and in the header `x-thalweg-strategy`; an unknown text is no strategy.
 
 use std::{fmt, time::Duration};
 
-/// A duration's reader, as the configuration has it.
+/// The parser of durations, which the configuration owns.
 pub type ReadDuration = fn(&str) -> Option<Duration>;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
-    /// All at once, up to so many; the first good answer is used.
+    /// Up to `width` attempts at once; the first good response is used.
     Race { width: u8 },
-    /// The next one after a delay without a good answer.
+    /// The next attempt starts after a delay without a good response.
     Hedge { delay: HedgeDelay },
     /// One after another, in the configuration's order.
     #[default]
     Priority,
-    /// One after another, in an order thrown by weight.
+    /// One after another, in a random order by weight.
     Weighted,
-    /// One after another, in an order by what was measured.
+    /// One after another, by expected latency.
     Adaptive,
 }
 
@@ -25,11 +25,11 @@ pub enum Strategy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HedgeDelay {
     Fixed(Duration),
-    /// As long as this share of the candidate's first tokens took lately, in percent.
+    /// This percentile of the candidate's recent times to the first token, from 1 to 99.
     Percentile(u8),
 }
 
-/// What a strategy's name means without figures of its own.
+/// The width and the delay of a strategy that is named without an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StrategyDefaults {
     pub width: u8,
@@ -42,34 +42,36 @@ impl Default for StrategyDefaults {
     }
 }
 
-/// More at once is a mistake, not a race.
-pub const WIDEST: u8 = 16;
+/// The largest width of a race.
+pub const MAX_WIDTH: u8 = 16;
 
 impl Strategy {
-    /// `race`, `race:2`, `hedge`, `hedge:300ms`, `hedge:p95`, `priority`, `weighted`, `adaptive`, in any case.
+    /// Parses `race`, `race:2`, `hedge`, `hedge:300ms`, `hedge:p95`, `priority`, `weighted` or `adaptive`, in
+    /// any letter case. `None`: another text.
     #[must_use]
-    pub fn parse(text: &str, figures: StrategyDefaults, duration: ReadDuration) -> Option<Self> {
+    pub fn parse(text: &str, strategy_defaults: StrategyDefaults, duration: ReadDuration) -> Option<Self> {
         let text = text.trim();
-        let (name, figure) = text.split_once(':').map_or((text, None), |(name, figure)| (name, Some(figure)));
+        let (name, argument) =
+            text.split_once(':').map_or((text, None), |(name, argument)| (name, Some(argument)));
         let named = |wanted: &str| name.eq_ignore_ascii_case(wanted);
-        match figure {
-            None if named("race") => Some(Self::Race { width: figures.width }),
-            None if named("hedge") => Some(Self::Hedge { delay: figures.delay }),
+        match argument {
+            None if named("race") => Some(Self::Race { width: strategy_defaults.width }),
+            None if named("hedge") => Some(Self::Hedge { delay: strategy_defaults.delay }),
             None if named("priority") => Some(Self::Priority),
             None if named("weighted") => Some(Self::Weighted),
             None if named("adaptive") => Some(Self::Adaptive),
-            Some(figure) if named("race") => {
-                let width = figure.parse().ok().filter(|width| (2..=WIDEST).contains(width))?;
+            Some(argument) if named("race") => {
+                let width = argument.parse().ok().filter(|width| (2..=MAX_WIDTH).contains(width))?;
                 Some(Self::Race { width })
             }
-            Some(figure) if named("hedge") => {
-                Some(Self::Hedge { delay: HedgeDelay::parse(figure, duration)? })
+            Some(argument) if named("hedge") => {
+                Some(Self::Hedge { delay: HedgeDelay::parse(argument, duration)? })
             }
             None | Some(_) => None,
         }
     }
 
-    /// The name alone.
+    /// The name without the argument.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -83,7 +85,7 @@ impl Strategy {
 }
 
 impl HedgeDelay {
-    /// `p95`, or a duration longer than nothing.
+    /// Parses `p95`, or a duration above zero. `None`: another text.
     #[must_use]
     pub fn parse(text: &str, duration: ReadDuration) -> Option<Self> {
         let text = text.trim();
@@ -143,7 +145,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_is_read(width in 2_u8..=WIDEST, percent in 1_u8..=99, after in 1_u64..1 << 40) {
+        fn what_is_printed_is_read(width in 2_u8..=MAX_WIDTH, percent in 1_u8..=99, after in 1_u64..1 << 40) {
             for strategy in [
                 Strategy::Race { width },
                 Strategy::Hedge { delay: HedgeDelay::Percentile(percent) },

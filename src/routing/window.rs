@@ -1,5 +1,5 @@
-//! Successes and failures of the last so many seconds, in ten slots that are taken over by time. A slot is one atomic:
-//! the number of its tenth of a window, and two counts.
+//! Counts successes and failures of the last seconds in ten slots, which are reused in turn. A slot is one
+//! atomic: the number of its tenth of a window (the stamp), and two counts of 16 bits.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -9,47 +9,47 @@ use std::{
 use crate::base::{Moment, moment::micros};
 
 const SLOTS: u64 = 10;
-const FAILED: u64 = 1;
-const WENT_WELL: u64 = 1 << 16;
-const COUNTS: u32 = 32;
-/// A slot counts no further: what is seen by then decides.
-const FULL: u64 = 60_000;
+const ONE_FAILURE: u64 = 1;
+const ONE_SUCCESS: u64 = 1 << 16;
+const STAMP_SHIFT: u32 = 32;
+/// A slot stops counting here, below the 16 bits of a count; so many outcomes are enough to decide.
+const MAX_SLOT_COUNT: u64 = 60_000;
 
 #[derive(Debug, Default)]
 pub struct OutcomeWindow([AtomicU64; SLOTS as usize]);
 
-/// What a window holds.
+/// The counts of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutcomeCounts {
-    pub good: u32,
-    pub bad: u32,
+    pub successes: u32,
+    pub failures: u32,
 }
 
 impl OutcomeCounts {
     #[must_use]
-    pub const fn all(self) -> u32 {
-        self.good + self.bad
+    pub const fn total(self) -> u32 {
+        self.successes + self.failures
     }
 
-    /// The share that failed; 0 of nothing.
+    /// The share of failures, from 0 to 1; 0 if the window is empty.
     #[must_use]
-    pub fn failed(self) -> f64 {
-        f64::from(self.bad) / f64::from(self.all().max(1))
+    pub fn failure_share(self) -> f64 {
+        f64::from(self.failures) / f64::from(self.total().max(1))
     }
 }
 
 impl OutcomeWindow {
-    pub(super) fn count(&self, good: bool, now: Moment, window: Duration) {
+    pub(super) fn record(&self, successes: bool, now: Moment, window: Duration) {
         let tenth = tenth(now, window);
         let Some(slot) = self.0.get((tenth % SLOTS) as usize) else { return };
-        let one = if good { WENT_WELL } else { FAILED };
+        let one = if successes { ONE_SUCCESS } else { ONE_FAILURE };
         let held = slot.load(Relaxed);
-        if held >> COUNTS == stamp(tenth) {
-            if (held & 0xFFFF) < FULL && (held >> 16 & 0xFFFF) < FULL {
+        if held >> STAMP_SHIFT == stamp(tenth) {
+            if (held & 0xFFFF) < MAX_SLOT_COUNT && (held >> 16 & 0xFFFF) < MAX_SLOT_COUNT {
                 slot.fetch_add(one, Relaxed);
             }
-        } else if slot.compare_exchange(held, stamp(tenth) << COUNTS | one, Relaxed, Relaxed).is_err() {
-            // Another worker has just taken the slot over.
+        } else if slot.compare_exchange(held, stamp(tenth) << STAMP_SHIFT | one, Relaxed, Relaxed).is_err() {
+            // Another worker has just reused the slot.
             slot.fetch_add(one, Relaxed);
         }
     }
@@ -57,16 +57,16 @@ impl OutcomeWindow {
     #[must_use]
     pub fn sum(&self, now: Moment, window: Duration) -> OutcomeCounts {
         let latest = tenth(now, window);
-        let mut seen = OutcomeCounts::default();
+        let mut counts = OutcomeCounts::default();
         for age in 0..SLOTS.min(latest + 1) {
             let tenth = latest - age;
             let held = self.0.get((tenth % SLOTS) as usize).map_or(0, |slot| slot.load(Relaxed));
-            if held >> COUNTS == stamp(tenth) {
-                seen.bad += (held & 0xFFFF) as u32;
-                seen.good += (held >> 16 & 0xFFFF) as u32;
+            if held >> STAMP_SHIFT == stamp(tenth) {
+                counts.failures += (held & 0xFFFF) as u32;
+                counts.successes += (held >> 16 & 0xFFFF) as u32;
             }
         }
-        seen
+        counts
     }
 
     pub(super) fn clear(&self) {
@@ -78,7 +78,7 @@ fn tenth(now: Moment, window: Duration) -> u64 {
     now.0 / (micros(window) / SLOTS).max(1)
 }
 
-/// Never 0, which is an empty slot.
+/// The stamp of a tenth; never 0, which marks an empty slot.
 const fn stamp(tenth: u64) -> u64 {
     (tenth & 0x7FFF_FFFF) | 0x8000_0000
 }
@@ -94,13 +94,13 @@ mod tests {
         let window = OutcomeWindow::default();
         let at = |millis: u64| Moment(1) + Duration::from_millis(millis);
         for second in 0..10 {
-            window.count(second % 2 == 0, at(second * 1000 + 500), WINDOW);
+            window.record(second % 2 == 0, at(second * 1000 + 500), WINDOW);
         }
-        assert_eq!(window.sum(at(9_999), WINDOW), OutcomeCounts { good: 5, bad: 5 });
-        assert_eq!(window.sum(at(10_500), WINDOW), OutcomeCounts { good: 4, bad: 5 });
+        assert_eq!(window.sum(at(9_999), WINDOW), OutcomeCounts { successes: 5, failures: 5 });
+        assert_eq!(window.sum(at(10_500), WINDOW), OutcomeCounts { successes: 4, failures: 5 });
         assert_eq!(window.sum(at(60_000), WINDOW), OutcomeCounts::default());
-        window.count(false, at(60_000), WINDOW);
-        assert_eq!(window.sum(at(60_000), WINDOW).failed(), 1.0);
+        window.record(false, at(60_000), WINDOW);
+        assert_eq!(window.sum(at(60_000), WINDOW).failure_share(), 1.0);
         window.clear();
         assert_eq!(window.sum(at(60_000), WINDOW), OutcomeCounts::default());
     }
@@ -108,9 +108,12 @@ mod tests {
     #[test]
     fn a_full_slot_stays_full() {
         let window = OutcomeWindow::default();
-        for _ in 0..2 * FULL {
-            window.count(true, Moment(5), WINDOW);
+        for _ in 0..2 * MAX_SLOT_COUNT {
+            window.record(true, Moment(5), WINDOW);
         }
-        assert_eq!(window.sum(Moment(5), WINDOW), OutcomeCounts { good: FULL as u32, bad: 0 });
+        assert_eq!(
+            window.sum(Moment(5), WINDOW),
+            OutcomeCounts { successes: MAX_SLOT_COUNT as u32, failures: 0 }
+        );
     }
 }

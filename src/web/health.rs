@@ -48,7 +48,7 @@ fn health(snapshot: &Snapshot) -> Value {
 fn is_healthy(provider: &Provider, now: Moment) -> bool {
     let health = &provider.standing;
     let is_shut_out =
-        matches!(health.rest_reason(now), Some(FailureClass::KeyInvalid | FailureClass::QuotaGone));
+        matches!(health.rest_reason(now), Some(FailureClass::KeyInvalid | FailureClass::QuotaExhausted));
     health.is_alive().unwrap_or(true) && !is_shut_out
 }
 
@@ -77,17 +77,17 @@ fn in_detail(snapshot: &Snapshot) -> Value {
 /// S3.9: successes and failures of a candidate within its breaker's window.
 pub(super) fn recent(stats: &CandidateStats, snapshot: &Snapshot, now: Moment) -> Value {
     let window = snapshot.catalog.settings().breaker.window;
-    let seen = stats.seen(now, window);
-    json!({"seconds": window.as_secs_f64(), "succeeded": seen.good, "failed": seen.bad})
+    let seen = stats.outcomes(now, window);
+    json!({"seconds": window.as_secs_f64(), "succeeded": seen.successes, "failed": seen.failures})
 }
 
 fn provider(provider: &Provider, candidates: Vec<Value>, now: Moment) -> Value {
     let health = &*provider.standing;
     let check = health.check().map(
-        |check| json!({"means": check.means.as_str(), "alive": check.alive, "at": shown(check.at, now)}),
+        |check| json!({"means": check.method.as_str(), "alive": check.alive, "at": shown(check.at, now)}),
     );
     let (state, until) = match health.rest_reason(now) {
-        Some(_) => ("resting", Some(health.rests_until())),
+        Some(_) => ("resting", Some(health.resting_until())),
         None => ("admitting", None),
     };
     json!({
@@ -97,7 +97,7 @@ fn provider(provider: &Provider, candidates: Vec<Value>, now: Moment) -> Value {
         "until": until.map(|until| shown(until, now)),
         "why": health.rest_reason(now).map(FailureClass::as_str),
         "last_check": check,
-        "last_error": health.trouble().map(|failure| error(failure, now)),
+        "last_error": health.last_problem().map(|failure| error(failure, now)),
         "candidates": candidates,
     })
 }
@@ -106,20 +106,20 @@ fn candidate(stats: &CandidateStats, snapshot: &Snapshot, now: Moment) -> Value 
     let (state, until) = match stats.breaker(now) {
         BreakerState::Tripped { until } => ("tripped", Some(until)),
         // The provider's own `retry-after` applies whatever the breaker's counts are.
-        BreakerState::Admitting | BreakerState::Probing { .. } if stats.rests_until() > now => {
-            ("resting", Some(stats.rests_until()))
+        BreakerState::Admitting | BreakerState::Probing { .. } if stats.resting_until() > now => {
+            ("resting", Some(stats.resting_until()))
         }
         BreakerState::Admitting => ("admitting", None),
         BreakerState::Probing { .. } => ("probing", None),
     };
     let (succeeded, failed) = stats.totals();
     let attempts = succeeded + failed;
-    let stream = stats.pace(ResponseKind::Stream);
+    let stream = stats.latency(ResponseKind::Stream);
     json!({
         "model": stats.model(),
         "state": state,
         "until": until.map(|until| shown(until, now)),
-        "under_way": stats.under_way(),
+        "under_way": stats.in_flight(),
         "requests": attempts,
         "success_rate": (attempts > 0).then(|| round(succeeded as f64 / attempts as f64)),
         "recent": recent(stats, snapshot, now),
@@ -130,7 +130,7 @@ fn candidate(stats: &CandidateStats, snapshot: &Snapshot, now: Moment) -> Value 
             "p95": millis(stream.percentile(95)),
             "peak": millis(stream.peak()),
         },
-        "whole_p50_ms": millis(stats.pace(ResponseKind::Whole).percentile(50)),
+        "whole_p50_ms": millis(stats.latency(ResponseKind::Whole).percentile(50)),
     })
 }
 

@@ -88,7 +88,7 @@ fn write_candidates(page: &mut Exposition, snapshot: &Snapshot) {
     let help = "Requests and streams under way at a model of a provider.";
     let mut family = page.family("thalweg_upstream_in_flight", MetricKind::Gauge, help);
     for (provider, stats) in &candidates {
-        family.sample(&labels(provider, stats), stats.under_way() as f64);
+        family.sample(&labels(provider, stats), stats.in_flight() as f64);
     }
 }
 

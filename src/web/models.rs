@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     proxy::{Refusal, Snapshot},
-    routing::Offered,
+    routing::OfferedModel,
 };
 
 /// The list of all offered models.
@@ -25,11 +25,12 @@ pub(super) fn one(snapshot: &Snapshot, name: &str) -> Result<Value, Box<Refusal>
     let plain = offered.iter().find(|offered| offered.model == wanted);
     let found = plain.map(entry).or_else(|| {
         let (provider, model) = wanted.split_once('/')?;
-        let served = |offered: &&Offered<'_>| offered.model == model && offered.providers.contains(&provider);
+        let served =
+            |offered: &&OfferedModel<'_>| offered.model == model && offered.providers.contains(&provider);
         offered.iter().find(served).map(|_| shown(&wanted, &[provider]))
     });
     found.ok_or_else(|| {
-        let message = match snapshot.catalog.knows(&wanted) {
+        let message = match snapshot.catalog.check_model(&wanted) {
             Err(unknown) => unknown.message(&wanted),
             Ok(()) => format!("no provider lists the model `{wanted}`"),
         };
@@ -37,7 +38,7 @@ pub(super) fn one(snapshot: &Snapshot, name: &str) -> Result<Value, Box<Refusal>
     })
 }
 
-fn entry(offered: &Offered<'_>) -> Value {
+fn entry(offered: &OfferedModel<'_>) -> Value {
     shown(offered.model, &offered.providers)
 }
 

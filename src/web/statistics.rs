@@ -20,7 +20,7 @@ use crate::{
         reader::{QueryError, report},
     },
     proxy::{Refusal, Snapshot},
-    routing::{BreakerState, CandidateStats, ResponseKind, hint},
+    routing::{BreakerState, CandidateStats, ResponseKind, retry_after},
     telemetry::Telemetry,
 };
 
@@ -87,7 +87,8 @@ fn ledger_query(query: &str) -> Result<Option<UsageQuery>, Box<Refusal>> {
     }
     let wrong =
         |name, why: &str| Refusal::request(400, "invalid_query", format!("`{name}`: {why}")).of(Some(name));
-    let ago = hint::span(since.unwrap_or("24h"), SystemTime::UNIX_EPOCH).filter(|ago| *ago <= MAX_SINCE);
+    let ago = retry_after::parse_span(since.unwrap_or("24h"), SystemTime::UNIX_EPOCH)
+        .filter(|ago| *ago <= MAX_SINCE);
     let ago = ago.ok_or_else(|| wrong("since", "expected a time as 90m, 24h or 30d, a year at most"))?;
     let by = by.map(|by| {
         by.replace("%2C", ",")
@@ -141,7 +142,7 @@ fn candidate(provider: &str, stats: &CandidateStats, snapshot: &Snapshot, now: M
         "succeeded": succeeded,
         "success_rate": rate(succeeded, succeeded + failed),
         "recent": health::recent(stats, snapshot, now),
-        "in_flight": stats.under_way(),
+        "in_flight": stats.in_flight(),
         "breaker": breaker(stats, now).0,
         "first_content_p50_ms": median(stats, ResponseKind::Stream).map(|time| time.as_secs_f64() * 1e3),
         "whole_answer_p50_ms": median(stats, ResponseKind::Whole).map(|time| time.as_secs_f64() * 1e3),
@@ -149,7 +150,7 @@ fn candidate(provider: &str, stats: &CandidateStats, snapshot: &Snapshot, now: M
 }
 
 fn median(stats: &CandidateStats, kind: ResponseKind) -> Option<Duration> {
-    stats.pace(kind).percentile(50)
+    stats.latency(kind).percentile(50)
 }
 
 /// The breaker's state by name, and as `thalweg_breaker_state` counts it.

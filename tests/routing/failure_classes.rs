@@ -62,7 +62,7 @@ async fn no_prologue_commits_a_stream() {
     // The first must be tried each time, however often it failed.
     let plan = Plan::to(&[&first, &second]).with(|settings| {
         settings.routing.breaker.failures = u32::MAX;
-        settings.routing.breaker.least = u32::MAX;
+        settings.routing.breaker.min_requests = u32::MAX;
     });
     let gateway = plan.start().await;
     let mut client = gateway.client(Version::H1).await;

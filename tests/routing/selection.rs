@@ -35,11 +35,8 @@ async fn served(gateway: &Gateway, call: Call) -> String {
 #[tokio::test]
 async fn an_alias_goes_to_its_provider() {
     let (first, second) = (serving(), serving());
-    let rule = ModelRule {
-        name: "best".into(),
-        stands_for: vec!["p1/m".into(), "m".into()],
-        ..ModelRule::default()
-    };
+    let rule =
+        ModelRule { name: "best".into(), targets: vec!["p1/m".into(), "m".into()], ..ModelRule::default() };
     let plan = Plan::to(&[&first, &second]).with(|settings| settings.routing.models.push(rule));
     let gateway = plan.start().await;
     let call = || Call::post("/v1/chat/completions", r#"{"model":"best","stream":true,"messages":[]}"#);

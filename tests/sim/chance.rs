@@ -6,7 +6,7 @@ use thalweg::{
     base::{Moment, Rng},
     routing::{
         FailureClass, RoutingSettings, Strategy,
-        settings::{AllTripped, Ration, Sticky},
+        settings::{AllTripped, BudgetSettings, Sticky},
         strategy::HedgeDelay,
     },
 };
@@ -78,11 +78,11 @@ fn settings(dice: &mut Rng) -> RoutingSettings {
     let mut settings = RoutingSettings { strategy: strategy(dice), ..RoutingSettings::default() };
     settings.race.max_races = 1 + dice.below(150);
     settings.hedge.share = dice.unit() * 0.2;
-    settings.retry.failovers = Ration { share: dice.unit(), burst: dice.below(200) as u32 };
+    settings.retry.failovers = BudgetSettings { share: dice.unit(), burst: dice.below(200) as u32 };
     settings.retry.repeats = dice.below(3) as u8;
     settings.retry.safe = dice.happens(0.2);
     settings.breaker.failures = 1 + dice.below(10) as u32;
-    settings.breaker.longest_cool_down = LONGEST_REST / 2;
+    settings.breaker.max_cool_down = LONGEST_REST / 2;
     settings.adaptive.first_races = dice.below(50) as u32;
     settings.adaptive.cold_after = Duration::from_secs(1 + dice.below(60) as u64);
     settings.sticky = if dice.happens(0.2) { Sticky::Off } else { Sticky::Session };

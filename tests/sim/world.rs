@@ -12,8 +12,8 @@ use std::{
 use thalweg::{
     base::{Moment, Rng},
     routing::{
-        Action, Attempt, AttemptPlan, Catalog, Listing, PlanRequest, Policy, ResponseKind, RoutingSettings,
-        Served, StatsRegistry, Strategy, candidate_stats::CandidateStats, class::NextStep,
+        Action, Attempt, AttemptPlan, Catalog, Listing, PlanRequest, Policy, ResponseKind, RoutedProvider,
+        RoutingSettings, StatsRegistry, Strategy, candidate_stats::CandidateStats, class::NextStep,
     },
     telemetry::GaugeGuard,
 };
@@ -115,7 +115,7 @@ const MODEL: &str = "m";
 /// The providers of a plot, in regions and weights by their place.
 pub fn catalog(plot: &Plot) -> (Catalog, StatsRegistry) {
     let records = StatsRegistry::default();
-    let served = |index: usize| Served {
+    let served = |index: usize| RoutedProvider {
         name: format!("p{index}").into(),
         base: "http://p".into(),
         listing: Listing::Configured(vec![MODEL.into()]),
@@ -141,7 +141,7 @@ pub fn play(plot: &Plot) -> Outcome {
     let saved = ration.share * f64::from(plot.requests) + f64::from(ration.burst) + outcome.most_live as f64;
     assert!(f64::from(outcome.failovers) <= saved, "{} failovers of {saved}", outcome.failovers);
     for record in candidates(&catalog) {
-        assert_eq!(record.under_way(), 0, "nothing stays under way");
+        assert_eq!(record.in_flight(), 0, "nothing stays under way");
     }
     outcome
 }
@@ -149,7 +149,7 @@ pub fn play(plot: &Plot) -> Outcome {
 fn candidates(catalog: &Catalog) -> Vec<Arc<CandidateStats>> {
     let plan = catalog.plan(&PlanRequest::stream(MODEL), Moment(u64::MAX / 2), &mut Rng::new(0));
     let plan = plan.expect("candidates rest at most an hour");
-    plan.candidates().iter().map(|candidate| Arc::clone(candidate.record)).collect()
+    plan.candidates().iter().map(|candidate| Arc::clone(candidate.stats)).collect()
 }
 
 impl<'a> World<'a> {
@@ -195,7 +195,7 @@ impl<'a> World<'a> {
                 Event::Leave { request } => self.leave(request),
                 Event::StreamEnds { request } => drop(self.take(request)),
             }
-            let races = self.catalog.records().budgets().races();
+            let races = self.catalog.registry().budgets().races();
             self.outcome.most_races = self.outcome.most_races.max(races);
             assert!(races <= self.plot.settings.race.max_races, "S3.11: the cap on races holds");
         }
@@ -208,7 +208,7 @@ impl<'a> World<'a> {
             self.at(gap, Event::Arrive);
         }
         let session = self.dice.happens(self.plot.sessions).then(|| self.dice.below(50) as u64);
-        let ask = PlanRequest { session, manner: ResponseKind::Stream, ..PlanRequest::stream(MODEL) };
+        let ask = PlanRequest { session, kind: ResponseKind::Stream, ..PlanRequest::stream(MODEL) };
         let (request, now) = (self.first + self.requests.len() as u32, self.now);
         let Ok(plan) = self.catalog.plan(&ask, now, &mut self.dice) else {
             self.requests.push_back(None);
@@ -225,7 +225,7 @@ impl<'a> World<'a> {
         self.outcome.hedgeable += u32::from(matches!(plan.strategy, Strategy::Hedge { .. }));
         let terms = Policy {
             settings: self.catalog.settings(),
-            budgets: self.catalog.records().budgets(),
+            budgets: self.catalog.registry().budgets(),
             failover: self.plot.failover,
             deadline: self.plot.patience.map(|patience| now + patience),
         };
@@ -275,7 +275,7 @@ impl<'a> World<'a> {
         };
         loop {
             match course.next(self.now) {
-                Action::Ask(turn) => {
+                Action::Start(turn) => {
                     self.check(&course, &request, &turn);
                     request.calls += 1;
                     self.outcome.hedges += u32::from(turn.hedge);
@@ -288,7 +288,7 @@ impl<'a> World<'a> {
                     request.asked |= 1 << turn.candidate.provider;
                     request.flying.push((turn, answer));
                     let live =
-                        course.plan().candidates().iter().map(|candidate| candidate.record.under_way()).sum();
+                        course.plan().candidates().iter().map(|candidate| candidate.stats.in_flight()).sum();
                     self.outcome.most_live = self.outcome.most_live.max(live);
                 }
                 Action::Wait(until) => {
@@ -301,7 +301,7 @@ impl<'a> World<'a> {
                     *self.slot(number).expect("still there") = Some(request);
                     return;
                 }
-                Action::Over => {
+                Action::Done => {
                     let late = !request.flying.is_empty() || self.is_late(&request);
                     request.wasted += request.flying.len() as u32;
                     return self.finish(number, request, if late { End::Late } else { End::Failed });
@@ -355,7 +355,7 @@ impl<'a> World<'a> {
                 request.wasted += 1;
                 course.lost(loser, now);
             }
-            assert!(matches!(course.next(now), Action::Over), "nobody is asked after the commit");
+            assert!(matches!(course.next(now), Action::Done), "nobody is asked after the commit");
             if request.one_by_one && self.plot.settings.retry.repeats == 0 && request.calls < 200 {
                 let took = now.since(request.came);
                 assert_eq!(
@@ -367,8 +367,8 @@ impl<'a> World<'a> {
             return self.finish(number, request, End::Good);
         };
         request.failures += answer.after;
-        let passes = course.passes_on(&turn, failure.class, failure.hint, now);
-        let stops = failure.class.consequence().then == NextStep::Stop;
+        let passes = course.forwards_error(&turn, failure.class, failure.hint, now);
+        let stops = failure.class.consequence().next_step == NextStep::Stop;
         course.failed(turn, failure.class, failure.hint, failure.sent, now);
         if passes || stops {
             request.wasted += request.flying.len() as u32;

@@ -108,7 +108,7 @@ async fn nothing_is_left_and_each_request_has_one_completion() {
             settings.routing.hedge.share = 0.5;
             // All providers fail alike, and all are to be tried.
             settings.routing.breaker.failures = u32::MAX;
-            settings.routing.breaker.least = u32::MAX;
+            settings.routing.breaker.min_requests = u32::MAX;
         });
         let soon = Duration::from_millis(60);
         let gateway = plan

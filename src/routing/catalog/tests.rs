@@ -1,4 +1,4 @@
-//! What catalogues answer.
+//! Catalogues: names, aliases, lists, rules, regions.
 
 use regex::Regex;
 
@@ -9,8 +9,8 @@ fn list(models: &[&str]) -> Vec<Box<str>> {
     models.iter().map(|model| (*model).into()).collect()
 }
 
-fn served(name: &str, listing: Listing) -> Served {
-    Served { name: name.into(), base: name.into(), listing, weight: 1, region: None }
+fn served(name: &str, listing: Listing) -> RoutedProvider {
+    RoutedProvider { name: name.into(), base: name.into(), listing, weight: 1, region: None }
 }
 
 fn catalog(supported: &[&str]) -> Catalog {
@@ -31,9 +31,9 @@ fn ruled(models: Vec<ModelRule>) -> Catalog {
     Catalog::new(catalog(&[]).providers, Vec::new(), settings.into(), &StatsRegistry::default())
 }
 
-/// Who would be asked for what.
-fn planned(catalog: &Catalog, ask: &PlanRequest<'_>) -> Vec<(usize, String)> {
-    let Ok(plan) = catalog.plan(ask, Moment(1), &mut Rng::new(1)) else { return Vec::new() };
+/// The candidates of a request: provider index and model name.
+fn planned(catalog: &Catalog, request: &PlanRequest<'_>) -> Vec<(usize, String)> {
+    let Ok(plan) = catalog.plan(request, Moment(1), &mut Rng::new(1)) else { return Vec::new() };
     plan.candidates().iter().map(|candidate| (candidate.provider, candidate.model.to_owned())).collect()
 }
 
@@ -57,13 +57,13 @@ fn finds_plain_and_prefixed_names() {
 
 #[test]
 fn each_candidate_is_asked_once_however_it_is_named() {
-    let others = [Box::from("one/shared"), Box::from("shared")];
-    let ask = PlanRequest { others: &others, ..PlanRequest::stream("shared") };
+    let fallback_models = [Box::from("one/shared"), Box::from("shared")];
+    let request = PlanRequest { fallback_models: &fallback_models, ..PlanRequest::stream("shared") };
     let both = [(0, "shared".to_owned()), (1, "shared".to_owned())];
-    assert_eq!(planned(&catalog(&[]), &ask), both);
-    let rule = |name: &str, stands_for: &[&str], providers: &[&str]| ModelRule {
+    assert_eq!(planned(&catalog(&[]), &request), both);
+    let rule = |name: &str, targets: &[&str], providers: &[&str]| ModelRule {
         name: name.into(),
-        stands_for: stands_for.iter().map(|name| (*name).into()).collect(),
+        targets: targets.iter().map(|name| (*name).into()).collect(),
         providers: providers.iter().map(|name| (*name).into()).collect(),
         strategy: None,
     };
@@ -76,14 +76,15 @@ fn each_candidate_is_asked_once_however_it_is_named() {
     }
 }
 
-/// What is too long for one bars its group: an alias has several, and what follows it in a list has others.
+/// A prompt that is too long for one candidate excludes its group: each target of an alias and each name of a
+/// list has its own.
 #[test]
 fn names_of_a_list_and_of_an_alias_are_groups_apart() {
-    let stands_for = vec!["gpt-4o".into(), "deepseek-chat".into()];
-    let catalog = ruled(vec![ModelRule { name: "alias".into(), stands_for, ..ModelRule::default() }]);
-    let others = [Box::from("org/model")];
-    let ask = PlanRequest { others: &others, ..PlanRequest::stream("alias") };
-    let plan = catalog.plan(&ask, Moment(1), &mut Rng::new(1)).unwrap();
+    let targets = vec!["gpt-4o".into(), "deepseek-chat".into()];
+    let catalog = ruled(vec![ModelRule { name: "alias".into(), targets, ..ModelRule::default() }]);
+    let fallback_models = [Box::from("org/model")];
+    let request = PlanRequest { fallback_models: &fallback_models, ..PlanRequest::stream("alias") };
+    let plan = catalog.plan(&request, Moment(1), &mut Rng::new(1)).unwrap();
     let groups: Vec<u8> = plan.candidates().iter().map(|candidate| candidate.group).collect();
     assert_eq!(groups, [0, 1, 2]);
 }
@@ -99,8 +100,8 @@ fn an_unknown_list_is_asked_last() {
 
 #[test]
 fn names_near_misses() {
-    assert_eq!(catalog(&[]).knows("gpt4o").unwrap_err().near, ["gpt-4o"]);
-    assert_eq!(catalog(&[]).knows("zzz").unwrap_err().near, Vec::<String>::new());
+    assert_eq!(catalog(&[]).check_model("gpt4o").unwrap_err().similar, ["gpt-4o"]);
+    assert_eq!(catalog(&[]).check_model("zzz").unwrap_err().similar, Vec::<String>::new());
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn offers_only_supported_models_and_each_once() {
 fn an_alias_stands_for_others_in_order() {
     let rule = ModelRule {
         name: "best".into(),
-        stands_for: vec!["two/deepseek-chat".into(), "shared".into(), "nobody's".into()],
+        targets: vec!["two/deepseek-chat".into(), "shared".into(), "nobody's".into()],
         ..ModelRule::default()
     };
     let catalog = ruled(vec![rule]);
@@ -140,32 +141,36 @@ fn a_model_may_have_its_own_providers_and_strategy() {
     };
     let only = ModelRule { name: "gpt-4o".into(), providers: vec!["two".into()], ..ModelRule::default() };
     let catalog = ruled(vec![rule, only]);
-    let mut dice = Rng::new(1);
-    let shared = catalog.plan(&PlanRequest::stream("shared"), Moment(1), &mut dice).unwrap();
+    let mut rng = Rng::new(1);
+    let shared = catalog.plan(&PlanRequest::stream("shared"), Moment(1), &mut rng).unwrap();
     assert_eq!((shared.strategy, shared.rule), (Strategy::Adaptive, Some(0)));
     let asked = PlanRequest { strategy: Some(Strategy::Priority), ..PlanRequest::stream("shared") };
-    let shared = catalog.plan(&asked, Moment(1), &mut dice).unwrap();
+    let shared = catalog.plan(&asked, Moment(1), &mut rng).unwrap();
     assert_eq!(shared.strategy, Strategy::Priority);
     assert_eq!(shared.candidates().iter().map(|candidate| candidate.provider).collect::<Vec<_>>(), [1, 0]);
-    // The provider's own list does not have it; the configuration says so all the same.
+    // The fetched list does not have the model, but the configuration names the provider.
     assert_eq!(plan(&catalog, "gpt-4o"), Some((vec![1], "gpt-4o".into())));
 }
 
 #[test]
 fn a_list_is_tried_in_order() {
-    let others: [Box<str>; 2] = ["unheard-of".into(), "shared".into()];
-    let ask = PlanRequest { others: &others, ..PlanRequest::stream("deepseek-chat") };
+    let fallback_models: [Box<str>; 2] = ["unheard-of".into(), "shared".into()];
+    let request = PlanRequest { fallback_models: &fallback_models, ..PlanRequest::stream("deepseek-chat") };
     let expected = [(1, "deepseek-chat".to_owned()), (0, "shared".to_owned()), (1, "shared".to_owned())];
-    assert_eq!(planned(&catalog(&[]), &ask), expected);
+    assert_eq!(planned(&catalog(&[]), &request), expected);
     assert_eq!(
-        planned(&catalog(&[]), &PlanRequest { others: &others, ..PlanRequest::stream("unknown") }).len(),
+        planned(
+            &catalog(&[]),
+            &PlanRequest { fallback_models: &fallback_models, ..PlanRequest::stream("unknown") }
+        )
+        .len(),
         2
     );
 }
 
 #[test]
 fn the_nearest_region_comes_first() {
-    let providers = ["far", "none", "near"].map(|region| Served {
+    let providers = ["far", "none", "near"].map(|region| RoutedProvider {
         region: Some(region.into()).filter(|_| region != "none"),
         ..served(region, Listing::Configured(list(&["m"])))
     });
@@ -178,7 +183,7 @@ fn the_nearest_region_comes_first() {
 #[test]
 fn a_prefixed_name_shares_the_plain_ones_record() {
     let catalog = catalog(&[]);
-    let plan = |asked| catalog.plan(asked, Moment(1), &mut Rng::new(1)).unwrap().candidates()[0].record;
+    let plan = |asked| catalog.plan(asked, Moment(1), &mut Rng::new(1)).unwrap().candidates()[0].stats;
     let (plain, prefixed, unlisted) = (
         PlanRequest::stream("deepseek-chat"),
         PlanRequest::stream("two/deepseek-chat"),

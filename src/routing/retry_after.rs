@@ -1,7 +1,10 @@
-//! When a provider says that it may be asked again, in all the ways they have of saying it (S1.14, R18): `retry-after-ms`,
-//! `retry-after` (RFC 9110 10.2.3: seconds or a date), `x-ratelimit-reset*` and `anthropic-ratelimit-*-reset` (seconds,
-//! `6m0s`, epoch seconds or milliseconds, RFC 3339), Gemini's `retryDelay` and the sentence in OpenAI's error message.
-//! Takes bytes from strangers: nothing here fails, what is not understood is no hint, and no hint is longer than an hour.
+//! Reads the pause that a provider requests (S1.14, R18), in all known forms: `retry-after-ms`, `retry-after`
+//! (RFC 9110 10.2.3: seconds or a date), `x-ratelimit-reset*` and `anthropic-ratelimit-*-reset` (seconds,
+//! `6m0s`, epoch seconds or milliseconds, RFC 3339), Gemini's `retryDelay` and the sentence in OpenAI's error
+//! message.
+//!
+//! The input is untrusted: nothing here fails, an unknown form counts as no pause, and no pause is longer
+//! than an hour.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,33 +13,36 @@ use memchr::memmem;
 
 use crate::base::time::{date, duration};
 
-/// Whatever was said, after this long we look for ourselves.
-pub const LONGEST: Duration = Duration::from_secs(3600);
-/// Without knowing which of several limits was reached, one that lasts longer than this is not believed to be it.
-const MINUTE: Duration = Duration::from_secs(60);
-/// Bytes of an error body that are looked at; S1.3 reads no more of one.
-const BODY: usize = 1024;
+/// A longer pause is cut to this, because the provider may recover earlier than it says.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+/// If it is unknown which of several limits was reached, a limit that resets later than this is ignored.
+const MAX_UNSPECIFIED_RESET: Duration = Duration::from_secs(60);
+/// Bytes of an error body that are searched; S1.3 reads no more of one.
+const MAX_BODY: usize = 1024;
 
-/// How long the provider wants to be left alone, by its answer's head and what is known of its body; `limited`: because a
-/// limit was reached, otherwise when its limits begin anew says nothing. `None`: it did not say, or said "not at all".
+/// The pause that the provider requests, from its response head and the first bytes of its body. `limited`: a
+/// rate limit was reached; otherwise the reset times of limits are ignored. `None`: no pause is requested, or
+/// one of zero.
 #[must_use]
-pub fn of(headers: &HeaderMap, body: &[u8], limited: bool, wall: SystemTime) -> Option<Duration> {
+pub fn from_response(headers: &HeaderMap, body: &[u8], limited: bool, wall: SystemTime) -> Option<Duration> {
     let reset = || if limited { reset(headers, wall) } else { None };
     retry_after(headers, wall).or_else(|| in_body(body)).or_else(reset).map(bounded)
 }
 
-fn bounded(hint: Duration) -> Duration {
-    hint.min(LONGEST)
+fn bounded(retry_after: Duration) -> Duration {
+    retry_after.min(MAX_RETRY_AFTER)
 }
 
-/// `retry-after-ms` before `retry-after`. Zero, which Azure says beside a `retry-after` of one second, says nothing.
+/// `retry-after-ms` before `retry-after`. Zero is ignored, because Azure sends it beside a `retry-after` of
+/// one second.
 fn retry_after(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
     let text = |name| headers.get(name).map(HeaderValue::as_bytes).and_then(text);
     let millis = text("retry-after-ms").and_then(|text| seconds(text.parse::<f64>().ok()? / 1000.0));
-    millis.filter(is_some_time).or_else(|| span(text("retry-after")?, wall)).filter(is_some_time)
+    millis.filter(is_some_time).or_else(|| parse_span(text("retry-after")?, wall)).filter(is_some_time)
 }
 
-/// The limit that was reached is the one of which nothing remains; if none says so, the slowest that is over soon.
+/// The reset of the limit of which nothing remains; if no header says which, the latest reset within
+/// [`MAX_UNSPECIFIED_RESET`].
 fn reset(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
     let (mut reached, mut soon) = (None, None);
     for (name, value) in headers {
@@ -44,13 +50,13 @@ fn reset(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
         if !is_reset(name) {
             continue;
         }
-        let Some(after) = text(value.as_bytes()).and_then(|text| span(text, wall)).filter(is_some_time)
+        let Some(after) = text(value.as_bytes()).and_then(|text| parse_span(text, wall)).filter(is_some_time)
         else {
             continue;
         };
         match remains(headers, name) {
             Some(false) => reached = reached.max(Some(after)),
-            None if after <= MINUTE => soon = soon.max(Some(after)),
+            None if after <= MAX_UNSPECIFIED_RESET => soon = soon.max(Some(after)),
             None | Some(true) => {}
         }
     }
@@ -63,15 +69,15 @@ fn is_reset(name: &str) -> bool {
         || (name.starts_with("anthropic-ratelimit-") && name.ends_with("-reset"))
 }
 
-/// Whether something is left of the limit that this header tells the reset of. `None`: it is not told.
+/// Whether something remains of the limit that belongs to this reset header. `None`: no header says.
 fn remains(headers: &HeaderMap, reset: &str) -> Option<bool> {
     let value = headers.get(reset.replacen("reset", "remaining", 1))?;
     Some(text(value.as_bytes())?.parse::<f64>().ok()? > 0.0)
 }
 
-/// What an error body says. Not JSON-parsed: it may be cut anywhere.
+/// The pause in an error body. Searched and not parsed, because the body may be cut anywhere.
 fn in_body(body: &[u8]) -> Option<Duration> {
-    let body = body.get(..BODY).unwrap_or(body);
+    let body = body.get(..MAX_BODY).unwrap_or(body);
     let after = |needle: &[u8]| {
         let rest = body.get(memmem::find(body, needle)? + needle.len()..)?;
         let start = rest.iter().position(|byte| !matches!(byte, b' ' | b'"' | b':' | b'\\'))?;
@@ -80,14 +86,14 @@ fn in_body(body: &[u8]) -> Option<Duration> {
         let (whole, after) = rest.split_at(end);
         let whole = std::str::from_utf8(whole).ok()?;
         let span = whole.trim_end_matches('.');
-        // What stands behind a full stop is another sentence.
+        // After a full stop comes another sentence, so the number has no unit.
         let unit = if span.len() < whole.len() { Some(1.0) } else { word(after) };
         units(span).or_else(|| seconds(span.parse::<f64>().ok()? * unit?)).filter(is_some_time)
     };
     after(b"retryDelay").or_else(|| after(b"ry again in ")).or_else(|| after(b"etry after "))
 }
 
-/// Seconds of the unit that stands behind a number as a word. Without one it is seconds.
+/// Seconds of the unit that follows a number as a word. No word means seconds; `None`: an unknown word.
 fn word(after: &[u8]) -> Option<f64> {
     let after = after.trim_ascii_start();
     let letters = after.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(after.len());
@@ -105,9 +111,9 @@ const fn is_span_byte(byte: u8) -> bool {
     byte.is_ascii_digit() || matches!(byte, b'.' | b'h' | b'm' | b's' | b'u' | b'd')
 }
 
-/// A span of time in any of the forms that headers have, seen from `wall`.
+/// A span of time, or the span from `wall` to a date, in any form that headers have. `None`: an unknown form.
 #[must_use]
-pub fn span(text: &str, wall: SystemTime) -> Option<Duration> {
+pub fn parse_span(text: &str, wall: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if let Ok(number) = text.parse::<f64>() {
         return numeric(number, wall);
@@ -116,7 +122,7 @@ pub fn span(text: &str, wall: SystemTime) -> Option<Duration> {
     units(text).or_else(|| date::parse_rfc3339(text).map(until)).or_else(|| date::parse_http(text).map(until))
 }
 
-/// Seconds; a number as large as a date is one, in seconds or in milliseconds.
+/// Seconds; a number as large as a date is a date, in epoch seconds or milliseconds.
 fn numeric(number: f64, wall: SystemTime) -> Option<Duration> {
     let since_epoch =
         |at: Option<Duration>| Some((UNIX_EPOCH + at?).duration_since(wall).unwrap_or_default());
@@ -137,7 +143,7 @@ fn text(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok().map(str::trim)
 }
 
-/// `None` for what is negative, not a number, or too large for a date.
+/// `None`: negative, not a number, or too large for a date.
 fn seconds(number: f64) -> Option<Duration> {
     (0.0..1e12).contains(&number).then(|| Duration::from_secs_f64(number))
 }
@@ -158,15 +164,15 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(1_763_483_613)
     }
 
-    fn hint(headers: &[(&str, &str)], body: &str) -> Option<f64> {
+    fn retry_after(headers: &[(&str, &str)], body: &str) -> Option<f64> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        of(&map, body.as_bytes(), true, wall()).map(|hint| hint.as_secs_f64())
+        from_response(&map, body.as_bytes(), true, wall()).map(|retry_after| retry_after.as_secs_f64())
     }
 
-    /// Each form that the recordings of providers hold, and those that their pages tell of.
+    /// Each form in the recordings of providers and in their documentation.
     #[test]
     fn reads_every_form_of_a_span() {
         for (text, wanted) in [
@@ -190,23 +196,23 @@ mod tests {
             ("Tue, 18 Nov 2025 16:34:03 GMT", 30.0),
             ("Tue, 18 Nov 2003 16:34:03 GMT", 0.0),
         ] {
-            let span = span(text, wall()).map(|span| span.as_secs_f64());
+            let span = parse_span(text, wall()).map(|span| span.as_secs_f64());
             assert!(span.is_some_and(|span| (span - wanted).abs() < 1e-6), "{text}: {span:?}");
         }
         for text in ["", "-1", "soon", "1x", "nan", "inf", "1e40", "2025-13-01T00:00:00Z", "1s2", ".", "µ"] {
-            assert_eq!(span(text, wall()), None, "{text}");
+            assert_eq!(parse_span(text, wall()), None, "{text}");
         }
     }
 
     #[test]
     fn prefers_what_was_said_outright() {
-        assert_eq!(hint(&[("retry-after", "7"), ("retry-after-ms", "250")], ""), Some(0.25));
+        assert_eq!(retry_after(&[("retry-after", "7"), ("retry-after-ms", "250")], ""), Some(0.25));
         // Azure (recorded): milliseconds of zero beside a second.
-        assert_eq!(hint(&[("retry-after", "1"), ("retry-after-ms", "0")], ""), Some(1.0));
-        assert_eq!(hint(&[("retry-after", "0")], ""), None);
-        assert_eq!(hint(&[("retry-after", "86400")], ""), Some(3600.0));
-        assert_eq!(hint(&[("retry-after", "3"), ("x-ratelimit-reset", "9")], ""), Some(3.0));
-        assert_eq!(hint(&[], ""), None);
+        assert_eq!(retry_after(&[("retry-after", "1"), ("retry-after-ms", "0")], ""), Some(1.0));
+        assert_eq!(retry_after(&[("retry-after", "0")], ""), None);
+        assert_eq!(retry_after(&[("retry-after", "86400")], ""), Some(3600.0));
+        assert_eq!(retry_after(&[("retry-after", "3"), ("x-ratelimit-reset", "9")], ""), Some(3.0));
+        assert_eq!(retry_after(&[], ""), None);
     }
 
     #[test]
@@ -217,39 +223,40 @@ mod tests {
             ("x-ratelimit-remaining-tokens", "0"),
             ("x-ratelimit-reset-tokens", "6m0s"),
         ];
-        assert_eq!(hint(&openai, ""), Some(360.0));
-        // What is left of a limit was not in the way, and an error that is about none is not over with it.
-        assert_eq!(hint(&openai[..2], ""), None);
+        assert_eq!(retry_after(&openai, ""), Some(360.0));
+        // A limit with requests left was not the reason, and an error without a limit does not end with a
+        // reset.
+        assert_eq!(retry_after(&openai[..2], ""), None);
         let mut headers = HeaderMap::new();
         headers.insert("x-ratelimit-reset", HeaderValue::from_static("9"));
-        assert_eq!(of(&headers, b"", false, wall()), None);
+        assert_eq!(from_response(&headers, b"", false, wall()), None);
         let cerebras = [
             ("x-ratelimit-reset-requests-day", "24482.22079515457"),
             ("x-ratelimit-reset-tokens-minute", "2.5"),
         ];
-        assert_eq!(hint(&cerebras, ""), Some(2.5));
+        assert_eq!(retry_after(&cerebras, ""), Some(2.5));
         let anthropic = [
             ("anthropic-ratelimit-input-tokens-remaining", "0"),
             ("anthropic-ratelimit-input-tokens-reset", "2025-11-18T16:34:03Z"),
         ];
-        assert_eq!(hint(&anthropic, ""), Some(30.0));
+        assert_eq!(retry_after(&anthropic, ""), Some(30.0));
     }
 
     #[test]
     fn reads_what_bodies_say() {
         let gemini = r#"[{"error":{"code":429,"details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay": "34s"}]}}]"#;
-        assert_eq!(hint(&[], gemini), Some(34.0));
-        assert_eq!(hint(&[], r#"{"error":"{\"retryDelay\": \"34.5s\"}"}"#), Some(34.5));
-        assert_eq!(hint(&[], "Rate limit reached. Please try again in 1.242s. Visit"), Some(1.242));
-        assert_eq!(hint(&[], "Please try again in 6m0s."), Some(360.0));
-        assert_eq!(hint(&[], "Please retry after 26 seconds."), Some(26.0));
-        assert_eq!(hint(&[], "Please try again in 20 minutes"), Some(1200.0));
-        assert_eq!(hint(&[], "Please try again in 1 hour."), Some(3600.0));
-        assert_eq!(hint(&[], "Please try again in 3"), Some(3.0));
-        assert_eq!(hint(&[], "try again in 20.000 s"), Some(20.0));
-        assert_eq!(hint(&[], "retry after 26. Thanks"), Some(26.0));
-        assert_eq!(hint(&[], "Please try again in 2 fortnights"), None);
-        assert_eq!(hint(&[], r#""retryDelay":"#), None);
+        assert_eq!(retry_after(&[], gemini), Some(34.0));
+        assert_eq!(retry_after(&[], r#"{"error":"{\"retryDelay\": \"34.5s\"}"}"#), Some(34.5));
+        assert_eq!(retry_after(&[], "Rate limit reached. Please try again in 1.242s. Visit"), Some(1.242));
+        assert_eq!(retry_after(&[], "Please try again in 6m0s."), Some(360.0));
+        assert_eq!(retry_after(&[], "Please retry after 26 seconds."), Some(26.0));
+        assert_eq!(retry_after(&[], "Please try again in 20 minutes"), Some(1200.0));
+        assert_eq!(retry_after(&[], "Please try again in 1 hour."), Some(3600.0));
+        assert_eq!(retry_after(&[], "Please try again in 3"), Some(3.0));
+        assert_eq!(retry_after(&[], "try again in 20.000 s"), Some(20.0));
+        assert_eq!(retry_after(&[], "retry after 26. Thanks"), Some(26.0));
+        assert_eq!(retry_after(&[], "Please try again in 2 fortnights"), None);
+        assert_eq!(retry_after(&[], r#""retryDelay":"#), None);
     }
 
     proptest! {
@@ -263,9 +270,9 @@ mod tests {
             if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
                 headers.insert(HeaderName::from_static(name), value);
             }
-            let hint = of(&headers, &body, true, wall());
-            prop_assert!(hint.is_none_or(|hint| !hint.is_zero() && hint <= LONGEST));
-            let _ = span(&value, wall());
+            let retry_after = from_response(&headers, &body, true, wall());
+            prop_assert!(retry_after.is_none_or(|retry_after| !retry_after.is_zero() && retry_after <= MAX_RETRY_AFTER));
+            let _ = parse_span(&value, wall());
         }
 
         #[test]
@@ -282,7 +289,7 @@ mod tests {
                 date::http(at),
             ];
             for form in forms {
-                prop_assert_eq!(span(&form, wall()).map(|span| span.as_secs()), Some(seconds), "{}", form);
+                prop_assert_eq!(parse_span(&form, wall()).map(|span| span.as_secs()), Some(seconds), "{}", form);
             }
         }
 
