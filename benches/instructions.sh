@@ -1,6 +1,6 @@
 #!/bin/sh
-# Instructions per call of the wire room's hot code and of the choice of a candidate, counted by callgrind: the difference of two runs, so that start-up
-# does not count. Repeats to the instruction; needs valgrind.
+# Instructions per call of the wire room's hot code and of the choice of a candidate, counted by callgrind:
+# the difference of two runs, so that start-up does not count. Repeats to the instruction; needs valgrind.
 set -eu
 cd "$(dirname "$0")/.."
 binary() {

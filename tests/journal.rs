@@ -1,5 +1,5 @@
-//! Every line that the gateway logs, in memory: one subscriber for the whole binary, since tracing has one per process.
-//! A test finds its own lines by the request id that it sent.
+//! Every line that the gateway logs, in memory: one subscriber for the whole binary, since tracing has one
+//! per process. A test finds its own lines by the request id that it sent.
 
 use std::{
     io,

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs a command beside a PostgreSQL of its own: tests/postgres.sh cargo test --lib database
-# The cluster lives in a temporary folder, listens on a free port of loopback, and ends with the command. Its URL is in
-# THALWEG_TEST_POSTGRES. Wants PostgreSQL's programs (apt-get install postgresql); started by root it runs as `postgres`.
+# Runs a command beside a PostgreSQL of its own: tests/postgres.sh cargo test --lib database The cluster lives
+# in a temporary folder, listens on a free port of loopback, and ends with the command. Its URL is in
+# THALWEG_TEST_POSTGRES. Wants PostgreSQL's programs (apt-get install postgresql); started by root it runs as
+# `postgres`.
 set -euo pipefail
 
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1 || true)

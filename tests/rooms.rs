@@ -1,6 +1,7 @@
-//! The import law of `docs/ARCHITECTURE.md`: which room (folder of `src/`) may import which, and which foreign crates a
-//! room may use. Reads every file of `src/`, collects the rooms that each room names, and fails on an arrow that does
-//! not point down. Comments, strings and `#[cfg(test)]` items do not count. `hidden_paths` refuses paths unread here.
+//! The import law of `docs/ARCHITECTURE.md`: which room (folder of `src/`) may import which, and which
+//! foreign crates a room may use. Reads every file of `src/`, collects the rooms that each room names, and
+//! fails on an arrow that does not point down. Comments, strings and `#[cfg(test)]` items do not count.
+//! `hidden_paths` refuses paths unread here.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,9 +1,9 @@
-//! Routing, simulated by seed: random providers in random troubles under random settings, every invariant held at every
-//! step (issue 3, DESIGN 9), and the table of strategies against scenarios with its bars.
+//! Routing, simulated by seed: random providers in random troubles under random settings, every invariant
+//! held at every step (issue 3, DESIGN 9), and the table of strategies against scenarios with its bars.
 //!
-//! `cargo test --test sim_routing` plays a few short histories. `SIM_SEEDS=2000 cargo test --release --test sim_routing
-//! histories` plays as many of 100,000 requests each; a seed that fails is printed, and `SIM_SEED=7 cargo test --release
-//! --test sim_routing histories` plays it again.
+//! `cargo test --test sim_routing` plays a few short histories. `SIM_SEEDS=2000 cargo test --release --test
+//! sim_routing histories` plays as many of 100,000 requests each; a seed that fails is printed, and
+//! `SIM_SEED=7 cargo test --release --test sim_routing histories` plays it again.
 #![expect(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![expect(unreachable_pub, reason = "a binary: nothing is reachable")]
 

@@ -1,6 +1,7 @@
-//! Recorded answers of real providers: the folder that `THALWEG_TRANSCRIPTS` names, or `../shared/transcripts` beside
-//! the checkout. They are other people's data and not part of the repository; where the folder is absent the tests say
-//! so in a line and run on our own fixtures, which have the same traits.
+//! Recorded answers of real providers: the folder that `THALWEG_TRANSCRIPTS` names, or
+//! `../shared/transcripts` beside the checkout. They are other people's data and not part of the repository;
+//! where the folder is absent the tests say so in a line and run on our own fixtures, which have the same
+//! traits.
 
 use std::{
     io::Write as _,

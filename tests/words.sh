@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Counts words in the comments of src/ (lines that begin with //, /// or //!): "what", and the pronouns who, whom, whose,
-# nobody, somebody and told together, each per thousand words. Wanted: under 1 each.
+# Counts words in the comments of src/ (lines that begin with //, /// or //!): "what", and the pronouns who,
+# whom, whose, nobody, somebody and told together, each per thousand words. Wanted: under 1 each.
 #
 #   tests/words.sh [--rooms] [--lines] [--limits] [FOLDER]
 #

@@ -13,7 +13,8 @@ from .process import Placement
 from .transport import PLAIN
 
 
-# A machine's speed can change by half within seconds: many short rounds meet its moods evenly, few long ones do not.
+# A machine's speed can change by half within seconds: many short rounds meet its moods evenly, few long ones
+# do not.
 ROUNDS_PER_REPEAT = 3
 
 

@@ -11,8 +11,8 @@ from .process import RIG_CORE, Placement
 
 STREAMS, RATE = 200, 500
 PERIOD = 5.0
-# Until the first, pools, histograms and the allocator take what they keep; until the second, of ten minutes, the windows of
-# five minutes fill.
+# Until the first, pools, histograms and the allocator take what they keep; until the second, of ten minutes,
+# the windows of five minutes fill.
 SETTLING, SETTLED = 0.2, 0.5
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from .legs import FULL
 
-# The client's and the emulator's share of their core above which paced figures are the rig's, not the proxy's.
+# The client's and the emulator's share of their core above which paced figures are the rig's, not the
+# proxy's.
 RIG_LIMIT = 0.85
 # Two hundred streams that begin at once would be the latest events of a run, through any proxy.
 WARMUP = 0.2
@@ -29,7 +30,8 @@ class Load:
     streams: int
     requests: int
     stream: bool = True
-    # Streams begin spread over the first half of it; what arrives during it is relayed and paid for, but not timed.
+    # Streams begin spread over the first half of it; what arrives during it is relayed and paid for, but not
+    # timed.
     warmup: float = 0.0
 
 

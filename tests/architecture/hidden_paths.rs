@@ -1,5 +1,5 @@
-//! Paths that would lead past the import law unread are refused: `super` out of a room, `crate` under another name, all
-//! names of `crate`. Others begin with `crate::room`, which is what `law` reads.
+//! Paths that would lead past the import law unread are refused: `super` out of a room, `crate` under another
+//! name, all names of `crate`. Others begin with `crate::room`, which is what `law` reads.
 
 use std::{collections::HashMap, slice};
 

@@ -1,5 +1,6 @@
-//! Imports and paths of a file, each resolved to a path from the crate's root. Knows `crate`, `self`, `super`, names that
-//! the file imports, and modules of the file's own folder; every other path belongs to another crate and is left out.
+//! Imports and paths of a file, each resolved to a path from the crate's root. Knows `crate`, `self`,
+//! `super`, names that the file imports, and modules of the file's own folder; every other path belongs to
+//! another crate and is left out.
 
 use std::collections::{HashMap, HashSet};
 
@@ -122,8 +123,8 @@ impl Modules {
         modules
     }
 
-    /// A path of this crate as written in `module`, from the crate's root; `None` for a path of another crate.
-    /// `imported` holds the names that the file imports.
+    /// A path of this crate as written in `module`, from the crate's root; `None` for a path of another
+    /// crate. `imported` holds the names that the file imports.
     pub fn absolute(
         &self,
         path: &[String],
@@ -163,8 +164,8 @@ impl Modules {
         }
     }
 
-    /// Everything of this crate that a file names, as absolute paths. A re-export counts only where the file also uses
-    /// the name: else the module only passes it on.
+    /// Everything of this crate that a file names, as absolute paths. A re-export counts only where the file
+    /// also uses the name: else the module only passes it on.
     pub fn named_by(&self, file: &FilePaths, module: &[String]) -> Vec<Vec<String>> {
         let none = HashMap::new();
         let used = file.imports.iter().filter(|import| !import.public || file.names.contains(&import.alias));

@@ -1,6 +1,6 @@
-//! Reads the repository: its files, and Rust source reduced to what the compiler sees outside tests. Comments, strings,
-//! character literals and `#[cfg(test)]` items are blanked. It is no parser: it knows literals, braces and identifiers,
-//! which is enough for code that rustfmt has laid out.
+//! Reads the repository: its files, and Rust source reduced to what the compiler sees outside tests.
+//! Comments, strings, character literals and `#[cfg(test)]` items are blanked. It is no parser: it knows
+//! literals, braces and identifiers, which is enough for code that rustfmt has laid out.
 
 use std::{
     fs,

@@ -1,5 +1,6 @@
-//! Each type name stands for one type in the whole crate: a reader who meets `Outcome` need not ask which one. Counts
-//! structs, enums, unions, traits and type aliases of modules, without those of tests, functions and `impl` blocks.
+//! Each type name stands for one type in the whole crate: a reader who meets `Outcome` need not ask which
+//! one. Counts structs, enums, unions, traits and type aliases of modules, without those of tests, functions
+//! and `impl` blocks.
 
 use std::collections::BTreeMap;
 
@@ -38,8 +39,8 @@ fn violations(sources: &[SourceFile], exceptions: &[(&str, &str)]) -> Vec<String
         .collect()
 }
 
-/// Names of the types that a file defines in its modules. The braces of a macro call (`pin_project! { ... }`) and of an
-/// inline module count as the module itself.
+/// Names of the types that a file defines in its modules. The braces of a macro call (`pin_project! { ... }`)
+/// and of an inline module count as the module itself.
 fn types(code: &str) -> Vec<String> {
     let tokens = tokens(code);
     let (mut types, mut inside) = (Vec::new(), Vec::new());

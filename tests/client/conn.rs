@@ -1,5 +1,5 @@
-//! One connection of hyper's client, HTTP/1.1 or HTTP/2 by prior knowledge, plain or TLS. Dropping the client and its
-//! answers closes the socket.
+//! One connection of hyper's client, HTTP/1.1 or HTTP/2 by prior knowledge, plain or TLS. Dropping the client
+//! and its answers closes the socket.
 
 use std::{net::SocketAddr, sync::Arc};
 

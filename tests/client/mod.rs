@@ -1,5 +1,5 @@
-//! The tests' clients: a raw socket for bytes that no library sends or shows, and hyper's HTTP/1.1 and HTTP/2 clients
-//! for the rest.
+//! The tests' clients: a raw socket for bytes that no library sends or shows, and hyper's HTTP/1.1 and HTTP/2
+//! clients for the rest.
 //!
 //! - [`call`]: a request and its answer
 //! - [`conn`]: hyper's connections

@@ -1,4 +1,5 @@
-//! A provider that responds before it has read the whole request, and a client that leaves meanwhile (R11, R17, R33).
+//! A provider that responds before it has read the whole request, and a client that leaves meanwhile (R11,
+//! R17, R33).
 
 use std::time::Duration;
 

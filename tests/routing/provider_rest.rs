@@ -1,4 +1,5 @@
-//! Failures after which a provider gets no requests for a while, and failures that leave it alone (S1.14, R18).
+//! Failures after which a provider gets no requests for a while, and failures that leave it alone (S1.14,
+//! R18).
 
 use thalweg::routing::settings::AllTripped;
 

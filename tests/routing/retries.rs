@@ -1,4 +1,5 @@
-//! How far failover goes: several candidates, lists of models, safe retries, the deadline of the client (S3.8).
+//! How far failover goes: several candidates, lists of models, safe retries, the deadline of the client
+//! (S3.8).
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! HTTP/2 through the `h2` crate, playing the same steps. Each stream is watched for `RST_STREAM`, the connection for
-//! its end.
+//! HTTP/2 through the `h2` crate, playing the same steps. Each stream is watched for `RST_STREAM`, the
+//! connection for its end.
 
 use std::{future::poll_fn, sync::Arc, time::Instant};
 

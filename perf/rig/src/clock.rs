@@ -1,5 +1,6 @@
-//! The one clock of the rig: `CLOCK_MONOTONIC` in nanoseconds, the same in every process of a machine, so that an event
-//! can carry the moment of its sending. `std::time::Instant` reads this clock but does not tell the number.
+//! The one clock of the rig: `CLOCK_MONOTONIC` in nanoseconds, the same in every process of a machine, so
+//! that an event can carry the moment of its sending. `std::time::Instant` reads this clock but does not tell
+//! the number.
 
 use rustix::time::{ClockId, clock_gettime};
 

@@ -1,8 +1,9 @@
-//! One SSE event of a completion that says when it was sent: `data: {"t":<ns>,…}`. The emulator renders it once, as an
-//! HTTP/1.1 chunk, and overwrites the digits for each sending; `thalweg bench` takes the event's age from them.
+//! One SSE event of a completion that says when it was sent: `data: {"t":<ns>,…}`. The emulator renders it
+//! once, as an HTTP/1.1 chunk, and overwrites the digits for each sending; `thalweg bench` takes the event's
+//! age from them.
 //!
-//! The number stands at the left of [`DIGITS`] places, with spaces behind it as JSON allows: an event's size never
-//! changes.
+//! The number stands at the left of [`DIGITS`] places, with spaces behind it as JSON allows: an event's size
+//! never changes.
 
 use std::io::Write;
 
@@ -42,7 +43,8 @@ impl Event {
     /// The event, sent now, as an HTTP/1.1 chunk.
     pub fn chunk_now(&mut self) -> &[u8] {
         let mut places = &mut self.chunk[self.digits..self.digits + DIGITS];
-        // Sixteen digits of nanoseconds are 115 days of uptime; a longer number is cut, and its events have no age.
+        // Sixteen digits of nanoseconds are 115 days of uptime; a longer number is cut, and its events have
+        // no age.
         let _ = write!(places, "{:<DIGITS$}", clock::now());
         &self.chunk
     }

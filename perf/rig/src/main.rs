@@ -1,8 +1,8 @@
-//! The rig: everything of a measurement that is not the proxy under test. Each part is one thread, binds a port that
-//! the kernel picks and prints it as its first line, so that a script can start them in any number.
+//! The rig: everything of a measurement that is not the proxy under test. Each part is one thread, binds a
+//! port that the kernel picks and prints it as its first line, so that a script can start them in any number.
 //!
-//! Read `event` (what is sent and how its age is told), `emulator` (the provider), `tunnel` (the control). The client is
-//! `thalweg bench`.
+//! Read `event` (what is sent and how its age is told), `emulator` (the provider), `tunnel` (the control).
+//! The client is `thalweg bench`.
 
 mod clock;
 mod emulator;

@@ -1,4 +1,5 @@
-//! Sockets as every part of the rig wants them: no delay, a backlog for thousands at once, tasks that live as long as the run.
+//! Sockets as every part of the rig wants them: no delay, a backlog for thousands at once, tasks that live as
+//! long as the run.
 
 use std::{future::Future, io, net::SocketAddr};
 

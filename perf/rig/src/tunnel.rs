@@ -1,5 +1,5 @@
-//! The control: a bare TCP tunnel on the runtime that thalweg uses. One read, one write, no protocol. What a proxy
-//! costs above it is the price of understanding HTTP.
+//! The control: a bare TCP tunnel on the runtime that thalweg uses. One read, one write, no protocol. What a
+//! proxy costs above it is the price of understanding HTTP.
 
 use std::{io, net::SocketAddr};
 

@@ -50,8 +50,8 @@ fn whole(status: u16, body: &str) -> Vec<u8> {
     [head.as_bytes(), body.as_bytes()].concat()
 }
 
-/// Bytes of the first request in `bytes`, head and body; `None` when it is not all there. The rig's clients and the
-/// proxies under test all send Content-Length.
+/// Bytes of the first request in `bytes`, head and body; `None` when it is not all there. The rig's clients
+/// and the proxies under test all send Content-Length.
 fn request_length(bytes: &[u8]) -> Option<usize> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);

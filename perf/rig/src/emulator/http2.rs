@@ -1,5 +1,5 @@
-//! HTTP/2: an event is one DATA frame. Flow control is left to the h2 crate, whose queue a flood would fill; floods are
-//! for HTTP/1.1.
+//! HTTP/2: an event is one DATA frame. Flow control is left to the h2 crate, whose queue a flood would fill;
+//! floods are for HTTP/1.1.
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, server::SendResponse};

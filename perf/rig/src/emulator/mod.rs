@@ -1,6 +1,7 @@
-//! The provider of a measurement, as cheap as it can be made, so that it costs less than anything it feeds. A request is
-//! read to its end and answered by the workload of the command line: a stream of events at a pace, or as fast as they
-//! go, when its body says `"stream":true`, else one small completion. One write per event, the head with the first.
+//! The provider of a measurement, as cheap as it can be made, so that it costs less than anything it feeds. A
+//! request is read to its end and answered by the workload of the command line: a stream of events at a pace,
+//! or as fast as they go, when its body says `"stream":true`, else one small completion. One write per event,
+//! the head with the first.
 //!
 //! `http1` by hand; `http2` on h2; `tls` around either; `pace` says when the next event is due.
 

@@ -1,5 +1,6 @@
-//! When the next event of a stream is due. Streams start at phases spread evenly over an interval, as independent
-//! providers would; the runtime's clock ticks in milliseconds, so streams due within one go out together.
+//! When the next event of a stream is due. Streams start at phases spread evenly over an interval, as
+//! independent providers would; the runtime's clock ticks in milliseconds, so streams due within one go out
+//! together.
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
