@@ -11,12 +11,14 @@
 //! - [`pem`]: certificate and key files
 //! - [`ttl_map`]: what was learnt, and for how long it holds good
 //! - [`spawn`]: the only door to the runtime's spawner
+//! - [`gauge`]: a counter with a guard
 //! - [`glob`]: names with stars in them
 //! - [`turn`]: which poll of a worker this is
 
 pub mod byte_list;
 pub mod deadlines;
 pub mod fault;
+pub mod gauge;
 pub mod glob;
 pub mod id;
 pub mod moment;
@@ -32,6 +34,7 @@ pub mod turn;
 pub use byte_list::ByteList;
 pub use deadlines::{DeadlineKind, Deadlines};
 pub use fault::{Fault, FaultKind, Sent, Side, Stage};
+pub use gauge::{Gauge, GaugeGuard};
 pub use id::RequestId;
 pub use moment::Moment;
 pub use network::Network;

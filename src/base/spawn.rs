@@ -18,6 +18,7 @@ pub struct Tasks {
     live: Rc<Cell<usize>>,
 }
 
+/// Not a [`Gauge`](super::Gauge): `Rc` makes it an error to send a worker's tasks to another thread.
 struct TaskGuard(Rc<Cell<usize>>);
 
 /// Logs that a task panicked: the runtime drops a task's future while its panic unwinds.

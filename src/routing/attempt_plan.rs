@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::{
-    budget::{Budgets, Permit},
+    budget::Budgets,
     candidate_stats::{Admission, AttemptFailure, ProbePermit, ResponseKind},
     class::{FailureClass, NextStep},
     plan::{Candidate, Plan},
@@ -77,7 +77,7 @@ pub struct AttemptPlan<'a> {
     deadline: Option<Moment>,
     /// The candidate to repeat, and when.
     pending_repeat: Option<(u8, Moment)>,
-    repeat_permit: Option<Permit>,
+    repeat_permit: Option<GaugeGuard>,
     is_done: bool,
 }
 
@@ -85,7 +85,7 @@ pub struct AttemptPlan<'a> {
 #[derive(Debug)]
 enum Concurrency {
     OneByOne,
-    Race { width: u32, _permit: Permit },
+    Race { width: u32, _permit: GaugeGuard },
     Hedge { delay: HedgeDelay },
 }
 

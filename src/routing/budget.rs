@@ -1,12 +1,10 @@
 //! Limits over all workers: races at once, hedges, failovers, repeats in flight. They keep a failing provider
 //! from multiplying the load on the others. A permit returns when it is dropped.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::settings::{BudgetSettings, RaceSettings, RetrySettings};
+use crate::base::{Gauge, GaugeGuard};
 
 /// A budget counts in millionths of an attempt.
 const UNITS_PER_CALL: f64 = 1e6;
@@ -15,8 +13,8 @@ const INITIALLY_FULL: u64 = u64::MAX;
 
 #[derive(Debug)]
 pub struct Budgets {
-    races: Arc<AtomicUsize>,
-    repeats: Arc<AtomicUsize>,
+    races: Gauge,
+    repeats: Gauge,
     /// Begins empty.
     pub hedges: TokenBudget,
     /// Begins full, because the very first request may need a failover.
@@ -28,16 +26,6 @@ pub struct Budgets {
 #[derive(Debug, Default)]
 pub struct TokenBudget(AtomicU64);
 
-/// One of a limited number of permits, until it is dropped.
-#[derive(Debug)]
-pub struct Permit(Arc<AtomicUsize>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
-
 impl Default for Budgets {
     fn default() -> Self {
         let (races, repeats) = Default::default();
@@ -48,32 +36,32 @@ impl Default for Budgets {
 impl Budgets {
     /// A permit for a race (S3.11). `None`: the limit of concurrent races is reached.
     #[must_use]
-    pub fn race(&self, settings: &RaceSettings) -> Option<Permit> {
-        acquire(&self.races, settings.max_races)
+    pub fn race(&self, settings: &RaceSettings) -> Option<GaugeGuard> {
+        self.races.hold_below(settings.max_races)
     }
 
     /// A permit for a repeat at a candidate with `in_flight` requests. `None`: the limit is reached.
     #[must_use]
-    pub fn repeat(&self, settings: &RetrySettings, in_flight: usize) -> Option<Permit> {
-        acquire(&self.repeats, repeat_limit(settings, in_flight))
+    pub fn repeat(&self, settings: &RetrySettings, in_flight: usize) -> Option<GaugeGuard> {
+        self.repeats.hold_below(repeat_limit(settings, in_flight))
     }
 
     /// Whether [`Budgets::repeat`] would return a permit now.
     #[must_use]
     pub fn may_repeat(&self, settings: &RetrySettings, in_flight: usize) -> bool {
-        self.repeats.load(Relaxed) < repeat_limit(settings, in_flight)
+        self.repeats.read() < repeat_limit(settings, in_flight)
     }
 
     /// Races in progress.
     #[must_use]
     pub fn races(&self) -> usize {
-        self.races.load(Relaxed)
+        self.races.read()
     }
 
     /// Repeats in progress.
     #[must_use]
     pub fn repeats(&self) -> usize {
-        self.repeats.load(Relaxed)
+        self.repeats.read()
     }
 }
 
@@ -115,11 +103,6 @@ impl BudgetSettings {
 fn repeat_limit(settings: &RetrySettings, in_flight: usize) -> usize {
     let share = (in_flight as f64 * settings.share) as usize;
     share.max(settings.min_repeats as usize)
-}
-
-fn acquire(counter: &Arc<AtomicUsize>, limit: usize) -> Option<Permit> {
-    let more = |held| (held < limit).then_some(held + 1);
-    counter.fetch_update(Relaxed, Relaxed, more).ok().map(|_| Permit(Arc::clone(counter)))
 }
 
 #[cfg(test)]

@@ -1,39 +1,10 @@
 //! Gauges: how many of each thing live right now. One set per worker, written by that worker alone and read by anyone;
 //! an increment is undone by dropping what [`Gauge::hold`] gave, so that no exit path can forget it.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::meter::LatencyMeter;
-
-/// A number of living things, shared.
-#[derive(Clone, Debug, Default)]
-pub struct Gauge(Arc<AtomicUsize>);
-
-/// One living thing, counted until it is dropped.
-#[derive(Debug)]
-pub struct GaugeGuard(Arc<AtomicUsize>);
-
-impl Gauge {
-    #[must_use]
-    pub fn hold(&self) -> GaugeGuard {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        GaugeGuard(Arc::clone(&self.0))
-    }
-
-    #[must_use]
-    pub fn read(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for GaugeGuard {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+pub use crate::base::gauge::{Gauge, GaugeGuard};
 
 /// Living things by the configuration that they began with (B10).
 #[derive(Clone, Debug, Default)]
@@ -48,7 +19,7 @@ impl Generations {
             return found.clone();
         }
         // Nobody keeps it and it counts nothing.
-        all.retain(|(_, gauge)| Arc::strong_count(&gauge.0) > 1);
+        all.retain(|(_, gauge)| gauge.is_shared());
         let gauge = Gauge::default();
         all.push((generation, gauge.clone()));
         gauge

@@ -6,10 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Waker},
 };
 
@@ -25,8 +22,8 @@ use super::{
     tls::TrustStore,
 };
 use crate::{
-    base::{DeadlineKind, Fault, FaultKind, Sent, Stage},
-    telemetry::{GaugeGuard, WorkerGauges},
+    base::{DeadlineKind, Fault, FaultKind, Gauge, GaugeGuard, Sent, Stage},
+    telemetry::WorkerGauges,
 };
 
 /// What all workers share about one base URL.
@@ -36,7 +33,7 @@ struct SharedPool {
     in_use: Arc<Semaphore>,
     /// Permits that there are, in use or not.
     given: Mutex<usize>,
-    idle: AtomicUsize,
+    idle: Gauge,
     /// `None`: plain.
     trust: Option<TrustStore>,
 }
@@ -89,7 +86,7 @@ impl SharedPools {
             },
             in_use: Arc::new(Semaphore::new(settings.max_connections)),
             given: Mutex::new(settings.max_connections),
-            idle: AtomicUsize::new(0),
+            idle: Gauge::default(),
             trust: target.base.tls.then(|| TrustStore::of(target)),
         });
         all.push(Arc::clone(&shared));
@@ -121,17 +118,8 @@ struct IdleConnection {
 #[derive(Debug)]
 pub(super) struct IdlePermit {
     _counted: GaugeGuard,
-    _place: IdleSlot,
-}
-
-/// One of the idle places of a base URL.
-#[derive(Debug)]
-struct IdleSlot(Arc<SharedPool>);
-
-impl Drop for IdleSlot {
-    fn drop(&mut self) {
-        self.0.idle.fetch_sub(1, Ordering::Relaxed);
-    }
+    /// Among those of all workers for this base URL.
+    _place: GaugeGuard,
 }
 
 /// The right to one connection in use.
@@ -231,10 +219,8 @@ impl Pool {
 
     /// A place for an idle connection. `None`: enough are kept.
     pub(super) fn keep(&self) -> Option<IdlePermit> {
-        let before = self.shared.idle.fetch_add(1, Ordering::Relaxed);
-        let place = IdleSlot(Arc::clone(&self.shared));
-        (before < self.settings.get().max_keepalive)
-            .then(|| IdlePermit { _counted: self.gauges.upstream_idle.hold(), _place: place })
+        let place = self.shared.idle.hold_below(self.settings.get().max_keepalive)?;
+        Some(IdlePermit { _counted: self.gauges.upstream_idle.hold(), _place: place })
     }
 
     /// Closes what has been idle for too long or was closed by the provider.

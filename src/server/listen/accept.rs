@@ -18,11 +18,11 @@ use tokio::{
 };
 
 use super::{
-    conn_limit::{ConnLimit, ConnPermit},
+    conn_limit::ConnLimit,
     tls::TlsSource,
 };
 use crate::{
-    base::spawn::Tasks,
+    base::{GaugeGuard, spawn::Tasks},
     server::{
         conn::{
             open::{self, AcceptedSocket},
@@ -104,7 +104,7 @@ impl<H: Handler> Server<H> {
         self.open(stream, address, permit);
     }
 
-    fn open(&self, stream: TcpStream, address: SocketAddr, permit: ConnPermit) {
+    fn open(&self, stream: TcpStream, address: SocketAddr, permit: GaugeGuard) {
         let entry = self.table.enter(address);
         let accepted = AcceptedSocket {
             stream,

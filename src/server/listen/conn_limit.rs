@@ -1,27 +1,20 @@
 //! The limit on connections over all workers. Owns one atomic counter, the only state of the room that every accept
-//! shares with other threads. Invariant: the count is the number of live permits.
+//! shares with other threads. Invariant: the count is the number of live guards.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use crate::base::{Gauge, GaugeGuard};
 
 /// Cloning shares the count.
 #[derive(Clone, Debug)]
 pub struct ConnLimit {
-    count: Arc<AtomicUsize>,
+    count: Gauge,
     /// A limit of its own. `None`: the limit given to [`Self::admit`] applies.
     own: Option<usize>,
 }
 
-/// One counted connection; its drop subtracts it.
-#[derive(Debug)]
-pub(in crate::server) struct ConnPermit(Arc<AtomicUsize>);
-
 impl Default for ConnLimit {
     /// No limit of its own.
     fn default() -> Self {
-        Self { count: Arc::default(), own: None }
+        Self { count: Gauge::default(), own: None }
     }
 }
 
@@ -29,29 +22,17 @@ impl ConnLimit {
     /// Up to `limit` connections, instead of `limits.connections`.
     #[must_use]
     pub fn at_most(limit: usize) -> Self {
-        Self { count: Arc::default(), own: Some(limit) }
+        Self { count: Gauge::default(), own: Some(limit) }
     }
 
     #[must_use]
     pub fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.count.read()
     }
 
-    /// Counts one more connection. `None`: the limit is reached.
-    pub(super) fn admit(&self, limit: usize) -> Option<ConnPermit> {
-        let permit = ConnPermit(Arc::clone(&self.count));
-        // Counted before the check: two workers can both refuse the last place, never both take it.
-        if self.count.fetch_add(1, Ordering::Relaxed) < self.own.unwrap_or(limit) {
-            Some(permit)
-        } else {
-            None
-        }
-    }
-}
-
-impl Drop for ConnPermit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    /// Counts one more connection until the guard is dropped. `None`: the limit is reached.
+    pub(super) fn admit(&self, limit: usize) -> Option<GaugeGuard> {
+        self.count.hold_below(self.own.unwrap_or(limit))
     }
 }
 

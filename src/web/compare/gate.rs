@@ -1,31 +1,17 @@
 //! One comparison at a time in the process, because two would disturb each other's times and a loop of them
 //! would spend tokens.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use crate::base::{Gauge, GaugeGuard};
 
 /// Clones share the gate: all workers have one.
 #[derive(Clone, Debug, Default)]
-pub struct Gate(Arc<AtomicBool>);
-
-/// The permission to run a comparison; returned when dropped.
-#[derive(Debug)]
-pub struct GatePass(Arc<AtomicBool>);
+pub struct Gate(Gauge);
 
 impl Gate {
-    /// `None`: another comparison runs.
+    /// The permission to run a comparison; returned when dropped. `None`: another comparison runs.
     #[must_use]
-    pub fn enter(&self) -> Option<GatePass> {
-        let was_taken = self.0.swap(true, Ordering::AcqRel);
-        (!was_taken).then(|| GatePass(Arc::clone(&self.0)))
-    }
-}
-
-impl Drop for GatePass {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+    pub fn enter(&self) -> Option<GaugeGuard> {
+        self.0.hold_below(1)
     }
 }
 
