@@ -17,10 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    conn_limit::ConnLimit,
-    tls::TlsSource,
-};
+use super::{conn_limit::ConnLimit, tls::TlsSource};
 use crate::{
     base::{GaugeGuard, spawn::Tasks},
     server::{
