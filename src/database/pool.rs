@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+use sqlx::{AssertSqlSafe, PgPool, Sqlite, SqlitePool, pool::PoolConnection};
 
 use super::{
     Cell, Connection, DatabaseError, DatabaseSettings, DatabaseUrl, ResultRow, Schema, engine, postgres,
@@ -53,7 +53,12 @@ impl Database {
         cells: Vec<Cell>,
     ) -> Result<u64, DatabaseError> {
         match self {
-            Self::Sqlite(pool) => engine::run(pool, AssertSqlSafe(sql.into()), cells).await,
+            Self::Sqlite(pool) => {
+                let mut connection = pool.acquire().await?;
+                let ran = engine::run(&mut *connection, AssertSqlSafe(sql.into()), cells).await;
+                give_back(connection).await;
+                ran
+            }
             Self::Postgres(pool) => engine::run(pool, AssertSqlSafe(sql.into()), cells).await,
         }
     }
@@ -68,7 +73,12 @@ impl Database {
         cells: Vec<Cell>,
     ) -> Result<Vec<ResultRow>, DatabaseError> {
         match self {
-            Self::Sqlite(pool) => engine::fetch(pool, AssertSqlSafe(sql.into()), cells).await,
+            Self::Sqlite(pool) => {
+                let mut connection = pool.acquire().await?;
+                let fetched = engine::fetch(&mut *connection, AssertSqlSafe(sql.into()), cells).await;
+                give_back(connection).await;
+                fetched
+            }
             Self::Postgres(pool) => engine::fetch(pool, AssertSqlSafe(sql.into()), cells).await,
         }
     }
@@ -80,4 +90,10 @@ impl Database {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Gives a connection back before the next statement. Dropped, it comes back by a task of its own, too late for a
+/// statement that follows at once: that one would open a second connection, and with it another thread.
+async fn give_back(mut connection: PoolConnection<Sqlite>) {
+    connection.return_to_pool().await;
 }

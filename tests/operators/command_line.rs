@@ -89,3 +89,30 @@ fn a_second_signal_ends_at_once() {
     let _ = rest.read_to_string(&mut answer);
     assert!(!answer.contains("[DONE]"), "{answer}");
 }
+
+/// With a ledger in SQLite and one provider: background tasks on the main thread, ledger, log, settlement, and the
+/// connection of the keys. What starts needs more until it has been idle for some seconds.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_idle_process_has_five_threads_besides_its_workers() {
+    let folder = std::env::temp_dir().join(format!("thalweg-idle-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let config = serde_json::json!({
+        "providers": ["p|http://127.0.0.1:1/v1|k"], "tokens": [format!("one|{KEY}")], "database": folder.join("d.db"),
+    });
+    let file = File::new("idle", &config.to_string());
+    let gateway = Gateway::start(&[("THALWEG_CONFIG", file.0.to_str().unwrap())]);
+    let tasks = format!("/proc/{}/task", gateway.child.id());
+    let names = || -> Vec<String> {
+        let tasks = std::fs::read_dir(&tasks).unwrap().flatten();
+        // A thread may end between the two.
+        tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok()).collect()
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while names().iter().filter(|name| !name.starts_with("worker-")).count() > 5 {
+        assert!(std::time::Instant::now() < deadline, "{:?}", names());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    drop(gateway);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
