@@ -14,7 +14,7 @@ use tokio::{
 
 use super::background::{Background, BackgroundTask};
 use crate::{
-    base::{ByteList, DeadlineKind},
+    base::{ByteList, DeadlineKind, Episode},
     config::OtelSettings,
     relay::collect,
     telemetry::{
@@ -48,7 +48,7 @@ pub(super) fn start(
 
 async fn export(mut spans: Receiver<Span>, settings: OtelSettings, lost: LostSpans) {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
-    let (mut batch, mut down) = (Vec::new(), false);
+    let (mut batch, mut outage) = (Vec::new(), Episode::new());
     while spans.recv_many(&mut batch, MAX_BATCH).await > 0 {
         if !spans.is_closed() && batch.len() < MAX_BATCH {
             // Ends early when the senders are gone, so that the end of the process does not wait for it.
@@ -59,14 +59,13 @@ async fn export(mut spans: Receiver<Span>, settings: OtelSettings, lost: LostSpa
         }
         let outcome = send(&upstream, &settings, &batch).await;
         match &outcome {
-            Err(error) if !down => {
+            Err(error) if outage.begin() => {
                 tracing::warn!(%error, lost = batch.len(), "the collector takes no traces")
             }
-            Ok(()) if down => tracing::warn!(lost = lost.read(), "the collector takes traces again"),
+            Ok(()) if outage.end() => tracing::warn!(lost = lost.read(), "the collector takes traces again"),
             Err(_) | Ok(()) => {}
         }
-        down = outcome.is_err();
-        if down {
+        if outage.holds() {
             lost.add(batch.len());
             sleep(if spans.is_closed() { Duration::ZERO } else { BATCH_INTERVAL }).await;
         }

@@ -16,7 +16,10 @@ use super::{
     limit::LimitMeter,
     store::{KeyStore, StoredKey},
 };
-use crate::database::{DatabaseError, DatabaseSettings};
+use crate::{
+    base::Episode,
+    database::{DatabaseError, DatabaseSettings},
+};
 
 /// Between two looks at the store. A key that was revoked is refused a second later, whose rest is for the store to answer.
 pub const PERIOD: Duration = Duration::from_millis(600);
@@ -42,7 +45,7 @@ pub struct KeySync {
     /// The keys of the configuration whose spending has been read.
     tokens: ConfiguredKeys,
     account: SpendReporter,
-    away: bool,
+    away: Episode,
 }
 
 /// What this process has told the store of spending.
@@ -59,7 +62,7 @@ struct SpendReporter {
     /// Keys of whom the store was told something that it did not answer: it may be run at any time yet.
     doubtful: HashSet<Arc<str>>,
     /// Something is left that the store did not take.
-    behind: bool,
+    behind: Episode,
 }
 
 /// Whoever has something to pay, or may have yet: what a request costs is known at its end, and its key may be revoked by
@@ -79,7 +82,7 @@ impl KeySync {
             told: HashMap::new(),
             stuck: HashSet::new(),
             doubtful: HashSet::new(),
-            behind: false,
+            behind: Episode::new(),
         };
         Self {
             settings,
@@ -88,7 +91,7 @@ impl KeySync {
             version: None,
             tokens: ConfiguredKeys::default(),
             account,
-            away: false,
+            away: Episode::new(),
         }
     }
 
@@ -98,7 +101,7 @@ impl KeySync {
         let looked = timeout(PATIENCE, self.try_look(tokens)).await;
         let error = match looked {
             Ok(Ok(store)) => {
-                if std::mem::take(&mut self.away) {
+                if self.away.end() {
                     tracing::info!("the database answers again; keys are as it has them");
                 }
                 self.account.bring(&store).await;
@@ -107,7 +110,7 @@ impl KeySync {
             Ok(Err(error)) => error,
             Err(_) => DatabaseError::Late,
         };
-        if !std::mem::replace(&mut self.away, true) {
+        if self.away.begin() {
             tracing::warn!(%error, "the database of keys is away; the keys in memory stay in force");
         }
         false
@@ -158,7 +161,7 @@ impl KeySync {
         let Some(store) = self.store else { return };
         store.close().await;
         let SpendReporter { owner, told, doubtful, .. } = &self.account;
-        if self.away || told.values().all(|sum| *sum == 0) || doubtful.len() > DOUBTS {
+        if self.away.holds() || told.values().all(|sum| *sum == 0) || doubtful.len() > DOUBTS {
             return;
         }
         let folded = timeout(FOLDING, KeyStore::fold(&self.settings, owner, doubtful.iter().map(|id| &**id)));
@@ -216,12 +219,13 @@ impl SpendReporter {
                 }
             }
         }
-        if let Some(error) = &failed
-            && !self.behind
-        {
+        let Some(error) = failed else {
+            self.behind.end();
+            return;
+        };
+        if self.behind.begin() {
             tracing::warn!(%error, "what keys have spent is not taken by the database; it is kept, and comes again");
         }
-        self.behind = failed.is_some();
     }
 }
 

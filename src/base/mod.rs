@@ -1,6 +1,7 @@
 //! Leaf of the house: words that every room shares. Knows nothing of sockets or configuration.
 //!
 //! - [`deadlines`]: what a request waits for, and the error code of each wait
+//! - [`episode`]: a condition that is logged when it begins and when it ends
 //! - [`fault`]: the one error type at the seams between rooms
 //! - [`secret`]: values that never print
 //! - [`id`]: request ids
@@ -17,6 +18,7 @@
 
 pub mod byte_list;
 pub mod deadlines;
+pub mod episode;
 pub mod fault;
 pub mod gauge;
 pub mod glob;
@@ -33,6 +35,7 @@ pub mod turn;
 
 pub use byte_list::ByteList;
 pub use deadlines::{DeadlineKind, Deadlines};
+pub use episode::Episode;
 pub use fault::{Fault, FaultKind, Sent, Side, Stage};
 pub use gauge::{Gauge, GaugeGuard};
 pub use id::RequestId;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::load;
+use crate::base::Episode;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -29,14 +30,14 @@ pub struct FileWatch {
     /// Other content: its digest, and how often it was looked at since `taken` was there.
     fresh: Option<(u64, u8)>,
     /// It is gone, and that has been said.
-    missed: bool,
+    missed: Episode,
 }
 
 impl FileWatch {
     /// `taken`: the digest of what was read of it already.
     #[must_use]
     pub const fn new(file: PathBuf, taken: u64) -> Self {
-        Self { file, taken, fresh: None, missed: false }
+        Self { file, taken, fresh: None, missed: Episode::new() }
     }
 
     /// Somebody else has read what has this digest, and that is in force.
@@ -75,14 +76,14 @@ impl FileWatch {
         let now = match load::read_regular(&self.file) {
             Ok(text) => digest(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if !std::mem::replace(&mut self.missed, true) {
+                if self.missed.begin() {
                     tracing::warn!(file = %self.file.display(), "the configuration file is gone; what it said stays in force");
                 }
                 return None;
             }
             Err(error) => digest(&error.to_string()),
         };
-        if std::mem::take(&mut self.missed) {
+        if self.missed.end() {
             tracing::info!(file = %self.file.display(), "the configuration file is back");
         }
         Some(now)

@@ -6,7 +6,10 @@ use std::{io, time::Duration};
 use tokio::time::Instant;
 
 use super::{gauges::LedgerGauges, spool::Spool};
-use crate::database::{DatabaseError, DatabaseUrl};
+use crate::{
+    base::Episode,
+    database::{DatabaseError, DatabaseUrl},
+};
 
 /// Between two lines about losses.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -14,10 +17,10 @@ const AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct OutageLog {
     gauges: LedgerGauges,
-    away: bool,
+    away: Episode,
     /// Slow first and away then are two things to be said.
-    slow: bool,
-    disk: bool,
+    slow: Episode,
+    disk: Episode,
     /// Rows lost that nobody was told of, and when somebody was told last.
     unreported: usize,
     reported_at: Option<Instant>,
@@ -25,40 +28,45 @@ pub(super) struct OutageLog {
 
 impl OutageLog {
     pub(super) const fn new(gauges: LedgerGauges) -> Self {
-        Self { gauges, away: false, slow: false, disk: false, unreported: 0, reported_at: None }
+        Self {
+            gauges,
+            away: Episode::new(),
+            slow: Episode::new(),
+            disk: Episode::new(),
+            unreported: 0,
+            reported_at: None,
+        }
     }
 
     /// The database is away.
     pub(super) fn database_down(&mut self, site: &DatabaseUrl, error: &DatabaseError) {
-        if !self.away {
+        if self.away.begin() {
             tracing::error!(database = %site, %error, "the ledger's database is away: rows wait in the spool");
         }
-        self.away = true;
     }
 
     /// The database takes less than comes.
     pub(super) fn database_slow(&mut self) {
-        if !self.away && !self.slow {
+        if self.slow.begin() && !self.away.holds() {
             tracing::warn!("the ledger's database is slower than rows come: some wait in the spool");
         }
-        self.slow = true;
     }
 
     /// The database has taken something.
     pub(super) fn database_up(&mut self, spool: &Spool) {
-        if (self.away || self.slow) && spool.is_empty() {
+        if (self.away.holds() || self.slow.holds()) && spool.is_empty() {
             tracing::warn!("the ledger's database keeps up again, and nothing waits any more");
-            (self.away, self.slow) = (false, false);
+            self.away.end();
+            self.slow.end();
         }
-        self.disk = false;
+        self.disk.end();
     }
 
     /// The spool cannot be read or written.
     pub(super) fn disk_failed(&mut self, error: &io::Error) {
-        if !self.disk {
+        if self.disk.begin() {
             tracing::error!(%error, "the ledger's spool fails: rows wait in memory");
         }
-        self.disk = true;
     }
 
     /// Rows are lost.
@@ -112,10 +120,10 @@ mod tests {
     fn slow_and_away_are_two_things() {
         let mut log = OutageLog::new(LedgerGauges::default());
         log.database_slow();
-        assert_eq!((log.slow, log.away), (true, false));
+        assert_eq!((log.slow.holds(), log.away.holds()), (true, false));
         log.database_down(&DatabaseUrl::Sqlite("t.db".into()), &DatabaseError::Late);
-        assert_eq!((log.slow, log.away), (true, true));
+        assert_eq!((log.slow.holds(), log.away.holds()), (true, true));
         log.database_up(&Spool::new("s".into(), 0));
-        assert_eq!((log.slow, log.away), (false, false));
+        assert_eq!((log.slow.holds(), log.away.holds()), (false, false));
     }
 }

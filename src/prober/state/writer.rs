@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{SavedState, file};
-use crate::base::{time::unix_now, ttl_map::CacheHits};
+use crate::base::{Episode, time::unix_now, ttl_map::CacheHits};
 
 /// Shortest time between two writes.
 const MIN_WRITE_INTERVAL: Duration = Duration::from_secs(30);
@@ -37,7 +37,7 @@ struct Inner {
     /// A write has succeeded, so that later errors are worth a warning.
     written: Cell<bool>,
     /// The last write failed, and that was logged.
-    failing: Cell<bool>,
+    failing: RefCell<Episode>,
 }
 
 impl StateFile {
@@ -59,7 +59,7 @@ impl StateFile {
             changed: Notify::new(),
             dirty: Cell::new(false),
             written: Cell::new(false),
-            failing: Cell::new(false),
+            failing: RefCell::default(),
         }))
     }
 
@@ -97,7 +97,7 @@ impl StateFile {
         match outcome.unwrap_or_else(|_| Err(io::ErrorKind::Other.into())) {
             Ok(()) => {
                 self.0.written.set(true);
-                self.0.failing.set(false);
+                self.0.failing.borrow_mut().end();
             }
             Err(error) => self.report(&error),
         }
@@ -111,7 +111,7 @@ impl StateFile {
             error.kind(),
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotFound
         );
-        if self.0.failing.replace(true) {
+        if !self.0.failing.borrow_mut().begin() {
             return;
         }
         if is_not_allowed && !self.0.written.get() {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::LogFormat;
+use crate::base::Episode;
 
 /// How often it is looked whether the file is still the one under its name, or can be opened again.
 const LOOK: Duration = Duration::from_secs(1);
@@ -36,7 +37,7 @@ pub(super) struct Rotating {
     open: Option<Open>,
     looked: Instant,
     /// That it cannot be written has been said.
-    failing: bool,
+    failing: Episode,
 }
 
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl Rotating {
     /// The file cannot be opened.
     pub(super) fn open(settings: FileSettings) -> io::Result<Self> {
         let open = Some(Open::at(&settings.path)?);
-        Ok(Self { settings, open, looked: Instant::now(), failing: false })
+        Ok(Self { settings, open, looked: Instant::now(), failing: Episode::new() })
     }
 
     fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
@@ -113,9 +114,11 @@ impl Write for Rotating {
     /// All of it or an error.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self.write_line(line) {
-            Ok(()) => self.failing = false,
+            Ok(()) => {
+                self.failing.end();
+            }
             Err(error) => {
-                if !std::mem::replace(&mut self.failing, true) {
+                if self.failing.begin() {
                     let file = self.settings.path.display();
                     tracing::error!(%file, %error, "cannot write the log file; lines are lost until it can be");
                 }
