@@ -7,7 +7,8 @@
 //! stores rows and keys. [`http1`] finds the ends of heads and bodies for [`server`] and [`upstream`]. [`base`]
 //! may be imported by all and imports none. [`config`] turns a file into every room's settings, [`app`] turns
 //! settings into a running process, [`cli`] is the command line. [`prober`] checks the providers in the
-//! background. [`demo`] is a built-in provider, [`load`] the engine that measures providers.
+//! background. [`web`] serves the operator's pages, [`telemetry`] holds gauges,
+//! statistics and the log. [`demo`] is a built-in provider, [`load`] the engine that measures providers.
 //!
 //! `tests/rooms.rs` checks which room may import which.
 

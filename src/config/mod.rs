@@ -11,6 +11,7 @@
 //! - `document` (JSON to a tree), `section` (walks it and collects the mistakes), `scalar` (single values), `units` (sizes),
 //!   `suggestion`; `root`, `provider`, `token`, `routing` and `health` say what the keys mean
 //! - [`problem`]: what was wrong, and where
+//! - [`settings`]: the checked settings; `account`, `log` and `otel`: further sections of the file
 
 pub mod administration;
 pub mod discover;

@@ -7,6 +7,7 @@
 //! - [`bulk`]: many rows at once
 //! - [`schema`]: the tables of a room, brought up to date when the database is opened
 //! - [`cell`]: values on their way in and out
+//! - [`error`]: the errors, without passwords
 //! - `engine`: a statement on either; `sqlite`, `postgres`: what differs
 
 pub mod bulk;

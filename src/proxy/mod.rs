@@ -8,6 +8,9 @@
 //! - [`answer`]: what passes down
 //! - [`fault`]: what the client is told when something went wrong
 //! - [`admission`]: the key, its limits, and what the client is told of them
+//! - `request_headers`: settings in a request's headers
+//! - `attempt_set`: the concurrent attempts of a request; `tracked_body`: a provider's body, counted at its candidate;
+//!   `failures`: the failed attempts and their error response
 //! - [`snapshot`]: what requests are decided by
 
 use std::{cell::RefCell, fmt, net::IpAddr, rc::Rc, sync::Arc};

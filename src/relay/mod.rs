@@ -7,6 +7,8 @@
 //! - [`digest`]: what bytes came and went; `trace_comment`: the comment that tells of a stream to whoever asked
 //! - [`detached`]: a stream whose client has left, read on for its usage
 //! - [`collect`]: a body that is collected within its limit
+//! - `delayed_ack`: late acknowledgements of dense streams
+//! - [`settings`]: modes, commit points and limits of the configuration
 
 mod added_latency;
 pub mod body;

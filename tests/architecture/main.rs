@@ -6,11 +6,15 @@
 //! - `module_paths`: imports and paths in source, resolved to modules
 //! - `law`: which room may import which
 //! - `hidden_paths`: paths that the law could not read
+//! - `documents`: paths and tests that the documents name exist
+//! - `doors`: each `mod.rs` names the modules of its folder
 //! - `type_names`: each type name stands for one type
 //! - `words`: `tests/words.sh`, which counts pronouns in comments
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 #![expect(unreachable_pub, reason = "a binary: nothing is reachable")]
 
+mod documents;
+mod doors;
 mod hidden_paths;
 #[path = "../rooms.rs"]
 mod law;
