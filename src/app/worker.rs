@@ -98,7 +98,7 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
             }
         }
     });
-    let detached = gateway.orphans().clone();
+    let detached = gateway.detached().clone();
     let (ending, draining) = (detached.clone(), config.serve.drain.clone());
     tasks.spawn_watched("drain", async move {
         draining.reached(Phase::Draining).await;

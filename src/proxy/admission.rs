@@ -1,4 +1,4 @@
-//! Who may pass: the key, the models it may ask for, and a lease on its limits; and what the client is told of them. All
+//! Admission: the key, the models that it may use, and a lease on its limits; and the response's headers about them. All
 //! of it happens in memory, and a key without limits leases nothing.
 
 use std::{sync::Arc, time::Duration};
@@ -16,13 +16,13 @@ use crate::{
     wire::{Dialect, Envelope, estimate},
 };
 
-/// Tokens that an answer is thought to have when the request does not bound it.
-const ANSWER: u32 = 512;
+/// Estimated tokens of an answer that the request does not bound.
+const DEFAULT_ANSWER_TOKENS: u32 = 512;
 
 /// S2.7: every completion needs a key.
 ///
 /// # Errors
-/// None was shown, or none of ours, or one whose time is over.
+/// The key is missing, unknown or expired (401), or the keys have not been read since the start (503).
 pub fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Principal>, Box<Refusal>> {
     let Some(presented) = auth::presented(headers) else {
         let message = "no API key: send it as `Authorization: Bearer …` or `x-api-key`";
@@ -41,7 +41,7 @@ pub fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Principal>,
     Ok(principal)
 }
 
-/// The store has not been read since the start.
+/// The store has not been read since the start (503).
 #[must_use]
 pub fn unavailable(message: &'static str) -> Box<Refusal> {
     let mut refusal = Refusal::gateway(503, "keys_unavailable", message);
@@ -49,11 +49,10 @@ pub fn unavailable(message: &'static str) -> Box<Refusal> {
     refusal
 }
 
-/// Whether `principal` may ask for this model, and as much as it asks for.
+/// Checks the models and the size of a request against the limits of `principal`, and takes its lease.
 ///
 /// # Errors
-/// The model is not for this key (403), its budget is spent (402) or may be (503), or it has asked for too much lately
-/// (429).
+/// The key may not use the model (403), its budget is spent (402) or may be (503), or a rate limit is reached (429).
 pub(super) fn grant(
     call: &mut Call,
     snapshot: &Snapshot,
@@ -61,10 +60,10 @@ pub(super) fn grant(
     body: &Bytes,
     envelope: &Envelope,
 ) -> Result<(), Box<Refusal>> {
-    // All of a list: what the first cannot do, the next will be asked for.
-    let mut asked =
+    // All models of a list, because a later one is tried when an earlier one fails.
+    let mut models =
         std::iter::once(envelope.model()).chain(envelope.fallback_models().iter().map(|other| &**other));
-    if let Some(model) = asked.find(|model| !principal.limits.allow_model(model)) {
+    if let Some(model) = models.find(|model| !principal.limits.allow_model(model)) {
         let message = format!("this API key may not ask for the model `{model}`");
         return Err(Refusal::request(403, "model_not_allowed", message).of(Some("model")));
     }
@@ -74,7 +73,7 @@ pub(super) fn grant(
     let answer = match (call.dialect, envelope.max_tokens()) {
         (Dialect::Embeddings, _) => 0,
         (_, Some(bound)) => u32::try_from(bound).unwrap_or(u32::MAX),
-        (_, None) => ANSWER,
+        (_, None) => DEFAULT_ANSWER_TOKENS,
     };
     let answers = u32::try_from(envelope.choices().unwrap_or(1)).unwrap_or(u32::MAX);
     let answer = answer.saturating_mul(answers.max(1));
@@ -89,17 +88,17 @@ pub(super) fn grant(
     };
     let ask = Reservation { prompt, answer, cost };
     let leased = meter.lease(&allowance, &ask, now);
-    call.limited = Some(LimitHeaders { principal, meter, began: now });
+    call.limits = Some(LimitHeaders { principal, meter, began: now });
     let lease = leased.map_err(|exceeded| refuse(&allowance, exceeded))?;
     call.record().lease = Some(lease);
     Ok(())
 }
 
-/// What a request may come to, in millionths of the currency; nobody knows yet who will serve it. 0: it has no price.
-fn cost(prices: &Prices, asked: &str, prompt: u32, answer: u32) -> i64 {
-    let (provider, model) = asked.split_once('/').unwrap_or(("", asked));
+/// Estimated cost of a request in millionths of the currency; its provider is not chosen yet. 0: it has no price.
+fn cost(prices: &Prices, requested: &str, prompt: u32, answer: u32) -> i64 {
+    let (provider, model) = requested.split_once('/').unwrap_or(("", requested));
     let tokens = PricedTokens { input: prompt.into(), output: answer.into(), cached: 0 };
-    let cost = prices.cost(provider, model, tokens).or_else(|| prices.cost("", asked, tokens));
+    let cost = prices.cost(provider, model, tokens).or_else(|| prices.cost("", requested, tokens));
     i64::try_from(cost.unwrap_or(0)).unwrap_or(i64::MAX)
 }
 
@@ -125,7 +124,7 @@ fn refuse(allowance: &LimitValues, exceeded: Exceeded) -> Box<Refusal> {
     refusal
 }
 
-/// A key with limits, of which the client is told.
+/// A key with limits, for the response's headers.
 #[derive(Debug)]
 pub(super) struct LimitHeaders {
     principal: Arc<Principal>,
@@ -147,9 +146,9 @@ const TOKENS: [HeaderName; 3] = [
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 impl LimitHeaders {
-    /// OpenAI's `x-ratelimit-*`: what is left of the limits of this key. They stand in the place of the provider's own,
-    /// which are about the gateway's account there; where the key has no such limit, the provider's pass (R33).
-    pub(super) fn tell(&self, headers: &mut HeaderMap, elapsed: Duration) {
+    /// OpenAI's `x-ratelimit-*`: the rest of this key's limits. They replace the provider's own, which are about the
+    /// gateway's account there; where the key has no such limit, the provider's pass (R33).
+    pub(super) fn write(&self, headers: &mut HeaderMap, elapsed: Duration) {
         let now = self.began + elapsed;
         let LimitValues { requests, tokens, .. } = self.principal.limits.allowance;
         let windows = [(REQUESTS, &self.meter.requests, requests), (TOKENS, &self.meter.tokens, tokens)];
@@ -163,14 +162,14 @@ impl LimitHeaders {
     }
 }
 
-/// When to try again: whole seconds, rounded up, and milliseconds, which OpenAI's clients prefer.
-pub(super) fn tell_retry(headers: &mut HeaderMap, after: Duration) {
+/// `retry-after` in whole seconds, rounded up, and `retry-after-ms`, which OpenAI's clients prefer.
+pub(super) fn write_retry(headers: &mut HeaderMap, after: Duration) {
     let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1);
     headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
     headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis));
 }
 
-/// A duration in Go's way of writing, as OpenAI's headers have it.
+/// A duration in seconds in Go's notation, as OpenAI's headers have it.
 fn seconds(duration: Duration) -> HeaderValue {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut fraction = itoa::Buffer::new();

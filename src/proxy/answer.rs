@@ -1,38 +1,99 @@
-//! A provider's answer on its way to the client: which of its headers pass, and whether its body is relayed as a stream
-//! or given whole.
+//! A provider's answer on its way to the client: the headers that pass, and whether the body is relayed as a stream or
+//! given as a whole.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
-use crate::upstream::head::{is_hop_by_hop, named_by_connection};
+use super::{
+    call::{Body, Call},
+    committed_attempt::CommittedAttempt,
+    fault,
+};
+use crate::{
+    base::ByteList,
+    exchange::{Digests, Outcome},
+    relay::{DetachedStreams, Uncommitted},
+    telemetry::GaugeGuard,
+    upstream::{
+        self,
+        head::{is_hop_by_hop, named_by_connection},
+    },
+};
 
-/// How a body travels down.
+/// An answer that is good enough for the client.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Whole(StatusCode, HeaderMap, ByteList),
+    Stream(StatusCode, HeaderMap, Uncommitted<upstream::Body>),
+}
+
+impl Answer {
+    /// The commit: from here on the client sees it. `stream_parts`: the guard that counts the stream, and the worker's
+    /// detached streams.
+    pub(super) fn commit(
+        self,
+        mut call: Call,
+        stream_parts: impl FnOnce() -> (GaugeGuard, DetachedStreams),
+    ) -> Response<Body> {
+        let dialect = call.dialect;
+        match self {
+            Self::Whole(status, headers, body) => {
+                if status.is_success() {
+                    call.record().stats.note_whole(&body);
+                }
+                if call.digests {
+                    call.record().stats.digests = Some(Digests::of(&body));
+                }
+                call.whole(status, headers, body, Outcome::Complete)
+            }
+            Self::Stream(status, headers, stream) => call.stream(status, headers, |completion, in_flight| {
+                let (counted, detached) = stream_parts();
+                stream.commit(dialect, fault::event, completion, [in_flight, counted], detached)
+            }),
+        }
+    }
+
+    /// Names the provider and the number of attempts in the headers.
+    pub(super) fn sign(&mut self, provider: Option<&str>, attempts: u8) {
+        let (Self::Whole(_, headers, _) | Self::Stream(_, headers, _)) = self;
+        sign(headers, provider, attempts);
+    }
+
+    /// Has `attempt` observe the stream. A whole answer has nothing left to observe.
+    pub(super) fn observe(&mut self, attempt: CommittedAttempt) {
+        if let Self::Stream(_, _, stream) = self {
+            stream.observe(attempt);
+        }
+    }
+}
+
+/// How a body is passed to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyKind {
+pub(super) enum BodyKind {
     /// Server-sent events.
     Events,
-    /// Some other body that is produced as it goes.
+    /// Another body, relayed as it comes.
     Frames,
-    /// Collected first.
+    /// Collected before any of it leaves.
     Whole,
 }
 
-/// How an answer with these headers travels, if a stream was asked for or not.
+/// The kind of a body with these headers. `is_stream`: the client requested a stream.
 #[must_use]
-pub fn carriage(headers: &HeaderMap, stream_asked: bool) -> BodyKind {
+pub(super) fn body_kind(headers: &HeaderMap, is_stream: bool) -> BodyKind {
     let is = |wanted| is_of_type(headers, wanted);
     let plain = !headers.contains_key(header::CONTENT_ENCODING);
     if is(b"text/event-stream") && plain {
         BodyKind::Events
-    } else if stream_asked && !is(b"application/json") {
+    } else if is_stream && !is(b"application/json") {
         BodyKind::Frames
     } else {
         BodyKind::Whole
     }
 }
 
-/// A web page: what a proxy or a portal in between says, under whatever status.
+/// A web page, as a proxy or a portal in between sends it, under any status.
 #[must_use]
-pub fn is_page(headers: &HeaderMap) -> bool {
+pub(super) fn is_page(headers: &HeaderMap) -> bool {
     is_of_type(headers, b"text/html")
 }
 
@@ -41,35 +102,35 @@ fn is_of_type(headers: &HeaderMap, wanted: &[u8]) -> bool {
     content_type.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
 }
 
-/// What `Content-Length` says of a body.
+/// The body's length by `Content-Length`. `None`: absent or no number.
 #[must_use]
-pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Takes out what concerns only the provider's connection or its own site; the rest passes as it came (R33).
-pub fn pass_down(headers: &mut HeaderMap) {
+/// Takes out the headers that concern only the provider's connection or its own site; the rest passes as it came (R33).
+pub(super) fn retain_passed_headers(headers: &mut HeaderMap) {
     let named: Vec<String> = named_by_connection(headers).map(str::to_ascii_lowercase).collect();
     for name in &named {
         headers.remove(name.as_str());
     }
-    let stays: Vec<HeaderName> =
-        headers.keys().filter(|name| is_hop_by_hop(name) || is_of_the_site(name)).cloned().collect();
-    for name in &stays {
+    let removed: Vec<HeaderName> =
+        headers.keys().filter(|name| is_hop_by_hop(name) || is_of_site(name)).cloned().collect();
+    for name in &removed {
         headers.remove(name);
     }
 }
 
-/// Says who answered, and after how many attempts.
-pub fn sign(headers: &mut HeaderMap, provider: Option<&str>, attempts: u8) {
+/// Names the provider and the number of attempts.
+pub(super) fn sign(headers: &mut HeaderMap, provider: Option<&str>, attempts: u8) {
     if let Some(name) = provider.and_then(|name| HeaderValue::from_str(name).ok()) {
         headers.insert(HeaderName::from_static("x-thalweg-provider"), name);
     }
     headers.insert(HeaderName::from_static("x-thalweg-attempts"), HeaderValue::from(u16::from(attempts)));
 }
 
-/// What a provider's web front says of itself, and the framing that we do anew.
-fn is_of_the_site(name: &HeaderName) -> bool {
+/// Headers of a provider's web front about itself, and of the framing, which the gateway does anew.
+fn is_of_site(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "content-length"
@@ -83,8 +144,8 @@ fn is_of_the_site(name: &HeaderName) -> bool {
     ) || name.as_str().starts_with("access-control-")
 }
 
-/// What keeps proxies in front of us from holding an event stream back (R1).
-pub fn forbid_buffering(headers: &mut HeaderMap) {
+/// Keeps proxies in front of the gateway from holding an event stream back (R1).
+pub(super) fn forbid_buffering(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 }
@@ -98,8 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn the_content_type_decides_how_a_body_travels() {
-        for (content_type, stream_asked, carried) in [
+    fn the_content_type_decides_how_a_body_is_passed() {
+        for (content_type, is_stream, kind) in [
             ("text/event-stream", true, BodyKind::Events),
             ("text/event-stream; charset=utf-8", false, BodyKind::Events),
             ("Text/Event-Stream;charset=UTF-8", true, BodyKind::Events),
@@ -108,10 +169,10 @@ mod tests {
             ("application/x-ndjson", false, BodyKind::Whole),
             ("", true, BodyKind::Frames),
         ] {
-            assert_eq!(carriage(&headers(content_type), stream_asked), carried, "{content_type}");
+            assert_eq!(body_kind(&headers(content_type), is_stream), kind, "{content_type}");
         }
         let mut compressed = headers("text/event-stream");
         compressed.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        assert_eq!(carriage(&compressed, true), BodyKind::Frames);
+        assert_eq!(body_kind(&compressed, true), BodyKind::Frames);
     }
 }

@@ -1,5 +1,5 @@
-//! One request on its way through the corridor: its id, its dialect, and the duty to tell its end; and the door through
-//! which every answer leaves, with the headers that every answer carries.
+//! One request on its way through the gateway: its id, its dialect and its completion. Every response is made here, with
+//! the headers that all responses carry.
 
 use std::{net::IpAddr, rc::Rc};
 
@@ -12,22 +12,22 @@ use super::{
     admission::{self, LimitHeaders},
     answer::sign,
     fault::Refusal,
-    tracked_body::TrackedBody,
 };
 use crate::{
     base::{ByteList, RequestId},
     exchange::{ClientInfo, Completion, CompletionQueue, Outcome, RequestRecord, RequestRoute},
     relay,
     telemetry::GaugeGuard,
+    upstream,
     wire::Dialect,
 };
 
-pub type Body = relay::Body<TrackedBody>;
+pub type Body = relay::Body<upstream::Body>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
-const EXPOSED: &str = "x-request-id, server-timing, retry-after, retry-after-ms, x-should-retry, x-thalweg-provider, \
+const EXPOSED_HEADERS: &str = "x-request-id, server-timing, retry-after, retry-after-ms, x-should-retry, x-thalweg-provider, \
                        x-thalweg-attempts, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
                        x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, \
                        x-ratelimit-reset-tokens";
@@ -37,51 +37,53 @@ pub struct Call {
     pub id: RequestId,
     pub started: Instant,
     pub dialect: Dialect,
-    /// The client is a page of another origin.
-    origin: bool,
-    /// It asked for the head alone.
+    /// The client is a page of another origin (`Origin` is present).
+    has_origin: bool,
+    /// The method is `HEAD`.
     head_only: bool,
-    /// When the provider was first asked, and when it answered.
+    /// When the first attempt began, and when the head of the answer came.
     pub asked: Option<Instant>,
     pub answered: Option<Instant>,
-    /// The bytes of its answer are to be digested.
+    /// Digests of the answer's bytes are wanted.
     pub(super) digests: bool,
-    /// Whose limits the client is told.
-    pub(super) limited: Option<LimitHeaders>,
+    /// The key's limits for the response. `None`: it has none.
+    pub(super) limits: Option<LimitHeaders>,
     pub completion: Completion,
     in_flight: GaugeGuard,
 }
 
 impl Call {
+    /// A request that has just arrived. Its id is the client's, if it gave a valid one.
     pub fn open(
         head: &Parts,
         peer: Option<IpAddr>,
         (route, dialect): (RequestRoute, Dialect),
-        made: impl FnOnce() -> RequestId,
+        make_id: impl FnOnce() -> RequestId,
         completions: &Rc<CompletionQueue>,
         in_flight: GaugeGuard,
     ) -> Self {
         let started = Instant::now();
-        let own = head.headers.get(&REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
-        let id = own.unwrap_or_else(made);
+        let from_client =
+            head.headers.get(&REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
+        let id = from_client.unwrap_or_else(make_id);
         let client = ClientInfo::of(peer, &head.headers);
         let record = RequestRecord { client, ..RequestRecord::new(id.clone(), started, route) };
         Self {
             id,
             started,
             dialect,
-            origin: head.headers.contains_key(header::ORIGIN),
+            has_origin: head.headers.contains_key(header::ORIGIN),
             head_only: head.method == Method::HEAD,
             asked: None,
             answered: None,
             digests: false,
-            limited: None,
+            limits: None,
             completion: Completion::new(record, Rc::clone(completions)),
             in_flight,
         }
     }
 
-    /// The record of the request, to be written on.
+    /// The record of the request so far.
     pub fn record(&mut self) -> &mut RequestRecord {
         self.completion.record()
     }
@@ -93,7 +95,7 @@ impl Call {
         self.whole(status, headers, body.into(), Outcome::Complete)
     }
 
-    /// Answers with text of the gateway's own, which is another one each time.
+    /// Answers with text of the gateway's own, which differs from request to request, so it may not be stored.
     pub fn text(self, content_type: &'static str, body: Bytes) -> Response<Body> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -101,7 +103,7 @@ impl Call {
         self.whole(StatusCode::OK, headers, body.into(), Outcome::Complete)
     }
 
-    /// Answers with an error in the caller's dialect.
+    /// Answers with an error in the dialect of the request.
     pub fn refuse(self, refusal: &Refusal) -> Response<Body> {
         let body = refusal.body(self.dialect);
         self.refuse_with(refusal, body)
@@ -117,7 +119,7 @@ impl Call {
         let mut headers = HeaderMap::new();
         let record = self.record();
         if record.attempts > 0 {
-            // Several that failed are named in the message.
+            // The message names them if several failed.
             let only = record.provider.as_deref().filter(|_| record.attempts == 1);
             sign(&mut headers, only, record.attempts);
         }
@@ -126,7 +128,7 @@ impl Call {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         if let Some(after) = refusal.retry_after {
-            admission::tell_retry(&mut headers, after);
+            admission::write_retry(&mut headers, after);
         }
         if refusal.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -135,7 +137,8 @@ impl Call {
         self.whole(status, headers, body.into(), Outcome::Fault(refusal.fault.clone()))
     }
 
-    /// Answers with bytes that are at hand. An error's end is told now, a success's when its last byte has been taken.
+    /// Answers with bytes that are at hand. An error completes the request now, a success when its last byte has been
+    /// taken.
     pub fn whole(
         mut self,
         status: StatusCode,
@@ -145,7 +148,7 @@ impl Call {
     ) -> Response<Body> {
         self.finish_head(status, &mut headers);
         if self.head_only {
-            // Nobody would take the body: on HTTP/1.1 it would never end, on HTTP/2 it would be sent.
+            // A body would not be read: on HTTP/1.1 it would never end, on HTTP/2 it would be sent.
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
             body = ByteList::new();
         }
@@ -164,7 +167,7 @@ impl Call {
         mut self,
         status: StatusCode,
         mut headers: HeaderMap,
-        commit: impl FnOnce(Completion, GaugeGuard) -> relay::Committed<TrackedBody>,
+        commit: impl FnOnce(Completion, GaugeGuard) -> relay::Committed<upstream::Body>,
     ) -> Response<Body> {
         self.finish_head(status, &mut headers);
         tracing::debug!(id = %self.id, status = status.as_u16(), "headers sent");
@@ -181,16 +184,16 @@ impl Call {
         }
         headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
         headers.insert(SERVER_TIMING, self.timing());
-        if let Some(limited) = &self.limited {
-            limited.tell(headers, self.started.elapsed());
+        if let Some(limits) = &self.limits {
+            limits.write(headers, self.started.elapsed());
         }
-        if self.origin {
+        if self.has_origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
         }
     }
 
-    /// `Server-Timing` (W3C): milliseconds before the provider was asked, until it answered, and since.
+    /// `Server-Timing` (W3C), in milliseconds: to the first attempt, from there to the provider's head, and in all.
     fn timing(&self) -> HeaderValue {
         let now = Instant::now();
         let asked = self.asked.unwrap_or(now);
@@ -201,7 +204,7 @@ impl Call {
             ("total", self.started, now),
         ] {
             let micros = to.saturating_duration_since(from).as_micros() as u64;
-            // The digits of a number with a 1 before them: the fraction keeps its zeros.
+            // A 1 before the digits keeps the fraction's leading zeros.
             let mut fraction = itoa::Buffer::new();
             let fraction = fraction.format(1000 + micros % 1000).get(1..).unwrap_or_default();
             let comma = if text.is_empty() { "" } else { ", " };

@@ -1,9 +1,9 @@
-//! What a failure was (S1.14): faults, statuses and what providers say of their errors, to one [`FailureClass`] each. What
-//! follows from a class is routing's to say.
+//! The class of a failure (S1.14): maps faults, statuses and providers' error codes to one [`FailureClass`] each. The
+//! consequences of a class are routing's.
 //!
-//! The order of trust: words that name one cause (a quota gone, a context too long) before the status, since providers
-//! choose these by the case and statuses by habit; the status before words that only repeat it. The lists hold what
-//! providers' documents and recorded answers show; an unknown word changes nothing.
+//! Precedence: codes that name one cause (a quota gone, a context too long) before the status, because providers choose
+//! these by the case and statuses by habit; the status before codes that only repeat it. The lists hold the codes of
+//! providers' documents and of recorded answers; an unknown code changes nothing.
 
 use crate::{
     base::{DeadlineKind, Fault, FaultKind, Side},
@@ -11,8 +11,8 @@ use crate::{
     wire::ProviderError,
 };
 
-/// Words that name one cause, as `code`, `type` or `status`.
-const CAUSES: &[(FailureClass, &[&str])] = &[
+/// Codes that name one cause, as `code`, `type` or `status`.
+const CAUSE_CODES: &[(FailureClass, &[&str])] = &[
     (
         FailureClass::QuotaExhausted,
         &[
@@ -81,8 +81,8 @@ const CAUSES: &[(FailureClass, &[&str])] = &[
     (FailureClass::KeyInvalid, &["invalid_api_key", "API_KEY_INVALID", "InvalidApiKey"]),
 ];
 
-/// Words that say no more than a status would.
-const HABITS: &[(FailureClass, &[&str])] = &[
+/// Codes that say no more than a status would.
+const STATUS_CODES: &[(FailureClass, &[&str])] = &[
     (
         FailureClass::KeyInvalid,
         &["authentication_error", "permission_error", "UNAUTHENTICATED", "PERMISSION_DENIED"],
@@ -97,52 +97,52 @@ const HABITS: &[(FailureClass, &[&str])] = &[
     (FailureClass::CallerMistake, &["invalid_request_error", "INVALID_ARGUMENT"]),
 ];
 
-/// Sentences of providers that have no word for it. Looked for where the status allows for a mistake of the caller's.
+/// Sentences of providers that have no code for the cause. Searched where the status allows for a mistake of the caller.
 const SENTENCES: &[(FailureClass, &[&str])] = &[
     (
         FailureClass::ContextTooLong,
         &["maximum context length", "prompt is too long", "context window", "available context size"],
     ),
     (FailureClass::QuotaExhausted, &["credit balance is too low"]),
-    // OpenRouter's 402: this request is too large for what is left.
+    // OpenRouter's 402: this request is too large for the rest of the credit.
     (FailureClass::Forbidden, &["fewer max_tokens"]),
     (FailureClass::KeyInvalid, &["API key not valid"]),
     (FailureClass::ModelMissing, &["Model Not Exist", "is not a valid model"]),
 ];
 
-/// What an answer's error means, by its status and by what it says.
+/// The class of an error response, by its status and its text.
 #[must_use]
-pub fn of_error(status: u16, complaint: &ProviderError<'_>) -> FailureClass {
-    let words = [complaint.code, complaint.kind, complaint.status];
-    if let Some(class) = word(CAUSES, words) {
+pub fn of_error(status: u16, error: &ProviderError<'_>) -> FailureClass {
+    let codes = [error.code, error.kind, error.status];
+    if let Some(class) = by_code(CAUSE_CODES, codes) {
         return class;
     }
     if matches!(status, 200..=299 | 400 | 402 | 413 | 422 | 500)
-        && let Some(class) = sentence(complaint.message.unwrap_or_default())
+        && let Some(class) = by_sentence(error.message.unwrap_or_default())
     {
         return class;
     }
     if !(200..=299).contains(&status) {
         return of_status(status);
     }
-    // Under a good status the code may be the one that was meant.
-    let meant = complaint.code.and_then(|code| code.parse().ok()).filter(|code| (400..=599).contains(code));
-    meant.map(of_status).or_else(|| word(HABITS, words)).unwrap_or(FailureClass::ErrorEvent)
+    // Under a good status the code may hold the real status.
+    let status = error.code.and_then(|code| code.parse().ok()).filter(|code| (400..=599).contains(code));
+    status.map(of_status).or_else(|| by_code(STATUS_CODES, codes)).unwrap_or(FailureClass::ErrorEvent)
 }
 
-fn word(table: &[(FailureClass, &[&str])], words: [Option<&str>; 3]) -> Option<FailureClass> {
-    words
+fn by_code(table: &[(FailureClass, &[&str])], codes: [Option<&str>; 3]) -> Option<FailureClass> {
+    codes
         .into_iter()
         .flatten()
-        .find_map(|word| table.iter().find(|(_, known)| known.contains(&word)).map(|(class, _)| *class))
+        .find_map(|code| table.iter().find(|(_, known)| known.contains(&code)).map(|(class, _)| *class))
 }
 
-fn sentence(message: &str) -> Option<FailureClass> {
-    let said = |(_, known): &&(FailureClass, &[&str])| known.iter().any(|part| message.contains(part));
-    SENTENCES.iter().find(said).map(|(class, _)| *class)
+fn by_sentence(message: &str) -> Option<FailureClass> {
+    let is_in = |(_, known): &&(FailureClass, &[&str])| known.iter().any(|part| message.contains(part));
+    SENTENCES.iter().find(is_in).map(|(class, _)| *class)
 }
 
-/// What an answer's status means by itself.
+/// The class of a status by itself.
 #[must_use]
 pub const fn of_status(status: u16) -> FailureClass {
     match status {
@@ -154,14 +154,14 @@ pub const fn of_status(status: u16) -> FailureClass {
         429 => FailureClass::RateLimited,
         // 498: Groq's flex tier is full. 529: Anthropic.
         498 | 503 | 529 => FailureClass::Overloaded,
-        // Not the caller's: the provider took too long, met a conflict, or lost what it depends on.
+        // Not the caller's fault: the provider took too long, met a conflict, or lost a service that it depends on.
         408 | 409 | 424 | 425 | 500..=599 => FailureClass::ServerError,
         400..=499 => FailureClass::CallerMistake,
         _ => FailureClass::Garbage,
     }
 }
 
-/// What a fault means.
+/// The class of a fault.
 #[must_use]
 pub const fn of_fault(fault: &Fault) -> FailureClass {
     match fault.side {
@@ -181,7 +181,7 @@ pub const fn of_fault(fault: &Fault) -> FailureClass {
     }
 }
 
-/// Whether a failure of this class shows that the provider is alive (S0.6). `None`: it shows nothing.
+/// Whether a failure of this class shows that the provider is alive (S0.6). `None`: it shows neither.
 #[must_use]
 pub const fn is_alive(class: FailureClass) -> Option<bool> {
     match class {
@@ -199,7 +199,7 @@ pub const fn is_alive(class: FailureClass) -> Option<bool> {
         | FailureClass::Reset
         | FailureClass::Garbage
         | FailureClass::ErrorEvent => Some(false),
-        // It may be the key, or this model's alone: a check tells, which a sign of life would put off.
+        // The cause may be the key, or this model alone. A probe finds out, and a sign of life would delay the probe.
         FailureClass::KeyInvalid
         | FailureClass::Forbidden
         | FailureClass::Timeout(
@@ -224,7 +224,7 @@ mod tests {
         of_error(status, &provider_error::read(body.as_bytes()))
     }
 
-    /// R18: the cause before the status, the status before a mere habit of speech.
+    /// R18: the cause before the status, the status before a code that only repeats it.
     #[test]
     fn the_cause_is_found_whatever_the_status() {
         for (status, body, wanted) in [
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_ours_is_not_the_providers() {
+    fn a_fault_of_the_gateway_is_not_the_providers() {
         let second = Duration::from_secs(1);
         let fault = |kind| Fault::provider(Stage::Head, kind, Sent::Unknown);
         assert_eq!(
@@ -323,7 +323,7 @@ mod tests {
             FailureClass::Timeout(DeadlineKind::Pool)
         );
         assert_eq!(of_fault(&fault(FaultKind::Reset)), FailureClass::Reset);
-        let ours = Fault { side: Side::Gateway, ..fault(FaultKind::Garbage("x".into())) };
-        assert_eq!(of_fault(&ours), FailureClass::Unattributed);
+        let own = Fault { side: Side::Gateway, ..fault(FaultKind::Garbage("x".into())) };
+        assert_eq!(of_fault(&own), FailureClass::Unattributed);
     }
 }

@@ -1,5 +1,5 @@
-//! What came of each candidate that was asked in vain, and what the client is told when that was all of them (S3.8). A
-//! reason names the provider and what happened in the gateway's own words: a provider's sentences may quote keys.
+//! The failed attempts of a request, and its refusal when no candidate is left (S3.8). A reason names the provider and
+//! the failure in the gateway's own words, because a provider's sentences may quote keys.
 
 use std::{
     fmt::Write,
@@ -14,64 +14,66 @@ use crate::{
     wire::provider_error,
 };
 
-/// Bytes of a provider's own word for its error that are repeated.
-const WORD: usize = 48;
+/// Bytes of a provider's error code that are repeated.
+const MAX_CODE: usize = 48;
 
-/// One attempt that came to nothing.
+/// One attempt that failed.
 #[derive(Debug)]
 pub(super) struct FailedAttempt {
     provider: Arc<str>,
     pub(super) class: FailureClass,
-    /// How long the provider asked to be left alone.
-    pub(super) hint: Option<Duration>,
+    /// The provider's `retry-after`. `None`: it gave none.
+    pub(super) retry_after: Option<Duration>,
     pub(super) sent: Sent,
-    words: String,
+    /// The failure in the gateway's own words.
+    reason: String,
 }
 
 impl FailedAttempt {
-    pub(super) fn of(provider: Option<Arc<str>>, bad: &AttemptError) -> Self {
+    pub(super) fn of(provider: Option<Arc<str>>, error: &AttemptError) -> Self {
         let provider = provider.unwrap_or_else(|| "?".into());
-        match bad {
+        match error {
             AttemptError::Fault(fault) => {
                 let class = classify::of_fault(fault);
-                Self { provider, class, hint: None, sent: fault.sent, words: fault.to_string() }
+                Self { provider, class, retry_after: None, sent: fault.sent, reason: fault.to_string() }
             }
-            AttemptError::Error(lament) => {
-                let (status, told) = (lament.status.as_u16(), provider_error::read(&lament.told));
-                let class = classify::of_error(status, &told);
+            AttemptError::Error(response) => {
+                let (status, error) = (response.status.as_u16(), provider_error::read(&response.text));
+                let class = classify::of_error(status, &error);
                 let limited = class == FailureClass::RateLimited;
-                let hint =
-                    retry_after::from_response(&lament.headers, &lament.told, limited, SystemTime::now());
-                let mut words = match lament.status.is_success() {
+                let retry_after =
+                    retry_after::from_response(&response.headers, &response.text, limited, SystemTime::now());
+                let mut reason = match response.status.is_success() {
                     true => FaultKind::ErrorEvent.to_string(),
                     false => FaultKind::Status(status).to_string(),
                 };
-                if let Some(word) = [told.code, told.kind, told.status].into_iter().flatten().find(is_word) {
-                    let _ = write!(words, " ({word})");
+                if let Some(code) = [error.code, error.kind, error.status].into_iter().flatten().find(is_code)
+                {
+                    let _ = write!(reason, " ({code})");
                 }
-                Self { provider, class, hint, sent: Sent::Some, words }
+                Self { provider, class, retry_after, sent: Sent::Some, reason }
             }
         }
     }
 
     pub(super) fn log(&self, id: &RequestId) {
-        let Self { provider, class, hint, words, .. } = self;
-        let hint = hint.map(|hint| hint.as_secs_f64());
-        tracing::debug!(%id, %provider, class = class.as_str(), hint, why = words, "attempt failed");
+        let Self { provider, class, retry_after, reason, .. } = self;
+        let hint = retry_after.map(|after| after.as_secs_f64());
+        tracing::debug!(%id, %provider, class = class.as_str(), hint, why = reason, "attempt failed");
     }
 }
 
-/// A word of an error's vocabulary, which quotes nobody.
-fn is_word(word: &&str) -> bool {
+/// Whether a text has the form of an error code, so that it quotes nothing.
+fn is_code(word: &&str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    word.len() <= WORD && word.bytes().all(fits) && word.bytes().any(|byte| byte.is_ascii_alphabetic())
+    word.len() <= MAX_CODE && word.bytes().all(fits) && word.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
-/// In the order in which they failed.
+/// The failed attempts of a request, in the order in which they failed.
 #[derive(Debug, Default)]
 pub(super) struct FailedAttempts {
     all: Vec<FailedAttempt>,
-    /// Some were still being asked when time was up.
+    /// Some attempts were still running when time was up.
     cut_short: bool,
 }
 
@@ -80,25 +82,25 @@ impl FailedAttempts {
         self.all.push(failure);
     }
 
-    /// Those that were still being asked when time was up.
+    /// Adds the attempts that were still running when time was up.
     pub(super) fn add_slow(&mut self, providers: impl Iterator<Item = Arc<str>>) {
         let before = self.all.len();
         self.all.extend(providers.map(|provider| FailedAttempt {
             provider,
             class: FailureClass::Timeout(DeadlineKind::FirstToken),
-            hint: None,
+            retry_after: None,
             sent: Sent::Unknown,
-            words: "no answer in time".to_owned(),
+            reason: "no answer in time".to_owned(),
         }));
         self.cut_short |= self.all.len() > before;
     }
 
-    /// Time was up.
+    /// Notes whether time was up.
     pub(super) fn add_late(&mut self, late: bool) {
         self.cut_short |= late;
     }
 
-    /// Whether it was time that ended the search.
+    /// Whether time ended the search.
     pub(super) fn are_late(&self) -> bool {
         self.cut_short || self.all_timed_out()
     }
@@ -108,7 +110,7 @@ impl FailedAttempts {
         !self.all.is_empty() && self.all.iter().all(timed_out)
     }
 
-    /// What the client is told.
+    /// The error that the client is given.
     pub(super) fn refusal(&self) -> Box<Refusal> {
         let (status, code) = match self.all.as_slice() {
             [] if self.cut_short => (504, "all_providers_timed_out"),
@@ -122,7 +124,7 @@ impl FailedAttempts {
         };
         for (number, failure) in self.all.iter().enumerate() {
             let before = if number == 0 { ": " } else { "; " };
-            let _ = write!(message, "{before}{}: {}", failure.provider, failure.words);
+            let _ = write!(message, "{before}{}: {}", failure.provider, failure.reason);
         }
         Box::new(Refusal {
             status,
@@ -131,7 +133,7 @@ impl FailedAttempts {
             message: message.into(),
             param: None,
             allow: None,
-            retry_after: self.all.iter().filter_map(|failure| failure.hint).min(),
+            retry_after: self.all.iter().filter_map(|failure| failure.retry_after).min(),
             fault: Fault::provider(Stage::Head, FaultKind::Refused(code), Sent::Unknown),
         })
     }

@@ -1,5 +1,5 @@
-//! What went wrong, as the client is told it: the one file that turns a fault into status, error type, code and words
-//! (S0.10, S2.12).
+//! The errors that the gateway answers itself: the one file that turns a fault into status, error type, code and message
+//! (S0.10, S2.12). Their JSON is made in `wire`.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -24,7 +24,7 @@ pub struct Refusal {
     pub allow: Option<&'static str>,
     /// When to come again, with a 429 or a 503.
     pub retry_after: Option<Duration>,
-    /// What stood behind it, for the log.
+    /// The cause, for the log.
     pub fault: Fault,
 }
 
@@ -58,7 +58,7 @@ impl Refusal {
         refusal
     }
 
-    /// Nobody may serve the model that was asked for (S3.8).
+    /// No provider can serve the requested model (S3.8).
     #[must_use]
     pub fn no_plan(none: &NoPlan, model: &str) -> Box<Self> {
         let message = none.message(model);
@@ -126,12 +126,12 @@ impl From<Fault> for Refusal {
             Side::Client => (client(&fault.kind), "invalid_request_error", fault.code()),
             Side::Provider | Side::Gateway => (provider(&fault.kind), "server_error", fault.code()),
         };
-        let who = match fault.side {
+        let side = match fault.side {
             Side::Client => "the request",
             Side::Gateway => "the gateway",
             Side::Provider => "the provider",
         };
-        let message = Cow::Owned(format!("{who}: {fault}"));
+        let message = Cow::Owned(format!("{side}: {fault}"));
         Self { status, kind, code, message, param: None, allow: None, retry_after: None, fault }
     }
 }

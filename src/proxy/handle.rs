@@ -1,17 +1,20 @@
-//! The life of a request, top to bottom.
+//! The life of a completion request, from first line to last: key, body, envelope, limits, plan, attempts, commit. Each
+//! step may end it with a refusal; the record of the request is written on the way.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use http::{HeaderValue, Response, request::Parts};
+use tokio::time::Instant;
 
 use super::{
     Gateway,
     admission::{self, admit},
-    attempt::Answer,
-    attempts::Wish,
+    answer::Answer,
+    attempts::{AttemptRecorder, run_attempts},
     call::{Body, Call},
     fault::Refusal,
     intake::{self, Incoming},
+    request_context::RequestContext,
     request_headers::RequestHeaders,
     snapshot::Snapshot,
 };
@@ -29,7 +32,7 @@ const TRACESTATE: &str = "tracestate";
 
 impl Gateway {
     /// Answers one completion; `asgi`: its path selects the ASGI mode (S0.4). Dropping the future before the head, or
-    /// the body after it, tells that the client has left.
+    /// the body after it, completes the request: its client has left.
     pub async fn complete(
         &self,
         mut call: Call,
@@ -39,54 +42,16 @@ impl Gateway {
     ) -> Response<Body> {
         let snapshot = self.snapshot.load_full();
         self.trace(&mut call, head);
-        match self.commit(&mut call, &snapshot, head, body, asgi).await {
-            Ok(answer) => answer.give(call, || (self.hold_stream(snapshot.generation), self.orphans.clone())),
+        match self.answer(&mut call, &snapshot, head, body, asgi).await {
+            Ok(answer) => {
+                answer.commit(call, || (self.hold_stream(snapshot.generation), self.detached.clone()))
+            }
             Err(refusal) => call.refuse(&refusal),
         }
     }
 
-    /// Goes on with the client's trace or begins one, and has the provider go on with it. Without traces the client's own
-    /// header passes as it came.
-    fn trace(&self, call: &mut Call, head: &mut Parts) {
-        let Some(share) = self.traces else { return };
-        let said = head.headers.get(TRACEPARENT).map(HeaderValue::as_bytes);
-        let trace = Trace::of(said, share, &mut self.dice.borrow_mut());
-        if trace.parent.is_none() {
-            head.headers.remove(TRACESTATE);
-        }
-        if let Ok(value) = HeaderValue::from_str(&trace.traceparent()) {
-            head.headers.insert(TRACEPARENT, value);
-        }
-        call.record().trace = Some(trace);
-    }
-
-    /// Who may serve the request, and in which manner they are asked.
-    fn plan<'a>(&self, wish: &Wish<'a>) -> Result<AttemptPlan<'a>, Box<Refusal>> {
-        let (settings, now) = (wish.snapshot.catalog.settings(), Moment::now());
-        let Wish { preference, envelope, .. } = wish;
-        let ask = PlanRequest {
-            model: envelope.model(),
-            fallback_models: envelope.fallback_models(),
-            strategy: preference.strategy(settings.strategy_defaults)?,
-            session: preference.session(settings.sticky, envelope, wish.body),
-            kind: ResponseKind::of(envelope.stream() == Some(true)),
-        };
-        let mut dice = self.dice.borrow_mut();
-        let plan = wish
-            .snapshot
-            .catalog
-            .plan(&ask, now, &mut dice)
-            .map_err(|none| Refusal::no_plan(&none, ask.model))?;
-        let terms = Policy {
-            settings,
-            budgets: wish.snapshot.catalog.registry().budgets(),
-            failover: wish.snapshot.failover,
-            deadline: preference.patience().map(|patience| now + patience),
-        };
-        Ok(AttemptPlan::new(plan, terms, dice.fork(), now))
-    }
-
-    async fn commit(
+    /// An answer that is good enough for the client. Nothing of it has been sent.
+    async fn answer(
         &self,
         call: &mut Call,
         snapshot: &Snapshot,
@@ -99,12 +64,15 @@ impl Gateway {
         record.key_name = Some(Arc::clone(&principal.name));
         record.key_id = Some(Arc::clone(&principal.id));
         record.on_disconnect = snapshot.stream.on_disconnect;
-        let preference = RequestHeaders::of(&head.headers);
-        call.digests = preference.telling(&snapshot.telemetry).digests && !self.gauges.meter.sheds();
+
+        let headers = RequestHeaders::of(&head.headers);
+        let trace = headers.trace_options(&snapshot.telemetry);
+        call.digests = trace.digests && !self.gauges.meter.sheds();
         let body = intake::read(body, &head.headers, snapshot.intake).await?;
         call.record().client.request_bytes = body.len() as u64;
+
         let envelope = wire::envelope::read(&body)?;
-        let mode = mode(asgi, &preference, &envelope, snapshot)?;
+        let mode = stream_mode(asgi, &headers, &envelope, snapshot)?;
         let record = call.record();
         record.model = Some(envelope.model().into());
         record.mode = Some(match (envelope.stream() == Some(true), mode) {
@@ -112,33 +80,106 @@ impl Gateway {
             (true, Mode::Asgi) => ResponseMode::Asgi,
             (true, Mode::Buffered) => ResponseMode::Buffered,
         });
+
         admission::grant(call, snapshot, principal, &body, &envelope)?;
         tracing::debug!(id = %call.id, path = call.dialect.path(), model = %envelope.model(), "request");
-        let wish = Wish { snapshot, head, body: &body, envelope: &envelope, mode, preference };
-        let course = self.plan(&wish)?;
-        call.record().strategy = Some(manner(&course));
-        self.attempt(call, &wish, course).await
+        let mut plan = self.plan(snapshot, &headers, &envelope, &body)?;
+        call.record().strategy = Some(strategy_name(&plan));
+
+        let (record, stage) = call.completion.parts();
+        record.race.is_race = plan.is_race();
+        let (began, wasted_tokens) = (Instant::now(), Cell::new(0));
+        call.asked = Some(began);
+        let context = RequestContext {
+            upstream: &self.upstream,
+            meter: &self.gauges.meter,
+            snapshot,
+            id: &call.id,
+            started: call.started,
+            head,
+            body: &body,
+            envelope: &envelope,
+            dialect: call.dialect,
+            mode,
+            trace,
+            stage,
+            wasted_tokens: &wasted_tokens,
+            is_sole: plan.plan().candidates().len() == 1 || (!snapshot.failover && !plan.may_run_several()),
+            deadline: plan.deadline(),
+            model_commit: snapshot.commit_of(plan.plan()),
+        };
+        let mut recorder = AttemptRecorder { record, id: &call.id, snapshot, began };
+        let chosen = run_attempts(&context, &mut plan, &mut recorder).await;
+        recorder.record.wasted_tokens = wasted_tokens.get();
+        let chosen = chosen?;
+        call.answered = Some(chosen.success.times.answered);
+        Ok(recorder.finish(chosen, &mut plan))
+    }
+
+    /// Continues the client's trace or begins one, and makes the provider's request a part of it. Without traces the
+    /// client's own header passes as it came.
+    fn trace(&self, call: &mut Call, head: &mut Parts) {
+        let Some(share) = self.traces else { return };
+        let parent = head.headers.get(TRACEPARENT).map(HeaderValue::as_bytes);
+        let trace = Trace::of(parent, share, &mut self.rng.borrow_mut());
+        if trace.parent.is_none() {
+            head.headers.remove(TRACESTATE);
+        }
+        if let Ok(value) = HeaderValue::from_str(&trace.traceparent()) {
+            head.headers.insert(TRACEPARENT, value);
+        }
+        call.record().trace = Some(trace);
+    }
+
+    /// The candidates of the request, and the policy of its attempts.
+    fn plan<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        headers: &RequestHeaders<'_>,
+        envelope: &'a Envelope,
+        body: &[u8],
+    ) -> Result<AttemptPlan<'a>, Box<Refusal>> {
+        let (settings, now) = (snapshot.catalog.settings(), Moment::now());
+        let request = PlanRequest {
+            model: envelope.model(),
+            fallback_models: envelope.fallback_models(),
+            strategy: headers.strategy(settings.strategy_defaults)?,
+            session: headers.session(settings.sticky, envelope, body),
+            kind: ResponseKind::of(envelope.stream() == Some(true)),
+        };
+        let mut rng = self.rng.borrow_mut();
+        let plan = snapshot
+            .catalog
+            .plan(&request, now, &mut rng)
+            .map_err(|none| Refusal::no_plan(&none, request.model))?;
+        let policy = Policy {
+            settings,
+            budgets: snapshot.catalog.registry().budgets(),
+            failover: snapshot.failover,
+            deadline: headers.timeout().map(|timeout| now + timeout),
+        };
+        Ok(AttemptPlan::new(plan, policy, rng.fork(), now))
     }
 }
 
-/// How candidates are asked, as the story tells it: a race that may not be one, or has one runner, is none.
-const fn manner(course: &AttemptPlan<'_>) -> &'static str {
-    let strategy = course.plan().strategy;
-    let falls_back = matches!(strategy, Strategy::Race { .. }) && !course.is_race();
+/// The strategy's name for the record: a race that is not allowed, or has one candidate, counts as `priority`.
+const fn strategy_name(plan: &AttemptPlan<'_>) -> &'static str {
+    let strategy = plan.plan().strategy;
+    let falls_back = matches!(strategy, Strategy::Race { .. }) && !plan.is_race();
     if falls_back { Strategy::Priority.as_str() } else { strategy.as_str() }
 }
 
-/// How a stream is to travel: the endpoint says, else the header, else the body, else the configuration (S0.2–S0.5).
-fn mode(
+/// How a stream is passed to the client. Precedence: endpoint, header, body field, configuration (S0.2–S0.5).
+fn stream_mode(
     asgi: bool,
-    preference: &RequestHeaders<'_>,
+    headers: &RequestHeaders<'_>,
     envelope: &Envelope,
     snapshot: &Snapshot,
 ) -> Result<Mode, Box<Refusal>> {
     if asgi {
         return Ok(Mode::Asgi);
     }
-    Ok(match preference.asgi()?.or_else(|| envelope.x_use_asgi_streaming()) {
+    Ok(match headers.asgi()?.or_else(|| envelope.x_use_asgi_streaming()) {
         Some(true) => Mode::Asgi,
         Some(false) => Mode::Buffered,
         None => snapshot.stream.mode,

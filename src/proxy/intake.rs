@@ -1,4 +1,5 @@
-//! A client's request body, read whole within its limits. A body that came in one frame is not copied.
+//! A client's request body, read whole within its limits. A body that came in one frame is not copied. Dropping the read
+//! drops the body; nothing of it has been used.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -11,12 +12,12 @@ use crate::base::{DeadlineKind, Fault, FaultKind, Stage};
 /// Memory that a `Content-Length` alone may reserve.
 const MAX_RESERVE: usize = 1024 * 1024;
 
-/// What a client may send.
+/// Limits of request bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intake {
     /// Bytes of a request body.
     pub body_size: usize,
-    /// Time for it to arrive.
+    /// From the head to the last byte.
     pub body_timeout: Duration,
 }
 
@@ -56,7 +57,7 @@ struct BodyReader<B> {
 }
 
 impl<B: Incoming> BodyReader<B> {
-    /// The first frame, if it is here already: then no timer is needed. `None`: it is not.
+    /// The first frame, if it is here already, so that no timer is needed. `None`: it is not.
     async fn poll_now(&mut self) -> Option<Result<Bytes, Fault>> {
         poll_fn(|cx| {
             std::task::Poll::Ready(match Pin::new(&mut self.body).poll_frame(cx) {
@@ -67,7 +68,7 @@ impl<B: Incoming> BodyReader<B> {
         .await
     }
 
-    /// The rest after `first`, under the body's clock.
+    /// The rest after `first`, under the body's timeout.
     async fn within(&mut self, time: Duration, first: Bytes) -> Result<Bytes, Fault> {
         let outcome = timeout(time, self.rest(first)).await;
         outcome.unwrap_or_else(|_| {

@@ -1,17 +1,16 @@
-//! The corridor: where the rooms meet. Takes a request from the server's door to a committed answer, and tells its end.
+//! The gateway itself: takes a completion request from its route to a committed answer, and writes its record. Joins the
+//! rooms below; serves no page and knows no path.
 //!
-//! - `handle`: the life of a request, top to bottom
-//! - [`call`]: one request's id, dialect and end; the door that every answer leaves by
-//! - `intake`: the request body, whole
-//! - `attempts`: the candidates that are asked, until the commit point; [`attempt`] is one of them, and [`classify`] says
-//!   what its failure means
-//! - [`answer`]: what passes down
-//! - [`fault`]: what the client is told when something went wrong
-//! - [`admission`]: the key, its limits, and what the client is told of them
-//! - `request_headers`: settings in a request's headers
-//! - `attempt_set`: the concurrent attempts of a request; `tracked_body`: a provider's body, counted at its candidate;
-//!   `failures`: the failed attempts and their error response
-//! - [`snapshot`]: what requests are decided by
+//! - `handle`: the life of a request, from first line to last
+//! - [`call`]: one request's id, dialect and completion; every response is made there
+//! - [`admission`]: the key, its limits, and the response's headers about them
+//! - `intake`: the request body, read whole; `request_headers`: the headers that address the gateway
+//! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the `request_context`
+//! - `attempt`: one of them; `error_response`: one that ended in a provider's error; [`classify`]: the class of its
+//!   failure; `failures`: the failures of a request, and its refusal
+//! - `answer`: a good answer and its headers; `committed_attempt`: its attempt, until its last byte
+//! - [`fault`]: the error that a client is given
+//! - [`snapshot`]: the configuration that a request is served by
 
 use std::{cell::RefCell, fmt, net::IpAddr, rc::Rc, sync::Arc};
 
@@ -28,43 +27,45 @@ use crate::{
 };
 
 pub mod admission;
-pub mod answer;
-pub mod attempt;
+mod answer;
+mod attempt;
 mod attempt_set;
 mod attempts;
 pub mod call;
 pub mod classify;
+mod committed_attempt;
+mod error_response;
 mod failures;
 pub mod fault;
 mod handle;
 mod intake;
+mod request_context;
 mod request_headers;
 pub mod snapshot;
-mod tracked_body;
 
 pub use call::{Body, Call};
 pub use fault::Refusal;
 pub use intake::{Incoming, Intake};
 pub use snapshot::{AdminAccess, Provider, Snapshot};
 
-/// One worker's corridor.
+/// One worker's gateway.
 pub struct Gateway {
     snapshot: Arc<ArcSwap<Snapshot>>,
     upstream: Upstream,
-    ends: Rc<CompletionQueue>,
+    completions: Rc<CompletionQueue>,
     ids: Rc<RefCell<IdSource>>,
-    dice: Rc<RefCell<Rng>>,
+    rng: Rc<RefCell<Rng>>,
     gauges: WorkerGauges,
     /// The share of traces that begin here and are exported. `None`: there are no traces.
     traces: Option<f64>,
     /// The gauge of the streams that begin now, and its generation.
     streams: Rc<RefCell<(u64, Gauge)>>,
-    orphans: DetachedStreams,
+    detached: DetachedStreams,
 }
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Corridor").field("upstream", &self.upstream).finish_non_exhaustive()
+        f.debug_struct("Gateway").field("upstream", &self.upstream).finish_non_exhaustive()
     }
 }
 
@@ -74,15 +75,15 @@ impl Gateway {
     pub fn new(
         snapshot: Arc<ArcSwap<Snapshot>>,
         upstream: Upstream,
-        ends: Rc<CompletionQueue>,
+        completions: Rc<CompletionQueue>,
         gauges: WorkerGauges,
         traces: Option<f64>,
     ) -> Self {
         let generation = snapshot.load().generation;
         let streams = Rc::new(RefCell::new((generation, gauges.streams.gauge(generation))));
-        let dice = Rc::new(RefCell::new(Rng::random()));
-        let orphans = DetachedStreams::new(gauges.drains.clone());
-        Self { snapshot, upstream, ends, ids: Rc::default(), dice, gauges, traces, streams, orphans }
+        let rng = Rc::new(RefCell::new(Rng::random()));
+        let detached = DetachedStreams::new(gauges.drains.clone());
+        Self { snapshot, upstream, completions, ids: Rc::default(), rng, gauges, traces, streams, detached }
     }
 
     /// Counts a stream that begins by the snapshot of this generation.
@@ -96,8 +97,8 @@ impl Gateway {
 
     /// Streams that are read on without a client.
     #[must_use]
-    pub const fn orphans(&self) -> &DetachedStreams {
-        &self.orphans
+    pub const fn detached(&self) -> &DetachedStreams {
+        &self.detached
     }
 
     /// Begins a request's record. `dialect`: of its path, whatever the method; errors are given in it.
@@ -108,7 +109,7 @@ impl Gateway {
             peer,
             (route, dialect),
             || self.ids.borrow_mut().make(),
-            &self.ends,
+            &self.completions,
             self.gauges.requests.hold(),
         )
     }

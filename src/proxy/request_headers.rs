@@ -1,5 +1,5 @@
-//! What a request's head asks of the gateway: a mode, a strategy, how long its client will wait, which conversation it
-//! belongs to, what is to be told beside the answer.
+//! Headers of a request that address the gateway: mode, strategy, the client's timeout, the conversation, and details to
+//! be given beside the answer. Invalid values are refused where a wrong guess would change the answer, else ignored.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -15,12 +15,12 @@ use crate::{
     wire::Envelope,
 };
 
-/// Bytes of a prompt that a conversation is recognised by: system prompts are the part that providers' caches keep.
-const PREFIX: usize = 1024;
-/// Nobody waits longer than a day.
-const LONGEST: f64 = 86_400.0;
+/// Bytes of a prompt that identify a conversation: providers' caches keep system prompts, which come first.
+const MAX_PROMPT_PREFIX: usize = 1024;
+/// Seconds; a longer timeout counts as a day.
+const MAX_TIMEOUT: f64 = 86_400.0;
 
-/// What a client, or the configuration, wants to be told of a request beyond its answer (B2, B3).
+/// Details of a request that its client, or the configuration, requests beside the answer (B2, B3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TraceOptions {
     /// A comment after the last event: `x-thalweg-trace: 1`.
@@ -29,14 +29,14 @@ pub(super) struct TraceOptions {
     pub(super) digests: bool,
 }
 
-/// The headers that ask something, found in one pass: each look-up by name would cost as much as the pass.
+/// The headers, found in one pass, because each look-up by name would cost as much as the pass.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestHeaders<'h> {
     strategy: Option<&'h HeaderValue>,
-    /// As LiteLLM's users say it, and as OpenAI's own clients do.
+    /// LiteLLM's header, and that of OpenAI's own clients.
     timeouts: [Option<&'h HeaderValue>; 2],
     session: Option<&'h HeaderValue>,
-    /// With hyphens, and as the body's field is written.
+    /// With hyphens, and with underscores as in the body's field.
     asgi: [Option<&'h HeaderValue>; 2],
     trace: Option<&'h HeaderValue>,
     digests: Option<&'h HeaderValue>,
@@ -65,10 +65,10 @@ impl<'h> RequestHeaders<'h> {
         found
     }
 
-    /// Whether the fast path is asked for (S0.3). `None`: nothing is said of it.
+    /// Whether ASGI mode is requested (S0.3). `None`: the header is absent.
     ///
     /// # Errors
-    /// It is neither true nor false.
+    /// The value is neither true nor false.
     pub(super) fn asgi(&self) -> Result<Option<bool>, Box<Refusal>> {
         match self.asgi.into_iter().flatten().next().map(HeaderValue::as_bytes) {
             None => Ok(None),
@@ -81,18 +81,17 @@ impl<'h> RequestHeaders<'h> {
         }
     }
 
-    /// What is to be told beside the answer.
-    pub(super) fn telling(&self, settings: &TelemetrySettings) -> TraceOptions {
-        let asked = |value: Option<&HeaderValue>| {
+    pub(super) fn trace_options(&self, settings: &TelemetrySettings) -> TraceOptions {
+        let is_set = |value: Option<&HeaderValue>| {
             value.is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"))
         };
-        TraceOptions { comment: asked(self.trace), digests: settings.digests || asked(self.digests) }
+        TraceOptions { comment: is_set(self.trace), digests: settings.digests || is_set(self.digests) }
     }
 
-    /// The strategy asked for. `None`: none is.
+    /// The requested strategy. `None`: the header is absent.
     ///
     /// # Errors
-    /// It names none; the answer lists them.
+    /// The value names none; the message lists them.
     pub(super) fn strategy(&self, figures: StrategyDefaults) -> Result<Option<Strategy>, Box<Refusal>> {
         let Some(value) = self.strategy else { return Ok(None) };
         let parsed = value.to_str().ok().and_then(|text| Strategy::parse(text, figures, duration));
@@ -103,25 +102,25 @@ impl<'h> RequestHeaders<'h> {
         })
     }
 
-    /// How long the client waits for the first byte. Seconds; what is not a positive number says nothing.
-    pub(super) fn patience(&self) -> Option<Duration> {
+    /// How long the client waits for the first byte. The header is in seconds. `None`: absent, or no positive number.
+    pub(super) fn timeout(&self) -> Option<Duration> {
         self.timeouts.into_iter().flatten().find_map(|value| seconds(value.to_str().ok()?, 1.0))
     }
 
-    /// What the conversation is recognised by (B21): its session's id, else its cache key, else, if that is wanted, how
-    /// its prompt begins.
+    /// A hash that identifies the conversation (B21): of its session id, else of its cache key, else, if so configured, of
+    /// the beginning of its prompt.
     pub(super) fn session(&self, sticky: Sticky, envelope: &Envelope, body: &[u8]) -> Option<u64> {
         let by_prefix = match sticky {
             Sticky::Off => return None,
             Sticky::Session => false,
             Sticky::Prefix => true,
         };
-        let told = self.session.map(HeaderValue::as_bytes).or_else(|| envelope.cache_key(body));
-        let prompt = || if by_prefix { envelope.prompt(body, PREFIX) } else { None };
-        let told = told.or_else(prompt)?;
-        // The same in every process of this build: replicas agree, and no restart moves a conversation.
+        let identity = self.session.map(HeaderValue::as_bytes).or_else(|| envelope.cache_key(body));
+        let prompt = || if by_prefix { envelope.prompt(body, MAX_PROMPT_PREFIX) } else { None };
+        let identity = identity.or_else(prompt)?;
+        // Equal in every process of this build, so that replicas agree and no restart moves a conversation.
         let mut hasher = DefaultHasher::new();
-        told.hash(&mut hasher);
+        identity.hash(&mut hasher);
         Some(hasher.finish())
     }
 }
@@ -141,7 +140,7 @@ fn duration(text: &str) -> Option<Duration> {
 
 fn seconds(number: &str, scale: f64) -> Option<Duration> {
     let seconds = number.trim().parse::<f64>().ok()? * scale;
-    (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(LONGEST)))
+    (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(MAX_TIMEOUT)))
 }
 
 #[cfg(test)]
@@ -175,12 +174,12 @@ mod tests {
 
     #[test]
     fn reads_how_long_a_client_waits() {
-        let patience = |headers: &HeaderMap| RequestHeaders::of(headers).patience();
-        assert_eq!(patience(&headers(&[("x-stainless-timeout", "600")])), Some(Duration::from_secs(600)));
+        let timeout = |headers: &HeaderMap| RequestHeaders::of(headers).timeout();
+        assert_eq!(timeout(&headers(&[("x-stainless-timeout", "600")])), Some(Duration::from_secs(600)));
         let both = headers(&[("x-stainless-timeout", "600"), ("x-litellm-timeout", "1.5")]);
-        assert_eq!(patience(&both), Some(Duration::from_millis(1500)));
+        assert_eq!(timeout(&both), Some(Duration::from_millis(1500)));
         for value in ["0", "-3", "NaN", "soon", ""] {
-            assert_eq!(patience(&headers(&[("x-litellm-timeout", value)])), None, "{value}");
+            assert_eq!(timeout(&headers(&[("x-litellm-timeout", value)])), None, "{value}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! What a request is decided by: one snapshot of the configuration, loaded once and kept to its end. Replaced as a
-//! whole by a reload or when a provider's model list has been fetched.
+//! The configuration that a request is served by: one snapshot, loaded once per request and kept to its end. Replaced as
+//! a whole by a reload or when a provider's model list has been fetched.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,13 +14,13 @@ use crate::{
     upstream::{PoolSettings, Target},
 };
 
-/// Where administration is served at all.
+/// The listener that serves administration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AdminAccess {
-    /// With the clients; by an administrator's key, if there is one.
+    /// The clients' listener; by an administrator's key, if there is one.
     #[default]
     Beside,
-    /// At an address of its own only.
+    /// A listener of its own only.
     Apart,
 }
 
@@ -29,7 +29,7 @@ pub struct Snapshot {
     /// Goes up by one with each reload.
     pub generation: u64,
     pub tokens: ConfiguredKeys,
-    /// Those of the store; shared by all snapshots.
+    /// Keys of the store; shared by all snapshots.
     pub keys: StoredKeys,
     pub catalog: Catalog,
     /// By the catalog's index.
@@ -43,14 +43,14 @@ pub struct Snapshot {
     pub administration: AdminAccess,
     pub telemetry: TelemetrySettings,
     pub health: HealthSettings,
-    /// How often what was known before was of use; the process's.
+    /// Hits of the process's cache of earlier findings.
     pub recalls: CacheHits,
     pub prices: Arc<Prices>,
     pub trusted_proxies: Arc<[Network]>,
 }
 
 impl Snapshot {
-    /// The commit point that the configuration gives the model asked for. `None`: it says nothing of it.
+    /// The requested model's configured commit point. `None`: none is configured for it.
     #[must_use]
     pub fn commit_of(&self, plan: &Plan<'_>) -> Option<CommitPoint> {
         let rule = self.catalog.settings().models.get(plan.rule?)?;
@@ -63,6 +63,6 @@ pub struct Provider {
     pub target: Arc<Target>,
     pub deadlines: Deadlines,
     pub region: Option<Arc<str>>,
-    /// What was heard of it; kept over a reload.
+    /// The provider's health; kept over a reload.
     pub standing: Arc<ProviderHealth>,
 }

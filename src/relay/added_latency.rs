@@ -1,9 +1,9 @@
 //! The gateway's own share of a stream's time (B2): from the read that brought bytes to the write that took them. It is
-//! known at the next poll, which comes when the client's connection has taken the frame; a frame whose write had to wait
-//! for the client is counted apart, since that time is the client's.
+//! known at the next poll, which comes when the client's connection has taken the frame. A frame that had to wait for the
+//! client is counted apart, because that time is the client's.
 //!
-//! Costs one look at the clock per frame. When the overhead guard sheds, one frame in [`SAMPLED`] is measured, so that the
-//! guard can see when the worker has caught up.
+//! Costs one reading of the clock per frame. While the overload guard sheds, one frame in [`SAMPLE_INTERVAL`] is
+//! measured, so that the guard can see when the worker has caught up.
 
 use tokio::time::Instant;
 
@@ -13,16 +13,17 @@ use crate::{
     telemetry::{LatencyMeter, stream_histogram::Resolution},
 };
 
-/// Of so many frames one is measured while the guard sheds.
-const SAMPLED: u32 = 16;
+/// Frames per measured one while the guard sheds.
+const SAMPLE_INTERVAL: u32 = 16;
 
 #[derive(Debug)]
 pub(super) struct FrameTimer {
-    /// `None`: nothing is measured.
+    /// `None`: frames are not measured.
     meter: Option<LatencyMeter>,
-    /// When the oldest bytes that may leave were read.
+    /// Time at which the oldest bytes that may leave were read.
     since: Option<Instant>,
-    /// The frame that is with the client's connection: since when it could have left, and the turn it was given in.
+    /// The frame that is with the client's connection: the time from which it could have left, and the turn in which it was
+    /// given.
     given: Option<(Instant, u64)>,
     /// Frames given.
     frames: u32,
@@ -33,7 +34,7 @@ impl FrameTimer {
         Self { meter, since: None, given: None, frames: 0 }
     }
 
-    /// Optional work is to be left out.
+    /// Whether optional work is to be left out.
     pub(super) fn sheds(&self) -> bool {
         self.meter.as_ref().is_some_and(LatencyMeter::sheds)
     }
@@ -45,22 +46,22 @@ impl FrameTimer {
         }
     }
 
-    /// The stream is committed: what was held back until now was held on purpose.
+    /// The stream is committed: bytes that were held back until now were held on purpose.
     pub(super) fn commit(&mut self) {
         if self.since.is_some() {
             self.since = Some(Instant::now());
         }
     }
 
-    /// A frame is given to the client's connection; `more` bytes stay that were read with it.
+    /// A frame is given to the client's connection; `more`: bytes that were read with it stay.
     pub(super) fn give(&mut self, more: bool) {
         let since = if more { self.since } else { self.since.take() };
         self.frames = self.frames.wrapping_add(1);
-        let measured = self.frames % SAMPLED == 1 || !self.sheds();
+        let measured = self.frames % SAMPLE_INTERVAL == 1 || !self.sheds();
         self.given = since.filter(|_| measured).map(|since| (since, turn::current()));
     }
 
-    /// The client's connection is back for more, or is done.
+    /// The client's connection polls again, or drops the stream.
     pub(super) fn taken(&mut self, stats: &mut StreamStats) {
         let Some((since, turn)) = self.given.take() else { return };
         if turn != turn::current() {
@@ -85,25 +86,25 @@ mod tests {
     use crate::telemetry::MeterReading;
 
     /// Reads a frame, gives it, and takes it after `stay`, in another turn if the client `waits`.
-    async fn pass(passage: &mut FrameTimer, stats: &mut StreamStats, stay: Duration, waits: bool) {
-        passage.read(Instant::now());
-        passage.give(false);
+    async fn pass(timer: &mut FrameTimer, stats: &mut StreamStats, stay: Duration, waits: bool) {
+        timer.read(Instant::now());
+        timer.give(false);
         advance(stay).await;
         if waits {
             turn::begin();
         }
-        passage.taken(stats);
+        timer.taken(stats);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_frame_is_timed_from_its_read_to_its_write() {
         let (meter, mut stats) = (LatencyMeter::default(), StreamStats::default());
-        let mut passage = FrameTimer::new(Some(meter.clone()));
-        pass(&mut passage, &mut stats, Duration::from_micros(30), false).await;
-        pass(&mut passage, &mut stats, Duration::from_micros(60), false).await;
-        pass(&mut passage, &mut stats, Duration::from_secs(9), true).await;
-        // Asked again without having given anything.
-        passage.taken(&mut stats);
+        let mut timer = FrameTimer::new(Some(meter.clone()));
+        pass(&mut timer, &mut stats, Duration::from_micros(30), false).await;
+        pass(&mut timer, &mut stats, Duration::from_micros(60), false).await;
+        pass(&mut timer, &mut stats, Duration::from_secs(9), true).await;
+        // Polled again without a frame given.
+        timer.taken(&mut stats);
         let added = stats.added_latency().unwrap();
         assert_eq!((added.max.as_micros(), stats.waited_for_client), (60, 1));
         assert_eq!(stats.first_added.unwrap().as_micros(), 30);
@@ -111,30 +112,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_held_back_until_the_commit_is_not_the_worker_s_doing() {
+    async fn time_held_back_until_the_commit_does_not_count() {
         let mut stats = StreamStats::default();
-        let mut passage = FrameTimer::new(Some(LatencyMeter::default()));
-        passage.read(Instant::now());
+        let mut timer = FrameTimer::new(Some(LatencyMeter::default()));
+        timer.read(Instant::now());
         advance(Duration::from_secs(1)).await;
-        passage.commit();
-        passage.give(true);
-        passage.taken(&mut stats);
-        passage.give(false);
-        passage.taken(&mut stats);
+        timer.commit();
+        timer.give(true);
+        timer.taken(&mut stats);
+        timer.give(false);
+        timer.taken(&mut stats);
         assert_eq!(stats.added_latency().unwrap().max, Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_in_sixteen_is_measured_while_the_guard_sheds_and_none_when_it_is_off() {
         let (meter, mut stats) = (LatencyMeter::default(), StreamStats::default());
-        let mut passage = FrameTimer::new(Some(meter.clone()));
+        let mut timer = FrameTimer::new(Some(meter.clone()));
         meter.shed(true);
         for _ in 0..32 {
-            pass(&mut passage, &mut stats, Duration::from_micros(1), false).await;
+            pass(&mut timer, &mut stats, Duration::from_micros(1), false).await;
         }
         assert_eq!(MeterReading::of(&[meter]).count(), 2);
-        let (mut passage, mut stats) = (FrameTimer::new(None), StreamStats::default());
-        pass(&mut passage, &mut stats, Duration::from_micros(1), false).await;
+        let (mut timer, mut stats) = (FrameTimer::new(None), StreamStats::default());
+        pass(&mut timer, &mut stats, Duration::from_micros(1), false).await;
         assert!(stats.frame_timings.is_none());
     }
 }

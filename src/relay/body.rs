@@ -1,4 +1,5 @@
-//! The one body type that is given to the client's connection: nothing, bytes at hand, or a stream that is pulled.
+//! The body of a response as the client's connection pulls it: bytes at hand, or a stream. Reports the request's
+//! completion with the last byte.
 
 use std::{
     pin::Pin,
@@ -8,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{commit::Committed, stream::FrameSource};
+use super::{commit::Committed, source::FrameSource};
 use crate::{
     base::{ByteList, Fault, FaultKind, Sent, Side, Stage},
     exchange::{Completion, Outcome},
@@ -23,7 +24,7 @@ pub enum Body<S: FrameSource + 'static> {
 }
 
 impl<S: FrameSource + 'static> Body<S> {
-    /// The client will not be given the rest, though it has not left: the end is told as this.
+    /// The client is not given the rest, although it has not left: the request completes with this fault.
     pub fn cut(&mut self, side: Side, kind: FaultKind) {
         let fault = |stage| Fault { side, stage, kind, sent: Sent::Some };
         match self {
@@ -84,14 +85,17 @@ mod tests {
     use crate::{
         base::id::IdSource,
         exchange::{CompletionQueue, RequestRecord, RequestRoute},
-        relay::Acknowledge,
+        relay::{Acknowledge, FailureObserver},
         telemetry::Gauge,
     };
 
-    /// A stream that never is.
+    /// A source that is never made.
+    #[derive(Debug)]
     struct NoSource(Infallible);
 
     impl FrameSource for NoSource {
+        type Observer = Self;
+
         fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
             match self.0 {}
         }
@@ -103,6 +107,10 @@ mod tests {
         fn acknowledge(&mut self, _: Acknowledge) {
             match self.0 {}
         }
+    }
+
+    impl FailureObserver for NoSource {
+        fn failed(self, _: &Fault) {}
     }
 
     #[tokio::test]

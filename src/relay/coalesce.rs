@@ -1,4 +1,4 @@
-//! The buffered fallback: complete events are gathered to a size or a delay.
+//! Coalesces complete events to a size or a delay (buffered mode). Bytes are copied here, in this mode alone.
 
 use std::{
     future::Future,
@@ -14,7 +14,7 @@ use crate::base::ByteList;
 #[derive(Debug)]
 pub(super) struct Coalesce {
     bytes: BytesMut,
-    /// When what is held must leave. `None`: nothing is held.
+    /// Time at which the coalesced bytes must leave. `None`: there are none.
     due: Option<Instant>,
     size: usize,
     delay: Duration,
@@ -26,7 +26,7 @@ impl Coalesce {
         Self { bytes: BytesMut::new(), due: None, size, delay, timer: None }
     }
 
-    /// Adds complete events that came at `now`; gives all that is held once it has reached the size.
+    /// Adds complete events that came at `now`; gives all bytes once they have reached the size.
     pub(super) fn push(&mut self, events: &ByteList, now: Instant) -> Option<Bytes> {
         if events.is_empty() {
             return None;
@@ -38,7 +38,7 @@ impl Coalesce {
         (self.bytes.len() >= self.size).then(|| self.rest())
     }
 
-    /// Ready with all that is held when the delay is over.
+    /// Ready with all bytes when the delay is over.
     pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         let Some(due) = self.due else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
@@ -48,7 +48,7 @@ impl Coalesce {
         timer.as_mut().poll(cx).map(|()| self.rest())
     }
 
-    /// Everything.
+    /// All bytes; empty if there are none.
     pub(super) fn rest(&mut self) -> Bytes {
         self.due = None;
         self.bytes.split().freeze()
@@ -68,14 +68,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn leaves_by_size_or_by_delay() {
         let start = Instant::now();
-        let mut gather = Coalesce::new(8, Duration::from_millis(50));
-        assert_eq!(gather.push(&events("abc\n\n"), start), None);
-        assert_eq!(gather.push(&events("def\n\n"), start).unwrap(), "abc\n\ndef\n\n");
-        assert_eq!(gather.push(&events("g\n\n"), Instant::now()), None);
-        assert_eq!(poll_fn(|cx| gather.poll_due(cx)).await, "g\n\n");
+        let mut coalesce = Coalesce::new(8, Duration::from_millis(50));
+        assert_eq!(coalesce.push(&events("abc\n\n"), start), None);
+        assert_eq!(coalesce.push(&events("def\n\n"), start).unwrap(), "abc\n\ndef\n\n");
+        assert_eq!(coalesce.push(&events("g\n\n"), Instant::now()), None);
+        assert_eq!(poll_fn(|cx| coalesce.poll_due(cx)).await, "g\n\n");
         assert_eq!(start.elapsed(), Duration::from_millis(50));
-        gather.push(&events("h\n\n"), Instant::now());
-        assert_eq!(poll_fn(|cx| gather.poll_due(cx)).await, "h\n\n");
-        assert_eq!((start.elapsed(), gather.rest().len()), (Duration::from_millis(100), 0));
+        coalesce.push(&events("h\n\n"), Instant::now());
+        assert_eq!(poll_fn(|cx| coalesce.poll_due(cx)).await, "h\n\n");
+        assert_eq!((start.elapsed(), coalesce.rest().len()), (Duration::from_millis(100), 0));
     }
 }

@@ -1,5 +1,5 @@
-//! The commit point as a type. An [`Uncommitted`] stream may be given up unseen: nothing of it has reached the client. A
-//! [`Committed`] one may not: what goes wrong from there on is told in the stream itself, then it ends.
+//! The commit point as a type. An [`Uncommitted`] stream may be dropped unseen: nothing of it has reached the client. A
+//! [`Committed`] one may not: a failure from there on is reported in the stream itself, and ends it.
 
 use std::{
     future::poll_fn,
@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::{
     detached::{DetachedStream, DetachedStreams},
     settings::{CommitPoint, StreamSettings},
-    stream::{FrameSource, RelayOptions, Stream},
+    source::FrameSource,
+    stream::{RelayOptions, Stream},
     trace_comment,
 };
 use crate::{
@@ -22,48 +23,48 @@ use crate::{
     wire::{Dialect, Usage},
 };
 
-/// A stream that is held back past this commits, whatever it holds.
+/// A stream that holds back more bytes than this commits, whatever it holds.
 const MAX_WAITING: usize = 256 * 1024;
 
 /// A stream of which the client has seen nothing.
 #[derive(Debug)]
-pub struct Uncommitted<S>(Box<Stream<S>>);
+pub struct Uncommitted<S: FrameSource>(Box<Stream<S>>);
 
 impl<S: FrameSource + 'static> Uncommitted<S> {
     #[must_use]
     pub fn new(
         source: S,
-        manner: &RelayOptions,
+        options: &RelayOptions,
         settings: &StreamSettings,
         started: Instant,
         id: RequestId,
     ) -> Self {
-        Self(Box::new(Stream::new(source, manner, settings, started, id)))
+        Self(Box::new(Stream::new(source, options, settings, started, id)))
     }
 
     /// Pulls until `point` is reached.
     ///
     /// # Errors
-    /// What went wrong before; an error event counts until the first content has come, and [`Uncommitted::told`] is
-    /// what it said: such a stream can still be committed.
+    /// The fault that came before. An error event counts as one until the first content has come;
+    /// [`Uncommitted::error_text`] has its text, and such a stream can still be committed.
     pub async fn reach(&mut self, point: CommitPoint) -> Result<(), Fault> {
         poll_fn(|cx| self.poll_reach(point, cx)).await
     }
 
-    /// Where it comes from. `None` if it has ended.
-    pub const fn source(&mut self) -> Option<&mut S> {
-        self.0.source()
+    /// Has `observer` observe a failure after the commit. It is dropped if the stream has ended.
+    pub fn observe(&mut self, observer: S::Observer) {
+        self.0.observe(observer);
     }
 
-    /// What it has told of tokens so far.
+    /// Usage that the provider has reported so far.
     pub fn usage(&mut self) -> Option<Usage> {
         self.0.tap.stats().usage
     }
 
     /// The first bytes of the error event that came before the first content.
     #[must_use]
-    pub fn told(&mut self) -> Bytes {
-        self.0.tap.take_told()
+    pub fn error_text(&mut self) -> Bytes {
+        self.0.tap.take_error_text()
     }
 
     fn poll_reach(&mut self, point: CommitPoint, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
@@ -78,28 +79,30 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
                 return Poll::Ready(Ok(()));
             }
             if stream.has_ended() {
-                // A ping, a role, half an event and then the end: that is no answer.
+                // A ping, a role, half an event and then the end are no answer.
                 let cut = point == CommitPoint::FirstContent && !stream.tap.has_answer();
                 let fault = || Fault::provider(stream.stage(), FaultKind::Reset, Sent::Some);
                 return Poll::Ready(if cut { Err(fault()) } else { Ok(()) });
             }
-            let seen = ready!(stream.poll_pull(cx))?;
-            if seen.error && !seen.content && point == CommitPoint::FirstContent {
+            let report = ready!(stream.poll_pull(cx))?;
+            if report.error && !report.content && point == CommitPoint::FirstContent {
                 return Poll::Ready(Err(Fault::provider(stream.stage(), FaultKind::ErrorEvent, Sent::Some)));
             }
         }
     }
 
-    /// From here on the client sees it. `on_fault` renders the event that tells of a fault.
+    /// From here on the client sees it. `on_fault` renders the event that reports a fault; `guards` count the request and
+    /// the stream until it is dropped.
     #[must_use]
     pub fn commit(
         mut self,
         dialect: Dialect,
         on_fault: OnFault,
         completion: Completion,
-        (in_flight, counted, orphans): (GaugeGuard, GaugeGuard, DetachedStreams),
+        guards: [GaugeGuard; 2],
+        detached: DetachedStreams,
     ) -> Committed<S> {
-        self.0.passage.commit();
+        self.0.timer.commit();
         Committed {
             stream: self.0,
             dialect,
@@ -107,8 +110,8 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
             broken: None,
             failed: None,
             completion: Some(completion),
-            orphans,
-            _counted: [in_flight, counted],
+            detached,
+            _guards: guards,
         }
     }
 }
@@ -122,16 +125,16 @@ pub struct Committed<S: FrameSource + 'static> {
     stream: Box<Stream<S>>,
     dialect: Dialect,
     on_fault: OnFault,
-    /// The body breaks off with this: it has no events that could tell it.
+    /// The body breaks off with this fault, because it has no events that could report it.
     broken: Option<Fault>,
-    /// It ends with this.
+    /// The stream ends with this fault.
     failed: Option<Fault>,
-    /// `None` only while it is dropped.
+    /// `None` only while the stream is dropped.
     completion: Option<Completion>,
-    /// Where it goes if the client leaves and it is to be read on.
-    orphans: DetachedStreams,
-    /// The request and the stream.
-    _counted: [GaugeGuard; 2],
+    /// Where the stream goes if the client leaves and it is to be read on.
+    detached: DetachedStreams,
+    /// Of the request and of the stream.
+    _guards: [GaugeGuard; 2],
 }
 
 impl<S: FrameSource + 'static> Committed<S> {
@@ -144,23 +147,23 @@ impl<S: FrameSource + 'static> Committed<S> {
             }
             None => match self.broken.take() {
                 Some(fault) => Some(Err(fault)),
-                None => self.comment().map(Ok),
+                None => self.trace_comment().map(Ok),
             },
         };
         Poll::Ready(frame)
     }
 
-    /// What the stream was, for a client that asked.
-    fn comment(&mut self) -> Option<Bytes> {
+    /// The trace comment, if the client requested it and has not been given it.
+    fn trace_comment(&mut self) -> Option<Bytes> {
         if !self.stream.take_comment() {
             return None;
         }
         self.stream.note_digests();
         let record = self.completion.as_mut()?.record();
-        Some(trace_comment::comment(record, self.stream.tap.stats()))
+        Some(trace_comment::render(record, self.stream.tap.stats()))
     }
 
-    /// The client is told by an event where there are events, else by breaking off.
+    /// A body of events reports the fault by one; another body breaks off.
     fn fail(&mut self, fault: Fault) {
         if self.stream.tap.is_event_stream() {
             self.stream.close_event();
@@ -170,26 +173,24 @@ impl<S: FrameSource + 'static> Committed<S> {
         }
         self.failed = Some(fault);
     }
-}
 
-impl<S: FrameSource + 'static> Committed<S> {
-    /// The client will not be given more.
+    /// Nothing more follows for the client.
     pub(super) fn is_over(&self) -> bool {
         self.is_given() && !self.stream.owes_comment()
     }
 
-    /// The client was given all that there is of the answer.
+    /// The client was given the whole answer.
     fn is_given(&self) -> bool {
         self.stream.has_ended() && self.stream.waiting() == 0 && self.broken.is_none()
     }
 
-    /// It ends here, whatever the provider would still have sent; the client is not told.
+    /// The stream ends here, although the provider would send on; nothing in it reports this to the client.
     pub(super) fn cut(&mut self, fault: impl FnOnce(Stage) -> Fault) {
         let stage = self.stream.stage();
         self.failed.get_or_insert_with(|| fault(stage));
     }
 
-    /// How it ended, unless the client has left before it was given all.
+    /// `None`: the client left before it was given all.
     fn outcome(&mut self) -> Option<Outcome> {
         match self.failed.take() {
             Some(fault) => Some(Outcome::Fault(fault)),
@@ -201,21 +202,22 @@ impl<S: FrameSource + 'static> Committed<S> {
     /// dropped, which reports that the client left.
     fn leave(&mut self, mut completion: Completion) {
         if let OnDisconnect::Drain { time, tokens } = completion.record().on_disconnect
-            && let Some(counted) = self.orphans.place()
-            && let Some((source, tap)) = self.stream.leave()
+            && let Some(guard) = self.detached.reserve()
+            && let Some((source, observer, tap)) = self.stream.detach()
         {
-            let left = completion.stage().get();
-            self.orphans.adopt(DetachedStream { source, tap, completion, left, time, tokens, counted });
+            let stage = completion.stage().get();
+            let stream = DetachedStream { source, observer, tap, completion, stage, time, tokens, guard };
+            self.detached.read_on(stream);
         } else {
             completion.record().stats = self.stream.tap.take_stats();
         }
     }
 }
 
-/// The completion is reported when the client's connection lets go of the stream: after the last frame's write.
+/// The completion is reported when the client's connection drops the stream: after the last frame's write.
 impl<S: FrameSource + 'static> Drop for Committed<S> {
     fn drop(&mut self) {
-        self.stream.passage.taken(self.stream.tap.stats());
+        self.stream.timer.taken(self.stream.tap.stats());
         let outcome = self.outcome();
         self.stream.note_digests();
         let Some(mut completion) = self.completion.take() else { return };

@@ -1,5 +1,7 @@
-//! The deadlines of a stream that flows: `first_token`, `stream` (the gap between two events), `stream_total`. A frame costs no timer work: the one timer is
-//! armed for the earliest deadline and, when it fires, looks whether bytes have moved the deadline since.
+//! The deadlines of a stream that flows: `first_token`, `stream` (the gap between two events), `stream_total`.
+//!
+//! A frame costs no timer work: the one timer is armed for the earliest deadline and, when it fires, checks whether
+//! bytes have moved the deadline since.
 
 use std::{
     future::Future,
@@ -13,22 +15,23 @@ use crate::base::DeadlineKind;
 
 #[derive(Debug)]
 pub(super) struct StreamDeadlines {
-    /// Until the first token has come: when it must have, and the time that was given.
+    /// Deadline and timeout. `None`: the first token has come.
     first_token: Option<(Instant, Duration)>,
     stream: Duration,
+    /// Deadline and timeout. `None`: no limit.
     total: Option<(Instant, Duration)>,
-    /// When bytes of an event last came.
+    /// Time of the last bytes of an event.
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Who the timer will wake, and whether a frame has come since it was asked.
+    /// The task that the timer will wake, and whether a frame has come since the timer was polled.
     waker: Option<Waker>,
     moved: bool,
-    /// The deadline has come nearer than the timer may be set for. Else it only moves away.
+    /// The deadline may be earlier than the timer is set for. Otherwise deadlines only move away.
     nearer: bool,
 }
 
 impl StreamDeadlines {
-    /// Starts at `now`. `first_token` counts from when the request was sent.
+    /// Starts at `now`. `first_token` counts from the time the request was sent.
     pub(super) const fn new(
         now: Instant,
         first_token: (Instant, Duration),
@@ -47,7 +50,7 @@ impl StreamDeadlines {
         }
     }
 
-    /// Bytes came. Those of comments alone do not re-arm `stream` (`alive` is false).
+    /// Bytes came at `now`. Comments alone (`alive` is false) do not re-arm `stream`.
     pub(super) const fn note(&mut self, now: Instant, alive: bool) {
         if alive {
             self.last = now;
@@ -61,13 +64,13 @@ impl StreamDeadlines {
 
     fn due(&self) -> (Instant, DeadlineKind, Duration) {
         let mut due = match self.first_token {
-            Some((at, given)) => (at, DeadlineKind::FirstToken, given),
+            Some((at, timeout)) => (at, DeadlineKind::FirstToken, timeout),
             None => (self.last + self.stream, DeadlineKind::Stream, self.stream),
         };
-        if let Some((at, given)) = self.total
+        if let Some((at, timeout)) = self.total
             && at < due.0
         {
-            due = (at, DeadlineKind::Total, given);
+            due = (at, DeadlineKind::Total, timeout);
         }
         due
     }
@@ -78,7 +81,7 @@ impl StreamDeadlines {
             return Poll::Pending;
         }
         loop {
-            let (at, clock, given) = self.due();
+            let (at, kind, timeout) = self.due();
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
             if timer.is_elapsed() || timer.deadline() > at {
                 timer.as_mut().reset(at);
@@ -87,13 +90,13 @@ impl StreamDeadlines {
             self.waker = Some(cx.waker().clone());
             ready!(timer.as_mut().poll(cx));
             if self.due().0 <= Instant::now() {
-                return Poll::Ready((clock, given));
+                return Poll::Ready((kind, timeout));
             }
         }
     }
 
-    /// A frame has come and the timer is still set for this task, no later than the deadline; it may have fired unheard
-    /// while the client did not read.
+    /// A frame has come and the timer is still set for this task, no later than the deadline. A timer that fired while
+    /// the client did not read woke no poll, so it must be set again.
     fn is_armed_for(&mut self, cx: &Context<'_>) -> bool {
         let moved = std::mem::take(&mut self.moved);
         let set = self.timer.as_ref().is_some_and(|timer| !timer.is_elapsed()) && !self.nearer;
@@ -109,7 +112,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn clocks(total: Option<Duration>) -> StreamDeadlines {
+    fn deadlines(total: Option<Duration>) -> StreamDeadlines {
         let now = Instant::now();
         StreamDeadlines::new(
             now,
@@ -119,16 +122,16 @@ mod tests {
         )
     }
 
-    async fn fires(clocks: &mut StreamDeadlines) -> (DeadlineKind, Duration) {
+    async fn fires(deadlines: &mut StreamDeadlines) -> (DeadlineKind, Duration) {
         let start = Instant::now();
-        let (clock, _) = poll_fn(|cx| clocks.poll(cx)).await;
-        (clock, start.elapsed())
+        let (kind, _) = poll_fn(|cx| deadlines.poll(cx)).await;
+        (kind, start.elapsed())
     }
 
     /// Polls once, as a stream does when it has nothing.
-    async fn poll_once(clocks: &mut StreamDeadlines) {
+    async fn poll_once(deadlines: &mut StreamDeadlines) {
         poll_fn(|cx| {
-            assert!(clocks.poll(cx).is_pending());
+            assert!(deadlines.poll(cx).is_pending());
             Poll::Ready(())
         })
         .await;
@@ -136,77 +139,77 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_token_brings_the_deadline_nearer() {
-        let mut clocks = clocks(None);
-        poll_once(&mut clocks).await;
+        let mut deadlines = deadlines(None);
+        poll_once(&mut deadlines).await;
         tokio::time::advance(SECOND).await;
-        clocks.note(Instant::now(), true);
-        clocks.first_token_came();
-        clocks.stream = SECOND;
+        deadlines.note(Instant::now(), true);
+        deadlines.first_token_came();
+        deadlines.stream = SECOND;
         let start = Instant::now();
         // One poll after the frame, as within one turn of a worker: it alone must arm the timer.
-        poll_once(&mut clocks).await;
-        assert_eq!(clocks.timer.as_ref().unwrap().deadline(), start + SECOND);
-        assert_eq!(fires(&mut clocks).await, (DeadlineKind::Stream, SECOND));
+        poll_once(&mut deadlines).await;
+        assert_eq!(deadlines.timer.as_ref().unwrap().deadline(), start + SECOND);
+        assert_eq!(fires(&mut deadlines).await, (DeadlineKind::Stream, SECOND));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_token_clock_ignores_other_bytes() {
-        let mut clocks = clocks(None);
+    async fn the_first_token_deadline_ignores_other_bytes() {
+        let mut deadlines = deadlines(None);
         for _ in 0..4 {
             tokio::time::advance(SECOND).await;
-            clocks.note(Instant::now(), true);
-            poll_once(&mut clocks).await;
+            deadlines.note(Instant::now(), true);
+            poll_once(&mut deadlines).await;
         }
-        let (clock, after) = fires(&mut clocks).await;
-        assert_eq!((clock, after.as_secs()), (DeadlineKind::FirstToken, 1));
+        let (kind, after) = fires(&mut deadlines).await;
+        assert_eq!((kind, after.as_secs()), (DeadlineKind::FirstToken, 1));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn events_re_arm_the_idle_clock_and_comments_do_not() {
-        let mut clocks = clocks(None);
-        clocks.first_token_came();
+    async fn events_re_arm_the_stream_deadline_and_comments_do_not() {
+        let mut deadlines = deadlines(None);
+        deadlines.first_token_came();
         for _ in 0..10 {
             tokio::time::advance(2 * SECOND).await;
-            clocks.note(Instant::now(), true);
-            poll_once(&mut clocks).await;
+            deadlines.note(Instant::now(), true);
+            poll_once(&mut deadlines).await;
         }
         tokio::time::advance(2 * SECOND).await;
-        clocks.note(Instant::now(), false);
-        let (clock, after) = fires(&mut clocks).await;
-        assert_eq!((clock, after.as_secs()), (DeadlineKind::Stream, 1));
+        deadlines.note(Instant::now(), false);
+        let (kind, after) = fires(&mut deadlines).await;
+        assert_eq!((kind, after.as_secs()), (DeadlineKind::Stream, 1));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_total_clock_ends_a_stream_that_flows() {
-        let mut clocks = clocks(Some(4 * SECOND));
-        clocks.first_token_came();
+    async fn the_total_deadline_ends_a_stream_that_flows() {
+        let mut deadlines = deadlines(Some(4 * SECOND));
+        deadlines.first_token_came();
         tokio::time::advance(2 * SECOND).await;
-        clocks.note(Instant::now(), true);
-        poll_once(&mut clocks).await;
-        assert_eq!(fires(&mut clocks).await, (DeadlineKind::Total, 2 * SECOND));
+        deadlines.note(Instant::now(), true);
+        poll_once(&mut deadlines).await;
+        assert_eq!(fires(&mut deadlines).await, (DeadlineKind::Total, 2 * SECOND));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_that_fired_while_nobody_asked_is_set_again() {
-        let (mut clocks, start) = (clocks(None), Instant::now());
-        clocks.first_token_came();
-        poll_once(&mut clocks).await;
+    async fn a_timer_that_fired_while_the_client_did_not_read_is_set_again() {
+        let (mut deadlines, start) = (deadlines(None), Instant::now());
+        deadlines.first_token_came();
+        poll_once(&mut deadlines).await;
         tokio::time::advance(2 * SECOND).await;
-        clocks.note(Instant::now(), true);
-        // The client does not read: the timer fires at 3 s, and the stream is asked again at 4 s.
+        deadlines.note(Instant::now(), true);
+        // The client does not read: the timer fires at 3 s, and the stream is polled again at 4 s.
         tokio::time::advance(2 * SECOND).await;
-        poll_once(&mut clocks).await;
-        assert_eq!(clocks.timer.as_ref().unwrap().deadline(), start + 5 * SECOND);
+        poll_once(&mut deadlines).await;
+        assert_eq!(deadlines.timer.as_ref().unwrap().deadline(), start + 5 * SECOND);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_timer_that_fired_together_with_a_frame_is_set_again() {
-        let mut clocks = clocks(None);
-        clocks.first_token_came();
-        poll_once(&mut clocks).await;
+        let mut deadlines = deadlines(None);
+        deadlines.first_token_came();
+        poll_once(&mut deadlines).await;
         tokio::time::advance(3 * SECOND).await;
-        clocks.note(Instant::now(), true);
-        poll_once(&mut clocks).await;
-        assert_eq!(fires(&mut clocks).await, (DeadlineKind::Stream, 3 * SECOND));
+        deadlines.note(Instant::now(), true);
+        poll_once(&mut deadlines).await;
+        assert_eq!(fires(&mut deadlines).await, (DeadlineKind::Stream, 3 * SECOND));
     }
 }

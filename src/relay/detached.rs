@@ -1,7 +1,7 @@
-//! Streams whose client has left and which are read on for their usage (B6): on the worker they began on, detached from
-//! any connection, counted, within a time and a number of tokens, and ended when the process drains.
+//! Streams without a client, read on for their usage after the client left (B6): on the worker they began on, apart from
+//! any client connection, counted, within a time and a number of tokens, and ended when the process drains.
 //!
-//! Invariant: what is read is dropped as it comes. An orphan tells its end exactly once, however it ends.
+//! Invariant: bytes are dropped as they come, and each stream reports its completion exactly once, however it ends.
 
 use std::future::poll_fn;
 
@@ -10,29 +10,32 @@ use tokio::{
     time::{Duration, Instant, sleep},
 };
 
-use super::{stream::FrameSource, tap::Tap};
+use super::{source::FrameSource, tap::Tap};
 use crate::{
     base::{Stage, spawn::Tasks},
     exchange::{Completion, Outcome},
     telemetry::{Gauge, GaugeGuard},
 };
 
-/// Streams that a worker reads on at once; beyond it they are ended and estimated.
-const MANY: usize = 1024;
+/// Streams that a worker reads on at once; further ones are ended and estimated.
+const MAX_STREAMS: usize = 1024;
 
 /// A stream without a client.
-pub(super) struct DetachedStream<S> {
+pub(super) struct DetachedStream<S: FrameSource> {
     pub(super) source: S,
+    /// Kept until the source is dropped: it counts the attempt as under way. Failures are not reported to it.
+    pub(super) observer: Option<S::Observer>,
     pub(super) tap: Tap,
     pub(super) completion: Completion,
-    /// When its client left.
-    pub(super) left: Stage,
+    /// The stage at which the client left.
+    pub(super) stage: Stage,
+    /// Bounds of the reading.
     pub(super) time: Duration,
     pub(super) tokens: u32,
-    pub(super) counted: GaugeGuard,
+    pub(super) guard: GaugeGuard,
 }
 
-/// A worker's orphans. Cloning shares them.
+/// A worker's detached streams. Cloning shares them.
 #[derive(Clone, Debug)]
 pub struct DetachedStreams {
     tasks: Tasks,
@@ -47,17 +50,17 @@ impl DetachedStreams {
         Self { tasks: Tasks::new(), gauge, closed: watch::Sender::new(false) }
     }
 
-    /// A place for one more. `None`: there are too many, or no more are wanted.
-    pub(super) fn place(&self) -> Option<GaugeGuard> {
-        (!*self.closed.borrow() && self.tasks.live() < MANY).then(|| self.gauge.hold())
+    /// Room for one more. `None`: there are too many, or the process drains.
+    pub(super) fn reserve(&self) -> Option<GaugeGuard> {
+        (!*self.closed.borrow() && self.tasks.live() < MAX_STREAMS).then(|| self.gauge.hold())
     }
 
-    pub(super) fn adopt<S: FrameSource + 'static>(&self, orphan: DetachedStream<S>) {
+    pub(super) fn read_on<S: FrameSource + 'static>(&self, stream: DetachedStream<S>) {
         let closed = self.closed.subscribe();
-        self.tasks.spawn(orphan.read_on(closed));
+        self.tasks.spawn(stream.read_on(closed));
     }
 
-    /// Ends all of them, now and from now on, and waits until they have told their ends.
+    /// Ends all of them, now and from now on, and waits until they have reported their completions.
     pub async fn close(&self) {
         self.closed.send_replace(true);
         while self.tasks.live() > 0 {
@@ -69,24 +72,25 @@ impl DetachedStreams {
 impl<S: FrameSource> DetachedStream<S> {
     /// Reads to the end, or to the first bound.
     async fn read_on(self, mut closed: watch::Receiver<bool>) {
-        let Self { mut source, mut tap, mut completion, left, time, tokens, counted } = self;
+        let Self { mut source, observer, mut tap, mut completion, stage, time, tokens, guard } = self;
         let whole = tokio::select! {
             biased;
             whole = read(&mut source, &mut tap, tokens) => whole,
             _ = closed.wait_for(|closed| *closed) => false,
             () = sleep(time) => false,
         };
-        // The provider's connection first: whoever sees the end may look for it.
-        drop(source);
+        // The provider's connection is dropped before the completion is reported, because a reader of the completion
+        // may look at the connection.
+        drop((source, observer));
         let record = completion.record();
         record.stats = tap.take_stats();
         record.drained = whole;
-        completion.complete(Outcome::Gone(left));
-        drop(counted);
+        completion.complete(Outcome::Gone(stage));
+        drop(guard);
     }
 }
 
-/// Whether it came to a good end.
+/// Whether the stream came to a good end.
 async fn read<S: FrameSource>(source: &mut S, tap: &mut Tap, tokens: u32) -> bool {
     while !source.is_done() {
         let frame = match poll_fn(|cx| source.poll_frame(cx)).await {
@@ -96,7 +100,7 @@ async fn read<S: FrameSource>(source: &mut S, tap: &mut Tap, tokens: u32) -> boo
         };
         let now = Instant::now();
         let gap = tap.gap(now);
-        let good = tap.see(&frame, (now, gap), false, |_, _| {}).is_ok_and(|seen| !seen.error);
+        let good = tap.inspect(&frame, (now, gap), false, |_, _| {}).is_ok_and(|report| !report.error);
         if !good || tap.passed_tokens() > tokens {
             return false;
         }

@@ -21,7 +21,7 @@ impl RunningDigests {
         self.given.update(bytes);
     }
 
-    /// Of all that passed so far.
+    /// Of all bytes that passed so far.
     pub(super) fn read(&self) -> Digests {
         Digests {
             received: self.received.clone().finalize().into(),

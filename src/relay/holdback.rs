@@ -1,11 +1,11 @@
 //! Withholds the unfinished event at a stream's end, so that only complete events pass, and takes out the usage chunk
-//! that the client did not ask for (B24). Bytes are moved, never changed.
+//! that the client did not request (B24). Bytes are moved, never changed or copied.
 
 use bytes::Bytes;
 
 use crate::base::ByteList;
 
-/// An event that is still unfinished at this size passes after all, in pieces.
+/// An event that is still unfinished beyond this size passes after all, in pieces.
 const MAX_HELD: usize = 1024 * 1024;
 
 /// A stretch of a frame to take out; `start` is `None` when it began in an earlier frame.
@@ -17,6 +17,7 @@ pub(super) struct Cut {
 
 #[derive(Debug, Default)]
 pub(super) struct Holdback {
+    /// The unfinished event.
     tail: ByteList,
 }
 
@@ -47,13 +48,13 @@ impl Holdback {
         }
     }
 
-    /// What is withheld, and then `bytes`.
+    /// Passes the withheld bytes, and then `bytes`.
     fn release(&mut self, bytes: Bytes, out: &mut ByteList) {
         self.flush(out);
         out.push(bytes);
     }
 
-    /// Lets go of what is withheld.
+    /// Passes the withheld bytes.
     pub(super) fn flush(&mut self, out: &mut ByteList) {
         while let Some(bytes) = self.tail.pop() {
             out.push(bytes);
@@ -66,12 +67,12 @@ mod tests {
     use super::*;
 
     fn run(steps: &[(&'static str, Option<usize>, &[Cut])]) -> (String, String) {
-        let (mut hold, mut out) = (Holdback::default(), ByteList::new());
+        let (mut holdback, mut out) = (Holdback::default(), ByteList::new());
         for (frame, event_end, cuts) in steps {
-            hold.pass(Bytes::from_static(frame.as_bytes()), *event_end, cuts, &mut out);
+            holdback.pass(Bytes::from_static(frame.as_bytes()), *event_end, cuts, &mut out);
         }
         let text = |list: &ByteList| String::from_utf8(list.join().to_vec()).unwrap();
-        (text(&out), text(&hold.tail))
+        (text(&out), text(&holdback.tail))
     }
 
     #[test]
@@ -96,11 +97,11 @@ mod tests {
 
     #[test]
     fn an_event_beyond_the_bound_passes_in_pieces() {
-        let (mut hold, mut out) = (Holdback::default(), ByteList::new());
+        let (mut holdback, mut out) = (Holdback::default(), ByteList::new());
         let frame = Bytes::from(vec![b'x'; MAX_HELD]);
-        hold.pass(frame, None, &[], &mut out);
+        holdback.pass(frame, None, &[], &mut out);
         assert_eq!(out.len(), 0);
-        hold.pass(Bytes::from_static(b"y"), None, &[], &mut out);
+        holdback.pass(Bytes::from_static(b"y"), None, &[], &mut out);
         assert_eq!(out.len(), MAX_HELD + 1);
     }
 }

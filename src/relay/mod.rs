@@ -1,14 +1,15 @@
-//! Response bytes on their way down: the body that the client's connection pulls, what is observed as it passes, the
-//! commit point and the buffered fallback. Writes the record of the request (`exchange`) and reports its completion.
+//! Response bytes on their way down: the body that the client's connection pulls, the observation of its frames, the
+//! commit point and the buffered mode. Writes the record of the request (`exchange`) and reports its completion; knows
+//! no provider, key or price.
 //!
-//! - [`body`]: what the client's connection is given
-//! - [`commit`]: before and after the commit point
-//! - [`stream`]: a stream that is pulled through `tap`, `holdback` and `coalesce` under its `deadlines`; `added_latency` times it
-//! - [`digest`]: what bytes came and went; `trace_comment`: the comment that tells of a stream to whoever asked
-//! - [`detached`]: a stream whose client has left, read on for its usage
+//! - [`body`]: the body of a response
+//! - [`commit`]: a stream before and after the commit point
+//! - [`stream`]: pulls frames from its [`source`] through `tap`, `holdback` and `coalesce` under its `deadlines`;
+//!   `added_latency` times them, `digest` sums them, `delayed_ack` chooses how they are acknowledged
+//! - `trace_comment`: the comment at a stream's end, on request
+//! - [`detached`]: streams without a client, read on for their usage
 //! - [`collect`]: a body that is collected within its limit
-//! - `delayed_ack`: late acknowledgements of dense streams
-//! - [`settings`]: modes, commit points and limits of the configuration
+//! - [`settings`]: how streams are relayed, by configuration
 
 mod added_latency;
 pub mod body;
@@ -21,6 +22,7 @@ pub mod detached;
 mod digest;
 mod holdback;
 pub mod settings;
+pub mod source;
 pub mod stream;
 mod tap;
 mod trace_comment;
@@ -30,4 +32,5 @@ pub use commit::{Committed, OnFault, Uncommitted};
 pub use delayed_ack::Acknowledge;
 pub use detached::DetachedStreams;
 pub use settings::{CommitPoint, Mode, StreamSettings};
-pub use stream::{FrameSource, RelayOptions};
+pub use source::{FailureObserver, FrameSource};
+pub use stream::RelayOptions;

@@ -1,20 +1,21 @@
-//! How responses travel down, as the configuration says it.
+//! How responses are relayed, by configuration: mode, buffering, commit point, limits. Read once per request from its
+//! snapshot.
 
 use std::time::Duration;
 
 use crate::exchange::OnDisconnect;
 
-/// How a stream travels.
+/// How a stream is passed to the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Frames as they arrive.
     #[default]
     Asgi,
-    /// Gathered to `chunk_size` or `max_delay`, cut at event ends.
+    /// Coalesced to `chunk_size` or `max_delay`, cut at event ends.
     Buffered,
 }
 
-/// Until when a request may still fail over unseen.
+/// The point up to which a request may fail over unseen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitPoint {
     /// The provider's response head.
@@ -27,15 +28,15 @@ pub enum CommitPoint {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamSettings {
-    /// Used when neither endpoint, header nor body says which (`x_use_asgi_streaming`).
+    /// Used when neither endpoint, header nor body sets it (`x_use_asgi_streaming`).
     pub mode: Mode,
-    /// Buffered mode: bytes to gather.
+    /// Buffered mode: bytes to coalesce.
     pub chunk_size: usize,
     /// Buffered mode: how long a byte may be held.
     pub max_delay: Duration,
-    /// `None`: first content when there is somebody else to ask, else first frame.
+    /// `None`: first content when there is another candidate, else first frame.
     pub commit: Option<CommitPoint>,
-    /// Ask the provider for usage when the client did not, and take the extra chunk out again.
+    /// Request usage from the provider when the client did not, and take the extra chunk out again.
     pub include_usage: bool,
     /// Bytes of a non-streaming response (`max_response_size`).
     pub max_response_size: u64,

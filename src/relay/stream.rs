@@ -1,5 +1,5 @@
-//! A stream on its way down, before and after the commit point: pulls frames from the provider, shows them to the tap,
-//! passes them on in the chosen manner and watches the clocks.
+//! A stream on its way down, before and after the commit point. Pulls frames from the source, shows them to the tap,
+//! passes them on in the chosen mode and checks the deadlines. Renders nothing and reports no completion.
 //!
 //! Invariant: once the source has ended or failed it is dropped, so that the provider's connection is free before the
 //! client has read the last byte.
@@ -13,10 +13,11 @@ use super::{
     added_latency::FrameTimer,
     coalesce::Coalesce,
     deadlines::StreamDeadlines,
-    delayed_ack::{Acknowledge, DelayedAck},
+    delayed_ack::DelayedAck,
     digest::RunningDigests,
     holdback::{Cut, Holdback},
     settings::{Mode, StreamSettings},
+    source::{FailureObserver, FrameSource},
     tap::{Tap, TapReport},
 };
 use crate::{
@@ -26,102 +27,90 @@ use crate::{
     wire::Dialect,
 };
 
-/// Where a stream comes from.
-pub trait FrameSource: Unpin {
-    /// The next bytes. `None` at the end.
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>>;
-
-    /// All has been read: the next poll would give `None`.
-    fn is_done(&self) -> bool;
-
-    /// How the provider's connection is to acknowledge what comes.
-    fn acknowledge(&mut self, when: Acknowledge);
-
-    /// It went wrong in this way, be it its own fault or a deadline's. Told once.
-    fn failed(&mut self, _fault: &Fault) {}
-}
-
-/// How one stream is to be relayed.
+/// How one stream is relayed.
 #[derive(Clone, Debug)]
 pub struct RelayOptions {
     pub dialect: Dialect,
     pub mode: Mode,
     /// The body is `text/event-stream`.
     pub events: bool,
-    /// Take the extra usage chunk out: it was asked for by us.
+    /// Take the extra usage chunk out, because the gateway requested it and not the client.
     pub strip_usage: bool,
-    /// When the first token must have come, and the time it was given.
+    /// Deadline of the first token, and its timeout.
     pub first_token: (Instant, Duration),
     /// [`Deadlines::stream`](crate::base::Deadlines::stream).
     pub stream_timeout: Duration,
-    /// When the whole stream must have ended, and the time it was given. `None`: no limit.
+    /// Deadline of the whole stream, and its timeout. `None`: no limit.
     pub stream_total: Option<(Instant, Duration)>,
-    /// Where the frames' own times are noted. `None`: they are not measured.
+    /// The worker's meter of added latency. `None`: frames are not measured.
     pub meter: Option<LatencyMeter>,
-    /// Digest the bytes (B3).
+    /// Compute digests of the bytes (B3).
     pub digests: bool,
-    /// End with a comment that tells what the stream was (B2).
+    /// End with the trace comment (B2).
     pub comment: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Stream<S> {
+pub(super) struct Stream<S: FrameSource> {
     /// `None` once it has ended.
     source: Option<S>,
-    /// Bytes that may leave.
+    /// `None` before the commit and once a failure was reported. Dropped with the source.
+    observer: Option<S::Observer>,
+    /// Bytes that may leave. Order of all bytes: `ready`, then `coalesce`, then `holdback`.
     ready: ByteList,
-    hold: Option<Holdback>,
-    gather: Option<Coalesce>,
-    strip: bool,
+    holdback: Option<Holdback>,
+    coalesce: Option<Coalesce>,
+    strip_usage: bool,
     pub(super) tap: Tap,
-    pub(super) passage: FrameTimer,
+    pub(super) timer: FrameTimer,
     digests: Option<Box<RunningDigests>>,
-    /// A comment is to follow the last event.
+    /// The trace comment is to follow the last event.
     comment: bool,
     /// An error event has passed.
     errored: bool,
-    clocks: StreamDeadlines,
-    pace: DelayedAck,
+    deadlines: StreamDeadlines,
+    delayed_ack: DelayedAck,
 }
 
 impl<S: FrameSource> Stream<S> {
-    /// `started` is when the request arrived: the stats count from there.
+    /// `started`: the request's arrival; the stats count from there.
     pub(super) fn new(
         source: S,
-        manner: &RelayOptions,
+        options: &RelayOptions,
         settings: &StreamSettings,
         started: Instant,
         id: RequestId,
     ) -> Self {
-        let strip = manner.strip_usage && manner.events;
-        let buffered = manner.mode == Mode::Buffered && manner.events;
+        let strip_usage = options.strip_usage && options.events;
+        let buffered = options.mode == Mode::Buffered && options.events;
         Self {
             source: Some(source),
+            observer: None,
             ready: ByteList::new(),
-            hold: (strip || buffered).then(Holdback::default),
-            gather: buffered.then(|| Coalesce::new(settings.chunk_size, settings.max_delay)),
-            strip,
-            tap: Tap::new(manner.dialect, manner.events, settings.max_line, started, id),
-            passage: FrameTimer::new(manner.meter.clone()),
-            digests: manner.digests.then(Box::default),
-            comment: manner.comment && manner.events,
+            holdback: (strip_usage || buffered).then(Holdback::default),
+            coalesce: buffered.then(|| Coalesce::new(settings.chunk_size, settings.max_delay)),
+            strip_usage,
+            tap: Tap::new(options.dialect, options.events, settings.max_line, started, id),
+            timer: FrameTimer::new(options.meter.clone()),
+            digests: options.digests.then(Box::default),
+            comment: options.comment && options.events,
             errored: false,
-            clocks: StreamDeadlines::new(
+            deadlines: StreamDeadlines::new(
                 Instant::now(),
-                manner.first_token,
-                manner.stream_timeout,
-                manner.stream_total,
+                options.first_token,
+                options.stream_timeout,
+                options.stream_total,
             ),
-            pace: DelayedAck::default(),
+            delayed_ack: DelayedAck::default(),
         }
     }
 
     /// The next bytes that may leave. `None` at the end. The source is gone after a fault.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
-        self.passage.taken(self.tap.stats());
+        self.timer.taken(self.tap.stats());
         loop {
             if let Some(bytes) = self.ready.pop() {
-                self.passage.give(!self.ready.is_empty());
+                self.timer.give(!self.ready.is_empty());
                 if let Some(digests) = &mut self.digests {
                     digests.give(&bytes);
                 }
@@ -133,10 +122,10 @@ impl<S: FrameSource> Stream<S> {
             match self.poll_pull(cx) {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(fault)) => return Poll::Ready(Some(Err(fault))),
-                Poll::Pending => match self.gather.as_mut().map(|gather| gather.poll_due(cx)) {
+                Poll::Pending => match self.coalesce.as_mut().map(|coalesce| coalesce.poll_due(cx)) {
                     Some(Poll::Ready(bytes)) => {
                         self.ready.push(bytes);
-                        self.passage.read(Instant::now());
+                        self.timer.read(Instant::now());
                     }
                     Some(Poll::Pending) | None => return Poll::Pending,
                 },
@@ -144,7 +133,7 @@ impl<S: FrameSource> Stream<S> {
         }
     }
 
-    /// One frame from the source to what may leave.
+    /// Takes one frame from the source to the bytes that may leave.
     pub(super) fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<TapReport, Fault>> {
         let Some(source) = &mut self.source else { return Poll::Ready(Ok(TapReport::default())) };
         let outcome = match source.poll_frame(cx) {
@@ -155,15 +144,14 @@ impl<S: FrameSource> Stream<S> {
                 Ok(TapReport::default())
             }
             Poll::Pending => {
-                let (clock, given) = ready!(self.clocks.poll(cx));
-                Err(self.fault(FaultKind::Timeout(clock, given)))
+                let (deadline, timeout) = ready!(self.deadlines.poll(cx));
+                Err(self.fault(FaultKind::Timeout(deadline, timeout)))
             }
         };
         if let Err(fault) = &outcome {
-            if let Some(mut source) = self.source.take() {
-                source.failed(fault);
-            }
-            self.flush_gather();
+            self.report_failure(fault);
+            self.source = None;
+            self.flush_coalesce();
         }
         Poll::Ready(outcome)
     }
@@ -171,7 +159,7 @@ impl<S: FrameSource> Stream<S> {
     fn pass(&mut self, frame: Bytes) -> Result<TapReport, Fault> {
         let now = Instant::now();
         let gap = self.tap.gap(now);
-        let sheds = self.passage.sheds();
+        let sheds = self.timer.sheds();
         if sheds {
             self.digests = None;
         }
@@ -179,65 +167,70 @@ impl<S: FrameSource> Stream<S> {
             digests.receive(&frame);
         }
         let mut cuts = Vec::new();
-        let strip = self.strip;
-        let seen = self.tap.see(&frame, (now, gap), sheds, |start, end| {
-            if strip {
+        let strip_usage = self.strip_usage;
+        let report = self.tap.inspect(&frame, (now, gap), sheds, |start, end| {
+            if strip_usage {
                 cuts.push(Cut { start, end });
             }
         });
-        let seen =
-            seen.map_err(|too_long| self.fault(FaultKind::TooLarge { limit: too_long.limit as u64 }))?;
-        if seen.error && !self.errored {
+        let report =
+            report.map_err(|too_long| self.fault(FaultKind::TooLarge { limit: too_long.limit as u64 }))?;
+        if report.error && !self.errored {
             self.errored = true;
             let fault = self.fault(FaultKind::ErrorEvent);
-            if let Some(source) = &mut self.source {
-                source.failed(&fault);
-            }
+            self.report_failure(&fault);
         }
-        self.clocks.note(now, seen.alive);
-        if seen.content {
-            self.clocks.first_token_came();
+        self.deadlines.note(now, report.alive);
+        if report.content {
+            self.deadlines.first_token_came();
         }
-        match (&mut self.hold, &mut self.gather) {
-            (Some(hold), Some(gather)) => {
+        match (&mut self.holdback, &mut self.coalesce) {
+            (Some(holdback), Some(coalesce)) => {
                 let mut complete = ByteList::new();
-                hold.pass(frame, seen.event_end, &cuts, &mut complete);
-                self.ready.push(gather.push(&complete, now).unwrap_or_default());
+                holdback.pass(frame, report.event_end, &cuts, &mut complete);
+                self.ready.push(coalesce.push(&complete, now).unwrap_or_default());
             }
-            (Some(hold), None) => hold.pass(frame, seen.event_end, &cuts, &mut self.ready),
+            (Some(holdback), None) => holdback.pass(frame, report.event_end, &cuts, &mut self.ready),
             (None, _) => self.ready.push(frame),
         }
         if !self.ready.is_empty() {
-            self.passage.read(now);
+            self.timer.read(now);
         }
         match &mut self.source {
             Some(source) if source.is_done() => self.finish(),
             Some(source) => {
-                if let Some(when) = self.pace.note(gap) {
+                if let Some(when) = self.delayed_ack.note(gap) {
                     source.acknowledge(when);
                 }
             }
             None => {}
         }
-        Ok(seen)
+        Ok(report)
     }
 
     /// The source has ended well; its last event may lack its blank line.
     fn finish(&mut self) {
         self.source = None;
-        let extra = self.tap.finish() && self.strip;
-        self.flush_gather();
-        if let Some(hold) = &mut self.hold
-            && !extra
+        self.observer = None;
+        let is_usage_chunk = self.tap.finish() && self.strip_usage;
+        self.flush_coalesce();
+        if let Some(holdback) = &mut self.holdback
+            && !is_usage_chunk
         {
-            hold.flush(&mut self.ready);
+            holdback.flush(&mut self.ready);
         }
     }
 
-    /// What is gathered is younger than what is ready, and older than what is withheld.
-    fn flush_gather(&mut self) {
-        if let Some(gather) = &mut self.gather {
-            self.ready.push(gather.rest());
+    /// Before any byte of `holdback` leaves, because coalesced bytes are older.
+    fn flush_coalesce(&mut self) {
+        if let Some(coalesce) = &mut self.coalesce {
+            self.ready.push(coalesce.rest());
+        }
+    }
+
+    fn report_failure(&mut self, fault: &Fault) {
+        if let Some(observer) = self.observer.take() {
+            observer.failed(fault);
         }
     }
 
@@ -246,12 +239,12 @@ impl<S: FrameSource> Stream<S> {
     }
 }
 
-impl<S> Stream<S> {
+impl<S: FrameSource> Stream<S> {
     pub(super) const fn stage(&self) -> Stage {
         if self.tap.has_content() { Stage::Body } else { Stage::FirstToken }
     }
 
-    /// How it ended, as far as the provider is concerned.
+    /// The provider's part of the outcome: an error event counts as its fault.
     pub(super) fn outcome(&self) -> Outcome {
         if self.errored {
             Outcome::Fault(Fault::provider(self.stage(), FaultKind::ErrorEvent, Sent::Some))
@@ -260,24 +253,24 @@ impl<S> Stream<S> {
         }
     }
 
-    /// Closes an event of which the client has been given the beginning.
+    /// Closes an event that the client has been given the beginning of.
     pub(super) fn close_event(&mut self) {
-        if self.hold.is_none() {
+        if self.holdback.is_none() {
             self.ready.push(Bytes::from_static(self.tap.event_terminator()));
         }
     }
 
-    /// Puts `bytes` behind all that waits.
+    /// Adds `bytes` behind all that waits.
     pub(super) fn add(&mut self, bytes: Bytes) {
         self.ready.push(bytes);
     }
 
-    /// Where it comes from. `None` once it has ended.
-    pub(super) const fn source(&mut self) -> Option<&mut S> {
-        self.source.as_mut()
+    /// From here on `observer` observes a failure. Not kept for a stream that has ended.
+    pub(super) fn observe(&mut self, observer: S::Observer) {
+        self.observer = self.source.as_ref().map(|_| observer);
     }
 
-    /// A comment is still to come.
+    /// The trace comment is still to come.
     pub(super) const fn owes_comment(&self) -> bool {
         self.comment
     }
@@ -287,20 +280,20 @@ impl<S> Stream<S> {
         self.ready.len()
     }
 
-    /// What is left of it when its client has gone: where it comes from, and what was seen. `None`: it has ended.
-    pub(super) fn leave(&mut self) -> Option<(S, Tap)> {
-        self.source.take().map(|source| (source, self.tap.take()))
+    /// Takes out the parts that read on without a client. `None`: the stream has ended.
+    pub(super) fn detach(&mut self) -> Option<(S, Option<S::Observer>, Tap)> {
+        self.source.take().map(|source| (source, self.observer.take(), self.tap.take()))
     }
 
-    /// Digests of all that passed, into the stats.
+    /// Writes the digests of all that passed into the stats.
     pub(super) fn note_digests(&mut self) {
         if let Some(digests) = &self.digests {
             self.tap.stats().digests = Some(digests.read());
         }
     }
 
-    /// Whether a comment is to follow the last event; asked once. Not where the last event was left open: the comment
-    /// would become a part of it.
+    /// Whether the trace comment is to follow the last event; true at most once. Not where the last event was left
+    /// open, because the comment would become a part of it.
     pub(super) fn take_comment(&mut self) -> bool {
         std::mem::take(&mut self.comment) && !self.tap.was_left_open()
     }
@@ -315,15 +308,21 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
-    use crate::base::id::IdSource;
+    use crate::{base::id::IdSource, relay::Acknowledge};
 
     /// A provider that always has another event.
     #[derive(Default)]
     struct Endless {
-        told: Vec<Acknowledge>,
+        modes: Vec<Acknowledge>,
+    }
+
+    impl FailureObserver for () {
+        fn failed(self, _: &Fault) {}
     }
 
     impl FrameSource for Endless {
+        type Observer = ();
+
         fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
             Poll::Ready(Some(Ok(Bytes::from_static(b"data: x\n\n"))))
         }
@@ -333,14 +332,14 @@ mod tests {
         }
 
         fn acknowledge(&mut self, when: Acknowledge) {
-            self.told.push(when);
+            self.modes.push(when);
         }
     }
 
-    /// What the provider's connection is told in 100 frames.
-    async fn told(gap: Duration) -> Vec<Acknowledge> {
+    /// The acknowledgement modes that the provider's connection is set to in 100 frames.
+    async fn modes(gap: Duration) -> Vec<Acknowledge> {
         let (now, hour) = (Instant::now(), Duration::from_secs(3600));
-        let manner = RelayOptions {
+        let options = RelayOptions {
             dialect: Dialect::ChatCompletions,
             mode: Mode::Asgi,
             events: true,
@@ -353,17 +352,17 @@ mod tests {
             comment: false,
         };
         let id = IdSource::default().make();
-        let mut stream = Stream::new(Endless::default(), &manner, &StreamSettings::default(), now, id);
+        let mut stream = Stream::new(Endless::default(), &options, &StreamSettings::default(), now, id);
         for _ in 0..100 {
             tokio::time::advance(gap).await;
             poll_fn(|cx| stream.poll_pull(cx)).await.unwrap();
         }
-        stream.source.unwrap().told
+        stream.source.unwrap().modes
     }
 
     #[tokio::test(start_paused = true)]
     async fn dense_frames_are_acknowledged_late() {
-        assert_eq!(told(Duration::from_millis(10)).await, [Acknowledge::Late]);
-        assert_eq!(told(Duration::from_millis(50)).await, []);
+        assert_eq!(modes(Duration::from_millis(10)).await, [Acknowledge::Late]);
+        assert_eq!(modes(Duration::from_millis(50)).await, []);
     }
 }

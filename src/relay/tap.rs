@@ -1,5 +1,5 @@
-//! The observer of a stream: sees every frame, cannot touch one. Counts, times, finds the first token, the usage and the
-//! errors; what it keeps is bounded by the scanner's carry.
+//! The observer of a stream: inspects every frame and can change none. Counts and times them, finds the first token, the
+//! usage and the errors. Its memory is bounded by the scanner's limit on a line.
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// A gap between frames below this counts as none.
-const ZERO_GAP: Duration = Duration::from_millis(1);
+const ZERO_GAP_LIMIT: Duration = Duration::from_millis(1);
 /// Bytes of an error event that are kept (S1.3).
-const MAX_TOLD: usize = 1024;
+const MAX_ERROR_TEXT: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Tap {
@@ -24,20 +24,21 @@ pub(super) struct Tap {
     /// `None`: the body is not an event stream, bytes are only counted.
     scanner: Option<Scanner>,
     started: Instant,
-    /// When the first and the last frame came.
+    /// Times of the first and of the last frame.
     first: Option<Instant>,
     last: Instant,
     stats: StreamStats,
-    /// An event without content has said that the answer is over.
+    /// An event without content has ended the answer.
     concluded: bool,
     /// The stream has ended within an event.
     left_open: bool,
-    /// What an error event before the first content said.
-    told: Bytes,
+    /// The text of an error event before the first content, its first bytes.
+    error_text: Bytes,
     text: PassedText,
 }
 
-/// How much text events carry, thought from their sizes: what all have in common, the smallest, is their envelope.
+/// How much text the events carried, estimated from their sizes: the size of the smallest one is taken as the envelope
+/// that all have in common.
 #[derive(Clone, Copy, Debug, Default)]
 struct PassedText {
     events: u32,
@@ -52,8 +53,8 @@ impl PassedText {
         self.smallest = Some(self.smallest.map_or(size, |smallest| smallest.min(size)));
     }
 
-    /// A token an event at least, as most providers send them. The Responses API tells all of its text again in its
-    /// later events: there only events count.
+    /// At least a token per event, as most providers send them. The Responses API repeats all of its text in its later
+    /// events, so there only events count.
     fn tokens(&self, dialect: Dialect) -> u32 {
         let text = self.bytes.saturating_sub(self.smallest.unwrap_or(0) * self.events as usize);
         match dialect {
@@ -65,18 +66,18 @@ impl PassedText {
     }
 }
 
-/// What one frame was.
+/// The findings in one frame.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TapReport {
     /// Offset just past the last event that ended in it.
     pub(super) event_end: Option<usize>,
-    /// Something with content has come, in this frame or before.
+    /// Content has come, in this frame or before.
     pub(super) content: bool,
     /// An error event ended in it.
     pub(super) error: bool,
     /// It held more than comments.
     pub(super) alive: bool,
-    /// The answer is over without content.
+    /// The answer has ended without content.
     concluded: bool,
 }
 
@@ -97,21 +98,21 @@ impl Tap {
             first: None,
             last: started,
             stats: StreamStats::default(),
-            told: Bytes::new(),
+            error_text: Bytes::new(),
             concluded: false,
             left_open: false,
             text: PassedText::default(),
         }
     }
 
-    /// Looks at a frame that came at `now`, so long after the last one; `quiet`: without a word in the log. `on_extra` is
-    /// told the extra usage chunks: where they begin (`None`: in an earlier frame) and where they end.
-    pub(super) fn see(
+    /// Inspects a frame that came at `now`, `gap` after the last one; `quiet`: without a line in the log. `on_usage_chunk`
+    /// is called with the start (`None`: in an earlier frame) and the end of each usage chunk.
+    pub(super) fn inspect(
         &mut self,
         frame: &[u8],
         (now, gap): (Instant, Duration),
         quiet: bool,
-        mut on_extra: impl FnMut(Option<usize>, usize),
+        mut on_usage_chunk: impl FnMut(Option<usize>, usize),
     ) -> Result<TapReport, LineTooLong> {
         if !quiet {
             tracing::trace!(id = %self.id, size = frame.len(), gap_us = gap.as_micros() as u64, "chunk");
@@ -126,30 +127,30 @@ impl Tap {
                 ..TapReport::default()
             });
         };
-        let mut seen = TapReport { content: self.stats.first_token.is_some(), ..TapReport::default() };
-        let Self { dialect, stats, told, text, .. } = self;
+        let mut report = TapReport { content: self.stats.first_token.is_some(), ..TapReport::default() };
+        let Self { dialect, stats, error_text, text, .. } = self;
         let dialect = *dialect;
-        let had_content = seen.content;
+        let had_content = report.content;
         scanner.scan(frame, |event| {
-            seen.event_end = Some(event.end);
-            let erred = seen.error;
-            if let Some(size) = observe(dialect, &event, &mut seen, stats, &mut on_extra) {
+            report.event_end = Some(event.end);
+            let erred = report.error;
+            if let Some(size) = classify_event(dialect, &event, &mut report, stats, &mut on_usage_chunk) {
                 text.note(size);
             }
-            if seen.error && !erred && !seen.content {
+            if report.error && !erred && !report.content {
                 let data = event.data.unwrap_or_default();
-                *told = Bytes::copy_from_slice(data.get(..MAX_TOLD).unwrap_or(data));
+                *error_text = Bytes::copy_from_slice(data.get(..MAX_ERROR_TEXT).unwrap_or(data));
             }
         })?;
-        self.concluded |= seen.concluded;
-        seen.alive |= scanner.is_mid_event();
-        if seen.content && !had_content {
+        self.concluded |= report.concluded;
+        report.alive |= scanner.is_mid_event();
+        if report.content && !had_content {
             stats.first_token = Some(now - self.started);
         }
-        Ok(seen)
+        Ok(report)
     }
 
-    /// How long before `now` the last frame came.
+    /// From the last frame to `now`.
     pub(super) fn gap(&self, now: Instant) -> Duration {
         now - self.last
     }
@@ -164,7 +165,7 @@ impl Tap {
                 stats.first_byte = Some(now - self.started);
             }
             Some(_) => {
-                stats.zero_gaps += u32::from(gap < ZERO_GAP);
+                stats.zero_gaps += u32::from(gap < ZERO_GAP_LIMIT);
                 if let Some(timings) = &mut stats.frame_timings {
                     timings.gaps.note(gap);
                 }
@@ -173,18 +174,19 @@ impl Tap {
         self.last = now;
     }
 
-    /// The stream has ended. Looks at a last event without its blank line; whether that was an extra usage chunk.
+    /// The stream has ended: inspects a last event without its blank line. True if that was a usage chunk.
     pub(super) fn finish(&mut self) -> bool {
-        let mut extra = false;
+        let mut is_usage_chunk = false;
         if let Some(scanner) = &mut self.scanner {
             self.left_open = scanner.is_mid_event();
-            let (dialect, stats, mut seen) = (self.dialect, &mut self.stats, TapReport::default());
+            let (dialect, stats, mut report) = (self.dialect, &mut self.stats, TapReport::default());
             scanner.finish(|event| {
-                let _ = observe(dialect, &event, &mut seen, stats, &mut |_, _| extra = true);
+                let _ =
+                    classify_event(dialect, &event, &mut report, stats, &mut |_, _| is_usage_chunk = true);
             });
-            self.concluded |= seen.concluded;
+            self.concluded |= report.concluded;
         }
-        extra
+        is_usage_chunk
     }
 
     /// The last event came without its blank line.
@@ -205,17 +207,17 @@ impl Tap {
         stats
     }
 
-    /// What an error event before the first content said, taken out.
-    pub(super) fn take_told(&mut self) -> Bytes {
-        std::mem::take(&mut self.told)
+    /// The text of an error event before the first content, taken out.
+    pub(super) fn take_error_text(&mut self) -> Bytes {
+        std::mem::take(&mut self.error_text)
     }
 
-    /// Tokens of output that have passed, thought from their sizes.
+    /// Tokens of output that have passed, estimated.
     pub(super) fn passed_tokens(&self) -> u32 {
         self.text.tokens(self.dialect)
     }
 
-    /// All that is known, taken out.
+    /// The whole tap, taken out; the one that stays counts as no event stream.
     pub(super) fn take(&mut self) -> Self {
         let empty = Self::new(self.dialect, false, 0, self.started, self.id.clone());
         std::mem::replace(self, empty)
@@ -225,7 +227,7 @@ impl Tap {
         self.stats.first_token.is_some()
     }
 
-    /// There is an answer, or it was said that there is none.
+    /// There is an answer, or an event has ended it without content.
     pub(super) const fn has_answer(&self) -> bool {
         self.has_content() || self.concluded
     }
@@ -234,7 +236,7 @@ impl Tap {
         self.stats.frames > 0
     }
 
-    /// What closes an event whose beginning has passed and whose end has not.
+    /// The bytes that close an event that has passed in part.
     pub(super) fn event_terminator(&self) -> &'static [u8] {
         self.scanner.as_ref().map_or(b"", Scanner::event_terminator)
     }
@@ -244,22 +246,22 @@ impl Tap {
     }
 }
 
-/// Gives the size of an event that may say something.
-fn observe(
+/// The size of an event that may carry text. `None`: it carries none.
+fn classify_event(
     dialect: Dialect,
     event: &Event<'_>,
-    seen: &mut TapReport,
+    report: &mut TapReport,
     stats: &mut StreamStats,
-    on_extra: &mut impl FnMut(Option<usize>, usize),
+    on_usage_chunk: &mut impl FnMut(Option<usize>, usize),
 ) -> Option<usize> {
-    let facts = if seen.content { classify_committed(dialect, event) } else { classify(dialect, event) };
-    seen.alive |= facts.class != EventClass::Comment;
-    seen.concluded |= !seen.content && ends_answer(event, facts.class);
+    let facts = if report.content { classify_committed(dialect, event) } else { classify(dialect, event) };
+    report.alive |= facts.class != EventClass::Comment;
+    report.concluded |= !report.content && ends_answer(event, facts.class);
     match facts.class {
         EventClass::Comment => return None,
-        EventClass::Content => seen.content = true,
-        EventClass::Error => seen.error = true,
-        EventClass::Usage => on_extra(event.start, event.end),
+        EventClass::Content => report.content = true,
+        EventClass::Error => report.error = true,
+        EventClass::Usage => on_usage_chunk(event.start, event.end),
         EventClass::Done | EventClass::Other => {}
     }
     stats.events += 1;

@@ -1,5 +1,6 @@
-//! The one comment after the last event of a stream whose client asked for it (`x-thalweg-trace: 1`, B2): what the stream
-//! was and what it cost here, as JSON. A comment is nothing to a reader of events (WHATWG HTML, "Server-sent events").
+//! The trace comment: one comment after the last event of a stream, if its client requested it
+//! (`x-thalweg-trace: 1`, B2), with the stream's figures and the gateway's own time, as JSON. Readers of events ignore comments (WHATWG HTML,
+//! "Server-sent events").
 
 use bytes::Bytes;
 use serde_json::json;
@@ -7,8 +8,8 @@ use tokio::time::Duration;
 
 use crate::exchange::{Digests, RequestRecord, StreamStats};
 
-/// Renders it. `record` has no stats yet.
-pub(super) fn comment(record: &RequestRecord, stats: &StreamStats) -> Bytes {
+/// `stats` beside `record`, because the record gets its stats only when the stream is dropped.
+pub(super) fn render(record: &RequestRecord, stats: &StreamStats) -> Bytes {
     let added = stats.added_latency();
     let intake = record.intake.unwrap_or_default();
     let comment = json!({

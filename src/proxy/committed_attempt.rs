@@ -1,0 +1,58 @@
+//! The attempt behind a committed stream: it counts as under way at its candidate until the stream's last byte, and a
+//! stream that fails counts against its candidate. Joins `relay` and `upstream`: the provider's body is a source of
+//! frames.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+
+use super::classify;
+use crate::{
+    base::{Fault, Moment, Rng},
+    relay::{Acknowledge, FailureObserver, FrameSource},
+    routing::{CandidateStats, candidate_stats::AttemptFailure, settings::BreakerSettings},
+    telemetry::GaugeGuard,
+    upstream,
+};
+
+#[derive(Debug)]
+pub struct CommittedAttempt {
+    pub(super) stats: Arc<CandidateStats>,
+    /// When the attempt began.
+    pub(super) began: Moment,
+    pub(super) breaker: BreakerSettings,
+    pub(super) under_way: GaugeGuard,
+}
+
+impl FailureObserver for CommittedAttempt {
+    /// A stream that breaks off, or holds an error event, counts against its candidate, although no other can serve the
+    /// request any more.
+    fn failed(self, fault: &Fault) {
+        let Self { stats, began, breaker, under_way } = self;
+        let failure = AttemptFailure { class: classify::of_fault(fault), retry_after: None, started: began };
+        stats.failed(&failure, Moment::now(), &breaker, &mut Rng::random());
+        drop(under_way);
+    }
+}
+
+impl FrameSource for upstream::Body {
+    type Observer = CommittedAttempt;
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        Self::poll_frame(self, cx)
+    }
+
+    fn acknowledge(&mut self, when: Acknowledge) {
+        match when {
+            Acknowledge::Late => self.acknowledge_late(),
+            Acknowledge::AtOnce => self.acknowledge_at_once(),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        Self::is_done(self)
+    }
+}

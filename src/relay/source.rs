@@ -1,0 +1,32 @@
+//! The source of a stream: the provider's body as `relay` sees it, without knowledge of its connection.
+
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+
+use super::delayed_ack::Acknowledge;
+use crate::base::Fault;
+
+/// The provider's body.
+pub trait FrameSource: Unpin {
+    /// Kept beside the source from the commit on, and dropped with it.
+    type Observer: FailureObserver;
+
+    /// The next bytes. `None` at the end.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>>;
+
+    /// All has been read: the next poll would give `None`.
+    fn is_done(&self) -> bool;
+
+    /// How the provider's connection is to acknowledge bytes from now on.
+    fn acknowledge(&mut self, when: Acknowledge);
+}
+
+/// Observes the failure of a committed stream.
+pub trait FailureObserver: fmt::Debug {
+    /// The first failure: the source's own fault, a deadline's or an error event. Consumed, so it is reported once.
+    fn failed(self, fault: &Fault);
+}
