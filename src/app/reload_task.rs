@@ -53,7 +53,7 @@ async fn run(mut reloader: Box<WatchedReloader>, mut requests: Receiver<ReloadRe
             () = drain.reached(Phase::Draining) => requests.close(),
             () = until(next_look) => {
                 reloader = on_blocking_thread(reloader, |it| it.look()).await;
-                next_look = reloader.watch.as_ref().map(|watch| Instant::now() + watch.pause());
+                next_look = reloader.watch.as_ref().map(|watch| Instant::now() + watch.next_check_in());
             }
         }
     }
@@ -89,14 +89,14 @@ impl WatchedReloader {
         let outcome =
             if request.check { self.reloader.check() } else { self.reloader.reload(request.asked_by) };
         if let (Some(watch), false, ReloadOutcome::Done(_)) = (&mut self.watch, request.check, &outcome) {
-            watch.took(self.reloader.settings.digest);
+            watch.mark_loaded(self.reloader.settings.digest);
         }
         // Fails if the client has left.
         let _ = request.reply.send(outcome);
     }
 
     fn look(&mut self) {
-        if self.watch.as_mut().is_some_and(FileWatch::look) {
+        if self.watch.as_mut().is_some_and(FileWatch::check) {
             self.reloader.reload(BY_FILE);
         }
     }

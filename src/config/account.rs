@@ -1,6 +1,6 @@
-//! The keys of the account: `database`, `ledger`, `prices`, `trusted_proxies`, and the variables beside them. With a file
-//! there is a database unless it says `false`: `thalweg.db` beside the file, or in the folder that systemd gives
-//! (`STATE_DIRECTORY`). Without a file there is none unless `DATABASE_URL` names it.
+//! The keys `database`, `ledger`, `prices` and `trusted_proxies`, and their environment variables. With a
+//! configuration file there is a database unless it is `false`: `thalweg.db` beside the file, or in systemd's
+//! `STATE_DIRECTORY`. Without a file there is none unless `DATABASE_URL` names it.
 
 use std::path::{Path, PathBuf};
 
@@ -21,56 +21,56 @@ use crate::{
     ledger::{LedgerSettings, Price, Prices},
 };
 
-const USUAL_NAME: &str = "thalweg.db";
-/// More connections than a PostgreSQL takes.
-const MANY: u64 = 10_000;
-/// A unit of money per million tokens that no model costs.
-const DEAR: f64 = 1e9;
+const DEFAULT_NAME: &str = "thalweg.db";
+/// More connections than a PostgreSQL server accepts.
+const MAX_CONNECTIONS: u64 = 10_000;
+/// Money per million tokens; no model costs as much.
+const MAX_PRICE: f64 = 1e9;
 
 pub(super) fn read(root: &mut Section<'_, '_, '_>, settings: &mut Settings) {
-    let folder = home(root.reader.env, root.reader.folder.clone());
-    settings.database = match root.place("database") {
-        None => Some(DatabaseSettings::new(DatabaseUrl::Sqlite(folder.join(USUAL_NAME)))),
-        Some(mut place) => database(&mut place, &folder),
+    let folder = base_folder(root.context.env, root.context.folder.clone());
+    settings.database = match root.field("database") {
+        None => Some(DatabaseSettings::new(DatabaseUrl::Sqlite(folder.join(DEFAULT_NAME)))),
+        Some(mut field) => database(&mut field, &folder),
     };
     root.section("ledger", |section| ledger(section, &folder, &mut settings.ledger));
     settings.prices = root.section("prices", prices).unwrap_or_default();
-    if let Some(mut place) = root.place("trusted_proxies") {
-        place.items(|mut item| {
+    if let Some(mut field) = root.field("trusted_proxies") {
+        field.items(|mut item| {
             settings.trusted_proxies.extend(item.read(|value| network(scalar::text(value)?)));
         });
     }
 }
 
-/// Where relative names start: what systemd set aside, else the file's own folder.
-fn home(env: &Env, folder: Option<PathBuf>) -> PathBuf {
+/// The folder of relative names: systemd's `STATE_DIRECTORY`, or else the configuration file's folder.
+fn base_folder(env: &Env, folder: Option<PathBuf>) -> PathBuf {
     let given = env.variable("STATE_DIRECTORY").and_then(|folders| folders.split(':').next());
     given.map(PathBuf::from).or(folder).unwrap_or_default()
 }
 
-fn database(place: &mut Located<'_, '_, '_>, folder: &Path) -> Option<DatabaseSettings> {
-    match place.value {
+fn database(field: &mut Located<'_, '_, '_>, folder: &Path) -> Option<DatabaseSettings> {
+    match field.value {
         Value::Bool(false) => None,
-        Value::Table(_) => place.section(|section| {
+        Value::Table(_) => field.section(|section| {
             let (mut size, mut overflow) = (POOL_SIZE, MAX_OVERFLOW);
-            section.set("pool_size", &mut size, scalar::whole(1..=MANY));
-            section.set("max_overflow", &mut overflow, scalar::whole(0..=MANY));
-            let site = section.place("url").map_or_else(
-                || Some(DatabaseUrl::Sqlite(folder.join(USUAL_NAME))),
-                |mut place| site(&mut place, folder),
+            section.set("pool_size", &mut size, scalar::whole(1..=MAX_CONNECTIONS));
+            section.set("max_overflow", &mut overflow, scalar::whole(0..=MAX_CONNECTIONS));
+            let site = section.field("url").map_or_else(
+                || Some(DatabaseUrl::Sqlite(folder.join(DEFAULT_NAME))),
+                |mut field| database_url(&mut field, folder),
             )?;
             Some(DatabaseSettings { site, connections: size + overflow })
         })?,
         Value::Text(_) | Value::Null | Value::Bool(true) | Value::Number(_) | Value::List(_) => {
-            site(place, folder).map(DatabaseSettings::new)
+            database_url(field, folder).map(DatabaseSettings::new)
         }
     }
 }
 
-/// The URL may hold a password out of the environment.
-fn site(place: &mut Located<'_, '_, '_>, folder: &Path) -> Option<DatabaseUrl> {
-    let text = place.resolved()?;
-    place.read(|_| DatabaseUrl::parse(&text, folder).map_err(ValueError::from))
+/// The URL may hold a password from the environment, so no problem shows it.
+fn database_url(field: &mut Located<'_, '_, '_>, folder: &Path) -> Option<DatabaseUrl> {
+    let text = field.resolved()?;
+    field.read(|_| DatabaseUrl::parse(&text, folder).map_err(ValueError::from))
 }
 
 fn ledger(section: &mut Section<'_, '_, '_>, folder: &Path, ledger: &mut LedgerSettings) {
@@ -88,10 +88,10 @@ fn ledger(section: &mut Section<'_, '_, '_>, folder: &Path, ledger: &mut LedgerS
 
 fn prices(section: &mut Section<'_, '_, '_>) -> Prices {
     let mut read = Vec::new();
-    section.each(|name, mut place| {
-        let price = place.section(|section| {
-            let input = section.required("input").and_then(|mut place| place.read(money));
-            let output = section.required("output").and_then(|mut place| place.read(money));
+    section.each(|name, mut field| {
+        let price = field.section(|section| {
+            let input = section.required("input").and_then(|mut field| field.read(money));
+            let output = section.required("output").and_then(|mut field| field.read(money));
             let cached = section.read("cached", money);
             Some(Price { input: input?, output: output?, cached })
         });
@@ -100,11 +100,11 @@ fn prices(section: &mut Section<'_, '_, '_>) -> Prices {
     Prices::new(read)
 }
 
-/// Money per million tokens; gives micro-units.
+/// Reads money per million tokens; returns micro-units.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within u64's exact range")]
 fn money(value: &Value) -> Result<u64, ValueError> {
     match value {
-        Value::Number(number) if (0.0..=DEAR).contains(number) => Ok((number * 1e6).round() as u64),
+        Value::Number(number) if (0.0..=MAX_PRICE).contains(number) => Ok((number * 1e6).round() as u64),
         Value::Number(_)
         | Value::Null
         | Value::Bool(_)
@@ -115,33 +115,33 @@ fn money(value: &Value) -> Result<u64, ValueError> {
 }
 
 fn network(text: &str) -> Result<Network, ValueError> {
-    text.parse().map_err(|wrong: &str| wrong.into())
+    text.parse().map_err(|error: &str| error.into())
 }
 
-/// `DATABASE_URL`, `DB_POOL_SIZE` and `DB_MAX_OVERFLOW` (S4.1) go over the file.
-pub(super) fn override_by(env: &Env, settings: &mut Settings, problems: &mut Vec<Problem>) {
-    let mut wrong = |name: &str, wrong: &str| problems.push(Problem::new(name, wrong));
+/// `DATABASE_URL`, `DB_POOL_SIZE` and `DB_MAX_OVERFLOW` (S4.1) override the file.
+pub(super) fn apply_env(env: &Env, settings: &mut Settings, problems: &mut Vec<Problem>) {
+    let mut error = |name: &str, error: &str| problems.push(Problem::new(name, error));
     if let Some(url) = env.variable("DATABASE_URL") {
-        match DatabaseUrl::parse(url, &home(env, None)) {
+        match DatabaseUrl::parse(url, &base_folder(env, None)) {
             Ok(site) => {
                 let connections =
                     settings.database.as_ref().map_or(POOL_SIZE + MAX_OVERFLOW, |set| set.connections);
                 settings.database = Some(DatabaseSettings { site, connections });
             }
-            Err(expected) => wrong("DATABASE_URL", expected),
+            Err(expected) => error("DATABASE_URL", expected),
         }
     }
     let (size, overflow) = (env.variable("DB_POOL_SIZE"), env.variable("DB_MAX_OVERFLOW"));
     if size.is_none() && overflow.is_none() {
         return;
     }
-    let mut number = |name: &str, text: Option<&str>, usual: u32, least: u32| {
-        let parsed = text.map_or(Some(usual), |text| text.parse().ok());
-        let fits = parsed.filter(|count| *count >= least && u64::from(*count) <= MANY);
+    let mut number = |name: &str, text: Option<&str>, default: u32, min: u32| {
+        let parsed = text.map_or(Some(default), |text| text.parse().ok());
+        let fits = parsed.filter(|count| *count >= min && u64::from(*count) <= MAX_CONNECTIONS);
         if fits.is_none() {
-            wrong(name, "expected a number of connections, up to 10000");
+            error(name, "expected a number of connections, up to 10000");
         }
-        fits.unwrap_or(usual)
+        fits.unwrap_or(default)
     };
     let sum =
         number("DB_POOL_SIZE", size, POOL_SIZE, 1) + number("DB_MAX_OVERFLOW", overflow, MAX_OVERFLOW, 0);
@@ -167,27 +167,27 @@ mod tests {
 
     #[test]
     fn the_database_is_where_the_nearest_word_says() {
-        let place = |text: &str| parsed(text).database.map(|database| database.site.to_string());
-        assert_eq!(place("{}").as_deref(), Some("SQLite, thalweg.db"));
-        assert_eq!(place(r#"{"database": "/var/t.db"}"#).as_deref(), Some("SQLite, /var/t.db"));
-        assert_eq!(place(r#"{"database": false}"#), None);
+        let field = |text: &str| parsed(text).database.map(|database| database.site.to_string());
+        assert_eq!(field("{}").as_deref(), Some("SQLite, thalweg.db"));
+        assert_eq!(field(r#"{"database": "/var/t.db"}"#).as_deref(), Some("SQLite, /var/t.db"));
+        assert_eq!(field(r#"{"database": false}"#), None);
         let text =
             r#"{"database": {"url": "postgres://u:${PASSWORD}@h/d", "pool_size": 3, "max_overflow": 1}}"#;
-        assert_eq!(place(text).as_deref(), Some("PostgreSQL, h/d"));
+        assert_eq!(field(text).as_deref(), Some("PostgreSQL, h/d"));
         assert_eq!(parsed(text).database.unwrap().connections, 4);
         assert_eq!(parsed("{}").database.unwrap().connections, 75);
 
         let over = |text: &str, variables: &[(&str, &str)]| {
             let (mut settings, mut problems) = (parsed(text), Vec::new());
-            override_by(&env(variables), &mut settings, &mut problems);
-            let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            (settings.database.map(|database| (database.site.to_string(), database.connections)), said)
+            apply_env(&env(variables), &mut settings, &mut problems);
+            let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            (settings.database.map(|database| (database.site.to_string(), database.connections)), messages)
         };
         let variables = [("DATABASE_URL", "postgres://h/d"), ("DB_POOL_SIZE", "5"), ("DB_MAX_OVERFLOW", "0")];
         assert_eq!(over(text, &variables), (Some(("PostgreSQL, h/d".to_owned(), 5)), Vec::new()));
         assert_eq!(over(r#"{"database": false}"#, &[("DB_POOL_SIZE", "5")]).0, None);
-        let (_, said) = over("{}", &[("DATABASE_URL", "mysql://u:hidden@h"), ("DB_POOL_SIZE", "0")]);
-        assert!(said.len() == 2 && !said[0].contains("hidden"), "{said:?}");
+        let (_, messages) = over("{}", &[("DATABASE_URL", "mysql://u:hidden@h"), ("DB_POOL_SIZE", "0")]);
+        assert!(messages.len() == 2 && !messages[0].contains("hidden"), "{messages:?}");
     }
 
     #[test]
@@ -205,14 +205,14 @@ mod tests {
         assert_eq!((settings.prices.len(), settings.prices.find("p", "gpt-4o")), (2, Some(&price)));
         assert!(settings.trusted_proxies[0].contains([10, 1, 2, 3].into()));
 
-        let wrong = parse(
+        let error = parse(
             r#"{"prices": {"m": {"input": -1}, "n": 3}, "trusted_proxies": ["10/8"], "ledger": {"retain": 1},
                 "database": "mysql://u:hidden@h/d"}"#,
             &Env::empty(),
         );
-        let mut said: Vec<String> = wrong.unwrap_err().iter().map(ToString::to_string).collect();
-        said.sort();
-        let paths: Vec<&str> = said.iter().filter_map(|line| line.split(": ").next()).collect();
+        let mut messages: Vec<String> = error.unwrap_err().iter().map(ToString::to_string).collect();
+        messages.sort();
+        let paths: Vec<&str> = messages.iter().filter_map(|line| line.split(": ").next()).collect();
         let expected = [
             "database",
             "ledger.retain",
@@ -221,7 +221,7 @@ mod tests {
             "prices.n",
             "trusted_proxies[0]",
         ];
-        assert_eq!(paths, expected, "{said:#?}");
-        assert!(!said[0].contains("hidden"), "{said:?}");
+        assert_eq!(paths, expected, "{messages:#?}");
+        assert!(!messages[0].contains("hidden"), "{messages:?}");
     }
 }

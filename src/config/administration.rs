@@ -1,4 +1,5 @@
-//! `admin_listen`: the address that administration is served at, apart from the clients'.
+//! `admin_listen`: the address of the administration listener, separate from the clients'. An address beyond
+//! this machine is refused unless an administrator's key is configured.
 
 use std::net::IpAddr;
 
@@ -10,10 +11,10 @@ use super::{
 };
 use crate::server::Listen;
 
-/// Its name in the environment.
+/// The environment variable of the same setting.
 const VARIABLE: &str = "THALWEG_ADMIN_LISTEN";
 
-/// `host:port`, `[address]:port`, `:port` or a port alone; without a host, loopback.
+/// Parses `host:port`, `[address]:port`, `:port` or a port alone; without a host, loopback.
 pub(super) fn listen(text: &str) -> Result<Listen, ValueError> {
     let text = text.trim();
     let (host, port) = match text.rsplit_once(':') {
@@ -25,13 +26,13 @@ pub(super) fn listen(text: &str) -> Result<Listen, ValueError> {
     Ok(Listen { host, port, tls: None })
 }
 
-/// The variable goes before the file. Whoever can reach the address may administrate, unless there is a key: beyond this
-/// machine there must be one.
+/// Applies the variable, which precedes the file, and checks the address. Without an administrator's key, any
+/// client that reaches the address may administrate: beyond this machine a key is required.
 pub(super) fn finish(env: &Env, settings: &mut Settings, problems: &mut Vec<Problem>) {
     if let Some(text) = env.variable(VARIABLE) {
         match listen(text) {
             Ok(listen) => settings.admin_listen = Some(listen),
-            Err(wrong) => problems.push(Problem::new(VARIABLE, wrong)),
+            Err(error) => problems.push(Problem::new(VARIABLE, error)),
         }
     }
     let Some(listen) = &settings.admin_listen else { return };

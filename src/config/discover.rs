@@ -1,6 +1,6 @@
-//! Providers for those who configured none: one for every key that stands in the environment under its usual name, and
-//! an Ollama that answers on this machine. `OPENAI_BASE_URL` is not read on purpose: it is what clients are pointed
-//! here with, and a gateway that obeyed it would call itself.
+//! Finds providers if none is configured: one for every key that is in the environment under its usual name,
+//! and an Ollama that accepts connections on this machine. `OPENAI_BASE_URL` is not read on purpose: it
+//! points clients to this gateway, so the gateway would call itself.
 
 use http::{HeaderName, HeaderValue};
 
@@ -10,7 +10,8 @@ use crate::{
     upstream::{BaseUrl, KeyHeader, Target},
 };
 
-/// Variable, name, base URL as the provider documents it for OpenAI's API. The order is the order of preference.
+/// Variable, name, base URL as the provider documents it for OpenAI's API. The order is the order of
+/// preference.
 const KNOWN: [(&str, &str, &str); 17] = [
     ("OPENAI_API_KEY", "openai", "https://api.openai.com/v1"),
     ("ANTHROPIC_API_KEY", "anthropic", "https://api.anthropic.com/v1"),
@@ -33,7 +34,7 @@ const KNOWN: [(&str, &str, &str); 17] = [
 
 const OLLAMA_PORT: u16 = 11434;
 
-/// Everything found, possibly nothing.
+/// All providers found; may be empty.
 #[must_use]
 pub fn providers(env: &Env) -> Vec<ProviderSettings> {
     let by_key = KNOWN.iter().filter_map(|(variable, name, base)| {
@@ -48,21 +49,21 @@ fn with_key(name: &str, base: BaseUrl, key: Secret<String>) -> ProviderSettings 
     let mut target = Target { key: Some(key), ..Target::plain(name, base) };
     if name == "anthropic" {
         target.key_header = KeyHeader::XApiKey;
-        // Without it not even the list of models is answered.
+        // Anthropic refuses every request without it, even the list of models.
         let version = (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
         target.headers.push(version);
     }
     ProviderSettings::plain(target)
 }
 
-/// `OLLAMA_HOST`, or the usual port of this machine, if anything listens there.
+/// `OLLAMA_HOST`, or Ollama's default port on this machine, if it accepts connections. `None`: it does not.
 fn ollama(env: &Env) -> Option<ProviderSettings> {
     let base = ollama_base(env.variable("OLLAMA_HOST").unwrap_or_default())?;
     let found = env.listens(&base.host, base.port);
     found.then(|| ProviderSettings::plain(Target::plain("ollama", base)))
 }
 
-/// Ollama's own forms: `host`, `:port`, `host:port`, a URL; an address that means "listen everywhere" is this machine.
+/// Parses Ollama's forms: `host`, `:port`, `host:port`, a URL. A wildcard address means this machine.
 fn ollama_base(text: &str) -> Option<BaseUrl> {
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let (scheme, rest) = with_scheme.split_once("://")?;

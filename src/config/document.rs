@@ -1,5 +1,5 @@
-//! JSON text to a tree that keeps what serde_json's own `Value` forgets: the order of the keys and those written twice.
-//! Depth is bounded by serde_json (128). Neither `Debug` nor `Display`: the tree holds keys.
+//! Parses JSON text into a tree that keeps the order of keys and duplicate keys, which serde_json's `Value`
+//! loses. serde_json bounds the depth (128). No `Debug` and no `Display`, because the tree holds secret keys.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// What it is, for "expected a number, found a list".
+    /// The type in words, for "expected a number, found a list".
     pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -31,10 +31,10 @@ impl Value {
     }
 }
 
-/// Reads the whole text; a byte order mark in front is skipped.
+/// Parses the whole text; skips a byte order mark.
 ///
 /// # Errors
-/// The first place that is not JSON, by line and column.
+/// The first position that is not JSON, by line and column.
 pub(super) fn read(text: &str) -> Result<Value, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     serde_json::from_str(text).map_err(|error| {
@@ -43,9 +43,9 @@ pub(super) fn read(text: &str) -> Result<Value, Problem> {
         let message = described.split(" at line ").next().unwrap_or(&described);
         let comment =
             text.lines().nth(line.saturating_sub(1)).is_some_and(|line| line.trim_start().starts_with("//"));
-        let wrong =
+        let error =
             if comment { ValueError::from("JSON has no comments") } else { ValueError::from(message) };
-        Problem::new(format!("line {line}, column {column}"), wrong)
+        Problem::new(format!("line {line}, column {column}"), error)
     })
 }
 

@@ -1,5 +1,6 @@
-//! The surroundings of the process as far as the configuration may look at them: variables, and whether something
-//! listens at an address. Passed as a value, so that tests and fuzzing see the surroundings they ask for.
+//! The environment of the process: its variables, and whether an address accepts connections. Passed as a
+//! value, so that tests and fuzzing provide their own. `Debug` shows names only, because values may be
+//! secret.
 
 use std::{
     collections::BTreeMap,
@@ -13,8 +14,8 @@ use std::{
 use super::{problem::ValueError, suggestion::nearest};
 use crate::base::Secret;
 
-/// Longer than a loopback connect ever takes, shorter than anybody notices at start.
-const PROBE: Duration = Duration::from_millis(200);
+/// Longer than a connect to loopback takes, too short to delay a start noticeably.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 
 #[derive(Clone)]
 pub struct Env {
@@ -35,10 +36,10 @@ impl Env {
         let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Self::new(std::env::vars_os().filter_map(utf8), answers)
+        Self::new(std::env::vars_os().filter_map(utf8), accepts_connections)
     }
 
-    /// Surroundings made up; `listens` is asked instead of the network.
+    /// An environment of these variables; `listens` replaces the network.
     pub fn new(
         variables: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
         listens: fn(host: &str, port: u16) -> bool,
@@ -48,13 +49,13 @@ impl Env {
         Self { variables, listens }
     }
 
-    /// No variables, and nobody listens anywhere.
+    /// No variables, and no address accepts connections.
     #[must_use]
     pub fn empty() -> Self {
         Self { variables: BTreeMap::new(), listens: |_, _| false }
     }
 
-    /// `None`: not set, or empty, which is how a compose file unsets one.
+    /// `None`: not set, or empty, because a compose file unsets a variable in this way.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(|value| value.expose().trim()).filter(|value| !value.is_empty())
     }
@@ -63,11 +64,11 @@ impl Env {
         (self.listens)(host, port)
     }
 
-    /// Replaces every `${NAME}` in `text`; a text that is `env.NAME` or `os.environ/NAME` as a whole is replaced too.
+    /// Replaces every `${NAME}` in `text`, or the whole text if it is `env.NAME` or `os.environ/NAME`.
     pub(super) fn resolve(&self, text: &str) -> Result<String, ValueError> {
         for prefix in ["env.", "os.environ/"] {
             if let Some(name) = text.strip_prefix(prefix).filter(|name| is_name(name)) {
-                return self.wanted(name).map(str::to_owned);
+                return self.required(name).map(str::to_owned);
             }
         }
         let mut resolved = String::new();
@@ -78,14 +79,14 @@ impl Env {
                 return Err("what stands in ${…} is not the name of an environment variable".into());
             }
             resolved.push_str(before);
-            resolved.push_str(self.wanted(name)?);
+            resolved.push_str(self.required(name)?);
             rest = after;
         }
         resolved.push_str(rest);
         Ok(resolved)
     }
 
-    fn wanted(&self, name: &str) -> Result<&str, ValueError> {
+    fn required(&self, name: &str) -> Result<&str, ValueError> {
         self.variable(name).ok_or_else(|| ValueError {
             message: format!("the environment variable {name} is not set"),
             suggestion: nearest(name, self.variables.keys().map(String::as_str)),
@@ -98,20 +99,20 @@ fn is_name(name: &str) -> bool {
         && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
-/// Does anything accept a connection there? Asked on a thread of its own, since a name that cannot be looked up takes
-/// longer to fail than anybody wants to wait.
-fn answers(host: &str, port: u16) -> bool {
-    let (tell, told) = sync_channel(1);
+/// Whether the address accepts a connection within [`PROBE_TIMEOUT`]. Runs on its own thread, because the
+/// lookup of an unknown name takes much longer to fail.
+fn accepts_connections(host: &str, port: u16) -> bool {
+    let (sender, receiver) = sync_channel(1);
     let host = host.to_owned();
     let probe = move || {
         let addresses = (host.as_str(), port).to_socket_addrs();
         let found = addresses.is_ok_and(|mut addresses| {
-            addresses.any(|address| TcpStream::connect_timeout(&address, PROBE).is_ok())
+            addresses.any(|address| TcpStream::connect_timeout(&address, PROBE_TIMEOUT).is_ok())
         });
-        let _ = tell.send(found);
+        let _ = sender.send(found);
     };
     thread::Builder::new().name("probe".to_owned()).spawn(probe).is_ok()
-        && told.recv_timeout(PROBE) == Ok(true)
+        && receiver.recv_timeout(PROBE_TIMEOUT) == Ok(true)
 }
 
 #[cfg(test)]
@@ -124,12 +125,12 @@ mod tests {
     fn a_probe_sees_who_listens_and_never_waits_long() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert!(answers("127.0.0.1", port));
+        assert!(accepts_connections("127.0.0.1", port));
         drop(listener);
-        assert!(!answers("127.0.0.1", port));
+        assert!(!accepts_connections("127.0.0.1", port));
         let begun = Instant::now();
-        assert!(!answers("no-such-host.invalid", 1));
-        assert!(begun.elapsed() < 10 * PROBE);
+        assert!(!accepts_connections("no-such-host.invalid", 1));
+        assert!(begun.elapsed() < 10 * PROBE_TIMEOUT);
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! File, environment and flags become settings. The file is found, read and checked; the environment and the flags go
-//! over it; whoever configured no provider gets those that can be found.
+//! Builds the settings from file, environment and flags: finds, reads and checks the file, applies
+//! environment and flags over it, and searches for providers if none is configured. Reports all problems at
+//! once.
 
 use std::{
     fs::{self, File},
@@ -19,27 +20,27 @@ use super::{
     watch,
 };
 
-/// Read when there is one and no other was asked for.
-pub(super) const USUAL_FILE: &str = "config.json";
+/// Read if it exists and no other file is given.
+pub(super) const DEFAULT_FILE: &str = "config.json";
 
-/// A file beyond this is no configuration.
-const LONGEST_FILE: u64 = 16 << 20;
+/// Bytes; a larger file is no configuration.
+const MAX_FILE_SIZE: u64 = 16 << 20;
 
-/// Settings from `source`, or else from `THALWEG_CONFIG`, or else from `./config.json` if there is one.
+/// Settings from `source`, or else from `THALWEG_CONFIG`, or else from `./config.json` if it exists.
 ///
 /// # Errors
-/// The file cannot be read, or all mistakes in file and environment.
+/// The file cannot be read, or all problems in file and environment.
 pub fn load(source: Option<&Path>, flags: &Overrides, env: &Env) -> Result<Settings, LoadError> {
-    load_by(read, source, flags, env)
+    load_with(read, source, flags, env)
 }
 
-pub(super) fn load_by(
+pub(super) fn load_with(
     read: fn(&Path) -> io::Result<String>,
     source: Option<&Path>,
     flags: &Overrides,
     env: &Env,
 ) -> Result<Settings, LoadError> {
-    let file = locate(source, env);
+    let file = find_file(source, env);
     let mut problems = Vec::new();
     let (mut settings, state) = match &file {
         Some(file) => {
@@ -54,7 +55,7 @@ pub(super) fn load_by(
     settings.file.clone_from(&file);
     let variables = Overrides::from_env(env, &mut problems);
     flags.clone().or(variables).apply(&mut settings);
-    account::override_by(env, &mut settings, &mut problems);
+    account::apply_env(env, &mut settings, &mut problems);
     for token in overrides::tokens(env, &mut problems) {
         match settings.tokens.iter_mut().find(|known| known.token == token.token) {
             Some(known) => known.admin |= token.admin,
@@ -71,15 +72,15 @@ pub(super) fn load_by(
     if settings.providers.is_empty() {
         settings.providers = discover::providers(env);
     }
-    // These may name providers that were found only now.
+    // These variables may name discovered providers.
     routing::variables(env, &mut settings, &mut problems);
     if problems.is_empty() { Ok(settings) } else { Err(LoadError::Mistakes { file, problems }) }
 }
 
-/// Settings by a file's text alone: no flags, no discovery, no look at the disk. For any input at all.
+/// Settings from a file's text alone: no flags, no discovery, no access to the disk. Accepts any input.
 ///
 /// # Errors
-/// Every mistake, with its path.
+/// All problems, with their paths.
 pub fn parse(text: &str, env: &Env) -> Result<Settings, Vec<Problem>> {
     let mut problems = Vec::new();
     let (settings, _) = check(text, env, None, &mut problems);
@@ -94,9 +95,9 @@ fn check(
 ) -> (Settings, health::StateFileSetting) {
     match document::read(text) {
         Ok(document) => {
-            let mut reader = ReadContext { env, folder, problems: Vec::new() };
-            let settings = root::read(&mut reader, &document);
-            problems.append(&mut reader.problems);
+            let mut context = ReadContext { env, folder, problems: Vec::new() };
+            let settings = root::read(&mut context, &document);
+            problems.append(&mut context.problems);
             settings
         }
         Err(problem) => {
@@ -106,12 +107,12 @@ fn check(
     }
 }
 
-pub(super) fn locate(source: Option<&Path>, env: &Env) -> Option<PathBuf> {
-    let asked = source.map(Path::to_path_buf).or_else(|| env.variable("THALWEG_CONFIG").map(PathBuf::from));
-    asked.or_else(|| Some(PathBuf::from(USUAL_FILE)).filter(|usual| usual.is_file()))
+pub(super) fn find_file(source: Option<&Path>, env: &Env) -> Option<PathBuf> {
+    let given = source.map(Path::to_path_buf).or_else(|| env.variable("THALWEG_CONFIG").map(PathBuf::from));
+    given.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|default| default.is_file()))
 }
 
-/// A file that is read beside what runs: whoever opens a pipe waits for the one who writes to it.
+/// Reads a regular file only. A running gateway must not open a pipe, because that waits for a writer.
 pub(super) fn read_regular(file: &Path) -> io::Result<String> {
     if !fs::metadata(file)?.is_file() {
         return Err(io::Error::other("not a regular file"));
@@ -121,8 +122,8 @@ pub(super) fn read_regular(file: &Path) -> io::Result<String> {
 
 fn read(file: &Path) -> io::Result<String> {
     let mut text = String::new();
-    let length = File::open(file)?.take(LONGEST_FILE + 1).read_to_string(&mut text)?;
-    if length as u64 > LONGEST_FILE {
+    let length = File::open(file)?.take(MAX_FILE_SIZE + 1).read_to_string(&mut text)?;
+    if length as u64 > MAX_FILE_SIZE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB"));
     }
     Ok(text)

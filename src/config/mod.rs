@@ -1,17 +1,19 @@
-//! The only room that knows the configuration file. Reads it leniently, checks all of it at once, and gives every other
-//! room its own settings. No mistake that it reports ever shows a value that may be a key.
+//! The only room that reads the configuration file. Reads it leniently, checks all of it at once, and gives
+//! every other room its settings. No reported problem shows a value that may be a secret key.
 //!
-//! - [`load`]: file, environment and flags become [`Settings`]; [`parse`] is the file alone, for any input
-//! - [`source`]: where settings come from, to be asked again
-//! - [`administration`]: where administration is served
-//! - [`watch`]: when the file has changed
-//! - [`env`]: what is taken from the process's surroundings, and `${NAME}` in the file
-//! - [`overrides`]: what flags and variables say over the file
-//! - [`discover`]: providers for those who configured none
-//! - `document` (JSON to a tree), `section` (walks it and collects the mistakes), `scalar` (single values), `units` (sizes),
-//!   `suggestion`; `root`, `provider`, `token`, `routing` and `health` say what the keys mean
-//! - [`problem`]: what was wrong, and where
-//! - [`settings`]: the checked settings; `account`, `log` and `otel`: further sections of the file
+//! - [`load`]: builds [`Settings`] from file, environment and flags; [`parse`] reads the file's text alone
+//! - [`source`]: file, environment and flags of this process, for loading again
+//! - [`settings`]: the result
+//! - [`administration`]: the administration listener
+//! - [`watch`]: detects changes of the file
+//! - [`env`]: environment variables, and `${NAME}` in the file
+//! - [`overrides`]: flags and variables that override the file
+//! - [`discover`]: providers if none is configured
+//! - `document` (JSON to a tree), `section` (walks the tree and collects problems), `scalar` (single values),
+//!   `units` (sizes), `suggestion` (similar words)
+//! - `root` (top-level keys), `provider`, `token`, `routing`, `health`, `log`, `otel`, `account`: the keys of
+//!   each part
+//! - [`problem`]: one problem, with its path
 
 pub mod administration;
 pub mod discover;

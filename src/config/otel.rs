@@ -1,4 +1,5 @@
-//! Where traces go: the section `otel`, or the variables that OpenTelemetry's SDKs read.
+//! The trace exporter's settings: the section `otel`, or the variables that OpenTelemetry's SDKs read.
+//! Without an endpoint there are no traces.
 
 use super::{
     env::Env,
@@ -10,13 +11,13 @@ use crate::upstream::{BaseUrl, Target};
 
 const SERVICE: &str = "thalweg";
 
-/// A collector that takes OTLP over HTTP.
+/// A collector that accepts OTLP over HTTP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OtelSettings {
     pub target: Target,
     /// `service.name`.
     pub service: String,
-    /// Which share of the traces that begin here is exported.
+    /// The exported share of the traces that begin here, from 0 to 1.
     pub sample: f64,
 }
 
@@ -28,20 +29,20 @@ impl OtelSettings {
     }
 }
 
-/// A collector's paths begin at its root where a provider's begin at `/v1`.
+/// A collector's base URL. Its paths begin at the root, while a provider's begin at `/v1`.
 fn endpoint_at(text: &str) -> Result<BaseUrl, ValueError> {
     let base = provider::base(text)?;
-    let said = text.trim().trim_end_matches('/').ends_with("/v1");
-    Ok(if &*base.path == "/v1" && !said { BaseUrl { path: "".into(), ..base } } else { base })
+    let has_v1 = text.trim().trim_end_matches('/').ends_with("/v1");
+    Ok(if &*base.path == "/v1" && !has_v1 { BaseUrl { path: "".into(), ..base } } else { base })
 }
 
-/// `None`: there is no endpoint, and that has been reported.
+/// `None`: there is no valid endpoint, which has been reported.
 pub(super) fn read(section: &mut Section<'_, '_, '_>) -> Option<OtelSettings> {
-    let endpoint = section.required("endpoint").and_then(|mut place| {
-        let text = place.resolved()?;
-        place.read(|_| endpoint_at(&text))
+    let endpoint = section.required("endpoint").and_then(|mut field| {
+        let text = field.resolved()?;
+        field.read(|_| endpoint_at(&text))
     });
-    let headers = section.place("headers").map_or_else(Vec::new, |mut place| provider::headers(&mut place));
+    let headers = section.field("headers").map_or_else(Vec::new, |mut field| provider::headers(&mut field));
     let service = section.read("service", scalar::label);
     let sample = section.read("sample", scalar::share);
     let mut settings = OtelSettings::plain(endpoint?);
@@ -51,12 +52,13 @@ pub(super) fn read(section: &mut Section<'_, '_, '_>) -> Option<OtelSettings> {
     Some(settings)
 }
 
-/// What `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_SERVICE_NAME` say.
+/// Reads `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_SERVICE_NAME`. `None`: no
+/// endpoint.
 pub(super) fn from_env(env: &Env, problems: &mut Vec<Problem>) -> Option<OtelSettings> {
     const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
     const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
     let endpoint = env.variable(ENDPOINT)?;
-    let base = endpoint_at(endpoint).map_err(|wrong| problems.push(Problem::new(ENDPOINT, wrong)));
+    let base = endpoint_at(endpoint).map_err(|error| problems.push(Problem::new(ENDPOINT, error)));
     let mut settings = OtelSettings::plain(base.ok()?);
     for pair in env
         .variable(HEADERS)

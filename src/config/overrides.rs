@@ -1,4 +1,5 @@
-//! What the command line and the environment say over the file. Flags go before variables, variables before the file.
+//! Flags and environment variables that override the file. Precedence: flags, variables, file. A wrong
+//! variable is a problem with the variable's name as its path.
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
@@ -17,7 +18,7 @@ use crate::{
     telemetry::{FileSettings, LogFormat},
 };
 
-/// `None` everywhere: nothing is overridden.
+/// Overridden settings. `None`: not overridden.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     pub host: Option<String>,
@@ -29,30 +30,30 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// What the variables say.
+    /// Reads the environment variables.
     pub(super) fn from_env(env: &Env, problems: &mut Vec<Problem>) -> Self {
-        let mut take = OverrideReader { env, problems };
+        let mut reader = OverrideReader { env, problems };
         Self {
-            host: take.read("THALWEG_HOST", root::host),
-            port: take.read("THALWEG_PORT", |text| {
+            host: reader.read("THALWEG_HOST", root::host),
+            port: reader.read("THALWEG_PORT", |text| {
                 text.parse().map_err(|_| "expected a port from 0 to 65535".into())
             }),
-            workers: take.read("THALWEG_WORKERS", workers),
-            log_level: take.read("LOG_LEVEL", |text| scalar::word(text, &LOG_LEVELS)),
-            log_format: take.read("THALWEG_LOG_FORMAT", |text| scalar::word(text, &LOG_FORMATS)),
-            log_file: take.read("THALWEG_LOG_FILE", log::name),
+            workers: reader.read("THALWEG_WORKERS", workers),
+            log_level: reader.read("LOG_LEVEL", |text| scalar::word(text, &LOG_LEVELS)),
+            log_format: reader.read("THALWEG_LOG_FORMAT", |text| scalar::word(text, &LOG_FORMATS)),
+            log_file: reader.read("THALWEG_LOG_FILE", log::name),
         }
     }
 
-    /// These, and where they say nothing, `others`.
-    pub(super) fn or(self, others: Self) -> Self {
+    /// These overrides, completed by `fallback`.
+    pub(super) fn or(self, fallback: Self) -> Self {
         Self {
-            host: self.host.or(others.host),
-            port: self.port.or(others.port),
-            workers: self.workers.or(others.workers),
-            log_level: self.log_level.or(others.log_level),
-            log_format: self.log_format.or(others.log_format),
-            log_file: self.log_file.or(others.log_file),
+            host: self.host.or(fallback.host),
+            port: self.port.or(fallback.port),
+            workers: self.workers.or(fallback.workers),
+            log_level: self.log_level.or(fallback.log_level),
+            log_format: self.log_format.or(fallback.log_format),
+            log_file: self.log_file.or(fallback.log_file),
         }
     }
 
@@ -64,17 +65,17 @@ impl Overrides {
         settings.log.level = log_level.unwrap_or(settings.log.level);
         settings.log.format = log_format.unwrap_or(settings.log.format);
         if let Some(path) = log_file {
-            let usual = log::usual(path.clone(), settings.log.format);
-            settings.log.file = Some(FileSettings { path, ..settings.log.file.take().unwrap_or(usual) });
+            let default = log::default(path.clone(), settings.log.format);
+            settings.log.file = Some(FileSettings { path, ..settings.log.file.take().unwrap_or(default) });
         }
     }
 }
 
-/// `API_KEY` and `THALWEG_ADMIN_KEY`: client tokens beside the file's, the second an administrator's.
+/// `API_KEY` and `THALWEG_ADMIN_KEY`: client tokens in addition to the file's; the second may administrate.
 pub(super) fn tokens(env: &Env, problems: &mut Vec<Problem>) -> Vec<TokenSettings> {
-    let mut take = OverrideReader { env, problems };
+    let mut reader = OverrideReader { env, problems };
     let mut token = |name: &str, admin| {
-        let token = take.read(name, |text| token::token(text.to_owned()))?;
+        let token = reader.read(name, |text| token::token(text.to_owned()))?;
         Some(TokenSettings { admin, ..TokenSettings::plain(name, token) })
     };
     [token("THALWEG_ADMIN_KEY", true), token("API_KEY", false)].into_iter().flatten().collect()
@@ -83,8 +84,8 @@ pub(super) fn tokens(env: &Env, problems: &mut Vec<Problem>) -> Vec<TokenSetting
 fn workers(text: &str) -> Result<NonZeroUsize, ValueError> {
     text.parse()
         .ok()
-        .filter(|count: &NonZeroUsize| count.get() as u64 <= root::WORKERS)
-        .ok_or_else(|| format!("expected a number from 1 to {}", root::WORKERS).into())
+        .filter(|count: &NonZeroUsize| count.get() as u64 <= root::MAX_WORKERS)
+        .ok_or_else(|| format!("expected a number from 1 to {}", root::MAX_WORKERS).into())
 }
 
 struct OverrideReader<'a> {
@@ -94,6 +95,6 @@ struct OverrideReader<'a> {
 
 impl OverrideReader<'_> {
     fn read<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, ValueError>) -> Option<T> {
-        read(self.env.variable(name)?).map_err(|wrong| self.problems.push(Problem::new(name, wrong))).ok()
+        read(self.env.variable(name)?).map_err(|error| self.problems.push(Problem::new(name, error))).ok()
     }
 }

@@ -1,21 +1,22 @@
-//! What is wrong with a configuration: where, why, and what was probably meant. Built so that it can be shown to
-//! anybody: no message holds a value out of the file, since that value may be a key in the wrong place.
+//! A problem of a configuration: its path, the reason, and a suggestion. It may be shown to anyone: no
+//! message holds a value of the file, because that value may be a secret key in the wrong place.
 
 use std::{fmt, io, path::PathBuf};
 
-/// One mistake.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// `providers[2].base_url`, `line 3, column 7`, or the name of an environment variable. Empty: the whole file.
+    /// `providers[2].base_url`, `line 3, column 7`, or the name of an environment variable. Empty: the whole
+    /// file.
     pub path: String,
     pub message: String,
-    /// A known word near the one that was written.
+    /// A known word similar to the written one.
     pub suggestion: Option<String>,
 }
 
 impl Problem {
-    pub(super) fn new(path: impl Into<String>, wrong: impl Into<ValueError>) -> Self {
-        let ValueError { message, suggestion } = wrong.into();
+    pub(super) fn new(path: impl Into<String>, error: impl Into<ValueError>) -> Self {
+        let ValueError { message, suggestion } = error.into();
         Self { path: path.into(), message, suggestion }
     }
 }
@@ -33,7 +34,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A mistake that does not know yet where it was made.
+/// A problem without its path, which the caller adds.
 #[derive(Debug)]
 pub(super) struct ValueError {
     pub(super) message: String,
@@ -55,7 +56,7 @@ pub enum LoadError {
         #[source]
         reason: io::Error,
     },
-    /// All mistakes at once; `file` is `None` when only flags and environment were read.
+    /// All problems at once. `file` is `None` if only flags and environment were read.
     #[error(fmt = show_problems)]
     Mistakes { file: Option<PathBuf>, problems: Vec<Problem> },
 }

@@ -1,5 +1,6 @@
-//! What the top-level keys mean. Starts from the defaults and writes over them what the file says, so that every
-//! mistake can be reported and there are complete settings all the same; whoever asked drops them if there was one.
+//! The top-level keys. Starts from the defaults and overwrites them with the file's values, so that the
+//! settings are complete even after a problem and all problems are found; the caller drops the settings if
+//! there was one.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,31 +30,31 @@ use crate::{
 
 const MODES: [(&str, Mode); 2] = [("asgi", Mode::Asgi), ("buffered", Mode::Buffered)];
 
-/// How far a stream without a client is read on, unless it is said.
-const DRAIN_TIME: Duration = Duration::from_secs(60);
-const DRAIN_TOKENS: u32 = 16_384;
+/// Default limits of reading a stream on without a client.
+const DEFAULT_DRAIN_TIME: Duration = Duration::from_secs(60);
+const DEFAULT_DRAIN_TOKENS: u32 = 16_384;
 
 const DISCONNECTS: [(&str, OnDisconnect); 3] = [
     ("cancel", OnDisconnect::Cancel),
-    ("drain", OnDisconnect::Drain { time: DRAIN_TIME, tokens: DRAIN_TOKENS }),
+    ("drain", OnDisconnect::Drain { time: DEFAULT_DRAIN_TIME, tokens: DEFAULT_DRAIN_TOKENS }),
     ("estimate", OnDisconnect::Estimate),
 ];
 
-/// More workers than any machine has cores for.
-pub(super) const WORKERS: u64 = 1024;
+/// More workers than a machine has cores.
+pub(super) const MAX_WORKERS: u64 = 1024;
 
-/// Settings by the file alone, and what it says of the state file; the mistakes are left with `reader`.
-pub(super) fn read(reader: &mut ReadContext<'_>, value: &Value) -> (Settings, health::StateFileSetting) {
+/// The settings of the file alone, and its setting of the state file. Problems are added to `context`.
+pub(super) fn read(context: &mut ReadContext<'_>, value: &Value) -> (Settings, health::StateFileSetting) {
     let (mut settings, mut state) = (Settings::default(), health::StateFileSetting::default());
-    // What a file leaves unsaid is WARNING; without a file, more is shown to a newcomer.
+    // The default with a file is WARNING; without a file it is INFO, which shows more to a new user.
     settings.log.level = tracing::Level::WARN;
-    Located { path: String::new(), value, reader }.section(|root| {
+    Located { path: String::new(), value, context }.section(|root| {
         root.set("host", &mut settings.listen.host, |value| host(scalar::text(value)?));
         root.set("port", &mut settings.listen.port, scalar::whole(0..=65_535));
         settings.admin_listen =
             root.read("admin_listen", |value| administration::listen(scalar::text(value)?));
         settings.listen.tls = root.section("tls", tls).flatten();
-        if let Some(count) = root.read("workers", scalar::whole::<usize>(1..=WORKERS)) {
+        if let Some(count) = root.read("workers", scalar::whole::<usize>(1..=MAX_WORKERS)) {
             settings.workers = NonZeroUsize::new(count).unwrap_or(settings.workers);
         }
         root.set("watch", &mut settings.watch, scalar::boolean);
@@ -61,10 +62,10 @@ pub(super) fn read(reader: &mut ReadContext<'_>, value: &Value) -> (Settings, he
         let mut deadlines = Deadlines::default();
         provider::read_deadlines(root, &mut deadlines);
         settings.providers =
-            root.place("providers").map_or_else(Vec::new, |mut place| providers(&mut place, deadlines));
-        settings.tokens = root.place("tokens").map_or_else(Vec::new, |mut place| tokens(&mut place));
-        if let Some(mut place) = root.place("supported_models") {
-            place.items(|mut item| settings.supported_models.extend(item.read(scalar::regex)));
+            root.field("providers").map_or_else(Vec::new, |mut field| providers(&mut field, deadlines));
+        settings.tokens = root.field("tokens").map_or_else(Vec::new, |mut field| tokens(&mut field));
+        if let Some(mut field) = root.field("supported_models") {
+            field.items(|mut item| settings.supported_models.extend(item.read(scalar::regex)));
         }
         root.set("write_timeout", &mut settings.limits.write_timeout, scalar::duration);
         root.section("limits", |section| limits(section, &mut settings.limits));
@@ -81,7 +82,7 @@ pub(super) fn read(reader: &mut ReadContext<'_>, value: &Value) -> (Settings, he
     (settings, state)
 }
 
-/// A host name or an address, with or without brackets.
+/// Parses a host name or an address, with or without brackets.
 pub(super) fn host(text: &str) -> Result<String, ValueError> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -96,20 +97,20 @@ pub(super) fn host(text: &str) -> Result<String, ValueError> {
 }
 
 fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsFiles> {
-    let folder = section.reader.folder.clone();
+    let folder = section.context.folder.clone();
     let certificate =
-        section.required("certificate").and_then(|mut place| place.read(scalar::file(folder.as_deref())));
-    let key = section.required("key").and_then(|mut place| place.read(scalar::file(folder.as_deref())));
+        section.required("certificate").and_then(|mut field| field.read(scalar::file(folder.as_deref())));
+    let key = section.required("key").and_then(|mut field| field.read(scalar::file(folder.as_deref())));
     Some(TlsFiles { certificate: certificate?, key: key? })
 }
 
-fn providers(place: &mut Located<'_, '_, '_>, deadlines: Deadlines) -> Vec<ProviderSettings> {
+fn providers(field: &mut Located<'_, '_, '_>, deadlines: Deadlines) -> Vec<ProviderSettings> {
     let mut providers = Vec::new();
     let mut names = HashMap::new();
-    place.items(|mut item| {
+    field.items(|mut item| {
         let Some(provider) = provider::read(&mut item, deadlines) else { return };
         match names.get(&provider.target.name) {
-            Some(first) => item.wrong(format!("has the same name as {first}")),
+            Some(first) => item.report(format!("has the same name as {first}")),
             None => {
                 names.insert(provider.target.name.clone(), item.path);
                 providers.push(provider);
@@ -119,17 +120,17 @@ fn providers(place: &mut Located<'_, '_, '_>, deadlines: Deadlines) -> Vec<Provi
     providers
 }
 
-fn tokens(place: &mut Located<'_, '_, '_>) -> Vec<TokenSettings> {
+fn tokens(field: &mut Located<'_, '_, '_>) -> Vec<TokenSettings> {
     let mut tokens = Vec::<TokenSettings>::new();
     let mut seen = HashSet::new();
-    place.items(|mut item| {
+    field.items(|mut item| {
         let Some(token) = token::read(&mut item) else { return };
         let has_budget = |token: &TokenSettings| token.limits.allowance.budget.is_some();
         let same_name = |other: &&TokenSettings| other.description == token.description;
         if !seen.insert(token.token.expose().clone()) {
-            item.wrong("is the same token as one before it");
+            item.report("is the same token as one before it");
         } else if tokens.iter().find(same_name).is_some_and(|other| has_budget(other) || has_budget(&token)) {
-            item.wrong("has a budget, or the description of one that has: such descriptions must differ");
+            item.report("has a budget, or the description of one that has: such descriptions must differ");
         } else {
             tokens.push(token);
         }
@@ -138,7 +139,7 @@ fn tokens(place: &mut Located<'_, '_, '_>) -> Vec<TokenSettings> {
 }
 
 fn limits(section: &mut Section<'_, '_, '_>, limits: &mut ServerLimits) {
-    // hyper reads heads of 8 KiB at least, and http keeps 32,768 headers at most.
+    // hyper's smallest limit of a head is 8 KiB; the http crate holds at most 32,768 headers.
     section.set("head_size", &mut limits.head_size, scalar::size(8 << 10..=16 << 20));
     section.set("header_count", &mut limits.header_count, scalar::whole(1..=4096));
     section.set("body_size", &mut limits.body_size, scalar::size(1..=4 << 30));
@@ -165,17 +166,17 @@ fn telemetry(section: &mut Section<'_, '_, '_>, telemetry: &mut TelemetrySetting
     section.set("public_metrics", &mut telemetry.public_metrics, scalar::boolean);
 }
 
-/// A word, or an object that says how far a drain goes.
-fn on_disconnect(place: &mut Located<'_, '_, '_>) -> Option<OnDisconnect> {
-    let Value::Table(_) = place.value else { return place.read(scalar::choice(&DISCONNECTS)) };
-    place.section(|section| {
-        let (mut most, mut many) = (DRAIN_TIME, DRAIN_TOKENS);
+/// A word, or an object with the limits of a drain.
+fn on_disconnect(field: &mut Located<'_, '_, '_>) -> Option<OnDisconnect> {
+    let Value::Table(_) = field.value else { return field.read(scalar::choice(&DISCONNECTS)) };
+    field.section(|section| {
+        let (mut time, mut tokens) = (DEFAULT_DRAIN_TIME, DEFAULT_DRAIN_TOKENS);
         let policy =
-            section.required("policy").and_then(|mut place| place.read(scalar::choice(&DISCONNECTS)));
-        section.set("max_seconds", &mut most, scalar::duration);
-        section.set("max_tokens", &mut many, scalar::whole(1..=u64::from(u32::MAX)));
+            section.required("policy").and_then(|mut field| field.read(scalar::choice(&DISCONNECTS)));
+        section.set("max_seconds", &mut time, scalar::duration);
+        section.set("max_tokens", &mut tokens, scalar::whole(1..=u64::from(u32::MAX)));
         policy.map(|policy| match policy {
-            OnDisconnect::Drain { .. } => OnDisconnect::Drain { time: most, tokens: many },
+            OnDisconnect::Drain { .. } => OnDisconnect::Drain { time: time, tokens: tokens },
             OnDisconnect::Cancel | OnDisconnect::Estimate => policy,
         })
     })?
@@ -189,17 +190,17 @@ fn stream(root: &mut Section<'_, '_, '_>, stream: &mut StreamSettings) {
         section.set("max_delay", &mut stream.max_delay, scalar::duration_or_zero);
         section.set("commit", &mut stream.commit, scalar::choice(&COMMIT_POINTS));
         section.set("include_usage", &mut stream.include_usage, scalar::boolean);
-        if let Some(mut place) = section.place("on_disconnect") {
-            stream.on_disconnect = on_disconnect(&mut place).unwrap_or_default();
+        if let Some(mut field) = section.field("on_disconnect") {
+            stream.on_disconnect = on_disconnect(&mut field).unwrap_or_default();
         }
         section.set("max_line", &mut stream.max_line, scalar::size(1 << 10..=1 << 30));
         section.read("mode", scalar::choice(&MODES))
     });
-    let by_flag = asgi.map(|asgi| if asgi { Mode::Asgi } else { Mode::Buffered });
-    if let (Some(Some(mode)), Some(flag)) = (mode, by_flag)
+    let flag_mode = asgi.map(|asgi| if asgi { Mode::Asgi } else { Mode::Buffered });
+    if let (Some(Some(mode)), Some(flag)) = (mode, flag_mode)
         && mode != flag
     {
-        root.wrong("x_use_asgi_streaming", "contradicts streaming.mode");
+        root.report("x_use_asgi_streaming", "contradicts streaming.mode");
     }
-    stream.mode = mode.flatten().or(by_flag).unwrap_or(stream.mode);
+    stream.mode = mode.flatten().or(flag_mode).unwrap_or(stream.mode);
 }

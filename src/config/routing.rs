@@ -1,5 +1,5 @@
-//! The keys of `routing`, `models` and `aliases`, the switches of S3.4 in the file and in the environment, and what they
-//! say of the order of providers.
+//! The keys of `routing`, `models` and `aliases`, and the switches of S3.4 in the file and in the
+//! environment. Names of providers are checked, so providers are read first.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{
     env::Env,
     problem::{Problem, ValueError},
     scalar,
-    section::{Located, Section, shown},
+    section::{Located, Section, shown_key},
     settings::{COMMIT_POINTS, ProviderSettings, Settings},
     suggestion::nearest,
 };
@@ -29,33 +29,33 @@ const ALL_TRIPPED: [(&str, AllTripped); 2] =
 
 const RETRIES: [(&str, bool); 2] = [("always", false), ("safe", true)];
 
-/// What stands at the top of the file. Called after the providers have been read.
+/// Reads the keys at the top of the file. Must be called after the providers have been read.
 pub(super) fn read(root: &mut Section<'_, '_, '_>, settings: &mut Settings) {
     let mut strategy = None;
     root.section("routing", |section| {
-        // Read first: a strategy's name without figures means these.
+        // These come first, because a strategy without an argument uses them.
         race(section, &mut settings.routing);
         hedge(section, &mut settings.routing);
         strategy = section.read("strategy", self::strategy(&settings.routing));
-        rest(section, &mut settings.routing);
+        other_sections(section, &mut settings.routing);
     });
     settings.routing.strategy = strategy.unwrap_or_default();
     if let Some(parallel) = root.read("enable_parallel_endpoints", scalar::boolean) {
         if strategy.is_some() {
-            root.wrong("enable_parallel_endpoints", "is also said by routing.strategy");
+            root.report("enable_parallel_endpoints", "is also said by routing.strategy");
         }
-        switch(&mut settings.routing, parallel);
+        set_parallel(&mut settings.routing, parallel);
     }
     root.set("parallel_timeout", &mut settings.routing.race.timeout, scalar::duration);
-    if let Some(mut place) = root.place("endpoint_priority") {
-        let names = known_providers(&mut place, &settings.providers);
-        prioritise(&mut settings.providers, &names);
+    if let Some(mut field) = root.field("endpoint_priority") {
+        let names = known_providers(&mut field, &settings.providers);
+        move_to_front(&mut settings.providers, &names);
     }
-    if let Some(mut place) = root.place("models") {
-        models(&mut place, settings);
+    if let Some(mut field) = root.field("models") {
+        models(&mut field, settings);
     }
-    if let Some(mut place) = root.place("aliases") {
-        aliases(&mut place, settings);
+    if let Some(mut field) = root.field("aliases") {
+        aliases(&mut field, settings);
     }
 }
 
@@ -96,9 +96,9 @@ fn hedge(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
     });
 }
 
-fn rest(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
-    if let Some(mut place) = section.place("retry") {
-        retry(&mut place, routing);
+fn other_sections(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
+    if let Some(mut field) = section.field("retry") {
+        retry(&mut field, routing);
     }
     section.section("breaker", |section| {
         let breaker = &mut routing.breaker;
@@ -109,7 +109,7 @@ fn rest(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
         section.set("cool_down", &mut breaker.cool_down, scalar::duration);
         section.set("longest_cool_down", &mut breaker.max_cool_down, scalar::duration);
         if breaker.max_cool_down < breaker.cool_down {
-            section.wrong("longest_cool_down", "is shorter than cool_down");
+            section.report("longest_cool_down", "is shorter than cool_down");
         }
     });
     section.section("adaptive", |section| {
@@ -124,20 +124,20 @@ fn rest(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
             scalar::choice(&STICKY)(value)
         }
     });
-    if let Some(mut place) = section.place("regions") {
-        routing.regions = names(&mut place);
+    if let Some(mut field) = section.field("regions") {
+        routing.regions = names(&mut field);
     }
     section.set("all_tripped", &mut routing.all_tripped, scalar::choice(&ALL_TRIPPED));
 }
 
-/// `"safe"`, or an object that can say more.
-fn retry(place: &mut Located<'_, '_, '_>, routing: &mut RoutingSettings) {
+/// `"safe"`, or an object with all options.
+fn retry(field: &mut Located<'_, '_, '_>, routing: &mut RoutingSettings) {
     let retry = &mut routing.retry;
-    if matches!(place.value, Value::Text(_)) {
-        retry.safe = place.read(scalar::choice(&RETRIES)).unwrap_or(retry.safe);
+    if matches!(field.value, Value::Text(_)) {
+        retry.safe = field.read(scalar::choice(&RETRIES)).unwrap_or(retry.safe);
         return;
     }
-    place.section(|section| {
+    field.section(|section| {
         section.set("mode", &mut retry.safe, scalar::choice(&RETRIES));
         section.set("budget", &mut retry.failovers.share, scalar::share);
         section.set("burst", &mut retry.failovers.burst, scalar::whole(0..=1_000_000));
@@ -149,92 +149,92 @@ fn retry(place: &mut Located<'_, '_, '_>, routing: &mut RoutingSettings) {
     });
 }
 
-/// What is special about single models: `{"name": {…}}`.
-fn models(place: &mut Located<'_, '_, '_>, settings: &mut Settings) {
-    each_named(place, |name, place| {
+/// The rules of single models: `{"name": {…}}`.
+fn models(field: &mut Located<'_, '_, '_>, settings: &mut Settings) {
+    each_named(field, |name, field| {
         let routing = &mut settings.routing;
         let defaults = routing.clone();
-        let (mut rule, mut also) = (ModelRule { name, ..ModelRule::default() }, Vec::new());
-        place.section(|section| {
+        let (mut rule, mut aliases) = (ModelRule { name, ..ModelRule::default() }, Vec::new());
+        field.section(|section| {
             rule.strategy = section.read("strategy", strategy(&defaults));
-            if let Some(mut place) = section.place("providers") {
-                rule.providers = known_providers(&mut place, &settings.providers);
+            if let Some(mut field) = section.field("providers") {
+                rule.providers = known_providers(&mut field, &settings.providers);
             }
-            if let Some(mut place) = section.place("aliases") {
-                also = names(&mut place);
+            if let Some(mut field) = section.field("aliases") {
+                aliases = names(&mut field);
             }
             if let Some(Some(commit)) = section.read("commit", scalar::choice(&COMMIT_POINTS)) {
-                let named = std::iter::once(&rule.name).chain(&also);
+                let named = std::iter::once(&rule.name).chain(&aliases);
                 settings.commits.extend(named.map(|name| (Arc::clone(name), commit)));
             }
         });
-        for alias in also {
+        for alias in aliases {
             let targets = vec![Arc::clone(&rule.name)];
             let strategy = rule.strategy;
             routing.models.push(ModelRule { name: alias, targets, strategy, ..ModelRule::default() });
         }
         routing.models.push(rule);
     });
-    twice(place, &settings.routing.models);
+    report_duplicates(field, &settings.routing.models);
 }
 
 /// `{"alias": "provider/model"}`, or a list of them, tried in order.
-fn aliases(place: &mut Located<'_, '_, '_>, settings: &mut Settings) {
-    each_named(place, |name, place| {
-        let targets = match place.value {
-            Value::List(_) => names(place),
+fn aliases(field: &mut Located<'_, '_, '_>, settings: &mut Settings) {
+    each_named(field, |name, field| {
+        let targets = match field.value {
+            Value::List(_) => names(field),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Table(_) => {
-                place.read(scalar::label).map(Arc::from).into_iter().collect()
+                field.read(scalar::label).map(Arc::from).into_iter().collect()
             }
         };
         if targets.contains(&name) {
-            place.wrong("stands for itself");
+            field.report("stands for itself");
         }
         settings.routing.models.push(ModelRule { name, targets, ..ModelRule::default() });
     });
-    twice(place, &settings.routing.models);
+    report_duplicates(field, &settings.routing.models);
 }
 
-/// The members of an object whose keys are the operator's own.
+/// Reads the members of an object whose keys are chosen by the operator.
 fn each_named<'v, 'e>(
-    place: &mut Located<'v, '_, 'e>,
+    field: &mut Located<'v, '_, 'e>,
     mut read: impl FnMut(Arc<str>, &mut Located<'v, '_, 'e>),
 ) {
-    let Value::Table(entries) = place.value else {
-        return place.wrong(format!("expected an object, found {}", place.value.kind()));
+    let Value::Table(entries) = field.value else {
+        return field.report(format!("expected an object, found {}", field.value.kind()));
     };
     for (name, value) in entries {
-        let path = format!("{}.{}", place.path, shown(name));
-        let mut inner = Located { path, value, reader: &mut *place.reader };
+        let path = format!("{}.{}", field.path, shown_key(name));
+        let mut inner = Located { path, value, context: &mut *field.context };
         if name.trim().is_empty() || name.chars().any(char::is_control) {
-            inner.wrong("is no name of a model");
+            inner.report("is no name of a model");
         } else {
             read(name.trim().into(), &mut inner);
         }
     }
 }
 
-fn twice(place: &mut Located<'_, '_, '_>, rules: &[ModelRule]) {
+fn report_duplicates(field: &mut Located<'_, '_, '_>, rules: &[ModelRule]) {
     let mut seen = std::collections::HashSet::new();
     if let Some(rule) = rules.iter().find(|rule| !seen.insert(&rule.name)) {
-        place.wrong(format!("says what the model {} is a second time", shown(&rule.name)));
+        field.report(format!("says what the model {} is a second time", shown_key(&rule.name)));
     }
 }
 
-fn names(place: &mut Located<'_, '_, '_>) -> Vec<Arc<str>> {
+fn names(field: &mut Located<'_, '_, '_>) -> Vec<Arc<str>> {
     let mut names = Vec::new();
-    place.items(|mut item| names.extend(item.read(scalar::label).map(Arc::from)));
-    if matches!(place.value, Value::List(items) if items.is_empty()) {
-        place.wrong("names nothing; leave it out");
+    field.items(|mut item| names.extend(item.read(scalar::label).map(Arc::from)));
+    if matches!(field.value, Value::List(items) if items.is_empty()) {
+        field.report("names nothing; leave it out");
     }
     names
 }
 
-fn known_providers(place: &mut Located<'_, '_, '_>, providers: &[ProviderSettings]) -> Vec<Arc<str>> {
-    place.items(|mut item| {
+fn known_providers(field: &mut Located<'_, '_, '_>, providers: &[ProviderSettings]) -> Vec<Arc<str>> {
+    field.items(|mut item| {
         item.read(|value| known(providers, scalar::text(value)?));
     });
-    names(place)
+    names(field)
 }
 
 fn known(providers: &[ProviderSettings], name: &str) -> Result<(), ValueError> {
@@ -247,14 +247,14 @@ fn known(providers: &[ProviderSettings], name: &str) -> Result<(), ValueError> {
     })
 }
 
-/// The named providers first, in this order.
-fn prioritise(providers: &mut [ProviderSettings], names: &[Arc<str>]) {
+/// Moves the named providers to the front, in this order.
+fn move_to_front(providers: &mut [ProviderSettings], names: &[Arc<str>]) {
     let rank = |provider: &ProviderSettings| names.iter().position(|name| *name == provider.target.name);
     providers.sort_by_key(|provider| rank(provider).unwrap_or(names.len()));
 }
 
-/// `true`: race. `false`: whatever else was meant.
-const fn switch(routing: &mut RoutingSettings, parallel: bool) {
+/// `true`: race. `false`: the configured strategy, but never a race.
+const fn set_parallel(routing: &mut RoutingSettings, parallel: bool) {
     if parallel {
         routing.strategy = Strategy::Race { width: routing.strategy_defaults.width };
     } else if matches!(routing.strategy, Strategy::Race { .. }) {
@@ -267,12 +267,12 @@ pub(super) fn variables(env: &Env, settings: &mut Settings, problems: &mut Vec<P
     const SWITCH: [(&str, bool); 6] =
         [("true", true), ("false", false), ("1", true), ("0", false), ("yes", true), ("no", false)];
     let mut apply = |name: &'static str, apply: &mut dyn FnMut(&str) -> Result<(), ValueError>| {
-        if let Some(Err(wrong)) = env.variable(name).map(apply) {
-            problems.push(Problem::new(name, wrong));
+        if let Some(Err(error)) = env.variable(name).map(apply) {
+            problems.push(Problem::new(name, error));
         }
     };
     apply("ENABLE_PARALLEL_ENDPOINTS", &mut |text| {
-        scalar::word(text, &SWITCH).map(|parallel| switch(&mut settings.routing, parallel))
+        scalar::word(text, &SWITCH).map(|parallel| set_parallel(&mut settings.routing, parallel))
     });
     apply("PARALLEL_TIMEOUT", &mut |text| {
         let timeout = duration::parse(text).filter(|timeout| !timeout.is_zero());
@@ -282,7 +282,7 @@ pub(super) fn variables(env: &Env, settings: &mut Settings, problems: &mut Vec<P
     apply("ENDPOINT_PRIORITY", &mut |text| {
         let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
         names.clone().try_for_each(|name| known(&settings.providers, name))?;
-        prioritise(&mut settings.providers, &names.map(Arc::from).collect::<Vec<_>>());
+        move_to_front(&mut settings.providers, &names.map(Arc::from).collect::<Vec<_>>());
         Ok(())
     });
 }

@@ -1,4 +1,5 @@
-//! Single values: one function per kind, each saying what it expected. No message repeats the value that was found.
+//! Single values: one function per kind, each of which names the expected form in its error. No message
+//! repeats the found value, because it may be a secret key.
 
 use std::{
     ops::RangeInclusive,
@@ -11,8 +12,8 @@ use regex::{Regex, RegexBuilder};
 use super::{document::Value, problem::ValueError, suggestion::nearest, units};
 use crate::base::time;
 
-/// Bytes that a compiled `supported_models` expression may take.
-const REGEX_SIZE: usize = 1 << 20;
+/// Bytes of a compiled `supported_models` expression.
+const MAX_REGEX_SIZE: usize = 1 << 20;
 
 pub(super) fn text(value: &Value) -> Result<&str, ValueError> {
     match value {
@@ -23,7 +24,7 @@ pub(super) fn text(value: &Value) -> Result<&str, ValueError> {
     }
 }
 
-/// A name that is shown to people: something, and nothing that would move a terminal's cursor.
+/// A name for display: not empty, and without control characters, which would move a terminal's cursor.
 pub(super) fn label(value: &Value) -> Result<String, ValueError> {
     match text(value)?.trim() {
         "" => Err("must not be empty".into()),
@@ -54,7 +55,7 @@ where
     }
 }
 
-/// A part of a whole: 0.05, or "5%".
+/// A share from 0 to 1: 0.05, or "5%".
 pub(super) fn share(value: &Value) -> Result<f64, ValueError> {
     let share = match value {
         Value::Number(number) => Some(*number),
@@ -73,15 +74,15 @@ pub(super) fn size<T>(range: RangeInclusive<u64>) -> impl FnOnce(&Value) -> Resu
 where
     T: TryFrom<u64>,
 {
-    const WHAT: &str = "a number of bytes, or a string as \"32MiB\",";
+    const EXPECTED: &str = "a number of bytes, or a string as \"32MiB\",";
     move |value| match value {
-        Value::Number(number) => bounded(*number, &range, WHAT),
+        Value::Number(number) => bounded(*number, &range, EXPECTED),
         Value::Text(text) => {
-            let number =
-                units::size(text).ok_or_else(|| format!("expected {WHAT} with a unit of KiB, MiB or GiB"))?;
-            bounded(number.round(), &range, WHAT)
+            let number = units::size(text)
+                .ok_or_else(|| format!("expected {EXPECTED} with a unit of KiB, MiB or GiB"))?;
+            bounded(number.round(), &range, EXPECTED)
         }
-        Value::Null | Value::Bool(_) | Value::List(_) | Value::Table(_) => Err(expected(WHAT, value)),
+        Value::Null | Value::Bool(_) | Value::List(_) | Value::Table(_) => Err(expected(EXPECTED, value)),
     }
 }
 
@@ -90,16 +91,20 @@ where
     clippy::cast_sign_loss,
     reason = "within u64's exact range by the check"
 )]
-fn bounded<T: TryFrom<u64>>(number: f64, range: &RangeInclusive<u64>, what: &str) -> Result<T, ValueError> {
+fn bounded<T: TryFrom<u64>>(
+    number: f64,
+    range: &RangeInclusive<u64>,
+    expected_form: &str,
+) -> Result<T, ValueError> {
     let exact = (0.0..=9_007_199_254_740_992.0).contains(&number) && number.fract() == 0.0;
     exact
         .then_some(number as u64)
         .filter(|whole| range.contains(whole))
         .and_then(|whole| T::try_from(whole).ok())
-        .ok_or_else(|| format!("expected {what} from {} to {}", range.start(), range.end()).into())
+        .ok_or_else(|| format!("expected {expected_form} from {} to {}", range.start(), range.end()).into())
 }
 
-/// A time longer than nothing.
+/// A duration above zero.
 pub(super) fn duration(value: &Value) -> Result<Duration, ValueError> {
     match duration_or_zero(value)? {
         Duration::ZERO => Err("must be longer than 0".into()),
@@ -108,16 +113,18 @@ pub(super) fn duration(value: &Value) -> Result<Duration, ValueError> {
 }
 
 pub(super) fn duration_or_zero(value: &Value) -> Result<Duration, ValueError> {
-    const WHAT: &str = "seconds, or a string as \"300s\", \"50ms\" or \"1m\"";
+    const EXPECTED: &str = "seconds, or a string as \"300s\", \"50ms\" or \"1m\"";
     let duration = match value {
         Value::Number(number) => time::duration::seconds(*number),
         Value::Text(text) => time::duration::parse(text),
-        Value::Null | Value::Bool(_) | Value::List(_) | Value::Table(_) => return Err(expected(WHAT, value)),
+        Value::Null | Value::Bool(_) | Value::List(_) | Value::Table(_) => {
+            return Err(expected(EXPECTED, value));
+        }
     };
-    duration.ok_or_else(|| format!("expected {WHAT}, from 0 to a year").into())
+    duration.ok_or_else(|| format!("expected {EXPECTED}, from 0 to a year").into())
 }
 
-/// A time longer than nothing, or `false` for none.
+/// A duration above zero, or `false` (`Ok(None)`).
 pub(super) fn duration_or_off(value: &Value) -> Result<Option<Duration>, ValueError> {
     match value {
         Value::Bool(false) => Ok(None),
@@ -130,7 +137,7 @@ pub(super) fn duration_or_off(value: &Value) -> Result<Option<Duration>, ValueEr
     }
 }
 
-/// One of a few words, in any case.
+/// One of a few words, in any letter case.
 pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&Value) -> Result<T, ValueError> {
     move |value| word(text(value)?, words)
 }
@@ -150,14 +157,14 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, ValueE
 
 /// A regular expression of bounded size.
 pub(super) fn regex(value: &Value) -> Result<Regex, ValueError> {
-    RegexBuilder::new(text(value)?).size_limit(REGEX_SIZE).build().map_err(|error| {
+    RegexBuilder::new(text(value)?).size_limit(MAX_REGEX_SIZE).build().map_err(|error| {
         let described = error.to_string();
         let reason = described.lines().last().unwrap_or_default().trim_start_matches("error: ");
         format!("not a regular expression: {reason}").into()
     })
 }
 
-/// A file that is there; a relative name starts at `folder`. `None`: the disk is not looked at.
+/// A file that exists; a relative name starts at `folder`. `None`: the disk is not accessed.
 pub(super) fn file(folder: Option<&Path>) -> impl FnOnce(&Value) -> Result<PathBuf, ValueError> {
     move |value| {
         let name = text(value)?;
@@ -170,6 +177,6 @@ pub(super) fn file(folder: Option<&Path>) -> impl FnOnce(&Value) -> Result<PathB
     }
 }
 
-fn expected(what: &str, found: &Value) -> ValueError {
-    format!("expected {what}, found {}", found.kind()).into()
+fn expected(expected_form: &str, found: &Value) -> ValueError {
+    format!("expected {expected_form}, found {}", found.kind()).into()
 }

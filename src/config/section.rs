@@ -1,6 +1,6 @@
-//! Walks the tree and collects every mistake with its path. A [`Section`] is an object being read: each key asked of it
-//! becomes known, and when it closes, keys that nobody asked for are reported with the known key nearest to them. The
-//! list of keys can therefore not drift from the code that reads them.
+//! Walks the tree and collects every problem with its path. A [`Section`] is an object being read: each key
+//! that the code reads becomes known, and at the end the other keys are reported with the most similar known
+//! key. The list of known keys therefore always matches the code.
 
 use std::{collections::HashSet, path::PathBuf};
 
@@ -11,64 +11,69 @@ use super::{
     suggestion::nearest,
 };
 
-/// Longer names are cut in messages.
-const LONGEST_NAME: usize = 64;
+/// Characters of a name in a message; longer names are cut.
+const MAX_SHOWN_LENGTH: usize = 64;
 
-/// What the whole walk shares.
+/// The state of one walk.
 pub(super) struct ReadContext<'e> {
     pub(super) env: &'e Env,
-    /// Relative file names start here. `None`: the disk is not looked at.
+    /// The folder of relative file names. `None`: the disk is not accessed.
     pub(super) folder: Option<PathBuf>,
     pub(super) problems: Vec<Problem>,
 }
 
-/// A value and where it stands.
+/// A value and its path.
 pub(super) struct Located<'v, 'r, 'e> {
     pub(super) path: String,
     pub(super) value: &'v Value,
-    pub(super) reader: &'r mut ReadContext<'e>,
+    pub(super) context: &'r mut ReadContext<'e>,
 }
 
 impl<'v, 'e> Located<'v, '_, 'e> {
-    pub(super) fn wrong(&mut self, wrong: impl Into<ValueError>) {
-        self.reader.problems.push(Problem::new(&*self.path, wrong));
+    pub(super) fn report(&mut self, error: impl Into<ValueError>) {
+        self.context.problems.push(Problem::new(&*self.path, error));
     }
 
     pub(super) fn read<T>(&mut self, scalar: impl FnOnce(&Value) -> Result<T, ValueError>) -> Option<T> {
-        scalar(self.value).map_err(|wrong| self.wrong(wrong)).ok()
+        scalar(self.value).map_err(|error| self.report(error)).ok()
     }
 
-    /// Text in which `${NAME}` has been replaced. The result may be a key.
+    /// Text in which `${NAME}` has been replaced. The result may be a secret key.
     pub(super) fn resolved(&mut self) -> Option<String> {
-        let env = self.reader.env;
+        let env = self.context.env;
         self.read(|value| env.resolve(super::scalar::text(value)?))
     }
 
-    /// A part of a string that stands for a key of the object form; mistakes are told under that key.
+    /// A part of a string that corresponds to a key of the object form; problems are reported under that key.
     pub(super) fn part<T>(&mut self, key: &str, result: Result<T, ValueError>) -> Option<T> {
         result
-            .map_err(|wrong| self.reader.problems.push(Problem::new(format!("{}.{key}", self.path), wrong)))
+            .map_err(|error| self.context.problems.push(Problem::new(format!("{}.{key}", self.path), error)))
             .ok()
     }
 
     /// The items of a list, in order.
     pub(super) fn items(&mut self, mut each: impl FnMut(Located<'v, '_, 'e>)) {
         let Value::List(items) = self.value else {
-            return self.wrong(format!("expected a list, found {}", self.value.kind()));
+            return self.report(format!("expected a list, found {}", self.value.kind()));
         };
         for (index, value) in items.iter().enumerate() {
-            each(Located { path: format!("{}[{index}]", self.path), value, reader: &mut *self.reader });
+            each(Located { path: format!("{}[{index}]", self.path), value, context: &mut *self.context });
         }
     }
 
-    /// The object at this place. `None`: it is none, and that has been reported.
+    /// Reads this value as an object. `None`: it is another type, which has been reported.
     pub(super) fn section<T>(&mut self, read: impl FnOnce(&mut Section<'v, '_, 'e>) -> T) -> Option<T> {
         let Value::Table(entries) = self.value else {
-            self.wrong(format!("expected an object, found {}", self.value.kind()));
+            self.report(format!("expected an object, found {}", self.value.kind()));
             return None;
         };
-        let mut section =
-            Section { path: &self.path, entries, asked: Vec::new(), open: false, reader: &mut *self.reader };
+        let mut section = Section {
+            path: &self.path,
+            entries,
+            known_keys: Vec::new(),
+            accepts_any_key: false,
+            context: &mut *self.context,
+        };
         let result = read(&mut section);
         section.close();
         Some(result)
@@ -79,21 +84,21 @@ impl<'v, 'e> Located<'v, '_, 'e> {
 pub(super) struct Section<'v, 'r, 'e> {
     path: &'r str,
     entries: &'v [(String, Value)],
-    asked: Vec<&'static str>,
-    /// Any key is known.
-    open: bool,
-    pub(super) reader: &'r mut ReadContext<'e>,
+    known_keys: Vec<&'static str>,
+    /// The operator chooses the keys, so none is unknown.
+    accepts_any_key: bool,
+    pub(super) context: &'r mut ReadContext<'e>,
 }
 
 impl<'v, 'e> Section<'v, '_, 'e> {
     /// `None`: the key is absent or null.
-    pub(super) fn place(&mut self, key: &'static str) -> Option<Located<'v, '_, 'e>> {
-        self.asked.push(key);
+    pub(super) fn field(&mut self, key: &'static str) -> Option<Located<'v, '_, 'e>> {
+        self.known_keys.push(key);
         let (_, value) = self.entries.iter().find(|(name, _)| name == key)?;
         match value {
             Value::Null => None,
             Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Table(_) => {
-                Some(Located { path: self.path_of(key), value, reader: &mut *self.reader })
+                Some(Located { path: self.path_of(key), value, context: &mut *self.context })
             }
         }
     }
@@ -103,10 +108,10 @@ impl<'v, 'e> Section<'v, '_, 'e> {
         key: &'static str,
         scalar: impl FnOnce(&Value) -> Result<T, ValueError>,
     ) -> Option<T> {
-        self.place(key)?.read(scalar)
+        self.field(key)?.read(scalar)
     }
 
-    /// Writes to `slot` what the file says, and leaves the default there when it says nothing.
+    /// Writes the file's value to `slot`; without one, `slot` keeps its default.
     pub(super) fn set<T>(
         &mut self,
         key: &'static str,
@@ -118,40 +123,40 @@ impl<'v, 'e> Section<'v, '_, 'e> {
         }
     }
 
-    /// The object under `key`, if there is one.
+    /// Reads the object under `key`. `None`: there is none.
     pub(super) fn section<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(&mut Section<'v, '_, 'e>) -> T,
     ) -> Option<T> {
-        self.place(key)?.section(read)
+        self.field(key)?.section(read)
     }
 
-    /// Every key there is, when the keys are names that the operator chose.
+    /// Visits every key of an object whose keys are chosen by the operator.
     pub(super) fn each(&mut self, mut visit: impl FnMut(&'v str, Located<'v, '_, 'e>)) {
         let entries = self.entries;
-        self.open = true;
-        for (name, value) in entries.iter().filter(|(name, _)| !is_remark(name)) {
-            visit(name, Located { path: self.path_of(name), value, reader: &mut *self.reader });
+        self.accepts_any_key = true;
+        for (name, value) in entries.iter().filter(|(name, _)| !is_comment_key(name)) {
+            visit(name, Located { path: self.path_of(name), value, context: &mut *self.context });
         }
     }
 
-    /// A key without which the object means nothing.
+    /// A required key. `None`: it is missing, which has been reported.
     pub(super) fn required(&mut self, key: &'static str) -> Option<Located<'v, '_, 'e>> {
         if !self.entries.iter().any(|(name, value)| name == key && !matches!(value, Value::Null)) {
-            self.wrong(key, "missing");
+            self.report(key, "missing");
         }
-        self.place(key)
+        self.field(key)
     }
 
-    /// A mistake about `key` that only shows beside other keys.
-    pub(super) fn wrong(&mut self, key: &str, wrong: impl Into<ValueError>) {
+    /// Reports a problem of `key` that depends on other keys.
+    pub(super) fn report(&mut self, key: &str, error: impl Into<ValueError>) {
         let path = self.path_of(key);
-        self.reader.problems.push(Problem::new(path, wrong));
+        self.context.problems.push(Problem::new(path, error));
     }
 
     fn path_of(&self, key: &str) -> String {
-        let key = shown(key);
+        let key = shown_key(key);
         if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
     }
 
@@ -159,23 +164,26 @@ impl<'v, 'e> Section<'v, '_, 'e> {
         let mut seen = HashSet::new();
         for (name, _) in self.entries {
             if !seen.insert(name) {
-                self.wrong(name, "written twice");
-            } else if !self.open && !self.asked.contains(&name.as_str()) && !is_remark(name) {
-                let suggestion = nearest(name, self.asked.iter().copied());
-                self.wrong(name, ValueError { message: "unknown key".to_owned(), suggestion });
+                self.report(name, "written twice");
+            } else if !self.accepts_any_key
+                && !self.known_keys.contains(&name.as_str())
+                && !is_comment_key(name)
+            {
+                let suggestion = nearest(name, self.known_keys.iter().copied());
+                self.report(name, ValueError { message: "unknown key".to_owned(), suggestion });
             }
         }
     }
 }
 
-/// JSON has no comments; these keys serve as such.
-fn is_remark(name: &str) -> bool {
+/// Whether a key is a comment: JSON has none, so these keys are ignored.
+fn is_comment_key(name: &str) -> bool {
     name == "$schema" || name.starts_with('_') || name.starts_with("//")
 }
 
-/// A key as it stands in a path: quoted when it is no plain word.
-pub(super) fn shown(name: &str) -> String {
-    let cut: String = name.chars().take(LONGEST_NAME).collect();
+/// A key for a path: cut if it is long, and quoted unless it is a plain word.
+pub(super) fn shown_key(name: &str) -> String {
+    let cut: String = name.chars().take(MAX_SHOWN_LENGTH).collect();
     if !cut.is_empty() && cut.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     {
         cut

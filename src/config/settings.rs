@@ -1,4 +1,5 @@
-//! The checked configuration: every room's own settings, complete and consistent. Whoever holds one may build from it.
+//! The checked configuration: the settings of every room, complete and consistent. A [`Settings`] needs no
+//! further check before the process is built from it.
 
 use std::{collections::HashMap, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
@@ -20,39 +21,40 @@ use crate::{
 
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The file it came from; `None` when there was none.
+    /// The configuration file. `None`: there was none.
     pub file: Option<PathBuf>,
     /// A digest of that file's text.
     pub digest: u64,
-    /// Load it again when it changes.
+    /// Whether the file is loaded again when it changes.
     pub watch: bool,
     pub listen: Listen,
-    /// Where administration is served. `None`: beside the clients, for an administrator's key.
+    /// The administration listener. `None`: administration is served on the clients' listener, with an admin
+    /// key.
     pub admin_listen: Option<Listen>,
     pub workers: NonZeroUsize,
     pub log: LogSettings,
     /// In order of preference. Empty: the demo provider serves.
     pub providers: Vec<ProviderSettings>,
-    /// Empty: one token is made for this run and only loopback is listened on.
+    /// Empty: one token is generated for this run, and only loopback is listened on.
     pub tokens: Vec<TokenSettings>,
-    /// Which models are offered; empty: all. A name is offered if any expression matches it.
+    /// A model is offered if one of these expressions matches its name. Empty: all are.
     pub supported_models: Vec<Regex>,
     pub limits: ServerLimits,
     pub pool: PoolSettings,
     pub stream: StreamSettings,
-    /// Try the next candidate before the commit point when one fails.
+    /// Whether the next candidate is tried if one fails before the commit point.
     pub failover: bool,
     pub health: HealthSettings,
-    /// What is known of providers over a restart. `None`: nothing is kept.
+    /// The file that keeps the providers' state across a restart. `None`: no state is kept.
     pub state_file: Option<PathBuf>,
-    /// Where keys and the ledger are. `None`: nowhere.
+    /// The database of keys and ledger. `None`: there is none.
     pub database: Option<DatabaseSettings>,
     pub ledger: LedgerSettings,
     pub prices: Prices,
-    /// Whose word about the client's address (`X-Forwarded-For`) is believed.
+    /// Proxies whose `X-Forwarded-For` is trusted for the client's address.
     pub trusted_proxies: Vec<Network>,
     pub telemetry: TelemetrySettings,
-    /// Where traces go. `None`: there are none.
+    /// The trace collector. `None`: there are no traces.
     pub otel: Option<OtelSettings>,
     pub routing: RoutingSettings,
     /// Commit points of single models.
@@ -60,7 +62,7 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// As without a file: loopback, port 9000, a worker per core, INFO.
+    /// The settings without a file: loopback, port 9000, one worker per core, INFO.
     fn default() -> Self {
         Self {
             file: None,
@@ -97,7 +99,7 @@ pub struct ProviderSettings {
     pub target: Target,
     /// Set by [`Self::with_deadlines`].
     pub deadlines: Deadlines,
-    /// The models it serves; `None`: ask it (`GET {base}/models`).
+    /// The models it serves. `None`: its list is fetched (`GET {base}/models`).
     pub models: Option<Vec<String>>,
     /// Its share of the requests under the strategy `weighted`; at least 1.
     pub weight: u32,
@@ -105,7 +107,7 @@ pub struct ProviderSettings {
 }
 
 impl ProviderSettings {
-    /// Nothing but where it is.
+    /// A provider with this target and defaults for all else.
     #[must_use]
     pub fn plain(target: Target) -> Self {
         let deadlines = Deadlines::default();
@@ -126,7 +128,7 @@ pub const COMMIT_POINTS: [(&str, Option<CommitPoint>); 3] = [
     ("first_content", Some(CommitPoint::FirstContent)),
 ];
 
-/// Python's names of levels, which the file was first written with, and ours.
+/// Rust's names of levels, and Python's, which older files use.
 pub const LOG_LEVELS: [(&str, Level); 8] = [
     ("TRACE", Level::TRACE),
     ("DEBUG", Level::DEBUG),

@@ -1,4 +1,5 @@
-//! Where settings come from: the same file, variables and flags, read again whenever they are asked for.
+//! The sources of settings: file, variables and flags of this process, which can be loaded again for a
+//! reload. Holds no settings itself.
 
 use std::path::{Path, PathBuf};
 
@@ -18,23 +19,23 @@ pub struct ConfigSource {
 }
 
 impl ConfigSource {
-    /// `file` as the command line names it; `None`: the usual places.
+    /// `file`: from the command line. `None`: `THALWEG_CONFIG` or the default file.
     #[must_use]
     pub fn new(file: Option<&Path>, flags: Overrides, env: Env) -> Self {
         Self { file: file.map(Path::to_path_buf), flags, env }
     }
 
     /// # Errors
-    /// The file cannot be read, or all mistakes in file and environment.
+    /// The file cannot be read, or all problems in file and environment.
     pub fn load(&self) -> Result<Settings, LoadError> {
         load(self.file.as_deref(), &self.flags, &self.env)
     }
 
-    /// The same beside a gateway that runs: nothing is read that may have to be waited for.
+    /// The same for a running gateway: refuses a file that may block the reader.
     ///
     /// # Errors
-    /// As there, and the file is a pipe or the like.
+    /// Those of [`Self::load`], or the file is not a regular file (a pipe, for example).
     pub fn load_again(&self) -> Result<Settings, LoadError> {
-        load::load_by(load::read_regular, self.file.as_deref(), &self.flags, &self.env)
+        load::load_with(load::read_regular, self.file.as_deref(), &self.flags, &self.env)
     }
 }

@@ -1,25 +1,25 @@
-//! The known word nearest to a misspelt one. Case and separators do not count, so `baseUrl` and `base-url` find
-//! `base_url`.
+//! Finds the known word most similar to a misspelt one. Letter case and separators do not count, so `baseUrl`
+//! and `base-url` find `base_url`. A word that is too different gets no suggestion.
 
-/// Longer words are not compared: nobody means them, and the comparison is quadratic.
-const LONGEST: usize = 64;
+/// Bytes; longer words are not compared, because no known word is as long and the comparison is quadratic.
+const MAX_WORD_LENGTH: usize = 64;
 
-/// `None`: nothing is near enough to be meant.
+/// `None`: no known word is similar enough.
 pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
-    if word.len() > LONGEST {
+    if word.len() > MAX_WORD_LENGTH {
         return None;
     }
-    let word = plain(word);
-    let reach = (word.chars().count() / 3).clamp(1, 3);
+    let word = normalised(word);
+    let max_distance = (word.chars().count() / 3).clamp(1, 3);
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, &plain(candidate)), candidate))
-        .filter(|(distance, _)| *distance <= reach)
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &normalised(candidate)), candidate))
+        .filter(|(distance, _)| *distance <= max_distance)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate.to_owned())
 }
 
-fn plain(word: &str) -> String {
+fn normalised(word: &str) -> String {
     word.chars()
         .filter(|letter| !matches!(letter, '_' | '-' | '.' | ' '))
         .flat_map(char::to_lowercase)

@@ -1,4 +1,5 @@
-//! The file's promises: an old file loads unchanged, every mistake is told at once, no key is ever told.
+//! The guarantees for the file: an old file loads unchanged, all problems are reported at once, no secret key
+//! is shown.
 
 use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -41,7 +42,7 @@ fn mistakes(text: &str, env: &Env) -> Vec<String> {
         .map_or_else(|problems| problems.iter().map(ToString::to_string).collect(), |_| Vec::new())
 }
 
-/// A file that is gone when the test ends.
+/// A file that is removed when the test ends.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -334,7 +335,7 @@ mod any_input {
 
     use crate::config::{Env, parse};
 
-    /// Files that get past the JSON reader: known keys with anything under them.
+    /// Files that are valid JSON: known keys with any values.
     fn file() -> impl Strategy<Value = String> {
         let keys =
             ["host", "port", "providers", "tokens", "supported_models", "limits", "streaming", "tls", "log"];
@@ -373,7 +374,7 @@ mod any_input {
     }
 }
 
-/// S0.6, S1.5, S1.7, S1.9: how providers are watched, and where what was learnt is kept.
+/// S0.6, S1.5, S1.7, S1.9: the settings of health checks, and the path of the state file.
 #[test]
 fn health_and_the_state_file() {
     let text = r#"{"health": {"interval": "5s", "timeout": 2, "refresh": "1h", "precheck": 0, "warmup": 1}}"#;
@@ -396,7 +397,7 @@ fn health_and_the_state_file() {
 const TWO: &str =
     r#""providers": ["a|http://a|", {"name": "b", "base_url": "http://b", "weight": 3, "region": "eu"}]"#;
 
-/// S3.4, B4, B21, S1.12: what can be said of routing.
+/// S3.4, B4, B21, S1.12: the settings of routing.
 #[test]
 fn routing_and_models() {
     let text = format!(

@@ -1,5 +1,5 @@
-//! Sizes as settings write them: a bare number is bytes, a string carries its unit (`"32MiB"`). Durations are
-//! [`crate::base::time`]'s.
+//! Sizes as settings write them: a bare number is bytes, a string has a unit (`"32MiB"`). Durations belong to
+//! [`crate::base::time`].
 
 use crate::base::time::duration::split_number;
 

@@ -1,7 +1,9 @@
-//! Tells when the configuration file has other content than before (R35). The file is read once a second: that sees
-//! editors that write a new one, atomic renames and Kubernetes' swaps of symbolic links alike, on every file system, and
-//! costs less than being told. New content counts once it stays the same for a moment. A file that is gone is said once,
-//! and waited for; one that cannot be read is other content, since whoever loads it says what is wrong.
+//! Detects a change of the configuration file's content (R35). The file is read once a second: this detects
+//! editors that write a new file, atomic renames and Kubernetes' swaps of symbolic links alike, on every file
+//! system, and costs less than notifications.
+//!
+//! New content counts when it stays the same for a moment. A missing file is logged once and waited for. A
+//! file that cannot be read counts as new content, because loading it reports the reason.
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -14,76 +16,76 @@ use std::{
 use super::load;
 use crate::base::Episode;
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_secs(1);
-/// Without another change for so long, new content counts as written.
-const QUIET: Duration = Duration::from_millis(250);
-/// Looks at content that changes all the time, until it is taken all the same.
-const MOST_LOOKS: u8 = 8;
+/// Between two checks.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// New content counts as complete when it has not changed for this long.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(250);
+/// Checks after which content that keeps changing counts all the same.
+const MAX_CHECKS: u8 = 8;
 
-/// A watched file; whoever owns it looks.
+/// A watched file; its owner calls [`Self::check`].
 #[derive(Debug)]
 pub struct FileWatch {
     file: PathBuf,
-    /// The digest of what counted last.
-    taken: u64,
-    /// Other content: its digest, and how often it was looked at since `taken` was there.
-    fresh: Option<(u64, u8)>,
-    /// It is gone, and that has been said.
-    missed: Episode,
+    /// The digest of the content that counted last.
+    loaded: u64,
+    /// New content that does not count yet: its digest, and the number of checks since `loaded` was replaced.
+    pending: Option<(u64, u8)>,
+    /// The file is missing: logged when it begins and when it ends.
+    missing: Episode,
 }
 
 impl FileWatch {
-    /// `taken`: the digest of what was read of it already.
+    /// `loaded`: the digest of the content that is already loaded.
     #[must_use]
-    pub const fn new(file: PathBuf, taken: u64) -> Self {
-        Self { file, taken, fresh: None, missed: Episode::new() }
+    pub const fn new(file: PathBuf, loaded: u64) -> Self {
+        Self { file, loaded, pending: None, missing: Episode::new() }
     }
 
-    /// Somebody else has read what has this digest, and that is in force.
-    pub const fn took(&mut self, taken: u64) {
-        (self.taken, self.fresh) = (taken, None);
+    /// Content with this digest has been loaded by another way (a signal or a request).
+    pub const fn mark_loaded(&mut self, loaded: u64) {
+        (self.loaded, self.pending) = (loaded, None);
     }
 
-    /// How long to wait for the next look.
+    /// The time until the next check.
     #[must_use]
-    pub const fn pause(&self) -> Duration {
-        if self.fresh.is_some() { QUIET } else { LOOK }
+    pub const fn next_check_in(&self) -> Duration {
+        if self.pending.is_some() { SETTLE_INTERVAL } else { CHECK_INTERVAL }
     }
 
     /// Whether there is new content to load.
-    pub fn look(&mut self) -> bool {
+    pub fn check(&mut self) -> bool {
         let Some(now) = self.content() else { return false };
-        if self.taken == now {
-            self.fresh = None;
+        if self.loaded == now {
+            self.pending = None;
             return false;
         }
-        let looks = match self.fresh {
-            Some((before, _)) if before == now => MOST_LOOKS,
-            Some((_, looks)) => looks + 1,
+        let checks = match self.pending {
+            Some((before, _)) if before == now => MAX_CHECKS,
+            Some((_, checks)) => checks + 1,
             None => 1,
         };
-        if looks < MOST_LOOKS {
-            self.fresh = Some((now, looks));
+        if checks < MAX_CHECKS {
+            self.pending = Some((now, checks));
             return false;
         }
-        (self.taken, self.fresh) = (now, None);
+        (self.loaded, self.pending) = (now, None);
         true
     }
 
-    /// A digest of the file, or of what keeps it from being read; `None` when it is not there.
+    /// A digest of the file, or of the error that reading it gives. `None`: the file does not exist.
     fn content(&mut self) -> Option<u64> {
         let now = match load::read_regular(&self.file) {
             Ok(text) => digest(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if self.missed.begin() {
+                if self.missing.begin() {
                     tracing::warn!(file = %self.file.display(), "the configuration file is gone; what it said stays in force");
                 }
                 return None;
             }
             Err(error) => digest(&error.to_string()),
         };
-        if self.missed.end() {
+        if self.missing.end() {
             tracing::info!(file = %self.file.display(), "the configuration file is back");
         }
         Some(now)
@@ -123,18 +125,21 @@ mod tests {
         }
     }
 
-    /// What is there was taken.
+    /// A watch whose current content is loaded.
     fn watched(file: &Path) -> FileWatch {
         FileWatch::new(file.to_path_buf(), digest(&fs::read_to_string(file).unwrap()))
     }
 
-    /// New content is told by the second look at it, which comes soon.
-    fn told(watch: &mut FileWatch) -> bool {
-        !watch.look() && watch.pause() == QUIET && watch.look() && watch.pause() == LOOK
+    /// New content is reported by the second check, which comes soon.
+    fn is_reported(watch: &mut FileWatch) -> bool {
+        !watch.check()
+            && watch.next_check_in() == SETTLE_INTERVAL
+            && watch.check()
+            && watch.next_check_in() == CHECK_INTERVAL
     }
 
     fn is_silent(watch: &mut FileWatch) -> bool {
-        !watch.look() && watch.pause() == LOOK
+        !watch.check() && watch.next_check_in() == CHECK_INTERVAL
     }
 
     #[test]
@@ -145,26 +150,26 @@ mod tests {
         let mut watch = watched(&file);
         assert!(is_silent(&mut watch), "nothing is new");
         fs::write(&file, "2").unwrap();
-        assert!(told(&mut watch), "written in place");
+        assert!(is_reported(&mut watch), "written in place");
         fs::write(folder.at("new"), "3").unwrap();
         fs::rename(folder.at("new"), &file).unwrap();
-        assert!(told(&mut watch), "renamed over");
+        assert!(is_reported(&mut watch), "renamed over");
         fs::remove_file(&file).unwrap();
         assert!(is_silent(&mut watch), "gone is not to be loaded");
         fs::write(&file, "3").unwrap();
         assert!(is_silent(&mut watch), "the same content is no change");
         fs::write(&file, b"\xff").unwrap();
-        assert!(told(&mut watch), "not to be read, which is to be said");
+        assert!(is_reported(&mut watch), "not to be read, which is to be said");
         fs::write(&file, "4").unwrap();
-        assert!(told(&mut watch), "good again");
+        assert!(is_reported(&mut watch), "good again");
         fs::write(&file, "5").unwrap();
-        watch.took(digest("5"));
+        watch.mark_loaded(digest("5"));
         assert!(is_silent(&mut watch), "somebody has loaded it");
         fs::write(&file, "4").unwrap();
-        assert!(told(&mut watch), "what was there before is news");
+        assert!(is_reported(&mut watch), "what was there before is news");
         fs::remove_file(&file).unwrap();
         fs::create_dir(&file).unwrap();
-        assert!(told(&mut watch), "no file at all, which is to be said");
+        assert!(is_reported(&mut watch), "no file at all, which is to be said");
     }
 
     #[test]
@@ -174,22 +179,23 @@ mod tests {
         fs::write(&file, "1").unwrap();
         let mut watch = watched(&file);
         fs::write(&file, "half").unwrap();
-        assert!(!watch.look());
+        assert!(!watch.check());
         fs::write(&file, "half and half").unwrap();
-        assert!(!watch.look(), "it is still being written");
-        assert!(watch.look());
+        assert!(!watch.check(), "it is still being written");
+        assert!(watch.check());
         fs::write(&file, "half").unwrap();
-        assert!(!watch.look());
+        assert!(!watch.check());
         fs::write(&file, "half and half").unwrap();
         assert!(is_silent(&mut watch), "it is as it was");
-        let looks = (1..=u8::MAX).find(|look| {
-            fs::write(&file, look.to_string()).unwrap();
-            watch.look()
+        let checks = (1..=u8::MAX).find(|check| {
+            fs::write(&file, check.to_string()).unwrap();
+            watch.check()
         });
-        assert_eq!(looks, Some(MOST_LOOKS), "it changes all the time");
+        assert_eq!(checks, Some(MAX_CHECKS), "it changes all the time");
     }
 
-    /// As Kubernetes shows a ConfigMap: `config.json` → `..data/config.json`, and `..data` → a folder that is swapped.
+    /// Kubernetes' layout of a ConfigMap: `config.json` → `..data/config.json`, and `..data` → a folder that
+    /// is swapped.
     #[test]
     fn sees_a_symbolic_link_being_swapped() {
         let folder = Folder::new("links");
@@ -203,9 +209,9 @@ mod tests {
         for number in ["..2", "..3"] {
             symlink(number, folder.at("..tmp")).unwrap();
             fs::rename(folder.at("..tmp"), folder.at("..data")).unwrap();
-            assert!(told(&mut watch), "{number}");
+            assert!(is_reported(&mut watch), "{number}");
         }
         fs::write(folder.at("..3").join("config.json"), "4").unwrap();
-        assert!(told(&mut watch), "where it really lies");
+        assert!(is_reported(&mut watch), "where it really lies");
     }
 }
