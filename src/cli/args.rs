@@ -1,5 +1,5 @@
-//! The commands and their options, as clap reads them. `serve` is what is run when no command is named, so its options
-//! may stand alone.
+//! The commands and their options, parsed by clap, which derives the help texts from the comments on options.
+//! `serve` runs if no command is named, so its options may be given alone.
 
 use clap::{Parser, Subcommand};
 
@@ -28,8 +28,8 @@ Every key of the file: docs/CONFIGURATION.md";
 
 /// A low-latency streaming gateway for LLM APIs
 ///
-/// Clients speak OpenAI's API to thalweg, thalweg speaks to the providers, and the providers' bytes reach the clients
-/// the moment they arrive.
+/// Clients speak OpenAI's API to thalweg, thalweg speaks to the providers, and the providers' bytes reach the
+/// clients the moment they arrive.
 #[derive(Debug, Parser)]
 #[command(
     name = "thalweg",
@@ -65,13 +65,13 @@ pub enum Command {
 }
 
 impl Args {
-    /// The process's own command line. Ends the process after `--help`, `--version` and mistakes.
+    /// Parses the command line of the process. Ends the process after `--help`, `--version` and errors.
     #[must_use]
     pub fn parse_line() -> Self {
         Self::parse()
     }
 
-    pub(super) fn chosen(self) -> Command {
+    pub(super) fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
     }
 }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Command, clap::Error> {
-        Args::try_parse_from(line.split_whitespace()).map(Args::chosen)
+        Args::try_parse_from(line.split_whitespace()).map(Args::into_command)
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `thalweg check`: every mistake of a configuration at once, or what it would load. Starts nothing.
+//! `thalweg check`: prints all problems of a configuration, or the summary of its settings. Starts nothing
+//! and opens no connection, except to search for a local Ollama.
 
 use std::{
     io::{self, Write},
@@ -16,7 +17,7 @@ pub struct Options {
 }
 
 /// # Errors
-/// The file cannot be read, or stdout cannot be written. Mistakes are no error but exit code 1.
+/// The file cannot be read, or stdout cannot be written. Problems give exit code 1 instead.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     match config::load(options.file.as_deref(), &Overrides::default(), &Env::of_process()) {
         Ok(settings) => {
@@ -25,8 +26,8 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
             write!(io::stdout().lock(), "The configuration is good.\n\n{summary}")?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(mistakes @ LoadError::Mistakes { .. }) => {
-            writeln!(io::stdout().lock(), "{mistakes}")?;
+        Err(problems @ LoadError::Mistakes { .. }) => {
+            writeln!(io::stdout().lock(), "{problems}")?;
             Ok(ExitCode::FAILURE)
         }
         Err(unreadable @ LoadError::Unreadable { .. }) => Err(unreadable.into()),

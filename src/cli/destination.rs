@@ -1,4 +1,5 @@
-//! Which gateway or provider a measuring command speaks to, and with which key.
+//! The gateway or provider that a command sends its requests to, and the key. Keys are never shown, not even
+//! in errors.
 
 use std::path::PathBuf;
 
@@ -29,7 +30,7 @@ pub(super) struct Destination {
 
 impl Destination {
     /// # Errors
-    /// The URL is none.
+    /// The URL is not valid.
     pub(super) fn target(&self, dialect: Dialect) -> Result<Target, Failure> {
         let anthropic = dialect == Dialect::Messages;
         let version = (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
@@ -44,13 +45,16 @@ impl Destination {
     }
 }
 
-/// A gateway or provider by its base URL alone.
+/// A gateway or provider with this base URL and no key.
+///
+/// # Errors
+/// The URL is not valid.
 pub(super) fn target(url: &str) -> Result<Target, Failure> {
     let base = BaseUrl::parse(url).map_err(|_| format!("not a base URL: {url}"))?;
     Ok(Target { protocol: Protocol::Http1, ..Target::plain("destination", base) })
 }
 
-/// A key that can stand in a header. The message never shows it.
+/// Parses a key of visible ASCII, which fits into a header. The error does not show it.
 pub(super) fn read_key(text: &str) -> Result<Secret<String>, &'static str> {
     let good = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if good { Ok(Secret::new(text.to_owned())) } else { Err("a key is made of visible ASCII letters") }

@@ -1,12 +1,11 @@
-//! The command line: the only room that prints. What a program reads goes to stdout, what a person is told about
-//! mistakes goes to stderr.
+//! The command line: the only room that prints. Results go to stdout, errors and notices to stderr.
 //!
-//! - [`args`]: the commands and what they are given
-//! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`], [`keys`], [`usage`]: one file per command
-//! - `banner`, `summary`, `client`: what a person is shown at start
-//! - `signals`: when to end
-//! - `destination`: whom a measuring command speaks to; `table`: figures that line up, `progress`: how far
-//!   a long command is
+//! - [`args`]: the commands and their options
+//! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`], [`keys`], [`usage`]: one module per command
+//! - `banner`, `summary`, `client`: the start-up lines
+//! - `signals`: the signals that end the process or reload it
+//! - `destination`: the gateway or provider that a command sends requests to
+//! - `table`: figures in aligned columns; `progress`: a progress bar
 
 pub mod args;
 pub mod bench;
@@ -36,15 +35,15 @@ use args::Command;
 
 use crate::database::DatabaseUrl;
 
-/// Whatever ended a command; shown with its causes.
+/// The error that ended a command; printed with its causes.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// Runs what was asked for.
+/// Runs the command.
 ///
 /// # Errors
-/// Whatever kept the command from doing it.
+/// The command's error.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
-    match args.chosen() {
+    match args.into_command() {
         Command::Serve(options) => serve::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Reload(options) => reload::run(&options),
@@ -55,28 +54,28 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Tells on stderr which database a command is about: a service may have another one, by its environment.
-fn tell_database(site: &DatabaseUrl) {
-    let place = match site {
-        // A relative one would leave open where.
+/// Prints the command's database on stderr, because a service may use another one, by its environment.
+fn print_database(url: &DatabaseUrl) {
+    let database = match url {
+        // A relative path would not show the folder.
         DatabaseUrl::Sqlite(file) => {
             DatabaseUrl::Sqlite(std::path::absolute(file).unwrap_or_else(|_| file.clone()))
         }
-        DatabaseUrl::Postgres(_) => site.clone(),
+        DatabaseUrl::Postgres(_) => url.clone(),
     };
-    // With stderr gone there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "in {place}");
+    // A closed stderr is no reason to fail.
+    let _ = writeln!(io::stderr(), "in {database}");
 }
 
-/// Prints the chain of causes. A reader who has gone (`thalweg check | head`) is no failure.
+/// Prints the chain of causes. A closed stdout (`thalweg check | head`) is no failure.
 #[must_use]
 pub fn report(failure: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
-    let gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
-    if failure.downcast_ref().is_some_and(gone) {
+    let is_broken_pipe = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    if failure.downcast_ref().is_some_and(is_broken_pipe) {
         return ExitCode::SUCCESS;
     }
     let mut out = io::stderr().lock();
-    // With stderr gone there is nobody left to tell.
+    // A closed stderr is no reason to fail.
     let _ = writeln!(out, "error: {failure}");
     let mut cause = failure.source();
     while let Some(error) = cause {

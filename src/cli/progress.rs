@@ -1,4 +1,5 @@
-//! A bar on the terminal for what takes a while, cleared when dropped. Where nobody watches there is none.
+//! A progress bar on the terminal for long commands, cleared on drop. Without a terminal it prints nothing,
+//! so that stderr in a file stays readable.
 
 use std::{
     env,
@@ -13,13 +14,13 @@ pub(super) struct ProgressBar {
 }
 
 impl ProgressBar {
-    /// On standard error, if that is a terminal on which a line can be drawn over.
+    /// A bar on standard error, if that is a terminal that can overwrite a line.
     pub(super) fn new() -> Self {
         let draws = env::var_os("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb");
         Self { watched: draws && io::stderr().is_terminal() }
     }
 
-    /// Shows how much of the whole is done.
+    /// Draws the bar: `done` of `whole`, and `words` behind it.
     pub(super) fn show(&self, done: u64, whole: u64, words: impl FnOnce() -> String) {
         if self.watched {
             write(&line(done, whole, &words()));
@@ -35,14 +36,14 @@ impl Drop for ProgressBar {
     }
 }
 
-/// In place of the line before. Does not wrap: what wraps cannot be drawn over.
+/// Overwrites the line before. Turns wrapping off, because a wrapped line cannot be overwritten.
 fn line(done: u64, whole: u64, words: &str) -> String {
     let full = u128::from(done.min(whole)) * WIDTH as u128 / u128::from(whole.max(1));
     let bar = "━".repeat(usize::try_from(full).unwrap_or_default());
     format!("\r\x1b[K\x1b[?7l  {bar:WIDTH$}  {words}\x1b[?7h")
 }
 
-/// A terminal that is gone is no reason to stop measuring.
+/// Errors are ignored, because a closed terminal is no reason to stop the command.
 fn write(text: &str) {
     let mut terminal = io::stderr().lock();
     let _ = terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());

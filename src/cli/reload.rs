@@ -1,6 +1,6 @@
-//! `thalweg reload`: has a running gateway load its configuration again, and says what changed or every mistake. With
-//! `--check` nothing is changed: without `--url` the file is checked where it lies, with it the gateway says what would
-//! change.
+//! `thalweg reload`: makes a running gateway load its configuration again, and prints the changes or all
+//! problems. With `--check` nothing changes: without `--url` the local file is checked, with it the gateway
+//! reports what would change.
 
 use std::{
     fmt,
@@ -24,10 +24,10 @@ use crate::{
     upstream::{Deadline, PoolSettings, Request, SharedPools, Target, Upstream},
 };
 
-/// Where a gateway listens when nobody says.
-const USUAL: &str = "http://localhost:9000";
-/// Bytes of an answer that are read.
-const LONGEST: usize = 4 << 20;
+/// The default address of a gateway.
+const DEFAULT_URL: &str = "http://localhost:9000";
+/// Bytes of a response that are read.
+const MAX_RESPONSE_SIZE: usize = 4 << 20;
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
@@ -49,7 +49,8 @@ pub struct Options {
 }
 
 /// # Errors
-/// The gateway was not reached or refused. Mistakes in the configuration are no error but exit code 1.
+/// The gateway was not reached or refused the request. Problems of the configuration give exit code 1
+/// instead.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     if options.check && options.url.is_none() {
         return check::run(&check::Options { file: options.config.clone() });
@@ -57,89 +58,89 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     if options.config.is_some() {
         return Err("a running gateway loads its own file: --config goes with --check alone".into());
     }
-    let url = options.url.as_deref().unwrap_or(USUAL);
+    let url = options.url.as_deref().unwrap_or(DEFAULT_URL);
     let target = Target { key: options.admin_key.clone(), ca_file: options.ca_file.clone(), ..target(url)? };
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let (status, told) = runtime.block_on(ask(&target, options.check))?;
+    let (status, reply) = runtime.block_on(send_request(&target, options.check))?;
     let mut out = io::stdout().lock();
     if status == 200 {
-        write!(out, "{}", ReloadText(&told))?;
+        write!(out, "{}", ReloadText(&reply))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let error = &told["error"];
+    let error = &reply["error"];
     let message = error["message"].as_str().unwrap_or("no reason given");
     if error["code"] != "invalid_configuration" {
         return Err(format!("{message} ({status})").into());
     }
     writeln!(out, "Not reloaded, the old configuration stays in force: {message}")?;
-    for mistake in error["errors"].as_array().into_iter().flatten() {
-        writeln!(out, "  {}", ProblemLine(mistake))?;
+    for problem in error["errors"].as_array().into_iter().flatten() {
+        writeln!(out, "  {}", ProblemLine(problem))?;
     }
     Ok(ExitCode::FAILURE)
 }
 
-async fn ask(target: &Target, check: bool) -> Result<(u16, Value), Failure> {
+async fn send_request(target: &Target, check: bool) -> Result<(u16, Value), Failure> {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
     let headers = HeaderMap::new();
     let path = if check { "/reload?check=true" } else { "/reload" };
     let request = Request { method: Method::POST, path, headers: &headers, accept: "application/json" };
     let deadline = Deadline::new(DeadlineKind::Total, Deadlines::default().non_stream);
-    let asked = upstream.send(target, &request, ByteList::new(), deadline).await;
-    let mut response = asked.map_err(|fault| format!("{}: {fault}", target.base))?;
+    let sent = upstream.send(target, &request, ByteList::new(), deadline).await;
+    let mut response = sent.map_err(|fault| format!("{}: {fault}", target.base))?;
     let mut body = Vec::new();
     while let Some(frame) = poll_fn(|cx| response.body.poll_frame(cx)).await {
         body.extend_from_slice(&frame?);
-        if body.len() > LONGEST {
+        if body.len() > MAX_RESPONSE_SIZE {
             return Err("the answer is longer than any of a gateway's".into());
         }
     }
-    let told = serde_json::from_slice(&body)
+    let reply = serde_json::from_slice(&body)
         .map_err(|_| format!("{} answered something else than a gateway does", target.base))?;
-    Ok((response.status.as_u16(), told))
+    Ok((response.status.as_u16(), reply))
 }
 
-/// What a gateway said, in lines.
+/// A gateway's response as lines of text.
 struct ReloadText<'a>(&'a Value);
 
 impl fmt::Display for ReloadText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(told) = self;
-        let changes = &told["changes"];
-        let done = told["status"] == "reloaded";
-        writeln!(f, "{}", if done { "Reloaded." } else { "The configuration is good." })?;
-        let mut same = true;
+        let Self(reply) = self;
+        let changes = &reply["changes"];
+        let is_reloaded = reply["status"] == "reloaded";
+        writeln!(f, "{}", if is_reloaded { "Reloaded." } else { "The configuration is good." })?;
+        let mut is_unchanged = true;
         for kind in ["providers", "tokens"] {
             for what in ["added", "removed", "changed"] {
                 if let Some(names) = listed(&changes[kind][what]) {
                     writeln!(f, "  {kind} {what}: {names}")?;
-                    same = false;
+                    is_unchanged = false;
                 }
             }
         }
         if changes["supported_models"] == true {
             writeln!(f, "  supported_models changed")?;
-            same = false;
+            is_unchanged = false;
         }
         if let Some(level) = changes["log_level"].as_str() {
             writeln!(f, "  log level: {level}")?;
-            same = false;
+            is_unchanged = false;
         }
         if let Some(keys) = listed(&changes["settings"]) {
             writeln!(f, "  settings changed: {keys}")?;
-            same = false;
+            is_unchanged = false;
         }
         if let Some(keys) = listed(&changes["restart_needed"]) {
             writeln!(f, "  only a restart applies: {keys}")?;
-            same = false;
+            is_unchanged = false;
         }
-        if same {
+        if is_unchanged {
             writeln!(f, "  nothing changed")?;
         }
         Ok(())
     }
 }
 
-/// The names of a list; `None` when it is empty.
+/// The names of a list, joined by commas. `None`: it is empty.
 fn listed(value: &Value) -> Option<String> {
     let names: Vec<&str> = value.as_array()?.iter().filter_map(Value::as_str).collect();
     (!names.is_empty()).then(|| names.join(", "))
@@ -169,18 +170,18 @@ mod tests {
 
     #[test]
     fn says_what_changed_line_by_line() {
-        let told = json!({"status": "reloaded", "changes": {
+        let reply = json!({"status": "reloaded", "changes": {
             "providers": {"added": ["b", "c"], "removed": [], "changed": ["a"]},
             "tokens": {"added": [], "removed": ["t"], "changed": []},
             "supported_models": true, "log_level": "INFO to WARN", "settings": ["failover"], "restart_needed": ["port"],
         }});
         assert_eq!(
-            ReloadText(&told).to_string(),
+            ReloadText(&reply).to_string(),
             "Reloaded.\n  providers added: b, c\n  providers changed: a\n  tokens removed: t\n  supported_models \
              changed\n  log level: INFO to WARN\n  settings changed: failover\n  only a restart applies: port\n"
         );
         assert_eq!(ReloadText(&json!({})).to_string(), "The configuration is good.\n  nothing changed\n");
-        let mistake = json!({"path": "prot", "message": "unknown key", "suggestion": "port"});
-        assert_eq!(ProblemLine(&mistake).to_string(), "prot: unknown key; did you mean \"port\"?");
+        let problem = json!({"path": "prot", "message": "unknown key", "suggestion": "port"});
+        assert_eq!(ProblemLine(&problem).to_string(), "prot: unknown key; did you mean \"port\"?");
     }
 }

@@ -1,6 +1,7 @@
-//! `thalweg serve`: load, log, start, show the start-up lines, and end in steps. The first signal denies readiness for a
-//! while (SIGTERM alone: no balancer watches a terminal), then drains; the second ends at once, whatever is still
-//! running. The main thread runs the background tasks meanwhile, so that they need no thread of their own.
+//! `thalweg serve`: load, log, start, show the start-up lines, and end in steps. The first signal denies
+//! readiness for a while (SIGTERM alone: no balancer watches a terminal), then drains; the second ends at
+//! once, whatever is still running. The main thread runs the background tasks meanwhile, so that they need no
+//! thread of their own.
 
 use std::{
     future::pending,
@@ -110,8 +111,8 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     code
 }
 
-/// Starts the gateway on a thread that ends with the start-up lines, because a start waits for its background tasks,
-/// which run on this thread.
+/// Starts the gateway on a thread that ends with the start-up lines, because a start waits for its background
+/// tasks, which run on this thread.
 fn start(settings: Settings, context: ProcessContext) -> io::Result<Receiver<Result<Process, StartError>>> {
     let (sender, started) = oneshot::channel();
     thread::Builder::new().name("start".to_owned()).spawn(move || {
@@ -139,13 +140,13 @@ async fn serve(
     let first = signals.first(|| gateway.reload("signal")).await;
     gateway.deny_readiness();
     let delay = gateway.shutdown_delay();
-    if first == StopSignal::Asked && !delay.is_zero() {
-        say(format!("Not ready any more: draining begins in {delay:?}.")).await;
+    if first == StopSignal::Terminated && !delay.is_zero() {
+        print_notice(format!("Not ready any more: draining begins in {delay:?}.")).await;
         if signals.second_within(delay).await {
             return Ok(ExitCode::from(ENDED_BY_SIGNAL));
         }
     }
-    say("Draining: open streams may end; a second signal cuts them.".to_owned()).await;
+    print_notice("Draining: open streams may end; a second signal cuts them.".to_owned()).await;
     let (stopped, done) = oneshot::channel();
     thread::Builder::new().name("drain".to_owned()).spawn(move || {
         gateway.stop();
@@ -155,9 +156,9 @@ async fn serve(
     Ok(if was_cut { ExitCode::from(ENDED_BY_SIGNAL) } else { ExitCode::SUCCESS })
 }
 
-/// Writes a notice to the terminal. It is written by a thread of its own, because a terminal or pipe that is stuck must
-/// not keep the process from ending.
-async fn say(text: String) {
+/// Writes a notice to the terminal. It is written by a thread of its own, because a terminal or pipe that is
+/// stuck must not keep the process from ending.
+async fn print_notice(text: String) {
     let (written, done) = oneshot::channel();
     let write = move || {
         let _ = writeln!(io::stderr(), "{text}");
@@ -169,14 +170,14 @@ async fn say(text: String) {
 }
 
 fn level(text: &str) -> Result<Level, String> {
-    chosen(text, &LOG_LEVELS)
+    parse_word(text, &LOG_LEVELS)
 }
 
 fn format(text: &str) -> Result<LogFormat, String> {
-    chosen(text, &LOG_FORMATS)
+    parse_word(text, &LOG_FORMATS)
 }
 
-fn chosen<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+fn parse_word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     let known = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
     let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
     found.map(|(_, meaning)| *meaning).ok_or_else(|| format!("expected one of {}", known()))

@@ -1,5 +1,5 @@
-//! When to end (SIGINT and SIGTERM) and when to load the configuration again (SIGHUP). Signals are received from before
-//! the start of the gateway, so that none is missed.
+//! When to end (SIGINT and SIGTERM) and when to load the configuration again (SIGHUP). Signals are received
+//! from before the start of the gateway, so that none is missed.
 
 use std::{io, time::Duration};
 
@@ -9,13 +9,13 @@ use tokio::{
     time::timeout,
 };
 
-/// The signal that asked for the end.
+/// The signal that ends the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StopSignal {
     /// SIGINT: a user at a terminal.
     Interrupted,
     /// SIGTERM: a supervisor.
-    Asked,
+    Terminated,
 }
 
 #[derive(Debug)]
@@ -51,7 +51,8 @@ impl Signals {
         timeout(time, next(&mut self.interrupt, &mut self.terminate)).await.is_ok()
     }
 
-    /// Waits until the sender of `done` is used or gone, or another signal to end comes; true: the signal was first.
+    /// Waits until the sender of `done` is used or gone, or another signal to end comes; true: the signal was
+    /// first.
     pub(super) async fn second_before(&mut self, done: oneshot::Receiver<()>) -> bool {
         tokio::select! {
             _ = done => false,
@@ -63,6 +64,6 @@ impl Signals {
 async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> StopSignal {
     tokio::select! {
         _ = interrupt.recv() => StopSignal::Interrupted,
-        _ = terminate.recv() => StopSignal::Asked,
+        _ = terminate.recv() => StopSignal::Terminated,
     }
 }

@@ -1,19 +1,19 @@
-//! What settings amount to, in a few aligned lines: no key, no token, only whether there is one.
+//! A summary of the settings in a few aligned lines. Shows no key and no token, only whether there is one.
 
 use std::fmt;
 
 use crate::config::{ProviderSettings, Settings};
 
-/// Models of one provider named in full; the rest is counted.
-const NAMED: usize = 4;
+/// Models of one provider that are named; the others are counted.
+const MAX_NAMED_MODELS: usize = 4;
 
 pub(super) struct StartSummary<'a> {
     pub(super) settings: &'a Settings,
-    /// The one really listened on, once it is.
+    /// The port of the listener, or the configured one before the gateway listens.
     pub(super) port: u16,
-    /// The same of `admin_listen`.
+    /// The same for `admin_listen`. `None`: the configured one.
     pub(super) admin_port: Option<u16>,
-    /// Whether a key of the database may administrate. `None`: nobody has looked.
+    /// Whether a key of the database may administrate. `None`: unknown.
     pub(super) stored_admin: Option<bool>,
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for StartSummary<'_> {
     }
 }
 
-/// Where requests are booked.
+/// The ledger's database, or why there is none.
 fn ledger(settings: &Settings) -> String {
     match &settings.database {
         Some(database) if settings.ledger.enabled => database.site.to_string(),
@@ -61,7 +61,7 @@ fn ledger(settings: &Settings) -> String {
     }
 }
 
-/// Where administration is served, and for whose key.
+/// The address of administration, and the keys that may use it.
 fn administration(settings: &Settings, port: Option<u16>, stored_admin: Option<bool>) -> String {
     let admins = settings.tokens.iter().filter(|token| token.admin);
     let names: Vec<_> = admins.map(|token| token.description.as_str()).collect();
@@ -87,7 +87,7 @@ fn administration(settings: &Settings, port: Option<u16>, stored_admin: Option<b
     }
 }
 
-/// What clients are pointed at. An address that means "everywhere" is shown as this machine's own.
+/// The base URL for clients. A wildcard address is shown as `localhost`.
 pub(super) fn base_url(settings: &Settings, port: u16) -> String {
     let scheme = if settings.listen.tls.is_some() { "https" } else { "http" };
     format!("{scheme}://{}:{port}/v1", shown_host(&settings.listen.host))
@@ -125,8 +125,8 @@ fn providers(f: &mut fmt::Formatter<'_>, providers: &[ProviderSettings]) -> fmt:
 fn models(models: Option<&[String]>) -> String {
     match models {
         None => "its own list of models".to_owned(),
-        Some(models) if models.len() > NAMED => {
-            format!("{} and {} more", models[..NAMED].join(", "), models.len() - NAMED)
+        Some(models) if models.len() > MAX_NAMED_MODELS => {
+            format!("{} and {} more", models[..MAX_NAMED_MODELS].join(", "), models.len() - MAX_NAMED_MODELS)
         }
         Some(models) => models.join(", "),
     }

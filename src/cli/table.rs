@@ -1,5 +1,5 @@
-//! Figures for people: durations with a unit that suits them, and columns that line up. The first columns are text and
-//! stand left, all others are figures and stand right.
+//! Figures as text: durations and sizes with a fitting unit, and tables with aligned columns. The first
+//! columns are text and aligned left, all others are figures and aligned right.
 
 use std::fmt;
 
@@ -16,8 +16,8 @@ impl fmt::Display for Micros {
             size if size < 1e6 => format!("{:.1} ms", micros / 1e3),
             _ => format!("{:.2} s", micros / 1e6),
         };
-        let plus = if f.sign_plus() && *micros >= 0.0 { "+" } else { "" };
-        f.pad(&format!("{plus}{text}"))
+        let sign = if f.sign_plus() && *micros >= 0.0 { "+" } else { "" };
+        f.pad(&format!("{sign}{text}"))
     }
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Share {
     }
 }
 
-/// A number with its thousands set off, as `12,345`.
+/// A number with separated thousands, as `12,345`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Count(pub(super) u64);
 
@@ -65,22 +65,22 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// Rows of cells, the first of them the head.
+/// Rows of cells; the first row is the head.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// Columns of text.
-    texts: usize,
+    /// The number of text columns.
+    text_columns: usize,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     pub(super) fn new<const COLUMNS: usize>(head: [&str; COLUMNS]) -> Self {
-        Self { texts: 1, rows: vec![head.map(str::to_owned).into()] }
+        Self { text_columns: 1, rows: vec![head.map(str::to_owned).into()] }
     }
 
-    /// A table whose first so many columns are text.
-    pub(super) fn wide(texts: usize, head: Vec<String>) -> Self {
-        Self { texts, rows: vec![head] }
+    /// A table whose first `text_columns` columns are text.
+    pub(super) fn with_text_columns(text_columns: usize, head: Vec<String>) -> Self {
+        Self { text_columns, rows: vec![head] }
     }
 
     pub(super) fn add(&mut self, row: Vec<String>) {
@@ -109,7 +109,7 @@ impl fmt::Display for Table {
         let widths = self.widths();
         for row in &self.rows {
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                if column < self.texts {
+                if column < self.text_columns {
                     write!(f, "  {cell:<width$}")?;
                 } else {
                     write!(f, "  {cell:>width$}")?;

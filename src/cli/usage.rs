@@ -1,5 +1,5 @@
-//! `thalweg usage`: what was asked for and what it cost, out of the ledger. Reads the database itself, so no gateway needs
-//! to run.
+//! `thalweg usage`: prints requests, tokens and costs from the ledger. Opens the database itself, so no
+//! gateway needs to run.
 
 use std::{
     io::{self, Write},
@@ -9,9 +9,8 @@ use std::{
 };
 
 use super::{
-    Failure,
+    Failure, print_database,
     table::{Micros, Table},
-    tell_database,
 };
 use crate::{
     base::time,
@@ -30,7 +29,7 @@ pub struct Options {
     #[arg(long, value_name = "WHAT,…", value_delimiter = ',', value_parser = GroupBy::parse, default_value = "model")]
     by: Vec<GroupBy>,
     /// How far to look back: 90m, 24h, 30d
-    #[arg(long, value_name = "TIME", value_parser = back, default_value = "24h")]
+    #[arg(long, value_name = "TIME", value_parser = look_back, default_value = "24h")]
     since: Duration,
     /// Print JSON
     #[arg(long)]
@@ -46,28 +45,28 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let settings = config::load(options.config.as_deref(), &Overrides::default(), &Env::of_process())?;
     let database =
         settings.database.ok_or("there is no database: no configuration file and no DATABASE_URL")?;
-    tell_database(&database.site);
+    print_database(&database.site);
     if let DatabaseUrl::Sqlite(file) = &database.site
         && !file.exists()
     {
         return Err(format!("there is no ledger yet: {} is not there", file.display()).into());
     }
-    let question = UsageQuery::back(options.since, options.by.clone());
-    let lines = LedgerReader::new(LedgerGauges::default(), Some(database)).ask(&question)?;
+    let query = UsageQuery::back(options.since, options.by.clone());
+    let lines = LedgerReader::new(LedgerGauges::default(), Some(database)).ask(&query)?;
     let mut out = io::stdout().lock();
     if options.json {
-        writeln!(out, "{}", report(&lines, &question))?;
+        writeln!(out, "{}", report(&lines, &query))?;
     } else {
-        write!(out, "{}", sheet(&lines, &options.by))?;
+        write!(out, "{}", table_text(&lines, &options.by))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn back(text: &str) -> Result<Duration, String> {
+fn look_back(text: &str) -> Result<Duration, String> {
     time::duration::parse(text).ok_or_else(|| "expected a time as 90m, 24h or 30d, a year at most".to_owned())
 }
 
-/// A name as people read it.
+/// A group's name as text.
 fn shown(by: GroupBy, name: &str) -> String {
     match by {
         GroupBy::Model | GroupBy::Provider | GroupBy::Key if name.is_empty() => "(none)".to_owned(),
@@ -77,14 +76,14 @@ fn shown(by: GroupBy, name: &str) -> String {
     }
 }
 
-/// Seconds since 1970 as a date, cut.
+/// Seconds since 1970 as a date of `length` characters.
 fn moment(seconds: &str, length: usize) -> String {
     let seconds = seconds.parse().unwrap_or(0);
     let text = time::Rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
     text.get(..length).unwrap_or(&text).replace('T', " ")
 }
 
-fn sheet(lines: &[UsageLine], by: &[GroupBy]) -> String {
+fn table_text(lines: &[UsageLine], by: &[GroupBy]) -> String {
     let figures = [
         "requests",
         "refused",
@@ -100,7 +99,7 @@ fn sheet(lines: &[UsageLine], by: &[GroupBy]) -> String {
         "p95",
     ];
     let head = by.iter().map(|by| by.as_str()).chain(figures).map(str::to_owned).collect();
-    let mut table = Table::wide(by.len(), head);
+    let mut table = Table::with_text_columns(by.len(), head);
     let time = |micros: Option<i64>| {
         micros.map_or_else(|| "–".to_owned(), |micros| Micros(micros as f64).to_string())
     };
@@ -126,7 +125,7 @@ fn sheet(lines: &[UsageLine], by: &[GroupBy]) -> String {
     if table.is_empty() { "  nothing\n".to_owned() } else { table.to_string() }
 }
 
-/// In whole units of the operator's currency; with a plus when some of it has no price.
+/// The cost in the operator's currency; with a plus if some requests have no price.
 fn money(line: &UsageLine) -> String {
     let (cost, unpriced) = (line.sum("cost"), line.sum("unpriced"));
     let amount = format!("{}.{:06}", cost / 1_000_000, (cost % 1_000_000).abs());
@@ -147,7 +146,7 @@ mod tests {
             UsageLine { names: vec!["m".into(), "7200".into()], failed: 1, ..UsageLine::default() };
         line.sums.sums[0] = 12;
         line.sums.sums[8] = 1_500_000;
-        let text = sheet(std::slice::from_ref(&line), &[GroupBy::Model, GroupBy::Hour]);
+        let text = table_text(std::slice::from_ref(&line), &[GroupBy::Model, GroupBy::Hour]);
         let rows: Vec<&str> = text.lines().collect();
         assert!(rows[0].starts_with("  model  hour"), "{text}");
         assert!(rows[1].starts_with("  m      1970-01-01 02:00        12"), "{text}");
@@ -156,7 +155,7 @@ mod tests {
         assert_eq!(money(&line), "1.500000+");
         line.sums.sums[8] = 0;
         assert_eq!(
-            (money(&line), sheet(&[], &[GroupBy::Model])),
+            (money(&line), table_text(&[], &[GroupBy::Model])),
             ("no price".to_owned(), "  nothing\n".to_owned())
         );
     }

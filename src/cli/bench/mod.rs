@@ -1,4 +1,5 @@
-//! `thalweg bench`: load on an endpoint and what came of it, as a [`table`] for people or JSON for programs.
+//! `thalweg bench`: puts load on an endpoint and prints the result, as a [`table`] or as JSON. The `load`
+//! room measures; an address beyond this machine is refused unless it is allowed explicitly.
 
 mod table;
 
@@ -34,7 +35,8 @@ pub struct Options {
     /// Streams at once
     #[arg(long, default_value = "8", value_name = "N")]
     streams: NonZeroU32,
-    /// Requests a second, whatever the answers do (open loop); without it each stream asks when it is answered
+    /// Requests a second, whatever the answers do (open loop); without it each stream asks when it is
+    /// answered
     #[arg(long, value_name = "R")]
     rate: Option<f64>,
     /// Longest time that the run may take
@@ -88,7 +90,7 @@ impl From<Api> for Dialect {
 }
 
 /// # Errors
-/// The plan is not within bounds, or the result could not be written.
+/// The plan is out of bounds, or the result could not be written.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let plan = options.plan()?;
     let bar = ProgressBar::new();

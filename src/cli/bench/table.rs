@@ -1,4 +1,5 @@
-//! The result of a run for people: what was counted, then the percentiles in columns.
+//! The result of a run as text: the counts, then the percentiles in columns. Warns if the client itself was
+//! the limit, because the figures are not the server's then.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -7,36 +8,36 @@ use crate::{
     load::{LatencySummary, LoadReport},
 };
 
-/// Above this share of a core the client's own slowness is measured.
-const BUSY: f64 = 0.9;
+/// Above this share of a core, the client itself limits the result.
+const MAX_CLIENT_CPU_SHARE: f64 = 0.9;
 
 pub(super) struct BenchTable<'a>(pub(super) &'a LoadReport);
 
 impl fmt::Display for BenchTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(report) = *self;
-        head(f, report)?;
-        counts(f, report)?;
+        write_head(f, report)?;
+        write_counts(f, report)?;
         let table = latencies(report);
         if !table.is_empty() {
             write!(f, "\n{table}")?;
         }
         writeln!(f, "\n  this client used {} of a core", Share(report.client_cpu_share))?;
-        if report.client_cpu_share > BUSY {
+        if report.client_cpu_share > MAX_CLIENT_CPU_SHARE {
             writeln!(f, "  WARNING: the client was the limit; these figures are not the server's")?;
         }
         Ok(())
     }
 }
 
-fn head(f: &mut fmt::Formatter<'_>, report: &LoadReport) -> fmt::Result {
+fn write_head(f: &mut fmt::Formatter<'_>, report: &LoadReport) -> fmt::Result {
     let kind = if report.stream { "streams" } else { "requests" };
     let arrival =
         report.rate_per_s.map_or_else(|| "closed loop".to_owned(), |rate| format!("{rate} requests/s"));
     writeln!(f, "{}  ({} {kind} at once, {arrival}, {:.1} s)\n", report.url, report.streams, report.elapsed_s)
 }
 
-fn counts(f: &mut fmt::Formatter<'_>, report: &LoadReport) -> fmt::Result {
+fn write_counts(f: &mut fmt::Formatter<'_>, report: &LoadReport) -> fmt::Result {
     let requests = &report.requests;
     writeln!(
         f,
@@ -58,10 +59,10 @@ fn counts(f: &mut fmt::Formatter<'_>, report: &LoadReport) -> fmt::Result {
     }
     writeln!(f, "  bytes     {}", Bytes(report.bytes))?;
     if !report.statuses.is_empty() {
-        writeln!(f, "  statuses  {}", list(&report.statuses))?;
+        writeln!(f, "  statuses  {}", joined(&report.statuses))?;
     }
     if !report.errors.is_empty() {
-        writeln!(f, "  errors    {}", list(&report.errors))?;
+        writeln!(f, "  errors    {}", joined(&report.errors))?;
     }
     if requests.without_done > 0 {
         writeln!(f, "  endings   {} streams ended without saying so", Count(requests.without_done))?;
@@ -69,7 +70,7 @@ fn counts(f: &mut fmt::Formatter<'_>, report: &LoadReport) -> fmt::Result {
     Ok(())
 }
 
-fn list<K: fmt::Display>(counts: &BTreeMap<K, u64>) -> String {
+fn joined<K: fmt::Display>(counts: &BTreeMap<K, u64>) -> String {
     let counts: Vec<_> = counts.iter().map(|(name, count)| format!("{name}: {}", Count(*count))).collect();
     counts.join(", ")
 }

@@ -1,4 +1,5 @@
-//! The request for a comparison, read as it comes: progress is passed on, the report is the result.
+//! Requests a comparison from a gateway and reads its event stream: passes progress on and returns the
+//! report. Ignores unknown events, which a newer gateway may send.
 
 use std::future::poll_fn;
 
@@ -14,24 +15,24 @@ use crate::{
     wire::{Event, Scanner},
 };
 
-/// Bytes of an error's body that are read.
-const MAX_ERROR: usize = 64 * 1024;
+/// Bytes of an error body that are read.
+const MAX_ERROR_BODY: usize = 64 * 1024;
 
 /// # Errors
-/// The gateway was not reached, refused, or broke off.
+/// The gateway was not reached, refused the request, or ended the stream too early.
 pub(super) fn run(
     target: &Target,
     params: &Params,
-    watch: impl FnMut(ProgressEvent),
+    on_progress: impl FnMut(ProgressEvent),
 ) -> Result<CompareReport, Failure> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    runtime.block_on(exchange(target, params, watch))
+    runtime.block_on(exchange(target, params, on_progress))
 }
 
 async fn exchange(
     target: &Target,
     params: &Params,
-    mut watch: impl FnMut(ProgressEvent),
+    mut on_progress: impl FnMut(ProgressEvent),
 ) -> Result<CompareReport, Failure> {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
     let path = format!("{}?{}", compare::PATH, params.query());
@@ -44,13 +45,13 @@ async fn exchange(
         .await
         .map_err(|fault| format!("{}: {fault}", target.base))?;
     if !response.status.is_success() {
-        return Err(refusal(response).await);
+        return Err(error_response(response).await);
     }
     let (mut scanner, mut report) = (Scanner::default(), None);
     while let Some(frame) = poll_fn(|cx| response.body.poll_frame(cx)).await {
         scanner.scan(&frame?, |event| match read(&event) {
-            Some(CompareReply::News(news)) => watch(news),
-            Some(CompareReply::Report(told)) => report = Some(*told),
+            Some(CompareReply::Progress(progress)) => on_progress(progress),
+            Some(CompareReply::Report(reply)) => report = Some(*reply),
             None => {}
         })?;
     }
@@ -58,26 +59,26 @@ async fn exchange(
 }
 
 enum CompareReply {
-    News(ProgressEvent),
+    Progress(ProgressEvent),
     Report(Box<CompareReport>),
 }
 
-/// `None`: an event of another gateway's version.
+/// `None`: an event of another version of the gateway.
 fn read(event: &Event<'_>) -> Option<CompareReply> {
     let data = event.data?;
     match event.name? {
-        b"progress" => serde_json::from_slice(data).ok().map(CompareReply::News),
+        b"progress" => serde_json::from_slice(data).ok().map(CompareReply::Progress),
         b"report" => serde_json::from_slice(data).ok().map(CompareReply::Report),
         _ => None,
     }
 }
 
-/// The gateway's own words.
-async fn refusal(mut response: Response) -> Failure {
+/// The gateway's error message, or else its status.
+async fn error_response(mut response: Response) -> Failure {
     let mut body = Vec::new();
     while let Some(Ok(frame)) = poll_fn(|cx| response.body.poll_frame(cx)).await {
         body.extend_from_slice(&frame);
-        if body.len() > MAX_ERROR {
+        if body.len() > MAX_ERROR_BODY {
             break;
         }
     }
@@ -121,7 +122,8 @@ mod tests {
         let mut steps = Vec::new();
         let params = Params::new("p/demo-text".into(), 2);
         let report =
-            run(&target(&gateway, "sk-t"), &params, |news| steps.push((news.done, news.of))).unwrap();
+            run(&target(&gateway, "sk-t"), &params, |progress| steps.push((progress.done, progress.of)))
+                .unwrap();
         assert_eq!(steps, (0..12).map(|done| (done, 12)).collect::<Vec<_>>());
         assert_eq!(report.legs.iter().map(|leg| leg.leg).collect::<Vec<_>>(), Leg::ALL);
         let (control, streams) = (&report.legs[0], &report.legs[1..5]);
@@ -152,9 +154,11 @@ mod tests {
 
     #[test]
     fn tells_progress_from_the_rest() {
-        let news = r#"{"leg":"asgi_header","done":2,"of":18}"#;
-        let Some(CompareReply::News(told)) = read(&event("progress", news)) else { panic!("no news") };
-        assert_eq!((told.leg, told.done, told.of), (Leg::AsgiHeader, 2, 18));
-        assert!(read(&event("report", news)).is_none() && read(&event("later", news)).is_none());
+        let progress = r#"{"leg":"asgi_header","done":2,"of":18}"#;
+        let Some(CompareReply::Progress(reply)) = read(&event("progress", progress)) else {
+            panic!("no progress")
+        };
+        assert_eq!((reply.leg, reply.done, reply.of), (Leg::AsgiHeader, 2, 18));
+        assert!(read(&event("report", progress)).is_none() && read(&event("later", progress)).is_none());
     }
 }

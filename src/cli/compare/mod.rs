@@ -1,5 +1,5 @@
-//! `thalweg compare`: asks a running gateway for a comparison and shows what came of it, as a [`table`] for people or
-//! JSON for programs. The gateway measures; this only watches.
+//! `thalweg compare`: requests a comparison from a running gateway and prints the report, as a [`table`] or
+//! as JSON. The gateway measures; this command only shows.
 //!
 //! - `exchange`: the request, its progress and its report
 //! - `table`: the tables
@@ -40,15 +40,15 @@ pub struct Options {
 }
 
 /// # Errors
-/// The gateway could not be asked or refused, or the result could not be written.
+/// The gateway was not reached or refused the request, or the result could not be written.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let mut target = options.destination.target(Dialect::ChatCompletions)?;
-    // The comparison lives beside the API, not below it.
+    // The path of the comparison is beside the API's base path, not below it.
     if let Some(above) = target.base.path.strip_suffix("/v1") {
         target.base.path = above.into();
     }
     let bar = ProgressBar::new();
-    let outcome = exchange::run(&target, &options.params(), |news| show(&bar, news));
+    let outcome = exchange::run(&target, &options.params(), |progress| show(&bar, progress));
     drop(bar);
     let report = outcome?;
     match options.json.as_deref() {
@@ -67,10 +67,10 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
 
 impl Options {
     fn params(&self) -> Params {
-        let asked = Params::new(self.model.clone(), self.repeats);
+        let params = Params::new(self.model.clone(), self.repeats);
         match &self.prompt {
-            Some(prompt) => Params { prompt: prompt.clone(), ..asked },
-            None => asked,
+            Some(prompt) => Params { prompt: prompt.clone(), ..params },
+            None => params,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Limits as they are written on the command line. What is not written is not changed; `none` takes a limit away.
+//! The limits of a key on the command line. A limit that is not given does not change; `none` removes it.
+//! Amounts of money are exact, without floats.
 
 use std::{
     str::FromStr,
@@ -10,7 +11,7 @@ use crate::{
     base::time::{date, duration},
 };
 
-/// A limit that was written: another value, or none.
+/// The new value of a limit that was given. `None`: the limit is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NewLimit<T>(Option<T>);
 
@@ -32,11 +33,11 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "AMOUNT", value_parser = money)]
     budget: Option<NewLimit<i64>>,
     /// When it ends: a time from now, as 30d or 12h, or a day, as 2027-01-31
-    #[arg(long, value_name = "WHEN", value_parser = end)]
+    #[arg(long, value_name = "WHEN", value_parser = expiry)]
     expires: Option<NewLimit<Expiry>>,
 }
 
-/// A moment, or a time from now.
+/// A time, or a duration from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expiry {
     At(SystemTime),
@@ -56,16 +57,16 @@ impl LimitArgs {
         set(&mut allowance.tokens, self.tpm);
         set(&mut allowance.concurrent, self.concurrent);
         set(&mut allowance.budget, self.budget);
-        let moment = |end| match end {
+        let moment = |expiry| match expiry {
             Expiry::At(at) => at,
             Expiry::After(time) => now + time,
         };
-        set(&mut limits.expires, self.expires.map(|NewLimit(end)| NewLimit(end.map(moment))));
+        set(&mut limits.expires, self.expires.map(|NewLimit(expiry)| NewLimit(expiry.map(moment))));
     }
 }
 
-fn set<T>(slot: &mut Option<T>, said: Option<NewLimit<T>>) {
-    if let Some(NewLimit(value)) = said {
+fn set<T>(slot: &mut Option<T>, new_limit: Option<NewLimit<T>>) {
+    if let Some(NewLimit(value)) = new_limit {
         *slot = value;
     }
 }
@@ -88,7 +89,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     duration::parse(text).ok_or("expected a time as 90s, 1h or 30d, at most a year")
 }
 
-/// `none`, or what `read` makes of it.
+/// `none`, or a value that `read` parses.
 fn or_none<T>(
     text: &str,
     read: impl FnOnce(&str) -> Result<T, &'static str>,
@@ -111,7 +112,7 @@ fn money(text: &str) -> Result<NewLimit<i64>, &'static str> {
     or_none(text, |text| millionths(text).ok_or("expected an amount as 5 or 5.00, or none"))
 }
 
-/// Exactly: through a float, 0.1 would be another amount.
+/// Parses the digits, because 0.1 as a float would be another amount. `None`: not an amount, or too large.
 fn millionths(text: &str) -> Option<i64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
@@ -121,7 +122,7 @@ fn millionths(text: &str) -> Option<i64> {
     format!("{whole}{part:0<6}").parse().ok().filter(|amount| *amount <= 1_000_000_000_000_000)
 }
 
-fn end(text: &str) -> Result<NewLimit<Expiry>, &'static str> {
+fn expiry(text: &str) -> Result<NewLimit<Expiry>, &'static str> {
     or_none(text, |text| {
         let after = || duration::parse(text).filter(|time| !time.is_zero()).map(Expiry::After);
         date::parse(text)
@@ -149,15 +150,15 @@ mod tests {
     fn what_is_not_said_stays_and_none_takes_away() {
         let now = SystemTime::UNIX_EPOCH;
         let mut limits = KeyLimits::default();
-        let said = LimitArgs {
+        let new_limit = LimitArgs {
             models: vec!["gpt-*".into()],
             rpm: count("60").ok(),
             tpm: None,
             concurrent: None,
             budget: money("5").ok(),
-            expires: end("1h").ok(),
+            expires: expiry("1h").ok(),
         };
-        said.apply(&mut limits, now);
+        new_limit.apply(&mut limits, now);
         assert_eq!(limits.expires, Some(now + Duration::from_secs(3600)));
         let less = LimitArgs {
             models: vec!["*".into()],
@@ -165,7 +166,7 @@ mod tests {
             tpm: count("9").ok(),
             concurrent: None,
             budget: None,
-            expires: end("2027-01-31").ok(),
+            expires: expiry("2027-01-31").ok(),
         };
         less.apply(&mut limits, now);
         assert_eq!((limits.allowance.requests, limits.allowance.tokens), (None, Some(9)));
@@ -175,7 +176,7 @@ mod tests {
             assert!(count(bad).is_err(), "{bad}");
         }
         for bad in ["", "0", "yesterday", "400d"] {
-            assert!(end(bad).is_err(), "{bad}");
+            assert!(expiry(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! `thalweg keys`: client keys in the database. A key is shown once, when it is made; the database has its digest. A
-//! running gateway sees every change within a second.
+//! `thalweg keys`: client keys in the database. A key is shown once, when it is created; the database stores
+//! only its digest. A running gateway applies every change within a second.
 //!
-//! - `limit_args`: limits as they are written on the command line
-//! - `sheet`: keys as they are shown, to people and to programs
+//! - `limit_args`: the limits of a key on the command line
+//! - `listing`: keys as text and as JSON
 
 mod limit_args;
-mod sheet;
+mod listing;
 
 use std::{
     io::{self, Write},
@@ -16,7 +16,7 @@ use std::{
 
 use clap::Subcommand;
 
-use super::{Failure, tell_database};
+use super::{Failure, print_database};
 use crate::{
     auth::{self, Digest, KeyEditor, KeyLimits, KeyName, KeyStore, StoreError, StoredKey, generate},
     config::{self, Env, Overrides},
@@ -26,9 +26,9 @@ use crate::{
 #[derive(clap::Args, Debug)]
 pub struct Options {
     #[command(subcommand)]
-    errand: KeyCommand,
-    /// The configuration file, which names the database [default: THALWEG_CONFIG, or ./config.json; DATABASE_URL goes
-    /// before it]
+    command: KeyCommand,
+    /// The configuration file, which names the database [default: THALWEG_CONFIG, or ./config.json;
+    /// DATABASE_URL goes before it]
     #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Print JSON
@@ -78,21 +78,21 @@ enum KeyCommand {
 }
 
 /// # Errors
-/// There is no database, it cannot be had, or there is no such key.
+/// There is no database, it cannot be opened, or there is no such key.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let settings = config::load(options.config.as_deref(), &Overrides::default(), &Env::of_process())?;
     let database = settings.database.ok_or(
         "there is no database to keep keys in: give --config or a ./config.json (whose `database` is not false), or set \
          DATABASE_URL",
     )?;
-    tell_database(&database.site);
+    print_database(&database.site);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut out = io::stdout().lock();
-    match runtime.block_on(options.errand.run(&database))? {
-        KeyCommandResult::Made { key, secret } => sheet::made(&mut out, options.json, &key, &secret)?,
-        KeyCommandResult::Changed(key) => sheet::changed(&mut out, options.json, &key)?,
-        KeyCommandResult::Revoked(key) => sheet::revoked(&mut out, options.json, &key)?,
-        KeyCommandResult::Listed(keys) => sheet::list(&mut out, options.json, &keys)?,
+    match runtime.block_on(options.command.run(&database))? {
+        KeyCommandResult::Made { key, secret } => listing::made(&mut out, options.json, &key, &secret)?,
+        KeyCommandResult::Changed(key) => listing::changed(&mut out, options.json, &key)?,
+        KeyCommandResult::Revoked(key) => listing::revoked(&mut out, options.json, &key)?,
+        KeyCommandResult::Listed(keys) => listing::list(&mut out, options.json, &keys)?,
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -112,19 +112,19 @@ impl KeyCommand {
             let auth::store::KeyRows { mut keys, unreadable } = store.keys().await?;
             store.close().await;
             for unreadable in unreadable {
-                // With stderr gone there is nobody left to tell.
+                // A closed stderr is no reason to fail.
                 let _ = writeln!(io::stderr(), "{unreadable}");
             }
             keys.retain(|key| *all || key.revoked.is_none());
             return Ok(KeyCommandResult::Listed(keys));
         }
-        let mut registrar = KeyEditor::open(database).await?;
-        let outcome = self.change(&mut registrar).await;
-        registrar.close().await;
+        let mut editor = KeyEditor::open(database).await?;
+        let outcome = self.change(&mut editor).await;
+        editor.close().await;
         outcome
     }
 
-    async fn change(&self, registrar: &mut KeyEditor) -> Result<KeyCommandResult, Failure> {
+    async fn change(&self, editor: &mut KeyEditor) -> Result<KeyCommandResult, Failure> {
         let now = SystemTime::now();
         Ok(match self {
             Self::Create { name, limits, admin } => {
@@ -142,20 +142,20 @@ impl KeyCommand {
                     spent: 0,
                 };
                 limits.apply(&mut key.limits, now);
-                registrar.add(&key).await?;
+                editor.add(&key).await?;
                 KeyCommandResult::Made { key, secret }
             }
             Self::Set { key, limits } => {
-                let key = registrar.limit(key, |changed| limits.apply(changed, now)).await?;
+                let key = editor.limit(key, |changed| limits.apply(changed, now)).await?;
                 KeyCommandResult::Changed(key)
             }
             Self::Rotate { key, overlap } => {
                 let secret = generate::make(key)?.token.expose().clone();
                 let new = (Digest::of(secret.as_bytes()), generate::shown(&secret));
-                let key = registrar.rotate(key, new, now + *overlap).await?;
+                let key = editor.rotate(key, new, now + *overlap).await?;
                 KeyCommandResult::Made { key, secret }
             }
-            Self::Revoke { key } => KeyCommandResult::Revoked(registrar.revoke(key, now).await?),
+            Self::Revoke { key } => KeyCommandResult::Revoked(editor.revoke(key, now).await?),
             Self::List { .. } => return Err(StoreError::Unknown(String::new()).into()),
         })
     }

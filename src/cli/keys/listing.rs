@@ -1,4 +1,5 @@
-//! Keys as they are shown: a table to people, JSON to programs. Money is in the currency that prices are in.
+//! Prints keys, as a table or as JSON. A secret is printed only once, when it is created. Money is in the
+//! currency of the prices.
 
 use std::{
     io::{self, Write},
@@ -13,7 +14,7 @@ use crate::{
     cli::table::Table,
 };
 
-/// A key that has just been made; its secret is shown this once.
+/// Prints a new key or a new secret of a key; the secret is never shown again.
 pub(super) fn made(out: &mut impl Write, as_json: bool, key: &StoredKey, secret: &str) -> io::Result<()> {
     if as_json {
         let mut value = facts(key);
