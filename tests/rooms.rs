@@ -153,6 +153,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("h2", &["upstream", "server"]),
     // base only for PEM files, which the server and upstream rooms share.
     ("rustls", &["upstream", "server", "app", "base"]),
+    ("webpki", &["upstream"]),
     ("clap", &["cli"]),
     ("sqlx", &["database"]),
 ];

@@ -1,12 +1,12 @@
-//! Certificates that a CA file names themselves. Such a file may hold, instead of an authority, the very certificate that
-//! the other side shows: a self-signed one, which `openssl req -x509` marks as an authority, or one whose authority is
-//! not at hand. Chains do not allow either; here it is as good as its authority. Its name and its time are checked all
-//! the same.
+//! Certificates that a CA file lists themselves. Such a file may hold, instead of an authority, the very
+//! certificate that the provider shows: a self-signed one, which `openssl req -x509` marks as an authority,
+//! or one without its authority. Chains allow neither; here a listed certificate is as good as its authority.
+//! Name and validity are checked all the same.
 
 use std::sync::Arc;
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
     client::{
         VerifierBuilderError, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -17,28 +17,30 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-/// Checks chains first, then whether the certificate is one of the file's own.
+/// Checks the chain first, then whether the CA file lists the certificate.
 #[derive(Debug)]
 pub(super) struct PinnedVerifier {
     chains: Arc<WebPkiServerVerifier>,
-    named: Vec<CertificateDer<'static>>,
+    listed: Vec<CertificateDer<'static>>,
 }
 
 impl PinnedVerifier {
     pub(super) fn new(
         roots: Arc<RootCertStore>,
-        named: Vec<CertificateDer<'static>>,
+        listed: Vec<CertificateDer<'static>>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, VerifierBuilderError> {
         let chains = WebPkiServerVerifier::builder_with_provider(roots, provider).build()?;
-        Ok(Self { chains, named })
+        Ok(Self { chains, listed })
     }
 }
 
-/// What a certificate that is trusted as it stands may be told: its time was in order by then.
-fn concerns_the_chain(error: &CertificateError) -> bool {
-    if let CertificateError::Other(other) = error {
-        return other.to_string() == "CaUsedAsEndEntity";
+/// Whether the error concerns the chain alone. webpki reports it after the certificate's validity has been
+/// checked.
+fn is_chain_error(error: &CertificateError) -> bool {
+    if let CertificateError::Other(OtherError(other)) = error {
+        // rustls has no variant of its own for this error of webpki's.
+        return matches!(other.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity));
     }
     matches!(error, CertificateError::UnknownIssuer | CertificateError::BadSignature)
 }
@@ -56,7 +58,7 @@ impl ServerCertVerifier for PinnedVerifier {
             self.chains.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match checked {
             Err(Error::InvalidCertificate(error))
-                if concerns_the_chain(&error) && self.named.contains(end_entity) =>
+                if is_chain_error(&error) && self.listed.contains(end_entity) =>
             {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -97,13 +99,13 @@ mod tests {
 
     use super::*;
 
-    /// Whether `shown` is good for `name` when the file holds `named`.
-    fn verdict(named: &CertificateDer<'static>, shown: &CertificateDer<'_>, name: &str) -> Result<(), Error> {
+    /// Whether `shown` is accepted for `name` when the file holds `listed`.
+    fn verify(listed: &CertificateDer<'static>, shown: &CertificateDer<'_>, name: &str) -> Result<(), Error> {
         let mut roots = RootCertStore::empty();
-        roots.add(named.clone()).unwrap();
+        roots.add(listed.clone()).unwrap();
         let provider = Arc::new(ring::default_provider());
-        let pinned = PinnedVerifier::new(Arc::new(roots), vec![named.clone()], provider).unwrap();
-        // 2026, whatever the day of the test.
+        let pinned = PinnedVerifier::new(Arc::new(roots), vec![listed.clone()], provider).unwrap();
+        // In 2026, so that the test does not depend on the day.
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_780_000_000));
         pinned.verify_server_cert(shown, &[], &ServerName::try_from(name).unwrap(), &[], now).map(drop)
     }
@@ -123,23 +125,23 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_named_by_the_file_is_good_for_its_name_and_its_time() {
+    fn a_listed_certificate_is_accepted_for_its_name_and_its_validity() {
         let own = self_signed(2100);
-        assert_eq!(verdict(&own, &own, "localhost"), Ok(()));
-        assert!(verdict(&own, &own, "elsewhere").is_err());
+        assert_eq!(verify(&own, &own, "localhost"), Ok(()));
+        assert!(verify(&own, &own, "elsewhere").is_err());
         let expired = self_signed(2021);
-        assert!(verdict(&expired, &expired, "localhost").is_err());
-        assert!(verdict(&own, &self_signed(2100), "localhost").is_err(), "another of the same form");
+        assert!(verify(&expired, &expired, "localhost").is_err());
+        assert!(verify(&own, &self_signed(2100), "localhost").is_err(), "another of the same form");
     }
 
     #[test]
-    fn a_leaf_alone_is_good_and_so_is_its_authority() {
+    fn a_leaf_alone_is_accepted_and_so_is_its_authority() {
         let mut authority = params(2100);
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
         let leaf = params(2100).signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap().der().clone();
-        assert_eq!(verdict(&leaf, &leaf, "localhost"), Ok(()));
-        assert_eq!(verdict(&issuer.der().clone(), &leaf, "localhost"), Ok(()));
-        assert!(verdict(&self_signed(2100), &leaf, "localhost").is_err());
+        assert_eq!(verify(&leaf, &leaf, "localhost"), Ok(()));
+        assert_eq!(verify(&issuer.der().clone(), &leaf, "localhost"), Ok(()));
+        assert!(verify(&self_signed(2100), &leaf, "localhost").is_err());
     }
 }
