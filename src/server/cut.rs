@@ -1,5 +1,5 @@
-//! Responses that the server ends before their end. The body receives the cause before it is dropped, because a body
-//! that is dropped without one takes it that the client has left.
+//! Responses that the server ends before their end. The body receives the cause before it is dropped, because
+//! a body that is dropped without one takes it that the client has left.
 
 use std::time::Duration;
 

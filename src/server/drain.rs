@@ -1,5 +1,5 @@
-//! The steps in which the process stops its workers: first unready, so that a balancer chooses another process while
-//! this one still serves, then draining. Invariant: the phase only advances.
+//! The steps in which the process stops its workers: first unready, so that a balancer chooses another
+//! process while this one still serves, then draining. Invariant: the phase only advances.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The interface between connections and the content that they serve. A handler sees a request's head and body and
-//! answers with a response; it knows neither protocol nor socket, except for [`Peer`].
+//! The interface between connections and the content that they serve. A handler sees a request's head and
+//! body and answers with a response; it knows neither protocol nor socket, except for [`Peer`].
 
 use std::{error::Error, future::Future, net::SocketAddr};
 
@@ -15,8 +15,8 @@ pub trait Handler: Clone + 'static {
         + Unpin
         + 'static;
 
-    /// Answers one request. A client that leaves before the response head drops the future; a client that leaves after
-    /// it drops the response's body.
+    /// Answers one request. A client that leaves before the response head drops the future; a client that
+    /// leaves after it drops the response's body.
     fn handle(
         &self,
         head: Parts,

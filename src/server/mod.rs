@@ -1,5 +1,5 @@
-//! The downstream side: listeners, connections, TLS, limits and drain. Generic over a [`Handler`]: the room does not know
-//! the content that it serves. Invariant: a connection stays on the worker that accepted it.
+//! The downstream side: listeners, connections, TLS, limits and drain. Generic over a [`Handler`]: the room
+//! does not know the content that it serves. Invariant: a connection stays on the worker that accepted it.
 //!
 //! - [`handler`]: the interface to the content; [`cut`]: why the server ends a response before its end
 //! - [`refusal`]: reasons for which the server answers without the handler
@@ -7,15 +7,15 @@
 //! - [`drain`]: the process stops its workers in steps
 //! - [`listen`]: from a listening socket to an accepted one
 //!   - [`listen::bind`], [`listen::accept`], [`listen::conn_limit`], [`listen::tls`]
-//! - `conn`: what both protocols share: state, deadlines, socket, TLS handshake
+//! - `conn`: common to both protocols: state, deadlines, socket, TLS handshake
 //!   - `state`, `table`, `socket`, `open`, `drive`, `request_body`, `discard`
 //! - `h1`: HTTP/1.1. hyper reads requests and writes short responses; streams are written here
 //!   - `state`, `framing`, `connection`, `service`, `streamed`, `read_readiness`, `linger`
 //! - `h2`: HTTP/2, by hyper
 //!   - `state`, `activity`, `connection`, `service`, `unread`
 //!
-//! Files import downwards: `listen`, `conn::open`, the protocols' `connection` and `service`, `conn`, the protocols'
-//! `state`. `conn::state` holds one of the two protocol states and knows no other protocol file.
+//! Files import downwards: `listen`, `conn::open`, the protocols' `connection` and `service`, `conn`, the
+//! protocols' `state`. `conn::state` holds one of the two protocol states and knows no other protocol file.
 
 mod conn;
 pub mod cut;

@@ -1,5 +1,6 @@
-//! Reasons for which the server refuses a request or a connection before a handler sees it. The handler renders the JSON
-//! body of such a response ([`Handler::refuse`](super::Handler::refuse)); status and headers are the server's.
+//! Reasons for which the server refuses a request or a connection before a handler sees it. The handler
+//! renders the JSON body of such a response ([`Handler::refuse`](super::Handler::refuse)); status and headers
+//! are the server's.
 
 use bytes::Bytes;
 

@@ -1,5 +1,5 @@
-//! The settings of the downstream side, checked by the configuration: addresses, certificates, limits and deadlines.
-//! Plain values; nothing here reads a file or opens a socket.
+//! The settings of the downstream side, checked by the configuration: addresses, certificates, limits and
+//! deadlines. Plain values; nothing here reads a file or opens a socket.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -29,22 +29,23 @@ pub struct ServerLimits {
     pub header_count: usize,
     /// Bytes of a request body (413 beyond).
     pub body_size: usize,
-    /// From the end of a connection's last response, or from its accept, to the end of the next request's head. The
-    /// connection is closed, without an error code.
+    /// From the end of a connection's last response, or from its accept, to the end of the next request's
+    /// head. The connection is closed, without an error code.
     pub head_timeout: Duration,
     /// From a request's head to the end of its body. 408 `request_timeout`.
     pub body_timeout: Duration,
-    /// From a write to a client that has to wait to progress. The connection is closed, an HTTP/2 stream is reset;
-    /// `client_write_timeout` in the log.
+    /// From a write to a client that has to wait to progress. The connection is closed, an HTTP/2 stream is
+    /// reset; `client_write_timeout` in the log.
     pub write_timeout: Duration,
     /// Open connections, over all workers.
     pub connections: usize,
     /// Open streams of one HTTP/2 connection.
     pub streams_per_connection: u32,
-    /// From SIGTERM to the start of the drain: everything is served while `/readyz` denies readiness, so that balancers
-    /// choose another process first.
+    /// From SIGTERM to the start of the drain: everything is served while `/readyz` denies readiness, so that
+    /// balancers choose another process first.
     pub shutdown_delay: Duration,
-    /// From the end of `shutdown_delay` to the end of the last stream; the rest are cut, `shutting_down` in the log.
+    /// From the end of `shutdown_delay` to the end of the last stream; the rest are cut, `shutting_down` in
+    /// the log.
     pub drain: Duration,
 }
 

@@ -1,5 +1,6 @@
-//! Which connection a request goes on: a shared HTTP/2 one that has room, else an idle one, else a fresh one. Where
-//! HTTP/2 may be agreed on, one dials at a time and the rest wait to share what it gets.
+//! The choice of a request's connection: a shared HTTP/2 connection with room, else an idle one, else a fresh
+//! one. Leaves limits and idle HTTP/1.1 connections to `pool`. Invariant: where HTTP/2 may be negotiated, one
+//! request dials at a time, and the others wait to share its connection.
 
 use std::{
     cell::{Cell, RefCell},
@@ -33,44 +34,45 @@ pub(super) enum UpstreamConnection {
 #[derive(Debug)]
 pub(super) struct Multiplexed {
     connections: RefCell<Vec<Connection>>,
-    /// What the provider agreed to last.
-    agreed: Cell<Option<NegotiatedProtocol>>,
-    /// Held while dialling what others could share.
+    /// The protocol of the latest handshake. `None`: no connection yet.
+    negotiated: Cell<Option<NegotiatedProtocol>>,
+    /// Held while a connection is dialled that other requests could share.
     dialling: Semaphore,
 }
 
 impl Default for Multiplexed {
     fn default() -> Self {
-        Self { connections: RefCell::default(), agreed: Cell::new(None), dialling: Semaphore::new(1) }
+        Self { connections: RefCell::default(), negotiated: Cell::new(None), dialling: Semaphore::new(1) }
     }
 }
 
 impl Multiplexed {
-    /// One that has room beside the streams it carries.
-    fn busy(&self) -> Option<Connection> {
+    /// A connection that carries streams and has room for another.
+    fn with_room(&self) -> Option<Connection> {
         self.connections.borrow().iter().find(|connection| connection.can_take()).cloned()
     }
 
-    /// The youngest that carries none.
+    /// The youngest connection without streams.
     fn idle(&self, expiry: Duration) -> Option<Connection> {
         let connections = self.connections.borrow();
-        let fit = |connection: &&Connection| {
+        let fits = |connection: &&Connection| {
             connection.is_open() && connection.idle().is_some_and(|since| since < expiry)
         };
-        connections.iter().rev().find(fit).cloned()
+        connections.iter().rev().find(fits).cloned()
     }
 
-    /// A request would find one.
+    /// Whether a request would find a connection.
     fn has_one(&self, expiry: Duration) -> bool {
-        self.busy().is_some() || self.idle(expiry).is_some()
+        self.with_room().is_some() || self.idle(expiry).is_some()
     }
 
-    /// Forgets what nobody may use any more.
+    /// Forgets connections that take no more streams.
     pub(super) fn forget_closed(&self) {
         self.connections.borrow_mut().retain(Connection::is_open);
     }
 
-    /// Forgets what is closed or idle for too long; dropping the last handle closes a connection.
+    /// Forgets connections that are closed or idle for too long; dropping the last handle closes a
+    /// connection.
     pub(super) fn sweep(&self, expiry: Duration) {
         self.connections.borrow_mut().retain(|connection| {
             connection.is_open() && connection.idle().is_none_or(|since| since < expiry)
@@ -78,11 +80,14 @@ impl Multiplexed {
     }
 
     fn may_share(&self, target: &Target) -> bool {
-        self.agreed.get().map_or_else(|| target.may_multiplex(), |agreed| agreed == NegotiatedProtocol::Http2)
+        self.negotiated
+            .get()
+            .map_or_else(|| target.may_multiplex(), |protocol| protocol == NegotiatedProtocol::Http2)
     }
 
-    /// Waits until nobody else dials what could be shared. `None` if nothing can be.
-    async fn turn(&self, target: &Target) -> Result<Option<SemaphorePermit<'_>>, Fault> {
+    /// Waits until no other request dials a connection that could be shared. `None`: connections cannot be
+    /// shared.
+    async fn dial_turn(&self, target: &Target) -> Result<Option<SemaphorePermit<'_>>, Fault> {
         if !self.may_share(target) {
             return Ok(None);
         }
@@ -91,14 +96,15 @@ impl Multiplexed {
             timeout(wait, self.dialling.acquire()).await.ok().and_then(Result::ok).ok_or_else(|| {
                 Fault::provider(Stage::Pool, FaultKind::Timeout(DeadlineKind::Pool, wait), Sent::Nothing)
             })?;
-        // Who was before us may have learnt that nothing can be shared.
+        // The request before may have negotiated HTTP/1.1, which cannot be shared.
         Ok(self.may_share(target).then_some(turn))
     }
 }
 
 impl Pool {
-    /// A connection for one request, and whether it was used before. Dropping the future gives everything back.
-    pub(super) async fn line(
+    /// A connection for one request, and whether it was used before. Dropping the future gives permit and
+    /// turn back.
+    pub(super) async fn acquire(
         self: &Rc<Self>,
         target: &Target,
         block: &ReadBlock,
@@ -106,7 +112,7 @@ impl Pool {
         (may_reuse, stage): (bool, &Cell<Stage>),
     ) -> Result<(UpstreamConnection, bool), Fault> {
         stage.set(Stage::Pool);
-        if may_reuse && let Some(connection) = self.multiplexed.busy() {
+        if may_reuse && let Some(connection) = self.multiplexed.with_room() {
             return Ok((UpstreamConnection::H2(connection), true));
         }
         let permit = self.admit(target.pool_timeout).await?;
@@ -126,20 +132,21 @@ impl Pool {
         self.fresh(target, permit, tasks).await
     }
 
-    /// Opens a connection and leaves it for later, unless one is there or no place is free (S1.9).
+    /// Opens a connection and keeps it idle, unless one is idle already or none may be kept (S1.9). `true`:
+    /// it did.
     pub(super) async fn warm(
         self: &Rc<Self>,
         target: &Target,
         block: &ReadBlock,
         tasks: &Tasks,
     ) -> Result<bool, Fault> {
-        if !self.keeps_any() || self.keeps_one(block) || self.multiplexed.has_one(self.expiry()) {
+        if !self.keeps_any() || self.has_idle(block) || self.multiplexed.has_one(self.expiry()) {
             return Ok(false);
         }
         let permit = self.admit(target.pool_timeout).await?;
         match self.fresh(target, permit, tasks).await?.0 {
-            UpstreamConnection::H1(lease) => lease.keep(),
-            UpstreamConnection::H2(connection) => connection.rest(),
+            UpstreamConnection::H1(connection) => connection.keep(),
+            UpstreamConnection::H2(connection) => connection.release(),
         }
         Ok(true)
     }
@@ -150,13 +157,13 @@ impl Pool {
         permit: InUsePermit,
         tasks: &Tasks,
     ) -> Result<(UpstreamConnection, bool), Fault> {
-        let _turn = self.multiplexed.turn(target).await?;
-        if let Some(connection) = self.multiplexed.busy() {
+        let _turn = self.multiplexed.dial_turn(target).await?;
+        if let Some(connection) = self.multiplexed.with_room() {
             return Ok((UpstreamConnection::H2(connection), true));
         }
-        let (io, agreed) = dial(target, self.trust()).await?;
-        self.multiplexed.agreed.set(Some(agreed));
-        match agreed {
+        let (io, negotiated) = dial(target, self.trust()).await?;
+        self.multiplexed.negotiated.set(Some(negotiated));
+        match negotiated {
             NegotiatedProtocol::Http1 => {
                 Ok((UpstreamConnection::H1(PooledConnection::new(io, Rc::clone(self), permit)), false))
             }

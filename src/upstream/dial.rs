@@ -1,4 +1,5 @@
-//! A fresh connection: name lookup, TCP and its options, TLS, all under the connect clock.
+//! A fresh connection: name lookup, TCP and its options, TLS, all within `connect_timeout`. Leaves permits
+//! and reuse to `connection` and `pool`. Its error texts name no address, because clients see them.
 
 use std::{
     borrow::Cow,
@@ -18,8 +19,8 @@ use super::{
 };
 use crate::base::{DeadlineKind, Fault, FaultKind, Sent, Stage};
 
-/// Connects to `target`, trying its addresses in order, each with a fair share of the time that is left. `trust`:
-/// whose certificates are good; `None` for a plain connection.
+/// Connects to `target`, trying its addresses in order, each with an equal share of the time that is left.
+/// `trust`: the accepted authorities; `None` for a plain connection.
 pub(super) async fn dial(
     target: &Target,
     trust: Option<&TrustStore>,
@@ -33,38 +34,38 @@ pub(super) async fn dial(
 async fn open(
     target: &Target,
     trust: Option<&TrustStore>,
-    until: Instant,
+    deadline: Instant,
 ) -> Result<(Io, NegotiatedProtocol), Fault> {
-    let stream = connect(target, until).await.map_err(|error| {
+    let stream = connect(target, deadline).await.map_err(|error| {
         Fault::provider(Stage::Connect, FaultKind::Unreachable(reason(&error)), Sent::Nothing)
     })?;
     let Some(trust) = trust else {
-        let agreed = match target.protocol {
+        let negotiated = match target.protocol {
             Protocol::Auto | Protocol::Http1 => NegotiatedProtocol::Http1,
             Protocol::Http2 => NegotiatedProtocol::Http2,
         };
-        return Ok((Io::Plain(stream), agreed));
+        return Ok((Io::Plain(stream), negotiated));
     };
-    let (stream, agreed) = trust.connect(stream, &target.base.host).await?;
-    Ok((Io::Tls(stream), agreed))
+    let (stream, negotiated) = trust.connect(stream, &target.base.host).await?;
+    Ok((Io::Tls(stream), negotiated))
 }
 
-async fn connect(target: &Target, until: Instant) -> io::Result<TcpStream> {
+async fn connect(target: &Target, deadline: Instant) -> io::Result<TcpStream> {
     let addresses = resolve(&target.base.host, target.base.port).await?;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+    let mut last_error = io::Error::new(io::ErrorKind::NotFound, "no address");
     for (tried, address) in addresses.iter().enumerate() {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
         match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 stream.set_nodelay(true)?;
                 return Ok(stream);
             }
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
+            Ok(Err(error)) => last_error = error,
+            Err(_) => last_error = io::ErrorKind::TimedOut.into(),
         }
     }
-    Err(last)
+    Err(last_error)
 }
 
 async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -74,7 +75,7 @@ async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(tokio::net::lookup_host((host, port)).await?.collect())
 }
 
-/// In words that name no address.
+/// The error in words that name no address.
 fn reason(error: &io::Error) -> Cow<'static, str> {
     if error.kind() == io::ErrorKind::TimedOut {
         "no answer".into()

@@ -1,5 +1,6 @@
-//! HTTP/1.1 to a provider, on one leased connection: write the request, read the head, then give the body to whoever
-//! pulls it. No task, no channel, no buffer while idle.
+//! HTTP/1.1 to a provider on one pooled connection: writes the request, reads the head, then gives the body
+//! as it is polled. Invariants: no task, no channel, and no buffer while idle; a connection goes back to the
+//! pool only after a complete response.
 
 use std::{
     future::poll_fn,
@@ -16,7 +17,7 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_write_buf;
 
 use super::{
-    head::{MAX_HEAD, ResponseHead, parse_response},
+    head::{MAX_HEAD_SIZE, ResponseHead, parse_response},
     io::{Io, ReadBlock},
     pool::PooledConnection,
 };
@@ -27,25 +28,25 @@ use crate::{
 
 static FIND_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
-/// Interim (1xx) heads that are skipped before the answer.
+/// Interim (1xx) heads that are skipped before the response.
 const MAX_INTERIM: u8 = 8;
 
-/// Sends one request and waits for the head of its answer. Dropping the future closes the connection.
+/// Sends one request and waits for the head of its response. Dropping the future closes the connection.
 pub(super) async fn exchange(
-    mut lease: PooledConnection,
+    mut connection: PooledConnection,
     block: &Rc<ReadBlock>,
     head: Bytes,
     body: ByteList,
-) -> Result<(StatusCode, HeaderMap, super::Body), Fault> {
-    let (head, rest, unsent) = H1Exchange::new(&mut lease, block, head, body).run().await?;
-    let body = Body::new(lease, &head, (rest, unsent), Rc::clone(block));
-    Ok((head.status, head.headers, super::Body::H1(body)))
+) -> Result<(StatusCode, HeaderMap, Body), Fault> {
+    let (head, rest, unsent) = H1Exchange::new(&mut connection, block, head, body).run().await?;
+    let body = Body::new(connection, &head, (rest, unsent), Rc::clone(block));
+    Ok((head.status, head.headers, body))
 }
 
-/// One request and the head of its answer. What is left of `out` when the answer comes early is not wanted by a provider
-/// that refuses, and waited for by one that answers while it reads.
+/// One request and the head of its response. A response that comes before all of `out` was sent is a refusal,
+/// which needs no more of it, or a success of a provider that responds while it reads, which does.
 pub(super) struct H1Exchange<'a> {
-    lease: &'a mut PooledConnection,
+    connection: &'a mut PooledConnection,
     block: &'a ReadBlock,
     out: Outgoing,
     input: BytesMut,
@@ -54,44 +55,44 @@ pub(super) struct H1Exchange<'a> {
 
 impl<'a> H1Exchange<'a> {
     pub(super) fn new(
-        lease: &'a mut PooledConnection,
+        connection: &'a mut PooledConnection,
         block: &'a ReadBlock,
         head: Bytes,
         mut body: ByteList,
     ) -> Self {
         body.push_front(head);
         Self {
-            lease,
+            connection,
             block,
-            out: Outgoing { bytes: body, owes_flush: true, wrote: false, waits: false, failed: false },
+            out: Outgoing { bytes: body, needs_flush: true, wrote: false, waits: false, failed: false },
             input: BytesMut::new(),
             interim: 0,
         }
     }
 
-    /// The head, the bytes that came with it, and what is still to be sent. Dropping the future leaves the connection
-    /// unusable.
+    /// The head, the bytes that came with it, and the part of the request that is still to be sent. Dropping
+    /// the future leaves the connection unusable.
     pub(super) async fn run(mut self) -> Result<(ResponseHead, BytesMut, Option<Box<Outgoing>>), Fault> {
         let (mut head, rest) = poll_fn(|cx| self.poll(cx)).await?;
-        let goes_on = head.status.is_success() && !self.out.failed;
-        head.keep_alive &= goes_on || self.out.is_done();
-        let unsent = (goes_on && !self.out.is_done()).then(|| Box::new(self.out));
+        let may_send_on = head.status.is_success() && !self.out.failed;
+        head.keep_alive &= may_send_on || self.out.is_done();
+        let unsent = (may_send_on && !self.out.is_done()).then(|| Box::new(self.out));
         Ok((head, rest, unsent))
     }
 
-    /// Of a request that was begun no more is sent before the answer was looked for.
+    /// Once the request has been sent in part, reads before it sends more: the response may have come.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, BytesMut), Fault>> {
         let begun = self.out.waits;
         if !begun {
-            self.out.poll(&mut self.lease.io, cx);
+            self.out.poll(&mut self.connection.io, cx);
         }
         loop {
-            let read = match self.block.poll_read(&mut self.lease.io, cx) {
+            let read = match self.block.poll_read(&mut self.connection.io, cx) {
                 Poll::Ready(Ok(read)) if !read.is_empty() => read,
                 Poll::Ready(_) => return Poll::Ready(Err(self.fault(FaultKind::Reset))),
                 Poll::Pending => {
                     if begun {
-                        self.out.poll(&mut self.lease.io, cx);
+                        self.out.poll(&mut self.connection.io, cx);
                     }
                     return Poll::Pending;
                 }
@@ -107,19 +108,19 @@ impl<'a> H1Exchange<'a> {
         }
     }
 
-    /// The answer's head, once it is complete; interim heads are skipped.
+    /// The response's head, once it is complete; interim heads are skipped.
     fn take_head(&mut self) -> Result<Option<ResponseHead>, Fault> {
         loop {
-            let seen = self.input.len().min(b"HTTP/1.".len());
-            if self.input.get(..seen) != b"HTTP/1.".get(..seen) {
+            let length = self.input.len().min(b"HTTP/1.".len());
+            if self.input.get(..length) != b"HTTP/1.".get(..length) {
                 return Err(self.fault(FaultKind::Garbage("not HTTP/1.1".into())));
             }
             let end = FIND_END.find(&self.input).map(|at| at + 4);
-            if end.unwrap_or(self.input.len()) > MAX_HEAD {
-                return Err(self.fault(FaultKind::TooLarge { limit: MAX_HEAD as u64 }));
+            if end.unwrap_or(self.input.len()) > MAX_HEAD_SIZE {
+                return Err(self.fault(FaultKind::TooLarge { limit: MAX_HEAD_SIZE as u64 }));
             }
             let Some(end) = end else {
-                // Its end would never be seen.
+                // No CR LF CR LF would ever follow.
                 let bare =
                     [&b"\n\n"[..], b"\n\r\n"].iter().any(|end| memmem::find(&self.input, end).is_some());
                 let kind = FaultKind::Garbage("a line feed without a carriage return".into());
@@ -156,19 +157,20 @@ impl<'a> H1Exchange<'a> {
 #[derive(Debug)]
 pub(super) struct Outgoing {
     bytes: ByteList,
-    /// TLS has taken what the socket has not.
-    owes_flush: bool,
+    /// TLS may hold bytes that the socket has not taken.
+    needs_flush: bool,
     wrote: bool,
-    /// The socket took only a part of it: until it has the rest, closing it is a reset.
+    /// The socket took only a part: until it has the rest, a close resets the connection.
     waits: bool,
-    /// Not told yet: the provider may have answered before it closed.
+    /// Writing failed. Not reported before the read side is, because the provider may have responded before
+    /// it closed.
     failed: bool,
 }
 
 impl Outgoing {
     /// The socket has all of it.
     const fn is_done(&self) -> bool {
-        self.bytes.is_empty() && !self.owes_flush && !self.failed
+        self.bytes.is_empty() && !self.needs_flush && !self.failed
     }
 
     /// Writes as much as the socket takes.
@@ -180,9 +182,9 @@ impl Outgoing {
                 Poll::Pending => return self.wait(io, true),
             }
         }
-        if self.owes_flush && !self.failed {
+        if self.needs_flush && !self.failed {
             match AsyncWrite::poll_flush(Pin::new(io), cx) {
-                Poll::Ready(Ok(())) => self.owes_flush = false,
+                Poll::Ready(Ok(())) => self.needs_flush = false,
                 Poll::Ready(Err(_)) => self.failed = true,
                 Poll::Pending => return self.wait(io, true),
             }
@@ -198,31 +200,31 @@ impl Outgoing {
     }
 }
 
-/// A response body, pulled frame by frame. Dropping it before its end closes the connection; at its end the connection
-/// goes back to the pool at once.
+/// A response body, pulled frame by frame. Dropping it before its end closes the connection; at its end the
+/// connection goes back to the pool at once.
 #[derive(Debug)]
 pub struct Body {
     /// `None` once the connection has been given back or closed.
-    lease: Option<PooledConnection>,
+    connection: Option<PooledConnection>,
     keep_alive: bool,
     decoder: Decoder,
     /// Read with the head and not yet decoded.
     pending: BytesMut,
-    /// What is left of the request, with a provider that answers before it has read all of it.
+    /// The rest of the request, with a provider that responds before it has read all of it.
     unsent: Option<Box<Outgoing>>,
     block: Rc<ReadBlock>,
 }
 
 impl Body {
     pub(super) fn new(
-        lease: PooledConnection,
+        connection: PooledConnection,
         head: &ResponseHead,
         (pending, unsent): (BytesMut, Option<Box<Outgoing>>),
         block: Rc<ReadBlock>,
     ) -> Self {
         let decoder = Decoder::new(head.framing);
         let keep_alive = head.keep_alive && (pending.is_empty() || !decoder.is_done());
-        let mut body = Self { lease: Some(lease), keep_alive, decoder, pending, unsent, block };
+        let mut body = Self { connection: Some(connection), keep_alive, decoder, pending, unsent, block };
         if body.decoder.is_done() {
             body.release();
         }
@@ -235,14 +237,14 @@ impl Body {
     }
 
     pub(super) fn acknowledge_late(&self) {
-        if let Some(lease) = &self.lease {
-            lease.acknowledge_late();
+        if let Some(connection) = &self.connection {
+            connection.acknowledge_late();
         }
     }
 
     pub(super) fn acknowledge_at_once(&self) {
-        if let Some(lease) = &self.lease {
-            lease.acknowledge_at_once();
+        if let Some(connection) = &self.connection {
+            connection.acknowledge_at_once();
         }
     }
 
@@ -252,12 +254,12 @@ impl Body {
             self.poll_send(cx);
         }
         loop {
-            let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
+            let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
             let mut bytes = if self.pending.is_empty() {
-                match ready!(self.block.poll_read(&mut lease.io, cx)) {
+                match ready!(self.block.poll_read(&mut connection.io, cx)) {
                     Ok(bytes) if !bytes.is_empty() => bytes,
                     Ok(_) if self.decoder.may_close() => {
-                        self.lease = None;
+                        self.connection = None;
                         return Poll::Ready(None);
                     }
                     Ok(_) | Err(_) => return self.fail(FaultKind::Reset),
@@ -281,10 +283,10 @@ impl Body {
         }
     }
 
-    /// Sends on. That it fails is told by the answer, if that matters to it.
+    /// Sends on. A failure only prevents reuse: the response shows whether it mattered to the provider.
     fn poll_send(&mut self, cx: &mut Context<'_>) {
-        let (Some(lease), Some(out)) = (&mut self.lease, &mut self.unsent) else { return };
-        out.poll(&mut lease.io, cx);
+        let (Some(connection), Some(out)) = (&mut self.connection, &mut self.unsent) else { return };
+        out.poll(&mut connection.io, cx);
         self.keep_alive &= !out.failed;
         if out.failed || out.is_done() {
             self.unsent = None;
@@ -292,16 +294,16 @@ impl Body {
     }
 
     fn fail(&mut self, kind: FaultKind) -> Poll<Option<Result<Bytes, Fault>>> {
-        self.lease = None;
+        self.connection = None;
         Poll::Ready(Some(Err(Fault::provider(Stage::Body, kind, Sent::Some))))
     }
 
     fn release(&mut self) {
-        if let Some(lease) = self.lease.take()
+        if let Some(connection) = self.connection.take()
             && self.keep_alive
             && self.unsent.is_none()
         {
-            lease.keep();
+            connection.keep();
         }
     }
 }

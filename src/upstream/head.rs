@@ -1,6 +1,6 @@
-//! Heads of HTTP/1.1 messages to and from a provider: the request's is built by us from what may pass, the response's
-//! is parsed by httparse and checked. What a client must not pass on — hop-by-hop headers, its credential, our own
-//! controls — is listed here and nowhere else.
+//! Heads of messages to and from a provider: builds a request's head from the headers that may pass, parses a
+//! response's head by httparse and checks it. The list of headers that a client cannot pass on (hop-by-hop
+//! headers, its credential, thalweg's own controls) is here and nowhere else. Reads and writes no socket.
 
 use std::borrow::Cow;
 
@@ -11,12 +11,12 @@ use super::target::{BaseUrl, KeyHeader, Target};
 use crate::http1::BodyFraming;
 
 /// Bytes of a response head.
-pub(super) const MAX_HEAD: usize = 64 * 1024;
-/// Headers of a response.
+pub(super) const MAX_HEAD_SIZE: usize = 64 * 1024;
+/// Header fields of a response.
 const MAX_HEADERS: usize = 128;
 
-/// Whether a client's header may go to a provider. The connection's own headers, credentials, cookies, what we set
-/// ourselves, and what concerns only this gateway stay here.
+/// Whether a client's header may go to a provider. Hop-by-hop headers, credentials, cookies, headers that
+/// this file sets, and thalweg's own controls do not pass.
 #[must_use]
 pub fn may_pass_up(name: &HeaderName) -> bool {
     !matches!(
@@ -30,7 +30,7 @@ pub fn may_pass_up(name: &HeaderName) -> bool {
             | "x-api-key"
             | "api-key"
             | "x-goog-api-key"
-            // Of the client's own account; the provider is shown ours.
+            // They name the client's account; the key is of the gateway's.
             | "openai-organization"
             | "openai-project"
             | "cookie"
@@ -45,7 +45,7 @@ pub fn may_pass_up(name: &HeaderName) -> bool {
         && !is_hop_by_hop(name)
 }
 
-/// RFC 9110 §7.6.1, and the ones that older software adds.
+/// Hop-by-hop headers: RFC 9110 section 7.6.1, and those that older software adds.
 #[must_use]
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
@@ -64,7 +64,7 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Names that a `Connection` header declares to be hop-by-hop.
+/// The options of `Connection` headers: names of hop-by-hop headers, `close`, `keep-alive`.
 pub fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(header::CONNECTION)
@@ -74,15 +74,15 @@ pub fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .map(str::trim)
 }
 
-/// A request as the corridor wants it sent.
+/// A request to a provider.
 #[derive(Debug)]
 pub struct Request<'a> {
     pub method: Method,
     /// Path below the target's base URL, with a leading slash.
     pub path: &'a str,
-    /// The client's headers; only those that may pass do.
+    /// The client's headers; those that may not pass are left out.
     pub headers: &'a HeaderMap,
-    /// `Accept` for the provider.
+    /// The `Accept` header to the provider.
     pub accept: &'static str,
 }
 
@@ -95,16 +95,16 @@ pub(super) fn for_each_header<'a>(
     static ACCEPT_ENCODING: HeaderName = header::ACCEPT_ENCODING;
     static ACCEPT: HeaderName = header::ACCEPT;
     static CONTENT_TYPE: HeaderName = header::CONTENT_TYPE;
-    let dropped: Vec<&str> = named_by_connection(request.headers).collect();
-    let replaced = |name: &HeaderName| target.headers.iter().any(|(own, _)| own == name);
+    let hop_by_hop: Vec<&str> = named_by_connection(request.headers).collect();
+    let is_replaced = |name: &HeaderName| target.headers.iter().any(|(own, _)| own == name);
     emit(&ACCEPT, request.accept.as_bytes());
     emit(&ACCEPT_ENCODING, b"identity");
     if request.method != Method::GET {
         emit(&CONTENT_TYPE, b"application/json");
     }
     for (name, value) in request.headers {
-        let named = dropped.iter().any(|dropped| dropped.eq_ignore_ascii_case(name.as_str()));
-        if may_pass_up(name) && !named && !replaced(name) {
+        let is_hop = hop_by_hop.iter().any(|option| option.eq_ignore_ascii_case(name.as_str()));
+        if may_pass_up(name) && !is_hop && !is_replaced(name) {
             emit(name, value.as_bytes());
         }
     }
@@ -113,7 +113,7 @@ pub(super) fn for_each_header<'a>(
     }
 }
 
-/// The name under which the key is shown, and what stands before it.
+/// The name of the key's header, and the text before the key.
 pub(super) const fn key_header(target: &Target) -> (&'static str, &'static str) {
     match target.key_header {
         KeyHeader::Bearer => ("authorization", "Bearer "),
@@ -122,7 +122,7 @@ pub(super) const fn key_header(target: &Target) -> (&'static str, &'static str) 
     }
 }
 
-/// The bytes of an HTTP/1.1 request head, framed by Content-Length.
+/// The bytes of an HTTP/1.1 request head, framed by `Content-Length`.
 pub(super) fn write_request(target: &Target, request: &Request<'_>, body_length: usize) -> Bytes {
     let mut head = BytesMut::with_capacity(512);
     for part in [request.method.as_str(), " ", &target.base.path, request.path, " HTTP/1.1\r\nhost: "] {
@@ -148,10 +148,10 @@ pub(super) fn write_request(target: &Target, request: &Request<'_>, body_length:
     head.freeze()
 }
 
-/// The head of an HTTP/2 request; its key is never put into a compression table.
+/// The head of an HTTP/2 request. Its key is marked sensitive and enters no compression table.
 ///
 /// # Errors
-/// Something in it cannot stand in a head.
+/// A value is not valid in a head.
 pub(super) fn build_request(
     target: &Target,
     request: &Request<'_>,
@@ -182,7 +182,7 @@ pub(super) fn build_request(
     Ok(built)
 }
 
-/// [`BaseUrl::authority`] without an allocation, for every request.
+/// [`BaseUrl::authority`] without an allocation, because every request needs it.
 fn put_authority(head: &mut BytesMut, base: &BaseUrl) {
     if base.host.contains(':') {
         return head.put_slice(base.authority().as_bytes());
@@ -200,15 +200,15 @@ pub struct ResponseHead {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub framing: BodyFraming,
-    /// The provider will answer another request on this connection.
+    /// The connection can carry another request.
     pub keep_alive: bool,
 }
 
-/// Parses a head from the start of `bytes`: `None` while it is incomplete, else the head and its length. A 1xx head is
-/// given like any other; skipping it is the reader's business.
+/// Parses a head from the start of `bytes`. `None` while it is incomplete, else the head and its length in
+/// bytes. A 1xx head is returned like any other; the caller skips it.
 ///
 /// # Errors
-/// Says what is not HTTP.
+/// The part that is not valid HTTP.
 pub fn parse_response(bytes: &Bytes) -> Result<Option<(ResponseHead, usize)>, Cow<'static, str>> {
     let mut fields = [const { std::mem::MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
@@ -228,15 +228,16 @@ pub fn parse_response(bytes: &Bytes) -> Result<Option<(ResponseHead, usize)>, Co
         headers.append(name, value);
     }
     let http11 = parsed.version == Some(1);
-    let (framing, sound) = framing(status, &headers)?;
-    // RFC 9112 §6.1: HTTP/1.0 knows no transfer codings; whoever sent one may mean another end than we find.
-    let sound = sound && (http11 || framing != BodyFraming::Chunked);
-    let keep_alive = sound && framing != BodyFraming::UntilClose && stays_open(http11, &headers);
+    let (framing, is_clear) = framing(status, &headers)?;
+    // HTTP/1.0 has no transfer codings (RFC 9112 section 6.1): the sender of one may mean another end of the
+    // body.
+    let is_clear = is_clear && (http11 || framing != BodyFraming::Chunked);
+    let keep_alive = is_clear && framing != BodyFraming::UntilClose && stays_open(http11, &headers);
     Ok(Some((ResponseHead { status, headers, framing, keep_alive }, length)))
 }
 
-/// RFC 9112 §6.3. The second value is false when the connection must not be used again because the head said two
-/// things.
+/// The body's framing (RFC 9112 section 6.3). `false`: the head names two framings, so the connection must
+/// not be reused.
 fn framing(status: StatusCode, headers: &HeaderMap) -> Result<(BodyFraming, bool), Cow<'static, str>> {
     if status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         return Ok((BodyFraming::Length(0), true));
@@ -252,7 +253,7 @@ fn framing(status: StatusCode, headers: &HeaderMap) -> Result<(BodyFraming, bool
     }
 }
 
-/// The one value of all `Content-Length` headers.
+/// The single value of all `Content-Length` headers.
 fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Cow<'static, str>> {
     let mut found = None;
     for value in headers.get_all(header::CONTENT_LENGTH) {
@@ -267,8 +268,8 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Cow<'static, str>>
 }
 
 fn stays_open(http11: bool, headers: &HeaderMap) -> bool {
-    let says = |word: &str| named_by_connection(headers).any(|name| name.eq_ignore_ascii_case(word));
-    !says("close") && (http11 || says("keep-alive"))
+    let has = |option: &str| named_by_connection(headers).any(|name| name.eq_ignore_ascii_case(option));
+    !has("close") && (http11 || has("keep-alive"))
 }
 
 #[cfg(test)]

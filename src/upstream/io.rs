@@ -1,5 +1,5 @@
-//! The socket to a provider, plain or TLS, and the worker's read block: the memory that all of a worker's upstream
-//! connections read into, so that an idle stream holds no buffer of its own.
+//! The socket to a provider, plain or TLS, and the worker's read block: the memory that all upstream
+//! connections of a worker read into. Invariant: an idle stream holds no buffer of its own.
 
 use std::{
     cell::RefCell,
@@ -23,8 +23,8 @@ pub(super) enum Io {
 }
 
 impl Io {
-    /// The kernel acknowledges every second small packet instead of each, until one has to wait 40 ms for the next.
-    /// The client sees none of it.
+    /// The kernel acknowledges every second small packet instead of each, until one has to wait 40 ms for the
+    /// next. The client sees none of it.
     #[cfg(target_os = "linux")]
     pub(super) fn acknowledge_late(&self) {
         let _ = self.tcp().set_quickack(false);
@@ -33,8 +33,8 @@ impl Io {
     #[cfg(not(target_os = "linux"))]
     pub(super) const fn acknowledge_late(&self) {}
 
-    /// Whether closing resets the connection: the provider learns of it at once and the kernel forgets what it has not
-    /// sent. Otherwise it goes on sending that, megabytes of a request that nobody wants any more.
+    /// Whether a close resets the connection: the provider notices it at once and the kernel drops its unsent
+    /// bytes. Otherwise the kernel goes on sending them, megabytes of a request that was cancelled.
     pub(super) fn reset_on_close(&self, resets: bool) {
         let linger = resets.then_some(std::time::Duration::ZERO);
         let _ = socket2::SockRef::from(self.tcp()).set_linger(linger);
@@ -100,12 +100,12 @@ impl AsyncWrite for Io {
 }
 
 /// Bytes of the block that connections read into.
-const BLOCK: usize = 64 * 1024;
-/// A read is offered at least this much room.
+const BLOCK_SIZE: usize = 64 * 1024;
+/// Bytes that a read has room for, at least.
 const MIN_READ: usize = 16 * 1024;
 
-/// A worker's read block. What a read brought is split off and goes its way; once all of it has been written to
-/// clients the block is used again, so a warm worker allocates nothing per read.
+/// A worker's read block. The bytes of each read are split off as a frame; once all frames have been written
+/// to clients the block is used again, so a warm worker allocates nothing per read.
 #[derive(Debug, Default)]
 pub(super) struct ReadBlock(RefCell<BytesMut>);
 
@@ -114,7 +114,7 @@ impl ReadBlock {
     pub(super) fn poll_read(&self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
         let mut block = self.0.borrow_mut();
         if block.capacity() < MIN_READ {
-            block.reserve(BLOCK);
+            block.reserve(BLOCK_SIZE);
         }
         let read = ready!(poll_read_buf(Pin::new(io), cx, &mut *block))?;
         Poll::Ready(Ok(block.split_to(read)))
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_kernel_is_told_to_acknowledge_late() {
+    async fn late_acknowledgement_reaches_the_kernel() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let io = Io::Plain(stream);

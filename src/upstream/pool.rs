@@ -1,7 +1,9 @@
-//! Connections to one base URL: at most so many in use and so many idle over all workers together; each worker keeps
-//! its own idle ones, the youngest used first. Who finds none free waits in order of arrival.
+//! Connections to one base URL: limits of those in use and of those idle, over all workers together. Each
+//! worker keeps its own idle connections and reuses the youngest first. A request that finds no free
+//! connection waits in order of arrival.
 //!
-//! Invariant: a connection is in the pool, in a lease, or closed; a permit lives exactly as long as its lease.
+//! Invariant: a connection is idle in the pool, in use as a [`PooledConnection`], or closed; a permit lives
+//! exactly as long as its connection is in use.
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,33 +28,33 @@ use crate::{
     telemetry::WorkerGauges,
 };
 
-/// What all workers share about one base URL.
+/// The limits of one base URL, shared by all workers.
 #[derive(Debug)]
 struct SharedPool {
     key: PoolKey,
     in_use: Arc<Semaphore>,
-    /// Permits that there are, in use or not.
-    given: Mutex<usize>,
+    /// Permits that exist, in use or not.
+    permits: Mutex<usize>,
     idle: Gauge,
     /// `None`: plain.
     trust: Option<TrustStore>,
 }
 
 impl SharedPool {
-    /// At most so many in use from now on. What is in use beyond ends by itself; asked again from time to time, this takes
-    /// its permits out then.
-    fn resize(&self, wanted: usize) {
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        if wanted > *given {
-            self.in_use.add_permits(wanted - *given);
-            *given = wanted;
+    /// Limits the connections in use to `limit`. Connections beyond it end by themselves; a later call, which
+    /// comes from time to time, then removes their permits.
+    fn resize(&self, limit: usize) {
+        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        if limit > *permits {
+            self.in_use.add_permits(limit - *permits);
+            *permits = limit;
         } else {
-            *given -= self.in_use.forget_permits(*given - wanted);
+            *permits -= self.in_use.forget_permits(*permits - limit);
         }
     }
 }
 
-/// Which targets may share connections.
+/// Targets with the same key share connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct PoolKey {
     base: BaseUrl,
@@ -61,22 +63,23 @@ struct PoolKey {
 }
 
 impl PoolKey {
-    fn is_of(&self, target: &Target) -> bool {
+    fn matches(&self, target: &Target) -> bool {
         self.base == target.base && self.protocol == target.protocol && self.ca_file == target.ca_file
     }
 }
 
-/// The process's pools: hands every worker the same limits for the same base URL, also over a reload.
+/// The limits of all base URLs: every worker finds the same limits for the same base URL, also after a
+/// reload.
 #[derive(Clone, Debug, Default)]
 pub struct SharedPools(Arc<Mutex<Vec<Arc<SharedPool>>>>);
 
 impl SharedPools {
     fn find(&self, target: &Target, settings: &PoolSettings) -> Arc<SharedPool> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = all.iter().find(|shared| shared.key.is_of(target)) {
+        if let Some(found) = all.iter().find(|shared| shared.key.matches(target)) {
             return Arc::clone(found);
         }
-        // Nobody uses these any more.
+        // No worker holds a pool of these any more.
         all.retain(|shared| Arc::strong_count(shared) > 1);
         let shared = Arc::new(SharedPool {
             key: PoolKey {
@@ -85,7 +88,7 @@ impl SharedPools {
                 ca_file: target.ca_file.clone(),
             },
             in_use: Arc::new(Semaphore::new(settings.max_connections)),
-            given: Mutex::new(settings.max_connections),
+            permits: Mutex::new(settings.max_connections),
             idle: Gauge::default(),
             trust: target.base.tls.then(|| TrustStore::of(target)),
         });
@@ -102,8 +105,8 @@ pub(super) struct Pool {
     /// Oldest first.
     idle: RefCell<Vec<IdleConnection>>,
     pub(super) multiplexed: Multiplexed,
-    /// The provider sends its next small packet only when we have acknowledged the one before.
-    waits: Cell<bool>,
+    /// The provider sends its next small packet only after an acknowledgement of the one before.
+    awaits_acknowledgements: Cell<bool>,
     gauges: WorkerGauges,
 }
 
@@ -111,7 +114,7 @@ pub(super) struct Pool {
 struct IdleConnection {
     io: Io,
     since: Instant,
-    _kept: IdlePermit,
+    _permit: IdlePermit,
 }
 
 /// The right of one connection to be idle, over all workers.
@@ -119,7 +122,7 @@ struct IdleConnection {
 pub(super) struct IdlePermit {
     _counted: GaugeGuard,
     /// Among those of all workers for this base URL.
-    _place: GaugeGuard,
+    _slot: GaugeGuard,
 }
 
 /// The right to one connection in use.
@@ -141,22 +144,22 @@ impl Pool {
             settings: Cell::new(settings),
             idle: RefCell::default(),
             multiplexed: Multiplexed::default(),
-            waits: Cell::new(false),
+            awaits_acknowledgements: Cell::new(false),
             gauges,
         }
     }
 
-    pub(super) fn is_of(&self, target: &Target) -> bool {
-        self.shared.key.is_of(target)
+    pub(super) fn matches(&self, target: &Target) -> bool {
+        self.shared.key.matches(target)
     }
 
-    /// Heeds these settings from now on.
-    pub(super) fn follow(&self, settings: PoolSettings) {
+    /// Applies these settings from now on.
+    pub(super) fn configure(&self, settings: PoolSettings) {
         self.settings.set(settings);
         self.shared.resize(settings.max_connections);
     }
 
-    /// Keeps nothing from now on. Whoever holds a connection of it may hold the pool for long.
+    /// Keeps no idle connection from now on. A connection in use may keep the pool alive for long.
     pub(super) fn retire(&self) {
         self.settings.set(PoolSettings { max_keepalive: 0, ..self.settings.get() });
         self.multiplexed.sweep(Duration::ZERO);
@@ -171,7 +174,10 @@ impl Pool {
         self.settings.get().keepalive_expiry
     }
 
-    /// Waits in line for the right to a connection. Dropping the future leaves the line.
+    /// Waits for a permit, in order of arrival. Dropping the future leaves the queue.
+    ///
+    /// # Errors
+    /// None was free within `pool_timeout`.
     pub(super) async fn admit(&self, pool_timeout: Duration) -> Result<InUsePermit, Fault> {
         let semaphore = Arc::clone(&self.shared.in_use);
         let permit = if let Ok(permit) = Arc::clone(&semaphore).try_acquire_owned() {
@@ -189,7 +195,7 @@ impl Pool {
         self.settings.get().http2_ping
     }
 
-    /// The youngest idle connection that is still open.
+    /// The youngest idle connection that is still open. `None`: there is none.
     pub(super) fn take(&self, block: &ReadBlock) -> Option<Io> {
         loop {
             let mut idle = self.idle.borrow_mut().pop()?;
@@ -199,31 +205,31 @@ impl Pool {
         }
     }
 
-    /// Connections are kept for later at all.
+    /// The settings keep idle connections.
     pub(super) fn keeps_any(&self) -> bool {
         self.settings.get().max_keepalive > 0 && !self.expiry().is_zero()
     }
 
-    /// An idle connection that is still open is there.
-    pub(super) fn keeps_one(&self, block: &ReadBlock) -> bool {
+    /// There is an idle connection that is still open.
+    pub(super) fn has_idle(&self, block: &ReadBlock) -> bool {
         self.sweep(block);
         !self.idle.borrow().is_empty()
     }
 
-    /// Keeps a connection for later, or closes it when enough are kept.
+    /// Keeps a connection idle, or closes it when enough are idle.
     pub(super) fn put(&self, io: Io) {
-        if let Some(kept) = self.keep() {
-            self.idle.borrow_mut().push(IdleConnection { io, since: Instant::now(), _kept: kept });
+        if let Some(permit) = self.idle_permit() {
+            self.idle.borrow_mut().push(IdleConnection { io, since: Instant::now(), _permit: permit });
         }
     }
 
-    /// A place for an idle connection. `None`: enough are kept.
-    pub(super) fn keep(&self) -> Option<IdlePermit> {
-        let place = self.shared.idle.hold_below(self.settings.get().max_keepalive)?;
-        Some(IdlePermit { _counted: self.gauges.upstream_idle.hold(), _place: place })
+    /// A permit for an idle connection. `None`: enough are idle.
+    pub(super) fn idle_permit(&self) -> Option<IdlePermit> {
+        let slot = self.shared.idle.hold_below(self.settings.get().max_keepalive)?;
+        Some(IdlePermit { _counted: self.gauges.upstream_idle.hold(), _slot: slot })
     }
 
-    /// Closes what has been idle for too long or was closed by the provider.
+    /// Closes connections that have been idle for too long or that the provider closed.
     pub(super) fn sweep(&self, block: &ReadBlock) {
         let expiry = self.expiry();
         self.multiplexed.sweep(expiry);
@@ -233,7 +239,7 @@ impl Pool {
     }
 }
 
-/// Nothing has come on an idle connection: neither its end nor bytes that nobody asked for.
+/// Nothing has come on an idle connection: neither its end nor bytes without a request.
 fn is_quiet(io: &mut Io, block: &ReadBlock) -> bool {
     block.poll_read(io, &mut Context::from_waker(Waker::noop())).is_pending()
 }
@@ -252,18 +258,19 @@ impl PooledConnection {
     }
 
     pub(super) fn acknowledge_late(&self) {
-        if !self.pool.waits.get() {
+        if !self.pool.awaits_acknowledgements.get() {
             self.io.acknowledge_late();
         }
     }
 
-    /// The kernel does so already, or the provider would not have been found out.
+    /// Notes it for later connections. The kernel acknowledges at once again by now, because a delayed
+    /// acknowledgement is how the provider was found to wait.
     pub(super) fn acknowledge_at_once(&self) {
-        self.pool.waits.set(true);
+        self.pool.awaits_acknowledgements.set(true);
     }
 
-    /// The exchange is over and the connection clean. The permit is released after the connection is back, so that
-    /// who waits for it finds the connection.
+    /// Gives the connection back after a complete exchange. The permit is released after the connection is
+    /// idle, so that the request that waits for the permit finds the connection.
     pub(super) fn keep(self) {
         let Self { io, pool, permit } = self;
         pool.put(io);

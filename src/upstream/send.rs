@@ -1,5 +1,6 @@
-//! One attempt: a place in the pool, a connection, the request, the head of the answer. A reused connection that dies
-//! before a byte of the answer came is replaced once, unseen.
+//! One request: a permit of the pool, a connection, the request's bytes, the head of the response. Replaces a
+//! reused connection once, unseen, when it ends before a byte of the response came. Leaves every other retry
+//! to the caller.
 
 use std::{
     cell::{Cell, RefCell},
@@ -10,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
-    Body,
+    body::Body,
     connection::UpstreamConnection,
     h1,
     head::{Request, build_request, write_request},
@@ -23,10 +24,11 @@ use crate::{
     telemetry::WorkerGauges,
 };
 
-/// A reused connection that ends within this of its taking was stale. After that the provider may have worked.
-const STALE: Duration = Duration::from_secs(1);
+/// A reused connection that ends within this time of its use was stale. After it the provider may have
+/// processed the request.
+const STALE_LIMIT: Duration = Duration::from_secs(1);
 
-/// A worker's door to all providers. Cloning shares it.
+/// A worker's connections to all providers. Cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Upstream(Rc<Inner>);
 
@@ -41,7 +43,7 @@ struct Inner {
     tasks: Tasks,
 }
 
-/// The head of an answer; the body is pulled.
+/// A response: its head, and the body to be polled.
 #[derive(Debug)]
 pub struct Response {
     pub status: StatusCode,
@@ -51,11 +53,12 @@ pub struct Response {
     pub connected_after: Duration,
 }
 
-/// Until when the head must have come, and what to call it when it did not.
+/// The end of the wait for a response's head, and its name and length for the fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     pub at: Instant,
     pub kind: DeadlineKind,
+    /// From the start of the wait to `at`.
     pub after: Duration,
 }
 
@@ -65,7 +68,7 @@ impl Deadline {
         Self { at: Instant::now() + after, kind, after }
     }
 
-    /// It has passed, at `stage`.
+    /// The fault of a deadline that passed at `stage`.
     #[must_use]
     pub const fn fault(&self, stage: Stage) -> Fault {
         let sent = if matches!(stage, Stage::Body) { Sent::Some } else { Sent::Unknown };
@@ -80,11 +83,11 @@ impl Upstream {
         Self(Rc::new(Inner { shared, settings, pools, block: Rc::default(), gauges, tasks: Tasks::new() }))
     }
 
-    /// Sends `request` with `body` to `target` and waits for the head of the answer. Dropping the future closes the
-    /// connection it was using.
+    /// Sends `request` with `body` to `target` and waits for the head of the response. Dropping the future
+    /// closes the connection in use.
     ///
     /// # Errors
-    /// The fault says how far it came and whether the provider may have seen the request.
+    /// The fault holds the stage, and whether the provider may have seen the request.
     pub async fn send(
         &self,
         target: &Target,
@@ -95,10 +98,10 @@ impl Upstream {
         self.send_noting(target, request, body, deadline, &Cell::new(Stage::Pool)).await
     }
 
-    /// [`Upstream::send`] that notes in `stage` how far it has come.
+    /// As [`Upstream::send`], and keeps `stage` at the current stage.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Upstream::send`].
     pub async fn send_noting(
         &self,
         target: &Target,
@@ -110,15 +113,15 @@ impl Upstream {
         let start = Instant::now();
         let pool = self.pool(target);
         let Inner { block, tasks, .. } = &*self.0;
-        let (line, reused) = pool.line(target, block, tasks, (true, stage)).await?;
+        let (connection, reused) = pool.acquire(target, block, tasks, (true, stage)).await?;
         stage.set(Stage::Head);
         let connected_after = start.elapsed();
-        match self.exchange(line, (target, request, body.clone()), deadline, connected_after).await {
-            Err(fault) if may_replace(&fault, reused && start.elapsed() - connected_after < STALE) => {
-                let (line, _) = pool.line(target, block, tasks, (false, stage)).await?;
+        match self.exchange(connection, (target, request, body.clone()), deadline, connected_after).await {
+            Err(fault) if may_replace(&fault, reused && start.elapsed() - connected_after < STALE_LIMIT) => {
+                let (connection, _) = pool.acquire(target, block, tasks, (false, stage)).await?;
                 stage.set(Stage::Head);
                 let connected_after = start.elapsed();
-                self.exchange(line, (target, request, body), deadline, connected_after).await
+                self.exchange(connection, (target, request, body), deadline, connected_after).await
             }
             outcome => outcome,
         }
@@ -126,32 +129,36 @@ impl Upstream {
 
     async fn exchange(
         &self,
-        line: UpstreamConnection,
+        connection: UpstreamConnection,
         (target, request, body): (&Target, &Request<'_>, ByteList),
         deadline: Deadline,
         connected_after: Duration,
     ) -> Result<Response, Fault> {
-        let outcome = match line {
-            UpstreamConnection::H1(lease) => {
+        let outcome = match connection {
+            UpstreamConnection::H1(connection) => {
                 let head = write_request(target, request, body.len());
-                timeout_at(deadline.at, h1::exchange(lease, &self.0.block, head, body)).await
+                timeout_at(deadline.at, h1::exchange(connection, &self.0.block, head, body))
+                    .await
+                    .map(|outcome| outcome.map(|(status, headers, body)| (status, headers, Body::H1(body))))
             }
             UpstreamConnection::H2(connection) => {
                 let Ok(head) = build_request(target, request, body.len()) else {
-                    connection.rest();
+                    connection.release();
                     return Err(unsendable());
                 };
-                timeout_at(deadline.at, connection.exchange(head, body)).await
+                timeout_at(deadline.at, connection.exchange(head, body))
+                    .await
+                    .map(|outcome| outcome.map(|(status, headers, body)| (status, headers, Body::H2(body))))
             }
         };
         let (status, headers, body) = outcome.unwrap_or_else(|_| Err(deadline.fault(Stage::Head)))?;
         Ok(Response { status, headers, body, connected_after })
     }
 
-    /// Opens a connection to `target` for a request to come, unless one is there. `true`: it did.
+    /// Opens a connection to `target` for a later request, unless one is idle. `true`: it did.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The connection could not be opened.
     pub async fn warm(&self, target: &Target) -> Result<bool, Fault> {
         let Inner { block, tasks, .. } = &*self.0;
         self.pool(target).warm(target, block, tasks).await
@@ -159,7 +166,7 @@ impl Upstream {
 
     fn pool(&self, target: &Target) -> Rc<Pool> {
         let mut pools = self.0.pools.borrow_mut();
-        if let Some(pool) = pools.iter().find(|pool| pool.is_of(target)) {
+        if let Some(pool) = pools.iter().find(|pool| pool.matches(target)) {
             return Rc::clone(pool);
         }
         let pool = Rc::new(Pool::new(&self.0.shared, target, self.0.settings.get(), self.0.gauges.clone()));
@@ -167,25 +174,25 @@ impl Upstream {
         pool
     }
 
-    /// Heeds these settings, and closes the connections to whoever is not among these targets any more: idle ones now,
-    /// those in use when they are given back. Called from time to time, for a request may still live by an old
-    /// configuration.
+    /// Applies these settings, and closes the connections to providers that are not among these targets any
+    /// more: idle connections now, those in use when they are given back. Called from time to time, because a
+    /// request may still run with an old configuration.
     pub fn follow<'a>(&self, targets: impl Iterator<Item = &'a Target> + Clone, settings: PoolSettings) {
         self.0.settings.set(settings);
         let mut pools = self.0.pools.borrow_mut();
         pools.retain(|pool| {
-            let stays = targets.clone().any(|target| pool.is_of(target));
+            let stays = targets.clone().any(|target| pool.matches(target));
             if !stays {
                 pool.retire();
             }
             stays
         });
         for pool in pools.iter() {
-            pool.follow(settings);
+            pool.configure(settings);
         }
     }
 
-    /// Closes idle connections that are too old or were closed by their provider. Called from time to time.
+    /// Closes idle connections that are too old or that their provider closed. Called from time to time.
     pub fn sweep(&self) {
         for pool in self.0.pools.borrow().iter() {
             pool.sweep(&self.0.block);
@@ -193,7 +200,8 @@ impl Upstream {
     }
 }
 
-/// The connection ended before a byte of the answer came: it was stale, or the provider says that it did nothing.
+/// The connection ended before a byte of the response came: it was stale, or the provider has not processed
+/// the request.
 fn may_replace(fault: &Fault, reused: bool) -> bool {
     fault.kind == FaultKind::Reset
         && match fault.sent {

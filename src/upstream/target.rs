@@ -1,5 +1,5 @@
-//! Where a provider is and how it wants to be spoken to. Built by the configuration, compared by value: a target that
-//! did not change keeps its pool over a reload.
+//! A provider's address, protocol, key and headers, and the limits of the pools. Built by the configuration
+//! and compared by value: a target that did not change keeps its pool over a reload. Opens nothing.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::base::{Deadlines, Secret};
 
-/// A provider's base URL, taken apart once. `path` has no trailing slash and may be empty.
+/// A provider's base URL, parsed once. `path` has no trailing slash and may be empty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BaseUrl {
     pub tls: bool,
@@ -21,19 +21,20 @@ pub struct BaseUrl {
 pub enum BaseUrlError {
     /// Neither `http://` nor `https://`.
     Scheme,
-    /// No host, or one with characters that no host has (user info included).
+    /// No host, or one with characters that are not valid in a host (user information included).
     Host,
+    /// Not a number from 1 to 65535.
     Port,
-    /// A query, a fragment or characters that cannot stand in a request line.
+    /// A query, a fragment or characters that are not valid in a request line.
     Path,
 }
 
 impl BaseUrl {
-    /// Reads `http[s]://host[:port][/path]`. An empty path becomes `/v1`, as clients' base URLs are written with and
-    /// without it.
+    /// Parses `http[s]://host[:port][/path]`. An empty path becomes `/v1`, because base URLs are written with
+    /// and without it.
     ///
     /// # Errors
-    /// Says which part is wrong.
+    /// The part that is wrong.
     pub fn parse(text: &str) -> Result<Self, BaseUrlError> {
         let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
             (Some(rest), _) => (true, rest),
@@ -74,7 +75,7 @@ impl BaseUrl {
         Ok(Self { tls, host: host.into(), port, path: path.into() })
     }
 
-    /// The `Host` header and `:authority`: the port only when it is not the scheme's own.
+    /// The `Host` header and `:authority`, with the port unless it is the scheme's default.
     #[must_use]
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
@@ -93,10 +94,10 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// Which HTTP the provider is spoken to.
+/// The HTTP version to a provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// HTTP/2 if TLS's ALPN agrees to it, else HTTP/1.1.
+    /// HTTP/2 if ALPN negotiates it, else HTTP/1.1.
     #[default]
     Auto,
     Http1,
@@ -104,7 +105,7 @@ pub enum Protocol {
     Http2,
 }
 
-/// How the provider's key is shown to it.
+/// The header that carries a provider's key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyHeader {
     /// `Authorization: Bearer`
@@ -116,7 +117,7 @@ pub enum KeyHeader {
     ApiKey,
 }
 
-/// One provider, ready to be sent to.
+/// All that a request to one provider needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The provider's configured name.
@@ -124,11 +125,11 @@ pub struct Target {
     pub base: BaseUrl,
     pub protocol: Protocol,
     pub key_header: KeyHeader,
-    /// `None`: nothing is sent (a local Ollama needs none).
+    /// `None`: no key is sent (a local Ollama needs none).
     pub key: Option<Secret<String>>,
-    /// Sent with every request, after the client's own headers and in their place.
+    /// Sent with every request, in place of the client's headers of the same names.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Roots to trust instead of the system's.
+    /// PEM file of the roots to trust. `None`: the system's.
     pub ca_file: Option<PathBuf>,
     /// [`Deadlines::connect`].
     pub connect_timeout: Duration,
@@ -137,7 +138,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Nothing but an address: no key, no headers, everything else as it is when nobody says.
+    /// An address with the defaults: no key, no headers.
     #[must_use]
     pub fn plain(name: impl Into<Arc<str>>, base: BaseUrl) -> Self {
         let Deadlines { connect, pool, .. } = Deadlines::default();
@@ -164,7 +165,7 @@ impl Target {
         }
     }
 
-    /// Both go over the same connections.
+    /// Both use the same connections.
     #[must_use]
     pub fn shares_connections(&self, other: &Self) -> bool {
         self.base == other.base && self.protocol == other.protocol && self.ca_file == other.ca_file
@@ -174,14 +175,14 @@ impl Target {
 /// Limits of the connection pools, per base URL, over all workers together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// Connections in use at once.
+    /// Connections in use.
     pub max_connections: usize,
-    /// Idle connections kept beside them.
+    /// Idle connections, besides those in use.
     pub max_keepalive: usize,
     /// How long an idle connection is kept.
     pub keepalive_expiry: Duration,
-    /// How often a provider's HTTP/2 connection is asked whether it is there, while streams run on it. `None`: never. Some
-    /// providers close a connection that pings.
+    /// From one PING on an HTTP/2 connection to the next, while streams run on it. `None`: no PINGs, because
+    /// some providers close a connection that sends them.
     pub http2_ping: Option<Duration>,
 }
 

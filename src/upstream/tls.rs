@@ -1,6 +1,6 @@
-//! TLS to providers: whom we trust, what we offer, what was agreed on. The system's roots are read once per process, a
-//! CA file again when it changes; a configuration is shared by all workers, so that any of them resumes what another
-//! began. What goes wrong is said in words of our own, safe to show to a client.
+//! TLS to providers: trusted roots, offered protocols, the negotiated protocol. The system's roots are read
+//! once per process, a CA file again when it changes; all workers share a configuration, so that each resumes
+//! the sessions of the others. Error texts are thalweg's own, because clients see them.
 
 use std::{
     borrow::Cow,
@@ -26,18 +26,19 @@ use crate::base::{
     pem::{FileStamp, PemError, PemReason, certificates},
 };
 
-const CHECK_EVERY: Duration = Duration::from_secs(5);
+/// Between two checks of a CA file for changes.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+static SYSTEM_ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
 
-/// What both sides will speak.
+/// The protocol that both sides use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NegotiatedProtocol {
     Http1,
     Http2,
 }
 
-/// Whom the targets of one pool trust. Cloning shares it.
+/// The roots that the targets of one pool trust. Cloning shares them.
 #[derive(Clone, Debug)]
 pub(super) struct TrustStore(Arc<Inner>);
 
@@ -62,7 +63,7 @@ impl TrustStore {
         Self(Arc::new(Inner { ca_file, protocol, loaded: Mutex::new(None) }))
     }
 
-    /// Shakes hands over `stream` with `host`, whose certificate has to be valid for that name.
+    /// Performs the handshake with `host`. Its certificate has to be valid for that name.
     pub(super) async fn connect(
         &self,
         stream: TcpStream,
@@ -83,11 +84,11 @@ impl TrustStore {
     }
 
     async fn config(&self) -> Result<Arc<ClientConfig>, Fault> {
-        if let Some(config) = self.0.fresh() {
+        if let Some(config) = self.0.current() {
             return Ok(config);
         }
         let inner = Arc::clone(&self.0);
-        // Some hundred files to read and parse: not on a worker.
+        // Not on a worker, because it reads and parses some hundred files.
         tokio::task::spawn_blocking(move || inner.load())
             .await
             .ok()
@@ -97,15 +98,16 @@ impl TrustStore {
 }
 
 impl Inner {
-    /// The configuration in force, unless it is time to look at the file again.
-    fn fresh(&self) -> Option<Arc<ClientConfig>> {
+    /// The configuration in force. `None`: it is not built yet, or the file is due for a check.
+    fn current(&self) -> Option<Arc<ClientConfig>> {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = loaded.as_ref()?;
-        let due = self.ca_file.is_some() && loaded.at.elapsed() >= CHECK_EVERY;
-        if due { None } else { loaded.config.clone() }
+        let is_due = self.ca_file.is_some() && loaded.at.elapsed() >= CHECK_INTERVAL;
+        if is_due { None } else { loaded.config.clone() }
     }
 
-    /// Reads the roots if they have changed. Roots that cannot be used leave the old ones in force.
+    /// Reads the roots if they have changed. Roots that cannot be used leave the previous configuration in
+    /// force.
     fn load(&self) -> Option<Arc<ClientConfig>> {
         let stamp = self.ca_file.as_deref().map(FileStamp::of);
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,16 +136,15 @@ impl Inner {
             .with_safe_default_protocol_versions()
             .map_err(|error| refused(&error))?;
         let mut config = match &self.ca_file {
-            None => {
-                builder.with_root_certificates(Arc::clone(SYSTEM.get_or_init(|| Arc::new(system_roots()))))
-            }
+            None => builder
+                .with_root_certificates(Arc::clone(SYSTEM_ROOTS.get_or_init(|| Arc::new(system_roots())))),
             Some(file) => {
-                let (named, mut roots) = (certificates(file)?, RootCertStore::empty());
-                if roots.add_parsable_certificates(named.iter().cloned()).0 == 0 {
+                let (listed, mut roots) = (certificates(file)?, RootCertStore::empty());
+                if roots.add_parsable_certificates(listed.iter().cloned()).0 == 0 {
                     return Err(PemError::new(file, PemReason::Missing("usable certificate")));
                 }
-                let pinned =
-                    PinnedVerifier::new(Arc::new(roots), named, provider).map_err(|error| refused(&error))?;
+                let pinned = PinnedVerifier::new(Arc::new(roots), listed, provider)
+                    .map_err(|error| refused(&error))?;
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
             }
         }
@@ -157,7 +158,7 @@ impl Inner {
     }
 }
 
-/// Those of the system's roots that can be read; none at all shows when a provider's certificate is checked.
+/// The readable roots of the system. An empty store fails when a provider's certificate is checked.
 fn system_roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {

@@ -1,6 +1,6 @@
-//! Limits on the rest of a request that the client still sends after its response: it is read and dropped, because a
-//! socket closed over unread bytes is reset, and an HTTP/2 stream likewise, and the reset destroys a response that the
-//! client has not read yet. Past these limits the reset is accepted.
+//! Limits on the rest of a request that the client still sends after its response: it is read and dropped,
+//! because a socket closed over unread bytes is reset, and an HTTP/2 stream likewise, and the reset destroys
+//! a response that the client has not read yet. Past these limits the reset is accepted.
 
 use std::time::Duration;
 

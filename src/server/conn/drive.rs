@@ -1,5 +1,5 @@
-//! Polls a connection's future and applies its fate: hyper's graceful shutdown for a connection that is to finish, an end
-//! for one that is cut. Knows neither requests nor responses.
+//! Polls a connection's future and applies its fate: hyper's graceful shutdown for a connection that is to
+//! finish, an end for one that is cut. Knows neither requests nor responses.
 
 use std::{
     future::{Future, poll_fn},

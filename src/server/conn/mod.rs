@@ -1,5 +1,5 @@
-//! What the connections of both protocols share. Owns a connection's state and deadlines, its socket and its beginning;
-//! leaves requests and responses to `h1` and `h2`.
+//! The common part of both protocols' connections. Owns a connection's state and deadlines, its socket and
+//! its beginning; leaves requests and responses to `h1` and `h2`.
 //!
 //! - [`state`]: one connection, and the state of its protocol
 //! - [`table`]: the connections of a worker; a sweep checks their deadlines

@@ -1,6 +1,6 @@
-//! The beginning of a connection: TLS handshake and choice of the protocol, which then serves it to its last byte. A
-//! plain connection's protocol is seen by a look at its first bytes, which stay in the kernel: an HTTP/1.1 connection pays
-//! one system call for it in all of its life, and no memory.
+//! The beginning of a connection: TLS handshake and choice of the protocol, which then serves it to its last
+//! byte. A plain connection's protocol is seen by a look at its first bytes, which stay in the kernel: an
+//! HTTP/1.1 connection pays one system call for it in all of its life, and no memory.
 
 use std::{io, rc::Rc, sync::Arc, time::Duration};
 

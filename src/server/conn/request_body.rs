@@ -1,5 +1,5 @@
-//! A request's body as its handler sees it. Passes hyper's body on, and does the one thing that each protocol needs at
-//! its end: HTTP/1.1 notes that the body was read, HTTP/2 keeps the rest of one that was not.
+//! A request's body as its handler sees it. Passes hyper's body on, and does the one thing that each protocol
+//! needs at its end: HTTP/1.1 notes that the body was read, HTTP/2 keeps the rest of one that was not.
 
 use std::{
     pin::Pin,

@@ -1,8 +1,8 @@
-//! The state of one connection. Its socket, its driver and its requests note events here (a few `Cell`s: no timer, and
-//! per frame no reading of the clock); the sweep of `table` reads the notes and decides.
+//! The state of one connection. Its socket, its driver and its requests note events here (a few `Cell`s: no
+//! timer, and per frame no reading of the clock); the sweep of `table` reads the notes and decides.
 //!
-//! Invariant: a fate only advances, from live to finish to cut. A protocol's own state is in [`ConnState`], and a file of
-//! one protocol never touches the other's.
+//! Invariant: a fate only advances, from live to finish to cut. A protocol's own state is in [`ConnState`],
+//! and a file of one protocol never touches the other's.
 
 use std::{
     cell::{Cell, OnceCell},
@@ -28,14 +28,14 @@ pub(in crate::server) enum ConnFate {
     Cut,
 }
 
-/// What is known of one protocol alone.
+/// The state of one protocol alone.
 #[derive(Debug)]
 pub(in crate::server) enum ConnState {
     H1(H1ConnState),
     H2(H2ConnState),
 }
 
-/// What all connections of a worker read.
+/// Shared by all connections of a worker.
 #[derive(Debug)]
 pub(in crate::server) struct SweepContext {
     pub(in crate::server) limits: Arc<ArcSwap<ServerLimits>>,

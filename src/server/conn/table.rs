@@ -1,5 +1,6 @@
-//! The connections of one worker. A sweep, every second at most, reads what each [`ConnRecord`] has noted, finds the
-//! connections past a deadline and wakes only those. Deadlines are therefore late by up to one period, never early.
+//! The connections of one worker. A sweep, every second at most, reads the notes of each [`ConnRecord`],
+//! finds the connections past a deadline and wakes only those. Deadlines are therefore late by up to one
+//! period, never early.
 
 use std::{
     cell::{Cell, RefCell},

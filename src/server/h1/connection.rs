@@ -1,5 +1,5 @@
-//! An HTTP/1.1 connection from its first request to its close. hyper has the socket while it reads requests and writes
-//! short responses; `streamed` has it while a stream runs.
+//! An HTTP/1.1 connection from its first request to its close. hyper has the socket while it reads requests
+//! and writes short responses; `streamed` has it while a stream runs.
 
 use std::{error::Error, pin::Pin, rc::Rc};
 
@@ -69,8 +69,8 @@ async fn run_hyper<H: Handler>(
     (connection.into_parts().io.into_inner(), driven, handoff.take())
 }
 
-/// The end of the connection. A request that hyper could not parse is answered, and a client that may still be sending is
-/// let finish.
+/// The end of the connection. A request that hyper could not parse is answered, and a client that may still
+/// be sending is let finish.
 async fn close<H: Handler>(
     socket: &mut Socket,
     record: &ConnRecord,

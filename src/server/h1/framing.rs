@@ -1,7 +1,7 @@
-//! Where an HTTP/1.1 request begins and ends, followed on the raw bytes beside hyper's own parser, because two parsers
-//! that disagree about it are how requests are smuggled. Refuses three things that hyper lets pass: line ends without CR
-//! in a head (RFC 9112 section 2.2 permits them), a second length (hyper drops it unseen), and any head that was not seen
-//! whole and in its place, which includes a pipelined one.
+//! Where an HTTP/1.1 request begins and ends, followed on the raw bytes beside hyper's own parser, because
+//! two parsers that disagree about it are how requests are smuggled. Refuses three things that hyper lets
+//! pass: line ends without CR in a head (RFC 9112 section 2.2 permits them), a second length (hyper drops it
+//! unseen), and any head that was not seen whole and in its place, which includes a pipelined one.
 
 use crate::{
     http1::{BodyFraming, Decoder, HeadScanner},
@@ -49,8 +49,8 @@ impl Default for FramingGuard {
 }
 
 impl FramingGuard {
-    /// Follows bytes that were read. A line feed without CR becomes a NUL, because hyper refuses a NUL with 400 wherever
-    /// it stands in a head.
+    /// Follows bytes that were read. A line feed without CR becomes a NUL, because hyper refuses a NUL with
+    /// 400 wherever it stands in a head.
     pub(in crate::server) fn read(&mut self, bytes: &mut [u8]) {
         let count = bytes.len() as u64;
         match self {
@@ -84,7 +84,8 @@ impl FramingGuard {
         }
     }
 
-    /// hyper has parsed a head whose body is `length` bytes long; `None`: chunked. `needs_host`: the head has to name one.
+    /// hyper has parsed a head that announces a body of `length` bytes; `None`: chunked. `needs_host`: the
+    /// head has to name one.
     pub(super) fn begin_body(&mut self, length: Option<u64>, needs_host: bool) -> Result<(), Ambiguity> {
         let Self::Seen { beyond, chunks, two_lengths, one_host } = *self else {
             return Err(Ambiguity::OutOfPlace);
@@ -108,8 +109,9 @@ impl FramingGuard {
         }
     }
 
-    /// A response begins; whether it is the connection's last. A response that comes before its request's end is, because
-    /// hyper reads little of a body that its handler left, and closes then: the head has to announce it.
+    /// A response begins; whether it is the connection's last. A response that comes before its request's end
+    /// is, because hyper reads little of a body that its handler left, and closes then: the head has to
+    /// announce it.
     pub(super) fn begin_response(&mut self) -> bool {
         if matches!(self, Self::Body { left: 1.. } | Self::Chunked { consumed: false, .. }) {
             *self = Self::Last;

@@ -1,5 +1,6 @@
-//! The close of a connection whose client may still be sending. The kernel resets a connection that is closed over unread
-//! bytes, and the reset destroys a response that the client has not read yet. So the rest is read and dropped for a while.
+//! The close of a connection while its client may still be sending. The kernel resets a connection that is
+//! closed over unread bytes, and the reset destroys a response that the client has not read yet. So the rest
+//! is read and dropped for a while.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

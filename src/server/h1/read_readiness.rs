@@ -1,5 +1,6 @@
-//! Notices that the client leaves while its stream flows. The socket is read only after it has become readable, because
-//! a stream's task wakes for every frame of the provider's, and one read each time costs a tenth of the frame.
+//! Notices that the client leaves while its stream flows. The socket is read only after it has become
+//! readable, because a stream's task wakes for every frame of the provider's, and one read each time costs a
+//! tenth of the frame.
 
 use std::{
     io,

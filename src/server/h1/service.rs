@@ -1,6 +1,6 @@
-//! From hyper's request to the handler's response: refuses requests whose framing is ambiguous, counts the rest as in
-//! flight until their response's body is dropped, hands streams over to `streamed`, and closes connections whose next
-//! request could not be trusted.
+//! From hyper's request to the handler's response: refuses requests of ambiguous framing, counts the rest as
+//! in flight until their response's body is dropped, hands streams over to `streamed`, and closes a
+//! connection when its next request could not be trusted.
 
 use std::{
     convert::Infallible,

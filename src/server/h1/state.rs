@@ -1,5 +1,5 @@
-//! What a connection notes of HTTP/1.1 alone: where requests begin and end, and whether the bytes that hyper writes
-//! answer a request. The rest of a connection's state is in `conn::state`.
+//! The part of a connection's state that concerns HTTP/1.1 alone: where requests begin and end, and whether
+//! the bytes that hyper writes answer a request. The rest of a connection's state is in `conn::state`.
 
 use std::cell::{Cell, RefCell};
 
@@ -10,8 +10,8 @@ pub(in crate::server) struct H1ConnState {
     pub(in crate::server) framing: RefCell<FramingGuard>,
     /// From a request's head until the socket has taken all of its response.
     answering: Cell<bool>,
-    /// hyper's own response to a request that it cannot parse was dropped, because it has no body. The server writes
-    /// its own response instead.
+    /// hyper's own response to a request that it cannot parse was dropped, because it has no body. The server
+    /// writes its own response instead.
     dropped_refusal: Cell<bool>,
 }
 

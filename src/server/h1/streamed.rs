@@ -1,11 +1,12 @@
-//! A streamed response to an HTTP/1.1 client, written without hyper. hyper reads requests and writes short responses; a
-//! stream's connection is taken from it once the handler has answered, because between two frames hyper holds 16 KiB of
-//! buffers and, for each frame, walks through its queue twice. Here a frame is one vectored write, an idle stream holds no
-//! buffer, and the connection goes back to hyper when the stream has ended well.
+//! A streamed response to an HTTP/1.1 client, written without hyper. hyper reads requests and writes short
+//! responses; a stream's connection is taken from it once the handler has answered, because between two
+//! frames hyper holds 16 KiB of buffers and, for each frame, walks through its queue twice. Here a frame is
+//! one vectored write, an idle stream holds no buffer, and the connection goes back to hyper when the stream
+//! has ended well.
 //!
-//! Invariant: the client receives the head, the frames as chunks (RFC 9112 section 7.1) and the last chunk, or a
-//! connection that breaks off before the last chunk. Bytes that the client sends during a stream are dropped, and the
-//! connection closes after the stream, because requests are not pipelined.
+//! Invariant: the client receives the head, the frames as chunks (RFC 9112 section 7.1) and the last chunk,
+//! or a connection that breaks off before the last chunk. Bytes that the client sends during a stream are
+//! dropped, and the connection closes after the stream, because requests are not pipelined.
 
 use std::{
     cell::RefCell,
@@ -70,7 +71,8 @@ impl<B> Handoff<B> {
     }
 }
 
-/// Whether the connection persists after a streamed response to this request. `None`: hyper has to write the response.
+/// Whether the connection persists after a streamed response to this request. `None`: hyper has to write the
+/// response.
 pub(super) fn persistence<B>(request: &Request<B>) -> Option<bool> {
     if request.version() != Version::HTTP_11 || request.method() == Method::HEAD {
         return None;
@@ -91,7 +93,8 @@ pub(super) fn is_stream<B: Body>(response: &Response<B>) -> bool {
 }
 
 /// Writes a stream to its end. `true`: the connection may carry another request; `false`: it was shut down.
-// No `async fn`, because its future would keep room for the response beside the writer, for all of the stream's life.
+// No `async fn`, because its future would keep room for the response beside the writer, for all of the
+// stream's life.
 pub(super) fn write<'a, B>(
     socket: &'a mut Socket,
     record: &'a ConnRecord,
@@ -126,7 +129,8 @@ fn may_persist(record: &ConnRecord) -> bool {
 struct StreamWriter<'a, B> {
     socket: &'a mut Socket,
     record: &'a ConnRecord,
-    /// `None` once it has ended and its last frame is written: the drop shows the body that the write is complete.
+    /// `None` once it has ended and its last frame is written: the drop shows the body that the write is
+    /// complete.
     body: Option<B>,
     /// Its last frame is in `chunk`.
     is_last_loaded: bool,

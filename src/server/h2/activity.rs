@@ -1,6 +1,6 @@
-//! HTTP/2 streams that their client has stopped reading while it reads others. The socket shows nothing of it; but hyper
-//! polls a body for its next frame only when the stream's window has room, so a stream that gave a frame and has not been
-//! polled for another waits for its client.
+//! HTTP/2 streams that their client has stopped reading while it reads others. The socket shows nothing of
+//! it; but hyper polls a body for its next frame only when the stream's window has room, so a stream that
+//! gave a frame and has not been polled for another waits for its client.
 
 use std::{
     cell::{Cell, OnceCell},

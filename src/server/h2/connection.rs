@@ -1,5 +1,5 @@
-//! An HTTP/2 connection from its preface to its last stream, by hyper. Its streams are tasks of the connection's own
-//! worker, each ended alone when its client does not read it.
+//! An HTTP/2 connection from its preface to its last stream, by hyper. Its streams are tasks of the
+//! connection's own worker, each ended alone when its client does not read it.
 
 use std::{error::Error, future::Future, pin::Pin, rc::Rc};
 

@@ -1,7 +1,7 @@
-//! HTTP/2 to clients, by hyper. Owns what hyper does not do: streams that their client does not read are reset, and a
-//! response that comes before the request's end is not followed by a reset.
+//! HTTP/2 to clients, by hyper. Adds two things to hyper: streams that their client does not read are reset,
+//! and a response that comes before the request's end is not followed by a reset.
 //!
-//! - [`state`]: what a connection notes of HTTP/2 alone
+//! - [`state`]: the part of a connection's state that concerns HTTP/2 alone
 //! - [`activity`]: whether a stream's client reads it
 //! - [`connection`]: hyper's HTTP/2 on the connection's own worker
 //! - [`service`]: from hyper's request to the handler's response

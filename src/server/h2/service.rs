@@ -1,5 +1,5 @@
-//! From hyper's request to the handler's response on one HTTP/2 stream: notes whether the client reads, and lets the
-//! response end only after the request has.
+//! From hyper's request to the handler's response on one HTTP/2 stream: notes whether the client reads, and
+//! lets the response end only after the request has.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,5 @@
-//! What a connection notes of HTTP/2 alone: its streams. The rest of a connection's state is in `conn::state`.
+//! The part of a connection's state that concerns HTTP/2 alone: its streams. The rest of a connection's state
+//! is in `conn::state`.
 
 use std::{
     cell::RefCell,
@@ -13,7 +14,7 @@ use crate::server::cut::CutCause;
 #[derive(Debug, Default)]
 pub(in crate::server) struct H2ConnState {
     streams: RefCell<Vec<Weak<StreamActivity>>>,
-    /// The stream whose task hyper spawns next.
+    /// The stream of the task that hyper spawns next.
     opening: RefCell<Option<Rc<StreamActivity>>>,
 }
 
@@ -30,7 +31,7 @@ impl H2ConnState {
         self.opening.take()
     }
 
-    /// Cuts the streams whose client has not read since a time that `is_due`, and forgets ended streams.
+    /// Cuts the streams that their client has not read since a time that `is_due`, and forgets ended streams.
     pub(in crate::server) fn cut_streams(&self, cause: CutCause, is_due: impl Fn(Instant) -> bool) {
         self.streams.borrow_mut().retain(|stream| {
             let Some(stream) = stream.upgrade() else { return false };

@@ -1,6 +1,7 @@
-//! The rest of a request's body that its handler leaves. On HTTP/2 dropping a body before its end resets the stream right
-//! behind the response (RFC 9113 section 8.1 allows that), and clients in use lose the response to the reset. So the rest
-//! is read and dropped for a while, and the stream ends after that; the response's bytes have left by then.
+//! The rest of a request's body that its handler leaves. On HTTP/2 dropping a body before its end resets the
+//! stream right behind the response (RFC 9113 section 8.1 allows that), and clients in use lose the response
+//! to the reset. So the rest is read and dropped for a while, and the stream ends after that; the response's
+//! bytes have left by then.
 
 use std::{
     cell::RefCell,

@@ -1,5 +1,6 @@
-//! The accept loop of one worker, and the drain at its end. An error of accept delays the loop and never ends it; a client
-//! beyond the limit on connections gets 503 and is closed. Leaves an accepted connection to `conn`.
+//! The accept loop of one worker, and the drain at its end. An error of accept delays the loop and never ends
+//! it; a client beyond the limit on connections gets 503 and is closed. Leaves an accepted connection to
+//! `conn`.
 
 use std::{
     future::poll_fn,
@@ -35,7 +36,7 @@ use crate::{
 /// From a failed accept, for want of descriptors or memory, to the next.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the servers of all workers share.
+/// Shared by the servers of all workers.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// Read again for each connection; its deadlines, in each sweep.
@@ -149,13 +150,14 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Frames leave when they are written. Fails only when the client has left already, which the first read shows.
+/// Frames leave when they are written. Fails only when the client has left already, which the first read
+/// shows.
 fn set_nodelay(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
 }
 
-/// Answers 503 in plain HTTP/1.1, if the socket takes it at once. The client's bytes are read first, because a close over
-/// unread bytes would reset the connection and could destroy the response.
+/// Answers 503 in plain HTTP/1.1, if the socket takes it at once. The client's bytes are read first, because
+/// a close over unread bytes would reset the connection and could destroy the response.
 fn reject<H: Handler>(stream: &TcpStream, handler: &H) {
     let mut unread = [0; 4096];
     let _ = stream.try_read(&mut unread);

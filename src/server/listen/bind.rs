@@ -1,6 +1,6 @@
-//! Listening sockets: the same addresses once per worker by `SO_REUSEPORT`, so that the kernel distributes connections and
-//! no worker hands one to another. Refuses a port that another process listens on, though `SO_REUSEPORT` alone would share
-//! it.
+//! Listening sockets: the same addresses once per worker by `SO_REUSEPORT`, so that the kernel distributes
+//! connections and no worker hands one to another. Refuses a port that another process listens on, though
+//! `SO_REUSEPORT` alone would share it.
 
 use std::{
     io,
@@ -42,7 +42,8 @@ pub enum BindError {
 /// Listens on every address of `listen.host` for each of `workers`.
 ///
 /// # Errors
-/// The host is unknown, or an address is in use or not of this machine. `localhost` needs one of its two families.
+/// The host is unknown, or an address is in use or not of this machine. `localhost` needs one of its two
+/// families.
 pub fn bind(listen: &Listen, workers: usize) -> Result<BoundListeners, BindError> {
     let mut attempts = MAX_PORT_ATTEMPTS;
     loop {
@@ -112,8 +113,8 @@ fn open_all(mut address: SocketAddr, per_worker: &mut [Vec<TcpListener>]) -> io:
     Ok(address)
 }
 
-/// Accepted sockets inherit the limit: no more than this waits in the kernel for a client whose window is closed, instead
-/// of the 4 MiB that a send buffer may grow to.
+/// Accepted sockets inherit the limit: no more than this waits in the kernel for a client with a closed
+/// window, instead of the 4 MiB that a send buffer may grow to.
 #[cfg(target_os = "linux")]
 fn limit_unsent(socket: &Socket) {
     let _ = socket.set_tcp_notsent_lowat(MAX_UNSENT);

@@ -1,5 +1,5 @@
-//! The limit on connections over all workers. Owns one atomic counter, the only state of the room that every accept
-//! shares with other threads. Invariant: the count is the number of live guards.
+//! The limit on connections over all workers. Owns one atomic counter, the only state of the room that every
+//! accept shares with other threads. Invariant: the count is the number of live guards.
 
 use crate::base::{Gauge, GaugeGuard};
 

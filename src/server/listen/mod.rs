@@ -1,5 +1,5 @@
-//! From a listening socket to an accepted one. Owns addresses, the accept loop, the limit on connections and the
-//! certificates; `conn` takes over each accepted socket.
+//! From a listening socket to an accepted one. Owns addresses, the accept loop, the limit on connections and
+//! the certificates; `conn` takes over each accepted socket.
 //!
 //! - [`bind`](mod@bind): one set of listening sockets per worker
 //! - [`accept`]: the accept loop of a worker, and the drain at its end

@@ -1,6 +1,6 @@
-//! TLS to clients: one configuration for all workers, so that each worker resumes the sessions of the others. The files
-//! are checked for changes when a client connects, at most every few seconds. Files that cannot be used are logged once per
-//! change, and the certificate in force stays.
+//! TLS to clients: one configuration for all workers, so that each worker resumes the sessions of the others.
+//! The files are checked for changes when a client connects, at most every few seconds. Files that cannot be
+//! used are logged once per change, and the certificate in force stays.
 
 use std::{
     sync::{

@@ -4,22 +4,22 @@ use super::*;
 
 #[test]
 fn keeps_a_connection_for_many_requests() {
-    run(ServerLimits::default(), |house| async move {
-        let mut stream = TcpStream::connect(house.address).await.unwrap();
+    run(ServerLimits::default(), |server| async move {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
         for turn in 0..3 {
             stream.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n").await.unwrap();
             stream.write_all(format!("body{turn}").as_bytes()).await.unwrap();
             let text = read_until(&mut stream, &format!("body{turn}")).await;
             assert!(text.starts_with("HTTP/1.1 200") && !text.contains("close"), "{text}");
         }
-        assert_eq!(house.options.conn_limit.count(), 1);
+        assert_eq!(server.options.conn_limit.count(), 1);
     });
 }
 
 #[test]
-fn refuses_what_could_be_read_in_two_ways() {
-    run(ServerLimits::default(), |house| async move {
-        for (what, bytes) in [
+fn refuses_requests_of_ambiguous_framing() {
+    run(ServerLimits::default(), |server| async move {
+        for (case, bytes) in [
             (
                 "both lengths",
                 "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -54,33 +54,33 @@ fn refuses_what_could_be_read_in_two_ways() {
                 "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
             ),
             (
-                "a coding that nobody undoes",
+                "a coding that is not decoded",
                 "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
             ),
             ("no host", "GET / HTTP/1.1\r\nx: y\r\n\r\n"),
             ("two hosts", "GET / HTTP/1.1\r\nhost: x\r\nHost: x\r\n\r\n"),
             ("chunked in HTTP/1.0", "POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
         ] {
-            let text = answer(house.address, bytes.as_bytes()).await;
+            let text = answer(server.address, bytes.as_bytes()).await;
             assert!(
                 text.starts_with("HTTP/1.1 400") && text.matches("HTTP/1.1").count() == 1,
-                "{what}: {text}"
+                "{case}: {text}"
             );
-            assert!(text.ends_with("\"}}") && text.contains("connection: close"), "{what}: {text}");
+            assert!(text.ends_with("\"}}") && text.contains("connection: close"), "{case}: {text}");
         }
     });
 }
 
 #[test]
 fn ends_the_connection_at_a_broken_chunk() {
-    run(ServerLimits::default(), |house| async move {
+    run(ServerLimits::default(), |server| async move {
         for chunks in
             ["xyz\r\n", "-1\r\n", "4\nabcd\r\n0\r\n\r\n", "4\r\nabcdef\r\n0\r\n\r\n", "11111111111111111\r\n"]
         {
             let request = format!(
                 "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{chunks}GET /echo HTTP/1.1\r\nhost: x\r\n\r\n"
             );
-            let text = answer(house.address, request.as_bytes()).await;
+            let text = answer(server.address, request.as_bytes()).await;
             assert!(text.matches("HTTP/1.1").count() <= 1, "{chunks:?}: {text}");
         }
     });
@@ -88,10 +88,10 @@ fn ends_the_connection_at_a_broken_chunk() {
 
 #[test]
 fn serves_on_after_a_chunked_body() {
-    run(ServerLimits::default(), |house| async move {
+    run(ServerLimits::default(), |server| async move {
         let head = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n";
         let body = "2;x\r\nab\r\n0\r\nx-sum: 1\r\n\r\n";
-        let mut stream = TcpStream::connect(house.address).await.unwrap();
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
         for cut in [0, 6, body.len()] {
             let (early, late) = body.split_at(body.len() - cut);
             for part in [head, "\r\n", early, late] {
@@ -105,7 +105,7 @@ fn serves_on_after_a_chunked_body() {
 
 #[test]
 fn answers_the_first_of_pipelined_requests_and_closes() {
-    run(ServerLimits::default(), |house| async move {
+    run(ServerLimits::default(), |server| async move {
         let chunked =
             "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
         for first in [
@@ -114,7 +114,7 @@ fn answers_the_first_of_pipelined_requests_and_closes() {
             chunked,
         ] {
             let text =
-                answer(house.address, format!("{first}GET /echo HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes())
+                answer(server.address, format!("{first}GET /echo HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes())
                     .await;
             assert!(text.starts_with("HTTP/1.1 200") && text.contains("connection: close"), "{text}");
             assert_eq!(text.matches("HTTP/1.1").count(), 1, "{text}");
@@ -125,12 +125,13 @@ fn answers_the_first_of_pipelined_requests_and_closes() {
 #[test]
 fn limits_heads_and_header_counts() {
     let limits = ServerLimits { head_size: 16 * 1024, header_count: 10, ..ServerLimits::default() };
-    run(limits, |house| async move {
+    run(limits, |server| async move {
         let many = "x: y\r\n".repeat(11);
         let long = format!("x: {}\r\n", "y".repeat(17 * 1024));
         for headers in [many, long] {
             let text =
-                answer(house.address, format!("GET / HTTP/1.1\r\nhost: x\r\n{headers}\r\n").as_bytes()).await;
+                answer(server.address, format!("GET / HTTP/1.1\r\nhost: x\r\n{headers}\r\n").as_bytes())
+                    .await;
             assert!(text.starts_with("HTTP/1.1 431"), "{text}");
             assert!(text.ends_with(r#""code":"request_header_fields_too_large"}}"#), "{text}");
         }
@@ -138,9 +139,9 @@ fn limits_heads_and_header_counts() {
 }
 
 #[test]
-fn continues_who_expects_it() {
-    run(ServerLimits::default(), |house| async move {
-        let mut stream = TcpStream::connect(house.address).await.unwrap();
+fn continues_a_client_that_expects_it() {
+    run(ServerLimits::default(), |server| async move {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream
             .write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
             .await
@@ -151,29 +152,29 @@ fn continues_who_expects_it() {
     });
 }
 
-/// A client that reads only when it has sent all must find the answer, not a reset.
+/// A client that reads only after it has sent everything receives the response, not a reset.
 #[test]
 fn an_early_answer_reaches_a_client_that_is_still_sending() {
-    run(ServerLimits::default(), |house| async move {
+    run(ServerLimits::default(), |server| async move {
         for (path, end) in [("/refuse", "no"), ("/frames", "0\r\n\r\n")] {
-            let mut stream = TcpStream::connect(house.address).await.unwrap();
-            let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {LARGE}\r\n\r\n");
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {LARGE_SIZE}\r\n\r\n");
             stream.write_all(head.as_bytes()).await.unwrap();
-            soon(stream.write_all(&vec![b'x'; LARGE])).await.unwrap();
+            in_time(stream.write_all(&vec![b'x'; LARGE_SIZE])).await.unwrap();
             let mut text = String::new();
-            soon(stream.read_to_string(&mut text)).await.unwrap();
+            in_time(stream.read_to_string(&mut text)).await.unwrap();
             assert!(text.starts_with("HTTP/1.1 200") && text.ends_with(end), "{path}: {text}");
             drop(stream);
-            until(|| house.options.conn_limit.count() == 0).await;
+            until(|| server.options.conn_limit.count() == 0).await;
         }
     });
 }
 
-/// An answer without a body is not mistaken for hyper's own.
+/// A response without a body is not taken for hyper's own.
 #[test]
 fn empty_answers_pass_as_they_are() {
-    run(ServerLimits::default(), |house| async move {
-        let mut stream = TcpStream::connect(house.address).await.unwrap();
+    run(ServerLimits::default(), |server| async move {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
         for request in [
             "GET /echo HTTP/1.1\r\nhost: x\r\n\r\n",
             "HEAD /refuse HTTP/1.1\r\nhost: x\r\n\r\n",
@@ -191,96 +192,97 @@ fn empty_answers_pass_as_they_are() {
 
 #[test]
 fn drops_the_body_when_the_client_leaves() {
-    run(ServerLimits::default(), |house| async move {
-        let mut stream = TcpStream::connect(house.address).await.unwrap();
+    run(ServerLimits::default(), |server| async move {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         read_until(&mut stream, "data: 1").await;
-        assert_eq!(house.demo.dropped.get(), 0);
+        assert_eq!(server.demo.dropped.get(), 0);
         drop(stream);
-        timeout(Duration::from_millis(50), until(|| house.demo.dropped.get() == 1)).await.unwrap();
-        assert_eq!(house.demo.cut.get(), None);
-        until(|| house.options.conn_limit.count() == 0).await;
+        timeout(Duration::from_millis(50), until(|| server.demo.dropped.get() == 1)).await.unwrap();
+        assert_eq!(server.demo.cut.get(), None);
+        until(|| server.options.conn_limit.count() == 0).await;
     });
 }
 
 #[test]
 fn cuts_a_client_that_does_not_read() {
     let limits = ServerLimits { write_timeout: Duration::from_millis(100), ..ServerLimits::default() };
-    run(limits, |house| async move {
-        let mut stream = TcpStream::connect(house.address).await.unwrap();
+    run(limits, |server| async move {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        until(|| house.options.conn_limit.count() == 1).await;
-        until(|| house.options.conn_limit.count() == 0).await;
-        assert_eq!(house.demo.cut.get(), Some(CutCause::Unread(limits.write_timeout)));
+        until(|| server.options.conn_limit.count() == 1).await;
+        until(|| server.options.conn_limit.count() == 0).await;
+        assert_eq!(server.demo.cut.get(), Some(CutCause::Unread(limits.write_timeout)));
     });
 }
 
 #[test]
 fn cuts_heads_that_do_not_come_and_spares_streams() {
     let limits = ServerLimits { head_timeout: Duration::from_millis(100), ..ServerLimits::default() };
-    run(limits, |house| async move {
-        let silent = TcpStream::connect(house.address).await.unwrap();
-        let mut slow = TcpStream::connect(house.address).await.unwrap();
+    run(limits, |server| async move {
+        let silent = TcpStream::connect(server.address).await.unwrap();
+        let mut slow = TcpStream::connect(server.address).await.unwrap();
         slow.write_all(b"GET / HT").await.unwrap();
-        let mut kept = TcpStream::connect(house.address).await.unwrap();
+        let mut kept = TcpStream::connect(server.address).await.unwrap();
         kept.write_all(b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        let mut streaming = TcpStream::connect(house.address).await.unwrap();
+        let mut streaming = TcpStream::connect(server.address).await.unwrap();
         streaming.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        until(|| house.options.conn_limit.count() == 4).await;
-        until(|| house.options.conn_limit.count() == 1).await;
+        until(|| server.options.conn_limit.count() == 4).await;
+        until(|| server.options.conn_limit.count() == 1).await;
         sleep(Duration::from_millis(200)).await;
-        assert_eq!((house.options.conn_limit.count(), house.demo.dropped.get()), (1, 0));
+        assert_eq!((server.options.conn_limit.count(), server.demo.dropped.get()), (1, 0));
         drop(silent);
     });
 }
 
 #[test]
-fn turns_away_who_comes_beyond_the_limit() {
+fn rejects_a_connection_beyond_the_limit() {
     let limits = ServerLimits { connections: 1, ..ServerLimits::default() };
-    run(limits, |house| async move {
-        let first = TcpStream::connect(house.address).await.unwrap();
-        until(|| house.options.conn_limit.count() == 1).await;
-        let text = answer(house.address, b"").await;
+    run(limits, |server| async move {
+        let first = TcpStream::connect(server.address).await.unwrap();
+        until(|| server.options.conn_limit.count() == 1).await;
+        let text = answer(server.address, b"").await;
         assert!(text.starts_with("HTTP/1.1 503") && text.ends_with("}}"), "{text}");
         drop(first);
-        until(|| house.options.conn_limit.count() == 0).await;
-        let text = answer(house.address, b"GET /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        until(|| server.options.conn_limit.count() == 0).await;
+        let text =
+            answer(server.address, b"GET /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     });
 }
 
 #[test]
 fn drains_idle_connections_at_once_and_active_ones_when_done() {
-    run(ServerLimits::default(), |house| async move {
-        let mut idle = TcpStream::connect(house.address).await.unwrap();
+    run(ServerLimits::default(), |server| async move {
+        let mut idle = TcpStream::connect(server.address).await.unwrap();
         idle.write_all(b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         read_until(&mut idle, "\r\n\r\n").await;
-        let silent = TcpStream::connect(house.address).await.unwrap();
-        let mut active = TcpStream::connect(house.address).await.unwrap();
+        let silent = TcpStream::connect(server.address).await.unwrap();
+        let mut active = TcpStream::connect(server.address).await.unwrap();
         active.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         read_until(&mut active, "data: 1").await;
-        until(|| house.options.conn_limit.count() == 3).await;
-        house.options.drain.advance(Phase::Draining);
-        until(|| house.options.conn_limit.count() == 1).await;
-        assert!(TcpStream::connect(house.address).await.is_err());
-        assert!(!house.serving.is_finished());
-        house.demo.released.set(true);
+        until(|| server.options.conn_limit.count() == 3).await;
+        server.options.drain.advance(Phase::Draining);
+        until(|| server.options.conn_limit.count() == 1).await;
+        assert!(TcpStream::connect(server.address).await.is_err());
+        assert!(!server.serving.is_finished());
+        server.demo.released.set(true);
         read_until(&mut active, "0\r\n\r\n").await;
-        soon(house.serving).await.unwrap();
+        in_time(server.serving).await.unwrap();
         drop(silent);
     });
 }
 
 #[test]
-fn cuts_what_outlasts_the_drain() {
+fn cuts_streams_that_outlast_the_drain() {
     let limits = ServerLimits { drain: Duration::from_millis(50), ..ServerLimits::default() };
-    run(limits, |house| async move {
-        let mut active = TcpStream::connect(house.address).await.unwrap();
+    run(limits, |server| async move {
+        let mut active = TcpStream::connect(server.address).await.unwrap();
         active.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         read_until(&mut active, "data: 1").await;
-        house.options.drain.advance(Phase::Draining);
-        soon(house.serving).await.unwrap();
-        assert_eq!((house.demo.dropped.get(), house.options.conn_limit.count()), (1, 0));
-        assert_eq!(house.demo.cut.get(), Some(CutCause::Drain));
+        server.options.drain.advance(Phase::Draining);
+        in_time(server.serving).await.unwrap();
+        assert_eq!((server.demo.dropped.get(), server.options.conn_limit.count()), (1, 0));
+        assert_eq!(server.demo.cut.get(), Some(CutCause::Drain));
     });
 }

@@ -3,38 +3,39 @@
 use super::*;
 
 #[test]
-fn speaks_http2_by_prior_knowledge_beside_http1() {
-    run(ServerLimits::default(), |house| async move {
-        let stream = TcpStream::connect(house.address).await.unwrap();
+fn serves_http2_by_prior_knowledge_beside_http1() {
+    run(ServerLimits::default(), |server| async move {
+        let stream = TcpStream::connect(server.address).await.unwrap();
         let (mut send, connection) = ::h2::client::handshake(stream).await.unwrap();
         let driver = Tasks::new().spawn(async { connection.await.unwrap() });
         let request = Request::post("http://x/echo").body(()).unwrap();
         let (response, mut body) = send.send_request(request, false).unwrap();
         body.send_data(Bytes::from_static(b"over h2"), true).unwrap();
-        let mut response = soon(response).await.unwrap();
-        assert_eq!(soon(response.body_mut().data()).await.unwrap().unwrap(), "over h2");
-        let text = answer(house.address, b"GET /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        let mut response = in_time(response).await.unwrap();
+        assert_eq!(in_time(response.body_mut().data()).await.unwrap().unwrap(), "over h2");
+        let text =
+            answer(server.address, b"GET /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(text.starts_with("HTTP/1.1 200"), "{text}");
         // The last stream of a draining connection may end, then it closes.
         let request = Request::get("http://x/stream").body(()).unwrap();
-        let mut stream = soon(send.send_request(request, true).unwrap().0).await.unwrap();
-        assert_eq!(soon(stream.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
-        house.options.drain.advance(Phase::Draining);
+        let mut stream = in_time(send.send_request(request, true).unwrap().0).await.unwrap();
+        assert_eq!(in_time(stream.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
+        server.options.drain.advance(Phase::Draining);
         sleep(Duration::from_millis(20)).await;
-        assert!(!house.serving.is_finished());
-        house.demo.released.set(true);
-        soon(house.serving).await.unwrap();
-        soon(driver).await.unwrap();
+        assert!(!server.serving.is_finished());
+        server.demo.released.set(true);
+        in_time(server.serving).await.unwrap();
+        in_time(driver).await.unwrap();
     });
 }
 
 #[test]
 fn resets_a_stream_that_its_client_does_not_read() {
     let limits = ServerLimits { write_timeout: Duration::from_millis(100), ..ServerLimits::default() };
-    run(limits, |house| async move {
-        let stream = TcpStream::connect(house.address).await.unwrap();
+    run(limits, |server| async move {
+        let stream = TcpStream::connect(server.address).await.unwrap();
         let mut builder = ::h2::client::Builder::new();
-        // So that the unread stream does not hold up the other one.
+        // So that the unread stream does not block the other one.
         builder.initial_connection_window_size(1024 * 1024);
         let (mut send, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
         Tasks::new().spawn(async { drop(connection.await) });
@@ -43,10 +44,10 @@ fn resets_a_stream_that_its_client_does_not_read() {
             send.send_request(request, true).unwrap().0
         };
         let (flood, waiting) = (get("/flood"), get("/stream"));
-        let (mut flood, mut waiting) = (soon(flood).await.unwrap(), soon(waiting).await.unwrap());
-        assert_eq!(soon(waiting.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
+        let (mut flood, mut waiting) = (in_time(flood).await.unwrap(), in_time(waiting).await.unwrap());
+        assert_eq!(in_time(waiting.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
         sleep(Duration::from_millis(300)).await;
-        let error = soon(async {
+        let error = in_time(async {
             loop {
                 match flood.body_mut().data().await {
                     Some(Ok(_)) => {}
@@ -56,45 +57,45 @@ fn resets_a_stream_that_its_client_does_not_read() {
             }
         });
         assert_eq!(error.await.reason(), Some(::h2::Reason::CANCEL));
-        assert_eq!(house.demo.dropped.get(), 0);
+        assert_eq!(server.demo.dropped.get(), 0);
     });
 }
 
 #[test]
 fn drops_the_body_of_a_reset_stream() {
-    run(ServerLimits::default(), |house| async move {
-        let stream = TcpStream::connect(house.address).await.unwrap();
+    run(ServerLimits::default(), |server| async move {
+        let stream = TcpStream::connect(server.address).await.unwrap();
         let (mut send, connection) = ::h2::client::handshake(stream).await.unwrap();
         Tasks::new().spawn(async { drop(connection.await) });
         let request = Request::get("http://x/stream").body(()).unwrap();
-        let response = soon(send.send_request(request, true).unwrap().0).await.unwrap();
+        let response = in_time(send.send_request(request, true).unwrap().0).await.unwrap();
         drop(response);
-        timeout(Duration::from_millis(50), until(|| house.demo.dropped.get() == 1)).await.unwrap();
-        assert_eq!(house.options.conn_limit.count(), 1);
+        timeout(Duration::from_millis(50), until(|| server.demo.dropped.get() == 1)).await.unwrap();
+        assert_eq!(server.options.conn_limit.count(), 1);
     });
 }
 
-/// A client that takes a reset for the end of everything hears the answer, while it still sends.
+/// A client that ends everything at a reset receives the response while it still sends.
 #[test]
 fn an_early_answer_is_not_followed_by_a_reset() {
-    run(ServerLimits::default(), |house| async move {
-        let stream = TcpStream::connect(house.address).await.unwrap();
+    run(ServerLimits::default(), |server| async move {
+        let stream = TcpStream::connect(server.address).await.unwrap();
         let (mut send, connection) = ::h2::client::handshake(stream).await.unwrap();
         Tasks::new().spawn(async { drop(connection.await) });
         let request = Request::post("http://x/refuse").body(()).unwrap();
         let (response, mut upload) = send.send_request(request, false).unwrap();
-        let mut response = soon(response).await.unwrap();
-        assert_eq!(soon(response.body_mut().data()).await.unwrap().unwrap(), "no");
+        let mut response = in_time(response).await.unwrap();
+        assert_eq!(in_time(response.body_mut().data()).await.unwrap().unwrap(), "no");
         let mut left = 3 * 1024 * 1024;
         while left > 0 {
             upload.reserve_capacity(left);
-            let room = soon(std::future::poll_fn(|cx| upload.poll_capacity(cx))).await.unwrap().unwrap();
+            let room = in_time(std::future::poll_fn(|cx| upload.poll_capacity(cx))).await.unwrap().unwrap();
             upload.send_data(vec![0; room.min(left)].into(), room >= left).unwrap();
             left = left.saturating_sub(room);
         }
-        while let Some(rest) = soon(response.body_mut().data()).await {
+        while let Some(rest) = in_time(response.body_mut().data()).await {
             assert!(rest.unwrap().is_empty(), "the answer's end");
         }
-        until(|| house.options.conn_limit.count() == 1).await;
+        until(|| server.options.conn_limit.count() == 1).await;
     });
 }

@@ -1,5 +1,6 @@
-//! The server over real loopback sockets, with a handler that does what the path says: raw bytes where it is about
-//! framing, h2's client for HTTP/2, certificates made for the run. Bounded waits only; every port is the kernel's.
+//! The server over real loopback sockets, with a handler that selects its behaviour by the path. Raw bytes
+//! test framing, h2's client tests HTTP/2, and certificates are made for the run. Bounded waits only; the
+//! kernel chooses every port.
 
 mod http1;
 mod http2;
@@ -32,11 +33,13 @@ use tokio::{
 use super::*;
 use crate::base::spawn::Tasks;
 
-const PATIENCE: Duration = Duration::from_secs(5);
-const LARGE: usize = 24 * 1024 * 1024;
+const TEST_TIMEOUT: Duration = Duration::from_secs(5);
+const LARGE_SIZE: usize = 24 * 1024 * 1024;
 
-/// `/echo` answers the body, `/large` more than a kernel takes, `/stream` a first frame and then nothing until released,
-/// `/refuse` without reading the body, `/frames` three, `/none` none, `/broken` three and then an error, `/flood` frames without end.
+/// Responses by path: `/echo` returns the request's body, `/large` has more bytes than a kernel buffers,
+/// `/stream` gives a first frame and then none until released, `/refuse` does not read the request's body,
+/// `/frames` gives three frames, `/none` none, `/broken` three and then an error, `/flood` frames without
+/// end.
 #[derive(Clone, Default)]
 struct Demo {
     dropped: Rc<Cell<usize>>,
@@ -73,7 +76,7 @@ impl Handler for Demo {
                 "/broken" => DemoBody::Frames { left: 3, broken: true },
                 "/flood" => DemoBody::Flood(demo),
                 "/refuse" => DemoBody::Whole(Some(Bytes::from_static(b"no"))),
-                "/large" => DemoBody::Whole(Some(vec![b'x'; LARGE].into())),
+                "/large" => DemoBody::Whole(Some(vec![b'x'; LARGE_SIZE].into())),
                 _ => DemoBody::Whole(body.collect().await.ok().map(|body| body.to_bytes())),
             })
         }
@@ -159,7 +162,7 @@ impl Drop for DemoBody {
     }
 }
 
-struct House {
+struct Running {
     address: SocketAddr,
     options: ServeOptions,
     demo: Demo,
@@ -167,14 +170,14 @@ struct House {
 }
 
 /// Runs `scene` beside a server.
-fn run<F: Future<Output = ()>>(limits: ServerLimits, scene: impl FnOnce(House) -> F) {
+fn run<F: Future<Output = ()>>(limits: ServerLimits, scene: impl FnOnce(Running) -> F) {
     run_with(limits, None, scene);
 }
 
 fn run_with<F: Future<Output = ()>>(
     limits: ServerLimits,
     tls: Option<TlsSource>,
-    scene: impl FnOnce(House) -> F,
+    scene: impl FnOnce(Running) -> F,
 ) {
     let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_test_writer().try_init();
     LocalRuntime::new().unwrap().block_on(async {
@@ -185,16 +188,16 @@ fn run_with<F: Future<Output = ()>>(
         let listeners = bound.per_worker.into_iter().next().unwrap();
         let serving = serve(listeners, options.clone(), demo.clone(), tasks.clone());
         let serving = tasks.spawn(async { serving.await.unwrap() });
-        scene(House { address: bound.addresses[0], options, demo, serving }).await;
+        scene(Running { address: bound.addresses[0], options, demo, serving }).await;
     });
 }
 
-async fn soon<F: Future>(future: F) -> F::Output {
-    timeout(PATIENCE, future).await.expect("did not happen in time")
+async fn in_time<F: Future>(future: F) -> F::Output {
+    timeout(TEST_TIMEOUT, future).await.expect("did not happen in time")
 }
 
 async fn until(condition: impl Fn() -> bool) {
-    soon(async {
+    in_time(async {
         while !condition() {
             sleep(Duration::from_millis(2)).await;
         }
@@ -202,12 +205,12 @@ async fn until(condition: impl Fn() -> bool) {
     .await;
 }
 
-/// What the server answers to `bytes` until it closes.
+/// The bytes that the server sends after `bytes` until it closes.
 async fn answer(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
-    let _ = soon(stream.read_to_end(&mut answer)).await;
+    let _ = in_time(stream.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -215,7 +218,7 @@ async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String 
     let mut text = String::new();
     while !text.contains(end) {
         let mut part = [0; 4096];
-        let count = soon(stream.read(&mut part)).await.unwrap();
+        let count = in_time(stream.read(&mut part)).await.unwrap();
         assert_ne!(count, 0, "closed after {text:?}");
         text.push_str(&String::from_utf8_lossy(&part[..count]));
     }

@@ -1,4 +1,4 @@
-//! TLS to the client, with certificates made for the run.
+//! TLS to clients, with certificates made for the run.
 
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -10,7 +10,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
 
-/// A folder with a certificate for `localhost` and its key, gone with the value.
+/// A folder with a certificate for `localhost` and its key, deleted on drop.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
@@ -57,63 +57,63 @@ pub(super) async fn connect(
 ) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").unwrap();
-    soon(TlsConnector::from(Arc::clone(config)).connect(name, stream)).await
+    in_time(TlsConnector::from(Arc::clone(config)).connect(name, stream)).await
 }
 
-/// One exchange over TLS; the answer up to the end of the connection.
+/// One exchange over TLS; the response up to the end of the connection.
 async fn exchange(stream: &mut TlsStream<TcpStream>) -> String {
     stream
         .write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
         .await
         .unwrap();
     let mut answer = String::new();
-    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    in_time(stream.read_to_string(&mut answer)).await.unwrap();
     answer
 }
 
 #[test]
-fn speaks_tls_and_resumes_sessions() {
+fn serves_tls_and_resumes_sessions() {
     let folder = Folder::new("tls");
     let root = folder.renew();
     let tls = TlsSource::load(folder.files()).unwrap();
-    run_with(ServerLimits::default(), Some(tls), |house| async move {
+    run_with(ServerLimits::default(), Some(tls), |server| async move {
         let config = client_config(&[root], &["http/1.1"]);
-        let mut stream = connect(house.address, &config).await.unwrap();
+        let mut stream = connect(server.address, &config).await.unwrap();
         let text = exchange(&mut stream).await;
         assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("ok"), "{text}");
         assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
-        let mut again = connect(house.address, &config).await.unwrap();
+        let mut again = connect(server.address, &config).await.unwrap();
         assert!(exchange(&mut again).await.ends_with("ok"));
         assert_eq!(again.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
     });
 }
 
 #[test]
-fn agrees_on_http2_by_alpn() {
+fn negotiates_http2_by_alpn() {
     let folder = Folder::new("alpn");
     let root = folder.renew();
     let tls = TlsSource::load(folder.files()).unwrap();
-    run_with(ServerLimits::default(), Some(tls), |house| async move {
-        let stream = connect(house.address, &client_config(&[root], &["h2", "http/1.1"])).await.unwrap();
+    run_with(ServerLimits::default(), Some(tls), |server| async move {
+        let stream = connect(server.address, &client_config(&[root], &["h2", "http/1.1"])).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (mut send, connection) = ::h2::client::handshake(stream).await.unwrap();
         Tasks::new().spawn(async { drop(connection.await) });
         let request = Request::get("https://localhost/stream").body(()).unwrap();
-        let mut response = soon(send.send_request(request, true).unwrap().0).await.unwrap();
-        assert_eq!(soon(response.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
+        let mut response = in_time(send.send_request(request, true).unwrap().0).await.unwrap();
+        assert_eq!(in_time(response.body_mut().data()).await.unwrap().unwrap(), "data: 1\n\n");
     });
 }
 
 #[test]
-fn survives_a_client_that_does_not_speak_tls() {
+fn survives_a_client_without_tls() {
     let folder = Folder::new("plain");
     let root = folder.renew();
     let tls = TlsSource::load(folder.files()).unwrap();
-    run_with(ServerLimits::default(), Some(tls), |house| async move {
-        answer(house.address, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
-        let mut stream = connect(house.address, &client_config(&[root], &[])).await.unwrap();
+    run_with(ServerLimits::default(), Some(tls), |server| async move {
+        answer(server.address, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let mut stream = connect(server.address, &client_config(&[root], &[])).await.unwrap();
         assert!(exchange(&mut stream).await.ends_with("ok"));
-        until(|| house.options.conn_limit.count() == 0).await;
+        until(|| server.options.conn_limit.count() == 0).await;
     });
 }
 
@@ -122,20 +122,20 @@ fn takes_over_a_new_certificate_and_keeps_the_old_when_it_is_broken() {
     let folder = Folder::new("renew");
     let old = folder.renew();
     let tls = TlsSource::load_checking(folder.files(), Duration::ZERO).unwrap();
-    run_with(ServerLimits::default(), Some(tls.clone()), |house| async move {
+    run_with(ServerLimits::default(), Some(tls.clone()), |server| async move {
         let with = |root: &CertificateDer<'static>| client_config(std::slice::from_ref(root), &[]);
         fs::write(folder.files().certificate, "no longer a certificate").unwrap();
-        assert!(connect(house.address, &with(&old)).await.is_ok());
+        assert!(connect(server.address, &with(&old)).await.is_ok());
         assert_eq!(tls.reloads(), 0);
         let new = folder.renew();
-        assert!(connect(house.address, &with(&old)).await.is_err());
-        assert!(connect(house.address, &with(&new)).await.is_ok());
+        assert!(connect(server.address, &with(&old)).await.is_err());
+        assert!(connect(server.address, &with(&new)).await.is_ok());
         assert_eq!(tls.reloads(), 1);
     });
 }
 
 #[test]
-fn refuses_a_key_that_is_not_the_certificates() {
+fn refuses_a_key_of_another_certificate() {
     let folder = Folder::new("pair");
     folder.renew();
     let key = fs::read(folder.files().key).unwrap();

@@ -29,7 +29,7 @@ fn holds_no_more_than_a_window_for_a_client_that_does_not_read() {
     run(Provider::default(), None, |scene| async move {
         let mut stalled = scene.send("/flood", &[]).await.unwrap();
         scene.provider.until(|provider| provider.flooded.get() >= 128 * 1024).await;
-        // Whole exchanges beside it: time enough to send more, if it might.
+        // Whole exchanges beside it give the provider time to send more, if its window allowed it.
         for _ in 0..3 {
             assert_eq!(all(&mut scene.send("/echo", &["beside"]).await.unwrap().body).await, b"beside");
         }
@@ -47,9 +47,9 @@ fn resets_the_stream_of_a_dropped_body_at_once() {
         let mut response = scene.send("/stream", &[]).await.unwrap();
         assert_eq!(next(&mut response.body).await.unwrap().unwrap(), "data: 1\n\n");
         drop(response);
-        let reset = scene.provider.until(|provider| provider.reset_by_us.get().is_some());
+        let reset = scene.provider.until(|provider| provider.client_reset.get().is_some());
         timeout(Duration::from_millis(50), reset).await.unwrap();
-        assert_eq!(scene.provider.reset_by_us.get(), Some(Reason::CANCEL));
+        assert_eq!(scene.provider.client_reset.get(), Some(Reason::CANCEL));
         assert_eq!(all(&mut scene.send("/echo", &["next"]).await.unwrap().body).await, b"next");
         assert_eq!(scene.provider.accepted.get(), 1);
     });
@@ -68,7 +68,7 @@ fn sends_a_refused_stream_once_more() {
 }
 
 #[test]
-fn leaves_a_connection_that_says_goaway() {
+fn leaves_a_connection_after_goaway() {
     run(Provider { leave_after_one: true, ..Provider::default() }, None, |scene| async move {
         for turn in 1..=3 {
             assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
@@ -79,14 +79,14 @@ fn leaves_a_connection_that_says_goaway() {
 }
 
 #[test]
-fn leaves_it_even_while_a_stream_runs_on() {
+fn leaves_it_even_while_a_stream_still_runs() {
     run(Provider { leave_after_one: true, ..Provider::default() }, None, |scene| async move {
         let mut running = scene.send("/stream", &[]).await.unwrap();
         assert_eq!(next(&mut running.body).await.unwrap().unwrap(), "data: 1\n\n");
         assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
         assert_eq!(scene.provider.accepted.get(), 2);
         drop(running);
-        scene.provider.until(|provider| provider.reset_by_us.get() == Some(Reason::CANCEL)).await;
+        scene.provider.until(|provider| provider.client_reset.get() == Some(Reason::CANCEL)).await;
     });
 }
 
@@ -97,18 +97,18 @@ fn opens_another_connection_when_the_first_is_full() {
         let second = scene.send("/stream", &[]).await.unwrap();
         assert_eq!(scene.provider.accepted.get(), 2);
         drop((first, second));
-        scene.provider.until(|provider| provider.reset_by_us.get().is_some()).await;
+        scene.provider.until(|provider| provider.client_reset.get().is_some()).await;
         assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
         assert_eq!(scene.provider.accepted.get(), 2);
     });
 }
 
 #[test]
-fn tells_a_stream_that_broke_from_one_that_ended() {
+fn distinguishes_a_broken_stream_from_an_ended_one() {
     run(Provider::default(), None, |scene| async move {
         let mut response = scene.send("/break", &[]).await.unwrap();
         assert_eq!(next(&mut response.body).await.unwrap().unwrap(), "half");
-        scene.provider.go.notify_one();
+        scene.provider.go_on.notify_one();
         let fault = next(&mut response.body).await.unwrap().unwrap_err();
         assert_eq!((fault.stage, fault.kind, fault.sent), (Stage::Body, FaultKind::Reset, Sent::Some));
         assert!(next(&mut response.body).await.is_none());
@@ -129,7 +129,7 @@ fn closes_connections_that_were_idle_for_too_long() {
     });
 }
 
-/// R24: a connection that died silently is found out while a request waits on it; one that answers is left alone.
+/// R24: a connection that died silently is detected while a request waits on it; one that acknowledges stays.
 #[test]
 fn closes_a_connection_that_does_not_answer_a_ping() {
     run(Provider::default(), None, |mut scene| async move {

@@ -1,5 +1,6 @@
-//! HTTP/2 and TLS to providers over real loopback sockets, against a provider that is h2's own server and does what the
-//! path says. Bounded waits only; every port is the kernel's, every certificate made for the run.
+//! HTTP/2 and TLS to providers over real loopback sockets. The provider is h2's own server, and the request's
+//! path selects its behaviour. Bounded waits only; the kernel chooses every port, and every certificate is
+//! made for the run.
 
 mod h2;
 mod tls;
@@ -29,25 +30,26 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::{
-    base::{ByteList, DeadlineKind, FaultKind, Secret, Sent, Stage, spawn::Tasks},
+    base::{ByteList, DeadlineKind, Fault, FaultKind, Secret, Sent, Stage, spawn::Tasks},
     telemetry::WorkerGauges,
 };
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a provider saw and how it behaves.
+/// A provider: its counters, and settings of its behaviour.
 #[derive(Clone, Default)]
 struct Provider {
     accepted: Rc<Cell<usize>>,
     requests: Rc<Cell<usize>>,
-    /// Streams to refuse before one is served.
+    /// Streams that are still to be refused before one is served.
     refusals: Rc<Cell<usize>>,
-    reset_by_us: Rc<Cell<Option<Reason>>>,
+    /// How the client reset `/stream`.
+    client_reset: Rc<Cell<Option<Reason>>>,
     flooded: Rc<Cell<usize>>,
-    /// Rings when any of these changes.
+    /// Notified when one of these changes.
     changed: Rc<Notify>,
-    /// Lets `/break` go on.
-    go: Rc<Notify>,
+    /// Lets `/break` continue.
+    go_on: Rc<Notify>,
     max_streams: Option<u32>,
     leave_after_one: bool,
 }
@@ -59,10 +61,10 @@ impl Provider {
             self.accepted.set(self.accepted.get() + 1);
             let (provider, tls) = (self.clone(), tls.clone());
             Tasks::new().spawn(async move {
-                let Some(tls) = tls else { return provider.converse(stream).await };
+                let Some(tls) = tls else { return provider.serve_h2(stream).await };
                 let Ok(mut stream) = TlsAcceptor::from(tls).accept(stream).await else { return };
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    return provider.converse(stream).await;
+                    return provider.serve_h2(stream).await;
                 }
                 let mut head = [0; 1024];
                 let _ = stream.read(&mut head).await;
@@ -71,7 +73,7 @@ impl Provider {
         }
     }
 
-    async fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: S) {
+    async fn serve_h2<S: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: S) {
         let mut builder = ::h2::server::Builder::new();
         builder.initial_window_size(1000);
         if let Some(max) = self.max_streams {
@@ -93,7 +95,7 @@ impl Provider {
     }
 
     async fn until(&self, condition: impl Fn(&Self) -> bool) {
-        soon(async {
+        in_time(async {
             while !condition(self) {
                 self.changed.notified().await;
             }
@@ -132,12 +134,12 @@ impl Provider {
             },
             "/v1/break" => {
                 stream.send_data(Bytes::from_static(b"half"), false).unwrap();
-                self.go.notified().await;
+                self.go_on.notified().await;
                 stream.send_reset(Reason::INTERNAL_ERROR);
             }
             _ => {
                 stream.send_data(Bytes::from_static(b"data: 1\n\n"), false).unwrap();
-                self.reset_by_us.set(poll_fn(|cx| stream.poll_reset(cx)).await.ok());
+                self.client_reset.set(poll_fn(|cx| stream.poll_reset(cx)).await.ok());
                 self.changed.notify_one();
             }
         }
@@ -179,17 +181,22 @@ impl Scene {
         }
         let headers = HeaderMap::from_iter([("cookie".parse().unwrap(), HeaderValue::from_static("a=b"))]);
         let request = Request { method: Method::POST, path, headers: &headers, accept: "*/*" };
-        soon(self.upstream.send(&self.target, &request, list, Deadline::new(DeadlineKind::Total, PATIENCE)))
-            .await
+        in_time(self.upstream.send(
+            &self.target,
+            &request,
+            list,
+            Deadline::new(DeadlineKind::Total, TEST_TIMEOUT),
+        ))
+        .await
     }
 }
 
-async fn soon<F: Future>(future: F) -> F::Output {
-    timeout(PATIENCE, future).await.expect("did not happen in time")
+async fn in_time<F: Future>(future: F) -> F::Output {
+    timeout(TEST_TIMEOUT, future).await.expect("did not happen in time")
 }
 
 async fn next(body: &mut Body) -> Option<Result<Bytes, Fault>> {
-    soon(poll_fn(|cx| body.poll_frame(cx))).await
+    in_time(poll_fn(|cx| body.poll_frame(cx))).await
 }
 
 async fn all(body: &mut Body) -> Vec<u8> {

@@ -1,9 +1,9 @@
-//! TLS: what is agreed on, and what is said of a provider that is not trusted.
+//! TLS: the negotiated protocol, and the error texts about a provider that is not trusted.
 
 use super::*;
 
 #[test]
-fn agrees_on_http2_over_tls() {
+fn negotiates_http2_over_tls() {
     let certificate = Certificate::new("h2", &["h2", "http/1.1"]);
     run(Provider::default(), Some(certificate), |scene| async move {
         let (first, second) = tokio::join!(scene.send("/echo", &["a"]), scene.send("/echo", &["b"]));
@@ -14,7 +14,7 @@ fn agrees_on_http2_over_tls() {
 }
 
 #[test]
-fn speaks_http1_over_tls_to_who_knows_no_other() {
+fn uses_http1_over_tls_with_a_provider_without_alpn() {
     let certificate = Certificate::new("h1", &[]);
     run(Provider::default(), Some(certificate), |mut scene| async move {
         assert_eq!(all(&mut scene.send("/echo", &["a"]).await.unwrap().body).await, b"h1!");
@@ -25,10 +25,10 @@ fn speaks_http1_over_tls_to_who_knows_no_other() {
 }
 
 #[test]
-fn says_why_a_provider_is_not_trusted() {
+fn names_the_reason_why_a_provider_is_not_trusted() {
     let certificate = Certificate::new("trust", &[]);
     run(Provider::default(), Some(certificate), |mut scene| async move {
-        let ours = scene.target.ca_file.clone().unwrap();
+        let own_file = scene.target.ca_file.clone().unwrap();
         let fails = |scene: &Scene| {
             let (upstream, target) = (scene.upstream.clone(), scene.target.clone());
             let provider = scene.provider.clone();
@@ -46,14 +46,14 @@ fn says_why_a_provider_is_not_trusted() {
             fault.kind,
             FaultKind::Tls("the provider's certificate is not from a trusted authority".into())
         );
-        scene.target.ca_file = Some(ours.with_extension("absent"));
+        scene.target.ca_file = Some(own_file.with_extension("absent"));
         let fault = fails(&scene).await;
         assert_eq!(fault.kind, FaultKind::Tls("the trusted certificates cannot be read".into()));
     });
 }
 
 #[test]
-fn says_that_a_plain_port_does_not_speak_tls() {
+fn names_a_plain_port_as_one_without_tls() {
     let certificate = Certificate::new("plain", &[]);
     run(Provider::default(), Some(certificate), |mut scene| async move {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
