@@ -3,6 +3,7 @@
 //! - [`deadlines`]: what a request waits for, and the error code of each wait
 //! - [`episode`]: a condition that is logged when it begins and when it ends
 //! - [`fault`]: the one error type at the seams between rooms
+//! - [`scale`]: the buckets of histograms
 //! - [`secret`]: values that never print
 //! - [`id`]: request ids
 //! - [`moment`]: time as a number; [`rng`]: chance from a seed
@@ -27,6 +28,7 @@ pub mod moment;
 pub mod network;
 pub mod pem;
 pub mod rng;
+pub mod scale;
 pub mod secret;
 pub mod spawn;
 pub mod time;

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::base::{Moment, moment::micros};
+use crate::base::{Moment, moment::micros, scale::LogScale};
 
 /// The weight of a sample above the peak, and of one below it: one slow response is remembered for a while,
 /// but does not make a candidate look worse than one that is always slow.
@@ -21,8 +21,8 @@ const FALL_WEIGHT: f64 = 0.1;
 const DECAY: Duration = Duration::from_secs(10);
 /// Eight buckets per octave from 128 µs on: a bucket is at most an eighth wide, the last one begins past 8
 /// minutes.
-const FIRST_OCTAVE: u32 = 7;
 const BUCKETS: usize = 8 * 22;
+const SCALE: LogScale = LogScale::from_octave(3, 7, BUCKETS);
 /// Samples after which all counts are halved.
 const MAX_SAMPLES: u32 = 512;
 /// Samples that a percentile needs.
@@ -87,7 +87,7 @@ impl LatencyPercentiles {
     }
 
     fn add(&self, sample: u64) {
-        if let Some(bucket) = self.buckets.get(bucket(sample)) {
+        if let Some(bucket) = self.buckets.get(SCALE.bucket(sample)) {
             bucket.fetch_add(1, Relaxed);
         }
         if self.samples.fetch_add(1, Relaxed) + 1 == MAX_SAMPLES {
@@ -112,33 +112,14 @@ impl LatencyPercentiles {
             let here = u64::from(bucket.load(Relaxed));
             if here > 0 && below + here >= wanted {
                 // Interpolates as if the bucket's samples were spread evenly.
-                let (from, width) = (lower_bound(place), upper_bound(place) - lower_bound(place));
+                let from = SCALE.floor(place);
+                let width = SCALE.floor(place + 1) - from;
                 return Some(Duration::from_micros(from + width * (wanted - below) / here));
             }
             below += here;
         }
         None
     }
-}
-
-/// The index of the bucket for a number of microseconds.
-fn bucket(micros: u64) -> usize {
-    let micros = micros.max(1 << FIRST_OCTAVE);
-    let octave = micros.ilog2();
-    let eighth = (micros >> (octave - 3)) & 7;
-    (((octave - FIRST_OCTAVE) as usize) * 8 + eighth as usize).min(BUCKETS - 1)
-}
-
-/// Where a bucket begins, in microseconds.
-const fn lower_bound(bucket: usize) -> u64 {
-    let (octave, eighth) = (bucket / 8 + FIRST_OCTAVE as usize, bucket % 8);
-    (eighth as u64 + 8) << (octave - 3)
-}
-
-/// Where a bucket ends, in microseconds.
-const fn upper_bound(bucket: usize) -> u64 {
-    let (octave, eighth) = (bucket / 8 + FIRST_OCTAVE as usize, bucket % 8);
-    (eighth as u64 + 9) << (octave - 3)
 }
 
 #[cfg(test)]
@@ -194,9 +175,9 @@ mod tests {
 
         #[test]
         fn every_time_has_a_step(micros in any::<u64>()) {
-            prop_assert!(bucket(micros) < BUCKETS);
-            if (1 << FIRST_OCTAVE..1 << 29).contains(&micros) {
-                prop_assert!(micros < upper_bound(bucket(micros)));
+            prop_assert!(SCALE.bucket(micros) < BUCKETS);
+            if (128..1 << 29).contains(&micros) {
+                prop_assert!(micros < SCALE.floor(SCALE.bucket(micros) + 1));
             }
         }
     }

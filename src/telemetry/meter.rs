@@ -10,10 +10,8 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    scale::{self, BUCKETS},
-    stream_histogram::Resolution,
-};
+use super::stream_histogram::{BUCKETS, Resolution};
+use crate::base::scale;
 
 /// One worker's meter. Cloning shares it; only the worker writes.
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,7 @@
 //! What is told about the gateway: takes facts, decides nothing.
 //!
 //! - [`gauge`]: how many of each thing live right now
-//! - [`scale`], [`stream_histogram`]: small histograms, of one stream
+//! - [`stream_histogram`]: small histograms, of one stream
 //! - [`meter`]: a worker's pace right now
 //! - [`guard`]: when optional work is left out
 //! - [`events`]: what happens, for whoever watches
@@ -21,7 +21,6 @@ pub mod log;
 pub mod meter;
 pub mod otlp;
 pub mod races;
-pub mod scale;
 pub mod series;
 pub mod settings;
 pub mod shared;

@@ -3,7 +3,12 @@
 
 use std::time::Duration;
 
-use super::scale::{self, BUCKETS};
+use crate::base::scale::{self, LogScale};
+
+/// Buckets of a histogram: values up to 2^28.
+pub(super) const BUCKETS: usize = 108;
+/// Four buckets to each power of two: a value is known to an eighth of itself.
+const SCALE: LogScale = LogScale::from_zero(2, BUCKETS);
 
 /// What a stream's histogram counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +23,7 @@ impl Resolution {
     /// The bucket of a time.
     #[must_use]
     pub const fn bucket(self, time: Duration) -> usize {
-        scale::bucket(match self {
+        SCALE.bucket(match self {
             Self::Fine => nanos(time) >> 6,
             Self::Coarse => nanos(time) / 1000,
         })
@@ -27,7 +32,7 @@ impl Resolution {
     /// The time that stands for a bucket.
     #[must_use]
     pub const fn time(self, bucket: usize) -> Duration {
-        let middle = scale::middle(bucket);
+        let middle = SCALE.middle(bucket);
         match self {
             Self::Fine => Duration::from_nanos((middle << 6) + 32),
             Self::Coarse => Duration::from_micros(middle),
