@@ -6,23 +6,25 @@
 //!
 //! - [`record`]: the facts of one request, with its [`client`] and its [`route`]
 //! - [`stats`]: what passed, measured; [`digests`]: its checksums
-//! - [`usage`]: the tokens that a request used, and its key's lease settled with them
-//! - [`completion`]: the duty to report one completion; [`queue`]: a worker's completions that wait for settlement
+//! - `usage`: the tokens that a request used, and its key's lease settled with them
+//! - [`completion`]: the duty to report that a request has [`completed`]; [`queue`]: a worker's completions that wait for
+//!   settlement
 
 pub mod client;
+pub mod completed;
 pub mod completion;
 pub mod digests;
 pub mod queue;
 pub mod record;
 pub mod route;
 pub mod stats;
-pub mod usage;
+mod usage;
 
 pub use client::ClientInfo;
-pub use completion::{Completed, Completion, Outcome};
+pub use completed::{Completed, Outcome};
+pub use completion::Completion;
 pub use digests::Digests;
 pub use queue::CompletionQueue;
-pub use record::{RequestRecord, ResponseMode};
+pub use record::{OnDisconnect, RequestRecord, ResponseMode};
 pub use route::RequestRoute;
-pub use stats::{AddedLatency, StreamStats};
-pub use usage::{OnDisconnect, UsageSource};
+pub use stats::{AddedLatency, StreamStats, UsageSource};

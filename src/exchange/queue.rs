@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 
 use tokio::sync::Notify;
 
-use super::completion::Completed;
+use super::completed::Completed;
 
 /// Completions that may wait; one more is lost.
 const MAX_WAITING: usize = 16 * 1024;

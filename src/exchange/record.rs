@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use tokio::time::{Duration, Instant};
 
-use super::{client::ClientInfo, route::RequestRoute, stats::StreamStats, usage::OnDisconnect};
+use super::{client::ClientInfo, route::RequestRoute, stats::StreamStats};
 use crate::{
     auth::limit::{Lease, PendingCharge},
     base::RequestId,
@@ -33,6 +33,18 @@ impl ResponseMode {
             Self::Buffered => "buffered",
         }
     }
+}
+
+/// The policy for a provider's stream after its client has left (B6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// It is ended at once, and usage that the provider had reported by then is booked.
+    #[default]
+    Cancel,
+    /// It is read on for its usage, for so long and for so many tokens at most; past that it is ended and estimated.
+    Drain { time: Duration, tokens: u32 },
+    /// It is ended at once, and what passed is estimated.
+    Estimate,
 }
 
 #[derive(Debug)]

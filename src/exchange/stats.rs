@@ -3,7 +3,7 @@
 
 use tokio::time::Duration;
 
-use super::{digests::Digests, usage::UsageSource};
+use super::digests::Digests;
 use crate::{telemetry::FrameTimings, wire::Usage};
 
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,28 @@ pub struct StreamStats {
     pub digests: Option<Digests>,
     /// Estimated tokens of output in what passed.
     pub passed_tokens: u32,
+}
+
+/// Where token counts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UsageSource {
+    /// The provider reported all of them.
+    Reported,
+    /// Estimated from the sizes of the request and of what passed.
+    Estimated,
+    /// The provider reported some, or reported before the end; the rest is estimated or missing.
+    Partial,
+}
+
+impl UsageSource {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reported => "reported",
+            Self::Estimated => "estimated",
+            Self::Partial => "partial",
+        }
+    }
 }
 
 /// How long frames stayed in the gateway.

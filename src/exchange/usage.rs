@@ -7,45 +7,15 @@
 
 use std::time::Duration;
 
-use super::{completion::Outcome, record::RequestRecord, stats::StreamStats};
+use super::{
+    completed::Outcome,
+    record::{OnDisconnect, RequestRecord},
+    stats::{StreamStats, UsageSource},
+};
 use crate::{
     base::{ByteList, Sent, Side, Stage},
     wire::{Usage, usage},
 };
-
-/// Where token counts come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum UsageSource {
-    /// The provider reported all of them.
-    Reported,
-    /// Estimated from the sizes of the request and of what passed.
-    Estimated,
-    /// The provider reported some, or reported before the end; the rest is estimated or missing.
-    Partial,
-}
-
-impl UsageSource {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Reported => "reported",
-            Self::Estimated => "estimated",
-            Self::Partial => "partial",
-        }
-    }
-}
-
-/// What becomes of a provider's stream whose client has left (B6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnDisconnect {
-    /// It is ended at once, and usage that the provider had reported by then is booked.
-    #[default]
-    Cancel,
-    /// It is read on for its usage, for so long and for so many tokens at most; past that it is ended and estimated.
-    Drain { time: Duration, tokens: u32 },
-    /// It is ended at once, and what passed is estimated.
-    Estimate,
-}
 
 /// Bytes of text that one token stands for.
 const TOKEN_BYTES: usize = 4;

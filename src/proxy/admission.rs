@@ -1,16 +1,16 @@
-//! Admission: the key, the models that it may use, and a lease on its limits; and the response's headers about them. All
-//! of it happens in memory, and a key without limits leases nothing.
+//! Admission: the key, the models that it may use, and a lease on its limits. All of it happens in memory, and
+//! a key without limits leases nothing.
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use bytes::Bytes;
+use http::HeaderMap;
 
-use super::{call::Call, fault::Refusal, snapshot::Snapshot};
+use super::{call::Call, fault::Refusal, limit_headers::LimitHeaders, snapshot::Snapshot};
 use crate::{
     auth::{
         self, Principal,
-        limit::{Exceeded, Limit, LimitMeter, LimitValues, Reservation},
+        limit::{Exceeded, Limit, LimitValues, Reservation},
     },
     ledger::{PricedTokens, Prices},
     wire::{Dialect, Envelope, estimate},
@@ -122,61 +122,4 @@ fn refuse(allowance: &LimitValues, exceeded: Exceeded) -> Box<Refusal> {
     let mut refusal = Refusal::request(429, "rate_limit_exceeded", message).of(Some(param));
     refusal.retry_after = exceeded.after;
     refusal
-}
-
-/// A key with limits, for the response's headers.
-#[derive(Debug)]
-pub(super) struct LimitHeaders {
-    principal: Arc<Principal>,
-    meter: Arc<LimitMeter>,
-    /// When the request arrived, as the meter counts time.
-    began: Duration,
-}
-
-const REQUESTS: [HeaderName; 3] = [
-    HeaderName::from_static("x-ratelimit-limit-requests"),
-    HeaderName::from_static("x-ratelimit-remaining-requests"),
-    HeaderName::from_static("x-ratelimit-reset-requests"),
-];
-const TOKENS: [HeaderName; 3] = [
-    HeaderName::from_static("x-ratelimit-limit-tokens"),
-    HeaderName::from_static("x-ratelimit-remaining-tokens"),
-    HeaderName::from_static("x-ratelimit-reset-tokens"),
-];
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
-
-impl LimitHeaders {
-    /// OpenAI's `x-ratelimit-*`: the rest of this key's limits. They replace the provider's own, which are about the
-    /// gateway's account there; where the key has no such limit, the provider's pass (R33).
-    pub(super) fn write(&self, headers: &mut HeaderMap, elapsed: Duration) {
-        let now = self.began + elapsed;
-        let LimitValues { requests, tokens, .. } = self.principal.limits.allowance;
-        let windows = [(REQUESTS, &self.meter.requests, requests), (TOKENS, &self.meter.tokens, tokens)];
-        for ([limit_name, remaining_name, reset_name], window, limit) in windows {
-            let Some(limit) = limit else { continue };
-            let remaining = u64::from(limit).saturating_sub(window.used(now));
-            headers.insert(limit_name, HeaderValue::from(limit));
-            headers.insert(remaining_name, HeaderValue::from(remaining));
-            headers.insert(reset_name, seconds(window.reset(now)));
-        }
-    }
-}
-
-/// `retry-after` in whole seconds, rounded up, and `retry-after-ms`, which OpenAI's clients prefer.
-pub(super) fn write_retry(headers: &mut HeaderMap, after: Duration) {
-    let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1);
-    headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
-    headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis));
-}
-
-/// A duration in seconds in Go's notation, as OpenAI's headers have it.
-fn seconds(duration: Duration) -> HeaderValue {
-    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let mut fraction = itoa::Buffer::new();
-    let fraction = fraction.format(1000 + millis % 1000).get(1..).unwrap_or_default();
-    let mut text = BytesMut::with_capacity(16);
-    for part in [itoa::Buffer::new().format(millis / 1000), ".", fraction, "s"] {
-        text.extend_from_slice(part.as_bytes());
-    }
-    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static("0s"))
 }

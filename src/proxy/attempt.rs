@@ -7,14 +7,16 @@
 use std::cell::Cell;
 
 use http::{Method, header::CONTENT_ENCODING};
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
-    answer::{
-        Answer, BodyKind, body_kind, declared_length, forbid_buffering, is_page, retain_passed_headers,
-    },
-    error_response::{ErrorResponse, ErrorRest, read_error_start},
+    answer::Answer,
+    attempt_result::{AttemptError, AttemptTimes, ErrorResponse, ErrorRest, Success},
+    error_response::read_error_start,
     request_context::RequestContext,
+    response_headers::{
+        BodyKind, body_kind, declared_length, forbid_buffering, is_page, retain_passed_headers,
+    },
     snapshot::Provider,
 };
 use crate::{
@@ -23,29 +25,6 @@ use crate::{
     upstream::{self, Deadline, Request},
     wire::{Edits, provider_error, splice},
 };
-
-/// An attempt that succeeded.
-#[derive(Debug)]
-pub(super) struct Success {
-    pub(super) answer: Answer,
-    pub(super) times: AttemptTimes,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct AttemptTimes {
-    /// Time that the attempt waited for a connection.
-    pub(super) connection_wait: Duration,
-    /// When the provider's head came.
-    pub(super) answered: Instant,
-}
-
-/// Why an attempt failed.
-#[derive(Debug)]
-pub(super) enum AttemptError {
-    Fault(Fault),
-    /// The provider answered with an error.
-    Error(Box<ErrorResponse>),
-}
 
 impl RequestContext<'_> {
     /// Sends the request to `provider` for `model` and reads until the answer is good enough.

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     answer::Answer,
-    attempt::Success,
+    attempt_result::Success,
     attempt_set::AttemptSet,
     classify,
     committed_attempt::CommittedAttempt,

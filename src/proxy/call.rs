@@ -9,9 +9,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    admission::{self, LimitHeaders},
-    answer::sign,
     fault::Refusal,
+    limit_headers::{self, LimitHeaders},
+    response_headers::sign,
 };
 use crate::{
     base::{ByteList, RequestId},
@@ -128,7 +128,7 @@ impl Call {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         if let Some(after) = refusal.retry_after {
-            admission::write_retry(&mut headers, after);
+            limit_headers::write_retry(&mut headers, after);
         }
         if refusal.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

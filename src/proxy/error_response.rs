@@ -12,13 +12,13 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
     answer::Answer,
-    attempt::{AttemptError, AttemptTimes, Success},
+    attempt_result::{AttemptError, ErrorResponse, ErrorRest, Success},
     fault::Refusal,
     request_context::RequestContext,
 };
 use crate::{
     base::{ByteList, Fault, FaultKind, Moment, Sent, Stage},
-    relay::{CommitPoint, Uncommitted},
+    relay::CommitPoint,
     upstream::{self, Deadline},
 };
 
@@ -28,28 +28,6 @@ const MAX_ERROR_START: usize = 1024;
 const ERROR_START_TIMEOUT: Duration = Duration::from_millis(250);
 /// Timeout of the rest, if the error is the client's.
 const ERROR_REST_TIMEOUT: Duration = Duration::from_secs(5);
-
-#[derive(Debug)]
-pub(super) struct ErrorResponse {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) times: AttemptTimes,
-    /// The provider's text, its first bytes.
-    pub(super) text: Bytes,
-    pub(super) rest: ErrorRest,
-    pub(super) deadline: Deadline,
-}
-
-/// The body as far as it has come.
-#[derive(Debug)]
-pub(super) enum ErrorRest {
-    /// These frames, and more to come.
-    Coming(ByteList, upstream::Body),
-    Here(ByteList),
-    Broken,
-    /// A stream that began as a success.
-    Stream(Uncommitted<upstream::Body>),
-}
 
 impl RequestContext<'_> {
     /// The error as it came, for the client. A body that breaks off is replaced, because status and headers alone are

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{attempt::AttemptError, classify, fault::Refusal};
+use super::{attempt_result::AttemptError, classify, fault::Refusal};
 use crate::{
     base::{DeadlineKind, Fault, FaultKind, RequestId, Sent, Stage},
     routing::{FailureClass, retry_after},

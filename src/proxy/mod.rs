@@ -3,12 +3,12 @@
 //!
 //! - `handle`: the life of a request, from first line to last
 //! - [`call`]: one request's id, dialect and completion; every response is made there
-//! - [`admission`]: the key, its limits, and the response's headers about them
+//! - [`admission`]: the key and its limits; `limit_headers`: the response's headers about them
 //! - `intake`: the request body, read whole; `request_headers`: the headers that address the gateway
 //! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the `request_context`
-//! - `attempt`: one of them; `error_response`: one that ended in a provider's error; [`classify`]: the class of its
-//!   failure; `failures`: the failures of a request, and its refusal
-//! - `answer`: a good answer and its headers; `committed_attempt`: its attempt, until its last byte
+//! - `attempt`: one of them; `attempt_result`: how it ended; `error_response`: a provider's error; [`classify`]: the class
+//!   of a failure; `failures`: the failures of a request, and its refusal
+//! - `answer`: a good answer, `response_headers`: its headers; `committed_attempt`: its attempt, until its last byte
 //! - [`fault`]: the error that a client is given
 //! - [`snapshot`]: the configuration that a request is served by
 
@@ -29,6 +29,7 @@ use crate::{
 pub mod admission;
 mod answer;
 mod attempt;
+mod attempt_result;
 mod attempt_set;
 mod attempts;
 pub mod call;
@@ -39,8 +40,10 @@ mod failures;
 pub mod fault;
 mod handle;
 mod intake;
+mod limit_headers;
 mod request_context;
 mod request_headers;
+mod response_headers;
 pub mod snapshot;
 
 pub use call::{Body, Call};

@@ -1,0 +1,59 @@
+//! The result of one attempt: an answer that is good enough, a fault, or a provider's error that can still be given to the
+//! client.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use tokio::time::{Duration, Instant};
+
+use super::answer::Answer;
+use crate::{
+    base::{ByteList, Fault},
+    relay::Uncommitted,
+    upstream::{self, Deadline},
+};
+
+/// An attempt that succeeded.
+#[derive(Debug)]
+pub(super) struct Success {
+    pub(super) answer: Answer,
+    pub(super) times: AttemptTimes,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AttemptTimes {
+    /// Time that the attempt waited for a connection.
+    pub(super) connection_wait: Duration,
+    /// When the provider's head came.
+    pub(super) answered: Instant,
+}
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub(super) enum AttemptError {
+    Fault(Fault),
+    /// The provider answered with an error.
+    Error(Box<ErrorResponse>),
+}
+
+/// A provider's answer that is an error.
+#[derive(Debug)]
+pub(super) struct ErrorResponse {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) times: AttemptTimes,
+    /// The provider's text, its first bytes.
+    pub(super) text: Bytes,
+    pub(super) rest: ErrorRest,
+    pub(super) deadline: Deadline,
+}
+
+/// The body as far as it has come.
+#[derive(Debug)]
+pub(super) enum ErrorRest {
+    /// These frames, and more to come.
+    Coming(ByteList, upstream::Body),
+    Here(ByteList),
+    Broken,
+    /// A stream that began as a success.
+    Stream(Uncommitted<upstream::Body>),
+}

@@ -1,0 +1,116 @@
+//! The headers of a provider's response: those that pass to the client, and the kind of body that they announce.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::upstream::head::{is_hop_by_hop, named_by_connection};
+
+/// How a body is passed to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyKind {
+    /// Server-sent events.
+    Events,
+    /// Another body, relayed as it comes.
+    Frames,
+    /// Collected before any of it leaves.
+    Whole,
+}
+
+/// The kind of a body with these headers. `is_stream`: the client requested a stream.
+#[must_use]
+pub(super) fn body_kind(headers: &HeaderMap, is_stream: bool) -> BodyKind {
+    let is = |wanted| is_of_type(headers, wanted);
+    let plain = !headers.contains_key(header::CONTENT_ENCODING);
+    if is(b"text/event-stream") && plain {
+        BodyKind::Events
+    } else if is_stream && !is(b"application/json") {
+        BodyKind::Frames
+    } else {
+        BodyKind::Whole
+    }
+}
+
+/// A web page, as a proxy or a portal in between sends it, under any status.
+#[must_use]
+pub(super) fn is_page(headers: &HeaderMap) -> bool {
+    is_of_type(headers, b"text/html")
+}
+
+fn is_of_type(headers: &HeaderMap, wanted: &[u8]) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    content_type.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
+}
+
+/// The body's length by `Content-Length`. `None`: absent or no number.
+#[must_use]
+pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Takes out the headers that concern only the provider's connection or its own site; the rest passes as it came (R33).
+pub(super) fn retain_passed_headers(headers: &mut HeaderMap) {
+    let named: Vec<String> = named_by_connection(headers).map(str::to_ascii_lowercase).collect();
+    for name in &named {
+        headers.remove(name.as_str());
+    }
+    let removed: Vec<HeaderName> =
+        headers.keys().filter(|name| is_hop_by_hop(name) || is_of_site(name)).cloned().collect();
+    for name in &removed {
+        headers.remove(name);
+    }
+}
+
+/// Names the provider and the number of attempts.
+pub(super) fn sign(headers: &mut HeaderMap, provider: Option<&str>, attempts: u8) {
+    if let Some(name) = provider.and_then(|name| HeaderValue::from_str(name).ok()) {
+        headers.insert(HeaderName::from_static("x-thalweg-provider"), name);
+    }
+    headers.insert(HeaderName::from_static("x-thalweg-attempts"), HeaderValue::from(u16::from(attempts)));
+}
+
+/// Headers of a provider's web front about itself, and of the framing, which the gateway does anew.
+fn is_of_site(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "content-length"
+            | "set-cookie"
+            | "alt-svc"
+            | "strict-transport-security"
+            | "server-timing"
+            | "x-request-id"
+            | "nel"
+            | "report-to"
+    ) || name.as_str().starts_with("access-control-")
+}
+
+/// Keeps proxies in front of the gateway from holding an event stream back (R1).
+pub(super) fn forbid_buffering(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(content_type: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))])
+    }
+
+    #[test]
+    fn the_content_type_decides_how_a_body_is_passed() {
+        for (content_type, is_stream, kind) in [
+            ("text/event-stream", true, BodyKind::Events),
+            ("text/event-stream; charset=utf-8", false, BodyKind::Events),
+            ("Text/Event-Stream;charset=UTF-8", true, BodyKind::Events),
+            ("application/json", true, BodyKind::Whole),
+            ("application/x-ndjson", true, BodyKind::Frames),
+            ("application/x-ndjson", false, BodyKind::Whole),
+            ("", true, BodyKind::Frames),
+        ] {
+            assert_eq!(body_kind(&headers(content_type), is_stream), kind, "{content_type}");
+        }
+        let mut compressed = headers("text/event-stream");
+        compressed.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        assert_eq!(body_kind(&compressed, true), BodyKind::Frames);
+    }
+}
