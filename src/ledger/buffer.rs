@@ -265,7 +265,7 @@ impl Buffer {
         if self.batch.is_empty() || self.is_batch_spooled {
             return true;
         }
-        self.is_batch_spooled = matches!(self.spool.append(&self.batch), Ok(SpoolState::Yes));
+        self.is_batch_spooled = matches!(self.spool.append(&self.batch), Ok(SpoolState::Appended));
         if self.is_batch_spooled {
             self.gauges.add_spooled(self.batch.len());
         }
@@ -278,7 +278,7 @@ impl Buffer {
         while !self.held.is_empty() {
             let count = self.held.len().min(MAX_RECORD_ROWS);
             let keep = match self.spool.append(self.held.get(..count).unwrap_or_default()) {
-                Ok(SpoolState::Yes) => {
+                Ok(SpoolState::Appended) => {
                     self.gauges.add_spooled(count);
                     self.held.drain(..count);
                     continue;

@@ -1,4 +1,9 @@
-use super::*;
+use std::{
+    fs::{self, File, OpenOptions},
+    path::Path,
+};
+
+use super::{file::with, *};
 use crate::ledger::{row::RowIds, tests::Folder};
 
 fn rows(from: i64, count: i64) -> Vec<Row> {
@@ -22,7 +27,7 @@ fn gives_back_what_it_was_given_in_order_and_over_a_restart() {
     let (first, second) = (rows(0, 3), rows(3, 2));
     let mut spool = Spool::new(path.clone(), 1 << 20);
     assert!(spool.peek().unwrap().is_none() && !path.exists());
-    assert_eq!(spool.append(&first).unwrap(), SpoolState::Yes);
+    assert_eq!(spool.append(&first).unwrap(), SpoolState::Appended);
     assert_eq!(spool.peek().unwrap().unwrap(), first);
     spool.advance().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), 0, "emptied when all is done");
@@ -93,12 +98,12 @@ fn is_bounded() {
     let folder = Folder::new();
     let mut spool = Spool::new(folder.0.join("s"), 1000);
     let mut kept = 0;
-    while spool.append(&rows(kept, 1)).unwrap() == SpoolState::Yes {
+    while spool.append(&rows(kept, 1)).unwrap() == SpoolState::Appended {
         kept += 1;
     }
     assert!((1..20).contains(&kept) && spool.waiting() <= 1000);
     assert_eq!(drain(&mut spool).len() as i64, kept);
-    assert_eq!(spool.append(&rows(0, 1)).unwrap(), SpoolState::Yes);
+    assert_eq!(spool.append(&rows(0, 1)).unwrap(), SpoolState::Appended);
 }
 
 #[test]
@@ -108,9 +113,10 @@ fn a_full_disk_leaves_no_half_record() {
     let mut spool = Spool::new(path.clone(), 1 << 20);
     spool.append(&rows(0, 1)).unwrap();
     // A descriptor that cannot write stands for a disk that will not.
-    let writable = spool.file.replace(File::open(&path).unwrap());
+    let file = &mut spool.file.as_mut().unwrap().file;
+    let writable = std::mem::replace(file, File::open(&path).unwrap());
     assert!(spool.append(&rows(1, 1)).is_err());
-    spool.file = writable;
+    spool.file.as_mut().unwrap().file = writable;
     let next = rows(2, 1);
     spool.append(&next).unwrap();
     assert_eq!(drain(&mut spool)[1..], next);
@@ -141,7 +147,7 @@ fn two_processes_share_a_place_and_orphans_are_adopted() {
 fn what_waits_is_bounded_and_not_what_has_gone() {
     let folder = Folder::new();
     let path = folder.0.join("s");
-    let size = record(&rows(0, 1)).unwrap().len() as u64;
+    let size = record::encode(&rows(0, 1)).unwrap().len() as u64;
     let limit = 4 * size + size / 2;
     let mut spool = Spool::new(path.clone(), limit);
     let mut ids = RowIds::default();
@@ -149,7 +155,7 @@ fn what_waits_is_bounded_and_not_what_has_gone() {
     let mut waiting = std::collections::VecDeque::new();
     for at in 0..50 {
         let rows = one(at % 10, &mut ids);
-        assert_eq!(spool.append(&rows).unwrap(), SpoolState::Yes, "{at}");
+        assert_eq!(spool.append(&rows).unwrap(), SpoolState::Appended, "{at}");
         waiting.push_back(rows);
         if waiting.len() == 4 {
             assert_eq!(spool.append(&one(1, &mut ids)).unwrap(), SpoolState::Full);
