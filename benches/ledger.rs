@@ -144,7 +144,7 @@ async fn measure(what: &str, settings: &DatabaseSettings, count: i64, hours: i64
             (from..to).map(|number| row(&mut ids, number, begin + hours * HOUR / count * number)).collect();
         book.write(&rows, false).await.expect("written");
     }
-    if let DatabaseUrl::Postgres(_) = &settings.site {
+    if let DatabaseUrl::Postgres(_) = &settings.url {
         // autovacuum does this within minutes.
         book.connection().run("VACUUM ANALYZE", Vec::new()).await.expect("a statement");
     }

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::background::{Background, BackgroundTask};
 use crate::{
-    auth::{KeySync, StoredKeys, sync::PERIOD},
+    auth::{KeySync, StoredKeys, sync::POLL_INTERVAL},
     config::Settings,
     proxy::Snapshot,
 };
@@ -77,7 +77,7 @@ async fn run(
     let Ok((snapshot, second)) = begun.await else { return };
     let tokens = snapshot.load().tokens.clone();
     let _ = second.try_send(sync.look(Some(&tokens)).await);
-    let mut period = interval_at(Instant::now() + PERIOD, PERIOD);
+    let mut period = interval_at(Instant::now() + POLL_INTERVAL, POLL_INTERVAL);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

@@ -1,9 +1,9 @@
-//! Where a request shows its token: `Authorization: Bearer` (OpenAI), `x-api-key` (Anthropic), `api-key` (Azure),
-//! `x-goog-api-key` (Gemini). The first that is there counts.
+//! The header that carries a request's token: `Authorization: Bearer` (OpenAI), `x-api-key` (Anthropic),
+//! `api-key` (Azure) or `x-goog-api-key` (Gemini). The first one in this order counts.
 
 use http::{HeaderMap, header};
 
-/// The token as presented, or `None` when there is none.
+/// The token as presented. `None`: there is none.
 #[must_use]
 pub fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {

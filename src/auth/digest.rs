@@ -1,8 +1,9 @@
-//! A token's SHA-256, which is all that is kept of it, in memory and in the store.
+//! A token's SHA-256. Nothing else of a token is kept, in memory or in the store.
 //!
-//! Looking one up tells nothing by the time it takes: hashing depends on the length of what was presented alone, the map
-//! spreads digests by a key that is random per process, so nobody can aim at a bucket, and digests are compared in
-//! constant time. A token of ours has 128 random bits: it is not guessed from its digest.
+//! The time of a lookup reveals nothing of a token. Hashing depends on the length of the presented text
+//! alone; the map spreads digests by a key that is random per process, so no caller can aim at a bucket;
+//! digests are compared in constant time. A generated token has 128 random bits and cannot be guessed from
+//! its digest.
 
 use std::{
     fmt,
@@ -21,7 +22,7 @@ impl Digest {
         Self(Sha256::digest(token).into())
     }
 
-    /// 64 hexadecimal digits, as the store has it.
+    /// 64 hexadecimal digits, as in the store.
     #[must_use]
     pub fn to_hex(&self) -> String {
         hex::encode(self.0)
@@ -50,7 +51,7 @@ impl Hash for Digest {
     }
 }
 
-/// Not shown: of a token that a person chose, it would let others try words.
+/// Not shown, because the digest of a token that a person chose would allow guessing words.
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Digest(***)")

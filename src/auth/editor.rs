@@ -1,12 +1,12 @@
-//! Changes of keys in the database: made, limited, revoked, rotated. One connection, one transaction each, and every
-//! change raises the version that running gateways look at.
+//! Changes of stored keys: add, limit, revoke, rotate. Each change is one transaction and raises the version
+//! that running gateways poll.
 
 use std::time::SystemTime;
 
 use super::{
     Digest, KeyLimits,
     limit::LimitValues,
-    store::{COLUMNS, IN_FORCE, SCHEMA, StoredKey, added_up, text},
+    store::{COLUMNS, IN_FORCE, SCHEMA, StoredKey, sum_of, text},
 };
 use crate::{
     base::time::unix_millis,
@@ -18,10 +18,10 @@ use crate::{
 pub enum StoreError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// There is one of this name already.
+    /// Another key has this name.
     #[error("there is a key named {0} already")]
     Taken(String),
-    /// There is none that is in force by this name or id.
+    /// No key in force has this name or id.
     #[error("there is no key in force by the name or id {0}")]
     Unknown(String),
 }
@@ -33,12 +33,12 @@ pub struct KeyName {
     pub name: String,
 }
 
-/// Changes of keys: one connection, one transaction each.
+/// Changes keys over one connection, one transaction each.
 #[derive(Debug)]
 pub struct KeyEditor(pub(super) Connection);
 
 impl KeyEditor {
-    /// Connects, and brings the tables up to date.
+    /// Connects and migrates the tables.
     ///
     /// # Errors
     /// The database's own.
@@ -51,7 +51,7 @@ impl KeyEditor {
     /// Adds a key.
     ///
     /// # Errors
-    /// Its name is taken, or the database's own error.
+    /// The name is taken, or the database's own error.
     pub async fn add(&mut self, key: &StoredKey) -> Result<(), StoreError> {
         self.0.begin().await?;
         if self.name(&key.name).await?.is_some() {
@@ -72,16 +72,16 @@ impl KeyEditor {
         self.commit().await
     }
 
-    /// Other limits for a key.
+    /// Changes a key's limits.
     ///
     /// # Errors
-    /// There is none by this name or id, or the database's own error.
+    /// No key has this name or id, or the database's own error.
     pub async fn limit(
         &mut self,
-        who: &str,
+        name_or_id: &str,
         change: impl FnOnce(&mut KeyLimits) + Send,
     ) -> Result<StoredKey, StoreError> {
-        self.change(who, |key| {
+        self.change(name_or_id, |key| {
             change(&mut key.limits);
             let sql = "UPDATE api_keys SET models = $2, rpm = $3, tpm = $4, concurrent = $5, budget = $6, expires = $7 \
                        WHERE id = $1";
@@ -90,31 +90,31 @@ impl KeyEditor {
         .await
     }
 
-    /// From now on the key is not accepted.
+    /// Makes a key invalid from now on.
     ///
     /// # Errors
-    /// There is none by this name or id, or the database's own error.
-    pub async fn revoke(&mut self, who: &str, now: SystemTime) -> Result<KeyName, StoreError> {
+    /// No key has this name or id, or the database's own error.
+    pub async fn revoke(&mut self, name_or_id: &str, now: SystemTime) -> Result<KeyName, StoreError> {
         self.0.begin().await?;
-        // Whatever else stands in its row: it must be possible to be rid of it.
-        let named = self.name(who).await?.ok_or_else(|| StoreError::Unknown(who.to_owned()))?;
+        // Only id and name are read, because a key with an unreadable row must be revocable too.
+        let named = self.name(name_or_id).await?.ok_or_else(|| StoreError::Unknown(name_or_id.to_owned()))?;
         let sql = "UPDATE api_keys SET revoked = $2 WHERE id = $1";
         self.0.run(sql, vec![Cell::text(&named.id), unix_millis(now).into()]).await?;
         self.commit().await?;
         Ok(named)
     }
 
-    /// Another secret for the same key; the one before is accepted until `until`.
+    /// Replaces a key's secret; the former one is accepted until `until`.
     ///
     /// # Errors
-    /// There is none by this name or id, or the database's own error.
+    /// No key has this name or id, or the database's own error.
     pub async fn rotate(
         &mut self,
-        who: &str,
+        name_or_id: &str,
         (digest, shown): (Digest, String),
         until: SystemTime,
     ) -> Result<StoredKey, StoreError> {
-        self.change(who, |key| {
+        self.change(name_or_id, |key| {
             key.old = Some((key.digest, until));
             (key.digest, key.shown) = (digest, shown);
             let cells = vec![
@@ -134,14 +134,15 @@ impl KeyEditor {
         self.0.close().await;
     }
 
-    /// Finds a key, changes it by `update` (whose first value is the id), and raises the version.
+    /// Finds a key, changes it and runs the update, with the id as its value `$1`, and raises the version.
     async fn change(
         &mut self,
-        who: &str,
+        name_or_id: &str,
         update: impl FnOnce(&mut StoredKey) -> (&'static str, Vec<Cell>) + Send,
     ) -> Result<StoredKey, StoreError> {
         self.0.begin().await?;
-        let mut key = self.find(who).await?.ok_or_else(|| StoreError::Unknown(who.to_owned()))?;
+        let mut key =
+            self.find(name_or_id).await?.ok_or_else(|| StoreError::Unknown(name_or_id.to_owned()))?;
         let (sql, mut cells) = update(&mut key);
         cells.insert(0, Cell::text(&key.id));
         self.0.run(sql, cells).await?;
@@ -149,22 +150,22 @@ impl KeyEditor {
         Ok(key)
     }
 
-    /// The key in force of this name or id.
-    async fn find(&mut self, who: &str) -> Result<Option<StoredKey>, DatabaseError> {
+    /// The key in force with this name or id.
+    async fn find(&mut self, name_or_id: &str) -> Result<Option<StoredKey>, DatabaseError> {
         let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE {IN_FORCE}");
-        let found = self.0.fetch(sql, vec![Cell::text(who)]).await?;
-        let Some(record) = found.first() else { return Ok(None) };
-        let key = StoredKey::read(record)?;
+        let found = self.0.fetch(sql, vec![Cell::text(name_or_id)]).await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        let key = StoredKey::read(row)?;
         let sql = "SELECT spent FROM api_key_spending WHERE id = $1";
-        let spent = added_up(&self.0.fetch(sql, vec![Cell::text(&key.id)]).await?)?;
+        let spent = sum_of(&self.0.fetch(sql, vec![Cell::text(&key.id)]).await?)?;
         Ok(Some(StoredKey { spent, ..key }))
     }
 
-    /// What is certain of it.
-    async fn name(&mut self, who: &str) -> Result<Option<KeyName>, DatabaseError> {
+    /// The id and name of the key in force with this name or id.
+    async fn name(&mut self, name_or_id: &str) -> Result<Option<KeyName>, DatabaseError> {
         let sql = format!("SELECT id, name FROM api_keys WHERE {IN_FORCE}");
-        let found = self.0.fetch(sql, vec![Cell::text(who)]).await?;
-        found.first().map(|record| Ok(KeyName { id: text(record, 0)?, name: text(record, 1)? })).transpose()
+        let found = self.0.fetch(sql, vec![Cell::text(name_or_id)]).await?;
+        found.first().map(|row| Ok(KeyName { id: text(row, 0)?, name: text(row, 1)? })).transpose()
     }
 
     async fn commit(&mut self) -> Result<(), StoreError> {
@@ -175,7 +176,7 @@ impl KeyEditor {
 
 fn limits(limits: &KeyLimits) -> Vec<Cell> {
     let LimitValues { requests, tokens, concurrent, budget } = limits.allowance;
-    // Strings into a String: cannot fail.
+    // Serializing strings into a String cannot fail.
     let models = serde_json::to_string(&limits.models).unwrap_or_default();
     let mut cells = vec![models.into()];
     cells.extend([requests, tokens, concurrent].map(|limit| Cell::Int(limit.map(i64::from))));

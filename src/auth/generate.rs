@@ -1,5 +1,5 @@
-//! New tokens: 128 bits from the system's generator, recognisable by their prefix when they turn up where they should
-//! not be.
+//! New tokens and ids. A token has 128 bits from the system's generator, and a prefix by which it is
+//! recognised where it should not be.
 
 use std::time::SystemTime;
 
@@ -8,15 +8,15 @@ use crate::base::{Secret, time::since_1970};
 
 const PREFIX: &str = "sk-thalweg-";
 
-/// The system gave no random bytes.
+/// The system has no random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the system gave no random bytes to make a token of")]
 pub struct NoRandomness;
 
-/// A token that nobody can guess: the prefix and 32 hexadecimal digits. No administrator's.
+/// A token that cannot be guessed: the prefix and 32 hexadecimal digits. It is no administrator's.
 ///
 /// # Errors
-/// The system gave no random bytes.
+/// The system has no random bytes.
 pub fn make(description: &str) -> Result<TokenSettings, NoRandomness> {
     let mut bytes = [0; 16];
     getrandom::getrandom(&mut bytes).map_err(|_| NoRandomness)?;
@@ -24,29 +24,29 @@ pub fn make(description: &str) -> Result<TokenSettings, NoRandomness> {
     Ok(TokenSettings::plain(description, Secret::new(token)))
 }
 
-/// As much of a key as may be shown.
+/// The part of a key that may be shown.
 #[must_use]
 pub fn shown(token: &str) -> String {
     let first: String = token.chars().take(PREFIX.len() + 4).collect();
     format!("{first}…")
 }
 
-/// A name that stays when a key is rotated: it tells nothing of the key.
+/// An id that stays when a key is rotated. It reveals nothing of the key.
 ///
 /// # Errors
-/// The system gave no random bytes.
+/// The system has no random bytes.
 pub fn make_id() -> Result<String, NoRandomness> {
     let mut bytes = [0; 8];
     getrandom::getrandom(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(format!("key_{:016x}", u64::from_be_bytes(bytes)))
 }
 
-/// A name for this process that no other has. It is no secret.
+/// A name for this process that no other process has. It is no secret.
 #[must_use]
 pub fn make_owner() -> String {
     let mut bytes = [0; 16];
     if getrandom::getrandom(&mut bytes).is_err() {
-        // Nobody else has our number now, and who had it earlier had another time.
+        // No other process has our number now, and one that had it earlier had another time.
         let since = since_1970(SystemTime::now());
         bytes = (since.as_nanos() ^ (u128::from(std::process::id()) << 96)).to_be_bytes();
     }

@@ -1,5 +1,6 @@
-//! The keys that are accepted, by their digests: those of the configuration ([`ConfiguredKeys`], a part of its snapshot) and
-//! those of the store ([`StoredKeys`], replaced whenever the store has changed). A lookup takes no lock and asks nobody.
+//! The accepted keys by their digests: the configured ones ([`ConfiguredKeys`], a part of the configuration's
+//! snapshot) and the stored ones ([`StoredKeys`], replaced when the store has changed). A lookup takes no
+//! lock and does no I/O.
 
 use std::{
     collections::HashMap,
@@ -15,18 +16,18 @@ use arc_swap::ArcSwap;
 use super::limit::{LimitMeter, LimitValues};
 use super::{Digest, KeyLimits, TokenSettings};
 
-/// Whoever a key belongs to.
+/// The owner of a key.
 #[derive(Debug)]
 pub struct Principal {
-    /// Stays the same when the key is rotated or its limits change.
+    /// Unchanged when the key is rotated or its limits change.
     pub id: Arc<str>,
     pub name: Arc<str>,
-    /// May ask for what is the operator's alone.
+    /// May use the operator's pages.
     pub admin: bool,
     pub limits: KeyLimits,
-    /// `None`: there is nothing to count.
+    /// `None`: the key has no limit to count for.
     pub meter: Option<Arc<LimitMeter>>,
-    /// What has been spent under this id, here and elsewhere, is in the meter.
+    /// The meter includes all spending under this id, other processes' too.
     spending_known: AtomicBool,
 }
 
@@ -39,12 +40,12 @@ impl Principal {
         limits: KeyLimits,
         meter: Option<Arc<LimitMeter>>,
     ) -> Self {
-        let counts = limits.allowance != LimitValues::default();
-        let meter = counts.then(|| meter.unwrap_or_default());
+        let is_limited = limits.allowance != LimitValues::default();
+        let meter = is_limited.then(|| meter.unwrap_or_default());
         Self { id, name, admin, limits, meter, spending_known: AtomicBool::new(false) }
     }
 
-    /// The store says that this was spent, in all; what it has not heard of comes on top.
+    /// The store has this sum for all processes; spending that is not in the store yet is added to it.
     pub fn note_spent(&self, spent: i64) {
         if let Some(meter) = &self.meter {
             meter.note_saved(0, spent);
@@ -52,7 +53,7 @@ impl Principal {
         self.note_known();
     }
 
-    /// The meter is one that knows.
+    /// Marks that the meter has the stored spending.
     pub fn note_known(&self) {
         self.spending_known.store(true, Ordering::Release);
     }
@@ -85,20 +86,21 @@ impl ConfiguredKeys {
         Self(Arc::new(settings.iter().map(entry).collect()))
     }
 
-    /// The same keys, with what those of them have used that were accepted `before`, be it with another secret or under
-    /// another name. The secret says more than the name, which may be shared or missing: a name is asked only for a secret
-    /// that was exchanged, and only where it is one key's on both sides. So no meter is carried to two keys. A budget is the
-    /// name's: under another one what was spent is not known until the store has been asked.
+    /// The same keys, with the meters of `before`. A key keeps its meter when its secret is the same,
+    /// whatever its name. Otherwise it takes the meter of the same name, but only if its secret has replaced
+    /// the former one, and the name belongs to one key on both sides: names may be shared or missing. So no
+    /// two keys share a meter. A budget belongs to the name: under another name, the spending is unknown
+    /// until the store has been read.
     #[must_use]
     pub fn carry(&self, before: &Self) -> Self {
         let (old, new) = (before.by_unique_id(), self.by_unique_id());
         let entry = |(digest, principal): (&Digest, &Arc<Principal>)| {
-            let exchanged = || {
+            let same_name = || {
                 new.get(&*principal.id)?;
-                let (gone, known) = old.get(&*principal.id)?;
-                (!self.0.contains_key(gone)).then_some(*known)
+                let (former, known) = old.get(&*principal.id)?;
+                (!self.0.contains_key(former)).then_some(*known)
             };
-            let known = before.0.get(digest).or_else(exchanged).filter(|known| known.meter.is_some());
+            let known = before.0.get(digest).or_else(same_name).filter(|known| known.meter.is_some());
             let Principal { id, name, admin, limits, meter, spending_known: _ } = &**principal;
             let carried = known.map_or_else(|| meter.clone(), |known| known.meter.clone());
             let carried = Principal::new(Arc::clone(id), Arc::clone(name), *admin, limits.clone(), carried);
@@ -110,7 +112,7 @@ impl ConfiguredKeys {
         Self(Arc::new(self.0.iter().map(entry).collect()))
     }
 
-    /// Those whose id no other has.
+    /// The keys with an id that no other has.
     fn by_unique_id(&self) -> HashMap<&str, (&Digest, &Arc<Principal>)> {
         let mut found: HashMap<&str, Option<_>> = HashMap::new();
         for (digest, principal) in &*self.0 {
@@ -120,13 +122,13 @@ impl ConfiguredKeys {
         found.into_iter().filter_map(|(id, alone)| Some((id, alone?))).collect()
     }
 
-    /// Somebody may administrate.
+    /// Whether one of the keys is an administrator's.
     #[must_use]
     pub fn has_admin(&self) -> bool {
         self.0.values().any(|principal| principal.admin)
     }
 
-    /// Whether these are those, not only alike.
+    /// Whether both are the same map, not only equal ones.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -137,7 +139,7 @@ impl ConfiguredKeys {
     }
 }
 
-/// The keys of the store, and the clock that all meters count by. Cloning shares both.
+/// The stored keys, and the clock of all meters. Cloning shares both.
 #[derive(Clone, Debug)]
 pub struct StoredKeys {
     ring: Arc<ArcSwap<KeyMap>>,
@@ -160,20 +162,20 @@ impl Default for StoredKeys {
 }
 
 impl StoredKeys {
-    /// From now on these are accepted. What they have spent is in their meters.
+    /// Accepts these keys from now on. Their meters have their spending.
     pub fn replace(&self, ring: KeyMap) {
         self.has_admin.store(ring.values().any(|principal| principal.admin), Ordering::Relaxed);
         self.ring.store(Arc::new(ring));
         self.known.store(true, Ordering::Relaxed);
     }
 
-    /// What is accepted now.
+    /// The keys accepted now.
     #[must_use]
     pub fn ring(&self) -> Arc<KeyMap> {
         self.ring.load_full()
     }
 
-    /// Who presents this: a key of the configuration or of the store.
+    /// The principal of a presented token, configured or stored.
     #[must_use]
     pub fn find(&self, configured: &ConfiguredKeys, presented: &[u8]) -> Option<Arc<Principal>> {
         let digest = Digest::of(presented);
@@ -181,20 +183,20 @@ impl StoredKeys {
         found.or_else(|| self.ring.load().get(&digest).cloned())
     }
 
-    /// The keys of the store are known. Until then nobody can be told that a key is none of ours.
+    /// The stored keys have been read. Until then an unknown key may be a valid one.
     #[must_use]
     pub fn are_known(&self) -> bool {
         self.known.load(Ordering::Relaxed)
     }
 
-    /// What this one has spent is known. Until then its budget may be spent already. Without a store there is nothing to
-    /// know.
+    /// The spending of this principal is known. Until then its budget may be exhausted. Without a store there
+    /// is nothing to know.
     #[must_use]
     pub fn is_spending_known(&self, principal: &Principal) -> bool {
         principal.knows_spending() || !self.has_store.load(Ordering::Relaxed)
     }
 
-    /// Somebody of the store may administrate.
+    /// Whether a stored key is an administrator's.
     #[must_use]
     pub fn has_admin(&self) -> bool {
         self.has_admin.load(Ordering::Relaxed)
@@ -206,7 +208,7 @@ impl StoredKeys {
         self.has_store.store(true, Ordering::Relaxed);
     }
 
-    /// A moment as meters count it.
+    /// The time as meters count it.
     #[must_use]
     pub fn moment(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.origin)
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn another_configuration_forgets_nothing_that_was_used() {
+    fn another_configuration_keeps_the_meters() {
         let keys = StoredKeys::default();
         let before =
             ConfiguredKeys::new(&[token("alice", "sk-alice", Some(5)), token("free", "sk-free", None)]);
@@ -253,7 +255,7 @@ mod tests {
         let alice = keys.find(&after, b"sk-alice").unwrap();
         assert!(Arc::ptr_eq(alice.meter.as_ref().unwrap(), &meter));
         assert_eq!(alice.limits.allowance.requests, Some(9));
-        // Another secret, and another name: nobody's limits begin anew.
+        // With another secret or another name, no limit begins anew.
         let changed = ConfiguredKeys::new(&[token("alice", "sk-new", Some(9))]).carry(&before);
         assert!(Arc::ptr_eq(keys.find(&changed, b"sk-new").unwrap().meter.as_ref().unwrap(), &meter));
         let renamed = ConfiguredKeys::new(&[token("al", "sk-alice", Some(9))]).carry(&before);
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_spent_under_another_name_is_not_known() {
+    fn spending_under_another_name_is_unknown() {
         let keys = StoredKeys::default();
         keys.await_store();
         let known = |tokens: &ConfiguredKeys, secret: &[u8]| {
@@ -275,14 +277,14 @@ mod tests {
         assert!(known(&before, b"sk-a"));
         let after = |name, secret| ConfiguredKeys::new(&[token(name, secret, Some(9))]).carry(&before);
         assert!(known(&after("alice", "sk-a"), b"sk-a") && known(&after("alice", "sk-new"), b"sk-new"));
-        // A meter that is new has not heard of the store either.
+        // A new meter does not have the stored spending either.
         assert!(!known(&after("al", "sk-a"), b"sk-a") && !known(&after("free", "sk-f"), b"sk-f"));
         let nowhere = ConfiguredKeys::new(&[token("alice", "sk-a", Some(5))]);
         assert!(StoredKeys::default().is_spending_known(&keys.find(&nowhere, b"sk-a").unwrap()));
     }
 
     #[test]
-    fn no_meter_is_carried_to_two_keys() {
+    fn no_two_keys_share_a_meter() {
         let keys = StoredKeys::default();
         let meter = |tokens: &ConfiguredKeys, secret: &str| {
             keys.find(tokens, secret.as_bytes()).unwrap().meter.clone().unwrap()
@@ -295,12 +297,12 @@ mod tests {
             Arc::ptr_eq(&meter(before, old), &meter(after, new))
         };
         for name in ["", "both"] {
-            // Each goes on with its own, however many reloads there are.
+            // Each key keeps its own meter over any number of reloads.
             let before = tokens(&[(name, "sk-a"), (name, "sk-b")]);
             let after = before.carry(&before).carry(&before);
             assert!(same(&before, "sk-a", &after, "sk-a") && same(&before, "sk-b", &after, "sk-b"));
             assert!(!same(&after, "sk-a", &after, "sk-b"));
-            // Whose secret was exchanged is not known, or it is one more key.
+            // It is unknown which secret was replaced, or there is one more key.
             let after = tokens(&[(name, "sk-a"), (name, "sk-c")]).carry(&before);
             assert!(!same(&before, "sk-b", &after, "sk-c") && !same(&before, "sk-a", &after, "sk-c"));
             let after = tokens(&[(name, "sk-c")]).carry(&before);
@@ -309,7 +311,7 @@ mod tests {
             let after = tokens(&[(name, "sk-b"), (name, "sk-c")]).carry(&one);
             assert!(!same(&one, "sk-a", &after, "sk-b") && !same(&one, "sk-a", &after, "sk-c"));
         }
-        // A name that has gone to another secret leaves its meter with the secret.
+        // A name that moves to another secret leaves its meter with the former secret.
         let before = tokens(&[("alice", "sk-a")]);
         let after = tokens(&[("al", "sk-a"), ("alice", "sk-b")]).carry(&before);
         assert!(same(&before, "sk-a", &after, "sk-a") && !same(&before, "sk-a", &after, "sk-b"));

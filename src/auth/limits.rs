@@ -1,4 +1,4 @@
-//! What a key may do: which models, how much, until when.
+//! The limits of a key: models, amounts, expiry.
 
 use std::time::SystemTime;
 
@@ -7,14 +7,14 @@ use crate::base::glob;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyLimits {
-    /// Names that may be asked for; `*` stands for any letters, `?` for one. Empty: all.
+    /// Names of models; `*` stands for any text, `?` for one letter. Empty: all.
     pub models: Vec<String>,
     pub allowance: LimitValues,
     pub expires: Option<SystemTime>,
 }
 
 impl KeyLimits {
-    /// Whether one of the patterns matches a model as it was asked for, or what stands behind its provider's name.
+    /// Whether a pattern matches the model as requested, or the part after the provider's name.
     #[must_use]
     pub fn allow_model(&self, asked: &str) -> bool {
         let names = [asked, asked.split_once('/').map_or(asked, |(_, model)| model)];

@@ -1,10 +1,11 @@
-//! Who is calling, and what they may do: keys and the principals behind them.
+//! Authentication: keys and the principals that own them. Reads no request body and writes no response.
 //!
-//! - [`credential`]: where a request shows its key
-//! - [`token`], [`limits`]: keys of the configuration, and what a key may do
-//! - [`limit`]: what was taken of a key's limits, and the duty to settle it
-//! - [`digest`], [`key_map`]: the keys that are accepted
-//! - [`store`]: keys in the database, changed by the [`editor`]; [`sync`] keeps the running gateway's as it has them
+//! - [`credential`]: the header with the key
+//! - [`token`], [`limits`]: configured keys, and the limits of a key
+//! - [`limit`]: the amounts taken from a key's limits, and the duty to settle them
+//! - [`digest`], [`key_map`]: the accepted keys
+//! - [`store`]: keys in the database, changed by the [`editor`]; [`sync`] keeps the running gateway's keys up
+//!   to date
 //! - [`generate`]: new keys
 
 pub mod credential;

@@ -1,5 +1,5 @@
-//! Keys in the database: their digests, their limits, and what they have spent. Every change raises a version, so that a
-//! running gateway sees by one cheap question whether there is anything to read again.
+//! Keys in the database: digests, limits and spending. Every change of a key raises a version, so that a
+//! running gateway notices changes by one cheap query.
 
 use std::{
     collections::HashMap,
@@ -17,8 +17,8 @@ pub(super) const SCHEMA: Schema = Schema {
          models TEXT NOT NULL, rpm BIGINT, tpm BIGINT, concurrent BIGINT, budget BIGINT, expires BIGINT, \
          created BIGINT NOT NULL, revoked BIGINT)",
         "CREATE UNIQUE INDEX api_keys_by_name ON api_keys (name) WHERE revoked IS NULL",
-        // Each process keeps one sum per key, which it tells whole: telling it twice changes nothing. Those of processes
-        // that have ended well are in one row, whose owner is nobody.
+        // Each process stores one total per key, so storing it twice changes nothing. The totals of processes
+        // that have ended in order are merged into one row, with an empty owner.
         "CREATE TABLE api_key_spending (id TEXT NOT NULL, owner TEXT NOT NULL, spent BIGINT NOT NULL, \
          PRIMARY KEY (id, owner))",
         "CREATE TABLE api_key_version (version BIGINT NOT NULL)",
@@ -29,41 +29,41 @@ pub(super) const SCHEMA: Schema = Schema {
 pub(super) const COLUMNS: &str = "id, name, shown, digest, old_digest, old_until, admin, models, rpm, tpm, concurrent, budget, \
                        expires, created, revoked";
 
-const REVOKED: usize = 14;
-/// The key of the name or id `$1`.
+const REVOKED_COLUMN: usize = 14;
+/// The key in force with the name or id `$1`.
 pub(super) const IN_FORCE: &str = "revoked IS NULL AND (name = $1 OR id = $1)";
 
-/// A key as the database has it. The key itself is nowhere.
+/// A key as stored. The token itself is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredKey {
     pub id: String,
     pub name: String,
-    /// Its first letters, by which a person knows it again.
+    /// The first letters of the token, by which a person recognises it.
     pub shown: String,
     pub digest: Digest,
-    /// The one before a rotation, and until when it is accepted beside the new one.
+    /// The digest before a rotation, and until when it is accepted beside the new one.
     pub old: Option<(Digest, SystemTime)>,
     pub admin: bool,
     pub limits: KeyLimits,
     pub created: SystemTime,
     pub revoked: Option<SystemTime>,
-    /// Millionths of the currency. Not written with the key.
+    /// Millionths of the currency. Stored apart from the key.
     pub spent: i64,
 }
 
-/// A row that is in force and is not understood: somebody else wrote it. It is accepted by nobody.
+/// A row in force that cannot be read, because another program wrote it. The key is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the key {id} cannot be read, and is not accepted: its {column} is wrong")]
 pub struct UnreadableKey {
     pub id: String,
-    /// What of it is wrong.
+    /// The wrong column.
     pub column: &'static str,
 }
 
-/// All rows of the store: one that cannot be read takes no other with it.
+/// All rows of the store. An unreadable row affects no other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyRows {
-    /// By age.
+    /// Oldest first.
     pub keys: Vec<StoredKey>,
     pub unreadable: Vec<UnreadableKey>,
 }
@@ -73,7 +73,7 @@ pub struct KeyRows {
 pub struct KeyStore(Database);
 
 impl KeyStore {
-    /// Connects, and brings the tables up to date.
+    /// Connects and migrates the tables.
     ///
     /// # Errors
     /// The database's own.
@@ -81,97 +81,103 @@ impl KeyStore {
         Database::open(settings, &[&SCHEMA]).await.map(Self)
     }
 
-    /// Raised by every change of a key.
+    /// Rises with every change of a key.
     ///
     /// # Errors
     /// The database's own.
     pub async fn version(&self) -> Result<i64, DatabaseError> {
         let found = self.0.fetch("SELECT version FROM api_key_version", Vec::new()).await?;
-        found.first().map_or(Ok(0), |record| number(record, 0))
+        found.first().map_or(Ok(0), |row| number(row, 0))
     }
 
-    /// All keys, those that were revoked among them, and what they have spent.
+    /// All keys, revoked ones included, with their spending.
     ///
     /// # Errors
     /// The database's own.
     pub async fn keys(&self) -> Result<KeyRows, DatabaseError> {
         let sql = format!("SELECT {COLUMNS} FROM api_keys ORDER BY created, id");
-        let records = self.0.fetch(sql, Vec::new()).await?;
+        let rows = self.0.fetch(sql, Vec::new()).await?;
         let spending = self.spending().await?;
         let mut found = KeyRows::default();
-        for record in &records {
-            match StoredKey::read(record) {
+        for row in &rows {
+            match StoredKey::read(row) {
                 Ok(key) => {
                     let spent = spending.get(&key.id).copied().unwrap_or(0);
                     found.keys.push(StoredKey { spent, ..key });
                 }
-                // Refused by everybody anyway.
-                Err(_) if matches!(record.int(REVOKED), Ok(Some(_))) => {}
-                Err(error) => found.unreadable.push(UnreadableKey::of(record, &error)),
+                // A revoked key is refused anyway.
+                Err(_) if matches!(row.int(REVOKED_COLUMN), Ok(Some(_))) => {}
+                Err(error) => found.unreadable.push(UnreadableKey::of(row, &error)),
             }
         }
         Ok(found)
     }
 
-    /// What all keys have spent, those of the configuration among them, by id.
+    /// The spending of all keys by id, configured ones included, in millionths of the currency.
     ///
     /// # Errors
     /// The database's own.
     pub async fn spending(&self) -> Result<HashMap<String, i64>, DatabaseError> {
-        let records = self.0.fetch("SELECT id, spent FROM api_key_spending", Vec::new()).await?;
+        let rows = self.0.fetch("SELECT id, spent FROM api_key_spending", Vec::new()).await?;
         let mut spending = HashMap::new();
-        for record in &records {
-            // Added up here: a sum that is too large would be an error there.
-            let spent = spending.entry(text(record, 0)?).or_insert(0_i64);
-            *spent = spent.saturating_add(number(record, 1)?);
+        for row in &rows {
+            // Summed here, because a sum that is too large would be an error in the database.
+            let spent = spending.entry(text(row, 0)?).or_insert(0_i64);
+            *spent = spent.saturating_add(number(row, 1)?);
         }
         Ok(spending)
     }
 
-    /// Notes what a key has spent by way of `owner`, in all; gives what it has spent by way of everybody. A sum that is
-    /// less than what is there already comes late, and changes nothing.
+    /// Stores `sum` as all that a key has spent through the process `owner`; returns the spending through all
+    /// processes. A sum below the stored one is late, and changes nothing.
     ///
     /// # Errors
-    /// The database's own; whether it was noted is not known when the connection broke. It may be told again.
+    /// The database's own; after a broken connection it is unknown whether the sum was stored. It may be
+    /// stored again.
     pub async fn spend(&self, id: &str, owner: &str, sum: i64) -> Result<i64, DatabaseError> {
         let sql = "INSERT INTO api_key_spending (id, owner, spent) VALUES ($1, $2, $3) \
                    ON CONFLICT (id, owner) DO UPDATE SET spent = CASE WHEN excluded.spent > api_key_spending.spent \
                    THEN excluded.spent ELSE api_key_spending.spent END";
         self.0.run(sql, vec![Cell::text(id), Cell::text(owner), sum.into()]).await?;
         let sql = "SELECT spent FROM api_key_spending WHERE id = $1";
-        let records = self.0.fetch(sql, vec![Cell::text(id)]).await?;
-        added_up(&records)
+        let rows = self.0.fetch(sql, vec![Cell::text(id)]).await?;
+        sum_of(&rows)
     }
 
-    /// Adds what `owner` has told to what those have that have ended, so that there is not a row for every key and start
-    /// for ever. It must tell nothing more: a sum told again would count twice. So what was told and not answered, and may
-    /// be run yet, stays as it is (`doubtful`), as do the rows of processes that were killed; they count all the same.
+    /// Merges the totals of `owner` into the row of ended processes, so that there is not a row for every key
+    /// and process for ever. `owner` must store nothing afterwards: a total stored again would count twice.
+    /// So an unconfirmed total, the statement for which may still run, stays in its row (`unconfirmed`), as
+    /// do the rows of killed processes; they count all the same.
     ///
     /// # Errors
-    /// The database's own; it happens as a whole or not at all, and must not be tried again when that is not known.
-    pub async fn fold(
+    /// The database's own. The merge happens as a whole or not at all; it must not be repeated when that is
+    /// unknown.
+    pub async fn merge(
         settings: &DatabaseSettings,
         owner: &str,
-        doubtful: impl Iterator<Item = &str> + Send,
+        unconfirmed: impl Iterator<Item = &str> + Send,
     ) -> Result<(), DatabaseError> {
         let mut cells = vec![Cell::text(owner)];
-        cells.extend(doubtful.map(Cell::text));
-        let places: Vec<String> = (2..=cells.len()).map(|number| format!("${number}")).collect();
-        // `IN ()` is not PostgreSQL's.
-        let certain =
-            if places.is_empty() { String::new() } else { format!(" AND id NOT IN ({})", places.join(", ")) };
-        let most = i64::MAX;
-        // In order: two processes that end together must not wait for each other.
+        cells.extend(unconfirmed.map(Cell::text));
+        let placeholders: Vec<String> = (2..=cells.len()).map(|number| format!("${number}")).collect();
+        // PostgreSQL has no `IN ()`.
+        let confirmed = if placeholders.is_empty() {
+            String::new()
+        } else {
+            format!(" AND id NOT IN ({})", placeholders.join(", "))
+        };
+        let max = i64::MAX;
+        // Ordered, so that two processes that end at once do not deadlock.
         let add = format!(
             "INSERT INTO api_key_spending (id, owner, spent) SELECT id, '', spent FROM api_key_spending \
-             WHERE owner = $1{certain} ORDER BY id ON CONFLICT (id, owner) DO UPDATE SET spent = \
-             CASE WHEN api_key_spending.spent > {most} - excluded.spent THEN {most} \
+             WHERE owner = $1{confirmed} ORDER BY id ON CONFLICT (id, owner) DO UPDATE SET spent = \
+             CASE WHEN api_key_spending.spent > {max} - excluded.spent THEN {max} \
              ELSE api_key_spending.spent + excluded.spent END"
         );
         let mut connection = Connection::open(settings).await?;
         connection.begin().await?;
         connection.run(add, cells.clone()).await?;
-        connection.run(format!("DELETE FROM api_key_spending WHERE owner = $1{certain}"), cells).await?;
+        connection.run(format!("DELETE FROM api_key_spending WHERE owner = $1{confirmed}"), cells).await?;
         connection.commit().await?;
         connection.close().await;
         Ok(())
@@ -183,38 +189,38 @@ impl KeyStore {
 }
 
 impl StoredKey {
-    pub(super) fn read(record: &ResultRow) -> Result<Self, DatabaseError> {
-        let digest = |column| Ok::<_, DatabaseError>(record.text(column)?.and_then(Digest::from_hex));
-        // A limit that is none must not become no limit.
+    pub(super) fn read(row: &ResultRow) -> Result<Self, DatabaseError> {
+        let digest = |column| Ok::<_, DatabaseError>(row.text(column)?.and_then(Digest::from_hex));
+        // An invalid limit must not be read as no limit.
         let limit = |column| {
-            let limit = record.int(column)?.map(u32::try_from).transpose();
+            let limit = row.int(column)?.map(u32::try_from).transpose();
             limit.map_err(|_| DatabaseError::Column(column))
         };
-        let budget = record.int(11)?;
+        let budget = row.int(11)?;
         if budget.is_some_and(i64::is_negative) {
             return Err(DatabaseError::Column(11));
         }
-        let (old, until) = (digest(4)?, moment(record, 5)?);
+        let (old, until) = (digest(4)?, time(row, 5)?);
         let allowance =
             LimitValues { requests: limit(8)?, tokens: limit(9)?, concurrent: limit(10)?, budget };
-        let models = serde_json::from_str(&text(record, 7)?).map_err(|_| DatabaseError::Column(7))?;
+        let models = serde_json::from_str(&text(row, 7)?).map_err(|_| DatabaseError::Column(7))?;
         Ok(Self {
-            id: text(record, 0)?,
-            name: text(record, 1)?,
-            shown: text(record, 2)?,
+            id: text(row, 0)?,
+            name: text(row, 1)?,
+            shown: text(row, 2)?,
             digest: digest(3)?.ok_or(DatabaseError::Column(3))?,
             old: old.zip(until),
-            admin: number(record, 6)? != 0,
-            limits: KeyLimits { models, allowance, expires: moment(record, 12)? },
-            created: moment(record, 13)?.unwrap_or(SystemTime::UNIX_EPOCH),
-            revoked: moment(record, REVOKED)?,
+            admin: number(row, 6)? != 0,
+            limits: KeyLimits { models, allowance, expires: time(row, 12)? },
+            created: time(row, 13)?.unwrap_or(SystemTime::UNIX_EPOCH),
+            revoked: time(row, REVOKED_COLUMN)?,
             spent: 0,
         })
     }
 }
 
 impl UnreadableKey {
-    fn of(record: &ResultRow, error: &DatabaseError) -> Self {
+    fn of(row: &ResultRow, error: &DatabaseError) -> Self {
         let column = match error {
             DatabaseError::Column(column) => COLUMNS.split(", ").nth(*column),
             DatabaseError::Driver(_)
@@ -222,7 +228,7 @@ impl UnreadableKey {
             | DatabaseError::Repeated
             | DatabaseError::Late => None,
         };
-        Self { id: text(record, 0).unwrap_or_default(), column: column.unwrap_or_default() }
+        Self { id: text(row, 0).unwrap_or_default(), column: column.unwrap_or_default() }
     }
 }
 
@@ -230,17 +236,17 @@ pub(super) fn text(record: &ResultRow, column: usize) -> Result<String, Database
     record.text(column)?.map(str::to_owned).ok_or(DatabaseError::Column(column))
 }
 
-fn number(record: &ResultRow, column: usize) -> Result<i64, DatabaseError> {
-    record.int(column)?.ok_or(DatabaseError::Column(column))
+fn number(row: &ResultRow, column: usize) -> Result<i64, DatabaseError> {
+    row.int(column)?.ok_or(DatabaseError::Column(column))
 }
 
-/// Of the first column.
-pub(super) fn added_up(records: &[ResultRow]) -> Result<i64, DatabaseError> {
-    records.iter().try_fold(0_i64, |sum, record| Ok(sum.saturating_add(number(record, 0)?)))
+/// The sum of the first column.
+pub(super) fn sum_of(rows: &[ResultRow]) -> Result<i64, DatabaseError> {
+    rows.iter().try_fold(0_i64, |sum, row| Ok(sum.saturating_add(number(row, 0)?)))
 }
 
-fn moment(record: &ResultRow, column: usize) -> Result<Option<SystemTime>, DatabaseError> {
-    let millis = record.int(column)?.map(|millis| u64::try_from(millis).unwrap_or(0));
+fn time(row: &ResultRow, column: usize) -> Result<Option<SystemTime>, DatabaseError> {
+    let millis = row.int(column)?.map(|millis| u64::try_from(millis).unwrap_or(0));
     Ok(millis.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis)))
 }
 

@@ -1,7 +1,7 @@
-//! Keeps a running gateway's keys as the store has them: asks more than once a second whether anything has changed, and then
-//! brings what keys with a budget have spent to the store, as a sum that may be told twice: whether a statement was run
-//! is not known when its answer does not come. While the store is away, the keys in memory go on being accepted and
-//! what is spent is kept; that is said once, and when it is over.
+//! Keeps a running gateway's keys equal to the store's: polls the store's version, reads keys when it has
+//! changed, and stores the spending of keys with a budget. Spending is stored as a total, because a statement
+//! without an answer may have run, and a total may be stored twice. While the store is down, the keys in
+//! memory stay accepted and spending is kept; the log has one line when that begins and one when it ends.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,18 +21,19 @@ use crate::{
     database::{DatabaseError, DatabaseSettings},
 };
 
-/// Between two looks at the store. A key that was revoked is refused a second later, whose rest is for the store to answer.
-pub const PERIOD: Duration = Duration::from_millis(600);
-/// A store that does not answer within this is away.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the store may take for what one key has spent.
-const SPENDING: Duration = Duration::from_millis(400);
-/// Between looks while the process waits for the last spending to be taken.
-const BREATH: Duration = Duration::from_millis(20);
-/// How long the end waits for this process's sums to be added to those of the ones before.
-const FOLDING: Duration = Duration::from_secs(1);
-/// With more sums than this in doubt it is left: a statement takes so many values and no more.
-const DOUBTS: usize = 1000;
+/// Between two polls. Revocation takes at most 1 s: 600 ms poll + 400 ms query.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(600);
+/// A store that does not answer within this counts as down.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+/// For storing one key's spending.
+const SPEND_TIMEOUT: Duration = Duration::from_millis(400);
+/// Between polls while the process waits for the last spending to be stored.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(20);
+/// For merging this process's totals at its end.
+const MERGE_TIMEOUT: Duration = Duration::from_secs(1);
+/// With more unconfirmed totals than this they are not merged, because a statement takes a limited number of
+/// values.
+const MAX_UNCONFIRMED: usize = 1000;
 
 #[derive(Debug)]
 pub struct KeySync {
@@ -40,33 +41,34 @@ pub struct KeySync {
     /// `None`: not opened yet.
     store: Option<KeyStore>,
     keys: StoredKeys,
-    /// The store's version that is in the ring.
+    /// The version of the keys in memory.
     version: Option<i64>,
-    /// The keys of the configuration whose spending has been read.
+    /// The configured keys with known spending.
     tokens: ConfiguredKeys,
-    account: SpendReporter,
-    away: Episode,
+    spending_reporter: SpendReporter,
+    outage: Episode,
 }
 
-/// What this process has told the store of spending.
+/// The spending that this process has stored.
 #[derive(Debug)]
 struct SpendReporter {
-    /// The process, as the store knows it: nobody else has this name.
+    /// The name of this process in the store. No other process has it.
     owner: String,
-    /// By the address of their meter, which they keep alive: a key may be here under two secrets.
-    debtors: HashMap<usize, PendingSpend>,
-    /// What the store was told of each key, in all. Kept when the key is gone: it may come back.
-    told: HashMap<Arc<str>, i64>,
-    /// Keys whose spending the store did not take in time. They come last, so that the others need not wait for them.
-    stuck: HashSet<Arc<str>>,
-    /// Keys of whom the store was told something that it did not answer: it may be run at any time yet.
-    doubtful: HashSet<Arc<str>>,
-    /// Something is left that the store did not take.
-    behind: Episode,
+    /// By the address of the meter, which stays alive here: a key may be here under two secrets.
+    pending: HashMap<usize, PendingSpend>,
+    /// The stored total of each key. Kept when the key is gone, because it may come back.
+    reported: HashMap<Arc<str>, i64>,
+    /// Keys with spending that was not stored in time. They come last, so that the others do not wait for
+    /// them.
+    timed_out: HashSet<Arc<str>>,
+    /// Keys with a statement that was not answered: it may still run at any time.
+    unconfirmed: HashSet<Arc<str>>,
+    /// The last round could not store everything.
+    backlog: Episode,
 }
 
-/// Whoever has something to pay, or may have yet: what a request costs is known at its end, and its key may be revoked by
-/// then, or gone from the configuration.
+/// A key that has unstored spending or may have some later: a request's cost is known at its end, when its
+/// key may be revoked or gone from the configuration.
 #[derive(Debug)]
 struct PendingSpend {
     id: Arc<str>,
@@ -76,13 +78,13 @@ struct PendingSpend {
 impl KeySync {
     #[must_use]
     pub fn new(settings: DatabaseSettings, keys: StoredKeys) -> Self {
-        let account = SpendReporter {
+        let spending_reporter = SpendReporter {
             owner: generate::make_owner(),
-            debtors: HashMap::new(),
-            told: HashMap::new(),
-            stuck: HashSet::new(),
-            doubtful: HashSet::new(),
-            behind: Episode::new(),
+            pending: HashMap::new(),
+            reported: HashMap::new(),
+            timed_out: HashSet::new(),
+            unconfirmed: HashSet::new(),
+            backlog: Episode::new(),
         };
         Self {
             settings,
@@ -90,44 +92,45 @@ impl KeySync {
             keys,
             version: None,
             tokens: ConfiguredKeys::default(),
-            account,
-            away: Episode::new(),
+            spending_reporter,
+            outage: Episode::new(),
         }
     }
 
-    /// One look: whatever has changed from the store, and spending to it. `None`: the keys of the configuration are not
-    /// known yet. True: the store answered.
+    /// One poll: reads changed keys and stores spending. `None`: the configured keys are not known yet. True:
+    /// the store answered.
     pub async fn look(&mut self, tokens: Option<&ConfiguredKeys>) -> bool {
-        let looked = timeout(PATIENCE, self.try_look(tokens)).await;
-        let error = match looked {
+        let polled = timeout(STORE_TIMEOUT, self.try_poll(tokens)).await;
+        let error = match polled {
             Ok(Ok(store)) => {
-                if self.away.end() {
+                if self.outage.end() {
                     tracing::info!("the database answers again; keys are as it has them");
                 }
-                self.account.bring(&store).await;
+                self.spending_reporter.report(&store).await;
                 return true;
             }
             Ok(Err(error)) => error,
             Err(_) => DatabaseError::Late,
         };
-        if self.away.begin() {
+        if self.outage.begin() {
             tracing::warn!(%error, "the database of keys is away; the keys in memory stay in force");
         }
         false
     }
 
-    /// Looks until all that was spent is in the store. One that is away is waited for only if there is something to tell.
+    /// Polls until all spending is stored. A store that is down is waited for only if there is spending to
+    /// store.
     pub async fn settle(&mut self, tokens: &ConfiguredKeys) {
         loop {
             self.look(Some(tokens)).await;
-            if self.account.is_settled() {
+            if self.spending_reporter.is_settled() {
                 return;
             }
-            tokio::time::sleep(BREATH).await;
+            tokio::time::sleep(SETTLE_INTERVAL).await;
         }
     }
 
-    async fn try_look(&mut self, tokens: Option<&ConfiguredKeys>) -> Result<KeyStore, DatabaseError> {
+    async fn try_poll(&mut self, tokens: Option<&ConfiguredKeys>) -> Result<KeyStore, DatabaseError> {
         let store = match &self.store {
             Some(store) => store.clone(),
             None => self.store.insert(KeyStore::open(&self.settings).await?).clone(),
@@ -138,16 +141,16 @@ impl KeySync {
             for unreadable in &found.unreadable {
                 tracing::error!(id = unreadable.id, "{unreadable}");
             }
-            let ring = ring(&found.keys, &self.keys.ring());
-            self.account.note(ring.values());
-            self.keys.replace(ring);
+            let key_map = key_map(&found.keys, &self.keys.ring());
+            self.spending_reporter.note(key_map.values());
+            self.keys.replace(key_map);
             self.version = Some(version);
         }
         if let Some(tokens) = tokens.filter(|tokens| !self.tokens.is_same(tokens)) {
-            // Under the names that they were spent under: a meter may have another from here on.
-            self.account.bring(&store).await;
+            // Under the former ids, because from here on a meter may belong to another id.
+            self.spending_reporter.report(&store).await;
             let spending = store.spending().await?;
-            self.account.note(tokens.principals());
+            self.spending_reporter.note(tokens.principals());
             for principal in tokens.principals() {
                 principal.note_spent(spending.get(&*principal.id).copied().unwrap_or(0));
             }
@@ -156,16 +159,22 @@ impl KeySync {
         Ok(store)
     }
 
-    /// Ends the connections, and leaves no row of this process's own, if the store is there.
+    /// Closes the connections. If the store is up, this process leaves no row of its own.
     pub async fn close(self) {
         let Some(store) = self.store else { return };
         store.close().await;
-        let SpendReporter { owner, told, doubtful, .. } = &self.account;
-        if self.away.holds() || told.values().all(|sum| *sum == 0) || doubtful.len() > DOUBTS {
+        let SpendReporter { owner, reported, unconfirmed, .. } = &self.spending_reporter;
+        if self.outage.holds()
+            || reported.values().all(|sum| *sum == 0)
+            || unconfirmed.len() > MAX_UNCONFIRMED
+        {
             return;
         }
-        let folded = timeout(FOLDING, KeyStore::fold(&self.settings, owner, doubtful.iter().map(|id| &**id)));
-        if let Err(error) = folded.await.unwrap_or(Err(DatabaseError::Late)) {
+        let merging = timeout(
+            MERGE_TIMEOUT,
+            KeyStore::merge(&self.settings, owner, unconfirmed.iter().map(|id| &**id)),
+        );
+        if let Err(error) = merging.await.unwrap_or(Err(DatabaseError::Late)) {
             // Nothing is lost: the rows count as they are.
             tracing::debug!(%error, "what keys have spent stays in rows of this process's own");
         }
@@ -173,66 +182,67 @@ impl KeySync {
 }
 
 impl SpendReporter {
-    /// These are accepted from now on, and may spend.
+    /// These principals are accepted from now on, and may spend.
     fn note<'a>(&mut self, accepted: impl Iterator<Item = &'a Arc<Principal>>) {
         for principal in accepted {
             let Some(meter) = &principal.meter else { continue };
-            let debtor = PendingSpend { id: Arc::clone(&principal.id), meter: Arc::clone(meter) };
-            self.debtors.insert(Arc::as_ptr(meter).addr(), debtor);
+            let spend = PendingSpend { id: Arc::clone(&principal.id), meter: Arc::clone(meter) };
+            self.pending.insert(Arc::as_ptr(meter).addr(), spend);
         }
     }
 
     fn is_settled(&self) -> bool {
-        self.debtors.values().all(|debtor| debtor.meter.unsaved() == 0)
+        self.pending.values().all(|spend| spend.meter.unsaved() == 0)
     }
 
-    /// What was spent since the last time. What the store does not take is kept, and comes again.
-    async fn bring(&mut self, store: &KeyStore) {
-        // Whose meter nobody else has spends no more. Seen before what it has spent is: nothing comes between.
-        self.debtors
-            .retain(|_, debtor| Arc::get_mut(&mut debtor.meter).is_none() || debtor.meter.unsaved() != 0);
-        let mut owing: Vec<&PendingSpend> =
-            self.debtors.values().filter(|debtor| debtor.meter.unsaved() != 0).collect();
-        owing.sort_by_key(|debtor| self.stuck.contains(&debtor.id));
+    /// Stores the spending since the last time. Spending that is not stored is kept, and stored later.
+    async fn report(&mut self, store: &KeyStore) {
+        // A meter without another owner gets no more spending. Ownership is checked before the spending, so
+        // nothing comes between.
+        self.pending
+            .retain(|_, spend| Arc::get_mut(&mut spend.meter).is_none() || spend.meter.unsaved() != 0);
+        let mut due: Vec<&PendingSpend> =
+            self.pending.values().filter(|spend| spend.meter.unsaved() != 0).collect();
+        due.sort_by_key(|spend| self.timed_out.contains(&spend.id));
         let mut failed = None;
-        for PendingSpend { id, meter } in owing {
+        for PendingSpend { id, meter } in due {
             let unsaved = meter.unsaved();
-            // Before it is asked: whoever waits may be gone before the answer.
-            let is_first = self.doubtful.insert(Arc::clone(id));
-            let told = self.told.entry(Arc::clone(id)).or_default();
-            let sum = told.saturating_add(unsaved);
-            match timeout(SPENDING, store.spend(id, &self.owner, sum)).await {
+            // Marked before the query, because the caller may drop this future before the answer.
+            let is_first = self.unconfirmed.insert(Arc::clone(id));
+            let reported = self.reported.entry(Arc::clone(id)).or_default();
+            let sum = reported.saturating_add(unsaved);
+            match timeout(SPEND_TIMEOUT, store.spend(id, &self.owner, sum)).await {
                 Ok(Ok(spent)) => {
-                    *told = sum;
+                    *reported = sum;
                     meter.note_saved(unsaved, spent);
-                    self.stuck.remove(id);
+                    self.timed_out.remove(id);
                     if is_first {
-                        self.doubtful.remove(id);
+                        self.unconfirmed.remove(id);
                     }
                 }
                 Ok(Err(error)) => failed = failed.or(Some(error)),
                 Err(_) => {
-                    self.stuck.insert(Arc::clone(id));
+                    self.timed_out.insert(Arc::clone(id));
                     failed = failed.or(Some(DatabaseError::Late));
-                    // Revocations must not wait for more than one.
+                    // A revocation must not wait for more than one timeout.
                     break;
                 }
             }
         }
         let Some(error) = failed else {
-            self.behind.end();
+            self.backlog.end();
             return;
         };
-        if self.behind.begin() {
+        if self.backlog.begin() {
             tracing::warn!(%error, "what keys have spent is not taken by the database; it is kept, and comes again");
         }
     }
 }
 
-/// The keys in force, with what those of `before` have used.
-fn ring(stored: &[StoredKey], before: &KeyMap) -> KeyMap {
+/// The keys in force, with the meters of `before`.
+fn key_map(stored: &[StoredKey], before: &KeyMap) -> KeyMap {
     let known: HashMap<&str, _> = before.values().map(|known| (&*known.id, &known.meter)).collect();
-    let mut ring = KeyMap::new();
+    let mut key_map = KeyMap::new();
     for key in stored.iter().filter(|key| key.revoked.is_none()) {
         let meter = known.get(&*key.id).and_then(|meter| (*meter).clone());
         let is_new = meter.is_none();
@@ -249,9 +259,9 @@ fn ring(stored: &[StoredKey], before: &KeyMap) -> KeyMap {
         }
         if let Some((digest, until)) = key.old {
             let expires = key.limits.expires.map_or(until, |expires| expires.min(until));
-            ring.insert(digest, principal(current.meter.clone(), Some(expires)));
+            key_map.insert(digest, principal(current.meter.clone(), Some(expires)));
         }
-        ring.insert(key.digest, current);
+        key_map.insert(key.digest, current);
     }
-    ring
+    key_map
 }

@@ -54,7 +54,7 @@ impl fmt::Display for StartSummary<'_> {
 /// The ledger's database, or why there is none.
 fn ledger(settings: &Settings) -> String {
     match &settings.database {
-        Some(database) if settings.ledger.enabled => database.site.to_string(),
+        Some(database) if settings.ledger.enabled => database.url.to_string(),
         Some(_) => "off".to_owned(),
         None if settings.file.is_none() => "none: no configuration file, no DATABASE_URL".to_owned(),
         None => "none: \"database\" is false".to_owned(),

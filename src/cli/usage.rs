@@ -45,8 +45,8 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let settings = config::load(options.config.as_deref(), &Overrides::default(), &Env::of_process())?;
     let database =
         settings.database.ok_or("there is no database: no configuration file and no DATABASE_URL")?;
-    print_database(&database.site);
-    if let DatabaseUrl::Sqlite(file) = &database.site
+    print_database(&database.url);
+    if let DatabaseUrl::Sqlite(file) = &database.url
         && !file.exists()
     {
         return Err(format!("there is no ledger yet: {} is not there", file.display()).into());

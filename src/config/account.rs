@@ -59,7 +59,7 @@ fn database(field: &mut Located<'_, '_, '_>, folder: &Path) -> Option<DatabaseSe
                 || Some(DatabaseUrl::Sqlite(folder.join(DEFAULT_NAME))),
                 |mut field| database_url(&mut field, folder),
             )?;
-            Some(DatabaseSettings { site, connections: size + overflow })
+            Some(DatabaseSettings { url: site, connections: size + overflow })
         })?,
         Value::Text(_) | Value::Null | Value::Bool(true) | Value::Number(_) | Value::List(_) => {
             database_url(field, folder).map(DatabaseSettings::new)
@@ -126,7 +126,7 @@ pub(super) fn apply_env(env: &Env, settings: &mut Settings, problems: &mut Vec<P
             Ok(site) => {
                 let connections =
                     settings.database.as_ref().map_or(POOL_SIZE + MAX_OVERFLOW, |set| set.connections);
-                settings.database = Some(DatabaseSettings { site, connections });
+                settings.database = Some(DatabaseSettings { url: site, connections });
             }
             Err(expected) => error("DATABASE_URL", expected),
         }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_database_is_where_the_nearest_word_says() {
-        let field = |text: &str| parsed(text).database.map(|database| database.site.to_string());
+        let field = |text: &str| parsed(text).database.map(|database| database.url.to_string());
         assert_eq!(field("{}").as_deref(), Some("SQLite, thalweg.db"));
         assert_eq!(field(r#"{"database": "/var/t.db"}"#).as_deref(), Some("SQLite, /var/t.db"));
         assert_eq!(field(r#"{"database": false}"#), None);
@@ -181,7 +181,7 @@ mod tests {
             let (mut settings, mut problems) = (parsed(text), Vec::new());
             apply_env(&env(variables), &mut settings, &mut problems);
             let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            (settings.database.map(|database| (database.site.to_string(), database.connections)), messages)
+            (settings.database.map(|database| (database.url.to_string(), database.connections)), messages)
         };
         let variables = [("DATABASE_URL", "postgres://h/d"), ("DB_POOL_SIZE", "5"), ("DB_MAX_OVERFLOW", "0")];
         assert_eq!(over(text, &variables), (Some(("PostgreSQL, h/d".to_owned(), 5)), Vec::new()));

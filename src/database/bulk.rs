@@ -1,5 +1,6 @@
-//! Many rows at once: on SQLite in statements of many rows, on PostgreSQL in one statement over arrays. Both are
-//! prepared once per connection.
+//! Bulk inserts: on SQLite in statements of many rows, on PostgreSQL in one statement over an array per
+//! column. Each statement is prepared once per connection. The two paths differ because each is the fast one
+//! of its database; single statements share [`engine`].
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -7,7 +8,7 @@ use sqlx::AssertSqlSafe;
 
 use super::{Cell, Connection, DatabaseError, engine, postgres};
 
-/// The kinds of a table's columns.
+/// The type of a table's column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnKind {
     Int,
@@ -15,25 +16,26 @@ pub enum ColumnKind {
     Blob,
 }
 
-/// Rows per statement on SQLite: as many as still fit, then the next smaller. Few sizes, so that all stay prepared.
-const SIZES: [usize; 3] = [64, 8, 1];
+/// Rows per statement on SQLite. The largest size that fits comes first. There are few sizes, so that all
+/// statements stay prepared.
+const ROWS_PER_STATEMENT: [usize; 3] = [64, 8, 1];
 
-/// Where rows go, and what happens to those that are there already.
+/// An insert of rows into one table, with its statements for both databases.
 #[derive(Debug)]
 pub struct Insert {
     pub columns: Vec<(&'static str, ColumnKind)>,
-    sqlite: [Arc<str>; SIZES.len()],
+    sqlite: [Arc<str>; ROWS_PER_STATEMENT.len()],
     postgres: Arc<str>,
 }
 
 impl Insert {
-    /// `conflict` is what follows the rows: `ON CONFLICT …`.
+    /// `conflict` follows the rows in the statement: `ON CONFLICT …`.
     #[must_use]
     pub fn new(table: &str, columns: Vec<(&'static str, ColumnKind)>, conflict: &str) -> Self {
         let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
         let into = format!("INSERT INTO {table} ({})", names.join(", "));
         let row = format!("({})", vec!["?"; columns.len()].join(","));
-        let sqlite = SIZES.map(|size| {
+        let sqlite = ROWS_PER_STATEMENT.map(|size| {
             let rows = vec![row.as_str(); size].join(",");
             format!("{into} VALUES {rows} {conflict}").into()
         });
@@ -52,22 +54,23 @@ impl Insert {
 }
 
 impl Connection {
-    /// Inserts rows, whose cells stand one after the other; gives how many rows that changed.
+    /// Inserts rows, given as the cells of the first row, then of the second, and so on. Returns the number
+    /// of rows changed.
     ///
     /// # Errors
-    /// The database's own; some rows may be in, so this wants a transaction around it.
+    /// The database's own. Some rows may be inserted then, so the caller needs a transaction.
     pub async fn insert(&mut self, insert: &Insert, cells: Vec<Cell>) -> Result<u64, DatabaseError> {
         match self {
             Self::Sqlite(connection) => {
                 let width = insert.columns.len().max(1);
-                let (mut cells, mut left, mut changed) = (cells.into_iter(), 0, 0);
-                left += cells.len() / width;
-                for (size, sql) in SIZES.iter().zip(&insert.sqlite) {
+                let mut left = cells.len() / width;
+                let (mut cells, mut changed) = (cells.into_iter(), 0);
+                for (size, sql) in ROWS_PER_STATEMENT.iter().zip(&insert.sqlite) {
                     while left >= *size {
-                        let part = cells.by_ref().take(size * width).collect();
+                        let batch = cells.by_ref().take(size * width).collect();
                         // A pointer to the text is copied, not the text.
                         let sql = AssertSqlSafe(Arc::clone(sql));
-                        changed += engine::run(&mut *connection, sql, part).await?;
+                        changed += engine::run(&mut *connection, sql, batch).await?;
                         left -= size;
                     }
                 }
@@ -79,7 +82,7 @@ impl Connection {
         }
     }
 
-    /// Which of these ids a table has.
+    /// The ids among `ids` that the table has.
     ///
     /// # Errors
     /// The database's own.
@@ -88,16 +91,16 @@ impl Connection {
         table: &'static str,
         ids: impl ExactSizeIterator<Item = Vec<u8>>,
     ) -> Result<Vec<Vec<u8>>, DatabaseError> {
-        const MANY: usize = 500;
+        const MAX_IDS: usize = 500;
         let (mut ids, mut known) = (ids, Vec::new());
         loop {
-            let part: Vec<Cell> = ids.by_ref().take(MANY).map(Cell::from).collect();
-            if part.is_empty() {
+            let batch: Vec<Cell> = ids.by_ref().take(MAX_IDS).map(Cell::from).collect();
+            if batch.is_empty() {
                 return Ok(known);
             }
-            let marks: Vec<String> = (1..=part.len()).map(|number| format!("${number}")).collect();
-            let sql = format!("SELECT id FROM {table} WHERE id IN ({})", marks.join(","));
-            for record in self.fetch(Cow::Owned(sql), part).await? {
+            let placeholders: Vec<String> = (1..=batch.len()).map(|number| format!("${number}")).collect();
+            let sql = format!("SELECT id FROM {table} WHERE id IN ({})", placeholders.join(","));
+            for record in self.fetch(Cow::Owned(sql), batch).await? {
                 known.extend(record.blob(0)?.map(<[u8]>::to_vec));
             }
         }

@@ -1,5 +1,5 @@
-//! Values as both databases know them. Each says its kind even when it is nothing, since PostgreSQL wants to know what
-//! kind of nothing it is given.
+//! Values of the types that both databases have. A null has a type too, because PostgreSQL needs the type of
+//! every value that is bound. A null that comes from the database has lost its type and is read as any.
 
 use super::DatabaseError;
 
@@ -35,13 +35,13 @@ impl From<Vec<u8>> for Cell {
     }
 }
 
-/// A row that was asked for, by column number. A column that is not there, or of another kind, is an error.
+/// A row of a result; columns are counted from 0. A column that is missing or of another type is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResultRow(pub Vec<Cell>);
 
 impl ResultRow {
     /// # Errors
-    /// There is no such number.
+    /// The column is missing or no number.
     pub fn int(&self, column: usize) -> Result<Option<i64>, DatabaseError> {
         match self.0.get(column) {
             Some(Cell::Int(value)) => Ok(*value),
@@ -51,7 +51,7 @@ impl ResultRow {
     }
 
     /// # Errors
-    /// There is no such text.
+    /// The column is missing or no text.
     pub fn text(&self, column: usize) -> Result<Option<&str>, DatabaseError> {
         match self.0.get(column) {
             Some(Cell::Text(value)) => Ok(value.as_deref()),
@@ -61,7 +61,7 @@ impl ResultRow {
     }
 
     /// # Errors
-    /// There are no such bytes.
+    /// The column is missing or holds no bytes.
     pub fn blob(&self, column: usize) -> Result<Option<&[u8]>, DatabaseError> {
         match self.0.get(column) {
             Some(Cell::Blob(value)) => Ok(value.as_deref()),

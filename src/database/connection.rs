@@ -1,5 +1,5 @@
-//! One connection, for who writes much and wants to know at once when it is gone. After an error in a transaction it is
-//! best dropped, which undoes the transaction.
+//! One connection, for a task that writes much and must notice at once that the database is gone. After an
+//! error inside a transaction the connection is best dropped, because that rolls the transaction back.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -15,23 +15,23 @@ pub enum Connection {
 
 impl Connection {
     /// # Errors
-    /// It cannot be had.
+    /// The database cannot be reached or opened.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
-        Ok(match &settings.site {
+        Ok(match &settings.url {
             DatabaseUrl::Sqlite(file) => {
-                sqlite::prepare(file);
+                sqlite::create(file);
                 Self::Sqlite(sqlite::connect(file).await?)
             }
             DatabaseUrl::Postgres(url) => Self::Postgres(postgres::options(url.expose())?.connect().await?),
         })
     }
 
-    /// Waits no longer than this for others' transactions.
+    /// Limits how long a statement waits for other transactions.
     ///
     /// # Errors
     /// The database's own.
-    pub async fn set_lock_timeout(&mut self, patience: Duration) -> Result<(), DatabaseError> {
-        let millis = patience.as_millis();
+    pub async fn set_lock_timeout(&mut self, limit: Duration) -> Result<(), DatabaseError> {
+        let millis = limit.as_millis();
         let sql = match self {
             Self::Sqlite(_) => format!("PRAGMA busy_timeout = {millis}"),
             Self::Postgres(_) => format!("SET lock_timeout = {millis}"),
@@ -39,7 +39,8 @@ impl Connection {
         self.fetch(sql, Vec::new()).await.map(|_| ())
     }
 
-    /// Begins to write: what fails for want of the lock fails here.
+    /// Begins a writing transaction. On SQLite it takes the write lock, so a locked database is an error here
+    /// and not later.
     ///
     /// # Errors
     /// The database's own.
@@ -52,12 +53,12 @@ impl Connection {
     }
 
     /// # Errors
-    /// The database's own; whether it was committed is not known then.
+    /// The database's own; it is unknown then whether the transaction was committed.
     pub async fn commit(&mut self) -> Result<(), DatabaseError> {
         self.run("COMMIT", Vec::new()).await.map(|_| ())
     }
 
-    /// Runs one statement; gives the number of rows that it changed.
+    /// Runs one statement; returns the number of rows that it changed.
     ///
     /// # Errors
     /// The database's own.
@@ -72,7 +73,7 @@ impl Connection {
         }
     }
 
-    /// Asks. Numbers must come as `BIGINT`: `CAST(SUM(x) AS BIGINT)`.
+    /// Runs a query. Numbers must be `BIGINT`: `CAST(SUM(x) AS BIGINT)`.
     ///
     /// # Errors
     /// The database's own.
@@ -87,9 +88,9 @@ impl Connection {
         }
     }
 
-    /// Says goodbye; SQLite tidies its journal away.
+    /// Closes the connection in order; SQLite removes its write-ahead log.
     pub async fn close(self) {
-        // Gone is gone.
+        // An error changes nothing: the connection is gone.
         let _ = match self {
             Self::Sqlite(connection) => connection.close().await,
             Self::Postgres(connection) => connection.close().await,

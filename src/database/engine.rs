@@ -1,7 +1,8 @@
-//! One statement on either database: its values bound, its rows read. The code is generic over the driver and compiled
-//! once for each; an [`Engine`] says only what a driver does differently.
+//! One statement on either database: its values bound, its rows read. The code is generic over the driver and
+//! compiled once for each; an [`Engine`] holds the differences of a driver.
 //!
-//! The bulk insert is not here: SQLite wants many rows of values in one statement, PostgreSQL one array per column.
+//! The bulk insert is not here: SQLite wants many rows of values in one statement, PostgreSQL one array per
+//! column.
 
 use sqlx::{
     Column as _, ColumnIndex, Decode, Encode, Executor, IntoArguments, Row as _, SqlSafeStr, Type, TypeInfo,
@@ -23,12 +24,12 @@ pub(super) enum ValueType {
 pub(super) trait Engine: sqlx::Database<Arguments: IntoArguments<Self>> {
     fn rows_affected(result: &Self::QueryResult) -> u64;
 
-    /// The type of that name. `None`: none that a [`Cell`] holds.
+    /// The type of that name. `None`: a type that no [`Cell`] holds.
     fn value_type(name: &str) -> Option<ValueType>;
 }
 
-/// An [`Engine`] whose driver takes and gives the types that a [`Cell`] holds. It has one implementation, so that
-/// these bounds stand in one place.
+/// An [`Engine`] with a driver that binds and reads the types of [`Cell`]. Its one implementation keeps these
+/// bounds in one place.
 pub(super) trait CellEngine: Engine {
     fn bind(
         query: Query<'static, Self, Self::Arguments>,
@@ -98,8 +99,8 @@ pub(super) async fn fetch<'c, D: CellEngine>(
     rows.iter().map(D::read).collect()
 }
 
-/// The text of every statement is this crate's own: constants, numbers and names of columns. Values are always bound,
-/// so the callers' `AssertSqlSafe` holds.
+/// The text of every statement is this crate's own: constants, numbers and names of columns. Values are
+/// always bound, so the callers' `AssertSqlSafe` holds.
 fn statement<D: CellEngine>(sql: impl SqlSafeStr, cells: Vec<Cell>) -> Query<'static, D, D::Arguments> {
     cells.into_iter().fold(sqlx::query(sql), D::bind)
 }

@@ -1,14 +1,13 @@
-//! The database, SQLite or PostgreSQL, as far as the rooms that keep something in it need to agree: how it is opened, how
-//! its tables come to be, and single statements. Statements are written once, with `$1` for values, which both accept.
-//! Nothing on the line comes here.
+//! SQLite or PostgreSQL: opening, migrating tables, single statements and bulk inserts. Rooms that store data
+//! have their tables and statements themselves. Statements are written once, with `$1` for values, which both
+//! databases accept. Nothing on a request's path waits for this room.
 //!
 //! - [`settings`]: which database, and how many connections
-//! - [`pool`]: [`Database`], a pool of connections; [`connection`]: one of them, for who writes much
-//! - [`bulk`]: many rows at once
-//! - [`schema`]: the tables of a room, brought up to date when the database is opened
-//! - [`cell`]: values on their way in and out
-//! - [`error`]: the errors, without passwords
-//! - `engine`: a statement on either; `sqlite`, `postgres`: what differs
+//! - [`pool`]: [`Database`], a pool of connections; [`connection`]: one connection, for frequent writes
+//! - [`bulk`]: inserts of many rows
+//! - [`schema`]: the tables of a room, migrated when the database is opened
+//! - [`cell`]: values to bind and values read; [`error`]: errors, without passwords
+//! - `engine`: one statement on either database; `sqlite`, `postgres`: the differences
 
 pub mod bulk;
 pub mod cell;

@@ -1,4 +1,5 @@
-//! A pool of connections. Cloning shares it. Opening brings the tables up to date; making a [`Database`] does nothing yet.
+//! A pool of connections. Cloning shares it. [`Database::open`] migrates tables; [`Database::prepare`] opens
+//! no connection yet.
 
 use std::borrow::Cow;
 
@@ -16,24 +17,24 @@ pub enum Database {
 }
 
 impl Database {
-    /// A pool without a connection yet. Needs a tokio runtime around it.
+    /// A pool without connections. It has to be made inside a tokio runtime.
     ///
     /// # Errors
-    /// The URL is none.
+    /// The URL is not valid.
     pub fn prepare(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
-        Ok(match &settings.site {
+        Ok(match &settings.url {
             DatabaseUrl::Sqlite(file) => {
-                sqlite::prepare(file);
+                sqlite::create(file);
                 Self::Sqlite(sqlite::pool(file))
             }
             DatabaseUrl::Postgres(url) => Self::Postgres(postgres::pool(url.expose(), settings.connections)?),
         })
     }
 
-    /// Connects, and brings these tables up to date.
+    /// Connects, migrates these tables and returns a pool.
     ///
     /// # Errors
-    /// It cannot be had, or its tables are newer than we are.
+    /// The database cannot be opened, or its tables were made by a later version.
     pub async fn open(settings: &DatabaseSettings, schemas: &[&Schema]) -> Result<Self, DatabaseError> {
         let mut connection = Connection::open(settings).await?;
         for schema in schemas {
@@ -43,7 +44,7 @@ impl Database {
         Self::prepare(settings)
     }
 
-    /// Runs one statement; gives the number of rows that it changed.
+    /// Runs one statement; returns the number of rows that it changed.
     ///
     /// # Errors
     /// The database's own.
@@ -63,7 +64,7 @@ impl Database {
         }
     }
 
-    /// Asks. Numbers must come as `BIGINT`: `CAST(SUM(x) AS BIGINT)`.
+    /// Runs a query. Numbers must be `BIGINT`: `CAST(SUM(x) AS BIGINT)`.
     ///
     /// # Errors
     /// The database's own.
@@ -83,7 +84,7 @@ impl Database {
         }
     }
 
-    /// Ends the connections.
+    /// Closes all connections.
     pub async fn close(&self) {
         match self {
             Self::Sqlite(pool) => pool.close().await,
@@ -92,8 +93,9 @@ impl Database {
     }
 }
 
-/// Gives a connection back before the next statement. Dropped, it comes back by a task of its own, too late for a
-/// statement that follows at once: that one would open a second connection, and with it another thread.
+/// Gives a connection back before the next statement. Dropping it would give it back by a task of its own,
+/// too late for a statement that follows at once, which would open a second connection and with it another
+/// thread.
 async fn give_back(mut connection: PoolConnection<Sqlite>) {
     connection.return_to_pool().await;
 }

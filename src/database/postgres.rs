@@ -1,4 +1,5 @@
-//! PostgreSQL: connections are made when they are needed and closed when they no longer are.
+//! PostgreSQL: options, pool, and the insert over arrays. Connections are made on demand and closed when they
+//! have been idle.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
@@ -13,8 +14,8 @@ use super::{
     engine::{Engine, ValueType},
 };
 
-const IDLE: Duration = Duration::from_secs(60);
-const ACQUIRE: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn options(url: &str) -> Result<PgConnectOptions, DatabaseError> {
     let options = PgConnectOptions::from_str(url)?;
@@ -22,11 +23,11 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, DatabaseError> {
 }
 
 pub(super) fn pool(url: &str, connections: u32) -> Result<PgPool, DatabaseError> {
-    let pool = PgPoolOptions::new().max_connections(connections.max(1)).idle_timeout(IDLE);
-    Ok(pool.acquire_timeout(ACQUIRE).connect_lazy_with(options(url)?))
+    let pool = PgPoolOptions::new().max_connections(connections.max(1)).idle_timeout(IDLE_TIMEOUT);
+    Ok(pool.acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options(url)?))
 }
 
-/// One array for each column.
+/// Inserts rows with one array per column.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     sql: &Arc<str>,
@@ -38,13 +39,13 @@ pub(super) async fn insert(
     let mut ints: Vec<Vec<Option<i64>>> = Vec::new();
     let mut texts: Vec<Vec<Option<String>>> = Vec::new();
     let mut blobs: Vec<Vec<Option<Vec<u8>>>> = Vec::new();
-    // Which array of its kind a column is.
+    // For each column, the index of its array among those of its type.
     let mut places = Vec::with_capacity(width);
     for (_, kind) in columns {
         places.push(match kind {
-            ColumnKind::Int => push(&mut ints, rows),
-            ColumnKind::Text => push(&mut texts, rows),
-            ColumnKind::Blob => push(&mut blobs, rows),
+            ColumnKind::Int => add_array(&mut ints, rows),
+            ColumnKind::Text => add_array(&mut texts, rows),
+            ColumnKind::Blob => add_array(&mut blobs, rows),
         });
     }
     for (cell, place) in cells.into_iter().zip(places.iter().cycle()) {
@@ -64,8 +65,8 @@ pub(super) async fn insert(
     Ok(query.execute(connection).await?.rows_affected())
 }
 
-/// Adds a column; gives its number.
-fn push<T>(columns: &mut Vec<Vec<T>>, rows: usize) -> usize {
+/// Adds an array; returns its index.
+fn add_array<T>(columns: &mut Vec<Vec<T>>, rows: usize) -> usize {
     columns.push(Vec::with_capacity(rows));
     columns.len() - 1
 }

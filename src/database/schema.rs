@@ -1,33 +1,35 @@
-//! The tables of a room: numbered steps, each applied once and in order, all that are missing in one transaction. Two
-//! processes that start at once wait for one another. A database that a later thalweg has changed is refused.
+//! The tables of a room as numbered steps. Each step is applied once and in order; all missing steps run in
+//! one transaction. Two processes that start at once wait for each other. Tables of a later version of
+//! thalweg are refused.
 
 use super::{Cell, Connection, DatabaseError};
 
-/// Held in PostgreSQL while tables are changed; any number that nobody else uses.
-const LOCK: i64 = 0x0074_6861_6c77_6567;
+/// PostgreSQL's advisory lock during a migration. Any number that no other program uses.
+const MIGRATION_LOCK: i64 = 0x0074_6861_6c77_6567;
 
 #[derive(Debug)]
 pub struct Schema {
-    /// The room: each has versions of its own.
+    /// The name of the room: each room has its own version.
     pub part: &'static str,
-    /// Version 1, version 2, …: only ever added to. `{blob}` stands for bytes, `{clustered}` at a table's
-    /// end keeps its rows in the order of its primary key where that can be said.
+    /// The steps to version 1, version 2, …. Released steps are never changed. `{blob}` becomes the type of
+    /// bytes; `{clustered}` at the end of a table keeps its rows in the order of the primary key, where the
+    /// database can.
     pub steps: &'static [&'static [&'static str]],
 }
 
 impl Schema {
-    fn known(&self) -> i64 {
+    fn latest(&self) -> i64 {
         i64::try_from(self.steps.len()).unwrap_or(i64::MAX)
     }
 }
 
 impl Connection {
-    /// Brings the tables up to date.
+    /// Applies the missing steps.
     ///
     /// # Errors
-    /// They are newer than we are, or the database's own error; then nothing has been changed.
+    /// The tables are of a later version, or the database's own error; nothing is changed then.
     pub async fn migrate(&mut self, schema: &Schema) -> Result<(), DatabaseError> {
-        if self.version(schema).await.ok() == Some(schema.known()) {
+        if self.version(schema).await.ok() == Some(schema.latest()) {
             return Ok(());
         }
         self.begin().await?;
@@ -35,7 +37,7 @@ impl Connection {
         if migrated.is_ok() {
             self.commit().await?;
         } else {
-            // The error that led here says more than one of going back.
+            // An error of the rollback would hide the error that led here.
             let _ = self.run("ROLLBACK", Vec::new()).await;
         }
         migrated
@@ -51,14 +53,14 @@ impl Connection {
         let (blob, clustered) = match self {
             Self::Sqlite(_) => ("BLOB", "WITHOUT ROWID"),
             Self::Postgres(_) => {
-                self.run(format!("SELECT pg_advisory_xact_lock({LOCK})"), Vec::new()).await?;
+                self.run(format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"), Vec::new()).await?;
                 ("BYTEA", "")
             }
         };
         let table =
             "CREATE TABLE IF NOT EXISTS thalweg_schema (part TEXT PRIMARY KEY, version BIGINT NOT NULL)";
         self.run(table, Vec::new()).await?;
-        let (found, known) = (self.version(schema).await?, schema.known());
+        let (found, known) = (self.version(schema).await?, schema.latest());
         if found > known {
             return Err(DatabaseError::Newer { part: schema.part, found, known });
         }

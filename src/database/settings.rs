@@ -1,4 +1,4 @@
-//! Which database: a file for SQLite, a URL for PostgreSQL.
+//! The database to use: a file for SQLite, a URL for PostgreSQL.
 
 use std::{
     fmt,
@@ -7,61 +7,63 @@ use std::{
 
 use crate::base::Secret;
 
-/// Connections kept, and connections more under load (S4.1).
+/// Connections in the pool, and more of them under load (S4.1).
 pub const POOL_SIZE: u32 = 25;
 pub const MAX_OVERFLOW: u32 = 50;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseSettings {
-    pub site: DatabaseUrl,
-    /// Connections to PostgreSQL that all of the process may have. SQLite has few, whatever this says: it has one writer.
+    pub url: DatabaseUrl,
+    /// The most connections to PostgreSQL, of the whole process. SQLite has few whatever this says, because
+    /// it has one writer.
     pub connections: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseUrl {
     Sqlite(PathBuf),
-    /// The URL holds the password.
+    /// The URL includes the password.
     Postgres(Secret<String>),
 }
 
 impl DatabaseSettings {
     #[must_use]
-    pub const fn new(site: DatabaseUrl) -> Self {
-        Self { site, connections: POOL_SIZE + MAX_OVERFLOW }
+    pub const fn new(url: DatabaseUrl) -> Self {
+        Self { url, connections: POOL_SIZE + MAX_OVERFLOW }
     }
 }
 
 impl DatabaseUrl {
-    /// Reads `thalweg.db`, `sqlite:thalweg.db`, `sqlite:///var/lib/thalweg.db`, `postgres://…` or `postgresql://…`; a
-    /// driver's name behind a plus (`postgresql+asyncpg`), as Python programs write it, is overlooked. A relative file
-    /// starts at `folder`.
+    /// Reads `thalweg.db`, `sqlite:thalweg.db`, `sqlite:///var/lib/thalweg.db`, `postgres://…` or
+    /// `postgresql://…`. A driver's name behind a plus (`postgresql+asyncpg`), as Python programs write it,
+    /// is ignored. A relative file starts at `folder`.
     ///
     /// # Errors
-    /// Says what was expected. The text is not repeated: it may hold a password.
+    /// The expected form. The text is not repeated, because it may hold a password.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, &'static str> {
-        const WHAT: &str = "expected a file, or a URL that begins with sqlite:, postgres:// or postgresql://";
+        const EXPECTED: &str =
+            "expected a file, or a URL that begins with sqlite:, postgres:// or postgresql://";
         let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| scheme.len() > 1) else {
-            return if text.trim().is_empty() { Err(WHAT) } else { Ok(Self::Sqlite(folder.join(text))) };
+            return if text.trim().is_empty() { Err(EXPECTED) } else { Ok(Self::Sqlite(folder.join(text))) };
         };
         let (scheme, driver) = scheme.split_once('+').map_or((scheme, false), |(scheme, _)| (scheme, true));
         match scheme {
             "sqlite" => {
                 let path = rest.split('?').next().unwrap_or_default();
-                // SQLAlchemy counts one slash more than everybody else: three begin a relative name.
+                // SQLAlchemy uses one slash more than others: three begin a relative name.
                 let path = path.strip_prefix(if driver { "///" } else { "//" }).unwrap_or(path);
                 let path = path.strip_prefix("/./").unwrap_or(path);
-                if path.is_empty() { Err(WHAT) } else { Ok(Self::Sqlite(folder.join(path))) }
+                if path.is_empty() { Err(EXPECTED) } else { Ok(Self::Sqlite(folder.join(path))) }
             }
             "postgres" | "postgresql" if rest.starts_with("//") => {
                 Ok(Self::Postgres(Secret::new(format!("postgres:{rest}"))))
             }
-            _ => Err(WHAT),
+            _ => Err(EXPECTED),
         }
     }
 }
 
-/// For people: the file, or the URL without user and password.
+/// For people: the file, or the URL without user, password and options.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -69,8 +71,8 @@ impl fmt::Display for DatabaseUrl {
             Self::Postgres(url) => {
                 let rest = url.expose().split_once("://").map_or("", |(_, rest)| rest);
                 let rest = rest.split('?').next().unwrap_or_default();
-                let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-                write!(f, "PostgreSQL, {place}")
+                let shown = rest.rsplit_once('@').map_or(rest, |(_, shown)| shown);
+                write!(f, "PostgreSQL, {shown}")
             }
         }
     }
@@ -96,11 +98,11 @@ mod tests {
             assert_eq!(DatabaseUrl::parse(text, folder), Ok(DatabaseUrl::Sqlite(file.into())), "{text}");
         }
         for text in ["postgres://u:p@h/d", "postgresql://u:p@h/d", "postgresql+asyncpg://u:p@h/d"] {
-            let Ok(site @ DatabaseUrl::Postgres(_)) = DatabaseUrl::parse(text, folder) else {
+            let Ok(url @ DatabaseUrl::Postgres(_)) = DatabaseUrl::parse(text, folder) else {
                 panic!("{text}")
             };
-            assert_eq!(site.to_string(), "PostgreSQL, h/d");
-            assert!(!format!("{site:?}").contains("u:p"), "{site:?}");
+            assert_eq!(url.to_string(), "PostgreSQL, h/d");
+            assert!(!format!("{url:?}").contains("u:p"), "{url:?}");
         }
         for text in ["", "sqlite:", "mysql://h/d", "postgres:h"] {
             assert!(DatabaseUrl::parse(text, folder).is_err(), "{text}");

@@ -1,5 +1,5 @@
-//! SQLite: one file, one writer at a time, a thread per connection (the driver's). Small caches: the ledger appends, and
-//! what it asks is in roll-ups.
+//! SQLite: one file, one writer at a time, a thread per connection (the driver's). Caches are small, because
+//! the ledger appends and its queries read the small roll-ups.
 
 use std::{fs::OpenOptions, path::Path, time::Duration};
 
@@ -13,24 +13,23 @@ use tokio::time::{Instant, sleep};
 
 use super::engine::{Engine, ValueType};
 
-/// How long a statement waits for another's transaction.
-const BUSY: Duration = Duration::from_secs(5);
+/// How long a statement waits for the transaction of another connection.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between attempts to open a file that others are opening for the first time.
-const BREATH: Duration = Duration::from_millis(5);
-/// Readers beside the one that writes.
-const CONNECTIONS: u32 = 3;
-/// Idle connections and their caches go after this.
-const IDLE: Duration = Duration::from_secs(30);
+const OPEN_RETRY_INTERVAL: Duration = Duration::from_millis(5);
+/// Connections of a pool. One writes at a time.
+const MAX_CONNECTIONS: u32 = 3;
+/// Idle connections are closed after this, and their caches freed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) fn options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        // In WAL mode a crash of the process loses nothing that was committed and a crash of the machine corrupts
-        // nothing.
+        // In WAL mode a crash of the process loses no commit, and a crash of the machine corrupts nothing.
         .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(BUSY)
+        .busy_timeout(BUSY_TIMEOUT)
         .statement_cache_capacity(32)
         // KiB.
         .pragma("cache_size", "-1024")
@@ -38,19 +37,19 @@ pub(super) fn options(file: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Opens one connection. Whoever makes a new file a WAL one at the same moment as others is told at once that it is locked,
-/// whatever its patience for others' transactions: it tries again.
+/// Opens one connection. Turning a new file to WAL mode fails at once when other processes do the same; the
+/// busy timeout does not apply to it. So the attempt is repeated.
 pub(super) async fn connect(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    let until = Instant::now() + BUSY;
+    let until = Instant::now() + BUSY_TIMEOUT;
     loop {
         match options(file).connect().await {
-            Err(error) if is_locked(&error) && Instant::now() < until => sleep(BREATH).await,
+            Err(error) if is_locked(&error) && Instant::now() < until => sleep(OPEN_RETRY_INTERVAL).await,
             connected => return connected,
         }
     }
 }
 
-/// `SQLITE_BUSY`, the primary code being the lower byte.
+/// `SQLITE_BUSY`: the primary code is the lower byte.
 fn is_locked(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     code.is_some_and(|code| code & 0xff == 5)
@@ -58,20 +57,20 @@ fn is_locked(error: &sqlx::Error) -> bool {
 
 pub(super) fn pool(file: &Path) -> SqlitePool {
     SqlitePoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .idle_timeout(IDLE)
-        .acquire_timeout(BUSY)
+        .max_connections(MAX_CONNECTIONS)
+        .idle_timeout(IDLE_TIMEOUT)
+        .acquire_timeout(BUSY_TIMEOUT)
         .test_before_acquire(false)
         .connect_lazy_with(options(file))
 }
 
-/// Makes the file, if there is none, such that only its owner reads it: it tells who asked what and from where.
-pub(super) fn prepare(file: &Path) {
+/// Creates a missing file so that only its owner can read it, because it holds client names and addresses.
+pub(super) fn create(file: &Path) {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    // What is wrong here will be wrong again when the file is opened, and is told then.
+    // An error here comes again when the file is opened, and is reported then.
     let _ = options.open(file);
 }
 

@@ -1,4 +1,4 @@
-//! Both databases, as far as both are there: PostgreSQL is tested when `THALWEG_TEST_POSTGRES` says where one is.
+//! Tests on both databases. PostgreSQL is tested when `THALWEG_TEST_POSTGRES` holds its URL.
 
 use std::{
     path::PathBuf,
@@ -10,7 +10,7 @@ use std::{
 
 use super::*;
 
-/// A database of the test's own, gone when dropped.
+/// A database of one test, removed when dropped.
 #[derive(Debug)]
 pub struct Scratch {
     pub settings: DatabaseSettings,
@@ -31,7 +31,7 @@ impl Scratch {
         Self { settings: DatabaseSettings::new(DatabaseUrl::Sqlite(folder.join("t.db"))), folder }
     }
 
-    /// A schema of its own in the PostgreSQL of the tests.
+    /// A new schema in the PostgreSQL of the tests.
     pub async fn postgres() -> Option<Self> {
         static SAID: Once = Once::new();
         let Ok(url) = std::env::var("THALWEG_TEST_POSTGRES") else {
@@ -42,13 +42,13 @@ impl Scratch {
         };
         let folder = Self::folder();
         let name = folder.file_name().unwrap().to_str().unwrap().replace('-', "_");
-        let site = DatabaseUrl::Postgres(crate::base::Secret::new(url.clone()));
-        let mut connection = Connection::open(&DatabaseSettings::new(site)).await.unwrap();
+        let server = DatabaseUrl::Postgres(crate::base::Secret::new(url.clone()));
+        let mut connection = Connection::open(&DatabaseSettings::new(server)).await.unwrap();
         connection.run(format!("DROP SCHEMA IF EXISTS {name} CASCADE"), Vec::new()).await.unwrap();
         connection.run(format!("CREATE SCHEMA {name}"), Vec::new()).await.unwrap();
         connection.close().await;
-        let mark = if url.contains('?') { '&' } else { '?' };
-        let url = format!("{url}{mark}options=-c%20search_path%3D{name}");
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let url = format!("{url}{separator}options=-c%20search_path%3D{name}");
         let settings = DatabaseSettings::new(DatabaseUrl::Postgres(crate::base::Secret::new(url)));
         Some(Self { settings, folder })
     }
@@ -80,7 +80,7 @@ async fn tables_come_up_to_date_once_and_a_newer_database_is_refused() {
         let sql = "INSERT INTO things (id, name, size) VALUES ($1, $2, $3)";
         let cells = vec![vec![1, 2].into(), Cell::Text(None), 7.into()];
         assert_eq!(database.run(sql, cells.clone()).await.unwrap(), 1);
-        // Not applied a second time.
+        // The step is not applied a second time.
         let database = Database::open(&scratch.settings, &[&FIRST]).await.unwrap();
         let found = database.fetch("SELECT id, name, size FROM things", Vec::new()).await.unwrap();
         assert_eq!(found.len(), 1);

@@ -1,5 +1,5 @@
-//! From a request to what is answered: pure, so that every refusal can be tested without a socket. Keys are not looked
-//! at: any is good here.
+//! From a request to its answer: pure, so that every refusal can be tested without a socket. Keys are not
+//! checked: any key is accepted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,10 +14,10 @@ use super::{
     recording::RecordedStep,
 };
 
-/// What is answered, and when.
+/// An answer and its delay.
 #[derive(Debug)]
 pub(super) struct DemoResponse {
-    /// Before the response head.
+    /// The delay before the response head.
     pub(super) wait: Duration,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -52,11 +52,11 @@ impl DemoResponse {
     }
 
     fn replay(catalog: &RecordingCatalog, endpoint: Endpoint, body: &[u8]) -> Self {
-        let ask: DemoRequest = match serde_json::from_slice(body) {
-            Ok(ask) => ask,
+        let request: DemoRequest = match serde_json::from_slice(body) {
+            Ok(request) => request,
             Err(error) => return Self::refuse(endpoint, StatusCode::BAD_REQUEST, None, &error.to_string()),
         };
-        let model = ask.model.as_deref().unwrap_or_default();
+        let model = request.model.as_deref().unwrap_or_default();
         let replay = match catalog.find(endpoint, model) {
             Some(Ok(replay)) => replay,
             Some(Err(error)) => {
@@ -67,12 +67,12 @@ impl DemoResponse {
                 return Self::refuse(endpoint, StatusCode::NOT_FOUND, Some("model_not_found"), &message);
             }
         };
-        if !ask.stream.unwrap_or(false) {
+        if !request.stream.unwrap_or(false) {
             let mut answer = Self::whole(replay.folded.status, replay.folded.body.clone());
             answer.wait = replay.length;
             return answer;
         }
-        let usage = ask.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
+        let usage = request.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
         Self {
             wait: Duration::ZERO,
             status: replay.status,
@@ -82,10 +82,10 @@ impl DemoResponse {
     }
 
     fn embed(body: &[u8]) -> Self {
-        let ask: Option<DemoRequest> = serde_json::from_slice(body).ok();
-        let answer = ask
-            .filter(|ask| ask.model.as_deref() == Some(EMBEDDING_MODEL))
-            .map(|ask| embedding::answer(EMBEDDING_MODEL, &ask.input));
+        let request: Option<DemoRequest> = serde_json::from_slice(body).ok();
+        let answer = request
+            .filter(|request| request.model.as_deref() == Some(EMBEDDING_MODEL))
+            .map(|request| embedding::answer(EMBEDDING_MODEL, &request.input));
         match answer {
             Some(Some(vectors)) => Self::json(StatusCode::OK, &vectors),
             Some(None) => {
@@ -99,7 +99,7 @@ impl DemoResponse {
         }
     }
 
-    /// A request that could not be read.
+    /// A request with a body that is too large to be read.
     pub(super) fn too_large(limit: usize) -> Self {
         let message = format!("The request body is larger than {limit} bytes.");
         Self::refuse(Endpoint::Chat, StatusCode::PAYLOAD_TOO_LARGE, None, &message)
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_in_the_callers_dialect() {
+    fn refuses_in_the_dialect_of_the_request() {
         let answer = ask("/v1/chat/completions", &json!({"model": "gpt-x", "stream": true}));
         assert_eq!(
             (answer.status.as_u16(), error(&answer)["error"]["code"].as_str()),

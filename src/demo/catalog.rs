@@ -1,5 +1,5 @@
-//! The demo provider's models and their recordings. A recording is read when it is first asked for, and once: a gateway
-//! that nobody asks holds none in memory.
+//! The demo provider's models and their recordings. A recording is parsed on its first use, and once: a
+//! gateway without requests to the demo holds none in memory.
 
 use std::cell::OnceCell;
 
@@ -30,7 +30,7 @@ pub fn models() -> Vec<String> {
     names().map(str::to_owned).collect()
 }
 
-/// Every model answers chats, but for the one that embeds.
+/// Every model answers chats, except the embedding model.
 fn names() -> impl Iterator<Item = &'static str> {
     let chat = RECORDINGS.iter().filter(|(endpoint, ..)| *endpoint == Endpoint::Chat);
     chat.map(|(_, name, _)| *name).chain([EMBEDDING_MODEL])
@@ -46,7 +46,7 @@ pub enum ReplaySpeed {
     Instant,
 }
 
-/// The API that a path speaks.
+/// The API of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Chat,
@@ -69,20 +69,20 @@ impl Endpoint {
 
 #[derive(Debug)]
 pub(super) struct RecordingCatalog {
-    pace: ReplaySpeed,
+    speed: ReplaySpeed,
     replays: [OnceCell<Result<Replay, RecordingError>>; RECORDINGS.len()],
 }
 
 impl RecordingCatalog {
-    pub(super) const fn new(pace: ReplaySpeed) -> Self {
-        Self { pace, replays: [const { OnceCell::new() }; RECORDINGS.len()] }
+    pub(super) const fn new(speed: ReplaySpeed) -> Self {
+        Self { speed, replays: [const { OnceCell::new() }; RECORDINGS.len()] }
     }
 
-    /// `None`: that model does not answer there.
+    /// `None`: the model does not exist at that endpoint.
     pub(super) fn find(&self, endpoint: Endpoint, model: &str) -> Option<Result<&Replay, &RecordingError>> {
         let index = RECORDINGS.iter().position(|(at, name, _)| *at == endpoint && *name == model)?;
         let ((_, _, text), cell) = (RECORDINGS.get(index)?, self.replays.get(index)?);
-        Some(cell.get_or_init(|| Replay::load(endpoint, text, self.pace)).as_ref())
+        Some(cell.get_or_init(|| Replay::load(endpoint, text, self.speed)).as_ref())
     }
 
     /// The answer to `GET /v1/models`.
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_instant_pace_never_waits() {
+    fn at_instant_speed_no_step_waits() {
         let catalog = RecordingCatalog::new(ReplaySpeed::Instant);
         for (endpoint, model, _) in RECORDINGS {
             assert!(catalog.find(endpoint, model).unwrap().unwrap().length.is_zero(), "{model}");

@@ -1,11 +1,11 @@
-//! Embeddings without a model: a unit vector that depends on nothing but the text, so that a client's code can be tried
-//! and the same input always gives the same answer. It means nothing.
+//! Embeddings without a model: a unit vector that depends on the text alone, so that client code can be tried
+//! and the same input always gives the same answer. The vector has no meaning.
 
 use serde_json::{Value, json};
 
 const DIMENSIONS: usize = 16;
 
-/// The answer to `/v1/embeddings`, or `None` when `input` is neither a string nor a list of strings.
+/// The answer to `/v1/embeddings`. `None`: `input` is neither a string nor a list of strings.
 pub(super) fn answer(model: &str, input: &Value) -> Option<Value> {
     let texts: Vec<&str> = match input {
         Value::String(text) => vec![text],

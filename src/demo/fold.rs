@@ -1,5 +1,5 @@
-//! A recorded stream as the one answer that `stream: false` gets: deltas joined, usage kept. An error event in the
-//! stream becomes the error answer.
+//! A recorded stream as the single answer for `stream: false`: deltas joined, usage kept. An error event in
+//! the stream becomes the error answer.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -14,7 +14,7 @@ pub(super) struct Folded {
     pub(super) body: Bytes,
 }
 
-/// The JSON of every event in these bytes; `[DONE]`, comments and broken events are passed over.
+/// The JSON of every event in these bytes. `[DONE]`, comments and invalid events are skipped.
 pub(super) fn events(bytes: &[u8]) -> impl Iterator<Item = Value> {
     bytes
         .split(|&byte| byte == b'\n')
@@ -59,7 +59,7 @@ fn fold_chat(events: &[Value]) -> Value {
     envelope(events, "chat.completion", choice)
 }
 
-/// A fragment with an id opens a call; the others carry on its arguments.
+/// A fragment with an id begins a call; the others continue its arguments.
 fn fold_calls<'a>(fragments: impl Iterator<Item = &'a Map<String, Value>>) -> Vec<Value> {
     let mut calls: Vec<(Map<String, Value>, String)> = Vec::new();
     for fragment in fragments {

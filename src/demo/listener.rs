@@ -1,5 +1,5 @@
-//! Sockets and the thread: one single-threaded runtime of its own, so that the demo provider shares nothing with the
-//! gateway but the machine. Ends when [`Demo`] is dropped; replays in flight are cut then.
+//! Sockets and the thread. The demo provider has a single-threaded runtime of its own, so that it shares
+//! nothing with the gateway but the machine. It ends when [`Demo`] is dropped; running replays are cut then.
 
 use std::{
     convert::Infallible,
@@ -33,8 +33,8 @@ use crate::base::spawn::Tasks;
 
 /// A longer request is refused with 413.
 const MAX_BODY: usize = 32 * 1024 * 1024;
-/// Pause after an accept that failed (out of descriptors).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pause after a failed accept (out of descriptors).
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A running demo provider. Dropping it ends it.
 #[derive(Debug)]
@@ -56,20 +56,20 @@ impl Demo {
     }
 }
 
-/// Starts the provider on a loopback port that the kernel picks, replaying at the recorded pace.
+/// Starts the provider on a loopback port that the kernel picks, replaying at the recorded speed.
 ///
 /// # Errors
-/// No socket or no thread could be had.
+/// The system has no socket or no thread.
 pub fn start() -> io::Result<Demo> {
     start_at(ReplaySpeed::Recorded)
 }
 
-/// [`start`] at another pace.
+/// [`start`] at another speed.
 ///
 /// # Errors
-/// No socket or no thread could be had.
-pub fn start_at(pace: ReplaySpeed) -> io::Result<Demo> {
-    let catalog = RecordingCatalog::new(pace);
+/// The system has no socket or no thread.
+pub fn start_at(speed: ReplaySpeed) -> io::Result<Demo> {
+    let catalog = RecordingCatalog::new(speed);
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
@@ -95,15 +95,15 @@ async fn accept(
         tokio::select! {
             _ = &mut stopped => return,
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => drop(tasks.spawn(converse(socket, Rc::clone(&catalog)))),
-                Err(_) => sleep(ACCEPT_PAUSE).await,
+                Ok((socket, _)) => drop(tasks.spawn(serve(socket, Rc::clone(&catalog)))),
+                Err(_) => sleep(ACCEPT_RETRY_INTERVAL).await,
             },
         }
     }
 }
 
-/// One connection. How it ends concerns nobody: a client may leave at any time.
-async fn converse(socket: TcpStream, catalog: Rc<RecordingCatalog>) {
+/// Serves one connection. Its errors are ignored, because a client may leave at any time.
+async fn serve(socket: TcpStream, catalog: Rc<RecordingCatalog>) {
     if socket.set_nodelay(true).is_err() {
         return;
     }
@@ -131,7 +131,7 @@ async fn respond(
     Ok(response)
 }
 
-/// The whole body; `None` when it is larger than [`MAX_BODY`].
+/// The whole body. `None`: it is larger than [`MAX_BODY`].
 async fn collect(mut body: Incoming) -> hyper::Result<Option<Vec<u8>>> {
     let mut whole = Vec::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends one request with `connection: close` and reads all there is.
+    /// Sends one request with `connection: close` and reads the whole answer.
     fn exchange(demo: &Demo, head: &str, body: &str) -> String {
         let mut socket = TcpStream::connect(demo.address()).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -194,14 +194,14 @@ mod tests {
         let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: demo\r\ncontent-length:";
         write!(client, "{head} {}\r\n\r\n{ask}", ask.len()).unwrap();
         client.set_nonblocking(true).unwrap();
-        let conversation = converse(socket, catalog);
+        let serving = serve(socket, catalog);
         let leave = async {
             while client.peek(&mut [0; 1]).is_err() {
                 tokio::task::yield_now().await;
             }
             drop(client);
         };
-        let both = async { tokio::join!(conversation, leave) };
+        let both = async { tokio::join!(serving, leave) };
         assert!(tokio::time::timeout(Duration::from_secs(2), both).await.is_ok(), "the replay went on");
     }
 

@@ -1,14 +1,14 @@
-//! The built-in provider, for those who have no key yet and for tests: a real HTTP server on loopback inside this
-//! process that replays recorded streams with their timing. It refuses nothing but unknown models and broken JSON: any
-//! key is good. A client that leaves ends its replay. Dropping [`Demo`] ends the server.
+//! The built-in provider, for trials without a key and for tests: a real HTTP server on loopback inside this
+//! process that replays recorded streams with their timing. It refuses only unknown models and invalid JSON,
+//! and accepts any key. A client that leaves ends its replay. Dropping [`Demo`] ends the server.
 //!
 //! In reading order:
-//! - [`recording`]: the format, and how one is read
-//! - [`catalog`]: the models, each with its recording; [`replay`]: one of them, prepared
-//! - [`fold`]: a recorded stream as the answer to `stream: false`
-//! - [`embedding`]: vectors that depend on nothing but their input
-//! - [`answer`]: from a request to what is answered
-//! - [`playback`]: the body that waits and speaks
+//! - [`recording`]: the format of recordings and its parser
+//! - [`catalog`]: the models, each with its recording; [`replay`]: one recording, prepared
+//! - [`fold`]: a recorded stream as the answer for `stream: false`
+//! - [`embedding`]: vectors that depend on their input alone
+//! - [`answer`]: from a request to its answer
+//! - [`playback`]: the body that sends recorded reads at their times
 //! - [`listener`]: sockets and the thread
 
 mod answer;

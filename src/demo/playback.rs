@@ -1,5 +1,6 @@
-//! The body that replays a recording: waits, then hands out one read. Each wait is counted from when the last step was
-//! due, not from when it was taken, so timer rounding does not add up. Dropped with the connection; there is no task.
+//! The body that replays a recording: it waits, then returns one read. Each wait counts from the time at
+//! which the former step was due and not from when it was polled, so timer rounding does not add up. There is
+//! no task: the body is dropped with the connection.
 
 use std::{
     convert::Infallible,
@@ -19,7 +20,7 @@ use super::recording::RecordedStep;
 pub(super) struct Playback {
     steps: Arc<[RecordedStep]>,
     next: usize,
-    /// Rings when the next step is due.
+    /// Fires when the next step is due.
     due: Pin<Box<Sleep>>,
 }
 
@@ -53,7 +54,7 @@ impl Body for Playback {
         self.next >= self.steps.len()
     }
 
-    /// Known for an answer of one piece, so that it goes out with its length.
+    /// Exact for an answer of one piece, so that it is sent with its length.
     fn size_hint(&self) -> SizeHint {
         match &*self.steps {
             [whole] if self.next == 0 => SizeHint::with_exact(whole.bytes.len() as u64),
@@ -76,11 +77,11 @@ mod tests {
             |ms, text: &'static str| RecordedStep { after: Duration::from_millis(ms), bytes: text.into() };
         let mut body = Playback::new([step(5, "a"), step(0, "b"), step(40, "c")].into());
         let start = Instant::now();
-        let mut heard = Vec::new();
+        let mut seen = Vec::new();
         while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-            heard.push((start.elapsed().as_millis(), frame.into_data().unwrap()));
+            seen.push((start.elapsed().as_millis(), frame.into_data().unwrap()));
         }
-        assert_eq!(heard, [(5, "a".into()), (5, "b".into()), (45, "c".into())]);
+        assert_eq!(seen, [(5, "a".into()), (5, "b".into()), (45, "c".into())]);
         assert!(body.is_end_stream());
     }
 }

@@ -1,6 +1,6 @@
-//! The format of recorded responses, the same for whoever writes one and for the demo provider: JSON lines.
+//! The format of recorded responses, the same for recorders and for the demo provider: JSON lines.
 //!
-//! The first line is the head, every other one a read as it came from the provider's socket:
+//! The first line is the head, every other line is one read from the provider's socket:
 //!
 //! ```json
 //! {"recording":1,"path":"/v1/chat/completions","status":200,"headers":{"content-type":"text/event-stream"}}
@@ -8,8 +8,8 @@
 //! {"after_us":2100,"hex":"f09f8c8a"}
 //! ```
 //!
-//! `after_us` counts from the read before it, or from the request. A read need not be a whole event, and one that is
-//! not UTF-8 (it ends inside a character) is written as `hex`. Bytes are replayed exactly.
+//! `after_us` counts from the read before it, or from the request. A read need not be a whole event. A read
+//! that is not UTF-8, because it ends inside a character, is written as `hex`. Bytes are replayed exactly.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ pub struct RecordedStep {
     pub bytes: Bytes,
 }
 
-/// Which line is wrong, counted from 1, and how.
+/// An error with its line, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("recording, line {line}: {flaw}")]
 pub struct RecordingError {
@@ -67,10 +67,10 @@ enum RawPiece {
 }
 
 impl Recording {
-    /// Reads a whole recording. Empty lines are allowed.
+    /// Parses a whole recording. Empty lines are allowed.
     ///
     /// # Errors
-    /// The first line that is not of the format.
+    /// The first line that does not have the format.
     pub fn parse(text: &str) -> Result<Self, RecordingError> {
         let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let (at, first) = lines.next().ok_or_else(|| flaw(0, "there is none"))?;

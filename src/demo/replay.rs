@@ -1,4 +1,5 @@
-//! One recording, prepared for its model: with and without the usage chunk, and folded for those who do not stream.
+//! One recording, prepared for its model: with and without the usage chunk, and folded for requests without
+//! streaming.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,15 +17,15 @@ pub(super) struct Replay {
     pub(super) headers: HeaderMap,
     pub(super) with_usage: Arc<[RecordedStep]>,
     pub(super) without_usage: Arc<[RecordedStep]>,
-    /// As long in coming as the whole stream.
+    /// Sent after `length`, so that it takes as long as the whole stream.
     pub(super) folded: Folded,
     pub(super) length: Duration,
 }
 
 impl Replay {
-    pub(super) fn load(endpoint: Endpoint, text: &str, pace: ReplaySpeed) -> Result<Self, RecordingError> {
+    pub(super) fn load(endpoint: Endpoint, text: &str, speed: ReplaySpeed) -> Result<Self, RecordingError> {
         let recording = Recording::parse(text)?;
-        let with_usage: Arc<[RecordedStep]> = match pace {
+        let with_usage: Arc<[RecordedStep]> = match speed {
             ReplaySpeed::Recorded => recording.steps,
             ReplaySpeed::Instant => recording
                 .steps
@@ -43,7 +44,7 @@ impl Replay {
     }
 }
 
-/// A read that is the extra chunk of `stream_options.include_usage` and nothing else.
+/// Whether a read is the extra chunk of `stream_options.include_usage` and nothing else.
 fn is_usage_chunk(step: &RecordedStep) -> bool {
     let mut events = fold::events(&step.bytes);
     let first = events.next();

@@ -1,9 +1,10 @@
-//! Rows on their way from the queue to the database. The buffer owns the queue's receiving end, the rows taken out of it
-//! and the spool; the writer has the loop and the database. Five verbs: [`Buffer::receive`], [`Buffer::next`] (and
-//! [`Buffer::next_spooled`]), [`Buffer::watch`], [`Buffer::written`] and [`Buffer::stash`].
+//! Rows on their way from the queue to the database. The buffer owns the queue's receiving end, the rows
+//! taken out of it and the spool; the writer has the loop and the database. Five verbs: [`Buffer::receive`],
+//! [`Buffer::next`] (and [`Buffer::next_spooled`]), [`Buffer::watch`], [`Buffer::written`] and
+//! [`Buffer::stash`].
 //!
-//! Invariant: no row stays in memory alone for long, whatever the database is doing. A process that is killed loses the
-//! rows of the last `batch_delay` + [`SPOOL_AFTER`] + one write to the disk.
+//! Invariant: no row stays in memory alone for long, whatever the database is doing. A process that is killed
+//! loses the rows of the last `batch_delay` + [`SPOOL_AFTER`] + one write to the disk.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -36,8 +37,8 @@ pub(super) struct Buffer {
     held: Vec<Row>,
     /// When the oldest row of `held` must be on the disk, unless it is being written by then.
     spool_by: Option<Instant>,
-    /// Rows that are being written. Shared with the statement that writes them, because a slow statement's rows are
-    /// spooled while it runs.
+    /// Rows that are being written. Shared with the statement that writes them, because a slow statement's
+    /// rows are spooled while it runs.
     batch: Arc<Vec<Row>>,
     /// The batch is in the spool, too.
     is_batch_spooled: bool,
@@ -91,8 +92,8 @@ impl Buffer {
         }
     }
 
-    /// Waits for rows, at most until `until`, and takes them out of the queue. Rows that are fewer than a batch wait
-    /// `batch_delay` for others. False: these are the last.
+    /// Waits for rows, at most until `until`, and takes them out of the queue. Rows that are fewer than a
+    /// batch wait `batch_delay` for others. False: these are the last.
     pub(super) async fn receive(&mut self, until: Instant) -> bool {
         tokio::select! {
             () = self.queue.ready() => self.wait_for_batch().await,
@@ -145,7 +146,8 @@ impl Buffer {
         self.gauges.set_waiting(self.held.len());
     }
 
-    /// The next batch of held rows. Each batch is handed to [`Buffer::written`], or [`Buffer::stash`] follows.
+    /// The next batch of held rows. Each batch is handed to [`Buffer::written`], or [`Buffer::stash`]
+    /// follows.
     pub(super) fn next(&mut self) -> Option<Batch> {
         let count = self.held.len().min(self.batch_rows);
         if count == 0 {
@@ -157,7 +159,8 @@ impl Buffer {
         Some(Batch { rows: Arc::clone(&self.batch), is_replay: false })
     }
 
-    /// The oldest rows of the spool; the same until they are written. `None`: there are none, or the disk fails.
+    /// The oldest rows of the spool; the same until they are written. `None`: there are none, or the disk
+    /// fails.
     pub(super) fn next_spooled(&mut self) -> Option<Batch> {
         match self.spool.peek() {
             Ok(rows) => rows.map(|rows| Batch { rows: Arc::new(rows), is_replay: true }),
@@ -168,8 +171,8 @@ impl Buffer {
         }
     }
 
-    /// Looks for a spool that an ended process left behind, at most every [`ADOPT_INTERVAL`] and only while this
-    /// process's own is empty. True: its rows are in the spool now.
+    /// Looks for a spool that an ended process left behind, at most every [`ADOPT_INTERVAL`] and only while
+    /// this process's own is empty. True: its rows are in the spool now.
     pub(super) fn adopt(&mut self) -> bool {
         if !self.spool.is_empty() || Instant::now() < self.adopt_at {
             self.gauges.set_waiting_bytes(self.spool.waiting());
@@ -185,11 +188,12 @@ impl Buffer {
         })
     }
 
-    /// Runs `work`, which waits for the database. Meanwhile rows are taken out of the queue, and those that get too old
-    /// are spooled, the batch first. Dropping the future leaves all rows where they are.
+    /// Runs `work`, which waits for the database. Meanwhile rows are taken out of the queue, and those that
+    /// get too old are spooled, the batch first. Dropping the future leaves all rows where they are.
     pub(super) async fn watch<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut spool_at = Instant::now() + SPOOL_AFTER;
-        // With one short batch after another, the last of the held rows would never get old during a single one.
+        // With one short batch after another, the last of the held rows would never get old during a single
+        // one.
         if let Some(spool_by) = self.spool_by.filter(|_| !self.held.is_empty()) {
             spool_at = spool_at.min(spool_by);
         }
@@ -204,8 +208,8 @@ impl Buffer {
                         self.spool_held(MAX_QUEUED_ROWS);
                     }
                 }
-                // A slow database must not cost the rows that come meanwhile. Rows that fit stay in memory, because a
-                // row costs more by way of the spool than straight into the database.
+                // A slow database must not cost the rows that come meanwhile. Rows that fit stay in memory,
+                // because a row costs more by way of the spool than straight into the database.
                 () = self.queue.crowded() => {
                     self.take();
                     if self.held.len() > MAX_QUEUED_ROWS {
@@ -272,8 +276,8 @@ impl Buffer {
         self.is_batch_spooled
     }
 
-    /// Puts held rows into the spool. When that is full, the first `keep` of them stay in memory; when the disk fails,
-    /// the first [`MAX_QUEUED_ROWS`]. The rest is lost.
+    /// Puts held rows into the spool. When that is full, the first `keep` of them stay in memory; when the
+    /// disk fails, the first [`MAX_QUEUED_ROWS`]. The rest is lost.
     fn spool_held(&mut self, keep: usize) {
         while !self.held.is_empty() {
             let count = self.held.len().min(MAX_RECORD_ROWS);

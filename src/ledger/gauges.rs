@@ -1,4 +1,4 @@
-//! How the ledger fares, for `/stats` and `/metrics` (S4.5). Written by the ledger's thread, read by anyone.
+//! The ledger's state for `/stats` and `/metrics` (S4.5). Written by the ledger's thread, read by any.
 
 use std::{
     sync::{
@@ -25,24 +25,24 @@ struct GaugeCells {
     up: AtomicBool,
 }
 
-/// At one moment. Counts are since the start of the process.
+/// The state at one moment. Counts begin at the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LedgerState {
-    /// The database answered when it was last asked.
+    /// The last attempt to reach the database was successful.
     pub up: bool,
-    /// Rows now in the database, replayed ones among them.
+    /// Rows in the database, replayed ones included.
     pub written: u64,
-    /// Rows that went to the spool, and those that came back from it.
+    /// Rows that went to the spool, and rows replayed from it.
     pub spooled: u64,
     pub replayed: u64,
     /// Rows in memory, and bytes in the spool.
     pub waiting: u64,
     pub waiting_bytes: u64,
-    /// Rows that are in nobody's hands.
+    /// Rows that neither database nor spool has taken.
     pub lost: u64,
-    /// Rows that were never to be: strangers' beyond the first of a second.
+    /// Requests without a row: those without a valid key, beyond the first of a second.
     pub left_out: u64,
-    /// Transactions and questions, and what one took on average.
+    /// Transactions and queries, and their average duration.
     pub queries: u64,
     pub query: Duration,
 }
@@ -66,7 +66,7 @@ impl LedgerGauges {
         }
     }
 
-    /// One transaction or question to the database took so long.
+    /// Counts one transaction or query.
     pub fn note_query(&self, took: Duration) {
         self.0.queries.fetch_add(1, Ordering::Relaxed);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);

@@ -1,42 +1,43 @@
-//! Times in twenty classes, each 1.75 times as long as the one before: sums of them over any set of rows still tell
-//! percentiles, within a class's width. 4 ms to 166 s; the first class holds what is shorter, the last what is longer.
+//! Durations in twenty classes, each 1.75 times as long as the one before. Sums of histograms over any rows
+//! still give percentiles, to within the width of a class. The range is 4 ms to 166 s; shorter durations are
+//! in the first class, longer ones in the last.
 
 use std::iter;
 
 pub const CLASSES: usize = 20;
-/// The first class ends here, in microseconds.
-const FIRST: f64 = 4000.0;
+/// The upper bound of the first class, in microseconds.
+const FIRST_BOUND: f64 = 4000.0;
 const GROWTH: f64 = 1.75;
 
-/// How many times fell into each class.
+/// Durations per class.
 pub type Histogram = [i64; CLASSES];
 
-/// Which class a time of so many microseconds is in.
+/// The class of a duration.
 #[must_use]
 pub fn class(micros: i64) -> usize {
-    ends().position(|end| micros as f64 <= end).unwrap_or(CLASSES - 1)
+    bounds().position(|end| micros as f64 <= end).unwrap_or(CLASSES - 1)
 }
 
-/// Where each class ends, in microseconds.
-fn ends() -> impl Iterator<Item = f64> {
-    iter::successors(Some(FIRST), |end| Some(end * GROWTH)).take(CLASSES)
+/// The upper bound of each class, in microseconds.
+fn bounds() -> impl Iterator<Item = f64> {
+    iter::successors(Some(FIRST_BOUND), |end| Some(end * GROWTH)).take(CLASSES)
 }
 
-/// The time that a `share` of all is not longer than, in microseconds, on the assumption that times lie evenly
-/// within a class. `None`: there is none.
+/// The duration that a `share` of all does not exceed, in microseconds, assuming that durations are spread
+/// evenly within a class. `None`: the histogram is empty.
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "a time")]
 pub fn quantile(histogram: &Histogram, share: f64) -> Option<i64> {
-    let whole: i64 = histogram.iter().sum();
-    if whole <= 0 {
+    let total: i64 = histogram.iter().sum();
+    if total <= 0 {
         return None;
     }
-    let wanted = (whole as f64 * share).max(1.0);
+    let rank = (total as f64 * share).max(1.0);
     let mut below = 0.0;
-    for (count, end) in histogram.iter().zip(ends()) {
+    for (count, end) in histogram.iter().zip(bounds()) {
         let inside = *count as f64;
-        if inside > 0.0 && below + inside >= wanted {
-            let part = (wanted - below) / inside;
+        if inside > 0.0 && below + inside >= rank {
+            let part = (rank - below) / inside;
             let begin = end / GROWTH;
             return Some((begin + (end - begin) * part).round() as i64);
         }

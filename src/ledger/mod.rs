@@ -1,14 +1,15 @@
-//! What every request was and cost, kept in the database: rows for a while, roll-ups for ever. Never on the line: rows
-//! come in batches from the thread that settles, and when the database is away they wait in a file.
+//! Every request with its cost, kept in the database: rows for a limited time, roll-ups for ever. Nothing on
+//! a request's path waits for the ledger: rows come in batches from the settlement thread, and while the
+//! database is down they wait in a file.
 //!
-//! - [`settings`]: whether, how long, how much may wait
-//! - [`row`]: a row; [`price`]: what tokens cost
-//! - [`rollup`]: sums over hours and days, with times in the classes of [`histogram`]
-//! - [`schema`]: the tables; [`row_writer`]: rows and their sums into them, at once or not at all
-//! - [`spool`]: where rows wait while the database is away
-//! - [`writer`]: the thread that does all this, with `queue` before it; `buffer` has what is between queue and database,
-//!   `retention` lets old rows go, `outage_log` says what is to be said
-//! - [`query`]: what it is asked; [`gauges`]: how it fares; [`reader`]: both for others
+//! - [`settings`]: on or off, retention, limits
+//! - [`row`]: a row; [`price`]: the cost of tokens
+//! - [`rollup`]: sums over hours and days, with durations in the classes of [`histogram`]
+//! - [`schema`]: the tables; [`row_writer`]: rows and their sums, in one transaction
+//! - [`spool`]: the file in which rows wait while the database is down
+//! - [`writer`]: the thread with the loop and the database; `queue` in front of it, `buffer` between queue
+//!   and database, `retention` deletes old rows, `outage_log` reports outages
+//! - [`query`]: sums on request; [`gauges`]: the ledger's state; [`reader`]: both for other rooms
 
 mod buffer;
 pub mod gauges;

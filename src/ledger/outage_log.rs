@@ -1,5 +1,5 @@
-//! What is said about trouble: once when it begins, once when it ends, and about lost rows again and again, since each
-//! is money that nobody accounts for.
+//! Log lines about outages: one when an outage begins, one when it ends. Lost rows are reported repeatedly,
+//! because each is money that no account has.
 
 use std::{io, time::Duration};
 
@@ -11,17 +11,17 @@ use crate::{
     database::{DatabaseError, DatabaseUrl},
 };
 
-/// Between two lines about losses.
-const AGAIN: Duration = Duration::from_secs(10);
+/// Between two lines about lost rows.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct OutageLog {
     gauges: LedgerGauges,
-    away: Episode,
-    /// Slow first and away then are two things to be said.
+    down: Episode,
+    /// A database that is slow first and down later is reported twice.
     slow: Episode,
     disk: Episode,
-    /// Rows lost that nobody was told of, and when somebody was told last.
+    /// Lost rows since the last line about them, and the time of that line.
     unreported: usize,
     reported_at: Option<Instant>,
 }
@@ -30,7 +30,7 @@ impl OutageLog {
     pub(super) const fn new(gauges: LedgerGauges) -> Self {
         Self {
             gauges,
-            away: Episode::new(),
+            down: Episode::new(),
             slow: Episode::new(),
             disk: Episode::new(),
             unreported: 0,
@@ -38,25 +38,25 @@ impl OutageLog {
         }
     }
 
-    /// The database is away.
-    pub(super) fn database_down(&mut self, site: &DatabaseUrl, error: &DatabaseError) {
-        if self.away.begin() {
-            tracing::error!(database = %site, %error, "the ledger's database is away: rows wait in the spool");
+    /// The database is down.
+    pub(super) fn database_down(&mut self, url: &DatabaseUrl, error: &DatabaseError) {
+        if self.down.begin() {
+            tracing::error!(database = %url, %error, "the ledger's database is away: rows wait in the spool");
         }
     }
 
-    /// The database takes less than comes.
+    /// The database takes fewer rows than come.
     pub(super) fn database_slow(&mut self) {
-        if self.slow.begin() && !self.away.holds() {
+        if self.slow.begin() && !self.down.holds() {
             tracing::warn!("the ledger's database is slower than rows come: some wait in the spool");
         }
     }
 
-    /// The database has taken something.
+    /// The database has taken rows.
     pub(super) fn database_up(&mut self, spool: &Spool) {
-        if (self.away.holds() || self.slow.holds()) && spool.is_empty() {
+        if (self.down.holds() || self.slow.holds()) && spool.is_empty() {
             tracing::warn!("the ledger's database keeps up again, and nothing waits any more");
-            self.away.end();
+            self.down.end();
             self.slow.end();
         }
         self.disk.end();
@@ -75,13 +75,13 @@ impl OutageLog {
         self.report_lost(rows);
     }
 
-    /// Rows are lost that have been counted already.
+    /// Reports lost rows that have been counted already.
     pub(super) fn report_lost(&mut self, rows: usize) {
         if rows == 0 {
             return;
         }
         self.unreported += rows;
-        if self.reported_at.is_none_or(|at| at.elapsed() > AGAIN) {
+        if self.reported_at.is_none_or(|at| at.elapsed() > REPORT_INTERVAL) {
             tracing::error!(
                 rows = self.unreported,
                 total = self.gauges.read().lost,
@@ -92,7 +92,7 @@ impl OutageLog {
         }
     }
 
-    /// When losses were spoken of last.
+    /// When lost rows were reported last.
     #[cfg(test)]
     pub(super) const fn last_report(&self) -> Option<Instant> {
         self.reported_at
@@ -115,15 +115,15 @@ impl Drop for OutageLog {
 mod tests {
     use super::*;
 
-    /// A database that was slow before it was away is said to be away all the same.
+    /// A database that was slow before it was down is reported as down all the same.
     #[test]
-    fn slow_and_away_are_two_things() {
+    fn slow_and_down_are_reported_apart() {
         let mut log = OutageLog::new(LedgerGauges::default());
         log.database_slow();
-        assert_eq!((log.slow.holds(), log.away.holds()), (true, false));
+        assert_eq!((log.slow.holds(), log.down.holds()), (true, false));
         log.database_down(&DatabaseUrl::Sqlite("t.db".into()), &DatabaseError::Late);
-        assert_eq!((log.slow.holds(), log.away.holds()), (true, true));
+        assert_eq!((log.slow.holds(), log.down.holds()), (true, true));
         log.database_up(&Spool::new("s".into(), 0));
-        assert_eq!((log.slow.holds(), log.away.holds()), (false, false));
+        assert_eq!((log.slow.holds(), log.down.holds()), (false, false));
     }
 }

@@ -1,7 +1,7 @@
-//! What tokens cost. Prices are given per million tokens, in whatever currency the operator counts in, and kept as
-//! integers: millionths of the currency (micro-units) per million tokens. A cost is the exact sum of tokens times prices,
-//! divided by a million once and rounded to the nearest micro-unit, halves up. Nothing is a float after the
-//! configuration was read.
+//! The cost of tokens. Prices are given per million tokens, in the currency of the operator, and kept as
+//! integers: millionths of the currency (micro-units) per million tokens. A cost is the exact sum of tokens
+//! times prices, divided by a million once and rounded to the nearest micro-unit, halves up. After the
+//! configuration is read no value is a float.
 
 use std::cmp::Reverse;
 
@@ -12,11 +12,11 @@ use crate::base::glob;
 pub struct Price {
     pub input: u64,
     pub output: u64,
-    /// Input that the provider had in its cache. `None`: as other input.
+    /// Input from the provider's cache. `None`: costs as much as other input.
     pub cached: Option<u64>,
 }
 
-/// What is paid for: `cached` is a part of `input`.
+/// Tokens to pay for; `cached` is a part of `input`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PricedTokens {
     pub input: u64,
@@ -24,7 +24,8 @@ pub struct PricedTokens {
     pub cached: u64,
 }
 
-/// Prices by model. A name may hold `*` for anything and `?` for one letter; the one with the most letters besides wins, of equals the first.
+/// Prices by model. A name may hold `*` for any text and `?` for one letter. The name with the most other
+/// letters wins; of equals, the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prices(Vec<(Box<str>, Price)>);
 
@@ -38,7 +39,7 @@ impl Prices {
         Self(prices)
     }
 
-    /// The price of a model at a provider: names are matched with `model` and with `provider/model`.
+    /// The price of a model at a provider. Names are matched with `model` and with `provider/model`.
     #[must_use]
     pub fn find(&self, provider: &str, model: &str) -> Option<&Price> {
         let fits = |name: &str| {
@@ -51,7 +52,7 @@ impl Prices {
         self.0.iter().find(|(name, _)| fits(name)).map(|(_, price)| price)
     }
 
-    /// `None`: nobody said what this model costs.
+    /// `None`: there is no price for this model.
     #[must_use]
     pub fn cost(&self, provider: &str, model: &str, tokens: PricedTokens) -> Option<u64> {
         self.find(provider, model).map(|price| price.cost(tokens))
@@ -115,7 +116,7 @@ mod tests {
         let cost = |input, output, cached| price.cost(PricedTokens { input, output, cached });
         assert_eq!(cost(1_000_000, 1_000_000, 0), 12_500_000);
         assert_eq!(cost(1000, 0, 1000), 1250);
-        // 2.5 micro-units for one token, 7.5 for three, 1.25 for one out of the cache.
+        // 2.5 micro-units for one token, 7.5 for three, 1.25 for one from the cache.
         assert_eq!([cost(1, 0, 0), cost(3, 0, 0), cost(1, 0, 1)], [3, 8, 1]);
         assert_eq!(cost(0, 0, 5), 0, "no more than all of it is cached");
         assert_eq!(cost(u64::MAX, u64::MAX, 0), u64::MAX);

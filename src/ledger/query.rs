@@ -1,6 +1,7 @@
-//! What the ledger is asked: sums over a time, by model, provider, key, hour or day. Whole days and hours come from the
-//! roll-ups; only the part of an hour that the time begins with comes from rows, and is exact. Percentiles come from the
-//! roll-ups alone, so that first hour counts for them as a whole. Rows that have been retired are counted by their hours.
+//! Queries: sums over a time, by model, provider, key, hour or day. Whole days and hours come from the
+//! roll-ups. The part of an hour at the beginning comes from rows, and is exact. Percentiles come from the
+//! roll-ups alone, so the first hour counts for them as a whole. Rows past their retention are still in the
+//! sums of their hours.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -11,12 +12,12 @@ use super::{
 };
 use crate::database::{Cell, Database, DatabaseError, ResultRow};
 
-/// What sums are told apart by.
+/// The groups of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GroupBy {
     Model,
     Provider,
-    /// By whose key, and which of his.
+    /// By the key's owner, and by the key among the owner's.
     Key,
     Hour,
     Day,
@@ -27,16 +28,16 @@ pub struct UsageQuery {
     /// In microseconds since 1970.
     pub since: i64,
     pub by: Vec<GroupBy>,
-    /// Percentiles, too: it takes longer.
+    /// With percentiles: the query takes longer.
     pub times: bool,
 }
 
-/// One line of an answer.
+/// One line of a result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UsageLine {
-    /// What it is about, in the order that was asked for; hours and days as seconds since 1970.
+    /// The names of the groups, in the order of the query; hours and days in seconds since 1970.
     pub names: Vec<String>,
-    /// Of all outcomes together.
+    /// Sums over all outcomes.
     pub sums: RollupSums,
     pub refused: i64,
     pub failed: i64,
@@ -78,53 +79,54 @@ impl GroupBy {
     }
 }
 
-/// Where sums come from.
+/// One source of sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum QuerySource {
-    /// Rows, from one moment to another in microseconds.
+    /// Rows, from one time to another in microseconds.
     Rows(i64, i64),
-    /// Roll-ups of a span, from one second on, to another.
+    /// Roll-ups of a span, from one second to another.
     Rollups(i64, i64, i64),
-    /// The classes of times alone, of one hour.
+    /// Only the histograms, of one hour.
     Times(i64),
 }
 
-/// Sums since a moment, the busiest line first; by hours or days in their order.
+/// Sums since a moment. The busiest line comes first; lines by hour or day are in their order.
 ///
 /// # Errors
 /// The database's own.
-pub async fn ask(database: &Database, question: &UsageQuery) -> Result<Vec<UsageLine>, DatabaseError> {
+pub async fn ask(database: &Database, query: &UsageQuery) -> Result<Vec<UsageLine>, DatabaseError> {
     let mut lines: BTreeMap<Vec<String>, UsageLine> = BTreeMap::new();
-    for source in sources(question) {
-        let (sql, cells) = statement(source, question);
-        for record in database.fetch(Cow::Owned(sql), cells).await? {
-            add(&mut lines, &record, source, question)?;
+    for source in sources(query) {
+        let (sql, cells) = statement(source, query);
+        for row in database.fetch(Cow::Owned(sql), cells).await? {
+            add(&mut lines, &row, source, query)?;
         }
     }
-    // An hour's times are there as a whole: some belong to who asked for nothing in the part of it that was asked about.
+    // The histograms are those of the whole first hour, so some may belong to groups without a request in the
+    // part of it that the query covers.
     let mut lines: Vec<UsageLine> = lines.into_values().filter(|line| line.sum("requests") > 0).collect();
-    if !question.by.iter().any(|by| matches!(by, GroupBy::Hour | GroupBy::Day)) {
+    if !query.by.iter().any(|by| matches!(by, GroupBy::Hour | GroupBy::Day)) {
         lines.sort_by_key(|line| std::cmp::Reverse(line.sum("requests")));
     }
     Ok(lines)
 }
 
 /// The fewest sources that cover the time.
-fn sources(question: &UsageQuery) -> Vec<QuerySource> {
+fn sources(query: &UsageQuery) -> Vec<QuerySource> {
     const SECOND: i64 = 1_000_000;
-    let since = question.since.max(0);
+    let since = query.since.max(0);
     let floor = since.div_euclid(HOUR * SECOND) * HOUR;
     let hour = if floor * SECOND == since { floor } else { floor + HOUR };
     let mut sources = Vec::new();
     if hour > floor {
         sources.push(QuerySource::Rows(since, hour * SECOND));
-        if question.times {
+        if query.times {
             sources.push(QuerySource::Times(floor));
         }
     }
-    if question.by == [GroupBy::Hour] {
+    if query.by == [GroupBy::Hour] {
         sources.push(QuerySource::Rollups(WHOLE_HOUR, hour, i64::MAX));
-    } else if question.by.contains(&GroupBy::Hour) {
+    } else if query.by.contains(&GroupBy::Hour) {
         sources.push(QuerySource::Rollups(HOUR, hour, i64::MAX));
     } else {
         let day = (hour + DAY - 1).div_euclid(DAY) * DAY;
@@ -136,28 +138,34 @@ fn sources(question: &UsageQuery) -> Vec<QuerySource> {
     sources
 }
 
-fn statement(source: QuerySource, question: &UsageQuery) -> (String, Vec<Cell>) {
-    let names: Vec<&str> = question.by.iter().flat_map(|by| by.columns()).copied().collect();
-    let (table, start, sums, place, cells) = match source {
+fn statement(source: QuerySource, query: &UsageQuery) -> (String, Vec<Cell>) {
+    let names: Vec<&str> = query.by.iter().flat_map(|by| by.columns()).copied().collect();
+    let (table, start, sums, condition, cells) = match source {
         QuerySource::Rows(from, to) => {
             let floor = |at| RowId::floor(at).0.to_vec().into();
             // The id's time is in milliseconds, the row's own in microseconds.
-            let place = "id >= $1 AND id < $2 AND at >= $3 AND at < $4";
+            let condition = "id >= $1 AND id < $2 AND at >= $3 AND at < $4";
             let cells = vec![floor(from), floor(to + 1000), from.into(), to.into()];
             let hour = from.div_euclid(HOUR * 1_000_000) * HOUR;
-            ("requests", hour.to_string(), of_rows(), place, cells)
+            ("requests", hour.to_string(), sums_of_rows(), condition, cells)
         }
         QuerySource::Rollups(span, from, to) => {
             let columns = SUMS
                 .into_iter()
-                .chain(question.times.then_some(TTFT.into_iter().chain(TOTAL)).into_iter().flatten());
-            let place = "span = $1 AND start >= $2 AND start < $3";
-            ("rollups", "start".to_owned(), sum_of(columns), place, vec![span.into(), from.into(), to.into()])
+                .chain(query.times.then_some(TTFT.into_iter().chain(TOTAL)).into_iter().flatten());
+            let condition = "span = $1 AND start >= $2 AND start < $3";
+            (
+                "rollups",
+                "start".to_owned(),
+                sum_of(columns),
+                condition,
+                vec![span.into(), from.into(), to.into()],
+            )
         }
         QuerySource::Times(hour) => {
             let columns = TTFT.into_iter().chain(TOTAL);
-            let place = "span = $1 AND start = $2";
-            ("rollups", "start".to_owned(), sum_of(columns), place, vec![HOUR.into(), hour.into()])
+            let condition = "span = $1 AND start = $2";
+            ("rollups", "start".to_owned(), sum_of(columns), condition, vec![HOUR.into(), hour.into()])
         }
     };
     let selected: Vec<String> = names
@@ -169,12 +177,12 @@ fn statement(source: QuerySource, question: &UsageQuery) -> (String, Vec<Cell>) 
         })
         .chain([if table == "requests" { "COALESCE(outcome, '')".to_owned() } else { "outcome".to_owned() }])
         .collect();
-    let places: Vec<String> = (1..=selected.len()).map(|number| number.to_string()).collect();
+    let ordinals: Vec<String> = (1..=selected.len()).map(|number| number.to_string()).collect();
     let sql = format!(
-        "SELECT {}, {} FROM {table} WHERE {place} GROUP BY {}",
+        "SELECT {}, {} FROM {table} WHERE {condition} GROUP BY {}",
         selected.join(", "),
         sums.join(", "),
-        places.join(", ")
+        ordinals.join(", ")
     );
     (sql, cells)
 }
@@ -183,8 +191,8 @@ fn sum_of(columns: impl Iterator<Item = &'static str>) -> Vec<String> {
     columns.map(|column| format!("CAST(SUM({column}) AS BIGINT)")).collect()
 }
 
-/// What [`RollupSums::add`] does, by the database.
-fn of_rows() -> Vec<String> {
+/// The same as [`RollupSums::add`], in SQL.
+fn sums_of_rows() -> Vec<String> {
     let expression = |column: &str| match column {
         "requests" => "COUNT(*)".to_owned(),
         "estimated" => "COUNT(CASE WHEN usage_source <> 'reported' THEN 1 END)".to_owned(),
@@ -200,29 +208,29 @@ fn of_rows() -> Vec<String> {
 
 fn add(
     lines: &mut BTreeMap<Vec<String>, UsageLine>,
-    record: &ResultRow,
+    row: &ResultRow,
     source: QuerySource,
-    question: &UsageQuery,
+    query: &UsageQuery,
 ) -> Result<(), DatabaseError> {
     let (mut names, mut column) = (Vec::new(), 0);
-    for by in &question.by {
+    for by in &query.by {
         names.push(match by {
-            GroupBy::Model | GroupBy::Provider => record.text(column)?.unwrap_or_default().to_owned(),
+            GroupBy::Model | GroupBy::Provider => row.text(column)?.unwrap_or_default().to_owned(),
             GroupBy::Key => {
-                let (principal, key) = (record.text(column)?, record.text(column + 1)?);
+                let (principal, key) = (row.text(column)?, row.text(column + 1)?);
                 key_name(principal.unwrap_or_default(), key.unwrap_or_default())
             }
-            GroupBy::Hour => record.int(column)?.unwrap_or(0).to_string(),
-            GroupBy::Day => (record.int(column)?.unwrap_or(0).div_euclid(DAY) * DAY).to_string(),
+            GroupBy::Hour => row.int(column)?.unwrap_or(0).to_string(),
+            GroupBy::Day => (row.int(column)?.unwrap_or(0).div_euclid(DAY) * DAY).to_string(),
         });
         column += by.columns().len();
     }
-    let outcome = record.text(column)?.unwrap_or_default();
+    let outcome = row.text(column)?.unwrap_or_default();
     column += 1;
     let mut sums = RollupSums::default();
-    let mut fill = |place: &mut [i64]| {
-        for sum in place {
-            *sum = record.int(column)?.unwrap_or(0);
+    let mut fill = |target: &mut [i64]| {
+        for sum in target {
+            *sum = row.int(column)?.unwrap_or(0);
             column += 1;
         }
         Ok::<(), DatabaseError>(())
@@ -230,7 +238,7 @@ fn add(
     if !matches!(source, QuerySource::Times(_)) {
         fill(&mut sums.sums)?;
     }
-    if question.times && !matches!(source, QuerySource::Rows(..)) {
+    if query.times && !matches!(source, QuerySource::Rows(..)) {
         fill(&mut sums.ttft)?;
         fill(&mut sums.total)?;
     }
@@ -246,7 +254,7 @@ fn add(
     Ok(())
 }
 
-/// A key of the store by its owner and id, a token of the configuration by its description.
+/// A stored key by its owner and id, a configured token by its description.
 fn key_name(principal: &str, key: &str) -> String {
     if key.is_empty() || key == principal { principal.to_owned() } else { format!("{principal} ({key})") }
 }
@@ -300,14 +308,14 @@ mod tests {
             .collect()
     }
 
-    /// Answers are what adding the rows up one by one gives, whatever hour or day the time begins in.
+    /// A result equals the sum of the rows one by one, whatever hour or day the time begins in.
     #[tokio::test]
-    async fn answers_are_what_the_rows_add_up_to() {
+    async fn results_equal_the_sums_of_the_rows() {
         let rows = rows();
         for scratch in Scratch::each().await {
-            let mut book = RowWriter::open(&scratch.settings).await.unwrap();
+            let mut row_writer = RowWriter::open(&scratch.settings).await.unwrap();
             for part in rows.chunks(100) {
-                book.write(part, false).await.unwrap();
+                row_writer.write(part, false).await.unwrap();
             }
             let database = Database::prepare(&scratch.settings).unwrap();
             for since in [
@@ -329,7 +337,7 @@ mod tests {
                     &[GroupBy::Hour, GroupBy::Key],
                     &[GroupBy::Day, GroupBy::Model],
                 ] {
-                    let question = UsageQuery { since, by: by.to_vec(), times: true };
+                    let query = UsageQuery { since, by: by.to_vec(), times: true };
                     let mut wanted: BTreeMap<Vec<String>, UsageLine> = BTreeMap::new();
                     for row in rows.iter().filter(|row| row.at >= since) {
                         let line = wanted.entry(names(row, by)).or_default();
@@ -341,26 +349,26 @@ mod tests {
                             _ => {}
                         }
                     }
-                    let found = ask(&database, &question).await.unwrap();
-                    assert_eq!(found.len(), wanted.len(), "{question:?}");
+                    let found = ask(&database, &query).await.unwrap();
+                    assert_eq!(found.len(), wanted.len(), "{query:?}");
                     for line in &found {
                         let own = &wanted[&line.names];
-                        assert_eq!(line.sums.sums, own.sums.sums, "{question:?} {:?}", line.names);
+                        assert_eq!(line.sums.sums, own.sums.sums, "{query:?} {:?}", line.names);
                         let others = |line: &UsageLine| (line.refused, line.failed, line.gone);
-                        assert_eq!(others(line), others(own), "{question:?} {:?}", line.names);
+                        assert_eq!(others(line), others(own), "{query:?} {:?}", line.names);
                         let times = |line: &UsageLine| line.sums.total.iter().sum::<i64>();
                         assert!(times(line) >= times(own), "the first hour counts as a whole");
-                        assert!(since % HOUR != 0 || line.sums.ttft == own.sums.ttft, "{question:?}");
+                        assert!(since % HOUR != 0 || line.sums.ttft == own.sums.ttft, "{query:?}");
                     }
                 }
             }
             database.close().await;
-            book.close().await;
+            row_writer.close().await;
         }
     }
 
     #[test]
-    fn a_line_tells_its_sums_by_name() {
+    fn a_line_has_its_sums_by_name() {
         let mut line = UsageLine::default();
         line.sums.sums[8] = 7;
         assert_eq!((line.sum("cost"), line.sum("nothing"), line.ttft(0.5)), (7, 0, None));

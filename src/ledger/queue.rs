@@ -1,5 +1,5 @@
-//! Where rows are handed in, between the thread that settles and the ledger's own. Handing in never waits: past
-//! the bound rows are lost and counted.
+//! The queue between the settlement thread and the ledger's. Pushing never waits: rows beyond the limit are
+//! lost and counted.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{gauges::LedgerGauges, row::Row};
 
-/// Rows that may wait in memory.
+/// The most rows in the queue.
 pub(super) const MAX_QUEUED_ROWS: usize = 20_000;
 
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub(super) struct RowQueue {
 #[derive(Debug, Default)]
 struct QueueState {
     rows: Vec<Row>,
-    /// Since when the oldest of them waits.
+    /// When the oldest row came.
     since: Option<Instant>,
-    /// Rows for which there was no room, and of which nobody was told.
+    /// Rows beyond the limit that have not been reported.
     lost: usize,
     closed: bool,
 }
@@ -34,11 +34,11 @@ impl RowQueue {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut QueueState) -> T) -> T {
-        // Whoever panicked left whole rows behind.
+        // A panic while the lock is held leaves whole rows behind.
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Hands rows in; gives how many were lost.
+    /// Adds rows; returns how many were lost.
     pub(super) fn push(&self, mut rows: Vec<Row>) -> usize {
         let (lost, waiting) = self.with(|state| {
             let room = MAX_QUEUED_ROWS.saturating_sub(state.rows.len());
@@ -65,7 +65,7 @@ impl RowQueue {
         self.ready.notify_one();
     }
 
-    /// All that wait.
+    /// Takes all rows.
     pub(super) fn take(&self) -> Vec<Row> {
         self.with(|state| {
             state.since = None;
@@ -73,12 +73,12 @@ impl RowQueue {
         })
     }
 
-    /// How many were lost since this was asked last. They have been counted.
+    /// Rows lost since the last call. They are in the gauges already.
     pub(super) fn take_lost(&self) -> usize {
         self.with(|state| std::mem::take(&mut state.lost))
     }
 
-    /// Since when the oldest of those that wait does.
+    /// When the oldest row came.
     pub(super) fn since(&self) -> Option<Instant> {
         self.with(|state| state.since)
     }
@@ -91,14 +91,14 @@ impl RowQueue {
         self.with(|state| state.closed)
     }
 
-    /// Waits until rows are there, or none will come.
+    /// Waits until there are rows, or the queue is closed.
     pub(super) async fn ready(&self) {
         while self.len() == 0 && !self.is_closed() {
             self.ready.notified().await;
         }
     }
 
-    /// Waits until more than half of the room is taken.
+    /// Waits until the queue is more than half full.
     pub(super) async fn crowded(&self) {
         while self.len() <= MAX_QUEUED_ROWS / 2 {
             self.crowded.notified().await;

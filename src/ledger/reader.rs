@@ -1,5 +1,5 @@
-//! The ledger as others see it: how it fares, and what it answers, asked from a thread of the asker's own; and those
-//! answers as programs read them, the same from `thalweg usage --json` and from `/stats?since=24h`.
+//! The ledger for other rooms: its gauges, and its queries, each run on the caller's thread; and results as
+//! JSON, the same in `thalweg usage --json` and `/stats?since=24h`.
 
 use std::{
     io,
@@ -21,24 +21,24 @@ use crate::{
     database::{Database, DatabaseError, DatabaseSettings},
 };
 
-/// How long an answer may take, waiting for its turn included.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Connections for questions at once.
-const SEATS: usize = 4;
+/// For one query, waiting for its turn included.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Queries at once, each with a connection of its own.
+const MAX_QUERIES: usize = 4;
 
-/// Whoever wants to know something of the ledger. Cloning shares it.
+/// Reads the ledger. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct LedgerReader {
     pub gauges: LedgerGauges,
-    /// `None`: nothing is booked.
+    /// `None`: there is no ledger.
     database: Option<Arc<DatabaseSettings>>,
-    seats: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
-/// Why there is no answer.
+/// Why a query has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// Nothing is booked.
+    /// There is no ledger.
     #[error("there is no ledger: no configuration file and no DATABASE_URL")]
     Nothing,
     #[error(transparent)]
@@ -50,26 +50,26 @@ pub enum QueryError {
 impl LedgerReader {
     #[must_use]
     pub fn new(gauges: LedgerGauges, database: Option<DatabaseSettings>) -> Self {
-        Self { gauges, database: database.map(Arc::new), seats: Arc::new(Semaphore::new(SEATS)) }
+        Self { gauges, database: database.map(Arc::new), permits: Arc::new(Semaphore::new(MAX_QUERIES)) }
     }
 
-    /// Opens the database, asks and closes it: for a thread that may wait.
+    /// Opens the database, runs one query and closes it. Blocks the calling thread.
     ///
     /// # Errors
-    /// There is no ledger, or it does not answer.
-    pub fn ask(&self, question: &UsageQuery) -> Result<Vec<UsageLine>, QueryError> {
+    /// There is no ledger, or the database does not answer.
+    pub fn ask(&self, query: &UsageQuery) -> Result<Vec<UsageLine>, QueryError> {
         let settings = self.database.as_ref().ok_or(QueryError::Nothing)?;
         let asking = async {
-            // Never closed.
-            let _seat = self.seats.acquire().await;
+            // The semaphore is never closed.
+            let _permit = self.permits.acquire().await;
             let database = Database::open(settings, &[&SCHEMA]).await?;
-            let answer = query::ask(&database, question).await;
+            let answer = query::ask(&database, query).await;
             database.close().await;
             answer
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let answered =
-            runtime.map_err(QueryError::System)?.block_on(async { timeout(PATIENCE, asking).await });
+            runtime.map_err(QueryError::System)?.block_on(async { timeout(QUERY_TIMEOUT, asking).await });
         answered.unwrap_or(Err(DatabaseError::Late)).map_err(QueryError::Database)
     }
 }
@@ -89,7 +89,7 @@ impl GroupBy {
     }
 
     /// # Errors
-    /// It is none of these words.
+    /// The text is none of these words.
     pub fn parse(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|by| by.as_str().eq_ignore_ascii_case(text.trim()));
         found.ok_or_else(|| format!("expected one of {}", Self::ALL.map(Self::as_str).join(", ")))
@@ -97,7 +97,7 @@ impl GroupBy {
 }
 
 impl UsageQuery {
-    /// About the time from so long ago until now.
+    /// About the time from `ago` until now.
     #[must_use]
     pub fn back(ago: Duration, by: Vec<GroupBy>) -> Self {
         let since = SystemTime::now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -105,18 +105,18 @@ impl UsageQuery {
     }
 }
 
-/// An answer as JSON.
+/// A result as JSON.
 #[must_use]
-pub fn report(lines: &[UsageLine], question: &UsageQuery) -> Value {
-    let since = SystemTime::UNIX_EPOCH + Duration::from_micros(question.since.unsigned_abs());
+pub fn report(lines: &[UsageLine], query: &UsageQuery) -> Value {
+    let since = SystemTime::UNIX_EPOCH + Duration::from_micros(query.since.unsigned_abs());
     json!({
         "since": time::Rfc3339(since).to_string(),
-        "by": question.by.iter().map(|by| by.as_str()).collect::<Vec<_>>(),
-        "usage": lines.iter().map(|line| one(line, &question.by)).collect::<Vec<_>>(),
+        "by": query.by.iter().map(|by| by.as_str()).collect::<Vec<_>>(),
+        "usage": lines.iter().map(|line| line_report(line, &query.by)).collect::<Vec<_>>(),
     })
 }
 
-fn one(line: &UsageLine, by: &[GroupBy]) -> Value {
+fn line_report(line: &UsageLine, by: &[GroupBy]) -> Value {
     let mut object = Map::new();
     for (by, name) in by.iter().zip(&line.names) {
         let value = match by {

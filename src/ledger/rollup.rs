@@ -1,4 +1,4 @@
-//! Sums over the rows of an hour or a day that were alike: same model, provider, key and outcome. A batch of rows is
+//! Sums over the rows of an hour or a day with the same model, provider, key and outcome. A batch of rows is
 //! summed here first, so that the database adds few numbers to few rows.
 
 use std::collections::BTreeMap;
@@ -11,22 +11,22 @@ use crate::database::{Cell, ColumnKind, Insert};
 
 pub const HOUR: i64 = 3600;
 pub const DAY: i64 = 86_400;
-/// An hour's sums over all models, providers and keys: what a month by hours is asked of.
+/// The span of an hour's sums over all models, providers and keys: a month by hours is read from these.
 pub const WHOLE_HOUR: i64 = -HOUR;
 
-/// What rows of one sum have in common. In the order of the primary key, so that two gateways that add to the same
-/// rows take them in the same order and never wait for one another in a circle.
+/// The common values of a sum's rows. The order is that of the primary key, so that two gateways that update
+/// the same rows lock them in the same order and never deadlock.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RollupKey {
     span: i64,
     start: i64,
-    /// Model, provider, principal, key id, outcome; nothing is an empty text.
+    /// Model, provider, principal, key id, outcome. A missing value is an empty text.
     names: [String; NAMES.len()],
 }
 
 pub const NAMES: [&str; 5] = ["model", "provider", "principal", "key_id", "outcome"];
 
-/// Columns that are added up, before the histograms.
+/// Columns of sums, in front of the histograms.
 pub const SUMS: [&str; 18] = [
     "requests",
     "attempts",
@@ -59,12 +59,12 @@ pub const TOTAL: [&str; CLASSES] = [
     "total_16", "total_17", "total_18", "total_19",
 ];
 
-/// The columns that are added up, in order.
+/// All columns that are summed, in order.
 pub fn added() -> impl Iterator<Item = &'static str> {
     SUMS.into_iter().chain(TTFT).chain(TOTAL)
 }
 
-/// What is added up.
+/// The sums.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RollupSums {
     pub sums: [i64; SUMS.len()],
@@ -120,7 +120,7 @@ impl RollupSums {
     }
 }
 
-/// Adds rows up, by hour and by day.
+/// Sums of these rows, by hour and by day.
 #[must_use]
 pub fn roll_up(rows: &[Row]) -> BTreeMap<RollupKey, RollupSums> {
     let mut hours = BTreeMap::new();
@@ -154,7 +154,7 @@ fn group(row: &Row, span: i64) -> RollupKey {
     }
 }
 
-/// The statement that adds sums to those that are there.
+/// The statement that adds sums to those in the database.
 #[must_use]
 pub fn insert() -> Insert {
     let mut columns = vec![("span", ColumnKind::Int), ("start", ColumnKind::Int)];
@@ -170,7 +170,7 @@ pub fn insert() -> Insert {
     )
 }
 
-/// The cells of that statement.
+/// The cells for [`insert`].
 #[must_use]
 pub fn cells(rollups: BTreeMap<RollupKey, RollupSums>) -> Vec<Cell> {
     let mut cells = Vec::new();

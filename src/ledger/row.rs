@@ -1,21 +1,21 @@
-//! One request as it is kept: a row. Times are in microseconds unless their name says nanoseconds, money in micro-units.
-//! A row holds no prompt, no completion and no key; texts that a client or a provider chose are cut to a length. What is
-//! not known is nothing, never zero.
+//! A row: one request in the database. Times are in microseconds unless a name says nanoseconds, money in
+//! micro-units. A row holds no prompt, no completion and no key; texts from clients and providers are cut to
+//! a length. An unknown value is null, never zero.
 
 use serde::{Deserialize, Serialize};
 
 use crate::database::{Cell, ColumnKind};
 
-/// What of a text that strangers chose is kept, in characters (S3.6 for the user agent).
-pub const LONGEST: usize = 500;
+/// The most characters of a text from outside (S3.6 for the user agent).
+pub const MAX_TEXT_LENGTH: usize = 500;
 
-/// A row's own name: a UUID of version 7, so that ids follow time and two processes never make the same. A client's
-/// request id may come twice, this does not.
+/// A row's id: a UUID of version 7, so that ids are ordered by time and two processes never make the same. A
+/// client's request id may come twice, this one does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RowId(pub [u8; 16]);
 
 impl RowId {
-    /// The least id of that microsecond and later ones.
+    /// The least id of that millisecond: `at` is in microseconds since 1970.
     #[must_use]
     pub fn floor(at: i64) -> Self {
         let mut id = [0; 16];
@@ -27,30 +27,30 @@ impl RowId {
     }
 }
 
-/// Makes ids: the time, 42 random bits of the process, a count.
+/// Makes ids of the time, 42 random bits of the process, and a counter.
 #[derive(Debug)]
 pub struct RowIds {
-    own: [u8; 6],
+    random: [u8; 6],
     next: u32,
 }
 
 impl Default for RowIds {
     fn default() -> Self {
-        let mut own = [0; 6];
-        if getrandom::getrandom(&mut own).is_err() {
-            own.copy_from_slice(&(u64::from(std::process::id()) << 16).to_be_bytes()[2..]);
+        let mut random = [0; 6];
+        if getrandom::getrandom(&mut random).is_err() {
+            random.copy_from_slice(&(u64::from(std::process::id()) << 16).to_be_bytes()[2..]);
         }
-        Self { own, next: 0 }
+        Self { random, next: 0 }
     }
 }
 
 impl RowIds {
-    /// An id for a request that came at `at`.
+    /// An id for a request that came at `at`, in microseconds since 1970.
     pub fn make(&mut self, at: i64) -> RowId {
         self.next = self.next.wrapping_add(1);
         let millis = u64::try_from(at.max(0) / 1000).unwrap_or(0);
         let mut rest = [0; 10];
-        rest[..6].copy_from_slice(&self.own);
+        rest[..6].copy_from_slice(&self.random);
         rest[6..].copy_from_slice(&self.next.to_be_bytes());
         RowId(uuid::Builder::from_unix_timestamp_millis(millis, &rest).into_uuid().into_bytes())
     }
@@ -61,7 +61,7 @@ macro_rules! row {
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub struct Row {
             pub id: RowId,
-            /// When the request arrived, since 1970.
+            /// When the request came, in microseconds since 1970.
             pub at: i64,
             $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $name: row!(@type $kind),)*
         }
@@ -70,7 +70,7 @@ macro_rules! row {
             /// All columns but `id` and `at`, in order.
             pub const COLUMNS: &[(&str, ColumnKind)] = &[$((stringify!($name), ColumnKind::$kind)),*];
 
-            /// A row of which nothing is known.
+            /// A row without any other value.
             #[must_use]
             pub const fn new(id: RowId, at: i64) -> Self {
                 Self { id, at, $($name: None),* }
@@ -92,31 +92,32 @@ macro_rules! row {
 }
 
 row! {
-    /// As the client or the gateway named the request.
+    /// The client's name for the request, or the gateway's.
     request_id: Text,
-    /// Whose key it was.
+    /// The owner of the key.
     principal: Text,
     key_id: Text,
-    /// As the client wrote it.
+    /// As in the client's request.
     model_asked: Text,
-    /// The model's name at the provider; nothing if no provider was found for it.
+    /// The model's name at the provider; null if no provider was found for it.
     model: Text,
-    /// The route's template.
+    /// The template of the route.
     path: Text,
     dialect: Text,
     provider: Text,
-    /// How the provider is spoken to.
+    /// The API of the provider.
     provider_kind: Text,
     region: Text,
     strategy: Text,
     attempts: Int,
-    /// Calls whose answer was not used.
+    /// Attempts with an answer that was not used.
     wasted: Int,
-    /// What calls that came to nothing are known to have taken: few providers say so before their first content.
+    /// Tokens that failed attempts are known to have used. Few providers report them before their first
+    /// content.
     wasted_tokens: Int,
     /// `non-streaming`, `asgi` or `buffered`.
     mode: Text,
-    /// As told to the client; 499 if it left.
+    /// As sent to the client; 499 if it left.
     status: Int,
     /// `ok`, `refused`, `failed` or `gone`.
     outcome: Text,
@@ -124,14 +125,14 @@ row! {
     fault: Text,
     /// `client`, `gateway` or `provider`.
     fault_side: Text,
-    /// How far it had come, if it did not end well.
+    /// The phase that the request had reached, if it did not succeed.
     phase: Text,
     first_byte_us: Int,
     ttft_us: Int,
     total_us: Int,
-    /// Waiting for a provider's connection.
+    /// Waiting for a connection to the provider.
     queue_us: Int,
-    /// From the provider's being asked to its answer's head, without the wait for a connection.
+    /// From the request to the provider until the head of its answer, without the wait for a connection.
     upstream_us: Int,
     added_first_ns: Int,
     added_p50_ns: Int,
@@ -141,10 +142,10 @@ row! {
     events: Int,
     request_bytes: Int,
     bytes: Int,
-    /// Digests of what the provider sent and of what the client was given.
+    /// Digests of the bytes from the provider and of the bytes to the client.
     digest_up: Text,
     digest_down: Text,
-    /// All input, what came from the provider's cache among it.
+    /// All input, including the part from the provider's cache.
     tokens_in: Int,
     tokens_out: Int,
     tokens_cached: Int,
@@ -157,11 +158,11 @@ row! {
     trace_id: Text,
 }
 
-/// How a request ended, in one word.
+/// The result of a request in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RowOutcome {
     Ok,
-    /// The request was at fault.
+    /// The request was wrong.
     Refused,
     Failed,
     /// The client left.
@@ -180,10 +181,11 @@ impl RowOutcome {
     }
 }
 
-/// The beginning of a stranger's text, without what would move a terminal's cursor or what PostgreSQL takes in no text.
+/// The beginning of a text from outside. Control characters become spaces, because they move a terminal's
+/// cursor and PostgreSQL's text takes no NUL.
 #[must_use]
 pub fn cut(text: &str) -> String {
-    text.chars().take(LONGEST).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    text.chars().take(MAX_TEXT_LENGTH).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 #[cfg(test)]
@@ -217,12 +219,12 @@ mod tests {
     #[test]
     fn a_strangers_text_is_cut_and_made_harmless() {
         assert_eq!(cut("a\u{1b}[2J\0b"), "a [2J b");
-        assert_eq!(cut(&"é".repeat(900)).chars().count(), LONGEST);
+        assert_eq!(cut(&"é".repeat(900)).chars().count(), MAX_TEXT_LENGTH);
     }
 
     #[test]
     fn an_id_is_of_version_seven_and_holds_time_process_and_count() {
-        let mut ids = RowIds { own: [0xff; 6], next: 0x0102_0303 };
+        let mut ids = RowIds { random: [0xff; 6], next: 0x0102_0303 };
         let id = ids.make(1_763_483_643_500_999).0;
         assert_eq!(hex::encode(id), "019a97d0ee6c7fffbfffffff01020304");
         assert_eq!(hex::encode(RowId::floor(1_763_483_643_500_000).0), "019a97d0ee6c00000000000000000000");

@@ -1,12 +1,12 @@
-//! Rows into the database: the rows themselves and what they add to the roll-ups, in one transaction. A row that is there
-//! already is left alone and counted nowhere, so a replay changes nothing.
+//! Writes rows into the database together with their sums, in one transaction. A row that is there already is
+//! skipped and counted nowhere, so a replay changes nothing.
 
 use std::collections::HashSet;
 
 use super::{rollup, row::Row, schema::SCHEMA};
 use crate::database::{ColumnKind, Connection, DatabaseError, DatabaseSettings, Insert};
 
-/// An open connection that rows go through.
+/// An open connection with prepared inserts.
 #[derive(Debug)]
 pub struct RowWriter {
     connection: Connection,
@@ -14,19 +14,19 @@ pub struct RowWriter {
     rollups: Insert,
 }
 
-/// What became of rows: those that were neither were there already.
+/// The outcome of a write. Rows that are neither were there already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteResult {
     pub new: usize,
-    /// The database refused what is in them.
+    /// Rows with values that the database refused.
     pub lost: usize,
 }
 
 impl RowWriter {
-    /// Opens the database and brings the ledger's tables up to date.
+    /// Opens the database and migrates the ledger's tables.
     ///
     /// # Errors
-    /// It cannot be had, or its tables are newer than we are.
+    /// The database cannot be opened, or its tables are of a later version.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
         let mut connection = Connection::open(settings).await?;
         connection.migrate(&SCHEMA).await?;
@@ -36,37 +36,38 @@ impl RowWriter {
         Ok(Self { connection, rows, rollups: rollup::insert() })
     }
 
-    /// The connection, for what is neither a row nor a roll-up.
+    /// The connection, for statements that concern neither rows nor roll-ups.
     pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
-    /// Writes rows; gives how many were new. With `again`, some may be there already.
+    /// Writes rows; returns how many were new. With `is_replay`, some may be there already.
     ///
     /// # Errors
-    /// The database's own. Nothing was written then, or, when the connection broke at the last moment, all of it.
-    pub async fn write(&mut self, rows: &[Row], again: bool) -> Result<usize, DatabaseError> {
+    /// The database's own. No row was written then or, if the connection broke during the commit, all of
+    /// them.
+    pub async fn write(&mut self, rows: &[Row], is_replay: bool) -> Result<usize, DatabaseError> {
         self.connection.begin().await?;
-        let written = self.write_inside(rows, again).await;
+        let written = self.write_inside(rows, is_replay).await;
         match written {
             Ok(count) => self.connection.commit().await.map(|()| count),
             Err(error) => {
-                // The error that led here says more than one of going back.
+                // An error of the rollback would hide the error that led here.
                 let _ = self.connection.run("ROLLBACK", Vec::new()).await;
                 Err(error)
             }
         }
     }
 
-    /// Writes rows as [`RowWriter::write`] does. Those that the database refuses for what is in them are left out, and given
-    /// as lost: they would be refused for ever, and keep all others waiting.
+    /// Writes rows as [`RowWriter::write`] does. Rows with values that the database refuses are left out and
+    /// counted as lost, because they would be refused for ever and keep all others waiting.
     ///
     /// # Errors
     /// The database's own; some rows may have been written.
-    pub async fn write_all(&mut self, rows: &[Row], again: bool) -> Result<WriteResult, DatabaseError> {
+    pub async fn write_all(&mut self, rows: &[Row], is_replay: bool) -> Result<WriteResult, DatabaseError> {
         let all = |new| WriteResult { new, lost: 0 };
-        match self.write(rows, again).await {
-            Err(DatabaseError::Repeated) if !again => self.write(rows, true).await.map(all),
+        match self.write(rows, is_replay).await {
+            Err(DatabaseError::Repeated) if !is_replay => self.write(rows, true).await.map(all),
             Err(error) if error.is_about_values() => {
                 let mut written = WriteResult::default();
                 for row in rows {
@@ -84,15 +85,15 @@ impl RowWriter {
         }
     }
 
-    async fn write_inside(&mut self, rows: &[Row], again: bool) -> Result<usize, DatabaseError> {
-        let fresh: Vec<Row>;
+    async fn write_inside(&mut self, rows: &[Row], is_replay: bool) -> Result<usize, DatabaseError> {
+        let new: Vec<Row>;
         let mut rows = rows;
-        if again {
+        if is_replay {
             let ids = rows.iter().map(|row| row.id.0.to_vec());
             let known: HashSet<Vec<u8>> = self.connection.known("requests", ids).await?.into_iter().collect();
             if !known.is_empty() {
-                fresh = rows.iter().filter(|row| !known.contains(&row.id.0[..])).cloned().collect();
-                rows = &fresh;
+                new = rows.iter().filter(|row| !known.contains(&row.id.0[..])).cloned().collect();
+                rows = &new;
             }
         }
         let cells = rows.iter().flat_map(Row::cells).collect();

@@ -1,9 +1,9 @@
-//! The ledger's tables. `requests` has a row per request for as long as rows are kept. `rollups` has sums over hours and
-//! over days, for ever: days so that a month is asked of thirty rows instead of 720, and hours over all that happened in
-//! them (a negative span), so that a month by hours is asked of 720. Both are written in one transaction,
-//! so every row is counted in both spans exactly once.
+//! The ledger's tables. `requests` has a row per request until its retention is over. `rollups` has sums over
+//! hours and days, for ever: days, so that a query over a month reads thirty rows and not 720; and hours over
+//! all models, providers and keys (a negative span), so that a month by hours reads 720. Both tables are
+//! written in one transaction, so every row is counted in both spans exactly once.
 //!
-//! A step that was once released is never changed; what is new is a step of its own.
+//! A released step is never changed; a change is a new step.
 
 use crate::database::Schema;
 

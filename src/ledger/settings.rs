@@ -1,4 +1,4 @@
-//! What an operator may say about the ledger.
+//! The operator's settings of the ledger.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,15 +6,16 @@ use crate::database::{DatabaseSettings, DatabaseUrl};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerSettings {
-    /// Off, nothing is booked.
+    /// False: nothing is stored.
     pub enabled: bool,
-    /// How long rows are kept; zero: for ever. Roll-ups are kept for ever anyway.
+    /// How long rows are kept; zero: for ever. Roll-ups are kept for ever.
     pub retention: Duration,
-    /// Where rows wait while the database is away. `None`: beside the SQLite file, or in the current folder.
+    /// The file in which rows wait while the database is down. `None`: beside the SQLite file, or in the
+    /// current folder.
     pub spool: Option<PathBuf>,
-    /// Bytes that may wait there; past them rows are lost and counted.
+    /// The most bytes that may wait there; rows beyond are lost and counted.
     pub spool_size: u64,
-    /// Rows that are written at once, at most.
+    /// The most rows of one transaction.
     pub batch_rows: usize,
     /// How long a row waits for others.
     pub batch_delay: Duration,
@@ -34,10 +35,10 @@ impl Default for LedgerSettings {
 }
 
 impl LedgerSettings {
-    /// Where rows wait while this database is away.
+    /// The spool for this database.
     #[must_use]
     pub fn spool_at(&self, database: &DatabaseSettings) -> PathBuf {
-        match (&self.spool, &database.site) {
+        match (&self.spool, &database.url) {
             (Some(file), _) => file.clone(),
             (None, DatabaseUrl::Sqlite(file)) => {
                 let mut name = file.clone().into_os_string();

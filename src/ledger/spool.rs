@@ -1,9 +1,9 @@
-//! Rows that wait in a file while the database is down. The spool appends batches and gives them back, the oldest first.
-//! It bounds the bytes that wait; the file may be twice as large, because replayed records stay in it until all are
-//! replayed or the waiting ones are copied into a new file.
+//! Rows that wait in a file while the database is down. The spool appends batches and gives them back, the
+//! oldest first. It bounds the bytes that wait; the file may be twice as large, because replayed records stay
+//! in it until all are replayed or the waiting ones are copied into a new file.
 //!
-//! The records' format is in [`record`]; [`file`] has the file, which belongs to one process at a time. Damaged records
-//! are never replayed and never deleted: they are put aside under a name of their own.
+//! The records' format is in [`record`]; [`file`] has the file, which belongs to one process at a time.
+//! Damaged records are never replayed and never deleted: they are put aside under a name of their own.
 
 use std::{io, path::PathBuf};
 
@@ -91,7 +91,8 @@ impl Spool {
         file.append(&record).map(|()| SpoolState::Appended)
     }
 
-    /// The oldest rows that wait; the same until [`Spool::advance`]. A file that does not hold them is put aside.
+    /// The oldest rows that wait; the same until [`Spool::advance`]. A file that does not hold them is put
+    /// aside.
     ///
     /// # Errors
     /// The disk's own.
@@ -113,8 +114,8 @@ impl Spool {
         self.file.as_mut().map_or(Ok(()), SpoolFile::advance)
     }
 
-    /// Takes over the rows of one process that has ended. True: there were some. To be called only while no own rows
-    /// wait.
+    /// Takes over the rows of one process that has ended. True: there were some. To be called only while no
+    /// own rows wait.
     ///
     /// # Errors
     /// The disk's own.

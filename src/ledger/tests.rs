@@ -1,4 +1,4 @@
-//! The ledger on both databases, as far as both are there.
+//! The ledger on both databases. PostgreSQL is tested when there is one.
 
 use std::{
     path::PathBuf,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::database::{Connection, Database, DatabaseSettings, DatabaseUrl, tests::Scratch};
 
-/// A folder of the test's own.
+/// A folder of one test, removed when dropped.
 #[derive(Debug)]
 pub(super) struct Folder(pub(super) PathBuf);
 
@@ -58,7 +58,7 @@ pub(super) fn rows(ids: &mut RowIds, from: i64, count: i64) -> Vec<Row> {
     (from..from + count).map(row).collect()
 }
 
-/// Requests, output and cost by the rows, the hours and the days.
+/// Requests, output and cost by rows, by hours and by days.
 pub(super) async fn counted(database: &Database) -> [Vec<i64>; 3] {
     let mut counted = [const { Vec::new() }; 3];
     for (place, sql) in counted.iter_mut().zip(counting()) {
@@ -96,38 +96,38 @@ fn counting() -> [String; 3] {
 async fn rows_and_sums_agree_and_a_replay_changes_nothing() {
     for scratch in Scratch::each().await {
         let mut ids = RowIds::default();
-        let mut book = RowWriter::open(&scratch.settings).await.unwrap();
+        let mut row_writer = RowWriter::open(&scratch.settings).await.unwrap();
         let database = Database::open(&scratch.settings, &[]).await.unwrap();
         let first = rows(&mut ids, 1, 150);
-        assert_eq!(book.write(&first, false).await.unwrap(), 150);
+        assert_eq!(row_writer.write(&first, false).await.unwrap(), 150);
         let sums: i64 = (1..=150).sum();
         assert_eq!(
             counted(&database).await,
             [vec![150, sums, 1050], vec![150, sums, 1050], vec![150, sums, 1050]]
         );
-        // All of them again, and some of them with new ones.
-        assert_eq!(book.write(&first, true).await.unwrap(), 0);
+        // All rows again, then some of them with new ones.
+        assert_eq!(row_writer.write(&first, true).await.unwrap(), 0);
         let mut mixed = first[100..].to_vec();
         mixed.extend(rows(&mut ids, 2000, 3));
-        assert_eq!(book.write(&mixed, true).await.unwrap(), 3);
+        assert_eq!(row_writer.write(&mixed, true).await.unwrap(), 3);
         let [by_rows, by_hours, by_days] = counted(&database).await;
         assert_eq!((by_rows[0], &by_rows, &by_rows), (153, &by_hours, &by_days));
-        // Who thinks that rows are new when they are not is told, and nothing is half done.
-        assert!(book.write(&mixed, false).await.is_err());
+        // Rows that are wrongly taken for new are an error, and the transaction is rolled back.
+        assert!(row_writer.write(&mixed, false).await.is_err());
         assert_eq!(counted(&database).await[1], by_hours);
-        book.close().await;
+        row_writer.close().await;
         database.close().await;
     }
 }
 
 #[tokio::test]
-async fn what_was_written_is_what_is_read() {
+async fn a_row_is_read_as_it_was_written() {
     for scratch in Scratch::each().await {
-        let mut book = RowWriter::open(&scratch.settings).await.unwrap();
+        let mut row_writer = RowWriter::open(&scratch.settings).await.unwrap();
         let database = Database::open(&scratch.settings, &[]).await.unwrap();
         let mut row = rows(&mut RowIds::default(), 7, 1).remove(0);
         row.user_agent = Some(cut("curl\0é"));
-        book.write(std::slice::from_ref(&row), false).await.unwrap();
+        row_writer.write(std::slice::from_ref(&row), false).await.unwrap();
         let columns: Vec<&str> = Row::COLUMNS.iter().map(|(name, _)| *name).collect();
         let sql = format!("SELECT id, at, {} FROM requests", columns.join(", "));
         let found = database.fetch(sql, Vec::new()).await.unwrap();
@@ -144,14 +144,14 @@ async fn what_was_written_is_what_is_read() {
                 }
             }
         }
-        book.close().await;
+        row_writer.close().await;
         database.close().await;
     }
 }
 
-/// A running ledger, and what was handed in.
+/// A running ledger with its settings.
 struct Running {
-    inbox: LedgerWriter,
+    writer: LedgerWriter,
     thread: std::thread::JoinHandle<()>,
     gauges: LedgerGauges,
     settings: LedgerSettings,
@@ -160,11 +160,11 @@ struct Running {
 impl Running {
     fn start(database: &DatabaseSettings, settings: LedgerSettings) -> Self {
         let gauges = LedgerGauges::default();
-        let (inbox, thread) = writer::start(settings.clone(), database.clone(), gauges.clone()).unwrap();
-        Self { inbox, thread, gauges, settings }
+        let (writer, thread) = writer::start(settings.clone(), database.clone(), gauges.clone()).unwrap();
+        Self { writer, thread, gauges, settings }
     }
 
-    /// The gauges belong to the ledger's thread, which tells nobody.
+    /// Waits by polling, because the gauges notify no reader.
     async fn until(&self, what: &str, wanted: impl Fn(&LedgerState) -> bool) {
         let reached = async {
             while !wanted(&self.gauges.read()) {
@@ -175,9 +175,9 @@ impl Running {
         assert!(outcome.is_ok(), "{what} never came: {:?}", self.gauges.read());
     }
 
-    /// Ends it as the process does.
+    /// Ends the ledger as the process does.
     fn end(self) -> LedgerState {
-        drop(self.inbox);
+        drop(self.writer);
         self.thread.join().unwrap();
         self.gauges.read()
     }
@@ -197,10 +197,10 @@ async fn rows_arrive_soon_and_the_last_ones_at_the_end() {
         let folder = Folder::new();
         let ledger = Running::start(&scratch.settings, at(&folder));
         let mut ids = RowIds::default();
-        ledger.inbox.book(rows(&mut ids, 0, 10));
+        ledger.writer.book(rows(&mut ids, 0, 10));
         ledger.until("the first", |now| now.written == 10).await;
         for batch in 1..100 {
-            ledger.inbox.book(rows(&mut ids, 10 * batch, 10));
+            ledger.writer.book(rows(&mut ids, 10 * batch, 10));
         }
         let state = ledger.end();
         assert_eq!((state.written, state.spooled, state.lost, state.waiting), (1000, 0, 0, 0));
@@ -213,52 +213,52 @@ async fn rows_arrive_soon_and_the_last_ones_at_the_end() {
     }
 }
 
-/// S3.6, R27: somebody else holds the lock; nothing waits for him, and nothing is lost or doubled.
+/// S3.6, R27: another connection holds the lock. No row waits in memory for it, and none is lost or doubled.
 #[tokio::test]
 async fn a_locked_database_costs_no_row() {
     let (scratch, folder) = (Scratch::sqlite(), Folder::new());
     let ledger = Running::start(&scratch.settings, at(&folder));
     let mut ids = RowIds::default();
-    ledger.inbox.book(rows(&mut ids, 0, 10));
+    ledger.writer.book(rows(&mut ids, 0, 10));
     ledger.until("the first", |now| now.written == 10).await;
     let mut other = Connection::open(&scratch.settings).await.unwrap();
     other.run("BEGIN EXCLUSIVE", Vec::new()).await.unwrap();
-    ledger.inbox.book(rows(&mut ids, 10, 10));
+    ledger.writer.book(rows(&mut ids, 10, 10));
     ledger.until("the spool", |now| now.spooled >= 10 && !now.up).await;
-    ledger.inbox.book(rows(&mut ids, 20, 10));
+    ledger.writer.book(rows(&mut ids, 20, 10));
     ledger.until("more in the spool", |now| now.spooled == 20).await;
     other.run("COMMIT", Vec::new()).await.unwrap();
     ledger.until("the replay", |now| now.written == 30 && now.up && now.waiting_bytes == 0).await;
-    ledger.inbox.book(rows(&mut ids, 30, 10));
+    ledger.writer.book(rows(&mut ids, 30, 10));
     let state = ledger.end();
     assert_eq!((state.written, state.replayed, state.lost), (40, 20, 0));
     let [by_rows, by_hours, by_days] = counted_in(&mut other).await;
     assert_eq!((by_rows[0], &by_rows, &by_rows), (40, &by_hours, &by_days));
 }
 
-/// A database that is slow, not away: what it takes long for is written down meanwhile, so that a process that is killed
-/// then does not lose it, and is in the database once.
+/// A slow database: rows of a slow statement are spooled while it runs. A process that is killed then does
+/// not lose them, and they are in the database once.
 #[tokio::test]
 async fn a_slow_database_costs_no_row_of_a_process_that_is_killed() {
     let (scratch, folder) = (Scratch::sqlite(), Folder::new());
     let ledger = Running::start(&scratch.settings, at(&folder));
     let mut ids = RowIds::default();
-    ledger.inbox.book(rows(&mut ids, 0, 10));
+    ledger.writer.book(rows(&mut ids, 0, 10));
     ledger.until("the first", |now| now.written == 10).await;
     let mut other = Connection::open(&scratch.settings).await.unwrap();
     other.run("BEGIN EXCLUSIVE", Vec::new()).await.unwrap();
     let mut handed_in = 10;
-    let told = loop {
-        ledger.inbox.book(rows(&mut ids, handed_in, 10));
+    let state = loop {
+        ledger.writer.book(rows(&mut ids, handed_in, 10));
         handed_in += 10;
         tokio::time::sleep(Duration::from_millis(10)).await;
-        let told = ledger.gauges.read();
-        if told.spooled > 0 {
-            break told;
+        let state = ledger.gauges.read();
+        if state.spooled > 0 {
+            break state;
         }
     };
-    assert!(told.up, "it is slow, not away");
-    // What a killed process leaves.
+    assert!(state.up, "it is slow, not away");
+    // The spool as a killed process leaves it.
     let left = folder.0.join("copy");
     std::fs::copy(folder.0.join("spool"), &left).unwrap();
     let mut spool = Spool::new(left, u64::MAX);
@@ -271,48 +271,48 @@ async fn a_slow_database_costs_no_row_of_a_process_that_is_killed() {
     assert_eq!((by_rows[0], &by_rows, &by_rows), (handed_in, &by_hours, &by_days));
 }
 
-/// A database that is nowhere: rows wait over a restart.
+/// The database cannot be opened: rows wait in the spool over a restart.
 #[tokio::test]
-async fn rows_wait_in_the_spool_for_the_next_start() {
+async fn spooled_rows_are_replayed_after_a_restart() {
     for scratch in Scratch::each().await {
         let folder = Folder::new();
         let nowhere = DatabaseSettings::new(DatabaseUrl::Sqlite(folder.0.join("missing/t.db")));
         let mut ids = RowIds::default();
         let ledger = Running::start(&nowhere, at(&folder));
-        ledger.inbox.book(rows(&mut ids, 0, 5));
+        ledger.writer.book(rows(&mut ids, 0, 5));
         ledger.until("the spool", |now| now.spooled == 5).await;
-        ledger.inbox.book(rows(&mut ids, 5, 5));
+        ledger.writer.book(rows(&mut ids, 5, 5));
         let (state, first) = (ledger.end(), folder.0.join("spool"));
         assert_eq!((state.written, state.spooled, state.lost), (0, 10, 0));
-        // A torn record behind the others, as a crash leaves it.
+        // A cut record behind the others, as a crash leaves it.
         let mut file = std::fs::OpenOptions::new().append(true).open(&first).unwrap();
         std::io::Write::write_all(&mut file, &[7; 50]).unwrap();
-        // Half of them are in the database already, as when a connection broke at the last moment.
-        let mut book = RowWriter::open(&scratch.settings).await.unwrap();
+        // Half of them are in the database already, as after a connection that broke during the commit.
+        let mut row_writer = RowWriter::open(&scratch.settings).await.unwrap();
         let mut spool = Spool::new(first.clone(), u64::MAX);
         spool.recover().unwrap();
         let half = spool.peek().unwrap().unwrap();
-        book.write(&half, false).await.unwrap();
+        row_writer.write(&half, false).await.unwrap();
         drop(spool);
         let ledger = Running::start(&scratch.settings, at(&folder));
         ledger.until("the replay", |now| now.replayed == 10).await;
         ledger.end();
         assert_eq!(std::fs::metadata(&first).unwrap().len(), 0);
-        let [by_rows, by_hours, by_days] = counted_in(book.connection()).await;
+        let [by_rows, by_hours, by_days] = counted_in(row_writer.connection()).await;
         assert_eq!((by_rows[0], &by_rows, &by_rows), (10, &by_hours, &by_days));
-        book.close().await;
+        row_writer.close().await;
     }
 }
 
-/// What a process leaves that ends while another runs is replayed by the other.
+/// The spool of a process that ends is replayed by another that runs.
 #[tokio::test]
-async fn orphans_are_found_while_it_runs() {
+async fn orphaned_spools_are_found_at_run_time() {
     let (scratch, folder) = (Scratch::sqlite(), Folder::new());
     let ledger = Running::start(&scratch.settings, at(&folder));
     let mut ids = RowIds::default();
-    ledger.inbox.book(rows(&mut ids, 0, 1));
+    ledger.writer.book(rows(&mut ids, 0, 1));
     ledger.until("the first", |now| now.written == 1).await;
-    // It has looked by now, and found nothing.
+    // The first search for spools is over by now, and found none.
     let mut other = Spool::new(folder.0.join("spool"), u64::MAX);
     other.append(&rows(&mut ids, 1, 5)).unwrap();
     drop(other);
@@ -320,44 +320,44 @@ async fn orphans_are_found_while_it_runs() {
     assert_eq!(ledger.end().lost, 0);
 }
 
-/// Past every bound rows are lost, and each is counted.
+/// Rows beyond every limit are lost and counted.
 #[tokio::test]
-async fn what_is_lost_is_counted() {
+async fn lost_rows_are_counted() {
     let folder = Folder::new();
     let nowhere = DatabaseSettings::new(DatabaseUrl::Sqlite(folder.0.join("missing/t.db")));
     let mut ids = RowIds::default();
     let small = LedgerSettings { spool_size: 2000, ..at(&folder) };
     let ledger = Running::start(&nowhere, small);
     for round in 1..=20 {
-        ledger.inbox.book(rows(&mut ids, round, 1));
+        ledger.writer.book(rows(&mut ids, round, 1));
         ledger.until("the row", |now| now.spooled + now.lost == round as u64).await;
     }
     let state = ledger.end();
     assert!(state.lost > 0 && state.spooled > 0, "{state:?}");
 
-    // No spool either: as many as memory has room for, and those are lost at the end.
+    // No spool either: memory holds rows up to its limit, and they are lost at the end.
     let unwritable = LedgerSettings { spool: Some(folder.0.join("missing/spool")), ..at(&folder) };
     let ledger = Running::start(&nowhere, unwritable);
-    ledger.inbox.book(rows(&mut ids, 0, 7));
+    ledger.writer.book(rows(&mut ids, 0, 7));
     ledger.until("memory", |now| now.waiting == 7).await;
     assert_eq!(ledger.gauges.read().lost, 0);
     assert_eq!(ledger.end().lost, 7);
 }
 
-/// A database that takes connections and says nothing: what comes while it is waited for is on the disk at once, and no
-/// row is lost for want of room.
+/// A database that accepts connections and never answers: new rows are on the disk soon, and no row is lost
+/// for lack of room.
 #[tokio::test]
-async fn rows_are_safe_while_a_connection_is_waited_for() {
+async fn rows_are_spooled_while_connecting() {
     let (folder, listener) = (Folder::new(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let silent = format!("postgres://x@{}/x", listener.local_addr().unwrap());
     let silent = DatabaseSettings::new(DatabaseUrl::Postgres(crate::base::Secret::new(silent)));
     let ledger = Running::start(&silent, at(&folder));
     let (connected, _) = listener.accept().unwrap();
     let (mut ids, begun) = (RowIds::default(), std::time::Instant::now());
-    ledger.inbox.book(rows(&mut ids, 0, 10));
+    ledger.writer.book(rows(&mut ids, 0, 10));
     ledger.until("the spool", |now| now.spooled == 10).await;
     for round in 1..=3 {
-        ledger.inbox.book(rows(&mut ids, 0, queue::MAX_QUEUED_ROWS as i64));
+        ledger.writer.book(rows(&mut ids, 0, queue::MAX_QUEUED_ROWS as i64));
         ledger.until("the spool", |now| now.spooled == 10 + round * queue::MAX_QUEUED_ROWS as u64).await;
     }
     assert!(begun.elapsed() < Duration::from_secs(5), "it is still waited for");
@@ -365,40 +365,40 @@ async fn rows_are_safe_while_a_connection_is_waited_for() {
     assert_eq!(ledger.end().lost, 0);
 }
 
-/// A row that the database refuses for what is in it is lost, and counted; the others are written.
+/// A row with values that the database refuses is lost and counted; the others are written.
 #[tokio::test]
 async fn a_row_that_is_refused_is_counted_as_lost() {
     for scratch in Scratch::each().await {
         let folder = Folder::new();
-        let mut book = RowWriter::open(&scratch.settings).await.unwrap();
-        let refuse = match &scratch.settings.site {
+        let mut row_writer = RowWriter::open(&scratch.settings).await.unwrap();
+        let refuse = match &scratch.settings.url {
             DatabaseUrl::Sqlite(_) => {
                 "CREATE TRIGGER refuse BEFORE INSERT ON requests WHEN NEW.status = 418 \
                  BEGIN SELECT RAISE(ABORT, 'no'); END"
             }
             DatabaseUrl::Postgres(_) => "ALTER TABLE requests ADD CONSTRAINT refuse CHECK (status <> 418)",
         };
-        book.connection().run(refuse, Vec::new()).await.unwrap();
-        book.close().await;
+        row_writer.connection().run(refuse, Vec::new()).await.unwrap();
+        row_writer.close().await;
         let ledger = Running::start(&scratch.settings, at(&folder));
         let mut all = rows(&mut RowIds::default(), 0, 10);
         all[3].status = Some(418);
         all[7].status = Some(418);
-        ledger.inbox.book(all);
+        ledger.writer.book(all);
         ledger.until("the others", |now| now.written == 8 && now.lost == 2).await;
         assert_eq!(ledger.end().lost, 2);
     }
 }
 
-/// A disk that took nothing takes rows again: what memory held is written.
+/// A disk that failed accepts writes again: rows held in memory are written.
 #[tokio::test]
-async fn rows_wait_in_memory_while_no_disk_takes_them() {
+async fn rows_wait_in_memory_while_the_disk_fails() {
     let folder = Folder::new();
     let place = folder.0.join("later");
     let database = DatabaseSettings::new(DatabaseUrl::Sqlite(place.join("t.db")));
     let settings = LedgerSettings { spool: Some(place.join("spool")), ..at(&folder) };
     let ledger = Running::start(&database, settings);
-    ledger.inbox.book(rows(&mut RowIds::default(), 0, 7));
+    ledger.writer.book(rows(&mut RowIds::default(), 0, 7));
     ledger.until("memory", |now| now.waiting == 7).await;
     std::fs::create_dir(&place).unwrap();
     ledger.until("the database", |now| now.written == 7 && now.waiting == 0).await;
@@ -416,41 +416,41 @@ async fn the_queue_is_bounded_and_never_waits() {
 }
 
 #[tokio::test]
-async fn old_rows_go_and_their_sums_stay() {
+async fn old_rows_are_deleted_and_their_sums_stay() {
     for scratch in Scratch::each().await {
-        let mut book = RowWriter::open(&scratch.settings).await.unwrap();
+        let mut row_writer = RowWriter::open(&scratch.settings).await.unwrap();
         let all = rows(&mut RowIds::default(), 0, 5000);
-        book.write(&all, false).await.unwrap();
+        row_writer.write(&all, false).await.unwrap();
         let mut gone = 0;
         loop {
-            match retention::retire_before(book.connection(), 4000 * 60_000_000).await.unwrap() {
+            match retention::retire_before(row_writer.connection(), 4000 * 60_000_000).await.unwrap() {
                 0 => break,
                 some => gone += some,
             }
         }
         assert_eq!(gone, 4000);
-        let [by_rows, by_hours, by_days] = counted_in(book.connection()).await;
+        let [by_rows, by_hours, by_days] = counted_in(row_writer.connection()).await;
         assert_eq!([by_rows[0], by_hours[0], by_days[0]], [1000, 5000, 5000]);
-        book.close().await;
+        row_writer.close().await;
     }
 }
 
-/// A way to PostgreSQL that can be cut and restored, for a server that is stopped for a while.
-struct Way {
+/// A proxy before PostgreSQL that can be cut, like a server that is stopped for a while.
+struct CuttableProxy {
     open: Arc<AtomicBool>,
     address: std::net::SocketAddr,
     live: Arc<std::sync::Mutex<Vec<std::net::TcpStream>>>,
 }
 
-impl Way {
+impl CuttableProxy {
     fn to(server: String) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let way = Self {
+        let proxy = Self {
             open: Arc::new(AtomicBool::new(true)),
             address: listener.local_addr().unwrap(),
             live: Arc::default(),
         };
-        let (open, live) = (Arc::clone(&way.open), Arc::clone(&way.live));
+        let (open, live) = (Arc::clone(&proxy.open), Arc::clone(&proxy.live));
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
                 if !open.load(Ordering::Relaxed) {
@@ -467,7 +467,7 @@ impl Way {
                 }
             }
         });
-        way
+        proxy
     }
 
     fn cut(&self) {
@@ -479,25 +479,25 @@ impl Way {
 }
 
 #[tokio::test]
-async fn postgres_may_go_and_come_back() {
+async fn a_cut_connection_to_postgres_costs_no_row() {
     let Some(scratch) = Scratch::postgres().await else { return };
-    let DatabaseUrl::Postgres(url) = &scratch.settings.site else { panic!() };
+    let DatabaseUrl::Postgres(url) = &scratch.settings.url else { panic!() };
     let rest = url.expose().split_once('@').unwrap().1;
     let server = rest.split('/').next().unwrap().to_owned();
-    let way = Way::to(server.clone());
-    let through = url.expose().replace(&server, &way.address.to_string());
+    let proxy = CuttableProxy::to(server.clone());
+    let through = url.expose().replace(&server, &proxy.address.to_string());
     let through = DatabaseSettings::new(DatabaseUrl::Postgres(crate::base::Secret::new(through)));
     let folder = Folder::new();
     let ledger = Running::start(&through, at(&folder));
     let mut ids = RowIds::default();
     for round in 0..3 {
         let before = 40 * round;
-        ledger.inbox.book(rows(&mut ids, before, 20));
+        ledger.writer.book(rows(&mut ids, before, 20));
         ledger.until("the database", |now| now.written == before as u64 + 20).await;
-        way.cut();
-        ledger.inbox.book(rows(&mut ids, before + 20, 20));
+        proxy.cut();
+        ledger.writer.book(rows(&mut ids, before + 20, 20));
         ledger.until("the spool", |now| now.waiting_bytes > 0).await;
-        way.open.store(true, Ordering::Relaxed);
+        proxy.open.store(true, Ordering::Relaxed);
         ledger.until("the replay", |now| now.written == before as u64 + 40 && now.waiting_bytes == 0).await;
     }
     assert_eq!(ledger.settings.retention, LedgerSettings::default().retention);
@@ -508,7 +508,7 @@ async fn postgres_may_go_and_come_back() {
     database.close().await;
 }
 
-/// A disk of two megabytes, where root may mount one.
+/// A disk of two megabytes, if the tests run as root and may mount one.
 struct SmallDisk(Folder);
 
 impl SmallDisk {
@@ -526,7 +526,7 @@ impl SmallDisk {
         None
     }
 
-    /// Takes all that is left.
+    /// Fills the disk.
     fn fill(&self) {
         let mut file = std::fs::File::create(self.0.0.join("filler")).unwrap();
         while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
@@ -539,23 +539,23 @@ impl Drop for SmallDisk {
     }
 }
 
-/// The disk is full, for database and spool alike: rows wait in memory, and are written once there is room.
+/// The disk is full for database and spool: rows wait in memory and are written once there is room.
 #[tokio::test]
 async fn a_full_disk_costs_no_row() {
     let Some(disk) = SmallDisk::new() else { return };
     let database = DatabaseSettings::new(DatabaseUrl::Sqlite(disk.0.0.join("t.db")));
     let ledger = Running::start(&database, at(&disk.0));
     let mut ids = RowIds::default();
-    ledger.inbox.book(rows(&mut ids, 0, 100));
+    ledger.writer.book(rows(&mut ids, 0, 100));
     ledger.until("the first", |now| now.written == 100).await;
     disk.fill();
     let mut booked = 100;
     while ledger.gauges.read().up {
-        ledger.inbox.book(rows(&mut ids, booked, 100));
+        ledger.writer.book(rows(&mut ids, booked, 100));
         booked += 100;
         ledger.until("any answer", |now| now.written as i64 == booked || !now.up).await;
     }
-    ledger.inbox.book(rows(&mut ids, booked, 100));
+    ledger.writer.book(rows(&mut ids, booked, 100));
     booked += 100;
     ledger.until("memory", |now| now.waiting > 0).await;
     std::fs::remove_file(disk.0.0.join("filler")).unwrap();

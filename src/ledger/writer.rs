@@ -1,10 +1,11 @@
-//! The ledger's thread: gathers rows for a moment, writes them to the database in batches, and where that fails to the
-//! spool, from which they are replayed in order once the database answers again, a while at a time, so that new rows need
-//! not wait for old ones.
+//! The ledger's thread: the loop and the database. It writes rows to the database in batches. While the
+//! database is down, rows go to the spool; afterwards they are replayed in order, a short time per round, so
+//! that new rows do not wait for old ones.
 //!
-//! A row is in one place at a time: the queue, the batch at hand, the spool, the database. It may be in both of the last
-//! two when a connection breaks at the end of a transaction, or when the database was so slow that the batch was written
-//! down meanwhile: a process that is killed loses what it held for less than 200 ms. Replays look which rows are there already.
+//! A row is in one place at a time: the queue, the buffer, the spool or the database. It is in the last two
+//! at once when a connection breaks during a commit, or when a slow database's batch was spooled meanwhile. A
+//! process that is killed loses the rows of less than 200 ms. A replay therefore skips rows that the database
+//! has.
 
 use std::{
     io,
@@ -39,13 +40,14 @@ const REPLAY_LIMIT: Duration = Duration::from_millis(50);
 const ROUND_INTERVAL: Duration = Duration::from_millis(20);
 /// Between attempts to reach a database that is down: the first, doubled each time, up to the second.
 const RETRY_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
-/// A SQLite connection that was not used for this long is closed: it holds a thread of the driver's and its page cache.
-/// The next batch opens it again, which takes some 2 ms. One to PostgreSQL holds neither, and stays open.
+/// A SQLite connection that was not used for this long is closed: it holds a thread of the driver's and its
+/// page cache. The next batch opens it again, which takes some 2 ms. One to PostgreSQL holds neither, and
+/// stays open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the last rows may take when the process ends.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where rows are handed in. The ledger ends when it is dropped, after writing what it has.
+/// Takes rows for the ledger. Dropping it ends the ledger, which writes its last rows first.
 #[derive(Debug)]
 pub struct LedgerWriter(Arc<RowQueue>);
 
@@ -55,7 +57,7 @@ impl LedgerWriter {
         self.0.push(rows);
     }
 
-    /// So many rows were not made.
+    /// Counts requests that get no row.
     pub fn leave_out(&self, rows: usize) {
         self.0.gauges.add_left_out(rows);
     }
@@ -67,17 +69,17 @@ impl Drop for LedgerWriter {
     }
 }
 
-/// Starts the ledger. The database is opened by its thread: nobody waits for it.
+/// Starts the ledger's thread, which opens the database: the caller does not wait for it.
 ///
 /// # Errors
-/// The system gave no thread.
+/// The system cannot start a thread.
 pub fn start(
     settings: LedgerSettings,
     database: DatabaseSettings,
     gauges: LedgerGauges,
 ) -> io::Result<(LedgerWriter, JoinHandle<()>)> {
     let queue = Arc::new(RowQueue::new(gauges.clone()));
-    let inbox = LedgerWriter(Arc::clone(&queue));
+    let writer = LedgerWriter(Arc::clone(&queue));
     let thread = thread::Builder::new().name("ledger".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
@@ -85,7 +87,7 @@ pub fn start(
             Err(error) => tracing::error!(%error, "the ledger has no runtime: nothing is booked"),
         }
     })?;
-    Ok((inbox, thread))
+    Ok((writer, thread))
 }
 
 struct WriterThread {
@@ -99,7 +101,7 @@ struct WriterThread {
     used_at: Instant,
     /// The connection was closed because it was idle. The database counts as up.
     is_released: bool,
-    /// When it is connected again, and how long after that the next time.
+    /// The time of the next attempt to connect, and the interval after that.
     retry_at: Instant,
     retry_interval: Duration,
 }
@@ -134,8 +136,8 @@ impl WriterThread {
         self.finish().await;
     }
 
-    /// When there is work without new rows: held or spooled rows, a database to reconnect, rows past their retention,
-    /// an idle connection.
+    /// When there is work without new rows: held or spooled rows, a database to reconnect, rows past their
+    /// retention, an idle connection.
     fn next_round(&self) -> Instant {
         if self.row_writer.is_none() && !self.is_released {
             return self.retry_at;
@@ -167,7 +169,7 @@ impl WriterThread {
 
     /// When the connection counts as idle unless it is used. `None`: there is none, or it stays open.
     fn release_at(&self) -> Option<Instant> {
-        let is_sqlite = matches!(self.database.site, DatabaseUrl::Sqlite(_));
+        let is_sqlite = matches!(self.database.url, DatabaseUrl::Sqlite(_));
         (is_sqlite && self.row_writer.is_some()).then(|| self.used_at + IDLE_TIMEOUT)
     }
 
@@ -204,7 +206,7 @@ impl WriterThread {
     fn disconnect(&mut self, error: &DatabaseError) {
         self.row_writer = None;
         self.gauges.set_up(false);
-        self.buffer.outages.database_down(&self.database.site, error);
+        self.buffer.outages.database_down(&self.database.url, error);
         self.retry_at = Instant::now() + self.retry_interval;
         self.retry_interval = (self.retry_interval * 2).min(RETRY_INTERVALS[1]);
         self.buffer.stash();
@@ -256,8 +258,8 @@ impl WriterThread {
         }
     }
 
-    /// Deletes rows past their retention. Not while rows are spooled: a replay sees by the rows that are there which of
-    /// its own were written already.
+    /// Deletes rows past their retention. Not while rows are spooled: a replay sees by the rows that are
+    /// there which of its own were written already.
     async fn retire(&mut self) {
         let Some(row_writer) = self.row_writer.as_mut().filter(|_| self.buffer.is_spool_empty()) else {
             return;
@@ -268,7 +270,8 @@ impl WriterThread {
         }
     }
 
-    /// Writes the last rows within [`FINISH_TIMEOUT`]: into the database, or else into the spool for the next start.
+    /// Writes the last rows within [`FINISH_TIMEOUT`]: into the database, or else into the spool for the next
+    /// start.
     async fn finish(mut self) {
         let last = timeout(FINISH_TIMEOUT, async {
             if self.is_released && self.has_work() {

@@ -1,6 +1,6 @@
-//! Moments on `CLOCK_MONOTONIC`: unlike `std::time::Instant` they are numbers that two processes of one machine agree
-//! about, so that an event can carry when it was sent. And this thread's own use of the CPU, by which a run can tell
-//! whether it was the limit itself.
+//! Times of `CLOCK_MONOTONIC`. Unlike `std::time::Instant` they are numbers that two processes of one machine
+//! share, so that an event can carry the time at which it was sent. And this thread's CPU time, by which a
+//! run notices that it was the limit itself.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl LoadInstant {
         self.0
     }
 
-    /// Nanoseconds from `earlier` to here; 0 when it was later.
+    /// Nanoseconds from `earlier` to this time; 0 if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

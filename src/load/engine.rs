@@ -1,5 +1,6 @@
-//! Doing what a plan says: one thread, one runtime, as many tasks as streams. A task takes the next slot of the
-//! schedule, asks, listens to the end and takes another. At the run's end what is in flight is cut by dropping it.
+//! Runs a plan: one thread, one runtime, as many tasks as streams. A task takes the next slot of the
+//! schedule, sends the request, reads the answer to its end and takes another slot. At the end of the run,
+//! tasks in flight are dropped.
 
 use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
@@ -24,12 +25,12 @@ use crate::{
     upstream::{PoolSettings, SharedPools, Upstream},
 };
 
-/// How often the watcher is told.
-const TICK: Duration = Duration::from_millis(100);
-/// Before a stream asks again after a failure, so that a closed port is not hammered.
-const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(10);
+/// Between two calls of `on_progress`.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// Pause of a stream after a failure, so that a closed port is not flooded.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     pub elapsed: Duration,
@@ -38,55 +39,55 @@ pub struct Progress {
     pub events: u64,
 }
 
-/// Runs a plan to its end on this thread. `watch` is told about ten times a second.
+/// Runs a plan to its end on this thread. `on_progress` is called about ten times a second.
 ///
 /// # Errors
-/// No runtime could be had. What fails on the way is counted, not returned.
-pub fn run(plan: &LoadPlan, mut watch: impl FnMut(Progress)) -> io::Result<LoadReport> {
+/// The system has no runtime. Failed requests are counted, not returned.
+pub fn run(plan: &LoadPlan, mut on_progress: impl FnMut(Progress)) -> io::Result<LoadReport> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    Ok(runtime.block_on(drive(plan, &mut watch)))
+    Ok(runtime.block_on(drive(plan, &mut on_progress)))
 }
 
-async fn drive(plan: &LoadPlan, watch: &mut dyn FnMut(Progress)) -> LoadReport {
+async fn drive(plan: &LoadPlan, on_progress: &mut dyn FnMut(Progress)) -> LoadReport {
     let start = LoadInstant::now();
     let run = Rc::new(LoadRun::new(plan.clone(), start));
     let tasks = Tasks::new();
     let mut streams: Vec<_> =
         (0..plan.streams.get()).map(|index| tasks.spawn(Rc::clone(&run).work(index))).collect();
     let (mut counted_from, mut cpu_before) = (start, thread_cpu());
-    let mut ticks = interval(TICK);
+    let mut ticks = interval(PROGRESS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut warm = plan.warmup.is_zero();
     let warmed_up = sleep(plan.warmup);
     tokio::pin!(warmed_up);
-    let over = sleep(plan.bound.duration);
-    tokio::pin!(over);
+    let ended = sleep(plan.bound.duration);
+    tokio::pin!(ended);
     {
         let all = join(&mut streams);
         tokio::pin!(all);
         loop {
             tokio::select! {
                 biased;
-                () = &mut over => break,
+                () = &mut ended => break,
                 () = &mut all => break,
                 () = &mut warmed_up, if !warm => {
                     warm = true;
-                    run.tally.borrow_mut().forget();
+                    run.totals.borrow_mut().forget();
                     (counted_from, cpu_before) = (LoadInstant::now(), thread_cpu());
                 }
-                _ = ticks.tick() => watch(run.progress()),
+                _ = ticks.tick() => on_progress(run.progress()),
             }
         }
     }
     let counted = Duration::from_nanos(LoadInstant::now().since(counted_from));
     let cpu = thread_cpu().saturating_sub(cpu_before);
-    let report = LoadReport::new(plan, &run.tally.borrow(), counted, cpu);
+    let report = LoadReport::new(plan, &run.totals.borrow(), counted, cpu);
     streams.iter().for_each(JoinHandle::abort);
     join(&mut streams).await;
     report
 }
 
-/// Waits for every stream; one that was cut is done too.
+/// Waits for all streams; a cut stream counts as ended.
 async fn join(streams: &mut [JoinHandle<()>]) {
     for stream in streams.iter_mut().filter(|stream| !stream.is_finished()) {
         drop(stream.await);
@@ -98,7 +99,7 @@ struct LoadRun {
     start: LoadInstant,
     upstream: Upstream,
     schedule: Schedule,
-    tally: RefCell<LoadTotals>,
+    totals: RefCell<LoadTotals>,
 }
 
 impl LoadRun {
@@ -112,31 +113,31 @@ impl LoadRun {
         };
         let upstream = Upstream::new(SharedPools::default(), pool, WorkerGauges::default());
         let schedule = Schedule::new(plan.arrival, plan.bound.requests, start);
-        Self { plan, start, upstream, schedule, tally: RefCell::default() }
+        Self { plan, start, upstream, schedule, totals: RefCell::default() }
     }
 
     fn progress(&self) -> Progress {
-        let tally = self.tally.borrow();
+        let totals = self.totals.borrow();
         Progress {
             elapsed: Duration::from_nanos(LoadInstant::now().since(self.start)),
-            completed: tally.completed,
-            failed: tally.failed(),
-            events: tally.events,
+            completed: totals.completed,
+            failed: totals.failed(),
+            events: totals.events,
         }
     }
 
-    /// One stream after another. The first ones begin spread over half of the warm-up, not all at once.
+    /// One stream after another. The first streams begin spread ended half of the warm-up, not all at once.
     async fn work(self: Rc<Self>, index: u32) {
         sleep(self.plan.warmup / 2 * index / self.plan.streams.get()).await;
         while let Some(slot) = self.schedule.take() {
             let from = self.wait(slot).await;
             if self.ask(from).await.is_none() {
-                sleep(PAUSE_AFTER_FAULT).await;
+                sleep(RETRY_INTERVAL).await;
             }
         }
     }
 
-    /// Waits until a slot is due, and says from when its latency counts.
+    /// Waits until a slot is due; returns the time from which its latency counts.
     async fn wait(&self, slot: u64) -> LoadInstant {
         let asked = LoadInstant::now();
         let Some(due) = self.schedule.due(slot) else { return asked };
@@ -144,26 +145,26 @@ impl LoadRun {
             sleep(Duration::from_nanos(due.since(asked))).await;
         }
         let sent = LoadInstant::now();
-        self.tally.borrow_mut().lag.record(sent.since(due));
+        self.totals.borrow_mut().lag.record(sent.since(due));
         count_from(due, asked, sent)
     }
 
-    /// One request and its answer; `None` if it failed.
+    /// One request and its answer. `None`: it failed.
     async fn ask(&self, from: LoadInstant) -> Option<()> {
-        self.tally.borrow_mut().started += 1;
-        match self.converse(from).await {
+        self.totals.borrow_mut().started += 1;
+        match self.exchange(from).await {
             Ok(()) => Some(()),
             Err(class) => {
-                self.tally.borrow_mut().fail(class);
+                self.totals.borrow_mut().fail(class);
                 None
             }
         }
     }
 
-    async fn converse(&self, from: LoadInstant) -> Result<(), ErrorClass> {
+    async fn exchange(&self, from: LoadInstant) -> Result<(), ErrorClass> {
         let LoadPlan { target, dialect, body, stream, .. } = &self.plan;
         let headers = HeaderMap::new();
-        let call = LoadRequest {
+        let request = LoadRequest {
             target,
             dialect: *dialect,
             path: dialect.path(),
@@ -172,13 +173,13 @@ impl LoadRun {
             first_token_timeout: Deadlines::default().first_token,
             stream: *stream,
         };
-        let answered = call.perform(&self.upstream, from, &self.tally).await;
-        let mut tally = self.tally.borrow_mut();
+        let answered = request.perform(&self.upstream, from, &self.totals).await;
+        let mut totals = self.totals.borrow_mut();
         let answer = answered.map_err(|fault| ErrorClass::from(&fault))?;
         if !answer.status.is_success() {
             return Err(ErrorClass::Status);
         }
-        tally.finish(answer.hearing, LoadInstant::now().since(from), *stream);
+        totals.finish(answer.outcome, LoadInstant::now().since(from), *stream);
         Ok(())
     }
 }
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_told_apart() {
+    fn failures_are_counted_by_class() {
         let demo = demo::start_at(ReplaySpeed::Instant).unwrap();
         let errors = |base: &str, model| {
             let report = run(&plan(base, model, true), |_| {}).unwrap();

@@ -1,11 +1,11 @@
-//! A distribution of durations and its percentiles, by HdrHistogram: three significant figures, fixed memory, no
-//! allocation when recording. Nanoseconds go in, microseconds come out.
+//! A distribution of durations and its percentiles, by HdrHistogram: three significant figures, fixed memory,
+//! no allocation when recording. Nanoseconds go in, microseconds come out.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// An hour in nanoseconds; whatever is longer counts as this.
-const LONGEST: u64 = 3_600_000_000_000;
+/// An hour in nanoseconds. Longer durations count as this.
+const MAX_NANOS: u64 = 3_600_000_000_000;
 
 #[derive(Clone, Debug)]
 pub struct LatencyHistogram(Histogram<u64>);
@@ -26,7 +26,7 @@ pub struct LatencySummary {
 impl Default for LatencyHistogram {
     fn default() -> Self {
         #[expect(clippy::expect_used, reason = "the bounds are constants that the histogram accepts")]
-        Self(Histogram::new_with_bounds(1, LONGEST, 3).expect("valid bounds"))
+        Self(Histogram::new_with_bounds(1, MAX_NANOS, 3).expect("valid bounds"))
     }
 }
 

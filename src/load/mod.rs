@@ -1,16 +1,17 @@
-//! The engine that measures any endpoint of the OpenAI or Anthropic kind, with the gateway's own client: behind
-//! `thalweg bench`, `/streaming-compare`, `perf/` and tests. It must itself be cheap: one thread, no allocation per
-//! event, no log; what it does per event is counted and recorded, nothing else. It refuses to run without a bound.
+//! The engine that measures any endpoint of the OpenAI or Anthropic kind with the gateway's own client: for
+//! `thalweg bench`, `/streaming-compare`, `perf/` and tests. It must be cheap itself: one thread, no
+//! allocation and no log line per event; each event is counted and its times recorded. A run without a limit
+//! is refused.
 //!
 //! In reading order:
-//! - [`clock`]: moments that compare across processes
+//! - [`clock`]: times that compare across processes
 //! - [`prompt`]: the request body in each dialect
 //! - [`latency`]: a distribution and its percentiles
-//! - [`totals`]: everything a run counts
-//! - [`observer`]: what one response says, event by event (`stamp`: when it says it was sent)
+//! - [`totals`]: all counts of a run
+//! - [`observer`]: one response, event by event (`stamp`: the time in an event)
 //! - [`request`]: one request and its whole answer
-//! - [`plan`]: what to do, within bounds
-//! - [`engine`]: doing it (`schedule`: which request is sent when)
+//! - [`plan`]: a run, within limits
+//! - [`engine`]: running it (`schedule`: when each request is sent)
 //! - [`report`]: the result with stable names
 
 pub mod clock;

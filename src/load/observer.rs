@@ -1,6 +1,6 @@
-//! What one response says, frame by frame, told to whoever takes notes: a bench's tally or a comparison's course. Pure:
-//! the moments are given. Events are found and told apart by what the gateway itself uses; only until the first token
-//! is an event's JSON looked into.
+//! Observes one response frame by frame and calls a [`Recorder`]: the totals of a bench, or one leg of a
+//! comparison. Pure: times are arguments. Events are found and classified with the gateway's own code; after
+//! the first token the JSON of events is not parsed.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -14,36 +14,36 @@ use crate::{
     },
 };
 
-/// Takes notes of one response or of many. Times are nanoseconds since the request.
+/// Records one response or many. Times are nanoseconds since the request.
 pub trait Recorder {
-    /// The head of the answer has come.
+    /// The head of the response.
     fn head(&mut self, after: u64, status: StatusCode);
     fn first_byte(&mut self, after: u64);
     /// The first content or reasoning, or the first piece of a tool call.
     fn first_token(&mut self, after: u64);
-    /// `gap`: since the event before it. `stamp`: when it says it was sent.
+    /// `gap`: since the event before it. `stamp`: the time in the event at which it was sent.
     fn event(&mut self, at: LoadInstant, gap: Option<u64>, stamp: Option<LoadInstant>);
-    /// One read, and how many events were completed by it.
+    /// One read, and the number of events that it completed.
     fn frame(&mut self, at: LoadInstant, bytes: usize, events: u64);
 }
 
-/// What a whole response turned out to be.
+/// The outcome of a whole response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamOutcome {
-    /// A `[DONE]` was heard, or the closing event of a dialect that has none.
+    /// There was a `[DONE]`, or the closing event of a dialect that has none.
     pub done: bool,
-    /// An error event was heard.
+    /// There was an error event.
     pub error_event: bool,
 }
 
-/// Hears one response.
+/// Observes one response.
 #[derive(Debug)]
 pub struct Observer {
     dialect: Dialect,
     from: LoadInstant,
-    /// `None`: the answer is not a stream of events.
+    /// `None`: the response is not an event stream.
     scanner: Option<Scanner>,
-    heard: ObservedEvents,
+    events_seen: ObservedEvents,
 }
 
 #[derive(Debug, Default)]
@@ -51,70 +51,81 @@ struct ObservedEvents {
     first_byte: bool,
     first_token: bool,
     last_event: Option<LoadInstant>,
-    hearing: StreamOutcome,
+    outcome: StreamOutcome,
 }
 
 impl Observer {
     #[must_use]
     pub fn new(dialect: Dialect, from: LoadInstant, is_stream: bool) -> Self {
-        Self { dialect, from, scanner: is_stream.then(Scanner::default), heard: ObservedEvents::default() }
+        Self {
+            dialect,
+            from,
+            scanner: is_stream.then(Scanner::default),
+            events_seen: ObservedEvents::default(),
+        }
     }
 
     /// # Errors
-    /// The stream has a line without end.
-    pub fn hear(&mut self, at: LoadInstant, frame: &Bytes, notes: &mut impl Recorder) -> Result<(), Fault> {
-        let Self { dialect, from, scanner, heard } = self;
-        if !std::mem::replace(&mut heard.first_byte, true) {
-            notes.first_byte(at.since(*from));
+    /// A line of the stream is too long.
+    pub fn observe(
+        &mut self,
+        at: LoadInstant,
+        frame: &Bytes,
+        recorder: &mut impl Recorder,
+    ) -> Result<(), Fault> {
+        let Self { dialect, from, scanner, events_seen } = self;
+        if !std::mem::replace(&mut events_seen.first_byte, true) {
+            recorder.first_byte(at.since(*from));
         }
         let mut events = 0;
         if let Some(scanner) = scanner {
-            let tell = |event: Event<'_>| events += heard.event(*dialect, *from, at, &event, notes);
-            scanner.scan(frame, tell).map_err(|error| {
+            let on_event =
+                |event: Event<'_>| events += events_seen.event(*dialect, *from, at, &event, recorder);
+            scanner.scan(frame, on_event).map_err(|error| {
                 let kind = FaultKind::TooLarge { limit: error.limit as u64 };
                 Fault::provider(Stage::Body, kind, Sent::Some)
             })?;
         }
-        notes.frame(at, frame.len(), events);
+        recorder.frame(at, frame.len(), events);
         Ok(())
     }
 
     /// The response has ended.
-    pub fn finish(mut self, at: LoadInstant, notes: &mut impl Recorder) -> StreamOutcome {
+    pub fn finish(mut self, at: LoadInstant, recorder: &mut impl Recorder) -> StreamOutcome {
         if let Some(scanner) = &mut self.scanner {
-            let heard = &mut self.heard;
+            let events_seen = &mut self.events_seen;
             scanner.finish(|event| {
-                heard.event(self.dialect, self.from, at, &event, notes);
+                events_seen.event(self.dialect, self.from, at, &event, recorder);
             });
         }
-        self.heard.hearing
+        self.events_seen.outcome
     }
 }
 
 impl ObservedEvents {
-    /// Counts as 1, or 0 for a comment.
+    /// 1 for an event, 0 for a comment.
     fn event(
         &mut self,
         dialect: Dialect,
         from: LoadInstant,
         at: LoadInstant,
         event: &Event<'_>,
-        notes: &mut impl Recorder,
+        recorder: &mut impl Recorder,
     ) -> u64 {
         if event.comment_only {
             return 0;
         }
         let sent = event.data.and_then(|data| stamp::read(data, at));
-        notes.event(at, self.last_event.map(|last| at.since(last)), sent);
+        recorder.event(at, self.last_event.map(|last| at.since(last)), sent);
         self.last_event = Some(at);
         let read = if self.first_token { classify_committed } else { classify };
         match read(dialect, event).class {
             EventClass::Content if !self.first_token => {
                 self.first_token = true;
-                notes.first_token(at.since(from));
+                recorder.first_token(at.since(from));
             }
-            EventClass::Error => self.hearing.error_event = true,
-            EventClass::Done => self.hearing.done = true,
+            EventClass::Error => self.outcome.error_event = true,
+            EventClass::Done => self.outcome.done = true,
             EventClass::Content | EventClass::Comment | EventClass::Usage | EventClass::Other => {}
         }
         1
@@ -150,25 +161,26 @@ mod tests {
         }
     }
 
-    fn hear(frames: &[(u64, &'static str)]) -> (Vec<String>, StreamOutcome) {
-        let mut ear = Observer::new(Dialect::ChatCompletions, LoadInstant::from_nanos(100), true);
-        let mut notes = Notebook::default();
+    fn observe(frames: &[(u64, &'static str)]) -> (Vec<String>, StreamOutcome) {
+        let mut observer = Observer::new(Dialect::ChatCompletions, LoadInstant::from_nanos(100), true);
+        let mut recorder = Notebook::default();
         for (at, frame) in frames {
-            ear.hear(LoadInstant::from_nanos(*at), &Bytes::from_static(frame.as_bytes()), &mut notes)
+            observer
+                .observe(LoadInstant::from_nanos(*at), &Bytes::from_static(frame.as_bytes()), &mut recorder)
                 .unwrap();
         }
-        let hearing = ear.finish(LoadInstant::from_nanos(900), &mut notes);
-        (notes.0, hearing)
+        let outcome = observer.finish(LoadInstant::from_nanos(900), &mut recorder);
+        (recorder.0, outcome)
     }
 
     const TOKEN: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
 
     #[test]
     fn times_the_first_byte_the_first_token_and_the_gaps() {
-        let (notes, hearing) =
-            hear(&[(110, ": ping\n\n"), (120, "data: {}\n\n"), (150, TOKEN), (155, "data: [DONE]\n\n")]);
+        let (recorder, outcome) =
+            observe(&[(110, ": ping\n\n"), (120, "data: {}\n\n"), (150, TOKEN), (155, "data: [DONE]\n\n")]);
         assert_eq!(
-            notes,
+            recorder,
             [
                 "byte 10",
                 "frame 8 0",
@@ -181,14 +193,14 @@ mod tests {
                 "frame 14 1",
             ]
         );
-        assert_eq!(hearing, StreamOutcome { done: true, error_event: false });
+        assert_eq!(outcome, StreamOutcome { done: true, error_event: false });
     }
 
     #[test]
     fn events_of_one_read_have_no_gap_and_one_over_two_reads_counts_with_the_second() {
-        let (notes, hearing) = hear(&[(110, "data: 1\n\ndata: 2\n\nda"), (130, "ta: 3\n\n")]);
+        let (recorder, outcome) = observe(&[(110, "data: 1\n\ndata: 2\n\nda"), (130, "ta: 3\n\n")]);
         assert_eq!(
-            notes,
+            recorder,
             [
                 "byte 10",
                 "event at 110 gap None",
@@ -198,21 +210,23 @@ mod tests {
                 "frame 7 1"
             ]
         );
-        assert!(!hearing.done);
+        assert!(!outcome.done);
     }
 
     #[test]
     fn hears_an_error_event() {
-        assert!(hear(&[(110, "data: {\"error\":{}}\n\n")]).1.error_event);
-        assert!(hear(&[(110, "event: error\ndata: {}\n\n")]).1.error_event);
+        assert!(observe(&[(110, "data: {\"error\":{}}\n\n")]).1.error_event);
+        assert!(observe(&[(110, "event: error\ndata: {}\n\n")]).1.error_event);
     }
 
     #[test]
     fn a_whole_answer_has_no_events() {
-        let mut ear = Observer::new(Dialect::ChatCompletions, LoadInstant::from_nanos(0), false);
-        let mut notes = Notebook::default();
-        ear.hear(LoadInstant::from_nanos(5), &Bytes::from_static(b"data: x\n\n"), &mut notes).unwrap();
-        assert_eq!(ear.finish(LoadInstant::from_nanos(9), &mut notes), StreamOutcome::default());
-        assert_eq!(notes.0, ["byte 5", "frame 9 0"]);
+        let mut observer = Observer::new(Dialect::ChatCompletions, LoadInstant::from_nanos(0), false);
+        let mut recorder = Notebook::default();
+        observer
+            .observe(LoadInstant::from_nanos(5), &Bytes::from_static(b"data: x\n\n"), &mut recorder)
+            .unwrap();
+        assert_eq!(observer.finish(LoadInstant::from_nanos(9), &mut recorder), StreamOutcome::default());
+        assert_eq!(recorder.0, ["byte 5", "frame 9 0"]);
     }
 }

@@ -1,5 +1,5 @@
-//! What a run does, checked: every run has an end, and one that is not against this machine must be asked for by name,
-//! since it costs somebody's tokens.
+//! A run, checked: every run has an end, and one that is not against this machine needs an explicit
+//! permission, because it costs tokens.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -30,32 +30,32 @@ pub struct LoadPlan {
     pub streams: NonZeroU32,
     pub arrival: Arrival,
     pub bound: LoadLimit,
-    /// What happens in the first so long is not counted.
+    /// Events and answers within this time from the start are not counted.
     pub warmup: Duration,
 }
 
-/// When a request is sent.
+/// When requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arrival {
-    /// When the one before it has ended.
+    /// Each when the one before it has ended.
     Closed,
-    /// By the clock, whatever the answers do. One that finds no free stream waits, and its latency counts from when it
-    /// was due (no coordinated omission).
+    /// By the clock, independent of the answers. A request without a free stream waits, and its latency
+    /// counts from when it was due (no coordinated omission).
     Open { per_second: f64 },
 }
 
-/// When a run ends.
+/// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadLimit {
-    /// After so long; streams in flight are cut.
+    /// The run ends after this time; streams in flight are cut.
     pub duration: Duration,
-    /// After so many requests, if that is sooner.
+    /// The run ends after this number of requests, if that is sooner.
     pub requests: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum PlanError {
-    /// Not a loopback address, and nobody said that this is meant.
+    /// The address is not loopback, and remote runs were not permitted.
     #[error(
         "not an address of this machine: the run would cost a provider's tokens (--allow-remote if that is meant)"
     )]
@@ -73,7 +73,7 @@ pub enum PlanError {
 
 impl LoadPlan {
     /// # Errors
-    /// The first bound that is not kept.
+    /// The first limit that is exceeded.
     pub fn check(self, allow_remote: bool) -> Result<Self, PlanError> {
         let rate_is_sane = match self.arrival {
             Arrival::Closed => true,

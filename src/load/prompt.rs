@@ -1,22 +1,22 @@
-//! The request body that a run sends, in each dialect. Always with a limit on what may be generated.
+//! The request body of a run, in each dialect. It always limits the tokens to generate.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::wire::Dialect;
 
-/// What is asked.
+/// The prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
     pub model: String,
     pub text: String,
-    /// Tokens that may be generated.
+    /// The most tokens to generate.
     pub max_tokens: u32,
     pub stream: bool,
 }
 
 impl Prompt {
-    /// Repeats its text until it is at least `bytes` long.
+    /// Repeats the text until it has at least `bytes` bytes.
     #[must_use]
     pub fn padded(mut self, bytes: usize) -> Self {
         let sentence = if self.text.is_empty() { " ".to_owned() } else { format!("{} ", self.text) };
@@ -32,7 +32,7 @@ impl Prompt {
         Value::Object(self.fields(dialect)).to_string().into()
     }
 
-    /// The same with one more field.
+    /// The same object with one more field.
     #[must_use]
     pub fn body_with(&self, dialect: Dialect, name: &str, value: Value) -> Bytes {
         let mut fields = self.fields(dialect);
@@ -66,7 +66,8 @@ impl Prompt {
     }
 }
 
-/// OpenAI's reasoning models refuse `max_tokens` and want `max_completion_tokens`, which others do not know.
+/// OpenAI's reasoning models refuse `max_tokens` and need `max_completion_tokens`, which other models do not
+/// know.
 fn limit_name(dialect: Dialect, model: &str) -> &'static str {
     let name = model.rsplit('/').next().unwrap_or(model);
     let is_o =

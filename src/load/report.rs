@@ -1,4 +1,4 @@
-//! The result of a run, with names that stay and units in them: programs read it, and `perf/` keeps it.
+//! The result of a run. Names are stable and carry units, because programs read it and `perf/` stores it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +10,7 @@ use super::{
     totals::LoadTotals,
 };
 
-/// `*_us` are microseconds; a distribution is absent when nothing was recorded in it.
+/// `*_us` are microseconds. A distribution is absent when nothing was recorded in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadReport {
     /// Version of this format.
@@ -20,14 +20,14 @@ pub struct LoadReport {
     /// Absent: closed loop.
     pub rate_per_s: Option<f64>,
     pub stream: bool,
-    /// The time that was counted, without the warm-up.
+    /// The counted time, without the warm-up.
     pub elapsed_s: f64,
     pub requests: Requests,
     pub statuses: BTreeMap<u16, u64>,
     pub errors: BTreeMap<String, u64>,
     pub events: u64,
     pub events_per_s: f64,
-    /// Reads that brought something.
+    /// Reads that returned bytes.
     pub frames: u64,
     pub events_per_frame: f64,
     /// Share of events that came in one read with an earlier one.
@@ -46,7 +46,7 @@ pub struct LoadReport {
     pub delivery_us: Option<LatencySummary>,
     /// How late an open loop's requests were sent.
     pub schedule_lag_us: Option<LatencySummary>,
-    /// CPU time of this thread over the time that was counted: near 1 the client was the limit.
+    /// CPU time of this thread divided by the counted time. Near 1, the client was the limit.
     pub client_cpu_share: f64,
     pub client_cpu_s: f64,
 }
@@ -59,12 +59,12 @@ pub struct Requests {
     /// Still in flight at the end, and cut.
     pub unfinished: u64,
     pub completed_per_s: f64,
-    /// Streams that ended without saying so.
+    /// Streams that ended without their closing event.
     pub without_done: u64,
 }
 
 impl LoadReport {
-    pub(super) fn new(plan: &LoadPlan, tally: &LoadTotals, elapsed: Duration, cpu: Duration) -> Self {
+    pub(super) fn new(plan: &LoadPlan, totals: &LoadTotals, elapsed: Duration, cpu: Duration) -> Self {
         let seconds = elapsed.as_secs_f64().max(1e-9);
         let per_s = |count| ratio(count, seconds);
         Self {
@@ -78,28 +78,28 @@ impl LoadReport {
             stream: plan.stream,
             elapsed_s: seconds,
             requests: Requests {
-                started: tally.started,
-                completed: tally.completed,
-                failed: tally.failed(),
-                unfinished: tally.started.saturating_sub(tally.completed + tally.failed()),
-                completed_per_s: per_s(tally.completed),
-                without_done: tally.without_done,
+                started: totals.started,
+                completed: totals.completed,
+                failed: totals.failed(),
+                unfinished: totals.started.saturating_sub(totals.completed + totals.failed()),
+                completed_per_s: per_s(totals.completed),
+                without_done: totals.without_done,
             },
-            statuses: tally.statuses.clone(),
-            errors: tally.errors.iter().map(|(class, count)| (class.as_str().to_owned(), *count)).collect(),
-            events: tally.events,
-            events_per_s: per_s(tally.events),
-            frames: tally.frames,
-            events_per_frame: ratio(tally.events, count(tally.frames).max(1.0)),
-            coalesced_share: ratio(tally.coalesced, count(tally.events).max(1.0)),
-            bytes: tally.bytes,
-            bytes_per_s: per_s(tally.bytes),
-            ttfb_us: tally.ttfb.summary(),
-            ttft_us: tally.ttft.summary(),
-            gap_us: tally.gap.summary(),
-            total_us: tally.total.summary(),
-            delivery_us: tally.delivery.summary(),
-            schedule_lag_us: tally.lag.summary(),
+            statuses: totals.statuses.clone(),
+            errors: totals.errors.iter().map(|(class, count)| (class.as_str().to_owned(), *count)).collect(),
+            events: totals.events,
+            events_per_s: per_s(totals.events),
+            frames: totals.frames,
+            events_per_frame: ratio(totals.events, count(totals.frames).max(1.0)),
+            coalesced_share: ratio(totals.coalesced, count(totals.events).max(1.0)),
+            bytes: totals.bytes,
+            bytes_per_s: per_s(totals.bytes),
+            ttfb_us: totals.ttfb.summary(),
+            ttft_us: totals.ttft.summary(),
+            gap_us: totals.gap.summary(),
+            total_us: totals.total.summary(),
+            delivery_us: totals.delivery.summary(),
+            schedule_lag_us: totals.lag.summary(),
             client_cpu_share: cpu.as_secs_f64() / seconds,
             client_cpu_s: cpu.as_secs_f64(),
         }

@@ -1,5 +1,5 @@
-//! One request and its whole answer, heard frame by frame as it comes. Dropping the future closes the connection. It
-//! sets no deadline on the body: who calls it bounds the whole.
+//! One request and its whole answer, observed frame by frame. Dropping the future closes the connection. The
+//! body has no deadline here: the caller limits the whole exchange.
 
 use std::{cell::RefCell, future::poll_fn, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     wire::Dialect,
 };
 
-/// What is asked of whom.
+/// A request to measure.
 #[derive(Clone, Debug)]
 pub struct LoadRequest<'a> {
     pub target: &'a Target,
@@ -27,50 +27,51 @@ pub struct LoadRequest<'a> {
     pub body: Bytes,
     /// From sending to the response head.
     pub first_token_timeout: Duration,
-    /// Whether a stream is asked for.
+    /// Whether the request asks for a stream.
     pub stream: bool,
 }
 
-/// A whole answer. Only one with a status of success was listened to.
+/// A whole answer. Its frames were observed only if the status is a success.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadResponse {
     pub status: StatusCode,
     /// Time spent waiting for the pool and connecting.
     pub connected_after: Duration,
-    pub hearing: StreamOutcome,
+    pub outcome: StreamOutcome,
 }
 
 impl LoadRequest<'_> {
-    /// Asks, and takes notes of the answer; times count from `from`. No borrow of `notes` is held while waiting.
+    /// Sends the request and records the answer; times count from `from`. `recorder` is not borrowed across
+    /// an await.
     ///
     /// # Errors
-    /// Whatever ended the exchange before the answer was complete.
+    /// The fault that ended the exchange before the answer was complete.
     pub async fn perform(
         self,
         upstream: &Upstream,
         from: LoadInstant,
-        notes: &RefCell<impl Recorder>,
+        recorder: &RefCell<impl Recorder>,
     ) -> Result<LoadResponse, Fault> {
         let accept = if self.stream { "text/event-stream" } else { "application/json" };
         let request = Request { method: Method::POST, path: self.path, headers: self.headers, accept };
         let deadline = Deadline::new(DeadlineKind::FirstToken, self.first_token_timeout);
         let mut response = upstream.send(self.target, &request, self.body.into(), deadline).await?;
-        notes.borrow_mut().head(LoadInstant::now().since(from), response.status);
+        recorder.borrow_mut().head(LoadInstant::now().since(from), response.status);
         let is_good = response.status.is_success();
-        // A provider may stream though it was not asked to.
+        // A provider may stream without being asked to.
         let kind = response.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         let is_stream = self.stream || kind.starts_with(b"text/event-stream");
-        let mut ear = Observer::new(self.dialect, from, is_stream);
+        let mut observer = Observer::new(self.dialect, from, is_stream);
         while let Some(frame) = poll_fn(|cx| response.body.poll_frame(cx)).await {
             let frame = frame?;
             if is_good {
-                ear.hear(LoadInstant::now(), &frame, &mut *notes.borrow_mut())?;
+                observer.observe(LoadInstant::now(), &frame, &mut *recorder.borrow_mut())?;
             }
         }
         Ok(LoadResponse {
             status: response.status,
             connected_after: response.connected_after,
-            hearing: ear.finish(LoadInstant::now(), &mut *notes.borrow_mut()),
+            outcome: observer.finish(LoadInstant::now(), &mut *recorder.borrow_mut()),
         })
     }
 }

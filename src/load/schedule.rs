@@ -1,5 +1,5 @@
-//! Which request is sent when. Slots are numbered from 0; in a closed loop they are due at once, in an open loop by the
-//! clock, whatever the answers do.
+//! When each request is sent. Slots are numbered from 0. In a closed loop a slot is due at once; in an open
+//! loop by the clock, independent of the answers.
 
 use std::{cell::Cell, time::Duration};
 
@@ -8,7 +8,7 @@ use super::{clock::LoadInstant, plan::Arrival};
 #[derive(Debug)]
 pub(super) struct Schedule {
     arrival: Arrival,
-    /// Slots there are; `None`: no end.
+    /// The number of slots. `None`: no limit.
     slots: Option<u64>,
     start: LoadInstant,
     taken: Cell<u64>,
@@ -19,14 +19,14 @@ impl Schedule {
         Self { arrival, slots, start, taken: Cell::new(0) }
     }
 
-    /// The next slot; `None` when all were given out.
+    /// The next slot. `None`: all are taken.
     pub(super) fn take(&self) -> Option<u64> {
         let slot = self.taken.get();
         self.taken.set(slot + 1);
         self.slots.is_none_or(|slots| slot < slots).then_some(slot)
     }
 
-    /// When a slot is to be sent; `None` if that depends on the one before it.
+    /// When a slot is due. `None`: that depends on the slot before it.
     pub(super) fn due(&self, slot: u64) -> Option<LoadInstant> {
         match self.arrival {
             Arrival::Closed => None,
@@ -42,8 +42,8 @@ impl Schedule {
     }
 }
 
-/// From when it was due if every stream was busy then; else from when it is sent, since a timer's rounding is our own
-/// delay and not the server's.
+/// The time from which latency counts: when the slot was due, if every stream was busy then; otherwise when
+/// it is sent, because a timer's rounding is this program's delay and not the server's.
 pub(super) fn count_from(due: LoadInstant, asked: LoadInstant, sent: LoadInstant) -> LoadInstant {
     if asked >= due { due } else { sent }
 }

@@ -1,14 +1,14 @@
-//! When an event says that it was sent, so that its delivery can be timed: the emulator of `perf/` writes a member `"t"`
-//! with nanoseconds of the monotonic clock into each event. Found without parsing.
+//! The time at which an event was sent, to measure its delivery: the emulator of `perf/` writes a member
+//! `"t"` with nanoseconds of the monotonic clock into each event. It is found without parsing the JSON.
 
 use memchr::memmem;
 
 use super::clock::LoadInstant;
 
-/// An older stamp than this is not one (10 minutes in nanoseconds).
-const OLDEST: u64 = 600_000_000_000;
+/// An older stamp is no stamp (10 minutes in nanoseconds).
+const MAX_AGE_NANOS: u64 = 600_000_000_000;
 
-/// A number that cannot be such a moment is none.
+/// `None`: there is no number, or it cannot be such a time.
 pub(super) fn read(data: &[u8], now: LoadInstant) -> Option<LoadInstant> {
     const NAME: &[u8] = br#""t":"#;
     let at =
@@ -19,7 +19,7 @@ pub(super) fn read(data: &[u8], now: LoadInstant) -> Option<LoadInstant> {
         Some(nanos.unwrap_or_default() * 10 + u64::from(digit - b'0'))
     })?;
     let age = now.nanos().checked_sub(nanos)?;
-    (age <= OLDEST).then(|| LoadInstant::from_nanos(nanos))
+    (age <= MAX_AGE_NANOS).then(|| LoadInstant::from_nanos(nanos))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Everything that a run counts, in fixed memory. What happens during the warm-up is forgotten by [`LoadTotals::forget`], but
-//! for errors and statuses: those are told whenever they came.
+//! All counts of a run, in fixed memory. [`LoadTotals::forget`] drops the counts of the warm-up, except
+//! errors and statuses, which are reported whenever they came.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub enum ErrorClass {
     Reset,
     Garbage,
     TooLarge,
-    /// Answered with an error status.
+    /// The status of the answer is an error.
     Status,
     /// An error event in a stream that began as a success.
     ErrorEvent,
@@ -90,7 +90,7 @@ pub struct LoadTotals {
 }
 
 impl LoadTotals {
-    /// Begins anew, but keeps errors, statuses and what is still in flight.
+    /// Begins anew, except errors, statuses and requests in flight.
     pub fn forget(&mut self) {
         let in_flight = self.started - self.completed - self.failed();
         let kept = Self {
@@ -111,15 +111,15 @@ impl LoadTotals {
         self.errors.values().sum()
     }
 
-    /// A response was heard to its end.
-    pub fn finish(&mut self, hearing: StreamOutcome, total: u64, is_stream: bool) {
-        if hearing.error_event {
+    /// A response was observed to its end.
+    pub fn finish(&mut self, outcome: StreamOutcome, total: u64, is_stream: bool) {
+        if outcome.error_event {
             self.fail(ErrorClass::ErrorEvent);
             return;
         }
         self.completed += 1;
         self.total.record(total);
-        self.without_done += u64::from(is_stream && !hearing.done);
+        self.without_done += u64::from(is_stream && !outcome.done);
     }
 }
 
@@ -158,36 +158,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forgetting_keeps_errors_and_what_is_in_flight() {
-        let mut tally = LoadTotals { started: 10, completed: 4, events: 99, ..LoadTotals::default() };
-        tally.fail(ErrorClass::Reset);
-        tally.head(5, StatusCode::OK);
-        tally.gap.record(5);
-        tally.forget();
-        assert_eq!((tally.started, tally.completed, tally.events, tally.failed()), (6, 0, 0, 1));
-        assert_eq!((tally.statuses[&200], tally.gap.summary()), (1, None));
+    fn forgetting_keeps_errors_and_requests_in_flight() {
+        let mut totals = LoadTotals { started: 10, completed: 4, events: 99, ..LoadTotals::default() };
+        totals.fail(ErrorClass::Reset);
+        totals.head(5, StatusCode::OK);
+        totals.gap.record(5);
+        totals.forget();
+        assert_eq!((totals.started, totals.completed, totals.events, totals.failed()), (6, 0, 0, 1));
+        assert_eq!((totals.statuses[&200], totals.gap.summary()), (1, None));
     }
 
     #[test]
     fn an_error_event_is_no_completion() {
-        let mut tally = LoadTotals::default();
-        tally.finish(StreamOutcome { error_event: true, ..StreamOutcome::default() }, 5, true);
-        tally.finish(StreamOutcome { done: true, ..StreamOutcome::default() }, 5, true);
-        tally.finish(StreamOutcome::default(), 5, true);
-        tally.finish(StreamOutcome::default(), 5, false);
-        assert_eq!((tally.completed, tally.without_done), (3, 1));
-        assert_eq!(tally.errors, BTreeMap::from([(ErrorClass::ErrorEvent, 1)]));
+        let mut totals = LoadTotals::default();
+        totals.finish(StreamOutcome { error_event: true, ..StreamOutcome::default() }, 5, true);
+        totals.finish(StreamOutcome { done: true, ..StreamOutcome::default() }, 5, true);
+        totals.finish(StreamOutcome::default(), 5, true);
+        totals.finish(StreamOutcome::default(), 5, false);
+        assert_eq!((totals.completed, totals.without_done), (3, 1));
+        assert_eq!(totals.errors, BTreeMap::from([(ErrorClass::ErrorEvent, 1)]));
     }
 
     #[test]
     fn events_beyond_the_first_of_a_read_are_coalesced() {
-        let mut tally = LoadTotals::default();
+        let mut totals = LoadTotals::default();
         let now = LoadInstant::from_nanos(50);
         for events in [1, 3, 0] {
-            tally.frame(now, 10, events);
+            totals.frame(now, 10, events);
         }
-        tally.event(now, Some(7), Some(LoadInstant::from_nanos(20)));
-        assert_eq!((tally.frames, tally.events, tally.coalesced, tally.bytes), (3, 4, 2, 30));
-        assert_eq!(tally.delivery.summary().map(|summary| summary.count), Some(1));
+        totals.event(now, Some(7), Some(LoadInstant::from_nanos(20)));
+        assert_eq!((totals.frames, totals.events, totals.coalesced, totals.bytes), (3, 4, 2, 30));
+        assert_eq!(totals.delivery.summary().map(|summary| summary.count), Some(1));
     }
 }

@@ -85,7 +85,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
         "there is no database to keep keys in: give --config or a ./config.json (whose `database` is not false), or set \
          DATABASE_URL",
     )?;
-    print_database(&database.site);
+    print_database(&database.url);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut out = io::stdout().lock();
     match runtime.block_on(options.command.run(&database))? {

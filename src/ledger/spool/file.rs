@@ -1,9 +1,9 @@
-//! The spool's file. A [`SpoolFile`] exists only while this process holds the file's lock, so a file belongs to one
-//! process at a time; the system releases the lock however the process ends. A second process takes the next name, and a
-//! process without waiting rows of its own takes over the files that no process owns.
+//! The spool's file. A [`SpoolFile`] exists only while this process holds the file's lock, so a file belongs
+//! to one process at a time; the system releases the lock however the process ends. A second process takes
+//! the next name, and a process without waiting rows of its own takes over the files that no process owns.
 //!
-//! A file found damaged at the start loses its tail, which is put aside; found damaged while the process runs, the whole
-//! file is put aside and a new one begun.
+//! A file found damaged at the start loses its tail, which is put aside; found damaged while the process
+//! runs, the whole file is put aside and a new one begun.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -30,8 +30,8 @@ pub(super) struct SpoolFile {
 }
 
 impl SpoolFile {
-    /// Takes the first name that no process owns; with `create`, one that does not exist is created. Whole records in
-    /// the file wait to be replayed. `None`: there is no such file, and none was to be created.
+    /// Takes the first name that no process owns; with `create`, one that does not exist is created. Whole
+    /// records in the file wait to be replayed. `None`: there is no such file, and none was to be created.
     pub(super) fn take_first(path: &Path, create: bool) -> io::Result<Option<Self>> {
         for name in names(path) {
             match options(create).open(&name) {
@@ -51,8 +51,8 @@ impl SpoolFile {
         }
     }
 
-    /// Takes the first file with waiting rows that no process owns. This process's own is not among them, because its
-    /// lock is held.
+    /// Takes the first file with waiting rows that no process owns. This process's own is not among them,
+    /// because its lock is held.
     pub(super) fn take_filled(path: &Path) -> io::Result<Option<Self>> {
         for name in names(path) {
             let Ok(file) = OpenOptions::new().read(true).write(true).open(&name) else { continue };
@@ -100,7 +100,8 @@ impl SpoolFile {
         match &written {
             Ok(()) => self.end += record.len() as u64,
             Err(_) => {
-                // Half a record would hide the records that are appended behind it later. A full disk can still cut.
+                // Half a record would hide the records that are appended behind it later. A full disk can
+                // still cut.
                 let _ = file.set_len(end);
             }
         }
@@ -162,8 +163,8 @@ impl SpoolFile {
             Ok(fresh) => {
                 self.file = fresh;
                 (self.end, self.next) = (self.end - self.next, 0);
-                // Best effort: without it, a crash of the machine brings the old file back, whose rows are in the
-                // database by then.
+                // Best effort: without it, a crash of the machine brings the old file back, with rows that
+                // are in the database by then.
                 let _ = self.name.parent().map(|folder| File::open(folder)?.sync_all());
                 Ok(())
             }
@@ -215,8 +216,8 @@ fn is_at(file: &File, name: &Path) -> bool {
     }
 }
 
-/// Cuts the file behind its last whole record and returns the length that remains. The tail, cut off by a crash or
-/// damaged, is put aside.
+/// Cuts the file behind its last whole record and returns the length that remains. The tail, cut off by a
+/// crash or damaged, is put aside.
 fn trim(file: &mut File, name: &Path) -> io::Result<u64> {
     let length = file.metadata()?.len();
     file.rewind()?;

@@ -1,7 +1,8 @@
-//! The format of the spool's records. A record is a batch: the length of its rows (4 bytes, little-endian), the first 16
-//! bytes of their SHA-256, then the rows as JSON, one per line.
+//! The format of the spool's records. A record is a batch: the length of its rows (4 bytes, little-endian),
+//! the first 16 bytes of their SHA-256, then the rows as JSON, one per line.
 //!
-//! Reading stops at the first record that is cut off or does not match its digest: nothing behind it can be trusted.
+//! Reading stops at the first record that is cut off or does not match its digest: nothing behind it can be
+//! trusted.
 
 use std::{
     fs::File,

@@ -21,7 +21,7 @@ fn drain(spool: &mut Spool) -> Vec<Row> {
 }
 
 #[test]
-fn gives_back_what_it_was_given_in_order_and_over_a_restart() {
+fn gives_rows_back_in_order_and_after_a_restart() {
     let folder = Folder::new();
     let path = folder.0.join("s");
     let (first, second) = (rows(0, 3), rows(3, 2));
@@ -51,14 +51,14 @@ fn a_torn_or_damaged_tail_costs_no_whole_record() {
     spool.append(&rows(3, 2)).unwrap();
     drop(spool);
     let bytes = fs::read(&path).unwrap();
-    // A file of its own each time: a process that another test is just starting has its parent's files, and their
-    // locks with them, until it runs its own program.
+    // A file of its own for each case: a process that another test is just starting has inherited its
+    // parent's files and locks until it runs its own program.
     for cut in good..bytes.len() {
         let path = folder.0.join(format!("cut-{cut}"));
         fs::write(&path, &bytes[..cut]).unwrap();
         let mut spool = Spool::new(path.clone(), 1 << 20);
         spool.recover().unwrap();
-        // What comes next stands behind what is whole.
+        // New records stand behind the whole ones.
         let next = rows(9, 1);
         spool.append(&next).unwrap();
         assert_eq!(drain(&mut spool), [whole.clone(), next].concat(), "{cut}");
@@ -76,9 +76,9 @@ fn a_torn_or_damaged_tail_costs_no_whole_record() {
     }
 }
 
-/// As on a full disk; here it is a name that is too long.
+/// A name that is too long stands for a full disk.
 #[test]
-fn a_tail_that_cannot_be_put_aside_keeps_nothing_else_away() {
+fn a_tail_that_cannot_be_put_aside_stops_no_append() {
     let folder = Folder::new();
     let path = folder.0.join("s".repeat(250));
     let whole = rows(0, 3);
@@ -112,7 +112,7 @@ fn a_full_disk_leaves_no_half_record() {
     let path = folder.0.join("s");
     let mut spool = Spool::new(path.clone(), 1 << 20);
     spool.append(&rows(0, 1)).unwrap();
-    // A descriptor that cannot write stands for a disk that will not.
+    // A read-only descriptor stands for a disk that refuses writes.
     let file = &mut spool.file.as_mut().unwrap().file;
     let writable = std::mem::replace(file, File::open(&path).unwrap());
     assert!(spool.append(&rows(1, 1)).is_err());
@@ -136,15 +136,15 @@ fn two_processes_share_a_place_and_orphans_are_adopted() {
     assert!(one.adopt().unwrap());
     assert_eq!(drain(&mut one).len(), 2);
     assert!(!one.adopt().unwrap());
-    // A spool that only ever looks makes no file.
+    // Recovering alone creates no file.
     let mut three = Spool::new(folder.0.join("t"), 1 << 20);
     three.recover().unwrap();
     assert!(!folder.0.join("t").exists());
 }
 
-/// What is replayed makes room, however the file lies: rows that came in are not refused for what has gone out.
+/// Replayed records make room wherever they lie in the file: they never count against the limit.
 #[test]
-fn what_waits_is_bounded_and_not_what_has_gone() {
+fn waiting_bytes_are_bounded_and_replayed_ones_are_not() {
     let folder = Folder::new();
     let path = folder.0.join("s");
     let size = record::encode(&rows(0, 1)).unwrap().len() as u64;
@@ -159,7 +159,7 @@ fn what_waits_is_bounded_and_not_what_has_gone() {
         waiting.push_back(rows);
         if waiting.len() == 4 {
             assert_eq!(spool.append(&one(1, &mut ids)).unwrap(), SpoolState::Full);
-            // In the midst of a replay, as it happens.
+            // In the middle of a replay, as in operation.
             assert_eq!(spool.peek().unwrap(), waiting.front().cloned());
             spool.advance().unwrap();
             waiting.pop_front();
@@ -167,7 +167,7 @@ fn what_waits_is_bounded_and_not_what_has_gone() {
         assert!(fs::metadata(&path).unwrap().len() <= 2 * limit);
     }
     assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "nothing is left beside it");
-    // The file that is there now is the one that is owned, and what a start finds.
+    // The renewed file is the one that is locked, and the one that a start finds.
     let mut other = Spool::new(path.clone(), limit);
     other.append(&rows(0, 1)).unwrap();
     assert!(folder.0.join("s.2").exists());
@@ -177,9 +177,9 @@ fn what_waits_is_bounded_and_not_what_has_gone() {
     assert!(drain(&mut spool).ends_with(&Vec::from(waiting).concat()));
 }
 
-/// A file that is not as it was left is put aside, and what comes next is kept.
+/// A file that another program has changed is put aside, and new rows are kept.
 #[test]
-fn what_cannot_be_read_is_put_aside() {
+fn a_damaged_file_is_put_aside() {
     type Harm = fn(&Path);
     let harms: [(&str, Harm); 4] = [
         ("emptied", |path| fs::write(path, "").unwrap()),
@@ -191,7 +191,7 @@ fn what_cannot_be_read_is_put_aside() {
         }),
         ("taken away", |path| fs::remove_file(path).unwrap()),
     ];
-    for (what, harm) in harms {
+    for (case, harm) in harms {
         for appended_first in [true, false] {
             let folder = Folder::new();
             let path = folder.0.join("s");
@@ -209,16 +209,16 @@ fn what_cannot_be_read_is_put_aside() {
             let mut spool = Spool::new(path.clone(), 1 << 20);
             spool.recover().unwrap();
             seen.append(&mut drain(&mut spool));
-            match (what, appended_first) {
-                // Ours as long as it is open.
+            match (case, appended_first) {
+                // The rows are still in the open file.
                 ("taken away", true) => assert_eq!(seen, [first, next, last].concat()),
                 ("taken away", false) => assert_eq!(seen, [first, last].concat()),
-                // It was behind what cannot be read.
-                ("garbled", _) | (_, false) => assert_eq!(seen, last, "{what}"),
-                _ => assert_eq!(seen, [next, last].concat(), "{what}"),
+                // The rows stood behind the damage.
+                ("garbled", _) | (_, false) => assert_eq!(seen, last, "{case}"),
+                _ => assert_eq!(seen, [next, last].concat(), "{case}"),
             }
             let aside = folder.0.join("s.damaged").exists();
-            assert_eq!(aside, what != "taken away", "{what}");
+            assert_eq!(aside, case != "taken away", "{case}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A PostgreSQL of a test's own, which may be stopped and started: what it does with connections then is its own affair,
-//! and no proxy's imitation.
+//! A PostgreSQL of one test, which is stopped and started. It shows how a real server treats its connections
+//! then, which a proxy would only imitate.
 
 use std::{
     path::PathBuf,
@@ -12,12 +12,12 @@ struct Server {
     folder: Folder,
     bin: PathBuf,
     port: u16,
-    /// Who is root must be somebody else for it.
+    /// PostgreSQL refuses to run as root: the tests run it as another user then.
     as_postgres: bool,
 }
 
 impl Server {
-    /// `None`: its programs are not here.
+    /// `None`: PostgreSQL's programs are not installed.
     fn new() -> Option<Self> {
         let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
         let mut bins: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
@@ -48,12 +48,12 @@ impl Server {
             Command::new(program)
         };
         command.arg("-D").arg(self.folder.0.join("data")).args(arguments);
-        // In a folder that it may enter.
+        // A folder that this user may enter.
         let command = command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
         command.status().unwrap().success()
     }
 
-    /// On the port that it had, or else on one that is free.
+    /// Starts it on its former port, or on a free one the first time.
     fn start(&mut self) {
         let sockets = self.folder.0.display().to_string();
         let is_known = self.port != 0;
@@ -93,12 +93,12 @@ impl Drop for Server {
     }
 }
 
-/// Books ten rows every few milliseconds until told to end; gives how many that were.
-fn book_on(inbox: Arc<LedgerWriter>, over: Arc<AtomicBool>) -> std::thread::JoinHandle<i64> {
+/// Books ten rows every few milliseconds until the stop flag is set; returns the number of rows.
+fn book_on(writer: Arc<LedgerWriter>, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<i64> {
     std::thread::spawn(move || {
         let (mut ids, mut booked) = (RowIds::default(), 0);
-        while !over.load(Ordering::Relaxed) {
-            inbox.book(rows(&mut ids, booked, 10));
+        while !stop.load(Ordering::Relaxed) {
+            writer.book(rows(&mut ids, booked, 10));
             booked += 10;
             std::thread::sleep(Duration::from_millis(3));
         }
@@ -106,16 +106,16 @@ fn book_on(inbox: Arc<LedgerWriter>, over: Arc<AtomicBool>) -> std::thread::Join
     })
 }
 
-/// The server is stopped for a while, in both of its ways, while rows come all the time: none is lost, none is doubled.
+/// The server is stopped in both of its ways while rows keep coming: none is lost, none is doubled.
 #[tokio::test]
 async fn postgres_is_stopped_and_started() {
     let Some(mut server) = Server::new() else { return };
     server.start();
     let folder = Folder::new();
     let gauges = LedgerGauges::default();
-    let (inbox, thread) = writer::start(at(&folder), server.settings(), gauges.clone()).unwrap();
-    let (inbox, over) = (Arc::new(inbox), Arc::<AtomicBool>::default());
-    let booking = book_on(Arc::clone(&inbox), Arc::clone(&over));
+    let (writer, thread) = writer::start(at(&folder), server.settings(), gauges.clone()).unwrap();
+    let (writer, stop) = (Arc::new(writer), Arc::<AtomicBool>::default());
+    let booking = book_on(Arc::clone(&writer), Arc::clone(&stop));
     let until = async |what: &str, wanted: &dyn Fn(&LedgerState) -> bool| {
         let begun = std::time::Instant::now();
         while !wanted(&gauges.read()) {
@@ -131,15 +131,15 @@ async fn postgres_is_stopped_and_started() {
         server.start();
         until("the replay", &|now| now.up && now.waiting_bytes == 0 && now.replayed > before.replayed).await;
     }
-    over.store(true, Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
     let booked = booking.join().unwrap();
-    drop(inbox);
+    drop(writer);
     thread.join().unwrap();
     assert_eq!(gauges.read().lost, 0);
     let database = Database::open(&server.settings(), &[]).await.unwrap();
     let [by_rows, by_hours, by_days] = counted(&database).await;
     database.close().await;
     assert_eq!((by_rows[0], &by_rows, &by_rows), (booked, &by_hours, &by_days));
-    // Each of them once, as it was.
+    // Each row is there once, unchanged.
     assert_eq!(by_rows[1], (0..booked).sum::<i64>());
 }

@@ -100,7 +100,7 @@ async fn measure(upstream: &Upstream, request: &LegRequest, first_token_timeout:
     match outcome {
         Ok(Ok(answer)) => {
             let connect = u64::try_from(answer.connected_after.as_nanos()).unwrap_or(u64::MAX);
-            run.close(total, connect, answer.hearing);
+            run.close(total, connect, answer.outcome);
         }
         Ok(Err(fault)) => run.fault = Some(fault.to_string()),
         Err(_) => run.fault = Some(format!("not complete after {} s", REQUEST_TIMEOUT.as_secs())),
