@@ -65,11 +65,7 @@ impl Cuttable for Body {
             CutCause::Unread(given) => (Side::Client, FaultKind::Timeout(DeadlineKind::Write, given)),
             CutCause::Drain => (Side::Gateway, FaultKind::Refused("shutting_down")),
         };
-        match self {
-            Self::Corridor(body) => body.cut(side, kind),
-            // Comparison and event feed have no request record: their requests completed with the head.
-            Self::Live(_) | Self::Feed(_) => {}
-        }
+        self.break_off(side, kind);
     }
 }
 

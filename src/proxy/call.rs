@@ -159,7 +159,7 @@ impl Call {
         } else {
             Some(self.completion)
         };
-        respond(status, headers, Body::Whole(body, completion, self.in_flight))
+        respond(status, headers, Body::Whole(relay::WholeBody::new(body, completion, self.in_flight)))
     }
 
     /// Answers with a stream that has been committed.

@@ -1,127 +1,92 @@
-//! The body of a response as the client's connection pulls it: bytes at hand, or a stream. Reports the request's
-//! completion with the last byte.
-
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
+//! The two bodies of a response with a request record: bytes at hand, or a committed stream. Each reports the
+//! request's completion with its last byte. [`crate::web::Body`], which is the body type of the client's
+//! connection, has both as variants of its own, so that a frame passes one enum and not two.
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 
 use super::{commit::Committed, source::FrameSource};
 use crate::{
-    base::{ByteList, Fault, FaultKind, Sent, Side, Stage},
+    base::{ByteList, Fault, Stage},
     exchange::{Completion, Outcome},
     telemetry::GaugeGuard,
 };
 
+/// The body of an answer, on its way into the type that the connection polls.
 #[derive(Debug)]
 pub enum Body<S: FrameSource + 'static> {
-    /// All of it is here; the completion is reported when the last of it has been taken. `None`: it has been reported.
-    Whole(ByteList, Option<Completion>, GaugeGuard),
+    Whole(WholeBody),
     Stream(Committed<S>),
 }
 
-impl<S: FrameSource + 'static> Body<S> {
-    /// The client is not given the rest, although it has not left: the request completes with this fault.
-    pub fn cut(&mut self, side: Side, kind: FaultKind) {
-        let fault = |stage| Fault { side, stage, kind, sent: Sent::Some };
-        match self {
-            Self::Whole(_, completion, _) => {
-                if let Some(completion) = completion.take() {
-                    completion.complete(Outcome::Fault(fault(Stage::Body)));
-                }
-            }
-            Self::Stream(stream) => stream.cut(fault),
-        }
-    }
+/// Bytes at hand.
+#[derive(Debug)]
+pub struct WholeBody {
+    bytes: ByteList,
+    /// `None`: it has been reported.
+    completion: Option<Completion>,
+    /// Counts the request until the body is dropped.
+    _in_flight: GaugeGuard,
 }
 
-impl<S: FrameSource + 'static> http_body::Body for Body<S> {
-    type Data = Bytes;
-    type Error = Fault;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        match self.get_mut() {
-            Self::Whole(list, completion, _) => {
-                let bytes = list.pop();
-                if list.is_empty()
-                    && let Some(completion) = completion.take()
-                {
-                    completion.complete(Outcome::Complete);
-                }
-                Poll::Ready(bytes.map(Frame::data).map(Ok))
-            }
-            Self::Stream(stream) => {
-                stream.poll_frame(cx).map(|frame| frame.map(|frame| frame.map(Frame::data)))
-            }
-        }
+impl WholeBody {
+    /// `completion` is reported when the last byte has been taken; `None`: it has been reported.
+    #[must_use]
+    pub const fn new(bytes: ByteList, completion: Option<Completion>, in_flight: GaugeGuard) -> Self {
+        Self { bytes, completion, _in_flight: in_flight }
     }
 
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(list, ..) => list.is_empty(),
-            Self::Stream(stream) => stream.is_over(),
+    /// The next bytes. `None` at the end.
+    pub fn pop(&mut self) -> Option<Bytes> {
+        let bytes = self.bytes.pop();
+        if self.bytes.is_empty()
+            && let Some(completion) = self.completion.take()
+        {
+            completion.complete(Outcome::Complete);
         }
+        bytes
     }
 
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(list, ..) => SizeHint::with_exact(list.len() as u64),
-            Self::Stream(_) => SizeHint::default(),
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Bytes that have not been taken.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The client is not given the rest, although it has not left: the request completes with this fault.
+    pub fn cut(&mut self, fault: impl FnOnce(Stage) -> Fault) {
+        if let Some(completion) = self.completion.take() {
+            completion.complete(Outcome::Fault(fault(Stage::Body)));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, future::poll_fn, rc::Rc};
+    use std::rc::Rc;
 
-    use http_body::Body as _;
     use tokio::time::Instant;
 
     use super::*;
     use crate::{
-        base::id::IdSource,
+        base::{FaultKind, id::IdSource},
         exchange::{CompletionQueue, RequestRecord, RequestRoute},
-        relay::{Acknowledge, FailureObserver},
         telemetry::Gauge,
     };
 
-    /// A source that is never made.
-    #[derive(Debug)]
-    struct NoSource(Infallible);
-
-    impl FrameSource for NoSource {
-        type Observer = Self;
-
-        fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
-            match self.0 {}
-        }
-
-        fn is_done(&self) -> bool {
-            match self.0 {}
-        }
-
-        fn acknowledge(&mut self, _: Acknowledge) {
-            match self.0 {}
-        }
-    }
-
-    impl FailureObserver for NoSource {
-        fn failed(self, _: &Fault) {}
-    }
-
-    #[tokio::test]
-    async fn a_whole_body_completes_with_its_last_byte_and_counts_until_it_is_dropped() {
+    #[test]
+    fn a_whole_body_completes_with_its_last_byte_and_counts_until_it_is_dropped() {
         let (queue, gauge) = (Rc::<CompletionQueue>::default(), Gauge::default());
         let record = RequestRecord::new(IdSource::default().make(), Instant::now(), RequestRoute::Unknown);
         let completion = Completion::new(record, Rc::clone(&queue));
         let list = Bytes::from_static(b"{}").into();
-        let mut body = Body::<NoSource>::Whole(list, Some(completion), gauge.hold());
-        assert!(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.is_some());
-        body.cut(Side::Client, FaultKind::Gone);
+        let mut body = WholeBody::new(list, Some(completion), gauge.hold());
+        assert!(body.pop().is_some());
+        body.cut(|stage| Fault::client(stage, FaultKind::Gone));
         assert_eq!(gauge.read(), 1);
         drop(body);
         let (completed, lost) = queue.take();

@@ -138,7 +138,8 @@ pub struct Committed<S: FrameSource + 'static> {
 }
 
 impl<S: FrameSource + 'static> Committed<S> {
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+    /// The next bytes for the client. `None` at the end.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
         let frame = match ready!(self.stream.poll_frame(cx)) {
             Some(Ok(bytes)) => Some(Ok(bytes)),
             Some(Err(fault)) => {
@@ -175,7 +176,8 @@ impl<S: FrameSource + 'static> Committed<S> {
     }
 
     /// Nothing more follows for the client.
-    pub(super) fn is_over(&self) -> bool {
+    #[must_use]
+    pub fn is_over(&self) -> bool {
         self.is_given() && !self.stream.owes_comment()
     }
 
@@ -185,7 +187,7 @@ impl<S: FrameSource + 'static> Committed<S> {
     }
 
     /// The stream ends here, although the provider would send on; nothing in it reports this to the client.
-    pub(super) fn cut(&mut self, fault: impl FnOnce(Stage) -> Fault) {
+    pub fn cut(&mut self, fault: impl FnOnce(Stage) -> Fault) {
         let stage = self.stream.stage();
         self.failed.get_or_insert_with(|| fault(stage));
     }

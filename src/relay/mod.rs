@@ -27,7 +27,7 @@ pub mod stream;
 mod tap;
 mod trace_comment;
 
-pub use body::Body;
+pub use body::{Body, WholeBody};
 pub use commit::{Committed, OnFault, Uncommitted};
 pub use delayed_ack::Acknowledge;
 pub use detached::DetachedStreams;

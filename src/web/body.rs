@@ -10,14 +10,43 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::{compare::CompareStream, events::EventFeed};
-use crate::{base::Fault, proxy};
+use crate::{
+    base::{Fault, FaultKind, Sent, Side},
+    proxy,
+    relay::{Committed, WholeBody},
+    upstream,
+};
 
 /// The body of a site's response.
 #[derive(Debug)]
 pub enum Body {
-    Corridor(proxy::Body),
-    Live(CompareStream),
-    Feed(EventFeed),
+    Whole(WholeBody),
+    /// A provider's stream.
+    Stream(Committed<upstream::Body>),
+    Compare(CompareStream),
+    Events(EventFeed),
+}
+
+impl Body {
+    /// The client is not given the rest, although it has not left: the request completes with this fault.
+    /// Comparison and events have no request record: their requests completed with the head.
+    pub fn break_off(&mut self, side: Side, kind: FaultKind) {
+        let fault = |stage| Fault { side, stage, kind, sent: Sent::Some };
+        match self {
+            Self::Whole(body) => body.cut(fault),
+            Self::Stream(stream) => stream.cut(fault),
+            Self::Compare(_) | Self::Events(_) => {}
+        }
+    }
+}
+
+impl From<proxy::Body> for Body {
+    fn from(body: proxy::Body) -> Self {
+        match body {
+            proxy::Body::Whole(body) => Self::Whole(body),
+            proxy::Body::Stream(stream) => Self::Stream(stream),
+        }
+    }
 }
 
 impl http_body::Body for Body {
@@ -26,23 +55,27 @@ impl http_body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match self.get_mut() {
-            Self::Corridor(body) => Pin::new(body).poll_frame(cx),
-            Self::Live(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
-            Self::Feed(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
+            Self::Stream(stream) => {
+                stream.poll_frame(cx).map(|frame| frame.map(|frame| frame.map(Frame::data)))
+            }
+            Self::Whole(body) => Poll::Ready(body.pop().map(Frame::data).map(Ok)),
+            Self::Compare(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
+            Self::Events(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Corridor(body) => body.is_end_stream(),
-            Self::Live(_) | Self::Feed(_) => false,
+            Self::Whole(body) => body.is_empty(),
+            Self::Stream(stream) => stream.is_over(),
+            Self::Compare(_) | Self::Events(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Corridor(body) => body.size_hint(),
-            Self::Live(_) | Self::Feed(_) => SizeHint::default(),
+            Self::Whole(body) => SizeHint::with_exact(body.len() as u64),
+            Self::Stream(_) | Self::Compare(_) | Self::Events(_) => SizeHint::default(),
         }
     }
 }

@@ -86,15 +86,15 @@ impl Site {
         if head.method == Method::OPTIONS {
             let headers = allow_preflight(&head.headers);
             let response = call.whole(StatusCode::NO_CONTENT, headers, ByteList::new(), Outcome::Complete);
-            return response.map(Body::Corridor);
+            return response.map(Body::from);
         }
         let found = match self.accept(found, &head) {
             Ok(found) => found,
-            Err(refusal) => return call.refuse(&refusal).map(Body::Corridor),
+            Err(refusal) => return call.refuse(&refusal).map(Body::from),
         };
         match found.route.operation {
             Operation::Complete { asgi } => {
-                self.gateway.complete(call, &mut head, body, asgi).await.map(Body::Corridor)
+                self.gateway.complete(call, &mut head, body, asgi).await.map(Body::from)
             }
             // Boxed: rare requests must not enlarge the future of every request.
             Operation::Page(page) => Box::pin(self.page(page, call, found, &head)).await,
@@ -145,7 +145,7 @@ impl Site {
     ) -> Response<Body> {
         let (parts, snapshot) = (&self.parts, self.gateway.snapshot());
         if let Err(refusal) = admin::authorize(found.route.access, parts.listener, &snapshot, head) {
-            return call.refuse(&refusal).map(Body::Corridor);
+            return call.refuse(&refusal).map(Body::from);
         }
         let reply = match page {
             Page::Service => Ok(Reply::ok(page::service())),
@@ -181,7 +181,7 @@ impl Site {
             }
             Err(refusal) => call.refuse(&refusal),
         };
-        response.map(Body::Corridor)
+        response.map(Body::from)
     }
 }
 

@@ -27,7 +27,7 @@ impl Site {
         });
         let (subscriber, scope) = match subscribed {
             Ok(subscribed) => subscribed,
-            Err(refusal) => return call.refuse(&refusal).map(Body::Corridor),
+            Err(refusal) => return call.refuse(&refusal).map(Body::from),
         };
         let head = head.clone();
         let may_watch = move || {
@@ -35,21 +35,21 @@ impl Site {
             admin::event_scope(self.parts.listener, &snapshot, &head).is_ok_and(|now| now == scope)
         };
         call.text(events::CONTENT_TYPE, Bytes::new())
-            .map(|_| Body::Feed(EventFeed::new(subscriber, may_watch)))
+            .map(|_| Body::Events(EventFeed::new(subscriber, may_watch)))
     }
 
     /// `GET /streaming-compare`: events of progress if the client accepts them, else the report alone.
     pub(super) async fn compare(&self, call: Call, snapshot: &Snapshot, head: &Parts) -> Response<Body> {
         let (params, context) = match compare::prepare(head, snapshot, &self.parts.own) {
             Ok(prepared) => prepared,
-            Err(refusal) => return call.refuse(&refusal).map(Body::Corridor),
+            Err(refusal) => return call.refuse(&refusal).map(Body::from),
         };
         let Some(pass) = self.parts.gate.enter() else {
             let message = "a comparison is running already; one at a time";
             let refusal = Refusal::request(429, "comparison_running", message);
             let mut response = call.refuse(&refusal);
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-            return response.map(Body::Corridor);
+            return response.map(Body::from);
         };
         if wants_events(&head.headers) {
             let queue = ProgressQueue::default();
@@ -62,12 +62,12 @@ impl Site {
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(events::CONTENT_TYPE));
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            return response.map(|_| Body::Live(CompareStream::new(run, queue)));
+            return response.map(|_| Body::Compare(CompareStream::new(run, queue)));
         }
         let report = Box::pin(compare::run(params, context, |_| {})).await;
         drop(pass);
         let body = serde_json::to_vec(&report).unwrap_or_default();
-        call.json(StatusCode::OK, body.into()).map(Body::Corridor)
+        call.json(StatusCode::OK, body.into()).map(Body::from)
     }
 }
 
