@@ -2,24 +2,16 @@
 //! answers is preferred for a minute. Where the state file still says which one that was, only providers that it does
 //! not hold are checked.
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use super::{provider::ProbedProvider, runner::Prober};
+use super::{
+    provider::{PrecheckRace, ProbedProvider},
+    runner::Prober,
+};
 use crate::base::{Moment, time::unix_now};
 
 /// How long the first one to answer is preferred (S1.7: a candidate's availability).
 const PREFERENCE_TTL: Duration = Duration::from_secs(60);
-
-/// One pre-check, shared by the providers that take part in it. Clones share the outcome.
-#[derive(Clone, Debug, Default)]
-pub(super) struct PrecheckRace(Rc<Cell<bool>>);
-
-impl PrecheckRace {
-    /// True for the first provider that answers, and for no other.
-    pub(super) fn is_won_now(&self) -> bool {
-        !self.0.replace(true)
-    }
-}
 
 impl Prober {
     pub(super) fn precheck(&self) {

@@ -1,14 +1,25 @@
 //! One provider as the prober knows it: its schedule, and how results of checks and of live traffic change its health.
 //! Sends nothing and owns no task. Invariant: `busy` is true while exactly one check of it is under way.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
-use super::{precheck::PrecheckRace, state::SavedMethod};
+use super::state::SavedMethod;
 use crate::{
     base::Moment,
     routing::{CheckMethod, FailureClass, ProbeSchedule, ProviderHealth},
     upstream::Target,
 };
+
+/// One pre-check, shared by the providers that take part in it. Clones share the outcome.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PrecheckRace(Rc<Cell<bool>>);
+
+impl PrecheckRace {
+    /// True for the first provider that answers, and for no other.
+    pub(super) fn is_won_now(&self) -> bool {
+        !self.0.replace(true)
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct ProbedProvider {

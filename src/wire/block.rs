@@ -3,9 +3,10 @@
 //! Joins several `data` lines, up to a limit. A single `data` line, the usual case, is a slice of the input
 //! and is not copied. Ignores `id`, `retry` and unknown fields.
 
-use memchr::memchr2;
+/// Bytes of one event that are kept across frames, and bytes of joined `data` lines.
+pub(super) const MAX_CARRY: usize = 64 * 1024;
 
-use super::sse::MAX_CARRY;
+use memchr::memchr2;
 
 /// The fields of one event.
 #[derive(Debug, Default)]

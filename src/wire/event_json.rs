@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{classify::EventClass, dialect::Dialect};
+use super::{dialect::Dialect, event_class::EventClass};
 
 /// The class of an event with this data. If the event has a name and a type, the name decides.
 pub(super) fn class_of(dialect: Dialect, name: Option<&[u8]>, json: &Value) -> EventClass {

@@ -7,7 +7,7 @@
 //!   column of an error
 //! - [`splice`]: edits of a request body around slices of the original
 //! - [`sse`]: events in a relayed stream, split into fields by [`block`]
-//! - [`classify`]: the class of an event, from its parsed JSON ([`event_json`]) or from a search for member
+//! - [`classify`]: the class of an event ([`event_class`]), from its parsed JSON ([`event_json`]) or from a search for member
 //!   names ([`member_search`])
 //! - [`provider_error`]: code, type and message of a provider's error
 //! - [`usage`]: token counts; [`estimate`]: the estimated token count of a request
@@ -19,6 +19,7 @@ pub mod dialect;
 pub mod envelope;
 pub mod error;
 pub mod estimate;
+mod event_class;
 mod event_json;
 pub mod field;
 mod index;
@@ -32,10 +33,11 @@ mod tests;
 mod text;
 pub mod usage;
 
-pub use classify::{EventClass, EventFacts, classify, classify_committed, ends_answer};
+pub use classify::{EventFacts, classify, classify_committed, ends_answer};
 pub use dialect::Dialect;
 pub use envelope::{Envelope, EnvelopeError};
 pub use error::WireError;
+pub use event_class::EventClass;
 pub use provider_error::ProviderError;
 pub use splice::{Edits, splice};
 pub use sse::{Event, LineTooLong, Scanner};

@@ -9,10 +9,7 @@ use std::mem;
 
 use memchr::memchr2;
 
-use super::block::Block;
-
-/// Bytes of one event that are kept across frames, and bytes of joined `data` lines.
-pub const MAX_CARRY: usize = 64 * 1024;
+use super::block::{Block, MAX_CARRY};
 
 /// Default limit of a line, in bytes.
 pub const MAX_LINE: usize = 16 * 1024 * 1024;

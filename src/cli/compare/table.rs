@@ -8,7 +8,7 @@ use crate::{
     web::compare::{
         CompareReport,
         figures::{LegAddedLatency, Repeated},
-        report::LegReport,
+        leg_report::LegReport,
     },
 };
 

@@ -11,13 +11,14 @@
 //! - [`run`]: the rounds of requests
 //! - [`leg_run`]: the measured times of one answer
 //! - [`figures`]: median, spread and percentiles of a few numbers
-//! - [`report`]: the result of each leg (`sum`: its computation)
+//! - [`leg_report`]: the result of each leg (`sum`: its computation); [`report`]: the result of the comparison
 //! - [`recommendation`]: the recommended leg, with its reason
 //! - [`progress`]: a run as a stream of events
 
 pub mod figures;
 pub mod gate;
 pub mod leg;
+pub mod leg_report;
 pub mod leg_run;
 pub mod params;
 mod prepare;

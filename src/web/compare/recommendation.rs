@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{leg::Leg, report::LegReport};
+use super::{leg::Leg, leg_report::LegReport};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recommendation {

@@ -4,10 +4,11 @@
 use super::{
     figures::{LegAddedLatency, Repeated, difference, micros},
     leg::Leg,
+    leg_report::{LegReport, MAX_TIMINGS},
     leg_run::LegRun,
     params::Params,
     recommendation,
-    report::{CompareReport, LegReport, MAX_TIMINGS},
+    report::CompareReport,
 };
 
 /// The runs of one leg, in the order of the rounds.

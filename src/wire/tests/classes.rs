@@ -2,8 +2,8 @@
 
 use super::transcripts::transcripts;
 use crate::wire::{
-    Dialect,
-    classify::{EventClass, EventFacts, classify, classify_committed},
+    Dialect, EventClass,
+    classify::{EventFacts, classify, classify_committed},
     sse::{Event, Scanner},
     usage::{self, Usage},
 };

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::{OwnedEvent, cut, scan_all};
-use crate::wire::sse::{LineTooLong, MAX_CARRY, Scanner};
+use crate::wire::{
+    block::MAX_CARRY,
+    sse::{LineTooLong, Scanner},
+};
 
 /// The naive reader: takes the whole stream at once, line by line.
 fn read(stream: &[u8]) -> Vec<OwnedEvent> {
