@@ -76,8 +76,8 @@ impl Params {
     }
 }
 
-/// Decodes `application/x-www-form-urlencoded` (WHATWG URL §5.1). `None`: a percent sign without two hexadecimal digits,
-/// which the library would accept, or not UTF-8.
+/// Decodes `application/x-www-form-urlencoded` (WHATWG URL §5.1). `None`: a percent sign without two
+/// hexadecimal digits, which the library would accept, or not UTF-8.
 fn decode(text: &str) -> Option<String> {
     let is_encoded =
         |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
