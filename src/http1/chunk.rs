@@ -1,6 +1,10 @@
-//! One chunk of a chunked body on its way out: its size line, its bytes and what follows them, in one write. A small one is
-//! put together first: to copy some hundred bytes costs less than the kernel's way through a vectored write does above a
-//! plain one. The response head goes before the first one in the same write.
+//! Writes a chunked body (RFC 9112 section 7.1), one chunk at a time: size line, bytes and line end leave in
+//! one write. A small chunk is copied into one buffer first, because copying some hundred bytes costs less
+//! than the kernel's path for a vectored write costs above a plain one. The response head leaves in the same
+//! write as the first chunk.
+//!
+//! Owns no socket and no timeout. Invariant: bytes leave in order, and a partial write continues where it
+//! stopped.
 
 use std::{
     cell::Cell,
@@ -16,34 +20,35 @@ const END: &[u8] = b"\r\n";
 const END_AND_LAST: &[u8] = b"\r\n0\r\n\r\n";
 const LAST: &[u8] = b"0\r\n\r\n";
 
-/// Chunks up to this size are put together.
-const SMALL: usize = 4096;
+/// Up to this many bytes, all parts are copied into one buffer.
+const MAX_COPIED: usize = 4096;
 
 thread_local! {
-    /// Where they are, one after another: a worker writes one at a time.
-    static DESK: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// The buffer for small chunks. One per worker suffices, because no chunk stays in it between two polls.
+    static COPY_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 #[derive(Debug)]
 pub struct ChunkWriter {
-    /// The response head, with the first chunk only.
+    /// The response head; empty once it is written.
     head: Vec<u8>,
-    /// The size line, of which so many bytes.
+    /// The size line; `size_length` bytes of it are used.
     size: [u8; 18],
     size_length: usize,
     data: Bytes,
     tail: &'static [u8],
-    /// Bytes of all that have been written.
+    /// Bytes already written, of all parts together.
     written: usize,
 }
 
 impl ChunkWriter {
-    /// A response head that waits to be written.
+    /// A writer with a response head to write before the first chunk.
     pub const fn new(head: Vec<u8>) -> Self {
         Self { head, size: [0; 18], size_length: 0, data: Bytes::new(), tail: b"", written: 0 }
     }
 
-    /// Puts `data` behind what waits, which is nothing or the head. An empty chunk would end the body, so it is none.
+    /// Adds a chunk; only the head may wait before it. Empty `data` adds no chunk, because an empty chunk
+    /// would end the body. `last` ends the body after it.
     pub fn load(&mut self, data: Bytes, last: bool) {
         if data.is_empty() {
             return if last {
@@ -55,17 +60,20 @@ impl ChunkWriter {
         self.tail = if last { END_AND_LAST } else { END };
     }
 
-    /// Puts the end of the body behind what waits.
+    /// Adds the end of the body.
     pub const fn load_last(&mut self) {
         self.tail = LAST;
     }
 
-    /// More than the head waits.
+    /// Whether a chunk or the end of the body waits; the head alone does not count.
     pub const fn is_loaded(&self) -> bool {
         !self.tail.is_empty()
     }
 
-    /// Writes what waits. Ready when nothing does.
+    /// Writes all waiting bytes. Ready when none are left.
+    ///
+    /// # Errors
+    /// Those of the socket; `WriteZero` if it takes no more bytes.
     pub fn poll_write<W: AsyncWrite + Unpin>(
         &mut self,
         socket: &mut W,
@@ -89,20 +97,20 @@ impl ChunkWriter {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let socket = Pin::new(socket);
-        if self.length() > SMALL {
-            return socket.poll_write_vectored(cx, &self.waiting());
+        if self.length() > MAX_COPIED {
+            return socket.poll_write_vectored(cx, &self.unwritten());
         }
-        let mut desk = DESK.take();
-        desk.clear();
-        desk.reserve(SMALL);
+        let mut buffer = COPY_BUFFER.take();
+        buffer.clear();
+        buffer.reserve(MAX_COPIED);
         if !self.head.is_empty() {
-            desk.extend_from_slice(&self.head);
+            buffer.extend_from_slice(&self.head);
         }
-        desk.extend_from_slice(self.size.get(..self.size_length).unwrap_or_default());
-        desk.extend_from_slice(&self.data);
-        desk.extend_from_slice(self.tail);
-        let polled = socket.poll_write(cx, desk.get(self.written..).unwrap_or_default());
-        DESK.set(desk);
+        buffer.extend_from_slice(self.size.get(..self.size_length).unwrap_or_default());
+        buffer.extend_from_slice(&self.data);
+        buffer.extend_from_slice(self.tail);
+        let polled = socket.poll_write(cx, buffer.get(self.written..).unwrap_or_default());
+        COPY_BUFFER.set(buffer);
         polled
     }
 
@@ -110,8 +118,8 @@ impl ChunkWriter {
         self.head.len() + self.size_length + self.data.len() + self.tail.len()
     }
 
-    /// What has not been written, in order; some of it may be empty.
-    fn waiting(&self) -> [IoSlice<'_>; 4] {
+    /// The parts not yet written, in order; some may be empty.
+    fn unwritten(&self) -> [IoSlice<'_>; 4] {
         let mut skip = self.written;
         let size = self.size.get(..self.size_length).unwrap_or_default();
         [&*self.head, size, &*self.data, self.tail].map(|part| {
@@ -130,8 +138,8 @@ impl ChunkWriter {
     }
 }
 
-/// Writes the size line of a chunk, in hexadecimal; returns its length. Not by the hex crate, which writes two digits
-/// for every byte: a chunk of 200 bytes would carry 14 zeros.
+/// Writes the size line of a chunk, in hexadecimal; returns its length. Not by the hex crate, which writes
+/// two digits for every byte: a chunk of 200 bytes would carry 14 zeros.
 fn write_size(line: &mut [u8; 18], size: usize) -> usize {
     let digits = (usize::BITS - size.leading_zeros()).div_ceil(4) as usize;
     for (slot, place) in line.iter_mut().zip((0..digits).rev()) {
@@ -151,8 +159,8 @@ mod tests {
 
     use super::*;
 
-    /// What a reader sees of a head and some chunks when writes are cut after `room` bytes.
-    async fn seen(room: usize) -> String {
+    /// The bytes that a reader receives when each write takes at most `room` bytes.
+    async fn received(room: usize) -> String {
         let (mut near, mut far) = tokio::io::duplex(room);
         let write = async move {
             let mut chunk = ChunkWriter::new(b"HEAD\r\n".to_vec());
@@ -180,7 +188,7 @@ mod tests {
     async fn writes_chunks_however_the_writes_are_cut() {
         for room in 1..60 {
             assert_eq!(
-                seen(room).await,
+                received(room).await,
                 "HEAD\r\n5\r\nhello\r\n11\r\n0123456789abcdefg\r\n1\r\n!\r\n0\r\n\r\n",
                 "room for {room}"
             );
@@ -189,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn writes_chunks_of_every_size_around_the_bound() {
-        for size in (SMALL - 20)..(SMALL + 20) {
+        for size in (MAX_COPIED - 20)..(MAX_COPIED + 20) {
             let (mut near, mut far) = tokio::io::duplex(1000);
             let data = vec![b'x'; size];
             let mut chunk = ChunkWriter::new(Vec::new());

@@ -1,34 +1,36 @@
-//! HTTP/1.1 message bodies (RFC 9112 §6–7), decoded in the memory they were read into: payload bytes are moved together
-//! over the chunk framing between them, so that what arrived in one read leaves in one frame.
+//! Decodes HTTP/1.1 message bodies (RFC 9112 sections 6 and 7) in the memory they were read into: payload
+//! bytes are moved together over the chunk framing between them, so that the payload of one read leaves in
+//! one frame.
 //!
-//! Limits first: a chunk size has at most 16 digits, the extensions and trailers of a whole body at most 16 KiB.
-//! Bare LF line ends, signs, spaces and empty sizes are refused.
+//! Owns no bytes and reads no headers: the caller chooses the framing. Limits: a chunk size has at most 16
+//! digits, the extensions and trailers of one body together at most 16 KiB. Bare LF line ends, signs, spaces
+//! before a size and empty sizes are refused.
 
 use std::ops::Range;
 
-/// Bytes of chunk extensions and trailers that one body may carry.
+/// Bytes of chunk extensions and trailers in one body.
 const MAX_OVERHEAD: u32 = 16 * 1024;
 
-/// How the body's end is found.
+/// The rule that finds the end of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFraming {
     Length(u64),
     Chunked,
-    /// Until the provider closes (HTTP/1.0).
+    /// The body ends when the provider closes the connection (HTTP/1.0).
     UntilClose,
 }
 
-/// What is expected next.
+/// The bytes expected next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DecodeState {
     Length(u64),
     UntilClose,
-    /// Hex digits of a chunk size; how many were read.
+    /// The hexadecimal digits of a chunk size; `digits` of them were read.
     Size {
         value: u64,
         digits: u8,
     },
-    /// Blanks after a size, which may stand before an extension or the line's end.
+    /// Blanks after a size, before an extension or the line's end.
     SizeBlank {
         size: u64,
     },
@@ -49,25 +51,25 @@ enum DecodeState {
     Done,
 }
 
-/// Incremental decoder of one body.
+/// The incremental decoder of one body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoder {
     state: DecodeState,
     overhead: u32,
 }
 
-/// What comes next in a body, and how long it is.
+/// The next part of a body and its length in bytes.
 enum BodyPiece {
     Payload(usize),
     Framing(usize),
 }
 
-/// What a call found in the bytes it was given.
+/// The result of decoding one slice of bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// Where the payload now lies in those bytes.
+    /// The range of the slice that now holds the payload.
     pub payload: Range<usize>,
-    /// Bytes after the end of the body, which nobody asked for.
+    /// Bytes after the end of the body, which belong to no message.
     pub excess: usize,
 }
 
@@ -105,13 +107,13 @@ impl Decoder {
         Self { state, overhead: 0 }
     }
 
-    /// The whole body has been seen.
+    /// Whether the body has ended.
     #[must_use]
     pub const fn is_done(&self) -> bool {
         matches!(self.state, DecodeState::Done)
     }
 
-    /// Whether the connection's end is the body's end too.
+    /// Whether a close of the connection now is a correct end of the body.
     #[must_use]
     pub const fn may_close(&self) -> bool {
         matches!(self.state, DecodeState::Done | DecodeState::UntilClose)
@@ -120,7 +122,7 @@ impl Decoder {
     /// Decodes `bytes` in place.
     ///
     /// # Errors
-    /// The bytes are not a body of this framing; the decoder must not be used again.
+    /// The bytes do not follow the framing; the decoder must not be used again.
     pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, DecodeError> {
         let mut payload = 0..0;
         let mut at = 0;
@@ -142,7 +144,8 @@ impl Decoder {
         Ok(Decoded { payload, excess: bytes.len() - at })
     }
 
-    /// Follows `bytes` that somebody else decodes; how many of them are after the end of the body.
+    /// Follows `bytes` without changing them, for a body that another parser decodes. Returns how many of
+    /// them come after the end of the body.
     ///
     /// # Errors
     /// As [`Decoder::decode`].
@@ -154,8 +157,8 @@ impl Decoder {
         Ok(rest.len())
     }
 
-    /// What stands at the start of `bytes`. `None`: nothing more of the body.
-    // Eighty instructions an event, since it has two callers.
+    /// The part at the start of `bytes`. `None`: they are empty, or the body has ended.
+    // Inlined because with two callers it is not by itself, which costs 80 instructions per event.
     #[inline(always)]
     fn next(&mut self, bytes: &[u8]) -> Result<Option<BodyPiece>, DecodeError> {
         let Some(byte) = bytes.first().filter(|_| self.state != DecodeState::Done) else { return Ok(None) };
@@ -171,7 +174,7 @@ impl Decoder {
         Ok(Some(BodyPiece::Framing(1)))
     }
 
-    /// Payload bytes expected next, or `None` inside framing.
+    /// Payload bytes expected next. `None`: framing is expected.
     fn payload_wanted(&self) -> Option<u64> {
         if let DecodeState::Length(left) | DecodeState::Data(left) = self.state {
             return Some(left);
@@ -193,8 +196,8 @@ impl Decoder {
         }
     }
 
-    /// The framing between two chunks when all of it is there and has no extension, or the first is the last that is there,
-    /// in one go; its length.
+    /// The fast path for framing between two chunks: its length, if all of it is in `bytes` without an
+    /// extension, or if `bytes` is the line end after a chunk alone. `None`: byte by byte.
     fn plain_framing(&mut self, bytes: &[u8]) -> Option<usize> {
         if self.state == DecodeState::DataCr && bytes == b"\r\n" {
             self.state = DecodeState::Size { value: 0, digits: 0 };
@@ -218,7 +221,7 @@ impl Decoder {
         Some(bytes.len() - end.len() + digits + 2)
     }
 
-    /// One byte of chunk framing.
+    /// The state after one byte of chunk framing.
     fn step(&mut self, byte: u8) -> Result<DecodeState, DecodeError> {
         match self.state {
             DecodeState::Size { value, digits } => size_byte(value, digits, byte),
@@ -282,7 +285,7 @@ fn size_byte(value: u64, digits: u8, byte: u8) -> Result<DecodeState, DecodeErro
 mod tests {
     use super::*;
 
-    /// Feeds `raw` in the given pieces; gives payload, whether it ended, and the excess.
+    /// Decodes the pieces in order; returns payload, whether the body ended, and the excess.
     fn run(framing: BodyFraming, pieces: &[&[u8]]) -> Result<(Vec<u8>, bool, usize), DecodeError> {
         let mut decoder = Decoder::new(framing);
         let (mut payload, mut excess) = (Vec::new(), 0);

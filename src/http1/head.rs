@@ -1,5 +1,6 @@
-//! A request head on the wire, line by line as it is read: finds its end, line feeds without CR, lengths given
-//! twice, and hosts. Keeps only the first bytes of a line that is split between two reads.
+//! Scans a request head as it is read, line by line: finds its end, line feeds without CR, repeated lengths,
+//! and the number of hosts. Parses no values: those are hyper's. Stores only the first bytes of a line that
+//! is split between two reads, so a connection needs no buffer for it.
 
 use memchr::memchr_iter;
 
@@ -7,28 +8,31 @@ const CONTENT_LENGTH: &[u8] = b"content-length:";
 const HOST: &[u8] = b"host:";
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding:";
 
-/// A head as far as it is here.
+/// The state of a head that has been read in part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeadScanner {
-    /// A line that is not empty has ended (empty ones before a request line are skipped).
+    /// A non-empty line has ended. Empty lines before the request line are skipped.
     begun: bool,
     /// The last byte read.
     last: u8,
-    /// Bytes of the current line so far.
+    /// Length of the current line so far.
     line: usize,
-    /// The first of them.
+    /// The first bytes of the current line.
     start: [u8; TRANSFER_ENCODING.len()],
     lengths: u8,
     encodings: u8,
     hosts: u8,
 }
 
-/// A line feed without CR, at this offset.
+/// A line feed without CR, at this offset of the bytes read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BareLineFeed(pub usize);
 
 impl HeadScanner {
-    /// Reads on. `Some`: the head has ended and so many of the bytes are beyond it.
+    /// Reads on. `Some`: the head has ended, and this many of the bytes come after it.
+    ///
+    /// # Errors
+    /// A line feed without CR.
     pub fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, BareLineFeed> {
         let mut rest = bytes;
         let mut done = 0;
@@ -40,7 +44,7 @@ impl HeadScanner {
             let length = self.line + line.len();
             if length > 1 {
                 self.begun = true;
-                self.note(line);
+                self.count_line(line);
             } else if self.begun {
                 return Ok(Some(bytes.len() - at - 1));
             }
@@ -51,17 +55,19 @@ impl HeadScanner {
         Ok(None)
     }
 
+    /// Whether the lengths are ambiguous: two `Content-Length` lines, or one and a `Transfer-Encoding` (RFC
+    /// 9112 section 6.3).
     pub const fn two_lengths(&self) -> bool {
         self.lengths + self.encodings > 1
     }
 
-    /// Whether it names its host once (RFC 9112 section 3.2).
+    /// Whether there is exactly one `Host` line (RFC 9112 section 3.2).
     pub const fn has_one_host(&self) -> bool {
         self.hosts == 1
     }
 
-    /// Looks at a complete line, of which `line` is the part in this read.
-    fn note(&mut self, line: &[u8]) {
+    /// Counts a complete line; `line` is the part of it in this read.
+    fn count_line(&mut self, line: &[u8]) {
         let joined;
         let line = if self.line == 0 {
             line
@@ -81,7 +87,7 @@ impl HeadScanner {
         }
     }
 
-    /// Keeps what is needed of a line that has not ended.
+    /// Stores the first bytes of a line that has not ended.
     fn keep(&mut self, part: &[u8]) {
         if let Some(free) = self.start.get_mut(self.line..) {
             for (to, from) in free.iter_mut().zip(part) {
