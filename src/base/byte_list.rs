@@ -1,11 +1,14 @@
-//! A chain of `Bytes` that is a [`Buf`]: the request body as prefix, replacement, suffix, written with one `writev`
-//! instead of being joined. Cloning copies no bytes, so a failover can send the same list again.
+//! Several `Bytes` in a row as one [`Buf`]: a spliced request body is prefix, replacement and suffix, written
+//! with one `writev` instead of being joined. A clone copies no bytes, so a failover sends the same list
+//! again.
+//!
+//! Invariant: no segment is empty, and `remaining` is the sum of their lengths.
 
 use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, Bytes};
 
-/// Segments in order. No empty segment is kept.
+/// Segments in order.
 #[derive(Clone, Debug, Default)]
 pub struct ByteList {
     segments: VecDeque<Bytes>,
@@ -32,7 +35,7 @@ impl ByteList {
         }
     }
 
-    /// Bytes left.
+    /// Bytes left, of all segments together.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.remaining
@@ -43,7 +46,7 @@ impl ByteList {
         self.remaining == 0
     }
 
-    /// The first segment, taken out.
+    /// Removes and returns the first segment. `None`: the list is empty.
     pub fn pop(&mut self) -> Option<Bytes> {
         let segment = self.segments.pop_front()?;
         self.remaining -= segment.len();
@@ -54,18 +57,18 @@ impl ByteList {
         self.segments.iter()
     }
 
-    /// All of it in one piece: no copy when there is one segment already.
+    /// All bytes in one piece. Copies them unless there is only one segment.
     #[must_use]
     pub fn join(&self) -> Bytes {
         match self.segments.len() {
             0 => Bytes::new(),
             1 => self.segments.front().cloned().unwrap_or_default(),
             _ => {
-                let mut whole = Vec::with_capacity(self.remaining);
+                let mut joined = Vec::with_capacity(self.remaining);
                 for segment in &self.segments {
-                    whole.extend_from_slice(segment);
+                    joined.extend_from_slice(segment);
                 }
-                whole.into()
+                joined.into()
             }
         }
     }

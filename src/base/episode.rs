@@ -1,5 +1,5 @@
-//! A condition that lasts, such as an outage: its log line is written once when it begins and once when it ends,
-//! however often it is observed. The line and its level belong to the caller.
+//! A condition that lasts, such as an outage: its log line is written once when it begins and once when it
+//! ends, however often it is observed. The line and its level belong to the caller.
 
 /// Whether the condition holds. Begins as not holding.
 #[derive(Debug, Default)]

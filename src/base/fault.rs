@@ -1,12 +1,12 @@
-//! The one error type at the seams. A room that fails says whose fault it was, how far the request had come, what
-//! happened and whether the provider may have seen the request; whether to try again, which status to answer and what
-//! to log follow from these by exhaustive matches elsewhere (`proxy/fault.rs`), never from a message.
+//! The error type between rooms. A fault names the side that caused it, the stage the request had reached,
+//! the kind of failure, and whether the provider may have received the request. Retries, status codes and log
+//! lines follow from these by exhaustive matches elsewhere (`proxy/fault.rs`), never from a message's text.
 
 use std::{borrow::Cow, time::Duration};
 
 use super::deadlines::DeadlineKind;
 
-/// Whose doing it was.
+/// The side that caused the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     Client,
@@ -14,10 +14,10 @@ pub enum Side {
     Provider,
 }
 
-/// How far the request had come.
+/// The stage that the request had reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// Reading or understanding the client's request.
+    /// Reading and parsing the client's request.
     Intake,
     /// Waiting for a place in the connection pool.
     Pool,
@@ -27,9 +27,9 @@ pub enum Stage {
     Send,
     /// Waiting for the provider's response head.
     Head,
-    /// Head received, no event with content yet.
+    /// Head received, no event with content so far.
     FirstToken,
-    /// In the middle of the body.
+    /// Inside the body, after the first content.
     Body,
 }
 
@@ -42,40 +42,40 @@ pub enum FaultKind {
     /// The TLS handshake failed or the certificate was not accepted.
     #[error("TLS failed: {0}")]
     Tls(Cow<'static, str>),
-    /// A deadline passed after so long.
+    /// This deadline passed, after this time.
     #[error("waited {} s for {}", .1.as_secs_f64(), .0.as_str())]
     Timeout(DeadlineKind, Duration),
-    /// The connection ended or was reset before the message did.
+    /// The connection ended or was reset before the end of the message.
     #[error("the connection ended before the response did")]
     Reset,
-    /// Bytes that are not the protocol's.
+    /// Bytes that violate the protocol.
     #[error("malformed: {0}")]
     Garbage(Cow<'static, str>),
-    /// A head, line or body beyond its limit, in bytes.
+    /// A head, line or body longer than its limit, in bytes.
     #[error("larger than the limit of {limit} bytes")]
     TooLarge { limit: u64 },
     /// A complete response with an error status.
     #[error("answered {0}")]
     Status(u16),
-    /// An error object or error event inside a response that began as a success.
+    /// An error object or an error event in a response with a success status.
     #[error("answered an error inside a successful response")]
     ErrorEvent,
     /// The peer closed or cancelled.
     #[error("closed the connection")]
     Gone,
-    /// We answered with this error code instead.
+    /// The gateway answered with this error code itself.
     #[error("refused: {0}")]
     Refused(&'static str),
 }
 
-/// Whether the provider may have seen the request.
+/// Whether the provider may have received the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sent {
-    /// Not a byte was written: trying elsewhere is always safe.
+    /// No byte was written: another attempt is always safe.
     Nothing,
-    /// Some or all of it was written and nothing came back.
+    /// Some or all bytes were written, and no response byte arrived.
     Unknown,
-    /// Bytes of an answer came back.
+    /// Response bytes arrived.
     Some,
 }
 
@@ -89,17 +89,18 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of the provider's.
+    /// A fault that the provider caused.
     pub const fn provider(stage: Stage, kind: FaultKind, sent: Sent) -> Self {
         Self { side: Side::Provider, stage, kind, sent }
     }
 
-    /// The client left, or broke the protocol.
+    /// A fault that the client caused: it left, or violated the protocol.
     pub const fn client(stage: Stage, kind: FaultKind) -> Self {
         Self { side: Side::Client, stage, kind, sent: Sent::Unknown }
     }
 
-    /// The error's code: in the answer to the client, as far as one can still be given, and in log and ledger.
+    /// The error's code: in the answer to the client, as far as one can still be given, and in log and
+    /// ledger.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match (&self.kind, self.side) {

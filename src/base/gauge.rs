@@ -1,8 +1,9 @@
-//! One counter for everything that is counted while it exists: connections, requests, races, idle slots. The count
-//! falls when the guard is dropped, so that no exit path can forget it.
+//! One counter for everything that is counted while it exists: connections, requests, races, idle slots. The
+//! count falls when the guard is dropped, so that no exit path can forget it.
 //!
-//! Orderings are relaxed: a gauge limits and reports, and protects no other memory. Counts that are worker-local by
-//! type ([`spawn`](super::spawn)), or whose end does more than subtract, keep guards of their own.
+//! Orderings are relaxed: a gauge limits and reports, and protects no other memory. A count that is
+//! worker-local by type ([`spawn`](super::spawn)), or does more than subtract at its end, keeps a guard of
+//! its own.
 
 use std::sync::{
     Arc,

@@ -1,26 +1,27 @@
-//! Names with stars in them: `*` stands for any letters, `?` for one byte.
+//! Patterns for names: `*` matches any bytes, also none, and `?` matches one byte. No classes, no escapes: a
+//! name that holds `*` or `?` itself cannot be matched exactly.
 
-/// Whether the pattern is all of the name. Linear in practice, and never worse than pattern times name: a star that fails is
-/// tried one letter further, and only the last star is ever gone back to.
+/// Whether the pattern matches the whole name. Time is linear in practice and at most pattern times name,
+/// because backtracking only extends the last star by one byte.
 #[must_use]
 pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
-    let (mut at, mut letter) = (0, 0);
+    let (mut at, mut position) = (0, 0);
     let mut star = None;
-    while let Some(&found) = name.get(letter) {
+    while let Some(&found) = name.get(position) {
         match pattern.get(at) {
             Some(b'*') => {
-                star = Some((at + 1, letter));
+                star = Some((at + 1, position));
                 at += 1;
             }
             Some(&wanted) if wanted == b'?' || wanted == found => {
                 at += 1;
-                letter += 1;
+                position += 1;
             }
             Some(_) | None => {
                 let Some((after, from)) = star else { return false };
                 star = Some((after, from + 1));
-                (at, letter) = (after, from + 1);
+                (at, position) = (after, from + 1);
             }
         }
     }

@@ -1,4 +1,6 @@
-//! Request ids: the client's own when it is sane, else 128 bits of the worker's generator in hex.
+//! Request ids: the client's own if it is safe to show, else 128 bits of the worker's generator in
+//! hexadecimal. An id is for correlation alone: it authorises nothing and need not be unique when a client
+//! chose it.
 
 use std::{
     fmt,
@@ -6,19 +8,19 @@ use std::{
     sync::Arc,
 };
 
-/// At most this many bytes of a client's id are accepted.
+/// The longest accepted id of a client, in bytes.
 pub const MAX_LEN: usize = 128;
 
-/// An id that is safe in a header and a log line: 1 to 128 bytes of `[A-Za-z0-9._-]`.
+/// An id that is safe in a header and in a log line: 1 to 128 bytes of `[A-Za-z0-9._-]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// The client's own id, or `None` if it could not be shown safely.
+    /// The client's id. `None`: it is empty, too long, or holds other bytes.
     #[must_use]
     pub fn from_client(value: &[u8]) -> Option<Self> {
-        let sane = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        if value.is_empty() || value.len() > MAX_LEN || !value.iter().all(sane) {
+        let is_safe = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if value.is_empty() || value.len() > MAX_LEN || !value.iter().all(is_safe) {
             return None;
         }
         std::str::from_utf8(value).ok().map(|value| Self(value.into()))
@@ -36,7 +38,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Makes ids that do not repeat and cannot be guessed from one another: a counter under two keyed hashes.
+/// Makes ids that do not repeat and cannot be derived from each other: a counter under two keyed hashes.
 #[derive(Debug)]
 pub struct IdSource {
     keys: [RandomState; 2],
@@ -57,7 +59,7 @@ impl IdSource {
         for (key, digits) in self.keys.iter().zip(text[4..].chunks_exact_mut(16)) {
             let mut hasher = key.build_hasher();
             hasher.write_u64(self.next);
-            // Of the right length: cannot fail.
+            // Cannot fail: the length is right.
             let _ = hex::encode_to_slice(hasher.finish().to_be_bytes(), digits);
         }
         RequestId(std::str::from_utf8(&text).unwrap_or_default().into())

@@ -1,21 +1,14 @@
-//! Leaf of the house: words that every room shares. Knows nothing of sockets or configuration.
+//! Types that every room shares. A leaf: imports no other room, opens no socket and reads no configuration.
+//! Whatever belongs to one room alone stays in that room.
 //!
-//! - [`deadlines`]: what a request waits for, and the error code of each wait
-//! - [`episode`]: a condition that is logged when it begins and when it ends
-//! - [`fault`]: the one error type at the seams between rooms
-//! - [`scale`]: the buckets of histograms
-//! - [`secret`]: values that never print
-//! - [`id`]: request ids
-//! - [`moment`]: time as a number; [`rng`]: chance from a seed
-//! - [`byte_list`]: a chain of `Bytes` that is written without being joined
-//! - [`network`]: ranges of addresses
-//! - [`time`]: dates and durations as text
-//! - [`pem`]: certificate and key files
-//! - [`ttl_map`]: what was learnt, and for how long it holds good
-//! - [`spawn`]: the only door to the runtime's spawner
-//! - [`gauge`]: a counter with a guard
-//! - [`glob`]: names with stars in them
-//! - [`turn`]: which poll of a worker this is
+//! - [`fault`]: the error type between rooms; [`deadlines`]: the waits of a request and their error codes
+//! - [`time`]: dates and durations as text; [`moment`]: a point of time as a number
+//! - [`gauge`]: a counter with a guard; [`episode`]: a condition that is logged at its beginning and end
+//! - [`ttl_map`]: values that expire; [`byte_list`]: `Bytes` in a row, written without being joined
+//! - [`scale`]: the buckets of histograms; [`rng`]: random numbers from a seed
+//! - [`id`]: request ids; [`secret`]: values that never print
+//! - [`network`]: ranges of addresses; [`glob`]: name patterns; [`pem`]: certificate and key files
+//! - [`spawn`]: the only access to the runtime's spawner; [`turn`]: the number of the current poll
 
 pub mod byte_list;
 pub mod deadlines;

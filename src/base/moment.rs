@@ -1,5 +1,5 @@
-//! A moment as a number, so that what decides over time can be given one: the process's own clock hands out real ones, a
-//! simulation makes its own. Fits an atomic.
+//! A point of time as a number that fits an atomic. Code that decides by time is given moments instead of
+//! reading a clock, so that a simulation can supply its own. Monotonic: wall-clock time is [`super::time`]'s.
 
 use std::{
     ops::{Add, Sub},
@@ -7,14 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Microseconds since the process first asked for the time, plus one: 0 is before everything, and means "never".
+/// Microseconds since the first use of the clock in the process, plus one. 0 means "never" and lies before
+/// every other moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub u64);
 
-static BEGINNING: OnceLock<Instant> = OnceLock::new();
+static ORIGIN: OnceLock<Instant> = OnceLock::new();
 
 impl Moment {
-    /// Before everything.
+    /// Before every other moment.
     pub const NEVER: Self = Self(0);
 
     #[must_use]
@@ -22,14 +23,15 @@ impl Moment {
         Self::at(Instant::now())
     }
 
-    /// The same moment of the standard clock; what lies before the beginning is the beginning.
+    /// The moment of an instant of the standard clock. An instant before the first use counts as the first
+    /// use.
     #[must_use]
     pub fn at(instant: Instant) -> Self {
-        let beginning = *BEGINNING.get_or_init(Instant::now);
-        Self(1) + instant.saturating_duration_since(beginning)
+        let origin = *ORIGIN.get_or_init(Instant::now);
+        Self(1) + instant.saturating_duration_since(origin)
     }
 
-    /// The time from `earlier` to here; nothing if that lies ahead.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -54,7 +56,7 @@ impl Sub<Duration> for Moment {
     }
 }
 
-/// Whole microseconds of a duration, as many as fit.
+/// Whole microseconds of a duration; `u64::MAX` if there are more.
 #[must_use]
 pub fn micros(duration: Duration) -> u64 {
     duration.as_micros().try_into().unwrap_or(u64::MAX)
@@ -77,8 +79,11 @@ mod tests {
 
     #[test]
     fn follows_the_standard_clock() {
-        let (here, now) = (Instant::now(), Moment::now());
-        assert!(Moment::at(here) <= now);
-        assert_eq!(Moment::at(here + Duration::from_secs(1)).since(Moment::at(here)), Duration::from_secs(1));
+        let (instant, now) = (Instant::now(), Moment::now());
+        assert!(Moment::at(instant) <= now);
+        assert_eq!(
+            Moment::at(instant + Duration::from_secs(1)).since(Moment::at(instant)),
+            Duration::from_secs(1)
+        );
     }
 }

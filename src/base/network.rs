@@ -1,11 +1,13 @@
-//! A range of addresses as operators write it: `10.0.0.0/8`, `::1`, `fd00::/8`.
+//! Ranges of addresses as operators write them: `10.0.0.0/8`, `::1`, `fd00::/8`. An IPv4 address in IPv6 form
+//! counts as IPv4; other addresses match only ranges of their own family.
 
 use std::{net::IpAddr, str::FromStr};
 
+/// All addresses that share a prefix; bits after the prefix are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
-    /// Bits that count.
+    /// Length of the prefix in bits.
     prefix: u32,
 }
 
@@ -25,15 +27,15 @@ impl FromStr for Network {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WHAT: &str = "expected an address, or a range of them as \"10.0.0.0/8\"";
+        const EXPECTED: &str = "expected an address, or a range of them as \"10.0.0.0/8\"";
         let (address, prefix) = match text.trim().split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text.trim(), None),
         };
-        let address: IpAddr = address.parse().map_err(|_| WHAT)?;
-        let whole = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.map_or(Ok(whole), str::parse).map_err(|_| WHAT)?;
-        if prefix > whole { Err(WHAT) } else { Ok(Self { address, prefix }) }
+        let address: IpAddr = address.parse().map_err(|_| EXPECTED)?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Ok(width), str::parse).map_err(|_| EXPECTED)?;
+        if prefix > width { Err(EXPECTED) } else { Ok(Self { address, prefix }) }
     }
 }
 

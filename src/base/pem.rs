@@ -1,5 +1,6 @@
-//! PEM files: certificates and keys, and whether a file has changed since it was read. Errors name the file and the
-//! reason, never a byte of what was in it.
+//! Reads certificates and keys from PEM files, and notices that a file has changed. Does not validate
+//! certificates: the TLS library does. Errors name the file and the reason, never a byte of the content,
+//! which may be a key.
 
 use std::{
     fs,
@@ -13,6 +14,7 @@ use rustls::pki_types::{
     pem::{Error, PemObject},
 };
 
+/// A file from which no certificate or key could be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {reason}", file.display())]
 pub struct PemError {
@@ -25,18 +27,18 @@ pub enum PemReason {
     /// The file cannot be read.
     #[error("{0}")]
     Read(ErrorKind),
-    /// What it should hold is not in it.
+    /// The file holds no such item.
     #[error("no {0} in it")]
     Missing(&'static str),
     /// Not PEM.
     #[error("not valid PEM")]
     Garbled,
-    /// Read, but not accepted by the TLS library.
+    /// The TLS library refused the content.
     #[error("{0}")]
     Refused(String),
 }
 
-/// All certificates of a file, in order; at least one.
+/// All certificates of a file, in order. Never empty.
 ///
 /// # Errors
 /// The file cannot be read, is not PEM or holds none.
@@ -72,7 +74,7 @@ impl PemError {
     }
 }
 
-/// What tells one version of a file from another. A file that is not there has one too.
+/// Time and length of a file, to notice a change. A missing file has a stamp of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStamp(Option<(SystemTime, u64)>);
 

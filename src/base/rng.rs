@@ -1,5 +1,6 @@
-//! A small generator for choices that must be spread, not secret: whose turn it is, how long a pause. The same seed
-//! throws the same numbers (SplitMix64, Steele et al. 2014), so a simulation can be played again.
+//! A small random number generator (SplitMix64, Steele et al. 2014) for choices that must be spread, not
+//! secret: orders and pauses. The same seed gives the same numbers, so a simulation can be repeated. Keys and
+//! tokens never come from it.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -15,13 +16,13 @@ impl Rng {
         Self(seed)
     }
 
-    /// Seeded by the system, differently each time.
+    /// A generator with a different seed each time, from the system.
     #[must_use]
     pub fn random() -> Self {
         Self(RandomState::new().build_hasher().finish())
     }
 
-    /// Another generator that goes its own way.
+    /// A second generator, independent of this one from here on.
     #[must_use]
     pub const fn fork(&mut self) -> Self {
         Self(self.roll())
@@ -32,29 +33,30 @@ impl Rng {
         mix(self.0)
     }
 
-    /// From 0 to below 1.
+    /// A number from 0 to below 1.
     pub const fn unit(&mut self) -> f64 {
         (self.roll() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// From 0 to below `end`; 0 if that is 0.
+    /// A number from 0 to below `end`; 0 if `end` is 0.
     #[expect(clippy::cast_possible_truncation, reason = "the product's high half is below `end`")]
     pub const fn below(&mut self, end: usize) -> usize {
         ((self.roll() as u128 * end as u128) >> 64) as usize
     }
 
-    /// Whether something that happens in this share of cases does.
+    /// True in this share of calls.
     pub const fn happens(&mut self, share: f64) -> bool {
         self.unit() < share
     }
 
-    /// Something from half of it to one and a half: what was done together is not done again together.
+    /// Half to one and a half of `duration`, so that tasks that ran at the same time do not run at the same
+    /// time again.
     pub fn jitter(&mut self, duration: Duration) -> Duration {
         duration.mul_f64(0.5 + self.unit())
     }
 }
 
-/// Spreads a number's bits over all of it.
+/// Mixes the bits of a number: each input bit affects every output bit.
 #[must_use]
 pub const fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -67,24 +69,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn throws_the_published_numbers() {
+    fn gives_the_published_numbers() {
         // The reference's first three for this seed.
-        let mut dice = Rng::new(1_234_567);
-        let rolls = [dice.roll(), dice.roll(), dice.roll()];
+        let mut rng = Rng::new(1_234_567);
+        let rolls = [rng.roll(), rng.roll(), rng.roll()];
         assert_eq!(rolls, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }
 
     #[test]
     fn stays_within_bounds_and_reaches_all() {
-        let mut dice = Rng::new(7);
+        let mut rng = Rng::new(7);
         let mut seen = [0_u32; 3];
         for _ in 0..3000 {
-            seen[dice.below(3)] += 1;
-            let jittered = dice.jitter(Duration::from_secs(2));
+            seen[rng.below(3)] += 1;
+            let jittered = rng.jitter(Duration::from_secs(2));
             assert!(jittered >= Duration::from_secs(1) && jittered < Duration::from_secs(3));
         }
         assert!(seen.iter().all(|count| (800..1200).contains(count)), "{seen:?}");
-        assert_eq!(dice.below(0), 0);
-        assert!(!dice.happens(0.0) && dice.happens(1.0));
+        assert_eq!(rng.below(0), 0);
+        assert!(!rng.happens(0.0) && rng.happens(1.0));
     }
 }

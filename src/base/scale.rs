@@ -1,11 +1,11 @@
-//! One logarithmic scale for the histograms that are written per frame or per attempt: a fixed number of buckets to
-//! each power of two, found by shifts and without a table. The counts belong to the callers, because some are atomics
-//! and some are not.
+//! One logarithmic scale for the histograms that are written per frame or per attempt: a fixed number of
+//! buckets to each power of two, found by shifts and without a table. The counts belong to the callers,
+//! because some are atomics and some are not.
 //!
-//! Three histograms have other scales for reasons: the ledger's classes are stored in the database, and the load
-//! engine's and the time windows' digits are HdrHistogram's.
+//! Three histograms have other scales for reasons: the ledger's classes are stored in the database, and the
+//! load engine's and the time windows' digits are HdrHistogram's.
 
-/// A scale whose constants the compiler folds into its callers.
+/// A scale. The compiler folds its constants into the callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogScale {
     /// An octave has two to the power of this many buckets.

@@ -1,5 +1,5 @@
-//! Values that never print: keys and tokens. `Debug` and `Display` show `***`; the value leaves only through
-//! [`Secret::expose`], so every place that reads a key can be found by searching for that word.
+//! Keys and tokens: `Debug` and `Display` show `***`. [`Secret::expose`] is the only way to the value, so a
+//! search for that word finds every place that reads a key. Does not clear memory.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ impl<T> Secret<T> {
         Self(value)
     }
 
-    /// The value itself, for the one place that puts it on the wire or compares it.
+    /// The value, for code that sends or compares it.
     pub const fn expose(&self) -> &T {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! The only door to the runtime's spawner: tasks of a worker stay on that worker and are counted while they live, so
-//! that a drain knows when the last one has ended and a test can see that none was left behind.
+//! The only access to the runtime's spawner. A task stays on the worker that spawned it and is counted while
+//! it runs, so that a drain can wait for the last one and a test can prove that none is left.
 
 use std::{
     cell::Cell,
@@ -12,7 +12,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
 
-/// Counts the tasks it spawned that still live. Cloning shares the count.
+/// Spawns tasks and counts those that run. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     live: Rc<Cell<usize>>,
@@ -33,7 +33,8 @@ impl Drop for PanicNotice {
 }
 
 pin_project! {
-    /// A future that is counted. An `async` block would hold what it awaits twice: as it is given and as it runs.
+    /// A counted future. Not an `async` block, because its state would hold the future twice: as captured and
+    /// as awaited.
     struct Counted<F> {
         #[pin]
         future: F,
@@ -66,7 +67,8 @@ impl Tasks {
         self.live.get()
     }
 
-    /// [`Self::spawn`] for a task that nothing awaits: a panic of it is logged with its name and ends no other task.
+    /// [`Self::spawn`] for a task that nothing awaits: a panic of it is logged with its name and ends no
+    /// other task.
     pub fn spawn_watched<F>(&self, name: &'static str, future: F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + 'static,
@@ -77,7 +79,7 @@ impl Tasks {
         })
     }
 
-    /// Runs `future` on the current worker. Dropping the handle does not stop it.
+    /// Runs `future` on the current worker. Dropping the handle does not stop the task.
     pub fn spawn<F>(&self, future: F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + 'static,

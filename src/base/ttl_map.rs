@@ -1,6 +1,9 @@
-//! What was learnt and for how long it holds good (S1.7): values by name, each with the moment it was learnt, one time
-//! to live for all of a shelf. Looking one up is counted as a hit or a miss. Times are seconds since 1970, because a
-//! shelf outlives the process; a value from the future is not trusted, for then the clock has been set back.
+//! A map of values that expire (S1.7): each has the time it was stored, and one time to live applies to all.
+//! Lookups are counted as hits and misses. Times are seconds since 1970, because the values outlive the
+//! process in the state file. A value from the future counts as expired, because the clock has then been set
+//! back.
+//!
+//! Invariant: at most `MAX_VALUES` values; the oldest is removed first.
 
 use std::{
     collections::BTreeMap,
@@ -13,21 +16,21 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Values kept at once; the oldest leaves.
-const ROOM: usize = 4096;
+/// The largest number of values.
+const MAX_VALUES: usize = 4096;
 
-/// A value and when it was learnt, in seconds since 1970.
+/// A value and the time it was stored, in seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timed<T> {
     pub at: u64,
     pub value: T,
 }
 
-/// How often a shelf was asked, and knew or did not. Cloning shares the counts.
+/// Hits and misses of one map. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct HitCounter(Arc<(AtomicU64, AtomicU64)>);
 
-/// How often each kind of finding about providers was asked for (S1.7). Cloning shares the counts.
+/// Hits and misses for each kind of result about providers (S1.7). Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct CacheHits {
     pub models: HitCounter,
@@ -36,7 +39,7 @@ pub struct CacheHits {
     pub first: HitCounter,
 }
 
-/// One kind of values.
+/// Values by name, with one time to live.
 #[derive(Debug)]
 pub struct TtlMap<T> {
     ttl: Duration,
@@ -62,23 +65,23 @@ impl HitCounter {
 }
 
 impl<T> TtlMap<T> {
-    /// Counts what is looked up in `lookups`.
+    /// An empty map that counts its lookups in `lookups`.
     #[must_use]
     pub const fn new(ttl: Duration, lookups: HitCounter) -> Self {
         Self { ttl, values: BTreeMap::new(), lookups }
     }
 
-    /// The value, unless it is older than its time to live.
+    /// The value of `name` at `now`. `None`: there is none, or it has expired.
     pub fn find(&self, name: &str, now: u64) -> Option<&Timed<T>> {
-        let found = self.values.get(name).filter(|learnt| self.holds(learnt, now));
+        let found = self.values.get(name).filter(|entry| self.holds(entry, now));
         self.lookups.count(found.is_some());
         found
     }
 
-    /// Keeps what was learnt `at`, in the place of what was known before.
+    /// Stores a value with its time, in place of an earlier one.
     pub fn put(&mut self, name: &str, at: u64, value: T) {
         self.values.insert(name.into(), Timed { at, value });
-        if self.values.len() > ROOM
+        if self.values.len() > MAX_VALUES
             && let Some(oldest) = self.oldest()
         {
             self.values.remove(&oldest);
@@ -89,23 +92,23 @@ impl<T> TtlMap<T> {
         self.values.remove(name);
     }
 
-    /// Forgets what is too old.
+    /// Removes expired values.
     pub fn clean(&mut self, now: u64) {
         let ttl = self.ttl;
-        self.values.retain(|_, learnt| is_fresh(learnt.at, now, ttl));
+        self.values.retain(|_, entry| is_fresh(entry.at, now, ttl));
     }
 
-    /// All that is kept, fresh or not.
+    /// All values, expired ones included.
     pub fn values(&self) -> impl Iterator<Item = (&str, &Timed<T>)> {
-        self.values.iter().map(|(name, learnt)| (&**name, learnt))
+        self.values.iter().map(|(name, entry)| (&**name, entry))
     }
 
-    fn holds(&self, learnt: &Timed<T>, now: u64) -> bool {
-        is_fresh(learnt.at, now, self.ttl)
+    fn holds(&self, entry: &Timed<T>, now: u64) -> bool {
+        is_fresh(entry.at, now, self.ttl)
     }
 
     fn oldest(&self) -> Option<Box<str>> {
-        self.values.iter().min_by_key(|(_, learnt)| learnt.at).map(|(name, _)| name.clone())
+        self.values.iter().min_by_key(|(_, entry)| entry.at).map(|(name, _)| name.clone())
     }
 }
 
@@ -120,27 +123,27 @@ mod tests {
     #[test]
     fn a_value_holds_for_its_time_and_not_from_the_future() {
         let lookups = HitCounter::default();
-        let mut shelf = TtlMap::new(Duration::from_secs(60), lookups.clone());
-        shelf.put("a", 1000, 'x');
-        let known = |shelf: &TtlMap<char>, now| shelf.find("a", now).map(|learnt| learnt.value);
-        assert_eq!(known(&shelf, 1000), Some('x'));
-        assert_eq!(known(&shelf, 1059), Some('x'));
-        assert_eq!(known(&shelf, 1060), None);
-        assert_eq!(known(&shelf, 999), None, "the clock was set back");
+        let mut map = TtlMap::new(Duration::from_secs(60), lookups.clone());
+        map.put("a", 1000, 'x');
+        let known = |map: &TtlMap<char>, now| map.find("a", now).map(|entry| entry.value);
+        assert_eq!(known(&map, 1000), Some('x'));
+        assert_eq!(known(&map, 1059), Some('x'));
+        assert_eq!(known(&map, 1060), None);
+        assert_eq!(known(&map, 999), None, "the clock was set back");
         assert_eq!((lookups.hits(), lookups.misses()), (2, 2));
-        shelf.clean(1060);
-        assert_eq!(shelf.values().count(), 0);
+        map.clean(1060);
+        assert_eq!(map.values().count(), 0);
     }
 
     #[test]
     fn keeps_so_many_and_lets_the_oldest_go() {
-        let mut shelf = TtlMap::new(Duration::from_secs(60), HitCounter::default());
-        for number in 0..=ROOM as u64 {
-            shelf.put(&number.to_string(), 1000 + number, ());
+        let mut map = TtlMap::new(Duration::from_secs(60), HitCounter::default());
+        for number in 0..=MAX_VALUES as u64 {
+            map.put(&number.to_string(), 1000 + number, ());
         }
-        assert_eq!(shelf.values().count(), ROOM);
-        assert!(shelf.find("0", 1001).is_none() && shelf.find("1", 1001).is_some());
-        shelf.remove("1");
-        assert!(shelf.find("1", 1001).is_none());
+        assert_eq!(map.values().count(), MAX_VALUES);
+        assert!(map.find("0", 1001).is_none() && map.find("1", 1001).is_some());
+        map.remove("1");
+        assert!(map.find("1", 1001).is_none());
     }
 }

@@ -1,5 +1,6 @@
-//! Turns of a worker: one poll of a task that writes to a client. Whoever hands bytes out and is asked for more within
-//! the same turn knows that they were taken at once; in a later turn, that the client had to be waited for.
+//! Numbers the polls of tasks that write to clients, per worker. If the poll that asks a body for its next
+//! frame has the same number as the one that took the last frame, the write completed at once; otherwise it
+//! waited for the client. Thread-local, because each worker is one thread.
 
 use std::cell::Cell;
 
@@ -7,12 +8,12 @@ thread_local! {
     static TURN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A task that writes to a client is being polled.
+/// Marks the start of a poll of a task that writes to a client.
 pub fn begin() {
     TURN.set(TURN.get().wrapping_add(1));
 }
 
-/// The turn that this worker is in.
+/// The number of this worker's current poll.
 #[must_use]
 pub fn current() -> u64 {
     TURN.get()

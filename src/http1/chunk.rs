@@ -28,6 +28,7 @@ thread_local! {
     static COPY_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// The bytes that wait to be written to one connection: a head, a chunk, the end of the body.
 #[derive(Debug)]
 pub struct ChunkWriter {
     /// The response head; empty once it is written.

@@ -1,5 +1,6 @@
-//! Dates as text: RFC 3339 in the strict form of settings (`2026-12-31`, `2026-12-31T23:59:59Z`), in the wide form of
-//! providers' headers, and HTTP dates (RFC 9110 section 5.6.7). Years from 1970 to 9999; impossible days are refused.
+//! Dates as text: RFC 3339 in the strict form of settings (`2026-12-31`, `2026-12-31T23:59:59Z`), in the wide
+//! form of providers' headers, and HTTP dates (RFC 9110 section 5.6.7). Years from 1970 to 9999; impossible
+//! days are refused.
 
 use std::{
     fmt,
@@ -10,8 +11,8 @@ use time::{Date, Month, OffsetDateTime};
 
 use super::since_1970;
 
-/// Shows a time in UTC and whole seconds: `2026-12-31T23:59:59Z`. Earlier than 1970 shows 1970, later than 9999 the
-/// last second of 9999.
+/// Shows a time in UTC and whole seconds: `2026-12-31T23:59:59Z`. Earlier than 1970 shows 1970, later than
+/// 9999 the last second of 9999.
 #[derive(Clone, Copy, Debug)]
 pub struct Rfc3339(pub SystemTime);
 
@@ -37,8 +38,8 @@ pub fn parse(text: &str) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_secs((first_second(date)? + clock).try_into().ok()?))
 }
 
-/// Reads `2025-11-18T16:34:03Z`, with a fraction and an offset if there is one; without a zone it is UTC. A leap
-/// second is the second after it.
+/// Reads `2025-11-18T16:34:03Z`, with a fraction and an offset if there is one; without a zone it is UTC. A
+/// leap second is the second after it.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     let (date, rest) = text.split_at_checked(10)?;

@@ -1,5 +1,6 @@
-//! Durations as text: a number and a unit (`50ms`, `1.5h`), as configuration and command line write them, or several
-//! of them in a row (`6m0s`), as providers' headers do. Numbers are plain decimals: no sign, no exponent.
+//! Durations as text: a number and a unit (`50ms`, `1.5h`), as configuration and command line write them, or
+//! several of them in a row (`6m0s`), as providers' headers do. Numbers are plain decimals: no sign, no
+//! exponent.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ pub fn seconds(number: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(number).ok().filter(|duration| *duration <= MAX_SETTING)
 }
 
-/// Reads a setting: `300s`, `50 ms`, `1.5m`, `2h`, `1d`, `250us`, or seconds without a unit; at most 366 days.
+/// Reads a setting: `300s`, `50 ms`, `1.5m`, `2h`, `1d`, `250us`, or seconds without a unit; at most 366
+/// days.
 #[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
     let (number, unit) = split_number(text.trim());
@@ -24,8 +26,8 @@ pub fn parse(text: &str) -> Option<Duration> {
     seconds(number.parse::<f64>().ok()? * scale)
 }
 
-/// Seconds of `6m0s`, `1.2s`, `120ms`, `1h2m3.5s`, `250us`, `2d`, in the form of Go's durations. Every number needs a
-/// unit. Without an upper limit.
+/// Seconds of `6m0s`, `1.2s`, `120ms`, `1h2m3.5s`, `250us`, `2d`, in the form of Go's durations. Every number
+/// needs a unit. Without an upper limit.
 #[must_use]
 pub fn compound_seconds(text: &str) -> Option<f64> {
     if text.is_empty() {

@@ -1,7 +1,7 @@
-//! Dates and durations as text, and the wall clock as a number: the only place of the crate that converts them.
-//! The calendar is the `time` crate's, HTTP dates are httpdate's. Limits (how long, how far ahead) and error texts
-//! belong to the callers; a text that cannot be read is `None` here. The clock that never jumps is
-//! [`Moment`](super::Moment).
+//! Dates and durations as text, and the wall clock as a number: the only place of the crate that converts
+//! them. The calendar is the `time` crate's, HTTP dates are httpdate's. Limits (how long, how far ahead) and
+//! error texts belong to the callers; a text that cannot be read is `None` here. The clock that never jumps
+//! is [`Moment`](super::Moment).
 //!
 //! - [`date`]: RFC 3339 and HTTP dates
 //! - [`duration`]: numbers with units
