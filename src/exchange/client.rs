@@ -17,7 +17,7 @@ pub struct ClientInfo {
 }
 
 impl ClientInfo {
-    /// The client of a request whose body has not been read.
+    /// The client of a request before its body is read.
     #[must_use]
     pub fn of(peer: Option<IpAddr>, headers: &HeaderMap) -> Self {
         let forwarded: Vec<HeaderValue> = headers.get_all("x-forwarded-for").iter().cloned().collect();

@@ -43,7 +43,7 @@ pub enum OnDisconnect {
     Cancel,
     /// It is read on for its usage, for so long and for so many tokens at most; past that it is ended and estimated.
     Drain { time: Duration, tokens: u32 },
-    /// It is ended at once, and what passed is estimated.
+    /// It is ended at once, and its usage is estimated from the part that passed.
     Estimate,
 }
 
@@ -90,8 +90,7 @@ pub struct RequestRecord {
     pub lease: Option<Lease>,
     /// `None`: traces are off.
     pub trace: Option<Trace>,
-    /// What is still to be charged to the key's budget, left by the settled lease; paid by settlement, which knows the
-    /// price.
+    /// The charge to the key's budget, left by the settled lease; paid by settlement, which knows the price.
     pub charge: Option<PendingCharge>,
 }
 

@@ -1,5 +1,5 @@
-//! What passed from the provider to the client in one response, measured at the gateway. Written by `relay`, read once
-//! the request has completed.
+//! The figures of one response on its way from the provider to the client, measured at the gateway. Written by `relay`,
+//! read once the request has completed.
 
 use tokio::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct StreamStats {
     pub span: Duration,
     /// Gaps between frames shorter than a millisecond.
     pub zero_gaps: u32,
-    /// Reported by the provider; after the accounting, what is booked.
+    /// Usage as the provider reported it; after the accounting, as it is booked.
     pub usage: Option<Usage>,
     /// Where `usage` comes from. `None` until the accounting, and where nothing is booked.
     pub usage_source: Option<UsageSource>,
@@ -29,11 +29,11 @@ pub struct StreamStats {
     pub frame_timings: Option<Box<FrameTimings>>,
     /// From the commit, or the first read after it, to the first frame's write (B2).
     pub first_added: Option<Duration>,
-    /// Frames whose write had to wait for the client.
+    /// Frames that had to wait for the client.
     pub waited_for_client: u32,
     /// `None`: not requested.
     pub digests: Option<Digests>,
-    /// Estimated tokens of output in what passed.
+    /// Estimated tokens of output in the part that passed.
     pub passed_tokens: u32,
 }
 
@@ -42,7 +42,7 @@ pub struct StreamStats {
 pub enum UsageSource {
     /// The provider reported all of them.
     Reported,
-    /// Estimated from the sizes of the request and of what passed.
+    /// Estimated from the sizes of the request and of the part that passed.
     Estimated,
     /// The provider reported some, or reported before the end; the rest is estimated or missing.
     Partial,

@@ -1,9 +1,9 @@
-//! The tokens that a request used: reported by its provider, completed by an estimate from what passed where the provider
-//! reported too little; and the lease on its key's limits, settled with them.
+//! The tokens that a request used: reported by its provider, completed by an estimate where the provider reported
+//! too little; and the lease on its key's limits, settled with them.
 //!
 //! A failure is not charged: only usage that a provider reported before it is booked, and the rest of the lease is given
-//! back. A client that leaves is charged for what it was sent, as far as its key's limits go; what is booked for it
-//! follows the policy [`OnDisconnect`] (B6).
+//! back. A client that leaves is charged for the part that it was sent, as far as its key's limits go; the usage that is
+//! booked for it follows the policy [`OnDisconnect`] (B6).
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ struct Accounting {
 }
 
 impl Accounting {
-    /// Only what the provider reported.
+    /// Only the usage that the provider reported.
     const fn reported(reported: Option<Usage>) -> Self {
         Self { booked: reported, source: UsageSource::Partial, charged: reported }
     }
@@ -81,7 +81,7 @@ impl RequestRecord {
                 self.lease = None;
                 return;
             }
-            // The client stopped reading: it is charged for what it was sent.
+            // The client stopped reading: it is charged for the part that it was sent.
             Outcome::Fault(fault) if fault.side == Side::Client => self.account_part(reported),
             Outcome::Fault(_) => Accounting::reported(reported),
         };
@@ -103,7 +103,7 @@ impl RequestRecord {
         Accounting { booked: completed, source: source(reported), charged: completed }
     }
 
-    /// An answer whose client left. Providers that report usage as they go have reported less than they generated.
+    /// An answer to a client that left. Providers that report usage as they go have reported less than they generated.
     fn account_part(&self, reported: Option<Usage>) -> Accounting {
         let estimate = self.estimate();
         let known = reported.unwrap_or_default();

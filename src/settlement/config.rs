@@ -11,7 +11,7 @@ pub trait SettlementConfig {
 
     fn prices(&self) -> &Prices;
 
-    /// Proxies whose `X-Forwarded-For` is trusted.
+    /// Proxies that are trusted to set `X-Forwarded-For`.
     fn trusted_proxies(&self) -> &[Network];
 
     /// `None`: no provider has this name any more.

@@ -1,8 +1,9 @@
-//! What one key has taken of what it may take, and the duty to settle it. A [`LimitMeter`] counts; a [`Lease`] is what one
-//! request was given by estimate, and is settled once with what it really used, or dropped, and then all of it is given
-//! back. A key's budget is settled last, when the price is known: that is the [`PendingCharge`] which a settled lease leaves.
+//! The use of one key's limits. A [`LimitMeter`] counts it. A [`Lease`] is one request's share by estimate; it is settled
+//! once with the real use, or dropped, which gives all of it back. The budget is settled last, when the price is known:
+//! a settled lease leaves a [`PendingCharge`] for it.
 //!
-//! Invariants: a lease gives back no more than it took; all of an ask is granted or nothing of it is kept; only atomics.
+//! Invariants: a lease gives back no more than it took; a reservation is granted as a whole or keeps nothing; only
+//! atomics, no lock.
 
 use std::{
     sync::{
@@ -17,12 +18,12 @@ use std::{
 
 use super::window::{RateWindow, Taken};
 
-/// What may be taken. `None`: as much as one likes.
+/// The limits of a key. `None`: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LimitValues {
-    /// In a minute.
+    /// Requests per minute.
     pub requests: Option<u32>,
-    /// In a minute, input and output together.
+    /// Tokens per minute, input and output together.
     pub tokens: Option<u32>,
     /// Requests at once.
     pub concurrent: Option<u32>,
@@ -30,14 +31,14 @@ pub struct LimitValues {
     pub budget: Option<i64>,
 }
 
-/// What one request is thought to use.
+/// The estimated use of one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reservation {
-    /// Tokens that cannot be done without: the prompt's.
+    /// Tokens of the prompt; never cut.
     pub prompt: u32,
-    /// Tokens that the answer may have; cut to what the limit can ever grant.
+    /// Tokens that the answer may have; cut to the most that the limit can ever grant.
     pub answer: u32,
-    /// Millionths of the currency; 0 when the price is not known. Cut to what is left of the budget.
+    /// Millionths of the currency; 0 when the price is not known. Cut to the rest of the budget.
     pub cost: i64,
 }
 
@@ -49,7 +50,7 @@ pub enum Limit {
     Budget,
 }
 
-/// Which limit stood in the way.
+/// The limit that a reservation exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exceeded {
     pub limit: Limit,
@@ -57,33 +58,33 @@ pub struct Exceeded {
     pub after: Option<Duration>,
 }
 
-/// What one key has taken. Shared by all that present it; outlives a reload.
+/// The use of one key. Shared by all requests that show the key; outlives a reload.
 #[derive(Debug, Default)]
 pub struct LimitMeter {
     pub requests: RateWindow,
     pub tokens: RateWindow,
     running: AtomicU32,
-    purse: Spending,
+    spending: Spending,
 }
 
 /// Millionths of the currency.
 #[derive(Debug, Default)]
 struct Spending {
-    /// What the store says was spent.
+    /// Spent in all, as the store last reported.
     saved: AtomicI64,
-    /// What was spent here and the store has not heard of.
+    /// Spent here and not reported to the store.
     unsaved: AtomicI64,
-    /// What is set aside for requests under way.
+    /// Set aside for requests under way.
     aside: AtomicI64,
 }
 
-/// What one request was given. Dropping it gives all of it back, the request itself included.
+/// One request's share. Dropping it gives all of it back, the request itself included.
 #[derive(Debug)]
 #[must_use]
 pub struct Lease {
     meter: Arc<LimitMeter>,
     granted: Granted,
-    /// When it was taken, as the meter counts time.
+    /// When it was taken, in the meter's time.
     at: Duration,
 }
 
@@ -92,11 +93,11 @@ struct Granted {
     running: bool,
     request: Option<Taken>,
     tokens: Option<Taken>,
-    /// There is a budget, and this much of it was set aside.
+    /// Set aside from the budget. `None`: there is no budget.
     cost: Option<i64>,
 }
 
-/// What remains of a lease when its tokens are settled: the money. Dropping it costs nothing.
+/// The rest of a lease whose tokens are settled: its cost. Dropping it charges nothing.
 #[derive(Debug)]
 #[must_use]
 pub struct PendingCharge {
@@ -105,19 +106,19 @@ pub struct PendingCharge {
 }
 
 impl LimitMeter {
-    /// Grants all of `ask` or nothing of it. `now` counts from the same moment for all calls.
+    /// Grants the whole reservation or nothing. `now` counts from the same moment for all calls.
     ///
     /// # Errors
-    /// The first limit that stood in the way.
+    /// The first limit that is exceeded.
     pub fn lease(
         self: &Arc<Self>,
-        may: &LimitValues,
-        ask: &Reservation,
+        limits: &LimitValues,
+        reservation: &Reservation,
         now: Duration,
     ) -> Result<Lease, Exceeded> {
         let mut lease = Lease { meter: Arc::clone(self), granted: Granted::default(), at: now };
-        // What was granted before a refusal is given back by the drop.
-        lease.grant(may, ask, now).map(|()| lease)
+        // Parts that were granted before a refusal are given back by the drop.
+        lease.grant(limits, reservation, now).map(|()| lease)
     }
 
     /// Requests under way.
@@ -129,25 +130,25 @@ impl LimitMeter {
     /// Millionths spent, as far as is known here.
     #[must_use]
     pub fn spent(&self) -> i64 {
-        self.purse.saved.load(Relaxed).saturating_add(self.purse.unsaved.load(Relaxed))
+        self.spending.saved.load(Relaxed).saturating_add(self.spending.unsaved.load(Relaxed))
     }
 
-    /// What the store has not heard of yet.
+    /// Millionths that have not been reported to the store.
     #[must_use]
     pub fn unsaved(&self) -> i64 {
-        self.purse.unsaved.load(Relaxed)
+        self.spending.unsaved.load(Relaxed)
     }
 
-    /// The store has been told `told` of what was unsaved, and says that `spent` was spent in all. Spent counts twice for
-    /// a moment rather than not at all.
-    pub fn note_saved(&self, told: i64, spent: i64) {
-        self.purse.saved.store(spent, Relaxed);
-        self.purse.unsaved.fetch_sub(told, AcqRel);
+    /// `reported` of the unsaved sum is in the store now, which has `spent` in all. The sum counts twice for a moment
+    /// rather than not at all.
+    pub fn note_saved(&self, reported: i64, spent: i64) {
+        self.spending.saved.store(spent, Relaxed);
+        self.spending.unsaved.fetch_sub(reported, AcqRel);
     }
 
-    /// Sets aside `cost`, or what is left of the budget if that is less; how much it was. `None`: nothing is left.
+    /// Sets aside `cost`, or the rest of the budget if that is less; gives the sum set aside. `None`: nothing is left.
     fn set_aside(&self, cost: i64, budget: i64) -> Option<i64> {
-        let Spending { saved, unsaved, aside } = &self.purse;
+        let Spending { saved, unsaved, aside } = &self.spending;
         let part = |aside: i64| {
             let spent = saved.load(Relaxed).saturating_add(unsaved.load(Relaxed));
             let left = budget.saturating_sub(spent.saturating_add(aside));
@@ -164,27 +165,33 @@ impl LimitMeter {
 }
 
 impl Lease {
-    fn grant(&mut self, may: &LimitValues, ask: &Reservation, now: Duration) -> Result<(), Exceeded> {
+    fn grant(
+        &mut self,
+        limits: &LimitValues,
+        reservation: &Reservation,
+        now: Duration,
+    ) -> Result<(), Exceeded> {
         let Self { meter, granted, .. } = self;
-        if let Some(budget) = may.budget {
-            let aside = meter.set_aside(ask.cost, budget);
+        if let Some(budget) = limits.budget {
+            let aside = meter.set_aside(reservation.cost, budget);
             granted.cost = Some(aside.ok_or(Exceeded { limit: Limit::Budget, after: None })?);
         }
-        if let Some(limit) = may.concurrent {
+        if let Some(limit) = limits.concurrent {
             let fits = |running: u32| (running < limit).then_some(running + 1);
             if meter.running.fetch_update(AcqRel, Relaxed, fits).is_err() {
                 return Err(Exceeded { limit: Limit::Concurrent, after: Some(Duration::from_secs(1)) });
             }
             granted.running = true;
         }
-        if let Some(limit) = may.requests {
+        if let Some(limit) = limits.requests {
             granted.request = Some(meter.requests.take(limit, 1, now).ok_or_else(|| Exceeded {
                 limit: Limit::Requests,
                 after: meter.requests.until(limit, 1, now),
             })?);
         }
-        if let Some(limit) = may.tokens {
-            let amount = ask.prompt.saturating_add(ask.answer).min(limit.max(ask.prompt));
+        if let Some(limit) = limits.tokens {
+            let amount =
+                reservation.prompt.saturating_add(reservation.answer).min(limit.max(reservation.prompt));
             granted.tokens = Some(meter.tokens.take(limit, amount, now).ok_or_else(|| Exceeded {
                 limit: Limit::Tokens,
                 after: meter.tokens.until(limit, amount, now),
@@ -193,8 +200,8 @@ impl Lease {
         Ok(())
     }
 
-    /// The request has ended after `elapsed` and used so many tokens: what it did not use is given back to when it was
-    /// taken, what it used beyond is counted now. It counts as a request whatever it used. `None`: nothing to be paid.
+    /// The request has ended after `elapsed` and used `tokens`: unused ones are given back to the second they were taken
+    /// in, further ones are counted now. It counts as a request whatever it used. `None`: there is no budget to charge.
     #[must_use]
     pub fn settle(mut self, tokens: u64, elapsed: Duration) -> Option<PendingCharge> {
         let mut granted = std::mem::take(&mut self.granted);
@@ -207,9 +214,9 @@ impl Lease {
                 None => self.meter.tokens.give_back(taken, taken.amount - used),
             }
         }
-        let bill = granted.cost.take().map(|aside| PendingCharge { meter: Arc::clone(&self.meter), aside });
+        let charge = granted.cost.take().map(|aside| PendingCharge { meter: Arc::clone(&self.meter), aside });
         self.granted = granted;
-        bill
+        charge
     }
 }
 
@@ -225,23 +232,23 @@ impl Drop for Lease {
             }
         }
         if let Some(cost) = cost {
-            self.meter.purse.aside.fetch_sub(cost, AcqRel);
+            self.meter.spending.aside.fetch_sub(cost, AcqRel);
         }
     }
 }
 
 impl PendingCharge {
-    /// What it really cost, in millionths.
+    /// Charges the real cost, in millionths.
     pub fn pay(self, cost: i64) {
         // A sum that wrapped would be a budget that is never spent.
         let add = |unsaved: i64| Some(unsaved.saturating_add(cost.max(0)));
-        let _ = self.meter.purse.unsaved.fetch_update(AcqRel, Relaxed, add);
+        let _ = self.meter.spending.unsaved.fetch_update(AcqRel, Relaxed, add);
     }
 }
 
 impl Drop for PendingCharge {
     fn drop(&mut self) {
-        self.meter.purse.aside.fetch_sub(self.aside, AcqRel);
+        self.meter.spending.aside.fetch_sub(self.aside, AcqRel);
     }
 }
 

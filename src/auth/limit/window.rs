@@ -1,9 +1,9 @@
-//! How much was taken in the last minute: a sliding window that many threads share without a lock. It is cut into slots
-//! of a second; what was taken in a slot counts until a whole minute after the slot's end, so in no minute, wherever it
-//! begins, is more taken than the limit. Time is a parameter, counted from any fixed moment.
+//! The use of a limit in the last minute: a sliding window that many threads share without a lock. It is cut into slots
+//! of a second; an amount counts until a whole minute after the end of its slot, so in no minute, wherever it begins, is
+//! more taken than the limit. Time is a parameter, counted from any fixed moment.
 //!
-//! Invariant: `used` is never below the sum of the slots, and equal to it when nobody is in the middle of a call. Who
-//! puts adds to `used` first; who takes out of a slot is the one who subtracts from `used`, so nothing leaves twice.
+//! Invariant: `used` is never below the sum of the slots, and equal to it when no call is under way. A call that puts
+//! into a slot adds to `used` first; the call that takes out of a slot subtracts from `used`, so nothing leaves twice.
 
 use std::{
     sync::atomic::{
@@ -21,13 +21,13 @@ const SLOTS: usize = 64;
 #[derive(Debug)]
 pub struct RateWindow {
     used: AtomicU64,
-    /// The second in which slots were last looked through.
+    /// The second of the last sweep.
     swept: AtomicU32,
-    /// Each the second that it is for (upper half; 0: none yet) and how much was taken in it.
+    /// Each holds its second (upper half; 0: none yet) and the amount taken in it (lower half).
     slots: [AtomicU64; SLOTS],
 }
 
-/// What was taken, and in which second: needed to give it back.
+/// An amount and its second, which giving it back needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     second: u32,
@@ -45,7 +45,7 @@ impl Default for RateWindow {
 }
 
 impl RateWindow {
-    /// Takes `amount` if it fits below `limit`.
+    /// Takes `amount`. `None`: it does not fit below `limit`.
     pub fn take(&self, limit: u32, amount: u32, now: Duration) -> Option<Taken> {
         let second = second(now);
         if self.swept.load(Relaxed) != second {
@@ -59,13 +59,13 @@ impl RateWindow {
         Some(Taken { second: self.put(second, amount), amount })
     }
 
-    /// Counts what has been used already, beyond the limit if need be.
+    /// Counts an amount that has been used already, beyond the limit if need be.
     pub fn add(&self, amount: u32, now: Duration) {
         self.used.fetch_add(amount.into(), AcqRel);
         self.put(second(now), amount);
     }
 
-    /// Gives back `amount` of what was taken. What has ceased to count has been given back by time.
+    /// Gives back `amount` of `taken`. Nothing to do once its second has ceased to count.
     pub fn give_back(&self, taken: Taken, amount: u32) {
         let Some(slot) = self.slot(taken.second) else { return };
         let less = |packed: u64| {
@@ -77,7 +77,7 @@ impl RateWindow {
         }
     }
 
-    /// What counts at this moment.
+    /// The sum that counts at this moment.
     #[must_use]
     pub fn used(&self, now: Duration) -> u64 {
         let second = second(now);
@@ -87,7 +87,7 @@ impl RateWindow {
         self.used.load(Relaxed)
     }
 
-    /// How long until `amount` fits below `limit`, if nobody takes more. `None`: never.
+    /// How long until `amount` fits below `limit`, if no more is taken. `None`: never.
     #[must_use]
     pub fn until(&self, limit: u32, amount: u32, now: Duration) -> Option<Duration> {
         let mut excess = (self.used(now) + u64::from(amount)).saturating_sub(limit.into());
@@ -107,7 +107,7 @@ impl RateWindow {
         None
     }
 
-    /// How long until all that is counted now has ceased to count.
+    /// How long until every amount of now has ceased to count.
     #[must_use]
     pub fn reset(&self, now: Duration) -> Duration {
         let current = second(now);
@@ -118,16 +118,16 @@ impl RateWindow {
         newest.map_or(Duration::ZERO, |at| ends(at).saturating_sub(now))
     }
 
-    /// Puts into the slot of `second`; gives the second it was put under: a later one, if the slot has gone on.
+    /// Puts into the slot of `second`; gives the second that it counts under: a later one, if the slot already holds it.
     fn put(&self, mut second: u32, amount: u32) -> u32 {
         let Some(slot) = self.slot(second) else { return second };
-        let mut seen = slot.load(Acquire);
+        let mut current = slot.load(Acquire);
         loop {
-            let (at, count) = unpack(seen);
+            let (at, count) = unpack(current);
             let (gone, kept) = if at < second { (count, 0) } else { (0, count) };
             second = second.max(at);
             let next = kept.saturating_add(amount);
-            match slot.compare_exchange_weak(seen, pack(second, next), AcqRel, Acquire) {
+            match slot.compare_exchange_weak(current, pack(second, next), AcqRel, Acquire) {
                 Ok(_) => {
                     let dropped = u64::from(gone) + u64::from(kept) + u64::from(amount) - u64::from(next);
                     if dropped > 0 {
@@ -135,7 +135,7 @@ impl RateWindow {
                     }
                     return second;
                 }
-                Err(changed) => seen = changed,
+                Err(changed) => current = changed,
             }
         }
     }
@@ -157,12 +157,12 @@ impl RateWindow {
     }
 }
 
-/// From 1, so that an untouched slot is nobody's.
+/// From 1, so that an untouched slot belongs to no second.
 fn second(now: Duration) -> u32 {
     u32::try_from(now.as_secs()).unwrap_or(u32::MAX - 1).saturating_add(1)
 }
 
-/// When what was taken in this second ceases to count.
+/// When amounts of this second cease to count.
 fn ends(second: u32) -> Duration {
     Duration::from_secs(u64::from(second) + u64::from(SPAN))
 }

@@ -18,13 +18,13 @@ fn ask(prompt: u32, answer: u32, cost: i64) -> Reservation {
     Reservation { prompt, answer, cost }
 }
 
-/// Requests and tokens of the last minute, what runs, what is set aside and what was spent.
+/// Requests and tokens of the last minute, running requests, the sum set aside and the sum spent.
 fn balance(meter: &LimitMeter, now: Duration) -> (u64, u64, u32, i64, i64) {
     (
         meter.requests.used(now),
         meter.tokens.used(now),
         meter.running(),
-        meter.purse.aside.load(Relaxed),
+        meter.spending.aside.load(Relaxed),
         meter.spent(),
     )
 }
@@ -97,7 +97,7 @@ fn a_budget_counts_what_the_store_knows_and_what_it_does_not() {
     meter.note_saved(30, 90);
     assert_eq!((meter.spent(), meter.unsaved()), (90, 0));
     let under_way = meter.lease(&may, &ask(0, 0, 5000), NOW).unwrap();
-    assert_eq!(meter.purse.aside.load(Relaxed), 10, "cut to what is left");
+    assert_eq!(meter.spending.aside.load(Relaxed), 10, "cut to what is left");
     assert_eq!(meter.lease(&may, &ask(0, 0, 0), NOW).unwrap_err().limit, Limit::Budget);
     drop(under_way);
     meter.lease(&may, &ask(0, 0, 0), NOW).unwrap().settle(0, SHORT).unwrap().pay(10);
