@@ -1,5 +1,6 @@
 //! The commands and their options, parsed by clap, which derives the help texts from the comments on options.
-//! `serve` runs if no command is named, so its options may be given alone.
+//! `serve` runs if no command is named, so its options may be given alone. An unknown option or value ends
+//! the process with a message and exit code 2.
 
 use clap::{Parser, Subcommand};
 

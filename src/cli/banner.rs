@@ -1,5 +1,6 @@
 //! The start-up lines, printed when the gateway listens: the summary of the settings, and commands to paste.
-//! A token generated for this run is shown only here; configured tokens are never shown.
+//! A token generated for this run is shown only here; configured tokens are never shown. Errors of the
+//! terminal are left to the caller, because a gateway without a terminal must serve.
 
 use std::{
     io::{self, Write},

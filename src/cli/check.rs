@@ -1,5 +1,7 @@
 //! `thalweg check`: prints all problems of a configuration, or the summary of its settings. Starts nothing
 //! and opens no connection, except to search for a local Ollama.
+//!
+//! Exit code 1 means that there are problems.
 
 use std::{
     io::{self, Write},

@@ -1,5 +1,6 @@
 //! Requests the model list of the gateway that has just started, so that the example in the start-up lines
 //! names a model that works. A plain HTTP/1.0 client on purpose: it needs no runtime and no parser of chunks.
+//! Every failure gives no model, because the example is not worth an error.
 
 use std::{
     io::{self, Read, Write},

@@ -1,5 +1,7 @@
 //! The gateway or provider that a command sends its requests to, and the key. Keys are never shown, not even
 //! in errors.
+//!
+//! HTTP/1.1 is used unless `--http2` is given.
 
 use std::path::PathBuf;
 

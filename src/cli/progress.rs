@@ -1,5 +1,7 @@
 //! A progress bar on the terminal for long commands, cleared on drop. Without a terminal it prints nothing,
 //! so that stderr in a file stays readable.
+//!
+//! Never writes to stdout, which belongs to the result.
 
 use std::{
     env,
@@ -20,10 +22,10 @@ impl ProgressBar {
         Self { watched: draws && io::stderr().is_terminal() }
     }
 
-    /// Draws the bar: `done` of `whole`, and `words` behind it.
-    pub(super) fn show(&self, done: u64, whole: u64, words: impl FnOnce() -> String) {
+    /// Draws the bar: `done` of `total`, and `label` behind it.
+    pub(super) fn show(&self, done: u64, total: u64, label: impl FnOnce() -> String) {
         if self.watched {
-            write(&line(done, whole, &words()));
+            write(&line(done, total, &label()));
         }
     }
 }
@@ -37,10 +39,10 @@ impl Drop for ProgressBar {
 }
 
 /// Overwrites the line before. Turns wrapping off, because a wrapped line cannot be overwritten.
-fn line(done: u64, whole: u64, words: &str) -> String {
-    let full = u128::from(done.min(whole)) * WIDTH as u128 / u128::from(whole.max(1));
+fn line(done: u64, total: u64, label: &str) -> String {
+    let full = u128::from(done.min(total)) * WIDTH as u128 / u128::from(total.max(1));
     let bar = "━".repeat(usize::try_from(full).unwrap_or_default());
-    format!("\r\x1b[K\x1b[?7l  {bar:WIDTH$}  {words}\x1b[?7h")
+    format!("\r\x1b[K\x1b[?7l  {bar:WIDTH$}  {label}\x1b[?7h")
 }
 
 /// Errors are ignored, because a closed terminal is no reason to stop the command.
@@ -55,8 +57,8 @@ mod tests {
 
     #[test]
     fn it_fills_and_never_overflows() {
-        let full = |done, whole| {
-            let line = line(done, whole, "words");
+        let full = |done, total| {
+            let line = line(done, total, "words");
             let bar =
                 line.strip_prefix("\r\x1b[K\x1b[?7l  ").unwrap().strip_suffix("  words\x1b[?7h").unwrap();
             assert_eq!(bar.chars().count(), WIDTH);

@@ -177,8 +177,8 @@ fn format(text: &str) -> Result<LogFormat, String> {
     parse_word(text, &LOG_FORMATS)
 }
 
-fn parse_word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
-    let known = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
-    let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+fn parse_word<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let known = || choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+    let found = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
     found.map(|(_, meaning)| *meaning).ok_or_else(|| format!("expected one of {}", known()))
 }

@@ -1,5 +1,6 @@
 //! When to end (SIGINT and SIGTERM) and when to load the configuration again (SIGHUP). Signals are received
-//! from before the start of the gateway, so that none is missed.
+//! from before the start of the gateway, so that none is missed. A second signal to end is reported to the
+//! caller, which then stops waiting.
 
 use std::{io, time::Duration};
 

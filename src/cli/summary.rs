@@ -1,4 +1,6 @@
 //! A summary of the settings in a few aligned lines. Shows no key and no token, only whether there is one.
+//! The same text serves `thalweg check`, before anything listens, and the start-up lines. It reads the
+//! settings only and starts nothing.
 
 use std::fmt;
 

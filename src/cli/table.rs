@@ -1,5 +1,6 @@
 //! Figures as text: durations and sizes with a fitting unit, and tables with aligned columns. The first
-//! columns are text and aligned left, all others are figures and aligned right.
+//! columns are text and aligned left, all others are figures and aligned right. Widths are counted in
+//! characters, so that letters of several bytes stay aligned.
 
 use std::fmt;
 

@@ -1,5 +1,7 @@
 //! `thalweg usage`: prints requests, tokens and costs from the ledger. Opens the database itself, so no
 //! gateway needs to run.
+//!
+//! A SQLite file that does not exist is an error and is not created.
 
 use std::{
     io::{self, Write},

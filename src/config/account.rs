@@ -53,8 +53,8 @@ fn database(field: &mut Located<'_, '_, '_>, folder: &Path) -> Option<DatabaseSe
         Value::Bool(false) => None,
         Value::Table(_) => field.section(|section| {
             let (mut size, mut overflow) = (POOL_SIZE, MAX_OVERFLOW);
-            section.set("pool_size", &mut size, scalar::whole(1..=MAX_CONNECTIONS));
-            section.set("max_overflow", &mut overflow, scalar::whole(0..=MAX_CONNECTIONS));
+            section.set("pool_size", &mut size, scalar::integer(1..=MAX_CONNECTIONS));
+            section.set("max_overflow", &mut overflow, scalar::integer(0..=MAX_CONNECTIONS));
             let site = section.field("url").map_or_else(
                 || Some(DatabaseUrl::Sqlite(folder.join(DEFAULT_NAME))),
                 |mut field| database_url(&mut field, folder),
@@ -81,7 +81,7 @@ fn ledger(section: &mut Section<'_, '_, '_>, folder: &Path, ledger: &mut LedgerS
         section.set("size", &mut ledger.spool_size, scalar::size(1 << 20..=1 << 40));
     });
     section.section("batch", |section| {
-        section.set("rows", &mut ledger.batch_rows, scalar::whole(1..=10_000));
+        section.set("rows", &mut ledger.batch_rows, scalar::integer(1..=10_000));
         section.set("delay", &mut ledger.batch_delay, scalar::duration_or_zero);
     });
 }

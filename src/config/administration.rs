@@ -1,5 +1,6 @@
 //! `admin_listen`: the address of the administration listener, separate from the clients'. An address beyond
-//! this machine is refused unless an administrator's key is configured.
+//! this machine is refused unless an administrator's key is configured. The configured keys are checked after
+//! all sources have been read.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,6 @@
 //! Parses JSON text into a tree that keeps the order of keys and duplicate keys, which serde_json's `Value`
 //! loses. serde_json bounds the depth (128). No `Debug` and no `Display`, because the tree holds secret keys.
+//! Duplicate keys are kept so that `section` can report them.
 
 use std::fmt;
 

@@ -1,5 +1,6 @@
 //! The keys of `health`, and the path of the state file: from `THALWEG_STATE` or `state_file`, or else beside
-//! the configuration file, or else in the user's state folder if there is one.
+//! the configuration file, or else in the user's state folder if there is one. The configuration file itself
+//! is refused as the state file.
 
 use std::path::{Path, PathBuf};
 
@@ -31,8 +32,8 @@ pub(super) fn read(section: &mut Section<'_, '_, '_>, health: &mut HealthSetting
     section.set("interval", &mut health.interval, scalar::duration_or_zero);
     section.set("timeout", &mut health.timeout, scalar::duration);
     section.set("refresh", &mut health.refresh, scalar::duration);
-    section.set("precheck", &mut health.precheck, scalar::whole(0..=MAX_CANDIDATES));
-    section.set("warmup", &mut health.warmup, scalar::whole(0..=MAX_CANDIDATES));
+    section.set("precheck", &mut health.precheck, scalar::integer(0..=MAX_CANDIDATES));
+    section.set("warmup", &mut health.warmup, scalar::integer(0..=MAX_CANDIDATES));
 }
 
 /// Reads `state_file`: a name, relative to the configuration file, or `false`.

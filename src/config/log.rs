@@ -1,5 +1,7 @@
 //! The keys of `log`, and the older `log_level`, which may not contradict them. Relative names start at the
 //! configuration file's folder.
+//!
+//! Only parses; `telemetry` opens the files.
 
 use std::path::PathBuf;
 
@@ -39,7 +41,7 @@ fn file(section: &mut Section<'_, '_, '_>, console: LogFormat) -> Option<FileSet
     section.section("rotate", |rotate| {
         rotate.set("size", &mut file.size, scalar::size(1 << 10..=1 << 40));
         rotate.set("daily", &mut file.daily, scalar::boolean);
-        rotate.set("keep", &mut file.keep, scalar::whole(0..=1000));
+        rotate.set("keep", &mut file.keep, scalar::integer(0..=1000));
     });
     path.map(|_| file)
 }

@@ -1,5 +1,7 @@
 //! The trace exporter's settings: the section `otel`, or the variables that OpenTelemetry's SDKs read.
 //! Without an endpoint there are no traces.
+//!
+//! The section precedes the variables.
 
 use super::{
     env::Env,

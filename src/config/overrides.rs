@@ -1,5 +1,6 @@
 //! Flags and environment variables that override the file. Precedence: flags, variables, file. A wrong
-//! variable is a problem with the variable's name as its path.
+//! variable is a problem with the variable's name as its path. All variables are read before the first
+//! problem is returned.
 
 use std::{num::NonZeroUsize, path::PathBuf};
 

@@ -1,5 +1,6 @@
 //! A problem of a configuration: its path, the reason, and a suggestion. It may be shown to anyone: no
-//! message holds a value of the file, because that value may be a secret key in the wrong place.
+//! message holds a value of the file, because that value may be a secret key in the wrong place. The text of
+//! a problem is a part of the interface to operators.
 
 use std::{fmt, io, path::PathBuf};
 

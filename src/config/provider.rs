@@ -1,5 +1,6 @@
 //! A provider in the file: `"name|base_url|api_key"`, or an object with all options. Both forms give the same
-//! checked [`ProviderSettings`]; problems in a string are reported under the names of its parts.
+//! checked [`ProviderSettings`]; problems in a string are reported under the names of its parts. Headers that
+//! frame a request are refused, because they would break its framing.
 
 use std::sync::Arc;
 
@@ -84,7 +85,7 @@ fn from_object(section: &mut Section<'_, '_, '_>, mut deadlines: Deadlines) -> O
     let headers = section.field("headers").map_or_else(Vec::new, |mut field| headers(&mut field));
     let folder = section.context.folder.clone();
     let ca_file = section.read("ca_file", scalar::file(folder.as_deref()));
-    let weight = section.read("weight", scalar::whole(1..=1_000_000)).unwrap_or(1);
+    let weight = section.read("weight", scalar::integer(1..=1_000_000)).unwrap_or(1);
     let region = section.read("region", scalar::label).map(Arc::from);
     // An absent key means no key; a wrong one has been reported.
     let key = key.unwrap_or(Some(None));

@@ -50,11 +50,11 @@ pub(super) fn read(context: &mut ReadContext<'_>, value: &Value) -> (Settings, h
     settings.log.level = tracing::Level::WARN;
     Located { path: String::new(), value, context }.section(|root| {
         root.set("host", &mut settings.listen.host, |value| host(scalar::text(value)?));
-        root.set("port", &mut settings.listen.port, scalar::whole(0..=65_535));
+        root.set("port", &mut settings.listen.port, scalar::integer(0..=65_535));
         settings.admin_listen =
             root.read("admin_listen", |value| administration::listen(scalar::text(value)?));
         settings.listen.tls = root.section("tls", tls).flatten();
-        if let Some(count) = root.read("workers", scalar::whole::<usize>(1..=MAX_WORKERS)) {
+        if let Some(count) = root.read("workers", scalar::integer::<usize>(1..=MAX_WORKERS)) {
             settings.workers = NonZeroUsize::new(count).unwrap_or(settings.workers);
         }
         root.set("watch", &mut settings.watch, scalar::boolean);
@@ -141,20 +141,20 @@ fn tokens(field: &mut Located<'_, '_, '_>) -> Vec<TokenSettings> {
 fn limits(section: &mut Section<'_, '_, '_>, limits: &mut ServerLimits) {
     // hyper's smallest limit of a head is 8 KiB; the http crate holds at most 32,768 headers.
     section.set("head_size", &mut limits.head_size, scalar::size(8 << 10..=16 << 20));
-    section.set("header_count", &mut limits.header_count, scalar::whole(1..=4096));
+    section.set("header_count", &mut limits.header_count, scalar::integer(1..=4096));
     section.set("body_size", &mut limits.body_size, scalar::size(1..=4 << 30));
     section.set("head_timeout", &mut limits.head_timeout, scalar::duration);
     section.set("body_timeout", &mut limits.body_timeout, scalar::duration);
     section.set("write_timeout", &mut limits.write_timeout, scalar::duration);
-    section.set("connections", &mut limits.connections, scalar::whole(1..=10_000_000));
-    section.set("streams_per_connection", &mut limits.streams_per_connection, scalar::whole(1..=65_536));
+    section.set("connections", &mut limits.connections, scalar::integer(1..=10_000_000));
+    section.set("streams_per_connection", &mut limits.streams_per_connection, scalar::integer(1..=65_536));
     section.set("shutdown_delay", &mut limits.shutdown_delay, scalar::duration_or_zero);
     section.set("drain", &mut limits.drain, scalar::duration_or_zero);
 }
 
 fn pool(root: &mut Section<'_, '_, '_>, pool: &mut PoolSettings) {
-    root.set("max_connections", &mut pool.max_connections, scalar::whole(1..=1_000_000));
-    root.set("max_keepalive_connections", &mut pool.max_keepalive, scalar::whole(0..=1_000_000));
+    root.set("max_connections", &mut pool.max_connections, scalar::integer(1..=1_000_000));
+    root.set("max_keepalive_connections", &mut pool.max_keepalive, scalar::integer(0..=1_000_000));
     root.set("keepalive_expiry", &mut pool.keepalive_expiry, scalar::duration_or_zero);
     root.set("http2_ping", &mut pool.http2_ping, scalar::duration_or_off);
 }
@@ -174,9 +174,9 @@ fn on_disconnect(field: &mut Located<'_, '_, '_>) -> Option<OnDisconnect> {
         let policy =
             section.required("policy").and_then(|mut field| field.read(scalar::choice(&DISCONNECTS)));
         section.set("max_seconds", &mut time, scalar::duration);
-        section.set("max_tokens", &mut tokens, scalar::whole(1..=u64::from(u32::MAX)));
+        section.set("max_tokens", &mut tokens, scalar::integer(1..=u64::from(u32::MAX)));
         policy.map(|policy| match policy {
-            OnDisconnect::Drain { .. } => OnDisconnect::Drain { time: time, tokens: tokens },
+            OnDisconnect::Drain { .. } => OnDisconnect::Drain { time, tokens },
             OnDisconnect::Cancel | OnDisconnect::Estimate => policy,
         })
     })?

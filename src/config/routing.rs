@@ -1,5 +1,6 @@
 //! The keys of `routing`, `models` and `aliases`, and the switches of S3.4 in the file and in the
-//! environment. Names of providers are checked, so providers are read first.
+//! environment. Names of providers are checked, so providers are read first. The `routing` room owns the
+//! settings and their defaults.
 
 use std::sync::Arc;
 
@@ -76,8 +77,8 @@ fn strategy(routing: &RoutingSettings) -> impl FnOnce(&Value) -> Result<Strategy
 
 fn race(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
     section.section("race", |section| {
-        section.set("width", &mut routing.strategy_defaults.width, scalar::whole(2..=u64::from(MAX_WIDTH)));
-        section.set("max_races", &mut routing.race.max_races, scalar::whole(0..=1_000_000));
+        section.set("width", &mut routing.strategy_defaults.width, scalar::integer(2..=u64::from(MAX_WIDTH)));
+        section.set("max_races", &mut routing.race.max_races, scalar::integer(0..=1_000_000));
         section.set("timeout", &mut routing.race.timeout, scalar::duration);
     });
 }
@@ -92,7 +93,7 @@ fn hedge(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {
             }
         });
         section.set("share", &mut routing.hedge.share, scalar::share);
-        section.set("burst", &mut routing.hedge.burst, scalar::whole(1..=10_000));
+        section.set("burst", &mut routing.hedge.burst, scalar::integer(1..=10_000));
     });
 }
 
@@ -102,9 +103,9 @@ fn other_sections(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettin
     }
     section.section("breaker", |section| {
         let breaker = &mut routing.breaker;
-        section.set("failures", &mut breaker.failures, scalar::whole(1..=1_000_000));
+        section.set("failures", &mut breaker.failures, scalar::integer(1..=1_000_000));
         section.set("share", &mut breaker.share, scalar::share);
-        section.set("least", &mut breaker.min_requests, scalar::whole(1..=1_000_000));
+        section.set("least", &mut breaker.min_requests, scalar::integer(1..=1_000_000));
         section.set("window", &mut breaker.window, scalar::duration);
         section.set("cool_down", &mut breaker.cool_down, scalar::duration);
         section.set("longest_cool_down", &mut breaker.max_cool_down, scalar::duration);
@@ -115,7 +116,7 @@ fn other_sections(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettin
     section.section("adaptive", |section| {
         section.set("exploration", &mut routing.adaptive.exploration, scalar::share);
         section.set("cold_after", &mut routing.adaptive.cold_after, scalar::duration);
-        section.set("first_races", &mut routing.adaptive.first_races, scalar::whole(0..=1_000_000));
+        section.set("first_races", &mut routing.adaptive.first_races, scalar::integer(0..=1_000_000));
     });
     section.set("sticky", &mut routing.sticky, |value| match value {
         Value::Bool(true) => Ok(Sticky::Session),
@@ -140,10 +141,10 @@ fn retry(field: &mut Located<'_, '_, '_>, routing: &mut RoutingSettings) {
     field.section(|section| {
         section.set("mode", &mut retry.safe, scalar::choice(&RETRIES));
         section.set("budget", &mut retry.failovers.share, scalar::share);
-        section.set("burst", &mut retry.failovers.burst, scalar::whole(0..=1_000_000));
-        section.set("repeats", &mut retry.repeats, scalar::whole(0..=10));
+        section.set("burst", &mut retry.failovers.burst, scalar::integer(0..=1_000_000));
+        section.set("repeats", &mut retry.repeats, scalar::integer(0..=10));
         section.set("share", &mut retry.share, scalar::share);
-        section.set("least", &mut retry.min_repeats, scalar::whole(0..=1_000_000));
+        section.set("least", &mut retry.min_repeats, scalar::integer(0..=1_000_000));
         section.set("pause", &mut retry.pause, scalar::duration);
         section.set("longest_pause", &mut retry.max_pause, scalar::duration);
     });

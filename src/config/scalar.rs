@@ -1,5 +1,6 @@
 //! Single values: one function per kind, each of which names the expected form in its error. No message
-//! repeats the found value, because it may be a secret key.
+//! repeats the found value, because it may be a secret key. Each function checks the range too, so that a
+//! value that passes is valid.
 
 use std::{
     ops::RangeInclusive,
@@ -43,7 +44,7 @@ pub(super) fn boolean(value: &Value) -> Result<bool, ValueError> {
 }
 
 /// A whole number within `range`.
-pub(super) fn whole<T>(range: RangeInclusive<u64>) -> impl FnOnce(&Value) -> Result<T, ValueError>
+pub(super) fn integer<T>(range: RangeInclusive<u64>) -> impl FnOnce(&Value) -> Result<T, ValueError>
 where
     T: TryFrom<u64>,
 {
@@ -99,8 +100,8 @@ fn bounded<T: TryFrom<u64>>(
     let exact = (0.0..=9_007_199_254_740_992.0).contains(&number) && number.fract() == 0.0;
     exact
         .then_some(number as u64)
-        .filter(|whole| range.contains(whole))
-        .and_then(|whole| T::try_from(whole).ok())
+        .filter(|integer| range.contains(integer))
+        .and_then(|integer| T::try_from(integer).ok())
         .ok_or_else(|| format!("expected {expected_form} from {} to {}", range.start(), range.end()).into())
 }
 
@@ -138,15 +139,15 @@ pub(super) fn duration_or_off(value: &Value) -> Result<Option<Duration>, ValueEr
 }
 
 /// One of a few words, in any letter case.
-pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&Value) -> Result<T, ValueError> {
-    move |value| word(text(value)?, words)
+pub(super) fn choice<T: Copy>(choices: &[(&str, T)]) -> impl FnOnce(&Value) -> Result<T, ValueError> {
+    move |value| word(text(value)?, choices)
 }
 
-pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, ValueError> {
+pub(super) fn word<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, ValueError> {
     let text = text.trim();
-    words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, meaning)| *meaning).ok_or_else(
+    choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, meaning)| *meaning).ok_or_else(
         || {
-            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let known: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
             ValueError {
                 message: format!("expected one of {}", known.join(", ")),
                 suggestion: nearest(text, known),

@@ -1,5 +1,7 @@
 //! The checked configuration: the settings of every room, complete and consistent. A [`Settings`] needs no
 //! further check before the process is built from it.
+//!
+//! The functions of `load` build it.
 
 use std::{collections::HashMap, num::NonZeroUsize, path::PathBuf, sync::Arc};
 

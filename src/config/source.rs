@@ -1,5 +1,6 @@
 //! The sources of settings: file, variables and flags of this process, which can be loaded again for a
-//! reload. Holds no settings itself.
+//! reload. Holds no settings itself. Environment variables are those of the start of the process, because
+//! they cannot change later.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! Finds the known word most similar to a misspelt one. Letter case and separators do not count, so `baseUrl`
 //! and `base-url` find `base_url`. A word that is too different gets no suggestion.
+//!
+//! The Damerau-Levenshtein distance is at most a third of the word, and from 1 to 3.
 
 /// Bytes; longer words are not compared, because no known word is as long and the comparison is quadratic.
 const MAX_WORD_LENGTH: usize = 64;

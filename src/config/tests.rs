@@ -1,5 +1,7 @@
 //! The guarantees for the file: an old file loads unchanged, all problems are reported at once, no secret key
 //! is shown.
+//!
+//! Tests of single keys are beside the code that reads them.
 
 use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -448,7 +450,7 @@ fn mistakes_in_routing_are_told() {
         "aliases.best: stands for itself",
         "endpoint_priority[0]: is the name of no provider; did you mean \"a\"?",
     ] {
-        assert!(wrong.iter().any(|told| told.starts_with(start)), "{start}: {wrong:#?}");
+        assert!(wrong.iter().any(|reported| reported.starts_with(start)), "{start}: {wrong:#?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! A client token in the file: `"description|token"`, or an object with these two, `admin` and limits.
-//! Problems are reported under the names of these keys and never show the token.
+//! Problems are reported under the names of these keys and never show the token. The `auth` room enforces the
+//! limits.
 
 use std::time::SystemTime;
 
@@ -65,9 +66,9 @@ fn limits(section: &mut Section<'_, '_, '_>) -> KeyLimits {
         }
     }
     let allowance = &mut limits.allowance;
-    allowance.requests = section.read("rpm", scalar::whole(1..=MAX_LIMIT));
-    allowance.tokens = section.read("tpm", scalar::whole(1..=MAX_LIMIT));
-    allowance.concurrent = section.read("concurrent", scalar::whole(1..=MAX_LIMIT));
+    allowance.requests = section.read("rpm", scalar::integer(1..=MAX_LIMIT));
+    allowance.tokens = section.read("tpm", scalar::integer(1..=MAX_LIMIT));
+    allowance.concurrent = section.read("concurrent", scalar::integer(1..=MAX_LIMIT));
     allowance.budget = section.read("budget", money);
     limits.expires = section.read("expires", moment);
     limits

@@ -1,5 +1,7 @@
 //! Sizes as settings write them: a bare number is bytes, a string has a unit (`"32MiB"`). Durations belong to
 //! [`crate::base::time`].
+//!
+//! A unit is accepted in any letter case; an unknown one gives `None`.
 
 use crate::base::time::duration::split_number;
 

@@ -175,9 +175,9 @@ mod tests {
         for trip in 1..12 {
             let BreakerState::Tripped { until } = breaker.state(now) else { panic!() };
             let length = until.since(now);
-            let meant = cool_down(trip, &settings);
-            assert!(length >= meant / 2 && length <= meant * 3 / 2, "{trip}: {length:?}");
-            assert!(meant <= settings.max_cool_down);
+            let expected = cool_down(trip, &settings);
+            assert!(length >= expected / 2 && length <= expected * 3 / 2, "{trip}: {length:?}");
+            assert!(expected <= settings.max_cool_down);
             now = until;
             assert_eq!(breaker.state(now), BreakerState::Probing { busy: false });
             // A request from before the trip changes nothing.

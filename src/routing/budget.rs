@@ -1,5 +1,6 @@
 //! Limits over all workers: races at once, hedges, failovers, repeats in flight. They keep a failing provider
-//! from multiplying the load on the others. A permit returns when it is dropped.
+//! from multiplying the load on the others. A permit returns when it is dropped. Atomics only; a budget never
+//! goes below zero.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -75,9 +76,9 @@ impl TokenBudget {
     pub fn deposit(&self, settings: BudgetSettings, in_flight: usize) {
         let (deposit, limit) = ((settings.share * UNITS_PER_CALL) as u64, settings.limit(in_flight));
         // The first deposit fixes the amount of an initially full budget.
-        let deposited = |held: u64| match held {
+        let deposited = |balance: u64| match balance {
             INITIALLY_FULL => Some(limit),
-            _ => (held < limit).then(|| (held + deposit).min(limit)),
+            _ => (balance < limit).then(|| (balance + deposit).min(limit)),
         };
         let _ = self.0.fetch_update(Relaxed, Relaxed, deposited);
     }
@@ -85,10 +86,10 @@ impl TokenBudget {
     /// Takes one extra attempt. `false`: the budget holds less than one.
     #[must_use]
     pub fn withdraw(&self, settings: BudgetSettings, in_flight: usize) -> bool {
-        let withdrawn = |held: u64| {
+        let withdrawn = |balance: u64| {
             // The budget is not cut to this caller's limit, because other callers may have more in flight.
-            let held = if held == INITIALLY_FULL { settings.limit(in_flight) } else { held };
-            held.checked_sub(UNITS_PER_CALL as u64)
+            let balance = if balance == INITIALLY_FULL { settings.limit(in_flight) } else { balance };
+            balance.checked_sub(UNITS_PER_CALL as u64)
         };
         self.0.fetch_update(Relaxed, Relaxed, withdrawn).is_ok()
     }
@@ -113,9 +114,9 @@ mod tests {
     fn races_are_capped_and_given_back() {
         let (budgets, settings) =
             (Budgets::default(), RaceSettings { max_races: 2, ..RaceSettings::default() });
-        let held = (budgets.race(&settings), budgets.race(&settings), budgets.race(&settings));
-        assert!(held.0.is_some() && held.1.is_some() && held.2.is_none());
-        drop(held);
+        let balance = (budgets.race(&settings), budgets.race(&settings), budgets.race(&settings));
+        assert!(balance.0.is_some() && balance.1.is_some() && balance.2.is_none());
+        drop(balance);
         assert_eq!(budgets.races(), 0);
     }
 

@@ -330,8 +330,8 @@ mod tests {
                 fail(&stats, FailureClass::RateLimited, None, now, now);
             }
             let length = rest(&stats, now);
-            let meant = base * (1 << doublings);
-            assert!(length >= meant / 2 && length <= meant * 3 / 2, "{doublings}: {length:?}");
+            let expected = base * (1 << doublings);
+            assert!(length >= expected / 2 && length <= expected * 3 / 2, "{doublings}: {length:?}");
             // A request from before the rest that fails later changes nothing.
             fail(&stats, FailureClass::RateLimited, None, now - Duration::from_secs(1), now);
             now = now + Duration::from_secs(600);

@@ -271,11 +271,11 @@ impl Catalog {
         if strategy != Strategy::Adaptive || races == 0 {
             return strategy;
         }
-        let asked = |candidate: &Candidate<'_>| {
+        let requested = |candidate: &Candidate<'_>| {
             let (won, failed) = candidate.stats.totals();
             won + failed
         };
-        let all: u64 = candidates.iter().map(asked).sum();
+        let all: u64 = candidates.iter().map(requested).sum();
         if all < races { Strategy::Race { width: self.settings.strategy_defaults.width } } else { strategy }
     }
 
@@ -283,18 +283,18 @@ impl Catalog {
     ///
     /// # Errors
     /// [`UnknownModel`], with similar names.
-    pub fn check_model(&self, asked: &str) -> Result<(), UnknownModel> {
-        match self.candidates(asked, 0) {
+    pub fn check_model(&self, requested: &str) -> Result<(), UnknownModel> {
+        match self.candidates(requested, 0) {
             Some(_) => Ok(()),
-            None => Err(UnknownModel { similar: self.similar_names(asked) }),
+            None => Err(UnknownModel { similar: self.similar_names(requested) }),
         }
     }
 
     /// The model's name at `provider`, if a list has it. `None`: no list has it, so only the client's word is
     /// known.
     #[must_use]
-    pub fn listed_name<'a>(&'a self, asked: &'a str, provider: &str) -> Option<&'a str> {
-        let (order, _) = self.candidates(asked, 0)?;
+    pub fn listed_name<'a>(&'a self, requested: &'a str, provider: &str) -> Option<&'a str> {
+        let (order, _) = self.candidates(requested, 0)?;
         let of_provider = |candidate: &&Candidate<'_>| {
             self.providers.get(candidate.provider).is_some_and(|p| &*p.name == provider)
         };
@@ -344,13 +344,17 @@ impl Catalog {
     }
 
     /// The candidates of one name.
-    fn candidates<'a>(&'a self, asked: &'a str, group: u8) -> Option<(CandidateOrder<'a>, Option<usize>)> {
-        if let Some(model) = self.models.get(asked) {
+    fn candidates<'a>(
+        &'a self,
+        requested: &'a str,
+        group: u8,
+    ) -> Option<(CandidateOrder<'a>, Option<usize>)> {
+        if let Some(model) = self.models.get(requested) {
             let candidate = |serving: &'a Serving| {
                 let group = group.saturating_add(serving.rank);
                 self.candidate(
                     serving.provider,
-                    serving.model.as_deref().unwrap_or(asked),
+                    serving.model.as_deref().unwrap_or(requested),
                     &serving.stats,
                     group,
                 )
@@ -361,7 +365,7 @@ impl Catalog {
             };
             return Some((order, model.rule));
         }
-        let order = self.prefixed(asked, group).or_else(|| self.unlisted(asked, group))?;
+        let order = self.prefixed(requested, group).or_else(|| self.unlisted(requested, group))?;
         Some((order, None))
     }
 
@@ -378,9 +382,9 @@ impl Catalog {
     }
 
     /// The candidate of `provider/model`. A fetched list does not exclude the models that it leaves out.
-    fn prefixed<'a>(&'a self, asked: &'a str, group: u8) -> Option<CandidateOrder<'a>> {
+    fn prefixed<'a>(&'a self, requested: &'a str, group: u8) -> Option<CandidateOrder<'a>> {
         let named = |provider: &RoutedProvider| {
-            asked
+            requested
                 .strip_prefix(&*provider.name)
                 .and_then(|rest| rest.strip_prefix('/'))
                 .filter(|rest| !rest.is_empty())
@@ -401,14 +405,14 @@ impl Catalog {
         Some(CandidateOrder::One(self.candidate(index, model, stats, group)))
     }
 
-    fn unlisted<'a>(&'a self, asked: &'a str, group: u8) -> Option<CandidateOrder<'a>> {
+    fn unlisted<'a>(&'a self, requested: &'a str, group: u8) -> Option<CandidateOrder<'a>> {
         let unknown = |index: &usize| {
             self.providers.get(*index).is_some_and(|provider| provider.listing == Listing::Unknown)
         };
         let mut open =
-            (0..self.providers.len()).filter(unknown).filter(|index| self.is_offered(*index, asked));
+            (0..self.providers.len()).filter(unknown).filter(|index| self.is_offered(*index, requested));
         let candidate =
-            |index: usize| Some(self.candidate(index, asked, &self.unlisted_stats.get(index)?.0, group));
+            |index: usize| Some(self.candidate(index, requested, &self.unlisted_stats.get(index)?.0, group));
         let first = open.next().and_then(candidate)?;
         let mut rest = open.filter_map(candidate).take(MAX_CANDIDATES - 1).peekable();
         Some(match rest.peek() {
@@ -440,9 +444,9 @@ impl Catalog {
         })
     }
 
-    /// Offered names that are similar to `asked`. Length and number of the compared names are bounded.
-    fn similar_names(&self, asked: &str) -> Vec<String> {
-        if asked.len() > MAX_COMPARED_LENGTH {
+    /// Offered names that are similar to `requested`. Length and number of the compared names are bounded.
+    fn similar_names(&self, requested: &str) -> Vec<String> {
+        if requested.len() > MAX_COMPARED_LENGTH {
             return Vec::new();
         }
         let mut scored: Vec<(f64, String)> = self
@@ -450,7 +454,7 @@ impl Catalog {
             .into_iter()
             .filter(|offered| offered.model.len() <= MAX_COMPARED_LENGTH)
             .take(MAX_COMPARED_NAMES)
-            .map(|offered| (strsim::jaro_winkler(asked, offered.model), offered.model.to_owned()))
+            .map(|offered| (strsim::jaro_winkler(requested, offered.model), offered.model.to_owned()))
             .filter(|(score, _)| *score >= MIN_SIMILARITY)
             .collect();
         scored.sort_by(|(a, first), (b, second)| b.total_cmp(a).then_with(|| first.cmp(second)));

@@ -93,9 +93,9 @@ impl LatencyPercentiles {
         if self.samples.fetch_add(1, Relaxed) + 1 == MAX_SAMPLES {
             self.samples.store(MAX_SAMPLES / 2, Relaxed);
             for bucket in &self.buckets {
-                let held = bucket.load(Relaxed);
-                if held > 0 {
-                    bucket.store(held / 2, Relaxed);
+                let count = bucket.load(Relaxed);
+                if count > 0 {
+                    bucket.store(count / 2, Relaxed);
                 }
             }
         }
@@ -106,15 +106,15 @@ impl LatencyPercentiles {
         if all < MIN_SAMPLES {
             return None;
         }
-        let wanted = (u64::from(all) * u64::from(percent)).div_ceil(100);
+        let target_count = (u64::from(all) * u64::from(percent)).div_ceil(100);
         let mut below = 0;
         for (place, bucket) in self.buckets.iter().enumerate() {
             let here = u64::from(bucket.load(Relaxed));
-            if here > 0 && below + here >= wanted {
+            if here > 0 && below + here >= target_count {
                 // Interpolates as if the bucket's samples were spread evenly.
                 let from = SCALE.floor(place);
                 let width = SCALE.floor(place + 1) - from;
-                return Some(Duration::from_micros(from + width * (wanted - below) / here));
+                return Some(Duration::from_micros(from + width * (target_count - below) / here));
             }
             below += here;
         }

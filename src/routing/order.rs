@@ -1,5 +1,7 @@
 //! Orders candidates of equal group and region: as configured, at random by weight, or by expected latency;
 //! the candidate that has served the conversation comes first.
+//!
+//! Never adds or removes a candidate.
 
 use super::{
     candidate_stats::{Admission, ResponseKind},
@@ -63,8 +65,8 @@ fn move_preferred_first(peers: &mut [Candidate<'_>], by: &SortBy<'_>) {
 fn shuffle_by_weight(peers: &mut [Candidate<'_>], rng: &mut Rng) {
     let mut left = peers;
     while left.len() > 1 {
-        let whole: u64 = left.iter().map(|candidate| u64::from(candidate.weight)).sum();
-        let mut mark = rng.unit() * whole as f64;
+        let total: u64 = left.iter().map(|candidate| u64::from(candidate.weight)).sum();
+        let mut mark = rng.unit() * total as f64;
         let drawn = left.iter().position(|candidate| {
             mark -= f64::from(candidate.weight);
             mark < 0.0
@@ -201,8 +203,8 @@ mod tests {
             first[arranged(&registry, Strategy::Weighted, None, &mut rng)[0]] += 1;
         }
         for (place, count) in first.into_iter().enumerate() {
-            let meant = 1000 * (place as u32 + 1);
-            assert!(count.abs_diff(meant) < 150, "{first:?}");
+            let expected = 1000 * (place as u32 + 1);
+            assert!(count.abs_diff(expected) < 150, "{first:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The routing input of a request, and its candidates in order. A plan is made once, by
-//! [`super::Catalog::plan`], and does not change; [`super::AttemptPlan`] runs it.
+//! [`super::Catalog::plan`], and does not change; [`super::AttemptPlan`] runs it. Most requests have one
+//! candidate and allocate nothing here.
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 

@@ -1,5 +1,7 @@
 //! Decides when a provider is probed (S0.6, S1.1): at an interval, but not while live traffic succeeds;
 //! sooner after one failed probe; when a cool-down ends. Pure: [`app`](crate::app) runs the probes.
+//!
+//! The time of the next probe depends only on this state, the settings and a jitter.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The health of a provider as a whole: whether it is alive, by which method that was found, and whether its
-//! key rests. Written by probes and by live traffic, read by plans and by `/health`. Atomics only.
+//! key rests. Written by probes and by live traffic, read by plans and by `/health`. Atomics only. A success
+//! of a request from before a rest never ends the rest.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
@@ -137,9 +138,9 @@ impl ProviderHealth {
         }
     }
 
-    /// A request that was sent at `asked` succeeded. One from before the rest does not end it.
-    pub fn succeeded(&self, asked: Moment) {
-        if self.resting_until.load(Relaxed) != 0 && asked.0 > self.rest_began_at.load(Relaxed) {
+    /// A request that was sent at `started` succeeded. One from before the rest does not end it.
+    pub fn succeeded(&self, started: Moment) {
+        if self.resting_until.load(Relaxed) != 0 && started.0 > self.rest_began_at.load(Relaxed) {
             self.end_rest();
         }
     }

@@ -175,7 +175,7 @@ mod tests {
     /// Each form in the recordings of providers and in their documentation.
     #[test]
     fn reads_every_form_of_a_span() {
-        for (text, wanted) in [
+        for (text, expected) in [
             ("2", 2.0),
             ("2.220795154571533", 2.220_795_155),
             ("0s", 0.0),
@@ -197,7 +197,7 @@ mod tests {
             ("Tue, 18 Nov 2003 16:34:03 GMT", 0.0),
         ] {
             let span = parse_span(text, wall()).map(|span| span.as_secs_f64());
-            assert!(span.is_some_and(|span| (span - wanted).abs() < 1e-6), "{text}: {span:?}");
+            assert!(span.is_some_and(|span| (span - expected).abs() < 1e-6), "{text}: {span:?}");
         }
         for text in ["", "-1", "soon", "1x", "nan", "inf", "1e40", "2025-13-01T00:00:00Z", "1s2", ".", "µ"] {
             assert_eq!(parse_span(text, wall()), None, "{text}");

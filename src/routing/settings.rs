@@ -1,5 +1,7 @@
 //! The settings of routing. The defaults are the documented ones; the `config` room reads and checks the
 //! values.
+//!
+//! Shared by all workers and replaced as a whole by a reload.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,6 @@
 //! The strategies: in which order candidates are tried and how many at once (S3.1–S3.3, B4). Also their text
-//! form in the configuration and in the header `x-thalweg-strategy`; an unknown text is no strategy.
+//! form in the configuration and in the header `x-thalweg-strategy`; an unknown text is no strategy. A parsed
+//! strategy is always within its bounds.
 
 use std::{fmt, time::Duration};
 

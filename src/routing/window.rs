@@ -1,5 +1,7 @@
 //! Counts successes and failures of the last seconds in ten slots, which are reused in turn. A slot is one
 //! atomic: the number of its tenth of a window (the stamp), and two counts of 16 bits.
+//!
+//! No worker waits; if two workers reuse a slot at once, a count may fall into the newer tenth.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -43,12 +45,12 @@ impl OutcomeWindow {
         let tenth = tenth(now, window);
         let Some(slot) = self.0.get((tenth % SLOTS) as usize) else { return };
         let one = if successes { ONE_SUCCESS } else { ONE_FAILURE };
-        let held = slot.load(Relaxed);
-        if held >> STAMP_SHIFT == stamp(tenth) {
-            if (held & 0xFFFF) < MAX_SLOT_COUNT && (held >> 16 & 0xFFFF) < MAX_SLOT_COUNT {
+        let value = slot.load(Relaxed);
+        if value >> STAMP_SHIFT == stamp(tenth) {
+            if (value & 0xFFFF) < MAX_SLOT_COUNT && (value >> 16 & 0xFFFF) < MAX_SLOT_COUNT {
                 slot.fetch_add(one, Relaxed);
             }
-        } else if slot.compare_exchange(held, stamp(tenth) << STAMP_SHIFT | one, Relaxed, Relaxed).is_err() {
+        } else if slot.compare_exchange(value, stamp(tenth) << STAMP_SHIFT | one, Relaxed, Relaxed).is_err() {
             // Another worker has just reused the slot.
             slot.fetch_add(one, Relaxed);
         }
@@ -60,10 +62,10 @@ impl OutcomeWindow {
         let mut counts = OutcomeCounts::default();
         for age in 0..SLOTS.min(latest + 1) {
             let tenth = latest - age;
-            let held = self.0.get((tenth % SLOTS) as usize).map_or(0, |slot| slot.load(Relaxed));
-            if held >> STAMP_SHIFT == stamp(tenth) {
-                counts.failures += (held & 0xFFFF) as u32;
-                counts.successes += (held >> 16 & 0xFFFF) as u32;
+            let value = self.0.get((tenth % SLOTS) as usize).map_or(0, |slot| slot.load(Relaxed));
+            if value >> STAMP_SHIFT == stamp(tenth) {
+                counts.failures += (value & 0xFFFF) as u32;
+                counts.successes += (value >> 16 & 0xFFFF) as u32;
             }
         }
         counts

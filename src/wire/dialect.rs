@@ -1,5 +1,6 @@
-//! The supported APIs: the path of each below a base URL, and what it offers. The error format of each is in
-//! [`super::error`].
+//! The supported APIs: the path of each below a base URL, and the options that only some have.
+//!
+//! Knows no provider: a provider may support any of them. The error format of each is in [`super::error`].
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {

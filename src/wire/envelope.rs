@@ -255,9 +255,9 @@ impl EnvelopeBuilder {
                 }
             }
             Field::MaxTokens | Field::MaxCompletionTokens | Field::MaxOutputTokens => {
-                self.max_tokens = self.max_tokens.max(field::whole(text));
+                self.max_tokens = self.max_tokens.max(field::integer(text));
             }
-            Field::N | Field::BestOf => self.choices = self.choices.max(field::whole(text)),
+            Field::N | Field::BestOf => self.choices = self.choices.max(field::integer(text)),
             // Has no meaning at the top level.
             Field::IncludeUsage => {}
         }

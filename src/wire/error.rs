@@ -1,5 +1,5 @@
-//! The JSON of every error that the gateway answers, in the dialect of the request: a body before the commit point, a
-//! typed event after it. No other file renders an error.
+//! The JSON of every error that the gateway answers, in the dialect of the request: a body before the commit
+//! point, a typed event after it. No other file renders an error.
 //!
 //! Shapes: OpenAI's error object `{"error":{"message","type","param","code"}}` (API reference, "Error
 //! codes"), the Responses stream's `error` event, Anthropic's `{"type":"error","error":{"type","message"}}`
@@ -73,8 +73,8 @@ impl Dialect {
         }
     }
 
-    /// The body of an error response that lists single problems in `error.errors`. Its members are in the order of
-    /// their names.
+    /// The body of an error response that lists single problems in `error.errors`. Its members are in the
+    /// order of their names.
     #[must_use]
     pub fn error_body_with(self, error: &WireError<'_>, problems: Vec<Value>) -> Bytes {
         let mut body: Value = serde_json::from_slice(&self.error_body(error)).unwrap_or_default();

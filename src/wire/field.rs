@@ -137,6 +137,6 @@ pub(super) const fn lenient_boolean(value: &[u8]) -> Option<Option<bool>> {
 }
 
 /// A whole number. `None`: any other form, also one that a provider may accept as a number.
-pub(super) fn whole(value: &[u8]) -> Option<u64> {
+pub(super) fn integer(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }

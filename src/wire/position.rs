@@ -1,5 +1,7 @@
 //! A byte offset in a body as line and column, for error messages. Computed only when a body is refused,
 //! because it reads all bytes before the offset.
+//!
+//! Columns count characters and not bytes, as editors do.
 
 use std::fmt;
 

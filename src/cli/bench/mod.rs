@@ -1,5 +1,7 @@
 //! `thalweg bench`: puts load on an endpoint and prints the result, as a [`table`] or as JSON. The `load`
 //! room measures; an address beyond this machine is refused unless it is allowed explicitly.
+//!
+//! Exit code 1 means that a request failed or that nothing was received.
 
 mod table;
 
@@ -141,11 +143,11 @@ fn read_duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 fn show(bar: &ProgressBar, plan: &LoadPlan, Progress { elapsed, completed, failed, events }: Progress) {
-    let (done, whole) = match plan.bound.requests {
+    let (done, total) = match plan.bound.requests {
         Some(requests) => (completed + failed, requests),
         None => (millis(elapsed), millis(plan.bound.duration)),
     };
-    bar.show(done, whole, || {
+    bar.show(done, total, || {
         let failed = if failed > 0 { format!(", {} failed", Count(failed)) } else { String::new() };
         format!("{} answers, {} events{failed}", Count(completed), Count(events))
     });

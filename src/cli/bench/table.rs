@@ -1,5 +1,7 @@
 //! The result of a run as text: the counts, then the percentiles in columns. Warns if the client itself was
 //! the limit, because the figures are not the server's then.
+//!
+//! Computes no figures; the report has them.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -1,5 +1,6 @@
 //! Requests a comparison from a gateway and reads its event stream: passes progress on and returns the
-//! report. Ignores unknown events, which a newer gateway may send.
+//! report. Ignores unknown events, which a newer gateway may send. Needs the whole stream: without a report
+//! at its end the command fails.
 
 use std::future::poll_fn;
 

@@ -1,5 +1,7 @@
 //! A comparison as text: the result of each leg, the latency that it adds to the provider's own, and the
 //! recommendation. Computes nothing; the report has all figures.
+//!
+//! An absent figure is shown as a dash.
 
 use std::fmt;
 

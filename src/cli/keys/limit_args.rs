@@ -1,5 +1,7 @@
 //! The limits of a key on the command line. A limit that is not given does not change; `none` removes it.
 //! Amounts of money are exact, without floats.
+//!
+//! The `auth` room enforces limits; this file only parses them.
 
 use std::{
     str::FromStr,

@@ -1,5 +1,7 @@
 //! Prints keys, as a table or as JSON. A secret is printed only once, when it is created. Money is in the
 //! currency of the prices.
+//!
+//! Digests are not printed.
 
 use std::{
     io::{self, Write},

@@ -1,4 +1,7 @@
-//! Attempt plans step by step; `tests/sim_routing.rs` simulates whole histories.
+//! Attempt plans step by step; `tests/sim_routing.rs` simulates whole histories. Time and random numbers are
+//! fixed.
+//!
+//! Only the last test is random: it checks that every plan ends.
 
 use std::sync::Arc;
 

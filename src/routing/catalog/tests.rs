@@ -1,4 +1,7 @@
-//! Catalogues: names, aliases, lists, rules, regions.
+//! Catalogues: names, aliases, lists, rules, regions. Each test builds a catalogue and checks the planned
+//! candidates, in order.
+//!
+//! Statistics have no part in them, except that names share them.
 
 use regex::Regex;
 
@@ -37,8 +40,8 @@ fn planned(catalog: &Catalog, request: &PlanRequest<'_>) -> Vec<(usize, String)>
     plan.candidates().iter().map(|candidate| (candidate.provider, candidate.model.to_owned())).collect()
 }
 
-fn plan(catalog: &Catalog, asked: &str) -> Option<(Vec<usize>, String)> {
-    let planned = planned(catalog, &PlanRequest::stream(asked));
+fn plan(catalog: &Catalog, requested: &str) -> Option<(Vec<usize>, String)> {
+    let planned = planned(catalog, &PlanRequest::stream(requested));
     let model = planned.first()?.1.clone();
     Some((planned.into_iter().map(|(provider, _)| provider).collect(), model))
 }
@@ -71,8 +74,8 @@ fn each_candidate_is_asked_once_however_it_is_named() {
         rule("alias", &["one/shared", "shared"], &[]),
         rule("shared", &[], &["one", "two", "one"]),
     ]);
-    for asked in ["alias", "shared"] {
-        assert_eq!(planned(&catalog, &PlanRequest::stream(asked)), both, "{asked}");
+    for requested in ["alias", "shared"] {
+        assert_eq!(planned(&catalog, &PlanRequest::stream(requested)), both, "{requested}");
     }
 }
 
@@ -144,8 +147,8 @@ fn a_model_may_have_its_own_providers_and_strategy() {
     let mut rng = Rng::new(1);
     let shared = catalog.plan(&PlanRequest::stream("shared"), Moment(1), &mut rng).unwrap();
     assert_eq!((shared.strategy, shared.rule), (Strategy::Adaptive, Some(0)));
-    let asked = PlanRequest { strategy: Some(Strategy::Priority), ..PlanRequest::stream("shared") };
-    let shared = catalog.plan(&asked, Moment(1), &mut rng).unwrap();
+    let requested = PlanRequest { strategy: Some(Strategy::Priority), ..PlanRequest::stream("shared") };
+    let shared = catalog.plan(&requested, Moment(1), &mut rng).unwrap();
     assert_eq!(shared.strategy, Strategy::Priority);
     assert_eq!(shared.candidates().iter().map(|candidate| candidate.provider).collect::<Vec<_>>(), [1, 0]);
     // The fetched list does not have the model, but the configuration names the provider.
@@ -183,7 +186,8 @@ fn the_nearest_region_comes_first() {
 #[test]
 fn a_prefixed_name_shares_the_plain_ones_record() {
     let catalog = catalog(&[]);
-    let plan = |asked| catalog.plan(asked, Moment(1), &mut Rng::new(1)).unwrap().candidates()[0].stats;
+    let plan =
+        |requested| catalog.plan(requested, Moment(1), &mut Rng::new(1)).unwrap().candidates()[0].stats;
     let (plain, prefixed, unlisted) = (
         PlanRequest::stream("deepseek-chat"),
         PlanRequest::stream("two/deepseek-chat"),

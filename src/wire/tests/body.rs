@@ -1,4 +1,7 @@
-//! Compares the envelope and its edits with serde_json over generated bodies.
+//! Compares the envelope and its edits with serde_json over generated bodies. Also compares the JSON grammar
+//! with serde_json on random and on nearly valid texts.
+//!
+//! An edited body must parse to the edited value.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -34,7 +37,7 @@ fn options() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         Just(json!({})),
         Just(json!({"include_usage": null})),
-        any::<bool>().prop_map(|asked| json!({"include_usage": asked, "include_obfuscation": true})),
+        any::<bool>().prop_map(|value| json!({"include_usage": value, "include_obfuscation": true})),
         value().prop_map(|other| json!({"a": other, "z": []})),
     ]
 }

@@ -1,4 +1,7 @@
-//! Classes of events, case by case and over the recorded streams.
+//! Classes of events, case by case and over the recorded streams. Each event is classified both before and
+//! after the commit point, and the results must agree.
+//!
+//! Content is the only class that may differ.
 
 use super::transcripts::transcripts;
 use crate::wire::{

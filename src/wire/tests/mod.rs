@@ -1,5 +1,6 @@
 //! Tests of the whole room: bodies against serde_json, streams against a naive reader of the SSE rules, and
-//! the recorded responses of real providers, which are kept outside the repository.
+//! the recorded responses of real providers, which are kept outside the repository. Unit tests of single
+//! files are beside the code.
 
 mod body;
 mod classes;

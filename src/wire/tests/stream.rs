@@ -1,4 +1,6 @@
-//! Compares the scanner with a naive reader of event streams, over generated streams and every cut.
+//! Compares the scanner with a naive reader of event streams, over generated streams and every cut. Also
+//! checks offsets, the byte limits, and the terminator of an unfinished event. Every cut must give the same
+//! events.
 
 use proptest::prelude::*;
 

@@ -1,5 +1,6 @@
 //! Recorded responses of real providers, read from `THALWEG_TRANSCRIPTS` or beside the checkout. They are
-//! other people's data and not in the repository; without them these tests print a line and pass.
+//! other people's data and not in the repository; without them these tests print a line and pass. Each stream
+//! must give the recorded numbers of events, in any cut.
 
 use std::{fs, path::PathBuf};
 
