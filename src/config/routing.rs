@@ -196,7 +196,7 @@ fn aliases(field: &mut Located<'_, '_, '_>, settings: &mut Settings) {
     report_duplicates(field, &settings.routing.models);
 }
 
-/// Reads the members of an object whose keys are chosen by the operator.
+/// Reads the members of an object with keys chosen by the operator.
 fn each_named<'v, 'e>(
     field: &mut Located<'v, '_, 'e>,
     mut read: impl FnMut(Arc<str>, &mut Located<'v, '_, 'e>),

@@ -132,7 +132,7 @@ impl<'v, 'e> Section<'v, '_, 'e> {
         self.field(key)?.section(read)
     }
 
-    /// Visits every key of an object whose keys are chosen by the operator.
+    /// Visits every key of an object with keys chosen by the operator.
     pub(super) fn each(&mut self, mut visit: impl FnMut(&'v str, Located<'v, '_, 'e>)) {
         let entries = self.entries;
         self.accepts_any_key = true;

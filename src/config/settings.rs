@@ -53,7 +53,7 @@ pub struct Settings {
     pub database: Option<DatabaseSettings>,
     pub ledger: LedgerSettings,
     pub prices: Prices,
-    /// Proxies whose `X-Forwarded-For` is trusted for the client's address.
+    /// Proxies that are trusted to give the client's address (`X-Forwarded-For`).
     pub trusted_proxies: Vec<Network>,
     pub telemetry: TelemetrySettings,
     /// The trace collector. `None`: there are no traces.

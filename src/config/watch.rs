@@ -125,7 +125,7 @@ mod tests {
         }
     }
 
-    /// A watch whose current content is loaded.
+    /// A watch with its current content loaded.
     fn watched(file: &Path) -> FileWatch {
         FileWatch::new(file.to_path_buf(), digest(&fs::read_to_string(file).unwrap()))
     }

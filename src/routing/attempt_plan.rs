@@ -255,7 +255,7 @@ impl<'a> AttemptPlan<'a> {
     }
 
     /// The first untried candidate that admits a request. Takes the probe permit of a probing one; a probing
-    /// candidate whose permit is taken is skipped.
+    /// candidate without a free permit is skipped.
     fn pick(&self, now: Moment) -> Option<(u8, Option<ProbePermit>)> {
         self.untried().find_map(|index| {
             let stats = self.plan.candidates().get(usize::from(index))?.stats;

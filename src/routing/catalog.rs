@@ -1,5 +1,5 @@
 //! Which provider serves which model. A client names a model plainly or as `provider/model` (S2.3), by an
-//! alias, or as a list; a provider whose list is unknown is tried if no list has the model.
+//! alias, or as a list; a provider with an unknown list is tried if no list has the model.
 //!
 //! Lookups are done when the catalogue is built, so that a request reads one map. A catalogue never changes:
 //! a new list makes a new one, with the same statistics.

@@ -1,5 +1,5 @@
 //! The classes of failure (S1.14) and the one table of their consequences: whether another candidate is
-//! tried, what rests for how long, and whether the failure counts against the candidate's health.
+//! tried, which scope rests for how long, and whether the failure counts against the candidate's health.
 //! `proxy/classify.rs` derives the class from a fault, a status or an error body.
 
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub enum NextStep {
     Stop,
 }
 
-/// What rests after a failure.
+/// The scope that rests after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     None,

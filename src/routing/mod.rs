@@ -2,7 +2,7 @@
 //! the choice. Pure: no socket, no clock, no task; the time and a random generator are arguments. Shared
 //! state is atomics.
 //!
-//! - [`catalog`]: which provider serves which model; makes a [`plan`], whose order comes from `order`
+//! - [`catalog`]: which provider serves which model; makes a [`plan`], which `order` sorts
 //! - [`attempt_plan`]: runs one request through its plan, as [`strategy`] and [`settings`] say
 //! - [`class`]: classes of failure and the consequence of each; [`retry_after`]: the provider's requested
 //!   pause

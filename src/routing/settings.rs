@@ -105,7 +105,7 @@ impl Sticky {
     }
 }
 
-/// How a request is handled whose candidates are all tripped or resting.
+/// How a request is handled while all its candidates are tripped or resting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AllTripped {
     #[default]

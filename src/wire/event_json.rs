@@ -91,7 +91,7 @@ fn block_has_content(block: &Value) -> bool {
     }
 }
 
-/// Whether an item of a response is a tool call, whose name comes before its arguments.
+/// Whether an item of a response is a tool call; its name comes before its arguments.
 fn is_tool_call(item: &Value) -> bool {
     item["type"].as_str().is_some_and(|kind| kind.ends_with("_call"))
 }

@@ -1,8 +1,8 @@
 //! Finds the first byte of a JSON string that is not plain: a quote, a backslash or a control character.
 //! Strings are most of a request's bytes, so this is most of the cost of reading one.
 //!
-//! Short runs are tested eight bytes at a time in a `u64`, long runs in chunks whose loop the compiler turns
-//! into vector compares. Bytes from 0x80 on are plain: UTF-8 is not checked here.
+//! Short runs are tested eight bytes at a time in a `u64`, long runs in chunks, with a loop that the compiler
+//! turns into vector compares. Bytes from 0x80 on are plain: UTF-8 is not checked here.
 
 /// Bytes. A vector loop does not pay for runs up to this length.
 const SHORT_RUN: usize = 32;
