@@ -6,15 +6,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use sqlx::AssertSqlSafe;
 
-use super::{Cell, Connection, DatabaseError, engine, postgres};
-
-/// The type of a table's column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ColumnKind {
-    Int,
-    Text,
-    Blob,
-}
+use super::{Cell, ColumnKind, Connection, DatabaseError, engine, postgres};
 
 /// Rows per statement on SQLite. The largest size that fits comes first. There are few sizes, so that all
 /// statements stay prepared.

@@ -3,6 +3,14 @@
 
 use super::DatabaseError;
 
+/// The type of a table's column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnKind {
+    Int,
+    Text,
+    Blob,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cell {
     Int(Option<i64>),

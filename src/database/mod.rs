@@ -23,8 +23,8 @@ mod sqlite;
 #[cfg(test)]
 pub mod tests;
 
-pub use bulk::{ColumnKind, Insert};
-pub use cell::{Cell, ResultRow};
+pub use bulk::Insert;
+pub use cell::{Cell, ColumnKind, ResultRow};
 pub use connection::Connection;
 pub use error::DatabaseError;
 pub use pool::Database;

@@ -9,8 +9,7 @@ use sqlx::{
 };
 
 use super::{
-    Cell, DatabaseError,
-    bulk::ColumnKind,
+    Cell, ColumnKind, DatabaseError,
     engine::{Engine, ValueType},
 };
 

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    catalog::{EMBEDDING_MODEL, Endpoint, RecordingCatalog},
+    catalog::{EMBEDDING_MODEL, RecordingCatalog},
     embedding,
+    endpoint::Endpoint,
     recording::RecordedStep,
 };
 

@@ -5,7 +5,11 @@ use std::cell::OnceCell;
 
 use serde_json::{Value, json};
 
-use super::{recording::RecordingError, replay::Replay};
+use super::{
+    endpoint::Endpoint,
+    recording::RecordingError,
+    replay::{Replay, ReplaySpeed},
+};
 
 /// The model that answers on `/v1/embeddings`.
 pub(super) const EMBEDDING_MODEL: &str = "demo-embedding";
@@ -34,37 +38,6 @@ pub fn models() -> Vec<String> {
 fn names() -> impl Iterator<Item = &'static str> {
     let chat = RECORDINGS.iter().filter(|(endpoint, ..)| *endpoint == Endpoint::Chat);
     chat.map(|(_, name, _)| *name).chain([EMBEDDING_MODEL])
-}
-
-/// How fast recordings are replayed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReplaySpeed {
-    /// As they were recorded.
-    #[default]
-    Recorded,
-    /// Without any pause, for tests and load.
-    Instant,
-}
-
-/// The API of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
-    Chat,
-    Completions,
-    Responses,
-    Messages,
-}
-
-impl Endpoint {
-    pub(super) fn of(path: &str) -> Option<Self> {
-        match path {
-            "/v1/chat/completions" => Some(Self::Chat),
-            "/v1/completions" => Some(Self::Completions),
-            "/v1/responses" => Some(Self::Responses),
-            "/v1/messages" => Some(Self::Messages),
-            _ => None,
-        }
-    }
 }
 
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{catalog::Endpoint, recording::RecordedStep};
+use super::{endpoint::Endpoint, recording::RecordedStep};
 
 /// A whole answer.
 #[derive(Clone, Debug)]

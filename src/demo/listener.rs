@@ -24,11 +24,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{
-    answer::DemoResponse,
-    catalog::{RecordingCatalog, ReplaySpeed},
-    playback::Playback,
-};
+use super::{answer::DemoResponse, catalog::RecordingCatalog, playback::Playback, replay::ReplaySpeed};
 use crate::base::spawn::Tasks;
 
 /// A longer request is refused with 413.

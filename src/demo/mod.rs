@@ -4,6 +4,7 @@
 //!
 //! In reading order:
 //! - [`recording`]: the format of recordings and its parser
+//! - [`endpoint`]: the APIs, by path
 //! - [`catalog`]: the models, each with its recording; [`replay`]: one recording, prepared
 //! - [`fold`]: a recorded stream as the answer for `stream: false`
 //! - [`embedding`]: vectors that depend on their input alone
@@ -14,11 +15,13 @@
 mod answer;
 mod catalog;
 mod embedding;
+mod endpoint;
 mod fold;
 mod listener;
 mod playback;
 pub mod recording;
 mod replay;
 
-pub use catalog::{ReplaySpeed, models};
+pub use catalog::models;
 pub use listener::{Demo, start, start_at};
+pub use replay::ReplaySpeed;

@@ -6,10 +6,20 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    catalog::{Endpoint, ReplaySpeed},
+    endpoint::Endpoint,
     fold::{self, Folded},
     recording::{RecordedStep, Recording, RecordingError},
 };
+
+/// How fast recordings are replayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplaySpeed {
+    /// As they were recorded.
+    #[default]
+    Recorded,
+    /// Without any pause, for tests and load.
+    Instant,
+}
 
 #[derive(Debug)]
 pub(super) struct Replay {

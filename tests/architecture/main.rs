@@ -1,9 +1,10 @@
-//! Checks of the repository's own text: the rules that no compiler holds. Reads files and runs nothing of the crate.
-//! Each check is a function that returns the violations of the text that it is given, so each has a test of its own that
-//! shows it fail on a bad example.
+//! Checks of the repository's own text: the rules that no compiler holds. Reads files and runs nothing of the
+//! crate. Each check is a function that returns the violations of the text that it is given, so each has a
+//! test of its own that shows it fail on a bad example.
 //!
 //! - `source_reader`: the files of the repository; source without comments, strings and tests, as tokens
 //! - `module_paths`: imports and paths in source, resolved to modules
+//! - `circles`: files of one room that import each other
 //! - `law`: which room may import which
 //! - `hidden_paths`: paths that the law could not read
 //! - `documents`: paths and tests that the documents name exist
@@ -13,6 +14,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 #![expect(unreachable_pub, reason = "a binary: nothing is reachable")]
 
+mod circles;
 mod documents;
 mod doors;
 mod hidden_paths;

@@ -90,8 +90,8 @@ fn a_second_signal_ends_at_once() {
     assert!(!answer.contains("[DONE]"), "{answer}");
 }
 
-/// With a ledger in SQLite and one provider: background tasks on the main thread, ledger, log, settlement, and the
-/// connection of the keys. What starts needs more until it has been idle for some seconds.
+/// With a ledger in SQLite and one provider: background tasks on the main thread, ledger, log, settlement,
+/// and the connection of the keys. What starts needs more until it has been idle for some seconds.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_idle_process_has_five_threads_besides_its_workers() {
