@@ -19,7 +19,7 @@ pub(super) fn send_row(bus: &EventBus, row: &Row) {
     if let Some(fields) = event.as_object_mut() {
         fields.insert("id".to_owned(), uuid(row.id.0).into());
     }
-    bus.tell(owner, "row", &event.to_string());
+    bus.publish(owner, "row", &event.to_string());
 }
 
 fn uuid(id: [u8; 16]) -> String {
@@ -28,7 +28,7 @@ fn uuid(id: [u8; 16]) -> String {
 
 /// The sums, if they differ from the `last` ones that were sent.
 pub(super) fn send_sums(telemetry: &Telemetry, generation: u64, last: &mut Value) {
-    if !telemetry.bus.is_watched() {
+    if !telemetry.bus.has_subscribers() {
         return;
     }
     let sums = *telemetry.stats.open().0.sums();
@@ -47,7 +47,7 @@ pub(super) fn send_sums(telemetry: &Telemetry, generation: u64, last: &mut Value
         },
     });
     if event != *last {
-        telemetry.bus.tell(Owner::Operator, "stats", &event.to_string());
+        telemetry.bus.publish(Owner::Operator, "stats", &event.to_string());
         *last = event;
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn of<'a>(completed: &'a Completed, config: &'a impl SettlementConfig
     let status = completed.status();
     RequestFacts {
         path: record.route.template(),
-        verdict: verdict(&completed.outcome),
+        outcome: outcome(&completed.outcome),
         status,
         provider,
         model: provider.and_then(|provider| {
@@ -26,7 +26,7 @@ pub(super) fn of<'a>(completed: &'a Completed, config: &'a impl SettlementConfig
         }),
         key: record.key_name.as_deref(),
         attempts: record.attempts,
-        contest: record.race,
+        race: record.race,
         served: match &completed.outcome {
             Outcome::Complete => status < 400,
             Outcome::Gone(stage) => *stage == Stage::Body,
@@ -36,7 +36,7 @@ pub(super) fn of<'a>(completed: &'a Completed, config: &'a impl SettlementConfig
         first_token: stats.first_token,
         added_first: record.added_first(),
         waited: (record.attempts > 0).then(|| record.connection_wait.unwrap_or_default()),
-        shape: stats.frame_timings.as_deref(),
+        frame_timings: stats.frame_timings.as_deref(),
         frames: stats.frames,
         bytes: stats.bytes,
         tokens: TokenCounts {
@@ -47,7 +47,7 @@ pub(super) fn of<'a>(completed: &'a Completed, config: &'a impl SettlementConfig
     }
 }
 
-fn verdict(outcome: &Outcome) -> RequestOutcome {
+fn outcome(outcome: &Outcome) -> RequestOutcome {
     match outcome {
         Outcome::Complete => RequestOutcome::Done,
         Outcome::Gone(stage) => RequestOutcome::Gone(phase(*stage)),

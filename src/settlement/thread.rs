@@ -120,7 +120,7 @@ impl<C: SettlementConfig> Settlement<C> {
         let (mut stats, now) = self.telemetry.stats.open();
         batch.iter().for_each(|completed| stats.add(now, &fact::of(completed, &**config)));
         drop(stats);
-        let (mut rows, watched) = (Vec::new(), self.telemetry.bus.is_watched());
+        let (mut rows, watched) = (Vec::new(), self.telemetry.bus.has_subscribers());
         let (mut left_out, entered) = (0, Instant::now());
         for mut completed in batch {
             log_line::write(&completed);

@@ -1,5 +1,8 @@
-//! What happens, as it happens, for whoever watches (S3.7): rows of the ledger and changed statistics. A bounded bus that
-//! forgets the oldest for who does not keep up, and says how many. While nobody watches nothing is written.
+//! Events for subscribers as they happen (S3.7): rows of the ledger and changed statistics. A bounded bus: a
+//! subscriber that does not keep up loses the oldest events and receives their number. Without subscribers
+//! nothing is formatted and nothing is stored.
+//!
+//! Invariant: a subscriber with a key receives only that key's events; the operator receives all.
 
 use std::{
     collections::HashMap,
@@ -15,122 +18,125 @@ use tokio::sync::broadcast::{
     error::{RecvError, TryRecvError},
 };
 
-/// News that wait for a watcher before the oldest are forgotten.
-const WAITING: usize = 512;
-/// Watchers at once; those with one key; and places that no client's key is given, so that operators find one.
-const MOST: usize = 100;
-const MOST_OF_A_KEY: usize = 4;
-const KEPT: usize = 20;
+/// Events that wait for a subscriber; beyond it the oldest are dropped.
+const MAX_WAITING: usize = 512;
+/// Subscribers at once.
+const MAX_SUBSCRIBERS: usize = 100;
+/// Subscribers with the same key.
+const MAX_PER_KEY: usize = 4;
+/// Slots that are never given to a client's key, so that operators can always subscribe.
+const OPERATOR_SLOTS: usize = 20;
 
-/// Whose news it is.
+/// The audience of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// The operator's alone.
+    /// The operator alone.
     Operator,
-    /// A key's, by its id, and the operator's.
+    /// The key with this id, and the operator.
     Key(Arc<str>),
 }
 
 #[derive(Clone, Debug)]
 enum BusMessage {
-    /// An event, written out.
+    /// An event in the format of SSE.
     Event(Owner, Bytes),
-    /// There will be no more.
+    /// No more events follow.
     End,
 }
 
-/// Cloning shares it.
+/// Clones share the bus.
 #[derive(Clone, Debug, Default)]
 pub struct EventBus {
-    /// Made for the first watcher: its room is a tenth of an idle gateway's heap.
+    /// Created for the first subscriber, because its buffer is a tenth of an idle gateway's heap.
     news: Arc<OnceLock<broadcast::Sender<BusMessage>>>,
     ended: Arc<AtomicBool>,
-    places: Arc<Mutex<SubscriberSlots>>,
+    slots: Arc<Mutex<SubscriberSlots>>,
 }
 
-/// Who watches.
+/// The slots in use.
 #[derive(Debug, Default)]
 struct SubscriberSlots {
     taken: usize,
-    /// Of these, by key; operators have none.
+    /// The slots of client keys; operators' are not among them.
     by_key: HashMap<Arc<str>, usize>,
 }
 
-/// A place that is taken, and free again when dropped.
+/// One slot in use; free again when dropped.
 #[derive(Debug)]
 struct SubscriberSlot {
-    places: Arc<Mutex<SubscriberSlots>>,
+    slots: Arc<Mutex<SubscriberSlots>>,
     key: Option<Arc<str>>,
 }
 
-/// One who watches.
+/// One subscription.
 #[derive(Debug)]
 pub struct Subscriber {
     news: broadcast::Receiver<BusMessage>,
-    /// `None`: everything may be seen, else what is this key's.
-    place: SubscriberSlot,
-    /// There is nothing more to wait for.
+    /// Its key limits which events the subscriber receives; no key: all.
+    slot: SubscriberSlot,
+    /// The bus had ended before the subscription.
     over: bool,
 }
 
-/// What a watcher is told.
+/// One item that a subscriber receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
     Event(Bytes),
-    /// So many were forgotten.
+    /// This many events were dropped.
     Lost(u64),
     End,
 }
 
 impl EventBus {
     #[must_use]
-    pub fn is_watched(&self) -> bool {
+    pub fn has_subscribers(&self) -> bool {
         self.news.get().is_some_and(|news| news.receiver_count() > 0)
     }
 
-    /// Tells an event of this name; `data` is one line.
-    pub fn tell(&self, owner: Owner, name: &str, data: &str) {
+    /// Sends an event of this name; `data` is one line.
+    pub fn publish(&self, owner: Owner, name: &str, data: &str) {
         self.send(BusMessage::Event(owner, format!("event: {name}\ndata: {data}\n\n").into()));
     }
 
-    /// Ends all watching.
+    /// Ends all subscriptions, now and from now on.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
-        // Of two that write and then read, one sees the other: the first watcher finds this, or is found.
+        // Both sides write, then read: either the first subscriber sees `ended`, or `send` sees the
+        // subscriber.
         fence(Ordering::SeqCst);
         self.send(BusMessage::End);
     }
 
     fn send(&self, news: BusMessage) {
         if let Some(bus) = self.news.get() {
-            // That nobody listens is no error.
+            // An error means that there are no subscribers.
             let _ = bus.send(news);
         }
     }
 
-    /// `None`: there are too many already.
+    /// Subscribes; `key`: to the events of this key alone. `None`: too many subscribers.
     #[must_use]
-    pub fn watch(&self, key: Option<Arc<str>>) -> Option<Subscriber> {
-        let place = SubscriberSlot::take(&self.places, key)?;
-        let news = self.news.get_or_init(|| broadcast::Sender::new(WAITING)).subscribe();
-        // Who subscribed after the end would wait for it for ever.
+    pub fn subscribe(&self, key: Option<Arc<str>>) -> Option<Subscriber> {
+        let slot = SubscriberSlot::take(&self.slots, key)?;
+        let news = self.news.get_or_init(|| broadcast::Sender::new(MAX_WAITING)).subscribe();
+        // A subscriber that came after the end would wait for it for ever.
         fence(Ordering::SeqCst);
         let over = self.ended.load(Ordering::Relaxed);
-        Some(Subscriber { news, place, over })
+        Some(Subscriber { news, slot, over })
     }
 }
 
 impl SubscriberSlot {
-    /// `None`: there are too many with this key, or too many in all.
-    fn take(places: &Arc<Mutex<SubscriberSlots>>, key: Option<Arc<str>>) -> Option<Self> {
-        let mut now = places.lock().unwrap_or_else(PoisonError::into_inner);
+    /// `None`: too many with this key, or too many in total.
+    fn take(slots: &Arc<Mutex<SubscriberSlots>>, key: Option<Arc<str>>) -> Option<Self> {
+        let mut now = slots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = &key {
             let own = now.by_key.get(key).copied().unwrap_or(0);
-            if own >= MOST_OF_A_KEY || now.by_key.values().sum::<usize>() >= MOST - KEPT {
+            if own >= MAX_PER_KEY || now.by_key.values().sum::<usize>() >= MAX_SUBSCRIBERS - OPERATOR_SLOTS {
                 return None;
             }
         }
-        if now.taken >= MOST {
+        if now.taken >= MAX_SUBSCRIBERS {
             return None;
         }
         now.taken += 1;
@@ -138,13 +144,13 @@ impl SubscriberSlot {
             *now.by_key.entry(Arc::clone(key)).or_default() += 1;
         }
         drop(now);
-        Some(Self { places: Arc::clone(places), key })
+        Some(Self { slots: Arc::clone(slots), key })
     }
 }
 
 impl Drop for SubscriberSlot {
     fn drop(&mut self) {
-        let mut now = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         now.taken -= 1;
         if let Some(key) = &self.key
             && let Some(own) = now.by_key.get_mut(key)
@@ -158,7 +164,7 @@ impl Drop for SubscriberSlot {
 }
 
 impl Subscriber {
-    /// The next thing that this watcher may know. Dropping the future loses nothing.
+    /// The next item for this subscriber. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Delivery {
         if self.over {
             return Delivery::End;
@@ -173,7 +179,7 @@ impl Subscriber {
         }
     }
 
-    /// The same without waiting.
+    /// The next item, without waiting. `None`: none is there yet.
     pub fn try_next(&mut self) -> Option<Delivery> {
         loop {
             match self.news.try_recv() {
@@ -189,7 +195,7 @@ impl Subscriber {
     }
 
     fn may_see(&self, owner: &Owner) -> bool {
-        match (&self.place.key, owner) {
+        match (&self.slot.key, owner) {
             (None, _) => true,
             (Some(own), Owner::Key(key)) => own == key,
             (Some(_), Owner::Operator) => false,
@@ -204,12 +210,12 @@ mod tests {
     #[test]
     fn each_sees_what_it_may() {
         let bus = EventBus::default();
-        assert!(!bus.is_watched());
-        let (mut all, mut own) = (bus.watch(None).unwrap(), bus.watch(Some("k1".into())).unwrap());
+        assert!(!bus.has_subscribers());
+        let (mut all, mut own) = (bus.subscribe(None).unwrap(), bus.subscribe(Some("k1".into())).unwrap());
         for (owner, name) in
             [(Owner::Key("k1".into()), "a"), (Owner::Key("k2".into()), "b"), (Owner::Operator, "c")]
         {
-            bus.tell(owner, name, "{}");
+            bus.publish(owner, name, "{}");
         }
         bus.end();
         let told = |watcher: &mut Subscriber| {
@@ -221,34 +227,38 @@ mod tests {
             std::iter::from_fn(|| watcher.try_next()).map(text).collect::<String>()
         };
         assert_eq!((told(&mut all).as_str(), told(&mut own).as_str()), ("abc.", "a."));
-        assert!(bus.watch(None).unwrap().over);
+        assert!(bus.subscribe(None).unwrap().over);
     }
 
     #[test]
     fn who_does_not_keep_up_loses_the_oldest_and_is_told() {
         let bus = EventBus::default();
-        let mut slow = bus.watch(None).unwrap();
-        (0..WAITING + 7).for_each(|number| bus.tell(Owner::Operator, "n", &number.to_string()));
+        let mut slow = bus.subscribe(None).unwrap();
+        (0..MAX_WAITING + 7).for_each(|number| bus.publish(Owner::Operator, "n", &number.to_string()));
         assert_eq!(slow.try_next(), Some(Delivery::Lost(7)));
         assert_eq!(slow.try_next(), Some(Delivery::Event("event: n\ndata: 7\n\n".into())));
     }
 
-    /// However many watch with clients' keys, an operator finds a place; and places are free when they are left.
+    /// However many watch with clients' keys, an operator finds a slot; and slots are free when they are
+    /// left.
     #[test]
     fn clients_do_not_lock_operators_out() {
         let bus = EventBus::default();
         for _ in 0..2 {
             let many = |key: Option<Arc<str>>| {
-                std::iter::from_fn(|| bus.watch(key.clone())).take(MOST + 1).collect::<Vec<_>>()
+                std::iter::from_fn(|| bus.subscribe(key.clone()))
+                    .take(MAX_SUBSCRIBERS + 1)
+                    .collect::<Vec<_>>()
             };
             let first = many(Some("k0".into()));
-            assert_eq!(first.len(), MOST_OF_A_KEY);
-            let others: Vec<_> = (1..MOST).flat_map(|key| many(Some(key.to_string().into()))).collect();
-            assert_eq!(first.len() + others.len(), MOST - KEPT);
-            assert_eq!(many(None).len(), KEPT);
+            assert_eq!(first.len(), MAX_PER_KEY);
+            let others: Vec<_> =
+                (1..MAX_SUBSCRIBERS).flat_map(|key| many(Some(key.to_string().into()))).collect();
+            assert_eq!(first.len() + others.len(), MAX_SUBSCRIBERS - OPERATOR_SLOTS);
+            assert_eq!(many(None).len(), OPERATOR_SLOTS);
         }
-        let operators: Vec<_> = std::iter::from_fn(|| bus.watch(None)).collect();
-        assert_eq!(operators.len(), MOST);
-        assert!(bus.watch(Some("k0".into())).is_none());
+        let operators: Vec<_> = std::iter::from_fn(|| bus.subscribe(None)).collect();
+        assert_eq!(operators.len(), MAX_SUBSCRIBERS);
+        assert!(bus.subscribe(Some("k0".into())).is_none());
     }
 }

@@ -1,10 +1,10 @@
-//! Prometheus' text format, version 0.0.4 ("Exposition formats" of its documentation). Families are written one after
-//! another, each with its help and type; whoever writes gives samples that are already summed, so that no registry has
-//! to be kept up to date on the line.
+//! Writes Prometheus' text format, version 0.0.4 ("Exposition formats" of its documentation): families one
+//! after another, each with help and type. Holds no registry: callers pass samples that are already summed,
+//! so that no request updates one.
 
 use std::fmt::Write as _;
 
-/// How a family is to be understood.
+/// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
     Counter,
@@ -12,13 +12,13 @@ pub enum MetricKind {
     Histogram,
 }
 
-/// The page being written.
+/// The page under construction.
 #[derive(Debug, Default)]
 pub struct Exposition {
     text: String,
 }
 
-/// A family whose samples are being written.
+/// A family that takes samples.
 #[derive(Debug)]
 pub struct Family<'e> {
     text: &'e mut String,
@@ -37,7 +37,7 @@ impl Exposition {
         Family { text: &mut self.text, name }
     }
 
-    /// A family of one sample without labels.
+    /// Writes a family of one sample without labels.
     pub fn single(&mut self, name: &'static str, kind: MetricKind, help: &str, value: impl Into<f64>) {
         self.family(name, kind, help).sample(&[], value);
     }
@@ -107,7 +107,7 @@ fn escape(text: &mut String, value: &str) {
 #[derive(Clone, Debug)]
 pub struct Buckets {
     bounds: &'static [f64],
-    /// One more than there are bounds.
+    /// One per bound, and one for values above all bounds.
     counts: Vec<u64>,
     sum: f64,
 }

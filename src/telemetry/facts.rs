@@ -1,4 +1,6 @@
-//! What the statistics are told of one request when it has ended. Plain terms: this room knows no provider and no dialect.
+//! The facts of one completed request, as the statistics take them. Plain numbers and names, because this
+//! room has no types of providers and dialects. Never sent anywhere: the ledger's row and the log line are
+//! made elsewhere.
 
 use std::time::Duration;
 
@@ -8,9 +10,9 @@ use super::stream_histogram::FrameTimings;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RequestOutcome {
     Done,
-    /// The client's own doing.
+    /// The client caused it.
     Refused,
-    /// Anybody else's.
+    /// The provider or the gateway caused it.
     Failed,
     /// The client left, in this phase.
     Gone(&'static str),
@@ -28,7 +30,7 @@ impl RequestOutcome {
     }
 }
 
-/// Tokens, as far as they are known.
+/// Token counts; 0 where unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TokenCounts {
     pub input: u64,
@@ -36,44 +38,44 @@ pub struct TokenCounts {
     pub cached: u64,
 }
 
-/// How asking several candidates for one request went.
+/// The parallel attempts of one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RaceFacts {
-    /// Several were asked at once from the start.
+    /// Several attempts started at once.
     pub is_race: bool,
-    /// How many were asked beside one that was slow,
+    /// Hedges that were started.
     pub hedges: u8,
-    /// and whether one of these won.
+    /// Whether a hedge won.
     pub by_hedge: bool,
-    /// From the first one's being asked to the answer that was good enough. `None`: nobody's was.
+    /// From the first attempt's start to the commit of the winner. `None`: no attempt won.
     pub won: Option<Duration>,
-    /// Time was up while some were still being asked, or every one was too slow.
+    /// The race's time ran out before an attempt won, or every attempt was too slow.
     pub late: bool,
 }
 
-/// One request's end. Names are those of the configuration: `None` where the client's word is all there is.
+/// One completed request. Names come from the configuration; `None` where only the client named one.
 #[derive(Clone, Debug)]
 pub struct RequestFacts<'a> {
     /// The route's template.
     pub path: &'static str,
-    pub verdict: RequestOutcome,
+    pub outcome: RequestOutcome,
     pub status: u16,
     pub provider: Option<&'a str>,
     pub model: Option<&'a str>,
     /// The key's name.
     pub key: Option<&'a str>,
-    /// Requests sent to providers.
+    /// Attempts.
     pub attempts: u8,
-    pub contest: RaceFacts,
-    /// A provider's success was given to the client, or would have been had it stayed.
+    pub race: RaceFacts,
+    /// A provider's success reached the client, or would have if the client had stayed.
     pub served: bool,
     pub total: Duration,
     pub first_token: Option<Duration>,
-    /// What the gateway added before the first byte.
+    /// Added latency before the first byte.
     pub added_first: Option<Duration>,
-    /// Waiting for a provider's connection: a place in the pool, dialling.
+    /// The wait for a provider's connection: pool and dial.
     pub waited: Option<Duration>,
-    pub shape: Option<&'a FrameTimings>,
+    pub frame_timings: Option<&'a FrameTimings>,
     pub frames: u32,
     pub bytes: u64,
     pub tokens: TokenCounts,
@@ -87,19 +89,19 @@ pub(crate) mod tests {
     pub(crate) fn done() -> RequestFacts<'static> {
         RequestFacts {
             path: "/v1/chat/completions",
-            verdict: RequestOutcome::Done,
+            outcome: RequestOutcome::Done,
             status: 200,
             provider: Some("p"),
             model: Some("m"),
             key: Some("k"),
             attempts: 1,
-            contest: RaceFacts::default(),
+            race: RaceFacts::default(),
             served: true,
             total: Duration::from_millis(500),
             first_token: Some(Duration::from_millis(100)),
             added_first: Some(Duration::from_micros(80)),
             waited: Some(Duration::ZERO),
-            shape: None,
+            frame_timings: None,
             frames: 10,
             bytes: 1000,
             tokens: TokenCounts { input: 7, output: 3, cached: 0 },

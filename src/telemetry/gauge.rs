@@ -1,37 +1,37 @@
-//! Gauges: how many of each thing live right now. One set per worker, written by that worker alone and read by anyone;
-//! an increment is undone by dropping what [`Gauge::hold`] gave, so that no exit path can forget it.
+//! The gauges of each worker and their sums over all workers. A set is written by its worker alone and read
+//! by any thread. Client connections are the server's to count.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::meter::LatencyMeter;
 pub use crate::base::gauge::{Gauge, GaugeGuard};
 
-/// Living things by the configuration that they began with (B10).
+/// Streams by the configuration generation that they began with (B10).
 #[derive(Clone, Debug, Default)]
 pub struct Generations(Arc<Mutex<Vec<(u64, Gauge)>>>);
 
 impl Generations {
-    /// The gauge of one generation; keep it rather than ask for it again, since this takes a lock.
+    /// The gauge of one generation. Callers keep it, because the lookup takes a lock.
     #[must_use]
     pub fn gauge(&self, generation: u64) -> Gauge {
         let mut all = self.all();
         if let Some((_, found)) = all.iter().find(|(known, _)| *known == generation) {
             return found.clone();
         }
-        // Nobody keeps it and it counts nothing.
+        // Neither kept by a worker nor held by a stream.
         all.retain(|(_, gauge)| gauge.is_shared());
         let gauge = Gauge::default();
         all.push((generation, gauge.clone()));
         gauge
     }
 
-    /// All of them.
+    /// The number over all generations.
     #[must_use]
     pub fn read(&self) -> usize {
         self.all().iter().map(|(_, gauge)| gauge.read()).sum()
     }
 
-    /// Those that began before `generation`.
+    /// The number of those that began before `generation`.
     #[must_use]
     pub fn before(&self, generation: u64) -> usize {
         self.all().iter().filter(|(began, _)| *began < generation).map(|(_, gauge)| gauge.read()).sum()
@@ -45,28 +45,28 @@ impl Generations {
 /// One worker's gauges.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerGauges {
-    /// Requests between their head and their end.
+    /// Requests between head and completion.
     pub requests: Gauge,
-    /// Streams among them whose head has been sent.
+    /// Streams whose response head has been sent.
     pub streams: Generations,
-    /// Streams that are read on after their client has left.
+    /// Detached streams.
     pub drains: Gauge,
     /// Provider connections in use.
     pub upstream_active: Gauge,
-    /// Provider connections kept for later.
+    /// Idle provider connections.
     pub upstream_idle: Gauge,
-    /// How long frames stay in this worker.
+    /// Added latency of this worker's frames.
     pub meter: LatencyMeter,
 }
 
 /// All workers' gauges at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
-    /// Client connections; counted by the server, not here.
+    /// Client connections; the server counts them.
     pub connections: usize,
     pub requests: usize,
     pub streams: usize,
-    /// Streams that began with a configuration that has been replaced since.
+    /// Streams that began with an earlier configuration.
     pub old_streams: usize,
     pub drains: usize,
     pub upstream_active: usize,
@@ -74,7 +74,7 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    /// `generation`: that of the configuration in force.
+    /// The sum over `workers`. `generation`: of the current configuration.
     #[must_use]
     pub fn sum(workers: &[WorkerGauges], generation: u64) -> Self {
         let mut sum = Self::default();
@@ -116,11 +116,7 @@ mod tests {
         assert_eq!([streams(1), streams(2), streams(3)], [(2, 0), (2, 1), (2, 2)]);
         drop((old, new));
         let _third = workers[0].streams.gauge(3).hold();
-        assert_eq!(
-            workers[0].streams.all().len(),
-            2,
-            "the first is forgotten, the second is kept by somebody"
-        );
+        assert_eq!(workers[0].streams.all().len(), 2, "the first is removed, the second is kept");
         let _second = kept.hold();
         assert_eq!(streams(3), (2, 1));
     }

@@ -1,60 +1,60 @@
-//! The overhead guard (B11): when what the gateway itself adds to a frame passes a bound, optional work is left out first.
-//! Pure: it is given what the workers' meters read, once a second, and says when to shed and when to take the work up
-//! again. It sheds when the p99 of the last ten seconds is above the bound, and stops when that of ten seconds of
-//! shedding is below half of it, or nothing passes any more; so it does not flutter around the bound.
+//! The overload guard (B11): when added latency exceeds a bound, optional work stops before requests suffer.
+//! Pure: it is given the workers' meters once a second and returns the action. It sheds when the p99 of the
+//! last ten seconds is above the bound, and resumes when the p99 of ten seconds of shedding is below half of
+//! it or no frames pass, so that it does not alternate around the bound.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::meter::MeterReading;
 
-/// Readings that the p99 is taken over: ten seconds.
-const WINDOW: usize = 10;
-/// Frames that a p99 must be made of.
-const ENOUGH: u64 = 100;
+/// Readings in the window of the p99: ten seconds.
+const MAX_READINGS: usize = 10;
+/// Frames that a p99 needs.
+const MIN_FRAMES: u64 = 100;
 
-/// What is to change.
+/// A change of state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GuardAction {
-    /// Leave optional work out from now on.
+    /// Optional work stops.
     Shed { p99: Duration },
-    /// Take it up again.
+    /// Optional work starts again.
     Resume { after: Duration },
 }
 
 #[derive(Debug, Default)]
 pub struct OverloadGuard {
-    /// The oldest first; with the moment of each.
+    /// Oldest first, each with its time.
     readings: VecDeque<(Duration, MeterReading)>,
-    /// Since when it sheds.
+    /// The start of shedding. `None`: it does not shed.
     shedding: Option<Duration>,
 }
 
 impl OverloadGuard {
-    /// Takes a reading at `now`. `bound`: `None` if there is no guard.
+    /// Takes a reading at `now`. `bound`: `None` if the guard is off. Returns `None` if nothing changes.
     pub fn judge(
         &mut self,
         now: Duration,
-        pace: MeterReading,
+        reading: MeterReading,
         bound: Option<Duration>,
     ) -> Option<GuardAction> {
-        let passed = self.readings.front().map(|(_, before)| pace.since(before)).unwrap_or_default();
-        self.readings.push_back((now, pace));
-        if self.readings.len() > WINDOW {
+        let recent = self.readings.front().map(|(_, before)| reading.since(before)).unwrap_or_default();
+        self.readings.push_back((now, reading));
+        if self.readings.len() > MAX_READINGS {
             self.readings.pop_front();
         }
-        let p99 = passed.quantile(0.99);
+        let p99 = recent.quantile(0.99);
         match (self.shedding, bound) {
             (Some(since), None) => self.resume(now, since),
             (None, None) => None,
             (None, Some(bound)) => {
-                let p99 = p99.filter(|p99| passed.count() >= ENOUGH && *p99 > bound)?;
+                let p99 = p99.filter(|p99| recent.count() >= MIN_FRAMES && *p99 > bound)?;
                 self.shedding = Some(now);
-                // What follows is judged by itself.
+                // Frames before this change do not count for the next decision.
                 self.readings.drain(..self.readings.len().saturating_sub(1));
                 Some(GuardAction::Shed { p99 })
             }
             (Some(since), Some(bound)) => {
-                let full = self.readings.len() == WINDOW;
+                let full = self.readings.len() == MAX_READINGS;
                 let calm = p99.is_none_or(|p99| p99 < bound / 2);
                 if full && calm { self.resume(now, since) } else { None }
             }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     impl Scene {
-        /// A second in which frames took so long; what the guard said, and when.
+        /// One second of frames with this latency; returns the action of the guard.
         fn second(&mut self, frames: u32, took: Duration) -> Option<GuardAction> {
             (0..frames).for_each(|_| self.meter.note(took));
             self.now += Duration::from_secs(1);

@@ -1,6 +1,6 @@
-//! What a worker knows of its own pace right now: a histogram of the time that frames stay in it. Written by that worker
-//! alone, without a lock and without an atomic exchange, and read by anyone, so that the overhead guard sees streams that
-//! have not ended. The guard answers by the switch that stands beside it.
+//! The added latency of one worker's frames: a histogram that the worker alone writes, without a lock and
+//! without an atomic exchange, and any thread reads, so that the overload guard sees streams that have not
+//! ended. The guard's answer to the worker, the shed flag, is beside the counts.
 
 use std::{
     sync::{
@@ -13,7 +13,7 @@ use std::{
 use super::stream_histogram::{BUCKETS, Resolution};
 use crate::base::scale;
 
-/// One worker's meter. Cloning shares it; only the worker writes.
+/// One worker's meter. Clones share it; only the worker records.
 #[derive(Clone, Debug, Default)]
 pub struct LatencyMeter(Arc<Inner>);
 
@@ -30,20 +30,20 @@ impl Default for Inner {
 }
 
 impl LatencyMeter {
-    /// A frame stayed for so long. For the worker that owns the meter.
+    /// Records one frame. Only for the worker that owns the meter, because two writers would lose counts.
     pub fn note(&self, time: Duration) {
         self.note_at(Resolution::Fine.bucket(time));
     }
 
-    /// The same by its bucket.
+    /// Records one frame by its bucket.
     pub fn note_at(&self, bucket: usize) {
         if let Some(count) = self.0.counts.get(bucket) {
-            // One writer: a load and a store, where an exchange would cost ten times as much.
+            // One writer, so a load and a store suffice; an exchange costs ten times as much.
             count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
     }
 
-    /// Optional work is to be left out.
+    /// Whether optional work is off.
     #[must_use]
     pub fn sheds(&self) -> bool {
         self.0.sheds.load(Ordering::Relaxed)
@@ -54,7 +54,7 @@ impl LatencyMeter {
     }
 }
 
-/// All meters' counts at one moment.
+/// The counts of all meters at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeterReading([u64; BUCKETS]);
 
@@ -67,21 +67,25 @@ impl Default for MeterReading {
 impl MeterReading {
     #[must_use]
     pub fn of(meters: &[LatencyMeter]) -> Self {
-        let mut pace = Self::default();
+        let mut reading = Self::default();
         for meter in meters {
-            for (sum, count) in pace.0.iter_mut().zip(&meter.0.counts) {
+            for (sum, count) in reading.0.iter_mut().zip(&meter.0.counts) {
                 *sum += count.load(Ordering::Relaxed);
             }
         }
-        pace
+        reading
     }
 
-    /// What has come since `before`.
+    /// The counts added since `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
-        let mut pace = self.clone();
-        pace.0.iter_mut().zip(&before.0).for_each(|(count, before)| *count = count.saturating_sub(*before));
-        pace
+        let mut reading = self.clone();
+        reading
+            .0
+            .iter_mut()
+            .zip(&before.0)
+            .for_each(|(count, before)| *count = count.saturating_sub(*before));
+        reading
     }
 
     #[must_use]
@@ -89,13 +93,13 @@ impl MeterReading {
         self.0.iter().sum()
     }
 
-    /// `None` if nothing was measured.
+    /// The time that this share of frames did not exceed. `None`: no frames.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         scale::quantile(self.0.iter().copied(), share).map(|bucket| Resolution::Fine.time(bucket))
     }
 
-    /// The times that were measured, as their buckets have them, with their counts.
+    /// The recorded times, to the resolution of the buckets, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (Duration, u64)> {
         let recorded = self.0.iter().enumerate().filter(|(_, count)| **count > 0);
         recorded.map(|(bucket, count)| (Resolution::Fine.time(bucket), *count))

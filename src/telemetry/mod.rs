@@ -1,15 +1,16 @@
-//! What is told about the gateway: takes facts, decides nothing.
+//! Gauges, statistics, events, traces and the log. Collects facts and reports them; decides nothing about
+//! requests, except that the overload guard switches optional work off.
 //!
-//! - [`gauge`]: how many of each thing live right now
-//! - [`stream_histogram`]: small histograms, of one stream
-//! - [`meter`]: a worker's pace right now
-//! - [`guard`]: when optional work is left out
-//! - [`events`]: what happens, for whoever watches
-//! - [`facts`]: what is told of one request; [`stats`]: what becomes of it, in [`sums`] over [`window`]s, and [`races`]
-//! - [`series`]: the same for Prometheus, in its [`exposition`] format
-//! - [`shared`]: all of it in one hand
-//! - [`trace`]: where a request stands in a trace; [`otlp`]: traces as collectors read them
-//! - [`settings`]: what is measured, as the configuration says it
+//! - [`gauge`]: the number of requests, streams and connections that exist
+//! - [`stream_histogram`]: the histograms of one stream; [`meter`]: the latency histogram of one worker
+//! - [`guard`]: switches optional work off under load
+//! - [`events`]: events for subscribers, as they happen
+//! - [`facts`]: the facts of one completed request; [`stats`] adds them up: [`sums`], times over [`window`]s,
+//!   [`races`]
+//! - [`series`]: the series for Prometheus, in its [`exposition`] format
+//! - [`shared`]: the process's telemetry in one value
+//! - [`trace`]: the trace context of a request; [`otlp`]: spans for collectors
+//! - [`settings`]: the configuration's section
 //! - [`log`]: the log
 
 pub mod events;

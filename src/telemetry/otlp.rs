@@ -1,6 +1,6 @@
-//! Traces in OTLP's JSON form (opentelemetry-proto, "JSON Protobuf Encoding"): ids in hexadecimal, 64-bit numbers as
-//! strings. Spans are written by whoever knows what they are of; this makes requests of them and keeps the queue to the
-//! exporter, which is bounded: past it spans are lost and counted.
+//! Traces in OTLP's JSON form (opentelemetry-proto, "JSON Protobuf Encoding"): ids in hexadecimal, 64-bit
+//! numbers as strings. Spans are written by whoever knows what they are of; this makes requests of them and
+//! keeps the queue to the exporter, which is bounded: past it spans are lost and counted.
 
 use std::{
     sync::{

@@ -1,5 +1,5 @@
-//! How asking several candidates for one request pays (S3.9): races and who wins them, hedges, retries. Counted when
-//! requests have ended, since the start of the process.
+//! Counts of races and their winners, hedges and retries (S3.9), since the start of the process. They show
+//! whether parallel attempts pay. Updated once per request, when it has ended.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,11 +15,12 @@ use super::{
 #[derive(Debug)]
 pub struct RaceStats {
     count: u64,
-    /// Those in which time was up.
+    /// Races that ran out of time.
     timeouts: u64,
-    /// Those that somebody won, by provider and model, and how long these took.
+    /// Won races by provider and model.
     wins: BTreeMap<(Arc<str>, Arc<str>), u64>,
-    took: Duration,
+    /// The time of all won races together.
+    total_time: Duration,
     times: Buckets,
     hedges: u64,
     hedges_won: u64,
@@ -32,7 +33,7 @@ impl Default for RaceStats {
             count: 0,
             timeouts: 0,
             wins: BTreeMap::new(),
-            took: Duration::ZERO,
+            total_time: Duration::ZERO,
             times: Buckets::new(LONG),
             hedges: 0,
             hedges_won: 0,
@@ -42,20 +43,20 @@ impl Default for RaceStats {
 }
 
 impl RaceStats {
-    pub fn add(&mut self, fact: &RequestFacts<'_>) {
-        let RaceFacts { is_race, hedges, by_hedge, won, late } = fact.contest;
+    pub fn add(&mut self, facts: &RequestFacts<'_>) {
+        let RaceFacts { is_race, hedges, by_hedge, won, late } = facts.race;
         self.hedges += u64::from(hedges);
         self.hedges_won += u64::from(by_hedge);
         if !is_race {
-            self.retries += u64::from(fact.attempts.saturating_sub(1).saturating_sub(hedges));
+            self.retries += u64::from(facts.attempts.saturating_sub(1).saturating_sub(hedges));
             return;
         }
         self.count += 1;
         self.timeouts += u64::from(late);
         if let Some(after) = won {
-            self.took += after;
+            self.total_time += after;
             self.times.note(after.as_secs_f64(), 1);
-            *self.wins_of(fact.provider.unwrap_or(OTHER), fact.model.unwrap_or(OTHER)) += 1;
+            *self.wins_of(facts.provider.unwrap_or(OTHER), facts.model.unwrap_or(OTHER)) += 1;
         }
     }
 
@@ -74,7 +75,7 @@ impl RaceStats {
             wins.entry(provider).or_default().insert(model, *count);
         }
         let won = self.times.count();
-        let average = (won > 0).then(|| millis(self.took.div_f64(won as f64)));
+        let average = (won > 0).then(|| millis(self.total_time.div_f64(won as f64)));
         let races =
             json!({"count": self.count, "wins": wins, "average_ms": average, "timeouts": self.timeouts});
         let hedges = json!({"fired": self.hedges, "won": self.hedges_won});
@@ -119,8 +120,8 @@ mod tests {
     use crate::telemetry::facts::tests::done;
 
     fn race(provider: &str, won: Option<Duration>) -> RequestFacts<'_> {
-        let contest = RaceFacts { is_race: true, won, late: won.is_none(), ..RaceFacts::default() };
-        RequestFacts { provider: Some(provider), attempts: 3, contest, ..done() }
+        let race = RaceFacts { is_race: true, won, late: won.is_none(), ..RaceFacts::default() };
+        RequestFacts { provider: Some(provider), attempts: 3, race, ..done() }
     }
 
     #[test]
@@ -130,7 +131,7 @@ mod tests {
         races.add(&race("q", Some(Duration::from_millis(200))));
         races.add(&race("q", None));
         let hedged = RaceFacts { hedges: 1, by_hedge: true, ..RaceFacts::default() };
-        races.add(&RequestFacts { attempts: 3, contest: hedged, ..done() });
+        races.add(&RequestFacts { attempts: 3, race: hedged, ..done() });
         races.add(&done());
         let report = Value::from(races.report());
         let wins = json!({"p": {"m": 1}, "q": {"m": 1}});

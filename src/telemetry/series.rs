@@ -1,5 +1,6 @@
-//! What Prometheus is given of the requests: counters and histograms with fixed bounds since the start, by provider and
-//! model. Labels are names of the configuration, and there is a bound on their number; past it they are `other`.
+//! The request series for Prometheus: counters and histograms with fixed bounds since the start, by provider
+//! and model. Labels are names of the configuration, never a client's text. Their number is limited; beyond
+//! it the label is `other`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,26 +9,27 @@ use super::{
     facts::{RequestFacts, RequestOutcome, TokenCounts},
 };
 
-/// Pairs of provider and model, and combinations of path and status of each.
+/// Pairs of provider and model.
 pub(super) const MAX_SERIES: usize = 512;
+/// Combinations of path, status and outcome for each pair.
 const MAX_ENDS: usize = 64;
 pub(super) const OTHER: &str = "other";
 
-/// Seconds of whole requests and first tokens.
+/// Bounds in seconds for whole requests and first tokens.
 pub(super) const LONG: &[f64] =
     &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
-/// Seconds between frames.
+/// Bounds in seconds between frames.
 const GAPS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Seconds that the gateway itself takes.
+/// Bounds in seconds for added latency.
 pub const OWN: &[f64] = &[
     0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5,
 ];
-/// Seconds of waiting for a connection.
+/// Bounds in seconds for the wait for a connection.
 const WAITS: &[f64] = &[0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// One of a pair's histograms.
-type Of = fn(&SeriesPair) -> &Buckets;
-/// Path, status and verdict.
+/// Selects one histogram of a pair.
+type SelectBuckets = fn(&SeriesPair) -> &Buckets;
+/// Path, status and outcome.
 type EndKey = (&'static str, u16, &'static str);
 
 #[derive(Debug)]
@@ -76,35 +78,35 @@ impl Default for Series {
 }
 
 impl Series {
-    pub fn add(&mut self, fact: &RequestFacts<'_>) {
-        if let RequestOutcome::Gone(phase) = fact.verdict {
+    pub fn add(&mut self, facts: &RequestFacts<'_>) {
+        if let RequestOutcome::Gone(phase) = facts.outcome {
             *self.gone.entry(phase).or_default() += 1;
         }
-        if let Some(added) = fact.added_first {
+        if let Some(added) = facts.added_first {
             self.added_first.note(added.as_secs_f64(), 1);
         }
-        if let Some(waited) = fact.waited {
+        if let Some(waited) = facts.waited {
             self.waits.note(waited.as_secs_f64(), 1);
         }
-        let pair = self.pair(fact.provider.unwrap_or_default(), fact.model.unwrap_or_default());
-        let key = (fact.path, fact.status, fact.verdict.as_str());
+        let pair = self.pair(facts.provider.unwrap_or_default(), facts.model.unwrap_or_default());
+        let key = (facts.path, facts.status, facts.outcome.as_str());
         let known = pair.ends.len() < MAX_ENDS || pair.ends.contains_key(&key);
-        *pair.ends.entry(if known { key } else { (OTHER, 0, fact.verdict.as_str()) }).or_default() += 1;
-        if fact.attempts == 0 {
+        *pair.ends.entry(if known { key } else { (OTHER, 0, facts.outcome.as_str()) }).or_default() += 1;
+        if facts.attempts == 0 {
             return;
         }
-        pair.total.note(fact.total.as_secs_f64(), 1);
-        if let Some(first_token) = fact.first_token {
+        pair.total.note(facts.total.as_secs_f64(), 1);
+        if let Some(first_token) = facts.first_token {
             pair.first_token.note(first_token.as_secs_f64(), 1);
         }
-        for (gap, count) in fact.shape.iter().flat_map(|shape| shape.gaps.iter()) {
+        for (gap, count) in facts.frame_timings.iter().flat_map(|timings| timings.gaps.iter()) {
             pair.gaps.note(gap.as_secs_f64(), count);
         }
-        pair.tokens.input += fact.tokens.input;
-        pair.tokens.output += fact.tokens.output;
-        pair.tokens.cached += fact.tokens.cached;
-        pair.frames += u64::from(fact.frames);
-        pair.bytes += fact.bytes;
+        pair.tokens.input += facts.tokens.input;
+        pair.tokens.output += facts.tokens.output;
+        pair.tokens.cached += facts.tokens.cached;
+        pair.frames += u64::from(facts.frames);
+        pair.bytes += facts.bytes;
     }
 
     fn pair(&mut self, provider: &str, model: &str) -> &mut SeriesPair {
@@ -152,7 +154,7 @@ impl Series {
         }
         let help = "Tokens as they were told or estimated; cached ones are among the input.";
         let mut family = page.family("thalweg_tokens_total", MetricKind::Counter, help);
-        for (labels, pair) in self.asked() {
+        for (labels, pair) in self.attempted() {
             let tokens = &pair.tokens;
             for (name, count) in
                 [("input", tokens.input), ("output", tokens.output), ("cached", tokens.cached)]
@@ -162,18 +164,18 @@ impl Series {
         }
         let help = "Reads from providers that carried bytes of a stream.";
         let mut family = page.family("thalweg_stream_frames_total", MetricKind::Counter, help);
-        for (labels, pair) in self.asked() {
+        for (labels, pair) in self.attempted() {
             family.sample(&labels, pair.frames as f64);
         }
         let help = "Bytes of answers, streams or not, as they came from providers.";
         let mut family = page.family("thalweg_stream_bytes_total", MetricKind::Counter, help);
-        for (labels, pair) in self.asked() {
+        for (labels, pair) in self.attempted() {
             family.sample(&labels, pair.bytes as f64);
         }
     }
 
     fn write_times(&self, page: &mut Exposition) {
-        let families: [(&str, &str, Of); 3] = [
+        let families: [(&str, &str, SelectBuckets); 3] = [
             (
                 "thalweg_request_duration_seconds",
                 "From a request's arrival to its end, of those that reached a provider.",
@@ -188,16 +190,16 @@ impl Series {
         ];
         for (name, help, buckets) in families {
             let mut family = page.family(name, MetricKind::Histogram, help);
-            for (labels, pair) in self.asked() {
+            for (labels, pair) in self.attempted() {
                 family.histogram(&labels, buckets(pair));
             }
         }
     }
 
-    /// The pairs that a provider was asked for, with their labels.
-    fn asked(&self) -> impl Iterator<Item = ([(&'static str, &str); 2], &SeriesPair)> {
-        let asked = self.pairs.iter().filter(|((provider, _), _)| !provider.is_empty());
-        asked.map(|((provider, model), pair)| ([("provider", &**provider), ("model", &**model)], pair))
+    /// The pairs of requests that reached a provider, with their labels.
+    fn attempted(&self) -> impl Iterator<Item = ([(&'static str, &str); 2], &SeriesPair)> {
+        let attempted = self.pairs.iter().filter(|((provider, _), _)| !provider.is_empty());
+        attempted.map(|((provider, model), pair)| ([("provider", &**provider), ("model", &**model)], pair))
     }
 }
 

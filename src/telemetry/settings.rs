@@ -1,17 +1,17 @@
-//! What is measured and told, as the configuration says it.
+//! The settings of this room. The log's and the traces' settings are theirs.
 
 use std::time::Duration;
 
 /// The keys of `telemetry`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TelemetrySettings {
-    /// Measure how long each frame of a stream stays here (B2).
+    /// Measure the added latency of each frame of a stream (B2).
     pub frame_latency: bool,
-    /// Digest the bytes of every answer (B3).
+    /// Digest the bytes of every response (B3).
     pub digests: bool,
-    /// What p99 of the frames' own times the guard lets pass (B11). `None`: there is no guard.
+    /// The p99 of added latency above which the guard sheds (B11). `None`: no guard.
     pub guard: Option<Duration>,
-    /// Show `/metrics` to whoever asks.
+    /// Serve `/metrics` without authorisation.
     pub public_metrics: bool,
 }
 

@@ -1,4 +1,6 @@
-//! What is told about the process in one hand: the statistics, all workers' gauges, and the moment that is called now.
+//! The process's telemetry in one value: statistics, the gauges of all workers, events, and the counts of
+//! lost things. Renders `/stats` and `/metrics` of this room; which requests may read them is decided
+//! elsewhere.
 
 use std::{
     fmt,
@@ -22,38 +24,38 @@ use super::{
     stats::SharedStats,
 };
 
-/// Cloning shares it.
+/// Clones share it.
 #[derive(Clone)]
 pub struct Telemetry {
     pub stats: SharedStats,
     workers: Arc<[WorkerGauges]>,
     meters: Arc<[LatencyMeter]>,
-    /// How many client connections there are: the server counts them.
+    /// The number of client connections, which the server counts.
     connections: Arc<dyn Fn() -> usize + Send + Sync>,
-    /// Ends of requests that nobody could be told of.
+    /// Completions that were not settled.
     lost: Arc<AtomicU64>,
     guard: Arc<ShedEpisodes>,
-    /// Where news is told.
+    /// The bus for subscribers.
     pub bus: EventBus,
-    /// Which share of the traces that begin here is exported. `None`: there are no traces.
+    /// The share of traces begun here that is exported. `None`: no traces.
     pub traces: Option<f64>,
     pub spans_lost: LostSpans,
-    /// What counts the lines that the log has lost.
+    /// The counters of lost log lines, one for each destination.
     pub log_lost: Arc<[log::LostLines]>,
 }
 
-/// What the guard has done so far.
+/// The actions of the guard since the start.
 #[derive(Debug, Default)]
 struct ShedEpisodes {
     sheds: AtomicBool,
     count: AtomicU64,
-    /// Of those that are over.
+    /// Length of all ended episodes together.
     seconds: AtomicU64,
 }
 
 impl fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Board").field("workers", &self.workers).finish_non_exhaustive()
+        f.debug_struct("Telemetry").field("workers", &self.workers).finish_non_exhaustive()
     }
 }
 
@@ -75,7 +77,7 @@ impl Telemetry {
         }
     }
 
-    /// What lives right now. `generation`: that of the configuration in force.
+    /// The current gauges. `generation`: of the current configuration.
     #[must_use]
     pub fn gauges(&self, generation: u64) -> Gauges {
         Gauges { connections: (self.connections)(), ..Gauges::sum(&self.workers, generation) }
@@ -85,24 +87,24 @@ impl Telemetry {
         self.log_lost.iter().map(log::LostLines::read).sum()
     }
 
-    /// Ends of requests were lost.
+    /// Counts completions that were not settled.
     pub fn lose(&self, count: u64) {
         self.lost.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Reads the workers' meters into the statistics; called every second or so.
+    /// Reads the workers' meters into the statistics; called about every second.
     pub fn tick(&self) {
-        let pace = MeterReading::of(&self.meters);
+        let reading = MeterReading::of(&self.meters);
         let (mut stats, now) = self.stats.open();
-        stats.measure(now, pace);
+        stats.measure(now, reading);
     }
 
-    /// Has `guard` look at the workers, and carries out what it says. Called every second, by one thread.
+    /// Gives the workers' meters to `guard` and carries out its action. Called every second, by one thread.
     pub fn watch(&self, guard: &mut OverloadGuard, bound: Option<Duration>) {
-        let Some(turn) = guard.judge(self.stats.elapsed(), MeterReading::of(&self.meters), bound) else {
+        let Some(action) = guard.judge(self.stats.elapsed(), MeterReading::of(&self.meters), bound) else {
             return;
         };
-        let sheds = match turn {
+        let sheds = match action {
             GuardAction::Shed { p99 } => {
                 self.guard.count.fetch_add(1, Ordering::Relaxed);
                 let (p99_us, bound_us) =
@@ -127,7 +129,7 @@ impl Telemetry {
         self.meters.iter().for_each(|meter| meter.shed(sheds));
     }
 
-    /// Everything of this room, for `/stats`. Takes as long as there is to be read: not for a worker's own thread.
+    /// All of this room for `/stats`. Slow when there are many labels, so never called on a worker.
     #[must_use]
     pub fn report(&self, generation: u64) -> Value {
         self.tick();
@@ -158,7 +160,7 @@ impl Telemetry {
         report.into()
     }
 
-    /// Everything of this room, for `/metrics`; as there.
+    /// All of this room for `/metrics`. Never called on a worker either.
     pub fn write(&self, page: &mut Exposition, generation: u64) {
         self.tick();
         let gauges = self.gauges(generation);

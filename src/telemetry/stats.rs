@@ -1,6 +1,6 @@
-//! The statistics of the process: sums since the start and times over rolling windows, of all requests and by provider,
-//! model and key. Fed by the thread that settles, request by request when they have ended; read by pages, on a thread for
-//! work that blocks. A worker never touches it.
+//! The statistics of the process: sums since the start and times over rolling windows, for all requests and
+//! by provider, model and key. The settlement thread adds each completed request; pages read on a thread for
+//! blocking work. No worker uses it, because a reader holds the lock for long.
 //!
 //! `now` is the time since the start of the process.
 
@@ -22,7 +22,7 @@ use super::{
     window::Windows,
 };
 
-/// Names of one kind that are kept apart.
+/// Names of one kind; further ones count as `other`.
 const MAX_NAMES: usize = 1000;
 const OTHER: &str = "other";
 
@@ -35,9 +35,10 @@ pub struct Stats {
     added: Windows,
     added_first: Windows,
     waits: Windows,
-    /// What frames took in the workers, since the start, and as far as `added` has it.
-    own: Buckets,
-    pace: MeterReading,
+    /// Added latency of frames since the start.
+    added_total: Buckets,
+    /// The meters' counts that `added` already holds.
+    last_reading: MeterReading,
     series: Series,
     races: RaceStats,
 }
@@ -52,8 +53,8 @@ impl Default for Stats {
             added: Windows::default(),
             added_first: Windows::default(),
             waits: Windows::default(),
-            own: Buckets::new(series::OWN),
-            pace: MeterReading::default(),
+            added_total: Buckets::new(series::OWN),
+            last_reading: MeterReading::default(),
             series: Series::default(),
             races: RaceStats::default(),
         }
@@ -65,13 +66,13 @@ impl Default for Stats {
 struct StatsByName(BTreeMap<Arc<str>, GroupStats>);
 
 impl StatsByName {
-    fn add(&mut self, name: Option<&str>, now: Duration, fact: &RequestFacts<'_>) {
+    fn add(&mut self, name: Option<&str>, now: Duration, facts: &RequestFacts<'_>) {
         let Some(name) = name else { return };
         if let Some(group) = self.0.get_mut(name) {
-            return group.add(now, fact);
+            return group.add(now, facts);
         }
         let name = if self.0.len() < MAX_NAMES { name } else { OTHER };
-        self.0.entry(name.into()).or_default().add(now, fact);
+        self.0.entry(name.into()).or_default().add(now, facts);
     }
 
     fn report(&mut self, now: Duration) -> Value {
@@ -80,29 +81,29 @@ impl StatsByName {
 }
 
 impl Stats {
-    /// A request has ended.
-    pub fn add(&mut self, now: Duration, fact: &RequestFacts<'_>) {
-        self.all.add(now, fact);
-        self.providers.add(fact.provider, now, fact);
-        self.models.add(fact.model, now, fact);
-        self.keys.add(fact.key, now, fact);
-        if let Some(added) = fact.added_first {
+    /// Adds a completed request.
+    pub fn add(&mut self, now: Duration, facts: &RequestFacts<'_>) {
+        self.all.add(now, facts);
+        self.providers.add(facts.provider, now, facts);
+        self.models.add(facts.model, now, facts);
+        self.keys.add(facts.key, now, facts);
+        if let Some(added) = facts.added_first {
             self.added_first.record(now, added, 1);
         }
-        if let Some(waited) = fact.waited {
+        if let Some(waited) = facts.waited {
             self.waits.record(now, waited, 1);
         }
-        self.series.add(fact);
-        self.races.add(fact);
+        self.series.add(facts);
+        self.races.add(facts);
     }
 
-    /// What the workers' meters read.
-    pub fn measure(&mut self, now: Duration, pace: MeterReading) {
-        for (time, count) in pace.since(&self.pace).iter() {
+    /// Adds the counts of the workers' meters since the last call.
+    pub fn measure(&mut self, now: Duration, reading: MeterReading) {
+        for (time, count) in reading.since(&self.last_reading).iter() {
             self.added.record(now, time, count);
-            self.own.note(time.as_secs_f64(), count);
+            self.added_total.note(time.as_secs_f64(), count);
         }
-        self.pace = pace;
+        self.last_reading = reading;
     }
 
     #[must_use]
@@ -110,12 +111,12 @@ impl Stats {
         &self.all.sums
     }
 
-    /// The sums and times of one key. `None`: it has asked nothing yet.
+    /// The sums and times of one key. `None`: no request with it has ended yet.
     pub fn of_key(&mut self, key: &str, now: Duration) -> Option<Value> {
         self.keys.0.get_mut(key).map(|group| group.report(now).into())
     }
 
-    /// Everything, for `/stats`.
+    /// All statistics for `/stats`.
     pub fn report(&mut self, now: Duration) -> Map<String, Value> {
         let mut report = self.all.report(now);
         for (name, value) in [
@@ -132,12 +133,13 @@ impl Stats {
         report
     }
 
-    /// Everything, for `/metrics`.
+    /// All statistics for `/metrics`.
     pub fn write(&self, page: &mut Exposition) {
         self.series.write(page);
         self.races.write(page);
         let help = "How long a frame stayed here: from the read that brought it to the write that took it.";
-        page.family("thalweg_added_latency_seconds", MetricKind::Histogram, help).histogram(&[], &self.own);
+        page.family("thalweg_added_latency_seconds", MetricKind::Histogram, help)
+            .histogram(&[], &self.added_total);
         let sums = &self.all.sums;
         let help = "Requests that reached a provider, by whether the first one asked served them.";
         let failed = sums.attempted - sums.first_succeeded;
@@ -152,8 +154,7 @@ impl Stats {
     }
 }
 
-/// The statistics, shared by the thread that writes and those that read. Not for a worker's own thread: reading takes as
-/// long as there is to be read.
+/// The statistics behind a lock. Never used on a worker, because a reader may hold the lock for long.
 #[derive(Clone, Debug)]
 pub struct SharedStats {
     stats: Arc<Mutex<Stats>>,
@@ -167,7 +168,7 @@ impl Default for SharedStats {
 }
 
 impl SharedStats {
-    /// Since the start.
+    /// The time since the start.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
@@ -193,12 +194,12 @@ mod tests {
     #[test]
     fn sums_and_times_by_provider_model_and_key() {
         let mut stats = Stats::default();
-        let mut shape = FrameTimings::default();
-        (0..9).for_each(|_| shape.gaps.note(Duration::from_millis(20)));
-        stats.add(SECOND, &RequestFacts { shape: Some(&shape), ..done() });
+        let mut timings = FrameTimings::default();
+        (0..9).for_each(|_| timings.gaps.note(Duration::from_millis(20)));
+        stats.add(SECOND, &RequestFacts { frame_timings: Some(&timings), ..done() });
         stats.add(SECOND, &RequestFacts { attempts: 2, provider: Some("q"), ..done() });
         let failed = RequestFacts {
-            verdict: RequestOutcome::Failed,
+            outcome: RequestOutcome::Failed,
             status: 502,
             served: false,
             attempts: 2,
@@ -208,7 +209,7 @@ mod tests {
         let refused = RequestFacts { provider: None, model: None, attempts: 0, served: false, ..done() };
         stats.add(
             SECOND,
-            &RequestFacts { verdict: RequestOutcome::Refused, status: 404, first_token: None, ..refused },
+            &RequestFacts { outcome: RequestOutcome::Refused, status: 404, first_token: None, ..refused },
         );
         let report = Value::from(stats.report(2 * SECOND));
         assert_eq!(
@@ -247,6 +248,6 @@ mod tests {
         }
         let report = Value::from(stats.report(SECOND));
         assert_eq!(report["added_frame_us"]["1m"]["count"], 3);
-        assert_eq!(stats.own.count(), 3);
+        assert_eq!(stats.added_total.count(), 3);
     }
 }

@@ -1,5 +1,5 @@
-//! The shape of one stream: how long its frames stayed in the gateway and how far apart they came. Two small histograms
-//! that are allocated with the first frame, written without looking up anything, and merged when the stream has ended.
+//! Two small histograms of one stream: the added latency of its frames and the gaps between them. Allocated
+//! with the first frame, written without a lookup, merged into the statistics when the stream has ended.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub(super) const BUCKETS: usize = 108;
 /// Four buckets to each power of two: a value is known to an eighth of itself.
 const SCALE: LogScale = LogScale::from_zero(2, BUCKETS);
 
-/// What a stream's histogram counts in.
+/// The unit of a histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// 64 ns: to 17 s.
@@ -29,7 +29,7 @@ impl Resolution {
         })
     }
 
-    /// The time that stands for a bucket.
+    /// The time that represents a bucket: its middle.
     #[must_use]
     pub const fn time(self, bucket: usize) -> Duration {
         let middle = SCALE.middle(bucket);
@@ -44,29 +44,29 @@ const fn nanos(time: Duration) -> u64 {
     time.as_secs() * 1_000_000_000 + time.subsec_nanos() as u64
 }
 
-/// Times of one stream.
+/// Times of one stream, as counts per bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamHistogram {
-    grain: Resolution,
+    resolution: Resolution,
     counts: [u16; BUCKETS],
     max: Duration,
 }
 
 impl StreamHistogram {
     #[must_use]
-    pub const fn new(grain: Resolution) -> Self {
-        Self { grain, counts: [0; BUCKETS], max: Duration::ZERO }
+    pub const fn new(resolution: Resolution) -> Self {
+        Self { resolution, counts: [0; BUCKETS], max: Duration::ZERO }
     }
 
     pub fn note(&mut self, time: Duration) {
-        self.note_at(self.grain.bucket(time), time);
+        self.note_at(self.resolution.bucket(time), time);
     }
 
-    /// The same where its bucket is known already.
+    /// Records a time by its bucket, where the caller has computed it already.
     pub fn note_at(&mut self, bucket: usize, time: Duration) {
         let Some(count) = self.counts.get_mut(bucket) else { return };
         if *count == u16::MAX {
-            // The shape stays when all are halved.
+            // Halving all counts keeps the distribution.
             self.counts.iter_mut().for_each(|count| *count /= 2);
             return self.note_at(bucket, time);
         }
@@ -81,21 +81,21 @@ impl StreamHistogram {
         self.max
     }
 
-    /// The times that were noted, as their buckets have them, with their counts.
+    /// The recorded times, to the resolution of the buckets, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (Duration, u64)> {
         let recorded = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
-        recorded.map(|(bucket, count)| (self.grain.time(bucket), u64::from(*count)))
+        recorded.map(|(bucket, count)| (self.resolution.time(bucket), u64::from(*count)))
     }
 
-    /// `None` if nothing was noted.
+    /// The time that this share of records did not exceed. `None`: no records.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let bucket = scale::quantile(self.counts.iter().map(|count| u64::from(*count)), share)?;
-        Some(self.grain.time(bucket).min(self.max))
+        Some(self.resolution.time(bucket).min(self.max))
     }
 }
 
-/// What is known of the frames of one stream.
+/// The histograms of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameTimings {
     /// From the read that brought a frame to the write that took it.
@@ -116,35 +116,35 @@ mod tests {
 
     #[test]
     fn quantiles_are_near_and_never_beyond_the_largest() {
-        let mut tally = StreamHistogram::new(Resolution::Fine);
-        assert_eq!(tally.quantile(0.5), None);
+        let mut histogram = StreamHistogram::new(Resolution::Fine);
+        assert_eq!(histogram.quantile(0.5), None);
         for micros in 1..=1000 {
-            tally.note(Duration::from_micros(micros));
+            histogram.note(Duration::from_micros(micros));
         }
         for (share, micros) in [(0.5, 500.0), (0.9, 900.0), (0.99, 990.0)] {
-            let found = tally.quantile(share).unwrap().as_nanos() as f64 / 1000.0;
+            let found = histogram.quantile(share).unwrap().as_nanos() as f64 / 1000.0;
             assert!((found / micros - 1.0).abs() < 0.13, "{share}: {found}");
         }
-        assert_eq!(tally.max(), Duration::from_millis(1));
-        assert!(tally.quantile(1.0) <= Some(tally.max()));
-        tally.note(Duration::from_secs(100));
-        assert_eq!(tally.max(), Duration::from_secs(100));
+        assert_eq!(histogram.max(), Duration::from_millis(1));
+        assert!(histogram.quantile(1.0) <= Some(histogram.max()));
+        histogram.note(Duration::from_secs(100));
+        assert_eq!(histogram.max(), Duration::from_secs(100));
     }
 
     #[test]
     fn a_long_stream_keeps_its_shape() {
-        let mut tally = StreamHistogram::new(Resolution::Coarse);
+        let mut histogram = StreamHistogram::new(Resolution::Coarse);
         for _ in 0..100_000 {
-            tally.note(Duration::from_millis(1));
-            tally.note(Duration::from_millis(1));
-            tally.note(Duration::from_millis(9));
+            histogram.note(Duration::from_millis(1));
+            histogram.note(Duration::from_millis(1));
+            histogram.note(Duration::from_millis(9));
         }
         let near = |share, millis: f64| {
-            let found = tally.quantile(share).unwrap().as_secs_f64() * 1000.0;
+            let found = histogram.quantile(share).unwrap().as_secs_f64() * 1000.0;
             assert!((found / millis - 1.0).abs() < 0.13, "{share}: {found}");
         };
         near(0.6, 1.0);
         near(0.7, 9.0);
-        assert_eq!(tally.iter().count(), 2);
+        assert_eq!(histogram.iter().count(), 2);
     }
 }

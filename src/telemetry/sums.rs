@@ -1,4 +1,5 @@
-//! Sums and times of a group of requests: all of them, one provider's, one model's, one key's.
+//! Sums and rolling times of a group of requests: all, or those of one provider, model or key. Renders its
+//! part of `/stats`; a value that cannot be computed yet is `null` there.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use super::{
     window::{Quantiles, TimeWindow, Windows},
 };
 
-/// Below this a connection was at hand.
-const WAITING: Duration = Duration::from_millis(1);
+/// A shorter wait means that an idle connection was available.
+const MIN_WAIT: Duration = Duration::from_millis(1);
 
 /// Counts since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,32 +24,32 @@ pub struct RequestCounts {
     pub frames: u64,
     pub bytes: u64,
     pub tokens: TokenCounts,
-    /// Requests that reached a provider, and those of them that the first one asked could serve.
+    /// Requests that reached a provider, and those served by the first attempt.
     pub attempted: u64,
     pub first_succeeded: u64,
-    /// Requests for which more than one was asked, and those of them that were served.
+    /// Requests with more than one attempt, and those of them that were served.
     pub retried: u64,
     pub retry_succeeded: u64,
-    /// Requests that had to wait for a provider's connection, longer than a reused one takes.
+    /// Requests that waited for a provider's connection longer than for an idle one.
     pub queued: u64,
 }
 
 impl RequestCounts {
-    pub fn add(&mut self, fact: &RequestFacts<'_>) {
+    pub fn add(&mut self, facts: &RequestFacts<'_>) {
         self.requests += 1;
-        match fact.verdict {
+        match facts.outcome {
             RequestOutcome::Done => self.done += 1,
             RequestOutcome::Refused => self.refused += 1,
             RequestOutcome::Failed => self.failed += 1,
             RequestOutcome::Gone(_) => self.gone += 1,
         }
-        self.frames += u64::from(fact.frames);
-        self.bytes += fact.bytes;
-        self.tokens.input += fact.tokens.input;
-        self.tokens.output += fact.tokens.output;
-        self.tokens.cached += fact.tokens.cached;
-        let served = u64::from(fact.served);
-        match fact.attempts {
+        self.frames += u64::from(facts.frames);
+        self.bytes += facts.bytes;
+        self.tokens.input += facts.tokens.input;
+        self.tokens.output += facts.tokens.output;
+        self.tokens.cached += facts.tokens.cached;
+        let served = u64::from(facts.served);
+        match facts.attempts {
             0 => {}
             1 => {
                 self.attempted += 1;
@@ -60,7 +61,7 @@ impl RequestCounts {
                 self.retry_succeeded += served;
             }
         }
-        self.queued += u64::from(fact.waited.is_some_and(|waited| waited >= WAITING));
+        self.queued += u64::from(facts.waited.is_some_and(|waited| waited >= MIN_WAIT));
     }
 
     fn report(&self) -> Value {
@@ -103,21 +104,21 @@ pub struct GroupStats {
 }
 
 impl GroupStats {
-    pub fn add(&mut self, now: Duration, fact: &RequestFacts<'_>) {
-        self.sums.add(fact);
-        if fact.attempts == 0 {
+    pub fn add(&mut self, now: Duration, facts: &RequestFacts<'_>) {
+        self.sums.add(facts);
+        if facts.attempts == 0 {
             return;
         }
-        self.total.record(now, fact.total, 1);
-        if let Some(first_token) = fact.first_token {
+        self.total.record(now, facts.total, 1);
+        if let Some(first_token) = facts.first_token {
             self.first_token.record(now, first_token, 1);
         }
-        for (gap, count) in fact.shape.iter().flat_map(|shape| shape.gaps.iter()) {
+        for (gap, count) in facts.frame_timings.iter().flat_map(|timings| timings.gaps.iter()) {
             self.gaps.record(now, gap, count);
         }
     }
 
-    /// Its sums, and beside them its times by window.
+    /// The sums and, beside them, the times by window.
     pub fn report(&mut self, now: Duration) -> Map<String, Value> {
         let mut report = match self.sums.report() {
             Value::Object(report) => report,
@@ -137,12 +138,12 @@ impl GroupStats {
     }
 }
 
-/// A quantity's quantiles by window, in the unit of `scale`.
+/// Quantiles by window, in the unit of `scale`.
 pub(super) fn by_window(windows: &mut Windows, now: Duration, scale: fn(Duration) -> f64) -> Value {
     let mut by_window = Map::new();
     for span in TimeWindow::ALL {
         let Quantiles { count, p50, p90, p95, p99, max } = windows.read(now, span);
-        let told = match count {
+        let quantiles = match count {
             0 => json!({"count": 0}),
             _ => json!({
                 "count": count,
@@ -153,7 +154,7 @@ pub(super) fn by_window(windows: &mut Windows, now: Duration, scale: fn(Duration
                 "max": scale(max),
             }),
         };
-        by_window.insert(span.name().to_owned(), told);
+        by_window.insert(span.name().to_owned(), quantiles);
     }
     by_window.into()
 }

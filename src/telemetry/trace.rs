@@ -1,40 +1,45 @@
-//! Where a request stands in a trace (W3C Trace Context, level 1): the trace and parent that its client named, or a trace
-//! of its own, and two spans here: the request as it was served, and within it the call to the model.
+//! The trace context of a request (W3C Trace Context, level 1): the client's trace and parent, or a new
+//! trace, and two spans of the gateway: the request, and inside it the call to the model. `tracestate` is not
+//! read.
 
 use crate::base::Rng;
 
+/// The ids of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace {
     pub id: u128,
-    /// The client's span.
+    /// The client's span. `None`: the trace begins here.
     pub parent: Option<u64>,
+    /// The span of the request.
     pub server: u64,
+    /// The span of the call to the model.
     pub client: u64,
-    /// To be exported.
+    /// The spans are exported.
     pub sampled: bool,
 }
 
 impl Trace {
-    /// Goes on with what the client said, or begins; `share` of those that begin are sampled.
+    /// Continues the client's trace, or begins one; `share` of those that begin are sampled. An invalid
+    /// header counts as none.
     #[must_use]
-    pub fn of(traceparent: Option<&[u8]>, share: f64, dice: &mut Rng) -> Self {
-        let mut span = || dice.roll().max(1);
+    pub fn of(traceparent: Option<&[u8]>, share: f64, rng: &mut Rng) -> Self {
+        let mut span = || rng.roll().max(1);
         let (server, client) = (span(), span());
         if let Some((id, parent, sampled)) = traceparent.and_then(parse) {
             return Self { id, parent: Some(parent), server, client, sampled };
         }
         let id = u128::from(span()) << 64 | u128::from(span());
-        Self { id, parent: None, server, client, sampled: dice.happens(share) }
+        Self { id, parent: None, server, client, sampled: rng.happens(share) }
     }
 
-    /// What the provider is told: the call to the model is its parent.
+    /// The `traceparent` header for the provider: the call to the model is the parent.
     #[must_use]
     pub fn traceparent(&self) -> String {
         format!("00-{:032x}-{:016x}-{:02x}", self.id, self.client, u8::from(self.sampled))
     }
 }
 
-/// Trace, span and whether it is sampled. Of versions to come the known part is read, as the standard asks.
+/// Trace, span and sampled flag. Of later versions the known part is read, as the standard requires.
 fn parse(text: &[u8]) -> Option<(u128, u64, bool)> {
     let text = std::str::from_utf8(text).ok()?;
     let lower = |part: &&str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

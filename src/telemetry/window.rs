@@ -1,6 +1,7 @@
-//! Times over the last minute, five minutes and hour, as HdrHistograms of two digits. What is recorded goes into one live
-//! histogram; every ten seconds it is emptied into sparse slots, of which each window keeps a ring. Reading merges a
-//! window's slots, so that nothing is summed while nobody asks, and an idle label costs no histogram but its live one.
+//! Times over the last minute, five minutes and hour, as HdrHistograms of two digits. New values go into one
+//! live histogram; every ten seconds it is emptied into sparse slots, and each window keeps a ring of them.
+//! Reading merges a window's slots, so that sums cost nothing between reads, and an idle label holds no
+//! histogram but its live one.
 //!
 //! `now` is the time since a start of the caller's choice; it must not run backwards.
 
@@ -8,9 +9,10 @@ use std::{collections::VecDeque, time::Duration};
 
 use hdrhistogram::Histogram;
 
+/// The shortest slot.
 const TICK: Duration = Duration::from_secs(10);
 
-/// A window of time that is asked for.
+/// The length of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeWindow {
     Minute,
@@ -30,7 +32,7 @@ impl TimeWindow {
         }
     }
 
-    /// Ticks of a slot, and slots of a window beside the one that is filled.
+    /// Ticks per slot, and slots per window besides the open one.
     const fn slots(self) -> (u64, usize) {
         match self {
             Self::Minute => (1, 6),
@@ -40,14 +42,14 @@ impl TimeWindow {
     }
 }
 
-/// Recorded values, each with its count, in order.
+/// Recorded values in order, each with its count.
 type Sparse = Vec<(u64, u64)>;
 
 /// The slots of one window.
 #[derive(Debug)]
 struct WindowRing {
     span: TimeWindow,
-    /// The youngest last; each with its number since the start.
+    /// Newest last, each with its number since the start.
     slots: VecDeque<(u64, Sparse)>,
 }
 
@@ -64,7 +66,7 @@ impl WindowRing {
         }
     }
 
-    /// What lies within the window at `tick`.
+    /// The values within the window at `tick`.
     fn within(&self, tick: u64) -> impl Iterator<Item = &(u64, u64)> {
         let (ticks, keep) = self.span.slots();
         let oldest = (tick / ticks).saturating_sub(keep as u64);
@@ -82,7 +84,7 @@ fn merge(one: &Sparse, other: &Sparse) -> Sparse {
         }
         same
     });
-    // Kept for an hour.
+    // Slots are kept for up to an hour.
     merged.shrink_to_fit();
     merged
 }
@@ -114,7 +116,7 @@ pub struct Quantiles {
     pub max: Duration,
 }
 
-/// Empty, of two digits; grows with what it is given.
+/// An empty histogram of two digits that grows with its values.
 fn histogram() -> Option<Histogram<u64>> {
     Histogram::new(2).ok()
 }
@@ -126,12 +128,12 @@ impl Windows {
             self.live = histogram();
         }
         if let Some(live) = &mut self.live {
-            // Beyond what two digits can hold there is nothing: 64 bits of nanoseconds.
+            // Cannot fail: two digits hold every u64 of nanoseconds.
             let _ = live.record_n(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), count);
         }
     }
 
-    /// Empties the live histogram into the rings when its ten seconds are over.
+    /// Empties the live histogram into the rings when its tick is over.
     fn advance(&mut self, now: Duration) {
         let tick = now.as_secs() / TICK.as_secs();
         let before = std::mem::replace(&mut self.tick, tick);
@@ -146,7 +148,7 @@ impl Windows {
         }
     }
 
-    /// What the window held, up to its newest moment.
+    /// The quantiles of a window, up to the newest value.
     pub fn read(&mut self, now: Duration, span: TimeWindow) -> Quantiles {
         self.advance(now);
         let Some(mut merged) = histogram() else { return Quantiles::default() };

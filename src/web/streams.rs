@@ -21,7 +21,7 @@ impl Site {
     /// `GET /events`. The request completes with its head; the events go on until the client leaves.
     pub(super) fn events(self: Rc<Self>, call: Call, snapshot: &Snapshot, head: &Parts) -> Response<Body> {
         let subscribed = admin::event_scope(self.parts.listener, snapshot, head).and_then(|scope| {
-            let subscriber = self.parts.telemetry.bus.watch(scope.clone());
+            let subscriber = self.parts.telemetry.bus.subscribe(scope.clone());
             let refusal = || Refusal::request(429, "too_many_watchers", "too many watch already");
             Ok((subscriber.ok_or_else(refusal)?, scope))
         });
