@@ -1,6 +1,6 @@
-//! The listener for operators (`admin_listen`): a worker of its own, so that it answers when the others are overloaded.
-//! Its connections have their own limit, and it serves no client endpoint. `None` everywhere: it is not configured, and
-//! operators use the clients' listeners.
+//! The listener for operators (`admin_listen`): a worker of its own, so that it answers when the others are
+//! overloaded. Its connections have their own limit, and it serves no client endpoint. `None` everywhere: it
+//! is not configured, and operators use the clients' listeners.
 
 use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
 

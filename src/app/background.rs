@@ -1,7 +1,8 @@
-//! The background runtime: one thread, on which everything runs that serves no request and does not block. It gives
-//! each task a name, waits for it on request, and logs a panic of it. What blocks belongs elsewhere: in
-//! `spawn_blocking`, or in a thread of its own (ledger, log), and so does settlement, which must not wait for others.
-//! Invariant: the runtime lives until the last task has ended, also if the process does not wait for it.
+//! The background runtime: one thread, on which everything runs that serves no request and does not block. It
+//! gives each task a name, waits for it on request, and logs a panic of it. What blocks belongs elsewhere: in
+//! `spawn_blocking`, or in a thread of its own (ledger, log), and so does settlement, which must not wait for
+//! others. Invariant: the runtime lives until the last task has ended, also if the process does not wait for
+//! it.
 
 use std::{
     convert::Infallible,
@@ -47,9 +48,9 @@ pub(super) struct BackgroundTask {
     ended: Mutex<blocking::Receiver<Infallible>>,
 }
 
-/// The runtime for [`BackgroundRunner`]. A thread of `spawn_blocking` ends with its work: the configuration file is
-/// read there once a second, and tokio's keep-alive of ten seconds would keep a thread for ever. Starting one costs
-/// some 50 µs.
+/// The runtime for [`BackgroundRunner`]. A thread of `spawn_blocking` ends with its work: the configuration
+/// file is read there once a second, and tokio's keep-alive of ten seconds would keep a thread for ever.
+/// Starting one costs some 50 µs.
 ///
 /// # Errors
 /// The system gave no event queue.

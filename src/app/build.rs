@@ -1,4 +1,6 @@
-//! Settings become the first snapshot, and where the gateway is to be found. Nothing has been started yet.
+//! Settings become a snapshot, and the address of the gateway itself for its comparisons. Pure: starts
+//! nothing, reads no file, and cannot fail, because the settings are checked. State that a reload keeps is
+//! carried over in `reload`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -12,7 +14,8 @@ use crate::{
     upstream::{BaseUrl, Protocol, Target},
 };
 
-/// `records` are the process's: what did not change keeps its own.
+/// The snapshot of these settings. A candidate that did not change keeps its statistics, which are in
+/// `records`.
 pub(super) fn snapshot(settings: &Settings, records: &StatsRegistry) -> Snapshot {
     let catalog = Catalog::new(
         settings.providers.iter().map(served).collect(),
@@ -68,8 +71,8 @@ fn joined(provider: &ProviderSettings, records: &StatsRegistry) -> Provider {
     }
 }
 
-/// The gateway as its own client, for `/streaming-compare`. Under TLS it is asked for by the name that it listens on, as
-/// its certificate has it, and that certificate is trusted.
+/// The gateway as a target of its own, for `/streaming-compare`. Under TLS its host is the name that it
+/// listens on, because the certificate is for that name, and that certificate is trusted.
 pub(super) fn own(listen: &Listen, addresses: &[SocketAddr]) -> Target {
     let address = addresses.first().copied().unwrap_or_else(|| (Ipv4Addr::LOCALHOST, listen.port).into());
     let host = match (listen.tls.is_some(), address.ip()) {

@@ -1,5 +1,5 @@
-//! What tells one configuration from the next, as whoever asked for a reload is told it: names and keys, never values
-//! that may be secret. What a reload cannot apply is said as well.
+//! The differences between two configurations, as a reload reports them: names and keys, never values that
+//! may be secret. Also names the keys that a reload cannot apply.
 //!
 //! [`Changes::between`] takes the settings apart without `..`: a new setting must say here which kind it is.
 
@@ -27,7 +27,7 @@ struct NameChanges {
     changed: Vec<String>,
 }
 
-/// What is in force, by name.
+/// The names in a configuration that is in force.
 #[derive(Debug, Serialize)]
 pub(super) struct LoadedNames<'a> {
     providers: Vec<&'a str>,
@@ -68,7 +68,7 @@ impl Changes {
         let patterns = |models: &[regex::Regex]| -> Vec<String> {
             models.iter().map(|pattern| pattern.as_str().to_owned()).collect()
         };
-        // How a change is applied decides which list its key belongs in.
+        // A key belongs in the first list if a reload applies it, and in the second if only a restart does.
         let live = [
             ("streaming", *stream != old.stream),
             ("max_connections", pool.max_connections != old.pool.max_connections),
@@ -109,7 +109,7 @@ impl Changes {
         }
     }
 
-    /// Nothing differs.
+    /// The configurations are equal.
     pub(super) fn is_empty(&self) -> bool {
         let Self { providers, tokens, supported_models, log_level, settings, restart_needed } = self;
         [providers, tokens].iter().all(|names| names.is_empty())
@@ -129,7 +129,7 @@ impl NameChanges {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
 
-    /// By name, in the order of the file.
+    /// Pairs entries by name; lists them in the order of the file.
     fn between<T: PartialEq>(old: &[T], new: &[T], name: impl Fn(&T) -> &str) -> Self {
         let find = |among: &[T], wanted: &T| among.iter().any(|one| name(one) == name(wanted));
         let absent = |from: &[T], of: &[T]| {
@@ -155,7 +155,7 @@ impl<'a> LoadedNames<'a> {
     }
 }
 
-/// What is in force after a reload to `new`: all of it, but for what is fixed at the start.
+/// The settings in force after a reload to `new`: all of them except those that only a restart applies.
 pub(super) fn in_force(new: Settings, old: &Settings) -> Settings {
     let old = old.clone();
     Settings {

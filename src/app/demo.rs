@@ -1,5 +1,6 @@
-//! The demo provider as a part of the process: it runs if no provider is configured, at start or by a reload. Owns the
-//! running provider, so that it ends after the workers that stream from it and not with the reload that started it.
+//! The demo provider as a part of the process: it runs if no provider is configured, at start or by a reload.
+//! Owns the running provider, so that it ends after the workers that stream from it and not with the reload
+//! that started it.
 
 use std::{
     io,
@@ -21,8 +22,8 @@ impl DemoSlot {
         self.with(|demo| demo.is_some())
     }
 
-    /// If no provider is configured, adds the demo provider to `settings`. Returns it if it had to be started for that;
-    /// it runs on once it is [kept](Self::keep).
+    /// If no provider is configured, adds the demo provider to `settings`. Returns it if it had to be started
+    /// for that; it runs on once it is [kept](Self::keep).
     ///
     /// # Errors
     /// It could not listen on loopback, or the system gave no thread.

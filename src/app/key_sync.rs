@@ -1,6 +1,7 @@
-//! The background task that keeps keys as the database has them. It starts first, so that the first request finds its
-//! key, and stops last, when all spending has been written. Owns the waits of start-up and stop; the queries are
-//! [`KeySync`]'s. Invariant: a start waits for a slow database for a bounded time, and then goes on without it.
+//! The background task that keeps keys as the database has them. It starts first, so that the first request
+//! finds its key, and stops last, when all spending has been written. Owns the waits of start-up and stop;
+//! the queries are [`KeySync`]'s. Invariant: a start waits for a slow database for a bounded time, and then
+//! goes on without it.
 
 use std::{
     io,
@@ -30,7 +31,8 @@ type SharedSnapshot = Arc<ArcSwap<Snapshot>>;
 /// Receives whether the database answered.
 type FirstSync = mpsc::SyncSender<bool>;
 
-/// Reads the keys of the database; those of the configuration are not known to it yet. Dropping it ends the task.
+/// Reads the keys of the database; those of the configuration are not known to it yet. Dropping it ends the
+/// task.
 #[derive(Debug)]
 pub(super) struct StartingKeySync {
     begin: oneshot::Sender<(SharedSnapshot, FirstSync)>,
@@ -93,8 +95,8 @@ async fn run(
 }
 
 impl StartingKeySync {
-    /// From now on the keys of the configuration take part. Waits for a bounded time until their spending has been
-    /// read, and not at all if the database has not answered yet.
+    /// From now on the keys of the configuration take part. Waits for a bounded time until their spending has
+    /// been read, and not at all if the database has not answered yet.
     pub(super) fn begin(self, snapshot: &SharedSnapshot) -> RunningKeySync {
         let (looked, second) = mpsc::sync_channel(1);
         // Fails if the task has panicked, which was logged.

@@ -3,10 +3,10 @@
 //! - [`process`]: start and stop, in order; `steps`: the steps of a start; `start_error`: why one failed
 //! - `worker`: one core's runtime, listeners, pools and gateway; `handler`: the site as the server's handler;
 //!   `warmup`: connections opened before the first request; `admin`: the worker for operators
-//! - [`background`]: the one thread for everything that serves no request and does not block. Its tasks: `key_sync`,
-//!   `traces`, the prober, and `reload_task`
-//! - `reload`: another snapshot while the gateway runs; `changes`: what it changes; `build`: settings to a snapshot;
-//!   `settlement`: the part of a snapshot that settlement reads; `demo`: the built-in provider
+//! - [`background`]: the one thread for everything that serves no request and does not block. Its tasks:
+//!   `key_sync`, `traces`, the prober, and `reload_task`
+//! - `reload`: another snapshot while the gateway runs; `changes`: what it changes; `build`: settings to a
+//!   snapshot; `settlement`: the part of a snapshot that settlement reads; `demo`: the built-in provider
 
 mod admin;
 pub mod background;

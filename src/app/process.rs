@@ -1,6 +1,6 @@
-//! The process: built step by step in [`start_in`], ended in the reverse order in [`Running::stop`]. Owns every thread
-//! and background task that it starts; the steps themselves are in `steps` and in the parts. Invariant: a start that
-//! fails ends what had been started before it returns.
+//! The process: built step by step in [`start_in`], ended in the reverse order in [`Running::stop`]. Owns
+//! every thread and background task that it starts; the steps themselves are in `steps` and in the parts.
+//! Invariant: a start that fails ends the parts that it had started before it returns.
 
 use std::{net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -77,16 +77,16 @@ pub struct ProcessContext {
     pub level: Option<LevelHandle>,
     /// The counters of lines that the log has lost.
     pub log_lost: Vec<LogLost>,
-    /// `None`: the process starts a thread for its background tasks. Else the caller must run the other end, from
-    /// before the start until after the stop.
+    /// `None`: the process starts a thread for its background tasks. Else the caller must run the other end,
+    /// from before the start until after the stop.
     pub background: Option<Background>,
 }
 
-/// Starts a gateway; it listens when this returns. With no provider configured the demo provider serves. With no token
-/// configured a token is made for this run, and the gateway listens on loopback only.
+/// Starts a gateway; it listens when this returns. With no provider configured the demo provider serves. With
+/// no token configured a token is made for this run, and the gateway listens on loopback only.
 ///
 /// # Errors
-/// Says what could not be had. What had been started has ended.
+/// Names the part that could not be started. The parts before it have ended.
 pub fn start(settings: Settings) -> Result<Process, StartError> {
     start_in(settings, ProcessContext::default())
 }
@@ -201,8 +201,8 @@ impl Running {
         Ok(background)
     }
 
-    /// Begins the drain, which asks everything to end, and waits for the parts in the reverse order of their start.
-    /// A part ends when those after it have ended, because they hold its senders.
+    /// Begins the drain, which asks everything to end, and waits for the parts in the reverse order of their
+    /// start. A part ends when those after it have ended, because they hold its senders.
     fn stop(self) {
         self.drain.advance(Phase::Draining);
         self.reload.map(BackgroundTask::join);
@@ -248,7 +248,8 @@ impl Process {
         self.view.made_token.as_ref()
     }
 
-    /// Whether a key of the database may administrate. `None`: there is no database, or it could not be read yet.
+    /// Whether a key of the database may administrate. `None`: there is no database, or it could not be read
+    /// yet.
     #[must_use]
     pub fn has_stored_admin(&self) -> Option<bool> {
         let keys = &self.view.snapshot.load().keys;
@@ -285,7 +286,8 @@ impl Process {
         self.running.drain.advance(Phase::Unready);
     }
 
-    /// Stops accepting connections, lets requests finish within the drain's time, and returns when everything has ended.
+    /// Stops accepting connections, lets requests finish within the drain's time, and returns when everything
+    /// has ended.
     pub fn stop(self) {
         self.view.telemetry.bus.end();
         // Before the parts are waited for, because some end only with the last sender.

@@ -1,10 +1,11 @@
-//! Loading the configuration again while the gateway runs. *Prepare* may fail: it reads file, variables and flags, checks
-//! everything and builds a new snapshot, and has changed nothing yet. *Swap* cannot fail: it replaces one pointer and
-//! carries over what outlives a snapshot (statistics, lists of models). Requests keep the snapshot that they began with.
+//! Loading the configuration again while the gateway runs. *Prepare* may fail: it reads file, variables and
+//! flags, checks everything and builds a new snapshot, and has changed nothing yet. *Swap* cannot fail: it
+//! replaces one pointer and carries over the state that outlives a snapshot (statistics, lists of models).
+//! Requests keep the snapshot that they began with.
 //!
-//! Reloads run one after another. [`super::reload_task`] decides when; everything here blocks and runs on a blocking
-//! thread. To make a new setting take part: build it into the snapshot in [`super::build`], name it in
-//! [`super::changes`], and carry over in [`carry`] what it has learnt; what lives outside the snapshot is handed over in
+//! Reloads run one after another. [`super::reload_task`] decides when; everything here blocks and runs on a
+//! blocking thread. To make a new setting take part: build it into the snapshot in [`super::build`], name it
+//! in [`super::changes`], and carry over its state in [`carry`]. State outside the snapshot is handed over in
 //! [`Reloader::swap`].
 
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use crate::{
 /// `asked_by` of a reload because the file has changed.
 pub(super) const BY_FILE: &str = "file";
 
-/// What a reload reads and replaces.
+/// The state that a reload reads and replaces.
 #[derive(Debug)]
 pub(super) struct Reloader {
     /// `None`: the settings came from no source that can be read again.
@@ -71,7 +72,7 @@ impl Reloader {
         Some(FileWatch::new(file, self.settings.digest))
     }
 
-    /// The outcome of a reload that changes nothing: its errors, or what would change.
+    /// The outcome of a reload without the reload: its errors, or the changes that it would make.
     pub(super) fn check(&self) -> ReloadOutcome {
         match self.load() {
             Ok(mut settings) => {
@@ -186,7 +187,8 @@ fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
             continue;
         };
         if provider.target.key != old.target.key {
-            // A rest because of the old key says nothing about the new one, and its list of models may differ.
+            // A rest because of the old key says nothing about the new one, and its list of models may
+            // differ.
             provider.standing.end_rest();
             continue;
         }

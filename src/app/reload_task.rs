@@ -1,7 +1,7 @@
-//! The background task that reloads the configuration: on request (`POST /v1/reload`, SIGHUP) and when the file has
-//! other content. Reading files and building snapshots blocks, so it runs on a blocking thread, and no other background
-//! task waits for it. Invariant: reloads run one after another, and each request that was taken is answered, unless its
-//! reload panics; then the panic is logged and the task ends.
+//! The background task that reloads the configuration: on request (`POST /v1/reload`, SIGHUP) and when the
+//! file has other content. Reading files and building snapshots blocks, so it runs on a blocking thread, and
+//! no other background task waits for it. Invariant: reloads run one after another, and each request that was
+//! taken is answered, unless its reload panics; then the panic is logged and the task ends.
 
 use std::{future::pending, io, panic};
 
@@ -49,7 +49,7 @@ async fn run(mut reloader: Box<WatchedReloader>, mut requests: Receiver<ReloadRe
                 Some(request) => reloader = on_blocking_thread(reloader, |it| it.answer(request)).await,
                 None => return,
             },
-            // From here on `recv` gives what was requested before, and then `None`.
+            // From here on `recv` returns the requests made before, and then `None`.
             () = drain.reached(Phase::Draining) => requests.close(),
             () = until(next_look) => {
                 reloader = on_blocking_thread(reloader, |it| it.look()).await;

@@ -1,4 +1,5 @@
-//! Joins settlement and the snapshot: the configuration that requests are served by is the one that they are settled by.
+//! Joins settlement and the snapshot, so that requests are settled by the configuration in force. Holds no
+//! state.
 
 use crate::{
     base::Network,

@@ -1,5 +1,6 @@
-//! The steps of a start that are not one call: each makes one part of the process out of settings and earlier parts.
-//! [`super::process`] holds their order. Invariant: a part that is dropped ends, so that a failed start ends them all.
+//! The steps of a start that are not one call: each makes one part of the process out of settings and earlier
+//! parts. [`super::process`] holds their order. Invariant: a part that is dropped ends, so that a failed
+//! start ends them all.
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -38,7 +39,8 @@ pub(super) fn make_token(
         tracing::warn!("no token is configured: listening on loopback only");
         settings.listen.host = "localhost".to_owned();
     }
-    // May administrate, because it is shown only to the user who started the process, and only loopback can use it.
+    // May administrate, because it is shown only to the user who started the process, and only loopback can
+    // use it.
     let made = TokenSettings { admin: true, ..auth::generate::make("this run").map_err(StartError::Token)? };
     settings.tokens.push(made.clone());
     Ok(Some(made))

@@ -1,5 +1,6 @@
-//! Connections opened before anybody asks (S1.9): a worker's own, to the providers of the highest priority, at start and
-//! when a reload has brought others. One that cannot be had is nobody's loss: the first request dials again.
+//! Connections opened before the first request (S1.9): each worker opens its own, to the providers of the
+//! highest priority, at start and after a reload that brought others. Nothing depends on them: where one
+//! cannot be opened, the first request dials.
 
 use std::sync::Arc;
 
@@ -9,14 +10,15 @@ use crate::{
     upstream::{Target, Upstream},
 };
 
-/// What one worker has warmed.
+/// The providers to which one worker has opened connections.
 #[derive(Debug, Default)]
 pub(super) struct Warmup {
     warmed: Vec<Arc<Target>>,
 }
 
 impl Warmup {
-    /// Opens what is missing since the last call. Costs next to nothing while providers stay the same.
+    /// Opens connections to providers that are new since the last call. Without one it only compares some
+    /// pointers.
     pub(super) fn follow(&mut self, snapshot: &Snapshot, upstream: &Upstream, tasks: &Tasks) {
         for target in self.fresh(snapshot) {
             let upstream = upstream.clone();
@@ -29,7 +31,7 @@ impl Warmup {
         }
     }
 
-    /// Those of the first providers that were not among them before.
+    /// The providers among the first `health.warmup` that were not among them at the last call.
     fn fresh(&mut self, snapshot: &Snapshot) -> Vec<Arc<Target>> {
         let first =
             || snapshot.providers.iter().map(|provider| &provider.target).take(snapshot.health.warmup);

@@ -1,5 +1,6 @@
-//! A worker: one thread with a single-threaded runtime, its own listeners and its own connection pools to providers.
-//! Invariant: workers share only the snapshot, the limits of the pools, and gauges; a request never changes threads.
+//! A worker: one thread with a single-threaded runtime, its own listeners and its own connection pools to
+//! providers. Invariant: workers share only the snapshot, the limits of the pools, and gauges; a request
+//! never changes threads.
 
 use std::{io, net::TcpListener, rc::Rc, sync::Arc, thread, time::Duration};
 

@@ -1,6 +1,6 @@
-//! A check's result becomes the provider's health, its list of models in the snapshot, and entries of the state file.
-//! One failed check may be an accident: it is noted and repeated soon. The second one in a row, and an error that is
-//! certain (key or quota), sends the provider to rest.
+//! A check's result becomes the provider's health, its list of models in the snapshot, and entries of the
+//! state file. One failed check may be an accident: it is noted and repeated soon. The second one in a row,
+//! and an error that is certain (key or quota), sends the provider to rest.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,8 @@ use crate::{
     upstream::Target,
 };
 
-/// Shortest time before a list is requested again that could not be read. A provider may limit how often it is read.
+/// Shortest time before a list is requested again that could not be read. A provider may limit how often it
+/// is read.
 const MIN_LIST_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Prober {
@@ -96,8 +97,8 @@ impl Prober {
         self.postpone_list(provider, now);
     }
 
-    /// The list could not be read. Without this it would be due at once, and live traffic, which postpones checks, does
-    /// not postpone the list.
+    /// The list could not be read. Without this it would be due at once, and live traffic, which postpones
+    /// checks, does not postpone the list.
     fn postpone_list(&self, provider: &mut ProbedProvider, now: Moment) {
         let pause = self.settings().interval.max(MIN_LIST_RETRY_INTERVAL);
         provider.schedule.list_due = provider.schedule.list_due.map(|due| due.max(now + pause));

@@ -1,6 +1,7 @@
-//! The providers' health: each provider is checked when it is due, and the result goes where requests and `/health`
-//! read it. Runs on the background thread and never on a worker: a provider that stalls stalls no request. When a check
-//! is due is decided in [`crate::routing`], which has no I/O; this room sends the check and applies its result.
+//! The providers' health: each provider is checked when it is due, and the result goes where requests and
+//! `/health` read it. Runs on the background thread and never on a worker: a provider that stalls stalls no
+//! request. When a check is due is decided in [`crate::routing`], which has no I/O; this room sends the check
+//! and applies its result.
 //!
 //! In reading order:
 //! - `runner`: [`Prober`], which providers are checked and when

@@ -1,5 +1,6 @@
-//! The forms in which providers list their models, and the names taken from them. Reads text that a provider controls:
-//! names are bounded in number and length, and a name becomes part of a path only if every byte of it is harmless there.
+//! The forms in which providers list their models, and the names taken from them. Reads text that a provider
+//! controls: names are bounded in number and length, and a name becomes part of a path only if every byte of
+//! it is harmless there.
 
 use serde::Deserialize;
 

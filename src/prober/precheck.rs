@@ -1,6 +1,6 @@
-//! The pre-check (S1.5): the first candidates are checked at once at start and after a reload, and the first one that
-//! answers is preferred for a minute. Where the state file still says which one that was, only providers that it does
-//! not hold are checked.
+//! The pre-check (S1.5): the first candidates are checked at once at start and after a reload, and the first
+//! one that answers is preferred for a minute. Where the state file still says which one that was, only
+//! providers that it does not hold are checked.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,6 +1,6 @@
-//! One check of one provider (S1.1, S1.2): `GET {base}/models`; where the provider has no such page, a chat request for a
-//! model that does not exist, the dummy. Costs no tokens. Keeps no state and decides nothing that follows from the
-//! result. Every response, within its size and time limits, ends as a [`ProbeResult`].
+//! One check of one provider (S1.1, S1.2): `GET {base}/models`; where the provider has no such page, a chat
+//! request for a model that does not exist, the dummy. Costs no tokens. Keeps no state and decides nothing
+//! that follows from the result. Every response, within its size and time limits, ends as a [`ProbeResult`].
 
 use std::time::Duration;
 
@@ -95,7 +95,8 @@ async fn check_unbounded(
     ProbeResult { method: CheckMethod::Dummy, finding }
 }
 
-/// A refusal of the dummy's model proves that the provider is alive, because only a service of models refuses one.
+/// A refusal of the dummy's model proves that the provider is alive, because only a service of models refuses
+/// one.
 fn finding_of_dummy(status: StatusCode) -> Finding {
     let status = status.as_u16();
     let fault = |kind| Fault::provider(Stage::Head, kind, Sent::Some);

@@ -1,5 +1,6 @@
-//! One provider as the prober knows it: its schedule, and how results of checks and of live traffic change its health.
-//! Sends nothing and owns no task. Invariant: `busy` is true while exactly one check of it is under way.
+//! One provider as the prober knows it: its schedule, and how results of checks and of live traffic change
+//! its health. Sends nothing and owns no task. Invariant: `busy` is true while exactly one check of it is
+//! under way.
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
@@ -75,9 +76,9 @@ impl ProbedProvider {
         self.refused = false;
     }
 
-    /// Ends its rest if success disproves the reason for it. An account without money lists its models all the same, so
-    /// a rest for quota goes on. Many providers list their models without a valid key, so a rest for the key ends only
-    /// if a check had found the key refused.
+    /// Ends its rest if success disproves the reason for it. An account without money lists its models all
+    /// the same, so a rest for quota goes on. Many providers list their models without a valid key, so a rest
+    /// for the key ends only if a check had found the key refused.
     fn wake(&self, now: Moment) {
         match self.health.rest_reason(now) {
             None | Some(FailureClass::QuotaExhausted) => {}

@@ -1,6 +1,7 @@
-//! Decides which providers are checked and starts their checks, at most one per provider at a time. Owns the list of
-//! providers that are checked and the random generator that spreads checks. It leaves the check itself to `probe` and
-//! its consequences to `findings`. Invariant: no borrow of the list is held over an await.
+//! Decides which providers are checked and starts their checks, at most one per provider at a time. Owns the
+//! list of providers that are checked and the random generator that spreads checks. It leaves the check
+//! itself to `probe` and its consequences to `findings`. Invariant: no borrow of the list is held over an
+//! await.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
@@ -50,8 +51,8 @@ impl Prober {
         Self(Rc::new(Inner { snapshot, upstream, state_file, providers, rng, tasks: Tasks::new() }))
     }
 
-    /// Checks providers until it is dropped, or until the sender of `swapped` is gone. `swapped` changes after each
-    /// reload. Checks under way and the writer of the state file run in tasks of their own.
+    /// Checks providers until it is dropped, or until the sender of `swapped` is gone. `swapped` changes
+    /// after each reload. Checks under way and the writer of the state file run in tasks of their own.
     pub async fn run(&self, mut swapped: watch::Receiver<u64>) {
         let state_file = self.0.state_file.clone();
         self.0.tasks.spawn_watched("state file", async move { state_file.keep_written().await });
@@ -79,7 +80,7 @@ impl Prober {
         }
     }
 
-    /// Writes what has changed since the state file was last written, within a second.
+    /// Writes the changes since the last write of the state file, within a second.
     pub async fn close(&self) {
         let _ = timeout(LAST_WRITE_TIMEOUT, self.0.state_file.write()).await;
     }
@@ -93,8 +94,8 @@ impl Prober {
         probe_schedule::rest_duration(&self.settings(), &mut self.0.rng.borrow_mut())
     }
 
-    /// Takes over the providers of the snapshot in force, at start and after each reload. A provider that did not
-    /// change keeps its schedule and its last results.
+    /// Takes over the providers of the snapshot in force, at start and after each reload. A provider that did
+    /// not change keeps its schedule and its last results.
     fn follow(&self) {
         let snapshot = self.0.snapshot.load_full();
         let mut before = self.0.providers.take();
@@ -111,8 +112,8 @@ impl Prober {
         self.precheck();
     }
 
-    /// A provider that was not checked before, with what the state file holds for it. `lists`: its list of models is
-    /// wanted.
+    /// A provider that was not checked before, with its entries of the state file. `lists`: its list of
+    /// models is wanted.
     fn add(&self, provider: &Provider, lists: bool) -> ProbedProvider {
         let (now, unix) = (Moment::now(), unix_now());
         let target = Arc::clone(&provider.target);

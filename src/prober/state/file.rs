@@ -1,5 +1,5 @@
-//! The state file on disk: read with a size limit, written beside and renamed. Knows nothing of its content. Invariant: a
-//! reader finds the old file or the new one and never half of either.
+//! The state file on disk: read with a size limit, written beside and renamed. Knows nothing of its content.
+//! Invariant: a reader finds the old file or the new one and never half of either.
 
 use std::{
     fs::{self, File, OpenOptions},

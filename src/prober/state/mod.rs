@@ -1,6 +1,6 @@
-//! What is known of providers over a restart (S1.7): their lists, the results of checks, whether their keys were
-//! accepted, and which one answered first. Each kind expires after its own time. Holds no key: a provider is named by its
-//! name and a digest of everything that decides what its entries mean.
+//! The state of providers that survives a restart (S1.7): their lists, the results of checks, whether their
+//! keys were accepted, and which one answered first. Each kind expires after its own time. Holds no key: a
+//! provider is named by its name and a digest of everything that decides what its entries mean.
 //!
 //! - [`file`]: reading and writing on disk
 //! - [`writer`]: [`writer::StateFile`], read at start and written after changes
@@ -126,8 +126,8 @@ fn entries<T: Clone>(map: &TtlMap<T>) -> SavedEntries<T> {
     map.values().map(|(name, entry)| (name.into(), entry.clone())).collect()
 }
 
-/// A provider's name in the file. With another address, key or header it is another provider, because results of the old
-/// one do not hold for it.
+/// A provider's name in the file. With another address, key or header it is another provider, because results
+/// of the old one do not hold for it.
 pub(super) fn identity(target: &Target) -> String {
     let mut digest = Sha256::new();
     let base = target.base.to_string();

@@ -1,6 +1,7 @@
-//! The state of a run: read at start, written some time after it has changed, and once more at the end. Reads and writes
-//! run on a blocking thread. A file that cannot be read or written is logged once, and costs only what it would have
-//! saved. Invariant: `dirty` is true while the state holds changes that no write has begun to save.
+//! The state of a run: read at start, written some time after it has changed, and once more at the end. Reads
+//! and writes run on a blocking thread. A file that cannot be read or written is logged once, and costs only
+//! the checks that it would have saved. Invariant: `dirty` is true while the state holds changes that no
+//! write has begun to save.
 
 use std::{
     cell::{Cell, RefCell, RefMut},
@@ -86,7 +87,8 @@ impl StateFile {
         }
     }
 
-    /// Writes what has changed since the last write. Dropped early, the write goes on, and its error is not logged.
+    /// Writes the changes since the last write. Dropped early, the write goes on, and its error is not
+    /// logged.
     pub(in crate::prober) async fn write(&self) {
         let Some(path) = self.0.path.clone() else { return };
         if !self.0.dirty.replace(false) {
@@ -103,8 +105,8 @@ impl StateFile {
         }
     }
 
-    /// Logs an error once for each run of errors. Where no write has ever succeeded and the system does not allow one,
-    /// that is how the place is, and not worth a warning.
+    /// Logs an error once for each run of errors. Where no write has ever succeeded and the system does not
+    /// allow one, that is how the place is, and not worth a warning.
     fn report(&self, error: &io::Error) {
         let file = self.0.path.as_deref().unwrap_or_else(|| "".as_ref()).display();
         let is_not_allowed = matches!(

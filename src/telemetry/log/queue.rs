@@ -1,6 +1,13 @@
-//! Formatted lines on their way to one thread that writes them. Bounded: a writer that cannot keep up (a paused
-//! terminal, a full pipe, a full disk) costs lines, never a worker's time; how many were lost is written when there is
-//! room again.
+//! Formatted lines on their way to one thread that writes them. The queue is bounded: a writer that cannot
+//! keep up (a paused terminal, a full pipe, a full disk) costs lines and never a worker's time. Lost lines
+//! are counted, and their number is written when there is room again. The end of the process waits a second
+//! at most for the last lines.
+//!
+//! tracing-appender does the same with fewer promises, so this stays. Its version 0.2.5 counts lines that
+//! find no place in the queue, but neither counts nor reports those that the file or terminal refuses
+//! (`worker.rs`), and writes no line about a loss. With a full queue its guard gives up after 100 ms without
+//! the last lines, and says so on stdout (`non_blocking.rs`). It panics if the system gives no thread. Its
+//! files rotate by time only, not by size, and it does not notice that another process has moved the file.
 
 use std::{
     io::{self, Write},
@@ -73,8 +80,8 @@ impl LostLines {
 }
 
 impl LogQueue {
-    /// Starts the thread that writes to `out`; `note` words the line that says how many were lost. Without a thread,
-    /// lines are lost and nothing else.
+    /// Starts the thread that writes to `out`; `note` words the line that says how many were lost. Without a
+    /// thread, lines are lost and nothing else.
     pub fn start(out: impl Write + Send + 'static, note: fn(u64) -> String) -> Self {
         let (sender, receiver) = channel(WAITING);
         let lines = LineSender { sender, lost: LostLines::default() };
@@ -137,7 +144,8 @@ impl<'a> MakeWriter<'a> for LineSender {
     }
 }
 
-/// A failing `out` is no reason to stop: the next line may find it well again, and then says how many were lost.
+/// A failing `out` is no reason to stop: the next line may find it well again, and then says how many were
+/// lost.
 fn write_all(
     mut out: impl Write,
     note: fn(u64) -> String,
