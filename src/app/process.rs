@@ -205,15 +205,15 @@ impl Running {
     /// start. A part ends when those after it have ended, because they hold its senders.
     fn stop(self) {
         self.drain.advance(Phase::Draining);
-        self.reload.map(BackgroundTask::join);
-        self.prober.map(BackgroundTask::join);
+        self.reload.into_iter().for_each(BackgroundTask::join);
+        self.prober.into_iter().for_each(BackgroundTask::join);
         self.admin.into_iter().for_each(join);
         self.workers.into_iter().for_each(join);
         self.settlement.into_iter().for_each(join);
         self.ledger.into_iter().for_each(join);
-        self.exporter.map(BackgroundTask::join);
+        self.exporter.into_iter().for_each(BackgroundTask::join);
         self.demo.stop();
-        self.key_sync.map(RunningKeySync::stop);
+        self.key_sync.into_iter().for_each(RunningKeySync::stop);
         self.background.into_iter().for_each(join);
     }
 }

@@ -1,8 +1,13 @@
 //! SIGTERM: readiness is denied first, streams end within the drain, the rest is cut (S1.10, S2.10, R35).
 
-use std::time::{Duration, Instant};
+use std::{
+    io::ErrorKind,
+    net::{TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
+use thalweg::{app, server::Listen};
 
 use super::reload_process::until;
 use crate::{
@@ -15,6 +20,24 @@ use crate::{
         script::{self, delta, sse_head},
     },
 };
+
+/// The listener for operators starts after the workers. When it cannot, their listener is closed again.
+#[test]
+fn a_failed_start_ends_what_it_started() {
+    let loopback = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = loopback();
+    let port_of = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    let port = port_of(&loopback());
+    let listen = |port| Listen { host: "127.0.0.1".into(), port, tls: None };
+    let plan = Plan::to(&[]).with(|settings| {
+        settings.listen = listen(port);
+        settings.admin_listen = Some(listen(port_of(&taken)));
+    });
+    let error = app::start(plan.settings).unwrap_err();
+    assert!(matches!(error, app::StartError::Bind(_)), "{error:?}");
+    let refused = TcpStream::connect(("127.0.0.1", port)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
 
 /// S2.10: a stream that outlasts the drain is cut, its provider is disconnected, and the stop returns.
 #[tokio::test]
