@@ -1,6 +1,6 @@
-//! Traces in OTLP's JSON form (opentelemetry-proto, "JSON Protobuf Encoding"): ids in hexadecimal, 64-bit
-//! numbers as strings. Spans are written by whoever knows what they are of; this makes requests of them and
-//! keeps the queue to the exporter, which is bounded: past it spans are lost and counted.
+//! Spans in OTLP's JSON form (opentelemetry-proto, "JSON Protobuf Encoding"): ids in hexadecimal, 64-bit
+//! numbers as strings. Owns the request body and the bounded queue to the exporter; a span that finds the
+//! queue full is dropped and counted. Which spans exist and when they are sent is decided elsewhere.
 
 use std::{
     sync::{
@@ -13,17 +13,19 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-/// Spans that may wait for the exporter.
-const WAITING: usize = 4096;
+use crate::base::time::since_1970;
 
-/// What a span is of, from the gateway's side.
+/// Spans that wait for the exporter.
+const MAX_WAITING: usize = 4096;
+
+/// The gateway's role in a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanKind {
     Server,
     Client,
 }
 
-/// A span that has ended.
+/// A completed span.
 #[derive(Clone, Debug)]
 pub struct Span {
     pub trace: u128,
@@ -33,18 +35,19 @@ pub struct Span {
     pub kind: SpanKind,
     pub start: SystemTime,
     pub length: Duration,
-    /// By name; those without a value are left out.
+    /// By name. Attributes without a value are not exported.
     pub attributes: Vec<(&'static str, Attribute)>,
-    /// What went wrong.
+    /// The error text. `None`: success.
     pub error: Option<String>,
 }
 
+/// The value of a span's attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attribute {
     Text(String),
     Int(u64),
     Double(f64),
-    /// Not known.
+    /// Unknown.
     None,
 }
 
@@ -85,9 +88,7 @@ impl Attribute {
 
 impl Span {
     fn render(&self) -> Value {
-        let nanos = |at: SystemTime| {
-            at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos().to_string()
-        };
+        let nanos = |at: SystemTime| since_1970(at).as_nanos().to_string();
         let kind = match self.kind {
             SpanKind::Server => 2,
             SpanKind::Client => 3,
@@ -130,7 +131,7 @@ pub fn request(service: &str, spans: &[Span]) -> String {
     .to_string()
 }
 
-/// The way to the exporter. Cloning shares it; the exporter ends with the last clone.
+/// The queue to the exporter. Clones share it; the exporter ends when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct SpanSender {
     queue: mpsc::Sender<Span>,
@@ -153,10 +154,10 @@ impl LostSpans {
 }
 
 impl SpanSender {
-    /// A queue and its end. `lost` counts what finds no place.
+    /// The two ends of a new queue. `lost` counts spans that find it full.
     #[must_use]
     pub fn open(lost: LostSpans) -> (Self, mpsc::Receiver<Span>) {
-        let (queue, spans) = mpsc::channel(WAITING);
+        let (queue, spans) = mpsc::channel(MAX_WAITING);
         (Self { queue, lost }, spans)
     }
 

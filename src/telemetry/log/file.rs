@@ -1,6 +1,9 @@
-//! The log's file, written by the log's own thread: appended to, put aside when it is full or its day is over, and opened
-//! anew when somebody else has moved it (logrotate, without a signal). What cannot be written is an error for the one who
-//! counts the lost lines; the next line tries again, so a disk that has room again is found by itself.
+//! The log file, written by the log's own thread: appended to, rotated when it is full or its day is over,
+//! and opened again when another program has moved it (logrotate, without a signal). A line that cannot be
+//! written is an error for the queue, which counts lost lines; every line tries again, so a disk with new
+//! space is used without a restart.
+//!
+//! Invariant: a line is never split by a rotation.
 
 use std::{
     ffi::OsString,
@@ -8,35 +11,35 @@ use std::{
     io::{self, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::LogFormat;
-use crate::base::Episode;
+use crate::base::{Episode, time::since_1970};
 
-/// How often it is looked whether the file is still the one under its name, or can be opened again.
-const LOOK: Duration = Duration::from_secs(1);
+/// From one check that the open file is still the one under its name to the next.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where the log goes beside the console, and for how long.
+/// The log file and its rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSettings {
     pub path: PathBuf,
     pub format: LogFormat,
-    /// Bytes after which it is put aside.
+    /// Rotate at this many bytes.
     pub size: u64,
-    /// It is put aside at midnight (UTC), too.
+    /// Rotate at midnight (UTC) too.
     pub daily: bool,
-    /// How many that were put aside are kept: `log.1` is the youngest.
+    /// Number of rotated files to keep; `log.1` is the newest.
     pub keep: usize,
 }
 
 #[derive(Debug)]
 pub(super) struct Rotating {
     settings: FileSettings,
-    /// `None`: it cannot be opened.
+    /// `None`: the file cannot be opened.
     open: Option<Open>,
-    looked: Instant,
-    /// That it cannot be written has been said.
+    checked: Instant,
+    /// Writing fails.
     failing: Episode,
 }
 
@@ -44,9 +47,9 @@ pub(super) struct Rotating {
 struct Open {
     file: File,
     size: u64,
-    /// Days since 1970 when it was begun.
+    /// The day the file was begun, in days since 1970.
     day: u64,
-    /// The disk took only a part of the last line.
+    /// Only a part of the last line was written.
     torn: bool,
 }
 
@@ -55,13 +58,13 @@ impl Rotating {
     /// The file cannot be opened.
     pub(super) fn open(settings: FileSettings) -> io::Result<Self> {
         let open = Some(Open::at(&settings.path)?);
-        Ok(Self { settings, open, looked: Instant::now(), failing: Episode::new() })
+        Ok(Self { settings, open, checked: Instant::now(), failing: Episode::new() })
     }
 
     fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
-        self.look();
+        self.check();
         if self.is_over(line.len()) {
-            self.put_aside();
+            self.rotate();
         }
         match &mut self.open {
             Some(open) => open.write(line),
@@ -69,12 +72,12 @@ impl Rotating {
         }
     }
 
-    /// Whether the name still means the file that is written.
-    fn look(&mut self) {
-        if self.looked.elapsed() < LOOK {
+    /// Opens the file again if its name no longer refers to the open file.
+    fn check(&mut self) {
+        if self.checked.elapsed() < CHECK_INTERVAL {
             return;
         }
-        self.looked = Instant::now();
+        self.checked = Instant::now();
         let known = self.open.as_mut().zip(fs::metadata(&self.settings.path).ok());
         let same = known.is_some_and(|(open, there)| {
             open.size = there.len();
@@ -92,8 +95,8 @@ impl Rotating {
         })
     }
 
-    /// A name that cannot be moved costs nothing but a file that grows further.
-    fn put_aside(&mut self) {
+    /// Renames and opens a new file. If a rename fails, the file grows further.
+    fn rotate(&mut self) {
         let path = &self.settings.path;
         for number in (1..self.settings.keep).rev() {
             let _ = fs::rename(numbered(path, number), numbered(path, number + 1));
@@ -111,7 +114,7 @@ impl Rotating {
 }
 
 impl Write for Rotating {
-    /// All of it or an error.
+    /// Writes the whole line, or returns an error.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self.write_line(line) {
             Ok(()) => {
@@ -134,7 +137,8 @@ impl Write for Rotating {
 }
 
 impl Open {
-    /// Readable by its owner and group: it names clients' models and providers.
+    /// Opens or creates the file. Readable by owner and group only, because lines name models and providers
+    /// of clients.
     fn at(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
         let there = file.metadata()?;
@@ -176,7 +180,7 @@ fn today() -> u64 {
 }
 
 fn day_of(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400)
+    since_1970(time).as_secs() / 86_400
 }
 
 #[cfg(test)]
@@ -243,14 +247,14 @@ mod tests {
         let mut log = folder.log(100, 1);
         log.write_all(b"one\n").unwrap();
         fs::rename(folder.0.join("log"), folder.0.join("aside")).unwrap();
-        log.looked -= LOOK;
+        log.checked -= CHECK_INTERVAL;
         log.write_all(b"two\n").unwrap();
         assert_eq!([folder.read("log"), folder.read("aside")].map(Option::unwrap), ["two\n", "one\n"]);
         fs::remove_dir_all(&folder.0).unwrap();
-        log.looked -= LOOK;
+        log.checked -= CHECK_INTERVAL;
         assert!(log.write_all(b"lost\n").is_err());
         fs::create_dir_all(&folder.0).unwrap();
-        log.looked -= LOOK;
+        log.checked -= CHECK_INTERVAL;
         log.write_all(b"three\n").unwrap();
         assert_eq!(folder.read("log").unwrap(), "three\n");
     }

@@ -1,8 +1,9 @@
-//! The log: lines for people or JSON for machines, to stderr and to a file (S2.11). A worker that logs formats its line and puts it into a
-//! bounded queue; it never waits for a terminal or a pipe. What does not fit is dropped and counted.
+//! The log: lines for people or JSON for machines, to stderr and to a file (S2.11). A worker formats its line
+//! and puts it into a bounded queue, so it never waits for a terminal, a pipe or a disk. Lines that find the
+//! queue full are dropped and counted.
 //!
-//! - [`queue`]: the lines on their way, and the thread that writes them; one for each of the two
-//! - [`file`]: the file, put aside when it is full
+//! - [`queue`]: the queue of one destination, and the thread that writes it
+//! - [`file`]: the log file and its rotation
 
 pub mod file;
 pub mod queue;
@@ -27,15 +28,17 @@ use file::Rotating;
 pub use queue::LostLines;
 use queue::{LineSender, LogQueue};
 
+/// Where the log goes, and in which form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     pub level: Level,
-    /// Of the console.
+    /// The format on the console; a file has its own.
     pub format: LogFormat,
-    /// `None`: the console alone.
+    /// `None`: only the console.
     pub file: Option<FileSettings>,
 }
 
+/// The form of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// A line per event, coloured on a terminal unless `NO_COLOR` is set.
@@ -46,7 +49,7 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// How the loss of so many lines is written.
+    /// Renders the line that reports lost lines.
     fn loss(self) -> fn(u64) -> String {
         match self {
             Self::Human => |count| format!(" WARN {count} log lines lost"),
@@ -55,38 +58,38 @@ impl LogFormat {
     }
 }
 
-/// Sets the level of a running log; a reload's way.
+/// Sets the level of a running log, for reloads.
 #[derive(Clone, Debug)]
 pub struct LevelHandle(reload::Handle<Targets, Registry>);
 
 impl LevelHandle {
-    /// From now on.
+    /// Sets the level for all later lines.
     pub fn set(&self, level: Level) {
         // Fails only when the subscriber is gone, and then there is nothing to set.
         let _ = self.0.reload(targets(level));
     }
 }
 
-/// The running log. Dropping it writes out what is queued, within a second.
+/// The running log. Its drop waits, at most a second for each queue, until queued lines are written.
 #[derive(Debug)]
 pub struct Log {
     level: reload::Handle<Targets, Registry>,
-    /// Before the console: what goes wrong with the file's last lines is told there.
+    /// Dropped before the console, so that an error with the file's last lines still reaches the console.
     file: Option<LogQueue>,
     console: LogQueue,
 }
 
-/// Why there is no log.
+/// The log could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// Its file cannot be opened.
+    /// The file cannot be opened.
     #[error("cannot open the log file {}", path.display())]
     File {
         path: PathBuf,
         #[source]
         error: io::Error,
     },
-    /// Somebody logs already.
+    /// The process has a log already.
     #[error("cannot start the log")]
     Taken(#[source] TryInitError),
 }
@@ -95,7 +98,7 @@ impl Log {
     /// Starts logging for the whole process.
     ///
     /// # Errors
-    /// The file cannot be opened, or somebody logs already.
+    /// The file cannot be opened, or the process has a log already.
     pub fn start(settings: LogSettings) -> Result<Self, LogError> {
         let color =
             io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -112,7 +115,7 @@ impl Log {
         Ok(Self { level, console, file: file.map(|(queue, _)| queue) })
     }
 
-    /// Lines lost by the console and by the file.
+    /// The counters of lost lines: the console's and the file's.
     #[must_use]
     pub fn lost(&self) -> Vec<LostLines> {
         [Some(&self.console), self.file.as_ref()].into_iter().flatten().map(LogQueue::lost).collect()
@@ -147,7 +150,8 @@ where
     }
 }
 
-/// Ours at `level`; libraries no louder than warnings, since one of them writes a line per frame at debug.
+/// The gateway's lines from `level` on, libraries' from warnings on, because one of them writes a line per
+/// frame at debug.
 fn targets(level: Level) -> Targets {
     let ours = LevelFilter::from_level(level);
     Targets::new().with_target("thalweg", ours).with_default(ours.min(LevelFilter::WARN))
