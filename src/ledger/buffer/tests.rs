@@ -1,0 +1,103 @@
+use tokio::time::sleep;
+
+use super::*;
+use crate::ledger::{row::RowIds, tests::Folder};
+
+/// With at most `batch_rows` rows in a batch.
+fn buffer(folder: &Folder, spool_size: u64, batch_rows: usize) -> Buffer {
+    let gauges = LedgerGauges::default();
+    let queue = Arc::new(RowQueue::new(gauges.clone()));
+    let settings = LedgerSettings { batch_rows, batch_delay: SPOOL_AFTER, ..LedgerSettings::default() };
+    Buffer::new(queue, gauges, Spool::new(folder.0.join("s"), spool_size), &settings)
+}
+
+fn rows(count: usize) -> Vec<Row> {
+    let mut ids = RowIds::default();
+    (0..count).map(|_| Row::new(ids.make(0), 0)).collect()
+}
+
+/// Neither a kill nor a full queue loses rows while the database takes long.
+#[tokio::test]
+async fn rows_are_spooled_while_the_database_is_slow() {
+    let folder = Folder::new();
+    let mut buffer = buffer(&folder, 1 << 30, 3);
+    let queue = Arc::clone(&buffer.queue);
+    queue.push(rows(3));
+    buffer.take();
+    let batch = buffer.next().unwrap();
+    buffer
+        .watch(async {
+            queue.push(rows(5));
+            sleep(SPOOL_AFTER + SPOOL_AFTER / 2).await;
+        })
+        .await;
+    assert_eq!((buffer.gauges.read().spooled, buffer.held.len(), buffer.queue.len()), (8, 0, 0));
+    buffer.written(batch, WriteResult::default());
+    buffer
+        .watch(async {
+            for _ in 0..5 {
+                queue.push(rows(MAX_QUEUED_ROWS - 1));
+                while queue.len() > 0 {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+        })
+        .await;
+    let state = buffer.gauges.read();
+    let kept = state.spooled as usize + buffer.held.len();
+    assert_eq!((state.lost, kept), (0, 8 + 5 * (MAX_QUEUED_ROWS - 1)));
+    assert!(buffer.outages.last_report().is_none(), "nothing was lost");
+}
+
+/// Each batch is quick, but there are many: the last of them are on the disk in time all the same.
+#[tokio::test(start_paused = true)]
+async fn rows_behind_many_short_batches_are_spooled() {
+    let folder = Folder::new();
+    let mut buffer = buffer(&folder, 1 << 30, 1);
+    buffer.queue.push(rows(10));
+    buffer.take();
+    for batches in 1_usize.. {
+        let batch = buffer.next().unwrap();
+        buffer.watch(sleep(SPOOL_AFTER / 4 + Duration::from_millis(1))).await;
+        buffer.written(batch, WriteResult::default());
+        if buffer.held.is_empty() {
+            // During the eighth, `batch_delay` and `SPOOL_AFTER` were over.
+            assert_eq!(batches, 8);
+            break;
+        }
+    }
+    assert!(buffer.gauges.read().spooled > 0);
+}
+
+/// Rows that the queue has no room for are counted once, and reported.
+#[tokio::test]
+async fn rows_lost_by_the_queue_are_reported() {
+    let folder = Folder::new();
+    let mut buffer = buffer(&folder, 1 << 30, 1);
+    let queue = Arc::clone(&buffer.queue);
+    buffer
+        .watch(async {
+            queue.push(rows(MAX_QUEUED_ROWS + 5));
+            sleep(SPOOL_AFTER + SPOOL_AFTER / 2).await;
+        })
+        .await;
+    assert_eq!(buffer.gauges.read().lost, 5);
+    assert!(buffer.outages.last_report().is_some());
+}
+
+/// A full spool is no reason to lose rows that the database may still take.
+#[tokio::test]
+async fn a_full_spool_leaves_rows_in_memory_while_the_database_works() {
+    let folder = Folder::new();
+    let mut buffer = buffer(&folder, 10, 1);
+    let queue = Arc::clone(&buffer.queue);
+    buffer
+        .watch(async {
+            queue.push(rows(5));
+            sleep(SPOOL_AFTER + SPOOL_AFTER / 2).await;
+        })
+        .await;
+    assert_eq!((buffer.gauges.read().lost, buffer.held.len()), (0, 5));
+    buffer.stash();
+    assert_eq!((buffer.gauges.read().lost, buffer.held.len()), (5, 0));
+}
