@@ -22,7 +22,7 @@ use crate::{
     auth::TokenSettings,
     base::Deadlines,
     exchange::OnDisconnect,
-    relay::{Mode, StreamSettings},
+    relay::{FaultDisplay, Mode, StreamSettings},
     server::{ServerLimits, TlsFiles},
     telemetry::TelemetrySettings,
     upstream::PoolSettings,
@@ -34,6 +34,8 @@ const MODES: [(&str, Mode); 2] = [("asgi", Mode::Asgi), ("buffered", Mode::Buffe
 const DEFAULT_DRAIN_TIME: Duration = Duration::from_secs(60);
 const DEFAULT_DRAIN_TOKENS: u32 = 16_384;
 
+const FAULT_DISPLAYS: [(&str, FaultDisplay); 2] =
+    [("break", FaultDisplay::Break), ("event", FaultDisplay::Event)];
 const DISCONNECTS: [(&str, OnDisconnect); 3] = [
     ("cancel", OnDisconnect::Cancel),
     ("drain", OnDisconnect::Drain { time: DEFAULT_DRAIN_TIME, tokens: DEFAULT_DRAIN_TOKENS }),
@@ -193,6 +195,7 @@ fn stream(root: &mut Section<'_, '_, '_>, stream: &mut StreamSettings) {
         if let Some(mut field) = section.field("on_disconnect") {
             stream.on_disconnect = on_disconnect(&mut field).unwrap_or_default();
         }
+        section.set("on_fault", &mut stream.on_fault, scalar::choice(&FAULT_DISPLAYS));
         section.set("max_line", &mut stream.max_line, scalar::size(1 << 10..=1 << 30));
         section.read("mode", scalar::choice(&MODES))
     });

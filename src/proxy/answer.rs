@@ -1,6 +1,6 @@
 //! A good answer on its way to the client: a whole body, or a stream that is committed here.
 
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, Version};
 
 use super::{
     call::{Body, Call},
@@ -11,10 +11,16 @@ use super::{
 use crate::{
     base::ByteList,
     exchange::{Digests, Outcome},
-    relay::{DetachedStreams, Uncommitted},
+    relay::{DetachedStreams, FaultDisplay, OnFault, Uncommitted},
     telemetry::GaugeGuard,
     upstream,
 };
+
+/// The event that shows a fault after the commit. `None`: the broken framing alone shows it. HTTP/1.0 ends a body by
+/// closing the connection, so a client of it sees no other sign.
+pub(super) fn fault_event(display: FaultDisplay, version: Version) -> Option<OnFault> {
+    (display == FaultDisplay::Event || version < Version::HTTP_11).then_some(fault::event as OnFault)
+}
 
 /// An answer that is good enough for the client.
 #[derive(Debug)]
@@ -24,11 +30,12 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    /// The commit: from here on the client sees it. `stream_parts`: the guard that counts the stream, and the worker's
-    /// detached streams.
+    /// The commit: from here on the client sees it. `on_fault`: see [`fault_event`]; `stream_parts`: the guard that counts
+    /// the stream, and the worker's detached streams.
     pub(super) fn commit(
         self,
         mut call: Call,
+        on_fault: Option<OnFault>,
         stream_parts: impl FnOnce() -> (GaugeGuard, DetachedStreams),
     ) -> Response<Body> {
         let dialect = call.dialect;
@@ -44,7 +51,7 @@ impl Answer {
             }
             Self::Stream(status, headers, stream) => call.stream(status, headers, |completion, in_flight| {
                 let (counted, detached) = stream_parts();
-                stream.commit(dialect, fault::event, completion, [in_flight, counted], detached)
+                stream.commit(dialect, on_fault, completion, [in_flight, counted], detached)
             }),
         }
     }

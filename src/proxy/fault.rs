@@ -102,10 +102,25 @@ impl Refusal {
     }
 }
 
-/// After the commit point: the event that tells of `fault`.
+/// After the commit point: the event that tells of `fault`. Its words are those by which clients recognize a fault of
+/// transport, after which they repeat the request.
 #[must_use]
 pub fn event(dialect: Dialect, fault: &Fault) -> Bytes {
-    dialect.error_event(&Refusal::from(fault.clone()).wire())
+    let known = match fault.kind {
+        FaultKind::Timeout(..) => "timed out",
+        FaultKind::Unreachable(_)
+        | FaultKind::Tls(_)
+        | FaultKind::Reset
+        | FaultKind::Garbage(_)
+        | FaultKind::TooLarge { .. }
+        | FaultKind::Status(_)
+        | FaultKind::ErrorEvent
+        | FaultKind::Gone
+        | FaultKind::Refused(_) => "connection lost",
+    };
+    let mut refusal = Refusal::from(fault.clone());
+    refusal.message = format!("provider returned error: {known} ({fault})").into();
+    dialect.error_event(&refusal.wire())
 }
 
 impl From<EnvelopeError> for Box<Refusal> {
@@ -210,6 +225,8 @@ mod tests {
         let text = std::str::from_utf8(&event).unwrap();
         let json: Value = serde_json::from_str(text.strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!(json["error"]["code"], "upstream_reset");
+        let message = json["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with("provider returned error: connection lost ("), "{message}");
         assert!(text.ends_with("\n\n"));
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     Gateway,
     admission::{self, admit},
-    answer::Answer,
+    answer::{Answer, fault_event},
     attempts::{AttemptRecorder, run_attempts},
     call::{Body, Call},
     fault::Refusal,
@@ -44,7 +44,8 @@ impl Gateway {
         self.trace(&mut call, head);
         match self.answer(&mut call, &snapshot, head, body, asgi).await {
             Ok(answer) => {
-                answer.commit(call, || (self.hold_stream(snapshot.generation), self.detached.clone()))
+                let on_fault = fault_event(snapshot.stream.on_fault, head.version);
+                answer.commit(call, on_fault, || (self.hold_stream(snapshot.generation), self.detached.clone()))
             }
             Err(refusal) => call.refuse(&refusal),
         }

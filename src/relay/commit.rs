@@ -91,13 +91,13 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
         }
     }
 
-    /// From here on the client sees it. `on_fault` renders the event that reports a fault; `guards` count the request and
-    /// the stream until it is dropped.
+    /// From here on the client sees it. `on_fault` renders the event that reports a fault, `None`: only the broken framing
+    /// does; `guards` count the request and the stream until it is dropped.
     #[must_use]
     pub fn commit(
         mut self,
         dialect: Dialect,
-        on_fault: OnFault,
+        on_fault: Option<OnFault>,
         completion: Completion,
         guards: [GaugeGuard; 2],
         detached: DetachedStreams,
@@ -108,6 +108,7 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
             dialect,
             on_fault,
             broken: None,
+            has_yielded: false,
             failed: None,
             completion: Some(completion),
             detached,
@@ -124,9 +125,12 @@ pub type OnFault = fn(Dialect, &Fault) -> Bytes;
 pub struct Committed<S: FrameSource + 'static> {
     stream: Box<Stream<S>>,
     dialect: Dialect,
-    on_fault: OnFault,
-    /// The body breaks off with this fault, because it has no events that could report it.
+    /// `None`: a fault is shown by the broken framing alone.
+    on_fault: Option<OnFault>,
+    /// The body breaks off with this fault after the bytes that wait.
     broken: Option<Fault>,
+    /// The bytes before the break have been given time to leave.
+    has_yielded: bool,
     /// The stream ends with this fault.
     failed: Option<Fault>,
     /// `None` only while the stream is dropped.
@@ -146,6 +150,12 @@ impl<S: FrameSource + 'static> Committed<S> {
                 self.fail(fault);
                 return self.poll_frame(cx);
             }
+            None if self.broken.is_some() && !self.has_yielded => {
+                // A reset discards the frames of an HTTP/2 stream that wait, so the connection's task runs before it.
+                self.has_yielded = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             None => match self.broken.take() {
                 Some(fault) => Some(Err(fault)),
                 None => self.trace_comment().map(Ok),
@@ -164,14 +174,15 @@ impl<S: FrameSource + 'static> Committed<S> {
         Some(trace_comment::render(record, self.stream.tap.stats()))
     }
 
-    /// A body of events reports the fault by one; another body breaks off.
+    /// The body breaks off. One of events may report the fault before that.
     fn fail(&mut self, fault: Fault) {
-        if self.stream.tap.is_event_stream() {
+        if let Some(render) = self.on_fault
+            && self.stream.tap.is_event_stream()
+        {
             self.stream.close_event();
-            self.stream.add((self.on_fault)(self.dialect, &fault));
-        } else {
-            self.broken = Some(fault.clone());
+            self.stream.add(render(self.dialect, &fault));
         }
+        self.broken = Some(fault.clone());
         self.failed = Some(fault);
     }
 

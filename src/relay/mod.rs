@@ -31,6 +31,6 @@ pub use body::{Body, WholeBody};
 pub use commit::{Committed, OnFault, Uncommitted};
 pub use delayed_ack::Acknowledge;
 pub use detached::DetachedStreams;
-pub use settings::{CommitPoint, Mode, StreamSettings};
+pub use settings::{CommitPoint, FaultDisplay, Mode, StreamSettings};
 pub use source::{FailureObserver, FrameSource};
 pub use stream::RelayOptions;

@@ -26,6 +26,17 @@ pub enum CommitPoint {
     FirstContent,
 }
 
+/// How a fault after the commit point is shown. The body's framing breaks off in both cases, because clients repeat a
+/// stream that breaks off, and many give up after an orderly end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FaultDisplay {
+    /// By the broken framing alone.
+    #[default]
+    Break,
+    /// By an error event before it.
+    Event,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamSettings {
     /// Used when neither endpoint, header nor body sets it (`x_use_asgi_streaming`).
@@ -43,6 +54,7 @@ pub struct StreamSettings {
     /// Bytes of one SSE line; a longer one is a fault.
     pub max_line: usize,
     pub on_disconnect: OnDisconnect,
+    pub on_fault: FaultDisplay,
 }
 
 impl Default for StreamSettings {
@@ -56,6 +68,7 @@ impl Default for StreamSettings {
             max_response_size: 10 * 1024 * 1024,
             max_line: 16 * 1024 * 1024,
             on_disconnect: OnDisconnect::default(),
+            on_fault: FaultDisplay::default(),
         }
     }
 }

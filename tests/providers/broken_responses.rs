@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use thalweg::relay::Mode;
+use thalweg::relay::{FaultDisplay, Mode};
 
 use crate::{
     client::{Answer, Call, Version},
@@ -22,9 +22,9 @@ use crate::{
 pub enum ClientOutcome {
     /// An error status with an error object, before any other byte.
     Status(u16),
-    /// The bytes so far, an error event, and an orderly end.
+    /// The bytes so far, an error event, and no orderly end.
     Event,
-    /// Fewer bytes than declared, and no orderly end: HTTP has no other signal after a head with a length.
+    /// The bytes so far, and no orderly end.
     Truncated,
 }
 
@@ -41,14 +41,15 @@ pub async fn read_outcome(name: &str, answer: Answer) -> (ClientOutcome, Vec<u8>
         error_of(&received.json());
         return (ClientOutcome::Status(status.as_u16()), bytes);
     }
-    if !received.complete {
-        return (ClientOutcome::Truncated, bytes);
-    }
-    assert!(streaming, "{name}: a complete answer after a fault: {:?}", received.text());
-    let text = received.text();
+    assert!(!received.complete, "{name}: a complete answer after a fault: {:?}", received.text());
+    let text = String::from_utf8_lossy(&bytes);
     let event = text.trim_end().rsplit("\n\n").next().unwrap();
-    let data = event.strip_prefix("data: ").unwrap_or_else(|| panic!("no last event in {text:?}"));
-    error_of(&serde_json::from_str(data).unwrap_or_else(|error| panic!("{error} in {text:?}")));
+    let Some(data) = event.strip_prefix("data: {\"error\":").filter(|_| streaming) else {
+        return (ClientOutcome::Truncated, bytes);
+    };
+    let error: Value = serde_json::from_str(&format!("{{\"error\":{data}")).unwrap();
+    let message = error_of(&error)["message"].as_str().unwrap();
+    assert!(message.starts_with("provider returned error: connection lost ("), "{message}");
     assert!(text.ends_with("\n\n"), "{text:?}");
     (ClientOutcome::Event, bytes)
 }
@@ -83,6 +84,9 @@ async fn plays_broken(
         let upstream = Upstream::in_turn(speaks, vec![steps.to_vec(), sound]);
         let plan = Plan::to(&[&upstream]).with(|settings| {
             settings.stream.mode = mode;
+            if expected == ClientOutcome::Event {
+                settings.stream.on_fault = FaultDisplay::Event;
+            }
             settings.stream.max_delay = Duration::from_millis(5);
             settings.stream.max_line = 64 << 10;
             settings.stream.max_response_size = 64 << 10;
@@ -165,16 +169,15 @@ async fn invalid_heads() {
     }
 }
 
-/// R16: after the first bytes went down, the error is an event in the client's dialect, then the stream ends.
+/// R16: after the first bytes went down, the client's framing breaks off, too, if so configured behind an error event in
+/// the client's dialect.
 #[tokio::test]
 async fn a_stream_that_breaks_off() {
     let one = || vec![sse_head(), Step::Body(delta("one")), Step::Delivered];
     let with = |more: Vec<Step>| [one(), more].concat();
     let length = script::head(200, "text/event-stream", Framing::Length(100_000));
-    each(
-        Call::stream,
-        ClientOutcome::Event,
-        vec![
+    for expected in [ClientOutcome::Truncated, ClientOutcome::Event] {
+        let cases = vec![
             ("closes between events", with(vec![Step::Close])),
             ("resets between events", with(vec![Step::Moment, Step::Reset])),
             ("closes inside an event", with(vec![script::body("data: {\"ch"), Step::Close])),
@@ -183,10 +186,13 @@ async fn a_stream_that_breaks_off() {
             ("a chunk size beyond counting", with(vec![raw("fffffffffffffffff\r\n"), Step::Stall])),
             ("a chunk longer than it said", with(vec![raw("2\r\nabc\r\n"), Step::Stall])),
             ("an endless line", with(vec![script::body(vec![b'x'; 256 << 10]), Step::Stall])),
-            ("shorter than its length", vec![length, Step::Body(delta("one")), Step::Delivered, Step::Close]),
-        ],
-    )
-    .await;
+            (
+                "shorter than its length",
+                vec![length.clone(), Step::Body(delta("one")), Step::Delivered, Step::Close],
+            ),
+        ];
+        each(Call::stream, expected, cases).await;
+    }
 }
 
 /// R16, B14: the same over HTTP/2.
@@ -201,7 +207,9 @@ async fn over_h2() {
         let one = vec![sse_head(), Step::Body(delta("one")), Step::Delivered];
         for (name, last) in [("resets in mid-stream", Step::Reset), ("closes in mid-stream", Step::Close)] {
             let steps = [one.clone(), vec![last]].concat();
-            plays_broken(name, Speaks::H2, version, &steps, Call::stream, ClientOutcome::Event).await;
+            for expected in [ClientOutcome::Truncated, ClientOutcome::Event] {
+                plays_broken(name, Speaks::H2, version, &steps, Call::stream, expected).await;
+            }
         }
     }
 }
@@ -224,11 +232,12 @@ async fn the_error_event_is_an_event() {
                 Step::Close,
             ];
             let upstream = Upstream::always(Speaks::H1, steps);
-            let gateway = Plan::to(&[&upstream]).start().await;
+            let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.on_fault = FaultDisplay::Event);
+            let gateway = plan.start().await;
             let mut client = gateway.client(Version::H1).await;
             let body = r#"{"model":"m","stream":true,"max_tokens":1,"messages":[]}"#;
             let received = client.send(Call::post(endpoint, body)).await.collect().await;
-            assert!(received.complete);
+            assert!(!received.complete);
             let text = received.text().replace("\r\n", "\n").replace('\r', "\n");
             let events: Vec<_> = text.split("\n\n").filter(|event| !event.is_empty()).collect();
             let last = events.last().unwrap().trim_start();
@@ -238,6 +247,22 @@ async fn the_error_event_is_an_event() {
             gateway.stop().await;
         }
     }
+}
+
+/// A client of HTTP/1.0 cannot see that a body breaks off, so it gets the event whatever is configured.
+#[tokio::test]
+async fn a_client_of_http_1_0_gets_the_event() {
+    let steps = vec![sse_head(), Step::Body(delta("one")), Step::Moment, Step::Close];
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.raw().await;
+    let call = String::from_utf8(Call::stream().wire()).unwrap();
+    client.send(call.replacen("HTTP/1.1", "HTTP/1.0", 1)).await;
+    while client.fill().await {}
+    let text = String::from_utf8_lossy(client.unread()).into_owned();
+    assert!(text.contains("\"one\"") && text.contains("provider returned error: connection lost"), "{text}");
+    drop(client);
+    gateway.stop().await;
 }
 
 /// R17, S2.9: a document that stops short is never passed on as complete.

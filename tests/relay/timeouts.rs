@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use thalweg::relay::FaultDisplay;
 
 use crate::{
     client::{Call, Version},
@@ -62,10 +63,15 @@ async fn first_token() {
             [vec![sse_head()], comments.clone(), vec![Step::Stall]].concat(),
         ] {
             let upstream = Upstream::always(speaks, steps);
-            let plan = Plan::to(&[&upstream]).deadlines(|deadlines| deadlines.first_token = SHORT);
+            let plan = with_events(&upstream).deadlines(|deadlines| deadlines.first_token = SHORT);
             times_out_or_tells(plan.start().await, &upstream, version).await;
         }
     }
+}
+
+/// Faults after the commit are shown by an event.
+fn with_events(upstream: &Upstream) -> Plan {
+    Plan::to(&[upstream]).with(|settings| settings.stream.on_fault = FaultDisplay::Event)
 }
 
 /// Before the commit point a 504; an event with the same code if comments were relayed already.
@@ -95,24 +101,34 @@ fn last_event(text: &str) -> Value {
     serde_json::from_str(event.strip_prefix("data: ").expect("data")).unwrap()
 }
 
-/// Idle: silence in mid-stream ends the stream with an error event.
+/// Idle: silence in mid-stream breaks the stream off, if so configured behind an error event.
 #[tokio::test]
 async fn idle() {
-    for (speaks, version) in PAIRS {
+    for (speaks, version, display) in PAIRS
+        .into_iter()
+        .flat_map(|(speaks, version)| [FaultDisplay::Break, FaultDisplay::Event].map(|display| (speaks, version, display)))
+    {
         // The gateway waits for the first token by then: that timeout is far, the idle timeout near.
         let wait = vec![Step::Moment; 20];
         let steps = [vec![sse_head()], wait, vec![Step::Body(delta("one")), Step::Stall]].concat();
         let upstream = Upstream::always(speaks, steps);
-        let gateway = Plan::to(&[&upstream]).deadlines(|deadlines| deadlines.stream = SHORT).start().await;
+        let plan = Plan::to(&[&upstream]).deadlines(|deadlines| deadlines.stream = SHORT);
+        let gateway = plan.with(|settings| settings.stream.on_fault = display).start().await;
         let mut client = gateway.client(version).await;
         let started = Instant::now();
         let received = client.send(Call::stream()).await.collect().await;
         assert!(started.elapsed() >= SHORT && started.elapsed() < SLACK, "{:?}", started.elapsed());
-        assert!(received.complete);
+        assert!(!received.complete);
         let text = received.text();
         assert!(text.starts_with(std::str::from_utf8(&delta("one")).unwrap()));
-        let error = last_event(&text);
-        assert!(error["error"]["message"].as_str().unwrap().contains("the next byte"), "{error}");
+        if display == FaultDisplay::Event {
+            let error = last_event(&text);
+            let message = error["error"]["message"].as_str().unwrap();
+            assert!(message.starts_with("provider returned error: timed out (waited"), "{error}");
+            assert!(message.contains("the next byte"), "{error}");
+        } else {
+            assert_eq!(received.bytes(), delta("one"));
+        }
         upstream.log.gone(0).await;
         drop(client);
         gateway.stop().await;
@@ -147,7 +163,7 @@ async fn comments_do_not_rearm_idle_for_ever() {
     steps.extend(comments);
     steps.push(Step::Stall);
     let upstream = Upstream::always(Speaks::H1, steps);
-    let gateway = Plan::to(&[&upstream]).deadlines(|deadlines| deadlines.stream = SHORT).start().await;
+    let gateway = with_events(&upstream).deadlines(|deadlines| deadlines.stream = SHORT).start().await;
     let mut client = gateway.client(Version::H1).await;
     let started = Instant::now();
     let received = client.send(Call::stream()).await.collect().await;
@@ -187,7 +203,7 @@ async fn stream_total() {
     steps.push(Step::Stall);
     let upstream = Upstream::always(Speaks::H1, steps);
     let gateway =
-        Plan::to(&[&upstream]).deadlines(|deadlines| deadlines.stream_total = Some(SHORT)).start().await;
+        with_events(&upstream).deadlines(|deadlines| deadlines.stream_total = Some(SHORT)).start().await;
     let mut client = gateway.client(Version::H1).await;
     let started = Instant::now();
     let received = client.send(Call::stream()).await.collect().await;

@@ -113,6 +113,7 @@ where
         record,
         body: Some(body),
         is_last_loaded: false,
+        broken: None,
         chunk,
         persists,
         readiness: None,
@@ -134,6 +135,8 @@ struct StreamWriter<'a, B> {
     body: Option<B>,
     /// Its last frame is in `chunk`.
     is_last_loaded: bool,
+    /// The body has failed: the connection ends before the last chunk.
+    broken: Option<Box<dyn Error + Send + Sync>>,
     chunk: ChunkWriter,
     /// The head did not announce a close.
     persists: bool,
@@ -159,7 +162,12 @@ where
             if self.is_last_loaded {
                 self.body = None;
             }
-            let Some(body) = &mut self.body else { return self.poll_end(cx).map_err(Into::into) };
+            let Some(body) = &mut self.body else {
+                return match self.broken {
+                    Some(_) => self.poll_break(cx),
+                    None => self.poll_end(cx).map_err(Into::into),
+                };
+            };
             match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
@@ -167,7 +175,10 @@ where
                         self.chunk.load(data, self.is_last_loaded);
                     }
                 }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),
+                Poll::Ready(Some(Err(error))) => {
+                    self.broken = Some(error.into());
+                    self.body = None;
+                }
                 Poll::Ready(None) => {
                     self.chunk.load_last();
                     self.body = None;
@@ -190,6 +201,13 @@ where
             return Poll::Ready(Ok(true));
         }
         Pin::new(&mut *self.socket).poll_shutdown(cx).map_ok(|()| false)
+    }
+
+    /// All that came before the body's failure is written: flushes, and ends the connection as it is.
+    fn poll_break(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
+        ready!(self.chunk.poll_write(self.socket, cx))?;
+        ready!(Pin::new(&mut *self.socket).poll_flush(cx))?;
+        Poll::Ready(self.broken.take().map_or(Ok(false), Err))
     }
 
     /// Waits for the client to leave.
