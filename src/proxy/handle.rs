@@ -45,7 +45,8 @@ impl Gateway {
         match self.answer(&mut call, &snapshot, head, body, asgi).await {
             Ok(answer) => {
                 let on_fault = fault_event(snapshot.stream.on_fault, head.version);
-                answer.commit(call, on_fault, || (self.hold_stream(snapshot.generation), self.detached.clone()))
+                answer
+                    .commit(call, on_fault, || (self.hold_stream(snapshot.generation), self.detached.clone()))
             }
             Err(refusal) => call.refuse(&refusal),
         }

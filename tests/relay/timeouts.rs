@@ -104,10 +104,9 @@ fn last_event(text: &str) -> Value {
 /// Idle: silence in mid-stream breaks the stream off, if so configured behind an error event.
 #[tokio::test]
 async fn idle() {
-    for (speaks, version, display) in PAIRS
-        .into_iter()
-        .flat_map(|(speaks, version)| [FaultDisplay::Break, FaultDisplay::Event].map(|display| (speaks, version, display)))
-    {
+    for (speaks, version, display) in PAIRS.into_iter().flat_map(|(speaks, version)| {
+        [FaultDisplay::Break, FaultDisplay::Event].map(|display| (speaks, version, display))
+    }) {
         // The gateway waits for the first token by then: that timeout is far, the idle timeout near.
         let wait = vec![Step::Moment; 20];
         let steps = [vec![sse_head()], wait, vec![Step::Body(delta("one")), Step::Stall]].concat();
