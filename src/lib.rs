@@ -10,7 +10,7 @@
 //! the providers in the background. [`web`] also serves the operator's pages, [`telemetry`] holds gauges,
 //! statistics and the log. [`demo`] is a built-in provider, [`load`] the engine that measures providers.
 //!
-//! `tests/rooms.rs` checks which room may import which.
+//! `tests/architecture/law.rs` checks which room may import which.
 
 pub mod base;
 pub mod database;

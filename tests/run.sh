@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that is tested, in one command: style, lints, unit and integration tests, real clients, a short
+# Everything that is tested, in one command: style, lints, unit, integration and architecture tests, real clients, a short
 # fuzz of every target. Installs what is missing (Debian, with Rust there already) into the system when it is
 # root and into .cache/ otherwise; asks nothing; stops at the first failure. Ends with "N passed, N failed".
 set -euo pipefail
@@ -106,6 +106,8 @@ fuzz() {
 packages
 run cargo fmt --all --check
 run cargo clippy --all-targets --locked -- -D warnings
+# The architecture tests among them check the import law, the documents' paths, and the width of prose and
+# comments (110 columns); tests/words.sh counts pronouns in comments.
 counted tests/postgres.sh cargo test --locked
 run cargo build --locked
 

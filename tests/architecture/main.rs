@@ -10,7 +10,8 @@
 //! - `documents`: paths and tests that the documents name exist
 //! - `doors`: each `mod.rs` names the modules of its folder
 //! - `type_names`: each type name stands for one type
-//! - `words`: `tests/words.sh`, which counts pronouns in comments
+//! - `width`: lines of prose and comments, cells of tables
+//! - `words`: pronouns in comments, counted by `tests/words.sh`
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 #![expect(unreachable_pub, reason = "a binary: nothing is reachable")]
 
@@ -18,9 +19,9 @@ mod circles;
 mod documents;
 mod doors;
 mod hidden_paths;
-#[path = "../rooms.rs"]
 mod law;
 mod module_paths;
 mod source_reader;
 mod type_names;
+mod width;
 mod words;

@@ -12,6 +12,12 @@ fn words(arguments: &[&str]) -> (bool, String) {
 }
 
 #[test]
+fn comments_of_the_crate_are_within_the_limits() {
+    let (ok, text) = words(&["--limits", "--rooms"]);
+    assert!(ok, "{text}\ntests/words.sh --lines shows them");
+}
+
+#[test]
 fn words_of_a_bad_example_are_counted() {
     let folder = std::env::temp_dir().join(format!("thalweg-words-{}", std::process::id()));
     fs::create_dir_all(folder.join("room")).unwrap();
