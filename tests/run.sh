@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Everything that is tested, in one command: style, lints, unit, integration and architecture tests, real clients, a short
-# fuzz of every target. Installs what is missing (Debian, with Rust there already) into the system when it is
-# root and into .cache/ otherwise; asks nothing; stops at the first failure. Ends with "N passed, N failed".
+# Everything that is tested, in one command: style, lints, unit, integration and architecture tests, real
+# clients, a short fuzz of every target. Installs what is missing (Debian, with Rust there already) into the
+# system when it is root and into .cache/ otherwise; asks nothing; stops at the first failure. Ends with "N
+# passed, N failed".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,5 @@
-//! The client as its connection and its headers describe it. Values are kept as they came, which costs nothing: the
-//! client's address is found after the request, by `settlement`.
+//! The client as its connection and its headers describe it. Values are kept as they came, which costs
+//! nothing: the client's address is found after the request, by `settlement`.
 
 use std::net::IpAddr;
 

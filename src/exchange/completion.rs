@@ -1,5 +1,5 @@
-//! The completion of a request, reported exactly once: [`Completion::complete`] consumes it, and one that is dropped
-//! reports that the client left. A report is a push to the worker's queue.
+//! The completion of a request, reported exactly once: [`Completion::complete`] consumes it, and one that is
+//! dropped reports that the client left. A report is a push to the worker's queue.
 //!
 //! Invariant: a [`Completion`] gives one [`Completed`], whatever happens.
 

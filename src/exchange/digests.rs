@@ -1,5 +1,6 @@
-//! Checkable byte identity (B3): SHA-256 of the bytes that came from the provider and of the bytes that were given to the
-//! client, so that `sha256sum` at either end shows whether a byte was changed on the way. Only computed on request.
+//! Checkable byte identity (B3): SHA-256 of the bytes that came from the provider and of the bytes that were
+//! given to the client, so that `sha256sum` at either end shows whether a byte was changed on the way. Only
+//! computed on request.
 
 use sha2::{Digest as _, Sha256};
 

@@ -1,14 +1,14 @@
-//! The record of one request, from its arrival to its completion: client and key, route and model, the answer's provider,
-//! the stream's figures, the usage. Owns no socket and no settings; the work that follows from a completion (log,
-//! ledger, statistics, traces) is `settlement`'s.
+//! The record of one request, from its arrival to its completion: client and key, route and model, the
+//! answer's provider, the stream's figures, the usage. Owns no socket and no settings; the work that follows
+//! from a completion (log, ledger, statistics, traces) is `settlement`'s.
 //!
 //! Invariant: every request gives exactly one [`Completed`].
 //!
 //! - [`record`]: the facts of one request, with its [`client`] and its [`route`]
 //! - [`stats`]: the figures of a response; [`digests`]: its checksums
 //! - `usage`: the tokens that a request used, and its key's lease settled with them
-//! - [`completion`]: the duty to report that a request has [`completed`]; [`queue`]: a worker's completions that wait for
-//!   settlement
+//! - [`completion`]: the duty to report that a request has [`completed`]; [`queue`]: a worker's completions
+//!   that wait for settlement
 
 pub mod client;
 pub mod completed;

@@ -1,5 +1,5 @@
-//! A worker's completed requests that wait to be carried to the settlement thread. Bounded: when settlement cannot keep
-//! up, completions are lost and counted, and no request waits.
+//! A worker's completed requests that wait to be carried to the settlement thread. Bounded: when settlement
+//! cannot keep up, completions are lost and counted, and no request waits.
 
 use std::cell::{Cell, RefCell};
 

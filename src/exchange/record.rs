@@ -1,5 +1,5 @@
-//! The facts of one request, written while it is served and read when it has completed. Values that are not known yet
-//! are `None`; the text for them ("-", 0) belongs to the place that prints it.
+//! The facts of one request, written while it is served and read when it has completed. Values that are not
+//! known yet are `None`; the text for them ("-", 0) belongs to the place that prints it.
 
 use std::sync::Arc;
 
@@ -41,7 +41,8 @@ pub enum OnDisconnect {
     /// It is ended at once, and usage that the provider had reported by then is booked.
     #[default]
     Cancel,
-    /// It is read on for its usage, for so long and for so many tokens at most; past that it is ended and estimated.
+    /// It is read on for its usage, for so long and for so many tokens at most; past that it is ended and
+    /// estimated.
     Drain { time: Duration, tokens: u32 },
     /// It is ended at once, and its usage is estimated from the part that passed.
     Estimate,
@@ -57,7 +58,8 @@ pub struct RequestRecord {
     pub model: Option<Box<str>>,
     /// The model's name at the provider of the last attempt, then of the answer. `None`: no attempt.
     pub upstream_model: Option<Box<str>>,
-    /// The configured name of that provider. A name and not an index: a reload may renumber providers before settlement.
+    /// The configured name of that provider. A name and not an index: a reload may renumber providers before
+    /// settlement.
     pub provider: Option<Arc<str>>,
     pub mode: Option<ResponseMode>,
     /// Status of the head that was sent. `None`: no head was sent.
@@ -128,8 +130,8 @@ impl RequestRecord {
         }
     }
 
-    /// The gateway's own share of the time to the client's first byte: until the first attempt, and from the commit to
-    /// the first write (B2). `None`: not measured.
+    /// The gateway's own share of the time to the client's first byte: until the first attempt, and from the
+    /// commit to the first write (B2). `None`: not measured.
     #[must_use]
     pub fn added_first(&self) -> Option<Duration> {
         self.stats.first_added.map(|added| self.intake.unwrap_or_default() + added)

@@ -1,4 +1,5 @@
-//! The route of a request as its record keeps it. The table from paths to routes is `web`'s; it gives the templates.
+//! The route of a request as its record keeps it. The table from paths to routes is `web`'s; it gives the
+//! templates.
 
 use crate::wire::Dialect;
 

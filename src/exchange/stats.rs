@@ -1,5 +1,5 @@
-//! The figures of one response on its way from the provider to the client, measured at the gateway. Written by `relay`,
-//! read once the request has completed.
+//! The figures of one response on its way from the provider to the client, measured at the gateway. Written
+//! by `relay`, read once the request has completed.
 
 use tokio::time::Duration;
 

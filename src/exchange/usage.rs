@@ -1,9 +1,9 @@
-//! The tokens that a request used: reported by its provider, completed by an estimate where the provider reported
-//! too little; and the lease on its key's limits, settled with them.
+//! The tokens that a request used: reported by its provider, completed by an estimate where the provider
+//! reported too little; and the lease on its key's limits, settled with them.
 //!
-//! A failure is not charged: only usage that a provider reported before it is booked, and the rest of the lease is given
-//! back. A client that leaves is charged for the part that it was sent, as far as its key's limits go; the usage that is
-//! booked for it follows the policy [`OnDisconnect`] (B6).
+//! A failure is not charged: only usage that a provider reported before it is booked, and the rest of the
+//! lease is given back. A client that leaves is charged for the part that it was sent, as far as its key's
+//! limits go; the usage that is booked for it follows the policy [`OnDisconnect`] (B6).
 
 use std::time::Duration;
 
@@ -57,7 +57,8 @@ impl Accounting {
 }
 
 impl RequestRecord {
-    /// Notes the usage that is booked and settles the lease. Called once, when the request completes after `elapsed`.
+    /// Notes the usage that is booked and settles the lease. Called once, when the request completes after
+    /// `elapsed`.
     pub(super) fn account(&mut self, outcome: &Outcome, elapsed: Duration) {
         if self.attempts == 0 {
             // No provider was reached: the lease, if there is one, goes back whole.
@@ -103,7 +104,8 @@ impl RequestRecord {
         Accounting { booked: completed, source: source(reported), charged: completed }
     }
 
-    /// An answer to a client that left. Providers that report usage as they go have reported less than they generated.
+    /// An answer to a client that left. Providers that report usage as they go have reported less than they
+    /// generated.
     fn account_part(&self, reported: Option<Usage>) -> Accounting {
         let estimate = self.estimate();
         let known = reported.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Admission: the key, the models that it may use, and a lease on its limits. All of it happens in memory, and
-//! a key without limits leases nothing.
+//! Admission: the key, the models that it may use, and a lease on its limits. All of it happens in memory,
+//! and a key without limits leases nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -52,7 +52,8 @@ pub fn unavailable(message: &'static str) -> Box<Refusal> {
 /// Checks the models and the size of a request against the limits of `principal`, and takes its lease.
 ///
 /// # Errors
-/// The key may not use the model (403), its budget is spent (402) or may be (503), or a rate limit is reached (429).
+/// The key may not use the model (403), its budget is spent (402) or may be (503), or a rate limit is reached
+/// (429).
 pub(super) fn grant(
     call: &mut Call,
     snapshot: &Snapshot,
@@ -94,7 +95,8 @@ pub(super) fn grant(
     Ok(())
 }
 
-/// Estimated cost of a request in millionths of the currency; its provider is not chosen yet. 0: it has no price.
+/// Estimated cost of a request in millionths of the currency; its provider is not chosen yet. 0: it has no
+/// price.
 fn cost(prices: &Prices, requested: &str, prompt: u32, answer: u32) -> i64 {
     let (provider, model) = requested.split_once('/').unwrap_or(("", requested));
     let tokens = PricedTokens { input: prompt.into(), output: answer.into(), cached: 0 };

@@ -1,6 +1,6 @@
-//! One attempt at one provider: from the spliced request to an answer that is good enough for the client, or to the
-//! reason why it is not. Does not depend on other attempts, so that several may run at once; nothing has reached the
-//! client while it runs, and dropping it cancels it at the provider.
+//! One attempt at one provider: from the spliced request to an answer that is good enough for the client, or
+//! to the reason why it is not. Does not depend on other attempts, so that several may run at once; nothing
+//! has reached the client while it runs, and dropping it cancels it at the provider.
 //!
 //! Invariant: an attempt only reads the shared context; it returns its findings.
 
@@ -104,7 +104,8 @@ impl RequestContext<'_> {
         }
     }
 
-    /// Pulls `stream` to its commit point. Cancelling it counts the tokens that the provider has reported as wasted.
+    /// Pulls `stream` to its commit point. Cancelling it counts the tokens that the provider has reported as
+    /// wasted.
     async fn reach_commit(
         &self,
         stream: Uncommitted<upstream::Body>,
@@ -163,8 +164,8 @@ impl RequestContext<'_> {
     }
 }
 
-/// A stream that another attempt may overtake. Tokens that its provider has reported by then, which few do, are wasted
-/// (S3.10, R19).
+/// A stream that another attempt may overtake. Tokens that its provider has reported by then, which few do,
+/// are wasted (S3.10, R19).
 struct WastedUsage<'a> {
     /// `None`: the stream has reached its commit point or failed.
     stream: Option<Uncommitted<upstream::Body>>,

@@ -1,5 +1,5 @@
-//! The result of one attempt: an answer that is good enough, a fault, or a provider's error that can still be given to the
-//! client.
+//! The result of one attempt: an answer that is good enough, a fault, or a provider's error that can still be
+//! given to the client.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};

@@ -1,6 +1,6 @@
-//! The attempts of one request that run at once, on the worker of the request. The first one runs in a place that the
-//! caller gives, so that one attempt at a time allocates nothing. An attempt that is dropped closes its connection or
-//! resets its stream.
+//! The attempts of one request that run at once, on the worker of the request. The first one runs in a place
+//! that the caller gives, so that one attempt at a time allocates nothing. An attempt that is dropped closes
+//! its connection or resets its stream.
 
 use std::{
     future::{Future, poll_fn},
@@ -38,7 +38,8 @@ impl<'p, T, F: Future> AttemptSet<'p, T, F> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// All are polled whenever one may have moved: they are few, and polling one that has not moved makes no system call.
+    /// All are polled whenever one may have moved: they are few, and polling one that has not moved makes no
+    /// system call.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(T, F::Output)> {
         if let Some(attempt) = self.place.as_mut().as_pin_mut()
             && let Poll::Ready(output) = attempt.poll(cx)

@@ -1,7 +1,8 @@
-//! The attempts of a request over real sockets: starts those that routing's [`AttemptPlan`] names, as many at once as it
-//! names, and reports each result to it, until an answer is good enough to be committed.
+//! The attempts of a request over real sockets: starts those that routing's [`AttemptPlan`] names, as many at
+//! once as it names, and reports each result to it, until an answer is good enough to be committed.
 //!
-//! Invariant: the other attempts are cancelled before an answer is returned, so no byte of it goes down while they run.
+//! Invariant: the other attempts are cancelled before an answer is returned, so no byte of it goes down while
+//! they run.
 
 use std::{future::Future, pin::pin, sync::Arc};
 
@@ -144,8 +145,8 @@ impl<'a> AttemptRecorder<'a> {
         Ok(provider)
     }
 
-    /// An attempt was cancelled because another won. True if its connection may stay, so that the provider is sent a
-    /// reset on it.
+    /// An attempt was cancelled because another won. True if its connection may stay, so that the provider is
+    /// sent a reset on it.
     fn cancelled(&mut self, attempt: &Attempt<'_>) -> bool {
         self.record.cancelled_attempts = self.record.cancelled_attempts.saturating_add(1);
         let Some(provider) = self.provider(attempt) else { return false };

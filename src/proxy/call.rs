@@ -1,5 +1,5 @@
-//! One request on its way through the gateway: its id, its dialect and its completion. Every response is made here, with
-//! the headers that all responses carry.
+//! One request on its way through the gateway: its id, its dialect and its completion. Every response is made
+//! here, with the headers that all responses carry.
 
 use std::{net::IpAddr, rc::Rc};
 
@@ -95,7 +95,8 @@ impl Call {
         self.whole(status, headers, body.into(), Outcome::Complete)
     }
 
-    /// Answers with text of the gateway's own, which differs from request to request, so it may not be stored.
+    /// Answers with text of the gateway's own, which differs from request to request, so it may not be
+    /// stored.
     pub fn text(self, content_type: &'static str, body: Bytes) -> Response<Body> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -137,8 +138,8 @@ impl Call {
         self.whole(status, headers, body.into(), Outcome::Fault(refusal.fault.clone()))
     }
 
-    /// Answers with bytes that are at hand. An error completes the request now, a success when its last byte has been
-    /// taken.
+    /// Answers with bytes that are at hand. An error completes the request now, a success when its last byte
+    /// has been taken.
     pub fn whole(
         mut self,
         status: StatusCode,
@@ -193,7 +194,8 @@ impl Call {
         }
     }
 
-    /// `Server-Timing` (W3C), in milliseconds: to the first attempt, from there to the provider's head, and in all.
+    /// `Server-Timing` (W3C), in milliseconds: to the first attempt, from there to the provider's head, and
+    /// in all.
     fn timing(&self) -> HeaderValue {
         let now = Instant::now();
         let asked = self.asked.unwrap_or(now);

@@ -1,9 +1,9 @@
-//! The class of a failure (S1.14): maps faults, statuses and providers' error codes to one [`FailureClass`] each. The
-//! consequences of a class are routing's.
+//! The class of a failure (S1.14): maps faults, statuses and providers' error codes to one [`FailureClass`]
+//! each. The consequences of a class are routing's.
 //!
-//! Precedence: codes that name one cause (a quota gone, a context too long) before the status, because providers choose
-//! these by the case and statuses by habit; the status before codes that only repeat it. The lists hold the codes of
-//! providers' documents and of recorded answers; an unknown code changes nothing.
+//! Precedence: codes that name one cause (a quota gone, a context too long) before the status, because
+//! providers choose these by the case and statuses by habit; the status before codes that only repeat it. The
+//! lists hold the codes of providers' documents and of recorded answers; an unknown code changes nothing.
 
 use crate::{
     base::{DeadlineKind, Fault, FaultKind, Side},
@@ -97,7 +97,8 @@ const STATUS_CODES: &[(FailureClass, &[&str])] = &[
     (FailureClass::CallerMistake, &["invalid_request_error", "INVALID_ARGUMENT"]),
 ];
 
-/// Sentences of providers that have no code for the cause. Searched where the status allows for a mistake of the caller.
+/// Sentences of providers that have no code for the cause. Searched where the status allows for a mistake of
+/// the caller.
 const SENTENCES: &[(FailureClass, &[&str])] = &[
     (
         FailureClass::ContextTooLong,
@@ -154,7 +155,8 @@ pub const fn of_status(status: u16) -> FailureClass {
         429 => FailureClass::RateLimited,
         // 498: Groq's flex tier is full. 529: Anthropic.
         498 | 503 | 529 => FailureClass::Overloaded,
-        // Not the caller's fault: the provider took too long, met a conflict, or lost a service that it depends on.
+        // Not the caller's fault: the provider took too long, met a conflict, or lost a service that it
+        // depends on.
         408 | 409 | 424 | 425 | 500..=599 => FailureClass::ServerError,
         400..=499 => FailureClass::CallerMistake,
         _ => FailureClass::Garbage,
@@ -199,7 +201,8 @@ pub const fn is_alive(class: FailureClass) -> Option<bool> {
         | FailureClass::Reset
         | FailureClass::Garbage
         | FailureClass::ErrorEvent => Some(false),
-        // The cause may be the key, or this model alone. A probe finds out, and a sign of life would delay the probe.
+        // The cause may be the key, or this model alone. A probe finds out, and a sign of life would delay
+        // the probe.
         FailureClass::KeyInvalid
         | FailureClass::Forbidden
         | FailureClass::Timeout(

@@ -1,6 +1,6 @@
-//! The attempt behind a committed stream: it counts as under way at its candidate until the stream's last byte, and a
-//! stream that fails counts against its candidate. Joins `relay` and `upstream`: the provider's body is a source of
-//! frames.
+//! The attempt behind a committed stream: it counts as under way at its candidate until the stream's last
+//! byte, and a stream that fails counts against its candidate. Joins `relay` and `upstream`: the provider's
+//! body is a source of frames.
 
 use std::{
     sync::Arc,
@@ -28,8 +28,8 @@ pub struct CommittedAttempt {
 }
 
 impl FailureObserver for CommittedAttempt {
-    /// A stream that breaks off, or holds an error event, counts against its candidate, although no other can serve the
-    /// request any more.
+    /// A stream that breaks off, or holds an error event, counts against its candidate, although no other can
+    /// serve the request any more.
     fn failed(self, fault: &Fault) {
         let Self { stats, began, breaker, under_way } = self;
         let failure = AttemptFailure { class: classify::of_fault(fault), retry_after: None, started: began };

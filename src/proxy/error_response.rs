@@ -1,5 +1,5 @@
-//! A provider's answer that is an error: its first bytes are read for its class, and the rest can still be given to the
-//! client, or dropped for another candidate.
+//! A provider's answer that is an error: its first bytes are read for its class, and the rest can still be
+//! given to the client, or dropped for another candidate.
 
 use std::future::poll_fn;
 
@@ -30,8 +30,8 @@ const ERROR_START_TIMEOUT: Duration = Duration::from_millis(250);
 const ERROR_REST_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl RequestContext<'_> {
-    /// The error as it came, for the client. A body that breaks off is replaced, because status and headers alone are
-    /// still of use.
+    /// The error as it came, for the client. A body that breaks off is replaced, because status and headers
+    /// alone are still of use.
     ///
     /// # Errors
     /// There is no answer to pass on.

@@ -1,5 +1,5 @@
-//! The failed attempts of a request, and its refusal when no candidate is left (S3.8). A reason names the provider and
-//! the failure in the gateway's own words, because a provider's sentences may quote keys.
+//! The failed attempts of a request, and its refusal when no candidate is left (S3.8). A reason names the
+//! provider and the failure in the gateway's own words, because a provider's sentences may quote keys.
 
 use std::{
     fmt::Write,

@@ -1,5 +1,5 @@
-//! The errors that the gateway answers itself: the one file that turns a fault into status, error type, code and message
-//! (S0.10, S2.12). Their JSON is made in `wire`.
+//! The errors that the gateway answers itself: the one file that turns a fault into status, error type, code
+//! and message (S0.10, S2.12). Their JSON is made in `wire`.
 
 use std::{borrow::Cow, time::Duration};
 

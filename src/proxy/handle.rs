@@ -1,5 +1,5 @@
-//! The life of a completion request, from first line to last: key, body, envelope, limits, plan, attempts, commit. Each
-//! step may end it with a refusal; the record of the request is written on the way.
+//! The life of a completion request, from first line to last: key, body, envelope, limits, plan, attempts,
+//! commit. Each step may end it with a refusal; the record of the request is written on the way.
 
 use std::{cell::Cell, sync::Arc};
 
@@ -31,8 +31,8 @@ const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
 impl Gateway {
-    /// Answers one completion; `asgi`: its path selects the ASGI mode (S0.4). Dropping the future before the head, or
-    /// the body after it, completes the request: its client has left.
+    /// Answers one completion; `asgi`: its path selects the ASGI mode (S0.4). Dropping the future before the
+    /// head, or the body after it, completes the request: its client has left.
     pub async fn complete(
         &self,
         mut call: Call,
@@ -118,8 +118,8 @@ impl Gateway {
         Ok(recorder.finish(chosen, &mut plan))
     }
 
-    /// Continues the client's trace or begins one, and makes the provider's request a part of it. Without traces the
-    /// client's own header passes as it came.
+    /// Continues the client's trace or begins one, and makes the provider's request a part of it. Without
+    /// traces the client's own header passes as it came.
     fn trace(&self, call: &mut Call, head: &mut Parts) {
         let Some(share) = self.traces else { return };
         let parent = head.headers.get(TRACEPARENT).map(HeaderValue::as_bytes);
@@ -164,7 +164,8 @@ impl Gateway {
     }
 }
 
-/// The strategy's name for the record: a race that is not allowed, or has one candidate, counts as `priority`.
+/// The strategy's name for the record: a race that is not allowed, or has one candidate, counts as
+/// `priority`.
 const fn strategy_name(plan: &AttemptPlan<'_>) -> &'static str {
     let strategy = plan.plan().strategy;
     let falls_back = matches!(strategy, Strategy::Race { .. }) && !plan.is_race();

@@ -1,5 +1,5 @@
-//! A client's request body, read whole within its limits. A body that came in one frame is not copied. Dropping the read
-//! drops the body; nothing of it has been used.
+//! A client's request body, read whole within its limits. A body that came in one frame is not copied.
+//! Dropping the read drops the body; nothing of it has been used.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};

@@ -32,8 +32,8 @@ const TOKENS: [HeaderName; 3] = [
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 impl LimitHeaders {
-    /// OpenAI's `x-ratelimit-*`: the rest of this key's limits. They replace the provider's own, which are about the
-    /// gateway's account there; where the key has no such limit, the provider's pass (R33).
+    /// OpenAI's `x-ratelimit-*`: the rest of this key's limits. They replace the provider's own, which are
+    /// about the gateway's account there; where the key has no such limit, the provider's pass (R33).
     pub(super) fn write(&self, headers: &mut HeaderMap, elapsed: Duration) {
         let now = self.began + elapsed;
         let LimitValues { requests, tokens, .. } = self.principal.limits.allowance;

@@ -1,14 +1,16 @@
-//! The gateway itself: takes a completion request from its route to a committed answer, and writes its record. Joins the
-//! rooms below; serves no page and knows no path.
+//! The gateway itself: takes a completion request from its route to a committed answer, and writes its
+//! record. Joins the rooms below; serves no page and knows no path.
 //!
 //! - `handle`: the life of a request, from first line to last
 //! - [`call`]: one request's id, dialect and completion; every response is made there
 //! - [`admission`]: the key and its limits; `limit_headers`: the response's headers about them
 //! - `intake`: the request body, read whole; `request_headers`: the headers that address the gateway
-//! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the `request_context`
-//! - `attempt`: one of them; `attempt_result`: how it ended; `error_response`: a provider's error; [`classify`]: the class
-//!   of a failure; `failures`: the failures of a request, and its refusal
-//! - `answer`: a good answer, `response_headers`: its headers; `committed_attempt`: its attempt, until its last byte
+//! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the
+//!   `request_context`
+//! - `attempt`: one of them; `attempt_result`: how it ended; `error_response`: a provider's error;
+//!   [`classify`]: the class of a failure; `failures`: the failures of a request, and its refusal
+//! - `answer`: a good answer, `response_headers`: its headers; `committed_attempt`: its attempt, until its
+//!   last byte
 //! - [`fault`]: the error that a client is given
 //! - [`snapshot`]: the configuration that a request is served by
 

@@ -1,5 +1,5 @@
-//! The facts that all attempts of one request share. An attempt only reads them; the two cells are the exception, because
-//! an attempt that is cancelled returns nothing.
+//! The facts that all attempts of one request share. An attempt only reads them; the two cells are the
+//! exception, because an attempt that is cancelled returns nothing.
 
 use std::cell::Cell;
 
@@ -48,7 +48,8 @@ impl RequestContext<'_> {
         self.envelope.stream() == Some(true)
     }
 
-    /// Usage is requested on the client's behalf where the dialect has it and the client did not set it (B24).
+    /// Usage is requested on the client's behalf where the dialect has it and the client did not set it
+    /// (B24).
     pub(super) fn requests_usage(&self) -> bool {
         self.streams()
             && self.snapshot.stream.include_usage

@@ -1,5 +1,6 @@
-//! Headers of a request that address the gateway: mode, strategy, the client's timeout, the conversation, and details to
-//! be given beside the answer. Invalid values are refused where a wrong guess would change the answer, else ignored.
+//! Headers of a request that address the gateway: mode, strategy, the client's timeout, the conversation, and
+//! details to be given beside the answer. Invalid values are refused where a wrong guess would change the
+//! answer, else ignored.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -102,13 +103,14 @@ impl<'h> RequestHeaders<'h> {
         })
     }
 
-    /// How long the client waits for the first byte. The header is in seconds. `None`: absent, or no positive number.
+    /// How long the client waits for the first byte. The header is in seconds. `None`: absent, or no positive
+    /// number.
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.timeouts.into_iter().flatten().find_map(|value| seconds(value.to_str().ok()?, 1.0))
     }
 
-    /// A hash that identifies the conversation (B21): of its session id, else of its cache key, else, if so configured, of
-    /// the beginning of its prompt.
+    /// A hash that identifies the conversation (B21): of its session id, else of its cache key, else, if so
+    /// configured, of the beginning of its prompt.
     pub(super) fn session(&self, sticky: Sticky, envelope: &Envelope, body: &[u8]) -> Option<u64> {
         let by_prefix = match sticky {
             Sticky::Off => return None,

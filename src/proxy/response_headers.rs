@@ -1,4 +1,5 @@
-//! The headers of a provider's response: those that pass to the client, and the kind of body that they announce.
+//! The headers of a provider's response: those that pass to the client, and the kind of body that they
+//! announce.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -46,7 +47,8 @@ pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Takes out the headers that concern only the provider's connection or its own site; the rest passes as it came (R33).
+/// Takes out the headers that concern only the provider's connection or its own site; the rest passes as it
+/// came (R33).
 pub(super) fn retain_passed_headers(headers: &mut HeaderMap) {
     let named: Vec<String> = named_by_connection(headers).map(str::to_ascii_lowercase).collect();
     for name in &named {

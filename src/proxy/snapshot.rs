@@ -1,5 +1,5 @@
-//! The configuration that a request is served by: one snapshot, loaded once per request and kept to its end. Replaced as
-//! a whole by a reload or when a provider's model list has been fetched.
+//! The configuration that a request is served by: one snapshot, loaded once per request and kept to its end.
+//! Replaced as a whole by a reload or when a provider's model list has been fetched.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -1,9 +1,9 @@
-//! The gateway's own share of a stream's time (B2): from the read that brought bytes to the write that took them. It is
-//! known at the next poll, which comes when the client's connection has taken the frame. A frame that had to wait for the
-//! client is counted apart, because that time is the client's.
+//! The gateway's own share of a stream's time (B2): from the read that brought bytes to the write that took
+//! them. It is known at the next poll, which comes when the client's connection has taken the frame. A frame
+//! that had to wait for the client is counted apart, because that time is the client's.
 //!
-//! Costs one reading of the clock per frame. While the overload guard sheds, one frame in [`SAMPLE_INTERVAL`] is
-//! measured, so that the guard can see when the worker has caught up.
+//! Costs one reading of the clock per frame. While the overload guard sheds, one frame in [`SAMPLE_INTERVAL`]
+//! is measured, so that the guard can see when the worker has caught up.
 
 use tokio::time::Instant;
 
@@ -22,8 +22,8 @@ pub(super) struct FrameTimer {
     meter: Option<LatencyMeter>,
     /// Time at which the oldest bytes that may leave were read.
     since: Option<Instant>,
-    /// The frame that is with the client's connection: the time from which it could have left, and the turn in which it was
-    /// given.
+    /// The frame that is with the client's connection: the time from which it could have left, and the turn
+    /// in which it was given.
     given: Option<(Instant, u64)>,
     /// Frames given.
     frames: u32,

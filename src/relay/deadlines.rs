@@ -1,7 +1,8 @@
-//! The deadlines of a stream that flows: `first_token`, `stream` (the gap between two events), `stream_total`.
+//! The deadlines of a stream that flows: `first_token`, `stream` (the gap between two events),
+//! `stream_total`.
 //!
-//! A frame costs no timer work: the one timer is armed for the earliest deadline and, when it fires, checks whether
-//! bytes have moved the deadline since.
+//! A frame costs no timer work: the one timer is armed for the earliest deadline and, when it fires, checks
+//! whether bytes have moved the deadline since.
 
 use std::{
     future::Future,
@@ -95,8 +96,8 @@ impl StreamDeadlines {
         }
     }
 
-    /// A frame has come and the timer is still set for this task, no later than the deadline. A timer that fired while
-    /// the client did not read woke no poll, so it must be set again.
+    /// A frame has come and the timer is still set for this task, no later than the deadline. A timer that
+    /// fired while the client did not read woke no poll, so it must be set again.
     fn is_armed_for(&mut self, cx: &Context<'_>) -> bool {
         let moved = std::mem::take(&mut self.moved);
         let set = self.timer.as_ref().is_some_and(|timer| !timer.is_elapsed()) && !self.nearer;

@@ -1,16 +1,17 @@
-//! Chooses how the provider's connection acknowledges frames: where they come densely, every second one instead of
-//! each. An acknowledgement costs a fifth of relaying, because the kernel sends a packet of its own for it at each read.
+//! Chooses how the provider's connection acknowledges frames: where they come densely, every second one
+//! instead of each. An acknowledgement costs a fifth of relaying, because the kernel sends a packet of its
+//! own for it at each read.
 //!
-//! A late acknowledgement waits up to 40 ms. A kernel that holds small packets back until the one before is acknowledged
-//! (Nagle) is stopped by that at once, and our kernel then acknowledges at once again by itself. The gap
-//! shows such a provider, and its connections acknowledge at once from then on.
+//! A late acknowledgement waits up to 40 ms. A kernel that holds small packets back until the one before is
+//! acknowledged (Nagle) is stopped by that at once, and our kernel then acknowledges at once again by itself.
+//! The gap shows such a provider, and its connections acknowledge at once from then on.
 
 use tokio::time::Duration;
 
 /// Gaps below this are dense: two frames come within the 40 ms after which Linux acknowledges anyway.
 const DENSE_GAP_LIMIT: Duration = Duration::from_millis(30);
-/// Gaps below this are a flood: there every acknowledgement lets the provider send on, and late ones cost a tenth of the
-/// rate.
+/// Gaps below this are a flood: there every acknowledgement lets the provider send on, and late ones cost a
+/// tenth of the rate.
 const FLOOD_GAP_LIMIT: Duration = Duration::from_millis(1);
 /// Dense gaps in a row after which acknowledgements are late.
 const MIN_DENSE_RUN: u8 = 8;

@@ -1,7 +1,9 @@
-//! Streams without a client, read on for their usage after the client left (B6): on the worker they began on, apart from
-//! any client connection, counted, within a time and a number of tokens, and ended when the process drains.
+//! Streams without a client, read on for their usage after the client left (B6): on the worker they began on,
+//! apart from any client connection, counted, within a time and a number of tokens, and ended when the
+//! process drains.
 //!
-//! Invariant: bytes are dropped as they come, and each stream reports its completion exactly once, however it ends.
+//! Invariant: bytes are dropped as they come, and each stream reports its completion exactly once, however it
+//! ends.
 
 use std::future::poll_fn;
 
@@ -79,8 +81,8 @@ impl<S: FrameSource> DetachedStream<S> {
             _ = closed.wait_for(|closed| *closed) => false,
             () = sleep(time) => false,
         };
-        // The provider's connection is dropped before the completion is reported, because a reader of the completion
-        // may look at the connection.
+        // The provider's connection is dropped before the completion is reported, because a reader of the
+        // completion may look at the connection.
         drop((source, observer));
         let record = completion.record();
         record.stats = tap.take_stats();

@@ -1,5 +1,5 @@
-//! The digests of a stream while it passes (B3). They are computed from the bytes as they were received and as they were
-//! given to the client, so that a changed byte shows. Only on request.
+//! The digests of a stream while it passes (B3). They are computed from the bytes as they were received and
+//! as they were given to the client, so that a changed byte shows. Only on request.
 
 use sha2::{Digest as _, Sha256};
 

@@ -1,5 +1,5 @@
-//! Withholds the unfinished event at a stream's end, so that only complete events pass, and takes out the usage chunk
-//! that the client did not request (B24). Bytes are moved, never changed or copied.
+//! Withholds the unfinished event at a stream's end, so that only complete events pass, and takes out the
+//! usage chunk that the client did not request (B24). Bytes are moved, never changed or copied.
 
 use bytes::Bytes;
 
@@ -22,8 +22,8 @@ pub(super) struct Holdback {
 }
 
 impl Holdback {
-    /// Passes `frame` into `out` up to `event_end`, where its last event ends, without the `cuts`. A frame that is whole
-    /// events, as nearly all are, passes as it is.
+    /// Passes `frame` into `out` up to `event_end`, where its last event ends, without the `cuts`. A frame
+    /// that is whole events, as nearly all are, passes as it is.
     pub(super) fn pass(&mut self, frame: Bytes, event_end: Option<usize>, cuts: &[Cut], out: &mut ByteList) {
         if event_end == Some(frame.len()) && cuts.is_empty() {
             return self.release(frame, out);

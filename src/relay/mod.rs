@@ -1,11 +1,12 @@
-//! Response bytes on their way down: the body that the client's connection pulls, the observation of its frames, the
-//! commit point and the buffered mode. Writes the record of the request (`exchange`) and reports its completion; knows
-//! no provider, key or price.
+//! Response bytes on their way down: the body that the client's connection pulls, the observation of its
+//! frames, the commit point and the buffered mode. Writes the record of the request (`exchange`) and reports
+//! its completion; knows no provider, key or price.
 //!
 //! - [`body`]: the body of a response
 //! - [`commit`]: a stream before and after the commit point
-//! - [`stream`]: pulls frames from its [`source`] through `tap`, `holdback` and `coalesce` under its `deadlines`;
-//!   `added_latency` times them, `digest` sums them, `delayed_ack` chooses how they are acknowledged
+//! - [`stream`]: pulls frames from its [`source`] through `tap`, `holdback` and `coalesce` under its
+//!   `deadlines`; `added_latency` times them, `digest` sums them, `delayed_ack` chooses how they are
+//!   acknowledged
 //! - `trace_comment`: the comment at a stream's end, on request
 //! - [`detached`]: streams without a client, read on for their usage
 //! - [`collect`]: a body that is collected within its limit

@@ -1,5 +1,5 @@
-//! How responses are relayed, by configuration: mode, buffering, commit point, limits. Read once per request from its
-//! snapshot.
+//! How responses are relayed, by configuration: mode, buffering, commit point, limits. Read once per request
+//! from its snapshot.
 
 use std::time::Duration;
 

@@ -27,6 +27,7 @@ pub trait FrameSource: Unpin {
 
 /// Observes the failure of a committed stream.
 pub trait FailureObserver: fmt::Debug {
-    /// The first failure: the source's own fault, a deadline's or an error event. Consumed, so it is reported once.
+    /// The first failure: the source's own fault, a deadline's or an error event. Consumed, so it is reported
+    /// once.
     fn failed(self, fault: &Fault);
 }

@@ -1,8 +1,9 @@
-//! A stream on its way down, before and after the commit point. Pulls frames from the source, shows them to the tap,
-//! passes them on in the chosen mode and checks the deadlines. Renders nothing and reports no completion.
+//! A stream on its way down, before and after the commit point. Pulls frames from the source, shows them to
+//! the tap, passes them on in the chosen mode and checks the deadlines. Renders nothing and reports no
+//! completion.
 //!
-//! Invariant: once the source has ended or failed it is dropped, so that the provider's connection is free before the
-//! client has read the last byte.
+//! Invariant: once the source has ended or failed it is dropped, so that the provider's connection is free
+//! before the client has read the last byte.
 
 use std::task::{Context, Poll, ready};
 
@@ -292,8 +293,8 @@ impl<S: FrameSource> Stream<S> {
         }
     }
 
-    /// Whether the trace comment is to follow the last event; true at most once. Not where the last event was left
-    /// open, because the comment would become a part of it.
+    /// Whether the trace comment is to follow the last event; true at most once. Not where the last event was
+    /// left open, because the comment would become a part of it.
     pub(super) fn take_comment(&mut self) -> bool {
         std::mem::take(&mut self.comment) && !self.tap.was_left_open()
     }

@@ -1,5 +1,5 @@
-//! The observer of a stream: inspects every frame and can change none. Counts and times them, finds the first token, the
-//! usage and the errors. Its memory is bounded by the scanner's limit on a line.
+//! The observer of a stream: inspects every frame and can change none. Counts and times them, finds the first
+//! token, the usage and the errors. Its memory is bounded by the scanner's limit on a line.
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
@@ -37,8 +37,8 @@ pub(super) struct Tap {
     text: PassedText,
 }
 
-/// How much text the events carried, estimated from their sizes: the size of the smallest one is taken as the envelope
-/// that all have in common.
+/// How much text the events carried, estimated from their sizes: the size of the smallest one is taken as the
+/// envelope that all have in common.
 #[derive(Clone, Copy, Debug, Default)]
 struct PassedText {
     events: u32,
@@ -53,8 +53,8 @@ impl PassedText {
         self.smallest = Some(self.smallest.map_or(size, |smallest| smallest.min(size)));
     }
 
-    /// At least a token per event, as most providers send them. The Responses API repeats all of its text in its later
-    /// events, so there only events count.
+    /// At least a token per event, as most providers send them. The Responses API repeats all of its text in
+    /// its later events, so there only events count.
     fn tokens(&self, dialect: Dialect) -> u32 {
         let text = self.bytes.saturating_sub(self.smallest.unwrap_or(0) * self.events as usize);
         match dialect {
@@ -105,8 +105,9 @@ impl Tap {
         }
     }
 
-    /// Inspects a frame that came at `now`, `gap` after the last one; `quiet`: without a line in the log. `on_usage_chunk`
-    /// is called with the start (`None`: in an earlier frame) and the end of each usage chunk.
+    /// Inspects a frame that came at `now`, `gap` after the last one; `quiet`: without a line in the log.
+    /// `on_usage_chunk` is called with the start (`None`: in an earlier frame) and the end of each usage
+    /// chunk.
     pub(super) fn inspect(
         &mut self,
         frame: &[u8],

@@ -1,6 +1,6 @@
 //! The trace comment: one comment after the last event of a stream, if its client requested it
-//! (`x-thalweg-trace: 1`, B2), with the stream's figures and the gateway's own time, as JSON. Readers of events ignore comments (WHATWG HTML,
-//! "Server-sent events").
+//! (`x-thalweg-trace: 1`, B2), with the stream's figures and the gateway's own time, as JSON. Readers of
+//! events ignore comments (WHATWG HTML, "Server-sent events").
 
 use bytes::Bytes;
 use serde_json::json;

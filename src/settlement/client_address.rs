@@ -1,5 +1,5 @@
-//! The client's address behind proxies (S3.6): the last hop of `X-Forwarded-For` that no trusted proxy vouches for. An
-//! untrusted peer can put any text into that header, so its own address counts.
+//! The client's address behind proxies (S3.6): the last hop of `X-Forwarded-For` that no trusted proxy
+//! vouches for. An untrusted peer can put any text into that header, so its own address counts.
 
 use std::net::IpAddr;
 

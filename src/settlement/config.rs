@@ -1,5 +1,5 @@
-//! The part of the configuration that settlement reads. The process's snapshot implements it; the snapshot in force when
-//! a batch is settled counts, also for requests that began under an earlier one.
+//! The part of the configuration that settlement reads. The process's snapshot implements it; the snapshot in
+//! force when a batch is settled counts, also for requests that began under an earlier one.
 
 use crate::{base::Network, ledger::Prices, telemetry::TelemetrySettings};
 
@@ -17,7 +17,8 @@ pub trait SettlementConfig {
     /// `None`: no provider has this name any more.
     fn provider(&self, name: &str) -> Option<ProviderLabels<'_>>;
 
-    /// The model's name as a list of the provider has it. `None`: no list names it, and only the client's text is known.
+    /// The model's name as a list of the provider has it. `None`: no list names it, and only the client's
+    /// text is known.
     fn listed_model<'a>(&'a self, model: &'a str, provider: &str) -> Option<&'a str>;
 }
 

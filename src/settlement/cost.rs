@@ -18,8 +18,8 @@ pub(super) fn cost(record: &RequestRecord, prices: &Prices) -> Option<u64> {
     prices.cost(record.provider.as_deref()?, model, tokens)
 }
 
-/// Anthropic counts input from its cache beside the input, all others as a part of it. The ledger counts it as a part, so
-/// that sums over providers mean something.
+/// Anthropic counts input from its cache beside the input, all others as a part of it. The ledger counts it
+/// as a part, so that sums over providers mean something.
 pub(super) fn with_cached_input(dialect: Dialect, usage: Usage) -> Usage {
     match dialect {
         Dialect::Messages => {
@@ -29,8 +29,8 @@ pub(super) fn with_cached_input(dialect: Dialect, usage: Usage) -> Usage {
     }
 }
 
-/// The charge to a key's budget. A request without a price is free; a cost beyond the number's range is charged in full
-/// range.
+/// The charge to a key's budget. A request without a price is free; a cost beyond the number's range is
+/// charged in full range.
 pub(super) fn payable(cost: Option<u64>) -> i64 {
     cost.map_or(0, |cost| i64::try_from(cost).unwrap_or(i64::MAX))
 }

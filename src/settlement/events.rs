@@ -1,5 +1,5 @@
-//! Events for watchers (S3.7): a row as soon as its request has completed, and the sums when they have changed. An event
-//! carries a row's owner, so that a key's owner sees only his own.
+//! Events for watchers (S3.7): a row as soon as its request has completed, and the sums when they have
+//! changed. An event carries a row's owner, so that a key's owner sees only his own.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! The entry of a completed request in the statistics. Names that a client chose do not become labels: a model is named
-//! only if a list of its provider has it.
+//! The entry of a completed request in the statistics. Names that a client chose do not become labels: a
+//! model is named only if a list of its provider has it.
 
 use super::{config::SettlementConfig, phase::phase};
 use crate::{

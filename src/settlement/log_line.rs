@@ -1,5 +1,5 @@
-//! The closing line of a completed request in the log (S0.11). Values that are unknown, or that say nothing, are left
-//! out of the line.
+//! The closing line of a completed request in the log (S0.11). Values that are unknown, or that say nothing,
+//! are left out of the line.
 
 use std::time::Duration;
 

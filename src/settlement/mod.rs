@@ -1,6 +1,7 @@
-//! The work that follows from a completed request, away from the line: its closing line in the log (S0.11), its row in the ledger
-//! (S3.6), its charge to its key's budget, its place in the statistics (S0.7), its spans. Reads the configuration through
-//! [`SettlementConfig`]; decides nothing about requests that are under way.
+//! The work that follows from a completed request, away from the line: its closing line in the log (S0.11),
+//! its row in the ledger (S3.6), its charge to its key's budget, its place in the statistics (S0.7), its
+//! spans. Reads the configuration through [`SettlementConfig`]; decides nothing about requests that are under
+//! way.
 //!
 //! Invariant: no request waits for settlement. Completions that it cannot keep up with are lost and counted.
 //!

@@ -1,5 +1,6 @@
 //! A completed request in its trace: the request as it was served and, within it, the call to the model, by
-//! OpenTelemetry's conventions for generative AI (`gen_ai.*`; still in development there). No prompt and no answer.
+//! OpenTelemetry's conventions for generative AI (`gen_ai.*`; still in development there). No prompt and no
+//! answer.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,5 +1,5 @@
-//! The settlement thread of the process, and the way of completions to it. They travel in batches from each worker; when
-//! the thread cannot keep up, completions are lost and counted, and no worker waits.
+//! The settlement thread of the process, and the way of completions to it. They travel in batches from each
+//! worker; when the thread cannot keep up, completions are lost and counted, and no worker waits.
 
 use std::{
     fmt, io,
@@ -150,8 +150,8 @@ impl<C: SettlementConfig> Settlement<C> {
     }
 }
 
-/// Bounds the rows of requests without a known key, because anybody could fill the ledger with them. Each is logged and
-/// counted all the same.
+/// Bounds the rows of requests without a known key, because anybody could fill the ledger with them. Each is
+/// logged and counted all the same.
 #[derive(Debug, Default)]
 struct UnknownClientRows {
     /// When the second began, and how many have entered since.

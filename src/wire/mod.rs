@@ -7,8 +7,8 @@
 //!   column of an error
 //! - [`splice`]: edits of a request body around slices of the original
 //! - [`sse`]: events in a relayed stream, split into fields by [`block`]
-//! - [`classify`]: the class of an event ([`event_class`]), from its parsed JSON ([`event_json`]) or from a search for member
-//!   names ([`member_search`])
+//! - [`classify`]: the class of an event ([`event_class`]), from its parsed JSON ([`event_json`]) or from a
+//!   search for member names ([`member_search`])
 //! - [`provider_error`]: code, type and message of a provider's error
 //! - [`usage`]: token counts; [`estimate`]: the estimated token count of a request
 

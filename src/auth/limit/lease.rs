@@ -1,9 +1,9 @@
-//! The use of one key's limits. A [`LimitMeter`] counts it. A [`Lease`] is one request's share by estimate; it is settled
-//! once with the real use, or dropped, which gives all of it back. The budget is settled last, when the price is known:
-//! a settled lease leaves a [`PendingCharge`] for it.
+//! The use of one key's limits. A [`LimitMeter`] counts it. A [`Lease`] is one request's share by estimate;
+//! it is settled once with the real use, or dropped, which gives all of it back. The budget is settled last,
+//! when the price is known: a settled lease leaves a [`PendingCharge`] for it.
 //!
-//! Invariants: a lease gives back no more than it took; a reservation is granted as a whole or keeps nothing; only
-//! atomics, no lock.
+//! Invariants: a lease gives back no more than it took; a reservation is granted as a whole or keeps nothing;
+//! only atomics, no lock.
 
 use std::{
     sync::{
@@ -139,14 +139,15 @@ impl LimitMeter {
         self.spending.unsaved.load(Relaxed)
     }
 
-    /// `reported` of the unsaved sum is in the store now, which has `spent` in all. The sum counts twice for a moment
-    /// rather than not at all.
+    /// `reported` of the unsaved sum is in the store now, which has `spent` in all. The sum counts twice for
+    /// a moment rather than not at all.
     pub fn note_saved(&self, reported: i64, spent: i64) {
         self.spending.saved.store(spent, Relaxed);
         self.spending.unsaved.fetch_sub(reported, AcqRel);
     }
 
-    /// Sets aside `cost`, or the rest of the budget if that is less; gives the sum set aside. `None`: nothing is left.
+    /// Sets aside `cost`, or the rest of the budget if that is less; gives the sum set aside. `None`: nothing
+    /// is left.
     fn set_aside(&self, cost: i64, budget: i64) -> Option<i64> {
         let Spending { saved, unsaved, aside } = &self.spending;
         let part = |aside: i64| {
@@ -200,8 +201,9 @@ impl Lease {
         Ok(())
     }
 
-    /// The request has ended after `elapsed` and used `tokens`: unused ones are given back to the second they were taken
-    /// in, further ones are counted now. It counts as a request whatever it used. `None`: there is no budget to charge.
+    /// The request has ended after `elapsed` and used `tokens`: unused ones are given back to the second they
+    /// were taken in, further ones are counted now. It counts as a request whatever it used. `None`: there is
+    /// no budget to charge.
     #[must_use]
     pub fn settle(mut self, tokens: u64, elapsed: Duration) -> Option<PendingCharge> {
         let mut granted = std::mem::take(&mut self.granted);

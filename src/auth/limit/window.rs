@@ -1,9 +1,10 @@
-//! The use of a limit in the last minute: a sliding window that many threads share without a lock. It is cut into slots
-//! of a second; an amount counts until a whole minute after the end of its slot, so in no minute, wherever it begins, is
-//! more taken than the limit. Time is a parameter, counted from any fixed moment.
+//! The use of a limit in the last minute: a sliding window that many threads share without a lock. It is cut
+//! into slots of a second; an amount counts until a whole minute after the end of its slot, so in no minute,
+//! wherever it begins, is more taken than the limit. Time is a parameter, counted from any fixed moment.
 //!
-//! Invariant: `used` is never below the sum of the slots, and equal to it when no call is under way. A call that puts
-//! into a slot adds to `used` first; the call that takes out of a slot subtracts from `used`, so nothing leaves twice.
+//! Invariant: `used` is never below the sum of the slots, and equal to it when no call is under way. A call
+//! that puts into a slot adds to `used` first; the call that takes out of a slot subtracts from `used`, so
+//! nothing leaves twice.
 
 use std::{
     sync::atomic::{
@@ -118,7 +119,8 @@ impl RateWindow {
         newest.map_or(Duration::ZERO, |at| ends(at).saturating_sub(now))
     }
 
-    /// Puts into the slot of `second`; gives the second that it counts under: a later one, if the slot already holds it.
+    /// Puts into the slot of `second`; gives the second that it counts under: a later one, if the slot
+    /// already holds it.
     fn put(&self, mut second: u32, amount: u32) -> u32 {
         let Some(slot) = self.slot(second) else { return second };
         let mut current = slot.load(Acquire);

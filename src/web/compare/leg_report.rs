@@ -1,4 +1,5 @@
-//! The result of one leg of a comparison, over all of its repeats. Names are a public interface and carry their units.
+//! The result of one leg of a comparison, over all of its repeats. Names are a public interface and carry
+//! their units.
 
 use serde::{Deserialize, Serialize};
 

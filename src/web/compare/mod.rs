@@ -11,7 +11,8 @@
 //! - [`run`]: the rounds of requests
 //! - [`leg_run`]: the measured times of one answer
 //! - [`figures`]: median, spread and percentiles of a few numbers
-//! - [`leg_report`]: the result of each leg (`sum`: its computation); [`report`]: the result of the comparison
+//! - [`leg_report`]: the result of each leg (`sum`: its computation); [`report`]: the result of the
+//!   comparison
 //! - [`recommendation`]: the recommended leg, with its reason
 //! - [`progress`]: a run as a stream of events
 
