@@ -20,7 +20,8 @@ impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = i64::try_from(since_1970(self.0).as_secs()).ok();
         let at = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-        let at = at.unwrap_or(Date::MAX.with_hms(23, 59, 59).unwrap_or(Date::MAX.midnight()).assume_utc());
+        let at =
+            at.unwrap_or_else(|| Date::MAX.with_hms(23, 59, 59).unwrap_or(Date::MAX.midnight()).assume_utc());
         let (year, month, day) = at.to_calendar_date();
         let (month, (hour, minute, second)) = (u8::from(month), at.to_hms());
         f.pad(&format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
