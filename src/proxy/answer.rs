@@ -16,8 +16,8 @@ use crate::{
     upstream,
 };
 
-/// The event that shows a fault after the commit. `None`: the broken framing alone shows it. HTTP/1.0 ends a body by
-/// closing the connection, so a client of it sees no other sign.
+/// The event that shows a fault after the commit. `None`: the broken framing alone shows it. HTTP/1.0 ends a
+/// body by closing the connection, so a client of it sees no other sign.
 pub(super) fn fault_event(display: FaultDisplay, version: Version) -> Option<OnFault> {
     (display == FaultDisplay::Event || version < Version::HTTP_11).then_some(fault::event as OnFault)
 }
@@ -30,8 +30,8 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    /// The commit: from here on the client sees it. `on_fault`: see [`fault_event`]; `stream_parts`: the guard that counts
-    /// the stream, and the worker's detached streams.
+    /// The commit: from here on the client sees it. `on_fault`: see [`fault_event`]; `stream_parts`: the
+    /// guard that counts the stream, and the worker's detached streams.
     pub(super) fn commit(
         self,
         mut call: Call,

@@ -102,8 +102,8 @@ impl Refusal {
     }
 }
 
-/// After the commit point: the event that tells of `fault`. Its words are those by which clients recognize a fault of
-/// transport, after which they repeat the request.
+/// After the commit point: the event that tells of `fault`. Its words are those by which clients recognize a
+/// fault of transport, after which they repeat the request.
 #[must_use]
 pub fn event(dialect: Dialect, fault: &Fault) -> Bytes {
     let known = match fault.kind {

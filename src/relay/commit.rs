@@ -1,5 +1,6 @@
-//! The commit point as a type. An [`Uncommitted`] stream may be dropped unseen: nothing of it has reached the client. A
-//! [`Committed`] one may not: a failure from there on is reported in the stream itself, and ends it.
+//! The commit point as a type. An [`Uncommitted`] stream may be dropped unseen: nothing of it has reached the
+//! client. A [`Committed`] one may not: a failure from there on is reported in the stream itself, and ends
+//! it.
 
 use std::{
     future::poll_fn,
@@ -91,8 +92,8 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
         }
     }
 
-    /// From here on the client sees it. `on_fault` renders the event that reports a fault, `None`: only the broken framing
-    /// does; `guards` count the request and the stream until it is dropped.
+    /// From here on the client sees it. `on_fault` renders the event that reports a fault, `None`: only the
+    /// broken framing does; `guards` count the request and the stream until it is dropped.
     #[must_use]
     pub fn commit(
         mut self,
@@ -151,7 +152,8 @@ impl<S: FrameSource + 'static> Committed<S> {
                 return self.poll_frame(cx);
             }
             None if self.broken.is_some() && !self.has_yielded => {
-                // A reset discards the frames of an HTTP/2 stream that wait, so the connection's task runs before it.
+                // A reset discards the frames of an HTTP/2 stream that wait, so the connection's task runs
+                // before it.
                 self.has_yielded = true;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -211,8 +213,8 @@ impl<S: FrameSource + 'static> Committed<S> {
         }
     }
 
-    /// The client has left: the stream is read on, if that is the policy and there is room. Else the completion is
-    /// dropped, which reports that the client left.
+    /// The client has left: the stream is read on, if that is the policy and there is room. Else the
+    /// completion is dropped, which reports that the client left.
     fn leave(&mut self, mut completion: Completion) {
         if let OnDisconnect::Drain { time, tokens } = completion.record().on_disconnect
             && let Some(guard) = self.detached.reserve()

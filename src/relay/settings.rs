@@ -26,8 +26,8 @@ pub enum CommitPoint {
     FirstContent,
 }
 
-/// How a fault after the commit point is shown. The body's framing breaks off in both cases, because clients repeat a
-/// stream that breaks off, and many give up after an orderly end.
+/// How a fault after the commit point is shown. The body's framing breaks off in both cases, because clients
+/// repeat a stream that breaks off, and many give up after an orderly end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FaultDisplay {
     /// By the broken framing alone.

@@ -169,8 +169,8 @@ async fn invalid_heads() {
     }
 }
 
-/// R16: after the first bytes went down, the client's framing breaks off, too, if so configured behind an error event in
-/// the client's dialect.
+/// R16: after the first bytes went down, the client's framing breaks off, too, if so configured behind an
+/// error event in the client's dialect.
 #[tokio::test]
 async fn a_stream_that_breaks_off() {
     let one = || vec![sse_head(), Step::Body(delta("one")), Step::Delivered];
