@@ -11,6 +11,9 @@ use time::{Date, Month, OffsetDateTime};
 
 use super::since_1970;
 
+/// The last second of the year 9999, which is the calendar's last, in seconds since 1970.
+const MAX_SECOND: i64 = 253_402_300_799;
+
 /// Shows a time in UTC and whole seconds: `2026-12-31T23:59:59Z`. Earlier than 1970 shows 1970, later than
 /// 9999 the last second of 9999.
 #[derive(Clone, Copy, Debug)]
@@ -18,10 +21,8 @@ pub struct Rfc3339(pub SystemTime);
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = i64::try_from(since_1970(self.0).as_secs()).ok();
-        let at = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-        let at =
-            at.unwrap_or_else(|| Date::MAX.with_hms(23, 59, 59).unwrap_or(Date::MAX.midnight()).assume_utc());
+        let seconds = i64::try_from(since_1970(self.0).as_secs()).unwrap_or(i64::MAX).min(MAX_SECOND);
+        let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let (year, month, day) = at.to_calendar_date();
         let (month, (hour, minute, second)) = (u8::from(month), at.to_hms());
         f.pad(&format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))

@@ -23,35 +23,35 @@ use std::{
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait. At some 300 bytes each, about a megabyte.
-const WAITING: usize = 4096;
+/// Lines that wait. At some 300 bytes each, about a megabyte.
+const MAX_WAITING: usize = 4096;
 
-/// How long the end of the process waits for the last lines.
-const LAST: Duration = Duration::from_secs(1);
+/// From the end of the process to the last written line.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often the end of the process looks for room in a full queue.
-const RETRY: Duration = Duration::from_millis(1);
+/// From one try to put the flush into a full queue to the next.
+const FLUSH_RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
 enum Message {
     Line(Box<[u8]>),
-    /// All lines before this one are to be written; then the sender is told.
+    /// Answered when all lines before it are written.
     Flush(SyncSender<()>),
 }
 
-/// The queue's owner. Dropping it waits, for a second at most, until every line has been written.
+/// The owner of the queue. Its drop waits, at most a second, until every line is written.
 #[derive(Debug)]
 pub struct LogQueue {
     lines: LineSender,
 }
 
-/// Where lines are put; one write is one line.
+/// The sender of lines; one write is one line.
 #[derive(Clone, Debug)]
 pub struct LineSender {
     sender: Sender<Message>,
     lost: LostLines,
 }
 
-/// Lines that were lost: those that nobody has been told of yet, and all of them.
+/// Lost lines: those not yet reported in the log, and all since the start.
 #[derive(Clone, Debug, Default)]
 pub struct LostLines(Arc<[AtomicU64; 2]>);
 
@@ -62,19 +62,19 @@ impl LostLines {
         }
     }
 
-    /// Since the start.
+    /// All lost lines since the start.
     #[must_use]
     pub fn read(&self) -> u64 {
         let [_, all] = &*self.0;
         all.load(Ordering::Relaxed)
     }
 
-    /// Tells of those that nobody was told of.
-    fn tell(&self, out: &mut impl Write, note: fn(u64) -> String) {
-        let [untold, _] = &*self.0;
-        let count = untold.swap(0, Ordering::Relaxed);
+    /// Writes a line about losses not yet reported.
+    fn report(&self, out: &mut impl Write, note: fn(u64) -> String) {
+        let [unreported, _] = &*self.0;
+        let count = unreported.swap(0, Ordering::Relaxed);
         if count > 0 && out.write_all(format!("{}\n", note(count)).as_bytes()).is_err() {
-            untold.fetch_add(count, Ordering::Relaxed);
+            unreported.fetch_add(count, Ordering::Relaxed);
         }
     }
 }
@@ -83,10 +83,10 @@ impl LogQueue {
     /// Starts the thread that writes to `out`; `note` words the line that says how many were lost. Without a
     /// thread, lines are lost and nothing else.
     pub fn start(out: impl Write + Send + 'static, note: fn(u64) -> String) -> Self {
-        let (sender, receiver) = channel(WAITING);
+        let (sender, receiver) = channel(MAX_WAITING);
         let lines = LineSender { sender, lost: LostLines::default() };
         let lost = lines.lost.clone();
-        // A machine without room for a thread has worse troubles than a missing log.
+        // Without a thread the log is missing, and the process runs on.
         let _ = thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || write_all(out, note, receiver, &lost));
@@ -106,17 +106,17 @@ impl LogQueue {
 
 impl Drop for LogQueue {
     fn drop(&mut self) {
-        let deadline = Instant::now() + LAST;
-        let (told, tell) = sync_channel(1);
-        let mut flush = Message::Flush(told);
+        let deadline = Instant::now() + FLUSH_TIMEOUT;
+        let (done, flushed) = sync_channel(1);
+        let mut flush = Message::Flush(done);
         while let Err(TrySendError::Full(unsent)) = self.lines.sender.try_send(flush) {
             if Instant::now() >= deadline {
                 return;
             }
             flush = unsent;
-            thread::sleep(RETRY);
+            thread::sleep(FLUSH_RETRY_INTERVAL);
         }
-        let _ = tell.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        let _ = flushed.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -144,8 +144,8 @@ impl<'a> MakeWriter<'a> for LineSender {
     }
 }
 
-/// A failing `out` is no reason to stop: the next line may find it well again, and then says how many were
-/// lost.
+/// Writes until the queue closes. A failing `out` does not stop it, because a later line may succeed; that
+/// line follows a report of the losses.
 fn write_all(
     mut out: impl Write,
     note: fn(u64) -> String,
@@ -153,16 +153,16 @@ fn write_all(
     lost: &LostLines,
 ) {
     while let Some(message) = receiver.blocking_recv() {
-        lost.tell(&mut out, note);
+        lost.report(&mut out, note);
         match message {
             Message::Line(line) => {
                 if out.write_all(&line).is_err() {
                     lost.add();
                 }
             }
-            Message::Flush(told) => {
+            Message::Flush(done) => {
                 let _ = out.flush();
-                let _ = told.try_send(());
+                let _ = done.try_send(());
             }
         }
     }
@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes only while nobody holds it.
+    /// Blocks writes while a test holds the lock.
     #[derive(Clone, Default)]
     struct Gate(Arc<Mutex<Vec<u8>>>);
 
@@ -201,7 +201,7 @@ mod tests {
         let queue = LogQueue::start(gate.clone(), |count| format!("lost {count}"));
         let stuck = gate.hold();
         let lines = queue.lines();
-        for _ in 0..2 * WAITING {
+        for _ in 0..2 * MAX_WAITING {
             (&lines).write_all(b"x\n").unwrap();
         }
         drop(stuck);
@@ -209,8 +209,8 @@ mod tests {
         let text = String::from_utf8(gate.hold().clone()).unwrap();
         let written = text.lines().filter(|line| *line == "x").count();
         let lost = text.lines().filter_map(|line| line.strip_prefix("lost ")?.parse::<usize>().ok());
-        assert_eq!(written + lost.sum::<usize>(), 2 * WAITING);
-        assert!(written >= WAITING);
+        assert_eq!(written + lost.sum::<usize>(), 2 * MAX_WAITING);
+        assert!(written >= MAX_WAITING);
     }
 
     /// As a full disk does, as long as it is full.
@@ -239,9 +239,9 @@ mod tests {
         let queue = LogQueue::start(disk.clone(), |count| format!("lost {count}"));
         let (lines, lost) = (queue.lines(), queue.lost());
         let told = || {
-            let (told, tell) = sync_channel(1);
-            queue.lines.sender.try_send(Message::Flush(told)).unwrap();
-            tell.recv().unwrap();
+            let (done, flushed) = sync_channel(1);
+            queue.lines.sender.try_send(Message::Flush(done)).unwrap();
+            flushed.recv().unwrap();
         };
         (&lines).write_all(b"before\n").unwrap();
         told();
