@@ -28,6 +28,18 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     pattern.iter().skip(at).all(|rest| *rest == b'*')
 }
 
+/// Whether the name holds `*` or `?`.
+#[must_use]
+pub fn is_pattern(name: &str) -> bool {
+    literals(name) < name.len()
+}
+
+/// Bytes of the pattern besides `*` and `?`; the pattern with the most is the most specific.
+#[must_use]
+pub fn literals(pattern: &str) -> usize {
+    pattern.bytes().filter(|byte| !matches!(byte, b'*' | b'?')).count()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -33,9 +33,7 @@ impl Prices {
     #[must_use]
     pub fn new(prices: impl IntoIterator<Item = (String, Price)>) -> Self {
         let mut prices: Vec<_> = prices.into_iter().map(|(name, price)| (name.into(), price)).collect();
-        prices.sort_by_key(|(name, _): &(Box<str>, Price)| {
-            Reverse(name.bytes().filter(|byte| !matches!(byte, b'*' | b'?')).count())
-        });
+        prices.sort_by_key(|(name, _): &(Box<str>, Price)| Reverse(glob::literals(name)));
         Self(prices)
     }
 

@@ -145,7 +145,7 @@ async fn request_models(
             Err(Fault { kind: FaultKind::TooLarge { .. }, .. }) => return Ok(ModelsResponse::None),
             Err(fault) => return Err(fault),
         };
-        let Ok(list) = serde_json::from_slice::<ModelListForm>(&body) else {
+        let Some(list) = ModelListForm::read(&body) else {
             return Ok(ModelsResponse::None);
         };
         let next = list.next();

@@ -4,7 +4,7 @@
 //! Lookups are done when the catalogue is built, so that a request reads one map. A catalogue never changes:
 //! a new list makes a new one, with the same statistics.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
 use regex::Regex;
 
@@ -16,7 +16,7 @@ use super::{
     stats_registry::StatsRegistry,
     strategy::Strategy,
 };
-use crate::base::{Moment, Rng};
+use crate::base::{Moment, Rng, glob};
 
 /// Similar names in the error for an unknown model.
 const MAX_SUGGESTIONS: usize = 3;
@@ -25,6 +25,8 @@ const MAX_COMPARED_LENGTH: usize = 80;
 const MAX_COMPARED_NAMES: usize = 2000;
 /// The Jaro-Winkler similarity of a suggested name, from 0 to 1.
 const MIN_SIMILARITY: f64 = 0.7;
+/// Before the names of Gemini's model list.
+const GEMINI_PREFIX: &str = "models/";
 
 /// The model list of a provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub struct Catalog {
     /// For each provider: the statistics of its unlisted models, and the rank of its region.
     unlisted_stats: Vec<(Arc<CandidateStats>, u8)>,
     models: HashMap<Box<str>, Model>,
+    /// Aliases with `*` or `?`, the one with the most literal characters first.
+    patterns: Vec<(Box<str>, Model)>,
     settings: Arc<RoutingSettings>,
     supported: Vec<Regex>,
     registry: StatsRegistry,
@@ -114,8 +118,15 @@ impl Catalog {
             })
             .collect();
         let registry = registry.clone();
-        let mut catalog =
-            Self { providers, unlisted_stats, models: HashMap::new(), settings, supported, registry };
+        let mut catalog = Self {
+            providers,
+            unlisted_stats,
+            models: HashMap::new(),
+            patterns: Vec::new(),
+            settings,
+            supported,
+            registry,
+        };
         catalog.add_listed_models();
         catalog.apply_rules();
         catalog
@@ -141,16 +152,26 @@ impl Catalog {
         let settings = Arc::clone(&self.settings);
         let (aliases, plain): (Vec<_>, Vec<_>) =
             settings.models.iter().enumerate().partition(|(_, rule)| !rule.targets.is_empty());
+        let mut patterns = Vec::new();
         // Aliases come last, because they resolve to the results of other rules and of aliases before them.
         for (index, rule) in plain.into_iter().chain(aliases) {
             let mut serving = self.servings_of_rule(rule);
             if !rule.providers.is_empty() {
                 serving = self.restricted(&serving, rule);
             }
-            if !serving.is_empty() {
-                self.models.insert(Box::from(&*rule.name), Model { serving, rule: Some(index) });
+            if serving.is_empty() {
+                continue;
+            }
+            let model = Model { serving, rule: Some(index) };
+            if !rule.targets.is_empty() && glob::is_pattern(&rule.name) {
+                patterns.push((Box::from(&*rule.name), model));
+            } else {
+                self.models.insert(Box::from(&*rule.name), model);
             }
         }
+        // Last, because a pattern must not match the targets of other aliases.
+        patterns.sort_by_key(|(pattern, _): &(Box<str>, Model)| Reverse(glob::literals(pattern)));
+        self.patterns = patterns;
     }
 
     fn servings_of_rule(&self, rule: &ModelRule) -> Vec<Serving> {
@@ -343,30 +364,54 @@ impl Catalog {
         (!all.is_empty()).then_some((CandidateOrder::Many(all), rule))
     }
 
-    /// The candidates of one name.
+    /// The candidates of one name. A provider's name before the slash takes precedence over a model of another
+    /// provider that has the same name, because the configuration chose it; only a rule for the whole name is
+    /// more specific. The prefix `models/` is Gemini's: its list has it, its chat endpoint does not.
     fn candidates<'a>(
         &'a self,
         requested: &'a str,
         group: u8,
     ) -> Option<(CandidateOrder<'a>, Option<usize>)> {
-        if let Some(model) = self.models.get(requested) {
-            let candidate = |serving: &'a Serving| {
-                let group = group.saturating_add(serving.rank);
-                self.candidate(
-                    serving.provider,
-                    serving.model.as_deref().unwrap_or(requested),
-                    &serving.stats,
-                    group,
-                )
-            };
-            let order = match model.serving.as_slice() {
-                [one] => CandidateOrder::One(candidate(one)),
-                many => CandidateOrder::Many(many.iter().take(MAX_CANDIDATES).map(candidate).collect()),
-            };
-            return Some((order, model.rule));
+        let known = self.models.get(requested);
+        if let Some(model) = known.filter(|model| model.rule.is_some()) {
+            return Some(self.candidates_of(model, requested, group));
         }
-        let order = self.prefixed(requested, group).or_else(|| self.unlisted(requested, group))?;
-        Some((order, None))
+        let named = requested.contains('/').then(|| self.named_provider(requested)).flatten();
+        if let Some(order) = named.and_then(|(index, model)| self.prefixed(index, model, group)) {
+            return Some((order, None));
+        }
+        if let Some(model) = self.alias_pattern(requested).or(known) {
+            return Some(self.candidates_of(model, requested, group));
+        }
+        if named.is_some() {
+            return None;
+        }
+        match requested.strip_prefix(GEMINI_PREFIX) {
+            Some(model) if !model.is_empty() => self.candidates(model, group),
+            Some(_) | None => self.unlisted(requested, group).map(|order| (order, None)),
+        }
+    }
+
+    fn candidates_of<'a>(
+        &'a self,
+        model: &'a Model,
+        requested: &'a str,
+        group: u8,
+    ) -> (CandidateOrder<'a>, Option<usize>) {
+        let candidate = |serving: &'a Serving| {
+            let group = group.saturating_add(serving.rank);
+            let name = serving.model.as_deref().unwrap_or(requested);
+            self.candidate(serving.provider, name, &serving.stats, group)
+        };
+        let order = match model.serving.as_slice() {
+            [one] => CandidateOrder::One(candidate(one)),
+            many => CandidateOrder::Many(many.iter().take(MAX_CANDIDATES).map(candidate).collect()),
+        };
+        (order, model.rule)
+    }
+
+    fn alias_pattern(&self, requested: &str) -> Option<&Model> {
+        self.patterns.iter().find(|(pattern, _)| glob::matches(pattern, requested)).map(|(_, model)| model)
     }
 
     fn candidate<'a>(
@@ -381,16 +426,19 @@ impl Catalog {
         Candidate { provider, model, stats, group, region_rank, weight }
     }
 
-    /// The candidate of `provider/model`. A fetched list does not exclude the models that it leaves out.
-    fn prefixed<'a>(&'a self, requested: &'a str, group: u8) -> Option<CandidateOrder<'a>> {
-        let named = |provider: &RoutedProvider| {
-            requested
-                .strip_prefix(&*provider.name)
-                .and_then(|rest| rest.strip_prefix('/'))
-                .filter(|rest| !rest.is_empty())
-        };
+    /// The provider of `provider/model`, and the model.
+    fn named_provider<'a>(&self, requested: &'a str) -> Option<(usize, &'a str)> {
+        let named = |provider: &RoutedProvider| requested.strip_prefix(&*provider.name)?.strip_prefix('/');
         let mut providers = self.providers.iter().enumerate();
         let (index, model) = providers.find_map(|(index, provider)| Some((index, named(provider)?)))?;
+        Some((index, model.strip_prefix(GEMINI_PREFIX).filter(|rest| !rest.is_empty()).unwrap_or(model)))
+    }
+
+    /// The candidate of a model at a named provider. A fetched list does not exclude the models that it leaves out.
+    fn prefixed<'a>(&'a self, index: usize, model: &'a str, group: u8) -> Option<CandidateOrder<'a>> {
+        if model.is_empty() {
+            return None;
+        }
         let listed = self.models.get(model).and_then(|known| {
             known.serving.iter().find(|serving| serving.provider == index && serving.model.is_none())
         });
@@ -405,19 +453,35 @@ impl Catalog {
         Some(CandidateOrder::One(self.candidate(index, model, stats, group)))
     }
 
+    /// The candidates of a model that no list has. A list that a provider gave itself does not exclude: it leaves
+    /// out aliases, new models and variants. Providers with a variant of the name in their list come first, then
+    /// those without a list.
     fn unlisted<'a>(&'a self, requested: &'a str, group: u8) -> Option<CandidateOrder<'a>> {
-        let unknown = |index: &usize| {
-            self.providers.get(*index).is_some_and(|provider| provider.listing == Listing::Unknown)
-        };
-        let mut open =
-            (0..self.providers.len()).filter(unknown).filter(|index| self.is_offered(*index, requested));
+        let mut open: Vec<usize> = (0..self.providers.len())
+            .filter(|index| !self.is_configured(*index) && self.is_offered(*index, requested))
+            .collect();
+        open.sort_by_key(|index| (!self.lists_variant(*index, requested), self.fetched(*index).is_some()));
         let candidate =
             |index: usize| Some(self.candidate(index, requested, &self.unlisted_stats.get(index)?.0, group));
-        let first = open.next().and_then(candidate)?;
-        let mut rest = open.filter_map(candidate).take(MAX_CANDIDATES - 1).peekable();
-        Some(match rest.peek() {
-            None => CandidateOrder::One(first),
-            Some(_) => CandidateOrder::Many(std::iter::once(first).chain(rest).collect()),
+        let mut candidates: Vec<_> = open.into_iter().filter_map(candidate).take(MAX_CANDIDATES).collect();
+        match candidates.len() {
+            0 => None,
+            1 => candidates.pop().map(CandidateOrder::One),
+            _ => Some(CandidateOrder::Many(candidates)),
+        }
+    }
+
+    /// Whether the provider's list has the name with another tag or date: `llama3` and `llama3:latest`.
+    fn lists_variant(&self, index: usize, requested: &str) -> bool {
+        let extends = |long: &str, short: &str| {
+            long.strip_prefix(short).is_some_and(|rest| rest.starts_with([':', '-', '@']))
+        };
+        self.providers.get(index).is_some_and(|provider| {
+            provider
+                .listing
+                .models()
+                .iter()
+                .any(|listed| extends(listed, requested) || extends(requested, listed))
         })
     }
 

@@ -98,13 +98,15 @@ fn an_unknown_list_is_asked_last() {
     providers.push(served("three", Listing::Unknown));
     let catalog = Catalog::new(providers, Vec::new(), Arc::default(), &StatsRegistry::default());
     assert_eq!(plan(&catalog, "gpt-4o"), Some((vec![0], "gpt-4o".into())));
-    assert_eq!(plan(&catalog, "anything"), Some((vec![2], "anything".into())));
+    assert_eq!(plan(&catalog, "anything"), Some((vec![2, 1], "anything".into())));
 }
 
 #[test]
 fn names_near_misses() {
-    assert_eq!(catalog(&[]).check_model("gpt4o").unwrap_err().similar, ["gpt-4o"]);
-    assert_eq!(catalog(&[]).check_model("zzz").unwrap_err().similar, Vec::<String>::new());
+    let providers = vec![served("one", Listing::Configured(list(&["gpt-4o", "shared"])))];
+    let catalog = Catalog::new(providers, Vec::new(), Arc::default(), &StatsRegistry::default());
+    assert_eq!(catalog.check_model("gpt4o").unwrap_err().similar, ["gpt-4o"]);
+    assert_eq!(catalog.check_model("zzz").unwrap_err().similar, Vec::<String>::new());
 }
 
 #[test]
@@ -127,8 +129,12 @@ fn an_alias_stands_for_others_in_order() {
         ..ModelRule::default()
     };
     let catalog = ruled(vec![rule]);
-    let expected = [(1, "deepseek-chat".to_owned()), (0, "shared".to_owned()), (1, "shared".to_owned())];
-    assert_eq!(planned(&catalog, &PlanRequest::stream("best")), expected);
+    // The second provider's own list does not exclude the last name.
+    let expected = [(1, "deepseek-chat"), (0, "shared"), (1, "shared"), (1, "nobody's")];
+    assert_eq!(
+        planned(&catalog, &PlanRequest::stream("best")),
+        expected.map(|(at, name)| (at, name.to_owned()))
+    );
     let offered = catalog.offered();
     let best = offered.iter().find(|offered| offered.model == "best").unwrap();
     assert_eq!(best.providers, ["two", "one"]);
@@ -159,15 +165,15 @@ fn a_model_may_have_its_own_providers_and_strategy() {
 fn a_list_is_tried_in_order() {
     let fallback_models: [Box<str>; 2] = ["unheard-of".into(), "shared".into()];
     let request = PlanRequest { fallback_models: &fallback_models, ..PlanRequest::stream("deepseek-chat") };
-    let expected = [(1, "deepseek-chat".to_owned()), (0, "shared".to_owned()), (1, "shared".to_owned())];
-    assert_eq!(planned(&catalog(&[]), &request), expected);
+    let expected = [(1, "deepseek-chat"), (1, "unheard-of"), (0, "shared"), (1, "shared")];
+    assert_eq!(planned(&catalog(&[]), &request), expected.map(|(at, name)| (at, name.to_owned())));
     assert_eq!(
         planned(
             &catalog(&[]),
             &PlanRequest { fallback_models: &fallback_models, ..PlanRequest::stream("unknown") }
         )
         .len(),
-        2
+        4
     );
 }
 
@@ -195,4 +201,81 @@ fn a_prefixed_name_shares_the_plain_ones_record() {
     );
     assert!(Arc::ptr_eq(plan(&plain), plan(&prefixed)));
     assert_eq!(plan(&unlisted).model(), None);
+}
+
+fn alias(name: &str, target: &str) -> ModelRule {
+    ModelRule { name: name.into(), targets: vec![target.into()], ..ModelRule::default() }
+}
+
+/// B4: `openai/gpt-4o` is OpenAI's, also where another provider lists a model of that whole name.
+#[test]
+fn a_providers_name_before_the_slash_takes_precedence() {
+    let providers = vec![
+        served("openrouter", Listing::Fetched(list(&["openai/gpt-4o", "openai/only-there"]))),
+        served("openai", Listing::Configured(list(&["gpt-4o"]))),
+    ];
+    let settings = RoutingSettings {
+        models: vec![alias("best", "openai/gpt-4o"), alias("openai/pinned", "openrouter/openai/gpt-4o")],
+        ..RoutingSettings::default()
+    };
+    let catalog = Catalog::new(providers, Vec::new(), settings.into(), &StatsRegistry::default());
+    for asked in ["openai/gpt-4o", "best"] {
+        assert_eq!(plan(&catalog, asked), Some((vec![1], "gpt-4o".into())), "{asked}");
+    }
+    assert_eq!(plan(&catalog, "openrouter/openai/gpt-4o"), Some((vec![0], "openai/gpt-4o".into())));
+    // The named provider does not serve it, but another lists exactly this name.
+    assert_eq!(plan(&catalog, "openai/only-there"), Some((vec![0], "openai/only-there".into())));
+    // A rule for the whole name is more specific.
+    assert_eq!(plan(&catalog, "openai/pinned"), Some((vec![0], "openai/gpt-4o".into())));
+}
+
+/// B5: the most specific pattern applies, an exact alias before all, and targets are not matched again.
+#[test]
+fn an_alias_may_be_a_pattern() {
+    let catalog = ruled(vec![
+        alias("claude-*", "gpt-4o"),
+        alias("claude-opus-*", "deepseek-chat"),
+        alias("claude-opus-4", "shared"),
+        alias("gpt-*", "gpt-4o"),
+        alias("*-mini", "claude-x"),
+    ]);
+    for (asked, expected) in [
+        ("claude-sonnet-4-5", "gpt-4o"),
+        ("claude-opus-4-1", "deepseek-chat"),
+        ("claude-opus-4", "shared"),
+        ("gpt-4o", "gpt-4o"),
+        ("gpt-5.2", "gpt-4o"),
+    ] {
+        assert_eq!(plan(&catalog, asked).map(|(_, model)| model), Some(expected.into()), "{asked}");
+    }
+    assert!(catalog.offered().iter().all(|offered| !offered.model.contains('*')));
+}
+
+/// B3: a fetched list leaves out aliases and new models; the provider with a variant comes first.
+#[test]
+fn a_fetched_list_does_not_exclude() {
+    let providers = vec![
+        served("cloud", Listing::Fetched(list(&["gpt-4o"]))),
+        served("fixed", Listing::Configured(list(&["a"]))),
+        served("ollama", Listing::Fetched(list(&["llama3:latest"]))),
+    ];
+    let catalog = Catalog::new(providers, Vec::new(), Arc::default(), &StatsRegistry::default());
+    assert_eq!(plan(&catalog, "llama3"), Some((vec![2, 0], "llama3".into())));
+    assert_eq!(plan(&catalog, "gpt-4o-2024-08-06"), Some((vec![0, 2], "gpt-4o-2024-08-06".into())));
+    assert_eq!(plan(&catalog, "fixed/b"), None);
+}
+
+/// B8: Google's list has `models/` before its names, its chat endpoint has not.
+#[test]
+fn the_prefix_of_geminis_list_is_removed() {
+    let providers = vec![
+        served("gemini", Listing::Fetched(list(&["gemini-2.5-flash"]))),
+        served("other", Listing::Configured(list(&["models/own"]))),
+    ];
+    let catalog = Catalog::new(providers, Vec::new(), Arc::default(), &StatsRegistry::default());
+    let gemini = Some((vec![0], "gemini-2.5-flash".to_owned()));
+    for asked in ["models/gemini-2.5-flash", "gemini/models/gemini-2.5-flash", "gemini-2.5-flash"] {
+        assert_eq!(plan(&catalog, asked), gemini, "{asked}");
+    }
+    assert_eq!(plan(&catalog, "models/own"), Some((vec![1], "models/own".into())));
 }
