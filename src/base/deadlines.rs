@@ -38,7 +38,7 @@ impl Default for Deadlines {
             connect: Duration::from_secs(10),
             first_token: Duration::from_secs(300),
             stream: Duration::from_secs(300),
-            non_stream: Duration::from_secs(30),
+            non_stream: Duration::from_secs(600),
             stream_total: None,
         }
     }

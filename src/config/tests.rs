@@ -103,7 +103,10 @@ fn an_empty_file_means_the_documented_defaults() {
     assert_eq!(settings.stream.max_response_size, 10_485_760);
     assert_eq!((settings.stream.chunk_size, settings.stream.mode), (1024, Mode::Asgi));
     let deadlines = Deadlines::default();
-    assert_eq!((deadlines.stream, deadlines.non_stream), (Duration::from_secs(300), Duration::from_secs(30)));
+    assert_eq!(
+        (deadlines.stream, deadlines.non_stream),
+        (Duration::from_secs(300), Duration::from_secs(600))
+    );
 }
 
 #[test]

@@ -104,6 +104,10 @@ fn cost(prices: &Prices, requested: &str, prompt: u32, answer: u32) -> i64 {
     i64::try_from(cost.unwrap_or(0)).unwrap_or(i64::MAX)
 }
 
+/// Claude Code and OpenAI's Node client ignore a longer `retry-after`, and a limit per minute has room again by then or
+/// within the next second.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
 /// A refusal that names the limit.
 fn refuse(allowance: &LimitValues, exceeded: Exceeded) -> Box<Refusal> {
     let figure = |limit: Option<u32>| limit.unwrap_or_default();
@@ -122,6 +126,6 @@ fn refuse(allowance: &LimitValues, exceeded: Exceeded) -> Box<Refusal> {
     };
     let message = format!("rate limit reached ({param}): {reached}; {advice}");
     let mut refusal = Refusal::request(429, "rate_limit_exceeded", message).of(Some(param));
-    refusal.retry_after = exceeded.after;
+    refusal.retry_after = exceeded.after.map(|after| after.min(MAX_RETRY_AFTER));
     refusal
 }

@@ -26,6 +26,7 @@ pub type Body = relay::Body<upstream::Body>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 const EXPOSED_HEADERS: &str = "x-request-id, server-timing, retry-after, retry-after-ms, x-should-retry, x-thalweg-provider, \
                        x-thalweg-attempts, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
@@ -130,6 +131,9 @@ impl Call {
         }
         if let Some(after) = refusal.retry_after {
             limit_headers::write_retry(&mut headers, after);
+        }
+        if let Some(retry) = refusal.should_retry() {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static(retry));
         }
         if refusal.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

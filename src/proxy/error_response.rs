@@ -6,20 +6,24 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
 };
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
     answer::Answer,
     attempt_result::{AttemptError, ErrorResponse, ErrorRest, Success},
+    classify,
     fault::Refusal,
+    limit_headers,
     request_context::RequestContext,
 };
 use crate::{
     base::{ByteList, Fault, FaultKind, Moment, Sent, Stage},
     relay::CommitPoint,
+    routing::FailureClass,
     upstream::{self, Deadline},
+    wire::provider_error,
 };
 
 /// Bytes of an error that are read for its class (S1.3).
@@ -36,10 +40,15 @@ impl RequestContext<'_> {
     /// # Errors
     /// There is no answer to pass on.
     pub(super) async fn pass_error(&self, error: AttemptError) -> Result<Success, Fault> {
-        let ErrorResponse { status, headers, times, rest, deadline, .. } = match error {
+        let ErrorResponse { status, mut headers, times, rest, deadline, text } = match error {
             AttemptError::Fault(fault) => return Err(fault),
             AttemptError::Error(response) => *response,
         };
+        let class = classify::of_error(status.as_u16(), &provider_error::read(&text));
+        if class == FailureClass::RateLimited && !headers.contains_key(RETRY_AFTER) {
+            // Codex gives up at once without one. The candidate's rest is the best estimate there is.
+            limit_headers::write_retry(&mut headers, class.consequence().rest);
+        }
         let answer = match rest {
             ErrorRest::Coming(before, body) => {
                 let soon = Deadline { at: self.within(ERROR_REST_TIMEOUT, deadline.at), ..deadline };

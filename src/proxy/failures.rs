@@ -14,6 +14,8 @@ use crate::{
     wire::provider_error,
 };
 
+const TIMED_OUT: &str = "no provider answered in time";
+const FAILED: &str = "all providers of this model failed";
 /// Bytes of a provider's error code that are repeated.
 const MAX_CODE: usize = 48;
 
@@ -54,6 +56,12 @@ impl FailedAttempt {
                 Self { provider, class, retry_after, sent: Sent::Some, reason }
             }
         }
+    }
+
+    /// The provider's word, else for a rate limit the candidate's rest: some clients give up without one.
+    fn retry_after(&self) -> Option<Duration> {
+        let rest = || (self.class == FailureClass::RateLimited).then(|| self.class.consequence().rest);
+        self.retry_after.or_else(rest)
     }
 
     pub(super) fn log(&self, id: &RequestId) {
@@ -106,34 +114,41 @@ impl FailedAttempts {
     }
 
     fn all_timed_out(&self) -> bool {
-        let timed_out = |failure: &FailedAttempt| matches!(failure.class, FailureClass::Timeout(_));
-        !self.all.is_empty() && self.all.iter().all(timed_out)
+        self.are_all(|class| matches!(class, FailureClass::Timeout(_)))
     }
 
-    /// The error that the client is given.
+    fn are_all(&self, is: impl Fn(FailureClass) -> bool) -> bool {
+        !self.all.is_empty() && self.all.iter().all(|failure| is(failure.class))
+    }
+
+    /// The error that the client is given. A cause that all attempts share keeps its own status, because clients
+    /// decide by it whether to repeat.
     pub(super) fn refusal(&self) -> Box<Refusal> {
-        let (status, code) = match self.all.as_slice() {
-            [] if self.cut_short => (504, "all_providers_timed_out"),
-            [] => (503, "no_provider_available"),
-            _ if self.all_timed_out() => (504, "all_providers_timed_out"),
-            _ => (503, "all_providers_failed"),
+        let (status, kind, code, message) = match self.all.as_slice() {
+            [] if self.cut_short => (504, "server_error", "all_providers_timed_out", TIMED_OUT),
+            [] => (503, "server_error", "no_provider_available", FAILED),
+            _ if self.all_timed_out() => (504, "server_error", "all_providers_timed_out", TIMED_OUT),
+            _ if self.are_all(|class| class == FailureClass::RateLimited) => {
+                (429, "rate_limit_error", "rate_limit_exceeded", "all providers of this model limit its rate")
+            }
+            _ if self.are_all(|class| class == FailureClass::ModelMissing) => {
+                (404, "invalid_request_error", "model_not_found", "no provider serves this model")
+            }
+            _ => (503, "server_error", "all_providers_failed", FAILED),
         };
-        let mut message = match status {
-            504 => "no provider answered in time".to_owned(),
-            _ => "all providers of this model failed".to_owned(),
-        };
+        let mut message = message.to_owned();
         for (number, failure) in self.all.iter().enumerate() {
             let before = if number == 0 { ": " } else { "; " };
             let _ = write!(message, "{before}{}: {}", failure.provider, failure.reason);
         }
         Box::new(Refusal {
             status,
-            kind: "server_error",
+            kind,
             code,
             message: message.into(),
             param: None,
             allow: None,
-            retry_after: self.all.iter().filter_map(|failure| failure.retry_after).min(),
+            retry_after: self.all.iter().filter_map(FailedAttempt::retry_after).min(),
             fault: Fault::provider(Stage::Head, FaultKind::Refused(code), Sent::Unknown),
         })
     }

@@ -79,6 +79,22 @@ impl Refusal {
         self
     }
 
+    /// The value of `x-should-retry`, which Stainless' clients (OpenAI's, Anthropic's, and Claude Code) obey: a repeat
+    /// cannot heal a mistake of the request or a rejected key, and an answer that does not stream would be generated
+    /// and paid once more. `None`: the client decides.
+    #[must_use]
+    pub fn should_retry(&self) -> Option<&'static str> {
+        let total = matches!(self.fault.kind, FaultKind::Timeout(DeadlineKind::Total, _));
+        match self.status {
+            400..=405 | 413 | 415 | 426 | 431 => Some("false"),
+            // Without a time no wait helps: the request alone is above the limit.
+            429 if self.retry_after.is_none() => Some("false"),
+            429 | 503 => Some("true"),
+            504 if total => Some("false"),
+            _ => None,
+        }
+    }
+
     /// The error as a body of `dialect`.
     #[must_use]
     pub fn body(&self, dialect: Dialect) -> Bytes {

@@ -34,8 +34,9 @@ pub(super) struct TraceOptions {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestHeaders<'h> {
     strategy: Option<&'h HeaderValue>,
-    /// LiteLLM's header, and that of OpenAI's own clients.
-    timeouts: [Option<&'h HeaderValue>; 2],
+    litellm_timeout: Option<&'h HeaderValue>,
+    stainless_timeout: Option<&'h HeaderValue>,
+    stainless_read_timeout: Option<&'h HeaderValue>,
     session: Option<&'h HeaderValue>,
     /// With hyphens, and with underscores as in the body's field.
     asgi: [Option<&'h HeaderValue>; 2],
@@ -48,12 +49,12 @@ impl<'h> RequestHeaders<'h> {
         let mut found = Self::default();
         for (name, value) in headers {
             let Some(name) = name.as_str().strip_prefix('x') else { continue };
-            let [litellm, stainless] = &mut found.timeouts;
             let [hyphens, underscores] = &mut found.asgi;
             let place = match name {
                 "-thalweg-strategy" => &mut found.strategy,
-                "-litellm-timeout" => litellm,
-                "-stainless-timeout" => stainless,
+                "-litellm-timeout" => &mut found.litellm_timeout,
+                "-stainless-timeout" => &mut found.stainless_timeout,
+                "-stainless-read-timeout" => &mut found.stainless_read_timeout,
                 "-session-id" | "-session-affinity" => &mut found.session,
                 "-use-asgi-streaming" => hyphens,
                 "_use_asgi_streaming" => underscores,
@@ -103,10 +104,20 @@ impl<'h> RequestHeaders<'h> {
         })
     }
 
-    /// How long the client waits for the first byte. The header is in seconds. `None`: absent, or no positive
-    /// number.
+    /// How long the client waits for the first byte. The headers are in seconds. `None`: absent, or no positive number.
+    ///
+    /// LiteLLM's header comes first. OpenAI's Node client cuts its timeout to whole seconds, so a whole number may
+    /// stand for up to one second more. OpenAI's Python client sends its longest pause between two bytes, which holds
+    /// for the first byte, too.
     pub(super) fn timeout(&self) -> Option<Duration> {
-        self.timeouts.into_iter().flatten().find_map(|value| seconds(value.to_str().ok()?, 1.0))
+        let read = |value: Option<&HeaderValue>| seconds(value?.to_str().ok()?, 1.0);
+        let rounded = |timeout: Duration| match timeout.subsec_nanos() {
+            0 => timeout + Duration::from_secs(1),
+            _ => timeout,
+        };
+        let stainless = read(self.stainless_timeout).map(rounded);
+        let stainless = stainless.into_iter().chain(read(self.stainless_read_timeout)).min();
+        read(self.litellm_timeout).or(stainless)
     }
 
     /// A hash that identifies the conversation (B21): of its session id, else of its cache key, else, if so
@@ -177,7 +188,14 @@ mod tests {
     #[test]
     fn reads_how_long_a_client_waits() {
         let timeout = |headers: &HeaderMap| RequestHeaders::of(headers).timeout();
-        assert_eq!(timeout(&headers(&[("x-stainless-timeout", "600")])), Some(Duration::from_secs(600)));
+        assert_eq!(timeout(&headers(&[("x-stainless-timeout", "1")])), Some(Duration::from_secs(2)));
+        assert_eq!(timeout(&headers(&[("x-stainless-timeout", "0.05")])), Some(Duration::from_millis(50)));
+        assert_eq!(
+            timeout(&headers(&[("x-stainless-read-timeout", "600.0")])),
+            Some(Duration::from_secs(600))
+        );
+        let pause = headers(&[("x-stainless-timeout", "900"), ("x-stainless-read-timeout", "30")]);
+        assert_eq!(timeout(&pause), Some(Duration::from_secs(30)));
         let both = headers(&[("x-stainless-timeout", "600"), ("x-litellm-timeout", "1.5")]);
         assert_eq!(timeout(&both), Some(Duration::from_millis(1500)));
         for value in ["0", "-3", "NaN", "soon", ""] {

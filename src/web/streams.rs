@@ -1,7 +1,7 @@
 //! The two operations that answer with a stream: the events (S3.7) and the comparison. Their requests
 //! complete with the head; the stream is no part of the request record.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::proxy::{Call, Refusal, Snapshot};
 
-/// `retry-after`, in seconds, of a comparison that was refused because another one runs.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("15");
+/// When to try again a comparison that was refused because another one runs.
+const RETRY_AFTER: Duration = Duration::from_secs(15);
 
 impl Site {
     /// `GET /events`. The request completes with its head; the events go on until the client leaves.
@@ -46,10 +46,9 @@ impl Site {
         };
         let Some(pass) = self.parts.gate.enter() else {
             let message = "a comparison is running already; one at a time";
-            let refusal = Refusal::request(429, "comparison_running", message);
-            let mut response = call.refuse(&refusal);
-            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-            return response.map(Body::from);
+            let mut refusal = Refusal::request(429, "comparison_running", message);
+            refusal.retry_after = Some(RETRY_AFTER);
+            return call.refuse(&refusal).map(Body::from);
         };
         if wants_events(&head.headers) {
             let queue = ProgressQueue::default();

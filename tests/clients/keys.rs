@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A gateway with one key, which has these limits.
-async fn limited(upstream: &Upstream, limits: KeyLimits) -> Gateway {
+pub async fn limited(upstream: &Upstream, limits: KeyLimits) -> Gateway {
     let token = TokenSettings { limits, ..TokenSettings::plain("alice", Secret::new(TOKEN.to_owned())) };
     Plan::to(&[upstream]).with(|settings| settings.tokens = vec![token]).start().await
 }

@@ -7,4 +7,5 @@ mod endpoints;
 mod keys;
 mod rejected_requests;
 mod request_bodies;
+mod retry_headers;
 mod usage_after_disconnect;
