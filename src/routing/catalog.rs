@@ -387,7 +387,10 @@ impl Catalog {
             return None;
         }
         match requested.strip_prefix(GEMINI_PREFIX) {
-            Some(model) if !model.is_empty() => self.candidates(model, group),
+            // Once, because the length of a client's name must not become the depth of the stack.
+            Some(model) if !model.is_empty() && !model.starts_with(GEMINI_PREFIX) => {
+                self.candidates(model, group)
+            }
             Some(_) | None => self.unlisted(requested, group).map(|order| (order, None)),
         }
     }

@@ -278,4 +278,6 @@ fn the_prefix_of_geminis_list_is_removed() {
         assert_eq!(plan(&catalog, asked), gemini, "{asked}");
     }
     assert_eq!(plan(&catalog, "models/own"), Some((vec![1], "models/own".into())));
+    let hostile = "models/".repeat(1_000_000);
+    assert_eq!(plan(&catalog, &hostile), Some((vec![0], hostile.clone())));
 }
