@@ -104,8 +104,8 @@ fn cost(prices: &Prices, requested: &str, prompt: u32, answer: u32) -> i64 {
     i64::try_from(cost.unwrap_or(0)).unwrap_or(i64::MAX)
 }
 
-/// Claude Code and OpenAI's Node client ignore a longer `retry-after`, and a limit per minute has room again by then or
-/// within the next second.
+/// Claude Code and OpenAI's Node client ignore a longer `retry-after`, and a limit per minute has room again
+/// by then or within the next second.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// A refusal that names the limit.

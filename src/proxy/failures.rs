@@ -121,8 +121,8 @@ impl FailedAttempts {
         !self.all.is_empty() && self.all.iter().all(|failure| is(failure.class))
     }
 
-    /// The error that the client is given. A cause that all attempts share keeps its own status, because clients
-    /// decide by it whether to repeat.
+    /// The error that the client is given. A cause that all attempts share keeps its own status, because
+    /// clients decide by it whether to repeat.
     pub(super) fn refusal(&self) -> Box<Refusal> {
         let (status, kind, code, message) = match self.all.as_slice() {
             [] if self.cut_short => (504, "server_error", "all_providers_timed_out", TIMED_OUT),

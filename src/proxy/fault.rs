@@ -79,9 +79,9 @@ impl Refusal {
         self
     }
 
-    /// The value of `x-should-retry`, which Stainless' clients (OpenAI's, Anthropic's, and Claude Code) obey: a repeat
-    /// cannot heal a mistake of the request or a rejected key, and an answer that does not stream would be generated
-    /// and paid once more. `None`: the client decides.
+    /// The value of `x-should-retry`, which Stainless' clients (OpenAI's, Anthropic's, and Claude Code) obey:
+    /// a repeat cannot heal a mistake of the request or a rejected key, and an answer that does not stream
+    /// would be generated and paid once more. `None`: the client decides.
     #[must_use]
     pub fn should_retry(&self) -> Option<&'static str> {
         let total = matches!(self.fault.kind, FaultKind::Timeout(DeadlineKind::Total, _));

@@ -104,11 +104,12 @@ impl<'h> RequestHeaders<'h> {
         })
     }
 
-    /// How long the client waits for the first byte. The headers are in seconds. `None`: absent, or no positive number.
+    /// How long the client waits for the first byte. The headers are in seconds. `None`: absent, or no
+    /// positive number.
     ///
-    /// LiteLLM's header comes first. OpenAI's Node client cuts its timeout to whole seconds, so a whole number may
-    /// stand for up to one second more. OpenAI's Python client sends its longest pause between two bytes, which holds
-    /// for the first byte, too.
+    /// LiteLLM's header comes first. OpenAI's Node client cuts its timeout to whole seconds, so a whole
+    /// number may stand for up to one second more. OpenAI's Python client sends its longest pause between two
+    /// bytes, which holds for the first byte, too.
     pub(super) fn timeout(&self) -> Option<Duration> {
         let read = |value: Option<&HeaderValue>| seconds(value?.to_str().ok()?, 1.0);
         let rounded = |timeout: Duration| match timeout.subsec_nanos() {

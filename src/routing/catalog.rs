@@ -364,9 +364,9 @@ impl Catalog {
         (!all.is_empty()).then_some((CandidateOrder::Many(all), rule))
     }
 
-    /// The candidates of one name. A provider's name before the slash takes precedence over a model of another
-    /// provider that has the same name, because the configuration chose it; only a rule for the whole name is
-    /// more specific. The prefix `models/` is Gemini's: its list has it, its chat endpoint does not.
+    /// The candidates of one name. A provider's name before the slash takes precedence over a model of
+    /// another provider that has the same name, because the configuration chose it; only a rule for the whole
+    /// name is more specific. The prefix `models/` is Gemini's: its list has it, its chat endpoint does not.
     fn candidates<'a>(
         &'a self,
         requested: &'a str,
@@ -437,7 +437,8 @@ impl Catalog {
         Some((index, model.strip_prefix(GEMINI_PREFIX).filter(|rest| !rest.is_empty()).unwrap_or(model)))
     }
 
-    /// The candidate of a model at a named provider. A fetched list does not exclude the models that it leaves out.
+    /// The candidate of a model at a named provider. A fetched list does not exclude the models that it
+    /// leaves out.
     fn prefixed<'a>(&'a self, index: usize, model: &'a str, group: u8) -> Option<CandidateOrder<'a>> {
         if model.is_empty() {
             return None;
@@ -456,9 +457,9 @@ impl Catalog {
         Some(CandidateOrder::One(self.candidate(index, model, stats, group)))
     }
 
-    /// The candidates of a model that no list has. A list that a provider gave itself does not exclude: it leaves
-    /// out aliases, new models and variants. Providers with a variant of the name in their list come first, then
-    /// those without a list.
+    /// The candidates of a model that no list has. A list that a provider gave itself does not exclude: it
+    /// leaves out aliases, new models and variants. Providers with a variant of the name in their list come
+    /// first, then those without a list.
     fn unlisted<'a>(&'a self, requested: &'a str, group: u8) -> Option<CandidateOrder<'a>> {
         let mut open: Vec<usize> = (0..self.providers.len())
             .filter(|index| !self.is_configured(*index) && self.is_offered(*index, requested))

@@ -1,4 +1,5 @@
-//! The headers by which clients decide to repeat a request: `x-should-retry`, `retry-after` (CASES A8 to A11).
+//! The headers by which clients decide to repeat a request: `x-should-retry`, `retry-after` (CASES A8 to
+//! A11).
 
 use std::time::Duration;
 
@@ -46,7 +47,8 @@ async fn a_limit_per_minute_never_asks_for_more_than_a_minute() {
     gateway.stop().await;
 }
 
-/// Codex gives up on a 429 without `retry-after`, so the gateway adds its estimate; an exhausted quota gets none (A11).
+/// Codex gives up on a 429 without `retry-after`, so the gateway adds its estimate; an exhausted quota gets
+/// none (A11).
 #[tokio::test]
 async fn a_providers_rate_limit_has_a_time() {
     let limit = "{\"error\":{\"message\":\"slow down\",\"code\":\"rate_limit_exceeded\"}}";
@@ -64,7 +66,8 @@ async fn a_providers_rate_limit_has_a_time() {
     }
 }
 
-/// All of several that limit the rate, or lack the model, are 429 and 404: 503 would hide the cause (A11, B3).
+/// All of several that limit the rate, or lack the model, are 429 and 404: 503 would hide the cause (A11,
+/// B3).
 #[tokio::test]
 async fn a_cause_that_all_providers_share_keeps_its_status() {
     let limit = "{\"error\":{\"message\":\"slow down\",\"code\":\"rate_limit_exceeded\"}}";
