@@ -16,7 +16,7 @@ pub(super) struct Changes {
     log_level: Option<String>,
     /// Other keys of the file with new values, which are in force.
     settings: Vec<&'static str>,
-    /// Keys whose new values only a restart applies.
+    /// Keys with new values that only a restart applies.
     restart_needed: Vec<&'static str>,
 }
 

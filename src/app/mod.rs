@@ -5,7 +5,7 @@
 //!   `warmup`: connections opened before the first request; `admin`: the worker for operators
 //! - [`background`]: the one thread for everything that serves no request and does not block. Its tasks:
 //!   `key_sync`, `traces`, the prober, and `reload_task`
-//! - `reload`: another snapshot while the gateway runs; `changes`: what it changes; `build`: settings to a
+//! - `reload`: another snapshot while the gateway runs; `changes`: the differences; `build`: settings to a
 //!   snapshot; `settlement`: the part of a snapshot that settlement reads; `demo`: the built-in provider
 
 mod admin;

@@ -37,7 +37,7 @@ pub struct Process {
     running: Running,
 }
 
-/// What can be read of a running gateway, and asked of it.
+/// The readable state of a running gateway, and its reload.
 #[derive(Debug)]
 struct ProcessView {
     addresses: Vec<SocketAddr>,
@@ -68,7 +68,7 @@ struct Running {
     reload: Option<BackgroundTask>,
 }
 
-/// What a gateway gets from its surroundings beside the settings.
+/// Inputs of a gateway beside the settings.
 #[derive(Debug, Default)]
 pub struct ProcessContext {
     /// Where settings can be read again. `None`: there is no reload.
@@ -106,7 +106,7 @@ pub fn start_in(settings: Settings, context: ProcessContext) -> Result<Process, 
     }
 }
 
-/// The steps of the start. What runs is put into `running`, so that a later error ends it.
+/// The steps of the start. Started parts are put into `running`, so that a later error ends it.
 fn build_process(
     mut settings: Settings,
     context: ProcessContext,

@@ -153,7 +153,7 @@ proptest! {
                 Step::Pass(millis) => now += Duration::from_millis(millis),
             }
             let aside: i64 = held.iter().filter_map(|lease| lease.granted.cost).sum();
-            // What is set aside never goes beyond the budget; what was really paid may.
+            // Reservations never exceed the budget; actual costs may.
             prop_assert!(aside <= 400);
             let (requests, _, running, set_aside, spent) = balance(&meter, now);
             prop_assert_eq!((running as usize, set_aside, spent), (held.len(), aside, paid));

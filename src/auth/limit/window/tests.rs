@@ -1,4 +1,4 @@
-//! The window against a plain list of what was taken and when.
+//! The window against a plain list of amounts and times.
 
 use proptest::prelude::*;
 
@@ -97,7 +97,7 @@ fn nothing_counts_for_less_than_a_minute_nor_for_more_than_a_second_longer() {
 #[test]
 fn threads_never_take_more_than_there_is() {
     assert!(most_out(0) <= 50, "within one second");
-    // With time, what is held too long ceases to count; that nothing is left behind is asserted within.
+    // With time, an amount that is held too long ceases to count; the model asserts that none is left.
     most_out(2);
 }
 
