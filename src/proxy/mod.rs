@@ -5,6 +5,7 @@
 //! - [`call`]: one request's id, dialect and completion; every response is made there
 //! - [`admission`]: the key and its limits; `limit_headers`: the response's headers about them
 //! - `intake`: the request body, read whole; `request_headers`: the headers that address the gateway
+//! - `planning`: trace, candidates, mode: the decisions before the first attempt
 //! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the
 //!   `request_context`
 //! - `attempt`: one of them; `attempt_result`: how it ended; `error_response`: a provider's error;
@@ -43,6 +44,7 @@ pub mod fault;
 mod handle;
 mod intake;
 mod limit_headers;
+mod planning;
 mod request_context;
 mod request_headers;
 mod response_headers;
