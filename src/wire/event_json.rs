@@ -5,12 +5,12 @@
 
 use serde_json::Value;
 
-use super::{dialect::Dialect, event_class::EventClass};
+use super::{dialect::Dialect, event_class::EventClass, provider_error::is_error_value};
 
 /// The class of an event with this data. If the event has a name and a type, the name decides.
 pub(super) fn class_of(dialect: Dialect, name: Option<&[u8]>, json: &Value) -> EventClass {
     let tag = name.or_else(|| json["type"].as_str().map(str::as_bytes)).unwrap_or_default();
-    let is_error = !json["error"].is_null() || json["type"] == "error" || json["object"] == "error";
+    let is_error = is_error_value(&json["error"]) || json["type"] == "error" || json["object"] == "error";
     if is_error || tag == b"response.failed" {
         return EventClass::Error;
     }
@@ -59,7 +59,7 @@ fn chunk_class(chunk: &Value) -> EventClass {
                 is_nonempty(&choice["text"])
                     || parts.iter().any(|part| CONTENT_MEMBERS.iter().any(|key| is_nonempty(&part[*key])))
             };
-            if choices.iter().any(|choice| !choice["error"].is_null()) {
+            if choices.iter().any(|choice| is_error_value(&choice["error"])) {
                 EventClass::Error
             } else if choices.iter().any(has_content) {
                 EventClass::Content

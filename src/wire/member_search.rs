@@ -8,12 +8,14 @@ use std::sync::LazyLock;
 
 use memchr::memmem::{self, Finder};
 
+use super::provider_error::may_be_error;
+
 /// The members found in an event's data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct EventMarks {
     /// A member `usage` that is an object.
     pub(super) usage: bool,
-    /// A member `error` that is not `null`, or the word as a value, as in `"type":"error"`.
+    /// A member `error` that is not empty, or the word as a value, as in `"type":"error"`.
     pub(super) error: bool,
 }
 
@@ -28,8 +30,8 @@ pub(super) fn find_marks(data: &[u8]) -> EventMarks {
     let usage = FIND_USAGE.find(data).map(rest);
     let error = FIND_ERROR.find(data).map(rest);
     EventMarks {
-        usage: usage.is_some_and(|rest| has_member(USAGE, rest, |value| value == Some(b'{'))),
-        error: error.is_some_and(|rest| has_member(ERROR, rest, |value| value != Some(b'n'))),
+        usage: usage.is_some_and(|rest| has_member(USAGE, rest, |value| value.is_some_and(|value| value.starts_with(b"{")))),
+        error: error.is_some_and(|rest| has_member(ERROR, rest, |value| value.is_none_or(may_be_error))),
     }
 }
 
@@ -59,12 +61,12 @@ pub(super) fn has_empty_choices(data: &[u8]) -> bool {
     })
 }
 
-/// Whether `fits` accepts the first byte of the value of a member `name` (`None`: the name is itself a
-/// value).
-fn has_member(name: &[u8], data: &[u8], fits: impl Fn(Option<u8>) -> bool) -> bool {
+/// Whether `fits` accepts the text that begins with the value of a member `name` (`None`: the name is itself
+/// a value).
+fn has_member(name: &[u8], data: &[u8], fits: impl Fn(Option<&[u8]>) -> bool) -> bool {
     memmem::find_iter(data, name).any(|at| {
         let rest = data.get(at + name.len()..).unwrap_or_default().trim_ascii_start();
-        fits(rest.strip_prefix(b":").and_then(|value| value.trim_ascii_start().first().copied()))
+        fits(rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start))
     })
 }
 

@@ -3,6 +3,7 @@
 //! string is escaped, so a quoted name in front of a colon is a key, even if a message quotes JSON.
 
 use memchr::memmem;
+use serde_json::Value;
 
 use super::index;
 
@@ -54,13 +55,37 @@ pub fn is_error(body: &[u8]) -> bool {
     let result = index::members(body, |member| {
         let value = body.get(member.value).unwrap_or_default();
         found |= match body.get(member.key) {
-            Some(b"error") => !matches!(value, b"null" | b"false" | b"\"\"" | b"{}"),
+            Some(b"error") => may_be_error(value),
             Some(b"type" | b"object") => value == b"\"error\"",
             Some(_) | None => false,
         };
         Ok::<_, super::cursor::JsonError>(())
     });
     result.is_ok() && found
+}
+
+/// Whether the value of a member `error` is an error. Some providers write an empty value beside content.
+#[must_use]
+pub(super) fn is_error_value(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        Value::Bool(true) | Value::Number(_) => true,
+    }
+}
+
+/// The same of the JSON text that begins with the value, which may be cut off.
+#[must_use]
+pub(super) fn may_be_error(text: &[u8]) -> bool {
+    match text.split_first() {
+        Some((b'n' | b'f', _)) => false,
+        Some((b'"', rest)) => rest.first() != Some(&b'"'),
+        Some((b'{', rest)) => rest.trim_ascii_start().first() != Some(&b'}'),
+        Some((b'[', rest)) => rest.trim_ascii_start().first() != Some(&b']'),
+        Some(_) | None => true,
+    }
 }
 
 /// The first scalar value of `key`, without its quotes.
@@ -129,12 +154,33 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_value_is_no_error() {
+        for (value, is) in [
+            ("null", false),
+            ("false", false),
+            ("\"\"", false),
+            ("{}", false),
+            ("{ }", false),
+            ("[]", false),
+            ("true", true),
+            ("502", true),
+            ("\"no\"", true),
+            ("{\"message\":\"no\"}", true),
+            ("[{}]", true),
+        ] {
+            assert_eq!(is_error_value(&serde_json::from_str(value).unwrap()), is, "{value}");
+            assert_eq!(may_be_error(format!("{value},\"x\":1}}").as_bytes()), is, "{value}");
+        }
+    }
+
+    #[test]
     fn knows_an_error_under_a_good_status() {
         for (body, is) in [
             (r#"{"error":{"message":"no"}}"#, true),
             (r#"{"type":"error","error":{"type":"api_error"}}"#, true),
             (r#"{"object":"error","message":"no"}"#, true),
             (r#"{"id":"r","error":null,"output":[]}"#, false),
+            (r#"{"id":"r","error":{ },"output":[]}"#, false),
             (r#"{"choices":[{"message":{"content":"{\"error\":1}"}}]}"#, false),
             (r#"{"choices":[{"message":{"content":"x"}}],"note":{"error":"inner"}}"#, false),
         ] {

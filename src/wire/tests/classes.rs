@@ -84,7 +84,13 @@ fn finds_errors_in_their_several_forms() {
     ] {
         assert_eq!(chat(error), EventClass::Error, "{error}");
     }
-    for fine in [r#"{"error":null,"choices":[]}"#, r#"{"choices":[{"delta":{"content":"\"error\":{}"}}]}"#] {
+    for fine in [
+        r#"{"error":null,"choices":[]}"#,
+        r#"{"choices":[{"delta":{"content":"\"error\":{}"}}]}"#,
+        r#"{"error":"","choices":[{"delta":{"content":"a"}}]}"#,
+        r#"{"choices":[{"delta":{"content":"a"}}],"error":{ }}"#,
+        r#"{"choices":[{"delta":{"content":"a"},"error":""}],"error":false}"#,
+    ] {
         assert_ne!(chat(fine), EventClass::Error, "{fine}");
     }
     for dialect in Dialect::ALL {
