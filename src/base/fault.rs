@@ -60,6 +60,9 @@ pub enum FaultKind {
     /// An error object or an error event in a response with a success status.
     #[error("answered an error inside a successful response")]
     ErrorEvent,
+    /// The response ended as its framing declares, but without the last event of its dialect.
+    #[error("the response ended before the answer did")]
+    Truncated,
     /// The peer closed or cancelled.
     #[error("closed the connection")]
     Gone,
@@ -114,6 +117,7 @@ impl Fault {
                 | FaultKind::Tls(_)
                 | FaultKind::Garbage(_)
                 | FaultKind::Status(_)
+                | FaultKind::Truncated
                 | FaultKind::ErrorEvent,
                 Side::Client,
             ) => "bad_request",
@@ -127,6 +131,7 @@ impl Fault {
             (FaultKind::Unreachable(_), Side::Provider | Side::Gateway) => "upstream_unreachable",
             (FaultKind::Tls(_), Side::Provider | Side::Gateway) => "upstream_tls",
             (FaultKind::Reset | FaultKind::Gone, Side::Provider | Side::Gateway) => "upstream_reset",
+            (FaultKind::Truncated, Side::Provider | Side::Gateway) => "upstream_truncated",
             (FaultKind::Garbage(_), Side::Provider | Side::Gateway) => "upstream_garbage",
             (FaultKind::TooLarge { .. }, Side::Provider | Side::Gateway) => "response_too_large",
             (FaultKind::Status(_), Side::Provider | Side::Gateway) => "upstream_status",

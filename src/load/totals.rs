@@ -52,7 +52,7 @@ impl From<&Fault> for ErrorClass {
             FaultKind::Unreachable(_) => Self::Unreachable,
             FaultKind::Tls(_) => Self::Tls,
             FaultKind::Timeout(..) => Self::Timeout,
-            FaultKind::Reset => Self::Reset,
+            FaultKind::Reset | FaultKind::Truncated => Self::Reset,
             FaultKind::Garbage(_) => Self::Garbage,
             FaultKind::TooLarge { .. } => Self::TooLarge,
             FaultKind::Status(_) => Self::Status,

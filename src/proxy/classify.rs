@@ -174,7 +174,7 @@ pub const fn of_fault(fault: &Fault) -> FailureClass {
         FaultKind::Unreachable(_) => FailureClass::Unreachable,
         FaultKind::Tls(_) => FailureClass::Tls,
         FaultKind::Timeout(clock, _) => FailureClass::Timeout(*clock),
-        FaultKind::Reset | FaultKind::Gone => FailureClass::Reset,
+        FaultKind::Reset | FaultKind::Truncated | FaultKind::Gone => FailureClass::Reset,
         FaultKind::Garbage(_) => FailureClass::Garbage,
         FaultKind::TooLarge { .. } => FailureClass::TooLarge,
         FaultKind::Status(status) => of_status(*status),

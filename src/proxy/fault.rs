@@ -130,6 +130,7 @@ pub fn event(dialect: Dialect, fault: &Fault) -> Bytes {
         | FaultKind::Garbage(_)
         | FaultKind::TooLarge { .. }
         | FaultKind::Status(_)
+        | FaultKind::Truncated
         | FaultKind::ErrorEvent
         | FaultKind::Gone
         | FaultKind::Refused(_) => "connection lost",
@@ -176,6 +177,7 @@ const fn client(kind: &FaultKind) -> u16 {
         | FaultKind::Tls(_)
         | FaultKind::Garbage(_)
         | FaultKind::Status(_)
+        | FaultKind::Truncated
         | FaultKind::ErrorEvent
         | FaultKind::Refused(_) => 400,
     }
@@ -192,6 +194,7 @@ const fn provider(kind: &FaultKind) -> u16 {
         | FaultKind::Garbage(_)
         | FaultKind::TooLarge { .. }
         | FaultKind::Status(_)
+        | FaultKind::Truncated
         | FaultKind::ErrorEvent => 502,
     }
 }

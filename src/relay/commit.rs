@@ -76,6 +76,11 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
                 CommitPoint::FirstFrame => stream.tap.has_frames(),
                 CommitPoint::FirstContent => stream.tap.has_content() || stream.waiting() > MAX_WAITING,
             };
+            if point == CommitPoint::FirstContent
+                && let Some(fault) = stream.take_cut()
+            {
+                return Poll::Ready(Err(fault));
+            }
             if reached {
                 return Poll::Ready(Ok(()));
             }
@@ -196,7 +201,10 @@ impl<S: FrameSource + 'static> Committed<S> {
 
     /// The client was given the whole answer.
     fn is_given(&self) -> bool {
-        self.stream.has_ended() && self.stream.waiting() == 0 && self.broken.is_none()
+        self.stream.has_ended()
+            && self.stream.waiting() == 0
+            && self.broken.is_none()
+            && !self.stream.is_cut_short()
     }
 
     /// The stream ends here, although the provider would send on; nothing in it reports this to the client.

@@ -108,5 +108,5 @@ async fn read<S: FrameSource>(source: &mut S, tap: &mut Tap, tokens: u32) -> boo
         }
     }
     tap.finish();
-    true
+    !tap.is_cut_short()
 }

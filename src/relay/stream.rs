@@ -69,6 +69,8 @@ pub(super) struct Stream<S: FrameSource> {
     comment: bool,
     /// An error event has passed.
     errored: bool,
+    /// The stream has ended before its answer did, and the fault is still to be given.
+    cut_short: bool,
     deadlines: StreamDeadlines,
     delayed_ack: DelayedAck,
 }
@@ -96,6 +98,7 @@ impl<S: FrameSource> Stream<S> {
             digests: options.digests.then(Box::default),
             comment: options.comment && options.events,
             errored: false,
+            cut_short: false,
             deadlines: StreamDeadlines::new(
                 Instant::now(),
                 options.first_token,
@@ -118,7 +121,7 @@ impl<S: FrameSource> Stream<S> {
                 return Poll::Ready(Some(Ok(bytes)));
             }
             if self.has_ended() {
-                return Poll::Ready(None);
+                return Poll::Ready(self.take_cut().map(Err));
             }
             match self.poll_pull(cx) {
                 Poll::Ready(Ok(_)) => {}
@@ -209,14 +212,19 @@ impl<S: FrameSource> Stream<S> {
         Ok(report)
     }
 
-    /// The source has ended well; its last event may lack its blank line.
+    /// The source has ended as its framing declares; its last event may lack its blank line, and the answer its end.
     fn finish(&mut self) {
         self.source = None;
-        self.observer = None;
         let is_usage_chunk = self.tap.finish() && self.strip_usage;
+        self.cut_short = self.tap.is_cut_short();
+        if self.cut_short {
+            self.report_failure(&self.fault(FaultKind::Truncated));
+        }
+        self.observer = None;
         self.flush_coalesce();
         if let Some(holdback) = &mut self.holdback
             && !is_usage_chunk
+            && !self.cut_short
         {
             holdback.flush(&mut self.ready);
         }
@@ -268,7 +276,21 @@ impl<S: FrameSource> Stream<S> {
 
     /// From here on `observer` observes a failure. Not kept for a stream that has ended.
     pub(super) fn observe(&mut self, observer: S::Observer) {
-        self.observer = self.source.as_ref().map(|_| observer);
+        if self.cut_short {
+            observer.failed(&self.fault(FaultKind::Truncated));
+        } else if self.source.is_some() {
+            self.observer = Some(observer);
+        }
+    }
+
+    /// The stream has ended before its answer did, and the fault is still to be given.
+    pub(super) const fn is_cut_short(&self) -> bool {
+        self.cut_short
+    }
+
+    /// The fault of a stream that has ended before its answer did, once.
+    pub(super) fn take_cut(&mut self) -> Option<Fault> {
+        std::mem::take(&mut self.cut_short).then(|| self.fault(FaultKind::Truncated))
     }
 
     /// The trace comment is still to come.

@@ -8,7 +8,8 @@ use crate::{
     base::RequestId,
     exchange::StreamStats,
     wire::{
-        Dialect, Event, EventClass, LineTooLong, Scanner, classify, classify_committed, ends_answer, usage,
+        AnswerEnd, Dialect, Event, EventClass, LineTooLong, Scanner, classify, classify_committed,
+        ends_answer, usage,
     },
 };
 
@@ -30,6 +31,7 @@ pub(super) struct Tap {
     stats: StreamStats,
     /// An event without content has ended the answer.
     concluded: bool,
+    answer_end: AnswerEnd,
     /// The stream has ended within an event.
     left_open: bool,
     /// The text of an error event before the first content, its first bytes.
@@ -100,6 +102,7 @@ impl Tap {
             stats: StreamStats::default(),
             error_text: Bytes::new(),
             concluded: false,
+            answer_end: AnswerEnd::default(),
             left_open: false,
             text: PassedText::default(),
         }
@@ -129,13 +132,14 @@ impl Tap {
             });
         };
         let mut report = TapReport { content: self.stats.first_token.is_some(), ..TapReport::default() };
-        let Self { dialect, stats, error_text, text, .. } = self;
+        let Self { dialect, stats, error_text, text, answer_end, .. } = self;
         let dialect = *dialect;
         let had_content = report.content;
         scanner.scan(frame, |event| {
             report.event_end = Some(event.end);
             let erred = report.error;
-            if let Some(size) = classify_event(dialect, &event, &mut report, stats, &mut on_usage_chunk) {
+            let noted = (&mut report, &mut *stats, &mut *answer_end);
+            if let Some(size) = classify_event(dialect, &event, noted, &mut on_usage_chunk) {
                 text.note(size);
             }
             if report.error && !erred && !report.content {
@@ -180,14 +184,21 @@ impl Tap {
         let mut is_usage_chunk = false;
         if let Some(scanner) = &mut self.scanner {
             self.left_open = scanner.is_mid_event();
-            let (dialect, stats, mut report) = (self.dialect, &mut self.stats, TapReport::default());
+            let (stats, answer_end) = (&mut self.stats, &mut self.answer_end);
+            let mut report = TapReport { content: stats.first_token.is_some(), ..TapReport::default() };
+            let dialect = self.dialect;
             scanner.finish(|event| {
-                let _ =
-                    classify_event(dialect, &event, &mut report, stats, &mut |_, _| is_usage_chunk = true);
+                let noted = (&mut report, &mut *stats, &mut *answer_end);
+                let _ = classify_event(dialect, &event, noted, &mut |_, _| is_usage_chunk = true);
             });
             self.concluded |= report.concluded;
         }
         is_usage_chunk
+    }
+
+    /// A stream that ends here was cut short. Known once [`Tap::finish`] has inspected its last event.
+    pub(super) const fn is_cut_short(&self) -> bool {
+        self.answer_end.is_missing()
     }
 
     /// The last event came without its blank line.
@@ -251,11 +262,18 @@ impl Tap {
 fn classify_event(
     dialect: Dialect,
     event: &Event<'_>,
-    report: &mut TapReport,
-    stats: &mut StreamStats,
+    (report, stats, answer_end): (&mut TapReport, &mut StreamStats, &mut AnswerEnd),
     on_usage_chunk: &mut impl FnMut(Option<usize>, usize),
 ) -> Option<usize> {
-    let facts = if report.content { classify_committed(dialect, event) } else { classify(dialect, event) };
+    let facts = if report.content {
+        let facts = classify_committed(dialect, event);
+        answer_end.note(dialect, event, facts.class);
+        facts
+    } else {
+        let facts = classify(dialect, event);
+        answer_end.note_early(dialect, event, facts.class);
+        facts
+    };
     report.alive |= facts.class != EventClass::Comment;
     report.concluded |= !report.content && ends_answer(event, facts.class);
     match facts.class {

@@ -30,7 +30,9 @@ pub(super) fn find_marks(data: &[u8]) -> EventMarks {
     let usage = FIND_USAGE.find(data).map(rest);
     let error = FIND_ERROR.find(data).map(rest);
     EventMarks {
-        usage: usage.is_some_and(|rest| has_member(USAGE, rest, |value| value.is_some_and(|value| value.starts_with(b"{")))),
+        usage: usage.is_some_and(|rest| {
+            has_member(USAGE, rest, |value| value.is_some_and(|value| value.starts_with(b"{")))
+        }),
         error: error.is_some_and(|rest| has_member(ERROR, rest, |value| value.is_none_or(may_be_error))),
     }
 }

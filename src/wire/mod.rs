@@ -9,9 +9,11 @@
 //! - [`sse`]: events in a relayed stream, split into fields by [`block`]
 //! - [`classify`]: the class of an event ([`event_class`]), from its parsed JSON ([`event_json`]) or from a
 //!   search for member names ([`member_search`])
+//! - [`answer_end`]: whether a stream has come to the end of its answer
 //! - [`provider_error`]: code, type and message of a provider's error
 //! - [`usage`]: token counts; [`estimate`]: the estimated token count of a request
 
+pub mod answer_end;
 mod block;
 pub mod classify;
 mod cursor;
@@ -33,6 +35,7 @@ mod tests;
 mod text;
 pub mod usage;
 
+pub use answer_end::AnswerEnd;
 pub use classify::{EventFacts, classify, classify_committed, ends_answer};
 pub use dialect::Dialect;
 pub use envelope::{Envelope, EnvelopeError};

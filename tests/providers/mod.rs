@@ -7,6 +7,7 @@ mod headers;
 pub mod health_checks;
 mod response_size;
 mod state_file;
+mod stream_ends;
 mod tls;
 mod unusual_responses;
 mod warmup;

@@ -1,0 +1,185 @@
+//! Whether a stream has come to the end of its answer, as its dialect marks it. A stream that ends without that mark was
+//! cut short, even if its framing is whole: the provider's process ended, or a proxy in between gave up.
+//!
+//! A chat stream ends with `[DONE]` or, at several providers, with a `finish_reason` alone, which stands in a chunk like
+//! all others. Each chunk has the member, nearly always with the same value at the same place, so its bytes are compared
+//! there, and only a chunk that differs is searched.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::{self, Finder};
+
+use super::{dialect::Dialect, event_class::EventClass, sse::Event};
+
+const NAME: &[u8] = br#""finish_reason""#;
+static FIND_NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
+
+/// Bytes of the name and its empty value that are compared.
+const MAX_MEMBER: usize = 24;
+
+/// Finds the end of one answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnswerEnd {
+    /// The stream has shown an event of its dialect. A stream of other events is not judged.
+    is_known: bool,
+    has_ended: bool,
+    /// The last `finish_reason` without a value.
+    member: EmptyMember,
+}
+
+/// A member without a value, and its place.
+#[derive(Clone, Copy, Debug, Default)]
+struct EmptyMember {
+    bytes: [u8; MAX_MEMBER],
+    length: usize,
+    from_start: usize,
+    from_end: usize,
+}
+
+impl EmptyMember {
+    /// Whether `data` has the same bytes at the same distance from its end or from its start.
+    fn is_in(&self, data: &[u8]) -> bool {
+        let member = self.bytes.get(..self.length).unwrap_or_default();
+        let is_at = |at: usize| data.get(at..).is_some_and(|rest| rest.starts_with(member));
+        !member.is_empty() && (is_at(data.len().wrapping_sub(self.from_end)) || is_at(self.from_start))
+    }
+}
+
+impl AnswerEnd {
+    /// Notes an event before the first content.
+    pub fn note_early(&mut self, dialect: Dialect, event: &Event<'_>, class: EventClass) {
+        let data = event.data.unwrap_or_default();
+        let (has, is_named) =
+            (|word: &[u8]| memmem::find(data, word).is_some(), event.name.unwrap_or_default());
+        self.is_known |= match dialect {
+            Dialect::ChatCompletions | Dialect::Completions => has(br#""choices""#),
+            Dialect::Responses => is_named.starts_with(b"response.") || has(br#""response."#),
+            Dialect::Messages => is_named == b"message_start" || has(br#""message_start""#),
+            Dialect::Embeddings => false,
+        };
+        self.note(dialect, event, class);
+    }
+
+    /// Notes an event.
+    pub fn note(&mut self, dialect: Dialect, event: &Event<'_>, class: EventClass) {
+        match class {
+            EventClass::Done | EventClass::Error => self.has_ended = true,
+            EventClass::Content | EventClass::Other | EventClass::Usage => {
+                let is_chat = matches!(dialect, Dialect::ChatCompletions | Dialect::Completions);
+                if is_chat
+                    && !self.has_ended
+                    && let Some(data) = event.data
+                    && !self.member.is_in(data)
+                {
+                    self.search(data);
+                }
+            }
+            EventClass::Comment => {}
+        }
+    }
+
+    fn search(&mut self, data: &[u8]) {
+        for at in FIND_NAME.find_iter(data) {
+            let after = data.get(at + NAME.len()..).unwrap_or_default().trim_ascii_start();
+            let Some(value) = after.strip_prefix(b":").map(<[u8]>::trim_ascii_start) else { continue };
+            // Some providers write "" where others write null.
+            let empty = [&b"null"[..], b"\"\""].into_iter().find(|empty| value.starts_with(empty));
+            let Some(empty) = empty else {
+                self.has_ended |= value.starts_with(b"\"");
+                continue;
+            };
+            let end = data.len() - value.len() + empty.len();
+            if let Some(member) = data.get(at..end)
+                && let Some(bytes) = self.member.bytes.get_mut(..member.len())
+            {
+                bytes.copy_from_slice(member);
+                let (length, from_end) = (member.len(), data.len() - at);
+                self.member = EmptyMember { length, from_start: at, from_end, ..self.member };
+            }
+        }
+    }
+
+    /// Whether a stream that ends here was cut short.
+    #[must_use]
+    pub const fn is_missing(&self) -> bool {
+        self.is_known && !self.has_ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::classify;
+
+    fn is_missing(dialect: Dialect, events: &[&str]) -> bool {
+        let mut end = AnswerEnd::default();
+        for (number, data) in events.iter().enumerate() {
+            let data = Some(data.as_bytes());
+            let event = Event { start: Some(0), end: 0, data, name: None, comment_only: false };
+            let class = classify(dialect, &event).class;
+            if number == 0 {
+                end.note_early(dialect, &event, class)
+            } else {
+                end.note(dialect, &event, class)
+            }
+        }
+        end.is_missing()
+    }
+
+    #[test]
+    fn a_chat_ends_with_its_mark_or_with_a_reason() {
+        const ONE: &str = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}]}"#;
+        const LONGER: &str = r#"{"choices":[{"delta":{"content":"longer"},"finish_reason":null}]}"#;
+        const STOP: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+        const QUOTED: &str = r#"{"choices":[{"delta":{"content":"\"finish_reason\":\"stop\""}}]}"#;
+        for (events, missing) in [
+            (&[ONE, LONGER, ONE][..], true),
+            (&[ONE, QUOTED], true),
+            (&[ONE, "[DONE]"], false),
+            (&[ONE, LONGER, STOP], false),
+            (&[ONE, r#"{"choices":[{"finish_reason" : "length","delta":{"content":"b"}}]}"#], false),
+            (&[ONE, r#"{"choices":[{"delta":{"content":"b"},"finish_reason":""}]}"#], true),
+            (&[ONE, r#"{"error":{"message":"no"}}"#], false),
+            (&[r#"{"text":"of another API"}"#], false),
+        ] {
+            assert_eq!(is_missing(Dialect::ChatCompletions, events), missing, "{events:?}");
+            assert!(!is_missing(Dialect::Embeddings, events));
+        }
+    }
+
+    /// The value is compared at its place, from the end or from the start, wherever it stands in the chunk.
+    #[test]
+    fn a_reason_is_seen_at_every_place() {
+        let first = |text: &str, reason: &str| {
+            format!(r#"{{"choices":[{{"finish_reason": {reason},"delta":{{"content":"{text}"}}}}]}}"#)
+        };
+        let last = |text: &str, reason: &str| {
+            format!(r#"{{"choices":[{{"delta":{{"content":"{text}"}},"finish_reason":{reason}}}]}}"#)
+        };
+        for chunk in [&first as &dyn Fn(&str, &str) -> String, &last] {
+            let mut events: Vec<_> = (1..40).map(|length| chunk(&"x".repeat(length), "null")).collect();
+            let told = |events: &[String]| {
+                let events: Vec<_> = events.iter().map(String::as_str).collect();
+                is_missing(Dialect::ChatCompletions, &events)
+            };
+            assert!(told(&events));
+            for reason in ["\"stop\"", "\"s\"", "\"tool_calls\""] {
+                events.push(chunk("y", reason));
+                assert!(!told(&events), "{reason}");
+                events.pop();
+            }
+        }
+    }
+
+    #[test]
+    fn dialects_that_name_their_events_end_with_the_last_of_them() {
+        let (start, stop) = (r#"{"type":"message_start"}"#, r#"{"type":"message_stop"}"#);
+        assert!(is_missing(Dialect::Messages, &[start]));
+        assert!(!is_missing(Dialect::Messages, &[start, stop]));
+        let created = r#"{"type":"response.created"}"#;
+        assert!(is_missing(Dialect::Responses, &[created]));
+        for end in ["response.completed", "response.failed", "response.incomplete"] {
+            assert!(!is_missing(Dialect::Responses, &[created, &format!(r#"{{"type":"{end}"}}"#)]), "{end}");
+        }
+    }
+}

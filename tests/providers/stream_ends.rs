@@ -1,0 +1,115 @@
+//! The end of a stream: an answer that is cut short although its framing is whole, an answer that is complete although
+//! its framing is not, and a response without an answer.
+
+use thalweg::relay::FaultDisplay;
+
+use crate::{
+    client::{Call, Version},
+    gateway::Plan,
+    journal,
+    upstream::{
+        Framing, Speaks, Step, Upstream,
+        script::{self, delta},
+    },
+};
+
+const STOP: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const MESSAGE: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\n\
+    event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
+    \"delta\":{\"type\":\"text_delta\",\"text\":\"one\"}}\n\n";
+const MESSAGE_STOP: &str = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+const RESPONSE: &str = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n\
+    event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"one\"}\n\n";
+const RESPONSE_END: &str =
+    "event: response.incomplete\ndata: {\"type\":\"response.incomplete\",\"response\":{}}\n\n";
+
+fn call(path: &str) -> Call {
+    Call::post(path, r#"{"model":"m","stream":true,"max_tokens":1,"messages":[],"input":"hi"}"#)
+}
+
+/// Each dialect: its path, the beginning of an answer, and the event that ends it.
+fn dialects() -> [(&'static str, Vec<u8>, &'static str); 5] {
+    let text = b"data: {\"choices\":[{\"text\":\"one\",\"finish_reason\":null}]}\n\n".to_vec();
+    [
+        ("/v1/chat/completions", delta("one").to_vec(), STOP),
+        ("/v1/chat/completions", delta("one").to_vec(), "data: [DONE]\n\n"),
+        ("/v1/completions", text, STOP),
+        ("/v1/messages", MESSAGE.into(), MESSAGE_STOP),
+        ("/v1/responses", RESPONSE.into(), RESPONSE_END),
+    ]
+}
+
+/// A body that ends in an orderly way without its dialect's last event is told as one that breaks off, and counts against
+/// its provider; with the event it is complete.
+#[tokio::test]
+async fn an_answer_without_its_end_breaks_off() {
+    for (path, start, end) in dialects() {
+        for (framing, version) in
+            [Framing::Chunked, Framing::UntilClose].into_iter().zip([Version::H1, Version::H2])
+        {
+            for is_whole in [false, true] {
+                let head = script::head(200, "text/event-stream", framing);
+                let body = [&start[..], if is_whole { end.as_bytes() } else { b"" }].concat();
+                let steps = vec![head, script::body(body.clone()), Step::Delivered, Step::End];
+                let first = Upstream::always(Speaks::H1, steps);
+                let second = Upstream::always(Speaks::H1, script::sse(body.clone()));
+                let plan =
+                    Plan::to(&[&first, &second]).with(|settings| settings.routing.breaker.failures = 1);
+                let gateway = plan.start().await;
+                let mut client = gateway.client(version).await.telling(&first.log);
+                let call_of = || call(path).header("x-use-asgi-streaming", "true");
+                let asked = call_of();
+                let id = asked.id();
+                let received = client.send(asked).await.collect().await;
+                assert_eq!((received.complete, received.bytes().to_vec()), (is_whole, body), "{path} {end}");
+                let line = journal::closing(&id).await;
+                let (outcome, code) = (line["outcome"].as_str(), line["code"].as_str());
+                let wanted =
+                    if is_whole { (Some("ok"), None) } else { (Some("failed"), Some("upstream_truncated")) };
+                assert_eq!((outcome, code), wanted, "{line}");
+                client = gateway.client(version).await;
+                let next = client.send(call_of()).await;
+                assert_eq!(next.header("x-thalweg-provider"), if is_whole { "p0" } else { "p1" }, "{path}");
+                next.collect().await;
+                drop(client);
+                gateway.stop().await;
+            }
+        }
+    }
+}
+
+/// So is a body that a provider of HTTP/1.0 ends by closing, and with `on_fault` `"event"` there is an event.
+#[tokio::test]
+async fn a_body_that_ends_with_its_connection_may_be_cut_short() {
+    let head = "HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+    let steps = vec![script::raw([head.as_bytes(), &delta("one")].concat()), Step::Close];
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.on_fault = FaultDisplay::Event);
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let received = client.send(Call::stream()).await.collect().await;
+    let text = received.text();
+    assert!(!received.complete && text.contains("provider returned error: connection lost ("), "{text}");
+    assert!(text.contains("\"upstream_truncated\""), "{text}");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A stream of events that are not the dialect's, and one of embeddings, end as they end.
+#[tokio::test]
+async fn other_streams_are_not_judged() {
+    for (path, event) in [
+        ("/v1/chat/completions", "data: {\"type\":\"content-delta\",\"delta\":{}}\n\n"),
+        ("/v1/messages", "data: {\"choices\":[{\"delta\":{\"content\":\"one\"}}]}\n\n"),
+        ("/v1/responses", "data: {\"choices\":[{\"delta\":{\"content\":\"one\"}}]}\n\n"),
+        ("/v1/embeddings", "data: {\"choices\":[{\"delta\":{\"content\":\"one\"}}]}\n\n"),
+    ] {
+        let upstream = Upstream::always(Speaks::H1, script::sse(event));
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let received = client.send(call(path)).await.collect().await;
+        assert_eq!((received.complete, &*received.text()), (true, event), "{path}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
