@@ -63,6 +63,9 @@ pub enum FaultKind {
     /// The response ended as its framing declares, but without the last event of its dialect.
     #[error("the response ended before the answer did")]
     Truncated,
+    /// A success without an answer in it, to a request for a stream.
+    #[error("answered the request for a stream with {0}")]
+    Empty(&'static str),
     /// The peer closed or cancelled.
     #[error("closed the connection")]
     Gone,
@@ -118,6 +121,7 @@ impl Fault {
                 | FaultKind::Garbage(_)
                 | FaultKind::Status(_)
                 | FaultKind::Truncated
+                | FaultKind::Empty(_)
                 | FaultKind::ErrorEvent,
                 Side::Client,
             ) => "bad_request",
@@ -132,6 +136,7 @@ impl Fault {
             (FaultKind::Tls(_), Side::Provider | Side::Gateway) => "upstream_tls",
             (FaultKind::Reset | FaultKind::Gone, Side::Provider | Side::Gateway) => "upstream_reset",
             (FaultKind::Truncated, Side::Provider | Side::Gateway) => "upstream_truncated",
+            (FaultKind::Empty(_), Side::Provider | Side::Gateway) => "upstream_empty",
             (FaultKind::Garbage(_), Side::Provider | Side::Gateway) => "upstream_garbage",
             (FaultKind::TooLarge { .. }, Side::Provider | Side::Gateway) => "response_too_large",
             (FaultKind::Status(_), Side::Provider | Side::Gateway) => "upstream_status",

@@ -53,7 +53,7 @@ impl From<&Fault> for ErrorClass {
             FaultKind::Tls(_) => Self::Tls,
             FaultKind::Timeout(..) => Self::Timeout,
             FaultKind::Reset | FaultKind::Truncated => Self::Reset,
-            FaultKind::Garbage(_) => Self::Garbage,
+            FaultKind::Garbage(_) | FaultKind::Empty(_) => Self::Garbage,
             FaultKind::TooLarge { .. } => Self::TooLarge,
             FaultKind::Status(_) => Self::Status,
             FaultKind::ErrorEvent => Self::ErrorEvent,

@@ -23,7 +23,7 @@ use crate::{
     base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Stage},
     relay::{RelayOptions, Uncommitted, collect},
     upstream::{self, Deadline, Request},
-    wire::{Edits, provider_error, splice},
+    wire::{Dialect, Edits, provider_error, splice},
 };
 
 impl RequestContext<'_> {
@@ -73,13 +73,21 @@ impl RequestContext<'_> {
             self.stage.set(Stage::Body);
             self.refuse_beyond(declared)?;
             let body = self.collect(body, ByteList::new(), deadline).await.map_err(AttemptError::Fault)?;
-            if !self.is_sole && !headers.contains_key(CONTENT_ENCODING) {
+            if (self.streams() || !self.is_sole) && !headers.contains_key(CONTENT_ENCODING) {
                 let text = body.join();
-                if !provider_error::is_json(&text) {
+                let is_json = provider_error::is_json(&text);
+                if !self.is_sole && !is_json {
                     return Err(garbage("neither an answer nor an error"));
                 }
-                if text.len() <= provider_error::MAX_ERROR_BODY && provider_error::is_error(&text) {
+                let is_error =
+                    text.len() <= provider_error::MAX_ERROR_BODY && provider_error::is_error(&text);
+                if !self.is_sole && is_error {
                     return error(headers, text, ErrorRest::Here(body));
+                }
+                // A client that reads events finds none in a document, and some ask again at once without end.
+                if self.streams() && self.dialect != Dialect::Embeddings && is_json && !is_error {
+                    let kind = FaultKind::Empty("a document");
+                    return Err(AttemptError::Fault(Fault::provider(Stage::Body, kind, Sent::Some)));
                 }
             }
             return Ok(Success { answer: Answer::Whole(status, headers, body), times });

@@ -175,7 +175,7 @@ pub const fn of_fault(fault: &Fault) -> FailureClass {
         FaultKind::Tls(_) => FailureClass::Tls,
         FaultKind::Timeout(clock, _) => FailureClass::Timeout(*clock),
         FaultKind::Reset | FaultKind::Truncated | FaultKind::Gone => FailureClass::Reset,
-        FaultKind::Garbage(_) => FailureClass::Garbage,
+        FaultKind::Garbage(_) | FaultKind::Empty(_) => FailureClass::Garbage,
         FaultKind::TooLarge { .. } => FailureClass::TooLarge,
         FaultKind::Status(status) => of_status(*status),
         FaultKind::ErrorEvent => FailureClass::ErrorEvent,

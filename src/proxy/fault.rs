@@ -131,6 +131,7 @@ pub fn event(dialect: Dialect, fault: &Fault) -> Bytes {
         | FaultKind::TooLarge { .. }
         | FaultKind::Status(_)
         | FaultKind::Truncated
+        | FaultKind::Empty(_)
         | FaultKind::ErrorEvent
         | FaultKind::Gone
         | FaultKind::Refused(_) => "connection lost",
@@ -178,6 +179,7 @@ const fn client(kind: &FaultKind) -> u16 {
         | FaultKind::Garbage(_)
         | FaultKind::Status(_)
         | FaultKind::Truncated
+        | FaultKind::Empty(_)
         | FaultKind::ErrorEvent
         | FaultKind::Refused(_) => 400,
     }
@@ -195,6 +197,7 @@ const fn provider(kind: &FaultKind) -> u16 {
         | FaultKind::TooLarge { .. }
         | FaultKind::Status(_)
         | FaultKind::Truncated
+        | FaultKind::Empty(_)
         | FaultKind::ErrorEvent => 502,
     }
 }

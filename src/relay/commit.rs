@@ -73,7 +73,7 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
         loop {
             let reached = match point {
                 CommitPoint::Headers => true,
-                CommitPoint::FirstFrame => stream.tap.has_frames(),
+                CommitPoint::FirstFrame => stream.tap.has_frames() && !stream.tap.is_done_alone(),
                 CommitPoint::FirstContent => stream.tap.has_content() || stream.waiting() > MAX_WAITING,
             };
             if point == CommitPoint::FirstContent
@@ -85,6 +85,10 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
                 return Poll::Ready(Ok(()));
             }
             if stream.has_ended() {
+                if stream.tap.is_blank() {
+                    let kind = FaultKind::Empty("a stream without an answer");
+                    return Poll::Ready(Err(Fault::provider(stream.stage(), kind, Sent::Some)));
+                }
                 // A ping, a role, half an event and then the end are no answer.
                 let cut = point == CommitPoint::FirstContent && !stream.tap.has_answer();
                 let fault = || Fault::provider(stream.stage(), FaultKind::Reset, Sent::Some);

@@ -9,7 +9,7 @@ use crate::{
     exchange::StreamStats,
     wire::{
         AnswerEnd, Dialect, Event, EventClass, LineTooLong, Scanner, classify, classify_committed,
-        ends_answer, usage,
+        ends_answer, is_done_mark, usage,
     },
 };
 
@@ -32,6 +32,8 @@ pub(super) struct Tap {
     /// An event without content has ended the answer.
     concluded: bool,
     answer_end: AnswerEnd,
+    /// Events before the first content that were nothing but `[DONE]`.
+    done_marks: u64,
     /// The stream has ended within an event.
     left_open: bool,
     /// The text of an error event before the first content, its first bytes.
@@ -103,6 +105,7 @@ impl Tap {
             error_text: Bytes::new(),
             concluded: false,
             answer_end: AnswerEnd::default(),
+            done_marks: 0,
             left_open: false,
             text: PassedText::default(),
         }
@@ -132,7 +135,7 @@ impl Tap {
             });
         };
         let mut report = TapReport { content: self.stats.first_token.is_some(), ..TapReport::default() };
-        let Self { dialect, stats, error_text, text, answer_end, .. } = self;
+        let Self { dialect, stats, error_text, text, answer_end, done_marks, .. } = self;
         let dialect = *dialect;
         let had_content = report.content;
         scanner.scan(frame, |event| {
@@ -142,6 +145,7 @@ impl Tap {
             if let Some(size) = classify_event(dialect, &event, noted, &mut on_usage_chunk) {
                 text.note(size);
             }
+            *done_marks += u64::from(!report.content && is_done_mark(&event));
             if report.error && !erred && !report.content {
                 let data = event.data.unwrap_or_default();
                 *error_text = Bytes::copy_from_slice(data.get(..MAX_ERROR_TEXT).unwrap_or(data));
@@ -240,8 +244,18 @@ impl Tap {
     }
 
     /// There is an answer, or an event has ended it without content.
-    pub(super) const fn has_answer(&self) -> bool {
-        self.has_content() || self.concluded
+    pub(super) fn has_answer(&self) -> bool {
+        self.has_content() || self.concluded && !self.is_blank()
+    }
+
+    /// Its events, if there are any, are nothing but `[DONE]`.
+    pub(super) fn is_blank(&self) -> bool {
+        self.is_event_stream() && self.done_marks == u64::from(self.stats.events)
+    }
+
+    /// It has `[DONE]` alone.
+    pub(super) fn is_done_alone(&self) -> bool {
+        self.is_blank() && self.done_marks > 0
     }
 
     pub(super) const fn has_frames(&self) -> bool {

@@ -100,8 +100,13 @@ fn class_by_form(event: &Event<'_>) -> Option<EventFacts> {
     if event.name == Some(b"error") {
         return Some(EventClass::Error.into());
     }
-    let done = event.data.is_some_and(|data| data.len() < 16 && data.trim_ascii() == b"[DONE]");
-    done.then(|| EventClass::Done.into())
+    is_done_mark(event).then(|| EventClass::Done.into())
+}
+
+/// Whether `event` is `[DONE]`, which ends a stream and says nothing.
+#[must_use]
+pub fn is_done_mark(event: &Event<'_>) -> bool {
+    event.data.is_some_and(|data| data.len() < 16 && data.trim_ascii() == b"[DONE]")
 }
 
 /// The class of an event that was too long to keep. Only content and objects that echo a long request are

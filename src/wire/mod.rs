@@ -36,7 +36,7 @@ mod text;
 pub mod usage;
 
 pub use answer_end::AnswerEnd;
-pub use classify::{EventFacts, classify, classify_committed, ends_answer};
+pub use classify::{EventFacts, classify, classify_committed, ends_answer, is_done_mark};
 pub use dialect::Dialect;
 pub use envelope::{Envelope, EnvelopeError};
 pub use error::WireError;

@@ -9,7 +9,7 @@ use crate::{
     journal,
     upstream::{
         Framing, Speaks, Step, Upstream,
-        script::{self, delta},
+        script::{self, delta, sse_head},
     },
 };
 
@@ -109,6 +109,58 @@ async fn other_streams_are_not_judged() {
         let mut client = gateway.client(Version::H1).await;
         let received = client.send(call(path)).await.collect().await;
         assert_eq!((received.complete, &*received.text()), (true, event), "{path}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// A success without an answer is an error before the commit, even of the only provider: some clients ask again at once
+/// and without end. With another provider it is asked.
+#[tokio::test]
+async fn a_stream_without_an_answer_is_an_error() {
+    for (name, steps) in [
+        ("the end alone", script::sse(script::DONE)),
+        ("nothing", vec![sse_head(), Step::End]),
+        ("comments and the end in one read", script::sse([b": hi\n\n", script::DONE].concat())),
+        ("a document", script::json(200, script::COMPLETION)),
+        ("an empty document", script::json(200, "{}")),
+    ] {
+        for several in [false, true] {
+            let first = Upstream::always(Speaks::H1, steps.clone());
+            let second = Upstream::always(Speaks::H1, script::sse(script::short_stream()));
+            let upstreams = [&first, &second];
+            let gateway = Plan::to(if several { &upstreams } else { &upstreams[..1] }).start().await;
+            let mut client = gateway.client(Version::H1).await;
+            let answer = client.send(Call::stream()).await;
+            let status = answer.status.as_u16();
+            let received = answer.collect().await;
+            if several {
+                assert_eq!((status, received.bytes()), (200, script::short_stream()), "{name}");
+            } else {
+                assert_eq!(status, 502, "{name}");
+                assert_eq!(received.json()["error"]["code"], "upstream_empty", "{name}");
+            }
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+/// An answer that says that it is empty is one, and a document that is an error passes.
+#[tokio::test]
+async fn an_empty_answer_and_an_error_pass() {
+    let refusal = "{\"error\":{\"message\":\"no\",\"type\":\"x\",\"param\":null,\"code\":null}}";
+    for (steps, told) in [
+        (script::sse([STOP.as_bytes(), script::DONE].concat()), "\"stop\""),
+        (script::json(200, refusal), "\"no\""),
+    ] {
+        let upstream = Upstream::always(Speaks::H1, steps);
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::stream()).await;
+        assert_eq!(answer.status, 200);
+        let text = answer.collect().await.text();
+        assert!(text.contains(told), "{text}");
         drop(client);
         gateway.stop().await;
     }
