@@ -221,7 +221,10 @@ impl<S: FrameSource + 'static> Committed<S> {
     fn outcome(&mut self) -> Option<Outcome> {
         match self.failed.take() {
             Some(fault) => Some(Outcome::Fault(fault)),
-            None => self.is_given().then(|| self.stream.outcome()),
+            None => {
+                let is_answered = self.stream.is_answered() && self.stream.waiting() == 0;
+                (self.is_given() || is_answered).then(|| self.stream.outcome())
+            }
         }
     }
 
@@ -246,6 +249,9 @@ impl<S: FrameSource + 'static> Drop for Committed<S> {
     fn drop(&mut self) {
         self.stream.timer.taken(self.stream.tap.stats());
         let outcome = self.outcome();
+        if let Some(source) = self.stream.take_rest() {
+            self.detached.read_rest(source);
+        }
         self.stream.note_digests();
         let Some(mut completion) = self.completion.take() else { return };
         completion.stage().set(self.stream.stage());

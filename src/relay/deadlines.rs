@@ -21,6 +21,8 @@ pub(super) struct StreamDeadlines {
     stream: Duration,
     /// Deadline and timeout. `None`: no limit.
     total: Option<(Instant, Duration)>,
+    /// The answer is complete: the stream ends at this time.
+    end: Option<Instant>,
     /// Time of the last bytes of an event.
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -43,6 +45,7 @@ impl StreamDeadlines {
             first_token: Some(first_token),
             stream,
             total,
+            end: None,
             last: now,
             timer: None,
             waker: None,
@@ -63,7 +66,21 @@ impl StreamDeadlines {
         self.nearer |= self.first_token.take().is_some();
     }
 
+    /// The answer is complete. From here on only `end` counts.
+    pub(super) const fn end_at(&mut self, end: Instant) {
+        self.end = Some(end);
+        self.nearer = true;
+    }
+
+    /// When a stream with a complete answer ends.
+    pub(super) const fn end(&self) -> Option<Instant> {
+        self.end
+    }
+
     fn due(&self) -> (Instant, DeadlineKind, Duration) {
+        if let Some(end) = self.end {
+            return (end, DeadlineKind::Stream, self.stream);
+        }
         let mut due = match self.first_token {
             Some((at, timeout)) => (at, DeadlineKind::FirstToken, timeout),
             None => (self.last + self.stream, DeadlineKind::Stream, self.stream),

@@ -22,6 +22,10 @@ use crate::{
 /// Streams that a worker reads on at once; further ones are ended and estimated.
 const MAX_STREAMS: usize = 1024;
 
+/// How long, and how many bytes of, a body is read whose answer is complete, so that its connection can be kept.
+const MAX_REST_TIME: Duration = Duration::from_secs(1);
+const MAX_REST_SIZE: usize = 64 * 1024;
+
 /// A stream without a client.
 pub(super) struct DetachedStream<S: FrameSource> {
     pub(super) source: S,
@@ -62,6 +66,22 @@ impl DetachedStreams {
         self.tasks.spawn(stream.read_on(closed));
     }
 
+    /// Reads the end of a body whose answer is complete; a source that has come to its end gives its connection back.
+    pub(super) fn read_rest<S: FrameSource + 'static>(&self, mut source: S) {
+        if *self.closed.borrow() || self.tasks.live() >= MAX_STREAMS {
+            return;
+        }
+        let mut closed = self.closed.subscribe();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = discard(&mut source) => {}
+                _ = closed.wait_for(|closed| *closed) => {}
+                () = sleep(MAX_REST_TIME) => {}
+            }
+        });
+    }
+
     /// Ends all of them, now and from now on, and waits until they have reported their completions.
     pub async fn close(&self) {
         self.closed.send_replace(true);
@@ -89,6 +109,17 @@ impl<S: FrameSource> DetachedStream<S> {
         record.drained = whole;
         completion.complete(Outcome::Gone(stage));
         drop(guard);
+    }
+}
+
+/// Reads to the end, or to the limit.
+async fn discard<S: FrameSource>(source: &mut S) {
+    let mut size = 0;
+    while !source.is_done() && size <= MAX_REST_SIZE {
+        match poll_fn(|cx| source.poll_frame(cx)).await {
+            Some(Ok(frame)) => size += frame.len(),
+            Some(Err(_)) | None => return,
+        }
     }
 }
 

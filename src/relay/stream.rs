@@ -51,10 +51,18 @@ pub struct RelayOptions {
     pub comment: bool,
 }
 
+/// From the dialect's last event to the end of the client's body, if the provider's body has not ended by then. Most end
+/// in the same read, or some milliseconds later: with the wait their last bytes pass and their connection is kept without
+/// a task of its own. A client that waits for the end of the body waits no longer than this for a provider that holds its
+/// connection open.
+const END_GRACE: Duration = Duration::from_millis(50);
+
 #[derive(Debug)]
 pub(super) struct Stream<S: FrameSource> {
     /// `None` once it has ended.
     source: Option<S>,
+    /// The source of a complete answer, if it has not ended.
+    rest: Option<S>,
     /// `None` before the commit and once a failure was reported. Dropped with the source.
     observer: Option<S::Observer>,
     /// Bytes that may leave. Order of all bytes: `ready`, then `coalesce`, then `holdback`.
@@ -88,6 +96,7 @@ impl<S: FrameSource> Stream<S> {
         let buffered = options.mode == Mode::Buffered && options.events;
         Self {
             source: Some(source),
+            rest: None,
             observer: None,
             ready: ByteList::new(),
             holdback: (strip_usage || buffered).then(Holdback::default),
@@ -149,9 +158,18 @@ impl<S: FrameSource> Stream<S> {
             }
             Poll::Pending => {
                 let (deadline, timeout) = ready!(self.deadlines.poll(cx));
+                if self.is_answered() {
+                    self.finish_early();
+                    return Poll::Ready(Ok(TapReport::default()));
+                }
                 Err(self.fault(FaultKind::Timeout(deadline, timeout)))
             }
         };
+        if outcome.is_err() && self.is_answered() {
+            // Nothing that was still to come concerns the client.
+            self.finish();
+            return Poll::Ready(Ok(TapReport::default()));
+        }
         if let Err(fault) = &outcome {
             self.report_failure(fault);
             self.source = None;
@@ -185,6 +203,11 @@ impl<S: FrameSource> Stream<S> {
             self.report_failure(&fault);
         }
         self.deadlines.note(now, report.alive);
+        // A CR at the end may be the first half of a line end.
+        let ends_answer = report.done
+            && report.event_end == Some(frame.len())
+            && frame.ends_with(b"\n")
+            && !self.is_answered();
         if report.content {
             self.deadlines.first_token_came();
         }
@@ -202,6 +225,8 @@ impl<S: FrameSource> Stream<S> {
         }
         match &mut self.source {
             Some(source) if source.is_done() => self.finish(),
+            Some(_) if self.deadlines.end().is_some_and(|end| end <= now) => self.finish_early(),
+            Some(_) if ends_answer => self.deadlines.end_at(now + END_GRACE),
             Some(source) => {
                 if let Some(when) = self.delayed_ack.note(gap) {
                     source.acknowledge(when);
@@ -228,6 +253,12 @@ impl<S: FrameSource> Stream<S> {
         {
             holdback.flush(&mut self.ready);
         }
+    }
+
+    /// The answer is complete, and the provider has not ended its body in time.
+    fn finish_early(&mut self) {
+        self.rest = self.source.take();
+        self.finish();
     }
 
     /// Before any byte of `holdback` leaves, because coalesced bytes are older.
@@ -260,6 +291,16 @@ impl<S: FrameSource> Stream<S> {
         } else {
             Outcome::Complete
         }
+    }
+
+    /// The dialect's last event has come.
+    pub(super) const fn is_answered(&self) -> bool {
+        self.deadlines.end().is_some()
+    }
+
+    /// The source of a complete answer, if it has not ended.
+    pub(super) fn take_rest(&mut self) -> Option<S> {
+        self.rest.take().or_else(|| self.source.take_if(|_| self.deadlines.end().is_some()))
     }
 
     /// Closes an event that the client has been given the beginning of.

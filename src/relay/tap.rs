@@ -83,6 +83,8 @@ pub(super) struct TapReport {
     pub(super) alive: bool,
     /// The answer has ended without content.
     concluded: bool,
+    /// The dialect's last event ended in it.
+    pub(super) done: bool,
 }
 
 impl Tap {
@@ -295,7 +297,8 @@ fn classify_event(
         EventClass::Content => report.content = true,
         EventClass::Error => report.error = true,
         EventClass::Usage => on_usage_chunk(event.start, event.end),
-        EventClass::Done | EventClass::Other => {}
+        EventClass::Done => report.done = true,
+        EventClass::Other => {}
     }
     stats.events += 1;
     if facts.usage

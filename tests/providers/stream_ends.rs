@@ -5,10 +5,10 @@ use thalweg::relay::FaultDisplay;
 
 use crate::{
     client::{Call, Version},
-    gateway::Plan,
+    gateway::{PAIRS, Plan},
     journal,
     upstream::{
-        Framing, Speaks, Step, Upstream,
+        Framing, Gate, Speaks, Step, Upstream,
         script::{self, delta, sse_head},
     },
 };
@@ -164,4 +164,57 @@ async fn an_empty_answer_and_an_error_pass() {
         drop(client);
         gateway.stop().await;
     }
+}
+
+/// After the dialect's last event the answer is complete, whatever the provider's connection does.
+#[tokio::test]
+async fn an_answer_is_complete_with_its_last_event() {
+    for (speaks, version) in PAIRS {
+        for last in [Step::Stall, Step::Reset, Step::Close] {
+            let steps = vec![sse_head(), script::body(script::short_stream()), Step::Delivered, last];
+            let upstream = Upstream::always(speaks, steps);
+            let gateway = Plan::to(&[&upstream]).start().await;
+            let mut client = gateway.client(version).await.telling(&upstream.log);
+            let asked = Call::stream();
+            let id = asked.id();
+            let received = client.send(asked).await.collect().await;
+            assert!(received.complete, "{speaks:?} {version:?}");
+            assert_eq!(received.bytes(), script::short_stream());
+            let line = journal::closing(&id).await;
+            assert_eq!((&line["outcome"], &line["status"]), (&"ok".into(), &200.into()), "{line}");
+            upstream.log.gone(0).await;
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+/// A client that closes once it has read the last event was given everything, and the provider's connection is kept when
+/// its body ends later.
+#[tokio::test]
+async fn a_client_that_leaves_after_the_last_event_was_served() {
+    let end = Gate::new();
+    let steps = vec![
+        sse_head(),
+        script::body([&delta("one")[..], STOP.as_bytes(), &script::usage(), script::DONE].concat()),
+        Step::Wait(end.clone()),
+        Step::End,
+    ];
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let asked = Call::stream();
+    let id = asked.id();
+    let mut answer = client.send(asked).await;
+    let mut text = String::new();
+    while !text.contains("[DONE]") {
+        text.push_str(std::str::from_utf8(&answer.piece().await).unwrap());
+    }
+    drop((answer, client));
+    let line = journal::closing(&id).await;
+    assert_eq!((&line["outcome"], &line["status"]), (&"ok".into(), &200.into()), "{line}");
+    assert_eq!((&line["tokens_in"], &line["tokens_out"]), (&9.into(), &3.into()), "{line}");
+    end.open();
+    gateway.until("a connection that is kept", |now| now.upstream_idle == 1).await;
+    gateway.stop().await;
 }
