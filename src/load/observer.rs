@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn hears_an_error_event() {
-        assert!(observe(&[(110, "data: {\"error\":{}}\n\n")]).1.error_event);
+        assert!(observe(&[(110, "data: {\"error\":{\"message\":\"x\"}}\n\n")]).1.error_event);
         assert!(observe(&[(110, "event: error\ndata: {}\n\n")]).1.error_event);
     }
 

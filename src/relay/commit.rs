@@ -160,6 +160,9 @@ impl<S: FrameSource + 'static> Committed<S> {
                 self.fail(fault);
                 return self.poll_frame(cx);
             }
+            None if self.broken.is_some() && self.on_fault.is_some() && self.stream.owes_comment() => {
+                self.trace_comment().map_or_else(|| self.broken.take().map(Err), |bytes| Some(Ok(bytes)))
+            }
             None if self.broken.is_some() && !self.has_yielded => {
                 // A reset discards the frames of an HTTP/2 stream that wait, so the connection's task runs
                 // before it.

@@ -80,7 +80,13 @@ async fn within_a_second(client: &mut Client, secret: &str, status: u16) {
 async fn keys_of_the_database() {
     const SECRET: &str = "sk-thalweg-of-the-database";
     let gate = crate::upstream::Gate::new();
-    let held = vec![script::sse_head(), Step::Body(delta("one")), Step::Wait(gate.clone()), Step::End];
+    let held = vec![
+        script::sse_head(),
+        Step::Body(delta("one")),
+        Step::Wait(gate.clone()),
+        script::body(script::DONE),
+        Step::End,
+    ];
     let upstream = Upstream::by(Speaks::H1, move |_, seen| {
         if seen.body.windows(6).any(|at| at == b"stream") {
             held.clone()

@@ -149,7 +149,13 @@ async fn without_streaming() {
 async fn while_waiting_for_the_pool() {
     for version in Version::BOTH {
         let gate = crate::upstream::Gate::new();
-        let held = vec![script::sse_head(), Step::Body(delta("one")), Step::Wait(gate.clone()), Step::End];
+        let held = vec![
+            script::sse_head(),
+            Step::Body(delta("one")),
+            Step::Wait(gate.clone()),
+            script::body(script::DONE),
+            Step::End,
+        ];
         let upstream = Upstream::in_turn(Speaks::H1, vec![held, script::sse(script::short_stream())]);
         let gateway = Plan::to(&[&upstream]).with(|settings| settings.pool.max_connections = 1).start().await;
         let mut first = gateway.client(version).await;
@@ -182,7 +188,13 @@ async fn queue(gateway: &Gateway, client: Client, call: Call) {
 #[tokio::test]
 async fn one_stream_of_an_http2_connection() {
     let gate = crate::upstream::Gate::new();
-    let steps = vec![script::sse_head(), Step::Body(delta("one")), Step::Wait(gate.clone()), Step::End];
+    let steps = vec![
+        script::sse_head(),
+        Step::Body(delta("one")),
+        Step::Wait(gate.clone()),
+        script::body(script::DONE),
+        Step::End,
+    ];
     let upstream = Upstream::always(Speaks::H2, steps);
     let gateway = Plan::to(&[&upstream]).start().await;
     let mut client = gateway.client(Version::H2).await;

@@ -191,8 +191,13 @@ async fn reloads_need_an_administrators_key() {
 #[tokio::test]
 async fn connections_to_a_removed_provider_are_closed() {
     let gate = Gate::new();
-    let held =
-        vec![script::sse_head(), script::body(script::delta("one")), Step::Wait(gate.clone()), Step::End];
+    let held = vec![
+        script::sse_head(),
+        script::body(script::delta("one")),
+        Step::Wait(gate.clone()),
+        script::body(script::DONE),
+        Step::End,
+    ];
     let whole = script::json(200, "{}");
     let old =
         Upstream::by(
@@ -228,8 +233,13 @@ async fn connections_to_a_removed_provider_are_closed() {
 #[tokio::test]
 async fn the_size_of_a_pool_changes() {
     let gate = Gate::new();
-    let steps =
-        vec![script::sse_head(), script::body(script::delta("one")), Step::Wait(gate.clone()), Step::End];
+    let steps = vec![
+        script::sse_head(),
+        script::body(script::delta("one")),
+        Step::Wait(gate.clone()),
+        script::body(script::DONE),
+        Step::End,
+    ];
     let upstream = Upstream::always(Speaks::H1, steps);
     let mut sized = config(&[&upstream]);
     sized["max_connections"] = 1.into();

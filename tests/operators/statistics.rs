@@ -60,8 +60,10 @@ async fn serve_some(gateway: &Gateway, upstream: &Upstream) {
 
 #[tokio::test]
 async fn sums_and_times_of_requests() {
-    let upstream =
-        Upstream::always(Speaks::H1, script::sse_pieces([delta("one"), delta("two"), delta("three")]));
+    let upstream = Upstream::always(
+        Speaks::H1,
+        script::sse_pieces([delta("one"), delta("two"), script::last_delta("three")]),
+    );
     let gateway = plan(&[&upstream]).start().await;
     serve_some(&gateway, &upstream).await;
     let mut client = gateway.client(Version::H1).await;
@@ -88,7 +90,8 @@ async fn sums_and_times_of_requests() {
 
 #[tokio::test]
 async fn metrics_for_prometheus() {
-    let upstream = Upstream::always(Speaks::H1, script::sse_pieces([delta("one"), delta("two")]));
+    let upstream =
+        Upstream::always(Speaks::H1, script::sse_pieces([delta("one"), script::last_delta("two")]));
     let gateway = plan(&[&upstream]).start().await;
     serve_some(&gateway, &upstream).await;
     let mut client = gateway.client(Version::H1).await;
@@ -166,7 +169,8 @@ async fn races_hedges_and_retries() {
 /// B11: beyond its bound the overload guard leaves optional work out, logs it once and counts it.
 #[tokio::test]
 async fn the_overload_guard_sheds_beyond_its_bound() {
-    let pieces: Vec<_> = (0..120).map(|number| delta(&number.to_string())).collect();
+    let pieces: Vec<_> =
+        (0..120).map(|number| delta(&number.to_string())).chain([script::DONE.into()]).collect();
     let upstream = Upstream::always(Speaks::H1, script::sse_pieces(pieces));
     let bound = Some(Duration::from_nanos(1));
     let gateway = plan(&[&upstream]).with(|settings| settings.telemetry.guard = bound).start().await;

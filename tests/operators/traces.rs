@@ -32,7 +32,8 @@ fn attribute<'a>(span: &'a Value, name: &str) -> &'a Value {
 
 #[tokio::test]
 async fn spans_of_the_request_and_of_the_call() {
-    let upstream = Upstream::always(Speaks::H1, script::sse_pieces([delta("one"), delta("two")]));
+    let upstream =
+        Upstream::always(Speaks::H1, script::sse_pieces([delta("one"), script::last_delta("two")]));
     let collector = Upstream::always(Speaks::H1, script::json(200, "{}"));
     let gateway = plan(&upstream, &collector).start().await;
     let mut client = gateway.client(Version::H1).await.telling(&upstream.log);

@@ -14,7 +14,13 @@ use crate::{
 
 /// A stream of one event, which then waits.
 fn held(gate: &Gate) -> Vec<Step> {
-    vec![sse_head(), Step::Body(delta("one")), Step::Wait(gate.clone()), Step::End]
+    vec![
+        sse_head(),
+        Step::Body(delta("one")),
+        Step::Wait(gate.clone()),
+        script::body(script::DONE),
+        Step::End,
+    ]
 }
 
 async fn begun(gateway: &Gateway) -> (Client, Answer) {

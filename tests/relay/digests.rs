@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use thalweg::relay::FaultDisplay;
 
 use crate::{
     client::Call,
@@ -64,25 +65,32 @@ async fn the_bytes_can_be_checked() {
     }
 }
 
-/// Without the request header there is no comment. A stream that ends within an event is left as it is; one
-/// that breaks off has the comment.
+/// Without the request header there is no comment. A stream that ends within an event is left as it is, and so
+/// is one that breaks off, unless an error event comes before the break.
 #[tokio::test]
 async fn comment_only_on_request() {
-    let open = &b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n"[..];
+    let open = &b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}\n"[..];
     let asked = || Call::stream().header("x-thalweg-trace", "1");
     for (steps, call, told) in [
         (vec![Step::Body(delta("one")), script::body(script::DONE), Step::End], Call::stream(), false),
         (vec![Step::Body(delta("one")), script::body(script::DONE), Step::End], asked(), true),
         (vec![Step::Body(delta("one")), script::body(open), Step::End], asked(), false),
+        (vec![Step::Body(delta("one")), Step::Reset], asked(), false),
         (vec![Step::Body(delta("one")), Step::Reset], asked(), true),
     ] {
+        let (is_broken, display) = match steps.last() {
+            Some(Step::Reset) if told => (true, FaultDisplay::Event),
+            Some(Step::Reset) => (true, FaultDisplay::Break),
+            _ => (false, FaultDisplay::Break),
+        };
         let upstream = Upstream::always(Speaks::H1, [vec![sse_head()], steps].concat());
-        let gateway = Plan::to(&[&upstream]).start().await;
+        let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.on_fault = display);
+        let gateway = plan.start().await;
         for (_, version) in PAIRS {
             let mut client = gateway.client(version).await;
             let call = Call { body: call.body.clone(), headers: call.headers.clone(), ..Call::stream() };
             let received = client.send(call).await.collect().await;
-            assert!(received.complete);
+            assert_eq!(received.complete, !is_broken);
             let text = received.text();
             assert_eq!(text.contains(": thalweg"), told, "{text}");
             assert!(!told || text.rsplit_once(": thalweg").unwrap().0.ends_with("\n\n"), "{text}");

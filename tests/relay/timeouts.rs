@@ -142,7 +142,7 @@ async fn idle_is_not_a_total() {
         steps.push(Step::Body(delta(&number.to_string())));
         steps.extend(vec![Step::Moment; 8]);
     }
-    steps.push(Step::End);
+    steps.extend([script::body(script::DONE), Step::End]);
     let upstream = Upstream::always(Speaks::H1, steps);
     let gateway = Plan::to(&[&upstream]).deadlines(|deadlines| deadlines.stream = 2 * SHORT).start().await;
     let mut client = gateway.client(Version::H1).await;

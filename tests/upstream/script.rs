@@ -117,6 +117,12 @@ pub fn delta(content: &str) -> Bytes {
     .into()
 }
 
+/// The last event of an answer of a provider that sends no `[DONE]`.
+pub fn last_delta(content: &str) -> Bytes {
+    let text = String::from_utf8(delta(content).to_vec()).unwrap();
+    text.replace("\"finish_reason\":null", "\"finish_reason\":\"stop\"").into()
+}
+
 /// The usage event, as providers send it on request.
 pub fn usage() -> Bytes {
     Bytes::from_static(

@@ -5,7 +5,7 @@
 
 use super::transcripts::transcripts;
 use crate::wire::{
-    Dialect, EventClass,
+    AnswerEnd, Dialect, EventClass,
     classify::{EventFacts, classify, classify_committed},
     sse::{Event, Scanner},
     usage::{self, Usage},
@@ -191,19 +191,21 @@ fn recorded_streams_are_understood() {
             _ if case.contains("responses") => Dialect::Responses,
             _ => Dialect::ChatCompletions,
         };
-        let (mut classes, mut total) = (Vec::new(), Usage::default());
+        let (mut classes, mut total, mut end) = (Vec::new(), Usage::default(), AnswerEnd::default());
         Scanner::default()
             .scan(&transcript.body, |event| {
                 let early = classify(dialect, &event);
                 let late = classify_committed(dialect, &event);
                 assert!(late.class == early.class || early.class == EventClass::Content, "{case}");
                 assert!(late.usage || !early.usage, "{case}");
+                end.note_early(dialect, &event, early.class);
                 if early.usage {
                     total = total.merge(usage::read(event.data.unwrap()).unwrap());
                 }
                 classes.push(early.class);
             })
             .unwrap();
+        assert!(!end.is_missing(), "{case} has come to its end");
         let has = |class| classes.contains(&class);
         assert_eq!(has(EventClass::Error), case.ends_with("error"), "{case}");
         // One recording has no content: it reaches its length limit during hidden reasoning.
