@@ -84,7 +84,8 @@ impl RequestContext<'_> {
                 if !self.is_sole && is_error {
                     return error(headers, text, ErrorRest::Here(body));
                 }
-                // A client that reads events finds none in a document, and some ask again at once without end.
+                // A client that reads events finds none in a document, and some ask again at once without
+                // end.
                 if self.streams() && self.dialect != Dialect::Embeddings && is_json && !is_error {
                     let kind = FaultKind::Empty("a document");
                     return Err(AttemptError::Fault(Fault::provider(Stage::Body, kind, Sent::Some)));

@@ -22,7 +22,7 @@ use crate::{
 /// Streams that a worker reads on at once; further ones are ended and estimated.
 const MAX_STREAMS: usize = 1024;
 
-/// How long, and how many bytes of, a body is read whose answer is complete, so that its connection can be kept.
+/// Time and bytes for the end of a body with a complete answer, so that its connection can be kept.
 const MAX_REST_TIME: Duration = Duration::from_secs(1);
 const MAX_REST_SIZE: usize = 64 * 1024;
 
@@ -66,7 +66,7 @@ impl DetachedStreams {
         self.tasks.spawn(stream.read_on(closed));
     }
 
-    /// Reads the end of a body whose answer is complete; a source that has come to its end gives its connection back.
+    /// Reads the end of a body with a complete answer; at its end the source gives its connection back.
     pub(super) fn read_rest<S: FrameSource + 'static>(&self, mut source: S) {
         if *self.closed.borrow() || self.tasks.live() >= MAX_STREAMS {
             return;

@@ -51,10 +51,10 @@ pub struct RelayOptions {
     pub comment: bool,
 }
 
-/// From the dialect's last event to the end of the client's body, if the provider's body has not ended by then. Most end
-/// in the same read, or some milliseconds later: with the wait their last bytes pass and their connection is kept without
-/// a task of its own. A client that waits for the end of the body waits no longer than this for a provider that holds its
-/// connection open.
+/// From the dialect's last event to the end of the client's body, if the provider's body has not ended by
+/// then. Most end in the same read, or some milliseconds later: with the wait their last bytes pass and
+/// their connection is kept without a task of its own. A client that waits for the end of the body waits no
+/// longer than this for a provider that holds its connection open.
 const END_GRACE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
@@ -237,7 +237,8 @@ impl<S: FrameSource> Stream<S> {
         Ok(report)
     }
 
-    /// The source has ended as its framing declares; its last event may lack its blank line, and the answer its end.
+    /// The source has ended as its framing declares; its last event may lack its blank line, and the answer
+    /// its end.
     fn finish(&mut self) {
         self.source = None;
         let is_usage_chunk = self.tap.finish() && self.strip_usage;

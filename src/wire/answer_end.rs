@@ -1,9 +1,10 @@
-//! Whether a stream has come to the end of its answer, as its dialect marks it. A stream that ends without that mark was
-//! cut short, even if its framing is whole: the provider's process ended, or a proxy in between gave up.
+//! Whether a stream has come to the end of its answer, as its dialect marks it. A stream that ends without
+//! that mark was cut short, even if its framing is whole: the provider's process ended, or a proxy in
+//! between gave up.
 //!
-//! A chat stream ends with `[DONE]` or, at several providers, with a `finish_reason` alone, which stands in a chunk like
-//! all others. Each chunk has the member, nearly always with the same value at the same place, so its bytes are compared
-//! there, and only a chunk that differs is searched.
+//! A chat stream ends with `[DONE]` or, at several providers, with a `finish_reason` alone, which stands in
+//! a chunk like all others. Each chunk has the member, nearly always with the same value at the same place,
+//! so its bytes are compared there, and only a chunk that differs is searched.
 
 use std::sync::LazyLock;
 

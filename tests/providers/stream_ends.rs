@@ -1,5 +1,5 @@
-//! The end of a stream: an answer that is cut short although its framing is whole, an answer that is complete although
-//! its framing is not, and a response without an answer.
+//! The end of a stream: an answer that is cut short although its framing is whole, an answer that is
+//! complete although its framing is not, and a response without an answer.
 
 use thalweg::relay::FaultDisplay;
 
@@ -39,8 +39,8 @@ fn dialects() -> [(&'static str, Vec<u8>, &'static str); 5] {
     ]
 }
 
-/// A body that ends in an orderly way without its dialect's last event is told as one that breaks off, and counts against
-/// its provider; with the event it is complete.
+/// A body that ends in an orderly way without its dialect's last event is told as one that breaks off, and
+/// counts against its provider; with the event it is complete.
 #[tokio::test]
 async fn an_answer_without_its_end_breaks_off() {
     for (path, start, end) in dialects() {
@@ -118,8 +118,8 @@ async fn other_streams_are_not_judged() {
     }
 }
 
-/// A success without an answer is an error before the commit, even of the only provider: some clients ask again at once
-/// and without end. With another provider it is asked.
+/// A success without an answer is an error before the commit, even of the only provider: some clients ask
+/// again at once and without end. With another provider it is asked.
 #[tokio::test]
 async fn a_stream_without_an_answer_is_an_error() {
     for (name, steps) in [
@@ -196,8 +196,8 @@ async fn an_answer_is_complete_with_its_last_event() {
     }
 }
 
-/// A client that closes once it has read the last event was given everything, and the provider's connection is kept when
-/// its body ends later.
+/// A client that closes once it has read the last event was given everything, and the provider's connection
+/// is kept when its body ends later.
 #[tokio::test]
 async fn a_client_that_leaves_after_the_last_event_was_served() {
     let end = Gate::new();

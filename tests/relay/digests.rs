@@ -65,8 +65,8 @@ async fn the_bytes_can_be_checked() {
     }
 }
 
-/// Without the request header there is no comment. A stream that ends within an event is left as it is, and so
-/// is one that breaks off, unless an error event comes before the break.
+/// Without the request header there is no comment. A stream that ends within an event is left as it is, and
+/// so is one that breaks off, unless an error event comes before the break.
 #[tokio::test]
 async fn comment_only_on_request() {
     let open = &b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}\n"[..];
