@@ -1,5 +1,5 @@
-//! The background runtime: one thread for all tasks that serve no request and do not block. It
-//! gives each task a name, waits for it on request, and logs a panic of it. Blocking work belongs elsewhere: in
+//! The background runtime: one thread for all tasks that serve no request and do not block. It gives each
+//! task a name, waits for it on request, and logs a panic of it. Blocking work belongs elsewhere: in
 //! `spawn_blocking`, or in a thread of its own (ledger, log), and so does settlement, which must not wait for
 //! others. Invariant: the runtime lives until the last task has ended, also if the process does not wait for
 //! it.
