@@ -1,5 +1,5 @@
-//! Decisions of a request before its first attempt: its trace, its candidates with the policy of its attempts, the
-//! strategy's name and the stream's mode. Sends nothing; `handle` calls these in order.
+//! Decisions of a request before its first attempt: its trace, its candidates with the policy of its
+//! attempts, the strategy's name and the stream's mode. Sends nothing; `handle` calls these in order.
 
 use http::{HeaderValue, request::Parts};
 
