@@ -4,7 +4,9 @@
 //!
 //! A chat stream ends with `[DONE]` or, at several providers, with a `finish_reason` alone, which stands in
 //! a chunk like all others. Each chunk has the member, nearly always with the same value at the same place,
-//! so its bytes are compared there, and only a chunk that differs is searched.
+//! so its bytes are compared there, and only a chunk that differs is searched. Where chunks have no such
+//! member, the place of their text and their last bytes are compared: a member before or behind the text
+//! would change one of them.
 
 use std::sync::LazyLock;
 
@@ -26,6 +28,29 @@ pub struct AnswerEnd {
     has_ended: bool,
     /// The last `finish_reason` without a value.
     member: EmptyMember,
+    /// The place of the text in the last chunk without the member.
+    text: TextPlace,
+}
+
+const TEXT: &[u8] = br#""delta":{"content":""#;
+const TAIL: &[u8] = br#""}}]}"#;
+
+/// The distance of [`TEXT`] from the start of a chunk that ends with [`TAIL`]. `None`: not known.
+#[derive(Clone, Copy, Debug, Default)]
+struct TextPlace(Option<usize>);
+
+impl TextPlace {
+    /// Whether `data` has its text at the same place and nothing but the text's end behind it.
+    fn is_in(self, data: &[u8]) -> bool {
+        self.0.is_some_and(|at| {
+            data.ends_with(TAIL) && data.get(at..).is_some_and(|rest| rest.starts_with(TEXT))
+        })
+    }
+
+    /// The place in a chunk without the member.
+    fn of(data: &[u8]) -> Self {
+        Self(memmem::find(data, TEXT).filter(|_| data.ends_with(TAIL)))
+    }
 }
 
 /// A member without a value, and its place.
@@ -71,6 +96,7 @@ impl AnswerEnd {
                     && !self.has_ended
                     && let Some(data) = event.data
                     && !self.member.is_in(data)
+                    && !self.text.is_in(data)
                 {
                     self.search(data);
                 }
@@ -80,7 +106,9 @@ impl AnswerEnd {
     }
 
     fn search(&mut self, data: &[u8]) {
+        let mut has_member = false;
         for at in FIND_NAME.find_iter(data) {
+            has_member = true;
             let after = data.get(at + NAME.len()..).unwrap_or_default().trim_ascii_start();
             let Some(value) = after.strip_prefix(b":").map(<[u8]>::trim_ascii_start) else { continue };
             // Some providers write "" where others write null.
@@ -97,6 +125,9 @@ impl AnswerEnd {
                 let (length, from_end) = (member.len(), data.len() - at);
                 self.member = EmptyMember { length, from_start: at, from_end, ..self.member };
             }
+        }
+        if !has_member {
+            self.text = TextPlace::of(data);
         }
     }
 
@@ -146,6 +177,30 @@ mod tests {
             assert_eq!(is_missing(Dialect::ChatCompletions, events), missing, "{events:?}");
             assert!(!is_missing(Dialect::Embeddings, events));
         }
+    }
+
+    /// Chunks without the member are compared by the place of their text; a member in front of it or behind
+    /// it is seen.
+    #[test]
+    fn a_reason_is_seen_behind_chunks_without_one() {
+        let chunk = |before: &str, text: &str, behind: &str| {
+            format!(
+                r#"{{"id":"c","choices":[{{"index":0,{before}"delta":{{"content":"{text}"}}{behind}}}]}}"#
+            )
+        };
+        let plain: Vec<_> = (1..9).map(|length| chunk("", &"x".repeat(length), "")).collect();
+        let missing = |last: &[String]| {
+            let events: Vec<_> = plain.iter().chain(last).map(String::as_str).collect();
+            is_missing(Dialect::ChatCompletions, &events)
+        };
+        assert!(missing(&[]));
+        assert!(missing(&[chunk("", r#"\"finish_reason\":\"stop\""#, "")]));
+        let reason = r#""finish_reason":"stop","#;
+        assert!(!missing(&[chunk(reason, "y", "")]));
+        assert!(!missing(&[chunk("", "y", r#","finish_reason":"stop""#)]));
+        assert!(!missing(&[
+            r#"{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#.to_owned()
+        ]));
     }
 
     /// The value is compared at its place, from the end or from the start, wherever it stands in the chunk.
