@@ -49,8 +49,9 @@ fn catalog(candidates: usize, strategy: Strategy) -> Catalog {
 /// One request that succeeds.
 fn request(catalog: &Catalog, number: u64, rng: &mut Rng) {
     let now = Moment(1_000_000) + Duration::from_millis(number * 10);
-    let plan =
-        catalog.plan(&PlanRequest::stream(black_box("river-large-2")), now, rng).expect("somebody serves it");
+    let plan = catalog
+        .plan(&PlanRequest::stream(black_box("river-large-2")), now, rng)
+        .expect("a provider serves it");
     let (settings, budgets) = (catalog.settings(), catalog.registry().budgets());
     let policy = Policy { settings, budgets, failover: true, deadline: None };
     let mut attempt_plan = AttemptPlan::new(plan, policy, rng.fork(), now);

@@ -149,7 +149,7 @@ mod tests {
         for _ in 0..100 {
             budget.deposit(settings, 3);
         }
-        assert!(budget.withdraw(settings, 0), "by whoever has less under way");
+        assert!(budget.withdraw(settings, 0), "by the request with fewer in flight");
         assert_eq!(
             (0..9).filter(|_| budget.withdraw(settings, 3)).count(),
             4,

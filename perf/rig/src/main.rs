@@ -1,7 +1,7 @@
 //! The rig: everything of a measurement that is not the proxy under test. Each part is one thread, binds a
 //! port that the kernel picks and prints it as its first line, so that a script can start them in any number.
 //!
-//! Read `event` (what is sent and how its age is told), `emulator` (the provider), `tunnel` (the control).
+//! Read `event` (the events and their age), `emulator` (the provider), `tunnel` (the control).
 //! The client is `thalweg bench`.
 
 mod clock;

@@ -104,7 +104,7 @@ fn in_a_race_too_long_for_one_is_not_too_long_for_another() {
     assert!(!race.forwards_error(&small, FailureClass::ContextTooLong, None, NOW));
     race.failed(small, FailureClass::ContextTooLong, None, Sent::Some, NOW);
     assert!(matches!(race.next(NOW), Action::Wait(_)));
-    assert!(race.forwards_error(&big, FailureClass::ContextTooLong, None, NOW), "nobody is left");
+    assert!(race.forwards_error(&big, FailureClass::ContextTooLong, None, NOW), "no candidate is left");
 }
 
 /// S3.8: the response of the only candidate is forwarded, unless it will be tried again.
@@ -256,7 +256,7 @@ fn races_have_a_width_and_a_cap() {
     drop((attempt, beyond));
     drop(race.won(two, MILLI, NOW));
     race.lost(three, NOW);
-    assert!(matches!(race.next(NOW), Action::Done), "nobody is asked after the commit");
+    assert!(matches!(race.next(NOW), Action::Done), "no attempt starts after the commit");
     drop(race);
     assert!(attempt_plan(&catalog, None).is_race());
 }
