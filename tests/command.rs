@@ -8,6 +8,9 @@ use std::{
     process::{Child, ChildStderr, Command, Output, Stdio},
 };
 
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+
 pub struct File(pub PathBuf);
 
 impl File {
@@ -70,9 +73,9 @@ impl Gateway {
             .unwrap()
     }
 
-    pub fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    /// Sends a signal without a program, because a bare Debian has no `kill` beside the shell's own.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     pub fn authority(&self) -> &str {

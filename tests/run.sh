@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything that is tested, in one command: style, lints, unit, integration and architecture tests, real
-# clients, a short fuzz of every target. Installs what is missing (Debian, with Rust there already) into the
-# system when it is root and into .cache/ otherwise; asks nothing; stops at the first failure. Ends with "N
-# passed, N failed".
+# clients, a short fuzz of every target. Installs what is missing (on a bare Debian, with Rust of rustup there
+# already) into the system when it is root and into .cache/ otherwise; asks nothing; stops at the first
+# failure. Ends with "N passed, N failed".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,6 +43,9 @@ has() { command -v "$1" >/dev/null 2>&1; }
 packages() {
     local missing=()
     has curl || missing+=(curl)
+    # cargo, pip and npm check certificates by these.
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+    has cc || missing+=(gcc libc6-dev)
     has c++ || missing+=(g++)
     has python3 && python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
     has node || missing+=(nodejs)
@@ -104,7 +107,11 @@ fuzz() {
     done
 }
 
+has cargo || { echo "no cargo here: install Rust from https://rustup.rs" >&2; exit 1; }
 packages
+# A minimal toolchain of rustup has neither.
+cargo fmt --version >/dev/null 2>&1 || run rustup component add rustfmt
+cargo clippy --version >/dev/null 2>&1 || run rustup component add clippy
 run cargo fmt --all --check
 run cargo clippy --all-targets --locked -- -D warnings
 # The architecture tests among them check the import law, the documents' paths, and the width of prose and

@@ -10,6 +10,7 @@
 //! - `documents`: paths and tests that the documents name exist
 //! - `doors`: each `mod.rs` names the modules of its folder
 //! - `type_names`: each type name stands for one type
+//! - `programs`: programs that tests start are on every Debian
 //! - `width`: lines of prose and comments, cells of tables
 //! - `words`: pronouns in comments, counted by `tests/words.sh`
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
@@ -21,6 +22,7 @@ mod doors;
 mod hidden_paths;
 mod law;
 mod module_paths;
+mod programs;
 mod source_reader;
 mod type_names;
 mod width;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use crate::command::{File, Gateway, run};
+use crate::command::{File, Gateway, Signal, run};
 
 const KEY: &str = "sk-SENTINEL";
 
@@ -58,7 +58,7 @@ fn serve_prints_a_banner_and_ends_after_its_streams() {
     assert!(gateway.banner.contains("curl --no-buffer") && gateway.banner.contains("\"model\":\"demo-"));
     let (status, mut rest) = gateway.stream(&token, "demo-text");
     assert_eq!(status, "HTTP/1.1 200 OK\r\n");
-    gateway.signal("-TERM");
+    gateway.signal(Signal::TERM);
     let mut answer = String::new();
     rest.read_to_string(&mut answer).unwrap();
     assert!(answer.contains("data: [DONE]"), "{answer}");
@@ -77,13 +77,13 @@ fn a_second_signal_ends_at_once() {
     let mut gateway = gateway;
     let mut log = BufReader::new(gateway.child.stderr.take().unwrap());
     let mut line = String::new();
-    gateway.signal("-TERM");
+    gateway.signal(Signal::TERM);
     while !line.starts_with("Draining") {
         line.clear();
         assert!(log.read_line(&mut line).unwrap() > 0);
         assert!(!line.contains("SENTINEL"), "{line}");
     }
-    gateway.signal("-TERM");
+    gateway.signal(Signal::TERM);
     assert_eq!(gateway.child.wait().unwrap().code(), Some(130));
     let mut answer = String::new();
     let _ = rest.read_to_string(&mut answer);

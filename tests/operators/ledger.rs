@@ -14,7 +14,7 @@ use thalweg::{
 
 use crate::{
     client::{Call, Version, call::TOKEN},
-    command,
+    command::{self, Signal},
     gateway::{Gateway, Plan},
     operators::reload::{ADMIN, File, reloaded},
     upstream::{
@@ -311,7 +311,7 @@ async fn kill_loses_only_the_last_rows() {
             assert!(answer[..count].starts_with(b"HTTP/1.1 404"));
             here.push((id, Instant::now()));
         }
-        gateway.signal("-KILL");
+        gateway.signal(Signal::KILL);
         let killed = Instant::now();
         gateway.end();
         over.store(true, Ordering::Relaxed);
@@ -321,7 +321,7 @@ async fn kill_loses_only_the_last_rows() {
     }
     // One more run, which ends regularly.
     let gateway = command::Gateway::start(&variables);
-    gateway.signal("-TERM");
+    gateway.signal(Signal::TERM);
     assert_eq!(gateway.end().0, Some(0));
     let rows = database.rows("request_id").await;
     let known: std::collections::HashSet<&str> =

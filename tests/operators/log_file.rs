@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::command::{File, Gateway, run};
+use crate::command::{File, Gateway, Signal, run};
 
 /// S2.11: the file has each request's elapsed time and size, in its own format, and no prompt or answer.
 #[test]
@@ -18,7 +18,7 @@ fn the_log_goes_to_a_file_too() {
     let (status, mut rest) = gateway.stream("sk-a", "demo-text");
     assert_eq!(status, "HTTP/1.1 200 OK\r\n");
     std::io::copy(&mut rest, &mut std::io::sink()).unwrap();
-    gateway.signal("-INT");
+    gateway.signal(Signal::INT);
     let (code, console) = gateway.end();
     assert_eq!(code, Some(0));
     let text = fs::read_to_string(&path).unwrap();
@@ -41,7 +41,7 @@ fn a_full_disk_stops_no_request() {
     for _ in 0..20 {
         assert_eq!(gateway.get("/v1/models", "sk-a"), 200);
     }
-    gateway.signal("-INT");
+    gateway.signal(Signal::INT);
     let (code, console) = gateway.end();
     assert_eq!(code, Some(0), "{console}");
     assert_eq!(console.matches("cannot write the log file").count(), 1, "{console}");

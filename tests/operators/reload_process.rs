@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::command::{File, Gateway, run};
+use crate::command::{File, Gateway, Signal, run};
 
 const ADMIN: &str = "sk-SENTINEL-admin";
 
@@ -49,7 +49,7 @@ fn a_changed_file_is_loaded_and_a_broken_one_is_not() {
     fs::rename(&aside, &file.0).unwrap();
     until(&mut log, "configuration reloaded");
     assert_eq!([gateway.get("/v1/models", "sk-a"), gateway.get("/v1/models", "sk-b")], [401, 200]);
-    gateway.signal("-TERM");
+    gateway.signal(Signal::TERM);
     assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
 }
 
@@ -59,12 +59,12 @@ fn sighup_loads_the_file_and_sets_the_level() {
     let mut gateway = Gateway::start(&[("THALWEG_CONFIG", file.0.to_str().unwrap())]);
     let mut log = gateway.log();
     fs::write(&file.0, config("sk-b", "INFO", false)).unwrap();
-    gateway.signal("-HUP");
+    gateway.signal(Signal::HUP);
     let line = until(&mut log, "configuration reloaded");
     assert!(line.contains("by=\"signal\"") && line.contains("WARN to INFO"), "{line}");
     assert_eq!([gateway.get("/v1/models", "sk-a"), gateway.get("/v1/models", "sk-b")], [401, 200]);
     until(&mut log, "done");
-    gateway.signal("-TERM");
+    gateway.signal(Signal::TERM);
     assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
 }
 

@@ -12,7 +12,7 @@ use thalweg::{app, server::Listen};
 use super::reload_process::until;
 use crate::{
     client::{Call, Version},
-    command::{File, Gateway},
+    command::{File, Gateway, Signal},
     gateway::Plan,
     upstream::{
         Speaks, Step, Upstream,
@@ -101,10 +101,10 @@ fn a_stop_denies_readiness_before_it_stops_accepting() {
     let mut gateway = Gateway::start(&[("THALWEG_CONFIG", file.0.to_str().unwrap())]);
     let mut log = gateway.log();
     assert_eq!(gateway.get("/readyz", ""), 200);
-    gateway.signal("-TERM");
+    gateway.signal(Signal::TERM);
     until(&mut log, "Not ready any more: draining begins in 30s.");
     assert_eq!([gateway.get("/readyz", ""), gateway.get("/v1/models", "sk-a")], [503, 200]);
     // A second signal skips the delay.
-    gateway.signal("-TERM");
+    gateway.signal(Signal::TERM);
     assert_eq!(gateway.child.wait().unwrap().code(), Some(130));
 }

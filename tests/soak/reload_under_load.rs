@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::operators::reload::ADMIN;
 use crate::{
     client::{Call, Client, Version, call::TOKEN},
-    command::{File, Gateway},
+    command::{File, Gateway, Signal},
     upstream::{Speaks, Step, Upstream, log::EVENT_TIMEOUT, script},
 };
 
@@ -226,7 +226,7 @@ async fn no_stream_is_cut_and_memory_is_flat_under_reloads() {
          refused; memory {early} KiB after a quarter, {late} KiB at the end ({:+} KiB/min)",
         (late - early) * 80 / seconds as i64
     );
-    gateway.signal("-INT");
+    gateway.signal(Signal::INT);
     let ending = tokio::task::spawn_blocking(move || gateway.child.wait().unwrap().code());
     let code = tokio::time::timeout(5 * EVENT_TIMEOUT, ending).await.expect("an end in time").unwrap();
     assert_eq!(code, Some(0));
