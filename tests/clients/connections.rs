@@ -85,3 +85,16 @@ async fn connection_limit() {
     drop(fourth);
     gateway.stop().await;
 }
+
+/// E1: clients that send one byte and leave hold neither a place nor a descriptor.
+#[tokio::test]
+async fn one_byte_and_a_close() {
+    let upstream = sound();
+    let gateway = running(&upstream).await;
+    for _ in 0..3000 {
+        let mut client = gateway.raw().await;
+        client.send("P").await;
+    }
+    gateway.until("nobody", |now| now.connections == 0).await;
+    gateway.stop().await;
+}

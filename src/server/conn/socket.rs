@@ -1,13 +1,19 @@
 //! The socket as hyper sees it. HTTP/1.1's framing observes every read; a write that has to wait is noted for
 //! `write_timeout`. Adds no buffer and no copy; vectored writes pass through.
+//!
+//! hyper does not read while it holds bytes that follow the request in flight, and so would not see the client
+//! leave. Until the response begins, the socket is then read at a flush, which hyper does at each of its
+//! turns; the bytes are dropped, because the connection ends with this request.
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -24,15 +30,53 @@ pub(in crate::server) enum ClientStream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// Bytes that were read before the protocol was known. Boxed, because nearly every connection has none.
+#[derive(Debug)]
+pub(super) struct FirstBytes(Box<Bytes>);
+
+impl FirstBytes {
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        Self(Box::new(Bytes::copy_from_slice(bytes)))
+    }
+}
+
 #[derive(Debug)]
 pub(in crate::server) struct Socket {
     stream: ClientStream,
+    /// Read before all others.
+    first: Option<FirstBytes>,
     record: Rc<ConnRecord>,
 }
 
 impl Socket {
-    pub(super) const fn new(stream: ClientStream, record: Rc<ConnRecord>) -> Self {
-        Self { stream, record }
+    pub(super) const fn new(stream: ClientStream, first: Option<FirstBytes>, record: Rc<ConnRecord>) -> Self {
+        Self { stream, first, record }
+    }
+
+    fn poll_read_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            ClientStream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+
+    /// Drops bytes that follow the request in flight.
+    ///
+    /// # Errors
+    /// The client has left.
+    fn drop_excess(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            let mut buffer = [MaybeUninit::uninit(); 1024];
+            let mut dropped = ReadBuf::uninit(&mut buffer);
+            match self.poll_read_stream(cx, &mut dropped) {
+                Poll::Ready(Ok(())) if dropped.filled().is_empty() => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => return Ok(()),
+            }
+        }
     }
 
     /// Whether the bytes that hyper writes are to be dropped.
@@ -48,9 +92,15 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let result = match &mut self.stream {
-            ClientStream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            ClientStream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        let result = match &mut self.first {
+            None => self.poll_read_stream(cx, buf),
+            Some(FirstBytes(first)) => {
+                buf.put_slice(&first.split_to(first.len().min(buf.remaining())));
+                if first.is_empty() {
+                    self.first = None;
+                }
+                Poll::Ready(Ok(()))
+            }
         };
         if let Some(bytes) = buf.filled_mut().get_mut(before..)
             && !bytes.is_empty()
@@ -96,6 +146,9 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.record.h1().is_some_and(|h1| h1.framing.borrow().has_excess()) {
+            self.drop_excess(cx)?;
+        }
         let result = match &mut self.stream {
             ClientStream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             ClientStream::Tls(stream) => Pin::new(stream).poll_flush(cx),

@@ -19,26 +19,38 @@ pub(in crate::server) enum FramingGuard {
     Body { left: u64 },
     /// A chunked body, as far as it has been read. `consumed`: its handler has read it to its end.
     Chunked { decoder: Decoder, consumed: bool },
-    /// The end of this request is unknown, or more bytes came after it: it is the connection's last.
+    /// The request is complete, more bytes came after it, and its response has not begun: it is the
+    /// connection's last.
+    Excess,
+    /// As `Excess` once the response has begun, or the end of this request is unknown.
     Last,
 }
 
-/// The bytes after a head, decoded as a chunked body. `None`: they are not one.
+/// The bytes after a head, read as a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server) struct Chunks(Option<Decoder>);
+pub(in crate::server) enum Chunks {
+    Decoded(Decoder),
+    /// The body is complete and more bytes came after it.
+    Excess,
+    /// They are no chunked body.
+    Broken,
+}
 
 impl Default for Chunks {
     fn default() -> Self {
-        Self(Some(Decoder::new(BodyFraming::Chunked)))
+        Self::Decoded(Decoder::new(BodyFraming::Chunked))
     }
 }
 
 impl Chunks {
     fn read(&mut self, bytes: &[u8]) {
-        self.0 = self.0.and_then(|mut decoder| {
-            let is_all = decoder.follow(bytes) == Ok(0);
-            is_all.then_some(decoder)
-        });
+        if let Self::Decoded(decoder) = self {
+            match decoder.follow(bytes) {
+                Ok(0) => {}
+                Ok(_) => *self = Self::Excess,
+                Err(_) => *self = Self::Broken,
+            }
+        }
     }
 }
 
@@ -74,13 +86,13 @@ impl FramingGuard {
                 chunks.read(bytes);
             }
             Self::Body { left } if count <= *left => *left -= count,
-            Self::Body { .. } if count > 0 => *self = Self::Last,
-            Self::Chunked { decoder, .. } => {
-                if decoder.follow(bytes) != Ok(0) {
-                    *self = Self::Last;
-                }
-            }
-            Self::Body { .. } | Self::Last => {}
+            Self::Body { .. } if count > 0 => *self = Self::Excess,
+            Self::Chunked { decoder, .. } => match decoder.follow(bytes) {
+                Ok(0) => {}
+                Ok(_) => *self = Self::Excess,
+                Err(_) => *self = Self::Last,
+            },
+            Self::Body { .. } | Self::Excess | Self::Last => {}
         }
     }
 
@@ -92,8 +104,12 @@ impl FramingGuard {
         };
         *self = match length {
             Some(length) if beyond <= length => Self::Body { left: length - beyond },
-            Some(_) => Self::Last,
-            None => chunks.0.map_or(Self::Last, |decoder| Self::Chunked { decoder, consumed: false }),
+            Some(_) => Self::Excess,
+            None => match chunks {
+                Chunks::Decoded(decoder) => Self::Chunked { decoder, consumed: false },
+                Chunks::Excess => Self::Excess,
+                Chunks::Broken => Self::Last,
+            },
         };
         match (two_lengths, needs_host && !one_host) {
             (true, _) => Err(Ambiguity::TwoLengths),
@@ -113,7 +129,7 @@ impl FramingGuard {
     /// is, because hyper reads little of a body that its handler left, and closes then: the head has to
     /// announce it.
     pub(super) fn begin_response(&mut self) -> bool {
-        if matches!(self, Self::Body { left: 1.. } | Self::Chunked { consumed: false, .. }) {
+        if matches!(self, Self::Body { left: 1.. } | Self::Chunked { consumed: false, .. } | Self::Excess) {
             *self = Self::Last;
         }
         self.is_last()
@@ -124,15 +140,23 @@ impl FramingGuard {
         *self = match self {
             Self::Body { left: 0 } => Self::default(),
             Self::Chunked { decoder, .. } if decoder.is_done() => Self::default(),
-            Self::Head(_) | Self::Seen { .. } | Self::Body { .. } | Self::Chunked { .. } | Self::Last => {
-                Self::Last
-            }
+            Self::Head(_)
+            | Self::Seen { .. }
+            | Self::Body { .. }
+            | Self::Chunked { .. }
+            | Self::Excess
+            | Self::Last => Self::Last,
         };
+    }
+
+    /// Whether bytes came that follow the request in flight, and its response has not begun.
+    pub(in crate::server) fn has_excess(self) -> bool {
+        self == Self::Excess
     }
 
     /// Whether the connection has to be closed after this response.
     pub(super) fn is_last(self) -> bool {
-        self == Self::Last
+        matches!(self, Self::Excess | Self::Last)
     }
 }
 

@@ -286,3 +286,67 @@ fn cuts_streams_that_outlast_the_drain() {
         assert_eq!(server.demo.cut.get(), Some(CutCause::Drain));
     });
 }
+
+/// A client that leaves after its first bytes, whatever they were, leaves nothing behind.
+#[test]
+fn an_end_after_the_first_bytes_ends_the_connection() {
+    run(ServerLimits::default(), |server| async move {
+        for first in
+            ["", "P", "PRI * HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM", "POST / HTTP/1.1\r\n", "\x16\x03\x01"]
+        {
+            for resets in [false, true] {
+                let mut stream = TcpStream::connect(server.address).await.unwrap();
+                stream.write_all(first.as_bytes()).await.unwrap();
+                until(|| server.options.conn_limit.count() == 1).await;
+                if resets {
+                    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+                }
+                drop(stream);
+                until(|| server.options.conn_limit.count() == 0).await;
+            }
+        }
+    });
+}
+
+/// A preface that comes byte by byte, and a request that begins as one.
+#[test]
+fn first_bytes_that_come_singly_are_served() {
+    run(ServerLimits::default(), |server| async move {
+        for (bytes, answer) in [
+            (&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"[..], &b"\0\0"[..]),
+            (b"PR / HTTP/1.1\r\nhost: x\r\n\r\n", b"HTTP/1.1 200"),
+        ] {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            for byte in bytes {
+                stream.write_all(&[*byte]).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            let mut begin = vec![0; answer.len()];
+            in_time(stream.read_exact(&mut begin)).await.unwrap();
+            assert_eq!(begin, answer);
+        }
+    });
+}
+
+/// hyper does not read while it holds bytes that follow a request.
+#[test]
+fn a_client_that_sent_too_much_is_seen_to_leave() {
+    run(ServerLimits::default(), |server| async move {
+        for request in [
+            "POST /wait HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nok\r\n",
+            "GET /wait HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n",
+            "POST /wait HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n\r\n",
+        ] {
+            for late in ["", "\r\n"] {
+                let mut stream = TcpStream::connect(server.address).await.unwrap();
+                stream.write_all(request.as_bytes()).await.unwrap();
+                until(|| server.demo.waiting.get() == 1).await;
+                stream.write_all(late.as_bytes()).await.unwrap();
+                drop(stream);
+                until(|| server.demo.waiting.get() == 0).await;
+                until(|| server.options.conn_limit.count() == 0).await;
+            }
+        }
+    });
+}

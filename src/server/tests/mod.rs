@@ -39,12 +39,30 @@ const LARGE_SIZE: usize = 24 * 1024 * 1024;
 /// Responses by path: `/echo` returns the request's body, `/large` has more bytes than a kernel buffers,
 /// `/stream` gives a first frame and then none until released, `/refuse` does not read the request's body,
 /// `/frames` gives three frames, `/none` none, `/broken` three and then an error, `/flood` frames without
-/// end.
+/// end, `/wait` no response.
 #[derive(Clone, Default)]
 struct Demo {
     dropped: Rc<Cell<usize>>,
     released: Rc<Cell<bool>>,
     cut: Rc<Cell<Option<CutCause>>>,
+    /// Requests for `/wait`.
+    waiting: Rc<Cell<usize>>,
+}
+
+/// One request for `/wait`.
+struct Waiting(Rc<Cell<usize>>);
+
+impl Waiting {
+    fn new(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 enum DemoBody {
@@ -66,6 +84,10 @@ impl Handler for Demo {
         let demo = self.clone();
         async move {
             Response::new(match head.uri.path() {
+                "/wait" => {
+                    let _waiting = Waiting::new(&demo.waiting);
+                    std::future::pending().await
+                }
                 "/stream" => DemoBody::Stream { demo, begun: false },
                 "/upload" => {
                     drop(body.collect().await);

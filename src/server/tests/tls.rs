@@ -114,6 +114,13 @@ fn survives_a_client_without_tls() {
         let mut stream = connect(server.address, &client_config(&[root], &[])).await.unwrap();
         assert!(exchange(&mut stream).await.ends_with("ok"));
         until(|| server.options.conn_limit.count() == 0).await;
+        for first in ["", "\x16", "\x16\x03\x01\x02\0"] {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            stream.write_all(first.as_bytes()).await.unwrap();
+            until(|| server.options.conn_limit.count() == 1).await;
+            drop(stream);
+            until(|| server.options.conn_limit.count() == 0).await;
+        }
     });
 }
 
