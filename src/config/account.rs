@@ -93,7 +93,9 @@ fn prices(section: &mut Section<'_, '_, '_>) -> Prices {
             let input = section.required("input").and_then(|mut field| field.read(money));
             let output = section.required("output").and_then(|mut field| field.read(money));
             let cached = section.read("cached", money);
-            Some(Price { input: input?, output: output?, cached })
+            let cache_write = section.read("cache_write", money);
+            let cache_write_1h = section.read("cache_write_1h", money);
+            Some(Price { input: input?, output: output?, cached, cache_write, cache_write_1h })
         });
         read.extend(price.flatten().map(|price| (name.to_owned(), price)));
     });
@@ -194,14 +196,20 @@ mod tests {
     fn the_ledger_and_its_prices() {
         let text = r#"{
             "ledger": {"retention": "7d", "spool": {"file": "s", "size": "1MiB"}, "batch": {"rows": 5}},
-            "prices": {"_note": 1, "gpt-4o": {"input": 2.5, "output": 10, "cached": 1.25}, "*": {"input": 0, "output": 0.1}},
+            "prices": {"_note": 1, "gpt-4o": {"input": 2.5, "output": 10, "cached": 1.25, "cache_write": 3, "cache_write_1h": 5}, "*": {"input": 0, "output": 0.1}},
             "trusted_proxies": ["10.0.0.0/8", "::1"]
         }"#;
         let settings = parsed(text);
         assert_eq!(settings.ledger.retention, Duration::from_secs(7 * 24 * 3600));
         assert_eq!((settings.ledger.spool_size, settings.ledger.batch_rows), (1 << 20, 5));
         assert_eq!(settings.ledger.spool, Some("s".into()));
-        let price = Price { input: 2_500_000, output: 10_000_000, cached: Some(1_250_000) };
+        let price = Price {
+            input: 2_500_000,
+            output: 10_000_000,
+            cached: Some(1_250_000),
+            cache_write: Some(3_000_000),
+            cache_write_1h: Some(5_000_000),
+        };
         assert_eq!((settings.prices.len(), settings.prices.find("p", "gpt-4o")), (2, Some(&price)));
         assert!(settings.trusted_proxies[0].contains([10, 1, 2, 3].into()));
 

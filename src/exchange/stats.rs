@@ -21,7 +21,8 @@ pub struct StreamStats {
     pub span: Duration,
     /// Gaps between frames shorter than a millisecond.
     pub zero_gaps: u32,
-    /// Usage as the provider reported it; after the accounting, as it is booked.
+    /// Usage as the provider reported it; after the accounting, as it is booked, with all cached input as a
+    /// part of the input.
     pub usage: Option<Usage>,
     /// Where `usage` comes from. `None` until the accounting, and where nothing is booked.
     pub usage_source: Option<UsageSource>,

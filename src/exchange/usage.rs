@@ -65,7 +65,9 @@ impl RequestRecord {
             self.lease = None;
             return;
         }
-        let reported = self.stats.usage;
+        let dialect = self.route.dialect();
+        let reported =
+            self.stats.usage.map(|usage| dialect.map_or(usage, |dialect| usage.with_cache_in_input(dialect)));
         let Accounting { booked, source, charged } = match outcome {
             Outcome::Complete if self.status.is_none_or(|status| status.as_u16() < 400) => {
                 self.account_answer(reported)
@@ -89,7 +91,7 @@ impl RequestRecord {
         self.stats.usage = booked;
         self.stats.usage_source = booked.map(|_| source);
         if let Some(lease) = self.lease.take() {
-            self.charge = lease.settle(charged.map_or(0, total), elapsed);
+            self.charge = lease.settle(charged.map_or(0, Usage::total), elapsed);
         }
     }
 
@@ -100,7 +102,7 @@ impl RequestRecord {
         if reported.is_some_and(|usage| is_complete(&usage)) {
             return Accounting { source: UsageSource::Reported, ..Accounting::reported(reported) };
         }
-        let completed = Some(self.estimate().merge(reported.unwrap_or_default()));
+        let completed = Some(reported.unwrap_or_default().or(self.estimate()));
         Accounting { booked: completed, source: source(reported), charged: completed }
     }
 
@@ -110,7 +112,7 @@ impl RequestRecord {
         let estimate = self.estimate();
         let known = reported.unwrap_or_default();
         let output = known.output.max(estimate.output);
-        let charged = Some(Usage { output, ..estimate.merge(known) });
+        let charged = Some(Usage { output, ..known.or(estimate) });
         match self.on_disconnect {
             OnDisconnect::Cancel => Accounting { charged, ..Accounting::reported(reported) },
             OnDisconnect::Drain { .. } | OnDisconnect::Estimate => {
@@ -128,10 +130,6 @@ impl RequestRecord {
 /// The source of usage that an estimate completed.
 fn source(reported: Option<Usage>) -> UsageSource {
     if reported.is_some() { UsageSource::Partial } else { UsageSource::Estimated }
-}
-
-fn total(usage: Usage) -> u64 {
-    usage.input.unwrap_or(0).saturating_add(usage.output.unwrap_or(0))
 }
 
 /// Whether a provider may have begun to work.

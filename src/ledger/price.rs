@@ -14,14 +14,21 @@ pub struct Price {
     pub output: u64,
     /// Input from the provider's cache. `None`: costs as much as other input.
     pub cached: Option<u64>,
+    /// Input written to the provider's cache. `None`: 1.25 times other input, as at Anthropic.
+    pub cache_write: Option<u64>,
+    /// The same for a cache that keeps it for an hour. `None`: 2 times other input, as at Anthropic.
+    pub cache_write_1h: Option<u64>,
 }
 
-/// Tokens to pay for; `cached` is a part of `input`.
+/// Tokens to pay for; `cached` and `cache_write` are parts of `input`, `cache_write_1h` is one of
+/// `cache_write`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PricedTokens {
     pub input: u64,
     pub output: u64,
     pub cached: u64,
+    pub cache_write: u64,
+    pub cache_write_1h: u64,
 }
 
 /// Prices by model. A name may hold `*` for any text and `?` for one letter. The name with the most other
@@ -67,10 +74,16 @@ impl Price {
     #[must_use]
     pub fn cost(&self, tokens: PricedTokens) -> u64 {
         const MILLION: u128 = 1_000_000;
-        let fresh = tokens.input.saturating_sub(tokens.cached);
+        // No part is larger than the whole, even if a provider says so.
+        let cached = tokens.cached.min(tokens.input);
+        let written = tokens.cache_write.min(tokens.input - cached);
+        let written_1h = tokens.cache_write_1h.min(written);
+        let cache_write = self.cache_write.unwrap_or_else(|| self.input.saturating_add(self.input / 4));
         let parts = [
-            (fresh, self.input),
-            (tokens.cached.min(tokens.input), self.cached.unwrap_or(self.input)),
+            (tokens.input - cached - written, self.input),
+            (cached, self.cached.unwrap_or(self.input)),
+            (written - written_1h, cache_write),
+            (written_1h, self.cache_write_1h.unwrap_or_else(|| self.input.saturating_mul(2))),
             (tokens.output, self.output),
         ];
         let sum = parts
@@ -85,7 +98,7 @@ mod tests {
     use super::*;
 
     fn price(input: u64) -> Price {
-        Price { input, output: 4 * input, cached: Some(input / 2) }
+        Price { input, output: 4 * input, cached: Some(input / 2), ..Price::default() }
     }
 
     #[test]
@@ -110,8 +123,11 @@ mod tests {
     #[test]
     fn costs_are_exact_and_rounded_once() {
         // gpt-4o: 2.50 in, 10.00 out, 1.25 cached.
-        let price = Price { input: 2_500_000, output: 10_000_000, cached: Some(1_250_000) };
-        let cost = |input, output, cached| price.cost(PricedTokens { input, output, cached });
+        let price =
+            Price { input: 2_500_000, output: 10_000_000, cached: Some(1_250_000), ..Price::default() };
+        let cost = |input, output, cached| {
+            price.cost(PricedTokens { input, output, cached, ..PricedTokens::default() })
+        };
         assert_eq!(cost(1_000_000, 1_000_000, 0), 12_500_000);
         assert_eq!(cost(1000, 0, 1000), 1250);
         // 2.5 micro-units for one token, 7.5 for three, 1.25 for one from the cache.
@@ -119,6 +135,31 @@ mod tests {
         assert_eq!(cost(0, 0, 5), 0, "no more than all of it is cached");
         assert_eq!(cost(u64::MAX, u64::MAX, 0), u64::MAX);
         let plain = Price { cached: None, ..price };
-        assert_eq!(plain.cost(PricedTokens { input: 2, output: 0, cached: 2 }), 5);
+        assert_eq!(plain.cost(PricedTokens { input: 2, cached: 2, ..PricedTokens::default() }), 5);
+    }
+
+    #[test]
+    fn what_is_written_to_a_cache_has_a_price_of_its_own() {
+        // Claude Sonnet: 3.00 in, 3.75 and 6.00 written, 0.30 read, 15.00 out.
+        let given = Price {
+            input: 3_000_000,
+            output: 15_000_000,
+            cached: Some(300_000),
+            cache_write: Some(4_000_000),
+            cache_write_1h: Some(7_000_000),
+        };
+        let usual = Price { cache_write: None, cache_write_1h: None, ..given };
+        let tokens = |cache_write, cache_write_1h| PricedTokens {
+            input: 1_000_000,
+            output: 0,
+            cached: 500_000,
+            cache_write,
+            cache_write_1h,
+        };
+        assert_eq!(usual.cost(tokens(0, 0)), 1_650_000);
+        assert_eq!(usual.cost(tokens(400_000, 0)), 150_000 + 300_000 + 1_500_000);
+        assert_eq!(usual.cost(tokens(400_000, 300_000)), 150_000 + 300_000 + 375_000 + 1_800_000);
+        assert_eq!(given.cost(tokens(400_000, 300_000)), 150_000 + 300_000 + 400_000 + 2_100_000);
+        assert_eq!(given.cost(tokens(u64::MAX, u64::MAX)), 150_000 + 3_500_000, "no part is above the whole");
     }
 }

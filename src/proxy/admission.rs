@@ -99,7 +99,7 @@ pub(super) fn grant(
 /// price.
 fn cost(prices: &Prices, requested: &str, prompt: u32, answer: u32) -> i64 {
     let (provider, model) = requested.split_once('/').unwrap_or(("", requested));
-    let tokens = PricedTokens { input: prompt.into(), output: answer.into(), cached: 0 };
+    let tokens = PricedTokens { input: prompt.into(), output: answer.into(), ..PricedTokens::default() };
     let cost = prices.cost(provider, model, tokens).or_else(|| prices.cost("", requested, tokens));
     i64::try_from(cost.unwrap_or(0)).unwrap_or(i64::MAX)
 }

@@ -119,7 +119,8 @@ impl RequestContext<'_> {
         &self,
         stream: Uncommitted<upstream::Body>,
     ) -> Result<(Result<(), Fault>, Uncommitted<upstream::Body>), AttemptError> {
-        let mut guard = WastedUsage { stream: Some(stream), wasted_tokens: self.wasted_tokens };
+        let mut guard =
+            WastedUsage { stream: Some(stream), dialect: self.dialect, wasted_tokens: self.wasted_tokens };
         let reached = match &mut guard.stream {
             Some(stream) => stream.reach(self.commit_point()).await,
             None => Ok(()),
@@ -178,13 +179,14 @@ impl RequestContext<'_> {
 struct WastedUsage<'a> {
     /// `None`: the stream has reached its commit point or failed.
     stream: Option<Uncommitted<upstream::Body>>,
+    dialect: Dialect,
     wasted_tokens: &'a Cell<u64>,
 }
 
 impl Drop for WastedUsage<'_> {
     fn drop(&mut self) {
         if let Some(usage) = self.stream.as_mut().and_then(Uncommitted::usage) {
-            let tokens = usage.input.unwrap_or(0).saturating_add(usage.output.unwrap_or(0));
+            let tokens = usage.with_cache_in_input(self.dialect).total();
             self.wasted_tokens.set(self.wasted_tokens.get().saturating_add(tokens));
         }
     }

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 use super::{
     client_address::client_address,
     config::{ProviderLabels, SettlementConfig},
-    cost::with_cached_input,
     phase::phase,
 };
 use crate::{
@@ -36,7 +35,7 @@ pub(super) fn row(
     let labels = provider.and_then(|name| config.provider(name));
     let FaultColumns { code, side, phase } = FaultColumns::of(&completed.outcome);
     let (stats, added) = (&record.stats, record.stats.added_latency());
-    let usage = with_cached_input(dialect, stats.usage.unwrap_or_default());
+    let usage = stats.usage.unwrap_or_default();
     let (is_stream, was_attempted) = (stats.frames > 0, record.attempts > 0);
     let wait = record.connection_wait.unwrap_or_default();
     Some(Row {

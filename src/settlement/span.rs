@@ -70,6 +70,7 @@ fn model_span(completed: &Completed, trace: Trace) -> Span {
             ("gen_ai.usage.input_tokens", usage.input.into()),
             ("gen_ai.usage.output_tokens", usage.output.into()),
             ("gen_ai.usage.cache_read.input_tokens", usage.cached.into()),
+            ("gen_ai.usage.cache_creation.input_tokens", usage.cache_write.into()),
             ("error.type", error.as_deref().into()),
             ("thalweg.time_to_first_token", stats.first_token.map(seconds).into()),
             ("thalweg.connection_wait", seconds(record.connection_wait.unwrap_or_default()).into()),

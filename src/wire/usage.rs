@@ -1,9 +1,11 @@
 //! Reads token counts from events and response bodies.
 //!
 //! Known places: `usage` at the top (chat, completions, embeddings, Anthropic's `message_delta`), in
-//! `response` (Responses), in `message` (Anthropic's `message_start`), in `x_groq` and in the first choice
-//! (Moonshot). Counts are the provider's: Anthropic's `input` does not include tokens read from or written to
-//! its cache.
+//! `response` (Responses), in `message` (Anthropic's `message_start`), in `x_groq`, in the first choice
+//! (Moonshot) and in `delta` (Cohere). Counts are the provider's, with one exception: tokens of the total
+//! that are neither input nor output are output. xAI and Gemini count reasoning in the total alone; where it
+//! is a part of the output, as at OpenAI, nothing is left over. Anthropic's `input` does not include tokens
+//! read from or written to its cache ([`Usage::with_cache_in_input`]).
 
 use std::{fmt, sync::LazyLock};
 
@@ -13,6 +15,8 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::Value;
+
+use super::dialect::Dialect;
 
 /// No request has more tokens. A larger count is a provider's mistake and is cut to this, because it must not
 /// spoil the sums of a month.
@@ -25,6 +29,10 @@ pub struct Usage {
     pub output: Option<u64>,
     /// Input tokens read from the provider's prompt cache.
     pub cached: Option<u64>,
+    /// Input tokens written to the provider's prompt cache.
+    pub cache_write: Option<u64>,
+    /// The part of them that the cache keeps for an hour, which costs more.
+    pub cache_write_1h: Option<u64>,
     /// Output tokens of reasoning.
     pub reasoning: Option<u64>,
 }
@@ -69,8 +77,8 @@ fn leading_object(json: &[u8]) -> Option<Usage> {
 }
 
 pub(super) fn from_value(json: &Value) -> Option<Usage> {
-    const PLACES: [&str; 5] =
-        ["/usage", "/response/usage", "/message/usage", "/x_groq/usage", "/choices/0/usage"];
+    const PLACES: [&str; 6] =
+        ["/usage", "/response/usage", "/message/usage", "/x_groq/usage", "/choices/0/usage", "/delta/usage"];
     let usage = PLACES.iter().find_map(|place| json.pointer(place).filter(|usage| usage.is_object()))?;
     UsageObject::deserialize(usage).ok()?.counts()
 }
@@ -88,23 +96,41 @@ struct UsageObject {
     completion_tokens_details: UsageMember,
     output_tokens_details: UsageMember,
     cache_read_input_tokens: UsageMember,
+    cache_creation_input_tokens: UsageMember,
+    cache_creation: UsageMember,
     prompt_cache_hit_tokens: UsageMember,
     cached_tokens: UsageMember,
     reasoning_tokens: UsageMember,
+    total_tokens: UsageMember,
+    /// Cohere's counts of all tokens, beside those that it bills.
+    tokens: UsageMember,
 }
 
 /// A count, or the counts inside an object. Any other type holds no count and is no error.
 #[derive(Clone, Copy, Default)]
 struct UsageMember {
     count: Option<u64>,
+    input: Option<u64>,
+    output: Option<u64>,
     cached: Option<u64>,
+    cache_write: Option<u64>,
+    cache_write_5m: Option<u64>,
+    cache_write_1h: Option<u64>,
     reasoning: Option<u64>,
 }
 
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
 enum Detail {
+    InputTokens,
+    OutputTokens,
     CachedTokens,
+    #[serde(alias = "cache_creation_tokens")]
+    CacheWriteTokens,
+    #[serde(rename = "ephemeral_5m_input_tokens")]
+    Ephemeral5m,
+    #[serde(rename = "ephemeral_1h_input_tokens")]
+    Ephemeral1h,
     ReasoningTokens,
     #[serde(other)]
     Other,
@@ -157,11 +183,20 @@ impl<'de> Visitor<'de> for UsageVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<UsageMember, A::Error> {
         let mut found = UsageMember::default();
         while let Some(detail) = members.next_key()? {
-            match detail {
-                Detail::CachedTokens => found.cached = members.next_value::<UsageMember>()?.count,
-                Detail::ReasoningTokens => found.reasoning = members.next_value::<UsageMember>()?.count,
-                Detail::Other => drop(members.next_value::<IgnoredAny>()?),
-            }
+            let place = match detail {
+                Detail::InputTokens => &mut found.input,
+                Detail::OutputTokens => &mut found.output,
+                Detail::CachedTokens => &mut found.cached,
+                Detail::CacheWriteTokens => &mut found.cache_write,
+                Detail::Ephemeral5m => &mut found.cache_write_5m,
+                Detail::Ephemeral1h => &mut found.cache_write_1h,
+                Detail::ReasoningTokens => &mut found.reasoning,
+                Detail::Other => {
+                    members.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *place = members.next_value::<UsageMember>()?.count;
         }
         Ok(found)
     }
@@ -170,13 +205,22 @@ impl<'de> Visitor<'de> for UsageVisitor {
 impl UsageObject {
     fn counts(&self) -> Option<Usage> {
         let count = |members: [&UsageMember; 2]| members.into_iter().find_map(|member| member.count);
+        let input = count([&self.prompt_tokens, &self.input_tokens]).or(self.tokens.input);
+        let output = count([&self.completion_tokens, &self.output_tokens]).or(self.tokens.output);
+        let beside_input =
+            self.total_tokens.count.zip(input).map(|(total, input)| total.saturating_sub(input));
         let found = Usage {
-            input: count([&self.prompt_tokens, &self.input_tokens]),
-            output: count([&self.completion_tokens, &self.output_tokens]),
+            input,
+            output: output.map(|output| output.max(beside_input.unwrap_or(0))),
             cached: (self.prompt_tokens_details.cached)
                 .or(self.input_tokens_details.cached)
                 .or_else(|| count([&self.cache_read_input_tokens, &self.prompt_cache_hit_tokens]))
                 .or(self.cached_tokens.count),
+            cache_write: (self.prompt_tokens_details.cache_write)
+                .or(self.input_tokens_details.cache_write)
+                .max(self.cache_creation_input_tokens.count)
+                .max(sum(self.cache_creation.cache_write_5m, self.cache_creation.cache_write_1h)),
+            cache_write_1h: self.cache_creation.cache_write_1h,
             reasoning: (self.completion_tokens_details.reasoning)
                 .or(self.output_tokens_details.reasoning)
                 .or(self.reasoning_tokens.count),
@@ -185,17 +229,55 @@ impl UsageObject {
     }
 }
 
+/// `None` if neither is known.
+fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.zip(other).map(|(one, other)| one.saturating_add(other)).or(one).or(other)
+}
+
 impl Usage {
-    /// Combines these counts with `later` ones of the same stream. Counts are totals so far, so a later one
-    /// wins.
+    /// Combines the counts of two events of one stream. Counts are totals so far, so the larger is the later
+    /// one; a later event that reports 0 does not know the count.
     #[must_use]
-    pub fn merge(self, later: Self) -> Self {
+    pub fn merge(self, other: Self) -> Self {
         Self {
-            input: later.input.or(self.input),
-            output: later.output.or(self.output),
-            cached: later.cached.or(self.cached),
-            reasoning: later.reasoning.or(self.reasoning),
+            input: self.input.max(other.input),
+            output: self.output.max(other.output),
+            cached: self.cached.max(other.cached),
+            cache_write: self.cache_write.max(other.cache_write),
+            cache_write_1h: self.cache_write_1h.max(other.cache_write_1h),
+            reasoning: self.reasoning.max(other.reasoning),
         }
+    }
+
+    /// These counts, completed by `other` where one is missing.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            input: self.input.or(other.input),
+            output: self.output.or(other.output),
+            cached: self.cached.or(other.cached),
+            cache_write: self.cache_write.or(other.cache_write),
+            cache_write_1h: self.cache_write_1h.or(other.cache_write_1h),
+            reasoning: self.reasoning.or(other.reasoning),
+        }
+    }
+
+    /// Input that includes the tokens read from and written to a cache, as all dialects but Anthropic's count
+    /// it, so that sums over providers mean something.
+    #[must_use]
+    pub fn with_cache_in_input(self, dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Messages => Self { input: sum(self.input, sum(self.cached, self.cache_write)), ..self },
+            Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings | Dialect::Responses => {
+                self
+            }
+        }
+    }
+
+    /// Input and output.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.input.unwrap_or(0).saturating_add(self.output.unwrap_or(0))
     }
 }
 
@@ -204,7 +286,7 @@ mod tests {
     use super::*;
 
     fn usage(input: u64, output: u64, cached: Option<u64>, reasoning: Option<u64>) -> Usage {
-        Usage { input: Some(input), output: Some(output), cached, reasoning }
+        Usage { input: Some(input), output: Some(output), cached, reasoning, ..Usage::default() }
     }
 
     #[test]
@@ -232,6 +314,69 @@ mod tests {
         let merged = read(start).unwrap().merge(read(delta).unwrap());
         assert_eq!(merged, usage(9, 40, Some(7), None));
         assert_eq!(merged.merge(usage(10, 41, None, Some(3))), usage(10, 41, Some(7), Some(3)));
+    }
+
+    /// Several servers with Anthropic's dialect repeat `input_tokens` at the end, and as 0.
+    #[test]
+    fn counts_of_one_stream_only_grow() {
+        let start = usage(25, 1, Some(5), None);
+        let zero = br#"{"type":"message_delta","usage":{"input_tokens":0,"output_tokens":9,
+            "cache_read_input_tokens":0}}"#;
+        assert_eq!(start.merge(read(zero).unwrap()), usage(25, 9, Some(5), None));
+        assert_eq!(start.merge(Usage::default()), start);
+    }
+
+    #[test]
+    fn what_is_written_to_a_cache_is_input() {
+        let reported = |details: &str| {
+            let json = format!(r#"{{"usage":{{"input_tokens":3,"output_tokens":4{details}}}}}"#);
+            let usage = read(json.as_bytes()).unwrap();
+            assert_eq!(find(json.as_bytes()), Some(usage));
+            (usage.with_cache_in_input(Dialect::Messages).input, usage.cache_write, usage.cache_write_1h)
+        };
+        assert_eq!(reported(""), (Some(3), None, None));
+        assert_eq!(reported(r#","cache_creation_input_tokens":20000"#), (Some(20_003), Some(20_000), None));
+        let both = r#","cache_creation_input_tokens":20000,"cache_read_input_tokens":100,
+            "cache_creation":{"ephemeral_5m_input_tokens":15000,"ephemeral_1h_input_tokens":5000}"#;
+        assert_eq!(reported(both), (Some(20_103), Some(20_000), Some(5000)));
+        let parts = r#","cache_creation":{"ephemeral_5m_input_tokens":1,"ephemeral_1h_input_tokens":2}"#;
+        assert_eq!(reported(parts), (Some(6), Some(3), Some(2)));
+        // OpenRouter and LiteLLM count it as a part of the input.
+        for name in ["cache_write_tokens", "cache_creation_tokens"] {
+            let chat = format!(
+                r#"{{"usage":{{"prompt_tokens":30,"completion_tokens":4,"prompt_tokens_details":{{"{name}":20}}}}}}"#
+            );
+            let usage = read(chat.as_bytes()).unwrap().with_cache_in_input(Dialect::ChatCompletions);
+            assert_eq!((usage.input, usage.cache_write), (Some(30), Some(20)));
+        }
+    }
+
+    /// xAI counts reasoning beside the output and in the total, Gemini in the total alone, OpenAI as a part
+    /// of the output.
+    #[test]
+    fn tokens_of_the_total_that_are_not_input_are_output() {
+        let output = |counts: &str| read(format!(r#"{{"usage":{{{counts}}}}}"#).as_bytes()).unwrap().output;
+        let xai = r#""prompt_tokens":213,"completion_tokens":2,"total_tokens":413,
+            "completion_tokens_details":{"reasoning_tokens":198}"#;
+        assert_eq!(output(xai), Some(200));
+        assert_eq!(output(r#""prompt_tokens":10,"completion_tokens":20,"total_tokens":530"#), Some(520));
+        let openai = r#""prompt_tokens":12,"completion_tokens":100,"total_tokens":112,
+            "completion_tokens_details":{"reasoning_tokens":100}"#;
+        assert_eq!(output(openai), Some(100));
+        for small in [0, 5, 29] {
+            let counts = format!(r#""prompt_tokens":10,"completion_tokens":20,"total_tokens":{small}"#);
+            assert_eq!(output(&counts), Some(20));
+        }
+        assert_eq!(output(r#""prompt_tokens":10,"total_tokens":10"#), None);
+    }
+
+    #[test]
+    fn reads_the_tokens_that_cohere_counts_and_not_those_that_it_bills() {
+        let end =
+            br#"{"type":"message-end","delta":{"usage":{"billed_units":{"input_tokens":7,"output_tokens":
+            21},"tokens":{"input_tokens":502,"output_tokens":24},"cached_tokens":448}}}"#;
+        assert_eq!(read(end), Some(usage(502, 24, Some(448), None)));
+        assert_eq!(find(end), read(end));
     }
 
     #[test]
@@ -269,6 +414,9 @@ mod tests {
             br#"{"usage":{"prompt_tokens":18446744073709551615,"completion_tokens":4,"prompt_tokens_details":
             {"cached_tokens":9223372036854775808},"reasoning_tokens":1099511627777}}"#;
         assert_eq!(read(json), Some(usage(MAX_COUNT, 4, Some(MAX_COUNT), Some(MAX_COUNT))));
+        let total =
+            br#"{"usage":{"prompt_tokens":1,"completion_tokens":4,"total_tokens":18446744073709551615}}"#;
+        assert_eq!(read(total), Some(usage(1, MAX_COUNT - 1, None, None)));
     }
 
     #[test]

@@ -269,7 +269,7 @@ async fn a_budget_is_spent() {
         ..TokenSettings::plain("alice", Secret::new(TOKEN.to_owned()))
     };
     // A millionth of the currency for each token: a stream costs 12, an answer 11.
-    let price = Price { input: 1_000_000, output: 1_000_000, cached: None };
+    let price = Price { input: 1_000_000, output: 1_000_000, ..Price::default() };
     let plan = Plan::to(&[&upstream]).with(|settings| {
         settings.tokens = vec![token];
         settings.prices = Prices::new([("m".to_owned(), price)]);

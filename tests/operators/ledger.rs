@@ -45,7 +45,7 @@ impl DatabaseFile {
         Plan::to(upstreams).with(|settings| {
             settings.database = Some(self.database());
             settings.ledger.batch_delay = Duration::from_millis(1);
-            let price = Price { input: 1_000_000, output: 10_000_000, cached: None };
+            let price = Price { input: 1_000_000, output: 10_000_000, ..Price::default() };
             settings.prices = Prices::new([("m".to_owned(), price)]);
         })
     }

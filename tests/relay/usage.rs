@@ -9,8 +9,9 @@ use crate::{
     client::{Call, Version},
     gateway::{PAIRS, Plan},
     journal,
+    transcripts::{self, Kind},
     upstream::{
-        Speaks, Step, Upstream,
+        Framing, Speaks, Step, Upstream,
         script::{self, DONE, delta, usage},
     },
 };
@@ -193,6 +194,139 @@ async fn usage_is_estimated_when_not_reported() {
     assert_eq!(
         booked,
         [json!([3, "estimated"]), json!([(743 - 300) / 4, "estimated"]), json!([2, "reported"])]
+    );
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Input and output tokens of every recorded provider form.
+const RECORDED: &[(&str, u64, u64)] = &[
+    ("ai21-stream-crlf", 30, 184),
+    ("anthropic-messages-stream-text", 17, 85),
+    ("anthropic-messages-stream-tool", 599, 135),
+    ("anthropic-openai-compat-json", 17, 15),
+    ("avian-stream-triple-newline", 308, 71),
+    ("azure-deepseek-r1-stream-splits", 33, 390),
+    ("azure-stream-content-filter", 12, 24),
+    ("cerebras-stream-reasoning-no-done", 102, 77),
+    ("cohere-native-stream", 502, 24),
+    ("deepseek-stream-reasoning-content", 6, 212),
+    ("deepseek-stream-tool-calls", 348, 65),
+    ("fireworks-json-ratelimit-emoji", 75, 25),
+    // 62 of its tokens are in the total alone.
+    ("gemini-openai-compat-json-tool-no-id", 35, 74),
+    ("gpustack-stream-no-done", 15, 171),
+    ("groq-stream-text-xgroq", 52, 20),
+    ("huggingface-stream-no-done", 51, 2),
+    ("litellm-proxy-stream-n2", 13, 27),
+    ("llamacpp-stream-tools", 139, 41),
+    ("mistral-stream-text-emoji", 25, 31),
+    ("mistral-stream-tool-single-chunk", 159, 28),
+    ("moonshot-stream-reasoning-usage", 90, 50),
+    ("ollama-json-chat", 21, 16),
+    ("ollama-stream-tools-reasoning", 195, 140),
+    ("openai-completions-stream-usage", 31, 25),
+    ("openai-json-basic", 8, 377),
+    ("openai-json-cjk", 43, 8),
+    ("openai-responses-stream", 20, 8),
+    ("openai-stream-cjk-tool-args", 93, 30),
+    ("openai-stream-logprobs", 7, 10),
+    ("openai-stream-n2-usage", 26, 104),
+    ("openai-stream-tools-parallel", 106, 50),
+    ("openai-stream-usage-detailed", 12, 100),
+    ("openrouter-stream-comments-error", 43, 10),
+    ("openrouter-stream-comments-tools", 685, 120),
+    ("openrouter-stream-reasoning-details", 607, 143),
+    ("perplexity-stream-crlf-no-done", 8, 5),
+    ("qwen-stream-reasoning", 24, 1355),
+    ("snowflake-stream-thinking", 45, 73),
+    ("together-json-retry-after-200", 44, 23),
+    ("together-stream-eos", 37, 53),
+    ("vllm-stream-crusoe", 46, 14),
+    // 2 of text, 198 of reasoning.
+    ("xai-stream-reasoning-content", 213, 200),
+    ("zai-glm-stream-reasoning-splits", 35, 228),
+    // Fixtures of our own.
+    ("messages-stream", 9, 2),
+    ("responses-stream", 9, 1),
+    ("stream-reasoning", 11, 4),
+    ("stream-usage-on-finish", 11, 4),
+    ("stream-usage", 11, 4),
+];
+
+/// The books are right to the token for every recorded form, and each form that reports usage is in the list.
+#[tokio::test]
+async fn every_recorded_form_is_booked_to_the_token() {
+    let answers: Vec<_> = transcripts::all()
+        .iter()
+        .filter(|transcript| transcript.status == 200 && reports_usage(&transcript.body))
+        .collect();
+    let played = answers.clone();
+    let upstream = Upstream::by(Speaks::H1, move |number, _| {
+        let transcript = played[number];
+        let head = Step::Head { status: 200, headers: transcript.headers.clone(), framing: Framing::Chunked };
+        vec![head, Step::Body(transcript.body.clone()), Step::End]
+    });
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for transcript in answers {
+        let name = &*transcript.name;
+        let path = match name {
+            _ if name.contains("messages") => "/v1/messages",
+            _ if name.contains("responses") => "/v1/responses",
+            _ if name.contains("completions") => "/v1/completions",
+            _ => CHAT,
+        };
+        let call = if transcript.kind == Kind::Sse {
+            Call::post(path, r#"{"model":"m","stream":true}"#)
+        } else {
+            Call::post(path, r#"{"model":"m"}"#)
+        };
+        let id = call.id();
+        client.send(call).await.collect().await;
+        let line = journal::closing(&id).await;
+        let (_, input, output) = RECORDED.iter().find(|(known, ..)| *known == name).expect(name);
+        assert_eq!(json!([line["input_tokens"], line["output_tokens"]]), json!([input, output]), "{name}");
+        let ended = line["message"] == "done";
+        assert_eq!(line["usage"], if ended { "reported" } else { "partial" }, "{name}");
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Whether the text has a usage object with counts.
+fn reports_usage(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    text.split("\"usage\"").skip(1).any(|rest| {
+        let rest = rest.trim_start().trim_start_matches(':').trim_start();
+        rest.starts_with('{') && rest.split('}').next().is_some_and(|object| object.contains("_tokens"))
+    })
+}
+
+/// A cache's tokens of Anthropic are a part of the input, and a later 0 takes nothing back.
+#[tokio::test]
+async fn a_prompt_that_is_written_to_a_cache_counts() {
+    let event = |name: &str, data: serde_json::Value| format!("event: {name}\ndata: {data}\n\n");
+    let start = json!({"type": "message_start", "message": {"usage": {"input_tokens": 3,
+        "cache_creation_input_tokens": 20_000, "cache_read_input_tokens": 100, "output_tokens": 1}}});
+    let delta = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"},
+        "usage": {"input_tokens": 0, "cache_creation_input_tokens": 0, "output_tokens": 9}});
+    let stream = [
+        event("message_start", start),
+        event("content_block_delta", json!({"type": "content_block_delta", "delta": {"text": "hi"}})),
+        event("message_delta", delta),
+        event("message_stop", json!({"type": "message_stop"})),
+    ];
+    let upstream = Upstream::always(Speaks::H1, script::sse(stream.concat()));
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let call = Call::post("/v1/messages", r#"{"model":"m","stream":true,"max_tokens":5}"#);
+    let id = call.id();
+    assert_eq!(client.send(call).await.collect().await.text(), stream.concat());
+    let line = journal::closing(&id).await;
+    assert_eq!(
+        json!([line["input_tokens"], line["output_tokens"], line["usage"]]),
+        json!([20_103, 9, "reported"])
     );
     drop(client);
     gateway.stop().await;
