@@ -1,9 +1,9 @@
 //! The socket as hyper sees it. HTTP/1.1's framing observes every read; a write that has to wait is noted for
 //! `write_timeout`. Adds no buffer and no copy; vectored writes pass through.
 //!
-//! hyper does not read while it holds bytes that follow the request in flight, and so would not see the client
-//! leave. Until the response begins, the socket is then read at a flush, which hyper does at each of its
-//! turns; the bytes are dropped, because the connection ends with this request.
+//! hyper does not read while it holds bytes that follow the request in flight, and so would not see the
+//! client leave. Until the response begins, the socket is then read at a flush, which hyper does at each of
+//! its turns; the bytes are dropped, because the connection ends with this request.
 
 use std::{
     io::{self, IoSlice},
