@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::{
     document::Value,
+    forward,
     problem::ValueError,
     scalar,
     section::{Located, Section, shown_key},
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     base::{Deadlines, Secret},
-    upstream::{BaseUrl, BaseUrlError, KeyHeader, Protocol, Target},
+    upstream::{BaseUrl, BaseUrlError, ForwardedHeaders, KeyHeader, Protocol, Target},
 };
 
 const PROTOCOLS: [(&str, Protocol); 3] =
@@ -37,12 +38,19 @@ const FRAMING_HEADERS: [HeaderName; 9] = [
     header::PROXY_AUTHORIZATION,
 ];
 
-/// `None`: a problem has been reported. `deadlines`: the file's own defaults.
-pub(super) fn read(field: &mut Located<'_, '_, '_>, deadlines: Deadlines) -> Option<ProviderSettings> {
+/// The file's own defaults for all providers.
+#[derive(Clone, Default)]
+pub(super) struct ProviderDefaults {
+    pub(super) deadlines: Deadlines,
+    pub(super) forwarded: ForwardedHeaders,
+}
+
+/// `None`: a problem has been reported.
+pub(super) fn read(field: &mut Located<'_, '_, '_>, defaults: &ProviderDefaults) -> Option<ProviderSettings> {
     match field.value {
-        Value::Text(text) => from_string(field, text, deadlines),
+        Value::Text(text) => from_string(field, text, defaults),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Table(_) => {
-            field.section(|section| from_object(section, deadlines)).flatten()
+            field.section(|section| from_object(section, defaults.clone())).flatten()
         }
     }
 }
@@ -51,7 +59,7 @@ pub(super) fn read(field: &mut Located<'_, '_, '_>, deadlines: Deadlines) -> Opt
 fn from_string(
     field: &mut Located<'_, '_, '_>,
     text: &str,
-    deadlines: Deadlines,
+    defaults: &ProviderDefaults,
 ) -> Option<ProviderSettings> {
     let mut parts = text.splitn(3, '|');
     let (Some(name_part), Some(base_part)) = (parts.next(), parts.next()) else {
@@ -62,11 +70,13 @@ fn from_string(
     let name = field.part("name", name(name_part));
     let base = field.part("base_url", env.resolve(base_part).and_then(|text| base(&text)));
     let key = field.part("api_key", env.resolve(parts.next().unwrap_or_default()).and_then(key));
-    let target = Target { key: key?, ..Target::plain(name?, base?) };
-    Some(ProviderSettings::plain(target).with_deadlines(deadlines))
+    let forwarded = defaults.forwarded.clone();
+    let target = Target { key: key?, forwarded, ..Target::plain(name?, base?) };
+    Some(ProviderSettings::plain(target).with_deadlines(defaults.deadlines))
 }
 
-fn from_object(section: &mut Section<'_, '_, '_>, mut deadlines: Deadlines) -> Option<ProviderSettings> {
+fn from_object(section: &mut Section<'_, '_, '_>, defaults: ProviderDefaults) -> Option<ProviderSettings> {
+    let ProviderDefaults { mut deadlines, mut forwarded } = defaults;
     let name = section.required("name").and_then(|mut field| field.read(|value| name(scalar::text(value)?)));
     let base = section.required("base_url").and_then(|mut field| {
         let text = field.resolved()?;
@@ -83,13 +93,15 @@ fn from_object(section: &mut Section<'_, '_, '_>, mut deadlines: Deadlines) -> O
     let mut key_header = KeyHeader::default();
     section.set("key_header", &mut key_header, scalar::choice(&KEY_HEADERS));
     let headers = section.field("headers").map_or_else(Vec::new, |mut field| headers(&mut field));
+    forward::read(section, &mut forwarded);
     let folder = section.context.folder.clone();
     let ca_file = section.read("ca_file", scalar::file(folder.as_deref()));
     let weight = section.read("weight", scalar::integer(1..=1_000_000)).unwrap_or(1);
     let region = section.read("region", scalar::label).map(Arc::from);
     // An absent key means no key; a wrong one has been reported.
     let key = key.unwrap_or(Some(None));
-    let target = Target { key: key?, protocol, key_header, headers, ca_file, ..Target::plain(name?, base?) };
+    let plain = Target::plain(name?, base?);
+    let target = Target { key: key?, protocol, key_header, headers, forwarded, ca_file, ..plain };
     let settings = ProviderSettings { models, weight, region, ..ProviderSettings::plain(target) };
     Some(settings.with_deadlines(deadlines))
 }

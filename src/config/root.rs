@@ -11,16 +11,16 @@ use std::{
 use super::{
     account, administration,
     document::Value,
-    health, log, otel,
+    forward, health, log, otel,
     problem::ValueError,
-    provider, routing, scalar,
+    provider::{self, ProviderDefaults},
+    routing, scalar,
     section::{Located, ReadContext, Section},
     settings::{COMMIT_POINTS, ProviderSettings, Settings},
     token,
 };
 use crate::{
     auth::TokenSettings,
-    base::Deadlines,
     exchange::OnDisconnect,
     relay::{FaultDisplay, Mode, StreamSettings},
     server::{ServerLimits, TlsFiles},
@@ -61,10 +61,11 @@ pub(super) fn read(context: &mut ReadContext<'_>, value: &Value) -> (Settings, h
         }
         root.set("watch", &mut settings.watch, scalar::boolean);
         log::read(root, &mut settings.log);
-        let mut deadlines = Deadlines::default();
-        provider::read_deadlines(root, &mut deadlines);
+        let mut defaults = ProviderDefaults::default();
+        provider::read_deadlines(root, &mut defaults.deadlines);
+        forward::read(root, &mut defaults.forwarded);
         settings.providers =
-            root.field("providers").map_or_else(Vec::new, |mut field| providers(&mut field, deadlines));
+            root.field("providers").map_or_else(Vec::new, |mut field| providers(&mut field, &defaults));
         settings.tokens = root.field("tokens").map_or_else(Vec::new, |mut field| tokens(&mut field));
         if let Some(mut field) = root.field("supported_models") {
             field.items(|mut item| settings.supported_models.extend(item.read(scalar::regex)));
@@ -106,11 +107,11 @@ fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsFiles> {
     Some(TlsFiles { certificate: certificate?, key: key? })
 }
 
-fn providers(field: &mut Located<'_, '_, '_>, deadlines: Deadlines) -> Vec<ProviderSettings> {
+fn providers(field: &mut Located<'_, '_, '_>, defaults: &ProviderDefaults) -> Vec<ProviderSettings> {
     let mut providers = Vec::new();
     let mut names = HashMap::new();
     field.items(|mut item| {
-        let Some(provider) = provider::read(&mut item, deadlines) else { return };
+        let Some(provider) = provider::read(&mut item, defaults) else { return };
         match names.get(&provider.target.name) {
             Some(first) => item.report(format!("has the same name as {first}")),
             None => {

@@ -481,3 +481,35 @@ fn the_old_switches_work_as_variables() {
     let Err(LoadError::Mistakes { problems, .. }) = wrong else { panic!() };
     assert_eq!(problems.len(), 3, "{problems:?}");
 }
+
+/// A provider's own patterns replace those of the file.
+#[test]
+fn headers_that_pass_are_listed() {
+    let settings = parsed(
+        r#"{
+            "forward_headers": {"request": ["X-Team", "x-user-*"], "response": ["server"]},
+            "providers": [
+                "a|http://a/v1|",
+                {"name": "b", "base_url": "http://b/v1", "forward_headers": {"request": ["baggage"]}}
+            ]
+        }"#,
+    );
+    let passed = |provider: usize| {
+        let forwarded = &settings.providers[provider].target.forwarded;
+        ["x-team", "x-user-email", "baggage"]
+            .map(|name| forwarded.pass_up(&http::HeaderName::from_static(name)))
+    };
+    assert_eq!((passed(0), passed(1)), ([true, true, false], [false, false, true]));
+    assert!(settings.providers[0].target.forwarded.pass_down(&http::header::SERVER));
+    assert!(!settings.providers[1].target.forwarded.pass_down(&http::header::SERVER));
+    let wrong = r#"{"forward_headers": {"request": ["a b", "cf-connecting-ip", 1], "response": ["set-cookie"]}}"#;
+    assert_eq!(
+        mistakes(wrong, &Env::empty()),
+        [
+            "forward_headers.request[0]: expected a header's name, or the beginning of names and a *",
+            "forward_headers.request[1]: never goes to a provider",
+            "forward_headers.request[2]: expected a string, found a number",
+            "forward_headers.response[0]: never goes to a client",
+        ]
+    );
+}

@@ -58,7 +58,7 @@ impl RequestContext<'_> {
         let times = AttemptTimes { connection_wait: connected_after, answered: Instant::now() };
         let declared = declared_length(&headers);
         let kind = body_kind(&headers, self.streams());
-        retain_passed_headers(&mut headers);
+        retain_passed_headers(&mut headers, &provider.target.forwarded);
         let error = |headers, text, rest| {
             let response = ErrorResponse { status, headers, times, text, rest, deadline };
             Err(AttemptError::Error(Box::new(response)))

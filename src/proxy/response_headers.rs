@@ -3,7 +3,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::upstream::head::{is_hop_by_hop, named_by_connection};
+use crate::upstream::{ForwardedHeaders, head::named_by_connection};
+
+const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-thalweg-provider-request-id");
 
 /// How a body is passed to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +49,20 @@ pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Takes out the headers that concern only the provider's connection or its own site; the rest passes as it
-/// came (R33).
-pub(super) fn retain_passed_headers(headers: &mut HeaderMap) {
+/// Leaves in the headers that are known to concern the client (R33). The provider's own id of the request
+/// goes under another name, because `x-request-id` is the gateway's.
+pub(super) fn retain_passed_headers(headers: &mut HeaderMap, forwarded: &ForwardedHeaders) {
     let named: Vec<String> = named_by_connection(headers).map(str::to_ascii_lowercase).collect();
     for name in &named {
         headers.remove(name.as_str());
     }
-    let removed: Vec<HeaderName> =
-        headers.keys().filter(|name| is_hop_by_hop(name) || is_of_site(name)).cloned().collect();
+    let id = headers.remove("x-request-id");
+    let removed: Vec<HeaderName> = headers.keys().filter(|name| !forwarded.pass_down(name)).cloned().collect();
     for name in &removed {
         headers.remove(name);
+    }
+    if let Some(id) = id {
+        headers.insert(PROVIDER_REQUEST_ID, id);
     }
 }
 
@@ -67,21 +72,6 @@ pub(super) fn sign(headers: &mut HeaderMap, provider: Option<&str>, attempts: u8
         headers.insert(HeaderName::from_static("x-thalweg-provider"), name);
     }
     headers.insert(HeaderName::from_static("x-thalweg-attempts"), HeaderValue::from(u16::from(attempts)));
-}
-
-/// Headers of a provider's web front about itself, and of the framing, which the gateway does anew.
-fn is_of_site(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "content-length"
-            | "set-cookie"
-            | "alt-svc"
-            | "strict-transport-security"
-            | "server-timing"
-            | "x-request-id"
-            | "nel"
-            | "report-to"
-    ) || name.as_str().starts_with("access-control-")
 }
 
 /// Keeps proxies in front of the gateway from holding an event stream back (R1).

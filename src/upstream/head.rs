@@ -1,6 +1,6 @@
-//! Heads of messages to and from a provider: builds a request's head from the headers that may pass, parses a
-//! response's head by httparse and checks it. The list of headers that a client cannot pass on (hop-by-hop
-//! headers, its credential, thalweg's own controls) is here and nowhere else. Reads and writes no socket.
+//! Heads of messages to and from a provider: builds a request's head from the headers that may pass
+//! ([`super::forwarded_headers`]), parses a response's head by httparse and checks it. Reads and writes no
+//! socket.
 
 use std::borrow::Cow;
 
@@ -14,55 +14,6 @@ use crate::http1::BodyFraming;
 pub(super) const MAX_HEAD_SIZE: usize = 64 * 1024;
 /// Header fields of a response.
 const MAX_HEADERS: usize = 128;
-
-/// Whether a client's header may go to a provider. Hop-by-hop headers, credentials, cookies, headers that
-/// this file sets, and thalweg's own controls do not pass.
-#[must_use]
-pub fn may_pass_up(name: &HeaderName) -> bool {
-    !matches!(
-        name.as_str(),
-        "host"
-            | "content-length"
-            | "content-type"
-            | "accept"
-            | "accept-encoding"
-            | "authorization"
-            | "x-api-key"
-            | "api-key"
-            | "x-goog-api-key"
-            // They name the client's account; the key is of the gateway's.
-            | "openai-organization"
-            | "openai-project"
-            | "cookie"
-            | "expect"
-            | "origin"
-            | "x-use-asgi-streaming"
-            | "x_use_asgi_streaming"
-            | "forwarded"
-            | "x-real-ip"
-    ) && !name.as_str().starts_with("x-thalweg-")
-        && !name.as_str().starts_with("x-forwarded-")
-        && !is_hop_by_hop(name)
-}
-
-/// Hop-by-hop headers: RFC 9110 section 7.6.1, and those that older software adds.
-#[must_use]
-pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-authentication-info"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
-    )
-}
 
 /// The options of `Connection` headers: names of hop-by-hop headers, `close`, `keep-alive`.
 pub fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -104,7 +55,7 @@ pub(super) fn for_each_header<'a>(
     }
     for (name, value) in request.headers {
         let is_hop = hop_by_hop.iter().any(|option| option.eq_ignore_ascii_case(name.as_str()));
-        if may_pass_up(name) && !is_hop && !is_replaced(name) {
+        if target.forwarded.pass_up(name) && !is_hop && !is_replaced(name) {
             emit(name, value.as_bytes());
         }
     }

@@ -3,13 +3,15 @@
 //!
 //! - [`target`]: a provider's address, protocol and key, and limits of the pools
 //! - `send`: one request, in order: `connection` (`pool`, `dial`, `tls`, `pinned`), then `h1` or `h2`
-//! - [`head`]: builds request heads, parses response heads; the list of headers that do not pass
+//! - [`forwarded_headers`]: the lists of headers that pass, up and down
+//! - [`head`]: builds request heads, parses response heads
 //! - [`body`]: a response body of either protocol
 //! - `io`: the socket and the worker's read block
 
 pub mod body;
 mod connection;
 mod dial;
+pub mod forwarded_headers;
 mod h1;
 mod h2;
 pub mod head;
@@ -23,6 +25,7 @@ mod tests;
 mod tls;
 
 pub use body::Body;
+pub use forwarded_headers::{ForwardedHeaders, HeaderPattern};
 pub use head::Request;
 pub use pool::SharedPools;
 pub use send::{Deadline, Response, Upstream};

@@ -5,6 +5,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
+use super::forwarded_headers::ForwardedHeaders;
 use crate::base::{Deadlines, Secret};
 
 /// A provider's base URL, parsed once. `path` has no trailing slash and may be empty.
@@ -129,6 +130,8 @@ pub struct Target {
     pub key: Option<Secret<String>>,
     /// Sent with every request, in place of the client's headers of the same names.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Headers that pass besides the built-in ones.
+    pub forwarded: ForwardedHeaders,
     /// PEM file of the roots to trust. `None`: the system's.
     pub ca_file: Option<PathBuf>,
     /// [`Deadlines::connect`].
@@ -149,6 +152,7 @@ impl Target {
             key_header: KeyHeader::default(),
             key: None,
             headers: Vec::new(),
+            forwarded: ForwardedHeaders::default(),
             ca_file: None,
             connect_timeout: connect,
             pool_timeout: pool,

@@ -24,6 +24,7 @@ fn builds_the_head_from_what_may_pass() {
         ("x-team", "theirs"),
         ("x-thalweg-strategy", "race"),
         ("openai-beta", "assistants=v2"),
+        ("x-custom", "1"),
     ] {
         headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
