@@ -502,7 +502,8 @@ fn headers_that_pass_are_listed() {
     assert_eq!((passed(0), passed(1)), ([true, true, false], [false, false, true]));
     assert!(settings.providers[0].target.forwarded.pass_down(&http::header::SERVER));
     assert!(!settings.providers[1].target.forwarded.pass_down(&http::header::SERVER));
-    let wrong = r#"{"forward_headers": {"request": ["a b", "cf-connecting-ip", 1], "response": ["set-cookie"]}}"#;
+    let wrong =
+        r#"{"forward_headers": {"request": ["a b", "cf-connecting-ip", 1], "response": ["set-cookie"]}}"#;
     assert_eq!(
         mistakes(wrong, &Env::empty()),
         [

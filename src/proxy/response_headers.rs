@@ -57,7 +57,8 @@ pub(super) fn retain_passed_headers(headers: &mut HeaderMap, forwarded: &Forward
         headers.remove(name.as_str());
     }
     let id = headers.remove("x-request-id");
-    let removed: Vec<HeaderName> = headers.keys().filter(|name| !forwarded.pass_down(name)).cloned().collect();
+    let removed: Vec<HeaderName> =
+        headers.keys().filter(|name| !forwarded.pass_down(name)).cloned().collect();
     for name in &removed {
         headers.remove(name);
     }

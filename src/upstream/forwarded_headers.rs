@@ -322,8 +322,16 @@ fn begins_as_listed_down(name: &str) -> bool {
         "kong-",
         "amzn-bedrock-",
     ];
-    const OTHERS: &[&str] =
-        &["anthropic-", "openai-", "ratelimit-", "mistral-", "fireworks-", "helicone-", "llm_provider-", "cf-aig-"];
+    const OTHERS: &[&str] = &[
+        "anthropic-",
+        "openai-",
+        "ratelimit-",
+        "mistral-",
+        "fireworks-",
+        "helicone-",
+        "llm_provider-",
+        "cf-aig-",
+    ];
     let begins = |starts: &[&str], name: &str| starts.iter().any(|start| name.starts_with(start));
     match name.strip_prefix("x-") {
         Some(rest) => begins(X, rest),
