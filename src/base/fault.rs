@@ -57,6 +57,9 @@ pub enum FaultKind {
     /// A complete response with an error status.
     #[error("answered {0}")]
     Status(u16),
+    /// A redirection, which is not followed, and where to, without its query.
+    #[error("redirects to {0}, which is not followed")]
+    Redirect(Box<str>),
     /// An error object or an error event in a response with a success status.
     #[error("answered an error inside a successful response")]
     ErrorEvent,
@@ -120,6 +123,7 @@ impl Fault {
                 | FaultKind::Tls(_)
                 | FaultKind::Garbage(_)
                 | FaultKind::Status(_)
+                | FaultKind::Redirect(_)
                 | FaultKind::Truncated
                 | FaultKind::Empty(_)
                 | FaultKind::ErrorEvent,
@@ -140,6 +144,7 @@ impl Fault {
             (FaultKind::Garbage(_), Side::Provider | Side::Gateway) => "upstream_garbage",
             (FaultKind::TooLarge { .. }, Side::Provider | Side::Gateway) => "response_too_large",
             (FaultKind::Status(_), Side::Provider | Side::Gateway) => "upstream_status",
+            (FaultKind::Redirect(_), Side::Provider | Side::Gateway) => "upstream_redirect",
             (FaultKind::ErrorEvent, Side::Provider | Side::Gateway) => "upstream_error",
         }
     }

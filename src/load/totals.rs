@@ -55,7 +55,7 @@ impl From<&Fault> for ErrorClass {
             FaultKind::Reset | FaultKind::Truncated => Self::Reset,
             FaultKind::Garbage(_) | FaultKind::Empty(_) => Self::Garbage,
             FaultKind::TooLarge { .. } => Self::TooLarge,
-            FaultKind::Status(_) => Self::Status,
+            FaultKind::Status(_) | FaultKind::Redirect(_) => Self::Status,
             FaultKind::ErrorEvent => Self::ErrorEvent,
             FaultKind::Gone | FaultKind::Refused(_) => Self::Gone,
         }

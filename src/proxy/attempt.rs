@@ -15,7 +15,7 @@ use super::{
     error_response::read_error_start,
     request_context::RequestContext,
     response_headers::{
-        BodyKind, body_kind, declared_length, forbid_buffering, is_page, retain_passed_headers,
+        BodyKind, body_kind, declared_length, forbid_buffering, is_page, retain_passed_headers, status_of_hop,
     },
     snapshot::Provider,
 };
@@ -56,6 +56,9 @@ impl RequestContext<'_> {
     ) -> Result<Success, AttemptError> {
         let upstream::Response { status, mut headers, body, connected_after } = response;
         let times = AttemptTimes { connection_wait: connected_after, answered: Instant::now() };
+        if let Some(fault) = status_of_hop(status, &headers) {
+            return Err(AttemptError::Fault(fault));
+        }
         let declared = declared_length(&headers);
         let kind = body_kind(&headers, self.streams());
         retain_passed_headers(&mut headers, &provider.target.forwarded);

@@ -156,8 +156,8 @@ pub const fn of_status(status: u16) -> FailureClass {
         // 498: Groq's flex tier is full. 529: Anthropic.
         498 | 503 | 529 => FailureClass::Overloaded,
         // Not the caller's fault: the provider took too long, met a conflict, or lost a service that it
-        // depends on.
-        408 | 409 | 424 | 425 | 500..=599 => FailureClass::ServerError,
+        // depends on; or a server in between wants another connection.
+        407..=409 | 421 | 424..=426 | 500..=599 => FailureClass::ServerError,
         400..=499 => FailureClass::CallerMistake,
         _ => FailureClass::Garbage,
     }
@@ -175,7 +175,7 @@ pub const fn of_fault(fault: &Fault) -> FailureClass {
         FaultKind::Tls(_) => FailureClass::Tls,
         FaultKind::Timeout(clock, _) => FailureClass::Timeout(*clock),
         FaultKind::Reset | FaultKind::Truncated | FaultKind::Gone => FailureClass::Reset,
-        FaultKind::Garbage(_) | FaultKind::Empty(_) => FailureClass::Garbage,
+        FaultKind::Garbage(_) | FaultKind::Empty(_) | FaultKind::Redirect(_) => FailureClass::Garbage,
         FaultKind::TooLarge { .. } => FailureClass::TooLarge,
         FaultKind::Status(status) => of_status(*status),
         FaultKind::ErrorEvent => FailureClass::ErrorEvent,

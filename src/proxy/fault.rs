@@ -80,16 +80,18 @@ impl Refusal {
     }
 
     /// The value of `x-should-retry`, which Stainless' clients (OpenAI's, Anthropic's, and Claude Code) obey:
-    /// a repeat cannot heal a mistake of the request or a rejected key, and an answer that does not stream
-    /// would be generated and paid once more. `None`: the client decides.
+    /// a repeat cannot heal a mistake of the request, a rejected key or a redirection, and an answer that does
+    /// not stream would be generated and paid once more. `None`: the client decides.
     #[must_use]
     pub fn should_retry(&self) -> Option<&'static str> {
         let total = matches!(self.fault.kind, FaultKind::Timeout(DeadlineKind::Total, _));
+        let redirect = matches!(self.fault.kind, FaultKind::Redirect(_));
         match self.status {
             400..=405 | 413 | 415 | 426 | 431 => Some("false"),
             // Without a time no wait helps: the request alone is above the limit.
             429 if self.retry_after.is_none() => Some("false"),
             429 | 503 => Some("true"),
+            502 if redirect => Some("false"),
             504 if total => Some("false"),
             _ => None,
         }
@@ -130,6 +132,7 @@ pub fn event(dialect: Dialect, fault: &Fault) -> Bytes {
         | FaultKind::Garbage(_)
         | FaultKind::TooLarge { .. }
         | FaultKind::Status(_)
+        | FaultKind::Redirect(_)
         | FaultKind::Truncated
         | FaultKind::Empty(_)
         | FaultKind::ErrorEvent
@@ -178,6 +181,7 @@ const fn client(kind: &FaultKind) -> u16 {
         | FaultKind::Tls(_)
         | FaultKind::Garbage(_)
         | FaultKind::Status(_)
+        | FaultKind::Redirect(_)
         | FaultKind::Truncated
         | FaultKind::Empty(_)
         | FaultKind::ErrorEvent
@@ -196,6 +200,7 @@ const fn provider(kind: &FaultKind) -> u16 {
         | FaultKind::Garbage(_)
         | FaultKind::TooLarge { .. }
         | FaultKind::Status(_)
+        | FaultKind::Redirect(_)
         | FaultKind::Truncated
         | FaultKind::Empty(_)
         | FaultKind::ErrorEvent => 502,

@@ -1,10 +1,15 @@
 //! The headers of a provider's response: those that pass to the client, and the kind of body that they
 //! announce.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::upstream::{ForwardedHeaders, head::named_by_connection};
+use crate::{
+    base::{Fault, FaultKind, Sent, Stage},
+    upstream::{ForwardedHeaders, head::named_by_connection},
+};
 
+/// Characters of a redirection's target that an error shows.
+const MAX_LOCATION: usize = 200;
 const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-thalweg-provider-request-id");
 
 /// How a body is passed to the client.
@@ -47,6 +52,32 @@ fn is_of_type(headers: &HeaderMap, wanted: &[u8]) -> bool {
 #[must_use]
 pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The fault of a status that concerns only the hop to the provider: a redirection, which would carry the
+/// prompt elsewhere, or a demand of a proxy or a server in between. `None`: another status.
+#[must_use]
+pub(super) fn status_of_hop(status: StatusCode, headers: &HeaderMap) -> Option<Fault> {
+    let is_of_hop = status.is_redirection() || matches!(status.as_u16(), 407 | 421 | 426);
+    let location = headers.get(header::LOCATION).filter(|_| status.is_redirection());
+    let kind = match location {
+        Some(location) => FaultKind::Redirect(shown_location(location.as_bytes())),
+        None if is_of_hop => FaultKind::Status(status.as_u16()),
+        None => return None,
+    };
+    Some(Fault::provider(Stage::Head, kind, Sent::Some))
+}
+
+/// A location as an error may show it: without user information, query and fragment, which may hold keys.
+fn shown_location(location: &[u8]) -> Box<str> {
+    let text = String::from_utf8_lossy(location);
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let (before, rest) = text.split_once("//").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let user = authority.rfind('@').map_or(0, |at| at + 1);
+    let slashes = if rest.len() < text.len() { "//" } else { "" };
+    let shown = [before, slashes, rest.get(user..).unwrap_or_default()].concat();
+    shown.chars().filter(|letter| !letter.is_control()).take(MAX_LOCATION).collect()
 }
 
 /// Leaves in the headers that are known to concern the client (R33). The provider's own id of the request
@@ -105,5 +136,20 @@ mod tests {
         let mut compressed = headers("text/event-stream");
         compressed.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         assert_eq!(body_kind(&compressed, true), BodyKind::Frames);
+    }
+
+    #[test]
+    fn a_location_is_shown_without_secrets() {
+        for (location, shown) in [
+            ("https://new.test/v1/chat/completions?key=sk-1#x", "https://new.test/v1/chat/completions"),
+            ("https://user:sk-1@new.test:8443/v1", "https://new.test:8443/v1"),
+            ("//user@new.test/v1", "//new.test/v1"),
+            ("/v1/chat/completions/", "/v1/chat/completions/"),
+            ("/mail/a@b", "/mail/a@b"),
+            ("?key=sk-1", ""),
+        ] {
+            assert_eq!(&*shown_location(location.as_bytes()), shown);
+        }
+        assert_eq!(shown_location(&[b'x'; 5000]).len(), MAX_LOCATION);
     }
 }

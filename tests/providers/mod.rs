@@ -3,6 +3,7 @@
 mod broken_responses;
 mod connection_pool;
 mod early_responses;
+mod errors;
 mod headers;
 pub mod health_checks;
 mod response_size;
