@@ -1,7 +1,7 @@
 """A provider on loopback for real agents: chat completions, responses and messages, with one fault per run.
 
-The first request for a model that offers tools (an agent's task, in contrast to its requests for titles; `tools=False` for
-a client without any) meets the fault; every later one is answered in full, unless the fault is in `LASTING`. `requests` is
+The first request for a model that offers tools (an agent's task, in contrast to its requests for titles; `tools=False`
+for a client without any) meets the fault; every later one is answered in full, unless the fault is in `LASTING`. `requests` is
 the list of all requests, in order."""
 
 import asyncio
@@ -139,9 +139,9 @@ DIALECTS = {"/chat/completions": Chat, "/responses": Responses, "/messages": Mes
 
 
 class Provider(threading.Thread):
-    def __init__(self, fault, tools=True, silence=20.0):
+    def __init__(self, fault, tools, slow):
         super().__init__(daemon=True)
-        self.fault, self.tools, self.silence = fault, tools, silence
+        self.fault, self.tools, self.slow = fault, tools, slow
         self.requests, self.port = [], 0
         self.listening = threading.Event()
         self.start()
@@ -213,7 +213,7 @@ class Provider(threading.Thread):
             self.document(writer, status, answer.error(status, words[status]), headers)
             return True
         if fault == "slow-whole" and not streams:
-            await self.pause(writer)
+            await self.pause(writer, self.slow)
         if not streams or fault == "json":
             self.document(writer, 200, answer.whole())
             return True
@@ -239,8 +239,8 @@ class Provider(threading.Thread):
         writer.write(b"0\r\n\r\n")
         return True
 
-    async def pause(self, writer):
-        for _ in range(int(self.silence * 10)):
+    async def pause(self, writer, seconds=600.0):
+        for _ in range(int(seconds * 10)):
             await asyncio.sleep(0.1)
             if writer.transport.is_closing():
                 raise ConnectionResetError
