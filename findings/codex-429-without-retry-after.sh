@@ -2,10 +2,10 @@
 # Codex gives up at once on a 429 without `retry-after`, but repeats one that has it, and repeats a 401.
 #
 # Version: @openai/codex 0.171.0, custom provider with wire_api = "responses".
-# Source: RFC 6585 section 4: a 429 "MAY include a Retry-After header"; its absence does not make the limit a lasting one.
-#   OpenAI's guide on rate limits asks clients to repeat a 429 with exponential backoff:
-#   platform.openai.com/docs/guides/rate-limits. RFC 9110 section 15.5.2: a 401 concerns missing or refused credentials,
-#   which a repeat of the same request does not change.
+# Source: RFC 6585 section 4: a 429 "MAY include a Retry-After header"; its absence does not make the limit
+#   a lasting one. OpenAI's guide on rate limits asks clients to repeat a 429 with exponential backoff:
+#   platform.openai.com/docs/guides/rate-limits. RFC 9110 section 15.5.2: a 401 concerns missing or refused
+#   credentials, which a repeat of the same request does not change.
 # Seen: 429 without the header: 1 request. 429 with `retry-after: 1`: more than one. 401: more than one.
 # Consequence for a gateway: each 429 that goes to Codex carries `retry-after`.
 set -euo pipefail

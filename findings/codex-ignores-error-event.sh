@@ -2,12 +2,12 @@
 # Codex passes over the `error` event of a response stream.
 #
 # Version: @openai/codex 0.171.0, custom provider with wire_api = "responses".
-# Source: OpenAI API reference, "Streaming events", event `error` ("Emitted when an error occurs", members code,
-#   message, param): platform.openai.com/docs/api-reference/responses-streaming/error
-# Seen: the stream sends `response.created`, then `error` with a message, then ends. Codex shows no word of the message,
-#   but "stream disconnected before completion: stream closed before response.completed", and asks again. The same message
-#   in `response.failed` is shown.
-# Consequence for a gateway: an error that Codex shall show goes down as `response.failed`.
+# Source: OpenAI API reference, "Streaming events", event `error` ("Emitted when an error occurs", members
+#   code, message, param): platform.openai.com/docs/api-reference/responses-streaming/error
+# Seen: the stream sends `response.created`, then `error` with a message, then ends. Codex shows no word of
+#   the message, but "stream disconnected before completion: stream closed before response.completed", and
+#   asks again. The same message in `response.failed` is shown. Consequence for a gateway: an error that
+#   Codex shall show goes down as `response.failed`.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

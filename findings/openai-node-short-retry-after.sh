@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# OpenAI's SDK for Node.js asks again after a second when `retry-after` says 61, and sends a deadline of 1.9 s as 1 s.
+# OpenAI's SDK for Node.js asks again after a second when `retry-after` says 61, and sends a deadline of 1.9
+# s as 1 s.
 #
 # Version: openai 7.59.0 (npm).
-# Source: RFC 9110 section 10.2.3: Retry-After says how long the client "ought to wait before making a follow-up request";
-#   there is no bound at 60. The SDK's README: a request's `timeout` is in milliseconds.
-# Seen: 429 with `retry-after: 2`: the next request after 2 s. 429 with `retry-after: 61`: after less than 10 s.
-#   `timeout: 1900`: the request carries `x-stainless-timeout: 1`.
-# Consequence for a gateway: limits per minute never say more than 60; a deadline from x-stainless-timeout has 1 s added.
+# Source: RFC 9110 section 10.2.3: Retry-After says how long the client "ought to wait before making a
+#   follow-up request"; there is no bound at 60. The SDK's README: a request's `timeout` is in milliseconds.
+# Seen: 429 with `retry-after: 2`: the next request after 2 s. 429 with `retry-after: 61`: after less than
+#   10 s. `timeout: 1900`: the request carries `x-stainless-timeout: 1`. Consequence for a gateway: limits
+#   per minute never say more than 60; a deadline from x-stainless-timeout has 1 s added.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

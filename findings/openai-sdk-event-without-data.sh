@@ -2,11 +2,12 @@
 # OpenAI's SDKs raise on an event of a stream that has a name and no data.
 #
 # Versions: openai 3.57.0 (PyPI), openai 7.59.0 (npm).
-# Source: WHATWG HTML, "Server-sent events", 9.2.6: at the blank line, "if the data buffer is an empty string, set the data
-#   buffer and the event type buffer to the empty string and return": such a block dispatches nothing.
-# Seen: `event: ping` and a blank line between two chunks ends the loop over the stream with a JSON error in both SDKs; the
-#   same stream with a comment (`: ping`) is read to its end.
-# Consequence for a gateway: its keepalives are comments.
+# Source: WHATWG HTML, "Server-sent events", 9.2.6: at the blank line, "if the data buffer is an empty
+#   string, set the data buffer and the event type buffer to the empty string and return": such a block
+#   dispatches nothing.
+# Seen: `event: ping` and a blank line between two chunks ends the loop over the stream with a JSON error in
+#   both SDKs; the same stream with a comment (`: ping`) is read to its end. Consequence for a gateway: its
+#   keepalives are comments.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

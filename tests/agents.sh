@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The survival matrix of real agents (tests/agents/matrix.py), direct beside through thalweg. Installs the agents, about
-# 2 GB, below .cache/agents; needs Node.js 20, npm, Python 3.12 or older with venv, unshare and ip. It is not a part of
-# tests/run.sh for its size. Arguments go to matrix.py: tests/agents.sh --clients claude,codex --faults cut
+# The survival matrix of real agents (tests/agents/matrix.py), direct beside through thalweg. Installs the
+# agents, about 2 GB, below .cache/agents; needs Node.js 20, npm, Python 3.12 or older with venv, unshare
+# and ip. It is not a part of tests/run.sh for its size. Arguments go to matrix.py: tests/agents.sh
+# --clients claude,codex --faults cut
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How often a rest is doubled if the provider sends no `retry-after`.
-const MAX_DOUBLINGS: u32 = 4;
+const MAX_DOUBLINGS: u32 = 6;
 
 /// The statistics of one candidate.
 #[derive(Debug)]
@@ -325,7 +325,7 @@ mod tests {
     fn a_limited_candidate_rests_longer_each_time() {
         let stats = CandidateStats::new(Arc::default(), Some("m"), 1);
         let (mut now, base) = (NOW, FailureClass::RateLimited.consequence().rest);
-        for doublings in [0, 1, 2, 3, 4, 4] {
+        for doublings in [0, 1, 2, 3, 4, 5, 6, 6] {
             for _ in 0..20 {
                 fail(&stats, FailureClass::RateLimited, None, now, now);
             }

@@ -99,7 +99,8 @@ impl FailureClass {
             // trips.
             Self::Forbidden => row(NEXT, Scope::None, 0, true),
             Self::QuotaExhausted => row(NEXT, Scope::Provider, 900, false),
-            Self::RateLimited => row(WAIT, Scope::Candidate, 5, false),
+            // Short at first, because a client that repeats on its own would wait no longer.
+            Self::RateLimited => row(WAIT, Scope::Candidate, 1, false),
             Self::ModelMissing => row(NEXT, Scope::Candidate, 300, false),
             Self::ContextTooLong | Self::ContentRefused => row(NextStep::OtherModel, Scope::None, 0, false),
             Self::CallerMistake => row(NextStep::Stop, Scope::None, 0, false),

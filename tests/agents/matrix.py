@@ -33,7 +33,8 @@ PROMPT = "Say hello in one short sentence."
 KEY = "sk-client-of-the-matrix"
 # Seconds: a slow answer's, the gateway's own deadlines for a silent provider, and the longest run.
 SLOW, DEADLINE, LIMIT = 10.0, 6.0, 45
-# A way may take this much longer than the other without being slower: two runs of one agent differ by as much.
+# A way may take this much longer than the other without being slower: two runs of one agent differ by as
+# much.
 SLACK = 4.0
 
 
@@ -137,7 +138,8 @@ def rank(result):
 
 def verdict(direct, through):
     if direct is None:
-        # A limit of the gateway's own has no direct way: the agent gets an answer or says that it has none, in time.
+        # A limit of the gateway's own has no direct way: the agent gets an answer or says that it has none,
+        # in time.
         return "worse" if rank(through) == 0 else "same"
     if rank(through) != rank(direct):
         return "better" if rank(through) > rank(direct) else "worse"

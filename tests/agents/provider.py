@@ -25,8 +25,7 @@ STATUSES = {
 }
 # Faults of an answer that begins well, or of one that does not begin.
 STREAMS = ["cut", "silence", "no-end", "empty", "json", "error-event", "no-first-token"]
-# Faults that stay: a repeat does not mend them. "slow-whole" cuts streams until an answer without streaming is asked for,
-# which then takes long.
+# Faults that stay: a repeat does not mend them.
 LASTING = ["wrong-key", "key-rpm"]
 FAULTS = ["none", *STREAMS, *STATUSES, "key-rpm", "slow-whole"]
 
@@ -224,7 +223,7 @@ class Provider(threading.Thread):
         events = ["data: [DONE]\n\n"] if fault == "empty" else list(answer.events())
         middle = len(events) // 2
         for number, text in enumerate(events):
-            if number == middle and fault in ("cut", "slow-whole"):
+            if number == middle and fault == "cut":
                 writer.transport.abort()
                 return False
             if number == middle and fault == "silence":

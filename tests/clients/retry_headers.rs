@@ -53,7 +53,7 @@ async fn a_limit_per_minute_never_asks_for_more_than_a_minute() {
 async fn a_providers_rate_limit_has_a_time() {
     let limit = "{\"error\":{\"message\":\"slow down\",\"code\":\"rate_limit_exceeded\"}}";
     let quota = "{\"error\":{\"message\":\"pay\",\"code\":\"insufficient_quota\"}}";
-    for (body, retry_after) in [(limit, Some("5")), (quota, None)] {
+    for (body, retry_after) in [(limit, Some("1")), (quota, None)] {
         let provider = Upstream::always(Speaks::H1, script::json(429, body));
         let gateway = Plan::to(&[&provider]).start().await;
         let mut client = gateway.client(Version::H1).await;
