@@ -30,6 +30,16 @@ pub(super) enum UpstreamConnection {
     H2(Connection),
 }
 
+impl UpstreamConnection {
+    /// The connection that streams share.
+    pub(super) fn multiplexed(&self) -> Option<Connection> {
+        match self {
+            Self::H1(_) => None,
+            Self::H2(connection) => Some(connection.clone()),
+        }
+    }
+}
+
 /// A worker's HTTP/2 connections to one base URL.
 #[derive(Debug)]
 pub(super) struct Multiplexed {
@@ -56,7 +66,7 @@ impl Multiplexed {
     fn idle(&self, expiry: Duration) -> Option<Connection> {
         let connections = self.connections.borrow();
         let fits = |connection: &&Connection| {
-            connection.is_open() && connection.idle().is_some_and(|since| since < expiry)
+            connection.is_trusted() && connection.idle().is_some_and(|since| since < expiry)
         };
         connections.iter().rev().find(fits).cloned()
     }
@@ -75,6 +85,7 @@ impl Multiplexed {
     /// connection.
     pub(super) fn sweep(&self, expiry: Duration) {
         self.connections.borrow_mut().retain(|connection| {
+            connection.note_reads();
             connection.is_open() && connection.idle().is_none_or(|since| since < expiry)
         });
     }

@@ -2,10 +2,17 @@
 //! back-pressure through: a stream's window is given back as its frames are polled, so a client that does not
 //! read holds at most one window. Invariants: a connection takes no more streams than its own window has room
 //! for, so that no stream starves the others; dropping a body resets its stream at once.
+//!
+//! A connection may fall silent for ever without an end that could be seen. It is suspected when a request
+//! has waited on it for half of its time, or was given up, and nothing came meanwhile. A suspected
+//! connection takes no streams and is asked by a PING. Any byte clears it; without one it ends, and its
+//! requests go to another connection.
 
 use std::{
     cell::{Cell, RefCell},
-    future::pending,
+    future::{Future, pending, poll_fn},
+    io,
+    pin::{Pin, pin},
     rc::{Rc, Weak},
     task::{Context, Poll, ready},
     time::Duration,
@@ -14,9 +21,14 @@ use std::{
 use bytes::Bytes;
 use h2::{Ping, PingPong, Reason, RecvStream, client::SendRequest};
 use http::{HeaderMap, StatusCode};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 
 use super::{
+    deadline::Deadline,
     head::MAX_HEAD_SIZE,
     io::Io,
     pool::{IdlePermit, InUsePermit, Pool},
@@ -35,6 +47,10 @@ const FRAME_BUDGET: usize = 64 * 1024 * 1024;
 
 /// From a PING to its acknowledgement.
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same on a connection from which nothing came while a request waited.
+const SUSPICION_TIMEOUT: Duration = Duration::from_secs(5);
+/// A request that is given up earlier says nothing about its connection.
+const MIN_SILENCE: Duration = Duration::from_secs(1);
 
 /// A connection that streams share. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -57,9 +73,138 @@ struct Inner {
 struct H2State {
     /// The driver has ended: nothing more will be sent.
     closed: Cell<bool>,
+    /// It ended because the provider was silent.
+    was_silent: Cell<bool>,
     streams: Cell<usize>,
+    /// Reads that gave bytes.
+    reads: Cell<u64>,
+    /// `reads` at the time of the suspicion, which lasts until another read.
+    suspected: Cell<Option<u64>>,
+    /// `reads` as of a sweep, and the first sweep that found it so.
+    swept: Cell<Option<(u64, Instant)>>,
+    /// How long the provider has to acknowledge the PING; notified with each suspicion.
+    verdict_after: Cell<Duration>,
+    suspicion: Notify,
     /// Held while there are no streams.
     idle_permit: RefCell<Option<IdlePermit>>,
+}
+
+impl H2State {
+    fn is_suspected(&self) -> bool {
+        self.suspected.get() == Some(self.reads.get())
+    }
+
+    /// Nothing came for a while, as far as sweeps have seen it.
+    fn is_silent(&self) -> bool {
+        self.swept
+            .get()
+            .is_some_and(|(reads, since)| reads == self.reads.get() && since.elapsed() >= MIN_SILENCE)
+    }
+
+    fn suspect(&self, verdict_after: Duration) {
+        if !self.is_suspected() {
+            self.suspected.set(Some(self.reads.get()));
+            self.verdict_after.set(verdict_after);
+            self.suspicion.notify_one();
+        }
+    }
+}
+
+/// The socket, whose reads are counted.
+struct CountedIo {
+    io: Io,
+    state: Rc<H2State>,
+}
+
+impl AsyncRead for CountedIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
+        if read.is_ready() {
+            self.state.reads.set(self.state.reads.get() + 1);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for CountedIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// A request that waits for its head. Given up after a silence, it makes its connection suspected.
+struct HeadWait<'a> {
+    state: &'a H2State,
+    since: Instant,
+    reads: u64,
+    deadline: Deadline,
+    is_over: bool,
+}
+
+impl<'a> HeadWait<'a> {
+    fn new(state: &'a H2State, deadline: Deadline) -> Self {
+        Self { state, since: Instant::now(), reads: state.reads.get(), deadline, is_over: false }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.reads == self.state.reads.get()
+    }
+
+    /// Halfway to the deadline.
+    fn halfway(&self) -> Instant {
+        self.since + self.deadline.at.saturating_duration_since(self.since) / 2
+    }
+
+    /// The head, or the error of the stream. The connection is suspected when nothing came in half the time.
+    async fn head<F: Future>(&mut self, response: F) -> F::Output {
+        let mut response = pin!(response);
+        let halfway = self.halfway();
+        let head = match timeout_at(halfway, response.as_mut()).await {
+            Ok(head) => head,
+            Err(_) => {
+                if self.is_silent() {
+                    self.state.suspect(SUSPICION_TIMEOUT.min((halfway - self.since) / 2));
+                }
+                response.await
+            }
+        };
+        self.is_over = true;
+        head
+    }
+}
+
+impl Drop for HeadWait<'_> {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let has_waited = now >= self.deadline.at || now - self.since >= MIN_SILENCE;
+        if !self.is_over && has_waited && self.is_silent() {
+            self.state.suspect(SUSPICION_TIMEOUT);
+        }
+    }
 }
 
 /// One stream's place on its connection.
@@ -89,20 +234,21 @@ impl Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .data_frame_budget(FRAME_BUDGET)
             .max_header_list_size(u32::try_from(MAX_HEAD_SIZE).unwrap_or(u32::MAX));
+        let state = Rc::<H2State>::default();
         let (send, mut driver) = builder
-            .handshake(io)
+            .handshake(CountedIo { io, state: Rc::clone(&state) })
             .await
             .map_err(|_| Fault::provider(Stage::Connect, FaultKind::Reset, Sent::Nothing))?;
-        let state = Rc::<H2State>::default();
         let driven = Rc::clone(&state);
-        let pings = driver.ping_pong().zip(pool.ping());
+        let (pings, interval) = (driver.ping_pong(), pool.ping());
         tasks.spawn(async move {
             tokio::select! {
                 outcome = driver => if let Err(error) = outcome {
                     tracing::debug!(%error, "HTTP/2 connection to a provider ended");
                 },
                 // The driver is dropped, and with it the socket.
-                () = unacknowledged(pings, &driven) => {
+                () = unacknowledged(pings, interval, &driven) => {
+                    driven.was_silent.set(true);
                     tracing::debug!("HTTP/2 connection to a provider closed: a PING was not answered");
                 }
             }
@@ -122,16 +268,34 @@ impl Connection {
     /// Streams run on it and there is room for one more, which needs no permit.
     pub(super) fn can_take(&self) -> bool {
         let allowed = self.0.send.borrow().current_max_send_streams().min(MAX_STREAMS);
-        self.is_open() && (1..allowed).contains(&self.0.state.streams.get())
+        self.is_trusted() && (1..allowed).contains(&self.0.state.streams.get())
     }
 
     pub(super) fn is_open(&self) -> bool {
         !self.0.state.closed.get() && !self.0.is_leaving.get()
     }
 
+    /// It may take streams.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.is_open() && !self.0.state.is_suspected()
+    }
+
+    /// It ended because the provider was silent: a request that waited on it may go to another connection.
+    pub(super) fn was_silent(&self) -> bool {
+        self.0.state.was_silent.get()
+    }
+
     /// The time since its last stream. `None`: streams run on it.
     pub(super) fn idle(&self) -> Option<Duration> {
         (self.0.state.streams.get() == 0).then(|| self.0.idle_since.get().elapsed())
+    }
+
+    /// Called in each sweep.
+    pub(super) fn note_reads(&self) {
+        let (state, reads) = (&self.0.state, self.0.state.reads.get());
+        if state.swept.get().is_none_or(|(before, _)| before != reads) {
+            state.swept.set(Some((reads, Instant::now())));
+        }
     }
 
     /// Takes a connection without streams into use.
@@ -163,6 +327,7 @@ impl Connection {
         &self,
         request: http::Request<()>,
         body: ByteList,
+        deadline: Deadline,
     ) -> Result<(StatusCode, HeaderMap, Body), Fault> {
         let streams = &self.0.state.streams;
         streams.set(streams.get() + 1);
@@ -174,8 +339,9 @@ impl Connection {
         if !body.is_empty() {
             stream.send_data(body, true).map_err(|error| self.fault(&error, Stage::Send, Sent::Unknown))?;
         }
+        let head = HeadWait::new(&self.0.state, deadline).head(response).await;
         let (parts, recv) =
-            response.await.map_err(|error| self.fault(&error, Stage::Head, Sent::Unknown))?.into_parts();
+            head.map_err(|error| self.fault(&error, Stage::Head, Sent::Unknown))?.into_parts();
         Ok((parts.status, parts.headers, Body { recv, slot: Some(slot) }))
     }
 
@@ -196,19 +362,39 @@ impl Connection {
     }
 }
 
-/// Sends PINGs while streams run (RFC 9113 section 6.7); ends when one is not acknowledged in time (R24).
-async fn unacknowledged(pings: Option<(PingPong, Duration)>, state: &H2State) {
-    let Some((mut pings, interval)) = pings else { return pending().await };
+/// Sends a PING at each interval while streams run (RFC 9113 section 6.7), and when the connection is
+/// suspected; ends when nothing came back in time (R24).
+async fn unacknowledged(pings: Option<PingPong>, interval: Option<Duration>, state: &H2State) {
+    let Some(mut pings) = pings else { return pending().await };
+    let mut is_outstanding = false;
     loop {
-        sleep(interval).await;
-        let acknowledged = state.streams.get() == 0
-            || timeout(PING_TIMEOUT.min(interval), pings.ping(Ping::opaque()))
-                .await
-                .is_ok_and(|ack| ack.is_ok());
-        if !acknowledged {
-            return;
+        let allowed = tokio::select! {
+            () = state.suspicion.notified() => {
+                if !state.is_suspected() { continue }
+                state.verdict_after.get()
+            }
+            allowed = pause(interval) => {
+                if state.streams.get() == 0 { continue }
+                allowed
+            }
+        };
+        let reads = state.reads.get();
+        is_outstanding = is_outstanding || pings.send_ping(Ping::opaque()).is_ok();
+        let pong = poll_fn(|cx| pings.poll_pong(cx));
+        match timeout(allowed, pong).await {
+            Ok(Ok(_)) => is_outstanding = false,
+            Ok(Err(_)) => return,
+            Err(_) if state.reads.get() == reads => return,
+            Err(_) => {}
         }
     }
+}
+
+/// Waits for `interval`; the time that a PING's acknowledgement may take then.
+async fn pause(interval: Option<Duration>) -> Duration {
+    let Some(interval) = interval else { return pending().await };
+    sleep(interval).await;
+    PING_TIMEOUT.min(interval)
 }
 
 /// A response body, pulled frame by frame. Dropping it before its end resets the stream.
@@ -217,6 +403,17 @@ pub struct Body {
     recv: RecvStream,
     /// `None` once the stream has ended.
     slot: Option<StreamSlot>,
+}
+
+impl Drop for Body {
+    /// A stream that is given up in a silence makes its connection suspected.
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.as_ref().filter(|_| !self.recv.is_end_stream())
+            && slot.0.0.state.is_silent()
+        {
+            slot.0.0.state.suspect(SUSPICION_TIMEOUT);
+        }
+    }
 }
 
 impl Body {

@@ -2,6 +2,7 @@
 //! response. Owns the sockets to providers and everything about them; knows no client, no model and no JSON.
 //!
 //! - [`target`]: a provider's address, protocol and key, and limits of the pools
+//! - [`deadline`]: the end of the wait for a response's head
 //! - `send`: one request, in order: `connection` (`pool`, `dial`, `tls`, `pinned`), then `h1` or `h2`
 //! - [`forwarded_headers`]: the lists of headers that pass, up and down
 //! - [`head`]: builds request heads, parses response heads
@@ -10,6 +11,7 @@
 
 pub mod body;
 mod connection;
+pub mod deadline;
 mod dial;
 pub mod forwarded_headers;
 mod h1;
@@ -25,8 +27,9 @@ mod tests;
 mod tls;
 
 pub use body::Body;
+pub use deadline::Deadline;
 pub use forwarded_headers::{ForwardedHeaders, HeaderPattern};
 pub use head::Request;
 pub use pool::SharedPools;
-pub use send::{Deadline, Response, Upstream};
+pub use send::{Response, Upstream};
 pub use target::{BaseUrl, BaseUrlError, KeyHeader, PoolSettings, Protocol, Target};

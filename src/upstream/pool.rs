@@ -205,6 +205,11 @@ impl Pool {
         }
     }
 
+    /// Closes the connections that were idle at `time`.
+    pub(super) fn forget_older(&self, time: Instant) {
+        self.idle.borrow_mut().retain(|idle| idle.since > time);
+    }
+
     /// The settings keep idle connections.
     pub(super) fn keeps_any(&self) -> bool {
         self.settings.get().max_keepalive > 0 && !self.expiry().is_zero()

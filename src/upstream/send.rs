@@ -13,6 +13,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 use super::{
     body::Body,
     connection::UpstreamConnection,
+    deadline::Deadline,
     h1,
     head::{Request, build_request, write_request},
     io::ReadBlock,
@@ -20,7 +21,7 @@ use super::{
     target::{PoolSettings, Target},
 };
 use crate::{
-    base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Side, Stage, spawn::Tasks},
+    base::{ByteList, Fault, FaultKind, Sent, Side, Stage, spawn::Tasks},
     telemetry::WorkerGauges,
 };
 
@@ -51,29 +52,6 @@ pub struct Response {
     pub body: Body,
     /// Time spent waiting for the pool and connecting.
     pub connected_after: Duration,
-}
-
-/// The end of the wait for a response's head, and its name and length for the fault.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadline {
-    pub at: Instant,
-    pub kind: DeadlineKind,
-    /// From the start of the wait to `at`.
-    pub after: Duration,
-}
-
-impl Deadline {
-    #[must_use]
-    pub fn new(kind: DeadlineKind, after: Duration) -> Self {
-        Self { at: Instant::now() + after, kind, after }
-    }
-
-    /// The fault of a deadline that passed at `stage`.
-    #[must_use]
-    pub const fn fault(&self, stage: Stage) -> Fault {
-        let sent = if matches!(stage, Stage::Body) { Sent::Some } else { Sent::Unknown };
-        Fault::provider(stage, FaultKind::Timeout(self.kind, self.after), sent)
-    }
 }
 
 impl Upstream {
@@ -116,14 +94,29 @@ impl Upstream {
         let (connection, reused) = pool.acquire(target, block, tasks, (true, stage)).await?;
         stage.set(Stage::Head);
         let connected_after = start.elapsed();
+        let multiplexed = connection.multiplexed();
         match self.exchange(connection, (target, request, body.clone()), deadline, connected_after).await {
-            Err(fault) if may_replace(&fault, reused && start.elapsed() - connected_after < STALE_LIMIT) => {
+            Err(fault)
+                if may_replace(
+                    &fault,
+                    reused && start.elapsed() - connected_after < STALE_LIMIT
+                        || multiplexed.is_some_and(|connection| connection.was_silent()),
+                ) =>
+            {
                 let (connection, _) = pool.acquire(target, block, tasks, (false, stage)).await?;
                 stage.set(Stage::Head);
                 let connected_after = start.elapsed();
                 self.exchange(connection, (target, request, body), deadline, connected_after).await
             }
-            outcome => outcome,
+            outcome => {
+                // Connections to the same address often die together, and silently.
+                if let Err(Fault { kind: FaultKind::Timeout(..), .. }) = outcome
+                    && reused
+                {
+                    pool.forget_older(start);
+                }
+                outcome
+            }
         }
     }
 
@@ -146,7 +139,7 @@ impl Upstream {
                     connection.release();
                     return Err(unsendable());
                 };
-                timeout_at(deadline.at, connection.exchange(head, body))
+                timeout_at(deadline.at, connection.exchange(head, body, deadline))
                     .await
                     .map(|outcome| outcome.map(|(status, headers, body)| (status, headers, Body::H2(body))))
             }
@@ -200,13 +193,13 @@ impl Upstream {
     }
 }
 
-/// The connection ended before a byte of the response came: it was stale, or the provider has not processed
-/// the request.
-fn may_replace(fault: &Fault, reused: bool) -> bool {
+/// The connection ended before a byte of the response came: it was stale or silent, or the provider has not
+/// processed the request.
+fn may_replace(fault: &Fault, was_stale: bool) -> bool {
     fault.kind == FaultKind::Reset
         && match fault.sent {
             Sent::Nothing => true,
-            Sent::Unknown => reused,
+            Sent::Unknown => was_stale,
             Sent::Some => false,
         }
 }

@@ -286,3 +286,30 @@ async fn pool_timeout() {
     drop((client, second));
     gateway.stop().await;
 }
+
+/// E2: connections that died silently while they were idle cost one request, not one each.
+#[tokio::test]
+async fn silent_idle_connections_cost_one_request() {
+    let gate = Gate::new();
+    let held = held(&gate);
+    let upstream = Upstream::by(Speaks::H1, move |number, seen| match number {
+        0..3 => held.clone(),
+        _ if seen.connection < 3 => vec![Step::Stall],
+        _ => script::sse(script::short_stream()),
+    });
+    let gateway = Plan::to(&[&upstream])
+        .deadlines(|deadlines| deadlines.first_token = Duration::from_millis(300))
+        .start()
+        .await;
+    let begun = [begun(&gateway).await, begun(&gateway).await, begun(&gateway).await];
+    gate.open();
+    for (_client, answer) in begun {
+        assert!(answer.collect().await.complete);
+    }
+    gateway.until("three idle", |now| now.upstream_idle == 3).await;
+    let mut client = gateway.client(Version::H1).await;
+    assert_eq!(client.send(Call::stream()).await.status, 504);
+    assert_eq!(client.send(Call::stream()).await.status, 200);
+    drop(client);
+    gateway.stop().await;
+}

@@ -147,3 +147,55 @@ fn closes_a_connection_that_does_not_answer_a_ping() {
         assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
     });
 }
+
+/// The requests on a connection that fell silent, and those after them, are served by another one.
+#[test]
+fn a_silent_connection_loses_no_request() {
+    run(Provider::default(), None, |scene| async move {
+        assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
+        scene.provider.freezes.set(1);
+        let late = |number: u64| {
+            let scene = &scene;
+            async move {
+                sleep(Duration::from_millis(20 * number)).await;
+                let sent = scene.send_within(Duration::from_secs(1), "/echo", &["x"]).await;
+                assert_eq!(all(&mut sent.unwrap().body).await, b"x", "{number}");
+            }
+        };
+        tokio::join!(late(0), late(1), late(2), late(3), late(4), late(5), late(6), late(7));
+        assert_eq!(scene.provider.accepted.get(), 2);
+    });
+}
+
+/// A connection is trusted again when it answers, and replaced when it does not.
+#[test]
+fn a_request_given_up_in_silence_makes_its_connection_suspected() {
+    run(Provider::default(), None, |scene| async move {
+        let given_up = async |freezes| {
+            scene.provider.freezes.set(freezes);
+            let sent = scene.send("/slow", &[]);
+            assert!(timeout(Duration::from_millis(1100), sent).await.is_err());
+            sleep(Duration::from_millis(50)).await;
+            assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
+        };
+        given_up(0).await;
+        assert_eq!(scene.provider.accepted.get(), 1);
+        given_up(1).await;
+        assert_eq!(scene.provider.accepted.get(), 2);
+    });
+}
+
+#[test]
+fn a_stream_given_up_in_silence_makes_its_connection_suspected() {
+    run(Provider::default(), None, |scene| async move {
+        let mut stream = scene.send("/stream", &[]).await.unwrap();
+        assert_eq!(next(&mut stream.body).await.unwrap().unwrap(), "data: 1\n\n");
+        assert!(timeout(Duration::from_millis(50), scene.send("/freeze", &[])).await.is_err());
+        scene.upstream.sweep();
+        sleep(Duration::from_millis(1100)).await;
+        scene.upstream.sweep();
+        drop(stream);
+        assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
+        assert_eq!(scene.provider.accepted.get(), 2);
+    });
+}

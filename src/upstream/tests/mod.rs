@@ -52,6 +52,8 @@ struct Provider {
     go_on: Rc<Notify>,
     max_streams: Option<u32>,
     leave_after_one: bool,
+    /// Connections that are still to fall silent, each at its next request.
+    freezes: Rc<Cell<usize>>,
 }
 
 impl Provider {
@@ -85,6 +87,10 @@ impl Provider {
             if self.leave_after_one {
                 connection.graceful_shutdown();
             }
+            if self.freezes.get() > 0 {
+                self.freezes.set(self.freezes.get() - 1);
+                return pending().await;
+            }
             match request.uri().path() {
                 "/v1/abort" => return,
                 "/v1/freeze" => return pending().await,
@@ -109,6 +115,9 @@ impl Provider {
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
         let path = request.uri().path().to_owned();
+        if path == "/v1/slow" {
+            self.go_on.notified().await;
+        }
         let seen =
             format!("{} {} {:?}", request.method(), request.uri(), request.headers().get("authorization"));
         let mut body = request.into_body();
@@ -120,7 +129,7 @@ impl Provider {
         let response = http::Response::builder().header("x-seen", seen).body(()).unwrap();
         let mut stream = respond.send_response(response, false).unwrap();
         match &*path {
-            "/v1/echo" => stream.send_data(received.into(), true).unwrap(),
+            "/v1/echo" | "/v1/slow" => stream.send_data(received.into(), true).unwrap(),
             "/v1/flood" => loop {
                 stream.reserve_capacity(1000);
                 match poll_fn(|cx| stream.poll_capacity(cx)).await {
@@ -175,19 +184,23 @@ fn run<F: Future<Output = ()>>(provider: Provider, tls: Option<Certificate>, sce
 
 impl Scene {
     async fn send(&self, path: &str, body: &[&'static str]) -> Result<Response, Fault> {
+        self.send_within(TEST_TIMEOUT, path, body).await
+    }
+
+    async fn send_within(
+        &self,
+        timeout: Duration,
+        path: &str,
+        body: &[&'static str],
+    ) -> Result<Response, Fault> {
         let mut list = ByteList::new();
         for part in body {
             list.push(Bytes::from_static(part.as_bytes()));
         }
         let headers = HeaderMap::from_iter([("cookie".parse().unwrap(), HeaderValue::from_static("a=b"))]);
         let request = Request { method: Method::POST, path, headers: &headers, accept: "*/*" };
-        in_time(self.upstream.send(
-            &self.target,
-            &request,
-            list,
-            Deadline::new(DeadlineKind::Total, TEST_TIMEOUT),
-        ))
-        .await
+        in_time(self.upstream.send(&self.target, &request, list, Deadline::new(DeadlineKind::Total, timeout)))
+            .await
     }
 }
 
