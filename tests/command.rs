@@ -49,7 +49,7 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
-    /// Returns when the last line to paste has been printed.
+    /// Returns when the last line to paste, or the object of a log in JSON, has been printed.
     pub fn start(variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
         command
@@ -60,7 +60,7 @@ impl Gateway {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut banner = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        while !banner.contains("export OPENAI_API_KEY=") {
+        while !banner.contains("export OPENAI_API_KEY=") && !banner.ends_with("}\n") {
             assert!(lines.read_line(&mut banner).unwrap() > 0, "{banner}");
         }
         Self { child, banner }
@@ -79,7 +79,12 @@ impl Gateway {
     }
 
     pub fn authority(&self) -> &str {
-        self.exported("OPENAI_BASE_URL").strip_prefix("http://").unwrap().strip_suffix("/v1").unwrap()
+        let is_json = self.banner.starts_with('{');
+        let url = match self.banner.split_once("\"url\":\"").filter(|_| is_json) {
+            Some((_, rest)) => rest.split('"').next().unwrap(),
+            None => self.exported("OPENAI_BASE_URL"),
+        };
+        url.strip_prefix("http://").unwrap().strip_suffix("/v1").unwrap()
     }
 
     /// The status of a GET.

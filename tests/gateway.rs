@@ -53,6 +53,7 @@ impl Plan {
             settings: Settings {
                 file: None,
                 digest: 0,
+                notes: Vec::new(),
                 watch: false,
                 listen: Listen { host: "127.0.0.1".into(), port: 0, tls: None },
                 admin_listen: None,

@@ -42,6 +42,7 @@ impl Changes {
         let Settings {
             file: _,
             digest: _,
+            notes: _,
             watch,
             listen,
             admin_listen,

@@ -1,6 +1,7 @@
 //! Settings become a running process.
 //!
-//! - [`process`]: start and stop, in order; `steps`: the steps of a start; `start_error`: why one failed
+//! - [`process`]: start and stop, in order; `steps`: the steps of a start; `start_error`: why one failed;
+//!   [`start_report`]: the providers' first answers
 //! - `worker`: one core's runtime, listeners, pools and gateway; `handler`: the site as the server's handler;
 //!   `warmup`: connections opened before the first request; `admin`: the worker for operators
 //! - [`background`]: the one thread for everything that serves no request and does not block. Its tasks:
@@ -20,6 +21,7 @@ mod reload;
 mod reload_task;
 mod settlement;
 mod start_error;
+pub mod start_report;
 mod steps;
 mod traces;
 mod warmup;
@@ -28,3 +30,4 @@ mod worker;
 pub use background::Background;
 pub use process::{Process, ProcessContext, start, start_in};
 pub use start_error::StartError;
+pub use start_report::StartReport;

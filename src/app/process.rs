@@ -8,13 +8,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
-    StartError, admin,
+    StartError, StartReport, admin,
     background::{Background, BackgroundTask},
     build,
     demo::DemoSlot,
     key_sync::{self, RunningKeySync},
     reload::Reloader,
-    reload_task, steps, traces,
+    reload_task, start_report, steps, traces,
     worker::WorkerConfig,
 };
 use crate::{
@@ -246,6 +246,12 @@ impl Process {
     #[must_use]
     pub const fn made_token(&self) -> Option<&TokenSettings> {
         self.view.made_token.as_ref()
+    }
+
+    /// The providers' first answers. Waits for them, but not long; any thread but the background's may ask.
+    #[must_use]
+    pub fn start_report(&self) -> StartReport {
+        start_report::wait(&self.view.snapshot)
     }
 
     /// Whether a key of the database may administrate. `None`: there is no database, or it could not be read

@@ -19,7 +19,7 @@ use crate::{
     ledger::{self, LedgerGauges, LedgerWriter},
     prober::{Prober, StateFile},
     proxy::Snapshot,
-    server::{BoundListeners, ConnLimit, Drain, Phase},
+    server::{self, BoundListeners, ConnLimit, Drain, Phase},
     telemetry::{LogLost, Telemetry, WorkerGauges},
     upstream::{PoolSettings, SharedPools, Upstream},
 };
@@ -27,7 +27,7 @@ use crate::{
 /// Without a key of any kind, makes a token for this run, and restricts the listener to loopback.
 ///
 /// # Errors
-/// The system gave no random bytes.
+/// The system gave no random bytes, or the configured host has no address: it is checked in any case.
 pub(super) fn make_token(
     settings: &mut Settings,
     keys: &StoredKeys,
@@ -36,6 +36,7 @@ pub(super) fn make_token(
         return Ok(None);
     }
     if !is_loopback(&settings.listen) {
+        server::resolve(&settings.listen).map_err(StartError::Bind)?;
         tracing::warn!("no token is configured: listening on loopback only");
         settings.listen.host = "localhost".to_owned();
     }

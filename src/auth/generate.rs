@@ -24,6 +24,12 @@ pub fn make(description: &str) -> Result<TokenSettings, NoRandomness> {
     Ok(TokenSettings::plain(description, Secret::new(token)))
 }
 
+/// Whether a token has the form of those made here.
+#[must_use]
+pub fn is_made(token: &str) -> bool {
+    token.starts_with(PREFIX)
+}
+
 /// The part of a key that may be shown.
 #[must_use]
 pub fn shown(token: &str) -> String {

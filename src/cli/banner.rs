@@ -1,49 +1,114 @@
 //! The start-up lines, printed when the gateway listens: the summary of the settings, and commands to paste.
-//! A token generated for this run is shown only here; configured tokens are never shown. Errors of the
-//! terminal are left to the caller, because a gateway without a terminal must serve.
+//! A token generated for this run is shown only here; configured tokens are never shown. With a log in JSON
+//! they are one object, so that a reader of both streams finds nothing but JSON. Errors of the terminal are
+//! left to the caller, because a gateway without a terminal must serve.
 
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    time::SystemTime,
 };
 
-use super::{client, summary};
-use crate::{app::Process, auth::TokenSettings, config::Settings, demo};
+use serde_json::{Map, Value, json};
+
+use super::summary;
+use crate::{
+    app::{Process, StartReport},
+    auth::TokenSettings,
+    base::time::Rfc3339,
+    config::Settings,
+    demo,
+    telemetry::LogFormat,
+};
 
 /// Replaces a configured token.
 const TOKEN_PLACEHOLDER: &str = "$YOUR_TOKEN";
 
+/// Replaces a model when no provider has listed one.
+const MODEL_PLACEHOLDER: &str = "MODEL";
+
+/// Parts of the names of models without chat.
+const NO_CHAT: [&str; 9] =
+    ["embed", "whisper", "tts", "audio", "image", "dall-e", "moderation", "realtime", "rerank"];
+
 pub(super) fn show(out: &mut impl Write, settings: &Settings, gateway: &Process) -> io::Result<()> {
-    let port = gateway.addresses().first().map_or(settings.listen.port, SocketAddr::port);
-    let admin_port = gateway.admin_addresses().first().map(SocketAddr::port);
-    let stored_admin = gateway.has_stored_admin();
-    writeln!(
-        out,
-        "thalweg {}\n\n{}",
-        env!("CARGO_PKG_VERSION"),
-        summary::StartSummary { settings, port, admin_port, stored_admin }
-    )?;
-    out.flush()?;
-    let generated = gateway.made_token();
-    let model = example_model(settings, gateway).unwrap_or_else(|| "MODEL".to_owned());
-    let base = summary::base_url(settings, port);
-    out.write_all(commands(&base, generated, &model).as_bytes())?;
+    let report = gateway.start_report();
+    match settings.log.format {
+        LogFormat::Human => show_text(out, settings, gateway, &report)?,
+        LogFormat::Json => writeln!(out, "{}", object(settings, gateway, &report))?,
+    }
     out.flush()
 }
 
-/// The model of the example: the demo's first one, or the first in the gateway's list (not over TLS), or the
-/// first in the settings. `None`: no model is known.
-fn example_model(settings: &Settings, gateway: &Process) -> Option<String> {
+fn show_text(
+    out: &mut impl Write,
+    settings: &Settings,
+    gateway: &Process,
+    report: &StartReport,
+) -> io::Result<()> {
+    let summary = summary::StartSummary {
+        settings,
+        addresses: gateway.addresses(),
+        admin_port: gateway.admin_addresses().first().map(SocketAddr::port),
+        stored_admin: gateway.has_stored_admin(),
+        down: &report.down,
+    };
+    writeln!(out, "thalweg {}\n\n{summary}", env!("CARGO_PKG_VERSION"))?;
+    let model = example_model(settings, gateway, report);
+    let base = summary::base_url(settings, gateway.addresses());
+    let text = commands(&base, gateway.made_token(), model.as_deref().unwrap_or(MODEL_PLACEHOLDER));
+    out.write_all(text.as_bytes())?;
+    if model.is_none() {
+        writeln!(
+            out,
+            "No provider has listed a model yet: put a model's name in the place of {MODEL_PLACEHOLDER}.\n"
+        )?;
+    }
+    Ok(())
+}
+
+/// The same as one line of a log in JSON.
+fn object(settings: &Settings, gateway: &Process, report: &StartReport) -> Value {
+    let names: Vec<&str> = settings.providers.iter().map(|provider| &*provider.target.name).collect();
+    let down: Map<String, Value> = report
+        .down
+        .iter()
+        .map(|failure| (failure.provider.to_string(), failure.reason.clone().into()))
+        .collect();
+    let mut object = json!({
+        "timestamp": Rfc3339(SystemTime::now()).to_string(),
+        "level": "INFO",
+        "message": "listening",
+        "version": env!("CARGO_PKG_VERSION"),
+        "url": summary::base_url(settings, gateway.addresses()),
+        "addresses": gateway.addresses(),
+        "admin_addresses": gateway.admin_addresses(),
+        "workers": settings.workers,
+        "config": settings.file,
+        "providers": if gateway.is_demo() { vec!["demo"] } else { names },
+        "down": down,
+        "tokens": settings.tokens.iter().map(|token| &token.description).collect::<Vec<_>>(),
+        "database": settings.database.as_ref().map(|database| database.url.to_string()),
+        "notes": settings.notes,
+    });
+    if let (Some(token), Some(object)) = (gateway.made_token(), object.as_object_mut()) {
+        object.insert("made_token".to_owned(), token.token.expose().as_str().into());
+    }
+    object
+}
+
+/// The model of the example: the demo's first one, or the first with chat that is offered, or else the first.
+/// `None`: no model is known.
+fn example_model(settings: &Settings, gateway: &Process, report: &StartReport) -> Option<String> {
     if gateway.is_demo() && settings.supported_models.is_empty() {
         return demo::models().into_iter().next();
     }
-    let token = gateway.made_token().or_else(|| settings.tokens.first());
-    let listed = match (&settings.listen.tls, gateway.addresses().first(), token) {
-        (None, Some(address), Some(token)) => client::model(*address, token.token.expose()),
-        (Some(_), _, _) | (_, None, _) | (_, _, None) => None,
-    };
-    listed
-        .or_else(|| settings.providers.iter().find_map(|provider| provider.models.as_ref()?.first().cloned()))
+    chat_model(&report.models)
+}
+
+fn chat_model(models: &[String]) -> Option<String> {
+    let chats = |name: &&String| !NO_CHAT.iter().any(|part| name.to_ascii_lowercase().contains(part));
+    models.iter().find(chats).or_else(|| models.first()).cloned()
 }
 
 /// The commands to paste.
@@ -63,7 +128,7 @@ fn commands(base: &str, generated: Option<&TokenSettings>, model: &str) -> Strin
 }
 
 fn curl(base: &str, token: &str, model: &str) -> String {
-    let model = serde_json::Value::from(model);
+    let model = Value::from(model);
     let body =
         format!(r#"{{"model":{model},"stream":true,"messages":[{{"role":"user","content":"Hello"}}]}}"#);
     // A single quote is the only character that ends a single-quoted word in a shell.
@@ -78,6 +143,15 @@ fn curl(base: &str, token: &str, model: &str) -> String {
 mod tests {
     use super::*;
     use crate::base::Secret;
+
+    #[test]
+    fn the_example_asks_a_model_that_chats() {
+        let model =
+            |names: &[&str]| chat_model(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(model(&["embed-1", "chat", "other"]).as_deref(), Some("chat"));
+        assert_eq!(model(&["Text-Embedding"]).as_deref(), Some("Text-Embedding"));
+        assert_eq!(model(&[]), None);
+    }
 
     #[test]
     fn a_token_of_this_run_is_shown_with_lines_that_work() {

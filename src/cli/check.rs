@@ -16,6 +16,9 @@ use crate::config::{self, Env, LoadError, Overrides};
 pub struct Options {
     /// The file [default: THALWEG_CONFIG, or ./config.json when there is one]
     pub(super) file: Option<PathBuf>,
+    /// Print mistakes only
+    #[arg(short, long)]
+    pub(super) quiet: bool,
 }
 
 /// # Errors
@@ -23,9 +26,16 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     match config::load(options.file.as_deref(), &Overrides::default(), &Env::of_process()) {
         Ok(settings) => {
-            let port = settings.listen.port;
-            let summary = StartSummary { settings: &settings, port, admin_port: None, stored_admin: None };
-            write!(io::stdout().lock(), "The configuration is good.\n\n{summary}")?;
+            if !options.quiet {
+                let summary = StartSummary {
+                    settings: &settings,
+                    addresses: &[],
+                    admin_port: None,
+                    stored_admin: None,
+                    down: &[],
+                };
+                write!(io::stdout().lock(), "The configuration is good.\n\n{summary}")?;
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(problems @ LoadError::Mistakes { .. }) => {

@@ -2,7 +2,7 @@
 //!
 //! - [`args`]: the commands and their options
 //! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`], [`keys`], [`usage`]: one module per command
-//! - `banner`, `summary`, `client`: the start-up lines
+//! - `banner`, `summary`: the start-up lines
 //! - `signals`: the signals that end the process or reload it
 //! - `destination`: the gateway or provider that a command sends requests to
 //! - `table`: figures in aligned columns; `progress`: a progress bar
@@ -17,7 +17,6 @@ pub mod serve;
 pub mod usage;
 
 mod banner;
-mod client;
 mod destination;
 mod progress;
 mod signals;

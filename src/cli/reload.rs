@@ -53,7 +53,7 @@ pub struct Options {
 /// instead.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     if options.check && options.url.is_none() {
-        return check::run(&check::Options { file: options.config.clone() });
+        return check::run(&check::Options { file: options.config.clone(), quiet: false });
     }
     if options.config.is_some() {
         return Err("a running gateway loads its own file: --config goes with --check alone".into());

@@ -6,13 +6,15 @@
 use std::{
     future::pending,
     io::{self, Write},
+    iter,
     num::NonZeroUsize,
     path::PathBuf,
     process::ExitCode,
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use serde_json::json;
 use tokio::{
     sync::oneshot::{self, Receiver},
     time::timeout,
@@ -28,8 +30,9 @@ use crate::{
         self, Background, Process, ProcessContext, StartError,
         background::{self, BackgroundRunner},
     },
+    base::time::Rfc3339,
     config::{
-        ConfigSource, Env, Overrides, Settings,
+        self, ConfigSource, Env, Overrides, Settings,
         settings::{LOG_FORMATS, LOG_LEVELS},
     },
     telemetry::{Log, LogFormat},
@@ -49,7 +52,7 @@ pub struct Options {
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where to listen [default: localhost]
-    #[arg(long)]
+    #[arg(long, value_parser = host)]
     host: Option<String>,
     /// The port; 0 lets the system pick one [default: 9000]
     #[arg(short, long)]
@@ -87,6 +90,22 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let source = ConfigSource::new(options.config.as_deref(), options.overrides(), Env::of_process());
     let settings = source.load()?;
     let log = Log::start(settings.log.clone())?;
+    let format = settings.log.format;
+    let outcome = run_logged(settings, source, &log);
+    match (outcome, format) {
+        (Err(failure), LogFormat::Json) => {
+            // The log's own line: readers of JSON find no text between its lines.
+            let causes: Vec<String> =
+                iter::successors(failure.source(), |cause| cause.source()).map(ToString::to_string).collect();
+            tracing::error!(%failure, causes = causes.join("; "), "cannot serve");
+            Ok(ExitCode::FAILURE)
+        }
+        (outcome, LogFormat::Json | LogFormat::Human) => outcome,
+    }
+}
+
+fn run_logged(settings: Settings, source: ConfigSource, log: &Log) -> Result<ExitCode, Failure> {
+    let format = settings.log.format;
     let runtime = background::runtime()?;
     let signals = {
         let _inside = runtime.enter();
@@ -102,7 +121,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let started = start(settings, context)?;
     let code = runtime.block_on(async {
         tokio::select! {
-            code = serve(started, signals) => code,
+            code = serve(started, signals, format) => code,
             () = run_forever(tasks) => Ok(ExitCode::SUCCESS),
         }
     });
@@ -135,18 +154,19 @@ async fn run_forever(tasks: BackgroundRunner) {
 async fn serve(
     started: Receiver<Result<Process, StartError>>,
     mut signals: Signals,
+    format: LogFormat,
 ) -> Result<ExitCode, Failure> {
     let gateway = started.await??;
     let first = signals.first(|| gateway.reload("signal")).await;
     gateway.deny_readiness();
     let delay = gateway.shutdown_delay();
     if first == StopSignal::Terminated && !delay.is_zero() {
-        print_notice(format!("Not ready any more: draining begins in {delay:?}.")).await;
+        print_notice(format!("Not ready any more: draining begins in {delay:?}."), format).await;
         if signals.second_within(delay).await {
             return Ok(ExitCode::from(ENDED_BY_SIGNAL));
         }
     }
-    print_notice("Draining: open streams may end; a second signal cuts them.".to_owned()).await;
+    print_notice("Draining: open streams may end; a second signal cuts them.".to_owned(), format).await;
     let (stopped, done) = oneshot::channel();
     thread::Builder::new().name("drain".to_owned()).spawn(move || {
         gateway.stop();
@@ -156,9 +176,16 @@ async fn serve(
     Ok(if was_cut { ExitCode::from(ENDED_BY_SIGNAL) } else { ExitCode::SUCCESS })
 }
 
-/// Writes a notice to the terminal. It is written by a thread of its own, because a terminal or pipe that is
-/// stuck must not keep the process from ending.
-async fn print_notice(text: String) {
+/// Writes a notice to the terminal, in the form of the log. It is written by a thread of its own, because a
+/// terminal or pipe that is stuck must not keep the process from ending.
+async fn print_notice(text: String, format: LogFormat) {
+    let text = match format {
+        LogFormat::Human => text,
+        LogFormat::Json => {
+            let timestamp = Rfc3339(SystemTime::now()).to_string();
+            json!({"timestamp": timestamp, "level": "INFO", "message": text}).to_string()
+        }
+    };
     let (written, done) = oneshot::channel();
     let write = move || {
         let _ = writeln!(io::stderr(), "{text}");
@@ -167,6 +194,10 @@ async fn print_notice(text: String) {
     if thread::Builder::new().name("notice".to_owned()).spawn(write).is_ok() {
         let _ = timeout(NOTICE_TIMEOUT, done).await;
     }
+}
+
+fn host(text: &str) -> Result<String, String> {
+    config::overrides::host(text).map_err(|expected| expected.to_string())
 }
 
 fn level(text: &str) -> Result<Level, String> {

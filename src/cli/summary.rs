@@ -2,31 +2,38 @@
 //! The same text serves `thalweg check`, before anything listens, and the start-up lines. It reads the
 //! settings only and starts nothing.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
-use crate::config::{ProviderSettings, Settings};
+use crate::{
+    app::start_report::ProviderFailure,
+    config::{ProviderSettings, Settings, administration::is_loopback},
+};
 
 /// Models of one provider that are named; the others are counted.
 const MAX_NAMED_MODELS: usize = 4;
 
 pub(super) struct StartSummary<'a> {
     pub(super) settings: &'a Settings,
-    /// The port of the listener, or the configured one before the gateway listens.
-    pub(super) port: u16,
+    /// The addresses that are listened on. Empty: before that.
+    pub(super) addresses: &'a [SocketAddr],
     /// The same for `admin_listen`. `None`: the configured one.
     pub(super) admin_port: Option<u16>,
     /// Whether a key of the database may administrate. `None`: unknown.
     pub(super) stored_admin: Option<bool>,
+    /// Providers that cannot be used.
+    pub(super) down: &'a [ProviderFailure],
 }
 
 impl fmt::Display for StartSummary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { settings, port, admin_port, stored_admin } = self;
+        let Self { settings, addresses, admin_port, stored_admin, down } = self;
         let workers = settings.workers;
+        let bound = bound_host(settings, addresses);
         writeln!(
             f,
-            "  listens    {} ({workers} worker{})",
-            base_url(settings, *port),
+            "  listens    {} ({}{workers} worker{})",
+            url(settings, bound, addresses),
+            if is_wildcard(bound) { "every address of this machine, " } else { "" },
             plural(workers.get())
         )?;
         match &settings.file {
@@ -34,6 +41,9 @@ impl fmt::Display for StartSummary<'_> {
             None => writeln!(f, "  config     none (no ./config.json)")?,
         }
         providers(f, &settings.providers)?;
+        for (index, ProviderFailure { provider, reason }) in down.iter().enumerate() {
+            writeln!(f, "  {:9}  {provider}: {reason}", if index == 0 { "down" } else { "" })?;
+        }
         match &settings.tokens[..] {
             [] => writeln!(
                 f,
@@ -47,9 +57,19 @@ impl fmt::Display for StartSummary<'_> {
         writeln!(f, "  admin      {}", administration(settings, *admin_port, *stored_admin))?;
         writeln!(f, "  ledger     {}", ledger(settings))?;
         match settings.supported_models.len() {
-            0 => Ok(()),
-            count => writeln!(f, "  models     those that match one of {count} expression{}", plural(count)),
+            0 => {}
+            count => writeln!(f, "  models     those that match one of {count} expression{}", plural(count))?,
         }
+        let forced = is_forced_to_loopback(settings, addresses).then(|| {
+            format!(
+                "without a token {} is not listened on: set API_KEY, or name tokens",
+                settings.listen.host
+            )
+        });
+        for (index, note) in settings.notes.iter().chain(&forced).enumerate() {
+            writeln!(f, "  {:9}  {note}", if index == 0 { "note" } else { "" })?;
+        }
+        Ok(())
     }
 }
 
@@ -89,18 +109,41 @@ fn administration(settings: &Settings, port: Option<u16>, stored_admin: Option<b
     }
 }
 
-/// The base URL for clients. A wildcard address is shown as `localhost`.
-pub(super) fn base_url(settings: &Settings, port: u16) -> String {
+/// The base URL for clients on this machine: no client can call a wildcard address.
+pub(super) fn base_url(settings: &Settings, addresses: &[SocketAddr]) -> String {
+    let host = bound_host(settings, addresses);
+    url(settings, if is_wildcard(host) { "localhost" } else { host }, addresses)
+}
+
+fn url(settings: &Settings, host: &str, addresses: &[SocketAddr]) -> String {
     let scheme = if settings.listen.tls.is_some() { "https" } else { "http" };
-    format!("{scheme}://{}:{port}/v1", shown_host(&settings.listen.host))
+    let port = addresses.first().map_or(settings.listen.port, SocketAddr::port);
+    format!("{scheme}://{}:{port}/v1", shown_host(host))
+}
+
+/// The host that is listened on, or will be.
+fn bound_host<'a>(settings: &'a Settings, addresses: &[SocketAddr]) -> &'a str {
+    if is_forced_to_loopback(settings, addresses) { "localhost" } else { &settings.listen.host }
+}
+
+/// Without a token only loopback is listened on, whatever is configured. Before the start it is unknown
+/// whether the database has keys.
+fn is_forced_to_loopback(settings: &Settings, addresses: &[SocketAddr]) -> bool {
+    !is_loopback(&settings.listen)
+        && match addresses {
+            [] => settings.tokens.is_empty() && settings.database.is_none(),
+            addresses => {
+                settings.tokens.is_empty() && addresses.iter().all(|address| address.ip().is_loopback())
+            }
+        }
+}
+
+fn is_wildcard(host: &str) -> bool {
+    matches!(host, "0.0.0.0" | "::")
 }
 
 fn shown_host(host: &str) -> String {
-    match host {
-        "0.0.0.0" | "::" => "localhost".to_owned(),
-        host if host.contains(':') => format!("[{host}]"),
-        host => host.to_owned(),
-    }
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 fn providers(f: &mut fmt::Formatter<'_>, providers: &[ProviderSettings]) -> fmt::Result {
@@ -136,4 +179,54 @@ fn models(models: Option<&[String]>) -> String {
 
 const fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{auth::TokenSettings, base::Secret};
+
+    fn summary(settings: &Settings, addresses: &[&str]) -> String {
+        let addresses: Vec<SocketAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        StartSummary { settings, addresses: &addresses, admin_port: None, stored_admin: None, down: &[] }
+            .to_string()
+    }
+
+    /// CASES F8.
+    #[test]
+    fn the_bound_address_is_the_one_that_is_shown() {
+        let mut settings = Settings::default();
+        settings.workers = std::num::NonZeroUsize::MIN;
+        let listens = |settings: &Settings, addresses: &[&str]| {
+            let text = summary(settings, addresses);
+            text.lines().next().unwrap().trim().to_owned()
+        };
+        assert_eq!(
+            listens(&settings, &["127.0.0.1:7", "[::1]:7"]),
+            "listens    http://localhost:7/v1 (1 worker)"
+        );
+        settings.listen.host = "0.0.0.0".to_owned();
+        // Without a token.
+        for addresses in [&[][..], &["127.0.0.1:9000", "[::1]:9000"]] {
+            assert_eq!(listens(&settings, addresses), "listens    http://localhost:9000/v1 (1 worker)");
+            assert!(
+                summary(&settings, addresses)
+                    .contains("note       without a token 0.0.0.0 is not listened on")
+            );
+        }
+        settings.tokens.push(TokenSettings::plain("a", Secret::new("sk".to_owned())));
+        for addresses in [&[][..], &["0.0.0.0:9000"]] {
+            let line = "listens    http://0.0.0.0:9000/v1 (every address of this machine, 1 worker)";
+            assert_eq!(listens(&settings, addresses), line);
+        }
+        assert!(!summary(&settings, &[]).contains("note"));
+        settings.listen.host = "::".to_owned();
+        assert!(listens(&settings, &["[::]:9000"]).contains("http://[::]:9000/v1 (every"));
+        let bound = ["[::]:9000".parse().unwrap()];
+        assert_eq!(
+            base_url(&settings, &bound),
+            "http://localhost:9000/v1",
+            "a client cannot call a wildcard"
+        );
+    }
 }

@@ -1,12 +1,20 @@
 //! Finds providers if none is configured: one for every key that is in the environment under its usual name,
-//! and an Ollama that accepts connections on this machine. `OPENAI_BASE_URL` is not read on purpose: it
-//! points clients to this gateway, so the gateway would call itself.
+//! and an Ollama that accepts connections on this machine. A client's variables are found there, too, because
+//! the start-up lines say to set them: a token of a thalweg, and a base URL that is this gateway, make no
+//! provider, so that the gateway neither sends its token to a third party nor calls itself.
 
 use http::{HeaderName, HeaderValue};
 
-use super::{env::Env, provider, settings::ProviderSettings};
+use super::{
+    administration::is_loopback,
+    env::Env,
+    provider,
+    settings::{ProviderSettings, Settings},
+};
 use crate::{
+    auth::generate,
     base::Secret,
+    server::Listen,
     upstream::{BaseUrl, KeyHeader, Target},
 };
 
@@ -32,17 +40,71 @@ const KNOWN: [(&str, &str, &str); 17] = [
     ("SILICONFLOW_API_KEY", "siliconflow", "https://api.siliconflow.cn/v1"),
 ];
 
+/// The variables by which client libraries find another address than the provider's own, by provider.
+const BASE_VARIABLES: [(&str, &str); 3] =
+    [("openai", "OPENAI_BASE_URL"), ("openai", "OPENAI_API_BASE"), ("anthropic", "ANTHROPIC_BASE_URL")];
+
 const OLLAMA_PORT: u16 = 11434;
 
-/// All providers found; may be empty.
+/// The providers found, and the keys that were found and make none.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    pub providers: Vec<ProviderSettings>,
+    /// A line for each key that is not used, with the reason.
+    pub notes: Vec<String>,
+}
+
+/// All providers found; there may be none. `settings`: those in force, with their tokens and address.
 #[must_use]
-pub fn providers(env: &Env) -> Vec<ProviderSettings> {
-    let by_key = KNOWN.iter().filter_map(|(variable, name, base)| {
-        let key = provider::secret(env.variable(variable)?.to_owned()).ok()?;
-        let base = BaseUrl::parse(base).ok()?;
-        Some(with_key(name, base, key))
-    });
-    by_key.chain(ollama(env)).collect()
+pub fn providers(env: &Env, settings: &Settings) -> Discovery {
+    let mut found = Discovery::default();
+    for (variable, name, base) in KNOWN {
+        let Some(key) = env.variable(variable).and_then(|key| provider::secret(key.to_owned()).ok()) else {
+            continue;
+        };
+        match base_of(name, base, env, &settings.listen) {
+            _ if is_own_token(&key, settings) => {
+                found
+                    .notes
+                    .push(format!("{variable} holds a token of thalweg itself: no provider is made of it"));
+            }
+            Err(reason) => found.notes.push(format!("{variable} makes no provider: {reason}")),
+            Ok(base) => found.providers.push(with_key(name, base, key)),
+        }
+    }
+    found.providers.extend(ollama(env));
+    found
+}
+
+/// The form tells the tokens of earlier runs, and those of the database.
+fn is_own_token(key: &Secret<String>, settings: &Settings) -> bool {
+    generate::is_made(key.expose()) || settings.tokens.iter().any(|token| token.token == *key)
+}
+
+/// The address that a key belongs to: a client's library would send it there, and so must thalweg.
+///
+/// # Errors
+/// Why there is none.
+fn base_of(name: &str, known: &str, env: &Env, listen: &Listen) -> Result<BaseUrl, String> {
+    let variables = BASE_VARIABLES.iter().filter(|(provider, _)| *provider == name);
+    let given = variables.filter_map(|(_, variable)| Some((variable, env.variable(variable)?))).next();
+    let Some((variable, text)) = given else {
+        return BaseUrl::parse(known).map_err(|_| "its address is not known".to_owned());
+    };
+    let base = BaseUrl::parse(text).map_err(|_| format!("{variable} beside it is no base URL"))?;
+    if is_own(&base, listen) {
+        return Err(format!("{variable} beside it is the address of this gateway"));
+    }
+    Ok(base)
+}
+
+/// Whether a client on this machine reaches this gateway by that URL.
+fn is_own(base: &BaseUrl, listen: &Listen) -> bool {
+    let asked = Listen { host: base.host.to_string(), port: base.port, tls: None };
+    let is_wildcard = |host: &str| matches!(host, "0.0.0.0" | "::");
+    let is_here = is_loopback(&asked) || is_wildcard(&asked.host);
+    let is_local = is_loopback(listen) || is_wildcard(&listen.host);
+    base.port == listen.port && ((is_here && is_local) || asked.host.eq_ignore_ascii_case(&listen.host))
 }
 
 fn with_key(name: &str, base: BaseUrl, key: Secret<String>) -> ProviderSettings {
@@ -91,11 +153,16 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::auth::TokenSettings;
+
+    fn found(env: &Env) -> Vec<ProviderSettings> {
+        providers(env, &Settings::default()).providers
+    }
 
     #[test]
     fn finds_every_known_key_and_keeps_it_to_itself() {
         let variables = KNOWN.map(|(variable, _, _)| (variable, "sk-sentinel"));
-        let found = providers(&Env::new(variables, |_, _| false));
+        let found = found(&Env::new(variables, |_, _| false));
         let names: HashSet<&str> = found.iter().map(|provider| &*provider.target.name).collect();
         assert_eq!((found.len(), names.len()), (KNOWN.len(), KNOWN.len()));
         for (provider, (_, _, base)) in found.iter().zip(KNOWN) {
@@ -114,26 +181,66 @@ mod tests {
 
     #[test]
     fn speaks_to_anthropic_as_it_wants() {
-        let [provider] = &providers(&Env::new([("ANTHROPIC_API_KEY", "k")], |_, _| false))[..] else {
-            panic!()
-        };
+        let [provider] = &found(&Env::new([("ANTHROPIC_API_KEY", "k")], |_, _| false))[..] else { panic!() };
         assert_eq!(provider.target.key_header, KeyHeader::XApiKey);
         assert_eq!(provider.target.headers[0].0, "anthropic-version");
     }
 
     #[test]
     fn finds_nothing_in_empty_surroundings_or_under_an_empty_key() {
-        assert!(providers(&Env::empty()).is_empty());
-        assert!(providers(&Env::new([("OPENAI_API_KEY", " ")], |_, _| false)).is_empty());
-        assert!(
-            providers(&Env::new([("OPENAI_BASE_URL", "http://localhost:9000/v1")], |_, _| false)).is_empty()
-        );
+        assert!(found(&Env::empty()).is_empty());
+        assert!(found(&Env::new([("OPENAI_API_KEY", " ")], |_, _| false)).is_empty());
+        assert!(found(&Env::new([("OPENAI_BASE_URL", "http://localhost:9000/v1")], |_, _| false)).is_empty());
+    }
+
+    /// CASES F3: the variables that the start-up lines say to set are found by the next start.
+    #[test]
+    fn a_clients_variables_make_no_provider() {
+        let own = Settings {
+            tokens: vec![TokenSettings::plain("a", Secret::new("sk-own".to_owned()))],
+            ..Settings::default()
+        };
+        let notes = |variables: &[(&str, &str)]| {
+            let found = providers(&Env::new(variables.iter().copied(), |_, _| false), &own);
+            let bases: Vec<String> =
+                found.providers.iter().map(|provider| provider.target.base.to_string()).collect();
+            assert!(!format!("{found:?}").contains("sk-"), "{found:?}");
+            (bases, found.notes)
+        };
+        let token = "holds a token of thalweg itself: no provider is made of it";
+        for variable in ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY"] {
+            for key in ["sk-thalweg-df93eb34127cc4c3df93eb34127cc4c3", "sk-own"] {
+                assert_eq!(notes(&[(variable, key)]), (vec![], vec![format!("{variable} {token}")]));
+            }
+        }
+        for url in [
+            "http://localhost:9000/v1",
+            "http://127.0.0.1:9000",
+            "http://[::1]:9000/v1",
+            "http://0.0.0.0:9000",
+        ] {
+            let (bases, notes) = notes(&[("OPENAI_API_KEY", "sk-x"), ("OPENAI_BASE_URL", url)]);
+            assert!(
+                bases.is_empty()
+                    && notes[0].ends_with("OPENAI_BASE_URL beside it is the address of this gateway")
+            );
+        }
+        let (bases, _) =
+            notes(&[("ANTHROPIC_API_KEY", "sk-x"), ("ANTHROPIC_BASE_URL", "http://localhost:9000")]);
+        assert!(bases.is_empty());
+        let (bases, _) = notes(&[("OPENAI_API_KEY", "sk-x"), ("OPENAI_API_BASE", "nonsense")]);
+        assert!(bases.is_empty());
+        // A key goes to the address that a client's library would send it to, and to no other.
+        let elsewhere = "http://localhost:8080/v1";
+        assert_eq!(notes(&[("OPENAI_API_KEY", "sk-x"), ("OPENAI_BASE_URL", elsewhere)]).0, [elsewhere]);
+        // Another provider's key is not concerned.
+        let (bases, _) = notes(&[("GROQ_API_KEY", "sk-x"), ("OPENAI_BASE_URL", "http://localhost:9000/v1")]);
+        assert_eq!(bases, ["https://api.groq.com/openai/v1"]);
     }
 
     #[test]
     fn finds_an_ollama_that_answers() {
-        let [ollama] =
-            &providers(&Env::new([("X", "")], |host, port| (host, port) == ("127.0.0.1", 11434)))[..]
+        let [ollama] = &found(&Env::new([("X", "")], |host, port| (host, port) == ("127.0.0.1", 11434)))[..]
         else {
             panic!()
         };

@@ -19,6 +19,13 @@ pub(super) enum Value {
 }
 
 impl Value {
+    /// The keys of an object with a value other than null.
+    pub(super) fn keys(&self) -> Vec<String> {
+        let Self::Table(entries) = self else { return Vec::new() };
+        let has_value = |(key, value): &(String, Self)| (!matches!(value, Self::Null)).then(|| key.clone());
+        entries.iter().filter_map(has_value).collect()
+    }
+
     /// The type in words, for "expected a number, found a list".
     pub(super) const fn kind(&self) -> &'static str {
         match self {

@@ -71,6 +71,12 @@ impl Env {
                 return self.required(name).map(str::to_owned);
             }
         }
+        // A shell's form is a slip of the pen: `$` and a name is no key.
+        if let Some(name) =
+            text.split(' ').filter_map(|word| word.strip_prefix('$')).find(|name| is_name(name))
+        {
+            return Err(format!("${name} is not replaced here; write ${{{name}}}").into());
+        }
         let mut resolved = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
@@ -147,8 +153,12 @@ mod tests {
         ] {
             assert_eq!(env.resolve(text).unwrap(), resolved, "{text}");
         }
-        for text in ["${A", "${}", "${A-B}", "${1}", "${MISSING}", "env.MISSING"] {
+        for text in ["${A", "${}", "${A-B}", "${1}", "${MISSING}", "env.MISSING", "$A", "Bearer $A"] {
             assert!(env.resolve(text).is_err(), "{text}");
+        }
+        assert_eq!(env.resolve("$A").unwrap_err().message, "$A is not replaced here; write ${A}");
+        for text in ["a$A", "$1", "$", "$A-b", "pa$$word"] {
+            assert_eq!(env.resolve(text).unwrap(), text, "a key may hold a dollar");
         }
     }
 }

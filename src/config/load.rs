@@ -12,7 +12,7 @@ use super::{
     account, administration, discover, document,
     env::Env,
     health, otel,
-    overrides::{self, Overrides},
+    overrides::{self, Overrides, ReplacedKeys},
     problem::{LoadError, Problem},
     root, routing,
     section::ReadContext,
@@ -42,11 +42,13 @@ pub(super) fn load_with(
 ) -> Result<Settings, LoadError> {
     let file = find_file(source, env);
     let mut problems = Vec::new();
+    let mut written = Vec::new();
     let (mut settings, state) = match &file {
         Some(file) => {
             let text = read(file).map_err(|reason| LoadError::Unreadable { file: file.clone(), reason })?;
             let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
-            let (settings, state) = check(&text, env, Some(folder), &mut problems);
+            let CheckedFile { settings, state, keys } = check(&text, env, Some(folder), &mut problems);
+            written = keys;
             (Settings { digest: watch::digest(&text), ..settings }, state)
         }
         None => (Settings::default(), health::StateFileSetting::default()),
@@ -54,6 +56,8 @@ pub(super) fn load_with(
     settings.state_file = health::state_file(state, file.as_deref(), env, &mut problems);
     settings.file.clone_from(&file);
     let variables = Overrides::from_env(env, &mut problems);
+    let replaced = ReplacedKeys { file: &settings.clone(), keys: &written };
+    settings.notes.extend(replaced.notes(flags, &variables));
     flags.clone().or(variables).apply(&mut settings);
     account::apply_env(env, &mut settings, &mut problems);
     for token in overrides::tokens(env, &mut problems) {
@@ -70,7 +74,9 @@ pub(super) fn load_with(
         return Err(LoadError::Mistakes { file, problems });
     }
     if settings.providers.is_empty() {
-        settings.providers = discover::providers(env);
+        let found = discover::providers(env, &settings);
+        settings.providers = found.providers;
+        settings.notes.extend(found.notes);
     }
     // These variables may name discovered providers.
     routing::variables(env, &mut settings, &mut problems);
@@ -83,33 +89,37 @@ pub(super) fn load_with(
 /// All problems, with their paths.
 pub fn parse(text: &str, env: &Env) -> Result<Settings, Vec<Problem>> {
     let mut problems = Vec::new();
-    let (settings, _) = check(text, env, None, &mut problems);
+    let settings = check(text, env, None, &mut problems).settings;
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
-fn check(
-    text: &str,
-    env: &Env,
-    folder: Option<PathBuf>,
-    problems: &mut Vec<Problem>,
-) -> (Settings, health::StateFileSetting) {
+/// The settings of a file, and its top-level keys.
+#[derive(Default)]
+struct CheckedFile {
+    settings: Settings,
+    state: health::StateFileSetting,
+    keys: Vec<String>,
+}
+
+fn check(text: &str, env: &Env, folder: Option<PathBuf>, problems: &mut Vec<Problem>) -> CheckedFile {
     match document::read(text) {
         Ok(document) => {
             let mut context = ReadContext { env, folder, problems: Vec::new() };
-            let settings = root::read(&mut context, &document);
+            let (settings, state) = root::read(&mut context, &document);
             problems.append(&mut context.problems);
-            settings
+            CheckedFile { settings, state, keys: document.keys() }
         }
         Err(problem) => {
             problems.push(problem);
-            (Settings::default(), health::StateFileSetting::default())
+            CheckedFile::default()
         }
     }
 }
 
 pub(super) fn find_file(source: Option<&Path>, env: &Env) -> Option<PathBuf> {
     let given = source.map(Path::to_path_buf).or_else(|| env.variable("THALWEG_CONFIG").map(PathBuf::from));
-    given.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|default| default.is_file()))
+    // Whatever it is: a folder of this name, or one that may not be read, is an error and no absence.
+    given.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|default| default.symlink_metadata().is_ok()))
 }
 
 /// Reads a regular file only. A running gateway must not open a pipe, because that waits for a writer.
@@ -121,6 +131,9 @@ pub(super) fn read_regular(file: &Path) -> io::Result<String> {
 }
 
 fn read(file: &Path) -> io::Result<String> {
+    if fs::metadata(file)?.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+    }
     let mut text = String::new();
     let length = File::open(file)?.take(MAX_FILE_SIZE + 1).read_to_string(&mut text)?;
     if length as u64 > MAX_FILE_SIZE {

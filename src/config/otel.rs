@@ -33,7 +33,7 @@ impl OtelSettings {
 
 /// A collector's base URL. Its paths begin at the root, while a provider's begin at `/v1`.
 fn endpoint_at(text: &str) -> Result<BaseUrl, ValueError> {
-    let base = provider::base(text)?;
+    let base = provider::base_url(text)?;
     let has_v1 = text.trim().trim_end_matches('/').ends_with("/v1");
     Ok(if &*base.path == "/v1" && !has_v1 { BaseUrl { path: "".into(), ..base } } else { base })
 }

@@ -2,7 +2,7 @@
 //! variable is a problem with the variable's name as its path. All variables are read before the first
 //! problem is returned.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{fmt, num::NonZeroUsize, path::PathBuf};
 
 use tracing::Level;
 
@@ -69,6 +69,55 @@ impl Overrides {
             let default = log::default(path.clone(), settings.log.format);
             settings.log.file = Some(FileSettings { path, ..settings.log.file.take().unwrap_or(default) });
         }
+    }
+}
+
+/// The host of a flag, as the file's is read.
+///
+/// # Errors
+/// The expected form.
+pub fn host(text: &str) -> Result<String, Problem> {
+    root::host(text).map_err(|error| Problem::new("", error))
+}
+
+/// The keys of a file that flags and variables may replace.
+pub(super) struct ReplacedKeys<'a> {
+    /// The settings of the file alone.
+    pub(super) file: &'a Settings,
+    /// The top-level keys that the file holds.
+    pub(super) keys: &'a [String],
+}
+
+impl ReplacedKeys<'_> {
+    /// A line for each key of the file that a flag or a variable replaces by another value.
+    pub(super) fn notes(&self, flags: &Overrides, variables: &Overrides) -> Vec<String> {
+        let Settings { listen, workers, log, .. } = self.file;
+        let note = |key: &str, in_file: &dyn fmt::Display, by: &str, new: Option<String>| {
+            let new = new.filter(|new| *new != in_file.to_string())?;
+            let is_written =
+                self.keys.iter().any(|written| written == key || (key == "log_level" && written == "log"));
+            is_written.then(|| format!("{key} is {new} by {by}; the file has {in_file}"))
+        };
+        let pick = |flag: Option<String>, variable: Option<String>, names: [&'static str; 2]| match flag {
+            Some(value) => (names[0], Some(value)),
+            None => (names[1], variable),
+        };
+        let host = pick(flags.host.clone(), variables.host.clone(), ["--host", "THALWEG_HOST"]);
+        let text = |number: Option<u16>| number.map(|number| number.to_string());
+        let port = pick(text(flags.port), text(variables.port), ["--port", "THALWEG_PORT"]);
+        let text = |count: Option<NonZeroUsize>| count.map(|count| count.to_string());
+        let threads = pick(text(flags.workers), text(variables.workers), ["--workers", "THALWEG_WORKERS"]);
+        let text = |level: Option<Level>| level.map(|level| level.to_string());
+        let level = pick(text(flags.log_level), text(variables.log_level), ["--log-level", "LOG_LEVEL"]);
+        [
+            note("host", &listen.host, host.0, host.1),
+            note("port", &listen.port, port.0, port.1),
+            note("workers", workers, threads.0, threads.1),
+            note("log_level", &log.level, level.0, level.1),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     settings::ProviderSettings,
 };
 use crate::{
-    base::{Deadlines, Secret},
+    base::{Deadlines, Secret, pem},
     upstream::{BaseUrl, BaseUrlError, ForwardedHeaders, KeyHeader, Protocol, Target},
 };
 
@@ -24,6 +24,21 @@ const PROTOCOLS: [(&str, Protocol); 3] =
 
 const KEY_HEADERS: [(&str, KeyHeader); 3] =
     [("bearer", KeyHeader::Bearer), ("x-api-key", KeyHeader::XApiKey), ("api-key", KeyHeader::ApiKey)];
+
+/// Paths of endpoints, which are not a part of a base URL; the longer ones first.
+const ENDPOINTS: [&str; 11] = [
+    "/chat/completions",
+    "/messages/count_tokens",
+    "/audio/transcriptions",
+    "/audio/speech",
+    "/images/generations",
+    "/completions",
+    "/embeddings",
+    "/responses",
+    "/moderations",
+    "/messages",
+    "/models",
+];
 
 /// Headers that frame a request or its connection; no configuration may set them.
 const FRAMING_HEADERS: [HeaderName; 9] = [
@@ -95,7 +110,13 @@ fn from_object(section: &mut Section<'_, '_, '_>, defaults: ProviderDefaults) ->
     let headers = section.field("headers").map_or_else(Vec::new, |mut field| headers(&mut field));
     forward::read(section, &mut forwarded);
     let folder = section.context.folder.clone();
-    let ca_file = section.read("ca_file", scalar::file(folder.as_deref()));
+    let ca_file = section.read("ca_file", |value| {
+        let file = scalar::file(folder.as_deref())(value)?;
+        if folder.is_some() {
+            pem::certificates(&file).map_err(|error| error.reason.to_string())?;
+        }
+        Ok(file)
+    });
     let weight = section.read("weight", scalar::integer(1..=1_000_000)).unwrap_or(1);
     let region = section.read("region", scalar::label).map(Arc::from);
     // An absent key means no key; a wrong one has been reported.
@@ -169,7 +190,24 @@ fn name(text: &str) -> Result<Arc<str>, ValueError> {
     Ok(text.into())
 }
 
-pub(super) fn base(text: &str) -> Result<BaseUrl, ValueError> {
+/// A provider's base URL: the part that is common to its endpoints.
+fn base(text: &str) -> Result<BaseUrl, ValueError> {
+    let base = base_url(text)?;
+    let path = base.path.to_ascii_lowercase();
+    match ENDPOINTS.iter().find(|endpoint| path.ends_with(*endpoint)) {
+        Some(endpoint) => {
+            let rest = base.path.len() - endpoint.len();
+            let shown = base.path.get(..rest).unwrap_or_default();
+            let message = format!("ends in the endpoint {endpoint}, which thalweg adds by itself");
+            let suggestion =
+                (!shown.is_empty()).then(|| BaseUrl { path: shown.into(), ..base.clone() }.to_string());
+            Err(ValueError { message, suggestion })
+        }
+        None => Ok(base),
+    }
+}
+
+pub(super) fn base_url(text: &str) -> Result<BaseUrl, ValueError> {
     BaseUrl::parse(text.trim()).map_err(|error| {
         ValueError::from(match error {
             BaseUrlError::Scheme => "must start with http:// or https://",

@@ -23,7 +23,7 @@ use crate::{
     auth::TokenSettings,
     exchange::OnDisconnect,
     relay::{FaultDisplay, Mode, StreamSettings},
-    server::{ServerLimits, TlsFiles},
+    server::{ServerLimits, TlsFiles, TlsSource},
     telemetry::TelemetrySettings,
     upstream::PoolSettings,
 };
@@ -104,7 +104,15 @@ fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsFiles> {
     let certificate =
         section.required("certificate").and_then(|mut field| field.read(scalar::file(folder.as_deref())));
     let key = section.required("key").and_then(|mut field| field.read(scalar::file(folder.as_deref())));
-    Some(TlsFiles { certificate: certificate?, key: key? })
+    let files = TlsFiles { certificate: certificate?, key: key? };
+    if folder.is_some()
+        && let Err(error) = TlsSource::load(files.clone())
+    {
+        let key = if error.file == files.key { "key" } else { "certificate" };
+        section.report(key, error.reason.to_string());
+        return None;
+    }
+    Some(files)
 }
 
 fn providers(field: &mut Located<'_, '_, '_>, defaults: &ProviderDefaults) -> Vec<ProviderSettings> {

@@ -27,6 +27,9 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// A digest of that file's text.
     pub digest: u64,
+    /// Remarks for the operator, a line each: values that are not used, and the sources that took precedence.
+    /// They hold no secret.
+    pub notes: Vec<String>,
     /// Whether the file is loaded again when it changes.
     pub watch: bool,
     pub listen: Listen,
@@ -69,6 +72,7 @@ impl Default for Settings {
         Self {
             file: None,
             digest: 0,
+            notes: Vec::new(),
             watch: true,
             listen: Listen { host: "localhost".to_owned(), port: 9000, tls: None },
             admin_listen: None,

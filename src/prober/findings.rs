@@ -87,12 +87,14 @@ impl Prober {
         if provider.take_in_traffic() >= began {
             tracing::debug!(provider = %name, "a check failed, but a request went well meanwhile");
         } else {
-            if provider.schedule.failures == 0 {
+            // A finding of the state file was logged by another process.
+            if provider.schedule.failures == 0 || !provider.is_reported {
+                provider.is_reported = true;
                 tracing::warn!(provider = %name, %fault, class = class.as_str(), "provider found down");
             } else {
                 tracing::debug!(provider = %name, %fault, class = class.as_str(), "provider still down");
             }
-            self.mark_down(provider, method, class);
+            self.mark_down(provider, method, (fault, class));
         }
         self.postpone_list(provider, now);
     }
@@ -104,11 +106,21 @@ impl Prober {
         provider.schedule.list_due = provider.schedule.list_due.map(|due| due.max(now + pause));
     }
 
-    fn mark_down(&self, provider: &mut ProbedProvider, method: CheckMethod, class: FailureClass) {
+    fn mark_down(
+        &self,
+        provider: &mut ProbedProvider,
+        method: CheckMethod,
+        (fault, class): (&Fault, FailureClass),
+    ) {
         let now = Moment::now();
         provider.schedule.failures = provider.schedule.failures.saturating_add(1);
         provider.health.record_check(false, method, now);
-        provider.health.record_problem(class, now);
+        let reason = if class == FailureClass::KeyInvalid {
+            format!("{fault}: it does not take the key")
+        } else {
+            fault.to_string()
+        };
+        provider.health.record_problem(class, reason, now);
         let is_certain = matches!(class, FailureClass::KeyInvalid | FailureClass::QuotaExhausted);
         if is_certain || provider.schedule.failures > 1 {
             provider.health.rest(now + self.rest(), class, now);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::model_list::{MAX_MODELS, ModelListForm};
@@ -21,6 +22,8 @@ use crate::{
 const MAX_LIST: u64 = 8 * 1024 * 1024;
 /// Pages of a list that comes in pages.
 const MAX_PAGES: usize = 16;
+/// Bytes of the answer to the dummy.
+const MAX_DUMMY_ANSWER: u64 = 64 * 1024;
 /// Requests a model that does not exist; if it exists after all, one token of it.
 const DUMMY: &[u8] =
     br#"{"model":"test-speed-health-check-dummy","messages":[{"role":"user","content":"."}],"max_tokens":1}"#;
@@ -89,25 +92,54 @@ async fn check_unbounded(
         }
     }
     let finding = match request_dummy(upstream, target, limit).await {
-        Ok(status) => finding_of_dummy(status),
+        Ok((status, body)) => finding_of_dummy(status, &body),
         Err(fault) => Finding::down(fault),
     };
     ProbeResult { method: CheckMethod::Dummy, finding }
 }
 
 /// A refusal of the dummy's model proves that the provider is alive, because only a service of models refuses
-/// one.
-fn finding_of_dummy(status: StatusCode) -> Finding {
+/// one. A web server that has no such page refuses in its own words: then the base URL is wrong.
+fn finding_of_dummy(status: StatusCode, body: &[u8]) -> Finding {
     let status = status.as_u16();
     let fault = |kind| Fault::provider(Stage::Head, kind, Sent::Some);
     match status {
-        200..=299 | 400 | 404..=407 | 409..=499 => Finding::Alive,
+        429 => Finding::Alive,
+        200..=299 | 400 | 404..=407 | 409..=499 if is_of_an_api(status, body) => Finding::Alive,
+        200..=299 | 400 | 404..=407 | 409..=499 => {
+            let reason =
+                format!("answered {status} with a page that is not of such an API: is its base_url right?");
+            Finding::down(fault(FaultKind::Garbage(reason.into())))
+        }
         // No client's content can be the reason of a 403 here, so that it concerns the key.
         401 | 403 => Finding::Down(fault(FaultKind::Status(status)), FailureClass::KeyInvalid),
         402 | 408 | 500..=599 => Finding::down(fault(FaultKind::Status(status))),
         // Redirects are not followed, because the base URL is wrong then.
         _ => Finding::down(fault(FaultKind::Garbage(format!("answered {status}").into()))),
     }
+}
+
+/// Whether a service of models wrote this. Of a 404 or 405 only an error of the API counts, because every web
+/// server has these for unknown paths, some of them in JSON; of others anything but a web page.
+fn is_of_an_api(status: u16, body: &[u8]) -> bool {
+    if !matches!(status, 404 | 405) {
+        return !body.trim_ascii_start().starts_with(b"<");
+    }
+    let Ok(Value::Object(members)) = serde_json::from_slice(body) else { return false };
+    let is_missing_path = |text: &str| {
+        let words = text.trim_end_matches('.');
+        ["not found", "404 not found", "method not allowed"]
+            .iter()
+            .any(|known| words.eq_ignore_ascii_case(known))
+    };
+    let has_reason = |key: &str| match members.get(key) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !text.is_empty() && !is_missing_path(text),
+        Some(Value::Object(inner)) => !inner.is_empty(),
+        Some(Value::Bool(true) | Value::Number(_) | Value::Array(_)) => true,
+    };
+    let is_error = |key: &str| members.get(key).is_some_and(|value| value == "error");
+    is_error("object") || is_error("type") || ["error", "detail", "message"].into_iter().any(has_reason)
 }
 
 impl Finding {
@@ -159,7 +191,12 @@ async fn request_models(
     Ok(if models.is_empty() { ModelsResponse::Good } else { ModelsResponse::List(models) })
 }
 
-async fn request_dummy(upstream: &Upstream, target: &Target, limit: Duration) -> Result<StatusCode, Fault> {
+/// The status, and the body: empty if it did not come whole and soon.
+async fn request_dummy(
+    upstream: &Upstream,
+    target: &Target,
+    limit: Duration,
+) -> Result<(StatusCode, Bytes), Fault> {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let request = Request {
@@ -170,7 +207,11 @@ async fn request_dummy(upstream: &Upstream, target: &Target, limit: Duration) ->
     };
     let deadline = Deadline::new(DeadlineKind::Total, limit);
     let response = upstream.send(target, &request, Bytes::from_static(DUMMY).into(), deadline).await?;
-    Ok(response.status)
+    let status = response.status;
+    // The status decides alone if the body is late, long or broken.
+    let body = collect::collect(response.body, ByteList::new(), MAX_DUMMY_ANSWER);
+    let body = timeout(limit / 4, body).await.ok().and_then(Result::ok);
+    Ok((status, body.map_or_else(Bytes::new, |body| body.join())))
 }
 
 #[cfg(test)]
@@ -180,11 +221,40 @@ mod tests {
     /// S1.2.
     #[test]
     fn a_refusal_of_the_dummy_is_a_sign_of_life() {
+        let finding_of_dummy = |status: u16, body: &str| {
+            finding_of_dummy(StatusCode::from_u16(status).unwrap(), body.as_bytes())
+        };
+        let error = r#"{"error":{"message":"The model does not exist","code":"model_not_found"}}"#;
         for alive in [200, 400, 404, 405, 422, 429] {
-            assert!(
-                matches!(finding_of_dummy(StatusCode::from_u16(alive).unwrap()), Finding::Alive),
-                "{alive}"
-            );
+            assert!(matches!(finding_of_dummy(alive, error), Finding::Alive), "{alive}");
+        }
+        for (status, body) in [
+            (404, r#"{"object":"error","message":"The model `x` does not exist.","code":404}"#),
+            (404, r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#),
+            (404, r#"{"error":"model 'x' not found, try pulling it first"}"#),
+            (404, r#"{"detail":"model x is not loaded"}"#),
+            (422, r#"{"detail":[{"loc":["body"]}]}"#),
+            (400, "unknown model"),
+            (429, "<html>slow down</html>"),
+            (200, "data: [DONE]"),
+        ] {
+            assert!(matches!(finding_of_dummy(status, body), Finding::Alive), "{status} {body}");
+        }
+        for (status, body) in [
+            (404, "<html><h1>Not Found</h1></html>"),
+            (404, "404 page not found"),
+            (404, ""),
+            (404, "{}"),
+            (404, r#"{"detail":"Not Found"}"#),
+            (404, r#"{"message":"Not found."}"#),
+            (405, r#"{"detail":"Method Not Allowed"}"#),
+            (405, "<html></html>"),
+            (400, " <!doctype html>"),
+            (200, "<!DOCTYPE html><title>a page for every path</title>"),
+        ] {
+            let finding = finding_of_dummy(status, body);
+            let garbage = matches!(finding, Finding::Down(_, FailureClass::Garbage));
+            assert!(garbage, "{status} {body}: {finding:?}");
         }
         for (down, class) in [
             (401, FailureClass::KeyInvalid),
@@ -195,7 +265,7 @@ mod tests {
             (503, FailureClass::Overloaded),
             (301, FailureClass::Garbage),
         ] {
-            let finding = finding_of_dummy(StatusCode::from_u16(down).unwrap());
+            let finding = finding_of_dummy(down, error);
             assert!(matches!(finding, Finding::Down(_, found) if found == class), "{down}: {finding:?}");
         }
     }

@@ -38,6 +38,8 @@ pub(super) struct ProbedProvider {
     /// The last check found that its key is refused.
     pub(super) refused: bool,
     pub(super) busy: bool,
+    /// The log of this process has its outage.
+    pub(super) is_reported: bool,
     /// The pre-check that the next result counts for. `None`: it counts for none.
     pub(super) race: Option<PrecheckRace>,
 }
@@ -72,6 +74,7 @@ impl ProbedProvider {
         self.schedule.failures = 0;
         self.method = method;
         self.health.record_check(true, method, now);
+        self.is_reported = false;
         self.wake(now);
         self.refused = false;
     }

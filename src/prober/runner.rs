@@ -142,8 +142,20 @@ impl Prober {
         }
         let health = Arc::clone(&provider.standing);
         let spread = self.0.rng.borrow_mut().unit();
-        let (rested, busy, race) = (now, false, None);
-        ProbedProvider { target, health, id, schedule, method, spread, rested, refused, busy, race }
+        let (rested, busy, is_reported, race) = (now, false, false, None);
+        ProbedProvider {
+            target,
+            health,
+            id,
+            schedule,
+            method,
+            spread,
+            rested,
+            refused,
+            busy,
+            is_reported,
+            race,
+        }
     }
 
     fn check_where_due(&self) {

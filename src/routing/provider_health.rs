@@ -1,8 +1,13 @@
 //! The health of a provider as a whole: whether it is alive, by which method that was found, and whether its
-//! key rests. Written by probes and by live traffic, read by plans and by `/health`. Atomics only. A success
-//! of a request from before a rest never ends the rest.
+//! key rests. Written by probes and by live traffic, read by plans and by `/health`. Atomics only, except for
+//! the words of a failed check. A success of a request from before a rest never ends the rest.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+};
+
+use arc_swap::ArcSwapOption;
 
 use super::class::FailureClass;
 use crate::base::Moment;
@@ -38,6 +43,8 @@ pub struct ProviderHealth {
     /// The class and time of the last failed check.
     problem: AtomicU8,
     problem_at: AtomicU64,
+    /// Its reason in words.
+    reason: ArcSwapOption<String>,
     /// When the latest cool-down of its candidates ends.
     cool_down_ends: AtomicU64,
     /// It answered the pre-check first and is preferred until then.
@@ -57,6 +64,7 @@ impl Default for ProviderHealth {
             rest_class: AtomicU8::new(u8::MAX),
             problem: AtomicU8::new(u8::MAX),
             problem_at: AtomicU64::new(0),
+            reason: ArcSwapOption::empty(),
             cool_down_ends: AtomicU64::new(0),
             preferred_until: AtomicU64::new(0),
         }
@@ -91,10 +99,17 @@ impl ProviderHealth {
         (last_check != 0).then_some(Check { alive: last_check & ALIVE != 0, method, at })
     }
 
-    /// Stores why a check found it down.
-    pub fn record_problem(&self, problem: FailureClass, now: Moment) {
+    /// Stores why a check found it down: the class, and the reason in words.
+    pub fn record_problem(&self, problem: FailureClass, reason: String, now: Moment) {
+        self.reason.store(Some(Arc::new(reason)));
         self.problem.store(problem.number(), Relaxed);
         self.problem_at.store(now.0, Relaxed);
+    }
+
+    /// Why the last failed check of this process failed, for the operator: it may hold an address.
+    #[must_use]
+    pub fn last_reason(&self) -> Option<String> {
+        self.reason.load().as_deref().cloned()
     }
 
     /// The class and time of the last failed check. `None`: none failed.
@@ -214,7 +229,7 @@ mod tests {
             (health.last_problem(), health.cool_down_ends(), health.is_preferred(Moment(0))),
             (None, Moment::NEVER, false)
         );
-        health.record_problem(FailureClass::Tls, Moment(5));
+        health.record_problem(FailureClass::Tls, "no".to_owned(), Moment(5));
         health.tripped(Moment(9));
         health.tripped(Moment(7));
         health.prefer_until(Moment(20));

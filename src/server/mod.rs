@@ -33,6 +33,6 @@ pub use conn::RequestBody;
 pub use cut::{CutCause, Cuttable};
 pub use drain::{Drain, Phase};
 pub use handler::{Handler, Peer};
-pub use listen::{BindError, BoundListeners, ConnLimit, ServeOptions, TlsSource, bind, serve};
+pub use listen::{BindError, BoundListeners, ConnLimit, ServeOptions, TlsSource, bind, resolve, serve};
 pub use refusal::{Ambiguity, RefusalReason};
 pub use settings::{Listen, ServerLimits, TlsFiles};

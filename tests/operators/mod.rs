@@ -2,6 +2,7 @@
 
 mod command_line;
 mod events;
+mod first_start;
 mod ledger;
 mod log_file;
 pub mod reload;

@@ -81,10 +81,14 @@ pub fn requests(upstream: &Upstream) -> Vec<Arc<Seen>> {
     upstream.log.events().into_iter().filter_map(seen).collect()
 }
 
+/// The refusal of a model that does not exist.
+const NO_MODEL: &str = r#"{"error":{"message":"no such model","code":"model_not_found"}}"#;
+
 /// S1.1, S1.2: each response to a check is understood, and its meaning shows in `/health`.
 #[tokio::test]
 async fn every_response_to_a_check_is_understood() {
     let not_found = || script::json(404, "{}");
+    let no_model = || script::json(404, NO_MODEL);
     let html = || vec![head(200, "text/html", script_length("<html>")), script::body("<html>"), Step::End];
     let huge = || {
         let long: String = "x".repeat(9 << 20);
@@ -93,16 +97,19 @@ async fn every_response_to_a_check_is_understood() {
     let mut cases = tokio::task::JoinSet::new();
     for (name, to_list, to_dummy, alive) in [
         ("a list", list(&["m"]), vec![], true),
-        ("no page, the dummy refused", not_found(), script::json(404, "{}"), true),
+        ("no page, the dummy refused", not_found(), no_model(), true),
         ("no method, the dummy refused", script::json(405, ""), script::json(400, "{}"), true),
         ("not implemented", script::json(501, ""), script::json(422, "{}"), true),
-        ("a page of something else", html(), script::json(404, "{}"), true),
-        ("a list without end", huge(), script::json(404, "{}"), true),
-        ("a broken list alone", script::json(500, "{}"), script::json(404, "{}"), true),
+        ("a page of something else", html(), no_model(), true),
+        ("a list without end", huge(), no_model(), true),
+        ("a broken list alone", script::json(500, "{}"), no_model(), true),
+        // A base URL without such an API: `/v1` is missing, or one part too many (CASES F6).
+        ("no page at all", not_found(), script::json(404, r#"{"detail":"Not Found"}"#), false),
+        ("a web page for every path", html(), html(), false),
         ("a limit", script::json(429, "{}"), vec![], true),
         ("a limit for the dummy", not_found(), script::json(429, "{}"), true),
         ("a key that is not taken", script::json(401, "{}"), script::json(401, "{}"), false),
-        ("a key that may not list", script::json(403, "{}"), script::json(404, "{}"), true),
+        ("a key that may not list", script::json(403, "{}"), no_model(), true),
         ("nothing but errors", script::json(500, "{}"), script::json(502, "{}"), false),
         ("no protocol", vec![script::raw("HELO\r\n\r\n"), Step::Close], vec![], false),
         ("nothing", vec![Step::Close], vec![], false),
@@ -148,7 +155,7 @@ fn script_length(text: &str) -> crate::upstream::Framing {
 /// S1.2: the dummy request costs one token at most, and the check method that worked is used again.
 #[tokio::test]
 async fn the_check_method_that_works_is_remembered() {
-    let upstream = Upstream::by(Speaks::H1, |_, _| script::json(404, "{}"));
+    let upstream = Upstream::by(Speaks::H1, |_, _| script::json(404, NO_MODEL));
     let gateway = watched(&[&upstream]).start().await;
     for number in 0..6 {
         let seen = upstream.log.request(number).await;

@@ -35,8 +35,17 @@ pub enum BindError {
     #[error("the host {host:?} has no address{}", error.as_ref().map_or_else(String::new, |error| format!(": {error}")))]
     Resolve { host: String, error: Option<io::Error> },
     /// The kernel refused to listen on the address.
-    #[error("cannot listen on {address}: {error}")]
+    #[error("cannot listen on {address}: {error}{}", hint(*address, error))]
     Listen { address: SocketAddr, error: io::Error },
+}
+
+/// The remedy of a common refusal.
+fn hint(address: SocketAddr, error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 {
+        "; a port below 1024 needs the capability CAP_NET_BIND_SERVICE (see docs/OPERATING.md, TLS)"
+    } else {
+        ""
+    }
 }
 
 /// Listens on every address of `listen.host` for each of `workers`.
@@ -82,7 +91,11 @@ fn lacks_family(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(97)
 }
 
-fn resolve(listen: &Listen) -> Result<Vec<SocketAddr>, BindError> {
+/// The addresses of the host, sorted.
+///
+/// # Errors
+/// It has none.
+pub fn resolve(listen: &Listen) -> Result<Vec<SocketAddr>, BindError> {
     if listen.host.eq_ignore_ascii_case("localhost") {
         return Ok(vec![
             (Ipv4Addr::LOCALHOST, listen.port).into(),
@@ -162,6 +175,16 @@ mod tests {
         let first = bind(&listen("127.0.0.1", 0), 2).unwrap();
         let second = bind(&listen("127.0.0.1", first.addresses[0].port()), 2);
         assert!(matches!(second, Err(BindError::Listen { .. })), "{second:?}");
+    }
+
+    #[test]
+    fn a_port_that_only_root_may_use_names_the_capability() {
+        let refused = |port| BindError::Listen {
+            address: (Ipv4Addr::LOCALHOST, port).into(),
+            error: io::ErrorKind::PermissionDenied.into(),
+        };
+        assert!(refused(443).to_string().contains("CAP_NET_BIND_SERVICE"));
+        assert!(!refused(9000).to_string().contains("CAP_NET_BIND_SERVICE"));
     }
 
     #[test]

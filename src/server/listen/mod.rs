@@ -12,6 +12,6 @@ pub mod conn_limit;
 pub mod tls;
 
 pub use accept::{ServeOptions, serve};
-pub use bind::{BindError, BoundListeners, bind};
+pub use bind::{BindError, BoundListeners, bind, resolve};
 pub use conn_limit::ConnLimit;
 pub use tls::TlsSource;
