@@ -15,7 +15,7 @@ use divan::Bencher;
 use thalweg::{
     auth::{
         ConfiguredKeys, KeyLimits, KeyMap, Principal, StoredKeys, TokenSettings, generate,
-        limit::{LimitValues, Reservation},
+        limit::{LimitValues, Reservation, Use},
     },
     base::Secret,
 };
@@ -67,11 +67,9 @@ fn admission(many: usize, allowance: LimitValues) -> Box<dyn FnMut()> {
         let found = keys.find(&tokens, black_box(secret.as_bytes())).expect("a key of ours");
         assert!(!found.has_expired() && found.limits.allow_model("gpt-4o"));
         let Some(meter) = &found.meter else { return };
-        let ask = Reservation { prompt: 100, answer: 500, cost: 0 };
+        let ask = Reservation { prompt: 100, answer: 500, ..Reservation::default() };
         let lease = meter.lease(&found.limits.allowance, &ask, now).expect("room");
-        if let Some(bill) = lease.settle(black_box(321), Duration::from_millis(5)) {
-            bill.pay(7);
-        }
+        lease.settle(black_box(Use { tokens: 321, cost: 7 }), Duration::from_millis(5));
     })
 }
 

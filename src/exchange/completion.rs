@@ -3,12 +3,17 @@
 //!
 //! Invariant: a [`Completion`] gives one [`Completed`], whatever happens.
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use super::{
     completed::{Completed, Outcome},
     queue::CompletionQueue,
     record::RequestRecord,
+    stats::StreamStats,
+    wasted::WastedAttempt,
 };
 use crate::base::Stage;
 
@@ -19,13 +24,17 @@ pub struct Completion {
     record: Option<Box<RequestRecord>>,
     /// How far the request has come, reported if the client leaves.
     stage: Cell<Stage>,
+    /// Attempts that ended without an answer for the client. A cell, because an attempt that is cancelled
+    /// returns nothing.
+    wasted: RefCell<Vec<WastedAttempt>>,
     queue: Rc<CompletionQueue>,
 }
 
 impl Completion {
     #[must_use]
     pub fn new(record: RequestRecord, queue: Rc<CompletionQueue>) -> Self {
-        Self { record: Some(Box::new(record)), stage: Cell::new(Stage::Intake), queue }
+        let (stage, wasted) = (Cell::new(Stage::Intake), RefCell::default());
+        Self { record: Some(Box::new(record)), stage, wasted, queue }
     }
 
     /// The record so far.
@@ -33,20 +42,31 @@ impl Completion {
         self.parts().0
     }
 
-    /// The record so far, and how far the request has come.
+    /// The record so far, how far the request has come, and its wasted attempts.
     #[expect(
         clippy::expect_used,
         reason = "only `report` takes the record, and only from a completion that ends"
     )]
-    pub fn parts(&mut self) -> (&mut RequestRecord, &Cell<Stage>) {
-        let Self { record, stage, queue: _ } = self;
-        (record.as_deref_mut().expect("a completion that is not consumed has its record"), stage)
+    pub fn parts(&mut self) -> (&mut RequestRecord, &Cell<Stage>, &RefCell<Vec<WastedAttempt>>) {
+        let Self { record, stage, wasted, queue: _ } = self;
+        (record.as_deref_mut().expect("a completion that is not consumed has its record"), stage, wasted)
     }
 
     /// How far the request has come.
     #[must_use]
     pub const fn stage(&self) -> &Cell<Stage> {
         &self.stage
+    }
+
+    /// Settles the limits of the request's key, when all of a good answer has come and before its last bytes
+    /// go down: the client's next request finds them given back.
+    pub fn settle(&mut self, outcome: &Outcome, stats: StreamStats) {
+        let wasted = self.wasted.take();
+        let Some(record) = self.record.as_deref_mut().filter(|record| record.lease.is_some()) else { return };
+        record.wasted.extend(wasted);
+        record.stats = stats;
+        let elapsed = record.started.elapsed();
+        record.settle(outcome, elapsed);
     }
 
     /// Reports how the request ended.
@@ -57,6 +77,7 @@ impl Completion {
     fn report(&mut self, outcome: Outcome) {
         if let Some(mut record) = self.record.take() {
             let total = record.started.elapsed();
+            record.wasted.extend(self.wasted.take());
             record.account(&outcome, total);
             self.queue.push(Completed { record, outcome, total });
         }

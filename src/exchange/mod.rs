@@ -6,7 +6,8 @@
 //!
 //! - [`record`]: the facts of one request, with its [`client`] and its [`route`]
 //! - [`stats`]: the figures of a response; [`digests`]: its checksums
-//! - `usage`: the tokens that a request used, and its key's lease settled with them
+//! - `usage`: the tokens that a request used, their cost, and its key's lease settled with them
+//! - [`wasted`]: attempts that gave the client no answer
 //! - [`completion`]: the duty to report that a request has [`completed`]; [`queue`]: a worker's completions
 //!   that wait for settlement
 
@@ -19,6 +20,7 @@ pub mod record;
 pub mod route;
 pub mod stats;
 mod usage;
+pub mod wasted;
 
 pub use client::ClientInfo;
 pub use completed::{Completed, Outcome};
@@ -28,3 +30,4 @@ pub use queue::CompletionQueue;
 pub use record::{OnDisconnect, RequestRecord, ResponseMode};
 pub use route::RequestRoute;
 pub use stats::{AddedLatency, StreamStats, UsageSource};
+pub use wasted::WastedAttempt;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use http::StatusCode;
 use tokio::time::{Duration, Instant};
 
-use super::{client::ClientInfo, route::RequestRoute, stats::StreamStats};
+use super::{client::ClientInfo, route::RequestRoute, stats::StreamStats, wasted::WastedAttempt};
 use crate::{
-    auth::limit::{Lease, PendingCharge},
+    auth::limit::Lease,
     base::RequestId,
+    ledger::Prices,
     telemetry::{RaceFacts, Trace},
 };
 
@@ -70,8 +71,8 @@ pub struct RequestRecord {
     pub attempts: u8,
     /// Attempts cancelled because another won.
     pub cancelled_attempts: u8,
-    /// Tokens that attempts without an answer for the client are known to have used.
-    pub wasted_tokens: u64,
+    /// Attempts without an answer for the client that their providers may count all the same.
+    pub wasted: Vec<WastedAttempt>,
     pub race: RaceFacts,
     /// From the request's arrival to the first attempt. `None`: no attempt, or no head was sent.
     pub intake: Option<Duration>,
@@ -88,12 +89,13 @@ pub struct RequestRecord {
     pub on_disconnect: OnDisconnect,
     /// The client left, and the stream was read to its end all the same.
     pub drained: bool,
-    /// The request's share of its key's limits; settled by the accounting. `None`: the key has no limits.
+    /// The request's share of its key's limits; settled by the accounting. `None`: the key has no limits, or
+    /// it is settled.
     pub lease: Option<Lease>,
+    /// The prices that the key's budget is charged by. `None`: the key has no budget.
+    pub prices: Option<Arc<Prices>>,
     /// `None`: traces are off.
     pub trace: Option<Trace>,
-    /// The charge to the key's budget, left by the settled lease; paid by settlement, which knows the price.
-    pub charge: Option<PendingCharge>,
 }
 
 impl RequestRecord {
@@ -113,7 +115,7 @@ impl RequestRecord {
             strategy: None,
             attempts: 0,
             cancelled_attempts: 0,
-            wasted_tokens: 0,
+            wasted: Vec::new(),
             race: RaceFacts::default(),
             intake: None,
             connection_wait: None,
@@ -125,8 +127,8 @@ impl RequestRecord {
             on_disconnect: OnDisconnect::default(),
             drained: false,
             lease: None,
+            prices: None,
             trace: None,
-            charge: None,
         }
     }
 

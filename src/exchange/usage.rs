@@ -1,9 +1,10 @@
 //! The tokens that a request used: reported by its provider, completed by an estimate where the provider
-//! reported too little; and the lease on its key's limits, settled with them.
+//! reported too little; their cost; and the lease on its key's limits, settled with them.
 //!
 //! A failure is not charged: only usage that a provider reported before it is booked, and the rest of the
 //! lease is given back. A client that leaves is charged for the part that it was sent, as far as its key's
-//! limits go; the usage that is booked for it follows the policy [`OnDisconnect`] (B6).
+//! limits go, the budget among them; the usage that is booked for it follows the policy [`OnDisconnect`]
+//! (B6). A key's limits are also charged for attempts that were cancelled, which no row has.
 
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use super::{
     stats::{StreamStats, UsageSource},
 };
 use crate::{
+    auth::limit::Use,
     base::{ByteList, Sent, Side, Stage},
+    ledger::{PricedTokens, Prices},
     wire::{Usage, usage},
 };
 
@@ -43,82 +46,130 @@ impl StreamStats {
 }
 
 /// The usage that is booked, where it comes from, and the usage that the key's limits are charged with.
+#[derive(Default)]
 struct Accounting {
     booked: Option<Usage>,
-    source: UsageSource,
+    source: Option<UsageSource>,
     charged: Option<Usage>,
 }
 
 impl Accounting {
     /// Only the usage that the provider reported.
-    const fn reported(reported: Option<Usage>) -> Self {
-        Self { booked: reported, source: UsageSource::Partial, charged: reported }
+    fn reported(reported: Option<Usage>) -> Self {
+        Self::new(reported, UsageSource::Partial)
+    }
+
+    fn new(usage: Option<Usage>, source: UsageSource) -> Self {
+        Self { booked: usage, source: usage.map(|_| source), charged: usage }
     }
 }
 
 impl RequestRecord {
-    /// Notes the usage that is booked and settles the lease. Called once, when the request completes after
-    /// `elapsed`.
+    /// Notes the usage that is booked and settles the lease, unless it is settled. Called once, when the
+    /// request completes after `elapsed`.
     pub(super) fn account(&mut self, outcome: &Outcome, elapsed: Duration) {
-        if self.attempts == 0 {
-            // No provider was reached: the lease, if there is one, goes back whole.
-            self.lease = None;
+        self.settle(outcome, elapsed);
+        let Accounting { booked, source, charged: _ } = self.accounting(outcome).unwrap_or_default();
+        self.stats.usage = booked;
+        self.stats.usage_source = source;
+    }
+
+    /// Settles the lease, if there is one, with all that the request has used.
+    pub(super) fn settle(&mut self, outcome: &Outcome, elapsed: Duration) {
+        let Some(lease) = self.lease.take() else { return };
+        let answer = self.accounting(outcome);
+        if answer.is_none() && self.wasted.is_empty() {
+            // No provider was reached: the lease goes back whole.
             return;
         }
-        let dialect = self.route.dialect();
-        let reported =
-            self.stats.usage.map(|usage| dialect.map_or(usage, |dialect| usage.with_cache_in_input(dialect)));
-        let Accounting { booked, source, charged } = match outcome {
+        // What an answer that has not begun may have used is with the wasted attempts.
+        let answer = answer.and_then(|answer| answer.charged).filter(|_| self.answered_after.is_some());
+        let mut used = answer.map_or_else(Use::default, |usage| {
+            let cost = self.prices.as_ref().and_then(|prices| self.cost_of(usage, prices));
+            Use { tokens: usage.total(), cost: payable(cost) }
+        });
+        for wasted in &self.wasted {
+            let usage = self.with_cache_in_input(wasted.usage(self.prompt_tokens));
+            let cost = self
+                .prices
+                .as_ref()
+                .and_then(|prices| prices.cost(&wasted.provider, &wasted.model, priced(&usage)));
+            used.tokens = used.tokens.saturating_add(usage.total());
+            used.cost = used.cost.saturating_add(payable(cost));
+        }
+        lease.settle(used, elapsed);
+    }
+
+    /// The cost of the booked usage, in micro-units of the currency. `None`: no usage is known, or no price.
+    #[must_use]
+    pub fn cost(&self, prices: &Prices) -> Option<u64> {
+        self.route.dialect()?;
+        self.cost_of(self.stats.usage?, prices)
+    }
+
+    /// The cost of an answer with this usage.
+    fn cost_of(&self, usage: Usage, prices: &Prices) -> Option<u64> {
+        let model = self.upstream_model.as_deref().or(self.model.as_deref()).unwrap_or_default();
+        prices.cost(self.provider.as_deref()?, model, priced(&usage))
+    }
+
+    /// Tokens that attempts without an answer for the client are known to have used.
+    #[must_use]
+    pub fn wasted_tokens(&self) -> u64 {
+        let reported = self.wasted.iter().filter_map(|wasted| wasted.reported);
+        reported.fold(0, |sum, usage| sum.saturating_add(self.with_cache_in_input(usage).total()))
+    }
+
+    fn with_cache_in_input(&self, usage: Usage) -> Usage {
+        self.route.dialect().map_or(usage, |dialect| usage.with_cache_in_input(dialect))
+    }
+
+    /// `None`: no provider was reached.
+    fn accounting(&self, outcome: &Outcome) -> Option<Accounting> {
+        if self.attempts == 0 {
+            return None;
+        }
+        let reported = self.stats.usage.map(|usage| self.with_cache_in_input(usage));
+        Some(match outcome {
             Outcome::Complete if self.status.is_none_or(|status| status.as_u16() < 400) => {
                 self.account_answer(reported)
             }
             // A provider's error, passed on.
             Outcome::Complete => Accounting::reported(reported),
-            Outcome::Gone(_) if self.drained => self.account_answer(reported),
-            Outcome::Gone(stage) if !was_sent(*stage) => {
-                self.lease = None;
-                return;
-            }
+            Outcome::Gone(_) if self.drained || self.has_whole_answer() => self.account_answer(reported),
+            Outcome::Gone(stage) if !was_sent(*stage) => return None,
             Outcome::Gone(_) => self.account_part(reported),
-            Outcome::Fault(fault) if fault.sent == Sent::Nothing && reported.is_none() => {
-                self.lease = None;
-                return;
-            }
+            Outcome::Fault(fault) if fault.sent == Sent::Nothing && reported.is_none() => return None,
             // The client stopped reading: it is charged for the part that it was sent.
             Outcome::Fault(fault) if fault.side == Side::Client => self.account_part(reported),
             Outcome::Fault(_) => Accounting::reported(reported),
-        };
-        self.stats.usage = booked;
-        self.stats.usage_source = booked.map(|_| source);
-        if let Some(lease) = self.lease.take() {
-            self.charge = lease.settle(charged.map_or(0, Usage::total), elapsed);
-        }
+        })
     }
 
     /// An answer that came whole. One that does not stream has reported all that it will.
     fn account_answer(&self, reported: Option<Usage>) -> Accounting {
-        let is_whole = self.stats.frames == 0;
-        let is_complete = |usage: &Usage| usage.input.is_some() && (usage.output.is_some() || is_whole);
-        if reported.is_some_and(|usage| is_complete(&usage)) {
-            return Accounting { source: UsageSource::Reported, ..Accounting::reported(reported) };
+        let is_whole = self.has_whole_answer();
+        if reported.is_some_and(|usage| usage.is_complete() || is_whole && usage.input.is_some()) {
+            return Accounting::new(reported, UsageSource::Reported);
         }
-        let completed = Some(reported.unwrap_or_default().or(self.estimate()));
-        Accounting { booked: completed, source: source(reported), charged: completed }
+        Accounting::new(Some(reported.unwrap_or_default().or(self.estimate())), source(reported))
     }
 
     /// An answer to a client that left. Providers that report usage as they go have reported less than they
     /// generated.
     fn account_part(&self, reported: Option<Usage>) -> Accounting {
         let estimate = self.estimate();
-        let known = reported.unwrap_or_default();
-        let output = known.output.max(estimate.output);
-        let charged = Some(Usage { output, ..known.or(estimate) });
+        let known = reported.unwrap_or_default().at_least_output(self.stats.passed_tokens.into());
+        let charged = Some(known.or(estimate));
         match self.on_disconnect {
             OnDisconnect::Cancel => Accounting { charged, ..Accounting::reported(reported) },
-            OnDisconnect::Drain { .. } | OnDisconnect::Estimate => {
-                Accounting { booked: charged, source: source(reported), charged }
-            }
+            OnDisconnect::Drain { .. } | OnDisconnect::Estimate => Accounting::new(charged, source(reported)),
         }
+    }
+
+    /// The answer did not stream, so its provider has generated all of it.
+    const fn has_whole_answer(&self) -> bool {
+        self.stats.frames == 0 && self.stats.bytes > 0
     }
 
     fn estimate(&self) -> Usage {
@@ -132,10 +183,36 @@ fn source(reported: Option<Usage>) -> UsageSource {
     if reported.is_some() { UsageSource::Partial } else { UsageSource::Estimated }
 }
 
+fn priced(usage: &Usage) -> PricedTokens {
+    PricedTokens {
+        input: usage.input.unwrap_or(0),
+        output: usage.output.unwrap_or(0),
+        cached: usage.cached.unwrap_or(0),
+        cache_write: usage.cache_write.unwrap_or(0),
+        cache_write_1h: usage.cache_write_1h.unwrap_or(0),
+    }
+}
+
+/// The charge to a key's budget. A request without a price is free; a cost beyond the number's range is
+/// charged in full range.
+fn payable(cost: Option<u64>) -> i64 {
+    cost.map_or(0, |cost| i64::try_from(cost).unwrap_or(i64::MAX))
+}
+
 /// Whether a provider may have begun to work.
 const fn was_sent(stage: Stage) -> bool {
     match stage {
         Stage::Intake | Stage::Pool | Stage::Connect => false,
         Stage::Send | Stage::Head | Stage::FirstToken | Stage::Body => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cost_beyond_the_range_is_not_free() {
+        assert_eq!([None, Some(7), Some(u64::MAX)].map(payable), [0, 7, i64::MAX]);
     }
 }

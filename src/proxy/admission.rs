@@ -87,11 +87,13 @@ pub(super) fn grant(
         Some(_) => cost(&snapshot.prices, envelope.model(), prompt, answer),
         None => 0,
     };
-    let ask = Reservation { prompt, answer, cost };
+    let ask = Reservation { prompt, answer, cost, ..Reservation::default() };
     let leased = meter.lease(&allowance, &ask, now);
     call.limits = Some(LimitHeaders { principal, meter, began: now });
     let lease = leased.map_err(|exceeded| refuse(&allowance, exceeded))?;
-    call.record().lease = Some(lease);
+    let record = call.record();
+    record.lease = Some(lease);
+    record.prices = allowance.budget.map(|_| Arc::clone(&snapshot.prices));
     Ok(())
 }
 
@@ -112,9 +114,13 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 fn refuse(allowance: &LimitValues, exceeded: Exceeded) -> Box<Refusal> {
     let figure = |limit: Option<u32>| limit.unwrap_or_default();
     let (param, reached) = match exceeded.limit {
-        Limit::Budget => {
+        Limit::Budget if exceeded.after.is_none() => {
             let message = "the budget of this API key is spent";
             return Refusal::request(402, "budget_exceeded", message).of(Some("budget"));
+        }
+        Limit::Budget => {
+            let reached = "the rest of the budget is set aside for requests that are under way";
+            ("budget", reached.to_owned())
         }
         Limit::Requests => ("rpm", format!("{} requests per minute", figure(allowance.requests))),
         Limit::Tokens => ("tpm", format!("{} tokens per minute", figure(allowance.tokens))),

@@ -9,7 +9,7 @@ use super::{
     response_headers::sign,
 };
 use crate::{
-    base::ByteList,
+    base::{ByteList, Stage},
     exchange::{Digests, Outcome},
     relay::{DetachedStreams, FaultDisplay, OnFault, Uncommitted},
     telemetry::GaugeGuard,
@@ -53,6 +53,14 @@ impl Answer {
                 let (counted, detached) = stream_parts();
                 stream.commit(dialect, on_fault, completion, [in_flight, counted], detached)
             }),
+        }
+    }
+
+    /// How far a request with this answer has come.
+    pub(super) const fn stage(&self) -> Stage {
+        match self {
+            Self::Whole(..) => Stage::Body,
+            Self::Stream(..) => Stage::FirstToken,
         }
     }
 

@@ -4,7 +4,10 @@
 //!
 //! Invariant: an attempt only reads the shared context; it returns its findings.
 
-use std::cell::Cell;
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
 
 use http::{Method, header::CONTENT_ENCODING};
 use tokio::time::{Instant, timeout_at};
@@ -21,14 +24,27 @@ use super::{
 };
 use crate::{
     base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Stage},
-    relay::{RelayOptions, Uncommitted, collect},
+    exchange::WastedAttempt,
+    relay::{CommitPoint, RelayOptions, Uncommitted, collect},
     upstream::{self, Deadline, Request},
-    wire::{Dialect, Edits, provider_error, splice},
+    wire::{Dialect, Edits, Usage, provider_error, splice, usage},
 };
 
 impl RequestContext<'_> {
     /// Sends the request to `provider` for `model` and reads until the answer is good enough.
     pub(super) async fn attempt(&self, provider: &Provider, model: &str) -> Result<Success, AttemptError> {
+        let mut running = RunningAttempt::new(self, provider, model);
+        let result = self.run(&mut running, provider, model).await;
+        running.end(&result);
+        result
+    }
+
+    async fn run(
+        &self,
+        running: &mut RunningAttempt<'_>,
+        provider: &Provider,
+        model: &str,
+    ) -> Result<Success, AttemptError> {
         let target = &*provider.target;
         let (kind, timeout, accept) = if self.streams() {
             (DeadlineKind::FirstToken, provider.deadlines.first_token, "text/event-stream")
@@ -42,14 +58,15 @@ impl RequestContext<'_> {
         let request =
             Request { method: Method::POST, path: self.dialect.path(), headers: &self.head.headers, accept };
         tracing::debug!(id = %self.id, provider = %target.name, "connecting");
-        let sent = self.upstream.send_noting(target, &request, body, deadline, self.stage).await;
+        let sent = self.upstream.send_noting(target, &request, body, deadline, &running.stage).await;
         let response = sent.map_err(AttemptError::Fault)?;
         tracing::debug!(id = %self.id, provider = %target.name, status = response.status.as_u16(), "connected");
-        self.judge(response, provider, deadline).await
+        self.judge(running, response, provider, deadline).await
     }
 
     async fn judge(
         &self,
+        running: &mut RunningAttempt<'_>,
         response: upstream::Response,
         provider: &Provider,
         deadline: Deadline,
@@ -67,13 +84,13 @@ impl RequestContext<'_> {
             Err(AttemptError::Error(Box::new(response)))
         };
         if !status.is_success() {
-            self.stage.set(Stage::Body);
+            running.stage.set(Stage::Body);
             self.refuse_beyond(declared)?;
             let (text, rest) = read_error_start(body, deadline).await;
             return error(headers, text, rest);
         }
         if kind == BodyKind::Whole {
-            self.stage.set(Stage::Body);
+            running.stage.set(Stage::Body);
             self.refuse_beyond(declared)?;
             let body = self.collect(body, ByteList::new(), deadline).await.map_err(AttemptError::Fault)?;
             if (self.streams() || !self.is_sole) && !headers.contains_key(CONTENT_ENCODING) {
@@ -90,13 +107,14 @@ impl RequestContext<'_> {
                 // A client that reads events finds none in a document, and some ask again at once without
                 // end.
                 if self.streams() && self.dialect != Dialect::Embeddings && is_json && !is_error {
+                    running.reported = usage::find(&text);
                     let kind = FaultKind::Empty("a document");
                     return Err(AttemptError::Fault(Fault::provider(Stage::Body, kind, Sent::Some)));
                 }
             }
             return Ok(Success { answer: Answer::Whole(status, headers, body), times });
         }
-        self.stage.set(Stage::FirstToken);
+        running.stage.set(Stage::FirstToken);
         if !self.is_sole && is_page(&headers) {
             return Err(garbage("a page for people"));
         }
@@ -104,8 +122,9 @@ impl RequestContext<'_> {
         if is_events {
             forbid_buffering(&mut headers);
         }
-        let (reached, mut stream) =
-            self.reach_commit(self.stream(body, provider, is_events, deadline)).await?;
+        let (reached, mut stream) = running
+            .reach_commit(self.stream(body, provider, is_events, deadline), self.commit_point())
+            .await?;
         match reached {
             Ok(()) => Ok(Success { answer: Answer::Stream(status, headers, stream), times }),
             Err(fault) if fault.kind == FaultKind::ErrorEvent => {
@@ -114,22 +133,6 @@ impl RequestContext<'_> {
             }
             Err(fault) => Err(AttemptError::Fault(fault)),
         }
-    }
-
-    /// Pulls `stream` to its commit point. Cancelling it counts the tokens that the provider has reported as
-    /// wasted.
-    async fn reach_commit(
-        &self,
-        stream: Uncommitted<upstream::Body>,
-    ) -> Result<(Result<(), Fault>, Uncommitted<upstream::Body>), AttemptError> {
-        let mut guard =
-            WastedUsage { stream: Some(stream), dialect: self.dialect, wasted_tokens: self.wasted_tokens };
-        let reached = match &mut guard.stream {
-            Some(stream) => stream.reach(self.commit_point()).await,
-            None => Ok(()),
-        };
-        let stream = guard.stream.take().ok_or_else(|| garbage("nothing"))?;
-        Ok((reached, stream))
     }
 
     fn stream(
@@ -177,21 +180,83 @@ impl RequestContext<'_> {
     }
 }
 
-/// A stream that another attempt may overtake. Tokens that its provider has reported by then, which few do,
-/// are wasted (S3.10, R19).
-struct WastedUsage<'a> {
-    /// `None`: the stream has reached its commit point or failed.
+/// An attempt that runs. One that ends without an answer for the client leaves the usage that its provider
+/// counts all the same (S3.10, R19); few providers have reported it by then.
+struct RunningAttempt<'a> {
+    provider: &'a Arc<str>,
+    model: &'a str,
+    wasted: &'a RefCell<Vec<WastedAttempt>>,
+    request_stage: &'a Cell<Stage>,
+    stage: Cell<Stage>,
+    /// Usage that the provider has reported.
+    reported: Option<Usage>,
+    /// The stream on its way to its commit point.
     stream: Option<Uncommitted<upstream::Body>>,
-    dialect: Dialect,
-    wasted_tokens: &'a Cell<u64>,
+    /// It has returned its result.
+    has_ended: bool,
 }
 
-impl Drop for WastedUsage<'_> {
-    fn drop(&mut self) {
-        if let Some(usage) = self.stream.as_mut().and_then(Uncommitted::usage) {
-            let tokens = usage.with_cache_in_input(self.dialect).total();
-            self.wasted_tokens.set(self.wasted_tokens.get().saturating_add(tokens));
+impl<'a> RunningAttempt<'a> {
+    fn new(context: &RequestContext<'a>, provider: &'a Provider, model: &'a str) -> Self {
+        Self {
+            provider: &provider.target.name,
+            model,
+            wasted: context.wasted,
+            request_stage: context.stage,
+            stage: Cell::new(Stage::Pool),
+            reported: None,
+            stream: None,
+            has_ended: false,
         }
+    }
+
+    /// Pulls `stream` to its commit point.
+    async fn reach_commit(
+        &mut self,
+        stream: Uncommitted<upstream::Body>,
+        point: CommitPoint,
+    ) -> Result<(Result<(), Fault>, Uncommitted<upstream::Body>), AttemptError> {
+        self.stream = Some(stream);
+        let reached = match &mut self.stream {
+            Some(stream) => stream.reach(point).await,
+            None => Ok(()),
+        };
+        let mut stream = self.stream.take().ok_or_else(|| garbage("nothing"))?;
+        self.reported = stream.usage();
+        Ok((reached, stream))
+    }
+
+    /// It returns this result.
+    fn end(&mut self, result: &Result<Success, AttemptError>) {
+        self.has_ended = true;
+        if result.is_err() && self.reported.is_some() {
+            self.leave(None);
+        }
+    }
+
+    fn leave(&self, passed_tokens: Option<u32>) {
+        self.wasted.borrow_mut().push(WastedAttempt {
+            provider: Arc::clone(self.provider),
+            model: self.model.into(),
+            reported: self.reported,
+            passed_tokens,
+        });
+    }
+}
+
+impl Drop for RunningAttempt<'_> {
+    fn drop(&mut self) {
+        self.request_stage.set(self.stage.get());
+        if self.has_ended || matches!(self.stage.get(), Stage::Intake | Stage::Pool | Stage::Connect) {
+            return;
+        }
+        // Cancelled, and the provider may have begun to work.
+        let stream = self.stream.as_mut();
+        let passed = stream.map_or(0, |stream| {
+            self.reported = stream.usage();
+            stream.passed_tokens()
+        });
+        self.leave(Some(passed));
     }
 }
 

@@ -61,11 +61,13 @@ pub(super) async fn run_attempts<'c>(
                 return Err(failures.refusal());
             }
         };
+        let noted = context.wasted.borrow().len();
         let Some((attempt, result)) = next_result(&mut running, until).await else { continue };
         let (provider, now) = (attempt.candidate.provider, Moment::now());
         let error = match result {
             Ok(success) => {
                 cancel_slower(&mut running, plan, recorder).await;
+                context.stage.set(success.answer.stage());
                 return Ok(ChosenAnswer { success, provider, winner: Some(attempt) });
             }
             Err(error) => error,
@@ -79,8 +81,15 @@ pub(super) async fn run_attempts<'c>(
         plan.failed(attempt, failure.class, failure.retry_after, failure.sent, now);
         failures.add(failure);
         if passes {
+            // A stream that is passed on is accounted for as the answer.
+            let own = context.wasted.borrow_mut().split_off(noted);
             cancel_slower(&mut running, plan, recorder).await;
-            let success = context.pass_error(error).await?;
+            let success = context.pass_error(error).await;
+            if !success.as_ref().is_ok_and(|success| matches!(success.answer, Answer::Stream(..))) {
+                context.wasted.borrow_mut().extend(own);
+            }
+            let success = success?;
+            context.stage.set(success.answer.stage());
             return Ok(ChosenAnswer { success, provider, winner: None });
         }
     }

@@ -1,7 +1,7 @@
 //! The life of a completion request, from first line to last: key, body, envelope, limits, plan, attempts,
 //! commit. Each step may end it with a refusal; the record of the request is written on the way.
 
-use std::{cell::Cell, sync::Arc};
+use std::sync::Arc;
 
 use http::{Response, request::Parts};
 use tokio::time::Instant;
@@ -79,9 +79,9 @@ impl Gateway {
         let mut plan = self.plan(snapshot, &headers, &envelope, &body)?;
         call.record().strategy = Some(strategy_name(&plan));
 
-        let (record, stage) = call.completion.parts();
+        let (record, stage, wasted) = call.completion.parts();
         record.race.is_race = plan.is_race();
-        let (began, wasted_tokens) = (Instant::now(), Cell::new(0));
+        let began = Instant::now();
         call.asked = Some(began);
         let context = RequestContext {
             upstream: &self.upstream,
@@ -96,15 +96,13 @@ impl Gateway {
             mode,
             trace,
             stage,
-            wasted_tokens: &wasted_tokens,
+            wasted,
             is_sole: plan.plan().candidates().len() == 1 || (!snapshot.failover && !plan.may_run_several()),
             deadline: plan.deadline(),
             model_commit: snapshot.commit_of(plan.plan()),
         };
         let mut recorder = AttemptRecorder { record, id: &call.id, snapshot, began };
-        let chosen = run_attempts(&context, &mut plan, &mut recorder).await;
-        recorder.record.wasted_tokens = wasted_tokens.get();
-        let chosen = chosen?;
+        let chosen = run_attempts(&context, &mut plan, &mut recorder).await?;
         call.answered = Some(chosen.success.times.answered);
         Ok(recorder.finish(chosen, &mut plan))
     }

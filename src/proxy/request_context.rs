@@ -1,7 +1,7 @@
 //! The facts that all attempts of one request share. An attempt only reads them; the two cells are the
 //! exception, because an attempt that is cancelled returns nothing.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{request_headers::TraceOptions, snapshot::Snapshot};
 use crate::{
     base::{Moment, RequestId, Stage},
+    exchange::WastedAttempt,
     relay::{CommitPoint, Mode},
     telemetry::LatencyMeter,
     upstream::Upstream,
@@ -31,10 +32,10 @@ pub(super) struct RequestContext<'a> {
     pub(super) dialect: Dialect,
     pub(super) mode: Mode,
     pub(super) trace: TraceOptions,
-    /// How far the request has come, by the attempt that moved last.
+    /// How far the request has come, by the attempt that ended last.
     pub(super) stage: &'a Cell<Stage>,
-    /// Tokens that attempts without an answer for the client are known to have used.
-    pub(super) wasted_tokens: &'a Cell<u64>,
+    /// Attempts that ended without an answer for the client.
+    pub(super) wasted: &'a RefCell<Vec<WastedAttempt>>,
     /// There is no other candidate: the answer passes as it comes.
     pub(super) is_sole: bool,
     /// The client's deadline, or the race's. `None`: there is none.

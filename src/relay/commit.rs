@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     base::{Fault, FaultKind, RequestId, Sent, Stage},
-    exchange::{Completion, OnDisconnect, Outcome},
+    exchange::{Completion, OnDisconnect, Outcome, StreamStats},
     telemetry::GaugeGuard,
     wire::{Dialect, Usage},
 };
@@ -60,6 +60,12 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
     /// Usage that the provider has reported so far.
     pub fn usage(&mut self) -> Option<Usage> {
         self.0.tap.stats().usage
+    }
+
+    /// Tokens of output that have come, estimated.
+    #[must_use]
+    pub fn passed_tokens(&self) -> u32 {
+        self.0.tap.passed_tokens()
     }
 
     /// The first bytes of the error event that came before the first content.
@@ -155,7 +161,13 @@ impl<S: FrameSource + 'static> Committed<S> {
     /// The next bytes for the client. `None` at the end.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
         let frame = match ready!(self.stream.poll_frame(cx)) {
-            Some(Ok(bytes)) => Some(Ok(bytes)),
+            Some(Ok(bytes)) => {
+                if self.is_settled() {
+                    let outcome = self.stream.outcome();
+                    self.settle(&outcome);
+                }
+                Some(Ok(bytes))
+            }
             Some(Err(fault)) => {
                 self.fail(fault);
                 return self.poll_frame(cx);
@@ -171,11 +183,32 @@ impl<S: FrameSource + 'static> Committed<S> {
                 return Poll::Pending;
             }
             None => match self.broken.take() {
-                Some(fault) => Some(Err(fault)),
+                Some(fault) => {
+                    self.settle(&Outcome::Fault(fault.clone()));
+                    Some(Err(fault))
+                }
                 None => self.trace_comment().map(Ok),
             },
         };
         Poll::Ready(frame)
+    }
+
+    /// The whole answer has come and its last bytes are given to the client, so its usage does not change any
+    /// more. A provider that has not reported it may still do so until its body ends.
+    fn is_settled(&mut self) -> bool {
+        let has_ended = self.is_given();
+        let is_answered = self.stream.is_answered() && self.stream.waiting() == 0;
+        has_ended || is_answered && self.stream.tap.stats().usage.is_some_and(Usage::is_complete)
+    }
+
+    /// The client's next request may come as soon as it has the last bytes of this answer.
+    fn settle(&mut self, outcome: &Outcome) {
+        let passed_tokens = self.stream.tap.passed_tokens();
+        let StreamStats { usage, frames, .. } = *self.stream.tap.stats();
+        if let Some(completion) = &mut self.completion {
+            completion
+                .settle(outcome, StreamStats { usage, frames, passed_tokens, ..StreamStats::default() });
+        }
     }
 
     /// The trace comment, if the client requested it and has not been given it.

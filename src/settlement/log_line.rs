@@ -28,7 +28,7 @@ pub(super) fn write(completed: &Completed) {
                 strategy = record.strategy,
                 attempts = fields.attempts,
                 wasted = fields.wasted,
-                wasted_tokens = (record.wasted_tokens > 0).then_some(record.wasted_tokens),
+                wasted_tokens = Some(record.wasted_tokens()).filter(|tokens| *tokens > 0),
                 total_ms = millis(completed.total),
                 connected_ms = fields.attempts.map(|_| millis(record.connection_wait.unwrap_or_default())),
                 first_byte_ms = stats.first_byte.map(millis),

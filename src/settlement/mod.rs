@@ -1,14 +1,13 @@
 //! The work that follows from a completed request, away from the line: its closing line in the log (S0.11),
-//! its row in the ledger (S3.6), its charge to its key's budget, its place in the statistics (S0.7), its
-//! spans. Reads the configuration through [`SettlementConfig`]; decides nothing about requests that are under
-//! way.
+//! its row in the ledger (S3.6), its place in the statistics (S0.7), its spans. Reads the configuration
+//! through [`SettlementConfig`]; decides nothing about requests that are under way.
 //!
 //! Invariant: no request waits for settlement. Completions that it cannot keep up with are lost and counted.
 //!
 //! - [`thread`]: the thread and its batches
 //! - [`config`]: the part of the configuration that settlement reads
 //! - `log_line`: the closing line
-//! - `row`: the ledger's row, with its `cost` and its `client_address`
+//! - `row`: the ledger's row, with its `client_address`
 //! - `fact`: the entry in the statistics
 //! - `span`: the spans of a trace
 //! - `events`: rows and sums for watchers
@@ -16,7 +15,6 @@
 
 mod client_address;
 pub mod config;
-mod cost;
 mod events;
 mod fact;
 mod log_line;

@@ -22,12 +22,7 @@ pub(super) const fn has_row(completed: &Completed) -> bool {
 }
 
 /// The row. `None`: the request has none.
-pub(super) fn row(
-    completed: &Completed,
-    cost: Option<u64>,
-    config: &impl SettlementConfig,
-    ids: &mut RowIds,
-) -> Option<Row> {
+pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &mut RowIds) -> Option<Row> {
     let record = &completed.record;
     let dialect = record.route.dialect()?;
     let at = unix_micros(arrival(record.started.elapsed()));
@@ -52,7 +47,7 @@ pub(super) fn row(
         strategy: was_attempted.then(|| record.strategy.unwrap_or("-").to_owned()),
         attempts: Some(record.attempts.into()),
         wasted: Some(record.cancelled_attempts.into()),
-        wasted_tokens: (record.wasted_tokens > 0).then(|| number(record.wasted_tokens)),
+        wasted_tokens: Some(record.wasted_tokens()).filter(|tokens| *tokens > 0).map(number),
         mode: record.mode.map(|mode| mode.as_str().to_owned()),
         status: Some(completed.status().into()),
         outcome: Some(outcome(completed).as_str().to_owned()),
@@ -79,7 +74,7 @@ pub(super) fn row(
         tokens_cached: usage.cached.map(number),
         tokens_reasoning: usage.reasoning.map(number),
         usage_source: stats.usage_source.map(|source| UsageSource::as_str(source).to_owned()),
-        cost: cost.map(|cost| number(cost.min(MAX_COST))),
+        cost: record.cost(config.prices()).map(|cost| number(cost.min(MAX_COST))),
         client: client_address(&record.client, config.trusted_proxies()).map(|address| address.to_string()),
         user_agent: (record.client.user_agent.as_ref())
             .map(|agent| cut(&String::from_utf8_lossy(agent.as_bytes()))),

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::{config::SettlementConfig, cost, events, fact, log_line, row, span};
+use super::{config::SettlementConfig, events, fact, log_line, row, span};
 use crate::{
     exchange::{Completed, CompletionQueue},
     ledger::{LedgerWriter, RowIds},
@@ -122,14 +122,10 @@ impl<C: SettlementConfig> Settlement<C> {
         drop(stats);
         let (mut rows, watched) = (Vec::new(), self.telemetry.bus.has_subscribers());
         let (mut left_out, entered) = (0, Instant::now());
-        for mut completed in batch {
+        for completed in batch {
             log_line::write(&completed);
             if let Some(spans) = &self.spans {
                 span::put(&completed, spans);
-            }
-            let cost = cost::cost(&completed.record, config.prices());
-            if let Some(charge) = completed.record.charge.take() {
-                charge.pay(cost::payable(cost));
             }
             if (self.ledger.is_none() && !watched) || !row::has_row(&completed) {
                 continue;
@@ -138,7 +134,7 @@ impl<C: SettlementConfig> Settlement<C> {
                 left_out += 1;
                 continue;
             }
-            rows.extend(row::row(&completed, cost, &**config, ids));
+            rows.extend(row::row(&completed, &**config, ids));
         }
         if watched {
             rows.iter().for_each(|row| events::send_row(&self.telemetry.bus, row));

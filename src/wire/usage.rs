@@ -274,6 +274,18 @@ impl Usage {
         }
     }
 
+    /// These counts, with no less than this output.
+    #[must_use]
+    pub fn at_least_output(self, output: u64) -> Self {
+        Self { output: self.output.max(Some(output)), ..self }
+    }
+
+    /// Whether both input and output are known.
+    #[must_use]
+    pub const fn is_complete(self) -> bool {
+        self.input.is_some() && self.output.is_some()
+    }
+
     /// Input and output.
     #[must_use]
     pub fn total(self) -> u64 {

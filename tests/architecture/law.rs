@@ -19,7 +19,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("database", &["telemetry", "base"]),
     ("ledger", &["database", "telemetry", "base"]),
     ("upstream", &["http1", "telemetry", "base"]),
-    ("exchange", &["auth", "wire", "telemetry", "base"]),
+    ("exchange", &["auth", "ledger", "wire", "telemetry", "base"]),
     ("relay", &["exchange", "wire", "telemetry", "base"]),
     ("settlement", &["exchange", "auth", "ledger", "database", "wire", "telemetry", "base"]),
     ("server", &["http1", "telemetry", "base"]),

@@ -1,5 +1,6 @@
 //! The client's side: requests, keys, endpoints, and clients that disconnect.
 
+mod charges;
 mod connections;
 mod database_keys;
 mod disconnects;

@@ -1,6 +1,5 @@
 //! The use of one key's limits. A [`LimitMeter`] counts it. A [`Lease`] is one request's share by estimate;
-//! it is settled once with the real use, or dropped, which gives all of it back. The budget is settled last,
-//! when the price is known: a settled lease leaves a [`PendingCharge`] for it.
+//! it is settled once with the real use, or dropped, which gives all of it back.
 //!
 //! Invariants: a lease gives back no more than it took; a reservation is granted as a whole or keeps nothing;
 //! only atomics, no lock.
@@ -32,13 +31,31 @@ pub struct LimitValues {
 }
 
 /// The estimated use of one request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reservation {
+    /// Requests to providers, one at least; cut to the most that the limit can ever grant.
+    pub requests: u32,
     /// Tokens of the prompt; never cut.
     pub prompt: u32,
-    /// Tokens that the answer may have; cut to the most that the limit can ever grant.
+    /// Tokens that the answer may have, and of the prompts of further requests; cut to the most that the
+    /// limit can ever grant.
     pub answer: u32,
     /// Millionths of the currency; 0 when the price is not known. Cut to the rest of the budget.
+    pub cost: i64,
+}
+
+impl Default for Reservation {
+    fn default() -> Self {
+        Self { requests: 1, prompt: 0, answer: 0, cost: 0 }
+    }
+}
+
+/// The real use of one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Use {
+    /// Input and output.
+    pub tokens: u64,
+    /// Millionths of the currency.
     pub cost: i64,
 }
 
@@ -97,14 +114,6 @@ struct Granted {
     cost: Option<i64>,
 }
 
-/// The rest of a lease whose tokens are settled: its cost. Dropping it charges nothing.
-#[derive(Debug)]
-#[must_use]
-pub struct PendingCharge {
-    meter: Arc<LimitMeter>,
-    aside: i64,
-}
-
 impl LimitMeter {
     /// Grants the whole reservation or nothing. `now` counts from the same moment for all calls.
     ///
@@ -146,13 +155,11 @@ impl LimitMeter {
         self.spending.unsaved.fetch_sub(reported, AcqRel);
     }
 
-    /// Sets aside `cost`, or the rest of the budget if that is less; gives the sum set aside. `None`: nothing
-    /// is left.
-    fn set_aside(&self, cost: i64, budget: i64) -> Option<i64> {
-        let Spending { saved, unsaved, aside } = &self.spending;
+    /// Sets aside `cost`, or the rest of the budget if that is less; gives the sum set aside.
+    fn set_aside(&self, cost: i64, budget: i64) -> Result<i64, Exceeded> {
+        let aside = &self.spending.aside;
         let part = |aside: i64| {
-            let spent = saved.load(Relaxed).saturating_add(unsaved.load(Relaxed));
-            let left = budget.saturating_sub(spent.saturating_add(aside));
+            let left = budget.saturating_sub(self.spent().saturating_add(aside));
             (left > 0).then(|| cost.clamp(0, left))
         };
         let mut granted = 0;
@@ -160,8 +167,14 @@ impl LimitMeter {
             granted = part(aside)?;
             Some(aside.saturating_add(granted))
         };
-        aside.fetch_update(AcqRel, Relaxed, update).ok()?;
-        Some(granted)
+        match aside.fetch_update(AcqRel, Relaxed, update) {
+            Ok(_) => Ok(granted),
+            // Requests under way give back all that they do not use.
+            Err(_) => Err(Exceeded {
+                limit: Limit::Budget,
+                after: (self.spent() < budget).then_some(Duration::from_secs(1)),
+            }),
+        }
     }
 }
 
@@ -174,8 +187,7 @@ impl Lease {
     ) -> Result<(), Exceeded> {
         let Self { meter, granted, .. } = self;
         if let Some(budget) = limits.budget {
-            let aside = meter.set_aside(reservation.cost, budget);
-            granted.cost = Some(aside.ok_or(Exceeded { limit: Limit::Budget, after: None })?);
+            granted.cost = Some(meter.set_aside(reservation.cost, budget)?);
         }
         if let Some(limit) = limits.concurrent {
             let fits = |running: u32| (running < limit).then_some(running + 1);
@@ -185,9 +197,10 @@ impl Lease {
             granted.running = true;
         }
         if let Some(limit) = limits.requests {
-            granted.request = Some(meter.requests.take(limit, 1, now).ok_or_else(|| Exceeded {
+            let amount = reservation.requests.min(limit).max(1);
+            granted.request = Some(meter.requests.take(limit, amount, now).ok_or_else(|| Exceeded {
                 limit: Limit::Requests,
-                after: meter.requests.until(limit, 1, now),
+                after: meter.requests.until(limit, amount, now),
             })?);
         }
         if let Some(limit) = limits.tokens {
@@ -201,24 +214,24 @@ impl Lease {
         Ok(())
     }
 
-    /// The request has ended after `elapsed` and used `tokens`: unused ones are given back to the second they
-    /// were taken in, further ones are counted now. It counts as a request whatever it used. `None`: there is
-    /// no budget to charge.
-    #[must_use]
-    pub fn settle(mut self, tokens: u64, elapsed: Duration) -> Option<PendingCharge> {
-        let mut granted = std::mem::take(&mut self.granted);
-        granted.request = None;
-        if let Some(taken) = granted.tokens.take() {
-            let used = u32::try_from(tokens).unwrap_or(u32::MAX);
+    /// The request has ended after `elapsed`: tokens that it has not used are given back to the second they
+    /// were taken in, further ones are counted now; its cost is charged, and the rest of the sum set aside
+    /// given back. It counts as a request whatever it used.
+    pub fn settle(mut self, used: Use, elapsed: Duration) {
+        self.granted.request = None;
+        if self.granted.cost.is_some() {
+            // A sum that wrapped would be a budget that is never spent.
+            let add = |unsaved: i64| Some(unsaved.saturating_add(used.cost.max(0)));
+            let _ = self.meter.spending.unsaved.fetch_update(AcqRel, Relaxed, add);
+        }
+        if let Some(taken) = self.granted.tokens.take() {
+            let used = u32::try_from(used.tokens).unwrap_or(u32::MAX);
             match used.checked_sub(taken.amount) {
                 Some(0) => {}
                 Some(beyond) => self.meter.tokens.add(beyond, self.at + elapsed),
                 None => self.meter.tokens.give_back(taken, taken.amount - used),
             }
         }
-        let charge = granted.cost.take().map(|aside| PendingCharge { meter: Arc::clone(&self.meter), aside });
-        self.granted = granted;
-        charge
     }
 }
 
@@ -236,21 +249,6 @@ impl Drop for Lease {
         if let Some(cost) = cost {
             self.meter.spending.aside.fetch_sub(cost, AcqRel);
         }
-    }
-}
-
-impl PendingCharge {
-    /// Charges the real cost, in millionths.
-    pub fn pay(self, cost: i64) {
-        // A sum that wrapped would be a budget that is never spent.
-        let add = |unsaved: i64| Some(unsaved.saturating_add(cost.max(0)));
-        let _ = self.meter.spending.unsaved.fetch_update(AcqRel, Relaxed, add);
-    }
-}
-
-impl Drop for PendingCharge {
-    fn drop(&mut self) {
-        self.meter.spending.aside.fetch_sub(self.aside, AcqRel);
     }
 }
 

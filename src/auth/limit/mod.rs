@@ -10,4 +10,4 @@
 pub mod lease;
 pub mod window;
 
-pub use lease::{Exceeded, Lease, Limit, LimitMeter, LimitValues, PendingCharge, Reservation};
+pub use lease::{Exceeded, Lease, Limit, LimitMeter, LimitValues, Reservation, Use};

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     auth::{
         ConfiguredKeys, KeyEditor, KeyName, Principal, StoreError, StoredKeys, TokenSettings, generate,
-        limit::{Limit, Reservation},
+        limit::{Limit, Reservation, Use},
         sync::KeySync,
     },
     base::Secret,
@@ -137,7 +137,7 @@ async fn spending_survives_a_restart() {
                 assert_eq!(meter.spent(), round * 5_000_000, "{}", principal.name);
                 let lease = meter.lease(&principal.limits.allowance, &Reservation::default(), Duration::ZERO);
                 if round == 0 {
-                    lease.unwrap().settle(0, Duration::ZERO).unwrap().pay(5_000_000);
+                    lease.unwrap().settle(Use { tokens: 0, cost: 5_000_000 }, Duration::ZERO);
                 } else {
                     assert_eq!(lease.unwrap_err().limit, Limit::Budget);
                 }
@@ -153,7 +153,7 @@ async fn spending_survives_a_restart() {
 fn pay(principal: &Principal, cost: i64) {
     let meter = principal.meter.as_ref().unwrap();
     let lease = meter.lease(&principal.limits.allowance, &Reservation::default(), Duration::ZERO).unwrap();
-    lease.settle(0, Duration::ZERO).unwrap().pay(cost);
+    lease.settle(Use { tokens: 0, cost: cost }, Duration::ZERO);
 }
 
 /// A budget belongs to a description: its spending is found again under it, whatever the secret. Spending
@@ -220,7 +220,7 @@ async fn a_revoked_key_pays_for_running_requests() {
             assert!(sync.look(Some(&none)).await);
         }
         for (lease, cost) in leases {
-            lease.settle(0, Duration::ZERO).unwrap().pay(cost);
+            lease.settle(Use { tokens: 0, cost: cost }, Duration::ZERO);
         }
         sync.settle(&none).await;
         let store = KeyStore::open(&scratch.settings).await.unwrap();

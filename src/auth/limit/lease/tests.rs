@@ -15,7 +15,11 @@ fn may(requests: u32, tokens: u32, concurrent: u32, budget: i64) -> LimitValues 
 }
 
 fn ask(prompt: u32, answer: u32, cost: i64) -> Reservation {
-    Reservation { prompt, answer, cost }
+    Reservation { prompt, answer, cost, ..Reservation::default() }
+}
+
+const fn used(tokens: u64, cost: i64) -> Use {
+    Use { tokens, cost }
 }
 
 /// Requests and tokens of the last minute, running requests, the sum set aside and the sum spent.
@@ -53,13 +57,11 @@ fn a_dropped_lease_gives_all_back_and_a_settled_one_what_was_not_used() {
     assert_eq!(balance(&meter, NOW), (0, 0, 0, 0, 0));
 
     let lease = meter.lease(&may, &ask(10, 20, 40), NOW).unwrap();
-    let bill = lease.settle(12, SHORT).unwrap();
-    assert_eq!(balance(&meter, NOW), (1, 12, 0, 40, 0));
-    bill.pay(33);
+    lease.settle(used(12, 33), SHORT);
     assert_eq!(balance(&meter, NOW), (1, 12, 0, 0, 33));
 
     let beyond = meter.lease(&may, &ask(10, 20, 40), NOW).unwrap();
-    drop(beyond.settle(500, SHORT));
+    beyond.settle(used(500, 0), SHORT);
     assert_eq!(balance(&meter, NOW), (2, 512, 0, 0, 33), "what was used beyond counts, too");
     assert_eq!(meter.lease(&may, &ask(1, 0, 0), NOW).unwrap_err().limit, Limit::Tokens);
 }
@@ -70,7 +72,7 @@ fn a_bill_beyond_all_measure_spends_the_budget_for_good() {
     let may = LimitValues { budget: Some(i64::MAX), ..LimitValues::default() };
     let leases = [(); 2].map(|()| meter.lease(&may, &ask(1, 1, 4), NOW).unwrap());
     for lease in leases {
-        lease.settle(2, SHORT).unwrap().pay(i64::MAX);
+        lease.settle(used(2, i64::MAX), SHORT);
     }
     assert_eq!(meter.spent(), i64::MAX);
     assert_eq!(meter.lease(&may, &ask(1, 1, 4), NOW).unwrap_err().limit, Limit::Budget);
@@ -92,23 +94,39 @@ fn a_budget_counts_what_the_store_knows_and_what_it_does_not() {
     let meter = Arc::<LimitMeter>::default();
     let may = LimitValues { budget: Some(100), ..LimitValues::default() };
     meter.note_saved(0, 60);
-    meter.lease(&may, &ask(0, 0, 0), NOW).unwrap().settle(0, SHORT).unwrap().pay(30);
+    meter.lease(&may, &ask(0, 0, 0), NOW).unwrap().settle(used(0, 30), SHORT);
     assert_eq!((meter.spent(), meter.unsaved()), (90, 30));
     meter.note_saved(30, 90);
     assert_eq!((meter.spent(), meter.unsaved()), (90, 0));
     let under_way = meter.lease(&may, &ask(0, 0, 5000), NOW).unwrap();
     assert_eq!(meter.spending.aside.load(Relaxed), 10, "cut to what is left");
-    assert_eq!(meter.lease(&may, &ask(0, 0, 0), NOW).unwrap_err().limit, Limit::Budget);
+    // Time helps as long as the rest of the budget is only set aside.
+    let refused = |after| Err(Exceeded { limit: Limit::Budget, after });
+    assert_eq!(meter.lease(&may, &ask(0, 0, 0), NOW).map(drop), refused(Some(Duration::from_secs(1))));
     drop(under_way);
-    meter.lease(&may, &ask(0, 0, 0), NOW).unwrap().settle(0, SHORT).unwrap().pay(10);
-    assert_eq!(meter.lease(&may, &ask(0, 0, 0), NOW).unwrap_err().limit, Limit::Budget);
+    meter.lease(&may, &ask(0, 0, 0), NOW).unwrap().settle(used(0, 10), SHORT);
+    assert_eq!(meter.lease(&may, &ask(0, 0, 0), NOW).map(drop), refused(None));
+}
+
+/// A race counts as often as it asks, up to all that the limit can ever grant.
+#[test]
+fn several_requests_at_once_count_as_such() {
+    let meter = Arc::<LimitMeter>::default();
+    let may = LimitValues { requests: Some(5), ..LimitValues::default() };
+    let race = |requests| Reservation { requests, ..Reservation::default() };
+    let lease = meter.lease(&may, &race(3), NOW).unwrap();
+    assert_eq!(meter.requests.used(NOW), 3);
+    assert_eq!(meter.lease(&may, &race(3), NOW).unwrap_err().limit, Limit::Requests);
+    drop(lease);
+    meter.lease(&may, &race(16), NOW).unwrap().settle(Use::default(), SHORT);
+    assert_eq!(meter.requests.used(NOW), 5);
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Lease(u32, u32, i64),
     /// The n-th that is held: with so many tokens, so long after, and so much to pay.
-    Settle(usize, u64, u64, Option<i64>),
+    Settle(usize, u64, u64, i64),
     Drop(usize),
     Pass(u64),
 }
@@ -116,7 +134,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..30u32, 0..30u32, 0..50i64).prop_map(|(prompt, answer, cost)| Step::Lease(prompt, answer, cost)),
-        2 => (any::<usize>(), 0..90u64, 0..90_000u64, proptest::option::of(0..60i64))
+        2 => (any::<usize>(), 0..90u64, 0..90_000u64, 0..60i64)
             .prop_map(|(which, tokens, after, cost)| Step::Settle(which, tokens, after, cost)),
         1 => any::<usize>().prop_map(Step::Drop),
         2 => (0..70_000u64).prop_map(Step::Pass),
@@ -141,12 +159,8 @@ proptest! {
                     let lease = held.swap_remove(which % held.len());
                     let elapsed = Duration::from_millis(after);
                     last = last.max(lease.at + elapsed);
-                    let bill = lease.settle(tokens, elapsed);
-                    prop_assert!(bill.is_some());
-                    if let (Some(bill), Some(cost)) = (bill, cost) {
-                        bill.pay(cost);
-                        paid += cost;
-                    }
+                    lease.settle(used(tokens, cost), elapsed);
+                    paid += cost;
                 }
                 Step::Drop(which) if !held.is_empty() => drop(held.swap_remove(which % held.len())),
                 Step::Settle(..) | Step::Drop(_) => {}
@@ -183,9 +197,9 @@ fn threads_leave_nothing_behind() {
                     assert!(meter.running() <= 3);
                     match turn % 3 {
                         0 => drop(lease),
-                        1 => drop(lease.settle(0, SHORT)),
+                        1 => lease.settle(used(0, 0), SHORT),
                         _ => {
-                            lease.settle(u64::from(turn % 11), SHORT).unwrap().pay(5);
+                            lease.settle(used(u64::from(turn % 11), 5), SHORT);
                             paid.fetch_add(5, AcqRel);
                         }
                     }
