@@ -41,6 +41,7 @@ fn catalog(candidates: usize, strategy: Strategy) -> Catalog {
         listing: Listing::Configured(vec!["river-large-2".into()]),
         weight: 1,
         region: None,
+        dialects: None,
     };
     let settings = Arc::new(RoutingSettings { strategy, ..RoutingSettings::default() });
     Catalog::new((0..candidates).map(served).collect(), Vec::new(), settings, &StatsRegistry::default())

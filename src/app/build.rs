@@ -57,6 +57,7 @@ fn served(provider: &ProviderSettings) -> RoutedProvider {
         listing,
         weight: provider.weight,
         region: provider.region.clone(),
+        dialects: provider.dialects,
     }
 }
 

@@ -6,12 +6,13 @@
 //! - [`gauge`]: a counter with a guard; [`episode`]: a condition that is logged at its beginning and end
 //! - [`ttl_map`]: values that expire; [`byte_list`]: `Bytes` in a row, written without being joined
 //! - [`scale`]: the buckets of histograms; [`rng`]: random numbers from a seed
-//! - [`id`]: request ids; [`secret`]: values that never print
+//! - [`id`]: request ids; [`secret`]: values that never print; [`endpoint`]: the endpoints of providers
 //! - [`network`]: ranges of addresses; [`glob`]: name patterns; [`pem`]: certificate and key files
 //! - [`spawn`]: the only access to the runtime's spawner; [`turn`]: the number of the current poll
 
 pub mod byte_list;
 pub mod deadlines;
+pub mod endpoint;
 pub mod episode;
 pub mod fault;
 pub mod gauge;
@@ -30,6 +31,7 @@ pub mod turn;
 
 pub use byte_list::ByteList;
 pub use deadlines::{DeadlineKind, Deadlines};
+pub use endpoint::{Endpoint, EndpointSet};
 pub use episode::Episode;
 pub use fault::{Fault, FaultKind, Sent, Side, Stage};
 pub use gauge::{Gauge, GaugeGuard};

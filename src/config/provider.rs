@@ -15,7 +15,7 @@ use super::{
     settings::ProviderSettings,
 };
 use crate::{
-    base::{Deadlines, Secret, pem},
+    base::{Deadlines, Endpoint, EndpointSet, Secret, pem},
     upstream::{BaseUrl, BaseUrlError, ForwardedHeaders, KeyHeader, Protocol, Target},
 };
 
@@ -119,11 +119,12 @@ fn from_object(section: &mut Section<'_, '_, '_>, defaults: ProviderDefaults) ->
     });
     let weight = section.read("weight", scalar::integer(1..=1_000_000)).unwrap_or(1);
     let region = section.read("region", scalar::label).map(Arc::from);
+    let dialects = section.field("dialects").map(|mut field| dialects(&mut field));
     // An absent key means no key; a wrong one has been reported.
     let key = key.unwrap_or(Some(None));
     let plain = Target::plain(name?, base?);
     let target = Target { key: key?, protocol, key_header, headers, forwarded, ca_file, ..plain };
-    let settings = ProviderSettings { models, weight, region, ..ProviderSettings::plain(target) };
+    let settings = ProviderSettings { models, weight, region, dialects, ..ProviderSettings::plain(target) };
     Some(settings.with_deadlines(deadlines))
 }
 
@@ -146,6 +147,16 @@ fn models(field: &mut Located<'_, '_, '_>) -> Vec<String> {
         field.report("lists no model; leave it out and the provider is asked");
     }
     models
+}
+
+fn dialects(field: &mut Located<'_, '_, '_>) -> EndpointSet {
+    let words = Endpoint::MAIN.map(|endpoint| (endpoint.as_str(), endpoint));
+    let mut endpoints = Vec::new();
+    field.items(|mut item| endpoints.extend(item.read(scalar::choice(&words))));
+    if matches!(field.value, Value::List(items) if items.is_empty()) {
+        field.report("lists no dialect; leave it out and the provider's answers show them");
+    }
+    endpoints.into_iter().collect()
 }
 
 pub(super) fn headers(field: &mut Located<'_, '_, '_>) -> Vec<(HeaderName, HeaderValue)> {

@@ -11,7 +11,7 @@ use tracing::Level;
 use super::otel::OtelSettings;
 use crate::{
     auth::TokenSettings,
-    base::{Deadlines, Network},
+    base::{Deadlines, EndpointSet, Network},
     database::DatabaseSettings,
     ledger::{LedgerSettings, Prices},
     relay::{CommitPoint, StreamSettings},
@@ -110,6 +110,8 @@ pub struct ProviderSettings {
     /// Its share of the requests under the strategy `weighted`; at least 1.
     pub weight: u32,
     pub region: Option<Arc<str>>,
+    /// The endpoints it has. `None`: its answers show it.
+    pub dialects: Option<EndpointSet>,
 }
 
 impl ProviderSettings {
@@ -117,7 +119,8 @@ impl ProviderSettings {
     #[must_use]
     pub fn plain(target: Target) -> Self {
         let deadlines = Deadlines::default();
-        Self { target, deadlines, models: None, weight: 1, region: None }.with_deadlines(deadlines)
+        Self { target, deadlines, models: None, weight: 1, region: None, dialects: None }
+            .with_deadlines(deadlines)
     }
 
     /// Gives the target the two deadlines that concern it.

@@ -9,7 +9,7 @@ use tracing::Level;
 
 use super::{Env, LoadError, Overrides, Settings, load, parse};
 use crate::{
-    base::Deadlines,
+    base::{Deadlines, Endpoint, EndpointSet},
     relay::{CommitPoint, Mode},
     routing::{
         RoutingSettings, Strategy,
@@ -430,6 +430,25 @@ fn routing_and_models() {
         parsed(r#"{"routing": {"strategy": "hedge:1s"}}"#).routing.strategy,
         Strategy::Hedge { delay: HedgeDelay::Fixed(Duration::from_secs(1)) }
     );
+}
+
+/// B1.
+#[test]
+fn a_provider_may_name_its_dialects() {
+    let file = |dialects: &str| {
+        format!(r#"{{"providers": [{{"name": "a", "base_url": "http://a", "dialects": {dialects}}}]}}"#)
+    };
+    let set = EndpointSet::from_iter([Endpoint::ChatCompletions, Endpoint::Responses]);
+    assert_eq!(parsed(&file(r#"["chat", "responses"]"#)).providers[0].dialects, Some(set));
+    assert_eq!(parsed(&file("null")).providers[0].dialects, None);
+    for (dialects, problem) in [
+        (r#"["chat", "message"]"#, "providers[0].dialects[1]: expected one of chat, "),
+        (r#""chat""#, "providers[0].dialects: expected a list"),
+        ("[]", "providers[0].dialects: lists no dialect"),
+    ] {
+        let wrong = mistakes(&file(dialects), &Env::empty());
+        assert!(wrong[0].starts_with(problem), "{wrong:?}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     catalog::{EMBEDDING_MODEL, RecordingCatalog},
     embedding,
-    endpoint::Endpoint,
+    endpoint::DemoApi,
     recording::RecordedStep,
 };
 
@@ -44,7 +44,7 @@ impl DemoResponse {
         match (method, path) {
             (&Method::GET, "/v1/models") => Self::json(StatusCode::OK, &RecordingCatalog::list()),
             (&Method::POST, "/v1/embeddings") => Self::embed(body),
-            (&Method::POST, path) => match Endpoint::of(path) {
+            (&Method::POST, path) => match DemoApi::of(path) {
                 Some(endpoint) => Self::replay(catalog, endpoint, body),
                 None => Self::unknown_path(method, path),
             },
@@ -52,7 +52,7 @@ impl DemoResponse {
         }
     }
 
-    fn replay(catalog: &RecordingCatalog, endpoint: Endpoint, body: &[u8]) -> Self {
+    fn replay(catalog: &RecordingCatalog, endpoint: DemoApi, body: &[u8]) -> Self {
         let request: DemoRequest = match serde_json::from_slice(body) {
             Ok(request) => request,
             Err(error) => return Self::refuse(endpoint, StatusCode::BAD_REQUEST, None, &error.to_string()),
@@ -91,11 +91,11 @@ impl DemoResponse {
             Some(Some(vectors)) => Self::json(StatusCode::OK, &vectors),
             Some(None) => {
                 let message = "`input` must be a string or a list of strings.";
-                Self::refuse(Endpoint::Chat, StatusCode::BAD_REQUEST, None, message)
+                Self::refuse(DemoApi::Chat, StatusCode::BAD_REQUEST, None, message)
             }
             None => {
                 let message = format!("Embeddings are made by `{EMBEDDING_MODEL}`.");
-                Self::refuse(Endpoint::Chat, StatusCode::NOT_FOUND, Some("model_not_found"), &message)
+                Self::refuse(DemoApi::Chat, StatusCode::NOT_FOUND, Some("model_not_found"), &message)
             }
         }
     }
@@ -103,20 +103,20 @@ impl DemoResponse {
     /// A request with a body that is too large to be read.
     pub(super) fn too_large(limit: usize) -> Self {
         let message = format!("The request body is larger than {limit} bytes.");
-        Self::refuse(Endpoint::Chat, StatusCode::PAYLOAD_TOO_LARGE, None, &message)
+        Self::refuse(DemoApi::Chat, StatusCode::PAYLOAD_TOO_LARGE, None, &message)
     }
 
     fn unknown_path(method: &Method, path: &str) -> Self {
         let message = format!("Unknown request URL: {method} {path}.");
-        Self::refuse(Endpoint::Chat, StatusCode::NOT_FOUND, Some("unknown_url"), &message)
+        Self::refuse(DemoApi::Chat, StatusCode::NOT_FOUND, Some("unknown_url"), &message)
     }
 
-    fn refuse(endpoint: Endpoint, status: StatusCode, code: Option<&str>, message: &str) -> Self {
+    fn refuse(endpoint: DemoApi, status: StatusCode, code: Option<&str>, message: &str) -> Self {
         let error = match endpoint {
-            Endpoint::Chat | Endpoint::Completions | Endpoint::Responses => json!({"error": {
+            DemoApi::Chat | DemoApi::Completions | DemoApi::Responses => json!({"error": {
                 "message": message, "type": "invalid_request_error", "param": null, "code": code,
             }}),
-            Endpoint::Messages => {
+            DemoApi::Messages => {
                 let kind =
                     if status == StatusCode::NOT_FOUND { "not_found_error" } else { "invalid_request_error" };
                 json!({"type": "error", "error": {"type": kind, "message": message}})

@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 use serde_json::{Value, json};
 
 use super::{
-    endpoint::Endpoint,
+    endpoint::DemoApi,
     recording::RecordingError,
     replay::{Replay, ReplaySpeed},
 };
@@ -14,18 +14,18 @@ use super::{
 /// The model that answers on `/v1/embeddings`.
 pub(super) const EMBEDDING_MODEL: &str = "demo-embedding";
 
-/// Endpoint, model, recording.
-const RECORDINGS: [(Endpoint, &str, &str); 10] = [
-    (Endpoint::Chat, "demo-text", include_str!("recordings/demo-text.jsonl")),
-    (Endpoint::Chat, "demo-reasoning", include_str!("recordings/demo-reasoning.jsonl")),
-    (Endpoint::Chat, "demo-tools", include_str!("recordings/demo-tools.jsonl")),
-    (Endpoint::Chat, "demo-long", include_str!("recordings/demo-long.jsonl")),
-    (Endpoint::Chat, "demo-emoji", include_str!("recordings/demo-emoji.jsonl")),
-    (Endpoint::Chat, "demo-error", include_str!("recordings/demo-error.jsonl")),
-    (Endpoint::Chat, "demo-slow", include_str!("recordings/demo-slow.jsonl")),
-    (Endpoint::Completions, "demo-text", include_str!("recordings/completions.jsonl")),
-    (Endpoint::Messages, "demo-text", include_str!("recordings/messages.jsonl")),
-    (Endpoint::Responses, "demo-text", include_str!("recordings/responses.jsonl")),
+/// DemoApi, model, recording.
+const RECORDINGS: [(DemoApi, &str, &str); 10] = [
+    (DemoApi::Chat, "demo-text", include_str!("recordings/demo-text.jsonl")),
+    (DemoApi::Chat, "demo-reasoning", include_str!("recordings/demo-reasoning.jsonl")),
+    (DemoApi::Chat, "demo-tools", include_str!("recordings/demo-tools.jsonl")),
+    (DemoApi::Chat, "demo-long", include_str!("recordings/demo-long.jsonl")),
+    (DemoApi::Chat, "demo-emoji", include_str!("recordings/demo-emoji.jsonl")),
+    (DemoApi::Chat, "demo-error", include_str!("recordings/demo-error.jsonl")),
+    (DemoApi::Chat, "demo-slow", include_str!("recordings/demo-slow.jsonl")),
+    (DemoApi::Completions, "demo-text", include_str!("recordings/completions.jsonl")),
+    (DemoApi::Messages, "demo-text", include_str!("recordings/messages.jsonl")),
+    (DemoApi::Responses, "demo-text", include_str!("recordings/responses.jsonl")),
 ];
 
 /// The names of the demo provider's models.
@@ -36,7 +36,7 @@ pub fn models() -> Vec<String> {
 
 /// Every model answers chats, except the embedding model.
 fn names() -> impl Iterator<Item = &'static str> {
-    let chat = RECORDINGS.iter().filter(|(endpoint, ..)| *endpoint == Endpoint::Chat);
+    let chat = RECORDINGS.iter().filter(|(endpoint, ..)| *endpoint == DemoApi::Chat);
     chat.map(|(_, name, _)| *name).chain([EMBEDDING_MODEL])
 }
 
@@ -52,7 +52,7 @@ impl RecordingCatalog {
     }
 
     /// `None`: the model does not exist at that endpoint.
-    pub(super) fn find(&self, endpoint: Endpoint, model: &str) -> Option<Result<&Replay, &RecordingError>> {
+    pub(super) fn find(&self, endpoint: DemoApi, model: &str) -> Option<Result<&Replay, &RecordingError>> {
         let index = RECORDINGS.iter().position(|(at, name, _)| *at == endpoint && *name == model)?;
         let ((_, _, text), cell) = (RECORDINGS.get(index)?, self.replays.get(index)?);
         Some(cell.get_or_init(|| Replay::load(endpoint, text, self.speed)).as_ref())
@@ -78,11 +78,11 @@ mod tests {
     fn every_recording_can_be_read_and_is_of_its_endpoint() {
         let catalog = RecordingCatalog::new(ReplaySpeed::Recorded);
         for (endpoint, model, text) in RECORDINGS {
-            assert_eq!(Endpoint::of(&Recording::parse(text).unwrap().path), Some(endpoint), "{model}");
+            assert_eq!(DemoApi::of(&Recording::parse(text).unwrap().path), Some(endpoint), "{model}");
             let replay = catalog.find(endpoint, model).unwrap().unwrap();
             assert!(replay.length > Duration::from_millis(300), "{model}");
         }
-        assert!(catalog.find(Endpoint::Messages, "demo-long").is_none());
+        assert!(catalog.find(DemoApi::Messages, "demo-long").is_none());
     }
 
     #[test]
@@ -99,10 +99,10 @@ mod tests {
     fn the_usage_chunk_and_only_it_can_be_left_out() {
         let catalog = RecordingCatalog::new(ReplaySpeed::Instant);
         for (endpoint, model, extra) in [
-            (Endpoint::Chat, "demo-text", 1),
-            (Endpoint::Completions, "demo-text", 1),
-            (Endpoint::Messages, "demo-text", 0),
-            (Endpoint::Chat, "demo-error", 0),
+            (DemoApi::Chat, "demo-text", 1),
+            (DemoApi::Completions, "demo-text", 1),
+            (DemoApi::Messages, "demo-text", 0),
+            (DemoApi::Chat, "demo-error", 0),
         ] {
             let replay = catalog.find(endpoint, model).unwrap().unwrap();
             assert_eq!(replay.with_usage.len() - replay.without_usage.len(), extra, "{model}");

@@ -2,14 +2,14 @@
 
 /// The API of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(super) enum DemoApi {
     Chat,
     Completions,
     Responses,
     Messages,
 }
 
-impl Endpoint {
+impl DemoApi {
     pub(super) fn of(path: &str) -> Option<Self> {
         match path {
             "/v1/chat/completions" => Some(Self::Chat),

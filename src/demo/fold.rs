@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{endpoint::Endpoint, recording::RecordedStep};
+use super::{endpoint::DemoApi, recording::RecordedStep};
 
 /// A whole answer.
 #[derive(Clone, Debug)]
@@ -22,17 +22,17 @@ pub(super) fn events(bytes: &[u8]) -> impl Iterator<Item = Value> {
         .filter_map(|data| serde_json::from_slice(data).ok())
 }
 
-pub(super) fn fold(endpoint: Endpoint, steps: &[RecordedStep]) -> Folded {
+pub(super) fn fold(endpoint: DemoApi, steps: &[RecordedStep]) -> Folded {
     let stream: Vec<u8> = steps.iter().flat_map(|step| step.bytes.iter().copied()).collect();
     let events: Vec<Value> = events(&stream).collect();
     if let Some(error) = events.iter().find(|event| event["error"].is_object() && event["type"].is_null()) {
         return Folded { status: StatusCode::INTERNAL_SERVER_ERROR, body: error.to_string().into() };
     }
     let whole = match endpoint {
-        Endpoint::Chat => fold_chat(&events),
-        Endpoint::Completions => fold_completion(&events),
-        Endpoint::Messages => fold_message(&events),
-        Endpoint::Responses => fold_response(&events),
+        DemoApi::Chat => fold_chat(&events),
+        DemoApi::Completions => fold_completion(&events),
+        DemoApi::Messages => fold_message(&events),
+        DemoApi::Responses => fold_response(&events),
     };
     Folded { status: StatusCode::OK, body: whole.to_string().into() }
 }
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::demo::{ReplaySpeed, catalog::RecordingCatalog};
 
-    fn folded(endpoint: Endpoint, model: &str) -> (StatusCode, Value) {
+    fn folded(endpoint: DemoApi, model: &str) -> (StatusCode, Value) {
         let catalog = RecordingCatalog::new(ReplaySpeed::Instant);
         let folded = &catalog.find(endpoint, model).unwrap().unwrap().folded;
         (folded.status, serde_json::from_slice(&folded.body).unwrap())
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn joins_text_and_keeps_usage() {
-        let (status, whole) = folded(Endpoint::Chat, "demo-text");
+        let (status, whole) = folded(DemoApi::Chat, "demo-text");
         let message = &whole["choices"][0]["message"];
         assert_eq!((status, whole["object"].as_str()), (StatusCode::OK, Some("chat.completion")));
         assert!(message["content"].as_str().unwrap().starts_with("A thalweg is the line of fastest flow"));
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn keeps_reasoning_apart() {
-        let (_, whole) = folded(Endpoint::Chat, "demo-reasoning");
+        let (_, whole) = folded(DemoApi::Chat, "demo-reasoning");
         let message = &whole["choices"][0]["message"];
         assert!(message["reasoning_content"].as_str().unwrap().starts_with("The question is"));
         assert!(message["content"].as_str().unwrap().starts_with("About **two days**"));
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn joins_the_arguments_of_parallel_tool_calls() {
-        let (_, whole) = folded(Endpoint::Chat, "demo-tools");
+        let (_, whole) = folded(DemoApi::Chat, "demo-tools");
         let message = &whole["choices"][0]["message"];
         let calls = message["tool_calls"].as_array().unwrap();
         let arguments: Vec<Value> = calls
@@ -173,27 +173,27 @@ mod tests {
 
     #[test]
     fn characters_cut_between_reads_come_together() {
-        let (_, whole) = folded(Endpoint::Chat, "demo-emoji");
+        let (_, whole) = folded(DemoApi::Chat, "demo-emoji");
         let text = whole["choices"][0]["message"]["content"].as_str().unwrap();
         assert!(text.contains("👨‍👩‍👧‍👦") && text.contains("最も速い線") && !text.contains('\u{fffd}'), "{text}");
     }
 
     #[test]
     fn an_error_event_is_the_answer() {
-        let (status, whole) = folded(Endpoint::Chat, "demo-error");
+        let (status, whole) = folded(DemoApi::Chat, "demo-error");
         assert_eq!((status.as_u16(), whole["error"]["code"].as_str()), (500, Some("demo_failure")));
     }
 
     #[test]
     fn the_other_dialects_fold_in_their_own_shape() {
         let text = "Follow the thalweg: the deepest line of the river is also the fastest.";
-        assert_eq!(folded(Endpoint::Completions, "demo-text").1["choices"][0]["text"], text);
-        let message = folded(Endpoint::Messages, "demo-text").1;
+        assert_eq!(folded(DemoApi::Completions, "demo-text").1["choices"][0]["text"], text);
+        let message = folded(DemoApi::Messages, "demo-text").1;
         assert_eq!(
             (&message["content"][0]["text"], &message["stop_reason"]),
             (&text.into(), &"end_turn".into())
         );
-        let response = folded(Endpoint::Responses, "demo-text").1;
+        let response = folded(DemoApi::Responses, "demo-text").1;
         assert_eq!(
             (&response["output"][0]["content"][0]["text"], &response["status"]),
             (&text.into(), &"completed".into())

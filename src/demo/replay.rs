@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    endpoint::Endpoint,
+    endpoint::DemoApi,
     fold::{self, Folded},
     recording::{RecordedStep, Recording, RecordingError},
 };
@@ -33,7 +33,7 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    pub(super) fn load(endpoint: Endpoint, text: &str, speed: ReplaySpeed) -> Result<Self, RecordingError> {
+    pub(super) fn load(endpoint: DemoApi, text: &str, speed: ReplaySpeed) -> Result<Self, RecordingError> {
         let recording = Recording::parse(text)?;
         let with_usage: Arc<[RecordedStep]> = match speed {
             ReplaySpeed::Recorded => recording.steps,

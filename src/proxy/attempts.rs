@@ -58,7 +58,7 @@ pub(super) async fn run_attempts<'c>(
                 failures.add_late(plan.is_past_deadline(Moment::now()));
                 failures.add_slow(running.cancel().filter_map(|attempt| recorder.provider_name(&attempt)));
                 recorder.record.race.late = failures.are_late();
-                return Err(failures.refusal());
+                return Err(failures.refusal(context.dialect.path()));
             }
         };
         let noted = context.wasted.borrow().len();
@@ -72,19 +72,21 @@ pub(super) async fn run_attempts<'c>(
             }
             Err(error) => error,
         };
-        let failure = FailedAttempt::of(recorder.provider_name(&attempt), &error);
-        let passes = plan.forwards_error(&attempt, failure.class, failure.retry_after, now);
+        let failure = FailedAttempt::of(recorder.provider_name(&attempt), attempt.candidate.model, &error);
+        let passes = plan.forwards_error(&attempt, failure.class, failure.retry_after, now)
+            && context.understands(failure.class, &error);
         failure.log(context.id);
         if let Some(alive) = classify::is_alive(failure.class) {
             attempt.candidate.stats.provider().record_check(alive, CheckMethod::Traffic, now);
         }
-        plan.failed(attempt, failure.class, failure.retry_after, failure.sent, now);
+        let class = failure.class;
+        plan.failed(attempt, class, failure.retry_after, failure.sent, now);
         failures.add(failure);
         if passes {
             // A stream that is passed on is accounted for as the answer.
             let own = context.wasted.borrow_mut().split_off(noted);
             cancel_slower(&mut running, plan, recorder).await;
-            let success = context.pass_error(error).await;
+            let success = context.pass_error(error, class).await;
             if !success.as_ref().is_ok_and(|success| matches!(success.answer, Answer::Stream(..))) {
                 context.wasted.borrow_mut().extend(own);
             }
@@ -179,7 +181,8 @@ impl<'a> AttemptRecorder<'a> {
             stats.provider().record_check(true, CheckMethod::Traffic, now);
             let under_way = plan.won(attempt, now.since(began), now);
             let breaker = self.snapshot.catalog.settings().breaker;
-            answer.observe(CommittedAttempt { stats, began, breaker, under_way });
+            let endpoint = plan.plan().endpoint;
+            answer.observe(CommittedAttempt { stats, endpoint, began, breaker, under_way });
         }
         let name = self.snapshot.providers.get(provider).map(|provider| &provider.target.name);
         self.record.provider = name.map(Arc::clone);

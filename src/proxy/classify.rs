@@ -5,10 +5,11 @@
 //! providers choose these by the case and statuses by habit; the status before codes that only repeat it. The
 //! lists hold the codes of providers' documents and of recorded answers; an unknown code changes nothing.
 
+use super::missing;
 use crate::{
     base::{DeadlineKind, Fault, FaultKind, Side},
     routing::FailureClass,
-    wire::ProviderError,
+    wire::provider_error,
 };
 
 /// Codes that name one cause, as `code`, `type` or `status`.
@@ -93,7 +94,7 @@ const STATUS_CODES: &[(FailureClass, &[&str])] = &[
         FailureClass::ServerError,
         &["server_error", "api_error", "internal_error", "internal_server_error", "INTERNAL"],
     ),
-    (FailureClass::ModelMissing, &["not_found_error", "NOT_FOUND"]),
+    (FailureClass::ModelMissing, &["not_found_error", "NOT_FOUND", "NotFoundError"]),
     (FailureClass::CallerMistake, &["invalid_request_error", "INVALID_ARGUMENT"]),
 ];
 
@@ -108,20 +109,32 @@ const SENTENCES: &[(FailureClass, &[&str])] = &[
     // OpenRouter's 402: this request is too large for the rest of the credit.
     (FailureClass::Forbidden, &["fewer max_tokens"]),
     (FailureClass::KeyInvalid, &["API key not valid"]),
-    (FailureClass::ModelMissing, &["Model Not Exist", "is not a valid model"]),
 ];
 
-/// The class of an error response, by its status and its text.
+/// The class of an error response, by its status and the first bytes of its body. `model`: the model's name
+/// at the provider.
 #[must_use]
-pub fn of_error(status: u16, error: &ProviderError<'_>) -> FailureClass {
+pub fn of_error(status: u16, text: &[u8], model: &str) -> FailureClass {
+    let error = provider_error::read(text);
+    let message = error.message.unwrap_or_default();
+    // Before the codes, because these come with the code of a rate limit.
+    if matches!(status, 200..=299 | 404 | 413 | 429) && missing::says_unsupported(message) {
+        return FailureClass::Unsupported;
+    }
     let codes = [error.code, error.kind, error.status];
     if let Some(class) = by_code(CAUSE_CODES, codes) {
         return class;
     }
     if matches!(status, 200..=299 | 400 | 402 | 413 | 422 | 500)
-        && let Some(class) = by_sentence(error.message.unwrap_or_default())
+        && let Some(class) = by_sentence(message)
     {
         return class;
+    }
+    if matches!(status, 200..=299 | 400 | 403 | 422) && missing::says_no_model(message, model) {
+        return FailureClass::ModelMissing;
+    }
+    if matches!(status, 404 | 405 | 501) {
+        return missing::of_not_found(status, &error, text, model);
     }
     if !(200..=299).contains(&status) {
         return of_status(status);
@@ -151,6 +164,7 @@ pub const fn of_status(status: u16) -> FailureClass {
         403 => FailureClass::Forbidden,
         402 => FailureClass::QuotaExhausted,
         404 | 410 => FailureClass::ModelMissing,
+        405 | 501 => FailureClass::EndpointMissing,
         413 => FailureClass::ContextTooLong,
         429 => FailureClass::RateLimited,
         // 498: Groq's flex tier is full. 529: Anthropic.
@@ -190,6 +204,7 @@ pub const fn is_alive(class: FailureClass) -> Option<bool> {
         FailureClass::QuotaExhausted
         | FailureClass::RateLimited
         | FailureClass::ModelMissing
+        | FailureClass::Unsupported
         | FailureClass::ContextTooLong
         | FailureClass::ContentRefused
         | FailureClass::CallerMistake => Some(true),
@@ -201,9 +216,10 @@ pub const fn is_alive(class: FailureClass) -> Option<bool> {
         | FailureClass::Reset
         | FailureClass::Garbage
         | FailureClass::ErrorEvent => Some(false),
-        // The cause may be the key, or this model alone. A probe finds out, and a sign of life would delay
-        // the probe.
+        // The cause may be the key, this model alone, or a wrong base URL. A probe finds out, and a sign of
+        // life would delay the probe.
         FailureClass::KeyInvalid
+        | FailureClass::EndpointMissing
         | FailureClass::Forbidden
         | FailureClass::Timeout(
             DeadlineKind::Pool | DeadlineKind::Total | DeadlineKind::Body | DeadlineKind::Write,
@@ -218,13 +234,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        base::{Sent, Stage},
-        wire::provider_error,
-    };
+    use crate::base::{Sent, Stage};
 
     fn class(status: u16, body: &str) -> FailureClass {
-        of_error(status, &provider_error::read(body.as_bytes()))
+        of_error(status, body.as_bytes(), "nope")
     }
 
     /// R18: the cause before the status, the status before a code that only repeats it.
@@ -244,7 +257,7 @@ mod tests {
             (
                 413,
                 r#"{"error":{"message":"Request too large, tokens per minute","type":"tokens","code":"rate_limit_exceeded"}}"#,
-                FailureClass::RateLimited,
+                FailureClass::Unsupported,
             ),
             (
                 400,
@@ -299,7 +312,36 @@ mod tests {
                 r#"{"error":{"code":402,"message":"This request requires more credits, or fewer max_tokens."}}"#,
                 FailureClass::Forbidden,
             ),
-            (404, "404 page not found", FailureClass::ModelMissing),
+            (404, "404 page not found", FailureClass::EndpointMissing),
+            (404, r#"{"detail":"Not Found"}"#, FailureClass::EndpointMissing),
+            (405, "", FailureClass::EndpointMissing),
+            (501, "{}", FailureClass::EndpointMissing),
+            (410, "", FailureClass::ModelMissing),
+            (
+                404,
+                r#"{"error":{"code":404,"message":"No endpoints found that support tool use"}}"#,
+                FailureClass::Unsupported,
+            ),
+            (
+                404,
+                r#"{"object":"error","message":"The model `nope` does not exist.","type":"NotFoundError"}"#,
+                FailureClass::ModelMissing,
+            ),
+            (
+                400,
+                r#"{"error":{"code":400,"message":"model 'nope' not found","type":"invalid_request_error"}}"#,
+                FailureClass::ModelMissing,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"{'error': '/chat/completions: Invalid model name passed in model=nope. Call `/v1/models` to view available models for your key.'}","type":"None","param":"None","code":"400"}}"#,
+                FailureClass::ModelMissing,
+            ),
+            (
+                403,
+                r#"{"error":{"message":"You are not allowed to generate from this model","type":"invalid_request_error"}}"#,
+                FailureClass::ModelMissing,
+            ),
             (422, r#"{"detail":"x"}"#, FailureClass::CallerMistake),
             (301, "", FailureClass::Garbage),
             // Under a 200.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::classify;
 use crate::{
-    base::{Fault, Moment, Rng},
+    base::{Endpoint, Fault, Moment, Rng},
     relay::{Acknowledge, FailureObserver, FrameSource},
     routing::{CandidateStats, candidate_stats::AttemptFailure, settings::BreakerSettings},
     telemetry::GaugeGuard,
@@ -21,6 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub struct CommittedAttempt {
     pub(super) stats: Arc<CandidateStats>,
+    pub(super) endpoint: Endpoint,
     /// When the attempt began.
     pub(super) began: Moment,
     pub(super) breaker: BreakerSettings,
@@ -31,8 +32,9 @@ impl FailureObserver for CommittedAttempt {
     /// A stream that breaks off, or holds an error event, counts against its candidate, although no other can
     /// serve the request any more.
     fn failed(self, fault: &Fault) {
-        let Self { stats, began, breaker, under_way } = self;
-        let failure = AttemptFailure { class: classify::of_fault(fault), retry_after: None, started: began };
+        let Self { stats, endpoint, began, breaker, under_way } = self;
+        let class = classify::of_fault(fault);
+        let failure = AttemptFailure { class, endpoint, retry_after: None, started: began };
         stats.failed(&failure, Moment::now(), &breaker, &mut Rng::random());
         drop(under_way);
     }

@@ -13,7 +13,6 @@ use tokio::time::{Duration, Instant, timeout_at};
 use super::{
     answer::Answer,
     attempt_result::{AttemptError, ErrorResponse, ErrorRest, Success},
-    classify,
     fault::Refusal,
     limit_headers,
     request_context::RequestContext,
@@ -23,7 +22,6 @@ use crate::{
     relay::CommitPoint,
     routing::FailureClass,
     upstream::{self, Deadline},
-    wire::provider_error,
 };
 
 /// Bytes of an error that are read for its class (S1.3).
@@ -34,17 +32,31 @@ const ERROR_START_TIMEOUT: Duration = Duration::from_millis(250);
 const ERROR_REST_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl RequestContext<'_> {
+    /// Whether the client understands the error as it came. A path that a provider lacks is answered by its
+    /// web server, in another form than the API's, or in the form of another dialect.
+    pub(super) fn understands(&self, class: FailureClass, error: &AttemptError) -> bool {
+        match error {
+            AttemptError::Error(response) if class == FailureClass::EndpointMissing => {
+                self.dialect.is_error_body(&response.text)
+            }
+            AttemptError::Error(_) | AttemptError::Fault(_) => true,
+        }
+    }
+
     /// The error as it came, for the client. A body that breaks off is replaced, because status and headers
     /// alone are still of use.
     ///
     /// # Errors
     /// There is no answer to pass on.
-    pub(super) async fn pass_error(&self, error: AttemptError) -> Result<Success, Fault> {
-        let ErrorResponse { status, mut headers, times, rest, deadline, text } = match error {
+    pub(super) async fn pass_error(
+        &self,
+        error: AttemptError,
+        class: FailureClass,
+    ) -> Result<Success, Fault> {
+        let ErrorResponse { status, mut headers, times, rest, deadline, .. } = match error {
             AttemptError::Fault(fault) => return Err(fault),
             AttemptError::Error(response) => *response,
         };
-        let class = classify::of_error(status.as_u16(), &provider_error::read(&text));
         if class == FailureClass::RateLimited && !headers.contains_key(RETRY_AFTER) {
             // Codex gives up at once without one. The candidate's rest is the best estimate there is.
             limit_headers::write_retry(&mut headers, class.consequence().rest);

@@ -32,7 +32,8 @@ pub(super) struct FailedAttempt {
 }
 
 impl FailedAttempt {
-    pub(super) fn of(provider: Option<Arc<str>>, error: &AttemptError) -> Self {
+    /// `model`: the model's name at the provider.
+    pub(super) fn of(provider: Option<Arc<str>>, model: &str, error: &AttemptError) -> Self {
         let provider = provider.unwrap_or_else(|| "?".into());
         match error {
             AttemptError::Fault(fault) => {
@@ -41,7 +42,7 @@ impl FailedAttempt {
             }
             AttemptError::Error(response) => {
                 let (status, error) = (response.status.as_u16(), provider_error::read(&response.text));
-                let class = classify::of_error(status, &error);
+                let class = classify::of_error(status, &response.text, model);
                 let limited = class == FailureClass::RateLimited;
                 let retry_after =
                     retry_after::from_response(&response.headers, &response.text, limited, SystemTime::now());
@@ -121,9 +122,10 @@ impl FailedAttempts {
         !self.all.is_empty() && self.all.iter().all(|failure| is(failure.class))
     }
 
-    /// The error that the client is given. A cause that all attempts share keeps its own status, because
-    /// clients decide by it whether to repeat.
-    pub(super) fn refusal(&self) -> Box<Refusal> {
+    /// The error that the client is given, after a request to the path `endpoint`. A cause that all attempts
+    /// share keeps its own status, because clients decide by it whether to repeat.
+    pub(super) fn refusal(&self, endpoint: &str) -> Box<Refusal> {
+        let no_endpoint = format!("no provider of this model has the endpoint {endpoint}");
         let (status, kind, code, message) = match self.all.as_slice() {
             [] if self.cut_short => (504, "server_error", "all_providers_timed_out", TIMED_OUT),
             [] => (503, "server_error", "no_provider_available", FAILED),
@@ -131,7 +133,13 @@ impl FailedAttempts {
             _ if self.are_all(|class| class == FailureClass::RateLimited) => {
                 (429, "rate_limit_error", "rate_limit_exceeded", "all providers of this model limit its rate")
             }
-            _ if self.are_all(|class| class == FailureClass::ModelMissing) => {
+            _ if self.are_all(|class| class == FailureClass::EndpointMissing) => {
+                (404, "invalid_request_error", "endpoint_not_found", &*no_endpoint)
+            }
+            _ if self.are_all(|class| {
+                matches!(class, FailureClass::ModelMissing | FailureClass::EndpointMissing)
+            }) =>
+            {
                 (404, "invalid_request_error", "model_not_found", "no provider serves this model")
             }
             _ => (503, "server_error", "all_providers_failed", FAILED),

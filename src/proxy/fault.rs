@@ -64,6 +64,7 @@ impl Refusal {
         let message = none.message(model);
         match none {
             NoPlan::Unknown(_) => Self::request(404, "model_not_found", message).of(Some("model")),
+            NoPlan::NoEndpoint(_) => Self::request(404, "endpoint_not_found", message),
             NoPlan::AllResting { retry_after } => {
                 let mut refusal = Self::gateway(503, "no_provider_available", message);
                 refusal.retry_after = Some(*retry_after);
@@ -80,8 +81,8 @@ impl Refusal {
     }
 
     /// The value of `x-should-retry`, which Stainless' clients (OpenAI's, Anthropic's, and Claude Code) obey:
-    /// a repeat cannot heal a mistake of the request, a rejected key or a redirection, and an answer that does
-    /// not stream would be generated and paid once more. `None`: the client decides.
+    /// a repeat cannot heal a mistake of the request, a rejected key or a redirection, and an answer that
+    /// does not stream would be generated and paid once more. `None`: the client decides.
     #[must_use]
     pub fn should_retry(&self) -> Option<&'static str> {
         let total = matches!(self.fault.kind, FaultKind::Timeout(DeadlineKind::Total, _));

@@ -76,7 +76,7 @@ impl Gateway {
 
         admission::grant(call, snapshot, principal, &body, &envelope)?;
         tracing::debug!(id = %call.id, path = call.dialect.path(), model = %envelope.model(), "request");
-        let mut plan = self.plan(snapshot, &headers, &envelope, &body)?;
+        let mut plan = self.plan(snapshot, &headers, (call.dialect, &envelope), &body)?;
         call.record().strategy = Some(strategy_name(&plan));
 
         let (record, stage, wasted) = call.completion.parts();

@@ -9,7 +9,8 @@
 //! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the
 //!   `request_context`
 //! - `attempt`: one of them; `attempt_result`: how it ended; `error_response`: a provider's error;
-//!   [`classify`]: the class of a failure; `failures`: the failures of a request, and its refusal
+//!   [`classify`]: the class of a failure, `missing`: of a missing model or endpoint; `failures`: the
+//!   failures of a request, and its refusal
 //! - `answer`: a good answer, `response_headers`: its headers; `committed_attempt`: its attempt, until its
 //!   last byte
 //! - [`fault`]: the error that a client is given
@@ -44,6 +45,7 @@ pub mod fault;
 mod handle;
 mod intake;
 mod limit_headers;
+mod missing;
 mod planning;
 mod request_context;
 mod request_headers;

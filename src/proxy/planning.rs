@@ -9,7 +9,7 @@ use crate::{
     relay::Mode,
     routing::{AttemptPlan, PlanRequest, Policy, ResponseKind, Strategy},
     telemetry::Trace,
-    wire::Envelope,
+    wire::{Dialect, Envelope},
 };
 
 const TRACEPARENT: &str = "traceparent";
@@ -36,7 +36,7 @@ impl Gateway {
         &self,
         snapshot: &'a Snapshot,
         headers: &RequestHeaders<'_>,
-        envelope: &'a Envelope,
+        (dialect, envelope): (Dialect, &'a Envelope),
         body: &[u8],
     ) -> Result<AttemptPlan<'a>, Box<Refusal>> {
         let (settings, now) = (snapshot.catalog.settings(), Moment::now());
@@ -46,6 +46,7 @@ impl Gateway {
             strategy: headers.strategy(settings.strategy_defaults)?,
             session: headers.session(settings.sticky, envelope, body),
             kind: ResponseKind::of(envelope.stream() == Some(true)),
+            endpoint: dialect.endpoint(),
         };
         let mut rng = self.rng.borrow_mut();
         let plan = snapshot

@@ -259,7 +259,7 @@ impl<'a> AttemptPlan<'a> {
     fn pick(&self, now: Moment) -> Option<(u8, Option<ProbePermit>)> {
         self.untried().find_map(|index| {
             let stats = self.plan.candidates().get(usize::from(index))?.stats;
-            match stats.admission(now) {
+            match stats.admission_to(self.plan.endpoint, now) {
                 Admission::Open => Some((index, None)),
                 Admission::Probe => stats.claim_probe().map(|probe| (index, Some(probe))),
                 Admission::Closed { .. } => None,
@@ -271,7 +271,8 @@ impl<'a> AttemptPlan<'a> {
         self.untried().find(|index| {
             let candidate = self.plan.candidates().get(usize::from(*index));
             candidate.is_some_and(|candidate| {
-                matches!(candidate.stats.admission(now), Admission::Open | Admission::Probe)
+                let admission = candidate.stats.admission_to(self.plan.endpoint, now);
+                matches!(admission, Admission::Open | Admission::Probe)
             })
         })
     }
@@ -279,14 +280,19 @@ impl<'a> AttemptPlan<'a> {
     /// All candidates left are tripped or resting: the one that admits first again. Excludes all others, so
     /// that only one of them is tried.
     fn least_bad(&mut self, now: Moment) -> Option<u8> {
-        if self.policy.settings.all_tripped == AllTripped::Refuse {
-            return None;
-        }
-        let until = |index: &u8| match self.plan.candidates().get(usize::from(*index))?.stats.admission(now) {
+        let refuses = self.policy.settings.all_tripped == AllTripped::Refuse;
+        let stats = |index: u8| Some(self.plan.candidates().get(usize::from(index))?.stats);
+        let until = |index: &u8| match stats(*index)?.admission_to(self.plan.endpoint, now) {
             Admission::Closed { until } => Some(until),
             Admission::Open | Admission::Probe => Some(now),
         };
-        let index = self.untried().min_by_key(until)?;
+        // A candidate that is only believed to lack the endpoint or the model there may be asked.
+        let is_allowed = |index: &u8| {
+            !refuses
+                || stats(*index)
+                    .is_some_and(|stats| !matches!(stats.admission(now), Admission::Closed { .. }))
+        };
+        let index = self.untried().filter(is_allowed).min_by_key(until)?;
         self.excluded = u64::MAX;
         Some(index)
     }
@@ -328,7 +334,8 @@ impl<'a> AttemptPlan<'a> {
         now: Moment,
     ) {
         let settings = self.policy.settings;
-        let failure = AttemptFailure { class, retry_after, started: attempt.started };
+        let endpoint = self.plan.endpoint;
+        let failure = AttemptFailure { class, endpoint, retry_after, started: attempt.started };
         attempt.candidate.stats.failed(&failure, now, &settings.breaker, &mut self.rng);
         self.in_flight &= !(1 << attempt.index);
         if settings.retry.safe && sent == Sent::Unknown {
@@ -346,7 +353,8 @@ impl<'a> AttemptPlan<'a> {
     /// flight until its last byte.
     pub fn won(&mut self, attempt: Attempt<'a>, after: Duration, now: Moment) -> GaugeGuard {
         let settings = &self.policy.settings.breaker;
-        attempt.candidate.stats.succeeded(self.plan.kind, after, attempt.started, now, settings);
+        let at = (self.plan.endpoint, self.plan.kind);
+        attempt.candidate.stats.succeeded(at, after, attempt.started, now, settings);
         self.in_flight &= !(1 << attempt.index);
         self.is_done = true;
         attempt.in_flight_guard

@@ -13,6 +13,7 @@ use std::{
 use super::{
     breaker::{Breaker, BreakerState},
     class::{FailureClass, Scope},
+    endpoint_memory::EndpointMemory,
     latency::LatencyTracker,
     provider_health::ProviderHealth,
     retry_after,
@@ -20,7 +21,7 @@ use super::{
     window::OutcomeCounts,
 };
 use crate::{
-    base::{Moment, Rng},
+    base::{Endpoint, Moment, Rng},
     telemetry::{Gauge, GaugeGuard},
 };
 
@@ -50,6 +51,8 @@ pub struct CandidateStats {
     last_success_at: AtomicU64,
     last_failure_at: AtomicU64,
     last_class: AtomicU8,
+    /// The endpoints at which the provider has this model.
+    endpoints: EndpointMemory,
 }
 
 /// Whether a request may be sent to a candidate.
@@ -68,6 +71,8 @@ pub enum Admission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptFailure {
     pub class: FailureClass,
+    /// The endpoint of the request.
+    pub endpoint: Endpoint,
     /// The pause that the provider requested. `None`: it requested none.
     pub retry_after: Option<Duration>,
     /// When the attempt began.
@@ -101,6 +106,7 @@ impl CandidateStats {
             last_success_at: AtomicU64::new(0),
             last_failure_at: AtomicU64::new(0),
             last_class: AtomicU8::new(u8::MAX),
+            endpoints: EndpointMemory::default(),
         }
     }
 
@@ -128,9 +134,28 @@ impl CandidateStats {
         Moment(self.resting_until.load(Relaxed))
     }
 
+    /// The endpoints at which answers have shown the provider to have or to lack this model.
+    #[must_use]
+    pub const fn endpoints(&self) -> &EndpointMemory {
+        &self.endpoints
+    }
+
+    /// Whether a request to this endpoint may be sent: a missing endpoint closes the candidate for it.
+    #[must_use]
+    pub fn admission_to(&self, endpoint: Endpoint, now: Moment) -> Admission {
+        let missing = self.endpoints.missing_until(endpoint);
+        let missing = missing.max(self.provider.endpoints().missing_until(endpoint));
+        self.admission_after(missing, now)
+    }
+
+    /// The same by health alone, whatever the endpoint.
     #[must_use]
     pub fn admission(&self, now: Moment) -> Admission {
-        let resting_until = self.resting_until().0.max(self.provider.resting_until().0);
+        self.admission_after(Moment::NEVER, now)
+    }
+
+    fn admission_after(&self, earliest: Moment, now: Moment) -> Admission {
+        let resting_until = self.resting_until().0.max(self.provider.resting_until().0).max(earliest.0);
         match self.breaker.state(now) {
             BreakerState::Tripped { until } => {
                 Admission::Closed { until: Moment(until.0.max(resting_until)) }
@@ -172,10 +197,11 @@ impl CandidateStats {
         self.in_flight.read()
     }
 
-    /// A request that was sent at `started` succeeded; `after`: the latency for its kind of response.
+    /// A request to `endpoint` that was sent at `started` succeeded; `after`: the latency for its kind of
+    /// response.
     pub fn succeeded(
         &self,
-        kind: ResponseKind,
+        (endpoint, kind): (Endpoint, ResponseKind),
         after: Duration,
         started: Moment,
         now: Moment,
@@ -186,6 +212,8 @@ impl CandidateStats {
         self.successes.fetch_add(1, Relaxed);
         self.last_success_at.store(now.0, Relaxed);
         self.provider.succeeded(started);
+        self.endpoints.answered(endpoint, started);
+        self.provider.endpoints().answered(endpoint, started);
         // A success of a request from before the rest does not end the rest.
         if self.consecutive_rests.load(Relaxed) != 0 && started.0 > self.last_rest_began.load(Relaxed) {
             self.consecutive_rests.store(0, Relaxed);
@@ -207,11 +235,14 @@ impl CandidateStats {
                 self.provider.tripped(until);
             }
         }
+        let endpoint = failure.endpoint;
         let mut until = |length: Duration| now + failure.retry_after.unwrap_or_else(|| rng.jitter(length));
         match consequence.scope {
             Scope::None => {}
             // These statistics are shared by all unlisted models: one misspelt name must not rest the others.
-            Scope::Candidate if self.model.is_none() && failure.class == FailureClass::ModelMissing => {}
+            Scope::ModelAtEndpoint if self.model.is_none() => {}
+            Scope::ModelAtEndpoint => self.endpoints.missing(endpoint, until(consequence.rest), now),
+            Scope::Endpoint => self.provider.endpoints().missing(endpoint, until(consequence.rest), now),
             Scope::Candidate => {
                 let length = consequence.rest.saturating_mul(1 << self.doublings(failure.started, now));
                 self.resting_until.fetch_max(until(length.min(retry_after::MAX_RETRY_AFTER)).0, Relaxed);
@@ -300,6 +331,7 @@ mod tests {
     use super::*;
 
     const NOW: Moment = Moment(1_000_000);
+    const CHAT: (Endpoint, ResponseKind) = (Endpoint::ChatCompletions, ResponseKind::Stream);
 
     fn fail(
         stats: &CandidateStats,
@@ -308,12 +340,17 @@ mod tests {
         started: Moment,
         now: Moment,
     ) {
-        let failure = AttemptFailure { class, retry_after: retry_after.map(Duration::from_secs), started };
+        let failure = AttemptFailure {
+            class,
+            endpoint: Endpoint::ChatCompletions,
+            retry_after: retry_after.map(Duration::from_secs),
+            started,
+        };
         stats.failed(&failure, now, &BreakerSettings::default(), &mut Rng::new(1));
     }
 
     fn rest(stats: &CandidateStats, now: Moment) -> Duration {
-        match stats.admission(now) {
+        match stats.admission_to(Endpoint::ChatCompletions, now) {
             Admission::Closed { until } => until.since(now),
             Admission::Open | Admission::Probe => Duration::ZERO,
         }
@@ -337,7 +374,7 @@ mod tests {
             now = now + Duration::from_secs(600);
         }
         assert_eq!((stats.breaker(now), stats.totals()), (BreakerState::Admitting, (0, 0)));
-        stats.succeeded(ResponseKind::Stream, base, now, now, &BreakerSettings::default());
+        stats.succeeded(CHAT, base, now, now, &BreakerSettings::default());
         fail(&stats, FailureClass::RateLimited, None, now, now);
         assert!(rest(&stats, now) <= base * 3 / 2, "a success begins anew");
     }
@@ -364,10 +401,32 @@ mod tests {
         ] {
             let stats = CandidateStats::new(Arc::default(), Some("m"), 1);
             fail(&stats, class, None, NOW, NOW);
-            stats.succeeded(ResponseKind::Stream, second, NOW - second, NOW + second, &settings);
+            stats.succeeded(CHAT, second, NOW - second, NOW + second, &settings);
             assert!(rest(&stats, NOW + second) > Duration::ZERO, "{class:?}");
-            stats.succeeded(ResponseKind::Stream, second, NOW + second, NOW + 2 * second, &settings);
+            stats.succeeded(CHAT, second, NOW + second, NOW + 2 * second, &settings);
             assert_eq!(rest(&stats, NOW + 2 * second), Duration::ZERO, "{class:?}");
+        }
+    }
+
+    /// B1: a missing model or endpoint is missing at that endpoint alone.
+    #[test]
+    fn a_missing_endpoint_closes_no_other() {
+        let stats = [1, 2].map(|id| CandidateStats::new(Arc::default(), Some("m"), id));
+        let [by_model, by_endpoint] = &stats;
+        for (stats, class) in
+            [(by_model, FailureClass::ModelMissing), (by_endpoint, FailureClass::EndpointMissing)]
+        {
+            let failure =
+                AttemptFailure { class, endpoint: Endpoint::Messages, retry_after: None, started: NOW };
+            stats.failed(&failure, NOW, &BreakerSettings::default(), &mut Rng::new(1));
+            assert!(matches!(stats.admission_to(Endpoint::Messages, NOW), Admission::Closed { .. }));
+            assert_eq!(
+                (stats.admission_to(Endpoint::ChatCompletions, NOW), stats.admission(NOW)),
+                (Admission::Open, Admission::Open)
+            );
+            let other = CandidateStats::new(Arc::clone(stats.provider()), Some("n"), 3);
+            let is_open = other.admission_to(Endpoint::Messages, NOW) == Admission::Open;
+            assert_eq!(is_open, class == FailureClass::ModelMissing, "the endpoint concerns all models");
         }
     }
 

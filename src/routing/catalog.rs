@@ -16,7 +16,7 @@ use super::{
     stats_registry::StatsRegistry,
     strategy::Strategy,
 };
-use crate::base::{Moment, Rng, glob};
+use crate::base::{Endpoint, EndpointSet, Moment, Rng, glob};
 
 /// Similar names in the error for an unknown model.
 const MAX_SUGGESTIONS: usize = 3;
@@ -50,6 +50,22 @@ pub struct RoutedProvider {
     /// For the strategy `weighted`; at least 1.
     pub weight: u32,
     pub region: Option<Arc<str>>,
+    /// The endpoints of [`Endpoint::MAIN`] that it has, by configuration. `None`: its answers show it.
+    pub dialects: Option<EndpointSet>,
+}
+
+/// What is known of an endpoint of a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointKnowledge {
+    /// By the configuration: it has it, or not.
+    Configured(bool),
+    /// It has answered there.
+    Answered,
+    /// It has answered that there is no such endpoint, which is believed until then.
+    Missing {
+        until: Moment,
+    },
+    Unknown,
 }
 
 /// Providers by index, in the configuration's order, and the models that they serve.
@@ -273,6 +289,7 @@ impl Catalog {
         };
         let unknown = || NoPlan::Unknown(UnknownModel { similar: self.similar_names(request.model) });
         let (mut candidates, rule) = found.ok_or_else(unknown)?;
+        self.keep_having(&mut candidates, request.endpoint, now)?;
         if self.settings.all_tripped == AllTripped::Refuse {
             self.refuse_if_all_closed(&candidates, now)?;
         }
@@ -280,9 +297,61 @@ impl Catalog {
         let strategy = request.strategy.or_else(of_rule).unwrap_or(self.settings.strategy);
         let strategy = self.initial_strategy(strategy, &candidates);
         let session = request.session.filter(|_| self.settings.sticky.is_on());
-        let by = SortBy { strategy, session, kind: request.kind, settings: &self.settings, now };
+        let PlanRequest { kind, endpoint, .. } = *request;
+        let by = SortBy { strategy, session, kind, endpoint, settings: &self.settings, now };
         order::arrange(&mut candidates, &by, rng);
-        Ok(Plan { candidates, strategy, kind: request.kind, rule })
+        Ok(Plan { candidates, strategy, kind, endpoint, rule })
+    }
+
+    /// What is known of an endpoint of that provider.
+    #[must_use]
+    pub fn knowledge(&self, provider: usize, endpoint: Endpoint, now: Moment) -> EndpointKnowledge {
+        let said = self.providers.get(provider).and_then(|provider| provider.dialects);
+        if let (Some(said), Some(main)) = (said, endpoint.main()) {
+            return EndpointKnowledge::Configured(said.contains(main));
+        }
+        let Some((stats, _)) = self.unlisted_stats.get(provider) else { return EndpointKnowledge::Unknown };
+        let memory = stats.provider().endpoints();
+        match memory.missing_until(endpoint) {
+            until if now < until => EndpointKnowledge::Missing { until },
+            _ if memory.has_answered(endpoint) => EndpointKnowledge::Answered,
+            _ => EndpointKnowledge::Unknown,
+        }
+    }
+
+    /// Leaves out the candidates whose provider lacks the endpoint. If only its answers say so and no other
+    /// candidate is left, the one that is to be asked again first stays: the answers may be out of date.
+    ///
+    /// # Errors
+    /// [`NoPlan::NoEndpoint`]: by configuration no candidate is left.
+    fn keep_having(
+        &self,
+        candidates: &mut CandidateOrder<'_>,
+        endpoint: Endpoint,
+        now: Moment,
+    ) -> Result<(), NoPlan> {
+        let known = |candidate: &Candidate<'_>| self.knowledge(candidate.provider, endpoint, now);
+        let lacks = |candidate: &Candidate<'_>| known(candidate) == EndpointKnowledge::Configured(false);
+        let missing_until = |candidate: &Candidate<'_>| match known(candidate) {
+            EndpointKnowledge::Missing { until } => Some(until),
+            EndpointKnowledge::Configured(_) | EndpointKnowledge::Answered | EndpointKnowledge::Unknown => {
+                None
+            }
+        };
+        match candidates {
+            CandidateOrder::One(candidate) if lacks(candidate) => return Err(NoPlan::NoEndpoint(endpoint)),
+            CandidateOrder::One(_) => {}
+            CandidateOrder::Many(candidates) => {
+                candidates.retain(|candidate| !lacks(candidate));
+                if candidates.iter().any(|candidate| missing_until(candidate).is_none()) {
+                    candidates.retain(|candidate| missing_until(candidate).is_none());
+                } else {
+                    let first = candidates.iter().copied().min_by_key(missing_until);
+                    *candidates = Vec::from([first.ok_or(NoPlan::NoEndpoint(endpoint))?]);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// `adaptive` races until the candidates have served `first_races` requests (S3.3), if that is

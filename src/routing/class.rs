@@ -18,8 +18,13 @@ pub enum FailureClass {
     QuotaExhausted,
     /// Too many requests or tokens per time (429).
     RateLimited,
-    /// This provider does not serve the model (404, `model_not_found`).
+    /// This provider does not serve the model at this endpoint (404, `model_not_found`).
     ModelMissing,
+    /// This provider does not have the endpoint (404 without a word about the model, 405, 501).
+    EndpointMissing,
+    /// This provider cannot serve such a request, and another one may: too large for its limit, or a feature
+    /// that it lacks.
+    Unsupported,
     /// The conversation is longer than the model's context.
     ContextTooLong,
     /// The provider's moderation refused the content.
@@ -62,6 +67,10 @@ pub enum NextStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     None,
+    /// This model at this provider, at the endpoint of the request.
+    ModelAtEndpoint,
+    /// The endpoint of the request, at this provider.
+    Endpoint,
     /// This model at this provider.
     Candidate,
     /// Everything behind the provider's key.
@@ -101,7 +110,8 @@ impl FailureClass {
             Self::QuotaExhausted => row(NEXT, Scope::Provider, 900, false),
             // Short at first, because a client that repeats on its own would wait no longer.
             Self::RateLimited => row(WAIT, Scope::Candidate, 1, false),
-            Self::ModelMissing => row(NEXT, Scope::Candidate, 300, false),
+            Self::ModelMissing => row(NEXT, Scope::ModelAtEndpoint, 300, false),
+            Self::EndpointMissing => row(NEXT, Scope::Endpoint, 300, false),
             Self::ContextTooLong | Self::ContentRefused => row(NextStep::OtherModel, Scope::None, 0, false),
             Self::CallerMistake => row(NextStep::Stop, Scope::None, 0, false),
             // The breaker decides how long these rest, unless the provider requested a pause.
@@ -109,7 +119,7 @@ impl FailureClass {
             Self::ServerError | Self::Unreachable | Self::Reset => row(WAIT, Scope::None, 0, true),
             Self::Tls => row(NEXT, Scope::Provider, 60, true),
             Self::Garbage | Self::ErrorEvent => row(NEXT, Scope::None, 0, true),
-            Self::TooLarge => row(NEXT, Scope::None, 0, false),
+            Self::TooLarge | Self::Unsupported => row(NEXT, Scope::None, 0, false),
             Self::Timeout(clock) => match clock {
                 // One slow response says little about health, but many in a row trip the breaker.
                 DeadlineKind::Connect
@@ -133,6 +143,8 @@ impl FailureClass {
             Self::QuotaExhausted => "quota_gone",
             Self::RateLimited => "rate_limited",
             Self::ModelMissing => "model_missing",
+            Self::EndpointMissing => "endpoint_missing",
+            Self::Unsupported => "unsupported",
             Self::ContextTooLong => "context_too_long",
             Self::ContentRefused => "content_refused",
             Self::CallerMistake => "caller_mistake",
@@ -156,7 +168,7 @@ impl FailureClass {
     }
 
     /// All classes in a fixed order: the index fits into an atomic.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::KeyInvalid,
         Self::Forbidden,
         Self::QuotaExhausted,
@@ -181,6 +193,8 @@ impl FailureClass {
         Self::TooLarge,
         Self::ErrorEvent,
         Self::Unattributed,
+        Self::EndpointMissing,
+        Self::Unsupported,
     ];
 
     pub(super) fn number(self) -> u8 {
@@ -218,6 +232,8 @@ mod tests {
             FailureClass::ContextTooLong,
             FailureClass::ContentRefused,
             FailureClass::ModelMissing,
+            FailureClass::EndpointMissing,
+            FailureClass::Unsupported,
             FailureClass::Timeout(DeadlineKind::Pool),
             FailureClass::Unattributed,
         ] {

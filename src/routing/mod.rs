@@ -7,7 +7,8 @@
 //! - [`class`]: classes of failure and the consequence of each; [`retry_after`]: the provider's requested
 //!   pause
 //! - [`candidate_stats`]: the statistics of a candidate, with its `breaker`, `window` and `latency`;
-//!   [`provider_health`]: the state of a provider; [`stats_registry`]: the map of both
+//!   [`provider_health`]: the state of a provider; [`endpoint_memory`]: the endpoints that either has;
+//!   [`stats_registry`]: the map of both
 //! - [`budget`]: limits over all requests on races, hedges, failovers and repeats
 //! - [`probe_schedule`]: when each provider is probed
 
@@ -17,6 +18,7 @@ pub mod budget;
 pub mod candidate_stats;
 pub mod catalog;
 pub mod class;
+pub mod endpoint_memory;
 pub mod latency;
 mod order;
 pub mod plan;
@@ -32,8 +34,9 @@ pub use attempt_plan::{Action, Attempt, AttemptPlan, Policy};
 pub use breaker::BreakerState;
 pub use budget::Budgets;
 pub use candidate_stats::{CandidateStats, ResponseKind};
-pub use catalog::{Catalog, Listing, OfferedModel, RoutedProvider};
+pub use catalog::{Catalog, EndpointKnowledge, Listing, OfferedModel, RoutedProvider};
 pub use class::FailureClass;
+pub use endpoint_memory::EndpointMemory;
 pub use plan::{Candidate, NoPlan, Plan, PlanRequest, UnknownModel};
 pub use probe_schedule::{HealthSettings, Probe, ProbeSchedule};
 pub use provider_health::{CheckMethod, ProviderHealth};

@@ -9,7 +9,7 @@ use super::{
     settings::{AdaptiveSettings, RoutingSettings},
     strategy::Strategy,
 };
-use crate::base::{Moment, Rng, moment::micros, rng::mix};
+use crate::base::{Endpoint, Moment, Rng, moment::micros, rng::mix};
 
 /// The lower bound of a success share, so that the expected latency of a candidate that always fails stays
 /// finite.
@@ -24,6 +24,7 @@ pub(super) struct SortBy<'a> {
     pub(super) strategy: Strategy,
     pub(super) session: Option<u64>,
     pub(super) kind: ResponseKind,
+    pub(super) endpoint: Endpoint,
     pub(super) settings: &'a RoutingSettings,
     pub(super) now: Moment,
 }
@@ -44,7 +45,7 @@ pub(super) fn arrange(candidates: &mut CandidateOrder<'_>, by: &SortBy<'_>, rng:
             Strategy::Adaptive => sort_by_expected_latency(peers, by, rng),
         }
         if let (Some(session), false) = (by.session, matches!(by.strategy, Strategy::Race { .. })) {
-            move_sticky_first(peers, session, by.now);
+            move_sticky_first(peers, session, by);
         }
     }
 }
@@ -108,7 +109,7 @@ fn expected_latency(candidate: &Candidate<'_>, by: &SortBy<'_>, rng: &mut Rng) -
     let outcomes = stats.outcomes(by.now, by.settings.breaker.window);
     // A provider has many machines: twice the requests are not twice the wait, hence the root.
     let load = (stats.waiting() as f64 + 1.0).sqrt();
-    match (stats.admission(by.now), stats.latency(by.kind).peak()) {
+    match (stats.admission_to(by.endpoint, by.now), stats.latency(by.kind).peak()) {
         (Admission::Closed { .. }, _) => f64::INFINITY,
         (Admission::Open | Admission::Probe, Some(peak)) => {
             micros(peak) as f64 * load / (1.0 - outcomes.failure_share()).max(MIN_SUCCESS_SHARE)
@@ -128,7 +129,8 @@ fn find_cold(keyed: &[(f64, Candidate<'_>)], by: &SortBy<'_>, rng: &mut Rng) -> 
         let stats = candidate.stats;
         let measured = stats.latency(by.kind).last_sample_at();
         expected_latency.is_finite()
-            && (by.now.since(measured) > cold_after || stats.admission(by.now) == Admission::Probe)
+            && (by.now.since(measured) > cold_after
+                || stats.admission_to(by.endpoint, by.now) == Admission::Probe)
     };
     if !rng.happens(exploration) {
         return None;
@@ -137,9 +139,10 @@ fn find_cold(keyed: &[(f64, Candidate<'_>)], by: &SortBy<'_>, rng: &mut Rng) -> 
 }
 
 /// Rendezvous hashing over the open candidates: a conversation moves only if its candidate closes.
-fn move_sticky_first(peers: &mut [Candidate<'_>], session: u64, now: Moment) {
+fn move_sticky_first(peers: &mut [Candidate<'_>], session: u64, by: &SortBy<'_>) {
     let score = |candidate: &Candidate<'_>| {
-        let open = !matches!(candidate.stats.admission(now), Admission::Closed { .. });
+        let admission = candidate.stats.admission_to(by.endpoint, by.now);
+        let open = !matches!(admission, Admission::Closed { .. });
         (open, mix(session ^ candidate.stats.id()))
     };
     let chosen = peers.iter().enumerate().max_by_key(|(_, candidate)| score(candidate));
@@ -185,7 +188,14 @@ mod tests {
         rng: &mut Rng,
     ) -> Vec<usize> {
         let settings = RoutingSettings::default();
-        let by = SortBy { strategy, session, kind: ResponseKind::Stream, settings: &settings, now: NOW };
+        let by = SortBy {
+            strategy,
+            session,
+            kind: ResponseKind::Stream,
+            endpoint: Endpoint::ChatCompletions,
+            settings: &settings,
+            now: NOW,
+        };
         let mut line = CandidateOrder::Many(line(registry));
         arrange(&mut line, &by, rng);
         line.iter().map(|candidate| candidate.provider).collect()

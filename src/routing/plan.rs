@@ -8,6 +8,7 @@ use super::{
     candidate_stats::{CandidateStats, ResponseKind},
     strategy::Strategy,
 };
+use crate::base::Endpoint;
 
 /// Further candidates are ignored, because a set of candidates is one machine word.
 pub const MAX_CANDIDATES: usize = 64;
@@ -24,13 +25,22 @@ pub struct PlanRequest<'a> {
     /// unknown.
     pub session: Option<u64>,
     pub kind: ResponseKind,
+    /// The endpoint that the request goes to.
+    pub endpoint: Endpoint,
 }
 
 impl<'a> PlanRequest<'a> {
-    /// A stream of that model, with defaults for all else.
+    /// A chat stream of that model, with defaults for all else.
     #[must_use]
     pub const fn stream(model: &'a str) -> Self {
-        Self { model, fallback_models: &[], strategy: None, session: None, kind: ResponseKind::Stream }
+        Self {
+            model,
+            fallback_models: &[],
+            strategy: None,
+            session: None,
+            kind: ResponseKind::Stream,
+            endpoint: Endpoint::ChatCompletions,
+        }
     }
 }
 
@@ -55,6 +65,7 @@ pub struct Plan<'a> {
     pub(super) candidates: CandidateOrder<'a>,
     pub strategy: Strategy,
     pub kind: ResponseKind,
+    pub endpoint: Endpoint,
     /// The index of the rule in the configuration's models that applies. `None`: no rule does.
     pub rule: Option<usize>,
 }
@@ -89,6 +100,8 @@ impl<'a> Plan<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoPlan {
     Unknown(UnknownModel),
+    /// The model is known, but the configuration says that none of its providers has the endpoint.
+    NoEndpoint(Endpoint),
     /// The model is known, but all its candidates are tripped or resting, and the configuration refuses
     /// requests then.
     AllResting {
@@ -120,6 +133,9 @@ impl NoPlan {
     pub fn message(&self, model: &str) -> String {
         match self {
             Self::Unknown(unknown) => unknown.message(model),
+            Self::NoEndpoint(endpoint) => {
+                format!("no provider of the model `{model}` has the endpoint `{}`", endpoint.path())
+            }
             Self::AllResting { .. } => {
                 format!("every provider of the model `{model}` is resting after failures; try again later")
             }

@@ -9,7 +9,7 @@ use std::sync::{
 
 use arc_swap::ArcSwapOption;
 
-use super::class::FailureClass;
+use super::{class::FailureClass, endpoint_memory::EndpointMemory};
 use crate::base::Moment;
 
 /// How the state of a provider was found.
@@ -49,6 +49,7 @@ pub struct ProviderHealth {
     cool_down_ends: AtomicU64,
     /// It answered the pre-check first and is preferred until then.
     preferred_until: AtomicU64,
+    endpoints: EndpointMemory,
 }
 
 const CHECKED: u8 = 0x80;
@@ -67,6 +68,7 @@ impl Default for ProviderHealth {
             reason: ArcSwapOption::empty(),
             cool_down_ends: AtomicU64::new(0),
             preferred_until: AtomicU64::new(0),
+            endpoints: EndpointMemory::default(),
         }
     }
 }
@@ -116,6 +118,12 @@ impl ProviderHealth {
     #[must_use]
     pub fn last_problem(&self) -> Option<(FailureClass, Moment)> {
         Some((FailureClass::from_index(self.problem.load(Relaxed))?, Moment(self.problem_at.load(Relaxed))))
+    }
+
+    /// The endpoints that answers have shown it to have or to lack.
+    #[must_use]
+    pub const fn endpoints(&self) -> &EndpointMemory {
+        &self.endpoints
     }
 
     /// One of its candidates tripped until then.

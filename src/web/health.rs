@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use crate::{
-    base::{Moment, time::Rfc3339, ttl_map::HitCounter},
+    base::{Endpoint, Moment, time::Rfc3339, ttl_map::HitCounter},
     proxy::{Provider, Snapshot},
-    routing::{BreakerState, CandidateStats, FailureClass, ResponseKind},
+    routing::{BreakerState, CandidateStats, EndpointMemory, FailureClass, ResponseKind},
 };
 
 /// Above this number of candidates, those without an attempt are left out.
@@ -95,6 +95,7 @@ fn provider(provider: &Provider, candidates: Vec<Value>, now: Moment) -> Value {
         "healthy": is_healthy(provider, now),
         "state": state,
         "until": until.map(|until| shown(until, now)),
+        "missing_endpoints": missing(health.endpoints(), now),
         "why": health.rest_reason(now).map(FailureClass::as_str),
         "last_check": check,
         "last_error": health.last_problem().map(|failure| error(failure, now)),
@@ -119,6 +120,7 @@ fn candidate(stats: &CandidateStats, snapshot: &Snapshot, now: Moment) -> Value 
         "model": stats.model(),
         "state": state,
         "until": until.map(|until| shown(until, now)),
+        "missing_at": missing(stats.endpoints(), now),
         "under_way": stats.in_flight(),
         "requests": attempts,
         "success_rate": (attempts > 0).then(|| round(succeeded as f64 / attempts as f64)),
@@ -132,6 +134,11 @@ fn candidate(stats: &CandidateStats, snapshot: &Snapshot, now: Moment) -> Value 
         },
         "whole_p50_ms": millis(stats.latency(ResponseKind::Whole).percentile(50)),
     })
+}
+
+/// The endpoints that are believed to be missing.
+fn missing(endpoints: &EndpointMemory, now: Moment) -> Vec<&'static str> {
+    endpoints.all_missing(now).map(Endpoint::as_str).collect()
 }
 
 fn error((class, at): (FailureClass, Moment), now: Moment) -> Value {

@@ -1,6 +1,8 @@
-//! The supported APIs: the path of each below a base URL, and the options that only some have.
+//! The supported APIs: the endpoint of each, and the options that only some have.
 //!
 //! Knows no provider: a provider may support any of them. The error format of each is in [`super::error`].
+
+use crate::base::Endpoint;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
@@ -18,12 +20,18 @@ impl Dialect {
     /// The path below the provider's base URL.
     #[must_use]
     pub const fn path(self) -> &'static str {
+        self.endpoint().path()
+    }
+
+    /// The endpoint that takes requests of this dialect.
+    #[must_use]
+    pub const fn endpoint(self) -> Endpoint {
         match self {
-            Self::ChatCompletions => "/chat/completions",
-            Self::Completions => "/completions",
-            Self::Embeddings => "/embeddings",
-            Self::Responses => "/responses",
-            Self::Messages => "/messages",
+            Self::ChatCompletions => Endpoint::ChatCompletions,
+            Self::Completions => Endpoint::Completions,
+            Self::Embeddings => Endpoint::Embeddings,
+            Self::Responses => Endpoint::Responses,
+            Self::Messages => Endpoint::Messages,
         }
     }
 

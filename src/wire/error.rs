@@ -6,6 +6,7 @@
 //! ("Errors").
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -73,6 +74,19 @@ impl Dialect {
         }
     }
 
+    /// Whether these first bytes of a body are an error in this dialect.
+    #[must_use]
+    pub fn is_error_body(self, text: &[u8]) -> bool {
+        match self {
+            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Responses => {
+                has_member(text, b"\"error\"", b"{")
+            }
+            Self::Messages => {
+                has_member(text, b"\"error\"", b"{") && has_member(text, b"\"type\"", b"\"error\"")
+            }
+        }
+    }
+
     /// The body of an error response that lists single problems in `error.errors`. Its members are in the
     /// order of their names.
     #[must_use]
@@ -133,6 +147,14 @@ const fn anthropic_kind(status: u16) -> &'static str {
     }
 }
 
+/// Whether the text has a member of this quoted name with a value that begins so.
+fn has_member(text: &[u8], name: &[u8], value: &[u8]) -> bool {
+    memmem::find_iter(text, name).any(|at| {
+        let rest = text.get(at + name.len()..).unwrap_or_default().trim_ascii_start();
+        rest.strip_prefix(b":").is_some_and(|rest| rest.trim_ascii_start().starts_with(value))
+    })
+}
+
 fn json(value: &impl Serialize, before: &[u8], after: &[u8]) -> Bytes {
     // Serialising strings into a `Vec` cannot fail.
     let body = serde_json::to_vec(value).unwrap_or_default();
@@ -189,6 +211,21 @@ mod tests {
             (529, "overloaded_error"),
         ] {
             assert_eq!(anthropic_kind(status), kind);
+        }
+    }
+
+    #[test]
+    fn knows_its_own_errors() {
+        for (text, openai, anthropic) in [
+            (r#"{"error":{"message":"Invalid URL (POST /v1/messages)"}}"#, true, false),
+            (r#"{"type": "error", "error": {"type":"not_found_error","message":"Not F"#, true, true),
+            (r#"{"detail":"Not Found"}"#, false, false),
+            (r#"{"error":"Not Found","status":404}"#, false, false),
+            ("404 page not found", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(Dialect::Responses.is_error_body(text.as_bytes()), openai, "{text}");
+            assert_eq!(Dialect::Messages.is_error_body(text.as_bytes()), anthropic, "{text}");
         }
     }
 

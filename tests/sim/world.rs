@@ -121,6 +121,7 @@ pub fn catalog(plot: &Plot) -> (Catalog, StatsRegistry) {
         listing: Listing::Configured(vec![MODEL.into()]),
         weight: index as u32 + 1,
         region: Some(if index.is_multiple_of(2) { "even" } else { "odd" }.into()),
+        dialects: None,
     };
     let served = (0..plot.providers.len()).map(served).collect();
     let catalog = Catalog::new(served, Vec::new(), Arc::new(plot.settings.clone()), &records);

@@ -24,6 +24,7 @@ fn catalog(candidates: usize, change: impl FnOnce(&mut RoutingSettings)) -> Cata
         listing: Listing::Configured(vec!["m".into()]),
         weight: 1,
         region: None,
+        dialects: None,
     };
     let mut settings = RoutingSettings::default();
     change(&mut settings);

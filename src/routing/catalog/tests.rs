@@ -13,7 +13,7 @@ fn list(models: &[&str]) -> Vec<Box<str>> {
 }
 
 fn served(name: &str, listing: Listing) -> RoutedProvider {
-    RoutedProvider { name: name.into(), base: name.into(), listing, weight: 1, region: None }
+    RoutedProvider { name: name.into(), base: name.into(), listing, weight: 1, region: None, dialects: None }
 }
 
 fn catalog(supported: &[&str]) -> Catalog {
@@ -181,6 +181,7 @@ fn a_list_is_tried_in_order() {
 fn the_nearest_region_comes_first() {
     let providers = ["far", "none", "near"].map(|region| RoutedProvider {
         region: Some(region.into()).filter(|_| region != "none"),
+        dialects: None,
         ..served(region, Listing::Configured(list(&["m"])))
     });
     let settings =
