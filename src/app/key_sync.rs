@@ -19,6 +19,7 @@ use super::background::{Background, BackgroundTask};
 use crate::{
     auth::{KeySync, StoredKeys, sync::POLL_INTERVAL},
     config::Settings,
+    database::DatabaseError,
     proxy::Snapshot,
 };
 
@@ -28,8 +29,18 @@ const START_TIMEOUT: Duration = Duration::from_secs(2);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 type SharedSnapshot = Arc<ArcSwap<Snapshot>>;
-/// Receives whether the database answered.
-type FirstSync = mpsc::SyncSender<bool>;
+/// Receives the first answer of the database.
+type FirstSync = mpsc::SyncSender<Result<(), DatabaseError>>;
+
+/// The keys' task, as it is known after its first query.
+#[derive(Debug)]
+pub(super) enum KeySyncStart {
+    /// There is no database.
+    Absent,
+    Started(StartingKeySync),
+    /// The database is another program's; the task has ended.
+    Refused(DatabaseError),
+}
 
 /// Reads the keys of the database; those of the configuration are not known to it yet. Dropping it ends the
 /// task.
@@ -49,13 +60,13 @@ pub(super) struct RunningKeySync {
     task: BackgroundTask,
 }
 
-/// Starts the task and waits for its first query. `None`: there is no database.
+/// Starts the task and waits for its first query.
 pub(super) fn start(
     settings: &Settings,
     keys: &StoredKeys,
     background: &Background,
-) -> io::Result<Option<StartingKeySync>> {
-    let Some(database) = settings.database.clone() else { return Ok(None) };
+) -> io::Result<KeySyncStart> {
+    let Some(database) = settings.database.clone() else { return Ok(KeySyncStart::Absent) };
     keys.await_store();
     let sync = KeySync::new(database, keys.clone());
     let (begin, begun) = oneshot::channel();
@@ -63,8 +74,16 @@ pub(super) fn start(
     let (looked, first) = mpsc::sync_channel(1);
     let task = background.spawn("keys", move || run(sync, looked, begun, stopped))?;
     // Its errors have been logged by `KeySync`.
-    let answered = first.recv_timeout(START_TIMEOUT) == Ok(true);
-    Ok(Some(StartingKeySync { begin, stop, task, answered }))
+    let answered = match first.recv_timeout(START_TIMEOUT) {
+        Ok(Err(error @ DatabaseError::Foreign { .. })) => {
+            drop((begin, stop));
+            task.join();
+            return Ok(KeySyncStart::Refused(error));
+        }
+        Ok(Ok(())) => true,
+        Ok(Err(_)) | Err(_) => false,
+    };
+    Ok(KeySyncStart::Started(StartingKeySync { begin, stop, task, answered }))
 }
 
 async fn run(
@@ -73,12 +92,12 @@ async fn run(
     begun: oneshot::Receiver<(SharedSnapshot, FirstSync)>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let answered = sync.look(None).await;
+    let answered = sync.try_look(None).await;
     // Fails if the start has gone on without it.
     let _ = first.try_send(answered);
     let Ok((snapshot, second)) = begun.await else { return };
     let tokens = snapshot.load().tokens.clone();
-    let _ = second.try_send(sync.look(Some(&tokens)).await);
+    let _ = second.try_send(sync.try_look(Some(&tokens)).await);
     let mut period = interval_at(Instant::now() + POLL_INTERVAL, POLL_INTERVAL);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -12,7 +12,7 @@ use super::{
     background::{Background, BackgroundTask},
     build,
     demo::DemoSlot,
-    key_sync::{self, RunningKeySync},
+    key_sync::{self, KeySyncStart, RunningKeySync},
     reload::Reloader,
     reload_task, start_report, steps, traces,
     worker::WorkerConfig,
@@ -43,6 +43,7 @@ struct ProcessView {
     addresses: Vec<SocketAddr>,
     admin_addresses: Vec<SocketAddr>,
     made_token: Option<TokenSettings>,
+    database_refusal: Option<String>,
     is_demo: bool,
     snapshot: Arc<ArcSwap<Snapshot>>,
     limits: Arc<ArcSwap<ServerLimits>>,
@@ -115,8 +116,19 @@ fn build_process(
     let ProcessContext { source, level, log_lost, background } = context;
     let background = running.start_background(background)?;
 
-    let keys = StoredKeys::default();
-    let key_sync = key_sync::start(&settings, &keys, &background).map_err(StartError::Thread)?;
+    let mut keys = StoredKeys::default();
+    let mut database_refusal = None;
+    let key_sync = match key_sync::start(&settings, &keys, &background).map_err(StartError::Thread)? {
+        KeySyncStart::Started(key_sync) => Some(key_sync),
+        KeySyncStart::Absent => None,
+        KeySyncStart::Refused(error) => {
+            // Neither keys nor ledger: the gateway serves as without a database.
+            keys = StoredKeys::default();
+            settings.database = None;
+            database_refusal = Some(error.to_string());
+            None
+        }
+    };
     let made_token = steps::make_token(&mut settings, &keys)?;
     running.demo.keep(running.demo.provide(&mut settings).map_err(StartError::Demo)?);
     let tls = settings.listen.tls.clone().map(TlsSource::load).transpose().map_err(StartError::Tls)?;
@@ -176,6 +188,7 @@ fn build_process(
         addresses,
         admin_addresses: admin_addresses.unwrap_or_default(),
         made_token: made_token.clone(),
+        database_refusal,
         is_demo,
         snapshot: Arc::clone(&snapshot),
         limits: Arc::clone(&limits),
@@ -246,6 +259,12 @@ impl Process {
     #[must_use]
     pub const fn made_token(&self) -> Option<&TokenSettings> {
         self.view.made_token.as_ref()
+    }
+
+    /// Why the configured database is not used. `None`: it is, or there is none.
+    #[must_use]
+    pub fn database_refusal(&self) -> Option<&str> {
+        self.view.database_refusal.as_deref()
     }
 
     /// The providers' first answers. Waits for them, but not long; any thread but the background's may ask.

@@ -225,6 +225,7 @@ impl UnreadableKey {
             DatabaseError::Column(column) => COLUMNS.split(", ").nth(*column),
             DatabaseError::Driver(_)
             | DatabaseError::Newer { .. }
+            | DatabaseError::Foreign { .. }
             | DatabaseError::Repeated
             | DatabaseError::Late => None,
         };

@@ -100,6 +100,14 @@ impl KeySync {
     /// One poll: reads changed keys and stores spending. `None`: the configured keys are not known yet. True:
     /// the store answered.
     pub async fn look(&mut self, tokens: Option<&ConfiguredKeys>) -> bool {
+        self.try_look(tokens).await.is_ok()
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// The store did not answer, which has been logged if it is new.
+    pub async fn try_look(&mut self, tokens: Option<&ConfiguredKeys>) -> Result<(), DatabaseError> {
         let polled = timeout(STORE_TIMEOUT, self.try_poll(tokens)).await;
         let error = match polled {
             Ok(Ok(store)) => {
@@ -107,7 +115,7 @@ impl KeySync {
                     tracing::info!("the database answers again; keys are as it has them");
                 }
                 self.spending_reporter.report(&store).await;
-                return true;
+                return Ok(());
             }
             Ok(Err(error)) => error,
             Err(_) => DatabaseError::Late,
@@ -115,7 +123,7 @@ impl KeySync {
         if self.outage.begin() {
             tracing::warn!(%error, "the database of keys is away; the keys in memory stay in force");
         }
-        false
+        Err(error)
     }
 
     /// Polls until all spending is stored. A store that is down is waited for only if there is spending to

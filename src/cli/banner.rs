@@ -51,6 +51,7 @@ fn show_text(
         addresses: gateway.addresses(),
         admin_port: gateway.admin_addresses().first().map(SocketAddr::port),
         stored_admin: gateway.has_stored_admin(),
+        database_refusal: gateway.database_refusal(),
         down: &report.down,
     };
     writeln!(out, "thalweg {}\n\n{summary}", env!("CARGO_PKG_VERSION"))?;
@@ -88,6 +89,7 @@ fn object(settings: &Settings, gateway: &Process, report: &StartReport) -> Value
         "providers": if gateway.is_demo() { vec!["demo"] } else { names },
         "down": down,
         "tokens": settings.tokens.iter().map(|token| &token.description).collect::<Vec<_>>(),
+        "database_refusal": gateway.database_refusal(),
         "database": settings.database.as_ref().map(|database| database.url.to_string()),
         "notes": settings.notes,
     });

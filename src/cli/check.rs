@@ -32,6 +32,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
                     addresses: &[],
                     admin_port: None,
                     stored_admin: None,
+                    database_refusal: None,
                     down: &[],
                 };
                 write!(io::stdout().lock(), "The configuration is good.\n\n{summary}")?;

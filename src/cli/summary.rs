@@ -20,13 +20,15 @@ pub(super) struct StartSummary<'a> {
     pub(super) admin_port: Option<u16>,
     /// Whether a key of the database may administrate. `None`: unknown.
     pub(super) stored_admin: Option<bool>,
+    /// Why the database is not used.
+    pub(super) database_refusal: Option<&'a str>,
     /// Providers that cannot be used.
     pub(super) down: &'a [ProviderFailure],
 }
 
 impl fmt::Display for StartSummary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { settings, addresses, admin_port, stored_admin, down } = self;
+        let Self { settings, addresses, admin_port, stored_admin, database_refusal, down } = self;
         let workers = settings.workers;
         let bound = bound_host(settings, addresses);
         writeln!(
@@ -55,7 +57,10 @@ impl fmt::Display for StartSummary<'_> {
             }
         }
         writeln!(f, "  admin      {}", administration(settings, *admin_port, *stored_admin))?;
-        writeln!(f, "  ledger     {}", ledger(settings))?;
+        match (&settings.database, database_refusal) {
+            (Some(database), Some(refusal)) => writeln!(f, "  ledger     none: {}: {refusal}", database.url)?,
+            (Some(_), None) | (None, _) => writeln!(f, "  ledger     {}", ledger(settings))?,
+        }
         match settings.supported_models.len() {
             0 => {}
             count => writeln!(f, "  models     those that match one of {count} expression{}", plural(count))?,
@@ -78,7 +83,7 @@ fn ledger(settings: &Settings) -> String {
     match &settings.database {
         Some(database) if settings.ledger.enabled => database.url.to_string(),
         Some(_) => "off".to_owned(),
-        None if settings.file.is_none() => "none: no configuration file, no DATABASE_URL".to_owned(),
+        None if settings.file.is_none() => "none: no configuration file, no THALWEG_DATABASE_URL".to_owned(),
         None => "none: \"database\" is false".to_owned(),
     }
 }
@@ -188,8 +193,15 @@ mod tests {
 
     fn summary(settings: &Settings, addresses: &[&str]) -> String {
         let addresses: Vec<SocketAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        StartSummary { settings, addresses: &addresses, admin_port: None, stored_admin: None, down: &[] }
-            .to_string()
+        StartSummary {
+            settings,
+            addresses: &addresses,
+            admin_port: None,
+            stored_admin: None,
+            database_refusal: None,
+            down: &[],
+        }
+        .to_string()
     }
 
     /// CASES F8.

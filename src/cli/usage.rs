@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     base::time,
-    config::{self, Env, Overrides},
+    config::{self, Env},
     database::DatabaseUrl,
     ledger::{
         LedgerGauges, LedgerReader,
@@ -44,9 +44,9 @@ pub struct Options {
 /// # Errors
 /// There is no ledger, or it cannot be read.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let settings = config::load(options.config.as_deref(), &Overrides::default(), &Env::of_process())?;
+    let database = config::load_database(options.config.as_deref(), &Env::of_process())?;
     let database =
-        settings.database.ok_or("there is no database: no configuration file and no DATABASE_URL")?;
+        database.ok_or("there is no database: no configuration file and no THALWEG_DATABASE_URL")?;
     print_database(&database.url);
     if let DatabaseUrl::Sqlite(file) = &database.url
         && !file.exists()

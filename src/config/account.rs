@@ -1,6 +1,7 @@
 //! The keys `database`, `ledger`, `prices` and `trusted_proxies`, and their environment variables. With a
 //! configuration file there is a database unless it is `false`: `thalweg.db` beside the file, or in systemd's
-//! `STATE_DIRECTORY`. Without a file there is none unless `DATABASE_URL` names it.
+//! `STATE_DIRECTORY`. Without a file there is none unless `THALWEG_DATABASE_URL` names it, because
+//! `DATABASE_URL` may be another application's.
 
 use std::path::{Path, PathBuf};
 
@@ -120,18 +121,33 @@ fn network(text: &str) -> Result<Network, ValueError> {
     text.parse().map_err(|error: &str| error.into())
 }
 
-/// `DATABASE_URL`, `DB_POOL_SIZE` and `DB_MAX_OVERFLOW` (S4.1) override the file.
-pub(super) fn apply_env(env: &Env, settings: &mut Settings, problems: &mut Vec<Problem>) {
+/// `THALWEG_DATABASE_URL`, `DATABASE_URL`, `DB_POOL_SIZE` and `DB_MAX_OVERFLOW` (S4.1) override the file.
+/// `is_written`: the file names a database.
+pub(super) fn apply_env(env: &Env, settings: &mut Settings, is_written: bool, problems: &mut Vec<Problem>) {
     let mut error = |name: &str, error: &str| problems.push(Problem::new(name, error));
-    if let Some(url) = env.variable("DATABASE_URL") {
+    let given = ["THALWEG_DATABASE_URL", "DATABASE_URL"]
+        .into_iter()
+        .find_map(|name| Some((name, env.variable(name)?)))
+        .filter(|(name, _)| *name != "DATABASE_URL" || settings.file.is_some());
+    if let Some((name, url)) = given {
         match DatabaseUrl::parse(url, &base_folder(env, None)) {
             Ok(site) => {
                 let connections =
                     settings.database.as_ref().map_or(POOL_SIZE + MAX_OVERFLOW, |set| set.connections);
-                settings.database = Some(DatabaseSettings { url: site, connections });
+                let new = DatabaseSettings { url: site, connections };
+                if is_written && settings.database.as_ref() != Some(&new) {
+                    settings
+                        .notes
+                        .push(format!("database is {} by {name}, and not as the file has it", new.url));
+                }
+                settings.database = Some(new);
             }
-            Err(expected) => error("DATABASE_URL", expected),
+            Err(expected) => error(name, expected),
         }
+    } else if env.variable("DATABASE_URL").is_some() {
+        let note = "DATABASE_URL is not used without a configuration file, because it may be another application's: set \
+                    THALWEG_DATABASE_URL";
+        settings.notes.push(note.to_owned());
     }
     let (size, overflow) = (env.variable("DB_POOL_SIZE"), env.variable("DB_MAX_OVERFLOW"));
     if size.is_none() && overflow.is_none() {
@@ -181,15 +197,38 @@ mod tests {
 
         let over = |text: &str, variables: &[(&str, &str)]| {
             let (mut settings, mut problems) = (parsed(text), Vec::new());
-            apply_env(&env(variables), &mut settings, &mut problems);
+            settings.file = Some("config.json".into());
+            apply_env(&env(variables), &mut settings, true, &mut problems);
             let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
             (settings.database.map(|database| (database.url.to_string(), database.connections)), messages)
         };
         let variables = [("DATABASE_URL", "postgres://h/d"), ("DB_POOL_SIZE", "5"), ("DB_MAX_OVERFLOW", "0")];
         assert_eq!(over(text, &variables), (Some(("PostgreSQL, h/d".to_owned(), 5)), Vec::new()));
         assert_eq!(over(r#"{"database": false}"#, &[("DB_POOL_SIZE", "5")]).0, None);
+        let variables = [("DATABASE_URL", "mysql://h"), ("THALWEG_DATABASE_URL", "t.db")];
+        assert_eq!(over("{}", &variables).0.unwrap().0, "SQLite, t.db", "the own variable goes first");
         let (_, messages) = over("{}", &[("DATABASE_URL", "mysql://u:hidden@h"), ("DB_POOL_SIZE", "0")]);
         assert!(messages.len() == 2 && !messages[0].contains("hidden"), "{messages:?}");
+    }
+
+    /// CASES F9: without a file nothing says that the variable is meant for thalweg.
+    #[test]
+    fn without_a_file_only_thalwegs_own_variable_counts() {
+        for url in ["sqlite:///app.db", "postgres://h/app", "mysql://u:hidden@h/app"] {
+            let (mut settings, mut problems) = (Settings::default(), Vec::new());
+            apply_env(&env(&[("DATABASE_URL", url)]), &mut settings, false, &mut problems);
+            assert!(settings.database.is_none() && problems.is_empty(), "{url}: {problems:?}");
+            let [note] = &settings.notes[..] else { panic!("{:?}", settings.notes) };
+            assert!(note.contains("THALWEG_DATABASE_URL") && !note.contains("hidden"), "{note}");
+        }
+        let (mut settings, mut problems) = (Settings::default(), Vec::new());
+        let variables = [("DATABASE_URL", "mysql://h/app"), ("THALWEG_DATABASE_URL", "postgres://h/d")];
+        apply_env(&env(&variables), &mut settings, false, &mut problems);
+        assert_eq!(
+            settings.database.map(|database| database.url.to_string()).as_deref(),
+            Some("PostgreSQL, h/d")
+        );
+        assert!(problems.is_empty() && settings.notes.is_empty(), "{problems:?} {:?}", settings.notes);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use super::{
@@ -19,6 +20,7 @@ use super::{
     settings::Settings,
     watch,
 };
+use crate::database::DatabaseSettings;
 
 /// Read if it exists and no other file is given.
 pub(super) const DEFAULT_FILE: &str = "config.json";
@@ -59,7 +61,12 @@ pub(super) fn load_with(
     let replaced = ReplacedKeys { file: &settings.clone(), keys: &written };
     settings.notes.extend(replaced.notes(flags, &variables));
     flags.clone().or(variables).apply(&mut settings);
-    account::apply_env(env, &mut settings, &mut problems);
+    let now = SystemTime::now();
+    for token in settings.tokens.iter().filter(|token| token.limits.expires.is_some_and(|at| at <= now)) {
+        settings.notes.push(format!("the token {:?} has expired", token.description));
+    }
+    let is_written = written.iter().any(|key| key == "database");
+    account::apply_env(env, &mut settings, is_written, &mut problems);
     for token in overrides::tokens(env, &mut problems) {
         match settings.tokens.iter_mut().find(|known| known.token == token.token) {
             Some(known) => known.admin |= token.admin,
@@ -81,6 +88,28 @@ pub(super) fn load_with(
     // These variables may name discovered providers.
     routing::variables(env, &mut settings, &mut problems);
     if problems.is_empty() { Ok(settings) } else { Err(LoadError::Mistakes { file, problems }) }
+}
+
+/// The settings for a command that needs the database alone: of the problems, only those that concern it are
+/// reported. So keys can be managed where the variables of providers are not set.
+///
+/// # Errors
+/// The file cannot be read, or the problems of the database's keys and variables.
+pub fn load_database(source: Option<&Path>, env: &Env) -> Result<Option<DatabaseSettings>, LoadError> {
+    let file = find_file(source, env);
+    let (mut settings, mut problems) = (Settings::default(), Vec::new());
+    let mut is_written = false;
+    if let Some(file) = &file {
+        let text = read(file).map_err(|reason| LoadError::Unreadable { file: file.clone(), reason })?;
+        let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+        let checked = check(&text, env, Some(folder), &mut problems);
+        problems.retain(Problem::concerns_database);
+        is_written = checked.keys.iter().any(|key| key == "database");
+        settings = checked.settings;
+    }
+    settings.file.clone_from(&file);
+    account::apply_env(env, &mut settings, is_written, &mut problems);
+    if problems.is_empty() { Ok(settings.database) } else { Err(LoadError::Mistakes { file, problems }) }
 }
 
 /// Settings from a file's text alone: no flags, no discovery, no access to the disk. Accepts any input.

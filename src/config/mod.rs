@@ -44,7 +44,7 @@ mod units;
 mod tests;
 
 pub use env::Env;
-pub use load::{load, parse};
+pub use load::{load, load_database, parse};
 pub use otel::OtelSettings;
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem};

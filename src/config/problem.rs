@@ -22,6 +22,14 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Whether it is about the database, or about the whole file, which is not JSON then.
+    pub(super) fn concerns_database(&self) -> bool {
+        let top = self.path.split(['.', '[']).next().unwrap_or_default();
+        top == "database" || self.path.is_empty() || self.path.starts_with("line ")
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.path.is_empty() {

@@ -10,6 +10,11 @@ pub enum DatabaseError {
         "the {part} tables are of version {found}, made by a later thalweg; this one knows version {known}"
     )]
     Newer { part: &'static str, found: i64, known: i64 },
+    /// The database holds another program's tables and none of thalweg's. Nothing was changed in it.
+    #[error(
+        "it holds tables of another program ({table}) and none of thalweg's, so it is left alone; name a database of thalweg's own"
+    )]
+    Foreign { table: String },
     /// A column is missing or of another type than the statement needs.
     #[error("column {0} is not as expected")]
     Column(usize),

@@ -1,11 +1,14 @@
 //! The tables of a room as numbered steps. Each step is applied once and in order; all missing steps run in
 //! one transaction. Two processes that start at once wait for each other. Tables of a later version of
-//! thalweg are refused.
+//! thalweg are refused, and so is a database that holds another program's tables and none of thalweg's.
 
 use super::{Cell, Connection, DatabaseError};
 
 /// PostgreSQL's advisory lock during a migration. Any number that no other program uses.
 const MIGRATION_LOCK: i64 = 0x0074_6861_6c77_6567;
+
+/// The table of versions.
+const VERSIONS: &str = "thalweg_schema";
 
 #[derive(Debug)]
 pub struct Schema {
@@ -27,20 +30,55 @@ impl Connection {
     /// Applies the missing steps.
     ///
     /// # Errors
-    /// The tables are of a later version, or the database's own error; nothing is changed then.
+    /// The tables are of a later version or of another program, or the database's own error; nothing is
+    /// changed then.
     pub async fn migrate(&mut self, schema: &Schema) -> Result<(), DatabaseError> {
         if self.version(schema).await.ok() == Some(schema.latest()) {
+            self.write_ahead().await;
             return Ok(());
         }
         self.begin().await?;
         let migrated = self.apply(schema).await;
         if migrated.is_ok() {
             self.commit().await?;
+            self.write_ahead().await;
         } else {
             // An error of the rollback would hide the error that led here.
             let _ = self.run("ROLLBACK", Vec::new()).await;
         }
         migrated
+    }
+
+    /// Turns a SQLite file that is known as thalweg's to WAL mode: a copy of a database may have another.
+    async fn write_ahead(&mut self) {
+        if let Self::Sqlite(_) = self {
+            // It fails while others use the file. Then the next connection does it.
+            let _ = self.fetch("PRAGMA journal_mode = WAL", Vec::new()).await;
+        }
+    }
+
+    /// # Errors
+    /// The database holds tables, and no table of versions is among them.
+    async fn refuse_foreign(&mut self) -> Result<(), DatabaseError> {
+        // Tables of extensions belong to the server.
+        let sql = match self {
+            Self::Sqlite(_) => {
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name"
+            }
+            Self::Postgres(_) => {
+                "SELECT CAST(c.relname AS TEXT) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND NOT EXISTS \
+                 (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') ORDER BY 1"
+            }
+        };
+        let tables = self.fetch(sql, Vec::new()).await?;
+        let names: Vec<&str> = tables.iter().filter_map(|row| row.text(0).ok().flatten()).collect();
+        match names.first() {
+            Some(table) if !names.contains(&VERSIONS) => {
+                Err(DatabaseError::Foreign { table: (*table).to_owned() })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn version(&mut self, schema: &Schema) -> Result<i64, DatabaseError> {
@@ -57,6 +95,7 @@ impl Connection {
                 ("BYTEA", "")
             }
         };
+        self.refuse_foreign().await?;
         let table =
             "CREATE TABLE IF NOT EXISTS thalweg_schema (part TEXT PRIMARY KEY, version BIGINT NOT NULL)";
         self.run(table, Vec::new()).await?;

@@ -1,7 +1,11 @@
 //! SQLite: one file, one writer at a time, a thread per connection (the driver's). Caches are small, because
 //! the ledger appends and its queries read the small roll-ups.
 
-use std::{fs::OpenOptions, path::Path, time::Duration};
+use std::{
+    fs::{self, OpenOptions},
+    path::Path,
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions, Sqlite, SqliteConnection, SqlitePool,
@@ -23,10 +27,10 @@ const MAX_CONNECTIONS: u32 = 3;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) fn options(file: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+    // The mode is written into the file, which may be another program's.
+    let options = if is_new(file) { options.journal_mode(SqliteJournalMode::Wal) } else { options };
+    options
         // In WAL mode a crash of the process loses no commit, and a crash of the machine corrupts nothing.
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT)
@@ -35,6 +39,10 @@ pub(super) fn options(file: &Path) -> SqliteConnectOptions {
         .pragma("cache_size", "-1024")
         .pragma("journal_size_limit", "16777216")
         .disable_statement_logging()
+}
+
+fn is_new(file: &Path) -> bool {
+    fs::metadata(file).map_or(true, |found| found.len() == 0)
 }
 
 /// Opens one connection. Turning a new file to WAL mode fails at once when other processes do the same; the

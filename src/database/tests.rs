@@ -109,6 +109,46 @@ async fn a_step_that_fails_leaves_nothing_behind() {
     }
 }
 
+/// CASES F9: `DATABASE_URL` may be another application's.
+#[tokio::test]
+async fn a_database_of_another_program_is_left_alone() {
+    for scratch in Scratch::each().await {
+        let mut other = Connection::open(&scratch.settings).await.unwrap();
+        if let Connection::Sqlite(_) = other {
+            other.fetch("PRAGMA journal_mode = DELETE", Vec::new()).await.unwrap();
+        }
+        other.run("CREATE TABLE customers (name TEXT)", Vec::new()).await.unwrap();
+        other.close().await;
+        let file = scratch.folder.join("t.db");
+        let before = std::fs::read(&file).ok();
+        let refused = Database::open(&scratch.settings, &[&FIRST]).await.unwrap_err();
+        assert!(matches!(&refused, DatabaseError::Foreign { table } if table == "customers"), "{refused}");
+        assert_eq!(std::fs::read(&file).ok(), before, "not a byte");
+        let mut other = Connection::open(&scratch.settings).await.unwrap();
+        assert!(other.fetch("SELECT version FROM thalweg_schema", Vec::new()).await.is_err());
+        other.run("DROP TABLE customers", Vec::new()).await.unwrap();
+        other.close().await;
+        let database = Database::open(&scratch.settings, &[&FIRST]).await.unwrap();
+        database.run("CREATE TABLE reports (name TEXT)", Vec::new()).await.unwrap();
+        database.close().await;
+        // Tables that an operator puts beside thalweg's are no reason to refuse.
+        Database::open(&scratch.settings, &[&SECOND]).await.unwrap().close().await;
+    }
+}
+
+/// A copy by `VACUUM INTO` is not in WAL mode.
+#[tokio::test]
+async fn a_copy_of_a_database_is_turned_to_wal_mode() {
+    let scratch = Scratch::sqlite();
+    let mut connection = Connection::open(&scratch.settings).await.unwrap();
+    connection.migrate(&FIRST).await.unwrap();
+    connection.fetch("PRAGMA journal_mode = DELETE", Vec::new()).await.unwrap();
+    connection.migrate(&FIRST).await.unwrap();
+    let mode = connection.fetch("PRAGMA journal_mode", Vec::new()).await.unwrap();
+    assert_eq!(mode[0].text(0).unwrap(), Some("wal"));
+    connection.close().await;
+}
+
 #[tokio::test]
 async fn many_may_open_at_once() {
     for scratch in Scratch::each().await {

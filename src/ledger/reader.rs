@@ -39,7 +39,7 @@ pub struct LedgerReader {
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// There is no ledger.
-    #[error("there is no ledger: no configuration file and no DATABASE_URL")]
+    #[error("there is no ledger: no configuration file and no THALWEG_DATABASE_URL")]
     Nothing,
     #[error(transparent)]
     System(io::Error),

@@ -7,6 +7,7 @@
 //! - `circles`: files of one room that import each other
 //! - `law`: which room may import which
 //! - `hidden_paths`: paths that the law could not read
+//! - `deploy`: the compose file and the systemd unit
 //! - `documents`: paths and tests that the documents name exist
 //! - `doors`: each `mod.rs` names the modules of its folder
 //! - `type_names`: each type name stands for one type
@@ -17,6 +18,7 @@
 #![expect(unreachable_pub, reason = "a binary: nothing is reachable")]
 
 mod circles;
+mod deploy;
 mod documents;
 mod doors;
 mod hidden_paths;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use thalweg::database::{Connection, DatabaseSettings, DatabaseUrl};
 
 use crate::command::{File, Gateway, Signal, run};
 
@@ -205,4 +206,61 @@ fn a_shells_variable_and_an_endpoints_url_are_mistakes() {
             "  tokens[0].token: $ALICE is not replaced here; write ${ALICE}",
         ]
     );
+}
+
+/// CASES F9: a database that another application has named or filled is left alone.
+#[tokio::test]
+async fn a_database_of_another_application_is_left_alone() {
+    let folder = Folder::new("foreign");
+    let place = folder.text("app.db");
+    for url in [place.as_str(), "mysql://u:SENTINEL@h/app"] {
+        let gateway = Gateway::start(&[("DATABASE_URL", url)]);
+        assert!(gateway.banner.contains("note       DATABASE_URL is not used without"), "{}", gateway.banner);
+        assert!(!gateway.banner.contains("SENTINEL"), "{}", gateway.banner);
+        assert!(!Path::new(&place).exists());
+    }
+    let settings = DatabaseSettings::new(DatabaseUrl::Sqlite(place.clone().into()));
+    let mut other = Connection::open(&settings).await.unwrap();
+    other.run("CREATE TABLE customers (name TEXT)", Vec::new()).await.unwrap();
+    other.close().await;
+    let before = fs::read(&place).unwrap();
+    let gateway = Gateway::start(&[("THALWEG_DATABASE_URL", &place)]);
+    let remark = "holds tables of another program (customers)";
+    let ledger = gateway.banner.lines().find(|line| line.starts_with("  ledger ")).unwrap();
+    assert!(ledger.contains("none: SQLite, ") && ledger.contains(remark), "{ledger}");
+    let (status, mut rest) = gateway.stream(gateway.exported("OPENAI_API_KEY"), "demo-text");
+    assert_eq!(status, "HTTP/1.1 200 OK\r\n", "it serves all the same");
+    rest.read_to_string(&mut String::new()).unwrap();
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.end().0, Some(0));
+    let (code, _, stderr) = run(&["keys", "create", "--name", "a"], &[("THALWEG_DATABASE_URL", &place)]);
+    assert!(code == Some(1) && stderr.contains(remark), "{stderr}");
+    assert_eq!(fs::read(&place).unwrap(), before, "not a byte");
+}
+
+/// CASES F12: a look at keys makes no database, and needs no provider's variable.
+#[test]
+fn keys_are_listed_without_a_new_database_and_without_the_rest_of_the_file() {
+    let folder = Folder::new("keys");
+    fs::write(folder.0.join("gw.json"), r#"{"providers": ["p|http://p|${NOT_SET_HERE}"], "tokens": 7}"#)
+        .unwrap();
+    let config = folder.text("gw.json");
+    for command in [&["list"][..], &["revoke", "a"], &["rotate", "a"], &["set", "a", "--rpm", "5"]] {
+        let (code, stdout, stderr) = run(&[&["keys"][..], command, &["--config", &config]].concat(), &[]);
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{command:?}");
+        assert!(stderr.contains("no key was made yet"), "{command:?}: {stderr}");
+    }
+    assert!(!folder.0.join("thalweg.db").exists());
+    let (code, stdout, stderr) = run(&["keys", "create", "--name", "a", "--config", &config], &[]);
+    assert!(code == Some(0) && stdout.starts_with("sk-thalweg-"), "{stderr}");
+    let (code, stdout, _) = run(&["keys", "list", "--config", &config], &[]);
+    assert!(code == Some(0) && stdout.contains("sk-thalweg-"), "{stdout}");
+    let (code, _, stderr) = run(&["usage", "--config", &config], &[]);
+    assert!(!stderr.contains("NOT_SET_HERE"), "{code:?} {stderr}");
+    // Its own keys are checked.
+    fs::write(folder.0.join("gw.json"), r#"{"database": "mysql://h/d"}"#).unwrap();
+    let (code, _, stderr) = run(&["keys", "list", "--config", &config], &[]);
+    assert!(code == Some(1) && stderr.contains("  database: expected a file"), "{stderr}");
+    let (code, _, stderr) = run(&["keys", "create", "--name", "b", "--expires", "2020-01-01"], &[]);
+    assert!(code == Some(2) && stderr.contains("is in the past"), "{stderr}");
 }

@@ -283,7 +283,7 @@ async fn kill_loses_only_the_last_rows() {
     use std::io::{Read, Write};
     let database = DatabaseFile::new();
     let place = database.0.join("t.db");
-    let variables = [("DATABASE_URL", place.to_str().unwrap()), ("API_KEY", "sk-database")];
+    let variables = [("THALWEG_DATABASE_URL", place.to_str().unwrap()), ("API_KEY", "sk-database")];
     let mut done = Vec::new();
     for round in 0..3 {
         let gateway = command::Gateway::start(&variables);
@@ -343,7 +343,7 @@ async fn kill_loses_only_the_last_rows() {
     assert_eq!(checked[0].text(0).unwrap(), Some("ok"));
     database.close().await;
     // The operator's view of it.
-    let variables = [("DATABASE_URL", place.to_str().unwrap())];
+    let variables = [("THALWEG_DATABASE_URL", place.to_str().unwrap())];
     let (code, shown, stderr) = command::run(&["usage", "--by", "key,model", "--since", "1h"], &variables);
     assert_eq!((code, stderr), (Some(0), format!("in SQLite, {}\n", place.display())));
     let (_, _, stderr) = command::run(&["keys", "list"], &variables);
@@ -352,7 +352,7 @@ async fn kill_loses_only_the_last_rows() {
     let (_, shown, _) = command::run(&["usage", "--by", "key", "--json"], &variables);
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["usage"][0]["requests"].as_u64(), Some(rows.len() as u64), "{shown}");
-    let (code, _, stderr) = command::run(&["usage"], &[("DATABASE_URL", "/no/such/place/t.db")]);
+    let (code, _, stderr) = command::run(&["usage"], &[("THALWEG_DATABASE_URL", "/no/such/place/t.db")]);
     assert!(code == Some(1) && stderr.contains("no ledger yet"), "{stderr}");
 }
 

@@ -126,6 +126,9 @@ fn millionths(text: &str) -> Option<i64> {
 
 fn expiry(text: &str) -> Result<NewLimit<Expiry>, &'static str> {
     or_none(text, |text| {
+        if date::parse(text).is_some_and(|at| at <= SystemTime::now()) {
+            return Err("is in the past: the key would never be accepted; `keys revoke` ends one");
+        }
         let after = || duration::parse(text).filter(|time| !time.is_zero()).map(Expiry::After);
         date::parse(text)
             .map(Expiry::At)
@@ -168,7 +171,7 @@ mod tests {
             tpm: count("9").ok(),
             concurrent: None,
             budget: None,
-            expires: expiry("2027-01-31").ok(),
+            expires: expiry("2099-01-31").ok(),
         };
         less.apply(&mut limits, now);
         assert_eq!((limits.allowance.requests, limits.allowance.tokens), (None, Some(9)));

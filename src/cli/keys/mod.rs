@@ -19,8 +19,8 @@ use clap::Subcommand;
 use super::{Failure, print_database};
 use crate::{
     auth::{self, Digest, KeyEditor, KeyLimits, KeyName, KeyStore, StoreError, StoredKey, generate},
-    config::{self, Env, Overrides},
-    database::DatabaseSettings,
+    config::{self, Env},
+    database::{DatabaseSettings, DatabaseUrl},
 };
 
 #[derive(clap::Args, Debug)]
@@ -28,7 +28,7 @@ pub struct Options {
     #[command(subcommand)]
     command: KeyCommand,
     /// The configuration file, which names the database [default: THALWEG_CONFIG, or ./config.json;
-    /// DATABASE_URL goes before it]
+    /// THALWEG_DATABASE_URL goes before it]
     #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Print JSON
@@ -80,12 +80,23 @@ enum KeyCommand {
 /// # Errors
 /// There is no database, it cannot be opened, or there is no such key.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let settings = config::load(options.config.as_deref(), &Overrides::default(), &Env::of_process())?;
-    let database = settings.database.ok_or(
+    let database = config::load_database(options.config.as_deref(), &Env::of_process())?.ok_or(
         "there is no database to keep keys in: give --config or a ./config.json (whose `database` is not false), or set \
-         DATABASE_URL",
+         THALWEG_DATABASE_URL",
     )?;
     print_database(&database.url);
+    match (&database.url, &options.command) {
+        (DatabaseUrl::Sqlite(_) | DatabaseUrl::Postgres(_), KeyCommand::Create { .. }) => {}
+        // The first key or the first start makes a database; a look at one does not.
+        (DatabaseUrl::Sqlite(file), _) if !file.exists() => {
+            return Err(format!(
+                "no key was made yet: {} is not there (a service under systemd keeps it in its STATE_DIRECTORY)",
+                file.display()
+            )
+            .into());
+        }
+        (DatabaseUrl::Sqlite(_) | DatabaseUrl::Postgres(_), _) => {}
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut out = io::stdout().lock();
     match runtime.block_on(options.command.run(&database))? {
