@@ -33,6 +33,8 @@ PROMPT = "Say hello in one short sentence."
 KEY = "sk-client-of-the-matrix"
 # Seconds: a slow answer's, the gateway's own deadlines for a silent provider, and the longest run.
 SLOW, DEADLINE, LIMIT = 10.0, 6.0, 45
+# Requests per minute of the fault "key-rpm", as many as an agent sends at once.
+RPM = 3
 # A way may take this much longer than the other without being slower: two runs of one agent differ by as
 # much.
 SLACK = 4.0
@@ -42,7 +44,7 @@ class Gateway:
     def __init__(self, provider, folder, fault):
         self.log = open(folder / "gateway.log", "wb")
         upstream = {"name": "rig", "base_url": f"http://127.0.0.1:{provider.port}/v1", "api_key": "sk-rig", "models": MODELS}
-        limits = {"rpm": 1} if fault == "key-rpm" else {}
+        limits = {"rpm": RPM} if fault == "key-rpm" else {}
         config = {"host": "127.0.0.1", "port": 0, "providers": [upstream], "tokens": [{"description": "matrix", "token": KEY, **limits}],
                   "stream_timeout": DEADLINE, "first_token_timeout": DEADLINE}
         (folder / "config.json").write_text(json.dumps(config))
@@ -78,10 +80,11 @@ def leftovers(home):
 
 
 def spend(root):
-    """Uses up the key's one request of this minute."""
+    """Uses up the key's requests of this minute."""
     body = json.dumps({"model": MODELS[0], "messages": [{"role": "user", "content": PROMPT}]}).encode()
     headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
-    urllib.request.urlopen(urllib.request.Request(f"{root}/v1/chat/completions", body, headers), timeout=10).read()
+    for _ in range(RPM):
+        urllib.request.urlopen(urllib.request.Request(f"{root}/v1/chat/completions", body, headers), timeout=10).read()
 
 
 def run(client, fault, way, keep):
