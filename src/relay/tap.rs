@@ -8,8 +8,8 @@ use crate::{
     base::RequestId,
     exchange::StreamStats,
     wire::{
-        AnswerEnd, Dialect, Event, EventClass, LineTooLong, Scanner, classify, classify_committed,
-        ends_answer, is_done_mark, usage,
+        AnswerEnd, ContentShape, Dialect, Event, EventClass, LineTooLong, Scanner, classify,
+        classify_committed, ends_answer, is_done_mark, usage,
     },
 };
 
@@ -32,6 +32,7 @@ pub(super) struct Tap {
     /// An event without content has ended the answer.
     concluded: bool,
     answer_end: AnswerEnd,
+    content_shape: ContentShape,
     /// Events before the first content that were nothing but `[DONE]`.
     done_marks: u64,
     /// The stream has ended within an event.
@@ -107,6 +108,7 @@ impl Tap {
             error_text: Bytes::new(),
             concluded: false,
             answer_end: AnswerEnd::default(),
+            content_shape: ContentShape::default(),
             done_marks: 0,
             left_open: false,
             text: PassedText::default(),
@@ -137,13 +139,13 @@ impl Tap {
             });
         };
         let mut report = TapReport { content: self.stats.first_token.is_some(), ..TapReport::default() };
-        let Self { dialect, stats, error_text, text, answer_end, done_marks, .. } = self;
+        let Self { dialect, stats, error_text, text, answer_end, content_shape, done_marks, .. } = self;
         let dialect = *dialect;
         let had_content = report.content;
         scanner.scan(frame, |event| {
             report.event_end = Some(event.end);
             let erred = report.error;
-            let noted = (&mut report, &mut *stats, &mut *answer_end);
+            let noted = (&mut report, &mut *stats, &mut *answer_end, &mut *content_shape);
             if let Some(size) = classify_event(dialect, &event, noted, &mut on_usage_chunk) {
                 text.note(size);
             }
@@ -190,11 +192,11 @@ impl Tap {
         let mut is_usage_chunk = false;
         if let Some(scanner) = &mut self.scanner {
             self.left_open = scanner.is_mid_event();
-            let (stats, answer_end) = (&mut self.stats, &mut self.answer_end);
+            let Self { stats, answer_end, content_shape, .. } = self;
             let mut report = TapReport { content: stats.first_token.is_some(), ..TapReport::default() };
             let dialect = self.dialect;
             scanner.finish(|event| {
-                let noted = (&mut report, &mut *stats, &mut *answer_end);
+                let noted = (&mut report, &mut *stats, &mut *answer_end, &mut *content_shape);
                 let _ = classify_event(dialect, &event, noted, &mut |_, _| is_usage_chunk = true);
             });
             self.concluded |= report.concluded;
@@ -278,12 +280,20 @@ impl Tap {
 fn classify_event(
     dialect: Dialect,
     event: &Event<'_>,
-    (report, stats, answer_end): (&mut TapReport, &mut StreamStats, &mut AnswerEnd),
+    (report, stats, answer_end, shape): (&mut TapReport, &mut StreamStats, &mut AnswerEnd, &mut ContentShape),
     on_usage_chunk: &mut impl FnMut(Option<usize>, usize),
 ) -> Option<usize> {
     let facts = if report.content {
+        if shape.matches(event) {
+            report.alive = true;
+            stats.events += 1;
+            return event.data.map(<[u8]>::len);
+        }
         let facts = classify_committed(dialect, event);
         answer_end.note(dialect, event, facts.class);
+        if facts == EventClass::Other.into() && answer_end.is_missing() {
+            shape.learn(event);
+        }
         facts
     } else {
         let facts = classify(dialect, event);

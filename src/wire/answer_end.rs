@@ -3,10 +3,8 @@
 //! between gave up.
 //!
 //! A chat stream ends with `[DONE]` or, at several providers, with a `finish_reason` alone, which stands in
-//! a chunk like all others. Each chunk has the member, nearly always with the same value at the same place,
-//! so its bytes are compared there, and only a chunk that differs is searched. Where chunks have no such
-//! member, the place of their text and their last bytes are compared: a member before or behind the text
-//! would change one of them.
+//! a chunk like all others. Chunks that differ from the one before in their text alone are not searched
+//! ([`ContentShape`](super::ContentShape)).
 
 use std::sync::LazyLock;
 
@@ -17,58 +15,12 @@ use super::{dialect::Dialect, event_class::EventClass, sse::Event};
 const NAME: &[u8] = br#""finish_reason""#;
 static FIND_NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
 
-/// Bytes of the name and its empty value that are compared.
-const MAX_MEMBER: usize = 24;
-
 /// Finds the end of one answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AnswerEnd {
     /// The stream has shown an event of its dialect. A stream of other events is not judged.
     is_known: bool,
     has_ended: bool,
-    /// The last `finish_reason` without a value.
-    member: EmptyMember,
-    /// The place of the text in the last chunk without the member.
-    text: TextPlace,
-}
-
-const TEXT: &[u8] = br#""delta":{"content":""#;
-const TAIL: &[u8] = br#""}}]}"#;
-
-/// The distance of [`TEXT`] from the start of a chunk that ends with [`TAIL`]. `None`: not known.
-#[derive(Clone, Copy, Debug, Default)]
-struct TextPlace(Option<usize>);
-
-impl TextPlace {
-    /// Whether `data` has its text at the same place and nothing but the text's end behind it.
-    fn is_in(self, data: &[u8]) -> bool {
-        self.0.is_some_and(|at| {
-            data.ends_with(TAIL) && data.get(at..).is_some_and(|rest| rest.starts_with(TEXT))
-        })
-    }
-
-    /// The place in a chunk without the member.
-    fn of(data: &[u8]) -> Self {
-        Self(memmem::find(data, TEXT).filter(|_| data.ends_with(TAIL)))
-    }
-}
-
-/// A member without a value, and its place.
-#[derive(Clone, Copy, Debug, Default)]
-struct EmptyMember {
-    bytes: [u8; MAX_MEMBER],
-    length: usize,
-    from_start: usize,
-    from_end: usize,
-}
-
-impl EmptyMember {
-    /// Whether `data` has the same bytes at the same distance from its end or from its start.
-    fn is_in(&self, data: &[u8]) -> bool {
-        let member = self.bytes.get(..self.length).unwrap_or_default();
-        let is_at = |at: usize| data.get(at..).is_some_and(|rest| rest.starts_with(member));
-        !member.is_empty() && (is_at(data.len().wrapping_sub(self.from_end)) || is_at(self.from_start))
-    }
 }
 
 impl AnswerEnd {
@@ -95,8 +47,6 @@ impl AnswerEnd {
                 if is_chat
                     && !self.has_ended
                     && let Some(data) = event.data
-                    && !self.member.is_in(data)
-                    && !self.text.is_in(data)
                 {
                     self.search(data);
                 }
@@ -106,29 +56,12 @@ impl AnswerEnd {
     }
 
     fn search(&mut self, data: &[u8]) {
-        let mut has_member = false;
-        for at in FIND_NAME.find_iter(data) {
-            has_member = true;
+        self.has_ended |= FIND_NAME.find_iter(data).any(|at| {
             let after = data.get(at + NAME.len()..).unwrap_or_default().trim_ascii_start();
-            let Some(value) = after.strip_prefix(b":").map(<[u8]>::trim_ascii_start) else { continue };
+            let value = after.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
             // Some providers write "" where others write null.
-            let empty = [&b"null"[..], b"\"\""].into_iter().find(|empty| value.starts_with(empty));
-            let Some(empty) = empty else {
-                self.has_ended |= value.starts_with(b"\"");
-                continue;
-            };
-            let end = data.len() - value.len() + empty.len();
-            if let Some(member) = data.get(at..end)
-                && let Some(bytes) = self.member.bytes.get_mut(..member.len())
-            {
-                bytes.copy_from_slice(member);
-                let (length, from_end) = (member.len(), data.len() - at);
-                self.member = EmptyMember { length, from_start: at, from_end, ..self.member };
-            }
-        }
-        if !has_member {
-            self.text = TextPlace::of(data);
-        }
+            value.is_some_and(|value| value.starts_with(b"\"") && !value.starts_with(b"\"\""))
+        });
     }
 
     /// Whether a stream that ends here was cut short.

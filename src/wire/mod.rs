@@ -9,6 +9,7 @@
 //! - [`sse`]: events in a relayed stream, split into fields by [`block`]
 //! - [`classify`]: the class of an event ([`event_class`]), from its parsed JSON ([`event_json`]) or from a
 //!   search for member names ([`member_search`])
+//! - [`content_shape`]: the bytes that content events have in common
 //! - [`answer_end`]: whether a stream has come to the end of its answer
 //! - [`provider_error`]: code, type and message of a provider's error
 //! - [`usage`]: token counts; [`estimate`]: the estimated token count of a request
@@ -16,6 +17,7 @@
 pub mod answer_end;
 mod block;
 pub mod classify;
+pub mod content_shape;
 mod cursor;
 pub mod dialect;
 pub mod envelope;
@@ -37,6 +39,7 @@ pub mod usage;
 
 pub use answer_end::AnswerEnd;
 pub use classify::{EventFacts, classify, classify_committed, ends_answer, is_done_mark};
+pub use content_shape::ContentShape;
 pub use dialect::Dialect;
 pub use envelope::{Envelope, EnvelopeError};
 pub use error::WireError;
