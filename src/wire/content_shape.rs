@@ -111,8 +111,8 @@ fn has_text(name: Option<&[u8]>) -> bool {
     name.is_none_or(|name| name.ends_with(b"delta"))
 }
 
-/// The bytes from the closing quote of the string in which `bytes` begin. `None`: an escaped quote comes first,
-/// or there is none.
+/// The bytes from the closing quote of the string in which `bytes` begin. `None`: an escaped quote comes
+/// first, or there is none.
 fn end_of_text(bytes: &[u8]) -> Option<&[u8]> {
     let (text, rest) = bytes.split_at_checked(memchr::memchr(b'"', bytes)?)?;
     (text.last() != Some(&b'\\')).then_some(rest)
