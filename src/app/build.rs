@@ -8,7 +8,7 @@ use crate::{
     auth::{ConfiguredKeys, StoredKeys},
     base::ttl_map::CacheHits,
     config::{ProviderSettings, Settings},
-    proxy::{AdminAccess, Intake, Provider, Snapshot},
+    proxy::{AdminAccess, Intake, Provider, SecretMask, Snapshot},
     routing::{Catalog, Listing, RoutedProvider, StatsRegistry},
     server::Listen,
     upstream::{BaseUrl, Protocol, Target},
@@ -65,6 +65,7 @@ fn joined(provider: &ProviderSettings, records: &StatsRegistry) -> Provider {
     let target = &provider.target;
     let standing = records.provider(&target.name, &target.base.to_string());
     Provider {
+        secrets: SecretMask::of(target).into(),
         target: target.clone().into(),
         deadlines: provider.deadlines,
         region: provider.region.clone(),

@@ -20,6 +20,7 @@ use super::{
     response_headers::{
         BodyKind, body_kind, declared_length, forbid_buffering, is_page, retain_passed_headers, status_of_hop,
     },
+    secret_mask::Within,
     snapshot::Provider,
 };
 use crate::{
@@ -80,6 +81,7 @@ impl RequestContext<'_> {
         let kind = body_kind(&headers, self.streams());
         retain_passed_headers(&mut headers, &provider.target.forwarded);
         let error = |headers, text, rest| {
+            let text = provider.secrets.mask_text(text);
             let response = ErrorResponse { status, headers, times, text, rest, deadline };
             Err(AttemptError::Error(Box::new(response)))
         };
@@ -89,10 +91,14 @@ impl RequestContext<'_> {
             let (text, rest) = read_error_start(body, deadline).await;
             return error(headers, text, rest);
         }
+        if is_page(&headers) {
+            return Err(garbage("a page for people"));
+        }
         if kind == BodyKind::Whole {
             running.stage.set(Stage::Body);
             self.refuse_beyond(declared)?;
             let body = self.collect(body, ByteList::new(), deadline).await.map_err(AttemptError::Fault)?;
+            let body = provider.secrets.mask(body, Within::Answer);
             if (self.streams() || !self.is_sole) && !headers.contains_key(CONTENT_ENCODING) {
                 let text = body.join();
                 let is_json = provider_error::is_json(&text);
@@ -115,9 +121,6 @@ impl RequestContext<'_> {
             return Ok(Success { answer: Answer::Whole(status, headers, body), times });
         }
         running.stage.set(Stage::FirstToken);
-        if !self.is_sole && is_page(&headers) {
-            return Err(garbage("a page for people"));
-        }
         let is_events = kind == BodyKind::Events;
         if is_events {
             forbid_buffering(&mut headers);

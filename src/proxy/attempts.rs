@@ -72,7 +72,7 @@ pub(super) async fn run_attempts<'c>(
             }
             Err(error) => error,
         };
-        let failure = FailedAttempt::of(recorder.provider_name(&attempt), attempt.candidate.model, &error);
+        let failure = FailedAttempt::of(recorder.provider(&attempt), attempt.candidate.model, &error);
         let passes = plan.forwards_error(&attempt, failure.class, failure.retry_after, now)
             && context.understands(failure.class, &error);
         failure.log(context.id);
@@ -86,7 +86,8 @@ pub(super) async fn run_attempts<'c>(
             // A stream that is passed on is accounted for as the answer.
             let own = context.wasted.borrow_mut().split_off(noted);
             cancel_slower(&mut running, plan, recorder).await;
-            let success = context.pass_error(error, class).await;
+            let asked = recorder.snapshot.providers.get(provider).ok_or_else(no_provider)?;
+            let success = context.pass_error(error, class, asked).await;
             if !success.as_ref().is_ok_and(|success| matches!(success.answer, Answer::Stream(..))) {
                 context.wasted.borrow_mut().extend(own);
             }
@@ -125,6 +126,10 @@ async fn cancel_slower<'c, F: Future>(
     }
 }
 
+fn no_provider() -> Box<Refusal> {
+    Refusal::request(503, "no_provider", "there is no such provider")
+}
+
 /// Writes the attempts into the request's record.
 pub(super) struct AttemptRecorder<'a> {
     pub(super) record: &'a mut RequestRecord,
@@ -146,8 +151,7 @@ impl<'a> AttemptRecorder<'a> {
     /// An attempt begins.
     fn begin(&mut self, attempt: &Attempt<'_>) -> Result<&'a Provider, Box<Refusal>> {
         let provider = self.provider(attempt);
-        let provider =
-            provider.ok_or_else(|| Refusal::request(503, "no_provider", "there is no such provider"))?;
+        let provider = provider.ok_or_else(no_provider)?;
         let record = &mut *self.record;
         record.attempts = attempt.number;
         record.provider = Some(Arc::clone(&provider.target.name));

@@ -156,6 +156,27 @@ fn by_sentence(message: &str) -> Option<FailureClass> {
     SENTENCES.iter().find(is_in).map(|(class, _)| *class)
 }
 
+/// Whether an error is about the gateway's own key, so that the client can do nothing about it. A 403 may be
+/// about the request, too; then it says nothing of a key.
+#[must_use]
+pub fn is_about_key(status: u16, class: FailureClass, text: &[u8]) -> bool {
+    const WORDS: [&str; 8] = [
+        "api key",
+        "api-key",
+        "api_key",
+        "apikey",
+        "credential",
+        "authenticat",
+        "access token",
+        "invalid token",
+    ];
+    let names_it = || {
+        let message = provider_error::read(text).message.unwrap_or_default().to_ascii_lowercase();
+        WORDS.iter().any(|word| message.contains(word))
+    };
+    class == FailureClass::KeyInvalid || status == 403 && names_it()
+}
+
 /// The class of a status by itself.
 #[must_use]
 pub const fn of_status(status: u16) -> FailureClass {
@@ -370,5 +391,31 @@ mod tests {
         assert_eq!(of_fault(&fault(FaultKind::Reset)), FailureClass::Reset);
         let own = Fault { side: Side::Gateway, ..fault(FaultKind::Garbage("x".into())) };
         assert_eq!(of_fault(&own), FailureClass::Unattributed);
+    }
+
+    #[test]
+    fn a_refusal_of_the_key_is_known() {
+        for (status, body, is) in [
+            (401, "", true),
+            (401, r#"{"error":{"message":"no"}}"#, true),
+            (
+                400,
+                r#"[{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT"}}]"#,
+                true,
+            ),
+            (
+                403,
+                r#"{"error":{"type":"permission_error","message":"Your API key does not have permission"}}"#,
+                true,
+            ),
+            (403, r#"{"detail":"Not authenticated"}"#, true),
+            (403, r#"{"error":{"message":"Your input was flagged"}}"#, false),
+            (403, r#"{"error":{"message":"Country, region, or territory not supported"}}"#, false),
+            (402, r#"{"error":{"code":402,"message":"fewer max_tokens, or another API key"}}"#, false),
+            (429, r#"{"error":{"message":"limit of this API key","code":"rate_limit_exceeded"}}"#, false),
+        ] {
+            let text = body.as_bytes();
+            assert_eq!(is_about_key(status, class(status, body), text), is, "{status} {body}");
+        }
     }
 }

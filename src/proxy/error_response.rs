@@ -6,22 +6,27 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER},
 };
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
     answer::Answer,
     attempt_result::{AttemptError, ErrorResponse, ErrorRest, Success},
+    classify,
+    failures::is_code,
     fault::Refusal,
     limit_headers,
     request_context::RequestContext,
+    secret_mask::Within,
+    snapshot::Provider,
 };
 use crate::{
     base::{ByteList, Fault, FaultKind, Moment, Sent, Stage},
     relay::CommitPoint,
     routing::FailureClass,
-    upstream::{self, Deadline},
+    upstream::{self, Deadline, Target},
+    wire::{WireError, provider_error},
 };
 
 /// Bytes of an error that are read for its class (S1.3).
@@ -43,39 +48,60 @@ impl RequestContext<'_> {
         }
     }
 
-    /// The error as it came, for the client. A body that breaks off is replaced, because status and headers
-    /// alone are still of use.
+    /// The error for the client: an error object as it came, anything else in the gateway's shape. Where the
+    /// body breaks off, status and headers alone are still of use.
     ///
     /// # Errors
-    /// There is no answer to pass on.
+    /// There is no answer to pass on, or the error is about the gateway's own key.
     pub(super) async fn pass_error(
         &self,
         error: AttemptError,
         class: FailureClass,
-    ) -> Result<Success, Fault> {
-        let ErrorResponse { status, mut headers, times, rest, deadline, .. } = match error {
-            AttemptError::Fault(fault) => return Err(fault),
+        provider: &Provider,
+    ) -> Result<Success, Box<Refusal>> {
+        let ErrorResponse { status, mut headers, times, rest, deadline, text } = match error {
+            AttemptError::Fault(fault) => return Err(fault.into()),
             AttemptError::Error(response) => *response,
         };
+        let is_about_key = !status.is_success() && classify::is_about_key(status.as_u16(), class, &text);
         if class == FailureClass::RateLimited && !headers.contains_key(RETRY_AFTER) {
             // Codex gives up at once without one. The candidate's rest is the best estimate there is.
             limit_headers::write_retry(&mut headers, class.consequence().rest);
         }
-        let answer = match rest {
+        let body = match rest {
             ErrorRest::Coming(before, body) => {
                 let soon = Deadline { at: self.within(ERROR_REST_TIMEOUT, deadline.at), ..deadline };
-                match self.collect(body, before, soon).await {
-                    Ok(body) => Answer::Whole(status, headers, body),
-                    Err(_) => self.without_text(status, headers),
-                }
+                self.collect(body, before, soon).await.ok()
             }
-            ErrorRest::Here(body) => Answer::Whole(status, headers, body),
-            ErrorRest::Broken => self.without_text(status, headers),
+            ErrorRest::Here(body) => Some(body),
+            ErrorRest::Broken => None,
             // A configured wait for the first content asks for a status in place of a stream of one error.
             ErrorRest::Stream(_) if self.configured_commit() == Some(CommitPoint::FirstContent) => {
-                return Err(Fault::provider(Stage::FirstToken, FaultKind::ErrorEvent, Sent::Some));
+                return Err(Fault::provider(Stage::FirstToken, FaultKind::ErrorEvent, Sent::Some).into());
             }
-            ErrorRest::Stream(stream) => Answer::Stream(status, headers, stream),
+            ErrorRest::Stream(stream) => {
+                return Ok(Success { answer: Answer::Stream(status, headers, stream), times });
+            }
+        };
+        let body = body.map(|body| provider.secrets.mask(body, Within::Error));
+        if is_about_key {
+            let words = body.map(|body| provider_error::words(&body.join())).unwrap_or_default();
+            let Target { name, .. } = &*provider.target;
+            return Err(Refusal::key_refused(name, provider.target.has_credential(), &words));
+        }
+        let answer = match body {
+            Some(body) if status.is_success() || headers.contains_key(CONTENT_ENCODING) => {
+                Answer::Whole(status, headers, body)
+            }
+            Some(body) => {
+                let text = body.join();
+                if provider_error::is_error_object(&text) {
+                    Answer::Whole(status, headers, body)
+                } else {
+                    self.in_own_shape(status, headers, class, &text)
+                }
+            }
+            None => self.without_text(status, headers),
         };
         Ok(Success { answer, times })
     }
@@ -87,16 +113,49 @@ impl RequestContext<'_> {
         at.min(now + timeout).min(own)
     }
 
+    /// An error whose text is no error object of the APIs, in the gateway's shape: clients look for its words
+    /// and its code there.
+    fn in_own_shape(
+        &self,
+        status: StatusCode,
+        headers: HeaderMap,
+        class: FailureClass,
+        text: &[u8],
+    ) -> Answer {
+        let words = provider_error::words(text);
+        let separator = if words.is_empty() { "" } else { ": " };
+        let message = format!("the provider answered {}{separator}{words}", status.as_u16());
+        let error = provider_error::read(text);
+        let known = [
+            (FailureClass::ContextTooLong, "context_length_exceeded"),
+            (FailureClass::RateLimited, "rate_limit_exceeded"),
+        ];
+        let known = known.into_iter().find_map(|(of, code)| (of == class).then_some(code));
+        let code = known.or_else(|| [error.code, error.kind].into_iter().flatten().find(is_code));
+        self.own_error(status, headers, &message, code)
+    }
+
     /// An error without the provider's text, with one of the gateway's own.
-    fn without_text(&self, status: StatusCode, mut headers: HeaderMap) -> Answer {
+    fn without_text(&self, status: StatusCode, headers: HeaderMap) -> Answer {
         let message = format!("the provider answered {}; what it said of it broke off", status.as_u16());
-        let mut refusal = Refusal::request(status.as_u16(), "upstream_status", message);
-        if status.is_server_error() {
-            refusal.kind = "server_error";
+        self.own_error(status, headers, &message, None)
+    }
+
+    fn own_error(
+        &self,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        message: &str,
+        code: Option<&str>,
+    ) -> Answer {
+        let kind = Refusal::kind_of(status.as_u16());
+        let code = code.or(Some("upstream_status"));
+        let error = WireError { status: status.as_u16(), kind, message, param: None, code };
+        for other in [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION] {
+            headers.remove(other);
         }
-        headers.remove(CONTENT_ENCODING);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Answer::Whole(status, headers, refusal.body(self.dialect).into())
+        Answer::Whole(status, headers, self.dialect.error_body(&error).into())
     }
 }
 

@@ -7,7 +7,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{attempt_result::AttemptError, classify, fault::Refusal};
+use super::{
+    attempt_result::AttemptError,
+    classify,
+    fault::{KEY_REFUSED, Refusal},
+    snapshot::Provider,
+};
 use crate::{
     base::{DeadlineKind, Fault, FaultKind, RequestId, Sent, Stage},
     routing::{FailureClass, retry_after},
@@ -33,8 +38,9 @@ pub(super) struct FailedAttempt {
 
 impl FailedAttempt {
     /// `model`: the model's name at the provider.
-    pub(super) fn of(provider: Option<Arc<str>>, model: &str, error: &AttemptError) -> Self {
-        let provider = provider.unwrap_or_else(|| "?".into());
+    pub(super) fn of(provider: Option<&Provider>, model: &str, error: &AttemptError) -> Self {
+        let has_key = provider.is_some_and(|provider| provider.target.has_credential());
+        let provider = provider.map_or_else(|| "?".into(), |provider| Arc::clone(&provider.target.name));
         match error {
             AttemptError::Fault(fault) => {
                 let class = classify::of_fault(fault);
@@ -53,6 +59,9 @@ impl FailedAttempt {
                 if let Some(code) = [error.code, error.kind, error.status].into_iter().flatten().find(is_code)
                 {
                     let _ = write!(reason, " ({code})");
+                }
+                if class == FailureClass::KeyInvalid && !has_key {
+                    reason.push_str(", no key is configured for it");
                 }
                 Self { provider, class, retry_after, sent: Sent::Some, reason }
             }
@@ -73,7 +82,7 @@ impl FailedAttempt {
 }
 
 /// Whether a text has the form of an error code, so that it quotes nothing.
-fn is_code(word: &&str) -> bool {
+pub(super) fn is_code(word: &&str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     word.len() <= MAX_CODE && word.bytes().all(fits) && word.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
@@ -132,6 +141,9 @@ impl FailedAttempts {
             _ if self.all_timed_out() => (504, "server_error", "all_providers_timed_out", TIMED_OUT),
             _ if self.are_all(|class| class == FailureClass::RateLimited) => {
                 (429, "rate_limit_error", "rate_limit_exceeded", "all providers of this model limit its rate")
+            }
+            _ if self.are_all(|class| class == FailureClass::KeyInvalid) => {
+                (502, "server_error", KEY_REFUSED, "all providers of this model refuse the gateway's key")
             }
             _ if self.are_all(|class| class == FailureClass::EndpointMissing) => {
                 (404, "invalid_request_error", "endpoint_not_found", &*no_endpoint)

@@ -7,10 +7,13 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    base::{DeadlineKind, Fault, FaultKind, Side, Stage},
+    base::{DeadlineKind, Fault, FaultKind, Sent, Side, Stage},
     routing::NoPlan,
     wire::{Dialect, EnvelopeError, WireError},
 };
+
+/// The code of a provider's refusal of the gateway's own key.
+pub(super) const KEY_REFUSED: &str = "upstream_key_refused";
 
 /// An error that the gateway answers itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,13 +34,7 @@ pub struct Refusal {
 impl Refusal {
     /// The request itself is at fault.
     pub fn request(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Box<Self> {
-        let kind = match status {
-            401 => "authentication_error",
-            402 => "insufficient_quota",
-            403 => "permission_error",
-            429 => "rate_limit_error",
-            _ => "invalid_request_error",
-        };
+        let kind = Self::kind_of(status);
         let fault = Fault::client(Stage::Intake, FaultKind::Refused(code));
         Box::new(Self {
             status,
@@ -49,6 +46,18 @@ impl Refusal {
             retry_after: None,
             fault,
         })
+    }
+
+    /// OpenAI's error type of a status.
+    pub(super) const fn kind_of(status: u16) -> &'static str {
+        match status {
+            401 => "authentication_error",
+            402 => "insufficient_quota",
+            403 => "permission_error",
+            429 => "rate_limit_error",
+            500..=599 => "server_error",
+            _ => "invalid_request_error",
+        }
     }
 
     /// The gateway cannot serve the request now, through no fault of the client.
@@ -73,6 +82,20 @@ impl Refusal {
         }
     }
 
+    /// A provider refuses the gateway's own key: the client's key is good. `words`: the provider's.
+    #[must_use]
+    pub(super) fn key_refused(provider: &str, has_key: bool, words: &str) -> Box<Self> {
+        let reason = match has_key {
+            true => "refuses the key that the gateway has for it, not that of this request",
+            false => "asks for a key, and no key is configured for it in the gateway",
+        };
+        let separator = if words.is_empty() { "" } else { ": " };
+        let message = format!("the provider `{provider}` {reason}{separator}{words}");
+        let mut refusal = Self::gateway(502, KEY_REFUSED, message);
+        refusal.fault = Fault::provider(Stage::Head, FaultKind::Refused(KEY_REFUSED), Sent::Some);
+        refusal
+    }
+
     /// The field at fault.
     #[must_use]
     pub fn of(mut self: Box<Self>, param: Option<&'static str>) -> Box<Self> {
@@ -86,13 +109,13 @@ impl Refusal {
     #[must_use]
     pub fn should_retry(&self) -> Option<&'static str> {
         let total = matches!(self.fault.kind, FaultKind::Timeout(DeadlineKind::Total, _));
-        let redirect = matches!(self.fault.kind, FaultKind::Redirect(_));
+        let is_fixed = matches!(self.fault.kind, FaultKind::Redirect(_)) || self.code == KEY_REFUSED;
         match self.status {
             400..=405 | 413 | 415 | 426 | 431 => Some("false"),
             // Without a time no wait helps: the request alone is above the limit.
             429 if self.retry_after.is_none() => Some("false"),
             429 | 503 => Some("true"),
-            502 if redirect => Some("false"),
+            502 if is_fixed => Some("false"),
             504 if total => Some("false"),
             _ => None,
         }
@@ -213,7 +236,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::base::Sent;
 
     #[test]
     fn every_deadline_has_an_error_of_its_own() {

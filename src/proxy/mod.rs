@@ -11,6 +11,7 @@
 //! - `attempt`: one of them; `attempt_result`: how it ended; `error_response`: a provider's error;
 //!   [`classify`]: the class of a failure, `missing`: of a missing model or endpoint; `failures`: the
 //!   failures of a request, and its refusal
+//! - `secret_mask`: takes a provider's own key out of collected bodies
 //! - `answer`: a good answer, `response_headers`: its headers; `committed_attempt`: its attempt, until its
 //!   last byte
 //! - [`fault`]: the error that a client is given
@@ -50,11 +51,13 @@ mod planning;
 mod request_context;
 mod request_headers;
 mod response_headers;
+mod secret_mask;
 pub mod snapshot;
 
 pub use call::{Body, Call};
 pub use fault::Refusal;
 pub use intake::{Incoming, Intake};
+pub use secret_mask::SecretMask;
 pub use snapshot::{AdminAccess, Provider, Snapshot};
 
 /// One worker's gateway.

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::intake::Intake;
+use super::{intake::Intake, secret_mask::SecretMask};
 use crate::{
     auth::{ConfiguredKeys, StoredKeys},
     base::{Deadlines, Network, ttl_map::CacheHits},
@@ -61,6 +61,8 @@ impl Snapshot {
 #[derive(Clone, Debug)]
 pub struct Provider {
     pub target: Arc<Target>,
+    /// The target's secrets, to be taken out of its answers.
+    pub secrets: Arc<SecretMask>,
     pub deadlines: Deadlines,
     pub region: Option<Arc<str>>,
     /// The provider's health; kept over a reload.

@@ -152,7 +152,7 @@ fn begins_as_listed_up(name: &str) -> bool {
 
 /// Whether a name says that the value is a credential, or names the client's own account. Only its whole name
 /// lets such a header pass.
-fn names_a_secret(name: &str) -> bool {
+pub(super) fn names_a_secret(name: &str) -> bool {
     const WORDS: [&str; 19] = [
         "key",
         "keys",

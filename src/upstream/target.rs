@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
-use super::forwarded_headers::ForwardedHeaders;
+use super::forwarded_headers::{ForwardedHeaders, names_a_secret};
 use crate::base::{Deadlines, Secret};
 
 /// A provider's base URL, parsed once. `path` has no trailing slash and may be empty.
@@ -157,6 +157,20 @@ impl Target {
             connect_timeout: connect,
             pool_timeout: pool,
         }
+    }
+
+    /// The texts by which requests are authorized: the key, and the values of the headers whose names say so.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let headers = self.headers.iter().filter(|(name, _)| names_a_secret(name.as_str()));
+        let values = headers.filter_map(|(_, value)| value.to_str().ok());
+        let values = values.map(|value| value.split_once(' ').map_or(value, |(_scheme, secret)| secret));
+        self.key.iter().map(|key| key.expose().as_str()).chain(values)
+    }
+
+    /// Whether anything authorizes its requests.
+    #[must_use]
+    pub fn has_credential(&self) -> bool {
+        self.secrets().next().is_some()
     }
 
     /// Whether its connections may carry several requests at once.

@@ -10,6 +10,9 @@ use super::index;
 /// Bytes. A longer response with a success status is not searched for an error, because errors are short.
 pub const MAX_ERROR_BODY: usize = 16 * 1024;
 
+/// Characters of a provider's words that are repeated.
+const MAX_WORDS: usize = 300;
+
 /// The members of an error as the provider wrote them, with escapes. `None`: absent, or not in these bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProviderError<'a> {
@@ -62,6 +65,92 @@ pub fn is_error(body: &[u8]) -> bool {
         Ok::<_, super::cursor::JsonError>(())
     });
     result.is_ok() && found
+}
+
+/// Whether a whole body is an error as the APIs write it: an object with an object `error`, or Google's list
+/// of one such object.
+#[must_use]
+pub fn is_error_object(body: &[u8]) -> bool {
+    let body = body.trim_ascii();
+    let listed = body.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    let (object, mut found) = (listed.unwrap_or(body), false);
+    let result = index::members(object, |member| {
+        let value = part(object, member.value);
+        found |= part(object, member.key) == b"error" && value.starts_with(b"{") && may_be_error(value);
+        Ok::<_, super::cursor::JsonError>(())
+    });
+    result.is_ok() && found
+}
+
+/// The provider's words about an error, on one line, cut: the message of a JSON body, the text of a page.
+/// Empty: it said nothing.
+#[must_use]
+pub fn words(body: &[u8]) -> String {
+    let body = body.get(..MAX_ERROR_BODY).unwrap_or(body).trim_ascii();
+    let text = match serde_json::from_slice::<Value>(body) {
+        Ok(json) => message_of(&json),
+        Err(_) => text_of(&String::from_utf8_lossy(body)),
+    };
+    let mut words = String::new();
+    for word in text.split(|letter: char| letter.is_whitespace() || letter.is_control()) {
+        if !words.is_empty() && !word.is_empty() {
+            words.push(' ');
+        }
+        words.push_str(word);
+    }
+    if let Some((cut, _)) = words.char_indices().nth(MAX_WORDS) {
+        words.truncate(cut);
+        words.push('…');
+    }
+    words
+}
+
+/// The message of an error of any form.
+fn message_of(json: &Value) -> String {
+    let Value::Object(members) = json else {
+        return match json {
+            Value::String(text) => text.clone(),
+            Value::Array(items) if items.len() == 1 => items.first().map(message_of).unwrap_or_default(),
+            Value::Null => String::new(),
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => json.to_string(),
+        };
+    };
+    let known = ["error", "message", "detail", "error_description", "msg", "title", "errors"];
+    let mut said = known.into_iter().filter_map(|key| members.get(key)).filter(|value| is_error_value(value));
+    match said.next() {
+        Some(value) => message_of(value),
+        None if members.is_empty() => String::new(),
+        None => json.to_string(),
+    }
+}
+
+/// The text of a page, or of a body that is no page.
+fn text_of(body: &str) -> String {
+    if !body.starts_with('<') {
+        return body.to_owned();
+    }
+    let lower = body.to_ascii_lowercase();
+    let find =
+        |text: &str, from: usize| lower.get(from..).and_then(|rest| rest.find(text)).map(|at| from + at);
+    let (mut text, mut at) = (String::new(), 0);
+    while let Some(open) = find("<", at) {
+        text.push_str(body.get(at..open).unwrap_or_default());
+        text.push(' ');
+        let tag = lower.get(open..).unwrap_or_default();
+        // Neither is for people.
+        let hidden = ["style", "script"]
+            .into_iter()
+            .find(|name| tag.get(1..).is_some_and(|tag| tag.starts_with(name)));
+        let close = hidden.map_or(Some(open), |name| find(&format!("</{name}"), open));
+        let end = close.and_then(|close| find(">", close));
+        at = end.map_or(body.len(), |end| end + 1);
+    }
+    text.push_str(body.get(at..).unwrap_or_default());
+    text
+}
+
+fn part(body: &[u8], span: std::ops::Range<usize>) -> &[u8] {
+    body.get(span).unwrap_or_default()
 }
 
 /// Whether the value of a member `error` is an error. Some providers write an empty value beside content.
@@ -186,5 +275,52 @@ mod tests {
         ] {
             assert_eq!(is_error(body.as_bytes()), is, "{body}");
         }
+    }
+
+    #[test]
+    fn knows_the_errors_of_the_apis() {
+        for (body, is) in [
+            (r#"{"error":{"message":"no"}}"#, true),
+            (r#" {"type":"error","error":{"type":"api_error","message":"no"}} "#, true),
+            ("[{\n \"error\": {\"code\": 429}\n}\n]\n", true),
+            (r#"{"error":"model 'x' not found"}"#, false),
+            (r#"{"error":{}}"#, false),
+            (r#"{"detail":"Unauthorized"}"#, false),
+            (r#"{"object":"error","message":"no","code":400}"#, false),
+            (r#"{"a":{"error":{"message":"no"}}}"#, false),
+            (r#"{"error":{"message":"no"}"#, false),
+            (r#"[{"error":{"message":"no"}},{}]"#, false),
+            ("<html>", false),
+            ("", false),
+        ] {
+            assert_eq!(is_error_object(body.as_bytes()), is, "{body}");
+        }
+    }
+
+    #[test]
+    fn repeats_the_words_of_a_provider() {
+        let long = "x".repeat(2 * MAX_WORDS);
+        for (body, said) in [
+            (r#"{"error":{"message":"Incorrect \"key\"","code":1}}"#, r#"Incorrect "key""#),
+            (r#"{"error":"model 'x' not found"}"#, "model 'x' not found"),
+            (r#"{"error":null,"message":"invalid api token"}"#, "invalid api token"),
+            (r#"{"detail":"Not Found"}"#, "Not Found"),
+            (r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, "field required"),
+            (r#"{"a":1}"#, r#"{"a":1}"#),
+            (r#"[{"error":{"code":400,"message":"API key not valid."}}]"#, "API key not valid."),
+            ("upstream connect error\r\n\treset\u{1b}[31m", "upstream connect error reset [31m"),
+            (
+                "<html><head><title>502 Bad Gateway</title><style>a{b:c}</style><SCRIPT>x < 1</SCRIPT></head>\
+                 <body><h1>502</h1>nginx</body></html>",
+                "502 Bad Gateway 502 nginx",
+            ),
+            ("<html><style>never closed", ""),
+            ("{}", ""),
+            ("", ""),
+        ] {
+            assert_eq!(words(body.as_bytes()), said, "{body}");
+        }
+        assert_eq!(words(long.as_bytes()), format!("{}…", &long[..MAX_WORDS]));
+        assert_eq!(words(&[0xff, b'a']), "\u{fffd}a");
     }
 }

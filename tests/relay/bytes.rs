@@ -167,6 +167,15 @@ async fn every_document() {
         for transcript in &documents {
             let answer = client.send(Call::whole()).await;
             let name = &transcript.name;
+            let json: Option<serde_json::Value> = serde_json::from_slice(&transcript.body).ok();
+            let is_error_object = json.is_some_and(|json| json["error"].is_object());
+            if transcript.status >= 400 && (transcript.status == 401 || !is_error_object) {
+                // About the gateway's own key, or in no form of the APIs: an error of the gateway's shape.
+                let status = if transcript.status == 401 { 502 } else { transcript.status };
+                assert_eq!(answer.status, status, "{name}");
+                assert!(answer.collect().await.json()["error"]["code"].is_string(), "{name}");
+                continue;
+            }
             assert_eq!(answer.status, transcript.status, "{name}");
             for (header, value) in &transcript.headers {
                 let passes = header.starts_with("retry-after")
