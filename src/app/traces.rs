@@ -27,7 +27,7 @@ use crate::{
         WorkerGauges,
         otlp::{self, LostSpans, Span, SpanSender},
     },
-    upstream::{Deadline, PoolSettings, Request, SharedPools, Upstream},
+    upstream::{Deadline, JSON, PoolSettings, Request, SharedPools, Upstream},
 };
 
 /// Spans of one request to the collector.
@@ -81,8 +81,13 @@ async fn export(mut spans: Receiver<Span>, settings: OtelSettings, lost: LostSpa
 
 async fn send(upstream: &Upstream, settings: &OtelSettings, batch: &[Span]) -> Result<(), String> {
     let headers = HeaderMap::new();
-    let request =
-        Request { method: Method::POST, path: "/v1/traces", headers: &headers, accept: "application/json" };
+    let request = Request {
+        method: Method::POST,
+        path: "/v1/traces",
+        headers: &headers,
+        accept: "application/json",
+        content_type: JSON,
+    };
     let body = ByteList::from(bytes::Bytes::from(otlp::request(&settings.service, batch)));
     let deadline = Deadline::new(DeadlineKind::Total, EXPORT_TIMEOUT);
     let sent = upstream.send(&settings.target, &request, body, deadline).await;

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     base::{ByteList, DeadlineKind, Deadlines, Secret},
     telemetry::WorkerGauges,
-    upstream::{Deadline, PoolSettings, Request, SharedPools, Target, Upstream},
+    upstream::{Deadline, JSON, PoolSettings, Request, SharedPools, Target, Upstream},
 };
 
 /// The default address of a gateway.
@@ -83,7 +83,13 @@ async fn send_request(target: &Target, check: bool) -> Result<(u16, Value), Fail
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
     let headers = HeaderMap::new();
     let path = if check { "/reload?check=true" } else { "/reload" };
-    let request = Request { method: Method::POST, path, headers: &headers, accept: "application/json" };
+    let request = Request {
+        method: Method::POST,
+        path,
+        headers: &headers,
+        accept: "application/json",
+        content_type: JSON,
+    };
     let deadline = Deadline::new(DeadlineKind::Total, Deadlines::default().non_stream);
     let sent = upstream.send(target, &request, ByteList::new(), deadline).await;
     let mut response = sent.map_err(|fault| format!("{}: {fault}", target.base))?;

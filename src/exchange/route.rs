@@ -1,7 +1,7 @@
 //! The route of a request as its record keeps it. The table from paths to routes is `web`'s; it gives the
 //! templates.
 
-use crate::wire::Dialect;
+use crate::{base::Endpoint, wire::Dialect};
 
 /// The path template of a request that no route answers, for logs and metrics.
 pub const UNKNOWN: &str = "other";
@@ -9,8 +9,8 @@ pub const UNKNOWN: &str = "other";
 /// A route by its path's template, which is never text of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestRoute {
-    /// A completion by a provider.
-    Completion { template: &'static str, dialect: Dialect },
+    /// An answer of a provider's.
+    Completion { template: &'static str, endpoint: Endpoint },
     /// An answer of the gateway itself.
     Page { template: &'static str },
     /// No such path, or not by this method.
@@ -27,12 +27,18 @@ impl RequestRoute {
         }
     }
 
-    /// `None`: not a request for a completion.
+    /// `None`: not a request for a provider.
     #[must_use]
-    pub const fn dialect(self) -> Option<Dialect> {
+    pub const fn endpoint(self) -> Option<Endpoint> {
         match self {
-            Self::Completion { dialect, .. } => Some(dialect),
+            Self::Completion { endpoint, .. } => Some(endpoint),
             Self::Page { .. } | Self::Unknown => None,
         }
+    }
+
+    /// As [`RequestRoute::endpoint`].
+    #[must_use]
+    pub fn dialect(self) -> Option<Dialect> {
+        self.endpoint().map(Endpoint::dialect)
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     auth::limit::Use,
-    base::{ByteList, Sent, Side, Stage},
+    base::{ByteList, Endpoint, Sent, Side, Stage},
     ledger::{PricedTokens, Prices},
     wire::{Usage, usage},
 };
@@ -77,6 +77,9 @@ impl RequestRecord {
     /// Settles the lease, if there is one, with all that the request has used.
     pub(super) fn settle(&mut self, outcome: &Outcome, elapsed: Duration) {
         let Some(lease) = self.lease.take() else { return };
+        if self.is_free() && self.attempts > 0 {
+            return lease.settle(Use::default(), elapsed);
+        }
         let answer = self.accounting(outcome);
         if answer.is_none() && self.wasted.is_empty() {
             // No provider was reached: the lease goes back whole.
@@ -124,9 +127,14 @@ impl RequestRecord {
         self.route.dialect().map_or(usage, |dialect| usage.with_cache_in_input(dialect))
     }
 
-    /// `None`: no provider was reached.
+    fn is_free(&self) -> bool {
+        self.route.endpoint().is_some_and(Endpoint::is_free)
+    }
+
+    /// `None`: no provider was reached, or none asks for money.
     fn accounting(&self, outcome: &Outcome) -> Option<Accounting> {
-        if self.attempts == 0 {
+        // A response that is read by its id repeats the usage of the request that made it.
+        if self.attempts == 0 || self.is_free() {
             return None;
         }
         let reported = self.stats.usage.map(|usage| self.with_cache_in_input(usage));
@@ -173,7 +181,9 @@ impl RequestRecord {
     }
 
     fn estimate(&self) -> Usage {
-        let (input, output) = (self.prompt_tokens.into(), self.stats.passed_tokens.into());
+        let has_text = self.route.endpoint().is_none_or(Endpoint::answers_text);
+        let output = if has_text { self.stats.passed_tokens.into() } else { 0 };
+        let input = self.prompt_tokens.into();
         Usage { input: Some(input), output: Some(output), ..Usage::default() }
     }
 }

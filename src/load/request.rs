@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     base::{DeadlineKind, Fault},
-    upstream::{Deadline, Request, Target, Upstream},
+    upstream::{Deadline, JSON, Request, Target, Upstream},
     wire::Dialect,
 };
 
@@ -53,7 +53,13 @@ impl LoadRequest<'_> {
         recorder: &RefCell<impl Recorder>,
     ) -> Result<LoadResponse, Fault> {
         let accept = if self.stream { "text/event-stream" } else { "application/json" };
-        let request = Request { method: Method::POST, path: self.path, headers: self.headers, accept };
+        let request = Request {
+            method: Method::POST,
+            path: self.path,
+            headers: self.headers,
+            accept,
+            content_type: JSON,
+        };
         let deadline = Deadline::new(DeadlineKind::FirstToken, self.first_token_timeout);
         let mut response = upstream.send(self.target, &request, self.body.into(), deadline).await?;
         recorder.borrow_mut().head(LoadInstant::now().since(from), response.status);

@@ -15,7 +15,7 @@ use crate::{
     proxy::classify,
     relay::collect,
     routing::{CheckMethod, FailureClass, Probe},
-    upstream::{Deadline, Request, Target, Upstream},
+    upstream::{Deadline, JSON, Request, Target, Upstream},
 };
 
 /// Bytes of one page of a list.
@@ -159,8 +159,13 @@ async fn request_models(
     let mut path = "/models".to_owned();
     for _ in 0..MAX_PAGES {
         let headers = HeaderMap::new();
-        let request =
-            Request { method: Method::GET, path: &path, headers: &headers, accept: "application/json" };
+        let request = Request {
+            method: Method::GET,
+            path: &path,
+            headers: &headers,
+            accept: "application/json",
+            content_type: &[],
+        };
         let response = upstream
             .send(target, &request, ByteList::new(), Deadline::new(DeadlineKind::Total, limit))
             .await?;
@@ -204,6 +209,7 @@ async fn request_dummy(
         path: "/chat/completions",
         headers: &headers,
         accept: "application/json",
+        content_type: JSON,
     };
     let deadline = Deadline::new(DeadlineKind::Total, limit);
     let response = upstream.send(target, &request, Bytes::from_static(DUMMY).into(), deadline).await?;

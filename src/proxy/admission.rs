@@ -61,30 +61,68 @@ pub(super) fn grant(
     body: &Bytes,
     envelope: &Envelope,
 ) -> Result<(), Box<Refusal>> {
-    // All models of a list, because a later one is tried when an earlier one fails.
-    let mut models =
-        std::iter::once(envelope.model()).chain(envelope.fallback_models().iter().map(|other| &**other));
+    check_models(&principal, envelope.model(), envelope.fallback_models())?;
+    let mut estimate = TokenEstimate::of(estimate::prompt_tokens(body), envelope);
+    if call.dialect == Dialect::Embeddings {
+        estimate.answer = 0;
+    }
+    lease(call, snapshot, principal, envelope.model(), estimate)
+}
+
+/// The estimated tokens of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TokenEstimate {
+    pub(super) prompt: u32,
+    pub(super) answer: u32,
+}
+
+impl TokenEstimate {
+    /// With the bounds that the request sets to its answers.
+    pub(super) fn of(prompt: u32, envelope: &Envelope) -> Self {
+        let bound = envelope.max_tokens();
+        let answer = bound.map_or(DEFAULT_ANSWER_TOKENS, |bound| u32::try_from(bound).unwrap_or(u32::MAX));
+        let answers = u32::try_from(envelope.choices().unwrap_or(1)).unwrap_or(u32::MAX);
+        Self { prompt, answer: answer.saturating_mul(answers.max(1)) }
+    }
+}
+
+/// The key may use all models of a list, because a later one is tried when an earlier one fails.
+///
+/// # Errors
+/// It may not use this one (403).
+pub(super) fn check_models(
+    principal: &Principal,
+    model: &str,
+    fallback_models: &[Box<str>],
+) -> Result<(), Box<Refusal>> {
+    let mut models = std::iter::once(model).chain(fallback_models.iter().map(|other| &**other));
     if let Some(model) = models.find(|model| !principal.limits.allow_model(model)) {
         let message = format!("this API key may not ask for the model `{model}`");
         return Err(Refusal::request(403, "model_not_allowed", message).of(Some("model")));
     }
-    let prompt = estimate::prompt_tokens(body);
+    Ok(())
+}
+
+/// Takes the lease of a request on the limits of `principal`.
+///
+/// # Errors
+/// As [`grant`], without the models.
+pub(super) fn lease(
+    call: &mut Call,
+    snapshot: &Snapshot,
+    principal: Arc<Principal>,
+    model: &str,
+    TokenEstimate { prompt, answer }: TokenEstimate,
+) -> Result<(), Box<Refusal>> {
     call.record().prompt_tokens = prompt;
     let Some(meter) = principal.meter.clone() else { return Ok(()) };
-    let answer = match (call.dialect, envelope.max_tokens()) {
-        (Dialect::Embeddings, _) => 0,
-        (_, Some(bound)) => u32::try_from(bound).unwrap_or(u32::MAX),
-        (_, None) => DEFAULT_ANSWER_TOKENS,
-    };
-    let answers = u32::try_from(envelope.choices().unwrap_or(1)).unwrap_or(u32::MAX);
-    let answer = answer.saturating_mul(answers.max(1));
     let now = snapshot.keys.moment(call.started.into_std());
     let allowance = principal.limits.allowance;
     if allowance.budget.is_some() && !snapshot.keys.is_spending_known(&principal) {
         return Err(unavailable("what this API key has spent could not be read yet"));
     }
     let cost = match allowance.budget {
-        Some(_) => cost(&snapshot.prices, envelope.model(), prompt, answer),
+        Some(_) => cost(&snapshot.prices, model, prompt, answer),
         None => 0,
     };
     let ask = Reservation { prompt, answer, cost, ..Reservation::default() };

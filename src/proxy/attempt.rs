@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{Method, header::CONTENT_ENCODING};
+use http::header::CONTENT_ENCODING;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -24,11 +24,11 @@ use super::{
     snapshot::Provider,
 };
 use crate::{
-    base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Stage},
+    base::{ByteList, DeadlineKind, Endpoint, Fault, FaultKind, Sent, Stage},
     exchange::WastedAttempt,
     relay::{CommitPoint, RelayOptions, Uncommitted, collect},
     upstream::{self, Deadline, Request},
-    wire::{Dialect, Edits, Usage, provider_error, splice, usage},
+    wire::{Usage, provider_error, usage},
 };
 
 impl RequestContext<'_> {
@@ -47,17 +47,21 @@ impl RequestContext<'_> {
         model: &str,
     ) -> Result<Success, AttemptError> {
         let target = &*provider.target;
-        let (kind, timeout, accept) = if self.streams() {
+        let (kind, timeout, accept) = if self.streams {
             (DeadlineKind::FirstToken, provider.deadlines.first_token, "text/event-stream")
         } else {
-            (DeadlineKind::Total, provider.deadlines.non_stream, "application/json")
+            let accept = if self.endpoint.answers_files() { "*/*" } else { "application/json" };
+            (DeadlineKind::Total, provider.deadlines.non_stream, accept)
         };
         let deadline = Deadline::new(kind, timeout);
-        let edits =
-            Edits { model: Some(model), drop_gateway_members: true, request_usage: self.requests_usage() };
-        let body = splice(self.body, self.envelope, &edits);
-        let request =
-            Request { method: Method::POST, path: self.dialect.path(), headers: &self.head.headers, accept };
+        let body = self.body_for(model);
+        let request = Request {
+            method: self.head.method.clone(),
+            path: self.path,
+            headers: &self.head.headers,
+            accept,
+            content_type: self.content_type(),
+        };
         tracing::debug!(id = %self.id, provider = %target.name, "connecting");
         let sent = self.upstream.send_noting(target, &request, body, deadline, &running.stage).await;
         let response = sent.map_err(AttemptError::Fault)?;
@@ -78,7 +82,7 @@ impl RequestContext<'_> {
             return Err(AttemptError::Fault(fault));
         }
         let declared = declared_length(&headers);
-        let kind = body_kind(&headers, self.streams());
+        let kind = body_kind(&headers, self.streams, self.endpoint);
         retain_passed_headers(&mut headers, &provider.target.forwarded);
         let error = |headers, text, rest| {
             let text = provider.secrets.mask_text(text);
@@ -99,10 +103,10 @@ impl RequestContext<'_> {
             self.refuse_beyond(declared)?;
             let body = self.collect(body, ByteList::new(), deadline).await.map_err(AttemptError::Fault)?;
             let body = provider.secrets.mask(body, Within::Answer);
-            if (self.streams() || !self.is_sole) && !headers.contains_key(CONTENT_ENCODING) {
+            if (self.streams || !self.is_sole) && !headers.contains_key(CONTENT_ENCODING) {
                 let text = body.join();
                 let is_json = provider_error::is_json(&text);
-                if !self.is_sole && !is_json {
+                if !self.is_sole && !is_json && !self.endpoint.answers_files() {
                     return Err(garbage("neither an answer nor an error"));
                 }
                 let is_error =
@@ -111,8 +115,9 @@ impl RequestContext<'_> {
                     return error(headers, text, ErrorRest::Here(body));
                 }
                 // A client that reads events finds none in a document, and some ask again at once without
-                // end.
-                if self.streams() && self.dialect != Dialect::Embeddings && is_json && !is_error {
+                // end. The models behind further endpoints may know no streams.
+                let answers_events = self.endpoint.is_main() && self.endpoint != Endpoint::Embeddings;
+                if self.streams && answers_events && is_json && !is_error {
                     running.reported = usage::find(&text);
                     let kind = FaultKind::Empty("a document");
                     return Err(AttemptError::Fault(Fault::provider(Stage::Body, kind, Sent::Some)));
@@ -147,7 +152,7 @@ impl RequestContext<'_> {
     ) -> Uncommitted<upstream::Body> {
         let deadlines = &provider.deadlines;
         let options = RelayOptions {
-            dialect: self.dialect,
+            dialect: self.endpoint.dialect(),
             mode: self.mode,
             events,
             strip_usage: self.requests_usage(),

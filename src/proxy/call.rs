@@ -1,7 +1,7 @@
 //! One request on its way through the gateway: its id, its dialect and its completion. Every response is made
 //! here, with the headers that all responses carry.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
@@ -14,6 +14,7 @@ use super::{
     response_headers::sign,
 };
 use crate::{
+    auth::Principal,
     base::{ByteList, RequestId},
     exchange::{ClientInfo, Completion, CompletionQueue, Outcome, RequestRecord, RequestRoute},
     relay,
@@ -87,6 +88,13 @@ impl Call {
     /// The record of the request so far.
     pub fn record(&mut self) -> &mut RequestRecord {
         self.completion.record()
+    }
+
+    /// Notes the key of the request.
+    pub(super) fn note_key(&mut self, principal: &Principal) {
+        let record = self.record();
+        record.key_name = Some(Arc::clone(&principal.name));
+        record.key_id = Some(Arc::clone(&principal.id));
     }
 
     /// Answers with JSON of the gateway's own.

@@ -42,7 +42,7 @@ impl RequestContext<'_> {
     pub(super) fn understands(&self, class: FailureClass, error: &AttemptError) -> bool {
         match error {
             AttemptError::Error(response) if class == FailureClass::EndpointMissing => {
-                self.dialect.is_error_body(&response.text)
+                self.endpoint.dialect().is_error_body(&response.text)
             }
             AttemptError::Error(_) | AttemptError::Fault(_) => true,
         }
@@ -155,7 +155,7 @@ impl RequestContext<'_> {
             headers.remove(other);
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Answer::Whole(status, headers, self.dialect.error_body(&error).into())
+        Answer::Whole(status, headers, self.endpoint.dialect().error_body(&error).into())
     }
 }
 

@@ -1,8 +1,6 @@
 //! The life of a completion request, from first line to last: key, body, envelope, limits, plan, attempts,
 //! commit. Each step may end it with a refusal; the record of the request is written on the way.
 
-use std::sync::Arc;
-
 use http::{Response, request::Parts};
 use tokio::time::Instant;
 
@@ -15,25 +13,54 @@ use super::{
     fault::Refusal,
     intake::{self, Incoming},
     planning::{strategy_name, stream_mode},
-    request_context::RequestContext,
+    request_context::{Payload, RequestContext},
     request_headers::RequestHeaders,
     snapshot::Snapshot,
 };
-use crate::{exchange::ResponseMode, relay::Mode, wire};
+use crate::{
+    base::Endpoint,
+    exchange::ResponseMode,
+    relay::Mode,
+    wire::{self, ModelUse},
+};
+
+/// The destination of a request as its path says it.
+#[derive(Clone, Copy, Debug)]
+pub struct Addressed<'a> {
+    pub endpoint: Endpoint,
+    /// The path selects the ASGI mode (S0.4).
+    pub asgi: bool,
+    /// The model of Azure's paths, which takes precedence over the body's.
+    pub model: Option<&'a str>,
+    /// What follows the endpoint's own path: a response's id and the operation on it.
+    pub rest: &'a str,
+}
 
 impl Gateway {
-    /// Answers one completion; `asgi`: its path selects the ASGI mode (S0.4). Dropping the future before the
-    /// head, or the body after it, completes the request: its client has left.
+    /// Answers one completion. Dropping the future before the head, or the body after it, completes the
+    /// request: its client has left.
     pub async fn complete(
         &self,
         mut call: Call,
         head: &mut Parts,
         body: impl Incoming,
-        asgi: bool,
+        addressed: Addressed<'_>,
     ) -> Response<Body> {
         let snapshot = self.snapshot.load_full();
         self.trace(&mut call, head);
-        match self.answer(&mut call, &snapshot, head, body, asgi).await {
+        let outcome = self.answer(&mut call, &snapshot, head, body, addressed).await;
+        self.finish(call, &snapshot, head, outcome)
+    }
+
+    /// The response to a request with this outcome.
+    pub(super) fn finish(
+        &self,
+        call: Call,
+        snapshot: &Snapshot,
+        head: &Parts,
+        outcome: Result<Answer, Box<Refusal>>,
+    ) -> Response<Body> {
+        match outcome {
             Ok(answer) => {
                 let on_fault = fault_event(snapshot.stream.on_fault, head.version);
                 answer
@@ -50,13 +77,11 @@ impl Gateway {
         snapshot: &Snapshot,
         head: &Parts,
         body: impl Incoming,
-        asgi: bool,
+        addressed: Addressed<'_>,
     ) -> Result<Answer, Box<Refusal>> {
         let principal = admit(snapshot, &head.headers)?;
-        let record = call.record();
-        record.key_name = Some(Arc::clone(&principal.name));
-        record.key_id = Some(Arc::clone(&principal.id));
-        record.on_disconnect = snapshot.stream.on_disconnect;
+        call.note_key(&principal);
+        call.record().on_disconnect = snapshot.stream.on_disconnect;
 
         let headers = RequestHeaders::of(&head.headers);
         let trace = headers.trace_options(&snapshot.telemetry);
@@ -64,8 +89,9 @@ impl Gateway {
         let body = intake::read(body, &head.headers, snapshot.intake).await?;
         call.record().client.request_bytes = body.len() as u64;
 
-        let envelope = wire::envelope::read(&body)?;
-        let mode = stream_mode(asgi, &headers, &envelope, snapshot)?;
+        let endpoint = addressed.endpoint;
+        let envelope = wire::envelope::read_for(&body, ModelUse::Required, addressed.model)?;
+        let mode = stream_mode(addressed.asgi, &headers, &envelope, snapshot)?;
         let record = call.record();
         record.model = Some(envelope.model().into());
         record.mode = Some(match (envelope.stream() == Some(true), mode) {
@@ -75,8 +101,8 @@ impl Gateway {
         });
 
         admission::grant(call, snapshot, principal, &body, &envelope)?;
-        tracing::debug!(id = %call.id, path = call.dialect.path(), model = %envelope.model(), "request");
-        let mut plan = self.plan(snapshot, &headers, (call.dialect, &envelope), &body)?;
+        tracing::debug!(id = %call.id, path = endpoint.path(), model = %envelope.model(), "request");
+        let mut plan = self.plan(snapshot, &headers, (endpoint, &envelope), &body)?;
         call.record().strategy = Some(strategy_name(&plan));
 
         let (record, stage, wasted) = call.completion.parts();
@@ -90,9 +116,11 @@ impl Gateway {
             id: &call.id,
             started: call.started,
             head,
+            path: endpoint.path(),
             body: &body,
-            envelope: &envelope,
-            dialect: call.dialect,
+            payload: Payload::Json(&envelope),
+            endpoint,
+            streams: envelope.stream() == Some(true),
             mode,
             trace,
             stage,

@@ -1,7 +1,8 @@
 //! The gateway itself: takes a completion request from its route to a committed answer, and writes its
 //! record. Joins the rooms below; serves no page and knows no path.
 //!
-//! - `handle`: the life of a request, from first line to last
+//! - `handle`: the life of a completion, from first line to last; `further`: that of all other requests to
+//!   providers
 //! - [`call`]: one request's id, dialect and completion; every response is made there
 //! - [`admission`]: the key and its limits; `limit_headers`: the response's headers about them
 //! - `intake`: the request body, read whole; `request_headers`: the headers that address the gateway
@@ -43,6 +44,7 @@ mod committed_attempt;
 mod error_response;
 mod failures;
 pub mod fault;
+mod further;
 mod handle;
 mod intake;
 mod limit_headers;
@@ -56,6 +58,7 @@ pub mod snapshot;
 
 pub use call::{Body, Call};
 pub use fault::Refusal;
+pub use handle::Addressed;
 pub use intake::{Incoming, Intake};
 pub use secret_mask::SecretMask;
 pub use snapshot::{AdminAccess, Provider, Snapshot};

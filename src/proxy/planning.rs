@@ -5,11 +5,11 @@ use http::{HeaderValue, request::Parts};
 
 use super::{Gateway, call::Call, fault::Refusal, request_headers::RequestHeaders, snapshot::Snapshot};
 use crate::{
-    base::Moment,
+    base::{Endpoint, Moment},
     relay::Mode,
     routing::{AttemptPlan, PlanRequest, Policy, ResponseKind, Strategy},
     telemetry::Trace,
-    wire::{Dialect, Envelope},
+    wire::Envelope,
 };
 
 const TRACEPARENT: &str = "traceparent";
@@ -36,7 +36,7 @@ impl Gateway {
         &self,
         snapshot: &'a Snapshot,
         headers: &RequestHeaders<'_>,
-        (dialect, envelope): (Dialect, &'a Envelope),
+        (endpoint, envelope): (Endpoint, &'a Envelope),
         body: &[u8],
     ) -> Result<AttemptPlan<'a>, Box<Refusal>> {
         let (settings, now) = (snapshot.catalog.settings(), Moment::now());
@@ -46,7 +46,7 @@ impl Gateway {
             strategy: headers.strategy(settings.strategy_defaults)?,
             session: headers.session(settings.sticky, envelope, body),
             kind: ResponseKind::of(envelope.stream() == Some(true)),
-            endpoint: dialect.endpoint(),
+            endpoint,
         };
         let mut rng = self.rng.borrow_mut();
         let plan = snapshot

@@ -4,18 +4,27 @@
 use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
-use http::request::Parts;
+use http::{HeaderValue, header::CONTENT_TYPE, request::Parts};
 use tokio::time::Instant;
 
 use super::{request_headers::TraceOptions, snapshot::Snapshot};
 use crate::{
-    base::{Moment, RequestId, Stage},
+    base::{ByteList, Endpoint, Moment, RequestId, Stage},
     exchange::WastedAttempt,
     relay::{CommitPoint, Mode},
     telemetry::LatencyMeter,
-    upstream::Upstream,
-    wire::{Dialect, Envelope},
+    upstream::{JSON, Upstream},
+    wire::{Edits, Envelope, Form, splice},
 };
+
+/// The body's form, and the fields that were read from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Payload<'a> {
+    Json(&'a Envelope),
+    Form(&'a Form),
+    /// No body.
+    Nothing,
+}
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestContext<'a> {
@@ -27,9 +36,13 @@ pub(super) struct RequestContext<'a> {
     /// When the request arrived.
     pub(super) started: Instant,
     pub(super) head: &'a Parts,
+    /// The path below a base URL, with the query that goes along.
+    pub(super) path: &'a str,
     pub(super) body: &'a Bytes,
-    pub(super) envelope: &'a Envelope,
-    pub(super) dialect: Dialect,
+    pub(super) payload: Payload<'a>,
+    pub(super) endpoint: Endpoint,
+    /// The client requested a stream.
+    pub(super) streams: bool,
     pub(super) mode: Mode,
     pub(super) trace: TraceOptions,
     /// How far the request has come, by the attempt that ended last.
@@ -45,17 +58,42 @@ pub(super) struct RequestContext<'a> {
 }
 
 impl RequestContext<'_> {
-    pub(super) fn streams(&self) -> bool {
-        self.envelope.stream() == Some(true)
-    }
-
     /// Usage is requested on the client's behalf where the dialect has it and the client did not set it
     /// (B24).
     pub(super) fn requests_usage(&self) -> bool {
-        self.streams()
+        let may_ask = || match self.payload {
+            Payload::Json(envelope) => envelope.include_usage().is_none(),
+            Payload::Form(_) | Payload::Nothing => false,
+        };
+        self.streams
             && self.snapshot.stream.include_usage
-            && self.dialect.has_stream_options()
-            && self.envelope.include_usage().is_none()
+            && self.endpoint.dialect().has_stream_options()
+            && may_ask()
+    }
+
+    /// The body for a provider that knows the model by this name; empty: the request names none.
+    pub(super) fn body_for(&self, model: &str) -> ByteList {
+        match self.payload {
+            Payload::Json(envelope) => {
+                let edits = Edits {
+                    model: Some(model).filter(|model| !model.is_empty()),
+                    drop_gateway_members: true,
+                    request_usage: self.requests_usage(),
+                };
+                splice(self.body, envelope, &edits)
+            }
+            Payload::Form(form) => form.renamed(self.body, model),
+            Payload::Nothing => ByteList::new(),
+        }
+    }
+
+    /// The type of the body: a form's has the boundary.
+    pub(super) fn content_type(&self) -> &[u8] {
+        match self.payload {
+            Payload::Json(_) => JSON,
+            Payload::Form(_) => self.head.headers.get(CONTENT_TYPE).map_or(&[], HeaderValue::as_bytes),
+            Payload::Nothing => &[],
+        }
     }
 
     /// The commit point by configuration: the model's, else the general one.

@@ -4,7 +4,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
-    base::{Fault, FaultKind, Sent, Stage},
+    base::{Endpoint, Fault, FaultKind, Sent, Stage},
     upstream::{ForwardedHeaders, head::named_by_connection},
 };
 
@@ -23,14 +23,15 @@ pub(super) enum BodyKind {
     Whole,
 }
 
-/// The kind of a body with these headers. `is_stream`: the client requested a stream.
+/// The kind of a body with these headers. `is_stream`: the client requested a stream. Sound of a known end is
+/// relayed like a stream: it may be long, and players begin before its end.
 #[must_use]
-pub(super) fn body_kind(headers: &HeaderMap, is_stream: bool) -> BodyKind {
+pub(super) fn body_kind(headers: &HeaderMap, is_stream: bool, endpoint: Endpoint) -> BodyKind {
     let is = |wanted| is_of_type(headers, wanted);
     let plain = !headers.contains_key(header::CONTENT_ENCODING);
     if is(b"text/event-stream") && plain {
         BodyKind::Events
-    } else if is_stream && !is(b"application/json") {
+    } else if (is_stream || endpoint == Endpoint::Speech) && !is(b"application/json") {
         BodyKind::Frames
     } else {
         BodyKind::Whole
@@ -131,11 +132,14 @@ mod tests {
             ("application/x-ndjson", false, BodyKind::Whole),
             ("", true, BodyKind::Frames),
         ] {
-            assert_eq!(body_kind(&headers(content_type), is_stream), kind, "{content_type}");
+            let found = body_kind(&headers(content_type), is_stream, Endpoint::ChatCompletions);
+            assert_eq!(found, kind, "{content_type}");
         }
         let mut compressed = headers("text/event-stream");
         compressed.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        assert_eq!(body_kind(&compressed, true), BodyKind::Frames);
+        assert_eq!(body_kind(&compressed, true, Endpoint::ChatCompletions), BodyKind::Frames);
+        let sound = body_kind(&headers("audio/mpeg"), false, Endpoint::Speech);
+        assert_eq!(sound, BodyKind::Frames, "sound may be long, and is heard as it comes");
     }
 
     #[test]

@@ -11,20 +11,19 @@ use crate::{
     base::{Fault, Side, time::unix_micros},
     exchange::{Completed, Digests, Outcome, UsageSource},
     ledger::{Row, RowIds, RowOutcome, row::cut},
-    wire::Dialect,
 };
 
 /// Limit of a row's cost, in micro-units: a mistaken price must leave room for a month's sums.
 const MAX_COST: u64 = 1 << 53;
 
 pub(super) const fn has_row(completed: &Completed) -> bool {
-    completed.record.route.dialect().is_some()
+    completed.record.route.endpoint().is_some()
 }
 
 /// The row. `None`: the request has none.
 pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &mut RowIds) -> Option<Row> {
     let record = &completed.record;
-    let dialect = record.route.dialect()?;
+    let endpoint = record.route.endpoint()?;
     let at = unix_micros(arrival(record.started.elapsed()));
     let provider = record.provider.as_deref();
     let labels = provider.and_then(|name| config.provider(name));
@@ -40,7 +39,7 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
         model_asked: record.model.as_deref().filter(|model| !model.is_empty()).map(cut),
         model: record.upstream_model.as_deref().map(cut),
         path: Some(record.route.template().to_owned()),
-        dialect: Some(dialect_word(dialect).to_owned()),
+        dialect: Some(endpoint.as_str().to_owned()),
         provider: provider.map(str::to_owned),
         provider_kind: labels.map(|ProviderLabels { kind, .. }| kind.to_owned()),
         region: labels.and_then(|labels| labels.region).map(str::to_owned),
@@ -81,16 +80,6 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
         trace_id: record.trace.map(|trace| format!("{:032x}", trace.id)),
         ..Row::new(ids.make(at), at)
     })
-}
-
-const fn dialect_word(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::ChatCompletions => "chat",
-        Dialect::Completions => "completions",
-        Dialect::Embeddings => "embeddings",
-        Dialect::Responses => "responses",
-        Dialect::Messages => "messages",
-    }
 }
 
 fn outcome(completed: &Completed) -> RowOutcome {
@@ -151,7 +140,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        base::id::IdSource,
+        base::{Endpoint, id::IdSource},
         exchange::{RequestRecord, RequestRoute},
     };
 
@@ -161,8 +150,10 @@ mod tests {
             let record = Box::new(RequestRecord::new(IdSource::default().make(), Instant::now(), route));
             has_row(&Completed { record, outcome: Outcome::Complete, total: Duration::ZERO })
         };
-        for dialect in Dialect::ALL {
-            assert!(of(RequestRoute::Completion { template: dialect.path(), dialect }), "{dialect:?}");
+        for endpoint in
+            [Endpoint::ChatCompletions, Endpoint::Messages, Endpoint::CountTokens, Endpoint::Rerank]
+        {
+            assert!(of(RequestRoute::Completion { template: endpoint.path(), endpoint }), "{endpoint:?}");
         }
         for template in ["/health", "/v1/models", "/v1/reload", "/"] {
             assert!(!of(RequestRoute::Page { template }), "{template}");

@@ -5,12 +5,12 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
+    base::Endpoint,
     exchange::{Completed, Outcome, RequestRoute},
     telemetry::{
         Trace,
         otlp::{Span, SpanKind, SpanSender},
     },
-    wire::Dialect,
 };
 
 /// Puts both spans of a request into the queue, if its trace is to be exported.
@@ -86,10 +86,10 @@ fn model_span(completed: &Completed, trace: Trace) -> Span {
 
 /// The operation of a route, in the words of OpenTelemetry.
 const fn operation(route: RequestRoute) -> &'static str {
-    match route.dialect() {
-        Some(Dialect::ChatCompletions | Dialect::Messages | Dialect::Responses) | None => "chat",
-        Some(Dialect::Completions) => "text_completion",
-        Some(Dialect::Embeddings) => "embeddings",
+    match route.endpoint() {
+        Some(Endpoint::ChatCompletions | Endpoint::Messages | Endpoint::Responses) | None => "chat",
+        Some(Endpoint::Completions) => "text_completion",
+        Some(other) => other.as_str(),
     }
 }
 

@@ -35,7 +35,12 @@ pub struct Request<'a> {
     pub headers: &'a HeaderMap,
     /// The `Accept` header to the provider.
     pub accept: &'static str,
+    /// The body's type; empty: there is no body.
+    pub content_type: &'a [u8],
 }
+
+/// The type of nearly all bodies.
+pub const JSON: &[u8] = b"application/json";
 
 /// The headers of `request` for `target`, in the order they are sent, without those that frame the message.
 pub(super) fn for_each_header<'a>(
@@ -50,8 +55,8 @@ pub(super) fn for_each_header<'a>(
     let is_replaced = |name: &HeaderName| target.headers.iter().any(|(own, _)| own == name);
     emit(&ACCEPT, request.accept.as_bytes());
     emit(&ACCEPT_ENCODING, b"identity");
-    if request.method != Method::GET {
-        emit(&CONTENT_TYPE, b"application/json");
+    if !request.content_type.is_empty() {
+        emit(&CONTENT_TYPE, request.content_type);
     }
     for (name, value) in request.headers {
         let is_hop = hop_by_hop.iter().any(|option| option.eq_ignore_ascii_case(name.as_str()));

@@ -29,7 +29,7 @@ mod tls;
 pub use body::Body;
 pub use deadline::Deadline;
 pub use forwarded_headers::{ForwardedHeaders, HeaderPattern};
-pub use head::Request;
+pub use head::{JSON, Request};
 pub use pool::SharedPools;
 pub use send::{Response, Upstream};
 pub use target::{BaseUrl, BaseUrlError, KeyHeader, PoolSettings, Protocol, Target};

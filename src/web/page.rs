@@ -11,6 +11,11 @@ pub(super) fn service() -> Value {
     json!({"service": "thalweg", "version": env!("CARGO_PKG_VERSION"), "endpoints": endpoints})
 }
 
+/// `HEAD /api/hello`, by which Claude Code finds out whether its server is there.
+pub(super) fn hello() -> Value {
+    json!({"message": "hello"})
+}
+
 /// `GET /livez`: the process answers.
 pub(super) fn live() -> Value {
     json!({"status": "alive"})

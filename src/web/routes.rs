@@ -2,20 +2,29 @@
 //! access and the operation that answers. A request's path is looked up here once; every later step uses the
 //! row that was found.
 //!
-//! Paths that begin with `/v1` are also served without it. Invariant: a template is never text of the client.
+//! Paths that begin with `/v1` are also served without it and with Azure's `/openai/v1`; those of endpoints
+//! that take a model also below Azure's `/openai/deployments/{model}`. Invariant: a template is never text of
+//! the client.
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 use super::compare;
 use crate::{
+    base::Endpoint,
     exchange::{RequestRoute, route::UNKNOWN},
-    wire::Dialect,
+    wire::{Dialect, ModelUse},
 };
 
 /// The prefix that a client may leave out.
 const VERSION: &str = "/v1";
-/// The last segment of a path that stands for a name chosen by the client.
+/// Azure's paths: as OpenAI's below the first, with a model's name below the second.
+const AZURE: &str = "/openai";
+const DEPLOYMENTS: &str = "/deployments/";
+/// The last segment of a path that stands for a name chosen by the client, which may hold slashes.
 const MODEL: &str = "{model}";
+/// The segment of a path that stands for an id.
+const ID: &str = "{id}";
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +34,6 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     /// The path as logs and metrics name it.
     template: &'static str,
-    /// The dialect of requests and errors.
-    dialect: Dialect,
     pub(super) access: Access,
     pub(super) operation: Operation,
 }
@@ -36,6 +43,7 @@ pub(super) struct Route {
 pub(super) enum Methods {
     Get,
     GetAndHead,
+    GetAndDelete,
     Post,
 }
 
@@ -59,7 +67,9 @@ pub(super) enum Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     /// A completion by a provider; `asgi`: the path itself selects the ASGI mode (S0.4).
-    Complete { asgi: bool },
+    Complete { endpoint: Endpoint, asgi: bool },
+    /// Another answer of a provider's.
+    Forward(Endpoint),
     /// An answer of the gateway itself.
     Page(Page),
 }
@@ -78,27 +88,44 @@ pub(super) enum Page {
     Health,
     Live,
     Ready,
+    Hello,
 }
 
 /// A row, and the part of the path that its template leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RouteMatch<'p> {
     pub(super) route: &'static Route,
-    /// The text in place of `{model}`, still percent-encoded; empty for all other rows.
-    pub(super) model: &'p str,
+    /// The path from `{model}` or `{id}` on, still percent-encoded; empty for all other rows.
+    pub(super) rest: &'p str,
+    /// The model of Azure's paths, still percent-encoded. `None`: it is another path.
+    deployment: Option<&'p str>,
 }
 
 use Access::{Anyone, Key, Operator, OperatorOrKey, OperatorUnlessPublic};
-use Methods::{Get, GetAndHead, Post};
+use Methods::{Get, GetAndDelete, GetAndHead, Post};
 
 /// In the order in which `GET /` lists them; completions first, because the table is searched from its start.
-pub(super) static ROUTES: [Route; 18] = [
-    completion("/v1/chat/completions", Dialect::ChatCompletions, false),
-    completion("/v1/chat/completions/asgi", Dialect::ChatCompletions, true),
-    completion("/v1/completions", Dialect::Completions, false),
-    completion("/v1/embeddings", Dialect::Embeddings, false),
-    completion("/v1/responses", Dialect::Responses, false),
-    completion("/v1/messages", Dialect::Messages, false),
+pub(super) static ROUTES: [Route; 34] = [
+    completion("/v1/chat/completions", Endpoint::ChatCompletions, false),
+    completion("/v1/chat/completions/asgi", Endpoint::ChatCompletions, true),
+    completion("/v1/completions", Endpoint::Completions, false),
+    completion("/v1/embeddings", Endpoint::Embeddings, false),
+    completion("/v1/responses", Endpoint::Responses, false),
+    completion("/v1/messages", Endpoint::Messages, false),
+    further(Post, "/v1/messages/count_tokens", Endpoint::CountTokens),
+    further(Post, "/v1/responses/input_tokens", Endpoint::InputTokens),
+    further(Post, "/v1/responses/compact", Endpoint::Compact),
+    further(GetAndDelete, "/v1/responses/{id}", Endpoint::StoredResponse),
+    further(Get, "/v1/responses/{id}/input_items", Endpoint::StoredResponse),
+    further(Post, "/v1/responses/{id}/cancel", Endpoint::StoredResponse),
+    further(Post, "/v1/audio/transcriptions", Endpoint::Transcriptions),
+    further(Post, "/v1/audio/translations", Endpoint::Translations),
+    further(Post, "/v1/audio/speech", Endpoint::Speech),
+    further(Post, "/v1/images/generations", Endpoint::ImageGenerations),
+    further(Post, "/v1/images/edits", Endpoint::ImageEdits),
+    further(Post, "/v1/images/variations", Endpoint::ImageVariations),
+    further(Post, "/v1/moderations", Endpoint::Moderations),
+    further(Post, "/v1/rerank", Endpoint::Rerank),
     page(GetAndHead, "/v1/models", Key, Page::Models),
     page(GetAndHead, "/v1/models/{model}", Key, Page::Model),
     page(Post, "/v1/reload", Operator, Page::Reload),
@@ -112,25 +139,26 @@ pub(super) static ROUTES: [Route; 18] = [
     // Not listed by `GET /`.
     page(GetAndHead, "/", Anyone, Page::Service),
     page(GetAndHead, "/healthz", Anyone, Page::Live).logged_as("/livez"),
+    // Cohere's second version has the same form.
+    further(Post, "/v2/rerank", Endpoint::Rerank),
+    // Claude Code asks whether its server is there.
+    page(GetAndHead, "/api/hello", Anyone, Page::Hello),
 ];
 /// Rows at the table's end that `GET /` does not list.
-const UNLISTED: usize = 2;
+const UNLISTED: usize = 4;
 
-const fn completion(path: &'static str, dialect: Dialect, asgi: bool) -> Route {
-    Route {
-        methods: Post,
-        path,
-        template: path,
-        dialect,
-        access: Key,
-        operation: Operation::Complete { asgi },
-    }
+const fn completion(path: &'static str, endpoint: Endpoint, asgi: bool) -> Route {
+    let operation = Operation::Complete { endpoint, asgi };
+    Route { methods: Post, path, template: path, access: Key, operation }
+}
+
+const fn further(methods: Methods, path: &'static str, endpoint: Endpoint) -> Route {
+    Route { methods, path, template: path, access: Key, operation: Operation::Forward(endpoint) }
 }
 
 /// A path that the gateway answers without a provider. Its errors have the shape of chat completions.
 const fn page(methods: Methods, path: &'static str, access: Access, page: Page) -> Route {
-    let operation = Operation::Page(page);
-    Route { methods, path, template: path, dialect: Dialect::ChatCompletions, access, operation }
+    Route { methods, path, template: path, access, operation: Operation::Page(page) }
 }
 
 /// The rows that `GET /` lists.
@@ -140,8 +168,26 @@ pub(super) fn listed() -> impl Iterator<Item = &'static Route> {
 
 /// The row of a path, whatever the method. `None`: there is no such path.
 pub(super) fn find(path: &str) -> Option<RouteMatch<'_>> {
+    let (path, deployment) = without_azure(path);
     let short = path.strip_prefix(VERSION).unwrap_or(path);
-    ROUTES.iter().find_map(|route| route.matches(path, short).map(|model| RouteMatch { route, model }))
+    let found = |route: &'static Route| {
+        let rest = route.matches(path, short)?;
+        (deployment.is_none() || route.takes_a_model()).then_some(RouteMatch { route, rest, deployment })
+    };
+    ROUTES.iter().find_map(found)
+}
+
+/// A path without Azure's prefix, and the model that was in it.
+fn without_azure(path: &str) -> (&str, Option<&str>) {
+    let Some(below) = path.strip_prefix(AZURE) else { return (path, None) };
+    if below.starts_with(VERSION) {
+        return (below, None);
+    }
+    let Some(named) = below.strip_prefix(DEPLOYMENTS) else { return (path, None) };
+    match named.find('/').filter(|length| *length > 0) {
+        Some(length) => (named.get(length..).unwrap_or_default(), named.get(..length)),
+        None => (path, None),
+    }
 }
 
 impl Route {
@@ -149,16 +195,36 @@ impl Route {
         Self { template, ..self }
     }
 
-    /// The part of `path` in place of `{model}`. `None`: the path is another one. `short` is `path` without
-    /// its `/v1`.
+    /// The part of `path` from `{model}` or `{id}` on. `None`: the path is another one. `short` is `path`
+    /// without its `/v1`.
     fn matches<'p>(&self, path: &'p str, short: &'p str) -> Option<&'p str> {
         let (own, given) = match self.path.strip_prefix(VERSION) {
             Some(own) => (own, short),
             None => (self.path, path),
         };
-        match own.strip_suffix(MODEL) {
-            Some(before) => given.strip_prefix(before).filter(|model| !model.is_empty()),
-            None => (own == given).then_some(""),
+        if own == given && !own.ends_with('}') {
+            return Some("");
+        }
+        if let Some(before) = own.strip_suffix(MODEL) {
+            return given.strip_prefix(before).filter(|model| !model.is_empty());
+        }
+        let (before, after) = own.split_once(ID)?;
+        let rest = given.strip_prefix(before)?;
+        let id = rest.strip_suffix(after)?;
+        (!id.is_empty() && !id.contains('/')).then_some(rest)
+    }
+
+    /// Whether it may be below Azure's `/openai/deployments/{model}`.
+    fn takes_a_model(&self) -> bool {
+        let endpoint = self.endpoint();
+        endpoint.is_some_and(|endpoint| endpoint.model_use() != ModelUse::None)
+    }
+
+    /// `None`: it is a page.
+    const fn endpoint(&self) -> Option<Endpoint> {
+        match self.operation {
+            Operation::Complete { endpoint, .. } | Operation::Forward(endpoint) => Some(endpoint),
+            Operation::Page(_) => None,
         }
     }
 
@@ -166,6 +232,7 @@ impl Route {
         match self.methods {
             Get => *method == Method::GET,
             GetAndHead => *method == Method::GET || *method == Method::HEAD,
+            GetAndDelete => *method == Method::GET || *method == Method::DELETE,
             Post => *method == Method::POST,
         }
     }
@@ -185,16 +252,20 @@ impl Route {
                 | Page::Service
                 | Page::Health
                 | Page::Live
-                | Page::Ready,
+                | Page::Ready
+                | Page::Hello,
             )
-            | Operation::Complete { .. } => false,
+            | Operation::Complete { .. }
+            | Operation::Forward(_) => false,
         }
     }
 
     /// Whether the operators' listener (`admin_listen`) serves it: all but the paths of clients.
     pub(super) const fn is_for_operators(&self) -> bool {
         match self.operation {
-            Operation::Complete { .. } | Operation::Page(Page::Models | Page::Model | Page::Compare) => false,
+            Operation::Complete { .. }
+            | Operation::Forward(_)
+            | Operation::Page(Page::Models | Page::Model | Page::Compare | Page::Hello) => false,
             Operation::Page(
                 Page::Reload
                 | Page::Stats
@@ -211,8 +282,18 @@ impl Route {
 
 impl RouteMatch<'_> {
     /// The dialect of a request's errors, whatever becomes of the request.
-    pub(super) fn dialect(found: Option<Self>) -> Dialect {
-        found.map_or(Dialect::ChatCompletions, |found| found.route.dialect)
+    pub(super) fn dialect(found: Option<Self>, path: &str) -> Dialect {
+        match found.and_then(|found| found.route.endpoint()) {
+            Some(endpoint) => endpoint.dialect(),
+            // Paths that Anthropic's clients alone ask for.
+            None if path.contains("/messages/") || path.starts_with("/api/") => Dialect::Messages,
+            None => Dialect::ChatCompletions,
+        }
+    }
+
+    /// The model that Azure's path names.
+    pub(super) fn deployment(&self) -> Option<String> {
+        self.deployment.map(|name| percent_decode_str(name).decode_utf8_lossy().into_owned())
     }
 
     /// The route as the request's record keeps it; unknown where the path does not take the method.
@@ -220,10 +301,10 @@ impl RouteMatch<'_> {
         let Some(found) = found.filter(|found| found.route.takes(method)) else {
             return RequestRoute::Unknown;
         };
-        let Route { template, dialect, .. } = *found.route;
-        match found.route.operation {
-            Operation::Complete { .. } => RequestRoute::Completion { template, dialect },
-            Operation::Page(_) => RequestRoute::Page { template },
+        let template = found.route.template;
+        match found.route.endpoint() {
+            Some(endpoint) => RequestRoute::Completion { template, endpoint },
+            None => RequestRoute::Page { template },
         }
     }
 }
@@ -234,6 +315,7 @@ impl Methods {
         match self {
             Self::Get => "GET, OPTIONS",
             Self::GetAndHead => "GET, HEAD, OPTIONS",
+            Self::GetAndDelete => "GET, DELETE, OPTIONS",
             Self::Post => "POST, OPTIONS",
         }
     }
@@ -243,6 +325,7 @@ impl Methods {
         match self {
             Self::Get => "this path takes GET",
             Self::GetAndHead => "this path takes GET, HEAD, OPTIONS",
+            Self::GetAndDelete => "this path takes GET, DELETE, OPTIONS",
             Self::Post => "this path takes POST, OPTIONS",
         }
     }
@@ -250,7 +333,7 @@ impl Methods {
     /// The method as `GET /` lists it.
     pub(super) const fn main(self) -> &'static str {
         match self {
-            Self::Get | Self::GetAndHead => "GET",
+            Self::Get | Self::GetAndHead | Self::GetAndDelete => "GET",
             Self::Post => "POST",
         }
     }
@@ -268,8 +351,9 @@ mod tests {
     fn finds_paths_with_and_without_v1() {
         for path in ["/v1/chat/completions", "/chat/completions"] {
             let found = find(path).unwrap();
-            assert_eq!(found.route.operation, Operation::Complete { asgi: false }, "{path}");
-            assert_eq!(RouteMatch::dialect(Some(found)), Dialect::ChatCompletions);
+            let chat = Operation::Complete { endpoint: Endpoint::ChatCompletions, asgi: false };
+            assert_eq!(found.route.operation, chat, "{path}");
+            assert_eq!(RouteMatch::dialect(Some(found), path), Dialect::ChatCompletions);
         }
         assert_eq!(template(&Method::POST, "/v1/chat/completions/asgi"), "/v1/chat/completions/asgi");
         assert_eq!(find("/livez").map(|found| found.route.operation), Some(Operation::Page(Page::Live)));
@@ -284,7 +368,7 @@ mod tests {
     fn a_model_is_the_rest_of_its_path() {
         let model = |path| find(path).filter(|found| found.route.operation == Operation::Page(Page::Model));
         for (path, name) in [("/v1/models/a%2Fb", "a%2Fb"), ("/models/a/b", "a/b")] {
-            assert_eq!(model(path).map(|found| found.model), Some(name), "{path}");
+            assert_eq!(model(path).map(|found| found.rest), Some(name), "{path}");
             assert_eq!(template(&Method::GET, path), "/v1/models/{model}");
         }
         assert_eq!((find("/v1/models/"), model("/v1/models")), (None, None));
@@ -297,12 +381,52 @@ mod tests {
         assert_eq!(methods("/health").map(Methods::allow), Some("GET, HEAD, OPTIONS"));
         assert_eq!(template(&Method::GET, "/v1/messages"), UNKNOWN);
         assert_eq!(template(&Method::HEAD, "/healthz"), "/livez");
-        assert_eq!(RouteMatch::dialect(find("/v1/messages")), Dialect::Messages);
+        for path in ["/v1/messages", "/v1/messages/count_tokens", "/messages/batches", "/v1/messages/"] {
+            assert_eq!(RouteMatch::dialect(find(path), path), Dialect::Messages, "{path}");
+        }
+        assert_eq!(template(&Method::DELETE, "/v1/responses/resp_1"), "/v1/responses/{id}");
+        assert_eq!(template(&Method::DELETE, "/v1/responses/resp_1/cancel"), UNKNOWN);
     }
 
     #[test]
-    fn the_listed_rows_are_all_but_the_last_two() {
+    fn an_id_is_one_segment() {
+        let rest = |path| find(path).map(|found| (found.route.path, found.rest));
+        assert_eq!(rest("/v1/responses/r"), Some(("/v1/responses/{id}", "r")));
+        assert_eq!(rest("/responses/r/cancel"), Some(("/v1/responses/{id}/cancel", "r/cancel")));
+        assert_eq!(rest("/v1/responses/compact"), Some(("/v1/responses/compact", "")));
+        for path in ["/v1/responses/", "/v1/responses//cancel", "/v1/responses/a/b", "/v1/responses/{id}/x"] {
+            assert_eq!(rest(path), None, "{path}");
+        }
+        assert_eq!(rest("/v1/models/{model}"), Some(("/v1/models/{model}", "{model}")));
+    }
+
+    #[test]
+    fn azures_paths_are_openais_behind_a_prefix() {
+        let found = |path| find(path).map(|found| (found.route.path, found.deployment()));
+        let named = Some("gpt 4".to_owned());
+        for (path, own, model) in [
+            ("/openai/deployments/gpt%204/chat/completions", "/v1/chat/completions", named.clone()),
+            ("/openai/deployments/gpt%204/audio/speech", "/v1/audio/speech", named),
+            ("/openai/v1/responses", "/v1/responses", None),
+            ("/openai/v1/models", "/v1/models", None),
+        ] {
+            assert_eq!(found(path), Some((own, model)), "{path}");
+        }
+        for path in [
+            "/openai/deployments//chat/completions",
+            "/openai/deployments/m",
+            "/openai/deployments/m/responses/r",
+            "/openai/deployments/m/models",
+            "/openai/chat/completions",
+            "/openai/deployments/m/stats",
+        ] {
+            assert_eq!(found(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_listed_rows_are_all_but_the_last_four() {
         let unlisted: Vec<_> = ROUTES.iter().map(|route| route.path).skip(listed().count()).collect();
-        assert_eq!(unlisted, ["/", "/healthz"]);
+        assert_eq!(unlisted, ["/", "/healthz", "/v2/rerank", "/api/hello"]);
     }
 }

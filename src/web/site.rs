@@ -22,7 +22,7 @@ use crate::{
     base::ByteList,
     exchange::Outcome,
     ledger::LedgerReader,
-    proxy::{Call, Gateway, Incoming, Refusal},
+    proxy::{Addressed, Call, Gateway, Incoming, Refusal},
     telemetry::Telemetry,
     upstream::Target,
 };
@@ -82,7 +82,8 @@ impl Site {
     ) -> Response<Body> {
         let found = routes::find(head.uri.path()).filter(|found| self.has(found.route));
         let route = RouteMatch::recorded(found, &head.method);
-        let call = self.gateway.open(&head, peer, route, RouteMatch::dialect(found));
+        let dialect = RouteMatch::dialect(found, head.uri.path());
+        let call = self.gateway.open(&head, peer, route, dialect);
         if head.method == Method::OPTIONS {
             let headers = allow_preflight(&head.headers);
             let response = call.whole(StatusCode::NO_CONTENT, headers, ByteList::new(), Outcome::Complete);
@@ -93,8 +94,15 @@ impl Site {
             Err(refusal) => return call.refuse(&refusal).map(Body::from),
         };
         match found.route.operation {
-            Operation::Complete { asgi } => {
-                self.gateway.complete(call, &mut head, body, asgi).await.map(Body::from)
+            Operation::Complete { endpoint, asgi } => {
+                let model = found.deployment();
+                let addressed = Addressed { endpoint, asgi, model: model.as_deref(), rest: "" };
+                self.gateway.complete(call, &mut head, body, addressed).await.map(Body::from)
+            }
+            Operation::Forward(endpoint) => {
+                let (model, rest) = (found.deployment(), found.rest.to_owned());
+                let addressed = Addressed { endpoint, asgi: false, model: model.as_deref(), rest: &rest };
+                Box::pin(self.gateway.forward(call, &mut head, body, addressed)).await.map(Body::from)
             }
             // Boxed: rare requests must not enlarge the future of every request.
             Operation::Page(page) => Box::pin(self.page(page, call, found, &head)).await,
@@ -150,9 +158,10 @@ impl Site {
         let reply = match page {
             Page::Service => Ok(Reply::ok(page::service())),
             Page::Live => Ok(Reply::ok(page::live())),
+            Page::Hello => Ok(Reply::ok(page::hello())),
             Page::Ready => Ok(Reply::ready((parts.ready)())),
             Page::Models => Ok(Reply::ok(models::list(&snapshot))),
-            Page::Model => models::one(&snapshot, found.model).map(Reply::ok),
+            Page::Model => models::one(&snapshot, found.rest).map(Reply::ok),
             Page::Health => {
                 let is_detailed = admin::is_known(parts.listener, &snapshot, head);
                 Ok(Reply::ok(health::page(&snapshot, is_detailed)))

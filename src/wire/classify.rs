@@ -62,7 +62,9 @@ pub fn classify_committed(dialect: Dialect, event: &Event<'_>) -> EventFacts {
             }
         }
         Dialect::Responses | Dialect::Messages => match event.name {
-            Some(name) if !EVENTS_TO_PARSE.contains(&name) => EventClass::Other.into(),
+            Some(name) if !EVENTS_TO_PARSE.contains(&name) && !is_end_of_media(name) => {
+                EventClass::Other.into()
+            }
             Some(_) | None => classify(dialect, event).after_commit(),
         },
     }
@@ -77,6 +79,12 @@ const EVENTS_TO_PARSE: [&[u8]; 6] = [
     b"message_delta",
     b"message_stop",
 ];
+
+/// The last events of OpenAI's transcripts, speech and images, which hold usage.
+fn is_end_of_media(name: &[u8]) -> bool {
+    matches!(name.first(), Some(b't' | b's' | b'i'))
+        && (name.ends_with(b".done") || name.ends_with(b".completed"))
+}
 
 impl From<EventClass> for EventFacts {
     fn from(class: EventClass) -> Self {

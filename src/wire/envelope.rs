@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use super::{
     cursor::{Cursor, JsonError},
+    endpoint::ModelUse,
     field::{self, Field, FieldError, MAX_MODEL, MAX_MODELS},
     index::{self, Member},
     position::TextPosition,
@@ -18,7 +19,10 @@ use super::{
 /// The known fields of one request body. Spans are offsets into the bytes that it was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
+    /// Empty: the request leaves it to the provider.
     model: Box<str>,
+    /// The model is of the request's path, whatever the body says.
+    is_given: bool,
     /// The rest of `models`.
     fallback_models: Vec<Box<str>>,
     stream: Option<bool>,
@@ -87,7 +91,15 @@ pub enum EnvelopeError {
 /// # Errors
 /// [`EnvelopeError`]: the reason, and the position or the field.
 pub fn read(body: &[u8]) -> Result<Envelope, EnvelopeError> {
-    parse(body).map_err(|refusal| match refusal {
+    read_for(body, ModelUse::Required, None)
+}
+
+/// Reads the envelope of one request body whose model may be missing, or is `given` by the request's path.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_for(body: &[u8], model_use: ModelUse, given: Option<&str>) -> Result<Envelope, EnvelopeError> {
+    parse(body, model_use, given).map_err(|refusal| match refusal {
         EnvelopeRefusal::Syntax(JsonError { at, reason }) => {
             EnvelopeError::Syntax { position: TextPosition::of(body, at), reason }
         }
@@ -99,10 +111,16 @@ pub fn read(body: &[u8]) -> Result<Envelope, EnvelopeError> {
 }
 
 impl Envelope {
-    /// The model's name, unescaped; the first of `models` if `model` is not given.
+    /// The model's name, unescaped; the first of `models` if `model` is not given. Empty: it was read with
+    /// [`ModelUse::Optional`], and the request names none.
     #[must_use]
     pub fn model(&self) -> &str {
         &self.model
+    }
+
+    /// Whether the body itself names this model.
+    pub(super) fn names(&self, model: &str) -> bool {
+        !self.is_given && *self.model == *model
     }
 
     /// The names to try after [`Envelope::model`], in order.
@@ -207,7 +225,7 @@ struct EnvelopeBuilder {
     spans: FieldSpans,
 }
 
-fn parse(body: &[u8]) -> Result<Envelope, EnvelopeRefusal> {
+fn parse(body: &[u8], model_use: ModelUse, given: Option<&str>) -> Result<Envelope, EnvelopeRefusal> {
     if simdutf8::basic::from_utf8(body).is_err() {
         let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
         return Err(JsonError { at: valid, reason: "not UTF-8" }.into());
@@ -216,9 +234,17 @@ fn parse(body: &[u8]) -> Result<Envelope, EnvelopeRefusal> {
     builder.spans.close = index::members(body, |member| builder.member(body, member))?;
     let EnvelopeBuilder { model, models, stream, asgi, max_tokens, choices, spans, .. } = builder;
     let mut fallback_models = models.into_iter();
-    let model = model.or_else(|| fallback_models.next()).ok_or(EnvelopeRefusal::Missing(Field::Model))?;
-    let fallback_models = fallback_models.filter(|other| *other != model).collect();
-    Ok(Envelope { model, fallback_models, stream, asgi, max_tokens, choices, spans })
+    let own = model.or_else(|| fallback_models.next());
+    let is_given = given.is_some();
+    let model = match (given, own, model_use) {
+        (Some(given), _, _) => given.into(),
+        (None, Some(own), _) => own,
+        (None, None, ModelUse::Required) => return Err(EnvelopeRefusal::Missing(Field::Model)),
+        (None, None, ModelUse::Optional | ModelUse::None) => Box::default(),
+    };
+    // A path names one model, and no other is tried.
+    let fallback_models = fallback_models.filter(|other| !is_given && *other != model).collect();
+    Ok(Envelope { model, is_given, fallback_models, stream, asgi, max_tokens, choices, spans })
 }
 
 impl EnvelopeBuilder {

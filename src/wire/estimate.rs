@@ -31,6 +31,13 @@ pub fn prompt_tokens(body: &[u8]) -> u32 {
     u32::try_from(tokens + text.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX)
 }
 
+/// The estimated tokens of a form with so many bytes of text and so many files.
+#[must_use]
+pub fn of_parts(text: usize, files: usize) -> u32 {
+    let tokens = text.div_ceil(BYTES_PER_TOKEN).saturating_add(files.saturating_mul(TOKENS_PER_IMAGE));
+    u32::try_from(tokens).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::prompt_tokens;

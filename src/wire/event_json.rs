@@ -18,6 +18,9 @@ pub(super) fn class_of(dialect: Dialect, name: Option<&[u8]>, json: &Value) -> E
         Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => chunk_class(json),
         Dialect::Responses | Dialect::Messages if is_final_event(tag) => EventClass::Done,
         Dialect::Responses if tag.ends_with(b".delta") && is_nonempty(&json["delta"]) => EventClass::Content,
+        // OpenAI's streams of speech and of images.
+        Dialect::Responses if tag.ends_with(b".delta") && is_nonempty(&json["audio"]) => EventClass::Content,
+        Dialect::Responses if is_nonempty(&json["b64_json"]) => EventClass::Content,
         Dialect::Responses if tag == b"response.output_item.added" && is_tool_call(&json["item"]) => {
             EventClass::Content
         }

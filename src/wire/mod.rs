@@ -1,10 +1,12 @@
 //! Reads requests and responses from the bytes that are forwarded unchanged. No I/O, no async, no clock;
 //! every fact that an edit needs is a span of the original.
 //!
-//! - [`dialect`]: the supported APIs and their paths; [`error`]: the JSON of errors in each
+//! - [`dialect`]: the supported APIs and their paths; [`error`]: the JSON of errors in each; [`endpoint`]:
+//!   the dialect of each endpoint
 //! - [`envelope`]: the few request fields that the gateway needs ([`field`]), found by [`index`] (members by
 //!   span), [`cursor`] (JSON grammar) and [`text`] (runs of plain string bytes); [`position`]: line and
 //!   column of an error
+//! - [`form`]: the fields of a multipart body that the gateway needs
 //! - [`splice`]: edits of a request body around slices of the original
 //! - [`sse`]: events in a relayed stream, split into fields by [`block`]
 //! - [`classify`]: the class of an event ([`event_class`]), from its parsed JSON ([`event_json`]) or from a
@@ -20,12 +22,14 @@ pub mod classify;
 pub mod content_shape;
 mod cursor;
 pub mod dialect;
+pub mod endpoint;
 pub mod envelope;
 pub mod error;
 pub mod estimate;
 mod event_class;
 mod event_json;
 pub mod field;
+pub mod form;
 mod index;
 mod member_search;
 pub mod position;
@@ -41,9 +45,11 @@ pub use answer_end::AnswerEnd;
 pub use classify::{EventFacts, classify, classify_committed, ends_answer, is_done_mark};
 pub use content_shape::ContentShape;
 pub use dialect::Dialect;
+pub use endpoint::ModelUse;
 pub use envelope::{Envelope, EnvelopeError};
 pub use error::WireError;
 pub use event_class::EventClass;
+pub use form::{Form, FormError};
 pub use provider_error::ProviderError;
 pub use splice::{Edits, splice};
 pub use sse::{Event, LineTooLong, Scanner};

@@ -27,8 +27,12 @@ pub struct Edits<'a> {
 #[must_use]
 pub fn splice(body: &Bytes, envelope: &Envelope, edits: &Edits<'_>) -> ByteList {
     let spans = &envelope.spans;
-    let rename = edits.model.filter(|name| *name != envelope.model());
-    let rename = rename.zip(spans.model.clone()).map(|(name, span)| (span, quoted(name)));
+    let rename = edits.model.filter(|name| !envelope.names(name));
+    let rename = match (rename, &spans.model, &spans.models) {
+        (Some(name), Some(span), _) => Some((span.clone(), quoted(name))),
+        (Some(name), None, None) => Some(added_model(body, spans.close, name)),
+        (Some(_), None, Some(_)) | (None, _, _) => None,
+    };
     let (models, model_for_models) = match &spans.model {
         Some(_) => (spans.models.as_ref(), None),
         None => (None, spans.models.as_ref().filter(|_| edits.drop_gateway_members || edits.model.is_some())),
@@ -56,6 +60,13 @@ pub fn splice(body: &Bytes, envelope: &Envelope, edits: &Edits<'_>) -> ByteList 
     list
 }
 
+/// The edit that names the model in a body without one.
+fn added_model(body: &Bytes, close: usize, name: &str) -> (Range<usize>, Bytes) {
+    let before = body.get(..close).unwrap_or_default().trim_ascii_end();
+    let comma = if before.ends_with(b"{") { "" } else { "," };
+    (close..close, format!("{comma}\"model\":{}", serde_json::Value::from(name)).into())
+}
+
 /// The spans to remove so that the object stays valid: each member and one comma. Members at the beginning of
 /// the object go with the comma after them, all others with the comma before.
 fn removals(mut members: [Option<&GatewayMember>; 2]) -> [Option<Range<usize>>; 2] {
@@ -75,7 +86,7 @@ fn removals(mut members: [Option<&GatewayMember>; 2]) -> [Option<Range<usize>>; 
 /// decided.
 fn request_usage(options: &StreamOptions, close: usize) -> Option<(Range<usize>, Bytes)> {
     let (span, text): (_, &'static [u8]) = match options {
-        // A body always has a model, so there is a member before this one.
+        // A body has a model by now, so there is a member before this one.
         StreamOptions::Absent => (close..close, br#","stream_options":{"include_usage":true}"#),
         StreamOptions::Null(span) => (span.clone(), br#"{"include_usage":true}"#),
         StreamOptions::Object(StreamOptionsSpan { include_usage: Some((None, span)), .. }) => {

@@ -5,6 +5,7 @@ mod connections;
 mod database_keys;
 mod disconnects;
 mod endpoints;
+mod further_endpoints;
 mod keys;
 mod rejected_requests;
 mod request_bodies;

@@ -77,7 +77,7 @@ async fn read(request: http::Request<RecvStream>, connection: usize) -> Option<S
     for (name, value) in &head.headers {
         headers.push((name.to_string(), value.to_str().expect("a header in ASCII").to_owned()));
     }
-    let (method, target) = (head.method.to_string(), head.uri.path().to_owned());
+    let (method, target) = (head.method.to_string(), head.uri.path_and_query()?.to_string());
     Some(Seen { connection, method, target, headers, body: body.freeze(), raw: Bytes::new() })
 }
 

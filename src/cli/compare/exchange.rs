@@ -38,8 +38,13 @@ async fn exchange(
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
     let path = format!("{}?{}", compare::PATH, params.query());
     let headers = HeaderMap::new();
-    let request =
-        Request { method: Method::GET, path: &path, headers: &headers, accept: "text/event-stream" };
+    let request = Request {
+        method: Method::GET,
+        path: &path,
+        headers: &headers,
+        accept: "text/event-stream",
+        content_type: &[],
+    };
     let deadline = Deadline::new(DeadlineKind::FirstToken, Deadlines::default().non_stream);
     let mut response = upstream
         .send(target, &request, ByteList::new(), deadline)

@@ -28,8 +28,13 @@ fn builds_the_head_from_what_may_pass() {
     ] {
         headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    let request =
-        Request { method: Method::POST, path: "/chat/completions", headers: &headers, accept: "*/*" };
+    let request = Request {
+        method: Method::POST,
+        path: "/chat/completions",
+        headers: &headers,
+        accept: "*/*",
+        content_type: JSON,
+    };
     assert_eq!(
         write_request(&target(), &request, 1205),
         "POST /v1/chat/completions HTTP/1.1\r\nhost: api.example.com:8080\r\ncontent-length: 1205\r\n\

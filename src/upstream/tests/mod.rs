@@ -198,7 +198,8 @@ impl Scene {
             list.push(Bytes::from_static(part.as_bytes()));
         }
         let headers = HeaderMap::from_iter([("cookie".parse().unwrap(), HeaderValue::from_static("a=b"))]);
-        let request = Request { method: Method::POST, path, headers: &headers, accept: "*/*" };
+        let request =
+            Request { method: Method::POST, path, headers: &headers, accept: "*/*", content_type: JSON };
         in_time(self.upstream.send(&self.target, &request, list, Deadline::new(DeadlineKind::Total, timeout)))
             .await
     }

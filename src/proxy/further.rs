@@ -1,0 +1,397 @@
+//! Requests to further endpoints: counting tokens, stored responses, sound, images, moderations, rerank. They
+//! go through the same door as completions: key, model, limits, a row. Their bodies go up as they came.
+//!
+//! Candidates are asked one after the other, in the order that completions of the model would have. Success
+//! and failure here say nothing about completions, so nothing is written down but the providers that have or
+//! lack an endpoint. A request without a model
+//! (a stored response, a model of the provider's own choice) asks all providers in the configuration's order;
+//! the first good answer counts.
+
+use std::{borrow::Cow, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, header::CONTENT_TYPE, request::Parts};
+use tokio::time::{Instant, timeout};
+
+use super::{
+    Gateway,
+    admission::{self, TokenEstimate, admit},
+    answer::Answer,
+    attempt_result::{AttemptError, Success},
+    call::{Body, Call},
+    failures::{FailedAttempt, FailedAttempts},
+    fault::Refusal,
+    handle::Addressed,
+    intake::{self, Incoming},
+    request_context::{Payload, RequestContext},
+    request_headers::RequestHeaders,
+    snapshot::Snapshot,
+};
+use crate::{
+    auth::Principal,
+    base::{Endpoint, Moment},
+    exchange::{RequestRecord, ResponseMode},
+    relay::CommitPoint,
+    routing::{FailureClass, PlanRequest, ResponseKind, catalog::EndpointKnowledge, class::NextStep},
+    wire::{self, Envelope, Form, FormError, ModelUse, estimate},
+};
+
+/// Bytes of a response's id.
+const MAX_ID: usize = 256;
+
+/// A provider to ask, by its index, and the model's name there; empty: none is named.
+type AskedProvider<'a> = (usize, &'a str);
+
+/// The error that the client is given when no provider has an answer.
+struct KeptError {
+    error: AttemptError,
+    class: FailureClass,
+    provider: usize,
+    /// Another provider may have what this one lacks. Such an error says less than any other.
+    is_elsewhere: bool,
+}
+
+/// The fields of a request's body.
+#[derive(Debug)]
+enum Fields {
+    Json(Box<Envelope>),
+    Form(Form),
+    Nothing,
+}
+
+impl Gateway {
+    /// Answers one request to a further endpoint. Dropping the future or the body completes it.
+    pub async fn forward(
+        &self,
+        mut call: Call,
+        head: &mut Parts,
+        body: impl Incoming,
+        addressed: Addressed<'_>,
+    ) -> Response<Body> {
+        let snapshot = self.snapshot.load_full();
+        self.trace(&mut call, head);
+        let outcome = self.ask_providers(&mut call, &snapshot, head, body, addressed).await;
+        self.finish(call, &snapshot, head, outcome)
+    }
+
+    async fn ask_providers(
+        &self,
+        call: &mut Call,
+        snapshot: &Snapshot,
+        head: &Parts,
+        body: impl Incoming,
+        addressed: Addressed<'_>,
+    ) -> Result<Answer, Box<Refusal>> {
+        let endpoint = addressed.endpoint;
+        let principal = admit(snapshot, &head.headers)?;
+        call.note_key(&principal);
+        call.record().on_disconnect = snapshot.stream.on_disconnect;
+        let headers = RequestHeaders::of(&head.headers);
+        let trace = headers.trace_options(&snapshot.telemetry);
+        call.digests = trace.digests && !self.gauges.meter.sheds();
+        let path = upstream_path(&addressed, head)?;
+        let body = if head.method == Method::GET {
+            Bytes::new()
+        } else {
+            intake::read(body, &head.headers, snapshot.intake).await?
+        };
+        call.record().client.request_bytes = body.len() as u64;
+
+        let fields = Fields::read(endpoint, head, &body, addressed.model)?;
+        let (model, streams) = (fields.model(), fields.stream() || asks_for_events(endpoint, head));
+        let record = call.record();
+        record.model = (!model.is_empty()).then(|| model.into());
+        record.mode = Some(if streams { ResponseMode::Asgi } else { ResponseMode::NonStreaming });
+        check_model(&principal, endpoint, &fields)?;
+        let estimate = if endpoint.is_free() { TokenEstimate::default() } else { fields.estimate(&body) };
+        admission::lease(call, snapshot, principal, model, estimate)?;
+        tracing::debug!(id = %call.id, path = endpoint.path(), model, "request");
+
+        let stops = self.stops(snapshot, &fields, (endpoint, streams))?;
+        let (record, stage, wasted) = call.completion.parts();
+        let began = Instant::now();
+        call.asked = Some(began);
+        let within = headers.timeout();
+        let context = RequestContext {
+            upstream: &self.upstream,
+            meter: &self.gauges.meter,
+            snapshot,
+            id: &call.id,
+            started: call.started,
+            head,
+            path: &path,
+            body: &body,
+            payload: fields.payload(),
+            endpoint,
+            streams,
+            mode: snapshot.stream.mode,
+            trace,
+            stage,
+            wasted,
+            is_sole: stops.len() == 1,
+            deadline: within.map(|within| Moment::now() + within),
+            // Any answer counts, so there is nothing to wait for.
+            model_commit: Some(CommitPoint::FirstFrame),
+        };
+        let asking = context.ask_in_turn(&stops, record);
+        let (success, provider) = match within {
+            None => asking.await?,
+            Some(within) => timeout(within, asking).await.unwrap_or_else(|_| Err(late()))?,
+        };
+        record.answered_after = Some(success.times.answered - began);
+        record.connection_wait = Some(success.times.connection_wait);
+        let attempts = record.attempts;
+        call.answered = Some(success.times.answered);
+        let mut answer = success.answer;
+        let name = snapshot.providers.get(provider).map(|provider| &*provider.target.name);
+        answer.sign(name, attempts);
+        Ok(answer)
+    }
+
+    /// The providers to ask, in order.
+    fn stops<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        fields: &'a Fields,
+        (endpoint, streams): (Endpoint, bool),
+    ) -> Result<Vec<AskedProvider<'a>>, Box<Refusal>> {
+        let model = fields.model();
+        if model.is_empty() {
+            return providers_having(snapshot, endpoint);
+        }
+        let request = PlanRequest {
+            model,
+            fallback_models: fields.fallback_models(),
+            strategy: None,
+            session: None,
+            kind: ResponseKind::of(streams),
+            endpoint,
+        };
+        let plan = snapshot
+            .catalog
+            .plan(&request, Moment::now(), &mut self.rng.borrow_mut())
+            .map_err(|none| Refusal::no_plan(&none, model))?;
+        let mut stops: Vec<AskedProvider<'a>> =
+            plan.candidates().iter().map(|candidate| (candidate.provider, candidate.model)).collect();
+        stops.truncate(if snapshot.failover { stops.len() } else { 1 });
+        Ok(stops)
+    }
+}
+
+impl RequestContext<'_> {
+    /// Asks one provider after the other. The answer, and its provider.
+    async fn ask_in_turn(
+        self,
+        stops: &[AskedProvider<'_>],
+        record: &mut RequestRecord,
+    ) -> Result<(Success, usize), Box<Refusal>> {
+        let mut failures = FailedAttempts::default();
+        let mut kept: Option<KeptError> = None;
+        for (number, (index, model)) in stops.iter().copied().enumerate() {
+            let Some(provider) = self.snapshot.providers.get(index) else { continue };
+            record.attempts = record.attempts.saturating_add(1);
+            record.provider = Some(Arc::clone(&provider.target.name));
+            record.upstream_model = (!model.is_empty()).then(|| model.into());
+            let is_last = number + 1 == stops.len();
+            let context = RequestContext { is_sole: is_last, ..self };
+            let (began, memory) = (Moment::now(), provider.standing.endpoints());
+            let error = match context.attempt(provider, model).await {
+                Ok(success) => {
+                    memory.answered(self.endpoint, began);
+                    self.stage.set(success.answer.stage());
+                    return Ok((success, index));
+                }
+                Err(error) => error,
+            };
+            let failure = FailedAttempt::of(Some(Arc::clone(&provider.target.name)), model, &error);
+            failure.log(self.id);
+            // A path with an unknown id is missing, too.
+            if failure.class == FailureClass::EndpointMissing && self.endpoint != Endpoint::StoredResponse {
+                let now = Moment::now();
+                memory.missing(self.endpoint, now + failure.class.consequence().rest, now);
+            }
+            let class = failure.class;
+            let is_elsewhere = self.is_elsewhere(&error, class);
+            let is_final = !is_elsewhere && class.consequence().next_step == NextStep::Stop;
+            failures.add(failure);
+            if is_final || kept.as_ref().is_none_or(|kept| kept.is_elsewhere) {
+                kept = Some(KeptError { error, class, provider: index, is_elsewhere });
+            }
+            if is_final {
+                break;
+            }
+        }
+        match kept {
+            Some(KeptError { error: AttemptError::Fault(fault), .. }) if stops.len() == 1 => {
+                Err(fault.into())
+            }
+            Some(KeptError { error: error @ AttemptError::Error(_), class, provider, .. })
+                if self.understands(class, &error) =>
+            {
+                let success = self.pass_error(error, class).await.map_err(Box::<Refusal>::from)?;
+                self.stage.set(success.answer.stage());
+                Ok((success, provider))
+            }
+            Some(_) | None => Err(failures.refusal(self.path)),
+        }
+    }
+
+    /// Whether an error says that another provider may have what this one lacks: the endpoint, the model, or
+    /// the response of this id. Providers know each other's ids for malformed ones.
+    fn is_elsewhere(&self, error: &AttemptError, class: FailureClass) -> bool {
+        let AttemptError::Error(response) = error else { return false };
+        match response.status.as_u16() {
+            404 | 405 | 410 | 501 => true,
+            400 | 422 => self.endpoint == Endpoint::StoredResponse,
+            _ => matches!(class, FailureClass::ModelMissing | FailureClass::EndpointMissing),
+        }
+    }
+}
+
+impl Fields {
+    fn read(
+        endpoint: Endpoint,
+        head: &Parts,
+        body: &Bytes,
+        given: Option<&str>,
+    ) -> Result<Self, Box<Refusal>> {
+        let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let model_use = endpoint.model_use();
+        if body.is_empty() && model_use == ModelUse::None {
+            return Ok(Self::Nothing);
+        }
+        if !wire::form::is_form(content_type) {
+            let envelope = wire::envelope::read_for(body, model_use, given)?;
+            return Ok(Self::Json(Box::new(envelope)));
+        }
+        let form = wire::form::read(content_type, body)?;
+        match (form.model(), given, model_use) {
+            (None, _, ModelUse::Required) => Err(FormError::NoModel.into()),
+            // A field cannot be put into a form without a copy of all of it.
+            (own, Some(given), _) if own != Some(given) => {
+                let message = "the form must name the model that its path names";
+                Err(Refusal::request(400, "invalid_request", message).of(Some("model")))
+            }
+            _ => Ok(Self::Form(form)),
+        }
+    }
+
+    fn model(&self) -> &str {
+        match self {
+            Self::Json(envelope) => envelope.model(),
+            Self::Form(form) => form.model().unwrap_or_default(),
+            Self::Nothing => "",
+        }
+    }
+
+    fn fallback_models(&self) -> &[Box<str>] {
+        match self {
+            Self::Json(envelope) => envelope.fallback_models(),
+            Self::Form(_) | Self::Nothing => &[],
+        }
+    }
+
+    fn stream(&self) -> bool {
+        match self {
+            Self::Json(envelope) => envelope.stream() == Some(true),
+            Self::Form(form) => form.stream(),
+            Self::Nothing => false,
+        }
+    }
+
+    const fn payload(&self) -> Payload<'_> {
+        match self {
+            Self::Json(envelope) => Payload::Json(envelope),
+            Self::Form(form) => Payload::Form(form),
+            Self::Nothing => Payload::Nothing,
+        }
+    }
+
+    /// The tokens to set aside. The answer's length is not bounded by a field that all endpoints share.
+    fn estimate(&self, body: &[u8]) -> TokenEstimate {
+        match self {
+            Self::Json(envelope) => TokenEstimate::of(estimate::prompt_tokens(body), envelope),
+            Self::Form(form) => TokenEstimate { prompt: form.prompt_tokens(), answer: 0 },
+            Self::Nothing => TokenEstimate::default(),
+        }
+    }
+}
+
+impl From<FormError> for Box<Refusal> {
+    fn from(error: FormError) -> Self {
+        let param = matches!(error, FormError::Model | FormError::NoModel).then_some("model");
+        Refusal::request(400, "invalid_request", error.to_string()).of(param)
+    }
+}
+
+/// The key may use the model. A key for some models must name one, because a provider's own choice might be
+/// another.
+fn check_model(principal: &Principal, endpoint: Endpoint, fields: &Fields) -> Result<(), Box<Refusal>> {
+    let model = fields.model();
+    if model.is_empty() {
+        if endpoint.model_use() == ModelUse::None || principal.limits.models.is_empty() {
+            return Ok(());
+        }
+        let message = "this API key is for certain models, so a request must name its `model`";
+        return Err(Refusal::request(403, "model_not_allowed", message).of(Some("model")));
+    }
+    admission::check_models(principal, model, fields.fallback_models())
+}
+
+/// The path below a provider's base URL.
+fn upstream_path<'a>(addressed: &Addressed<'a>, head: &Parts) -> Result<Cow<'a, str>, Box<Refusal>> {
+    let path = addressed.endpoint.path();
+    if addressed.endpoint != Endpoint::StoredResponse {
+        return Ok(path.into());
+    }
+    let id = addressed.rest.split('/').next().unwrap_or_default();
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'=' | b':');
+    // A path must not lead out of its endpoint.
+    if id.len() > MAX_ID || !id.bytes().all(fits) || id.bytes().all(|byte| byte == b'.') {
+        return Err(Refusal::request(404, "response_not_found", "this is no id of a response"));
+    }
+    let query = head.uri.query();
+    let (mark, query) = query.map_or(("", ""), |query| ("?", query));
+    Ok(format!("{path}/{}{mark}{query}", addressed.rest).into())
+}
+
+/// All providers that may have an endpoint, in the configuration's order: those that rest, or have said that
+/// they lack it, come last.
+fn providers_having<'a>(
+    snapshot: &Snapshot,
+    endpoint: Endpoint,
+) -> Result<Vec<AskedProvider<'a>>, Box<Refusal>> {
+    let now = Moment::now();
+    let mut found: Vec<(bool, usize)> = snapshot
+        .providers
+        .iter()
+        .enumerate()
+        .filter_map(|(index, provider)| {
+            let is_late = match snapshot.catalog.knowledge(index, endpoint, now) {
+                EndpointKnowledge::Configured(false) => return None,
+                EndpointKnowledge::Missing { .. } => true,
+                EndpointKnowledge::Configured(true)
+                | EndpointKnowledge::Answered
+                | EndpointKnowledge::Unknown => provider.standing.resting_until() > now,
+            };
+            Some((is_late, index))
+        })
+        .collect();
+    found.sort_unstable();
+    if found.is_empty() {
+        let message = format!("no provider has the endpoint `{}`", endpoint.path());
+        return Err(Refusal::request(404, "endpoint_not_found", message));
+    }
+    Ok(found.into_iter().map(|(_, index)| (index, "")).collect())
+}
+
+/// Whether the query of a stored response asks for its events.
+fn asks_for_events(endpoint: Endpoint, head: &Parts) -> bool {
+    let mut pairs = head.uri.query().unwrap_or_default().split('&');
+    endpoint == Endpoint::StoredResponse && pairs.any(|pair| pair.eq_ignore_ascii_case("stream=true"))
+}
+
+/// The client's own time is up.
+fn late() -> Box<Refusal> {
+    Refusal::gateway(504, "all_providers_timed_out", "no provider answered in time")
+}
