@@ -25,7 +25,7 @@ use super::{
     intake::{self, Incoming},
     request_context::{Payload, RequestContext},
     request_headers::RequestHeaders,
-    snapshot::Snapshot,
+    snapshot::{Provider, Snapshot},
 };
 use crate::{
     auth::Principal,
@@ -43,10 +43,10 @@ const MAX_ID: usize = 256;
 type AskedProvider<'a> = (usize, &'a str);
 
 /// The error that the client is given when no provider has an answer.
-struct KeptError {
+struct KeptError<'a> {
     error: AttemptError,
     class: FailureClass,
-    provider: usize,
+    provider: (&'a Provider, usize),
     /// Another provider may have what this one lacks. Such an error says less than any other.
     is_elsewhere: bool,
 }
@@ -186,7 +186,7 @@ impl RequestContext<'_> {
         record: &mut RequestRecord,
     ) -> Result<(Success, usize), Box<Refusal>> {
         let mut failures = FailedAttempts::default();
-        let mut kept: Option<KeptError> = None;
+        let mut kept: Option<KeptError<'_>> = None;
         for (number, (index, model)) in stops.iter().copied().enumerate() {
             let Some(provider) = self.snapshot.providers.get(index) else { continue };
             record.attempts = record.attempts.saturating_add(1);
@@ -203,7 +203,7 @@ impl RequestContext<'_> {
                 }
                 Err(error) => error,
             };
-            let failure = FailedAttempt::of(Some(Arc::clone(&provider.target.name)), model, &error);
+            let failure = FailedAttempt::of(Some(provider), model, &error);
             failure.log(self.id);
             // A path with an unknown id is missing, too.
             if failure.class == FailureClass::EndpointMissing && self.endpoint != Endpoint::StoredResponse {
@@ -215,7 +215,7 @@ impl RequestContext<'_> {
             let is_final = !is_elsewhere && class.consequence().next_step == NextStep::Stop;
             failures.add(failure);
             if is_final || kept.as_ref().is_none_or(|kept| kept.is_elsewhere) {
-                kept = Some(KeptError { error, class, provider: index, is_elsewhere });
+                kept = Some(KeptError { error, class, provider: (provider, index), is_elsewhere });
             }
             if is_final {
                 break;
@@ -228,9 +228,10 @@ impl RequestContext<'_> {
             Some(KeptError { error: error @ AttemptError::Error(_), class, provider, .. })
                 if self.understands(class, &error) =>
             {
-                let success = self.pass_error(error, class).await.map_err(Box::<Refusal>::from)?;
+                let (provider, index) = provider;
+                let success = self.pass_error(error, class, provider).await?;
                 self.stage.set(success.answer.stage());
-                Ok((success, provider))
+                Ok((success, index))
             }
             Some(_) | None => Err(failures.refusal(self.path)),
         }
