@@ -1,6 +1,7 @@
 //! HTTP/2 to a provider: one connection of a worker, shared by its streams. Flow control carries
 //! back-pressure through: a stream's window is given back as its frames are polled, so a client that does not
-//! read holds at most one window. Invariants: a connection takes no more streams than its own window has room
+//! read holds at most one window. A frame that waits costs far more than a byte, so small frames that their
+//! client does not read are joined. Invariants: a connection takes no more streams than its own window has room
 //! for, so that no stream starves the others; dropping a body resets its stream at once.
 //!
 //! A connection may fall silent for ever without an end that could be seen. It is suspected when a request
@@ -10,15 +11,16 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     future::{Future, pending, poll_fn},
     io,
     pin::{Pin, pin},
     rc::{Rc, Weak},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::{Ping, PingPong, Reason, RecvStream, client::SendRequest};
 use http::{HeaderMap, StatusCode};
 use tokio::{
@@ -41,9 +43,13 @@ const MAX_STREAMS: usize = 100;
 const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
 /// h2 closes a connection when its waiting DATA frames exceed this: a frame below 256 bytes counts for the
-/// bytes that it is shorter. The default is for uploads; here small frames are the normal case, and half the
-/// streams may wait for slow clients.
-const FRAME_BUDGET: usize = 64 * 1024 * 1024;
+/// bytes that it is shorter. The default is for uploads; here small frames are the normal case. Those of a
+/// slow client are gathered before they are so many.
+const FRAME_BUDGET: usize = 8 * 1024 * 1024;
+/// After this many bytes of a connection, frames that their clients do not read are gathered.
+const GATHER_INTERVAL: usize = 32 * 1024;
+/// A gathered frame that is shorter is joined with its neighbours.
+const SMALL_FRAME: usize = 1024;
 
 /// From a PING to its acknowledgement.
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
@@ -78,6 +84,10 @@ struct H2State {
     streams: Cell<usize>,
     /// Reads that gave bytes.
     reads: Cell<u64>,
+    /// Bytes read since frames were gathered.
+    ungathered: Cell<usize>,
+    /// The bodies that are being read.
+    bodies: RefCell<Vec<Weak<StreamBody>>>,
     /// `reads` at the time of the suspicion, which lasts until another read.
     suspected: Cell<Option<u64>>,
     /// `reads` as of a sweep, and the first sweep that found it so.
@@ -101,6 +111,14 @@ impl H2State {
             .is_some_and(|(reads, since)| reads == self.reads.get() && since.elapsed() >= MIN_SILENCE)
     }
 
+    /// Takes waiting frames out of h2, once enough bytes have come.
+    fn gather(&self) {
+        if self.ungathered.get() >= GATHER_INTERVAL {
+            self.ungathered.set(0);
+            self.bodies.borrow_mut().retain(|body| body.upgrade().inspect(|body| body.gather()).is_some());
+        }
+    }
+
     fn suspect(&self, verdict_after: Duration) {
         if !self.is_suspected() {
             self.suspected.set(Some(self.reads.get()));
@@ -110,7 +128,7 @@ impl H2State {
     }
 }
 
-/// The socket, whose reads are counted.
+/// The socket, whose reads are counted. It gives no more than `GATHER_INTERVAL` bytes at once.
 struct CountedIo {
     io: Io,
     state: Rc<H2State>,
@@ -122,9 +140,16 @@ impl AsyncRead for CountedIo {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.state.ungathered.get() >= GATHER_INTERVAL {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
         if read.is_ready() {
-            self.state.reads.set(self.state.reads.get() + 1);
+            let state = &self.state;
+            state.reads.set(state.reads.get() + 1);
+            state.ungathered.set(state.ungathered.get() + buffer.filled().len() - before);
         }
         read
     }
@@ -243,7 +268,11 @@ impl Connection {
         let (pings, interval) = (driver.ping_pong(), pool.ping());
         tasks.spawn(async move {
             tokio::select! {
-                outcome = driver => if let Err(error) = outcome {
+                outcome = poll_fn(|cx| {
+                    let polled = Pin::new(&mut driver).poll(cx);
+                    driven.gather();
+                    polled
+                }) => if let Err(error) = outcome {
                     tracing::debug!(%error, "HTTP/2 connection to a provider ended");
                 },
                 // The driver is dropped, and with it the socket.
@@ -342,7 +371,7 @@ impl Connection {
         let head = HeadWait::new(&self.0.state, deadline).head(response).await;
         let (parts, recv) =
             head.map_err(|error| self.fault(&error, Stage::Head, Sent::Unknown))?.into_parts();
-        Ok((parts.status, parts.headers, Body { recv, slot: Some(slot) }))
+        Ok((parts.status, parts.headers, Body::new(recv, slot)))
     }
 
     /// The fault, and whether the provider may have seen the request: a refused stream, and one above the
@@ -400,47 +429,140 @@ async fn pause(interval: Option<Duration>) -> Duration {
 /// A response body, pulled frame by frame. Dropping it before its end resets the stream.
 #[derive(Debug)]
 pub struct Body {
-    recv: RecvStream,
     /// `None` once the stream has ended.
-    slot: Option<StreamSlot>,
+    stream: Option<Rc<StreamBody>>,
+}
+
+/// A body that is being read. The driver of its connection gathers its waiting frames.
+#[derive(Debug)]
+struct StreamBody {
+    recv: RefCell<RecvStream>,
+    gathered: RefCell<GatheredFrames>,
+    /// The last poll found nothing, so that the next frame is polled as it comes.
+    is_awaited: Cell<bool>,
+    slot: StreamSlot,
+}
+
+/// Frames that waited for their client, and the end behind them.
+#[derive(Debug, Default)]
+struct GatheredFrames {
+    frames: VecDeque<Bytes>,
+    /// Small frames, joined; behind `frames`.
+    small: BytesMut,
+    end: Option<Option<h2::Error>>,
+}
+
+impl GatheredFrames {
+    fn push(&mut self, frame: Bytes) {
+        if frame.len() < SMALL_FRAME {
+            self.small.extend_from_slice(&frame);
+            return;
+        }
+        if !self.small.is_empty() {
+            self.frames.push_back(self.small.split().freeze());
+        }
+        self.frames.push_back(frame);
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        self.frames
+            .pop_front()
+            .or_else(|| (!self.small.is_empty()).then(|| std::mem::take(&mut self.small).freeze()))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.small.is_empty() && self.end.is_none()
+    }
+}
+
+impl StreamBody {
+    /// Takes the frames out of h2. Their window is not given back before the client has them.
+    fn gather(&self) {
+        let mut gathered = self.gathered.borrow_mut();
+        if self.is_awaited.get() || gathered.end.is_some() {
+            return;
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(frame) = self.recv.borrow_mut().poll_data(&mut cx) {
+            match frame {
+                Some(Ok(frame)) => gathered.push(frame),
+                Some(Err(error)) => return gathered.end = Some(Some(error)),
+                None => return gathered.end = Some(None),
+            }
+        }
+    }
+
+    /// The next frame, those that were gathered first.
+    fn poll_data(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
+        self.is_awaited.set(false);
+        let mut gathered = self.gathered.borrow_mut();
+        if let Some(frame) = gathered.pop() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        if let Some(end) = gathered.end.take() {
+            return Poll::Ready(end.map(Err));
+        }
+        let polled = self.recv.borrow_mut().poll_data(cx);
+        self.is_awaited.set(polled.is_pending());
+        polled
+    }
+
+    fn is_done(&self) -> bool {
+        self.gathered.borrow().is_empty() && self.recv.borrow().is_end_stream()
+    }
 }
 
 impl Drop for Body {
     /// A stream that is given up in a silence makes its connection suspected.
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.as_ref().filter(|_| !self.recv.is_end_stream())
-            && slot.0.0.state.is_silent()
-        {
-            slot.0.0.state.suspect(SUSPICION_TIMEOUT);
+        if let Some(stream) = self.stream.as_ref().filter(|stream| !stream.is_done()) {
+            let state = &stream.slot.0.0.state;
+            if state.is_silent() {
+                state.suspect(SUSPICION_TIMEOUT);
+            }
         }
     }
 }
 
 impl Body {
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.slot.is_none() || self.recv.is_end_stream()
+    fn new(recv: RecvStream, slot: StreamSlot) -> Self {
+        let stream = Rc::new(StreamBody {
+            recv: RefCell::new(recv),
+            gathered: RefCell::default(),
+            is_awaited: Cell::new(false),
+            slot,
+        });
+        let mut bodies = stream.slot.0.0.state.bodies.borrow_mut();
+        bodies.retain(|body| body.strong_count() > 0);
+        bodies.push(Rc::downgrade(&stream));
+        drop(bodies);
+        Self { stream: Some(stream) }
     }
 
-    /// The payload of the next DATA frame. `None` at the end.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.stream.as_ref().is_none_or(|stream| stream.is_done())
+    }
+
+    /// The payload of the next DATA frame, or of several small ones. `None` at the end.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
-        let Some(slot) = &self.slot else { return Poll::Ready(None) };
+        let Some(stream) = &self.stream else { return Poll::Ready(None) };
         loop {
-            let frame = match ready!(self.recv.poll_data(cx)) {
+            let frame = match ready!(stream.poll_data(cx)) {
                 None => {
-                    self.slot = None;
+                    self.stream = None;
                     return Poll::Ready(None);
                 }
                 Some(Err(error)) => {
-                    let mut fault = slot.0.fault(&error, Stage::Body, Sent::Some);
+                    let mut fault = stream.slot.0.fault(&error, Stage::Body, Sent::Some);
                     fault.sent = Sent::Some;
-                    self.slot = None;
+                    self.stream = None;
                     return Poll::Ready(Some(Err(fault)));
                 }
                 Some(Ok(frame)) => frame,
             };
             // Fails only for more than was received.
-            let _ = self.recv.flow_control().release_capacity(frame.len());
+            let _ = stream.recv.borrow_mut().flow_control().release_capacity(frame.len());
             if !frame.is_empty() {
                 return Poll::Ready(Some(Ok(frame)));
             }

@@ -41,6 +41,26 @@ fn holds_no_more_than_a_window_for_a_client_that_does_not_read() {
     });
 }
 
+/// A frame of one byte that waits costs hundreds. Joined, a window of them is a few frames.
+#[test]
+fn joins_small_frames_for_a_client_that_does_not_read() {
+    run(Provider::default(), None, |scene| async move {
+        let mut stalled = scene.send("/crumbs", &[]).await.unwrap();
+        scene.provider.until(|provider| provider.flooded.get() >= 128 * 1024).await;
+        assert_eq!(all(&mut scene.send("/echo", &["beside"]).await.unwrap().body).await, b"beside");
+        let (mut frames, mut bytes) = (0, 0);
+        while bytes < 120 * 1024 {
+            bytes += next(&mut stalled.body).await.unwrap().unwrap().len();
+            frames += 1;
+        }
+        assert!(frames < 8 * 1024, "{frames} frames");
+        // The window is given back.
+        while bytes < 200 * 1024 {
+            bytes += next(&mut stalled.body).await.unwrap().unwrap().len();
+        }
+    });
+}
+
 #[test]
 fn resets_the_stream_of_a_dropped_body_at_once() {
     run(Provider::default(), None, |scene| async move {

@@ -141,6 +141,18 @@ impl Provider {
                     _ => return,
                 }
             },
+            "/v1/crumbs" => loop {
+                stream.reserve_capacity(1);
+                match poll_fn(|cx| stream.poll_capacity(cx)).await {
+                    Some(Ok(_)) => {
+                        stream.send_data(Bytes::from_static(b"."), false).unwrap();
+                        self.flooded.set(self.flooded.get() + 1);
+                        self.changed.notify_one();
+                        tokio::task::yield_now().await;
+                    }
+                    _ => return,
+                }
+            },
             "/v1/break" => {
                 stream.send_data(Bytes::from_static(b"half"), false).unwrap();
                 self.go_on.notified().await;
