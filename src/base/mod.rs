@@ -7,7 +7,8 @@
 //! - [`ttl_map`]: values that expire; [`byte_list`]: `Bytes` in a row, written without being joined
 //! - [`scale`]: the buckets of histograms; [`rng`]: random numbers from a seed
 //! - [`id`]: request ids; [`secret`]: values that never print; [`endpoint`]: the endpoints of providers
-//! - [`network`]: ranges of addresses; [`glob`]: name patterns; [`pem`]: certificate and key files
+//! - [`network`]: ranges of addresses; [`keepalive`]: TCP keepalive; [`glob`]: name patterns
+//! - [`pem`]: certificate and key files
 //! - [`spawn`]: the only access to the runtime's spawner; [`turn`]: the number of the current poll
 
 pub mod byte_list;
@@ -18,6 +19,7 @@ pub mod fault;
 pub mod gauge;
 pub mod glob;
 pub mod id;
+pub mod keepalive;
 pub mod moment;
 pub mod network;
 pub mod pem;
@@ -36,6 +38,7 @@ pub use episode::Episode;
 pub use fault::{Fault, FaultKind, Sent, Side, Stage};
 pub use gauge::{Gauge, GaugeGuard};
 pub use id::RequestId;
+pub use keepalive::keep_alive;
 pub use moment::Moment;
 pub use network::Network;
 pub use rng::Rng;

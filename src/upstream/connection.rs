@@ -16,7 +16,8 @@ use tokio::{
 use super::{
     dial::dial,
     h2::Connection,
-    io::ReadBlock,
+    io::{Io, ReadBlock},
+    places::Place,
     pool::{InUsePermit, Pool, PooledConnection},
     target::Target,
     tls::NegotiatedProtocol,
@@ -69,6 +70,19 @@ impl Multiplexed {
             connection.is_trusted() && connection.idle().is_some_and(|since| since < expiry)
         };
         connections.iter().rev().find(fits).cloned()
+    }
+
+    /// There are connections without streams.
+    pub(super) fn has_idle(&self) -> bool {
+        self.connections.borrow().iter().any(|connection| connection.idle().is_some())
+    }
+
+    /// Closes the oldest connection without streams.
+    pub(super) fn forget_idle(&self) {
+        let mut connections = self.connections.borrow_mut();
+        if let Some(at) = connections.iter().position(|connection| connection.idle().is_some()) {
+            connections.remove(at);
+        }
     }
 
     /// Whether a request would find a connection.
@@ -140,7 +154,7 @@ impl Pool {
             }
         }
         stage.set(Stage::Connect);
-        self.fresh(target, permit, tasks).await
+        self.fresh(target, permit, None, tasks).await
     }
 
     /// Opens a connection and keeps it idle, unless one is idle already or none may be kept (S1.9). `true`:
@@ -155,7 +169,8 @@ impl Pool {
             return Ok(false);
         }
         let permit = self.admit(target.pool_timeout).await?;
-        match self.fresh(target, permit, tasks).await?.0 {
+        let Some(place) = self.free_place() else { return Ok(false) };
+        match self.fresh(target, permit, Some(place), tasks).await?.0 {
             UpstreamConnection::H1(connection) => connection.keep(),
             UpstreamConnection::H2(connection) => connection.release(),
         }
@@ -166,13 +181,19 @@ impl Pool {
         self: &Rc<Self>,
         target: &Target,
         permit: InUsePermit,
+        place: Option<Place>,
         tasks: &Tasks,
     ) -> Result<(UpstreamConnection, bool), Fault> {
         let _turn = self.multiplexed.dial_turn(target).await?;
         if let Some(connection) = self.multiplexed.with_room() {
             return Ok((UpstreamConnection::H2(connection), true));
         }
-        let (io, negotiated) = dial(target, self.trust()).await?;
+        let place = match place {
+            Some(place) => place,
+            None => self.place(target.pool_timeout).await?,
+        };
+        let (stream, negotiated) = dial(target, self.trust(), &self.answered).await?;
+        let io = Io::new(stream, place);
         self.multiplexed.negotiated.set(Some(negotiated));
         match negotiated {
             NegotiatedProtocol::Http1 => {

@@ -1,42 +1,59 @@
 //! A fresh connection: name lookup, TCP and its options, TLS, all within `connect_timeout`. Leaves permits
 //! and reuse to `connection` and `pool`. Its error texts name no address, because clients see them.
+//!
+//! A name's addresses are tried as RFC 8305 says: the families in turn, the next one when the one before
+//! fails or after 250 ms, and the first that answers is taken. The next dial begins with it.
 
 use std::{
     borrow::Cow,
+    cell::Cell,
+    future::{Future, poll_fn},
     io,
     net::{IpAddr, SocketAddr},
+    pin::{Pin, pin},
+    task::Poll,
 };
 
+use socket2::SockRef;
 use tokio::{
     net::TcpStream,
-    time::{Instant, timeout, timeout_at},
+    time::{Duration, Instant, sleep, timeout},
 };
 
 use super::{
-    io::Io,
+    io::ProviderStream,
     target::{Protocol, Target},
     tls::{NegotiatedProtocol, TrustStore},
 };
-use crate::base::{DeadlineKind, Fault, FaultKind, Sent, Stage};
+use crate::base::{DeadlineKind, Fault, FaultKind, Sent, Stage, keep_alive};
 
-/// Connects to `target`, trying its addresses in order, each with an equal share of the time that is left.
-/// `trust`: the accepted authorities; `None` for a plain connection.
+/// From one attempt to connect to the next (RFC 8305 section 5).
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Connects to `target`. `trust`: the accepted authorities; `None` for a plain connection. `answered`: the
+/// address that answered last.
 pub(super) async fn dial(
     target: &Target,
     trust: Option<&TrustStore>,
-) -> Result<(Io, NegotiatedProtocol), Fault> {
+    answered: &Cell<Option<IpAddr>>,
+) -> Result<(ProviderStream, NegotiatedProtocol), Fault> {
     let given = target.connect_timeout;
-    timeout(given, open(target, trust, Instant::now() + given)).await.unwrap_or_else(|_| {
-        Err(Fault::provider(Stage::Connect, FaultKind::Timeout(DeadlineKind::Connect, given), Sent::Nothing))
-    })
+    timeout(given, open(target, trust, answered)).await.unwrap_or_else(|_| Err(late(given)))
+}
+
+fn late(given: Duration) -> Fault {
+    Fault::provider(Stage::Connect, FaultKind::Timeout(DeadlineKind::Connect, given), Sent::Nothing)
 }
 
 async fn open(
     target: &Target,
     trust: Option<&TrustStore>,
-    deadline: Instant,
-) -> Result<(Io, NegotiatedProtocol), Fault> {
-    let stream = connect(target, deadline).await.map_err(|error| {
+    answered: &Cell<Option<IpAddr>>,
+) -> Result<(ProviderStream, NegotiatedProtocol), Fault> {
+    let stream = connect(target, answered).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::TimedOut {
+            return late(target.connect_timeout);
+        }
         Fault::provider(Stage::Connect, FaultKind::Unreachable(reason(&error)), Sent::Nothing)
     })?;
     let Some(trust) = trust else {
@@ -44,28 +61,83 @@ async fn open(
             Protocol::Auto | Protocol::Http1 => NegotiatedProtocol::Http1,
             Protocol::Http2 => NegotiatedProtocol::Http2,
         };
-        return Ok((Io::Plain(stream), negotiated));
+        return Ok((ProviderStream::Plain(stream), negotiated));
     };
     let (stream, negotiated) = trust.connect(stream, &target.base.host).await?;
-    Ok((Io::Tls(stream), negotiated))
+    Ok((ProviderStream::Tls(stream), negotiated))
 }
 
-async fn connect(target: &Target, deadline: Instant) -> io::Result<TcpStream> {
+async fn connect(target: &Target, answered: &Cell<Option<IpAddr>>) -> io::Result<TcpStream> {
     let addresses = resolve(&target.base.host, target.base.port).await?;
-    let mut last_error = io::Error::new(io::ErrorKind::NotFound, "no address");
-    for (tried, address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
-        match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Ok(Err(error)) => last_error = error,
-            Err(_) => last_error = io::ErrorKind::TimedOut.into(),
+    let stream = connect_first(&in_order(addresses, answered.get())).await?;
+    answered.set(stream.peer_addr().ok().map(|address| address.ip()));
+    stream.set_nodelay(true)?;
+    let _ = keep_alive(SockRef::from(&stream));
+    Ok(stream)
+}
+
+/// `answered` first, then its family and the other in turn.
+fn in_order(addresses: Vec<SocketAddr>, answered: Option<IpAddr>) -> Vec<SocketAddr> {
+    let first = answered.or_else(|| addresses.first().map(SocketAddr::ip));
+    let is_first_family =
+        |address: &SocketAddr| first.is_some_and(|first| first.is_ipv6() == address.is_ipv6());
+    let (mut first_family, second_family): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(is_first_family);
+    first_family.sort_by_key(|address| Some(address.ip()) != answered);
+    let (mut first_family, mut second_family) = (first_family.into_iter(), second_family.into_iter());
+    let mut order = Vec::new();
+    loop {
+        let pair = [first_family.next(), second_family.next()];
+        if pair == [None, None] {
+            return order;
         }
+        order.extend(pair.into_iter().flatten());
     }
-    Err(last_error)
+}
+
+/// The first of these addresses that answers; of the errors the last.
+async fn connect_first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut rest = addresses.iter();
+    let mut attempts: Vec<Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>> = Vec::new();
+    let mut error = Some(io::Error::new(io::ErrorKind::NotFound, "no address"));
+    let mut pause = pin!(sleep(Duration::ZERO));
+    poll_fn(|cx| {
+        loop {
+            let running = attempts.len();
+            let mut connected = None;
+            attempts.retain_mut(|attempt| match attempt.as_mut().poll(cx) {
+                Poll::Ready(Ok(stream)) => {
+                    connected = Some(stream);
+                    false
+                }
+                Poll::Ready(Err(failure)) => {
+                    error = Some(failure);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if let Some(stream) = connected {
+                return Poll::Ready(Ok(stream));
+            }
+            let has_failed = attempts.len() < running;
+            if !attempts.is_empty() && !has_failed && pause.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            match (rest.next(), error.take()) {
+                (Some(address), last) => {
+                    error = last;
+                    attempts.push(Box::pin(TcpStream::connect(*address)));
+                    pause.as_mut().reset(Instant::now() + ATTEMPT_INTERVAL);
+                }
+                (None, Some(last)) if attempts.is_empty() => return Poll::Ready(Err(last)),
+                (None, last) => {
+                    error = last;
+                    return Poll::Pending;
+                }
+            }
+        }
+    })
+    .await
 }
 
 async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -77,31 +149,78 @@ async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 /// The error in words that name no address.
 fn reason(error: &io::Error) -> Cow<'static, str> {
-    if error.kind() == io::ErrorKind::TimedOut {
-        "no answer".into()
-    } else if error.raw_os_error().is_none() {
-        "name not found".into()
-    } else {
-        error.kind().to_string().into()
-    }
+    if error.raw_os_error().is_none() { "name not found".into() } else { error.kind().to_string().into() }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use socket2::{Domain, Socket, Type};
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::upstream::BaseUrl;
+    use crate::{base::keepalive::KEEPALIVE_TIME, upstream::BaseUrl};
 
     #[tokio::test]
-    async fn dialled_sockets_do_not_delay() {
+    async fn dialled_sockets_do_not_delay_and_are_kept_alive() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/v1", listener.local_addr().unwrap());
         let target =
             Target { protocol: Protocol::Http1, ..Target::plain("p", BaseUrl::parse(&base).unwrap()) };
-        let stream = connect(&target, Instant::now() + Duration::from_secs(5)).await.unwrap();
+        let stream = connect(&target, &Cell::new(None)).await.unwrap();
         assert!(stream.nodelay().unwrap());
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_TIME);
+    }
+
+    #[test]
+    fn families_take_turns_and_the_address_that_answered_comes_first() {
+        let all = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
+        let addresses = all(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"]);
+        let order = |answered: Option<&str>| {
+            in_order(addresses.clone(), answered.map(|answered| answered.parse().unwrap()))
+        };
+        assert_eq!(order(None), all(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"]));
+        let known = all(&["2.2.2.2:1", "[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"]);
+        assert_eq!(order(Some("2.2.2.2")), known);
+        let gone = all(&["1.1.1.1:1", "[::1]:1", "2.2.2.2:1", "[::2]:1", "[::3]:1"]);
+        assert_eq!(order(Some("9.9.9.9")), gone, "its family");
+    }
+
+    /// A listener whose queue is full: the kernel drops what else comes.
+    async fn black_hole() -> (Socket, SocketAddr, TcpStream) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let filling = TcpStream::connect(address).await.unwrap();
+        (socket, address, filling)
+    }
+
+    /// E5: an address that does not answer delays by a quarter of a second, one that refuses not at all.
+    #[tokio::test]
+    async fn the_next_address_is_tried_soon() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let (_socket, silent, _filling) = black_hole().await;
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let start = Instant::now();
+        let stream = connect_first(&[closed, silent, good]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        let after = start.elapsed();
+        assert!(after >= ATTEMPT_INTERVAL && after < 4 * ATTEMPT_INTERVAL, "{after:?}");
+        let error = connect_first(&[closed]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    /// G2: no answer is a timeout of its own, however many addresses there are.
+    #[tokio::test]
+    async fn no_answer_is_a_connect_timeout() {
+        let (_socket, silent, _filling) = black_hole().await;
+        let base = BaseUrl::parse(&format!("http://{silent}/v1")).unwrap();
+        let connect_timeout = Duration::from_millis(100);
+        let target = Target { connect_timeout, ..Target::plain("p", base) };
+        let fault = dial(&target, None, &Cell::new(None)).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Timeout(DeadlineKind::Connect, connect_timeout));
     }
 }

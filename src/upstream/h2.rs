@@ -1,8 +1,8 @@
 //! HTTP/2 to a provider: one connection of a worker, shared by its streams. Flow control carries
 //! back-pressure through: a stream's window is given back as its frames are polled, so a client that does not
 //! read holds at most one window. A frame that waits costs far more than a byte, so small frames that their
-//! client does not read are joined. Invariants: a connection takes no more streams than its own window has room
-//! for, so that no stream starves the others; dropping a body resets its stream at once.
+//! client does not read are joined. Invariants: a connection takes no more streams than its own window has
+//! room for, so that no stream starves the others; dropping a body resets its stream at once.
 //!
 //! A connection may fall silent for ever without an end that could be seen. It is suspected when a request
 //! has waited on it for half of its time, or was given up, and nothing came meanwhile. A suspected

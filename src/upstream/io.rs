@@ -16,13 +16,26 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use tokio_util::io::poll_read_buf;
 
+use super::places::Place;
+
 #[derive(Debug)]
-pub(super) enum Io {
+pub(super) enum ProviderStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+#[derive(Debug)]
+pub(super) struct Io {
+    stream: ProviderStream,
+    /// Given back after the socket is closed.
+    _place: Place,
+}
+
 impl Io {
+    pub(super) const fn new(stream: ProviderStream, place: Place) -> Self {
+        Self { stream, _place: place }
+    }
+
     /// The kernel acknowledges every second small packet instead of each, until one has to wait 40 ms for the
     /// next. The client sees none of it.
     #[cfg(target_os = "linux")]
@@ -41,6 +54,12 @@ impl Io {
     }
 
     fn tcp(&self) -> &TcpStream {
+        self.stream.tcp()
+    }
+}
+
+impl ProviderStream {
+    pub(super) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
@@ -54,18 +73,18 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        match &mut self.get_mut().stream {
+            ProviderStream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            ProviderStream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
 
 impl AsyncWrite for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        match &mut self.get_mut().stream {
+            ProviderStream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            ProviderStream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -74,9 +93,9 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        match &mut self.get_mut().stream {
+            ProviderStream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            ProviderStream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -85,16 +104,16 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().stream {
+            ProviderStream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            ProviderStream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().stream {
+            ProviderStream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            ProviderStream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
@@ -131,9 +150,9 @@ mod tests {
     async fn late_acknowledgement_reaches_the_kernel() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let io = Io::Plain(stream);
+        let place = crate::upstream::places::Places::new(1).try_take().unwrap();
+        let io = Io::new(ProviderStream::Plain(stream), place);
         io.acknowledge_late();
-        let Io::Plain(stream) = &io else { unreachable!() };
-        assert!(!stream.quickack().unwrap());
+        assert!(!io.tcp().quickack().unwrap());
     }
 }

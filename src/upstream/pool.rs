@@ -1,25 +1,27 @@
-//! Connections to one base URL: limits of those in use and of those idle, over all workers together. Each
-//! worker keeps its own idle connections and reuses the youngest first. A request that finds no free
-//! connection waits in order of arrival.
+//! Connections to one base URL: limits of those in use and of those idle, over all workers together; `places`
+//! bounds them all. Each worker keeps its own idle connections and reuses the youngest first. A request that
+//! finds no free connection waits in order of arrival.
 //!
 //! Invariant: a connection is idle in the pool, in use as a [`PooledConnection`], or closed; a permit lives
 //! exactly as long as its connection is in use.
 
 use std::{
     cell::{Cell, RefCell},
-    rc::Rc,
+    net::IpAddr,
+    rc::{Rc, Weak},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Waker},
 };
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit},
     time::{Duration, Instant, timeout},
 };
 
 use super::{
     connection::Multiplexed,
     io::{Io, ReadBlock},
+    places::{PermitPool, Place, Places},
     target::{BaseUrl, PoolSettings, Protocol, Target},
     tls::TrustStore,
 };
@@ -32,26 +34,12 @@ use crate::{
 #[derive(Debug)]
 struct SharedPool {
     key: PoolKey,
-    in_use: Arc<Semaphore>,
-    /// Permits that exist, in use or not.
-    permits: Mutex<usize>,
+    in_use: PermitPool,
+    /// Of connections in use and of idle ones.
+    places: Places,
     idle: Gauge,
     /// `None`: plain.
     trust: Option<TrustStore>,
-}
-
-impl SharedPool {
-    /// Limits the connections in use to `limit`. Connections beyond it end by themselves; a later call, which
-    /// comes from time to time, then removes their permits.
-    fn resize(&self, limit: usize) {
-        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
-        if limit > *permits {
-            self.in_use.add_permits(limit - *permits);
-            *permits = limit;
-        } else {
-            *permits -= self.in_use.forget_permits(*permits - limit);
-        }
-    }
 }
 
 /// Targets with the same key share connections.
@@ -87,8 +75,8 @@ impl SharedPools {
                 protocol: target.protocol,
                 ca_file: target.ca_file.clone(),
             },
-            in_use: Arc::new(Semaphore::new(settings.max_connections)),
-            permits: Mutex::new(settings.max_connections),
+            in_use: PermitPool::new(settings.max_connections),
+            places: Places::new(settings.max_connections),
             idle: Gauge::default(),
             trust: target.base.tls.then(|| TrustStore::of(target)),
         });
@@ -107,7 +95,18 @@ pub(super) struct Pool {
     pub(super) multiplexed: Multiplexed,
     /// The provider sends its next small packet only after an acknowledgement of the one before.
     awaits_acknowledgements: Cell<bool>,
+    /// The address that answered last.
+    pub(super) answered: Cell<Option<IpAddr>>,
+    /// Another worker wants a place.
+    asked: Arc<Notify>,
     gauges: WorkerGauges,
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // Ends the task that waits for it.
+        self.asked.notify_one();
+    }
 }
 
 #[derive(Debug)]
@@ -139,8 +138,13 @@ impl Pool {
         settings: PoolSettings,
         gauges: WorkerGauges,
     ) -> Self {
+        let shared = shared.find(target, &settings);
+        let asked = Arc::new(Notify::new());
+        shared.places.register(&asked);
         Self {
-            shared: shared.find(target, &settings),
+            shared,
+            asked,
+            answered: Cell::new(None),
             settings: Cell::new(settings),
             idle: RefCell::default(),
             multiplexed: Multiplexed::default(),
@@ -156,7 +160,8 @@ impl Pool {
     /// Applies these settings from now on.
     pub(super) fn configure(&self, settings: PoolSettings) {
         self.settings.set(settings);
-        self.shared.resize(settings.max_connections);
+        self.shared.in_use.resize(settings.max_connections);
+        self.shared.places.permits.resize(settings.max_connections);
     }
 
     /// Keeps no idle connection from now on. A connection in use may keep the pool alive for long.
@@ -179,7 +184,7 @@ impl Pool {
     /// # Errors
     /// None was free within `pool_timeout`.
     pub(super) async fn admit(&self, pool_timeout: Duration) -> Result<InUsePermit, Fault> {
-        let semaphore = Arc::clone(&self.shared.in_use);
+        let semaphore = Arc::clone(&self.shared.in_use.free);
         let permit = if let Ok(permit) = Arc::clone(&semaphore).try_acquire_owned() {
             Some(permit)
         } else {
@@ -189,6 +194,36 @@ impl Pool {
             Fault::provider(Stage::Pool, FaultKind::Timeout(DeadlineKind::Pool, pool_timeout), Sent::Nothing)
         })?;
         Ok(InUsePermit { _permit: permit, _counted: self.gauges.upstream_active.hold() })
+    }
+
+    /// Waits for a place for a fresh connection. Idle connections, of this worker or another, make room.
+    ///
+    /// # Errors
+    /// There was none within `pool_timeout`.
+    pub(super) async fn place(&self, pool_timeout: Duration) -> Result<Place, Fault> {
+        self.shared.places.take(pool_timeout).await.ok_or_else(|| {
+            Fault::provider(Stage::Pool, FaultKind::Timeout(DeadlineKind::Pool, pool_timeout), Sent::Nothing)
+        })
+    }
+
+    /// A place that is free.
+    pub(super) fn free_place(&self) -> Option<Place> {
+        self.shared.places.try_take()
+    }
+
+    /// Closes idle connections as far as their places are wanted.
+    fn give_up_idle(&self) {
+        while self.has_any_idle() && self.shared.places.claim() {
+            if self.idle.borrow().is_empty() {
+                self.multiplexed.forget_idle();
+            } else {
+                self.idle.borrow_mut().remove(0);
+            }
+        }
+    }
+
+    fn has_any_idle(&self) -> bool {
+        !self.idle.borrow().is_empty() || self.multiplexed.has_idle()
     }
 
     pub(super) fn ping(&self) -> Option<Duration> {
@@ -228,8 +263,11 @@ impl Pool {
         }
     }
 
-    /// A permit for an idle connection. `None`: enough are idle.
+    /// A permit for an idle connection. `None`: enough are idle, or its place is wanted.
     pub(super) fn idle_permit(&self) -> Option<IdlePermit> {
+        if self.shared.places.claim() {
+            return None;
+        }
         let slot = self.shared.idle.hold_below(self.settings.get().max_keepalive)?;
         Some(IdlePermit { _counted: self.gauges.upstream_idle.hold(), _slot: slot })
     }
@@ -241,6 +279,16 @@ impl Pool {
         self.idle
             .borrow_mut()
             .retain_mut(|idle| idle.since.elapsed() < expiry && is_quiet(&mut idle.io, block));
+    }
+}
+
+/// Closes the pool's idle connections when places are wanted. Ends with the pool.
+pub(super) async fn give_up_idle(pool: Weak<Pool>) {
+    while let Some(asked) = pool.upgrade().map(|pool| Arc::clone(&pool.asked)) {
+        asked.notified().await;
+        if let Some(pool) = pool.upgrade() {
+            pool.give_up_idle();
+        }
     }
 }
 
@@ -280,27 +328,5 @@ impl PooledConnection {
         let Self { io, pool, permit } = self;
         pool.put(io);
         drop(permit);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pool_shrinks_as_its_connections_are_given_back() {
-        let target = Target::plain("p", BaseUrl::parse("http://localhost:1").unwrap());
-        let settings = PoolSettings { max_connections: 3, ..PoolSettings::default() };
-        let shared = SharedPools::default().find(&target, &settings);
-        let taken: Vec<_> = (0..3).map(|_| Arc::clone(&shared.in_use).try_acquire_owned().unwrap()).collect();
-        shared.resize(1);
-        drop(taken);
-        shared.resize(1);
-        assert_eq!(shared.in_use.available_permits(), 1);
-        let _taken = Arc::clone(&shared.in_use).try_acquire_owned().unwrap();
-        shared.resize(4);
-        assert_eq!(shared.in_use.available_permits(), 3);
-        shared.resize(2);
-        assert_eq!(shared.in_use.available_permits(), 1);
     }
 }

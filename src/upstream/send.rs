@@ -17,7 +17,7 @@ use super::{
     h1,
     head::{Request, build_request, write_request},
     io::ReadBlock,
-    pool::{Pool, SharedPools},
+    pool::{Pool, SharedPools, give_up_idle},
     target::{PoolSettings, Target},
 };
 use crate::{
@@ -163,6 +163,7 @@ impl Upstream {
             return Rc::clone(pool);
         }
         let pool = Rc::new(Pool::new(&self.0.shared, target, self.0.settings.get(), self.0.gauges.clone()));
+        self.0.tasks.spawn(give_up_idle(Rc::downgrade(&pool)));
         pools.push(Rc::clone(&pool));
         pool
     }

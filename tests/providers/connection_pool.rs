@@ -313,3 +313,40 @@ async fn silent_idle_connections_cost_one_request() {
     drop(client);
     gateway.stop().await;
 }
+
+/// G4: idle connections of other workers are among the connections that are bounded.
+#[tokio::test]
+async fn the_bound_holds_with_idle_connections_of_all_workers() {
+    for speaks in [Speaks::H1, Speaks::H2] {
+        let upstream = Upstream::always(speaks, script::sse(script::short_stream()));
+        let plan = Plan::to(&[&upstream]).with(|settings| {
+            settings.workers = NonZeroUsize::new(3).unwrap();
+            settings.pool.max_connections = 2;
+        });
+        let gateway = plan.start().await;
+        for _ in 0..10 {
+            let mut waiting = tokio::task::JoinSet::new();
+            for _ in 0..4 {
+                let mut client = gateway.client(Version::H1).await;
+                waiting.spawn(async move { client.send(Call::stream()).await.collect().await.complete });
+            }
+            while let Some(complete) = waiting.join_next().await {
+                assert!(complete.unwrap());
+            }
+        }
+        let now = gateway.calm().await;
+        assert!(now.upstream_active + now.upstream_idle <= 2, "{now:?}");
+        gateway.stop().await;
+        let (mut open, mut most) = (0, 0);
+        for event in upstream.log.events() {
+            match event {
+                Event::Opened { .. } => open += 1,
+                Event::Gone { request: None, .. } => open -= 1,
+                _ => {}
+            }
+            most = most.max(open);
+        }
+        // The provider may see a close after the next connection.
+        assert!(most <= 3, "{most} connections at once to {speaks:?}");
+    }
+}

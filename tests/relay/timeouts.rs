@@ -1,10 +1,15 @@
 //! Every timeout and its own error (S0.17, S1.4, B23, R20, R21). Timeouts are tens of milliseconds, so no
 //! test waits long.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
-use thalweg::relay::FaultDisplay;
+use socket2::{Domain, Socket, Type};
+use thalweg::{relay::FaultDisplay, upstream::BaseUrl};
+use tokio::net::TcpStream;
 
 use crate::{
     client::{Call, Version},
@@ -49,6 +54,39 @@ async fn connect() {
         .with(|settings| settings.providers[0].target.base.tls = true)
         .deadlines(|deadlines| deadlines.connect = SHORT);
     times_out(plan.start().await, &upstream, Version::H1, Call::stream(), "a connection").await;
+}
+
+/// A listener whose queue is full: the kernel drops what else comes. Dropping it ends it.
+async fn black_hole() -> (Socket, TcpStream, BaseUrl) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let filling = TcpStream::connect(address).await.unwrap();
+    (socket, filling, BaseUrl::parse(&format!("http://{address}/v1")).unwrap())
+}
+
+/// Connect: a provider whose SYNs are swallowed; of several that all time out the status is 504, too.
+#[tokio::test]
+async fn connect_without_an_answer() {
+    let (_socket, _filling, silent) = black_hole().await;
+    let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    for (count, code) in [(1, "connect_timeout"), (2, "all_providers_timed_out")] {
+        let plan = Plan::to(&[&upstream, &upstream][..count])
+            .with(|settings| {
+                for provider in &mut settings.providers {
+                    provider.target.base = silent.clone();
+                }
+            })
+            .deadlines(|deadlines| deadlines.connect = SHORT);
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::stream()).await;
+        assert_eq!(answer.status, 504, "{code}");
+        assert_eq!(answer.collect().await.json()["error"]["code"], code);
+        drop(client);
+        gateway.stop().await;
+    }
 }
 
 /// First token: the provider takes the request and is silent, or sends only its head, or sends keepalives

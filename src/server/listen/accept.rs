@@ -168,6 +168,7 @@ fn reject<H: Handler>(stream: &TcpStream, handler: &H) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::keepalive::KEEPALIVE_TIME;
 
     #[tokio::test]
     async fn accepted_sockets_do_not_delay() {
@@ -181,13 +182,16 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn accepted_sockets_keep_little_unsent() {
+    async fn accepted_sockets_keep_little_unsent_and_are_kept_alive() {
         let listen = crate::server::Listen { host: "127.0.0.1".to_owned(), port: 0, tls: None };
         let bound = crate::server::bind(&listen, 1).unwrap();
         let listener = bound.per_worker.into_iter().flatten().next().unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
         let _client = TcpStream::connect(bound.addresses[0]).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        assert_eq!(socket2::SockRef::from(&stream).tcp_notsent_lowat().unwrap(), 128 * 1024);
+        let socket = socket2::SockRef::from(&stream);
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), 128 * 1024);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_TIME);
     }
 }

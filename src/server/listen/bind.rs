@@ -7,9 +7,9 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::server::settings::Listen;
+use crate::{base::keep_alive, server::settings::Listen};
 
 /// Connections that the kernel keeps until a worker accepts them.
 const BACKLOG_LIMIT: i32 = 4096;
@@ -145,6 +145,8 @@ fn open(address: SocketAddr, is_shared: bool) -> io::Result<Socket> {
     #[cfg(unix)]
     socket.set_reuse_port(is_shared)?;
     limit_unsent(&socket);
+    // Accepted sockets inherit it.
+    let _ = keep_alive(SockRef::from(&socket));
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
