@@ -65,7 +65,7 @@ fn admission(many: usize, allowance: LimitValues) -> Box<dyn FnMut()> {
     Box::new(move || {
         let now = keys.moment(Instant::now());
         let found = keys.find(&tokens, black_box(secret.as_bytes())).expect("a key of ours");
-        assert!(!found.has_expired() && found.limits.allow_model("gpt-4o"));
+        assert!(!found.has_expired() && found.limits.allow_model("gpt-4o", |_| false));
         let Some(meter) = &found.meter else { return };
         let ask = Reservation { prompt: 100, answer: 500, ..Reservation::default() };
         let lease = meter.lease(&found.limits.allowance, &ask, now).expect("room");

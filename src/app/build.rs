@@ -2,12 +2,16 @@
 //! nothing, reads no file, and cannot fail, because the settings are checked. State that a reload keeps is
 //! carried over in `reload`.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use crate::{
     auth::{ConfiguredKeys, StoredKeys},
     base::ttl_map::CacheHits,
     config::{ProviderSettings, Settings},
+    ledger::Prices,
     proxy::{AdminAccess, Intake, Provider, SecretMask, Snapshot},
     routing::{Catalog, Listing, RoutedProvider, StatsRegistry},
     server::Listen,
@@ -41,9 +45,15 @@ pub(super) fn snapshot(settings: &Settings, records: &StatsRegistry) -> Snapshot
         telemetry: settings.telemetry,
         health: settings.health,
         recalls: CacheHits::default(),
-        prices: settings.prices.clone().into(),
+        prices: prices(settings).into(),
         trusted_proxies: settings.trusted_proxies.clone().into(),
     }
+}
+
+/// The prices, in which the providers' names are known.
+fn prices(settings: &Settings) -> Prices {
+    let names = settings.providers.iter().map(|provider| Arc::clone(&provider.target.name));
+    settings.prices.clone().with_providers(names)
 }
 
 fn served(provider: &ProviderSettings) -> RoutedProvider {

@@ -14,11 +14,21 @@ pub struct KeyLimits {
 }
 
 impl KeyLimits {
-    /// Whether a pattern matches the model as requested, or the part after the provider's name.
+    /// Whether a pattern matches the model as requested, or the part after the first slash. A pattern that
+    /// begins with the name of a configured provider and a slash is for models of that provider alone, as in
+    /// a request.
     #[must_use]
-    pub fn allow_model(&self, asked: &str) -> bool {
-        let names = [asked, asked.split_once('/').map_or(asked, |(_, model)| model)];
-        let matched = |pattern: &String| names.iter().any(|name| glob::matches(pattern, name));
+    pub fn allow_model(&self, asked: &str, is_provider: impl Fn(&str) -> bool) -> bool {
+        let (asked_provider, asked_model) = match asked.split_once('/') {
+            Some((provider, model)) => (Some(provider).filter(|name| is_provider(name)), model),
+            None => (None, asked),
+        };
+        let matched = |pattern: &String| match pattern.split_once('/') {
+            Some((provider, model)) if is_provider(provider) => {
+                asked_provider == Some(provider) && glob::matches(model, asked_model)
+            }
+            Some(_) | None => glob::matches(pattern, asked) || glob::matches(pattern, asked_model),
+        };
         self.models.is_empty() || self.models.iter().any(matched)
     }
 }
@@ -30,10 +40,25 @@ mod tests {
     #[test]
     fn a_model_may_be_named_with_its_provider_and_without() {
         let limits = |pattern: &str| KeyLimits { models: vec![pattern.to_owned()], ..KeyLimits::default() };
-        assert!(limits("gpt-*").allow_model("openai/gpt-4o"));
-        assert!(limits("openai/*").allow_model("openai/gpt-4o"));
-        assert!(!limits("openai/*").allow_model("gpt-4o"));
-        assert!(!limits("gpt-*").allow_model("other/claude"));
-        assert!(KeyLimits::default().allow_model("a"));
+        for is_provider in [true, false] {
+            let allows = |pattern: &str, model: &str| limits(pattern).allow_model(model, |_| is_provider);
+            assert!(allows("gpt-*", "openai/gpt-4o"));
+            assert!(allows("openai/*", "openai/gpt-4o"));
+            assert!(!allows("openai/*", "gpt-4o"));
+            assert!(!allows("gpt-*", "other/claude"));
+        }
+        assert!(KeyLimits::default().allow_model("a", |_| false));
+    }
+
+    /// B4: a configured provider's name before the slash takes precedence over a model with a slash.
+    #[test]
+    fn a_providers_name_in_a_pattern_is_that_provider() {
+        let both = |name: &str| matches!(name, "openai" | "openrouter");
+        let router = |name: &str| name == "openrouter";
+        let limits = KeyLimits { models: vec!["openai/gpt-*".to_owned()], ..KeyLimits::default() };
+        assert!(limits.allow_model("openai/gpt-4o", both));
+        assert!(!limits.allow_model("openrouter/openai/gpt-4o", both), "served by another provider");
+        assert!(limits.allow_model("openrouter/openai/gpt-4o", router), "no provider: a model's name");
+        assert!(limits.allow_model("openai/gpt-4o", router));
     }
 }

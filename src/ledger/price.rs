@@ -3,7 +3,7 @@
 //! times prices, divided by a million once and rounded to the nearest micro-unit, halves up. After the
 //! configuration is read no value is a float.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
 use crate::base::glob;
 
@@ -34,27 +34,39 @@ pub struct PricedTokens {
 /// Prices by model. A name may hold `*` for any text and `?` for one letter. The name with the most other
 /// letters wins; of equals, the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Prices(Vec<(Box<str>, Price)>);
+pub struct Prices {
+    by_name: Vec<(Box<str>, Price)>,
+    /// The names of the configured providers: before a slash they are no part of a model's name.
+    providers: Vec<Arc<str>>,
+}
 
 impl Prices {
     #[must_use]
     pub fn new(prices: impl IntoIterator<Item = (String, Price)>) -> Self {
         let mut prices: Vec<_> = prices.into_iter().map(|(name, price)| (name.into(), price)).collect();
         prices.sort_by_key(|(name, _): &(Box<str>, Price)| Reverse(glob::literals(name)));
-        Self(prices)
+        Self { by_name: prices, providers: Vec::new() }
+    }
+
+    /// The same prices, in which these names before a slash are providers.
+    #[must_use]
+    pub fn with_providers(self, names: impl IntoIterator<Item = Arc<str>>) -> Self {
+        Self { providers: names.into_iter().collect(), ..self }
     }
 
     /// The price of a model at a provider. Names are matched with `model` and with `provider/model`.
     #[must_use]
     pub fn find(&self, provider: &str, model: &str) -> Option<&Price> {
-        let fits = |name: &str| {
-            let behind = |name| glob::matches(name, model);
-            glob::matches(name, model)
-                || name
-                    .split_once('/')
-                    .is_some_and(|(own, rest)| glob::matches(own, provider) && behind(rest))
+        let fits = |name: &str| match name.split_once('/') {
+            Some((own, rest)) if self.providers.iter().any(|known| **known == *own) => {
+                own == provider && glob::matches(rest, model)
+            }
+            Some((own, rest)) => {
+                glob::matches(name, model) || (glob::matches(own, provider) && glob::matches(rest, model))
+            }
+            None => glob::matches(name, model),
         };
-        self.0.iter().find(|(name, _)| fits(name)).map(|(_, price)| price)
+        self.by_name.iter().find(|(name, _)| fits(name)).map(|(_, price)| price)
     }
 
     /// `None`: there is no price for this model.
@@ -65,7 +77,7 @@ impl Prices {
 
     #[cfg(test)]
     pub(crate) const fn len(&self) -> usize {
-        self.0.len()
+        self.by_name.len()
     }
 }
 
@@ -118,6 +130,19 @@ mod tests {
         }
         assert_eq!(Prices::new([("a".to_owned(), price(1))]).find("p", "b"), None);
         assert_eq!(Prices::default().cost("p", "m", PricedTokens::default()), None);
+    }
+
+    /// B4: a configured provider's name before the slash is that provider, not a part of a model's name.
+    #[test]
+    fn a_providers_name_in_a_price_is_that_provider() {
+        let names = ["openai/gpt-4o", "gpt-4o", "*"];
+        let prices =
+            Prices::new(names.iter().zip(1..).map(|(name, input)| ((*name).to_owned(), price(input))));
+        assert_eq!(prices.find("openrouter", "openai/gpt-4o"), Some(&price(1)), "the name of a model");
+        let prices = prices.with_providers(["openai".into(), "openrouter".into()]);
+        assert_eq!(prices.find("openrouter", "openai/gpt-4o"), Some(&price(3)));
+        assert_eq!(prices.find("openai", "gpt-4o"), Some(&price(1)));
+        assert_eq!(prices.find("openrouter", "gpt-4o"), Some(&price(2)));
     }
 
     #[test]

@@ -52,6 +52,9 @@ impl Prober {
             let HealthSettings { interval, refresh, .. } = self.settings();
             let pause = if is_limited { interval.max(MIN_LIST_RETRY_INTERVAL) } else { refresh };
             provider.schedule.list_due = provider.schedule.list_due.map(|_| now + pause);
+        } else if models.is_some() {
+            let refresh = self.settings().refresh;
+            provider.schedule.list_due = provider.schedule.list_due.map(|_| now + refresh);
         }
         if let Some(race) = race {
             self.finish_precheck(provider, &race, began);
@@ -144,7 +147,7 @@ impl Prober {
         };
         let current = self.0.snapshot.load();
         let Some(index) = index_of(&current) else { return };
-        if current.catalog.fetched(index) == Some(&listing) {
+        if current.catalog.fetched(index).is_some_and(|known| known.has_same_models(&listing)) {
             return;
         }
         tracing::info!(provider = %target.name, models = count, "models listed");

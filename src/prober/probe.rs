@@ -20,6 +20,8 @@ use crate::{
 
 /// Bytes of one page of a list.
 const MAX_LIST: u64 = 8 * 1024 * 1024;
+/// Bytes of a list that each check reads.
+const MAX_CHECKED_LIST: u64 = 256 * 1024;
 /// Pages of a list that comes in pages.
 const MAX_PAGES: usize = 16;
 /// Bytes of the answer to the dummy.
@@ -56,12 +58,12 @@ enum ModelsResponse {
     None,
 }
 
-/// Checks `target` by `method`, all within `limit`.
+/// Checks `target` by `method`, all within `limit`. With the probe: whether a list is of use.
 pub(super) async fn check(
     upstream: &Upstream,
     target: &Target,
     method: CheckMethod,
-    probe: Probe,
+    probe: (Probe, bool),
     limit: Duration,
 ) -> ProbeResult {
     // A request that is under way when the time is over is dropped, which closes its connection.
@@ -77,11 +79,17 @@ async fn check_unbounded(
     upstream: &Upstream,
     target: &Target,
     method: CheckMethod,
-    probe: Probe,
+    (probe, lists): (Probe, bool),
     limit: Duration,
 ) -> ProbeResult {
     if method != CheckMethod::Dummy || probe == Probe::Refresh {
-        let finding = match request_models(upstream, target, probe, limit).await {
+        let listed = match (probe, lists) {
+            (Probe::Check, true) => request_short_list(upstream, target, limit).await,
+            (Probe::Check, false) | (Probe::Refresh, _) => {
+                request_models(upstream, target, probe, limit).await
+            }
+        };
+        let finding = match listed {
             Ok(ModelsResponse::List(models)) => Some(Finding::Listed(models)),
             Ok(ModelsResponse::Good | ModelsResponse::Limited) => Some(Finding::Alive),
             Ok(ModelsResponse::None) => None,
@@ -147,6 +155,37 @@ impl Finding {
         let class = classify::of_fault(&fault);
         Self::Down(fault, class)
     }
+}
+
+/// The list of a check, if it is short and comes in one page: a long one would be read too often. Whatever
+/// else a good status comes with is a sign of life.
+async fn request_short_list(
+    upstream: &Upstream,
+    target: &Target,
+    limit: Duration,
+) -> Result<ModelsResponse, Fault> {
+    let headers = HeaderMap::new();
+    let request = Request {
+        method: Method::GET,
+        path: "/models",
+        headers: &headers,
+        accept: "application/json",
+        content_type: &[],
+    };
+    let deadline = Deadline::new(DeadlineKind::Total, limit);
+    let response = upstream.send(target, &request, ByteList::new(), deadline).await?;
+    match response.status {
+        StatusCode::TOO_MANY_REQUESTS => return Ok(ModelsResponse::Limited),
+        status if !status.is_success() => return Ok(ModelsResponse::None),
+        _ => {}
+    }
+    let body = collect::collect(response.body, ByteList::new(), MAX_CHECKED_LIST).await;
+    let list = body.ok().and_then(|body| ModelListForm::read(&body.join()));
+    let mut models = Vec::new();
+    if let Some(list) = list.filter(|list| list.next().is_none()) {
+        list.take(&mut models);
+    }
+    Ok(if models.is_empty() { ModelsResponse::Good } else { ModelsResponse::List(models) })
 }
 
 async fn request_models(

@@ -11,6 +11,9 @@ use crate::{
     upstream::Target,
 };
 
+/// Shortest time between two readings of a list that requests asked for.
+const MIN_LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
 /// One pre-check, shared by the providers that take part in it. Clones share the outcome.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PrecheckRace(Rc<Cell<bool>>);
@@ -38,6 +41,8 @@ pub(super) struct ProbedProvider {
     /// The last check found that its key is refused.
     pub(super) refused: bool,
     pub(super) busy: bool,
+    /// When its list was last read because a request asked for a model that it lacks.
+    pub(super) looked: Moment,
     /// The log of this process has its outage.
     pub(super) is_reported: bool,
     /// The pre-check that the next result counts for. `None`: it counts for none.
@@ -51,6 +56,20 @@ impl ProbedProvider {
         let due = self.schedule.list_due.map_or(Moment::NEVER, |due| due.min(latest));
         self.schedule.list_due = lists.then_some(due);
         self
+    }
+
+    /// Whether its list is to be read now, because a request showed that it may be out of date. At most once
+    /// in [`MIN_LOOK_INTERVAL`], because clients choose the names.
+    pub(super) fn takes_a_look(&mut self, now: Moment) -> bool {
+        let is_due = self.schedule.list_due.is_some()
+            && self.health.is_list_wanted()
+            && !self.busy
+            && (self.looked == Moment::NEVER || now.since(self.looked) >= MIN_LOOK_INTERVAL);
+        if is_due {
+            self.looked = now;
+            self.health.list_requested();
+        }
+        is_due
     }
 
     /// Takes in the results of live traffic; returns when traffic last proved the provider well.

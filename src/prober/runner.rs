@@ -142,7 +142,7 @@ impl Prober {
         }
         let health = Arc::clone(&provider.standing);
         let spread = self.0.rng.borrow_mut().unit();
-        let (rested, busy, is_reported, race) = (now, false, false, None);
+        let (rested, busy, looked, is_reported, race) = (now, false, Moment::NEVER, false, None);
         ProbedProvider {
             target,
             health,
@@ -153,6 +153,7 @@ impl Prober {
             rested,
             refused,
             busy,
+            looked,
             is_reported,
             race,
         }
@@ -165,6 +166,10 @@ impl Prober {
             let mut providers = self.0.providers.borrow_mut();
             for provider in providers.iter_mut() {
                 provider.take_in_traffic();
+                if provider.takes_a_look(now) {
+                    due.push((now, Arc::clone(&provider.target), Probe::Refresh));
+                    continue;
+                }
                 match provider.schedule.next(&settings, provider.spread) {
                     Some((at, probe)) if at <= now && !provider.busy => {
                         due.push((at, Arc::clone(&provider.target), probe));
@@ -196,10 +201,12 @@ impl Prober {
         let list_is_due = provider.schedule.list_due.is_some_and(|due| due <= Moment::now());
         let probe = probe.unwrap_or(if list_is_due { Probe::Refresh } else { Probe::Check });
         let (prober, target, method) = (self.clone(), Arc::clone(target), provider.method);
+        let lists = provider.schedule.list_due.is_some();
         self.0.tasks.spawn_watched("check", async move {
             let upstream = &prober.0.upstream;
             let began = Moment::now();
-            let result = probe::check(upstream, &target, method, probe, prober.settings().timeout).await;
+            let result =
+                probe::check(upstream, &target, method, (probe, lists), prober.settings().timeout).await;
             // Connections are not kept from one check to the next.
             upstream.sweep();
             prober.apply(&target, probe, result, began);

@@ -61,7 +61,7 @@ pub(super) fn grant(
     body: &Bytes,
     envelope: &Envelope,
 ) -> Result<(), Box<Refusal>> {
-    check_models(&principal, envelope.model(), envelope.fallback_models())?;
+    check_models(snapshot, &principal, envelope.model(), envelope.fallback_models())?;
     let mut estimate = TokenEstimate::of(estimate::prompt_tokens(body), envelope);
     if call.dialect == Dialect::Embeddings {
         estimate.answer = 0;
@@ -91,12 +91,13 @@ impl TokenEstimate {
 /// # Errors
 /// It may not use this one (403).
 pub(super) fn check_models(
+    snapshot: &Snapshot,
     principal: &Principal,
     model: &str,
     fallback_models: &[Box<str>],
 ) -> Result<(), Box<Refusal>> {
     let mut models = std::iter::once(model).chain(fallback_models.iter().map(|other| &**other));
-    if let Some(model) = models.find(|model| !principal.limits.allow_model(model)) {
+    if let Some(model) = models.find(|model| !snapshot.allows(&principal.limits, model)) {
         let message = format!("this API key may not ask for the model `{model}`");
         return Err(Refusal::request(403, "model_not_allowed", message).of(Some("model")));
     }

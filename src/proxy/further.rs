@@ -102,7 +102,7 @@ impl Gateway {
         let record = call.record();
         record.model = (!model.is_empty()).then(|| model.into());
         record.mode = Some(if streams { ResponseMode::Asgi } else { ResponseMode::NonStreaming });
-        check_model(&principal, endpoint, &fields)?;
+        check_model(snapshot, &principal, endpoint, &fields)?;
         let estimate = if endpoint.is_free() { TokenEstimate::default() } else { fields.estimate(&body) };
         admission::lease(call, snapshot, principal, model, estimate)?;
         tracing::debug!(id = %call.id, path = endpoint.path(), model, "request");
@@ -327,7 +327,12 @@ impl From<FormError> for Box<Refusal> {
 
 /// The key may use the model. A key for some models must name one, because a provider's own choice might be
 /// another.
-fn check_model(principal: &Principal, endpoint: Endpoint, fields: &Fields) -> Result<(), Box<Refusal>> {
+fn check_model(
+    snapshot: &Snapshot,
+    principal: &Principal,
+    endpoint: Endpoint,
+    fields: &Fields,
+) -> Result<(), Box<Refusal>> {
     let model = fields.model();
     if model.is_empty() {
         if endpoint.model_use() == ModelUse::None || principal.limits.models.is_empty() {
@@ -336,7 +341,7 @@ fn check_model(principal: &Principal, endpoint: Endpoint, fields: &Fields) -> Re
         let message = "this API key is for certain models, so a request must name its `model`";
         return Err(Refusal::request(403, "model_not_allowed", message).of(Some("model")));
     }
-    admission::check_models(principal, model, fields.fallback_models())
+    admission::check_models(snapshot, principal, model, fields.fallback_models())
 }
 
 /// The path below a provider's base URL.

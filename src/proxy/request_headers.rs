@@ -37,7 +37,8 @@ pub(super) struct RequestHeaders<'h> {
     litellm_timeout: Option<&'h HeaderValue>,
     stainless_timeout: Option<&'h HeaderValue>,
     stainless_read_timeout: Option<&'h HeaderValue>,
-    session: Option<&'h HeaderValue>,
+    /// Names of the conversation, the most exact first.
+    sessions: [Option<&'h HeaderValue>; 7],
     /// With hyphens, and with underscores as in the body's field.
     asgi: [Option<&'h HeaderValue>; 2],
     trace: Option<&'h HeaderValue>,
@@ -48,14 +49,27 @@ impl<'h> RequestHeaders<'h> {
     pub(super) fn of(headers: &'h HeaderMap) -> Self {
         let mut found = Self::default();
         for (name, value) in headers {
-            let Some(name) = name.as_str().strip_prefix('x') else { continue };
+            let [claude_code, id, affinity, codex_thread, codex, old_conversation, old] = &mut found.sessions;
+            let Some(name) = name.as_str().strip_prefix('x') else {
+                let place = match name.as_str() {
+                    "thread-id" => codex_thread,
+                    "session-id" => codex,
+                    "conversation_id" => old_conversation,
+                    "session_id" => old,
+                    _ => continue,
+                };
+                place.get_or_insert(value);
+                continue;
+            };
             let [hyphens, underscores] = &mut found.asgi;
             let place = match name {
                 "-thalweg-strategy" => &mut found.strategy,
                 "-litellm-timeout" => &mut found.litellm_timeout,
                 "-stainless-timeout" => &mut found.stainless_timeout,
                 "-stainless-read-timeout" => &mut found.stainless_read_timeout,
-                "-session-id" | "-session-affinity" => &mut found.session,
+                "-claude-code-session-id" => claude_code,
+                "-session-id" => id,
+                "-session-affinity" => affinity,
                 "-use-asgi-streaming" => hyphens,
                 "_use_asgi_streaming" => underscores,
                 "-thalweg-trace" => &mut found.trace,
@@ -121,15 +135,16 @@ impl<'h> RequestHeaders<'h> {
         read(self.litellm_timeout).or(stainless)
     }
 
-    /// A hash that identifies the conversation (B21): of its session id, else of its cache key, else, if so
-    /// configured, of the beginning of its prompt.
+    /// A hash that identifies the conversation (B21): of its session id, else of its cache key, else of its
+    /// user, else, if so configured, of the beginning of its prompt.
     pub(super) fn session(&self, sticky: Sticky, envelope: &Envelope, body: &[u8]) -> Option<u64> {
         let by_prefix = match sticky {
             Sticky::Off => return None,
             Sticky::Session => false,
             Sticky::Prefix => true,
         };
-        let identity = self.session.map(HeaderValue::as_bytes).or_else(|| envelope.cache_key(body));
+        let header = self.sessions.into_iter().flatten().next().map(HeaderValue::as_bytes);
+        let identity = header.or_else(|| envelope.cache_key(body)).or_else(|| envelope.user_id(body));
         let prompt = || if by_prefix { envelope.prompt(body, MAX_PROMPT_PREFIX) } else { None };
         let identity = identity.or_else(prompt)?;
         // Equal in every process of this build, so that replicas agree and no restart moves a conversation.
@@ -207,7 +222,7 @@ mod tests {
     #[test]
     fn recognises_a_conversation() {
         let body = |text: &str| text.replace('\'', "\"").into_bytes();
-        let key = |pairs, text: &str| {
+        let key = |pairs: &[(&'static str, &'static str)], text: &str| {
             let body = body(text);
             RequestHeaders::of(&headers(pairs)).session(
                 Sticky::Prefix,
@@ -223,6 +238,24 @@ mod tests {
         let keyed = "{'model':'m','prompt_cache_key':'k','messages':[]}";
         assert_eq!(key(&[], keyed), key(&[], &keyed.replace("[]", "[1]")));
         assert_eq!(key(&[], "{'model':'m'}"), None);
+        // B7: Claude Code, opencode, Codex of today and of before, and Anthropic's field for a user.
+        for name in [
+            "x-claude-code-session-id",
+            "x-session-id",
+            "x-session-affinity",
+            "thread-id",
+            "session-id",
+            "conversation_id",
+            "session_id",
+        ] {
+            assert_eq!(key(&[(name, "s")], first), key(&[("x-session-id", "s")], other), "{name}");
+            assert_ne!(key(&[(name, "s")], first), key(&[(name, "t")], first), "{name}");
+        }
+        let codex = [("session-id", "s"), ("thread-id", "t")];
+        assert_eq!(key(&codex, first), key(&[("thread-id", "t")], first));
+        let user = "{'model':'m','metadata':{'a':1,'user_id':'u_session_1'},'messages':[1]}";
+        assert_eq!(key(&[], user), key(&[], &user.replace("[1]", "[1,2]")));
+        assert_ne!(key(&[], user), key(&[], &user.replace("session_1", "session_2")));
         let (whole, named) = (body(first), headers(&[("x-session-id", "s")]));
         let read = envelope::read(&whole).unwrap();
         assert_eq!(RequestHeaders::default().session(Sticky::Session, &read, &whole), None);

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{intake::Intake, secret_mask::SecretMask};
 use crate::{
-    auth::{ConfiguredKeys, StoredKeys},
+    auth::{ConfiguredKeys, KeyLimits, StoredKeys},
     base::{Deadlines, Network, ttl_map::CacheHits},
     ledger::Prices,
     relay::{CommitPoint, StreamSettings},
@@ -50,6 +50,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether a key with these limits may ask for the model of this name.
+    #[must_use]
+    pub fn allows(&self, limits: &KeyLimits, model: &str) -> bool {
+        limits.allow_model(model, |name| self.catalog.is_provider(name))
+    }
+
     /// The requested model's configured commit point. `None`: none is configured for it.
     #[must_use]
     pub fn commit_of(&self, plan: &Plan<'_>) -> Option<CommitPoint> {

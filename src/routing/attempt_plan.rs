@@ -96,8 +96,8 @@ impl<'a> AttemptPlan<'a> {
         if policy.failover && plan.candidates().len() > 1 {
             policy.budgets.failovers.deposit(policy.settings.retry.failovers, total_in_flight(&plan));
         }
-        let timeout =
-            matches!(concurrency, Concurrency::Race { .. }).then(|| now + policy.settings.race.timeout);
+        let is_race = matches!(concurrency, Concurrency::Race { .. });
+        let timeout = (is_race && !plan.is_first_race).then(|| now + policy.settings.race.timeout);
         let deadline = match (policy.deadline, timeout) {
             (Some(deadline), Some(timeout)) => Some(deadline.min(timeout)),
             (deadline, timeout) => deadline.or(timeout),

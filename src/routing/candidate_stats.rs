@@ -241,7 +241,11 @@ impl CandidateStats {
             Scope::None => {}
             // These statistics are shared by all unlisted models: one misspelt name must not rest the others.
             Scope::ModelAtEndpoint if self.model.is_none() => {}
-            Scope::ModelAtEndpoint => self.endpoints.missing(endpoint, until(consequence.rest), now),
+            Scope::ModelAtEndpoint => {
+                // The list may name a model that the provider has removed.
+                self.provider.want_list();
+                self.endpoints.missing(endpoint, until(consequence.rest), now);
+            }
             Scope::Endpoint => self.provider.endpoints().missing(endpoint, until(consequence.rest), now),
             Scope::Candidate => {
                 let length = consequence.rest.saturating_mul(1 << self.doublings(failure.started, now));

@@ -248,6 +248,12 @@ impl Catalog {
         Self::new(providers, self.supported.clone(), Arc::clone(&self.settings), &self.registry)
     }
 
+    /// Whether a provider has this name.
+    #[must_use]
+    pub fn is_provider(&self, name: &str) -> bool {
+        self.providers.iter().any(|provider| &*provider.name == name)
+    }
+
     /// Whether the configuration lists that provider's models.
     #[must_use]
     pub fn is_configured(&self, index: usize) -> bool {
@@ -295,12 +301,24 @@ impl Catalog {
         }
         let of_rule = || self.settings.models.get(rule?)?.strategy;
         let strategy = request.strategy.or_else(of_rule).unwrap_or(self.settings.strategy);
-        let strategy = self.initial_strategy(strategy, &candidates);
+        let is_first_race = self.is_first_race(strategy, &candidates);
+        let width = self.settings.strategy_defaults.width;
+        let strategy = if is_first_race { Strategy::Race { width } } else { strategy };
         let session = request.session.filter(|_| self.settings.sticky.is_on());
         let PlanRequest { kind, endpoint, .. } = *request;
         let by = SortBy { strategy, session, kind, endpoint, settings: &self.settings, now };
         order::arrange(&mut candidates, &by, rng);
-        Ok(Plan { candidates, strategy, kind, endpoint, rule })
+        self.want_lists(&candidates);
+        Ok(Plan { candidates, strategy, is_first_race, kind, endpoint, rule })
+    }
+
+    /// A model that no list has may be newer than the lists, so these are read again soon.
+    fn want_lists(&self, candidates: &[Candidate<'_>]) {
+        for candidate in candidates.iter().filter(|candidate| candidate.stats.model().is_none()) {
+            if self.fetched(candidate.provider).is_some() {
+                candidate.stats.provider().want_list();
+            }
+        }
     }
 
     /// What is known of an endpoint of that provider.
@@ -354,19 +372,17 @@ impl Catalog {
         Ok(())
     }
 
-    /// `adaptive` races until the candidates have served `first_races` requests (S3.3), if that is
-    /// configured.
-    fn initial_strategy(&self, strategy: Strategy, candidates: &[Candidate<'_>]) -> Strategy {
+    /// `adaptive` races until the candidates have served `first_races` requests, so that all of them are
+    /// measured (S3.3).
+    fn is_first_race(&self, strategy: Strategy, candidates: &[Candidate<'_>]) -> bool {
         let races = u64::from(self.settings.adaptive.first_races);
-        if strategy != Strategy::Adaptive || races == 0 {
-            return strategy;
-        }
         let requested = |candidate: &Candidate<'_>| {
             let (won, failed) = candidate.stats.totals();
             won + failed
         };
-        let all: u64 = candidates.iter().map(requested).sum();
-        if all < races { Strategy::Race { width: self.settings.strategy_defaults.width } } else { strategy }
+        strategy == Strategy::Adaptive
+            && candidates.len() > 1
+            && candidates.iter().map(requested).sum::<u64>() < races
     }
 
     /// Checks that a provider serves that name.
@@ -630,6 +646,17 @@ impl Listing {
             Self::Unknown => &[],
             Self::Fetched(models) | Self::Configured(models) => models,
         }
+    }
+
+    /// Whether both have the same models, in any order.
+    #[must_use]
+    pub fn has_same_models(&self, other: &Self) -> bool {
+        let sorted = |listing: &Self| {
+            let mut models = listing.models().to_vec();
+            models.sort_unstable();
+            models
+        };
+        self == other || sorted(self) == sorted(other)
     }
 }
 

@@ -64,6 +64,9 @@ pub struct Candidate<'a> {
 pub struct Plan<'a> {
     pub(super) candidates: CandidateOrder<'a>,
     pub strategy: Strategy,
+    /// A race by which `adaptive` measures its candidates. The timeout of races does not hold for it,
+    /// because a strategy that did not race would wait as well.
+    pub is_first_race: bool,
     pub kind: ResponseKind,
     pub endpoint: Endpoint,
     /// The index of the rule in the configuration's models that applies. `None`: no rule does.

@@ -4,7 +4,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
 };
 
 use arc_swap::ArcSwapOption;
@@ -50,6 +50,8 @@ pub struct ProviderHealth {
     /// It answered the pre-check first and is preferred until then.
     preferred_until: AtomicU64,
     endpoints: EndpointMemory,
+    /// Its model list may be out of date.
+    list_wanted: AtomicBool,
 }
 
 const CHECKED: u8 = 0x80;
@@ -69,6 +71,7 @@ impl Default for ProviderHealth {
             cool_down_ends: AtomicU64::new(0),
             preferred_until: AtomicU64::new(0),
             endpoints: EndpointMemory::default(),
+            list_wanted: AtomicBool::new(false),
         }
     }
 }
@@ -124,6 +127,23 @@ impl ProviderHealth {
     #[must_use]
     pub const fn endpoints(&self) -> &EndpointMemory {
         &self.endpoints
+    }
+
+    /// A request showed that its model list may be out of date.
+    pub fn want_list(&self) {
+        if !self.list_wanted.load(Relaxed) {
+            self.list_wanted.store(true, Relaxed);
+        }
+    }
+
+    #[must_use]
+    pub fn is_list_wanted(&self) -> bool {
+        self.list_wanted.load(Relaxed)
+    }
+
+    /// The list is being read.
+    pub fn list_requested(&self) {
+        self.list_wanted.store(false, Relaxed);
     }
 
     /// One of its candidates tripped until then.

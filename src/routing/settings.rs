@@ -166,6 +166,6 @@ impl Default for BreakerSettings {
 
 impl Default for AdaptiveSettings {
     fn default() -> Self {
-        Self { exploration: 0.02, cold_after: Duration::from_secs(60), first_races: 0 }
+        Self { exploration: 0.02, cold_after: Duration::from_secs(60), first_races: 3 }
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct FieldSpans {
     pub(super) close: usize,
     /// The value of `prompt_cache_key`, with its quotes.
     cache_key: Option<Range<usize>>,
+    /// The value of `metadata`.
+    metadata: Option<Range<usize>>,
     /// The value of `messages`, `input` or `prompt`.
     prompt: Option<Range<usize>>,
 }
@@ -134,6 +136,20 @@ impl Envelope {
     #[must_use]
     pub fn cache_key<'a>(&self, body: &'a [u8]) -> Option<&'a [u8]> {
         body.get(self.spans.cache_key.clone()?)
+    }
+
+    /// The client's `metadata.user_id`, as written. `None`: not given.
+    #[must_use]
+    pub fn user_id<'a>(&self, body: &'a [u8]) -> Option<&'a [u8]> {
+        let metadata = body.get(self.spans.metadata.clone()?)?;
+        let mut found = None;
+        let _ = index::members(metadata, |member| {
+            if metadata.get(member.key) == Some(b"user_id") {
+                found = metadata.get(member.value);
+            }
+            Ok::<_, JsonError>(())
+        });
+        found.filter(|id| id.starts_with(b"\""))
     }
 
     /// The first message of the prompt, as written, at most `length` bytes: it stays the same as the
@@ -294,6 +310,7 @@ impl EnvelopeBuilder {
     fn note_affinity_member(&mut self, body: &[u8], Member { key, value, .. }: Member) {
         match body.get(key) {
             Some(b"prompt_cache_key") => self.spans.cache_key = Some(value),
+            Some(b"metadata") => self.spans.metadata = Some(value),
             Some(b"messages" | b"input" | b"prompt") => self.spans.prompt = Some(value),
             Some(_) | None => {}
         }

@@ -6,6 +6,7 @@ mod early_responses;
 mod errors;
 mod headers;
 pub mod health_checks;
+mod model_lists;
 mod response_size;
 mod state_file;
 mod stream_ends;

@@ -89,6 +89,37 @@ async fn a_conversation_stays_at_its_provider() {
     gateway.stop().await;
 }
 
+/// B7: the conversations of real agents, each named in its own way, stay at their providers.
+#[tokio::test]
+async fn an_agents_conversation_stays_at_its_provider() {
+    let upstreams = [serving(), serving(), serving()];
+    let plan = Plan::to(&[&upstreams[0], &upstreams[1], &upstreams[2]]);
+    let gateway = plan.with(|settings| settings.routing.strategy = Strategy::Weighted).start().await;
+    for header in ["x-claude-code-session-id", "session-id", "thread-id", "x-session-affinity"] {
+        let mut seen = std::collections::BTreeSet::new();
+        for session in 0..12 {
+            let call = || Call::stream().header(header, &format!("conversation-{session}"));
+            let first = served(&gateway, call()).await;
+            assert_eq!(served(&gateway, call()).await, first, "{header}");
+            seen.insert(first);
+        }
+        assert!(seen.len() > 1, "all at {seen:?}");
+    }
+    for member in [r#""prompt_cache_key":"ID""#, r#""metadata":{"user_id":"user_1_session_ID"}"#] {
+        let mut seen = std::collections::BTreeSet::new();
+        for session in 0..12 {
+            let member = member.replace("ID", &session.to_string());
+            let body = format!(r#"{{"model":"m","stream":true,{member},"messages":[]}}"#);
+            let call = || Call::post("/v1/chat/completions", body.clone());
+            let first = served(&gateway, call()).await;
+            assert_eq!(served(&gateway, call()).await, first, "{member}");
+            seen.insert(first);
+        }
+        assert!(seen.len() > 1, "all at {seen:?}");
+    }
+    gateway.stop().await;
+}
+
 /// S1.14: repeated failures trip a provider's breaker. After its cool-down one request probes it, and a
 /// success closes the breaker.
 #[tokio::test]

@@ -3,10 +3,12 @@
 //!
 //! Statistics have no part in them, except that names share them.
 
+use std::time::Duration;
+
 use regex::Regex;
 
 use super::*;
-use crate::routing::Strategy;
+use crate::routing::{ResponseKind, Strategy, settings::BreakerSettings};
 
 fn list(models: &[&str]) -> Vec<Box<str>> {
     models.iter().map(|model| (*model).into()).collect()
@@ -152,7 +154,16 @@ fn a_model_may_have_its_own_providers_and_strategy() {
     let catalog = ruled(vec![rule, only]);
     let mut rng = Rng::new(1);
     let shared = catalog.plan(&PlanRequest::stream("shared"), Moment(1), &mut rng).unwrap();
-    assert_eq!((shared.strategy, shared.rule), (Strategy::Adaptive, Some(0)));
+    // S3.3: the first requests race, so that all candidates are measured.
+    assert_eq!((shared.strategy, shared.rule), (Strategy::Race { width: 3 }, Some(0)));
+    assert!(shared.is_first_race);
+    let stats = shared.candidates()[0].stats;
+    for _ in 0..3 {
+        let at = (Endpoint::ChatCompletions, ResponseKind::Stream);
+        stats.succeeded(at, Duration::from_secs(1), Moment(1), Moment(1), &BreakerSettings::default());
+    }
+    let shared = catalog.plan(&PlanRequest::stream("shared"), Moment(1), &mut rng).unwrap();
+    assert_eq!((shared.strategy, shared.is_first_race), (Strategy::Adaptive, false));
     let requested = PlanRequest { strategy: Some(Strategy::Priority), ..PlanRequest::stream("shared") };
     let shared = catalog.plan(&requested, Moment(1), &mut rng).unwrap();
     assert_eq!(shared.strategy, Strategy::Priority);
