@@ -42,7 +42,7 @@ def at_rate(leg, seconds, rate):
 
 
 def command_of(leg, streams, seconds, stream, *more):
-    command = [BENCH, "bench", "--url", leg.url, "--api-key", KEY, "--model", "rig-model", "--json", "-"]
+    command = [BENCH, "bench", "--url", leg.url, "--api-key", KEY, "--model", "rig-model", "--json", "-", "--no-first-request"]
     command += ["--streams", streams, "--duration", f"{seconds}s", "--prompt-bytes", PROMPT_BYTES, *more]
     command += leg.client_options + ([] if stream else ["--no-stream"])
     return [str(part) for part in command]

@@ -2,13 +2,13 @@
 //! schedule, sends the request, reads the answer to its end and takes another slot. At the end of the run,
 //! tasks in flight are dropped.
 
-use std::{cell::RefCell, io, rc::Rc, time::Duration};
+use std::{cell::RefCell, future::poll_fn, io, rc::Rc, time::Duration};
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use tokio::{
     runtime::{Builder, LocalOptions},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
@@ -20,13 +20,18 @@ use super::{
     totals::{ErrorClass, LoadTotals},
 };
 use crate::{
-    base::{Deadlines, spawn::Tasks},
+    base::{DeadlineKind, Deadlines, spawn::Tasks},
     telemetry::WorkerGauges,
-    upstream::{PoolSettings, SharedPools, Upstream},
+    upstream::{Deadline, JSON, PoolSettings, Request, SharedPools, Upstream},
+    wire::provider_error,
 };
 
 /// Between two calls of `on_progress`.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the answer to the first request is read.
+const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes of its error.
+const MAX_ERROR: usize = 16 * 1024;
 /// Pause of a stream after a failure, so that a closed port is not flooded.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -46,6 +51,45 @@ pub struct Progress {
 pub fn run(plan: &LoadPlan, mut on_progress: impl FnMut(Progress)) -> io::Result<LoadReport> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     Ok(runtime.block_on(drive(plan, &mut on_progress)))
+}
+
+/// Sends one request of the plan, so that a run does not consist of failures that have one reason.
+///
+/// # Errors
+/// Why it failed, in words: the fault, or the status and the error's message.
+pub fn try_once(plan: &LoadPlan) -> io::Result<Result<(), String>> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    Ok(runtime.block_on(first_request(plan)))
+}
+
+async fn first_request(plan: &LoadPlan) -> Result<(), String> {
+    let LoadPlan { target, dialect, body, stream, .. } = plan;
+    let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
+    let headers = HeaderMap::new();
+    let accept = if *stream { "text/event-stream" } else { "application/json" };
+    let request =
+        Request { method: Method::POST, path: dialect.path(), headers: &headers, accept, content_type: JSON };
+    let deadline = Deadline::new(DeadlineKind::FirstToken, Deadlines::default().first_token);
+    let sent = upstream.send(target, &request, body.clone().into(), deadline).await;
+    let mut response = sent.map_err(|fault| format!("{}: {fault}", target.base))?;
+    let mut text = Vec::new();
+    let read = async {
+        while let Some(Ok(frame)) = poll_fn(|cx| response.body.poll_frame(cx)).await {
+            if text.len() < MAX_ERROR {
+                text.extend_from_slice(&frame);
+            }
+        }
+    };
+    // A long answer is cut: it was seen that there is one.
+    let _ = timeout(FIRST_ANSWER_TIMEOUT, read).await;
+    if response.status.is_success() {
+        return Ok(());
+    }
+    let message = provider_error::read(&text).message.map(str::to_owned);
+    let message =
+        message.or_else(|| Some(String::from_utf8_lossy(&text).lines().next()?.chars().take(200).collect()));
+    let message = message.filter(|message| !message.is_empty()).map(|message| format!(": {message}"));
+    Err(format!("{} answered {}{}", target.base, response.status, message.unwrap_or_default()))
 }
 
 async fn drive(plan: &LoadPlan, on_progress: &mut dyn FnMut(Progress)) -> LoadReport {
@@ -233,6 +277,22 @@ mod tests {
         let report = run(&plan(&demo.base_url(), "demo-text", false), |_| {}).unwrap();
         assert_eq!((report.requests.completed, report.events, report.ttft_us), (9, 0, None));
         assert!(report.bytes > 9 * 500);
+    }
+
+    /// CASES F13.
+    #[test]
+    fn the_first_request_says_why_it_failed() {
+        let demo = demo::start_at(ReplaySpeed::Instant).unwrap();
+        let first = |base: &str, model| try_once(&plan(base, model, true)).unwrap();
+        assert_eq!(first(&demo.base_url(), "demo-text"), Ok(()));
+        let refused = first(&demo.base_url(), "gpt").unwrap_err();
+        assert!(refused.contains(" answered 404 Not Found: ") && refused.contains("gpt"), "{refused}");
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let refused = first(&format!("http://{closed}"), "x").unwrap_err();
+        assert!(
+            refused.starts_with(&format!("http://{closed}/v1: ")) && refused.contains("refused"),
+            "{refused}"
+        );
     }
 
     #[test]

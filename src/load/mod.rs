@@ -27,7 +27,7 @@ mod stamp;
 pub mod totals;
 
 pub use clock::LoadInstant;
-pub use engine::{Progress, run};
+pub use engine::{Progress, run, try_once};
 pub use latency::{LatencyHistogram, LatencySummary};
 pub use observer::{Recorder, StreamOutcome};
 pub use plan::{Arrival, LoadLimit, LoadPlan, PlanError};

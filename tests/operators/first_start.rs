@@ -264,3 +264,23 @@ fn keys_are_listed_without_a_new_database_and_without_the_rest_of_the_file() {
     let (code, _, stderr) = run(&["keys", "create", "--name", "b", "--expires", "2020-01-01"], &[]);
     assert!(code == Some(2) && stderr.contains("is in the past"), "{stderr}");
 }
+
+/// CASES F13: no load is put on an endpoint that refuses the first request.
+#[test]
+fn a_bench_that_cannot_work_says_why() {
+    let gateway = Gateway::start(&[("API_KEY", "sk-a")]);
+    let url = format!("http://{}/v1", gateway.authority());
+    let (code, stdout, stderr) = run(&["bench", "--url", &url], &[]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(
+        stderr.starts_with("error: the first request failed, so there is nothing to measure: "),
+        "{stderr}"
+    );
+    assert!(stderr.contains(" answered 401 Unauthorized: ") && stderr.contains("--api-key"), "{stderr}");
+    let (code, _, stderr) = run(&["bench", "--url", "http://127.0.0.1:1"], &[]);
+    assert!(code == Some(1) && stderr.contains("refused; is a gateway running there?"), "{stderr}");
+    let line =
+        ["bench", "--url", &url, "--api-key", "sk-a", "--requests", "2", "--streams", "2", "--no-stream"];
+    let (code, stdout, stderr) = run(&line, &[]);
+    assert!(code == Some(0) && stdout.contains("2 completed"), "{stdout}{stderr}");
+}

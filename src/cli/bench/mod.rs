@@ -1,7 +1,8 @@
 //! `thalweg bench`: puts load on an endpoint and prints the result, as a [`table`] or as JSON. The `load`
 //! room measures; an address beyond this machine is refused unless it is allowed explicitly.
 //!
-//! Exit code 1 means that a request failed or that nothing was received.
+//! One request goes first: if it fails, its error is printed and no load is put on anything. Exit code 1
+//! means that a request failed or that nothing was received.
 
 mod table;
 
@@ -65,6 +66,9 @@ pub struct Options {
     /// Write the result as JSON to a file, or to standard output (-) instead of the table
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Do not send one request before the run
+    #[arg(long)]
+    no_first_request: bool,
     /// Allow an address that is not this machine: the run will cost a provider's tokens
     #[arg(long)]
     allow_remote: bool,
@@ -95,6 +99,9 @@ impl From<Api> for Dialect {
 /// The plan is out of bounds, or the result could not be written.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let plan = options.plan()?;
+    if !options.no_first_request {
+        load::try_once(&plan)?.map_err(|reason| explained(&reason, &plan))?;
+    }
     let bar = ProgressBar::new();
     let report = load::run(&plan, |progress| show(&bar, &plan, progress));
     drop(bar);
@@ -136,6 +143,20 @@ impl Options {
         };
         Ok(plan.check(self.allow_remote)?)
     }
+}
+
+/// The reason, and the remedy of the most frequent ones.
+fn explained(reason: &str, plan: &LoadPlan) -> String {
+    let remedy = match () {
+        () if reason.contains(" answered 401") && plan.target.key.is_none() => {
+            "; give its key by --api-key or OPENAI_API_KEY"
+        }
+        () if reason.contains("refused") && !reason.contains(" answered ") => {
+            "; is a gateway running there? `thalweg` starts one"
+        }
+        () => "",
+    };
+    format!("the first request failed, so there is nothing to measure: {reason}{remedy}")
 }
 
 fn read_duration(text: &str) -> Result<Duration, &'static str> {
