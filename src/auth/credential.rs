@@ -1,42 +1,67 @@
-//! The header that carries a request's token: `Authorization: Bearer` (OpenAI), `x-api-key` (Anthropic),
-//! `api-key` (Azure) or `x-goog-api-key` (Gemini). The first one in this order counts.
+//! The headers that carry a request's token: `Authorization: Bearer` (OpenAI), `x-api-key` (Anthropic),
+//! `api-key` (Azure) and `x-goog-api-key` (Gemini). Clients and proxies in front may show several, of which
+//! some are for others, so each is a candidate.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 
-/// The token as presented. `None`: there is none.
-#[must_use]
-pub fn presented(headers: &HeaderMap) -> Option<&[u8]> {
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
+/// Tokens of a request that are looked at.
+const MAX_PRESENTED: usize = 8;
+
+/// The tokens as presented, in the order in which they count.
+pub fn presented(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    const KEYS: [HeaderName; 3] = [
+        HeaderName::from_static("x-api-key"),
+        HeaderName::from_static("api-key"),
+        HeaderName::from_static("x-goog-api-key"),
+    ];
+    let bearer = headers.get_all(header::AUTHORIZATION).into_iter().filter_map(|value| {
         let (scheme, token) = value.as_bytes().split_at_checked(b"Bearer ".len())?;
-        return scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token.trim_ascii());
-    }
-    ["x-api-key", "api-key", "x-goog-api-key"]
-        .iter()
-        .find_map(|name| headers.get(*name))
-        .map(|value| value.as_bytes().trim_ascii())
+        scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+    });
+    let keys = KEYS.into_iter().flat_map(|name| headers.get_all(name));
+    let tokens = bearer.chain(keys.map(|value| value.as_bytes().trim_ascii()));
+    tokens.filter(|token| !token.is_empty()).take(MAX_PRESENTED)
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 
     #[test]
-    fn finds_the_token_wherever_a_client_puts_it() {
-        for (name, value, token) in [
-            ("authorization", "Bearer sk-1", Some("sk-1")),
-            ("authorization", "bearer  sk-1 ", Some("sk-1")),
-            ("authorization", "Basic abc", None),
-            ("authorization", "x", None),
-            ("x-api-key", "sk-1", Some("sk-1")),
-            ("api-key", "sk-1", Some("sk-1")),
-            ("x-goog-api-key", "sk-1", Some("sk-1")),
-            ("cookie", "sk-1", None),
+    fn finds_the_tokens_wherever_a_client_puts_them() {
+        for (pairs, tokens) in [
+            (&[("authorization", "Bearer sk-1")][..], &["sk-1"][..]),
+            (&[("authorization", "bearer  sk-1 ")], &["sk-1"]),
+            (&[("authorization", "Basic abc")], &[]),
+            (&[("authorization", "x")], &[]),
+            (&[("authorization", "Bearer")], &[]),
+            (&[("authorization", "Bearer  "), ("x-api-key", " ")], &[]),
+            (&[("x-api-key", "sk-1")], &["sk-1"]),
+            (&[("api-key", "sk-1")], &["sk-1"]),
+            (&[("x-goog-api-key", "sk-1")], &["sk-1"]),
+            (&[("cookie", "sk-1")], &[]),
+            (&[("x-api-key", "sk-2"), ("authorization", "Bearer sk-1")], &["sk-1", "sk-2"]),
+            (&[("authorization", "Basic abc"), ("authorization", "Bearer sk-1")], &["sk-1"]),
+            (
+                &[("authorization", "Basic abc"), ("api-key", "sk-3"), ("x-api-key", "sk-2")],
+                &["sk-2", "sk-3"],
+            ),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-            assert_eq!(presented(&headers), token.map(str::as_bytes), "{name}: {value}");
+            for (name, value) in pairs {
+                headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            let found: Vec<_> =
+                presented(&headers).map(|token| std::str::from_utf8(token).unwrap()).collect();
+            assert_eq!(found, tokens, "{pairs:?}");
         }
+        let header = |_| (HeaderName::from_static("x-api-key"), HeaderValue::from_static("sk"));
+        let mut many = HeaderMap::new();
+        for (name, value) in (0..100).map(header) {
+            many.append(name, value);
+        }
+        assert_eq!(presented(&many).count(), MAX_PRESENTED);
     }
 }

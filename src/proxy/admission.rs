@@ -19,26 +19,45 @@ use crate::{
 /// Estimated tokens of an answer that the request does not bound.
 const DEFAULT_ANSWER_TOKENS: u32 = 512;
 
-/// S2.7: every completion needs a key.
+/// S2.7: every completion needs a key. Each that is shown is tried; the first valid one counts.
 ///
 /// # Errors
 /// The key is missing, unknown or expired (401), or the keys have not been read since the start (503).
 pub fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Principal>, Box<Refusal>> {
-    let Some(presented) = auth::presented(headers) else {
-        let message = "no API key: send it as `Authorization: Bearer …` or `x-api-key`";
-        return Err(Refusal::request(401, "missing_api_key", message));
-    };
-    let found = snapshot.keys.find(&snapshot.tokens, presented);
-    let Some(principal) = found else {
-        if snapshot.keys.are_known() {
-            return Err(Refusal::request(401, "invalid_api_key", "this API key is not valid"));
+    accept(snapshot, headers, |_| true).map(|(principal, _)| principal)
+}
+
+/// The first valid key that is `wanted`, else the first valid one; and the key as presented.
+///
+/// # Errors
+/// As [`admit`].
+pub fn accept<'h>(
+    snapshot: &Snapshot,
+    headers: &'h HeaderMap,
+    wanted: impl Fn(&Principal) -> bool,
+) -> Result<(Arc<Principal>, &'h [u8]), Box<Refusal>> {
+    let (mut other, mut has_any, mut has_expired, mut has_unknown) = (None, false, false, false);
+    for presented in auth::presented(headers) {
+        has_any = true;
+        match snapshot.keys.find(&snapshot.tokens, presented) {
+            Some(principal) if principal.has_expired() => has_expired = true,
+            Some(principal) if wanted(&principal) => return Ok((principal, presented)),
+            Some(principal) => other = other.or(Some((principal, presented))),
+            None => has_unknown = true,
         }
-        return Err(unavailable("the keys could not be read yet"));
-    };
-    if principal.has_expired() {
-        return Err(Refusal::request(401, "key_expired", "this API key has expired"));
     }
-    Ok(principal)
+    other.ok_or_else(|| {
+        let (code, message) = if !has_any {
+            ("missing_api_key", "no API key: send it as `Authorization: Bearer …` or `x-api-key`")
+        } else if has_unknown && !snapshot.keys.are_known() {
+            return unavailable("the keys could not be read yet");
+        } else if has_expired {
+            ("key_expired", "this API key has expired")
+        } else {
+            ("invalid_api_key", "this API key is not valid")
+        };
+        Refusal::request(401, code, message)
+    })
 }
 
 /// The store has not been read since the start (503).

@@ -12,7 +12,7 @@ use http::{HeaderMap, Uri, header, request::Parts};
 use super::routes::Access;
 use crate::proxy::{
     AdminAccess, Refusal, Snapshot,
-    admission::{admit, unavailable},
+    admission::{accept, admit, unavailable},
 };
 
 /// The listener of a site.
@@ -96,7 +96,7 @@ fn administrate(listener: ListenerRole, snapshot: &Snapshot, head: &Parts) -> Re
             ListenerRole::Administration { open: false } | ListenerRole::Public => return Err(closed()),
         }
     }
-    if admit(snapshot, &head.headers)?.admin {
+    if accept(snapshot, &head.headers, |principal| principal.admin)?.0.admin {
         return Ok(());
     }
     Err(Refusal::request(403, "not_an_administrator", "this API key may not administrate"))

@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::{
     client::{Call, Version},
-    gateway::{Plan, provider},
+    gateway::{PROVIDER_KEY, Plan, provider},
     journal,
     upstream::{Speaks, Upstream, script},
 };
@@ -254,6 +254,51 @@ async fn tokens_where_clients_put_them() {
         let answer = client.send(Call::whole().header("authorization", &format!("bearer {token}"))).await;
         assert_eq!(answer.status, 200, "the scheme is not told apart by case (RFC 9110, 11.1)");
         answer.collect().await;
+    })
+    .await;
+}
+
+/// Each credential that is shown is tried, and the first valid one counts: Claude Code that is signed in
+/// sends its own beside the gateway's, a proxy in front its Basic (D4). None goes to the provider.
+#[tokio::test]
+async fn each_credential_shown_is_tried() {
+    const TOKEN: &str = crate::client::call::TOKEN;
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    with_gateway(&upstream, async |gateway| {
+        for version in Version::BOTH {
+            let mut client = gateway.client(version).await;
+            for (authorization, key, code) in [
+                (Some("Bearer sk-of-another-service"), Some(TOKEN), None),
+                (Some("Bearer"), Some(TOKEN), None),
+                (Some("Basic dXNlcjpwYXNz"), Some(TOKEN), None),
+                (Some("garbage"), Some(TOKEN), None),
+                (Some(&*format!("Bearer {TOKEN}")), Some("sk-of-another-service"), None),
+                (Some("Bearer sk-a"), Some("sk-b"), Some("invalid_api_key")),
+                (Some("Basic dXNlcjpwYXNz"), None, Some("missing_api_key")),
+                (Some("Bearer"), None, Some("missing_api_key")),
+                (None, None, Some("missing_api_key")),
+            ] {
+                let mut call = Call::whole().without("authorization");
+                for (name, value) in [("authorization", authorization), ("x-api-key", key)] {
+                    if let Some(value) = value {
+                        call = call.header(name, value);
+                    }
+                }
+                let answer = client.send(call).await;
+                assert_eq!(
+                    answer.status,
+                    if code.is_some() { 401 } else { 200 },
+                    "{authorization:?} {key:?}"
+                );
+                let answer = answer.collect().await.json();
+                assert_eq!(answer["error"]["code"].as_str(), code, "{authorization:?} {key:?}");
+            }
+        }
+        for number in 0..upstream.log.requests() {
+            let seen = upstream.log.request(number).await;
+            assert_eq!(seen.all("authorization"), [format!("Bearer {PROVIDER_KEY}")]);
+            assert!(seen.all("x-api-key").is_empty());
+        }
     })
     .await;
 }

@@ -5,9 +5,8 @@ use http::request::Parts;
 
 use super::{params::Params, run::Context};
 use crate::{
-    auth,
     base::{Moment, Rng, Secret},
-    proxy::{Refusal, Snapshot},
+    proxy::{Refusal, Snapshot, admission::accept},
     routing::PlanRequest,
     upstream::Target,
 };
@@ -29,7 +28,8 @@ pub(in crate::web) fn prepare(
     let no_provider = || Refusal::request(404, "model_not_found", "nobody serves this model");
     let first = first.ok_or_else(no_provider)?;
     let control = snapshot.providers.get(first.provider).ok_or_else(no_provider)?;
-    let key = auth::presented(&head.headers).and_then(|token| std::str::from_utf8(token).ok());
+    let (_, key) = accept(snapshot, &head.headers, |_| true)?;
+    let key = std::str::from_utf8(key).ok();
     let context = Context {
         gateway: Target { key: key.map(|key| Secret::new(key.to_owned())), ..Target::clone(own) },
         control: Target::clone(&control.target),
