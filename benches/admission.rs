@@ -47,6 +47,7 @@ const ALL: LimitValues = LimitValues {
 fn admission(many: usize, allowance: LimitValues) -> Box<dyn FnMut()> {
     let limits = KeyLimits {
         models: vec!["gpt-*".into()],
+        strategies: None,
         allowance,
         expires: Some(SystemTime::now() + Duration::from_secs(3600)),
     };

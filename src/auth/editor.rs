@@ -58,7 +58,7 @@ impl KeyEditor {
             return Err(StoreError::Taken(key.name.clone()));
         }
         let sql = "INSERT INTO api_keys (id, name, shown, digest, admin, models, rpm, tpm, concurrent, budget, expires, \
-                   created) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+                   strategies, created) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
         let mut cells = vec![
             Cell::text(&key.id),
             Cell::text(&key.name),
@@ -83,8 +83,8 @@ impl KeyEditor {
     ) -> Result<StoredKey, StoreError> {
         self.change(name_or_id, |key| {
             change(&mut key.limits);
-            let sql = "UPDATE api_keys SET models = $2, rpm = $3, tpm = $4, concurrent = $5, budget = $6, expires = $7 \
-                       WHERE id = $1";
+            let sql = "UPDATE api_keys SET models = $2, rpm = $3, tpm = $4, concurrent = $5, budget = $6, expires = $7, \
+                       strategies = $8 WHERE id = $1";
             (sql, limits(&key.limits))
         })
         .await
@@ -177,9 +177,10 @@ impl KeyEditor {
 fn limits(limits: &KeyLimits) -> Vec<Cell> {
     let LimitValues { requests, tokens, concurrent, budget } = limits.allowance;
     // Serializing strings into a String cannot fail.
-    let models = serde_json::to_string(&limits.models).unwrap_or_default();
-    let mut cells = vec![models.into()];
+    let list = |names: &[String]| serde_json::to_string(names).unwrap_or_default();
+    let mut cells = vec![list(&limits.models).into()];
     cells.extend([requests, tokens, concurrent].map(|limit| Cell::Int(limit.map(i64::from))));
     cells.extend([budget, limits.expires.map(unix_millis)].map(Cell::Int));
+    cells.push(Cell::Text(limits.strategies.as_deref().map(list)));
     cells
 }

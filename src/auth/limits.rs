@@ -9,6 +9,8 @@ use crate::base::glob;
 pub struct KeyLimits {
     /// Names of models; `*` stands for any text, `?` for one letter. Empty: all.
     pub models: Vec<String>,
+    /// The strategies that it may choose for a request. `None`: those that the configuration gives to all.
+    pub strategies: Option<Vec<String>>,
     pub allowance: LimitValues,
     pub expires: Option<SystemTime>,
 }

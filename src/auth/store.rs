@@ -11,23 +11,26 @@ use crate::database::{Cell, Connection, Database, DatabaseError, DatabaseSetting
 
 pub(super) const SCHEMA: Schema = Schema {
     part: "auth",
-    steps: &[&[
-        "CREATE TABLE api_keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, shown TEXT NOT NULL, \
+    steps: &[
+        &[
+            "CREATE TABLE api_keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, shown TEXT NOT NULL, \
          digest TEXT NOT NULL UNIQUE, old_digest TEXT, old_until BIGINT, admin BIGINT NOT NULL, \
          models TEXT NOT NULL, rpm BIGINT, tpm BIGINT, concurrent BIGINT, budget BIGINT, expires BIGINT, \
          created BIGINT NOT NULL, revoked BIGINT)",
-        "CREATE UNIQUE INDEX api_keys_by_name ON api_keys (name) WHERE revoked IS NULL",
-        // Each process stores one total per key, so storing it twice changes nothing. The totals of processes
-        // that have ended in order are merged into one row, with an empty owner.
-        "CREATE TABLE api_key_spending (id TEXT NOT NULL, owner TEXT NOT NULL, spent BIGINT NOT NULL, \
+            "CREATE UNIQUE INDEX api_keys_by_name ON api_keys (name) WHERE revoked IS NULL",
+            // Each process stores one total per key, so storing it twice changes nothing. The totals of
+            // processes that have ended in order are merged into one row, with an empty owner.
+            "CREATE TABLE api_key_spending (id TEXT NOT NULL, owner TEXT NOT NULL, spent BIGINT NOT NULL, \
          PRIMARY KEY (id, owner))",
-        "CREATE TABLE api_key_version (version BIGINT NOT NULL)",
-        "INSERT INTO api_key_version (version) VALUES (1)",
-    ]],
+            "CREATE TABLE api_key_version (version BIGINT NOT NULL)",
+            "INSERT INTO api_key_version (version) VALUES (1)",
+        ],
+        &["ALTER TABLE api_keys ADD COLUMN strategies TEXT"],
+    ],
 };
 
 pub(super) const COLUMNS: &str = "id, name, shown, digest, old_digest, old_until, admin, models, rpm, tpm, concurrent, budget, \
-                       expires, created, revoked";
+                       expires, created, revoked, strategies";
 
 const REVOKED_COLUMN: usize = 14;
 /// The key in force with the name or id `$1`.
@@ -203,7 +206,9 @@ impl StoredKey {
         let (old, until) = (digest(4)?, time(row, 5)?);
         let allowance =
             LimitValues { requests: limit(8)?, tokens: limit(9)?, concurrent: limit(10)?, budget };
-        let models = serde_json::from_str(&text(row, 7)?).map_err(|_| DatabaseError::Column(7))?;
+        let list = |column, text: &str| serde_json::from_str(text).map_err(|_| DatabaseError::Column(column));
+        let models = list(7, &text(row, 7)?)?;
+        let strategies = row.text(15)?.map(|text| list(15, text)).transpose()?;
         Ok(Self {
             id: text(row, 0)?,
             name: text(row, 1)?,
@@ -211,7 +216,7 @@ impl StoredKey {
             digest: digest(3)?.ok_or(DatabaseError::Column(3))?,
             old: old.zip(until),
             admin: number(row, 6)? != 0,
-            limits: KeyLimits { models, allowance, expires: time(row, 12)? },
+            limits: KeyLimits { models, strategies, allowance, expires: time(row, 12)? },
             created: time(row, 13)?.unwrap_or(SystemTime::UNIX_EPOCH),
             revoked: time(row, REVOKED_COLUMN)?,
             spent: 0,

@@ -38,6 +38,7 @@ pub(super) fn read(root: &mut Section<'_, '_, '_>, settings: &mut Settings) {
         race(section, &mut settings.routing);
         hedge(section, &mut settings.routing);
         strategy = section.read("strategy", self::strategy(&settings.routing));
+        settings.routing.client_strategies = permissions(section, "client_strategies");
         other_sections(section, &mut settings.routing);
     });
     settings.routing.strategy = strategy.unwrap_or_default();
@@ -73,6 +74,21 @@ fn strategy(routing: &RoutingSettings) -> impl FnOnce(&Value) -> Result<Strategy
             suggestion: nearest(text, WORDS),
         })
     }
+}
+
+/// The strategies that a client may choose. `None`: the key is absent.
+pub(super) fn permissions(section: &mut Section<'_, '_, '_>, key: &'static str) -> Option<Vec<String>> {
+    let mut field = section.field(key)?;
+    let mut permitted = Vec::new();
+    field.items(|mut item| {
+        permitted.extend(item.read(|value| {
+            let text = scalar::text(value)?;
+            let error = "expected \"race\", \"race:3\" (up to three at once), \"hedge\", \"priority\", \"weighted\" \
+                         or \"adaptive\"";
+            Strategy::is_permission(text).then(|| text.to_owned()).ok_or_else(|| error.into())
+        }));
+    });
+    Some(permitted)
 }
 
 fn race(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettings) {

@@ -8,6 +8,7 @@ use super::{
     document::Value,
     problem::ValueError,
     provider::secret,
+    routing::permissions,
     scalar,
     section::{Located, Section},
 };
@@ -65,6 +66,7 @@ fn limits(section: &mut Section<'_, '_, '_>) -> KeyLimits {
             field.report("must name a model, or be left out");
         }
     }
+    limits.strategies = permissions(section, "strategies");
     let allowance = &mut limits.allowance;
     allowance.requests = section.read("rpm", scalar::integer(1..=MAX_LIMIT));
     allowance.tokens = section.read("tpm", scalar::integer(1..=MAX_LIMIT));

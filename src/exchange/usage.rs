@@ -145,7 +145,7 @@ impl RequestRecord {
             // A provider's error, passed on.
             Outcome::Complete => Accounting::reported(reported),
             Outcome::Gone(_) if self.drained || self.has_whole_answer() => self.account_answer(reported),
-            Outcome::Gone(stage) if !was_sent(*stage) => return None,
+            Outcome::Gone(stage) if !was_sent(*stage) && self.answered_after.is_none() => return None,
             Outcome::Gone(_) => self.account_part(reported),
             Outcome::Fault(fault) if fault.sent == Sent::Nothing && reported.is_none() => return None,
             // The client stopped reading: it is charged for the part that it was sent.
@@ -219,10 +219,177 @@ const fn was_sent(stage: Stage) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{rc::Rc, sync::Arc};
+
+    use http::StatusCode;
+    use proptest::prelude::*;
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::{
+        auth::limit::{LimitMeter, LimitValues, Reservation},
+        base::{Fault, FaultKind, id::IdSource},
+        exchange::{Completion, CompletionQueue, RequestRoute, WastedAttempt},
+        ledger::Price,
+        wire::Dialect,
+    };
 
     #[test]
     fn a_cost_beyond_the_range_is_not_free() {
         assert_eq!([None, Some(7), Some(u64::MAX)].map(payable), [0, 7, i64::MAX]);
+    }
+
+    /// The end of one request, and all that its providers reported.
+    #[derive(Clone, Debug)]
+    struct History {
+        dialect: Dialect,
+        outcome: Outcome,
+        /// The answer: its status, its usage, its frames. `None`: there was none.
+        answer: Option<(u16, Option<Usage>, u32)>,
+        passed_tokens: u32,
+        drained: bool,
+        policy: OnDisconnect,
+        /// Usage of the other attempts, and the tokens that came of a cancelled one.
+        wasted: Vec<(Option<Usage>, Option<u32>)>,
+        /// The limits are settled before the last bytes.
+        settled_early: bool,
+    }
+
+    fn reported() -> impl Strategy<Value = Usage> {
+        let count = || proptest::option::weighted(0.8, 0..2000_u64);
+        (count(), count(), count(), count()).prop_map(|(input, output, cached, cache_write)| Usage {
+            input,
+            output,
+            cached,
+            cache_write,
+            ..Usage::default()
+        })
+    }
+
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        let fault =
+            |side, sent| Outcome::Fault(Fault { side, stage: Stage::Body, kind: FaultKind::Reset, sent });
+        prop_oneof![
+            4 => Just(Outcome::Complete),
+            2 => Just(Outcome::Gone(Stage::Body)),
+            1 => Just(Outcome::Gone(Stage::Head)),
+            1 => Just(Outcome::Gone(Stage::Connect)),
+            2 => Just(fault(Side::Provider, Sent::Some)),
+            1 => Just(fault(Side::Provider, Sent::Nothing)),
+            1 => Just(fault(Side::Client, Sent::Some)),
+            1 => Just(fault(Side::Gateway, Sent::Unknown)),
+        ]
+    }
+
+    fn history() -> impl Strategy<Value = History> {
+        let drain = OnDisconnect::Drain { time: Duration::from_secs(1), tokens: 100 };
+        let option = proptest::option::of::<BoxedStrategy<Usage>>;
+        let answer = (prop_oneof![9 => Just(200_u16), 1 => Just(500)], option(reported().boxed()), 0..3_u32);
+        let wasted = (option(reported().boxed()), proptest::option::of(0..50_u32));
+        (
+            prop_oneof![Just(Dialect::ChatCompletions), Just(Dialect::Messages)],
+            outcome(),
+            proptest::option::weighted(0.8, answer),
+            0..50_u32,
+            any::<bool>(),
+            prop_oneof![Just(OnDisconnect::Cancel), Just(OnDisconnect::Estimate), Just(drain)],
+            proptest::collection::vec(wasted, 0..4),
+            any::<bool>(),
+        )
+            .prop_map(
+                |(dialect, outcome, answer, passed_tokens, drained, policy, wasted, settled_early)| History {
+                    dialect,
+                    outcome,
+                    answer,
+                    passed_tokens,
+                    drained,
+                    policy,
+                    wasted,
+                    settled_early,
+                },
+            )
+    }
+
+    impl History {
+        /// The tokens and the millionths that its key is charged.
+        fn charge(&self) -> (u64, i64) {
+            let meter = Arc::<LimitMeter>::default();
+            let limits =
+                LimitValues { tokens: Some(u32::MAX), budget: Some(i64::MAX), ..LimitValues::default() };
+            let route =
+                RequestRoute::Completion { template: self.dialect.path(), endpoint: self.dialect.endpoint() };
+            let mut record = RequestRecord::new(IdSource::default().make(), Instant::now(), route);
+            record.lease = meter.lease(&limits, &Reservation::default(), Duration::ZERO).ok();
+            let price = Price { input: 1_000_000, output: 1_000_000, ..Price::default() };
+            let price = Price { cache_write: Some(1_000_000), ..price };
+            record.prices = Some(Arc::new(Prices::new([("*".to_owned(), price)])));
+            (record.attempts, record.prompt_tokens) = (1 + self.wasted.len() as u8, 7);
+            (record.provider, record.upstream_model) = (Some("p".into()), Some("m".into()));
+            (record.drained, record.on_disconnect) = (self.drained, self.policy);
+            record.wasted = (self.wasted.iter())
+                .map(|(reported, passed_tokens)| WastedAttempt {
+                    provider: "p".into(),
+                    model: "m".into(),
+                    reported: *reported,
+                    passed_tokens: *passed_tokens,
+                })
+                .collect();
+            let mut stats = StreamStats { passed_tokens: self.passed_tokens, ..StreamStats::default() };
+            if let Some((status, usage, frames)) = self.answer {
+                record.status = StatusCode::from_u16(status).ok();
+                record.answered_after = Some(Duration::ZERO);
+                (stats.usage, stats.frames, stats.bytes) = (usage, frames, 1);
+            }
+            record.stats = stats.clone();
+            let mut completion = Completion::new(record, Rc::<CompletionQueue>::default());
+            if self.settled_early {
+                completion.settle(&self.outcome, stats);
+            }
+            completion.complete(self.outcome.clone());
+            (meter.tokens.used(Duration::ZERO), meter.spent())
+        }
+
+        /// The tokens that all providers reported.
+        fn reported(&self) -> u64 {
+            let answer = self.answer.and_then(|(_, usage, _)| usage);
+            let wasted = self.wasted.iter().filter_map(|(usage, _)| *usage);
+            answer
+                .into_iter()
+                .chain(wasted)
+                .map(|usage| usage.with_cache_in_input(self.dialect).total())
+                .sum()
+        }
+
+        /// It ended well, and its provider reported all.
+        fn is_good(&self) -> bool {
+            let is_reported = |(status, usage, _): (u16, Option<Usage>, u32)| {
+                status == 200 && usage.is_some_and(Usage::is_complete)
+            };
+            self.outcome == Outcome::Complete
+                && self.wasted.is_empty()
+                && self.answer.is_some_and(is_reported)
+        }
+    }
+
+    proptest! {
+        /// However a request ends, its key is charged no less than its providers reported for it, and exactly
+        /// that when it ended well.
+        #[test]
+        fn no_end_is_cheaper_than_its_providers_say(history in history()) {
+            let (tokens, money) = history.charge();
+            let reported = history.reported();
+            prop_assert_eq!(i64::try_from(tokens).unwrap(), money);
+            prop_assert!(tokens >= reported, "{} of {}", tokens, reported);
+            if history.is_good() {
+                prop_assert_eq!(tokens, reported);
+            }
+        }
+
+        /// What is charged does not depend on the policy for the books.
+        #[test]
+        fn the_policy_for_the_books_changes_no_charge(history in history()) {
+            let cancel = History { policy: OnDisconnect::Cancel, ..history.clone() };
+            prop_assert_eq!(history.charge(), cancel.charge());
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         limit::{Exceeded, Limit, LimitValues, Reservation},
     },
     ledger::{PricedTokens, Prices},
+    routing::Plan,
     wire::{Dialect, Envelope, estimate},
 };
 
@@ -68,24 +69,23 @@ pub fn unavailable(message: &'static str) -> Box<Refusal> {
     refusal
 }
 
-/// Checks the models and the size of a request against the limits of `principal`, and takes its lease.
+/// Checks the size of a request against the limits of `principal`, and takes its lease. A race counts as often
+/// as it asks.
 ///
 /// # Errors
-/// The key may not use the model (403), its budget is spent (402) or may be (503), or a rate limit is reached
-/// (429).
+/// Its budget is spent (402) or may be (503), or a limit is reached (429).
 pub(super) fn grant(
     call: &mut Call,
     snapshot: &Snapshot,
     principal: Arc<Principal>,
-    body: &Bytes,
-    envelope: &Envelope,
+    (body, envelope): (&Bytes, &Envelope),
+    plan: &Plan<'_>,
 ) -> Result<(), Box<Refusal>> {
-    check_models(snapshot, &principal, envelope.model(), envelope.fallback_models())?;
     let mut estimate = TokenEstimate::of(estimate::prompt_tokens(body), envelope);
     if call.dialect == Dialect::Embeddings {
         estimate.answer = 0;
     }
-    lease(call, snapshot, principal, envelope.model(), estimate)
+    take(call, snapshot, principal, (plan.width(), estimate), |tokens| cost(snapshot, plan, tokens))
 }
 
 /// The estimated tokens of a request.
@@ -123,16 +123,27 @@ pub(super) fn check_models(
     Ok(())
 }
 
-/// Takes the lease of a request on the limits of `principal`.
+/// Takes the lease of a request for a model by name.
 ///
 /// # Errors
-/// As [`grant`], without the models.
+/// As [`grant`].
 pub(super) fn lease(
     call: &mut Call,
     snapshot: &Snapshot,
     principal: Arc<Principal>,
     model: &str,
-    TokenEstimate { prompt, answer }: TokenEstimate,
+    estimate: TokenEstimate,
+) -> Result<(), Box<Refusal>> {
+    take(call, snapshot, principal, (1, estimate), |tokens| cost_by_name(&snapshot.prices, model, tokens))
+}
+
+/// Takes a lease for `width` attempts at once, each of this size.
+fn take(
+    call: &mut Call,
+    snapshot: &Snapshot,
+    principal: Arc<Principal>,
+    (width, TokenEstimate { prompt, answer }): (u32, TokenEstimate),
+    cost: impl FnOnce(PricedTokens) -> Option<u64>,
 ) -> Result<(), Box<Refusal>> {
     call.record().prompt_tokens = prompt;
     let Some(meter) = principal.meter.clone() else { return Ok(()) };
@@ -141,11 +152,15 @@ pub(super) fn lease(
     if allowance.budget.is_some() && !snapshot.keys.is_spending_known(&principal) {
         return Err(unavailable("what this API key has spent could not be read yet"));
     }
-    let cost = match allowance.budget {
-        Some(_) => cost(&snapshot.prices, model, prompt, answer),
-        None => 0,
+    let tokens = PricedTokens { input: prompt.into(), output: answer.into(), ..PricedTokens::default() };
+    let cost = allowance.budget.and_then(|_| cost(tokens)).unwrap_or(0).saturating_mul(width.into());
+    let further_prompts = prompt.saturating_mul(width.saturating_sub(1));
+    let ask = Reservation {
+        requests: width,
+        prompt,
+        answer: answer.saturating_mul(width).saturating_add(further_prompts),
+        cost: i64::try_from(cost).unwrap_or(i64::MAX),
     };
-    let ask = Reservation { prompt, answer, cost, ..Reservation::default() };
     let leased = meter.lease(&allowance, &ask, now);
     call.limits = Some(LimitHeaders { principal, meter, began: now });
     let lease = leased.map_err(|exceeded| refuse(&allowance, exceeded))?;
@@ -155,13 +170,19 @@ pub(super) fn lease(
     Ok(())
 }
 
-/// Estimated cost of a request in millionths of the currency; its provider is not chosen yet. 0: it has no
-/// price.
-fn cost(prices: &Prices, requested: &str, prompt: u32, answer: u32) -> i64 {
+/// Cost of these tokens at the most expensive candidate. `None`: no candidate has a price.
+fn cost(snapshot: &Snapshot, plan: &Plan<'_>, tokens: PricedTokens) -> Option<u64> {
+    let costs = plan.candidates().iter().filter_map(|candidate| {
+        let provider = snapshot.providers.get(candidate.provider)?;
+        snapshot.prices.cost(&provider.target.name, candidate.model, tokens)
+    });
+    costs.max()
+}
+
+/// Cost of these tokens where the provider is not chosen yet.
+fn cost_by_name(prices: &Prices, requested: &str, tokens: PricedTokens) -> Option<u64> {
     let (provider, model) = requested.split_once('/').unwrap_or(("", requested));
-    let tokens = PricedTokens { input: prompt.into(), output: answer.into(), ..PricedTokens::default() };
-    let cost = prices.cost(provider, model, tokens).or_else(|| prices.cost("", requested, tokens));
-    i64::try_from(cost.unwrap_or(0)).unwrap_or(i64::MAX)
+    prices.cost(provider, model, tokens).or_else(|| prices.cost("", requested, tokens))
 }
 
 /// Claude Code and OpenAI's Node client ignore a longer `retry-after`, and a limit per minute has room again

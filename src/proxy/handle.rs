@@ -100,9 +100,11 @@ impl Gateway {
             (true, Mode::Buffered) => ResponseMode::Buffered,
         });
 
-        admission::grant(call, snapshot, principal, &body, &envelope)?;
+        admission::check_models(snapshot, &principal, envelope.model(), envelope.fallback_models())?;
+        let plan = self.candidates(snapshot, &headers, (endpoint, &envelope, &body), &principal.limits)?;
+        admission::grant(call, snapshot, principal, (&body, &envelope), &plan)?;
         tracing::debug!(id = %call.id, path = endpoint.path(), model = %envelope.model(), "request");
-        let mut plan = self.plan(snapshot, &headers, (endpoint, &envelope), &body)?;
+        let mut plan = self.attempts(snapshot, &headers, plan);
         call.record().strategy = Some(strategy_name(&plan));
 
         let (record, stage, wasted) = call.completion.parts();

@@ -5,9 +5,10 @@ use http::{HeaderValue, request::Parts};
 
 use super::{Gateway, call::Call, fault::Refusal, request_headers::RequestHeaders, snapshot::Snapshot};
 use crate::{
+    auth::KeyLimits,
     base::{Endpoint, Moment},
     relay::Mode,
-    routing::{AttemptPlan, PlanRequest, Policy, ResponseKind, Strategy},
+    routing::{AttemptPlan, Plan, PlanRequest, Policy, ResponseKind, Strategy},
     telemetry::Trace,
     wire::Envelope,
 };
@@ -31,36 +32,61 @@ impl Gateway {
         call.record().trace = Some(trace);
     }
 
-    /// The candidates of the request, and the policy of its attempts.
-    pub(super) fn plan<'a>(
+    /// The candidates of the request in order.
+    pub(super) fn candidates<'a>(
         &self,
         snapshot: &'a Snapshot,
         headers: &RequestHeaders<'_>,
-        (endpoint, envelope): (Endpoint, &'a Envelope),
-        body: &[u8],
-    ) -> Result<AttemptPlan<'a>, Box<Refusal>> {
-        let (settings, now) = (snapshot.catalog.settings(), Moment::now());
+        (endpoint, envelope, body): (Endpoint, &'a Envelope, &[u8]),
+        limits: &KeyLimits,
+    ) -> Result<Plan<'a>, Box<Refusal>> {
+        let settings = snapshot.catalog.settings();
+        let strategy = headers.strategy(settings.strategy_defaults)?;
+        if let Some(strategy) = strategy {
+            permit(strategy, limits.strategies.as_deref().or(settings.client_strategies.as_deref()))?;
+        }
         let request = PlanRequest {
             model: envelope.model(),
             fallback_models: envelope.fallback_models(),
-            strategy: headers.strategy(settings.strategy_defaults)?,
+            strategy,
             session: headers.session(settings.sticky, envelope, body),
             kind: ResponseKind::of(envelope.stream() == Some(true)),
             endpoint,
         };
-        let mut rng = self.rng.borrow_mut();
-        let plan = snapshot
-            .catalog
-            .plan(&request, now, &mut rng)
-            .map_err(|none| Refusal::no_plan(&none, request.model))?;
+        let planned = snapshot.catalog.plan(&request, Moment::now(), &mut self.rng.borrow_mut());
+        planned.map_err(|none| Refusal::no_plan(&none, request.model))
+    }
+
+    /// The attempts at these candidates, by their policy.
+    pub(super) fn attempts<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        headers: &RequestHeaders<'_>,
+        plan: Plan<'a>,
+    ) -> AttemptPlan<'a> {
+        let (settings, now) = (snapshot.catalog.settings(), Moment::now());
         let policy = Policy {
             settings,
             budgets: snapshot.catalog.registry().budgets(),
             failover: snapshot.failover,
             deadline: headers.timeout().map(|timeout| now + timeout),
         };
-        Ok(AttemptPlan::new(plan, policy, rng.fork(), now))
+        AttemptPlan::new(plan, policy, self.rng.borrow_mut().fork(), now)
     }
+}
+
+/// Checks a strategy that a client has chosen. `permitted`: the strategies that it may choose, `None`: all.
+fn permit(strategy: Strategy, permitted: Option<&[String]>) -> Result<(), Box<Refusal>> {
+    let Some(permitted) = permitted else { return Ok(()) };
+    if permitted.iter().any(|permission| strategy.is_permitted_by(permission)) {
+        return Ok(());
+    }
+    let choice = match permitted {
+        [] => "none may be chosen".to_owned(),
+        permitted => format!("it may choose {}", permitted.join(", ")),
+    };
+    let message = format!("this API key may not choose the strategy `{}`; {choice}", strategy.as_str());
+    Err(Refusal::request(403, "strategy_not_allowed", message).of(Some("x-thalweg-strategy")))
 }
 
 /// The strategy's name for the record: a race that is not allowed, or has one candidate, counts as

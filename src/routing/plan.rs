@@ -92,6 +92,17 @@ impl<'a> Deref for CandidateOrder<'a> {
 }
 
 impl<'a> Plan<'a> {
+    /// Attempts that begin at once: more than one in a race.
+    #[must_use]
+    pub fn width(&self) -> u32 {
+        match self.strategy {
+            Strategy::Race { width } => {
+                u32::try_from(self.candidates.len()).unwrap_or(u32::MAX).min(width.into())
+            }
+            Strategy::Hedge { .. } | Strategy::Priority | Strategy::Weighted | Strategy::Adaptive => 1,
+        }
+    }
+
     /// In order of preference.
     #[must_use]
     pub fn candidates(&self) -> &[Candidate<'a>] {

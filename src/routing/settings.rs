@@ -10,6 +10,8 @@ use super::strategy::{Strategy, StrategyDefaults};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RoutingSettings {
     pub strategy: Strategy,
+    /// The strategies that a client may choose, as [`Strategy::is_permitted_by`] reads them. `None`: all.
+    pub client_strategies: Option<Vec<String>>,
     /// The width of `race` and the delay of `hedge` if a strategy gives none.
     pub strategy_defaults: StrategyDefaults,
     pub race: RaceSettings,

@@ -72,6 +72,32 @@ impl Strategy {
         }
     }
 
+    /// Whether `permission` permits this strategy: its name, or for a race also the largest width, as
+    /// `race:3`.
+    #[must_use]
+    pub fn is_permitted_by(self, permission: &str) -> bool {
+        let (name, width) =
+            permission.split_once(':').map_or((permission, None), |(name, width)| (name, Some(width)));
+        let is_named = name.trim().eq_ignore_ascii_case(self.as_str());
+        match (self, width) {
+            (_, None) => is_named,
+            (Self::Race { width }, Some(most)) => {
+                is_named && most.trim().parse::<u8>().is_ok_and(|most| width <= most)
+            }
+            (Self::Hedge { .. } | Self::Priority | Self::Weighted | Self::Adaptive, Some(_)) => false,
+        }
+    }
+
+    /// Whether a text is a permission that [`Strategy::is_permitted_by`] knows.
+    #[must_use]
+    pub fn is_permission(text: &str) -> bool {
+        match Self::parse(text, StrategyDefaults::default(), |_| None) {
+            Some(Self::Race { .. }) => true,
+            Some(strategy) => strategy.is_permitted_by(text),
+            None => false,
+        }
+    }
+
     /// The name without the argument.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -130,6 +156,29 @@ mod tests {
 
     fn parse(text: &str) -> Option<Strategy> {
         Strategy::parse(text, StrategyDefaults::default(), micros)
+    }
+
+    #[test]
+    fn a_permission_names_a_strategy_and_the_width_of_a_race() {
+        let is_permitted = |strategy: &str, permission: &str| {
+            assert!(Strategy::is_permission(permission), "{permission}");
+            parse(strategy).unwrap().is_permitted_by(permission)
+        };
+        for (strategy, permission) in [
+            ("race:16", "race"),
+            ("race:3", "race:3"),
+            ("race:2", "Race:3"),
+            ("hedge:p50", "hedge"),
+            ("priority", "priority"),
+        ] {
+            assert!(is_permitted(strategy, permission), "{strategy} {permission}");
+        }
+        for (strategy, permission) in [("race:4", "race:3"), ("race", "race:2"), ("hedge", "race")] {
+            assert!(!is_permitted(strategy, permission), "{strategy} {permission}");
+        }
+        for text in ["", "races", "race:1", "race:99", "hedge:p95", "priority:1", "race:"] {
+            assert!(!Strategy::is_permission(text), "{text}");
+        }
     }
 
     #[test]

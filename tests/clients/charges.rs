@@ -1,18 +1,28 @@
 //! The charges to a key: a request that has ended sets nothing aside any more, and no choice of the client's
 //! makes an answer cheaper.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::StatusCode;
+use serde_json::json;
 use thalweg::{
-    auth::{TokenSettings, limit::LimitValues},
-    base::Secret,
+    auth::{KeyLimits, KeyStore, TokenSettings, limit::LimitValues},
+    base::{Rng, Secret},
     exchange::OnDisconnect,
     ledger::{Price, Prices},
 };
 
-use super::keys::{allow, refusal};
+use super::{
+    database_keys::Folder,
+    keys::{allow, refusal},
+};
 use crate::{
     client::{Call, Version, call::TOKEN},
     gateway::{Gateway, Plan},
@@ -26,11 +36,20 @@ use crate::{
 fn with_budget(upstreams: &[&Upstream], budget: i64) -> Plan {
     let limits = allow(LimitValues { budget: Some(budget), ..LimitValues::default() });
     let token = TokenSettings { limits, ..TokenSettings::plain("alice", Secret::new(TOKEN.to_owned())) };
-    let price = Price { input: 1_000_000, output: 1_000_000, ..Price::default() };
+    let cache_write = Some(1_000_000);
+    let price = Price { input: 1_000_000, output: 1_000_000, cache_write, ..Price::default() };
     Plan::to(upstreams).with(|settings| {
         settings.tokens = vec![token];
         settings.prices = Prices::new([("*".to_owned(), price)]);
     })
+}
+
+/// The millionths that the only key of a gateway has spent, once that has stopped.
+async fn spent(folder: &Folder) -> i64 {
+    let store = KeyStore::open(&folder.database()).await.unwrap();
+    let spending = store.spending().await.unwrap();
+    store.close().await;
+    spending.get("config:alice").copied().unwrap_or(0)
 }
 
 /// A stream of three events that used 12 tokens.
@@ -171,4 +190,191 @@ async fn a_budget_that_is_set_aside_is_not_spent() {
     assert!(client.send(call()).await.collect().await.complete);
     drop(client);
     gateway.stop().await;
+}
+
+/// C7: a race sets aside and counts as often as it asks, and its losers are charged: by estimate, or with the
+/// usage that they had reported.
+#[tokio::test]
+async fn a_race_is_charged_for_its_losers() {
+    let silent = Upstream::always(Speaks::H1, vec![script::sse_head(), Step::Stall]);
+    let started = vec![script::sse_head(), script::body(script::role()), Step::Stall];
+    let started = Upstream::always(Speaks::H1, started);
+    let gate = Gate::new();
+    let answering = Upstream::by(Speaks::H1, {
+        let gate = gate.clone();
+        move |_, _| [vec![Step::Wait(gate.clone())], stream()].concat()
+    });
+    let folder = Folder::new();
+    let plan = with_budget(&[&silent, &started, &answering], 10_000);
+    let gateway = plan
+        .with(|settings| {
+            settings.database = Some(folder.database());
+            settings.tokens[0].limits.allowance.requests = Some(10);
+        })
+        .start()
+        .await;
+    let mut client = gateway.client(Version::H2).await;
+    let call = Call::stream().header("x-thalweg-strategy", "race:16");
+    let prompt = call.body.len().div_ceil(4) as i64;
+    let running = tokio::spawn(async move {
+        let answer = client.send(call).await;
+        let remaining = answer.header("x-ratelimit-remaining-requests").to_owned();
+        (client, answer.collect().await.complete, remaining)
+    });
+    silent.log.request(0).await;
+    started.log.request(0).await;
+    gate.open();
+    let (client, complete, remaining) = running.await.unwrap();
+    assert!(complete);
+    assert_eq!(remaining, "7");
+    drop(client);
+    gateway.stop().await;
+    // Each event counts as a token at least, and one loser sent one.
+    assert_eq!(spent(&folder).await, 12 + 2 * prompt + 1);
+}
+
+/// C7: a client chooses among the strategies that are permitted to all, or to its key.
+#[tokio::test]
+async fn strategies_are_chosen_among_those_permitted() {
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let list = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    for (general, own, strategy, status) in [
+        (None, None, "race:16", 200),
+        (list(&["hedge", "race:2"]), None, "race:2", 200),
+        (list(&["hedge", "race:2"]), None, "hedge:p50", 200),
+        (list(&["hedge", "race:2"]), None, "race:3", 403),
+        (list(&[]), None, "priority", 403),
+        (list(&[]), list(&["race"]), "race:16", 200),
+        (None, list(&["weighted"]), "race:2", 403),
+    ] {
+        let plan = Plan::to(&[&upstream]).with(|settings| {
+            let limits = KeyLimits { strategies: own.clone(), ..KeyLimits::default() };
+            let token = TokenSettings::plain("alice", Secret::new(TOKEN.to_owned()));
+            settings.tokens = vec![TokenSettings { limits, ..token }];
+            settings.routing.client_strategies.clone_from(&general);
+        });
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::whole().header("x-thalweg-strategy", strategy)).await;
+        assert_eq!(answer.status.as_u16(), status, "{general:?} {own:?} {strategy}");
+        if status == 403 {
+            let told = refusal(answer).await;
+            assert_eq!(told, (403, "strategy_not_allowed".into(), Some("x-thalweg-strategy".into())));
+        } else {
+            answer.collect().await;
+        }
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// One turn of a history: how the provider answers, and how the client behaves.
+struct Turn {
+    steps: Vec<Step>,
+    call: Call,
+    /// The client leaves after so many pieces.
+    leaves_after: Option<usize>,
+    /// Tokens that the provider reports at its end, if it is heard to the end.
+    reported: i64,
+    /// It ends well.
+    is_good: bool,
+}
+
+/// Random turns, in chat completions and in messages.
+fn turn(random: &mut Rng) -> Turn {
+    let chat = random.below(2) == 0;
+    let (input, output) = (1 + random.below(5) as i64, 1 + random.below(40) as i64);
+    let messages =
+        |name: &str, data: serde_json::Value| Bytes::from(format!("event: {name}\ndata: {data}\n\n"));
+    let text = || {
+        messages(
+            "content_block_delta",
+            json!({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "hi"}}),
+        )
+    };
+    let (first, middle, last) = if chat {
+        let usage = json!({"choices": [], "usage": {"prompt_tokens": input, "completion_tokens": output}});
+        let end = format!("data: {usage}\n\ndata: [DONE]\n\n");
+        (delta("one"), delta(" two"), Bytes::from(end))
+    } else {
+        let start = json!({"type": "message_start", "message": {"usage":
+            {"input_tokens": 0, "cache_creation_input_tokens": input, "output_tokens": 1}}});
+        let end = json!({"type": "message_delta", "usage": {"output_tokens": output}});
+        let end = [messages("message_delta", end), messages("message_stop", json!({"type": "message_stop"}))];
+        ([messages("message_start", start), text()].concat().into(), text(), end.concat().into())
+    };
+    let error = json!({"error": {"message": "no", "type": "server_error"}});
+    // Anthropic reports its input at the start.
+    let (at_start, at_end) = if chat { (0, input + output) } else { (input + 1, input + output) };
+    let whole = [first.clone(), middle.clone(), last].concat();
+    let begun = || vec![script::sse_head(), Step::Body(first.clone())];
+    let (steps, leaves_after, reported, is_good) = match random.below(6) {
+        0 | 1 => (script::sse(whole), None, at_end, true),
+        2 => ([begun(), vec![Step::Stall]].concat(), Some(1), at_start, false),
+        3 => ([begun(), vec![Step::Body(middle), Step::End]].concat(), None, at_start, false),
+        4 => ([begun(), vec![Step::Moment, Step::Reset]].concat(), None, at_start, false),
+        _ => (script::json(500, error.to_string()), None, 0, false),
+    };
+    let path = if chat { "/v1/chat/completions" } else { "/v1/messages" };
+    let body =
+        r#"{"model":"m","stream":true,"n":2,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
+    let strategy = ["priority", "race:2", "hedge:1ms"][random.below(3)];
+    let call = Call::post(path, body).header("x-thalweg-strategy", strategy);
+    Turn { steps, call, leaves_after, reported, is_good }
+}
+
+/// Over random histories of ends a key is charged no less than its providers reported, and exactly that if
+/// all ended well.
+#[tokio::test]
+async fn no_history_of_ends_is_cheaper_than_its_providers_say() {
+    for seed in 0..6 {
+        let only_good = seed % 3 == 2;
+        let mut random = Rng::new(seed);
+        let turns: Vec<_> = std::iter::repeat_with(|| turn(&mut random))
+            .filter(|turn| turn.is_good || !only_good)
+            .take(25)
+            .collect();
+        let scripts: Vec<_> = turns.iter().map(|turn| turn.steps.clone()).collect();
+        // The request that is served now; both providers answer it alike.
+        let current = Arc::new(AtomicUsize::new(0));
+        let by = || {
+            let (scripts, current) = (scripts.clone(), Arc::clone(&current));
+            Upstream::by(Speaks::H1, move |_, _| scripts[current.load(Relaxed)].clone())
+        };
+        let (one, other) = (by(), by());
+        let upstreams = if only_good { vec![&one] } else { vec![&one, &other] };
+        let folder = Folder::new();
+        let plan = with_budget(&upstreams, i64::MAX / 2).with(|settings| {
+            settings.database = Some(folder.database());
+            settings.routing.breaker.failures = 1_000_000;
+            settings.routing.breaker.min_requests = 1_000_000;
+        });
+        let gateway = plan.start().await;
+        let mut reported = 0;
+        for (number, Turn { call, leaves_after, reported: tokens, .. }) in turns.into_iter().enumerate() {
+            current.store(number, Relaxed);
+            let mut client = gateway.client(Version::BOTH[number % 2]).await;
+            let asked = || one.log.requests() + other.log.requests();
+            let before = asked();
+            let mut answer = client.send(call).await;
+            if let Some(pieces) = leaves_after {
+                for _ in 0..pieces {
+                    answer.piece().await;
+                }
+                drop(answer);
+            } else {
+                answer.collect().await;
+            }
+            drop(client);
+            gateway.calm().await;
+            // Of several attempts one is heard to its end; a request that no provider saw is not reported.
+            reported += tokens * i64::from(asked() > before);
+        }
+        gateway.stop().await;
+        let charged = spent(&folder).await;
+        assert!(charged >= reported, "seed {seed}: {charged} of {reported}");
+        if only_good {
+            assert_eq!(charged, reported, "seed {seed}");
+        }
+    }
 }

@@ -23,17 +23,17 @@ use crate::{
 };
 
 /// A temporary folder, removed on drop.
-struct Folder(std::path::PathBuf);
+pub struct Folder(std::path::PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = std::env::temp_dir().join(format!("thalweg-keys-{}", crate::client::call::next_id()));
         let folder = folder.with_extension(std::process::id().to_string());
         std::fs::create_dir_all(&folder).unwrap();
         Self(folder)
     }
 
-    fn database(&self) -> DatabaseSettings {
+    pub fn database(&self) -> DatabaseSettings {
         DatabaseSettings::new(DatabaseUrl::Sqlite(self.0.join("t.db")))
     }
 }

@@ -117,6 +117,12 @@ pub fn delta(content: &str) -> Bytes {
     .into()
 }
 
+/// The first event of the chat API, which has no content yet.
+pub fn role() -> Bytes {
+    let text = String::from_utf8(delta("").to_vec()).unwrap();
+    text.replace("\"content\":\"\"", "\"role\":\"assistant\"").into()
+}
+
 /// The last event of an answer of a provider that sends no `[DONE]`.
 pub fn last_delta(content: &str) -> Bytes {
     let text = String::from_utf8(delta(content).to_vec()).unwrap();

@@ -34,7 +34,8 @@ fn limits() -> KeyLimits {
         budget: Some(5_000_000),
     };
     let expires = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(4_000_000_000_123));
-    KeyLimits { models: vec!["gpt-*".into(), "a\"b".into()], allowance, expires }
+    let strategies = Some(vec!["race:2".into()]);
+    KeyLimits { models: vec!["gpt-*".into(), "a\"b".into()], strategies, allowance, expires }
 }
 
 /// B15: keys are read as they were written, on both databases; the token itself is nowhere in the files
@@ -153,7 +154,7 @@ async fn spending_survives_a_restart() {
 fn pay(principal: &Principal, cost: i64) {
     let meter = principal.meter.as_ref().unwrap();
     let lease = meter.lease(&principal.limits.allowance, &Reservation::default(), Duration::ZERO).unwrap();
-    lease.settle(Use { tokens: 0, cost: cost }, Duration::ZERO);
+    lease.settle(Use { tokens: 0, cost }, Duration::ZERO);
 }
 
 /// A budget belongs to a description: its spending is found again under it, whatever the secret. Spending
@@ -220,7 +221,7 @@ async fn a_revoked_key_pays_for_running_requests() {
             assert!(sync.look(Some(&none)).await);
         }
         for (lease, cost) in leases {
-            lease.settle(Use { tokens: 0, cost: cost }, Duration::ZERO);
+            lease.settle(Use { tokens: 0, cost }, Duration::ZERO);
         }
         sync.settle(&none).await;
         let store = KeyStore::open(&scratch.settings).await.unwrap();

@@ -11,7 +11,10 @@ use std::{
 use crate::{
     auth::KeyLimits,
     base::time::{date, duration},
+    routing::Strategy,
 };
+
+const NONE: &str = "none";
 
 /// The new value of a limit that was given. `None`: the limit is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,9 @@ pub(super) struct LimitArgs {
     /// Models that it may ask for, as `gpt-*`, several with commas between; `*`: all
     #[arg(long, value_name = "PATTERNS", value_delimiter = ',', value_parser = pattern)]
     models: Vec<String>,
+    /// Strategies that it may choose for a request, as `hedge,race:2`; none: those that the file gives to all
+    #[arg(long, value_name = "STRATEGIES", value_delimiter = ',', value_parser = strategy)]
+    strategies: Vec<String>,
     /// Requests per minute
     #[arg(long, value_name = "N", value_parser = count)]
     rpm: Option<NewLimit<u32>>,
@@ -54,6 +60,10 @@ impl LimitArgs {
                 limits.models.clear();
             }
         }
+        if !self.strategies.is_empty() {
+            let are_general = self.strategies.iter().any(|strategy| strategy == NONE);
+            limits.strategies = (!are_general).then(|| self.strategies.clone());
+        }
         let allowance = &mut limits.allowance;
         set(&mut allowance.requests, self.rpm);
         set(&mut allowance.tokens, self.tpm);
@@ -83,6 +93,13 @@ pub(super) fn name(text: &str) -> Result<String, &'static str> {
     }
 }
 
+fn strategy(text: &str) -> Result<String, &'static str> {
+    if text == NONE || Strategy::is_permission(text) {
+        return Ok(text.to_owned());
+    }
+    Err("expected race, race:3 (up to three at once), hedge, priority, weighted, adaptive, or none")
+}
+
 fn pattern(text: &str) -> Result<String, &'static str> {
     name(text)
 }
@@ -96,7 +113,7 @@ fn or_none<T>(
     text: &str,
     read: impl FnOnce(&str) -> Result<T, &'static str>,
 ) -> Result<NewLimit<T>, &'static str> {
-    if text.eq_ignore_ascii_case("none") {
+    if text.eq_ignore_ascii_case(NONE) {
         Ok(NewLimit(None))
     } else {
         read(text).map(|value| NewLimit(Some(value)))
@@ -157,6 +174,7 @@ mod tests {
         let mut limits = KeyLimits::default();
         let new_limit = LimitArgs {
             models: vec!["gpt-*".into()],
+            strategies: vec!["race:2".into()],
             rpm: count("60").ok(),
             tpm: None,
             concurrent: None,
@@ -165,8 +183,10 @@ mod tests {
         };
         new_limit.apply(&mut limits, now);
         assert_eq!(limits.expires, Some(now + Duration::from_secs(3600)));
+        assert_eq!(limits.strategies, Some(vec!["race:2".into()]));
         let less = LimitArgs {
             models: vec!["*".into()],
+            strategies: vec!["none".into()],
             rpm: count("none").ok(),
             tpm: count("9").ok(),
             concurrent: None,
@@ -176,7 +196,7 @@ mod tests {
         less.apply(&mut limits, now);
         assert_eq!((limits.allowance.requests, limits.allowance.tokens), (None, Some(9)));
         assert_eq!(limits.allowance.budget, Some(5_000_000));
-        assert!(limits.models.is_empty());
+        assert!(limits.models.is_empty() && limits.strategies.is_none());
         for bad in ["0", "-1", "x", "4294967296"] {
             assert!(count(bad).is_err(), "{bad}");
         }

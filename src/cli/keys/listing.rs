@@ -114,6 +114,7 @@ fn facts(key: &StoredKey) -> Value {
         "prefix": key.shown,
         "admin": key.admin,
         "models": key.limits.models,
+        "strategies": key.limits.strategies,
         "rpm": allowance.requests,
         "tpm": allowance.tokens,
         "concurrent": allowance.concurrent,
