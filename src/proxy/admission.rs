@@ -69,8 +69,8 @@ pub fn unavailable(message: &'static str) -> Box<Refusal> {
     refusal
 }
 
-/// Checks the size of a request against the limits of `principal`, and takes its lease. A race counts as often
-/// as it asks.
+/// Checks the size of a request against the limits of `principal`, and takes its lease. A race counts as
+/// often as it asks.
 ///
 /// # Errors
 /// Its budget is spent (402) or may be (503), or a limit is reached (429).
