@@ -99,17 +99,22 @@ pub async fn closing(id: &str) -> Value {
     }
 }
 
-/// Waits until a line of this request, of any level, says `message`.
-pub async fn said(id: &str, message: &str) {
+/// Waits for the first line of this request, of any level, that says `message`.
+pub async fn said(id: &str, message: &str) -> Value {
     let mut story = RequestLines::of(id);
     let said = async {
-        while !story.lines.iter().any(|line| line["message"] == message) {
+        loop {
+            if let Some(line) = story.lines.iter().find(|line| line["message"] == message) {
+                return line.clone();
+            }
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             story.go_on();
         }
     };
-    let outcome = in_time(said).await;
-    assert!(outcome.is_ok(), "never said {message:?} of {id}: {:#?}", lines(id));
+    match in_time(said).await {
+        Ok(line) => line,
+        Err(_) => panic!("never said {message:?} of {id}: {:#?}", lines(id)),
+    }
 }
 
 fn is_closing(line: &Value) -> bool {

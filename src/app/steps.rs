@@ -57,6 +57,7 @@ pub(super) fn telemetry(
     let connections = connections.clone();
     let mut telemetry = Telemetry::new(gauges.to_vec(), move || connections.count());
     telemetry.log_lost = log_lost.into();
+    telemetry.tls = settings.listen.tls.is_some();
     telemetry.traces = settings.otel.as_ref().map(|otel| otel.sample);
     telemetry
 }

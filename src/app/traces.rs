@@ -1,7 +1,7 @@
-//! The exporter of traces: a background task that posts batches of spans to a collector, by OTLP over HTTP in
-//! JSON. It runs only if traces are configured. Spans that the collector does not accept are lost and
-//! counted; an outage is logged when it begins and when it ends. Invariant: it waits for the collector only,
-//! never the other way round.
+//! The exporter of traces: a background task that posts batches of spans to a collector, by OTLP over HTTP. It
+//! runs only if traces are configured. A batch that the collector refuses for the moment is repeated a few
+//! times, as OTLP says; spans that it does not accept are lost and counted; an outage is logged when it begins
+//! and when it ends. Invariant: it waits for the collector only, never the other way round.
 //!
 //! opentelemetry-otlp 0.33.1 does not replace this. With opentelemetry_sdk's batch processor it starts a
 //! thread of its own, panics if there is none, and keeps the count of dropped spans to itself
@@ -10,7 +10,10 @@
 //! are not, so it would bring a second one (reqwest), with a second set of TLS settings. In all it adds some
 //! forty packages to the lock file.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 
 use http::{HeaderMap, Method};
 use tokio::{
@@ -23,9 +26,10 @@ use crate::{
     base::{ByteList, DeadlineKind, Episode},
     config::OtelSettings,
     relay::collect,
+    routing::retry_after,
     telemetry::{
         WorkerGauges,
-        otlp::{self, LostSpans, Span, SpanSender},
+        otlp::{self, LostSpans, OtlpEncoding, Span, SpanSender},
     },
     upstream::{Deadline, JSON, PoolSettings, Request, SharedPools, Upstream},
 };
@@ -34,6 +38,12 @@ use crate::{
 const MAX_BATCH: usize = 512;
 /// How long more spans are waited for before a batch is sent, and the pause after a failed one.
 const BATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Repetitions of a batch that the collector refuses for the moment.
+const MAX_REPEATS: u32 = 3;
+/// The longest pause before one, whatever the collector asks for: spans wait in bounded memory meanwhile.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// How soon a pause notices that the process ends.
+const END_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// For the collector's whole response.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of the collector's response.
@@ -63,9 +73,9 @@ async fn export(mut spans: Receiver<Span>, settings: OtelSettings, lost: LostSpa
             };
             let _ = timeout(BATCH_INTERVAL, rest).await;
         }
-        let outcome = send(&upstream, &settings, &batch).await;
+        let outcome = deliver(&upstream, &settings, &batch, &spans).await;
         match &outcome {
-            Err(error) if outage.begin() => {
+            Err(ExportError { reason: error, .. }) if outage.begin() => {
                 tracing::warn!(%error, lost = batch.len(), "the collector takes no traces")
             }
             Ok(()) if outage.end() => tracing::warn!(lost = lost.read(), "the collector takes traces again"),
@@ -79,21 +89,60 @@ async fn export(mut spans: Receiver<Span>, settings: OtelSettings, lost: LostSpa
     }
 }
 
-async fn send(upstream: &Upstream, settings: &OtelSettings, batch: &[Span]) -> Result<(), String> {
-    let headers = HeaderMap::new();
-    let request = Request {
-        method: Method::POST,
-        path: "/v1/traces",
-        headers: &headers,
-        accept: "application/json",
-        content_type: JSON,
+/// Why a batch was not accepted.
+struct ExportError {
+    reason: String,
+    /// The same batch may be accepted later, after this pause if the collector names one.
+    repeats_after: Option<Option<Duration>>,
+}
+
+/// Sends a batch, and repeats it while the collector asks for that. A pause ends with the process.
+async fn deliver(
+    upstream: &Upstream,
+    settings: &OtelSettings,
+    batch: &[Span],
+    spans: &Receiver<Span>,
+) -> Result<(), ExportError> {
+    let mut pause = BATCH_INTERVAL;
+    for _ in 0..MAX_REPEATS {
+        match send(upstream, settings, batch).await {
+            Err(ExportError { repeats_after: Some(requested), .. }) if !spans.is_closed() => {
+                let end = async {
+                    while !spans.is_closed() {
+                        sleep(END_CHECK_INTERVAL).await;
+                    }
+                };
+                let _ = timeout(requested.unwrap_or(pause).min(MAX_PAUSE), end).await;
+                pause *= 2;
+            }
+            outcome => return outcome,
+        }
+    }
+    send(upstream, settings, batch).await
+}
+
+async fn send(upstream: &Upstream, settings: &OtelSettings, batch: &[Span]) -> Result<(), ExportError> {
+    let (accept, content_type) = match settings.encoding {
+        OtlpEncoding::Protobuf => ("application/x-protobuf", &b"application/x-protobuf"[..]),
+        OtlpEncoding::Json => ("application/json", JSON),
     };
-    let body = ByteList::from(bytes::Bytes::from(otlp::request(&settings.service, batch)));
+    let headers = HeaderMap::new();
+    let request =
+        Request { method: Method::POST, path: "/v1/traces", headers: &headers, accept, content_type };
+    let body = ByteList::from(bytes::Bytes::from(otlp::request(settings.encoding, &settings.service, batch)));
     let deadline = Deadline::new(DeadlineKind::Total, EXPORT_TIMEOUT);
     let sent = upstream.send(&settings.target, &request, body, deadline).await;
-    let response = sent.map_err(|fault| fault.to_string())?;
+    let response =
+        sent.map_err(|fault| ExportError { reason: fault.to_string(), repeats_after: Some(None) })?;
     let status = response.status;
+    // Those that OTLP says to repeat.
+    let repeats_after = matches!(status.as_u16(), 429 | 502 | 503 | 504)
+        .then(|| retry_after::from_response(&response.headers, b"", false, SystemTime::now()));
     // Read to its end, because only then the connection is reused.
     let _ = timeout_at(deadline.at, collect::collect(response.body, ByteList::new(), MAX_RESPONSE)).await;
-    if status.is_success() { Ok(()) } else { Err(format!("it answered {status}")) }
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(ExportError { reason: format!("it answered {status}"), repeats_after })
+    }
 }

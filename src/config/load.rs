@@ -74,7 +74,7 @@ pub(super) fn load_with(
         }
     }
     if settings.otel.is_none() {
-        settings.otel = otel::from_env(env, &mut problems);
+        settings.otel = otel::from_env(env, &mut settings.notes, &mut problems);
     }
     administration::finish(env, &mut settings, &mut problems);
     if !problems.is_empty() {

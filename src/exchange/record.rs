@@ -96,6 +96,8 @@ pub struct RequestRecord {
     pub prices: Option<Arc<Prices>>,
     /// `None`: traces are off.
     pub trace: Option<Trace>,
+    /// The path as the client wrote it, for its span. `None`: traces are off.
+    pub path: Option<Box<str>>,
 }
 
 impl RequestRecord {
@@ -129,6 +131,7 @@ impl RequestRecord {
             lease: None,
             prices: None,
             trace: None,
+            path: None,
         }
     }
 

@@ -65,7 +65,12 @@ impl RequestContext<'_> {
         tracing::debug!(id = %self.id, provider = %target.name, "connecting");
         let sent = self.upstream.send_noting(target, &request, body, deadline, &running.stage).await;
         let response = sent.map_err(AttemptError::Fault)?;
-        tracing::debug!(id = %self.id, provider = %target.name, status = response.status.as_u16(), "connected");
+        tracing::debug!(
+            id = %self.id, provider = %target.name, status = response.status.as_u16(),
+            connected_ms = response.connected_after.as_secs_f64() * 1e3,
+            // The deadline counts from the beginning of the attempt.
+            latency_ms = (deadline.at - timeout).elapsed().as_secs_f64() * 1e3, "connected"
+        );
         self.judge(running, response, provider, deadline).await
     }
 

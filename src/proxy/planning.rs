@@ -29,7 +29,9 @@ impl Gateway {
         if let Ok(value) = HeaderValue::from_str(&trace.traceparent()) {
             head.headers.insert(TRACEPARENT, value);
         }
-        call.record().trace = Some(trace);
+        let record = call.record();
+        record.trace = Some(trace);
+        record.path = Some(head.uri.path().into());
     }
 
     /// The candidates of the request in order.

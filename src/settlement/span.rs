@@ -13,18 +13,21 @@ use crate::{
     },
 };
 
-/// Puts both spans of a request into the queue, if its trace is to be exported.
-pub(super) fn put(completed: &Completed, spans: &SpanSender) {
+/// Puts both spans of a request into the queue, if its trace is to be exported. `tls`: clients use TLS.
+pub(super) fn put(completed: &Completed, spans: &SpanSender, tls: bool) {
     let Some(trace) = completed.record.trace.filter(|trace| trace.sampled) else { return };
-    spans.put(server_span(completed, trace));
+    spans.put(server_span(completed, trace, tls));
     if completed.record.attempts > 0 {
         spans.put(model_span(completed, trace));
     }
 }
 
-fn server_span(completed: &Completed, trace: Trace) -> Span {
+/// By the conventions for HTTP a server's span has an error for a status from 500 on: one below is the
+/// client's.
+fn server_span(completed: &Completed, trace: Trace, tls: bool) -> Span {
     let (record, status) = (&completed.record, completed.status());
     let failed = status >= 500 || matches!(&completed.outcome, Outcome::Fault(_) if status < 400);
+    let error = error(completed).filter(|_| failed);
     let path = record.route.template();
     Span {
         trace: trace.id,
@@ -37,12 +40,15 @@ fn server_span(completed: &Completed, trace: Trace) -> Span {
         attributes: vec![
             ("http.request.method", "POST".into()),
             ("http.route", path.into()),
+            ("url.path", record.path.as_deref().unwrap_or(path).into()),
+            ("url.scheme", if tls { "https" } else { "http" }.into()),
+            ("error.type", error.as_deref().into()),
             ("http.response.status_code", u64::from(status).into()),
             ("thalweg.request.id", record.id.as_str().into()),
             ("thalweg.key", record.key_name.as_deref().into()),
             ("thalweg.mode", record.mode.map_or("-", |mode| mode.as_str()).into()),
         ],
-        error: error(&completed.outcome).filter(|_| failed),
+        error,
     }
 }
 
@@ -52,7 +58,7 @@ fn model_span(completed: &Completed, trace: Trace) -> Span {
     let model = record.model.as_deref().unwrap_or_default();
     let usage = stats.usage.unwrap_or_default();
     let added = stats.added_latency();
-    let error = error(&completed.outcome);
+    let error = error(completed);
     let intake = record.intake.unwrap_or_default();
     Span {
         trace: trace.id,
@@ -97,9 +103,12 @@ fn arrival(completed: &Completed) -> SystemTime {
     SystemTime::now().checked_sub(completed.record.started.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-fn error(outcome: &Outcome) -> Option<String> {
-    match outcome {
-        Outcome::Complete => None,
+/// The error's code: of a fault, or the status of a provider's error that passed as it came.
+fn error(completed: &Completed) -> Option<String> {
+    match &completed.outcome {
+        Outcome::Complete => {
+            Some(completed.status()).filter(|status| *status >= 400).map(|it| it.to_string())
+        }
         Outcome::Gone(_) => Some("client_gone".to_owned()),
         Outcome::Fault(fault) => Some(fault.code().to_owned()),
     }

@@ -125,7 +125,7 @@ impl<C: SettlementConfig> Settlement<C> {
         for completed in batch {
             log_line::write(&completed);
             if let Some(spans) = &self.spans {
-                span::put(&completed, spans);
+                span::put(&completed, spans, self.telemetry.tls);
             }
             if (self.ledger.is_none() && !watched) || !row::has_row(&completed) {
                 continue;

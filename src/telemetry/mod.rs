@@ -9,7 +9,7 @@
 //!   [`races`]
 //! - [`series`]: the series for Prometheus, in its [`exposition`] format
 //! - [`shared`]: the process's telemetry in one value
-//! - [`trace`]: the trace context of a request; [`otlp`]: spans for collectors
+//! - [`trace`]: the trace context of a request; [`otlp`]: spans for collectors (`protobuf`: their wire format)
 //! - [`settings`]: the configuration's section
 //! - [`log`]: the log
 
@@ -21,6 +21,7 @@ pub mod guard;
 pub mod log;
 pub mod meter;
 pub mod otlp;
+mod protobuf;
 pub mod races;
 pub mod series;
 pub mod settings;

@@ -40,6 +40,8 @@ pub struct Telemetry {
     /// The share of traces begun here that is exported. `None`: no traces.
     pub traces: Option<f64>,
     pub spans_lost: LostSpans,
+    /// Whether clients use TLS, for their spans.
+    pub tls: bool,
     /// The counters of lost log lines, one for each destination.
     pub log_lost: Arc<[log::LostLines]>,
 }
@@ -72,6 +74,7 @@ impl Telemetry {
             guard: Arc::default(),
             bus: EventBus::default(),
             traces: None,
+            tls: false,
             spans_lost: LostSpans::default(),
             log_lost: Arc::default(),
         }

@@ -4,6 +4,10 @@
 
 use crate::base::Rng;
 
+/// The flags that are known.
+const SAMPLED: u8 = 1;
+const RANDOM: u8 = 2;
+
 /// The ids of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace {
@@ -16,6 +20,8 @@ pub struct Trace {
     pub client: u64,
     /// The spans are exported.
     pub sampled: bool,
+    /// The client's flag that the trace's id is random (level 2); it passes as it came.
+    pub random: bool,
 }
 
 impl Trace {
@@ -25,22 +31,25 @@ impl Trace {
     pub fn of(traceparent: Option<&[u8]>, share: f64, rng: &mut Rng) -> Self {
         let mut span = || rng.roll().max(1);
         let (server, client) = (span(), span());
-        if let Some((id, parent, sampled)) = traceparent.and_then(parse) {
-            return Self { id, parent: Some(parent), server, client, sampled };
+        if let Some((id, parent, flags)) = traceparent.and_then(parse) {
+            let (sampled, random) = (flags & SAMPLED != 0, flags & RANDOM != 0);
+            return Self { id, parent: Some(parent), server, client, sampled, random };
         }
         let id = u128::from(span()) << 64 | u128::from(span());
-        Self { id, parent: None, server, client, sampled: rng.happens(share) }
+        Self { id, parent: None, server, client, sampled: rng.happens(share), random: false }
     }
 
     /// The `traceparent` header for the provider: the call to the model is the parent.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        format!("00-{:032x}-{:016x}-{:02x}", self.id, self.client, u8::from(self.sampled))
+        let sampled = if self.sampled { SAMPLED } else { 0 };
+        let random = if self.random { RANDOM } else { 0 };
+        format!("00-{:032x}-{:016x}-{:02x}", self.id, self.client, sampled | random)
     }
 }
 
-/// Trace, span and sampled flag. Of later versions the known part is read, as the standard requires.
-fn parse(text: &[u8]) -> Option<(u128, u64, bool)> {
+/// Trace, span and flags. Of later versions the known part is read, as the standard requires.
+fn parse(text: &[u8]) -> Option<(u128, u64, u8)> {
     let text = std::str::from_utf8(text).ok()?;
     let lower = |part: &&str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let mut parts = text.splitn(5, '-');
@@ -51,7 +60,7 @@ fn parse(text: &[u8]) -> Option<(u128, u64, bool)> {
     }
     let id = u128::from_str_radix(id, 16).ok().filter(|id| *id != 0)?;
     let span = u64::from_str_radix(span, 16).ok().filter(|span| *span != 0)?;
-    Some((id, span, u8::from_str_radix(flags, 16).ok()? & 1 == 1))
+    Some((id, span, u8::from_str_radix(flags, 16).ok()?))
 }
 
 #[cfg(test)]
@@ -69,9 +78,14 @@ mod tests {
         );
         assert!(trace.sampled && trace.server != trace.client);
         let told = trace.traceparent();
-        assert_eq!(parse(told.as_bytes()), Some((trace.id, trace.client, true)));
+        assert_eq!(parse(told.as_bytes()), Some((trace.id, trace.client, SAMPLED)));
         let quiet = Trace::of(Some(SAID.replace("-01", "-00").as_bytes()), 1.0, &mut Rng::new(1));
         assert!(!quiet.sampled && quiet.traceparent().ends_with("-00"));
+        // The known flags pass, others do not.
+        for (flags, passed) in [("-02", "-02"), ("-03", "-03"), ("-ff", "-03"), ("-fc", "-00")] {
+            let trace = Trace::of(Some(SAID.replace("-01", flags).as_bytes()), 1.0, &mut Rng::new(1));
+            assert!(trace.traceparent().ends_with(passed), "{flags}");
+        }
     }
 
     #[test]

@@ -147,7 +147,11 @@ fn error((class, at): (FailureClass, Moment), now: Moment) -> Value {
 
 /// S1.7: hits and misses of the caches since the start.
 pub(super) fn cache_hits(snapshot: &Snapshot) -> Value {
-    let counts = |lookups: &HitCounter| json!({"hits": lookups.hits(), "misses": lookups.misses()});
+    let counts = |lookups: &HitCounter| {
+        let (hits, misses) = (lookups.hits(), lookups.misses());
+        let rate = (hits + misses > 0).then(|| hits as f64 / (hits + misses) as f64);
+        json!({"hits": hits, "misses": misses, "rate": rate})
+    };
     let caches = &snapshot.recalls;
     json!({
         "models": counts(&caches.models),

@@ -36,7 +36,7 @@ impl Until {
     async fn come(self, upstream: &Upstream, number: usize, id: &str) {
         match self {
             Self::Asked => drop(upstream.log.request(number).await),
-            Self::Connected => journal::said(id, "connected").await,
+            Self::Connected => drop(journal::said(id, "connected").await),
             Self::Read => std::future::pending().await,
         }
     }

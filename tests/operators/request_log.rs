@@ -22,6 +22,11 @@ async fn the_closing_line_has_the_figures() {
     let call = Call::stream();
     let id = call.id();
     let received = client.send(call).await.collect().await;
+    // CASES G8: the line of the provider's head has its status and times.
+    let connected = journal::said(&id, "connected").await;
+    assert_eq!(connected["status"], 200, "{connected}");
+    let times = ["connected_ms", "latency_ms"].map(|name| connected[name].as_f64().unwrap());
+    assert!(0.0 <= times[0] && times[0] <= times[1] && times[1] < 10_000.0, "{connected}");
     let line = journal::closing(&id).await;
     assert_eq!(line["level"], "INFO", "{line}");
     for (field, value) in [

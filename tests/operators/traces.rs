@@ -1,13 +1,13 @@
 //! Traces: W3C `traceparent` in and out, and spans by OTLP to a collector (B18).
 
 use serde_json::Value;
-use thalweg::{config::OtelSettings, upstream::BaseUrl};
+use thalweg::{config::OtelSettings, telemetry::otlp::OtlpEncoding, upstream::BaseUrl};
 
 use crate::{
     client::{Call, Version},
     gateway::Plan,
     upstream::{
-        Speaks, Upstream,
+        Framing, Speaks, Step, Upstream,
         script::{self, delta},
     },
 };
@@ -15,10 +15,14 @@ use crate::{
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SAID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Exports all traces to this collector.
+/// Exports all traces to this collector, in JSON, which tests can read.
 fn plan(upstream: &Upstream, collector: &Upstream) -> Plan {
+    plan_in(OtlpEncoding::Json, upstream, collector)
+}
+
+fn plan_in(encoding: OtlpEncoding, upstream: &Upstream, collector: &Upstream) -> Plan {
     let base = BaseUrl { path: "".into(), ..BaseUrl::parse(&collector.base()).unwrap() };
-    let otel = OtelSettings::plain(base);
+    let otel = OtelSettings { encoding, ..OtelSettings::plain(base) };
     Plan::to(&[upstream]).with(|settings| settings.otel = Some(otel))
 }
 
@@ -67,6 +71,84 @@ async fn spans_of_the_request_and_of_the_call() {
     let span = called["spanId"].as_str().unwrap();
     assert_eq!(seen.all("traceparent"), [format!("00-{TRACE}-{span}-01")]);
     assert_eq!(seen.all("tracestate"), ["vendor=1"]);
+}
+
+/// CASES D13: Protocol Buffers by default, which every collector takes; a collector that asks for a pause gets
+/// the same batch again.
+#[tokio::test]
+async fn a_collector_that_is_busy_gets_the_batch_again() {
+    assert_eq!(OtlpEncoding::default(), OtlpEncoding::Protobuf);
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let collector = Upstream::by(Speaks::H1, |number, _| {
+        let headers = vec![("retry-after-ms".into(), "2".into())];
+        match [429, 502, 503].get(number) {
+            Some(status) => {
+                vec![Step::Head { status: *status, headers, framing: Framing::Length(0) }, Step::End]
+            }
+            None => script::json(200, ""),
+        }
+    });
+    let gateway = plan_in(OtlpEncoding::default(), &upstream, &collector).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    client.send(Call::whole().header("traceparent", SAID)).await.collect().await;
+    let sent = collector.log.request(0).await;
+    assert_eq!(sent.all("content-type"), ["application/x-protobuf"]);
+    // `resource_spans`, a message; within it the trace's id as bytes.
+    let id = u128::from_str_radix(TRACE, 16).unwrap().to_be_bytes();
+    assert!(
+        sent.body[0] == 0x0a && sent.body.windows(18).any(|part| part == [&[0x0a, 16][..], &id].concat())
+    );
+    for number in 1..4 {
+        assert_eq!(collector.log.request(number).await.body, sent.body, "{number}");
+    }
+    client.send(Call::whole().header("traceparent", SAID)).await.collect().await;
+    assert_ne!(collector.log.request(4).await.body, sent.body, "the next batch");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// What does not get better by waiting is not sent again.
+#[tokio::test]
+async fn a_collector_that_refuses_for_good_is_not_asked_again() {
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let collector = Upstream::always(Speaks::H1, script::json(415, "{}"));
+    let gateway = plan(&upstream, &collector).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    client.send(Call::whole()).await.collect().await;
+    let first = collector.log.request(0).await;
+    client.send(Call::whole()).await.collect().await;
+    assert_ne!(collector.log.request(1).await.body, first.body);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// CASES D12: a provider's error that passes as it came is an error of the call; of the request as served
+/// only from 500 on, as the conventions for HTTP say.
+#[tokio::test]
+async fn a_providers_error_is_an_error_in_its_span() {
+    for (status, served_status) in [(429, None), (500, Some("500"))] {
+        let upstream = Upstream::always(Speaks::H1, script::json(status, r#"{"error":{"message":"no"}}"#));
+        let collector = Upstream::always(Speaks::H1, script::json(200, "{}"));
+        let gateway = plan(&upstream, &collector).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let mut call = Call::stream().header("traceparent", &SAID.replace("-01", "-03"));
+        call.target = "/chat/completions".into();
+        let answer = client.send(call).await;
+        assert_eq!(answer.status.as_u16(), status);
+        answer.collect().await;
+        drop(client);
+        gateway.stop().await;
+        let body: Value = serde_json::from_slice(&collector.log.request(0).await.body).unwrap();
+        let spans = &body["resourceSpans"][0]["scopeSpans"][0]["spans"];
+        let (served, called) = (&spans[0], &spans[1]);
+        assert_eq!(called["status"]["code"], 2, "{called:#}");
+        assert_eq!(attribute(called, "error.type"), &Value::from(status.to_string()));
+        assert_eq!(served["status"]["message"].as_str(), served_status, "{served:#}");
+        assert_eq!(attribute(served, "url.path"), "/chat/completions");
+        assert_eq!(attribute(served, "url.scheme"), "http");
+        // The flag that the trace's id is random passes.
+        assert!(upstream.log.request(0).await.all("traceparent")[0].ends_with("-03"));
+    }
 }
 
 /// Without a collector a client's `traceparent` passes unchanged; a request that its client does not sample

@@ -337,7 +337,11 @@ async fn details_are_for_those_with_a_key() {
     assert_eq!((&broken["state"], &broken["success_rate"]), (&json!("tripped"), &json!(0.0)));
     assert_eq!(broken["last_error"]["class"], "server_error");
     assert!(broken["until"].as_str().unwrap().ends_with('Z'), "{broken}");
-    assert!(health["known_before"]["models"]["misses"].is_number());
+    let lookups = &health["known_before"]["models"];
+    let [hits, misses] = ["hits", "misses"].map(|name| lookups[name].as_u64().unwrap());
+    // CASES G10.
+    let rate = (hits + misses > 0).then(|| hits as f64 / (hits + misses) as f64);
+    assert_eq!(lookups["rate"].as_f64(), rate, "{lookups}");
     let text = health.to_string();
     for secret in ["sk-of-the-provider", "127.0.0.1", "http"] {
         assert!(!text.contains(secret), "{secret} in {text}");
