@@ -94,7 +94,8 @@ pub(super) fn own(listen: &Listen, addresses: &[SocketAddr]) -> Target {
         (false, ip) if ip.is_ipv6() => Ipv6Addr::LOCALHOST.to_string().into(),
         (false, _) => Ipv4Addr::LOCALHOST.to_string().into(),
     };
-    let base = BaseUrl { tls: listen.tls.is_some(), host, port: address.port(), path: "/v1".into() };
+    let (tls, port) = (listen.tls.is_some(), address.port());
+    let base = BaseUrl { tls, host, port, path: "/v1".into(), query: None };
     Target {
         protocol: Protocol::Http1,
         ca_file: listen.tls.as_ref().map(|files| files.certificate.clone()),

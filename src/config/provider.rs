@@ -224,7 +224,7 @@ pub(super) fn base_url(text: &str) -> Result<BaseUrl, ValueError> {
             BaseUrlError::Scheme => "must start with http:// or https://",
             BaseUrlError::Host => "has no host, or one with characters that no host has",
             BaseUrlError::Port => "has a port that is no number from 1 to 65535",
-            BaseUrlError::Path => "has a query, a fragment, or characters that cannot stand in a path",
+            BaseUrlError::Path => "has a fragment, or characters that cannot stand in a path or a query",
         })
     })
 }

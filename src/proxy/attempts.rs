@@ -58,7 +58,7 @@ pub(super) async fn run_attempts<'c>(
                 failures.add_late(plan.is_past_deadline(Moment::now()));
                 failures.add_slow(running.cancel().filter_map(|attempt| recorder.provider_name(&attempt)));
                 recorder.record.race.late = failures.are_late();
-                return Err(failures.refusal(context.path));
+                return Err(failures.refusal(context.endpoint.path()));
             }
         };
         let noted = context.wasted.borrow().len();

@@ -23,6 +23,7 @@ use super::{
     fault::Refusal,
     handle::Addressed,
     intake::{self, Incoming},
+    query::with_query,
     request_context::{Payload, RequestContext},
     request_headers::RequestHeaders,
     snapshot::{Provider, Snapshot},
@@ -233,7 +234,7 @@ impl RequestContext<'_> {
                 self.stage.set(success.answer.stage());
                 Ok((success, index))
             }
-            Some(_) | None => Err(failures.refusal(self.path)),
+            Some(_) | None => Err(failures.refusal(self.path.split('?').next().unwrap_or_default())),
         }
     }
 
@@ -347,8 +348,9 @@ fn check_model(
 /// The path below a provider's base URL.
 fn upstream_path<'a>(addressed: &Addressed<'a>, head: &Parts) -> Result<Cow<'a, str>, Box<Refusal>> {
     let path = addressed.endpoint.path();
+    let query = head.uri.query();
     if addressed.endpoint != Endpoint::StoredResponse {
-        return Ok(path.into());
+        return Ok(with_query(path.into(), query));
     }
     let id = addressed.rest.split('/').next().unwrap_or_default();
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'=' | b':');
@@ -356,9 +358,7 @@ fn upstream_path<'a>(addressed: &Addressed<'a>, head: &Parts) -> Result<Cow<'a, 
     if id.len() > MAX_ID || !id.bytes().all(fits) || id.bytes().all(|byte| byte == b'.') {
         return Err(Refusal::request(404, "response_not_found", "this is no id of a response"));
     }
-    let query = head.uri.query();
-    let (mark, query) = query.map_or(("", ""), |query| ("?", query));
-    Ok(format!("{path}/{}{mark}{query}", addressed.rest).into())
+    Ok(with_query(format!("{path}/{}", addressed.rest).into(), query))
 }
 
 /// All providers that may have an endpoint, in the configuration's order: those that rest, or have said that

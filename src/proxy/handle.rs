@@ -13,6 +13,7 @@ use super::{
     fault::Refusal,
     intake::{self, Incoming},
     planning::{strategy_name, stream_mode},
+    query::with_query,
     request_context::{Payload, RequestContext},
     request_headers::RequestHeaders,
     snapshot::Snapshot,
@@ -111,6 +112,7 @@ impl Gateway {
         record.race.is_race = plan.is_race();
         let began = Instant::now();
         call.asked = Some(began);
+        let path = with_query(endpoint.path().into(), head.uri.query());
         let context = RequestContext {
             upstream: &self.upstream,
             meter: &self.gauges.meter,
@@ -118,7 +120,7 @@ impl Gateway {
             id: &call.id,
             started: call.started,
             head,
-            path: endpoint.path(),
+            path: &path,
             body: &body,
             payload: Payload::Json(&envelope),
             endpoint,

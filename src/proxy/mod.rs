@@ -6,6 +6,7 @@
 //! - [`call`]: one request's id, dialect and completion; every response is made there
 //! - [`admission`]: the key and its limits; `limit_headers`: the response's headers about them
 //! - `intake`: the request body, read whole; `request_headers`: the headers that address the gateway
+//! - `query`: the query that goes to the provider
 //! - `planning`: trace, candidates, mode: the decisions before the first attempt
 //! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the
 //!   `request_context`
@@ -50,6 +51,7 @@ mod intake;
 mod limit_headers;
 mod missing;
 mod planning;
+mod query;
 mod request_context;
 mod request_headers;
 mod response_headers;

@@ -150,10 +150,11 @@ fn begins_as_listed_up(name: &str) -> bool {
     }
 }
 
-/// Whether a name says that the value is a credential, or names the client's own account. Only its whole name
-/// lets such a header pass.
-pub(super) fn names_a_secret(name: &str) -> bool {
-    const WORDS: [&str; 19] = [
+/// Whether a name, of a header in lower case or of a parameter, says that the value is a credential, or names
+/// the client's own account. Only its whole name lets such a header pass.
+#[must_use]
+pub fn names_a_secret(name: &str) -> bool {
+    const WORDS: [&str; 20] = [
         "key",
         "keys",
         "apikey",
@@ -164,6 +165,7 @@ pub(super) fn names_a_secret(name: &str) -> bool {
         "authorization",
         "authentication",
         "authtoken",
+        "accesstoken",
         "oauth",
         "password",
         "passwd",

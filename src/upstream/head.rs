@@ -29,7 +29,7 @@ pub fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 #[derive(Debug)]
 pub struct Request<'a> {
     pub method: Method,
-    /// Path below the target's base URL, with a leading slash.
+    /// Path below the target's base URL, with a leading slash; it may have a query.
     pub path: &'a str,
     /// The client's headers; those that may not pass are left out.
     pub headers: &'a HeaderMap,
@@ -81,9 +81,10 @@ pub(super) const fn key_header(target: &Target) -> (&'static str, &'static str) 
 /// The bytes of an HTTP/1.1 request head, framed by `Content-Length`.
 pub(super) fn write_request(target: &Target, request: &Request<'_>, body_length: usize) -> Bytes {
     let mut head = BytesMut::with_capacity(512);
-    for part in [request.method.as_str(), " ", &target.base.path, request.path, " HTTP/1.1\r\nhost: "] {
-        head.put_slice(part.as_bytes());
-    }
+    head.put_slice(request.method.as_str().as_bytes());
+    head.put_u8(b' ');
+    for_each_part(&target.base, request.path, |part| head.put_slice(part.as_bytes()));
+    head.put_slice(b" HTTP/1.1\r\nhost: ");
     put_authority(&mut head, &target.base);
     if request.method != Method::GET {
         head.put_slice(b"\r\ncontent-length: ");
@@ -113,10 +114,12 @@ pub(super) fn build_request(
     request: &Request<'_>,
     body_length: usize,
 ) -> http::Result<http::Request<()>> {
+    let mut path = String::new();
+    for_each_part(&target.base, request.path, |part| path.push_str(part));
     let uri = Uri::builder()
         .scheme(if target.base.tls { "https" } else { "http" })
         .authority(target.base.authority())
-        .path_and_query(format!("{}{}", target.base.path, request.path))
+        .path_and_query(path)
         .build()?;
     let mut built = http::Request::builder().method(request.method.clone()).uri(uri).body(())?;
     let headers = built.headers_mut();
@@ -136,6 +139,24 @@ pub(super) fn build_request(
     });
     outcome?;
     Ok(built)
+}
+
+/// The parts of a request's target: the base URL's path, the path below it, the base URL's query, and the
+/// other parameters of `path`: the configuration takes precedence.
+fn for_each_part(base: &BaseUrl, path: &str, mut emit: impl FnMut(&str)) {
+    emit(&base.path);
+    let Some(fixed) = &base.query else { return emit(path) };
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let name = |parameter| str::split(parameter, '=').next();
+    for part in [path, "?", fixed.expose()] {
+        emit(part);
+    }
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        if !fixed.expose().split('&').any(|known| name(known) == name(parameter)) {
+            emit("&");
+            emit(parameter);
+        }
+    }
 }
 
 /// [`BaseUrl::authority`] without an allocation, because every request needs it.

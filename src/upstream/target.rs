@@ -9,13 +9,15 @@ use super::forwarded_headers::{ForwardedHeaders, names_a_secret};
 use crate::base::{Deadlines, Secret};
 
 /// A provider's base URL, parsed once. `path` has no trailing slash and may be empty.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     pub tls: bool,
     /// Host name or address, without brackets.
     pub host: Box<str>,
     pub port: u16,
     pub path: Box<str>,
+    /// Goes with every request (Azure's `api-version`). May hold a key, so it is not displayed.
+    pub query: Option<Secret<Box<str>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +28,13 @@ pub enum BaseUrlError {
     Host,
     /// Not a number from 1 to 65535.
     Port,
-    /// A query, a fragment or characters that are not valid in a request line.
+    /// A fragment, or characters that are not valid in a request line.
     Path,
 }
 
 impl BaseUrl {
-    /// Parses `http[s]://host[:port][/path]`. An empty path becomes `/v1`, because base URLs are written with
-    /// and without it.
+    /// Parses `http[s]://host[:port][/path][?query]`. An empty path becomes `/v1`, because base URLs are
+    /// written with and without it.
     ///
     /// # Errors
     /// The part that is wrong.
@@ -42,6 +44,7 @@ impl BaseUrl {
             (None, Some(rest)) => (false, rest),
             (None, None) => return Err(BaseUrlError::Scheme),
         };
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if authority.contains('@') {
             return Err(BaseUrlError::Host);
@@ -69,11 +72,13 @@ impl BaseUrl {
             Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(BaseUrlError::Port)?,
         };
         let path = path.trim_end_matches('/');
-        if path.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'?' | b'#' | b'"')) {
+        let is_invalid = |byte: u8| !byte.is_ascii_graphic() || matches!(byte, b'#' | b'"');
+        if path.bytes().chain(query.bytes()).any(is_invalid) {
             return Err(BaseUrlError::Path);
         }
         let path = if path.is_empty() { "/v1" } else { path };
-        Ok(Self { tls, host: host.into(), port, path: path.into() })
+        let query = (!query.is_empty()).then(|| Secret::new(query.into()));
+        Ok(Self { tls, host: host.into(), port, path: path.into(), query })
     }
 
     /// The `Host` header and `:authority`, with the port unless it is the scheme's default.
@@ -159,12 +164,16 @@ impl Target {
         }
     }
 
-    /// The texts by which requests are authorized: the key, and the values of the headers whose names say so.
+    /// The texts by which requests are authorized: the key, and the values of headers and of the base URL's
+    /// query whose names say so.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let query = self.base.query.as_ref().map_or("", |query| query.expose());
+        let parameters = query.split('&').filter_map(|pair| pair.split_once('='));
+        let parameters = parameters.filter(|(name, _)| names_a_secret(name)).map(|(_, value)| value);
         let headers = self.headers.iter().filter(|(name, _)| names_a_secret(name.as_str()));
         let values = headers.filter_map(|(_, value)| value.to_str().ok());
         let values = values.map(|value| value.split_once(' ').map_or(value, |(_scheme, secret)| secret));
-        self.key.iter().map(|key| key.expose().as_str()).chain(values)
+        self.key.iter().map(|key| key.expose().as_str()).chain(values).chain(parameters)
     }
 
     /// Whether anything authorizes its requests.
@@ -227,6 +236,15 @@ mod tests {
         let url = BaseUrl::parse("http://[::1]:11434").unwrap();
         assert_eq!((&*url.host, url.port, &*url.path), ("::1", 11434, "/v1"));
         assert_eq!(url.to_string(), "http://[::1]:11434/v1");
+        for (text, path) in [("http://h/v2/?a=b/c&key=sk-1", "/v2"), ("http://h?a=b/c&key=sk-1", "/v1")] {
+            let url = BaseUrl::parse(text).unwrap();
+            assert_eq!(
+                (&*url.path, url.query.as_ref().map(|query| &**query.expose())),
+                (path, Some("a=b/c&key=sk-1"))
+            );
+            assert!(!format!("{url} {url:?}").contains("sk-1"));
+        }
+        assert_eq!(BaseUrl::parse("http://h/v1?").unwrap().query, None);
         assert_eq!(&*BaseUrl::parse("http://h/antigravity/v1").unwrap().path, "/antigravity/v1");
     }
 
@@ -242,7 +260,8 @@ mod tests {
             ("http://h:99999", BaseUrlError::Port),
             ("http://[::1]x", BaseUrlError::Port),
             ("http://h/a b", BaseUrlError::Path),
-            ("http://h/v1?x=1", BaseUrlError::Path),
+            ("http://h/v1#x", BaseUrlError::Path),
+            ("http://h/v1?a b", BaseUrlError::Path),
         ] {
             assert_eq!(BaseUrl::parse(text), Err(error), "{text}");
         }

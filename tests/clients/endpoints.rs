@@ -1,10 +1,11 @@
 //! Responses that need no completion: pages, models, CORS, and the headers that every response carries.
 
 use http::Method;
+use thalweg::upstream::BaseUrl;
 
 use crate::{
     client::{Call, Version},
-    gateway::{PROVIDER_KEY, Plan, provider},
+    gateway::{PAIRS, PROVIDER_KEY, Plan, provider},
     journal,
     upstream::{Speaks, Upstream, script},
 };
@@ -301,4 +302,48 @@ async fn each_credential_shown_is_tried() {
         }
     })
     .await;
+}
+
+/// The client's query goes to the provider without its keys, a base URL's goes with every request, and takes
+/// precedence (D5).
+#[tokio::test]
+async fn a_query_goes_along() {
+    for (speaks, version) in PAIRS {
+        let upstream = Upstream::always(speaks, script::json(200, script::COMPLETION));
+        for (base_query, asked, seen) in [
+            ("", "/v1/messages?beta=true", "/v1/messages?beta=true"),
+            ("", "/v1/messages?beta=true&key=sk-client&api%5Fkey=sk-client", "/v1/messages?beta=true"),
+            ("", "/v1/messages?key=sk-client", "/v1/messages"),
+            ("?api-version=1", "/v1/messages", "/v1/messages?api-version=1"),
+            (
+                "?api-version=1",
+                "/v1/messages?api-version=2&beta=true",
+                "/v1/messages?api-version=1&beta=true",
+            ),
+            (
+                "?api-version=1",
+                "/openai/deployments/m/chat/completions?api-version=2",
+                "/v1/chat/completions?api-version=1",
+            ),
+        ] {
+            let plan = Plan::to(&[&upstream]).with(|settings| {
+                let base = format!("{}{base_query}", upstream.base());
+                settings.providers[0].target.base = BaseUrl::parse(&base).unwrap();
+            });
+            let gateway = plan.start().await;
+            let mut client = gateway.client(version).await;
+            let number = upstream.log.requests();
+            let call = Call::post(asked, r#"{"model":"m","messages":[],"max_tokens":1}"#);
+            let id = call.id();
+            let answer = client.send(call).await;
+            assert_eq!(answer.status, 200, "{asked}");
+            answer.collect().await;
+            assert_eq!(upstream.log.request(number).await.target, seen, "{asked}");
+            let closing = journal::closing(&id).await.to_string();
+            assert!(!closing.contains("sk-client") && !closing.contains("beta"), "{closing}");
+            drop(client);
+            gateway.stop().await;
+        }
+        assert!(!journal::mentions("sk-client&") && !journal::mentions("key=sk-client"));
+    }
 }

@@ -99,3 +99,24 @@ fn refuses_heads_that_lie() {
         assert!(parse(text).is_err(), "{text}");
     }
 }
+
+/// A base URL's query goes with every request, and takes precedence.
+#[test]
+fn a_query_of_the_base_url_goes_along() {
+    for (base, path, target) in [
+        ("http://h/v1", "/models", "/v1/models"),
+        ("http://h/v1", "/models?after=a&x", "/v1/models?after=a&x"),
+        ("http://h/v1?api-version=1", "/models", "/v1/models?api-version=1"),
+        ("http://h/v1?api-version=1", "/models?after=a", "/v1/models?api-version=1&after=a"),
+        ("http://h/v1?api-version=1&k", "/models?api-version=2&a=b&&k=1", "/v1/models?api-version=1&k&a=b"),
+    ] {
+        let target_of = Target::plain("p", BaseUrl::parse(base).unwrap());
+        let headers = HeaderMap::new();
+        let request =
+            Request { method: Method::GET, path, headers: &headers, accept: "*/*", content_type: &[] };
+        let head = write_request(&target_of, &request, 0);
+        assert!(head.starts_with(format!("GET {target} HTTP/1.1\r\n").as_bytes()), "{head:?}");
+        let built = build_request(&target_of, &request, 0).unwrap();
+        assert_eq!(built.uri().path_and_query().unwrap(), target);
+    }
+}
