@@ -7,6 +7,7 @@
 //! - [`ttl_map`]: values that expire; [`byte_list`]: `Bytes` in a row, written without being joined
 //! - [`scale`]: the buckets of histograms; [`rng`]: random numbers from a seed
 //! - [`id`]: request ids; [`secret`]: values that never print; [`endpoint`]: the endpoints of providers
+//! - [`origins`]: the providers that made ids and sealed texts
 //! - [`network`]: ranges of addresses; [`keepalive`]: TCP keepalive; [`glob`]: name patterns
 //! - [`pem`]: certificate and key files
 //! - [`spawn`]: the only access to the runtime's spawner; [`turn`]: the number of the current poll
@@ -22,6 +23,7 @@ pub mod id;
 pub mod keepalive;
 pub mod moment;
 pub mod network;
+pub mod origins;
 pub mod pem;
 pub mod rng;
 pub mod scale;

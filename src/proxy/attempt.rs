@@ -128,6 +128,7 @@ impl RequestContext<'_> {
                     return Err(AttemptError::Fault(Fault::provider(Stage::Body, kind, Sent::Some)));
                 }
             }
+            self.note_whole(provider, &body);
             return Ok(Success { answer: Answer::Whole(status, headers, body), times });
         }
         running.stage.set(Stage::FirstToken);
@@ -167,6 +168,7 @@ impl RequestContext<'_> {
             meter: self.snapshot.telemetry.frame_latency.then(|| self.meter.clone()),
             digests: self.trace.digests && !self.meter.sheds(),
             comment: self.trace.comment,
+            origin: self.origin(provider),
         };
         Uncommitted::new(body, &options, &self.snapshot.stream, self.started, self.id.clone())
     }

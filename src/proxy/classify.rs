@@ -79,6 +79,8 @@ const CAUSE_CODES: &[(FailureClass, &[&str])] = &[
             "slow_down",
         ],
     ),
+    // Another provider may have made it.
+    (FailureClass::Unsupported, &["previous_response_not_found", "invalid_encrypted_content"]),
     (FailureClass::KeyInvalid, &["invalid_api_key", "API_KEY_INVALID", "InvalidApiKey"]),
 ];
 
@@ -118,7 +120,7 @@ pub fn of_error(status: u16, text: &[u8], model: &str) -> FailureClass {
     let error = provider_error::read(text);
     let message = error.message.unwrap_or_default();
     // Before the codes, because these come with the code of a rate limit.
-    if matches!(status, 200..=299 | 404 | 413 | 429) && missing::says_unsupported(message) {
+    if matches!(status, 200..=299 | 400 | 404 | 413 | 429) && missing::says_unsupported(message) {
         return FailureClass::Unsupported;
     }
     let codes = [error.code, error.kind, error.status];

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::{Endpoint, Moment},
+    base::{Endpoint, Moment, origins::OriginMaker},
     exchange::{RequestRecord, ResponseMode},
     relay::CommitPoint,
     routing::{FailureClass, PlanRequest, ResponseKind, catalog::EndpointKnowledge, class::NextStep},
@@ -108,7 +108,12 @@ impl Gateway {
         admission::lease(call, snapshot, principal, model, estimate)?;
         tracing::debug!(id = %call.id, path = endpoint.path(), model, "request");
 
-        let stops = self.stops(snapshot, &fields, (endpoint, streams))?;
+        let maker = match &fields {
+            _ if endpoint == Endpoint::StoredResponse => snapshot.maker_of_id(addressed.rest),
+            Fields::Json(envelope) => snapshot.maker(endpoint.dialect(), envelope, &body),
+            Fields::Form(_) | Fields::Nothing => None,
+        };
+        let stops = self.stops(snapshot, &fields, (endpoint, streams), maker)?;
         let (record, stage, wasted) = call.completion.parts();
         let began = Instant::now();
         call.asked = Some(began);
@@ -155,10 +160,11 @@ impl Gateway {
         snapshot: &'a Snapshot,
         fields: &'a Fields,
         (endpoint, streams): (Endpoint, bool),
+        maker: Option<OriginMaker>,
     ) -> Result<Vec<AskedProvider<'a>>, Box<Refusal>> {
         let model = fields.model();
         if model.is_empty() {
-            return providers_having(snapshot, endpoint);
+            return providers_having(snapshot, endpoint, maker);
         }
         let request = PlanRequest {
             model,
@@ -167,6 +173,7 @@ impl Gateway {
             session: None,
             kind: ResponseKind::of(streams),
             endpoint,
+            maker,
         };
         let plan = snapshot
             .catalog
@@ -361,13 +368,20 @@ fn upstream_path<'a>(addressed: &Addressed<'a>, head: &Parts) -> Result<Cow<'a, 
     Ok(with_query(format!("{path}/{}", addressed.rest).into(), query))
 }
 
-/// All providers that may have an endpoint, in the configuration's order: those that rest, or have said that
-/// they lack it, come last.
+/// The maker of the thing that the request is about; else all providers that may have an endpoint, in the
+/// configuration's order: those that rest, or have said that they lack it, come last.
 fn providers_having<'a>(
     snapshot: &Snapshot,
     endpoint: Endpoint,
+    maker: Option<OriginMaker>,
 ) -> Result<Vec<AskedProvider<'a>>, Box<Refusal>> {
     let now = Moment::now();
+    if let Some(maker) = maker
+        && let Some(index) =
+            (0..snapshot.providers.len()).find(|index| snapshot.catalog.is_maker(*index, maker))
+    {
+        return Ok(vec![(index, "")]);
+    }
     let mut found: Vec<(bool, usize)> = snapshot
         .providers
         .iter()

@@ -52,6 +52,10 @@ const UNSUPPORTED_SENTENCES: &[&str] = &[
     "no allowed providers",
     // OpenAI and Groq: this request alone is above the limit of tokens per minute.
     "request too large",
+    // OpenAI and Anthropic: another provider made the thing that the request sends back.
+    "previous response with id",
+    "the encrypted content for item",
+    "invalid `signature` in `thinking` block",
 ];
 
 /// Whether the message of a 400 or 422 says that the model, here called `model`, is missing.

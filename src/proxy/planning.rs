@@ -54,6 +54,7 @@ impl Gateway {
             session: headers.session(settings.sticky, envelope, body),
             kind: ResponseKind::of(envelope.stream() == Some(true)),
             endpoint,
+            maker: snapshot.maker(endpoint.dialect(), envelope, body),
         };
         let planned = snapshot.catalog.plan(&request, Moment::now(), &mut self.rng.borrow_mut());
         planned.map_err(|none| Refusal::no_plan(&none, request.model))

@@ -1,20 +1,29 @@
 //! The facts that all attempts of one request share. An attempt only reads them; the two cells are the
 //! exception, because an attempt that is cancelled returns nothing.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, header::CONTENT_TYPE, request::Parts};
 use tokio::time::Instant;
 
-use super::{request_headers::TraceOptions, snapshot::Snapshot};
+use super::{
+    request_headers::TraceOptions,
+    snapshot::{Provider, Snapshot},
+};
 use crate::{
-    base::{ByteList, Endpoint, Moment, RequestId, Stage},
+    base::{
+        ByteList, Endpoint, Moment, RequestId, Stage,
+        origins::{OriginMaker, OriginNote},
+    },
     exchange::WastedAttempt,
     relay::{CommitPoint, Mode},
     telemetry::LatencyMeter,
     upstream::{JSON, Upstream},
-    wire::{Edits, Envelope, Form, splice},
+    wire::{Edits, Envelope, Form, minted, splice},
 };
 
 /// The body's form, and the fields that were read from it.
@@ -93,6 +102,26 @@ impl RequestContext<'_> {
             Payload::Json(_) => JSON,
             Payload::Form(_) => self.head.headers.get(CONTENT_TYPE).map_or(&[], HeaderValue::as_bytes),
             Payload::Nothing => &[],
+        }
+    }
+
+    /// Remembers `provider` as the maker of the things in its answer. `None`: the endpoint has no such
+    /// things.
+    pub(super) fn origin(&self, provider: &Provider) -> Option<OriginNote> {
+        let makes_things = matches!(
+            self.endpoint,
+            Endpoint::Responses | Endpoint::Compact | Endpoint::StoredResponse | Endpoint::Messages
+        );
+        makes_things.then(|| OriginNote {
+            table: Arc::clone(self.snapshot.catalog.registry().origins()),
+            maker: OriginMaker::of(&provider.target.name),
+        })
+    }
+
+    /// Notes the things that `provider` made in a whole answer.
+    pub(super) fn note_whole(&self, provider: &Provider, body: &ByteList) {
+        if let Some(origin) = self.origin(provider) {
+            minted::in_body(self.endpoint.dialect(), &body.join(), |token| origin.put(token));
         }
     }
 

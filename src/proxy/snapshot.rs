@@ -6,12 +6,17 @@ use std::{collections::HashMap, sync::Arc};
 use super::{intake::Intake, secret_mask::SecretMask};
 use crate::{
     auth::{ConfiguredKeys, KeyLimits, StoredKeys},
-    base::{Deadlines, Network, ttl_map::CacheHits},
+    base::{
+        Deadlines, Network,
+        origins::{OriginMaker, OriginToken},
+        ttl_map::CacheHits,
+    },
     ledger::Prices,
     relay::{CommitPoint, StreamSettings},
     routing::{Catalog, HealthSettings, Plan, ProviderHealth},
     telemetry::TelemetrySettings,
     upstream::{PoolSettings, Target},
+    wire::{Dialect, Envelope, minted},
 };
 
 /// The listener that serves administration.
@@ -50,6 +55,20 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The provider that made a thing in the request which no other understands. `None`: none is known.
+    #[must_use]
+    pub fn maker(&self, dialect: Dialect, envelope: &Envelope, body: &[u8]) -> Option<OriginMaker> {
+        let origins = self.catalog.registry().origins();
+        minted::in_request(dialect, envelope, body, |token| origins.find(token))
+    }
+
+    /// The provider that made the response of a path. `None`: it is not known.
+    #[must_use]
+    pub fn maker_of_id(&self, path: &str) -> Option<OriginMaker> {
+        let id = path.split('/').next().filter(|id| !id.is_empty())?;
+        self.catalog.registry().origins().find(OriginToken::of(id.as_bytes()))
+    }
+
     /// Whether a key with these limits may ask for the model of this name.
     #[must_use]
     pub fn allows(&self, limits: &KeyLimits, model: &str) -> bool {

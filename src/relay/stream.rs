@@ -22,7 +22,7 @@ use super::{
     tap::{Tap, TapReport},
 };
 use crate::{
-    base::{ByteList, Fault, FaultKind, RequestId, Sent, Stage},
+    base::{ByteList, Fault, FaultKind, RequestId, Sent, Stage, origins::OriginNote},
     exchange::Outcome,
     telemetry::LatencyMeter,
     wire::Dialect,
@@ -49,6 +49,8 @@ pub struct RelayOptions {
     pub digests: bool,
     /// End with the trace comment (B2).
     pub comment: bool,
+    /// Remembers the provider of the ids and sealed texts in the stream. `None`: its dialect has none.
+    pub origin: Option<OriginNote>,
 }
 
 /// From the dialect's last event to the end of the client's body, if the provider's body has not ended by
@@ -102,7 +104,8 @@ impl<S: FrameSource> Stream<S> {
             holdback: (strip_usage || buffered).then(Holdback::default),
             coalesce: buffered.then(|| Coalesce::new(settings.chunk_size, settings.max_delay)),
             strip_usage,
-            tap: Tap::new(options.dialect, options.events, settings.max_line, started, id),
+            tap: Tap::new(options.dialect, options.events, settings.max_line, started, id)
+                .with_origin(options.origin.clone()),
             timer: FrameTimer::new(options.meter.clone()),
             digests: options.digests.then(Box::default),
             comment: options.comment && options.events,
@@ -415,6 +418,7 @@ mod tests {
             meter: None,
             digests: false,
             comment: false,
+            origin: None,
         };
         let id = IdSource::default().make();
         let mut stream = Stream::new(Endless::default(), &options, &StreamSettings::default(), now, id);

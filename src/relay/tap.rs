@@ -5,11 +5,11 @@ use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    base::RequestId,
+    base::{RequestId, origins::OriginNote},
     exchange::StreamStats,
     wire::{
         AnswerEnd, ContentShape, Dialect, Event, EventClass, LineTooLong, Scanner, classify,
-        classify_committed, ends_answer, is_done_mark, usage,
+        classify_committed, ends_answer, is_done_mark, minted, usage,
     },
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Tap {
     /// The text of an error event before the first content, its first bytes.
     error_text: Bytes,
     text: PassedText,
+    /// Notes the things that the provider makes. `None`: the dialect has no such things.
+    origin: Option<OriginNote>,
 }
 
 /// How much text the events carried, estimated from their sizes: the size of the smallest one is taken as the
@@ -112,7 +114,13 @@ impl Tap {
             done_marks: 0,
             left_open: false,
             text: PassedText::default(),
+            origin: None,
         }
+    }
+
+    /// The same, which notes the things that the provider makes.
+    pub(super) fn with_origin(self, origin: Option<OriginNote>) -> Self {
+        Self { origin, ..self }
     }
 
     /// Inspects a frame that came at `now`, `gap` after the last one; `quiet`: without a line in the log.
@@ -139,14 +147,16 @@ impl Tap {
             });
         };
         let mut report = TapReport { content: self.stats.first_token.is_some(), ..TapReport::default() };
-        let Self { dialect, stats, error_text, text, answer_end, content_shape, done_marks, .. } = self;
+        let Self { dialect, stats, error_text, text, answer_end, content_shape, done_marks, origin, .. } =
+            self;
         let dialect = *dialect;
         let had_content = report.content;
         scanner.scan(frame, |event| {
             report.event_end = Some(event.end);
             let erred = report.error;
             let noted = (&mut report, &mut *stats, &mut *answer_end, &mut *content_shape);
-            if let Some(size) = classify_event(dialect, &event, noted, &mut on_usage_chunk) {
+            let at = (dialect, origin.as_ref());
+            if let Some(size) = classify_event(at, &event, noted, &mut on_usage_chunk) {
                 text.note(size);
             }
             *done_marks += u64::from(!report.content && is_done_mark(&event));
@@ -192,12 +202,12 @@ impl Tap {
         let mut is_usage_chunk = false;
         if let Some(scanner) = &mut self.scanner {
             self.left_open = scanner.is_mid_event();
-            let Self { stats, answer_end, content_shape, .. } = self;
+            let Self { stats, answer_end, content_shape, origin, .. } = self;
             let mut report = TapReport { content: stats.first_token.is_some(), ..TapReport::default() };
-            let dialect = self.dialect;
+            let at = (self.dialect, origin.as_ref());
             scanner.finish(|event| {
                 let noted = (&mut report, &mut *stats, &mut *answer_end, &mut *content_shape);
-                let _ = classify_event(dialect, &event, noted, &mut |_, _| is_usage_chunk = true);
+                let _ = classify_event(at, &event, noted, &mut |_, _| is_usage_chunk = true);
             });
             self.concluded |= report.concluded;
         }
@@ -278,7 +288,7 @@ impl Tap {
 
 /// The size of an event that may carry text. `None`: it carries none.
 fn classify_event(
-    dialect: Dialect,
+    (dialect, origin): (Dialect, Option<&OriginNote>),
     event: &Event<'_>,
     (report, stats, answer_end, shape): (&mut TapReport, &mut StreamStats, &mut AnswerEnd, &mut ContentShape),
     on_usage_chunk: &mut impl FnMut(Option<usize>, usize),
@@ -300,6 +310,9 @@ fn classify_event(
         answer_end.note_early(dialect, event, facts.class);
         facts
     };
+    if let Some(origin) = origin {
+        minted::in_event(dialect, event, |token| origin.put(token));
+    }
     report.alive |= facts.class != EventClass::Comment;
     report.concluded |= !report.content && ends_answer(event, facts.class);
     match facts.class {

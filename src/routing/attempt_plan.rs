@@ -392,6 +392,8 @@ impl<'a> AttemptPlan<'a> {
             }
             NextStep::OtherCandidate { may_repeat } => {
                 let is_only = self.plan.candidates().len() == 1
+                    // The provider's words about the request are of more use than a list of failures.
+                    || (class == FailureClass::Unsupported && self.is_last(attempt))
                     || (!self.policy.failover && self.tried.count_ones() == 1);
                 is_only && !(may_repeat && self.may_repeat(attempt, retry_after, now))
             }

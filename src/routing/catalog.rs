@@ -16,7 +16,7 @@ use super::{
     stats_registry::StatsRegistry,
     strategy::Strategy,
 };
-use crate::base::{Endpoint, EndpointSet, Moment, Rng, glob};
+use crate::base::{Endpoint, EndpointSet, Moment, Rng, glob, origins::OriginMaker};
 
 /// Similar names in the error for an unknown model.
 const MAX_SUGGESTIONS: usize = 3;
@@ -295,6 +295,7 @@ impl Catalog {
         };
         let unknown = || NoPlan::Unknown(UnknownModel { similar: self.similar_names(request.model) });
         let (mut candidates, rule) = found.ok_or_else(unknown)?;
+        self.keep_maker(&mut candidates, request.maker);
         self.keep_having(&mut candidates, request.endpoint, now)?;
         if self.settings.all_tripped == AllTripped::Refuse {
             self.refuse_if_all_closed(&candidates, now)?;
@@ -335,6 +336,22 @@ impl Catalog {
             _ if memory.has_answered(endpoint) => EndpointKnowledge::Answered,
             _ => EndpointKnowledge::Unknown,
         }
+    }
+
+    /// Leaves the candidates of the request's maker, if it is one of them: if it fails, no other can help.
+    fn keep_maker(&self, candidates: &mut CandidateOrder<'_>, maker: Option<OriginMaker>) {
+        if let (CandidateOrder::Many(candidates), Some(maker)) = (candidates, maker) {
+            let made = |candidate: &Candidate<'_>| self.is_maker(candidate.provider, maker);
+            if candidates.iter().any(made) {
+                candidates.retain(made);
+            }
+        }
+    }
+
+    /// Whether that provider is this maker.
+    #[must_use]
+    pub fn is_maker(&self, provider: usize, maker: OriginMaker) -> bool {
+        self.providers.get(provider).is_some_and(|provider| OriginMaker::of(&provider.name) == maker)
     }
 
     /// Leaves out the candidates whose provider lacks the endpoint. If only its answers say so and no other

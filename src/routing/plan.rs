@@ -8,7 +8,7 @@ use super::{
     candidate_stats::{CandidateStats, ResponseKind},
     strategy::Strategy,
 };
-use crate::base::Endpoint;
+use crate::base::{Endpoint, origins::OriginMaker};
 
 /// Further candidates are ignored, because a set of candidates is one machine word.
 pub const MAX_CANDIDATES: usize = 64;
@@ -27,6 +27,8 @@ pub struct PlanRequest<'a> {
     pub kind: ResponseKind,
     /// The endpoint that the request goes to.
     pub endpoint: Endpoint,
+    /// The provider that made a thing in the request which no other understands. `None`: any will do.
+    pub maker: Option<OriginMaker>,
 }
 
 impl<'a> PlanRequest<'a> {
@@ -40,6 +42,7 @@ impl<'a> PlanRequest<'a> {
             session: None,
             kind: ResponseKind::Stream,
             endpoint: Endpoint::ChatCompletions,
+            maker: None,
         }
     }
 }

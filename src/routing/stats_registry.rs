@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{budget::Budgets, candidate_stats::CandidateStats, provider_health::ProviderHealth};
+use crate::base::origins::OriginTable;
 
 /// Candidates with their own statistics; the others share those of their provider's unlisted models.
 const MAX_CANDIDATES: usize = 16_384;
@@ -17,6 +18,7 @@ const MAX_CANDIDATES: usize = 16_384;
 pub struct StatsRegistry {
     maps: Arc<Mutex<StatsMap>>,
     budgets: Arc<Budgets>,
+    origins: Arc<OriginTable>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,12 @@ impl StatsRegistry {
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
         maps.candidates.retain(|_, stats| Arc::strong_count(stats) > 1);
         maps.providers.retain(|_, health| Arc::strong_count(health) > 1);
+    }
+
+    /// The providers that made ids and sealed texts.
+    #[must_use]
+    pub const fn origins(&self) -> &Arc<OriginTable> {
+        &self.origins
     }
 
     #[must_use]

@@ -45,6 +45,8 @@ pub(super) struct FieldSpans {
     pub(super) close: usize,
     /// The value of `prompt_cache_key`, with its quotes.
     cache_key: Option<Range<usize>>,
+    /// The value of `previous_response_id`, with its quotes.
+    previous_response: Option<Range<usize>>,
     /// The value of `metadata`.
     metadata: Option<Range<usize>>,
     /// The value of `messages`, `input` or `prompt`.
@@ -136,6 +138,13 @@ impl Envelope {
     #[must_use]
     pub fn cache_key<'a>(&self, body: &'a [u8]) -> Option<&'a [u8]> {
         body.get(self.spans.cache_key.clone()?)
+    }
+
+    /// The id of the response that this request follows, as written. `None`: not given.
+    #[must_use]
+    pub fn previous_response<'a>(&self, body: &'a [u8]) -> Option<&'a [u8]> {
+        let value = body.get(self.spans.previous_response.clone()?)?;
+        value.strip_prefix(b"\"")?.strip_suffix(b"\"")
     }
 
     /// The client's `metadata.user_id`, as written. `None`: not given.
@@ -310,6 +319,7 @@ impl EnvelopeBuilder {
     fn note_affinity_member(&mut self, body: &[u8], Member { key, value, .. }: Member) {
         match body.get(key) {
             Some(b"prompt_cache_key") => self.spans.cache_key = Some(value),
+            Some(b"previous_response_id") => self.spans.previous_response = Some(value),
             Some(b"metadata") => self.spans.metadata = Some(value),
             Some(b"messages" | b"input" | b"prompt") => self.spans.prompt = Some(value),
             Some(_) | None => {}

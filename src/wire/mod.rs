@@ -13,6 +13,7 @@
 //!   search for member names ([`member_search`])
 //! - [`content_shape`]: the bytes that content events have in common
 //! - [`answer_end`]: whether a stream has come to the end of its answer
+//! - [`minted`]: ids and sealed texts that only their maker understands
 //! - [`provider_error`]: code, type and message of a provider's error
 //! - [`usage`]: token counts; [`estimate`]: the estimated token count of a request
 
@@ -32,6 +33,7 @@ pub mod field;
 pub mod form;
 mod index;
 mod member_search;
+pub mod minted;
 pub mod position;
 pub mod provider_error;
 pub mod splice;

@@ -230,7 +230,7 @@ async fn a_request_that_fails_alone_closes_nothing() {
         (
             404,
             r#"{"error":{"message":"Previous response with id 'resp_1' not found.","code":"previous_response_not_found"}}"#,
-            "p0",
+            "p1",
         ),
         (404, r#"{"error":{"message":"No endpoints found that support tool use","code":404}}"#, "p1"),
         (

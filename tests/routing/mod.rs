@@ -2,6 +2,7 @@
 
 mod failover;
 mod failure_classes;
+mod makers;
 mod missing_endpoints;
 mod provider_rest;
 mod races;
