@@ -1,7 +1,7 @@
-//! The exporter of traces: a background task that posts batches of spans to a collector, by OTLP over HTTP. It
-//! runs only if traces are configured. A batch that the collector refuses for the moment is repeated a few
-//! times, as OTLP says; spans that it does not accept are lost and counted; an outage is logged when it begins
-//! and when it ends. Invariant: it waits for the collector only, never the other way round.
+//! The exporter of traces: a background task that posts batches of spans to a collector, by OTLP over HTTP.
+//! It runs only if traces are configured. A batch that the collector refuses for the moment is repeated a
+//! few times, as OTLP says; spans that it does not accept are lost and counted; an outage is logged when it
+//! begins and when it ends. Invariant: it waits for the collector only, never the other way round.
 //!
 //! opentelemetry-otlp 0.33.1 does not replace this. With opentelemetry_sdk's batch processor it starts a
 //! thread of its own, panics if there is none, and keeps the count of dropped spans to itself

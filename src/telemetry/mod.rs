@@ -9,7 +9,8 @@
 //!   [`races`]
 //! - [`series`]: the series for Prometheus, in its [`exposition`] format
 //! - [`shared`]: the process's telemetry in one value
-//! - [`trace`]: the trace context of a request; [`otlp`]: spans for collectors (`protobuf`: their wire format)
+//! - [`trace`]: the trace context of a request; [`otlp`]: spans for collectors (`protobuf`: their wire
+//!   format)
 //! - [`settings`]: the configuration's section
 //! - [`log`]: the log
 

@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::protobuf::Message;
+use super::protobuf::ProtoMessage;
 use crate::base::time::since_1970;
 
 /// The form of an export request. Some collectors take Protocol Buffers alone.
@@ -106,7 +106,7 @@ impl Attribute {
 
 impl Span {
     /// `Span` of `trace.proto`.
-    fn write(&self, message: &mut Message) {
+    fn write(&self, message: &mut ProtoMessage) {
         let nanos = |at: SystemTime| u64::try_from(since_1970(at).as_nanos()).unwrap_or(u64::MAX);
         message.bytes(1, &self.trace.to_be_bytes());
         message.bytes(2, &self.id.to_be_bytes());
@@ -164,7 +164,7 @@ pub fn request(encoding: OtlpEncoding, service: &str, spans: &[Span]) -> Vec<u8>
 
 /// `ExportTraceServiceRequest` of `trace_service.proto`.
 fn protobuf_request(resource: &[(&'static str, Attribute)], spans: &[Span]) -> Vec<u8> {
-    let mut request = Message::default();
+    let mut request = ProtoMessage::default();
     request.message(1, |resource_spans| {
         resource_spans.message(1, |message| write_attributes(message, 1, resource));
         resource_spans.message(2, |scope_spans| {
@@ -178,7 +178,7 @@ fn protobuf_request(resource: &[(&'static str, Attribute)], spans: &[Span]) -> V
 }
 
 /// `KeyValue` and `AnyValue` of `common.proto`.
-fn write_attributes(message: &mut Message, field: u64, attributes: &[(&'static str, Attribute)]) {
+fn write_attributes(message: &mut ProtoMessage, field: u64, attributes: &[(&'static str, Attribute)]) {
     for (name, attribute) in attributes.iter().filter(|(_, attribute)| *attribute != Attribute::None) {
         message.message(field, |pair| {
             pair.text(1, name);

@@ -3,14 +3,14 @@
 
 /// A message that is being written.
 #[derive(Debug, Default)]
-pub(super) struct Message(Vec<u8>);
+pub(super) struct ProtoMessage(Vec<u8>);
 
 /// The wire types.
 const VARINT: u64 = 0;
 const FIXED_64: u64 = 1;
 const LENGTH_DELIMITED: u64 = 2;
 
-impl Message {
+impl ProtoMessage {
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.0
     }
@@ -72,8 +72,8 @@ mod tests {
     /// The examples of the format's documentation, and the limits.
     #[test]
     fn fields_are_written_as_the_format_says() {
-        let written = |write: &dyn Fn(&mut Message)| {
-            let mut message = Message::default();
+        let written = |write: &dyn Fn(&mut ProtoMessage)| {
+            let mut message = ProtoMessage::default();
             write(&mut message);
             message.into_bytes()
         };

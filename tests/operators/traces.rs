@@ -73,8 +73,8 @@ async fn spans_of_the_request_and_of_the_call() {
     assert_eq!(seen.all("tracestate"), ["vendor=1"]);
 }
 
-/// CASES D13: Protocol Buffers by default, which every collector takes; a collector that asks for a pause gets
-/// the same batch again.
+/// CASES D13: Protocol Buffers by default, which every collector takes; a collector that asks for a pause
+/// gets the same batch again.
 #[tokio::test]
 async fn a_collector_that_is_busy_gets_the_batch_again() {
     assert_eq!(OtlpEncoding::default(), OtlpEncoding::Protobuf);
