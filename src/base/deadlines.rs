@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-/// The values that the configuration gives a provider. Upstream is given `pool` and `connect` alone; the
-/// others belong to the code that reads the response.
+/// The values that the configuration gives a provider. Upstream is given `pool`, `connect` and `write` alone;
+/// the others belong to the code that reads the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
     /// `pool_timeout`: from the wait for a place in the connection pool to the place; where HTTP/2 can be
@@ -17,6 +17,8 @@ pub struct Deadlines {
     /// `connect_timeout`: from the name lookup to the end of the TCP and TLS handshakes. 504
     /// `connect_timeout`.
     pub connect: Duration,
+    /// `write_timeout`: from a write to the provider that has to wait to progress. 504 `write_timeout`.
+    pub write: Duration,
     /// `first_token_timeout`: from the beginning of an attempt that streams, before pool and connection, to
     /// the first event with content; comments and empty events do not end it. 504 `first_token_timeout`.
     pub first_token: Duration,
@@ -36,6 +38,7 @@ impl Default for Deadlines {
         Self {
             pool: Duration::from_secs(10),
             connect: Duration::from_secs(10),
+            write: Duration::from_secs(30),
             first_token: Duration::from_secs(300),
             stream: Duration::from_secs(300),
             non_stream: Duration::from_secs(600),
@@ -51,6 +54,8 @@ pub enum DeadlineKind {
     Pool,
     /// [`Deadlines::connect`].
     Connect,
+    /// [`Deadlines::write`].
+    Send,
     /// [`Deadlines::first_token`].
     FirstToken,
     /// [`Deadlines::stream`].
@@ -71,6 +76,7 @@ impl DeadlineKind {
         match self {
             Self::Pool => "a free connection",
             Self::Connect => "a connection",
+            Self::Send => "the provider to read",
             Self::FirstToken => "the first token",
             Self::Stream => "the next byte",
             Self::Total => "the complete response",

@@ -132,6 +132,7 @@ impl Fault {
             (FaultKind::Timeout(deadline, _), Side::Provider | Side::Gateway) => match deadline {
                 DeadlineKind::Pool => "pool_timeout",
                 DeadlineKind::Connect => "connect_timeout",
+                DeadlineKind::Send => "write_timeout",
                 DeadlineKind::FirstToken => "first_token_timeout",
                 DeadlineKind::Stream => "idle_timeout",
                 DeadlineKind::Total | DeadlineKind::Body | DeadlineKind::Write => "upstream_timeout",

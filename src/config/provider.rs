@@ -132,6 +132,7 @@ fn from_object(section: &mut Section<'_, '_, '_>, defaults: ProviderDefaults) ->
 pub(super) fn read_deadlines(section: &mut Section<'_, '_, '_>, deadlines: &mut Deadlines) {
     section.set("connect_timeout", &mut deadlines.connect, scalar::duration);
     section.set("pool_timeout", &mut deadlines.pool, scalar::duration);
+    section.set("write_timeout", &mut deadlines.write, scalar::duration);
     section.set("first_token_timeout", &mut deadlines.first_token, scalar::duration);
     section.set("stream_timeout", &mut deadlines.stream, scalar::duration);
     section.set("non_stream_timeout", &mut deadlines.non_stream, scalar::duration);

@@ -70,7 +70,8 @@ pub(super) fn read(context: &mut ReadContext<'_>, value: &Value) -> (Settings, h
         if let Some(mut field) = root.field("supported_models") {
             field.items(|mut item| settings.supported_models.extend(item.read(scalar::regex)));
         }
-        root.set("write_timeout", &mut settings.limits.write_timeout, scalar::duration);
+        // One key for both sides.
+        settings.limits.write_timeout = defaults.deadlines.write;
         root.section("limits", |section| limits(section, &mut settings.limits));
         pool(root, &mut settings.pool);
         stream(root, &mut settings.stream);

@@ -101,7 +101,7 @@ impl Default for Settings {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderSettings {
-    /// Its two timeouts are those of `deadlines`.
+    /// Its timeouts are those of `deadlines`.
     pub target: Target,
     /// Set by [`Self::with_deadlines`].
     pub deadlines: Deadlines,
@@ -123,10 +123,11 @@ impl ProviderSettings {
             .with_deadlines(deadlines)
     }
 
-    /// Gives the target the two deadlines that concern it.
+    /// Gives the target the three deadlines that concern it.
     #[must_use]
     pub fn with_deadlines(mut self, deadlines: Deadlines) -> Self {
         (self.target.connect_timeout, self.target.pool_timeout) = (deadlines.connect, deadlines.pool);
+        self.target.write_timeout = deadlines.write;
         Self { deadlines, ..self }
     }
 }

@@ -119,7 +119,7 @@ fn says_everything_newer_in_objects() {
             {"name": "a", "base_url": "https://${REGION}.example/v1", "api_key": "${KEY}", "models": ["m1", "m2"],
              "protocol": "http2", "key_header": "x-api-key", "headers": {"X-Org": "org-${REGION}"},
              "first_token_timeout": "90s", "stream_total_timeout": "1h"},
-            {"name": "b", "base_url": "http://h", "api_key": "os.environ/KEY", "connect_timeout": "50ms"},
+            {"name": "b", "base_url": "http://h", "api_key": "os.environ/KEY", "connect_timeout": "50ms", "write_timeout": 4},
             "c|http://h|env.KEY"
         ],
         "tokens": [{"description": "ci", "token": "${KEY}"}],
@@ -145,6 +145,10 @@ fn says_everything_newer_in_objects() {
     assert_eq!((a.deadlines.connect, a.deadlines.pool), (Duration::from_secs(2), Duration::from_secs(3)));
     assert_eq!((a.target.connect_timeout, a.target.pool_timeout), (a.deadlines.connect, a.deadlines.pool));
     assert_eq!(b.target.connect_timeout, Duration::from_millis(50));
+    assert_eq!(
+        (a.target.write_timeout, b.target.write_timeout),
+        (Duration::from_secs(40), Duration::from_secs(4))
+    );
     assert_eq!((settings.limits.body_size, settings.limits.connections), (64 << 20, 10));
     assert_eq!(
         (settings.limits.drain, settings.limits.write_timeout),

@@ -235,7 +235,9 @@ pub const fn is_alive(class: FailureClass) -> Option<bool> {
         | FailureClass::ServerError
         | FailureClass::Unreachable
         | FailureClass::Tls
-        | FailureClass::Timeout(DeadlineKind::Connect | DeadlineKind::FirstToken | DeadlineKind::Stream)
+        | FailureClass::Timeout(
+            DeadlineKind::Connect | DeadlineKind::Send | DeadlineKind::FirstToken | DeadlineKind::Stream,
+        )
         | FailureClass::Reset
         | FailureClass::Garbage
         | FailureClass::ErrorEvent => Some(false),

@@ -123,6 +123,7 @@ impl FailureClass {
             Self::Timeout(clock) => match clock {
                 // One slow response says little about health, but many in a row trip the breaker.
                 DeadlineKind::Connect
+                | DeadlineKind::Send
                 | DeadlineKind::FirstToken
                 | DeadlineKind::Stream
                 | DeadlineKind::Total => row(NEXT, Scope::None, 0, true),
@@ -154,6 +155,7 @@ impl FailureClass {
             Self::Tls => "tls",
             Self::Timeout(DeadlineKind::Pool) => "pool_timeout",
             Self::Timeout(DeadlineKind::Connect) => "connect_timeout",
+            Self::Timeout(DeadlineKind::Send) => "write_timeout",
             Self::Timeout(DeadlineKind::FirstToken) => "first_token_timeout",
             Self::Timeout(DeadlineKind::Stream) => "idle_timeout",
             Self::Timeout(DeadlineKind::Total) => "total_timeout",
@@ -168,7 +170,7 @@ impl FailureClass {
     }
 
     /// All classes in a fixed order: the index fits into an atomic.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::KeyInvalid,
         Self::Forbidden,
         Self::QuotaExhausted,
@@ -183,6 +185,7 @@ impl FailureClass {
         Self::Tls,
         Self::Timeout(DeadlineKind::Pool),
         Self::Timeout(DeadlineKind::Connect),
+        Self::Timeout(DeadlineKind::Send),
         Self::Timeout(DeadlineKind::FirstToken),
         Self::Timeout(DeadlineKind::Stream),
         Self::Timeout(DeadlineKind::Total),

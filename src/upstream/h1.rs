@@ -3,7 +3,7 @@
 //! pool only after a complete response.
 
 use std::{
-    future::poll_fn,
+    future::{Future as _, poll_fn},
     pin::Pin,
     rc::Rc,
     sync::LazyLock,
@@ -13,7 +13,10 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use memchr::memmem::{self, Finder};
-use tokio::io::AsyncWrite;
+use tokio::{
+    io::AsyncWrite,
+    time::{Duration, Instant, Sleep, sleep},
+};
 use tokio_util::io::poll_write_buf;
 
 use super::{
@@ -22,7 +25,7 @@ use super::{
     pool::PooledConnection,
 };
 use crate::{
-    base::{ByteList, Fault, FaultKind, Sent, Stage},
+    base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Stage},
     http1::Decoder,
 };
 
@@ -37,8 +40,10 @@ pub(super) async fn exchange(
     block: &Rc<ReadBlock>,
     head: Bytes,
     body: ByteList,
+    write_timeout: Duration,
 ) -> Result<(StatusCode, HeaderMap, Body), Fault> {
-    let (head, rest, unsent) = H1Exchange::new(&mut connection, block, head, body).run().await?;
+    let exchange = H1Exchange::new(&mut connection, block, (head, body), write_timeout);
+    let (head, rest, unsent) = exchange.run().await?;
     let body = Body::new(connection, &head, (rest, unsent), Rc::clone(block));
     Ok((head.status, head.headers, body))
 }
@@ -51,14 +56,17 @@ pub(super) struct H1Exchange<'a> {
     out: Outgoing,
     input: BytesMut,
     interim: u8,
+    write_timeout: Duration,
+    /// Set while a write waits.
+    write_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<'a> H1Exchange<'a> {
     pub(super) fn new(
         connection: &'a mut PooledConnection,
         block: &'a ReadBlock,
-        head: Bytes,
-        mut body: ByteList,
+        (head, mut body): (Bytes, ByteList),
+        write_timeout: Duration,
     ) -> Self {
         body.push_front(head);
         Self {
@@ -67,6 +75,8 @@ impl<'a> H1Exchange<'a> {
             out: Outgoing { bytes: body, needs_flush: true, wrote: false, waits: false, failed: false },
             input: BytesMut::new(),
             interim: 0,
+            write_timeout,
+            write_timer: None,
         }
     }
 
@@ -83,16 +93,16 @@ impl<'a> H1Exchange<'a> {
     /// Once the request has been sent in part, reads before it sends more: the response may have come.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, BytesMut), Fault>> {
         let begun = self.out.waits;
-        if !begun {
-            self.out.poll(&mut self.connection.io, cx);
+        if !begun && self.poll_write(cx).is_ready() {
+            return Poll::Ready(Err(self.unread()));
         }
         loop {
             let read = match self.block.poll_read(&mut self.connection.io, cx) {
                 Poll::Ready(Ok(read)) if !read.is_empty() => read,
                 Poll::Ready(_) => return Poll::Ready(Err(self.fault(FaultKind::Reset))),
                 Poll::Pending => {
-                    if begun {
-                        self.out.poll(&mut self.connection.io, cx);
+                    if begun && self.poll_write(cx).is_ready() {
+                        return Poll::Ready(Err(self.unread()));
                     }
                     return Poll::Pending;
                 }
@@ -106,6 +116,26 @@ impl<'a> H1Exchange<'a> {
                 return Poll::Ready(Ok((head, std::mem::take(&mut self.input))));
             }
         }
+    }
+
+    /// Sends on. Ready when the provider has read nothing for `write_timeout`.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let before = self.out.bytes.len();
+        self.out.poll(&mut self.connection.io, cx);
+        if !self.out.waits {
+            self.write_timer = None;
+            return Poll::Pending;
+        }
+        let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
+        if self.out.bytes.len() < before {
+            timer.as_mut().reset(Instant::now() + self.write_timeout);
+        }
+        timer.as_mut().poll(cx)
+    }
+
+    fn unread(&self) -> Fault {
+        let kind = FaultKind::Timeout(DeadlineKind::Send, self.write_timeout);
+        Fault::provider(Stage::Send, kind, Sent::Unknown)
     }
 
     /// The response's head, once it is complete; interim heads are skipped.

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use h2::{Ping, PingPong, Reason, RecvStream, client::SendRequest};
 use http::{HeaderMap, StatusCode};
 use tokio::{
@@ -35,7 +35,7 @@ use super::{
     io::Io,
     pool::{IdlePermit, InUsePermit, Pool},
 };
-use crate::base::{ByteList, Fault, FaultKind, Sent, Stage, spawn::Tasks};
+use crate::base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Stage, spawn::Tasks};
 
 /// Streams at once on one connection, even if the provider allows more.
 const MAX_STREAMS: usize = 100;
@@ -64,7 +64,7 @@ pub(super) struct Connection(Rc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    send: RefCell<SendRequest<ByteList>>,
+    send: RefCell<SendRequest<OutgoingBody>>,
     state: Rc<H2State>,
     /// The connection takes no more streams: GOAWAY came, or enough connections are idle.
     is_leaving: Cell<bool>,
@@ -357,6 +357,7 @@ impl Connection {
         request: http::Request<()>,
         body: ByteList,
         deadline: Deadline,
+        write_timeout: Duration,
     ) -> Result<(StatusCode, HeaderMap, Body), Fault> {
         let streams = &self.0.state.streams;
         streams.set(streams.get() + 1);
@@ -365,10 +366,20 @@ impl Connection {
         let (response, mut stream) = send
             .send_request(request, body.is_empty())
             .map_err(|error| self.fault(&error, Stage::Send, Sent::Nothing))?;
+        let left = Rc::new(Cell::new(body.len()));
         if !body.is_empty() {
+            let body = OutgoingBody { bytes: body, left: Rc::clone(&left) };
             stream.send_data(body, true).map_err(|error| self.fault(&error, Stage::Send, Sent::Unknown))?;
         }
-        let head = HeadWait::new(&self.0.state, deadline).head(response).await;
+        let mut wait = HeadWait::new(&self.0.state, deadline);
+        let head = tokio::select! {
+            biased;
+            head = wait.head(response) => head,
+            () = unread(&left, write_timeout) => {
+                let kind = FaultKind::Timeout(DeadlineKind::Send, write_timeout);
+                return Err(Fault::provider(Stage::Send, kind, Sent::Unknown));
+            }
+        };
         let (parts, recv) =
             head.map_err(|error| self.fault(&error, Stage::Head, Sent::Unknown))?.into_parts();
         Ok((parts.status, parts.headers, Body::new(recv, slot)))
@@ -388,6 +399,46 @@ impl Connection {
             return Fault::provider(stage, FaultKind::Garbage("broken HTTP/2".into()), Sent::Some);
         }
         Fault::provider(stage, FaultKind::Reset, sent)
+    }
+}
+
+/// A request's body, and the number of its bytes that wait for the provider's windows or its socket.
+struct OutgoingBody {
+    bytes: ByteList,
+    left: Rc<Cell<usize>>,
+}
+
+impl Buf for OutgoingBody {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [io::IoSlice<'a>]) -> usize {
+        self.bytes.chunks_vectored(slices)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.left.set(self.bytes.remaining());
+    }
+}
+
+/// Ends when the provider has taken nothing for `write_timeout` of a body of which a part is left.
+async fn unread(left: &Cell<usize>, write_timeout: Duration) {
+    /// Looks at the number in each `write_timeout`.
+    const LOOKS: u32 = 8;
+    let (mut before, mut unchanged) = (left.get(), 0);
+    while left.get() > 0 && unchanged < LOOKS {
+        sleep(write_timeout / LOOKS).await;
+        unchanged = if left.get() == before { unchanged + 1 } else { 0 };
+        before = left.get();
+    }
+    if before == 0 {
+        pending::<()>().await;
     }
 }
 

@@ -130,16 +130,19 @@ impl Upstream {
         let outcome = match connection {
             UpstreamConnection::H1(connection) => {
                 let head = write_request(target, request, body.len());
-                timeout_at(deadline.at, h1::exchange(connection, &self.0.block, head, body))
-                    .await
-                    .map(|outcome| outcome.map(|(status, headers, body)| (status, headers, Body::H1(body))))
+                timeout_at(
+                    deadline.at,
+                    h1::exchange(connection, &self.0.block, head, body, target.write_timeout),
+                )
+                .await
+                .map(|outcome| outcome.map(|(status, headers, body)| (status, headers, Body::H1(body))))
             }
             UpstreamConnection::H2(connection) => {
                 let Ok(head) = build_request(target, request, body.len()) else {
                     connection.release();
                     return Err(unsendable());
                 };
-                timeout_at(deadline.at, connection.exchange(head, body, deadline))
+                timeout_at(deadline.at, connection.exchange(head, body, deadline, target.write_timeout))
                     .await
                     .map(|outcome| outcome.map(|(status, headers, body)| (status, headers, Body::H2(body))))
             }

@@ -143,13 +143,15 @@ pub struct Target {
     pub connect_timeout: Duration,
     /// [`Deadlines::pool`].
     pub pool_timeout: Duration,
+    /// [`Deadlines::write`].
+    pub write_timeout: Duration,
 }
 
 impl Target {
     /// An address with the defaults: no key, no headers.
     #[must_use]
     pub fn plain(name: impl Into<Arc<str>>, base: BaseUrl) -> Self {
-        let Deadlines { connect, pool, .. } = Deadlines::default();
+        let Deadlines { connect, pool, write, .. } = Deadlines::default();
         Self {
             name: name.into(),
             base,
@@ -161,6 +163,7 @@ impl Target {
             ca_file: None,
             connect_timeout: connect,
             pool_timeout: pool,
+            write_timeout: write,
         }
     }
 

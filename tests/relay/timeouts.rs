@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use thalweg::{relay::FaultDisplay, upstream::BaseUrl};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
     client::{Call, Version},
@@ -84,6 +84,30 @@ async fn connect_without_an_answer() {
         let answer = client.send(Call::stream()).await;
         assert_eq!(answer.status, 504, "{code}");
         assert_eq!(answer.collect().await.json()["error"]["code"], code);
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// Write: the provider accepts and reads nothing; the next one is asked.
+#[tokio::test]
+async fn write() {
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = BaseUrl::parse(&format!("http://{}/v1", deaf.local_addr().unwrap())).unwrap();
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let body = format!(r#"{{"model":"m","messages":[],"x":"{}"}}"#, "x".repeat(16 << 20));
+    for (count, status) in [(1, 504), (2, 200)] {
+        let plan = Plan::to(&[&upstream, &upstream][..count])
+            .with(|settings| settings.providers[0].target.base = base.clone())
+            .deadlines(|deadlines| deadlines.write = SHORT);
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::post("/v1/chat/completions", body.clone())).await;
+        assert_eq!(answer.status, status);
+        let body = answer.collect().await.json();
+        if status == 504 {
+            assert_eq!(body["error"]["code"], "write_timeout");
+        }
         drop(client);
         gateway.stop().await;
     }

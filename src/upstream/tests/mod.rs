@@ -115,8 +115,10 @@ impl Provider {
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
         let path = request.uri().path().to_owned();
-        if path == "/v1/slow" {
-            self.go_on.notified().await;
+        match &*path {
+            "/v1/slow" => self.go_on.notified().await,
+            "/v1/deaf" => return pending().await,
+            _ => {}
         }
         let seen =
             format!("{} {} {:?}", request.method(), request.uri(), request.headers().get("authorization"));
