@@ -9,9 +9,10 @@
 //! - [`id`]: request ids; [`secret`]: values that never print; [`endpoint`]: the endpoints of providers
 //! - [`origins`]: the providers that made ids and sealed texts
 //! - [`network`]: ranges of addresses; [`keepalive`]: TCP keepalive; [`glob`]: name patterns
-//! - [`pem`]: certificate and key files
+//! - [`pem`]: certificate and key files; [`base64`]: bytes as text
 //! - [`spawn`]: the only access to the runtime's spawner; [`turn`]: the number of the current poll
 
+pub mod base64;
 pub mod byte_list;
 pub mod deadlines;
 pub mod endpoint;

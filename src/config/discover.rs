@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use super::{
     administration::is_loopback,
     env::Env,
+    http_proxy::ProxyChoice,
     provider,
     settings::{ProviderSettings, Settings},
 };
@@ -73,6 +74,14 @@ pub fn providers(env: &Env, settings: &Settings) -> Discovery {
         }
     }
     found.providers.extend(ollama(env));
+    for provider in &mut found.providers {
+        match ProxyChoice::Environment.server(&provider.target.base, env) {
+            Ok(proxy) => provider.target.proxy = proxy,
+            Err(problem) => {
+                found.notes.push(format!("{problem}; {} is reached without it", provider.target.name))
+            }
+        }
+    }
     found
 }
 

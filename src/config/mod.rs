@@ -11,8 +11,8 @@
 //! - [`discover`]: providers if none is configured
 //! - `document` (JSON to a tree), `section` (walks the tree and collects problems), `scalar` (single values),
 //!   `units` (sizes), `suggestion` (similar words)
-//! - `root` (top-level keys), `provider`, `forward`, `token`, `routing`, `health`, `log`, `otel`, `account`:
-//!   the keys of each part
+//! - `root` (top-level keys), `provider`, `http_proxy`, `forward`, `token`, `routing`, `health`, `log`, `otel`,
+//!   `account`: the keys of each part
 //! - [`problem`]: one problem, with its path
 
 pub mod administration;
@@ -29,6 +29,7 @@ mod account;
 mod document;
 mod forward;
 mod health;
+mod http_proxy;
 mod log;
 mod otel;
 mod provider;

@@ -9,14 +9,18 @@ use http::{HeaderName, HeaderValue, header};
 use super::{
     document::Value,
     forward,
+    http_proxy::{self, ProxyChoice},
     problem::ValueError,
     scalar,
-    section::{Located, Section, shown_key},
+    section::{Located, ReadContext, Section, shown_key},
     settings::ProviderSettings,
 };
 use crate::{
     base::{Deadlines, Endpoint, EndpointSet, Secret, pem},
-    upstream::{BaseUrl, BaseUrlError, ForwardedHeaders, KeyHeader, Protocol, Target},
+    upstream::{
+        BaseUrl, BaseUrlError, ClientCertificate, ForwardedHeaders, KeyHeader, Protocol, ProxyServer, Target,
+        basic_authorization, check_client_certificate,
+    },
 };
 
 const PROTOCOLS: [(&str, Protocol); 3] =
@@ -58,6 +62,7 @@ const FRAMING_HEADERS: [HeaderName; 9] = [
 pub(super) struct ProviderDefaults {
     pub(super) deadlines: Deadlines,
     pub(super) forwarded: ForwardedHeaders,
+    pub(super) proxy: ProxyChoice,
 }
 
 /// `None`: a problem has been reported.
@@ -86,12 +91,19 @@ fn from_string(
     let base = field.part("base_url", env.resolve(base_part).and_then(|text| base(&text)));
     let key = field.part("api_key", env.resolve(parts.next().unwrap_or_default()).and_then(key));
     let forwarded = defaults.forwarded.clone();
-    let target = Target { key: key?, forwarded, ..Target::plain(name?, base?) };
+    let (base, user) = base?;
+    let proxy = proxy(&defaults.proxy, &base, field.context);
+    let (key, mut headers) = (key?, Vec::new());
+    if let Some(user) = user {
+        let header = basic_header(user, key.is_some());
+        headers.push(field.part("base_url", header)?);
+    }
+    let target = Target { key, headers, forwarded, proxy, ..Target::plain(name?, base) };
     Some(ProviderSettings::plain(target).with_deadlines(defaults.deadlines))
 }
 
 fn from_object(section: &mut Section<'_, '_, '_>, defaults: ProviderDefaults) -> Option<ProviderSettings> {
-    let ProviderDefaults { mut deadlines, mut forwarded } = defaults;
+    let ProviderDefaults { mut deadlines, mut forwarded, proxy: mut choice } = defaults;
     let name = section.required("name").and_then(|mut field| field.read(|value| name(scalar::text(value)?)));
     let base = section.required("base_url").and_then(|mut field| {
         let text = field.resolved()?;
@@ -107,7 +119,9 @@ fn from_object(section: &mut Section<'_, '_, '_>, defaults: ProviderDefaults) ->
     section.set("protocol", &mut protocol, scalar::choice(&PROTOCOLS));
     let mut key_header = KeyHeader::default();
     section.set("key_header", &mut key_header, scalar::choice(&KEY_HEADERS));
-    let headers = section.field("headers").map_or_else(Vec::new, |mut field| headers(&mut field));
+    let mut headers = section.field("headers").map_or_else(Vec::new, |mut field| headers(&mut field));
+    http_proxy::read(section, &mut choice);
+    let path = section.read("path", |value| path(scalar::text(value)?));
     forward::read(section, &mut forwarded);
     let folder = section.context.folder.clone();
     let ca_file = section.read("ca_file", |value| {
@@ -117,13 +131,26 @@ fn from_object(section: &mut Section<'_, '_, '_>, defaults: ProviderDefaults) ->
         }
         Ok(file)
     });
+    let client_certificate = client_certificate(section);
     let weight = section.read("weight", scalar::integer(1..=1_000_000)).unwrap_or(1);
     let region = section.read("region", scalar::label).map(Arc::from);
     let dialects = section.field("dialects").map(|mut field| dialects(&mut field));
     // An absent key means no key; a wrong one has been reported.
     let key = key.unwrap_or(Some(None));
-    let plain = Target::plain(name?, base?);
-    let target = Target { key: key?, protocol, key_header, headers, forwarded, ca_file, ..plain };
+    let (key, (mut base, user)) = (key?, base?);
+    if let Some(path) = path {
+        base.path = path;
+    }
+    if let Some(user) = user {
+        let is_taken = key.is_some() && key_header == KeyHeader::Bearer;
+        headers.push(basic_header(user, is_taken).map_err(|error| section.report("base_url", error)).ok()?);
+    }
+    if client_certificate.is_some() && !base.tls {
+        section.report("client_certificate", "needs a base_url that starts with https://");
+    }
+    let proxy = proxy(&choice, &base, section.context);
+    let plain = Target { client_certificate, proxy, ..Target::plain(name?, base) };
+    let target = Target { key, protocol, key_header, headers, forwarded, ca_file, ..plain };
     let settings = ProviderSettings { models, weight, region, dialects, ..ProviderSettings::plain(target) };
     Some(settings.with_deadlines(deadlines))
 }
@@ -202,8 +229,63 @@ fn name(text: &str) -> Result<Arc<str>, ValueError> {
     Ok(text.into())
 }
 
-/// A provider's base URL: the part that is common to its endpoints.
-fn base(text: &str) -> Result<BaseUrl, ValueError> {
+/// The proxy to `base`. A problem of the environment is reported once.
+fn proxy(choice: &ProxyChoice, base: &BaseUrl, context: &mut ReadContext<'_>) -> Option<ProxyServer> {
+    choice.server(base, context.env).unwrap_or_else(|problem| {
+        if !context.problems.contains(&problem) {
+            context.problems.push(problem);
+        }
+        None
+    })
+}
+
+/// User and password of a base URL as a header; `is_taken`: the key goes into it.
+fn basic_header(user: Secret<String>, is_taken: bool) -> Result<(HeaderName, HeaderValue), ValueError> {
+    if is_taken {
+        return Err(
+            "holds a user, whose header (authorization) api_key needs; set key_header, or leave out one"
+                .into(),
+        );
+    }
+    Ok((header::AUTHORIZATION, header_value(user.expose())?))
+}
+
+/// The path of all requests, in place of the base URL's; empty: the root.
+fn path(text: &str) -> Result<Box<str>, ValueError> {
+    match text.trim().trim_end_matches('/') {
+        "" => Ok("".into()),
+        text if text.starts_with('/') && !text.contains('?') => Ok(base_url(&format!("http://h{text}"))?.path),
+        _ => Err("must be empty, or start with a slash and hold no query".into()),
+    }
+}
+
+/// `client_certificate` and `client_key`, which may be one file. `None`: there is none, or a problem has been
+/// reported.
+fn client_certificate(section: &mut Section<'_, '_, '_>) -> Option<ClientCertificate> {
+    let folder = section.context.folder.clone();
+    let certificate = section.read("client_certificate", scalar::file(folder.as_deref()));
+    let key = section.field("client_key").map(|mut field| field.read(scalar::file(folder.as_deref())));
+    if certificate.is_none() && key.is_some() {
+        section.report("client_key", "needs client_certificate");
+    }
+    let certificate = certificate?;
+    let files = ClientCertificate { key: key.unwrap_or_else(|| Some(certificate.clone()))?, certificate };
+    if folder.is_some()
+        && let Err(error) = check_client_certificate(&files)
+    {
+        section.report("client_certificate", error.to_string());
+        return None;
+    }
+    Some(files)
+}
+
+/// A provider's base URL: the part that is common to its endpoints; and its user information.
+fn base(text: &str) -> Result<(BaseUrl, Option<Secret<String>>), ValueError> {
+    let (text, user) = basic_authorization(text.trim());
+    Ok((base_without_user(&text)?, user))
+}
+
+fn base_without_user(text: &str) -> Result<BaseUrl, ValueError> {
     let base = base_url(text)?;
     let path = base.path.to_ascii_lowercase();
     match ENDPOINTS.iter().find(|endpoint| path.ends_with(*endpoint)) {

@@ -11,7 +11,7 @@ use std::{
 use super::{
     account, administration,
     document::Value,
-    forward, health, log, otel,
+    forward, health, http_proxy, log, otel,
     problem::ValueError,
     provider::{self, ProviderDefaults},
     routing, scalar,
@@ -64,6 +64,7 @@ pub(super) fn read(context: &mut ReadContext<'_>, value: &Value) -> (Settings, h
         let mut defaults = ProviderDefaults::default();
         provider::read_deadlines(root, &mut defaults.deadlines);
         forward::read(root, &mut defaults.forwarded);
+        http_proxy::read(root, &mut defaults.proxy);
         settings.providers =
             root.field("providers").map_or_else(Vec::new, |mut field| providers(&mut field, &defaults));
         settings.tokens = root.field("tokens").map_or_else(Vec::new, |mut field| tokens(&mut field));

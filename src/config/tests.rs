@@ -537,3 +537,55 @@ fn headers_that_pass_are_listed() {
         ]
     );
 }
+
+/// E10: a proxy, user information and the root as path; none of the secrets is printed.
+#[test]
+fn says_how_a_provider_is_reached() {
+    let env = Env::new([("HTTPS_PROXY", "http://env:3128"), ("PASSWORD", "s3cret")], |_, _| false);
+    let parsed = |text: &str| parse(text, &env);
+    let text = r#"{
+        "providers": [
+            {"name": "a", "base_url": "https://me:${PASSWORD}@a.example/v1", "path": ""},
+            {"name": "b", "base_url": "http://b.example", "proxy": "http://u:${PASSWORD}@own:8080", "path": "/x/"},
+            {"name": "c", "base_url": "https://c.example", "proxy": false},
+            "d|https://me:pw@d.example|"
+        ]
+    }"#;
+    let settings = parsed(text).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let [a, b, c, d] = &settings.providers[..] else { panic!() };
+    assert_eq!(a.target.base.to_string(), "https://a.example");
+    assert_eq!(a.target.headers[0].0, "authorization");
+    assert_eq!(a.target.headers[0].1.to_str().unwrap(), "Basic bWU6czNjcmV0");
+    assert_eq!(d.target.headers[0].1.to_str().unwrap(), "Basic bWU6cHc=");
+    assert!(!format!("{settings:?}").contains("czNjcmV0") && !format!("{settings:?}").contains("s3cret"));
+    assert_eq!(b.target.base.to_string(), "http://b.example/x");
+    let proxy = |provider: &crate::config::ProviderSettings| {
+        provider.target.proxy.as_ref().map(|proxy| proxy.host.to_string())
+    };
+    assert_eq!(
+        [a, b, c, d].map(proxy),
+        [Some("env"), Some("own"), None, Some("env")].map(|p| p.map(str::to_owned))
+    );
+    let settings = parsed(r#"{"proxy": "all:1", "providers": ["a|https://a.example|"]}"#).unwrap();
+    assert_eq!(proxy(&settings.providers[0]).as_deref(), Some("all"));
+    let problems = parsed(
+        r#"{"proxy": "https://p", "providers": [
+            {"name": "a", "base_url": "https://u:p@h", "api_key": "k"},
+            {"name": "b", "base_url": "http://h", "client_certificate": "c.pem", "path": "x"},
+            {"name": "c", "base_url": "http://h", "client_key": "k.pem"}
+        ]}"#,
+    )
+    .unwrap_err();
+    let shown: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "proxy: must start with http://; other kinds of proxies are not supported",
+            "providers[0].base_url: holds a user, whose header (authorization) api_key needs; set key_header, or \
+             leave out one",
+            "providers[1].path: must be empty, or start with a slash and hold no query",
+            "providers[1].client_certificate: needs a base_url that starts with https://",
+            "providers[2].client_key: needs client_certificate",
+        ]
+    );
+}

@@ -24,6 +24,7 @@ use super::{
     io::ProviderStream,
     target::{Protocol, Target},
     tls::{NegotiatedProtocol, TrustStore},
+    tunnel,
 };
 use crate::base::{DeadlineKind, Fault, FaultKind, Sent, Stage, keep_alive};
 
@@ -50,12 +51,17 @@ async fn open(
     trust: Option<&TrustStore>,
     answered: &Cell<Option<IpAddr>>,
 ) -> Result<(ProviderStream, NegotiatedProtocol), Fault> {
-    let stream = connect(target, answered).await.map_err(|error| {
+    let mut stream = connect(target, answered).await.map_err(|error| {
         if error.kind() == io::ErrorKind::TimedOut {
             return late(target.connect_timeout);
         }
         Fault::provider(Stage::Connect, FaultKind::Unreachable(reason(&error)), Sent::Nothing)
     })?;
+    if let Some(proxy) = &target.proxy {
+        tunnel::open(&mut stream, proxy, &target.base).await.map_err(|reason| {
+            Fault::provider(Stage::Connect, FaultKind::Unreachable(reason), Sent::Nothing)
+        })?;
+    }
     let Some(trust) = trust else {
         let negotiated = match target.protocol {
             Protocol::Auto | Protocol::Http1 => NegotiatedProtocol::Http1,
@@ -68,7 +74,11 @@ async fn open(
 }
 
 async fn connect(target: &Target, answered: &Cell<Option<IpAddr>>) -> io::Result<TcpStream> {
-    let addresses = resolve(&target.base.host, target.base.port).await?;
+    let (host, port) = match &target.proxy {
+        None => (&target.base.host, target.base.port),
+        Some(proxy) => (&proxy.host, proxy.port),
+    };
+    let addresses = resolve(host, port).await?;
     let stream = connect_first(&in_order(addresses, answered.get())).await?;
     answered.set(stream.peer_addr().ok().map(|address| address.ip()));
     stream.set_nodelay(true)?;

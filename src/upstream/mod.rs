@@ -3,11 +3,13 @@
 //!
 //! - [`target`]: a provider's address, protocol and key, and limits of the pools
 //! - [`deadline`]: the end of the wait for a response's head
-//! - `send`: one request, in order: `connection` (`pool`, `places`, `dial`, `tls`, `pinned`), then `h1` or
+//! - `send`: one request, in order: `connection` (`pool`, `places`, `dial`, `tls`,
+//!   `pinned`), then `h1` or
 //! `h2`
 //! - [`forwarded_headers`]: the lists of headers that pass, up and down
 //! - [`head`]: builds request heads, parses response heads
 //! - [`body`]: a response body of either protocol
+//! - `tunnel`: the way to a provider through an HTTP proxy
 //! - `io`: the socket and the worker's read block
 
 pub mod body;
@@ -27,6 +29,7 @@ pub mod target;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tunnel;
 
 pub use body::Body;
 pub use deadline::Deadline;
@@ -34,4 +37,8 @@ pub use forwarded_headers::{ForwardedHeaders, HeaderPattern};
 pub use head::{JSON, Request};
 pub use pool::SharedPools;
 pub use send::{Response, Upstream};
-pub use target::{BaseUrl, BaseUrlError, KeyHeader, PoolSettings, Protocol, Target};
+pub use target::{
+    BaseUrl, BaseUrlError, ClientCertificate, KeyHeader, PoolSettings, Protocol, ProxyServer, Target,
+    basic_authorization,
+};
+pub use tls::check_client_certificate;

@@ -22,7 +22,7 @@ use super::{
     connection::Multiplexed,
     io::{Io, ReadBlock},
     places::{PermitPool, Place, Places},
-    target::{BaseUrl, PoolSettings, Protocol, Target},
+    target::{PoolSettings, Target},
     tls::TrustStore,
 };
 use crate::{
@@ -33,27 +33,14 @@ use crate::{
 /// The limits of one base URL, shared by all workers.
 #[derive(Debug)]
 struct SharedPool {
-    key: PoolKey,
+    /// The first of the targets that share its connections.
+    target: Target,
     in_use: PermitPool,
     /// Of connections in use and of idle ones.
     places: Places,
     idle: Gauge,
     /// `None`: plain.
     trust: Option<TrustStore>,
-}
-
-/// Targets with the same key share connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct PoolKey {
-    base: BaseUrl,
-    protocol: Protocol,
-    ca_file: Option<std::path::PathBuf>,
-}
-
-impl PoolKey {
-    fn matches(&self, target: &Target) -> bool {
-        self.base == target.base && self.protocol == target.protocol && self.ca_file == target.ca_file
-    }
 }
 
 /// The limits of all base URLs: every worker finds the same limits for the same base URL, also after a
@@ -64,17 +51,13 @@ pub struct SharedPools(Arc<Mutex<Vec<Arc<SharedPool>>>>);
 impl SharedPools {
     fn find(&self, target: &Target, settings: &PoolSettings) -> Arc<SharedPool> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = all.iter().find(|shared| shared.key.matches(target)) {
+        if let Some(found) = all.iter().find(|shared| shared.target.shares_connections(target)) {
             return Arc::clone(found);
         }
         // No worker holds a pool of these any more.
         all.retain(|shared| Arc::strong_count(shared) > 1);
         let shared = Arc::new(SharedPool {
-            key: PoolKey {
-                base: target.base.clone(),
-                protocol: target.protocol,
-                ca_file: target.ca_file.clone(),
-            },
+            target: target.clone(),
             in_use: PermitPool::new(settings.max_connections),
             places: Places::new(settings.max_connections),
             idle: Gauge::default(),
@@ -154,7 +137,7 @@ impl Pool {
     }
 
     pub(super) fn matches(&self, target: &Target) -> bool {
-        self.shared.key.matches(target)
+        self.shared.target.shares_connections(target)
     }
 
     /// Applies these settings from now on.

@@ -6,7 +6,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue};
 
 use super::forwarded_headers::{ForwardedHeaders, names_a_secret};
-use crate::base::{Deadlines, Secret};
+use crate::base::{Deadlines, Secret, base64};
 
 /// A provider's base URL, parsed once. `path` has no trailing slash and may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +123,54 @@ pub enum KeyHeader {
     ApiKey,
 }
 
+/// A proxy through which a provider is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyServer {
+    /// Host name or address, without brackets.
+    pub host: Box<str>,
+    pub port: u16,
+    /// The value of `proxy-authorization`. `None`: it is not sent.
+    pub authorization: Option<Secret<String>>,
+}
+
+impl ProxyServer {
+    /// Parses `[http://][user[:password]@]host[:port][/]`; without a port 80.
+    ///
+    /// # Errors
+    /// The part that is wrong. `Scheme`: another than `http`.
+    pub fn parse(text: &str) -> Result<Self, BaseUrlError> {
+        let rest = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+            Some(_) => return Err(BaseUrlError::Scheme),
+            None => text,
+        };
+        let (url, authorization) = basic_authorization(&format!("http://{}", rest.trim_end_matches('/')));
+        let base = BaseUrl::parse(&url)?;
+        Ok(Self { host: base.host, port: base.port, authorization })
+    }
+}
+
+/// `url` without its user information, and the latter as the value of an authorization header.
+#[must_use]
+pub fn basic_authorization(url: &str) -> (String, Option<Secret<String>>) {
+    let Some((scheme, rest)) = url.split_once("://") else { return (url.to_owned(), None) };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let Some((user, host)) = authority.rsplit_once('@') else { return (url.to_owned(), None) };
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let mut credentials: Vec<u8> = percent_encoding::percent_decode_str(name).collect();
+    credentials.push(b':');
+    credentials.extend(percent_encoding::percent_decode_str(password));
+    let value = format!("Basic {}", base64::encode(&credentials));
+    (format!("{scheme}://{host}{path}"), Some(Secret::new(value)))
+}
+
+/// PEM files of a certificate and its key; both may be one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
 /// All that a request to one provider needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -139,6 +187,10 @@ pub struct Target {
     pub forwarded: ForwardedHeaders,
     /// PEM file of the roots to trust. `None`: the system's.
     pub ca_file: Option<PathBuf>,
+    /// Shown to the provider. `None`: no certificate is.
+    pub client_certificate: Option<ClientCertificate>,
+    /// `None`: the provider is connected to itself.
+    pub proxy: Option<ProxyServer>,
     /// [`Deadlines::connect`].
     pub connect_timeout: Duration,
     /// [`Deadlines::pool`].
@@ -161,6 +213,8 @@ impl Target {
             headers: Vec::new(),
             forwarded: ForwardedHeaders::default(),
             ca_file: None,
+            client_certificate: None,
+            proxy: None,
             connect_timeout: connect,
             pool_timeout: pool,
             write_timeout: write,
@@ -198,7 +252,11 @@ impl Target {
     /// Both use the same connections.
     #[must_use]
     pub fn shares_connections(&self, other: &Self) -> bool {
-        self.base == other.base && self.protocol == other.protocol && self.ca_file == other.ca_file
+        self.base == other.base
+            && self.protocol == other.protocol
+            && self.ca_file == other.ca_file
+            && self.client_certificate == other.client_certificate
+            && self.proxy == other.proxy
     }
 }
 
@@ -268,5 +326,23 @@ mod tests {
         ] {
             assert_eq!(BaseUrl::parse(text), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn reads_proxies() {
+        let read = |text| {
+            ProxyServer::parse(text).map(|proxy| {
+                (proxy.host.to_string(), proxy.port, proxy.authorization.map(|a| a.expose().clone()))
+            })
+        };
+        let plain = |host: &str, port| Ok((host.to_owned(), port, None));
+        assert_eq!(read("http://proxy:3128"), plain("proxy", 3128));
+        assert_eq!(read("proxy:3128/"), plain("proxy", 3128));
+        assert_eq!(read("HTTP://[::1]"), plain("::1", 80));
+        let basic = Some("Basic dXNlcjpwQHNz".to_owned());
+        assert_eq!(read("http://user:p%40ss@proxy"), Ok(("proxy".to_owned(), 80, basic)));
+        assert_eq!(read("socks5://proxy:1080"), Err(BaseUrlError::Scheme));
+        assert_eq!(read("https://proxy"), Err(BaseUrlError::Scheme));
+        assert_eq!(read("http://"), Err(BaseUrlError::Host));
     }
 }

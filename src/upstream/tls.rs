@@ -11,19 +11,19 @@ use std::{
 };
 
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, Error, RootCertStore, crypto::ring,
-    pki_types::ServerName,
+    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, Error, RootCertStore,
+    client::WantsClientCert, crypto::ring, pki_types::ServerName,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     pinned::PinnedVerifier,
-    target::{Protocol, Target},
+    target::{ClientCertificate, Protocol, Target},
 };
 use crate::base::{
     Fault, FaultKind, Sent, Stage,
-    pem::{FileStamp, PemError, PemReason, certificates},
+    pem::{FileStamp, PemError, PemReason, certificates, private_key},
 };
 
 /// Between two checks of a CA file for changes.
@@ -45,6 +45,7 @@ pub(super) struct TrustStore(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     ca_file: Option<PathBuf>,
+    client_certificate: Option<ClientCertificate>,
     protocol: Protocol,
     loaded: Mutex<Option<LoadedRoots>>,
 }
@@ -53,14 +54,14 @@ struct Inner {
 #[derive(Debug)]
 struct LoadedRoots {
     at: Instant,
-    stamp: Option<FileStamp>,
+    stamps: Vec<FileStamp>,
     config: Option<Arc<ClientConfig>>,
 }
 
 impl TrustStore {
     pub(super) fn of(target: &Target) -> Self {
-        let (ca_file, protocol) = (target.ca_file.clone(), target.protocol);
-        Self(Arc::new(Inner { ca_file, protocol, loaded: Mutex::new(None) }))
+        let Target { ca_file, client_certificate, protocol, .. } = target.clone();
+        Self(Arc::new(Inner { ca_file, client_certificate, protocol, loaded: Mutex::new(None) }))
     }
 
     /// Performs the handshake with `host`. Its certificate has to be valid for that name.
@@ -102,17 +103,17 @@ impl Inner {
     fn current(&self) -> Option<Arc<ClientConfig>> {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = loaded.as_ref()?;
-        let is_due = self.ca_file.is_some() && loaded.at.elapsed() >= CHECK_INTERVAL;
+        let is_due = self.files().next().is_some() && loaded.at.elapsed() >= CHECK_INTERVAL;
         if is_due { None } else { loaded.config.clone() }
     }
 
     /// Reads the roots if they have changed. Roots that cannot be used leave the previous configuration in
     /// force.
     fn load(&self) -> Option<Arc<ClientConfig>> {
-        let stamp = self.ca_file.as_deref().map(FileStamp::of);
+        let stamps: Vec<_> = self.files().map(FileStamp::of).collect();
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let before = loaded.take();
-        let unchanged = before.as_ref().is_some_and(|before| before.stamp == stamp);
+        let unchanged = before.as_ref().is_some_and(|before| before.stamps == stamps);
         let old = before.and_then(|before| before.config);
         let config = if unchanged {
             old
@@ -122,20 +123,39 @@ impl Inner {
                 .ok()
                 .or(old)
         };
-        *loaded = Some(LoadedRoots { at: Instant::now(), stamp, config: config.clone() });
+        *loaded = Some(LoadedRoots { at: Instant::now(), stamps, config: config.clone() });
         config
     }
 
-    fn build(&self) -> Result<Arc<ClientConfig>, PemError> {
-        let refused = |error: &dyn std::error::Error| {
-            let file = self.ca_file.as_deref().unwrap_or_else(|| Path::new("the system's roots"));
-            PemError::new(file, PemReason::Refused(error.to_string()))
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        let client = self.client_certificate.as_ref();
+        let client = client.map(|client| [&*client.certificate, &*client.key]);
+        self.ca_file.as_deref().into_iter().chain(client.into_iter().flatten())
+    }
+
+    fn refused(&self, error: &dyn std::error::Error) -> PemError {
+        let file = self.ca_file.as_deref().unwrap_or_else(|| Path::new("the system's roots"));
+        PemError::new(file, PemReason::Refused(error.to_string()))
+    }
+
+    fn with_client_certificate(
+        &self,
+        builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    ) -> Result<ClientConfig, PemError> {
+        let Some(ClientCertificate { certificate, key }) = &self.client_certificate else {
+            return Ok(builder.with_no_client_auth());
         };
+        builder
+            .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
+            .map_err(|error| PemError::new(certificate, PemReason::Refused(error.to_string())))
+    }
+
+    fn build(&self) -> Result<Arc<ClientConfig>, PemError> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|error| refused(&error))?;
-        let mut config = match &self.ca_file {
+            .map_err(|error| self.refused(&error))?;
+        let builder = match &self.ca_file {
             None => builder
                 .with_root_certificates(Arc::clone(SYSTEM_ROOTS.get_or_init(|| Arc::new(system_roots())))),
             Some(file) => {
@@ -144,11 +164,11 @@ impl Inner {
                     return Err(PemError::new(file, PemReason::Missing("usable certificate")));
                 }
                 let pinned = PinnedVerifier::new(Arc::new(roots), listed, provider)
-                    .map_err(|error| refused(&error))?;
+                    .map_err(|error| self.refused(&error))?;
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
             }
-        }
-        .with_no_client_auth();
+        };
+        let mut config = self.with_client_certificate(builder)?;
         config.alpn_protocols = match self.protocol {
             Protocol::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Protocol::Http1 => vec![b"http/1.1".to_vec()],
@@ -156,6 +176,25 @@ impl Inner {
         };
         Ok(Arc::new(config))
     }
+}
+
+/// Whether a client certificate can be used.
+///
+/// # Errors
+/// A file cannot be read or used, or the key is not the certificate's.
+pub fn check_client_certificate(files: &ClientCertificate) -> Result<(), PemError> {
+    let files = Some(files.clone());
+    let inner = Inner {
+        ca_file: None,
+        client_certificate: files,
+        protocol: Protocol::Auto,
+        loaded: Mutex::new(None),
+    };
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| inner.refused(&error))?;
+    inner.with_client_certificate(builder.with_root_certificates(RootCertStore::empty())).map(drop)
 }
 
 /// The readable roots of the system. An empty store fails when a provider's certificate is checked.

@@ -4,6 +4,7 @@
 
 mod h2;
 mod tls;
+mod tunnel;
 
 use std::{
     cell::Cell,
