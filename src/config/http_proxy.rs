@@ -83,8 +83,8 @@ fn is_here(host: &str) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether `NO_PROXY` lists the host: its name, a domain above it, its address or a range, or `*`; with a port
-/// or without.
+/// Whether `NO_PROXY` lists the host: its name, a domain above it, its address or a range, or `*`; with a
+/// port or without.
 fn is_excepted(base: &BaseUrl, env: &Env) -> bool {
     let list = EXCEPTIONS.into_iter().find_map(|name| env.variable(name)).unwrap_or_default();
     let host = base.host.to_ascii_lowercase();

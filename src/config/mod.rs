@@ -11,7 +11,8 @@
 //! - [`discover`]: providers if none is configured
 //! - `document` (JSON to a tree), `section` (walks the tree and collects problems), `scalar` (single values),
 //!   `units` (sizes), `suggestion` (similar words)
-//! - `root` (top-level keys), `provider`, `http_proxy`, `forward`, `token`, `routing`, `health`, `log`, `otel`,
+//! - `root` (top-level keys), `provider`, `http_proxy`, `forward`, `token`, `routing`, `health`, `log`,
+//! `otel`,
 //!   `account`: the keys of each part
 //! - [`problem`]: one problem, with its path
 

@@ -254,7 +254,9 @@ fn basic_header(user: Secret<String>, is_taken: bool) -> Result<(HeaderName, Hea
 fn path(text: &str) -> Result<Box<str>, ValueError> {
     match text.trim().trim_end_matches('/') {
         "" => Ok("".into()),
-        text if text.starts_with('/') && !text.contains('?') => Ok(base_url(&format!("http://h{text}"))?.path),
+        text if text.starts_with('/') && !text.contains('?') => {
+            Ok(base_url(&format!("http://h{text}"))?.path)
+        }
         _ => Err("must be empty, or start with a slash and hold no query".into()),
     }
 }

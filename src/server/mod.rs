@@ -12,7 +12,7 @@
 //! - `h1`: HTTP/1.1. hyper reads requests and writes short responses; streams are written here
 //!   - `state`, `framing`, `connection`, `service`, `streamed`, `read_readiness`, `linger`
 //! - `h2`: HTTP/2, by hyper
-//!   - `state`, `activity`, `connection`, `service`, `unread`
+//!   - `state`, `activity`, `flush_mark`, `connection`, `service`, `unread`
 //!
 //! Files import downwards: `listen`, `conn::open`, the protocols' `connection` and `service`, `conn`, the
 //! protocols' `state`. `conn::state` holds one of the two protocol states and knows no other protocol file.

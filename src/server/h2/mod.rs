@@ -1,14 +1,17 @@
-//! HTTP/2 to clients, by hyper. Adds two things to hyper: streams that their client does not read are reset,
-//! and a response that comes before the request's end is not followed by a reset.
+//! HTTP/2 to clients, by hyper. Adds three things to hyper: streams that their client does not read are
+//! reset, a response that comes before the request's end is not followed by a reset, and a body that fails
+//! resets its stream after the frames before.
 //!
 //! - [`state`]: the part of a connection's state that concerns HTTP/2 alone
 //! - [`activity`]: whether a stream's client reads it
+//! - [`flush_mark`]: whether the frames before a reset are written
 //! - [`connection`]: hyper's HTTP/2 on the connection's own worker
 //! - [`service`]: from hyper's request to the handler's response
 //! - [`unread`]: the rest of a request's body that the handler left
 
 mod activity;
 mod connection;
+mod flush_mark;
 mod service;
 mod state;
 mod unread;

@@ -6,7 +6,7 @@ use std::{
     future::Future,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use hyper::{body::Incoming, service::Service};
 
 use super::{
     activity::StreamActivity,
+    flush_mark::FlushMark,
     state::H2ConnState,
     unread::{Discard, UnreadBody},
 };
@@ -38,8 +39,10 @@ pub(super) struct H2Service<H> {
 
 /// A response's body; the request is in flight until it is dropped.
 #[derive(Debug)]
-pub(super) struct H2ResponseBody<B: Cuttable> {
+pub(super) struct H2ResponseBody<B: Cuttable + Body> {
     body: B,
+    /// The body has failed: the stream is reset after the frames that wait.
+    broken: Option<Box<(FlushMark, B::Error)>>,
     activity: Rc<StreamActivity>,
     unread: UnreadBody,
     /// `None` until the response has ended before its request.
@@ -61,12 +64,19 @@ impl<H: Handler> Service<Request<Incoming>> for H2Service<H> {
         let answer = self.handler.handle(head, RequestBody::h2(body, unread.clone()), self.peer);
         Box::pin(async move {
             let response = answer.await;
-            Ok(response.map(|body| H2ResponseBody { body, activity, unread, discard: None, in_flight }))
+            Ok(response.map(|body| H2ResponseBody {
+                body,
+                broken: None,
+                activity,
+                unread,
+                discard: None,
+                in_flight,
+            }))
         })
     }
 }
 
-impl<B: Cuttable> Drop for H2ResponseBody<B> {
+impl<B: Cuttable + Body> Drop for H2ResponseBody<B> {
     fn drop(&mut self) {
         if let Some(cause) = self.activity.cut_cause().or_else(|| self.in_flight.0.cut_cause()) {
             self.body.cut(cause);
@@ -74,7 +84,7 @@ impl<B: Cuttable> Drop for H2ResponseBody<B> {
     }
 }
 
-impl<B: Cuttable> H2ResponseBody<B> {
+impl<B: Cuttable + Body> H2ResponseBody<B> {
     /// Ready when the rest of the request has been read and dropped, after the response's last frame.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.discard.is_none() {
@@ -93,7 +103,17 @@ impl<B: Body<Data = Bytes> + Cuttable + Unpin> Body for H2ResponseBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(broken) = &self.broken {
+            // The client waits for nothing: it has the time of `write_timeout` to read what waits for it.
+            ready!(broken.0.poll(cx));
+            return Poll::Ready(self.broken.take().map(|broken| Err(broken.1)));
+        }
+        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Err(error))) = polled {
+            let mark = FlushMark::default();
+            polled = Poll::Ready(Some(Ok(Frame::data(mark.frame()))));
+            self.broken = Some(Box::new((mark, error)));
+        }
         let waits = polled.is_pending()
             || (matches!(polled, Poll::Ready(None)) && self.poll_discard(cx).is_pending());
         if waits {
@@ -105,7 +125,7 @@ impl<B: Body<Data = Bytes> + Cuttable + Unpin> Body for H2ResponseBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream() && self.discard.is_none() && !self.unread.is_some()
+        self.broken.is_none() && self.body.is_end_stream() && self.discard.is_none() && !self.unread.is_some()
     }
 
     fn size_hint(&self) -> SizeHint {

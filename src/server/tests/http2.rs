@@ -99,3 +99,30 @@ fn an_early_answer_is_not_followed_by_a_reset() {
         until(|| server.options.conn_limit.count() == 1).await;
     });
 }
+
+/// A body that breaks off reaches its client up to the break, however small the client's window is.
+#[test]
+fn a_broken_stream_is_reset_after_its_last_bytes() {
+    run(ServerLimits::default(), |server| async move {
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let mut builder = ::h2::client::Builder::new();
+        builder.initial_window_size(4);
+        let (mut send, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
+        Tasks::new().spawn(async { drop(connection.await) });
+        let request = Request::get("http://x/broken").body(()).unwrap();
+        let mut response = in_time(send.send_request(request, true).unwrap().0).await.unwrap();
+        sleep(Duration::from_millis(50)).await;
+        let mut received = Vec::new();
+        let error = loop {
+            match in_time(response.body_mut().data()).await.expect("no orderly end") {
+                Ok(data) => {
+                    received.extend_from_slice(&data);
+                    response.body_mut().flow_control().release_capacity(data.len()).unwrap();
+                }
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.reason(), Some(::h2::Reason::INTERNAL_ERROR));
+        assert_eq!(received, b"data: x\n\n".repeat(3));
+    });
+}

@@ -225,10 +225,10 @@ fn a_stream_given_up_in_silence_makes_its_connection_suspected() {
 fn a_body_that_is_not_read_has_a_deadline() {
     run(Provider::default(), None, |mut scene| async move {
         scene.target.write_timeout = Duration::from_millis(200);
+        let fits = scene.send_within(Duration::from_millis(500), "/deaf", &["x"]).await.unwrap_err();
+        assert!(matches!(fits.kind, FaultKind::Timeout(DeadlineKind::Total, _)), "{fits:?}");
         let fault = scene.send("/deaf", &["x".repeat(200_000).leak()]).await.unwrap_err();
         let kind = FaultKind::Timeout(DeadlineKind::Send, Duration::from_millis(200));
         assert_eq!((fault.stage, fault.kind, fault.sent), (Stage::Send, kind, Sent::Unknown));
-        let fits = scene.send_within(Duration::from_millis(500), "/deaf", &["x"]).await.unwrap_err();
-        assert!(matches!(fits.kind, FaultKind::Timeout(DeadlineKind::Total, _)), "{fits:?}");
     });
 }
