@@ -33,4 +33,4 @@ pub use observer::{Recorder, StreamOutcome};
 pub use plan::{Arrival, LoadLimit, LoadPlan, PlanError};
 pub use prompt::Prompt;
 pub use report::LoadReport;
-pub use request::LoadRequest;
+pub use request::{LoadRequest, LoadResponse};

@@ -9,8 +9,9 @@ use super::{clock::LoadInstant, stamp};
 use crate::{
     base::{Fault, FaultKind, Sent, Stage},
     wire::{
-        Dialect, EventClass, classify, classify_committed,
+        Dialect, EventClass, Usage, classify, classify_committed,
         sse::{Event, Scanner},
+        usage,
     },
 };
 
@@ -34,6 +35,8 @@ pub struct StreamOutcome {
     pub done: bool,
     /// There was an error event.
     pub error_event: bool,
+    /// Token counts that the provider reported. `None`: it reported none.
+    pub usage: Option<Usage>,
 }
 
 /// Observes one response.
@@ -119,7 +122,13 @@ impl ObservedEvents {
         recorder.event(at, self.last_event.map(|last| at.since(last)), sent);
         self.last_event = Some(at);
         let read = if self.first_token { classify_committed } else { classify };
-        match read(dialect, event).class {
+        let facts = read(dialect, event);
+        if facts.usage
+            && let Some(found) = event.data.and_then(usage::read)
+        {
+            self.outcome.usage = Some(self.outcome.usage.unwrap_or_default().merge(found));
+        }
+        match facts.class {
             EventClass::Content if !self.first_token => {
                 self.first_token = true;
                 recorder.first_token(at.since(from));
@@ -193,7 +202,7 @@ mod tests {
                 "frame 14 1",
             ]
         );
-        assert_eq!(outcome, StreamOutcome { done: true, error_event: false });
+        assert_eq!(outcome, StreamOutcome { done: true, ..StreamOutcome::default() });
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl TokenEstimate {
 ///
 /// # Errors
 /// It may not use this one (403).
-pub(super) fn check_models(
+pub fn check_models(
     snapshot: &Snapshot,
     principal: &Principal,
     model: &str,

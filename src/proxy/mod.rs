@@ -3,6 +3,7 @@
 //!
 //! - `handle`: the life of a completion, from first line to last; `further`: that of all other requests to
 //!   providers
+//! - [`direct`]: a request past the relay, through the same door
 //! - [`call`]: one request's id, dialect and completion; every response is made there
 //! - [`admission`]: the key and its limits; `limit_headers`: the response's headers about them
 //! - `intake`: the request body, read whole; `request_headers`: the headers that address the gateway
@@ -42,6 +43,7 @@ mod attempts;
 pub mod call;
 pub mod classify;
 mod committed_attempt;
+pub mod direct;
 mod error_response;
 mod failures;
 pub mod fault;
@@ -59,6 +61,7 @@ mod secret_mask;
 pub mod snapshot;
 
 pub use call::{Body, Call};
+pub use direct::{DirectAnswer, DirectCall};
 pub use fault::Refusal;
 pub use handle::Addressed;
 pub use intake::{Incoming, Intake};

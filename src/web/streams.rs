@@ -1,14 +1,14 @@
 //! The two operations that answer with a stream: the events (S3.7) and the comparison. Their requests
 //! complete with the head; the stream is no part of the request record.
 
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 
 use super::{
     Body, admin,
-    compare::{self, CompareStream, progress::ProgressQueue},
+    compare::{self, CompareStream, Params, progress::ProgressQueue},
     events::{self, EventFeed},
     site::Site,
 };
@@ -39,9 +39,14 @@ impl Site {
     }
 
     /// `GET /streaming-compare`: events of progress if the client accepts them, else the report alone.
-    pub(super) async fn compare(&self, call: Call, snapshot: &Snapshot, head: &Parts) -> Response<Body> {
-        let (params, context) = match compare::prepare(head, snapshot, &self.parts.own) {
-            Ok(prepared) => prepared,
+    pub(super) async fn compare(
+        self: Rc<Self>,
+        mut call: Call,
+        snapshot: &Snapshot,
+        head: &Parts,
+    ) -> Response<Body> {
+        let mut params = match compare::parameters(head) {
+            Ok(params) => params,
             Err(refusal) => return call.refuse(&refusal).map(Body::from),
         };
         let Some(pass) = self.parts.gate.enter() else {
@@ -50,12 +55,24 @@ impl Site {
             refusal.retry_after = Some(RETRY_AFTER);
             return call.refuse(&refusal).map(Body::from);
         };
+        let context = match self.targets(snapshot, head, &mut params).await {
+            Ok(context) => context,
+            Err(refusal) => return call.refuse(&refusal).map(Body::from),
+        };
+        let (site, own, client) = (Rc::clone(&self), head.clone(), call.record().client.clone());
+        let (provider, model) = (Arc::clone(&context.control.name), context.control_model.clone());
+        let admit = move |body: &Bytes| {
+            let to = (&provider, &*model);
+            site.gateway
+                .direct((&own, &client), compare::PATH, body, to)
+                .map_err(|refusal| refusal.message.to_string())
+        };
         if wants_events(&head.headers) {
             let queue = ProgressQueue::default();
             let steps = queue.clone();
             let run = async move {
                 let _pass = pass;
-                compare::run(params, context, |step| steps.put(step)).await
+                compare::run(params, context, admit, |step| steps.put(step)).await
             };
             let mut response = call.json(StatusCode::OK, Bytes::new());
             let headers = response.headers_mut();
@@ -63,10 +80,31 @@ impl Site {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             return response.map(|_| Body::Compare(CompareStream::new(run, queue)));
         }
-        let report = Box::pin(compare::run(params, context, |_| {})).await;
+        let report = Box::pin(compare::run(params, context, admit, |_| {})).await;
         drop(pass);
         let body = serde_json::to_vec(&report).unwrap_or_default();
         call.json(StatusCode::OK, body.into()).map(Body::from)
+    }
+}
+
+impl Site {
+    /// The targets of a comparison. Without a model in its query the first one that answers is taken.
+    async fn targets(
+        &self,
+        snapshot: &Snapshot,
+        head: &Parts,
+        params: &mut Params,
+    ) -> Result<compare::Context, Box<Refusal>> {
+        let own = &self.parts.own;
+        if params.model.is_empty() {
+            let gateway = compare::own_target(head, snapshot, own)?;
+            let models = compare::offered_models(head, snapshot)?;
+            let found = compare::first_that_answers(models, &gateway).await;
+            params.model = found.ok_or_else(|| {
+                Refusal::gateway(503, "no_model_answers", "no model answers; name one: ?model=…")
+            })?;
+        }
+        compare::prepare(head, snapshot, own, params)
     }
 }
 

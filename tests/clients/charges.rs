@@ -378,3 +378,69 @@ async fn no_history_of_ends_is_cheaper_than_its_providers_say() {
         }
     }
 }
+
+/// C6: a comparison passes the same door as a completion: its key's models, limits and budget, a row per leg.
+#[tokio::test]
+async fn a_comparison_passes_the_same_door() {
+    let upstream = Upstream::by(Speaks::H1, |_, seen| {
+        if seen.json()["stream"] == true { stream() } else { script::json(200, script::COMPLETION) }
+    });
+    let compare = || Call::get("/streaming-compare?model=m&repeats=1");
+    // All six legs: five streams and an answer.
+    let folder = Folder::new();
+    let plan = with_budget(&[&upstream], 1_000_000).with(|settings| {
+        settings.database = Some(folder.database());
+        settings.tokens[0].limits.allowance.requests = Some(9);
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    assert_eq!(client.send(compare()).await.collect().await.json()["legs"].as_array().unwrap().len(), 6);
+    assert_eq!(upstream.log.requests(), 6);
+    let answer = client.send(Call::whole()).await;
+    assert_eq!(answer.header("x-ratelimit-remaining-requests"), "2");
+    answer.collect().await;
+    // Two requests are left for the next comparison, whoever asks the provider.
+    client.send(compare()).await.collect().await;
+    assert_eq!(upstream.log.requests(), 9);
+    drop(client);
+    gateway.stop().await;
+    // The control asks for no usage, and 12 tokens were reported for each stream of the gateway.
+    assert!(spent(&folder).await >= 4 * 12 + 2 * 11, "{}", spent(&folder).await);
+
+    let plan = with_budget(&[&upstream], 1_000_000);
+    let gateway = plan.with(|settings| settings.tokens[0].limits.models = vec!["x".into()]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let told = refusal(client.send(compare()).await).await;
+    assert_eq!(told, (403, "model_not_allowed".into(), Some("model".into())));
+    assert_eq!(upstream.log.requests(), 9);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// G7: without a model a comparison takes the first one that answers and that the key may use.
+#[tokio::test]
+async fn a_comparison_without_a_model_takes_the_first_that_answers() {
+    let upstream = Upstream::by(Speaks::H1, |_, seen| match seen.json()["model"].as_str() {
+        Some("dead") => script::json(404, r#"{"error":{"message":"no","code":"model_not_found"}}"#),
+        _ if seen.json()["stream"] == true => stream(),
+        _ => script::json(200, script::COMPLETION),
+    });
+    let plan = with_budget(&[&upstream], 1_000_000).with(|settings| {
+        let names = ["closed", "dead", "good", "later"].map(Into::into);
+        settings.providers[0].models = Some(names.to_vec());
+        settings.tokens[0].limits.models = vec!["dead".into(), "good".into(), "later".into()];
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let report = client.send(Call::get("/streaming-compare?repeats=1")).await.collect().await.json();
+    assert_eq!(report["model"], "good", "{report}");
+    drop(client);
+    gateway.stop().await;
+    let nothing = Upstream::always(Speaks::H1, script::json(500, "{}"));
+    let gateway = with_budget(&[&nothing], 1_000_000).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let told = refusal(client.send(Call::get("/streaming-compare")).await).await;
+    assert_eq!((told.0, &*told.1), (503, "no_model_answers"));
+    drop(client);
+    gateway.stop().await;
+}

@@ -45,6 +45,11 @@ impl LegRun {
         }
     }
 
+    /// A request that was not sent.
+    pub(super) fn refused(why: String) -> Self {
+        Self { fault: Some(why), ..Self::new(LoadInstant::now()) }
+    }
+
     /// Records a complete answer, and subtracts the time to connect from all times.
     pub(super) fn close(&mut self, total: u64, connect: u64, outcome: StreamOutcome) {
         let after_connect = |at: &mut u64| *at = at.saturating_sub(connect);
@@ -135,9 +140,9 @@ mod tests {
         assert!(!run.works());
         run.status = Some(StatusCode::OK);
         assert!(!run.works(), "not complete");
-        run.outcome = Some(StreamOutcome { error_event: true, done: true });
+        run.outcome = Some(StreamOutcome { error_event: true, done: true, usage: None });
         assert!(!run.works());
-        run.outcome = Some(StreamOutcome { error_event: false, done: true });
+        run.outcome = Some(StreamOutcome { error_event: false, done: true, usage: None });
         assert!(run.works());
         run.status = Some(StatusCode::BAD_GATEWAY);
         assert!(!run.works());

@@ -1,6 +1,7 @@
 //! `/streaming-compare`: one prompt through every mode of the gateway and, as a control, to the provider
 //! itself, repeated and interleaved; then the time of each leg and the recommended mode (S0.9, B1). The
-//! gateway's legs are ordinary requests to its own listener. The cost of a run is bounded: repeats, tokens,
+//! gateway's legs are ordinary requests to its own listener; the control passes the same door as they do, its
+//! key's models and limits, and has a row. The cost of a run is bounded: repeats, tokens,
 //! one run at a time in the process, a deadline for each request.
 //!
 //! In reading order:
@@ -32,9 +33,10 @@ mod sum;
 pub use gate::Gate;
 pub use leg::Leg;
 pub use params::{Params, ParamsError};
-pub(super) use prepare::prepare;
+pub(super) use prepare::{offered_models, own_target, parameters, prepare};
 pub use progress::{CompareStream, ProgressEvent};
 pub use report::CompareReport;
+pub(super) use run::first_that_answers;
 pub use run::{Context, run};
 
 /// The path of the comparison.

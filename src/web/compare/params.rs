@@ -1,4 +1,5 @@
-//! The query string of a comparison: `?model=…[&prompt=…][&repeats=n]`, within bounds that keep a run cheap.
+//! The query string of a comparison: `?[model=…][&prompt=…][&repeats=n]`, within bounds that keep a run
+//! cheap.
 
 use std::borrow::Cow;
 
@@ -15,6 +16,7 @@ const DEFAULT_PROMPT: &str = "Tell me about the thalweg of a river, in about a h
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Params {
+    /// Empty: the first model that answers.
     pub model: String,
     pub prompt: String,
     /// 1 to [`MAX_REPEATS`].
@@ -23,9 +25,6 @@ pub struct Params {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParamsError {
-    /// `model` is missing.
-    #[error("say which model: ?model=…")]
-    Model,
     #[error("`repeats` must be 1 to {MAX_REPEATS}")]
     Repeats,
     #[error("`prompt` must not be longer than {MAX_PROMPT} bytes")]
@@ -49,12 +48,13 @@ impl Params {
     /// # Errors
     /// The first wrong parameter.
     pub fn parse(query: &str) -> Result<Self, ParamsError> {
-        let (mut model, mut prompt, mut repeats) = (None, DEFAULT_PROMPT.to_owned(), DEFAULT_REPEATS);
+        let (mut model, mut prompt, mut repeats) =
+            (String::new(), DEFAULT_PROMPT.to_owned(), DEFAULT_REPEATS);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = decode(value).ok_or(ParamsError::Encoding)?;
             match name {
-                "model" => model = Some(value).filter(|model| !model.is_empty()),
+                "model" => model = value,
                 "prompt" => prompt = value,
                 "repeats" => {
                     let bounded = value.parse().ok().filter(|repeats| (1..=MAX_REPEATS).contains(repeats));
@@ -66,7 +66,7 @@ impl Params {
         if prompt.len() > MAX_PROMPT {
             return Err(ParamsError::PromptTooLong);
         }
-        Ok(Self { model: model.ok_or(ParamsError::Model)?, prompt, repeats })
+        Ok(Self { model, prompt, repeats })
     }
 
     /// The parameters as a query string.
@@ -102,14 +102,13 @@ mod tests {
         assert_eq!((&*params.model, &*params.prompt, params.repeats), ("a/b", "hé you&me", 2));
         assert_eq!(Params::parse(&params.query()), Ok(params));
         assert_eq!(Params::parse("model=m").map(|params| params.repeats), Ok(DEFAULT_REPEATS));
+        assert_eq!(Params::parse("").map(|params| params.model), Ok(String::new()));
     }
 
     #[test]
     fn refuses_values_out_of_bounds() {
         let long = format!("model=m&prompt={}", "a".repeat(MAX_PROMPT + 1));
         for (query, error) in [
-            ("", ParamsError::Model),
-            ("model=", ParamsError::Model),
             ("model=m&repeats=0", ParamsError::Repeats),
             ("model=m&repeats=11", ParamsError::Repeats),
             ("model=m&prompt=%ff", ParamsError::Encoding),

@@ -3,6 +3,7 @@
 
 use std::{cell::RefCell, time::Duration};
 
+use bytes::Bytes;
 use http::HeaderMap;
 use tokio::time::timeout;
 
@@ -15,7 +16,8 @@ use super::{
 };
 use crate::{
     base::Deadlines,
-    load::{LoadInstant, LoadRequest, Prompt},
+    load::{LoadInstant, LoadRequest, LoadResponse, Prompt, StreamOutcome},
+    proxy::{DirectAnswer, DirectCall},
     telemetry::WorkerGauges,
     upstream::{PoolSettings, SharedPools, Target, Upstream},
     wire::Dialect,
@@ -23,6 +25,8 @@ use crate::{
 
 /// Largest number of tokens of an answer.
 pub const MAX_TOKENS: u32 = 256;
+/// Tokens of an answer that only shows that a model answers.
+const SHORT_ANSWER: u32 = 16;
 /// Longest time of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -48,8 +52,14 @@ pub struct RunProgress {
     pub of: usize,
 }
 
-/// Runs a comparison; dropping the future ends it. `watch` is called before each request.
-pub async fn run(params: Params, context: Context, mut watch: impl FnMut(RunProgress)) -> CompareReport {
+/// Runs a comparison; dropping the future ends it. `admit` admits each request of the control, whose body it
+/// is given, and says why not; `watch` is called before each request.
+pub async fn run(
+    params: Params,
+    context: Context,
+    admit: impl Fn(&Bytes) -> Result<DirectCall, String>,
+    mut watch: impl FnMut(RunProgress),
+) -> CompareReport {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
     let prompt = Prompt {
         model: params.model.clone(),
@@ -74,18 +84,42 @@ pub async fn run(params: Params, context: Context, mut watch: impl FnMut(RunProg
                 | Leg::Buffered
                 | Leg::NonStreaming => Deadlines::default().first_token,
             };
-            runs.push(measure(&upstream, &request, first_token_timeout).await);
+            let run = match (*leg == Leg::Control).then(|| admit(&request.body)).transpose() {
+                Ok(call) => measure(&upstream, &request, first_token_timeout, call).await,
+                Err(refused) => LegRun::refused(refused),
+            };
+            runs.push(run);
             done += 1;
         }
     }
     sum::report(&params, &context.control.name, MAX_TOKENS, &legs)
 }
 
-async fn measure(upstream: &Upstream, request: &LegRequest, first_token_timeout: Duration) -> LegRun {
+/// The first of these models that answers a short request through `gateway`. `None`: none does.
+pub(in crate::web) async fn first_that_answers(models: Vec<String>, gateway: &Target) -> Option<String> {
+    let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
+    for model in models {
+        let text = "Say hello.".to_owned();
+        let prompt = Prompt { model, text, max_tokens: SHORT_ANSWER, stream: false };
+        let request = Leg::NonStreaming.request(&prompt, gateway, gateway, &prompt.model);
+        if measure(&upstream, &request, Deadlines::default().first_token, None).await.works() {
+            return Some(prompt.model);
+        }
+    }
+    None
+}
+
+/// `call`: the control's, which is past the gateway.
+async fn measure(
+    upstream: &Upstream,
+    request: &LegRequest,
+    first_token_timeout: Duration,
+    call: Option<DirectCall>,
+) -> LegRun {
     let from = LoadInstant::now();
     let run = RefCell::new(LegRun::new(from));
     let headers = HeaderMap::new();
-    let call = LoadRequest {
+    let load = LoadRequest {
         target: &request.target,
         dialect: Dialect::ChatCompletions,
         path: request.path,
@@ -94,15 +128,26 @@ async fn measure(upstream: &Upstream, request: &LegRequest, first_token_timeout:
         first_token_timeout,
         stream: request.stream,
     };
-    let outcome = timeout(REQUEST_TIMEOUT, call.perform(upstream, from, &run)).await;
+    let outcome = timeout(REQUEST_TIMEOUT, load.perform(upstream, from, &run)).await;
     let total = LoadInstant::now().since(from);
     let mut run = run.into_inner();
     match outcome {
         Ok(Ok(answer)) => {
+            if let Some(call) = call {
+                let passed_tokens = u32::try_from(run.events.len()).unwrap_or(u32::MAX);
+                let LoadResponse { status, outcome: StreamOutcome { usage, .. }, .. } = answer;
+                call.end(Ok(DirectAnswer { status, usage, passed_tokens, bytes: run.bytes }));
+            }
             let connect = u64::try_from(answer.connected_after.as_nanos()).unwrap_or(u64::MAX);
             run.close(total, connect, answer.outcome);
         }
-        Ok(Err(fault)) => run.fault = Some(fault.to_string()),
+        Ok(Err(fault)) => {
+            run.fault = Some(fault.to_string());
+            if let Some(call) = call {
+                call.end(Err(fault));
+            }
+        }
+        // The call is dropped: its client, the comparison, has left it.
         Err(_) => run.fault = Some(format!("not complete after {} s", REQUEST_TIMEOUT.as_secs())),
     }
     run
