@@ -12,9 +12,9 @@ use crate::{
     base::ttl_map::CacheHits,
     config::{ProviderSettings, Settings},
     ledger::Prices,
-    proxy::{AdminAccess, Intake, Provider, SecretMask, Snapshot},
+    proxy::{AdminAccess, BodyBounds, Intake, Provider, SecretMask, Snapshot},
     routing::{Catalog, Listing, RoutedProvider, StatsRegistry},
-    server::Listen,
+    server::{Listen, ServerLimits},
     upstream::{BaseUrl, Protocol, Target},
 };
 
@@ -35,7 +35,7 @@ pub(super) fn snapshot(settings: &Settings, records: &StatsRegistry) -> Snapshot
         providers: settings.providers.iter().map(|provider| joined(provider, records)).collect(),
         stream: settings.stream,
         pool: settings.pool,
-        intake: Intake { body_size: settings.limits.body_size, body_timeout: settings.limits.body_timeout },
+        intake: intake(&settings.limits),
         failover: settings.failover,
         commits: settings.commits.clone(),
         administration: match settings.admin_listen {
@@ -54,6 +54,16 @@ pub(super) fn snapshot(settings: &Settings, records: &StatsRegistry) -> Snapshot
 fn prices(settings: &Settings) -> Prices {
     let names = settings.providers.iter().map(|provider| Arc::clone(&provider.target.name));
     settings.prices.clone().with_providers(names)
+}
+
+const fn intake(limits: &ServerLimits) -> Intake {
+    let ServerLimits { body_size, body_timeout, .. } = *limits;
+    let bounds = BodyBounds {
+        all: limits.body_memory,
+        key: limits.body_memory_per_key,
+        unfinished: limits.unfinished_per_key,
+    };
+    Intake { body_size, body_timeout, bounds }
 }
 
 fn served(provider: &ProviderSettings) -> RoutedProvider {

@@ -21,7 +21,7 @@ use crate::{
     auth::{StoredKeys, TokenSettings},
     config::{ConfigSource, Settings},
     ledger::{LedgerGauges, LedgerReader, LedgerState},
-    proxy::Snapshot,
+    proxy::{BodyMemory, Snapshot},
     routing::StatsRegistry,
     server::{self, ConnLimit, Drain, Phase, ServeOptions, ServerLimits, TlsSource},
     settlement::{self, Settlement},
@@ -160,6 +160,7 @@ fn build_process(
     let worker = WorkerConfig {
         snapshot: Arc::clone(&snapshot),
         pools: SharedPools::default(),
+        bodies: BodyMemory::default(),
         pool_settings: settings.pool,
         serve: ServeOptions {
             limits: Arc::clone(&limits),

@@ -12,7 +12,7 @@ use crate::{
     base::spawn::Tasks,
     exchange::CompletionQueue,
     ledger::LedgerReader,
-    proxy::{Gateway, Snapshot},
+    proxy::{BodyMemory, Gateway, Snapshot},
     server::{Phase, ServeOptions, serve},
     settlement::SettlementHandle,
     telemetry::{Telemetry, WorkerGauges},
@@ -29,6 +29,7 @@ pub(super) struct WorkerConfig {
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(super) pools: SharedPools,
     pub(super) pool_settings: PoolSettings,
+    pub(super) bodies: BodyMemory,
     pub(super) serve: ServeOptions,
     pub(super) settlement: SettlementHandle,
     /// This gateway as the target of its own comparisons.
@@ -83,6 +84,7 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
         Rc::clone(&completions),
         gauges,
         config.telemetry.traces,
+        config.bodies,
     );
     let (settlement, queue) = (config.settlement.clone(), Rc::clone(&completions));
     tasks.spawn_watched("completions", async move { settlement.carry(queue).await });

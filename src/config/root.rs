@@ -156,6 +156,9 @@ fn limits(section: &mut Section<'_, '_, '_>, limits: &mut ServerLimits) {
     section.set("head_size", &mut limits.head_size, scalar::size(8 << 10..=16 << 20));
     section.set("header_count", &mut limits.header_count, scalar::integer(1..=4096));
     section.set("body_size", &mut limits.body_size, scalar::size(1..=4 << 30));
+    section.set("body_memory", &mut limits.body_memory, scalar::size(1..=1 << 40));
+    section.set("body_memory_per_key", &mut limits.body_memory_per_key, scalar::size(1..=1 << 40));
+    section.set("unfinished_per_key", &mut limits.unfinished_per_key, scalar::size(1..=1 << 40));
     section.set("head_timeout", &mut limits.head_timeout, scalar::duration);
     section.set("body_timeout", &mut limits.body_timeout, scalar::duration);
     section.set("write_timeout", &mut limits.write_timeout, scalar::duration);

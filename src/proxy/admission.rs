@@ -69,8 +69,30 @@ pub fn unavailable(message: &'static str) -> Box<Refusal> {
     refusal
 }
 
-/// Checks the size of a request against the limits of `principal`, and takes its lease. A race counts as
-/// often as it asks.
+/// Takes the part of a request's lease that does not depend on its body: a place among the requests at once,
+/// and one of the requests per minute. A spent budget is refused here, too.
+///
+/// # Errors
+/// A limit is reached (429, 402), or the key's spending is not known yet (503).
+pub(super) fn enter(
+    call: &mut Call,
+    snapshot: &Snapshot,
+    principal: &Arc<Principal>,
+) -> Result<(), Box<Refusal>> {
+    let Some(meter) = principal.meter.clone() else { return Ok(()) };
+    let now = snapshot.keys.moment(call.started.into_std());
+    let allowance = principal.limits.allowance;
+    if allowance.budget.is_some() && !snapshot.keys.is_spending_known(principal) {
+        return Err(unavailable("what this API key has spent could not be read yet"));
+    }
+    let entered = meter.enter(&allowance, now);
+    call.limits = Some(LimitHeaders { principal: Arc::clone(principal), meter, began: now });
+    call.record().lease = Some(entered.map_err(|exceeded| refuse(&allowance, exceeded))?);
+    Ok(())
+}
+
+/// Checks the size of a request against the limits of `principal`, and takes the rest of its lease. A race
+/// counts as often as it asks.
 ///
 /// # Errors
 /// Its budget is spent (402) or may be (503), or a limit is reached (429).
@@ -123,7 +145,7 @@ pub fn check_models(
     Ok(())
 }
 
-/// Takes the lease of a request for a model by name.
+/// Takes the rest of the lease of a request for a model by name.
 ///
 /// # Errors
 /// As [`grant`].
@@ -145,13 +167,14 @@ fn take(
     (width, TokenEstimate { prompt, answer }): (u32, TokenEstimate),
     cost: impl FnOnce(PricedTokens) -> Option<u64>,
 ) -> Result<(), Box<Refusal>> {
-    call.record().prompt_tokens = prompt;
-    let Some(meter) = principal.meter.clone() else { return Ok(()) };
+    if call.record().lease.is_none() {
+        enter(call, snapshot, &principal)?;
+    }
+    let record = call.record();
+    record.prompt_tokens = prompt;
+    let Some(entered) = record.lease.take() else { return Ok(()) };
     let now = snapshot.keys.moment(call.started.into_std());
     let allowance = principal.limits.allowance;
-    if allowance.budget.is_some() && !snapshot.keys.is_spending_known(&principal) {
-        return Err(unavailable("what this API key has spent could not be read yet"));
-    }
     let tokens = PricedTokens { input: prompt.into(), output: answer.into(), ..PricedTokens::default() };
     let cost = allowance.budget.and_then(|_| cost(tokens)).unwrap_or(0).saturating_mul(width.into());
     let further_prompts = prompt.saturating_mul(width.saturating_sub(1));
@@ -161,9 +184,7 @@ fn take(
         answer: answer.saturating_mul(width).saturating_add(further_prompts),
         cost: i64::try_from(cost).unwrap_or(i64::MAX),
     };
-    let leased = meter.lease(&allowance, &ask, now);
-    call.limits = Some(LimitHeaders { principal, meter, began: now });
-    let lease = leased.map_err(|exceeded| refuse(&allowance, exceeded))?;
+    let lease = entered.extend(&allowance, &ask, now).map_err(|exceeded| refuse(&allowance, exceeded))?;
     let record = call.record();
     record.lease = Some(lease);
     record.prices = allowance.budget.map(|_| Arc::clone(&snapshot.prices));

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
+    decode,
     fault::Refusal,
     limit_headers::{self, LimitHeaders},
     response_headers::sign,
@@ -142,6 +143,9 @@ impl Call {
         }
         if let Some(retry) = refusal.should_retry() {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static(retry));
+        }
+        if refusal.status == 415 {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(decode::CODINGS));
         }
         if refusal.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -22,7 +22,7 @@ use super::{
     failures::{FailedAttempt, FailedAttempts},
     fault::Refusal,
     handle::Addressed,
-    intake::{self, Incoming},
+    intake::{self, Incoming, ReadBody},
     query::with_query,
     request_context::{Payload, RequestContext},
     request_headers::RequestHeaders,
@@ -91,26 +91,29 @@ impl Gateway {
         let trace = headers.trace_options(&snapshot.telemetry);
         call.digests = trace.digests && !self.gauges.meter.sheds();
         let path = upstream_path(&addressed, head)?;
-        let body = if head.method == Method::GET {
-            Bytes::new()
+        admission::enter(call, snapshot, &principal)?;
+        let read = if head.method == Method::GET {
+            ReadBody::EMPTY
         } else {
-            intake::read(body, &head.headers, snapshot.intake).await?
+            let memory = (&self.bodies, &principal.id);
+            intake::read(body, &head.headers, snapshot.intake, memory).await?
         };
+        let body = &read.bytes;
         call.record().client.request_bytes = body.len() as u64;
 
-        let fields = Fields::read(endpoint, head, &body, addressed.model)?;
+        let fields = Fields::read(endpoint, head, body, addressed.model)?;
         let (model, streams) = (fields.model(), fields.stream() || asks_for_events(endpoint, head));
         let record = call.record();
         record.model = (!model.is_empty()).then(|| model.into());
         record.mode = Some(if streams { ResponseMode::Asgi } else { ResponseMode::NonStreaming });
         check_model(snapshot, &principal, endpoint, &fields)?;
-        let estimate = if endpoint.is_free() { TokenEstimate::default() } else { fields.estimate(&body) };
+        let estimate = if endpoint.is_free() { TokenEstimate::default() } else { fields.estimate(body) };
         admission::lease(call, snapshot, principal, model, estimate)?;
         tracing::debug!(id = %call.id, path = endpoint.path(), model, "request");
 
         let maker = match &fields {
             _ if endpoint == Endpoint::StoredResponse => snapshot.maker_of_id(addressed.rest),
-            Fields::Json(envelope) => snapshot.maker(endpoint.dialect(), envelope, &body),
+            Fields::Json(envelope) => snapshot.maker(endpoint.dialect(), envelope, body),
             Fields::Form(_) | Fields::Nothing => None,
         };
         let stops = self.stops(snapshot, &fields, (endpoint, streams), maker)?;
@@ -126,7 +129,7 @@ impl Gateway {
             started: call.started,
             head,
             path: &path,
-            body: &body,
+            body,
             payload: fields.payload(),
             endpoint,
             streams,

@@ -87,11 +87,14 @@ impl Gateway {
         let headers = RequestHeaders::of(&head.headers);
         let trace = headers.trace_options(&snapshot.telemetry);
         call.digests = trace.digests && !self.gauges.meter.sheds();
-        let body = intake::read(body, &head.headers, snapshot.intake).await?;
+        admission::enter(call, snapshot, &principal)?;
+        let memory = (&self.bodies, &principal.id);
+        let read = intake::read(body, &head.headers, snapshot.intake, memory).await?;
+        let body = &read.bytes;
         call.record().client.request_bytes = body.len() as u64;
 
         let endpoint = addressed.endpoint;
-        let envelope = wire::envelope::read_for(&body, ModelUse::Required, addressed.model)?;
+        let envelope = wire::envelope::read_for(body, ModelUse::Required, addressed.model)?;
         let mode = stream_mode(addressed.asgi, &headers, &envelope, snapshot)?;
         let record = call.record();
         record.model = Some(envelope.model().into());
@@ -102,8 +105,8 @@ impl Gateway {
         });
 
         admission::check_models(snapshot, &principal, envelope.model(), envelope.fallback_models())?;
-        let plan = self.candidates(snapshot, &headers, (endpoint, &envelope, &body), &principal.limits)?;
-        admission::grant(call, snapshot, principal, (&body, &envelope), &plan)?;
+        let plan = self.candidates(snapshot, &headers, (endpoint, &envelope, body), &principal.limits)?;
+        admission::grant(call, snapshot, principal, (body, &envelope), &plan)?;
         tracing::debug!(id = %call.id, path = endpoint.path(), model = %envelope.model(), "request");
         let mut plan = self.attempts(snapshot, &headers, plan);
         call.record().strategy = Some(strategy_name(&plan));
@@ -121,7 +124,7 @@ impl Gateway {
             started: call.started,
             head,
             path: &path,
-            body: &body,
+            body,
             payload: Payload::Json(&envelope),
             endpoint,
             streams: envelope.stream() == Some(true),

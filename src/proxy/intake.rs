@@ -1,24 +1,33 @@
-//! A client's request body, read whole within its limits. A body that came in one frame is not copied.
-//! Dropping the read drops the body; nothing of it has been used.
+//! A client's request body, read whole within its limits, and decoded. A body that came in one frame is
+//! neither copied nor counted. Dropping the read drops the body; nothing of it has been used.
+
+use std::{cell::Cell, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
-use http_body::Body;
-use std::{future::poll_fn, pin::Pin, time::Duration};
+use http_body::{Body, Frame};
 use tokio::time::timeout;
 
+use super::{
+    body_memory::{BodyBound, BodyBounds, BodyMemory, HeldBody},
+    decode::{self, CodedBodyError, Coding},
+    fault::Refusal,
+};
 use crate::base::{DeadlineKind, Fault, FaultKind, Stage};
 
 /// Memory that a `Content-Length` alone may reserve.
 const MAX_RESERVE: usize = 1024 * 1024;
+/// When a client whose body had no room may come again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Limits of request bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intake {
-    /// Bytes of a request body.
+    /// Bytes of a request body, coded and decoded.
     pub body_size: usize,
     /// From the head to the last byte.
     pub body_timeout: Duration,
+    pub bounds: BodyBounds,
 }
 
 /// A request's body, as the server gives it.
@@ -26,72 +35,141 @@ pub trait Incoming: Body<Data = Bytes, Error = hyper::Error> + Unpin {}
 
 impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Incoming for B {}
 
-/// Reads `body`.
+/// A body that was read, and its memory. `None`: it is not counted.
+#[derive(Debug)]
+pub(super) struct ReadBody {
+    pub(super) bytes: Bytes,
+    _held: Option<HeldBody>,
+}
+
+impl ReadBody {
+    /// The body of a request that has none.
+    pub(super) const EMPTY: Self = Self { bytes: Bytes::new(), _held: None };
+}
+
+/// Reads `body`, whose memory counts for `key`.
 ///
 /// # Errors
-/// Too large (by its `Content-Length` or by the bytes themselves), too slow, or broken off.
-pub(super) async fn read(body: impl Incoming, headers: &HeaderMap, limits: Intake) -> Result<Bytes, Fault> {
+/// Too large (by its `Content-Length` or by the bytes themselves), too slow, broken off, of an unknown
+/// coding; or there is no memory for it in time.
+pub(super) async fn read(
+    body: impl Incoming,
+    headers: &HeaderMap,
+    limits: Intake,
+    (memory, key): (&BodyMemory, &Arc<str>),
+) -> Result<ReadBody, Box<Refusal>> {
     let limit = limits.body_size;
+    let coding = match headers.contains_key(header::CONTENT_ENCODING) {
+        true => decode::coding(headers).map_err(|()| unknown_coding())?,
+        false => None,
+    };
     let declared = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
-        return Err(too_large(limit));
+        return Err(too_large(limit).into());
     }
-    let mut reader = BodyReader { body, limit, reserve: declared.unwrap_or(0).min(MAX_RESERVE) };
+    let mut reader = BodyReader { body, limits, declared: declared.unwrap_or(0), waits_for: Cell::new(None) };
     let first = match reader.poll_now().await {
         Some(outcome) => outcome?,
-        None => return reader.within(limits.body_timeout, Bytes::new()).await,
+        None => return reader.within(Bytes::new(), coding, memory.open(key)).await,
     };
-    if reader.body.is_end_stream() {
-        return Ok(first);
+    if reader.body.is_end_stream() && coding.is_none() {
+        return Ok(ReadBody { bytes: first, _held: None });
     }
-    reader.within(limits.body_timeout, first).await
+    reader.within(first, coding, memory.open(key)).await
 }
 
 struct BodyReader<B> {
     body: B,
-    limit: usize,
-    reserve: usize,
+    limits: Intake,
+    /// The length that the head declares.
+    declared: usize,
+    /// The bound of memory for which it waits. `None`: it waits for the client.
+    waits_for: Cell<Option<BodyBound>>,
 }
 
 impl<B: Incoming> BodyReader<B> {
     /// The first frame, if it is here already, so that no timer is needed. `None`: it is not.
     async fn poll_now(&mut self) -> Option<Result<Bytes, Fault>> {
         poll_fn(|cx| {
-            std::task::Poll::Ready(match Pin::new(&mut self.body).poll_frame(cx) {
-                std::task::Poll::Ready(frame) => Some(self.accept(frame, 0)),
-                std::task::Poll::Pending => None,
+            Poll::Ready(match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(frame) => Some(self.accept(frame, 0)),
+                Poll::Pending => None,
             })
         })
         .await
     }
 
-    /// The rest after `first`, under the body's timeout.
-    async fn within(&mut self, time: Duration, first: Bytes) -> Result<Bytes, Fault> {
-        let outcome = timeout(time, self.rest(first)).await;
-        outcome.unwrap_or_else(|_| {
-            Err(Fault::client(Stage::Intake, FaultKind::Timeout(DeadlineKind::Body, time)))
-        })
+    /// The rest after `first`, decoded, under the body's timeout.
+    async fn within(
+        &mut self,
+        first: Bytes,
+        coding: Option<Coding>,
+        mut held: HeldBody,
+    ) -> Result<ReadBody, Box<Refusal>> {
+        let time = self.limits.body_timeout;
+        let reading = async {
+            let bytes = self.rest(first, &mut held).await?;
+            let bytes = match coding {
+                Some(coding) => self.decoded(coding, bytes, &mut held).await?,
+                None => bytes,
+            };
+            held.finish();
+            Ok(bytes)
+        };
+        match timeout(time, Box::pin(reading)).await {
+            Ok(Ok(bytes)) => Ok(ReadBody { bytes, _held: Some(held) }),
+            Ok(Err(refusal)) => Err(refusal),
+            Err(_) => Err(self.late()),
+        }
     }
 
-    async fn rest(&mut self, first: Bytes) -> Result<Bytes, Fault> {
-        let mut whole = BytesMut::with_capacity(self.reserve.max(first.len()));
+    async fn rest(&mut self, first: Bytes, held: &mut HeldBody) -> Result<Bytes, Fault> {
+        let bounds = self.limits.bounds;
+        held.grow(first.len(), &bounds, |bound| self.waits_for.set(bound)).await;
+        let mut whole = BytesMut::with_capacity(self.declared.min(MAX_RESERVE).max(first.len()));
         whole.extend_from_slice(&first);
+        drop(first);
         while !self.body.is_end_stream() {
             let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await;
             if frame.is_none() {
                 break;
             }
-            whole.extend_from_slice(&self.accept(frame, whole.len())?);
+            let part = self.accept(frame, whole.len())?;
+            held.grow(part.len(), &bounds, |bound| self.waits_for.set(bound)).await;
+            if whole.capacity() - whole.len() < part.len() {
+                // Pages that have not been written to are not in memory.
+                whole.reserve(self.declared.saturating_sub(whole.len()).max(part.len()));
+            }
+            whole.extend_from_slice(&part);
         }
         Ok(whole.freeze())
     }
 
+    async fn decoded(
+        &self,
+        coding: Coding,
+        coded: Bytes,
+        held: &mut HeldBody,
+    ) -> Result<Bytes, Box<Refusal>> {
+        let (limit, bounds) = (self.limits.body_size, self.limits.bounds);
+        let grow = async |bytes: usize| held.grow(bytes, &bounds, |bound| self.waits_for.set(bound)).await;
+        let decoded = decode::decode(coding, &coded, limit, grow).await.map_err(|error| match error {
+            CodedBodyError::TooLarge => too_large(limit).into(),
+            CodedBodyError::Broken => {
+                let message = "the body is not of the coding that its content-encoding names";
+                Refusal::request(400, "invalid_request", message)
+            }
+        })?;
+        held.shrink(coded.len());
+        Ok(decoded)
+    }
+
     fn accept(
         &self,
-        frame: Option<Result<http_body::Frame<Bytes>, hyper::Error>>,
+        frame: Option<Result<Frame<Bytes>, hyper::Error>>,
         before: usize,
     ) -> Result<Bytes, Fault> {
         let bytes = match frame {
@@ -104,10 +182,37 @@ impl<B: Incoming> BodyReader<B> {
                 return Err(Fault::client(Stage::Intake, FaultKind::Garbage("bad request body".into())));
             }
         };
-        if before + bytes.len() > self.limit { Err(too_large(self.limit)) } else { Ok(bytes) }
+        let limit = self.limits.body_size;
+        if before + bytes.len() > limit { Err(too_large(limit)) } else { Ok(bytes) }
+    }
+
+    /// The body has not arrived in time.
+    fn late(&self) -> Box<Refusal> {
+        let mut refusal = match self.waits_for.get() {
+            None => {
+                let kind = FaultKind::Timeout(DeadlineKind::Body, self.limits.body_timeout);
+                return Fault::client(Stage::Intake, kind).into();
+            }
+            Some(BodyBound::Key) => {
+                let message =
+                    "the bodies of this API key's other requests fill the memory that a key may use";
+                Refusal::request(429, "rate_limit_exceeded", message).of(Some("body_memory"))
+            }
+            Some(BodyBound::All) => {
+                let message = "the bodies of other requests fill the memory for bodies";
+                Refusal::gateway(503, "body_memory_full", message)
+            }
+        };
+        refusal.retry_after = Some(RETRY_AFTER);
+        refusal
     }
 }
 
 fn too_large(limit: usize) -> Fault {
     Fault::client(Stage::Intake, FaultKind::TooLarge { limit: limit as u64 })
+}
+
+fn unknown_coding() -> Box<Refusal> {
+    let message = format!("the body's content-encoding is not understood; these are: {}", decode::CODINGS);
+    Refusal::request(415, "unsupported_content_encoding", message)
 }

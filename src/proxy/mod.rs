@@ -6,7 +6,8 @@
 //! - [`direct`]: a request past the relay, through the same door
 //! - [`call`]: one request's id, dialect and completion; every response is made there
 //! - [`admission`]: the key and its limits; `limit_headers`: the response's headers about them
-//! - `intake`: the request body, read whole; `request_headers`: the headers that address the gateway
+//! - `intake`: the request body, read whole, by `decode` where it is compressed; [`body_memory`]: the memory
+//!   that bodies hold; `request_headers`: the headers that address the gateway
 //! - `query`: the query that goes to the provider
 //! - `planning`: trace, candidates, mode: the decisions before the first attempt
 //! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the
@@ -40,9 +41,11 @@ mod attempt;
 mod attempt_result;
 mod attempt_set;
 mod attempts;
+pub mod body_memory;
 pub mod call;
 pub mod classify;
 mod committed_attempt;
+mod decode;
 pub mod direct;
 mod error_response;
 mod failures;
@@ -60,6 +63,7 @@ mod response_headers;
 mod secret_mask;
 pub mod snapshot;
 
+pub use body_memory::{BodyBounds, BodyMemory};
 pub use call::{Body, Call};
 pub use direct::{DirectAnswer, DirectCall};
 pub use fault::Refusal;
@@ -81,6 +85,8 @@ pub struct Gateway {
     /// The gauge of the streams that begin now, and its generation.
     streams: Rc<RefCell<(u64, Gauge)>>,
     detached: DetachedStreams,
+    /// Shared by all workers.
+    bodies: BodyMemory,
 }
 
 impl fmt::Debug for Gateway {
@@ -98,12 +104,14 @@ impl Gateway {
         completions: Rc<CompletionQueue>,
         gauges: WorkerGauges,
         traces: Option<f64>,
+        bodies: BodyMemory,
     ) -> Self {
         let generation = snapshot.load().generation;
         let streams = Rc::new(RefCell::new((generation, gauges.streams.gauge(generation))));
         let rng = Rc::new(RefCell::new(Rng::random()));
         let detached = DetachedStreams::new(gauges.drains.clone());
-        Self { snapshot, upstream, completions, ids: Rc::default(), rng, gauges, traces, streams, detached }
+        let ids = Rc::default();
+        Self { snapshot, upstream, completions, ids, rng, gauges, traces, streams, detached, bodies }
     }
 
     /// Counts a stream that begins by the snapshot of this generation.

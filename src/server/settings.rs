@@ -29,6 +29,12 @@ pub struct ServerLimits {
     pub header_count: usize,
     /// Bytes of a request body (413 beyond).
     pub body_size: usize,
+    /// Bytes that the bodies of all requests hold, until each is answered.
+    pub body_memory: usize,
+    /// Bytes that the bodies of one key's requests hold.
+    pub body_memory_per_key: usize,
+    /// Bytes that the bodies of one key's requests hold before they have arrived whole.
+    pub unfinished_per_key: usize,
     /// From the end of a connection's last response, or from its accept, to the end of the next request's
     /// head. The connection is closed, without an error code.
     pub head_timeout: Duration,
@@ -55,6 +61,9 @@ impl Default for ServerLimits {
             head_size: 64 * 1024,
             header_count: 100,
             body_size: 32 * 1024 * 1024,
+            body_memory: 1024 * 1024 * 1024,
+            body_memory_per_key: 256 * 1024 * 1024,
+            unfinished_per_key: 16 * 1024 * 1024,
             head_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),

@@ -1,6 +1,8 @@
 //! The client's side: requests, keys, endpoints, and clients that disconnect.
 
+mod body_memory;
 mod charges;
+mod coded_bodies;
 mod connections;
 mod database_keys;
 mod disconnects;

@@ -109,6 +109,8 @@ pub struct Lease {
 struct Granted {
     running: bool,
     request: Option<Taken>,
+    /// Requests beyond the first.
+    further: Option<Taken>,
     tokens: Option<Taken>,
     /// Set aside from the budget. `None`: there is no budget.
     cost: Option<i64>,
@@ -128,6 +130,19 @@ impl LimitMeter {
         let mut lease = Lease { meter: Arc::clone(self), granted: Granted::default(), at: now };
         // Parts that were granted before a refusal are given back by the drop.
         lease.grant(limits, reservation, now).map(|()| lease)
+    }
+
+    /// Grants what does not depend on the request's size: a place among the requests at once, and one of the
+    /// requests per minute. [`Lease::extend`] grants the rest.
+    ///
+    /// # Errors
+    /// The first limit that is exceeded; a spent budget is.
+    pub fn enter(self: &Arc<Self>, limits: &LimitValues, now: Duration) -> Result<Lease, Exceeded> {
+        if limits.budget.is_some_and(|budget| self.spent() >= budget) {
+            return Err(Exceeded { limit: Limit::Budget, after: None });
+        }
+        let mut lease = Lease { meter: Arc::clone(self), granted: Granted::default(), at: now };
+        lease.enter(limits, now).map(|()| lease)
     }
 
     /// Requests under way.
@@ -179,29 +194,50 @@ impl LimitMeter {
 }
 
 impl Lease {
-    fn grant(
-        &mut self,
+    /// Grants the whole reservation beyond what is granted already, or gives all of it back.
+    ///
+    /// # Errors
+    /// The first limit that is exceeded.
+    pub fn extend(
+        mut self,
         limits: &LimitValues,
         reservation: &Reservation,
         now: Duration,
-    ) -> Result<(), Exceeded> {
+    ) -> Result<Self, Exceeded> {
+        self.grant(limits, reservation, now).map(|()| self)
+    }
+
+    fn enter(&mut self, limits: &LimitValues, now: Duration) -> Result<(), Exceeded> {
         let Self { meter, granted, .. } = self;
-        if let Some(budget) = limits.budget {
-            granted.cost = Some(meter.set_aside(reservation.cost, budget)?);
-        }
-        if let Some(limit) = limits.concurrent {
+        if let Some(limit) = limits.concurrent.filter(|_| !granted.running) {
             let fits = |running: u32| (running < limit).then_some(running + 1);
             if meter.running.fetch_update(AcqRel, Relaxed, fits).is_err() {
                 return Err(Exceeded { limit: Limit::Concurrent, after: Some(Duration::from_secs(1)) });
             }
             granted.running = true;
         }
+        if let Some(limit) = limits.requests.filter(|_| granted.request.is_none()) {
+            granted.request = Some(take_requests(&meter.requests, limit, 1, now)?);
+        }
+        Ok(())
+    }
+
+    fn grant(
+        &mut self,
+        limits: &LimitValues,
+        reservation: &Reservation,
+        now: Duration,
+    ) -> Result<(), Exceeded> {
+        if let Some(budget) = limits.budget {
+            self.granted.cost = Some(self.meter.set_aside(reservation.cost, budget)?);
+        }
+        self.enter(limits, now)?;
+        let Self { meter, granted, .. } = self;
         if let Some(limit) = limits.requests {
-            let amount = reservation.requests.min(limit).max(1);
-            granted.request = Some(meter.requests.take(limit, amount, now).ok_or_else(|| Exceeded {
-                limit: Limit::Requests,
-                after: meter.requests.until(limit, amount, now),
-            })?);
+            let beyond = reservation.requests.min(limit).saturating_sub(1);
+            if beyond > 0 {
+                granted.further = Some(take_requests(&meter.requests, limit, beyond, now)?);
+            }
         }
         if let Some(limit) = limits.tokens {
             let amount =
@@ -218,7 +254,7 @@ impl Lease {
     /// were taken in, further ones are counted now; its cost is charged, and the rest of the sum set aside
     /// given back. It counts as a request whatever it used.
     pub fn settle(mut self, used: Use, elapsed: Duration) {
-        self.granted.request = None;
+        (self.granted.request, self.granted.further) = (None, None);
         if self.granted.cost.is_some() {
             // A sum that wrapped would be a budget that is never spent.
             let add = |unsaved: i64| Some(unsaved.saturating_add(used.cost.max(0)));
@@ -235,13 +271,21 @@ impl Lease {
     }
 }
 
+fn take_requests(window: &RateWindow, limit: u32, amount: u32, now: Duration) -> Result<Taken, Exceeded> {
+    let exceeded = || Exceeded { limit: Limit::Requests, after: window.until(limit, amount, now) };
+    window.take(limit, amount, now).ok_or_else(exceeded)
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Granted { running, request, tokens, cost } = std::mem::take(&mut self.granted);
+        let Granted { running, request, further, tokens, cost } = std::mem::take(&mut self.granted);
         if running {
             self.meter.running.fetch_sub(1, AcqRel);
         }
-        for (window, taken) in [(&self.meter.requests, request), (&self.meter.tokens, tokens)] {
+        let Self { meter, .. } = self;
+        for (window, taken) in
+            [(&meter.requests, request), (&meter.requests, further), (&meter.tokens, tokens)]
+        {
             if let Some(taken) = taken {
                 window.give_back(taken, taken.amount);
             }
