@@ -42,6 +42,7 @@ fn catalog(candidates: usize, strategy: Strategy) -> Catalog {
         weight: 1,
         region: None,
         dialects: None,
+        details: Arc::default(),
     };
     let settings = Arc::new(RoutingSettings { strategy, ..RoutingSettings::default() });
     Catalog::new((0..candidates).map(served).collect(), Vec::new(), settings, &StatsRegistry::default())

@@ -78,6 +78,7 @@ fn served(provider: &ProviderSettings) -> RoutedProvider {
         weight: provider.weight,
         region: provider.region.clone(),
         dialects: provider.dialects,
+        details: Arc::default(),
     }
 }
 

@@ -195,10 +195,11 @@ fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
         if *provider.target == *old.target && provider.deadlines == old.deadlines {
             provider.target = Arc::clone(&old.target);
         }
+        let details = current.catalog.details(at).cloned().unwrap_or_default();
         if let Some(fetched) = current.catalog.fetched(at)
             && !carried.catalog.is_configured(index)
         {
-            carried.catalog = carried.catalog.with_listing(index, fetched.clone());
+            carried.catalog = carried.catalog.with_listing(index, fetched.clone(), details);
         }
     }
     carried

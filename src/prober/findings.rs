@@ -13,7 +13,7 @@ use super::{
 use crate::{
     base::{Fault, Moment},
     proxy::Snapshot,
-    routing::{CheckMethod, FailureClass, HealthSettings, Listing, Probe},
+    routing::{CheckMethod, FailureClass, HealthSettings, Listing, ModelDetails, Probe},
     upstream::Target,
 };
 
@@ -70,11 +70,11 @@ impl Prober {
             state.health.put(&id, at, SavedHealth { alive: true, way: method.into() });
             state.keys.put(&id, at, true);
             if let Some(models) = &models {
-                state.models.put(&id, at, models.clone());
+                state.models.put(&id, at, models.names.clone());
             }
         });
         if let Some(models) = models {
-            self.set_models(target, models);
+            self.set_models(target, models.names, models.details, probe);
         }
     }
 
@@ -139,22 +139,37 @@ impl Prober {
         });
     }
 
-    /// Puts a list of models into the snapshot unless the snapshot has it already.
-    pub(super) fn set_models(&self, target: &Arc<Target>, models: Vec<Box<str>>) {
-        let (count, listing) = (models.len(), Listing::Fetched(models));
+    /// Puts a list of models into the snapshot unless the snapshot has it already. Other fields of the same
+    /// models are taken over when none are known, and with each regular reading of the list: some providers
+    /// write the time of the request into their list.
+    pub(super) fn set_models(
+        &self,
+        target: &Arc<Target>,
+        models: Vec<Box<str>>,
+        details: ModelDetails,
+        probe: Probe,
+    ) {
+        let (count, listing, details) = (models.len(), Listing::Fetched(models), Arc::new(details));
         let index_of = |snapshot: &Snapshot| {
             snapshot.providers.iter().position(|provider| Arc::ptr_eq(&provider.target, target))
         };
         let current = self.0.snapshot.load();
         let Some(index) = index_of(&current) else { return };
-        if current.catalog.fetched(index).is_some_and(|known| known.has_same_models(&listing)) {
+        let is_same = current.catalog.fetched(index).is_some_and(|known| known.has_same_models(&listing));
+        let has_news = current
+            .catalog
+            .details(index)
+            .is_some_and(|known| *known != details && (known.is_empty() || probe == Probe::Refresh));
+        if is_same && !has_news {
             return;
         }
-        tracing::info!(provider = %target.name, models = count, "models listed");
+        if !is_same {
+            tracing::info!(provider = %target.name, models = count, "models listed");
+        }
         self.0.snapshot.rcu(|current| {
             let mut next = Snapshot::clone(current);
             if let Some(index) = index_of(current) {
-                next.catalog = current.catalog.with_listing(index, listing.clone());
+                next.catalog = current.catalog.with_listing(index, listing.clone(), Arc::clone(&details));
             }
             Arc::new(next)
         });

@@ -3,11 +3,28 @@
 //! it is harmless there.
 
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Map, Value};
+
+use crate::routing::ModelDetails;
 
 /// Models of one provider's list; those beyond are not offered by name.
 pub(super) const MAX_MODELS: usize = 4096;
 /// Bytes of a model's name.
 const MAX_NAME: usize = 256;
+/// Bytes of a field that is kept beside the name, as JSON; longer ones are descriptions.
+const MAX_FIELD: usize = 512;
+/// Bytes of all fields of a model, and of all models of a list.
+const MAX_FIELDS: usize = 2048;
+const MAX_DETAILS: usize = 1024 * 1024;
+
+/// The models of a provider's list.
+#[derive(Debug, Default)]
+pub(super) struct ListedModels {
+    pub(super) names: Vec<Box<str>>,
+    pub(super) details: ModelDetails,
+    /// Bytes of the details so far.
+    size: usize,
+}
 
 /// One page of a list.
 #[derive(Deserialize)]
@@ -29,7 +46,11 @@ pub(super) enum ModelListForm {
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum ListEntry {
-    Model { id: Box<str> },
+    Model {
+        id: Box<str>,
+        #[serde(flatten)]
+        fields: Map<String, Value>,
+    },
     Unusable(IgnoredAny),
 }
 
@@ -62,16 +83,38 @@ impl ModelListForm {
     }
 
     /// Adds the names that a request can contain, up to [`MAX_MODELS`].
-    pub(super) fn take(self, models: &mut Vec<Box<str>>) {
+    pub(super) fn take(self, models: &mut ListedModels) {
         let (Self::Object { data: listed, .. } | Self::Bare(listed)) = self;
         for entry in listed {
-            let ListEntry::Model { id } = entry else { continue };
+            let ListEntry::Model { id, fields } = entry else { continue };
             // Gemini lists its models with a prefix that its chat endpoint does not use.
             let name = id.strip_prefix("models/").unwrap_or(&id);
             let fits = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
-            if fits && models.len() < MAX_MODELS {
-                models.push(name.into());
+            if fits && models.names.len() < MAX_MODELS {
+                models.names.push(name.into());
+                models.add_details(name, fields);
             }
+        }
+    }
+}
+
+impl ListedModels {
+    /// Keeps the short fields, as far as there is room.
+    fn add_details(&mut self, name: &str, fields: Map<String, Value>) {
+        let mut size = 0;
+        let kept: Map<String, Value> = fields
+            .into_iter()
+            .filter(|(key, _)| !matches!(&**key, "object" | "providers" | "permission"))
+            .filter(|(key, value)| {
+                let length = key.len() + value.to_string().len();
+                let fits = length <= MAX_FIELD && size + length <= MAX_FIELDS;
+                size += if fits { length } else { 0 };
+                fits
+            })
+            .collect();
+        if !kept.is_empty() && self.size + size <= MAX_DETAILS {
+            self.size += size;
+            self.details.add(name, Value::Object(kept).to_string());
         }
     }
 }
@@ -81,9 +124,9 @@ mod tests {
     use super::*;
 
     fn names(text: &str) -> Vec<Box<str>> {
-        let mut models = Vec::new();
+        let mut models = ListedModels::default();
         ModelListForm::read(text.as_bytes()).unwrap().take(&mut models);
-        models
+        models.names
     }
 
     #[test]
@@ -100,6 +143,33 @@ mod tests {
         let many: Vec<String> =
             (0..MAX_MODELS + 9).map(|number| format!(r#"{{"id":"m{number}"}}"#)).collect();
         assert_eq!(names(&format!("[{}]", many.join(","))).len(), MAX_MODELS);
+    }
+
+    /// B11.
+    #[test]
+    fn short_fields_are_kept_within_bounds() {
+        let mut models = ListedModels::default();
+        let long = "x".repeat(600);
+        let list = format!(
+            r#"[{{"id":"a","object":"model","created":7,"context_length":4096,"description":"{long}","pricing":{{"prompt":"0.1"}}}},{{"id":"b"}},{{"id":"models/c","owned_by":"me"}}]"#
+        );
+        ModelListForm::read(list.as_bytes()).unwrap().take(&mut models);
+        let of = |name| models.details.of(name).map(|text| serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(
+            of("a"),
+            Some(serde_json::json!({"created": 7, "context_length": 4096, "pricing": {"prompt": "0.1"}}))
+        );
+        assert_eq!((of("b"), of("c")), (None, Some(serde_json::json!({"owned_by": "me"}))));
+        let field = |number: usize| format!(r#""f{number}":"{}""#, "y".repeat(400));
+        let many: Vec<String> = (0..3000)
+            .map(|number| {
+                format!(r#"{{"id":"m{number}",{}}}"#, (0..9).map(field).collect::<Vec<_>>().join(","))
+            })
+            .collect();
+        let mut models = ListedModels::default();
+        ModelListForm::read(format!("[{}]", many.join(",")).as_bytes()).unwrap().take(&mut models);
+        assert!(models.details.of("m0").is_some_and(|text| text.len() < 2 * MAX_FIELDS));
+        assert!(models.details.of("m2999").is_none() && models.names.len() == 3000);
     }
 
     #[test]

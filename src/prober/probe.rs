@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::model_list::{MAX_MODELS, ModelListForm};
+use super::model_list::{ListedModels, MAX_MODELS, ModelListForm};
 use crate::{
     base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Stage},
     proxy::classify,
@@ -41,7 +41,7 @@ pub(super) struct ProbeResult {
 #[derive(Debug)]
 pub(super) enum Finding {
     /// Alive, and these are its models.
-    Listed(Vec<Box<str>>),
+    Listed(ListedModels),
     Alive,
     /// It cannot be used, though it may be reachable.
     Down(Fault, FailureClass),
@@ -49,7 +49,7 @@ pub(super) enum Finding {
 
 /// The response of `/models`.
 enum ModelsResponse {
-    List(Vec<Box<str>>),
+    List(ListedModels),
     /// Success; the list was not wanted or is empty.
     Good,
     /// The provider limits how often it is asked, so it is alive.
@@ -181,11 +181,11 @@ async fn request_short_list(
     }
     let body = collect::collect(response.body, ByteList::new(), MAX_CHECKED_LIST).await;
     let list = body.ok().and_then(|body| ModelListForm::read(&body.join()));
-    let mut models = Vec::new();
+    let mut models = ListedModels::default();
     if let Some(list) = list.filter(|list| list.next().is_none()) {
         list.take(&mut models);
     }
-    Ok(if models.is_empty() { ModelsResponse::Good } else { ModelsResponse::List(models) })
+    Ok(if models.names.is_empty() { ModelsResponse::Good } else { ModelsResponse::List(models) })
 }
 
 async fn request_models(
@@ -194,7 +194,7 @@ async fn request_models(
     probe: Probe,
     limit: Duration,
 ) -> Result<ModelsResponse, Fault> {
-    let mut models = Vec::new();
+    let mut models = ListedModels::default();
     let mut path = "/models".to_owned();
     for _ in 0..MAX_PAGES {
         let headers = HeaderMap::new();
@@ -227,12 +227,12 @@ async fn request_models(
         let next = list.next();
         list.take(&mut models);
         match next {
-            Some(next) if models.len() < MAX_MODELS => path = next,
+            Some(next) if models.names.len() < MAX_MODELS => path = next,
             Some(_) | None => break,
         }
     }
     // An empty list counts as no list, because the provider would have no model to serve.
-    Ok(if models.is_empty() { ModelsResponse::Good } else { ModelsResponse::List(models) })
+    Ok(if models.names.is_empty() { ModelsResponse::Good } else { ModelsResponse::List(models) })
 }
 
 /// The status, and the body: empty if it did not come whole and soon.

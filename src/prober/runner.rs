@@ -19,7 +19,9 @@ use super::{
 use crate::{
     base::{Moment, Rng, spawn::Tasks, time::unix_now},
     proxy::{Provider, Snapshot},
-    routing::{CheckMethod, FailureClass, HealthSettings, Probe, ProbeSchedule, probe_schedule},
+    routing::{
+        CheckMethod, FailureClass, HealthSettings, ModelDetails, Probe, ProbeSchedule, probe_schedule,
+    },
     upstream::{Target, Upstream},
 };
 
@@ -27,6 +29,8 @@ use crate::{
 const MAX_CHECKS: usize = 16;
 /// Longest time between two searches for providers whose check is due.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
+/// From the start to the first reading of a list whose names were saved.
+const FIRST_DETAILS: Duration = Duration::from_secs(30);
 /// For the last write of the state file.
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -137,8 +141,9 @@ impl Prober {
         drop(state);
         if let Some(listed) = listed {
             let age = Duration::from_secs(unix.saturating_sub(listed.at));
-            schedule.list_due = Some(now + self.settings().refresh.saturating_sub(age));
-            self.set_models(&target, listed.value);
+            // Soon, because the file has no more than the names.
+            schedule.list_due = Some(now + self.settings().refresh.saturating_sub(age).min(FIRST_DETAILS));
+            self.set_models(&target, listed.value, ModelDetails::default(), Probe::Check);
         }
         let health = Arc::clone(&provider.standing);
         let spread = self.0.rng.borrow_mut().unit();

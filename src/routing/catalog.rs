@@ -10,6 +10,7 @@ use regex::Regex;
 
 use super::{
     candidate_stats::{Admission, CandidateStats},
+    model_details::ModelDetails,
     order::{self, SortBy},
     plan::{Candidate, CandidateOrder, MAX_CANDIDATES, NoPlan, Plan, PlanRequest, UnknownModel},
     settings::{AllTripped, ModelRule, RoutingSettings},
@@ -52,6 +53,8 @@ pub struct RoutedProvider {
     pub region: Option<Arc<str>>,
     /// The endpoints of [`Endpoint::MAIN`] that it has, by configuration. `None`: its answers show it.
     pub dialects: Option<EndpointSet>,
+    /// The other fields of its list.
+    pub details: Arc<ModelDetails>,
 }
 
 /// What is known of an endpoint of a provider.
@@ -103,6 +106,8 @@ struct Serving {
 pub struct OfferedModel<'a> {
     pub model: &'a str,
     pub providers: Vec<&'a str>,
+    /// The fields of the first list that has more than its name, as a JSON object.
+    pub details: Option<&'a str>,
 }
 
 /// Removes repeated candidates; the first of each stays.
@@ -240,10 +245,10 @@ impl Catalog {
 
     /// The same catalogue with another list for one provider. The statistics stay.
     #[must_use]
-    pub fn with_listing(&self, index: usize, listing: Listing) -> Self {
+    pub fn with_listing(&self, index: usize, listing: Listing, details: Arc<ModelDetails>) -> Self {
         let mut providers = self.providers.clone();
         if let Some(provider) = providers.get_mut(index) {
-            provider.listing = listing;
+            (provider.listing, provider.details) = (listing, details);
         }
         Self::new(providers, self.supported.clone(), Arc::clone(&self.settings), &self.registry)
     }
@@ -265,6 +270,12 @@ impl Catalog {
     pub fn fetched(&self, index: usize) -> Option<&Listing> {
         let listing = &self.providers.get(index)?.listing;
         matches!(listing, Listing::Fetched(_)).then_some(listing)
+    }
+
+    /// The other fields of the list of this provider.
+    #[must_use]
+    pub fn details(&self, index: usize) -> Option<&Arc<ModelDetails>> {
+        self.providers.get(index).map(|provider| &provider.details)
     }
 
     #[must_use]
@@ -651,7 +662,11 @@ impl Catalog {
                         providers.push(name);
                     }
                 }
-                Some(OfferedModel { model, providers })
+                let details = |serving: &Serving| {
+                    let name = serving.model.as_deref().unwrap_or(model);
+                    self.providers.get(serving.provider)?.details.of(name)
+                };
+                Some(OfferedModel { model, providers, details: serving.iter().find_map(details) })
             })
             .collect()
     }

@@ -8,7 +8,7 @@
 //!   pause
 //! - [`candidate_stats`]: the statistics of a candidate, with its `breaker`, `window` and `latency`;
 //!   [`provider_health`]: the state of a provider; [`endpoint_memory`]: the endpoints that either has;
-//!   [`stats_registry`]: the map of both
+//!   [`stats_registry`]: the map of both; [`model_details`]: the fields of listed models
 //! - [`budget`]: limits over all requests on races, hedges, failovers and repeats
 //! - [`probe_schedule`]: when each provider is probed
 
@@ -20,6 +20,7 @@ pub mod catalog;
 pub mod class;
 pub mod endpoint_memory;
 pub mod latency;
+pub mod model_details;
 mod order;
 pub mod plan;
 pub mod probe_schedule;
@@ -37,6 +38,7 @@ pub use candidate_stats::{CandidateStats, ResponseKind};
 pub use catalog::{Catalog, EndpointKnowledge, Listing, OfferedModel, RoutedProvider};
 pub use class::FailureClass;
 pub use endpoint_memory::EndpointMemory;
+pub use model_details::ModelDetails;
 pub use plan::{Candidate, NoPlan, Plan, PlanRequest, UnknownModel};
 pub use probe_schedule::{HealthSettings, Probe, ProbeSchedule};
 pub use provider_health::{CheckMethod, ProviderHealth};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Uri, header, request::Parts};
 
 use super::routes::Access;
+use crate::auth::Principal;
 use crate::proxy::{
     AdminAccess, Refusal, Snapshot,
     admission::{accept, admit, unavailable},
@@ -65,9 +66,23 @@ pub(super) fn event_scope(
     }
 }
 
-/// Whether a request shows an accepted key or is an operator's.
-pub(super) fn is_known(listener: ListenerRole, snapshot: &Snapshot, head: &Parts) -> bool {
-    admit(snapshot, &head.headers).is_ok() || administrate(listener, snapshot, head).is_ok()
+/// The details that a request may see.
+#[derive(Debug)]
+pub(super) enum DetailScope {
+    None,
+    /// Of the models that this key may use.
+    OfKey(Arc<Principal>),
+    All,
+}
+
+/// The details that a request may see: an accepted key's, or an operator's.
+pub(super) fn detail(listener: ListenerRole, snapshot: &Snapshot, head: &Parts) -> DetailScope {
+    match admit(snapshot, &head.headers) {
+        Ok(principal) if principal.admin || principal.limits.models.is_empty() => DetailScope::All,
+        Ok(principal) => DetailScope::OfKey(principal),
+        Err(_) if administrate(listener, snapshot, head).is_ok() => DetailScope::All,
+        Err(_) => DetailScope::None,
+    }
 }
 
 /// Checks that a request is an operator's.

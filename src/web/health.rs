@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
+use super::admin::DetailScope;
 use crate::{
     base::{Endpoint, Moment, time::Rfc3339, ttl_map::HitCounter},
     proxy::{Provider, Snapshot},
@@ -16,9 +17,18 @@ use crate::{
 /// Above this number of candidates, those without an attempt are left out.
 const MAX_UNUSED_SHOWN: usize = 100;
 
-/// The page; `is_detailed` if the request shows an accepted key.
-pub(super) fn page(snapshot: &Snapshot, is_detailed: bool) -> Value {
-    if is_detailed { in_detail(snapshot) } else { health(snapshot) }
+/// The page, with these details.
+pub(super) fn page(snapshot: &Snapshot, detail: &DetailScope) -> Value {
+    match detail {
+        DetailScope::None => health(snapshot),
+        DetailScope::All => in_detail(snapshot, |_| true),
+        DetailScope::OfKey(principal) => in_detail(snapshot, |(provider, stats)| {
+            stats.model().is_some_and(|model| {
+                snapshot.allows(&principal.limits, model)
+                    || snapshot.allows(&principal.limits, &format!("{provider}/{model}"))
+            })
+        }),
+    }
 }
 
 /// S2.8. A provider without any contact so far counts as healthy.
@@ -53,7 +63,7 @@ fn is_healthy(provider: &Provider, now: Moment) -> bool {
 }
 
 /// The page with the details of providers and candidates.
-fn in_detail(snapshot: &Snapshot) -> Value {
+fn in_detail(snapshot: &Snapshot, may_see: impl Fn((&str, &CandidateStats)) -> bool) -> Value {
     let (now, mut page) = (Moment::now(), health(snapshot));
     let tracked = snapshot.catalog.tracked();
     let show_all = tracked.len() <= MAX_UNUSED_SHOWN;
@@ -63,7 +73,8 @@ fn in_detail(snapshot: &Snapshot) -> Value {
         .map(|one| {
             let own = tracked
                 .iter()
-                .filter(|(name, stats)| **name == *one.target.name && (show_all || stats.is_used()));
+                .filter(|(name, stats)| **name == *one.target.name && (show_all || stats.is_used()))
+                .filter(|(name, stats)| may_see((name, stats)));
             provider(one, own.map(|(_, stats)| candidate(stats, snapshot, now)).collect(), now)
         })
         .collect();

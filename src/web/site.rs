@@ -22,9 +22,10 @@ use crate::{
     base::ByteList,
     exchange::Outcome,
     ledger::LedgerReader,
-    proxy::{Addressed, Call, Gateway, Incoming, Refusal},
+    proxy::{Addressed, Call, Gateway, Incoming, Refusal, admission::admit},
     telemetry::Telemetry,
     upstream::Target,
+    wire::Dialect,
 };
 
 /// The handler of one worker and one listener.
@@ -147,11 +148,14 @@ impl Site {
     async fn page(
         self: Rc<Self>,
         page: Page,
-        call: Call,
+        mut call: Call,
         found: RouteMatch<'_>,
         head: &Parts,
     ) -> Response<Body> {
         let (parts, snapshot) = (&self.parts, self.gateway.snapshot());
+        if matches!(page, Page::Models | Page::Model) && models::is_for_anthropic(head) {
+            call.dialect = Dialect::Messages;
+        }
         if let Err(refusal) = admin::authorize(found.route.access, parts.listener, &snapshot, head) {
             return call.refuse(&refusal).map(Body::from);
         }
@@ -160,11 +164,15 @@ impl Site {
             Page::Live => Ok(Reply::ok(page::live())),
             Page::Hello => Ok(Reply::ok(page::hello())),
             Page::Ready => Ok(Reply::ready((parts.ready)())),
-            Page::Models => Ok(Reply::ok(models::list(&snapshot))),
-            Page::Model => models::one(&snapshot, found.rest).map(Reply::ok),
+            Page::Models => admit(&snapshot, &head.headers)
+                .and_then(|principal| models::list(&snapshot, &principal.limits, head))
+                .map(Reply::ok),
+            Page::Model => admit(&snapshot, &head.headers)
+                .and_then(|principal| models::one(&snapshot, &principal.limits, head, found.rest))
+                .map(Reply::ok),
             Page::Health => {
-                let is_detailed = admin::is_known(parts.listener, &snapshot, head);
-                Ok(Reply::ok(health::page(&snapshot, is_detailed)))
+                let detail = admin::detail(parts.listener, &snapshot, head);
+                Ok(Reply::ok(health::page(&snapshot, &detail)))
             }
             Page::Stats => {
                 let query = head.uri.query().unwrap_or_default();

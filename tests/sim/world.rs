@@ -122,6 +122,7 @@ pub fn catalog(plot: &Plot) -> (Catalog, StatsRegistry) {
         weight: index as u32 + 1,
         region: Some(if index.is_multiple_of(2) { "even" } else { "odd" }.into()),
         dialects: None,
+        details: Arc::default(),
     };
     let served = (0..plot.providers.len()).map(served).collect();
     let catalog = Catalog::new(served, Vec::new(), Arc::new(plot.settings.clone()), &records);

@@ -25,6 +25,7 @@ fn catalog(candidates: usize, change: impl FnOnce(&mut RoutingSettings)) -> Cata
         weight: 1,
         region: None,
         dialects: None,
+        details: Arc::default(),
     };
     let mut settings = RoutingSettings::default();
     change(&mut settings);

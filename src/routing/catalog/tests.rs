@@ -15,7 +15,15 @@ fn list(models: &[&str]) -> Vec<Box<str>> {
 }
 
 fn served(name: &str, listing: Listing) -> RoutedProvider {
-    RoutedProvider { name: name.into(), base: name.into(), listing, weight: 1, region: None, dialects: None }
+    RoutedProvider {
+        name: name.into(),
+        base: name.into(),
+        listing,
+        weight: 1,
+        region: None,
+        dialects: None,
+        details: Arc::default(),
+    }
 }
 
 fn catalog(supported: &[&str]) -> Catalog {
@@ -193,6 +201,7 @@ fn the_nearest_region_comes_first() {
     let providers = ["far", "none", "near"].map(|region| RoutedProvider {
         region: Some(region.into()).filter(|_| region != "none"),
         dialects: None,
+        details: Arc::default(),
         ..served(region, Listing::Configured(list(&["m"])))
     });
     let settings =
