@@ -63,6 +63,8 @@ pub enum Command {
     Compare(compare::Options),
     /// Make, list, change, rotate and revoke client keys, in the database that the configuration names
     Keys(Box<keys::Options>),
+    /// Print the JSON schema of the configuration file, for editors
+    Schema,
 }
 
 impl Args {

@@ -1,7 +1,8 @@
 //! The command line: the only room that prints. Results go to stdout, errors and notices to stderr.
 //!
 //! - [`args`]: the commands and their options
-//! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`], [`keys`], [`usage`]: one module per command
+//! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`], [`keys`], [`usage`], [`schema`]: one
+//!   module per command
 //! - `banner`, `summary`: the start-up lines
 //! - `signals`: the signals that end the process or reload it
 //! - `destination`: the gateway or provider that a command sends requests to
@@ -13,6 +14,7 @@ pub mod check;
 pub mod compare;
 pub mod keys;
 pub mod reload;
+pub mod schema;
 pub mod serve;
 pub mod usage;
 
@@ -50,6 +52,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Bench(options) => bench::run(&options),
         Command::Compare(options) => compare::run(&options),
         Command::Keys(options) => keys::run(&options),
+        Command::Schema => schema::run(),
     }
 }
 

@@ -133,7 +133,7 @@ struct CheckedFile {
 fn check(text: &str, env: &Env, folder: Option<PathBuf>, problems: &mut Vec<Problem>) -> CheckedFile {
     match document::read(text) {
         Ok(document) => {
-            let mut context = ReadContext { env, folder, problems: Vec::new() };
+            let mut context = ReadContext { env, folder, problems: Vec::new(), seen: None };
             let (settings, state) = root::read(&mut context, &document);
             problems.append(&mut context.problems);
             CheckedFile { settings, state, keys: document.keys() }

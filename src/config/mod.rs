@@ -15,6 +15,7 @@
 //! `otel`,
 //!   `account`: the keys of each part
 //! - [`problem`]: one problem, with its path
+//! - [`schema`]: a JSON schema of the file
 
 pub mod administration;
 pub mod discover;
@@ -22,6 +23,7 @@ pub mod env;
 pub mod load;
 pub mod overrides;
 pub mod problem;
+pub mod schema;
 pub mod settings;
 pub mod source;
 pub mod watch;

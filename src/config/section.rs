@@ -2,7 +2,10 @@
 //! that the code reads becomes known, and at the end the other keys are reported with the most similar known
 //! key. The list of known keys therefore always matches the code.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
 
 use super::{
     document::Value,
@@ -20,6 +23,16 @@ pub(super) struct ReadContext<'e> {
     /// The folder of relative file names. `None`: the disk is not accessed.
     pub(super) folder: Option<PathBuf>,
     pub(super) problems: Vec<Problem>,
+    /// The keys of each object that was read, for the schema. `None`: they are not wanted.
+    pub(super) seen: Option<HashMap<String, SeenKeys>>,
+}
+
+/// The keys that the code knows in one object.
+#[derive(Default)]
+pub(super) struct SeenKeys {
+    pub(super) known: Vec<&'static str>,
+    /// The operator chooses further keys.
+    pub(super) any: bool,
 }
 
 /// A value and its path.
@@ -161,6 +174,10 @@ impl<'v, 'e> Section<'v, '_, 'e> {
     }
 
     fn close(mut self) {
+        if let Some(all) = &mut self.context.seen {
+            let keys = SeenKeys { known: self.known_keys.clone(), any: self.accepts_any_key };
+            all.insert(self.path.to_owned(), keys);
+        }
         let mut seen = HashSet::new();
         for (name, _) in self.entries {
             if !seen.insert(name) {

@@ -284,3 +284,32 @@ fn a_bench_that_cannot_work_says_why() {
     let (code, stdout, stderr) = run(&line, &[]);
     assert!(code == Some(0) && stdout.contains("2 completed"), "{stdout}{stderr}");
 }
+
+/// CASES F15: the files of `examples/` are good as they stand, with their variables set.
+#[test]
+fn the_examples_are_good() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let examples: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(examples.len() >= 5, "{examples:?}");
+    for example in
+        examples.into_iter().chain([Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.json")])
+    {
+        let text = fs::read_to_string(&example).unwrap();
+        let names = text.split("${").skip(1).map(|rest| rest.split_once('}').unwrap().0);
+        let variables: Vec<(&str, &str)> =
+            names.zip(["sk-a", "sk-b", "sk-c", "sk-d", "sk-e", "sk-f", "sk-g", "sk-h"]).collect();
+        let (code, stdout, stderr) = run(&["check", example.to_str().unwrap()], &variables);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+        assert!(!stdout.contains("note"), "{stdout}");
+    }
+}
+
+/// CASES F15: editors check and complete a file by the schema.
+#[test]
+fn the_schema_is_printed() {
+    let (code, stdout, stderr) = run(&["schema"], &[]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let schema: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+    assert!(schema["properties"]["providers"].is_object());
+}
