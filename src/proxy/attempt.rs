@@ -9,13 +9,18 @@ use std::{
     sync::Arc,
 };
 
-use http::header::CONTENT_ENCODING;
+use bytes::Bytes;
+use http::{
+    HeaderValue,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     answer::Answer,
     attempt_result::{AttemptError, AttemptTimes, ErrorResponse, ErrorRest, Success},
     error_response::read_error_start,
+    first_bytes,
     request_context::RequestContext,
     response_headers::{
         BodyKind, body_kind, declared_length, forbid_buffering, is_page, retain_passed_headers, status_of_hop,
@@ -81,13 +86,13 @@ impl RequestContext<'_> {
         provider: &Provider,
         deadline: Deadline,
     ) -> Result<Success, AttemptError> {
-        let upstream::Response { status, mut headers, body, connected_after } = response;
+        let upstream::Response { status, mut headers, mut body, connected_after } = response;
         let times = AttemptTimes { connection_wait: connected_after, answered: Instant::now() };
         if let Some(fault) = status_of_hop(status, &headers) {
             return Err(AttemptError::Fault(fault));
         }
         let declared = declared_length(&headers);
-        let kind = body_kind(&headers, self.streams, self.endpoint);
+        let mut kind = body_kind(&headers, self.streams, self.endpoint);
         retain_passed_headers(&mut headers, &provider.target.forwarded);
         let error = |headers, text, rest| {
             let text = provider.secrets.mask_text(text);
@@ -103,10 +108,25 @@ impl RequestContext<'_> {
         if is_page(&headers) {
             return Err(garbage("a page for people"));
         }
+        let mut first = Bytes::new();
+        let is_labelled = kind == BodyKind::Events || headers.contains_key(CONTENT_ENCODING);
+        if self.streams && !is_labelled && !self.endpoint.answers_files() {
+            running.stage.set(Stage::FirstToken);
+            let read = first_bytes::read(&mut body, deadline).await.map_err(AttemptError::Fault)?;
+            let (bytes, has_events) = read;
+            if has_events {
+                kind = BodyKind::Events;
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            } else if bytes.is_empty() && self.endpoint.is_main() {
+                let kind = FaultKind::Empty("nothing");
+                return Err(AttemptError::Fault(Fault::provider(Stage::FirstToken, kind, Sent::Some)));
+            }
+            first = bytes;
+        }
         if kind == BodyKind::Whole {
             running.stage.set(Stage::Body);
             self.refuse_beyond(declared)?;
-            let body = self.collect(body, ByteList::new(), deadline).await.map_err(AttemptError::Fault)?;
+            let body = self.collect(body, first.into(), deadline).await.map_err(AttemptError::Fault)?;
             let body = provider.secrets.mask(body, Within::Answer);
             if (self.streams || !self.is_sole) && !headers.contains_key(CONTENT_ENCODING) {
                 let text = body.join();
@@ -137,7 +157,10 @@ impl RequestContext<'_> {
             forbid_buffering(&mut headers);
         }
         let (reached, mut stream) = running
-            .reach_commit(self.stream(body, provider, is_events, deadline), self.commit_point())
+            .reach_commit(
+                self.stream(body, provider, is_events, deadline).beginning_with(first),
+                self.commit_point(),
+            )
             .await?;
         match reached {
             Ok(()) => Ok(Success { answer: Answer::Stream(status, headers, stream), times }),

@@ -15,6 +15,7 @@
 //! - `attempt`: one of them; `attempt_result`: how it ended; `error_response`: a provider's error;
 //!   [`classify`]: the class of a failure, `missing`: of a missing model or endpoint; `failures`: the
 //!   failures of a request, and its refusal
+//! - `first_bytes`: decide whether a body without a stream's label has events
 //! - `secret_mask`: takes a provider's own key out of collected bodies
 //! - `answer`: a good answer, `response_headers`: its headers; `committed_attempt`: its attempt, until its
 //!   last byte
@@ -50,6 +51,7 @@ pub mod direct;
 mod error_response;
 mod failures;
 pub mod fault;
+mod first_bytes;
 mod further;
 mod handle;
 mod intake;

@@ -15,6 +15,7 @@ use super::{
     settings::{CommitPoint, StreamSettings},
     source::FrameSource,
     stream::{RelayOptions, Stream},
+    tap::TapReport,
     trace_comment,
 };
 use crate::{
@@ -29,7 +30,11 @@ const MAX_WAITING: usize = 256 * 1024;
 
 /// A stream of which the client has seen nothing.
 #[derive(Debug)]
-pub struct Uncommitted<S: FrameSource>(Box<Stream<S>>);
+pub struct Uncommitted<S: FrameSource> {
+    stream: Box<Stream<S>>,
+    /// Bytes that were read before; empty: none.
+    first: Bytes,
+}
 
 impl<S: FrameSource + 'static> Uncommitted<S> {
     #[must_use]
@@ -40,7 +45,14 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
         started: Instant,
         id: RequestId,
     ) -> Self {
-        Self(Box::new(Stream::new(source, options, settings, started, id)))
+        let stream = Box::new(Stream::new(source, options, settings, started, id));
+        Self { stream, first: Bytes::new() }
+    }
+
+    /// The stream of which these bytes have been read before.
+    #[must_use]
+    pub fn beginning_with(self, first: Bytes) -> Self {
+        Self { first, ..self }
     }
 
     /// Pulls until `point` is reached.
@@ -54,28 +66,34 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
 
     /// Has `observer` observe a failure after the commit. It is dropped if the stream has ended.
     pub fn observe(&mut self, observer: S::Observer) {
-        self.0.observe(observer);
+        self.stream.observe(observer);
     }
 
     /// Usage that the provider has reported so far.
     pub fn usage(&mut self) -> Option<Usage> {
-        self.0.tap.stats().usage
+        self.stream.tap.stats().usage
     }
 
     /// Tokens of output that have come, estimated.
     #[must_use]
     pub fn passed_tokens(&self) -> u32 {
-        self.0.tap.passed_tokens()
+        self.stream.tap.passed_tokens()
     }
 
     /// The first bytes of the error event that came before the first content.
     #[must_use]
     pub fn error_text(&mut self) -> Bytes {
-        self.0.tap.take_error_text()
+        self.stream.tap.take_error_text()
     }
 
     fn poll_reach(&mut self, point: CommitPoint, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        let stream = &mut self.0;
+        let Self { stream, first } = self;
+        if !first.is_empty() {
+            let report = stream.take_in(std::mem::take(first))?;
+            if is_refused(report, point) {
+                return Poll::Ready(Err(Fault::provider(stream.stage(), FaultKind::ErrorEvent, Sent::Some)));
+            }
+        }
         loop {
             let reached = match point {
                 CommitPoint::Headers => true,
@@ -101,7 +119,7 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
                 return Poll::Ready(if cut { Err(fault()) } else { Ok(()) });
             }
             let report = ready!(stream.poll_pull(cx))?;
-            if report.error && !report.content && point == CommitPoint::FirstContent {
+            if is_refused(report, point) {
                 return Poll::Ready(Err(Fault::provider(stream.stage(), FaultKind::ErrorEvent, Sent::Some)));
             }
         }
@@ -118,9 +136,9 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
         guards: [GaugeGuard; 2],
         detached: DetachedStreams,
     ) -> Committed<S> {
-        self.0.timer.commit();
+        self.stream.timer.commit();
         Committed {
-            stream: self.0,
+            stream: self.stream,
             dialect,
             on_fault,
             broken: None,
@@ -131,6 +149,11 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
             _guards: guards,
         }
     }
+}
+
+/// Whether an error event came before the first content, while that is waited for.
+fn is_refused(report: TapReport, point: CommitPoint) -> bool {
+    report.error && !report.content && point == CommitPoint::FirstContent
 }
 
 /// Renders a fault as an event of a dialect.

@@ -168,17 +168,29 @@ impl<S: FrameSource> Stream<S> {
                 Err(self.fault(FaultKind::Timeout(deadline, timeout)))
             }
         };
+        Poll::Ready(self.settle(outcome))
+    }
+
+    /// Takes in a frame that was read from the source before.
+    pub(super) fn take_in(&mut self, frame: Bytes) -> Result<TapReport, Fault> {
+        let outcome = self.pass(frame);
+        self.settle(outcome)
+    }
+
+    /// A fault ends the stream, unless its answer is complete.
+    #[inline]
+    fn settle(&mut self, outcome: Result<TapReport, Fault>) -> Result<TapReport, Fault> {
         if outcome.is_err() && self.is_answered() {
             // Nothing that was still to come concerns the client.
             self.finish();
-            return Poll::Ready(Ok(TapReport::default()));
+            return Ok(TapReport::default());
         }
         if let Err(fault) = &outcome {
             self.report_failure(fault);
             self.source = None;
             self.flush_coalesce();
         }
-        Poll::Ready(outcome)
+        outcome
     }
 
     fn pass(&mut self, frame: Bytes) -> Result<TapReport, Fault> {

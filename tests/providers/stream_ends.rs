@@ -126,6 +126,8 @@ async fn a_stream_without_an_answer_is_an_error() {
         ("the end alone", script::sse(script::DONE)),
         ("nothing", vec![sse_head(), Step::End]),
         ("comments and the end in one read", script::sse([b": hi\n\n", script::DONE].concat())),
+        ("nothing as a document", script::json(200, "")),
+        ("nothing under another label", vec![script::head(200, "text/plain", Framing::Chunked), Step::End]),
         ("a document", script::json(200, script::COMPLETION)),
         ("an empty document", script::json(200, "{}")),
     ] {
@@ -223,5 +225,88 @@ async fn a_client_that_leaves_after_the_last_event_was_served() {
     assert_eq!((&line["input_tokens"], &line["output_tokens"]), (&9.into(), &3.into()), "{line}");
     end.open();
     gateway.until("a connection that is kept", |now| now.upstream_idle == 1).await;
+    gateway.stop().await;
+}
+
+/// Where a stream was requested, the first bytes decide whether the body has events, not its label: they pass
+/// byte for byte, as they come, and their usage is read (A6).
+#[tokio::test]
+async fn events_under_another_label_are_events() {
+    let events = [b": hi\n\n", &delta("one")[..], STOP.as_bytes(), &script::usage(), script::DONE].concat();
+    let mark = [b"\xef\xbb\xbf\r\n", &events[..]].concat();
+    let seen = [&events[..events.len() - script::usage().len() - script::DONE.len()], script::DONE].concat();
+    for (speaks, version) in PAIRS {
+        for (label, body, expected) in [
+            ("application/json", &events, &seen),
+            ("text/plain; charset=utf-8", &events, &seen),
+            ("application/octet-stream", &events, &seen),
+            ("application/json", &mark, &[b"\xef\xbb\xbf\r\n", &seen[..]].concat()),
+        ] {
+            for whole in [true, false] {
+                let pieces: Vec<Step> = match whole {
+                    true => vec![script::body(body.clone())],
+                    false => {
+                        // Single bytes until the decision and beyond it.
+                        let (start, rest) = body.split_at(20);
+                        let bytes =
+                            start.chunks(1).flat_map(|byte| [script::body(byte.to_vec()), Step::Moment]);
+                        bytes.chain([script::body(rest.to_vec())]).collect()
+                    }
+                };
+                let head = vec![script::head(200, label, Framing::Chunked)];
+                let upstream = Upstream::always(speaks, [head, pieces, vec![Step::End]].concat());
+                let gateway = Plan::to(&[&upstream]).start().await;
+                let mut client = gateway.client(version).await;
+                let call = Call::stream();
+                let id = call.id();
+                let answer = client.send(call).await;
+                assert_eq!(
+                    (answer.status.as_u16(), answer.header("content-type")),
+                    (200, "text/event-stream")
+                );
+                let received = answer.collect().await;
+                assert!(received.complete, "{label}");
+                assert_eq!(received.bytes(), expected, "{label} {whole} {speaks:?} {version:?}");
+                let line = journal::closing(&id).await;
+                assert_eq!((&line["input_tokens"], &line["output_tokens"]), (&9.into(), &3.into()), "{line}");
+                drop(client);
+                gateway.stop().await;
+            }
+        }
+    }
+}
+
+/// The first event of such a body reaches the client before the second is sent, and an error in it leads to
+/// the next provider (A6).
+#[tokio::test]
+async fn events_under_another_label_are_relayed_as_they_come() {
+    let gate = Gate::new();
+    let head = script::head(200, "application/json", Framing::Chunked);
+    let steps = vec![
+        head.clone(),
+        Step::Body(delta("one")),
+        Step::Wait(gate.clone()),
+        script::body(script::DONE),
+        Step::End,
+    ];
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let mut answer = client.send(Call::stream()).await;
+    assert_eq!(answer.piece().await, delta("one"));
+    gate.open();
+    assert_eq!(answer.collect().await.bytes(), script::DONE);
+    drop(client);
+    gateway.stop().await;
+
+    let error = script::body("data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\"}}\n\n");
+    let first = Upstream::always(Speaks::H1, vec![head, error, Step::End]);
+    let second = Upstream::always(Speaks::H1, script::sse(script::short_stream()));
+    let gateway = Plan::to(&[&first, &second]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::stream()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-provider")), (200, "p1"));
+    assert_eq!(answer.collect().await.bytes(), script::short_stream());
+    drop(client);
     gateway.stop().await;
 }
