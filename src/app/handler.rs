@@ -42,7 +42,9 @@ fn refusal(reason: RefusalReason) -> Box<Refusal> {
         RefusalReason::Ambiguous(Ambiguity::TwoLengths) => {
             ("ambiguous_length", "a request says its length once, by content-length or transfer-encoding")
         }
-        RefusalReason::Ambiguous(Ambiguity::Host) => ("bad_request", "a request names its host once"),
+        RefusalReason::Ambiguous(Ambiguity::Host) => {
+            ("bad_request", "a request names one host, by its name or address")
+        }
         RefusalReason::Ambiguous(Ambiguity::Coding) => {
             ("bad_request", "the only transfer-encoding that is understood is chunked")
         }
@@ -85,7 +87,7 @@ mod tests {
             ),
             (
                 RefusalReason::Ambiguous(Ambiguity::Host),
-                "a request names its host once",
+                "a request names one host, by its name or address",
                 invalid,
                 "bad_request",
             ),

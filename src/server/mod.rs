@@ -2,13 +2,13 @@
 //! does not know the content that it serves. Invariant: a connection stays on the worker that accepted it.
 //!
 //! - [`handler`]: the interface to the content; [`cut`]: why the server ends a response before its end
-//! - [`refusal`]: reasons for which the server answers without the handler
+//! - [`refusal`]: reasons for which the server answers without the handler; `host`: one of them
 //! - [`settings`]: addresses, limits and deadlines
 //! - [`drain`]: the process stops its workers in steps
 //! - [`listen`]: from a listening socket to an accepted one
 //!   - [`listen::bind`], [`listen::accept`], [`listen::conn_limit`], [`listen::tls`]
 //! - `conn`: common to both protocols: state, deadlines, socket, TLS handshake
-//!   - `state`, `table`, `socket`, `open`, `drive`, `request_body`, `discard`
+//!   - `state`, `table`, `socket`, `open`, `drive`, `request_body`, `content`, `discard`
 //! - `h1`: HTTP/1.1. hyper reads requests and writes short responses; streams are written here
 //!   - `state`, `framing`, `connection`, `service`, `streamed`, `read_readiness`, `linger`
 //! - `h2`: HTTP/2, by hyper
@@ -23,6 +23,7 @@ pub mod drain;
 mod h1;
 mod h2;
 pub mod handler;
+mod host;
 pub mod listen;
 pub mod refusal;
 pub mod settings;

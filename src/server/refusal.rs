@@ -3,6 +3,7 @@
 //! are the server's.
 
 use bytes::Bytes;
+use http::StatusCode;
 
 /// Why the server itself answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub enum RefusalReason {
 pub enum Ambiguity {
     /// More than one `content-length`, or one and a `transfer-encoding` (RFC 9112 section 6.3).
     TwoLengths,
-    /// No `host`, or several (RFC 9112 section 3.2).
+    /// No `host`, several, or one that is no host (RFC 9112 section 3.2).
     Host,
     /// A `transfer-encoding` other than `chunked`, which no code here decodes.
     Coding,
@@ -34,6 +35,15 @@ impl RefusalReason {
     /// The reason for which hyper did not parse a request.
     pub(super) fn unparsed(error: &hyper::Error) -> Self {
         if error.is_parse_too_large() { Self::HeadTooLarge } else { Self::BadHead }
+    }
+
+    /// The status of the response.
+    pub(super) const fn status(self) -> StatusCode {
+        match self {
+            Self::Ambiguous(_) | Self::BadHead => StatusCode::BAD_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TooManyConnections => StatusCode::SERVICE_UNAVAILABLE,
+        }
     }
 
     /// The whole response, as it goes over the wire; the connection ends with it.

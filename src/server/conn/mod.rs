@@ -6,9 +6,10 @@
 //! - [`socket`]: the socket as hyper sees it, observed as it reads and writes
 //! - [`open`]: TLS handshake, choice of the protocol
 //! - [`drive`]: polls a hyper connection and applies a changed fate
-//! - [`request_body`]: a request's body as the handler sees it
+//! - [`request_body`]: a request's body as the handler sees it; [`content`]: a response's
 //! - [`discard`]: limits on reading a body that no handler wants
 
+pub(super) mod content;
 pub(super) mod discard;
 pub(super) mod drive;
 pub(super) mod open;

@@ -22,10 +22,12 @@ use super::{
 use crate::server::{
     conn::{
         RequestBody,
+        content::Content,
         state::{ConnRecord, InFlight},
     },
     cut::Cuttable,
     handler::{Handler, Peer},
+    host::names_hosts_only,
     refusal::{Ambiguity, RefusalReason},
 };
 
@@ -44,12 +46,6 @@ pub(super) struct H1Service<H: Handler> {
 pub(super) struct H1ResponseBody<B: Cuttable> {
     content: Content<B>,
     in_flight: InFlight,
-}
-
-#[derive(Debug)]
-enum Content<B> {
-    Handler(B),
-    Refusal(Option<Bytes>),
 }
 
 impl<H: Handler> Service<Request<Incoming>> for H1Service<H> {
@@ -94,6 +90,9 @@ fn check(request: &Request<Incoming>, record: &ConnRecord) -> Result<(), Ambigui
     let length = if coding.is_some() { None } else { request.body().size_hint().exact() };
     let needs_host = request.version() == Version::HTTP_11;
     h1.framing.borrow_mut().begin_body(length, needs_host)?;
+    if !names_hosts_only(request.uri(), request.headers()) {
+        return Err(Ambiguity::Host);
+    }
     match coding {
         Some(coding) if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => {
             Err(Ambiguity::Coding)
@@ -113,8 +112,8 @@ fn refuse<B: Cuttable>(body: Bytes, in_flight: InFlight) -> Response<H1ResponseB
 
 impl<B: Cuttable> Drop for H1ResponseBody<B> {
     fn drop(&mut self) {
-        if let (Some(cause), Content::Handler(body)) = (self.in_flight.0.cut_cause(), &mut self.content) {
-            body.cut(cause);
+        if let Some(cause) = self.in_flight.0.cut_cause() {
+            self.content.cut(cause);
         }
     }
 }
@@ -127,23 +126,14 @@ impl<B: Body<Data = Bytes> + Cuttable + Unpin> Body for H1ResponseBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match &mut self.content {
-            Content::Handler(body) => Pin::new(body).poll_frame(cx),
-            Content::Refusal(text) => Poll::Ready(text.take().map(|bytes| Ok(Frame::data(bytes)))),
-        }
+        Pin::new(&mut self.content).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Handler(body) => body.is_end_stream(),
-            Content::Refusal(text) => text.is_none(),
-        }
+        self.content.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            Content::Handler(body) => body.size_hint(),
-            Content::Refusal(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
-        }
+        self.content.size_hint()
     }
 }

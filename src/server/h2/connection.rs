@@ -60,7 +60,7 @@ pub(in crate::server) async fn serve<H: Handler>(
     tasks: Tasks,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let executor = StreamExecutor { tasks, record: Rc::clone(record) };
-    let service = H2Service { handler, peer, record: Rc::clone(record) };
+    let service = H2Service { handler, peer, record: Rc::clone(record), header_count: limits.header_count };
     let connection = builder(limits, executor).serve_connection(TokioIo::new(socket), service);
     drive(&mut Box::pin(connection), record, || false).await.map_err(Into::into)
 }

@@ -3,14 +3,14 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
+    future::{Future, ready as ready_now},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 
@@ -23,10 +23,13 @@ use super::{
 use crate::server::{
     conn::{
         RequestBody,
+        content::Content,
         state::{ConnRecord, InFlight},
     },
     cut::Cuttable,
     handler::{Handler, Peer},
+    host::names_hosts_only,
+    refusal::{Ambiguity, RefusalReason},
 };
 
 /// The service of one connection.
@@ -35,12 +38,14 @@ pub(super) struct H2Service<H> {
     pub(super) handler: H,
     pub(super) peer: Peer,
     pub(super) record: Rc<ConnRecord>,
+    /// Header fields of a request.
+    pub(super) header_count: usize,
 }
 
 /// A response's body; the request is in flight until it is dropped.
 #[derive(Debug)]
-pub(super) struct H2ResponseBody<B: Cuttable + Body> {
-    body: B,
+pub(super) struct H2ResponseBody<B: Cuttable + Body<Data = Bytes> + Unpin> {
+    body: Content<B>,
     /// The body has failed: the stream is reset after the frames that wait.
     broken: Option<Box<(FlushMark, B::Error)>>,
     activity: Rc<StreamActivity>,
@@ -60,23 +65,49 @@ impl<H: Handler> Service<Request<Incoming>> for H2Service<H> {
         let in_flight = self.record.begin_request();
         let activity = self.record.h2().map(H2ConnState::begin_stream).unwrap_or_default();
         let unread = UnreadBody::default();
+        let reason = self.reason_to_refuse(&request);
         let (head, body) = request.into_parts();
-        let answer = self.handler.handle(head, RequestBody::h2(body, unread.clone()), self.peer);
-        Box::pin(async move {
-            let response = answer.await;
-            Ok(response.map(|body| H2ResponseBody {
+        let body = RequestBody::h2(body, unread.clone());
+        let response = move |response: Response<Content<H::Body>>| {
+            response.map(|body| H2ResponseBody {
                 body,
                 broken: None,
                 activity,
                 unread,
                 discard: None,
                 in_flight,
-            }))
-        })
+            })
+        };
+        if let Some(reason) = reason {
+            tracing::debug!(peer = %self.peer.address, ?reason, "request refused");
+            drop(body);
+            return Box::pin(ready_now(Ok(response(refuse(reason, self.handler.refuse(reason))))));
+        }
+        let answer = self.handler.handle(head, body, self.peer);
+        Box::pin(async move { Ok(response(answer.await.map(Content::Handler))) })
     }
 }
 
-impl<B: Cuttable + Body> Drop for H2ResponseBody<B> {
+impl<H: Handler> H2Service<H> {
+    /// Why the handler is not asked. `None`: it is.
+    fn reason_to_refuse(&self, request: &Request<Incoming>) -> Option<RefusalReason> {
+        if request.headers().len() > self.header_count {
+            return Some(RefusalReason::HeadTooLarge);
+        }
+        let has_hosts = request.headers().get_all(header::HOST).into_iter().nth(1).is_some();
+        let is_clear = !has_hosts && names_hosts_only(request.uri(), request.headers());
+        (!is_clear).then_some(RefusalReason::Ambiguous(Ambiguity::Host))
+    }
+}
+
+fn refuse<B>(reason: RefusalReason, body: Bytes) -> Response<Content<B>> {
+    let mut response = Response::new(Content::Refusal(Some(body)));
+    *response.status_mut() = reason.status();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+impl<B: Cuttable + Body<Data = Bytes> + Unpin> Drop for H2ResponseBody<B> {
     fn drop(&mut self) {
         if let Some(cause) = self.activity.cut_cause().or_else(|| self.in_flight.0.cut_cause()) {
             self.body.cut(cause);
@@ -84,7 +115,7 @@ impl<B: Cuttable + Body> Drop for H2ResponseBody<B> {
     }
 }
 
-impl<B: Cuttable + Body> H2ResponseBody<B> {
+impl<B: Cuttable + Body<Data = Bytes> + Unpin> H2ResponseBody<B> {
     /// Ready when the rest of the request has been read and dropped, after the response's last frame.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.discard.is_none() {

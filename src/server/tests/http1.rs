@@ -58,6 +58,11 @@ fn refuses_requests_of_ambiguous_framing() {
                 "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
             ),
             ("no host", "GET / HTTP/1.1\r\nx: y\r\n\r\n"),
+            ("a blank in the host", "GET / HTTP/1.1\r\nhost: a b\r\n\r\n"),
+            ("a path in the host", "GET / HTTP/1.1\r\nhost: a/b\r\n\r\n"),
+            ("a user in the host", "GET / HTTP/1.1\r\nhost: user@x\r\n\r\n"),
+            ("a port that is none", "GET / HTTP/1.1\r\nhost: x:y\r\n\r\n"),
+            ("a user in the target", "GET http://user@x/ HTTP/1.1\r\nhost: x\r\n\r\n"),
             ("two hosts", "GET / HTTP/1.1\r\nhost: x\r\nHost: x\r\n\r\n"),
             ("chunked in HTTP/1.0", "POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
         ] {

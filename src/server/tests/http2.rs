@@ -100,6 +100,40 @@ fn an_early_answer_is_not_followed_by_a_reset() {
     });
 }
 
+/// The limits and the host of a head are those of HTTP/1.1.
+#[test]
+fn limits_header_counts_and_refuses_what_is_no_host() {
+    let limits = ServerLimits { header_count: 10, ..ServerLimits::default() };
+    run(limits, |server| async move {
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let (mut send, connection) = ::h2::client::handshake(stream).await.unwrap();
+        Tasks::new().spawn(async { drop(connection.await) });
+        let many: Vec<(&str, &str)> = vec![("x", "y"); 11];
+        for (headers, status) in [
+            (&many[..], 431),
+            (&many[..10], 200),
+            (&[("host", "a b")], 400),
+            (&[("host", "user@x")], 400),
+            (&[("host", "x"), ("host", "y")], 400),
+            (&[("host", "x:443")], 200),
+        ] {
+            let mut request = Request::post("http://x/echo");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (response, mut body) = send.send_request(request.body(()).unwrap(), false).unwrap();
+            body.send_data(Bytes::from_static(b"text"), true).unwrap();
+            let mut response = in_time(response).await.unwrap();
+            assert_eq!(response.status(), status, "{headers:?}");
+            let text = in_time(response.body_mut().data()).await.unwrap().unwrap();
+            assert_eq!(text == "text", status == 200, "{text:?}");
+        }
+        let request = Request::get("http://user@x/echo").body(()).unwrap();
+        let response = in_time(send.send_request(request, true).unwrap().0).await.unwrap();
+        assert_eq!(response.status(), 400);
+    });
+}
+
 /// A body that breaks off reaches its client up to the break, however small the client's window is.
 #[test]
 fn a_broken_stream_is_reset_after_its_last_bytes() {

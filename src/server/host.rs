@@ -1,0 +1,89 @@
+//! The host of a request, in either protocol: one that is no host, or that carries user information, is
+//! refused (RFC 9112 section 3.2, RFC 9110 section 4.2.4), because a proxy or a provider might read another
+//! one from it.
+
+use http::{HeaderMap, Uri, header};
+
+/// Whether every host that the request names is one.
+#[must_use]
+pub(super) fn names_hosts_only(uri: &Uri, headers: &HeaderMap) -> bool {
+    let is_host = |authority: &[u8]| is_host(authority);
+    uri.authority().is_none_or(|authority| is_host(authority.as_str().as_bytes()))
+        && headers.get_all(header::HOST).into_iter().all(|value| is_host(value.as_bytes()))
+}
+
+/// Whether it is `uri-host [":" port]` (RFC 3986 section 3.2.2); empty: the target has no authority.
+fn is_host(text: &[u8]) -> bool {
+    let (is_valid, port) = match text.strip_prefix(b"[") {
+        Some(literal) => {
+            let end = literal.iter().position(|byte| *byte == b']').unwrap_or(literal.len());
+            let (address, rest) = literal.split_at(end);
+            let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'.');
+            let Some(port) = rest.strip_prefix(b"]") else { return false };
+            (!address.is_empty() && address.iter().all(fits), port)
+        }
+        None => {
+            let end = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
+            let (name, port) = text.split_at(end);
+            (is_name(name), port)
+        }
+    };
+    let is_port = match port.strip_prefix(b":") {
+        Some(digits) => digits.iter().all(u8::is_ascii_digit),
+        None => port.is_empty(),
+    };
+    is_valid && is_port
+}
+
+/// Whether it is a registered name: unreserved characters, escapes, and delimiters of parts.
+fn is_name(name: &[u8]) -> bool {
+    let mut rest = name;
+    while let [first, after @ ..] = rest {
+        rest = match (first, after) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
+            (
+                b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b','
+                | b';' | b'=',
+                _,
+            ) => after,
+            (byte, _) if byte.is_ascii_alphanumeric() => after,
+            _ => return false,
+        };
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_host;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_a_port() {
+        for host in ["", "x", "api.example.com:443", "127.0.0.1:", "[::1]:9000", "a%20b", "under_score"] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for other in [
+            "a b",
+            "a/b",
+            "user@x",
+            "user:pw@x",
+            "x:80:80",
+            "x:http",
+            "[::1",
+            "[]",
+            "[::1]x",
+            "a%2",
+            "a\tb",
+            "a,b c",
+            "http://x",
+            "x?y",
+            "x#y",
+            "\u{e9}",
+            "a\"b",
+            "a\\b",
+            "<x>",
+        ] {
+            assert!(!is_host(other.as_bytes()), "{other}");
+        }
+    }
+}
