@@ -90,6 +90,7 @@ fn joined(provider: &ProviderSettings, records: &StatsRegistry) -> Provider {
         target: target.clone().into(),
         deadlines: provider.deadlines,
         region: provider.region.clone(),
+        include_usage: provider.include_usage,
         standing,
     }
 }

@@ -134,6 +134,7 @@ fn from_object(section: &mut Section<'_, '_, '_>, defaults: ProviderDefaults) ->
     let client_certificate = client_certificate(section);
     let weight = section.read("weight", scalar::integer(1..=1_000_000)).unwrap_or(1);
     let region = section.read("region", scalar::label).map(Arc::from);
+    let include_usage = section.read("include_usage", scalar::boolean);
     let dialects = section.field("dialects").map(|mut field| dialects(&mut field));
     // An absent key means no key; a wrong one has been reported.
     let key = key.unwrap_or(Some(None));
@@ -151,7 +152,14 @@ fn from_object(section: &mut Section<'_, '_, '_>, defaults: ProviderDefaults) ->
     let proxy = proxy(&choice, &base, section.context);
     let plain = Target { client_certificate, proxy, ..Target::plain(name?, base) };
     let target = Target { key, protocol, key_header, headers, forwarded, ca_file, ..plain };
-    let settings = ProviderSettings { models, weight, region, dialects, ..ProviderSettings::plain(target) };
+    let settings = ProviderSettings {
+        models,
+        weight,
+        region,
+        include_usage,
+        dialects,
+        ..ProviderSettings::plain(target)
+    };
     Some(settings.with_deadlines(deadlines))
 }
 

@@ -110,6 +110,8 @@ pub struct ProviderSettings {
     /// Its share of the requests under the strategy `weighted`; at least 1.
     pub weight: u32,
     pub region: Option<Arc<str>>,
+    /// Whether usage is requested of it for clients that did not. `None`: as `streaming.include_usage` says.
+    pub include_usage: Option<bool>,
     /// The endpoints it has. `None`: its answers show it.
     pub dialects: Option<EndpointSet>,
 }
@@ -119,7 +121,7 @@ impl ProviderSettings {
     #[must_use]
     pub fn plain(target: Target) -> Self {
         let deadlines = Deadlines::default();
-        Self { target, deadlines, models: None, weight: 1, region: None, dialects: None }
+        Self { target, deadlines, models: None, weight: 1, region: None, include_usage: None, dialects: None }
             .with_deadlines(deadlines)
     }
 

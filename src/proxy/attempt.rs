@@ -14,6 +14,7 @@ use http::{
     HeaderValue,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
+use memchr::memmem;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -40,7 +41,16 @@ impl RequestContext<'_> {
     /// Sends the request to `provider` for `model` and reads until the answer is good enough.
     pub(super) async fn attempt(&self, provider: &Provider, model: &str) -> Result<Success, AttemptError> {
         let mut running = RunningAttempt::new(self, provider, model);
-        let result = self.run(&mut running, provider, model).await;
+        running.requests_usage = self.requests_usage(provider);
+        let mut result = self.run(&mut running, provider, model).await;
+        if running.requests_usage && is_about_usage(&result) {
+            // The client never sent the option that is refused.
+            running.requests_usage = false;
+            result = self.run(&mut running, provider, model).await;
+            if !is_about_usage(&result) {
+                provider.standing.note_refused_usage_option();
+            }
+        }
         running.end(&result);
         result
     }
@@ -59,7 +69,7 @@ impl RequestContext<'_> {
             (DeadlineKind::Total, provider.deadlines.non_stream, accept)
         };
         let deadline = Deadline::new(kind, timeout);
-        let body = self.body_for(model);
+        let body = self.body_for(model, running.requests_usage);
         let request = Request {
             method: self.head.method.clone(),
             path: self.path,
@@ -158,7 +168,8 @@ impl RequestContext<'_> {
         }
         let (reached, mut stream) = running
             .reach_commit(
-                self.stream(body, provider, is_events, deadline).beginning_with(first),
+                self.stream(body, provider, is_events, running.requests_usage, deadline)
+                    .beginning_with(first),
                 self.commit_point(),
             )
             .await?;
@@ -177,6 +188,7 @@ impl RequestContext<'_> {
         body: upstream::Body,
         provider: &Provider,
         events: bool,
+        strip_usage: bool,
         deadline: Deadline,
     ) -> Uncommitted<upstream::Body> {
         let deadlines = &provider.deadlines;
@@ -184,7 +196,7 @@ impl RequestContext<'_> {
             dialect: self.endpoint.dialect(),
             mode: self.mode,
             events,
-            strip_usage: self.requests_usage(),
+            strip_usage,
             first_token: (deadline.at, deadline.after),
             stream_timeout: deadlines.stream,
             stream_total: deadlines.stream_total.map(|timeout| (self.started + timeout, timeout)),
@@ -226,6 +238,8 @@ struct RunningAttempt<'a> {
     wasted: &'a RefCell<Vec<WastedAttempt>>,
     request_stage: &'a Cell<Stage>,
     stage: Cell<Stage>,
+    /// Usage is requested on the client's behalf.
+    requests_usage: bool,
     /// Usage that the provider has reported.
     reported: Option<Usage>,
     /// The stream on its way to its commit point.
@@ -242,6 +256,7 @@ impl<'a> RunningAttempt<'a> {
             wasted: context.wasted,
             request_stage: context.stage,
             stage: Cell::new(Stage::Pool),
+            requests_usage: false,
             reported: None,
             stream: None,
             has_ended: false,
@@ -296,6 +311,13 @@ impl Drop for RunningAttempt<'_> {
         });
         self.leave(Some(passed));
     }
+}
+
+/// Whether a provider refuses a request because of the option that requests usage.
+fn is_about_usage(result: &Result<Success, AttemptError>) -> bool {
+    let Err(AttemptError::Error(error)) = result else { return false };
+    let names_it = |word: &[u8]| memmem::find(&error.text, word).is_some();
+    matches!(error.status.as_u16(), 400 | 422) && (names_it(b"stream_options") || names_it(b"include_usage"))
 }
 
 /// A body of no use to the client, under a good status.

@@ -67,27 +67,28 @@ pub(super) struct RequestContext<'a> {
 }
 
 impl RequestContext<'_> {
-    /// Usage is requested on the client's behalf where the dialect has it and the client did not set it
-    /// (B24).
-    pub(super) fn requests_usage(&self) -> bool {
+    /// Usage is requested on the client's behalf where the dialect and the provider have it and the client
+    /// did not set it (B24).
+    pub(super) fn requests_usage(&self, provider: &Provider) -> bool {
         let may_ask = || match self.payload {
-            Payload::Json(envelope) => envelope.include_usage().is_none(),
+            Payload::Json(envelope) => envelope.include_usage().is_none() && !envelope.asks_for_usage(),
             Payload::Form(_) | Payload::Nothing => false,
         };
         self.streams
-            && self.snapshot.stream.include_usage
+            && provider.include_usage.unwrap_or(self.snapshot.stream.include_usage)
+            && !provider.standing.refuses_usage_option()
             && self.endpoint.dialect().has_stream_options()
             && may_ask()
     }
 
     /// The body for a provider that knows the model by this name; empty: the request names none.
-    pub(super) fn body_for(&self, model: &str) -> ByteList {
+    pub(super) fn body_for(&self, model: &str, request_usage: bool) -> ByteList {
         match self.payload {
             Payload::Json(envelope) => {
                 let edits = Edits {
                     model: Some(model).filter(|model| !model.is_empty()),
                     drop_gateway_members: true,
-                    request_usage: self.requests_usage(),
+                    request_usage,
                 };
                 splice(self.body, envelope, &edits)
             }

@@ -89,6 +89,8 @@ pub struct Provider {
     /// The target's secrets, to be taken out of its answers.
     pub secrets: Arc<SecretMask>,
     pub deadlines: Deadlines,
+    /// Whether usage is requested of it for clients that did not. `None`: as the general setting says.
+    pub include_usage: Option<bool>,
     pub region: Option<Arc<str>>,
     /// The provider's health; kept over a reload.
     pub standing: Arc<ProviderHealth>,

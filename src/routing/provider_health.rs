@@ -52,6 +52,9 @@ pub struct ProviderHealth {
     endpoints: EndpointMemory,
     /// Its model list may be out of date.
     list_wanted: AtomicBool,
+    /// It answered 400 to `stream_options`, which its clients had not sent, and served the request without.
+    /// Known for as long as the process runs.
+    refuses_usage_option: AtomicBool,
 }
 
 const CHECKED: u8 = 0x80;
@@ -72,6 +75,7 @@ impl Default for ProviderHealth {
             preferred_until: AtomicU64::new(0),
             endpoints: EndpointMemory::default(),
             list_wanted: AtomicBool::new(false),
+            refuses_usage_option: AtomicBool::new(false),
         }
     }
 }
@@ -127,6 +131,16 @@ impl ProviderHealth {
     #[must_use]
     pub const fn endpoints(&self) -> &EndpointMemory {
         &self.endpoints
+    }
+
+    /// It refuses requests with `stream_options`.
+    pub fn note_refused_usage_option(&self) {
+        self.refuses_usage_option.store(true, Relaxed);
+    }
+
+    #[must_use]
+    pub fn refuses_usage_option(&self) -> bool {
+        self.refuses_usage_option.load(Relaxed)
     }
 
     /// A request showed that its model list may be out of date.

@@ -29,6 +29,7 @@ pub struct Envelope {
     asgi: Option<bool>,
     max_tokens: Option<u64>,
     choices: Option<u64>,
+    asks_for_usage: bool,
     pub(super) spans: FieldSpans,
 }
 
@@ -189,6 +190,12 @@ impl Envelope {
         self.asgi
     }
 
+    /// Whether the client requests usage in OpenRouter's way: `"usage": {"include": true}`.
+    #[must_use]
+    pub const fn asks_for_usage(&self) -> bool {
+        self.asks_for_usage
+    }
+
     /// The client's `stream_options.include_usage`. `None`: not given.
     #[must_use]
     pub const fn include_usage(&self) -> Option<bool> {
@@ -247,6 +254,7 @@ struct EnvelopeBuilder {
     asgi: Option<bool>,
     max_tokens: Option<u64>,
     choices: Option<u64>,
+    asks_for_usage: bool,
     spans: FieldSpans,
 }
 
@@ -257,7 +265,8 @@ fn parse(body: &[u8], model_use: ModelUse, given: Option<&str>) -> Result<Envelo
     }
     let mut builder = EnvelopeBuilder::default();
     builder.spans.close = index::members(body, |member| builder.member(body, member))?;
-    let EnvelopeBuilder { model, models, stream, asgi, max_tokens, choices, spans, .. } = builder;
+    let EnvelopeBuilder { model, models, stream, asgi, max_tokens, choices, asks_for_usage, spans, .. } =
+        builder;
     let mut fallback_models = models.into_iter();
     let own = model.or_else(|| fallback_models.next());
     let is_given = given.is_some();
@@ -269,7 +278,17 @@ fn parse(body: &[u8], model_use: ModelUse, given: Option<&str>) -> Result<Envelo
     };
     // A path names one model, and no other is tried.
     let fallback_models = fallback_models.filter(|other| !is_given && *other != model).collect();
-    Ok(Envelope { model, is_given, fallback_models, stream, asgi, max_tokens, choices, spans })
+    Ok(Envelope {
+        model,
+        is_given,
+        fallback_models,
+        stream,
+        asgi,
+        max_tokens,
+        choices,
+        asks_for_usage,
+        spans,
+    })
 }
 
 impl EnvelopeBuilder {
@@ -321,6 +340,7 @@ impl EnvelopeBuilder {
             Some(b"prompt_cache_key") => self.spans.cache_key = Some(value),
             Some(b"previous_response_id") => self.spans.previous_response = Some(value),
             Some(b"metadata") => self.spans.metadata = Some(value),
+            Some(b"usage") => self.asks_for_usage = includes_usage(body.get(value).unwrap_or_default()),
             Some(b"messages" | b"input" | b"prompt") => self.spans.prompt = Some(value),
             Some(_) | None => {}
         }
@@ -349,6 +369,14 @@ fn options(body: &[u8], object: Range<usize>) -> Result<StreamOptionsSpan, Envel
         Ok::<_, EnvelopeRefusal>(())
     })?;
     Ok(StreamOptionsSpan { close: base + close, ..found })
+}
+
+fn includes_usage(value: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct UsageRequest {
+        include: bool,
+    }
+    serde_json::from_slice(value).is_ok_and(|UsageRequest { include }| include)
 }
 
 /// The field of `known` that this member is. Refuses a field that is already in `seen` (one bit each) or is
@@ -411,6 +439,13 @@ mod tests {
         assert_eq!((envelope.stream(), envelope.x_use_asgi_streaming()), (Some(true), Some(true)));
         assert_eq!((envelope.include_usage(), envelope.max_tokens()), (Some(false), Some(7)));
         assert_eq!(envelope.choices(), Some(4));
+        assert!(!envelope.asks_for_usage());
+        for (usage, asks) in
+            [(r#"{"include":true}"#, true), (r#"{"include":false}"#, false), ("true", false), ("[{}]", false)]
+        {
+            let body = format!(r#"{{"model":"m","usage":{usage}}}"#);
+            assert_eq!(read(body.as_bytes()).unwrap().asks_for_usage(), asks, "{usage}");
+        }
         assert_eq!(&body[envelope.spans.model.clone().unwrap()], r#""a\/b""#);
         assert_eq!(envelope.spans.close, body.len() - 1);
     }

@@ -55,7 +55,9 @@ fn chunk_class(chunk: &Value) -> EventClass {
     ];
     let choices = chunk["choices"].as_array().map(Vec::as_slice);
     match choices {
-        Some([]) if chunk["usage"].is_object() => EventClass::Usage,
+        Some(choices) if chunk["usage"].is_object() && holds_nothing_but_usage(chunk, choices) => {
+            EventClass::Usage
+        }
         Some(choices) => {
             let has_content = |choice: &Value| {
                 let parts = [&choice["delta"], &choice["message"]];
@@ -71,6 +73,41 @@ fn chunk_class(chunk: &Value) -> EventClass {
             }
         }
         None => EventClass::Other,
+    }
+}
+
+/// Whether a chunk with usage holds nothing that its client would miss: no choice, or choices with an empty
+/// `delta` as LiteLLM sends them, and no further facts as llama-server's `timings`.
+fn holds_nothing_but_usage(chunk: &Value, choices: &[Value]) -> bool {
+    /// Members that every chunk has, and OpenAI's random padding.
+    const COMMON: [&str; 10] = [
+        "id",
+        "object",
+        "created",
+        "model",
+        "choices",
+        "usage",
+        "system_fingerprint",
+        "service_tier",
+        "provider",
+        "obfuscation",
+    ];
+    let holds_no_other = |value: &Value, known: &[&str]| {
+        value.as_object().is_some_and(|members| {
+            members.iter().all(|(name, value)| known.contains(&name.as_str()) || is_empty(value))
+        })
+    };
+    let has_empty_delta = |choice: &Value| choice["delta"].as_object().is_some_and(serde_json::Map::is_empty);
+    holds_no_other(chunk, &COMMON)
+        && choices.iter().all(|choice| has_empty_delta(choice) && holds_no_other(choice, &["index"]))
+}
+
+/// Whether `value` says nothing.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(_) | Value::Array(_) | Value::Object(_) => !is_nonempty(value),
+        Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

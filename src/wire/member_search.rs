@@ -50,12 +50,16 @@ pub(super) fn has_finish_reason(data: &[u8]) -> bool {
     })
 }
 
-/// Whether a member `choices` is `[]`.
+/// Whether a member `choices` is `[]`, or a member `delta` is `{}`.
 pub(super) fn has_empty_choices(data: &[u8]) -> bool {
-    const NAME: &[u8] = br#""choices""#;
-    memmem::find_iter(data, NAME).any(|at| {
-        let mut rest = data.get(at + NAME.len()..).unwrap_or_default();
-        for byte in [b":", b"[", b"]"] {
+    is_bare(data, br#""choices""#, [b":", b"[", b"]"]) || is_bare(data, br#""delta""#, [b":", b"{", b"}"])
+}
+
+/// Whether these bytes, and between them only spaces, follow a `name`.
+fn is_bare(data: &[u8], name: &[u8], bytes: [&[u8; 1]; 3]) -> bool {
+    memmem::find_iter(data, name).any(|at| {
+        let mut rest = data.get(at + name.len()..).unwrap_or_default();
+        for byte in bytes {
             let Some(after) = rest.trim_ascii_start().strip_prefix(byte) else { return false };
             rest = after;
         }

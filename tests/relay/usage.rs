@@ -331,3 +331,95 @@ async fn a_prompt_that_is_written_to_a_cache_counts() {
     drop(client);
     gateway.stop().await;
 }
+
+/// D6, D7: only a chunk that holds nothing but usage is removed, in the forms of LiteLLM and of llama-server.
+#[tokio::test]
+async fn a_chunk_that_holds_something_else_stays() {
+    let counts = r#""usage":{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}"#;
+    let litellm = format!("data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{{}}}}],{counts}}}\n\n");
+    let llama = format!("data: {{\"choices\":[],{counts},\"timings\":{{\"predicted_ms\":1.5}}}}\n\n");
+    for (chunk, stays) in [(litellm, false), (llama, true)] {
+        for mode in [Mode::Asgi, Mode::Buffered] {
+            let events = [delta("one"), chunk.clone().into(), DONE.into()];
+            let upstream = Upstream::always(Speaks::H1, script::sse(events.concat()));
+            let gateway = Plan::to(&[&upstream]).with(|settings| settings.stream.mode = mode).start().await;
+            let mut client = gateway.client(Version::H1).await;
+            let call = Call::stream();
+            let id = call.id();
+            let received = client.send(call).await.collect().await;
+            let expected = if stays { events.concat() } else { [delta("one"), DONE.into()].concat() };
+            assert_eq!(received.text(), String::from_utf8(expected).unwrap(), "{mode:?}");
+            assert_eq!(journal::closing(&id).await["output_tokens"], 3);
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+/// D7: a client that asks OpenRouter for usage in its way gets it, and a provider may be left out.
+#[tokio::test]
+async fn usage_is_requested_where_it_is_wanted() {
+    let upstream = Upstream::always(Speaks::H1, script::sse(with_usage()));
+    let own = r#"{"model":"m","stream":true,"usage":{"include":true}}"#;
+    let other = r#"{"model":"m","stream":true,"usage":{"include":false}}"#;
+    for (provider, body, is_requested) in
+        [(None, own, false), (None, other, true), (Some(false), other, false), (Some(true), other, true)]
+    {
+        let plan = Plan::to(&[&upstream]).with(|settings| {
+            settings.providers[0].include_usage = provider;
+            settings.stream.include_usage = provider != Some(true);
+        });
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let before = upstream.log.requests();
+        let received = client.send(Call::post(CHAT, body)).await.collect().await;
+        let expected = if is_requested { without_usage() } else { with_usage() };
+        assert_eq!(received.bytes(), expected, "{provider:?} {body}");
+        let seen = upstream.log.request(before).await;
+        assert_eq!(seen.json()["stream_options"]["include_usage"] == true, is_requested);
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// D8: a provider that refuses the option is asked again without it, and that is remembered. A client's own
+/// option is its own affair.
+#[tokio::test]
+async fn an_option_that_is_refused_is_taken_back() {
+    let refused =
+        r#"{"error":{"message":"Unrecognized request argument supplied: stream_options","type":"x"}}"#;
+    for status in [400, 422] {
+        let upstream = Upstream::by(Speaks::H1, move |_, seen| {
+            if seen.json()["stream_options"].is_object() {
+                script::json(status, refused)
+            } else {
+                script::sse(without_usage())
+            }
+        });
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        for requests in [2, 3, 4] {
+            let received = client.send(Call::stream()).await.collect().await;
+            assert_eq!(received.bytes(), without_usage());
+            assert_eq!(upstream.log.requests(), requests);
+        }
+        let own = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#;
+        let answer = client.send(Call::post(CHAT, own)).await;
+        assert_eq!(answer.status.as_u16(), status);
+        assert_eq!(answer.collect().await.text(), refused);
+        assert_eq!(upstream.log.requests(), 5);
+        drop(client);
+        gateway.stop().await;
+    }
+    // The refusal of another mistake that quotes the request is not remembered.
+    let quoting = r#"{"error":{"message":"bad: {\"stream_options\":…}"}}"#;
+    let upstream = Upstream::always(Speaks::H1, script::json(400, quoting));
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for requests in [2, 4] {
+        assert_eq!(client.send(Call::stream()).await.collect().await.text(), quoting);
+        assert_eq!(upstream.log.requests(), requests);
+    }
+    drop(client);
+    gateway.stop().await;
+}

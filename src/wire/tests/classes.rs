@@ -65,6 +65,21 @@ fn tells_the_extra_usage_chunk_from_usage_that_rides_along() {
     let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":2}"#;
     assert_eq!(chat(&format!(r#"{{"choices":[],{usage}}}"#)), EventClass::Usage);
     assert_eq!(chat(&format!("{{ \"choices\" : [ ] , {usage} }}")), EventClass::Usage);
+    // LiteLLM, and what is not worth a word: every chunk's members, and empty ones.
+    let empty = r#"[{"index":0,"delta":{}}]"#;
+    assert_eq!(chat(&format!(r#"{{"id":"a","model":"m","choices":{empty},{usage}}}"#)), EventClass::Usage);
+    let nulls = r#"[{"index":0,"delta":{ },"finish_reason":null,"logprobs":null},{"index":1,"delta":{}}]"#;
+    assert_eq!(chat(&format!(r#"{{"choices":{nulls},"error":null,"x":[],{usage}}}"#)), EventClass::Usage);
+    // llama-server, a reason, a role.
+    for other in [
+        format!(r#"{{"choices":[],{usage},"timings":{{"prompt_n":1}}}}"#),
+        format!(r#"{{"choices":[{{"delta":{{}},"finish_reason":"stop"}}],{usage}}}"#),
+        format!(r#"{{"choices":[{{"delta":{{"role":"assistant"}}}}],{usage}}}"#),
+        format!(r#"{{"choices":[{{"index":0}}],{usage}}}"#),
+    ] {
+        assert_eq!(chat(&other), EventClass::Other, "{other}");
+        assert!(classify_committed(Dialect::ChatCompletions, &event(None, &other)).usage);
+    }
     let riding = format!(r#"{{"choices":[{{"delta":{{"content":"\"choices\":[]"}}}}],{usage}}}"#);
     assert_eq!(chat(&riding), EventClass::Content);
     let facts = classify_committed(Dialect::ChatCompletions, &event(None, &riding));
