@@ -207,8 +207,7 @@ mod tests {
     /// CASES F8.
     #[test]
     fn the_bound_address_is_the_one_that_is_shown() {
-        let mut settings = Settings::default();
-        settings.workers = std::num::NonZeroUsize::MIN;
+        let mut settings = Settings { workers: std::num::NonZeroUsize::MIN, ..Settings::default() };
         let listens = |settings: &Settings, addresses: &[&str]| {
             let text = summary(settings, addresses);
             text.lines().next().unwrap().trim().to_owned()

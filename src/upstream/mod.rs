@@ -3,9 +3,8 @@
 //!
 //! - [`target`]: a provider's address, protocol and key, and limits of the pools
 //! - [`deadline`]: the end of the wait for a response's head
-//! - `send`: one request, in order: `connection` (`pool`, `places`, `dial`, `tls`,
-//!   `pinned`), then `h1` or
-//! `h2`
+//! - `send`: one request, in order: `connection` (`pool`, `places`, `dial`, `tls`, `pinned`), then `h1` or
+//!   `h2`
 //! - [`forwarded_headers`]: the lists of headers that pass, up and down
 //! - [`head`]: builds request heads, parses response heads
 //! - [`body`]: a response body of either protocol
