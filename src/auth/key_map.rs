@@ -32,6 +32,14 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// A number that stands for the key wherever keys are told apart without their names; never 0. FNV-1a of
+    /// its id, so that it outlives a reload.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        self.id.bytes().fold(0x811C_9DC5, step).clamp(1, u32::MAX - 1)
+    }
+
     #[must_use]
     pub fn new(
         id: Arc<str>,

@@ -185,8 +185,8 @@ impl<'a> AttemptRecorder<'a> {
             stats.provider().record_check(true, CheckMethod::Traffic, now);
             let under_way = plan.won(attempt, now.since(began), now);
             let breaker = self.snapshot.catalog.settings().breaker;
-            let endpoint = plan.plan().endpoint;
-            answer.observe(CommittedAttempt { stats, endpoint, began, breaker, under_way });
+            let (endpoint, caller) = (plan.plan().endpoint, plan.plan().caller);
+            answer.observe(CommittedAttempt { stats, endpoint, caller, began, breaker, under_way });
         }
         let name = self.snapshot.providers.get(provider).map(|provider| &provider.target.name);
         self.record.provider = name.map(Arc::clone);

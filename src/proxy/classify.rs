@@ -337,6 +337,27 @@ mod tests {
                 r#"{"error":{"code":402,"message":"This request requires more credits, or fewer max_tokens."}}"#,
                 FailureClass::Forbidden,
             ),
+            (422, r#"{"detail":"x"}"#, FailureClass::CallerMistake),
+            (301, "", FailureClass::Garbage),
+            // Under a 200.
+            (200, r#"{"error":{"message":"Provider returned error","code":502}}"#, FailureClass::ServerError),
+            (200, r#"{"error":{"message":"Token limit reached","code":400}}"#, FailureClass::CallerMistake),
+            (
+                200,
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                FailureClass::Overloaded,
+            ),
+            (200, r#"{"error":{"message":"no","type":"server_error"}}"#, FailureClass::ServerError),
+            (200, r#"{"error":"no"}"#, FailureClass::ErrorEvent),
+        ] {
+            assert_eq!(class(status, body), wanted, "{status} {body}");
+        }
+    }
+
+    /// B1, B2: a missing model and a missing endpoint.
+    #[test]
+    fn a_missing_thing_is_known_by_the_words() {
+        for (status, body, wanted) in [
             (404, "404 page not found", FailureClass::EndpointMissing),
             (404, r#"{"detail":"Not Found"}"#, FailureClass::EndpointMissing),
             (405, "", FailureClass::EndpointMissing),
@@ -367,18 +388,6 @@ mod tests {
                 r#"{"error":{"message":"You are not allowed to generate from this model","type":"invalid_request_error"}}"#,
                 FailureClass::ModelMissing,
             ),
-            (422, r#"{"detail":"x"}"#, FailureClass::CallerMistake),
-            (301, "", FailureClass::Garbage),
-            // Under a 200.
-            (200, r#"{"error":{"message":"Provider returned error","code":502}}"#, FailureClass::ServerError),
-            (200, r#"{"error":{"message":"Token limit reached","code":400}}"#, FailureClass::CallerMistake),
-            (
-                200,
-                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
-                FailureClass::Overloaded,
-            ),
-            (200, r#"{"error":{"message":"no","type":"server_error"}}"#, FailureClass::ServerError),
-            (200, r#"{"error":"no"}"#, FailureClass::ErrorEvent),
         ] {
             assert_eq!(class(status, body), wanted, "{status} {body}");
         }

@@ -22,6 +22,7 @@ use crate::{
 pub struct CommittedAttempt {
     pub(super) stats: Arc<CandidateStats>,
     pub(super) endpoint: Endpoint,
+    pub(super) caller: u32,
     /// When the attempt began.
     pub(super) began: Moment,
     pub(super) breaker: BreakerSettings,
@@ -32,9 +33,9 @@ impl FailureObserver for CommittedAttempt {
     /// A stream that breaks off, or holds an error event, counts against its candidate, although no other can
     /// serve the request any more.
     fn failed(self, fault: &Fault) {
-        let Self { stats, endpoint, began, breaker, under_way } = self;
+        let Self { stats, endpoint, caller, began, breaker, under_way } = self;
         let class = classify::of_fault(fault);
-        let failure = AttemptFailure { class, endpoint, retry_after: None, started: began };
+        let failure = AttemptFailure { class, endpoint, caller, retry_after: None, started: began };
         stats.failed(&failure, Moment::now(), &breaker, &mut Rng::random());
         drop(under_way);
     }

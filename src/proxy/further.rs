@@ -177,6 +177,7 @@ impl Gateway {
             kind: ResponseKind::of(streams),
             endpoint,
             maker,
+            caller: 0,
         };
         let plan = snapshot
             .catalog

@@ -5,7 +5,7 @@ use http::{HeaderValue, request::Parts};
 
 use super::{Gateway, call::Call, fault::Refusal, request_headers::RequestHeaders, snapshot::Snapshot};
 use crate::{
-    auth::KeyLimits,
+    auth::Principal,
     base::{Endpoint, Moment},
     relay::Mode,
     routing::{AttemptPlan, Plan, PlanRequest, Policy, ResponseKind, Strategy},
@@ -40,12 +40,15 @@ impl Gateway {
         snapshot: &'a Snapshot,
         headers: &RequestHeaders<'_>,
         (endpoint, envelope, body): (Endpoint, &'a Envelope, &[u8]),
-        limits: &KeyLimits,
+        principal: &Principal,
     ) -> Result<Plan<'a>, Box<Refusal>> {
         let settings = snapshot.catalog.settings();
         let strategy = headers.strategy(settings.strategy_defaults)?;
         if let Some(strategy) = strategy {
-            permit(strategy, limits.strategies.as_deref().or(settings.client_strategies.as_deref()))?;
+            permit(
+                strategy,
+                principal.limits.strategies.as_deref().or(settings.client_strategies.as_deref()),
+            )?;
         }
         let request = PlanRequest {
             model: envelope.model(),
@@ -55,6 +58,7 @@ impl Gateway {
             kind: ResponseKind::of(envelope.stream() == Some(true)),
             endpoint,
             maker: snapshot.maker(endpoint.dialect(), envelope, body),
+            caller: principal.number(),
         };
         let planned = snapshot.catalog.plan(&request, Moment::now(), &mut self.rng.borrow_mut());
         planned.map_err(|none| Refusal::no_plan(&none, request.model))

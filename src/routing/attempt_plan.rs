@@ -334,8 +334,8 @@ impl<'a> AttemptPlan<'a> {
         now: Moment,
     ) {
         let settings = self.policy.settings;
-        let endpoint = self.plan.endpoint;
-        let failure = AttemptFailure { class, endpoint, retry_after, started: attempt.started };
+        let (endpoint, caller) = (self.plan.endpoint, self.plan.caller);
+        let failure = AttemptFailure { class, endpoint, caller, retry_after, started: attempt.started };
         attempt.candidate.stats.failed(&failure, now, &settings.breaker, &mut self.rng);
         self.in_flight &= !(1 << attempt.index);
         if settings.retry.safe && sent == Sent::Unknown {
@@ -353,7 +353,7 @@ impl<'a> AttemptPlan<'a> {
     /// flight until its last byte.
     pub fn won(&mut self, attempt: Attempt<'a>, after: Duration, now: Moment) -> GaugeGuard {
         let settings = &self.policy.settings.breaker;
-        let at = (self.plan.endpoint, self.plan.kind);
+        let at = (self.plan.endpoint, self.plan.kind, self.plan.caller);
         attempt.candidate.stats.succeeded(at, after, attempt.started, now, settings);
         self.in_flight &= !(1 << attempt.index);
         self.is_done = true;

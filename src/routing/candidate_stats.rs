@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     breaker::{Breaker, BreakerState},
+    caller_streak::CallerStreak,
     class::{FailureClass, Scope},
     endpoint_memory::EndpointMemory,
     latency::LatencyTracker,
@@ -53,6 +54,7 @@ pub struct CandidateStats {
     last_class: AtomicU8,
     /// The endpoints at which the provider has this model.
     endpoints: EndpointMemory,
+    callers: CallerStreak,
 }
 
 /// Whether a request may be sent to a candidate.
@@ -73,6 +75,8 @@ pub struct AttemptFailure {
     pub class: FailureClass,
     /// The endpoint of the request.
     pub endpoint: Endpoint,
+    /// The number of the request's key; 0: unknown.
+    pub caller: u32,
     /// The pause that the provider requested. `None`: it requested none.
     pub retry_after: Option<Duration>,
     /// When the attempt began.
@@ -107,6 +111,7 @@ impl CandidateStats {
             last_failure_at: AtomicU64::new(0),
             last_class: AtomicU8::new(u8::MAX),
             endpoints: EndpointMemory::default(),
+            callers: CallerStreak::default(),
         }
     }
 
@@ -197,17 +202,18 @@ impl CandidateStats {
         self.in_flight.read()
     }
 
-    /// A request to `endpoint` that was sent at `started` succeeded; `after`: the latency for its kind of
-    /// response.
+    /// A request of `caller` to `endpoint` that was sent at `started` succeeded; `after`: the latency for its
+    /// kind of response.
     pub fn succeeded(
         &self,
-        (endpoint, kind): (Endpoint, ResponseKind),
+        (endpoint, kind, caller): (Endpoint, ResponseKind, u32),
         after: Duration,
         started: Moment,
         now: Moment,
         settings: &BreakerSettings,
     ) {
         self.breaker.succeeded(started, now, settings);
+        self.callers.succeeded(caller, now);
         self.latency(kind).record(after, now);
         self.successes.fetch_add(1, Relaxed);
         self.last_success_at.store(now.0, Relaxed);
@@ -230,7 +236,9 @@ impl CandidateStats {
         }
         if consequence.counts_against_health {
             self.failures.fetch_add(1, Relaxed);
-            self.breaker.failed(failure.started, now, settings, rng);
+            if !self.callers.fails_alone(failure.caller, now, settings.window) {
+                self.breaker.failed(failure.started, now, settings, rng);
+            }
             if let BreakerState::Tripped { until } = self.breaker.state(now) {
                 self.provider.tripped(until);
             }
@@ -335,7 +343,7 @@ mod tests {
     use super::*;
 
     const NOW: Moment = Moment(1_000_000);
-    const CHAT: (Endpoint, ResponseKind) = (Endpoint::ChatCompletions, ResponseKind::Stream);
+    const CHAT: (Endpoint, ResponseKind, u32) = (Endpoint::ChatCompletions, ResponseKind::Stream, 1);
 
     fn fail(
         stats: &CandidateStats,
@@ -347,6 +355,7 @@ mod tests {
         let failure = AttemptFailure {
             class,
             endpoint: Endpoint::ChatCompletions,
+            caller: 1,
             retry_after: retry_after.map(Duration::from_secs),
             started,
         };
@@ -420,8 +429,13 @@ mod tests {
         for (stats, class) in
             [(by_model, FailureClass::ModelMissing), (by_endpoint, FailureClass::EndpointMissing)]
         {
-            let failure =
-                AttemptFailure { class, endpoint: Endpoint::Messages, retry_after: None, started: NOW };
+            let failure = AttemptFailure {
+                class,
+                endpoint: Endpoint::Messages,
+                caller: 1,
+                retry_after: None,
+                started: NOW,
+            };
             stats.failed(&failure, NOW, &BreakerSettings::default(), &mut Rng::new(1));
             assert!(matches!(stats.admission_to(Endpoint::Messages, NOW), Admission::Closed { .. }));
             assert_eq!(
@@ -432,6 +446,28 @@ mod tests {
             let is_open = other.admission_to(Endpoint::Messages, NOW) == Admission::Open;
             assert_eq!(is_open, class == FailureClass::ModelMissing, "the endpoint concerns all models");
         }
+    }
+
+    /// One key's failures do not trip the breaker while another key's requests go well.
+    #[test]
+    fn one_keys_failures_close_nothing_for_others() {
+        let settings = BreakerSettings::default();
+        let fail_as = |stats: &CandidateStats, caller, times: u32| {
+            for _ in 0..times {
+                let class = FailureClass::ServerError;
+                let endpoint = Endpoint::ChatCompletions;
+                let failure = AttemptFailure { class, endpoint, caller, retry_after: None, started: NOW };
+                stats.failed(&failure, NOW, &settings, &mut Rng::new(1));
+            }
+            matches!(stats.breaker(NOW), BreakerState::Tripped { .. })
+        };
+        let stats = CandidateStats::new(Arc::default(), Some("m"), 1);
+        stats.succeeded(CHAT, Duration::from_secs(1), NOW, NOW, &settings);
+        assert!(!fail_as(&stats, 2, 100));
+        assert!(fail_as(&stats, 1, settings.failures), "both fail");
+        let alone = CandidateStats::new(Arc::default(), Some("m"), 1);
+        alone.succeeded(CHAT, Duration::from_secs(1), NOW, NOW, &settings);
+        assert!(fail_as(&alone, 1, settings.failures), "the only key");
     }
 
     #[test]

@@ -317,11 +317,11 @@ impl Catalog {
         let width = self.settings.strategy_defaults.width;
         let strategy = if is_first_race { Strategy::Race { width } } else { strategy };
         let session = request.session.filter(|_| self.settings.sticky.is_on());
-        let PlanRequest { kind, endpoint, .. } = *request;
+        let PlanRequest { kind, endpoint, caller, .. } = *request;
         let by = SortBy { strategy, session, kind, endpoint, settings: &self.settings, now };
         order::arrange(&mut candidates, &by, rng);
         self.want_lists(&candidates);
-        Ok(Plan { candidates, strategy, is_first_race, kind, endpoint, rule })
+        Ok(Plan { candidates, strategy, is_first_race, kind, endpoint, caller, rule })
     }
 
     /// A model that no list has may be newer than the lists, so these are read again soon.

@@ -6,15 +6,16 @@
 //! - [`attempt_plan`]: runs one request through its plan, as [`strategy`] and [`settings`] say
 //! - [`class`]: classes of failure and the consequence of each; [`retry_after`]: the provider's requested
 //!   pause
-//! - [`candidate_stats`]: the statistics of a candidate, with its `breaker`, `window` and `latency`;
-//!   [`provider_health`]: the state of a provider; [`endpoint_memory`]: the endpoints that either has;
-//!   [`stats_registry`]: the map of both; [`model_details`]: the fields of listed models
+//! - [`candidate_stats`]: the statistics of a candidate, with its `breaker`, `window`, `latency` and
+//!   `caller_streak`; [`provider_health`]: the state of a provider; [`endpoint_memory`]: the endpoints that
+//!   either has; [`stats_registry`]: the map of both; [`model_details`]: the fields of listed models
 //! - [`budget`]: limits over all requests on races, hedges, failovers and repeats
 //! - [`probe_schedule`]: when each provider is probed
 
 pub mod attempt_plan;
 pub mod breaker;
 pub mod budget;
+mod caller_streak;
 pub mod candidate_stats;
 pub mod catalog;
 pub mod class;

@@ -29,6 +29,8 @@ pub struct PlanRequest<'a> {
     pub endpoint: Endpoint,
     /// The provider that made a thing in the request which no other understands. `None`: any will do.
     pub maker: Option<OriginMaker>,
+    /// The number of the request's key; 0: unknown.
+    pub caller: u32,
 }
 
 impl<'a> PlanRequest<'a> {
@@ -43,6 +45,7 @@ impl<'a> PlanRequest<'a> {
             kind: ResponseKind::Stream,
             endpoint: Endpoint::ChatCompletions,
             maker: None,
+            caller: 0,
         }
     }
 }
@@ -72,6 +75,7 @@ pub struct Plan<'a> {
     pub is_first_race: bool,
     pub kind: ResponseKind,
     pub endpoint: Endpoint,
+    pub caller: u32,
     /// The index of the rule in the configuration's models that applies. `None`: no rule does.
     pub rule: Option<usize>,
 }

@@ -1,7 +1,7 @@
 //! Failures after which a provider gets no requests for a while, and failures that leave it alone (S1.14,
 //! R18).
 
-use thalweg::routing::settings::AllTripped;
+use thalweg::{auth::TokenSettings, base::Secret, routing::settings::AllTripped};
 
 use super::failure_classes::{ERROR_EVENT, serving, two};
 use crate::{
@@ -104,4 +104,40 @@ async fn a_broken_stream_counts_against_its_provider() {
         drop(client);
         gateway.stop().await;
     }
+}
+
+/// A key whose requests make a provider fail again and again does not take the model from another key.
+#[tokio::test]
+async fn one_keys_requests_take_no_model_from_another() {
+    let first = Upstream::by(Speaks::H1, |_, seen| match seen.json()["poison"].as_u64() {
+        Some(status) => script::json(status as u16, r#"{"error":{"message":"cannot be served"}}"#),
+        None => script::json(200, script::COMPLETION),
+    });
+    let second = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let plan = Plan::to(&[&first, &second]).with(|settings| {
+        settings.tokens.push(TokenSettings::plain("other", Secret::new("sk-other".to_owned())));
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let other =
+        |body: String| Call::post("/v1/chat/completions", body).header("authorization", "Bearer sk-other");
+    for status in [500, 502, 503, 403, 404, 405, 501] {
+        let answer = client.send(Call::whole()).await;
+        assert_eq!(answer.header("x-thalweg-provider"), "p0", "before {status}");
+        answer.collect().await;
+        for _ in 0..10 {
+            let answer = client.send(other(format!(r#"{{"model":"m","poison":{status}}}"#))).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.header("x-thalweg-provider")),
+                (200, "p1"),
+                "{status}"
+            );
+            answer.collect().await;
+        }
+    }
+    let answer = client.send(Call::whole()).await;
+    assert_eq!((answer.header("x-thalweg-provider"), answer.header("x-thalweg-attempts")), ("p0", "1"));
+    answer.collect().await;
+    drop(client);
+    gateway.stop().await;
 }

@@ -167,7 +167,7 @@ fn a_model_may_have_its_own_providers_and_strategy() {
     assert!(shared.is_first_race);
     let stats = shared.candidates()[0].stats;
     for _ in 0..3 {
-        let at = (Endpoint::ChatCompletions, ResponseKind::Stream);
+        let at = (Endpoint::ChatCompletions, ResponseKind::Stream, 1);
         stats.succeeded(at, Duration::from_secs(1), Moment(1), Moment(1), &BreakerSettings::default());
     }
     let shared = catalog.plan(&PlanRequest::stream("shared"), Moment(1), &mut rng).unwrap();
