@@ -17,7 +17,7 @@ use super::{
     dial::dial,
     h2::Connection,
     io::{Io, ReadBlock},
-    places::Place,
+    places::{ClosingConnection, Place},
     pool::{InUsePermit, Pool, PooledConnection},
     target::Target,
     tls::NegotiatedProtocol,
@@ -74,14 +74,14 @@ impl Multiplexed {
 
     /// There are connections without streams.
     pub(super) fn has_idle(&self) -> bool {
-        self.connections.borrow().iter().any(|connection| connection.idle().is_some())
+        self.connections.borrow().iter().any(Connection::is_idle)
     }
 
     /// Closes the oldest connection without streams.
-    pub(super) fn forget_idle(&self) {
+    pub(super) fn close_idle(&self, closing: ClosingConnection) {
         let mut connections = self.connections.borrow_mut();
-        if let Some(at) = connections.iter().position(|connection| connection.idle().is_some()) {
-            connections.remove(at);
+        if let Some(at) = connections.iter().position(Connection::is_idle) {
+            connections.remove(at).close(closing);
         }
     }
 

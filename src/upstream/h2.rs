@@ -33,6 +33,7 @@ use super::{
     deadline::Deadline,
     head::MAX_HEAD_SIZE,
     io::Io,
+    places::ClosingConnection,
     pool::{IdlePermit, InUsePermit, Pool},
 };
 use crate::base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Stage, spawn::Tasks};
@@ -97,6 +98,9 @@ struct H2State {
     suspicion: Notify,
     /// Held while there are no streams.
     idle_permit: RefCell<Option<IdlePermit>>,
+    /// Another connection needs its place.
+    closing: RefCell<Option<ClosingConnection>>,
+    closed_at_once: Notify,
 }
 
 impl H2State {
@@ -276,13 +280,16 @@ impl Connection {
                     tracing::debug!(%error, "HTTP/2 connection to a provider ended");
                 },
                 // The driver is dropped, and with it the socket.
+                () = driven.closed_at_once.notified() => {}
                 () = unacknowledged(pings, interval, &driven) => {
                     driven.was_silent.set(true);
                     tracing::debug!("HTTP/2 connection to a provider closed: a PING was not answered");
                 }
             }
+            drop(driver);
             driven.closed.set(true);
             driven.idle_permit.take();
+            driven.closing.take();
         });
         Ok(Self(Rc::new(Inner {
             send: RefCell::new(send),
@@ -333,6 +340,18 @@ impl Connection {
         self.0.permit.replace(Some(permit));
     }
 
+    /// No stream runs on it, and one may.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_open() && self.0.state.streams.get() == 0 && self.0.permit.borrow().is_none()
+    }
+
+    /// Closes a connection without streams.
+    pub(super) fn close(&self, closing: ClosingConnection) {
+        self.0.is_leaving.set(true);
+        self.0.state.closing.replace(Some(closing));
+        self.0.state.closed_at_once.notify_one();
+    }
+
     /// Keeps a connection without streams idle, or closes it when enough are idle. No effect while streams
     /// run on it.
     pub(super) fn release(&self) {
@@ -340,7 +359,10 @@ impl Connection {
             return;
         }
         self.0.idle_since.set(Instant::now());
-        if let Some(pool) = self.0.pool.upgrade().filter(|_| self.is_open()) {
+        let pool = self.0.pool.upgrade().filter(|_| self.is_open());
+        if let Some(closing) = pool.as_ref().and_then(|pool| pool.claim()) {
+            self.close(closing);
+        } else if let Some(pool) = &pool {
             let permit = pool.idle_permit();
             self.0.is_leaving.set(permit.is_none());
             self.0.state.idle_permit.replace(permit);

@@ -2,13 +2,16 @@
 //! its dial to its close, in use or idle. A worker that finds no place asks the others for one of their idle
 //! connections, because a socket stays with the worker that opened it.
 
-use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, Semaphore, oneshot},
     time::{Duration, timeout},
 };
 
@@ -38,50 +41,89 @@ impl PermitPool {
     }
 }
 
-/// The right of one connection to exist.
-#[derive(Debug)]
-pub(super) struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+/// The places of one base URL. Cloning shares them.
+#[derive(Clone, Debug)]
+pub(super) struct Places(Arc<Inner>);
 
-/// The places of one base URL.
 #[derive(Debug)]
-pub(super) struct Places {
-    pub(super) permits: PermitPool,
-    /// Requests that wait for a place for which no idle connection has been closed yet, by their number.
-    wanted: Mutex<Vec<usize>>,
-    /// The length of `wanted`.
-    wanted_count: AtomicUsize,
-    next_number: AtomicUsize,
-    /// Of every worker's pool, notified when a place is wanted.
-    pools: Mutex<Vec<Weak<Notify>>>,
+struct Inner {
+    state: Mutex<PlacesState>,
+    /// The length of `waiting`, to be read without the lock.
+    waiting_count: AtomicUsize,
 }
 
-/// A request that waits for a place, until it is dropped.
-struct PlaceWanted<'a> {
-    places: &'a Places,
-    number: usize,
+#[derive(Debug)]
+struct PlacesState {
+    limit: usize,
+    taken: usize,
+    /// Requests that wait, in order of arrival. A place that becomes free is theirs.
+    waiting: VecDeque<oneshot::Sender<()>>,
+    /// Idle connections that are being closed for them.
+    closing: usize,
+    /// Of every worker's pool, notified when an idle connection should be closed.
+    pools: Vec<Weak<Notify>>,
+}
+
+/// The right of one connection to exist.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Inner>);
+
+/// An idle connection that is closed for a request that waits; to be dropped after its place.
+#[derive(Debug)]
+pub(super) struct ClosingConnection(Arc<Inner>);
+
+/// A request that waits for a place.
+struct PlaceAwaited {
+    places: Arc<Inner>,
+    given: oneshot::Receiver<()>,
+}
+
+impl Inner {
+    /// Changes the state, gives free places to those that wait, and asks the pools for idle connections if
+    /// there are not enough that are being closed. A pool that is asked sees the new count.
+    fn change<T>(&self, change: impl FnOnce(&mut PlacesState) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut state);
+        while state.taken < state.limit
+            && let Some(waiting) = state.waiting.pop_front()
+        {
+            state.taken += usize::from(waiting.send(()).is_ok());
+        }
+        self.waiting_count.store(state.waiting.len(), Relaxed);
+        if state.waiting.len() > state.closing {
+            state.pools.iter().filter_map(Weak::upgrade).for_each(|pool| pool.notify_one());
+        }
+        result
+    }
 }
 
 impl Places {
     pub(super) fn new(limit: usize) -> Self {
-        Self {
-            permits: PermitPool::new(limit),
-            wanted: Mutex::default(),
-            wanted_count: AtomicUsize::new(0),
-            next_number: AtomicUsize::new(0),
-            pools: Mutex::default(),
-        }
+        let state = PlacesState { limit, taken: 0, waiting: VecDeque::new(), closing: 0, pools: Vec::new() };
+        Self(Arc::new(Inner { state: Mutex::new(state), waiting_count: AtomicUsize::new(0) }))
     }
 
-    /// Notifies the pool whenever a place is wanted.
+    /// Limits the places to `limit`. Connections beyond it end by themselves.
+    pub(super) fn resize(&self, limit: usize) {
+        self.0.change(|state| state.limit = limit);
+    }
+
+    /// Notifies the pool whenever an idle connection should be closed.
     pub(super) fn register(&self, pool: &Arc<Notify>) {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|pool| pool.strong_count() > 0);
-        pools.push(Arc::downgrade(pool));
+        self.0.change(|state| {
+            state.pools.retain(|pool| pool.strong_count() > 0);
+            state.pools.push(Arc::downgrade(pool));
+        });
     }
 
     /// A place that is free. `None`: there is none.
     pub(super) fn try_take(&self) -> Option<Place> {
-        Arc::clone(&self.permits.free).try_acquire_owned().ok().map(Place)
+        let is_free = self.0.change(|state| {
+            let is_free = state.taken < state.limit;
+            state.taken += usize::from(is_free);
+            is_free
+        });
+        is_free.then(|| Place(Arc::clone(&self.0)))
     }
 
     /// Waits for a place; an idle connection is closed for it. `None`: there was none in time.
@@ -89,43 +131,48 @@ impl Places {
         if let Some(place) = self.try_take() {
             return Some(place);
         }
-        let _wanted = self.want();
-        timeout(wait, Arc::clone(&self.permits.free).acquire_owned()).await.ok()?.ok().map(Place)
+        let (sender, given) = oneshot::channel();
+        self.0.change(|state| state.waiting.push_back(sender));
+        let mut awaited = PlaceAwaited { places: Arc::clone(&self.0), given };
+        timeout(wait, &mut awaited.given).await.ok()?.ok()?;
+        Some(Place(Arc::clone(&self.0)))
     }
 
-    /// Whether the caller should close an idle connection: a request waits for its place.
-    pub(super) fn claim(&self) -> bool {
-        if self.wanted_count.load(Relaxed) == 0 {
-            return false;
+    /// The order to close an idle connection, because a request waits for its place.
+    pub(super) fn claim(&self) -> Option<ClosingConnection> {
+        if self.0.waiting_count.load(Relaxed) == 0 {
+            return None;
         }
-        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_wanted = !wanted.is_empty();
-        // The oldest, which gets the next free place.
-        wanted.drain(..usize::from(is_wanted));
-        self.wanted_count.store(wanted.len(), Relaxed);
-        is_wanted
-    }
-
-    fn want(&self) -> PlaceWanted<'_> {
-        let number = self.next_number.fetch_add(1, Relaxed);
-        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        wanted.push(number);
-        self.wanted_count.store(wanted.len(), Relaxed);
-        drop(wanted);
-        for pool in &*self.pools.lock().unwrap_or_else(PoisonError::into_inner) {
-            if let Some(pool) = pool.upgrade() {
-                pool.notify_one();
-            }
-        }
-        PlaceWanted { places: self, number }
+        let is_wanted = self.0.change(|state| {
+            let is_wanted = state.waiting.len() > state.closing;
+            state.closing += usize::from(is_wanted);
+            is_wanted
+        });
+        is_wanted.then(|| ClosingConnection(Arc::clone(&self.0)))
     }
 }
 
-impl Drop for PlaceWanted<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut wanted = self.places.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        wanted.retain(|number| *number != self.number);
-        self.places.wanted_count.store(wanted.len(), Relaxed);
+        self.0.change(|state| state.taken -= 1);
+    }
+}
+
+impl Drop for ClosingConnection {
+    fn drop(&mut self) {
+        self.0.change(|state| state.closing -= 1);
+    }
+}
+
+impl Drop for PlaceAwaited {
+    /// A place that was given and not taken goes to the next.
+    fn drop(&mut self) {
+        self.given.close();
+        let is_given = self.given.try_recv().is_ok();
+        self.places.change(|state| {
+            state.waiting.retain(|waiting| !waiting.is_closed());
+            state.taken -= usize::from(is_given);
+        });
     }
 }
 
@@ -150,7 +197,7 @@ mod tests {
 
     /// One idle connection is closed for one request that waits, however many workers are asked.
     #[tokio::test]
-    async fn each_wanted_place_is_claimed_once() {
+    async fn each_request_that_waits_closes_one_connection() {
         let places = Places::new(1);
         let held = places.try_take().unwrap();
         let asked = Arc::new(Notify::new());
@@ -158,12 +205,80 @@ mod tests {
         let waiting = async { places.take(Duration::from_secs(5)).await.unwrap() };
         let closing = async {
             asked.notified().await;
-            assert!(places.claim());
-            assert!(!places.claim());
+            let closing = places.claim().unwrap();
+            assert!(places.claim().is_none());
             drop(held);
+            drop(closing);
         };
-        let (_place, ()) = tokio::join!(waiting, closing);
+        let (place, ()) = tokio::join!(waiting, closing);
         assert!(places.take(Duration::ZERO).await.is_none());
-        assert!(!places.claim(), "a request that has left wants nothing");
+        assert!(places.claim().is_none(), "a request that has left wants nothing");
+        drop(place);
+        assert!(places.try_take().is_some());
+    }
+
+    /// A place goes to the request that waited first, not to one that comes as it is given back.
+    #[tokio::test]
+    async fn a_free_place_is_of_the_first_that_waits() {
+        let places = Places::new(2);
+        let (first, second) = (places.try_take().unwrap(), places.try_take().unwrap());
+        let mut waiting = Box::pin(places.take(Duration::from_secs(5)));
+        let mut leaving = Box::pin(places.take(Duration::from_secs(5)));
+        for wait in [&mut leaving, &mut waiting] {
+            assert!(
+                std::future::poll_fn(|cx| std::task::Poll::Ready(wait.as_mut().poll(cx).is_pending())).await
+            );
+        }
+        drop(first);
+        assert!(places.try_take().is_none());
+        // Its place was given and goes to the next.
+        drop(leaving);
+        let _place = waiting.await.unwrap();
+        drop(second);
+        assert!(places.try_take().is_some());
+    }
+
+    /// Workers that take, keep idle and give up connections in any order: no request waits for ever.
+    #[test]
+    fn no_request_is_forgotten() {
+        let places = Places::new(2);
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                let places = places.clone();
+                std::thread::spawn(move || {
+                    let asked = Arc::new(Notify::new());
+                    places.register(&asked);
+                    let runtime =
+                        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                    runtime.block_on(async {
+                        let mut idle: Option<Place> = None;
+                        for _ in 0..2000 {
+                            let place = match idle.take() {
+                                Some(place) => place,
+                                None => places.take(Duration::from_secs(20)).await.expect("a place"),
+                            };
+                            tokio::task::yield_now().await;
+                            match places.claim() {
+                                Some(closing) => {
+                                    drop(place);
+                                    drop(closing);
+                                }
+                                None => idle = Some(place),
+                            }
+                            if timeout(Duration::ZERO, asked.notified()).await.is_ok()
+                                && let Some(closing) = places.claim()
+                            {
+                                drop(idle.take());
+                                drop(closing);
+                            }
+                        }
+                    });
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        assert_eq!(places.0.state.lock().unwrap().taken, 0);
     }
 }

@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     connection::Multiplexed,
     io::{Io, ReadBlock},
-    places::{PermitPool, Place, Places},
+    places::{ClosingConnection, PermitPool, Place, Places},
     target::{PoolSettings, Target},
     tls::TrustStore,
 };
@@ -144,7 +144,7 @@ impl Pool {
     pub(super) fn configure(&self, settings: PoolSettings) {
         self.settings.set(settings);
         self.shared.in_use.resize(settings.max_connections);
-        self.shared.places.permits.resize(settings.max_connections);
+        self.shared.places.resize(settings.max_connections);
     }
 
     /// Keeps no idle connection from now on. A connection in use may keep the pool alive for long.
@@ -194,15 +194,23 @@ impl Pool {
         self.shared.places.try_take()
     }
 
-    /// Closes idle connections as far as their places are wanted.
+    /// Closes idle connections as far as requests wait for their places.
     fn give_up_idle(&self) {
-        while self.has_any_idle() && self.shared.places.claim() {
+        while self.has_any_idle()
+            && let Some(closing) = self.claim()
+        {
             if self.idle.borrow().is_empty() {
-                self.multiplexed.forget_idle();
+                self.multiplexed.close_idle(closing);
             } else {
-                self.idle.borrow_mut().remove(0);
+                drop(self.idle.borrow_mut().remove(0));
+                drop(closing);
             }
         }
+    }
+
+    /// The order to close an idle connection instead of keeping it.
+    pub(super) fn claim(&self) -> Option<ClosingConnection> {
+        self.shared.places.claim()
     }
 
     fn has_any_idle(&self) -> bool {
@@ -241,16 +249,18 @@ impl Pool {
 
     /// Keeps a connection idle, or closes it when enough are idle.
     pub(super) fn put(&self, io: Io) {
+        if let Some(closing) = self.claim() {
+            drop(io);
+            drop(closing);
+            return;
+        }
         if let Some(permit) = self.idle_permit() {
             self.idle.borrow_mut().push(IdleConnection { io, since: Instant::now(), _permit: permit });
         }
     }
 
-    /// A permit for an idle connection. `None`: enough are idle, or its place is wanted.
+    /// A permit for an idle connection. `None`: enough are idle.
     pub(super) fn idle_permit(&self) -> Option<IdlePermit> {
-        if self.shared.places.claim() {
-            return None;
-        }
         let slot = self.shared.idle.hold_below(self.settings.get().max_keepalive)?;
         Some(IdlePermit { _counted: self.gauges.upstream_idle.hold(), _slot: slot })
     }
