@@ -63,7 +63,7 @@ impl Default for ServerLimits {
             body_size: 32 * 1024 * 1024,
             body_memory: 1024 * 1024 * 1024,
             body_memory_per_key: 256 * 1024 * 1024,
-            unfinished_per_key: 16 * 1024 * 1024,
+            unfinished_per_key: 4 * 1024 * 1024,
             head_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
