@@ -18,7 +18,7 @@ use memchr::memmem;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    answer::Answer,
+    answer::{Answer, fault_event},
     attempt_result::{AttemptError, AttemptTimes, ErrorResponse, ErrorRest, Success},
     error_response::read_error_start,
     first_bytes,
@@ -203,6 +203,7 @@ impl RequestContext<'_> {
             meter: self.snapshot.telemetry.frame_latency.then(|| self.meter.clone()),
             digests: self.trace.digests && !self.meter.sheds(),
             comment: self.trace.comment,
+            shows_fault: fault_event(self.snapshot.stream.on_fault, self.head.version).is_some(),
             origin: self.origin(provider),
         };
         Uncommitted::new(body, &options, &self.snapshot.stream, self.started, self.id.clone())

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     base::{DeadlineKind, Fault, FaultKind, Sent, Side, Stage},
     routing::NoPlan,
-    wire::{Dialect, EnvelopeError, WireError},
+    wire::{Dialect, EnvelopeError, FailedStream, WireError},
 };
 
 /// The code of a provider's refusal of the gateway's own key.
@@ -147,7 +147,7 @@ impl Refusal {
 /// After the commit point: the event that tells of `fault`. Its words are those by which clients recognize a
 /// fault of transport, after which they repeat the request.
 #[must_use]
-pub fn event(dialect: Dialect, fault: &Fault) -> Bytes {
+pub fn event(dialect: Dialect, fault: &Fault, stream: &FailedStream<'_>) -> Bytes {
     let known = match fault.kind {
         FaultKind::Timeout(..) => "timed out",
         FaultKind::Unreachable(_)
@@ -165,7 +165,7 @@ pub fn event(dialect: Dialect, fault: &Fault) -> Bytes {
     };
     let mut refusal = Refusal::from(fault.clone());
     refusal.message = format!("provider returned error: {known} ({fault})").into();
-    dialect.error_event(&refusal.wire())
+    dialect.error_event(&refusal.wire(), stream)
 }
 
 impl From<EnvelopeError> for Box<Refusal> {
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn an_event_tells_the_fault_in_its_dialect() {
         let fault = Fault::provider(Stage::Body, FaultKind::Reset, Sent::Some);
-        let event = event(Dialect::ChatCompletions, &fault);
+        let event = event(Dialect::ChatCompletions, &fault, &FailedStream { id: "r", events: 0, at: 0 });
         let text = std::str::from_utf8(&event).unwrap();
         let json: Value = serde_json::from_str(text.strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!(json["error"]["code"], "upstream_reset");

@@ -22,7 +22,7 @@ use crate::{
     base::{Fault, FaultKind, RequestId, Sent, Stage},
     exchange::{Completion, OnDisconnect, Outcome, StreamStats},
     telemetry::GaugeGuard,
-    wire::{Dialect, Usage},
+    wire::{Dialect, FailedStream, Usage},
 };
 
 /// A stream that holds back more bytes than this commits, whatever it holds.
@@ -157,7 +157,7 @@ fn is_refused(report: TapReport, point: CommitPoint) -> bool {
 }
 
 /// Renders a fault as an event of a dialect.
-pub type OnFault = fn(Dialect, &Fault) -> Bytes;
+pub type OnFault = fn(Dialect, &Fault, &FailedStream<'_>) -> Bytes;
 
 /// A stream that the client sees.
 #[derive(Debug)]
@@ -250,7 +250,8 @@ impl<S: FrameSource + 'static> Committed<S> {
             && self.stream.tap.is_event_stream()
         {
             self.stream.close_event();
-            self.stream.add(render(self.dialect, &fault));
+            let event = render(self.dialect, &fault, &self.stream.tap.as_failed());
+            self.stream.add(event);
         }
         self.broken = Some(fault.clone());
         self.failed = Some(fault);

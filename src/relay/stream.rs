@@ -49,6 +49,8 @@ pub struct RelayOptions {
     pub digests: bool,
     /// End with the trace comment (B2).
     pub comment: bool,
+    /// A fault after the commit is shown by an event, which needs the id of the answer.
+    pub shows_fault: bool,
     /// Remembers the provider of the ids and sealed texts in the stream. `None`: its dialect has none.
     pub origin: Option<OriginNote>,
 }
@@ -105,7 +107,8 @@ impl<S: FrameSource> Stream<S> {
             coalesce: buffered.then(|| Coalesce::new(settings.chunk_size, settings.max_delay)),
             strip_usage,
             tap: Tap::new(options.dialect, options.events, settings.max_line, started, id)
-                .with_origin(options.origin.clone()),
+                .with_origin(options.origin.clone())
+                .noting_response(options.shows_fault),
             timer: FrameTimer::new(options.meter.clone()),
             digests: options.digests.then(Box::default),
             comment: options.comment && options.events,
@@ -430,6 +433,7 @@ mod tests {
             meter: None,
             digests: false,
             comment: false,
+            shows_fault: false,
             origin: None,
         };
         let id = IdSource::default().make();

@@ -1,6 +1,8 @@
 //! The observer of a stream: inspects every frame and can change none. Counts and times them, finds the first
 //! token, the usage and the errors. Its memory is bounded by the scanner's limit on a line.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
@@ -8,8 +10,8 @@ use crate::{
     base::{RequestId, origins::OriginNote},
     exchange::StreamStats,
     wire::{
-        AnswerEnd, ContentShape, Dialect, Event, EventClass, LineTooLong, Scanner, classify,
-        classify_committed, ends_answer, is_done_mark, minted, usage,
+        AnswerEnd, ContentShape, Dialect, Event, EventClass, FailedStream, LineTooLong, Scanner, classify,
+        classify_committed, ends_answer, is_done_mark, minted, response_id as response_id_of, usage,
     },
 };
 
@@ -42,6 +44,9 @@ pub(super) struct Tap {
     text: PassedText,
     /// Notes the things that the provider makes. `None`: the dialect has no such things.
     origin: Option<OriginNote>,
+    /// The id of a response is to be kept.
+    wants_response_id: bool,
+    response_id: Option<Box<str>>,
 }
 
 /// How much text the events carried, estimated from their sizes: the size of the smallest one is taken as the
@@ -115,10 +120,23 @@ impl Tap {
             left_open: false,
             text: PassedText::default(),
             origin: None,
+            wants_response_id: false,
+            response_id: None,
         }
     }
 
     /// The same, which notes the things that the provider makes.
+    pub(super) fn noting_response(self, wanted: bool) -> Self {
+        Self { wants_response_id: wanted && self.dialect == Dialect::Responses, ..self }
+    }
+
+    /// The stream as an event that ends it names it.
+    pub(super) fn as_failed(&self) -> FailedStream<'_> {
+        let id = self.response_id.as_deref().unwrap_or_else(|| self.id.as_str());
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        FailedStream { id, events: self.stats.events, at }
+    }
+
     pub(super) fn with_origin(self, origin: Option<OriginNote>) -> Self {
         Self { origin, ..self }
     }
@@ -147,8 +165,19 @@ impl Tap {
             });
         };
         let mut report = TapReport { content: self.stats.first_token.is_some(), ..TapReport::default() };
-        let Self { dialect, stats, error_text, text, answer_end, content_shape, done_marks, origin, .. } =
-            self;
+        let Self {
+            dialect,
+            stats,
+            error_text,
+            text,
+            answer_end,
+            content_shape,
+            done_marks,
+            origin,
+            wants_response_id,
+            response_id,
+            ..
+        } = self;
         let dialect = *dialect;
         let had_content = report.content;
         scanner.scan(frame, |event| {
@@ -160,6 +189,10 @@ impl Tap {
                 text.note(size);
             }
             *done_marks += u64::from(!report.content && is_done_mark(&event));
+            if *wants_response_id && !report.content {
+                *response_id = event.data.and_then(response_id_of);
+                *wants_response_id = response_id.is_none();
+            }
             if report.error && !erred && !report.content {
                 let data = event.data.unwrap_or_default();
                 *error_text = Bytes::copy_from_slice(data.get(..MAX_ERROR_TEXT).unwrap_or(data));

@@ -2,8 +2,8 @@
 //! point, a typed event after it. No other file renders an error.
 //!
 //! Shapes: OpenAI's error object `{"error":{"message","type","param","code"}}` (API reference, "Error
-//! codes"), the Responses stream's `error` event, Anthropic's `{"type":"error","error":{"type","message"}}`
-//! ("Errors").
+//! codes"), the Responses stream's `response.failed` event, Anthropic's
+//! `{"type":"error","error":{"type","message"}}` ("Errors").
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -53,13 +53,42 @@ struct AnthropicDetail<'a> {
     message: &'a str,
 }
 
+/// `response.failed` of the Responses API: clients pass over its `error` event, and read the reason here.
 #[derive(Serialize)]
-struct ResponsesEvent<'a> {
+struct ResponseFailed<'a> {
     #[serde(rename = "type")]
     tag: &'static str,
-    code: Option<&'a str>,
+    sequence_number: u32,
+    response: FailedResponse<'a>,
+}
+
+#[derive(Serialize)]
+struct FailedResponse<'a> {
+    id: &'a str,
+    object: &'static str,
+    created_at: u64,
+    status: &'static str,
+    error: ResponseError<'a>,
+    incomplete_details: Option<()>,
+    output: [(); 0],
+    usage: Option<()>,
+}
+
+#[derive(Serialize)]
+struct ResponseError<'a> {
+    code: &'a str,
     message: &'a str,
-    param: Option<&'a str>,
+}
+
+/// The stream that an error event ends, as far as the event has to name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedStream<'a> {
+    /// The id of the answer, as its first event gave it, or of the request.
+    pub id: &'a str,
+    /// Events before this one.
+    pub events: u32,
+    /// Seconds since 1970.
+    pub at: u64,
 }
 
 impl Dialect {
@@ -99,19 +128,27 @@ impl Dialect {
     /// The event that ends a stream after the commit point, with its blank line. An unfinished event before
     /// it must be terminated first: [`crate::wire::sse::Scanner::event_terminator`].
     #[must_use]
-    pub fn error_event(self, error: &WireError<'_>) -> Bytes {
+    pub fn error_event(self, error: &WireError<'_>, stream: &FailedStream<'_>) -> Bytes {
         const NAMED: &[u8] = b"event: error\ndata: ";
         match self {
             Self::ChatCompletions | Self::Completions | Self::Embeddings => {
                 json(&Wrapped { error: OpenAi::from(error) }, b"data: ", b"\n\n")
             }
             Self::Responses => {
-                let WireError { message, param, code, kind, .. } = *error;
-                json(
-                    &ResponsesEvent { tag: "error", code: code.or(Some(kind)), message, param },
-                    NAMED,
-                    b"\n\n",
-                )
+                let WireError { message, code, kind, .. } = *error;
+                let response = FailedResponse {
+                    id: stream.id,
+                    object: "response",
+                    created_at: stream.at,
+                    status: "failed",
+                    error: ResponseError { code: code.unwrap_or(kind), message },
+                    incomplete_details: None,
+                    output: [],
+                    usage: None,
+                };
+                let event =
+                    ResponseFailed { tag: "response.failed", sequence_number: stream.events, response };
+                json(&event, b"event: response.failed\ndata: ", b"\n\n")
             }
             Self::Messages => json(&Anthropic::from(error), NAMED, b"\n\n"),
         }
@@ -232,17 +269,25 @@ mod tests {
     #[test]
     fn error_events_are_one_whole_event_each() {
         for dialect in Dialect::ALL {
-            let event = dialect.error_event(&ERROR);
+            let event = dialect.error_event(&ERROR, &FailedStream { id: "resp_1", events: 7, at: 1 });
             let body = event.strip_suffix(b"\n\n").unwrap();
-            let by_key = matches!(dialect, Dialect::Responses | Dialect::Messages);
-            let data =
-                body.strip_prefix(if by_key { &b"event: error\ndata: "[..] } else { b"data: " }).unwrap();
+            let name = match dialect {
+                Dialect::Responses => &b"event: response.failed\n"[..],
+                Dialect::Messages => b"event: error\n",
+                Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => b"",
+            };
+            let data = body.strip_prefix(name).unwrap().strip_prefix(b"data: ").unwrap();
             assert!(!data.contains(&b'\n'));
             let data = parse(data);
-            assert_eq!(data["type"] == "error", by_key);
-            let message =
-                if dialect == Dialect::Responses { &data["message"] } else { &data["error"]["message"] };
-            assert_eq!(message, ERROR.message);
+            if dialect == Dialect::Responses {
+                assert_eq!((&data["type"], &data["sequence_number"]), (&"response.failed".into(), &7.into()));
+                let response = &data["response"];
+                assert_eq!((&response["id"], &response["status"]), (&"resp_1".into(), &"failed".into()));
+                assert_eq!(response["error"], json!({"code": "model_not_found", "message": ERROR.message}));
+            } else {
+                assert_eq!(data["type"] == "error", dialect == Dialect::Messages);
+                assert_eq!(data["error"]["message"], ERROR.message);
+            }
         }
     }
 }

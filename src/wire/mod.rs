@@ -14,6 +14,7 @@
 //! - [`content_shape`]: the bytes that content events have in common
 //! - [`answer_end`]: whether a stream has come to the end of its answer
 //! - [`minted`]: ids and sealed texts that only their maker understands
+//! - `response_id`: the id of a response, from its first event
 //! - [`provider_error`]: code, type and message of a provider's error
 //! - [`usage`]: token counts; [`estimate`]: the estimated token count of a request
 
@@ -36,6 +37,7 @@ mod member_search;
 pub mod minted;
 pub mod position;
 pub mod provider_error;
+mod response_id;
 pub mod splice;
 pub mod sse;
 #[cfg(test)]
@@ -49,10 +51,11 @@ pub use content_shape::ContentShape;
 pub use dialect::Dialect;
 pub use endpoint::ModelUse;
 pub use envelope::{Envelope, EnvelopeError};
-pub use error::WireError;
+pub use error::{FailedStream, WireError};
 pub use event_class::EventClass;
 pub use form::{Form, FormError};
 pub use provider_error::ProviderError;
+pub use response_id::response_id;
 pub use splice::{Edits, splice};
 pub use sse::{Event, LineTooLong, Scanner};
 pub use usage::Usage;

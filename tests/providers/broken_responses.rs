@@ -220,7 +220,7 @@ async fn the_error_event_is_an_event() {
     for (endpoint, start) in [
         ("/v1/chat/completions", "data: {\"error\":{"),
         ("/v1/completions", "data: {\"error\":{"),
-        ("/v1/responses", "event: error\ndata: {\"type\":\"error\","),
+        ("/v1/responses", "event: response.failed\ndata: {\"type\":\"response.failed\","),
         ("/v1/messages", "event: error\ndata: {\"type\":\"error\",\"error\":{"),
     ] {
         for unfinished in ["data: {\"ch", "data: {}\n", "data: {}\r\n\r", ""] {

@@ -1,7 +1,7 @@
 //! The end of a stream: an answer that is cut short although its framing is whole, an answer that is
 //! complete although its framing is not, and a response without an answer.
 
-use thalweg::relay::FaultDisplay;
+use thalweg::relay::{FaultDisplay, Mode};
 
 use crate::{
     client::{Call, Version},
@@ -97,6 +97,49 @@ async fn a_body_that_ends_with_its_connection_may_be_cut_short() {
     assert!(text.contains("\"upstream_truncated\""), "{text}");
     drop(client);
     gateway.stop().await;
+}
+
+/// With `on_fault` `"event"` a response that breaks off ends by `response.failed` with its own id, which
+/// Codex reads, while it passes over an `error` event (A2). Without an id the request's stands for it.
+#[tokio::test]
+async fn a_response_that_breaks_off_has_failed() {
+    let (created, content) = RESPONSE.split_once("\n\n").unwrap();
+    for (speaks, version) in PAIRS {
+        for mode in [Mode::Asgi, Mode::Buffered] {
+            for (start, id) in [(format!("{created}\n\n{content}"), Some("r")), (content.to_owned(), None)] {
+                let pieces = start.as_bytes().chunks(7).map(|piece| script::body(piece.to_vec()));
+                let steps =
+                    [sse_head()].into_iter().chain(pieces).chain([Step::Moment, Step::Reset]).collect();
+                let upstream = Upstream::always(speaks, steps);
+                let plan = Plan::to(&[&upstream]).with(|settings| {
+                    settings.stream.on_fault = FaultDisplay::Event;
+                    settings.stream.mode = mode;
+                });
+                let gateway = plan.start().await;
+                let mut client = gateway.client(version).await;
+                let asked = call("/v1/responses");
+                let request = asked.id();
+                let received = client.send(asked).await.collect().await;
+                let text = received.text();
+                let (before, event) = text.rsplit_once("event: response.failed\ndata: ").unwrap();
+                assert!(!received.complete && before == start, "{text}");
+                let event: serde_json::Value =
+                    serde_json::from_str(event.strip_suffix("\n\n").unwrap()).unwrap();
+                assert_eq!(event["type"], "response.failed");
+                assert_eq!(event["sequence_number"], if id.is_some() { 2 } else { 1 });
+                let response = &event["response"];
+                assert_eq!(
+                    (&response["id"], &response["status"]),
+                    (&id.unwrap_or(&request).into(), &"failed".into())
+                );
+                assert_eq!(response["error"]["code"], "upstream_reset");
+                let message = response["error"]["message"].as_str().unwrap();
+                assert!(message.starts_with("provider returned error: connection lost ("), "{message}");
+                drop(client);
+                gateway.stop().await;
+            }
+        }
+    }
 }
 
 /// A stream of events that are not the dialect's, and one of embeddings, end as they end.
