@@ -4,10 +4,12 @@
 //! thread of their own.
 
 use std::{
+    env,
+    error::Error,
     future::pending,
     io::{self, Write},
-    iter,
     num::NonZeroUsize,
+    panic,
     path::PathBuf,
     process::ExitCode,
     thread,
@@ -72,6 +74,16 @@ pub struct Options {
 }
 
 impl Options {
+    /// The log's format before the file is read.
+    fn requested_format(&self) -> LogFormat {
+        let variable = || {
+            let text = env::var("THALWEG_LOG_FORMAT").ok()?;
+            let found = LOG_FORMATS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text.trim()));
+            found.map(|(_, format)| *format)
+        };
+        self.log_format.or_else(variable).unwrap_or_default()
+    }
+
     pub(super) fn overrides(&self) -> Overrides {
         Overrides {
             host: self.host.clone(),
@@ -87,21 +99,44 @@ impl Options {
 /// # Errors
 /// The configuration is wrong, or the gateway cannot start.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let source = ConfigSource::new(options.config.as_deref(), options.overrides(), Env::of_process());
-    let settings = source.load()?;
-    let log = Log::start(settings.log.clone())?;
-    let format = settings.log.format;
-    let outcome = run_logged(settings, source, &log);
-    match (outcome, format) {
+    let mut format = options.requested_format();
+    match (run_in(options, &mut format), format) {
         (Err(failure), LogFormat::Json) => {
-            // The log's own line: readers of JSON find no text between its lines.
-            let causes: Vec<String> =
-                iter::successors(failure.source(), |cause| cause.source()).map(ToString::to_string).collect();
-            tracing::error!(%failure, causes = causes.join("; "), "cannot serve");
+            report(&*failure);
             Ok(ExitCode::FAILURE)
         }
         (outcome, LogFormat::Json | LogFormat::Human) => outcome,
     }
+}
+
+/// Prints the chain of causes as a line of the log: readers of JSON find no text between its lines.
+fn report(failure: &(dyn Error + Send + Sync + 'static)) {
+    let (mut causes, mut cause) = (Vec::new(), failure.source());
+    while let Some(error) = cause {
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    let line = json!({
+        "timestamp": Rfc3339(SystemTime::now()).to_string(),
+        "level": "ERROR",
+        "message": "cannot serve",
+        "failure": failure.to_string(),
+        "causes": causes,
+    });
+    // A closed stderr is no reason to fail.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// `format`: becomes that of the settings as soon as they are known.
+fn run_in(options: &Options, format: &mut LogFormat) -> Result<ExitCode, Failure> {
+    let source = ConfigSource::new(options.config.as_deref(), options.overrides(), Env::of_process());
+    let settings = source.load()?;
+    *format = settings.log.format;
+    let log = Log::start(settings.log.clone())?;
+    if settings.log.format == LogFormat::Json {
+        panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread panicked")));
+    }
+    run_logged(settings, source, &log)
 }
 
 fn run_logged(settings: Settings, source: ConfigSource, log: &Log) -> Result<ExitCode, Failure> {

@@ -108,7 +108,7 @@ fn base_of(name: &str, known: &str, env: &Env, listen: &Listen) -> Result<BaseUr
 }
 
 /// Whether a client on this machine reaches this gateway by that URL.
-fn is_own(base: &BaseUrl, listen: &Listen) -> bool {
+pub(super) fn is_own(base: &BaseUrl, listen: &Listen) -> bool {
     let asked = Listen { host: base.host.to_string(), port: base.port, tls: None };
     let is_wildcard = |host: &str| matches!(host, "0.0.0.0" | "::");
     let is_here = is_loopback(&asked) || is_wildcard(&asked.host);

@@ -76,6 +76,12 @@ pub(super) fn load_with(
     if settings.otel.is_none() {
         settings.otel = otel::from_env(env, &mut settings.notes, &mut problems);
     }
+    for (index, provider) in settings.providers.iter().enumerate() {
+        if discover::is_own(&provider.target.base, &settings.listen) {
+            let path = format!("providers[{index}].base_url");
+            problems.push(Problem::new(path, "is the address of this gateway, which would call itself"));
+        }
+    }
     administration::finish(env, &mut settings, &mut problems);
     if !problems.is_empty() {
         return Err(LoadError::Mistakes { file, problems });

@@ -134,6 +134,13 @@ fn with_a_log_in_json_every_line_is_json() {
     let line: Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
     assert_eq!(line["level"], "ERROR");
     assert!(line["failure"].as_str().unwrap().starts_with("cannot listen on 127.0.0.1:"), "{stderr}");
+    // A file that is wrong, as a service finds it.
+    let file = File::new("wrong-in-json", r#"{"prot": 1}"#);
+    let (code, stdout, stderr) =
+        run(&["serve", "--log-format", "json", "--config", file.0.to_str().unwrap()], &[]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    let line: Value = serde_json::from_str(&stderr).unwrap();
+    assert!(line["failure"].as_str().unwrap().contains("did you mean \"port\"?"), "{stderr}");
     // The check in front of a service's start.
     let file = File::new("quiet", "{}");
     let (code, stdout, stderr) = run(&["check", "--quiet", file.0.to_str().unwrap()], &[]);
@@ -181,6 +188,28 @@ fn tls_files_that_do_not_fit_are_mistakes() {
     assert!(check("text.pem", "key.pem", "cert.pem").contains("  tls.certificate: "));
     assert!(check("cert.pem", "text.pem", "cert.pem").contains("  tls.key: "));
     assert!(check("cert.pem", "key.pem", "text.pem").contains("  providers[0].ca_file: "));
+}
+
+/// CASES F3's kind, in a file: a gateway that asks itself.
+#[test]
+fn a_provider_that_is_the_gateway_itself_is_a_mistake() {
+    for (host, base, is_own) in [
+        ("localhost", "http://127.0.0.1:9000/v1", true),
+        ("0.0.0.0", "http://localhost:9000", true),
+        ("gw.example", "http://GW.example:9000/v1", true),
+        ("localhost", "http://localhost:9001/v1", false),
+        ("localhost", "http://gw.example:9000/v1", false),
+    ] {
+        let text = json!({"host": host, "providers": [format!("self|{base}|k")], "tokens": ["a|b"]});
+        let file = File::new("self", &text.to_string());
+        let (code, stdout, _) = run(&["check", file.0.to_str().unwrap()], &[]);
+        assert_eq!(
+            stdout.contains("  providers[0].base_url: is the address of this gateway"),
+            is_own,
+            "{stdout}"
+        );
+        assert_eq!(code, Some(i32::from(is_own)), "{stdout}");
+    }
 }
 
 /// CASES F14, F6: slips of the pen in a file.
