@@ -4,7 +4,7 @@
 //! [`Buffer::stash`].
 //!
 //! Invariant: no row stays in memory alone for long, whatever the database is doing. A process that is killed
-//! loses the rows of the last `batch_delay` + [`SPOOL_AFTER`] + one write to the disk.
+//! loses the rows of the last `batch_delay` + `spool_after` + one write to the disk.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -20,8 +20,6 @@ use super::{
     spool::{Spool, SpoolState},
 };
 
-/// Rows older than this in memory are also spooled.
-pub(super) const SPOOL_AFTER: Duration = Duration::from_millis(80);
 /// Rows of one record of the spool, which is replayed in one transaction.
 const MAX_RECORD_ROWS: usize = 2000;
 /// Between two searches for spools that ended processes left behind.
@@ -45,6 +43,8 @@ pub(super) struct Buffer {
     batch_rows: usize,
     /// How long a row may wait in the queue for others.
     batch_delay: Duration,
+    /// Rows older than this in memory are also spooled.
+    spool_after: Duration,
     /// When spools that ended processes left behind are searched for next.
     adopt_at: Instant,
 }
@@ -81,6 +81,7 @@ impl Buffer {
             is_batch_spooled: false,
             batch_rows: settings.batch_rows,
             batch_delay: settings.batch_delay,
+            spool_after: settings.patience.spool_after,
             adopt_at: Instant::now(),
         }
     }
@@ -117,7 +118,7 @@ impl Buffer {
     /// Takes all rows out of the queue.
     pub(super) fn take(&mut self) {
         if self.held.is_empty() {
-            self.spool_by = self.queue.since().map(|since| since + self.batch_delay + SPOOL_AFTER);
+            self.spool_by = self.queue.since().map(|since| since + self.batch_delay + self.spool_after);
         }
         self.held.append(&mut self.queue.take());
         self.outages.report_lost(self.queue.take_lost());
@@ -191,7 +192,7 @@ impl Buffer {
     /// Runs `work`, which waits for the database. Meanwhile rows are taken out of the queue, and those that
     /// get too old are spooled, the batch first. Dropping the future leaves all rows where they are.
     pub(super) async fn watch<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut spool_at = Instant::now() + SPOOL_AFTER;
+        let mut spool_at = Instant::now() + self.spool_after;
         // With one short batch after another, the last of the held rows would never get old during a single
         // one.
         if let Some(spool_by) = self.spool_by.filter(|_| !self.held.is_empty()) {
@@ -202,7 +203,7 @@ impl Buffer {
             tokio::select! {
                 outcome = &mut work => return outcome,
                 () = sleep_until(spool_at) => {
-                    spool_at = Instant::now() + SPOOL_AFTER;
+                    spool_at = Instant::now() + self.spool_after;
                     self.take();
                     if self.spool_batch() || self.held.len() > MAX_QUEUED_ROWS {
                         self.spool_held(MAX_QUEUED_ROWS);
@@ -230,7 +231,11 @@ impl Buffer {
         drop(rows);
         Arc::make_mut(&mut self.batch).clear();
         self.gauges.add_written(result.new);
-        self.outages.rows_lost(result.lost);
+        // Refused rows of a batch that is in the spool, too, are refused again by its replay, and counted
+        // then.
+        if is_replay || !std::mem::take(&mut self.is_batch_spooled) {
+            self.outages.rows_lost(result.lost);
+        }
         if is_replay {
             self.gauges.add_replayed(count);
             if let Err(error) = self.spool.advance() {

@@ -19,6 +19,34 @@ pub struct LedgerSettings {
     pub batch_rows: usize,
     /// How long a row waits for others.
     pub batch_delay: Duration,
+    pub patience: LedgerPatience,
+}
+
+/// How long the ledger waits for the database. Not the operator's to set; tests set it, so that a busy
+/// machine changes no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerPatience {
+    /// Rows older than this in memory are also spooled.
+    pub spool_after: Duration,
+    /// For one batch from the queue.
+    pub write: Duration,
+    /// How long a statement waits for others' locks before rows go to the spool.
+    pub lock: Duration,
+    pub connect: Duration,
+    /// How long the last rows may take when the process ends.
+    pub finish: Duration,
+}
+
+impl Default for LedgerPatience {
+    fn default() -> Self {
+        Self {
+            spool_after: Duration::from_millis(80),
+            write: Duration::from_secs(2),
+            lock: Duration::from_millis(500),
+            connect: Duration::from_secs(5),
+            finish: Duration::from_secs(5),
+        }
+    }
 }
 
 impl Default for LedgerSettings {
@@ -30,6 +58,7 @@ impl Default for LedgerSettings {
             spool_size: 256 << 20,
             batch_rows: 2000,
             batch_delay: Duration::from_millis(100),
+            patience: LedgerPatience::default(),
         }
     }
 }

@@ -13,7 +13,7 @@ mod server;
 
 use super::{
     LedgerGauges, LedgerSettings, LedgerState, LedgerWriter, queue, retention, rollup, row::*,
-    row_writer::RowWriter, spool::Spool, writer,
+    row_writer::RowWriter, settings::LedgerPatience, spool::Spool, writer,
 };
 use crate::database::{Connection, Database, DatabaseSettings, DatabaseUrl, tests::Scratch};
 
@@ -171,7 +171,7 @@ impl Running {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        let outcome = tokio::time::timeout(Duration::from_secs(20), reached).await;
+        let outcome = tokio::time::timeout(Duration::from_secs(120), reached).await;
         assert!(outcome.is_ok(), "{what} never came: {:?}", self.gauges.read());
     }
 
@@ -183,7 +183,15 @@ impl Running {
     }
 }
 
+/// A ledger that waits for a busy machine as long as it takes.
 fn at(folder: &Folder) -> LedgerSettings {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let patience = LedgerPatience { spool_after: HOUR, write: HOUR, lock: HOUR, connect: HOUR, finish: HOUR };
+    LedgerSettings { patience, ..impatient(folder) }
+}
+
+/// A ledger that takes its rows to the spool as soon as the program does.
+fn impatient(folder: &Folder) -> LedgerSettings {
     LedgerSettings {
         spool: Some(folder.0.join("spool")),
         batch_delay: Duration::from_millis(5),
@@ -217,21 +225,24 @@ async fn rows_arrive_soon_and_the_last_ones_at_the_end() {
 #[tokio::test]
 async fn a_locked_database_costs_no_row() {
     let (scratch, folder) = (Scratch::sqlite(), Folder::new());
-    let ledger = Running::start(&scratch.settings, at(&folder));
+    let ledger = Running::start(&scratch.settings, impatient(&folder));
     let mut ids = RowIds::default();
     ledger.writer.book(rows(&mut ids, 0, 10));
-    ledger.until("the first", |now| now.written == 10).await;
+    ledger.until("the first", |now| now.written == 10 && now.waiting_bytes == 0).await;
+    // A busy machine may have spooled the first rows, too.
+    let before = ledger.gauges.read().spooled;
     let mut other = Connection::open(&scratch.settings).await.unwrap();
     other.run("BEGIN EXCLUSIVE", Vec::new()).await.unwrap();
     ledger.writer.book(rows(&mut ids, 10, 10));
-    ledger.until("the spool", |now| now.spooled >= 10 && !now.up).await;
+    ledger.until("the spool", |now| now.spooled >= before + 10 && !now.up).await;
     ledger.writer.book(rows(&mut ids, 20, 10));
-    ledger.until("more in the spool", |now| now.spooled == 20).await;
+    ledger.until("more in the spool", |now| now.spooled == before + 20).await;
     other.run("COMMIT", Vec::new()).await.unwrap();
     ledger.until("the replay", |now| now.written == 30 && now.up && now.waiting_bytes == 0).await;
     ledger.writer.book(rows(&mut ids, 30, 10));
     let state = ledger.end();
-    assert_eq!((state.written, state.replayed, state.lost), (40, 20, 0));
+    assert_eq!((state.written, state.lost), (40, 0));
+    assert!(state.spooled >= 20 && state.replayed == state.spooled, "{state:?}");
     let [by_rows, by_hours, by_days] = counted_in(&mut other).await;
     assert_eq!((by_rows[0], &by_rows, &by_rows), (40, &by_hours, &by_days));
 }
@@ -241,10 +252,13 @@ async fn a_locked_database_costs_no_row() {
 #[tokio::test]
 async fn a_slow_database_costs_no_row_of_a_process_that_is_killed() {
     let (scratch, folder) = (Scratch::sqlite(), Folder::new());
-    let ledger = Running::start(&scratch.settings, at(&folder));
+    let usual = impatient(&folder).patience.spool_after;
+    let patience = LedgerPatience { spool_after: usual, ..at(&folder).patience };
+    let ledger = Running::start(&scratch.settings, LedgerSettings { patience, ..at(&folder) });
     let mut ids = RowIds::default();
     ledger.writer.book(rows(&mut ids, 0, 10));
-    ledger.until("the first", |now| now.written == 10).await;
+    ledger.until("the first", |now| now.written == 10 && now.waiting_bytes == 0).await;
+    let before = ledger.gauges.read().spooled;
     let mut other = Connection::open(&scratch.settings).await.unwrap();
     other.run("BEGIN EXCLUSIVE", Vec::new()).await.unwrap();
     let mut handed_in = 10;
@@ -253,7 +267,7 @@ async fn a_slow_database_costs_no_row_of_a_process_that_is_killed() {
         handed_in += 10;
         tokio::time::sleep(Duration::from_millis(10)).await;
         let state = ledger.gauges.read();
-        if state.spooled > 0 {
+        if state.spooled > before {
             break state;
         }
     };
@@ -351,16 +365,17 @@ async fn rows_are_spooled_while_connecting() {
     let (folder, listener) = (Folder::new(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let silent = format!("postgres://x@{}/x", listener.local_addr().unwrap());
     let silent = DatabaseSettings::new(DatabaseUrl::Postgres(crate::base::Secret::new(silent)));
-    let ledger = Running::start(&silent, at(&folder));
+    // It is waited for as long as the test takes.
+    let patience = LedgerPatience { connect: at(&folder).patience.connect, ..LedgerPatience::default() };
+    let ledger = Running::start(&silent, LedgerSettings { patience, ..at(&folder) });
     let (connected, _) = listener.accept().unwrap();
-    let (mut ids, begun) = (RowIds::default(), std::time::Instant::now());
+    let mut ids = RowIds::default();
     ledger.writer.book(rows(&mut ids, 0, 10));
     ledger.until("the spool", |now| now.spooled == 10).await;
     for round in 1..=3 {
         ledger.writer.book(rows(&mut ids, 0, queue::MAX_QUEUED_ROWS as i64));
         ledger.until("the spool", |now| now.spooled == 10 + round * queue::MAX_QUEUED_ROWS as u64).await;
     }
-    assert!(begun.elapsed() < Duration::from_secs(5), "it is still waited for");
     drop((connected, listener));
     assert_eq!(ledger.end().lost, 0);
 }
@@ -544,7 +559,7 @@ impl Drop for SmallDisk {
 async fn a_full_disk_costs_no_row() {
     let Some(disk) = SmallDisk::new() else { return };
     let database = DatabaseSettings::new(DatabaseUrl::Sqlite(disk.0.0.join("t.db")));
-    let ledger = Running::start(&database, at(&disk.0));
+    let ledger = Running::start(&database, impatient(&disk.0));
     let mut ids = RowIds::default();
     ledger.writer.book(rows(&mut ids, 0, 100));
     ledger.until("the first", |now| now.written == 100).await;

@@ -23,17 +23,13 @@ use super::{
     retention::Retention,
     row::Row,
     row_writer::RowWriter,
-    settings::LedgerSettings,
+    settings::{LedgerPatience, LedgerSettings},
     spool::Spool,
 };
 use crate::database::{DatabaseError, DatabaseSettings, DatabaseUrl};
 
-/// For one batch from the queue, and for one from the spool.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+/// For one batch from the spool.
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a statement waits for others' locks before rows go to the spool.
-const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long replayed rows may keep new ones waiting.
 const REPLAY_LIMIT: Duration = Duration::from_millis(50);
 /// Between rounds while rows are held or spooled and the database is up.
@@ -44,8 +40,6 @@ const RETRY_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::fr
 /// page cache. The next batch opens it again, which takes some 2 ms. One to PostgreSQL holds neither, and
 /// stays open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the last rows may take when the process ends.
-const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Takes rows for the ledger. Dropping it ends the ledger, which writes its last rows first.
 #[derive(Debug)]
@@ -104,6 +98,7 @@ struct WriterThread {
     /// The time of the next attempt to connect, and the interval after that.
     retry_at: Instant,
     retry_interval: Duration,
+    patience: LedgerPatience,
 }
 
 impl WriterThread {
@@ -122,6 +117,7 @@ impl WriterThread {
             is_released: false,
             retry_at: Instant::now(),
             retry_interval: RETRY_INTERVALS[0],
+            patience: settings.patience,
             database,
             gauges,
         }
@@ -180,15 +176,16 @@ impl WriterThread {
             && let Some(row_writer) = self.row_writer.take()
         {
             self.is_released = true;
-            let _ = self.buffer.watch(timeout(CONNECT_TIMEOUT, row_writer.close())).await;
+            let _ = self.buffer.watch(timeout(self.patience.connect, row_writer.close())).await;
         }
     }
 
     async fn connect(&mut self) {
         self.is_released = false;
-        let connecting = timeout(CONNECT_TIMEOUT, async {
+        let patience = self.patience;
+        let connecting = timeout(patience.connect, async {
             let mut row_writer = RowWriter::open(&self.database).await?;
-            row_writer.connection().set_lock_timeout(LOCK_TIMEOUT).await?;
+            row_writer.connection().set_lock_timeout(patience.lock).await?;
             Ok(row_writer)
         });
         match self.buffer.watch(connecting).await.unwrap_or(Err(DatabaseError::Late)) {
@@ -217,7 +214,7 @@ impl WriterThread {
         while self.row_writer.is_some()
             && let Some(batch) = self.buffer.next()
         {
-            self.write_batch(batch, WRITE_TIMEOUT).await;
+            self.write_batch(batch, self.patience.write).await;
         }
         if self.row_writer.is_none() {
             self.buffer.stash();
@@ -247,7 +244,7 @@ impl WriterThread {
     async fn replay(&mut self) {
         let begun = Instant::now();
         while self.row_writer.is_some() && (begun.elapsed() < REPLAY_LIMIT || self.buffer.is_empty()) {
-            if self.buffer.is_closed() && begun.elapsed() > FINISH_TIMEOUT / 2 {
+            if self.buffer.is_closed() && begun.elapsed() > self.patience.finish / 2 {
                 return;
             }
             match self.buffer.next_spooled() {
@@ -270,10 +267,10 @@ impl WriterThread {
         }
     }
 
-    /// Writes the last rows within [`FINISH_TIMEOUT`]: into the database, or else into the spool for the next
-    /// start.
+    /// Writes the last rows within [`LedgerPatience::finish`]: into the database, or else into the spool for
+    /// the next start.
     async fn finish(mut self) {
-        let last = timeout(FINISH_TIMEOUT, async {
+        let last = timeout(self.patience.finish, async {
             if self.is_released && self.has_work() {
                 self.connect().await;
             }
@@ -285,7 +282,7 @@ impl WriterThread {
         self.buffer.stash();
         self.buffer.finish();
         if let Some(row_writer) = self.row_writer.take() {
-            let _ = timeout(FINISH_TIMEOUT, row_writer.close()).await;
+            let _ = timeout(self.patience.finish, row_writer.close()).await;
         }
     }
 }

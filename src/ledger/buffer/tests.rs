@@ -3,11 +3,15 @@ use tokio::time::sleep;
 use super::*;
 use crate::ledger::{row::RowIds, tests::Folder};
 
+fn spool_after() -> Duration {
+    LedgerSettings::default().patience.spool_after
+}
+
 /// With at most `batch_rows` rows in a batch.
 fn buffer(folder: &Folder, spool_size: u64, batch_rows: usize) -> Buffer {
     let gauges = LedgerGauges::default();
     let queue = Arc::new(RowQueue::new(gauges.clone()));
-    let settings = LedgerSettings { batch_rows, batch_delay: SPOOL_AFTER, ..LedgerSettings::default() };
+    let settings = LedgerSettings { batch_rows, batch_delay: spool_after(), ..LedgerSettings::default() };
     Buffer::new(queue, gauges, Spool::new(folder.0.join("s"), spool_size), &settings)
 }
 
@@ -17,7 +21,7 @@ fn rows(count: usize) -> Vec<Row> {
 }
 
 /// Neither a kill nor a full queue loses rows while the database takes long.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rows_are_spooled_while_the_database_is_slow() {
     let folder = Folder::new();
     let mut buffer = buffer(&folder, 1 << 30, 3);
@@ -28,7 +32,7 @@ async fn rows_are_spooled_while_the_database_is_slow() {
     buffer
         .watch(async {
             queue.push(rows(5));
-            sleep(SPOOL_AFTER + SPOOL_AFTER / 2).await;
+            sleep(spool_after() + spool_after() / 2).await;
         })
         .await;
     assert_eq!((buffer.gauges.read().spooled, buffer.held.len(), buffer.queue.len()), (8, 0, 0));
@@ -58,10 +62,10 @@ async fn rows_behind_many_short_batches_are_spooled() {
     buffer.take();
     for batches in 1_usize.. {
         let batch = buffer.next().unwrap();
-        buffer.watch(sleep(SPOOL_AFTER / 4 + Duration::from_millis(1))).await;
+        buffer.watch(sleep(spool_after() / 4 + Duration::from_millis(1))).await;
         buffer.written(batch, WriteResult::default());
         if buffer.held.is_empty() {
-            // During the eighth, `batch_delay` and `SPOOL_AFTER` were over.
+            // During the eighth, `batch_delay` and `spool_after()` were over.
             assert_eq!(batches, 8);
             break;
         }
@@ -78,7 +82,7 @@ async fn rows_lost_by_the_queue_are_reported() {
     buffer
         .watch(async {
             queue.push(rows(MAX_QUEUED_ROWS + 5));
-            sleep(SPOOL_AFTER + SPOOL_AFTER / 2).await;
+            sleep(spool_after() + spool_after() / 2).await;
         })
         .await;
     assert_eq!(buffer.gauges.read().lost, 5);
@@ -94,10 +98,33 @@ async fn a_full_spool_leaves_rows_in_memory_while_the_database_works() {
     buffer
         .watch(async {
             queue.push(rows(5));
-            sleep(SPOOL_AFTER + SPOOL_AFTER / 2).await;
+            sleep(spool_after() + spool_after() / 2).await;
         })
         .await;
     assert_eq!((buffer.gauges.read().lost, buffer.held.len()), (0, 5));
     buffer.stash();
     assert_eq!((buffer.gauges.read().lost, buffer.held.len()), (5, 0));
+}
+
+/// Refused rows of a batch that was spooled while it was written are counted once, by the replay.
+#[tokio::test(start_paused = true)]
+async fn a_refused_row_of_a_spooled_batch_is_lost_once() {
+    let folder = Folder::new();
+    let mut buffer = buffer(&folder, 1 << 30, 10);
+    buffer.queue.push(rows(10));
+    buffer.take();
+    let batch = buffer.next().unwrap();
+    buffer.watch(sleep(2 * spool_after())).await;
+    assert_eq!(buffer.gauges.read().spooled, 10);
+    buffer.written(batch, WriteResult { new: 8, lost: 2 });
+    assert_eq!(buffer.gauges.read().lost, 0);
+    let replay = buffer.next_spooled().unwrap();
+    buffer.written(replay, WriteResult { new: 0, lost: 2 });
+    assert_eq!((buffer.gauges.read().written, buffer.gauges.read().lost), (8, 2));
+    // The next batch, which is not spooled, counts as ever.
+    buffer.queue.push(rows(3));
+    buffer.take();
+    let batch = buffer.next().unwrap();
+    buffer.written(batch, WriteResult { new: 2, lost: 1 });
+    assert_eq!(buffer.gauges.read().lost, 3);
 }

@@ -29,6 +29,14 @@ pub(super) struct SpoolFile {
     peeked: u64,
 }
 
+/// The lock is released by name, and not only with the descriptor: a process that is just being started has a
+/// copy of every descriptor until it runs its own program, and the copy would keep the lock.
+impl Drop for SpoolFile {
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 impl SpoolFile {
     /// Takes the first name that no process owns; with `create`, one that does not exist is created. Whole
     /// records in the file wait to be replayed. `None`: there is no such file, and none was to be created.

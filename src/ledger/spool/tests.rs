@@ -51,8 +51,7 @@ fn a_torn_or_damaged_tail_costs_no_whole_record() {
     spool.append(&rows(3, 2)).unwrap();
     drop(spool);
     let bytes = fs::read(&path).unwrap();
-    // A file of its own for each case: a process that another test is just starting has inherited its
-    // parent's files and locks until it runs its own program.
+    // A file of its own for each case.
     for cut in good..bytes.len() {
         let path = folder.0.join(format!("cut-{cut}"));
         fs::write(&path, &bytes[..cut]).unwrap();
@@ -221,4 +220,19 @@ fn a_damaged_file_is_put_aside() {
             assert_eq!(aside, case != "taken away", "{case}");
         }
     }
+}
+
+/// A copy of the descriptor, as a process has that is just being started, does not keep the lock.
+#[test]
+fn a_copy_of_the_file_keeps_no_lock() {
+    let folder = Folder::new();
+    let path = folder.0.join("s");
+    let mut spool = Spool::new(path.clone(), 1 << 20);
+    spool.append(&rows(0, 3)).unwrap();
+    let copy = spool.file.as_ref().unwrap().file.try_clone().unwrap();
+    drop(spool);
+    let mut spool = Spool::new(path, 1 << 20);
+    spool.recover().unwrap();
+    assert_eq!(drain(&mut spool).len(), 3);
+    drop(copy);
 }

@@ -113,7 +113,7 @@ async fn postgres_is_stopped_and_started() {
     server.start();
     let folder = Folder::new();
     let gauges = LedgerGauges::default();
-    let (writer, thread) = writer::start(at(&folder), server.settings(), gauges.clone()).unwrap();
+    let (writer, thread) = writer::start(impatient(&folder), server.settings(), gauges.clone()).unwrap();
     let (writer, stop) = (Arc::new(writer), Arc::<AtomicBool>::default());
     let booking = book_on(Arc::clone(&writer), Arc::clone(&stop));
     let until = async |what: &str, wanted: &dyn Fn(&LedgerState) -> bool| {
