@@ -333,20 +333,9 @@ async fn the_bound_holds_with_idle_connections_of_all_workers() {
             while let Some(complete) = waiting.join_next().await {
                 assert!(complete.unwrap());
             }
+            let now = gateway.calm().await;
+            assert!(now.upstream_active + now.upstream_idle <= 2, "{now:?}");
         }
-        let now = gateway.calm().await;
-        assert!(now.upstream_active + now.upstream_idle <= 2, "{now:?}");
         gateway.stop().await;
-        let (mut open, mut most) = (0, 0);
-        for event in upstream.log.events() {
-            match event {
-                Event::Opened { .. } => open += 1,
-                Event::Gone { request: None, .. } => open -= 1,
-                _ => {}
-            }
-            most = most.max(open);
-        }
-        // The provider may see a close after the next connection.
-        assert!(most <= 3, "{most} connections at once to {speaks:?}");
     }
 }

@@ -61,16 +61,23 @@ fn resets_a_stream_that_its_client_does_not_read() {
     });
 }
 
+/// At once: the fastest of some streams counts, because a busy machine would look like a slow server.
 #[test]
 fn drops_the_body_of_a_reset_stream() {
     run(ServerLimits::default(), |server| async move {
         let stream = TcpStream::connect(server.address).await.unwrap();
         let (mut send, connection) = ::h2::client::handshake(stream).await.unwrap();
         Tasks::new().spawn(async { drop(connection.await) });
-        let request = Request::get("http://x/stream").body(()).unwrap();
-        let response = in_time(send.send_request(request, true).unwrap().0).await.unwrap();
-        drop(response);
-        timeout(Duration::from_millis(50), until(|| server.demo.dropped.get() == 1)).await.unwrap();
+        let mut fastest = Duration::MAX;
+        for count in 1..=10 {
+            let request = Request::get("http://x/stream").body(()).unwrap();
+            let response = in_time(send.send_request(request, true).unwrap().0).await.unwrap();
+            let reset = tokio::time::Instant::now();
+            drop(response);
+            until(|| server.demo.dropped.get() == count).await;
+            fastest = fastest.min(reset.elapsed());
+        }
+        assert!(fastest < Duration::from_millis(50), "{fastest:?}");
         assert_eq!(server.options.conn_limit.count(), 1);
     });
 }
