@@ -61,7 +61,7 @@ impl Gateway {
             caller: principal.number(),
         };
         let planned = snapshot.catalog.plan(&request, Moment::now(), &mut self.rng.borrow_mut());
-        planned.map_err(|none| Refusal::no_plan(&none, request.model))
+        planned.map_err(|none| Refusal::no_plan(&snapshot.told_to(&principal.limits, none), request.model))
     }
 
     /// The attempts at these candidates, by their policy.

@@ -13,7 +13,7 @@ use crate::{
     },
     ledger::Prices,
     relay::{CommitPoint, StreamSettings},
-    routing::{Catalog, HealthSettings, Plan, ProviderHealth},
+    routing::{Catalog, HealthSettings, NoPlan, Plan, ProviderHealth},
     telemetry::TelemetrySettings,
     upstream::{PoolSettings, Target},
     wire::{Dialect, Envelope, minted},
@@ -67,6 +67,15 @@ impl Snapshot {
     pub fn maker_of_id(&self, path: &str) -> Option<OriginMaker> {
         let id = path.split('/').next().filter(|id| !id.is_empty())?;
         self.catalog.registry().origins().find(OriginToken::of(id.as_bytes()))
+    }
+
+    /// The reason without names of models that a key with these limits may not use.
+    #[must_use]
+    pub fn told_to(&self, limits: &KeyLimits, mut none: NoPlan) -> NoPlan {
+        if let NoPlan::Unknown(unknown) = &mut none {
+            unknown.similar.retain(|model| self.allows(limits, model));
+        }
+        none
     }
 
     /// Whether a key with these limits may ask for the model of this name.

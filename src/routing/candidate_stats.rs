@@ -217,7 +217,7 @@ impl CandidateStats {
         self.latency(kind).record(after, now);
         self.successes.fetch_add(1, Relaxed);
         self.last_success_at.store(now.0, Relaxed);
-        self.provider.succeeded(started);
+        self.provider.succeeded(caller, started, now);
         self.endpoints.answered(endpoint, started);
         self.provider.endpoints().answered(endpoint, started);
         // A success of a request from before the rest does not end the rest.
@@ -259,6 +259,9 @@ impl CandidateStats {
                 let length = consequence.rest.saturating_mul(1 << self.doublings(failure.started, now));
                 self.resting_until.fetch_max(until(length.min(retry_after::MAX_RETRY_AFTER)).0, Relaxed);
             }
+            Scope::Provider
+                if failure.class != FailureClass::Tls
+                    && self.provider.refuses_alone(failure.caller, now, settings.window) => {}
             Scope::Provider => self.provider.rest(until(consequence.rest), failure.class, now),
         }
     }
@@ -468,6 +471,25 @@ mod tests {
         let alone = CandidateStats::new(Arc::default(), Some("m"), 1);
         alone.succeeded(CHAT, Duration::from_secs(1), NOW, NOW, &settings);
         assert!(fail_as(&alone, 1, settings.failures), "the only key");
+    }
+
+    /// A 401 to one key's requests alone may be about these requests.
+    #[test]
+    fn a_refusal_of_one_key_alone_rests_no_provider() {
+        let settings = BreakerSettings::default();
+        let refuse = |stats: &CandidateStats, caller| {
+            let (class, endpoint) = (FailureClass::KeyInvalid, Endpoint::ChatCompletions);
+            let failure = AttemptFailure { class, endpoint, caller, retry_after: None, started: NOW };
+            stats.failed(&failure, NOW, &settings, &mut Rng::new(1));
+            stats.provider().rest_reason(NOW)
+        };
+        let stats = CandidateStats::new(Arc::default(), Some("m"), 1);
+        stats.succeeded(CHAT, Duration::from_secs(1), NOW, NOW, &settings);
+        assert_eq!([refuse(&stats, 2), refuse(&stats, 2)], [None, None]);
+        assert_eq!(refuse(&stats, 1), Some(FailureClass::KeyInvalid), "now both are refused");
+        let alone = CandidateStats::new(Arc::default(), Some("m"), 1);
+        alone.succeeded(CHAT, Duration::from_secs(1), NOW, NOW, &settings);
+        assert_eq!(refuse(&alone, 1), Some(FailureClass::KeyInvalid), "the only key");
     }
 
     #[test]

@@ -2,14 +2,17 @@
 //! key rests. Written by probes and by live traffic, read by plans and by `/health`. Atomics only, except for
 //! the words of a failed check. A success of a request from before a rest never ends the rest.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
 
-use super::{class::FailureClass, endpoint_memory::EndpointMemory};
+use super::{caller_streak::CallerStreak, class::FailureClass, endpoint_memory::EndpointMemory};
 use crate::base::Moment;
 
 /// How the state of a provider was found.
@@ -52,6 +55,8 @@ pub struct ProviderHealth {
     endpoints: EndpointMemory,
     /// Its model list may be out of date.
     list_wanted: AtomicBool,
+    /// The callers that it served and refused.
+    callers: CallerStreak,
     /// It answered 400 to `stream_options`, which its clients had not sent, and served the request without.
     /// Known for as long as the process runs.
     refuses_usage_option: AtomicBool,
@@ -75,6 +80,7 @@ impl Default for ProviderHealth {
             preferred_until: AtomicU64::new(0),
             endpoints: EndpointMemory::default(),
             list_wanted: AtomicBool::new(false),
+            callers: CallerStreak::default(),
             refuses_usage_option: AtomicBool::new(false),
         }
     }
@@ -195,8 +201,16 @@ impl ProviderHealth {
         }
     }
 
-    /// A request that was sent at `started` succeeded. One from before the rest does not end it.
-    pub fn succeeded(&self, started: Moment) {
+    /// The provider refused its own key, or has no money left, for a request of this caller. Whether only
+    /// that caller's requests are refused so, while others succeeded within `window`: the request may be
+    /// the reason then.
+    pub(super) fn refuses_alone(&self, caller: u32, now: Moment, window: Duration) -> bool {
+        self.callers.fails_alone(caller, now, window)
+    }
+
+    /// A request of `caller` that was sent at `started` succeeded. One from before the rest does not end it.
+    pub fn succeeded(&self, caller: u32, started: Moment, now: Moment) {
+        self.callers.succeeded(caller, now);
         if self.resting_until.load(Relaxed) != 0 && started.0 > self.rest_began_at.load(Relaxed) {
             self.end_rest();
         }

@@ -121,7 +121,7 @@ async fn one_keys_requests_take_no_model_from_another() {
     let mut client = gateway.client(Version::H1).await;
     let other =
         |body: String| Call::post("/v1/chat/completions", body).header("authorization", "Bearer sk-other");
-    for status in [500, 502, 503, 403, 404, 405, 501] {
+    for status in [500, 502, 503, 401, 402, 403, 404, 405, 501] {
         let answer = client.send(Call::whole()).await;
         assert_eq!(answer.header("x-thalweg-provider"), "p0", "before {status}");
         answer.collect().await;
