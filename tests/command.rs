@@ -78,13 +78,15 @@ impl Gateway {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    pub fn authority(&self) -> &str {
+    /// By address: a bare system has no file of hosts that knows `localhost`.
+    pub fn authority(&self) -> String {
         let is_json = self.banner.starts_with('{');
         let url = match self.banner.split_once("\"url\":\"").filter(|_| is_json) {
             Some((_, rest)) => rest.split('"').next().unwrap(),
             None => self.exported("OPENAI_BASE_URL"),
         };
-        url.strip_prefix("http://").unwrap().strip_suffix("/v1").unwrap()
+        let authority = url.strip_prefix("http://").unwrap().strip_suffix("/v1").unwrap();
+        authority.replace("localhost", "127.0.0.1")
     }
 
     /// The status of a GET.
@@ -105,7 +107,7 @@ impl Gateway {
     /// Asks the demo provider for a stream and returns once its head has come.
     pub fn stream(&self, token: &str, model: &str) -> (String, BufReader<TcpStream>) {
         let authority = self.authority();
-        let mut connection = TcpStream::connect(authority).unwrap();
+        let mut connection = TcpStream::connect(&authority).unwrap();
         let body =
             format!(r#"{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"Hi"}}]}}"#);
         let head = format!(

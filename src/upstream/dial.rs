@@ -9,7 +9,7 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::{Pin, pin},
     task::Poll,
 };
@@ -154,7 +154,14 @@ async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    Ok(tokio::net::lookup_host((host, port)).await?.collect())
+    match tokio::net::lookup_host((host, port)).await {
+        Ok(found) => Ok(found.collect()),
+        // Loopback by its name (RFC 6761, section 6.3), though a bare system has no file of hosts.
+        Err(_) if host.eq_ignore_ascii_case("localhost") => {
+            Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()])
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The error in words that name no address.

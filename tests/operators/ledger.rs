@@ -287,9 +287,8 @@ async fn kill_loses_only_the_last_rows() {
     let mut done = Vec::new();
     for round in 0..3 {
         let gateway = command::Gateway::start(&variables);
-        let base = gateway.exported("OPENAI_BASE_URL").to_owned();
-        let authority = base.strip_prefix("http://").unwrap().strip_suffix("/v1").unwrap();
-        let mut connection = std::net::TcpStream::connect(authority).unwrap();
+        let authority = gateway.authority();
+        let mut connection = std::net::TcpStream::connect(&authority).unwrap();
         let (witness, over) =
             (database.0.join("witness"), std::sync::Arc::<std::sync::atomic::AtomicBool>::default());
         let late = std::thread::spawn({

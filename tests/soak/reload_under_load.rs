@@ -209,7 +209,7 @@ async fn no_stream_is_cut_and_memory_is_flat_under_reloads() {
     });
     let mut gateway = gateway.await.unwrap();
     // The console is not read meanwhile: a stuck console must not stop a request.
-    let address: SocketAddr = gateway.authority().replace("localhost", "127.0.0.1").parse().unwrap();
+    let address: SocketAddr = gateway.authority().parse().unwrap();
     let (ended, sums) = (Arc::<AtomicBool>::default(), Arc::<Sums>::default());
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..CLIENTS {
