@@ -1,7 +1,11 @@
 //! PostgreSQL: options, pool, and the insert over arrays. Connections are made on demand and closed when they
 //! have been idle.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{
+    str::FromStr,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres,
@@ -16,9 +20,65 @@ use super::{
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Parameters of a URL that the driver knows; it logs all others with their values, at every connection.
+const KNOWN_PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    STATEMENT_CACHE,
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+/// With 0 statements have no name on the server, as a pooler in transaction mode needs it.
+const STATEMENT_CACHE: &str = "statement-cache-capacity";
+
 pub(super) fn options(url: &str) -> Result<PgConnectOptions, DatabaseError> {
-    let options = PgConnectOptions::from_str(url)?;
-    Ok(options.application_name("thalweg").statement_cache_capacity(32).disable_statement_logging())
+    static ONCE: Once = Once::new();
+    let (url, unknown) = without_unknown_parameters(url);
+    if !unknown.is_empty() {
+        ONCE.call_once(|| {
+            tracing::warn!(
+                parameters = unknown.join(", "),
+                "unknown parameters of the database's URL are left out"
+            );
+        });
+    }
+    let has_cache_size = parameters(&url).any(|(name, _)| name == STATEMENT_CACHE);
+    // PgBouncer refuses connections that set `extra_float_digits`; no column is a float.
+    let mut options = PgConnectOptions::from_str(&url)?.extra_float_digits(None);
+    if !has_cache_size {
+        options = options.statement_cache_capacity(32);
+    }
+    Ok(options.application_name("thalweg").disable_statement_logging())
+}
+
+/// Names and whole texts of the parameters.
+fn parameters(url: &str) -> impl Iterator<Item = (&str, &str)> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| (pair.split_once('=').map_or(pair, |(name, _)| name), pair))
+}
+
+/// The URL without the parameters that the driver does not know, and their names.
+fn without_unknown_parameters(url: &str) -> (String, Vec<String>) {
+    let is_known = |name: &str| KNOWN_PARAMETERS.contains(&name) || name.starts_with("options[");
+    let unknown = parameters(url).filter(|(name, _)| !is_known(name)).map(|(name, _)| name.to_owned());
+    let known: Vec<&str> = parameters(url).filter(|(name, _)| is_known(name)).map(|(_, pair)| pair).collect();
+    let base = url.split_once('?').map_or(url, |(base, _)| base);
+    let separator = if known.is_empty() { "" } else { "?" };
+    (format!("{base}{separator}{}", known.join("&")), unknown.collect())
 }
 
 pub(super) fn pool(url: &str, connections: u32) -> Result<PgPool, DatabaseError> {
@@ -83,5 +143,35 @@ impl Engine for Postgres {
             "BYTEA" => Some(ValueType::Blob),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_parameters_are_left_out_and_known_ones_stay() {
+        let url = "postgres://u:p@h/d?sslmode=require&sslpassword=hidden&options[x]=1&channel_binding=y";
+        let (kept, unknown) = without_unknown_parameters(url);
+        assert_eq!(kept, "postgres://u:p@h/d?sslmode=require&options[x]=1");
+        assert_eq!(unknown, ["sslpassword", "channel_binding"]);
+        assert_eq!(
+            without_unknown_parameters("postgres://h/d?x=1"),
+            ("postgres://h/d".into(), vec!["x".into()])
+        );
+        assert_eq!(without_unknown_parameters("postgres://h/d").0, "postgres://h/d");
+    }
+
+    /// A URL for PgBouncer in transaction mode keeps its word.
+    #[test]
+    fn the_size_of_the_statement_cache_is_the_urls() {
+        let shown = |url: &str| format!("{:?}", options(url).unwrap());
+        assert!(shown("postgres://h/d").contains("statement_cache_capacity: 32"));
+        let own = shown("postgres://h/d?statement-cache-capacity=0");
+        assert!(
+            own.contains("statement_cache_capacity: 0") && own.contains("extra_float_digits: None"),
+            "{own}"
+        );
     }
 }
