@@ -62,12 +62,21 @@ fn refusal(reason: RefusalReason) -> Box<Refusal> {
 }
 
 impl Cuttable for Body {
+    fn end(&mut self, cause: CutCause) {
+        let (side, kind) = fault_of(cause);
+        Self::end(self, side, kind);
+    }
+
     fn cut(&mut self, cause: CutCause) {
-        let (side, kind) = match cause {
-            CutCause::Unread(given) => (Side::Client, FaultKind::Timeout(DeadlineKind::Write, given)),
-            CutCause::Drain => (Side::Gateway, FaultKind::Refused("shutting_down")),
-        };
+        let (side, kind) = fault_of(cause);
         self.break_off(side, kind);
+    }
+}
+
+const fn fault_of(cause: CutCause) -> (Side, FaultKind) {
+    match cause {
+        CutCause::Unread(given) => (Side::Client, FaultKind::Timeout(DeadlineKind::Write, given)),
+        CutCause::Drain => (Side::Gateway, FaultKind::Refused("shutting_down")),
     }
 }
 

@@ -107,7 +107,7 @@ impl Gateway {
         admission::check_models(snapshot, &principal, envelope.model(), envelope.fallback_models())?;
         let plan = self.candidates(snapshot, &headers, (endpoint, &envelope, body), &principal)?;
         admission::grant(call, snapshot, principal, (body, &envelope), &plan)?;
-        tracing::debug!(id = %call.id, path = endpoint.path(), model = %envelope.model(), "request");
+        tracing::debug!(id = %call.id, path = endpoint.path(), model = envelope.model(), "request");
         let mut plan = self.attempts(snapshot, &headers, plan);
         call.record().strategy = Some(strategy_name(&plan));
 

@@ -271,6 +271,15 @@ impl<S: FrameSource + 'static> Committed<S> {
             && !self.stream.is_cut_short()
     }
 
+    /// The stream breaks off here, although the provider would send on. Nothing happens once it has ended or
+    /// its answer is complete.
+    pub fn end(&mut self, fault: impl FnOnce(Stage) -> Fault) {
+        if self.failed.is_none() && !self.stream.has_ended() && !self.stream.is_answered() {
+            self.stream.stop();
+            self.fail(fault(self.stream.stage()));
+        }
+    }
+
     /// The stream ends here, although the provider would send on; nothing in it reports this to the client.
     pub fn cut(&mut self, fault: impl FnOnce(Stage) -> Fault) {
         let stage = self.stream.stage();

@@ -255,6 +255,12 @@ impl<S: FrameSource> Stream<S> {
         Ok(report)
     }
 
+    /// Takes no more from the source, through no fault of the provider.
+    pub(super) fn stop(&mut self) {
+        (self.source, self.observer) = (None, None);
+        self.flush_coalesce();
+    }
+
     /// The source has ended as its framing declares; its last event may lack its blank line, and the answer
     /// its end.
     fn finish(&mut self) {

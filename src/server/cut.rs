@@ -14,6 +14,10 @@ pub enum CutCause {
 
 /// A body that receives the cause of its cut.
 pub trait Cuttable {
+    /// The body is to end by itself soon: it gives what shows the cause to its client, and then its error.
+    /// May be called again.
+    fn end(&mut self, cause: CutCause);
+
     /// Called at most once, before the drop. Not called when the client has left.
     fn cut(&mut self, cause: CutCause);
 }

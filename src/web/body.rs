@@ -28,6 +28,14 @@ pub enum Body {
 }
 
 impl Body {
+    /// A stream breaks off by itself, which shows its client this fault. Any other body is short, or is cut.
+    pub fn end(&mut self, side: Side, kind: FaultKind) {
+        match self {
+            Self::Stream(stream) => stream.end(|stage| Fault { side, stage, kind, sent: Sent::Some }),
+            Self::Whole(_) | Self::Compare(_) | Self::Events(_) => {}
+        }
+    }
+
     /// The client is not given the rest, although it has not left: the request completes with this fault.
     /// Comparison and events have no request record: their requests completed with the head.
     pub fn break_off(&mut self, side: Side, kind: FaultKind) {

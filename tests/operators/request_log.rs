@@ -2,6 +2,7 @@
 
 use crate::{
     client::{Call, Version, call::TOKEN},
+    command::{Gateway, Signal},
     gateway::{PROVIDER_KEY, Plan},
     journal,
     upstream::{
@@ -131,4 +132,21 @@ async fn no_key_in_logs_or_errors() {
     for key in [STRANGE, TOKEN, PROVIDER_KEY] {
         assert!(!journal::mentions(key), "{key} was logged");
     }
+}
+
+/// A model's name is text of the client: no escape sequence and no line of it reaches a terminal, at any
+/// level (E7).
+#[test]
+fn a_models_name_is_escaped() {
+    let gateway = Gateway::start(&[("THALWEG_LOG_LEVEL", "TRACE")]);
+    let token = gateway.exported("OPENAI_API_KEY").to_owned();
+    let (status, answer) = gateway.stream(&token, r"demo\u001b[31m\nFORGED INFO line\r\u0007");
+    assert!(status.contains(" 404 "), "{status}");
+    drop(answer);
+    gateway.signal(Signal::TERM);
+    gateway.signal(Signal::TERM);
+    let (_, log) = gateway.end();
+    assert!(log.contains("FORGED"), "{log}");
+    assert!(!log.contains(['\u{1b}', '\u{7}', '\r']), "{log:?}");
+    assert!(!log.lines().any(|line| line.starts_with("FORGED")), "{log}");
 }

@@ -7,13 +7,14 @@ use std::{
 };
 
 use serde_json::json;
-use thalweg::{app, server::Listen};
+use thalweg::{app, relay::FaultDisplay, server::Listen};
 
 use super::reload_process::until;
 use crate::{
     client::{Call, Version},
     command::{File, Gateway, Signal},
     gateway::Plan,
+    journal,
     upstream::{
         Speaks, Step, Upstream,
         log::in_time,
@@ -55,6 +56,73 @@ async fn a_drain_is_bounded() {
         upstream.log.gone(0).await;
         drop((answer, client));
     }
+}
+
+/// A stream that the drain cuts breaks off as by any other fault: without its end, with `"event"` behind an
+/// event, and the log says why (G11). A client of HTTP/1.0 always gets the event.
+#[tokio::test]
+async fn a_stream_that_outlasts_the_drain_breaks_off() {
+    for version in Version::BOTH {
+        for display in [FaultDisplay::Break, FaultDisplay::Event] {
+            let upstream =
+                Upstream::always(Speaks::H1, vec![sse_head(), Step::Body(delta("one")), Step::Stall]);
+            let plan = Plan::to(&[&upstream]).with(|settings| {
+                settings.limits.drain = Duration::from_millis(50);
+                settings.stream.on_fault = display;
+            });
+            let gateway = plan.start().await;
+            let mut client = gateway.client(version).await;
+            let call = Call::stream();
+            let id = call.id();
+            let mut answer = client.send(call).await;
+            assert_eq!(answer.piece().await, delta("one"));
+            let stopping = tokio::spawn(gateway.stop_now());
+            let received = answer.collect().await;
+            assert!(!received.complete, "{version:?}");
+            let text = received.text();
+            if display == FaultDisplay::Event {
+                let begins = "data: {\"error\":{\"message\":\"provider returned error: connection lost (";
+                assert!(text.starts_with(begins) && text.contains("\"code\":\"shutting_down\""), "{text}");
+            } else {
+                assert_eq!(text, "", "{version:?}");
+            }
+            in_time(stopping).await.expect("a stop in time").unwrap();
+            assert_eq!(journal::closing(&id).await["code"], "shutting_down");
+            drop(client);
+        }
+    }
+    let upstream = Upstream::always(Speaks::H1, vec![sse_head(), Step::Body(delta("one")), Step::Stall]);
+    let plan = Plan::to(&[&upstream]).with(|settings| settings.limits.drain = Duration::from_millis(50));
+    let gateway = plan.start().await;
+    let mut client = gateway.raw().await;
+    let wire = String::from_utf8(Call::stream().wire()).unwrap();
+    client.send(wire.replacen("HTTP/1.1", "HTTP/1.0", 1)).await;
+    while !String::from_utf8_lossy(client.unread()).contains("one") {
+        assert!(client.fill().await);
+    }
+    let stopping = tokio::spawn(gateway.stop_now());
+    while client.fill().await {}
+    let text = String::from_utf8_lossy(client.unread()).into_owned();
+    assert!(text.contains("\"code\":\"shutting_down\""), "{text}");
+    drop(client);
+    in_time(stopping).await.expect("a stop in time").unwrap();
+}
+
+/// A client that does not read does not delay the stop (G11).
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_after_the_drain() {
+    let flood = vec![sse_head(), Step::Body(delta("one")), script::body(vec![b':'; 8 << 20]), Step::Stall];
+    let upstream = Upstream::always(Speaks::H1, flood);
+    let plan = Plan::to(&[&upstream]).with(|settings| settings.limits.drain = Duration::from_millis(50));
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let call = Call::stream();
+    let id = call.id();
+    let mut answer = client.send(call).await;
+    answer.piece().await;
+    in_time(gateway.stop_now()).await.expect("a stop in time");
+    assert_eq!(journal::closing(&id).await["code"], "shutting_down");
+    drop((answer, client));
 }
 
 /// S2.10: requests in flight keep their streams while the gateway stops.

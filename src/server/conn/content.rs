@@ -18,6 +18,12 @@ pub(in crate::server) enum Content<B> {
 }
 
 impl<B: Cuttable> Content<B> {
+    pub(in crate::server) fn end(&mut self, cause: CutCause) {
+        if let Self::Handler(body) = self {
+            body.end(cause);
+        }
+    }
+
     pub(in crate::server) fn cut(&mut self, cause: CutCause) {
         if let Self::Handler(body) = self {
             body.cut(cause);

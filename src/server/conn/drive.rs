@@ -29,8 +29,8 @@ pub(in crate::server) async fn drive<C: HyperConnection>(
         record.register_waker(cx.waker());
         match record.fate() {
             ConnFate::Live => {}
-            ConnFate::Finish if is_finishing => {}
-            ConnFate::Finish => {
+            ConnFate::Finish | ConnFate::End if is_finishing => {}
+            ConnFate::Finish | ConnFate::End => {
                 is_finishing = true;
                 connection.as_mut().finish();
             }

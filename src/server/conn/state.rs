@@ -1,8 +1,8 @@
 //! The state of one connection. Its socket, its driver and its requests note events here (a few `Cell`s: no
 //! timer, and per frame no reading of the clock); the sweep of `table` reads the notes and decides.
 //!
-//! Invariant: a fate only advances, from live to finish to cut. A protocol's own state is in [`ConnState`],
-//! and a file of one protocol never touches the other's.
+//! Invariant: a fate only advances, from live to finish to end to cut. A protocol's own state is in
+//! [`ConnState`], and a file of one protocol never touches the other's.
 
 use std::{
     cell::{Cell, OnceCell},
@@ -24,6 +24,8 @@ pub(in crate::server) enum ConnFate {
     Live,
     /// Answers the requests in flight, then closes.
     Finish,
+    /// Streams in flight break off by themselves, which shows their clients the cause.
+    End,
     /// Ends now.
     Cut,
 }
@@ -136,6 +138,22 @@ impl ConnRecord {
             self.cut_cause.set(Some(cause));
         }
         self.advance(ConnFate::Cut);
+    }
+
+    /// The drain's time is over.
+    pub(super) fn end(&self) {
+        if self.cut_cause.get().is_none() {
+            self.cut_cause.set(Some(CutCause::Drain));
+        }
+        self.advance(ConnFate::End);
+        if let Some(h2) = self.h2() {
+            h2.wake_streams();
+        }
+    }
+
+    /// Why a body is to end by itself. `None`: it is not.
+    pub(in crate::server) fn end_cause(&self) -> Option<CutCause> {
+        if self.fate.get() < ConnFate::End { None } else { self.cut_cause.get() }
     }
 
     pub(in crate::server) fn begin_request(self: &Rc<Self>) -> InFlight {

@@ -72,6 +72,13 @@ impl ConnTable {
         }
     }
 
+    /// The streams in flight break off by themselves.
+    pub(in crate::server) fn end_all(&self) {
+        for record in &*self.records.borrow() {
+            record.end();
+        }
+    }
+
     pub(in crate::server) fn cut_all(&self) {
         for record in &*self.records.borrow() {
             record.cut(CutCause::Drain);

@@ -126,6 +126,9 @@ impl<B: Body<Data = Bytes> + Cuttable + Unpin> Body for H1ResponseBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if let Some(cause) = self.in_flight.0.end_cause() {
+            self.content.end(cause);
+        }
         Pin::new(&mut self.content).poll_frame(cx)
     }
 

@@ -44,6 +44,10 @@ impl StreamActivity {
 
     pub(super) fn cut(&self, cause: CutCause) {
         self.cut_cause.set(Some(cause));
+        self.wake();
+    }
+
+    pub(super) fn wake(&self) {
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }

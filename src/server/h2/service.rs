@@ -139,6 +139,9 @@ impl<B: Body<Data = Bytes> + Cuttable + Unpin> Body for H2ResponseBody<B> {
             ready!(broken.0.poll(cx));
             return Poll::Ready(self.broken.take().map(|broken| Err(broken.1)));
         }
+        if let Some(cause) = self.in_flight.0.end_cause() {
+            self.body.end(cause);
+        }
         let mut polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Err(error))) = polled {
             let mark = FlushMark::default();

@@ -31,6 +31,11 @@ impl H2ConnState {
         self.opening.take()
     }
 
+    /// Has the streams' bodies polled.
+    pub(in crate::server) fn wake_streams(&self) {
+        self.streams.borrow().iter().filter_map(Weak::upgrade).for_each(|stream| stream.wake());
+    }
+
     /// Cuts the streams that their client has not read since a time that `is_due`, and forgets ended streams.
     pub(in crate::server) fn cut_streams(&self, cause: CutCause, is_due: impl Fn(Instant) -> bool) {
         self.streams.borrow_mut().retain(|stream| {

@@ -33,6 +33,9 @@ use crate::{
     },
 };
 
+/// From the end of the drain to the cut of the connections whose streams have not broken off by themselves.
+const END_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// From a failed accept, for want of descriptors or memory, to the next.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -127,8 +130,12 @@ impl<H: Handler> Server<H> {
             }
         };
         if timeout(self.options.limits.load().drain, sweeping).await.is_err() {
-            self.table.cut_all();
-            self.table.emptied().await;
+            self.table.end_all();
+            // A client that does not read is not waited for.
+            if timeout(END_TIMEOUT, self.table.emptied()).await.is_err() {
+                self.table.cut_all();
+                self.table.emptied().await;
+            }
         }
     }
 }

@@ -169,6 +169,8 @@ impl Body for DemoBody {
 }
 
 impl Cuttable for DemoBody {
+    fn end(&mut self, _: CutCause) {}
+
     fn cut(&mut self, cause: CutCause) {
         if let Self::Flood(demo) | Self::Stream { demo, .. } = self {
             demo.cut.set(Some(cause));
