@@ -24,7 +24,8 @@ async fn proxy(answer: &'static str) -> (ProxyServer, Rc<std::cell::RefCell<Vec<
             client.write_all(format!("{answer}\r\nx: y\r\n\r\n").as_bytes()).await.unwrap();
             if answer.contains("200") {
                 Tasks::new().spawn(async move {
-                    let mut provider = TcpStream::connect(target).await.unwrap();
+                    let mut provider =
+                        TcpStream::connect(target.replace("localhost", "127.0.0.1")).await.unwrap();
                     drop(copy_bidirectional(&mut client, &mut provider).await);
                 });
             }
