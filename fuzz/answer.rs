@@ -34,14 +34,6 @@ pub enum End {
     Failed(String),
 }
 
-/// The rest of a fuzz input, and its pieces, cut at the two offsets in its first four bytes.
-pub fn pieces(input: &[u8]) -> Option<(&[u8], [&[u8]; 3])> {
-    let [a, b, c, d, bytes @ ..] = input else { return None };
-    let cut = |high: u8, low: u8| usize::from(u16::from_be_bytes([high, low])) % (bytes.len() + 1);
-    let (one, two) = (cut(*a, *b).min(cut(*c, *d)), cut(*a, *b).max(cut(*c, *d)));
-    Some((bytes, [&bytes[..one], &bytes[one..two], &bytes[two..]]))
-}
-
 /// hyper's result for the response in `pieces`, or its error if it finds no response head.
 pub fn run_hyper(pieces: &[&[u8]], closes: bool) -> Result<Answer, String> {
     let cx = &mut Context::from_waker(Waker::noop());

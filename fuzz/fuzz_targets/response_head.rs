@@ -14,9 +14,11 @@ use thalweg::{
 mod answer;
 #[path = "../body.rs"]
 mod body;
+#[path = "../pieces.rs"]
+mod pieces;
 
 fuzz_target!(|input: &[u8]| {
-    let Some((bytes, pieces)) = answer::pieces(input) else { return };
+    let Some((bytes, pieces)) = pieces::pieces(input) else { return };
     let mut rest = Bytes::copy_from_slice(bytes);
     let Some(head) = final_head(&mut rest) else { return };
     let Ok(ours) = body::decode(head.framing, [&rest[..]]) else { return };

@@ -29,5 +29,6 @@ mod worker;
 
 pub use background::Background;
 pub use process::{Process, ProcessContext, start, start_in};
+pub use reload::rehearse;
 pub use start_error::StartError;
 pub use start_report::StartReport;

@@ -171,6 +171,18 @@ impl Reloader {
     }
 }
 
+/// A reload without a process: whether anything differs between two configurations, and the snapshot of the
+/// second as it would replace that of the first.
+#[must_use]
+pub fn rehearse(before: &Settings, after: &Settings) -> (bool, Snapshot) {
+    let records = StatsRegistry::default();
+    let changes = Changes::between(before, after);
+    let settings = in_force(after.clone(), before);
+    let current = build::snapshot(before, &records);
+    let carried = carry(&build::snapshot(&settings, &records), &current);
+    (!changes.is_empty(), carried)
+}
+
 /// `next` with the keys, statistics and lists of models of `current`.
 fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
     let mut carried = next.clone();

@@ -20,4 +20,4 @@ mod runner;
 mod state;
 
 pub use runner::Prober;
-pub use state::writer::StateFile;
+pub use state::{SavedState, writer::StateFile};

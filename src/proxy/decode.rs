@@ -14,10 +14,10 @@ const STEP: usize = 64 * 1024;
 const MAX_ZSTD_WINDOW: u32 = 23;
 
 /// The codings that are understood, as `Accept-Encoding` lists them.
-pub(super) const CODINGS: &str = "zstd, gzip, deflate";
+pub const CODINGS: &str = "zstd, gzip, deflate";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
+pub enum Coding {
     Gzip,
     Deflate,
     Zstd,
@@ -25,7 +25,7 @@ pub(super) enum Coding {
 
 /// Why a body is not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CodedBodyError {
+pub enum CodedBodyError {
     /// The bytes are not of the coding, or end too early.
     Broken,
     /// Larger than its bound.
@@ -59,7 +59,7 @@ pub(super) fn coding(headers: &HeaderMap) -> Result<Option<Coding>, ()> {
 ///
 /// # Errors
 /// [`CodedBodyError`].
-pub(super) async fn decode(
+pub async fn decode(
     coding: Coding,
     coded: &Bytes,
     limit: usize,

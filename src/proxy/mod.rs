@@ -6,8 +6,8 @@
 //! - [`direct`]: a request past the relay, through the same door
 //! - [`call`]: one request's id, dialect and completion; every response is made there
 //! - [`admission`]: the key and its limits; `limit_headers`: the response's headers about them
-//! - `intake`: the request body, read whole, by `decode` where it is compressed; [`body_memory`]: the memory
-//!   that bodies hold; `request_headers`: the headers that address the gateway
+//! - `intake`: the request body, read whole, by [`decode`] where it is compressed; [`body_memory`]: the
+//!   memory that bodies hold; `request_headers`: the headers that address the gateway
 //! - `query`: the query that goes to the provider
 //! - `planning`: trace, candidates, mode: the decisions before the first attempt
 //! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the
@@ -46,7 +46,7 @@ pub mod body_memory;
 pub mod call;
 pub mod classify;
 mod committed_attempt;
-mod decode;
+pub mod decode;
 pub mod direct;
 mod error_response;
 mod failures;

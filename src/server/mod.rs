@@ -33,6 +33,7 @@ mod tests;
 pub use conn::RequestBody;
 pub use cut::{CutCause, Cuttable};
 pub use drain::{Drain, Phase};
+pub use h1::FramingGuard;
 pub use handler::{Handler, Peer};
 pub use listen::{BindError, BoundListeners, ConnLimit, ServeOptions, TlsSource, bind, resolve, serve};
 pub use refusal::{Ambiguity, RefusalReason};

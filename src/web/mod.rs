@@ -34,3 +34,4 @@ pub use admin::ListenerRole;
 pub use body::Body;
 pub use reload::ReloadHandle;
 pub use site::{Site, SiteParts};
+pub use statistics::ledger_query;

@@ -73,7 +73,7 @@ pub(super) async fn gather<T: Send + 'static>(
 ///
 /// # Errors
 /// A value is wrong (400).
-fn ledger_query(query: &str) -> Result<Option<UsageQuery>, Box<Refusal>> {
+pub fn ledger_query(query: &str) -> Result<Option<UsageQuery>, Box<Refusal>> {
     let (mut since, mut by) = (None, None);
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
         match name {

@@ -180,6 +180,8 @@ fn parameters(field: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
         let equals = parameter.iter().position(|byte| matches!(byte, b'=' | b';' | b'"'))?;
         let (name, value) = parameter.split_at(equals);
         let value = value.strip_prefix(b"=")?;
+        // Some readers pass over a blank or a quote, others take it for a part of the name.
+        let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
         let (value, after) = match value.strip_prefix(b"\"") {
             Some(quoted) => {
                 let end = quoted.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
@@ -187,10 +189,14 @@ fn parameters(field: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
             }
             None => {
                 let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
-                (value.get(..end)?.trim_ascii(), value.get(end..)?)
+                let text = value.get(..end)?.trim_ascii_end();
+                (Some(text).filter(|text| text.iter().all(is_plain))?, value.get(end..)?)
             }
         };
-        all.push((name.trim_ascii(), value));
+        if name.is_empty() || !name.iter().all(is_plain) {
+            return None;
+        }
+        all.push((name, value));
         rest = after.trim_ascii_start();
     }
     rest.is_empty().then_some(all)
@@ -235,8 +241,15 @@ fn disposition(head: &[u8]) -> Result<Disposition<'_>, &'static str> {
             if named {
                 return Err("a part with two names");
             }
+            // A simple reader splits at a semicolon within quotes.
+            if value.iter().any(|byte| matches!(byte, b';' | b'=' | b' ' | b'\t')) {
+                return Err("a part with a name that is not understood");
+            }
             (named, result.name) = (true, value);
         } else if key.eq_ignore_ascii_case(b"filename") || key.eq_ignore_ascii_case(b"filename*") {
+            if memmem::find(&value.to_ascii_lowercase(), b"name=").is_some() {
+                return Err("a part with a file name that is not understood");
+            }
             result.is_file = true;
         } else {
             return Err("a part with a disposition that is not understood");
@@ -289,6 +302,10 @@ mod tests {
             form(&[("Content-Disposition: form-data; name=\"mod\\el\"", "a")]),
             form(&[("Content-Disposition: form-data; name=\"model\"; name=\"x\"", "a")]),
             form(&[("Content-Disposition: form-data; name*=utf-8''model", "a")]),
+            form(&[("Content-Disposition: form-data; name = \"model\"", "a")]),
+            form(&[("Content-Disposition: form-data; name= model", "a")]),
+            form(&[("Content-Disposition: form-data; name=\"model;\"", "a")]),
+            form(&[("Content-Disposition: form-data; name=\"f\"; filename=\"a; name=model\"", "a")]),
             form(&[("Content-Disposition: form-data;\n name=\"model\"", "a")]),
             form(&[("X: y\r\n Content-Disposition: form-data; name=\"model\"", "a")]),
             form(&[("Content-Transfer-Encoding: base64\r\nContent-Disposition: form-data; name=\"x\"", "a")]),

@@ -49,7 +49,7 @@ pub(super) struct SavedHealth {
 
 /// The four kinds, by provider.
 #[derive(Debug)]
-pub(super) struct SavedState {
+pub struct SavedState {
     pub(super) models: TtlMap<Vec<Box<str>>>,
     pub(super) health: TtlMap<SavedHealth>,
     /// Whether the provider accepted its key.
@@ -82,7 +82,8 @@ impl SavedState {
     }
 
     /// `None`: the text is not a state file of this version.
-    pub(super) fn parse(text: &[u8], recalls: &CacheHits) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &[u8], recalls: &CacheHits) -> Option<Self> {
         let document: StateDocument = serde_json::from_slice(text).ok()?;
         if document.thalweg_state != FORM {
             return None;
@@ -96,7 +97,8 @@ impl SavedState {
     }
 
     /// The file's text: all entries that have not expired at `now` (seconds since 1970).
-    pub(super) fn render(&mut self, now: u64) -> Vec<u8> {
+    #[must_use]
+    pub fn render(&mut self, now: u64) -> Vec<u8> {
         self.clean(now);
         let document = StateDocument {
             thalweg_state: FORM,

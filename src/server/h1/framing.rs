@@ -10,7 +10,7 @@ use crate::{
 
 /// The part of a message that the next bytes belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server) enum FramingGuard {
+pub enum FramingGuard {
     /// A request head, as far as it has been read.
     Head(HeadScanner),
     /// A head is complete and `beyond` bytes after it have been read; hyper has not parsed the head yet.
@@ -28,7 +28,7 @@ pub(in crate::server) enum FramingGuard {
 
 /// The bytes after a head, read as a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server) enum Chunks {
+pub enum Chunks {
     Decoded(Decoder),
     /// The body is complete and more bytes came after it.
     Excess,
@@ -63,7 +63,7 @@ impl Default for FramingGuard {
 impl FramingGuard {
     /// Follows bytes that were read. A line feed without CR becomes a NUL, because hyper refuses a NUL with
     /// 400 wherever it stands in a head.
-    pub(in crate::server) fn read(&mut self, bytes: &mut [u8]) {
+    pub fn read(&mut self, bytes: &mut [u8]) {
         let count = bytes.len() as u64;
         match self {
             Self::Head(head) => match head.read(bytes) {
@@ -98,7 +98,10 @@ impl FramingGuard {
 
     /// hyper has parsed a head that announces a body of `length` bytes; `None`: chunked. `needs_host`: the
     /// head has to name one.
-    pub(super) fn begin_body(&mut self, length: Option<u64>, needs_host: bool) -> Result<(), Ambiguity> {
+    ///
+    /// # Errors
+    /// The head is ambiguous, or not in its place.
+    pub fn begin_body(&mut self, length: Option<u64>, needs_host: bool) -> Result<(), Ambiguity> {
         let Self::Seen { beyond, chunks, two_lengths, one_host } = *self else {
             return Err(Ambiguity::OutOfPlace);
         };
@@ -119,7 +122,7 @@ impl FramingGuard {
     }
 
     /// The handler has read the body to its end.
-    pub(in crate::server) fn end_body(&mut self) {
+    pub fn end_body(&mut self) {
         if let Self::Chunked { consumed, .. } = self {
             *consumed = true;
         }
@@ -128,7 +131,7 @@ impl FramingGuard {
     /// A response begins; whether it is the connection's last. A response that comes before its request's end
     /// is, because hyper reads little of a body that its handler left, and closes then: the head has to
     /// announce it.
-    pub(super) fn begin_response(&mut self) -> bool {
+    pub fn begin_response(&mut self) -> bool {
         if matches!(self, Self::Body { left: 1.. } | Self::Chunked { consumed: false, .. } | Self::Excess) {
             *self = Self::Last;
         }
@@ -136,7 +139,7 @@ impl FramingGuard {
     }
 
     /// The response is complete: another head may follow if the request ended at its announced length.
-    pub(super) fn end_message(&mut self) {
+    pub fn end_message(&mut self) {
         *self = match self {
             Self::Body { left: 0 } => Self::default(),
             Self::Chunked { decoder, .. } if decoder.is_done() => Self::default(),
@@ -150,12 +153,14 @@ impl FramingGuard {
     }
 
     /// Whether bytes came that follow the request in flight, and its response has not begun.
-    pub(in crate::server) fn has_excess(self) -> bool {
+    #[must_use]
+    pub fn has_excess(self) -> bool {
         self == Self::Excess
     }
 
     /// Whether the connection has to be closed after this response.
-    pub(super) fn is_last(self) -> bool {
+    #[must_use]
+    pub fn is_last(self) -> bool {
         matches!(self, Self::Excess | Self::Last)
     }
 }

@@ -18,4 +18,5 @@ mod state;
 mod streamed;
 
 pub(super) use connection::serve;
+pub use framing::FramingGuard;
 pub(super) use state::H1ConnState;

@@ -1,0 +1,230 @@
+//! Requests on one HTTP/1.1 connection, as the server reads them: the framing guard beside hyper. A request
+//! that both let pass is one that a strict reader finds in the same bytes, with the same body; so nothing is
+//! smuggled. Input: two cuts, the bytes.
+#![no_main]
+
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use hyper::{
+    Request, Response, Version,
+    body::{Body, Frame, Incoming, SizeHint},
+    header::{CONNECTION, HeaderValue, TRANSFER_ENCODING},
+    rt::{Read, ReadBufCursor, Write},
+    server::conn::http1,
+    service::service_fn,
+};
+use libfuzzer_sys::fuzz_target;
+use thalweg::{
+    http1::{BodyFraming, Decoder},
+    server::FramingGuard,
+};
+
+#[path = "../pieces.rs"]
+mod pieces;
+
+const MAX_POLLS: usize = 64;
+
+/// A request: its method and target, and its body; `None`: the body did not come whole.
+type Served = (String, Option<Vec<u8>>);
+
+fuzz_target!(|input: &[u8]| {
+    let Some((bytes, pieces)) = pieces::pieces(input) else { return };
+    let strict = strict_requests(bytes);
+    let served = serve(&pieces);
+    assert!(served.len() <= strict.len(), "{served:?} {strict:?}");
+    for ((head, body), (strict_head, strict_body)) in served.iter().zip(&strict) {
+        assert_eq!(head, strict_head);
+        // Where the strict reader gives up (hyper forgives trailers), nothing is served any more.
+        let is_same = strict_body.is_none() || body.is_none() || body == strict_body;
+        assert!(is_same, "{body:?} {strict_body:?}");
+    }
+});
+
+/// The requests that the server would serve.
+fn serve(pieces: &[&[u8]]) -> Vec<Served> {
+    let guard = Rc::new(RefCell::new(FramingGuard::default()));
+    let served = Rc::new(RefCell::new(Vec::new()));
+    let pieces = pieces.iter().rev().filter(|piece| !piece.is_empty()).map(|piece| piece.to_vec()).collect();
+    let wire = Wire { pieces, guard: Rc::clone(&guard) };
+    let (framing, list) = (Rc::clone(&guard), Rc::clone(&served));
+    let answer = move |request: Request<Incoming>| answer(request, Rc::clone(&framing), Rc::clone(&list));
+    let mut builder = http1::Builder::new();
+    builder.half_close(false).pipeline_flush(false);
+    let mut connection = pin!(builder.serve_connection(wire, service_fn(answer)));
+    let cx = &mut Context::from_waker(Waker::noop());
+    let _ = (0..MAX_POLLS).any(|_| connection.as_mut().poll(cx).is_ready());
+    drop(guard);
+    let found = served.borrow().clone();
+    found
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    guard: Rc<RefCell<FramingGuard>>,
+    served: Rc<RefCell<Vec<Served>>>,
+) -> Result<Response<Empty>, Infallible> {
+    let coding = request.headers().get(TRANSFER_ENCODING).cloned();
+    let length = if coding.is_some() { None } else { request.body().size_hint().exact() };
+    let begun = guard.borrow_mut().begin_body(length, request.version() == Version::HTTP_11);
+    let is_known = coding.is_none_or(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    let mut closes = begun.is_err() || !is_known;
+    if !closes {
+        let (head, mut body) = request.into_parts();
+        served.borrow_mut().push((format!("{} {}", head.method, head.uri), None));
+        let place = served.borrow().len() - 1;
+        let mut whole = Vec::new();
+        let is_sound = loop {
+            match std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                Some(Ok(frame)) => whole.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Some(Err(_)) => break false,
+                None => break true,
+            }
+        };
+        if is_sound {
+            guard.borrow_mut().end_body();
+            served.borrow_mut()[place].1 = Some(whole);
+        }
+        closes = guard.borrow_mut().begin_response();
+    }
+    let mut response = Response::new(Empty { guard, is_given: Cell::new(false) });
+    if closes {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// An empty body; the request ends with it.
+struct Empty {
+    guard: Rc<RefCell<FramingGuard>>,
+    is_given: Cell<bool>,
+}
+
+impl Body for Empty {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.is_given.set(true);
+        Poll::Ready(None)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(0)
+    }
+}
+
+impl Drop for Empty {
+    fn drop(&mut self) {
+        self.guard.borrow_mut().end_message();
+    }
+}
+
+/// The requests in `bytes` as the strictest of readers finds them, up to the first that is unsound.
+fn strict_requests(mut bytes: &[u8]) -> Vec<Served> {
+    let mut found = Vec::new();
+    loop {
+        while let Some(rest) = bytes.strip_prefix(b"\r\n") {
+            bytes = rest;
+        }
+        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4) else { return found };
+        let (head, rest) = bytes.split_at(end);
+        let bare = |(at, byte): (usize, &u8)| *byte == b'\n' && (at == 0 || head[at - 1] != b'\r');
+        if head.iter().enumerate().any(bare) {
+            return found;
+        }
+        let text = String::from_utf8_lossy(head);
+        let mut lines = text.split("\r\n");
+        let mut words = lines.next().unwrap_or_default().split(' ');
+        let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next()) else {
+            return found;
+        };
+        let fields: Vec<(String, &str)> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim_matches([' ', '\t'])))
+            .collect();
+        let all = |name: &str| fields.iter().filter(|(of, _)| of == name).map(|(_, value)| *value).collect::<Vec<_>>();
+        let (lengths, codings) = (all("content-length"), all("transfer-encoding"));
+        if lengths.len() + codings.len() > 1 || (version == "HTTP/1.1" && all("host").len() != 1) {
+            return found;
+        }
+        let body = match (lengths.first(), codings.first()) {
+            (None, None) => Some(0),
+            (Some(length), _) => length.parse().ok().filter(|_| length.bytes().all(|byte| byte.is_ascii_digit())),
+            (None, Some(coding)) if coding.eq_ignore_ascii_case("chunked") => None,
+            (None, Some(_)) => return found,
+        };
+        // hyper drops a fragment.
+        let name = format!("{method} {}", target.split('#').next().unwrap_or_default());
+        match body {
+            Some(length) => match rest.split_at_checked(length) {
+                Some((body, after)) => {
+                    found.push((name, Some(body.to_vec())));
+                    bytes = after;
+                }
+                None => {
+                    found.push((name, None));
+                    return found;
+                }
+            },
+            None if !lengths.is_empty() => return found,
+            None => {
+                let mut decoder = Decoder::new(BodyFraming::Chunked);
+                let mut rest = rest.to_vec();
+                let Ok(decoded) = decoder.decode(&mut rest) else {
+                    found.push((name, None));
+                    return found;
+                };
+                if !decoder.is_done() {
+                    found.push((name, None));
+                    return found;
+                }
+                let (excess, payload) = (decoded.excess, rest[decoded.payload.clone()].to_vec());
+                found.push((name, Some(payload)));
+                bytes = &bytes[bytes.len() - excess..];
+            }
+        }
+    }
+}
+
+/// A client that sends all of its pieces and then waits.
+struct Wire {
+    /// In reverse: the last piece is read first.
+    pieces: Vec<Vec<u8>>,
+    guard: Rc<RefCell<FramingGuard>>,
+}
+
+impl Read for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let Some(mut piece) = self.pieces.pop() else { return Poll::Pending };
+        let rest = piece.split_off(piece.len().min(into.remaining()));
+        if !rest.is_empty() {
+            self.pieces.push(rest);
+        }
+        self.guard.borrow_mut().read(&mut piece);
+        into.put_slice(&piece);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
