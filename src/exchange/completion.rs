@@ -61,9 +61,8 @@ impl Completion {
     /// Settles the limits of the request's key, when all of a good answer has come and before its last bytes
     /// go down: the client's next request finds them given back.
     pub fn settle(&mut self, outcome: &Outcome, stats: StreamStats) {
-        let wasted = self.wasted.take();
         let Some(record) = self.record.as_deref_mut().filter(|record| record.lease.is_some()) else { return };
-        record.wasted.extend(wasted);
+        record.wasted.extend(self.wasted.take());
         record.stats = stats;
         let elapsed = record.started.elapsed();
         record.settle(outcome, elapsed);
