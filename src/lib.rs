@@ -8,7 +8,8 @@
 //! [`upstream`]. [`base`] may be imported by all and imports none. [`config`] turns a file into every room's
 //! settings, [`app`] turns settings into a running process, [`cli`] is the command line. [`prober`] checks
 //! the providers in the background. [`web`] also serves the operator's pages, [`telemetry`] holds gauges,
-//! statistics and the log. [`demo`] is a built-in provider, [`load`] the engine that measures providers.
+//! statistics and the log. [`dialect`] translates between the APIs' dialects. [`demo`] is a built-in
+//! provider, [`load`] the engine that measures providers.
 //!
 //! `tests/architecture/law.rs` checks which room may import which.
 
@@ -31,6 +32,7 @@ pub mod server;
 pub mod settlement;
 
 pub mod demo;
+pub mod dialect;
 pub mod load;
 pub mod web;
 

@@ -45,6 +45,8 @@ pub struct LineTooLong {
 #[derive(Debug)]
 pub struct Scanner {
     max_line: usize,
+    /// Bytes of one event that are kept across frames.
+    max_carry: usize,
     /// The current event has bytes in earlier frames.
     in_event: bool,
     /// Bytes that the current line has in earlier frames.
@@ -72,6 +74,7 @@ impl Scanner {
     pub const fn new(max_line: usize) -> Self {
         Self {
             max_line,
+            max_carry: MAX_CARRY,
             in_event: false,
             line: 0,
             after_cr: false,
@@ -80,6 +83,14 @@ impl Scanner {
             carry_is_partial: false,
             joined_data: Vec::new(),
         }
+    }
+
+    /// A scanner that keeps every event whole, up to the length of a line.
+    #[must_use]
+    pub const fn of_whole_events(max_line: usize) -> Self {
+        let mut scanner = Self::new(max_line);
+        scanner.max_carry = max_line;
+        scanner
     }
 
     /// Reports every event that is complete with `frame`, in order.
@@ -185,7 +196,7 @@ impl Scanner {
     }
 
     fn carry_over(&mut self, text: &[u8]) {
-        let room = MAX_CARRY - self.carry.len();
+        let room = self.max_carry - self.carry.len();
         self.carry_is_partial |= text.len() > room;
         self.carry.extend_from_slice(text.get(..room).unwrap_or(text));
     }

@@ -24,11 +24,13 @@ const LAW: &[(&str, &[&str])] = &[
     ("settlement", &["exchange", "auth", "ledger", "database", "wire", "telemetry", "base"]),
     ("server", &["http1", "telemetry", "base"]),
     ("demo", &["wire", "base"]),
+    ("dialect", &[]),
     ("load", &["upstream", "wire", "telemetry", "base"]),
     (
         "proxy",
         &[
             "relay",
+            "dialect",
             "exchange",
             "auth",
             "routing",

@@ -1,0 +1,115 @@
+//! A tool call under way: when its arguments are complete, and its text in the form that the client's tool
+//! has.
+//!
+//! A custom tool of a Responses client is a function with the member `input` at the provider: here the string
+//! is taken out of the JSON, piece by piece. The other way round, a provider's custom call becomes such a
+//! function.
+
+use super::{
+    block::{BlockKind, BlockSink, BlockStep, TooLarge},
+    input_string::InputString,
+    json_extent::JsonExtent,
+};
+use crate::dialect::{ApiDialect, context::ToolKind, json::JsonWrite};
+
+#[derive(Debug)]
+pub(super) struct OpenCall {
+    /// The provider's number of the call.
+    pub(super) key: u32,
+    block: u32,
+    text: CallText,
+    pub(super) is_closed: bool,
+    extent: JsonExtent,
+}
+
+/// The way from the provider's arguments to the client's.
+#[derive(Debug)]
+pub(super) enum CallText {
+    /// JSON, or a custom tool's input, passed as it is.
+    Same(BlockKind),
+    /// The member `input` of the JSON, unescaped.
+    Unwrapped(InputString),
+    /// A custom tool's input becomes `{"input": …}`. `true`: the object has begun.
+    Wrapped(bool),
+}
+
+impl CallText {
+    pub(super) fn new(tool: Option<ToolKind>, is_custom: bool, client: ApiDialect) -> Self {
+        match tool {
+            Some(ToolKind::Custom) if !is_custom => Self::Unwrapped(InputString::default()),
+            Some(ToolKind::LocalShell) => Self::Same(BlockKind::LocalShell),
+            Some(ToolKind::Custom | ToolKind::Function) | None => match client {
+                _ if !is_custom => Self::Same(BlockKind::Function),
+                ApiDialect::ChatCompletions | ApiDialect::Responses => Self::Same(BlockKind::Custom),
+                ApiDialect::Messages | ApiDialect::Gemini => Self::Wrapped(false),
+            },
+        }
+    }
+
+    pub(super) const fn kind(&self) -> BlockKind {
+        match self {
+            Self::Same(kind) => *kind,
+            Self::Unwrapped(_) => BlockKind::Custom,
+            Self::Wrapped(_) => BlockKind::Function,
+        }
+    }
+}
+
+impl OpenCall {
+    pub(super) fn new(key: u32, block: u32, text: CallText) -> Self {
+        Self { key, block, text, is_closed: false, extent: JsonExtent::default() }
+    }
+
+    /// The arguments are a whole JSON object. A custom tool's input is never known to be whole.
+    pub(super) fn is_complete(&self) -> bool {
+        let is_json = match &self.text {
+            CallText::Same(kind) => *kind != BlockKind::Custom,
+            CallText::Unwrapped(_) => true,
+            CallText::Wrapped(_) => false,
+        };
+        is_json && self.extent.is_complete()
+    }
+
+    pub(super) fn grow(&mut self, fragment: &str, sink: &mut dyn BlockSink) -> Result<(), TooLarge> {
+        self.extent.read(fragment);
+        let (block, kind) = (self.block, self.text.kind());
+        let mut changed = Vec::new();
+        let text = match &mut self.text {
+            CallText::Same(_) => fragment,
+            CallText::Unwrapped(input) => {
+                let mut text = String::new();
+                input.read(fragment, &mut text);
+                changed = text.into_bytes();
+                str::from_utf8(&changed).unwrap_or_default()
+            }
+            CallText::Wrapped(has_begun) => {
+                if !std::mem::replace(has_begun, true) {
+                    changed.raw("{\"input\":\"");
+                }
+                changed.string_part(fragment);
+                str::from_utf8(&changed).unwrap_or_default()
+            }
+        };
+        if text.is_empty() {
+            return Ok(());
+        }
+        sink.step(&BlockStep::Grown { block, kind, text, logprobs: None })
+    }
+
+    pub(super) fn close(&mut self, is_cut: bool, sink: &mut dyn BlockSink) -> Result<(), TooLarge> {
+        if std::mem::replace(&mut self.is_closed, true) {
+            return Ok(());
+        }
+        let (block, kind) = (self.block, self.text.kind());
+        if let CallText::Wrapped(has_begun) = self.text {
+            let text = if has_begun { "\"}" } else { "{\"input\":\"\"}" };
+            sink.step(&BlockStep::Grown { block, kind, text, logprobs: None })?;
+        }
+        sink.step(&BlockStep::Closed {
+            block,
+            kind,
+            seal: None,
+            is_cut: is_cut && !self.extent.is_complete(),
+        })
+    }
+}

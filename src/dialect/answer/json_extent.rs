@@ -1,0 +1,60 @@
+//! Finds the end of a JSON value that comes in pieces.
+//!
+//! Depth and strings are counted, the rest is not checked: an object that is wrong inside ends at its last
+//! bracket, too. A value that is no object or array has no end.
+
+#[derive(Debug, Default)]
+pub(super) struct JsonExtent {
+    depth: usize,
+    has_begun: bool,
+    is_in_string: bool,
+    is_escaped: bool,
+}
+
+impl JsonExtent {
+    pub(super) const fn is_complete(&self) -> bool {
+        self.has_begun && self.depth == 0 && !self.is_in_string
+    }
+
+    pub(super) fn read(&mut self, fragment: &str) {
+        for byte in fragment.bytes() {
+            if self.is_in_string {
+                match byte {
+                    _ if self.is_escaped => self.is_escaped = false,
+                    b'\\' => self.is_escaped = true,
+                    b'"' => self.is_in_string = false,
+                    _ => {}
+                }
+                continue;
+            }
+            match byte {
+                b'"' => self.is_in_string = true,
+                b'{' | b'[' => {
+                    self.has_begun = true;
+                    self.depth += 1;
+                }
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_found() {
+        for (text, ends_at) in
+            [(r#"{"a":"}\"{","b":[{}]}"#, Some(20)), ("{}", Some(1)), (" {\"a", None), ("12", None)]
+        {
+            let mut extent = JsonExtent::default();
+            let end = text.char_indices().find_map(|(at, character)| {
+                extent.read(character.encode_utf8(&mut [0; 4]));
+                extent.is_complete().then_some(at)
+            });
+            assert_eq!(end, ends_at, "{text}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Reads an event's JSON with simd-json: a tape over a scratch buffer, both kept from event to event.
+//!
+//! Strings of the tape are slices of the scratch buffer. Of members with one name the first counts. A
+//! document that is no JSON because a character is cut apart is mended (`cut_characters`).
+
+use simd_json::{
+    Buffers, Tape,
+    prelude::{TypedScalarValue, ValueAsScalar, ValueIntoString},
+    tape::Value,
+};
+
+use super::cut_characters::CutCharacter;
+use crate::dialect::json::JsonWrite;
+
+pub(super) type Json<'a> = Value<'a, 'a>;
+
+/// Buffers of one stream.
+pub(super) struct JsonReader {
+    text: Vec<u8>,
+    buffers: Buffers,
+    tape: Tape<'static>,
+    cut: CutCharacter,
+}
+
+impl std::fmt::Debug for JsonReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JsonReader").field("text", &self.text.len()).finish_non_exhaustive()
+    }
+}
+
+impl JsonReader {
+    pub(super) fn new() -> Self {
+        Self {
+            text: Vec::new(),
+            buffers: Buffers::default(),
+            tape: Tape(Vec::new()),
+            cut: CutCharacter::default(),
+        }
+    }
+
+    /// Calls `read` with the document. `None`: `data` is no JSON.
+    pub(super) fn read<T>(&mut self, data: &[u8], read: impl FnOnce(Json<'_>) -> T) -> Option<T> {
+        self.text.clear();
+        if self.cut.is_pending() {
+            self.cut.mend(data, &mut self.text);
+        } else {
+            self.text.extend_from_slice(data);
+        }
+        let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
+        let mut is_json = simd_json::fill_tape(&mut self.text, &mut self.buffers, &mut tape).is_ok();
+        if !is_json {
+            tape = tape.reset();
+            self.text.clear();
+            self.cut.mend(data, &mut self.text);
+            is_json = simd_json::fill_tape(&mut self.text, &mut self.buffers, &mut tape).is_ok();
+        }
+        let value = is_json.then(|| read(tape.as_value()));
+        self.tape = tape.reset();
+        // A large event's buffers do not stay for the stream's life.
+        if self.text.capacity() > LARGE_EVENT {
+            *self = Self { cut: std::mem::take(&mut self.cut), ..Self::new() };
+        }
+        value
+    }
+}
+
+const LARGE_EVENT: usize = 64 << 10;
+
+/// Lenient access: a member that is missing, null or of another type is `None`.
+pub(super) trait JsonRead<'a> {
+    fn member(&self, name: &str) -> Option<Json<'a>>;
+    fn text(&self, name: &str) -> Option<&'a str>;
+    /// The value itself, if it is a string.
+    fn own_text(&self) -> Option<&'a str>;
+    /// The string `name`; without one, an empty string.
+    fn text_or_empty(&self, name: &str) -> &'a str {
+        self.text(name).unwrap_or_default()
+    }
+    fn count(&self, name: &str) -> Option<u64>;
+    /// The elements of the array `name`; without one, none.
+    fn elements(&self, name: &str) -> Elements<'a>;
+    /// The value's own elements.
+    fn own_elements(&self) -> Elements<'a>;
+    fn is_object_with_members(&self) -> bool;
+}
+
+pub(super) type Elements<'a> =
+    std::iter::Flatten<std::option::IntoIter<simd_json::tape::array::Iter<'a, 'a>>>;
+
+impl<'a> JsonRead<'a> for Json<'a> {
+    fn member(&self, name: &str) -> Option<Json<'a>> {
+        self.as_object()?.get(name).filter(|value| !value.is_null())
+    }
+
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.member(name)?.own_text()
+    }
+
+    fn own_text(&self) -> Option<&'a str> {
+        (*self).into_string()
+    }
+
+    fn count(&self, name: &str) -> Option<u64> {
+        let value = self.member(name)?;
+        // A count that is written as 12.0.
+        value.as_u64().or_else(|| value.as_f64().filter(|count| *count >= 0.0).map(|count| count as u64))
+    }
+
+    fn elements(&self, name: &str) -> Elements<'a> {
+        self.member(name).and_then(|value| value.as_array()).map(|array| array.iter()).into_iter().flatten()
+    }
+
+    fn own_elements(&self) -> Elements<'a> {
+        self.as_array().map(|array| array.iter()).into_iter().flatten()
+    }
+
+    fn is_object_with_members(&self) -> bool {
+        self.as_object().is_some_and(|object| !object.is_empty())
+    }
+}
+
+/// Appends `value` as JSON.
+pub(super) fn write_json(value: Json<'_>, out: &mut Vec<u8>) {
+    if let Some(object) = value.as_object() {
+        out.push(b'{');
+        for (index, (name, member)) in object.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.string(name).push(b':');
+            write_json(member, out);
+        }
+        out.push(b'}');
+    } else if let Some(array) = value.as_array() {
+        out.push(b'[');
+        for (index, element) in array.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            write_json(element, out);
+        }
+        out.push(b']');
+    } else if let Some(text) = value.as_str() {
+        out.string(text);
+    } else {
+        write_scalar(value, out);
+    }
+}
+
+fn write_scalar(value: Json<'_>, out: &mut Vec<u8>) {
+    if let Some(is_true) = value.as_bool() {
+        out.raw(if is_true { "true" } else { "false" });
+    } else if let Some(number) = value.as_u64() {
+        out.number(number);
+    } else if let Some(number) = value.as_i64() {
+        out.raw(itoa::Buffer::new().format(number));
+    } else if let Some(number) = value.as_f64().filter(|number| number.is_finite()) {
+        out.raw(format!("{number:?}"));
+    } else {
+        out.raw("null");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn again(text: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        JsonReader::new().read(text, |json| write_json(json, &mut out))?;
+        Some(out)
+    }
+
+    #[test]
+    fn json_is_written_as_it_was_read() {
+        for text in ["{}", r#"{"a":[1,-2,1.5e-7,null,true,{"b":"\u2028\"x\n"}],"c":{}}"#, "[]", "12", "\"a\""]
+        {
+            let written: serde_json::Value =
+                serde_json::from_slice(&again(text.as_bytes()).unwrap()).unwrap();
+            assert_eq!(written, serde_json::from_str::<serde_json::Value>(text).unwrap());
+        }
+        assert!(again(b"[DONE]").is_none() && again(b"").is_none() && again(b"{\"a\":").is_none());
+        let deep = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
+        assert!(again(&deep).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let _ = again(&bytes);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Reads the answer of a chat-completions provider: chunks and whole completions.
+//!
+//! Providers differ in much: reasoning as `reasoning_content`, `reasoning`, `reasoning_details` or a part of
+//! `content`; calls whole or in pieces, with or without index and id; usage in the finish chunk, in its own
+//! or in each. Choices but the first are not read: `n` above 1 is refused before.
+//!
+//! The answer is complete with a `finish_reason`, or with `[DONE]` after content (Snowflake sends no reason).
+//! It ends when the usage is known, too, or with `[DONE]` or the stream.
+
+use super::{
+    chat_calls::ChatCalls,
+    chat_values::{citation, sources, stop_reason, usage},
+    errors,
+    fact::{Fact, FactSink, StopReason},
+    json_read::{Json, JsonRead},
+};
+use crate::dialect::reasoning::ReasoningOrigin;
+
+#[derive(Debug, Default)]
+pub(super) struct ChatReader {
+    has_content: bool,
+    is_finished: bool,
+    calls: ChatCalls,
+}
+
+impl ChatReader {
+    pub(super) fn event(&mut self, name: Option<&[u8]>, json: Json<'_>, sink: &mut dyn FactSink) {
+        if errors::fact(name == Some(b"error"), json, sink) {
+            return;
+        }
+        let choice = json.elements("choices").find(|choice| choice.count("index").unwrap_or(0) == 0);
+        let usage = json
+            .member("usage")
+            .or_else(|| choice?.member("usage"))
+            .or_else(|| json.member("x_groq")?.member("usage"))
+            .and_then(usage);
+        if let Some(usage) = usage {
+            sink.fact(Fact::Usage(usage));
+        }
+        if let Some(choice) = choice {
+            sink.fact(Fact::Started { id: json.text_or_empty("id"), model: json.text_or_empty("model") });
+            if !self.choice(choice, choice.member("delta"), sink) {
+                return;
+            }
+            if choice.text("finish_reason").is_some() {
+                sources(json, sink);
+            }
+        }
+        // Zeros stand in for a usage that comes later.
+        if self.is_finished && usage.is_some_and(|usage| usage.input > 0 || usage.output > 0) {
+            self.end(sink);
+        }
+    }
+
+    /// `[DONE]`.
+    pub(super) fn done(&mut self, sink: &mut dyn FactSink) {
+        if self.is_finished || self.has_content {
+            self.end(sink);
+        }
+    }
+
+    /// The stream's end. A reason alone ends an answer at several providers.
+    pub(super) fn finish(&mut self, sink: &mut dyn FactSink) {
+        if self.is_finished {
+            self.end(sink);
+        }
+    }
+
+    /// A whole completion.
+    pub(super) fn whole(&mut self, json: Json<'_>, sink: &mut dyn FactSink) {
+        if errors::fact(false, json, sink) {
+            return;
+        }
+        if let Some(usage) = json.member("usage").and_then(usage) {
+            sink.fact(Fact::Usage(usage));
+        }
+        let Some(choice) = json.elements("choices").find(|choice| choice.count("index").unwrap_or(0) == 0)
+        else {
+            return;
+        };
+        sink.fact(Fact::Started { id: json.text_or_empty("id"), model: json.text_or_empty("model") });
+        if self.choice(choice, choice.member("message"), sink) && (self.is_finished || self.has_content) {
+            sources(json, sink);
+            self.end(sink);
+        }
+    }
+
+    fn end(&mut self, sink: &mut dyn FactSink) {
+        self.calls.flush(sink);
+        sink.fact(Fact::Ended);
+    }
+
+    /// `false`: the answer failed.
+    fn choice(&mut self, choice: Json<'_>, delta: Option<Json<'_>>, sink: &mut dyn FactSink) -> bool {
+        if let Some(delta) = delta {
+            self.delta(choice, delta, sink);
+        } else if let Some(text) = choice.text("text") {
+            self.text(text, None, sink);
+        }
+        let Some(reason) = choice.text("finish_reason").filter(|reason| !reason.is_empty()) else {
+            return true;
+        };
+        match stop_reason(reason) {
+            Ok(reason) => {
+                // vLLM's `stop_reason` is the stop sequence or token that matched.
+                let is_name = |text: &&str| ["stop", "eos", "end_turn", "length"].contains(text);
+                let sequence = choice.text("stop_reason").filter(|text| !is_name(text));
+                let sequence = sequence.filter(|_| reason == StopReason::Stop);
+                let reason = if sequence.is_some() { StopReason::StopSequence } else { reason };
+                sink.fact(Fact::Finished { reason, sequence });
+            }
+            Err(code) => {
+                let message = "the provider ended the answer with an error";
+                sink.fact(Fact::Failed { code, message });
+                return false;
+            }
+        }
+        self.is_finished = true;
+        true
+    }
+
+    fn delta(&mut self, choice: Json<'_>, delta: Json<'_>, sink: &mut dyn FactSink) {
+        self.reasoning(delta, sink);
+        let logprobs = choice.member("logprobs").and_then(|logprobs| logprobs.member("content"));
+        match delta.member("content") {
+            Some(content) if content.as_array().is_some() => {
+                content.own_elements().for_each(|part| self.content_part(part, sink));
+            }
+            content => {
+                let text = content.and_then(|content| content.own_text()).unwrap_or_default();
+                self.text(text, logprobs, sink);
+            }
+        }
+        if let Some(refusal) = delta.text("refusal").filter(|refusal| !refusal.is_empty()) {
+            self.has_content = true;
+            sink.fact(Fact::Refusal(refusal));
+        }
+        for annotation in delta.elements("annotations") {
+            sink.fact(citation(annotation));
+        }
+        for call in delta.elements("tool_calls") {
+            self.has_content = true;
+            self.calls.read(call, sink);
+        }
+        if let Some(function) = delta.member("function_call") {
+            self.has_content = true;
+            self.calls.read_legacy(function, sink);
+        }
+        if delta.member("audio").or_else(|| delta.member("images")).is_some() {
+            sink.fact(Fact::Unknown);
+        }
+    }
+
+    fn text(&mut self, text: &str, logprobs: Option<Json<'_>>, sink: &mut dyn FactSink) {
+        if !text.is_empty() {
+            self.has_content = true;
+            sink.fact(Fact::Text { text, logprobs });
+        }
+    }
+
+    fn reasoning(&mut self, delta: Json<'_>, sink: &mut dyn FactSink) {
+        let plain = [
+            ("reasoning_content", ReasoningOrigin::ChatReasoningContent),
+            ("reasoning", ReasoningOrigin::ChatReasoning),
+        ];
+        let text = plain.iter().find_map(|(name, origin)| {
+            delta.text(name).filter(|text| !text.is_empty()).map(|text| (text, *origin))
+        });
+        if let Some((text, origin)) = text {
+            self.has_content = true;
+            return sink.fact(Fact::Reasoning { text, origin: Some(origin) });
+        }
+        for detail in delta.elements("reasoning_details") {
+            let text = detail.text("text").or_else(|| detail.text("summary")).unwrap_or_default();
+            if !text.is_empty() {
+                self.has_content = true;
+                sink.fact(Fact::Reasoning { text, origin: Some(ReasoningOrigin::ChatReasoning) });
+            }
+        }
+    }
+
+    /// A part of a `content` that is a list (Mistral).
+    fn content_part(&mut self, part: Json<'_>, sink: &mut dyn FactSink) {
+        match part.text("type") {
+            Some("text" | "output_text") => self.text(part.text_or_empty("text"), None, sink),
+            Some("thinking") => {
+                let origin = Some(ReasoningOrigin::ChatReasoning);
+                self.has_content = true;
+                for text in part.elements("thinking").filter_map(|inner| inner.text("text")) {
+                    sink.fact(Fact::Reasoning { text, origin });
+                }
+                if let Some(text) = part.text("thinking") {
+                    sink.fact(Fact::Reasoning { text, origin });
+                }
+            }
+            Some("refusal") => {
+                self.has_content = true;
+                sink.fact(Fact::Refusal(part.text_or_empty("refusal")));
+            }
+            Some(_) | None => sink.fact(Fact::Unknown),
+        }
+    }
+}

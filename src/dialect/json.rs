@@ -1,0 +1,110 @@
+//! Writes JSON into a byte buffer.
+//!
+//! Strings are written with the escapes that JSON asks for, and besides U+2028, U+2029 and U+0085 as escapes:
+//! clients that split a stream by lines of Unicode would cut an event there.
+
+/// Writes members and values; the caller writes the structure's brackets.
+pub trait JsonWrite {
+    /// Appends bytes that are JSON already.
+    fn raw(&mut self, json: impl AsRef<[u8]>) -> &mut Self;
+    /// Appends `text` as a JSON string.
+    fn string(&mut self, text: &str) -> &mut Self;
+    /// Appends `text` as the inside of a JSON string.
+    fn string_part(&mut self, text: &str) -> &mut Self;
+    fn number(&mut self, number: u64) -> &mut Self;
+}
+
+impl JsonWrite for Vec<u8> {
+    fn raw(&mut self, json: impl AsRef<[u8]>) -> &mut Self {
+        self.extend_from_slice(json.as_ref());
+        self
+    }
+
+    fn string(&mut self, text: &str) -> &mut Self {
+        self.push(b'"');
+        self.string_part(text);
+        self.push(b'"');
+        self
+    }
+
+    fn string_part(&mut self, text: &str) -> &mut Self {
+        let bytes = text.as_bytes();
+        let (mut written, mut from) = (0, 0);
+        while let Some((at, byte)) = next_special(bytes, from) {
+            from = at + 1;
+            let escape: &[u8] = match byte {
+                b'"' => b"\\\"",
+                b'\\' => b"\\\\",
+                b'\n' => b"\\n",
+                b'\r' => b"\\r",
+                b'\t' => b"\\t",
+                0x00..=0x1f => &control(byte),
+                // U+0085 is C2 85, U+2028 and U+2029 are E2 80 A8 and E2 80 A9.
+                0xc2 if bytes.get(at + 1) == Some(&0x85) => b"\\u0085",
+                0xe2 if bytes.get(at + 1..at + 3) == Some(b"\x80\xa8") => b"\\u2028",
+                0xe2 if bytes.get(at + 1..at + 3) == Some(b"\x80\xa9") => b"\\u2029",
+                _ => continue,
+            };
+            self.extend_from_slice(bytes.get(written..at).unwrap_or_default());
+            self.extend_from_slice(escape);
+            written = at
+                + match byte {
+                    0xc2 => 2,
+                    0xe2 => 3,
+                    _ => 1,
+                };
+        }
+        self.extend_from_slice(bytes.get(written..).unwrap_or_default());
+        self
+    }
+
+    fn number(&mut self, number: u64) -> &mut Self {
+        self.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        self
+    }
+}
+
+/// Bytes that begin a character that may need an escape.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        special[byte] = true;
+        byte += 1;
+    }
+    special[b'"' as usize] = true;
+    special[b'\\' as usize] = true;
+    special[0xc2] = true;
+    special[0xe2] = true;
+    special
+};
+
+/// The first such byte from `from` on.
+fn next_special(bytes: &[u8], from: usize) -> Option<(usize, u8)> {
+    let at = from + bytes.get(from..)?.iter().position(|byte| SPECIAL[usize::from(*byte)])?;
+    Some((at, *bytes.get(at)?))
+}
+
+const fn control(byte: u8) -> [u8; 6] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    [b'\\', b'u', b'0', b'0', HEX[(byte >> 4) as usize & 15], HEX[byte as usize & 15]]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn strings_are_read_back(text in any::<String>()) {
+            let mut out = Vec::new();
+            out.string(&text);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+            let written = String::from_utf8(out).unwrap();
+            let is_cut = written.contains(['\u{85}', '\u{2028}', '\u{2029}', '\n', '\r']);
+            prop_assert!(!is_cut);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A request of one dialect becomes a request of another.
+//!
+//! A reader per dialect makes a [`conversation::Conversation`] of slices into the body; a writer per dialect
+//! makes a body of it. Content that the other dialect cannot say is refused by name if it changes the meaning
+//! of the request, else dropped and listed.
+//!
+//! - [`options`]: the peculiarities of a provider; [`error`]: why a request is not translated
+//! - [`conversation`]: the neutral form, [`content`] its parts, [`wishes`] its settings; [`place`]: a
+//!   member's path
+//! - [`value`], [`members`]: reading JSON; [`ids`]: ids of calls; [`schema`]: parameters of tools; [`order`]:
+//!   results follow their calls; [`count`]: the estimate of tokens
+//! - [`read_chat`] ([`read_chat_tools`]), [`read_messages`] ([`read_messages_tools`]), [`read_responses`]
+//!   ([`read_responses_items`], [`read_responses_tools`]), [`read_gemini`] ([`read_gemini_tools`]): the
+//!   readers
+//! - [`write`]: the parts that all writers share; [`write_chat`] ([`write_chat_parts`],
+//!   [`write_chat_settings`]), [`write_messages`] ([`write_messages_blocks`], [`write_messages_settings`],
+//!   [`write_messages_tools`]), [`write_responses`] ([`write_responses_settings`]): the writers
+
+mod content;
+mod conversation;
+mod count;
+mod error;
+mod ids;
+mod members;
+mod options;
+mod order;
+mod place;
+mod read_chat;
+mod read_chat_tools;
+mod read_gemini;
+mod read_gemini_tools;
+mod read_messages;
+mod read_messages_tools;
+mod read_responses;
+mod read_responses_items;
+mod read_responses_tools;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod value;
+mod wishes;
+mod write;
+mod write_chat;
+mod write_chat_parts;
+mod write_chat_settings;
+mod write_messages;
+mod write_messages_blocks;
+mod write_messages_settings;
+mod write_messages_tools;
+mod write_responses;
+mod write_responses_settings;
+
+pub use error::{RequestError, RequestErrorKind};
+pub use ids::{for_messages as messages_tool_id, for_openai as openai_tool_id};
+pub use options::{EffortForm, HostedTools, RequestOptions};
+use place::{MemberPlace, PathStyle};
+use simd_json::{Buffers, Tape};
+use value::JsonValue;
+
+use crate::dialect::{ApiDialect, context::AnswerContext, json::JsonWrite};
+use conversation::Conversation;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TranslatedRequest {
+    pub body: Vec<u8>,
+    pub context: AnswerContext,
+    /// Members that the provider does not get, as paths; each once, in visible ASCII.
+    pub dropped: Vec<String>,
+}
+
+/// Translates between two different dialects. Equal ones pass natively; Gemini's is no provider's here.
+pub fn translate(
+    from: ApiDialect,
+    to: ApiDialect,
+    body: &[u8],
+    options: &RequestOptions<'_>,
+) -> Result<TranslatedRequest, RequestError> {
+    with_root(from, body, |root| {
+        let mut talk = read(from, root, options)?;
+        order::results_follow_calls(&mut talk.turns);
+        if let (Some(asked), Some(limit)) = (talk.settings.max_tokens, options.max_tokens_limit) {
+            talk.settings.max_tokens = Some(asked.min(limit));
+        }
+        let mut body = Vec::with_capacity(body.len() + body.len() / 8);
+        let context = AnswerContext {
+            model: talk.settings.model.to_owned(),
+            streams: talk.settings.streams,
+            wants_usage: talk.settings.wants_usage,
+            tools: std::mem::take(&mut talk.names),
+            echo: std::mem::take(&mut talk.echo),
+            wants_encrypted_reasoning: talk.settings.wants_encrypted_reasoning,
+            // Of the dialects, one says the prompt's tokens at the start of its answer.
+            estimated_input_tokens: if from == ApiDialect::Messages { count::tokens(&talk) } else { 0 },
+        };
+        match to {
+            ApiDialect::ChatCompletions => write_chat::write(&mut talk, options, &mut body)?,
+            ApiDialect::Messages => write_messages::write(&mut talk, options, &mut body)?,
+            ApiDialect::Responses => write_responses::write(&mut talk, options, &mut body)?,
+            ApiDialect::Gemini => {
+                return Err(RequestError::unsayable("no provider is asked in Gemini's dialect"));
+            }
+        }
+        Ok(TranslatedRequest { body, context, dropped: talk.dropped.into_list() })
+    })
+}
+
+/// Estimates the tokens of a request's prompt, for a provider that cannot count.
+pub fn count_tokens(from: ApiDialect, body: &[u8]) -> Result<u64, RequestError> {
+    with_root(from, body, |root| {
+        let options = RequestOptions { default_max_tokens: 0, ..RequestOptions::new("") };
+        let inner = root.member("generateContentRequest").filter(|_| from == ApiDialect::Gemini);
+        let talk = read(from, inner.as_ref().unwrap_or(&root).counted(), &options)?;
+        Ok(count::tokens(&talk))
+    })
+}
+
+/// The answer to a request for a count, in the dialect's form.
+pub fn count_answer(from: ApiDialect, tokens: u64) -> Vec<u8> {
+    let mut body = Vec::new();
+    match from {
+        ApiDialect::Gemini => body.raw("{\"totalTokens\":").number(tokens).raw("}"),
+        ApiDialect::Responses => {
+            body.raw("{\"object\":\"response.input_tokens\",\"input_tokens\":").number(tokens).raw("}")
+        }
+        ApiDialect::Messages | ApiDialect::ChatCompletions => {
+            body.raw("{\"input_tokens\":").number(tokens).raw("}")
+        }
+    };
+    body
+}
+
+fn read<'t>(
+    from: ApiDialect,
+    root: MemberPlace<'_, 't>,
+    options: &RequestOptions<'_>,
+) -> Result<Conversation<'t>, RequestError> {
+    let mut talk = Conversation::new(options.hosted_tools);
+    match from {
+        ApiDialect::ChatCompletions => read_chat::read(&root, &mut talk)?,
+        ApiDialect::Responses => read_responses::read(&root, &mut talk)?,
+        ApiDialect::Messages => read_messages::read(&root, &mut talk)?,
+        ApiDialect::Gemini => {
+            talk.settings.streams = options.streams;
+            read_gemini::read(&root, &mut talk)?;
+        }
+    }
+    talk.finish_tools()?;
+    Ok(talk)
+}
+
+/// Nested deeper than this, a request is refused.
+const MAX_DEPTH: usize = 100;
+
+fn with_root<T>(
+    from: ApiDialect,
+    body: &[u8],
+    then: impl FnOnce(MemberPlace<'_, '_>) -> Result<T, RequestError>,
+) -> Result<T, RequestError> {
+    let mut text = body.to_vec();
+    let mut buffers = Buffers::with_max_depth(text.len(), MAX_DEPTH);
+    let tape: Tape<'_> = simd_json::to_tape_with_buffers(&mut text, &mut buffers)
+        .map_err(|error| RequestError::invalid(format!("the body is not valid JSON: {error}"), None))?;
+    let root = JsonValue::root(&tape);
+    if !root.is_object() {
+        return Err(RequestError::invalid("the body is not a JSON object".to_owned(), None));
+    }
+    let style = match from {
+        ApiDialect::Messages => PathStyle::Dots,
+        ApiDialect::ChatCompletions | ApiDialect::Responses | ApiDialect::Gemini => PathStyle::Brackets,
+    };
+    then(MemberPlace::root(root, style))
+}

@@ -1,0 +1,94 @@
+//! The order of turns that providers ask for.
+//!
+//! Chat completions and messages want the results of tools right after the turn that calls. A client may
+//! answer in several messages, after words of its own, or with a system message between. Messages, and the
+//! chat templates of some servers, want speakers that alternate, after the system's words.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use super::conversation::{Arguments, Part, Speaker, Turn};
+
+pub(super) fn results_follow_calls(turns: &mut Vec<Turn<'_>>) {
+    let mut answers: HashMap<usize, Vec<Part<'_>>> = HashMap::new();
+    let mut calls: HashMap<String, (usize, bool)> = HashMap::new();
+    for (at, turn) in turns.iter_mut().enumerate() {
+        for part in &turn.parts {
+            if let Part::Call(call) = part {
+                let is_custom = matches!(call.arguments, Arguments::Input(_));
+                calls.insert(call.id.clone().into_owned(), (at, is_custom));
+            }
+        }
+        if turn.speaker != Speaker::User || !turn.parts.iter().any(|part| matches!(part, Part::Result(_))) {
+            continue;
+        }
+        for mut part in std::mem::take(&mut turn.parts) {
+            let caller = if let Part::Result(result) = &mut part {
+                let caller = calls.get(&*result.id);
+                result.is_custom |= caller.is_some_and(|(_, is_custom)| *is_custom);
+                caller
+            } else {
+                None
+            };
+            match caller {
+                Some((caller, _)) => answers.entry(*caller).or_default().push(part),
+                None => turn.parts.push(part),
+            }
+        }
+    }
+    let mut follows_answer = false;
+    let mut ordered: Vec<Turn<'_>> = Vec::with_capacity(turns.len());
+    for (at, mut turn) in std::mem::take(turns).into_iter().enumerate() {
+        if turn.parts.is_empty() {
+            continue;
+        }
+        match ordered.last_mut() {
+            Some(last) if follows_answer && turn.speaker == Speaker::User => {
+                last.parts.append(&mut turn.parts)
+            }
+            _ => ordered.push(turn),
+        }
+        follows_answer = false;
+        if let Some(parts) = answers.remove(&at) {
+            ordered.push(Turn { speaker: Speaker::User, parts });
+            follows_answer = true;
+        }
+    }
+    *turns = ordered;
+}
+
+/// Joins the turns of a speaker in a row. System messages in mid-conversation become marked texts of the user
+/// in their place.
+pub(super) fn alternate(turns: &mut Vec<Turn<'_>>) {
+    let mut joined: Vec<Turn<'_>> = Vec::with_capacity(turns.len());
+    for mut turn in std::mem::take(turns) {
+        let has_begun = joined.last().is_some_and(|last| last.speaker != Speaker::System);
+        if matches!(turn.speaker, Speaker::System | Speaker::Developer) {
+            turn.speaker = if has_begun { Speaker::User } else { Speaker::System };
+            if has_begun {
+                turn.parts = turn.parts.into_iter().filter_map(marked).collect();
+            }
+        }
+        match joined.last_mut() {
+            Some(last) if last.speaker == turn.speaker => {
+                let is_text = |part: Option<&Part<'_>>| part.is_some_and(|part| part.words().is_some());
+                if turn.speaker == Speaker::Assistant
+                    && is_text(last.parts.last())
+                    && is_text(turn.parts.first())
+                {
+                    last.parts.push(Part::Text(Cow::Borrowed("\n\n")));
+                }
+                last.parts.append(&mut turn.parts);
+            }
+            _ => joined.push(turn),
+        }
+    }
+    *turns = joined;
+}
+
+fn marked(part: Part<'_>) -> Option<Part<'_>> {
+    match part.words() {
+        None => Some(part),
+        Some(words) if words.trim().is_empty() => None,
+        Some(words) => Some(Part::Text(Cow::Owned(format!("<system>\n{words}\n</system>")))),
+    }
+}

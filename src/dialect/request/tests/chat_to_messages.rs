@@ -1,0 +1,228 @@
+//! Chat completions to messages.
+
+use serde_json::{Value, json};
+
+use super::{OPTIONS, Way, request};
+use crate::dialect::{
+    ApiDialect,
+    reasoning::{self, ReasoningOrigin},
+    request::{EffortForm, RequestOptions},
+};
+
+const WAY: Way = Way { from: ApiDialect::ChatCompletions, to: ApiDialect::Messages };
+
+fn of(members: Value) -> Value {
+    request(ApiDialect::ChatCompletions, members)
+}
+
+fn with(members: Value, options: &RequestOptions<'_>) -> (Value, Vec<String>) {
+    let translated = WAY.try_with(&of(members), options).unwrap();
+    (serde_json::from_slice(&translated.body).unwrap(), translated.dropped)
+}
+
+#[test]
+fn turns_alternate_and_system_leads() {
+    let body = WAY.body(&of(json!({"messages": [
+        {"role": "system", "content": "s"},
+        {"role": "developer", "content": [{"type": "text", "text": "d"}]},
+        {"role": "user", "content": "a", "name": "ann"},
+        {"role": "user", "content": [
+            {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,QQ==", "detail": "low"}},
+            {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}},
+            {"type": "file", "file": {"filename": "f.pdf", "file_data": "data:application/pdf;base64,QQ=="}},
+            {"type": "text", "text": ""},
+        ]},
+        {"role": "assistant", "content": "b"},
+        {"role": "system", "content": "late"},
+        {"role": "user", "content": "c"},
+    ]})));
+    assert_eq!(body["system"], json!([{"type": "text", "text": "s"}, {"type": "text", "text": "d"}]));
+    let source = json!({"type": "base64", "media_type": "application/pdf", "data": "QQ=="});
+    assert_eq!(
+        body["messages"],
+        json!([
+            {"role": "user", "content": [
+                {"type": "text", "text": "a"},
+                {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": "QQ=="}},
+                {"type": "image", "source": {"type": "url", "url": "https://x.test/a.png"}},
+                {"type": "document", "source": source, "title": "f.pdf"},
+            ]},
+            {"role": "assistant", "content": [{"type": "text", "text": "b"}]},
+            {"role": "user", "content": [
+                {"type": "text", "text": "<system>\nlate\n</system>"},
+                {"type": "text", "text": "c"},
+            ]},
+        ])
+    );
+    assert_eq!(body["max_tokens"], 8192);
+}
+
+#[test]
+fn calls_and_results_are_blocks() {
+    let call = |id: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": "a", "arguments": arguments}});
+    let body = WAY.body(&of(json!({"messages": [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": null, "reasoning_content": "hm", "tool_calls": [
+            call("call:1", "{\"x\": [1e2, \"\\u2028\"]}"), call("c2", ""), call("c3", "{broken"), call("c4", "[1]"),
+        ]},
+        {"role": "tool", "tool_call_id": "call:1", "content": "[tool error]\nno"},
+        {"role": "tool", "tool_call_id": "c2", "content": [{"type": "text", "text": "x"}, {"type": "text", "text": "y"}]},
+        {"role": "tool", "tool_call_id": "c3", "content": ""},
+        {"role": "tool", "tool_call_id": "c4", "content": "z"},
+        {"role": "user", "content": "go on"},
+    ]})));
+    let inputs: Vec<_> = body["messages"][1]["content"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|block| block["input"].clone())
+        .collect();
+    let expected = [
+        json!({"x": [100.0, "\u{2028}"]}),
+        json!({}),
+        json!({"arguments": "{broken"}),
+        json!({"arguments": "[1]"}),
+    ];
+    assert_eq!(inputs, expected);
+    assert_eq!(body["messages"][1]["content"][0]["id"], "tw-63616c6c3a31");
+    let results = &body["messages"][2]["content"];
+    assert_eq!(
+        results[0],
+        json!({
+            "type": "tool_result", "tool_use_id": "tw-63616c6c3a31", "content": "no", "is_error": true,
+        })
+    );
+    assert_eq!(results[1]["content"][1], json!({"type": "text", "text": "y"}));
+    assert_eq!(results[4], json!({"type": "text", "text": "go on"}));
+    // No tools in the request, so the past ones are declared.
+    assert_eq!(body["tools"].as_array().unwrap().len(), 1);
+    assert_eq!(body["tool_choice"], json!({"type": "none"}));
+}
+
+#[test]
+fn tools_and_choices_have_their_names() {
+    let tool = json!({"type": "function", "function": {"name": "a", "description": "d", "strict": true,
+        "parameters": {"type": "object", "properties": {"x": {"type": "string"}}}}});
+    let bare = json!({"type": "function", "function": {"name": "b"}});
+    let (body, _) = with(json!({"tools": [tool, bare], "parallel_tool_calls": false}), &OPTIONS);
+    assert_eq!(
+        body["tools"],
+        json!([
+            {"name": "a", "description": "d", "strict": true,
+             "input_schema": {"type": "object", "properties": {"x": {"type": "string"}}}},
+            {"name": "b", "input_schema": {"type": "object", "properties": {}}},
+        ])
+    );
+    assert_eq!(body["tool_choice"], json!({"type": "auto", "disable_parallel_tool_use": true}));
+    let cases = [
+        (json!("auto"), json!({"type": "auto"})),
+        (json!("required"), json!({"type": "any"})),
+        (json!("none"), json!({"type": "none"})),
+        (json!({"type": "function", "function": {"name": "b"}}), json!({"type": "tool", "name": "b"})),
+    ];
+    for (choice, expected) in cases {
+        assert_eq!(
+            with(json!({"tools": [bare], "tool_choice": choice}), &OPTIONS).0["tool_choice"],
+            expected
+        );
+    }
+}
+
+#[test]
+fn settings_have_their_names() {
+    let (body, dropped) = with(
+        json!({
+            "max_completion_tokens": 5, "temperature": 1.7, "top_p": 0.5, "stop": "x", "user": "u", "stream": true,
+            "seed": 1, "presence_penalty": 0, "frequency_penalty": 0.5, "n": 1, "store": false, "logit_bias": {},
+            "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}},
+        }),
+        &OPTIONS,
+    );
+    let expected = json!({
+        "max_tokens": 5, "temperature": 1, "stop_sequences": ["x"], "metadata": {"user_id": "u"}, "stream": true,
+        "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}},
+    });
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&body[name], value, "{name}");
+    }
+    assert!(body.get("top_p").is_none() && body.get("thinking").is_none());
+    assert_eq!(dropped, ["temperature", "top_p", "seed", "frequency_penalty"]);
+}
+
+#[test]
+fn efforts_become_thinking() {
+    let members = json!({"reasoning_effort": "medium", "temperature": 0.2, "max_tokens": 4000});
+    let (body, dropped) = with(members.clone(), &OPTIONS);
+    assert_eq!(body["thinking"], json!({"type": "adaptive"}));
+    assert_eq!(body["output_config"], json!({"effort": "medium"}));
+    assert_eq!(dropped, ["temperature"]);
+    let budget = RequestOptions { effort: EffortForm::Structured, ..OPTIONS };
+    assert_eq!(
+        with(members.clone(), &budget).0["thinking"],
+        json!({"type": "enabled", "budget_tokens": 3000})
+    );
+    let tiny = json!({"reasoning_effort": "high", "max_tokens": 100});
+    let (body, dropped) = with(tiny, &budget);
+    assert!(body.get("thinking").is_none());
+    assert_eq!(dropped, ["reasoning_effort"]);
+    let never = RequestOptions { effort: EffortForm::Never, ..OPTIONS };
+    let (body, _) = with(members, &never);
+    assert_eq!((body.get("thinking"), &body["temperature"]), (None, &json!(0.2)));
+}
+
+#[test]
+fn a_budget_waits_for_a_turn_that_began_with_thinking() {
+    let budget = RequestOptions { effort: EffortForm::Structured, ..OPTIONS };
+    let signature = reasoning::encode(ReasoningOrigin::Thinking, "sig");
+    let talk = |details: Value| {
+        let call = json!({"id": "c", "type": "function", "function": {"name": "a", "arguments": "{}"}});
+        json!({"reasoning_effort": "low", "messages": [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "", "reasoning_details": details, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": "r"},
+        ]})
+    };
+    assert!(with(talk(json!([])), &budget).0.get("thinking").is_none());
+    let detail = json!({"type": "reasoning.text", "text": "hm", "signature": signature});
+    let (body, _) = with(talk(json!([detail])), &budget);
+    assert_eq!(body["thinking"]["type"], "enabled");
+    let block = json!({"type": "thinking", "thinking": "hm", "signature": "sig"});
+    assert_eq!(body["messages"][1]["content"][0], block);
+    let pieces = json!([
+        {"type": "reasoning.text", "index": 0, "text": "h"},
+        {"type": "reasoning.text", "index": 0, "text": "m"},
+        {"type": "reasoning.text", "index": 0, "signature": signature},
+    ]);
+    assert_eq!(with(talk(pieces), &budget).0["messages"][1]["content"][0], block);
+}
+
+#[test]
+fn changes_of_meaning_are_refused() {
+    let cases = [
+        (json!({"n": 2}), "n"),
+        (json!({"logprobs": true}), "logprobs"),
+        (json!({"logit_bias": {"5": 1}}), "logit_bias"),
+        (json!({"response_format": {"type": "json_object"}}), "response_format"),
+        (json!({"modalities": ["text", "audio"]}), "modalities"),
+        (json!({"web_search_options": {}}), "web_search_options"),
+        (json!({"functions": [{"name": "a"}]}), "functions"),
+    ];
+    for (members, path) in cases {
+        assert_eq!(WAY.unsayable(&of(members)), path);
+    }
+    assert_eq!(
+        WAY.invalid(&of(json!({"messages": [{"role": "user", "content": 1}]}))),
+        "messages[0].content"
+    );
+    assert_eq!(
+        WAY.invalid(&of(json!({"messages": [{"role": "tool", "content": "x"}]}))),
+        "messages[0].tool_call_id"
+    );
+}
+
+#[test]
+fn a_prompt_of_the_systems_words_alone_is_a_message() {
+    let body = WAY.body(&of(json!({"messages": [{"role": "system", "content": "s"}]})));
+    assert_eq!(body["messages"], json!([{"role": "user", "content": [{"type": "text", "text": "s"}]}]));
+    assert!(body.get("system").is_none());
+}

@@ -1,0 +1,188 @@
+//! Writes a chat completions request.
+//!
+//! It keeps to members that every provider knows, and to texts rather than lists of parts where there are
+//! texts alone.
+
+use super::{
+    RequestError, RequestOptions,
+    conversation::{Conversation, Part, Speaker, ToolCall, Turn},
+    ids, order,
+    write::{ArrayWriter, ObjectWriter, join_words},
+    write_chat_parts::write_part,
+    write_chat_settings as settings,
+};
+use crate::dialect::{
+    json::JsonWrite,
+    reasoning::{ReasoningOrigin, SignedReasoning},
+};
+
+pub(super) fn write(
+    talk: &mut Conversation<'_>,
+    options: &RequestOptions<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), RequestError> {
+    let mut root = ObjectWriter::open(out);
+    root.text("model", options.model);
+    let mut messages = root.array("messages");
+    let mut turns = std::mem::take(&mut talk.turns);
+    if options.strict_turns {
+        order::alternate(&mut turns);
+    }
+    for turn in &turns {
+        match turn.speaker {
+            Speaker::System | Speaker::Developer => write_system(turn, options, &mut messages)?,
+            Speaker::User => write_user(turn, &mut messages)?,
+            Speaker::Assistant => write_assistant(turn, talk, options, &mut messages)?,
+        }
+    }
+    messages.close();
+    settings::write_tools(talk, &mut root);
+    settings::write_settings(talk, options, &mut root);
+    settings::write_effort(talk, options, &mut root);
+    root.close();
+    Ok(())
+}
+
+fn write_system(
+    turn: &Turn<'_>,
+    options: &RequestOptions<'_>,
+    messages: &mut ArrayWriter<'_>,
+) -> Result<(), RequestError> {
+    let is_developer = turn.speaker == Speaker::Developer && options.developer_role;
+    let words = join_words(&turn.parts, "\n\n");
+    let words = words.ok_or_else(|| RequestError::unsayable("a system message can hold text only"))?;
+    if words.is_empty() {
+        return Ok(());
+    }
+    let mut message = messages.object();
+    message.text("role", if is_developer { "developer" } else { "system" }).text("content", &words);
+    message.close();
+    Ok(())
+}
+
+/// Results of tools become messages of their own; their pictures follow in the user's message, because a
+/// tool's message holds text only.
+fn write_user(turn: &Turn<'_>, messages: &mut ArrayWriter<'_>) -> Result<(), RequestError> {
+    let mut media = Vec::new();
+    let mut rest = Vec::new();
+    for part in &turn.parts {
+        let Part::Result(result) = part else {
+            rest.push(part.clone());
+            continue;
+        };
+        let mut words = result.words();
+        let before = media.len();
+        media.extend(result.media().cloned());
+        if media.len() > before && words.is_empty() {
+            words.push_str("The result is in the user's next message.");
+        }
+        let mut message = messages.object();
+        message
+            .text("role", "tool")
+            .text("tool_call_id", &ids::for_openai(&result.id))
+            .text("content", &words);
+        message.close();
+    }
+    media.append(&mut rest);
+    if media.is_empty() {
+        return Ok(());
+    }
+    let mut message = messages.object();
+    message.text("role", "user");
+    match join_words(&media, "\n\n") {
+        Some(words) => _ = message.text("content", &words),
+        None => {
+            let mut content = message.array("content");
+            media.iter().try_for_each(|part| write_part(part, &mut content))?;
+            content.close();
+        }
+    }
+    message.close();
+    Ok(())
+}
+
+fn write_assistant(
+    turn: &Turn<'_>,
+    talk: &mut Conversation<'_>,
+    options: &RequestOptions<'_>,
+    messages: &mut ArrayWriter<'_>,
+) -> Result<(), RequestError> {
+    let (mut words, mut is_cut) = (String::new(), false);
+    let mut calls = Vec::new();
+    let mut reasoning: Option<(&str, String)> = None;
+    for part in &turn.parts {
+        match part {
+            Part::Text(_) | Part::Refusal(_) => {
+                let text = part.words().unwrap_or_default();
+                // Pieces of one text are parts in a row; a call between them ends a paragraph.
+                words.push_str(if is_cut && !words.is_empty() && !text.is_empty() { "\n\n" } else { "" });
+                words.push_str(text);
+                is_cut = false;
+            }
+            Part::Call(call) => {
+                calls.push(call);
+                is_cut = true;
+            }
+            Part::Reasoning(past) => {
+                match member_for(past.signed.as_ref()).filter(|_| options.returns_reasoning) {
+                    Some((name, payload)) => {
+                        // A payload is the whole text; a text beside it may be a summary.
+                        let text = if payload.is_empty() { &past.text } else { payload };
+                        reasoning.get_or_insert((name, String::new())).1.push_str(text);
+                    }
+                    None => talk.dropped.note("reasoning"),
+                }
+            }
+            Part::Image(media) | Part::Document(media) => {
+                return Err(media.unsayable("an assistant's message can hold text only"));
+            }
+            Part::Audio { .. } | Part::Result(_) => {
+                return Err(RequestError::unsayable("an assistant's message can hold text only"));
+            }
+        }
+    }
+    if words.is_empty() && calls.is_empty() {
+        return Ok(());
+    }
+    let mut message = messages.object();
+    message.text("role", "assistant");
+    if words.is_empty() {
+        message.key("content").raw("null");
+    } else {
+        message.text("content", &words);
+    }
+    if let Some((name, text)) = reasoning {
+        message.text(name, &text);
+    }
+    write_calls(&calls, &mut message);
+    message.close();
+    Ok(())
+}
+
+fn write_calls(calls: &[&ToolCall<'_>], message: &mut ObjectWriter<'_>) {
+    if calls.is_empty() {
+        return;
+    }
+    let mut list = message.array("tool_calls");
+    for call in calls {
+        let mut object = list.object();
+        object.text("id", &ids::for_openai(&call.id)).text("type", "function");
+        let mut function = object.object("function");
+        function.text("name", &call.name).text("arguments", &call.arguments.to_json());
+        function.close();
+        object.close();
+    }
+    list.close();
+}
+
+/// The member that reasoning goes back in, and its payload.
+fn member_for(signed: Option<&SignedReasoning>) -> Option<(&'static str, &str)> {
+    let signed = signed?;
+    match signed.origin {
+        ReasoningOrigin::ChatReasoningContent => Some(("reasoning_content", &signed.payload)),
+        ReasoningOrigin::ChatReasoning => Some(("reasoning", &signed.payload)),
+        ReasoningOrigin::Thinking | ReasoningOrigin::RedactedThinking | ReasoningOrigin::ReasoningItem => {
+            None
+        }
+    }
+}

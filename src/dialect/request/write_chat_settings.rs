@@ -1,0 +1,158 @@
+//! Writes the tools and the settings of a chat completions request.
+//!
+//! A member is written only if the client's request has it, because providers refuse members that they do not
+//! know, some of them with a 400.
+
+use super::{
+    EffortForm, RequestOptions,
+    conversation::Conversation,
+    schema::write_gemini_schema,
+    wishes::{AnswerFormat, ReasoningEffort, ToolChoice},
+    write::ObjectWriter,
+};
+use crate::dialect::json::JsonWrite;
+
+/// A choice without tools is refused by providers, so neither is written.
+pub(super) fn write_tools(talk: &Conversation<'_>, root: &mut ObjectWriter<'_>) {
+    if talk.tools.is_empty() {
+        return;
+    }
+    let mut tools = root.array("tools");
+    for tool in &talk.tools {
+        let mut object = tools.object();
+        let mut function = object.text("type", "function").object("function");
+        function.text("name", &tool.name).maybe_text("description", tool.full_description().as_deref());
+        tool.write_schema("parameters", &mut function);
+        if let Some(strict) = tool.strict {
+            function.flag("strict", strict);
+        }
+        function.close();
+        object.close();
+    }
+    tools.close();
+    match &talk.choice {
+        None => {}
+        Some(ToolChoice::Auto) => _ = root.text("tool_choice", "auto"),
+        Some(ToolChoice::Required) => _ = root.text("tool_choice", "required"),
+        Some(ToolChoice::Never) => _ = root.text("tool_choice", "none"),
+        Some(ToolChoice::Named(name)) => {
+            let mut choice = root.object("tool_choice");
+            let mut function = choice.text("type", "function").object("function");
+            function.text("name", name);
+            function.close();
+            choice.close();
+        }
+    }
+    if let Some(parallel) = talk.parallel {
+        root.flag("parallel_tool_calls", parallel);
+    }
+}
+
+pub(super) fn write_settings(
+    talk: &mut Conversation<'_>,
+    options: &RequestOptions<'_>,
+    root: &mut ObjectWriter<'_>,
+) {
+    let settings = &talk.settings;
+    if let Some(limit) = settings.max_tokens {
+        root.number(options.max_tokens_member, limit);
+    }
+    root.maybe_value("temperature", settings.temperature);
+    root.maybe_value("top_p", settings.top_p);
+    root.maybe_value("seed", settings.seed);
+    root.maybe_value("presence_penalty", settings.presence_penalty);
+    root.maybe_value("frequency_penalty", settings.frequency_penalty);
+    if !settings.stop.is_empty() {
+        let mut stop = root.array("stop");
+        settings.stop.iter().for_each(|word| _ = stop.element().string(word));
+        stop.close();
+    }
+    if settings.logprobs || settings.top_logprobs.is_some() {
+        root.flag("logprobs", true);
+    }
+    if let Some(count) = settings.top_logprobs {
+        root.number("top_logprobs", count);
+    }
+    if let Some(format) = &settings.format {
+        write_format(format, root);
+    }
+    root.maybe_text("user", settings.user);
+    if options.openai_members {
+        root.maybe_text("verbosity", settings.verbosity);
+        root.maybe_text("prompt_cache_key", settings.cache_key.as_deref());
+    }
+    if settings.streams {
+        root.flag("stream", true);
+        if options.stream_usage {
+            let mut stream = root.object("stream_options");
+            stream.flag("include_usage", true);
+            stream.close();
+        }
+    }
+    for (name, is_said) in [
+        ("top_k", settings.top_k.is_some()),
+        ("verbosity", settings.verbosity.is_some() && !options.openai_members),
+    ] {
+        if is_said {
+            talk.dropped.note(name);
+        }
+    }
+}
+
+fn write_format(format: &AnswerFormat<'_>, root: &mut ObjectWriter<'_>) {
+    let mut object = root.object("response_format");
+    match format {
+        AnswerFormat::Json => _ = object.text("type", "json_object"),
+        AnswerFormat::Schema { name, description, schema, strict, is_gemini } => {
+            let mut inner = object.text("type", "json_schema").object("json_schema");
+            inner.text("name", name.unwrap_or("answer")).maybe_text("description", *description);
+            if *is_gemini {
+                write_gemini_schema(*schema, inner.key("schema"));
+            } else {
+                inner.value("schema", *schema);
+            }
+            if let Some(strict) = strict {
+                inner.flag("strict", *strict);
+            }
+            inner.close();
+        }
+    }
+    object.close();
+}
+
+/// The effort that a budget of thinking comes closest to.
+pub(super) fn effort_of(budget: u64) -> &'static str {
+    match budget {
+        0..4096 => "low",
+        4096..16384 => "medium",
+        _ => "high",
+    }
+}
+
+pub(super) fn write_effort(
+    talk: &mut Conversation<'_>,
+    options: &RequestOptions<'_>,
+    root: &mut ObjectWriter<'_>,
+) {
+    let effort = match talk.settings.effort {
+        None => return,
+        Some(ReasoningEffort::Named(name)) => Some(name),
+        Some(ReasoningEffort::Budget(budget)) => Some(effort_of(budget)),
+        Some(ReasoningEffort::Off) => None,
+    };
+    match (options.effort, effort) {
+        (EffortForm::Named, Some(effort)) => _ = root.text("reasoning_effort", effort),
+        // The dialect has no word for it that every provider knows.
+        (EffortForm::Named, None) => {}
+        (EffortForm::Structured, effort) => {
+            let mut reasoning = root.object("reasoning");
+            match effort {
+                Some(effort) => _ = reasoning.text("effort", effort),
+                None => _ = reasoning.flag("enabled", false),
+            }
+            reasoning.close();
+        }
+        (EffortForm::Never, Some(_)) => talk.dropped.note("reasoning_effort"),
+        (EffortForm::Never, None) => {}
+    }
+}

@@ -1,0 +1,113 @@
+//! Writes a request of Anthropic's Messages API.
+//!
+//! Turns of one speaker are joined, as Anthropic joins them; texts that are empty are left out, as it refuses
+//! them. A system message in mid-conversation becomes a marked text of the user in its place.
+
+use super::{
+    RequestError, RequestOptions,
+    conversation::{Conversation, Part, Speaker, Turn},
+    members::Dropped,
+    order,
+    write::{ArrayWriter, ObjectWriter},
+    write_messages_blocks as blocks, write_messages_settings as settings, write_messages_tools as tools,
+};
+use crate::dialect::json::JsonWrite;
+
+pub(super) fn write(
+    talk: &mut Conversation<'_>,
+    options: &RequestOptions<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), RequestError> {
+    settings::refuse(talk)?;
+    let mut turns = std::mem::take(&mut talk.turns);
+    order::alternate(&mut turns);
+    if let [only] = turns.as_mut_slice() {
+        // Anthropic wants a message; a prompt may be all the system's words.
+        only.speaker = if only.speaker == Speaker::System { Speaker::User } else { only.speaker };
+    }
+    let leading = usize::from(turns.first().is_some_and(|turn| turn.speaker == Speaker::System));
+    let (system, rest) = turns.split_at_checked(leading).unwrap_or_default();
+    let mut root = ObjectWriter::open(out);
+    root.text("model", options.model);
+    let words: Vec<&str> = system.iter().flat_map(|turn| &turn.parts).filter_map(Part::words).collect();
+    write_system(&words, &mut root);
+    let mut messages = root.array("messages");
+    for (at, turn) in rest.iter().enumerate() {
+        write_message(turn, at + 1 == rest.len(), &mut talk.dropped, &mut messages)?;
+    }
+    messages.close();
+    let calls: Vec<&str> = rest.iter().flat_map(|turn| &turn.parts).filter_map(call_name).collect();
+    tools::write_tools(talk, &calls, &mut root);
+    let may_think = !needs_thinking(rest.iter().flat_map(|turn| &turn.parts));
+    settings::write_settings(talk, options, may_think, &mut root);
+    root.close();
+    Ok(())
+}
+
+fn call_name<'a>(part: &'a Part<'_>) -> Option<&'a str> {
+    if let Part::Call(call) = part { Some(&call.name) } else { None }
+}
+
+/// With a budget, Anthropic wants the turn that a tool's result answers to begin with its thinking.
+fn needs_thinking<'a, 't: 'a>(parts: impl Iterator<Item = &'a Part<'t>>) -> bool {
+    let (mut has_thought, mut needs) = (false, false);
+    for part in parts {
+        match part {
+            Part::Reasoning(past) => has_thought |= blocks::block_of(past).is_some(),
+            Part::Call(_) => needs = !has_thought,
+            Part::Text(_) => (has_thought, needs) = (has_thought && !needs, needs),
+            Part::Result(_) | Part::Refusal(_) | Part::Image(_) | Part::Document(_) | Part::Audio { .. } => {}
+        }
+    }
+    needs
+}
+
+fn write_system(blocks: &[&str], root: &mut ObjectWriter<'_>) {
+    let blocks: Vec<&str> = blocks.iter().copied().filter(|text| !text.trim().is_empty()).collect();
+    match blocks.as_slice() {
+        [] => {}
+        [text] => _ = root.text("system", text),
+        texts => {
+            let mut list = root.array("system");
+            texts.iter().for_each(|text| blocks::write_text(text, &mut list));
+            list.close();
+        }
+    }
+}
+
+fn write_message(
+    turn: &Turn<'_>,
+    is_last: bool,
+    dropped: &mut Dropped,
+    messages: &mut ArrayWriter<'_>,
+) -> Result<(), RequestError> {
+    let mut content = Vec::new();
+    let mut blocks = ArrayWriter::open(&mut content);
+    let speaker = turn.speaker;
+    for part in &turn.parts {
+        match part {
+            Part::Call(call) => blocks::write_call(call, &mut blocks),
+            Part::Result(result) => blocks::write_result(result, &mut blocks)?,
+            Part::Reasoning(past) => blocks::write_reasoning(past, dropped, &mut blocks),
+            Part::Image(media) | Part::Document(media) if speaker == Speaker::Assistant => {
+                return Err(media.unsayable("an assistant's message can hold text only"));
+            }
+            // Anthropic refuses a last text of the assistant that ends in white space.
+            Part::Text(text) if speaker == Speaker::Assistant && is_last => {
+                blocks::write_text(text.trim_end(), &mut blocks)
+            }
+            Part::Text(_) | Part::Refusal(_) | Part::Image(_) | Part::Document(_) | Part::Audio { .. } => {
+                blocks::write_block(part, &mut blocks)?;
+            }
+        }
+    }
+    let is_empty = blocks.is_empty();
+    blocks.close();
+    if !is_empty {
+        let mut message = messages.object();
+        message.text("role", if speaker == Speaker::Assistant { "assistant" } else { "user" });
+        message.key("content").raw(&content);
+        message.close();
+    }
+    Ok(())
+}
