@@ -144,6 +144,9 @@ fn other_sections(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettin
     if let Some(mut field) = section.field("regions") {
         routing.regions = names(&mut field);
     }
+    if let Some(translate) = section.read("translate", scalar::boolean) {
+        routing.native_only = !translate;
+    }
     section.set("all_tripped", &mut routing.all_tripped, scalar::choice(&ALL_TRIPPED));
 }
 

@@ -7,13 +7,13 @@ use super::{
     committed_attempt::CommittedAttempt,
     fault,
     response_headers::sign,
+    translation::AnswerBody,
 };
 use crate::{
     base::{ByteList, Stage},
     exchange::{Digests, Outcome},
     relay::{DetachedStreams, FaultDisplay, OnFault, Uncommitted},
     telemetry::GaugeGuard,
-    upstream,
 };
 
 /// The event that shows a fault after the commit. `None`: the broken framing alone shows it. HTTP/1.0 ends a
@@ -26,7 +26,7 @@ pub(super) fn fault_event(display: FaultDisplay, version: Version) -> Option<OnF
 #[derive(Debug)]
 pub(super) enum Answer {
     Whole(StatusCode, HeaderMap, ByteList),
-    Stream(StatusCode, HeaderMap, Uncommitted<upstream::Body>),
+    Stream(StatusCode, HeaderMap, Uncommitted<AnswerBody>),
 }
 
 impl Answer {

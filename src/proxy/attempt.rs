@@ -5,6 +5,7 @@
 //! Invariant: an attempt only reads the shared context; it returns its findings.
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     sync::Arc,
 };
@@ -28,6 +29,7 @@ use super::{
     },
     secret_mask::Within,
     snapshot::Provider,
+    translation::{AnswerBody, Translation},
 };
 use crate::{
     base::{ByteList, DeadlineKind, Endpoint, Fault, FaultKind, Sent, Stage},
@@ -38,15 +40,20 @@ use crate::{
 };
 
 impl RequestContext<'_> {
-    /// Sends the request to `provider` for `model` and reads until the answer is good enough.
-    pub(super) async fn attempt(&self, provider: &Provider, model: &str) -> Result<Success, AttemptError> {
+    /// Sends the request to `endpoint` of `provider` for `model` and reads until the answer is good enough.
+    /// At another endpoint than the request's own it is translated.
+    pub(super) async fn attempt(
+        &self,
+        provider: &Provider,
+        (model, endpoint): (&str, Endpoint),
+    ) -> Result<Success, AttemptError> {
         let mut running = RunningAttempt::new(self, provider, model);
         running.requests_usage = self.requests_usage(provider);
-        let mut result = self.run(&mut running, provider, model).await;
+        let mut result = self.run(&mut running, provider, (model, endpoint)).await;
         if running.requests_usage && is_about_usage(&result) {
             // The client never sent the option that is refused.
             running.requests_usage = false;
-            result = self.run(&mut running, provider, model).await;
+            result = self.run(&mut running, provider, (model, endpoint)).await;
             if !is_about_usage(&result) {
                 provider.standing.note_refused_usage_option();
             }
@@ -59,7 +66,7 @@ impl RequestContext<'_> {
         &self,
         running: &mut RunningAttempt<'_>,
         provider: &Provider,
-        model: &str,
+        (model, endpoint): (&str, Endpoint),
     ) -> Result<Success, AttemptError> {
         let target = &*provider.target;
         let (kind, timeout, accept) = if self.streams {
@@ -69,11 +76,22 @@ impl RequestContext<'_> {
             (DeadlineKind::Total, provider.deadlines.non_stream, accept)
         };
         let deadline = Deadline::new(kind, timeout);
-        let body = self.body_for(model, running.requests_usage);
+        let translated = self
+            .translated_for(provider, (model, endpoint), running.requests_usage)
+            .map_err(AttemptError::Untranslated)?;
+        let (path, headers, body, translation) = match translated {
+            Some(call) => (endpoint.path(), Cow::Owned(call.headers), call.body, Some(call.translation)),
+            None => (
+                self.path,
+                Cow::Borrowed(&self.head.headers),
+                self.body_for(model, running.requests_usage),
+                None,
+            ),
+        };
         let request = Request {
             method: self.head.method.clone(),
-            path: self.path,
-            headers: &self.head.headers,
+            path,
+            headers: &headers,
             accept,
             content_type: self.content_type(),
         };
@@ -86,7 +104,7 @@ impl RequestContext<'_> {
             // The deadline counts from the beginning of the attempt.
             latency_ms = (deadline.at - timeout).elapsed().as_secs_f64() * 1e3, "connected"
         );
-        self.judge(running, response, provider, deadline).await
+        self.judge(running, response, provider, (deadline, translation)).await
     }
 
     async fn judge(
@@ -94,7 +112,7 @@ impl RequestContext<'_> {
         running: &mut RunningAttempt<'_>,
         response: upstream::Response,
         provider: &Provider,
-        deadline: Deadline,
+        (deadline, translation): (Deadline, Option<Translation>),
     ) -> Result<Success, AttemptError> {
         let upstream::Response { status, mut headers, mut body, connected_after } = response;
         let times = AttemptTimes { connection_wait: connected_after, answered: Instant::now() };
@@ -104,16 +122,19 @@ impl RequestContext<'_> {
         let declared = declared_length(&headers);
         let mut kind = body_kind(&headers, self.streams, self.endpoint);
         retain_passed_headers(&mut headers, &provider.target.forwarded);
-        let error = |headers, text, rest| {
+        if let Some(translation) = &translation {
+            translation.sign(&mut headers);
+        }
+        let error = |headers, text, rest, translation| {
             let text = provider.secrets.mask_text(text);
-            let response = ErrorResponse { status, headers, times, text, rest, deadline };
+            let response = ErrorResponse { status, headers, times, text, rest, deadline, translation };
             Err(AttemptError::Error(Box::new(response)))
         };
         if !status.is_success() {
             running.stage.set(Stage::Body);
             self.refuse_beyond(declared)?;
             let (text, rest) = read_error_start(body, deadline).await;
-            return error(headers, text, rest);
+            return error(headers, text, rest, translation);
         }
         if is_page(&headers) {
             return Err(garbage("a page for people"));
@@ -147,7 +168,7 @@ impl RequestContext<'_> {
                 let is_error =
                     text.len() <= provider_error::MAX_ERROR_BODY && provider_error::is_error(&text);
                 if !self.is_sole && is_error {
-                    return error(headers, text, ErrorRest::Here(body));
+                    return error(headers, text, ErrorRest::Here(body), translation);
                 }
                 // A client that reads events finds none in a document, and some ask again at once without
                 // end. The models behind further endpoints may know no streams.
@@ -159,10 +180,21 @@ impl RequestContext<'_> {
                 }
             }
             self.note_whole(provider, &body);
+            let body = match &translation {
+                Some(translation) => {
+                    translation.whole(&body.join()).ok_or_else(|| garbage("an answer of another form"))?
+                }
+                None => body,
+            };
             return Ok(Success { answer: Answer::Whole(status, headers, body), times });
         }
         running.stage.set(Stage::FirstToken);
         let is_events = kind == BodyKind::Events;
+        let body = match &translation {
+            Some(_) if !is_events => return Err(garbage("no event stream")),
+            Some(translation) => translation.stream(body, self.snapshot.stream.max_line),
+            None => AnswerBody::Native(body),
+        };
         if is_events {
             forbid_buffering(&mut headers);
         }
@@ -177,7 +209,7 @@ impl RequestContext<'_> {
             Ok(()) => Ok(Success { answer: Answer::Stream(status, headers, stream), times }),
             Err(fault) if fault.kind == FaultKind::ErrorEvent => {
                 let text = stream.error_text();
-                error(headers, text, ErrorRest::Stream(stream))
+                error(headers, text, ErrorRest::Stream(stream), None)
             }
             Err(fault) => Err(AttemptError::Fault(fault)),
         }
@@ -185,12 +217,12 @@ impl RequestContext<'_> {
 
     fn stream(
         &self,
-        body: upstream::Body,
+        body: AnswerBody,
         provider: &Provider,
         events: bool,
         strip_usage: bool,
         deadline: Deadline,
-    ) -> Uncommitted<upstream::Body> {
+    ) -> Uncommitted<AnswerBody> {
         let deadlines = &provider.deadlines;
         let options = RelayOptions {
             dialect: self.endpoint.dialect(),
@@ -244,7 +276,7 @@ struct RunningAttempt<'a> {
     /// Usage that the provider has reported.
     reported: Option<Usage>,
     /// The stream on its way to its commit point.
-    stream: Option<Uncommitted<upstream::Body>>,
+    stream: Option<Uncommitted<AnswerBody>>,
     /// It has returned its result.
     has_ended: bool,
 }
@@ -267,9 +299,9 @@ impl<'a> RunningAttempt<'a> {
     /// Pulls `stream` to its commit point.
     async fn reach_commit(
         &mut self,
-        stream: Uncommitted<upstream::Body>,
+        stream: Uncommitted<AnswerBody>,
         point: CommitPoint,
-    ) -> Result<(Result<(), Fault>, Uncommitted<upstream::Body>), AttemptError> {
+    ) -> Result<(Result<(), Fault>, Uncommitted<AnswerBody>), AttemptError> {
         self.stream = Some(stream);
         let reached = match &mut self.stream {
             Some(stream) => stream.reach(point).await,

@@ -5,7 +5,11 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::time::{Duration, Instant};
 
-use super::answer::Answer;
+use super::{
+    answer::Answer,
+    fault::Refusal,
+    translation::{AnswerBody, Translation},
+};
 use crate::{
     base::{ByteList, Fault},
     relay::Uncommitted,
@@ -33,6 +37,8 @@ pub(super) enum AttemptError {
     Fault(Fault),
     /// The provider answered with an error.
     Error(Box<ErrorResponse>),
+    /// The request is not understood, or cannot be said in the provider's dialect.
+    Untranslated(Box<Refusal>),
 }
 
 /// A provider's answer that is an error.
@@ -45,6 +51,8 @@ pub(super) struct ErrorResponse {
     pub(super) text: Bytes,
     pub(super) rest: ErrorRest,
     pub(super) deadline: Deadline,
+    /// `None`: the provider was asked in the client's dialect.
+    pub(super) translation: Option<Translation>,
 }
 
 /// The body as far as it has come.
@@ -55,5 +63,5 @@ pub(super) enum ErrorRest {
     Here(ByteList),
     Broken,
     /// A stream that began as a success.
-    Stream(Uncommitted<upstream::Body>),
+    Stream(Uncommitted<AnswerBody>),
 }

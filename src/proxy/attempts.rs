@@ -49,8 +49,8 @@ pub(super) async fn run_attempts<'c>(
         let until = match plan.next(Moment::now()) {
             Action::Start(attempt) => {
                 let provider = recorder.begin(&attempt)?;
-                let model = attempt.candidate.model;
-                running.add(attempt, context.attempt(provider, model));
+                let at = (attempt.candidate.model, attempt.candidate.endpoint);
+                running.add(attempt, context.attempt(provider, at));
                 continue;
             }
             Action::Wait(until) => until,
@@ -183,9 +183,10 @@ impl<'a> AttemptRecorder<'a> {
             self.record.race.by_hedge = attempt.hedge;
             self.record.race.won = self.record.answered_after;
             stats.provider().record_check(true, CheckMethod::Traffic, now);
+            let endpoint = attempt.candidate.endpoint;
             let under_way = plan.won(attempt, now.since(began), now);
             let breaker = self.snapshot.catalog.settings().breaker;
-            let (endpoint, caller) = (plan.plan().endpoint, plan.plan().caller);
+            let caller = plan.plan().caller;
             answer.observe(CommittedAttempt { stats, endpoint, caller, began, breaker, under_way });
         }
         let name = self.snapshot.providers.get(provider).map(|provider| &provider.target.name);

@@ -13,6 +13,7 @@ use super::{
     fault::Refusal,
     limit_headers::{self, LimitHeaders},
     response_headers::sign,
+    translation::AnswerBody,
 };
 use crate::{
     auth::Principal,
@@ -20,11 +21,10 @@ use crate::{
     exchange::{ClientInfo, Completion, CompletionQueue, Outcome, RequestRecord, RequestRoute},
     relay,
     telemetry::GaugeGuard,
-    upstream,
     wire::Dialect,
 };
 
-pub type Body = relay::Body<upstream::Body>;
+pub type Body = relay::Body<AnswerBody>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -184,7 +184,7 @@ impl Call {
         mut self,
         status: StatusCode,
         mut headers: HeaderMap,
-        commit: impl FnOnce(Completion, GaugeGuard) -> relay::Committed<upstream::Body>,
+        commit: impl FnOnce(Completion, GaugeGuard) -> relay::Committed<AnswerBody>,
     ) -> Response<Body> {
         self.finish_head(status, &mut headers);
         tracing::debug!(id = %self.id, status = status.as_u16(), "headers sent");

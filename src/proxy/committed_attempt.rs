@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::classify;
+use super::{classify, translation::AnswerBody};
 use crate::{
     base::{Endpoint, Fault, Moment, Rng},
     relay::{Acknowledge, FailureObserver, FrameSource},
@@ -38,6 +38,22 @@ impl FailureObserver for CommittedAttempt {
         let failure = AttemptFailure { class, endpoint, caller, retry_after: None, started: began };
         stats.failed(&failure, Moment::now(), &breaker, &mut Rng::random());
         drop(under_way);
+    }
+}
+
+impl FrameSource for AnswerBody {
+    type Observer = CommittedAttempt;
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        Self::poll_frame(self, cx)
+    }
+
+    fn acknowledge(&mut self, when: Acknowledge) {
+        FrameSource::acknowledge(self.source(), when);
+    }
+
+    fn is_done(&self) -> bool {
+        Self::is_done(self)
     }
 }
 

@@ -44,7 +44,7 @@ impl RequestContext<'_> {
             AttemptError::Error(response) if class == FailureClass::EndpointMissing => {
                 self.endpoint.dialect().is_error_body(&response.text)
             }
-            AttemptError::Error(_) | AttemptError::Fault(_) => true,
+            AttemptError::Error(_) | AttemptError::Fault(_) | AttemptError::Untranslated(_) => true,
         }
     }
 
@@ -59,8 +59,10 @@ impl RequestContext<'_> {
         class: FailureClass,
         provider: &Provider,
     ) -> Result<Success, Box<Refusal>> {
-        let ErrorResponse { status, mut headers, times, rest, deadline, text } = match error {
+        let ErrorResponse { mut status, mut headers, times, rest, deadline, text, translation } = match error
+        {
             AttemptError::Fault(fault) => return Err(fault.into()),
+            AttemptError::Untranslated(refusal) => return Err(refusal),
             AttemptError::Error(response) => *response,
         };
         let is_about_key = !status.is_success() && classify::is_about_key(status.as_u16(), class, &text);
@@ -89,6 +91,15 @@ impl RequestContext<'_> {
             let Target { name, .. } = &*provider.target;
             return Err(Refusal::key_refused(name, provider.target.has_credential(), &words));
         }
+        let body = match (translation, body) {
+            (Some(translation), Some(body)) if !headers.contains_key(CONTENT_ENCODING) => {
+                let (translated, body) = translation.error(status.as_u16(), &body.join());
+                status = StatusCode::from_u16(translated).unwrap_or(status);
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                Some(body)
+            }
+            (_, body) => body,
+        };
         let answer = match body {
             Some(body) if status.is_success() || headers.contains_key(CONTENT_ENCODING) => {
                 Answer::Whole(status, headers, body)

@@ -46,6 +46,16 @@ impl FailedAttempt {
                 let class = classify::of_fault(fault);
                 Self { provider, class, retry_after: None, sent: fault.sent, reason: fault.to_string() }
             }
+            AttemptError::Untranslated(refusal) => {
+                let class = FailureClass::CallerMistake;
+                Self {
+                    provider,
+                    class,
+                    retry_after: None,
+                    sent: Sent::Nothing,
+                    reason: refusal.message.to_string(),
+                }
+            }
             AttemptError::Error(response) => {
                 let (status, error) = (response.status.as_u16(), provider_error::read(&response.text));
                 let class = classify::of_error(status, &response.text, model);

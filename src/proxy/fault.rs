@@ -22,7 +22,7 @@ pub struct Refusal {
     pub kind: &'static str,
     pub code: &'static str,
     pub message: Cow<'static, str>,
-    pub param: Option<&'static str>,
+    pub param: Option<Cow<'static, str>>,
     /// `Allow`, with a 405.
     pub allow: Option<&'static str>,
     /// When to come again, with a 429 or a 503.
@@ -99,7 +99,7 @@ impl Refusal {
     /// The field at fault.
     #[must_use]
     pub fn of(mut self: Box<Self>, param: Option<&'static str>) -> Box<Self> {
-        self.param = param;
+        self.param = param.map(Cow::Borrowed);
         self
     }
 
@@ -138,7 +138,7 @@ impl Refusal {
             status: self.status,
             kind: self.kind,
             message: &self.message,
-            param: self.param,
+            param: self.param.as_deref(),
             code: Some(self.code),
         }
     }

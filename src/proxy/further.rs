@@ -10,7 +10,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, header::CONTENT_TYPE, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE, request::Parts};
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -31,6 +31,7 @@ use super::{
 use crate::{
     auth::Principal,
     base::{Endpoint, Moment, origins::OriginMaker},
+    dialect::{ApiDialect, request},
     exchange::{RequestRecord, ResponseMode},
     relay::CommitPoint,
     routing::{FailureClass, PlanRequest, ResponseKind, catalog::EndpointKnowledge, class::NextStep},
@@ -116,7 +117,10 @@ impl Gateway {
             Fields::Json(envelope) => snapshot.maker(endpoint.dialect(), envelope, body),
             Fields::Form(_) | Fields::Nothing => None,
         };
-        let stops = self.stops(snapshot, &fields, (endpoint, streams), maker)?;
+        let stops = match self.stops(snapshot, &fields, (endpoint, streams), maker) {
+            Err(refusal) => return estimated_count(refusal, snapshot, endpoint, body),
+            Ok(stops) => stops,
+        };
         let (record, stage, wasted) = call.completion.parts();
         let began = Instant::now();
         call.asked = Some(began);
@@ -143,9 +147,13 @@ impl Gateway {
             model_commit: Some(CommitPoint::FirstFrame),
         };
         let asking = context.ask_in_turn(&stops, record);
-        let (success, provider) = match within {
-            None => asking.await?,
-            Some(within) => timeout(within, asking).await.unwrap_or_else(|_| Err(late()))?,
+        let asked = match within {
+            None => asking.await,
+            Some(within) => timeout(within, asking).await.unwrap_or_else(|_| Err(late())),
+        };
+        let (success, provider) = match asked {
+            Err(refusal) => return estimated_count(refusal, snapshot, endpoint, body),
+            Ok(asked) => asked,
         };
         record.answered_after = Some(success.times.answered - began);
         record.connection_wait = Some(success.times.connection_wait);
@@ -178,6 +186,7 @@ impl Gateway {
             endpoint,
             maker,
             caller: 0,
+            may_translate: false,
         };
         let plan = snapshot
             .catalog
@@ -188,6 +197,27 @@ impl Gateway {
         stops.truncate(if snapshot.failover { stops.len() } else { 1 });
         Ok(stops)
     }
+}
+
+/// The tokens of a prompt, estimated, where no provider counts them: agents ask for a count to decide when to
+/// compact a conversation.
+///
+/// # Errors
+/// The refusal, if it has another cause.
+fn estimated_count(
+    refusal: Box<Refusal>,
+    snapshot: &Snapshot,
+    endpoint: Endpoint,
+    body: &[u8],
+) -> Result<Answer, Box<Refusal>> {
+    let may_estimate = endpoint == Endpoint::CountTokens
+        && refusal.code == "endpoint_not_found"
+        && !snapshot.catalog.settings().native_only;
+    let tokens = may_estimate.then(|| request::count_tokens(ApiDialect::Messages, body).ok()).flatten();
+    let tokens = tokens.ok_or(refusal)?;
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    let body = Bytes::from(request::count_answer(ApiDialect::Messages, tokens));
+    Ok(Answer::Whole(StatusCode::OK, headers, body.into()))
 }
 
 impl RequestContext<'_> {
@@ -207,7 +237,7 @@ impl RequestContext<'_> {
             let is_last = number + 1 == stops.len();
             let context = RequestContext { is_sole: is_last, ..self };
             let (began, memory) = (Moment::now(), provider.standing.endpoints());
-            let error = match context.attempt(provider, model).await {
+            let error = match context.attempt(provider, (model, self.endpoint)).await {
                 Ok(success) => {
                     memory.answered(self.endpoint, began);
                     self.stage.set(success.answer.stage());

@@ -16,6 +16,7 @@
 //!   [`classify`]: the class of a failure, `missing`: of a missing model or endpoint; `failures`: the
 //!   failures of a request, and its refusal
 //! - `first_bytes`: decide whether a body without a stream's label has events
+//! - [`translation`]: an attempt in another dialect than the client's
 //! - `secret_mask`: takes a provider's own key out of collected bodies
 //! - `answer`: a good answer, `response_headers`: its headers; `committed_attempt`: its attempt, until its
 //!   last byte
@@ -64,6 +65,7 @@ mod request_headers;
 mod response_headers;
 mod secret_mask;
 pub mod snapshot;
+pub mod translation;
 
 pub use body_memory::{BodyBounds, BodyMemory};
 pub use call::{Body, Call};
@@ -73,6 +75,7 @@ pub use handle::Addressed;
 pub use intake::{Incoming, Intake};
 pub use secret_mask::SecretMask;
 pub use snapshot::{AdminAccess, Provider, Snapshot};
+pub use translation::AnswerBody;
 
 /// One worker's gateway.
 pub struct Gateway {

@@ -59,6 +59,7 @@ impl Gateway {
             endpoint,
             maker: snapshot.maker(endpoint.dialect(), envelope, body),
             caller: principal.number(),
+            may_translate: true,
         };
         let planned = snapshot.catalog.plan(&request, Moment::now(), &mut self.rng.borrow_mut());
         planned.map_err(|none| Refusal::no_plan(&snapshot.told_to(&principal.limits, none), request.model))

@@ -11,14 +11,17 @@ use http::{HeaderValue, header::CONTENT_TYPE, request::Parts};
 use tokio::time::Instant;
 
 use super::{
+    fault::Refusal,
     request_headers::TraceOptions,
     snapshot::{Provider, Snapshot},
+    translation::{self, TranslatedCall, Translation, api_of},
 };
 use crate::{
     base::{
         ByteList, Endpoint, Moment, RequestId, Stage,
         origins::{OriginMaker, OriginNote},
     },
+    dialect::request::RequestOptions,
     exchange::WastedAttempt,
     relay::{CommitPoint, Mode},
     telemetry::LatencyMeter,
@@ -75,10 +78,15 @@ impl RequestContext<'_> {
             Payload::Form(_) | Payload::Nothing => false,
         };
         self.streams
-            && provider.include_usage.unwrap_or(self.snapshot.stream.include_usage)
-            && !provider.standing.refuses_usage_option()
+            && self.gives_usage(provider)
             && self.endpoint.dialect().has_stream_options()
             && may_ask()
+    }
+
+    /// Whether the provider may be requested to report the usage of a stream.
+    fn gives_usage(&self, provider: &Provider) -> bool {
+        provider.include_usage.unwrap_or(self.snapshot.stream.include_usage)
+            && !provider.standing.refuses_usage_option()
     }
 
     /// The body for a provider that knows the model by this name; empty: the request names none.
@@ -95,6 +103,30 @@ impl RequestContext<'_> {
             Payload::Form(form) => form.renamed(self.body, model),
             Payload::Nothing => ByteList::new(),
         }
+    }
+
+    /// The request in the dialect of `endpoint`. `None`: that is its own.
+    ///
+    /// # Errors
+    /// It is wrong in its own dialect, or cannot be said in the other.
+    pub(super) fn translated_for(
+        &self,
+        asked: &Provider,
+        (model, endpoint): (&str, Endpoint),
+        requests_usage: bool,
+    ) -> Result<Option<TranslatedCall>, Box<Refusal>> {
+        if endpoint == self.endpoint {
+            return Ok(None);
+        }
+        let (Some(client), Some(provider)) = (api_of(self.endpoint), api_of(endpoint)) else {
+            return Ok(None);
+        };
+        let options = RequestOptions {
+            stream_usage: self.gives_usage(asked),
+            ..translation::options(&asked.target, model)
+        };
+        let request = (&self.head.headers, &**self.body);
+        Translation::of_request((client, provider), request, &options, requests_usage, self.id).map(Some)
     }
 
     /// The type of the body: a form's has the boundary.

@@ -17,7 +17,7 @@ use super::{
     strategy::{HedgeDelay, Strategy},
 };
 use crate::{
-    base::{Moment, Rng, Sent},
+    base::{Endpoint, Moment, Rng, Sent},
     telemetry::GaugeGuard,
 };
 
@@ -71,6 +71,8 @@ pub struct AttemptPlan<'a> {
     tried: u64,
     in_flight: u64,
     excluded: u64,
+    /// Candidates to ask again at their alternative endpoint.
+    deferred: u64,
     number: u8,
     repeats: u8,
     last_started: Moment,
@@ -79,6 +81,12 @@ pub struct AttemptPlan<'a> {
     pending_repeat: Option<(u8, Moment)>,
     repeat_permit: Option<GaugeGuard>,
     is_done: bool,
+}
+
+/// The endpoint at which a candidate is asked after this failure: it lacks the one of the attempt, and has
+/// another whose dialect the request can be translated to.
+fn alternative_after(candidate: &Candidate<'_>, class: FailureClass) -> Option<Endpoint> {
+    candidate.alternative.filter(|_| class == FailureClass::EndpointMissing)
 }
 
 /// How many attempts run at once.
@@ -110,6 +118,7 @@ impl<'a> AttemptPlan<'a> {
             tried: 0,
             in_flight: 0,
             excluded: 0,
+            deferred: 0,
             number: 0,
             repeats: 0,
             last_started: now,
@@ -258,8 +267,9 @@ impl<'a> AttemptPlan<'a> {
     /// candidate without a free permit is skipped.
     fn pick(&self, now: Moment) -> Option<(u8, Option<ProbePermit>)> {
         self.untried().find_map(|index| {
-            let stats = self.plan.candidates().get(usize::from(index))?.stats;
-            match stats.admission_to(self.plan.endpoint, now) {
+            let candidate = self.plan.candidates().get(usize::from(index))?;
+            let stats = candidate.stats;
+            match stats.admission_to(candidate.endpoint, now) {
                 Admission::Open => Some((index, None)),
                 Admission::Probe => stats.claim_probe().map(|probe| (index, Some(probe))),
                 Admission::Closed { .. } => None,
@@ -271,7 +281,7 @@ impl<'a> AttemptPlan<'a> {
         self.untried().find(|index| {
             let candidate = self.plan.candidates().get(usize::from(*index));
             candidate.is_some_and(|candidate| {
-                let admission = candidate.stats.admission_to(self.plan.endpoint, now);
+                let admission = candidate.stats.admission_to(candidate.endpoint, now);
                 matches!(admission, Admission::Open | Admission::Probe)
             })
         })
@@ -281,16 +291,18 @@ impl<'a> AttemptPlan<'a> {
     /// that only one of them is tried.
     fn least_bad(&mut self, now: Moment) -> Option<u8> {
         let refuses = self.policy.settings.all_tripped == AllTripped::Refuse;
-        let stats = |index: u8| Some(self.plan.candidates().get(usize::from(index))?.stats);
-        let until = |index: &u8| match stats(*index)?.admission_to(self.plan.endpoint, now) {
+        let candidate = |index: u8| self.plan.candidates().get(usize::from(index));
+        let until = |index: &u8| match candidate(*index)?.stats.admission_to(candidate(*index)?.endpoint, now)
+        {
             Admission::Closed { until } => Some(until),
             Admission::Open | Admission::Probe => Some(now),
         };
         // A candidate that is only believed to lack the endpoint or the model there may be asked.
         let is_allowed = |index: &u8| {
             !refuses
-                || stats(*index)
-                    .is_some_and(|stats| !matches!(stats.admission(now), Admission::Closed { .. }))
+                || candidate(*index).is_some_and(|candidate| {
+                    !matches!(candidate.stats.admission(now), Admission::Closed { .. })
+                })
         };
         let index = self.untried().filter(is_allowed).min_by_key(until)?;
         self.excluded = u64::MAX;
@@ -334,7 +346,7 @@ impl<'a> AttemptPlan<'a> {
         now: Moment,
     ) {
         let settings = self.policy.settings;
-        let (endpoint, caller) = (self.plan.endpoint, self.plan.caller);
+        let (endpoint, caller) = (attempt.candidate.endpoint, self.plan.caller);
         let failure = AttemptFailure { class, endpoint, caller, retry_after, started: attempt.started };
         attempt.candidate.stats.failed(&failure, now, &settings.breaker, &mut self.rng);
         self.in_flight &= !(1 << attempt.index);
@@ -344,7 +356,15 @@ impl<'a> AttemptPlan<'a> {
         match class.consequence().next_step {
             NextStep::Stop => self.is_done = true,
             NextStep::OtherModel => self.exclude_group(attempt.candidate.group),
-            NextStep::OtherCandidate { may_repeat: false } => {}
+            NextStep::OtherCandidate { may_repeat: false } => {
+                if let Some(alternative) = alternative_after(&attempt.candidate, class)
+                    && let Some(candidate) = self.plan.candidates.get_mut(usize::from(attempt.index))
+                {
+                    (candidate.endpoint, candidate.alternative) = (alternative, None);
+                    self.tried &= !(1 << attempt.index);
+                    self.deferred |= 1 << attempt.index;
+                }
+            }
             NextStep::OtherCandidate { may_repeat: true } => self.schedule_repeat(&attempt, retry_after, now),
         }
     }
@@ -353,7 +373,7 @@ impl<'a> AttemptPlan<'a> {
     /// flight until its last byte.
     pub fn won(&mut self, attempt: Attempt<'a>, after: Duration, now: Moment) -> GaugeGuard {
         let settings = &self.policy.settings.breaker;
-        let at = (self.plan.endpoint, self.plan.kind, self.plan.caller);
+        let at = (attempt.candidate.endpoint, self.plan.kind, self.plan.caller);
         attempt.candidate.stats.succeeded(at, after, attempt.started, now, settings);
         self.in_flight &= !(1 << attempt.index);
         self.is_done = true;
@@ -389,6 +409,9 @@ impl<'a> AttemptPlan<'a> {
                 let is_alike = |index| self.group(index) == Some(attempt.candidate.group);
                 let is_only_model = !self.policy.failover || self.untried().all(is_alike);
                 is_only_model && self.in_flight_indices().all(is_alike)
+            }
+            NextStep::OtherCandidate { .. } if alternative_after(&attempt.candidate, class).is_some() => {
+                false
             }
             NextStep::OtherCandidate { may_repeat } => {
                 let is_only = self.plan.candidates().len() == 1
@@ -450,10 +473,12 @@ impl<'a> AttemptPlan<'a> {
         self.plan.candidates().get(usize::from(index)).map(|candidate| candidate.group)
     }
 
-    /// Indices of the candidates that were neither tried nor excluded, in order.
+    /// Indices of the candidates that were neither tried nor excluded, in order; those that need a
+    /// translation, as their answers have shown, come last.
     fn untried(&self) -> impl Iterator<Item = u8> + use<> {
         let all = u64::MAX >> (64 - self.plan.candidates().len().clamp(1, 64));
-        set_bits(all & !self.tried & !self.excluded)
+        let left = all & !self.tried & !self.excluded;
+        set_bits(left & !self.deferred).chain(set_bits(left & self.deferred))
     }
 
     fn in_flight_indices(&self) -> impl Iterator<Item = u8> + use<> {

@@ -71,6 +71,16 @@ pub enum EndpointKnowledge {
     Unknown,
 }
 
+impl EndpointKnowledge {
+    /// By the configuration or by its last answer it does not have the endpoint.
+    const fn is_lacking(self) -> bool {
+        matches!(self, Self::Configured(false) | Self::Missing { .. })
+    }
+}
+
+/// Endpoints whose dialects are translated into each other, in order of preference.
+const TRANSLATED: [Endpoint; 3] = [Endpoint::ChatCompletions, Endpoint::Messages, Endpoint::Responses];
+
 /// Providers by index, in the configuration's order, and the models that they serve.
 #[derive(Clone, Debug)]
 pub struct Catalog {
@@ -307,7 +317,8 @@ impl Catalog {
         let unknown = || NoPlan::Unknown(UnknownModel { similar: self.similar_names(request.model) });
         let (mut candidates, rule) = found.ok_or_else(unknown)?;
         self.keep_maker(&mut candidates, request.maker);
-        self.keep_having(&mut candidates, request.endpoint, now)?;
+        self.choose_endpoints(&mut candidates, request, now);
+        self.keep_having(&mut candidates, now)?;
         if self.settings.all_tripped == AllTripped::Refuse {
             self.refuse_if_all_closed(&candidates, now)?;
         }
@@ -359,10 +370,48 @@ impl Catalog {
         }
     }
 
+    /// Sets the endpoint at which each candidate is asked. Where a request may be translated, a provider that
+    /// lacks its endpoint is asked at another one; one of which nothing is known is asked there once it has
+    /// turned out to lack the request's own.
+    fn choose_endpoints(&self, candidates: &mut CandidateOrder<'_>, request: &PlanRequest<'_>, now: Moment) {
+        let own = request.endpoint;
+        for candidate in candidates.iter_mut() {
+            candidate.endpoint = own;
+            let alternative = || self.translated_endpoint(candidate.provider, own, now);
+            let may_translate = request.may_translate && !self.settings.native_only;
+            let Some(alternative) = may_translate.then(alternative).flatten() else { continue };
+            let lacks = self.knowledge(candidate.provider, own, now).is_lacking()
+                || candidate.stats.endpoints().is_missing(own, now);
+            if lacks {
+                candidate.endpoint = alternative;
+            } else {
+                candidate.alternative = Some(alternative);
+            }
+        }
+    }
+
     /// Whether that provider is this maker.
     #[must_use]
     pub fn is_maker(&self, provider: usize, maker: OriginMaker) -> bool {
         self.providers.get(provider).is_some_and(|provider| OriginMaker::of(&provider.name) == maker)
+    }
+
+    /// The endpoint of that provider whose dialect a request to `own` is translated to. `None`: there is
+    /// none. Of a provider without known endpoints chat completions are expected, because nearly all have
+    /// them.
+    fn translated_endpoint(&self, provider: usize, own: Endpoint, now: Moment) -> Option<Endpoint> {
+        let others = TRANSLATED.into_iter().filter(|endpoint| *endpoint != own);
+        if !TRANSLATED.contains(&own) {
+            return None;
+        }
+        let known = |endpoint: &Endpoint| self.knowledge(provider, *endpoint, now);
+        let has = |endpoint: &Endpoint| {
+            matches!(known(endpoint), EndpointKnowledge::Configured(true) | EndpointKnowledge::Answered)
+        };
+        let is_expected = |endpoint: &Endpoint| {
+            *endpoint == Endpoint::ChatCompletions && known(endpoint) == EndpointKnowledge::Unknown
+        };
+        others.clone().find(has).or_else(|| { others }.find(is_expected))
     }
 
     /// Leaves out the candidates whose provider lacks the endpoint. If only its answers say so and no other
@@ -370,13 +419,8 @@ impl Catalog {
     ///
     /// # Errors
     /// [`NoPlan::NoEndpoint`]: by configuration no candidate is left.
-    fn keep_having(
-        &self,
-        candidates: &mut CandidateOrder<'_>,
-        endpoint: Endpoint,
-        now: Moment,
-    ) -> Result<(), NoPlan> {
-        let known = |candidate: &Candidate<'_>| self.knowledge(candidate.provider, endpoint, now);
+    fn keep_having(&self, candidates: &mut CandidateOrder<'_>, now: Moment) -> Result<(), NoPlan> {
+        let known = |candidate: &Candidate<'_>| self.knowledge(candidate.provider, candidate.endpoint, now);
         let lacks = |candidate: &Candidate<'_>| known(candidate) == EndpointKnowledge::Configured(false);
         let missing_until = |candidate: &Candidate<'_>| match known(candidate) {
             EndpointKnowledge::Missing { until } => Some(until),
@@ -385,9 +429,12 @@ impl Catalog {
             }
         };
         match candidates {
-            CandidateOrder::One(candidate) if lacks(candidate) => return Err(NoPlan::NoEndpoint(endpoint)),
+            CandidateOrder::One(candidate) if lacks(candidate) => {
+                return Err(NoPlan::NoEndpoint(candidate.endpoint));
+            }
             CandidateOrder::One(_) => {}
             CandidateOrder::Many(candidates) => {
+                let endpoint = candidates.first().map_or(Endpoint::ChatCompletions, |first| first.endpoint);
                 candidates.retain(|candidate| !lacks(candidate));
                 if candidates.iter().any(|candidate| missing_until(candidate).is_none()) {
                     candidates.retain(|candidate| missing_until(candidate).is_none());
@@ -539,7 +586,8 @@ impl Catalog {
     ) -> Candidate<'a> {
         let region_rank = self.unlisted_stats.get(provider).map_or(0, |(_, region_rank)| *region_rank);
         let weight = self.providers.get(provider).map_or(1, |provider| provider.weight.max(1));
-        Candidate { provider, model, stats, group, region_rank, weight }
+        let endpoint = Endpoint::ChatCompletions;
+        Candidate { provider, model, stats, endpoint, alternative: None, group, region_rank, weight }
     }
 
     /// The provider of `provider/model`, and the model.

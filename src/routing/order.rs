@@ -29,11 +29,14 @@ pub(super) struct SortBy<'a> {
     pub(super) now: Moment,
 }
 
-/// Orders by group, then by region, then by `by`.
+/// Orders by group, then by whether the request needs a translation, then by region, then by `by`.
 pub(super) fn arrange(candidates: &mut CandidateOrder<'_>, by: &SortBy<'_>, rng: &mut Rng) {
     let CandidateOrder::Many(candidates) = candidates else { return };
-    candidates.sort_by_key(|candidate| (candidate.group, candidate.region_rank));
-    for peers in candidates.chunk_by_mut(|a, b| (a.group, a.region_rank) == (b.group, b.region_rank)) {
+    let rank = |candidate: &Candidate<'_>| {
+        (candidate.group, candidate.endpoint != by.endpoint, candidate.region_rank)
+    };
+    candidates.sort_by_key(rank);
+    for peers in candidates.chunk_by_mut(|a, b| rank(a) == rank(b)) {
         if peers.len() < 2 {
             continue;
         }
@@ -109,7 +112,7 @@ fn expected_latency(candidate: &Candidate<'_>, by: &SortBy<'_>, rng: &mut Rng) -
     let outcomes = stats.outcomes(by.now, by.settings.breaker.window);
     // A provider has many machines: twice the requests are not twice the wait, hence the root.
     let load = (stats.waiting() as f64 + 1.0).sqrt();
-    match (stats.admission_to(by.endpoint, by.now), stats.latency(by.kind).peak()) {
+    match (stats.admission_to(candidate.endpoint, by.now), stats.latency(by.kind).peak()) {
         (Admission::Closed { .. }, _) => f64::INFINITY,
         (Admission::Open | Admission::Probe, Some(peak)) => {
             micros(peak) as f64 * load / (1.0 - outcomes.failure_share()).max(MIN_SUCCESS_SHARE)
@@ -130,7 +133,7 @@ fn find_cold(keyed: &[(f64, Candidate<'_>)], by: &SortBy<'_>, rng: &mut Rng) -> 
         let measured = stats.latency(by.kind).last_sample_at();
         expected_latency.is_finite()
             && (by.now.since(measured) > cold_after
-                || stats.admission_to(by.endpoint, by.now) == Admission::Probe)
+                || stats.admission_to(candidate.endpoint, by.now) == Admission::Probe)
     };
     if !rng.happens(exploration) {
         return None;
@@ -141,7 +144,7 @@ fn find_cold(keyed: &[(f64, Candidate<'_>)], by: &SortBy<'_>, rng: &mut Rng) -> 
 /// Rendezvous hashing over the open candidates: a conversation moves only if its candidate closes.
 fn move_sticky_first(peers: &mut [Candidate<'_>], session: u64, by: &SortBy<'_>) {
     let score = |candidate: &Candidate<'_>| {
-        let admission = candidate.stats.admission_to(by.endpoint, by.now);
+        let admission = candidate.stats.admission_to(candidate.endpoint, by.now);
         let open = !matches!(admission, Admission::Closed { .. });
         (open, mix(session ^ candidate.stats.id()))
     };
@@ -174,6 +177,8 @@ mod tests {
             provider,
             model: "m",
             stats,
+            endpoint: Endpoint::ChatCompletions,
+            alternative: None,
             group: 0,
             region_rank: 0,
             weight: provider as u32 + 1,

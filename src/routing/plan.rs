@@ -2,7 +2,11 @@
 //! [`super::Catalog::plan`], and does not change; [`super::AttemptPlan`] runs it. Most requests have one
 //! candidate and allocate nothing here.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     candidate_stats::{CandidateStats, ResponseKind},
@@ -31,6 +35,8 @@ pub struct PlanRequest<'a> {
     pub maker: Option<OriginMaker>,
     /// The number of the request's key; 0: unknown.
     pub caller: u32,
+    /// A provider that lacks the endpoint may be asked at another one, in another dialect.
+    pub may_translate: bool,
 }
 
 impl<'a> PlanRequest<'a> {
@@ -46,6 +52,7 @@ impl<'a> PlanRequest<'a> {
             endpoint: Endpoint::ChatCompletions,
             maker: None,
             caller: 0,
+            may_translate: false,
         }
     }
 }
@@ -58,6 +65,10 @@ pub struct Candidate<'a> {
     /// The model's name at the provider.
     pub model: &'a str,
     pub stats: &'a Arc<CandidateStats>,
+    /// The endpoint at which it is asked.
+    pub endpoint: Endpoint,
+    /// The endpoint at which it is asked if it turns out to lack `endpoint`. `None`: there is none.
+    pub(super) alternative: Option<Endpoint>,
     /// Lower groups come first: the index in the client's list of models, then in the alias's targets.
     pub(super) group: u8,
     /// The index of its region in the configured regions; lower comes first.
@@ -93,6 +104,15 @@ impl<'a> Deref for CandidateOrder<'a> {
     fn deref(&self) -> &[Candidate<'a>] {
         match self {
             Self::One(candidate) => std::slice::from_ref(candidate),
+            Self::Many(candidates) => candidates,
+        }
+    }
+}
+
+impl DerefMut for CandidateOrder<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match self {
+            Self::One(candidate) => std::slice::from_mut(candidate),
             Self::Many(candidates) => candidates,
         }
     }

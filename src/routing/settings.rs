@@ -24,6 +24,8 @@ pub struct RoutingSettings {
     /// (S1.12).
     pub regions: Vec<Arc<str>>,
     pub all_tripped: AllTripped,
+    /// A provider without the endpoint of a request is not asked at another one, in another dialect.
+    pub native_only: bool,
     pub models: Vec<ModelRule>,
 }
 

@@ -14,7 +14,6 @@ use crate::{
     base::{Fault, FaultKind, Sent, Side},
     proxy,
     relay::{Committed, WholeBody},
-    upstream,
 };
 
 /// The body of a site's response.
@@ -22,7 +21,7 @@ use crate::{
 pub enum Body {
     Whole(WholeBody),
     /// A provider's stream.
-    Stream(Committed<upstream::Body>),
+    Stream(Committed<proxy::AnswerBody>),
     Compare(CompareStream),
     Events(EventFeed),
 }

@@ -87,11 +87,11 @@ def spend(root):
         urllib.request.urlopen(urllib.request.Request(f"{root}/v1/chat/completions", body, headers), timeout=10).read()
 
 
-def run(client, fault, way, keep):
+def run(client, fault, way, keep, only=()):
     folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{client}.{fault}.{way}."))
     home, work = folder / "home", folder / "work"
     home.mkdir(), work.mkdir()
-    provider = Provider("none" if fault == "key-rpm" else fault, client not in ("llm", "aider"), SLOW)
+    provider = Provider("none" if fault == "key-rpm" else fault, client not in ("llm", "aider"), SLOW, only if way == "through" else ())
     gateway = Gateway(provider, folder, fault) if way == "through" else None
     try:
         root = f"http://127.0.0.1:{gateway.port if gateway else provider.port}"
@@ -161,9 +161,9 @@ def words(result):
     return f"{end}, {len(result['requests'])} req, {result['seconds']:.0f} s"
 
 
-def cell(client, fault, keep):
+def cell(client, fault, keep, only):
     direct = None if fault == "key-rpm" else run(client, fault, "direct", keep)
-    return direct, run(client, fault, "through", keep)
+    return direct, run(client, fault, "through", keep, only)
 
 
 def main():
@@ -173,12 +173,14 @@ def main():
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", help="results, one line per run")
     parser.add_argument("--keep", action="store_true", help="the runs' folders stay")
+    parser.add_argument("--only", default="", help="dialects of the provider behind thalweg: chat, responses, messages; it lacks the rest")
     options = parser.parse_args()
+    only = [name for name in options.only.split(",") if name]
     cells = [(client, fault) for client in options.clients.split(",") for fault in options.faults.split(",")]
     counts = {}
     print("| client | fault | direct | through thalweg | |\n|---|---|---|---|---|", flush=True)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for (client, fault), (direct, through) in zip(cells, pool.map(lambda c: cell(*c, options.keep), cells)):
+        for (client, fault), (direct, through) in zip(cells, pool.map(lambda c: cell(*c, options.keep, only), cells)):
             result = verdict(direct, through)
             counts[result] = counts.get(result, 0) + 1
             print(f"| {client} | {fault} | {words(direct)} | {words(through)} | {result} |", flush=True)

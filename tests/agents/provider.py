@@ -135,12 +135,13 @@ class Messages(Chat):
 
 
 DIALECTS = {"/chat/completions": Chat, "/responses": Responses, "/messages": Messages}
+NAMES = {"chat": Chat, "responses": Responses, "messages": Messages}
 
 
 class Provider(threading.Thread):
-    def __init__(self, fault, tools, slow):
+    def __init__(self, fault, tools, slow, only=()):
         super().__init__(daemon=True)
-        self.fault, self.tools, self.slow = fault, tools, slow
+        self.fault, self.tools, self.slow, self.only = fault, tools, slow, only
         self.requests, self.port = [], 0
         self.listening = threading.Event()
         self.start()
@@ -183,6 +184,8 @@ class Provider(threading.Thread):
         except ValueError:
             body = None
         dialect = next((dialect for ending, dialect in DIALECTS.items() if path.endswith(ending)), None)
+        if self.only and dialect not in [NAMES[name] for name in self.only]:
+            dialect = None
         if dialect and isinstance(body, dict) and method == "POST":
             return await self.complete(writer, dialect(body.get("model")), body, path)
         self.requests.append({"at": time.time(), "method": method, "path": path, "model": None, "answer": "none"})
@@ -190,7 +193,7 @@ class Provider(threading.Thread):
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
         elif path.endswith("/models"):
             self.document(writer, 200, {"object": "list", "data": [{"id": name, "object": "model", "created": 1, "owned_by": "rig"} for name in MODELS]})
-        elif path.endswith("/count_tokens"):
+        elif path.endswith("/count_tokens") and (not self.only or "messages" in self.only):
             self.document(writer, 200, {"input_tokens": max(1, len(raw) // 4)})
         elif "upgrade" in headers:
             self.document(writer, 426, Chat(None).error(426, "This server does not upgrade."))

@@ -11,5 +11,6 @@ mod response_size;
 mod state_file;
 mod stream_ends;
 mod tls;
+mod translation;
 mod unusual_responses;
 mod warmup;

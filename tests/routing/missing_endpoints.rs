@@ -30,6 +30,11 @@ fn chat_alone(status: u16, text: &'static str) -> Upstream {
     })
 }
 
+/// Without translation, which would serve messages by chat.
+fn native(upstreams: &[&Upstream]) -> Plan {
+    Plan::to(upstreams).with(|settings| settings.routing.native_only = true)
+}
+
 fn all() -> Upstream {
     Upstream::by(Speaks::H1, |_, seen| good(seen))
 }
@@ -65,7 +70,7 @@ async fn a_missing_endpoint_is_a_404_in_the_clients_dialect() {
         (501, "not implemented"),
     ] {
         let upstream = chat_alone(status, text);
-        let gateway = Plan::to(&[&upstream]).start().await;
+        let gateway = native(&[&upstream]).start().await;
         let mut client = gateway.client(Version::H1).await;
         for _ in 0..5 {
             let answer = client.send(post("/v1/embeddings")).await;
@@ -92,7 +97,7 @@ async fn a_missing_endpoint_is_a_404_in_the_clients_dialect() {
 async fn the_only_providers_own_words_pass() {
     let words = r#"{"error":{"message":"Invalid URL (POST /v1/embeddings)","type":"invalid_request_error","param":null,"code":null}}"#;
     let upstream = chat_alone(404, words);
-    let gateway = Plan::to(&[&upstream]).start().await;
+    let gateway = native(&[&upstream]).start().await;
     let mut client = gateway.client(Version::H1).await;
     let answer = client.send(post("/v1/embeddings")).await;
     assert_eq!((answer.status.as_u16(), answer.collect().await.text()), (404, words.to_owned()));
@@ -128,7 +133,7 @@ async fn the_next_requests_go_where_the_endpoint_is() {
 #[tokio::test]
 async fn all_lack_the_endpoint() {
     let (first, second) = (chat_alone(404, NOT_FOUND), chat_alone(501, ""));
-    let plan = Plan::to(&[&first, &second])
+    let plan = native(&[&first, &second])
         .with(|settings| settings.routing.all_tripped = thalweg::routing::settings::AllTripped::Refuse);
     let gateway = plan.start().await;
     let mut client = gateway.client(Version::H1).await;

@@ -1,0 +1,265 @@
+//! The translation of one attempt: its provider is asked in another dialect than the client's. Nothing here
+//! runs where both speak the same dialect.
+//!
+//! The body of a translated stream is a source of frames like the provider's own, so the tap, the commit
+//! point and the end of an answer see the client's dialect.
+
+use std::{
+    borrow::Cow,
+    task::{Context, Poll, ready},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::fault::Refusal;
+use crate::{
+    base::{ByteList, Endpoint, Fault, FaultKind, RequestId, Sent, Stage},
+    dialect::{
+        ApiDialect,
+        answer::{self, StreamTranslator},
+        context::AnswerContext,
+        request::{self, EffortForm, RequestOptions},
+    },
+    upstream::{self, Target},
+    wire::{Event, Scanner},
+};
+
+/// A version that Anthropic's API demands; clients of other dialects send none.
+const ANTHROPIC_VERSION: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+const DIALECT: HeaderName = HeaderName::from_static("x-thalweg-dialect");
+const DROPPED: HeaderName = HeaderName::from_static("x-thalweg-dropped");
+/// Bytes of the header that lists dropped members.
+const MAX_DROPPED: usize = 1024;
+
+/// The dialect of an endpoint. `None`: it is not translated.
+pub(super) const fn api_of(endpoint: Endpoint) -> Option<ApiDialect> {
+    match endpoint {
+        Endpoint::ChatCompletions => Some(ApiDialect::ChatCompletions),
+        Endpoint::Responses => Some(ApiDialect::Responses),
+        Endpoint::Messages => Some(ApiDialect::Messages),
+        Endpoint::Completions
+        | Endpoint::Embeddings
+        | Endpoint::CountTokens
+        | Endpoint::InputTokens
+        | Endpoint::Compact
+        | Endpoint::StoredResponse
+        | Endpoint::Transcriptions
+        | Endpoint::Translations
+        | Endpoint::Speech
+        | Endpoint::ImageGenerations
+        | Endpoint::ImageEdits
+        | Endpoint::ImageVariations
+        | Endpoint::Moderations
+        | Endpoint::Rerank => None,
+    }
+}
+
+/// The dialects of an attempt, and the facts of the request that its answer needs.
+#[derive(Clone, Debug)]
+pub(super) struct Translation {
+    client: ApiDialect,
+    provider: ApiDialect,
+    context: AnswerContext,
+    dropped: Vec<String>,
+    id: RequestId,
+}
+
+/// The peculiarities of a provider, by its address.
+pub(super) fn options<'a>(target: &Target, model: &'a str) -> RequestOptions<'a> {
+    let options = RequestOptions::new(model);
+    let host = &*target.base.host;
+    if host == "api.openai.com" || host.ends_with(".openai.azure.com") {
+        // Its reasoning models refuse `max_tokens`, and know developer messages.
+        RequestOptions { max_tokens_member: "max_completion_tokens", developer_role: true, ..options }
+    } else if host == "openrouter.ai" {
+        RequestOptions { effort: EffortForm::Structured, ..options }
+    } else {
+        options
+    }
+}
+
+/// A request in the provider's dialect.
+pub(super) struct TranslatedCall {
+    pub(super) body: ByteList,
+    pub(super) headers: HeaderMap,
+    pub(super) translation: Translation,
+}
+
+impl Translation {
+    /// Translates a request to `client` for an attempt at `provider`.
+    ///
+    /// # Errors
+    /// The request is wrong in its own dialect, or cannot be said in the other.
+    pub(super) fn of_request(
+        (client, provider): (ApiDialect, ApiDialect),
+        (headers, body): (&HeaderMap, &[u8]),
+        options: &RequestOptions<'_>,
+        requests_usage: bool,
+        id: &RequestId,
+    ) -> Result<TranslatedCall, Box<Refusal>> {
+        let translated = request::translate(client, provider, body, options).map_err(|error| {
+            let mut refusal = Refusal::request(400, "invalid_request", error.message);
+            refusal.param = error.param.map(Cow::Owned);
+            refusal
+        })?;
+        let mut context = translated.context;
+        context.wants_usage |= requests_usage;
+        let mut headers = headers.clone();
+        if provider == ApiDialect::Messages {
+            let (name, value) = ANTHROPIC_VERSION;
+            headers.entry(name).or_insert(value);
+        }
+        let translation = Self { client, provider, context, dropped: translated.dropped, id: id.clone() };
+        Ok(TranslatedCall { body: Bytes::from(translated.body).into(), headers, translation })
+    }
+
+    /// Says in the answer's headers that it was translated, and what of the request was left out.
+    pub(super) fn sign(&self, headers: &mut HeaderMap) {
+        let dialects = match (self.client, self.provider) {
+            (ApiDialect::Messages, ApiDialect::ChatCompletions) => "messages>chat",
+            (ApiDialect::Messages, ApiDialect::Responses) => "messages>responses",
+            (ApiDialect::Responses, ApiDialect::ChatCompletions) => "responses>chat",
+            (ApiDialect::Responses, ApiDialect::Messages) => "responses>messages",
+            (ApiDialect::ChatCompletions, ApiDialect::Messages) => "chat>messages",
+            (ApiDialect::ChatCompletions, ApiDialect::Responses) => "chat>responses",
+            (ApiDialect::Gemini, ApiDialect::ChatCompletions) => "gemini>chat",
+            (ApiDialect::Gemini, ApiDialect::Messages) => "gemini>messages",
+            (ApiDialect::Gemini, ApiDialect::Responses) => "gemini>responses",
+            _ => "same",
+        };
+        headers.insert(DIALECT, HeaderValue::from_static(dialects));
+        let mut dropped = self.dropped.join(", ");
+        dropped.truncate(dropped.floor_char_boundary(MAX_DROPPED));
+        if let Ok(value) = HeaderValue::from_str(&dropped)
+            && !dropped.is_empty()
+        {
+            headers.insert(DROPPED, value);
+        }
+        headers.remove(header::CONTENT_LENGTH);
+    }
+
+    /// A whole answer in the client's dialect. `None`: it is no answer of the provider's dialect.
+    pub(super) fn whole(&self, body: &[u8]) -> Option<ByteList> {
+        let mut out = Vec::with_capacity(body.len());
+        let id = self.id.to_string();
+        answer::whole(self.provider, self.client, body, &self.context, &id, now(), &mut out).ok()?;
+        Some(Bytes::from(out).into())
+    }
+
+    /// An error in the client's dialect, and its status.
+    pub(super) fn error(&self, status: u16, body: &[u8]) -> (u16, ByteList) {
+        let mut out = Vec::new();
+        let status = answer::error(self.provider, self.client, status, body, &mut out);
+        (status, Bytes::from(out).into())
+    }
+
+    pub(super) fn stream(&self, body: upstream::Body, max_line: usize) -> AnswerBody {
+        let translator = StreamTranslator::new(
+            self.provider,
+            self.client,
+            self.context.clone(),
+            &self.id.to_string(),
+            now(),
+        );
+        AnswerBody::Translated(Box::new(TranslatedBody {
+            body,
+            scanner: Scanner::of_whole_events(max_line),
+            translator,
+            out: Vec::new(),
+            has_ended: false,
+        }))
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The body of an answer: the provider's as it comes, or translated.
+#[derive(Debug)]
+pub enum AnswerBody {
+    Native(upstream::Body),
+    Translated(Box<TranslatedBody>),
+}
+
+impl AnswerBody {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        match self {
+            Self::Native(body) => body.poll_frame(cx),
+            Self::Translated(body) => body.poll_frame(cx),
+        }
+    }
+
+    /// The provider's body.
+    pub(super) fn source(&mut self) -> &mut upstream::Body {
+        match self {
+            Self::Native(body) => body,
+            Self::Translated(translated) => &mut translated.body,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        match self {
+            Self::Native(body) => body.is_done(),
+            Self::Translated(translated) => translated.has_ended,
+        }
+    }
+}
+
+/// A provider's stream in the client's dialect. The output of an event leaves in the poll that read it.
+#[derive(Debug)]
+pub struct TranslatedBody {
+    body: upstream::Body,
+    scanner: Scanner,
+    translator: StreamTranslator,
+    out: Vec<u8>,
+    has_ended: bool,
+}
+
+impl TranslatedBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        while !self.has_ended {
+            match ready!(self.body.poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    let Self { scanner, translator, out, .. } = self;
+                    let scanned = scanner.scan(&frame, |event| translate(translator, &event, out));
+                    if let Err(too_long) = scanned {
+                        self.has_ended = true;
+                        let kind = FaultKind::TooLarge { limit: too_long.limit as u64 };
+                        return Poll::Ready(Some(Err(Fault::provider(Stage::Body, kind, Sent::Some))));
+                    }
+                }
+                Some(Err(fault)) => {
+                    self.has_ended = true;
+                    return Poll::Ready(Some(Err(fault)));
+                }
+                None => {
+                    self.has_ended = true;
+                    let Self { scanner, translator, out, .. } = self;
+                    scanner.finish(|event| translate(translator, &event, out));
+                    // An answer that was cut short gets no end here, so the tap finds it cut short.
+                    let _ = translator.finish(out);
+                }
+            }
+            if !self.out.is_empty() {
+                let frame = Bytes::copy_from_slice(&self.out);
+                self.out.clear();
+                return Poll::Ready(Some(Ok(frame)));
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+fn translate(translator: &mut StreamTranslator, event: &Event<'_>, out: &mut Vec<u8>) {
+    if event.comment_only {
+        // A keepalive of the provider keeps the client's connection, too.
+        out.extend_from_slice(b":\n\n");
+    } else if let Some(data) = event.data {
+        translator.event(event.name, data, out);
+    }
+}

@@ -1,0 +1,264 @@
+//! A provider without the client's endpoint is asked at another one, and its answer is translated event by
+//! event (B26).
+
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Call, Version},
+    gateway::Plan,
+    upstream::{Seen, Speaks, Step, Upstream, script},
+};
+
+const NOT_FOUND: &str = r#"{"error":{"message":"Invalid URL (POST /v1/messages)","type":"invalid_request_error","param":null,"code":null}}"#;
+const MESSAGE: &str =
+    r#"{"model":"m","max_tokens":50,"system":"Be brief.","messages":[{"role":"user","content":"Hello"}]}"#;
+
+/// Has chat alone, and answers it so.
+fn chat_alone(answer: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Upstream {
+    Upstream::by(Speaks::H1, move |_, seen| match seen.target.ends_with("/chat/completions") {
+        true => answer(seen),
+        false => script::json(404, NOT_FOUND),
+    })
+}
+
+fn streaming(body: &str) -> String {
+    body.replacen('{', r#"{"stream":true,"#, 1)
+}
+
+/// The data of the events of a stream, and their names.
+fn events(text: &str) -> Vec<(String, Value)> {
+    let event = |block: &str| {
+        let name = block.lines().find_map(|line| line.strip_prefix("event: ")).unwrap_or_default();
+        let data = block.lines().find_map(|line| line.strip_prefix("data: "))?;
+        Some((name.to_owned(), serde_json::from_str(data).unwrap()))
+    };
+    text.split("\n\n").filter_map(event).collect()
+}
+
+/// Text of the deltas of an Anthropic stream.
+fn text_of(events: &[(String, Value)]) -> String {
+    events.iter().filter_map(|(_, data)| data["delta"]["text"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_messages_stream_comes_from_a_chat_provider() {
+    let provider = chat_alone(|seen| {
+        assert_eq!(seen.json()["stream_options"]["include_usage"], true);
+        script::sse(script::short_stream())
+    });
+    let gateway = Plan::to(&[&provider]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for (number, attempts) in [(0, "2"), (1, "1")] {
+        let answer = client.send(Call::post("/v1/messages", streaming(MESSAGE))).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-dialect")), (200, "messages>chat"));
+        assert_eq!(answer.header("x-thalweg-attempts"), attempts, "the missing endpoint is remembered");
+        let body = answer.collect().await;
+        assert!(body.complete, "request {number}");
+        let events = events(&body.text());
+        let names: Vec<_> = events.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(
+            (names.first(), names.last()),
+            (Some(&"message_start"), Some(&"message_stop")),
+            "{names:?}"
+        );
+        assert!(!text_of(&events).is_empty());
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_is_said_in_the_providers_dialect() {
+    let provider = chat_alone(|seen| {
+        let body = seen.json();
+        assert_eq!(body["messages"][0], json!({"role": "system", "content": "Be brief."}));
+        assert_eq!(body["messages"][1]["role"], "user");
+        script::json(200, script::COMPLETION)
+    });
+    let gateway = Plan::to(&[&provider]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::post("/v1/messages", MESSAGE)).await;
+    assert_eq!(answer.status, 200);
+    let message = answer.collect().await.json();
+    assert_eq!((&message["type"], &message["role"]), (&json!("message"), &json!("assistant")));
+    assert!(message["content"][0]["text"].is_string(), "{message}");
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_response_comes_from_a_chat_provider() {
+    let provider = chat_alone(|_| script::sse(script::short_stream()));
+    let gateway = Plan::to(&[&provider]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let body = r#"{"model":"m","stream":true,"instructions":"Be brief.","input":"Hello"}"#;
+    let answer = client.send(Call::post("/v1/responses", body)).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-dialect")), (200, "responses>chat"));
+    let events = events(&answer.collect().await.text());
+    let names: Vec<_> = events.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(
+        (names.first(), names.last()),
+        (Some(&"response.created"), Some(&"response.completed")),
+        "{names:?}"
+    );
+    assert_eq!(events.last().unwrap().1["response"]["status"], "completed");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A provider that serves messages alone, and a client of chat.
+#[tokio::test]
+async fn a_chat_stream_comes_from_a_messages_provider() {
+    let stream = [
+        (
+            "message_start",
+            r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"usage":{"input_tokens":3,"output_tokens":1}}}"#,
+        ),
+        (
+            "content_block_start",
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        ),
+        (
+            "content_block_delta",
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi."}}"#,
+        ),
+        ("content_block_stop", r#"{"type":"content_block_stop","index":0}"#),
+        (
+            "message_delta",
+            r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":2}}"#,
+        ),
+        ("message_stop", r#"{"type":"message_stop"}"#),
+    ];
+    let stream: String =
+        stream.iter().map(|(name, data)| format!("event: {name}\ndata: {data}\n\n")).collect();
+    let provider = Upstream::by(Speaks::H1, move |_, seen| match seen.target.ends_with("/messages") {
+        true => {
+            assert_eq!(seen.all("anthropic-version"), ["2023-06-01"]);
+            script::sse(stream.clone())
+        }
+        false => script::json(404, NOT_FOUND),
+    });
+    let plan = Plan::to(&[&provider]).with(|settings| {
+        settings.providers[0].dialects = Some([thalweg::base::Endpoint::Messages].into_iter().collect());
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::stream()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-dialect")), (200, "chat>messages"));
+    let text = answer.collect().await.text();
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    let content: String = text
+        .split("\n\n")
+        .filter_map(|event| serde_json::from_str::<Value>(event.strip_prefix("data: ")?).ok())
+        .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(content, "Hi.");
+    assert!(!text.contains("\"usage\":{"), "the client did not ask for usage: {text}");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A cut answer gets no end of the gateway's making, before or after translation.
+#[tokio::test]
+async fn a_cut_answer_ends_broken() {
+    let provider = chat_alone(|_| {
+        let body = [script::role(), script::delta("The river")].concat();
+        vec![script::sse_head(), script::body(body), Step::Moment, Step::Reset]
+    });
+    let gateway = Plan::to(&[&provider]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let body = client.send(Call::post("/v1/messages", streaming(MESSAGE))).await.collect().await;
+    assert!(!body.complete);
+    assert!(!body.text().contains("message_stop"), "{}", body.text());
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Errors come in the client's dialect, with the codes and headers that it acts on.
+#[tokio::test]
+async fn errors_are_translated() {
+    for (status, body, expected, kind) in [
+        (429, r#"{"error":{"message":"slow down","code":"rate_limit_exceeded"}}"#, 429, "rate_limit_error"),
+        (503, r#"{"error":{"message":"overloaded","type":"server_error"}}"#, 529, "overloaded_error"),
+        (400, r#"{"error":{"message":"bad","type":"invalid_request_error"}}"#, 400, "invalid_request_error"),
+    ] {
+        let provider = chat_alone(move |_| script::json(status, body));
+        let gateway = Plan::to(&[&provider]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::post("/v1/messages", streaming(MESSAGE))).await;
+        assert_eq!(answer.status.as_u16(), expected, "{body}");
+        assert_eq!(answer.headers.contains_key("retry-after"), status == 429);
+        let error = answer.collect().await.json();
+        assert_eq!((&error["type"], &error["error"]["type"]), (&json!("error"), &json!(kind)), "{error}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// A provider that has the endpoint comes before one that needs a translation, and a failover may go from one
+/// to the other.
+#[tokio::test]
+async fn a_native_provider_comes_first() {
+    let chat = chat_alone(|_| script::json(200, script::COMPLETION));
+    let native = Upstream::always(Speaks::H1, script::json(503, r#"{"error":{"message":"down"}}"#));
+    let plan = Plan::to(&[&chat, &native]).with(|settings| {
+        settings.providers[0].dialects =
+            Some([thalweg::base::Endpoint::ChatCompletions].into_iter().collect());
+        settings.providers[1].dialects = Some([thalweg::base::Endpoint::Messages].into_iter().collect());
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::post("/v1/messages", MESSAGE)).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-provider")), (200, "p0"));
+    assert_eq!(answer.header("x-thalweg-attempts"), "2");
+    assert_eq!(native.log.requests(), 1);
+    answer.collect().await;
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn translation_can_be_switched_off() {
+    let provider = chat_alone(|_| script::json(200, script::COMPLETION));
+    let gateway = Plan::to(&[&provider]).with(|settings| settings.routing.native_only = true).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::post("/v1/messages", MESSAGE)).await;
+    assert_eq!((answer.status.as_u16(), answer.headers.contains_key("x-thalweg-dialect")), (404, false));
+    answer.collect().await;
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A request that the other dialect cannot say is refused by the name of the member.
+#[tokio::test]
+async fn a_request_that_cannot_be_said_is_refused() {
+    let provider = chat_alone(|_| script::json(200, script::COMPLETION));
+    let gateway = Plan::to(&[&provider]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let call = Call::post("/v1/messages", r#"{"model":"m","max_tokens":"many","messages":[]}"#);
+    let answer = client.send(call).await;
+    assert_eq!(answer.status, 400);
+    let error = answer.collect().await.json();
+    assert_eq!(error["error"]["type"], "invalid_request_error");
+    assert!(error["error"]["message"].as_str().unwrap().contains("max_tokens"), "{error}");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Agents count a prompt's tokens, and a provider of chat alone cannot.
+#[tokio::test]
+async fn tokens_are_estimated_where_no_provider_counts() {
+    let provider = chat_alone(|_| script::json(200, script::COMPLETION));
+    let gateway = Plan::to(&[&provider]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let body =
+        r#"{"model":"m","messages":[{"role":"user","content":"How far does the river run from here?"}]}"#;
+    for _ in 0..2 {
+        let answer = client.send(Call::post("/v1/messages/count_tokens", body)).await;
+        assert_eq!(answer.status, 200);
+        let count = answer.collect().await.json()["input_tokens"].as_u64().unwrap();
+        assert!((5..40).contains(&count), "{count}");
+    }
+    drop(client);
+    gateway.stop().await;
+}
