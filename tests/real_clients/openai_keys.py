@@ -78,10 +78,10 @@ def the_client_waits_as_it_is_told():
 
 
 def other_models_and_a_spent_budget():
-    client = made("narrow", "--models", "demo-tools", "--budget", "0")
-    error = raises(openai.PermissionDeniedError, lambda: chat(client))
+    error = raises(openai.PermissionDeniedError, lambda: chat(made("narrow", "--models", "demo-tools")))
     expect(error.code == "model_not_allowed", error)
-    error = raises(openai.APIStatusError, lambda: chat(client, "demo-tools"))
+    # The budget is checked before the body, so before the model.
+    error = raises(openai.APIStatusError, lambda: chat(made("spent", "--models", "demo-tools", "--budget", "0")))
     expect((error.status_code, error.code) == (402, "budget_exceeded"), error)
 
 
