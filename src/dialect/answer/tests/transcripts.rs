@@ -10,7 +10,11 @@ use meaning::parse;
 /// The recorded answers; none where the shared directory is missing.
 fn transcripts() -> Option<PathBuf> {
     let shared = std::env::var_os("THALWEG_SHARED").map_or_else(|| PathBuf::from("../shared"), PathBuf::from);
-    Some(shared.join("transcripts")).filter(|path| path.is_dir())
+    let found = Some(shared.join("transcripts")).filter(|path| path.is_dir());
+    if found.is_none() {
+        eprintln!("left out: recorded answers, because there are none beside the project");
+    }
+    found
 }
 
 /// Event names and data of a recorded stream.

@@ -10,7 +10,10 @@ use crate::dialect::{ApiDialect, request::count_tokens};
 
 fn recordings() -> Vec<(String, Value)> {
     let shared = std::env::var_os("THALWEG_SHARED").map_or_else(|| PathBuf::from("../shared"), PathBuf::from);
-    let Ok(directory) = std::fs::read_dir(shared.join("agents/recordings")) else { return Vec::new() };
+    let Ok(directory) = std::fs::read_dir(shared.join("agents/recordings")) else {
+        eprintln!("left out: recorded requests, because there are none beside the project");
+        return Vec::new();
+    };
     let mut requests = Vec::new();
     for file in directory {
         let text = std::fs::read(file.unwrap().path()).unwrap();
