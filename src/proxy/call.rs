@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     decode,
-    fault::Refusal,
+    fault::{KEY_REFUSED, Refusal},
     limit_headers::{self, LimitHeaders},
     response_headers::sign,
     translation::AnswerBody,
@@ -29,9 +29,11 @@ pub type Body = relay::Body<AnswerBody>;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// The code of an error that the gateway answers itself; a provider's error has none.
+const ERROR_CODE: HeaderName = HeaderName::from_static("x-thalweg-error");
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 const EXPOSED_HEADERS: &str = "x-request-id, server-timing, retry-after, retry-after-ms, x-should-retry, x-thalweg-provider, \
-                       x-thalweg-attempts, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
+                       x-thalweg-attempts, x-thalweg-error, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
                        x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, \
                        x-ratelimit-reset-tokens";
 
@@ -147,7 +149,9 @@ impl Call {
         if refusal.status == 415 {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(decode::CODINGS));
         }
-        if refusal.status == 401 {
+        headers.insert(ERROR_CODE, HeaderValue::from_static(refusal.code));
+        // The client's key is good where a provider refuses the gateway's.
+        if refusal.status == 401 && refusal.code != KEY_REFUSED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

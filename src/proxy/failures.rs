@@ -152,9 +152,12 @@ impl FailedAttempts {
             _ if self.are_all(|class| class == FailureClass::RateLimited) => {
                 (429, "rate_limit_error", "rate_limit_exceeded", "all providers of this model limit its rate")
             }
-            _ if self.are_all(|class| class == FailureClass::KeyInvalid) => {
-                (502, "server_error", KEY_REFUSED, "all providers of this model refuse the gateway's key")
-            }
+            _ if self.are_all(|class| class == FailureClass::KeyInvalid) => (
+                401,
+                "authentication_error",
+                KEY_REFUSED,
+                "all providers of this model refuse the gateway's key",
+            ),
             _ if self.are_all(|class| class == FailureClass::EndpointMissing) => {
                 (404, "invalid_request_error", "endpoint_not_found", &*no_endpoint)
             }

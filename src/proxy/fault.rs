@@ -91,7 +91,8 @@ impl Refusal {
         };
         let separator = if words.is_empty() { "" } else { ": " };
         let message = format!("the provider `{provider}` {reason}{separator}{words}");
-        let mut refusal = Self::gateway(502, KEY_REFUSED, message);
+        // Agents that repeat a 502, whatever `x-should-retry` says, give up on a 401.
+        let mut refusal = Self::request(401, KEY_REFUSED, message);
         refusal.fault = Fault::provider(Stage::Head, FaultKind::Refused(KEY_REFUSED), Sent::Some);
         refusal
     }

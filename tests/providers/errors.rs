@@ -227,8 +227,8 @@ async fn the_providers_key_is_taken_out() {
     assert_eq!(received.text(), answer.replace(PROVIDER_KEY, "***"));
 }
 
-/// A provider's refusal of the gateway's own key is told apart from a refusal of the client's: by status,
-/// code and words, in each dialect (F7).
+/// A provider's refusal of the gateway's own key differs from a refusal of the client's: by code,
+/// header and words, in each dialect (F7).
 #[tokio::test]
 async fn a_refusal_of_the_gateways_key_is_its_own_error() {
     let openai = format!(
@@ -250,7 +250,8 @@ async fn a_refusal_of_the_gateways_key_is_its_own_error() {
                 let call = Call::post(path, r#"{"model":"m","messages":[],"input":"hi"}"#);
                 let id = call.id();
                 let answer = client.send(call).await;
-                assert_eq!((answer.status.as_u16(), answer.header("x-should-retry")), (502, "false"));
+                assert_eq!((answer.status.as_u16(), answer.header("x-should-retry")), (401, "false"));
+                assert_eq!(answer.header("x-thalweg-error"), "upstream_key_refused");
                 assert!(answer.headers.get("www-authenticate").is_none());
                 let error = answer.collect().await.json();
                 let message = error["error"]["message"].as_str().unwrap();
@@ -286,7 +287,7 @@ async fn all_providers_refuse_their_keys() {
     let gateway = plan.start().await;
     let mut client = gateway.client(Version::H1).await;
     let answer = client.send(Call::stream()).await;
-    assert_eq!((answer.status.as_u16(), answer.header("x-should-retry")), (502, "false"));
+    assert_eq!((answer.status.as_u16(), answer.header("x-should-retry")), (401, "false"));
     let error = answer.collect().await.json();
     assert_eq!(error_of(&error)["code"], "upstream_key_refused");
     let message = error["error"]["message"].as_str().unwrap();
