@@ -32,7 +32,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// A number that stands for the key wherever keys are told apart without their names; never 0. FNV-1a of
+    /// A number that stands for the key where keys are compared without their names; never 0. FNV-1a of
     /// its id, so that it outlives a reload.
     #[must_use]
     pub fn number(&self) -> u32 {

@@ -105,7 +105,8 @@ pub(super) const fn strategy_name(plan: &AttemptPlan<'_>) -> &'static str {
     if falls_back { Strategy::Priority.as_str() } else { strategy.as_str() }
 }
 
-/// How a stream is passed to the client. Precedence: endpoint, header, body field, configuration (S0.2–S0.5).
+/// How a stream is passed to the client. Precedence: endpoint, header, body field, configuration (S0.2 to
+/// S0.5).
 pub(super) fn stream_mode(
     asgi: bool,
     headers: &RequestHeaders<'_>,

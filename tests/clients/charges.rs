@@ -399,7 +399,7 @@ async fn a_comparison_passes_the_same_door() {
     let answer = client.send(Call::whole()).await;
     assert_eq!(answer.header("x-ratelimit-remaining-requests"), "2");
     answer.collect().await;
-    // Two requests are left for the next comparison, whoever asks the provider.
+    // Two requests are left for the next comparison.
     client.send(compare()).await.collect().await;
     assert_eq!(upstream.log.requests(), 9);
     drop(client);

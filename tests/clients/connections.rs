@@ -79,7 +79,7 @@ async fn connection_limit() {
     let head = third.head().await;
     assert_eq!(head.status, 503, "{}", head.text);
     drop((third, held));
-    gateway.until("nobody", |now| now.connections == 0).await;
+    gateway.until("no connection is open", |now| now.connections == 0).await;
     let mut fourth = gateway.client(Version::H1).await;
     assert!(fourth.send(Call::stream()).await.collect().await.complete);
     drop(fourth);
@@ -95,6 +95,6 @@ async fn one_byte_and_a_close() {
         let mut client = gateway.raw().await;
         client.send("P").await;
     }
-    gateway.until("nobody", |now| now.connections == 0).await;
+    gateway.until("no connection is open", |now| now.connections == 0).await;
     gateway.stop().await;
 }
