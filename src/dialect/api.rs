@@ -8,3 +8,16 @@ pub enum ApiDialect {
     /// Google's `generateContent`; only clients speak it, because providers pass it natively.
     Gemini,
 }
+
+impl ApiDialect {
+    /// The word in the `x-thalweg-dialect` header.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat",
+            Self::Responses => "responses",
+            Self::Messages => "messages",
+            Self::Gemini => "gemini",
+        }
+    }
+}

@@ -48,7 +48,7 @@ impl RequestContext<'_> {
         (model, endpoint): (&str, Endpoint),
     ) -> Result<Success, AttemptError> {
         let mut running = RunningAttempt::new(self, provider, model);
-        running.requests_usage = self.requests_usage(provider);
+        running.requests_usage = self.requests_usage(provider, endpoint);
         let mut result = self.run(&mut running, provider, (model, endpoint)).await;
         if running.requests_usage && is_about_usage(&result) {
             // The client never sent the option that is refused.
@@ -192,16 +192,21 @@ impl RequestContext<'_> {
         let is_events = kind == BodyKind::Events;
         let body = match &translation {
             Some(_) if !is_events => return Err(garbage("no event stream")),
-            Some(translation) => translation.stream(body, self.snapshot.stream.max_line),
+            Some(translation) => {
+                translation.stream(std::mem::take(&mut first), body, self.snapshot.stream.max_line)
+            }
             None => AnswerBody::Native(body),
+        };
+        let strips_usage = match &translation {
+            Some(_) => self.hides_usage(),
+            None => running.requests_usage,
         };
         if is_events {
             forbid_buffering(&mut headers);
         }
         let (reached, mut stream) = running
             .reach_commit(
-                self.stream(body, provider, is_events, running.requests_usage, deadline)
-                    .beginning_with(first),
+                self.stream(body, provider, is_events, strips_usage, deadline).beginning_with(first),
                 self.commit_point(),
             )
             .await?;

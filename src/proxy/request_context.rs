@@ -70,23 +70,26 @@ pub(super) struct RequestContext<'a> {
 }
 
 impl RequestContext<'_> {
-    /// Usage is requested on the client's behalf where the dialect and the provider have it and the client
-    /// did not set it (B24).
-    pub(super) fn requests_usage(&self, provider: &Provider) -> bool {
-        let may_ask = || match self.payload {
-            Payload::Json(envelope) => envelope.include_usage().is_none() && !envelope.asks_for_usage(),
-            Payload::Form(_) | Payload::Nothing => false,
-        };
+    /// Usage is requested on the client's behalf where the dialect of `endpoint` and the provider have it and
+    /// the client did not set it (B24).
+    pub(super) fn requests_usage(&self, provider: &Provider, endpoint: Endpoint) -> bool {
         self.streams
-            && self.gives_usage(provider)
-            && self.endpoint.dialect().has_stream_options()
-            && may_ask()
+            && provider.include_usage.unwrap_or(self.snapshot.stream.include_usage)
+            && !provider.standing.refuses_usage_option()
+            && endpoint.dialect().has_stream_options()
+            && self.leaves_usage_open()
     }
 
-    /// Whether the provider may be requested to report the usage of a stream.
-    fn gives_usage(&self, provider: &Provider) -> bool {
-        provider.include_usage.unwrap_or(self.snapshot.stream.include_usage)
-            && !provider.standing.refuses_usage_option()
+    /// Whether a usage chunk of a translated stream is the gateway's own, which the client does not see.
+    pub(super) fn hides_usage(&self) -> bool {
+        self.streams && self.endpoint.dialect().has_stream_options() && self.leaves_usage_open()
+    }
+
+    fn leaves_usage_open(&self) -> bool {
+        match self.payload {
+            Payload::Json(envelope) => envelope.include_usage().is_none() && !envelope.asks_for_usage(),
+            Payload::Form(_) | Payload::Nothing => false,
+        }
     }
 
     /// The body for a provider that knows the model by this name; empty: the request names none.
@@ -121,12 +124,10 @@ impl RequestContext<'_> {
         let (Some(client), Some(provider)) = (api_of(self.endpoint), api_of(endpoint)) else {
             return Ok(None);
         };
-        let options = RequestOptions {
-            stream_usage: self.gives_usage(asked),
-            ..translation::options(&asked.target, model)
-        };
+        let options =
+            RequestOptions { stream_usage: requests_usage, ..translation::options(&asked.target, model) };
         let request = (&self.head.headers, &**self.body);
-        Translation::of_request((client, provider), request, &options, requests_usage, self.id).map(Some)
+        Translation::of_request((client, provider), request, &options, self.hides_usage(), self.id).map(Some)
     }
 
     /// The type of the body: a form's has the boundary.

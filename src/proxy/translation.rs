@@ -97,7 +97,7 @@ impl Translation {
         (client, provider): (ApiDialect, ApiDialect),
         (headers, body): (&HeaderMap, &[u8]),
         options: &RequestOptions<'_>,
-        requests_usage: bool,
+        hides_usage: bool,
         id: &RequestId,
     ) -> Result<TranslatedCall, Box<Refusal>> {
         let translated = request::translate(client, provider, body, options).map_err(|error| {
@@ -106,7 +106,7 @@ impl Translation {
             refusal
         })?;
         let mut context = translated.context;
-        context.wants_usage |= requests_usage;
+        context.wants_usage |= hides_usage;
         let mut headers = headers.clone();
         if provider == ApiDialect::Messages {
             let (name, value) = ANTHROPIC_VERSION;
@@ -118,19 +118,10 @@ impl Translation {
 
     /// Says in the answer's headers that it was translated, and what of the request was left out.
     pub(super) fn sign(&self, headers: &mut HeaderMap) {
-        let dialects = match (self.client, self.provider) {
-            (ApiDialect::Messages, ApiDialect::ChatCompletions) => "messages>chat",
-            (ApiDialect::Messages, ApiDialect::Responses) => "messages>responses",
-            (ApiDialect::Responses, ApiDialect::ChatCompletions) => "responses>chat",
-            (ApiDialect::Responses, ApiDialect::Messages) => "responses>messages",
-            (ApiDialect::ChatCompletions, ApiDialect::Messages) => "chat>messages",
-            (ApiDialect::ChatCompletions, ApiDialect::Responses) => "chat>responses",
-            (ApiDialect::Gemini, ApiDialect::ChatCompletions) => "gemini>chat",
-            (ApiDialect::Gemini, ApiDialect::Messages) => "gemini>messages",
-            (ApiDialect::Gemini, ApiDialect::Responses) => "gemini>responses",
-            _ => "same",
-        };
-        headers.insert(DIALECT, HeaderValue::from_static(dialects));
+        let dialects = format!("{}>{}", self.client.as_str(), self.provider.as_str());
+        if let Ok(value) = HeaderValue::try_from(dialects) {
+            headers.insert(DIALECT, value);
+        }
         let mut dropped = self.dropped.join(", ");
         dropped.truncate(dropped.floor_char_boundary(MAX_DROPPED));
         if let Ok(value) = HeaderValue::from_str(&dropped)
@@ -156,7 +147,8 @@ impl Translation {
         (status, Bytes::from(out).into())
     }
 
-    pub(super) fn stream(&self, body: upstream::Body, max_line: usize) -> AnswerBody {
+    /// The stream `body`, of which `first` has been read.
+    pub(super) fn stream(&self, first: Bytes, body: upstream::Body, max_line: usize) -> AnswerBody {
         let translator = StreamTranslator::new(
             self.provider,
             self.client,
@@ -165,6 +157,7 @@ impl Translation {
             now(),
         );
         AnswerBody::Translated(Box::new(TranslatedBody {
+            first,
             body,
             scanner: Scanner::of_whole_events(max_line),
             translator,
@@ -213,6 +206,8 @@ impl AnswerBody {
 /// A provider's stream in the client's dialect. The output of an event leaves in the poll that read it.
 #[derive(Debug)]
 pub struct TranslatedBody {
+    /// The provider's bytes that were read before the translation began.
+    first: Bytes,
     body: upstream::Body,
     scanner: Scanner,
     translator: StreamTranslator,
@@ -223,7 +218,9 @@ pub struct TranslatedBody {
 impl TranslatedBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
         while !self.has_ended {
-            match ready!(self.body.poll_frame(cx)) {
+            let first = std::mem::take(&mut self.first);
+            let frame = if first.is_empty() { ready!(self.body.poll_frame(cx)) } else { Some(Ok(first)) };
+            match frame {
                 Some(Ok(frame)) => {
                     let Self { scanner, translator, out, .. } = self;
                     let scanned = scanner.scan(&frame, |event| translate(translator, &event, out));

@@ -363,6 +363,9 @@ impl<'a> AttemptPlan<'a> {
                     (candidate.endpoint, candidate.alternative) = (alternative, None);
                     self.tried &= !(1 << attempt.index);
                     self.deferred |= 1 << attempt.index;
+                    if !self.policy.failover {
+                        self.excluded |= !(1 << attempt.index);
+                    }
                 }
             }
             NextStep::OtherCandidate { may_repeat: true } => self.schedule_repeat(&attempt, retry_after, now),

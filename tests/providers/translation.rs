@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     client::{Call, Version},
     gateway::Plan,
-    upstream::{Seen, Speaks, Step, Upstream, script},
+    upstream::{Seen, Speaks, Step, Upstream, script, script::Framing},
 };
 
 const NOT_FOUND: &str = r#"{"error":{"message":"Invalid URL (POST /v1/messages)","type":"invalid_request_error","param":null,"code":null}}"#;
@@ -258,6 +258,45 @@ async fn tokens_are_estimated_where_no_provider_counts() {
         assert_eq!(answer.status, 200);
         let count = answer.collect().await.json()["input_tokens"].as_u64().unwrap();
         assert!((5..40).contains(&count), "{count}");
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A stream under another label is translated from its first byte.
+#[tokio::test]
+async fn a_stream_under_another_label_is_translated() {
+    let provider = chat_alone(|_| {
+        let body = script::short_stream();
+        vec![script::head(200, "application/json", Framing::Chunked), script::body(body), Step::End]
+    });
+    let gateway = Plan::to(&[&provider]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::post("/v1/messages", streaming(MESSAGE))).await;
+    let text = answer.collect().await.text();
+    let events = events(&text);
+    assert_eq!(events.first().map(|(name, _)| &**name), Some("message_start"), "{text}");
+    assert_eq!(text_of(&events), "one two three \u{1f30a}");
+    assert!(!text.contains("chat.completion.chunk"), "{text}");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// An option that the translation adds is taken back as on the native way (D8), and is not added again.
+#[tokio::test]
+async fn a_refused_option_is_taken_back() {
+    let refusal = r#"{"error":{"message":"unknown field stream_options","type":"invalid_request_error"}}"#;
+    let provider = chat_alone(move |seen| match seen.json().get("stream_options") {
+        Some(_) => script::json(400, refusal),
+        None => script::sse(script::short_stream()),
+    });
+    let gateway = Plan::to(&[&provider]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for requests in [3, 4] {
+        let answer = client.send(Call::post("/v1/messages", streaming(MESSAGE))).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.collect().await.text().contains("message_stop"));
+        assert_eq!(provider.log.requests(), requests);
     }
     drop(client);
     gateway.stop().await;
