@@ -7,6 +7,7 @@
 use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
+    mem::take,
     sync::Arc,
 };
 
@@ -181,25 +182,18 @@ impl RequestContext<'_> {
             }
             self.note_whole(provider, &body);
             let body = match &translation {
-                Some(translation) => {
-                    translation.whole(&body.join()).ok_or_else(|| garbage("an answer of another form"))?
-                }
+                Some(translation) => translation.whole(&body.join())?,
                 None => body,
             };
             return Ok(Success { answer: Answer::Whole(status, headers, body), times });
         }
         running.stage.set(Stage::FirstToken);
         let is_events = kind == BodyKind::Events;
+        let strips_usage = if translation.is_some() { self.hides_usage() } else { running.requests_usage };
         let body = match &translation {
             Some(_) if !is_events => return Err(garbage("no event stream")),
-            Some(translation) => {
-                translation.stream(std::mem::take(&mut first), body, self.snapshot.stream.max_line)
-            }
+            Some(translation) => translation.stream(take(&mut first), body, self.snapshot.stream.max_line),
             None => AnswerBody::Native(body),
-        };
-        let strips_usage = match &translation {
-            Some(_) => self.hides_usage(),
-            None => running.requests_usage,
         };
         if is_events {
             forbid_buffering(&mut headers);

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::fault::Refusal;
+use super::{attempt_result::AttemptError, fault::Refusal};
 use crate::{
     base::{ByteList, Endpoint, Fault, FaultKind, RequestId, Sent, Stage},
     dialect::{
@@ -29,6 +29,7 @@ use crate::{
 /// A version that Anthropic's API demands; clients of other dialects send none.
 const ANTHROPIC_VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+const NO_ANSWER: &str = "an answer of another form";
 const DIALECT: HeaderName = HeaderName::from_static("x-thalweg-dialect");
 const DROPPED: HeaderName = HeaderName::from_static("x-thalweg-dropped");
 /// Bytes of the header that lists dropped members.
@@ -132,12 +133,17 @@ impl Translation {
         headers.remove(header::CONTENT_LENGTH);
     }
 
-    /// A whole answer in the client's dialect. `None`: it is no answer of the provider's dialect.
-    pub(super) fn whole(&self, body: &[u8]) -> Option<ByteList> {
+    /// A whole answer in the client's dialect.
+    ///
+    /// # Errors
+    /// It is no complete answer of the provider's dialect.
+    pub(super) fn whole(&self, body: &[u8]) -> Result<ByteList, AttemptError> {
         let mut out = Vec::with_capacity(body.len());
         let id = self.id.to_string();
-        answer::whole(self.provider, self.client, body, &self.context, &id, now(), &mut out).ok()?;
-        Some(Bytes::from(out).into())
+        let written = answer::whole(self.provider, self.client, body, &self.context, &id, now(), &mut out);
+        let garbage = |_| Fault::provider(Stage::Body, FaultKind::Garbage(NO_ANSWER.into()), Sent::Some);
+        written.map_err(garbage).map_err(AttemptError::Fault)?;
+        Ok(Bytes::from(out).into())
     }
 
     /// An error in the client's dialect, and its status.
