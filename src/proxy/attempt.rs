@@ -182,7 +182,7 @@ impl RequestContext<'_> {
             }
             self.note_whole(provider, &body);
             let body = match &translation {
-                Some(translation) => translation.whole(&body.join())?,
+                Some(translation) => translation.whole(&body.join()).map_err(AttemptError::Fault)?,
                 None => body,
             };
             return Ok(Success { answer: Answer::Whole(status, headers, body), times });

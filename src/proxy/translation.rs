@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{attempt_result::AttemptError, fault::Refusal};
+use super::fault::Refusal;
 use crate::{
     base::{ByteList, Endpoint, Fault, FaultKind, RequestId, Sent, Stage},
     dialect::{
@@ -137,12 +137,12 @@ impl Translation {
     ///
     /// # Errors
     /// It is no complete answer of the provider's dialect.
-    pub(super) fn whole(&self, body: &[u8]) -> Result<ByteList, AttemptError> {
+    pub(super) fn whole(&self, body: &[u8]) -> Result<ByteList, Fault> {
         let mut out = Vec::with_capacity(body.len());
         let id = self.id.to_string();
         let written = answer::whole(self.provider, self.client, body, &self.context, &id, now(), &mut out);
         let garbage = |_| Fault::provider(Stage::Body, FaultKind::Garbage(NO_ANSWER.into()), Sent::Some);
-        written.map_err(garbage).map_err(AttemptError::Fault)?;
+        written.map_err(garbage)?;
         Ok(Bytes::from(out).into())
     }
 
