@@ -171,8 +171,10 @@ async fn every_document() {
             let is_error_object = json.is_some_and(|json| json["error"].is_object());
             if transcript.status >= 400 && (transcript.status == 401 || !is_error_object) {
                 // About the gateway's own key, or in no form of the APIs: an error of the gateway's shape.
-                let status = if transcript.status == 401 { 502 } else { transcript.status };
-                assert_eq!(answer.status, status, "{name}");
+                assert_eq!(answer.status, transcript.status, "{name}");
+                let is_about_key =
+                    answer.headers.get("x-thalweg-error").is_some_and(|code| code == "upstream_key_refused");
+                assert_eq!(is_about_key, transcript.status == 401, "{name}");
                 assert!(answer.collect().await.json()["error"]["code"].is_string(), "{name}");
                 continue;
             }
