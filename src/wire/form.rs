@@ -215,8 +215,9 @@ fn disposition(head: &[u8]) -> Result<Disposition<'_>, &'static str> {
         let end = memmem::find(rest, b"\r\n").unwrap_or(rest.len());
         let line = rest.get(..end).unwrap_or_default();
         rest = rest.get(end + 2..).unwrap_or_default();
-        if line.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-            return Err("a part's header with a line break of its own");
+        // Readers differ in the control bytes that they take for a blank or for an end of the line.
+        if line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+            return Err("a part's header with a control byte");
         }
         let colon = line.iter().position(|byte| *byte == b':').ok_or("a part's header without a colon")?;
         let (name, value) = line.split_at(colon);
@@ -234,6 +235,10 @@ fn disposition(head: &[u8]) -> Result<Disposition<'_>, &'static str> {
         }
     }
     let value = found.ok_or("a part without a disposition")?;
+    let kind = value.split(|byte| *byte == b';').next().unwrap_or_default();
+    if !kind.trim_ascii_end().eq_ignore_ascii_case(b"form-data") {
+        return Err("a part that is no form data");
+    }
     let mut result = Disposition { name: b"", is_file: false };
     let mut named = false;
     for (key, value) in parameters(value).ok_or("a part with a disposition that is not understood")? {
@@ -307,6 +312,9 @@ mod tests {
             form(&[("Content-Disposition: form-data; name=\"model;\"", "a")]),
             form(&[("Content-Disposition: form-data; name=\"f\"; filename=\"a; name=model\"", "a")]),
             form(&[("Content-Disposition: form-data;\n name=\"model\"", "a")]),
+            form(&[("Content-Disposition: form-data;\x0cname=\"model\"", "a")]),
+            form(&[("Content-Disposition: form-data; name=model\x0b", "a")]),
+            form(&[("Content-Disposition: attachment; name=\"model\"", "a")]),
             form(&[("X: y\r\n Content-Disposition: form-data; name=\"model\"", "a")]),
             form(&[("Content-Transfer-Encoding: base64\r\nContent-Disposition: form-data; name=\"x\"", "a")]),
             form(&[(MODEL, "a\n--xYz\n")]),
