@@ -54,7 +54,7 @@ pub(super) fn stop_reason(reason: &str) -> Result<StopReason, ErrorCode> {
 /// `None`: not a usage object.
 pub(super) fn usage(usage: Json<'_>) -> Option<TokenUsage> {
     let input = usage.count("prompt_tokens")?;
-    let mut output = usage.count("completion_tokens").unwrap_or(0);
+    let output = usage.count("completion_tokens").unwrap_or(0);
     let details = usage.member("prompt_tokens_details");
     let detail = |name: &str| details.and_then(|details| details.count(name));
     let cache_read = detail("cached_tokens")
@@ -67,12 +67,9 @@ pub(super) fn usage(usage: Json<'_>) -> Option<TokenUsage> {
         .and_then(|details| details.count("reasoning_tokens"))
         .or_else(|| usage.count("reasoning_tokens"))
         .unwrap_or(0);
-    // xAI counts the reasoning beside the completion.
-    let is_beside = reasoning > 0
-        && usage.count("total_tokens")
-            == input.checked_add(output).and_then(|sum| sum.checked_add(reasoning));
-    if is_beside {
-        output += reasoning;
-    }
+    // xAI and Gemini count reasoning in the total alone. Where it is a part of the completion, nothing of the
+    // total is left over.
+    let beside_input = usage.count("total_tokens").map_or(0, |total| total.saturating_sub(input));
+    let output = output.max(beside_input);
     Some(TokenUsage { input, cache_read, cache_write, output, reasoning })
 }

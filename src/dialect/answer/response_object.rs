@@ -129,10 +129,8 @@ fn write_error(code: ErrorCode, message: &str, out: &mut Vec<u8>) {
 
 fn write_usage(usage: TokenUsage, out: &mut Vec<u8>) {
     out.raw(r#"{"input_tokens":"#).number(usage.input).raw(r#","input_tokens_details":{"cached_tokens":"#);
-    out.number(usage.cache_read);
-    if usage.cache_write > 0 {
-        out.raw(r#","cache_write_tokens":"#).number(usage.cache_write);
-    }
+    // OpenAI's types demand both counts.
+    out.number(usage.cache_read).raw(r#","cache_write_tokens":"#).number(usage.cache_write);
     out.raw(r#"},"output_tokens":"#).number(usage.output);
     out.raw(r#","output_tokens_details":{"reasoning_tokens":"#).number(usage.reasoning);
     out.raw(r#"},"total_tokens":"#).number(usage.input.saturating_add(usage.output)).raw("}");

@@ -432,7 +432,8 @@ fn whole_response(body: &Value, meaning: &mut Meaning) {
         let output = usage["output_tokens"].as_u64().unwrap();
         assert_eq!(usage["total_tokens"].as_u64(), Some(input + output));
         assert!(usage["output_tokens_details"]["reasoning_tokens"].is_u64());
-        meaning.usage =
-            Some((input, usage["input_tokens_details"]["cached_tokens"].as_u64().unwrap(), output));
+        let details = &usage["input_tokens_details"];
+        assert!(details["cache_write_tokens"].is_u64(), "OpenAI's types demand it");
+        meaning.usage = Some((input, details["cached_tokens"].as_u64().unwrap(), output));
     }
 }

@@ -62,6 +62,11 @@ fn the_usage_is_read_wherever_it_is() {
         &[&chunk(r#"{"content":"a"}"#), &finish_chunk("stop"), xai],
     );
     assert_eq!(meaning.usage, Some((213, 0, 200)));
+    // Gemini's compatible endpoint names no reasoning.
+    let gemini = r#"{"choices":[],"usage":{"prompt_tokens":35,"completion_tokens":12,"total_tokens":109}}"#;
+    let events = [&chunk(r#"{"content":"a"}"#), &finish_chunk("stop"), gemini];
+    let meaning = self::meaning(ApiDialect::ChatCompletions, ApiDialect::Messages, &events);
+    assert_eq!(meaning.usage, Some((35, 0, 74)));
 }
 
 #[test]
