@@ -101,9 +101,16 @@ impl OpenCall {
             return Ok(());
         }
         let (block, kind) = (self.block, self.text.kind());
-        if let CallText::Wrapped(has_begun) = self.text {
-            let text = if has_begun { "\"}" } else { "{\"input\":\"\"}" };
-            sink.step(&BlockStep::Grown { block, kind, text, logprobs: None })?;
+        let rest = match &self.text {
+            CallText::Wrapped(true) => "\"}",
+            CallText::Wrapped(false) => "{\"input\":\"\"}",
+            // Anthropic and some chat providers leave the arguments of a tool without parameters empty, and
+            // clients of OpenAI's dialects parse them.
+            CallText::Same(BlockKind::Function) if !is_cut && self.extent.is_blank() => "{}",
+            CallText::Same(_) | CallText::Unwrapped(_) => "",
+        };
+        if !rest.is_empty() {
+            sink.step(&BlockStep::Grown { block, kind, text: rest, logprobs: None })?;
         }
         sink.step(&BlockStep::Closed {
             block,

@@ -7,6 +7,8 @@
 pub(super) struct JsonExtent {
     depth: usize,
     has_begun: bool,
+    /// Something other than white space was read.
+    has_text: bool,
     is_in_string: bool,
     is_escaped: bool,
 }
@@ -16,8 +18,13 @@ impl JsonExtent {
         self.has_begun && self.depth == 0 && !self.is_in_string
     }
 
+    pub(super) const fn is_blank(&self) -> bool {
+        !self.has_text
+    }
+
     pub(super) fn read(&mut self, fragment: &str) {
         for byte in fragment.bytes() {
+            self.has_text |= !byte.is_ascii_whitespace();
             if self.is_in_string {
                 match byte {
                     _ if self.is_escaped => self.is_escaped = false,

@@ -109,6 +109,33 @@ fn interleaved_calls_are_items_of_their_own() {
     }
 }
 
+/// Clients of OpenAI's dialects parse the arguments, also those of a tool without parameters.
+#[test]
+fn arguments_that_are_left_empty_are_an_empty_object() {
+    let deltas = [
+        r#"{"content":"t"}"#,
+        r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":""}}]}"#,
+        r#"{"content":"u"}"#,
+    ];
+    let stream: Vec<_> = deltas.iter().map(|delta| chunk(delta)).chain([finish_chunk("stop")]).collect();
+    let stream: Vec<_> = stream.iter().map(String::as_str).chain([USAGE, "[DONE]"]).collect();
+    let out = run(ApiDialect::ChatCompletions, ApiDialect::Responses, &stream).output;
+    assert!(String::from_utf8(out).unwrap().contains(r#""arguments":"{}""#));
+    let body = r#"{"id":"m","type":"message","role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{}}],"stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":1}}"#;
+    let whole = whole_body(ApiDialect::Messages, ApiDialect::ChatCompletions, &context(), body);
+    assert_eq!(whole["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], "{}");
+    let events = [
+        r#"{"type":"message_start","message":{"id":"m","usage":{"input_tokens":1,"output_tokens":1}}}"#,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"a","name":"f","input":{}}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":""}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":1}}"#,
+        r#"{"type":"message_stop"}"#,
+    ];
+    let out = run(ApiDialect::Messages, ApiDialect::ChatCompletions, &events).output;
+    assert!(String::from_utf8(out).unwrap().contains(r#""arguments":"{}""#));
+}
+
 fn codex() -> AnswerContext {
     let tool = |sent: &str, name: &str, namespace: Option<&str>, kind| ToolName {
         sent: sent.to_owned(),
