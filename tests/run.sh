@@ -131,5 +131,6 @@ wait "$gateway" || true
 gateway=
 counted "$cache/venv/bin/python" tests/real_clients/openai_failover.py
 counted "$cache/venv/bin/python" tests/real_clients/openai_keys.py
+THALWEG_NODE_HOME="$cache/node" counted "$cache/venv/bin/python" tests/real_clients/translation.py
 
 fuzz

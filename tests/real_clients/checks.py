@@ -10,16 +10,22 @@ ADMIN_KEY = os.environ.get("THALWEG_ADMIN_KEY")
 
 
 def run(suite, checks):
+    sys.exit(1 if count(suite, checks) else 0)
+
+
+def count(suite, checks, quiet=False):
+    """How many fail; `quiet` shows only those."""
     failed = 0
     for check in checks:
         try:
             check()
-            print(f"ok      {suite}: {check.__name__}", flush=True)
+            if not quiet:
+                print(f"ok      {suite}: {check.__name__}", flush=True)
         except Exception:
             failed += 1
             print(f"FAILED  {suite}: {check.__name__}\n{traceback.format_exc()}", flush=True)
     print(f"{suite}: {len(checks) - failed} passed, {failed} failed", flush=True)
-    sys.exit(1 if failed else 0)
+    return failed
 
 
 def expect(condition, *shown):
