@@ -42,6 +42,8 @@ fn catalog(candidates: usize, strategy: Strategy) -> Catalog {
         weight: 1,
         region: None,
         dialects: None,
+        known: None,
+        translate: None,
         details: Arc::default(),
     };
     let settings = Arc::new(RoutingSettings { strategy, ..RoutingSettings::default() });

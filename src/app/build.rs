@@ -78,6 +78,8 @@ fn served(provider: &ProviderSettings) -> RoutedProvider {
         weight: provider.weight,
         region: provider.region.clone(),
         dialects: provider.dialects,
+        known: provider.known,
+        translate: provider.translate,
         details: Arc::default(),
     }
 }

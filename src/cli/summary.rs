@@ -6,6 +6,7 @@ use std::{fmt, net::SocketAddr};
 
 use crate::{
     app::start_report::ProviderFailure,
+    base::Endpoint,
     config::{ProviderSettings, Settings, administration::is_loopback},
 };
 
@@ -164,9 +165,10 @@ fn providers(f: &mut fmt::Formatter<'_>, providers: &[ProviderSettings]) -> fmt:
         let (base, key) = (target.base.to_string(), if target.key.is_some() { "key" } else { "no key" });
         writeln!(
             f,
-            "  {label:9}  {:names$}  {base:bases$}  {key:6}  {}",
+            "  {label:9}  {:names$}  {base:bases$}  {key:6}  {}{}",
             target.name,
-            models(provider.models.as_deref())
+            models(provider.models.as_deref()),
+            dialects(provider)
         )?;
     }
     Ok(())
@@ -180,6 +182,17 @@ fn models(models: Option<&[String]>) -> String {
         }
         Some(models) => models.join(", "),
     }
+}
+
+/// The dialects that are known before the first answer, and the source of that.
+fn dialects(provider: &ProviderSettings) -> String {
+    let (endpoints, source): (Vec<Endpoint>, _) = match (provider.dialects, provider.known) {
+        (Some(said), _) => (Endpoint::MAIN.into_iter().filter(|one| said.contains(*one)).collect(), "said"),
+        (None, Some(known)) => (known.has.to_vec(), "known"),
+        (None, None) => return String::new(),
+    };
+    let words: Vec<&str> = endpoints.into_iter().map(Endpoint::as_str).collect();
+    format!("; {} ({source})", words.join(", "))
 }
 
 const fn plural(count: usize) -> &'static str {
@@ -202,6 +215,26 @@ mod tests {
             down: &[],
         }
         .to_string()
+    }
+
+    /// The dialects of a provider are shown with their source: said, or known by its address.
+    #[test]
+    fn dialects_are_shown_with_their_source() {
+        let base = |url: &str| crate::upstream::BaseUrl::parse(url).unwrap();
+        let provider = |name: &str, url: &str| {
+            let name: std::sync::Arc<str> = name.into();
+            ProviderSettings::plain(crate::upstream::Target::plain(name, base(url)))
+        };
+        let mut settings = Settings { workers: std::num::NonZeroUsize::MIN, ..Settings::default() };
+        settings.providers.push(provider("a", "https://api.groq.com/openai/v1"));
+        settings.providers.push(provider("b", "http://localhost:8080"));
+        settings.providers.push(provider("c", "http://localhost:8081"));
+        settings.providers[1].dialects = Some([Endpoint::Messages].into_iter().collect());
+        let text = summary(&settings, &[]);
+        let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
+        assert!(line("api.groq.com").ends_with("its own list of models; chat, responses (known)"), "{text}");
+        assert!(line(":8080").ends_with("its own list of models; messages (said)"), "{text}");
+        assert!(line(":8081").ends_with("its own list of models"), "{text}");
     }
 
     /// CASES F8.

@@ -136,6 +136,7 @@ fn from_object(section: &mut Section<'_, '_, '_>, defaults: ProviderDefaults) ->
     let region = section.read("region", scalar::label).map(Arc::from);
     let include_usage = section.read("include_usage", scalar::boolean);
     let dialects = section.field("dialects").map(|mut field| dialects(&mut field));
+    let translate = section.read("translate", scalar::boolean);
     // An absent key means no key; a wrong one has been reported.
     let key = key.unwrap_or(Some(None));
     let (key, (mut base, user)) = (key?, base?);
@@ -158,6 +159,7 @@ fn from_object(section: &mut Section<'_, '_, '_>, defaults: ProviderDefaults) ->
         region,
         include_usage,
         dialects,
+        translate,
         ..ProviderSettings::plain(target)
     };
     Some(settings.with_deadlines(deadlines))
@@ -296,7 +298,11 @@ fn base(text: &str) -> Result<(BaseUrl, Option<Secret<String>>), ValueError> {
 }
 
 fn base_without_user(text: &str) -> Result<BaseUrl, ValueError> {
-    let base = base_url(text)?;
+    let mut base = base_url(text)?;
+    if base.path.ends_with("/anthropic") {
+        // Providers document it so for Anthropic's libraries, which add the version by themselves.
+        base.path = format!("{}/v1", base.path).into();
+    }
     let path = base.path.to_ascii_lowercase();
     match ENDPOINTS.iter().find(|endpoint| path.ends_with(*endpoint)) {
         Some(endpoint) => {

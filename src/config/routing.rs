@@ -177,6 +177,7 @@ fn models(field: &mut Located<'_, '_, '_>, settings: &mut Settings) {
         let (mut rule, mut aliases) = (ModelRule { name, ..ModelRule::default() }, Vec::new());
         field.section(|section| {
             rule.strategy = section.read("strategy", strategy(&defaults));
+            rule.translate = section.read("translate", scalar::boolean);
             if let Some(mut field) = section.field("providers") {
                 rule.providers = known_providers(&mut field, &settings.providers);
             }
@@ -190,8 +191,9 @@ fn models(field: &mut Located<'_, '_, '_>, settings: &mut Settings) {
         });
         for alias in aliases {
             let targets = vec![Arc::clone(&rule.name)];
-            let strategy = rule.strategy;
-            routing.models.push(ModelRule { name: alias, targets, strategy, ..ModelRule::default() });
+            let ModelRule { strategy, translate, .. } = rule;
+            let alias = ModelRule { name: alias, targets, strategy, translate, ..ModelRule::default() };
+            routing.models.push(alias);
         }
         routing.models.push(rule);
     });

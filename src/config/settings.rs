@@ -15,7 +15,7 @@ use crate::{
     database::DatabaseSettings,
     ledger::{LedgerSettings, Prices},
     relay::{CommitPoint, StreamSettings},
-    routing::{HealthSettings, RoutingSettings},
+    routing::{HealthSettings, KnownEndpoints, RoutingSettings},
     server::{Listen, ServerLimits},
     telemetry::{LogFormat, LogSettings, TelemetrySettings},
     upstream::{PoolSettings, Target},
@@ -112,8 +112,12 @@ pub struct ProviderSettings {
     pub region: Option<Arc<str>>,
     /// Whether usage is requested of it for clients that did not. `None`: as `streaming.include_usage` says.
     pub include_usage: Option<bool>,
-    /// The endpoints it has. `None`: its answers show it.
+    /// The endpoints it has. `None`: its address and its answers show it.
     pub dialects: Option<EndpointSet>,
+    /// The same by its address.
+    pub known: Option<KnownEndpoints>,
+    /// Whether it may be asked in another dialect than the client's. `None`: as `routing.translate` says.
+    pub translate: Option<bool>,
 }
 
 impl ProviderSettings {
@@ -121,8 +125,19 @@ impl ProviderSettings {
     #[must_use]
     pub fn plain(target: Target) -> Self {
         let deadlines = Deadlines::default();
-        Self { target, deadlines, models: None, weight: 1, region: None, include_usage: None, dialects: None }
-            .with_deadlines(deadlines)
+        let known = KnownEndpoints::of_address(&target.base.host, &target.base.path);
+        Self {
+            target,
+            deadlines,
+            models: None,
+            weight: 1,
+            region: None,
+            include_usage: None,
+            dialects: None,
+            known,
+            translate: None,
+        }
+        .with_deadlines(deadlines)
     }
 
     /// Gives the target the three deadlines that concern it.

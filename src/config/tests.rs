@@ -436,6 +436,43 @@ fn routing_and_models() {
     );
 }
 
+/// A provider and a model may say for themselves whether they are translated, and an alias says it as its
+/// model does.
+#[test]
+fn translation_is_said_for_all_a_provider_or_a_model() {
+    let settings = parsed(
+        r#"{"providers": [{"name": "a", "base_url": "http://a", "translate": false}, "b|http://b|"],
+            "routing": {"translate": false}, "models": {"m": {"translate": true, "aliases": ["n"]}}}"#,
+    );
+    let said: Vec<_> = settings.providers.iter().map(|provider| provider.translate).collect();
+    assert_eq!((said, settings.routing.native_only), (vec![Some(false), None], true));
+    let rules: Vec<_> = settings.routing.models.iter().map(|rule| (&*rule.name, rule.translate)).collect();
+    assert_eq!(rules, [("n", Some(true)), ("m", Some(true))]);
+    let wrong =
+        mistakes(r#"{"providers": ["b|http://b|"], "models": {"m": {"translate": "no"}}}"#, &Env::empty());
+    assert!(wrong[0].starts_with("models.m.translate: expected true or false"), "{wrong:?}");
+}
+
+/// Providers document the base URL of their messages without the version that libraries add.
+#[test]
+fn a_base_url_for_anthropics_libraries_gets_its_version() {
+    let settings = parsed(
+        r#"{"providers": ["a|https://api.deepseek.com/anthropic|", "b|https://api.deepseek.com/anthropic/v1|",
+            "c|https://api.deepseek.com|"]}"#,
+    );
+    let bases: Vec<_> = settings.providers.iter().map(|provider| provider.target.base.to_string()).collect();
+    assert_eq!(
+        bases,
+        [
+            "https://api.deepseek.com/anthropic/v1",
+            "https://api.deepseek.com/anthropic/v1",
+            "https://api.deepseek.com/v1"
+        ]
+    );
+    let has = |at: usize| settings.providers[at].known.map(|known| known.has);
+    assert_eq!((has(0), has(2)), (Some(&[Endpoint::Messages][..]), Some(&[Endpoint::ChatCompletions][..])));
+}
+
 /// B1.
 #[test]
 fn a_provider_may_name_its_dialects() {

@@ -32,6 +32,8 @@ const LETTERS: [(ReasoningOrigin, u8); 5] = [
     (ReasoningItem, b'i'),
 ];
 const PREFIX: &[u8] = b"thalweg:1:";
+/// The beginning of every signature, in both alphabets of base64.
+pub const SIGNATURE_MARK: &str = "dGhhbHdlZzox";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedReasoning {
@@ -56,7 +58,7 @@ pub fn encode(origin: ReasoningOrigin, payload: &str) -> String {
 /// `None`: the signature is not thalweg's.
 pub fn decode(signature: &str) -> Option<SignedReasoning> {
     // Cheap for foreign signatures, which may be long.
-    if !signature.starts_with("dGhhbHdlZzox") {
+    if !signature.starts_with(SIGNATURE_MARK) {
         return None;
     }
     let bytes = from_base64(signature)?;

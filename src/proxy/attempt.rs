@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     answer::{Answer, fault_event},
     attempt_result::{AttemptError, AttemptTimes, ErrorResponse, ErrorRest, Success},
+    classify,
     error_response::read_error_start,
     first_bytes,
     request_context::RequestContext,
@@ -30,12 +31,13 @@ use super::{
     },
     secret_mask::Within,
     snapshot::Provider,
-    translation::{AnswerBody, Translation},
+    translation::{self, AnswerBody, Translation},
 };
 use crate::{
     base::{ByteList, DeadlineKind, Endpoint, Fault, FaultKind, Sent, Stage},
     exchange::WastedAttempt,
     relay::{CommitPoint, RelayOptions, Uncommitted, collect},
+    routing::FailureClass,
     upstream::{self, Deadline, Request},
     wire::{Usage, provider_error, usage},
 };
@@ -48,7 +50,7 @@ impl RequestContext<'_> {
         provider: &Provider,
         (model, endpoint): (&str, Endpoint),
     ) -> Result<Success, AttemptError> {
-        let mut running = RunningAttempt::new(self, provider, model);
+        let mut running = RunningAttempt::new(self, provider, (model, endpoint));
         running.requests_usage = self.requests_usage(provider, endpoint);
         let mut result = self.run(&mut running, provider, (model, endpoint)).await;
         if running.requests_usage && is_about_usage(&result) {
@@ -82,12 +84,11 @@ impl RequestContext<'_> {
             .map_err(AttemptError::Untranslated)?;
         let (path, headers, body, translation) = match translated {
             Some(call) => (endpoint.path(), Cow::Owned(call.headers), call.body, Some(call.translation)),
-            None => (
-                self.path,
-                Cow::Borrowed(&self.head.headers),
-                self.body_for(model, running.requests_usage),
-                None,
-            ),
+            None => {
+                let (body, dropped) = self.native_body(provider, model, running.requests_usage);
+                running.dropped = dropped;
+                (self.path, Cow::Borrowed(&self.head.headers), body, None)
+            }
         };
         let request = Request {
             method: self.head.method.clone(),
@@ -122,7 +123,13 @@ impl RequestContext<'_> {
         }
         let declared = declared_length(&headers);
         let mut kind = body_kind(&headers, self.streams, self.endpoint);
+        if headers.contains_key("x-thalweg-attempts") {
+            provider.standing.note_thalweg();
+        }
         retain_passed_headers(&mut headers, &provider.target.forwarded);
+        if let Some(dropped) = running.dropped {
+            headers.insert(translation::DROPPED, HeaderValue::from_static(dropped));
+        }
         if let Some(translation) = &translation {
             translation.sign(&mut headers);
         }
@@ -160,7 +167,9 @@ impl RequestContext<'_> {
             self.refuse_beyond(declared)?;
             let body = self.collect(body, first.into(), deadline).await.map_err(AttemptError::Fault)?;
             let body = provider.secrets.mask(body, Within::Answer);
-            if (self.streams || !self.is_sole) && !headers.contains_key(CONTENT_ENCODING) {
+            // LM Studio says under a good status that it lacks an endpoint.
+            let is_untried = !provider.standing.endpoints().has_answered(running.endpoint);
+            if (self.streams || !self.is_sole || is_untried) && !headers.contains_key(CONTENT_ENCODING) {
                 let text = body.join();
                 let is_json = provider_error::is_json(&text);
                 if !self.is_sole && !is_json && !self.endpoint.answers_files() {
@@ -168,7 +177,11 @@ impl RequestContext<'_> {
                 }
                 let is_error =
                     text.len() <= provider_error::MAX_ERROR_BODY && provider_error::is_error(&text);
-                if !self.is_sole && is_error {
+                let lacks_endpoint = || {
+                    let class = classify::of_error(status.as_u16(), &text, running.model);
+                    class == FailureClass::EndpointMissing
+                };
+                if is_error && (!self.is_sole || lacks_endpoint()) {
                     return error(headers, text, ErrorRest::Here(body), translation);
                 }
                 // A client that reads events finds none in a document, and some ask again at once without
@@ -267,11 +280,14 @@ impl RequestContext<'_> {
 struct RunningAttempt<'a> {
     provider: &'a Arc<str>,
     model: &'a str,
+    endpoint: Endpoint,
     wasted: &'a RefCell<Vec<WastedAttempt>>,
     request_stage: &'a Cell<Stage>,
     stage: Cell<Stage>,
     /// Usage is requested on the client's behalf.
     requests_usage: bool,
+    /// Members of a native request that its provider did not get.
+    dropped: Option<&'static str>,
     /// Usage that the provider has reported.
     reported: Option<Usage>,
     /// The stream on its way to its commit point.
@@ -281,14 +297,20 @@ struct RunningAttempt<'a> {
 }
 
 impl<'a> RunningAttempt<'a> {
-    fn new(context: &RequestContext<'a>, provider: &'a Provider, model: &'a str) -> Self {
+    fn new(
+        context: &RequestContext<'a>,
+        provider: &'a Provider,
+        (model, endpoint): (&'a str, Endpoint),
+    ) -> Self {
         Self {
             provider: &provider.target.name,
             model,
+            endpoint,
             wasted: context.wasted,
             request_stage: context.stage,
             stage: Cell::new(Stage::Pool),
             requests_usage: false,
+            dropped: None,
             reported: None,
             stream: None,
             has_ended: false,

@@ -132,6 +132,12 @@ pub fn of_error(status: u16, text: &[u8], model: &str) -> FailureClass {
     {
         return class;
     }
+    if matches!(status, 200..=299 | 400) && missing::says_no_endpoint(message) {
+        return FailureClass::EndpointMissing;
+    }
+    if matches!(status, 400 | 404) && missing::says_other_endpoint(message) {
+        return FailureClass::ModelElsewhere;
+    }
     if matches!(status, 200..=299 | 400 | 403 | 422) && missing::says_no_model(message, model) {
         return FailureClass::ModelMissing;
     }
@@ -227,6 +233,7 @@ pub const fn is_alive(class: FailureClass) -> Option<bool> {
         FailureClass::QuotaExhausted
         | FailureClass::RateLimited
         | FailureClass::ModelMissing
+        | FailureClass::ModelElsewhere
         | FailureClass::Unsupported
         | FailureClass::ContextTooLong
         | FailureClass::ContentRefused

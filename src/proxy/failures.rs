@@ -162,7 +162,10 @@ impl FailedAttempts {
                 (404, "invalid_request_error", "endpoint_not_found", &*no_endpoint)
             }
             _ if self.are_all(|class| {
-                matches!(class, FailureClass::ModelMissing | FailureClass::EndpointMissing)
+                matches!(
+                    class,
+                    FailureClass::ModelMissing | FailureClass::ModelElsewhere | FailureClass::EndpointMissing
+                )
             }) =>
             {
                 (404, "invalid_request_error", "model_not_found", "no provider serves this model")

@@ -34,7 +34,10 @@ use crate::{
     dialect::{ApiDialect, request},
     exchange::{RequestRecord, ResponseMode},
     relay::CommitPoint,
-    routing::{FailureClass, PlanRequest, ResponseKind, catalog::EndpointKnowledge, class::NextStep},
+    routing::{
+        Candidate, FailureClass, NoPlan, PlanRequest, ResponseKind, catalog::EndpointKnowledge,
+        class::NextStep,
+    },
     wire::{self, Envelope, Form, FormError, ModelUse, estimate},
 };
 
@@ -118,7 +121,7 @@ impl Gateway {
             Fields::Form(_) | Fields::Nothing => None,
         };
         let stops = match self.stops(snapshot, &fields, (endpoint, streams), maker) {
-            Err(refusal) => return estimated_count(refusal, snapshot, endpoint, body),
+            Err(refusal) => return estimated_count(refusal, snapshot, (endpoint, model), body),
             Ok(stops) => stops,
         };
         let (record, stage, wasted) = call.completion.parts();
@@ -152,7 +155,7 @@ impl Gateway {
             Some(within) => timeout(within, asking).await.unwrap_or_else(|_| Err(late())),
         };
         let (success, provider) = match asked {
-            Err(refusal) => return estimated_count(refusal, snapshot, endpoint, body),
+            Err(refusal) => return estimated_count(refusal, snapshot, (endpoint, model), body),
             Ok(asked) => asked,
         };
         record.answered_after = Some(success.times.answered - began);
@@ -192,8 +195,20 @@ impl Gateway {
             .catalog
             .plan(&request, Moment::now(), &mut self.rng.borrow_mut())
             .map_err(|none| Refusal::no_plan(&none, model))?;
-        let mut stops: Vec<AskedProvider<'a>> =
-            plan.candidates().iter().map(|candidate| (candidate.provider, candidate.model)).collect();
+        // An estimate takes the place of an answer that is known to be none.
+        let is_spared = |candidate: &&Candidate<'_>| {
+            endpoint == Endpoint::CountTokens
+                && snapshot.catalog.is_known_to_lack(candidate, endpoint, Moment::now())
+        };
+        let mut stops: Vec<AskedProvider<'a>> = plan
+            .candidates()
+            .iter()
+            .filter(|candidate| !is_spared(candidate))
+            .map(|candidate| (candidate.provider, candidate.model))
+            .collect();
+        if stops.is_empty() {
+            return Err(Refusal::no_plan(&NoPlan::NoEndpoint(endpoint), model));
+        }
         stops.truncate(if snapshot.failover { stops.len() } else { 1 });
         Ok(stops)
     }
@@ -207,12 +222,12 @@ impl Gateway {
 fn estimated_count(
     refusal: Box<Refusal>,
     snapshot: &Snapshot,
-    endpoint: Endpoint,
+    (endpoint, model): (Endpoint, &str),
     body: &[u8],
 ) -> Result<Answer, Box<Refusal>> {
     let may_estimate = endpoint == Endpoint::CountTokens
         && refusal.code == "endpoint_not_found"
-        && !snapshot.catalog.settings().native_only;
+        && snapshot.catalog.translates(model);
     let tokens = may_estimate.then(|| request::count_tokens(ApiDialect::Messages, body).ok()).flatten();
     let tokens = tokens.ok_or(refusal)?;
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
@@ -286,7 +301,10 @@ impl RequestContext<'_> {
         match response.status.as_u16() {
             404 | 405 | 410 | 501 => true,
             400 | 422 => self.endpoint == Endpoint::StoredResponse,
-            _ => matches!(class, FailureClass::ModelMissing | FailureClass::EndpointMissing),
+            _ => matches!(
+                class,
+                FailureClass::ModelMissing | FailureClass::ModelElsewhere | FailureClass::EndpointMissing
+            ),
         }
     }
 }
@@ -423,8 +441,9 @@ fn providers_having<'a>(
         .filter_map(|(index, provider)| {
             let is_late = match snapshot.catalog.knowledge(index, endpoint, now) {
                 EndpointKnowledge::Configured(false) => return None,
-                EndpointKnowledge::Missing { .. } => true,
+                EndpointKnowledge::Missing { .. } | EndpointKnowledge::Known(false) => true,
                 EndpointKnowledge::Configured(true)
+                | EndpointKnowledge::Known(true)
                 | EndpointKnowledge::Answered
                 | EndpointKnowledge::Unknown => provider.standing.resting_until() > now,
             };

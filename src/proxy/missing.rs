@@ -23,10 +23,26 @@ const MODEL_SENTENCES: &[&str] = &[
     "is not a valid model",
     "model identifier is invalid",
     "you are not allowed to generate from this model",
-    // The model exists, but at another endpoint.
-    "this is a chat model",
-    "this is not a chat model",
-    "this model is only supported in",
+];
+
+/// Sentences about a model that its provider serves at another endpoint, in lower case.
+const ELSEWHERE_SENTENCES: &[&str] =
+    &["this is a chat model", "this is not a chat model", "this model is only supported in"];
+
+/// Sentences about a path under a status that does not say it, in lower case: LM Studio has 200, a few
+/// gateways 400.
+const ENDPOINT_SENTENCES_OF_ANY_STATUS: &[&str] = &[
+    "unexpected endpoint or method",
+    "unknown endpoint",
+    "unknown request url",
+    "unsupported endpoint",
+    "endpoint not found",
+    "endpoint is not supported",
+    "endpoint not supported",
+    "no route matched",
+    "route not found",
+    "invalid url (post",
+    "cannot post /",
 ];
 
 /// Sentences about a path, in lower case.
@@ -62,6 +78,16 @@ const UNSUPPORTED_SENTENCES: &[&str] = &[
 pub(super) fn says_no_model(message: &str, model: &str) -> bool {
     let plain = without_name(&message.to_lowercase(), &model.to_lowercase());
     MODEL_SENTENCES.iter().any(|sentence| plain.contains(sentence)) || names_unsupported_api(&plain)
+}
+
+/// Whether the message of an error says that the model is served at another endpoint.
+pub(super) fn says_other_endpoint(message: &str) -> bool {
+    contains_any(&message.to_lowercase(), ELSEWHERE_SENTENCES)
+}
+
+/// Whether the message of an error says that there is no such endpoint, whatever its status.
+pub(super) fn says_no_endpoint(message: &str) -> bool {
+    contains_any(&message.to_lowercase(), ENDPOINT_SENTENCES_OF_ANY_STATUS)
 }
 
 /// vLLM: "the model does not support Embeddings API".
@@ -235,6 +261,23 @@ mod tests {
             let error = provider_error::read(text.as_bytes());
             assert_eq!(of_not_found(404, &error, text.as_bytes(), "nope"), class, "{text}");
         }
+    }
+
+    #[test]
+    fn an_unknown_endpoint_is_known_by_its_sentence() {
+        for message in [
+            "Unexpected endpoint or method. (POST /v1/messages)",
+            "Unknown endpoint: POST /v1/responses",
+            "no Route matched with those values",
+            "Invalid URL (POST /v1/messages)",
+        ] {
+            assert!(says_no_endpoint(message), "{message}");
+        }
+        for message in ["Invalid URL for an image: /a.png", "'messages' is a required property", ""] {
+            assert!(!says_no_endpoint(message), "{message}");
+        }
+        let elsewhere = "This model is only supported in v1/responses and not in v1/chat/completions.";
+        assert!(says_other_endpoint(elsewhere) && !says_no_endpoint(elsewhere));
     }
 
     #[test]

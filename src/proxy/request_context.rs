@@ -3,11 +3,12 @@
 
 use std::{
     cell::{Cell, RefCell},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, header::CONTENT_TYPE, request::Parts};
+use memchr::memmem::Finder;
 use tokio::time::Instant;
 
 use super::{
@@ -21,13 +22,27 @@ use crate::{
         ByteList, Endpoint, Moment, RequestId, Stage,
         origins::{OriginMaker, OriginNote},
     },
-    dialect::request::RequestOptions,
+    dialect::{reasoning, request::RequestOptions},
     exchange::WastedAttempt,
     relay::{CommitPoint, Mode},
     telemetry::LatencyMeter,
     upstream::{JSON, Upstream},
-    wire::{Edits, Envelope, Form, minted, splice},
+    wire::{
+        Edits, Envelope, Form, envelope, minted,
+        own_seals::{self, UnsealedBody},
+        splice,
+    },
 };
+
+/// Finds the reasoning that this gateway has sealed.
+static FIND_SEAL: LazyLock<Finder<'static>> =
+    LazyLock::new(|| Finder::new(reasoning::SIGNATURE_MARK.as_bytes()));
+
+/// A JSON body for a provider that knows the model by this name; empty: the request names none.
+fn spliced(body: &Bytes, envelope: &Envelope, model: &str, request_usage: bool) -> ByteList {
+    let model = Some(model).filter(|model| !model.is_empty());
+    splice(body, envelope, &Edits { model, drop_gateway_members: true, request_usage })
+}
 
 /// The body's form, and the fields that were read from it.
 #[derive(Clone, Copy, Debug)]
@@ -95,16 +110,38 @@ impl RequestContext<'_> {
     /// The body for a provider that knows the model by this name; empty: the request names none.
     pub(super) fn body_for(&self, model: &str, request_usage: bool) -> ByteList {
         match self.payload {
-            Payload::Json(envelope) => {
-                let edits = Edits {
-                    model: Some(model).filter(|model| !model.is_empty()),
-                    drop_gateway_members: true,
-                    request_usage,
-                };
-                splice(self.body, envelope, &edits)
-            }
+            Payload::Json(envelope) => spliced(self.body, envelope, model, request_usage),
             Payload::Form(form) => form.renamed(self.body, model),
             Payload::Nothing => ByteList::new(),
+        }
+    }
+
+    /// The body for a provider that speaks the request's own dialect, and the members that were left out.
+    /// Reasoning that this gateway has sealed stands for another provider's, and Anthropic and OpenAI refuse
+    /// it; another thalweg, or the provider by which it was made, reads it.
+    pub(super) fn native_body(
+        &self,
+        provider: &Provider,
+        model: &str,
+        request_usage: bool,
+    ) -> (ByteList, Option<&'static str>) {
+        let origins = self.snapshot.catalog.registry().origins();
+        let maker = OriginMaker::of(&provider.target.name);
+        let is_known = |seal: &[u8]| {
+            provider.standing.is_thalweg()
+                || minted::token_of(seal).and_then(|token| origins.find(token)) == Some(maker)
+        };
+        let unsealed = match self.payload {
+            Payload::Json(_) => own_seals::remove(self.endpoint.dialect(), self.body, &FIND_SEAL, is_known),
+            Payload::Form(_) | Payload::Nothing => None,
+        };
+        let envelope = |body: &Bytes| envelope::read_for(body, self.endpoint.model_use(), None).ok();
+        let read = unsealed.and_then(|unsealed| Some((envelope(&unsealed.body)?, unsealed)));
+        match &read {
+            None => (self.body_for(model, request_usage), None),
+            Some((envelope, UnsealedBody { body, dropped })) => {
+                (spliced(body, envelope, model, request_usage), Some(dropped))
+            }
         }
     }
 

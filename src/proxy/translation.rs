@@ -31,7 +31,7 @@ const ANTHROPIC_VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
 const NO_ANSWER: &str = "an answer of another form";
 const DIALECT: HeaderName = HeaderName::from_static("x-thalweg-dialect");
-const DROPPED: HeaderName = HeaderName::from_static("x-thalweg-dropped");
+pub(super) const DROPPED: HeaderName = HeaderName::from_static("x-thalweg-dropped");
 /// Bytes of the header that lists dropped members.
 const MAX_DROPPED: usize = 1024;
 

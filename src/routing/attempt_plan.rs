@@ -17,7 +17,7 @@ use super::{
     strategy::{HedgeDelay, Strategy},
 };
 use crate::{
-    base::{Endpoint, Moment, Rng, Sent},
+    base::{Moment, Rng, Sent},
     telemetry::GaugeGuard,
 };
 
@@ -71,7 +71,7 @@ pub struct AttemptPlan<'a> {
     tried: u64,
     in_flight: u64,
     excluded: u64,
-    /// Candidates to ask again at their alternative endpoint.
+    /// Candidates to ask again at another endpoint.
     deferred: u64,
     number: u8,
     repeats: u8,
@@ -83,10 +83,11 @@ pub struct AttemptPlan<'a> {
     is_done: bool,
 }
 
-/// The endpoint at which a candidate is asked after this failure: it lacks the one of the attempt, and has
-/// another whose dialect the request can be translated to.
-fn alternative_after(candidate: &Candidate<'_>, class: FailureClass) -> Option<Endpoint> {
-    candidate.alternative.filter(|_| class == FailureClass::EndpointMissing)
+/// Whether a candidate is asked at another endpoint after this failure: it lacks the one of the attempt, and
+/// may have another whose dialect the request can be translated to.
+const fn is_asked_elsewhere(candidate: &Candidate<'_>, class: FailureClass) -> bool {
+    matches!(class, FailureClass::EndpointMissing | FailureClass::ModelElsewhere)
+        && !candidate.alternatives.is_empty()
 }
 
 /// How many attempts run at once.
@@ -357,10 +358,11 @@ impl<'a> AttemptPlan<'a> {
             NextStep::Stop => self.is_done = true,
             NextStep::OtherModel => self.exclude_group(attempt.candidate.group),
             NextStep::OtherCandidate { may_repeat: false } => {
-                if let Some(alternative) = alternative_after(&attempt.candidate, class)
+                if is_asked_elsewhere(&attempt.candidate, class)
                     && let Some(candidate) = self.plan.candidates.get_mut(usize::from(attempt.index))
+                    && let Some(alternative) = candidate.alternatives.take_first()
                 {
-                    (candidate.endpoint, candidate.alternative) = (alternative, None);
+                    candidate.endpoint = alternative;
                     self.tried &= !(1 << attempt.index);
                     self.deferred |= 1 << attempt.index;
                     if !self.policy.failover {
@@ -413,9 +415,7 @@ impl<'a> AttemptPlan<'a> {
                 let is_only_model = !self.policy.failover || self.untried().all(is_alike);
                 is_only_model && self.in_flight_indices().all(is_alike)
             }
-            NextStep::OtherCandidate { .. } if alternative_after(&attempt.candidate, class).is_some() => {
-                false
-            }
+            NextStep::OtherCandidate { .. } if is_asked_elsewhere(&attempt.candidate, class) => false,
             NextStep::OtherCandidate { may_repeat } => {
                 let is_only = self.plan.candidates().len() == 1
                     // The provider's words about the request are of more use than a list of failures.

@@ -10,9 +10,12 @@ use regex::Regex;
 
 use super::{
     candidate_stats::{Admission, CandidateStats},
+    known_endpoints::KnownEndpoints,
     model_details::ModelDetails,
     order::{self, SortBy},
-    plan::{Candidate, CandidateOrder, MAX_CANDIDATES, NoPlan, Plan, PlanRequest, UnknownModel},
+    plan::{
+        Alternatives, Candidate, CandidateOrder, MAX_CANDIDATES, NoPlan, Plan, PlanRequest, UnknownModel,
+    },
     settings::{AllTripped, ModelRule, RoutingSettings},
     stats_registry::StatsRegistry,
     strategy::Strategy,
@@ -51,8 +54,12 @@ pub struct RoutedProvider {
     /// For the strategy `weighted`; at least 1.
     pub weight: u32,
     pub region: Option<Arc<str>>,
-    /// The endpoints of [`Endpoint::MAIN`] that it has, by configuration. `None`: its answers show it.
+    /// The endpoints of [`Endpoint::MAIN`] that it has, by configuration. `None`: address and answers show it.
     pub dialects: Option<EndpointSet>,
+    /// The same by its address.
+    pub known: Option<KnownEndpoints>,
+    /// Whether it may be asked in another dialect than the client's. `None`: as the settings say.
+    pub translate: Option<bool>,
     /// The other fields of its list.
     pub details: Arc<ModelDetails>,
 }
@@ -68,13 +75,27 @@ pub enum EndpointKnowledge {
     Missing {
         until: Moment,
     },
+    /// By its address: it has it, or not.
+    Known(bool),
     Unknown,
 }
 
 impl EndpointKnowledge {
-    /// By the configuration or by its last answer it does not have the endpoint.
+    /// By the configuration, its last answer or its address it does not have the endpoint.
     const fn is_lacking(self) -> bool {
-        matches!(self, Self::Configured(false) | Self::Missing { .. })
+        matches!(self, Self::Configured(false) | Self::Missing { .. } | Self::Known(false))
+    }
+
+    /// Whether it has the endpoint, and the source of that: the words of `/health`. `None`: nothing is known.
+    #[must_use]
+    pub const fn source(self) -> Option<(bool, &'static str)> {
+        match self {
+            Self::Configured(has) => Some((has, "said")),
+            Self::Known(has) => Some((has, "known")),
+            Self::Answered => Some((true, "learned")),
+            Self::Missing { .. } => Some((false, "learned")),
+            Self::Unknown => None,
+        }
     }
 }
 
@@ -109,6 +130,8 @@ struct Serving {
     model: Option<Arc<str>>,
     stats: Arc<CandidateStats>,
     rank: u8,
+    /// Whether it may be asked in another dialect, by a rule of the model.
+    translate: Option<bool>,
 }
 
 /// A model of the merged list, with the providers that serve it.
@@ -172,7 +195,7 @@ impl Catalog {
                 let serving = &mut self.models.entry(model.clone()).or_default().serving;
                 if serving.iter().all(|known| known.provider != index) {
                     let stats = self.registry.candidate(&provider.name, &provider.base, Some(model));
-                    serving.push(Serving { provider: index, model: None, stats, rank: 0 });
+                    serving.push(Serving { provider: index, model: None, stats, rank: 0, translate: None });
                 }
             }
         }
@@ -222,6 +245,7 @@ impl Catalog {
             model: Some(candidate.model).filter(|model| alias.is_some() || *model != target).map(Arc::from),
             stats: Arc::clone(candidate.stats),
             rank,
+            translate: candidate.translate,
         };
         self.candidates(target, 0)
             .map_or_else(Vec::new, |(order, _)| order.iter().copied().map(renamed).collect())
@@ -243,7 +267,7 @@ impl Catalog {
             restricted.extend(serving.iter().filter(|serving| serving.provider == index).cloned());
             if restricted.len() == known {
                 let stats = self.registry.candidate(name, &provider.base, Some(&rule.name));
-                restricted.push(Serving { provider: index, model: None, stats, rank: 0 });
+                restricted.push(Serving { provider: index, model: None, stats, rank: 0, translate: None });
             }
         }
         restricted
@@ -354,10 +378,13 @@ impl Catalog {
         let Some((stats, _)) = self.unlisted_stats.get(provider) else { return EndpointKnowledge::Unknown };
         let memory = stats.provider().endpoints();
         match memory.missing_until(endpoint) {
-            until if now < until => EndpointKnowledge::Missing { until },
-            _ if memory.has_answered(endpoint) => EndpointKnowledge::Answered,
-            _ => EndpointKnowledge::Unknown,
+            until if now < until => return EndpointKnowledge::Missing { until },
+            _ if memory.has_answered(endpoint) => return EndpointKnowledge::Answered,
+            _ => {}
         }
+        let known = self.providers.get(provider).and_then(|provider| provider.known);
+        let has = known.zip(endpoint.main()).and_then(|(known, main)| known.has(main));
+        has.map_or(EndpointKnowledge::Unknown, EndpointKnowledge::Known)
     }
 
     /// Leaves the candidates of the request's maker, if it is one of them: if it fails, no other can help.
@@ -372,22 +399,32 @@ impl Catalog {
 
     /// Sets the endpoint at which each candidate is asked. Where a request may be translated, a provider that
     /// lacks its endpoint is asked at another one; one of which nothing is known is asked there once it has
-    /// turned out to lack the request's own.
+    /// turned out to lack the request's own. A model's rule for translation takes precedence over its
+    /// provider's, and this over the one for all.
     fn choose_endpoints(&self, candidates: &mut CandidateOrder<'_>, request: &PlanRequest<'_>, now: Moment) {
         let own = request.endpoint;
         for candidate in candidates.iter_mut() {
             candidate.endpoint = own;
-            let alternative = || self.translated_endpoint(candidate.provider, own, now);
-            let may_translate = request.may_translate && !self.settings.native_only;
-            let Some(alternative) = may_translate.then(alternative).flatten() else { continue };
+            let may_translate = request.may_translate
+                && TRANSLATED.contains(&own)
+                && self.may_translate(candidate.provider, candidate.translate);
+            if !may_translate {
+                continue;
+            }
+            candidate.alternatives = self.alternatives(candidate, own, now);
             let lacks = self.knowledge(candidate.provider, own, now).is_lacking()
                 || candidate.stats.endpoints().is_missing(own, now);
-            if lacks {
-                candidate.endpoint = alternative;
-            } else {
-                candidate.alternative = Some(alternative);
+            if lacks && let Some(first) = candidate.alternatives.take_first() {
+                candidate.endpoint = first;
             }
         }
+    }
+
+    /// Whether that provider may be asked in another dialect than the client's. `of_model`: the word of the
+    /// model's rule.
+    fn may_translate(&self, provider: usize, of_model: Option<bool>) -> bool {
+        let of_provider = || self.providers.get(provider)?.translate;
+        of_model.or_else(of_provider).unwrap_or(!self.settings.native_only)
     }
 
     /// Whether that provider is this maker.
@@ -396,22 +433,44 @@ impl Catalog {
         self.providers.get(provider).is_some_and(|provider| OriginMaker::of(&provider.name) == maker)
     }
 
-    /// The endpoint of that provider whose dialect a request to `own` is translated to. `None`: there is
-    /// none. Of a provider without known endpoints chat completions are expected, because nearly all have
-    /// them.
-    fn translated_endpoint(&self, provider: usize, own: Endpoint, now: Moment) -> Option<Endpoint> {
-        let others = TRANSLATED.into_iter().filter(|endpoint| *endpoint != own);
-        if !TRANSLATED.contains(&own) {
-            return None;
+    /// Whether a provider of that model may be asked in another dialect than the client's.
+    #[must_use]
+    pub fn translates(&self, requested: &str) -> bool {
+        let may = |candidate: &Candidate<'_>| self.may_translate(candidate.provider, candidate.translate);
+        self.candidates(requested, 0).is_some_and(|(order, _)| order.iter().any(may))
+    }
+
+    /// Whether that candidate is known to lack an endpoint, and another answer may take its place.
+    #[must_use]
+    pub fn is_known_to_lack(&self, candidate: &Candidate<'_>, endpoint: Endpoint, now: Moment) -> bool {
+        self.may_translate(candidate.provider, candidate.translate)
+            && self.knowledge(candidate.provider, endpoint, now).is_lacking()
+    }
+
+    /// The endpoints at which that candidate is asked if it lacks `own`: first those that its provider is known
+    /// to have, the best first; then those of which nothing is known.
+    fn alternatives(&self, candidate: &Candidate<'_>, own: Endpoint, now: Moment) -> Alternatives {
+        let mut found = Alternatives::default();
+        let known = self.providers.get(candidate.provider).and_then(|provider| provider.known);
+        let best = known.map_or(&[][..], |known| known.has);
+        let in_order = || best.iter().chain(&TRANSLATED).copied();
+        for wants_certainty in [true, false] {
+            for endpoint in in_order().filter(|other| *other != own && TRANSLATED.contains(other)) {
+                let is_certain = match self.knowledge(candidate.provider, endpoint, now) {
+                    EndpointKnowledge::Configured(true)
+                    | EndpointKnowledge::Answered
+                    | EndpointKnowledge::Known(true) => true,
+                    EndpointKnowledge::Unknown => false,
+                    EndpointKnowledge::Configured(false)
+                    | EndpointKnowledge::Known(false)
+                    | EndpointKnowledge::Missing { .. } => continue,
+                };
+                if is_certain == wants_certainty && !candidate.stats.endpoints().is_missing(endpoint, now) {
+                    found.add(endpoint);
+                }
+            }
         }
-        let known = |endpoint: &Endpoint| self.knowledge(provider, *endpoint, now);
-        let has = |endpoint: &Endpoint| {
-            matches!(known(endpoint), EndpointKnowledge::Configured(true) | EndpointKnowledge::Answered)
-        };
-        let is_expected = |endpoint: &Endpoint| {
-            *endpoint == Endpoint::ChatCompletions && known(endpoint) == EndpointKnowledge::Unknown
-        };
-        others.clone().find(has).or_else(|| { others }.find(is_expected))
+        found
     }
 
     /// Leaves out the candidates whose provider lacks the endpoint. If only its answers say so and no other
@@ -424,9 +483,11 @@ impl Catalog {
         let lacks = |candidate: &Candidate<'_>| known(candidate) == EndpointKnowledge::Configured(false);
         let missing_until = |candidate: &Candidate<'_>| match known(candidate) {
             EndpointKnowledge::Missing { until } => Some(until),
-            EndpointKnowledge::Configured(_) | EndpointKnowledge::Answered | EndpointKnowledge::Unknown => {
-                None
-            }
+            EndpointKnowledge::Known(false) => Some(Moment(u64::MAX)),
+            EndpointKnowledge::Configured(_)
+            | EndpointKnowledge::Answered
+            | EndpointKnowledge::Known(true)
+            | EndpointKnowledge::Unknown => None,
         };
         match candidates {
             CandidateOrder::One(candidate) if lacks(candidate) => {
@@ -561,10 +622,12 @@ impl Catalog {
         requested: &'a str,
         group: u8,
     ) -> (CandidateOrder<'a>, Option<usize>) {
+        let rule = model.rule.and_then(|index| self.settings.models.get(index));
         let candidate = |serving: &'a Serving| {
             let group = group.saturating_add(serving.rank);
             let name = serving.model.as_deref().unwrap_or(requested);
-            self.candidate(serving.provider, name, &serving.stats, group)
+            let translate = rule.and_then(|rule| rule.translate).or(serving.translate);
+            Candidate { translate, ..self.candidate(serving.provider, name, &serving.stats, group) }
         };
         let order = match model.serving.as_slice() {
             [one] => CandidateOrder::One(candidate(one)),
@@ -587,7 +650,9 @@ impl Catalog {
         let region_rank = self.unlisted_stats.get(provider).map_or(0, |(_, region_rank)| *region_rank);
         let weight = self.providers.get(provider).map_or(1, |provider| provider.weight.max(1));
         let endpoint = Endpoint::ChatCompletions;
-        Candidate { provider, model, stats, endpoint, alternative: None, group, region_rank, weight }
+        let alternatives = Alternatives::default();
+        let translate = None;
+        Candidate { provider, model, stats, endpoint, alternatives, translate, group, region_rank, weight }
     }
 
     /// The provider of `provider/model`, and the model.
@@ -615,7 +680,10 @@ impl Catalog {
             }
             (None, Listing::Fetched(_) | Listing::Unknown) => return None,
         };
-        Some(CandidateOrder::One(self.candidate(index, model, stats, group)))
+        let rule = self.models.get(model).and_then(|known| self.settings.models.get(known.rule?));
+        let translate = rule.and_then(|rule| rule.translate);
+        let candidate = self.candidate(index, model, stats, group);
+        Some(CandidateOrder::One(Candidate { translate, ..candidate }))
     }
 
     /// The candidates of a model that no list has. A list that a provider gave itself does not exclude: it

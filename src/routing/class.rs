@@ -20,6 +20,8 @@ pub enum FailureClass {
     RateLimited,
     /// This provider does not serve the model at this endpoint (404, `model_not_found`).
     ModelMissing,
+    /// This provider serves the model, but at another endpoint.
+    ModelElsewhere,
     /// This provider does not have the endpoint (404 without a word about the model, 405, 501).
     EndpointMissing,
     /// This provider cannot serve such a request, and another one may: too large for its limit, or a feature
@@ -110,7 +112,7 @@ impl FailureClass {
             Self::QuotaExhausted => row(NEXT, Scope::Provider, 900, false),
             // Short at first, because a client that repeats on its own would wait no longer.
             Self::RateLimited => row(WAIT, Scope::Candidate, 1, false),
-            Self::ModelMissing => row(NEXT, Scope::ModelAtEndpoint, 300, false),
+            Self::ModelMissing | Self::ModelElsewhere => row(NEXT, Scope::ModelAtEndpoint, 300, false),
             Self::EndpointMissing => row(NEXT, Scope::Endpoint, 300, false),
             Self::ContextTooLong | Self::ContentRefused => row(NextStep::OtherModel, Scope::None, 0, false),
             Self::CallerMistake => row(NextStep::Stop, Scope::None, 0, false),
@@ -144,6 +146,7 @@ impl FailureClass {
             Self::QuotaExhausted => "quota_gone",
             Self::RateLimited => "rate_limited",
             Self::ModelMissing => "model_missing",
+            Self::ModelElsewhere => "model_elsewhere",
             Self::EndpointMissing => "endpoint_missing",
             Self::Unsupported => "unsupported",
             Self::ContextTooLong => "context_too_long",
@@ -170,7 +173,7 @@ impl FailureClass {
     }
 
     /// All classes in a fixed order: the index fits into an atomic.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::KeyInvalid,
         Self::Forbidden,
         Self::QuotaExhausted,
@@ -198,6 +201,7 @@ impl FailureClass {
         Self::Unattributed,
         Self::EndpointMissing,
         Self::Unsupported,
+        Self::ModelElsewhere,
     ];
 
     pub(super) fn number(self) -> u8 {

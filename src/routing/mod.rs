@@ -9,6 +9,7 @@
 //! - [`candidate_stats`]: the statistics of a candidate, with its `breaker`, `window`, `latency` and
 //!   `caller_streak`; [`provider_health`]: the state of a provider; [`endpoint_memory`]: the endpoints that
 //!   either has; [`stats_registry`]: the map of both; [`model_details`]: the fields of listed models
+//! - [`known_endpoints`]: the endpoints of well-known providers
 //! - [`budget`]: limits over all requests on races, hedges, failovers and repeats
 //! - [`probe_schedule`]: when each provider is probed
 
@@ -20,6 +21,7 @@ pub mod candidate_stats;
 pub mod catalog;
 pub mod class;
 pub mod endpoint_memory;
+pub mod known_endpoints;
 pub mod latency;
 pub mod model_details;
 mod order;
@@ -39,6 +41,7 @@ pub use candidate_stats::{CandidateStats, ResponseKind};
 pub use catalog::{Catalog, EndpointKnowledge, Listing, OfferedModel, RoutedProvider};
 pub use class::FailureClass;
 pub use endpoint_memory::EndpointMemory;
+pub use known_endpoints::KnownEndpoints;
 pub use model_details::ModelDetails;
 pub use plan::{Candidate, NoPlan, Plan, PlanRequest, UnknownModel};
 pub use probe_schedule::{HealthSettings, Probe, ProbeSchedule};

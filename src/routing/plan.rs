@@ -67,13 +67,40 @@ pub struct Candidate<'a> {
     pub stats: &'a Arc<CandidateStats>,
     /// The endpoint at which it is asked.
     pub endpoint: Endpoint,
-    /// The endpoint at which it is asked if it turns out to lack `endpoint`. `None`: there is none.
-    pub(super) alternative: Option<Endpoint>,
+    /// The endpoints at which it is asked if it turns out to lack `endpoint`.
+    pub(super) alternatives: Alternatives,
+    /// Whether it may be asked in another dialect, by a rule of its model. `None`: no rule says it.
+    pub(super) translate: Option<bool>,
     /// Lower groups come first: the index in the client's list of models, then in the alias's targets.
     pub(super) group: u8,
     /// The index of its region in the configured regions; lower comes first.
     pub(super) region_rank: u8,
     pub(super) weight: u32,
+}
+
+/// The endpoints at which a candidate is asked in turn, in other dialects than the client's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Alternatives([Option<Endpoint>; 3]);
+
+impl Alternatives {
+    /// Adds an endpoint at the end, once.
+    pub(super) fn add(&mut self, endpoint: Endpoint) {
+        if !self.0.contains(&Some(endpoint))
+            && let Some(free) = self.0.iter_mut().find(|place| place.is_none())
+        {
+            *free = Some(endpoint);
+        }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        let [first, ..] = self.0;
+        first.is_none()
+    }
+
+    pub(super) fn take_first(&mut self) -> Option<Endpoint> {
+        self.0.rotate_left(1);
+        self.0.last_mut().and_then(Option::take)
+    }
 }
 
 /// The candidates of a request. Never empty.

@@ -60,6 +60,7 @@ pub struct ProviderHealth {
     /// It answered 400 to `stream_options`, which its clients had not sent, and served the request without.
     /// Known for as long as the process runs.
     refuses_usage_option: AtomicBool,
+    is_thalweg: AtomicBool,
 }
 
 const CHECKED: u8 = 0x80;
@@ -82,6 +83,7 @@ impl Default for ProviderHealth {
             list_wanted: AtomicBool::new(false),
             callers: CallerStreak::default(),
             refuses_usage_option: AtomicBool::new(false),
+            is_thalweg: AtomicBool::new(false),
         }
     }
 }
@@ -142,6 +144,18 @@ impl ProviderHealth {
     /// It refuses requests with `stream_options`.
     pub fn note_refused_usage_option(&self) {
         self.refuses_usage_option.store(true, Relaxed);
+    }
+
+    /// It is another thalweg, which reads seals like this one's.
+    pub fn note_thalweg(&self) {
+        if !self.is_thalweg() {
+            self.is_thalweg.store(true, Relaxed);
+        }
+    }
+
+    #[must_use]
+    pub fn is_thalweg(&self) -> bool {
+        self.is_thalweg.load(Relaxed)
     }
 
     #[must_use]

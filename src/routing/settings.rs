@@ -127,6 +127,9 @@ pub struct ModelRule {
     /// Only these providers, in this order. Empty: all that list the model.
     pub providers: Vec<Arc<str>>,
     pub strategy: Option<Strategy>,
+    /// Whether its providers may be asked in another dialect than the client's. `None`: as each provider's
+    /// setting says.
+    pub translate: Option<bool>,
 }
 
 impl Default for RaceSettings {

@@ -11,7 +11,7 @@ use super::admin::DetailScope;
 use crate::{
     base::{Endpoint, Moment, time::Rfc3339, ttl_map::HitCounter},
     proxy::{Provider, Snapshot},
-    routing::{BreakerState, CandidateStats, EndpointMemory, FailureClass, ResponseKind},
+    routing::{BreakerState, CandidateStats, Catalog, EndpointMemory, FailureClass, ResponseKind},
 };
 
 /// Above this number of candidates, those without an attempt are left out.
@@ -70,12 +70,16 @@ fn in_detail(snapshot: &Snapshot, may_see: impl Fn((&str, &CandidateStats)) -> b
     let details: Vec<Value> = snapshot
         .providers
         .iter()
-        .map(|one| {
+        .enumerate()
+        .map(|(index, one)| {
             let own = tracked
                 .iter()
                 .filter(|(name, stats)| **name == *one.target.name && (show_all || stats.is_used()))
                 .filter(|(name, stats)| may_see((name, stats)));
-            provider(one, own.map(|(_, stats)| candidate(stats, snapshot, now)).collect(), now)
+            let candidates = own.map(|(_, stats)| candidate(stats, snapshot, now)).collect();
+            let mut details = provider(one, candidates, now);
+            details["dialects"] = dialects(&snapshot.catalog, index, now);
+            details
         })
         .collect();
     if let Some(page) = page.as_object_mut() {
@@ -145,6 +149,15 @@ fn candidate(stats: &CandidateStats, snapshot: &Snapshot, now: Moment) -> Value 
         },
         "whole_p50_ms": millis(stats.latency(ResponseKind::Whole).percentile(50)),
     })
+}
+
+/// What is known of each dialect of a provider: whether it has it, and the source of that.
+fn dialects(catalog: &Catalog, provider: usize, now: Moment) -> Value {
+    let known = |endpoint: Endpoint| {
+        let (has, source) = catalog.knowledge(provider, endpoint, now).source()?;
+        Some((endpoint.as_str().to_owned(), json!({"has": has, "source": source})))
+    };
+    Value::Object(Endpoint::MAIN.into_iter().filter_map(known).collect())
 }
 
 /// The endpoints that are believed to be missing.

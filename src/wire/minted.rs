@@ -102,8 +102,13 @@ fn note_all(text: &[u8], names: &[&[u8]], note: &mut impl FnMut(OriginToken)) {
 
 /// A sealed text is long; shorter values of these names are something else.
 fn sealed(text: &[u8], after_name: usize) -> Option<OriginToken> {
-    let value = string_after(text, after_name)?;
-    let tail = value.get(value.len().checked_sub(TAIL)?..)?;
+    token_of(string_after(text, after_name)?)
+}
+
+/// The token of a sealed text. `None`: it is too short for one.
+#[must_use]
+pub fn token_of(sealed: &[u8]) -> Option<OriginToken> {
+    let tail = sealed.get(sealed.len().checked_sub(TAIL)?..)?;
     Some(OriginToken::of(tail))
 }
 

@@ -14,6 +14,7 @@
 //! - [`content_shape`]: the bytes that content events have in common
 //! - [`answer_end`]: whether a stream has come to the end of its answer
 //! - [`minted`]: ids and sealed texts that only their maker understands
+//! - [`own_seals`]: reasoning that the gateway itself has sealed, taken out of a request
 //! - `response_id`: the id of a response, from its first event
 //! - [`provider_error`]: code, type and message of a provider's error
 //! - [`usage`]: token counts; [`estimate`]: the estimated token count of a request
@@ -35,6 +36,7 @@ pub mod form;
 mod index;
 mod member_search;
 pub mod minted;
+pub mod own_seals;
 pub mod position;
 pub mod provider_error;
 mod response_id;

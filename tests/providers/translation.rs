@@ -2,6 +2,7 @@
 //! event (B26).
 
 use serde_json::{Value, json};
+use thalweg::{base::Endpoint, routing::KnownEndpoints};
 
 use crate::{
     client::{Call, Version},
@@ -12,6 +13,9 @@ use crate::{
 const NOT_FOUND: &str = r#"{"error":{"message":"Invalid URL (POST /v1/messages)","type":"invalid_request_error","param":null,"code":null}}"#;
 const MESSAGE: &str =
     r#"{"model":"m","max_tokens":50,"system":"Be brief.","messages":[{"role":"user","content":"Hello"}]}"#;
+
+const ANSWER: &str = r#"{"id":"msg_1","type":"message","role":"assistant","content":[{"type":"text","text":"Hi."}],"model":"m","stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}"#;
+const RESPONSE: &str = r#"{"id":"resp_1","object":"response","status":"completed","model":"m","output":[{"type":"message","id":"msg_1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Hi.","annotations":[]}]}],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}"#;
 
 /// Has chat alone, and answers it so.
 fn chat_alone(answer: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Upstream {
@@ -139,7 +143,7 @@ async fn a_chat_stream_comes_from_a_messages_provider() {
         false => script::json(404, NOT_FOUND),
     });
     let plan = Plan::to(&[&provider]).with(|settings| {
-        settings.providers[0].dialects = Some([thalweg::base::Endpoint::Messages].into_iter().collect());
+        settings.providers[0].dialects = Some([Endpoint::Messages].into_iter().collect());
     });
     let gateway = plan.start().await;
     let mut client = gateway.client(Version::H1).await;
@@ -202,9 +206,8 @@ async fn a_native_provider_comes_first() {
     let chat = chat_alone(|_| script::json(200, script::COMPLETION));
     let native = Upstream::always(Speaks::H1, script::json(503, r#"{"error":{"message":"down"}}"#));
     let plan = Plan::to(&[&chat, &native]).with(|settings| {
-        settings.providers[0].dialects =
-            Some([thalweg::base::Endpoint::ChatCompletions].into_iter().collect());
-        settings.providers[1].dialects = Some([thalweg::base::Endpoint::Messages].into_iter().collect());
+        settings.providers[0].dialects = Some([Endpoint::ChatCompletions].into_iter().collect());
+        settings.providers[1].dialects = Some([Endpoint::Messages].into_iter().collect());
     });
     let gateway = plan.start().await;
     let mut client = gateway.client(Version::H1).await;
@@ -225,6 +228,234 @@ async fn translation_can_be_switched_off() {
     let answer = client.send(Call::post("/v1/messages", MESSAGE)).await;
     assert_eq!((answer.status.as_u16(), answer.headers.contains_key("x-thalweg-dialect")), (404, false));
     answer.collect().await;
+    drop(client);
+    gateway.stop().await;
+}
+
+/// The setting of a model takes precedence over its provider's, and this over the one for all.
+#[tokio::test]
+async fn the_most_particular_setting_decides() {
+    use thalweg::routing::settings::ModelRule;
+    for (of_model, of_provider, native_only, is_served) in [
+        (None, None, false, true),
+        (None, None, true, false),
+        (None, Some(false), false, false),
+        (None, Some(true), true, true),
+        (Some(false), Some(true), false, false),
+        (Some(true), Some(false), true, true),
+    ] {
+        let provider = chat_alone(|_| script::json(200, script::COMPLETION));
+        let plan = Plan::to(&[&provider]).with(move |settings| {
+            settings.routing.native_only = native_only;
+            settings.providers[0].translate = of_provider;
+            let rule = ModelRule { name: "m".into(), translate: of_model, ..ModelRule::default() };
+            settings.routing.models.push(rule);
+        });
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        for model in ["m", "p0/m"] {
+            let body = MESSAGE.replace("\"m\"", &format!("\"{model}\""));
+            let answer = client.send(Call::post("/v1/messages", body)).await;
+            let case = format!("{model} {of_model:?} {of_provider:?} {native_only}");
+            assert_eq!(answer.status, if is_served { 200 } else { 404 }, "{case}");
+            let error = answer.collect().await.json()["error"].clone();
+            assert_eq!(error["type"] == "not_found_error", !is_served, "{case}: {error}");
+        }
+        let count = r#"{"model":"m","messages":[{"role":"user","content":"How far does it run?"}]}"#;
+        let answer = client.send(Call::post("/v1/messages/count_tokens", count)).await;
+        assert_eq!(answer.status, if is_served { 200 } else { 404 });
+        answer.collect().await;
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// Without a candidate the request gets the error of a missing endpoint, and no provider is asked.
+#[tokio::test]
+async fn without_translation_no_other_endpoint_is_asked() {
+    let provider = chat_alone(|_| script::json(200, script::COMPLETION));
+    let plan = Plan::to(&[&provider]).with(|settings| {
+        settings.providers[0].dialects = Some([Endpoint::ChatCompletions].into_iter().collect());
+        settings.providers[0].translate = Some(false);
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::post("/v1/messages", MESSAGE)).await;
+    assert_eq!(answer.status, 404);
+    let error = answer.collect().await.json()["error"].clone();
+    assert!(error["message"].as_str().unwrap().contains("has the endpoint `/messages`"), "{error}");
+    assert_eq!(provider.log.requests(), 0);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A provider at a known address is asked at the endpoint that it has from the first request on.
+#[tokio::test]
+async fn a_known_provider_is_not_asked_in_vain() {
+    let provider = chat_alone(|_| script::json(200, script::COMPLETION));
+    let plan = Plan::to(&[&provider]).with(|settings| {
+        settings.providers[0].known = KnownEndpoints::of_address("api.mistral.ai", "/v1");
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::post("/v1/messages", MESSAGE)).await;
+    assert_eq!(
+        (answer.header("x-thalweg-dialect"), answer.header("x-thalweg-attempts")),
+        ("messages>chat", "1")
+    );
+    answer.collect().await;
+    let count = r#"{"model":"m","messages":[{"role":"user","content":"How far does it run?"}]}"#;
+    let answer = client.send(Call::post("/v1/messages/count_tokens", count)).await;
+    assert_eq!(answer.status, 200);
+    answer.collect().await;
+    assert_eq!(provider.log.requests(), 1);
+    let page = client.send(Call::get("/health")).await.collect().await.json();
+    let dialects = &page["details"][0]["dialects"];
+    assert_eq!(dialects["chat"], json!({"has": true, "source": "learned"}));
+    assert_eq!(dialects["messages"], json!({"has": false, "source": "known"}));
+    drop(client);
+    gateway.stop().await;
+}
+
+/// The API in which a known provider loses least comes first for clients of the other dialects.
+#[tokio::test]
+async fn a_known_providers_own_api_comes_first() {
+    let provider = Upstream::by(Speaks::H1, |_, seen| match seen.target.ends_with("/messages") {
+        true => script::json(200, ANSWER),
+        false => script::json(500, "{}"),
+    });
+    let plan = Plan::to(&[&provider]).with(|settings| {
+        settings.providers[0].known = KnownEndpoints::of_address("api.anthropic.com", "/v1");
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::post("/v1/responses", r#"{"model":"m","input":"Hello"}"#)).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-dialect")), (200, "responses>messages"));
+    answer.collect().await;
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A server of whose endpoints nothing is known is found out by its answers, in each form that servers have
+/// for a missing endpoint: one wasted request per endpoint, then none.
+#[tokio::test]
+async fn a_servers_endpoints_are_learned_from_its_answers() {
+    let unknown = [
+        (404, r#"{"detail":"Not Found"}"#),
+        (404, "404 page not found"),
+        (405, r#"{"detail":"Method Not Allowed"}"#),
+        (501, "not implemented"),
+        (400, r#"{"error":{"message":"Unknown endpoint: POST /v1/x","type":"invalid_request_error"}}"#),
+        (200, r#"{"error":"Unexpected endpoint or method. (POST /v1/x)"}"#),
+    ];
+    let requests = [
+        ("messages", MESSAGE),
+        ("responses", r#"{"model":"m","input":"Hello"}"#),
+        ("chat/completions", r#"{"model":"m","messages":[{"role":"user","content":"Hello"}]}"#),
+    ];
+    for (status, text) in unknown {
+        for (has, answer) in [("chat/completions", script::COMPLETION), ("messages", ANSWER)] {
+            let provider = Upstream::by(Speaks::H1, move |_, seen| match seen.target.ends_with(has) {
+                true => script::json(200, answer),
+                false => script::json(status, text),
+            });
+            let gateway = Plan::to(&[&provider]).start().await;
+            let mut client = gateway.client(Version::H1).await;
+            for (path, body) in requests.iter().chain(&requests) {
+                let answer = client.send(Call::post(&format!("/v1/{path}"), *body)).await;
+                assert_eq!(answer.status, 200, "{path} at {has}: {status} {text}");
+                let body = answer.collect().await.json();
+                assert!(body.get("error").is_none_or(Value::is_null), "{body}");
+            }
+            // Two endpoints are missing, and each was asked once.
+            assert_eq!(provider.log.requests(), requests.len() * 2 + 2, "{has}: {status} {text}");
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+/// OpenAI serves some models in responses alone, and says so in chat.
+#[tokio::test]
+async fn a_model_of_another_endpoint_is_asked_there() {
+    let words = r#"{"error":{"message":"This model is only supported in v1/responses and not in v1/chat/completions.","type":"invalid_request_error","param":"model","code":null}}"#;
+    let provider = Upstream::by(Speaks::H1, move |_, seen| match seen.target.ends_with("/responses") {
+        true => script::json(200, RESPONSE),
+        false => script::json(404, words),
+    });
+    let plan = Plan::to(&[&provider]).with(|settings| {
+        settings.providers[0].known = KnownEndpoints::of_address("api.openai.com", "/v1");
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for attempts in ["2", "1"] {
+        let answer = client.send(Call::whole()).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-attempts")), (200, attempts));
+        assert_eq!(answer.header("x-thalweg-dialect"), "chat>responses");
+        answer.collect().await;
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Reasoning that the gateway has sealed for another provider does not go to one that would refuse it. A text
+/// that mentions a seal is untouched.
+#[tokio::test]
+async fn sealed_reasoning_of_another_provider_is_left_out() {
+    let provider = Upstream::by(Speaks::H1, |_, seen| match seen.target.ends_with("/messages") {
+        true => script::json(200, ANSWER),
+        false => script::json(200, RESPONSE),
+    });
+    let gateway = Plan::to(&[&provider]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    // `thalweg:1:c:`
+    let seal = "dGhhbHdlZzoxOmM6";
+    let sealed = format!(
+        r#"{{"model": "m","max_tokens":1.0e1,"messages":[{{"role":"user","content":"q"}},{{"role":"assistant","content":[{{"type":"thinking","thinking":"t","signature":"{seal}"}}, {{"type":"text","text":"a"}}]}},{{"role":"user","content":"{seal}"}}]}}"#
+    );
+    let left = sealed.replace(&format!(r#"{{"type":"thinking","thinking":"t","signature":"{seal}"}}, "#), "");
+    let items = format!(
+        r#"{{"model":"m","input":[{{"type":"reasoning","summary":[],"encrypted_content":"{seal}"}},{{"role":"user","content":"q"}}]}}"#
+    );
+    let mention = format!(
+        r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"user","content":"\"signature\":\"{seal}\""}}]}}"#
+    );
+    for (path, body, sent, dropped) in [
+        ("messages", &sealed, &*left, Some("reasoning")),
+        ("responses", &items, r#"{"model":"m","input":[{"role":"user","content":"q"}]}"#, Some("reasoning")),
+        ("messages", &mention, &*mention, None),
+        ("messages", &left, &*left, None),
+    ] {
+        let answer = client.send(Call::post(&format!("/v1/{path}"), body.clone())).await;
+        assert_eq!(answer.status, 200);
+        let header = answer.headers.get("x-thalweg-dropped").map(|value| value.to_str().unwrap());
+        assert_eq!(header, dropped, "{body}");
+        answer.collect().await;
+        let seen = provider.log.request(provider.log.requests() - 1).await;
+        assert_eq!(str::from_utf8(&seen.body).unwrap(), sent);
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Another thalweg reads the seal that it has made itself.
+#[tokio::test]
+async fn another_thalweg_gets_its_seals_back() {
+    let provider = Upstream::by(Speaks::H1, |_, _| {
+        let headers =
+            ["content-type", "x-thalweg-attempts"].map(|name| (name.into(), "application/json".into()));
+        let framing = Framing::Length(ANSWER.len() as u64);
+        vec![Step::Head { status: 200, headers: headers.into(), framing }, script::body(ANSWER), Step::End]
+    });
+    let gateway = Plan::to(&[&provider]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    client.send(Call::post("/v1/messages", MESSAGE)).await.collect().await;
+    let body = r#"{"model":"m","max_tokens":9,"messages":[{"role":"assistant","content":[{"type":"thinking","thinking":"t","signature":"dGhhbHdlZzoxOmM6"}]},{"role":"user","content":"q"}]}"#;
+    let answer = client.send(Call::post("/v1/messages", body)).await;
+    assert!(!answer.headers.contains_key("x-thalweg-dropped"));
+    answer.collect().await;
+    let seen = provider.log.request(1).await;
+    assert_eq!(str::from_utf8(&seen.body).unwrap(), body);
     drop(client);
     gateway.stop().await;
 }

@@ -122,6 +122,8 @@ pub fn catalog(plot: &Plot) -> (Catalog, StatsRegistry) {
         weight: index as u32 + 1,
         region: Some(if index.is_multiple_of(2) { "even" } else { "odd" }.into()),
         dialects: None,
+        known: None,
+        translate: None,
         details: Arc::default(),
     };
     let served = (0..plot.providers.len()).map(served).collect();

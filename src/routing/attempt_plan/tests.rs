@@ -25,6 +25,8 @@ fn catalog(candidates: usize, change: impl FnOnce(&mut RoutingSettings)) -> Cata
         weight: 1,
         region: None,
         dialects: None,
+        known: None,
+        translate: None,
         details: Arc::default(),
     };
     let mut settings = RoutingSettings::default();

@@ -22,6 +22,8 @@ fn served(name: &str, listing: Listing) -> RoutedProvider {
         weight: 1,
         region: None,
         dialects: None,
+        known: None,
+        translate: None,
         details: Arc::default(),
     }
 }
@@ -79,6 +81,7 @@ fn each_candidate_is_asked_once_however_it_is_named() {
         targets: targets.iter().map(|name| (*name).into()).collect(),
         providers: providers.iter().map(|name| (*name).into()).collect(),
         strategy: None,
+        translate: None,
     };
     let catalog = ruled(vec![
         rule("alias", &["one/shared", "shared"], &[]),
