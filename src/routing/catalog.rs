@@ -54,7 +54,8 @@ pub struct RoutedProvider {
     /// For the strategy `weighted`; at least 1.
     pub weight: u32,
     pub region: Option<Arc<str>>,
-    /// The endpoints of [`Endpoint::MAIN`] that it has, by configuration. `None`: address and answers show it.
+    /// The endpoints of [`Endpoint::MAIN`] that it has, by configuration. `None`: its address and its answers
+    /// show it.
     pub dialects: Option<EndpointSet>,
     /// The same by its address.
     pub known: Option<KnownEndpoints>,
@@ -447,8 +448,8 @@ impl Catalog {
             && self.knowledge(candidate.provider, endpoint, now).is_lacking()
     }
 
-    /// The endpoints at which that candidate is asked if it lacks `own`: first those that its provider is known
-    /// to have, the best first; then those of which nothing is known.
+    /// The endpoints at which that candidate is asked if it lacks `own`: first those that its provider is
+    /// known to have, the best first; then those of which nothing is known.
     fn alternatives(&self, candidate: &Candidate<'_>, own: Endpoint, now: Moment) -> Alternatives {
         let mut found = Alternatives::default();
         let known = self.providers.get(candidate.provider).and_then(|provider| provider.known);
