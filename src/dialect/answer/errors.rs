@@ -88,10 +88,17 @@ pub(super) fn classify(status: Option<u16>, kind: &str, code: &str, message: &st
         Some(429) => ErrorCode::RateLimit,
         Some(503 | 529) => ErrorCode::Overloaded,
         Some(400..500) => ErrorCode::InvalidRequest,
+        // The error of a stream has no status, and clients of Anthropic's API repeat an overload.
+        None | Some(500 | 502) if says_overloaded(message) => ErrorCode::Overloaded,
         Some(_) => ErrorCode::Server,
         None if kind.eq_ignore_ascii_case("invalid_request_error") => ErrorCode::InvalidRequest,
         None => ErrorCode::Server,
     }
+}
+
+fn says_overloaded(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["overloaded", "over capacity"].iter().any(|words| message.contains(words))
 }
 
 fn by_name(name: &str) -> Option<ErrorCode> {

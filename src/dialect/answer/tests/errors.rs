@@ -147,6 +147,24 @@ fn own_errors_have_a_status() {
     assert_eq!(own_error(ApiDialect::Gemini, ErrorCode::InvalidRequest, "busy", &mut out), 400);
 }
 
+/// qwen and Claude Code repeat an overload that is named so, and give up at other errors of a stream.
+#[test]
+fn an_overload_in_a_stream_is_known_by_its_words() {
+    for (message, code, messages_type) in [
+        ("The server is overloaded.", "null", "overloaded_error"),
+        ("m is currently over capacity", "null", "overloaded_error"),
+        ("engine is overloaded", "\"rate_limit_exceeded\"", "rate_limit_error"),
+        ("The server had an error", "null", "api_error"),
+    ] {
+        let event = format!(r#"{{"error":{{"message":"{message}","type":"server_error","code":{code}}}}}"#);
+        let events = [&chunk(r#"{"content":"a"}"#), &event];
+        let events: Vec<_> = events.iter().map(|event| (None, event.as_bytes())).collect();
+        let run = run_with(ApiDialect::ChatCompletions, ApiDialect::Messages, context(), &events);
+        let out = String::from_utf8(run.output).unwrap();
+        assert!(out.contains(&format!(r#""error":{{"type":"{messages_type}""#)), "{out}");
+    }
+}
+
 #[test]
 fn the_gateways_error_ends_a_stream() {
     for to in CLIENTS {
