@@ -2,7 +2,7 @@
 # The survival matrix of real agents (tests/agents/matrix.py), direct beside through thalweg. Installs the
 # agents, about 2 GB, below .cache/agents; needs Node.js 20, npm, Python 3.12 or older with venv, unshare
 # and ip. It is not a part of tests/run.sh for its size. Arguments go to matrix.py: tests/agents.sh
-# --clients claude,codex --faults cut
+# --clients claude,codex --faults cut. tests/agents.sh behaviours runs tests/agents/behaviours.py instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,4 +35,9 @@ if [ -z "${THALWEG_BIN:-}" ]; then
     THALWEG_BIN=$PWD/target/release/thalweg
 fi
 export THALWEG_BIN
-exec python3 tests/agents/matrix.py "$@"
+script=matrix
+if [ "${1:-}" = behaviours ]; then
+    script=behaviours
+    shift
+fi
+exec python3 "tests/agents/$script.py" "$@"

@@ -122,7 +122,7 @@ def run(client, fault, way, keep, only=()):
                 pass
         out, err = ((folder / name).read_text(errors="replace") for name in ("out", "err"))
         return {"client": client, "fault": fault, "way": way, "status": status, "seconds": round(seconds, 1), "delivered": ANSWER in out,
-                "half": WORD in out and ANSWER not in out, "requests": [r["answer"] for r in provider.requests if r["model"]], "paid": provider.paid,
+                "half": WORD in out and ANSWER not in out, "requests": [r["answer"] for r in provider.requests if r["model"]], "paid": provider.paid, "thought": provider.has_thought,
                 "out": out[-2000:], "err": err[-2000:]}
     finally:
         if gateway:
@@ -191,4 +191,5 @@ def main():
     sys.exit(any(result.startswith("worse") for result in counts))
 
 
-main()
+if __name__ == "__main__":
+    main()

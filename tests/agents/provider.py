@@ -1,8 +1,10 @@
 """A provider on loopback for real agents: chat completions, responses and messages, with one fault per run.
 
-The first request for a model that offers tools (an agent's task, in contrast to its requests for titles; `tools=False`
-for a client without any) meets the fault; every later one is answered in full, unless the fault is in `LASTING`. `requests` is
-the list of all requests, in order."""
+The first request for a model that offers tools (an agent's task, in contrast to its requests for titles;
+`tools=False` for a client without any) meets the fault; every later one is answered in full, unless the fault is
+in `LASTING`. "tools" is no fault: that request is answered by two parallel calls of the agent's shell, and the
+answer in full comes only to a request that has the right result of each. `requests` is the list of all requests,
+in order."""
 
 import asyncio
 import json
@@ -14,6 +16,10 @@ WORDS = ["Reality ", "holds ", "on ", "the ", "line."]
 ANSWER = "".join(WORDS)
 MODELS = ["gpt-5.2-codex", "gpt-rig", "claude-sonnet-4-5", "claude-haiku-4-5-20251001"]
 USAGE = {"input_tokens": 11, "output_tokens": 5}
+THOUGHT = "Two looks at once."
+# Ids, commands and their outputs.
+CALLS = {"call_rig_a": ("echo rig-$((40+2))", "rig-42"), "call_rig_b": ("echo rig-$((50+3))", "rig-53")}
+SHELLS = ["Bash", "bash", "exec_command", "shell_command", "shell", "run_shell_command", "execute_command", "run_commands", "run_terminal_command", "local_shell", "exec"]
 
 # Status and headers of an answer that is an error.
 STATUSES = {
@@ -27,7 +33,7 @@ STATUSES = {
 STREAMS = ["cut", "silence", "no-end", "empty", "json", "error-event", "no-first-token"]
 # Faults that stay: a repeat does not mend them.
 LASTING = ["wrong-key", "key-rpm"]
-FAULTS = ["none", *STREAMS, *STATUSES, "key-rpm", "slow-whole"]
+FAULTS = ["none", "tools", *STREAMS, *STATUSES, "key-rpm", "slow-whole"]
 
 
 def compact(value):
@@ -38,9 +44,62 @@ def event(kind, **members):
     return f"event: {kind}\ndata: {compact({'type': kind, **members})}\n\n"
 
 
+def shell_arguments(schema, command):
+    """Arguments of an agent's shell tool, by the names and types of its parameters."""
+    arguments = {}
+    for name, kind in (schema.get("properties") or {}).items():
+        if name in ("command", "cmd", "commands"):
+            is_list = kind.get("type") == "array"
+            arguments[name] = [command] if is_list and name == "commands" else ["bash", "-lc", command] if is_list else command
+        elif name in (schema.get("required") or []):
+            arguments[name] = {"boolean": False, "integer": 1, "number": 1, "array": [], "object": {}}.get(kind.get("type"), "look")
+    return arguments
+
+
+def calls_of(offered):
+    """The calls of the tool "tools": id, name, arguments. `offered` are tools as name and schema."""
+    for name in SHELLS:
+        if name in offered:
+            return [(id, name, compact(shell_arguments(offered[name], command))) for id, (command, _) in CALLS.items()]
+    return []
+
+
 class Chat:
     def __init__(self, model):
         self.model = model
+
+    def offered(self, body):
+        functions = [tool.get("function") or {} for tool in body.get("tools") or []]
+        return {function.get("name"): function.get("parameters") or {} for function in functions}
+
+    def results(self, body):
+        """Results of calls in a request, by id."""
+        return {message.get("tool_call_id"): compact(message.get("content")) for message in body["messages"] if message.get("role") == "tool"}
+
+    def thought(self, body):
+        """The reasoning that a request gives back."""
+        return "".join(message.get("reasoning_content") or message.get("reasoning") or "" for message in body["messages"])
+
+    def call_events(self, calls):
+        begun = [{"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}} for index, (id, name, _) in enumerate(calls)]
+        # Fragments of parallel calls come in turn.
+        halves = [(index, half) for part in (0, 1) for index, (_, _, text) in enumerate(calls) for half in [text[:9] if part == 0 else text[9:]]]
+        deltas = [{"role": "assistant", "content": None}, {"reasoning_content": THOUGHT}, *({"tool_calls": [call]} for call in begun),
+                  *({"tool_calls": [{"index": index, "function": {"arguments": half}}]} for index, half in halves)]
+        for delta in deltas:
+            yield f"data: {compact(self.chunk(delta))}\n\n"
+        yield f"data: {compact(self.chunk({}, 'tool_calls'))}\n\n"
+        usage = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}
+        yield f"data: {compact({**self.chunk({}), 'choices': [], 'usage': usage})}\n\n"
+        yield "data: [DONE]\n\n"
+
+    def call_whole(self, calls):
+        whole = Chat.whole(self)
+        message = whole["choices"][0]["message"]
+        message["content"], message["reasoning_content"] = None, THOUGHT
+        message["tool_calls"] = [{"id": id, "type": "function", "function": {"name": name, "arguments": text}} for id, name, text in calls]
+        whole["choices"][0]["finish_reason"] = "tool_calls"
+        return whole
 
     def chunk(self, delta, finish=None):
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
@@ -103,6 +162,47 @@ class Responses(Chat):
     def whole(self):
         return self.response("completed")
 
+    def offered(self, body):
+        return {tool.get("name"): tool.get("parameters") or {} for tool in body.get("tools") or [] if tool.get("type") == "function"}
+
+    def results(self, body):
+        items = body["input"] if isinstance(body["input"], list) else []
+        return {item.get("call_id"): compact(item.get("output")) for item in items if item.get("type") == "function_call_output"}
+
+    def thought(self, body):
+        items = body["input"] if isinstance(body["input"], list) else []
+        return "".join(compact(item) for item in items if item.get("type") == "reasoning")
+
+    def items(self, calls):
+        yield {"id": "rs_rig", "type": "reasoning", "summary": [{"type": "summary_text", "text": THOUGHT}], "encrypted_content": "cmln"}
+        for id, name, text in calls:
+            yield {"id": f"fc_{id}", "type": "function_call", "status": "completed", "call_id": id, "name": name, "arguments": text}
+
+    def call_whole(self, calls):
+        return {**self.response("completed"), "output": list(self.items(calls))}
+
+    def call_events(self, calls):
+        events = [("response.created", {"response": self.response("in_progress")})]
+        for index, item in enumerate(self.items(calls)):
+            at, is_call = {"output_index": index}, item["type"] == "function_call"
+            empty = {"arguments": "", "status": "in_progress"} if is_call else {"summary": [], "encrypted_content": None}
+            events.append(("response.output_item.added", {**at, "item": {**item, **empty}}))
+            at["item_id"] = item["id"]
+            if is_call:
+                events.append(("response.function_call_arguments.delta", {**at, "delta": item["arguments"][:9]}))
+                events.append(("response.function_call_arguments.delta", {**at, "delta": item["arguments"][9:]}))
+                events.append(("response.function_call_arguments.done", {**at, "name": item["name"], "arguments": item["arguments"]}))
+            else:
+                at["summary_index"] = 0
+                events.append(("response.reasoning_summary_part.added", {**at, "part": {"type": "summary_text", "text": ""}}))
+                events.append(("response.reasoning_summary_text.delta", {**at, "delta": THOUGHT}))
+                events.append(("response.reasoning_summary_text.done", {**at, "text": THOUGHT}))
+                events.append(("response.reasoning_summary_part.done", {**at, "part": item["summary"][0]}))
+            events.append(("response.output_item.done", {"output_index": index, "item": item}))
+        events.append(("response.completed", {"response": self.call_whole(calls)}))
+        for number, (kind, members) in enumerate(events):
+            yield event(kind, sequence_number=number, **members)
+
     def error_event(self):
         return event("error", sequence_number=9, code="server_error", message="The server is overloaded.", param=None)
 
@@ -126,6 +226,42 @@ class Messages(Chat):
     def whole(self):
         return self.message(True)
 
+    def offered(self, body):
+        return {tool.get("name"): tool["input_schema"] for tool in body.get("tools") or [] if "input_schema" in tool}
+
+    def blocks(self, body):
+        return [block for message in body["messages"] if isinstance(message.get("content"), list) for block in message["content"]]
+
+    def results(self, body):
+        return {block.get("tool_use_id"): compact(block.get("content")) for block in self.blocks(body) if block.get("type") == "tool_result"}
+
+    def thought(self, body):
+        return "".join(block.get("thinking") or "" for block in self.blocks(body) if block.get("type") == "thinking")
+
+    def call_blocks(self, calls):
+        yield {"type": "thinking", "thinking": THOUGHT, "signature": "cmln"}
+        for id, name, text in calls:
+            yield {"type": "tool_use", "id": id, "name": name, "input": json.loads(text)}
+
+    def call_whole(self, calls):
+        return {**self.message(True), "content": list(self.call_blocks(calls)), "stop_reason": "tool_use"}
+
+    def call_events(self, calls):
+        yield event("message_start", message=self.message(False))
+        for index, block in enumerate(self.call_blocks(calls)):
+            if block["type"] == "thinking":
+                yield event("content_block_start", index=index, content_block={**block, "thinking": "", "signature": ""})
+                yield event("content_block_delta", index=index, delta={"type": "thinking_delta", "thinking": THOUGHT})
+                yield event("content_block_delta", index=index, delta={"type": "signature_delta", "signature": block["signature"]})
+            else:
+                yield event("content_block_start", index=index, content_block={**block, "input": {}})
+                text = calls[index - 1][2]
+                for half in (text[:9], text[9:]):
+                    yield event("content_block_delta", index=index, delta={"type": "input_json_delta", "partial_json": half})
+            yield event("content_block_stop", index=index)
+        yield event("message_delta", delta={"stop_reason": "tool_use", "stop_sequence": None}, usage={"output_tokens": 5})
+        yield event("message_stop")
+
     def error(self, status, message):
         kinds = {401: "authentication_error", 429: "rate_limit_error", 529: "overloaded_error"}
         return {"type": "error", "error": {"type": kinds.get(status, "api_error"), "message": message}, "request_id": "req_rig"}
@@ -143,6 +279,7 @@ class Provider(threading.Thread):
         super().__init__(daemon=True)
         self.fault, self.tools, self.slow, self.only = fault, tools, slow, only
         self.requests, self.port = [], 0
+        self.is_task_of_tools, self.has_thought = fault == "tools", False
         self.listening = threading.Event()
         self.start()
         if not self.listening.wait(10):
@@ -208,6 +345,17 @@ class Provider(threading.Thread):
             fault = self.fault
             if fault not in LASTING and (fault != "slow-whole" or not streams):
                 self.fault = "none"
+        calls = []
+        if fault == "tools":
+            calls = calls_of(answer.offered(body))
+        elif self.is_task_of_tools and body.get("tools"):
+            results = answer.results(body)
+            # Some agents name the command in its result, and lose the output of a command that ends at once.
+            if not all(any(part in results.get(id, "") for part in parts) for id, parts in CALLS.items()):
+                self.requests.append({"at": time.time(), "method": "POST", "path": path, "model": answer.model, "stream": streams, "answer": "400"})
+                self.document(writer, 400, answer.error(400, f"The results of the calls are missing: {compact(results)}"))
+                return True
+            self.has_thought |= THOUGHT in answer.thought(body)
         self.requests.append({"at": time.time(), "method": "POST", "path": path, "model": answer.model, "stream": streams, "answer": fault})
         if fault in STATUSES:
             status, headers = STATUSES[fault]
@@ -217,13 +365,13 @@ class Provider(threading.Thread):
         if fault == "slow-whole" and not streams:
             await self.pause(writer, self.slow)
         if not streams or fault == "json":
-            self.document(writer, 200, answer.whole())
+            self.document(writer, 200, answer.call_whole(calls) if calls else answer.whole())
             return True
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n")
         await writer.drain()
         if fault == "no-first-token":
             await self.pause(writer)
-        events = ["data: [DONE]\n\n"] if fault == "empty" else list(answer.events())
+        events = ["data: [DONE]\n\n"] if fault == "empty" else list(answer.call_events(calls) if calls else answer.events())
         middle = len(events) // 2
         for number, text in enumerate(events):
             if number == middle and fault == "cut":
