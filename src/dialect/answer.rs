@@ -5,8 +5,8 @@
 //! waits for the usage. Kept are an open call's state and, where a dialect repeats the answer at its end, the
 //! answer, bounded. An answer that its provider did not complete gets no end.
 //!
-//! - [`read_chat`] ([`chat_calls`], [`chat_values`]), [`read_messages`], [`read_responses`]: the readers,
-//!   over [`json_read`] and [`cut_characters`]
+//! - [`read_chat`] ([`chat_calls`], [`chat_reasoning`], [`chat_values`]), [`read_messages`],
+//!   [`read_responses`]: the readers, over [`json_read`] and [`cut_characters`]
 //! - [`call`] ([`input_string`], [`json_extent`]): a tool call under way
 //! - [`write_chat`], [`write_messages`], [`write_responses`] ([`response_item`], [`response_object`]),
 //!   [`write_gemini`] ([`gemini_values`]): the streams; [`ids`]
@@ -17,6 +17,7 @@
 mod block;
 mod call;
 mod chat_calls;
+mod chat_reasoning;
 mod chat_values;
 mod cut_characters;
 mod error_body;

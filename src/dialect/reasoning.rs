@@ -5,6 +5,8 @@
 //! `thalweg:1:`, a letter for the origin, `:` and a payload; the first twelve bytes are whole groups of
 //! base64. A signature of another form is a foreign one, which only its maker can read.
 
+use crate::dialect::json::JsonWrite;
+
 /// The provider's dialect, and the member in it, that the reasoning came in; and so the place that it goes
 /// back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,14 @@ pub enum ReasoningOrigin {
     ChatReasoningContent,
     /// `reasoning` of a chat message. Payload: as above.
     ChatReasoning,
+    /// `reasoning_details` of a chat message, as OpenRouter has them. Payload: some elements as a JSON array,
+    /// with [`TEXT_PLACE`] for the text that stands beside the signature.
+    ChatDetails,
+    /// A part `thinking` of a chat message's content, as Mistral has it. Payload: as of `reasoning_content`.
+    ChatThinkPart,
+    /// `extra_content.google.thought_signature` of the next tool call of a chat message, else of the message.
+    /// Payload: the signature.
+    CallSignature,
     /// A `thinking` block. Payload: Anthropic's signature.
     Thinking,
     /// A `redacted_thinking` block. Payload: its `data`.
@@ -22,11 +32,17 @@ pub enum ReasoningOrigin {
     ReasoningItem,
 }
 
-use ReasoningOrigin::{ChatReasoning, ChatReasoningContent, ReasoningItem, RedactedThinking, Thinking};
+use ReasoningOrigin::{
+    CallSignature, ChatDetails, ChatReasoning, ChatReasoningContent, ChatThinkPart, ReasoningItem,
+    RedactedThinking, Thinking,
+};
 
-const LETTERS: [(ReasoningOrigin, u8); 5] = [
+const LETTERS: [(ReasoningOrigin, u8); 8] = [
     (ChatReasoningContent, b'c'),
     (ChatReasoning, b'r'),
+    (ChatDetails, b'o'),
+    (ChatThinkPart, b'p'),
+    (CallSignature, b'g'),
     (Thinking, b't'),
     (RedactedThinking, b'd'),
     (ReasoningItem, b'i'),
@@ -34,6 +50,44 @@ const LETTERS: [(ReasoningOrigin, u8); 5] = [
 const PREFIX: &[u8] = b"thalweg:1:";
 /// The beginning of every signature, in both alphabets of base64.
 pub const SIGNATURE_MARK: &str = "dGhhbHdlZzox";
+
+/// Stands for a JSON string in a payload; no JSON has this byte.
+pub const TEXT_PLACE: &str = "\u{1}";
+
+/// The elements of `reasoning_details` of a payload, without the brackets. `None`: it is none of ours,
+/// because a client may write any payload.
+pub fn details_with_text(payload: &str, text: &str) -> Option<String> {
+    let mut string = Vec::new();
+    string.string(text);
+    let json = payload.replace(TEXT_PLACE, str::from_utf8(&string).ok()?);
+    let mut scratch = json.clone().into_bytes();
+    let tape = simd_json::to_tape(&mut scratch).ok()?;
+    let is_list = matches!(tape.0.first(), Some(simd_json::Node::Array { len: 1.., .. }));
+    let inner = json.trim().strip_prefix('[')?.strip_suffix(']')?;
+    is_list.then(|| inner.to_owned())
+}
+
+/// The payload with the text in it, for clients that return the signature alone.
+pub fn payload_with_text(origin: ReasoningOrigin, payload: &str, text: &str) -> String {
+    match origin {
+        ChatReasoningContent | ChatReasoning | ChatThinkPart => text.to_owned(),
+        ChatDetails => {
+            details_with_text(payload, text).map_or_else(String::new, |details| format!("[{details}]"))
+        }
+        CallSignature | Thinking | RedactedThinking | ReasoningItem => payload.to_owned(),
+    }
+}
+
+/// The payload of an earlier signature and a further one, for clients that have one place for both. `None`:
+/// they are of different kinds, or have no common form.
+pub fn joined_payload(before: &str, origin: ReasoningOrigin, payload: &str) -> Option<String> {
+    let earlier = decode(before).filter(|earlier| earlier.origin == origin)?.payload;
+    match origin {
+        ChatReasoningContent | ChatReasoning | ChatThinkPart => Some(earlier + payload),
+        ChatDetails => Some(format!("{},{}", earlier.strip_suffix(']')?, payload.strip_prefix('[')?)),
+        CallSignature | Thinking | RedactedThinking | ReasoningItem => None,
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedReasoning {
@@ -128,6 +182,16 @@ mod tests {
         #[test]
         fn foreign_signatures_are_refused(signature in any::<String>()) {
             prop_assert_eq!(decode(&signature), None);
+        }
+    }
+
+    #[test]
+    fn details_are_elements_and_nothing_else() {
+        let payload = format!(r#"[{{"text":{TEXT_PLACE},"signature":"s"}}]"#);
+        let expected = r#"{"text":"a \"b\"","signature":"s"}"#;
+        assert_eq!(details_with_text(&payload, r#"a "b""#).as_deref(), Some(expected));
+        for forged in ["", "[]", "{}", "1", r#"[{"a":1}],"model":"x""#, r#"[1]]"#, "[{]"] {
+            assert_eq!(details_with_text(forged, "t"), None, "{forged}");
         }
     }
 

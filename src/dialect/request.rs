@@ -12,9 +12,10 @@
 //! - [`read_chat`] ([`read_chat_tools`]), [`read_messages`] ([`read_messages_tools`]), [`read_responses`]
 //!   ([`read_responses_items`], [`read_responses_tools`]), [`read_gemini`] ([`read_gemini_tools`]): the
 //!   readers
-//! - [`write`]: the parts that all writers share; [`write_chat`] ([`write_chat_parts`],
-//!   [`write_chat_settings`]), [`write_messages`] ([`write_messages_blocks`], [`write_messages_settings`],
-//!   [`write_messages_tools`]), [`write_responses`] ([`write_responses_settings`]): the writers
+//! - [`write`]: the parts that all writers share; [`own_names`]: the client's names of members
+//! - [`write_chat`] ([`write_chat_parts`], [`write_chat_reasoning`], [`write_chat_settings`]),
+//!   [`write_messages`] ([`write_messages_blocks`], [`write_messages_settings`], [`write_messages_tools`]),
+//!   [`write_responses`] ([`write_responses_settings`]): the writers
 
 mod content;
 mod conversation;
@@ -24,6 +25,7 @@ mod ids;
 mod members;
 mod options;
 mod order;
+mod own_names;
 mod place;
 mod read_chat;
 mod read_chat_tools;
@@ -42,6 +44,7 @@ mod wishes;
 mod write;
 mod write_chat;
 mod write_chat_parts;
+mod write_chat_reasoning;
 mod write_chat_settings;
 mod write_messages;
 mod write_messages_blocks;
@@ -89,19 +92,23 @@ pub fn translate(
             tools: std::mem::take(&mut talk.names),
             echo: std::mem::take(&mut talk.echo),
             wants_encrypted_reasoning: talk.settings.wants_encrypted_reasoning,
-            // Of the dialects, one says the prompt's tokens at the start of its answer.
-            estimated_input_tokens: if from == ApiDialect::Messages { count::tokens(&talk) } else { 0 },
+            estimated_input_tokens: if has_prompt_count(from) { count::tokens(&talk) } else { 0 },
         };
-        match to {
-            ApiDialect::ChatCompletions => write_chat::write(&mut talk, options, &mut body)?,
-            ApiDialect::Messages => write_messages::write(&mut talk, options, &mut body)?,
-            ApiDialect::Responses => write_responses::write(&mut talk, options, &mut body)?,
-            ApiDialect::Gemini => {
-                return Err(RequestError::unsayable("no provider is asked in Gemini's dialect"));
-            }
-        }
-        Ok(TranslatedRequest { body, context, dropped: talk.dropped.into_list() })
+        let written = match to {
+            ApiDialect::ChatCompletions => write_chat::write(&mut talk, options, &mut body),
+            ApiDialect::Messages => write_messages::write(&mut talk, options, &mut body),
+            ApiDialect::Responses => write_responses::write(&mut talk, options, &mut body),
+            ApiDialect::Gemini => Err(RequestError::unsayable("no provider is asked in Gemini's dialect")),
+        };
+        written.map_err(|error| error.in_dialect(from))?;
+        Ok(TranslatedRequest { body, context, dropped: talk.dropped.into_list(from) })
     })
+}
+
+/// Whether answers of this dialect count the prompt's tokens even where the provider does not: at their
+/// start, or at their end for clients that compact their conversation by it.
+const fn has_prompt_count(client: ApiDialect) -> bool {
+    matches!(client, ApiDialect::Messages | ApiDialect::Responses)
 }
 
 /// Estimates the tokens of a request's prompt, for a provider that cannot count.

@@ -1,5 +1,7 @@
 //! An answer that a client returns in its next request: reasoning and calls go back as their provider gave
-//! them.
+//! them. [`forms`]: each form of chat providers.
+
+mod forms;
 
 use crate::dialect::{
     ApiDialect,

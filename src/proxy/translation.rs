@@ -20,6 +20,7 @@ use crate::{
         ApiDialect,
         answer::{self, StreamTranslator},
         context::AnswerContext,
+        reasoning::ReasoningOrigin,
         request::{self, EffortForm, RequestOptions},
     },
     upstream::{self, Target},
@@ -68,10 +69,25 @@ pub(super) struct Translation {
     id: RequestId,
 }
 
+/// The forms in which the hosts that refuse others take reasoning back.
+/// <https://docs.mistral.ai/capabilities/reasoning>, <https://console.groq.com/docs/reasoning>,
+/// <https://api-docs.deepseek.com/guides/thinking_mode>, <https://ai.google.dev/gemini-api/docs/openai>
+const FORMS_OF_HOSTS: &[(&str, &[ReasoningOrigin])] = &[
+    ("api.openai.com", &[]),
+    ("api.mistral.ai", &[ReasoningOrigin::ChatThinkPart]),
+    ("api.groq.com", &[ReasoningOrigin::ChatReasoning]),
+    ("api.cerebras.ai", &[ReasoningOrigin::ChatReasoning]),
+    ("api.deepseek.com", &[ReasoningOrigin::ChatReasoningContent]),
+    ("generativelanguage.googleapis.com", &[ReasoningOrigin::CallSignature]),
+];
+
 /// The peculiarities of a provider, by its address.
 pub(super) fn options<'a>(target: &Target, model: &'a str) -> RequestOptions<'a> {
-    let options = RequestOptions::new(model);
     let host = &*target.base.host;
+    let mut options = RequestOptions::new(model);
+    if let Some((_, forms)) = FORMS_OF_HOSTS.iter().find(|(known, _)| host == *known) {
+        options.reasoning_forms = forms;
+    }
     if host == "api.openai.com" || host.ends_with(".openai.azure.com") {
         // Its reasoning models refuse `max_tokens`, and know developer messages.
         RequestOptions { max_tokens_member: "max_completion_tokens", developer_role: true, ..options }

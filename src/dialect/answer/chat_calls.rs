@@ -6,6 +6,7 @@
 //! compatible endpoint). Without an index the id decides, then the last call.
 
 use super::{
+    chat_reasoning::{call_signature, thought_signature},
     fact::{Fact, FactSink},
     json_extent::JsonExtent,
     json_read::{Json, JsonRead, write_json},
@@ -40,6 +41,9 @@ impl ChatCalls {
         let arguments =
             function.and_then(|function| function.member("arguments").or_else(|| function.member("input")));
         let index = call.count("index");
+        if let Some(signature) = thought_signature(call) {
+            call_signature(signature, sink);
+        }
         self.take(index, call.text_or_empty("id"), name, arguments, custom.is_some(), sink);
     }
 

@@ -4,18 +4,14 @@ use super::{
     fact::{Citation, Seal, StopReason, TokenUsage},
     json_read::{Json, JsonRead, JsonReader, write_json},
 };
-use crate::dialect::{json::JsonWrite, reasoning::ReasoningOrigin};
+use crate::dialect::{json::JsonWrite, reasoning};
 
-/// The text for `thoughtSignature`. A chat provider's reasoning is its text.
-pub(super) fn seal_with_text(seal: &Seal<'_>, text: &str) -> String {
-    match seal.origin {
-        ReasoningOrigin::ChatReasoning | ReasoningOrigin::ChatReasoningContent => {
-            Seal { origin: seal.origin, payload: text.into() }.encode()
-        }
-        ReasoningOrigin::Thinking | ReasoningOrigin::RedactedThinking | ReasoningOrigin::ReasoningItem => {
-            seal.encode()
-        }
-    }
+/// The text for `thoughtSignature`, with the one `before` that no call took. A chat provider's reasoning is
+/// its text.
+pub(super) fn seal_with_text(before: Option<String>, seal: &Seal<'_>, text: &str) -> String {
+    let payload = reasoning::payload_with_text(seal.origin, &seal.payload, text);
+    let joined = before.and_then(|before| reasoning::joined_payload(&before, seal.origin, &payload));
+    reasoning::encode(seal.origin, joined.as_deref().unwrap_or(&payload))
 }
 
 /// `false`: the arguments are no JSON object, and `out` has no whole part.

@@ -9,6 +9,7 @@
 
 use super::{
     chat_calls::ChatCalls,
+    chat_reasoning::{ReasoningReader, is_thought},
     chat_values::{citation, sources, stop_reason, usage},
     errors,
     fact::{Fact, FactSink, StopReason},
@@ -21,6 +22,7 @@ pub(super) struct ChatReader {
     has_content: bool,
     is_finished: bool,
     calls: ChatCalls,
+    reasoning: ReasoningReader,
 }
 
 impl ChatReader {
@@ -86,6 +88,7 @@ impl ChatReader {
     }
 
     fn end(&mut self, sink: &mut dyn FactSink) {
+        self.reasoning.flush(sink);
         self.calls.flush(sink);
         sink.fact(Fact::Ended);
     }
@@ -120,11 +123,18 @@ impl ChatReader {
     }
 
     fn delta(&mut self, choice: Json<'_>, delta: Json<'_>, sink: &mut dyn FactSink) {
-        self.reasoning(delta, sink);
+        self.has_content |= self.reasoning.read(delta, sink);
         let logprobs = choice.member("logprobs").and_then(|logprobs| logprobs.member("content"));
         match delta.member("content") {
             Some(content) if content.as_array().is_some() => {
                 content.own_elements().for_each(|part| self.content_part(part, sink));
+            }
+            Some(content) if is_thought(delta) => {
+                let text = content.own_text().unwrap_or_default();
+                let text = text.strip_prefix("<thought>").unwrap_or(text);
+                let text = text.strip_suffix("</thought>").unwrap_or(text);
+                self.has_content |= !text.is_empty();
+                sink.fact(Fact::Reasoning { text, origin: None });
             }
             content => {
                 let text = content.and_then(|content| content.own_text()).unwrap_or_default();
@@ -133,6 +143,7 @@ impl ChatReader {
         }
         if let Some(refusal) = delta.text("refusal").filter(|refusal| !refusal.is_empty()) {
             self.has_content = true;
+            self.reasoning.flush(sink);
             sink.fact(Fact::Refusal(refusal));
         }
         for annotation in delta.elements("annotations") {
@@ -140,6 +151,7 @@ impl ChatReader {
         }
         for call in delta.elements("tool_calls") {
             self.has_content = true;
+            self.reasoning.flush(sink);
             self.calls.read(call, sink);
         }
         if let Some(function) = delta.member("function_call") {
@@ -154,28 +166,8 @@ impl ChatReader {
     fn text(&mut self, text: &str, logprobs: Option<Json<'_>>, sink: &mut dyn FactSink) {
         if !text.is_empty() {
             self.has_content = true;
+            self.reasoning.flush(sink);
             sink.fact(Fact::Text { text, logprobs });
-        }
-    }
-
-    fn reasoning(&mut self, delta: Json<'_>, sink: &mut dyn FactSink) {
-        let plain = [
-            ("reasoning_content", ReasoningOrigin::ChatReasoningContent),
-            ("reasoning", ReasoningOrigin::ChatReasoning),
-        ];
-        let text = plain.iter().find_map(|(name, origin)| {
-            delta.text(name).filter(|text| !text.is_empty()).map(|text| (text, *origin))
-        });
-        if let Some((text, origin)) = text {
-            self.has_content = true;
-            return sink.fact(Fact::Reasoning { text, origin: Some(origin) });
-        }
-        for detail in delta.elements("reasoning_details") {
-            let text = detail.text("text").or_else(|| detail.text("summary")).unwrap_or_default();
-            if !text.is_empty() {
-                self.has_content = true;
-                sink.fact(Fact::Reasoning { text, origin: Some(ReasoningOrigin::ChatReasoning) });
-            }
         }
     }
 
@@ -184,7 +176,7 @@ impl ChatReader {
         match part.text("type") {
             Some("text" | "output_text") => self.text(part.text_or_empty("text"), None, sink),
             Some("thinking") => {
-                let origin = Some(ReasoningOrigin::ChatReasoning);
+                let origin = Some(ReasoningOrigin::ChatThinkPart);
                 self.has_content = true;
                 for text in part.elements("thinking").filter_map(|inner| inner.text("text")) {
                     sink.fact(Fact::Reasoning { text, origin });

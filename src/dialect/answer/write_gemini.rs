@@ -20,7 +20,7 @@ pub(super) struct GeminiWriter {
     id: String,
     calls: Vec<KeptCall>,
     kept: usize,
-    /// Reasoning since the last call, for its seal.
+    /// Reasoning since the last seal, for the next one.
     reasoning: String,
     thought_signature: Option<String>,
     has_malformed_call: bool,
@@ -126,7 +126,8 @@ impl GeminiWriter {
     }
 
     fn seal(&mut self, seal: &Seal<'_>) {
-        self.thought_signature = Some(seal_with_text(seal, &self.reasoning));
+        let before = self.thought_signature.take();
+        self.thought_signature = Some(seal_with_text(before, seal, &self.reasoning));
         self.reasoning.clear();
     }
 

@@ -12,7 +12,7 @@ use super::{
     response_item::ResponseItem,
     response_object::{AnswerOutcome, ResponseObject, incomplete_reason},
 };
-use crate::dialect::{context::AnswerContext, json::JsonWrite};
+use crate::dialect::{context::AnswerContext, json::JsonWrite, reasoning::ReasoningOrigin};
 
 #[derive(Debug)]
 pub(super) struct ResponsesWriter {
@@ -236,7 +236,11 @@ impl ResponsesWriter {
     }
 
     fn seal(&mut self, block: u32, seal: Option<&Seal<'_>>) -> Result<(), TooLarge> {
-        let Some(seal) = seal.filter(|_| self.context.wants_encrypted_reasoning) else { return Ok(()) };
+        // Gemini 3 refuses the next request without the signature of a call.
+        let is_wanted = |seal: &&Seal<'_>| {
+            self.context.wants_encrypted_reasoning || seal.origin == ReasoningOrigin::CallSignature
+        };
+        let Some(seal) = seal.filter(is_wanted) else { return Ok(()) };
         self.keep(seal.payload.len().saturating_mul(3))?;
         self.with_item(block, |item| item.encrypted_content = Some(seal.encode()));
         Ok(())

@@ -205,7 +205,10 @@ pub(super) fn gemini(answer: &Gathered, end: &GatheredEnd, out: &mut Vec<u8>) {
                 out.raw(r#"{"text":"#).string(&block.text).raw("}");
             }
             BlockKind::Reasoning => {
-                signature = seal(block).map(|seal| gemini_values::seal_with_text(&seal, &block.text));
+                if let Some(seal) = seal(block) {
+                    let sealed = gemini_values::seal_with_text(signature.take(), &seal, &block.text);
+                    signature = Some(sealed);
+                }
                 if block.text.is_empty() {
                     out.truncate(start);
                 } else {

@@ -61,6 +61,8 @@ pub(super) enum Part<'t> {
     Audio {
         data: &'t str,
         format: &'t str,
+        /// The place in the client's request, for an error.
+        path: String,
     },
     Call(ToolCall<'t>),
     Result(ToolResult<'t>),

@@ -3,6 +3,9 @@
 //! A request that is wrong in its own dialect is a 400 in that dialect; so is one that the provider's dialect
 //! has no words for, with the member's name. Messages are bounded: they may repeat a client's words.
 
+use super::own_names::own_name;
+use crate::dialect::ApiDialect;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestError {
     pub message: String,
@@ -43,6 +46,16 @@ impl RequestError {
             param: Some(param.to_owned()),
             kind: RequestErrorKind::Unsayable,
         }
+    }
+
+    /// The same with the member's name in the client's dialect.
+    pub(super) fn in_dialect(mut self, client: ApiDialect) -> Self {
+        if let Some(param) = &mut self.param {
+            let own = own_name(client, param).to_owned();
+            self.message = self.message.replacen(&format!("`{param}`"), &format!("`{own}`"), 1);
+            *param = own;
+        }
+        self
     }
 }
 

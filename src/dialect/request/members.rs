@@ -3,6 +3,9 @@
 //! It becomes a header: entries are visible ASCII without separators, each once, bounded in number and
 //! length. Paths stand without indices, so that a mark at forty blocks is one entry.
 
+use super::own_names::own_name;
+use crate::dialect::ApiDialect;
+
 /// Listed members of one request; a header holds them, so that number and length are bounded.
 const MAX_LISTED: usize = 32;
 const MAX_LENGTH: usize = 64;
@@ -25,7 +28,15 @@ impl Dropped {
         }
     }
 
-    pub(super) fn into_list(self) -> Vec<String> {
-        self.names
+    /// The names in the client's dialect, each once.
+    pub(super) fn into_list(self, client: ApiDialect) -> Vec<String> {
+        let mut list: Vec<String> = Vec::with_capacity(self.names.len());
+        for name in &self.names {
+            let own = own_name(client, name);
+            if !list.iter().any(|known| known == own) {
+                list.push(own.to_owned());
+            }
+        }
+        list
     }
 }

@@ -3,6 +3,17 @@
 //! The defaults suit a provider of chat completions that knows the members of OpenAI's reference. They are
 //! said per provider by the caller; the body's own contents decide all else.
 
+use crate::dialect::reasoning::ReasoningOrigin;
+
+/// All forms of reasoning in chat completions.
+const CHAT_FORMS: &[ReasoningOrigin] = &[
+    ReasoningOrigin::ChatReasoningContent,
+    ReasoningOrigin::ChatReasoning,
+    ReasoningOrigin::ChatDetails,
+    ReasoningOrigin::ChatThinkPart,
+    ReasoningOrigin::CallSignature,
+];
+
 /// The peculiarities of the provider.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestOptions<'a> {
@@ -15,8 +26,9 @@ pub struct RequestOptions<'a> {
     pub max_tokens_member: &'a str,
     /// The form in which the effort of reasoning is asked for.
     pub effort: EffortForm,
-    /// Chat: gives reasoning back in the member that it came in. Messages and responses always do.
-    pub returns_reasoning: bool,
+    /// Chat: the forms in which the provider takes reasoning back. Messages and responses have one of their
+    /// own each.
+    pub reasoning_forms: &'static [ReasoningOrigin],
     /// Chat: developer messages keep their role; else they become system messages.
     pub developer_role: bool,
     /// Chat: one system message at the start, then speakers that alternate, as some chat templates want it. A
@@ -41,7 +53,7 @@ impl<'a> RequestOptions<'a> {
             streams: false,
             max_tokens_member: "max_tokens",
             effort: EffortForm::Named,
-            returns_reasoning: true,
+            reasoning_forms: CHAT_FORMS,
             developer_role: false,
             strict_turns: false,
             stream_usage: true,

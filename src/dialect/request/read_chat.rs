@@ -39,16 +39,32 @@ fn read_message<'t>(message: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) 
         "function" => return Err(role.unsayable("functions are called as `tools` there")),
         _ => return Err(role.invalid("expected `system`, `developer`, `user`, `assistant` or `tool`")),
     };
-    if message.member("name").is_some() {
-        talk.dropped.note("messages.name");
-    }
+    note_marks(message, talk);
     // A user's words after a tool's results are a turn of their own; they are joined where a dialect asks for
     // it.
     talk.begin(speaker);
-    for part in read_content(&message.required("content")?)? {
+    let content = message.required("content")?;
+    note_part_marks(&content, talk);
+    for part in read_content(&content)? {
         talk.say(speaker, part);
     }
     Ok(())
+}
+
+/// A speaker's name, and the mark of caches that clients of other APIs set here.
+fn note_marks(message: &MemberPlace<'_, '_>, talk: &mut Conversation<'_>) {
+    if message.member("name").is_some() {
+        talk.dropped.note("messages.name");
+    }
+    if message.member("cache_control").is_some() {
+        talk.dropped.note("cache_control");
+    }
+}
+
+fn note_part_marks(content: &MemberPlace<'_, '_>, talk: &mut Conversation<'_>) {
+    if content.value.elements().any(|part| part.get("cache_control").is_some()) {
+        talk.dropped.note("cache_control");
+    }
 }
 
 fn read_assistant<'t>(
@@ -56,6 +72,7 @@ fn read_assistant<'t>(
     talk: &mut Conversation<'t>,
 ) -> Result<(), RequestError> {
     talk.begin(Speaker::Assistant);
+    note_marks(message, talk);
     for reasoning in past_reasoning(message)? {
         talk.say(Speaker::Assistant, Part::Reasoning(reasoning));
     }
@@ -84,7 +101,7 @@ fn read_assistant<'t>(
 
 /// Reasoning that a client returns: signed details as OpenRouter has them, else the bare text.
 fn past_reasoning<'t>(message: &MemberPlace<'_, 't>) -> Result<Vec<PastReasoning<'t>>, RequestError> {
-    let mut past = Vec::new();
+    let (mut past, mut has_foreign) = (Vec::new(), false);
     if let Some(details) = message.member("reasoning_details").filter(|details| details.value.is_array()) {
         // The text and its signature may be elements of their own, of one `index`.
         let (mut index, mut text) = (None, String::new());
@@ -95,10 +112,13 @@ fn past_reasoning<'t>(message: &MemberPlace<'_, 't>) -> Result<Vec<PastReasoning
             }
             index = own;
             text.push_str(detail.text("text")?.or(detail.text("summary")?).unwrap_or_default());
-            let signed = detail.text("signature")?.or(detail.text("data")?).and_then(reasoning::decode);
+            let seal = detail.text("signature")?.or(detail.text("data")?);
+            let signed = seal.and_then(reasoning::decode);
+            let signed_elsewhere = seal.is_some() && signed.is_none();
             if signed.is_some() {
                 past.push(PastReasoning { text: Cow::Owned(std::mem::take(&mut text)), signed });
             }
+            has_foreign |= signed_elsewhere;
         }
     }
     let members = [
@@ -110,6 +130,9 @@ fn past_reasoning<'t>(message: &MemberPlace<'_, 't>) -> Result<Vec<PastReasoning
             let signed = Some(SignedReasoning { origin, payload: String::new() });
             past.push(PastReasoning { text: Cow::Borrowed(text), signed });
         }
+    }
+    if past.is_empty() && has_foreign {
+        past.push(PastReasoning { text: Cow::Borrowed(""), signed: None });
     }
     Ok(past)
 }

@@ -137,9 +137,10 @@ pub(super) fn read_settings<'t>(
         settings.stop = if let Some(word) = stop.value.as_str() { vec![word] } else { stop.strings()? };
     }
     let nested = root.member("reasoning").filter(|nested| nested.value.is_object());
-    let nested = nested.as_ref().map_or(Ok(None), |nested| nested.text("effort"))?;
-    settings.effort = root.text("reasoning_effort")?.or(nested).map(ReasoningEffort::Named);
-    settings.wants_reasoning = settings.effort.is_some();
+    let nested = nested.as_ref().map_or(Ok(None), |nested| read_reasoning(nested, talk))?;
+    let settings = &mut talk.settings;
+    settings.effort = root.text("reasoning_effort")?.map(ReasoningEffort::Named).or(nested);
+    settings.wants_reasoning = settings.effort.is_some_and(|effort| effort != ReasoningEffort::Off);
     if let Some(format) = root.member("response_format") {
         talk.settings.format = read_format(&format)?;
     }
@@ -154,6 +155,22 @@ pub(super) fn read_settings<'t>(
     }
     note_unknown(root, &KNOWN, talk);
     Ok(())
+}
+
+/// `reasoning` as OpenRouter has it: an effort, a budget, or a switch.
+fn read_reasoning<'t>(
+    reasoning: &MemberPlace<'_, 't>,
+    talk: &mut Conversation<'t>,
+) -> Result<Option<ReasoningEffort<'t>>, RequestError> {
+    for (name, value) in reasoning.value.members() {
+        if !matches!(name, "effort" | "max_tokens" | "enabled") && !value.is_null() {
+            talk.dropped.note(&format!("reasoning.{name}"));
+        }
+    }
+    let effort = reasoning.text("effort")?.map(ReasoningEffort::Named);
+    let budget = reasoning.integer("max_tokens")?.map(ReasoningEffort::Budget);
+    let switched_off = (reasoning.flag("enabled")? == Some(false)).then_some(ReasoningEffort::Off);
+    Ok(effort.or(budget).or(switched_off))
 }
 
 const KNOWN: [&str; 34] = [

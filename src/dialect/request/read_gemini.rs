@@ -148,8 +148,8 @@ fn inline<'t>(blob: &MemberPlace<'_, 't>) -> Result<Part<'t>, RequestError> {
     };
     let data = blob.required_text("data")?;
     match mime {
-        "audio/wav" | "audio/x-wav" => Ok(Part::Audio { data, format: "wav" }),
-        "audio/mp3" | "audio/mpeg" => Ok(Part::Audio { data, format: "mp3" }),
+        "audio/wav" | "audio/x-wav" => Ok(Part::Audio { data, format: "wav", path: blob.path() }),
+        "audio/mp3" | "audio/mpeg" => Ok(Part::Audio { data, format: "mp3", path: blob.path() }),
         _ if mime.starts_with("audio/") || mime.starts_with("video/") => {
             Err(blob.unsayable("it takes no such sound or film"))
         }

@@ -48,6 +48,11 @@ fn read_function<'t>(
 ) -> Result<FunctionTool<'t>, RequestError> {
     let json = function.either("parametersJsonSchema", "parameters_json_schema");
     let own = function.member("parameters");
+    for name in ["behavior", "response", "responseJsonSchema", "response_json_schema"] {
+        if function.member(name).is_some() {
+            talk.dropped.note(&format!("tools.functionDeclarations.{name}"));
+        }
+    }
     let form = match (json, own) {
         (Some(parameters), _) => ToolForm::Function { parameters: Some(parameters.value) },
         (None, Some(parameters)) => ToolForm::GeminiFunction { parameters: parameters.value },
@@ -111,7 +116,7 @@ pub(super) fn read_settings<'t>(
     Ok(())
 }
 
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 14] = [
     "model",
     "contents",
     "tools",
@@ -125,7 +130,6 @@ const KNOWN: [&str; 15] = [
     "safety_settings",
     "cachedContent",
     "cached_content",
-    "labels",
     "generateContentRequest",
 ];
 const KNOWN_CONFIG: [&str; 17] = [

@@ -135,10 +135,13 @@ const KNOWN: [&str; 20] = [
     "betas",
 ];
 
+/// Members that the gateway itself reads.
+const GATEWAY_MEMBERS: [&str; 2] = ["models", "x_use_asgi_streaming"];
+
 /// Notes the members of the request that the reader does not know.
 pub(super) fn note_unknown(root: &MemberPlace<'_, '_>, known: &[&str], talk: &mut Conversation<'_>) {
     for (name, value) in root.value.members() {
-        if !known.contains(&name) && !value.is_null() {
+        if !known.contains(&name) && !value.is_null() && !GATEWAY_MEMBERS.contains(&name) {
             talk.dropped.note(name);
         }
     }
@@ -155,12 +158,20 @@ fn session_id(user_id: &str) -> Option<Cow<'_, str>> {
 fn read_effort<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) -> Result<(), RequestError> {
     let config = root.member("output_config");
     let effort = config.as_ref().map_or(Ok(None), |config| config.text("effort"))?;
+    for (name, value) in config.iter().flat_map(|config| config.value.members()) {
+        if !matches!(name, "effort" | "format") && !value.is_null() {
+            talk.dropped.note(&format!("output_config.{name}"));
+        }
+    }
     // The two highest have no name elsewhere.
     let named = |effort| if matches!(effort, "xhigh" | "max") { "high" } else { effort };
     let mut wish = effort.map(|effort| ReasoningEffort::Named(named(effort)));
     if let Some(thinking) = root.member("thinking") {
         let kind = thinking.required("type")?;
         talk.settings.wants_reasoning = kind.value.as_str() != Some("disabled");
+        if thinking.member("display").is_some() {
+            talk.dropped.note("thinking.display");
+        }
         match kind.string()? {
             "enabled" => {
                 let budget = thinking.required("budget_tokens")?.whole()?;

@@ -106,7 +106,7 @@ fn read_settings<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) ->
 }
 
 /// Members that are read, or that the provider loses nothing by. `metadata` is for the answer to repeat.
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 26] = [
     "model",
     "input",
     "instructions",
@@ -133,7 +133,6 @@ const KNOWN: [&str; 27] = [
     "previous_response_id",
     "conversation",
     "prompt",
-    "prompt_cache_retention",
 ];
 
 fn read_format<'t>(format: &MemberPlace<'_, 't>) -> Result<Option<AnswerFormat<'t>>, RequestError> {

@@ -117,7 +117,8 @@ fn stored(part: &MemberPlace<'_, '_>, expected: &str) -> RequestError {
 }
 
 pub(super) fn audio<'t>(audio: &MemberPlace<'_, 't>) -> Result<Part<'t>, RequestError> {
-    Ok(Part::Audio { data: audio.required_text("data")?, format: audio.required_text("format")? })
+    let (data, format) = (audio.required_text("data")?, audio.required_text("format")?);
+    Ok(Part::Audio { data, format, path: audio.path() })
 }
 
 fn tool_call<'t>(

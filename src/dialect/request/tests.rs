@@ -4,6 +4,7 @@ mod chat_to_messages;
 mod chat_to_responses;
 mod from_gemini;
 mod hostile;
+mod members;
 mod messages_responses;
 mod messages_to_chat;
 mod messages_to_chat_settings;

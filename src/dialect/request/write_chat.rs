@@ -9,13 +9,9 @@ use super::{
     ids, order,
     write::{ArrayWriter, ObjectWriter, join_words},
     write_chat_parts::write_part,
+    write_chat_reasoning::{ReturnedReasoning, write_signature},
     write_chat_settings as settings,
 };
-use crate::dialect::{
-    json::JsonWrite,
-    reasoning::{ReasoningOrigin, SignedReasoning},
-};
-
 pub(super) fn write(
     talk: &mut Conversation<'_>,
     options: &RequestOptions<'_>,
@@ -109,7 +105,7 @@ fn write_assistant(
 ) -> Result<(), RequestError> {
     let (mut words, mut is_cut) = (String::new(), false);
     let mut calls = Vec::new();
-    let mut reasoning: Option<(&str, String)> = None;
+    let mut past = ReturnedReasoning::default();
     for part in &turn.parts {
         match part {
             Part::Text(_) | Part::Refusal(_) => {
@@ -120,23 +116,22 @@ fn write_assistant(
                 is_cut = false;
             }
             Part::Call(call) => {
-                calls.push(call);
+                calls.push((call, past.signature.take()));
                 is_cut = true;
             }
-            Part::Reasoning(past) => {
-                match member_for(past.signed.as_ref()).filter(|_| options.returns_reasoning) {
-                    Some((name, payload)) => {
-                        // A payload is the whole text; a text beside it may be a summary.
-                        let text = if payload.is_empty() { &past.text } else { payload };
-                        reasoning.get_or_insert((name, String::new())).1.push_str(text);
-                    }
-                    None => talk.dropped.note("reasoning"),
+            Part::Reasoning(part) => {
+                if !past.add(part, options) {
+                    talk.dropped.note("reasoning");
                 }
             }
             Part::Image(media) | Part::Document(media) => {
                 return Err(media.unsayable("an assistant's message can hold text only"));
             }
-            Part::Audio { .. } | Part::Result(_) => {
+            Part::Audio { path, .. } => {
+                let reason = "an assistant's message can hold text only";
+                return Err(RequestError::unsayable_member(path, reason));
+            }
+            Part::Result(_) => {
                 return Err(RequestError::unsayable("an assistant's message can hold text only"));
             }
         }
@@ -146,43 +141,25 @@ fn write_assistant(
     }
     let mut message = messages.object();
     message.text("role", "assistant");
-    if words.is_empty() {
-        message.key("content").raw("null");
-    } else {
-        message.text("content", &words);
-    }
-    if let Some((name, text)) = reasoning {
-        message.text(name, &text);
-    }
+    past.write_with(&words, &mut message);
     write_calls(&calls, &mut message);
     message.close();
     Ok(())
 }
 
-fn write_calls(calls: &[&ToolCall<'_>], message: &mut ObjectWriter<'_>) {
+fn write_calls(calls: &[(&ToolCall<'_>, Option<&str>)], message: &mut ObjectWriter<'_>) {
     if calls.is_empty() {
         return;
     }
     let mut list = message.array("tool_calls");
-    for call in calls {
+    for (call, signature) in calls {
         let mut object = list.object();
         object.text("id", &ids::for_openai(&call.id)).text("type", "function");
         let mut function = object.object("function");
         function.text("name", &call.name).text("arguments", &call.arguments.to_json());
         function.close();
+        write_signature(*signature, &mut object);
         object.close();
     }
     list.close();
-}
-
-/// The member that reasoning goes back in, and its payload.
-fn member_for(signed: Option<&SignedReasoning>) -> Option<(&'static str, &str)> {
-    let signed = signed?;
-    match signed.origin {
-        ReasoningOrigin::ChatReasoningContent => Some(("reasoning_content", &signed.payload)),
-        ReasoningOrigin::ChatReasoning => Some(("reasoning", &signed.payload)),
-        ReasoningOrigin::Thinking | ReasoningOrigin::RedactedThinking | ReasoningOrigin::ReasoningItem => {
-            None
-        }
-    }
 }

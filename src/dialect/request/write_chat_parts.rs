@@ -28,7 +28,7 @@ pub(super) fn write_part(part: &Part<'_>, content: &mut ArrayWriter<'_>) -> Resu
             object.close();
         }
         Part::Document(media) => write_file(media, content)?,
-        Part::Audio { data, format } => {
+        Part::Audio { data, format, .. } => {
             let mut object = content.object();
             let mut audio = object.text("type", "input_audio").object("input_audio");
             audio.text("data", data).text("format", format);

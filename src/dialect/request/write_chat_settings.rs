@@ -143,7 +143,7 @@ pub(super) fn write_effort(
     match (options.effort, effort) {
         (EffortForm::Named, Some(effort)) => _ = root.text("reasoning_effort", effort),
         // The dialect has no word for it that every provider knows.
-        (EffortForm::Named, None) => {}
+        (EffortForm::Named, None) => talk.dropped.note("reasoning_effort"),
         (EffortForm::Structured, effort) => {
             let mut reasoning = root.object("reasoning");
             match effort {

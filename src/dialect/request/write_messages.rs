@@ -5,7 +5,7 @@
 
 use super::{
     RequestError, RequestOptions,
-    conversation::{Conversation, Part, Speaker, Turn},
+    conversation::{Conversation, Media, Part, Speaker, Turn},
     members::Dropped,
     order,
     write::{ArrayWriter, ObjectWriter},
@@ -21,6 +21,9 @@ pub(super) fn write(
     settings::refuse(talk)?;
     let mut turns = std::mem::take(&mut talk.turns);
     order::alternate(&mut turns);
+    if turns.iter().flat_map(|turn| &turn.parts).any(has_detail) {
+        talk.dropped.note("image_detail");
+    }
     if let [only] = turns.as_mut_slice() {
         // Anthropic wants a message; a prompt may be all the system's words.
         only.speaker = if only.speaker == Speaker::System { Speaker::User } else { only.speaker };
@@ -42,6 +45,11 @@ pub(super) fn write(
     settings::write_settings(talk, options, may_think, &mut root);
     root.close();
     Ok(())
+}
+
+/// Whether a picture asks for another size than the usual one.
+fn has_detail(part: &Part<'_>) -> bool {
+    matches!(part, Part::Image(Media { detail: Some(detail), .. }) if *detail != "auto")
 }
 
 fn call_name<'a>(part: &'a Part<'_>) -> Option<&'a str> {

@@ -32,7 +32,9 @@ pub(super) fn write_block(part: &Part<'_>, blocks: &mut ArrayWriter<'_>) -> Resu
             }
             write_source("document", media, blocks);
         }
-        Part::Audio { .. } => return Err(RequestError::unsayable("the Messages API takes no sound")),
+        Part::Audio { path, .. } => {
+            return Err(RequestError::unsayable_member(path, "the Messages API takes no sound"));
+        }
         Part::Call(_) | Part::Result(_) | Part::Reasoning(_) => {}
     }
     Ok(())
@@ -87,7 +89,11 @@ pub(super) fn block_of<'a>(past: &'a PastReasoning<'_>) -> Option<(&'a str, bool
     match signed.origin {
         ReasoningOrigin::Thinking => Some((&signed.payload, false)),
         ReasoningOrigin::RedactedThinking => Some((&signed.payload, true)),
-        ReasoningOrigin::ChatReasoning | ReasoningOrigin::ChatReasoningContent => None,
+        ReasoningOrigin::ChatReasoning
+        | ReasoningOrigin::ChatReasoningContent
+        | ReasoningOrigin::ChatDetails
+        | ReasoningOrigin::ChatThinkPart
+        | ReasoningOrigin::CallSignature => None,
         ReasoningOrigin::ReasoningItem => None,
     }
 }

@@ -94,7 +94,9 @@ fn write_part(part: &Part<'_>, content: &mut ArrayWriter<'_>) -> Result<(), Requ
             media.write_url(object.key("image_url"));
         }
         Part::Document(media) => write_file(media, &mut object),
-        Part::Audio { .. } => return Err(RequestError::unsayable("the Responses API takes no sound")),
+        Part::Audio { path, .. } => {
+            return Err(RequestError::unsayable_member(path, "the Responses API takes no sound"));
+        }
         Part::Call(_) | Part::Result(_) | Part::Reasoning(_) => {
             return Err(RequestError::unsayable(
                 "a call of a tool cannot stand in another speaker's message",

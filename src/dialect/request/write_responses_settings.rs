@@ -144,7 +144,7 @@ pub(super) fn write_reasoning_wish(
         reasoning.maybe_text("effort", effort);
         reasoning.text("summary", "auto");
         reasoning.close();
-    } else if is_wished {
+    } else if is_wished || settings.effort == Some(ReasoningEffort::Off) {
         talk.dropped.note("reasoning_effort");
     }
     if is_asked || wants_logprobs {

@@ -162,7 +162,10 @@ fn settings_have_their_names() {
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&body[name], value, "{name}");
     }
-    assert_eq!(translated.dropped, ["safetySettings", "generationConfig.speechConfig", "top_k"]);
+    assert_eq!(
+        translated.dropped,
+        ["safetySettings", "generationConfig.speechConfig", "generationConfig.topK"]
+    );
     let two = json!({"generationConfig": {"candidateCount": 2}});
     assert_eq!(WAY.unsayable(&of(two)), "generationConfig.candidateCount");
     assert_eq!(WAY.unsayable(&of(json!({"cachedContent": "c"}))), "cachedContent");

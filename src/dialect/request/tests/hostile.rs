@@ -161,7 +161,9 @@ fn valid_requests_are_valid() {
     for (body, from) in VALID.iter().zip([ALL[2], ALL[1], ALL[0], ALL[3]]) {
         for to in ALL.into_iter().filter(|to| *to != from && *to != ApiDialect::Gemini) {
             let made = translate(from, to, body.as_bytes(), &OPTIONS);
-            let is_stop = |error: &super::RequestError| error.param.as_deref() == Some("stop");
+            let is_stop = |error: &super::RequestError| {
+                error.param.as_deref().is_some_and(|param| param.contains("stop"))
+            };
             assert!(made.as_ref().err().is_none_or(is_stop), "{made:?}");
         }
     }

@@ -57,7 +57,7 @@ fn a_conversation_becomes_items() {
     assert_eq!(body["reasoning"], json!({"summary": "auto"}));
     assert_eq!(body["include"], json!(["reasoning.encrypted_content"]));
     let stopped = request(ApiDialect::Messages, json!({"stop_sequences": ["x"]}));
-    assert_eq!(THERE.unsayable(&stopped), "stop");
+    assert_eq!(THERE.unsayable(&stopped), "stop_sequences");
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn thinking_becomes_an_effort() {
     assert_eq!(body["reasoning"], json!({"effort": "low"}));
     let (body, dropped) = with(EffortForm::Never, enabled);
     assert!(body.get("reasoning_effort").is_none() && body.get("reasoning").is_none());
-    assert_eq!(dropped, ["reasoning_effort"]);
+    assert_eq!(dropped, ["thinking"]);
     assert_eq!(WAY.invalid(&of(json!({"thinking": {"type": "enabled"}}))), "thinking.budget_tokens");
 }
 

@@ -212,6 +212,8 @@ fn settings_have_their_names() {
     assert_eq!(body["tools"][0]["function"]["parameters"], schema);
     assert_eq!(translated.dropped, ["truncation", "max_tool_calls", "client_metadata"]);
     assert!(translated.context.wants_encrypted_reasoning);
+    // Codex compacts by it where the provider counts nothing.
+    assert!(translated.context.estimated_input_tokens > 0);
     let echo = |name: &str| {
         let member = translated.context.echo.iter().find(|(known, _)| *known == name);
         member.map(|(_, text)| serde_json::from_str::<Value>(text).unwrap())
