@@ -103,6 +103,10 @@ async fn run(
     loop {
         tokio::select! {
             _ = period.tick() => {}
+            () = sync.wanted() => {
+                sync.release().await;
+                continue;
+            }
             _ = &mut stopped => break,
         }
         let tokens = snapshot.load().tokens.clone();

@@ -71,7 +71,7 @@ pub struct KeyRows {
     pub unreadable: Vec<UnreadableKey>,
 }
 
-/// The keys' tables. Cloning shares the connections.
+/// The keys' tables. Cloning shares the connection.
 #[derive(Clone, Debug)]
 pub struct KeyStore(Database);
 
@@ -186,6 +186,13 @@ impl KeyStore {
         Ok(())
     }
 
+    /// A connection is open and no statement runs on it.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.0.is_idle()
+    }
+
+    /// Closes the connection; the next statement opens one.
     pub async fn close(&self) {
         self.0.close().await;
     }
@@ -232,6 +239,7 @@ impl UnreadableKey {
             | DatabaseError::Newer { .. }
             | DatabaseError::Foreign { .. }
             | DatabaseError::Repeated
+            | DatabaseError::Crowded { .. }
             | DatabaseError::Late => None,
         };
         Self { id: text(row, 0).unwrap_or_default(), column: column.unwrap_or_default() }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    future::pending,
     sync::Arc,
     time::Duration,
 };
@@ -108,6 +109,29 @@ impl KeySync {
     /// # Errors
     /// The store did not answer, which has been logged if it is new.
     pub async fn try_look(&mut self, tokens: Option<&ConfiguredKeys>) -> Result<(), DatabaseError> {
+        let looked = self.poll_once(tokens).await;
+        if self.settings.connections.is_wanted() {
+            self.release().await;
+        }
+        looked
+    }
+
+    /// Returns when another part of the process waits for a connection while this one keeps one.
+    pub async fn wanted(&self) {
+        if !self.store.as_ref().is_some_and(KeyStore::is_idle) {
+            pending::<()>().await;
+        }
+        self.settings.connections.wanted().await;
+    }
+
+    /// Closes the connection; the next poll opens one.
+    pub async fn release(&self) {
+        if let Some(store) = &self.store {
+            store.close().await;
+        }
+    }
+
+    async fn poll_once(&mut self, tokens: Option<&ConfiguredKeys>) -> Result<(), DatabaseError> {
         let polled = timeout(STORE_TIMEOUT, self.try_poll(tokens)).await;
         let error = match polled {
             Ok(Ok(store)) => {
@@ -167,7 +191,7 @@ impl KeySync {
         Ok(store)
     }
 
-    /// Closes the connections. If the store is up, this process leaves no row of its own.
+    /// Closes the connection. If the store is up, this process leaves no row of its own.
     pub async fn close(self) {
         let Some(store) = self.store else { return };
         store.close().await;

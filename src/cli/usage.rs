@@ -27,7 +27,7 @@ use crate::{
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
-    /// What to tell apart: model, provider, key, hour, day, in any order
+    /// What to tell apart: model, provider, key, dialect, hour, day, in any order
     #[arg(long, value_name = "WHAT,…", value_delimiter = ',', value_parser = GroupBy::parse, default_value = "model")]
     by: Vec<GroupBy>,
     /// How far to look back: 90m, 24h, 30d
@@ -71,8 +71,13 @@ fn look_back(text: &str) -> Result<Duration, String> {
 /// A group's name as text.
 fn shown(by: GroupBy, name: &str) -> String {
     match by {
-        GroupBy::Model | GroupBy::Provider | GroupBy::Key if name.is_empty() => "(none)".to_owned(),
-        GroupBy::Model | GroupBy::Provider | GroupBy::Key => name.to_owned(),
+        GroupBy::Model | GroupBy::Provider | GroupBy::Key | GroupBy::Dialect => {
+            if name.is_empty() {
+                "(none)".to_owned()
+            } else {
+                name.to_owned()
+            }
+        }
         GroupBy::Hour => moment(name, 16),
         GroupBy::Day => moment(name, 10),
     }
@@ -91,6 +96,7 @@ fn table_text(lines: &[UsageLine], by: &[GroupBy]) -> String {
         "refused",
         "failed",
         "gone",
+        "translated",
         "tokens in",
         "out",
         "cached",
@@ -111,6 +117,7 @@ fn table_text(lines: &[UsageLine], by: &[GroupBy]) -> String {
             line.refused,
             line.failed,
             line.gone,
+            line.sum("translated"),
             line.sum("tokens_in"),
             line.sum("tokens_out"),
             line.sum("tokens_cached"),

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     base::Network,
     database::{
-        DatabaseSettings, DatabaseUrl,
+        ConnectionBound, DatabaseSettings, DatabaseUrl,
         settings::{MAX_OVERFLOW, POOL_SIZE},
     },
     ledger::{LedgerSettings, Price, Prices},
@@ -60,7 +60,7 @@ fn database(field: &mut Located<'_, '_, '_>, folder: &Path) -> Option<DatabaseSe
                 || Some(DatabaseUrl::Sqlite(folder.join(DEFAULT_NAME))),
                 |mut field| database_url(&mut field, folder),
             )?;
-            Some(DatabaseSettings { url: site, connections: size + overflow })
+            Some(DatabaseSettings { url: site, connections: ConnectionBound::new(size + overflow) })
         })?,
         Value::Text(_) | Value::Null | Value::Bool(true) | Value::Number(_) | Value::List(_) => {
             database_url(field, folder).map(DatabaseSettings::new)
@@ -132,8 +132,8 @@ pub(super) fn apply_env(env: &Env, settings: &mut Settings, is_written: bool, pr
     if let Some((name, url)) = given {
         match DatabaseUrl::parse(url, &base_folder(env, None)) {
             Ok(site) => {
-                let connections =
-                    settings.database.as_ref().map_or(POOL_SIZE + MAX_OVERFLOW, |set| set.connections);
+                let set = settings.database.as_ref().map(|set| set.connections.clone());
+                let connections = set.unwrap_or_else(|| ConnectionBound::new(POOL_SIZE + MAX_OVERFLOW));
                 let new = DatabaseSettings { url: site, connections };
                 if is_written && settings.database.as_ref() != Some(&new) {
                     settings
@@ -164,7 +164,7 @@ pub(super) fn apply_env(env: &Env, settings: &mut Settings, is_written: bool, pr
     let sum =
         number("DB_POOL_SIZE", size, POOL_SIZE, 1) + number("DB_MAX_OVERFLOW", overflow, MAX_OVERFLOW, 0);
     if let Some(database) = &mut settings.database {
-        database.connections = sum;
+        database.connections = ConnectionBound::new(sum);
     }
 }
 
@@ -192,15 +192,18 @@ mod tests {
         let text =
             r#"{"database": {"url": "postgres://u:${PASSWORD}@h/d", "pool_size": 3, "max_overflow": 1}}"#;
         assert_eq!(field(text).as_deref(), Some("PostgreSQL, h/d"));
-        assert_eq!(parsed(text).database.unwrap().connections, 4);
-        assert_eq!(parsed("{}").database.unwrap().connections, 75);
+        assert_eq!(parsed(text).database.unwrap().connections.max(), 4);
+        assert_eq!(parsed("{}").database.unwrap().connections.max(), 75);
 
         let over = |text: &str, variables: &[(&str, &str)]| {
             let (mut settings, mut problems) = (parsed(text), Vec::new());
             settings.file = Some("config.json".into());
             apply_env(&env(variables), &mut settings, true, &mut problems);
             let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            (settings.database.map(|database| (database.url.to_string(), database.connections)), messages)
+            (
+                settings.database.map(|database| (database.url.to_string(), database.connections.max())),
+                messages,
+            )
         };
         let variables = [("DATABASE_URL", "postgres://h/d"), ("DB_POOL_SIZE", "5"), ("DB_MAX_OVERFLOW", "0")];
         assert_eq!(over(text, &variables), (Some(("PostgreSQL, h/d".to_owned(), 5)), Vec::new()));

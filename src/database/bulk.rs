@@ -6,7 +6,12 @@ use std::{borrow::Cow, sync::Arc};
 
 use sqlx::AssertSqlSafe;
 
-use super::{Cell, ColumnKind, Connection, DatabaseError, engine, postgres};
+use super::{
+    Cell, ColumnKind, Connection, DatabaseError,
+    connection::DriverConnection,
+    engine::{self, StatementForm},
+    postgres,
+};
 
 /// Rows per statement on SQLite. The largest size that fits comes first. There are few sizes, so that all
 /// statements stay prepared.
@@ -52,8 +57,8 @@ impl Connection {
     /// # Errors
     /// The database's own. Some rows may be inserted then, so the caller needs a transaction.
     pub async fn insert(&mut self, insert: &Insert, cells: Vec<Cell>) -> Result<u64, DatabaseError> {
-        match self {
-            Self::Sqlite(connection) => {
+        match &mut self.driver {
+            DriverConnection::Sqlite(connection) => {
                 let width = insert.columns.len().max(1);
                 let mut left = cells.len() / width;
                 let (mut cells, mut changed) = (cells.into_iter(), 0);
@@ -62,14 +67,18 @@ impl Connection {
                         let batch = cells.by_ref().take(size * width).collect();
                         // A pointer to the text is copied, not the text.
                         let sql = AssertSqlSafe(Arc::clone(sql));
-                        changed += engine::run(&mut *connection, sql, batch).await?;
+                        changed += engine::run(&mut *connection, sql, batch, StatementForm::Named).await?;
                         left -= size;
                     }
                 }
                 Ok(changed)
             }
-            Self::Postgres(connection) => {
-                postgres::insert(connection, &insert.postgres, &insert.columns, cells).await
+            DriverConnection::Postgres(_) => {
+                let statement = (&insert.postgres, &insert.columns[..]);
+                self.run_on_postgres(async |connection, is_named| {
+                    postgres::insert(connection, statement, cells, is_named).await
+                })
+                .await
             }
         }
     }

@@ -1,29 +1,64 @@
 //! One connection, for a task that writes much and must notice at once that the database is gone. After an
 //! error inside a transaction the connection is best dropped, because that rolls the transaction back.
+//!
+//! Behind a pooler in transaction mode (PgBouncer) each transaction may be on another connection of the
+//! server's. A statement with values is prepared in one step and run in the next, so there it has no name and
+//! a transaction around it; a setting of the session is made in each transaction.
 
 use std::{borrow::Cow, time::Duration};
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, SqliteConnection};
+use tokio::time::sleep;
 
-use super::{Cell, DatabaseError, DatabaseSettings, DatabaseUrl, ResultRow, engine, postgres, sqlite};
+use super::{
+    Cell, DatabaseError, DatabaseSettings, DatabaseUrl, ResultRow,
+    bound::{ConnectionBound, ConnectionPlace},
+    engine::{self, StatementForm},
+    postgres, sqlite,
+};
+
+/// For how long PostgreSQL's process outlives its connection.
+const SERVER_EXIT_TIME: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
-pub enum Connection {
+pub struct Connection {
+    pub(super) driver: DriverConnection,
+    /// There is a pooler in between.
+    is_unnamed: bool,
+    is_in_transaction: bool,
+    /// Set in each transaction behind a pooler.
+    lock_timeout: Option<Duration>,
+    bound: ConnectionBound,
+    /// Given back after the connection, whose field stands before it.
+    place: ConnectionPlace,
+}
+
+#[derive(Debug)]
+pub(super) enum DriverConnection {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
 }
 
 impl Connection {
+    /// Waits for a place among the process's connections, and connects.
+    ///
     /// # Errors
-    /// The database cannot be reached or opened.
+    /// The database cannot be reached or opened, or no place became free in time.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
-        Ok(match &settings.url {
+        let bound = settings.connections.clone();
+        let place = bound.take().await?;
+        let mut is_unnamed = false;
+        let driver = match &settings.url {
             DatabaseUrl::Sqlite(file) => {
                 sqlite::create(file);
-                Self::Sqlite(sqlite::connect(file).await?)
+                DriverConnection::Sqlite(sqlite::connect(file).await?)
             }
-            DatabaseUrl::Postgres(url) => Self::Postgres(postgres::options(url.expose())?.connect().await?),
-        })
+            DatabaseUrl::Postgres(url) => {
+                is_unnamed = bound.is_behind_pooler() || postgres::has_pooler(url.expose());
+                DriverConnection::Postgres(postgres::options(url.expose())?.connect().await?)
+            }
+        };
+        Ok(Self { driver, is_unnamed, is_in_transaction: false, lock_timeout: None, bound, place })
     }
 
     /// Limits how long a statement waits for other transactions.
@@ -32,9 +67,13 @@ impl Connection {
     /// The database's own.
     pub async fn set_lock_timeout(&mut self, limit: Duration) -> Result<(), DatabaseError> {
         let millis = limit.as_millis();
-        let sql = match self {
-            Self::Sqlite(_) => format!("PRAGMA busy_timeout = {millis}"),
-            Self::Postgres(_) => format!("SET lock_timeout = {millis}"),
+        let sql = match self.driver {
+            DriverConnection::Sqlite(_) => format!("PRAGMA busy_timeout = {millis}"),
+            DriverConnection::Postgres(_) if self.is_unnamed => {
+                self.lock_timeout = Some(limit);
+                return Ok(());
+            }
+            DriverConnection::Postgres(_) => format!("SET lock_timeout = {millis}"),
         };
         self.fetch(sql, Vec::new()).await.map(|_| ())
     }
@@ -45,17 +84,30 @@ impl Connection {
     /// # Errors
     /// The database's own.
     pub async fn begin(&mut self) -> Result<(), DatabaseError> {
-        match self {
-            Self::Sqlite(_) => self.run("BEGIN IMMEDIATE", Vec::new()).await,
-            Self::Postgres(_) => self.run("BEGIN", Vec::new()).await,
-        }
-        .map(|_| ())
+        let sql: Cow<'static, str> = match (&self.driver, self.lock_timeout) {
+            (DriverConnection::Sqlite(_), _) => "BEGIN IMMEDIATE".into(),
+            (DriverConnection::Postgres(_), Some(limit)) => {
+                format!("BEGIN; SET LOCAL lock_timeout = {}", limit.as_millis()).into()
+            }
+            (DriverConnection::Postgres(_), None) => "BEGIN".into(),
+        };
+        self.run_once(sql, Vec::new()).await?;
+        self.is_in_transaction = true;
+        Ok(())
     }
 
     /// # Errors
     /// The database's own; it is unknown then whether the transaction was committed.
     pub async fn commit(&mut self) -> Result<(), DatabaseError> {
-        self.run("COMMIT", Vec::new()).await.map(|_| ())
+        self.is_in_transaction = false;
+        self.run_once("COMMIT", Vec::new()).await.map(|_| ())
+    }
+
+    /// Takes the transaction back. An error changes nothing: the connection is gone then, and with it the
+    /// transaction.
+    pub async fn roll_back(&mut self) {
+        self.is_in_transaction = false;
+        let _ = self.run_once("ROLLBACK", Vec::new()).await;
     }
 
     /// Runs one statement; returns the number of rows that it changed.
@@ -67,10 +119,9 @@ impl Connection {
         sql: impl Into<Cow<'static, str>>,
         cells: Vec<Cell>,
     ) -> Result<u64, DatabaseError> {
-        match self {
-            Self::Sqlite(connection) => engine::run(connection, AssertSqlSafe(sql.into()), cells).await,
-            Self::Postgres(connection) => engine::run(connection, AssertSqlSafe(sql.into()), cells).await,
-        }
+        let is_own = self.begin_own(!cells.is_empty()).await?;
+        let ran = self.run_once(sql, cells).await;
+        self.end_own(is_own, ran).await
     }
 
     /// Runs a query. Numbers must be `BIGINT`: `CAST(SUM(x) AS BIGINT)`.
@@ -82,18 +133,106 @@ impl Connection {
         sql: impl Into<Cow<'static, str>>,
         cells: Vec<Cell>,
     ) -> Result<Vec<ResultRow>, DatabaseError> {
-        match self {
-            Self::Sqlite(connection) => engine::fetch(connection, AssertSqlSafe(sql.into()), cells).await,
-            Self::Postgres(connection) => engine::fetch(connection, AssertSqlSafe(sql.into()), cells).await,
-        }
+        let is_own = self.begin_own(!cells.is_empty()).await?;
+        let (form, sql) = (self.form(&cells), AssertSqlSafe(sql.into()));
+        let fetched = match &mut self.driver {
+            DriverConnection::Sqlite(connection) => engine::fetch(connection, sql, cells, form).await,
+            DriverConnection::Postgres(connection) => engine::fetch(connection, sql, cells, form).await,
+        };
+        let fetched = self.noted(fetched);
+        self.end_own(is_own, fetched).await
+    }
+
+    /// The same for a statement of PostgreSQL's alone, which the caller runs; `work` is told whether the
+    /// statement may have a name.
+    pub(super) async fn run_on_postgres(
+        &mut self,
+        work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<u64, DatabaseError>,
+    ) -> Result<u64, DatabaseError> {
+        let is_own = self.begin_own(true).await?;
+        let ran = match &mut self.driver {
+            DriverConnection::Postgres(connection) => work(connection, !self.is_unnamed).await,
+            DriverConnection::Sqlite(_) => Ok(0),
+        };
+        let ran = self.noted(ran);
+        self.end_own(is_own, ran).await
     }
 
     /// Closes the connection in order; SQLite removes its write-ahead log.
     pub async fn close(self) {
+        let is_postgres = matches!(self.driver, DriverConnection::Postgres(_));
         // An error changes nothing: the connection is gone.
-        let _ = match self {
-            Self::Sqlite(connection) => connection.close().await,
-            Self::Postgres(connection) => connection.close().await,
+        let _ = match self.driver {
+            DriverConnection::Sqlite(connection) => connection.close().await,
+            DriverConnection::Postgres(connection) => connection.close().await,
         };
+        if is_postgres && self.bound.is_full() {
+            // The next connection must not come before the server has counted this one out.
+            sleep(SERVER_EXIT_TIME).await;
+        }
+        drop(self.place);
+    }
+
+    async fn run_once(
+        &mut self,
+        sql: impl Into<Cow<'static, str>>,
+        cells: Vec<Cell>,
+    ) -> Result<u64, DatabaseError> {
+        let (form, sql) = (self.form(&cells), AssertSqlSafe(sql.into()));
+        let ran = match &mut self.driver {
+            DriverConnection::Sqlite(connection) => engine::run(connection, sql, cells, form).await,
+            DriverConnection::Postgres(connection) => engine::run(connection, sql, cells, form).await,
+        };
+        self.noted(ran)
+    }
+
+    const fn form(&self, cells: &[Cell]) -> StatementForm {
+        match (self.is_unnamed, cells.is_empty()) {
+            (false, _) => StatementForm::Named,
+            (true, false) => StatementForm::Unnamed,
+            (true, true) => StatementForm::Plain,
+        }
+    }
+
+    /// Begins a transaction for one statement, if it needs one. True: it did.
+    async fn begin_own(&mut self, has_values: bool) -> Result<bool, DatabaseError> {
+        let is_own = self.is_unnamed && has_values && !self.is_in_transaction;
+        if is_own {
+            self.begin().await?;
+        }
+        Ok(is_own)
+    }
+
+    async fn end_own<T>(
+        &mut self,
+        is_own: bool,
+        result: Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        if !is_own {
+            return result;
+        }
+        match result {
+            Ok(value) => self.commit().await.map(|()| value),
+            Err(error) => {
+                self.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Statements have no names from the next connection on, if their names were mixed up.
+    fn noted<T>(&self, result: Result<T, DatabaseError>) -> Result<T, DatabaseError> {
+        if let Err(error) = &result
+            && !self.is_unnamed
+            && error.is_about_statement_names()
+            && self.bound.note_pooler()
+        {
+            tracing::warn!(
+                %error,
+                "a pooler in transaction mode is between thalweg and PostgreSQL: statements have no names from \
+                 now on; add ?statement-cache-capacity=0 to the database's URL, so that none has from the start"
+            );
+        }
+        result
     }
 }

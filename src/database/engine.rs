@@ -6,7 +6,7 @@
 
 use sqlx::{
     Column as _, ColumnIndex, Decode, Encode, Executor, IntoArguments, Row as _, SqlSafeStr, Type, TypeInfo,
-    ValueRef, query::Query,
+    ValueRef, database::HasStatementCache, query::Query,
 };
 
 use super::{Cell, DatabaseError, ResultRow};
@@ -21,7 +21,7 @@ pub(super) enum ValueType {
 }
 
 /// One of the two databases.
-pub(super) trait Engine: sqlx::Database<Arguments: IntoArguments<Self>> {
+pub(super) trait Engine: sqlx::Database<Arguments: IntoArguments<Self>> + HasStatementCache {
     fn rows_affected(result: &Self::QueryResult) -> u64;
 
     /// The type of that name. `None`: a type that no [`Cell`] holds.
@@ -80,13 +80,31 @@ where
     }
 }
 
+/// The form in which a statement goes to the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StatementForm {
+    /// Prepared once per connection, under a name.
+    Named,
+    /// Prepared without a name each time, in a transaction.
+    Unnamed,
+    /// As text, in one step; it takes no values.
+    Plain,
+}
+
 /// Runs one statement; returns the number of rows that it changed.
 pub(super) async fn run<'c, D: CellEngine>(
     executor: impl Executor<'c, Database = D>,
     sql: impl SqlSafeStr,
     cells: Vec<Cell>,
+    form: StatementForm,
 ) -> Result<u64, DatabaseError> {
-    Ok(D::rows_affected(&statement(sql, cells).execute(executor).await?))
+    let ran = match form {
+        StatementForm::Plain => sqlx::raw_sql(sql).execute(executor).await?,
+        StatementForm::Named | StatementForm::Unnamed => {
+            statement(sql, cells, form).execute(executor).await?
+        }
+    };
+    Ok(D::rows_affected(&ran))
 }
 
 /// Runs one statement; returns the rows that it gives.
@@ -94,13 +112,24 @@ pub(super) async fn fetch<'c, D: CellEngine>(
     executor: impl Executor<'c, Database = D>,
     sql: impl SqlSafeStr,
     cells: Vec<Cell>,
+    form: StatementForm,
 ) -> Result<Vec<ResultRow>, DatabaseError> {
-    let rows = statement::<D>(sql, cells).fetch_all(executor).await?;
+    let rows = match form {
+        StatementForm::Plain => sqlx::raw_sql(sql).fetch_all(executor).await?,
+        StatementForm::Named | StatementForm::Unnamed => {
+            statement::<D>(sql, cells, form).fetch_all(executor).await?
+        }
+    };
     rows.iter().map(D::read).collect()
 }
 
 /// The text of every statement is this crate's own: constants, numbers and names of columns. Values are
 /// always bound, so the callers' `AssertSqlSafe` holds.
-fn statement<D: CellEngine>(sql: impl SqlSafeStr, cells: Vec<Cell>) -> Query<'static, D, D::Arguments> {
-    cells.into_iter().fold(sqlx::query(sql), D::bind)
+fn statement<D: CellEngine>(
+    sql: impl SqlSafeStr,
+    cells: Vec<Cell>,
+    form: StatementForm,
+) -> Query<'static, D, D::Arguments> {
+    let query = sqlx::query(sql).persistent(form == StatementForm::Named);
+    cells.into_iter().fold(query, D::bind)
 }

@@ -21,12 +21,48 @@ pub enum DatabaseError {
     /// A row that had to be new is there already.
     #[error("a row is there already")]
     Repeated,
+    /// All connections that the settings allow are in use by other parts of this process.
+    #[error(
+        "no connection became free in time: `pool_size` + `max_overflow` allow {max}, and all are in use"
+    )]
+    Crowded { max: u32 },
     /// The database did not answer in time.
     #[error("the database did not answer in time")]
     Late,
 }
 
 impl DatabaseError {
+    /// The connection cannot be used any more: it broke, or the server ended it.
+    pub(super) fn is_about_connection(&self) -> bool {
+        match self {
+            Self::Driver(sqlx::Error::Database(error)) => {
+                // Class 57: shut down, crashed, or closed by an operator or because it was idle.
+                error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
+            }
+            Self::Driver(error) => matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Protocol(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::WorkerCrashed
+            ),
+            Self::Newer { .. }
+            | Self::Foreign { .. }
+            | Self::Column(_)
+            | Self::Repeated
+            | Self::Crowded { .. }
+            | Self::Late => false,
+        }
+    }
+
+    /// A prepared statement is missing, is another one, or is there already: a pooler gives this connection's
+    /// statements to several of the server's.
+    pub(super) fn is_about_statement_names(&self) -> bool {
+        let Self::Driver(sqlx::Error::Database(error)) = self else { return false };
+        let is_postgres = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some();
+        is_postgres && matches!(error.code().as_deref(), Some("26000" | "42P05" | "08P01"))
+    }
+
     /// The same values would fail again: PostgreSQL's error classes 22 and 23, SQLite's constraint, mismatch
     /// and too big.
     #[must_use]

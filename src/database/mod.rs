@@ -3,19 +3,22 @@
 //! databases accept. Nothing on a request's path waits for this room.
 //!
 //! - [`settings`]: which database, and how many connections
-//! - [`pool`]: [`Database`], a pool of connections; [`connection`]: one connection, for frequent writes
+//! - [`bound`]: the bound on connections that all parts of a process share
+//! - [`shared`]: [`Database`], a connection that is opened when needed; [`connection`]: one connection, for
+//!   frequent writes
 //! - [`bulk`]: inserts of many rows
 //! - [`schema`]: the tables of a room, migrated when the database is opened
 //! - [`cell`]: values to bind and values read; [`error`]: errors, without passwords
 //! - `engine`: one statement on either database; `sqlite`, `postgres`: the differences
 
+pub mod bound;
 pub mod bulk;
 pub mod cell;
 pub mod connection;
 pub mod error;
-pub mod pool;
 pub mod schema;
 pub mod settings;
+pub mod shared;
 
 mod engine;
 mod postgres;
@@ -23,10 +26,11 @@ mod sqlite;
 #[cfg(test)]
 pub mod tests;
 
+pub use bound::ConnectionBound;
 pub use bulk::Insert;
 pub use cell::{Cell, ColumnKind, ResultRow};
 pub use connection::Connection;
 pub use error::DatabaseError;
-pub use pool::Database;
 pub use schema::Schema;
 pub use settings::{DatabaseSettings, DatabaseUrl};
+pub use shared::Database;

@@ -1,24 +1,19 @@
-//! PostgreSQL: options, pool, and the insert over arrays. Connections are made on demand and closed when they
-//! have been idle.
+//! PostgreSQL: options of a connection, and the insert over arrays.
 
 use std::{
     str::FromStr,
     sync::{Arc, Once},
-    time::Duration,
 };
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres,
-    postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult},
+    AssertSqlSafe, ConnectOptions, PgConnection, Postgres,
+    postgres::{PgConnectOptions, PgQueryResult},
 };
 
 use super::{
     Cell, ColumnKind, DatabaseError,
     engine::{Engine, ValueType},
 };
-
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Parameters of a URL that the driver knows; it logs all others with their values, at every connection.
 const KNOWN_PARAMETERS: [&str; 18] = [
@@ -43,6 +38,8 @@ const KNOWN_PARAMETERS: [&str; 18] = [
 ];
 /// With 0 statements have no name on the server, as a pooler in transaction mode needs it.
 const STATEMENT_CACHE: &str = "statement-cache-capacity";
+/// The same, as other programs write it: `pgbouncer=true`. The driver does not know it.
+const POOLER: &str = "pgbouncer";
 
 pub(super) fn options(url: &str) -> Result<PgConnectOptions, DatabaseError> {
     static ONCE: Once = Once::new();
@@ -74,24 +71,32 @@ fn parameters(url: &str) -> impl Iterator<Item = (&str, &str)> {
 /// The URL without the parameters that the driver does not know, and their names.
 fn without_unknown_parameters(url: &str) -> (String, Vec<String>) {
     let is_known = |name: &str| KNOWN_PARAMETERS.contains(&name) || name.starts_with("options[");
-    let unknown = parameters(url).filter(|(name, _)| !is_known(name)).map(|(name, _)| name.to_owned());
+    let is_unknown = |name: &str| !is_known(name) && name != POOLER;
+    let unknown = parameters(url).filter(|(name, _)| is_unknown(name)).map(|(name, _)| name.to_owned());
     let known: Vec<&str> = parameters(url).filter(|(name, _)| is_known(name)).map(|(_, pair)| pair).collect();
     let base = url.split_once('?').map_or(url, |(base, _)| base);
     let separator = if known.is_empty() { "" } else { "?" };
     (format!("{base}{separator}{}", known.join("&")), unknown.collect())
 }
 
-pub(super) fn pool(url: &str, connections: u32) -> Result<PgPool, DatabaseError> {
-    let pool = PgPoolOptions::new().max_connections(connections.max(1)).idle_timeout(IDLE_TIMEOUT);
-    Ok(pool.acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options(url)?))
+/// The URL says that statements must have no names, because a pooler in transaction mode is in between.
+pub(super) fn has_pooler(url: &str) -> bool {
+    let says = |pair: &str| {
+        pair.split_once('=').is_some_and(|(name, value)| match name {
+            STATEMENT_CACHE => value == "0",
+            POOLER => value == "true",
+            _ => false,
+        })
+    };
+    parameters(url).any(|(_, pair)| says(pair))
 }
 
 /// Inserts rows with one array per column.
 pub(super) async fn insert(
     connection: &mut PgConnection,
-    sql: &Arc<str>,
-    columns: &[(&'static str, ColumnKind)],
+    (sql, columns): (&Arc<str>, &[(&'static str, ColumnKind)]),
     cells: Vec<Cell>,
+    is_named: bool,
 ) -> Result<u64, DatabaseError> {
     let width = columns.len().max(1);
     let rows = cells.len() / width;
@@ -115,7 +120,7 @@ pub(super) async fn insert(
         };
     }
     let (mut ints, mut texts, mut blobs) = (ints.into_iter(), texts.into_iter(), blobs.into_iter());
-    let query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
+    let query = sqlx::query(AssertSqlSafe(Arc::clone(sql))).persistent(is_named);
     let query = columns.iter().fold(query, |query, (_, kind)| match kind {
         ColumnKind::Int => query.bind(ints.next()),
         ColumnKind::Text => query.bind(texts.next()),
@@ -173,5 +178,14 @@ mod tests {
             own.contains("statement_cache_capacity: 0") && own.contains("extra_float_digits: None"),
             "{own}"
         );
+        for (url, is_unnamed) in [
+            ("postgres://h/d?sslmode=disable&statement-cache-capacity=0", true),
+            ("postgres://h/d?pgbouncer=true", true),
+            ("postgres://h/d?pgbouncer=false&statement-cache-capacity=10", false),
+            ("postgres://h/d", false),
+        ] {
+            assert_eq!(has_pooler(url), is_unnamed, "{url}");
+            assert!(without_unknown_parameters(url).1.is_empty(), "{url}");
+        }
     }
 }

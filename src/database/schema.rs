@@ -2,7 +2,7 @@
 //! one transaction. Two processes that start at once wait for each other. Tables of a later version of
 //! thalweg are refused, and so is a database that holds another program's tables and none of thalweg's.
 
-use super::{Cell, Connection, DatabaseError};
+use super::{Cell, Connection, DatabaseError, connection::DriverConnection};
 
 /// PostgreSQL's advisory lock during a migration. Any number that no other program uses.
 const MIGRATION_LOCK: i64 = 0x0074_6861_6c77_6567;
@@ -43,15 +43,14 @@ impl Connection {
             self.commit().await?;
             self.write_ahead().await;
         } else {
-            // An error of the rollback would hide the error that led here.
-            let _ = self.run("ROLLBACK", Vec::new()).await;
+            self.roll_back().await;
         }
         migrated
     }
 
     /// Turns a SQLite file that is known as thalweg's to WAL mode: a copy of a database may have another.
     async fn write_ahead(&mut self) {
-        if let Self::Sqlite(_) = self {
+        if let DriverConnection::Sqlite(_) = self.driver {
             // It fails while others use the file. Then the next connection does it.
             let _ = self.fetch("PRAGMA journal_mode = WAL", Vec::new()).await;
         }
@@ -61,11 +60,11 @@ impl Connection {
     /// The database holds tables, and no table of versions is among them.
     async fn refuse_foreign(&mut self) -> Result<(), DatabaseError> {
         // Tables of extensions belong to the server.
-        let sql = match self {
-            Self::Sqlite(_) => {
+        let sql = match self.driver {
+            DriverConnection::Sqlite(_) => {
                 "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name"
             }
-            Self::Postgres(_) => {
+            DriverConnection::Postgres(_) => {
                 "SELECT CAST(c.relname AS TEXT) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                  WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND NOT EXISTS \
                  (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') ORDER BY 1"
@@ -88,9 +87,9 @@ impl Connection {
     }
 
     async fn apply(&mut self, schema: &Schema) -> Result<(), DatabaseError> {
-        let (blob, clustered) = match self {
-            Self::Sqlite(_) => ("BLOB", "WITHOUT ROWID"),
-            Self::Postgres(_) => {
+        let (blob, clustered) = match self.driver {
+            DriverConnection::Sqlite(_) => ("BLOB", "WITHOUT ROWID"),
+            DriverConnection::Postgres(_) => {
                 self.run(format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"), Vec::new()).await?;
                 ("BYTEA", "")
             }

@@ -5,18 +5,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::ConnectionBound;
 use crate::base::Secret;
 
-/// Connections in the pool, and more of them under load (S4.1).
+/// The two numbers with the bound on connections as their sum (S4.1).
 pub const POOL_SIZE: u32 = 25;
 pub const MAX_OVERFLOW: u32 = 50;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseSettings {
     pub url: DatabaseUrl,
-    /// The most connections to PostgreSQL, of the whole process. SQLite has few whatever this says, because
-    /// it has one writer.
-    pub connections: u32,
+    /// The connections of all parts of the process together.
+    pub connections: ConnectionBound,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub enum DatabaseUrl {
 
 impl DatabaseSettings {
     #[must_use]
-    pub const fn new(url: DatabaseUrl) -> Self {
-        Self { url, connections: POOL_SIZE + MAX_OVERFLOW }
+    pub fn new(url: DatabaseUrl) -> Self {
+        Self { url, connections: ConnectionBound::new(POOL_SIZE + MAX_OVERFLOW) }
     }
 }
 

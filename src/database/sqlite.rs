@@ -8,10 +8,8 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Sqlite, SqliteConnection, SqlitePool,
-    sqlite::{
-        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteQueryResult, SqliteSynchronous,
-    },
+    ConnectOptions, Sqlite, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteQueryResult, SqliteSynchronous},
 };
 use tokio::time::{Instant, sleep};
 
@@ -21,10 +19,6 @@ use super::engine::{Engine, ValueType};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between attempts to open a file that others are opening for the first time.
 const OPEN_RETRY_INTERVAL: Duration = Duration::from_millis(5);
-/// Connections of a pool. One writes at a time.
-const MAX_CONNECTIONS: u32 = 3;
-/// Idle connections are closed after this, and their caches freed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) fn options(file: &Path) -> SqliteConnectOptions {
     let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
@@ -61,15 +55,6 @@ pub(super) async fn connect(file: &Path) -> Result<SqliteConnection, sqlx::Error
 fn is_locked(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     code.is_some_and(|code| code & 0xff == 5)
-}
-
-pub(super) fn pool(file: &Path) -> SqlitePool {
-    SqlitePoolOptions::new()
-        .max_connections(MAX_CONNECTIONS)
-        .idle_timeout(IDLE_TIMEOUT)
-        .acquire_timeout(BUSY_TIMEOUT)
-        .test_before_acquire(false)
-        .connect_lazy_with(options(file))
 }
 
 /// Creates a missing file so that only its owner can read it, because it holds client names and addresses.

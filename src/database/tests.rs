@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::*;
+use super::{connection::DriverConnection, *};
 
 /// A database of one test, removed when dropped.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ async fn a_step_that_fails_leaves_nothing_behind() {
 async fn a_database_of_another_program_is_left_alone() {
     for scratch in Scratch::each().await {
         let mut other = Connection::open(&scratch.settings).await.unwrap();
-        if let Connection::Sqlite(_) = other {
+        if let DriverConnection::Sqlite(_) = other.driver {
             other.fetch("PRAGMA journal_mode = DELETE", Vec::new()).await.unwrap();
         }
         other.run("CREATE TABLE customers (name TEXT)", Vec::new()).await.unwrap();

@@ -93,12 +93,13 @@ impl Buffer {
         }
     }
 
-    /// Waits for rows, at most until `until`, and takes them out of the queue. Rows that are fewer than a
-    /// batch wait `batch_delay` for others. False: these are the last.
-    pub(super) async fn receive(&mut self, until: Instant) -> bool {
+    /// Waits for rows, at most until `until` or `wanted`, and takes them out of the queue. Rows that are
+    /// fewer than a batch wait `batch_delay` for others. False: these are the last.
+    pub(super) async fn receive(&mut self, until: Instant, wanted: impl Future<Output = ()>) -> bool {
         tokio::select! {
             () = self.queue.ready() => self.wait_for_batch().await,
             () = sleep_until(until) => {}
+            () = wanted => {}
         }
         let is_closed = self.is_closed();
         self.take();

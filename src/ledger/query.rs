@@ -1,7 +1,8 @@
-//! Queries: sums over a time, by model, provider, key, hour or day. Whole days and hours come from the
-//! roll-ups. The part of an hour at the beginning comes from rows, and is exact. Percentiles come from the
-//! roll-ups alone, so the first hour counts for them as a whole. Rows past their retention are still in the
-//! sums of their hours.
+//! Queries: sums over a time, by model, provider, key, dialect, hour or day. Whole days and hours come from
+//! the roll-ups. The part of an hour at the beginning comes from rows, and is exact. Percentiles come from
+//! the roll-ups alone, so the first hour counts for them as a whole. Rows past their retention are still in
+//! the sums of their hours. Sums by dialect come from rows alone: they end with the rows' retention and have
+//! no percentiles.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -19,6 +20,8 @@ pub enum GroupBy {
     Provider,
     /// By the key's owner, and by the key among the owner's.
     Key,
+    /// The client's, and the provider's where it is another: `chat`, `messages>chat`.
+    Dialect,
     Hour,
     Day,
 }
@@ -74,10 +77,14 @@ impl GroupBy {
             Self::Model => &["model"],
             Self::Provider => &["provider"],
             Self::Key => &["principal", "key_id"],
+            Self::Dialect => &["dialects", "dialect"],
             Self::Hour | Self::Day => &["start"],
         }
     }
 }
+
+/// The year 10000 in microseconds: an id's time has 48 bits of milliseconds.
+const LAST: i64 = 253_402_300_800_000_000;
 
 /// One source of sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +122,9 @@ pub async fn ask(database: &Database, query: &UsageQuery) -> Result<Vec<UsageLin
 fn sources(query: &UsageQuery) -> Vec<QuerySource> {
     const SECOND: i64 = 1_000_000;
     let since = query.since.max(0);
+    if query.by.contains(&GroupBy::Dialect) {
+        return vec![QuerySource::Rows(since, LAST)];
+    }
     let floor = since.div_euclid(HOUR * SECOND) * HOUR;
     let hour = if floor * SECOND == since { floor } else { floor + HOUR };
     let mut sources = Vec::new();
@@ -146,8 +156,7 @@ fn statement(source: QuerySource, query: &UsageQuery) -> (String, Vec<Cell>) {
             // The id's time is in milliseconds, the row's own in microseconds.
             let condition = "id >= $1 AND id < $2 AND at >= $3 AND at < $4";
             let cells = vec![floor(from), floor(to + 1000), from.into(), to.into()];
-            let hour = from.div_euclid(HOUR * 1_000_000) * HOUR;
-            ("requests", hour.to_string(), sums_of_rows(), condition, cells)
+            ("requests", format!("at / {} * {HOUR}", HOUR * 1_000_000), sums_of_rows(), condition, cells)
         }
         QuerySource::Rollups(span, from, to) => {
             let columns = SUMS
@@ -201,6 +210,7 @@ fn sums_of_rows() -> Vec<String> {
                 .to_owned()
         }
         "ttft_count" => "COUNT(ttft_us)".to_owned(),
+        "translated" => "COUNT(dialects)".to_owned(),
         column => format!("COALESCE(SUM({column}), 0)"),
     };
     SUMS.iter().map(|column| format!("CAST({} AS BIGINT)", expression(column))).collect()
@@ -219,6 +229,10 @@ fn add(
             GroupBy::Key => {
                 let (principal, key) = (row.text(column)?, row.text(column + 1)?);
                 key_name(principal.unwrap_or_default(), key.unwrap_or_default())
+            }
+            GroupBy::Dialect => {
+                let both = row.text(column)?.filter(|both| !both.is_empty());
+                both.or(row.text(column + 1)?).unwrap_or_default().to_owned()
             }
             GroupBy::Hour => row.int(column)?.unwrap_or(0).to_string(),
             GroupBy::Day => (row.int(column)?.unwrap_or(0).div_euclid(DAY) * DAY).to_string(),
@@ -290,6 +304,8 @@ mod tests {
             usage_source: Some(["reported", "estimated"][(number % 2) as usize].into()),
             ttft_us: (number % 2 == 0).then_some(1000 * number),
             total_us: Some(3000 * number),
+            dialect: Some("messages".into()),
+            dialects: (number % 3 == 0).then(|| "messages>chat".into()),
             attempts: Some(1),
             ..Row::new(ids.make(at), at)
         };
@@ -302,6 +318,7 @@ mod tests {
                 GroupBy::Model => row.model.clone().unwrap_or_default(),
                 GroupBy::Provider => row.provider.clone().unwrap_or_default(),
                 GroupBy::Key => key_name("alice", row.key_id.as_deref().unwrap_or_default()),
+                GroupBy::Dialect => row.dialects.as_deref().unwrap_or("messages").to_owned(),
                 GroupBy::Hour => (row.at / 1_000_000 / HOUR * HOUR).to_string(),
                 GroupBy::Day => (row.at / 1_000_000 / DAY * DAY).to_string(),
             })
@@ -317,7 +334,7 @@ mod tests {
             for part in rows.chunks(100) {
                 row_writer.write(part, false).await.unwrap();
             }
-            let database = Database::prepare(&scratch.settings).unwrap();
+            let database = Database::prepare(&scratch.settings);
             for since in [
                 0,
                 1,
@@ -336,6 +353,8 @@ mod tests {
                     &[GroupBy::Hour],
                     &[GroupBy::Hour, GroupBy::Key],
                     &[GroupBy::Day, GroupBy::Model],
+                    &[GroupBy::Dialect],
+                    &[GroupBy::Day, GroupBy::Dialect, GroupBy::Hour],
                 ] {
                     let query = UsageQuery { since, by: by.to_vec(), times: true };
                     let mut wanted: BTreeMap<Vec<String>, UsageLine> = BTreeMap::new();
@@ -356,6 +375,10 @@ mod tests {
                         assert_eq!(line.sums.sums, own.sums.sums, "{query:?} {:?}", line.names);
                         let others = |line: &UsageLine| (line.refused, line.failed, line.gone);
                         assert_eq!(others(line), others(own), "{query:?} {:?}", line.names);
+                        if by.contains(&GroupBy::Dialect) {
+                            assert_eq!(line.total(0.5), None, "rows have no percentiles");
+                            continue;
+                        }
                         let times = |line: &UsageLine| line.sums.total.iter().sum::<i64>();
                         assert!(times(line) >= times(own), "the first hour counts as a whole");
                         assert!(since % HOUR != 0 || line.sums.ttft == own.sums.ttft, "{query:?}");

@@ -14,7 +14,7 @@ use super::{
     LedgerGauges,
     query::{self, GroupBy, UsageLine, UsageQuery},
     rollup::SUMS,
-    schema::SCHEMA,
+    schema::SCHEMAS,
 };
 use crate::{
     base::time,
@@ -23,7 +23,7 @@ use crate::{
 
 /// For one query, waiting for its turn included.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Queries at once, each with a connection of its own.
+/// Queries at once, each with a connection of its own; fewer if the settings allow few connections.
 const MAX_QUERIES: usize = 4;
 
 /// Reads the ledger. Cloning shares it.
@@ -50,7 +50,10 @@ pub enum QueryError {
 impl LedgerReader {
     #[must_use]
     pub fn new(gauges: LedgerGauges, database: Option<DatabaseSettings>) -> Self {
-        Self { gauges, database: database.map(Arc::new), permits: Arc::new(Semaphore::new(MAX_QUERIES)) }
+        // Queries leave a connection to the ledger and one to the keys, where there are more than two.
+        let max = database.as_ref().map_or(1, |database| database.connections.max());
+        let queries = usize::try_from(max).unwrap_or(MAX_QUERIES).saturating_sub(2).clamp(1, MAX_QUERIES);
+        Self { gauges, database: database.map(Arc::new), permits: Arc::new(Semaphore::new(queries)) }
     }
 
     /// Opens the database, runs one query and closes it. Blocks the calling thread.
@@ -62,7 +65,7 @@ impl LedgerReader {
         let asking = async {
             // The semaphore is never closed.
             let _permit = self.permits.acquire().await;
-            let database = Database::open(settings, &[&SCHEMA]).await?;
+            let database = Database::open(settings, &SCHEMAS).await?;
             let answer = query::ask(&database, query).await;
             database.close().await;
             answer
@@ -75,7 +78,7 @@ impl LedgerReader {
 }
 
 impl GroupBy {
-    pub const ALL: [Self; 5] = [Self::Model, Self::Provider, Self::Key, Self::Hour, Self::Day];
+    pub const ALL: [Self; 6] = [Self::Model, Self::Provider, Self::Key, Self::Dialect, Self::Hour, Self::Day];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -83,6 +86,7 @@ impl GroupBy {
             Self::Model => "model",
             Self::Provider => "provider",
             Self::Key => "key",
+            Self::Dialect => "dialect",
             Self::Hour => "hour",
             Self::Day => "day",
         }
@@ -120,8 +124,13 @@ fn line_report(line: &UsageLine, by: &[GroupBy]) -> Value {
     let mut object = Map::new();
     for (by, name) in by.iter().zip(&line.names) {
         let value = match by {
-            GroupBy::Model | GroupBy::Provider | GroupBy::Key if name.is_empty() => Value::Null,
-            GroupBy::Model | GroupBy::Provider | GroupBy::Key => name.as_str().into(),
+            GroupBy::Model | GroupBy::Provider | GroupBy::Key | GroupBy::Dialect => {
+                if name.is_empty() {
+                    Value::Null
+                } else {
+                    name.as_str().into()
+                }
+            }
             GroupBy::Hour | GroupBy::Day => {
                 let seconds = name.parse().unwrap_or(0);
                 time::Rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string().into()

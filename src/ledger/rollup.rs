@@ -27,7 +27,7 @@ pub struct RollupKey {
 pub const NAMES: [&str; 5] = ["model", "provider", "principal", "key_id", "outcome"];
 
 /// Columns of sums, in front of the histograms.
-pub const SUMS: [&str; 18] = [
+pub const SUMS: [&str; 19] = [
     "requests",
     "attempts",
     "wasted",
@@ -46,6 +46,7 @@ pub const SUMS: [&str; 18] = [
     "total_us",
     "queue_us",
     "upstream_us",
+    "translated",
 ];
 
 pub const TTFT: [&str; CLASSES] = [
@@ -101,6 +102,7 @@ impl RollupSums {
             row.total_us,
             row.queue_us,
             row.upstream_us,
+            Some(i64::from(row.dialects.is_some())),
         ];
         for (sum, value) in self.sums.iter_mut().zip(values) {
             *sum = sum.saturating_add(value.unwrap_or(0));

@@ -104,6 +104,9 @@ row! {
     /// The template of the route.
     path: Text,
     dialect: Text,
+    /// The client's dialect and the provider's, `messages>chat`; null where the provider was asked in the
+    /// client's.
+    dialects: Text,
     provider: Text,
     /// The API of the provider.
     provider_kind: Text,

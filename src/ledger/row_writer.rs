@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::{rollup, row::Row, schema::SCHEMA};
+use super::{rollup, row::Row, schema::SCHEMAS};
 use crate::database::{ColumnKind, Connection, DatabaseError, DatabaseSettings, Insert};
 
 /// An open connection with prepared inserts.
@@ -29,7 +29,9 @@ impl RowWriter {
     /// The database cannot be opened, or its tables are of a later version.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
         let mut connection = Connection::open(settings).await?;
-        connection.migrate(&SCHEMA).await?;
+        for schema in SCHEMAS {
+            connection.migrate(schema).await?;
+        }
         let mut columns = vec![("id", ColumnKind::Blob), ("at", ColumnKind::Int)];
         columns.extend(Row::COLUMNS);
         let rows = Insert::new("requests", columns, "ON CONFLICT (id) DO NOTHING");
@@ -52,8 +54,7 @@ impl RowWriter {
         match written {
             Ok(count) => self.connection.commit().await.map(|()| count),
             Err(error) => {
-                // An error of the rollback would hide the error that led here.
-                let _ = self.connection.run("ROLLBACK", Vec::new()).await;
+                self.connection.roll_back().await;
                 Err(error)
             }
         }

@@ -3,11 +3,25 @@
 //! all models, providers and keys (a negative span), so that a month by hours reads 720. Both tables are
 //! written in one transaction, so every row is counted in both spans exactly once.
 //!
-//! A released step is never changed; a change is a new step.
+//! A released step is never changed; a change is a new step. A step of [`SCHEMA`] shuts out every version
+//! before it. A column that those versions can do without is a step of `ADDITIONS`, whose version they do not
+//! read: gateways of both versions share the database during an upgrade, and one may go back.
 
 use crate::database::Schema;
 
-pub const SCHEMA: Schema = Schema { part: "ledger", steps: &[&[REQUESTS, ROLLUPS]] };
+pub(super) const SCHEMA: Schema = Schema { part: "ledger", steps: &[&[REQUESTS, ROLLUPS]] };
+
+/// Columns that are null, or have a default, in rows of a version that does not know them.
+const ADDITIONS: Schema = Schema {
+    part: "ledger_additions",
+    steps: &[&[
+        "ALTER TABLE requests ADD COLUMN dialects TEXT",
+        "ALTER TABLE rollups ADD COLUMN translated BIGINT NOT NULL DEFAULT 0",
+    ]],
+};
+
+/// The ledger's tables, in the order in which they are migrated.
+pub const SCHEMAS: [&Schema; 2] = [&SCHEMA, &ADDITIONS];
 
 const REQUESTS: &str = "CREATE TABLE requests (
     id {blob} PRIMARY KEY NOT NULL, at BIGINT NOT NULL,

@@ -13,9 +13,9 @@ mod server;
 
 use super::{
     LedgerGauges, LedgerSettings, LedgerState, LedgerWriter, queue, retention, rollup, row::*,
-    row_writer::RowWriter, settings::LedgerPatience, spool::Spool, writer,
+    row_writer::RowWriter, schema, settings::LedgerPatience, spool::Spool, writer,
 };
-use crate::database::{Connection, Database, DatabaseSettings, DatabaseUrl, tests::Scratch};
+use crate::database::{Connection, Database, DatabaseSettings, DatabaseUrl, Insert, tests::Scratch};
 
 /// A folder of one test, removed when dropped.
 #[derive(Debug)]
@@ -117,6 +117,47 @@ async fn rows_and_sums_agree_and_a_replay_changes_nothing() {
         assert_eq!(counted(&database).await[1], by_hours);
         row_writer.close().await;
         database.close().await;
+    }
+}
+
+/// The version before knows no additions. It writes and reads beside this one, and starts again after it.
+#[tokio::test]
+async fn the_version_before_shares_the_database() {
+    for scratch in Scratch::each().await {
+        let mut before = Connection::open(&scratch.settings).await.unwrap();
+        before.migrate(&schema::SCHEMA).await.unwrap();
+        let own = rollup::insert();
+        let columns: Vec<_> = own.columns.iter().copied().filter(|(name, _)| *name != "translated").collect();
+        let conflict = "ON CONFLICT (span, start, model, provider, principal, key_id, outcome) DO UPDATE SET \
+                        requests = rollups.requests + excluded.requests";
+        let sums = Insert::new("rollups", columns, conflict);
+        let mut ids = RowIds::default();
+        let mut write = async |ids: &mut RowIds, minute: i64| {
+            let row = rows(ids, minute, 1).remove(0);
+            let sql = "INSERT INTO requests (id, at, outcome) VALUES ($1, $2, 'ok')";
+            before.run(sql, vec![row.id.0.to_vec().into(), row.at.into()]).await.unwrap();
+            let cells = rollup::cells(rollup::roll_up(&[row]));
+            let width = own.columns.len();
+            let kept = cells.chunks(width).flat_map(|cells| {
+                let pairs = own.columns.iter().zip(cells);
+                pairs.filter(|((name, _), _)| *name != "translated").map(|(_, cell)| cell.clone())
+            });
+            before.insert(&sums, kept.collect()).await.unwrap();
+        };
+        write(&mut ids, 1).await;
+        let mut row_writer = RowWriter::open(&scratch.settings).await.unwrap();
+        let mut translated = rows(&mut ids, 1, 1);
+        translated[0].dialects = Some("messages>chat".into());
+        row_writer.write(&translated, false).await.unwrap();
+        write(&mut ids, 1).await;
+        before.close().await;
+        let mut again = Connection::open(&scratch.settings).await.unwrap();
+        again.migrate(&schema::SCHEMA).await.unwrap();
+        let sql = "SELECT CAST(SUM(requests) AS BIGINT), CAST(SUM(translated) AS BIGINT) FROM rollups WHERE span = 3600";
+        let found = again.fetch(sql, Vec::new()).await.unwrap();
+        assert_eq!([0, 1].map(|column| found[0].int(column).unwrap()), [Some(3), Some(1)]);
+        again.close().await;
+        row_writer.close().await;
     }
 }
 

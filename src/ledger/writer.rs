@@ -8,6 +8,7 @@
 //! has.
 
 use std::{
+    future::pending,
     io,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -126,10 +127,23 @@ impl WriterThread {
     async fn run(mut self) {
         self.buffer.recover();
         self.connect().await;
-        while self.buffer.receive(self.next_round()).await {
+        while self.receive().await {
             self.round().await;
         }
         self.finish().await;
+    }
+
+    /// Waits for rows, for the next round, or for another part that needs a connection while this one has
+    /// one. False: the last rows have come.
+    async fn receive(&mut self) -> bool {
+        let (is_held, bound) = (self.row_writer.is_some(), self.database.connections.clone());
+        let wanted = async move {
+            if !is_held {
+                pending::<()>().await;
+            }
+            bound.wanted().await;
+        };
+        self.buffer.receive(self.next_round(), wanted).await
     }
 
     /// When there is work without new rows: held or spooled rows, a database to reconnect, rows past their
@@ -151,7 +165,7 @@ impl WriterThread {
         self.write().await;
         self.replay().await;
         self.retire().await;
-        self.release_if_idle().await;
+        self.release().await;
         self.buffer.note_waiting();
     }
 
@@ -169,10 +183,11 @@ impl WriterThread {
         (is_sqlite && self.row_writer.is_some()).then(|| self.used_at + IDLE_TIMEOUT)
     }
 
-    async fn release_if_idle(&mut self) {
+    /// Closes the connection if it is idle, or if another part of the process waits for one: rows that are
+    /// left come when it is this part's turn again.
+    async fn release(&mut self) {
         let is_idle = self.release_at().is_some_and(|at| at <= Instant::now());
-        if is_idle
-            && self.buffer.idle_until().is_some()
+        if ((is_idle && self.buffer.idle_until().is_some()) || self.database.connections.is_wanted())
             && let Some(row_writer) = self.row_writer.take()
         {
             self.is_released = true;
