@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Bytes that a client may send on one stream before the handler reads them.
-const STREAM_WINDOW: u32 = 1024 * 1024;
+const STREAM_WINDOW: u32 = 512 * 1024;
 /// Bytes that a client may send on all streams of a connection together before the handlers read them.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// Bytes that may wait to be written, per stream.
