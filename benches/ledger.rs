@@ -16,7 +16,7 @@ use thalweg::{
         LedgerGauges, LedgerSettings, Row, RowIds, query,
         query::{GroupBy, UsageQuery},
         row_writer::RowWriter,
-        schema::SCHEMA,
+        schema::SCHEMAS,
     },
 };
 
@@ -153,7 +153,7 @@ async fn measure(what: &str, settings: &DatabaseSettings, count: i64, hours: i64
         "{what}: {count} rows in {:.1} s, made and written one batch after the other",
         filling.elapsed().as_secs_f64()
     );
-    let database = Database::open(settings, &[&SCHEMA]).await.expect("a database");
+    let database = Database::open(settings, &SCHEMAS).await.expect("a database");
     let day = [("24 h", 24), ("7 d", 7 * 24), ("30 d", 30 * 24)];
     for (since, back) in day.into_iter().filter(|(_, back)| *back <= hours.max(24)) {
         for (name, by, times) in [

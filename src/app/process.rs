@@ -20,6 +20,7 @@ use super::{
 use crate::{
     auth::{StoredKeys, TokenSettings},
     config::{ConfigSource, Settings},
+    exchange::BackgroundCharges,
     ledger::{LedgerGauges, LedgerReader, LedgerState},
     proxy::{BodyMemory, Snapshot},
     routing::StatsRegistry,
@@ -161,6 +162,7 @@ fn build_process(
         snapshot: Arc::clone(&snapshot),
         pools: SharedPools::default(),
         bodies: BodyMemory::default(),
+        background: BackgroundCharges::default(),
         pool_settings: settings.pool,
         serve: ServeOptions {
             limits: Arc::clone(&limits),

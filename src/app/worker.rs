@@ -10,7 +10,7 @@ use tokio::{runtime::LocalRuntime, time::interval};
 use super::{handler::SiteHandler, warmup::Warmup};
 use crate::{
     base::spawn::Tasks,
-    exchange::CompletionQueue,
+    exchange::{BackgroundCharges, CompletionQueue},
     ledger::LedgerReader,
     proxy::{BodyMemory, Gateway, Snapshot},
     server::{Phase, ServeOptions, serve},
@@ -30,6 +30,7 @@ pub(super) struct WorkerConfig {
     pub(super) pools: SharedPools,
     pub(super) pool_settings: PoolSettings,
     pub(super) bodies: BodyMemory,
+    pub(super) background: BackgroundCharges,
     pub(super) serve: ServeOptions,
     pub(super) settlement: SettlementHandle,
     /// This gateway as the target of its own comparisons.
@@ -84,7 +85,7 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
         Rc::clone(&completions),
         gauges,
         config.telemetry.traces,
-        config.bodies,
+        (config.bodies, config.background),
     );
     let (settlement, queue) = (config.settlement.clone(), Rc::clone(&completions));
     tasks.spawn_watched("completions", async move { settlement.carry(queue).await });

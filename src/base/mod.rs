@@ -7,7 +7,7 @@
 //! - [`ttl_map`]: values that expire; [`byte_list`]: `Bytes` in a row, written without being joined
 //! - [`scale`]: the buckets of histograms; [`rng`]: random numbers from a seed
 //! - [`id`]: request ids; [`secret`]: values that never print; [`endpoint`]: the endpoints of providers
-//! - [`origins`]: the providers that made ids and sealed texts
+//! - [`origins`]: the providers that made ids and sealed texts, and the keys that made responses
 //! - [`network`]: ranges of addresses; [`keepalive`]: TCP keepalive; [`glob`]: name patterns
 //! - [`pem`]: certificate and key files; [`base64`]: bytes as text
 //! - [`spawn`]: the only access to the runtime's spawner; [`turn`]: the number of the current poll

@@ -147,6 +147,7 @@ fn other_sections(section: &mut Section<'_, '_, '_>, routing: &mut RoutingSettin
     if let Some(translate) = section.read("translate", scalar::boolean) {
         routing.native_only = !translate;
     }
+    section.set("unknown_responses", &mut routing.unknown_responses, scalar::boolean);
     section.set("all_tripped", &mut routing.all_tripped, scalar::choice(&ALL_TRIPPED));
 }
 

@@ -412,7 +412,7 @@ fn routing_and_models() {
     let text = format!(
         r#"{{{TWO}, "routing": {{"strategy": "race", "race": {{"width": 2, "timeout": 5}}, "retry": "safe",
             "hedge": {{"delay": "p90", "share": "10%"}}, "breaker": {{"failures": 2}}, "sticky": false,
-            "regions": ["eu"], "all_tripped": "refuse"}},
+            "regions": ["eu"], "all_tripped": "refuse", "unknown_responses": true}},
             "models": {{"m": {{"strategy": "hedge", "providers": ["b", "a"], "aliases": ["n"], "commit": "headers"}}}},
             "aliases": {{"best": ["b/x", "m"], "one": "a/y"}}, "endpoint_priority": ["b"]}}"#
     );
@@ -420,6 +420,7 @@ fn routing_and_models() {
     let routing = &settings.routing;
     assert_eq!((routing.strategy, routing.retry.safe), (Strategy::Race { width: 2 }, true));
     assert_eq!((routing.hedge.share, routing.breaker.failures, routing.sticky), (0.1, 2, Sticky::Off));
+    assert!(routing.unknown_responses && !RoutingSettings::default().unknown_responses);
     assert_eq!((routing.all_tripped, routing.race.timeout), (AllTripped::Refuse, Duration::from_secs(5)));
     let b = &settings.providers[0];
     assert_eq!((&*b.target.name, b.weight, b.region.as_deref()), ("b", 3, Some("eu")));

@@ -7,10 +7,12 @@
 //! - [`record`]: the facts of one request, with its [`client`] and its [`route`]
 //! - [`stats`]: the figures of a response; [`digests`]: its checksums
 //! - `usage`: the tokens that a request used, their cost, and its key's lease settled with them
+//! - [`background`]: charges of responses that are made in the background, until they are read
 //! - [`wasted`]: attempts that gave the client no answer
 //! - [`completion`]: the duty to report that a request has [`completed`]; [`queue`]: a worker's completions
 //!   that wait for settlement
 
+pub mod background;
 pub mod client;
 pub mod completed;
 pub mod completion;
@@ -22,6 +24,7 @@ pub mod stats;
 mod usage;
 pub mod wasted;
 
+pub use background::{BackgroundCharge, BackgroundCharges};
 pub use client::ClientInfo;
 pub use completed::{Completed, Outcome};
 pub use completion::Completion;

@@ -6,10 +6,16 @@ use std::sync::Arc;
 use http::StatusCode;
 use tokio::time::{Duration, Instant};
 
-use super::{client::ClientInfo, route::RequestRoute, stats::StreamStats, wasted::WastedAttempt};
+use super::{
+    background::{BackgroundCharge, BackgroundCharges},
+    client::ClientInfo,
+    route::RequestRoute,
+    stats::StreamStats,
+    wasted::WastedAttempt,
+};
 use crate::{
     auth::limit::Lease,
-    base::RequestId,
+    base::{Endpoint, RequestId, origins::OriginToken},
     ledger::Prices,
     telemetry::{RaceFacts, Trace},
 };
@@ -63,6 +69,9 @@ pub struct RequestRecord {
     /// settlement.
     pub provider: Option<Arc<str>>,
     pub mode: Option<ResponseMode>,
+    /// The endpoint that the provider of the last attempt, then of the answer, was asked at in another
+    /// dialect than the client's. `None`: in the client's own.
+    pub translated_to: Option<Endpoint>,
     /// Status of the head that was sent. `None`: no head was sent.
     pub status: Option<StatusCode>,
     /// The strategy's name. `None`: no candidates were planned.
@@ -94,6 +103,12 @@ pub struct RequestRecord {
     pub lease: Option<Lease>,
     /// The prices that the key's budget is charged by. `None`: the key has no budget.
     pub prices: Option<Arc<Prices>>,
+    /// Charges that the reading of a response corrects. `None`: the request makes and reads none.
+    pub background: Option<BackgroundCharges>,
+    /// The stored response that the request reads. `None`: it reads none.
+    pub reads: Option<OriginToken>,
+    /// The charge that this request corrects: its usage is that of the response, in place of an estimate.
+    pub corrected: Option<BackgroundCharge>,
     /// `None`: traces are off.
     pub trace: Option<Trace>,
     /// The path as the client wrote it, for its span. `None`: traces are off.
@@ -113,6 +128,7 @@ impl RequestRecord {
             upstream_model: None,
             provider: None,
             mode: None,
+            translated_to: None,
             status: None,
             strategy: None,
             attempts: 0,
@@ -130,9 +146,19 @@ impl RequestRecord {
             drained: false,
             lease: None,
             prices: None,
+            background: None,
+            reads: None,
+            corrected: None,
             trace: None,
             path: None,
         }
+    }
+
+    /// The client's dialect and the provider's: `messages>chat`. `None`: they are the same.
+    #[must_use]
+    pub fn dialects(&self) -> Option<String> {
+        let (client, provider) = (self.route.endpoint()?, self.translated_to?);
+        Some(format!("{}>{}", client.as_str(), provider.as_str()))
     }
 
     /// The gateway's own share of the time to the client's first byte: until the first attempt, and from the

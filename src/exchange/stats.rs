@@ -4,7 +4,7 @@
 use tokio::time::Duration;
 
 use super::digests::Digests;
-use crate::{telemetry::FrameTimings, wire::Usage};
+use crate::{base::origins::OriginToken, telemetry::FrameTimings, wire::Usage};
 
 #[derive(Clone, Debug, Default)]
 pub struct StreamStats {
@@ -36,6 +36,8 @@ pub struct StreamStats {
     pub digests: Option<Digests>,
     /// Estimated tokens of output in the part that passed.
     pub passed_tokens: u32,
+    /// The id of the response, which is made in the background. `None`: it is not.
+    pub background: Option<OriginToken>,
 }
 
 /// Where token counts come from.

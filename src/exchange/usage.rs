@@ -4,11 +4,13 @@
 //! A failure is not charged: only usage that a provider reported before it is booked, and the rest of the
 //! lease is given back. A client that leaves is charged for the part that it was sent, as far as its key's
 //! limits go, the budget among them; the usage that is booked for it follows the policy [`OnDisconnect`]
-//! (B6). A key's limits are also charged for attempts that were cancelled, which no row has.
+//! (B6). A response that is made in the background is charged by estimate, and corrected when it is read. A
+//! key's limits are also charged for attempts that were cancelled, which no row has.
 
 use std::time::Duration;
 
 use super::{
+    background::BackgroundCharge,
     completed::Outcome,
     record::{OnDisconnect, RequestRecord},
     stats::{StreamStats, UsageSource},
@@ -69,14 +71,46 @@ impl RequestRecord {
     /// request completes after `elapsed`.
     pub(super) fn account(&mut self, outcome: &Outcome, elapsed: Duration) {
         self.settle(outcome, elapsed);
-        let Accounting { booked, source, charged: _ } = self.accounting(outcome).unwrap_or_default();
+        let Accounting { booked, source, charged } = self.accounting(outcome).unwrap_or_default();
+        if let (Some(charges), Some(response)) = (&self.background, self.stats.background)
+            && source != Some(UsageSource::Reported)
+            && self.reads.is_none()
+        {
+            let charge = BackgroundCharge {
+                provider: self.provider.clone(),
+                model: self.upstream_model.clone(),
+                booked: booked.unwrap_or_default(),
+                charged: charged.unwrap_or_default(),
+            };
+            charges.keep(response, charge);
+        }
         self.stats.usage = booked;
         self.stats.usage_source = source;
     }
 
+    /// Takes the charge of the response that was read, if the response has ended: its usage is complete.
+    fn correct(&mut self) {
+        let is_good = self.status.is_none_or(|status| status.is_success());
+        if self.corrected.is_some() || !is_good || !self.stats.usage.is_some_and(Usage::is_complete) {
+            return;
+        }
+        let Some((charges, response)) = self.background.as_ref().zip(self.reads) else { return };
+        let Some(charge) = charges.take(response) else { return };
+        self.upstream_model.clone_from(&charge.model);
+        self.provider = charge.provider.clone().or_else(|| self.provider.take());
+        self.corrected = Some(charge);
+    }
+
     /// Settles the lease, if there is one, with all that the request has used.
     pub(super) fn settle(&mut self, outcome: &Outcome, elapsed: Duration) {
+        self.correct();
         let Some(lease) = self.lease.take() else { return };
+        if let (Some(charge), Some(usage)) = (&self.corrected, self.stats.usage) {
+            let cost = |usage| payable(self.prices.as_ref().and_then(|prices| self.cost_of(usage, prices)));
+            let tokens = usage.total().saturating_sub(charge.charged.total());
+            let cost = cost(usage).saturating_sub(cost(charge.charged));
+            return lease.settle(Use { tokens, cost }, elapsed);
+        }
         if self.is_free() && self.attempts > 0 {
             return lease.settle(Use::default(), elapsed);
         }
@@ -110,6 +144,20 @@ impl RequestRecord {
         self.cost_of(self.stats.usage?, prices)
     }
 
+    /// The usage that the statistics count: of a corrected charge, the part that they have not counted.
+    #[must_use]
+    pub fn counted_usage(&self) -> Usage {
+        let usage = self.stats.usage.unwrap_or_default();
+        self.corrected.as_ref().map_or(usage, |charge| usage.beyond(charge.booked))
+    }
+
+    /// The cost that an earlier row has for the same response.
+    #[must_use]
+    pub fn cost_before(&self, prices: &Prices) -> u64 {
+        let charge = self.corrected.as_ref();
+        charge.and_then(|charge| self.cost_of(charge.booked, prices)).unwrap_or(0)
+    }
+
     /// The cost of an answer with this usage.
     fn cost_of(&self, usage: Usage, prices: &Prices) -> Option<u64> {
         let model = self.upstream_model.as_deref().or(self.model.as_deref()).unwrap_or_default();
@@ -134,6 +182,9 @@ impl RequestRecord {
     /// `None`: no provider was reached, or none asks for money.
     fn accounting(&self, outcome: &Outcome) -> Option<Accounting> {
         // A response that is read by its id repeats the usage of the request that made it.
+        if self.corrected.is_some() {
+            return Some(Accounting::new(self.stats.usage, UsageSource::Reported));
+        }
         if self.attempts == 0 || self.is_free() {
             return None;
         }

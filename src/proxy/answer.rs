@@ -14,6 +14,7 @@ use crate::{
     exchange::{Digests, Outcome},
     relay::{DetachedStreams, FaultDisplay, OnFault, Uncommitted},
     telemetry::GaugeGuard,
+    wire::{Dialect, minted},
 };
 
 /// The event that shows a fault after the commit. `None`: the broken framing alone shows it. HTTP/1.0 ends a
@@ -42,7 +43,11 @@ impl Answer {
         match self {
             Self::Whole(status, headers, body) => {
                 if status.is_success() {
-                    call.record().stats.note_whole(&body);
+                    let stats = &mut call.record().stats;
+                    stats.note_whole(&body);
+                    if dialect == Dialect::Responses && stats.usage.is_none() {
+                        stats.background = minted::background_response(&body.join());
+                    }
                 }
                 if call.digests {
                     call.record().stats.digests = Some(Digests::of(&body));

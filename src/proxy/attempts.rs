@@ -23,7 +23,7 @@ use super::{
     snapshot::{Provider, Snapshot},
 };
 use crate::{
-    base::{Moment, RequestId},
+    base::{Endpoint, Moment, RequestId},
     exchange::RequestRecord,
     routing::{Action, Attempt, AttemptPlan, CheckMethod},
 };
@@ -130,6 +130,11 @@ fn no_provider() -> Box<Refusal> {
     Refusal::request(503, "no_provider", "there is no such provider")
 }
 
+/// `None`: the candidate's endpoint is the one that the client asked for.
+fn translated_to(record: &RequestRecord, endpoint: Endpoint) -> Option<Endpoint> {
+    Some(endpoint).filter(|endpoint| record.route.endpoint() != Some(*endpoint))
+}
+
 /// Writes the attempts into the request's record.
 pub(super) struct AttemptRecorder<'a> {
     pub(super) record: &'a mut RequestRecord,
@@ -156,6 +161,7 @@ impl<'a> AttemptRecorder<'a> {
         record.attempts = attempt.number;
         record.provider = Some(Arc::clone(&provider.target.name));
         record.upstream_model = Some(attempt.candidate.model.into());
+        record.translated_to = translated_to(record, attempt.candidate.endpoint);
         record.race.hedges = record.race.hedges.saturating_add(u8::from(attempt.hedge));
         Ok(provider)
     }
@@ -184,6 +190,7 @@ impl<'a> AttemptRecorder<'a> {
             self.record.race.won = self.record.answered_after;
             stats.provider().record_check(true, CheckMethod::Traffic, now);
             let endpoint = attempt.candidate.endpoint;
+            self.record.translated_to = translated_to(self.record, endpoint);
             let under_way = plan.won(attempt, now.since(began), now);
             let breaker = self.snapshot.catalog.settings().breaker;
             let caller = plan.plan().caller;

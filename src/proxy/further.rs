@@ -23,6 +23,7 @@ use super::{
     fault::Refusal,
     handle::Addressed,
     intake::{self, Incoming, ReadBody},
+    planning::own_response,
     query::with_query,
     request_context::{Payload, RequestContext},
     request_headers::RequestHeaders,
@@ -30,7 +31,10 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::{Endpoint, Moment, origins::OriginMaker},
+    base::{
+        Endpoint, Moment,
+        origins::{OriginMaker, OriginToken},
+    },
     dialect::{ApiDialect, request},
     exchange::{RequestRecord, ResponseMode},
     relay::CommitPoint,
@@ -89,12 +93,16 @@ impl Gateway {
     ) -> Result<Answer, Box<Refusal>> {
         let endpoint = addressed.endpoint;
         let principal = admit(snapshot, &head.headers)?;
+        let key = Arc::clone(&principal.id);
         call.note_key(&principal);
         call.record().on_disconnect = snapshot.stream.on_disconnect;
         let headers = RequestHeaders::of(&head.headers);
         let trace = headers.trace_options(&snapshot.telemetry);
         call.digests = trace.digests && !self.gauges.meter.sheds();
         let path = upstream_path(&addressed, head)?;
+        if endpoint == Endpoint::StoredResponse {
+            self.own_stored(call, snapshot, &principal, (&addressed, head))?;
+        }
         admission::enter(call, snapshot, &principal)?;
         let read = if head.method == Method::GET {
             ReadBody::EMPTY
@@ -111,6 +119,9 @@ impl Gateway {
         record.model = (!model.is_empty()).then(|| model.into());
         record.mode = Some(if streams { ResponseMode::Asgi } else { ResponseMode::NonStreaming });
         check_model(snapshot, &principal, endpoint, &fields)?;
+        if let Fields::Json(envelope) = &fields {
+            own_response(snapshot, &principal, endpoint, (envelope, body))?;
+        }
         let estimate = if endpoint.is_free() { TokenEstimate::default() } else { fields.estimate(body) };
         admission::lease(call, snapshot, principal, model, estimate)?;
         tracing::debug!(id = %call.id, path = endpoint.path(), model, "request");
@@ -142,6 +153,7 @@ impl Gateway {
             streams,
             mode: snapshot.stream.mode,
             trace,
+            key: &key,
             stage,
             wasted,
             is_sole: stops.len() == 1,
@@ -166,6 +178,31 @@ impl Gateway {
         let name = snapshot.providers.get(provider).map(|provider| &*provider.target.name);
         answer.sign(name, attempts);
         Ok(answer)
+    }
+
+    /// A key reads, cancels and deletes its own responses. The one that it reads may have a charge to
+    /// correct.
+    ///
+    /// # Errors
+    /// It is another key's, or its key is not known while there are several.
+    fn own_stored(
+        &self,
+        call: &mut Call,
+        snapshot: &Snapshot,
+        principal: &Principal,
+        (addressed, head): (&Addressed<'_>, &Parts),
+    ) -> Result<(), Box<Refusal>> {
+        let id = addressed.rest.split('/').next().unwrap_or_default();
+        if !snapshot.may_name(principal, id.as_bytes()) {
+            let message = format!("Response with id '{id}' not found.");
+            return Err(Refusal::request(404, "response_not_found", message));
+        }
+        if head.method != Method::DELETE {
+            let record = call.record();
+            record.background = Some(self.background.clone());
+            record.reads = Some(OriginToken::of(id.as_bytes()));
+        }
+        Ok(())
     }
 
     /// The providers to ask, in order.

@@ -1,6 +1,8 @@
 //! The life of a completion request, from first line to last: key, body, envelope, limits, plan, attempts,
 //! commit. Each step may end it with a refusal; the record of the request is written on the way.
 
+use std::sync::Arc;
+
 use http::{Response, request::Parts};
 use tokio::time::Instant;
 
@@ -12,7 +14,7 @@ use super::{
     call::{Body, Call},
     fault::Refusal,
     intake::{self, Incoming},
-    planning::{strategy_name, stream_mode},
+    planning::{own_response, strategy_name, stream_mode},
     query::with_query,
     request_context::{Payload, RequestContext},
     request_headers::RequestHeaders,
@@ -105,6 +107,9 @@ impl Gateway {
         });
 
         admission::check_models(snapshot, &principal, envelope.model(), envelope.fallback_models())?;
+        own_response(snapshot, &principal, endpoint, (&envelope, body))?;
+        let key = Arc::clone(&principal.id);
+        call.record().background = Some(self.background.clone());
         let plan = self.candidates(snapshot, &headers, (endpoint, &envelope, body), &principal)?;
         admission::grant(call, snapshot, principal, (body, &envelope), &plan)?;
         tracing::debug!(id = %call.id, path = endpoint.path(), model = envelope.model(), "request");
@@ -130,6 +135,7 @@ impl Gateway {
             streams: envelope.stream() == Some(true),
             mode,
             trace,
+            key: &key,
             stage,
             wasted,
             is_sole: plan.plan().candidates().len() == 1 || (!snapshot.failover && !plan.may_run_several()),

@@ -30,7 +30,7 @@ use http::request::Parts;
 
 use crate::{
     base::{Rng, id::IdSource},
-    exchange::{CompletionQueue, RequestRoute},
+    exchange::{BackgroundCharges, CompletionQueue, RequestRoute},
     relay::DetachedStreams,
     telemetry::{Gauge, GaugeGuard, WorkerGauges},
     upstream::Upstream,
@@ -92,6 +92,7 @@ pub struct Gateway {
     detached: DetachedStreams,
     /// Shared by all workers.
     bodies: BodyMemory,
+    background: BackgroundCharges,
 }
 
 impl fmt::Debug for Gateway {
@@ -109,14 +110,26 @@ impl Gateway {
         completions: Rc<CompletionQueue>,
         gauges: WorkerGauges,
         traces: Option<f64>,
-        bodies: BodyMemory,
+        (bodies, background): (BodyMemory, BackgroundCharges),
     ) -> Self {
         let generation = snapshot.load().generation;
         let streams = Rc::new(RefCell::new((generation, gauges.streams.gauge(generation))));
         let rng = Rc::new(RefCell::new(Rng::random()));
         let detached = DetachedStreams::new(gauges.drains.clone());
         let ids = Rc::default();
-        Self { snapshot, upstream, completions, ids, rng, gauges, traces, streams, detached, bodies }
+        Self {
+            snapshot,
+            upstream,
+            completions,
+            ids,
+            rng,
+            gauges,
+            traces,
+            streams,
+            detached,
+            bodies,
+            background,
+        }
     }
 
     /// Counts a stream that begins by the snapshot of this generation.

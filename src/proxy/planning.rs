@@ -10,7 +10,7 @@ use crate::{
     relay::Mode,
     routing::{AttemptPlan, Plan, PlanRequest, Policy, ResponseKind, Strategy},
     telemetry::Trace,
-    wire::Envelope,
+    wire::{Dialect, Envelope},
 };
 
 const TRACEPARENT: &str = "traceparent";
@@ -81,6 +81,25 @@ impl Gateway {
         };
         AttemptPlan::new(plan, policy, self.rng.borrow_mut().fork(), now)
     }
+}
+
+/// A request follows a response of its own key only.
+///
+/// # Errors
+/// The response is another key's, or its key is not known while there are several.
+pub(super) fn own_response(
+    snapshot: &Snapshot,
+    principal: &Principal,
+    endpoint: Endpoint,
+    (envelope, body): (&Envelope, &[u8]),
+) -> Result<(), Box<Refusal>> {
+    let previous = Some(envelope).filter(|_| endpoint.dialect() == Dialect::Responses);
+    let Some(id) = previous.and_then(|envelope| envelope.previous_response(body)) else { return Ok(()) };
+    if snapshot.may_name(principal, id) {
+        return Ok(());
+    }
+    let message = format!("Previous response with id '{}' not found.", String::from_utf8_lossy(id));
+    Err(Refusal::request(400, "previous_response_not_found", message).of(Some("previous_response_id")))
 }
 
 /// Checks a strategy that a client has chosen. `permitted`: the strategies that it may choose, `None`: all.

@@ -28,7 +28,8 @@ use crate::{
     telemetry::LatencyMeter,
     upstream::{JSON, Upstream},
     wire::{
-        Edits, Envelope, Form, envelope, minted,
+        Edits, Envelope, Form, envelope,
+        minted::{self, MintedKind},
         own_seals::{self, UnsealedBody},
         splice,
     },
@@ -72,6 +73,8 @@ pub(super) struct RequestContext<'a> {
     pub(super) streams: bool,
     pub(super) mode: Mode,
     pub(super) trace: TraceOptions,
+    /// The key of the request.
+    pub(super) key: &'a Arc<str>,
     /// How far the request has come, by the attempt that ended last.
     pub(super) stage: &'a Cell<Stage>,
     /// Attempts that ended without an answer for the client.
@@ -186,13 +189,18 @@ impl RequestContext<'_> {
         makes_things.then(|| OriginNote {
             table: Arc::clone(self.snapshot.catalog.registry().origins()),
             maker: OriginMaker::of(&provider.target.name),
+            owner: (self.endpoint == Endpoint::Responses)
+                .then(|| (Arc::clone(self.snapshot.catalog.registry().owners()), Arc::clone(self.key))),
         })
     }
 
     /// Notes the things that `provider` made in a whole answer.
     pub(super) fn note_whole(&self, provider: &Provider, body: &ByteList) {
         if let Some(origin) = self.origin(provider) {
-            minted::in_body(self.endpoint.dialect(), &body.join(), |token| origin.put(token));
+            minted::in_body(self.endpoint.dialect(), &body.join(), |token, kind| match kind {
+                MintedKind::SealedText => origin.put(token),
+                MintedKind::Response | MintedKind::BackgroundResponse => origin.put_response(token),
+            });
         }
     }
 

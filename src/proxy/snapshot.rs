@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{intake::Intake, secret_mask::SecretMask};
 use crate::{
-    auth::{ConfiguredKeys, KeyLimits, StoredKeys},
+    auth::{ConfiguredKeys, KeyLimits, Principal, StoredKeys},
     base::{
         Deadlines, Network,
         origins::{OriginMaker, OriginToken},
@@ -67,6 +67,24 @@ impl Snapshot {
     pub fn maker_of_id(&self, path: &str) -> Option<OriginMaker> {
         let id = path.split('/').next().filter(|id| !id.is_empty())?;
         self.catalog.registry().origins().find(OriginToken::of(id.as_bytes()))
+    }
+
+    /// Whether a key may name the response of this id, as written. One whose maker is not known (it was made
+    /// before the start, by another gateway, or long ago) may be anyone's: only a gateway with one key passes
+    /// it, unless the configuration says otherwise.
+    #[must_use]
+    pub fn may_name(&self, principal: &Principal, id: &[u8]) -> bool {
+        // No id needs an escape; one would be another text here than at the provider.
+        if id.contains(&b'\\') {
+            return false;
+        }
+        let owns = self.catalog.registry().owners().is_owner(OriginToken::of(id), &principal.id);
+        owns.unwrap_or_else(|| self.catalog.settings().unknown_responses || self.is_only_key(principal))
+    }
+
+    fn is_only_key(&self, principal: &Principal) -> bool {
+        let stored = self.keys.ring();
+        self.tokens.principals().chain(stored.values()).all(|other| other.id == principal.id)
     }
 
     /// The reason without names of models that a key with these limits may not use.

@@ -11,7 +11,9 @@ use crate::{
     exchange::StreamStats,
     wire::{
         AnswerEnd, ContentShape, Dialect, Event, EventClass, FailedStream, LineTooLong, Scanner, classify,
-        classify_committed, ends_answer, is_done_mark, minted, response_id as response_id_of, usage,
+        classify_committed, ends_answer, is_done_mark,
+        minted::{self, MintedKind},
+        response_id as response_id_of, usage,
     },
 };
 
@@ -344,7 +346,14 @@ fn classify_event(
         facts
     };
     if let Some(origin) = origin {
-        minted::in_event(dialect, event, |token| origin.put(token));
+        minted::in_event(dialect, event, |token, kind| match kind {
+            MintedKind::SealedText => origin.put(token),
+            MintedKind::Response => origin.put_response(token),
+            MintedKind::BackgroundResponse => {
+                origin.put_response(token);
+                stats.background = Some(token);
+            }
+        });
     }
     report.alive |= facts.class != EventClass::Comment;
     report.concluded |= !report.content && ends_answer(event, facts.class);

@@ -26,6 +26,8 @@ pub struct RoutingSettings {
     pub all_tripped: AllTripped,
     /// A provider without the endpoint of a request is not asked at another one, in another dialect.
     pub native_only: bool,
+    /// A response that no key is known to have made may be named by every key.
+    pub unknown_responses: bool,
     pub models: Vec<ModelRule>,
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{budget::Budgets, candidate_stats::CandidateStats, provider_health::ProviderHealth};
-use crate::base::origins::OriginTable;
+use crate::base::origins::{OriginTable, OwnerTable};
 
 /// Candidates with their own statistics; the others share those of their provider's unlisted models.
 const MAX_CANDIDATES: usize = 16_384;
@@ -19,6 +19,7 @@ pub struct StatsRegistry {
     maps: Arc<Mutex<StatsMap>>,
     budgets: Arc<Budgets>,
     origins: Arc<OriginTable>,
+    owners: Arc<OwnerTable>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +65,12 @@ impl StatsRegistry {
     #[must_use]
     pub const fn origins(&self) -> &Arc<OriginTable> {
         &self.origins
+    }
+
+    /// The keys that made responses.
+    #[must_use]
+    pub const fn owners(&self) -> &Arc<OwnerTable> {
+        &self.owners
     }
 
     #[must_use]

@@ -12,7 +12,7 @@ use crate::{
 pub(super) fn of<'a>(completed: &'a Completed, config: &'a impl SettlementConfig) -> RequestFacts<'a> {
     let (record, stats) = (&*completed.record, &completed.record.stats);
     let provider = record.provider.as_deref();
-    let tokens = stats.usage.unwrap_or_default();
+    let tokens = completed.record.counted_usage();
     let count = |tokens: Option<u64>| tokens.unwrap_or(0);
     let status = completed.status();
     RequestFacts {

@@ -25,6 +25,7 @@ pub(super) fn write(completed: &Completed) {
                 model = fields.model,
                 provider = record.provider.as_deref(),
                 mode = record.mode.map(|mode| mode.as_str()),
+                dialect = record.dialects(),
                 strategy = record.strategy,
                 attempts = fields.attempts,
                 wasted = fields.wasted,

@@ -30,6 +30,10 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
     let FaultColumns { code, side, phase } = FaultColumns::of(&completed.outcome);
     let (stats, added) = (&record.stats, record.stats.added_latency());
     let usage = stats.usage.unwrap_or_default();
+    // Of a corrected charge the row has the difference, so that sums are right.
+    let before = record.corrected.as_ref().map(|charge| charge.booked).unwrap_or_default();
+    let cost = record.cost(config.prices()).map(|cost| number(cost.min(MAX_COST)));
+    let cost_before = number(record.cost_before(config.prices()).min(MAX_COST));
     let (is_stream, was_attempted) = (stats.frames > 0, record.attempts > 0);
     let wait = record.connection_wait.unwrap_or_default();
     Some(Row {
@@ -40,6 +44,7 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
         model: record.upstream_model.as_deref().map(cut),
         path: Some(record.route.template().to_owned()),
         dialect: Some(endpoint.as_str().to_owned()),
+        dialects: record.dialects(),
         provider: provider.map(str::to_owned),
         provider_kind: labels.map(|ProviderLabels { kind, .. }| kind.to_owned()),
         region: labels.and_then(|labels| labels.region).map(str::to_owned),
@@ -68,12 +73,12 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
         bytes: (is_stream || stats.bytes > 0).then(|| number(stats.bytes)),
         digest_up: stats.digests.map(|digests| Digests::hex(&digests.received)),
         digest_down: stats.digests.map(|digests| Digests::hex(&digests.given)),
-        tokens_in: usage.input.map(number),
-        tokens_out: usage.output.map(number),
-        tokens_cached: usage.cached.map(number),
-        tokens_reasoning: usage.reasoning.map(number),
+        tokens_in: beyond(usage.input, before.input),
+        tokens_out: beyond(usage.output, before.output),
+        tokens_cached: beyond(usage.cached, before.cached),
+        tokens_reasoning: beyond(usage.reasoning, before.reasoning),
         usage_source: stats.usage_source.map(|source| UsageSource::as_str(source).to_owned()),
-        cost: record.cost(config.prices()).map(|cost| number(cost.min(MAX_COST))),
+        cost: cost.map(|cost| cost - cost_before),
         client: client_address(&record.client, config.trusted_proxies()).map(|address| address.to_string()),
         user_agent: (record.client.user_agent.as_ref())
             .map(|agent| cut(&String::from_utf8_lossy(agent.as_bytes()))),
@@ -128,6 +133,11 @@ fn micros(duration: Duration) -> i64 {
 
 fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// The part of a count that no earlier row has; below zero if that had too much.
+fn beyond(count: Option<u64>, before: Option<u64>) -> Option<i64> {
+    count.map(|count| number(count) - number(before.unwrap_or(0)))
 }
 
 fn number(count: u64) -> i64 {

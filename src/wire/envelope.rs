@@ -328,6 +328,7 @@ impl EnvelopeBuilder {
                 self.max_tokens = self.max_tokens.max(field::integer(text));
             }
             Field::N | Field::BestOf => self.choices = self.choices.max(field::integer(text)),
+            Field::PreviousResponse => self.spans.previous_response = Some(value),
             // Has no meaning at the top level.
             Field::IncludeUsage => {}
         }
@@ -338,7 +339,6 @@ impl EnvelopeBuilder {
     fn note_affinity_member(&mut self, body: &[u8], Member { key, value, .. }: Member) {
         match body.get(key) {
             Some(b"prompt_cache_key") => self.spans.cache_key = Some(value),
-            Some(b"previous_response_id") => self.spans.previous_response = Some(value),
             Some(b"metadata") => self.spans.metadata = Some(value),
             Some(b"usage") => self.asks_for_usage = includes_usage(body.get(value).unwrap_or_default()),
             Some(b"messages" | b"input" | b"prompt") => self.spans.prompt = Some(value),

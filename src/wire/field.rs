@@ -27,6 +27,8 @@ pub enum Field {
     /// The number of answers returned; `BestOf`: the number generated.
     N,
     BestOf,
+    /// The id of a response; any other value means nothing.
+    PreviousResponse,
 }
 
 /// Why a field is refused.
@@ -39,7 +41,7 @@ pub enum FieldError {
 }
 
 impl Field {
-    pub(super) const TOP_LEVEL: [Self; 10] = [
+    pub(super) const TOP_LEVEL: [Self; 11] = [
         Self::Model,
         Self::Models,
         Self::Stream,
@@ -50,6 +52,7 @@ impl Field {
         Self::MaxOutputTokens,
         Self::N,
         Self::BestOf,
+        Self::PreviousResponse,
     ];
 
     /// The name in a request, and `param` in an error.
@@ -67,6 +70,7 @@ impl Field {
             Self::MaxOutputTokens => "max_output_tokens",
             Self::N => "n",
             Self::BestOf => "best_of",
+            Self::PreviousResponse => "previous_response_id",
         }
     }
 
@@ -83,6 +87,7 @@ impl Field {
             Self::MaxTokens | Self::MaxCompletionTokens | Self::MaxOutputTokens | Self::N | Self::BestOf => {
                 "a number"
             }
+            Self::PreviousResponse => "a string",
         }
     }
 

@@ -31,12 +31,22 @@ pub const fn has_any(dialect: Dialect) -> bool {
     !sealed_members(dialect).is_empty()
 }
 
+/// A thing that only its maker understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MintedKind {
+    /// The id of a response.
+    Response,
+    /// The id of a response that is made in the background: it may be read later.
+    BackgroundResponse,
+    SealedText,
+}
+
 /// Calls `note` for each thing that the event of a stream holds.
-pub fn in_event(dialect: Dialect, event: &Event<'_>, mut note: impl FnMut(OriginToken)) {
+pub fn in_event(dialect: Dialect, event: &Event<'_>, mut note: impl FnMut(OriginToken, MintedKind)) {
     let (Some(name), Some(data)) = (event.name, event.data) else { return };
     match (dialect, name) {
         (Dialect::Responses, b"response.created" | b"response.in_progress") => {
-            note_first(data, br#""id""#, &mut note);
+            note_response(data, &mut note);
         }
         (Dialect::Responses, b"response.output_item.done") => {
             note_all(data, sealed_members(dialect), &mut note);
@@ -55,9 +65,9 @@ pub fn in_event(dialect: Dialect, event: &Event<'_>, mut note: impl FnMut(Origin
 }
 
 /// Calls `note` for each thing that a whole answer holds.
-pub fn in_body(dialect: Dialect, body: &[u8], mut note: impl FnMut(OriginToken)) {
+pub fn in_body(dialect: Dialect, body: &[u8], mut note: impl FnMut(OriginToken, MintedKind)) {
     if dialect == Dialect::Responses {
-        note_first(body, br#""id""#, &mut note);
+        note_response(body, &mut note);
     }
     note_all(body, sealed_members(dialect), &mut note);
 }
@@ -86,17 +96,41 @@ pub fn in_request<T>(
     })
 }
 
-fn note_first(text: &[u8], name: &[u8], note: &mut impl FnMut(OriginToken)) {
-    let first = memmem::find_iter(text, name).find_map(|at| string_after(text, at + name.len()));
-    if let Some(id) = first {
-        note(OriginToken::of(id));
+/// The id of a whole response that is made in the background. `None`: it is none.
+#[must_use]
+pub fn background_response(body: &[u8]) -> Option<OriginToken> {
+    if !is_background(body) {
+        return None;
+    }
+    first_id(body)
+}
+
+fn note_response(text: &[u8], note: &mut impl FnMut(OriginToken, MintedKind)) {
+    if let Some(id) = first_id(text) {
+        let kind = if is_background(text) { MintedKind::BackgroundResponse } else { MintedKind::Response };
+        note(id, kind);
     }
 }
 
-fn note_all(text: &[u8], names: &[&[u8]], note: &mut impl FnMut(OriginToken)) {
+fn first_id(text: &[u8]) -> Option<OriginToken> {
+    const NAME: &[u8] = br#""id""#;
+    let mut found = memmem::find_iter(text, NAME);
+    found.find_map(|at| string_after(text, at + NAME.len())).map(OriginToken::of)
+}
+
+/// The response says so of itself. Inside a string these quotes would be escaped.
+fn is_background(text: &[u8]) -> bool {
+    const NAME: &[u8] = br#""background""#;
+    memmem::find_iter(text, NAME).any(|at| {
+        let value = text.get(at + NAME.len()..).unwrap_or_default().trim_ascii_start();
+        value.strip_prefix(b":").is_some_and(|value| value.trim_ascii_start().starts_with(b"true"))
+    })
+}
+
+fn note_all(text: &[u8], names: &[&[u8]], note: &mut impl FnMut(OriginToken, MintedKind)) {
     for name in names {
         let found = memmem::find_iter(text, name).filter_map(|at| sealed(text, at + name.len()));
-        found.take(MAX_LOOKED_UP).for_each(&mut *note);
+        found.take(MAX_LOOKED_UP).for_each(|token| note(token, MintedKind::SealedText));
     }
 }
 
@@ -138,7 +172,7 @@ mod tests {
             start: None,
             end: 0,
         };
-        in_event(dialect, &event, |token| tokens.push(token));
+        in_event(dialect, &event, |token, _| tokens.push(token));
         tokens
     }
 
@@ -156,10 +190,28 @@ mod tests {
         assert_eq!(found(Dialect::Responses, body, &known), Some(known[0]));
         assert_eq!(found(Dialect::Responses, &body.replace("resp_1", "resp_2"), &known), None);
         let mut whole = Vec::new();
-        in_body(Dialect::Responses, br#"{"id": "resp_1", "output":[{"id":"msg_1"}]}"#, |token| {
+        in_body(Dialect::Responses, br#"{"id": "resp_1", "output":[{"id":"msg_1"}]}"#, |token, _| {
             whole.push(token)
         });
         assert_eq!(whole, known);
+    }
+
+    #[test]
+    fn a_response_of_the_background_says_so() {
+        for (body, is_background) in [
+            (r#"{"id":"resp_1","background": true,"status":"queued"}"#, true),
+            (r#"{"background" :true,"id":"resp_1"}"#, true),
+            (r#"{"id":"resp_1","background":false}"#, false),
+            (r#"{"id":"resp_1","tools":[{"background":"auto"}]}"#, false),
+            (r#"{"id":"resp_1","instructions":"\"background\":true"}"#, false),
+            (r#"{"id":"resp_1"}"#, false),
+        ] {
+            let found = background_response(body.as_bytes());
+            assert_eq!(found, is_background.then(|| OriginToken::of(b"resp_1")), "{body}");
+            in_body(Dialect::Responses, body.as_bytes(), |_, kind| {
+                assert_eq!(kind == MintedKind::BackgroundResponse, is_background, "{body}");
+            });
+        }
     }
 
     #[test]

@@ -262,6 +262,21 @@ impl Usage {
         }
     }
 
+    /// The part of these counts that `other` does not have.
+    #[must_use]
+    pub fn beyond(self, other: Self) -> Self {
+        let part =
+            |count: Option<u64>, other: Option<u64>| Some(count?.saturating_sub(other.unwrap_or_default()));
+        Self {
+            input: part(self.input, other.input),
+            output: part(self.output, other.output),
+            cached: part(self.cached, other.cached),
+            cache_write: part(self.cache_write, other.cache_write),
+            cache_write_1h: part(self.cache_write_1h, other.cache_write_1h),
+            reasoning: part(self.reasoning, other.reasoning),
+        }
+    }
+
     /// Input that includes the tokens read from and written to a cache, as all dialects but Anthropic's count
     /// it, so that sums over providers mean something.
     #[must_use]

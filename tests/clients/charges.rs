@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// A plan whose key may spend `budget` millionths, with a price of one for each token.
-fn with_budget(upstreams: &[&Upstream], budget: i64) -> Plan {
+pub fn with_budget(upstreams: &[&Upstream], budget: i64) -> Plan {
     let limits = allow(LimitValues { budget: Some(budget), ..LimitValues::default() });
     let token = TokenSettings { limits, ..TokenSettings::plain("alice", Secret::new(TOKEN.to_owned())) };
     let cache_write = Some(1_000_000);

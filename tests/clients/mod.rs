@@ -12,4 +12,5 @@ mod keys;
 mod rejected_requests;
 mod request_bodies;
 mod retry_headers;
+mod stored_responses;
 mod usage_after_disconnect;

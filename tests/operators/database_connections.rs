@@ -81,6 +81,12 @@ impl WatchedDatabase {
     }
 }
 
+/// A file of one gateway.
+fn spool() -> PathBuf {
+    let name = format!("thalweg-bound-{}-{}.spool", std::process::id(), crate::client::call::next_id());
+    std::env::temp_dir().join(name)
+}
+
 /// Completions and statistics, from several clients at once.
 async fn keep_busy(gateway: &Gateway) {
     let asking = async |mut client: Client| {
@@ -125,8 +131,10 @@ async fn the_process_has_no_more_connections_than_its_settings_allow() {
         for (mut watched, url) in WatchedDatabase::each().await {
             let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
             let settings = DatabaseSettings { url: url.clone(), connections: ConnectionBound::new(max) };
+            let spool = spool();
             let gateway = plan(&[&upstream]).with(|plan| {
                 plan.database = Some(settings);
+                plan.ledger.spool = Some(spool.clone());
                 let price = Price { input: 1_000_000, output: 1_000_000, ..Price::default() };
                 plan.prices = Prices::new([("m".to_owned(), price)]);
                 plan.tokens[0].limits.allowance.budget = Some(1 << 40);
@@ -147,6 +155,7 @@ async fn the_process_has_no_more_connections_than_its_settings_allow() {
             assert!(written.await.is_ok(), "{:?}", gateway.ledger());
             assert_eq!(gateway.ledger().lost, 0);
             gateway.stop().await;
+            let _ = std::fs::remove_file(spool);
             let mut reading = Connection::open(&DatabaseSettings::new(url)).await.unwrap();
             let sql = "SELECT CAST(SUM(spent) AS BIGINT), (SELECT CAST(SUM(cost) AS BIGINT) FROM requests) FROM api_key_spending";
             let rows = reading.fetch(sql, Vec::new()).await.unwrap();
@@ -158,8 +167,8 @@ async fn the_process_has_no_more_connections_than_its_settings_allow() {
     }
 }
 
-/// CASES E9: each transaction is on another connection of the server's, and names of statements are nobody's
-/// own. The second URL says nothing of the pooler.
+/// CASES E9: each transaction is on another connection of the server's, which has names of statements of
+/// other clients. The last URL says nothing of the pooler.
 #[tokio::test]
 async fn gateways_behind_a_pooler_in_transaction_mode() {
     let Ok(pooler) = std::env::var("THALWEG_TEST_PGBOUNCER") else {
@@ -176,20 +185,21 @@ async fn gateways_behind_a_pooler_in_transaction_mode() {
         };
         let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
         let mut gateways = Vec::new();
-        for spool in [1, 2] {
+        for _ in 0..2 {
+            let spool = spool();
             let gateway = plan(&[&upstream]).with(|plan| {
                 plan.database = Some(pooled());
                 let price = Price { input: 1_000_000, output: 1_000_000, ..Price::default() };
                 plan.prices = Prices::new([("m".to_owned(), price)]);
                 plan.tokens[0].limits.allowance.budget = Some(1 << 40);
                 plan.ledger.batch_delay = Duration::from_millis(1);
-                plan.ledger.spool = Some(std::env::temp_dir().join(format!("{name}.{spool}.spool")));
+                plan.ledger.spool = Some(spool.clone());
             });
-            gateways.push(gateway.start().await);
+            gateways.push((gateway.start().await, spool));
         }
         let [one, two] = gateways.try_into().ok().unwrap();
-        tokio::join!(keep_busy(&one), keep_busy(&two));
-        for gateway in [one, two] {
+        tokio::join!(keep_busy(&one.0), keep_busy(&two.0));
+        for (gateway, spool) in [one, two] {
             let written = in_time(async {
                 while gateway.ledger().written < REQUESTS {
                     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -198,6 +208,7 @@ async fn gateways_behind_a_pooler_in_transaction_mode() {
             assert!(written.await.is_ok(), "{number}: {:?}", gateway.ledger());
             assert_eq!(gateway.ledger().lost, 0);
             gateway.stop().await;
+            let _ = std::fs::remove_file(spool);
         }
         assert!(watched.open().await.len() <= 3, "the pooler's own connections");
         let mut reading = Connection::open(&DatabaseSettings::new(url)).await.unwrap();

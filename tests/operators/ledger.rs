@@ -16,6 +16,7 @@ use crate::{
     client::{Call, Version, call::TOKEN},
     command::{self, Signal},
     gateway::{Gateway, Plan},
+    journal,
     operators::reload::{ADMIN, File, reloaded},
     upstream::{
         Speaks, Step, Upstream,
@@ -123,6 +124,50 @@ async fn the_row_of_a_stream_is_complete() {
     assert!(number(15) >= received.bytes().len() as i64);
     drop(client);
     gateway.stop().await;
+}
+
+/// A row, the log, `/stats` and `thalweg usage` say which dialects a request used.
+#[tokio::test]
+async fn a_translated_request_names_both_dialects() {
+    let database = DatabaseFile::new();
+    let upstream = Upstream::by(Speaks::H1, |_, seen| match seen.target.ends_with("/chat/completions") {
+        true => script::json(200, script::COMPLETION),
+        false => script::json(404, r#"{"error":{"message":"Invalid URL (POST /v1/messages)"}}"#),
+    });
+    let plan = database.plan(&[&upstream]).with(|settings| {
+        let token = thalweg::base::Secret::new(ADMIN.to_owned());
+        let admin = thalweg::auth::TokenSettings::plain("admin", token);
+        settings.tokens.push(thalweg::auth::TokenSettings { admin: true, ..admin });
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let message = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
+    for (call, dialects) in [
+        (Call::post("/v1/messages", message), Some("messages>chat")),
+        (Call::post("/v1/messages", message), Some("messages>chat")),
+        (Call::whole(), None),
+    ] {
+        let id = call.id();
+        assert!(client.send(call).await.collect().await.complete);
+        assert_eq!(journal::closing(&id).await["dialect"].as_str(), dialects);
+    }
+    written(&gateway, 3).await;
+    let call = Call::get("/stats?since=1h&by=dialect").header("authorization", &format!("Bearer {ADMIN}"));
+    let told = client.send(call).await.collect().await.json();
+    let lines = told["ledger"]["usage"].as_array().unwrap();
+    let shown = lines.iter().map(|line| (&line["dialect"], &line["requests"], &line["translated"]));
+    let expected = [(json!("messages>chat"), json!(2), json!(2)), (json!("chat"), json!(1), json!(0))];
+    let expected = expected.iter().map(|(dialect, requests, translated)| (dialect, requests, translated));
+    assert!(shown.eq(expected), "{told:#}");
+    drop(client);
+    gateway.stop().await;
+    let rows = database.rows("dialect, dialects").await;
+    assert_eq!(texts(&rows[0], 2), [Some("messages"), Some("messages>chat")]);
+    assert_eq!(texts(&rows[2], 2), [Some("chat"), None]);
+    let place = database.0.join("t.db");
+    let variables = [("THALWEG_DATABASE_URL", place.to_str().unwrap())];
+    let (code, shown, _) = command::run(&["usage", "--by", "dialect"], &variables);
+    assert!(code == Some(0) && shown.contains("messages>chat") && shown.contains("translated"), "{shown}");
 }
 
 /// However a completion request ends, it has one row; other requests have none.
