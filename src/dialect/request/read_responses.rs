@@ -87,7 +87,11 @@ fn read_settings<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) ->
             talk.settings.format = read_format(&format)?;
         }
     }
-    let is_kept = root.flag("store")?.unwrap_or(false);
+    let store = root.flag("store")?;
+    // A client that keeps the answers itself returns reasoning by this text alone. pi and opencode ask for it
+    // only for the models that they know to reason.
+    talk.settings.wants_encrypted_reasoning |= store == Some(false);
+    let is_kept = store.unwrap_or(false);
     let is_cut = root.text("truncation")?.is_some_and(|value| value != "disabled");
     let is_limited = root.member("max_tool_calls").is_some();
     let has_tier = root.text("service_tier")?.is_some_and(|tier| tier != "auto");

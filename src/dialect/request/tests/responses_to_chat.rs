@@ -224,6 +224,19 @@ fn settings_have_their_names() {
 }
 
 #[test]
+fn encrypted_reasoning_is_wanted_where_the_client_keeps_the_answer() {
+    for (members, is_wanted) in [
+        (json!({}), false),
+        (json!({"store": true}), false),
+        (json!({"store": false}), true),
+        (json!({"store": true, "include": ["reasoning.encrypted_content"]}), true),
+    ] {
+        let (_, translated) = WAY.whole(&of(members.clone()));
+        assert_eq!(translated.context.wants_encrypted_reasoning, is_wanted, "{members}");
+    }
+}
+
+#[test]
 fn allowed_tools_are_the_only_ones() {
     let function = |name: &str| json!({"type": "function", "name": name});
     let choice = json!({"type": "allowed_tools", "mode": "required", "tools": [function("b")]});
