@@ -157,7 +157,7 @@ impl KeyEditor {
         let Some(row) = found.first() else { return Ok(None) };
         let key = StoredKey::read(row)?;
         let sql = "SELECT spent FROM api_key_spending WHERE id = $1";
-        let spent = sum_of(&self.0.fetch(sql, vec![Cell::text(&key.id)]).await?)?;
+        let spent = sum_of(&self.0.fetch(sql, vec![Cell::text(&key.id)]).await?);
         Ok(Some(StoredKey { spent, ..key }))
     }
 

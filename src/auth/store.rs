@@ -29,7 +29,7 @@ pub(super) const SCHEMA: Schema = Schema {
     ],
 };
 
-pub(super) const COLUMNS: &str = "id, name, shown, digest, old_digest, old_until, admin, models, rpm, tpm, concurrent, budget, \
+pub const COLUMNS: &str = "id, name, shown, digest, old_digest, old_until, admin, models, rpm, tpm, concurrent, budget, \
                        expires, created, revoked, strategies";
 
 const REVOKED_COLUMN: usize = 14;
@@ -71,6 +71,42 @@ pub struct KeyRows {
     pub unreadable: Vec<UnreadableKey>,
 }
 
+impl KeyRows {
+    /// Reads rows of [`COLUMNS`], with the spending of their keys.
+    #[must_use]
+    pub fn read(rows: &[ResultRow], spending: &HashMap<String, i64>) -> Self {
+        let mut found = Self::default();
+        for row in rows {
+            match StoredKey::read(row) {
+                Ok(key) => {
+                    let spent = spending.get(&key.id).copied().unwrap_or(0);
+                    found.keys.push(StoredKey { spent, ..key });
+                }
+                // A revoked key is refused anyway.
+                Err(_) if matches!(row.int(REVOKED_COLUMN), Ok(Some(_))) => {}
+                Err(error) => found.unreadable.push(UnreadableKey::of(row, &error)),
+            }
+        }
+        found
+    }
+}
+
+/// The sums of rows of an id and its spending. A row without an id is of no key.
+#[must_use]
+pub fn read_spending(rows: &[ResultRow]) -> HashMap<String, i64> {
+    let mut spending = HashMap::new();
+    for row in rows {
+        let Ok(id) = text(row, 0) else { continue };
+        if number(row, 1).is_err() {
+            tracing::error!(id, "the spending of this key cannot be read, and counts as its whole budget");
+        }
+        // Summed here, because a sum that is too large would be an error in the database.
+        let sum = spending.entry(id).or_insert(0_i64);
+        *sum = sum.saturating_add(spent(row, 1));
+    }
+    spending
+}
+
 /// The keys' tables. Cloning shares the connection.
 #[derive(Clone, Debug)]
 pub struct KeyStore(Database);
@@ -100,20 +136,7 @@ impl KeyStore {
     pub async fn keys(&self) -> Result<KeyRows, DatabaseError> {
         let sql = format!("SELECT {COLUMNS} FROM api_keys ORDER BY created, id");
         let rows = self.0.fetch(sql, Vec::new()).await?;
-        let spending = self.spending().await?;
-        let mut found = KeyRows::default();
-        for row in &rows {
-            match StoredKey::read(row) {
-                Ok(key) => {
-                    let spent = spending.get(&key.id).copied().unwrap_or(0);
-                    found.keys.push(StoredKey { spent, ..key });
-                }
-                // A revoked key is refused anyway.
-                Err(_) if matches!(row.int(REVOKED_COLUMN), Ok(Some(_))) => {}
-                Err(error) => found.unreadable.push(UnreadableKey::of(row, &error)),
-            }
-        }
-        Ok(found)
+        Ok(KeyRows::read(&rows, &self.spending().await?))
     }
 
     /// The spending of all keys by id, configured ones included, in millionths of the currency.
@@ -122,13 +145,7 @@ impl KeyStore {
     /// The database's own.
     pub async fn spending(&self) -> Result<HashMap<String, i64>, DatabaseError> {
         let rows = self.0.fetch("SELECT id, spent FROM api_key_spending", Vec::new()).await?;
-        let mut spending = HashMap::new();
-        for row in &rows {
-            // Summed here, because a sum that is too large would be an error in the database.
-            let spent = spending.entry(text(row, 0)?).or_insert(0_i64);
-            *spent = spent.saturating_add(number(row, 1)?);
-        }
-        Ok(spending)
+        Ok(read_spending(&rows))
     }
 
     /// Stores `sum` as all that a key has spent through the process `owner`; returns the spending through all
@@ -144,7 +161,7 @@ impl KeyStore {
         self.0.run(sql, vec![Cell::text(id), Cell::text(owner), sum.into()]).await?;
         let sql = "SELECT spent FROM api_key_spending WHERE id = $1";
         let rows = self.0.fetch(sql, vec![Cell::text(id)]).await?;
-        sum_of(&rows)
+        Ok(sum_of(&rows))
     }
 
     /// Merges the totals of `owner` into the row of ended processes, so that there is not a row for every key
@@ -255,8 +272,13 @@ fn number(row: &ResultRow, column: usize) -> Result<i64, DatabaseError> {
 }
 
 /// The sum of the first column.
-pub(super) fn sum_of(rows: &[ResultRow]) -> Result<i64, DatabaseError> {
-    rows.iter().try_fold(0_i64, |sum, row| Ok(sum.saturating_add(number(row, 0)?)))
+pub(super) fn sum_of(rows: &[ResultRow]) -> i64 {
+    rows.iter().fold(0_i64, |sum, row| sum.saturating_add(spent(row, 0)))
+}
+
+/// Spending that cannot be read counts as all that a budget allows, because nothing says how much is left.
+fn spent(row: &ResultRow, column: usize) -> i64 {
+    number(row, column).unwrap_or(i64::MAX)
 }
 
 fn time(row: &ResultRow, column: usize) -> Result<Option<SystemTime>, DatabaseError> {

@@ -43,15 +43,20 @@ impl From<Vec<u8>> for Cell {
     }
 }
 
-/// A row of a result; columns are counted from 0. A column that is missing or of another type is an error.
+/// A row of a result; columns are counted from 0. A column that is missing or of another type is an error of
+/// that column alone. `None`: a value that no cell holds; SQLite stores any value in any column.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResultRow(pub Vec<Cell>);
+pub struct ResultRow(pub Vec<Option<Cell>>);
 
 impl ResultRow {
+    fn cell(&self, column: usize) -> Option<&Cell> {
+        self.0.get(column)?.as_ref()
+    }
+
     /// # Errors
     /// The column is missing or no number.
     pub fn int(&self, column: usize) -> Result<Option<i64>, DatabaseError> {
-        match self.0.get(column) {
+        match self.cell(column) {
             Some(Cell::Int(value)) => Ok(*value),
             Some(Cell::Text(None) | Cell::Blob(None)) => Ok(None),
             Some(Cell::Text(Some(_)) | Cell::Blob(Some(_))) | None => Err(DatabaseError::Column(column)),
@@ -61,7 +66,7 @@ impl ResultRow {
     /// # Errors
     /// The column is missing or no text.
     pub fn text(&self, column: usize) -> Result<Option<&str>, DatabaseError> {
-        match self.0.get(column) {
+        match self.cell(column) {
             Some(Cell::Text(value)) => Ok(value.as_deref()),
             Some(Cell::Int(None) | Cell::Blob(None)) => Ok(None),
             Some(Cell::Int(Some(_)) | Cell::Blob(Some(_))) | None => Err(DatabaseError::Column(column)),
@@ -71,7 +76,7 @@ impl ResultRow {
     /// # Errors
     /// The column is missing or holds no bytes.
     pub fn blob(&self, column: usize) -> Result<Option<&[u8]>, DatabaseError> {
-        match self.0.get(column) {
+        match self.cell(column) {
             Some(Cell::Blob(value)) => Ok(value.as_deref()),
             Some(Cell::Int(None) | Cell::Text(None)) => Ok(None),
             Some(Cell::Int(Some(_)) | Cell::Text(Some(_))) | None => Err(DatabaseError::Column(column)),

@@ -36,7 +36,7 @@ pub(super) trait CellEngine: Engine {
         cell: Cell,
     ) -> Query<'static, Self, Self::Arguments>;
 
-    fn read(row: &Self::Row) -> Result<ResultRow, DatabaseError>;
+    fn read(row: &Self::Row) -> ResultRow;
 }
 
 impl<D: Engine> CellEngine for D
@@ -61,22 +61,23 @@ where
         }
     }
 
-    fn read(row: &Self::Row) -> Result<ResultRow, DatabaseError> {
-        let cells = row.columns().iter().map(|column| {
-            let column = column.ordinal();
-            let value = row.try_get_raw(column)?;
+    fn read(row: &Self::Row) -> ResultRow {
+        let cell = |column| {
+            let value = row.try_get_raw(column).ok()?;
             if value.is_null() {
-                return Ok(Cell::Int(None));
+                return Some(Cell::Int(None));
             }
-            Ok(match D::value_type(value.type_info().name()) {
-                Some(ValueType::Int8) => Cell::Int(row.try_get(column)?),
-                Some(ValueType::Int4) => Cell::Int(row.try_get::<Option<i32>, _>(column)?.map(i64::from)),
-                Some(ValueType::Text) => Cell::Text(row.try_get(column)?),
-                Some(ValueType::Blob) => Cell::Blob(row.try_get(column)?),
-                None => return Err(DatabaseError::Column(column)),
-            })
-        });
-        cells.collect::<Result<_, _>>().map(ResultRow)
+            match D::value_type(value.type_info().name())? {
+                ValueType::Int8 => row.try_get(column).ok().map(Cell::Int),
+                ValueType::Int4 => {
+                    row.try_get::<Option<i32>, _>(column).ok().map(|value| Cell::Int(value.map(i64::from)))
+                }
+                // Not every text in SQLite is UTF-8.
+                ValueType::Text => row.try_get(column).ok().map(Cell::Text),
+                ValueType::Blob => row.try_get(column).ok().map(Cell::Blob),
+            }
+        };
+        ResultRow(row.columns().iter().map(|column| cell(column.ordinal())).collect())
     }
 }
 
@@ -120,7 +121,7 @@ pub(super) async fn fetch<'c, D: CellEngine>(
             statement::<D>(sql, cells, form).fetch_all(executor).await?
         }
     };
-    rows.iter().map(D::read).collect()
+    Ok(rows.iter().map(D::read).collect())
 }
 
 /// The text of every statement is this crate's own: constants, numbers and names of columns. Values are

@@ -185,6 +185,7 @@ impl Translation {
             translator,
             out: Vec::new(),
             has_ended: false,
+            fault: None,
         }))
     }
 }
@@ -220,7 +221,7 @@ impl AnswerBody {
     pub(super) fn is_done(&self) -> bool {
         match self {
             Self::Native(body) => body.is_done(),
-            Self::Translated(translated) => translated.has_ended,
+            Self::Translated(translated) => translated.has_ended && translated.fault.is_none(),
         }
     }
 }
@@ -235,6 +236,8 @@ pub struct TranslatedBody {
     translator: StreamTranslator,
     out: Vec<u8>,
     has_ended: bool,
+    /// The reason of the end, behind the output of the events before it.
+    fault: Option<Fault>,
 }
 
 impl TranslatedBody {
@@ -249,7 +252,7 @@ impl TranslatedBody {
                     if let Err(too_long) = scanned {
                         self.has_ended = true;
                         let kind = FaultKind::TooLarge { limit: too_long.limit as u64 };
-                        return Poll::Ready(Some(Err(Fault::provider(Stage::Body, kind, Sent::Some))));
+                        self.fault = Some(Fault::provider(Stage::Body, kind, Sent::Some));
                     }
                 }
                 Some(Err(fault)) => {
@@ -270,7 +273,7 @@ impl TranslatedBody {
                 return Poll::Ready(Some(Ok(frame)));
             }
         }
-        Poll::Ready(None)
+        Poll::Ready(self.fault.take().map(Err))
     }
 }
 

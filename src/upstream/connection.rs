@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
 };
@@ -175,6 +176,20 @@ impl Pool {
             UpstreamConnection::H2(connection) => connection.release(),
         }
         Ok(true)
+    }
+
+    /// Keeps `transport` as an idle HTTP/2 connection.
+    pub(super) async fn adopt<T: AsyncRead + AsyncWrite + Unpin + 'static>(
+        self: &Rc<Self>,
+        target: &Target,
+        transport: T,
+        tasks: &Tasks,
+    ) -> Result<(), Fault> {
+        let permit = self.admit(target.pool_timeout).await?;
+        let connection = Connection::open(transport, permit, self, tasks).await?;
+        self.multiplexed.connections.borrow_mut().push(connection.clone());
+        connection.release();
+        Ok(())
     }
 
     async fn fresh(

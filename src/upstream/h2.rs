@@ -32,7 +32,6 @@ use tokio::{
 use super::{
     deadline::Deadline,
     head::MAX_HEAD_SIZE,
-    io::Io,
     places::ClosingConnection,
     pool::{IdlePermit, InUsePermit, Pool},
 };
@@ -133,12 +132,12 @@ impl H2State {
 }
 
 /// The socket, whose reads are counted. It gives no more than `GATHER_INTERVAL` bytes at once.
-struct CountedIo {
-    io: Io,
+struct CountedIo<T> {
+    io: T,
     state: Rc<H2State>,
 }
 
-impl AsyncRead for CountedIo {
+impl<T: AsyncRead + Unpin> AsyncRead for CountedIo<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -159,7 +158,7 @@ impl AsyncRead for CountedIo {
     }
 }
 
-impl AsyncWrite for CountedIo {
+impl<T: AsyncWrite + Unpin> AsyncWrite for CountedIo<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
@@ -250,8 +249,8 @@ impl Drop for StreamSlot {
 
 impl Connection {
     /// Begins HTTP/2 on a fresh socket.
-    pub(super) async fn open(
-        io: Io,
+    pub(super) async fn open<T: AsyncRead + AsyncWrite + Unpin + 'static>(
+        io: T,
         permit: InUsePermit,
         pool: &Rc<Pool>,
         tasks: &Tasks,

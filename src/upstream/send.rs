@@ -8,7 +8,10 @@ use std::{
 };
 
 use http::{HeaderMap, StatusCode};
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Duration, Instant, timeout_at},
+};
 
 use super::{
     body::Body,
@@ -158,6 +161,18 @@ impl Upstream {
     pub async fn warm(&self, target: &Target) -> Result<bool, Fault> {
         let Inner { block, tasks, .. } = &*self.0;
         self.pool(target).warm(target, block, tasks).await
+    }
+
+    /// Keeps `transport`, which is no socket, as an idle HTTP/2 connection to `target`. The fuzz target
+    /// `upstream_h2` sends its requests on one.
+    ///
+    /// # Errors
+    /// HTTP/2 could not be begun on it.
+    pub async fn adopt<T>(&self, target: &Target, transport: T) -> Result<(), Fault>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        self.pool(target).adopt(target, transport, &self.0.tasks).await
     }
 
     fn pool(&self, target: &Target) -> Rc<Pool> {

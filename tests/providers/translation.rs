@@ -532,3 +532,19 @@ async fn a_refused_option_is_taken_back() {
     drop(client);
     gateway.stop().await;
 }
+
+/// The events before a line that is too long have come, and are the client's.
+#[tokio::test]
+async fn a_line_that_is_too_long_takes_no_event_along() {
+    let provider = chat_alone(|_| {
+        let event = r#"data: {"choices":[{"index":0,"delta":{"content":"Hi."}}]}"#;
+        script::sse(format!("{event}\n\ndata: {}", "x".repeat(3000)))
+    });
+    let gateway = Plan::to(&[&provider]).with(|settings| settings.stream.max_line = 1 << 10).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let body = client.send(Call::post("/v1/messages", streaming(MESSAGE))).await.collect().await;
+    assert!(!body.complete);
+    assert_eq!(text_of(&events(&body.text())), "Hi.");
+    drop(client);
+    gateway.stop().await;
+}

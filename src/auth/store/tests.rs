@@ -391,6 +391,36 @@ async fn an_unreadable_row_affects_no_other() {
     }
 }
 
+/// SQLite stores any value in any column. One that is of no type of the key's is a wrong column of its row.
+#[tokio::test]
+async fn a_value_of_any_type_affects_no_other_row() {
+    let scratch = Scratch::sqlite();
+    let mut editor = KeyEditor::open(&scratch.settings).await.unwrap();
+    let store = KeyStore::open(&scratch.settings).await.unwrap();
+    editor.add(&key("good", "sk-good", limits())).await.unwrap();
+    editor.add(&key("bad", "sk-bad", limits())).await.unwrap();
+    let values = [("rpm", "1.5"), ("models", "CAST(X'ff' AS TEXT)"), ("shown", "X'00'"), ("admin", "'yes'")];
+    for (column, value) in values {
+        let sql = format!("UPDATE api_keys SET {column} = {value} WHERE name = 'bad'");
+        editor.0.run(sql, Vec::new()).await.unwrap();
+        let found = store.keys().await.unwrap();
+        assert_eq!((found.keys.len(), &*found.keys[0].name), (1, "good"), "{column}");
+        assert_eq!(found.unreadable, [UnreadableKey { id: "key_bad".to_owned(), column }]);
+        editor.0.run("DELETE FROM api_keys WHERE name = 'bad'", Vec::new()).await.unwrap();
+        editor.add(&key("bad", "sk-bad", limits())).await.unwrap();
+    }
+    // Spending that cannot be read is a whole budget, and of no other key.
+    for (id, spent) in [("'key_bad'", "1.5"), ("'key_good'", "7"), ("NULL", "9")] {
+        let sql = format!("INSERT INTO api_key_spending (id, owner, spent) VALUES ({id}, 'p', {spent})");
+        let is_written = editor.0.run(sql, Vec::new()).await.is_ok();
+        assert_eq!(is_written, id != "NULL");
+    }
+    let found = store.keys().await.unwrap();
+    let spent: Vec<i64> = found.keys.iter().map(|key| key.spent).collect();
+    assert_eq!(spent, [i64::MAX, 7], "{found:?}");
+    assert_eq!(store.spend("key_bad", "q", 5).await.unwrap(), i64::MAX);
+}
+
 /// R27: while the database is down, the keys in memory stay in force.
 #[tokio::test]
 async fn keys_in_memory_outlive_the_database() {

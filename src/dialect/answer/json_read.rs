@@ -1,7 +1,8 @@
 //! Reads an event's JSON with simd-json: a tape over a scratch buffer, both kept from event to event.
 //!
 //! Strings of the tape are slices of the scratch buffer. Of members with one name the first counts. A
-//! document that is no JSON because a character is cut apart is mended (`cut_characters`).
+//! document that is no JSON because a character is cut apart is mended (`cut_characters`). A number beyond 64
+//! bits is read as a float, as most readers do it.
 
 use simd_json::{
     Buffers, Tape,
@@ -32,7 +33,7 @@ impl JsonReader {
     pub(super) fn new() -> Self {
         Self {
             text: Vec::new(),
-            buffers: Buffers::default(),
+            buffers: Buffers::with_max_depth(0, MAX_DEPTH),
             tape: Tape(Vec::new()),
             cut: CutCharacter::default(),
         }
@@ -65,6 +66,8 @@ impl JsonReader {
 }
 
 const LARGE_EVENT: usize = 64 << 10;
+/// A document that is nested deeper is no answer, and clients' readers have limits of their own.
+const MAX_DEPTH: usize = 100;
 
 /// Lenient access: a member that is missing, null or of another type is `None`.
 pub(super) trait JsonRead<'a> {
@@ -184,6 +187,24 @@ mod tests {
         assert!(again(b"[DONE]").is_none() && again(b"").is_none() && again(b"{\"a\":").is_none());
         let deep = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
         assert!(again(&deep).is_none());
+    }
+
+    /// The same number for every reader of floats.
+    #[test]
+    fn integers_beyond_64_bits_are_read() {
+        for text in ["18446744073709551616", "-9223372036854775809", "123456789012345678901234567890"] {
+            let event = format!(r#"{{"a":{text},"b":"c"}}"#);
+            let written: serde_json::Value =
+                serde_json::from_slice(&again(event.as_bytes()).unwrap()).unwrap();
+            assert_eq!((written["a"].as_f64(), &written["b"]), (text.parse().ok(), &"c".into()));
+        }
+    }
+
+    /// A reader with the usual limit of 128 reads whatever is written of it, some levels deeper.
+    #[test]
+    fn nesting_is_bounded() {
+        let nested = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
+        assert!(again(&nested(MAX_DEPTH - 1)).is_some() && again(&nested(MAX_DEPTH + 1)).is_none());
     }
 
     proptest! {

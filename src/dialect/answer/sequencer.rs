@@ -64,6 +64,10 @@ pub(super) enum AnswerProgress {
     Failed,
 }
 
+/// Bytes of a provider's id or model, which a client's stream repeats in each event; a longer one is left
+/// out.
+const MAX_NAME: usize = 1024;
+
 impl Sequencer {
     pub(super) fn new(
         client: ApiDialect,
@@ -149,6 +153,7 @@ impl Sequencer {
             return Ok(());
         }
         self.progress = AnswerProgress::Started;
+        let [id, model] = [id, model].map(|name| if name.len() > MAX_NAME { "" } else { name });
         sink.step(&BlockStep::Started { id, model, usage: self.usage })
     }
 

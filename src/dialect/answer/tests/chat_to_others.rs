@@ -323,3 +323,16 @@ fn an_unknown_usage_is_estimated_where_clients_need_one() {
         assert_eq!(meaning(ApiDialect::ChatCompletions, to, &events).usage, usage);
     }
 }
+
+/// An id that is repeated in each event must not make a stream long.
+#[test]
+fn a_long_id_is_not_repeated() {
+    let first = chunk(r#"{"content":"a"}"#).replace("chatcmpl-1", &"i".repeat(2000));
+    let chunks: Vec<_> = (0..100).map(|_| chunk(r#"{"content":"a"}"#)).collect();
+    let mut events = vec![&*first];
+    events.extend(chunks.iter().map(|chunk| &**chunk));
+    for to in CLIENTS {
+        let run = run(ApiDialect::ChatCompletions, to, &events);
+        assert!(run.output.len() < 60_000, "{to:?}: {}", run.output.len());
+    }
+}
