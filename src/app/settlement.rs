@@ -33,6 +33,7 @@ impl SettlementConfig for Snapshot {
             KeyHeader::Bearer => "openai",
             KeyHeader::XApiKey => "anthropic",
             KeyHeader::ApiKey => "azure",
+            KeyHeader::XGoogApiKey => "gcp.gemini",
         };
         Some(ProviderLabels { kind, region: provider.region.as_deref() })
     }

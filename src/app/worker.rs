@@ -12,7 +12,7 @@ use crate::{
     base::spawn::Tasks,
     exchange::{BackgroundCharges, CompletionQueue},
     ledger::LedgerReader,
-    proxy::{BodyMemory, Gateway, Snapshot},
+    proxy::{self, BodyMemory, Gateway, Snapshot},
     server::{Phase, ServeOptions, serve},
     settlement::SettlementHandle,
     telemetry::{Telemetry, WorkerGauges},
@@ -96,7 +96,10 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
             interval.tick().await;
             upstream.sweep();
             let snapshot = snapshot.load();
-            upstream.follow(snapshot.providers.iter().map(|provider| &*provider.target), snapshot.pool);
+            upstream.follow(
+                snapshot.providers.iter().flat_map(proxy::snapshot::Provider::targets),
+                snapshot.pool,
+            );
             if let Some(warmup) = &mut warmup {
                 warmup.follow(&snapshot, &upstream, &warming);
             }

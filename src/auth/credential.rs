@@ -1,8 +1,8 @@
 //! The headers that carry a request's token: `Authorization: Bearer` (OpenAI), `x-api-key` (Anthropic),
-//! `api-key` (Azure) and `x-goog-api-key` (Gemini). Clients and proxies in front may show several, of which
-//! some are for others, so each is a candidate.
+//! `api-key` (Azure) and `x-goog-api-key` (Gemini, whose clients may also put it into the query as `key`).
+//! Clients and proxies in front may show several, of which some are for others, so each is a candidate.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Tokens of a request that are looked at.
 const MAX_PRESENTED: usize = 8;
@@ -23,11 +23,38 @@ pub fn presented(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     tokens.filter(|token| !token.is_empty()).take(MAX_PRESENTED)
 }
 
+/// Presents the parameter `key` of a query among the headers, after the tokens that are there.
+pub fn present_parameter(headers: &mut HeaderMap, query: Option<&str>) {
+    let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let Some((_, token)) = pairs.find(|(name, _)| *name == "key") else { return };
+    let token: Vec<u8> = percent_encoding::percent_decode_str(token).collect();
+    if let Ok(mut value) = HeaderValue::from_bytes(&token) {
+        value.set_sensitive(true);
+        headers.append(HeaderName::from_static("x-goog-api-key"), value);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
+
+    #[test]
+    fn a_key_of_the_query_is_presented_last() {
+        for (query, tokens) in [
+            (None, &["sk-1"][..]),
+            (Some("alt=sse"), &["sk-1"]),
+            (Some("alt=sse&key=sk%2D2&key=sk-3"), &["sk-1", "sk-2"]),
+            (Some("key="), &["sk-1"]),
+            (Some("key=%0a"), &["sk-1"]),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-goog-api-key", HeaderValue::from_static("sk-1"));
+            present_parameter(&mut headers, query);
+            let found: Vec<_> =
+                presented(&headers).map(|token| std::str::from_utf8(token).unwrap()).collect();
+            assert_eq!(found, tokens, "{query:?}");
+        }
+    }
 
     #[test]
     fn finds_the_tokens_wherever_a_client_puts_them() {

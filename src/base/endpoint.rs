@@ -22,11 +22,14 @@ pub enum Endpoint {
     ImageVariations,
     Moderations,
     Rerank,
+    /// Gemini's `generateContent` and `streamGenerateContent`.
+    Gemini,
+    GeminiCount,
 }
 
 impl Endpoint {
     /// In the order of the enum: the position is the index.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
@@ -44,13 +47,21 @@ impl Endpoint {
         Self::ImageVariations,
         Self::Moderations,
         Self::Rerank,
+        Self::Gemini,
+        Self::GeminiCount,
     ];
     pub const COUNT: usize = Self::ALL.len();
     /// Those that `dialects` names.
-    pub const MAIN: [Self; 5] =
-        [Self::ChatCompletions, Self::Completions, Self::Embeddings, Self::Responses, Self::Messages];
+    pub const MAIN: [Self; 6] = [
+        Self::ChatCompletions,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Responses,
+        Self::Messages,
+        Self::Gemini,
+    ];
 
-    /// The path below the provider's base URL. A response's id comes after it.
+    /// The path below the provider's base URL. A response's id comes after it, and Gemini's model and method.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
@@ -70,6 +81,7 @@ impl Endpoint {
             Self::ImageVariations => "/images/variations",
             Self::Moderations => "/moderations",
             Self::Rerank => "/rerank",
+            Self::Gemini | Self::GeminiCount => "/models",
         }
     }
 
@@ -94,6 +106,8 @@ impl Endpoint {
             Self::ImageVariations => "image_variations",
             Self::Moderations => "moderations",
             Self::Rerank => "rerank",
+            Self::Gemini => "gemini",
+            Self::GeminiCount => "gemini_count_tokens",
         }
     }
 
@@ -106,8 +120,10 @@ impl Endpoint {
             | Self::Completions
             | Self::Embeddings
             | Self::Responses
-            | Self::Messages => Some(self),
+            | Self::Messages
+            | Self::Gemini => Some(self),
             Self::CountTokens => Some(Self::Messages),
+            Self::GeminiCount => Some(Self::Gemini),
             Self::InputTokens | Self::Compact | Self::StoredResponse => Some(Self::Responses),
             Self::Transcriptions
             | Self::Translations
@@ -118,6 +134,13 @@ impl Endpoint {
             | Self::Moderations
             | Self::Rerank => None,
         }
+    }
+
+    /// Whether it is one of Gemini's API: the path names the model and the form of the answer, and the body
+    /// names neither.
+    #[must_use]
+    pub const fn is_gemini(self) -> bool {
+        matches!(self, Self::Gemini | Self::GeminiCount)
     }
 
     /// Its position in [`Self::ALL`].

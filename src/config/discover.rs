@@ -124,7 +124,7 @@ fn with_key(name: &str, base: BaseUrl, key: Secret<String>) -> ProviderSettings 
         let version = (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
         target.headers.push(version);
     }
-    ProviderSettings::plain(target)
+    ProviderSettings::plain(target).with_gemini()
 }
 
 /// `OLLAMA_HOST`, or Ollama's default port on this machine, if it accepts connections. `None`: it does not.

@@ -26,8 +26,12 @@ use crate::{
 const PROTOCOLS: [(&str, Protocol); 3] =
     [("auto", Protocol::Auto), ("http1", Protocol::Http1), ("http2", Protocol::Http2)];
 
-const KEY_HEADERS: [(&str, KeyHeader); 3] =
-    [("bearer", KeyHeader::Bearer), ("x-api-key", KeyHeader::XApiKey), ("api-key", KeyHeader::ApiKey)];
+const KEY_HEADERS: [(&str, KeyHeader); 4] = [
+    ("bearer", KeyHeader::Bearer),
+    ("x-api-key", KeyHeader::XApiKey),
+    ("api-key", KeyHeader::ApiKey),
+    ("x-goog-api-key", KeyHeader::XGoogApiKey),
+];
 
 /// Paths of endpoints, which are not a part of a base URL; the longer ones first.
 const ENDPOINTS: [&str; 11] = [
@@ -99,7 +103,7 @@ fn from_string(
         headers.push(field.part("base_url", header)?);
     }
     let target = Target { key, headers, forwarded, proxy, ..Target::plain(name?, base) };
-    Some(ProviderSettings::plain(target).with_deadlines(defaults.deadlines))
+    Some(ProviderSettings::plain(target).with_deadlines(defaults.deadlines).with_gemini())
 }
 
 fn from_object(section: &mut Section<'_, '_, '_>, defaults: ProviderDefaults) -> Option<ProviderSettings> {
@@ -162,7 +166,7 @@ fn from_object(section: &mut Section<'_, '_, '_>, defaults: ProviderDefaults) ->
         translate,
         ..ProviderSettings::plain(target)
     };
-    Some(settings.with_deadlines(deadlines))
+    Some(settings.with_deadlines(deadlines).with_gemini())
 }
 
 /// Reads the deadlines that the file may set for all providers, and each provider for itself.

@@ -11,14 +11,14 @@ use tracing::Level;
 use super::otel::OtelSettings;
 use crate::{
     auth::TokenSettings,
-    base::{Deadlines, EndpointSet, Network},
+    base::{Deadlines, Endpoint, EndpointSet, Network},
     database::DatabaseSettings,
     ledger::{LedgerSettings, Prices},
     relay::{CommitPoint, StreamSettings},
     routing::{HealthSettings, KnownEndpoints, RoutingSettings},
     server::{Listen, ServerLimits},
     telemetry::{LogFormat, LogSettings, TelemetrySettings},
-    upstream::{PoolSettings, Target},
+    upstream::{KeyHeader, PoolSettings, Target},
 };
 
 #[derive(Clone, Debug)]
@@ -99,10 +99,16 @@ impl Default for Settings {
     }
 }
 
+/// The host of Google's API, and the path of its compatible endpoints below that of its own.
+const GOOGLE: &str = "generativelanguage.googleapis.com";
+const COMPATIBLE: &str = "/openai";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderSettings {
     /// Its timeouts are those of `deadlines`.
     pub target: Target,
+    /// The place of its Gemini API. `None`: it has none, or `target` is it.
+    pub gemini: Option<Target>,
     /// Set by [`Self::with_deadlines`].
     pub deadlines: Deadlines,
     /// The models it serves. `None`: its list is fetched (`GET {base}/models`).
@@ -126,8 +132,9 @@ impl ProviderSettings {
     pub fn plain(target: Target) -> Self {
         let deadlines = Deadlines::default();
         let known = KnownEndpoints::of_address(&target.base.host, &target.base.path);
-        Self {
+        let plain = Self {
             target,
+            gemini: None,
             deadlines,
             models: None,
             weight: 1,
@@ -136,8 +143,38 @@ impl ProviderSettings {
             dialects: None,
             known,
             translate: None,
+        };
+        plain.with_deadlines(deadlines)
+    }
+
+    /// Finds the place of its Gemini API, if it has one by `dialects` or by its address, and that of all
+    /// other endpoints: they are below `/openai` there. Either may be the base URL.
+    #[must_use]
+    pub fn with_gemini(mut self) -> Self {
+        let is_google = self.target.base.host.eq_ignore_ascii_case(GOOGLE);
+        let said =
+            |endpoint: Endpoint| self.dialects.map_or(is_google, |dialects| dialects.contains(endpoint));
+        let has_gemini = said(Endpoint::Gemini);
+        let is_alone = has_gemini && Endpoint::MAIN.into_iter().all(|main| main.is_gemini() || !said(main));
+        let path = &*self.target.base.path;
+        let (native, compatible): (Box<str>, Box<str>) = match path.strip_suffix(COMPATIBLE) {
+            Some(native) => (native.into(), path.into()),
+            None if is_google => (path.into(), format!("{path}{COMPATIBLE}").into()),
+            None => (path.into(), path.into()),
+        };
+        let mut gemini = self.target.clone();
+        gemini.base.path = native;
+        if gemini.key_header == KeyHeader::Bearer {
+            gemini.key_header = KeyHeader::XGoogApiKey;
         }
-        .with_deadlines(deadlines)
+        if is_alone {
+            self.target = gemini;
+        } else {
+            self.target.base.path = if is_google { compatible } else { path.into() };
+            self.gemini = has_gemini.then_some(gemini);
+        }
+        self.known = KnownEndpoints::of_address(&self.target.base.host, &self.target.base.path);
+        self
     }
 
     /// Gives the target the three deadlines that concern it.
@@ -145,6 +182,10 @@ impl ProviderSettings {
     pub fn with_deadlines(mut self, deadlines: Deadlines) -> Self {
         (self.target.connect_timeout, self.target.pool_timeout) = (deadlines.connect, deadlines.pool);
         self.target.write_timeout = deadlines.write;
+        if let Some(gemini) = &mut self.gemini {
+            (gemini.connect_timeout, gemini.pool_timeout) = (deadlines.connect, deadlines.pool);
+            gemini.write_timeout = deadlines.write;
+        }
         Self { deadlines, ..self }
     }
 }

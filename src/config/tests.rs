@@ -17,7 +17,7 @@ use crate::{
         strategy::HedgeDelay,
     },
     telemetry::LogFormat,
-    upstream::{KeyHeader, Protocol},
+    upstream::{KeyHeader, Protocol, Target},
 };
 
 const OLD: &str = r#"{
@@ -475,6 +475,42 @@ fn a_base_url_for_anthropics_libraries_gets_its_version() {
 }
 
 /// B1.
+/// Google's address has both APIs, whichever of them the base URL is; at any other, `dialects` says it.
+#[test]
+fn geminis_own_api_is_found_by_its_address_or_by_its_name() {
+    let google = "https://generativelanguage.googleapis.com/v1beta";
+    let object =
+        |base: &str, more: &str| format!(r#"{{"name": "a", "base_url": "{base}", "api_key": "k"{more}}}"#);
+    let (native, compatible) =
+        (Some(("/v1beta", KeyHeader::XGoogApiKey)), ("/v1beta/openai", KeyHeader::Bearer));
+    for (provider, target, gemini) in [
+        (format!(r#""a|{google}/openai|k""#), compatible, native),
+        (format!(r#""a|{google}|k""#), compatible, native),
+        (object(google, ""), compatible, native),
+        (object(google, r#", "dialects": ["gemini"]"#), native.unwrap(), None),
+        (object(google, r#", "dialects": ["chat"]"#), compatible, None),
+        (
+            object("http://h/v1beta", r#", "dialects": ["gemini"], "key_header": "api-key""#),
+            ("/v1beta", KeyHeader::ApiKey),
+            None,
+        ),
+        (object("http://h/v1beta/openai", r#", "dialects": ["chat", "gemini"]"#), compatible, native),
+        (
+            object("http://h/v1", r#", "dialects": ["chat", "gemini"]"#),
+            ("/v1", KeyHeader::Bearer),
+            Some(("/v1", KeyHeader::XGoogApiKey)),
+        ),
+        (object("http://h/v1beta/openai", ""), compatible, None),
+    ] {
+        let settings = parsed(&format!(r#"{{"providers": [{provider}]}}"#));
+        let found = &settings.providers[0];
+        let place = |target: &Target| (target.base.path.to_string(), target.key_header);
+        assert_eq!(place(&found.target), (target.0.to_owned(), target.1), "{provider}");
+        let gemini = gemini.map(|(path, header)| (path.to_owned(), header));
+        assert_eq!(found.gemini.as_ref().map(place), gemini, "{provider}");
+    }
+}
+
 #[test]
 fn a_provider_may_name_its_dialects() {
     let file = |dialects: &str| {

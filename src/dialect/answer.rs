@@ -47,6 +47,8 @@ mod write_messages;
 mod write_responses;
 mod write_whole;
 
+use std::time::Duration;
+
 use self::{
     block::BlockSink,
     fact::{Fact, FactSink},
@@ -153,6 +155,17 @@ pub fn whole(
 
 /// An error answer: status and body in, the client's status and body out.
 pub fn error(from: ApiDialect, to: ApiDialect, status: u16, body: &[u8], out: &mut Vec<u8>) -> u16 {
+    error_with_wait((from, to), status, body, None, out)
+}
+
+/// As [`error`]; `wait`: when to come again, which Gemini's clients read in the body.
+pub fn error_with_wait(
+    (from, to): (ApiDialect, ApiDialect),
+    status: u16,
+    body: &[u8],
+    wait: Option<Duration>,
+    out: &mut Vec<u8>,
+) -> u16 {
     let read = JsonReader::new().read(body, |json| {
         // Google's compatible endpoint wraps its error in a list.
         let json = json.own_elements().next().unwrap_or(json);
@@ -166,7 +179,7 @@ pub fn error(from: ApiDialect, to: ApiDialect, status: u16, body: &[u8], out: &m
             error_body::OwnNames::default()
         };
         let status = error_body::status(to, code, status);
-        error_body::write(to, code, status, &error.message, names, out);
+        error_body::write(to, (code, status, wait), &error.message, names, out);
         Some(status)
     });
     read.flatten().unwrap_or_else(|| {
@@ -175,18 +188,23 @@ pub fn error(from: ApiDialect, to: ApiDialect, status: u16, body: &[u8], out: &m
         let plain = format!("the provider answered with status {status}");
         let message = if is_page { &plain } else { &*words };
         let code = errors::classify(Some(status), "", "", message);
-        write_error(to, code, status, message, out)
+        write_error(to, (code, status, wait), message, out)
     })
 }
 
 /// The body of an error that the gateway itself reports; the client's status for it.
 pub fn own_error(to: ApiDialect, code: ErrorCode, message: &str, out: &mut Vec<u8>) -> u16 {
-    write_error(to, code, error_body::gemini_status(code).0, message, out)
+    write_error(to, (code, error_body::gemini_status(code).0, None), message, out)
 }
 
-fn write_error(to: ApiDialect, code: ErrorCode, status: u16, message: &str, out: &mut Vec<u8>) -> u16 {
+fn write_error(
+    to: ApiDialect,
+    (code, status, wait): (ErrorCode, u16, Option<Duration>),
+    message: &str,
+    out: &mut Vec<u8>,
+) -> u16 {
     let status = error_body::status(to, code, status);
-    error_body::write(to, code, status, message, error_body::OwnNames::default(), out);
+    error_body::write(to, (code, status, wait), message, error_body::OwnNames::default(), out);
     status
 }
 

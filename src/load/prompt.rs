@@ -56,6 +56,11 @@ impl Prompt {
                 json!({"model": model, "input": text, "max_output_tokens": max_tokens, "stream": stream})
             }
             Dialect::Embeddings => json!({"model": model, "input": text}),
+            Dialect::Gemini => json!({
+                "model": model,
+                "contents": [{"role": "user", "parts": [{"text": text}]}],
+                "generationConfig": {"maxOutputTokens": max_tokens},
+            }),
         };
         match fields {
             Value::Object(fields) => fields,
@@ -89,7 +94,12 @@ mod tests {
         for dialect in Dialect::ALL {
             let body: Value = serde_json::from_slice(&prompt.body(dialect)).unwrap();
             assert_eq!(body["model"], "m");
-            let bounded = body["max_tokens"] == 7 || body["max_output_tokens"] == 7;
+            let limits = [
+                &body["max_tokens"],
+                &body["max_output_tokens"],
+                &body["generationConfig"]["maxOutputTokens"],
+            ];
+            let bounded = limits.into_iter().any(|limit| *limit == 7);
             assert_eq!(bounded, dialect != Dialect::Embeddings, "{dialect:?}");
         }
         let body: Value =

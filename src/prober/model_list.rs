@@ -11,6 +11,8 @@ use crate::routing::ModelDetails;
 pub(super) const MAX_MODELS: usize = 4096;
 /// Bytes of a model's name.
 const MAX_NAME: usize = 256;
+/// Bytes of the path of a next page.
+const MAX_NEXT: usize = 2048;
 /// Bytes of a field that is kept beside the name, as JSON; longer ones are descriptions.
 const MAX_FIELD: usize = 512;
 /// Bytes of all fields of a model, and of all models of a list.
@@ -40,6 +42,13 @@ pub(super) enum ModelListForm {
     },
     /// Together's.
     Bare(Vec<ListEntry>),
+    /// That of Gemini's own API.
+    #[serde(rename_all = "camelCase")]
+    Google {
+        models: Vec<GoogleEntry>,
+        #[serde(default)]
+        next_page_token: Option<Box<str>>,
+    },
 }
 
 /// One entry. An entry without a usable `id` is skipped, because it says nothing about the others.
@@ -54,18 +63,56 @@ pub(super) enum ListEntry {
     Unusable(IgnoredAny),
 }
 
+/// An entry of Google's list, whose name has a prefix.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum GoogleEntry {
+    Model {
+        name: Box<str>,
+        #[serde(flatten)]
+        fields: Map<String, Value>,
+    },
+    Unusable(IgnoredAny),
+}
+
+/// The name and the other fields of a usable entry.
+type NamedEntry = (Box<str>, Map<String, Value>);
+
+impl ListEntry {
+    fn named(self) -> Option<NamedEntry> {
+        match self {
+            Self::Model { id, fields } => Some((id, fields)),
+            Self::Unusable(IgnoredAny) => None,
+        }
+    }
+}
+
+impl GoogleEntry {
+    fn named(self) -> Option<NamedEntry> {
+        match self {
+            Self::Model { name, fields }
+                if name.starts_with("models/") || name.starts_with("tunedModels/") =>
+            {
+                Some((name, fields))
+            }
+            Self::Model { .. } | Self::Unusable(IgnoredAny) => None,
+        }
+    }
+}
+
 impl ModelListForm {
     /// Reads one page. `None`: not a list, or a list of which no entry has a name.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let page: Self = serde_json::from_slice(body).ok()?;
-        let entries = page.entries();
-        let named = entries.iter().any(|entry| matches!(entry, ListEntry::Model { .. }));
-        (named || entries.is_empty()).then_some(page)
-    }
-
-    fn entries(&self) -> &[ListEntry] {
-        let (Self::Object { data: entries, .. } | Self::Bare(entries)) = self;
-        entries
+        let (named, is_empty) = match &page {
+            Self::Object { data: entries, .. } | Self::Bare(entries) => {
+                (entries.iter().any(|entry| matches!(entry, ListEntry::Model { .. })), entries.is_empty())
+            }
+            Self::Google { models, .. } => {
+                (models.iter().any(|entry| matches!(entry, GoogleEntry::Model { .. })), models.is_empty())
+            }
+        };
+        (named || is_empty).then_some(page)
     }
 
     /// The path of the next page. `None`: this is the last page, or its last name cannot stand in a path.
@@ -78,15 +125,24 @@ impl ModelListForm {
                 let fits = !last.is_empty() && last.len() <= MAX_NAME && last.bytes().all(plain);
                 fits.then(|| format!("/models?limit=1000&after_id={last}"))
             }
-            Self::Object { .. } | Self::Bare(_) => None,
+            Self::Google { next_page_token: Some(token), .. } => {
+                let token = percent_encoding::utf8_percent_encode(token, percent_encoding::NON_ALPHANUMERIC);
+                let path = format!("/models?pageSize=1000&pageToken={token}");
+                (path.len() <= MAX_NEXT).then_some(path)
+            }
+            Self::Object { .. } | Self::Bare(_) | Self::Google { .. } => None,
         }
     }
 
     /// Adds the names that a request can contain, up to [`MAX_MODELS`].
     pub(super) fn take(self, models: &mut ListedModels) {
-        let (Self::Object { data: listed, .. } | Self::Bare(listed)) = self;
-        for entry in listed {
-            let ListEntry::Model { id, fields } = entry else { continue };
+        let named: Vec<NamedEntry> = match self {
+            Self::Object { data: listed, .. } | Self::Bare(listed) => {
+                listed.into_iter().filter_map(ListEntry::named).collect()
+            }
+            Self::Google { models, .. } => models.into_iter().filter_map(GoogleEntry::named).collect(),
+        };
+        for (id, fields) in named {
             // Gemini lists its models with a prefix that its chat endpoint does not use.
             let name = id.strip_prefix("models/").unwrap_or(&id);
             let fits = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
@@ -134,6 +190,9 @@ mod tests {
         let plain = [Box::from("a"), Box::from("b/c")];
         assert_eq!(names(r#"{"object":"list","data":[{"id":"a","x":1},{"id":"b/c"}]}"#), plain);
         assert_eq!(names(r#"[{"id":"a"},{"id":"b/c","pricing":{}}]"#), plain);
+        let google =
+            r#"{"models":[{"name":"models/a","displayName":"A"},{"name":"tunedModels/c"},{"name":"b"}]}"#;
+        assert_eq!(names(google), [Box::from("a"), Box::from("tunedModels/c")]);
         assert_eq!(names(r#"{"data":[{"id":"models/a"},{"id":"b/c"},{"id":""},{"id":"\u0007"}]}"#), plain);
         for text in ["{}", "null", "[1]", r#"{"data":{}}"#, r#"{"data":[{"name":"a"}]}"#, r#"{"error":"x"}"#]
         {
@@ -180,6 +239,9 @@ mod tests {
         for last in ["", "a b", "a&b", "a\\r\\nx: y", "é"] {
             assert_eq!(next(&page(last)), None, "{last}");
         }
+        let google = r#"{"models":[{"name":"models/a"}],"nextPageToken":"Ch5t=&"}"#;
+        assert_eq!(next(google), Some("/models?pageSize=1000&pageToken=Ch5t%3D%26".into()));
+        assert_eq!(next(r#"{"models":[]}"#), None);
         assert_eq!(next(r#"{"data":[],"has_more":false,"last_id":"a"}"#), None);
     }
 }

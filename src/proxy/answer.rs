@@ -18,9 +18,11 @@ use crate::{
 };
 
 /// The event that shows a fault after the commit. `None`: the broken framing alone shows it. HTTP/1.0 ends a
-/// body by closing the connection, so a client of it sees no other sign.
-pub(super) fn fault_event(display: FaultDisplay, version: Version) -> Option<OnFault> {
-    (display == FaultDisplay::Event || version < Version::HTTP_11).then_some(fault::event as OnFault)
+/// body by closing the connection, so a client of it sees no other sign. Clients of Gemini's API repeat after
+/// an error event, and give up where a connection ends without one.
+pub(super) fn fault_event(display: FaultDisplay, version: Version, dialect: Dialect) -> Option<OnFault> {
+    let is_shown = display == FaultDisplay::Event || version < Version::HTTP_11 || dialect == Dialect::Gemini;
+    is_shown.then_some(fault::event as OnFault)
 }
 
 /// An answer that is good enough for the client.

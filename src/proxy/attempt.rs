@@ -71,7 +71,7 @@ impl RequestContext<'_> {
         provider: &Provider,
         (model, endpoint): (&str, Endpoint),
     ) -> Result<Success, AttemptError> {
-        let target = &*provider.target;
+        let target = provider.target_of(endpoint);
         let (kind, timeout, accept) = if self.streams {
             (DeadlineKind::FirstToken, provider.deadlines.first_token, "text/event-stream")
         } else {
@@ -83,16 +83,18 @@ impl RequestContext<'_> {
             .translated_for(provider, (model, endpoint), running.requests_usage)
             .map_err(AttemptError::Untranslated)?;
         let (path, headers, body, translation) = match translated {
-            Some(call) => (endpoint.path(), Cow::Owned(call.headers), call.body, Some(call.translation)),
+            Some(call) => {
+                (endpoint.path().into(), Cow::Owned(call.headers), call.body, Some(call.translation))
+            }
             None => {
                 let (body, dropped) = self.native_body(provider, model, running.requests_usage);
                 running.dropped = dropped;
-                (self.path, Cow::Borrowed(&self.head.headers), body, None)
+                (self.path_for(model), Cow::Borrowed(&self.head.headers), body, None)
             }
         };
         let request = Request {
             method: self.head.method.clone(),
-            path,
+            path: &path,
             headers: &headers,
             accept,
             content_type: self.content_type(),
@@ -247,7 +249,12 @@ impl RequestContext<'_> {
             meter: self.snapshot.telemetry.frame_latency.then(|| self.meter.clone()),
             digests: self.trace.digests && !self.meter.sheds(),
             comment: self.trace.comment,
-            shows_fault: fault_event(self.snapshot.stream.on_fault, self.head.version).is_some(),
+            shows_fault: fault_event(
+                self.snapshot.stream.on_fault,
+                self.head.version,
+                self.endpoint.dialect(),
+            )
+            .is_some(),
             origin: self.origin(provider),
         };
         Uncommitted::new(body, &options, &self.snapshot.stream, self.started, self.id.clone())

@@ -93,7 +93,7 @@ impl RequestContext<'_> {
         }
         let body = match (translation, body) {
             (Some(translation), Some(body)) if !headers.contains_key(CONTENT_ENCODING) => {
-                let (translated, body) = translation.error(status.as_u16(), &body.join());
+                let (translated, body) = translation.error(status.as_u16(), &body.join(), wait_of(&headers));
                 status = StatusCode::from_u16(translated).unwrap_or(status);
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 Some(body)
@@ -161,13 +161,25 @@ impl RequestContext<'_> {
     ) -> Answer {
         let kind = Refusal::kind_of(status.as_u16());
         let code = code.or(Some("upstream_status"));
-        let error = WireError { status: status.as_u16(), kind, message, param: None, code };
+        let error = WireError {
+            status: status.as_u16(),
+            kind,
+            message,
+            param: None,
+            code,
+            retry_after: wait_of(&headers),
+        };
         for other in [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION] {
             headers.remove(other);
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Answer::Whole(status, headers, self.endpoint.dialect().error_body(&error).into())
     }
+}
+
+/// When to come again, by the header's whole seconds. `None`: it says no such thing.
+fn wait_of(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 /// The first bytes of an error's body, as far as they come in time.

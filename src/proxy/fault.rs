@@ -141,6 +141,7 @@ impl Refusal {
             message: &self.message,
             param: self.param.as_deref(),
             code: Some(self.code),
+            retry_after: self.retry_after,
         }
     }
 }

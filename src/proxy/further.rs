@@ -21,6 +21,7 @@ use super::{
     call::{Body, Call},
     failures::{FailedAttempt, FailedAttempts},
     fault::Refusal,
+    gemini_path,
     handle::Addressed,
     intake::{self, Incoming, ReadBody},
     planning::own_response,
@@ -113,7 +114,10 @@ impl Gateway {
         let body = &read.bytes;
         call.record().client.request_bytes = body.len() as u64;
 
-        let fields = Fields::read(endpoint, head, body, addressed.model)?;
+        let fields = match addressed.model.filter(|_| endpoint.is_gemini()) {
+            Some(model) => Fields::Json(Box::new(wire::envelope::read_gemini(body, model, false)?)),
+            None => Fields::read(endpoint, head, body, addressed.model)?,
+        };
         let (model, streams) = (fields.model(), fields.stream() || asks_for_events(endpoint, head));
         let record = call.record();
         record.model = (!model.is_empty()).then(|| model.into());
@@ -262,13 +266,16 @@ fn estimated_count(
     (endpoint, model): (Endpoint, &str),
     body: &[u8],
 ) -> Result<Answer, Box<Refusal>> {
-    let may_estimate = endpoint == Endpoint::CountTokens
-        && refusal.code == "endpoint_not_found"
-        && snapshot.catalog.translates(model);
-    let tokens = may_estimate.then(|| request::count_tokens(ApiDialect::Messages, body).ok()).flatten();
+    let dialect = match endpoint {
+        Endpoint::CountTokens => ApiDialect::Messages,
+        Endpoint::GeminiCount => ApiDialect::Gemini,
+        _ => return Err(refusal),
+    };
+    let may_estimate = refusal.code == "endpoint_not_found" && snapshot.catalog.translates(model);
+    let tokens = may_estimate.then(|| request::count_tokens(dialect, body).ok()).flatten();
     let tokens = tokens.ok_or(refusal)?;
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    let body = Bytes::from(request::count_answer(ApiDialect::Messages, tokens));
+    let body = Bytes::from(request::count_answer(dialect, tokens));
     Ok(Answer::Whole(StatusCode::OK, headers, body.into()))
 }
 
@@ -445,6 +452,9 @@ fn check_model(
 fn upstream_path<'a>(addressed: &Addressed<'a>, head: &Parts) -> Result<Cow<'a, str>, Box<Refusal>> {
     let path = addressed.endpoint.path();
     let query = head.uri.query();
+    if addressed.endpoint.is_gemini() {
+        return Ok(gemini_path::method(addressed.endpoint, false, query));
+    }
     if addressed.endpoint != Endpoint::StoredResponse {
         return Ok(with_query(path.into(), query));
     }

@@ -13,6 +13,7 @@ use super::{
     attempts::{AttemptRecorder, run_attempts},
     call::{Body, Call},
     fault::Refusal,
+    gemini_path,
     intake::{self, Incoming},
     planning::{own_response, strategy_name, stream_mode},
     query::with_query,
@@ -37,6 +38,8 @@ pub struct Addressed<'a> {
     pub model: Option<&'a str>,
     /// What follows the endpoint's own path: a response's id and the operation on it.
     pub rest: &'a str,
+    /// Gemini's path says whether the answer streams. `None`: the body says it.
+    pub streams: Option<bool>,
 }
 
 impl Gateway {
@@ -65,7 +68,7 @@ impl Gateway {
     ) -> Response<Body> {
         match outcome {
             Ok(answer) => {
-                let on_fault = fault_event(snapshot.stream.on_fault, head.version);
+                let on_fault = fault_event(snapshot.stream.on_fault, head.version, call.dialect);
                 answer
                     .commit(call, on_fault, || (self.hold_stream(snapshot.generation), self.detached.clone()))
             }
@@ -96,7 +99,10 @@ impl Gateway {
         call.record().client.request_bytes = body.len() as u64;
 
         let endpoint = addressed.endpoint;
-        let envelope = wire::envelope::read_for(body, ModelUse::Required, addressed.model)?;
+        let envelope = match addressed.streams {
+            Some(streams) => wire::envelope::read_gemini(body, addressed.model.unwrap_or_default(), streams)?,
+            None => wire::envelope::read_for(body, ModelUse::Required, addressed.model)?,
+        };
         let mode = stream_mode(addressed.asgi, &headers, &envelope, snapshot)?;
         let record = call.record();
         record.model = Some(envelope.model().into());
@@ -120,7 +126,10 @@ impl Gateway {
         record.race.is_race = plan.is_race();
         let began = Instant::now();
         call.asked = Some(began);
-        let path = with_query(endpoint.path().into(), head.uri.query());
+        let path = match addressed.streams {
+            Some(streams) => gemini_path::method(endpoint, streams, head.uri.query()),
+            None => with_query(endpoint.path().into(), head.uri.query()),
+        };
         let context = RequestContext {
             upstream: &self.upstream,
             meter: &self.gauges.meter,

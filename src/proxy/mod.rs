@@ -8,7 +8,7 @@
 //! - [`admission`]: the key and its limits; `limit_headers`: the response's headers about them
 //! - `intake`: the request body, read whole, by [`decode`] where it is compressed; [`body_memory`]: the
 //!   memory that bodies hold; `request_headers`: the headers that address the gateway
-//! - `query`: the query that goes to the provider
+//! - `query`: the query that goes to the provider; [`gemini_path`]: paths that name model and method
 //! - `planning`: trace, candidates, mode: the decisions before the first attempt
 //! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the
 //!   `request_context`
@@ -54,6 +54,7 @@ mod failures;
 pub mod fault;
 mod first_bytes;
 mod further;
+pub mod gemini_path;
 mod handle;
 mod intake;
 mod limit_headers;

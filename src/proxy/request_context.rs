@@ -2,6 +2,7 @@
 //! exception, because an attempt that is cancelled returns nothing.
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     sync::{Arc, LazyLock},
 };
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     fault::Refusal,
+    gemini_path,
     request_headers::TraceOptions,
     snapshot::{Provider, Snapshot},
     translation::{self, TranslatedCall, Translation, api_of},
@@ -64,7 +66,7 @@ pub(super) struct RequestContext<'a> {
     /// When the request arrived.
     pub(super) started: Instant,
     pub(super) head: &'a Parts,
-    /// The path below a base URL, with the query that goes along.
+    /// The path below a base URL, with the query that goes along; of Gemini's the part behind the model.
     pub(super) path: &'a str,
     pub(super) body: &'a Bytes,
     pub(super) payload: Payload<'a>,
@@ -110,9 +112,19 @@ impl RequestContext<'_> {
         }
     }
 
+    /// The path below a base URL for a provider that knows the model by this name.
+    pub(super) fn path_for(&self, model: &str) -> Cow<'_, str> {
+        if self.endpoint.is_gemini() {
+            gemini_path::of_model(model, self.path).into()
+        } else {
+            self.path.into()
+        }
+    }
+
     /// The body for a provider that knows the model by this name; empty: the request names none.
     pub(super) fn body_for(&self, model: &str, request_usage: bool) -> ByteList {
         match self.payload {
+            Payload::Json(_) if self.endpoint.is_gemini() => self.body.clone().into(),
             Payload::Json(envelope) => spliced(self.body, envelope, model, request_usage),
             Payload::Form(form) => form.renamed(self.body, model),
             Payload::Nothing => ByteList::new(),
@@ -138,6 +150,13 @@ impl RequestContext<'_> {
             Payload::Json(_) => own_seals::remove(self.endpoint.dialect(), self.body, &FIND_SEAL, is_known),
             Payload::Form(_) | Payload::Nothing => None,
         };
+        if self.endpoint.is_gemini() {
+            let UnsealedBody { body, dropped } = match unsealed {
+                Some(unsealed) => unsealed,
+                None => return (self.body.clone().into(), None),
+            };
+            return (body.into(), Some(dropped));
+        }
         let envelope = |body: &Bytes| envelope::read_for(body, self.endpoint.model_use(), None).ok();
         let read = unsealed.and_then(|unsealed| Some((envelope(&unsealed.body)?, unsealed)));
         match &read {
@@ -164,8 +183,11 @@ impl RequestContext<'_> {
         let (Some(client), Some(provider)) = (api_of(self.endpoint), api_of(endpoint)) else {
             return Ok(None);
         };
-        let options =
-            RequestOptions { stream_usage: requests_usage, ..translation::options(&asked.target, model) };
+        let options = RequestOptions {
+            streams: self.streams,
+            stream_usage: requests_usage,
+            ..translation::options(&asked.target, model)
+        };
         let request = (&self.head.headers, &**self.body);
         Translation::of_request((client, provider), request, &options, self.hides_usage(), self.id).map(Some)
     }

@@ -7,7 +7,7 @@ use super::{intake::Intake, secret_mask::SecretMask};
 use crate::{
     auth::{ConfiguredKeys, KeyLimits, Principal, StoredKeys},
     base::{
-        Deadlines, Network,
+        Deadlines, Endpoint, Network,
         origins::{OriginMaker, OriginToken},
         ttl_map::CacheHits,
     },
@@ -113,6 +113,8 @@ impl Snapshot {
 #[derive(Clone, Debug)]
 pub struct Provider {
     pub target: Arc<Target>,
+    /// The place of its Gemini API. `None`: it has none, or `target` is it.
+    pub gemini: Option<Arc<Target>>,
     /// The target's secrets, to be taken out of its answers.
     pub secrets: Arc<SecretMask>,
     pub deadlines: Deadlines,
@@ -121,4 +123,16 @@ pub struct Provider {
     pub region: Option<Arc<str>>,
     /// The provider's health; kept over a reload.
     pub standing: Arc<ProviderHealth>,
+}
+
+impl Provider {
+    /// The place of an endpoint.
+    pub(super) fn target_of(&self, endpoint: Endpoint) -> &Target {
+        self.gemini.as_deref().filter(|_| endpoint.is_gemini()).unwrap_or(&self.target)
+    }
+
+    /// All places at which it is asked.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> + Clone {
+        std::iter::once(&*self.target).chain(self.gemini.as_deref())
+    }
 }

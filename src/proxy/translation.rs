@@ -7,7 +7,7 @@
 use std::{
     borrow::Cow,
     task::{Context, Poll, ready},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -42,6 +42,7 @@ pub(super) const fn api_of(endpoint: Endpoint) -> Option<ApiDialect> {
         Endpoint::ChatCompletions => Some(ApiDialect::ChatCompletions),
         Endpoint::Responses => Some(ApiDialect::Responses),
         Endpoint::Messages => Some(ApiDialect::Messages),
+        Endpoint::Gemini => Some(ApiDialect::Gemini),
         Endpoint::Completions
         | Endpoint::Embeddings
         | Endpoint::CountTokens
@@ -55,7 +56,8 @@ pub(super) const fn api_of(endpoint: Endpoint) -> Option<ApiDialect> {
         | Endpoint::ImageEdits
         | Endpoint::ImageVariations
         | Endpoint::Moderations
-        | Endpoint::Rerank => None,
+        | Endpoint::Rerank
+        | Endpoint::GeminiCount => None,
     }
 }
 
@@ -162,10 +164,11 @@ impl Translation {
         Ok(Bytes::from(out).into())
     }
 
-    /// An error in the client's dialect, and its status.
-    pub(super) fn error(&self, status: u16, body: &[u8]) -> (u16, ByteList) {
+    /// An error in the client's dialect, and its status. `wait`: when to come again, if that is known.
+    pub(super) fn error(&self, status: u16, body: &[u8], wait: Option<Duration>) -> (u16, ByteList) {
         let mut out = Vec::new();
-        let status = answer::error(self.provider, self.client, status, body, &mut out);
+        let dialects = (self.provider, self.client);
+        let status = answer::error_with_wait(dialects, status, body, wait, &mut out);
         (status, Bytes::from(out).into())
     }
 
@@ -183,6 +186,7 @@ impl Translation {
             body,
             scanner: Scanner::of_whole_events(max_line),
             translator,
+            keeps_comments: self.client != ApiDialect::Gemini,
             out: Vec::new(),
             has_ended: false,
             fault: None,
@@ -234,6 +238,8 @@ pub struct TranslatedBody {
     body: upstream::Body,
     scanner: Scanner,
     translator: StreamTranslator,
+    /// Google's Python client takes a comment for an answer that is no JSON, and raises.
+    keeps_comments: bool,
     out: Vec<u8>,
     has_ended: bool,
     /// The reason of the end, behind the output of the events before it.
@@ -247,8 +253,9 @@ impl TranslatedBody {
             let frame = if first.is_empty() { ready!(self.body.poll_frame(cx)) } else { Some(Ok(first)) };
             match frame {
                 Some(Ok(frame)) => {
-                    let Self { scanner, translator, out, .. } = self;
-                    let scanned = scanner.scan(&frame, |event| translate(translator, &event, out));
+                    let Self { scanner, translator, keeps_comments, out, .. } = self;
+                    let scanned =
+                        scanner.scan(&frame, |event| translate(translator, &event, *keeps_comments, out));
                     if let Err(too_long) = scanned {
                         self.has_ended = true;
                         let kind = FaultKind::TooLarge { limit: too_long.limit as u64 };
@@ -261,8 +268,8 @@ impl TranslatedBody {
                 }
                 None => {
                     self.has_ended = true;
-                    let Self { scanner, translator, out, .. } = self;
-                    scanner.finish(|event| translate(translator, &event, out));
+                    let Self { scanner, translator, keeps_comments, out, .. } = self;
+                    scanner.finish(|event| translate(translator, &event, *keeps_comments, out));
                     // An answer that was cut short gets no end here, so the tap finds it cut short.
                     let _ = translator.finish(out);
                 }
@@ -277,10 +284,10 @@ impl TranslatedBody {
     }
 }
 
-fn translate(translator: &mut StreamTranslator, event: &Event<'_>, out: &mut Vec<u8>) {
+fn translate(translator: &mut StreamTranslator, event: &Event<'_>, keeps_comments: bool, out: &mut Vec<u8>) {
     if event.comment_only {
         // A keepalive of the provider keeps the client's connection, too.
-        out.extend_from_slice(b":\n\n");
+        out.extend_from_slice(if keeps_comments { b":\n\n" } else { b"" });
     } else if let Some(data) = event.data {
         translator.event(event.name, data, out);
     }

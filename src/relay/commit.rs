@@ -3,12 +3,13 @@
 //! it.
 
 use std::{
-    future::poll_fn,
+    future::{Future as _, poll_fn},
+    pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::{
     detached::{DetachedStream, DetachedStreams},
@@ -143,6 +144,8 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
             on_fault,
             broken: None,
             has_yielded: false,
+            apart: None,
+            pause: None,
             failed: None,
             completion: Some(completion),
             detached,
@@ -155,6 +158,11 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
 fn is_refused(report: TapReport, point: CommitPoint) -> bool {
     report.error && !report.content && point == CommitPoint::FirstContent
 }
+
+/// From the last bytes of a Gemini stream to its error, and from there to the break. Google's Node client
+/// sees an error only in a read of its own, and fetch drops bytes that it finds together with the end of a
+/// connection.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Renders a fault as an event of a dialect.
 pub type OnFault = fn(Dialect, &Fault, &FailedStream<'_>) -> Bytes;
@@ -170,6 +178,9 @@ pub struct Committed<S: FrameSource + 'static> {
     broken: Option<Fault>,
     /// The bytes before the break have been given time to leave.
     has_yielded: bool,
+    /// The error of a Gemini stream, and the time before and after it. `None`: there is none.
+    apart: Option<Bytes>,
+    pause: Option<Pin<Box<Sleep>>>,
     /// The stream ends with this fault.
     failed: Option<Fault>,
     /// `None` only while the stream is dropped.
@@ -199,6 +210,13 @@ impl<S: FrameSource + 'static> Committed<S> {
                 self.trace_comment().map_or_else(|| self.broken.take().map(Err), |bytes| Some(Ok(bytes)))
             }
             None if self.broken.is_some() && !self.has_yielded => {
+                if let Some(pause) = &mut self.pause {
+                    ready!(pause.as_mut().poll(cx));
+                }
+                if let Some(error) = self.apart.take() {
+                    self.pause = Some(Box::pin(sleep(ERROR_PAUSE)));
+                    return Poll::Ready(Some(Ok(error)));
+                }
                 // A reset discards the frames of an HTTP/2 stream that wait, so the connection's task runs
                 // before it.
                 self.has_yielded = true;
@@ -251,7 +269,12 @@ impl<S: FrameSource + 'static> Committed<S> {
         {
             self.stream.close_event();
             let event = render(self.dialect, &fault, &self.stream.tap.as_failed());
-            self.stream.add(event);
+            if self.dialect == Dialect::Gemini {
+                self.apart = Some(event);
+                self.pause = Some(Box::pin(sleep(ERROR_PAUSE)));
+            } else {
+                self.stream.add(event);
+            }
         }
         self.broken = Some(fault.clone());
         self.failed = Some(fault);

@@ -73,9 +73,11 @@ impl PassedText {
         let text = self.bytes.saturating_sub(self.smallest.unwrap_or(0) * self.events as usize);
         match dialect {
             Dialect::Responses => self.events,
-            Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings | Dialect::Messages => {
-                self.events.max(u32::try_from(text / 4).unwrap_or(u32::MAX))
-            }
+            Dialect::ChatCompletions
+            | Dialect::Completions
+            | Dialect::Embeddings
+            | Dialect::Messages
+            | Dialect::Gemini => self.events.max(u32::try_from(text / 4).unwrap_or(u32::MAX)),
         }
     }
 }
@@ -368,7 +370,7 @@ fn classify_event(
     stats.events += 1;
     if facts.usage
         && let Some(data) = event.data
-        && let Some(found) = usage::read(data)
+        && let Some(found) = usage::read_event(dialect, data)
     {
         stats.usage = Some(stats.usage.unwrap_or_default().merge(found));
     }

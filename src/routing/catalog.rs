@@ -100,7 +100,8 @@ impl EndpointKnowledge {
     }
 }
 
-/// Endpoints whose dialects are translated into each other, in order of preference.
+/// Endpoints whose dialects are translated into each other, in order of preference. Gemini's is translated
+/// into them, and none into Gemini's.
 const TRANSLATED: [Endpoint; 3] = [Endpoint::ChatCompletions, Endpoint::Messages, Endpoint::Responses];
 
 /// Providers by index, in the configuration's order, and the models that they serve.
@@ -384,6 +385,11 @@ impl Catalog {
             _ => {}
         }
         let known = self.providers.get(provider).and_then(|provider| provider.known);
+        if endpoint.is_gemini() {
+            // At Google's address alone: no other provider is asked to find it out.
+            let has = known.is_some_and(|known| known.has.contains(&Endpoint::Gemini));
+            return if has { EndpointKnowledge::Known(true) } else { EndpointKnowledge::Configured(false) };
+        }
         let has = known.zip(endpoint.main()).and_then(|(known, main)| known.has(main));
         has.map_or(EndpointKnowledge::Unknown, EndpointKnowledge::Known)
     }
@@ -407,7 +413,7 @@ impl Catalog {
         for candidate in candidates.iter_mut() {
             candidate.endpoint = own;
             let may_translate = request.may_translate
-                && TRANSLATED.contains(&own)
+                && (TRANSLATED.contains(&own) || own == Endpoint::Gemini)
                 && self.may_translate(candidate.provider, candidate.translate);
             if !may_translate {
                 continue;

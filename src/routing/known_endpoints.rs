@@ -2,7 +2,7 @@
 //! provider's own answers take precedence, and the configuration over both, because providers change.
 
 use crate::base::Endpoint;
-use Endpoint::{ChatCompletions, Completions, Embeddings, Messages, Responses};
+use Endpoint::{ChatCompletions, Completions, Embeddings, Gemini, Messages, Responses};
 
 /// The endpoints of [`Endpoint::MAIN`] that a provider has and those that it lacks. Of the rest nothing is
 /// known.
@@ -62,7 +62,7 @@ const ADDRESSES: &[(&str, &str, KnownEndpoints)] = &[
     (
         "generativelanguage.googleapis.com",
         "/v1beta/openai",
-        known(&[ChatCompletions, Embeddings], &[Completions, Messages, Responses]),
+        known(&[ChatCompletions, Embeddings, Gemini], &[Completions, Messages, Responses]),
     ),
 ];
 

@@ -75,6 +75,7 @@ pub(super) const fn key_header(target: &Target) -> (&'static str, &'static str) 
         KeyHeader::Bearer => ("authorization", "Bearer "),
         KeyHeader::XApiKey => ("x-api-key", ""),
         KeyHeader::ApiKey => ("api-key", ""),
+        KeyHeader::XGoogApiKey => ("x-goog-api-key", ""),
     }
 }
 

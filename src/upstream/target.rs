@@ -121,6 +121,8 @@ pub enum KeyHeader {
     XApiKey,
     /// `api-key` (Azure)
     ApiKey,
+    /// `x-goog-api-key` (Gemini)
+    XGoogApiKey,
 }
 
 /// A proxy through which a provider is reached.

@@ -7,9 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::{HeaderValue, Response, header};
 use http_body::{Frame, SizeHint};
 
-use super::{compare::CompareStream, events::EventFeed};
+use super::{compare::CompareStream, events::EventFeed, json_array::JsonArray};
 use crate::{
     base::{Fault, FaultKind, Sent, Side},
     proxy,
@@ -22,6 +23,8 @@ pub enum Body {
     Whole(WholeBody),
     /// A provider's stream.
     Stream(Committed<proxy::AnswerBody>),
+    /// The same as one JSON array.
+    Array(Box<JsonArray>),
     Compare(CompareStream),
     Events(EventFeed),
 }
@@ -31,6 +34,7 @@ impl Body {
     pub fn end(&mut self, side: Side, kind: FaultKind) {
         match self {
             Self::Stream(stream) => stream.end(|stage| Fault { side, stage, kind, sent: Sent::Some }),
+            Self::Array(array) => array.events.end(|stage| Fault { side, stage, kind, sent: Sent::Some }),
             Self::Whole(_) | Self::Compare(_) | Self::Events(_) => {}
         }
     }
@@ -42,8 +46,27 @@ impl Body {
         match self {
             Self::Whole(body) => body.cut(fault),
             Self::Stream(stream) => stream.cut(fault),
+            Self::Array(array) => array.events.cut(fault),
             Self::Compare(_) | Self::Events(_) => {}
         }
+    }
+}
+
+impl Body {
+    /// A response whose body, if it is a stream of events, is one array. `max_line`: bytes of a line of it.
+    pub(super) fn array_in_place_of_events(response: Response<Self>, max_line: usize) -> Response<Self> {
+        let (mut head, body) = response.into_parts();
+        let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let is_events = content_type.is_some_and(|value| value.starts_with(b"text/event-stream"));
+        let body = match body {
+            Self::Stream(events) if is_events => {
+                let json = HeaderValue::from_static("application/json; charset=UTF-8");
+                head.headers.insert(header::CONTENT_TYPE, json);
+                Self::Array(Box::new(JsonArray::new(events, max_line)))
+            }
+            body => body,
+        };
+        Response::from_parts(head, body)
     }
 }
 
@@ -65,6 +88,7 @@ impl http_body::Body for Body {
             Self::Stream(stream) => {
                 stream.poll_frame(cx).map(|frame| frame.map(|frame| frame.map(Frame::data)))
             }
+            Self::Array(array) => array.poll_frame(cx).map(|frame| frame.map(|frame| frame.map(Frame::data))),
             Self::Whole(body) => Poll::Ready(body.pop().map(Frame::data).map(Ok)),
             Self::Compare(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
             Self::Events(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
@@ -75,6 +99,7 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(body) => body.is_empty(),
             Self::Stream(stream) => stream.is_over(),
+            Self::Array(array) => array.has_ended(),
             Self::Compare(_) | Self::Events(_) => false,
         }
     }
@@ -82,7 +107,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => SizeHint::with_exact(body.len() as u64),
-            Self::Stream(_) | Self::Compare(_) | Self::Events(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Array(_) | Self::Compare(_) | Self::Events(_) => SizeHint::default(),
         }
     }
 }

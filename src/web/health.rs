@@ -155,6 +155,8 @@ fn candidate(stats: &CandidateStats, snapshot: &Snapshot, now: Moment) -> Value 
 fn dialects(catalog: &Catalog, provider: usize, now: Moment) -> Value {
     let known = |endpoint: Endpoint| {
         let (has, source) = catalog.knowledge(provider, endpoint, now).source()?;
+        // Few providers have Gemini's API, and none is asked to find it out.
+        (has || !endpoint.is_gemini()).then_some(())?;
         Some((endpoint.as_str().to_owned(), json!({"has": has, "source": source})))
     };
     Value::Object(Endpoint::MAIN.into_iter().filter_map(known).collect())

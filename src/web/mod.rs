@@ -13,13 +13,14 @@
 //! - [`reload`]: the handle that reloads the configuration
 //! - `streams`: the operations that answer with a stream: [`events`], the events of requests as they happen,
 //!   and [`compare`], one prompt through every mode beside the provider itself
-//! - [`body`]: the body of every response
+//! - [`body`]: the body of every response; `json_array`: a stream as one array, for clients of Gemini's API
 
 pub mod admin;
 pub mod body;
 pub mod compare;
 pub mod events;
 mod health;
+mod json_array;
 mod metrics;
 mod models;
 mod page;

@@ -1,6 +1,7 @@
 //! `GET /v1/models` and `GET /v1/models/{model}` (S0.8, S2.4, S3.5): each model once, in OpenAI's form,
 //! with the fields of its provider's list and a list of its providers; with the header `anthropic-version`
-//! in Anthropic's form, in pages. A key sees the models that it may use and no other.
+//! in Anthropic's form, and for Google's clients or below `/v1beta` in Gemini's, in pages. A key sees the
+//! models that it may use and no other.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,11 +14,20 @@ use crate::{
     base::time::Rfc3339,
     proxy::{Refusal, Snapshot},
     routing::OfferedModel,
+    wire::Dialect,
 };
 
 /// Models of a page in Anthropic's form, unless the query asks for another number, and the largest number.
 const PAGE: usize = 20;
 const MAX_PAGE: usize = 1000;
+/// Models of a page in Gemini's form.
+const GEMINI_PAGE: usize = 50;
+const COLLECTION: &str = "models/";
+/// Gemini's names of sizes, and those of other lists.
+const GEMINI_SIZES: [(&str, &[&str]); 2] = [
+    ("inputTokenLimit", &["context_length", "context_window", "max_model_len", "max_input_tokens"]),
+    ("outputTokenLimit", &["max_output_tokens", "max_completion_tokens", "max_tokens"]),
+];
 
 /// A model that a key may use, by the name that it must use.
 struct VisibleModel<'a> {
@@ -36,13 +46,19 @@ pub(super) fn is_for_anthropic(head: &Parts) -> bool {
 ///
 /// # Errors
 /// The query asks for no page (400).
-pub(super) fn list(snapshot: &Snapshot, limits: &KeyLimits, head: &Parts) -> Result<Value, Box<Refusal>> {
+pub(super) fn list(
+    snapshot: &Snapshot,
+    limits: &KeyLimits,
+    (dialect, head): (Dialect, &Parts),
+) -> Result<Value, Box<Refusal>> {
     let query = head.uri.query().unwrap_or_default();
     let offered = snapshot.catalog.offered();
     let visible: Vec<VisibleModel<'_>> =
         offered.iter().flat_map(|offered| VisibleModel::all_of(offered, snapshot, limits)).collect();
-    if is_for_anthropic(head) {
-        return page(visible, query);
+    match dialect {
+        Dialect::Gemini => return gemini_page(visible, query),
+        Dialect::Messages => return page(visible, query),
+        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings | Dialect::Responses => {}
     }
     let data: Vec<Value> = visible.into_iter().map(VisibleModel::for_openai).collect();
     let mut list = json!({"object": "list", "data": data});
@@ -60,10 +76,13 @@ pub(super) fn list(snapshot: &Snapshot, limits: &KeyLimits, head: &Parts) -> Res
 pub(super) fn one(
     snapshot: &Snapshot,
     limits: &KeyLimits,
-    head: &Parts,
+    dialect: Dialect,
     name: &str,
 ) -> Result<Value, Box<Refusal>> {
-    let wanted = decoded(name);
+    let mut wanted = decoded(name);
+    if let Some(plain) = wanted.strip_prefix(COLLECTION).filter(|_| dialect == Dialect::Gemini) {
+        wanted = plain.to_owned();
+    }
     let offered = snapshot.catalog.offered();
     let plain = || {
         let found = offered.iter().find(|offered| offered.model == wanted)?;
@@ -85,7 +104,13 @@ pub(super) fn one(
         };
         Refusal::request(404, "model_not_found", message).of(Some("model"))
     })?;
-    Ok(if is_for_anthropic(head) { found.for_anthropic() } else { found.for_openai() })
+    Ok(match dialect {
+        Dialect::Gemini => found.for_gemini(),
+        Dialect::Messages => found.for_anthropic(),
+        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings | Dialect::Responses => {
+            found.for_openai()
+        }
+    })
 }
 
 impl<'a> VisibleModel<'a> {
@@ -117,6 +142,27 @@ impl<'a> VisibleModel<'a> {
         fields.into()
     }
 
+    /// The fields of a list of Google's stay; of others those are named that have a place.
+    fn for_gemini(self) -> Value {
+        let Self { id, mut fields, .. } = self;
+        if !fields.contains_key("supportedGenerationMethods") {
+            let mut own = Map::new();
+            let names = fields.get("display_name").or_else(|| fields.get("name"));
+            own.insert("displayName".to_owned(), names.cloned().unwrap_or_else(|| id.clone().into()));
+            for (name, places) in GEMINI_SIZES {
+                if let Some(size) = places.iter().find_map(|place| fields.get(*place)?.as_u64()) {
+                    own.insert(name.to_owned(), size.into());
+                }
+            }
+            let methods = json!(["generateContent", "streamGenerateContent", "countTokens"]);
+            own.insert("supportedGenerationMethods".to_owned(), methods);
+            fields = own;
+        }
+        let name = if id.starts_with("tunedModels/") { id } else { format!("{COLLECTION}{id}") };
+        fields.insert("name".to_owned(), name.into());
+        fields.into()
+    }
+
     fn for_anthropic(self) -> Value {
         let Self { id, mut fields, .. } = self;
         let name = fields.get("display_name").or_else(|| fields.get("name")).and_then(Value::as_str);
@@ -133,6 +179,26 @@ impl<'a> VisibleModel<'a> {
         fields.insert("id".to_owned(), id.into());
         fields.into()
     }
+}
+
+/// A page in Gemini's form, by `pageSize` and `pageToken`, which is the number of models before it.
+fn gemini_page(mut visible: Vec<VisibleModel<'_>>, query: &str) -> Result<Value, Box<Refusal>> {
+    let number = |name: &'static str, usual: usize| match parameter(query, name).as_deref() {
+        None | Some("" | "0") => Ok(usual),
+        Some(given) => given.parse::<usize>().map_err(|_| {
+            Refusal::request(400, "invalid_query", format!("`{name}` is no number of a page")).of(Some(name))
+        }),
+    };
+    let (size, start) = (number("pageSize", GEMINI_PAGE)?.min(MAX_PAGE), number("pageToken", 0)?);
+    visible.drain(..start.min(visible.len()));
+    let has_more = visible.len() > size;
+    visible.truncate(size);
+    let models: Vec<Value> = visible.into_iter().map(VisibleModel::for_gemini).collect();
+    let mut page = json!({"models": models});
+    if has_more {
+        page["nextPageToken"] = (start + size).to_string().into();
+    }
+    Ok(page)
 }
 
 /// A page in Anthropic's form, by `limit` and `after_id` or `before_id`.

@@ -3,8 +3,8 @@
 //! row that was found.
 //!
 //! Paths that begin with `/v1` are also served without it and with Azure's `/openai/v1`; those of endpoints
-//! that take a model also below Azure's `/openai/deployments/{model}`. Invariant: a template is never text of
-//! the client.
+//! that take a model also below Azure's `/openai/deployments/{model}`. Gemini's are also served with other
+//! versions than `/v1beta`, and for `tunedModels`. Invariant: a template is never text of the client.
 
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -21,7 +21,13 @@ const VERSION: &str = "/v1";
 /// Azure's paths: as OpenAI's below the first, with a model's name below the second.
 const AZURE: &str = "/openai";
 const DEPLOYMENTS: &str = "/deployments/";
-/// The last segment of a path that stands for a name chosen by the client, which may hold slashes.
+/// The version in Gemini's paths, and the others with which they are served; the last two for methods alone,
+/// because OpenAI's list of models has such a path.
+const GEMINI: &str = "/v1beta";
+const GEMINI_VERSIONS: [&str; 4] = [GEMINI, "/v1alpha", VERSION, ""];
+const MODELS: &str = "/models/";
+const TUNED_MODELS: &str = "/tunedModels/";
+/// The part of a path that stands for a name chosen by the client, which may hold slashes.
 const MODEL: &str = "{model}";
 /// The segment of a path that stands for an id.
 const ID: &str = "{id}";
@@ -68,6 +74,8 @@ pub(super) enum Access {
 pub(super) enum Operation {
     /// A completion by a provider; `asgi`: the path itself selects the ASGI mode (S0.4).
     Complete { endpoint: Endpoint, asgi: bool },
+    /// A completion of Gemini's API; `streams`: the path asks for a stream.
+    Generate { streams: bool },
     /// Another answer of a provider's.
     Forward(Endpoint),
     /// An answer of the gateway itself.
@@ -105,7 +113,7 @@ use Access::{Anyone, Key, Operator, OperatorOrKey, OperatorUnlessPublic};
 use Methods::{Get, GetAndDelete, GetAndHead, Post};
 
 /// In the order in which `GET /` lists them; completions first, because the table is searched from its start.
-pub(super) static ROUTES: [Route; 34] = [
+pub(super) static ROUTES: [Route; 39] = [
     completion("/v1/chat/completions", Endpoint::ChatCompletions, false),
     completion("/v1/chat/completions/asgi", Endpoint::ChatCompletions, true),
     completion("/v1/completions", Endpoint::Completions, false),
@@ -126,6 +134,11 @@ pub(super) static ROUTES: [Route; 34] = [
     further(Post, "/v1/images/variations", Endpoint::ImageVariations),
     further(Post, "/v1/moderations", Endpoint::Moderations),
     further(Post, "/v1/rerank", Endpoint::Rerank),
+    generation("/v1beta/models/{model}:streamGenerateContent", true),
+    generation("/v1beta/models/{model}:generateContent", false),
+    further(Post, "/v1beta/models/{model}:countTokens", Endpoint::GeminiCount),
+    page(GetAndHead, "/v1beta/models", Key, Page::Models),
+    page(GetAndHead, "/v1beta/models/{model}", Key, Page::Model),
     page(GetAndHead, "/v1/models", Key, Page::Models),
     page(GetAndHead, "/v1/models/{model}", Key, Page::Model),
     page(Post, "/v1/reload", Operator, Page::Reload),
@@ -150,6 +163,10 @@ const UNLISTED: usize = 4;
 const fn completion(path: &'static str, endpoint: Endpoint, asgi: bool) -> Route {
     let operation = Operation::Complete { endpoint, asgi };
     Route { methods: Post, path, template: path, access: Key, operation }
+}
+
+const fn generation(path: &'static str, streams: bool) -> Route {
+    Route { methods: Post, path, template: path, access: Key, operation: Operation::Generate { streams } }
 }
 
 const fn further(methods: Methods, path: &'static str, endpoint: Endpoint) -> Route {
@@ -198,6 +215,9 @@ impl Route {
     /// The part of `path` from `{model}` or `{id}` on. `None`: the path is another one. `short` is `path`
     /// without its `/v1`.
     fn matches<'p>(&self, path: &'p str, short: &'p str) -> Option<&'p str> {
+        if let Some(own) = self.path.strip_prefix(GEMINI) {
+            return matches_gemini(own, path);
+        }
         let (own, given) = match self.path.strip_prefix(VERSION) {
             Some(own) => (own, short),
             None => (self.path, path),
@@ -216,7 +236,7 @@ impl Route {
 
     /// Whether it may be below Azure's `/openai/deployments/{model}`.
     fn takes_a_model(&self) -> bool {
-        let endpoint = self.endpoint();
+        let endpoint = self.endpoint().filter(|endpoint| !endpoint.is_gemini());
         endpoint.is_some_and(|endpoint| endpoint.model_use() != ModelUse::None)
     }
 
@@ -224,6 +244,7 @@ impl Route {
     const fn endpoint(&self) -> Option<Endpoint> {
         match self.operation {
             Operation::Complete { endpoint, .. } | Operation::Forward(endpoint) => Some(endpoint),
+            Operation::Generate { .. } => Some(Endpoint::Gemini),
             Operation::Page(_) => None,
         }
     }
@@ -256,6 +277,7 @@ impl Route {
                 | Page::Hello,
             )
             | Operation::Complete { .. }
+            | Operation::Generate { .. }
             | Operation::Forward(_) => false,
         }
     }
@@ -264,6 +286,7 @@ impl Route {
     pub(super) const fn is_for_operators(&self) -> bool {
         match self.operation {
             Operation::Complete { .. }
+            | Operation::Generate { .. }
             | Operation::Forward(_)
             | Operation::Page(Page::Models | Page::Model | Page::Compare | Page::Hello) => false,
             Operation::Page(
@@ -280,20 +303,43 @@ impl Route {
     }
 }
 
+/// As [`Route::matches`], for a path of Gemini's without its version. A tuned model's name begins with its
+/// collection.
+fn matches_gemini<'p>(own: &str, path: &'p str) -> Option<&'p str> {
+    let method = own.strip_prefix(MODELS).and_then(|rest| rest.strip_prefix(MODEL));
+    let versions = if method.is_some_and(|method| !method.is_empty()) { 4 } else { 2 };
+    GEMINI_VERSIONS.iter().take(versions).find_map(|version| {
+        let given = path.strip_prefix(version)?;
+        let Some(method) = method else { return (given == own).then_some("") };
+        let plain = given.strip_prefix(MODELS);
+        let name = plain.or_else(|| given.starts_with(TUNED_MODELS).then(|| given.get(1..)).flatten())?;
+        name.strip_suffix(method).filter(|name| !name.is_empty())
+    })
+}
+
+/// Whether a path is one of Gemini's API, so that its answers have the form of that.
+fn is_gemini(path: &str) -> bool {
+    let versions = GEMINI_VERSIONS.iter().take(2);
+    versions.filter_map(|version| path.strip_prefix(version)).any(|rest| rest.starts_with('/'))
+}
+
 impl RouteMatch<'_> {
     /// The dialect of a request's errors, whatever becomes of the request.
     pub(super) fn dialect(found: Option<Self>, path: &str) -> Dialect {
         match found.and_then(|found| found.route.endpoint()) {
             Some(endpoint) => endpoint.dialect(),
+            None if is_gemini(path) => Dialect::Gemini,
             // Paths that Anthropic's clients alone ask for.
             None if path.contains("/messages/") || path.starts_with("/api/") => Dialect::Messages,
             None => Dialect::ChatCompletions,
         }
     }
 
-    /// The model that Azure's path names.
-    pub(super) fn deployment(&self) -> Option<String> {
-        self.deployment.map(|name| percent_decode_str(name).decode_utf8_lossy().into_owned())
+    /// The model that Azure's or Gemini's path names.
+    pub(super) fn model(&self) -> Option<String> {
+        let is_gemini = self.route.endpoint().is_some_and(Endpoint::is_gemini);
+        let name = if is_gemini { Some(self.rest) } else { self.deployment };
+        name.map(|name| percent_decode_str(name).decode_utf8_lossy().into_owned())
     }
 
     /// The route as the request's record keeps it; unknown where the path does not take the method.
@@ -365,6 +411,51 @@ mod tests {
     }
 
     #[test]
+    fn geminis_paths_name_model_and_method() {
+        let of = |path| {
+            let found = find(path)?;
+            let streams = match found.route.operation {
+                Operation::Generate { streams } => Some(streams),
+                _ => None,
+            };
+            Some((streams, found.model()?, RouteMatch::dialect(Some(found), path)))
+        };
+        for (path, streams, model) in [
+            ("/v1beta/models/m:generateContent", Some(false), "m"),
+            ("/v1beta/models/m:streamGenerateContent", Some(true), "m"),
+            ("/v1beta/models/m:countTokens", None, "m"),
+            ("/v1alpha/models/m:countTokens", None, "m"),
+            ("/v1/models/qwen2.5:7b:generateContent", Some(false), "qwen2.5:7b"),
+            ("/models/m:generateContent", Some(false), "m"),
+            ("/v1beta/models/a%2Fb:generateContent", Some(false), "a/b"),
+            ("/v1beta/models/a/b:generateContent", Some(false), "a/b"),
+            ("/v1beta/models/models/m:generateContent", Some(false), "models/m"),
+            ("/v1beta/tunedModels/m:streamGenerateContent", Some(true), "tunedModels/m"),
+        ] {
+            assert_eq!(of(path), Some((streams, model.to_owned(), Dialect::Gemini)), "{path}");
+        }
+        assert_eq!(
+            template(&Method::POST, "/v1/models/m:generateContent"),
+            "/v1beta/models/{model}:generateContent"
+        );
+        let page = |path| find(path).map(|found| (found.route.operation, found.rest));
+        assert_eq!(page("/v1alpha/models"), Some((Operation::Page(Page::Models), "")));
+        assert_eq!(page("/v1beta/models/m"), Some((Operation::Page(Page::Model), "m")));
+        assert_eq!(page("/v1/models/m"), Some((Operation::Page(Page::Model), "m")));
+        for path in [
+            "/v1beta/models/",
+            "/v1beta/m:generateContent",
+            "/v1/v1beta/models",
+            "/openai/deployments/d/v1beta/models/m:generateContent",
+            "/v1beta",
+        ] {
+            assert_eq!(find(path), None, "{path}");
+        }
+        assert_eq!(RouteMatch::dialect(None, "/v1beta/models/m:embedContent"), Dialect::Gemini);
+        assert_eq!(RouteMatch::dialect(None, "/v1beta1"), Dialect::ChatCompletions);
+    }
+
+    #[test]
     fn a_model_is_the_rest_of_its_path() {
         let model = |path| find(path).filter(|found| found.route.operation == Operation::Page(Page::Model));
         for (path, name) in [("/v1/models/a%2Fb", "a%2Fb"), ("/models/a/b", "a/b")] {
@@ -402,7 +493,7 @@ mod tests {
 
     #[test]
     fn azures_paths_are_openais_behind_a_prefix() {
-        let found = |path| find(path).map(|found| (found.route.path, found.deployment()));
+        let found = |path| find(path).map(|found| (found.route.path, found.model()));
         let named = Some("gpt 4".to_owned());
         for (path, own, model) in [
             ("/openai/deployments/gpt%204/chat/completions", "/v1/chat/completions", named.clone()),

@@ -19,10 +19,11 @@ use super::{
     statistics,
 };
 use crate::{
-    base::ByteList,
+    auth::credential,
+    base::{ByteList, Endpoint},
     exchange::Outcome,
     ledger::LedgerReader,
-    proxy::{Addressed, Call, Gateway, Incoming, Refusal, admission::admit},
+    proxy::{Addressed, Call, Gateway, Incoming, Refusal, admission::admit, gemini_path},
     telemetry::Telemetry,
     upstream::Target,
     wire::Dialect,
@@ -84,6 +85,10 @@ impl Site {
         let found = routes::find(head.uri.path()).filter(|found| self.has(found.route));
         let route = RouteMatch::recorded(found, &head.method);
         let dialect = RouteMatch::dialect(found, head.uri.path());
+        let dialect = if is_googles_client(dialect, found, &head) { Dialect::Gemini } else { dialect };
+        if dialect == Dialect::Gemini {
+            credential::present_parameter(&mut head.headers, head.uri.query());
+        }
         let call = self.gateway.open(&head, peer, route, dialect);
         if head.method == Method::OPTIONS {
             let headers = allow_preflight(&head.headers);
@@ -96,17 +101,41 @@ impl Site {
         };
         match found.route.operation {
             Operation::Complete { endpoint, asgi } => {
-                let model = found.deployment();
-                let addressed = Addressed { endpoint, asgi, model: model.as_deref(), rest: "" };
+                let model = found.model();
+                let addressed =
+                    Addressed { endpoint, asgi, model: model.as_deref(), rest: "", streams: None };
                 self.gateway.complete(call, &mut head, body, addressed).await.map(Body::from)
             }
+            Operation::Generate { streams } => {
+                Box::pin(self.generate(call, (found.model(), streams), head, body)).await
+            }
             Operation::Forward(endpoint) => {
-                let (model, rest) = (found.deployment(), found.rest.to_owned());
-                let addressed = Addressed { endpoint, asgi: false, model: model.as_deref(), rest: &rest };
+                let (model, rest) = (found.model(), found.rest.to_owned());
+                let model = model.as_deref();
+                let addressed = Addressed { endpoint, asgi: false, model, rest: &rest, streams: None };
                 Box::pin(self.gateway.forward(call, &mut head, body, addressed)).await.map(Body::from)
             }
             // Boxed: rare requests must not enlarge the future of every request.
             Operation::Page(page) => Box::pin(self.page(page, call, found, &head)).await,
+        }
+    }
+
+    /// Answers one completion of Gemini's API, a stream in the form that the query asks for.
+    async fn generate(
+        &self,
+        call: Call,
+        (model, streams): (Option<String>, bool),
+        mut head: Parts,
+        body: impl Incoming,
+    ) -> Response<Body> {
+        let is_array = streams && !gemini_path::asks_for_events(head.uri.query());
+        let (endpoint, streams) = (Endpoint::Gemini, Some(streams));
+        let addressed = Addressed { endpoint, asgi: false, model: model.as_deref(), rest: "", streams };
+        let response = self.gateway.complete(call, &mut head, body, addressed).await.map(Body::from);
+        if is_array {
+            Body::array_in_place_of_events(response, self.gateway.snapshot().stream.max_line)
+        } else {
+            response
         }
     }
 
@@ -153,7 +182,10 @@ impl Site {
         head: &Parts,
     ) -> Response<Body> {
         let (parts, snapshot) = (&self.parts, self.gateway.snapshot());
-        if matches!(page, Page::Models | Page::Model) && models::is_for_anthropic(head) {
+        if matches!(page, Page::Models | Page::Model)
+            && call.dialect != Dialect::Gemini
+            && models::is_for_anthropic(head)
+        {
             call.dialect = Dialect::Messages;
         }
         if let Err(refusal) = admin::authorize(found.route.access, parts.listener, &snapshot, head) {
@@ -165,10 +197,10 @@ impl Site {
             Page::Hello => Ok(Reply::ok(page::hello())),
             Page::Ready => Ok(Reply::ready((parts.ready)())),
             Page::Models => admit(&snapshot, &head.headers)
-                .and_then(|principal| models::list(&snapshot, &principal.limits, head))
+                .and_then(|principal| models::list(&snapshot, &principal.limits, (call.dialect, head)))
                 .map(Reply::ok),
             Page::Model => admit(&snapshot, &head.headers)
-                .and_then(|principal| models::one(&snapshot, &principal.limits, head, found.rest))
+                .and_then(|principal| models::one(&snapshot, &principal.limits, call.dialect, found.rest))
                 .map(Reply::ok),
             Page::Health => {
                 let detail = admin::detail(parts.listener, &snapshot, head);
@@ -200,6 +232,15 @@ impl Site {
         };
         response.map(Body::from)
     }
+}
+
+/// Whether a request that is no completion comes from a client of Google's, which asks for models and unknown
+/// methods at OpenAI's paths, too.
+fn is_googles_client(dialect: Dialect, found: Option<RouteMatch<'_>>, head: &Parts) -> bool {
+    let names = ["x-goog-api-client", "x-goog-api-key"];
+    dialect == Dialect::ChatCompletions
+        && found.is_none_or(|found| matches!(found.route.operation, Operation::Page(_)))
+        && names.iter().any(|name| head.headers.contains_key(*name))
 }
 
 impl Reply {

@@ -4,7 +4,8 @@
 //!
 //! A chat stream ends with `[DONE]` or, at several providers, with a `finish_reason` alone, which stands in
 //! a chunk like all others. Chunks that differ from the one before in their text alone are not searched
-//! ([`ContentShape`](super::ContentShape)).
+//! ([`ContentShape`](super::ContentShape)). Gemini's streams end with a `finishReason`, or with the
+//! `blockReason` of a prompt that is refused.
 
 use std::sync::LazyLock;
 
@@ -14,6 +15,8 @@ use super::{dialect::Dialect, event_class::EventClass, sse::Event};
 
 const NAME: &[u8] = br#""finish_reason""#;
 static FIND_NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
+const GEMINI_NAMES: [&[u8]; 2] = [br#""finishReason""#, br#""blockReason""#];
+static FIND_GEMINI_NAMES: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| GEMINI_NAMES.map(Finder::new));
 
 /// Finds the end of one answer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +36,7 @@ impl AnswerEnd {
             Dialect::ChatCompletions | Dialect::Completions => has(br#""choices""#),
             Dialect::Responses => is_named.starts_with(b"response.") || has(br#""response."#),
             Dialect::Messages => is_named == b"message_start" || has(br#""message_start""#),
+            Dialect::Gemini => has(br#""candidates""#) || has(br#""promptFeedback""#),
             Dialect::Embeddings => false,
         };
         self.note(dialect, event, class);
@@ -43,25 +47,19 @@ impl AnswerEnd {
         match class {
             EventClass::Done | EventClass::Error => self.has_ended = true,
             EventClass::Content | EventClass::Other | EventClass::Usage => {
-                let is_chat = matches!(dialect, Dialect::ChatCompletions | Dialect::Completions);
-                if is_chat
-                    && !self.has_ended
-                    && let Some(data) = event.data
-                {
-                    self.search(data);
+                let Some(data) = event.data.filter(|_| !self.has_ended) else { return };
+                match dialect {
+                    Dialect::ChatCompletions | Dialect::Completions => {
+                        self.has_ended = has_reason(data, &FIND_NAME);
+                    }
+                    Dialect::Gemini => {
+                        self.has_ended = FIND_GEMINI_NAMES.iter().any(|name| has_reason(data, name));
+                    }
+                    Dialect::Embeddings | Dialect::Responses | Dialect::Messages => {}
                 }
             }
             EventClass::Comment => {}
         }
-    }
-
-    fn search(&mut self, data: &[u8]) {
-        self.has_ended |= FIND_NAME.find_iter(data).any(|at| {
-            let after = data.get(at + NAME.len()..).unwrap_or_default().trim_ascii_start();
-            let value = after.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
-            // Some providers write "" where others write null.
-            value.is_some_and(|value| value.starts_with(b"\"") && !value.starts_with(b"\"\""))
-        });
     }
 
     /// Whether a stream that ends here was cut short.
@@ -69,6 +67,16 @@ impl AnswerEnd {
     pub const fn is_missing(&self) -> bool {
         self.is_known && !self.has_ended
     }
+}
+
+/// Whether a member of this name is a string that is not empty.
+fn has_reason(data: &[u8], name: &Finder<'_>) -> bool {
+    name.find_iter(data).any(|at| {
+        let after = data.get(at + name.needle().len()..).unwrap_or_default().trim_ascii_start();
+        let value = after.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+        // Some providers write "" where others write null.
+        value.is_some_and(|value| value.starts_with(b"\"") && !value.starts_with(b"\"\""))
+    })
 }
 
 #[cfg(test)]
@@ -157,6 +165,24 @@ mod tests {
                 assert!(!told(&events), "{reason}");
                 events.pop();
             }
+        }
+    }
+
+    #[test]
+    fn a_gemini_stream_ends_with_a_reason() {
+        const ONE: &str = r#"{"candidates": [{"content": {"parts": [{"text": "\"finishReason\": \"STOP\""}],"role": "model"},"index": 0}],"usageMetadata": {"promptTokenCount": 3}}"#;
+        const LAST: &str = r#"{"candidates": [{"content": {"parts": [{"text": ""}],"role": "model"},"finishReason": "MAX_TOKENS","index": 0}]}"#;
+        const BLOCKED: &str = r#"{"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},"usageMetadata": {"promptTokenCount": 3}}"#;
+        for (events, missing) in [
+            (&[ONE][..], true),
+            (&[ONE, ONE], true),
+            (&[ONE, LAST], false),
+            (&[LAST, ONE], false),
+            (&[BLOCKED], false),
+            (&[ONE, r#"{"error": {"code": 503,"message": "no","status": "UNAVAILABLE"}}"#], false),
+            (&[r#"{"text":"of another API"}"#], false),
+        ] {
+            assert_eq!(is_missing(Dialect::Gemini, events), missing, "{events:?}");
         }
     }
 

@@ -61,6 +61,9 @@ pub fn classify_committed(dialect: Dialect, event: &Event<'_>) -> EventFacts {
                 EventFacts { class: EventClass::Other, usage: marks.usage }
             }
         }
+        Dialect::Gemini => {
+            EventFacts { class: EventClass::Other, usage: member_search::has_gemini_usage(data) }
+        }
         Dialect::Responses | Dialect::Messages => match event.name {
             Some(name) if !EVENTS_TO_PARSE.contains(&name) && !is_end_of_media(name) => {
                 EventClass::Other.into()
@@ -122,7 +125,9 @@ pub fn is_done_mark(event: &Event<'_>) -> bool {
 fn class_of_oversized(dialect: Dialect, event: &Event<'_>) -> EventFacts {
     let name = event.name.unwrap_or_default();
     let class = match dialect {
-        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => EventClass::Content,
+        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings | Dialect::Gemini => {
+            EventClass::Content
+        }
         Dialect::Responses | Dialect::Messages if event_json::is_final_event(name) => EventClass::Done,
         Dialect::Responses | Dialect::Messages if name == b"response.failed" => EventClass::Error,
         Dialect::Responses | Dialect::Messages if name.ends_with(b"delta") => EventClass::Content,

@@ -11,11 +11,18 @@ pub enum Dialect {
     Embeddings,
     Responses,
     Messages,
+    Gemini,
 }
 
 impl Dialect {
-    pub const ALL: [Self; 5] =
-        [Self::ChatCompletions, Self::Completions, Self::Embeddings, Self::Responses, Self::Messages];
+    pub const ALL: [Self; 6] = [
+        Self::ChatCompletions,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Responses,
+        Self::Messages,
+        Self::Gemini,
+    ];
 
     /// The path below the provider's base URL.
     #[must_use]
@@ -32,6 +39,7 @@ impl Dialect {
             Self::Embeddings => Endpoint::Embeddings,
             Self::Responses => Endpoint::Responses,
             Self::Messages => Endpoint::Messages,
+            Self::Gemini => Endpoint::Gemini,
         }
     }
 
@@ -40,7 +48,7 @@ impl Dialect {
     pub const fn has_stream_options(self) -> bool {
         match self {
             Self::ChatCompletions | Self::Completions => true,
-            Self::Embeddings | Self::Responses | Self::Messages => false,
+            Self::Embeddings | Self::Responses | Self::Messages | Self::Gemini => false,
         }
     }
 }

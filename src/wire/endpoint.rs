@@ -1,7 +1,7 @@
 //! What the bytes of an endpoint's requests and answers are: its dialect, the place of its model, and the
 //! nature of its answer.
 //!
-//! The first five endpoints generate text or embeddings, and all decisions about candidates are for them. The
+//! Six endpoints generate text or embeddings, and all decisions about candidates are for them. The
 //! others ("further endpoints") go the same way with their bodies as they came.
 
 use super::Dialect;
@@ -27,6 +27,7 @@ impl Endpoint {
             Self::Completions => Dialect::Completions,
             Self::Embeddings => Dialect::Embeddings,
             Self::Messages | Self::CountTokens => Dialect::Messages,
+            Self::Gemini | Self::GeminiCount => Dialect::Gemini,
             Self::Responses
             | Self::InputTokens
             | Self::Compact
@@ -42,12 +43,17 @@ impl Endpoint {
         }
     }
 
-    /// Whether it is one of the five that generate text or embeddings.
+    /// Whether it is one of the six that generate text or embeddings.
     #[must_use]
     pub const fn is_main(self) -> bool {
         matches!(
             self,
-            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Responses | Self::Messages
+            Self::ChatCompletions
+                | Self::Completions
+                | Self::Embeddings
+                | Self::Responses
+                | Self::Messages
+                | Self::Gemini
         )
     }
 
@@ -70,14 +76,23 @@ impl Endpoint {
             | Self::Compact
             | Self::Transcriptions
             | Self::Translations
-            | Self::Speech => ModelUse::Required,
+            | Self::Speech
+            | Self::Gemini
+            | Self::GeminiCount => ModelUse::Required,
         }
     }
 
     /// Whether providers ask no money for it: such a request counts as one, but is charged no tokens.
     #[must_use]
     pub const fn is_free(self) -> bool {
-        matches!(self, Self::CountTokens | Self::InputTokens | Self::StoredResponse | Self::Moderations)
+        matches!(
+            self,
+            Self::CountTokens
+                | Self::GeminiCount
+                | Self::InputTokens
+                | Self::StoredResponse
+                | Self::Moderations
+        )
     }
 
     /// Whether the length of an answer tells how many tokens it has.
@@ -88,11 +103,13 @@ impl Endpoint {
             | Self::Completions
             | Self::Responses
             | Self::Messages
+            | Self::Gemini
             | Self::Compact
             | Self::Transcriptions
             | Self::Translations => true,
             Self::Embeddings
             | Self::CountTokens
+            | Self::GeminiCount
             | Self::InputTokens
             | Self::StoredResponse
             | Self::Speech

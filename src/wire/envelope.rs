@@ -115,6 +115,62 @@ pub fn read_for(body: &[u8], model_use: ModelUse, given: Option<&str>) -> Result
     })
 }
 
+/// Reads the envelope of a request of Gemini's, whose path names the model and says whether the answer
+/// streams.
+///
+/// # Errors
+/// The body is not one JSON object in UTF-8, or the model's name is too long.
+pub fn read_gemini(body: &[u8], model: &str, streams: bool) -> Result<Envelope, EnvelopeError> {
+    let syntax =
+        |JsonError { at, reason }| EnvelopeError::Syntax { position: TextPosition::of(body, at), reason };
+    check_utf8(body).map_err(syntax)?;
+    let (mut spans, mut settings) = (FieldSpans::default(), None);
+    let members = index::members(body, |Member { key, value, .. }| {
+        match body.get(key) {
+            Some(b"contents") => spans.prompt = Some(value),
+            Some(b"generationConfig" | b"generation_config") => settings = Some(value),
+            Some(_) | None => {}
+        }
+        Ok::<_, JsonError>(())
+    });
+    spans.close = members.map_err(syntax)?;
+    if !(1..=MAX_MODEL).contains(&model.len()) {
+        let position = TextPosition::of(body, 0);
+        return Err(EnvelopeError::Field { field: Field::Model, error: FieldError::Type, position });
+    }
+    let (mut max_tokens, mut choices) = (None, None);
+    let settings = settings.and_then(|span| body.get(span)).unwrap_or_default();
+    // Settings of another type are the provider's to judge.
+    let _ = index::members(settings, |Member { key, value, .. }| {
+        let value = settings.get(value).and_then(field::integer);
+        match settings.get(key) {
+            Some(b"maxOutputTokens" | b"max_output_tokens") => max_tokens = value,
+            Some(b"candidateCount" | b"candidate_count") => choices = value,
+            Some(_) | None => {}
+        }
+        Ok::<_, JsonError>(())
+    });
+    Ok(Envelope {
+        model: model.into(),
+        is_given: true,
+        fallback_models: Vec::new(),
+        stream: Some(streams),
+        asgi: None,
+        max_tokens,
+        choices,
+        asks_for_usage: false,
+        spans,
+    })
+}
+
+fn check_utf8(body: &[u8]) -> Result<(), JsonError> {
+    if simdutf8::basic::from_utf8(body).is_ok() {
+        return Ok(());
+    }
+    let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
+    Err(JsonError { at: valid, reason: "not UTF-8" })
+}
+
 impl Envelope {
     /// The model's name, unescaped; the first of `models` if `model` is not given. Empty: it was read with
     /// [`ModelUse::Optional`], and the request names none.
@@ -259,10 +315,7 @@ struct EnvelopeBuilder {
 }
 
 fn parse(body: &[u8], model_use: ModelUse, given: Option<&str>) -> Result<Envelope, EnvelopeRefusal> {
-    if simdutf8::basic::from_utf8(body).is_err() {
-        let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
-        return Err(JsonError { at: valid, reason: "not UTF-8" }.into());
-    }
+    check_utf8(body)?;
     let mut builder = EnvelopeBuilder::default();
     builder.spans.close = index::members(body, |member| builder.member(body, member))?;
     let EnvelopeBuilder { model, models, stream, asgi, max_tokens, choices, asks_for_usage, spans, .. } =
@@ -479,6 +532,22 @@ mod tests {
             let found = read(body.as_bytes()).unwrap().prompt(body.as_bytes(), 9);
             assert_eq!(found, prompt.map(str::as_bytes), "{body}");
         }
+    }
+
+    #[test]
+    fn a_request_of_geminis_is_read_by_its_path_and_its_settings() {
+        let body = br#"{"contents":[{"parts":[{"text":"a"}]},{}],"model":5,"Stream":1,"generationConfig":{"maxOutputTokens":7,"candidateCount":2,"temperature":1.0}}"#;
+        let envelope = read_gemini(body, "tunedModels/a", true).unwrap();
+        assert_eq!((envelope.model(), envelope.stream()), ("tunedModels/a", Some(true)));
+        assert_eq!((envelope.max_tokens(), envelope.choices()), (Some(7), Some(2)));
+        assert_eq!(envelope.prompt(body, 900), Some(&br#"[{"parts":[{"text":"a"}]}"#[..]));
+        let snake = br#"{"contents":[],"generation_config":{"max_output_tokens":7}}"#;
+        assert_eq!(read_gemini(snake, "m", false).unwrap().max_tokens(), Some(7));
+        for body in [&br#"{"contents":[]"#[..], b"[]", b"{\"a\":\"\xff\"}", b""] {
+            assert!(matches!(read_gemini(body, "m", false), Err(EnvelopeError::Syntax { .. })));
+        }
+        assert!(read_gemini(br#"{"generationConfig":[7]}"#, "m", false).is_ok());
+        assert!(read_gemini(b"{}", &"m".repeat(300), false).is_err());
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //!
 //! Shapes: OpenAI's error object `{"error":{"message","type","param","code"}}` (API reference, "Error
 //! codes"), the Responses stream's `response.failed` event, Anthropic's
-//! `{"type":"error","error":{"type","message"}}` ("Errors").
+//! `{"type":"error","error":{"type","message"}}` ("Errors"), Google's
+//! `{"error":{"code","message","status","details"}}` (google.rpc.Status).
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -23,6 +26,8 @@ pub struct WireError<'a> {
     /// The request field at fault.
     pub param: Option<&'a str>,
     pub code: Option<&'a str>,
+    /// When to come again. `None`: it is not known.
+    pub retry_after: Option<Duration>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +56,24 @@ struct AnthropicDetail<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     message: &'a str,
+}
+
+/// The members are in this order, because Google's clients know an error event by its beginning.
+#[derive(Serialize)]
+struct Google<'a> {
+    code: u16,
+    message: &'a str,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<[RetryInfo; 1]>,
+}
+
+#[derive(Serialize)]
+struct RetryInfo {
+    #[serde(rename = "@type")]
+    tag: &'static str,
+    #[serde(rename = "retryDelay")]
+    retry_delay: String,
 }
 
 /// `response.failed` of the Responses API: clients pass over its `error` event, and read the reason here.
@@ -100,6 +123,7 @@ impl Dialect {
                 json(&Wrapped { error: OpenAi::from(error) }, &[], &[])
             }
             Self::Messages => json(&Anthropic::from(error), &[], &[]),
+            Self::Gemini => json(&Wrapped { error: Google::from(error) }, &[], &[]),
         }
     }
 
@@ -113,6 +137,7 @@ impl Dialect {
             Self::Messages => {
                 has_member(text, b"\"error\"", b"{") && has_member(text, b"\"type\"", b"\"error\"")
             }
+            Self::Gemini => has_member(text, b"\"error\"", b"{") && has_member(text, b"\"status\"", b"\""),
         }
     }
 
@@ -151,6 +176,8 @@ impl Dialect {
                 json(&event, b"event: response.failed\ndata: ", b"\n\n")
             }
             Self::Messages => json(&Anthropic::from(error), NAMED, b"\n\n"),
+            // As Google's servers send it: a text beside the events.
+            Self::Gemini => json(&Wrapped { error: Google::from(error) }, &[], b"\n\n"),
         }
     }
 }
@@ -165,6 +192,44 @@ impl<'a> From<&WireError<'a>> for Anthropic<'a> {
     fn from(error: &WireError<'a>) -> Self {
         let detail = AnthropicDetail { kind: anthropic_kind(error.status), message: error.message };
         Self { tag: "error", error: detail }
+    }
+}
+
+impl<'a> From<&WireError<'a>> for Google<'a> {
+    fn from(error: &WireError<'a>) -> Self {
+        let info = |wait: Duration| RetryInfo {
+            tag: "type.googleapis.com/google.rpc.RetryInfo",
+            retry_delay: retry_delay(wait),
+        };
+        Self {
+            code: error.status,
+            message: error.message,
+            status: google_status(error.status),
+            details: error.retry_after.map(|wait| [info(wait)]),
+        }
+    }
+}
+
+/// A wait in the form of google.protobuf.Duration, in whole seconds and not too short.
+fn retry_delay(wait: Duration) -> String {
+    format!("{}s", wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+}
+
+/// The name of Google's status for a status of HTTP.
+const fn google_status(status: u16) -> &'static str {
+    match status {
+        401 => "UNAUTHENTICATED",
+        402 => "FAILED_PRECONDITION",
+        403 => "PERMISSION_DENIED",
+        404 | 410 => "NOT_FOUND",
+        405 | 501 => "UNIMPLEMENTED",
+        408 | 504 => "DEADLINE_EXCEEDED",
+        409 => "ABORTED",
+        429 => "RESOURCE_EXHAUSTED",
+        499 => "CANCELLED",
+        502 | 503 | 529 => "UNAVAILABLE",
+        400..=498 => "INVALID_ARGUMENT",
+        _ => "INTERNAL",
     }
 }
 
@@ -210,6 +275,7 @@ mod tests {
         message: "no model \"gpt\"\n",
         param: Some("model"),
         code: Some("model_not_found"),
+        retry_after: None,
     };
 
     fn parse(bytes: &[u8]) -> Value {
@@ -252,6 +318,33 @@ mod tests {
     }
 
     #[test]
+    fn googles_errors_name_status_and_wait() {
+        let body =
+            |error: &WireError<'_>| String::from_utf8(Dialect::Gemini.error_body(error).to_vec()).unwrap();
+        assert_eq!(
+            body(&ERROR),
+            r#"{"error":{"code":404,"message":"no model \"gpt\"\n","status":"NOT_FOUND"}}"#
+        );
+        let wait = Some(Duration::from_millis(1500));
+        assert_eq!(
+            body(&WireError { status: 429, message: "slow down", retry_after: wait, ..ERROR }),
+            r#"{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"2s"}]}}"#
+        );
+        for (status, name) in [
+            (400, "INVALID_ARGUMENT"),
+            (401, "UNAUTHENTICATED"),
+            (403, "PERMISSION_DENIED"),
+            (413, "INVALID_ARGUMENT"),
+            (502, "UNAVAILABLE"),
+            (503, "UNAVAILABLE"),
+            (504, "DEADLINE_EXCEEDED"),
+            (500, "INTERNAL"),
+        ] {
+            assert_eq!(google_status(status), name);
+        }
+    }
+
+    #[test]
     fn knows_its_own_errors() {
         for (text, openai, anthropic) in [
             (r#"{"error":{"message":"Invalid URL (POST /v1/messages)"}}"#, true, false),
@@ -274,9 +367,12 @@ mod tests {
             let name = match dialect {
                 Dialect::Responses => &b"event: response.failed\n"[..],
                 Dialect::Messages => b"event: error\n",
-                Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => b"",
+                Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings | Dialect::Gemini => {
+                    b""
+                }
             };
-            let data = body.strip_prefix(name).unwrap().strip_prefix(b"data: ").unwrap();
+            let data = body.strip_prefix(name).unwrap();
+            let data = if dialect == Dialect::Gemini { data } else { data.strip_prefix(b"data: ").unwrap() };
             assert!(!data.contains(&b'\n'));
             let data = parse(data);
             if dialect == Dialect::Responses {

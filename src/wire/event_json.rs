@@ -16,6 +16,7 @@ pub(super) fn class_of(dialect: Dialect, name: Option<&[u8]>, json: &Value) -> E
     }
     match dialect {
         Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => chunk_class(json),
+        Dialect::Gemini => gemini_class(json),
         Dialect::Responses | Dialect::Messages if is_final_event(tag) => EventClass::Done,
         Dialect::Responses if tag.ends_with(b".delta") && is_nonempty(&json["delta"]) => EventClass::Content,
         // OpenAI's streams of speech and of images.
@@ -74,6 +75,17 @@ fn chunk_class(chunk: &Value) -> EventClass {
         }
         None => EventClass::Other,
     }
+}
+
+/// Content is any part with a value; a signature alone is none.
+fn gemini_class(json: &Value) -> EventClass {
+    let candidates = json["candidates"].as_array().into_iter().flatten();
+    let mut parts = candidates.flat_map(|candidate| candidate["content"]["parts"].as_array()).flatten();
+    let has_content = parts.any(|part| {
+        let mut members = part.as_object().into_iter().flatten();
+        members.any(|(name, value)| !name.ends_with("ignature") && is_nonempty(value))
+    });
+    if has_content { EventClass::Content } else { EventClass::Other }
 }
 
 /// Whether a chunk with usage holds nothing that its client would miss: no choice, or choices with an empty

@@ -20,8 +20,10 @@ pub(super) struct EventMarks {
 }
 
 const USAGE: &[u8] = br#""usage""#;
+const GEMINI_USAGE: &[u8] = br#""usageMetadata""#;
 const ERROR: &[u8] = br#""error""#;
 static FIND_USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(USAGE));
+static FIND_GEMINI_USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(GEMINI_USAGE));
 static FIND_ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(ERROR));
 
 /// Searches for each name with a finder that is built once, then checks the values behind the matches.
@@ -37,9 +39,9 @@ pub(super) fn find_marks(data: &[u8]) -> EventMarks {
     }
 }
 
-/// Whether a `finish_reason` or `stop_reason` is a string that is not empty.
+/// Whether a `finish_reason`, `stop_reason`, `finishReason` or `blockReason` is a string that is not empty.
 pub(super) fn has_finish_reason(data: &[u8]) -> bool {
-    let names = [&br#""finish_reason""#[..], br#""stop_reason""#];
+    let names = [&br#""finish_reason""#[..], br#""stop_reason""#, br#""finishReason""#, br#""blockReason""#];
     names.iter().any(|name| {
         memmem::find_iter(data, name).any(|at| {
             let rest = data.get(at + name.len()..).unwrap_or_default().trim_ascii_start();
@@ -48,6 +50,11 @@ pub(super) fn has_finish_reason(data: &[u8]) -> bool {
             value.and_then(|value| value.strip_prefix(b"\"")).is_some_and(|word| word.first() != Some(&b'"'))
         })
     })
+}
+
+/// Whether there is a member `usageMetadata`, in which Gemini counts tokens.
+pub(super) fn has_gemini_usage(data: &[u8]) -> bool {
+    FIND_GEMINI_USAGE.find(data).is_some()
 }
 
 /// Whether a member `choices` is `[]`, or a member `delta` is `{}`.

@@ -21,7 +21,7 @@ const fn sealed_members(dialect: Dialect) -> &'static [&'static [u8]] {
     match dialect {
         Dialect::Responses => &[br#""encrypted_content""#],
         Dialect::Messages => &[br#""signature""#, br#""data""#],
-        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => &[],
+        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings | Dialect::Gemini => &[],
     }
 }
 

@@ -30,7 +30,7 @@ const fn sealed_blocks(dialect: Dialect) -> &'static [(&'static [u8], &'static [
     match dialect {
         Dialect::Messages => &[(br#""thinking""#, b"signature"), (br#""redacted_thinking""#, b"data")],
         Dialect::Responses => &[(br#""reasoning""#, b"encrypted_content")],
-        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => &[],
+        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings | Dialect::Gemini => &[],
     }
 }
 
@@ -42,7 +42,8 @@ pub fn remove(
     mark: &Finder<'_>,
     is_known: impl Fn(&[u8]) -> bool,
 ) -> Option<UnsealedBody> {
-    if sealed_blocks(dialect).is_empty() || mark.find(body).is_none() {
+    let has_seals = dialect == Dialect::Gemini || !sealed_blocks(dialect).is_empty();
+    if !has_seals || mark.find(body).is_none() {
         return None;
     }
     let is_sealed = |block: &[u8]| {
@@ -57,6 +58,10 @@ pub fn remove(
             (edits, "reasoning")
         }
         Dialect::Messages => of_messages(body, mark, is_sealed)?,
+        Dialect::Gemini => {
+            let is_ours = |seal: &[u8]| seal.starts_with(mark.needle()) && !is_known(seal);
+            (of_gemini(body, is_ours)?, "reasoning")
+        }
         Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => return None,
     };
     (!edits.is_empty()).then(|| UnsealedBody { body: edited(body, edits), dropped })
@@ -101,6 +106,20 @@ fn of_messages(
     let dropped = if thinking.is_some() { "reasoning, thinking" } else { "reasoning" };
     edits.extend(thinking.map(|wish| (wish, &br#"{"type":"disabled"}"#[..])));
     Some((edits, dropped))
+}
+
+/// The signatures of parts, in place of which Google takes this one.
+fn of_gemini(body: &[u8], is_ours: impl Fn(&[u8]) -> bool) -> Option<Vec<ByteEdit>> {
+    const NONE: &[u8] = br#""skip_thought_signature_validator""#;
+    let contents = elements(body, member(body, 0..body.len(), b"contents")?)?;
+    let parts = contents.into_iter().filter_map(|content| elements(body, member(body, content, b"parts")?));
+    let signature = |place: Range<usize>| {
+        let names = [&b"thoughtSignature"[..], b"thought_signature"];
+        let value = names.into_iter().find_map(|name| member(body, place.clone(), name))?;
+        let seal = part(body, &value).strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        is_ours(seal).then_some((value, NONE))
+    };
+    Some(parts.flatten().filter_map(signature).collect())
 }
 
 /// Whether a message is the user's and answers no call: the turn before it is over.
@@ -206,6 +225,16 @@ mod tests {
     fn unsealed(dialect: Dialect, body: &str) -> Option<UnsealedBody> {
         let body = Bytes::copy_from_slice(body.as_bytes());
         remove(dialect, &body, &Finder::new(MARK), |seal| seal == b"OURS-and-theirs")
+    }
+
+    #[test]
+    fn geminis_signatures_are_replaced() {
+        let body = r#"{"contents":[{"role":"user","parts":[{"text":"OURS"}]},{"role":"model","parts":[ {"functionCall":{"name":"f","args":{"thoughtSignature":"OURS"}}, "thoughtSignature" : "OURS1"},{"text":"a","thoughtSignature":"theirs"},{"text":"b","thoughtSignature":"OURS-and-theirs"}]}]}"#;
+        let expected = body.replace("\"OURS1\"", "\"skip_thought_signature_validator\"");
+        let found = unsealed(Dialect::Gemini, body).unwrap();
+        assert_eq!((&*found.body, found.dropped), (expected.as_bytes(), "reasoning"));
+        assert_eq!(unsealed(Dialect::Gemini, &body.replace("OURS1", "x")), None);
+        assert_eq!(unsealed(Dialect::Gemini, r#"{"contents":"OURS"}"#), None);
     }
 
     fn messages(messages: &str) -> String {

@@ -1,11 +1,13 @@
 //! Reads token counts from events and response bodies.
 //!
-//! Known places: `usage` at the top (chat, completions, embeddings, Anthropic's `message_delta`), in
-//! `response` (Responses), in `message` (Anthropic's `message_start`), in `x_groq`, in the first choice
-//! (Moonshot) and in `delta` (Cohere). Counts are the provider's, with one exception: tokens of the total
-//! that are neither input nor output are output. xAI and Gemini count reasoning in the total alone; where it
-//! is a part of the output, as at OpenAI, nothing is left over. Anthropic's `input` does not include tokens
-//! read from or written to its cache ([`Usage::with_cache_in_input`]).
+//! Gemini's own API counts in `usageMetadata`, with cached tokens as a part of its prompt and thoughts
+//! beside its candidates. Known places of the others: `usage` at the top (chat, completions, embeddings,
+//! Anthropic's `message_delta`), in `response` (Responses), in `message` (Anthropic's `message_start`), in
+//! `x_groq`, in the first choice (Moonshot) and in `delta` (Cohere). Counts are the provider's, with one
+//! exception: tokens of the total that are neither input nor output are output. xAI and Gemini count
+//! reasoning in the total alone; where it is a part of the output, as at OpenAI, nothing is left over.
+//! Anthropic's `input` does not include tokens read from or written to its cache
+//! ([`Usage::with_cache_in_input`]).
 
 use std::{fmt, sync::LazyLock};
 
@@ -43,25 +45,41 @@ pub fn read(json: &[u8]) -> Option<Usage> {
     from_value(&serde_json::from_slice(json).ok()?)
 }
 
+/// The usage in an event's data. Gemini counts in every event, so its counts are read at their place.
+#[must_use]
+pub fn read_event(dialect: Dialect, data: &[u8]) -> Option<Usage> {
+    if dialect == Dialect::Gemini { find_gemini(data) } else { read(data) }
+}
+
 const USAGE_KEY: &[u8] = b"\"usage\"";
 static LAST_USAGE: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(USAGE_KEY));
+const GEMINI_KEY: &[u8] = b"\"usageMetadata\"";
+static LAST_GEMINI: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(GEMINI_KEY));
 
 /// Bytes of a usage object, and occurrences of `"usage"` that are tried. Both are bounded, because a response
 /// may consist of nothing but such names.
 const MAX_OBJECT_LENGTH: usize = 4096;
 const MAX_CANDIDATES: usize = 16;
 
-/// The usage in a whole response body, found without parsing all of it: its last `"usage"` that is an object.
-/// Inside a string these quotes would be escaped. `None`: there is none.
+/// The usage in a whole response body, found without parsing all of it: its last `"usage"` that is an object,
+/// else its last `"usageMetadata"`. Inside a string these quotes would be escaped. `None`: there is none.
 #[must_use]
 pub fn find(body: &[u8]) -> Option<Usage> {
+    last(body, &LAST_USAGE, |json| leading_object::<UsageObject>(json)?.counts())
+        .or_else(|| find_gemini(body))
+}
+
+fn find_gemini(body: &[u8]) -> Option<Usage> {
+    last(body, &LAST_GEMINI, |json| leading_object::<GeminiUsage>(json)?.counts())
+}
+
+/// The last value of a member of this name that `read` takes.
+fn last(body: &[u8], name: &FinderRev<'_>, read: impl Fn(&[u8]) -> Option<Usage>) -> Option<Usage> {
     let mut before = body;
     for _ in 0..MAX_CANDIDATES {
-        let at = LAST_USAGE.rfind(before)?;
-        let after = body.get(at + USAGE_KEY.len()..)?.trim_ascii_start();
-        if let Some(found) =
-            after.strip_prefix(b":").and_then(|value| leading_object(value.trim_ascii_start()))
-        {
+        let at = name.rfind(before)?;
+        let after = body.get(at + name.needle().len()..)?.trim_ascii_start();
+        if let Some(found) = after.strip_prefix(b":").and_then(|value| read(value.trim_ascii_start())) {
             return Some(found);
         }
         before = before.get(..at)?;
@@ -69,18 +87,49 @@ pub fn find(body: &[u8]) -> Option<Usage> {
     None
 }
 
-/// The counts of the object at the start of `json`.
-fn leading_object(json: &[u8]) -> Option<Usage> {
+/// The object at the start of `json`.
+fn leading_object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Option<T> {
     let json = json.get(..MAX_OBJECT_LENGTH).unwrap_or(json);
-    let mut values = serde_json::Deserializer::from_slice(json).into_iter::<UsageObject>();
-    json.starts_with(b"{").then(|| values.next()?.ok()?.counts()).flatten()
+    let mut values = serde_json::Deserializer::from_slice(json).into_iter::<T>();
+    json.starts_with(b"{").then(|| values.next()?.ok()).flatten()
 }
 
 pub(super) fn from_value(json: &Value) -> Option<Usage> {
     const PLACES: [&str; 6] =
         ["/usage", "/response/usage", "/message/usage", "/x_groq/usage", "/choices/0/usage", "/delta/usage"];
-    let usage = PLACES.iter().find_map(|place| json.pointer(place).filter(|usage| usage.is_object()))?;
-    UsageObject::deserialize(usage).ok()?.counts()
+    match PLACES.iter().find_map(|place| json.pointer(place).filter(|usage| usage.is_object())) {
+        Some(usage) => UsageObject::deserialize(usage).ok()?.counts(),
+        None => GeminiUsage::deserialize(json.get("usageMetadata")?).ok()?.counts(),
+    }
+}
+
+/// The counts of Gemini's own API.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct GeminiUsage {
+    prompt_token_count: UsageMember,
+    tool_use_prompt_token_count: UsageMember,
+    cached_content_token_count: UsageMember,
+    candidates_token_count: UsageMember,
+    thoughts_token_count: UsageMember,
+    total_token_count: UsageMember,
+}
+
+impl GeminiUsage {
+    fn counts(&self) -> Option<Usage> {
+        let input = sum(self.prompt_token_count.count, self.tool_use_prompt_token_count.count);
+        let output = sum(self.candidates_token_count.count, self.thoughts_token_count.count);
+        let beside_input = self.total_token_count.count.zip(input);
+        let beside_input = beside_input.map_or(0, |(total, input)| total.saturating_sub(input));
+        let found = Usage {
+            input,
+            output: output.map(|output| output.max(beside_input)),
+            cached: self.cached_content_token_count.count,
+            reasoning: self.thoughts_token_count.count,
+            ..Usage::default()
+        };
+        (found != Usage::default()).then_some(found)
+    }
 }
 
 /// The members of a usage object, by every provider's names.
@@ -283,9 +332,11 @@ impl Usage {
     pub fn with_cache_in_input(self, dialect: Dialect) -> Self {
         match dialect {
             Dialect::Messages => Self { input: sum(self.input, sum(self.cached, self.cache_write)), ..self },
-            Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings | Dialect::Responses => {
-                self
-            }
+            Dialect::ChatCompletions
+            | Dialect::Completions
+            | Dialect::Embeddings
+            | Dialect::Responses
+            | Dialect::Gemini => self,
         }
     }
 
@@ -331,6 +382,32 @@ mod tests {
         assert_eq!(read(moonshot), Some(usage(9, 4, Some(5), None)));
         let groq = br#"{"usage":null,"x_groq":{"usage":{"prompt_tokens":9,"completion_tokens":4}}}"#;
         assert_eq!(read(groq), Some(usage(9, 4, None, None)));
+    }
+
+    #[test]
+    fn reads_the_counts_of_geminis_own_api() {
+        for (counts, found) in [
+            (
+                r#""promptTokenCount": 9,"candidatesTokenCount": 4,"totalTokenCount": 13"#,
+                usage(9, 4, None, None),
+            ),
+            (
+                r#""promptTokenCount":900,"cachedContentTokenCount":800,"candidatesTokenCount":4,"thoughtsTokenCount":30,"totalTokenCount":934,"promptTokensDetails":[{"modality":"TEXT","tokenCount":900}]"#,
+                usage(900, 34, Some(800), Some(30)),
+            ),
+            (
+                r#""promptTokenCount":9,"toolUsePromptTokenCount":5,"candidatesTokenCount":4,"totalTokenCount":18"#,
+                usage(14, 4, None, None),
+            ),
+            (r#""promptTokenCount":9,"totalTokenCount":9"#, Usage { input: Some(9), ..Usage::default() }),
+        ] {
+            let body = format!(
+                r#"{{"candidates":[{{"content":{{"parts":[{{"text":"\"usageMetadata\":{{}}"}}]}}}}],"usageMetadata": {{{counts}}},"modelVersion":"m"}}"#
+            );
+            let body = body.as_bytes();
+            assert_eq!(read(body), Some(found), "{counts}");
+            assert_eq!((find(body), read_event(Dialect::Gemini, body)), (Some(found), Some(found)));
+        }
     }
 
     #[test]

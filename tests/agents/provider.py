@@ -1,4 +1,4 @@
-"""A provider on loopback for real agents: chat completions, responses and messages, with one fault per run.
+"""A provider on loopback for real agents: chat completions, responses, messages and Gemini's API, with one fault per run.
 
 The first request for a model that offers tools (an agent's task, in contrast to its requests for titles;
 `tools=False` for a client without any) meets the fault; every later one is answered in full, unless the fault is
@@ -18,7 +18,7 @@ MODELS = ["gpt-5.2-codex", "gpt-rig", "claude-sonnet-4-5", "claude-haiku-4-5-202
 USAGE = {"input_tokens": 11, "output_tokens": 5}
 THOUGHT = "Two looks at once."
 # Ids, commands and their outputs.
-CALLS = {"call_rig_a": ("echo rig-$((40+2))", "rig-42"), "call_rig_b": ("echo rig-$((50+3))", "rig-53")}
+CALLS = {"call_rig_a": ("printf rig-%d 42", "rig-42"), "call_rig_b": ("printf rig-%d 53", "rig-53")}
 SHELLS = ["Bash", "bash", "exec_command", "shell_command", "shell", "run_shell_command", "execute_command", "run_commands", "run_terminal_command", "local_shell", "exec"]
 
 # Status and headers of an answer that is an error.
@@ -270,8 +270,54 @@ class Messages(Chat):
         return event("error", error={"type": "overloaded_error", "message": "Overloaded"})
 
 
+class Gemini(Chat):
+    def offered(self, body):
+        declared = [tool.get("functionDeclarations") or [] for tool in body.get("tools") or []]
+        return {function.get("name"): function.get("parametersJsonSchema") or function.get("parameters") or {} for functions in declared for function in functions}
+
+    def parts(self, body):
+        return [part for content in body["contents"] for part in content.get("parts") or []]
+
+    def results(self, body):
+        responses = [part["functionResponse"] for part in self.parts(body) if "functionResponse" in part]
+        return {response.get("id"): compact(response.get("response")) for response in responses}
+
+    def thought(self, body):
+        # Its signature stands for it.
+        return "".join(THOUGHT for part in self.parts(body) if part.get("thoughtSignature") == "cmln")
+
+    def answer(self, parts, finish=None):
+        candidate = {"content": {"parts": parts, "role": "model"}, "index": 0, **({"finishReason": finish} if finish else {})}
+        usage = {"promptTokenCount": 11, "candidatesTokenCount": 5, "totalTokenCount": 16}
+        return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": self.model, "responseId": "rig"}
+
+    def call_whole(self, calls):
+        parts = [{"functionCall": {"id": id, "name": name, "args": json.loads(text)}, "thoughtSignature": "cmln"} for id, name, text in calls]
+        return self.answer([{"text": THOUGHT, "thought": True}, *parts], "STOP")
+
+    def call_events(self, calls):
+        yield f"data: {compact(self.call_whole(calls))}\r\n\r\n"
+
+    def events(self):
+        for word in WORDS:
+            yield f"data: {compact(self.answer([{'text': word}]))}\r\n\r\n"
+        yield f"data: {compact(self.answer([{'text': ''}], 'STOP'))}\r\n\r\n"
+
+    def whole(self):
+        return self.answer([{"text": ANSWER}], "STOP")
+
+    def error(self, status, message):
+        names = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 429: "RESOURCE_EXHAUSTED"}
+        return {"error": {"code": status, "message": message, "status": names.get(status, "UNAVAILABLE")}}
+
+    def error_event(self):
+        return f"data: {compact(self.error(503, 'The server is overloaded.'))}\r\n\r\n"
+
+
 DIALECTS = {"/chat/completions": Chat, "/responses": Responses, "/messages": Messages}
-NAMES = {"chat": Chat, "responses": Responses, "messages": Messages}
+# Methods of Gemini's API, and whether they stream.
+METHODS = {":streamGenerateContent": True, ":generateContent": False}
+NAMES = {"gemini": Gemini, "chat": Chat, "responses": Responses, "messages": Messages}
 
 
 class Provider(threading.Thread):
@@ -321,6 +367,10 @@ class Provider(threading.Thread):
         except ValueError:
             body = None
         dialect = next((dialect for ending, dialect in DIALECTS.items() if path.endswith(ending)), None)
+        named = next((name for name in METHODS if path.endswith(name)), None)
+        if named and isinstance(body, dict):
+            dialect, model = Gemini, path.rsplit("/", 1)[1].removesuffix(named)
+            body = {**body, "stream": METHODS[named], "model": model}
         if self.only and dialect not in [NAMES[name] for name in self.only]:
             dialect = None
         if dialect and isinstance(body, dict) and method == "POST":
@@ -332,6 +382,8 @@ class Provider(threading.Thread):
             self.document(writer, 200, {"object": "list", "data": [{"id": name, "object": "model", "created": 1, "owned_by": "rig"} for name in MODELS]})
         elif path.endswith("/count_tokens") and (not self.only or "messages" in self.only):
             self.document(writer, 200, {"input_tokens": max(1, len(raw) // 4)})
+        elif path.endswith(":countTokens") and (not self.only or "gemini" in self.only):
+            self.document(writer, 200, {"totalTokens": max(1, len(raw) // 4)})
         elif "upgrade" in headers:
             self.document(writer, 426, Chat(None).error(426, "This server does not upgrade."))
         else:

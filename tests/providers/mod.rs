@@ -4,6 +4,7 @@ mod broken_responses;
 mod connection_pool;
 mod early_responses;
 mod errors;
+mod gemini;
 mod headers;
 pub mod health_checks;
 mod model_lists;

@@ -5,7 +5,7 @@
 //! `overloaded_error`; Codex reads `context_length_exceeded`, `rate_limit_exceeded` and `insufficient_quota`.
 //! <https://docs.anthropic.com/en/api/errors>
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use super::{fact::ErrorCode, overflow};
 use crate::dialect::{ApiDialect, json::JsonWrite};
@@ -98,8 +98,7 @@ pub(super) struct OwnNames<'a> {
 /// Appends the body of an error answer, which is the data of an error event, too, but for the Responses API.
 pub(super) fn write(
     client: ApiDialect,
-    code: ErrorCode,
-    status: u16,
+    (code, status, wait): (ErrorCode, u16, Option<Duration>),
     message: &str,
     own: OwnNames<'_>,
     out: &mut Vec<u8>,
@@ -126,7 +125,12 @@ pub(super) fn write(
         }
         ApiDialect::Gemini => {
             out.raw(r#"{"error":{"code":"#).number(u64::from(status)).raw(r#","message":"#).string(&message);
-            out.raw(r#","status":"#).string(gemini_status(code).1).raw("}}");
+            out.raw(r#","status":"#).string(gemini_status(code).1);
+            if let Some(wait) = wait {
+                out.raw(r#","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":""#);
+                out.number(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).raw(r#"s"}]"#);
+            }
+            out.raw("}}");
         }
     }
 }

@@ -77,7 +77,7 @@ impl ChatWriter {
             BlockStep::Failed { code, message } => {
                 out.raw("data: ");
                 let names = error_body::OwnNames::default();
-                error_body::write(ApiDialect::ChatCompletions, *code, 0, message, names, out);
+                error_body::write(ApiDialect::ChatCompletions, (*code, 0, None), message, names, out);
                 out.raw("\n\n");
             }
         }

@@ -91,7 +91,7 @@ impl GeminiWriter {
             BlockStep::Failed { code, message } => {
                 out.raw("data: ");
                 let (status, names) = (error_body::gemini_status(*code).0, error_body::OwnNames::default());
-                error_body::write(ApiDialect::Gemini, *code, status, message, names, out);
+                error_body::write(ApiDialect::Gemini, (*code, status, None), message, names, out);
                 out.raw("\r\n\r\n");
             }
         }

@@ -56,7 +56,13 @@ impl MessagesWriter {
             BlockStep::Failed { code, message } => {
                 out.raw("event: error\ndata: ");
                 let names = error_body::OwnNames::default();
-                error_body::write(crate::dialect::ApiDialect::Messages, *code, 0, message, names, out);
+                error_body::write(
+                    crate::dialect::ApiDialect::Messages,
+                    (*code, 0, None),
+                    message,
+                    names,
+                    out,
+                );
                 out.raw("\n\n");
             }
         }
