@@ -77,7 +77,11 @@ class Provider(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        recording = self.server.models[asked["model"]]
+        recording = self.server.models.get(asked["model"])
+        if recording is None:
+            # A check by the gateway's prober.
+            self.send_error(404)
+            return
         self.send_response(recording.status)
         streams = recording.streams and asked.get("stream")
         for name, value in recording.headers.items():
@@ -116,7 +120,7 @@ def start(all_recordings, directory):
         "host": "127.0.0.1",
         "port": 0,
         "tokens": [f"tests|{KEY}"],
-        "providers": [provider(dialect) for dialect in DIALECTS],
+        "providers": [provider(dialect) for dialect in DIALECTS if any(each.dialect == dialect for each in all_recordings)],
         "ledger": {"enabled": False},
         # Recorded failures are to be met anew.
         "routing": {"breaker": {"failures": 10_000, "least": 10_000}},
