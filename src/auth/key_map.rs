@@ -13,6 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+use super::digest_memo::find_by_digest;
 use super::limit::{LimitMeter, LimitValues};
 use super::{Digest, KeyLimits, TokenSettings};
 
@@ -186,9 +187,10 @@ impl StoredKeys {
     /// The principal of a presented token, configured or stored.
     #[must_use]
     pub fn find(&self, configured: &ConfiguredKeys, presented: &[u8]) -> Option<Arc<Principal>> {
-        let digest = Digest::of(presented);
-        let found = configured.0.get(&digest).cloned();
-        found.or_else(|| self.ring.load().get(&digest).cloned())
+        find_by_digest(presented, |digest| {
+            let found = configured.0.get(digest).cloned();
+            found.or_else(|| self.ring.load().get(digest).cloned())
+        })
     }
 
     /// The stored keys have been read. Until then an unknown key may be a valid one.

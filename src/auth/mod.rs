@@ -3,13 +3,14 @@
 //! - [`credential`]: the header with the key
 //! - [`token`], [`limits`]: configured keys, and the limits of a key
 //! - [`limit`]: the amounts taken from a key's limits, and the duty to settle them
-//! - [`digest`], [`key_map`]: the accepted keys
+//! - [`digest`], `digest_memo`, [`key_map`]: the accepted keys
 //! - [`store`]: keys in the database, changed by the [`editor`]; [`sync`] keeps the running gateway's keys up
 //!   to date
 //! - [`generate`]: new keys
 
 pub mod credential;
 pub mod digest;
+mod digest_memo;
 pub mod editor;
 pub mod generate;
 pub mod key_map;
