@@ -440,13 +440,8 @@ fn known_field(
     body: &[u8],
     member: &Member,
 ) -> Result<Option<Field>, EnvelopeRefusal> {
-    let by_key = if member.escaped {
-        // A key with a lone surrogate is no known field.
-        let quoted = member.key.start - 1..member.key.end + 1;
-        field::unescape(body, quoted).and_then(|key| Field::by_key(known, key.as_bytes()))
-    } else {
-        Field::by_key(known, body.get(member.key.clone()).unwrap_or_default())
-    };
+    // A key with a lone surrogate is no known field.
+    let by_key = member.name(body).and_then(|key| Field::by_key(known, &key));
     let Some((field, exact)) = by_key else { return Ok(None) };
     let bit = 1 << field as u16;
     let refuse = |error| Err(EnvelopeRefusal::Field { field, error, at: member.key.start });

@@ -4,9 +4,12 @@
 //! Refuses anything but exactly one object, with the offset of the byte. The envelope does not depend on how
 //! this is done, so that another scanner can replace it.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
-use super::cursor::{Cursor, JsonError};
+use super::{
+    cursor::{Cursor, JsonError},
+    field::unescape,
+};
 
 /// One `"key": value` of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,15 @@ impl Member {
         }
     }
 
+    /// The key without escapes. `None`: it holds a lone surrogate.
+    pub(super) fn name<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        if !self.escaped {
+            return body.get(self.key.clone()).map(Cow::Borrowed);
+        }
+        let name = unescape(body, self.key.start - 1..self.key.end + 1)?;
+        Some(Cow::Owned(name.into_owned().into_bytes()))
+    }
+
     /// From the key's opening quote to the end of the value.
     pub(super) const fn span(&self) -> Range<usize> {
         self.key.start - 1..self.value.end
@@ -52,20 +64,38 @@ const fn shift(span: Range<usize>, base: usize) -> Range<usize> {
 /// [`JsonError`] if `body` is not exactly one JSON object, and any error of `visit`.
 pub(super) fn members<E: From<JsonError>>(
     body: &[u8],
-    mut visit: impl FnMut(Member) -> Result<(), E>,
+    visit: impl FnMut(Member) -> Result<(), E>,
 ) -> Result<usize, E> {
     let mut cursor = Cursor::new(body);
-    cursor.skip_whitespace();
-    if cursor.peek() != Some(b'{') {
-        return Err(cursor.error("expected a JSON object").into());
-    }
-    cursor.advance();
-    let close = object(&mut cursor, &mut visit)?;
+    let close = first_object(&mut cursor, visit)?;
     cursor.skip_whitespace();
     match cursor.peek() {
         None => Ok(close),
         Some(_) => Err(cursor.error("expected nothing after the object").into()),
     }
+}
+
+/// As [`members`], for the object that `body` begins with, whatever follows it.
+///
+/// # Errors
+/// [`JsonError`] if `body` does not begin with an object, and any error of `visit`.
+pub(super) fn leading_members<E: From<JsonError>>(
+    body: &[u8],
+    visit: impl FnMut(Member) -> Result<(), E>,
+) -> Result<usize, E> {
+    first_object(&mut Cursor::new(body), visit)
+}
+
+fn first_object<E: From<JsonError>>(
+    cursor: &mut Cursor<'_>,
+    mut visit: impl FnMut(Member) -> Result<(), E>,
+) -> Result<usize, E> {
+    cursor.skip_whitespace();
+    if cursor.peek() != Some(b'{') {
+        return Err(cursor.error("expected a JSON object").into());
+    }
+    cursor.advance();
+    object(cursor, &mut visit)
 }
 
 /// Reads the members after a `{`. Returns the offset of the `}`.

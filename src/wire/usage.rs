@@ -9,16 +9,17 @@
 //! Anthropic's `input` does not include tokens read from or written to its cache
 //! ([`Usage::with_cache_in_input`]).
 
-use std::{fmt, sync::LazyLock};
+use std::sync::LazyLock;
 
-use memchr::memmem::FinderRev;
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+use memchr::memmem::Finder;
+use serde_json::{Map, Value};
+
+use super::{
+    cursor::JsonError,
+    dialect::Dialect,
+    field::integer,
+    index::{Member, leading_members},
 };
-use serde_json::Value;
-
-use super::dialect::Dialect;
 
 /// No request has more tokens. A larger count is a provider's mistake and is cut to this, because it must not
 /// spoil the sums of a month.
@@ -51,10 +52,10 @@ pub fn read_event(dialect: Dialect, data: &[u8]) -> Option<Usage> {
     if dialect == Dialect::Gemini { find_gemini(data) } else { read(data) }
 }
 
-const USAGE_KEY: &[u8] = b"\"usage\"";
-static LAST_USAGE: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(USAGE_KEY));
-const GEMINI_KEY: &[u8] = b"\"usageMetadata\"";
-static LAST_GEMINI: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(GEMINI_KEY));
+static FIND_USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usage\""));
+static FIND_GEMINI: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usageMetadata\""));
+/// Bytes that are searched at once, from the end.
+const WINDOW: usize = 1024;
 
 /// Bytes of a usage object, and occurrences of `"usage"` that are tried. Both are bounded, because a response
 /// may consist of nothing but such names.
@@ -65,19 +66,19 @@ const MAX_CANDIDATES: usize = 16;
 /// else its last `"usageMetadata"`. Inside a string these quotes would be escaped. `None`: there is none.
 #[must_use]
 pub fn find(body: &[u8]) -> Option<Usage> {
-    last(body, &LAST_USAGE, |json| leading_object::<UsageObject>(json)?.counts())
+    last(body, &FIND_USAGE, |json| leading_object(json, UsageObject::member)?.counts())
         .or_else(|| find_gemini(body))
 }
 
 fn find_gemini(body: &[u8]) -> Option<Usage> {
-    last(body, &LAST_GEMINI, |json| leading_object::<GeminiUsage>(json)?.counts())
+    last(body, &FIND_GEMINI, |json| leading_object(json, GeminiUsage::member)?.counts())
 }
 
 /// The last value of a member of this name that `read` takes.
-fn last(body: &[u8], name: &FinderRev<'_>, read: impl Fn(&[u8]) -> Option<Usage>) -> Option<Usage> {
+fn last(body: &[u8], name: &Finder<'_>, read: impl Fn(&[u8]) -> Option<Usage>) -> Option<Usage> {
     let mut before = body;
     for _ in 0..MAX_CANDIDATES {
-        let at = name.rfind(before)?;
+        let at = last_at(before, name)?;
         let after = body.get(at + name.needle().len()..)?.trim_ascii_start();
         if let Some(found) = after.strip_prefix(b":").and_then(|value| read(value.trim_ascii_start())) {
             return Some(found);
@@ -87,25 +88,59 @@ fn last(body: &[u8], name: &FinderRev<'_>, read: impl Fn(&[u8]) -> Option<Usage>
     None
 }
 
-/// The object at the start of `json`.
-fn leading_object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Option<T> {
+/// The offset of the last such name. Searched forwards in windows, because that is faster than backwards.
+fn last_at(body: &[u8], name: &Finder<'_>) -> Option<usize> {
+    let mut end = body.len();
+    loop {
+        let start = end.saturating_sub(WINDOW);
+        if let Some(at) = name.find_iter(body.get(start..end)?).last() {
+            return Some(start + at);
+        }
+        // A name across the border ends in the next window.
+        end = (start > 0).then_some(start + name.needle().len() - 1)?;
+    }
+}
+
+/// The place of the member with this name in an object of counts.
+type MemberPlace<T> = for<'a, 'n> fn(&'a mut T, &'n [u8]) -> Option<&'a mut UsageMember>;
+
+/// The object at the start of `json`. `None`: there is none, or it gives a count twice.
+fn leading_object<T: Default>(json: &[u8], place: MemberPlace<T>) -> Option<T> {
     let json = json.get(..MAX_OBJECT_LENGTH).unwrap_or(json);
-    let mut values = serde_json::Deserializer::from_slice(json).into_iter::<T>();
-    json.starts_with(b"{").then(|| values.next()?.ok()).flatten()
+    let mut found = T::default();
+    leading_members(json, |member: Member| {
+        let Some(place) = member.name(json).and_then(|name| place(&mut found, &name)) else { return Ok(()) };
+        if place.is_given {
+            return Err(JsonError { at: member.key.start, reason: "given twice" });
+        }
+        *place = UsageMember::of(json.get(member.value).unwrap_or_default());
+        Ok(())
+    })
+    .ok()?;
+    Some(found)
+}
+
+fn object_of<T: Default>(members: &Map<String, Value>, place: MemberPlace<T>) -> T {
+    let mut found = T::default();
+    for (name, value) in members {
+        if let Some(member) = place(&mut found, name.as_bytes()) {
+            *member = UsageMember::of_value(value);
+        }
+    }
+    found
 }
 
 pub(super) fn from_value(json: &Value) -> Option<Usage> {
     const PLACES: [&str; 6] =
         ["/usage", "/response/usage", "/message/usage", "/x_groq/usage", "/choices/0/usage", "/delta/usage"];
-    match PLACES.iter().find_map(|place| json.pointer(place).filter(|usage| usage.is_object())) {
-        Some(usage) => UsageObject::deserialize(usage).ok()?.counts(),
-        None => GeminiUsage::deserialize(json.get("usageMetadata")?).ok()?.counts(),
+    match PLACES.iter().find_map(|place| json.pointer(place)?.as_object()) {
+        Some(usage) => object_of(usage, UsageObject::member).counts(),
+        None => object_of(json.get("usageMetadata")?.as_object()?, GeminiUsage::member).counts(),
     }
 }
 
 /// The counts of Gemini's own API.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Default)]
 struct GeminiUsage {
     prompt_token_count: UsageMember,
     tool_use_prompt_token_count: UsageMember,
@@ -116,6 +151,18 @@ struct GeminiUsage {
 }
 
 impl GeminiUsage {
+    fn member(&mut self, name: &[u8]) -> Option<&mut UsageMember> {
+        Some(match name {
+            b"promptTokenCount" => &mut self.prompt_token_count,
+            b"toolUsePromptTokenCount" => &mut self.tool_use_prompt_token_count,
+            b"cachedContentTokenCount" => &mut self.cached_content_token_count,
+            b"candidatesTokenCount" => &mut self.candidates_token_count,
+            b"thoughtsTokenCount" => &mut self.thoughts_token_count,
+            b"totalTokenCount" => &mut self.total_token_count,
+            _ => return None,
+        })
+    }
+
     fn counts(&self) -> Option<Usage> {
         let input = sum(self.prompt_token_count.count, self.tool_use_prompt_token_count.count);
         let output = sum(self.candidates_token_count.count, self.thoughts_token_count.count);
@@ -133,8 +180,7 @@ impl GeminiUsage {
 }
 
 /// The members of a usage object, by every provider's names.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct UsageObject {
     prompt_tokens: UsageMember,
     input_tokens: UsageMember,
@@ -158,6 +204,7 @@ struct UsageObject {
 /// A count, or the counts inside an object. Any other type holds no count and is no error.
 #[derive(Clone, Copy, Default)]
 struct UsageMember {
+    is_given: bool,
     count: Option<u64>,
     input: Option<u64>,
     output: Option<u64>,
@@ -168,90 +215,77 @@ struct UsageMember {
     reasoning: Option<u64>,
 }
 
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Detail {
-    InputTokens,
-    OutputTokens,
-    CachedTokens,
-    #[serde(alias = "cache_creation_tokens")]
-    CacheWriteTokens,
-    #[serde(rename = "ephemeral_5m_input_tokens")]
-    Ephemeral5m,
-    #[serde(rename = "ephemeral_1h_input_tokens")]
-    Ephemeral1h,
-    ReasoningTokens,
-    #[serde(other)]
-    Other,
-}
-
-impl<'de> Deserialize<'de> for UsageMember {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UsageVisitor)
-    }
-}
-
-struct UsageVisitor;
-
-impl<'de> Visitor<'de> for UsageVisitor {
-    type Value = UsageMember;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-
-    fn visit_u64<E>(self, count: u64) -> Result<UsageMember, E> {
-        Ok(UsageMember { count: Some(count.min(MAX_COUNT)), ..UsageMember::default() })
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<UsageMember, E> {
-        Ok(UsageMember::default())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<UsageMember, E> {
-        Ok(UsageMember::default())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<UsageMember, E> {
-        Ok(UsageMember::default())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<UsageMember, E> {
-        Ok(UsageMember::default())
-    }
-
-    fn visit_unit<E>(self) -> Result<UsageMember, E> {
-        Ok(UsageMember::default())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<UsageMember, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(UsageMember::default())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<UsageMember, A::Error> {
-        let mut found = UsageMember::default();
-        while let Some(detail) = members.next_key()? {
-            let place = match detail {
-                Detail::InputTokens => &mut found.input,
-                Detail::OutputTokens => &mut found.output,
-                Detail::CachedTokens => &mut found.cached,
-                Detail::CacheWriteTokens => &mut found.cache_write,
-                Detail::Ephemeral5m => &mut found.cache_write_5m,
-                Detail::Ephemeral1h => &mut found.cache_write_1h,
-                Detail::ReasoningTokens => &mut found.reasoning,
-                Detail::Other => {
-                    members.next_value::<IgnoredAny>()?;
-                    continue;
+impl UsageMember {
+    /// The member with this value.
+    fn of(json: &[u8]) -> Self {
+        let mut found = Self { is_given: true, ..Self::default() };
+        if json.starts_with(b"{") {
+            // Cannot fail: the value was checked with the object that it is in.
+            let _ = leading_members(json, |member: Member| {
+                if let Some(detail) = member.name(json).and_then(|name| found.detail(&name)) {
+                    *detail = json.get(member.value).and_then(count);
                 }
-            };
-            *place = members.next_value::<UsageMember>()?.count;
+                Ok::<_, JsonError>(())
+            });
+        } else {
+            found.count = count(json);
         }
-        Ok(found)
+        found
     }
+
+    fn of_value(value: &Value) -> Self {
+        let count = |value: &Value| Some(value.as_u64()?.min(MAX_COUNT));
+        let mut found = Self { count: count(value), ..Self::default() };
+        for (name, value) in value.as_object().into_iter().flatten() {
+            if let Some(detail) = found.detail(name.as_bytes()) {
+                *detail = count(value);
+            }
+        }
+        found
+    }
+
+    fn detail(&mut self, name: &[u8]) -> Option<&mut Option<u64>> {
+        Some(match name {
+            b"input_tokens" => &mut self.input,
+            b"output_tokens" => &mut self.output,
+            b"cached_tokens" => &mut self.cached,
+            b"cache_write_tokens" | b"cache_creation_tokens" => &mut self.cache_write,
+            b"ephemeral_5m_input_tokens" => &mut self.cache_write_5m,
+            b"ephemeral_1h_input_tokens" => &mut self.cache_write_1h,
+            b"reasoning_tokens" => &mut self.reasoning,
+            _ => return None,
+        })
+    }
+}
+
+/// The whole number that a value is. `None`: another type.
+fn count(json: &[u8]) -> Option<u64> {
+    Some(integer(json)?.min(MAX_COUNT))
 }
 
 impl UsageObject {
+    fn member(&mut self, name: &[u8]) -> Option<&mut UsageMember> {
+        Some(match name {
+            b"prompt_tokens" => &mut self.prompt_tokens,
+            b"input_tokens" => &mut self.input_tokens,
+            b"completion_tokens" => &mut self.completion_tokens,
+            b"output_tokens" => &mut self.output_tokens,
+            b"prompt_tokens_details" => &mut self.prompt_tokens_details,
+            b"input_tokens_details" => &mut self.input_tokens_details,
+            b"completion_tokens_details" => &mut self.completion_tokens_details,
+            b"output_tokens_details" => &mut self.output_tokens_details,
+            b"cache_read_input_tokens" => &mut self.cache_read_input_tokens,
+            b"cache_creation_input_tokens" => &mut self.cache_creation_input_tokens,
+            b"cache_creation" => &mut self.cache_creation,
+            b"prompt_cache_hit_tokens" => &mut self.prompt_cache_hit_tokens,
+            b"cached_tokens" => &mut self.cached_tokens,
+            b"reasoning_tokens" => &mut self.reasoning_tokens,
+            b"total_tokens" => &mut self.total_tokens,
+            b"tokens" => &mut self.tokens,
+            _ => return None,
+        })
+    }
+
     fn counts(&self) -> Option<Usage> {
         let count = |members: [&UsageMember; 2]| members.into_iter().find_map(|member| member.count);
         let input = count([&self.prompt_tokens, &self.input_tokens]).or(self.tokens.input);
@@ -530,5 +564,22 @@ mod tests {
         {
             assert_eq!(read(json.as_bytes()), None, "{json}");
         }
+    }
+
+    #[test]
+    fn the_last_usage_is_found_at_every_distance_from_the_end() {
+        let counts = r#""usage" : {"prompt_\u0074okens":9,"completion_tokens":4,"\ud83d":1}"#;
+        for length in (0..2 * WINDOW + 64).step_by(3) {
+            let text = "a".repeat(length);
+            let json = format!(r#"{{"usage":{{"prompt_tokens":1}},{counts},"text":"{text}"}}"#);
+            assert_eq!(find(json.as_bytes()), Some(usage(9, 4, None, None)), "{length}");
+        }
+        assert_eq!(find("a".repeat(5000).as_bytes()), None);
+    }
+
+    #[test]
+    fn a_count_that_is_given_twice_is_no_count() {
+        let twice = br#"{"usage":{"prompt_tokens":9,"completion_tokens":4,"prompt_tokens":8}}"#;
+        assert_eq!(find(twice), None);
     }
 }
