@@ -8,6 +8,9 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, Bytes};
 
+/// Segments that a list has room for when it gets its first: a request's head, and its body with two edits.
+const FIRST_CAPACITY: usize = 6;
+
 /// Segments in order.
 #[derive(Clone, Debug, Default)]
 pub struct ByteList {
@@ -23,6 +26,9 @@ impl ByteList {
 
     pub fn push(&mut self, segment: Bytes) {
         if !segment.is_empty() {
+            if self.segments.capacity() == 0 {
+                self.segments = VecDeque::with_capacity(FIRST_CAPACITY);
+            }
             self.remaining += segment.len();
             self.segments.push_back(segment);
         }

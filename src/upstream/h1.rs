@@ -4,6 +4,7 @@
 
 use std::{
     future::{Future as _, poll_fn},
+    io::IoSlice,
     pin::Pin,
     rc::Rc,
     sync::LazyLock,
@@ -17,7 +18,6 @@ use tokio::{
     io::AsyncWrite,
     time::{Duration, Instant, Sleep, sleep},
 };
-use tokio_util::io::poll_write_buf;
 
 use super::{
     head::{MAX_HEAD_SIZE, ResponseHead, parse_response},
@@ -31,6 +31,8 @@ use crate::{
 
 static FIND_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
+/// Parts of a request that are written at once: its head, and nearly always all of its body.
+const MAX_SLICES: usize = 8;
 /// Interim (1xx) heads that are skipped before the response.
 const MAX_INTERIM: u8 = 8;
 
@@ -206,8 +208,13 @@ impl Outgoing {
     /// Writes as much as the socket takes.
     fn poll(&mut self, io: &mut Io, cx: &mut Context<'_>) {
         while !self.bytes.is_empty() && !self.failed {
-            match poll_write_buf(Pin::new(io), cx, &mut self.bytes) {
-                Poll::Ready(Ok(written)) if written > 0 => self.wrote = true,
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = self.bytes.chunks_vectored(&mut slices);
+            match Pin::new(&mut *io).poll_write_vectored(cx, slices.get(..count).unwrap_or_default()) {
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    self.bytes.advance(written);
+                    self.wrote = true;
+                }
                 Poll::Ready(_) => self.failed = true,
                 Poll::Pending => return self.wait(io, true),
             }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::target::{BaseUrl, KeyHeader, Target};
@@ -14,6 +14,8 @@ use crate::http1::BodyFraming;
 pub(super) const MAX_HEAD_SIZE: usize = 64 * 1024;
 /// Header fields of a response.
 const MAX_HEADERS: usize = 128;
+/// Header fields that the gateway adds to most responses, for which there is room from the beginning.
+const ADDED_HEADERS: usize = 5;
 
 /// The options of `Connection` headers: names of hop-by-hop headers, `close`, `keep-alive`.
 pub fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -42,22 +44,15 @@ pub struct Request<'a> {
 /// The type of nearly all bodies.
 pub const JSON: &[u8] = b"application/json";
 
-/// The headers of `request` for `target`, in the order they are sent, without those that frame the message.
+/// The client's headers that pass to `target`, and the target's own, in the order they are sent, behind those
+/// that are the gateway's.
 pub(super) fn for_each_header<'a>(
     target: &'a Target,
     request: &'a Request<'_>,
     mut emit: impl FnMut(&'a HeaderName, &'a [u8]),
 ) {
-    static ACCEPT_ENCODING: HeaderName = header::ACCEPT_ENCODING;
-    static ACCEPT: HeaderName = header::ACCEPT;
-    static CONTENT_TYPE: HeaderName = header::CONTENT_TYPE;
     let hop_by_hop: Vec<&str> = named_by_connection(request.headers).collect();
     let is_replaced = |name: &HeaderName| target.headers.iter().any(|(own, _)| own == name);
-    emit(&ACCEPT, request.accept.as_bytes());
-    emit(&ACCEPT_ENCODING, b"identity");
-    if !request.content_type.is_empty() {
-        emit(&CONTENT_TYPE, request.content_type);
-    }
     for (name, value) in request.headers {
         let is_hop = hop_by_hop.iter().any(|option| option.eq_ignore_ascii_case(name.as_str()));
         if target.forwarded.pass_up(name) && !is_hop && !is_replaced(name) {
@@ -81,29 +76,36 @@ pub(super) const fn key_header(target: &Target) -> (&'static str, &'static str) 
 
 /// The bytes of an HTTP/1.1 request head, framed by `Content-Length`.
 pub(super) fn write_request(target: &Target, request: &Request<'_>, body_length: usize) -> Bytes {
-    let mut head = BytesMut::with_capacity(512);
-    head.put_slice(request.method.as_str().as_bytes());
-    head.put_u8(b' ');
-    for_each_part(&target.base, request.path, |part| head.put_slice(part.as_bytes()));
-    head.put_slice(b" HTTP/1.1\r\nhost: ");
+    let mut head = Vec::with_capacity(512);
+    head.extend_from_slice(request.method.as_str().as_bytes());
+    head.push(b' ');
+    for_each_part(&target.base, request.path, |part| head.extend_from_slice(part.as_bytes()));
+    head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     put_authority(&mut head, &target.base);
     if request.method != Method::GET {
-        head.put_slice(b"\r\ncontent-length: ");
-        head.put_slice(itoa::Buffer::new().format(body_length).as_bytes());
+        head.extend_from_slice(b"\r\ncontent-length: ");
+        head.extend_from_slice(itoa::Buffer::new().format(body_length).as_bytes());
     }
     if let Some(key) = &target.key {
         let (name, prefix) = key_header(target);
         for part in ["\r\n", name, ": ", prefix, key.expose()] {
-            head.put_slice(part.as_bytes());
+            head.extend_from_slice(part.as_bytes());
         }
+    }
+    head.extend_from_slice(b"\r\naccept: ");
+    head.extend_from_slice(request.accept.as_bytes());
+    head.extend_from_slice(b"\r\naccept-encoding: identity");
+    if !request.content_type.is_empty() {
+        head.extend_from_slice(b"\r\ncontent-type: ");
+        head.extend_from_slice(request.content_type);
     }
     for_each_header(target, request, |name, value| {
         for part in [b"\r\n", name.as_str().as_bytes(), b": ", value] {
-            head.put_slice(part);
+            head.extend_from_slice(part);
         }
     });
-    head.put_slice(b"\r\n\r\n");
-    head.freeze()
+    head.extend_from_slice(b"\r\n\r\n");
+    head.into()
 }
 
 /// The head of an HTTP/2 request. Its key is marked sensitive and enters no compression table.
@@ -133,6 +135,11 @@ pub(super) fn build_request(
         value.set_sensitive(true);
         headers.insert(name, value);
     }
+    headers.insert(header::ACCEPT, HeaderValue::from_static(request.accept));
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if !request.content_type.is_empty() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_bytes(request.content_type)?);
+    }
     let mut outcome = Ok(());
     for_each_header(target, request, |name, value| match HeaderValue::from_bytes(value) {
         Ok(value) => drop(headers.append(name.clone(), value)),
@@ -161,14 +168,14 @@ fn for_each_part(base: &BaseUrl, path: &str, mut emit: impl FnMut(&str)) {
 }
 
 /// [`BaseUrl::authority`] without an allocation, because every request needs it.
-fn put_authority(head: &mut BytesMut, base: &BaseUrl) {
+fn put_authority(head: &mut Vec<u8>, base: &BaseUrl) {
     if base.host.contains(':') {
-        return head.put_slice(base.authority().as_bytes());
+        return head.extend_from_slice(base.authority().as_bytes());
     }
-    head.put_slice(base.host.as_bytes());
+    head.extend_from_slice(base.host.as_bytes());
     if !base.has_default_port() {
-        head.put_u8(b':');
-        head.put_slice(itoa::Buffer::new().format(base.port).as_bytes());
+        head.push(b':');
+        head.extend_from_slice(itoa::Buffer::new().format(base.port).as_bytes());
     }
 }
 
@@ -198,29 +205,55 @@ pub fn parse_response(bytes: &Bytes) -> Result<Option<(ResponseHead, usize)>, Co
         httparse::Status::Partial => return Ok(None),
     };
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or("bad status")?;
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len() + 4);
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len() + ADDED_HEADERS);
+    let mut seen = SeenHeaders::default();
     for field in parsed.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| "bad header name")?;
+        seen.note(&name);
         let value =
             HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(|_| "bad header value")?;
         headers.append(name, value);
     }
     let http11 = parsed.version == Some(1);
-    let (framing, is_clear) = framing(status, &headers)?;
+    let (framing, is_clear) = framing(status, &headers, &seen)?;
     // HTTP/1.0 has no transfer codings (RFC 9112 section 6.1): the sender of one may mean another end of the
     // body.
     let is_clear = is_clear && (http11 || framing != BodyFraming::Chunked);
-    let keep_alive = is_clear && framing != BodyFraming::UntilClose && stays_open(http11, &headers);
+    let stays_open = if seen.connection { stays_open(http11, &headers) } else { http11 };
+    let keep_alive = is_clear && framing != BodyFraming::UntilClose && stays_open;
     Ok(Some((ResponseHead { status, headers, framing, keep_alive }, length)))
+}
+
+/// Which of the headers that frame a message a head has; those that it has not are not looked up.
+#[derive(Debug, Default)]
+struct SeenHeaders {
+    length: bool,
+    coding: bool,
+    connection: bool,
+}
+
+impl SeenHeaders {
+    fn note(&mut self, name: &HeaderName) {
+        self.length |= *name == header::CONTENT_LENGTH;
+        self.coding |= *name == header::TRANSFER_ENCODING;
+        self.connection |= *name == header::CONNECTION;
+    }
 }
 
 /// The body's framing (RFC 9112 section 6.3). `false`: the head names two framings, so the connection must
 /// not be reused.
-fn framing(status: StatusCode, headers: &HeaderMap) -> Result<(BodyFraming, bool), Cow<'static, str>> {
+fn framing(
+    status: StatusCode,
+    headers: &HeaderMap,
+    seen: &SeenHeaders,
+) -> Result<(BodyFraming, bool), Cow<'static, str>> {
     if status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         return Ok((BodyFraming::Length(0), true));
     }
-    let length = content_length(headers)?;
+    let length = if seen.length { content_length(headers)? } else { None };
+    if !seen.coding {
+        return Ok((length.map_or(BodyFraming::UntilClose, BodyFraming::Length), true));
+    }
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).into_iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok((length.map_or(BodyFraming::UntilClose, BodyFraming::Length), true)),

@@ -98,7 +98,8 @@ impl Upstream {
         stage.set(Stage::Head);
         let connected_after = start.elapsed();
         let multiplexed = connection.multiplexed();
-        match self.exchange(connection, (target, request, body.clone()), deadline, connected_after).await {
+        let again = body.clone();
+        match self.exchange(connection, (target, request, body), deadline, connected_after).await {
             Err(fault)
                 if may_replace(
                     &fault,
@@ -109,7 +110,7 @@ impl Upstream {
                 let (connection, _) = pool.acquire(target, block, tasks, (false, stage)).await?;
                 stage.set(Stage::Head);
                 let connected_after = start.elapsed();
-                self.exchange(connection, (target, request, body), deadline, connected_after).await
+                self.exchange(connection, (target, request, again), deadline, connected_after).await
             }
             outcome => {
                 // Connections to the same address often die together, and silently.

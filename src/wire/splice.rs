@@ -28,6 +28,9 @@ pub struct Edits<'a> {
 pub fn splice(body: &Bytes, envelope: &Envelope, edits: &Edits<'_>) -> ByteList {
     let spans = &envelope.spans;
     let rename = edits.model.filter(|name| !envelope.names(name));
+    if rename.is_none() && !edits.request_usage && spans.asgi.is_none() && spans.models.is_none() {
+        return body.clone().into();
+    }
     let rename = match (rename, &spans.model, &spans.models) {
         (Some(name), Some(span), _) => Some((span.clone(), quoted(name))),
         (Some(name), None, None) => Some(added_model(body, spans.close, name)),
