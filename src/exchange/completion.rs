@@ -32,9 +32,9 @@ pub struct Completion {
 
 impl Completion {
     #[must_use]
-    pub fn new(record: RequestRecord, queue: Rc<CompletionQueue>) -> Self {
+    pub fn new(record: impl Into<Box<RequestRecord>>, queue: Rc<CompletionQueue>) -> Self {
         let (stage, wasted) = (Cell::new(Stage::Intake), RefCell::default());
-        Self { record: Some(Box::new(record)), stage, wasted, queue }
+        Self { record: Some(record.into()), stage, wasted, queue }
     }
 
     /// The record so far.

@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, rc::Rc, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -71,8 +71,8 @@ impl Call {
         let from_client =
             head.headers.get(&REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
         let id = from_client.unwrap_or_else(make_id);
-        let client = ClientInfo::of(peer, &head.headers);
-        let record = RequestRecord { client, ..RequestRecord::new(id.clone(), started, route) };
+        let mut record = Box::new(RequestRecord::new(id.clone(), started, route));
+        record.client = ClientInfo::of(peer, &head.headers);
         Self {
             id,
             started,
@@ -219,7 +219,7 @@ impl Call {
     fn timing(&self) -> HeaderValue {
         let now = Instant::now();
         let asked = self.asked.unwrap_or(now);
-        let mut text = BytesMut::with_capacity(80);
+        let mut text = String::with_capacity(80);
         for (name, from, to) in [
             ("intake", self.started, asked),
             ("upstream", asked, self.answered.unwrap_or(asked)),
@@ -231,10 +231,10 @@ impl Call {
             let fraction = fraction.format(1000 + micros % 1000).get(1..).unwrap_or_default();
             let comma = if text.is_empty() { "" } else { ", " };
             for part in [comma, name, ";dur=", itoa::Buffer::new().format(micros / 1000), ".", fraction] {
-                text.extend_from_slice(part.as_bytes());
+                text.push_str(part);
             }
         }
-        HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static(""))
+        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
     }
 }
 

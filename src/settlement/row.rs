@@ -80,8 +80,7 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
         usage_source: stats.usage_source.map(|source| UsageSource::as_str(source).to_owned()),
         cost: cost.map(|cost| cost - cost_before),
         client: client_address(&record.client, config.trusted_proxies()).map(|address| address.to_string()),
-        user_agent: (record.client.user_agent.as_ref())
-            .map(|agent| cut(&String::from_utf8_lossy(agent.as_bytes()))),
+        user_agent: (record.client.user_agent.as_ref()).map(|agent| cut(&String::from_utf8_lossy(agent))),
         trace_id: record.trace.map(|trace| format!("{:032x}", trace.id)),
         ..Row::new(ids.make(at), at)
     })
