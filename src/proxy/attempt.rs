@@ -12,10 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderValue,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
-};
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use memchr::memmem;
 use tokio::time::{Instant, timeout_at};
 
@@ -27,7 +24,7 @@ use super::{
     first_bytes,
     request_context::RequestContext,
     response_headers::{
-        BodyKind, body_kind, declared_length, forbid_buffering, is_page, retain_passed_headers, status_of_hop,
+        ATTEMPTS, AnnouncedBody, BodyKind, forbid_buffering, retain_passed_headers, status_of_hop,
     },
     secret_mask::Within,
     snapshot::Provider,
@@ -123,9 +120,9 @@ impl RequestContext<'_> {
         if let Some(fault) = status_of_hop(status, &headers) {
             return Err(AttemptError::Fault(fault));
         }
-        let declared = declared_length(&headers);
-        let mut kind = body_kind(&headers, self.streams, self.endpoint);
-        if headers.contains_key("x-thalweg-attempts") {
+        let announced = AnnouncedBody::of(&headers, self.streams, self.endpoint);
+        let mut kind = announced.kind;
+        if headers.contains_key(&ATTEMPTS) {
             provider.standing.note_thalweg();
         }
         retain_passed_headers(&mut headers, &provider.target.forwarded);
@@ -142,15 +139,15 @@ impl RequestContext<'_> {
         };
         if !status.is_success() {
             running.stage.set(Stage::Body);
-            self.refuse_beyond(declared)?;
+            self.refuse_beyond(announced.length)?;
             let (text, rest) = read_error_start(body, deadline).await;
             return error(headers, text, rest, translation);
         }
-        if is_page(&headers) {
+        if announced.is_page {
             return Err(garbage("a page for people"));
         }
         let mut first = Bytes::new();
-        let is_labelled = kind == BodyKind::Events || headers.contains_key(CONTENT_ENCODING);
+        let is_labelled = kind == BodyKind::Events || announced.is_coded;
         if self.streams && !is_labelled && !self.endpoint.answers_files() {
             running.stage.set(Stage::FirstToken);
             let read = first_bytes::read(&mut body, deadline).await.map_err(AttemptError::Fault)?;
@@ -166,33 +163,15 @@ impl RequestContext<'_> {
         }
         if kind == BodyKind::Whole {
             running.stage.set(Stage::Body);
-            self.refuse_beyond(declared)?;
+            self.refuse_beyond(announced.length)?;
             let body = self.collect(body, first.into(), deadline).await.map_err(AttemptError::Fault)?;
             let body = provider.secrets.mask(body, Within::Answer);
             // LM Studio says under a good status that it lacks an endpoint.
             let is_untried = !provider.standing.endpoints().has_answered(running.endpoint);
-            if (self.streams || !self.is_sole || is_untried) && !headers.contains_key(CONTENT_ENCODING) {
+            if (self.streams || !self.is_sole || is_untried) && !announced.is_coded {
                 let text = body.join();
-                let is_json = provider_error::is_json(&text);
-                if !self.is_sole && !is_json && !self.endpoint.answers_files() {
-                    return Err(garbage("neither an answer nor an error"));
-                }
-                let is_error =
-                    text.len() <= provider_error::MAX_ERROR_BODY && provider_error::is_error(&text);
-                let lacks_endpoint = || {
-                    let class = classify::of_error(status.as_u16(), &text, running.model);
-                    class == FailureClass::EndpointMissing
-                };
-                if is_error && (!self.is_sole || lacks_endpoint()) {
+                if self.is_error_document(running, status, &text)? {
                     return error(headers, text, ErrorRest::Here(body), translation);
-                }
-                // A client that reads events finds none in a document, and some ask again at once without
-                // end. The models behind further endpoints may know no streams.
-                let answers_events = self.endpoint.is_main() && self.endpoint != Endpoint::Embeddings;
-                if self.streams && answers_events && is_json && !is_error {
-                    running.reported = usage::find(&text);
-                    let kind = FaultKind::Empty("a document");
-                    return Err(AttemptError::Fault(Fault::provider(Stage::Body, kind, Sent::Some)));
                 }
             }
             self.note_whole(provider, &body);
@@ -227,6 +206,39 @@ impl RequestContext<'_> {
             }
             Err(fault) => Err(AttemptError::Fault(fault)),
         }
+    }
+
+    /// Whether a whole answer under a good status is an error.
+    ///
+    /// # Errors
+    /// It is neither an answer nor an error, or a document where the client wants events.
+    fn is_error_document(
+        &self,
+        running: &mut RunningAttempt<'_>,
+        status: StatusCode,
+        text: &[u8],
+    ) -> Result<bool, AttemptError> {
+        let is_json = provider_error::is_json(text);
+        if !self.is_sole && !is_json && !self.endpoint.answers_files() {
+            return Err(garbage("neither an answer nor an error"));
+        }
+        let is_error = text.len() <= provider_error::MAX_ERROR_BODY && provider_error::is_error(text);
+        let lacks_endpoint = || {
+            let class = classify::of_error(status.as_u16(), text, running.model);
+            class == FailureClass::EndpointMissing
+        };
+        if is_error && (!self.is_sole || lacks_endpoint()) {
+            return Ok(true);
+        }
+        // A client that reads events finds none in a document, and some ask again at once without end. The
+        // models behind further endpoints may know no streams.
+        let answers_events = self.endpoint.is_main() && self.endpoint != Endpoint::Embeddings;
+        if self.streams && answers_events && is_json && !is_error {
+            running.reported = usage::find(text);
+            let kind = FaultKind::Empty("a document");
+            return Err(AttemptError::Fault(Fault::provider(Stage::Body, kind, Sent::Some)));
+        }
+        Ok(false)
     }
 
     fn stream(

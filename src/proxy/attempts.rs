@@ -31,22 +31,26 @@ use crate::{
 /// The answer for the client, and its provider.
 pub(super) struct ChosenAnswer<'c> {
     pub(super) success: Success,
+    /// When the attempt ended.
+    ended: Moment,
     provider: usize,
     /// `None`: an error that is passed on.
     winner: Option<Attempt<'c>>,
 }
 
-/// Runs attempts until one answer is good enough, or must be given to the client whatever it is.
+/// Runs attempts, from `now` on, until one answer is good enough or must be given to the client whatever it
+/// is.
 pub(super) async fn run_attempts<'c>(
     context: &RequestContext<'_>,
     plan: &mut AttemptPlan<'c>,
     recorder: &mut AttemptRecorder<'_>,
+    mut now: Moment,
 ) -> Result<ChosenAnswer<'c>, Box<Refusal>> {
     let first = pin!(None);
     let mut running = AttemptSet::new(first);
     let mut failures = FailedAttempts::default();
     loop {
-        let until = match plan.next(Moment::now()) {
+        let until = match plan.next(now) {
             Action::Start(attempt) => {
                 let provider = recorder.begin(&attempt)?;
                 let at = (attempt.candidate.model, attempt.candidate.endpoint);
@@ -55,20 +59,22 @@ pub(super) async fn run_attempts<'c>(
             }
             Action::Wait(until) => until,
             Action::Done => {
-                failures.add_late(plan.is_past_deadline(Moment::now()));
+                failures.add_late(plan.is_past_deadline(now));
                 failures.add_slow(running.cancel().filter_map(|attempt| recorder.provider_name(&attempt)));
                 recorder.record.race.late = failures.are_late();
                 return Err(failures.refusal(context.endpoint.path()));
             }
         };
         let noted = context.wasted.borrow().len();
-        let Some((attempt, result)) = next_result(&mut running, until).await else { continue };
-        let (provider, now) = (attempt.candidate.provider, Moment::now());
+        let next = next_result(&mut running, until).await;
+        now = Moment::now();
+        let Some((attempt, result)) = next else { continue };
+        let provider = attempt.candidate.provider;
         let error = match result {
             Ok(success) => {
                 cancel_slower(&mut running, plan, recorder).await;
                 context.stage.set(success.answer.stage());
-                return Ok(ChosenAnswer { success, provider, winner: Some(attempt) });
+                return Ok(ChosenAnswer { success, ended: now, provider, winner: Some(attempt) });
             }
             Err(error) => error,
         };
@@ -93,7 +99,7 @@ pub(super) async fn run_attempts<'c>(
             }
             let success = success?;
             context.stage.set(success.answer.stage());
-            return Ok(ChosenAnswer { success, provider, winner: None });
+            return Ok(ChosenAnswer { success, ended: now, provider, winner: None });
         }
     }
 }
@@ -177,11 +183,10 @@ impl<'a> AttemptRecorder<'a> {
 
     /// Records the answer's provider and names it in the answer's headers. A stream is observed from here on.
     pub(super) fn finish<'c>(&mut self, chosen: ChosenAnswer<'c>, plan: &mut AttemptPlan<'c>) -> Answer {
-        let ChosenAnswer { success, provider, winner } = chosen;
+        let ChosenAnswer { success, ended: now, provider, winner } = chosen;
         let mut answer = success.answer;
         self.record.answered_after = Some(success.times.answered - self.began);
         if let Some(attempt) = winner {
-            let now = Moment::now();
             if self.record.attempts > 1 {
                 self.record.upstream_model = Some(attempt.candidate.model.into());
             }

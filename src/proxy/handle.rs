@@ -22,7 +22,7 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
-    base::Endpoint,
+    base::{Endpoint, Moment},
     exchange::ResponseMode,
     relay::Mode,
     wire::{self, ModelUse},
@@ -119,12 +119,13 @@ impl Gateway {
         let plan = self.candidates(snapshot, &headers, (endpoint, &envelope, body), &principal)?;
         admission::grant(call, snapshot, principal, (body, &envelope), &plan)?;
         tracing::debug!(id = %call.id, path = endpoint.path(), model = envelope.model(), "request");
-        let mut plan = self.attempts(snapshot, &headers, plan);
+        let began = Instant::now();
+        let now = Moment::at(began.into_std());
+        let mut plan = self.attempts(snapshot, &headers, plan, now);
         call.record().strategy = Some(strategy_name(&plan));
 
         let (record, stage, wasted) = call.completion.parts();
         record.race.is_race = plan.is_race();
-        let began = Instant::now();
         call.asked = Some(began);
         let path = match addressed.streams {
             Some(streams) => gemini_path::method(endpoint, streams, head.uri.query()),
@@ -152,7 +153,7 @@ impl Gateway {
             model_commit: snapshot.commit_of(plan.plan()),
         };
         let mut recorder = AttemptRecorder { record, id: &call.id, snapshot, began };
-        let chosen = run_attempts(&context, &mut plan, &mut recorder).await?;
+        let chosen = run_attempts(&context, &mut plan, &mut recorder, now).await?;
         call.answered = Some(chosen.success.times.answered);
         Ok(recorder.finish(chosen, &mut plan))
     }

@@ -59,18 +59,16 @@ pub(super) async fn read(
     (memory, key): (&BodyMemory, &Arc<str>),
 ) -> Result<ReadBody, Box<Refusal>> {
     let limit = limits.body_size;
-    let coding = match headers.contains_key(header::CONTENT_ENCODING) {
+    let coding = match headers.contains_key(&header::CONTENT_ENCODING) {
         true => decode::coding(headers).map_err(|()| unknown_coding())?,
         false => None,
     };
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > limit) {
+    // The `Content-Length` as the server has checked it.
+    let declared = usize::try_from(body.size_hint().exact().unwrap_or(0)).unwrap_or(usize::MAX);
+    if declared > limit {
         return Err(too_large(limit).into());
     }
-    let mut reader = BodyReader { body, limits, declared: declared.unwrap_or(0), waits_for: Cell::new(None) };
+    let mut reader = BodyReader { body, limits, declared, waits_for: Cell::new(None) };
     let first = match reader.poll_now().await {
         Some(outcome) => outcome?,
         None => return reader.within(Bytes::new(), coding, memory.open(key)).await,

@@ -71,10 +71,10 @@ impl Gateway {
         snapshot: &'a Snapshot,
         headers: &RequestHeaders<'_>,
         plan: Plan<'a>,
+        now: Moment,
     ) -> AttemptPlan<'a> {
-        let (settings, now) = (snapshot.catalog.settings(), Moment::now());
         let policy = Policy {
-            settings,
+            settings: snapshot.catalog.settings(),
             budgets: snapshot.catalog.registry().budgets(),
             failover: snapshot.failover,
             deadline: headers.timeout().map(|timeout| now + timeout),

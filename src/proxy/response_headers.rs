@@ -10,7 +10,10 @@ use crate::{
 
 /// Characters of a redirection's target that an error shows.
 const MAX_LOCATION: usize = 200;
-const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-thalweg-provider-request-id");
+/// The number of attempts, by which another thalweg knows this one.
+pub(super) static ATTEMPTS: HeaderName = HeaderName::from_static("x-thalweg-attempts");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-thalweg-provider-request-id");
 
 /// How a body is passed to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,47 +26,51 @@ pub(super) enum BodyKind {
     Whole,
 }
 
-/// The kind of a body with these headers. `is_stream`: the client requested a stream. Sound of a known end is
-/// relayed like a stream: it may be long, and players begin before its end.
-#[must_use]
-pub(super) fn body_kind(headers: &HeaderMap, is_stream: bool, endpoint: Endpoint) -> BodyKind {
-    let is = |wanted| is_of_type(headers, wanted);
-    let plain = !headers.contains_key(header::CONTENT_ENCODING);
-    if is(b"text/event-stream") && plain {
-        BodyKind::Events
-    } else if (is_stream || endpoint == Endpoint::Speech) && !is(b"application/json") {
-        BodyKind::Frames
-    } else {
-        BodyKind::Whole
+/// A body as its headers announce it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AnnouncedBody {
+    pub(super) kind: BodyKind,
+    /// A web page, as a proxy or a portal in between sends it, under any status.
+    pub(super) is_page: bool,
+    /// It has a content coding.
+    pub(super) is_coded: bool,
+    /// Its length. `None`: absent or no number.
+    pub(super) length: Option<u64>,
+}
+
+impl AnnouncedBody {
+    /// The body with these headers. `is_stream`: the client requested a stream. Sound of a known end is
+    /// relayed like a stream: it may be long, and players begin before its end.
+    #[must_use]
+    pub(super) fn of(headers: &HeaderMap, is_stream: bool, endpoint: Endpoint) -> Self {
+        let content_type = headers.get(&header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let is = |wanted: &[u8]| {
+            content_type.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
+        };
+        let is_coded = headers.contains_key(&header::CONTENT_ENCODING);
+        let kind = if is(b"text/event-stream") && !is_coded {
+            BodyKind::Events
+        } else if (is_stream || endpoint == Endpoint::Speech) && !is(b"application/json") {
+            BodyKind::Frames
+        } else {
+            BodyKind::Whole
+        };
+        let length =
+            headers.get(&header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        Self { kind, is_page: is(b"text/html"), is_coded, length }
     }
-}
-
-/// A web page, as a proxy or a portal in between sends it, under any status.
-#[must_use]
-pub(super) fn is_page(headers: &HeaderMap) -> bool {
-    is_of_type(headers, b"text/html")
-}
-
-fn is_of_type(headers: &HeaderMap, wanted: &[u8]) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    content_type.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
-}
-
-/// The body's length by `Content-Length`. `None`: absent or no number.
-#[must_use]
-pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The fault of a status that concerns only the hop to the provider: a redirection, which would carry the
 /// prompt elsewhere, or a demand of a proxy or a server in between. `None`: another status.
 #[must_use]
 pub(super) fn status_of_hop(status: StatusCode, headers: &HeaderMap) -> Option<Fault> {
-    let is_of_hop = status.is_redirection() || matches!(status.as_u16(), 407 | 421 | 426);
-    let location = headers.get(header::LOCATION).filter(|_| status.is_redirection());
+    let location = if status.is_redirection() { headers.get(&header::LOCATION) } else { None };
     let kind = match location {
         Some(location) => FaultKind::Redirect(shown_location(location.as_bytes())),
-        None if is_of_hop => FaultKind::Status(status.as_u16()),
+        None if status.is_redirection() || matches!(status.as_u16(), 407 | 421 | 426) => {
+            FaultKind::Status(status.as_u16())
+        }
         None => return None,
     };
     Some(Fault::provider(Stage::Head, kind, Sent::Some))
@@ -88,14 +95,14 @@ pub(super) fn retain_passed_headers(headers: &mut HeaderMap, forwarded: &Forward
     for name in &named {
         headers.remove(name.as_str());
     }
-    let id = headers.remove("x-request-id");
+    let id = headers.remove(&REQUEST_ID);
     let removed: Vec<HeaderName> =
         headers.keys().filter(|name| !forwarded.pass_down(name)).cloned().collect();
     for name in &removed {
         headers.remove(name);
     }
     if let Some(id) = id {
-        headers.insert(PROVIDER_REQUEST_ID, id);
+        headers.insert(PROVIDER_REQUEST_ID.clone(), id);
     }
 }
 
@@ -104,7 +111,11 @@ pub(super) fn sign(headers: &mut HeaderMap, provider: Option<&str>, attempts: u8
     if let Some(name) = provider.and_then(|name| HeaderValue::from_str(name).ok()) {
         headers.insert(HeaderName::from_static("x-thalweg-provider"), name);
     }
-    headers.insert(HeaderName::from_static("x-thalweg-attempts"), HeaderValue::from(u16::from(attempts)));
+    let attempts = match attempts {
+        1 => HeaderValue::from_static("1"),
+        several => HeaderValue::from(u16::from(several)),
+    };
+    headers.insert(ATTEMPTS.clone(), attempts);
 }
 
 /// Keeps proxies in front of the gateway from holding an event stream back (R1).
@@ -132,14 +143,15 @@ mod tests {
             ("application/x-ndjson", false, BodyKind::Whole),
             ("", true, BodyKind::Frames),
         ] {
-            let found = body_kind(&headers(content_type), is_stream, Endpoint::ChatCompletions);
-            assert_eq!(found, kind, "{content_type}");
+            let found = AnnouncedBody::of(&headers(content_type), is_stream, Endpoint::ChatCompletions);
+            assert_eq!(found.kind, kind, "{content_type}");
         }
         let mut compressed = headers("text/event-stream");
         compressed.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        assert_eq!(body_kind(&compressed, true, Endpoint::ChatCompletions), BodyKind::Frames);
-        let sound = body_kind(&headers("audio/mpeg"), false, Endpoint::Speech);
-        assert_eq!(sound, BodyKind::Frames, "sound may be long, and is heard as it comes");
+        let coded = AnnouncedBody::of(&compressed, true, Endpoint::ChatCompletions);
+        assert_eq!((coded.kind, coded.is_coded), (BodyKind::Frames, true));
+        let sound = AnnouncedBody::of(&headers("audio/mpeg"), false, Endpoint::Speech);
+        assert_eq!(sound.kind, BodyKind::Frames, "sound may be long, and is heard as it comes");
     }
 
     #[test]
