@@ -66,7 +66,7 @@ impl<'a> Input<'a> {
     fn stream(&mut self) -> u32 {
         match self.byte() {
             255 => u32::MAX,
-            low => u32::from([1, 3, 5, 1, 3, 7, 0, 2][usize::from(low % 8)]),
+            low => [1, 3, 5, 1, 3, 7, 0, 2][usize::from(low % 8)],
         }
     }
 }
