@@ -26,6 +26,7 @@ use thalweg::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime::{Builder, LocalOptions},
+    task::spawn_local,
     time::{Sleep, sleep, timeout},
 };
 
@@ -41,9 +42,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
 
 fuzz_target!(|input: &[u8]| {
-    let mut input = Input(input);
+    let run = run(input.to_vec());
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build_local(LocalOptions::default());
-    runtime.expect("a runtime").block_on(run(&mut input));
+    // In a task, which takes turns with the connection's as in the gateway.
+    runtime.expect("a runtime").block_on(async { spawn_local(run).await.expect("no panic") });
 });
 
 /// One request, and how its response is read.
@@ -73,7 +75,8 @@ struct Read {
     is_whole: bool,
 }
 
-async fn run(input: &mut Input<'_>) {
+async fn run(input: Vec<u8>) {
+    let input = &mut Input(&input);
     let kind = input.byte();
     let exchanges: Vec<Exchange> = (0..=kind % 3).map(|_| Exchange::new(input)).collect();
     let writable = if kind & 4 == 0 { usize::MAX } else { PREFACE + input.length() * 16 };
