@@ -266,12 +266,10 @@ fn estimated_count(
     (endpoint, model): (Endpoint, &str),
     body: &[u8],
 ) -> Result<Answer, Box<Refusal>> {
-    let dialect = match endpoint {
-        Endpoint::CountTokens => ApiDialect::Messages,
-        Endpoint::GeminiCount => ApiDialect::Gemini,
-        _ => return Err(refusal),
-    };
-    let may_estimate = refusal.code == "endpoint_not_found" && snapshot.catalog.translates(model);
+    let dialect = if endpoint.is_gemini() { ApiDialect::Gemini } else { ApiDialect::Messages };
+    let may_estimate = matches!(endpoint, Endpoint::CountTokens | Endpoint::GeminiCount)
+        && refusal.code == "endpoint_not_found"
+        && snapshot.catalog.translates(model);
     let tokens = may_estimate.then(|| request::count_tokens(dialect, body).ok()).flatten();
     let tokens = tokens.ok_or(refusal)?;
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);

@@ -58,13 +58,13 @@ impl Body {
         let (mut head, body) = response.into_parts();
         let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
         let is_events = content_type.is_some_and(|value| value.starts_with(b"text/event-stream"));
-        let body = match body {
-            Self::Stream(events) if is_events => {
+        let body = match (body, is_events) {
+            (Self::Stream(events), true) => {
                 let json = HeaderValue::from_static("application/json; charset=UTF-8");
                 head.headers.insert(header::CONTENT_TYPE, json);
                 Self::Array(Box::new(JsonArray::new(events, max_line)))
             }
-            body => body,
+            (body, _) => body,
         };
         Response::from_parts(head, body)
     }

@@ -414,10 +414,9 @@ mod tests {
     fn geminis_paths_name_model_and_method() {
         let of = |path| {
             let found = find(path)?;
-            let streams = match found.route.operation {
-                Operation::Generate { streams } => Some(streams),
-                _ => None,
-            };
+            let operation = found.route.operation;
+            let streams =
+                [true, false].into_iter().find(|it| operation == Operation::Generate { streams: *it });
             Some((streams, found.model()?, RouteMatch::dialect(Some(found), path)))
         };
         for (path, streams, model) in [
