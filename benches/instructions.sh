@@ -1,6 +1,7 @@
 #!/bin/sh
-# Instructions per call of the wire room's hot code and of the choice of a candidate, counted by callgrind:
-# the difference of two runs, so that start-up does not count. Repeats to the instruction; needs valgrind.
+# Instructions per call of the wire room's hot code, of the choice of a candidate and of translations, counted
+# by callgrind: the difference of two runs, so that start-up does not count. Repeats to the instruction; needs
+# valgrind.
 set -eu
 cd "$(dirname "$0")/.."
 binary() {
@@ -27,3 +28,11 @@ each() {
 each wire envelope/1000 envelope/100000 envelope-escapes/1000 envelope-escapes/100000 splice/1000 \
     scan/1 scan/16 scan-committed/1 scan-committed/16 scan-named-committed/1
 each plan plan/1 plan/3 plan-adaptive/3
+for pair in "messages>chat" "responses>chat" "gemini>chat" "chat>messages" "responses>messages" "gemini>messages" \
+    "chat>responses" "messages>responses" "gemini>responses"; do
+    each translate "event/$pair"
+    case $pair in
+        gemini*) ;;
+        *) each translate "request/$pair" ;;
+    esac
+done

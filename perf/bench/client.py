@@ -43,7 +43,8 @@ def at_rate(leg, seconds, rate):
 
 def command_of(leg, streams, seconds, stream, *more):
     command = [BENCH, "bench", "--url", leg.url, "--api-key", KEY, "--model", "rig-model", "--json", "-", "--no-first-request"]
-    command += ["--streams", streams, "--duration", f"{seconds}s", "--prompt-bytes", PROMPT_BYTES, *more]
+    command += ["--body", leg.body] if leg.body else ["--prompt-bytes", PROMPT_BYTES]
+    command += ["--streams", streams, "--duration", f"{seconds}s", *more]
     command += leg.client_options + ([] if stream else ["--no-stream"])
     return [str(part) for part in command]
 
@@ -58,7 +59,7 @@ def _checked(leg, load, report):
 
 def times(report):
     """{"age p50": nanoseconds, …}; without what the run did not measure."""
-    kinds = {"age": "delivery_us", "first byte": "ttfb_us", "answer": "total_us"}
+    kinds = {"age": "delivery_us", "first byte": "ttfb_us", "first token": "ttft_us", "answer": "total_us"}
     quantiles = {"p50": "p50", "p99": "p99", "p99.9": "p999"}
     return {
         f"{kind} {quantile}": report[field][key] * 1e3

@@ -34,6 +34,8 @@ class Leg:
     # What the client speaks to it.
     url: str = ""
     client_options: list = field(default_factory=list)
+    # A file with what is asked; None: a short prompt.
+    body: Path | None = None
 
     def stop(self):
         if self.process:

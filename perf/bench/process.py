@@ -41,12 +41,13 @@ class Placement:
 
 
 class Process:
-    def __init__(self, command, core, directory, name, env=None):
+    def __init__(self, command, core, directory, name, env=None, quiet=False):
+        """`quiet`: what it prints is not read."""
         self._log = open(Path(directory) / f"{name}.stderr", "wb")
         self._popen = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL if quiet else subprocess.PIPE,
             stderr=self._log,
             env=env,
             preexec_fn=Placement.on(core),
@@ -97,7 +98,8 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._popen.kill()
                 self._popen.wait()
-        self._popen.stdout.close()
+        if self._popen.stdout:
+            self._popen.stdout.close()
         self._log.close()
 
 

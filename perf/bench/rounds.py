@@ -26,8 +26,8 @@ def run(workload, names, repeats, realtime, transport=PLAIN):
         for leg in running:
             client.run(leg, _short(workload.load))
         for number in range(repeats * ROUNDS_PER_REPEAT):
-            for leg in _rotated(running, number):
-                samples[leg.name].append(_sample(workload, emulator, leg))
+            for leg in rotated(running, number):
+                samples[leg.name].append(sample(workload, emulator, leg))
         if workload.syscalls:
             for leg in running:
                 if leg.process:
@@ -48,7 +48,7 @@ def _started(workload, names, transport):
         yield emulator, running
 
 
-def _rotated(items, by):
+def rotated(items, by):
     by %= len(items)
     return items[by:] + items[:by]
 
@@ -58,7 +58,7 @@ def _short(load):
     return replace(load, requests=max(load.requests // 10, load.streams))
 
 
-def _sample(workload, emulator, leg):
+def sample(workload, emulator, leg):
     def clocks():
         own = resource.getrusage(resource.RUSAGE_CHILDREN)
         return emulator.process.cpu(), leg.process.cpu() if leg.process else 0, (own.ru_utime + own.ru_stime) * 1e9

@@ -60,6 +60,9 @@ pub struct Options {
     /// Pad what is asked to so many bytes
     #[arg(long, default_value = "0", value_name = "N")]
     prompt_bytes: usize,
+    /// Send the JSON of a file instead; it names the model, and asks for a stream or not
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_bytes"])]
+    body: Option<PathBuf>,
     /// Tokens that each answer may have
     #[arg(long, default_value = "256", value_name = "N")]
     max_tokens: u32,
@@ -131,10 +134,14 @@ impl Options {
             stream: !self.no_stream && dialect != Dialect::Embeddings,
         };
         let stream = prompt.stream;
+        let body = match &self.body {
+            Some(file) => fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?.into(),
+            None => prompt.padded(self.prompt_bytes).body(dialect),
+        };
         let plan = LoadPlan {
             target: self.destination.target(dialect)?,
             dialect,
-            body: prompt.padded(self.prompt_bytes).body(dialect),
+            body,
             stream,
             streams: self.streams,
             arrival: self.rate.map_or(Arrival::Closed, |per_second| Arrival::Open { per_second }),
@@ -227,6 +234,7 @@ mod tests {
         assert!(options(remote).plan().is_err());
         assert!(options(&format!("{remote} --allow-remote")).plan().is_ok());
         assert!(Line::try_parse_from(["bench", "--duration", "soon"]).is_err());
+        assert!(options("bench --url http://127.0.0.1:9 --body none.json").plan().is_err());
         assert_eq!(options("bench --duration 1500ms").duration, Duration::from_millis(1500));
     }
 }

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{COMPLETION, ERROR, Workload, asks_for_stream, pace::Phases};
-use crate::event::{self, Event};
+use crate::event;
 
 const STREAM_HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -73,7 +73,7 @@ async fn send_events(
     workload: Workload,
     phases: &Phases,
 ) -> io::Result<()> {
-    let mut event = Event::of_size(workload.size);
+    let mut event = workload.event();
     stream.write_all(&[STREAM_HEAD, event.chunk_now()].concat()).await?;
     stream.flush().await?;
     let mut pace = phases.start(workload);
@@ -85,7 +85,7 @@ async fn send_events(
     if workload.silent {
         return stream.read_u8().await.map(drop);
     }
-    let last_event = event::chunk(event::END);
+    let last_event = event::chunk(workload.end());
     stream.write_all(&[&last_event, LAST_CHUNK].concat()).await?;
     stream.flush().await
 }

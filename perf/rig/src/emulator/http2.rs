@@ -7,10 +7,7 @@ use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{COMPLETION, Workload, asks_for_stream, pace::Phases};
-use crate::{
-    event::{self, Event},
-    net,
-};
+use crate::net;
 
 pub async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -62,12 +59,12 @@ async fn send_events(
     workload: Workload,
     phases: &Phases,
 ) -> Result<(), h2::Error> {
-    let mut event = Event::of_size(workload.size);
+    let mut event = workload.event();
     body.send_data(Bytes::copy_from_slice(event.data_now()), false)?;
     let mut pace = phases.start(workload);
     for _ in 1..workload.events {
         pace.wait().await;
         body.send_data(Bytes::copy_from_slice(event.data_now()), false)?;
     }
-    body.send_data(Bytes::from_static(event::END), true)
+    body.send_data(Bytes::from_static(workload.end()), true)
 }

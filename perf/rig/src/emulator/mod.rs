@@ -15,7 +15,10 @@ use std::{io, path::PathBuf};
 use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::net;
+use crate::{
+    event::{self, Event},
+    net,
+};
 use pace::Phases;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -46,6 +49,9 @@ pub struct Workload {
     /// Bytes of an event.
     #[arg(long, default_value_t = 200)]
     size: usize,
+    /// Write the time into the event's text, which a translation keeps, and end with a reason and usage.
+    #[arg(long)]
+    stamp_text: bool,
     /// Fall silent after the events instead of ending the stream.
     #[arg(long)]
     silent: bool,
@@ -55,6 +61,16 @@ pub struct Workload {
     /// Answer with this status and an error instead (HTTP/1.1).
     #[arg(long)]
     error: Option<u16>,
+}
+
+impl Workload {
+    fn event(&self) -> Event {
+        if self.stamp_text { Event::of_text_size(self.size) } else { Event::of_size(self.size) }
+    }
+
+    const fn end(&self) -> &'static [u8] {
+        if self.stamp_text { event::REASONED_END } else { event::END }
+    }
 }
 
 const COMPLETION: &str = concat!(
