@@ -6,7 +6,8 @@
 //! answer, bounded. An answer that its provider did not complete gets no end.
 //!
 //! - [`read_chat`] ([`chat_calls`], [`chat_reasoning`], [`chat_values`]), [`read_messages`],
-//!   [`read_responses`]: the readers, over [`json_read`] and [`cut_characters`]
+//!   [`read_responses`]: the readers, over [`json_read`] and [`cut_characters`]; [`text_shape`]: events that
+//!   differ in their text alone
 //! - [`call`] ([`input_string`], [`json_extent`]): a tool call under way
 //! - [`write_chat`], [`write_messages`], [`write_responses`] ([`response_item`], [`response_object`]),
 //!   [`write_gemini`] ([`gemini_values`]): the streams; [`ids`]
@@ -41,6 +42,7 @@ mod sequencer;
 mod stream_writer;
 #[cfg(test)]
 mod tests;
+mod text_shape;
 mod write_chat;
 mod write_gemini;
 mod write_messages;
@@ -59,6 +61,7 @@ use self::{
     read_responses::ResponsesReader,
     sequencer::{AnswerProgress, Sequencer},
     stream_writer::{AnswerWriter, StreamOutput},
+    text_shape::{TextNote, TextShape},
 };
 use crate::dialect::{ApiDialect, context::AnswerContext};
 
@@ -71,6 +74,7 @@ pub use self::{
 #[derive(Debug)]
 pub struct StreamTranslator {
     json: JsonReader,
+    text_shape: TextShape,
     reader: Reader,
     sequencer: Sequencer,
     writer: AnswerWriter,
@@ -85,6 +89,7 @@ impl StreamTranslator {
         let tools = std::mem::take(&mut context.tools);
         Self {
             json: JsonReader::new(),
+            text_shape: TextShape::default(),
             reader: Reader::new(from),
             sequencer: Sequencer::new(to, tools, context.estimated_input_tokens, id),
             writer: AnswerWriter::new(to, context, id, created),
@@ -96,10 +101,19 @@ impl StreamTranslator {
         let data = data.trim_ascii();
         let mut seen = Translated::default();
         let mut output = StreamOutput { writer: &mut self.writer, out, seen: &mut seen };
-        let mut feed = Feed { sequencer: &mut self.sequencer, sink: &mut output };
-        if data == b"[DONE]" {
+        let mut feed = Feed { sequencer: &mut self.sequencer, sink: &mut output, note: None };
+        if !self.json.is_cut()
+            && let Some((kind, text)) = self.text_shape.text(name, data)
+        {
+            if !text.is_empty() {
+                feed.fact(kind.fact(text));
+            }
+        } else if data == b"[DONE]" {
+            self.text_shape.forget();
             self.reader.done(&mut feed);
         } else if !data.is_empty() {
+            self.text_shape.forget();
+            feed.note = self.text_shape.is_tried().then(|| TextNote::new(data));
             let reader = &mut self.reader;
             let read = self.json.read(data, |json| reader.event(name, json, &mut feed));
             if read.is_none() {
@@ -107,6 +121,9 @@ impl StreamTranslator {
                 let is_error = name == Some(b"error") && !words.is_empty();
                 let message = if is_error { &words } else { "the provider sent an event that is not JSON" };
                 feed.fact(Fact::Failed { code: errors::classify(None, "", "", message), message });
+            }
+            if let Some((kind, place)) = feed.note.and_then(TextNote::into_text) {
+                self.text_shape.learn(name, data, kind, place);
             }
         }
         seen.is_dropped = std::mem::take(&mut self.sequencer.has_unknown);
@@ -117,7 +134,7 @@ impl StreamTranslator {
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         let mut seen = Translated::default();
         let mut output = StreamOutput { writer: &mut self.writer, out, seen: &mut seen };
-        self.reader.finish(&mut Feed { sequencer: &mut self.sequencer, sink: &mut output });
+        self.reader.finish(&mut Feed { sequencer: &mut self.sequencer, sink: &mut output, note: None });
         match self.sequencer.progress() {
             AnswerProgress::Ended => Ok(()),
             AnswerProgress::Failed => Err(BrokenAnswer::Failed),
@@ -148,7 +165,7 @@ pub fn whole(
     let mut sequencer = Sequencer::new(to, context.tools.clone(), context.estimated_input_tokens, id);
     let mut gathered = Gathered::new(to, context, id, created);
     let mut reader = Reader::new(from);
-    let mut feed = Feed { sequencer: &mut sequencer, sink: &mut gathered };
+    let mut feed = Feed { sequencer: &mut sequencer, sink: &mut gathered, note: None };
     JsonReader::new().read(body, |json| reader.whole(json, &mut feed)).ok_or(WholeError::NotJson)?;
     gathered.write(out)
 }
@@ -276,10 +293,14 @@ impl Reader {
 struct Feed<'a> {
     sequencer: &'a mut Sequencer,
     sink: &'a mut dyn BlockSink,
+    note: Option<TextNote<'a>>,
 }
 
 impl FactSink for Feed<'_> {
     fn fact(&mut self, fact: Fact<'_>) {
+        if let Some(note) = &mut self.note {
+            note.see(&fact);
+        }
         self.sequencer.fact(fact, self.sink);
     }
 }

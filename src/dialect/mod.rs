@@ -1,7 +1,7 @@
 //! Translation between dialects, event by event. Pure: bytes in, bytes out, no I/O.
 //!
 //! - [`api`]: the dialects; [`context`]: the facts of a request that its answer's translation needs
-//! - [`json`]: writing JSON into a byte buffer
+//! - [`json`]: writing JSON into a byte buffer; [`json_scratch`]: the memory that it is read in
 //! - [`reasoning`]: the signature that reasoning goes back by
 //! - [`request`]: a request of one dialect becomes a request of another
 //! - [`answer`]: a stream, a whole answer or an error of one dialect becomes one of another
@@ -10,6 +10,7 @@ pub mod answer;
 pub mod api;
 pub mod context;
 pub mod json;
+pub mod json_scratch;
 pub mod reasoning;
 pub mod request;
 #[cfg(test)]

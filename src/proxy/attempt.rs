@@ -184,7 +184,7 @@ impl RequestContext<'_> {
         running.stage.set(Stage::FirstToken);
         let is_events = kind == BodyKind::Events;
         let strips_usage = if translation.is_some() { self.hides_usage() } else { running.requests_usage };
-        let body = match &translation {
+        let body = match translation {
             Some(_) if !is_events => return Err(garbage("no event stream")),
             Some(translation) => translation.stream(take(&mut first), body, self.snapshot.stream.max_line),
             None => AnswerBody::Native(body),

@@ -6,6 +6,7 @@
 
 use std::{
     borrow::Cow,
+    cell::Cell,
     task::{Context, Poll, ready},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -173,21 +174,15 @@ impl Translation {
     }
 
     /// The stream `body`, of which `first` has been read.
-    pub(super) fn stream(&self, first: Bytes, body: upstream::Body, max_line: usize) -> AnswerBody {
-        let translator = StreamTranslator::new(
-            self.provider,
-            self.client,
-            self.context.clone(),
-            &self.id.to_string(),
-            now(),
-        );
+    pub(super) fn stream(self, first: Bytes, body: upstream::Body, max_line: usize) -> AnswerBody {
+        let id = self.id.to_string();
+        let translator = StreamTranslator::new(self.provider, self.client, self.context, &id, now());
         AnswerBody::Translated(Box::new(TranslatedBody {
             first,
             body,
             scanner: Scanner::of_whole_events(max_line),
             translator,
             keeps_comments: self.client != ApiDialect::Gemini,
-            out: Vec::new(),
             has_ended: false,
             fault: None,
         }))
@@ -240,20 +235,37 @@ pub struct TranslatedBody {
     translator: StreamTranslator,
     /// Google's Python client takes a comment for an answer that is no JSON, and raises.
     keeps_comments: bool,
-    out: Vec<u8>,
     has_ended: bool,
     /// The reason of the end, behind the output of the events before it.
     fault: Option<Fault>,
 }
 
+/// Bytes of output that the thread keeps room for.
+const MAX_KEPT_OUTPUT: usize = 64 << 10;
+
+thread_local! {
+    /// A frame is written here and copied into its own size. Empty between two polls.
+    static OUTPUT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 impl TranslatedBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        let mut out = OUTPUT.take();
+        let polled = self.poll_into(cx, &mut out);
+        if out.capacity() <= MAX_KEPT_OUTPUT {
+            out.clear();
+            OUTPUT.set(out);
+        }
+        polled
+    }
+
+    fn poll_into(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Option<Result<Bytes, Fault>>> {
         while !self.has_ended {
             let first = std::mem::take(&mut self.first);
             let frame = if first.is_empty() { ready!(self.body.poll_frame(cx)) } else { Some(Ok(first)) };
             match frame {
                 Some(Ok(frame)) => {
-                    let Self { scanner, translator, keeps_comments, out, .. } = self;
+                    let Self { scanner, translator, keeps_comments, .. } = self;
                     let scanned =
                         scanner.scan(&frame, |event| translate(translator, &event, *keeps_comments, out));
                     if let Err(too_long) = scanned {
@@ -268,16 +280,14 @@ impl TranslatedBody {
                 }
                 None => {
                     self.has_ended = true;
-                    let Self { scanner, translator, keeps_comments, out, .. } = self;
+                    let Self { scanner, translator, keeps_comments, .. } = self;
                     scanner.finish(|event| translate(translator, &event, *keeps_comments, out));
                     // An answer that was cut short gets no end here, so the tap finds it cut short.
                     let _ = translator.finish(out);
                 }
             }
-            if !self.out.is_empty() {
-                let frame = Bytes::copy_from_slice(&self.out);
-                self.out.clear();
-                return Poll::Ready(Some(Ok(frame)));
+            if !out.is_empty() {
+                return Poll::Ready(Some(Ok(Bytes::copy_from_slice(out))));
             }
         }
         Poll::Ready(self.fault.take().map(Err))

@@ -1,71 +1,60 @@
-//! Reads an event's JSON with simd-json: a tape over a scratch buffer, both kept from event to event.
+//! Reads an event's JSON with simd-json: a tape over a scratch buffer, both kept by the thread.
 //!
 //! Strings of the tape are slices of the scratch buffer. Of members with one name the first counts. A
 //! document that is no JSON because a character is cut apart is mended (`cut_characters`). A number beyond 64
 //! bits is read as a float, as most readers do it.
 
+use std::cell::Cell;
+
 use simd_json::{
-    Buffers, Tape,
+    Tape,
     prelude::{TypedScalarValue, ValueAsScalar, ValueIntoString},
     tape::Value,
 };
 
 use super::cut_characters::CutCharacter;
-use crate::dialect::json::JsonWrite;
+use crate::dialect::{json::JsonWrite, json_scratch::JsonScratch};
 
 pub(super) type Json<'a> = Value<'a, 'a>;
 
-/// Buffers of one stream.
+/// Reads the events of one stream. Its buffers are the thread's.
+#[derive(Debug, Default)]
 pub(super) struct JsonReader {
-    text: Vec<u8>,
-    buffers: Buffers,
-    tape: Tape<'static>,
     cut: CutCharacter,
 }
 
-impl std::fmt::Debug for JsonReader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JsonReader").field("text", &self.text.len()).finish_non_exhaustive()
-    }
+thread_local! {
+    /// Kept from event to event.
+    static KEPT: Cell<Option<Box<JsonScratch>>> = const { Cell::new(None) };
 }
 
 impl JsonReader {
     pub(super) fn new() -> Self {
-        Self {
-            text: Vec::new(),
-            buffers: Buffers::with_max_depth(0, MAX_DEPTH),
-            tape: Tape(Vec::new()),
-            cut: CutCharacter::default(),
-        }
+        Self::default()
+    }
+
+    /// A piece of a character waits for its rest.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.is_pending()
     }
 
     /// Calls `read` with the document. `None`: `data` is no JSON.
     pub(super) fn read<T>(&mut self, data: &[u8], read: impl FnOnce(Json<'_>) -> T) -> Option<T> {
-        self.text.clear();
-        if self.cut.is_pending() {
-            self.cut.mend(data, &mut self.text);
-        } else {
-            self.text.extend_from_slice(data);
+        // A document within a document finds none kept.
+        let mut scratch = KEPT.take().unwrap_or_else(|| Box::new(JsonScratch::new(MAX_DEPTH)));
+        let mut read = Some(read);
+        let mut once = |tape: &Tape<'_>, _: &[u32]| read.take().map(|read| read(tape.as_value()));
+        let whole = (!self.cut.is_pending())
+            .then(|| scratch.read(|text| text.extend_from_slice(data), &mut once).ok())
+            .flatten();
+        let result = whole.or_else(|| scratch.read(|text| self.cut.mend(data, text), &mut once).ok());
+        if scratch.is_small() {
+            KEPT.set(Some(scratch));
         }
-        let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
-        let mut is_json = simd_json::fill_tape(&mut self.text, &mut self.buffers, &mut tape).is_ok();
-        if !is_json {
-            tape = tape.reset();
-            self.text.clear();
-            self.cut.mend(data, &mut self.text);
-            is_json = simd_json::fill_tape(&mut self.text, &mut self.buffers, &mut tape).is_ok();
-        }
-        let value = is_json.then(|| read(tape.as_value()));
-        self.tape = tape.reset();
-        // A large event's buffers do not stay for the stream's life.
-        if self.text.capacity() > LARGE_EVENT {
-            *self = Self { cut: std::mem::take(&mut self.cut), ..Self::new() };
-        }
-        value
+        result.flatten()
     }
 }
 
-const LARGE_EVENT: usize = 64 << 10;
 /// A document that is nested deeper is no answer, and clients' readers have limits of their own.
 const MAX_DEPTH: usize = 100;
 
