@@ -81,8 +81,33 @@ const SPECIAL: [bool; 256] = {
 
 /// The first such byte from `from` on.
 fn next_special(bytes: &[u8], from: usize) -> Option<(usize, u8)> {
-    let at = from + bytes.get(from..)?.iter().position(|byte| SPECIAL[usize::from(*byte)])?;
+    let (words, rest) = bytes.get(from..)?.as_chunks::<8>();
+    let found = words.iter().enumerate().find_map(|(index, word)| {
+        let marks = special_marks(u64::from_le_bytes(*word));
+        (marks != 0).then(|| from + 8 * index + (marks.trailing_zeros() / 8) as usize)
+    });
+    let in_rest = || {
+        let at = rest.iter().position(|byte| SPECIAL[usize::from(*byte)])?;
+        Some(bytes.len() - rest.len() + at)
+    };
+    let at = found.or_else(in_rest)?;
     Some((at, *bytes.get(at)?))
+}
+
+/// The lowest bit that is set belongs to the first special byte of eight. The bits above it mean nothing: a
+/// subtraction borrows from them.
+const fn special_marks(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    const fn zeros(word: u64) -> u64 {
+        word.wrapping_sub(ONES) & !word
+    }
+    let control = word.wrapping_sub(0x20 * ONES) & !word;
+    let quote = zeros(word ^ (b'"' as u64 * ONES));
+    let backslash = zeros(word ^ (b'\\' as u64 * ONES));
+    // 0xc2 and 0xe2 differ in this bit.
+    let wide = zeros((word | (0x20 * ONES)) ^ (0xe2 * ONES));
+    (control | quote | backslash | wide) & HIGH
 }
 
 const fn control(byte: u8) -> [u8; 6] {
@@ -97,6 +122,16 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn every_special_byte_is_found(
+            bytes in prop::collection::vec(prop::sample::select(b"\x00\x1f !\"#[\\]az\x7f\x80\xa2\xc1\xc2\xc3\xe1\xe2\xff".as_slice()), 0..40),
+            from in 0_usize..20,
+        ) {
+            let tail = bytes.get(from..).unwrap_or_default();
+            let at = tail.iter().position(|byte| SPECIAL[usize::from(*byte)]).map(|at| at + from);
+            prop_assert_eq!(next_special(&bytes, from).map(|(at, _)| at), at);
+        }
+
         #[test]
         fn strings_are_read_back(text in any::<String>()) {
             let mut out = Vec::new();

@@ -53,14 +53,15 @@ mod write_messages_tools;
 mod write_responses;
 mod write_responses_settings;
 
+use std::cell::Cell;
+
 pub use error::{RequestError, RequestErrorKind};
 pub use ids::{for_messages as messages_tool_id, for_openai as openai_tool_id};
 pub use options::{EffortForm, HostedTools, RequestOptions};
 use place::{MemberPlace, PathStyle};
-use simd_json::{Buffers, Tape};
-use value::JsonValue;
+use value::{JsonDocument, find_places};
 
-use crate::dialect::{ApiDialect, context::AnswerContext, json::JsonWrite};
+use crate::dialect::{ApiDialect, context::AnswerContext, json::JsonWrite, json_scratch::JsonScratch};
 use conversation::Conversation;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +142,7 @@ fn read<'t>(
     root: MemberPlace<'_, 't>,
     options: &RequestOptions<'_>,
 ) -> Result<Conversation<'t>, RequestError> {
-    let mut talk = Conversation::new(options.hosted_tools);
+    let mut talk = Conversation::new(root.value.document(), options.hosted_tools);
     match from {
         ApiDialect::ChatCompletions => read_chat::read(&root, &mut talk)?,
         ApiDialect::Responses => read_responses::read(&root, &mut talk)?,
@@ -158,16 +159,39 @@ fn read<'t>(
 /// Nested deeper than this, a request is refused.
 const MAX_DEPTH: usize = 100;
 
+thread_local! {
+    /// Kept from request to request.
+    static KEPT: Cell<Option<(JsonScratch, Vec<(u32, u32)>)>> = const { Cell::new(None) };
+}
+
 fn with_root<T>(
     from: ApiDialect,
     body: &[u8],
     then: impl FnOnce(MemberPlace<'_, '_>) -> Result<T, RequestError>,
 ) -> Result<T, RequestError> {
-    let mut text = body.to_vec();
-    let mut buffers = Buffers::with_max_depth(text.len(), MAX_DEPTH);
-    let tape: Tape<'_> = simd_json::to_tape_with_buffers(&mut text, &mut buffers)
-        .map_err(|error| RequestError::invalid(format!("the body is not valid JSON: {error}"), None))?;
-    let root = JsonValue::root(&tape);
+    let (mut scratch, mut places) = KEPT.take().unwrap_or_else(|| (JsonScratch::new(MAX_DEPTH), Vec::new()));
+    let result = scratch.read(
+        |text| text.extend_from_slice(body),
+        |tape, structurals| {
+            find_places(body, structurals, &mut places);
+            let document = JsonDocument::new(tape).of_source(body, &places);
+            with_document(from, &document, then)
+        },
+    );
+    if scratch.is_small() {
+        KEPT.set(Some((scratch, places)));
+    }
+    result.unwrap_or_else(|error| {
+        Err(RequestError::invalid(format!("the body is not valid JSON: {error}"), None))
+    })
+}
+
+fn with_document<T>(
+    from: ApiDialect,
+    document: &JsonDocument<'_>,
+    then: impl FnOnce(MemberPlace<'_, '_>) -> Result<T, RequestError>,
+) -> Result<T, RequestError> {
+    let root = document.root();
     if !root.is_object() {
         return Err(RequestError::invalid("the body is not a JSON object".to_owned(), None));
     }

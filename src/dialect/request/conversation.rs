@@ -9,13 +9,14 @@ use std::borrow::Cow;
 use super::{
     HostedTools, RequestError,
     members::Dropped,
-    value::JsonValue,
+    value::{JsonDocument, JsonValue},
     wishes::{FunctionTool, ToolChoice, Wishes},
 };
 use crate::dialect::{context::ToolName, reasoning::SignedReasoning};
 
 #[derive(Debug)]
 pub(super) struct Conversation<'t> {
+    pub(super) document: &'t JsonDocument<'t>,
     pub(super) turns: Vec<Turn<'t>>,
     pub(super) tools: Vec<FunctionTool<'t>>,
     pub(super) choice: Option<ToolChoice<'t>>,
@@ -119,8 +120,9 @@ pub(super) struct PastReasoning<'t> {
 }
 
 impl<'t> Conversation<'t> {
-    pub(super) fn new(hosted: HostedTools) -> Self {
+    pub(super) fn new(document: &'t JsonDocument<'t>, hosted: HostedTools) -> Self {
         Self {
+            document,
             turns: Vec::new(),
             tools: Vec::new(),
             choice: None,

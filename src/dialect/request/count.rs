@@ -24,11 +24,24 @@ pub(super) fn tokens(talk: &Conversation<'_>) -> u64 {
 }
 
 fn text(text: &str) -> u64 {
-    // Short runs, so that the sums fit in bytes and are made many at a time.
-    let high_bits = |run: &[u8]| u64::from(run.iter().map(|byte| byte >> 7).sum::<u8>());
-    let wide: u64 = text.as_bytes().chunks(128).map(high_bits).sum();
+    let wide = high_bits(text.as_bytes());
     let narrow = text.len() as u64 - wide;
     narrow.div_ceil(4) + wide.div_ceil(3)
+}
+
+/// Counts the bytes of at least 0x80, eight at a time.
+fn high_bits(bytes: &[u8]) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
+    let (words, rest) = bytes.as_chunks::<8>();
+    // So many words whose sums fit in bytes.
+    let of_run = |run: &[[u8; 8]]| {
+        let lanes: u64 = run.iter().map(|word| u64::from_le_bytes(*word) >> 7 & ONES).sum();
+        let pairs = (lanes & EVEN) + (lanes >> 8 & EVEN);
+        pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48
+    };
+    let of_rest = rest.iter().map(|byte| u64::from(byte >> 7)).sum::<u64>();
+    words.chunks(255).map(of_run).sum::<u64>() + of_rest
 }
 
 fn json(value: JsonValue<'_>) -> u64 {
@@ -73,4 +86,15 @@ fn tool(tool: &FunctionTool<'_>) -> u64 {
         ToolForm::LocalShell => 100,
     };
     FRAME + text(&tool.name) + tool.description.as_deref().map_or(0, text) + form
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn high_bits_are_counted() {
+        for text in ["", "a", "é", "river — bed", &"流".repeat(5000), &"aé".repeat(3000)] {
+            let expected = text.bytes().filter(|byte| *byte >= 0x80).count() as u64;
+            assert_eq!(super::high_bits(text.as_bytes()), expected);
+        }
+    }
 }

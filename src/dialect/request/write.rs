@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::{
     RequestError,
     conversation::{Arguments, Media, MediaSource, Part, ToolResult},
-    value::JsonValue,
+    value::{JsonDocument, JsonValue},
 };
 use crate::dialect::json::JsonWrite;
 
@@ -33,13 +33,19 @@ pub(super) fn take_error_mark(parts: &mut Vec<Part<'_>>) -> bool {
 #[derive(Debug)]
 pub(super) struct ObjectWriter<'o> {
     out: &'o mut Vec<u8>,
+    document: &'o JsonDocument<'o>,
     is_empty: bool,
 }
 
 impl<'o> ObjectWriter<'o> {
     pub(super) fn open(out: &'o mut Vec<u8>) -> Self {
+        Self::over(&JsonDocument::NONE, out)
+    }
+
+    /// Strings of `document` pass as they are written there.
+    pub(super) fn over(document: &'o JsonDocument<'o>, out: &'o mut Vec<u8>) -> Self {
         out.push(b'{');
-        Self { out, is_empty: true }
+        Self { out, document, is_empty: true }
     }
 
     /// Writes a member's name; the caller writes its value.
@@ -50,7 +56,21 @@ impl<'o> ObjectWriter<'o> {
     }
 
     pub(super) fn text(&mut self, name: &str, text: &str) -> &mut Self {
-        self.key(name).string(text);
+        self.joined(name, &[text], "")
+    }
+
+    /// Texts as one, with `between` them.
+    pub(super) fn joined(&mut self, name: &str, texts: &[&str], between: &str) -> &mut Self {
+        let document = self.document;
+        let out = self.key(name).raw("\"");
+        for (at, text) in texts.iter().enumerate() {
+            out.string_part(if at == 0 { "" } else { between });
+            match document.source_of(text) {
+                Some(source) => out.raw(source),
+                None => out.string_part(text),
+            };
+        }
+        out.raw("\"");
         self
     }
 
@@ -80,11 +100,13 @@ impl<'o> ObjectWriter<'o> {
     }
 
     pub(super) fn object(&mut self, name: &str) -> ObjectWriter<'_> {
-        ObjectWriter::open(self.key(name))
+        let document = self.document;
+        ObjectWriter::over(document, self.key(name))
     }
 
     pub(super) fn array(&mut self, name: &str) -> ArrayWriter<'_> {
-        ArrayWriter::open(self.key(name))
+        let document = self.document;
+        ArrayWriter::over(document, self.key(name))
     }
 
     pub(super) fn close(self) {
@@ -96,13 +118,18 @@ impl<'o> ObjectWriter<'o> {
 #[derive(Debug)]
 pub(super) struct ArrayWriter<'o> {
     out: &'o mut Vec<u8>,
+    document: &'o JsonDocument<'o>,
     is_empty: bool,
 }
 
 impl<'o> ArrayWriter<'o> {
     pub(super) fn open(out: &'o mut Vec<u8>) -> Self {
+        Self::over(&JsonDocument::NONE, out)
+    }
+
+    pub(super) fn over(document: &'o JsonDocument<'o>, out: &'o mut Vec<u8>) -> Self {
         out.push(b'[');
-        Self { out, is_empty: true }
+        Self { out, document, is_empty: true }
     }
 
     pub(super) fn element(&mut self) -> &mut Vec<u8> {
@@ -112,7 +139,8 @@ impl<'o> ArrayWriter<'o> {
     }
 
     pub(super) fn object(&mut self) -> ObjectWriter<'_> {
-        ObjectWriter::open(self.element())
+        let document = self.document;
+        ObjectWriter::over(document, self.element())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -156,19 +184,21 @@ fn one_member(name: &str, text: &str) -> String {
 
 fn is_object(text: &str) -> bool {
     let mut copy = text.as_bytes().to_vec();
-    let is_object = |tape: simd_json::Tape<'_>| JsonValue::root(&tape).is_object();
+    let is_object = |tape: simd_json::Tape<'_>| JsonDocument::new(&tape).root().is_object();
     text.trim_start().starts_with('{') && simd_json::to_tape(&mut copy).is_ok_and(is_object)
 }
 
 impl<'t> ToolResult<'t> {
     /// The texts, with the mark of an error.
-    pub(super) fn words(&self) -> String {
-        let mut words = String::from(if self.is_error { ERROR_MARK } else { "" });
-        for (at, text) in self.parts.iter().filter_map(Part::words).enumerate() {
-            words.push_str(if at == 0 { "" } else { "\n" });
+    pub(super) fn words(&self) -> Cow<'_, str> {
+        let mut texts = self.parts.iter().filter_map(Part::words);
+        let mut words = Cow::Borrowed(texts.next().unwrap_or_default());
+        for text in texts {
+            let words = words.to_mut();
+            words.push('\n');
             words.push_str(text);
         }
-        words
+        if self.is_error { Cow::Owned([ERROR_MARK, &words].concat()) } else { words }
     }
 
     /// Pictures and files.
@@ -188,13 +218,9 @@ impl Part<'_> {
     }
 }
 
-/// The texts of parts that are all texts, with `between` them.
-pub(super) fn join_words<'a>(parts: &'a [Part<'_>], between: &str) -> Option<Cow<'a, str>> {
-    if let [part] = parts {
-        return part.words().map(Cow::Borrowed);
-    }
-    let words: Option<Vec<&str>> = parts.iter().map(Part::words).collect();
-    words.map(|words| Cow::Owned(words.join(between)))
+/// The texts of parts that are all texts.
+pub(super) fn all_words<'a>(parts: &'a [Part<'_>]) -> Option<Vec<&'a str>> {
+    parts.iter().map(Part::words).collect()
 }
 
 impl Media<'_> {

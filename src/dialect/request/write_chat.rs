@@ -3,11 +3,13 @@
 //! It keeps to members that every provider knows, and to texts rather than lists of parts where there are
 //! texts alone.
 
+use std::borrow::Cow;
+
 use super::{
     RequestError, RequestOptions,
     conversation::{Conversation, Part, Speaker, ToolCall, Turn},
     ids, order,
-    write::{ArrayWriter, ObjectWriter, join_words},
+    write::{ArrayWriter, ObjectWriter, all_words},
     write_chat_parts::write_part,
     write_chat_reasoning::{ReturnedReasoning, write_signature},
     write_chat_settings as settings,
@@ -17,7 +19,7 @@ pub(super) fn write(
     options: &RequestOptions<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), RequestError> {
-    let mut root = ObjectWriter::open(out);
+    let mut root = ObjectWriter::over(talk.document, out);
     root.text("model", options.model);
     let mut messages = root.array("messages");
     let mut turns = std::mem::take(&mut talk.turns);
@@ -45,13 +47,14 @@ fn write_system(
     messages: &mut ArrayWriter<'_>,
 ) -> Result<(), RequestError> {
     let is_developer = turn.speaker == Speaker::Developer && options.developer_role;
-    let words = join_words(&turn.parts, "\n\n");
+    let words = all_words(&turn.parts);
     let words = words.ok_or_else(|| RequestError::unsayable("a system message can hold text only"))?;
-    if words.is_empty() {
+    if matches!(*words, [] | [""]) {
         return Ok(());
     }
     let mut message = messages.object();
-    message.text("role", if is_developer { "developer" } else { "system" }).text("content", &words);
+    message.text("role", if is_developer { "developer" } else { "system" });
+    message.joined("content", &words, "\n\n");
     message.close();
     Ok(())
 }
@@ -70,7 +73,7 @@ fn write_user(turn: &Turn<'_>, messages: &mut ArrayWriter<'_>) -> Result<(), Req
         let before = media.len();
         media.extend(result.media().cloned());
         if media.len() > before && words.is_empty() {
-            words.push_str("The result is in the user's next message.");
+            words = Cow::Borrowed("The result is in the user's next message.");
         }
         let mut message = messages.object();
         message
@@ -85,8 +88,8 @@ fn write_user(turn: &Turn<'_>, messages: &mut ArrayWriter<'_>) -> Result<(), Req
     }
     let mut message = messages.object();
     message.text("role", "user");
-    match join_words(&media, "\n\n") {
-        Some(words) => _ = message.text("content", &words),
+    match all_words(&media) {
+        Some(words) => _ = message.joined("content", &words, "\n\n"),
         None => {
             let mut content = message.array("content");
             media.iter().try_for_each(|part| write_part(part, &mut content))?;
@@ -103,7 +106,7 @@ fn write_assistant(
     options: &RequestOptions<'_>,
     messages: &mut ArrayWriter<'_>,
 ) -> Result<(), RequestError> {
-    let (mut words, mut is_cut) = (String::new(), false);
+    let (mut words, mut is_cut) = (Cow::Borrowed(""), false);
     let mut calls = Vec::new();
     let mut past = ReturnedReasoning::default();
     for part in &turn.parts {
@@ -111,8 +114,13 @@ fn write_assistant(
             Part::Text(_) | Part::Refusal(_) => {
                 let text = part.words().unwrap_or_default();
                 // Pieces of one text are parts in a row; a call between them ends a paragraph.
-                words.push_str(if is_cut && !words.is_empty() && !text.is_empty() { "\n\n" } else { "" });
-                words.push_str(text);
+                if words.is_empty() {
+                    words = Cow::Borrowed(text);
+                } else if !text.is_empty() {
+                    let words = words.to_mut();
+                    words.push_str(if is_cut { "\n\n" } else { "" });
+                    words.push_str(text);
+                }
                 is_cut = false;
             }
             Part::Call(call) => {

@@ -8,6 +8,7 @@ use super::{
     conversation::{Conversation, Media, Part, Speaker, Turn},
     members::Dropped,
     order,
+    value::JsonDocument,
     write::{ArrayWriter, ObjectWriter},
     write_messages_blocks as blocks, write_messages_settings as settings, write_messages_tools as tools,
 };
@@ -30,13 +31,14 @@ pub(super) fn write(
     }
     let leading = usize::from(turns.first().is_some_and(|turn| turn.speaker == Speaker::System));
     let (system, rest) = turns.split_at_checked(leading).unwrap_or_default();
-    let mut root = ObjectWriter::open(out);
+    let mut root = ObjectWriter::over(talk.document, out);
     root.text("model", options.model);
     let words: Vec<&str> = system.iter().flat_map(|turn| &turn.parts).filter_map(Part::words).collect();
     write_system(&words, &mut root);
     let mut messages = root.array("messages");
     for (at, turn) in rest.iter().enumerate() {
-        write_message(turn, at + 1 == rest.len(), &mut talk.dropped, &mut messages)?;
+        let is_last = at + 1 == rest.len();
+        write_message(turn, is_last, talk.document, &mut talk.dropped, &mut messages)?;
     }
     messages.close();
     let calls: Vec<&str> = rest.iter().flat_map(|turn| &turn.parts).filter_map(call_name).collect();
@@ -86,11 +88,12 @@ fn write_system(blocks: &[&str], root: &mut ObjectWriter<'_>) {
 fn write_message(
     turn: &Turn<'_>,
     is_last: bool,
+    document: &JsonDocument<'_>,
     dropped: &mut Dropped,
     messages: &mut ArrayWriter<'_>,
 ) -> Result<(), RequestError> {
     let mut content = Vec::new();
-    let mut blocks = ArrayWriter::open(&mut content);
+    let mut blocks = ArrayWriter::over(document, &mut content);
     let speaker = turn.speaker;
     for part in &turn.parts {
         match part {

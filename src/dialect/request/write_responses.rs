@@ -8,7 +8,7 @@ use super::{
         Arguments, Conversation, Media, MediaSource, Part, PastReasoning, Speaker, ToolResult, Turn,
     },
     ids,
-    write::{ArrayWriter, ERROR_MARK, ObjectWriter, join_words},
+    write::{ArrayWriter, ERROR_MARK, ObjectWriter, all_words},
     write_responses_settings as settings,
 };
 use crate::dialect::reasoning::ReasoningOrigin;
@@ -22,11 +22,11 @@ pub(super) fn write(
     let turns = std::mem::take(&mut talk.turns);
     let leading = turns.iter().take_while(|turn| turn.speaker == Speaker::System).count();
     let (systems, rest) = turns.split_at_checked(leading).unwrap_or_default();
-    let mut root = ObjectWriter::open(out);
+    let mut root = ObjectWriter::over(talk.document, out);
     root.text("model", options.model);
     let blocks: Vec<&str> = systems.iter().flat_map(|turn| &turn.parts).filter_map(Part::words).collect();
     if !blocks.is_empty() {
-        root.text("instructions", &blocks.join("\n\n"));
+        root.joined("instructions", &blocks, "\n\n");
     }
     let mut items = root.array("input");
     for turn in rest {
@@ -166,14 +166,14 @@ fn write_assistant(
 }
 
 fn write_words(texts: &[Part<'_>], items: &mut ArrayWriter<'_>) -> Result<(), RequestError> {
-    let words = join_words(texts, "");
+    let words = all_words(texts);
     let words = words.ok_or_else(|| RequestError::unsayable("an assistant's message can hold text only"))?;
-    if words.is_empty() {
+    if words.iter().all(|text| text.is_empty()) {
         return Ok(());
     }
     // A list of `output_text` would need the item's id and status.
     let mut item = items.object();
-    item.text("type", "message").text("role", "assistant").text("content", &words);
+    item.text("type", "message").text("role", "assistant").joined("content", &words, "");
     item.close();
     Ok(())
 }
