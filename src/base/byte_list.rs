@@ -8,8 +8,8 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, Bytes};
 
-/// Segments that a list has room for when it gets its first: a request's head, and its body with two edits.
-const FIRST_CAPACITY: usize = 6;
+/// Segments that a list has room for when it gets its first: a request's head, and its body with one edit.
+const FIRST_CAPACITY: usize = 4;
 
 /// Segments in order.
 #[derive(Clone, Debug, Default)]

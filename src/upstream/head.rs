@@ -14,8 +14,6 @@ use crate::http1::BodyFraming;
 pub(super) const MAX_HEAD_SIZE: usize = 64 * 1024;
 /// Header fields of a response.
 const MAX_HEADERS: usize = 128;
-/// Header fields that the gateway adds to most responses, for which there is room from the beginning.
-const ADDED_HEADERS: usize = 5;
 
 /// The options of `Connection` headers: names of hop-by-hop headers, `close`, `keep-alive`.
 pub fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -205,7 +203,7 @@ pub fn parse_response(bytes: &Bytes) -> Result<Option<(ResponseHead, usize)>, Co
         httparse::Status::Partial => return Ok(None),
     };
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or("bad status")?;
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len() + ADDED_HEADERS);
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len() + 4);
     let mut seen = SeenHeaders::default();
     for field in parsed.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| "bad header name")?;

@@ -66,12 +66,20 @@ const MAX_CANDIDATES: usize = 16;
 /// else its last `"usageMetadata"`. Inside a string these quotes would be escaped. `None`: there is none.
 #[must_use]
 pub fn find(body: &[u8]) -> Option<Usage> {
-    last(body, &FIND_USAGE, |json| leading_object(json, UsageObject::member)?.counts())
+    last(body, &FIND_USAGE, |json| {
+        let mut found = UsageObject::default();
+        read_object(json, &mut found, UsageObject::member)?;
+        found.counts()
+    })
         .or_else(|| find_gemini(body))
 }
 
 fn find_gemini(body: &[u8]) -> Option<Usage> {
-    last(body, &FIND_GEMINI, |json| leading_object(json, GeminiUsage::member)?.counts())
+    last(body, &FIND_GEMINI, |json| {
+        let mut found = GeminiUsage::default();
+        read_object(json, &mut found, GeminiUsage::member)?;
+        found.counts()
+    })
 }
 
 /// The last value of a member of this name that `read` takes.
@@ -104,20 +112,19 @@ fn last_at(body: &[u8], name: &Finder<'_>) -> Option<usize> {
 /// The place of the member with this name in an object of counts.
 type MemberPlace<T> = for<'a, 'n> fn(&'a mut T, &'n [u8]) -> Option<&'a mut UsageMember>;
 
-/// The object at the start of `json`. `None`: there is none, or it gives a count twice.
-fn leading_object<T: Default>(json: &[u8], place: MemberPlace<T>) -> Option<T> {
+/// Reads the object at the start of `json`. `None`: there is none, or it gives a count twice.
+fn read_object<T>(json: &[u8], found: &mut T, place: MemberPlace<T>) -> Option<()> {
     let json = json.get(..MAX_OBJECT_LENGTH).unwrap_or(json);
-    let mut found = T::default();
     leading_members(json, |member: Member| {
-        let Some(place) = member.name(json).and_then(|name| place(&mut found, &name)) else { return Ok(()) };
+        let Some(place) = member.name(json).and_then(|name| place(found, &name)) else { return Ok(()) };
         if place.is_given {
             return Err(JsonError { at: member.key.start, reason: "given twice" });
         }
-        *place = UsageMember::of(json.get(member.value).unwrap_or_default());
+        place.read(json.get(member.value).unwrap_or_default());
         Ok(())
     })
-    .ok()?;
-    Some(found)
+    .ok()
+    .map(drop)
 }
 
 fn object_of<T: Default>(members: &Map<String, Value>, place: MemberPlace<T>) -> T {
@@ -216,21 +223,20 @@ struct UsageMember {
 }
 
 impl UsageMember {
-    /// The member with this value.
-    fn of(json: &[u8]) -> Self {
-        let mut found = Self { is_given: true, ..Self::default() };
-        if json.starts_with(b"{") {
-            // Cannot fail: the value was checked with the object that it is in.
-            let _ = leading_members(json, |member: Member| {
-                if let Some(detail) = member.name(json).and_then(|name| found.detail(&name)) {
-                    *detail = json.get(member.value).and_then(count);
-                }
-                Ok::<_, JsonError>(())
-            });
-        } else {
-            found.count = count(json);
+    /// Reads the member's value.
+    fn read(&mut self, json: &[u8]) {
+        self.is_given = true;
+        if !json.starts_with(b"{") {
+            self.count = count(json);
+            return;
         }
-        found
+        // Cannot fail: the value was checked with the object that it is in.
+        let _ = leading_members(json, |member: Member| {
+            if let Some(detail) = member.name(json).and_then(|name| self.detail(&name)) {
+                *detail = json.get(member.value).and_then(count);
+            }
+            Ok::<_, JsonError>(())
+        });
     }
 
     fn of_value(value: &Value) -> Self {
