@@ -1,6 +1,5 @@
-//! A request's body as its handler sees it. Passes hyper's body on, and does what each protocol needs at its
-//! end: HTTP/1.1 notes that the body was read and keeps its remains until the request ends, HTTP/2 keeps the
-//! rest of one that was not read.
+//! A request's body as its handler sees it. Passes hyper's body on, and does the one thing that each protocol
+//! needs at its end: HTTP/1.1 notes that the body was read, HTTP/2 keeps the rest of one that was not.
 
 use std::{
     pin::Pin,
@@ -70,15 +69,10 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let Some(body) = self.body.take() else { return };
-        match (&self.end, body.is_end_stream()) {
-            (BodyEnd::H2(unread), false) => unread.put(body),
-            (BodyEnd::H1(record), true) => {
-                if let Some(h1) = record.h1() {
-                    h1.keep_read_body(body);
-                }
-            }
-            (BodyEnd::H2(_), true) | (BodyEnd::H1(_), false) => {}
+        if let (BodyEnd::H2(unread), Some(body)) = (&self.end, self.body.take())
+            && !body.is_end_stream()
+        {
+            unread.put(body);
         }
     }
 }

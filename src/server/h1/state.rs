@@ -3,8 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 
-use hyper::body::Incoming;
-
 use super::framing::FramingGuard;
 
 #[derive(Debug, Default)]
@@ -15,9 +13,6 @@ pub(in crate::server) struct H1ConnState {
     /// hyper's own response to a request that it cannot parse was dropped, because it has no body. The server
     /// writes its own response instead.
     dropped_refusal: Cell<bool>,
-    /// The body of the request in flight, read to its end. hyper wakes the connection when it is dropped,
-    /// which costs least when nothing else is under way.
-    read_body: RefCell<Option<Incoming>>,
 }
 
 impl H1ConnState {
@@ -35,12 +30,7 @@ impl H1ConnState {
         self.framing.borrow_mut().begin_response()
     }
 
-    pub(in crate::server) fn keep_read_body(&self, body: Incoming) {
-        self.read_body.replace(Some(body));
-    }
-
     pub(in crate::server) fn end_request(&self) {
-        self.read_body.take();
         self.framing.borrow_mut().end_message();
     }
 
