@@ -71,7 +71,7 @@ pub fn find(body: &[u8]) -> Option<Usage> {
         read_object(json, &mut found, UsageObject::member)?;
         found.counts()
     })
-        .or_else(|| find_gemini(body))
+    .or_else(|| find_gemini(body))
 }
 
 fn find_gemini(body: &[u8]) -> Option<Usage> {
@@ -110,10 +110,10 @@ fn last_at(body: &[u8], name: &Finder<'_>) -> Option<usize> {
 }
 
 /// The place of the member with this name in an object of counts.
-type MemberPlace<T> = for<'a, 'n> fn(&'a mut T, &'n [u8]) -> Option<&'a mut UsageMember>;
+type CountPlace<T> = for<'a, 'n> fn(&'a mut T, &'n [u8]) -> Option<&'a mut UsageMember>;
 
 /// Reads the object at the start of `json`. `None`: there is none, or it gives a count twice.
-fn read_object<T>(json: &[u8], found: &mut T, place: MemberPlace<T>) -> Option<()> {
+fn read_object<T>(json: &[u8], found: &mut T, place: CountPlace<T>) -> Option<()> {
     let json = json.get(..MAX_OBJECT_LENGTH).unwrap_or(json);
     leading_members(json, |member: Member| {
         let Some(place) = member.name(json).and_then(|name| place(found, &name)) else { return Ok(()) };
@@ -127,7 +127,7 @@ fn read_object<T>(json: &[u8], found: &mut T, place: MemberPlace<T>) -> Option<(
     .map(drop)
 }
 
-fn object_of<T: Default>(members: &Map<String, Value>, place: MemberPlace<T>) -> T {
+fn object_of<T: Default>(members: &Map<String, Value>, place: CountPlace<T>) -> T {
     let mut found = T::default();
     for (name, value) in members {
         if let Some(member) = place(&mut found, name.as_bytes()) {
