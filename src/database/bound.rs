@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -35,8 +35,6 @@ struct BoundState {
     waiting: AtomicUsize,
     /// Notified when a part begins to wait.
     waits: Notify,
-    /// The server has mixed up names of statements.
-    is_behind_pooler: AtomicBool,
 }
 
 /// The right to one open connection, given back on drop.
@@ -79,7 +77,6 @@ impl ConnectionBound {
             places: Arc::new(Semaphore::new(usize::try_from(max).unwrap_or(1).min(Semaphore::MAX_PERMITS))),
             waiting: AtomicUsize::new(0),
             waits: Notify::new(),
-            is_behind_pooler: AtomicBool::new(false),
         };
         Self { max, state: Arc::new(state) }
     }
@@ -128,14 +125,6 @@ impl ConnectionBound {
         }
     }
 
-    /// Statements must have no names from the next connection on. True: it is the first to say so.
-    pub(super) fn note_pooler(&self) -> bool {
-        !self.state.is_behind_pooler.swap(true, Ordering::Relaxed)
-    }
-
-    pub(super) fn is_behind_pooler(&self) -> bool {
-        self.state.is_behind_pooler.load(Ordering::Relaxed)
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! One connection, for a task that writes much and must notice at once that the database is gone. After an
 //! error inside a transaction the connection is best dropped, because that rolls the transaction back.
 //!
-//! Behind a pooler in transaction mode (PgBouncer) each transaction may be on another connection of the
-//! server's. A statement with values is prepared in one step and run in the next, so there it has no name and
-//! a transaction around it; a setting of the session is made in each transaction.
+//! A pooler in transaction mode (PgBouncer) may run each transaction on another connection of the server's. A
+//! statement with values is prepared in one step and run in the next, so on PostgreSQL it has no name and a
+//! transaction around it; a setting of the session is made in each transaction.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -23,10 +23,8 @@ const SERVER_EXIT_TIME: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Connection {
     pub(super) driver: DriverConnection,
-    /// There is a pooler in between.
-    is_unnamed: bool,
     is_in_transaction: bool,
-    /// Set in each transaction behind a pooler.
+    /// Set in each transaction of PostgreSQL's.
     lock_timeout: Option<Duration>,
     bound: ConnectionBound,
     /// Given back after the connection, whose field stands before it.
@@ -47,18 +45,16 @@ impl Connection {
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
         let bound = settings.connections.clone();
         let place = bound.take().await?;
-        let mut is_unnamed = false;
         let driver = match &settings.url {
             DatabaseUrl::Sqlite(file) => {
                 sqlite::create(file);
                 DriverConnection::Sqlite(sqlite::connect(file).await?)
             }
             DatabaseUrl::Postgres(url) => {
-                is_unnamed = bound.is_behind_pooler() || postgres::has_pooler(url.expose());
                 DriverConnection::Postgres(postgres::options(url.expose())?.connect().await?)
             }
         };
-        Ok(Self { driver, is_unnamed, is_in_transaction: false, lock_timeout: None, bound, place })
+        Ok(Self { driver, is_in_transaction: false, lock_timeout: None, bound, place })
     }
 
     /// Limits how long a statement waits for other transactions.
@@ -69,11 +65,10 @@ impl Connection {
         let millis = limit.as_millis();
         let sql = match self.driver {
             DriverConnection::Sqlite(_) => format!("PRAGMA busy_timeout = {millis}"),
-            DriverConnection::Postgres(_) if self.is_unnamed => {
+            DriverConnection::Postgres(_) => {
                 self.lock_timeout = Some(limit);
                 return Ok(());
             }
-            DriverConnection::Postgres(_) => format!("SET lock_timeout = {millis}"),
         };
         self.fetch(sql, Vec::new()).await.map(|_| ())
     }
@@ -139,22 +134,19 @@ impl Connection {
             DriverConnection::Sqlite(connection) => engine::fetch(connection, sql, cells, form).await,
             DriverConnection::Postgres(connection) => engine::fetch(connection, sql, cells, form).await,
         };
-        let fetched = self.noted(fetched);
         self.end_own(is_own, fetched).await
     }
 
-    /// The same for a statement of PostgreSQL's alone, which the caller runs; `work` is told whether the
-    /// statement may have a name.
+    /// The same for a statement of PostgreSQL's alone, which the caller runs.
     pub(super) async fn run_on_postgres(
         &mut self,
-        work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<u64, DatabaseError>,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<u64, DatabaseError>,
     ) -> Result<u64, DatabaseError> {
         let is_own = self.begin_own(true).await?;
         let ran = match &mut self.driver {
-            DriverConnection::Postgres(connection) => work(connection, !self.is_unnamed).await,
+            DriverConnection::Postgres(connection) => work(connection).await,
             DriverConnection::Sqlite(_) => Ok(0),
         };
-        let ran = self.noted(ran);
         self.end_own(is_own, ran).await
     }
 
@@ -179,24 +171,24 @@ impl Connection {
         cells: Vec<Cell>,
     ) -> Result<u64, DatabaseError> {
         let (form, sql) = (self.form(&cells), AssertSqlSafe(sql.into()));
-        let ran = match &mut self.driver {
+        match &mut self.driver {
             DriverConnection::Sqlite(connection) => engine::run(connection, sql, cells, form).await,
             DriverConnection::Postgres(connection) => engine::run(connection, sql, cells, form).await,
-        };
-        self.noted(ran)
+        }
     }
 
     const fn form(&self, cells: &[Cell]) -> StatementForm {
-        match (self.is_unnamed, cells.is_empty()) {
-            (false, _) => StatementForm::Named,
-            (true, false) => StatementForm::Unnamed,
-            (true, true) => StatementForm::Plain,
+        match (&self.driver, cells.is_empty()) {
+            (DriverConnection::Sqlite(_), _) => StatementForm::Named,
+            (DriverConnection::Postgres(_), false) => StatementForm::Unnamed,
+            (DriverConnection::Postgres(_), true) => StatementForm::Plain,
         }
     }
 
     /// Begins a transaction for one statement, if it needs one. True: it did.
     async fn begin_own(&mut self, has_values: bool) -> Result<bool, DatabaseError> {
-        let is_own = self.is_unnamed && has_values && !self.is_in_transaction;
+        let is_postgres = matches!(self.driver, DriverConnection::Postgres(_));
+        let is_own = is_postgres && has_values && !self.is_in_transaction;
         if is_own {
             self.begin().await?;
         }
@@ -218,21 +210,5 @@ impl Connection {
                 Err(error)
             }
         }
-    }
-
-    /// Statements have no names from the next connection on, if their names were mixed up.
-    fn noted<T>(&self, result: Result<T, DatabaseError>) -> Result<T, DatabaseError> {
-        if let Err(error) = &result
-            && !self.is_unnamed
-            && error.is_about_statement_names()
-            && self.bound.note_pooler()
-        {
-            tracing::warn!(
-                %error,
-                "a pooler in transaction mode is between thalweg and PostgreSQL: statements have no names from \
-                 now on; add ?statement-cache-capacity=0 to the database's URL, so that none has from the start"
-            );
-        }
-        result
     }
 }

@@ -55,14 +55,6 @@ impl DatabaseError {
         }
     }
 
-    /// A prepared statement is missing, is another one, or is there already: a pooler gives this connection's
-    /// statements to several of the server's.
-    pub(super) fn is_about_statement_names(&self) -> bool {
-        let Self::Driver(sqlx::Error::Database(error)) = self else { return false };
-        let is_postgres = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some();
-        is_postgres && matches!(error.code().as_deref(), Some("26000" | "42P05" | "08P01"))
-    }
-
     /// The same values would fail again: PostgreSQL's error classes 22 and 23, SQLite's constraint, mismatch
     /// and too big.
     #[must_use]

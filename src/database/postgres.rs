@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Parameters of a URL that the driver knows; it logs all others with their values, at every connection.
-const KNOWN_PARAMETERS: [&str; 18] = [
+const KNOWN_PARAMETERS: [&str; 17] = [
     "sslmode",
     "ssl-mode",
     "sslrootcert",
@@ -26,7 +26,6 @@ const KNOWN_PARAMETERS: [&str; 18] = [
     "ssl-cert",
     "sslkey",
     "ssl-key",
-    STATEMENT_CACHE,
     "host",
     "hostaddr",
     "port",
@@ -36,10 +35,8 @@ const KNOWN_PARAMETERS: [&str; 18] = [
     "application_name",
     "options",
 ];
-/// With 0 statements have no name on the server, as a pooler in transaction mode needs it.
-const STATEMENT_CACHE: &str = "statement-cache-capacity";
-/// The same, as other programs write it: `pgbouncer=true`. The driver does not know it.
-const POOLER: &str = "pgbouncer";
+/// Parameters for a pooler in transaction mode, which other programs need: no statement has a name here.
+const POOLER_PARAMETERS: [&str; 2] = ["pgbouncer", "statement-cache-capacity"];
 
 pub(super) fn options(url: &str) -> Result<PgConnectOptions, DatabaseError> {
     static ONCE: Once = Once::new();
@@ -52,12 +49,8 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, DatabaseError> {
             );
         });
     }
-    let has_cache_size = parameters(&url).any(|(name, _)| name == STATEMENT_CACHE);
     // PgBouncer refuses connections that set `extra_float_digits`; no column is a float.
-    let mut options = PgConnectOptions::from_str(&url)?.extra_float_digits(None);
-    if !has_cache_size {
-        options = options.statement_cache_capacity(32);
-    }
+    let options = PgConnectOptions::from_str(&url)?.extra_float_digits(None);
     Ok(options.application_name("thalweg").disable_statement_logging())
 }
 
@@ -71,7 +64,7 @@ fn parameters(url: &str) -> impl Iterator<Item = (&str, &str)> {
 /// The URL without the parameters that the driver does not know, and their names.
 fn without_unknown_parameters(url: &str) -> (String, Vec<String>) {
     let is_known = |name: &str| KNOWN_PARAMETERS.contains(&name) || name.starts_with("options[");
-    let is_unknown = |name: &str| !is_known(name) && name != POOLER;
+    let is_unknown = |name: &str| !is_known(name) && !POOLER_PARAMETERS.contains(&name);
     let unknown = parameters(url).filter(|(name, _)| is_unknown(name)).map(|(name, _)| name.to_owned());
     let known: Vec<&str> = parameters(url).filter(|(name, _)| is_known(name)).map(|(_, pair)| pair).collect();
     let base = url.split_once('?').map_or(url, |(base, _)| base);
@@ -79,24 +72,11 @@ fn without_unknown_parameters(url: &str) -> (String, Vec<String>) {
     (format!("{base}{separator}{}", known.join("&")), unknown.collect())
 }
 
-/// The URL says that statements must have no names, because a pooler in transaction mode is in between.
-pub(super) fn has_pooler(url: &str) -> bool {
-    let says = |pair: &str| {
-        pair.split_once('=').is_some_and(|(name, value)| match name {
-            STATEMENT_CACHE => value == "0",
-            POOLER => value == "true",
-            _ => false,
-        })
-    };
-    parameters(url).any(|(_, pair)| says(pair))
-}
-
 /// Inserts rows with one array per column.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     (sql, columns): (&Arc<str>, &[(&'static str, ColumnKind)]),
     cells: Vec<Cell>,
-    is_named: bool,
 ) -> Result<u64, DatabaseError> {
     let width = columns.len().max(1);
     let rows = cells.len() / width;
@@ -120,7 +100,7 @@ pub(super) async fn insert(
         };
     }
     let (mut ints, mut texts, mut blobs) = (ints.into_iter(), texts.into_iter(), blobs.into_iter());
-    let query = sqlx::query(AssertSqlSafe(Arc::clone(sql))).persistent(is_named);
+    let query = sqlx::query(AssertSqlSafe(Arc::clone(sql))).persistent(false);
     let query = columns.iter().fold(query, |query, (_, kind)| match kind {
         ColumnKind::Int => query.bind(ints.next()),
         ColumnKind::Text => query.bind(texts.next()),
@@ -168,24 +148,14 @@ mod tests {
         assert_eq!(without_unknown_parameters("postgres://h/d").0, "postgres://h/d");
     }
 
-    /// A URL for PgBouncer in transaction mode keeps its word.
+    /// Parameters that other programs need for PgBouncer change nothing and are not called unknown.
     #[test]
-    fn the_size_of_the_statement_cache_is_the_urls() {
-        let shown = |url: &str| format!("{:?}", options(url).unwrap());
-        assert!(shown("postgres://h/d").contains("statement_cache_capacity: 32"));
-        let own = shown("postgres://h/d?statement-cache-capacity=0");
-        assert!(
-            own.contains("statement_cache_capacity: 0") && own.contains("extra_float_digits: None"),
-            "{own}"
-        );
-        for (url, is_unnamed) in [
-            ("postgres://h/d?sslmode=disable&statement-cache-capacity=0", true),
-            ("postgres://h/d?pgbouncer=true", true),
-            ("postgres://h/d?pgbouncer=false&statement-cache-capacity=10", false),
-            ("postgres://h/d", false),
-        ] {
-            assert_eq!(has_pooler(url), is_unnamed, "{url}");
-            assert!(without_unknown_parameters(url).1.is_empty(), "{url}");
+    fn parameters_for_a_pooler_are_left_out() {
+        for parameter in POOLER_PARAMETERS {
+            let url = format!("postgres://h/d?sslmode=disable&{parameter}=0");
+            assert_eq!(without_unknown_parameters(&url), ("postgres://h/d?sslmode=disable".into(), Vec::new()));
         }
+        let shown = format!("{:?}", options("postgres://h/d?pgbouncer=true").unwrap());
+        assert!(shown.contains("extra_float_digits: None"), "{shown}");
     }
 }

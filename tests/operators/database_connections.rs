@@ -182,7 +182,7 @@ async fn gateways_behind_a_pooler_in_transaction_mode() {
         eprintln!("THALWEG_TEST_PGBOUNCER is not set: the test behind a pooler is left out");
         return;
     };
-    for (number, parameter) in ["?statement-cache-capacity=0", "?pgbouncer=true"].into_iter().enumerate() {
+    for (number, parameter) in ["", "?pgbouncer=true"].into_iter().enumerate() {
         let (mut watched, url) = WatchedDatabase::each().await.pop().unwrap();
         let WatchedDatabase::Postgres { name, .. } = &watched else { panic!("no PostgreSQL") };
         let pooled = || {
