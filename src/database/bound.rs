@@ -124,7 +124,6 @@ impl ConnectionBound {
             waits.await;
         }
     }
-
 }
 
 #[cfg(test)]

@@ -75,10 +75,8 @@ impl Connection {
             }
             DriverConnection::Postgres(_) => {
                 let statement = (&insert.postgres, &insert.columns[..]);
-                self.run_on_postgres(async |connection| {
-                    postgres::insert(connection, statement, cells).await
-                })
-                .await
+                self.run_on_postgres(async |connection| postgres::insert(connection, statement, cells).await)
+                    .await
             }
         }
     }

@@ -153,7 +153,10 @@ mod tests {
     fn parameters_for_a_pooler_are_left_out() {
         for parameter in POOLER_PARAMETERS {
             let url = format!("postgres://h/d?sslmode=disable&{parameter}=0");
-            assert_eq!(without_unknown_parameters(&url), ("postgres://h/d?sslmode=disable".into(), Vec::new()));
+            assert_eq!(
+                without_unknown_parameters(&url),
+                ("postgres://h/d?sslmode=disable".into(), Vec::new())
+            );
         }
         let shown = format!("{:?}", options("postgres://h/d?pgbouncer=true").unwrap());
         assert!(shown.contains("extra_float_digits: None"), "{shown}");
