@@ -109,7 +109,10 @@ fn read_part<'t>(
                 past.text.to_mut().push_str(text);
                 past.signed = signed;
             }
-            _ => talk.say(speaker, Part::Reasoning(PastReasoning { text: Cow::Borrowed(text), signed })),
+            _ => {
+                let thought = PastReasoning { text: Cow::Borrowed(text), signed };
+                talk.say(Speaker::Assistant, Part::Reasoning(thought));
+            }
         }
     } else if signature.is_some() {
         talk.dropped.note("contents.parts.thoughtSignature");
@@ -127,7 +130,8 @@ fn read_part<'t>(
         talk.say(speaker, media);
     } else if let Some(call) = part.either("functionCall", "function_call") {
         let call = function_call(&call, calls, talk)?;
-        talk.say(speaker, Part::Call(call));
+        // Thoughts and calls are the model's, whatever the role beside them says.
+        talk.say(Speaker::Assistant, Part::Call(call));
     } else if let Some(response) = part.either("functionResponse", "function_response") {
         let result = function_response(&response, calls)?;
         talk.say(Speaker::User, Part::Result(result));

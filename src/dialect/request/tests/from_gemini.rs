@@ -229,3 +229,15 @@ fn the_others_are_reached_too() {
     assert_eq!(body["max_output_tokens"], 40);
     assert_eq!(body["input"][2], json!({"type": "function_call_output", "call_id": "call_1", "output": "r"}));
 }
+
+#[test]
+fn a_call_in_a_users_content_is_the_models() {
+    let way = Way { from: ApiDialect::Gemini, to: ApiDialect::Messages };
+    let body = way.body(&of(json!({"contents": [
+        {"parts": [{"functionCall": {"id": "c", "name": "f", "args": {}}}]},
+        {"parts": [{"functionResponse": {"id": "c", "name": "f", "response": {"output": "o"}}}]},
+    ]})));
+    let roles: Vec<_> = body["messages"].as_array().unwrap().iter().map(|turn| &turn["role"]).collect();
+    assert_eq!(roles, ["assistant", "user"]);
+    assert_eq!(body["messages"][0]["content"][0]["type"], "tool_use");
+}
