@@ -7,8 +7,7 @@ use tokio::time::{Duration, Instant};
 
 use super::{
     answer::Answer,
-    fault::Refusal,
-    translation::{AnswerBody, Translation},
+    translation::{AnswerBody, Translation, UntranslatedRequest},
 };
 use crate::{
     base::{ByteList, Fault},
@@ -38,7 +37,7 @@ pub(super) enum AttemptError {
     /// The provider answered with an error.
     Error(Box<ErrorResponse>),
     /// The request is not understood, or cannot be said in the provider's dialect.
-    Untranslated(Box<Refusal>),
+    Untranslated(UntranslatedRequest),
 }
 
 /// A provider's answer that is an error.

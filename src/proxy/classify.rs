@@ -257,6 +257,7 @@ pub const fn is_alive(class: FailureClass) -> Option<bool> {
             DeadlineKind::Pool | DeadlineKind::Total | DeadlineKind::Body | DeadlineKind::Write,
         )
         | FailureClass::TooLarge
+        | FailureClass::Unsayable
         | FailureClass::Unattributed => None,
     }
 }

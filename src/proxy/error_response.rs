@@ -62,7 +62,7 @@ impl RequestContext<'_> {
         let ErrorResponse { mut status, mut headers, times, rest, deadline, text, translation } = match error
         {
             AttemptError::Fault(fault) => return Err(fault.into()),
-            AttemptError::Untranslated(refusal) => return Err(refusal),
+            AttemptError::Untranslated(untranslated) => return Err(untranslated.refusal),
             AttemptError::Error(response) => *response,
         };
         let is_about_key = !status.is_success() && classify::is_about_key(status.as_u16(), class, &text);

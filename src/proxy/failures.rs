@@ -12,6 +12,7 @@ use super::{
     classify,
     fault::{KEY_REFUSED, Refusal},
     snapshot::Provider,
+    translation::UntranslatedRequest,
 };
 use crate::{
     base::{DeadlineKind, Fault, FaultKind, RequestId, Sent, Stage},
@@ -46,16 +47,13 @@ impl FailedAttempt {
                 let class = classify::of_fault(fault);
                 Self { provider, class, retry_after: None, sent: fault.sent, reason: fault.to_string() }
             }
-            AttemptError::Untranslated(refusal) => {
-                let class = FailureClass::CallerMistake;
-                Self {
-                    provider,
-                    class,
-                    retry_after: None,
-                    sent: Sent::Nothing,
-                    reason: refusal.message.to_string(),
-                }
-            }
+            AttemptError::Untranslated(UntranslatedRequest { class, refusal }) => Self {
+                provider,
+                class: *class,
+                retry_after: None,
+                sent: Sent::Nothing,
+                reason: refusal.message.to_string(),
+            },
             AttemptError::Error(response) => {
                 let (status, error) = (response.status.as_u16(), provider_error::read(&response.text));
                 let class = classify::of_error(status, &response.text, model);
@@ -157,6 +155,12 @@ impl FailedAttempts {
                 "authentication_error",
                 KEY_REFUSED,
                 "all providers of this model refuse the gateway's key",
+            ),
+            _ if self.are_all(|class| class == FailureClass::Unsayable) => (
+                400,
+                "invalid_request_error",
+                "invalid_request",
+                "no provider of this model can be asked this",
             ),
             _ if self.are_all(|class| class == FailureClass::EndpointMissing) => {
                 (404, "invalid_request_error", "endpoint_not_found", &*no_endpoint)

@@ -13,11 +13,10 @@ use memchr::memmem::Finder;
 use tokio::time::Instant;
 
 use super::{
-    fault::Refusal,
     gemini_path,
     request_headers::TraceOptions,
     snapshot::{Provider, Snapshot},
-    translation::{self, TranslatedCall, Translation, api_of},
+    translation::{self, TranslatedCall, Translation, UntranslatedRequest, api_of},
 };
 use crate::{
     base::{
@@ -176,7 +175,7 @@ impl RequestContext<'_> {
         asked: &Provider,
         (model, endpoint): (&str, Endpoint),
         requests_usage: bool,
-    ) -> Result<Option<TranslatedCall>, Box<Refusal>> {
+    ) -> Result<Option<TranslatedCall>, UntranslatedRequest> {
         if endpoint == self.endpoint {
             return Ok(None);
         }

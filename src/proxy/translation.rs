@@ -22,8 +22,9 @@ use crate::{
         answer::{self, StreamTranslator},
         context::AnswerContext,
         reasoning::ReasoningOrigin,
-        request::{self, EffortForm, RequestOptions},
+        request::{self, EffortForm, RequestErrorKind, RequestOptions},
     },
+    routing::FailureClass,
     upstream::{self, Target},
     wire::{Event, Scanner},
 };
@@ -90,6 +91,8 @@ pub(super) fn options<'a>(target: &Target, model: &'a str) -> RequestOptions<'a>
     let mut options = RequestOptions::new(model);
     if let Some((_, forms)) = FORMS_OF_HOSTS.iter().find(|(known, _)| host == *known) {
         options.reasoning_forms = forms;
+        // The others refuse members that they do not know, or leave these out of their references.
+        options.openai_members = host == "api.openai.com";
     }
     if host == "api.openai.com" || host.ends_with(".openai.azure.com") {
         // Its reasoning models refuse `max_tokens`, and know developer messages.
@@ -99,6 +102,13 @@ pub(super) fn options<'a>(target: &Target, model: &'a str) -> RequestOptions<'a>
     } else {
         options
     }
+}
+
+/// A request that cannot be said in the provider's dialect, or is wrong in its own.
+#[derive(Debug)]
+pub(super) struct UntranslatedRequest {
+    pub(super) class: FailureClass,
+    pub(super) refusal: Box<Refusal>,
 }
 
 /// A request in the provider's dialect.
@@ -119,11 +129,15 @@ impl Translation {
         options: &RequestOptions<'_>,
         hides_usage: bool,
         id: &RequestId,
-    ) -> Result<TranslatedCall, Box<Refusal>> {
+    ) -> Result<TranslatedCall, UntranslatedRequest> {
         let translated = request::translate(client, provider, body, options).map_err(|error| {
             let mut refusal = Refusal::request(400, "invalid_request", error.message);
             refusal.param = error.param.map(Cow::Owned);
-            refusal
+            let class = match error.kind {
+                RequestErrorKind::Invalid => FailureClass::CallerMistake,
+                RequestErrorKind::Unsayable => FailureClass::Unsayable,
+            };
+            UntranslatedRequest { class, refusal }
         })?;
         let mut context = translated.context;
         context.wants_usage |= hides_usage;
@@ -300,5 +314,25 @@ fn translate(translator: &mut StreamTranslator, event: &Event<'_>, keeps_comment
         out.extend_from_slice(if keeps_comments { b":\n\n" } else { b"" });
     } else if let Some(data) = event.data {
         translator.event(event.name, data, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_gets_the_forms_that_it_takes() {
+        let of = |url: &str| {
+            let target = Target::plain("p", upstream::BaseUrl::parse(url).unwrap());
+            options(&target, "m")
+        };
+        let google = of("https://generativelanguage.googleapis.com/v1beta/openai");
+        assert_eq!(google.reasoning_forms, [ReasoningOrigin::CallSignature]);
+        assert!(!google.openai_members);
+        let openai = of("https://api.openai.com/v1");
+        assert_eq!((openai.reasoning_forms, openai.openai_members), (&[][..], true));
+        let own = of("http://localhost:8080/v1");
+        assert_eq!((own.reasoning_forms.len(), own.openai_members), (5, true));
     }
 }

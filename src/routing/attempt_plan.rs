@@ -83,10 +83,10 @@ pub struct AttemptPlan<'a> {
     is_done: bool,
 }
 
-/// Whether a candidate is asked at another endpoint after this failure: it lacks the one of the attempt, and
-/// may have another whose dialect the request can be translated to.
+/// Whether a candidate is asked at another endpoint after this failure: it lacks the one of the attempt, or
+/// the request cannot be said there; and it may have another whose dialect the request can be translated to.
 const fn is_asked_elsewhere(candidate: &Candidate<'_>, class: FailureClass) -> bool {
-    matches!(class, FailureClass::EndpointMissing | FailureClass::ModelElsewhere)
+    matches!(class, FailureClass::EndpointMissing | FailureClass::ModelElsewhere | FailureClass::Unsayable)
         && !candidate.alternatives.is_empty()
 }
 

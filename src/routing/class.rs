@@ -27,6 +27,8 @@ pub enum FailureClass {
     /// This provider cannot serve such a request, and another one may: too large for its limit, or a feature
     /// that it lacks.
     Unsupported,
+    /// The dialect of this provider's endpoint has no words for the request, which was not sent.
+    Unsayable,
     /// The conversation is longer than the model's context.
     ContextTooLong,
     /// The provider's moderation refused the content.
@@ -121,7 +123,7 @@ impl FailureClass {
             Self::ServerError | Self::Unreachable | Self::Reset => row(WAIT, Scope::None, 0, true),
             Self::Tls => row(NEXT, Scope::Provider, 60, true),
             Self::Garbage | Self::ErrorEvent => row(NEXT, Scope::None, 0, true),
-            Self::TooLarge | Self::Unsupported => row(NEXT, Scope::None, 0, false),
+            Self::TooLarge | Self::Unsupported | Self::Unsayable => row(NEXT, Scope::None, 0, false),
             Self::Timeout(clock) => match clock {
                 // One slow response says little about health, but many in a row trip the breaker.
                 DeadlineKind::Connect
@@ -149,6 +151,7 @@ impl FailureClass {
             Self::ModelElsewhere => "model_elsewhere",
             Self::EndpointMissing => "endpoint_missing",
             Self::Unsupported => "unsupported",
+            Self::Unsayable => "unsayable",
             Self::ContextTooLong => "context_too_long",
             Self::ContentRefused => "content_refused",
             Self::CallerMistake => "caller_mistake",
@@ -173,7 +176,7 @@ impl FailureClass {
     }
 
     /// All classes in a fixed order: the index fits into an atomic.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::KeyInvalid,
         Self::Forbidden,
         Self::QuotaExhausted,
@@ -202,6 +205,7 @@ impl FailureClass {
         Self::EndpointMissing,
         Self::Unsupported,
         Self::ModelElsewhere,
+        Self::Unsayable,
     ];
 
     pub(super) fn number(self) -> u8 {

@@ -476,6 +476,55 @@ async fn a_request_that_cannot_be_said_is_refused() {
     gateway.stop().await;
 }
 
+/// A request that one endpoint of a provider cannot be asked goes to another one, or to another provider; the
+/// client is refused only if none can.
+#[tokio::test]
+async fn a_request_goes_where_it_can_be_said() {
+    let openai = Upstream::by(Speaks::H1, |_, seen| match seen.target.ends_with("/chat/completions") {
+        true => script::json(200, script::COMPLETION),
+        false => script::json(200, RESPONSE),
+    });
+    let plan = Plan::to(&[&openai]).with(|settings| {
+        settings.providers[0].known = KnownEndpoints::of_address("api.openai.com", "/v1");
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let stopped = MESSAGE.replacen('{', r#"{"stop_sequences":["x"],"#, 1);
+    for (body, dialect) in [(MESSAGE, "messages>responses"), (&*stopped, "messages>chat")] {
+        let answer = client.send(Call::post("/v1/messages", body.to_owned())).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-dialect")), (200, dialect));
+        answer.collect().await;
+    }
+    assert_eq!(openai.log.requests(), 2, "a request that cannot be said is not sent");
+    drop(client);
+    gateway.stop().await;
+
+    let (responses, chat) = (
+        Upstream::always(Speaks::H1, script::json(200, RESPONSE)),
+        chat_alone(|_| script::json(200, script::COMPLETION)),
+    );
+    for (providers, status) in
+        [(vec![&responses, &chat], 200), (vec![&responses, &responses], 400), (vec![&responses], 400)]
+    {
+        let count = providers.len();
+        let plan = Plan::to(&providers).with(move |settings| {
+            settings.providers[0].dialects = Some([Endpoint::Responses].into_iter().collect());
+            if count == 2 && status == 400 {
+                settings.providers[1].dialects = Some([Endpoint::Responses].into_iter().collect());
+            }
+        });
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::post("/v1/messages", stopped.clone())).await;
+        assert_eq!(answer.status, status, "{count}");
+        let body = answer.collect().await.text();
+        assert_eq!(body.contains("stop_sequences"), status == 400, "{body}");
+        drop(client);
+        gateway.stop().await;
+    }
+    assert_eq!(responses.log.requests(), 0);
+}
+
 /// Agents count a prompt's tokens, and a provider of chat alone cannot.
 #[tokio::test]
 async fn tokens_are_estimated_where_no_provider_counts() {

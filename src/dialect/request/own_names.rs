@@ -9,6 +9,7 @@ pub(super) fn own_name(client: ApiDialect, name: &str) -> &str {
         (ApiDialect::Messages, "stop") => "stop_sequences",
         (ApiDialect::Messages, "response_format") => "output_config.format",
         (ApiDialect::Messages, "reasoning_effort") => "thinking",
+        (ApiDialect::Messages, "prompt_cache_key") => "metadata",
         (ApiDialect::Responses, "response_format") => "text.format",
         (ApiDialect::Responses, "verbosity") => "text.verbosity",
         (ApiDialect::Responses, "reasoning_effort") => "reasoning",

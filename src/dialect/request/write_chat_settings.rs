@@ -92,6 +92,7 @@ pub(super) fn write_settings(
     for (name, is_said) in [
         ("top_k", settings.top_k.is_some()),
         ("verbosity", settings.verbosity.is_some() && !options.openai_members),
+        ("prompt_cache_key", settings.cache_key.is_some() && !options.openai_members),
     ] {
         if is_said {
             talk.dropped.note(name);

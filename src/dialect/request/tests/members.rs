@@ -354,3 +354,17 @@ fn all_dropped_members_of_a_request_are_named() {
         }
     }
 }
+
+/// A provider that refuses the members of OpenAI alone does not get them, and the client is informed.
+#[test]
+fn members_of_openai_alone_are_dropped_by_name() {
+    let options = RequestOptions { openai_members: false, ..OPTIONS };
+    let dropped = |from, members: Value| {
+        let way = Way { from, to: ChatCompletions };
+        way.try_with(&asked(from, &members), &options).unwrap().dropped
+    };
+    let session = json!({"metadata": {"user_id": "user_1_account__session_abc"}});
+    assert_eq!(dropped(Messages, session), ["metadata"]);
+    let wishes = json!({"prompt_cache_key": "k", "text": {"verbosity": "low"}});
+    assert_eq!(dropped(Responses, wishes), ["text.verbosity", "prompt_cache_key"]);
+}
