@@ -2,9 +2,9 @@
 # OpenAI's Python helper for streams has no final response for one that ends incomplete or failed.
 #
 # Version: openai 3.52.0 (Python), `client.responses.stream(…).get_final_response()`.
-# Source: OpenAI's Responses reference: a stream ends with `response.completed`, `response.incomplete` (a limit
-#   of output tokens, a content filter) or `response.failed`, each with the whole `response`. In Node the helper
-#   `finalResponse()` returns an incomplete one, too.
+# Source: OpenAI's Responses reference: a stream ends with `response.completed`, `response.incomplete` (a
+#   limit of output tokens, a content filter) or `response.failed`, each with the whole `response`. In Node
+#   the helper `finalResponse()` returns an incomplete one, too.
 # Seen: RuntimeError "Didn't receive a `response.completed` event." for both other ends; the text is lost to a
 #   caller that asks for the final response alone.
 # Consequence for a gateway: none in bytes; callers read the last event instead.

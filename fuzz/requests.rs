@@ -47,16 +47,19 @@ pub fn check(from: ApiDialect, input: &[u8]) {
 
 fn options(kind: u8) -> RequestOptions<'static> {
     let is = |bit: u8| kind & (1 << bit) != 0;
-    RequestOptions {
+    let mut options = RequestOptions {
         streams: is(0),
         max_tokens_member: if is(1) { "max_completion_tokens" } else { "max_tokens" },
         effort: [EffortForm::Named, EffortForm::Structured, EffortForm::Never][usize::from(kind >> 6) % 3],
-        returns_reasoning: !is(2),
         developer_role: is(3),
         strict_turns: is(4),
         openai_members: !is(5),
         hosted_tools: if is(2) { HostedTools::Refuse } else { HostedTools::Drop },
         max_tokens_limit: is(3).then_some(1000),
         ..RequestOptions::new("m")
+    };
+    if is(2) {
+        options.reasoning_forms = &[];
     }
+    options
 }

@@ -59,7 +59,7 @@ pub use error::{RequestError, RequestErrorKind};
 pub use ids::{for_messages as messages_tool_id, for_openai as openai_tool_id};
 pub use options::{EffortForm, HostedTools, RequestOptions};
 use place::{MemberPlace, PathStyle};
-use value::{JsonDocument, find_places};
+use value::{JsonDocument, MAX_DEPTH, find_places};
 
 use crate::dialect::{ApiDialect, context::AnswerContext, json::JsonWrite, json_scratch::JsonScratch};
 use conversation::Conversation;
@@ -156,12 +156,12 @@ fn read<'t>(
     Ok(talk)
 }
 
-/// Nested deeper than this, a request is refused.
-const MAX_DEPTH: usize = 100;
+/// Buffers of the reader, and the places of the values in the body.
+type ReadBuffers = (JsonScratch, Vec<(u32, u32)>);
 
 thread_local! {
     /// Kept from request to request.
-    static KEPT: Cell<Option<(JsonScratch, Vec<(u32, u32)>)>> = const { Cell::new(None) };
+    static KEPT: Cell<Option<ReadBuffers>> = const { Cell::new(None) };
 }
 
 fn with_root<T>(

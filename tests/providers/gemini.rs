@@ -408,7 +408,7 @@ async fn own_errors_have_googles_shape() {
     let keyed = |path: &str, key: &str| {
         Call::post(path, REQUEST).without("authorization").header("x-goog-api-key", key)
     };
-    assert_eq!(client.send(keyed(WHOLE, "sk-slow-key-of-tests")).await.collect().await.complete, true);
+    assert!(client.send(keyed(WHOLE, "sk-slow-key-of-tests")).await.collect().await.complete);
     for (call, status, name) in [
         (Call::post(WHOLE, REQUEST).without("authorization"), 401, "UNAUTHENTICATED"),
         (keyed(WHOLE, "sk-wrong"), 401, "UNAUTHENTICATED"),
@@ -533,8 +533,8 @@ async fn models_are_listed_in_googles_form() {
     gateway.stop().await;
 }
 
-/// Google's clients raise an error beside the events with its code, and may repeat; the Node client needs it in
-/// a read of its own. A connection that ends without one is none that gemini-cli repeats.
+/// Google's clients raise an error beside the events with its code, and may repeat; the Node client needs it
+/// in a read of its own. A connection that ends without one is none that gemini-cli repeats.
 #[tokio::test]
 async fn an_error_comes_before_the_break() {
     let body = format!("data: {}\r\n\r\n", CHUNKS[1]);

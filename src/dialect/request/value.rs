@@ -7,8 +7,10 @@ use std::io::Write as _;
 
 use simd_json::{Node, StaticNode, Tape};
 
-use super::MAX_DEPTH;
 use crate::dialect::json::JsonWrite;
+
+/// Nested deeper than this, a request is refused.
+pub(super) const MAX_DEPTH: usize = 100;
 
 /// A document that was read.
 #[derive(Debug)]
