@@ -80,14 +80,20 @@ pub(super) fn says_no_model(message: &str, model: &str) -> bool {
     MODEL_SENTENCES.iter().any(|sentence| plain.contains(sentence)) || names_unsupported_api(&plain)
 }
 
-/// Whether the message of an error says that the model is served at another endpoint.
+/// Whether the message of an error says that the model is served at another endpoint. Words that the provider
+/// quotes from the request do not stand at the message's start.
 pub(super) fn says_other_endpoint(message: &str) -> bool {
-    contains_any(&message.to_lowercase(), ELSEWHERE_SENTENCES)
+    starts_with_any(message, ELSEWHERE_SENTENCES)
 }
 
-/// Whether the message of an error says that there is no such endpoint, whatever its status.
+/// The same for a message that there is no such endpoint, whatever its status.
 pub(super) fn says_no_endpoint(message: &str) -> bool {
-    contains_any(&message.to_lowercase(), ENDPOINT_SENTENCES_OF_ANY_STATUS)
+    starts_with_any(message, ENDPOINT_SENTENCES_OF_ANY_STATUS)
+}
+
+fn starts_with_any(message: &str, sentences: &[&str]) -> bool {
+    let message = message.trim_start().to_lowercase();
+    sentences.iter().any(|sentence| message.starts_with(sentence))
 }
 
 /// vLLM: "the model does not support Embeddings API".
@@ -276,6 +282,8 @@ mod tests {
         for message in ["Invalid URL for an image: /a.png", "'messages' is a required property", ""] {
             assert!(!says_no_endpoint(message), "{message}");
         }
+        assert!(!says_no_endpoint("Invalid value: 'unknown endpoint'."), "quoted from the request");
+        assert!(!says_other_endpoint("Invalid value: 'this is a chat model'."), "quoted from the request");
         let elsewhere = "This model is only supported in v1/responses and not in v1/chat/completions.";
         assert!(says_other_endpoint(elsewhere) && !says_no_endpoint(elsewhere));
     }

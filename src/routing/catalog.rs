@@ -87,6 +87,11 @@ impl EndpointKnowledge {
         matches!(self, Self::Configured(false) | Self::Missing { .. } | Self::Known(false))
     }
 
+    /// By the configuration, its last answer or its address it has the endpoint.
+    const fn is_having(self) -> bool {
+        matches!(self, Self::Configured(true) | Self::Answered | Self::Known(true))
+    }
+
     /// Whether it has the endpoint, and the source of that: the words of `/health`. `None`: nothing is known.
     #[must_use]
     pub const fn source(self) -> Option<(bool, &'static str)> {
@@ -419,9 +424,13 @@ impl Catalog {
                 continue;
             }
             candidate.alternatives = self.alternatives(candidate, own, now);
-            let lacks = self.knowledge(candidate.provider, own, now).is_lacking()
-                || candidate.stats.endpoints().is_missing(own, now);
-            if lacks && let Some(first) = candidate.alternatives.take_first() {
+            let lacks_endpoint = self.knowledge(candidate.provider, own, now).is_lacking();
+            let lacks_model = candidate.stats.endpoints().is_missing(own, now);
+            // A model that was not found is not looked for at endpoints that may not exist.
+            let has = |other| self.knowledge(candidate.provider, other, now).is_having();
+            if (lacks_endpoint || lacks_model && candidate.alternatives.first().is_some_and(has))
+                && let Some(first) = candidate.alternatives.take_first()
+            {
                 candidate.endpoint = first;
             }
         }
@@ -463,16 +472,9 @@ impl Catalog {
         let in_order = || best.iter().chain(&TRANSLATED).copied();
         for wants_certainty in [true, false] {
             for endpoint in in_order().filter(|other| *other != own && TRANSLATED.contains(other)) {
-                let is_certain = match self.knowledge(candidate.provider, endpoint, now) {
-                    EndpointKnowledge::Configured(true)
-                    | EndpointKnowledge::Answered
-                    | EndpointKnowledge::Known(true) => true,
-                    EndpointKnowledge::Unknown => false,
-                    EndpointKnowledge::Configured(false)
-                    | EndpointKnowledge::Known(false)
-                    | EndpointKnowledge::Missing { .. } => continue,
-                };
-                if is_certain == wants_certainty && !candidate.stats.endpoints().is_missing(endpoint, now) {
+                let known = self.knowledge(candidate.provider, endpoint, now);
+                let is_open = !known.is_lacking() && !candidate.stats.endpoints().is_missing(endpoint, now);
+                if is_open && known.is_having() == wants_certainty {
                     found.add(endpoint);
                 }
             }

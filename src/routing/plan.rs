@@ -92,9 +92,13 @@ impl Alternatives {
         }
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(super) const fn first(&self) -> Option<Endpoint> {
         let [first, ..] = self.0;
-        first.is_none()
+        first
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.first().is_none()
     }
 
     pub(super) fn take_first(&mut self) -> Option<Endpoint> {

@@ -16,7 +16,25 @@ fn split_data_url(url: &str) -> Option<(&str, &str)> {
     let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
     let head = head.strip_suffix(";base64")?;
     let mime = head.split(';').next().unwrap_or_default();
-    Some((if mime.is_empty() { "text/plain" } else { mime }, data))
+    let mime = if mime.is_empty() { "text/plain" } else { mime };
+    is_mime(mime).then_some((mime, data))
+}
+
+/// A type and a subtype (RFC 6838 section 4.2), with parameters or without. A data URL holds no other bytes.
+fn is_mime(text: &str) -> bool {
+    let is_name = |name: &str| {
+        let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
+        !name.is_empty() && name.bytes().all(is_known)
+    };
+    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let is_typed = essence.split_once('/').is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype));
+    is_typed && parameters.bytes().all(|byte| byte != b',' && matches!(byte, b' '..=b'~'))
+}
+
+/// The media type of a file.
+pub(super) fn mime<'t>(place: &MemberPlace<'_, 't>) -> Result<&'t str, RequestError> {
+    let mime = place.string()?;
+    if is_mime(mime) { Ok(mime) } else { Err(place.invalid("expected a media type")) }
 }
 
 /// A picture or file by a data URL or a web address.

@@ -147,7 +147,7 @@ fn read_part<'t>(
 
 fn inline<'t>(blob: &MemberPlace<'_, 't>) -> Result<Part<'t>, RequestError> {
     let mime = match blob.either("mimeType", "mime_type") {
-        Some(mime) => mime.string()?,
+        Some(mime) => content::mime(&mime)?,
         None => return Err(blob.missing("mimeType")),
     };
     let data = blob.required_text("data")?;

@@ -163,7 +163,8 @@ fn media<'t>(source: &MemberPlace<'_, 't>) -> Result<Media<'t>, RequestError> {
     let kind = source.required("type")?;
     match kind.string()? {
         "base64" => {
-            Ok(content::inline(source, source.required_text("media_type")?, source.required_text("data")?))
+            let mime = content::mime(&source.required("media_type")?)?;
+            Ok(content::inline(source, mime, source.required_text("data")?))
         }
         "url" => content::by_url(&source.required("url")?),
         "file" => Err(kind.unsayable("the file is stored at Anthropic")),

@@ -6,7 +6,7 @@ use super::{OPTIONS, Way, request};
 use crate::dialect::{
     ApiDialect,
     reasoning::{self, ReasoningOrigin},
-    request::RequestOptions,
+    request::{RequestErrorKind, RequestOptions},
 };
 
 const WAY: Way = Way { from: ApiDialect::Gemini, to: ApiDialect::ChatCompletions };
@@ -240,4 +240,21 @@ fn a_call_in_a_users_content_is_the_models() {
     let roles: Vec<_> = body["messages"].as_array().unwrap().iter().map(|turn| &turn["role"]).collect();
     assert_eq!(roles, ["assistant", "user"]);
     assert_eq!(body["messages"][0]["content"][0]["type"], "tool_use");
+}
+
+/// A media type with other bytes would end up in a data URL that no reader understands.
+#[test]
+fn a_media_type_is_checked() {
+    let part = |mime: &str| {
+        of(json!({"contents": [{"parts": [{"inlineData": {"mimeType": mime, "data": "QQ=="}}]}]}))
+    };
+    for mime in
+        ["", "image", "image/", ",mage/png", "image/png,x", "image/png;a,b", "image/p\u{e9}g", "a/b/c"]
+    {
+        let error = WAY.refusal(&part(mime), RequestErrorKind::Invalid);
+        assert_eq!(error.param.as_deref(), Some("contents[0].parts[0].inlineData.mimeType"), "{mime}");
+    }
+    for mime in ["image/png", "image/svg+xml", "image/png;name=x"] {
+        WAY.body(&part(mime));
+    }
 }
