@@ -143,7 +143,7 @@ fn a_models_name_is_escaped() {
     let (status, answer) = gateway.stream(&token, r"demo\u001b[31m\nFORGED INFO line\r\u0007");
     assert!(status.contains(" 404 "), "{status}");
     drop(answer);
-    gateway.signal(Signal::TERM);
+    // A second signal would end the process before the request's last line is written.
     gateway.signal(Signal::TERM);
     let (_, log) = gateway.end();
     assert!(log.contains("FORGED"), "{log}");
