@@ -48,7 +48,7 @@ async fn refuse_unread(stream: &mut TcpStream) {
     stream.write_all(format!("{head}: {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
 }
 
-/// More than the kernel buffers for a provider that does not read: its largest send buffer. No more than that,
+/// More than the kernel buffers for a provider that does not read: its largest send buffer. Not much more,
 /// because a test build reads 24 MiB for seconds on a busy machine.
 fn huge_size() -> usize {
     let limits = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_wmem").unwrap_or_default();
