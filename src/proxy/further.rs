@@ -3,15 +3,20 @@
 //!
 //! Candidates are asked one after the other, in the order that completions of the model would have. Success
 //! and failure here say nothing about completions, so nothing is written down but the providers that have or
-//! lack an endpoint. A request without a model
-//! (a stored response, a model of the provider's own choice) asks all providers in the configuration's order;
-//! the first good answer counts.
+//! lack an endpoint. A request without a model (a stored response, a model of the provider's own choice) asks
+//! all providers in the configuration's order; the first good answer counts.
+//!
+//! `fields` reads a request's body.
+
+mod fields;
 
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE, request::Parts};
 use tokio::time::{Instant, timeout};
+
+use fields::Fields;
 
 use super::{
     Gateway,
@@ -26,7 +31,7 @@ use super::{
     intake::{self, Incoming, ReadBody},
     planning::own_response,
     query::with_query,
-    request_context::{Payload, RequestContext},
+    request_context::RequestContext,
     request_headers::RequestHeaders,
     snapshot::{Provider, Snapshot},
 };
@@ -40,10 +45,10 @@ use crate::{
     exchange::{RequestRecord, ResponseMode},
     relay::CommitPoint,
     routing::{
-        Candidate, FailureClass, NoPlan, PlanRequest, ResponseKind, catalog::EndpointKnowledge,
-        class::NextStep,
+        Candidate, FailureClass, NoPlan, PlanRequest, ResponseKind, class::NextStep,
+        endpoint_memory::EndpointKnowledge,
     },
-    wire::{self, Envelope, Form, FormError, ModelUse, estimate},
+    wire::ModelUse,
 };
 
 /// Bytes of a response's id.
@@ -59,14 +64,6 @@ struct KeptError<'a> {
     provider: (&'a Provider, usize),
     /// Another provider may have what this one lacks. Such an error says less than any other.
     is_elsewhere: bool,
-}
-
-/// The fields of a request's body.
-#[derive(Debug)]
-enum Fields {
-    Json(Box<Envelope>),
-    Form(Form),
-    Nothing,
 }
 
 impl Gateway {
@@ -114,10 +111,7 @@ impl Gateway {
         let body = &read.bytes;
         call.record().client.request_bytes = body.len() as u64;
 
-        let fields = match addressed.model.filter(|_| endpoint.is_gemini()) {
-            Some(model) => Fields::Json(Box::new(wire::envelope::read_gemini(body, model, false)?)),
-            None => Fields::read(endpoint, head, body, addressed.model)?,
-        };
+        let fields = Fields::read(endpoint, head, body, addressed.model)?;
         let (model, streams) = (fields.model(), fields.stream() || asks_for_events(endpoint, head));
         let record = call.record();
         record.model = (!model.is_empty()).then(|| model.into());
@@ -348,82 +342,6 @@ impl RequestContext<'_> {
                 FailureClass::ModelMissing | FailureClass::ModelElsewhere | FailureClass::EndpointMissing
             ),
         }
-    }
-}
-
-impl Fields {
-    fn read(
-        endpoint: Endpoint,
-        head: &Parts,
-        body: &Bytes,
-        given: Option<&str>,
-    ) -> Result<Self, Box<Refusal>> {
-        let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        let model_use = endpoint.model_use();
-        if body.is_empty() && model_use == ModelUse::None {
-            return Ok(Self::Nothing);
-        }
-        if !wire::form::is_form(content_type) {
-            let envelope = wire::envelope::read_for(body, model_use, given)?;
-            return Ok(Self::Json(Box::new(envelope)));
-        }
-        let form = wire::form::read(content_type, body)?;
-        match (form.model(), given, model_use) {
-            (None, _, ModelUse::Required) => Err(FormError::NoModel.into()),
-            // A field cannot be put into a form without a copy of all of it.
-            (own, Some(given), _) if own != Some(given) => {
-                let message = "the form must name the model that its path names";
-                Err(Refusal::request(400, "invalid_request", message).of(Some("model")))
-            }
-            _ => Ok(Self::Form(form)),
-        }
-    }
-
-    fn model(&self) -> &str {
-        match self {
-            Self::Json(envelope) => envelope.model(),
-            Self::Form(form) => form.model().unwrap_or_default(),
-            Self::Nothing => "",
-        }
-    }
-
-    fn fallback_models(&self) -> &[Box<str>] {
-        match self {
-            Self::Json(envelope) => envelope.fallback_models(),
-            Self::Form(_) | Self::Nothing => &[],
-        }
-    }
-
-    fn stream(&self) -> bool {
-        match self {
-            Self::Json(envelope) => envelope.stream() == Some(true),
-            Self::Form(form) => form.stream(),
-            Self::Nothing => false,
-        }
-    }
-
-    const fn payload(&self) -> Payload<'_> {
-        match self {
-            Self::Json(envelope) => Payload::Json(envelope),
-            Self::Form(form) => Payload::Form(form),
-            Self::Nothing => Payload::Nothing,
-        }
-    }
-
-    /// The tokens to set aside. The answer's length is not bounded by a field that all endpoints share.
-    fn estimate(&self, body: &[u8]) -> TokenEstimate {
-        match self {
-            Self::Json(envelope) => TokenEstimate::of(estimate::prompt_tokens(body), envelope),
-            Self::Form(form) => TokenEstimate { prompt: form.prompt_tokens(), answer: 0 },
-            Self::Nothing => TokenEstimate::default(),
-        }
-    }
-}
-
-impl From<FormError> for Box<Refusal> {
-    fn from(error: FormError) -> Self {
-        let param = matches!(error, FormError::Model | FormError::NoModel).then_some("model");
-        Refusal::request(400, "invalid_request", error.to_string()).of(param)
     }
 }
 

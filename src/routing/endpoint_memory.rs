@@ -1,5 +1,6 @@
 //! The endpoints that a provider, or one model there, has or lacks, as answers have shown. Kept with the
-//! health of the provider and the statistics of the candidate; atomics only.
+//! health of the provider and the statistics of the candidate; atomics only. [`EndpointKnowledge`] adds the
+//! words of the configuration and of the address.
 //!
 //! Invariant: an answer that says "missing" is not remembered while good answers come from the same place,
 //! so that no request can close an endpoint that serves others.
@@ -15,6 +16,46 @@ use crate::base::{Endpoint, Moment};
 const PROOF: Duration = Duration::from_secs(300);
 /// A good answer within this time of the last one is not written down, because all workers share the memory.
 const RESOLUTION: Duration = Duration::from_secs(1);
+
+/// What is known of an endpoint of a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointKnowledge {
+    /// By the configuration: it has it, or not.
+    Configured(bool),
+    /// It has answered there.
+    Answered,
+    /// It has answered that there is no such endpoint, which is believed until then.
+    Missing {
+        until: Moment,
+    },
+    /// By its address: it has it, or not.
+    Known(bool),
+    Unknown,
+}
+
+impl EndpointKnowledge {
+    /// By the configuration, its last answer or its address it does not have the endpoint.
+    pub(super) const fn is_lacking(self) -> bool {
+        matches!(self, Self::Configured(false) | Self::Missing { .. } | Self::Known(false))
+    }
+
+    /// By the configuration, its last answer or its address it has the endpoint.
+    pub(super) const fn is_having(self) -> bool {
+        matches!(self, Self::Configured(true) | Self::Answered | Self::Known(true))
+    }
+
+    /// Whether it has the endpoint, and the source of that: the words of `/health`. `None`: nothing is known.
+    #[must_use]
+    pub const fn source(self) -> Option<(bool, &'static str)> {
+        match self {
+            Self::Configured(has) => Some((has, "said")),
+            Self::Known(has) => Some((has, "known")),
+            Self::Answered => Some((true, "learned")),
+            Self::Missing { .. } => Some((false, "learned")),
+            Self::Unknown => None,
+        }
+    }
+}
 
 /// What answers have shown of each endpoint.
 #[derive(Debug, Default)]

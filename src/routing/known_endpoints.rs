@@ -32,7 +32,8 @@ const ADDRESSES: &[(&str, &str, KnownEndpoints)] = &[
     ("api.anthropic.com", "", known(&[Messages, ChatCompletions], &[Completions, Embeddings, Responses])),
     // Messages are below /anthropic. <https://api-docs.deepseek.com/guides/anthropic_api>
     ("api.deepseek.com", "", known(&[ChatCompletions], &[Embeddings, Messages, Responses])),
-    // <https://openrouter.ai/docs/api/reference/overview>, <https://openrouter.ai/docs/api/reference/responses>
+    // <https://openrouter.ai/docs/api/reference/overview>,
+    // <https://openrouter.ai/docs/api/reference/responses>
     (
         "openrouter.ai",
         "/api/v1",

@@ -38,7 +38,7 @@ pub use attempt_plan::{Action, Attempt, AttemptPlan, Policy};
 pub use breaker::BreakerState;
 pub use budget::Budgets;
 pub use candidate_stats::{CandidateStats, ResponseKind};
-pub use catalog::{Catalog, EndpointKnowledge, Listing, OfferedModel, RoutedProvider};
+pub use catalog::{Catalog, Listing, OfferedModel, RoutedProvider};
 pub use class::FailureClass;
 pub use endpoint_memory::EndpointMemory;
 pub use known_endpoints::KnownEndpoints;

@@ -74,7 +74,7 @@ async fn rows_behind_many_short_batches_are_spooled() {
 }
 
 /// Rows that the queue has no room for are counted once, and reported.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rows_lost_by_the_queue_are_reported() {
     let folder = Folder::new();
     let mut buffer = buffer(&folder, 1 << 30, 1);
@@ -90,7 +90,7 @@ async fn rows_lost_by_the_queue_are_reported() {
 }
 
 /// A full spool is no reason to lose rows that the database may still take.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_full_spool_leaves_rows_in_memory_while_the_database_works() {
     let folder = Folder::new();
     let mut buffer = buffer(&folder, 10, 1);
