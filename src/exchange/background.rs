@@ -36,6 +36,24 @@ pub struct BackgroundCharge {
     pub charged: Usage,
 }
 
+/// The part of a request in a background response: it makes one, or reads it.
+#[derive(Clone, Debug)]
+pub struct BackgroundPart {
+    pub(super) charges: BackgroundCharges,
+    /// The stored response that the request reads. `None`: it reads none.
+    pub(super) reads: Option<OriginToken>,
+    /// The charge that this request corrects: its usage is that of the response, in place of an estimate.
+    pub(super) corrected: Option<BackgroundCharge>,
+}
+
+impl BackgroundPart {
+    /// `reads`: the stored response that the request reads.
+    #[must_use]
+    pub fn new(charges: &BackgroundCharges, reads: Option<OriginToken>) -> Box<Self> {
+        Box::new(Self { charges: charges.clone(), reads, corrected: None })
+    }
+}
+
 impl BackgroundCharges {
     /// Keeps a charge, to be corrected later.
     pub fn keep(&self, response: OriginToken, charge: BackgroundCharge) {

@@ -24,7 +24,7 @@ pub mod stats;
 mod usage;
 pub mod wasted;
 
-pub use background::{BackgroundCharge, BackgroundCharges};
+pub use background::{BackgroundCharge, BackgroundCharges, BackgroundPart};
 pub use client::ClientInfo;
 pub use completed::{Completed, Outcome};
 pub use completion::Completion;

@@ -7,7 +7,7 @@ use http::StatusCode;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    background::{BackgroundCharge, BackgroundCharges},
+    background::{BackgroundCharge, BackgroundPart},
     client::ClientInfo,
     route::RequestRoute,
     stats::StreamStats,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     auth::limit::Lease,
-    base::{Endpoint, RequestId, origins::OriginToken},
+    base::{Endpoint, RequestId},
     ledger::Prices,
     telemetry::{RaceFacts, Trace},
 };
@@ -103,12 +103,8 @@ pub struct RequestRecord {
     pub lease: Option<Lease>,
     /// The prices that the key's budget is charged by. `None`: the key has no budget.
     pub prices: Option<Arc<Prices>>,
-    /// Charges that the reading of a response corrects. `None`: the request makes and reads none.
-    pub background: Option<BackgroundCharges>,
-    /// The stored response that the request reads. `None`: it reads none.
-    pub reads: Option<OriginToken>,
-    /// The charge that this request corrects: its usage is that of the response, in place of an estimate.
-    pub corrected: Option<BackgroundCharge>,
+    /// `None`: it can neither make nor read a background response.
+    pub background: Option<Box<BackgroundPart>>,
     /// `None`: traces are off.
     pub trace: Option<Trace>,
     /// The path as the client wrote it, for its span. `None`: traces are off.
@@ -147,11 +143,15 @@ impl RequestRecord {
             lease: None,
             prices: None,
             background: None,
-            reads: None,
-            corrected: None,
             trace: None,
             path: None,
         }
+    }
+
+    /// The charge that this request corrects.
+    #[must_use]
+    pub fn corrected(&self) -> Option<&BackgroundCharge> {
+        self.background.as_ref()?.corrected.as_ref()
     }
 
     /// The client's dialect and the provider's: `messages>chat`. `None`: they are the same.

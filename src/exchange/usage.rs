@@ -72,9 +72,9 @@ impl RequestRecord {
     pub(super) fn account(&mut self, outcome: &Outcome, elapsed: Duration) {
         self.settle(outcome, elapsed);
         let Accounting { booked, source, charged } = self.accounting(outcome).unwrap_or_default();
-        if let (Some(charges), Some(response)) = (&self.background, self.stats.background)
+        if let (Some(part), Some(response)) = (&self.background, self.stats.background)
             && source != Some(UsageSource::Reported)
-            && self.reads.is_none()
+            && part.reads.is_none()
         {
             let charge = BackgroundCharge {
                 provider: self.provider.clone(),
@@ -82,7 +82,7 @@ impl RequestRecord {
                 booked: booked.unwrap_or_default(),
                 charged: charged.unwrap_or_default(),
             };
-            charges.keep(response, charge);
+            part.charges.keep(response, charge);
         }
         self.stats.usage = booked;
         self.stats.usage_source = source;
@@ -91,21 +91,21 @@ impl RequestRecord {
     /// Takes the charge of the response that was read, if the response has ended: its usage is complete.
     fn correct(&mut self) {
         let is_good = self.status.is_none_or(|status| status.is_success());
-        if self.corrected.is_some() || !is_good || !self.stats.usage.is_some_and(Usage::is_complete) {
+        let Some(part) = &mut self.background else { return };
+        if part.corrected.is_some() || !is_good || !self.stats.usage.is_some_and(Usage::is_complete) {
             return;
         }
-        let Some((charges, response)) = self.background.as_ref().zip(self.reads) else { return };
-        let Some(charge) = charges.take(response) else { return };
+        let Some(charge) = part.reads.and_then(|response| part.charges.take(response)) else { return };
         self.upstream_model.clone_from(&charge.model);
         self.provider = charge.provider.clone().or_else(|| self.provider.take());
-        self.corrected = Some(charge);
+        part.corrected = Some(charge);
     }
 
     /// Settles the lease, if there is one, with all that the request has used.
     pub(super) fn settle(&mut self, outcome: &Outcome, elapsed: Duration) {
         self.correct();
         let Some(lease) = self.lease.take() else { return };
-        if let (Some(charge), Some(usage)) = (&self.corrected, self.stats.usage) {
+        if let (Some(charge), Some(usage)) = (self.corrected(), self.stats.usage) {
             let cost = |usage| payable(self.prices.as_ref().and_then(|prices| self.cost_of(usage, prices)));
             let tokens = usage.total().saturating_sub(charge.charged.total());
             let cost = cost(usage).saturating_sub(cost(charge.charged));
@@ -148,14 +148,13 @@ impl RequestRecord {
     #[must_use]
     pub fn counted_usage(&self) -> Usage {
         let usage = self.stats.usage.unwrap_or_default();
-        self.corrected.as_ref().map_or(usage, |charge| usage.beyond(charge.booked))
+        self.corrected().map_or(usage, |charge| usage.beyond(charge.booked))
     }
 
     /// The cost that an earlier row has for the same response.
     #[must_use]
     pub fn cost_before(&self, prices: &Prices) -> u64 {
-        let charge = self.corrected.as_ref();
-        charge.and_then(|charge| self.cost_of(charge.booked, prices)).unwrap_or(0)
+        self.corrected().and_then(|charge| self.cost_of(charge.booked, prices)).unwrap_or(0)
     }
 
     /// The cost of an answer with this usage.
@@ -182,7 +181,7 @@ impl RequestRecord {
     /// `None`: no provider was reached, or none asks for money.
     fn accounting(&self, outcome: &Outcome) -> Option<Accounting> {
         // A response that is read by its id repeats the usage of the request that made it.
-        if self.corrected.is_some() {
+        if self.corrected().is_some() {
             return Some(Accounting::new(self.stats.usage, UsageSource::Reported));
         }
         if self.attempts == 0 || self.is_free() {

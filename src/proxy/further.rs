@@ -42,7 +42,7 @@ use crate::{
         origins::{OriginMaker, OriginToken},
     },
     dialect::{ApiDialect, request},
-    exchange::{RequestRecord, ResponseMode},
+    exchange::{BackgroundPart, RequestRecord, ResponseMode},
     relay::CommitPoint,
     routing::{
         Candidate, FailureClass, NoPlan, PlanRequest, ResponseKind, class::NextStep,
@@ -196,9 +196,8 @@ impl Gateway {
             return Err(Refusal::request(404, "response_not_found", message));
         }
         if head.method != Method::DELETE {
-            let record = call.record();
-            record.background = Some(self.background.clone());
-            record.reads = Some(OriginToken::of(id.as_bytes()));
+            let read = OriginToken::of(id.as_bytes());
+            call.record().background = Some(BackgroundPart::new(&self.background, Some(read)));
         }
         Ok(())
     }

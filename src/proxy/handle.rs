@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     base::{Endpoint, Moment},
-    exchange::ResponseMode,
+    exchange::{BackgroundPart, ResponseMode},
     relay::Mode,
     wire::{self, ModelUse},
 };
@@ -115,7 +115,9 @@ impl Gateway {
         admission::check_models(snapshot, &principal, envelope.model(), envelope.fallback_models())?;
         own_response(snapshot, &principal, endpoint, (&envelope, body))?;
         let key = Arc::clone(&principal.id);
-        call.record().background = Some(self.background.clone());
+        if endpoint == Endpoint::Responses {
+            call.record().background = Some(BackgroundPart::new(&self.background, None));
+        }
         let plan = self.candidates(snapshot, &headers, (endpoint, &envelope, body), &principal)?;
         admission::grant(call, snapshot, principal, (body, &envelope), &plan)?;
         tracing::debug!(id = %call.id, path = endpoint.path(), model = envelope.model(), "request");

@@ -31,7 +31,7 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
     let (stats, added) = (&record.stats, record.stats.added_latency());
     let usage = stats.usage.unwrap_or_default();
     // Of a corrected charge the row has the difference, so that sums are right.
-    let before = record.corrected.as_ref().map(|charge| charge.booked).unwrap_or_default();
+    let before = record.corrected().map(|charge| charge.booked).unwrap_or_default();
     let cost = record.cost(config.prices()).map(|cost| number(cost.min(MAX_COST)));
     let cost_before = number(record.cost_before(config.prices()).min(MAX_COST));
     let (is_stream, was_attempted) = (stats.frames > 0, record.attempts > 0);
