@@ -65,8 +65,8 @@ const END_GRACE: Duration = Duration::from_millis(50);
 pub(super) struct Stream<S: FrameSource> {
     /// `None` once it has ended.
     source: Option<S>,
-    /// The source of a complete answer, if it has not ended.
-    rest: Option<S>,
+    /// The source of a complete answer, if it has not ended. Boxed, because it is rare.
+    rest: Option<Box<S>>,
     /// `None` before the commit and once a failure was reported. Dropped with the source.
     observer: Option<S::Observer>,
     /// Bytes that may leave. Order of all bytes: `ready`, then `coalesce`, then `holdback`.
@@ -282,7 +282,7 @@ impl<S: FrameSource> Stream<S> {
 
     /// The answer is complete, and the provider has not ended its body in time.
     fn finish_early(&mut self) {
-        self.rest = self.source.take();
+        self.rest = self.source.take().map(Box::new);
         self.finish();
     }
 
@@ -325,7 +325,7 @@ impl<S: FrameSource> Stream<S> {
 
     /// The source of a complete answer, if it has not ended.
     pub(super) fn take_rest(&mut self) -> Option<S> {
-        self.rest.take().or_else(|| self.source.take_if(|_| self.deadlines.end().is_some()))
+        self.rest.take().map(|rest| *rest).or_else(|| self.source.take_if(|_| self.deadlines.end().is_some()))
     }
 
     /// Closes an event that the client has been given the beginning of.

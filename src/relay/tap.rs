@@ -45,7 +45,7 @@ pub(super) struct Tap {
     error_text: Bytes,
     text: PassedText,
     /// Notes the things that the provider makes. `None`: the dialect has no such things.
-    origin: Option<OriginNote>,
+    origin: Option<Box<OriginNote>>,
     /// The id of a response is to be kept.
     wants_response_id: bool,
     response_id: Option<Box<str>>,
@@ -142,7 +142,7 @@ impl Tap {
     }
 
     pub(super) fn with_origin(self, origin: Option<OriginNote>) -> Self {
-        Self { origin, ..self }
+        Self { origin: origin.map(Box::new), ..self }
     }
 
     /// Inspects a frame that came at `now`, `gap` after the last one; `quiet`: without a line in the log.
@@ -188,7 +188,7 @@ impl Tap {
             report.event_end = Some(event.end);
             let erred = report.error;
             let noted = (&mut report, &mut *stats, &mut *answer_end, &mut *content_shape);
-            let at = (dialect, origin.as_ref());
+            let at = (dialect, origin.as_deref());
             if let Some(size) = classify_event(at, &event, noted, &mut on_usage_chunk) {
                 text.note(size);
             }
@@ -241,7 +241,7 @@ impl Tap {
             self.left_open = scanner.is_mid_event();
             let Self { stats, answer_end, content_shape, origin, .. } = self;
             let mut report = TapReport { content: stats.first_token.is_some(), ..TapReport::default() };
-            let at = (self.dialect, origin.as_ref());
+            let at = (self.dialect, origin.as_deref());
             scanner.finish(|event| {
                 let noted = (&mut report, &mut *stats, &mut *answer_end, &mut *content_shape);
                 let _ = classify_event(at, &event, noted, &mut |_, _| is_usage_chunk = true);
