@@ -128,5 +128,23 @@ def of_response(whole):
     return meaning(text, reasoning, calls, stop, usage and [usage["input_tokens"], usage["output_tokens"], cached])
 
 
+# --- Gemini, as a client's dialect
+
+def of_gemini(answers):
+    """The answers of a stream, or the one that is whole, with the names of Google's API."""
+    candidates = [candidate for answer in answers for candidate in answer.get("candidates") or []]
+    parts = [part for candidate in candidates for part in (candidate.get("content") or {}).get("parts") or []]
+    text, reasoning = ("".join(part.get("text") or "" for part in parts if bool(part.get("thought")) is thought) for thought in (False, True))
+    calls = [(part["functionCall"]["name"], part["functionCall"]["args"]) for part in parts if "functionCall" in part]
+    reasons = [candidate["finishReason"] for candidate in candidates if "finishReason" in candidate]
+    assert len(reasons) == 1 and "finishReason" in candidates[-1], reasons
+    stop = {"MAX_TOKENS": "length", "SAFETY": "filter"}.get(reasons[0], "tool" if calls else "stop")
+    usages = [answer["usageMetadata"] for answer in answers if "usageMetadata" in answer]
+    usage = usages[-1] if usages else {}
+    output = (usage.get("candidatesTokenCount") or 0) + (usage.get("thoughtsTokenCount") or 0)
+    tokens = [usage.get("promptTokenCount") or 0, output, usage.get("cachedContentTokenCount") or 0]
+    return meaning(text, reasoning, calls, stop, tokens if usages else None)
+
+
 GLUE = {"chat": glued, "messages": glued_message, "responses": glued_response}
 READ = {"chat": of_completion, "messages": of_message, "responses": of_response}

@@ -14,13 +14,16 @@ const require = createRequire(`${HOME}/`);
 const load = (name) => import(pathToFileURL(require.resolve(name)).href);
 const OpenAI = (await load("openai")).default;
 const Anthropic = (await load("@anthropic-ai/sdk")).default;
+const { GoogleGenAI } = require("@google/genai");
 const { streamText, generateText } = await load("ai");
 const { createOpenAI } = await load("@ai-sdk/openai");
 const { createAnthropic } = await load("@ai-sdk/anthropic");
+const { createGoogleGenerativeAI } = await load("@ai-sdk/google");
 
 globalThis.AI_SDK_LOG_WARNINGS = false;
 const openai = new OpenAI({ baseURL: `${URL}/v1`, apiKey: KEY, maxRetries: 0 });
 const anthropic = new Anthropic({ baseURL: URL, apiKey: KEY, maxRetries: 0 });
+const google = new GoogleGenAI({ apiKey: KEY, httpOptions: { baseUrl: URL } }).models;
 const messages = [{ role: "user", content: "Which way does the river flow?" }];
 
 const sum = (...counts) => counts.reduce((total, count) => total + (count ?? 0), 0);
@@ -74,6 +77,28 @@ const sdks = {
       usage: [usage?.input_tokens, usage?.output_tokens, usage?.input_tokens_details.cached_tokens],
     };
   },
+  async gemini(model, stream) {
+    const asked = { model, contents: messages[0].content };
+    const answers = [];
+    if (stream) for await (const answer of await google.generateContentStream(asked)) answers.push(answer);
+    else answers.push(await google.generateContent(asked));
+    const parts = answers.flatMap((answer) => answer.candidates?.[0]?.content?.parts ?? []);
+    const texts = (isThought) => joined(parts.filter((part) => "text" in part && !!part.thought === isThought), "text");
+    const calls = answers.flatMap((answer) => answer.functionCalls ?? []).map((call) => [call.name, call.args]);
+    const { finishReason } = answers.at(-1).candidates[0];
+    const usage = answers.findLast((answer) => answer.usageMetadata)?.usageMetadata;
+    return {
+      text: texts(false),
+      reasoning: texts(true),
+      calls,
+      stop: stopOf(finishReason, { MAX_TOKENS: "length", SAFETY: "filter" }, calls),
+      usage: usage && [
+        usage.promptTokenCount,
+        sum(usage.candidatesTokenCount, usage.thoughtsTokenCount),
+        usage.cachedContentTokenCount ?? 0,
+      ],
+    };
+  },
 };
 
 // The AI SDK checks each event by its own schema of the dialect.
@@ -81,6 +106,7 @@ const aiModels = {
   messages: createAnthropic({ baseURL: `${URL}/v1`, apiKey: KEY }),
   responses: createOpenAI({ baseURL: `${URL}/v1`, apiKey: KEY }).responses,
   chat: createOpenAI({ baseURL: `${URL}/v1`, apiKey: KEY }).chat,
+  gemini: createGoogleGenerativeAI({ baseURL: `${URL}/v1beta`, apiKey: KEY }),
 };
 
 async function ai(dialect, name, stream) {
