@@ -34,6 +34,7 @@ pub(super) fn snapshot(settings: &Settings, records: &StatsRegistry) -> Snapshot
         catalog,
         providers: settings.providers.iter().map(|provider| joined(provider, records)).collect(),
         stream: settings.stream,
+        compression: settings.compression,
         pool: settings.pool,
         intake: intake(&settings.limits),
         failover: settings.failover,

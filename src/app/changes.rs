@@ -54,6 +54,7 @@ impl Changes {
             limits,
             pool,
             stream,
+            compression,
             failover,
             routing,
             commits,
@@ -72,6 +73,7 @@ impl Changes {
         // A key belongs in the first list if a reload applies it, and in the second if only a restart does.
         let live = [
             ("streaming", *stream != old.stream),
+            ("compression", *compression != old.compression),
             ("max_connections", pool.max_connections != old.pool.max_connections),
             ("max_keepalive_connections", pool.max_keepalive != old.pool.max_keepalive),
             ("keepalive_expiry", pool.keepalive_expiry != old.pool.keepalive_expiry),

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     auth::TokenSettings,
     exchange::OnDisconnect,
+    proxy::CompressionSettings,
     relay::{FaultDisplay, Mode, StreamSettings},
     server::{ServerLimits, TlsFiles, TlsSource},
     telemetry::TelemetrySettings,
@@ -76,6 +77,7 @@ pub(super) fn read(context: &mut ReadContext<'_>, value: &Value) -> (Settings, h
         root.section("limits", |section| limits(section, &mut settings.limits));
         pool(root, &mut settings.pool);
         stream(root, &mut settings.stream);
+        root.section("compression", |section| compression(section, &mut settings.compression));
         root.set("failover", &mut settings.failover, scalar::boolean);
         routing::read(root, &mut settings);
         account::read(root, &mut settings);
@@ -173,6 +175,13 @@ fn pool(root: &mut Section<'_, '_, '_>, pool: &mut PoolSettings) {
     root.set("max_keepalive_connections", &mut pool.max_keepalive, scalar::integer(0..=1_000_000));
     root.set("keepalive_expiry", &mut pool.keepalive_expiry, scalar::duration_or_zero);
     root.set("http2_ping", &mut pool.http2_ping, scalar::duration_or_off);
+}
+
+fn compression(section: &mut Section<'_, '_, '_>, compression: &mut CompressionSettings) {
+    section.set("enabled", &mut compression.enabled, scalar::boolean);
+    section.set("min_size", &mut compression.min_size, scalar::size(1..=1 << 30));
+    section.set("level", &mut compression.level, scalar::integer(1..=9));
+    section.set("answers", &mut compression.answers, scalar::boolean);
 }
 
 fn telemetry(section: &mut Section<'_, '_, '_>, telemetry: &mut TelemetrySettings) {

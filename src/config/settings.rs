@@ -14,6 +14,7 @@ use crate::{
     base::{Deadlines, Endpoint, EndpointSet, Network},
     database::DatabaseSettings,
     ledger::{LedgerSettings, Prices},
+    proxy::CompressionSettings,
     relay::{CommitPoint, StreamSettings},
     routing::{HealthSettings, KnownEndpoints, RoutingSettings},
     server::{Listen, ServerLimits},
@@ -47,6 +48,7 @@ pub struct Settings {
     pub limits: ServerLimits,
     pub pool: PoolSettings,
     pub stream: StreamSettings,
+    pub compression: CompressionSettings,
     /// Whether the next candidate is tried if one fails before the commit point.
     pub failover: bool,
     pub health: HealthSettings,
@@ -84,6 +86,7 @@ impl Default for Settings {
             limits: ServerLimits::default(),
             pool: PoolSettings::default(),
             stream: StreamSettings::default(),
+            compression: CompressionSettings::default(),
             failover: true,
             health: HealthSettings::default(),
             state_file: None,

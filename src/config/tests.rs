@@ -10,6 +10,7 @@ use tracing::Level;
 use super::{Env, LoadError, Overrides, Settings, load, parse};
 use crate::{
     base::{Deadlines, Endpoint, EndpointSet},
+    proxy::CompressionSettings,
     relay::{CommitPoint, Mode},
     routing::{
         RoutingSettings, Strategy,
@@ -662,4 +663,14 @@ fn says_how_a_provider_is_reached() {
             "providers[2].client_key: needs client_certificate",
         ]
     );
+}
+
+#[test]
+fn compression_has_four_keys() {
+    let found = parsed(r#"{"compression": {"min_size": "4KiB", "level": 6, "answers": true}}"#).compression;
+    let expected = CompressionSettings { enabled: true, min_size: 4096, level: 6, answers: true };
+    assert_eq!(found, expected);
+    let text = r#"{"compression": {"level": 10, "min_size": 0, "enabled": "yes", "answer": true}}"#;
+    let found = mistakes(text, &Env::empty());
+    assert_eq!(found.len(), 4, "{found:?}");
 }

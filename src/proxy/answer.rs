@@ -5,6 +5,7 @@ use http::{HeaderMap, Response, StatusCode, Version};
 use super::{
     call::{Body, Call},
     committed_attempt::CommittedAttempt,
+    encode::{CompressionSettings, compress},
     fault,
     response_headers::sign,
     translation::AnswerBody,
@@ -29,6 +30,8 @@ pub(super) fn fault_event(display: FaultDisplay, version: Version, dialect: Dial
 #[derive(Debug)]
 pub(super) enum Answer {
     Whole(StatusCode, HeaderMap, ByteList),
+    /// The same in a content coding; what it says has been noted.
+    Coded(StatusCode, HeaderMap, ByteList),
     Stream(StatusCode, HeaderMap, Uncommitted<AnswerBody>),
 }
 
@@ -44,18 +47,10 @@ impl Answer {
         let dialect = call.dialect;
         match self {
             Self::Whole(status, headers, body) => {
-                if status.is_success() {
-                    let stats = &mut call.record().stats;
-                    stats.note_whole(&body);
-                    if dialect == Dialect::Responses && stats.usage.is_none() {
-                        stats.background = minted::background_response(&body.join());
-                    }
-                }
-                if call.digests {
-                    call.record().stats.digests = Some(Digests::of(&body));
-                }
+                note_whole(&mut call, status, &body);
                 call.whole(status, headers, body, Outcome::Complete)
             }
+            Self::Coded(status, headers, body) => call.whole(status, headers, body, Outcome::Complete),
             Self::Stream(status, headers, stream) => call.stream(status, headers, |completion, in_flight| {
                 let (counted, detached) = stream_parts();
                 stream.commit(dialect, on_fault, completion, [in_flight, counted], detached)
@@ -63,17 +58,34 @@ impl Answer {
         }
     }
 
+    /// A whole answer in a coding that the request accepts.
+    pub(super) async fn compress(
+        self,
+        call: &mut Call,
+        settings: CompressionSettings,
+        request: &HeaderMap,
+    ) -> Self {
+        match self {
+            Self::Whole(status, mut headers, body) => {
+                note_whole(call, status, &body);
+                let body = compress(settings, request, &mut headers, body).await;
+                Self::Coded(status, headers, body)
+            }
+            other @ (Self::Coded(..) | Self::Stream(..)) => other,
+        }
+    }
+
     /// How far a request with this answer has come.
     pub(super) const fn stage(&self) -> Stage {
         match self {
-            Self::Whole(..) => Stage::Body,
+            Self::Whole(..) | Self::Coded(..) => Stage::Body,
             Self::Stream(..) => Stage::FirstToken,
         }
     }
 
     /// Names the provider and the number of attempts in the headers.
     pub(super) fn sign(&mut self, provider: Option<&str>, attempts: u8) {
-        let (Self::Whole(_, headers, _) | Self::Stream(_, headers, _)) = self;
+        let (Self::Whole(_, headers, _) | Self::Coded(_, headers, _) | Self::Stream(_, headers, _)) = self;
         sign(headers, provider, attempts);
     }
 
@@ -82,5 +94,20 @@ impl Answer {
         if let Self::Stream(_, _, stream) = self {
             stream.observe(attempt);
         }
+    }
+}
+
+/// Notes what a whole answer says of its usage, and its digests where they are wanted.
+fn note_whole(call: &mut Call, status: StatusCode, body: &ByteList) {
+    let (dialect, digests) = (call.dialect, call.digests);
+    let stats = &mut call.record().stats;
+    if status.is_success() {
+        stats.note_whole(body);
+        if dialect == Dialect::Responses && stats.usage.is_none() {
+            stats.background = minted::background_response(&body.join());
+        }
+    }
+    if digests {
+        stats.digests = Some(Digests::of(body));
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     decode,
+    encode::{CompressionSettings, compress},
     fault::{KEY_REFUSED, Refusal},
     limit_headers::{self, LimitHeaders},
     response_headers::sign,
@@ -114,6 +115,24 @@ impl Call {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         self.whole(StatusCode::OK, headers, body.into(), Outcome::Complete)
+    }
+
+    /// Answers with a document of the gateway's own, in a coding that the request accepts. Text differs from
+    /// request to request, so it may not be stored.
+    pub async fn document(
+        self,
+        (status, content_type, text): (StatusCode, &'static str, String),
+        is_stored: bool,
+        request: &HeaderMap,
+        compression: CompressionSettings,
+    ) -> Response<Body> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if !is_stored {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        let body = compress(compression, request, &mut headers, Bytes::from(text).into()).await;
+        self.whole(status, headers, body, Outcome::Complete)
     }
 
     /// Answers with an error in the dialect of the request.

@@ -54,7 +54,13 @@ impl Gateway {
     ) -> Response<Body> {
         let snapshot = self.snapshot.load_full();
         self.trace(&mut call, head);
-        let outcome = self.answer(&mut call, &snapshot, head, body, addressed).await;
+        let mut outcome = self.answer(&mut call, &snapshot, head, body, addressed).await;
+        if snapshot.compression.answers
+            && let Ok(answer @ Answer::Whole(..)) = outcome
+        {
+            // Boxed: it must not enlarge the future of every request.
+            outcome = Ok(Box::pin(answer.compress(&mut call, snapshot.compression, &head.headers)).await);
+        }
         self.finish(call, &snapshot, head, outcome)
     }
 

@@ -17,6 +17,7 @@
 //!   failures of a request, and its refusal
 //! - `first_bytes`: decide whether a body without a stream's label has events
 //! - [`translation`]: an attempt in another dialect than the client's
+//! - [`encode`]: compresses documents on their way down; `accept_encoding`: the coding that a client accepts
 //! - `secret_mask`: takes a provider's own key out of collected bodies
 //! - `answer`: a good answer, `response_headers`: its headers; `committed_attempt`: its attempt, until its
 //!   last byte
@@ -37,6 +38,7 @@ use crate::{
     wire::Dialect,
 };
 
+mod accept_encoding;
 pub mod admission;
 mod answer;
 mod attempt;
@@ -49,6 +51,7 @@ pub mod classify;
 mod committed_attempt;
 pub mod decode;
 pub mod direct;
+pub mod encode;
 mod error_response;
 mod failures;
 pub mod fault;
@@ -71,6 +74,7 @@ pub mod translation;
 pub use body_memory::{BodyBounds, BodyMemory};
 pub use call::{Body, Call};
 pub use direct::{DirectAnswer, DirectCall};
+pub use encode::CompressionSettings;
 pub use fault::Refusal;
 pub use handle::Addressed;
 pub use intake::{Incoming, Intake};

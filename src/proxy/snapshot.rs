@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{intake::Intake, secret_mask::SecretMask};
+use super::{encode::CompressionSettings, intake::Intake, secret_mask::SecretMask};
 use crate::{
     auth::{ConfiguredKeys, KeyLimits, Principal, StoredKeys},
     base::{
@@ -40,6 +40,7 @@ pub struct Snapshot {
     /// By the catalog's index.
     pub providers: Vec<Provider>,
     pub stream: StreamSettings,
+    pub compression: CompressionSettings,
     pub intake: Intake,
     pub pool: PoolSettings,
     pub failover: bool,

@@ -182,6 +182,7 @@ impl Site {
         head: &Parts,
     ) -> Response<Body> {
         let (parts, snapshot) = (&self.parts, self.gateway.snapshot());
+        let compression = snapshot.compression;
         if matches!(page, Page::Models | Page::Model)
             && call.dialect != Dialect::Gemini
             && models::is_for_anthropic(head)
@@ -223,8 +224,14 @@ impl Site {
             Page::Compare => return self.compare(call, &snapshot, head).await,
         };
         let response = match reply {
-            Ok(Reply::Json(status, value)) => call.json(status, value.to_string().into()),
-            Ok(Reply::Text(content_type, text)) => call.text(content_type, text.into()),
+            Ok(Reply::Json(status, value)) => {
+                let document = (status, "application/json", value.to_string());
+                call.document(document, true, &head.headers, compression).await
+            }
+            Ok(Reply::Text(content_type, text)) => {
+                let document = (StatusCode::OK, content_type, text);
+                call.document(document, false, &head.headers, compression).await
+            }
             Ok(Reply::Invalid { message, errors }) => {
                 call.refuse_for(&Refusal::request(400, "invalid_configuration", message), errors)
             }

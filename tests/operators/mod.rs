@@ -1,6 +1,7 @@
 //! The operator's side: statistics, events, traces, the ledger, logs, reloads, commands, shutdown.
 
 mod command_line;
+mod compression;
 mod database_connections;
 mod events;
 mod first_start;
