@@ -4,7 +4,8 @@
 //! makes a body of it. Content that the other dialect cannot say is refused by name if it changes the meaning
 //! of the request, else dropped and listed.
 //!
-//! - [`options`]: the peculiarities of a provider; [`error`]: why a request is not translated
+//! - [`options`]: the peculiarities of a provider, [`claude`] of Claude models; [`error`]: why a request is
+//!   not translated
 //! - [`conversation`]: the neutral form, [`content`] its parts, [`wishes`] its settings; [`place`]: a
 //!   member's path
 //! - [`value`], [`members`]: reading JSON; [`ids`]: ids of calls; [`schema`]: parameters of tools; [`order`]:
@@ -17,6 +18,7 @@
 //!   [`write_messages`] ([`write_messages_blocks`], [`write_messages_settings`], [`write_messages_tools`]),
 //!   [`write_responses`] ([`write_responses_settings`]): the writers
 
+mod claude;
 mod content;
 mod conversation;
 mod count;

@@ -186,7 +186,8 @@ impl RequestContext<'_> {
             streams: self.streams,
             stream_usage: requests_usage,
             ..translation::options(&asked.target, model)
-        };
+        }
+        .of_model(provider);
         let request = (&self.head.headers, &**self.body);
         Translation::of_request((client, provider), request, &options, self.hides_usage(), self.id).map(Some)
     }

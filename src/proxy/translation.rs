@@ -99,6 +99,10 @@ pub(super) fn options<'a>(target: &Target, model: &'a str) -> RequestOptions<'a>
         RequestOptions { max_tokens_member: "max_completion_tokens", developer_role: true, ..options }
     } else if host == "openrouter.ai" {
         RequestOptions { effort: EffortForm::Structured, ..options }
+    } else if host == "generativelanguage.googleapis.com" {
+        // The models before take no signature but their own.
+        let is_older = ["gemini-1", "gemini-2"].iter().any(|version| model.contains(version));
+        RequestOptions { signs_calls: model.contains("gemini") && !is_older, ..options }
     } else {
         options
     }
@@ -325,14 +329,14 @@ mod tests {
     fn a_host_gets_the_forms_that_it_takes() {
         let of = |url: &str| {
             let target = Target::plain("p", upstream::BaseUrl::parse(url).unwrap());
-            options(&target, "m")
+            options(&target, "gemini-3-pro")
         };
         let google = of("https://generativelanguage.googleapis.com/v1beta/openai");
         assert_eq!(google.reasoning_forms, [ReasoningOrigin::CallSignature]);
-        assert!(!google.openai_members);
+        assert!(!google.openai_members && google.signs_calls);
         let openai = of("https://api.openai.com/v1");
         assert_eq!((openai.reasoning_forms, openai.openai_members), (&[][..], true));
         let own = of("http://localhost:8080/v1");
-        assert_eq!((own.reasoning_forms.len(), own.openai_members), (5, true));
+        assert_eq!((own.reasoning_forms.len(), own.openai_members, own.signs_calls), (5, true, false));
     }
 }

@@ -1,6 +1,7 @@
 //! The provider's side: connections, health checks, TLS, and responses that are broken, early or unusual.
 
 mod broken_responses;
+mod claude_models;
 mod connection_pool;
 mod early_responses;
 mod errors;

@@ -29,6 +29,13 @@ pub struct RequestOptions<'a> {
     /// Chat: the forms in which the provider takes reasoning back. Messages and responses have one of their
     /// own each.
     pub reasoning_forms: &'static [ReasoningOrigin],
+    /// Chat: a call that has no signature gets one that Google takes instead, because Gemini 3 refuses a call
+    /// without any. <https://ai.google.dev/gemini-api/docs/thought-signatures>
+    pub signs_calls: bool,
+    /// Messages: the model takes `temperature`, `top_p` and `top_k`.
+    pub takes_sampling: bool,
+    /// Messages: the model leaves the text of its thinking out unless it is asked for.
+    pub hides_thinking: bool,
     /// Chat: developer messages keep their role; else they become system messages.
     pub developer_role: bool,
     /// Chat: one system message at the start, then speakers that alternate, as some chat templates want it. A
@@ -54,6 +61,9 @@ impl<'a> RequestOptions<'a> {
             max_tokens_member: "max_tokens",
             effort: EffortForm::Named,
             reasoning_forms: CHAT_FORMS,
+            signs_calls: false,
+            takes_sampling: true,
+            hides_thinking: false,
             developer_role: false,
             strict_turns: false,
             stream_usage: true,

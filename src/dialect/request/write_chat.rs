@@ -150,23 +150,32 @@ fn write_assistant(
     let mut message = messages.object();
     message.text("role", "assistant");
     past.write_with(&words, &mut message);
-    write_calls(&calls, &mut message);
+    write_calls(&calls, options, &mut message);
     message.close();
     Ok(())
 }
 
-fn write_calls(calls: &[(&ToolCall<'_>, Option<&str>)], message: &mut ObjectWriter<'_>) {
+/// Google's word for a call whose signature is lost, or was never given.
+const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+
+fn write_calls(
+    calls: &[(&ToolCall<'_>, Option<&str>)],
+    options: &RequestOptions<'_>,
+    message: &mut ObjectWriter<'_>,
+) {
     if calls.is_empty() {
         return;
     }
     let mut list = message.array("tool_calls");
-    for (call, signature) in calls {
+    for (at, (call, signature)) in calls.iter().enumerate() {
+        // The first of parallel calls has the signature of all.
+        let stand_in = (options.signs_calls && at == 0).then_some(NO_SIGNATURE);
         let mut object = list.object();
         object.text("id", &ids::for_openai(&call.id)).text("type", "function");
         let mut function = object.object("function");
         function.text("name", &call.name).text("arguments", &call.arguments.to_json());
         function.close();
-        write_signature(*signature, &mut object);
+        write_signature(signature.or(stand_in), &mut object);
         object.close();
     }
     list.close();

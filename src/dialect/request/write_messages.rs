@@ -43,7 +43,7 @@ pub(super) fn write(
     messages.close();
     let calls: Vec<&str> = rest.iter().flat_map(|turn| &turn.parts).filter_map(call_name).collect();
     tools::write_tools(talk, &calls, &mut root);
-    let may_think = !needs_thinking(rest.iter().flat_map(|turn| &turn.parts));
+    let may_think = !needs_thinking(rest);
     settings::write_settings(talk, options, may_think, &mut root);
     root.close();
     Ok(())
@@ -58,15 +58,22 @@ fn call_name<'a>(part: &'a Part<'_>) -> Option<&'a str> {
     if let Part::Call(call) = part { Some(&call.name) } else { None }
 }
 
-/// With a budget, Anthropic wants the turn that a tool's result answers to begin with its thinking.
-fn needs_thinking<'a, 't: 'a>(parts: impl Iterator<Item = &'a Part<'t>>) -> bool {
+/// With a budget, Anthropic wants the turn that a tool's result answers to begin with its thinking. Words of
+/// the user alone end that turn: the next one may think again.
+fn needs_thinking(turns: &[Turn<'_>]) -> bool {
     let (mut has_thought, mut needs) = (false, false);
-    for part in parts {
-        match part {
-            Part::Reasoning(past) => has_thought |= blocks::block_of(past).is_some(),
-            Part::Call(_) => needs = !has_thought,
-            Part::Text(_) => (has_thought, needs) = (has_thought && !needs, needs),
-            Part::Result(_) | Part::Refusal(_) | Part::Image(_) | Part::Document(_) | Part::Audio { .. } => {}
+    for turn in turns {
+        let answers = turn.parts.iter().any(|part| matches!(part, Part::Result(_)));
+        if turn.speaker == Speaker::User && !answers {
+            (has_thought, needs) = (false, false);
+        }
+        for part in &turn.parts {
+            match part {
+                Part::Reasoning(past) => has_thought |= blocks::block_of(past).is_some(),
+                Part::Call(_) => needs = !has_thought,
+                Part::Text(_) | Part::Refusal(_) | Part::Image(_) | Part::Document(_) => {}
+                Part::Result(_) | Part::Audio { .. } => {}
+            }
         }
     }
     needs

@@ -52,19 +52,25 @@ pub(super) fn write_settings(
     let thinks = budget.is_some() || (effort.is_some() && !is_forced);
     root.number("max_tokens", limit);
     let mut lost = Vec::new();
-    if !thinks {
+    if !thinks && options.takes_sampling {
         write_sampling(talk, root, &mut lost);
     } else {
-        // Anthropic refuses them beside thinking.
-        lost.extend(settings.temperature.map(|_| "temperature"));
-        lost.extend(settings.top_p.map(|_| "top_p"));
-        lost.extend(settings.top_k.map(|_| "top_k"));
+        // Anthropic refuses them beside thinking. 1 is what it takes in any case.
+        let is_set = |number: Option<JsonValue<'_>>| number.is_some_and(|n| n.as_f64() != Some(1.0));
+        let cases = [
+            ("temperature", is_set(settings.temperature)),
+            ("top_p", is_set(settings.top_p)),
+            ("top_k", settings.top_k.is_some()),
+        ];
+        lost.extend(cases.iter().filter(|(_, is_said)| *is_said).map(|(name, _)| *name));
     }
     if thinks {
         let mut thinking = root.object("thinking");
         thinking.text("type", if budget.is_some() { "enabled" } else { "adaptive" });
         if let Some(budget) = budget {
             thinking.number("budget_tokens", budget);
+        } else if options.hides_thinking {
+            thinking.text("display", "summarized");
         }
         thinking.close();
     } else if matches!(settings.effort, Some(ReasoningEffort::Named(_) | ReasoningEffort::Budget(_)))

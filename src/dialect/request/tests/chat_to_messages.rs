@@ -197,6 +197,61 @@ fn a_budget_waits_for_a_turn_that_began_with_thinking() {
 }
 
 #[test]
+fn a_turn_that_is_over_keeps_no_later_one_from_thinking() {
+    let budget = RequestOptions { effort: EffortForm::Structured, ..OPTIONS };
+    let call = json!({"id": "c", "type": "function", "function": {"name": "a", "arguments": "{}"}});
+    let mut messages = vec![
+        json!({"role": "user", "content": "q"}),
+        json!({"role": "assistant", "content": "", "tool_calls": [call]}),
+        json!({"role": "tool", "tool_call_id": "c", "content": "r"}),
+    ];
+    let mut thinks = |message: Option<Value>| {
+        messages.extend(message);
+        let (body, dropped) = with(json!({"reasoning_effort": "low", "messages": messages}), &budget);
+        (body.get("thinking").is_some(), dropped)
+    };
+    let lost = (false, vec!["reasoning_effort".to_owned()]);
+    assert_eq!(thinks(None), lost);
+    // Words after the result are of the same turn.
+    assert_eq!(thinks(Some(json!({"role": "user", "content": "and?"}))), lost);
+    assert_eq!(thinks(Some(json!({"role": "assistant", "content": "done"}))), lost);
+    assert_eq!(thinks(Some(json!({"role": "user", "content": "next"}))), (true, vec![]));
+}
+
+#[test]
+fn a_model_is_asked_to_think_in_its_own_way() {
+    let members = json!({"reasoning_effort": "medium", "temperature": 0.5, "top_k": 3, "max_tokens": 4000});
+    let of_model = |model: &'static str, members: &Value| {
+        with(members.clone(), &RequestOptions { model, ..OPTIONS }.of_model(ApiDialect::Messages))
+    };
+    let budget = json!({"type": "enabled", "budget_tokens": 3000});
+    let adaptive = json!({"type": "adaptive"});
+    let shown = json!({"type": "adaptive", "display": "summarized"});
+    let cases = [
+        ("claude-3-5-haiku-latest", None, vec!["reasoning_effort"]),
+        ("claude-sonnet-4-5", Some(&budget), vec!["temperature", "top_k"]),
+        ("claude-opus-4-6", Some(&adaptive), vec!["temperature", "top_k"]),
+        ("claude-opus-4-7", Some(&shown), vec!["temperature", "top_k"]),
+        ("deepseek-reasoner", Some(&adaptive), vec!["temperature", "top_k"]),
+    ];
+    for (model, thinking, lost) in cases {
+        let (body, dropped) = of_model(model, &members);
+        assert_eq!(
+            (body.get("thinking"), dropped),
+            (thinking, lost.into_iter().map(str::to_owned).collect()),
+            "{model}"
+        );
+        let has_effort = body["output_config"]["effort"] == "medium";
+        assert_eq!(has_effort, thinking.is_some_and(|thinking| *thinking != budget), "{model}");
+    }
+    // It takes no sampling, thinking or not.
+    let (body, dropped) = of_model("claude-opus-4-7", &json!({"temperature": 0.5, "top_p": 1}));
+    assert_eq!((body.get("temperature"), body.get("top_p"), dropped.len()), (None, None, 1));
+    let (body, dropped) = of_model("claude-opus-4-6", &json!({"temperature": 0.5}));
+    assert_eq!((&body["temperature"], dropped.len()), (&json!(0.5), 0));
+}
+
+#[test]
 fn changes_of_meaning_are_refused() {
     let cases = [
         (json!({"n": 2}), "n"),

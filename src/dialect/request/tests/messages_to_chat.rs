@@ -181,6 +181,30 @@ fn foreign_thinking_is_dropped_and_own_is_given_back() {
 }
 
 #[test]
+fn a_call_without_a_signature_gets_one_where_it_is_asked_for() {
+    let own = reasoning::encode(reasoning::ReasoningOrigin::CallSignature, "sig");
+    let call = |id: &str| json!({"type": "tool_use", "id": id, "name": "a", "input": {}});
+    let request = of(json!({"messages": [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": [call("t"), call("u")]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "r"}]},
+        {"role": "assistant", "content": [{"type": "redacted_thinking", "data": own}, call("v")]},
+    ]}));
+    let signatures = |options: &RequestOptions<'_>| {
+        let body = WAY.try_with(&request, options).unwrap().body;
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        [(1, 0), (1, 1), (3, 0)].map(|(message, call)| {
+            let call = &body["messages"][message]["tool_calls"][call];
+            call["extra_content"]["google"]["thought_signature"].as_str().map(str::to_owned)
+        })
+    };
+    let [stand_in, sig] = ["skip_thought_signature_validator", "sig"].map(|text| Some(text.to_owned()));
+    let google = RequestOptions { signs_calls: true, ..OPTIONS };
+    assert_eq!(signatures(&google), [stand_in, None, sig.clone()]);
+    assert_eq!(signatures(&OPTIONS), [None, None, sig]);
+}
+
+#[test]
 fn texts_around_a_call_are_paragraphs_and_pieces_are_joined() {
     let got = messages(json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": [
         {"type": "text", "text": "As he says, "},
