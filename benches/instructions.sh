@@ -30,7 +30,7 @@ each wire envelope/1000 envelope/100000 envelope-escapes/1000 envelope-escapes/1
 each plan plan/1 plan/3 plan-adaptive/3
 for pair in "messages>chat" "responses>chat" "gemini>chat" "chat>messages" "responses>messages" "gemini>messages" \
     "chat>responses" "messages>responses" "gemini>responses"; do
-    each translate "event/$pair"
+    each translate "event/$pair" "escapes/$pair"
     case $pair in
         gemini*) ;;
         *) each translate "request/$pair" ;;

@@ -26,15 +26,16 @@ fn main() {
     }
 }
 
-/// Runs one case, `event/messages>chat` or `request/messages>chat` with the client's dialect first, `times`
-/// times: callgrind's counts of two runs are subtracted.
+/// Runs one case, `event/messages>chat`, `escapes/messages>chat` or `request/messages>chat` with the client's
+/// dialect first, `times` times: callgrind's counts of two runs are subtracted.
 fn count(case: &str, times: usize) {
     let Some((kind, pair)) = case.split_once('/') else { return };
     let Some(&pair) = PAIRS.iter().find(|(client, provider)| pair == name(*client, *provider)) else {
         return;
     };
     match kind {
-        "event" => iter::repeat_with(event(pair)).take(times).for_each(drop),
+        "event" => iter::repeat_with(event(pair, " water")).take(times).for_each(drop),
+        "escapes" => iter::repeat_with(event(pair, ESCAPES)).take(times).for_each(drop),
         "request" => iter::repeat_with(request(pair)).take(times).for_each(drop),
         _ => {}
     }
@@ -112,8 +113,11 @@ const fn events_of(
     }
 }
 
-/// Translates one event more of a stream.
-fn event((client, provider): (ApiDialect, ApiDialect)) -> impl FnMut() {
+/// A text as code has it.
+const ESCAPES: &str = "\\n\\t\\\"a\\\"";
+
+/// Translates one event more of a stream: each has the next number, if the dialect numbers them.
+fn event((client, provider): (ApiDialect, ApiDialect), inside: &str) -> impl FnMut() {
     let mut translator =
         StreamTranslator::new(provider, client, AnswerContext::default(), "0f1e2d3c4b5a", 1_767_225_600);
     let (before, text) = events_of(provider);
@@ -122,9 +126,14 @@ fn event((client, provider): (ApiDialect, ApiDialect)) -> impl FnMut() {
     for (name, data) in before.iter().chain([&text]) {
         translator.event(named(name), data.as_bytes(), &mut out);
     }
+    let text_of = |number: &str| {
+        text.1.replace(" water", inside).replace("_number\":3", &format!("_number\":{number}")).into_bytes()
+    };
+    let mut events = ["4", "5"].map(text_of);
     move || {
         out.clear();
-        translator.event(named(text.0), black_box(text.1).as_bytes(), &mut out);
+        events.swap(0, 1);
+        translator.event(named(text.0), black_box(&events[0]), &mut out);
         assert!(!out.is_empty());
         black_box(&out);
     }
@@ -165,7 +174,12 @@ mod pairs {
 
     #[divan::bench(args = all())]
     fn one_event(bencher: Bencher<'_, '_>, pair: &str) {
-        bencher.bench_local(event(of(pair)));
+        bencher.bench_local(event(of(pair), " water"));
+    }
+
+    #[divan::bench(args = all())]
+    fn one_event_with_escapes(bencher: Bencher<'_, '_>, pair: &str) {
+        bencher.bench_local(event(of(pair), ESCAPES));
     }
 
     #[divan::bench(args = all().filter(|name| !name.starts_with("gemini")))]

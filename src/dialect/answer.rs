@@ -6,8 +6,8 @@
 //! answer, bounded. An answer that its provider did not complete gets no end.
 //!
 //! - [`read_chat`] ([`chat_calls`], [`chat_reasoning`], [`chat_values`]), [`read_messages`],
-//!   [`read_responses`]: the readers, over [`json_read`] and [`cut_characters`]; [`text_shape`]: events that
-//!   differ in their text alone
+//!   [`read_responses`]: the readers, over [`json_read`] and [`cut_characters`]; [`text_shape`]
+//!   ([`text_gaps`], [`string_inside`]): events that differ in their text alone
 //! - [`call`] ([`input_string`], [`json_extent`]): a tool call under way
 //! - [`write_chat`], [`write_messages`], [`write_responses`] ([`response_item`], [`response_object`]),
 //!   [`write_gemini`] ([`gemini_values`]): the streams; [`ids`]
@@ -40,8 +40,10 @@ mod response_item;
 mod response_object;
 mod sequencer;
 mod stream_writer;
+mod string_inside;
 #[cfg(test)]
 mod tests;
+mod text_gaps;
 mod text_shape;
 mod write_chat;
 mod write_gemini;
@@ -61,7 +63,7 @@ use self::{
     read_responses::ResponsesReader,
     sequencer::{AnswerProgress, Sequencer},
     stream_writer::{AnswerWriter, StreamOutput},
-    text_shape::{TextNote, TextShape},
+    text_shape::{TextKind, TextNote, TextShape},
 };
 use crate::dialect::{ApiDialect, context::AnswerContext};
 
@@ -113,7 +115,7 @@ impl StreamTranslator {
             self.reader.done(&mut feed);
         } else if !data.is_empty() {
             self.text_shape.forget();
-            feed.note = self.text_shape.is_tried().then(|| TextNote::new(data));
+            feed.note = self.text_shape.is_tried().then(TextNote::default);
             let reader = &mut self.reader;
             let read = self.json.read(data, |json| reader.event(name, json, &mut feed));
             if read.is_none() {
@@ -122,8 +124,10 @@ impl StreamTranslator {
                 let message = if is_error { &words } else { "the provider sent an event that is not JSON" };
                 feed.fact(Fact::Failed { code: errors::classify(None, "", "", message), message });
             }
-            if let Some((kind, place)) = feed.note.and_then(TextNote::into_text) {
-                self.text_shape.learn(name, data, kind, place);
+            if let Some((kind, text)) = feed.note.and_then(TextNote::into_text)
+                && self.reader.forgets(kind)
+            {
+                self.text_shape.learn(name, data, kind, &text);
             }
         }
         seen.is_dropped = std::mem::take(&mut self.sequencer.has_unknown);
@@ -264,6 +268,14 @@ impl Reader {
         }
     }
 
+    /// Whether a further text of this kind changes nothing in the reader.
+    fn forgets(&self, kind: TextKind) -> bool {
+        match (self, kind) {
+            (Self::Chat(reader), TextKind::Arguments { key }) => reader.forgets_arguments(key),
+            (Self::Chat(_) | Self::Messages(_) | Self::Responses(_) | Self::None, _) => true,
+        }
+    }
+
     fn whole(&mut self, json: Json<'_>, sink: &mut dyn FactSink) {
         match self {
             Self::Chat(reader) => reader.whole(json, sink),
@@ -293,7 +305,7 @@ impl Reader {
 struct Feed<'a> {
     sequencer: &'a mut Sequencer,
     sink: &'a mut dyn BlockSink,
-    note: Option<TextNote<'a>>,
+    note: Option<TextNote>,
 }
 
 impl FactSink for Feed<'_> {

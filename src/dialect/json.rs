@@ -64,6 +64,25 @@ impl JsonWrite for Vec<u8> {
     }
 }
 
+/// The length of the run of bytes at the start of `rest` that are no quote, no backslash and no control
+/// character.
+pub fn plain_length(rest: &[u8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let (words, tail) = rest.as_chunks::<8>();
+    let stop = words.iter().enumerate().find_map(|(index, word)| {
+        let word = u64::from_le_bytes(*word);
+        let (quote, backslash) = (word ^ (ONES * u64::from(b'"')), word ^ (ONES * u64::from(b'\\')));
+        let quote = quote.wrapping_sub(ONES) & !quote;
+        let backslash = backslash.wrapping_sub(ONES) & !backslash;
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        // The lowest bit that is set belongs to the first such byte: a subtraction borrows from those above.
+        let marks = (quote | backslash | control) & (ONES << 7);
+        (marks != 0).then(|| 8 * index + (marks.trailing_zeros() / 8) as usize)
+    });
+    let is_stop = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+    stop.unwrap_or_else(|| rest.len() - tail.len() + tail.iter().position(is_stop).unwrap_or(tail.len()))
+}
+
 /// Bytes that begin a character that may need an escape.
 const SPECIAL: [bool; 256] = {
     let mut special = [false; 256];

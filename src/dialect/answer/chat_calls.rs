@@ -124,6 +124,11 @@ impl ChatCalls {
         Some(self.calls.len() - 1)
     }
 
+    /// Whether the call has an id: of one without, the arguments say when it is over.
+    pub(super) fn has_id(&self, key: u32) -> bool {
+        self.calls.get(key as usize).is_some_and(|call| !call.id.is_empty())
+    }
+
     /// Calls without a name, to the end, have no place in any dialect.
     pub(super) fn flush(&mut self, sink: &mut dyn FactSink) {
         if self.calls.iter().any(|call| !call.has_begun) {

@@ -5,6 +5,8 @@
 //! JSON. Here it is made so: a piece at a string's end is kept and put before the rest at the start of a
 //! later string; a piece that cannot be joined becomes U+FFFD, as browsers do it.
 
+use super::string_inside::unit;
+
 /// The piece of a character that waits for its rest.
 #[derive(Debug, Default)]
 pub(super) struct CutCharacter {
@@ -44,7 +46,7 @@ impl CutCharacter {
     /// Joins the kept piece with the start of `rest`: the count of bytes taken.
     fn join(&mut self, rest: &[u8], out: &mut Vec<u8>) -> Option<usize> {
         if let Some(high) = self.high_surrogate {
-            let low = escape(rest).filter(|low| (0xdc00..0xe000).contains(low))?;
+            let low = unit(rest).filter(|low| (0xdc00..0xe000).contains(low))?;
             let joined = char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))?;
             self.high_surrogate = None;
             out.extend_from_slice(joined.encode_utf8(&mut [0; 4]).as_bytes());
@@ -62,21 +64,21 @@ impl CutCharacter {
     }
 
     fn mend_escape<'a>(&mut self, rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
-        let Some(unit) = escape(rest) else {
+        let Some(found) = unit(rest) else {
             let length = rest.len().min(2);
             out.extend_from_slice(rest.get(..length).unwrap_or_default());
             return rest.get(length..).unwrap_or_default();
         };
         let after = rest.get(6..).unwrap_or_default();
-        let low = escape(after).filter(|low| (0xdc00..0xe000).contains(low));
-        match unit {
+        let low = unit(after).filter(|low| (0xdc00..0xe000).contains(low));
+        match found {
             0xd800..0xdc00 if low.is_some() => {
                 out.extend_from_slice(rest.get(..12).unwrap_or_default());
                 return rest.get(12..).unwrap_or_default();
             }
             0xd800..0xdc00 if after.first() == Some(&b'"') => {
                 self.bytes.clear();
-                self.high_surrogate = Some(unit);
+                self.high_surrogate = Some(found);
             }
             0xd800..0xe000 => out.extend_from_slice(b"\\ufffd"),
             _ => out.extend_from_slice(rest.get(..6).unwrap_or_default()),
@@ -102,13 +104,6 @@ impl CutCharacter {
         }
         after
     }
-}
-
-/// The UTF-16 unit of an escape like `\ud83d` at the start of `text`.
-fn escape(text: &[u8]) -> Option<u32> {
-    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
-    digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
-    u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
 #[cfg(test)]

@@ -87,6 +87,11 @@ impl ChatReader {
         }
     }
 
+    /// Whether further arguments of this call change nothing here.
+    pub(super) fn forgets_arguments(&self, key: u32) -> bool {
+        self.calls.has_id(key)
+    }
+
     fn end(&mut self, sink: &mut dyn FactSink) {
         self.reasoning.flush(sink);
         self.calls.flush(sink);
