@@ -8,7 +8,8 @@
 //! [`upstream`]. [`base`] may be imported by all and imports none. [`config`] turns a file into every room's
 //! settings, [`app`] turns settings into a running process, [`cli`] is the command line. [`prober`] checks
 //! the providers in the background. [`web`] also serves the operator's pages, [`telemetry`] holds gauges,
-//! statistics and the log. [`dialect`] translates between the APIs' dialects. [`demo`] is a built-in
+//! statistics and the log. [`dialect`] translates between the APIs' dialects. [`batch`] runs
+//! many requests that came as one. [`demo`] is a built-in
 //! provider, [`load`] the engine that measures providers.
 //!
 //! `tests/architecture/law.rs` checks which room may import which.
@@ -35,6 +36,8 @@ pub mod demo;
 pub mod dialect;
 pub mod load;
 pub mod web;
+
+pub mod batch;
 
 pub mod app;
 pub mod cli;

@@ -7,6 +7,7 @@ use thalweg::{
     app,
     auth::TokenSettings,
     base::{Deadlines, Secret},
+    batch::BatchSettings,
     config::{ConfigSource, Env, Overrides, ProviderSettings, Settings},
     ledger::{LedgerSettings, LedgerState, Prices},
     proxy::CompressionSettings,
@@ -72,6 +73,7 @@ impl Plan {
                 state_file: None,
                 database: None,
                 ledger: LedgerSettings::default(),
+                batch: BatchSettings::default(),
                 prices: Prices::default(),
                 trusted_proxies: Vec::new(),
                 // A test machine is slow at times, and measured latency must not change a test.

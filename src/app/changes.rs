@@ -62,6 +62,7 @@ impl Changes {
             state_file,
             database,
             ledger,
+            batch,
             prices,
             trusted_proxies,
             telemetry,
@@ -98,6 +99,7 @@ impl Changes {
             ("state_file", *state_file != old.state_file),
             ("database", *database != old.database),
             ("ledger", *ledger != old.ledger),
+            ("batch", *batch != old.batch),
         ];
         let keys = |which: &[(&'static str, bool)]| {
             which.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect()
@@ -170,6 +172,7 @@ pub(super) fn in_force(new: Settings, old: &Settings) -> Settings {
         state_file: old.state_file,
         database: old.database,
         ledger: old.ledger,
+        batch: old.batch,
         otel: old.otel,
         ..new
     }

@@ -178,6 +178,7 @@ fn build_process(
         role: ListenerRole::Public,
         telemetry: telemetry.clone(),
         ledger: LedgerReader::new(ledger.clone(), steps::ledger_database(&settings)),
+        batch: settings.batch,
     };
     steps::start_workers(bound, gauges, &worker, &mut running.workers)?;
     let (admin_addresses, admin) = admin::start(settings.admin_listen.as_ref(), &worker)?.unzip();

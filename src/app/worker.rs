@@ -10,6 +10,7 @@ use tokio::{runtime::LocalRuntime, time::interval};
 use super::{handler::SiteHandler, warmup::Warmup};
 use crate::{
     base::spawn::Tasks,
+    batch::BatchSettings,
     exchange::{BackgroundCharges, CompletionQueue},
     ledger::LedgerReader,
     proxy::{self, BodyMemory, Gateway, Snapshot},
@@ -42,6 +43,7 @@ pub(super) struct WorkerConfig {
     pub(super) role: ListenerRole,
     pub(super) telemetry: Telemetry,
     pub(super) ledger: LedgerReader,
+    pub(super) batch: BatchSettings,
 }
 
 /// A runtime for one thread; its tasks never leave that thread.
@@ -117,6 +119,7 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
         reload: config.reload,
         telemetry: config.telemetry,
         ledger: config.ledger,
+        batch: config.batch,
         own: config.own,
         gate: config.gate,
     };

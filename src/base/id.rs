@@ -26,6 +26,16 @@ impl RequestId {
         std::str::from_utf8(value).ok().map(|value| Self(value.into()))
     }
 
+    /// The id of a request's part: this one, a dot and the part's number, so that all parts are found by it.
+    /// A long id is cut.
+    #[must_use]
+    pub fn part(&self, number: usize) -> Self {
+        let number = number.to_string();
+        let room = MAX_LEN.saturating_sub(number.len() + 1);
+        let own = self.0.get(..room.min(self.0.len())).unwrap_or_default();
+        Self(format!("{own}.{number}").into())
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -76,6 +86,16 @@ mod tests {
         for bad in [&b""[..], b"a b", b"a\r\nset-cookie: x", "ünïcode".as_bytes(), &[b'a'; MAX_LEN + 1]] {
             assert_eq!(RequestId::from_client(bad), None);
         }
+    }
+
+    #[test]
+    fn the_id_of_a_part_is_a_valid_id_that_begins_with_the_whole() {
+        let whole = RequestId::from_client(b"chat-42").unwrap();
+        assert_eq!(whole.part(7).as_str(), "chat-42.7");
+        let long = RequestId::from_client(&[b'a'; MAX_LEN]).unwrap();
+        let part = long.part(1234);
+        assert!(part.as_str().ends_with("aa.1234"));
+        assert_eq!(RequestId::from_client(part.as_str().as_bytes()), Some(part));
     }
 
     #[test]

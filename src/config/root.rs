@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    account, administration,
+    account, administration, batch,
     document::Value,
     forward, health, http_proxy, log, otel,
     problem::ValueError,
@@ -81,6 +81,7 @@ pub(super) fn read(context: &mut ReadContext<'_>, value: &Value) -> (Settings, h
         root.set("failover", &mut settings.failover, scalar::boolean);
         routing::read(root, &mut settings);
         account::read(root, &mut settings);
+        root.section("batch", |section| batch::read(section, &mut settings.batch));
         root.section("health", |section| health::read(section, &mut settings.health));
         state = health::read_state(root);
         settings.otel = root.section("otel", otel::read).flatten();

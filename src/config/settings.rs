@@ -12,6 +12,7 @@ use super::otel::OtelSettings;
 use crate::{
     auth::TokenSettings,
     base::{Deadlines, Endpoint, EndpointSet, Network},
+    batch::BatchSettings,
     database::DatabaseSettings,
     ledger::{LedgerSettings, Prices},
     proxy::CompressionSettings,
@@ -57,6 +58,7 @@ pub struct Settings {
     /// The database of keys and ledger. `None`: there is none.
     pub database: Option<DatabaseSettings>,
     pub ledger: LedgerSettings,
+    pub batch: BatchSettings,
     pub prices: Prices,
     /// Proxies that are trusted to give the client's address (`X-Forwarded-For`).
     pub trusted_proxies: Vec<Network>,
@@ -92,6 +94,7 @@ impl Default for Settings {
             state_file: None,
             database: None,
             ledger: LedgerSettings::default(),
+            batch: BatchSettings::default(),
             prices: Prices::default(),
             trusted_proxies: Vec::new(),
             telemetry: TelemetrySettings::default(),

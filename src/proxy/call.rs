@@ -95,7 +95,7 @@ impl Call {
     }
 
     /// Notes the key of the request.
-    pub(super) fn note_key(&mut self, principal: &Principal) {
+    pub fn note_key(&mut self, principal: &Principal) {
         let record = self.record();
         record.key_name = Some(Arc::clone(&principal.name));
         record.key_id = Some(Arc::clone(&principal.id));
@@ -212,6 +212,18 @@ impl Call {
         self.finish_head(status, &mut headers);
         tracing::debug!(id = %self.id, status = status.as_u16(), "headers sent");
         respond(status, headers, Body::Stream(commit(self.completion, self.in_flight)))
+    }
+
+    /// Answers 200 with a body of another room, which `make` makes. The body reports the completion.
+    pub fn with_body<B>(
+        mut self,
+        mut headers: HeaderMap,
+        make: impl FnOnce(Completion, GaugeGuard) -> B,
+    ) -> Response<B> {
+        self.finish_head(StatusCode::OK, &mut headers);
+        let mut response = Response::new(make(self.completion, self.in_flight));
+        *response.headers_mut() = headers;
+        response
     }
 
     fn finish_head(&mut self, status: StatusCode, headers: &mut HeaderMap) {

@@ -22,6 +22,7 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
+    auth::Principal,
     base::{Endpoint, Moment},
     exchange::{BackgroundPart, ResponseMode},
     relay::Mode,
@@ -54,13 +55,31 @@ impl Gateway {
     ) -> Response<Body> {
         let snapshot = self.snapshot.load_full();
         self.trace(&mut call, head);
-        let mut outcome = self.answer(&mut call, &snapshot, head, body, addressed).await;
+        let mut outcome = match admit(&snapshot, &head.headers) {
+            Ok(principal) => self.answer(&mut call, &snapshot, principal, head, body, addressed).await,
+            Err(refusal) => Err(refusal),
+        };
         if snapshot.compression.answers
             && let Ok(answer @ Answer::Whole(..)) = outcome
         {
             // Boxed: it must not enlarge the future of every request.
             outcome = Ok(Box::pin(answer.compress(&mut call, snapshot.compression, &head.headers)).await);
         }
+        self.finish(call, &snapshot, head, outcome)
+    }
+
+    /// As [`Gateway::complete`], for a key that is known without its secret.
+    pub(super) async fn complete_for(
+        &self,
+        principal: Arc<Principal>,
+        mut call: Call,
+        head: &mut Parts,
+        body: impl Incoming,
+        addressed: Addressed<'_>,
+    ) -> Response<Body> {
+        let snapshot = self.snapshot.load_full();
+        self.trace(&mut call, head);
+        let outcome = self.answer(&mut call, &snapshot, principal, head, body, addressed).await;
         self.finish(call, &snapshot, head, outcome)
     }
 
@@ -87,11 +106,11 @@ impl Gateway {
         &self,
         call: &mut Call,
         snapshot: &Snapshot,
+        principal: Arc<Principal>,
         head: &Parts,
         body: impl Incoming,
         addressed: Addressed<'_>,
     ) -> Result<Answer, Box<Refusal>> {
-        let principal = admit(snapshot, &head.headers)?;
         call.note_key(&principal);
         call.record().on_disconnect = snapshot.stream.on_disconnect;
 

@@ -37,8 +37,8 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Incoming for B {}
 
 /// A body that was read, and its memory. `None`: it is not counted.
 #[derive(Debug)]
-pub(super) struct ReadBody {
-    pub(super) bytes: Bytes,
+pub struct ReadBody {
+    pub bytes: Bytes,
     _held: Option<HeldBody>,
 }
 

@@ -3,7 +3,8 @@
 //!
 //! - `handle`: the life of a completion, from first line to last; `further`: that of all other requests to
 //!   providers
-//! - [`direct`]: a request past the relay, through the same door
+//! - [`direct`]: a request past the relay, through the same door; [`single`]: a completion without a
+//!   connection of its own
 //! - [`call`]: one request's id, dialect and completion; every response is made there
 //! - [`admission`]: the key and its limits; `limit_headers`: the response's headers about them
 //! - `intake`: the request body, read whole, by [`decode`] where it is compressed; [`body_memory`]: the
@@ -68,6 +69,7 @@ mod request_context;
 mod request_headers;
 mod response_headers;
 mod secret_mask;
+pub mod single;
 pub mod snapshot;
 pub mod translation;
 
@@ -77,8 +79,9 @@ pub use direct::{DirectAnswer, DirectCall};
 pub use encode::CompressionSettings;
 pub use fault::Refusal;
 pub use handle::Addressed;
-pub use intake::{Incoming, Intake};
+pub use intake::{Incoming, Intake, ReadBody};
 pub use secret_mask::SecretMask;
+pub use single::{SingleAnswer, SingleRequest};
 pub use snapshot::{AdminAccess, Provider, Snapshot};
 pub use translation::AnswerBody;
 

@@ -13,6 +13,7 @@ use http_body::{Frame, SizeHint};
 use super::{compare::CompareStream, events::EventFeed, json_array::JsonArray};
 use crate::{
     base::{Fault, FaultKind, Sent, Side},
+    batch::BatchAnswer,
     proxy,
     relay::{Committed, WholeBody},
 };
@@ -25,6 +26,7 @@ pub enum Body {
     Stream(Committed<proxy::AnswerBody>),
     /// The same as one JSON array.
     Array(Box<JsonArray>),
+    Batch(Box<BatchAnswer>),
     Compare(CompareStream),
     Events(EventFeed),
 }
@@ -35,6 +37,7 @@ impl Body {
         match self {
             Self::Stream(stream) => stream.end(|stage| Fault { side, stage, kind, sent: Sent::Some }),
             Self::Array(array) => array.events.end(|stage| Fault { side, stage, kind, sent: Sent::Some }),
+            Self::Batch(batch) => batch.end(|stage| Fault { side, stage, kind, sent: Sent::Some }),
             Self::Whole(_) | Self::Compare(_) | Self::Events(_) => {}
         }
     }
@@ -47,6 +50,7 @@ impl Body {
             Self::Whole(body) => body.cut(fault),
             Self::Stream(stream) => stream.cut(fault),
             Self::Array(array) => array.events.cut(fault),
+            Self::Batch(batch) => batch.cut(fault),
             Self::Compare(_) | Self::Events(_) => {}
         }
     }
@@ -90,6 +94,7 @@ impl http_body::Body for Body {
             }
             Self::Array(array) => array.poll_frame(cx).map(|frame| frame.map(|frame| frame.map(Frame::data))),
             Self::Whole(body) => Poll::Ready(body.pop().map(Frame::data).map(Ok)),
+            Self::Batch(body) => Pin::new(&mut **body).poll_frame(cx),
             Self::Compare(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
             Self::Events(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
         }
@@ -100,14 +105,16 @@ impl http_body::Body for Body {
             Self::Whole(body) => body.is_empty(),
             Self::Stream(stream) => stream.is_over(),
             Self::Array(array) => array.has_ended(),
-            Self::Compare(_) | Self::Events(_) => false,
+            Self::Batch(_) | Self::Compare(_) | Self::Events(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => SizeHint::with_exact(body.len() as u64),
-            Self::Stream(_) | Self::Array(_) | Self::Compare(_) | Self::Events(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Array(_) | Self::Batch(_) | Self::Compare(_) | Self::Events(_) => {
+                SizeHint::default()
+            }
         }
     }
 }

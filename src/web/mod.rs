@@ -6,6 +6,7 @@
 //! - `routes`: all paths, in one table
 //! - [`site`]: the handler of a worker, which dispatches each request by its route
 //! - [`admin`]: the access that a route requires, and its check
+//! - `batch`: many completions in one request
 //! - `preflight`: answers that do not depend on the path
 //! - `page`: the list of paths, liveness and readiness; `models`: the models that are offered; `health`: the
 //!   state of providers and candidates
@@ -16,6 +17,7 @@
 //! - [`body`]: the body of every response; `json_array`: a stream as one array, for clients of Gemini's API
 
 pub mod admin;
+mod batch;
 pub mod body;
 pub mod compare;
 pub mod events;

@@ -76,6 +76,8 @@ pub(super) enum Operation {
     Complete { endpoint: Endpoint, asgi: bool },
     /// A completion of Gemini's API; `streams`: the path asks for a stream.
     Generate { streams: bool },
+    /// Many completions in one request.
+    Batch,
     /// Another answer of a provider's.
     Forward(Endpoint),
     /// An answer of the gateway itself.
@@ -113,9 +115,10 @@ use Access::{Anyone, Key, Operator, OperatorOrKey, OperatorUnlessPublic};
 use Methods::{Get, GetAndDelete, GetAndHead, Post};
 
 /// In the order in which `GET /` lists them; completions first, because the table is searched from its start.
-pub(super) static ROUTES: [Route; 39] = [
+pub(super) static ROUTES: [Route; 40] = [
     completion("/v1/chat/completions", Endpoint::ChatCompletions, false),
     completion("/v1/chat/completions/asgi", Endpoint::ChatCompletions, true),
+    batch("/v1/chat/completions/batch"),
     completion("/v1/completions", Endpoint::Completions, false),
     completion("/v1/embeddings", Endpoint::Embeddings, false),
     completion("/v1/responses", Endpoint::Responses, false),
@@ -167,6 +170,10 @@ const fn completion(path: &'static str, endpoint: Endpoint, asgi: bool) -> Route
 
 const fn generation(path: &'static str, streams: bool) -> Route {
     Route { methods: Post, path, template: path, access: Key, operation: Operation::Generate { streams } }
+}
+
+const fn batch(path: &'static str) -> Route {
+    Route { methods: Post, path, template: path, access: Key, operation: Operation::Batch }
 }
 
 const fn further(methods: Methods, path: &'static str, endpoint: Endpoint) -> Route {
@@ -245,7 +252,7 @@ impl Route {
         match self.operation {
             Operation::Complete { endpoint, .. } | Operation::Forward(endpoint) => Some(endpoint),
             Operation::Generate { .. } => Some(Endpoint::Gemini),
-            Operation::Page(_) => None,
+            Operation::Batch | Operation::Page(_) => None,
         }
     }
 
@@ -278,6 +285,7 @@ impl Route {
             )
             | Operation::Complete { .. }
             | Operation::Generate { .. }
+            | Operation::Batch
             | Operation::Forward(_) => false,
         }
     }
@@ -287,6 +295,7 @@ impl Route {
         match self.operation {
             Operation::Complete { .. }
             | Operation::Generate { .. }
+            | Operation::Batch
             | Operation::Forward(_)
             | Operation::Page(Page::Models | Page::Model | Page::Compare | Page::Hello) => false,
             Operation::Page(

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     auth::credential,
     base::{ByteList, Endpoint},
+    batch::BatchSettings,
     exchange::Outcome,
     ledger::LedgerReader,
     proxy::{Addressed, Call, Gateway, Incoming, Refusal, admission::admit, gemini_path},
@@ -44,6 +45,7 @@ pub struct SiteParts {
     pub reload: ReloadHandle,
     pub telemetry: Telemetry,
     pub ledger: LedgerReader,
+    pub batch: BatchSettings,
     /// This gateway's own address, for the requests of a comparison.
     pub own: Target,
     /// Shared by all workers.
@@ -109,6 +111,7 @@ impl Site {
             Operation::Generate { streams } => {
                 Box::pin(self.generate(call, (found.model(), streams), head, body)).await
             }
+            Operation::Batch => Box::pin(self.batch(call, head, body)).await,
             Operation::Forward(endpoint) => {
                 let (model, rest) = (found.model(), found.rest.to_owned());
                 let model = model.as_deref();

@@ -7,6 +7,7 @@
 //!   span), [`cursor`] (JSON grammar) and [`text`] (runs of plain string bytes); [`position`]: line and
 //!   column of an error
 //! - [`form`]: the fields of a multipart body that the gateway needs
+//! - [`batch_item`]: the items of a batch
 //! - [`splice`]: edits of a request body around slices of the original
 //! - [`sse`]: events in a relayed stream, split into fields by [`block`]
 //! - [`classify`]: the class of an event ([`event_class`]), from its parsed JSON ([`event_json`]) or from a
@@ -20,6 +21,7 @@
 //! - [`usage`]: token counts; [`estimate`]: the estimated token count of a request
 
 pub mod answer_end;
+pub mod batch_item;
 mod block;
 pub mod classify;
 pub mod content_shape;

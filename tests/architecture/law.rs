@@ -44,6 +44,23 @@ const LAW: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "batch",
+        &[
+            "proxy",
+            "auth",
+            "routing",
+            "cache",
+            "upstream",
+            "relay",
+            "exchange",
+            "ledger",
+            "database",
+            "wire",
+            "telemetry",
+            "base",
+        ],
+    ),
+    (
         "prober",
         &[
             "proxy",
@@ -62,6 +79,7 @@ const LAW: &[(&str, &[&str])] = &[
     (
         "web",
         &[
+            "batch",
             "load",
             "proxy",
             "auth",
@@ -80,6 +98,7 @@ const LAW: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "batch",
             "server",
             "proxy",
             "auth",
@@ -100,6 +119,7 @@ const LAW: &[(&str, &[&str])] = &[
         &[
             "config",
             "web",
+            "batch",
             "prober",
             "proxy",
             "settlement",
@@ -125,6 +145,7 @@ const LAW: &[(&str, &[&str])] = &[
             "app",
             "config",
             "web",
+            "batch",
             "prober",
             "proxy",
             "settlement",

@@ -1,5 +1,6 @@
 //! The client's side: requests, keys, endpoints, and clients that disconnect.
 
+mod batch;
 mod body_memory;
 mod charges;
 mod coded_bodies;

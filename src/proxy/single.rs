@@ -1,0 +1,187 @@
+//! A completion without a connection of its own: an item of a batch. It goes the way of every completion
+//! (key, model, limits, routing, a row, a log line), and its answer is collected.
+//!
+//! Dropping the future completes the request as one that its client left.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header, request::Parts};
+use http_body::{Frame, SizeHint};
+
+use super::{
+    Gateway,
+    admission::admit,
+    call::Body,
+    fault::Refusal,
+    handle::Addressed,
+    intake::{self, Incoming, ReadBody},
+};
+use crate::{
+    auth::Principal,
+    base::{Endpoint, Fault, RequestId},
+    exchange::{ClientInfo, RequestRoute},
+    wire::{ModelUse, envelope},
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Headers of the batch that are not its items': they are about its own body, answer or connection. A key of
+/// idempotency would make all items one request at a provider that knows it.
+const OWN_HEADERS: [HeaderName; 12] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::EXPECT,
+    header::HOST,
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ORIGIN,
+    REQUEST_ID,
+    HeaderName::from_static("idempotency-key"),
+];
+
+/// One completion to ask for.
+#[derive(Debug)]
+pub struct SingleRequest {
+    pub id: RequestId,
+    /// The client's headers, its key among them.
+    pub headers: HeaderMap,
+    pub client: ClientInfo,
+    /// `None`: the key is one of the headers.
+    pub principal: Option<Arc<Principal>>,
+    pub endpoint: Endpoint,
+    /// The endpoint's path, as logs name it.
+    pub template: &'static str,
+    pub body: Bytes,
+}
+
+/// Its answer, whatever the status.
+#[derive(Debug)]
+pub struct SingleAnswer {
+    pub id: RequestId,
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// An error, if the answer broke off.
+    pub body: Result<Bytes, Fault>,
+}
+
+/// A body that is at hand.
+#[derive(Debug)]
+struct OneBody(Option<Bytes>);
+
+impl http_body::Body for OneBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+impl Gateway {
+    /// Reads the body of a request that is no completion, within the limits of all bodies.
+    ///
+    /// # Errors
+    /// As for a completion: too large, too slow, broken off, no memory for it.
+    pub async fn read_body(
+        &self,
+        principal: &Principal,
+        head: &Parts,
+        body: impl Incoming,
+    ) -> Result<ReadBody, Box<Refusal>> {
+        let memory = (&self.bodies, &principal.id);
+        intake::read(body, &head.headers, self.snapshot.load().intake, memory).await
+    }
+
+    /// Asks for one completion that does not stream. A body that asks for a stream is refused.
+    pub async fn single(&self, request: SingleRequest) -> SingleAnswer {
+        let SingleRequest { id, headers, client, principal, endpoint, template, body } = request;
+        let mut head = head_of(&id, headers, template);
+        let route = RequestRoute::Completion { template, endpoint };
+        let mut call = self.open(&head, client.peer, route, endpoint.dialect());
+        call.record().client = ClientInfo { request_bytes: body.len() as u64, ..client };
+        let asks_for_stream = envelope::read_for(&body, ModelUse::Optional, None)
+            .is_ok_and(|envelope| envelope.stream() == Some(true));
+        let response = if asks_for_stream {
+            let admitted = principal.map_or_else(|| admit(&self.snapshot.load(), &head.headers), Ok);
+            let refusal = match admitted {
+                Ok(principal) => {
+                    call.note_key(&principal);
+                    let message = "`stream` must not be true in a batch: each answer comes as a whole";
+                    Refusal::request(400, "invalid_request", message).of(Some("stream"))
+                }
+                Err(refusal) => refusal,
+            };
+            call.refuse(&refusal)
+        } else {
+            let addressed = Addressed { endpoint, asgi: false, model: None, rest: "", streams: None };
+            let body = OneBody(Some(body));
+            match principal {
+                Some(principal) => {
+                    Box::pin(self.complete_for(principal, call, &mut head, body, addressed)).await
+                }
+                None => Box::pin(self.complete(call, &mut head, body, addressed)).await,
+            }
+        };
+        let (head, body) = response.into_parts();
+        SingleAnswer { id, status: head.status, headers: head.headers, body: collect(body).await }
+    }
+}
+
+fn head_of(id: &RequestId, mut headers: HeaderMap, path: &'static str) -> Parts {
+    for name in OWN_HEADERS {
+        headers.remove(name);
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.method = Method::POST;
+    head.uri = http::Uri::from_static(path);
+    head.headers = headers;
+    head
+}
+
+/// All of an answer, whose size `max_response_size` bounds.
+async fn collect(body: Body) -> Result<Bytes, Fault> {
+    let mut all = BytesMut::new();
+    match body {
+        Body::Whole(mut whole) => {
+            let first = whole.pop().unwrap_or_default();
+            if whole.is_empty() {
+                return Ok(first);
+            }
+            all.extend_from_slice(&first);
+            while let Some(bytes) = whole.pop() {
+                all.extend_from_slice(&bytes);
+            }
+        }
+        Body::Stream(mut stream) => {
+            while let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await {
+                all.extend_from_slice(&frame?);
+            }
+        }
+    }
+    Ok(all.freeze())
+}

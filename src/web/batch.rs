@@ -1,0 +1,106 @@
+//! `POST /v1/chat/completions/batch`: many chat completions in one request (S1.11).
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
+
+use super::{Body, site::Site};
+use crate::{
+    auth::Principal,
+    base::{Endpoint, RequestId},
+    batch::{BatchAnswer, BatchForm, BatchRun, ItemFuture},
+    proxy::{Call, Incoming, Refusal, SingleRequest, admission::admit},
+    wire::batch_item::{self, BatchError},
+};
+
+impl Site {
+    /// Answers a batch. Its request completes with the last line; items complete one by one.
+    pub(super) async fn batch(
+        self: Rc<Self>,
+        mut call: Call,
+        head: Parts,
+        body: impl Incoming,
+    ) -> Response<Body> {
+        let prepared = self.prepare(&mut call, &head, body).await;
+        let batch = match prepared {
+            Ok(batch) => batch,
+            Err(refusal) => return call.refuse(&refusal).map(Body::from),
+        };
+        let mut headers = HeaderMap::new();
+        let content_type = HeaderValue::from_static(batch.form.content_type());
+        headers.insert(header::CONTENT_TYPE, content_type);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        call.with_body(headers, |completion, in_flight| {
+            Body::Batch(Box::new(BatchAnswer::new(batch, completion, in_flight)))
+        })
+    }
+
+    async fn prepare(
+        self: Rc<Self>,
+        call: &mut Call,
+        head: &Parts,
+        body: impl Incoming,
+    ) -> Result<BatchRun, Box<Refusal>> {
+        let principal = admit(&self.gateway.snapshot(), &head.headers)?;
+        call.note_key(&principal);
+        let body = self.gateway.read_body(&principal, head, body).await?;
+        call.record().client.request_bytes = body.bytes.len() as u64;
+        let settings = self.parts.batch;
+        let list = batch_item::read_list(&body.bytes, settings.max_items)?;
+        let width = width(list.max_concurrency, settings.max_concurrency, &principal);
+        let (client, headers) = (call.record().client.clone(), head.headers.clone());
+        let run = move |id: RequestId, body: Bytes| -> ItemFuture {
+            let request = SingleRequest {
+                id,
+                headers: headers.clone(),
+                client: client.clone(),
+                principal: None,
+                endpoint: Endpoint::ChatCompletions,
+                template: "/v1/chat/completions",
+                body,
+            };
+            let site = Rc::clone(&self);
+            Box::pin(async move { site.gateway.single(request).await })
+        };
+        Ok(BatchRun {
+            id: call.id.clone(),
+            form: form(&head.headers),
+            items: list.items,
+            body,
+            width,
+            max_held: settings.max_response_bytes,
+            run: Box::new(run),
+        })
+    }
+}
+
+/// Items at once: as asked for, but no more than the setting, or than the key's requests at once.
+fn width(asked: Option<u32>, most: u32, principal: &Principal) -> usize {
+    let of_key = principal.limits.allowance.concurrent.unwrap_or(u32::MAX);
+    usize::try_from(asked.unwrap_or(most).min(most).min(of_key).max(1)).unwrap_or(1)
+}
+
+/// The form that the client accepts; without a word of it, a document.
+fn form(headers: &HeaderMap) -> BatchForm {
+    let accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    for name in
+        accepted.flat_map(|value| value.split(',')).map(|part| part.split(';').next().unwrap_or_default())
+    {
+        match name.trim().to_ascii_lowercase().as_str() {
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => return BatchForm::Lines,
+            "text/event-stream" => return BatchForm::Events,
+            "application/json" => return BatchForm::Document,
+            _ => {}
+        }
+    }
+    BatchForm::Document
+}
+
+impl From<BatchError> for Box<Refusal> {
+    fn from(error: BatchError) -> Self {
+        let mut refusal = Refusal::request(400, error.code, error.message);
+        refusal.param = (!error.path.is_empty()).then(|| error.path.into());
+        refusal
+    }
+}
