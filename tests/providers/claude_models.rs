@@ -51,8 +51,8 @@ async fn a_claude_model_is_asked_to_think_in_its_own_way() {
     }
 }
 
-/// Clients of chat completions return a call without `reasoning_details`; Anthropic refuses such a turn beside
-/// a budget.
+/// Clients of chat completions return a call without `reasoning_details`; Anthropic refuses such a turn
+/// beside a budget.
 #[tokio::test]
 async fn a_call_whose_thinking_is_lost_is_answered_without_thinking() {
     let call = json!({"id": "c", "type": "function", "function": {"name": "a", "arguments": "{}"}});
