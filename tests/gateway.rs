@@ -72,6 +72,7 @@ impl Plan {
                 health: HealthSettings::off(),
                 state_file: None,
                 database: None,
+                redis: None,
                 ledger: LedgerSettings::default(),
                 batch: BatchSettings::default(),
                 prices: Prices::default(),

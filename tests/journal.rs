@@ -73,6 +73,12 @@ pub fn lines(id: &str) -> Vec<Value> {
     RequestLines::of(id).lines
 }
 
+/// The lines that hold both texts.
+pub fn count(texts: [&str; 2]) -> usize {
+    let holds = |line: &&Arc<str>| texts.iter().all(|text| line.contains(text));
+    Reader::default().map(|block| block.iter().filter(holds).count()).sum()
+}
+
 /// Whether any line holds this text, keys above all.
 pub fn mentions(text: &str) -> bool {
     Reader::default().any(|block| block.iter().any(|line| line.contains(text)))

@@ -7,6 +7,7 @@
 #![expect(unreachable_pub, reason = "a binary: nothing is reachable")]
 
 mod clients;
+mod cluster;
 mod operators;
 mod providers;
 mod relay;

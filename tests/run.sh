@@ -51,6 +51,7 @@ packages() {
     has node || missing+=(nodejs)
     has npm || missing+=(npm)
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || has initdb || missing+=(postgresql)
+    has redis-server || missing+=(redis-server)
     has pgbouncer || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
     if [ ${#missing[@]} -eq 0 ]; then return; fi
     if [ "$(id -u)" -ne 0 ]; then

@@ -21,8 +21,8 @@ use tokio::{
 
 use crate::base::spawn::Tasks;
 
-/// Tasks that may wait to be started. The process starts four.
-const MAX_WAITING: usize = 8;
+/// Tasks that may wait to be started. The process starts seven at most.
+const MAX_WAITING: usize = 16;
 
 type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
 

@@ -61,6 +61,7 @@ impl Changes {
             health,
             state_file,
             database,
+            redis,
             ledger,
             batch,
             prices,
@@ -98,6 +99,7 @@ impl Changes {
             ("otel", *otel != old.otel),
             ("state_file", *state_file != old.state_file),
             ("database", *database != old.database),
+            ("redis", *redis != old.redis),
             ("ledger", *ledger != old.ledger),
             ("batch", *batch != old.batch),
         ];
@@ -171,6 +173,7 @@ pub(super) fn in_force(new: Settings, old: &Settings) -> Settings {
         log: LogSettings { level: new.log.level, ..old.log },
         state_file: old.state_file,
         database: old.database,
+        redis: old.redis,
         ledger: old.ledger,
         batch: old.batch,
         otel: old.otel,

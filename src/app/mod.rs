@@ -5,7 +5,7 @@
 //! - `worker`: one core's runtime, listeners, pools and gateway; `handler`: the site as the server's handler;
 //!   `warmup`: connections opened before the first request; `admin`: the worker for operators
 //! - [`background`]: the one thread for everything that serves no request and does not block. Its tasks:
-//!   `key_sync`, `traces`, the prober, and `reload_task`
+//!   `key_sync`, `cluster`, `traces`, the prober, and `reload_task`
 //! - `reload`: another snapshot while the gateway runs; `changes`: the differences; `build`: settings to a
 //!   snapshot; `settlement`: the part of a snapshot that settlement reads; `demo`: the built-in provider
 
@@ -13,6 +13,7 @@ mod admin;
 pub mod background;
 mod build;
 mod changes;
+mod cluster;
 mod demo;
 mod handler;
 mod key_sync;

@@ -11,6 +11,7 @@ use super::{
     StartError, StartReport, admin,
     background::{Background, BackgroundTask},
     build,
+    cluster::{self, RunningRedis},
     demo::DemoSlot,
     key_sync::{self, KeySyncStart, RunningKeySync},
     reload::Reloader,
@@ -61,6 +62,7 @@ struct Running {
     background: Option<JoinHandle<()>>,
     key_sync: Option<RunningKeySync>,
     demo: DemoSlot,
+    redis: RunningRedis,
     exporter: Option<BackgroundTask>,
     ledger: Option<JoinHandle<()>>,
     settlement: Option<JoinHandle<()>>,
@@ -144,6 +146,8 @@ fn build_process(
     let connections = ConnLimit::default();
     let gauges: Vec<WorkerGauges> = bound.per_worker.iter().map(|_| WorkerGauges::default()).collect();
     let telemetry = steps::telemetry(&settings, &gauges, &connections, log_lost);
+    running.redis =
+        cluster::start(settings.redis.as_ref(), &telemetry.redis, &background).map_err(StartError::Thread)?;
     let exporter = traces::start(settings.otel.as_ref(), &telemetry.spans_lost, &background);
     let (spans, exporter) = exporter.map_err(StartError::Thread)?.unzip();
     running.exporter = exporter;
@@ -230,6 +234,7 @@ impl Running {
         self.ledger.into_iter().for_each(join);
         self.exporter.into_iter().for_each(BackgroundTask::join);
         self.demo.stop();
+        self.redis.stop();
         self.key_sync.into_iter().for_each(RunningKeySync::stop);
         self.background.into_iter().for_each(join);
     }

@@ -91,6 +91,7 @@ fn object(settings: &Settings, gateway: &Process, report: &StartReport) -> Value
         "tokens": settings.tokens.iter().map(|token| &token.description).collect::<Vec<_>>(),
         "database_refusal": gateway.database_refusal(),
         "database": settings.database.as_ref().map(|database| database.url.to_string()),
+        "limits_in": settings.redis.as_ref().and_then(|redis| redis.limits.as_ref()).map(ToString::to_string),
         "notes": settings.notes,
     });
     if let (Some(token), Some(object)) = (gateway.made_token(), object.as_object_mut()) {

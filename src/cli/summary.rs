@@ -62,6 +62,9 @@ impl fmt::Display for StartSummary<'_> {
             (Some(database), Some(refusal)) => writeln!(f, "  ledger     none: {}: {refusal}", database.url)?,
             (Some(_), None) | (None, _) => writeln!(f, "  ledger     {}", ledger(settings))?,
         }
+        for (name, server) in redis(settings) {
+            writeln!(f, "  {name:9}  {server}")?;
+        }
         match settings.supported_models.len() {
             0 => {}
             count => writeln!(f, "  models     those that match one of {count} expression{}", plural(count))?,
@@ -77,6 +80,13 @@ impl fmt::Display for StartSummary<'_> {
         }
         Ok(())
     }
+}
+
+/// The shared stores, and their servers without passwords.
+fn redis(settings: &Settings) -> Vec<(&'static str, String)> {
+    let Some(redis) = &settings.redis else { return Vec::new() };
+    let named = [("limits", &redis.limits), ("cache", &redis.cache)];
+    named.into_iter().filter_map(|(name, url)| Some((name, url.as_ref()?.to_string()))).collect()
 }
 
 /// The ledger's database, or why there is none.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    account, administration, discover, document,
+    account, administration, cluster, discover, document,
     env::Env,
     health, otel,
     overrides::{self, Overrides, ReplacedKeys},
@@ -67,6 +67,8 @@ pub(super) fn load_with(
     }
     let is_written = written.iter().any(|key| key == "database");
     account::apply_env(env, &mut settings, is_written, &mut problems);
+    let is_written = written.iter().any(|key| key == "redis");
+    cluster::apply_env(env, &mut settings, is_written, &mut problems);
     for token in overrides::tokens(env, &mut problems) {
         match settings.tokens.iter_mut().find(|known| known.token == token.token) {
             Some(known) => known.admin |= token.admin,

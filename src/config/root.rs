@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    account, administration, batch,
+    account, administration, batch, cluster,
     document::Value,
     forward, health, http_proxy, log, otel,
     problem::ValueError,
@@ -82,6 +82,7 @@ pub(super) fn read(context: &mut ReadContext<'_>, value: &Value) -> (Settings, h
         routing::read(root, &mut settings);
         account::read(root, &mut settings);
         root.section("batch", |section| batch::read(section, &mut settings.batch));
+        cluster::read(root, &mut settings);
         root.section("health", |section| health::read(section, &mut settings.health));
         state = health::read_state(root);
         settings.otel = root.section("otel", otel::read).flatten();

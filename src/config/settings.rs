@@ -13,6 +13,7 @@ use crate::{
     auth::TokenSettings,
     base::{Deadlines, Endpoint, EndpointSet, Network},
     batch::BatchSettings,
+    cluster::RedisSettings,
     database::DatabaseSettings,
     ledger::{LedgerSettings, Prices},
     proxy::CompressionSettings,
@@ -57,6 +58,8 @@ pub struct Settings {
     pub state_file: Option<PathBuf>,
     /// The database of keys and ledger. `None`: there is none.
     pub database: Option<DatabaseSettings>,
+    /// The Redis that replicas share. `None`: each replica stands for itself.
+    pub redis: Option<RedisSettings>,
     pub ledger: LedgerSettings,
     pub batch: BatchSettings,
     pub prices: Prices,
@@ -93,6 +96,7 @@ impl Default for Settings {
             health: HealthSettings::default(),
             state_file: None,
             database: None,
+            redis: None,
             ledger: LedgerSettings::default(),
             batch: BatchSettings::default(),
             prices: Prices::default(),

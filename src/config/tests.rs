@@ -429,7 +429,7 @@ fn routing_and_models() {
     assert_eq!(named, [("n", 1), ("m", 0), ("best", 2), ("one", 1)]);
     let hedge = Some(Strategy::Hedge { delay: HedgeDelay::Percentile(90) });
     assert!(routing.models[..2].iter().all(|rule| rule.strategy == hedge));
-    assert_eq!(routing.models[1].providers, ["b".into(), "a".into()]);
+    assert_eq!(routing.models[1].providers, ["b", "a"].map(std::sync::Arc::<str>::from));
     assert_eq!((settings.commits.len(), settings.commits["n"]), (2, CommitPoint::Headers));
     assert_eq!(parsed("{}").routing, RoutingSettings::default());
     assert_eq!(

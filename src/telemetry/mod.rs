@@ -8,6 +8,7 @@
 //! - [`facts`]: the facts of one completed request; [`stats`] adds them up: [`sums`], times over [`window`]s,
 //!   [`races`]
 //! - [`series`]: the series for Prometheus, in its [`exposition`] format
+//! - [`redis_gauges`]: the state of connections to Redis
 //! - [`shared`]: the process's telemetry in one value
 //! - [`trace`]: the trace context of a request; [`otlp`]: spans for collectors (`protobuf`: their wire
 //!   format)
@@ -24,6 +25,7 @@ pub mod meter;
 pub mod otlp;
 mod protobuf;
 pub mod races;
+pub mod redis_gauges;
 pub mod series;
 pub mod settings;
 pub mod shared;
@@ -39,6 +41,7 @@ pub use gauge::{Gauge, GaugeGuard, Gauges, Generations, WorkerGauges};
 pub use guard::{GuardAction, OverloadGuard};
 pub use log::{FileSettings, LevelHandle, Log, LogFormat, LogSettings, LostLines as LogLost};
 pub use meter::{LatencyMeter, MeterReading};
+pub use redis_gauges::{RedisGauges, RedisServers};
 pub use settings::TelemetrySettings;
 pub use shared::Telemetry;
 pub use stats::{SharedStats, Stats};

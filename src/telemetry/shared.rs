@@ -21,6 +21,7 @@ use super::{
     log,
     meter::{LatencyMeter, MeterReading},
     otlp::LostSpans,
+    redis_gauges::RedisServers,
     stats::SharedStats,
 };
 
@@ -44,6 +45,7 @@ pub struct Telemetry {
     pub tls: bool,
     /// The counters of lost log lines, one for each destination.
     pub log_lost: Arc<[log::LostLines]>,
+    pub redis: RedisServers,
 }
 
 /// The actions of the guard since the start.
@@ -77,6 +79,7 @@ impl Telemetry {
             tls: false,
             spans_lost: LostSpans::default(),
             log_lost: Arc::default(),
+            redis: RedisServers::default(),
         }
     }
 
@@ -160,6 +163,9 @@ impl Telemetry {
         report.insert("spans_lost".to_owned(), self.spans_lost.read().into());
         report.insert("overhead_guard".to_owned(), guard);
         report.insert("in_flight".to_owned(), in_flight);
+        if let Some(redis) = self.redis.report() {
+            report.insert("redis".to_owned(), redis);
+        }
         report.into()
     }
 
@@ -170,6 +176,7 @@ impl Telemetry {
         let (stats, now) = self.stats.open();
         stats.write(page);
         drop(stats);
+        self.redis.write(page);
         for (name, help, count) in [
             ("thalweg_client_connections", "Client connections.", gauges.connections),
             ("thalweg_in_flight_requests", "Requests between their head and their end.", gauges.requests),

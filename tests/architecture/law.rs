@@ -13,7 +13,8 @@ const LAW: &[(&str, &[&str])] = &[
     ("http1", &["base"]),
     ("telemetry", &["base"]),
     ("wire", &["telemetry", "base"]),
-    ("auth", &["database", "telemetry", "base"]),
+    ("cluster", &["telemetry", "base"]),
+    ("auth", &["cluster", "database", "telemetry", "base"]),
     ("routing", &["telemetry", "base"]),
     ("cache", &["telemetry", "base"]),
     ("database", &["telemetry", "base"]),
@@ -101,6 +102,7 @@ const LAW: &[(&str, &[&str])] = &[
             "batch",
             "server",
             "proxy",
+            "cluster",
             "auth",
             "routing",
             "cache",
@@ -126,6 +128,7 @@ const LAW: &[(&str, &[&str])] = &[
             "server",
             "demo",
             "load",
+            "cluster",
             "auth",
             "routing",
             "cache",
@@ -152,6 +155,7 @@ const LAW: &[(&str, &[&str])] = &[
             "server",
             "demo",
             "load",
+            "cluster",
             "auth",
             "routing",
             "cache",
@@ -179,6 +183,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("webpki", &["upstream"]),
     ("clap", &["cli"]),
     ("sqlx", &["database"]),
+    ("redis", &["cluster"]),
 ];
 
 /// Crates that a room may not use.

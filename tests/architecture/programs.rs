@@ -8,8 +8,8 @@ use super::source_reader::{files_below, relative, repository};
 /// Programs of packages marked essential: bash, coreutils, util-linux.
 const ESSENTIAL: [&str; 5] = ["bash", "chown", "id", "mkfifo", "runuser"];
 
-/// Programs without which a test leaves itself out: the one of a full disk.
-const OPTIONAL: [&str; 2] = ["mount", "umount"];
+/// Programs without which a test leaves itself out: the one of a full disk, those of the shared limits.
+const OPTIONAL: [&str; 3] = ["mount", "umount", "redis-server"];
 
 #[test]
 fn tests_start_programs_that_every_debian_has() {

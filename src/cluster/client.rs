@@ -1,0 +1,153 @@
+//! Calls to Redis, each with a deadline of its own and a bound on calls under way. Without a connection a
+//! call fails at once. Usable from every thread with a runtime; the connections themselves live on the
+//! background runtime. Invariant: no call is repeated that may have been carried out.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use redis::{Cmd, Value};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::timeout,
+};
+
+use super::{RedisFault, RedisScript, link::RedisLink};
+use crate::telemetry::RedisGauges;
+
+/// For one call.
+pub const CALL_TIMEOUT: Duration = Duration::from_millis(100);
+/// Calls under way at once. A server that keeps up has a few.
+const MAX_CALLS: usize = 512;
+/// So many calls without an answer in a row, and the server counts as away.
+const MAX_LATE: u32 = 3;
+
+/// Clones share the connections.
+#[derive(Clone, Debug)]
+pub struct RedisClient(Arc<ClientParts>);
+
+#[derive(Debug)]
+struct ClientParts {
+    link: ArcSwapOption<RedisLink>,
+    calls: Semaphore,
+    /// The number of the link, so that a late error of a former one does not end its successor.
+    generation: AtomicU64,
+    late: AtomicU32,
+    answered: AtomicU64,
+    lost: Notify,
+    gauges: RedisGauges,
+}
+
+impl RedisClient {
+    /// Without a connection; a [`RedisKeeper`](super::RedisKeeper) opens it.
+    #[must_use]
+    pub fn new(gauges: RedisGauges) -> Self {
+        Self(Arc::new(ClientParts {
+            link: ArcSwapOption::empty(),
+            calls: Semaphore::new(MAX_CALLS),
+            generation: AtomicU64::new(0),
+            late: AtomicU32::new(0),
+            answered: AtomicU64::new(0),
+            lost: Notify::new(),
+            gauges,
+        }))
+    }
+
+    /// Whether a connection is open. A call may fail all the same.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.0.link.load().is_some()
+    }
+
+    /// One command.
+    ///
+    /// # Errors
+    /// There is no connection, the server refuses it, or the answer is not there in time.
+    pub async fn call(&self, command: &Cmd) -> Result<Value, RedisFault> {
+        match self.call_once(command).await {
+            // Not carried out; the client library knows the right node by now.
+            Err(fault) if fault.is_redirection() => self.call_once(command).await,
+            outcome => outcome,
+        }
+    }
+
+    /// A script on one key, with these arguments.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn run(&self, script: &RedisScript, key: &str, args: &[Vec<u8>]) -> Result<Value, RedisFault> {
+        let command = |name: &str, script: &str| {
+            let mut command = redis::cmd(name);
+            command.arg(script).arg(1).arg(key).arg(args);
+            command
+        };
+        match self.call(&command("EVALSHA", script.digest())).await {
+            Err(fault) if fault.is_unknown_script() => self.call(&command("EVAL", script.text())).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn call_once(&self, command: &Cmd) -> Result<Value, RedisFault> {
+        let parts = &*self.0;
+        let generation = parts.generation.load(Relaxed);
+        let link = parts.link.load_full().ok_or(RedisFault::Away)?;
+        let _place = parts.calls.try_acquire().map_err(|_| RedisFault::Crowded)?;
+        parts.gauges.count_command();
+        let outcome = timeout(CALL_TIMEOUT, link.send(command)).await.unwrap_or(Err(RedisFault::Late));
+        match &outcome {
+            Ok(_) => self.note_answer(),
+            Err(fault) if fault.is_unknown_script() || fault.is_redirection() => self.note_answer(),
+            Err(fault) => {
+                parts.gauges.count_error();
+                let is_late = matches!(fault, RedisFault::Late)
+                    && parts.late.fetch_add(1, Relaxed).saturating_add(1) >= MAX_LATE;
+                // A cluster's client opens connections to single nodes again by itself.
+                if is_late || fault.ends_connection() && !link.is_cluster() {
+                    self.drop_link(generation);
+                }
+            }
+        }
+        outcome
+    }
+
+    fn note_answer(&self) {
+        self.0.late.store(0, Relaxed);
+        self.0.answered.fetch_add(1, Relaxed);
+    }
+
+    /// Answers so far.
+    pub(super) fn answered(&self) -> u64 {
+        self.0.answered.load(Relaxed)
+    }
+
+    /// Uses this connection from now on.
+    pub(super) fn set_link(&self, link: RedisLink) {
+        self.0.late.store(0, Relaxed);
+        self.0.generation.fetch_add(1, Relaxed);
+        self.0.link.store(Some(Arc::new(link)));
+        self.0.gauges.set_up(true);
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.0.generation.load(Relaxed)
+    }
+
+    /// The connection of this number is of no use. Its keeper opens another one.
+    pub(super) fn drop_link(&self, generation: u64) {
+        if self.0.generation.compare_exchange(generation, generation + 1, Relaxed, Relaxed).is_ok() {
+            self.0.link.store(None);
+            self.0.gauges.set_up(false);
+            self.0.lost.notify_one();
+        }
+    }
+
+    /// Returns when the connection was given up.
+    pub(super) async fn lost(&self) {
+        self.0.lost.notified().await;
+    }
+}

@@ -1,0 +1,25 @@
+//! The way to what the replicas of a gateway share in Redis (or Valkey): settings, connection, single calls.
+//! Rooms that keep something there have their keys and scripts themselves. Nothing on a request's path waits
+//! for this room without a bound, and neither the start nor readiness waits for Redis at all.
+//!
+//! - [`address`]: where a server is, read from a URL that may hold a password
+//! - [`settings`]: the servers for each purpose
+//! - [`client`]: calls with a deadline; [`script`]: scripts that the server may have forgotten; [`fault`]:
+//!   why a call failed
+//! - [`keeper`]: opens the connections, watches them, and opens them again
+//! - `link`: the connections of one server or cluster
+
+pub mod address;
+pub mod client;
+pub mod fault;
+pub mod keeper;
+mod link;
+pub mod script;
+pub mod settings;
+
+pub use address::RedisUrl;
+pub use client::RedisClient;
+pub use fault::RedisFault;
+pub use keeper::RedisKeeper;
+pub use script::RedisScript;
+pub use settings::RedisSettings;

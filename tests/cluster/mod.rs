@@ -1,0 +1,5 @@
+//! What replicas share through Redis. The tests start Debian's `redis-server` themselves; where it is not
+//! installed they say so and pass.
+
+mod connection;
+mod server;
