@@ -8,8 +8,9 @@
 //!   not translated
 //! - [`conversation`]: the neutral form, [`content`] its parts, [`wishes`] its settings; [`place`]: a
 //!   member's path
-//! - [`value`], [`members`]: reading JSON; [`ids`]: ids of calls; [`schema`]: parameters of tools; [`order`]:
-//!   results follow their calls; [`count`]: the estimate of tokens
+//! - [`value`], [`members`]: reading JSON; [`ids`]: ids of calls; [`schema`],
+//!   [`closed_schema`]: parameters of tools and forms of answers; [`order`]: results follow their calls;
+//!   [`count`]: the estimate of tokens
 //! - [`read_chat`] ([`read_chat_tools`]), [`read_messages`] ([`read_messages_tools`]), [`read_responses`]
 //!   ([`read_responses_items`], [`read_responses_tools`]), [`read_gemini`] ([`read_gemini_tools`]): the
 //!   readers
@@ -19,6 +20,7 @@
 //!   [`write_responses`] ([`write_responses_settings`]): the writers
 
 mod claude;
+mod closed_schema;
 mod content;
 mod conversation;
 mod count;

@@ -145,6 +145,15 @@ impl<'t> MemberPlace<'_, 't> {
         Ok(self.value.elements().enumerate().map(|(at, value)| self.child(value, MemberStep::Element(at))))
     }
 
+    /// The elements of an array; an object is read as a list of one, as Google's API does.
+    pub(super) fn one_or_elements<'q>(
+        &'q self,
+    ) -> Result<impl Iterator<Item = MemberPlace<'q, 't>>, RequestError> {
+        let lone: Option<MemberPlace<'q, 't>> = self.value.is_object().then_some(*self);
+        let list = if lone.is_none() { Some(self.elements()?) } else { None };
+        Ok(lone.into_iter().chain(list.into_iter().flatten()))
+    }
+
     /// The elements of a member that is an array; none if it is absent.
     pub(super) fn strings(&self) -> Result<Vec<&'t str>, RequestError> {
         self.elements()?.map(|element| element.string()).collect()

@@ -10,7 +10,7 @@ use super::{
     conversation::{Conversation, HostedTool},
     place::MemberPlace,
     read_messages_tools::note_unknown,
-    read_responses::read_schema,
+    read_responses::{read_schema, read_shared},
     read_responses_tools::{choice_word, read_grammar},
     wishes::{AnswerFormat, FunctionTool, ReasoningEffort, ToolChoice, ToolForm},
 };
@@ -129,7 +129,7 @@ pub(super) fn read_settings<'t>(
     settings.logit_bias = root.member("logit_bias").map(|bias| bias.value).filter(|bias| !bias.is_empty());
     settings.choices = root.integer("n")?.filter(|count| *count != 1);
     settings.logprobs = root.flag("logprobs")?.unwrap_or(false);
-    settings.top_logprobs = root.integer("top_logprobs")?;
+    settings.top_logprobs = root.integer("top_logprobs")?.filter(|count| *count > 0);
     settings.verbosity = root.text("verbosity")?;
     settings.user = root.text("user")?;
     settings.cache_key = root.text("prompt_cache_key")?.map(Cow::Borrowed);
@@ -145,10 +145,11 @@ pub(super) fn read_settings<'t>(
         talk.settings.format = read_format(&format)?;
     }
     refuse_sounds(root)?;
+    refuse_bounds(root)?;
     let is_kept = root.flag("store")?.unwrap_or(false);
-    let has_tier = root.text("service_tier")?.is_some_and(|tier| tier != "auto");
+    read_shared(root, talk)?;
     let has_prediction = root.member("prediction").is_some();
-    for (name, is_said) in [("store", is_kept), ("service_tier", has_tier), ("prediction", has_prediction)] {
+    for (name, is_said) in [("store", is_kept), ("prediction", has_prediction)] {
         if is_said {
             talk.dropped.note(name);
         }
@@ -173,7 +174,9 @@ fn read_reasoning<'t>(
     Ok(effort.or(budget).or(switched_off))
 }
 
-const KNOWN: [&str; 34] = [
+const KNOWN: [&str; 36] = [
+    "safety_identifier",
+    "prompt_cache_retention",
     "model",
     "messages",
     "tools",
@@ -209,6 +212,20 @@ const KNOWN: [&str; 34] = [
     "functions",
     "function_call",
 ];
+
+/// Members by which vLLM, SGLang and llama.cpp bind an answer to a form.
+fn refuse_bounds(root: &MemberPlace<'_, '_>) -> Result<(), RequestError> {
+    let names =
+        ["guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "grammar"];
+    let is_said = |bound: &MemberPlace<'_, '_>| match bound.value.as_str() {
+        Some(text) => !text.is_empty(),
+        None => !bound.value.is_empty(),
+    };
+    match names.iter().find_map(|name| root.member(name).filter(is_said)) {
+        Some(bound) => Err(bound.unsayable("it has no such bound; say `response_format`")),
+        None => Ok(()),
+    }
+}
 
 fn refuse_sounds(root: &MemberPlace<'_, '_>) -> Result<(), RequestError> {
     if let Some(modalities) = root.member("modalities")

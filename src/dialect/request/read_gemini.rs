@@ -1,7 +1,8 @@
 //! Reads a request of Gemini's `generateContent`: its contents.
 //!
 //! Gemini's older clients give calls no ids: they get ids by their number, and a function's results find its
-//! calls in order. Both spellings of members are read, `inlineData` and `inline_data`.
+//! calls in order. Both spellings of members are read, `inlineData` and `inline_data`, and an object where a
+//! list of one is meant, as Google's examples have it.
 
 use std::{
     borrow::Cow,
@@ -51,7 +52,7 @@ pub(super) fn read<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) 
         if let Some(text) = system.value.as_str() {
             talk.say(Speaker::System, Part::Text(Cow::Borrowed(text)));
         } else {
-            for part in system.required("parts")?.elements()? {
+            for part in system.required("parts")?.one_or_elements()? {
                 talk.say(Speaker::System, Part::Text(Cow::Borrowed(part.required_text("text")?)));
             }
         }
@@ -59,7 +60,7 @@ pub(super) fn read<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) 
     tools::read_tools(root, talk)?;
     let contents = root.required("contents")?;
     let mut calls = OpenCalls::default();
-    for content in contents.elements()? {
+    for content in contents.one_or_elements()? {
         read_content(&content, &mut calls, talk)?;
     }
     tools::read_settings(root, talk)
@@ -81,7 +82,7 @@ fn read_content<'t>(
     };
     talk.begin(speaker);
     let Some(parts) = content.member("parts") else { return Ok(()) };
-    for part in parts.elements()? {
+    for part in parts.one_or_elements()? {
         read_part(&part, speaker, calls, talk)?;
     }
     Ok(())
@@ -164,7 +165,7 @@ fn inline<'t>(blob: &MemberPlace<'_, 't>) -> Result<Part<'t>, RequestError> {
 fn by_address<'t>(file: &MemberPlace<'_, 't>) -> Result<Part<'t>, RequestError> {
     let Some(uri) = file.either("fileUri", "file_uri") else { return Err(file.missing("fileUri")) };
     let mime = file.either("mimeType", "mime_type");
-    let mime = mime.as_ref().map_or(Ok("application/pdf"), MemberPlace::string)?;
+    let mime = mime.as_ref().map_or_else(|| uri.string().map(mime_of), MemberPlace::string)?;
     if uri.string()?.starts_with("https://generativelanguage.googleapis.com/") {
         return Err(uri.unsayable("the file is stored at Google"));
     }
@@ -173,6 +174,20 @@ fn by_address<'t>(file: &MemberPlace<'_, 't>) -> Result<Part<'t>, RequestError> 
         "application/pdf" => Ok(Part::Document(media)),
         _ if mime.starts_with("image/") => Ok(Part::Image(media)),
         _ => Err(uri.unsayable("it takes pictures and PDF files by their address")),
+    }
+}
+
+/// The media type of an address without one. Google looks at the thing itself.
+fn mime_of(uri: &str) -> &'static str {
+    let path = uri.split(['?', '#']).next().unwrap_or_default();
+    match path.rsplit_once('.').map_or("", |(_, extension)| extension) {
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "pdf" => "application/pdf",
+        // A film, mostly.
+        _ => "",
     }
 }
 
@@ -215,7 +230,7 @@ fn function_response<'t>(
         _ => Cow::Owned(body.value.to_text()),
     })];
     if let Some(media) = response.member("parts") {
-        for part in media.elements()? {
+        for part in media.one_or_elements()? {
             match part.either("inlineData", "inline_data") {
                 Some(blob) => parts.push(inline(&blob)?),
                 None => {

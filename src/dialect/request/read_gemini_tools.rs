@@ -19,7 +19,7 @@ pub(super) fn read_tools<'t>(
     talk: &mut Conversation<'t>,
 ) -> Result<(), RequestError> {
     if let Some(tools) = root.member("tools") {
-        for tool in tools.elements()? {
+        for tool in tools.one_or_elements()? {
             tool.object()?;
             for (kind, value) in tool.value.members() {
                 let is_functions = matches!(kind, "functionDeclarations" | "function_declarations");
@@ -30,7 +30,7 @@ pub(super) fn read_tools<'t>(
             let Some(functions) = tool.either("functionDeclarations", "function_declarations") else {
                 continue;
             };
-            for function in functions.elements()? {
+            for function in functions.one_or_elements()? {
                 let function = read_function(&function, talk)?;
                 talk.tools.push(function);
             }
@@ -70,7 +70,9 @@ fn read_choice<'t>(calling: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) -
     let names = calling.either("allowedFunctionNames", "allowed_function_names");
     let names = names.as_ref().map_or(Ok(Vec::new()), MemberPlace::strings)?;
     let mode = calling.member("mode");
-    talk.choice = match (mode.as_ref().map_or(Ok("AUTO"), MemberPlace::string)?, names.as_slice()) {
+    // Google's examples have small letters, too.
+    let mode_name = mode.as_ref().map_or(Ok("AUTO"), MemberPlace::string)?.to_ascii_uppercase();
+    talk.choice = match (&*mode_name, names.as_slice()) {
         ("NONE", _) => Some(ToolChoice::Never),
         ("ANY", [name]) => Some(ToolChoice::Named(sent_name(talk, None, name))),
         ("ANY", _) => Some(ToolChoice::Required),
@@ -202,6 +204,10 @@ fn read_format<'t>(config: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) ->
         .or_else(|| config.member("_responseJsonSchema"));
     let own = config.either("responseSchema", "response_schema");
     let mime = config.either("responseMimeType", "response_mime_type");
+    // It would come as a bare word, and comes as JSON elsewhere.
+    if let Some(mime) = mime.as_ref().filter(|mime| mime.value.as_str() == Some("text/x.enum")) {
+        return Err(mime.unsayable("it has no such format"));
+    }
     let is_gemini = json.is_none();
     talk.settings.format = match (json.or(own), &mime) {
         (Some(schema), _) => {

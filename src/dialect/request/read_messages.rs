@@ -102,21 +102,33 @@ fn read_block<'t>(
             Part::Reasoning(thinking(block, kind)?)
         }
         // Their answers stand in the text that follows; the sources are encrypted for Anthropic alone.
-        "server_tool_use"
-        | "web_search_tool_result"
-        | "web_fetch_tool_result"
-        | "container_upload"
-        | "code_execution_tool_result"
-        | "bash_code_execution_tool_result"
-        | "tool_search_tool_result"
-        | "text_editor_code_execution_tool_result" => {
+        "server_tool_use" | "mcp_tool_use" | "container_upload" => {
             talk.dropped.note(&format!("messages.content:{kind}"));
+            return Ok(());
+        }
+        _ if kind.ends_with("_tool_result") => {
+            talk.dropped.note(&format!("messages.content:{kind}"));
+            return Ok(());
+        }
+        "compaction" => {
+            is_of(Speaker::Assistant)?;
+            if let Some(summary) = block.text("content")? {
+                begin_after(summary, talk);
+            }
             return Ok(());
         }
         _ => return read_content(block, kind, talk).map(|parts| say_all(parts, speaker, talk)),
     };
     talk.say(speaker, part);
     Ok(())
+}
+
+/// The summary stands for all turns before it, as Anthropic reads it.
+fn begin_after<'t>(summary: &'t str, talk: &mut Conversation<'t>) {
+    talk.turns.retain(|turn| turn.speaker == Speaker::System);
+    talk.begin(Speaker::User);
+    talk.say(Speaker::User, Part::Text(Cow::Borrowed(summary)));
+    talk.begin(Speaker::Assistant);
 }
 
 fn say_all<'t>(parts: Vec<Part<'t>>, speaker: Speaker, talk: &mut Conversation<'t>) {

@@ -168,7 +168,7 @@ fn read_effort<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) -> R
     let mut wish = effort.map(|effort| ReasoningEffort::Named(named(effort)));
     if let Some(thinking) = root.member("thinking") {
         let kind = thinking.required("type")?;
-        talk.settings.wants_reasoning = kind.value.as_str() != Some("disabled");
+        talk.settings.wants_reasoning = !matches!(kind.value.as_str(), Some("disabled" | "between_tools"));
         if thinking.member("display").is_some() {
             talk.dropped.note("thinking.display");
         }
@@ -179,8 +179,11 @@ fn read_effort<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) -> R
             }
             // The model decides; an effort bounds it.
             "adaptive" => {}
-            "disabled" => wish = Some(ReasoningEffort::Off),
-            _ => return Err(kind.invalid("expected `enabled`, `adaptive` or `disabled`")),
+            "disabled" | "between_tools" => wish = Some(ReasoningEffort::Off),
+            _ => {
+                let expected = "expected `enabled`, `adaptive`, `between_tools` or `disabled`";
+                return Err(kind.invalid(expected));
+            }
         }
     }
     talk.settings.effort = wish;

@@ -94,13 +94,8 @@ fn read_settings<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) ->
     let is_kept = store.unwrap_or(false);
     let is_cut = root.text("truncation")?.is_some_and(|value| value != "disabled");
     let is_limited = root.member("max_tool_calls").is_some();
-    let has_tier = root.text("service_tier")?.is_some_and(|tier| tier != "auto");
-    for (name, is_said) in [
-        ("store", is_kept),
-        ("truncation", is_cut),
-        ("max_tool_calls", is_limited),
-        ("service_tier", has_tier),
-    ] {
+    read_shared(root, talk)?;
+    for (name, is_said) in [("store", is_kept), ("truncation", is_cut), ("max_tool_calls", is_limited)] {
         if is_said {
             talk.dropped.note(name);
         }
@@ -109,8 +104,23 @@ fn read_settings<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) ->
     Ok(())
 }
 
+/// Members that OpenAI's two dialects have alike.
+pub(super) fn read_shared<'t>(
+    root: &MemberPlace<'_, 't>,
+    talk: &mut Conversation<'t>,
+) -> Result<(), RequestError> {
+    for name in ["service_tier", "safety_identifier", "prompt_cache_retention"] {
+        if let Some(text) = root.text(name)?.filter(|text| *text != "auto") {
+            talk.settings.shared.push((name, text));
+        }
+    }
+    Ok(())
+}
+
 /// Members that are read, or that the provider loses nothing by. `metadata` is for the answer to repeat.
-const KNOWN: [&str; 26] = [
+const KNOWN: [&str; 28] = [
+    "safety_identifier",
+    "prompt_cache_retention",
     "model",
     "input",
     "instructions",

@@ -87,6 +87,14 @@ pub(super) fn write_gemini_schema(schema: JsonValue<'_>, out: &mut Vec<u8>) {
                     None => object.value(name, value),
                 }
             }
+            "enum" if is_nullable && value.is_array() => {
+                let mut words = object.array("enum");
+                value.elements().for_each(|word| word.write(words.element()));
+                if !value.elements().any(JsonValue::is_null) {
+                    words.element().raw("null");
+                }
+                words.close();
+            }
             "enum" | "default" | "example" | "required" | "description" => object.value(name, value),
             "propertyOrdering" => {}
             "properties" if value.is_object() => {

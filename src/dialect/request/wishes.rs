@@ -66,6 +66,8 @@ pub(super) struct Wishes<'t> {
     pub(super) verbosity: Option<&'t str>,
     pub(super) user: Option<&'t str>,
     pub(super) cache_key: Option<Cow<'t, str>>,
+    /// Members that OpenAI's two dialects have alike, and no other: names and values.
+    pub(super) shared: Vec<(&'static str, &'t str)>,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -80,6 +80,7 @@ pub(super) fn write_settings(
     if options.openai_members {
         root.maybe_text("verbosity", settings.verbosity);
         root.maybe_text("prompt_cache_key", settings.cache_key.as_deref());
+        settings.shared.iter().for_each(|(name, text)| _ = root.text(name, text));
     }
     if settings.streams {
         root.flag("stream", true);
@@ -89,6 +90,7 @@ pub(super) fn write_settings(
             stream.close();
         }
     }
+    let unshared = if options.openai_members { Vec::new() } else { settings.shared.clone() };
     for (name, is_said) in [
         ("top_k", settings.top_k.is_some()),
         ("verbosity", settings.verbosity.is_some() && !options.openai_members),
@@ -98,6 +100,7 @@ pub(super) fn write_settings(
             talk.dropped.note(name);
         }
     }
+    unshared.iter().for_each(|(name, _)| talk.dropped.note(name));
 }
 
 fn write_format(format: &AnswerFormat<'_>, root: &mut ObjectWriter<'_>) {

@@ -5,8 +5,8 @@
 
 use super::{
     EffortForm, RequestError, RequestOptions,
+    closed_schema::write_closed,
     conversation::Conversation,
-    schema::write_gemini_schema,
     value::JsonValue,
     wishes::{AnswerFormat, ReasoningEffort, ToolChoice},
     write::ObjectWriter,
@@ -107,7 +107,7 @@ fn write_sampling(talk: &Conversation<'_>, root: &mut ObjectWriter<'_>, lost: &m
     }
 }
 
-fn write_config(talk: &Conversation<'_>, effort: Option<&str>, root: &mut ObjectWriter<'_>) {
+fn write_config(talk: &mut Conversation<'_>, effort: Option<&str>, root: &mut ObjectWriter<'_>) {
     if effort.is_none() && talk.settings.format.is_none() {
         return;
     }
@@ -116,11 +116,7 @@ fn write_config(talk: &Conversation<'_>, effort: Option<&str>, root: &mut Object
     if let Some(AnswerFormat::Schema { schema, is_gemini, .. }) = &talk.settings.format {
         let mut format = config.object("format");
         format.text("type", "json_schema");
-        if *is_gemini {
-            write_gemini_schema(*schema, format.key("schema"));
-        } else {
-            format.value("schema", *schema);
-        }
+        write_closed(*schema, *is_gemini, &mut talk.dropped, format.key("schema"));
         format.close();
     }
     config.close();
@@ -150,6 +146,7 @@ fn write_rest(talk: &Conversation<'_>, root: &mut ObjectWriter<'_>, lost: &mut V
         ("prompt_cache_key", settings.cache_key.is_some()),
     ];
     lost.extend(cases.iter().filter(|(_, is_said)| *is_said).map(|(name, _)| *name));
+    lost.extend(settings.shared.iter().map(|(name, _)| *name));
 }
 
 fn effort_name(wish: ReasoningEffort<'_>) -> Option<&'static str> {

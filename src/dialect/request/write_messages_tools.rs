@@ -3,13 +3,14 @@
 //! Anthropic asks for an `input_schema` of a type, and for a definition of each tool that a past turn called.
 
 use super::{
+    closed_schema::write_closed,
     conversation::Conversation,
     wishes::{FunctionTool, ToolChoice, ToolForm},
     write::ObjectWriter,
 };
 use crate::dialect::json::JsonWrite;
 
-pub(super) fn write_tools(talk: &Conversation<'_>, calls: &[&str], root: &mut ObjectWriter<'_>) {
+pub(super) fn write_tools(talk: &mut Conversation<'_>, calls: &[&str], root: &mut ObjectWriter<'_>) {
     if talk.tools.is_empty() {
         return write_past_tools(calls, root);
     }
@@ -17,7 +18,11 @@ pub(super) fn write_tools(talk: &Conversation<'_>, calls: &[&str], root: &mut Ob
     for tool in &talk.tools {
         let mut object = tools.object();
         object.text("name", &tool.name).maybe_text("description", tool.full_description().as_deref());
-        if tool.has_typed_schema() {
+        if let (Some(true), ToolForm::Function { parameters: Some(schema) }) = (tool.strict, tool.form)
+            && tool.has_typed_schema()
+        {
+            write_closed(schema, false, &mut talk.dropped, object.key("input_schema"));
+        } else if tool.has_typed_schema() {
             tool.write_schema("input_schema", &mut object);
         } else {
             write_typed(tool, object.key("input_schema"));

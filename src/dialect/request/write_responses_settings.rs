@@ -80,6 +80,7 @@ pub(super) fn write_settings(
     root.maybe_text("user", settings.user);
     if options.openai_members {
         root.maybe_text("prompt_cache_key", settings.cache_key.as_deref());
+        settings.shared.iter().for_each(|(name, text)| _ = root.text(name, text));
     }
     if let Some(count) = settings.top_logprobs {
         root.number("top_logprobs", count);
@@ -102,6 +103,9 @@ pub(super) fn write_settings(
     ];
     for (name, _) in cases.iter().filter(|(_, is_said)| *is_said) {
         talk.dropped.note(name);
+    }
+    if !options.openai_members {
+        talk.settings.shared.iter().for_each(|(name, _)| talk.dropped.note(name));
     }
 }
 

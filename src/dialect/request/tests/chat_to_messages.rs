@@ -109,7 +109,8 @@ fn tools_and_choices_have_their_names() {
         body["tools"],
         json!([
             {"name": "a", "description": "d", "strict": true,
-             "input_schema": {"type": "object", "properties": {"x": {"type": "string"}}}},
+             "input_schema": {"type": "object", "properties": {"x": {"type": "string"}},
+                              "additionalProperties": false}},
             {"name": "b", "input_schema": {"type": "object", "properties": {}}},
         ])
     );
@@ -251,12 +252,54 @@ fn a_model_is_asked_to_think_in_its_own_way() {
     assert_eq!((&body["temperature"], dropped.len()), (&json!(0.5), 0));
 }
 
+/// Anthropic refuses the others with a 400.
+#[test]
+fn forms_of_answers_are_closed_and_their_bounds_are_described() {
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "n": {"type": "integer", "minimum": 1, "maximum": 9, "description": "How many"},
+            "mail": {"type": "string", "format": "email"},
+            "minLength": {"type": "string", "minLength": 2},
+            "list": {"type": "array", "minItems": 1, "items": {"oneOf": [{"$ref": "#/$defs/x"}, {"type": "null"}]}},
+        },
+        "required": ["n"],
+        "$defs": {"x": {"type": "object", "properties": {}, "additionalProperties": true}},
+    });
+    let closed = json!({
+        "type": "object",
+        "properties": {
+            "n": {"type": "integer", "description": "How many\n\n{maximum: 9, minimum: 1}"},
+            "mail": {"type": "string", "format": "email"},
+            "minLength": {"type": "string", "description": "{minLength: 2}"},
+            "list": {"type": "array", "minItems": 1, "items": {"anyOf": [{"$ref": "#/$defs/x"}, {"type": "null"}]}},
+        },
+        "required": ["n"],
+        // The client wants an open one, which the provider refuses.
+        "$defs": {"x": {"type": "object", "properties": {}, "additionalProperties": true}},
+        "additionalProperties": false,
+    });
+    let format = json!({"type": "json_schema", "json_schema": {"name": "a", "schema": schema}});
+    let (body, dropped) = with(json!({"response_format": format}), &OPTIONS);
+    assert_eq!(body["output_config"]["format"]["schema"], closed);
+    assert_eq!(dropped, ["schema:minLength", "schema:maximum", "schema:minimum"]);
+    let tool = |strict: bool| {
+        let function = json!({"name": "a", "parameters": schema, "strict": strict});
+        with(json!({"tools": [{"type": "function", "function": function}]}), &OPTIONS).0["tools"][0].clone()
+    };
+    assert_eq!(tool(true)["input_schema"], closed);
+    assert_eq!(tool(false)["input_schema"], schema);
+}
+
 #[test]
 fn changes_of_meaning_are_refused() {
     let cases = [
         (json!({"n": 2}), "n"),
         (json!({"logprobs": true}), "logprobs"),
         (json!({"logit_bias": {"5": 1}}), "logit_bias"),
+        (json!({"guided_json": {"type": "object"}}), "guided_json"),
+        (json!({"structured_outputs": {"choice": ["a"]}}), "structured_outputs"),
+        (json!({"grammar": "root ::= x"}), "grammar"),
         (json!({"response_format": {"type": "json_object"}}), "response_format"),
         (json!({"modalities": ["text", "audio"]}), "modalities"),
         (json!({"web_search_options": {}}), "web_search_options"),
@@ -265,6 +308,8 @@ fn changes_of_meaning_are_refused() {
     for (members, path) in cases {
         assert_eq!(WAY.unsayable(&of(members)), path);
     }
+    let absent = json!({"logprobs": false, "top_logprobs": 0, "guided_json": null});
+    assert_eq!(WAY.whole(&of(absent)).1.dropped, Vec::<String>::new());
     assert_eq!(
         WAY.invalid(&of(json!({"messages": [{"role": "user", "content": 1}]}))),
         "messages[0].content"

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Way, request};
-use crate::dialect::{ApiDialect, context::ToolKind};
+use super::{OPTIONS, Way, request};
+use crate::dialect::{ApiDialect, context::ToolKind, request::RequestOptions};
 
 const WAY: Way = Way { from: ApiDialect::ChatCompletions, to: ApiDialect::Responses };
 
@@ -105,4 +105,23 @@ fn long_ids_are_shortened_alike() {
     let sent = body["input"][1]["call_id"].as_str().unwrap();
     assert!(sent.len() <= 64);
     assert_eq!(body["input"][2]["call_id"], sent);
+}
+
+/// OpenAI's two dialects have these alike.
+#[test]
+fn shared_members_pass_both_ways() {
+    let shared = json!({
+        "service_tier": "flex", "safety_identifier": "s", "prompt_cache_retention": "24h",
+    });
+    let back = Way { from: ApiDialect::Responses, to: ApiDialect::ChatCompletions };
+    for way in [WAY, back] {
+        let (body, translated) = way.whole(&request(way.from, shared.clone()));
+        for (name, value) in shared.as_object().unwrap() {
+            assert_eq!(body[name], *value, "{name}");
+        }
+        assert_eq!(translated.dropped, Vec::<String>::new());
+    }
+    let options = RequestOptions { openai_members: false, ..OPTIONS };
+    let translated = WAY.try_with(&request(WAY.from, shared), &options).unwrap();
+    assert_eq!(translated.dropped.len(), 3);
 }

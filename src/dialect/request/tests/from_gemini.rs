@@ -52,6 +52,60 @@ fn texts_and_pictures_are_parts() {
     assert_eq!(WAY.unsayable(&of(json!({"contents": film}))), "contents[0].parts[0].inlineData");
 }
 
+/// So Google's own examples for curl have it.
+#[test]
+fn an_object_is_a_list_of_one() {
+    let lone = WAY.body(&json!({
+        "system_instruction": {"parts": {"text": "s"}},
+        "contents": {"role": "user", "parts": {"text": "a"}},
+        "tools": {"function_declarations": {"name": "f"}},
+        "tool_config": {"function_calling_config": {"mode": "none"}},
+    }));
+    let lists = WAY.body(&json!({
+        "systemInstruction": {"parts": [{"text": "s"}]},
+        "contents": [{"role": "user", "parts": [{"text": "a"}]}],
+        "tools": [{"functionDeclarations": [{"name": "f"}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "NONE"}},
+    }));
+    assert_eq!(lone, lists);
+    assert_eq!(lone["tool_choice"], "none");
+    assert_eq!(WAY.invalid(&json!({"contents": "a"})), "contents");
+}
+
+#[test]
+fn an_address_without_a_type_is_judged_by_its_name() {
+    let of_address = |uri: &str| of(json!({"contents": [{"parts": [{"fileData": {"fileUri": uri}}]}]}));
+    let messages = Way { from: ApiDialect::Gemini, to: ApiDialect::Messages };
+    let kind = |uri: &str| messages.body(&of_address(uri))["messages"][0]["content"][0]["type"].clone();
+    assert_eq!(kind("https://x.test/a.png?b=c.pdf"), "image");
+    assert_eq!(kind("https://x.test/a.pdf"), "document");
+    let film = of_address("https://www.youtube.com/watch?v=1");
+    assert_eq!(messages.unsayable(&film), "contents[0].parts[0].fileData.fileUri");
+}
+
+#[test]
+fn a_form_that_may_be_null_has_null_among_its_words() {
+    let schema = json!({"type": "OBJECT", "properties": {
+        "a": {"type": "STRING", "nullable": true, "enum": ["x"]},
+        "n": {"type": "ARRAY", "minItems": "2", "items": {"type": "STRING"}},
+    }});
+    let body = of(json!({"generationConfig": {"responseSchema": schema}}));
+    let a = json!({"type": ["string", "null"], "enum": ["x", null]});
+    let chat = WAY.body(&body);
+    assert_eq!(chat["response_format"]["json_schema"]["schema"]["properties"]["a"], a);
+    // Anthropic takes closed forms alone.
+    let (messages, translated) = Way { from: ApiDialect::Gemini, to: ApiDialect::Messages }.whole(&body);
+    let list = json!({"type": "array", "items": {"type": "string"}, "description": "{minItems: 2}"});
+    assert_eq!(
+        messages["output_config"]["format"]["schema"],
+        json!({"type": "object", "properties": {"a": a, "n": list}, "additionalProperties": false})
+    );
+    assert_eq!(translated.dropped, ["schema:minItems"]);
+    let word =
+        json!({"responseMimeType": "text/x.enum", "responseSchema": {"type": "STRING", "enum": ["a"]}});
+    assert_eq!(WAY.unsayable(&of(json!({"generationConfig": word}))), "generationConfig.responseMimeType");
+}
+
 #[test]
 fn calls_without_ids_are_paired_in_order() {
     let call = |n: u32| json!({"functionCall": {"name": "get", "args": {"n": n}}});
@@ -115,7 +169,7 @@ fn schemas_become_plain_ones() {
         json!({
             "type": "object",
             "properties": {
-                "type": {"type": ["string", "null"], "enum": ["A"]},
+                "type": {"type": ["string", "null"], "enum": ["A", null]},
                 "list": {"type": "array", "minItems": 1, "items": {"type": "integer"}},
                 "either": {"anyOf": [{"type": "number"}, {"type": "boolean"}]},
             },

@@ -37,11 +37,13 @@ seed | {"seed":1}
 presence_penalty | {"presence_penalty":0.5}
 frequency_penalty | {"frequency_penalty":0.5}
 logit_bias | {"logit_bias":{"1":1}}
+guided_json, guided_regex, structured_outputs, grammar | {"guided_json":{"type":"object"}}
 n above 1 | {"n":2}
 logprobs | {"logprobs":true}
 top_logprobs | {"logprobs":true,"top_logprobs":2}
 response_format: json_object | {"response_format":{"type":"json_object"}}
 response_format: json_schema | {"response_format":{"json_schema":{"name":"s","schema":{"type":"object"}},"type":"json_schema"}}
+response_format: json_schema with bounds | {"response_format":{"json_schema":{"name":"s","schema":{"properties":{"n":{"minimum":1,"type":"integer"}},"type":"object"}},"type":"json_schema"}}
 reasoning_effort | {"reasoning_effort":"low"}
 reasoning.effort | {"reasoning":{"effort":"low"}}
 reasoning.max_tokens | {"max_tokens":9000,"reasoning":{"max_tokens":2000}}
@@ -100,6 +102,8 @@ messages.content: redacted_thinking, sealed elsewhere | {"messages":[{"content":
 messages.content: server_tool_use | {"messages":[{"content":"Hi","role":"user"},{"content":[{"id":"s","input":{},"name":"web_search","type":"server_tool_use"},{"text":"a","type":"text"}],"role":"assistant"},{"content":"b","role":"user"}]}
 messages.content: web_search_tool_result | {"messages":[{"content":"Hi","role":"user"},{"content":[{"content":[],"tool_use_id":"s","type":"web_search_tool_result"},{"text":"a","type":"text"}],"role":"assistant"},{"content":"b","role":"user"}]}
 messages.content: container_upload | {"messages":[{"content":[{"text":"a","type":"text"},{"file_id":"f","type":"container_upload"}],"role":"user"}]}
+messages.content: mcp_tool_use | {"messages":[{"content":"Hi","role":"user"},{"content":[{"id":"s","input":{},"name":"n","server_name":"m","type":"mcp_tool_use"},{"text":"a","type":"text"}],"role":"assistant"},{"content":"b","role":"user"}]}
+messages.content: compaction | {"messages":[{"content":"Hi","role":"user"},{"content":[{"content":"s","type":"compaction"}],"role":"assistant"},{"content":"b","role":"user"}]}
 max_tokens | {"max_tokens":98}
 temperature | {"temperature":0.5}
 top_p | {"top_p":0.5}
@@ -109,6 +113,7 @@ stream | {"stream":true}
 thinking: enabled | {"max_tokens":9000,"thinking":{"budget_tokens":2000,"type":"enabled"}}
 thinking: adaptive | {"thinking":{"type":"adaptive"}}
 thinking: disabled | {"thinking":{"type":"disabled"}}
+thinking: between_tools | {"thinking":{"type":"between_tools"}}
 thinking.display | {"thinking":{"display":"omitted","type":"adaptive"}}
 output_config.effort | {"output_config":{"effort":"low"}}
 output_config.format | {"output_config":{"format":{"schema":{"type":"object"},"type":"json_schema"}}}
@@ -239,6 +244,7 @@ generationConfig.frequencyPenalty | {"generationConfig":{"frequencyPenalty":0.5}
 generationConfig.candidateCount above 1 | {"generationConfig":{"candidateCount":2}}
 generationConfig.responseLogprobs | {"generationConfig":{"logprobs":2,"responseLogprobs":true}}
 generationConfig.responseMimeType: JSON | {"generationConfig":{"responseMimeType":"application/json"}}
+generationConfig.responseMimeType: a word | {"generationConfig":{"responseMimeType":"text/x.enum","responseSchema":{"enum":["a"],"type":"STRING"}}}
 generationConfig.responseSchema | {"generationConfig":{"responseMimeType":"application/json","responseSchema":{"type":"OBJECT"}}}
 generationConfig.responseJsonSchema | {"generationConfig":{"responseJsonSchema":{"type":"object"},"responseMimeType":"application/json"}}
 generationConfig.thinkingConfig.thinkingBudget | {"generationConfig":{"maxOutputTokens":9000,"thinkingConfig":{"thinkingBudget":2000}}}
@@ -365,6 +371,6 @@ fn members_of_openai_alone_are_dropped_by_name() {
     };
     let session = json!({"metadata": {"user_id": "user_1_account__session_abc"}});
     assert_eq!(dropped(Messages, session), ["metadata"]);
-    let wishes = json!({"prompt_cache_key": "k", "text": {"verbosity": "low"}});
-    assert_eq!(dropped(Responses, wishes), ["text.verbosity", "prompt_cache_key"]);
+    let wishes = json!({"prompt_cache_key": "k", "text": {"verbosity": "low"}, "service_tier": "flex"});
+    assert_eq!(dropped(Responses, wishes), ["text.verbosity", "prompt_cache_key", "service_tier"]);
 }

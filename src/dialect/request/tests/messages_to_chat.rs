@@ -232,6 +232,8 @@ fn steps_of_hosted_tools_in_the_past_are_dropped() {
         {"role": "user", "content": "q"},
         {"role": "assistant", "content": [
             {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x"}},
+            {"type": "mcp_tool_use", "id": "m", "name": "a", "server_name": "b", "input": {}},
+            {"type": "mcp_tool_result", "tool_use_id": "m", "content": [{"type": "text", "text": "r"}]},
             {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
             {"type": "text", "text": "found", "citations": [{"type": "web_search_result_location"}]},
         ]},
@@ -241,10 +243,29 @@ fn steps_of_hosted_tools_in_the_past_are_dropped() {
         translated.dropped,
         [
             "messages.content:server_tool_use",
+            "messages.content:mcp_tool_use",
+            "messages.content:mcp_tool_result",
             "messages.content:web_search_tool_result",
             "messages.content.citations",
         ]
     );
+}
+
+/// As Anthropic reads it: the turns before are not part of the prompt.
+#[test]
+fn a_summary_stands_for_the_turns_before_it() {
+    let got = messages(json!([
+        {"role": "user", "content": "long ago"},
+        {"role": "assistant", "content": [{"type": "compaction", "content": "They spoke."}, {"type": "text", "text": "a"}]},
+        {"role": "user", "content": "b"},
+    ]));
+    let [summary, rest, next] = ["They spoke.", "a", "b"];
+    let expected = json!([
+        {"role": "user", "content": summary},
+        {"role": "assistant", "content": rest},
+        {"role": "user", "content": next},
+    ]);
+    assert_eq!(got, expected);
 }
 
 #[test]
