@@ -73,7 +73,7 @@ clients() {
 # A gateway with the demo provider, on a port that the kernel picks.
 gateway() {
     export THALWEG_KEY=sk-tests-of-real-clients THALWEG_ADMIN_KEY=sk-tests-of-an-operator
-    printf '{"host": "127.0.0.1", "port": 0, "tokens": ["tests|%s"]}' "$THALWEG_KEY" >"$cache/clients.json"
+    printf '{"host": "127.0.0.1", "port": 0, "tokens": ["tests|%s"], "batch": {"enabled": true}}' "$THALWEG_KEY" >"$cache/clients.json"
     say target/debug/thalweg serve --config "$cache/clients.json"
     # No provider may be found on this machine: the demo is what the clients expect.
     env -i PATH="$PATH" OLLAMA_HOST=127.0.0.1:1 THALWEG_ADMIN_KEY="$THALWEG_ADMIN_KEY" target/debug/thalweg serve --config "$cache/clients.json" \
@@ -128,6 +128,7 @@ clients
 gateway
 counted tests/real_clients/curl_client.sh
 counted "$cache/venv/bin/python" tests/real_clients/openai_client.py
+counted "$cache/venv/bin/python" tests/real_clients/openai_batches.py
 counted "$cache/venv/bin/python" tests/real_clients/httpx_client.py
 counted "$cache/venv/bin/python" tests/real_clients/metrics_client.py
 counted "$cache/venv/bin/python" tests/real_clients/google_client.py

@@ -3,7 +3,8 @@
 //! - [`process`]: start and stop, in order; `steps`: the steps of a start; `start_error`: why one failed;
 //!   [`start_report`]: the providers' first answers
 //! - `worker`: one core's runtime, listeners, pools and gateway; `handler`: the site as the server's handler;
-//!   `warmup`: connections opened before the first request; `admin`: the worker for operators
+//!   `warmup`: connections opened before the first request; `admin`: the worker for operators;
+//!   `batch`: the thread that keeps and runs batches
 //! - [`background`]: the one thread for everything that serves no request and does not block. Its tasks:
 //!   `key_sync`, `cluster`, `traces`, the prober, and `reload_task`
 //! - `reload`: another snapshot while the gateway runs; `changes`: the differences; `build`: settings to a
@@ -11,6 +12,7 @@
 
 mod admin;
 pub mod background;
+mod batch;
 mod build;
 mod changes;
 mod cluster;

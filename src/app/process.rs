@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::{
     StartError, StartReport, admin,
     background::{Background, BackgroundTask},
-    build,
+    batch, build,
     cluster::{self, RunningRedis},
     demo::DemoSlot,
     key_sync::{self, KeySyncStart, RunningKeySync},
@@ -68,6 +68,7 @@ struct Running {
     settlement: Option<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
     admin: Option<JoinHandle<()>>,
+    batches: Option<JoinHandle<()>>,
     prober: Option<BackgroundTask>,
     reload: Option<BackgroundTask>,
 }
@@ -144,7 +145,8 @@ fn build_process(
     running.key_sync = key_sync.map(|key_sync| key_sync.begin(&snapshot));
 
     let connections = ConnLimit::default();
-    let gauges: Vec<WorkerGauges> = bound.per_worker.iter().map(|_| WorkerGauges::default()).collect();
+    let mut gauges: Vec<WorkerGauges> = bound.per_worker.iter().map(|_| WorkerGauges::default()).collect();
+    let (desk, batches) = batch::prepare(&settings, &mut gauges).unzip();
     let telemetry = steps::telemetry(&settings, &gauges, &connections, log_lost);
     running.redis =
         cluster::start(settings.redis.as_ref(), &telemetry.redis, &background).map_err(StartError::Thread)?;
@@ -183,7 +185,9 @@ fn build_process(
         telemetry: telemetry.clone(),
         ledger: LedgerReader::new(ledger.clone(), steps::ledger_database(&settings)),
         batch: settings.batch,
+        desk,
     };
+    running.batches = batch::start(batches, &worker)?;
     steps::start_workers(bound, gauges, &worker, &mut running.workers)?;
     let (admin_addresses, admin) = admin::start(settings.admin_listen.as_ref(), &worker)?.unzip();
     running.admin = admin;
@@ -230,6 +234,7 @@ impl Running {
         self.prober.into_iter().for_each(BackgroundTask::join);
         self.admin.into_iter().for_each(join);
         self.workers.into_iter().for_each(join);
+        self.batches.into_iter().for_each(join);
         self.settlement.into_iter().for_each(join);
         self.ledger.into_iter().for_each(join);
         self.exporter.into_iter().for_each(BackgroundTask::join);

@@ -10,7 +10,7 @@ use tokio::{runtime::LocalRuntime, time::interval};
 use super::{handler::SiteHandler, warmup::Warmup};
 use crate::{
     base::spawn::Tasks,
-    batch::BatchSettings,
+    batch::{BatchDesk, BatchSettings},
     exchange::{BackgroundCharges, CompletionQueue},
     ledger::LedgerReader,
     proxy::{self, BodyMemory, Gateway, Snapshot},
@@ -44,10 +44,12 @@ pub(super) struct WorkerConfig {
     pub(super) telemetry: Telemetry,
     pub(super) ledger: LedgerReader,
     pub(super) batch: BatchSettings,
+    /// The way to files and batches. `None`: none are kept.
+    pub(super) desk: Option<BatchDesk>,
 }
 
 /// A runtime for one thread; its tasks never leave that thread.
-fn runtime() -> io::Result<LocalRuntime> {
+pub(super) fn runtime() -> io::Result<LocalRuntime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())
 }
 
@@ -120,6 +122,7 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
         telemetry: config.telemetry,
         ledger: config.ledger,
         batch: config.batch,
+        desk: config.desk,
         own: config.own,
         gate: config.gate,
     };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    account, administration, cluster, discover, document,
+    account, administration, batch, cluster, discover, document,
     env::Env,
     health, otel,
     overrides::{self, Overrides, ReplacedKeys},
@@ -85,6 +85,7 @@ pub(super) fn load_with(
         }
     }
     administration::finish(env, &mut settings, &mut problems);
+    batch::finish(&settings, &mut problems);
     if !problems.is_empty() {
         return Err(LoadError::Mistakes { file, problems });
     }

@@ -55,6 +55,17 @@ impl DatabaseError {
         }
     }
 
+    /// The database, or its disk, has no space left: SQLite's full, PostgreSQL's error 53100.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let Self::Driver(sqlx::Error::Database(error)) = self else { return false };
+        let code = error.code().unwrap_or_default();
+        match error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+            Some(_) => code == "53100",
+            None => code.parse::<u32>().is_ok_and(|code| code & 0xff == 13),
+        }
+    }
+
     /// The same values would fail again: PostgreSQL's error classes 22 and 23, SQLite's constraint, mismatch
     /// and too big.
     #[must_use]

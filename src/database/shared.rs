@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use tokio::sync::Mutex;
 
-use super::{Cell, Connection, DatabaseError, DatabaseSettings, ResultRow, Schema};
+use super::{Cell, Connection, DatabaseError, DatabaseSettings, Insert, ResultRow, Schema};
 
 #[derive(Clone, Debug)]
 pub struct Database(Arc<SharedConnection>);
@@ -65,6 +65,14 @@ impl Database {
     ) -> Result<Vec<ResultRow>, DatabaseError> {
         let sql = sql.into();
         self.with_connection(async |connection| connection.fetch(sql.clone(), cells.clone()).await).await
+    }
+
+    /// Inserts rows, as [`Connection::insert`]. It may run twice.
+    ///
+    /// # Errors
+    /// The database's own. Some rows may be inserted then.
+    pub async fn insert(&self, insert: &Insert, cells: Vec<Cell>) -> Result<u64, DatabaseError> {
+        self.with_connection(async |connection| connection.insert(insert, cells.clone()).await).await
     }
 
     /// A connection that the server ended since its last statement is replaced once.

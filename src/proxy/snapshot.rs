@@ -83,6 +83,13 @@ impl Snapshot {
         owns.unwrap_or_else(|| self.catalog.settings().unknown_responses || self.is_only_key(principal))
     }
 
+    /// The key of this id. `None`: there is none (any more).
+    #[must_use]
+    pub fn principal(&self, id: &str) -> Option<Arc<Principal>> {
+        let stored = self.keys.ring();
+        self.tokens.principals().chain(stored.values()).find(|principal| *principal.id == *id).cloned()
+    }
+
     fn is_only_key(&self, principal: &Principal) -> bool {
         let stored = self.keys.ring();
         self.tokens.principals().chain(stored.values()).all(|other| other.id == principal.id)

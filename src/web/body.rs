@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body::{Frame, SizeHint};
 
-use super::{compare::CompareStream, events::EventFeed, json_array::JsonArray};
+use super::{compare::CompareStream, events::EventFeed, file_body::FileBody, json_array::JsonArray};
 use crate::{
     base::{Fault, FaultKind, Sent, Side},
     batch::BatchAnswer,
@@ -27,6 +27,7 @@ pub enum Body {
     /// The same as one JSON array.
     Array(Box<JsonArray>),
     Batch(Box<BatchAnswer>),
+    File(Box<FileBody>),
     Compare(CompareStream),
     Events(EventFeed),
 }
@@ -38,7 +39,7 @@ impl Body {
             Self::Stream(stream) => stream.end(|stage| Fault { side, stage, kind, sent: Sent::Some }),
             Self::Array(array) => array.events.end(|stage| Fault { side, stage, kind, sent: Sent::Some }),
             Self::Batch(batch) => batch.end(|stage| Fault { side, stage, kind, sent: Sent::Some }),
-            Self::Whole(_) | Self::Compare(_) | Self::Events(_) => {}
+            Self::Whole(_) | Self::File(_) | Self::Compare(_) | Self::Events(_) => {}
         }
     }
 
@@ -51,6 +52,7 @@ impl Body {
             Self::Stream(stream) => stream.cut(fault),
             Self::Array(array) => array.events.cut(fault),
             Self::Batch(batch) => batch.cut(fault),
+            Self::File(file) => file.cut(fault),
             Self::Compare(_) | Self::Events(_) => {}
         }
     }
@@ -95,6 +97,7 @@ impl http_body::Body for Body {
             Self::Array(array) => array.poll_frame(cx).map(|frame| frame.map(|frame| frame.map(Frame::data))),
             Self::Whole(body) => Poll::Ready(body.pop().map(Frame::data).map(Ok)),
             Self::Batch(body) => Pin::new(&mut **body).poll_frame(cx),
+            Self::File(body) => Pin::new(&mut **body).poll_frame(cx),
             Self::Compare(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
             Self::Events(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
         }
@@ -105,6 +108,7 @@ impl http_body::Body for Body {
             Self::Whole(body) => body.is_empty(),
             Self::Stream(stream) => stream.is_over(),
             Self::Array(array) => array.has_ended(),
+            Self::File(file) => file.is_end_stream(),
             Self::Batch(_) | Self::Compare(_) | Self::Events(_) => false,
         }
     }
@@ -112,6 +116,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => SizeHint::with_exact(body.len() as u64),
+            Self::File(file) => file.size_hint(),
             Self::Stream(_) | Self::Array(_) | Self::Batch(_) | Self::Compare(_) | Self::Events(_) => {
                 SizeHint::default()
             }

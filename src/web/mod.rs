@@ -6,7 +6,8 @@
 //! - `routes`: all paths, in one table
 //! - [`site`]: the handler of a worker, which dispatches each request by its route
 //! - [`admin`]: the access that a route requires, and its check
-//! - `batch`: many completions in one request
+//! - `batch`: many completions in one request; `stored`: files and batches that the gateway keeps and runs,
+//!   `file_body`: a file's content
 //! - `preflight`: answers that do not depend on the path
 //! - `page`: the list of paths, liveness and readiness; `models`: the models that are offered; `health`: the
 //!   state of providers and candidates
@@ -21,6 +22,7 @@ mod batch;
 pub mod body;
 pub mod compare;
 pub mod events;
+mod file_body;
 mod health;
 mod json_array;
 mod metrics;
@@ -31,6 +33,7 @@ pub mod reload;
 mod routes;
 pub mod site;
 mod statistics;
+mod stored;
 mod streams;
 
 pub use admin::ListenerRole;

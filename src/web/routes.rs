@@ -50,6 +50,7 @@ pub(super) enum Methods {
     Get,
     GetAndHead,
     GetAndDelete,
+    GetAndPost,
     Post,
 }
 
@@ -78,6 +79,8 @@ pub(super) enum Operation {
     Generate { streams: bool },
     /// Many completions in one request.
     Batch,
+    /// Files and batches that the gateway keeps.
+    Stored(StoredPage),
     /// Another answer of a provider's.
     Forward(Endpoint),
     /// An answer of the gateway itself.
@@ -101,6 +104,17 @@ pub(super) enum Page {
     Hello,
 }
 
+/// The things that a path below `/v1/files` or `/v1/batches` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoredPage {
+    Files,
+    File,
+    Content,
+    Batches,
+    Batch,
+    Cancel,
+}
+
 /// A row, and the part of the path that its template leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RouteMatch<'p> {
@@ -112,10 +126,10 @@ pub(super) struct RouteMatch<'p> {
 }
 
 use Access::{Anyone, Key, Operator, OperatorOrKey, OperatorUnlessPublic};
-use Methods::{Get, GetAndDelete, GetAndHead, Post};
+use Methods::{Get, GetAndDelete, GetAndHead, GetAndPost, Post};
 
 /// In the order in which `GET /` lists them; completions first, because the table is searched from its start.
-pub(super) static ROUTES: [Route; 40] = [
+pub(super) static ROUTES: [Route; 46] = [
     completion("/v1/chat/completions", Endpoint::ChatCompletions, false),
     completion("/v1/chat/completions/asgi", Endpoint::ChatCompletions, true),
     batch("/v1/chat/completions/batch"),
@@ -142,6 +156,12 @@ pub(super) static ROUTES: [Route; 40] = [
     further(Post, "/v1beta/models/{model}:countTokens", Endpoint::GeminiCount),
     page(GetAndHead, "/v1beta/models", Key, Page::Models),
     page(GetAndHead, "/v1beta/models/{model}", Key, Page::Model),
+    stored(GetAndPost, "/v1/files", StoredPage::Files),
+    stored(GetAndDelete, "/v1/files/{id}", StoredPage::File),
+    stored(Get, "/v1/files/{id}/content", StoredPage::Content),
+    stored(GetAndPost, "/v1/batches", StoredPage::Batches),
+    stored(Get, "/v1/batches/{id}", StoredPage::Batch),
+    stored(Post, "/v1/batches/{id}/cancel", StoredPage::Cancel),
     page(GetAndHead, "/v1/models", Key, Page::Models),
     page(GetAndHead, "/v1/models/{model}", Key, Page::Model),
     page(Post, "/v1/reload", Operator, Page::Reload),
@@ -174,6 +194,10 @@ const fn generation(path: &'static str, streams: bool) -> Route {
 
 const fn batch(path: &'static str) -> Route {
     Route { methods: Post, path, template: path, access: Key, operation: Operation::Batch }
+}
+
+const fn stored(methods: Methods, path: &'static str, page: StoredPage) -> Route {
+    Route { methods, path, template: path, access: Key, operation: Operation::Stored(page) }
 }
 
 const fn further(methods: Methods, path: &'static str, endpoint: Endpoint) -> Route {
@@ -252,7 +276,7 @@ impl Route {
         match self.operation {
             Operation::Complete { endpoint, .. } | Operation::Forward(endpoint) => Some(endpoint),
             Operation::Generate { .. } => Some(Endpoint::Gemini),
-            Operation::Batch | Operation::Page(_) => None,
+            Operation::Batch | Operation::Stored(_) | Operation::Page(_) => None,
         }
     }
 
@@ -261,6 +285,7 @@ impl Route {
             Get => *method == Method::GET,
             GetAndHead => *method == Method::GET || *method == Method::HEAD,
             GetAndDelete => *method == Method::GET || *method == Method::DELETE,
+            GetAndPost => *method == Method::GET || *method == Method::POST,
             Post => *method == Method::POST,
         }
     }
@@ -286,6 +311,7 @@ impl Route {
             | Operation::Complete { .. }
             | Operation::Generate { .. }
             | Operation::Batch
+            | Operation::Stored(_)
             | Operation::Forward(_) => false,
         }
     }
@@ -296,6 +322,7 @@ impl Route {
             Operation::Complete { .. }
             | Operation::Generate { .. }
             | Operation::Batch
+            | Operation::Stored(_)
             | Operation::Forward(_)
             | Operation::Page(Page::Models | Page::Model | Page::Compare | Page::Hello) => false,
             Operation::Page(
@@ -371,6 +398,7 @@ impl Methods {
             Self::Get => "GET, OPTIONS",
             Self::GetAndHead => "GET, HEAD, OPTIONS",
             Self::GetAndDelete => "GET, DELETE, OPTIONS",
+            Self::GetAndPost => "GET, POST, OPTIONS",
             Self::Post => "POST, OPTIONS",
         }
     }
@@ -381,6 +409,7 @@ impl Methods {
             Self::Get => "this path takes GET",
             Self::GetAndHead => "this path takes GET, HEAD, OPTIONS",
             Self::GetAndDelete => "this path takes GET, DELETE, OPTIONS",
+            Self::GetAndPost => "this path takes GET, POST, OPTIONS",
             Self::Post => "this path takes POST, OPTIONS",
         }
     }
@@ -388,7 +417,7 @@ impl Methods {
     /// The method as `GET /` lists it.
     pub(super) const fn main(self) -> &'static str {
         match self {
-            Self::Get | Self::GetAndHead | Self::GetAndDelete => "GET",
+            Self::Get | Self::GetAndHead | Self::GetAndDelete | Self::GetAndPost => "GET",
             Self::Post => "POST",
         }
     }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     auth::credential,
     base::{ByteList, Endpoint},
-    batch::BatchSettings,
+    batch::{BatchDesk, BatchSettings},
     exchange::Outcome,
     ledger::LedgerReader,
     proxy::{Addressed, Call, Gateway, Incoming, Refusal, admission::admit, gemini_path},
@@ -46,6 +46,8 @@ pub struct SiteParts {
     pub telemetry: Telemetry,
     pub ledger: LedgerReader,
     pub batch: BatchSettings,
+    /// The way to files and batches. `None`: none are kept.
+    pub desk: Option<BatchDesk>,
     /// This gateway's own address, for the requests of a comparison.
     pub own: Target,
     /// Shared by all workers.
@@ -112,6 +114,10 @@ impl Site {
                 Box::pin(self.generate(call, (found.model(), streams), head, body)).await
             }
             Operation::Batch => Box::pin(self.batch(call, head, body)).await,
+            Operation::Stored(page) => {
+                let rest = found.rest.to_owned();
+                Box::pin(self.stored((page, rest), call, head, body)).await
+            }
             Operation::Forward(endpoint) => {
                 let (model, rest) = (found.model(), found.rest.to_owned());
                 let model = model.as_deref();

@@ -55,9 +55,44 @@ pub fn is_form(content_type: &[u8]) -> bool {
 /// # Errors
 /// [`FormError`]: the reason, and the position.
 pub fn read(content_type: &[u8], body: &[u8]) -> Result<Form, FormError> {
+    let mut form = Form::default();
+    each_part(content_type, body, |span| form.add(body, span))?;
+    Ok(form)
+}
+
+/// One part of a form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormPart {
+    pub name: Box<str>,
+    /// `None`: it is no file.
+    pub file_name: Option<Box<str>>,
+    pub value: Range<usize>,
+}
+
+/// All parts of a form whose headers say `content_type`.
+///
+/// # Errors
+/// As [`read`].
+pub fn parts(content_type: &[u8], body: &[u8]) -> Result<Vec<FormPart>, FormError> {
+    let mut parts = Vec::new();
+    each_part(content_type, body, |span| {
+        let (disposition, value) = part(body, span)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
+        let file_name = disposition.is_file.then(|| text(disposition.file_name));
+        parts.push(FormPart { name: text(disposition.name), file_name, value });
+        Ok(())
+    })?;
+    Ok(parts)
+}
+
+/// Calls `visit` with the span of each part, headers included.
+fn each_part(
+    content_type: &[u8],
+    body: &[u8],
+    mut visit: impl FnMut(Range<usize>) -> Result<(), FormError>,
+) -> Result<(), FormError> {
     let boundary = boundary(content_type).ok_or(FormError::Boundary)?;
     let delimiter = [b"--", boundary].concat();
-    let mut form = Form::default();
     let mut part: Option<usize> = None;
     let mut parts = 0;
     for at in memmem::find_iter(body, &delimiter) {
@@ -68,14 +103,14 @@ pub fn read(content_type: &[u8], body: &[u8]) -> Result<Form, FormError> {
             return malformed("a boundary within a line");
         };
         match part {
-            Some(start) if start <= end => form.add(body, start..end)?,
+            Some(start) if start <= end => visit(start..end)?,
             None if end == 0 => {}
             Some(_) | None => return malformed("bytes before the first part"),
         }
         let after = body.get(at + delimiter.len()..).unwrap_or_default();
         if let Some(rest) = after.strip_prefix(b"--") {
             return match rest.trim_ascii() {
-                b"" => Ok(form),
+                b"" => Ok(()),
                 _ => malformed("bytes after the last part"),
             };
         }
@@ -128,14 +163,8 @@ impl Form {
 
     /// Notes the part at `span`: its headers, an empty line, its value.
     fn add(&mut self, body: &[u8], span: Range<usize>) -> Result<(), FormError> {
-        let at = span.start;
-        let malformed = |reason| FormError::Malformed { at, reason };
-        let part = body.get(span.clone()).unwrap_or_default();
-        let head_end = memmem::find(part.get(..MAX_PART_HEAD).unwrap_or(part), b"\r\n\r\n")
-            .ok_or_else(|| malformed("a part without an end of its headers"))?;
-        let disposition = disposition(part.get(..head_end).unwrap_or_default()).map_err(malformed)?;
-        let start = span.start + head_end + b"\r\n\r\n".len();
-        let value = body.get(start..span.end).unwrap_or_default();
+        let (disposition, span) = part(body, span)?;
+        let value = body.get(span.clone()).unwrap_or_default();
         if disposition.is_file {
             self.files += 1;
             return if disposition.name == b"model" { Err(FormError::Model) } else { Ok(()) };
@@ -146,13 +175,24 @@ impl Form {
                 let name =
                     std::str::from_utf8(value).ok().filter(|name| (1..=MAX_MODEL).contains(&name.len()));
                 let name = name.filter(|_| self.model.is_none()).ok_or(FormError::Model)?;
-                self.model = Some((name.into(), start..span.end));
+                self.model = Some((name.into(), span));
             }
             b"stream" => self.stream = value.eq_ignore_ascii_case(b"true") || value == b"1",
             _ => {}
         }
         Ok(())
     }
+}
+
+/// The headers of the part at `span`, and the span of its value.
+fn part(body: &[u8], span: Range<usize>) -> Result<(Disposition<'_>, Range<usize>), FormError> {
+    let at = span.start;
+    let malformed = |reason| FormError::Malformed { at, reason };
+    let part = body.get(span.clone()).unwrap_or_default();
+    let head_end = memmem::find(part.get(..MAX_PART_HEAD).unwrap_or(part), b"\r\n\r\n")
+        .ok_or_else(|| malformed("a part without an end of its headers"))?;
+    let disposition = disposition(part.get(..head_end).unwrap_or_default()).map_err(malformed)?;
+    Ok((disposition, at + head_end + b"\r\n\r\n".len()..span.end))
 }
 
 /// The value of `boundary` in a content type.
@@ -205,6 +245,8 @@ fn parameters(field: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
 struct Disposition<'a> {
     name: &'a [u8],
     is_file: bool,
+    /// Empty: it has none, or it is coded.
+    file_name: &'a [u8],
 }
 
 /// The disposition in a part's headers, which are separated by CRLF.
@@ -239,7 +281,7 @@ fn disposition(head: &[u8]) -> Result<Disposition<'_>, &'static str> {
     if !kind.trim_ascii_end().eq_ignore_ascii_case(b"form-data") {
         return Err("a part that is no form data");
     }
-    let mut result = Disposition { name: b"", is_file: false };
+    let mut result = Disposition { name: b"", is_file: false, file_name: b"" };
     let mut named = false;
     for (key, value) in parameters(value).ok_or("a part with a disposition that is not understood")? {
         if key.eq_ignore_ascii_case(b"name") {
@@ -256,6 +298,9 @@ fn disposition(head: &[u8]) -> Result<Disposition<'_>, &'static str> {
                 return Err("a part with a file name that is not understood");
             }
             result.is_file = true;
+            if !key.ends_with(b"*") {
+                result.file_name = value;
+            }
         } else {
             return Err("a part with a disposition that is not understood");
         }

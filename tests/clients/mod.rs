@@ -13,5 +13,6 @@ mod keys;
 mod rejected_requests;
 mod request_bodies;
 mod retry_headers;
+mod stored_batches;
 mod stored_responses;
 mod usage_after_disconnect;
