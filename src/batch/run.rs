@@ -118,9 +118,9 @@ async fn drive(context: JobContext, id: &str, owner: &str) -> Result<JobEnd, Dat
     let running =
         RunningJob { context, job, endpoint, pause: Cell::new(None), ending: watch::Sender::new(false) };
     let running = Rc::new(running);
-    let end = match running.job.status {
-        BatchStatus::Cancelling => JobEnd::Cancelled,
-        _ => Rc::clone(&running).items().await?,
+    let end = match running.job.status == BatchStatus::Cancelling {
+        true => JobEnd::Cancelled,
+        false => Rc::clone(&running).items().await?,
     };
     let job = &running.job;
     let status = match end {

@@ -84,9 +84,9 @@ impl Site {
         if is_post && matches!(page, StoredPage::Files | StoredPage::Batches) {
             let read = self.gateway.read_body(&principal, head, body).await?;
             call.record().client.request_bytes = read.bytes.len() as u64;
-            return match page {
-                StoredPage::Files => request.upload(&read.bytes, &self.parts.batch).await,
-                _ => request.create(&read.bytes, &self.parts.batch).await,
+            return match page == StoredPage::Files {
+                true => request.upload(&read.bytes, &self.parts.batch).await,
+                false => request.create(&read.bytes, &self.parts.batch).await,
             };
         }
         match page {

@@ -13,7 +13,7 @@ async fn stored(store: &BatchStore, owner: &str, text: &str) -> StoredFile {
     let text = Bytes::copy_from_slice(text.as_bytes());
     match store.upload(owner, "in.jsonl", &text, &BatchSettings::default()).await.unwrap() {
         Upload::Stored(file) => file,
-        other => panic!("{other:?}"),
+        refused @ (Upload::Full | Upload::TooManyLines) => panic!("{refused:?}"),
     }
 }
 
