@@ -54,6 +54,9 @@ fn options(kind: u8) -> RequestOptions<'static> {
         developer_role: is(3),
         strict_turns: is(4),
         openai_members: !is(5),
+        signs_calls: is(5),
+        takes_sampling: !is(1),
+        hides_thinking: is(4),
         hosted_tools: if is(2) { HostedTools::Refuse } else { HostedTools::Drop },
         max_tokens_limit: is(3).then_some(1000),
         ..RequestOptions::new("m")
