@@ -7,7 +7,7 @@
 //!
 //! - [`read_chat`] ([`chat_calls`], [`chat_reasoning`], [`chat_values`]), [`read_messages`],
 //!   [`read_responses`]: the readers, over [`json_read`] and [`cut_characters`]; [`text_shape`]
-//!   ([`text_gaps`], [`string_inside`]): events that differ in their text alone
+//!   ([`text_gaps`]): events that differ in their text alone
 //! - [`call`] ([`input_string`], [`json_extent`]): a tool call under way
 //! - [`write_chat`], [`write_messages`], [`write_responses`] ([`response_item`], [`response_object`]),
 //!   [`write_gemini`] ([`gemini_values`]): the streams; [`ids`]
@@ -40,7 +40,6 @@ mod response_item;
 mod response_object;
 mod sequencer;
 mod stream_writer;
-mod string_inside;
 #[cfg(test)]
 mod tests;
 mod text_gaps;

@@ -67,20 +67,27 @@ impl JsonWrite for Vec<u8> {
 /// The length of the run of bytes at the start of `rest` that are no quote, no backslash and no control
 /// character.
 pub fn plain_length(rest: &[u8]) -> usize {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
     let (words, tail) = rest.as_chunks::<8>();
-    let stop = words.iter().enumerate().find_map(|(index, word)| {
-        let word = u64::from_le_bytes(*word);
-        let (quote, backslash) = (word ^ (ONES * u64::from(b'"')), word ^ (ONES * u64::from(b'\\')));
-        let quote = quote.wrapping_sub(ONES) & !quote;
-        let backslash = backslash.wrapping_sub(ONES) & !backslash;
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        // The lowest bit that is set belongs to the first such byte: a subtraction borrows from those above.
-        let marks = (quote | backslash | control) & (ONES << 7);
-        (marks != 0).then(|| 8 * index + (marks.trailing_zeros() / 8) as usize)
-    });
+    for (index, word) in words.iter().enumerate() {
+        if let Some(at) = stop_in(*word) {
+            return 8 * index + at;
+        }
+    }
     let is_stop = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
-    stop.unwrap_or_else(|| rest.len() - tail.len() + tail.iter().position(is_stop).unwrap_or(tail.len()))
+    8 * words.len() + tail.iter().position(is_stop).unwrap_or(tail.len())
+}
+
+/// The first quote, backslash or control character of eight bytes.
+pub const fn stop_in(word: [u8; 8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let word = u64::from_le_bytes(word);
+    let (quote, backslash) = (word ^ (ONES * b'"' as u64), word ^ (ONES * b'\\' as u64));
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let backslash = backslash.wrapping_sub(ONES) & !backslash;
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    // The lowest bit that is set belongs to the first such byte: a subtraction borrows from those above.
+    let marks = (quote | backslash | control) & (ONES << 7);
+    if marks == 0 { None } else { Some((marks.trailing_zeros() / 8) as usize) }
 }
 
 /// Bytes that begin a character that may need an escape.
@@ -141,6 +148,19 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn a_plain_run_ends_at_the_first_stop(
+            length in 0_usize..300,
+            plain in prop::sample::select(b"az !#[]\x7f\x80\xe2\xff".as_slice()),
+            stop in prop::sample::select(b"\"\\\0\n\x1f".as_slice()),
+        ) {
+            let mut bytes = vec![plain; length];
+            prop_assert_eq!(plain_length(&bytes), length);
+            bytes.push(stop);
+            bytes.extend([plain; 70]);
+            prop_assert_eq!(plain_length(&bytes), length);
+        }
+
         #[test]
         fn every_special_byte_is_found(
             bytes in prop::collection::vec(prop::sample::select(b"\x00\x1f !\"#[\\]az\x7f\x80\xa2\xc1\xc2\xc3\xe1\xe2\xff".as_slice()), 0..40),

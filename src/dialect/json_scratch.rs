@@ -25,15 +25,14 @@ impl JsonScratch {
         Self { text: Vec::new(), buffers: Buffers::with_max_depth(0, max_depth), tape: Vec::new() }
     }
 
-    /// Calls `read` with the document that `copy` appends, and with the offsets of its brackets, commas,
-    /// colons and of the first bytes of its other values.
+    /// Calls `read` with the document that `copy` appends.
     ///
     /// # Errors
     /// It is no JSON.
     pub fn read<T>(
         &mut self,
         copy: impl FnOnce(&mut Vec<u8>),
-        read: impl FnOnce(&Tape<'_>, &[u32]) -> T,
+        read: impl FnOnce(&Tape<'_>) -> T,
     ) -> Result<T, simd_json::Error> {
         self.text.clear();
         copy(&mut self.text);
@@ -41,7 +40,7 @@ impl JsonScratch {
         self.text.resize(length + INPUT_PADDING, b' ');
         let mut tape = Tape(std::mem::take(&mut self.tape)).reset();
         let filled = simd_json::fill_tape_padded(&mut self.text, length, &mut self.buffers, &mut tape);
-        let result = filled.map(|()| read(&tape, self.buffers.structural_indexes()));
+        let result = filled.map(|()| read(&tape));
         self.tape = tape.reset().0;
         result
     }

@@ -1,7 +1,8 @@
 //! Translation between dialects, event by event. Pure: bytes in, bytes out, no I/O.
 //!
 //! - [`api`]: the dialects; [`context`]: the facts of a request that its answer's translation needs
-//! - [`json`]: writing JSON into a byte buffer; [`json_scratch`]: the memory that it is read in
+//! - [`json`]: writing JSON into a byte buffer; [`string_inside`]: reading its strings; [`json_scratch`]: the
+//!   memory that an answer is read in
 //! - [`reasoning`]: the signature that reasoning goes back by
 //! - [`request`]: a request of one dialect becomes a request of another
 //! - [`answer`]: a stream, a whole answer or an error of one dialect becomes one of another
@@ -15,4 +16,6 @@ pub mod reasoning;
 pub mod request;
 #[cfg(test)]
 mod round_trip;
+pub mod string_inside;
+
 pub use api::ApiDialect;

@@ -8,7 +8,7 @@
 //!   not translated
 //! - [`conversation`]: the neutral form, [`content`] its parts, [`wishes`] its settings; [`place`]: a
 //!   member's path
-//! - [`value`], [`members`]: reading JSON; [`ids`]: ids of calls; [`schema`],
+//! - [`nodes`] ([`memo`]), [`value`], [`members`]: reading JSON; [`ids`]: ids of calls; [`schema`],
 //!   [`closed_schema`]: parameters of tools and forms of answers; [`order`]: results follow their calls;
 //!   [`count`]: the estimate of tokens
 //! - [`read_chat`] ([`read_chat_tools`]), [`read_messages`] ([`read_messages_tools`]), [`read_responses`]
@@ -27,6 +27,8 @@ mod count;
 mod error;
 mod ids;
 mod members;
+mod memo;
+mod nodes;
 mod options;
 mod order;
 mod own_names;
@@ -61,11 +63,12 @@ use std::cell::Cell;
 
 pub use error::{RequestError, RequestErrorKind};
 pub use ids::{for_messages as messages_tool_id, for_openai as openai_tool_id};
+use nodes::NodeBuffers;
 pub use options::{EffortForm, HostedTools, RequestOptions};
 use place::{MemberPlace, PathStyle};
-use value::{JsonDocument, MAX_DEPTH, find_places};
+use value::JsonDocument;
 
-use crate::dialect::{ApiDialect, context::AnswerContext, json::JsonWrite, json_scratch::JsonScratch};
+use crate::dialect::{ApiDialect, context::AnswerContext, json::JsonWrite};
 use conversation::Conversation;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,12 +163,9 @@ fn read<'t>(
     Ok(talk)
 }
 
-/// Buffers of the reader, and the places of the values in the body.
-type ReadBuffers = (JsonScratch, Vec<(u32, u32)>);
-
 thread_local! {
     /// Kept from request to request.
-    static KEPT: Cell<Option<ReadBuffers>> = const { Cell::new(None) };
+    static KEPT: Cell<NodeBuffers> = const { Cell::new(NodeBuffers::EMPTY) };
 }
 
 fn with_root<T>(
@@ -173,21 +173,14 @@ fn with_root<T>(
     body: &[u8],
     then: impl FnOnce(MemberPlace<'_, '_>) -> Result<T, RequestError>,
 ) -> Result<T, RequestError> {
-    let (mut scratch, mut places) = KEPT.take().unwrap_or_else(|| (JsonScratch::new(MAX_DEPTH), Vec::new()));
-    let result = scratch.read(
-        |text| text.extend_from_slice(body),
-        |tape, structurals| {
-            find_places(body, structurals, &mut places);
-            let document = JsonDocument::new(tape).of_source(body, &places);
-            with_document(from, &document, then)
-        },
-    );
-    if scratch.is_small() {
-        KEPT.set(Some((scratch, places)));
-    }
-    result.unwrap_or_else(|error| {
-        Err(RequestError::invalid(format!("the body is not valid JSON: {error}"), None))
-    })
+    let mut buffers = KEPT.take();
+    let source = simdutf8::basic::from_utf8(body).map_err(|_| "it is not UTF-8");
+    let result = match source.and_then(|source| buffers.read(source).map(|()| source)) {
+        Ok(source) => with_document(from, &JsonDocument::new(source, &buffers), then),
+        Err(reason) => Err(RequestError::invalid(format!("the body is not valid JSON: {reason}"), None)),
+    };
+    KEPT.set(buffers.kept());
+    result
 }
 
 fn with_document<T>(

@@ -5,7 +5,7 @@
 //! JSON. Here it is made so: a piece at a string's end is kept and put before the rest at the start of a
 //! later string; a piece that cannot be joined becomes U+FFFD, as browsers do it.
 
-use super::string_inside::unit;
+use crate::dialect::string_inside::unit;
 
 /// The piece of a character that waits for its rest.
 #[derive(Debug, Default)]

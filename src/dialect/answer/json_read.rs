@@ -43,7 +43,7 @@ impl JsonReader {
         // A document within a document finds none kept.
         let mut scratch = KEPT.take().unwrap_or_else(|| Box::new(JsonScratch::new(MAX_DEPTH)));
         let mut read = Some(read);
-        let mut once = |tape: &Tape<'_>, _: &[u32]| read.take().map(|read| read(tape.as_value()));
+        let mut once = |tape: &Tape<'_>| read.take().map(|read| read(tape.as_value()));
         let whole = (!self.cut.is_pending())
             .then(|| scratch.read(|text| text.extend_from_slice(data), &mut once).ok())
             .flatten();

@@ -1,7 +1,7 @@
 //! The places in an event that may differ from event to event without another fact: the text itself, and
 //! members that no reader reads, because they number or pad the event.
 
-use super::string_inside::{string_length, unescape};
+use crate::dialect::string_inside::{string_length, unescape};
 
 /// Members of an event's outermost object. `created` changes once a second: too seldom to be passed over.
 const UNREAD: [&[u8]; 4] = [b"sequence_number", b"item_id", b"obfuscation", b"p"];

@@ -7,10 +7,12 @@
 
 use super::{
     fact::Fact,
-    string_inside::{string_length, unescape},
     text_gaps::{Gap, GapKind, TextGaps},
 };
-use crate::dialect::reasoning::ReasoningOrigin;
+use crate::dialect::{
+    reasoning::ReasoningOrigin,
+    string_inside::{string_length, unescape},
+};
 
 #[derive(Debug, Default)]
 pub(super) struct TextShape {

@@ -6,6 +6,7 @@
 
 use super::{
     members::Dropped,
+    nodes::NodeBuffers,
     schema::write_gemini_schema,
     value::{JsonDocument, JsonValue},
     write::{ArrayWriter, ObjectWriter},
@@ -34,8 +35,9 @@ pub(super) fn write_closed(schema: JsonValue<'_>, is_gemini: bool, dropped: &mut
     }
     let mut usual = Vec::new();
     write_gemini_schema(schema, &mut usual);
-    match simd_json::to_tape(&mut usual) {
-        Ok(tape) => write_node(JsonDocument::new(&tape).root(), dropped, out),
+    let (usual, mut buffers) = (str::from_utf8(&usual).unwrap_or_default(), NodeBuffers::default());
+    match buffers.read(usual) {
+        Ok(()) => write_node(JsonDocument::new(usual, &buffers).root(), dropped, out),
         Err(_) => schema.write(out),
     }
 }

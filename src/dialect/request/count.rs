@@ -31,6 +31,9 @@ fn text(text: &str) -> u64 {
 
 /// Counts the bytes of at least 0x80, eight at a time.
 fn high_bits(bytes: &[u8]) -> u64 {
+    if bytes.is_ascii() {
+        return 0;
+    }
     const ONES: u64 = 0x0101_0101_0101_0101;
     const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
     let (words, rest) = bytes.as_chunks::<8>();

@@ -225,9 +225,9 @@ fn function_response<'t>(
     let is_error = only.is_some_and(|(name, value)| name == "error" && !value.is_null());
     let mut parts = vec![Part::Text(match only {
         Some(("output" | "result" | "error", value)) => {
-            value.as_str().map_or_else(|| Cow::Owned(value.to_text()), Cow::Borrowed)
+            value.as_str().map_or_else(|| Cow::Borrowed(value.to_text()), Cow::Borrowed)
         }
-        _ => Cow::Owned(body.value.to_text()),
+        _ => Cow::Borrowed(body.value.to_text()),
     })];
     if let Some(media) = response.member("parts") {
         for part in media.one_or_elements()? {

@@ -204,7 +204,7 @@ fn repeat_members(root: &MemberPlace<'_, '_>, talk: &mut Conversation<'_>) {
         if length <= room {
             let text = value.to_text();
             room = room.saturating_sub(text.len());
-            talk.echo.push((name, text));
+            talk.echo.push((name, text.to_owned()));
         }
     }
 }

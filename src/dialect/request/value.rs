@@ -1,105 +1,69 @@
-//! JSON values as slices of simd-json's tape.
+//! JSON values as spans of a request's bytes.
 //!
 //! Of members with one name the last counts, as for most JSON readers. A value that passes whole is copied as
 //! the client wrote it.
 
-use std::io::Write as _;
-
-use simd_json::{Node, StaticNode, Tape};
-
-use crate::dialect::json::JsonWrite;
-
-/// Nested deeper than this, a request is refused.
-pub(super) const MAX_DEPTH: usize = 100;
+use super::nodes::{JsonNode, NodeBuffers, NodeKind};
 
 /// A document that was read.
 #[derive(Debug)]
 pub(super) struct JsonDocument<'t> {
-    nodes: &'t [Node<'t>],
-    /// The bytes as they came; empty where nothing passes as it came.
-    source: &'t [u8],
-    /// Start and end of each node in them.
-    places: &'t [(u32, u32)],
-    /// The address of the copy that strings of the tape are slices of.
-    copy_address: usize,
+    nodes: &'t [JsonNode],
+    /// The bytes as they came.
+    source: &'t str,
+    /// The texts of strings that have escapes.
+    texts: &'t str,
 }
 
 /// A shorter string is as quickly written as found.
 const MIN_FOUND: usize = 24;
 
 impl<'t> JsonDocument<'t> {
-    pub(super) const NONE: JsonDocument<'static> =
-        JsonDocument { nodes: &[], source: &[], places: &[], copy_address: 0 };
+    pub(super) const NONE: JsonDocument<'static> = JsonDocument { nodes: &[], source: "", texts: "" };
 
-    pub(super) fn new(tape: &'t Tape<'t>) -> Self {
-        Self { nodes: &tape.0, ..JsonDocument::NONE }
-    }
-
-    /// The same over the bytes that were read. `places` are those of [`find_places`].
-    pub(super) fn of_source(self, source: &'t [u8], places: &'t [(u32, u32)]) -> Self {
-        if places.len() != self.nodes.len() {
-            return self;
-        }
-        let address = |(node, (start, _)): (&Node<'_>, &(u32, u32))| match node {
-            Node::String(text) => text.as_ptr().addr().checked_sub(*start as usize + 1),
-            Node::Object { .. } | Node::Array { .. } | Node::Static(_) => None,
-        };
-        let copy_address = self.nodes.iter().zip(places).find_map(address).unwrap_or_default();
-        Self { source, places, copy_address, ..self }
+    /// `buffers` have read `source`.
+    pub(super) fn new(source: &'t str, buffers: &'t NodeBuffers) -> Self {
+        Self { nodes: &buffers.nodes, source, texts: buffers.texts() }
     }
 
     pub(super) const fn root(&'t self) -> JsonValue<'t> {
         JsonValue { document: self, at: 0, end: self.nodes.len() }
     }
 
-    /// The inside of the string `text` of the tape, as it was written. `None`: it is no whole string of it,
-    /// or short.
-    pub(super) fn source_of(&self, text: &str) -> Option<&'t [u8]> {
+    /// The inside of the string `text` of the document, as it was written. `None`: it is no whole string of
+    /// it, or short.
+    pub(super) fn source_of(&self, text: &str) -> Option<&'t str> {
         if text.len() < MIN_FOUND {
             return None;
         }
-        let start = u32::try_from(text.as_ptr().addr().checked_sub(self.copy_address + 1)?).ok()?;
-        let found = self.places.binary_search_by_key(&start, |(start, _)| *start).ok()?;
-        let (_, end) = *self.places.get(found)?;
-        match self.nodes.get(found)? {
-            Node::String(whole) if std::ptr::eq(*whole, text) => {
-                self.source.get(start as usize + 1..(end as usize).checked_sub(1)?)
-            }
-            Node::String(_) | Node::Object { .. } | Node::Array { .. } | Node::Static(_) => None,
+        let place_in = |whole: &str| {
+            let start = text.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+            let end = start + text.len();
+            (end <= whole.len()).then_some((start, end))
+        };
+        if let Some((start, end)) = place_in(self.source) {
+            // A text without escapes has no quote inside.
+            let is_quote =
+                |at: Option<usize>| at.and_then(|at| self.source.as_bytes().get(at)) == Some(&b'"');
+            return (is_quote(start.checked_sub(1)) && is_quote(Some(end)))
+                .then_some(self.source.get(start..end)?);
         }
+        let (start, end) = place_in(self.texts)?;
+        let found = self.nodes.partition_point(|node| node.text_at as usize <= start).checked_sub(1)?;
+        let node = self.nodes.get(found).filter(|node| node.kind == NodeKind::Escaped)?;
+        let is_whole = (node.text_at as usize, node.size as usize) == (start, end - start);
+        is_whole.then_some(self.source.get(node.start as usize + 1..(node.end as usize).checked_sub(1)?)?)
     }
-}
 
-/// Finds the start and the end of each node by the offsets of brackets, commas, colons and of the first bytes
-/// of other values.
-pub(super) fn find_places(source: &[u8], structurals: &[u32], places: &mut Vec<(u32, u32)>) {
-    places.clear();
-    let mut open = [0_usize; MAX_DEPTH];
-    let mut depth = 0;
-    let mut last = None;
-    for &at in structurals {
-        // A string, number or word ends before the next of them.
-        if let Some(start) = last.take()
-            && let Some(value) = source.get(start as usize..at as usize)
-        {
-            places.push((start, start + value.trim_ascii_end().len() as u32));
-        }
-        match source.get(at as usize) {
-            Some(b'{' | b'[') => {
-                if let Some(place) = open.get_mut(depth) {
-                    *place = places.len();
-                }
-                depth += 1;
-                places.push((at, at));
+    fn text(&self, node: &JsonNode) -> Option<&'t str> {
+        match node.kind {
+            NodeKind::String => self.source.get(node.start as usize + 1..(node.end as usize).checked_sub(1)?),
+            NodeKind::Escaped => {
+                let start = node.text_at as usize;
+                self.texts.get(start..start + node.size as usize)
             }
-            Some(b'}' | b']') => {
-                depth = depth.saturating_sub(1);
-                if let Some((_, end)) = open.get(depth).and_then(|place| places.get_mut(*place)) {
-                    *end = at + 1;
-                }
-            }
-            Some(b':' | b',') | None => {}
-            Some(_) => last = Some(at),
+            NodeKind::Object | NodeKind::Array | NodeKind::Number => None,
+            NodeKind::True | NodeKind::False | NodeKind::Null => None,
         }
     }
 }
@@ -116,66 +80,51 @@ impl<'t> JsonValue<'t> {
         self.document
     }
 
-    fn nodes(self) -> &'t [Node<'t>] {
+    fn nodes(self) -> &'t [JsonNode] {
         self.document.nodes.get(self.at..self.end).unwrap_or_default()
     }
 
-    fn first(self) -> Option<&'t Node<'t>> {
+    fn first(self) -> Option<&'t JsonNode> {
         self.document.nodes.get(self.at)
     }
 
-    pub(super) fn as_str(self) -> Option<&'t str> {
-        match self.first()? {
-            Node::String(text) => Some(text),
-            Node::Object { .. } | Node::Array { .. } | Node::Static(_) => None,
-        }
+    fn is(self, kind: NodeKind) -> bool {
+        self.first().is_some_and(|node| node.kind == kind)
     }
 
-    fn fixed(self) -> Option<StaticNode> {
-        match self.first()? {
-            Node::Static(fixed) => Some(*fixed),
-            Node::Object { .. } | Node::Array { .. } | Node::String(_) => None,
-        }
+    pub(super) fn as_str(self) -> Option<&'t str> {
+        self.document.text(self.first()?)
     }
 
     pub(super) fn as_bool(self) -> Option<bool> {
-        match self.fixed()? {
-            StaticNode::Bool(value) => Some(value),
-            StaticNode::I64(_) | StaticNode::U64(_) | StaticNode::F64(_) | StaticNode::Null => None,
-        }
+        self.is(NodeKind::True).then_some(true).or_else(|| self.is(NodeKind::False).then_some(false))
+    }
+
+    fn number(self) -> Option<&'t str> {
+        self.is(NodeKind::Number).then(|| self.source())
     }
 
     pub(super) fn as_f64(self) -> Option<f64> {
-        match self.fixed()? {
-            StaticNode::I64(value) => Some(value as f64),
-            StaticNode::U64(value) => Some(value as f64),
-            StaticNode::F64(value) => Some(value),
-            StaticNode::Bool(_) | StaticNode::Null => None,
-        }
+        self.number()?.parse().ok()
     }
 
     /// A whole number that is not negative, also as `1.0`.
     pub(super) fn as_u64(self) -> Option<u64> {
-        match self.fixed()? {
-            StaticNode::I64(value) => u64::try_from(value).ok(),
-            StaticNode::U64(value) => Some(value),
-            StaticNode::F64(value) if (0.0..9e15).contains(&value) && value.fract() == 0.0 => {
-                Some(value as u64)
-            }
-            StaticNode::F64(_) | StaticNode::Bool(_) | StaticNode::Null => None,
-        }
+        let number = self.number()?;
+        let whole = |float: &f64| (0.0..9e15).contains(float) && float.fract() == 0.0;
+        number.parse().ok().or_else(|| self.as_f64().filter(whole).map(|float| float as u64))
     }
 
     pub(super) fn is_null(self) -> bool {
-        matches!(self.first(), None | Some(Node::Static(StaticNode::Null)))
+        self.first().is_none_or(|node| node.kind == NodeKind::Null)
     }
 
     pub(super) fn is_object(self) -> bool {
-        matches!(self.first(), Some(Node::Object { .. }))
+        self.is(NodeKind::Object)
     }
 
     pub(super) fn is_array(self) -> bool {
-        matches!(self.first(), Some(Node::Array { .. }))
+        self.is(NodeKind::Array)
     }
 
     pub(super) fn is_empty(self) -> bool {
@@ -202,65 +151,46 @@ impl<'t> JsonValue<'t> {
     }
 
     pub(super) fn get(self, name: &str) -> Option<JsonValue<'t>> {
-        self.members().filter(|(known, _)| *known == name).last().map(|(_, value)| value)
+        let (mut at, mut found) = (self.at + 1, None);
+        let end = if self.is_object() { self.end } else { at };
+        while at < end {
+            let (Some(known), Some(value)) = (self.document.nodes.get(at), self.document.nodes.get(at + 1))
+            else {
+                break;
+            };
+            let after = at + 1 + value.count();
+            // The texts of most names differ in their length.
+            if known.size as usize == name.len() && self.document.text(known) == Some(name) {
+                found = Some(JsonValue { document: self.document, at: at + 1, end: after });
+            }
+            at = after;
+        }
+        found
     }
 
-    /// The value as the client wrote it. `None`: its bytes are not known.
-    fn source(self) -> Option<&'t [u8]> {
-        let (start, end) = *self.document.places.get(self.at)?;
-        self.document.source.get(start as usize..end as usize)
+    /// The value as the client wrote it.
+    fn source(self) -> &'t str {
+        let span = self.first().map(|node| node.start as usize..node.end as usize);
+        span.and_then(|span| self.document.source.get(span)).unwrap_or("null")
     }
 
-    /// Writes the value as JSON text. Recurses as deep as the reader allows.
+    /// Writes the value as JSON text, as the client wrote it.
     pub(super) fn write(self, out: &mut Vec<u8>) {
-        if let Some(source) = self.source() {
-            out.extend_from_slice(source);
-            return;
-        }
-        match self.first() {
-            None | Some(Node::Static(StaticNode::Null)) => _ = out.raw("null"),
-            Some(Node::String(text)) => _ = out.string(text),
-            Some(Node::Static(StaticNode::Bool(value))) => _ = out.raw(if *value { "true" } else { "false" }),
-            // Writing to a vector does not fail.
-            Some(Node::Static(StaticNode::I64(value))) => _ = write!(out, "{value}"),
-            Some(Node::Static(StaticNode::U64(value))) => _ = out.number(*value),
-            Some(Node::Static(StaticNode::F64(value))) => _ = write!(out, "{value:?}"),
-            Some(Node::Array { .. }) => {
-                out.push(b'[');
-                for (at, element) in self.elements().enumerate() {
-                    out.raw(if at == 0 { "" } else { "," });
-                    element.write(out);
-                }
-                out.push(b']');
-            }
-            Some(Node::Object { .. }) => {
-                out.push(b'{');
-                for (at, (name, value)) in self.members().enumerate() {
-                    out.raw(if at == 0 { "" } else { "," }).string(name).raw(":");
-                    value.write(out);
-                }
-                out.push(b'}');
-            }
-        }
+        out.extend_from_slice(self.source().as_bytes());
     }
 
-    pub(super) fn to_text(self) -> String {
-        let mut out = Vec::new();
-        self.write(&mut out);
-        String::from_utf8(out).unwrap_or_default()
+    pub(super) fn to_text(self) -> &'t str {
+        self.source()
     }
 
-    /// Nodes of the tape: how much there is to write.
+    /// Names and values inside and its own: how much there is to write.
     pub(super) const fn size(self) -> usize {
         self.end - self.at
     }
 
-    /// Bytes of all strings inside.
+    /// All strings inside, names among them.
     pub(super) fn strings(self) -> impl Iterator<Item = &'t str> {
-        self.nodes().iter().filter_map(|node| match node {
-            Node::String(text) => Some(*text),
-            Node::Object { .. } | Node::Array { .. } | Node::Static(_) => None,
-        })
+        self.nodes().iter().filter_map(|node| self.document.text(node))
     }
 }
 
@@ -279,11 +209,8 @@ impl<'t> Iterator for Nodes<'t> {
         if self.at >= self.end {
             return None;
         }
-        let length = match self.document.nodes.get(self.at)? {
-            Node::Object { count, .. } | Node::Array { count, .. } => count.saturating_add(1),
-            Node::String(_) | Node::Static(_) => 1,
-        };
-        let value = JsonValue { document: self.document, at: self.at, end: self.at + length };
+        let node = self.document.nodes.get(self.at)?;
+        let value = JsonValue { document: self.document, at: self.at, end: self.at + node.count() };
         self.at = value.end;
         Some(value)
     }
@@ -292,54 +219,128 @@ impl<'t> Iterator for Nodes<'t> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::{Map, Number, Value};
 
     use super::*;
-    use crate::dialect::json_scratch::JsonScratch;
 
-    fn rewritten(text: &str) -> String {
-        let mut copy = text.as_bytes().to_vec();
-        let tape = simd_json::to_tape(&mut copy).unwrap();
-        let plain = JsonDocument::new(&tape).root().to_text();
-        let (mut scratch, mut places) = (JsonScratch::new(MAX_DEPTH), Vec::new());
-        let copy = |copy: &mut Vec<u8>| copy.extend_from_slice(text.as_bytes());
-        let same = scratch.read(copy, |tape, structurals| {
-            find_places(text.as_bytes(), structurals, &mut places);
-            JsonDocument::new(tape).of_source(text.as_bytes(), &places).root().to_text()
-        });
-        assert_eq!(same.unwrap(), text.trim());
-        plain
+    /// The value as serde_json has it, by each way of access.
+    fn value(read: JsonValue<'_>) -> Value {
+        if let Some(text) = read.as_str() {
+            if text.len() >= MIN_FOUND {
+                let source = read.document.source_of(text).unwrap();
+                assert_eq!(format!("\"{source}\""), read.to_text());
+                assert_eq!(text.get(1..).and_then(|rest| read.document.source_of(rest)), None);
+            }
+            return text.into();
+        }
+        if let Some(number) = read.as_f64() {
+            let whole = read.as_u64().map(Value::from);
+            let signed = read.to_text().parse().ok().map(|signed: i64| signed.into());
+            let whole = signed.or(whole).filter(|_| !read.to_text().contains(['.', 'e', 'E']));
+            // serde_json reads -0 as a float.
+            let whole = whole.filter(|_| read.to_text() != "-0");
+            return whole.unwrap_or_else(|| Number::from_f64(number).unwrap().into());
+        }
+        match (read.as_bool(), read.is_object(), read.is_array()) {
+            (Some(value), ..) => value.into(),
+            (_, true, _) => read
+                .members()
+                .map(|(name, value)| (name.to_owned(), self::value(value)))
+                .collect::<Map<_, _>>()
+                .into(),
+            (_, _, true) => read.elements().map(value).collect(),
+            _ => {
+                assert!(read.is_null());
+                Value::Null
+            }
+        }
+    }
+
+    fn read(text: &str) -> Option<Value> {
+        let mut buffers = NodeBuffers::default();
+        buffers.read(text).ok()?;
+        let document = JsonDocument::new(text, &buffers);
+        let root = document.root();
+        assert_eq!((root.to_text(), root.size()), (text.trim_ascii(), buffers.nodes.len()));
+        Some(value(root))
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let number = prop_oneof![
+            any::<u64>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            // serde_json reads these exactly.
+            (-1e6..1e6).prop_map(|number: f64| ((number * 100.0).round() / 100.0).into()),
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            number,
+            any::<String>().prop_map(Value::from),
+            "[a-z \"\\\\\n\u{e9}]{0,60}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 60, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                prop::collection::vec(("[a-c\"\n]{0,3}", inner), 0..8)
+                    .prop_map(|members| members.into_iter().collect::<Map<_, _>>().into()),
+            ]
+        })
     }
 
     proptest! {
         #[test]
-        fn numbers_are_exact(float in any::<f64>(), signed in any::<i64>(), unsigned in any::<u64>()) {
-            prop_assume!(float.is_finite());
-            let text = format!("[{float:?},{signed},{unsigned}]");
-            prop_assert_eq!(rewritten(&text), text);
+        fn values_are_read_as_serde_json_reads_them(json in json(), is_pretty in any::<bool>(), is_ascii in any::<bool>()) {
+            let mut text = if is_pretty { serde_json::to_string_pretty(&json).unwrap() } else { json.to_string() };
+            if is_ascii {
+                let escape = |c: char| -> String {
+                    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+                };
+                text = text.chars().map(|c| if c.is_ascii() { c.to_string() } else { escape(c) }).collect();
+            }
+            let expected: Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(read(&text), Some(expected));
         }
-    }
 
-    #[test]
-    fn values_are_written_as_they_are_read() {
-        let text = r#"{"b":[],"a":{"":null,"x":[true,false,-0.0,"\u2028\n\"\\"]},"b":{}}"#;
-        assert_eq!(rewritten(text), text);
+        #[test]
+        fn what_serde_json_refuses_is_refused(
+            text in "([\\[\\]{}:, \t]|-?[0-9]{1,3}|[.eE+\\-]|\"(a|\\\\n|\\\\u00e9|\\\\ud83d|\\\\ude00|\n|\\\\x)?\"|true|nul|null){1,9}",
+            json in json(), at in any::<prop::sample::Index>(), byte in prop::sample::select(b"{}[]\",:\\0e-.tn \n\x01".as_slice()),
+        ) {
+            let mut changed = json.to_string().into_bytes();
+            let at = at.index(changed.len());
+            changed[at] = byte;
+            for text in [Some(text), String::from_utf8(changed).ok()].into_iter().flatten() {
+                prop_assert_eq!(read(&text).is_some(), serde_json::from_str::<Value>(&text).is_ok(), "{}", text);
+            }
+        }
     }
 
     #[test]
     fn a_value_passes_as_it_was_written() {
         let text = r#" { "a" : [ 1.0 , {"b":"\u00e9\/ \"}," , "c" : [ ] } , -0 , null ] , "d":"x" } "#;
-        let (mut scratch, mut places) = (JsonScratch::new(MAX_DEPTH), Vec::new());
-        let copy = |copy: &mut Vec<u8>| copy.extend_from_slice(text.as_bytes());
-        let read = scratch.read(copy, |tape, structurals| {
-            find_places(text.as_bytes(), structurals, &mut places);
-            let document = JsonDocument::new(tape).of_source(text.as_bytes(), &places);
-            let list = document.root().get("a").unwrap();
-            let members = list.elements().map(JsonValue::to_text).collect::<Vec<_>>();
-            (list.to_text(), members, document.root().get("d").unwrap().to_text())
-        });
+        let mut buffers = NodeBuffers::default();
+        buffers.read(text).unwrap();
+        let document = JsonDocument::new(text, &buffers);
+        let list = document.root().get("a").unwrap();
         let inner = r#"{"b":"\u00e9\/ \"}," , "c" : [ ] }"#;
-        let list = format!("[ 1.0 , {inner} , -0 , null ]");
-        let members = ["1.0", inner, "-0", "null"].map(str::to_owned).to_vec();
-        assert_eq!(read.unwrap(), (list, members, "\"x\"".to_owned()));
+        assert_eq!(list.to_text(), format!("[ 1.0 , {inner} , -0 , null ]"));
+        assert_eq!(list.elements().map(JsonValue::to_text).collect::<Vec<_>>(), ["1.0", inner, "-0", "null"]);
+        assert_eq!(document.root().get("d").unwrap().to_text(), "\"x\"");
+    }
+
+    #[test]
+    fn bounds_are_kept() {
+        let nested = |depth: usize| ["[".repeat(depth), "]".repeat(depth)].concat();
+        let read = |text: &str| NodeBuffers::default().read(text);
+        assert!(
+            read(&nested(100)).is_ok() && read(&nested(101)).is_err() && read(&"[".repeat(100_000)).is_err()
+        );
+        for (text, is_read) in
+            [("1e308", true), ("1e309", false), ("-1e999", false), ("1e-999", true), ("9e99", true)]
+        {
+            assert_eq!(read(text).is_ok(), is_read, "{text}");
+        }
+        assert!(read(&"9".repeat(309)).is_err() && read("").is_err());
     }
 }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::{
     RequestError,
     conversation::{Arguments, Media, MediaSource, Part, ToolResult},
+    nodes::NodeBuffers,
     value::{JsonDocument, JsonValue},
 };
 use crate::dialect::json::JsonWrite;
@@ -158,7 +159,7 @@ impl Arguments<'_> {
         match self {
             Self::Text(text) if text.trim().is_empty() => Cow::Borrowed("{}"),
             Self::Text(text) => Cow::Borrowed(text),
-            Self::Value(value) => Cow::Owned(value.to_text()),
+            Self::Value(value) => Cow::Borrowed(value.to_text()),
             Self::Input(input) => Cow::Owned(one_member("input", input)),
         }
     }
@@ -183,9 +184,7 @@ fn one_member(name: &str, text: &str) -> String {
 }
 
 fn is_object(text: &str) -> bool {
-    let mut copy = text.as_bytes().to_vec();
-    let is_object = |tape: simd_json::Tape<'_>| JsonDocument::new(&tape).root().is_object();
-    text.trim_start().starts_with('{') && simd_json::to_tape(&mut copy).is_ok_and(is_object)
+    text.trim_start().starts_with('{') && NodeBuffers::default().read(text).is_ok()
 }
 
 impl<'t> ToolResult<'t> {

@@ -1,10 +1,10 @@
 //! The inside of a JSON string: its end, and its text without escapes.
 
-use crate::dialect::json::plain_length;
+use super::json::plain_length;
 
 /// The length of the string's inside at the start of `rest`, up to its closing quote, and whether it has
 /// escapes. Their form and the UTF-8 are not checked.
-pub(super) fn string_length(rest: &[u8]) -> Option<(usize, bool)> {
+pub fn string_length(rest: &[u8]) -> Option<(usize, bool)> {
     let (mut at, mut has_escape) = (0, false);
     loop {
         at += plain_length(rest.get(at..)?);
@@ -20,33 +20,38 @@ pub(super) fn string_length(rest: &[u8]) -> Option<(usize, bool)> {
 }
 
 /// Appends the text of `inside`. `None`: an escape is wrong, or half of a surrogate pair.
-pub(super) fn unescape(inside: &[u8], out: &mut Vec<u8>) -> Option<()> {
+pub fn unescape(inside: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut rest = inside;
     while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
         out.extend_from_slice(rest.get(..at)?);
-        let length = match rest.get(at + 1)? {
-            byte @ (b'"' | b'\\' | b'/') => plain(*byte, out),
-            b'n' => plain(b'\n', out),
-            b't' => plain(b'\t', out),
-            b'r' => plain(b'\r', out),
-            b'b' => plain(0x08, out),
-            b'f' => plain(0x0c, out),
-            b'u' => character(rest.get(at..)?, out)?,
-            _ => return None,
-        };
+        let (character, length) = escaped(rest.get(at..)?)?;
+        match u8::try_from(character) {
+            Ok(byte) if byte.is_ascii() => out.push(byte),
+            Ok(_) | Err(_) => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
         rest = rest.get(at + length..)?;
     }
     out.extend_from_slice(rest);
     Some(())
 }
 
-fn plain(byte: u8, out: &mut Vec<u8>) -> usize {
-    out.push(byte);
-    2
+/// The character of the escape at the start of `text`, or of a pair of them, and the length. `None`: it is
+/// wrong, or half of a surrogate pair.
+pub fn escaped(text: &[u8]) -> Option<(char, usize)> {
+    let character = match text.get(1)? {
+        byte @ (b'"' | b'\\' | b'/') => char::from(*byte),
+        b'n' => '\n',
+        b't' => '\t',
+        b'r' => '\r',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'u' => return escaped_unit(text),
+        _ => return None,
+    };
+    Some((character, 2))
 }
 
-/// Appends the character of `\uXXXX`, or of the pair of two. The length of the escapes.
-fn character(escapes: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+fn escaped_unit(escapes: &[u8]) -> Option<(char, usize)> {
     let high = unit(escapes)?;
     let (code, length) = match high {
         0xd800..0xdc00 => {
@@ -55,14 +60,45 @@ fn character(escapes: &[u8], out: &mut Vec<u8>) -> Option<usize> {
         }
         _ => (high, 6),
     };
-    out.extend_from_slice(char::from_u32(code)?.encode_utf8(&mut [0; 4]).as_bytes());
-    Some(length)
+    Some((char::from_u32(code)?, length))
 }
 
 /// The UTF-16 unit of an escape like `\u00e9` at the start of `text`.
-pub(super) fn unit(text: &[u8]) -> Option<u32> {
+pub fn unit(text: &[u8]) -> Option<u32> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
+}
+
+/// The characters of escapes but `\\u`.
+pub const SIMPLE_ESCAPES: [u8; 256] = {
+    let mut simple = [0; 256];
+    simple[b'"' as usize] = b'"';
+    simple[b'\\' as usize] = b'\\';
+    simple[b'/' as usize] = b'/';
+    simple[b'n' as usize] = b'\n';
+    simple[b't' as usize] = b'\t';
+    simple[b'r' as usize] = b'\r';
+    simple[b'b' as usize] = 0x08;
+    simple[b'f' as usize] = 0x0c;
+    simple
+};
+
+/// Bytes that are searched word by word. A vector search pays behind them.
+pub const NEAR: usize = 32;
+
+/// The length of the run of bytes that are no quote, no backslash and no control character.
+pub fn plain_run(rest: &[u8]) -> usize {
+    let (near, far) = rest.split_at(rest.len().min(NEAR));
+    let length = plain_length(near);
+    if length < NEAR { length } else { NEAR + far_run(far) }
+}
+
+/// The same, of a run that is long.
+pub fn far_run(rest: &[u8]) -> usize {
+    let length = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+    let run = rest.get(..length).unwrap_or_default();
+    let has_control = run.iter().fold(false, |has, byte| has | (*byte < 0x20));
+    if has_control { run.iter().position(|byte| *byte < 0x20).unwrap_or(length) } else { length }
 }
 
 #[cfg(test)]
