@@ -8,15 +8,20 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, Bytes};
 
-/// Segments that a list has room for when it gets its first: a request's head, and its body with one edit.
-const FIRST_CAPACITY: usize = 4;
-
-/// Segments in order.
+/// Segments in order. Most lists have one, which is kept in place: such a list allocates nothing, and an idle
+/// stream keeps no room for others.
 #[derive(Clone, Debug, Default)]
 pub struct ByteList {
-    segments: VecDeque<Bytes>,
+    /// Empty: the list is.
+    first: Bytes,
+    /// `None` until the list has had a second segment.
+    more: Option<Box<VecDeque<Bytes>>>,
     remaining: usize,
 }
+
+/// Further segments that a list has room for when it gets its second: a request's head, and its body with one
+/// edit.
+const MORE_CAPACITY: usize = 4;
 
 impl ByteList {
     #[must_use]
@@ -25,20 +30,30 @@ impl ByteList {
     }
 
     pub fn push(&mut self, segment: Bytes) {
-        if !segment.is_empty() {
-            if self.segments.capacity() == 0 {
-                self.segments = VecDeque::with_capacity(FIRST_CAPACITY);
-            }
-            self.remaining += segment.len();
-            self.segments.push_back(segment);
+        if segment.is_empty() {
+            return;
+        }
+        self.remaining += segment.len();
+        if self.first.is_empty() {
+            self.first = segment;
+        } else {
+            self.more().push_back(segment);
         }
     }
 
     pub fn push_front(&mut self, segment: Bytes) {
-        if !segment.is_empty() {
-            self.remaining += segment.len();
-            self.segments.push_front(segment);
+        if segment.is_empty() {
+            return;
         }
+        self.remaining += segment.len();
+        let second = std::mem::replace(&mut self.first, segment);
+        if !second.is_empty() {
+            self.more().push_front(second);
+        }
+    }
+
+    fn more(&mut self) -> &mut VecDeque<Bytes> {
+        self.more.get_or_insert_with(|| Box::new(VecDeque::with_capacity(MORE_CAPACITY)))
     }
 
     /// Bytes left, of all segments together.
@@ -54,29 +69,36 @@ impl ByteList {
 
     /// Removes and returns the first segment. `None`: the list is empty.
     pub fn pop(&mut self) -> Option<Bytes> {
-        let segment = self.segments.pop_front()?;
+        if self.first.is_empty() {
+            return None;
+        }
+        let segment = self.take_first();
         self.remaining -= segment.len();
         Some(segment)
     }
 
+    /// The first segment; the second takes its place.
+    fn take_first(&mut self) -> Bytes {
+        let second = self.more.as_mut().and_then(|more| more.pop_front()).unwrap_or_default();
+        std::mem::replace(&mut self.first, second)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
-        self.segments.iter()
+        let first = Some(&self.first).filter(|first| !first.is_empty());
+        first.into_iter().chain(self.more.iter().flat_map(|more| more.iter()))
     }
 
     /// All bytes in one piece. Copies them unless there is only one segment.
     #[must_use]
     pub fn join(&self) -> Bytes {
-        match self.segments.len() {
-            0 => Bytes::new(),
-            1 => self.segments.front().cloned().unwrap_or_default(),
-            _ => {
-                let mut joined = Vec::with_capacity(self.remaining);
-                for segment in &self.segments {
-                    joined.extend_from_slice(segment);
-                }
-                joined.into()
-            }
+        if self.remaining == self.first.len() {
+            return self.first.clone();
         }
+        let mut joined = Vec::with_capacity(self.remaining);
+        for segment in self.iter() {
+            joined.extend_from_slice(segment);
+        }
+        joined.into()
     }
 }
 
@@ -94,26 +116,23 @@ impl Buf for ByteList {
     }
 
     fn chunk(&self) -> &[u8] {
-        self.segments.front().map_or(&[], |segment| segment)
+        &self.first
     }
 
     fn advance(&mut self, mut count: usize) {
         assert!(count <= self.remaining, "advanced past the end of a ByteList");
         self.remaining -= count;
         while count > 0 {
-            let Some(first) = self.segments.front_mut() else { return };
-            if first.len() > count {
-                first.advance(count);
-                return;
+            if self.first.len() > count {
+                return self.first.advance(count);
             }
-            count -= first.len();
-            self.segments.pop_front();
+            count -= self.take_first().len();
         }
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
-        for (slot, segment) in slices.iter_mut().zip(&self.segments) {
+        for (slot, segment) in slices.iter_mut().zip(self.iter()) {
             *slot = IoSlice::new(segment);
             filled += 1;
         }
@@ -156,5 +175,28 @@ mod tests {
         let mut slices = [IoSlice::new(&[]); 8];
         assert_eq!(list.chunks_vectored(&mut slices), 3);
         assert_eq!(&*slices[1], b"cde");
+    }
+
+    #[test]
+    fn one_segment_after_another_allocates_nothing() {
+        let mut list = list(&["ab"]);
+        for _ in 0..3 {
+            assert_eq!(list.pop().as_deref(), Some(&b"ab"[..]));
+            assert!(list.pop().is_none() && list.is_empty());
+            list.push(Bytes::from_static(b"ab"));
+        }
+        assert!(list.more.is_none());
+    }
+
+    #[test]
+    fn a_segment_in_front_is_first() {
+        let mut list = list(&["b", "c"]);
+        list.push_front(Bytes::from_static(b"a"));
+        list.push_front(Bytes::new());
+        assert_eq!((list.join(), list.len()), (Bytes::from_static(b"abc"), 3));
+        assert_eq!(list.pop().as_deref(), Some(&b"a"[..]));
+        let mut list = ByteList::new();
+        list.push_front(Bytes::from_static(b"a"));
+        assert_eq!((list.pop().as_deref(), list.pop()), (Some(&b"a"[..]), None));
     }
 }

@@ -32,8 +32,8 @@ pub struct StreamStats {
     pub first_added: Option<Duration>,
     /// Frames that had to wait for the client.
     pub waited_for_client: u32,
-    /// `None`: not requested.
-    pub digests: Option<Digests>,
+    /// `None`: not requested. Boxed, because they rarely are.
+    pub digests: Option<Box<Digests>>,
     /// Estimated tokens of output in the part that passed.
     pub passed_tokens: u32,
     /// The id of the response, which is made in the background. `None`: it is not.

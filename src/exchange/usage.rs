@@ -369,7 +369,7 @@ mod tests {
             let route =
                 RequestRoute::Completion { template: self.dialect.path(), endpoint: self.dialect.endpoint() };
             let mut record = RequestRecord::new(IdSource::default().make(), Instant::now(), route);
-            record.lease = meter.lease(&limits, &Reservation::default(), Duration::ZERO).ok();
+            record.lease = meter.lease(&limits, &Reservation::default(), Duration::ZERO).ok().map(Box::new);
             let price = Price { input: 1_000_000, output: 1_000_000, ..Price::default() };
             let price = Price { cache_write: Some(1_000_000), ..price };
             record.prices = Some(Arc::new(Prices::new([("*".to_owned(), price)])));

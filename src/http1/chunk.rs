@@ -35,7 +35,7 @@ pub struct ChunkWriter {
     head: Vec<u8>,
     /// The size line; `size_length` bytes of it are used.
     size: [u8; 18],
-    size_length: usize,
+    size_length: u8,
     data: Bytes,
     tail: &'static [u8],
     /// Bytes already written, of all parts together.
@@ -107,7 +107,7 @@ impl ChunkWriter {
         if !self.head.is_empty() {
             buffer.extend_from_slice(&self.head);
         }
-        buffer.extend_from_slice(self.size.get(..self.size_length).unwrap_or_default());
+        buffer.extend_from_slice(self.size.get(..usize::from(self.size_length)).unwrap_or_default());
         buffer.extend_from_slice(&self.data);
         buffer.extend_from_slice(self.tail);
         let polled = socket.poll_write(cx, buffer.get(self.written..).unwrap_or_default());
@@ -116,13 +116,13 @@ impl ChunkWriter {
     }
 
     const fn length(&self) -> usize {
-        self.head.len() + self.size_length + self.data.len() + self.tail.len()
+        self.head.len() + self.size_length as usize + self.data.len() + self.tail.len()
     }
 
     /// The parts not yet written, in order; some may be empty.
     fn unwritten(&self) -> [IoSlice<'_>; 4] {
         let mut skip = self.written;
-        let size = self.size.get(..self.size_length).unwrap_or_default();
+        let size = self.size.get(..usize::from(self.size_length)).unwrap_or_default();
         [&*self.head, size, &*self.data, self.tail].map(|part| {
             let rest = part.get(skip..).unwrap_or_default();
             skip = skip.saturating_sub(part.len());
@@ -141,7 +141,7 @@ impl ChunkWriter {
 
 /// Writes the size line of a chunk, in hexadecimal; returns its length. Not by the hex crate, which writes
 /// two digits for every byte: a chunk of 200 bytes would carry 14 zeros.
-fn write_size(line: &mut [u8; 18], size: usize) -> usize {
+fn write_size(line: &mut [u8; 18], size: usize) -> u8 {
     let digits = (usize::BITS - size.leading_zeros()).div_ceil(4) as usize;
     for (slot, place) in line.iter_mut().zip((0..digits).rev()) {
         *slot = b"0123456789abcdef"[size >> (place * 4) & 15];
@@ -149,7 +149,7 @@ fn write_size(line: &mut [u8; 18], size: usize) -> usize {
     if let Some(end) = line.get_mut(digits..digits + END.len()) {
         end.copy_from_slice(END);
     }
-    digits + END.len()
+    (digits + END.len()) as u8
 }
 
 #[cfg(test)]
@@ -181,7 +181,7 @@ mod tests {
         for size in [1, 9, 15, 16, 255, 256, 4095, 65_536, usize::MAX] {
             let mut line = [0; 18];
             let length = write_size(&mut line, size);
-            assert_eq!(line[..length], *format!("{size:x}\r\n").as_bytes());
+            assert_eq!(line[..usize::from(length)], *format!("{size:x}\r\n").as_bytes());
         }
     }
 

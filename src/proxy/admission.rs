@@ -87,7 +87,7 @@ pub(super) fn enter(
     }
     let entered = meter.enter(&allowance, now);
     call.limits = Some(LimitHeaders { principal: Arc::clone(principal), meter, began: now });
-    call.record().lease = Some(entered.map_err(|exceeded| refuse(&allowance, exceeded))?);
+    call.record().lease = Some(Box::new(entered.map_err(|exceeded| refuse(&allowance, exceeded))?));
     Ok(())
 }
 
@@ -172,7 +172,7 @@ fn take(
     }
     let record = call.record();
     record.prompt_tokens = prompt;
-    let Some(entered) = record.lease.take() else { return Ok(()) };
+    let Some(mut lease) = record.lease.take() else { return Ok(()) };
     let now = snapshot.keys.moment(call.started.into_std());
     let allowance = principal.limits.allowance;
     let tokens = PricedTokens { input: prompt.into(), output: answer.into(), ..PricedTokens::default() };
@@ -184,7 +184,7 @@ fn take(
         answer: answer.saturating_mul(width).saturating_add(further_prompts),
         cost: i64::try_from(cost).unwrap_or(i64::MAX),
     };
-    let lease = entered.extend(&allowance, &ask, now).map_err(|exceeded| refuse(&allowance, exceeded))?;
+    *lease = lease.extend(&allowance, &ask, now).map_err(|exceeded| refuse(&allowance, exceeded))?;
     let record = call.record();
     record.lease = Some(lease);
     record.prices = allowance.budget.map(|_| Arc::clone(&snapshot.prices));

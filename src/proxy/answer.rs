@@ -108,6 +108,6 @@ fn note_whole(call: &mut Call, status: StatusCode, body: &ByteList) {
         }
     }
     if digests {
-        stats.digests = Some(Digests::of(body));
+        stats.digests = Some(Box::new(Digests::of(body)));
     }
 }

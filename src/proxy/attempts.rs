@@ -197,9 +197,9 @@ impl<'a> AttemptRecorder<'a> {
             let endpoint = attempt.candidate.endpoint;
             self.record.translated_to = translated_to(self.record, endpoint);
             let under_way = plan.won(attempt, now.since(began), now);
-            let breaker = self.snapshot.catalog.settings().breaker;
+            let settings = Arc::clone(self.snapshot.catalog.settings());
             let caller = plan.plan().caller;
-            answer.observe(CommittedAttempt { stats, endpoint, caller, began, breaker, under_way });
+            answer.observe(CommittedAttempt { stats, endpoint, caller, began, settings, under_way });
         }
         let name = self.snapshot.providers.get(provider).map(|provider| &provider.target.name);
         self.record.provider = name.map(Arc::clone);

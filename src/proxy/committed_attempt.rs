@@ -13,7 +13,7 @@ use super::{classify, translation::AnswerBody};
 use crate::{
     base::{Endpoint, Fault, Moment, Rng},
     relay::{Acknowledge, FailureObserver, FrameSource},
-    routing::{CandidateStats, candidate_stats::AttemptFailure, settings::BreakerSettings},
+    routing::{CandidateStats, candidate_stats::AttemptFailure, settings::RoutingSettings},
     telemetry::GaugeGuard,
     upstream,
 };
@@ -25,7 +25,8 @@ pub struct CommittedAttempt {
     pub(super) caller: u32,
     /// When the attempt began.
     pub(super) began: Moment,
-    pub(super) breaker: BreakerSettings,
+    /// Shared, because they are needed by a failure alone.
+    pub(super) settings: Arc<RoutingSettings>,
     pub(super) under_way: GaugeGuard,
 }
 
@@ -33,10 +34,10 @@ impl FailureObserver for CommittedAttempt {
     /// A stream that breaks off, or holds an error event, counts against its candidate, although no other can
     /// serve the request any more.
     fn failed(self, fault: &Fault) {
-        let Self { stats, endpoint, caller, began, breaker, under_way } = self;
+        let Self { stats, endpoint, caller, began, settings, under_way } = self;
         let class = classify::of_fault(fault);
         let failure = AttemptFailure { class, endpoint, caller, retry_after: None, started: began };
-        stats.failed(&failure, Moment::now(), &breaker, &mut Rng::random());
+        stats.failed(&failure, Moment::now(), &settings.breaker, &mut Rng::random());
         drop(under_way);
     }
 }

@@ -29,9 +29,7 @@ impl Gateway {
         if let Ok(value) = HeaderValue::from_str(&trace.traceparent()) {
             head.headers.insert(TRACEPARENT, value);
         }
-        let record = call.record();
-        record.trace = Some(trace);
-        record.path = Some(head.uri.path().into());
+        call.record().trace = Some(Box::new((trace, head.uri.path().into())));
     }
 
     /// The candidates of the request in order.

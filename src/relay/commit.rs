@@ -142,11 +142,7 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
             stream: self.stream,
             dialect,
             on_fault,
-            broken: None,
-            has_yielded: false,
-            apart: None,
-            pause: None,
-            failed: None,
+            failure: None,
             completion: Some(completion),
             detached,
             _guards: guards,
@@ -167,6 +163,19 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// Renders a fault as an event of a dialect.
 pub type OnFault = fn(Dialect, &Fault, &FailedStream<'_>) -> Bytes;
 
+/// The end of a stream by a fault.
+#[derive(Debug)]
+struct StreamFailure {
+    fault: Fault,
+    /// The body still has to break off with the fault, after the bytes that wait.
+    breaks: bool,
+    /// The bytes before the break have been given time to leave.
+    has_yielded: bool,
+    /// The error of a Gemini stream, and the time before and after it. `None`: there is none.
+    apart: Option<Bytes>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
 /// A stream that the client sees.
 #[derive(Debug)]
 pub struct Committed<S: FrameSource + 'static> {
@@ -174,15 +183,8 @@ pub struct Committed<S: FrameSource + 'static> {
     dialect: Dialect,
     /// `None`: a fault is shown by the broken framing alone.
     on_fault: Option<OnFault>,
-    /// The body breaks off with this fault after the bytes that wait.
-    broken: Option<Fault>,
-    /// The bytes before the break have been given time to leave.
-    has_yielded: bool,
-    /// The error of a Gemini stream, and the time before and after it. `None`: there is none.
-    apart: Option<Bytes>,
-    pause: Option<Pin<Box<Sleep>>>,
-    /// The stream ends with this fault.
-    failed: Option<Fault>,
+    /// `None`: it has no fault. Boxed, because nearly every stream has none.
+    failure: Option<Box<StreamFailure>>,
     /// `None` only while the stream is dropped.
     completion: Option<Completion>,
     /// Where the stream goes if the client leaves and it is to be read on.
@@ -206,32 +208,56 @@ impl<S: FrameSource + 'static> Committed<S> {
                 self.fail(fault);
                 return self.poll_frame(cx);
             }
-            None if self.broken.is_some() && self.on_fault.is_some() && self.stream.owes_comment() => {
-                self.trace_comment().map_or_else(|| self.broken.take().map(Err), |bytes| Some(Ok(bytes)))
+            None if self.breaks() && self.on_fault.is_some() && self.stream.owes_comment() => {
+                self.trace_comment().map_or_else(|| self.take_break().map(Err), |bytes| Some(Ok(bytes)))
             }
-            None if self.broken.is_some() && !self.has_yielded => {
-                if let Some(pause) = &mut self.pause {
-                    ready!(pause.as_mut().poll(cx));
-                }
-                if let Some(error) = self.apart.take() {
-                    self.pause = Some(Box::pin(sleep(ERROR_PAUSE)));
+            None => {
+                if let Some(error) = ready!(self.poll_before_break(cx)) {
                     return Poll::Ready(Some(Ok(error)));
                 }
-                // A reset discards the frames of an HTTP/2 stream that wait, so the connection's task runs
-                // before it.
-                self.has_yielded = true;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            None => match self.broken.take() {
-                Some(fault) => {
-                    self.settle(&Outcome::Fault(fault.clone()));
-                    Some(Err(fault))
+                match self.take_break() {
+                    Some(fault) => {
+                        self.settle(&Outcome::Fault(fault.clone()));
+                        Some(Err(fault))
+                    }
+                    None => self.trace_comment().map(Ok),
                 }
-                None => self.trace_comment().map(Ok),
-            },
+            }
         };
         Poll::Ready(frame)
+    }
+
+    /// Ready when the body may break off, or has no break before it; or with bytes that stand apart before
+    /// the break.
+    fn poll_before_break(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Some(failure) = self.failure.as_deref_mut().filter(|failure| failure.breaks) else {
+            return Poll::Ready(None);
+        };
+        if failure.has_yielded {
+            return Poll::Ready(None);
+        }
+        if let Some(pause) = &mut failure.pause {
+            ready!(pause.as_mut().poll(cx));
+        }
+        if let Some(error) = failure.apart.take() {
+            failure.pause = Some(Box::pin(sleep(ERROR_PAUSE)));
+            return Poll::Ready(Some(error));
+        }
+        // A reset discards the frames of an HTTP/2 stream that wait, so the connection's task runs before it.
+        failure.has_yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The body still has to break off.
+    fn breaks(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.breaks)
+    }
+
+    /// The fault that the body breaks off with, once.
+    fn take_break(&mut self) -> Option<Fault> {
+        let failure = self.failure.as_mut()?;
+        std::mem::take(&mut failure.breaks).then(|| failure.fault.clone())
     }
 
     /// The whole answer has come and its last bytes are given to the client, so its usage does not change any
@@ -264,20 +290,21 @@ impl<S: FrameSource + 'static> Committed<S> {
 
     /// The body breaks off. One of events may report the fault before that.
     fn fail(&mut self, fault: Fault) {
+        let (mut apart, mut pause) = (None, None);
         if let Some(render) = self.on_fault
             && self.stream.tap.is_event_stream()
         {
             self.stream.close_event();
             let event = render(self.dialect, &fault, &self.stream.tap.as_failed());
             if self.dialect == Dialect::Gemini {
-                self.apart = Some(event);
-                self.pause = Some(Box::pin(sleep(ERROR_PAUSE)));
+                apart = Some(event);
+                pause = Some(Box::pin(sleep(ERROR_PAUSE)));
             } else {
                 self.stream.add(event);
             }
         }
-        self.broken = Some(fault.clone());
-        self.failed = Some(fault);
+        self.failure =
+            Some(Box::new(StreamFailure { fault, breaks: true, has_yielded: false, apart, pause }));
     }
 
     /// Nothing more follows for the client.
@@ -288,16 +315,13 @@ impl<S: FrameSource + 'static> Committed<S> {
 
     /// The client was given the whole answer.
     fn is_given(&self) -> bool {
-        self.stream.has_ended()
-            && self.stream.waiting() == 0
-            && self.broken.is_none()
-            && !self.stream.is_cut_short()
+        self.stream.has_ended() && self.stream.waiting() == 0 && !self.breaks() && !self.stream.is_cut_short()
     }
 
     /// The stream breaks off here, although the provider would send on. Nothing happens once it has ended or
     /// its answer is complete.
     pub fn end(&mut self, fault: impl FnOnce(Stage) -> Fault) {
-        if self.failed.is_none() && !self.stream.has_ended() && !self.stream.is_answered() {
+        if self.failure.is_none() && !self.stream.has_ended() && !self.stream.is_answered() {
             self.stream.stop();
             self.fail(fault(self.stream.stage()));
         }
@@ -306,13 +330,16 @@ impl<S: FrameSource + 'static> Committed<S> {
     /// The stream ends here, although the provider would send on; nothing in it reports this to the client.
     pub fn cut(&mut self, fault: impl FnOnce(Stage) -> Fault) {
         let stage = self.stream.stage();
-        self.failed.get_or_insert_with(|| fault(stage));
+        self.failure.get_or_insert_with(|| {
+            let fault = fault(stage);
+            Box::new(StreamFailure { fault, breaks: false, has_yielded: false, apart: None, pause: None })
+        });
     }
 
     /// `None`: the client left before it was given all.
     fn outcome(&mut self) -> Option<Outcome> {
-        match self.failed.take() {
-            Some(fault) => Some(Outcome::Fault(fault)),
+        match self.failure.take() {
+            Some(failure) => Some(Outcome::Fault(failure.fault)),
             None => {
                 let is_answered = self.stream.is_answered() && self.stream.waiting() == 0;
                 (self.is_given() || is_answered).then(|| self.stream.outcome())

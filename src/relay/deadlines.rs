@@ -14,15 +14,22 @@ use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
 use crate::base::DeadlineKind;
 
+/// How far the answer has come.
+#[derive(Debug)]
+enum StreamPhase {
+    /// Deadline of the first token, and its timeout.
+    Silent(Instant, Duration),
+    Flowing,
+    /// The answer is complete: the stream ends at this time.
+    Answered(Instant),
+}
+
 #[derive(Debug)]
 pub(super) struct StreamDeadlines {
-    /// Deadline and timeout. `None`: the first token has come.
-    first_token: Option<(Instant, Duration)>,
+    phase: StreamPhase,
     stream: Duration,
-    /// Deadline and timeout. `None`: no limit.
-    total: Option<(Instant, Duration)>,
-    /// The answer is complete: the stream ends at this time.
-    end: Option<Instant>,
+    /// Deadline and timeout. `None`: no limit. Boxed, because few streams have one.
+    total: Option<Box<(Instant, Duration)>>,
     /// Time of the last bytes of an event.
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -35,17 +42,16 @@ pub(super) struct StreamDeadlines {
 
 impl StreamDeadlines {
     /// Starts at `now`. `first_token` counts from the time the request was sent.
-    pub(super) const fn new(
+    pub(super) fn new(
         now: Instant,
         first_token: (Instant, Duration),
         stream: Duration,
         total: Option<(Instant, Duration)>,
     ) -> Self {
         Self {
-            first_token: Some(first_token),
+            phase: StreamPhase::Silent(first_token.0, first_token.1),
             stream,
-            total,
-            end: None,
+            total: total.map(Box::new),
             last: now,
             timer: None,
             waker: None,
@@ -63,29 +69,33 @@ impl StreamDeadlines {
     }
 
     pub(super) const fn first_token_came(&mut self) {
-        self.nearer |= self.first_token.take().is_some();
+        if matches!(self.phase, StreamPhase::Silent(..)) {
+            self.phase = StreamPhase::Flowing;
+            self.nearer = true;
+        }
     }
 
     /// The answer is complete. From here on only `end` counts.
     pub(super) const fn end_at(&mut self, end: Instant) {
-        self.end = Some(end);
+        self.phase = StreamPhase::Answered(end);
         self.nearer = true;
     }
 
     /// When a stream with a complete answer ends.
     pub(super) const fn end(&self) -> Option<Instant> {
-        self.end
+        match self.phase {
+            StreamPhase::Answered(end) => Some(end),
+            StreamPhase::Silent(..) | StreamPhase::Flowing => None,
+        }
     }
 
     fn due(&self) -> (Instant, DeadlineKind, Duration) {
-        if let Some(end) = self.end {
-            return (end, DeadlineKind::Stream, self.stream);
-        }
-        let mut due = match self.first_token {
-            Some((at, timeout)) => (at, DeadlineKind::FirstToken, timeout),
-            None => (self.last + self.stream, DeadlineKind::Stream, self.stream),
+        let mut due = match self.phase {
+            StreamPhase::Silent(at, timeout) => (at, DeadlineKind::FirstToken, timeout),
+            StreamPhase::Flowing => (self.last + self.stream, DeadlineKind::Stream, self.stream),
+            StreamPhase::Answered(end) => return (end, DeadlineKind::Stream, self.stream),
         };
-        if let Some((at, timeout)) = self.total
+        if let Some((at, timeout)) = self.total.as_deref().copied()
             && at < due.0
         {
             due = (at, DeadlineKind::Total, timeout);

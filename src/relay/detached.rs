@@ -5,7 +5,7 @@
 //! Invariant: bytes are dropped as they come, and each stream reports its completion exactly once, however it
 //! ends.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, rc::Rc};
 
 use tokio::{
     sync::watch,
@@ -41,9 +41,12 @@ pub(super) struct DetachedStream<S: FrameSource> {
     pub(super) guard: GaugeGuard,
 }
 
-/// A worker's detached streams. Cloning shares them.
+/// A worker's detached streams. Cloning shares them; one pointer, because each open stream has a clone.
 #[derive(Clone, Debug)]
-pub struct DetachedStreams {
+pub struct DetachedStreams(Rc<DetachedSet>);
+
+#[derive(Debug)]
+struct DetachedSet {
     tasks: Tasks,
     gauge: Gauge,
     /// True: all of them end.
@@ -53,26 +56,26 @@ pub struct DetachedStreams {
 impl DetachedStreams {
     #[must_use]
     pub fn new(gauge: Gauge) -> Self {
-        Self { tasks: Tasks::new(), gauge, closed: watch::Sender::new(false) }
+        Self(Rc::new(DetachedSet { tasks: Tasks::new(), gauge, closed: watch::Sender::new(false) }))
     }
 
     /// Room for one more. `None`: there are too many, or the process drains.
     pub(super) fn reserve(&self) -> Option<GaugeGuard> {
-        (!*self.closed.borrow() && self.tasks.live() < MAX_STREAMS).then(|| self.gauge.hold())
+        (!*self.0.closed.borrow() && self.0.tasks.live() < MAX_STREAMS).then(|| self.0.gauge.hold())
     }
 
     pub(super) fn read_on<S: FrameSource + 'static>(&self, stream: DetachedStream<S>) {
-        let closed = self.closed.subscribe();
-        self.tasks.spawn(stream.read_on(closed));
+        let closed = self.0.closed.subscribe();
+        self.0.tasks.spawn(stream.read_on(closed));
     }
 
     /// Reads the end of a body with a complete answer; at its end the source gives its connection back.
     pub(super) fn read_rest<S: FrameSource + 'static>(&self, mut source: S) {
-        if *self.closed.borrow() || self.tasks.live() >= MAX_STREAMS {
+        if *self.0.closed.borrow() || self.0.tasks.live() >= MAX_STREAMS {
             return;
         }
-        let mut closed = self.closed.subscribe();
-        self.tasks.spawn(async move {
+        let mut closed = self.0.closed.subscribe();
+        self.0.tasks.spawn(async move {
             tokio::select! {
                 biased;
                 () = discard(&mut source) => {}
@@ -84,8 +87,8 @@ impl DetachedStreams {
 
     /// Ends all of them, now and from now on, and waits until they have reported their completions.
     pub async fn close(&self) {
-        self.closed.send_replace(true);
-        while self.tasks.live() > 0 {
+        self.0.closed.send_replace(true);
+        while self.0.tasks.live() > 0 {
             tokio::task::yield_now().await;
         }
     }

@@ -29,8 +29,7 @@ pub(super) struct Tap {
     /// `None`: the body is not an event stream, bytes are only counted.
     scanner: Option<Scanner>,
     started: Instant,
-    /// Times of the first and of the last frame.
-    first: Option<Instant>,
+    /// Time of the last frame.
     last: Instant,
     stats: StreamStats,
     /// An event without content has ended the answer.
@@ -42,7 +41,7 @@ pub(super) struct Tap {
     /// The stream has ended within an event.
     left_open: bool,
     /// The text of an error event before the first content, its first bytes.
-    error_text: Bytes,
+    error_text: Box<[u8]>,
     text: PassedText,
     /// Notes the things that the provider makes. `None`: the dialect has no such things.
     origin: Option<Box<OriginNote>>,
@@ -57,20 +56,21 @@ pub(super) struct Tap {
 struct PassedText {
     events: u32,
     bytes: usize,
-    smallest: Option<usize>,
+    smallest: Option<u32>,
 }
 
 impl PassedText {
     fn note(&mut self, size: usize) {
         self.events += 1;
         self.bytes += size;
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
         self.smallest = Some(self.smallest.map_or(size, |smallest| smallest.min(size)));
     }
 
     /// At least a token per event, as most providers send them. The Responses API repeats all of its text in
     /// its later events, so there only events count.
     fn tokens(&self, dialect: Dialect) -> u32 {
-        let text = self.bytes.saturating_sub(self.smallest.unwrap_or(0) * self.events as usize);
+        let text = self.bytes.saturating_sub(self.smallest.unwrap_or(0) as usize * self.events as usize);
         match dialect {
             Dialect::Responses => self.events,
             Dialect::ChatCompletions
@@ -113,10 +113,9 @@ impl Tap {
             id,
             scanner,
             started,
-            first: None,
             last: started,
             stats: StreamStats::default(),
-            error_text: Bytes::new(),
+            error_text: Box::default(),
             concluded: false,
             answer_end: AnswerEnd::default(),
             content_shape: ContentShape::default(),
@@ -199,7 +198,7 @@ impl Tap {
             }
             if report.error && !erred && !report.content {
                 let data = event.data.unwrap_or_default();
-                *error_text = Bytes::copy_from_slice(data.get(..MAX_ERROR_TEXT).unwrap_or(data));
+                *error_text = data.get(..MAX_ERROR_TEXT).unwrap_or(data).into();
             }
         })?;
         self.concluded |= report.concluded;
@@ -219,11 +218,8 @@ impl Tap {
         let stats = &mut self.stats;
         stats.frames += 1;
         stats.bytes += bytes as u64;
-        match self.first {
-            None => {
-                self.first = Some(now);
-                stats.first_byte = Some(now - self.started);
-            }
+        match stats.first_byte {
+            None => stats.first_byte = Some(now - self.started),
             Some(_) => {
                 stats.zero_gaps += u32::from(gap < ZERO_GAP_LIMIT);
                 if let Some(timings) = &mut stats.frame_timings {
@@ -270,13 +266,13 @@ impl Tap {
     pub(super) fn take_stats(&mut self) -> StreamStats {
         let mut stats = std::mem::take(&mut self.stats);
         stats.passed_tokens = self.text.tokens(self.dialect);
-        stats.span = self.first.map_or(Duration::ZERO, |first| self.last - first);
+        stats.span = stats.first_byte.map_or(Duration::ZERO, |first| self.last - (self.started + first));
         stats
     }
 
     /// The text of an error event before the first content, taken out.
     pub(super) fn take_error_text(&mut self) -> Bytes {
-        std::mem::take(&mut self.error_text)
+        std::mem::take(&mut self.error_text).into()
     }
 
     /// Tokens of output that have passed, estimated.

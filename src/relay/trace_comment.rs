@@ -30,7 +30,7 @@ pub(super) fn render(record: &RequestRecord, stats: &StreamStats) -> Bytes {
             "max": micros(added.max),
         })),
         "waited_for_client": stats.waited_for_client,
-        "digests": stats.digests.map(|digests| json!({
+        "digests": stats.digests.as_deref().map(|digests| json!({
             "algorithm": "sha256",
             "received": Digests::hex(&digests.received),
             "given": Digests::hex(&digests.given),

@@ -278,7 +278,7 @@ impl Catalog {
     }
 
     #[must_use]
-    pub fn settings(&self) -> &RoutingSettings {
+    pub const fn settings(&self) -> &Arc<RoutingSettings> {
         &self.settings
     }
 

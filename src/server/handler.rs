@@ -1,12 +1,12 @@
 //! The interface between connections and the content that they serve. A handler sees a request's head and
 //! body and answers with a response; it knows neither protocol nor socket, except for [`Peer`].
 
-use std::{error::Error, future::Future, net::SocketAddr};
+use std::{error::Error, future::Future};
 
 use bytes::Bytes;
 use http::{Response, request::Parts};
 
-use super::{conn::RequestBody, cut::Cuttable, refusal::RefusalReason};
+use super::{conn::RequestBody, cut::Cuttable, peer::Peer, refusal::RefusalReason};
 
 /// The content of a server. Cloned once per connection, so cheap to clone: an `Rc` inside.
 pub trait Handler: Clone + 'static {
@@ -26,11 +26,4 @@ pub trait Handler: Clone + 'static {
 
     /// The JSON body of a response that the server gives without [`Handler::handle`].
     fn refuse(&self, reason: RefusalReason) -> Bytes;
-}
-
-/// The other end of the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    pub address: SocketAddr,
-    pub tls: bool,
 }

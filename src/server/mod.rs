@@ -2,6 +2,7 @@
 //! does not know the content that it serves. Invariant: a connection stays on the worker that accepted it.
 //!
 //! - [`handler`]: the interface to the content; [`cut`]: why the server ends a response before its end
+//! - [`peer`]: the other end of a connection
 //! - [`refusal`]: reasons for which the server answers without the handler; `host`: one of them
 //! - [`settings`]: addresses, limits and deadlines
 //! - [`drain`]: the process stops its workers in steps
@@ -25,6 +26,7 @@ mod h2;
 pub mod handler;
 mod host;
 pub mod listen;
+pub mod peer;
 pub mod refusal;
 pub mod settings;
 #[cfg(test)]
@@ -34,7 +36,8 @@ pub use conn::RequestBody;
 pub use cut::{CutCause, Cuttable};
 pub use drain::{Drain, Phase};
 pub use h1::FramingGuard;
-pub use handler::{Handler, Peer};
+pub use handler::Handler;
 pub use listen::{BindError, BoundListeners, ConnLimit, ServeOptions, TlsSource, bind, resolve, serve};
+pub use peer::Peer;
 pub use refusal::{Ambiguity, RefusalReason};
 pub use settings::{Listen, ServerLimits, TlsFiles};

@@ -15,7 +15,7 @@ use crate::{
 pub(super) fn write(completed: &Completed) {
     let (record, stats) = (&completed.record, &completed.record.stats);
     let fields = LogFields::of(completed);
-    let digests = stats.digests;
+    let digests = stats.digests.as_deref();
     macro_rules! line {
         ($level:ident, $outcome:expr $(, $name:ident = $value:expr)*) => {
             $level!(

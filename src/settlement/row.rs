@@ -71,8 +71,8 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
         events: is_stream.then(|| stats.events.into()),
         request_bytes: Some(number(record.client.request_bytes)),
         bytes: (is_stream || stats.bytes > 0).then(|| number(stats.bytes)),
-        digest_up: stats.digests.map(|digests| Digests::hex(&digests.received)),
-        digest_down: stats.digests.map(|digests| Digests::hex(&digests.given)),
+        digest_up: stats.digests.as_deref().map(|digests| Digests::hex(&digests.received)),
+        digest_down: stats.digests.as_deref().map(|digests| Digests::hex(&digests.given)),
         tokens_in: beyond(usage.input, before.input),
         tokens_out: beyond(usage.output, before.output),
         tokens_cached: beyond(usage.cached, before.cached),
@@ -81,7 +81,7 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
         cost: cost.map(|cost| cost - cost_before),
         client: client_address(&record.client, config.trusted_proxies()).map(|address| address.to_string()),
         user_agent: (record.client.user_agent.as_ref()).map(|agent| cut(&String::from_utf8_lossy(agent))),
-        trace_id: record.trace.map(|trace| format!("{:032x}", trace.id)),
+        trace_id: record.trace.as_deref().map(|(trace, _)| format!("{:032x}", trace.id)),
         ..Row::new(ids.make(at), at)
     })
 }

@@ -15,8 +15,10 @@ use crate::{
 
 /// Puts both spans of a request into the queue, if its trace is to be exported. `tls`: clients use TLS.
 pub(super) fn put(completed: &Completed, spans: &SpanSender, tls: bool) {
-    let Some(trace) = completed.record.trace.filter(|trace| trace.sampled) else { return };
-    spans.put(server_span(completed, trace, tls));
+    let Some((trace, path)) = completed.record.trace.as_deref().filter(|(trace, _)| trace.sampled) else {
+        return;
+    };
+    spans.put(server_span(completed, (trace, path), tls));
     if completed.record.attempts > 0 {
         spans.put(model_span(completed, trace));
     }
@@ -24,23 +26,23 @@ pub(super) fn put(completed: &Completed, spans: &SpanSender, tls: bool) {
 
 /// By the conventions for HTTP a server's span has an error for a status from 500 on: one below is the
 /// client's.
-fn server_span(completed: &Completed, trace: Trace, tls: bool) -> Span {
+fn server_span(completed: &Completed, (trace, path): (&Trace, &str), tls: bool) -> Span {
     let (record, status) = (&completed.record, completed.status());
     let failed = status >= 500 || matches!(&completed.outcome, Outcome::Fault(_) if status < 400);
     let error = error(completed).filter(|_| failed);
-    let path = record.route.template();
+    let template = record.route.template();
     Span {
         trace: trace.id,
         id: trace.server,
         parent: trace.parent,
-        name: format!("POST {path}"),
+        name: format!("POST {template}"),
         kind: SpanKind::Server,
         start: arrival(completed),
         length: completed.total,
         attributes: vec![
             ("http.request.method", "POST".into()),
-            ("http.route", path.into()),
-            ("url.path", record.path.as_deref().unwrap_or(path).into()),
+            ("http.route", template.into()),
+            ("url.path", path.into()),
             ("url.scheme", if tls { "https" } else { "http" }.into()),
             ("error.type", error.as_deref().into()),
             ("http.response.status_code", u64::from(status).into()),
@@ -52,7 +54,7 @@ fn server_span(completed: &Completed, trace: Trace, tls: bool) -> Span {
     }
 }
 
-fn model_span(completed: &Completed, trace: Trace) -> Span {
+fn model_span(completed: &Completed, trace: &Trace) -> Span {
     let (record, stats) = (&completed.record, &completed.record.stats);
     let operation = operation(record.route);
     let model = record.model.as_deref().unwrap_or_default();

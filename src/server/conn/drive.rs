@@ -43,7 +43,7 @@ pub(in crate::server) async fn drive<C: HyperConnection>(
 }
 
 /// `None` if the connection is to end before the future does.
-pub(in crate::server) async fn while_live<F: Future>(
+pub(in crate::server) async fn while_live<F: Future + ?Sized>(
     record: &ConnRecord,
     mut future: Pin<Box<F>>,
 ) -> Option<F::Output> {

@@ -3,7 +3,7 @@
 //! HTTP/1.1 connection pays one system call for it in all of its life, and no memory. Only the bytes of an
 //! unfinished preface are read, because a look does not wait for more of them and does not show their end.
 
-use std::{io, rc::Rc, sync::Arc};
+use std::{future::Future, io, pin::Pin, rc::Rc, sync::Arc};
 
 use rustls::ServerConfig;
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
@@ -13,20 +13,21 @@ use super::{
     drive::while_live,
     socket::{ClientStream, FirstBytes, Socket},
     state::{ConnRecord, ConnState},
+    table::ConnEntry,
 };
 use crate::{
-    base::spawn::Tasks,
+    base::{GaugeGuard, spawn::Tasks},
     server::{
         h1::{self, H1ConnState},
         h2::{self, H2ConnState},
-        handler::{Handler, Peer},
+        handler::Handler,
     },
 };
 
 /// The beginning of HTTP/2 by prior knowledge (RFC 9113 section 3.4), as far as no HTTP/1.1 request begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum HttpVersion {
     Http1,
     Http2,
@@ -37,38 +38,52 @@ pub(in crate::server) struct AcceptedSocket<H> {
     pub(in crate::server) stream: TcpStream,
     /// `None`: a plain connection.
     pub(in crate::server) tls: Option<Arc<ServerConfig>>,
-    pub(in crate::server) record: Rc<ConnRecord>,
+    pub(in crate::server) entry: ConnEntry,
+    /// Its place among the connections of all workers.
+    pub(in crate::server) permit: GaugeGuard,
     pub(in crate::server) handler: H,
     pub(in crate::server) tasks: Tasks,
 }
 
 /// Serves one connection until it ends or its fate ends it.
-pub(in crate::server) async fn run<H: Handler>(accepted: AcceptedSocket<H>) {
-    let AcceptedSocket { stream, tls, record, handler, tasks } = accepted;
-    let peer = Peer { address: record.address, tls: tls.is_some() };
-    let opened = match tls {
-        None => while_live(&record, Box::pin(open_plain(stream))).await,
-        Some(config) => while_live(&record, Box::pin(open_tls(stream, config))).await,
+// No `async fn`, and nothing is matched on across an `await`, because the future, which is a connection's
+// task, would keep the arguments and the matched values twice.
+pub(in crate::server) fn run<H: Handler>(accepted: AcceptedSocket<H>) -> impl Future<Output = ()> {
+    let AcceptedSocket { stream, tls, entry, permit, handler, tasks } = accepted;
+    let opening: Pin<Box<dyn Future<Output = io::Result<Opened>>>> = match tls {
+        None => Box::pin(open_plain(stream)),
+        Some(config) => Box::pin(open_tls(stream, config)),
     };
-    let (stream, version, first) = match opened {
-        Some(Ok(opened)) => opened,
-        Some(Err(error)) => return tracing::debug!(peer = %peer.address, %error, "connection not opened"),
-        None => return,
-    };
-    let limits = record.limits();
-    let socket = Socket::new(stream, first, Rc::clone(&record));
-    let ended = match version {
-        HttpVersion::Http1 => {
-            record.set_protocol(ConnState::H1(H1ConnState::default()));
-            h1::serve(socket, &limits, handler, peer, &record).await
+    async move {
+        let record = &entry.record;
+        if let Some((socket, version)) = opened(while_live(record, opening).await, record) {
+            let ended = if version == HttpVersion::Http1 {
+                h1::serve(socket, handler, record).await
+            } else {
+                h2::serve(socket, handler, record, tasks).await
+            };
+            if let Err(error) = ended {
+                tracing::debug!(peer = %record.peer.address, %error, "connection ended");
+            }
         }
-        HttpVersion::Http2 => {
-            record.set_protocol(ConnState::H2(H2ConnState::default()));
-            h2::serve(socket, &limits, handler, peer, &record, tasks).await
+        drop(permit);
+    }
+}
+
+/// The socket of a connection that was opened, with the state of its protocol set.
+fn opened(opened: Option<io::Result<Opened>>, record: &Rc<ConnRecord>) -> Option<(Socket, HttpVersion)> {
+    match opened? {
+        Ok((stream, version, first)) => {
+            record.set_protocol(match version {
+                HttpVersion::Http1 => ConnState::H1(H1ConnState::default()),
+                HttpVersion::Http2 => ConnState::H2(H2ConnState::default()),
+            });
+            Some((Socket::new(stream, first, Rc::clone(record)), version))
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(peer = %peer.address, %error, "connection ended");
+        Err(error) => {
+            tracing::debug!(peer = %record.peer.address, %error, "connection not opened");
+            None
+        }
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::{
     cell::{Cell, OnceCell},
-    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     task::Waker,
@@ -16,7 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use crate::server::{cut::CutCause, h1::H1ConnState, h2::H2ConnState, settings::ServerLimits};
+use crate::server::{cut::CutCause, h1::H1ConnState, h2::H2ConnState, peer::Peer, settings::ServerLimits};
 
 /// How a connection goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +46,7 @@ pub(in crate::server) struct SweepContext {
 
 #[derive(Debug)]
 pub(in crate::server) struct ConnRecord {
-    pub(in crate::server) address: SocketAddr,
+    pub(in crate::server) peer: Peer,
     /// Index in the table.
     pub(super) index: Cell<usize>,
     fate: Cell<ConnFate>,
@@ -66,9 +65,9 @@ pub(in crate::server) struct ConnRecord {
 }
 
 impl ConnRecord {
-    pub(super) fn new(address: SocketAddr, index: usize, context: Rc<SweepContext>) -> Self {
+    pub(super) fn new(peer: Peer, index: usize, context: Rc<SweepContext>) -> Self {
         Self {
-            address,
+            peer,
             index: Cell::new(index),
             fate: Cell::new(ConnFate::Live),
             cut_cause: Cell::new(None),
@@ -185,7 +184,7 @@ impl ConnRecord {
         let limits = self.limits();
         let passed = |since: Instant, allowed: Duration| now.saturating_duration_since(since) > allowed;
         if self.stalled_since.get().is_some_and(|since| passed(since, limits.write_timeout)) {
-            tracing::debug!(peer = %self.address, "client does not read, connection cut");
+            tracing::debug!(peer = %self.peer.address, "client does not read, connection cut");
             self.cut(CutCause::Unread(limits.write_timeout));
         }
         if let Some(h2) = self.h2() {
@@ -194,7 +193,7 @@ impl ConnRecord {
             h2.cut_streams(cause, |since| {
                 let is_due = passed(since, limits.write_timeout + step);
                 if is_due {
-                    tracing::debug!(peer = %self.address, "client does not read a stream, stream reset");
+                    tracing::debug!(peer = %self.peer.address, "client does not read a stream, stream reset");
                 }
                 is_due
             });

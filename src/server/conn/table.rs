@@ -4,7 +4,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -17,7 +16,7 @@ use tokio::{
 };
 
 use super::state::{ConnFate, ConnRecord, SweepContext};
-use crate::server::{cut::CutCause, settings::ServerLimits};
+use crate::server::{cut::CutCause, peer::Peer, settings::ServerLimits};
 
 #[derive(Debug)]
 pub(in crate::server) struct ConnTable {
@@ -39,9 +38,9 @@ impl ConnTable {
         Rc::new(Self { records: RefCell::default(), context, emptied: Notify::new() })
     }
 
-    pub(in crate::server) fn enter(self: &Rc<Self>, address: SocketAddr) -> ConnEntry {
+    pub(in crate::server) fn enter(self: &Rc<Self>, peer: Peer) -> ConnEntry {
         let mut records = self.records.borrow_mut();
-        let record = Rc::new(ConnRecord::new(address, records.len(), Rc::clone(&self.context)));
+        let record = Rc::new(ConnRecord::new(peer, records.len(), Rc::clone(&self.context)));
         records.push(Rc::clone(&record));
         ConnEntry { record, table: Rc::clone(self) }
     }
@@ -117,7 +116,8 @@ mod tests {
         let table = ConnTable::new(Arc::clone(&limits));
         let scenario = async {
             sleep(Duration::from_millis(1900)).await;
-            let entry = table.enter(SocketAddr::from(([127, 0, 0, 1], 1)));
+            let address = ([127, 0, 0, 1], 1).into();
+            let entry = table.enter(Peer { address, tls: false });
             limits.store(Arc::new(ServerLimits {
                 head_timeout: Duration::from_millis(400),
                 ..ServerLimits::default()

@@ -1,7 +1,7 @@
 //! An HTTP/1.1 connection from its first request to its close. hyper has the socket while it reads requests
 //! and writes short responses; `streamed` has it while a stream runs.
 
-use std::{error::Error, pin::Pin, rc::Rc};
+use std::{error::Error, future::Future, pin::Pin, rc::Rc};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -19,7 +19,7 @@ use crate::server::{
         socket::Socket,
         state::ConnRecord,
     },
-    handler::{Handler, Peer},
+    handler::Handler,
     refusal::RefusalReason,
     settings::ServerLimits,
 };
@@ -34,22 +34,20 @@ impl<H: Handler> HyperConnection for http1::Connection<TokioIo<Socket>, H1Servic
 }
 
 /// Serves the connection until it ends.
-pub(in crate::server) async fn serve<H: Handler>(
+// No `async fn`, because its future would keep its arguments twice, for all of the connection's life.
+pub(in crate::server) fn serve<H: Handler>(
     mut socket: Socket,
-    limits: &ServerLimits,
     handler: H,
-    peer: Peer,
     record: &Rc<ConnRecord>,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
-    loop {
-        let (returned, driven, streamed) = run_hyper(socket, limits, handler.clone(), peer, record).await;
-        socket = returned;
-        let persists = match streamed {
-            Some(streamed) => streamed::write(&mut socket, record, streamed).await?,
-            None => false,
-        };
-        if !persists {
-            return close(&mut socket, record, driven, &handler).await;
+) -> impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> {
+    let record = Rc::clone(record);
+    async move {
+        loop {
+            let (returned, driven, streamed) = run_hyper(socket, &handler, &record).await;
+            socket = returned;
+            if !streamed::write(&mut socket, &record, streamed).await? {
+                return close(&mut socket, &record, driven, &handler).await;
+            }
         }
     }
 }
@@ -57,14 +55,13 @@ pub(in crate::server) async fn serve<H: Handler>(
 /// Runs hyper until the connection ends or a response is a stream.
 async fn run_hyper<H: Handler>(
     socket: Socket,
-    limits: &ServerLimits,
-    handler: H,
-    peer: Peer,
+    handler: &H,
     record: &Rc<ConnRecord>,
 ) -> (Socket, hyper::Result<()>, Option<Streamed<H1ResponseBody<H::Body>>>) {
     let handoff = Handoff::default();
-    let service = H1Service { handler, peer, record: Rc::clone(record), handoff: handoff.clone() };
-    let mut connection = Box::new(builder(limits).serve_connection(TokioIo::new(socket), service));
+    let service = H1Service { handler: handler.clone(), record: Rc::clone(record), handoff: handoff.clone() };
+    let builder = builder(&record.limits());
+    let mut connection = Box::new(builder.serve_connection(TokioIo::new(socket), service));
     let driven = drive(&mut Pin::new(&mut *connection), record, || handoff.is_put()).await;
     (connection.into_parts().io.into_inner(), driven, handoff.take())
 }

@@ -26,7 +26,7 @@ use crate::server::{
         state::{ConnRecord, InFlight},
     },
     cut::Cuttable,
-    handler::{Handler, Peer},
+    handler::Handler,
     host::names_hosts_only,
     refusal::{Ambiguity, RefusalReason},
 };
@@ -35,7 +35,6 @@ use crate::server::{
 #[derive(Debug)]
 pub(super) struct H1Service<H: Handler> {
     pub(super) handler: H,
-    pub(super) peer: Peer,
     pub(super) record: Rc<ConnRecord>,
     /// Where streamed responses are put.
     pub(super) handoff: Handoff<H1ResponseBody<H::Body>>,
@@ -57,14 +56,14 @@ impl<H: Handler> Service<Request<Incoming>> for H1Service<H> {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let in_flight = self.record.begin_request();
         if let Err(ambiguity) = check(&request, &self.record) {
-            tracing::debug!(peer = %self.peer.address, ?ambiguity, "request refused");
+            tracing::debug!(peer = %self.record.peer.address, ?ambiguity, "request refused");
             let body = self.handler.refuse(RefusalReason::Ambiguous(ambiguity));
             return Box::pin(ready(Ok(refuse(body, in_flight))));
         }
         let handoff = persistence(&request).map(|persists| (self.handoff.clone(), persists));
         let (head, body) = request.into_parts();
         let body = RequestBody::h1(body, Rc::clone(&self.record));
-        let answer = self.handler.handle(head, body, self.peer);
+        let answer = self.handler.handle(head, body, self.record.peer);
         Box::pin(async move {
             let mut response = answer.await;
             if in_flight.0.h1().is_some_and(H1ConnState::begin_response) {

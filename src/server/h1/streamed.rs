@@ -92,34 +92,20 @@ pub(super) fn is_stream<B: Body>(response: &Response<B>) -> bool {
         && !response.headers().contains_key(header::CONTENT_LENGTH)
 }
 
-/// Writes a stream to its end. `true`: the connection may carry another request; `false`: it was shut down.
+/// Writes a stream to its end, if there is one. `true`: the connection may carry another request; `false`: it
+/// was shut down, or there is none.
 // No `async fn`, because its future would keep room for the response beside the writer, for all of the
 // stream's life.
 pub(super) fn write<'a, B>(
     socket: &'a mut Socket,
     record: &'a ConnRecord,
-    streamed: Streamed<B>,
+    streamed: Option<Streamed<B>>,
 ) -> impl Future<Output = Result<bool, Box<dyn Error + Send + Sync>>> + 'a
 where
     B: Body<Data = bytes::Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'a,
 {
-    let Streamed { response, persists } = streamed;
-    let persists = persists && may_persist(record);
-    let (head, body) = response.into_parts();
-    let chunk = ChunkWriter::new(render_head(head.status, &head.headers, persists));
-    drop(head);
-    let mut writer = StreamWriter {
-        socket,
-        record,
-        body: Some(body),
-        is_last_loaded: false,
-        broken: None,
-        chunk,
-        persists,
-        readiness: None,
-        has_client_sent: false,
-    };
-    poll_fn(move |cx| writer.poll(cx))
+    let mut writer = streamed.map(|streamed| StreamWriter::new(socket, record, streamed));
+    poll_fn(move |cx| writer.as_mut().map_or(Poll::Ready(Ok(false)), |writer| writer.poll(cx)))
 }
 
 /// The worker is not draining, and hyper, which had the connection before, has not read beyond the request.
@@ -146,10 +132,27 @@ struct StreamWriter<'a, B> {
     has_client_sent: bool,
 }
 
-impl<B> StreamWriter<'_, B>
+impl<'a, B> StreamWriter<'a, B>
 where
     B: Body<Data = bytes::Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
 {
+    fn new(socket: &'a mut Socket, record: &'a ConnRecord, streamed: Streamed<B>) -> Self {
+        let Streamed { response, persists } = streamed;
+        let persists = persists && may_persist(record);
+        let (head, body) = response.into_parts();
+        Self {
+            socket,
+            record,
+            body: Some(body),
+            is_last_loaded: false,
+            broken: None,
+            chunk: ChunkWriter::new(render_head(head.status, &head.headers, persists)),
+            persists,
+            readiness: None,
+            has_client_sent: false,
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
         turn::begin();
         if self.record.fate() == ConnFate::Cut {

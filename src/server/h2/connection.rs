@@ -15,7 +15,7 @@ use crate::{
             socket::Socket,
             state::ConnRecord,
         },
-        handler::{Handler, Peer},
+        handler::Handler,
         settings::ServerLimits,
     },
 };
@@ -53,14 +53,13 @@ impl<H: Handler> HyperConnection for http2::Connection<TokioIo<Socket>, H2Servic
 /// Serves the connection until it ends.
 pub(in crate::server) async fn serve<H: Handler>(
     socket: Socket,
-    limits: &ServerLimits,
     handler: H,
-    peer: Peer,
     record: &Rc<ConnRecord>,
     tasks: Tasks,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let limits = &record.limits();
     let executor = StreamExecutor { tasks, record: Rc::clone(record) };
-    let service = H2Service { handler, peer, record: Rc::clone(record), header_count: limits.header_count };
+    let service = H2Service { handler, record: Rc::clone(record), header_count: limits.header_count };
     let connection = builder(limits, executor).serve_connection(TokioIo::new(socket), service);
     drive(&mut Box::pin(connection), record, || false).await.map_err(Into::into)
 }

@@ -27,7 +27,7 @@ use crate::server::{
         state::{ConnRecord, InFlight},
     },
     cut::Cuttable,
-    handler::{Handler, Peer},
+    handler::Handler,
     host::names_hosts_only,
     refusal::{Ambiguity, RefusalReason},
 };
@@ -36,7 +36,6 @@ use crate::server::{
 #[derive(Debug)]
 pub(super) struct H2Service<H> {
     pub(super) handler: H,
-    pub(super) peer: Peer,
     pub(super) record: Rc<ConnRecord>,
     /// Header fields of a request.
     pub(super) header_count: usize,
@@ -79,11 +78,11 @@ impl<H: Handler> Service<Request<Incoming>> for H2Service<H> {
             })
         };
         if let Some(reason) = reason {
-            tracing::debug!(peer = %self.peer.address, ?reason, "request refused");
+            tracing::debug!(peer = %self.record.peer.address, ?reason, "request refused");
             drop(body);
             return Box::pin(ready_now(Ok(response(refuse(reason, self.handler.refuse(reason))))));
         }
-        let answer = self.handler.handle(head, body, self.peer);
+        let answer = self.handler.handle(head, body, self.record.peer);
         Box::pin(async move { Ok(response(answer.await.map(Content::Handler))) })
     }
 }

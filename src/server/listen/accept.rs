@@ -28,6 +28,7 @@ use crate::{
         },
         drain::{Drain, Phase},
         handler::Handler,
+        peer::Peer,
         refusal::RefusalReason,
         settings::ServerLimits,
     },
@@ -106,18 +107,16 @@ impl<H: Handler> Server<H> {
     }
 
     fn open(&self, stream: TcpStream, address: SocketAddr, permit: GaugeGuard) {
-        let entry = self.table.enter(address);
+        let tls = self.options.tls.as_ref().map(TlsSource::current);
         let accepted = AcceptedSocket {
             stream,
-            tls: self.options.tls.as_ref().map(TlsSource::current),
-            record: Rc::clone(&entry.record),
+            entry: self.table.enter(Peer { address, tls: tls.is_some() }),
+            tls,
+            permit,
             handler: self.handler.clone(),
             tasks: self.tasks.clone(),
         };
-        self.tasks.spawn(async move {
-            open::run(accepted).await;
-            drop((entry, permit));
-        });
+        self.tasks.spawn(open::run(accepted));
     }
 
     /// Idle connections close at once, the others after their responses in flight.

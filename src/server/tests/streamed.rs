@@ -152,5 +152,5 @@ fn a_connection_that_streams_is_small() {
         size_of::<F>()
     }
     let size = size(conn::open::run::<Demo>);
-    assert!(size <= 1280, "{size} bytes");
+    assert!(size <= 560, "{size} bytes");
 }
