@@ -8,9 +8,9 @@
 //!   not translated
 //! - [`conversation`]: the neutral form, [`content`] its parts, [`wishes`] its settings; [`place`]: a
 //!   member's path
-//! - [`nodes`] ([`memo`]), [`value`], [`members`]: reading JSON; [`ids`]: ids of calls; [`schema`],
-//!   [`closed_schema`]: parameters of tools and forms of answers; [`order`]: results follow their calls;
-//!   [`count`]: the estimate of tokens
+//! - [`nodes`] ([`json_node`], [`memo`]), [`value`], [`members`]: reading JSON; [`ids`]: ids of calls;
+//!   [`schema`], [`closed_schema`]: parameters of tools and forms of answers; [`order`]: results follow their
+//!   calls; [`count`]: the estimate of tokens
 //! - [`read_chat`] ([`read_chat_tools`]), [`read_messages`] ([`read_messages_tools`]), [`read_responses`]
 //!   ([`read_responses_items`], [`read_responses_tools`]), [`read_gemini`] ([`read_gemini_tools`]): the
 //!   readers
@@ -26,6 +26,7 @@ mod conversation;
 mod count;
 mod error;
 mod ids;
+mod json_node;
 mod members;
 mod memo;
 mod nodes;

@@ -4,7 +4,7 @@
 //! A member is known by its bytes, all of them: the comparison costs less than a digest. Bounded in bytes;
 //! the one that was used least recently goes.
 
-use super::nodes::JsonNode;
+use super::json_node::JsonNode;
 
 #[derive(Debug)]
 pub(super) struct SpanMemo {

@@ -4,7 +4,10 @@
 //! numbers beyond a float and halves of surrogate pairs, which most readers cannot read. Long members that
 //! come again and again are not read again ([`memo`](super::memo)).
 
-use super::memo::SpanMemo;
+use super::{
+    json_node::{JsonNode, NodeKind},
+    memo::SpanMemo,
+};
 use crate::dialect::{
     json::stop_in,
     string_inside::{NEAR, SIMPLE_ESCAPES, escaped, far_run, plain_run},
@@ -12,43 +15,6 @@ use crate::dialect::{
 
 /// Nested deeper than this, a request is refused.
 pub(super) const MAX_DEPTH: usize = 100;
-
-/// A value, or a member's name, which stands before its value.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct JsonNode {
-    pub(super) kind: NodeKind,
-    /// In the source, with quotes and brackets.
-    pub(super) start: u32,
-    pub(super) end: u32,
-    /// The nodes inside an object or an array, names among them; the bytes of a string's text.
-    pub(super) size: u32,
-    /// The length of the unescaped texts before it. An escaped string's text starts there.
-    pub(super) text_at: u32,
-}
-
-impl JsonNode {
-    /// The nodes of the value: its own and those inside.
-    pub(super) const fn count(&self) -> usize {
-        match self.kind {
-            NodeKind::Object | NodeKind::Array => self.size as usize + 1,
-            NodeKind::String | NodeKind::Escaped | NodeKind::Number => 1,
-            NodeKind::True | NodeKind::False | NodeKind::Null => 1,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NodeKind {
-    Object,
-    Array,
-    String,
-    /// A string with escapes.
-    Escaped,
-    Number,
-    True,
-    False,
-    Null,
-}
 
 /// The values of a document, kept from one to the next.
 #[derive(Debug)]

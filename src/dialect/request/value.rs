@@ -3,7 +3,10 @@
 //! Of members with one name the last counts, as for most JSON readers. A value that passes whole is copied as
 //! the client wrote it.
 
-use super::nodes::{JsonNode, NodeBuffers, NodeKind};
+use super::{
+    json_node::{JsonNode, NodeKind},
+    nodes::NodeBuffers,
+};
 
 /// A document that was read.
 #[derive(Debug)]

@@ -152,7 +152,7 @@ fn event(
     number: u64,
     padding: &str,
 ) -> (Option<&'static str>, String) {
-    let text = if padding.len() % 2 == 0 {
+    let text = if padding.len().is_multiple_of(2) {
         serde_json::to_string(text).unwrap()
     } else {
         let escaped = |c: char| -> String {
