@@ -50,6 +50,7 @@ fn admission(many: usize, allowance: LimitValues) -> Box<dyn FnMut()> {
         strategies: None,
         allowance,
         expires: Some(SystemTime::now() + Duration::from_secs(3600)),
+        cache: None,
     };
     let mut ring = KeyMap::new();
     let mut secret = String::new();

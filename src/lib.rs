@@ -9,8 +9,8 @@
 //! imports none. [`config`] turns a file into every room's settings, [`app`] turns settings into a running
 //! process, [`cli`] is the command line. [`prober`] checks the providers in the background. [`web`] also
 //! serves the operator's pages, [`telemetry`] holds gauges, statistics and the log. [`dialect`] translates
-//! between the APIs' dialects. [`batch`] runs many requests that came as one. [`demo`] is a built-in
-//! provider, [`load`] the engine that measures providers.
+//! between the APIs' dialects. [`batch`] runs many requests that came as one, [`cache`] holds answers that
+//! were given before. [`demo`] is a built-in provider, [`load`] the engine that measures providers.
 //!
 //! `tests/architecture/law.rs` checks which room may import which.
 
@@ -20,6 +20,7 @@ pub mod database;
 pub mod http1;
 
 pub mod auth;
+pub mod cache;
 pub mod exchange;
 pub mod ledger;
 pub mod relay;

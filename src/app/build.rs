@@ -10,6 +10,7 @@ use std::{
 use crate::{
     auth::{ConfiguredKeys, StoredKeys},
     base::ttl_map::CacheHits,
+    cache::{AnswerCache, CachePolicy},
     config::{ProviderSettings, Settings},
     ledger::Prices,
     proxy::{AdminAccess, BodyBounds, Intake, Provider, SecretMask, Snapshot},
@@ -35,6 +36,11 @@ pub(super) fn snapshot(settings: &Settings, records: &StatsRegistry) -> Snapshot
         providers: settings.providers.iter().map(|provider| joined(provider, records)).collect(),
         stream: settings.stream,
         compression: settings.compression,
+        cache: CachePolicy::new(
+            settings.cache.clone(),
+            settings.tokens.iter().any(|token| token.limits.cache == Some(true)),
+        ),
+        answers: AnswerCache::new(settings.cache.max_size),
         pool: settings.pool,
         intake: intake(&settings.limits),
         failover: settings.failover,

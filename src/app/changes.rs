@@ -55,6 +55,7 @@ impl Changes {
             pool,
             stream,
             compression,
+            cache,
             failover,
             routing,
             commits,
@@ -76,6 +77,7 @@ impl Changes {
         let live = [
             ("streaming", *stream != old.stream),
             ("compression", *compression != old.compression),
+            ("cache", *cache != old.cache),
             ("max_connections", pool.max_connections != old.pool.max_connections),
             ("max_keepalive_connections", pool.max_keepalive != old.pool.max_keepalive),
             ("keepalive_expiry", pool.keepalive_expiry != old.pool.keepalive_expiry),

@@ -190,6 +190,17 @@ fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
     carried.keys = current.keys.clone();
     carried.tokens = next.tokens.carry(&current.tokens);
     carried.recalls = current.recalls.clone();
+    carried.answers = current.answers.clone();
+    let is_moved = |provider: &crate::proxy::Provider| {
+        let target = &provider.target;
+        let mut old = current.providers.iter().map(|old| &old.target);
+        old.any(|old| old.name == target.name && old.base != target.base)
+    };
+    if carried.providers.iter().any(is_moved) {
+        // Answers know their providers by name.
+        carried.answers.clear();
+    }
+    carried.answers.set_max_size(carried.cache.settings.max_size);
     for (index, provider) in carried.providers.iter_mut().enumerate() {
         let same = |old: &&crate::proxy::Provider| {
             let (old, new) = (&old.target, &provider.target);

@@ -13,6 +13,8 @@ pub struct KeyLimits {
     pub strategies: Option<Vec<String>>,
     pub allowance: LimitValues,
     pub expires: Option<SystemTime>,
+    /// Whether its requests use the answer cache. `None`: as their models say.
+    pub cache: Option<bool>,
 }
 
 impl KeyLimits {

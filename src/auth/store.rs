@@ -240,7 +240,7 @@ impl StoredKey {
             digest: digest(3)?.ok_or(DatabaseError::Column(3))?,
             old: old.zip(until),
             admin: number(row, 6)? != 0,
-            limits: KeyLimits { models, strategies, allowance, expires: time(row, 12)? },
+            limits: KeyLimits { models, strategies, allowance, expires: time(row, 12)?, cache: None },
             created: time(row, 13)?.unwrap_or(SystemTime::UNIX_EPOCH),
             revoked: time(row, REVOKED_COLUMN)?,
             spent: 0,

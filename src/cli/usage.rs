@@ -97,9 +97,11 @@ fn table_text(lines: &[UsageLine], by: &[GroupBy]) -> String {
         "failed",
         "gone",
         "translated",
+        "reused",
         "tokens in",
         "out",
         "cached",
+        "saved",
         "cost",
         "ttft p50",
         "p95",
@@ -118,9 +120,11 @@ fn table_text(lines: &[UsageLine], by: &[GroupBy]) -> String {
             line.failed,
             line.gone,
             line.sum("translated"),
+            line.sum("reused"),
             line.sum("tokens_in"),
             line.sum("tokens_out"),
             line.sum("tokens_cached"),
+            line.sum("tokens_saved"),
         ];
         let times = [line.ttft(0.5), line.ttft(0.95), line.total(0.5), line.total(0.95)];
         let names = by.iter().zip(&line.names).map(|(by, name)| shown(*by, name));

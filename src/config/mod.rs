@@ -12,7 +12,7 @@
 //! - `document` (JSON to a tree), `section` (walks the tree and collects problems), `scalar` (single values),
 //!   `units` (sizes), `suggestion` (similar words)
 //! - `root` (top-level keys), `provider`, `http_proxy`, `forward`, `token`, `routing`, `health`, `log`,
-//!   `otel`, `account`, `batch`, `cluster`: the keys of each part
+//!   `otel`, `account`, `batch`, `cache`, `cluster`: the keys of each part
 //! - [`problem`]: one problem, with its path
 //! - [`schema`]: a JSON schema of the file
 
@@ -29,6 +29,7 @@ pub mod watch;
 
 mod account;
 mod batch;
+mod cache;
 mod cluster;
 mod document;
 mod forward;

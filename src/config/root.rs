@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    account, administration, batch, cluster,
+    account, administration, batch, cache, cluster,
     document::Value,
     forward, health, http_proxy, log, otel,
     problem::ValueError,
@@ -79,6 +79,7 @@ pub(super) fn read(context: &mut ReadContext<'_>, value: &Value) -> (Settings, h
         stream(root, &mut settings.stream);
         root.section("compression", |section| compression(section, &mut settings.compression));
         root.set("failover", &mut settings.failover, scalar::boolean);
+        root.section("cache", |section| cache::read(section, &mut settings.cache));
         routing::read(root, &mut settings);
         account::read(root, &mut settings);
         root.section("batch", |section| batch::read(section, &mut settings.batch));

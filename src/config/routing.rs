@@ -185,6 +185,10 @@ fn models(field: &mut Located<'_, '_, '_>, settings: &mut Settings) {
             if let Some(mut field) = section.field("aliases") {
                 aliases = names(&mut field);
             }
+            if let Some(is_cached) = section.read("cache", scalar::boolean) {
+                let named = std::iter::once(&rule.name).chain(&aliases);
+                settings.cache.models.extend(named.map(|name| (Arc::clone(name), is_cached)));
+            }
             if let Some(Some(commit)) = section.read("commit", scalar::choice(&COMMIT_POINTS)) {
                 let named = std::iter::once(&rule.name).chain(&aliases);
                 settings.commits.extend(named.map(|name| (Arc::clone(name), commit)));

@@ -13,6 +13,7 @@ use crate::{
     auth::TokenSettings,
     base::{Deadlines, Endpoint, EndpointSet, Network},
     batch::BatchSettings,
+    cache::CacheSettings,
     cluster::RedisSettings,
     database::DatabaseSettings,
     ledger::{LedgerSettings, Prices},
@@ -51,6 +52,7 @@ pub struct Settings {
     pub pool: PoolSettings,
     pub stream: StreamSettings,
     pub compression: CompressionSettings,
+    pub cache: CacheSettings,
     /// Whether the next candidate is tried if one fails before the commit point.
     pub failover: bool,
     pub health: HealthSettings,
@@ -92,6 +94,7 @@ impl Default for Settings {
             pool: PoolSettings::default(),
             stream: StreamSettings::default(),
             compression: CompressionSettings::default(),
+            cache: CacheSettings::default(),
             failover: true,
             health: HealthSettings::default(),
             state_file: None,

@@ -72,6 +72,7 @@ fn limits(section: &mut Section<'_, '_, '_>) -> KeyLimits {
     allowance.tokens = section.read("tpm", scalar::integer(1..=MAX_LIMIT));
     allowance.concurrent = section.read("concurrent", scalar::integer(1..=MAX_LIMIT));
     allowance.budget = section.read("budget", money);
+    limits.cache = section.read("cache", scalar::boolean);
     limits.expires = section.read("expires", moment);
     limits
 }

@@ -7,6 +7,7 @@
 //! - [`record`]: the facts of one request, with its [`client`] and its [`route`]
 //! - [`stats`]: the figures of a response; [`digests`]: its checksums
 //! - `usage`: the tokens that a request used, their cost, and its key's lease settled with them
+//! - [`reuse`]: an answer that no provider was paid for
 //! - [`background`]: charges of responses that are made in the background, until they are read
 //! - [`wasted`]: attempts that gave the client no answer
 //! - [`completion`]: the duty to report that a request has [`completed`]; [`queue`]: a worker's completions
@@ -19,6 +20,7 @@ pub mod completion;
 pub mod digests;
 pub mod queue;
 pub mod record;
+pub mod reuse;
 pub mod route;
 pub mod stats;
 mod usage;
@@ -31,6 +33,7 @@ pub use completion::Completion;
 pub use digests::Digests;
 pub use queue::CompletionQueue;
 pub use record::{OnDisconnect, RequestRecord, ResponseMode};
+pub use reuse::{ReuseKind, ReusedAnswer};
 pub use route::RequestRoute;
 pub use stats::{AddedLatency, StreamStats, UsageSource};
 pub use wasted::WastedAttempt;

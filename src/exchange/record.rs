@@ -9,6 +9,7 @@ use tokio::time::{Duration, Instant};
 use super::{
     background::{BackgroundCharge, BackgroundPart},
     client::ClientInfo,
+    reuse::ReusedAnswer,
     route::RequestRoute,
     stats::StreamStats,
     wasted::WastedAttempt,
@@ -105,6 +106,8 @@ pub struct RequestRecord {
     pub prices: Option<Arc<Prices>>,
     /// `None`: it can neither make nor read a background response.
     pub background: Option<Box<BackgroundPart>>,
+    /// The answer is an equal request's, so that it costs nothing. `None`: it is the request's own.
+    pub reuse: Option<Box<ReusedAnswer>>,
     /// The trace, and the path as the client wrote it, for its span. `None`: traces are off. Boxed, because
     /// they rarely are on.
     pub trace: Option<Box<(Trace, Box<str>)>>,
@@ -142,6 +145,7 @@ impl RequestRecord {
             lease: None,
             prices: None,
             background: None,
+            reuse: None,
             trace: None,
         }
     }

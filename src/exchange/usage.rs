@@ -111,7 +111,8 @@ impl RequestRecord {
             let cost = cost(usage).saturating_sub(cost(charge.charged));
             return lease.settle(Use { tokens, cost }, elapsed);
         }
-        if self.is_free() && self.attempts > 0 {
+        // A reused answer counts as a request, and as no tokens.
+        if self.reuse.is_some() || self.is_free() && self.attempts > 0 {
             return lease.settle(Use::default(), elapsed);
         }
         let answer = self.accounting(outcome);
@@ -141,6 +142,9 @@ impl RequestRecord {
     #[must_use]
     pub fn cost(&self, prices: &Prices) -> Option<u64> {
         self.route.dialect()?;
+        if self.reuse.is_some() {
+            return Some(0);
+        }
         self.cost_of(self.stats.usage?, prices)
     }
 
@@ -184,7 +188,7 @@ impl RequestRecord {
         if self.corrected().is_some() {
             return Some(Accounting::new(self.stats.usage, UsageSource::Reported));
         }
-        if self.attempts == 0 || self.is_free() {
+        if self.attempts == 0 || self.is_free() || self.reuse.is_some() {
             return None;
         }
         let reported = self.stats.usage.map(|usage| self.with_cache_in_input(usage));

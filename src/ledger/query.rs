@@ -211,6 +211,7 @@ fn sums_of_rows() -> Vec<String> {
         }
         "ttft_count" => "COUNT(ttft_us)".to_owned(),
         "translated" => "COUNT(dialects)".to_owned(),
+        "reused" => "COUNT(reuse)".to_owned(),
         column => format!("COALESCE(SUM({column}), 0)"),
     };
     SUMS.iter().map(|column| format!("CAST({} AS BIGINT)", expression(column))).collect()

@@ -27,7 +27,7 @@ pub struct RollupKey {
 pub const NAMES: [&str; 5] = ["model", "provider", "principal", "key_id", "outcome"];
 
 /// Columns of sums, in front of the histograms.
-pub const SUMS: [&str; 19] = [
+pub const SUMS: [&str; 21] = [
     "requests",
     "attempts",
     "wasted",
@@ -47,6 +47,8 @@ pub const SUMS: [&str; 19] = [
     "queue_us",
     "upstream_us",
     "translated",
+    "reused",
+    "tokens_saved",
 ];
 
 pub const TTFT: [&str; CLASSES] = [
@@ -103,6 +105,8 @@ impl RollupSums {
             row.queue_us,
             row.upstream_us,
             Some(i64::from(row.dialects.is_some())),
+            Some(i64::from(row.reuse.is_some())),
+            row.tokens_saved,
         ];
         for (sum, value) in self.sums.iter_mut().zip(values) {
             *sum = sum.saturating_add(value.unwrap_or(0));

@@ -107,6 +107,10 @@ row! {
     /// The client's dialect and the provider's, `messages>chat`; null where the provider was asked in the
     /// client's.
     dialects: Text,
+    /// `cached` or `coalesced`: the answer is an equal request's; null where it is the request's own.
+    reuse: Text,
+    /// Tokens that the provider counted for that request.
+    tokens_saved: Int,
     provider: Text,
     /// The API of the provider.
     provider_kind: Text,

@@ -14,10 +14,18 @@ pub(super) const SCHEMA: Schema = Schema { part: "ledger", steps: &[&[REQUESTS, 
 /// Columns that are null, or have a default, in rows of a version that does not know them.
 const ADDITIONS: Schema = Schema {
     part: "ledger_additions",
-    steps: &[&[
-        "ALTER TABLE requests ADD COLUMN dialects TEXT",
-        "ALTER TABLE rollups ADD COLUMN translated BIGINT NOT NULL DEFAULT 0",
-    ]],
+    steps: &[
+        &[
+            "ALTER TABLE requests ADD COLUMN dialects TEXT",
+            "ALTER TABLE rollups ADD COLUMN translated BIGINT NOT NULL DEFAULT 0",
+        ],
+        &[
+            "ALTER TABLE requests ADD COLUMN reuse TEXT",
+            "ALTER TABLE requests ADD COLUMN tokens_saved BIGINT",
+            "ALTER TABLE rollups ADD COLUMN reused BIGINT NOT NULL DEFAULT 0",
+            "ALTER TABLE rollups ADD COLUMN tokens_saved BIGINT NOT NULL DEFAULT 0",
+        ],
+    ],
 };
 
 /// The ledger's tables, in the order in which they are migrated.

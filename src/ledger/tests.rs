@@ -127,7 +127,8 @@ async fn the_version_before_shares_the_database() {
         let mut before = Connection::open(&scratch.settings).await.unwrap();
         before.migrate(&schema::SCHEMA).await.unwrap();
         let own = rollup::insert();
-        let columns: Vec<_> = own.columns.iter().copied().filter(|(name, _)| *name != "translated").collect();
+        let is_added = |name: &str| ["translated", "reused", "tokens_saved"].contains(&name);
+        let columns: Vec<_> = own.columns.iter().copied().filter(|(name, _)| !is_added(name)).collect();
         let conflict = "ON CONFLICT (span, start, model, provider, principal, key_id, outcome) DO UPDATE SET \
                         requests = rollups.requests + excluded.requests";
         let sums = Insert::new("rollups", columns, conflict);
@@ -140,7 +141,7 @@ async fn the_version_before_shares_the_database() {
             let width = own.columns.len();
             let kept = cells.chunks(width).flat_map(|cells| {
                 let pairs = own.columns.iter().zip(cells);
-                pairs.filter(|((name, _), _)| *name != "translated").map(|(_, cell)| cell.clone())
+                pairs.filter(|((name, _), _)| !is_added(name)).map(|(_, cell)| cell.clone())
             });
             before.insert(&sums, kept.collect()).await.unwrap();
         };

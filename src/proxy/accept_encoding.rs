@@ -47,7 +47,7 @@ impl CodingChoice {
         for value in headers.get_all(header::ACCEPT_ENCODING) {
             value.as_bytes().split(|byte| *byte == b',').for_each(|member| weights.note(member));
         }
-        let plain = weights.plain.or(weights.others.filter(|weight| *weight == 0));
+        let plain = weights.plain.or_else(|| weights.others.filter(|weight| *weight == 0));
         let best = ContentCoding::ALL
             .into_iter()
             .zip(weights.codings)

@@ -1,9 +1,11 @@
 //! A good answer on its way to the client: a whole body, or a stream that is committed here.
 
-use http::{HeaderMap, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 
 use super::{
-    call::{Body, Call},
+    answer_place::{CACHE, CachedAnswer},
+    body::Body,
+    call::Call,
     committed_attempt::CommittedAttempt,
     encode::{CompressionSettings, compress},
     fault,
@@ -12,7 +14,8 @@ use super::{
 };
 use crate::{
     base::{ByteList, Stage},
-    exchange::{Digests, Outcome},
+    cache::{ReplayPace, StoredAnswer},
+    exchange::{Digests, Outcome, ReuseKind, ReusedAnswer},
     relay::{DetachedStreams, FaultDisplay, OnFault, Uncommitted},
     telemetry::GaugeGuard,
     wire::{Dialect, minted},
@@ -33,6 +36,8 @@ pub(super) enum Answer {
     /// The same in a content coding; what it says has been noted.
     Coded(StatusCode, HeaderMap, ByteList),
     Stream(StatusCode, HeaderMap, Uncommitted<AnswerBody>),
+    /// An answer that was given before.
+    Cached(Box<CachedAnswer>),
 }
 
 impl Answer {
@@ -46,15 +51,30 @@ impl Answer {
     ) -> Response<Body> {
         let dialect = call.dialect;
         match self {
-            Self::Whole(status, headers, body) => {
-                note_whole(&mut call, status, &body);
+            Self::Whole(status, mut headers, body) => {
+                note_whole(&mut call, status, &mut headers, &body);
                 call.whole(status, headers, body, Outcome::Complete)
             }
             Self::Coded(status, headers, body) => call.whole(status, headers, body, Outcome::Complete),
-            Self::Stream(status, headers, stream) => call.stream(status, headers, |completion, in_flight| {
-                let (counted, detached) = stream_parts();
-                stream.commit(dialect, on_fault, completion, [in_flight, counted], detached)
-            }),
+            Self::Stream(status, mut headers, stream) => {
+                let place = call.place.take().filter(|_| status == StatusCode::OK);
+                let recorded = place.and_then(|place| {
+                    headers.insert(CACHE, HeaderValue::from_static("miss"));
+                    place.record(&headers, call.record())
+                });
+                call.stream(status, headers, recorded, |completion, in_flight| {
+                    let (counted, detached) = stream_parts();
+                    stream.commit(dialect, on_fault, completion, [in_flight, counted], detached)
+                })
+            }
+            Self::Cached(cached) => {
+                let CachedAnswer { headers, answer, pace } = *cached;
+                note_reuse(&mut call, &answer);
+                if answer.is_stream() && pace == ReplayPace::Recorded {
+                    return call.replay(headers, answer, stream_parts().0);
+                }
+                call.whole(StatusCode::OK, headers, answer.body.clone().into(), Outcome::Complete)
+            }
         }
     }
 
@@ -67,26 +87,36 @@ impl Answer {
     ) -> Self {
         match self {
             Self::Whole(status, mut headers, body) => {
-                note_whole(call, status, &body);
+                note_whole(call, status, &mut headers, &body);
                 let body = compress(settings, request, &mut headers, body).await;
                 Self::Coded(status, headers, body)
             }
-            other @ (Self::Coded(..) | Self::Stream(..)) => other,
+            Self::Cached(cached) if !cached.answer.is_stream() => {
+                let CachedAnswer { mut headers, answer, .. } = *cached;
+                note_reuse(call, &answer);
+                let body = compress(settings, request, &mut headers, answer.body.clone().into()).await;
+                Self::Coded(StatusCode::OK, headers, body)
+            }
+            other @ (Self::Coded(..) | Self::Stream(..) | Self::Cached(_)) => other,
         }
     }
 
     /// How far a request with this answer has come.
     pub(super) const fn stage(&self) -> Stage {
         match self {
-            Self::Whole(..) | Self::Coded(..) => Stage::Body,
+            Self::Whole(..) | Self::Coded(..) | Self::Cached(_) => Stage::Body,
             Self::Stream(..) => Stage::FirstToken,
         }
     }
 
     /// Names the provider and the number of attempts in the headers.
     pub(super) fn sign(&mut self, provider: Option<&str>, attempts: u8) {
-        let (Self::Whole(_, headers, _) | Self::Coded(_, headers, _) | Self::Stream(_, headers, _)) = self;
-        sign(headers, provider, attempts);
+        match self {
+            Self::Whole(_, headers, _) | Self::Coded(_, headers, _) | Self::Stream(_, headers, _) => {
+                sign(headers, provider, attempts);
+            }
+            Self::Cached(_) => {}
+        }
     }
 
     /// Has `attempt` observe the stream. A whole answer has nothing left to observe.
@@ -97,8 +127,15 @@ impl Answer {
     }
 }
 
-/// Notes what a whole answer says of its usage, and its digests where they are wanted.
-fn note_whole(call: &mut Call, status: StatusCode, body: &ByteList) {
+/// Notes that the answer is another request's.
+fn note_reuse(call: &mut Call, answer: &StoredAnswer) {
+    let reuse = ReusedAnswer { kind: ReuseKind::Cached, tokens_saved: answer.tokens };
+    call.record().reuse = Some(Box::new(reuse));
+}
+
+/// Notes what a whole answer says of its usage, and its digests where they are wanted, and keeps it for equal
+/// requests.
+fn note_whole(call: &mut Call, status: StatusCode, headers: &mut HeaderMap, body: &ByteList) {
     let (dialect, digests) = (call.dialect, call.digests);
     let stats = &mut call.record().stats;
     if status.is_success() {
@@ -109,5 +146,9 @@ fn note_whole(call: &mut Call, status: StatusCode, body: &ByteList) {
     }
     if digests {
         stats.digests = Some(Box::new(Digests::of(body)));
+    }
+    if let Some(place) = call.place.take().filter(|_| status == StatusCode::OK) {
+        place.keep_whole(headers, body, call.record());
+        headers.insert(CACHE, HeaderValue::from_static("miss"));
     }
 }

@@ -9,23 +9,25 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
+    answer_place::{AnswerPlace, RecordedAnswer},
+    body::{Body, CacheBody, RecordedStream},
     decode,
     encode::{CompressionSettings, compress},
     fault::{KEY_REFUSED, Refusal},
     limit_headers::{self, LimitHeaders},
+    paced_answer::PacedAnswer,
     response_headers::sign,
     translation::AnswerBody,
 };
 use crate::{
     auth::Principal,
     base::{ByteList, RequestId},
+    cache::StoredAnswer,
     exchange::{ClientInfo, Completion, CompletionQueue, Outcome, RequestRecord, RequestRoute},
     relay,
     telemetry::GaugeGuard,
     wire::Dialect,
 };
-
-pub type Body = relay::Body<AnswerBody>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -34,7 +36,7 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-thalweg-error");
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 const EXPOSED_HEADERS: &str = "x-request-id, server-timing, retry-after, retry-after-ms, x-should-retry, x-thalweg-provider, \
-                       x-thalweg-attempts, x-thalweg-error, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
+                       x-thalweg-attempts, x-thalweg-error, x-thalweg-cache, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
                        x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, \
                        x-ratelimit-reset-tokens";
 
@@ -54,6 +56,8 @@ pub struct Call {
     pub(super) digests: bool,
     /// The key's limits for the response. `None`: it has none.
     pub(super) limits: Option<LimitHeaders>,
+    /// Where the answer is kept. `None`: the request does not use the answer cache.
+    pub(super) place: Option<Box<AnswerPlace>>,
     pub completion: Completion,
     in_flight: GaugeGuard,
 }
@@ -84,6 +88,7 @@ impl Call {
             answered: None,
             digests: false,
             limits: None,
+            place: None,
             completion: Completion::new(record, Rc::clone(completions)),
             in_flight,
         }
@@ -202,16 +207,36 @@ impl Call {
         respond(status, headers, Body::Whole(relay::WholeBody::new(body, completion, self.in_flight)))
     }
 
-    /// Answers with a stream that has been committed.
-    pub fn stream(
+    /// Answers with a stored stream at its own pace.
+    pub(super) fn replay(
+        mut self,
+        mut headers: HeaderMap,
+        answer: Arc<StoredAnswer>,
+        counted: GaugeGuard,
+    ) -> Response<Body> {
+        self.finish_head(StatusCode::OK, &mut headers);
+        let paced = PacedAnswer::new(answer, self.completion, [self.in_flight, counted]);
+        respond(StatusCode::OK, headers, Body::Cache(CacheBody::Paced(Box::new(paced))))
+    }
+
+    /// Answers with a stream that has been committed; `recorded`: it is kept, too.
+    pub(super) fn stream(
         mut self,
         status: StatusCode,
         mut headers: HeaderMap,
+        recorded: Option<RecordedAnswer>,
         commit: impl FnOnce(Completion, GaugeGuard) -> relay::Committed<AnswerBody>,
     ) -> Response<Body> {
         self.finish_head(status, &mut headers);
         tracing::debug!(id = %self.id, status = status.as_u16(), "headers sent");
-        respond(status, headers, Body::Stream(commit(self.completion, self.in_flight)))
+        let stream = commit(self.completion, self.in_flight);
+        let body = match recorded {
+            None => Body::Stream(stream),
+            Some(recorded) => {
+                Body::Cache(CacheBody::Recorded(Box::new(RecordedStream::new(stream, recorded))))
+            }
+        };
+        respond(status, headers, body)
     }
 
     /// Answers 200 with a body of another room, which `make` makes. The body reports the completion.

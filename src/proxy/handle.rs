@@ -8,15 +8,18 @@ use tokio::time::Instant;
 
 use super::{
     Gateway,
-    admission::{self, admit},
+    admission::{self, accept},
     answer::{Answer, fault_event},
     attempts::{AttemptRecorder, run_attempts},
-    call::{Body, Call},
+    body::Body,
+    cache_key::KeyedRequest,
+    call::Call,
     fault::Refusal,
     gemini_path,
     intake::{self, Incoming},
     planning::{own_response, strategy_name, stream_mode},
     query::with_query,
+    recall::recall,
     request_context::{Payload, RequestContext},
     request_headers::RequestHeaders,
     snapshot::Snapshot,
@@ -55,8 +58,11 @@ impl Gateway {
     ) -> Response<Body> {
         let snapshot = self.snapshot.load_full();
         self.trace(&mut call, head);
-        let mut outcome = match admit(&snapshot, &head.headers) {
-            Ok(principal) => self.answer(&mut call, &snapshot, principal, head, body, addressed).await,
+        let mut outcome = match accept(&snapshot, &head.headers, |_| true) {
+            Ok((principal, presented)) => {
+                let owner = (principal, Some(presented));
+                self.answer(&mut call, &snapshot, owner, head, body, addressed).await
+            }
             Err(refusal) => Err(refusal),
         };
         if snapshot.compression.answers
@@ -79,7 +85,8 @@ impl Gateway {
     ) -> Response<Body> {
         let snapshot = self.snapshot.load_full();
         self.trace(&mut call, head);
-        let outcome = self.answer(&mut call, &snapshot, principal, head, body, addressed).await;
+        let owner = (principal, None);
+        let outcome = self.answer(&mut call, &snapshot, owner, head, body, addressed).await;
         self.finish(call, &snapshot, head, outcome)
     }
 
@@ -101,12 +108,13 @@ impl Gateway {
         }
     }
 
-    /// An answer that is good enough for the client. Nothing of it has been sent.
+    /// An answer that is good enough for the client. Nothing of it has been sent. The request's owner is its
+    /// key, and the key as presented, if it was.
     async fn answer(
         &self,
         call: &mut Call,
         snapshot: &Snapshot,
-        principal: Arc<Principal>,
+        (principal, presented): (Arc<Principal>, Option<&[u8]>),
         head: &Parts,
         body: impl Incoming,
         addressed: Addressed<'_>,
@@ -144,6 +152,28 @@ impl Gateway {
             call.record().background = Some(BackgroundPart::new(&self.background, None));
         }
         let plan = self.candidates(snapshot, &headers, (endpoint, &envelope, body), &principal)?;
+        let path = match addressed.streams {
+            Some(streams) => gemini_path::method(endpoint, streams, head.uri.query()),
+            None => with_query(endpoint.path().into(), head.uri.query()),
+        };
+        if snapshot.cache.is_in_use || headers.cache().is_some() {
+            let (path, query, plan) = (&*path, head.uri.query(), &plan);
+            let (headers, envelope) = (&headers, &envelope);
+            let keyed = KeyedRequest {
+                snapshot,
+                plan,
+                endpoint,
+                path,
+                headers: &head.headers,
+                query,
+                envelope,
+                body,
+                presented,
+            };
+            if let Some(answer) = recall(call, &keyed, headers, &principal, trace.comment)? {
+                return Ok(answer);
+            }
+        }
         admission::grant(call, snapshot, principal, (body, &envelope), &plan)?;
         tracing::debug!(id = %call.id, path = endpoint.path(), model = envelope.model(), "request");
         let began = Instant::now();
@@ -154,10 +184,6 @@ impl Gateway {
         let (record, stage, wasted) = call.completion.parts();
         record.race.is_race = plan.is_race();
         call.asked = Some(began);
-        let path = match addressed.streams {
-            Some(streams) => gemini_path::method(endpoint, streams, head.uri.query()),
-            None => with_query(endpoint.path().into(), head.uri.query()),
-        };
         let context = RequestContext {
             upstream: &self.upstream,
             meter: &self.gauges.meter,

@@ -10,6 +10,8 @@
 //! - `intake`: the request body, read whole, by [`decode`] where it is compressed; [`body_memory`]: the
 //!   memory that bodies hold; `request_headers`: the headers that address the gateway
 //! - `query`: the query that goes to the provider; [`gemini_path`]: paths that name model and method
+//! - `recall`: the answer cache on a request's way, by the request's `cache_key`; `answer_place`: an answer
+//!   into it and out of it, `whole_answer`: which are good enough, `paced_answer`: a stream at its own pace
 //! - `planning`: trace, candidates, mode: the decisions before the first attempt
 //! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the
 //!   `request_context`
@@ -20,6 +22,7 @@
 //! - [`translation`]: an attempt in another dialect than the client's
 //! - [`encode`]: compresses documents on their way down; `accept_encoding`: the coding that a client accepts
 //! - `secret_mask`: takes a provider's own key out of collected bodies
+//! - [`body`]: the body of an answer
 //! - `answer`: a good answer, `response_headers`: its headers; `committed_attempt`: its attempt, until its
 //!   last byte
 //! - [`fault`]: the error that a client is given
@@ -42,11 +45,14 @@ use crate::{
 mod accept_encoding;
 pub mod admission;
 mod answer;
+mod answer_place;
 mod attempt;
 mod attempt_result;
 mod attempt_set;
 mod attempts;
+mod body;
 pub mod body_memory;
+mod cache_key;
 pub mod call;
 pub mod classify;
 mod committed_attempt;
@@ -63,8 +69,10 @@ mod handle;
 mod intake;
 mod limit_headers;
 mod missing;
+mod paced_answer;
 mod planning;
 mod query;
+mod recall;
 mod request_context;
 mod request_headers;
 mod response_headers;
@@ -72,9 +80,11 @@ mod secret_mask;
 pub mod single;
 pub mod snapshot;
 pub mod translation;
+mod whole_answer;
 
+pub use body::{Body, CacheBody};
 pub use body_memory::{BodyBounds, BodyMemory};
-pub use call::{Body, Call};
+pub use call::Call;
 pub use direct::{DirectAnswer, DirectCall};
 pub use encode::CompressionSettings;
 pub use fault::Refusal;

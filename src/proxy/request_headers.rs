@@ -43,6 +43,7 @@ pub(super) struct RequestHeaders<'h> {
     asgi: [Option<&'h HeaderValue>; 2],
     trace: Option<&'h HeaderValue>,
     digests: Option<&'h HeaderValue>,
+    cache: Option<&'h HeaderValue>,
 }
 
 impl<'h> RequestHeaders<'h> {
@@ -74,6 +75,7 @@ impl<'h> RequestHeaders<'h> {
                 "_use_asgi_streaming" => underscores,
                 "-thalweg-trace" => &mut found.trace,
                 "-thalweg-digests" => &mut found.digests,
+                "-thalweg-cache" => &mut found.cache,
                 _ => continue,
             };
             place.get_or_insert(value);
@@ -95,6 +97,11 @@ impl<'h> RequestHeaders<'h> {
                 Err(Refusal::request(400, "invalid_header", message))
             }
         }
+    }
+
+    /// The wishes about the answer cache. `None`: the header is absent.
+    pub(super) const fn cache(&self) -> Option<&'h HeaderValue> {
+        self.cache
     }
 
     pub(super) fn trace_options(&self, settings: &TelemetrySettings) -> TraceOptions {

@@ -17,7 +17,7 @@ use http_body::{Frame, SizeHint};
 use super::{
     Gateway,
     admission::admit,
-    call::Body,
+    body::Body,
     fault::Refusal,
     handle::Addressed,
     intake::{self, Incoming, ReadBody},
@@ -178,6 +178,11 @@ async fn collect(body: Body) -> Result<Bytes, Fault> {
             }
         }
         Body::Stream(mut stream) => {
+            while let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await {
+                all.extend_from_slice(&frame?);
+            }
+        }
+        Body::Cache(mut stream) => {
             while let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await {
                 all.extend_from_slice(&frame?);
             }

@@ -11,6 +11,7 @@ use crate::{
         origins::{OriginMaker, OriginToken},
         ttl_map::CacheHits,
     },
+    cache::{AnswerCache, CachePolicy},
     ledger::Prices,
     relay::{CommitPoint, StreamSettings},
     routing::{Catalog, HealthSettings, NoPlan, Plan, ProviderHealth},
@@ -41,6 +42,9 @@ pub struct Snapshot {
     pub providers: Vec<Provider>,
     pub stream: StreamSettings,
     pub compression: CompressionSettings,
+    pub cache: CachePolicy,
+    /// Answers that were given before; shared by all snapshots.
+    pub answers: AnswerCache,
     pub intake: Intake,
     pub pool: PoolSettings,
     pub failover: bool,

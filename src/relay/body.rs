@@ -1,22 +1,14 @@
-//! The two bodies of a response with a request record: bytes at hand, or a committed stream. Each reports the
-//! request's completion with its last byte. [`crate::web::Body`], which is the body type of the client's
-//! connection, has both as variants of its own, so that a frame passes one enum and not two.
+//! The body of a response whose bytes are at hand. It reports the request's completion with its last byte,
+//! as a committed stream does. [`crate::web::Body`], which is the body type of the client's connection, has
+//! both as variants of its own, so that a frame passes one enum and not two.
 
 use bytes::Bytes;
 
-use super::{commit::Committed, source::FrameSource};
 use crate::{
     base::{ByteList, Fault, Stage},
     exchange::{Completion, Outcome},
     telemetry::GaugeGuard,
 };
-
-/// The body of an answer, on its way into the type that the connection polls.
-#[derive(Debug)]
-pub enum Body<S: FrameSource + 'static> {
-    Whole(WholeBody),
-    Stream(Committed<S>),
-}
 
 /// Bytes at hand.
 #[derive(Debug)]

@@ -318,6 +318,14 @@ impl<S: FrameSource + 'static> Committed<S> {
         self.stream.has_ended() && self.stream.waiting() == 0 && !self.breaks() && !self.stream.is_cut_short()
     }
 
+    /// The client was given all of a good answer, with these tokens; nothing of it is the gateway's own.
+    /// `None`: it was not, or not yet.
+    pub fn whole_answer(&mut self) -> Option<Usage> {
+        let is_answered = self.stream.is_answered() && self.stream.waiting() == 0;
+        let is_whole = (self.is_given() || is_answered) && self.failure.is_none() && self.stream.is_good();
+        is_whole.then(|| self.stream.tap.stats().usage.unwrap_or_default())
+    }
+
     /// The stream breaks off here, although the provider would send on. Nothing happens once it has ended or
     /// its answer is complete.
     pub fn end(&mut self, fault: impl FnOnce(Stage) -> Fault) {

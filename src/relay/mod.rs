@@ -2,7 +2,7 @@
 //! frames, the commit point and the buffered mode. Writes the record of the request (`exchange`) and reports
 //! its completion; knows no provider, key or price.
 //!
-//! - [`body`]: the body of a response
+//! - [`body`]: a body of bytes at hand
 //! - [`commit`]: a stream before and after the commit point
 //! - [`stream`]: pulls frames from its [`source`] through `tap`, `holdback` and `coalesce` under its
 //!   `deadlines`; `added_latency` times them, `digest` sums them, `delayed_ack` chooses how they are
@@ -28,7 +28,7 @@ pub mod stream;
 mod tap;
 mod trace_comment;
 
-pub use body::{Body, WholeBody};
+pub use body::WholeBody;
 pub use commit::{Committed, OnFault, Uncommitted};
 pub use delayed_ack::Acknowledge;
 pub use detached::DetachedStreams;

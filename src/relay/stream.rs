@@ -319,6 +319,11 @@ impl<S: FrameSource> Stream<S> {
         }
     }
 
+    /// The answer is good and has come whole: its dialect's end, and no error event.
+    pub(super) const fn is_good(&self) -> bool {
+        !self.errored && !self.cut_short && self.tap.has_ended_well()
+    }
+
     /// The dialect's last event has come.
     pub(super) const fn is_answered(&self) -> bool {
         self.deadlines.end().is_some()

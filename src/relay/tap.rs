@@ -252,6 +252,11 @@ impl Tap {
         self.answer_end.is_missing()
     }
 
+    /// The answer has come to its dialect's end.
+    pub(super) const fn has_ended_well(&self) -> bool {
+        self.is_event_stream() && self.answer_end.has_come()
+    }
+
     /// The last event came without its blank line.
     pub(super) const fn was_left_open(&self) -> bool {
         self.left_open

@@ -49,6 +49,8 @@ pub(super) fn write(completed: &Completed) {
                 digest_up = digests.map(|digests| Digests::hex(&digests.received)),
                 digest_down = digests.map(|digests| Digests::hex(&digests.given)),
                 usage = stats.usage_source.map(UsageSource::as_str),
+                reuse = record.reuse.as_ref().map(|reuse| reuse.kind.as_str()),
+                tokens_saved = record.reuse.as_ref().map(|reuse| reuse.tokens_saved),
                 key = record.key_name.as_deref(),
                 $($name = $value,)*
                 $outcome

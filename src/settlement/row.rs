@@ -45,6 +45,8 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
         path: Some(record.route.template().to_owned()),
         dialect: Some(endpoint.as_str().to_owned()),
         dialects: record.dialects(),
+        reuse: record.reuse.as_ref().map(|reuse| reuse.kind.as_str().to_owned()),
+        tokens_saved: record.reuse.as_ref().map(|reuse| number(reuse.tokens_saved)),
         provider: provider.map(str::to_owned),
         provider_kind: labels.map(|ProviderLabels { kind, .. }| kind.to_owned()),
         region: labels.and_then(|labels| labels.region).map(str::to_owned),

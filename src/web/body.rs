@@ -24,6 +24,8 @@ pub enum Body {
     Whole(WholeBody),
     /// A provider's stream.
     Stream(Committed<proxy::AnswerBody>),
+    /// A stream into the answer cache, or out of it.
+    Cache(proxy::CacheBody),
     /// The same as one JSON array.
     Array(Box<JsonArray>),
     Batch(Box<BatchAnswer>),
@@ -37,6 +39,7 @@ impl Body {
     pub fn end(&mut self, side: Side, kind: FaultKind) {
         match self {
             Self::Stream(stream) => stream.end(|stage| Fault { side, stage, kind, sent: Sent::Some }),
+            Self::Cache(body) => body.end(|stage| Fault { side, stage, kind, sent: Sent::Some }),
             Self::Array(array) => array.events.end(|stage| Fault { side, stage, kind, sent: Sent::Some }),
             Self::Batch(batch) => batch.end(|stage| Fault { side, stage, kind, sent: Sent::Some }),
             Self::Whole(_) | Self::File(_) | Self::Compare(_) | Self::Events(_) => {}
@@ -50,6 +53,7 @@ impl Body {
         match self {
             Self::Whole(body) => body.cut(fault),
             Self::Stream(stream) => stream.cut(fault),
+            Self::Cache(body) => body.cut(fault),
             Self::Array(array) => array.events.cut(fault),
             Self::Batch(batch) => batch.cut(fault),
             Self::File(file) => file.cut(fault),
@@ -81,6 +85,7 @@ impl From<proxy::Body> for Body {
         match body {
             proxy::Body::Whole(body) => Self::Whole(body),
             proxy::Body::Stream(stream) => Self::Stream(stream),
+            proxy::Body::Cache(body) => Self::Cache(body),
         }
     }
 }
@@ -94,6 +99,7 @@ impl http_body::Body for Body {
             Self::Stream(stream) => {
                 stream.poll_frame(cx).map(|frame| frame.map(|frame| frame.map(Frame::data)))
             }
+            Self::Cache(body) => body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map(Frame::data))),
             Self::Array(array) => array.poll_frame(cx).map(|frame| frame.map(|frame| frame.map(Frame::data))),
             Self::Whole(body) => Poll::Ready(body.pop().map(Frame::data).map(Ok)),
             Self::Batch(body) => Pin::new(&mut **body).poll_frame(cx),
@@ -107,6 +113,7 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(body) => body.is_empty(),
             Self::Stream(stream) => stream.is_over(),
+            Self::Cache(body) => body.is_over(),
             Self::Array(array) => array.has_ended(),
             Self::File(file) => file.is_end_stream(),
             Self::Batch(_) | Self::Compare(_) | Self::Events(_) => false,
@@ -117,9 +124,12 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(body) => SizeHint::with_exact(body.len() as u64),
             Self::File(file) => file.size_hint(),
-            Self::Stream(_) | Self::Array(_) | Self::Batch(_) | Self::Compare(_) | Self::Events(_) => {
-                SizeHint::default()
-            }
+            Self::Stream(_)
+            | Self::Cache(_)
+            | Self::Array(_)
+            | Self::Batch(_)
+            | Self::Compare(_)
+            | Self::Events(_) => SizeHint::default(),
         }
     }
 }

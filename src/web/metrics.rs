@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::statistics::{breaker, gather};
 use crate::{
     base::Moment,
+    cache::AnswerCacheFigures,
     ledger::{LedgerReader, LedgerState},
     proxy::{Refusal, Snapshot},
     routing::CandidateStats,
@@ -41,6 +42,7 @@ fn metrics(telemetry: &Telemetry, ledger: LedgerState, snapshot: &Snapshot) -> S
         }
     }
     write_ledger(&mut page, ledger);
+    write_answer_cache(&mut page, snapshot.answers.figures());
     write_candidates(&mut page, snapshot);
     page.into_text()
 }
@@ -68,6 +70,23 @@ fn write_ledger(page: &mut Exposition, ledger: LedgerState) {
         help,
         ledger.query.as_secs_f64(),
     );
+}
+
+fn write_answer_cache(page: &mut Exposition, cache: AnswerCacheFigures) {
+    let help = "Requests that looked for a stored answer, by whether there was one.";
+    page.family("thalweg_answer_cache_requests_total", MetricKind::Counter, help)
+        .sample(&[("result", "hit")], cache.hits as f64)
+        .sample(&[("result", "miss")], cache.misses as f64);
+    let help = "Answers that were stored, and those that made room for others or were too old.";
+    page.family("thalweg_answer_cache_entries_total", MetricKind::Counter, help)
+        .sample(&[("event", "stored")], cache.stored as f64)
+        .sample(&[("event", "evicted")], cache.evicted as f64);
+    let help = "Tokens of the answers that were given again.";
+    page.single("thalweg_tokens_saved_total", MetricKind::Counter, help, cache.tokens_saved as f64);
+    let help = "Stored answers.";
+    page.single("thalweg_answer_cache_entries", MetricKind::Gauge, help, cache.entries as f64);
+    let help = "Bytes of the stored answers.";
+    page.single("thalweg_answer_cache_bytes", MetricKind::Gauge, help, cache.bytes as f64);
 }
 
 fn write_candidates(page: &mut Exposition, snapshot: &Snapshot) {

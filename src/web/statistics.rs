@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::health;
 use crate::{
     base::Moment,
+    cache::AnswerCacheFigures,
     ledger::{
         LedgerReader, LedgerState,
         query::{GroupBy, UsageQuery},
@@ -110,6 +111,7 @@ fn stats(telemetry: &Telemetry, ledger: LedgerState, snapshot: &Snapshot) -> Val
             candidates.iter().map(|(provider, stats)| candidate(provider, stats, snapshot, now)).collect();
         report.insert("database".to_owned(), database(ledger));
         report.insert("candidates".to_owned(), Value::Array(candidates));
+        report.insert("cache".to_owned(), answer_cache(snapshot));
         report.insert("known_before".to_owned(), health::cache_hits(snapshot));
     }
     report
@@ -128,6 +130,23 @@ fn database(ledger: LedgerState) -> Value {
         "rows_left_out": ledger.left_out,
         "queries": ledger.queries,
         "average_query_ms": ledger.query.as_secs_f64() * 1e3,
+    })
+}
+
+/// S4.5: the answer cache.
+fn answer_cache(snapshot: &Snapshot) -> Value {
+    let AnswerCacheFigures { hits, misses, stored, evicted, tokens_saved, entries, bytes } =
+        snapshot.answers.figures();
+    let rate = (hits + misses > 0).then(|| hits as f64 / (hits + misses) as f64);
+    json!({
+        "hits": hits,
+        "misses": misses,
+        "rate": rate,
+        "stored": stored,
+        "evicted": evicted,
+        "entries": entries,
+        "bytes": bytes,
+        "tokens_saved": tokens_saved,
     })
 }
 

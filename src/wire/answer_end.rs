@@ -62,6 +62,12 @@ impl AnswerEnd {
         }
     }
 
+    /// Whether the answer has come to its end.
+    #[must_use]
+    pub const fn has_come(&self) -> bool {
+        self.is_known && self.has_ended
+    }
+
     /// Whether a stream that ends here was cut short.
     #[must_use]
     pub const fn is_missing(&self) -> bool {

@@ -440,3 +440,28 @@ async fn statistics_of_the_past() {
     drop(client);
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn an_answer_from_the_cache_costs_nothing_and_says_what_it_saved() {
+    let (database, upstream) = (DatabaseFile::new(), Upstream::always(Speaks::H1, steps()));
+    let gateway = database.plan(&[&upstream]).with(|settings| settings.cache.enabled = true).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for _ in 0..2 {
+        assert!(client.send(Call::stream()).await.collect().await.complete);
+    }
+    written(&gateway, 2).await;
+    drop(client);
+    gateway.stop().await;
+    let rows = database.rows("reuse, provider, outcome").await;
+    assert_eq!(texts(&rows[0], 3), [None, Some("p0"), Some("ok")]);
+    assert_eq!(texts(&rows[1], 3), [Some("cached"), None, Some("ok")]);
+    let rows = database.rows("tokens_saved, tokens_in, tokens_out, attempts, cost").await;
+    let numbers = |row: &ResultRow| [0, 1, 2, 3, 4].map(|column| row.int(column).unwrap());
+    assert_eq!(numbers(&rows[0])[..4], [None, Some(9), Some(3), Some(1)]);
+    assert_eq!(numbers(&rows[1]), [Some(12), None, None, Some(0), Some(0)]);
+    let found = Database::open(&database.database(), &[]).await.unwrap();
+    let sql = "SELECT CAST(SUM(reused) AS BIGINT), CAST(SUM(tokens_saved) AS BIGINT) FROM rollups WHERE span = 3600";
+    let sums = found.fetch(sql, Vec::new()).await.unwrap();
+    assert_eq!([0, 1].map(|column| sums[0].int(column).unwrap()), [Some(1), Some(12)]);
+    found.close().await;
+}

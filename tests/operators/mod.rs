@@ -11,5 +11,5 @@ pub mod reload;
 mod reload_process;
 mod request_log;
 mod shutdown;
-mod statistics;
+pub mod statistics;
 mod traces;

@@ -71,6 +71,35 @@ pub async fn reloaded(gateway: &Gateway) -> (u16, Value) {
     asked(gateway, call).await
 }
 
+/// A stored answer is given by a provider that the request might go to, and by no other.
+#[tokio::test]
+async fn a_reload_leaves_no_answers_of_other_providers_in_the_cache() {
+    let answer = |text: &str| script::json(200, script::COMPLETION.replace("one two", text));
+    let upstreams = ["old", "new"].map(|text| Upstream::always(Speaks::H1, answer(text)));
+    let [old, new] = &upstreams;
+    let with_cache = |upstream: &Upstream, name: &str| {
+        let mut config = config(&[upstream]);
+        config["cache"] = json!({});
+        config["providers"][0]["name"] = name.into();
+        config.to_string()
+    };
+    let text = |(_, answer): (u16, Value)| answer["choices"][0]["message"]["content"].clone();
+    let file = File::new(&json!({}));
+    file.write(with_cache(old, "p0"));
+    let gateway = Plan::file(&file.0).start().await;
+    for (upstream, name, expected) in
+        [(old, "p0", "old"), (old, "p0", "old"), (new, "p0", "new"), (old, "p1", "old"), (new, "p2", "new")]
+    {
+        file.write(with_cache(upstream, name));
+        assert_eq!(reloaded(&gateway).await.0, 200);
+        for _ in 0..2 {
+            assert_eq!(text(asked(&gateway, Call::whole()).await), expected, "{name}");
+        }
+    }
+    assert_eq!((old.log.requests(), new.log.requests()), (2, 2));
+    gateway.stop().await;
+}
+
 /// S2.6: the answer lists the providers loaded and the changes, which are in force.
 #[tokio::test]
 async fn a_reload_changes_providers_and_tokens() {

@@ -35,7 +35,7 @@ fn limits() -> KeyLimits {
     };
     let expires = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(4_000_000_000_123));
     let strategies = Some(vec!["race:2".into()]);
-    KeyLimits { models: vec!["gpt-*".into(), "a\"b".into()], strategies, allowance, expires }
+    KeyLimits { models: vec!["gpt-*".into(), "a\"b".into()], strategies, allowance, expires, cache: None }
 }
 
 /// B15: keys are read as they were written, on both databases; the token itself is nowhere in the files

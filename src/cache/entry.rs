@@ -1,0 +1,64 @@
+//! One stored answer: its headers, its bytes as they once went down, and, of a stream, when.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+/// Bytes that an entry takes beside its own: map, order, counters.
+const OVERHEAD: usize = 512;
+
+/// Where a frame of a stream ended, and when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameMark {
+    pub end: u32,
+    /// Milliseconds after the first frame.
+    pub after: u32,
+}
+
+/// The provider that gave an answer, and its name of the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerMaker {
+    pub provider: Arc<str>,
+    pub model: Box<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAnswer {
+    pub headers: Box<[(HeaderName, HeaderValue)]>,
+    pub body: Bytes,
+    /// Empty: the answer does not stream.
+    pub marks: Box<[FrameMark]>,
+    /// When its last byte came.
+    pub at: SystemTime,
+    /// Tokens that its provider counted for it.
+    pub tokens: u64,
+    pub maker: AnswerMaker,
+}
+
+impl StoredAnswer {
+    /// One from the future has no age, because the clock was set back.
+    #[must_use]
+    pub fn age(&self, now: SystemTime) -> Duration {
+        now.duration_since(self.at).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub const fn is_stream(&self) -> bool {
+        !self.marks.is_empty()
+    }
+
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 80);
+        OVERHEAD
+            + self.body.len()
+            + self.marks.len() * size_of::<FrameMark>()
+            + self.maker.model.len()
+            + headers.sum::<usize>()
+    }
+}

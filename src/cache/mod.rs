@@ -1,0 +1,23 @@
+//! Answers that were given before, for equal requests: opt-in, complete and good ones only. Owns the keys,
+//! the entries and the memory that holds them, bounded in bytes; decides nothing about a request and sends
+//! nothing: `proxy` asks it.
+//!
+//! - [`settings`]: the configuration's `cache`
+//! - [`key`]: the digest of all that can change an answer
+//! - [`directive`]: a request's wishes about the cache
+//! - [`entry`]: one stored answer; [`gathering`]: an answer on its way into one
+//! - [`memory`]: the entries of the process, and their figures
+
+pub mod directive;
+pub mod entry;
+pub mod gathering;
+pub mod key;
+pub mod memory;
+pub mod settings;
+
+pub use directive::{CacheDirective, UnknownDirective};
+pub use entry::{AnswerMaker, FrameMark, StoredAnswer};
+pub use gathering::AnswerGathering;
+pub use key::{AnswerKey, AnswerKeyBuilder};
+pub use memory::{AnswerCache, AnswerCacheFigures};
+pub use settings::{CachePolicy, CacheSettings, ReplayPace};

@@ -1,0 +1,128 @@
+//! The place of an answer in the cache: one that is given from there, and one that is kept there if it comes
+//! to a good end.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::whole_answer::{is_good_stream, is_good_whole};
+use crate::{
+    base::ByteList,
+    cache::{
+        AnswerCache, AnswerGathering, AnswerKey, AnswerMaker, CacheSettings, FrameMark, ReplayPace,
+        StoredAnswer,
+    },
+    exchange::RequestRecord,
+    wire::Dialect,
+};
+
+pub(super) const CACHE: HeaderName = HeaderName::from_static("x-thalweg-cache");
+/// Headers of an answer that are kept with it; the others are about one request.
+const KEPT: [&str; 8] = [
+    "content-type",
+    "content-language",
+    "content-disposition",
+    "cache-control",
+    "x-accel-buffering",
+    "x-thalweg-provider",
+    "x-thalweg-dialect",
+    "x-thalweg-dropped",
+];
+
+/// A stored answer for a request.
+#[derive(Debug)]
+pub(super) struct CachedAnswer {
+    pub(super) headers: HeaderMap,
+    pub(super) answer: Arc<StoredAnswer>,
+    pub(super) pace: ReplayPace,
+}
+
+/// Where a request's own answer is kept, if it is good.
+#[derive(Debug)]
+pub(super) struct AnswerPlace {
+    pub(super) key: AnswerKey,
+    pub(super) cache: AnswerCache,
+    pub(super) settings: CacheSettings,
+    pub(super) dialect: Dialect,
+}
+
+/// An answer that is kept if it comes to a good end.
+#[derive(Debug)]
+pub(super) struct RecordedAnswer {
+    place: AnswerPlace,
+    gathering: AnswerGathering,
+    headers: Box<[(HeaderName, HeaderValue)]>,
+    maker: AnswerMaker,
+}
+
+impl CachedAnswer {
+    pub(super) fn new(answer: Arc<StoredAnswer>, pace: ReplayPace) -> Self {
+        let mut headers: HeaderMap = answer.headers.iter().cloned().collect();
+        let age = answer.age(SystemTime::now()).as_secs();
+        if let Ok(value) = HeaderValue::from_str(&format!("hit; age={age}")) {
+            headers.insert(CACHE, value);
+        }
+        Self { headers, answer, pace }
+    }
+}
+
+impl AnswerPlace {
+    /// Keeps a whole answer if it is good.
+    pub(super) fn keep_whole(self, headers: &HeaderMap, body: &ByteList, record: &RequestRecord) {
+        let Some(mut recorded) = self.record(headers, record) else { return };
+        let now = Instant::now();
+        let all = body.iter().all(|part| recorded.gathering.add(part, now));
+        if all && is_good_whole(recorded.place.dialect, recorded.gathering.body()) {
+            let tokens = record.stats.usage.unwrap_or_default().total();
+            recorded.store(tokens, Box::default());
+        }
+    }
+
+    /// Begins to record an answer. `None`: its bytes are in a coding that another client may not accept, or
+    /// its provider is not known.
+    pub(super) fn record(self, headers: &HeaderMap, record: &RequestRecord) -> Option<RecordedAnswer> {
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            return None;
+        }
+        let maker = AnswerMaker {
+            provider: Arc::clone(record.provider.as_ref()?),
+            model: record.upstream_model.clone()?,
+        };
+        let kept = KEPT.iter().filter_map(|name| {
+            let name = HeaderName::from_static(name);
+            headers.get(&name).map(|value| (name.clone(), value.clone()))
+        });
+        let gathering = AnswerGathering::new(self.cache.clone(), self.settings.max_entry_size);
+        Some(RecordedAnswer { headers: kept.collect(), maker, gathering, place: self })
+    }
+}
+
+impl RecordedAnswer {
+    /// Takes a frame in. False: there is no room, and the answer is not kept.
+    pub(super) fn add(&mut self, frame: &[u8]) -> bool {
+        self.gathering.add(frame, Instant::now())
+    }
+
+    /// The stream has come to its end, after so many tokens.
+    pub(super) fn keep_stream(mut self, tokens: u64) {
+        if is_good_stream(self.place.dialect, self.gathering.body()) {
+            let (body, marks) = self.gathering.take();
+            self.put(tokens, (body, marks));
+        }
+    }
+
+    fn store(mut self, tokens: u64, marks: Box<[FrameMark]>) {
+        let (body, _) = self.gathering.take();
+        self.put(tokens, (body, marks));
+    }
+
+    fn put(self, tokens: u64, (body, marks): (Bytes, Box<[FrameMark]>)) {
+        let Self { place: AnswerPlace { key, cache, settings, .. }, headers, maker, gathering: _ } = self;
+        let answer = StoredAnswer { headers, body, marks, at: SystemTime::now(), tokens, maker };
+        cache.store(key, answer, settings.max_age);
+    }
+}
