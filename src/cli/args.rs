@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{bench, check, compare, keys, reload, serve, usage};
+use super::{bench, check, compare, healthcheck, keys, reload, serve, usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,6 +55,8 @@ pub enum Command {
     Check(check::Options),
     /// Have a running gateway load its configuration again
     Reload(reload::Options),
+    /// Ask a running gateway for /livez: exit code 0 if it answers, for containers without a shell
+    Healthcheck(healthcheck::Options),
     /// Say what was asked for and what it cost, out of the ledger
     Usage(usage::Options),
     /// Put load on an endpoint and measure what its streams do

@@ -3,16 +3,23 @@
 //!
 //! HTTP/1.1 is used unless `--http2` is given.
 
-use std::path::PathBuf;
+use std::{future::poll_fn, path::PathBuf, time::Duration};
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tokio::runtime::{Builder, LocalOptions};
 
 use super::Failure;
 use crate::{
-    base::Secret,
-    upstream::{BaseUrl, KeyHeader, Protocol, Target},
+    base::{ByteList, DeadlineKind, Secret},
+    telemetry::WorkerGauges,
+    upstream::{
+        BaseUrl, Deadline, JSON, KeyHeader, PoolSettings, Protocol, Request, SharedPools, Target, Upstream,
+    },
     wire::Dialect,
 };
+
+/// Bytes of a response that are read.
+const MAX_RESPONSE_SIZE: usize = 4 << 20;
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Destination {
@@ -54,6 +61,36 @@ impl Destination {
 pub(super) fn target(url: &str) -> Result<Target, Failure> {
     let base = BaseUrl::parse(url).map_err(|_| format!("not a base URL: {url}"))?;
     Ok(Target { protocol: Protocol::Http1, ..Target::plain("destination", base) })
+}
+
+/// Sends one request without a body to a running gateway, on a runtime of its own. Gives the status and the body.
+///
+/// # Errors
+/// The gateway was not reached, or answered too much or too late.
+pub(super) fn ask(
+    target: &Target,
+    method: Method,
+    path: &str,
+    timeout: Duration,
+) -> Result<(u16, Vec<u8>), Failure> {
+    let headers = HeaderMap::new();
+    let request = Request { method, path, headers: &headers, accept: "application/json", content_type: JSON };
+    let exchange = async {
+        let upstream =
+            Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
+        let deadline = Deadline::new(DeadlineKind::Total, timeout);
+        let sent = upstream.send(target, &request, ByteList::new(), deadline).await;
+        let mut response = sent.map_err(|fault| format!("{}: {fault}", target.base))?;
+        let mut body = Vec::new();
+        while let Some(frame) = poll_fn(|cx| response.body.poll_frame(cx)).await {
+            body.extend_from_slice(&frame?);
+            if body.len() > MAX_RESPONSE_SIZE {
+                return Err("the answer is longer than any of a gateway's".into());
+            }
+        }
+        Ok((response.status.as_u16(), body))
+    };
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?.block_on(exchange)
 }
 
 /// Parses a key of visible ASCII, which fits into a header. The error does not show it.

@@ -1,8 +1,8 @@
 //! The command line: the only room that prints. Results go to stdout, errors and notices to stderr.
 //!
 //! - [`args`]: the commands and their options
-//! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`], [`keys`], [`usage`], [`schema`]: one
-//!   module per command
+//! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`], [`healthcheck`], [`keys`], [`usage`],
+//!   [`schema`]: one module per command
 //! - `banner`, `summary`: the start-up lines
 //! - `signals`: the signals that end the process or reload it
 //! - `destination`: the gateway or provider that a command sends requests to
@@ -12,6 +12,7 @@ pub mod args;
 pub mod bench;
 pub mod check;
 pub mod compare;
+pub mod healthcheck;
 pub mod keys;
 pub mod reload;
 pub mod schema;
@@ -48,6 +49,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Serve(options) => serve::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Reload(options) => reload::run(&options),
+        Command::Healthcheck(options) => healthcheck::run(&options),
         Command::Usage(options) => usage::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Compare(options) => compare::run(&options),

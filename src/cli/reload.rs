@@ -4,30 +4,25 @@
 
 use std::{
     fmt,
-    future::poll_fn,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
 };
 
-use http::{HeaderMap, Method};
+use http::Method;
 use serde_json::Value;
-use tokio::runtime::{Builder, LocalOptions};
 
 use super::{
     Failure, check,
-    destination::{read_key, target},
+    destination::{ask, read_key, target},
 };
 use crate::{
-    base::{ByteList, DeadlineKind, Deadlines, Secret},
-    telemetry::WorkerGauges,
-    upstream::{Deadline, JSON, PoolSettings, Request, SharedPools, Target, Upstream},
+    base::{Deadlines, Secret},
+    upstream::Target,
 };
 
 /// The default address of a gateway.
 const DEFAULT_URL: &str = "http://localhost:9000";
-/// Bytes of a response that are read.
-const MAX_RESPONSE_SIZE: usize = 4 << 20;
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
@@ -60,8 +55,10 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     }
     let url = options.url.as_deref().unwrap_or(DEFAULT_URL);
     let target = Target { key: options.admin_key.clone(), ca_file: options.ca_file.clone(), ..target(url)? };
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let (status, reply) = runtime.block_on(send_request(&target, options.check))?;
+    let path = if options.check { "/reload?check=true" } else { "/reload" };
+    let (status, body) = ask(&target, Method::POST, path, Deadlines::default().non_stream)?;
+    let reply: Value = serde_json::from_slice(&body)
+        .map_err(|_| format!("{} answered something else than a gateway does", target.base))?;
     let mut out = io::stdout().lock();
     if status == 200 {
         write!(out, "{}", ReloadText(&reply))?;
@@ -77,32 +74,6 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
         writeln!(out, "  {}", ProblemLine(problem))?;
     }
     Ok(ExitCode::FAILURE)
-}
-
-async fn send_request(target: &Target, check: bool) -> Result<(u16, Value), Failure> {
-    let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
-    let headers = HeaderMap::new();
-    let path = if check { "/reload?check=true" } else { "/reload" };
-    let request = Request {
-        method: Method::POST,
-        path,
-        headers: &headers,
-        accept: "application/json",
-        content_type: JSON,
-    };
-    let deadline = Deadline::new(DeadlineKind::Total, Deadlines::default().non_stream);
-    let sent = upstream.send(target, &request, ByteList::new(), deadline).await;
-    let mut response = sent.map_err(|fault| format!("{}: {fault}", target.base))?;
-    let mut body = Vec::new();
-    while let Some(frame) = poll_fn(|cx| response.body.poll_frame(cx)).await {
-        body.extend_from_slice(&frame?);
-        if body.len() > MAX_RESPONSE_SIZE {
-            return Err("the answer is longer than any of a gateway's".into());
-        }
-    }
-    let reply = serde_json::from_slice(&body)
-        .map_err(|_| format!("{} answered something else than a gateway does", target.base))?;
-    Ok((response.status.as_u16(), reply))
 }
 
 /// A gateway's response as lines of text.

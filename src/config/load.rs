@@ -20,7 +20,7 @@ use super::{
     settings::Settings,
     watch,
 };
-use crate::database::DatabaseSettings;
+use crate::{database::DatabaseSettings, server::Listen};
 
 /// Read if it exists and no other file is given.
 pub(super) const DEFAULT_FILE: &str = "config.json";
@@ -119,6 +119,19 @@ pub fn load_database(source: Option<&Path>, env: &Env) -> Result<Option<Database
     settings.file.clone_from(&file);
     account::apply_env(env, &mut settings, is_written, &mut problems);
     if problems.is_empty() { Ok(settings.database) } else { Err(LoadError::Mistakes { file, problems }) }
+}
+
+/// The address of the listener, for a command that asks a running gateway: of file and variables only what
+/// concerns it counts, because a gateway goes on with its settings whatever mistakes the file has since. A file
+/// that cannot be read counts as none.
+#[must_use]
+pub fn load_listen(source: Option<&Path>, env: &Env) -> Listen {
+    let mut settings = Settings::default();
+    if let Some(text) = find_file(source, env).and_then(|file| read_regular(&file).ok()) {
+        settings = check(&text, env, None, &mut Vec::new()).settings;
+    }
+    Overrides::from_env(env, &mut Vec::new()).apply(&mut settings);
+    settings.listen
 }
 
 /// Settings from a file's text alone: no flags, no discovery, no access to the disk. Accepts any input.

@@ -50,7 +50,7 @@ mod units;
 mod tests;
 
 pub use env::Env;
-pub use load::{load, load_database, parse};
+pub use load::{load, load_database, load_listen, parse};
 pub use otel::OtelSettings;
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem};

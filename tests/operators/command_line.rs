@@ -116,3 +116,31 @@ fn an_idle_process_has_five_threads_besides_its_workers() {
     drop(gateway);
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn a_container_without_a_shell_checks_its_gateway() {
+    let gateway = Gateway::start(&[]);
+    let authority = gateway.authority();
+    let (_, port) = authority.rsplit_once(':').unwrap();
+    // A file that has become wrong since the start says the port all the same.
+    let file = File::new("checked", &format!(r#"{{"host": "0.0.0.0", "port": {port}, "prot": 1}}"#));
+    let file = file.0.to_str().unwrap();
+    let url = format!("http://{authority}");
+    let lines: [&[&str]; 3] = [&["--config", file], &["--url", &url], &["--timeout", "5"]];
+    let check = |line: &[&str]| run(&[&["healthcheck"], line].concat(), &[("THALWEG_PORT", port)]);
+    for line in lines {
+        assert_eq!(check(line), (Some(0), String::new(), String::new()), "{line:?}");
+    }
+    drop(gateway);
+    for line in lines {
+        let (code, stdout, stderr) = check(line);
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{line:?}");
+        assert!(stderr.starts_with("error: http://127.0.0.1:") && stderr.contains("refused"), "{stderr}");
+    }
+    // With TLS the name of the certificate is needed.
+    let tls = r#"{"tls": {"certificate": "cert.pem", "key": "key.pem"}}"#;
+    let file = File::new("checked-tls", tls);
+    let (code, _, stderr) = run(&["healthcheck", "--config", file.0.to_str().unwrap()], &[]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("--url https://NAME:PORT"), "{stderr}");
+}
