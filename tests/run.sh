@@ -53,6 +53,10 @@ packages() {
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || has initdb || missing+=(postgresql)
     has redis-server || missing+=(redis-server)
     has pgbouncer || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
+    has redis-server || missing+=(redis-server)
+    has haproxy || [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+    has buildah || missing+=(buildah)
+    has strip || missing+=(binutils)
     if [ ${#missing[@]} -eq 0 ]; then return; fi
     if [ "$(id -u)" -ne 0 ]; then
         echo "missing: ${missing[*]} (install them, or run this as root)" >&2
@@ -140,5 +144,12 @@ gateway=
 counted "$cache/venv/bin/python" tests/real_clients/openai_failover.py
 counted "$cache/venv/bin/python" tests/real_clients/openai_keys.py
 THALWEG_NODE_HOME="$cache/node" counted "$cache/venv/bin/python" tests/real_clients/translation.py
+
+# Two replicas, HAProxy, PostgreSQL and two Redis, as deploy/ has them.
+THALWEG=target/debug/thalweg PATH=$PATH:/usr/sbin counted deploy/cluster.sh "$cache/venv/bin/python" tests/real_clients/cluster.py
+# Optimized little, because the image takes any build whose size is near the real one's.
+CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    run cargo build --release --locked --target-dir target/image
+counted tests/image.sh target/image/release/thalweg
 
 fuzz

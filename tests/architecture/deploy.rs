@@ -1,23 +1,14 @@
-//! The files of `deploy/`, which no test can run: a compose file whose commented lines are taken in, and the
-//! systemd unit.
+//! The files of `deploy/` that no test can run: the compose file, the manifests and the systemd unit.
+//! `tests/image.sh` runs the image, `deploy/cluster.sh` the balancer's file and the configuration.
 
 use std::{collections::BTreeSet, fs};
+
+use thalweg::config::{self, Env};
 
 use super::source_reader::repository;
 
 fn file(name: &str) -> String {
     fs::read_to_string(repository().join("deploy").join(name)).unwrap()
-}
-
-/// The text with its commented settings taken in: `#` before a word or an indented line. Prose has `# `.
-fn taken_in(text: &str) -> String {
-    let line = |line: &str| match line.trim_start().strip_prefix('#') {
-        Some(rest) if !rest.starts_with(' ') || rest.starts_with("  ") => {
-            format!("{}{rest}\n", &line[..line.len() - line.trim_start().len()])
-        }
-        Some(_) | None => format!("{line}\n"),
-    };
-    text.lines().map(line).collect()
 }
 
 /// Named volumes that a service mounts, and those declared at the top.
@@ -32,28 +23,56 @@ fn volumes(text: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
 }
 
 #[test]
-fn the_commented_lines_of_the_compose_file_can_be_taken_in() {
-    let text = taken_in(&file("compose.yaml"));
+fn the_compose_file_fits_the_image_and_the_balancer() {
+    let text = file("compose.yaml");
     let (mounted, declared) = volumes(&text);
-    assert_eq!(mounted, ["thalweg"].into());
+    assert_eq!(mounted, ["postgres"].into());
     assert_eq!(mounted, declared, "{text}");
-    assert!(text.contains("\n    command: [\"--config\", \"/etc/thalweg/config.json\"]\n"), "{text}");
-    // The volume takes over the owner of the image's folder, and the image says that the state is there.
+    // The file is where the image's program looks for it, and the balancer's variables are set.
+    assert!(text.contains("\n    - ./config.json:/etc/thalweg/config.json:ro\n"), "{text}");
+    let balancer = file("haproxy.cfg");
+    for variable in balancer.split("\"${").skip(1).map(|rest| rest.split('}').next().unwrap()) {
+        assert!(text.contains(&format!("\n      {variable}: ")), "{variable}");
+    }
     let image = file("Dockerfile");
     for line in [
+        "WORKDIR /etc/thalweg",
         "STATE_DIRECTORY=/var/lib/thalweg",
-        "--chown=65532:65532 /out/state /var/lib/thalweg",
+        "--chown=65532:65532 /image/state /var/lib",
         "VOLUME /var/lib/thalweg",
+        "USER 65532:65532",
+        "CMD [\"thalweg\", \"healthcheck\"]",
     ] {
         assert!(image.contains(line), "{line}");
     }
 }
 
 #[test]
+fn the_configuration_of_the_cluster_is_good() {
+    let text = file("config.json");
+    let variables: Vec<&str> =
+        text.split("${").skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
+    assert!(variables.len() >= 4, "{variables:?}");
+    // Compose and Kubernetes set each variable that the file names.
+    for place in ["compose.yaml", "kubernetes/thalweg.yaml"] {
+        let place_text = file(place);
+        for variable in &variables {
+            assert!(place_text.contains(variable), "{place}: {variable}");
+        }
+    }
+    let values = |name: &str| match name {
+        "DATABASE_URL" => "postgres://thalweg@postgres/thalweg",
+        "API_KEY" => "sk-clients",
+        _ => "redis://redis",
+    };
+    let env = Env::new(variables.iter().map(|name| (*name, values(name))), |_, _| false);
+    config::parse(&text, &env).unwrap();
+}
+
+#[test]
 fn a_volume_that_is_not_declared_is_found() {
-    let text =
-        taken_in("services:\n  a:\n    # prose\n    #volumes:\n    #  - data:/var/lib\n    #  - ./f:/f:ro\n");
-    assert_eq!(volumes(&text), (["data"].into(), [].into()));
+    let text = "services:\n  a:\n    volumes:\n      - data:/var/lib\n      - ./f:/f:ro\n";
+    assert_eq!(volumes(text), (["data"].into(), [].into()));
 }
 
 #[test]

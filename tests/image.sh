@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# The image of deploy/image.sh, built and run by buildah: its size, its user, its state, its health check, and the port
+# of a file (S4.4). tests/image.sh BINARY, a release build. Without buildah, or without the right to make namespaces,
+# it says so and tests nothing. Ends with "N passed, N failed".
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+binary=$1
+passed=0 failed=0
+check() {
+    local name=$1
+    shift
+    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "image: $name: FAILED"; fi
+}
+
+if ! command -v buildah >/dev/null; then
+    echo "no buildah here: the image is not tested"
+    exit
+fi
+if ! unshare --mount true 2>/dev/null; then
+    echo "no right to make a mount namespace here: the image is not tested"
+    exit
+fi
+
+folder=$(mktemp -d)
+# A storage of its own, on any file system.
+mkdir "$folder/storage" "$folder/run"
+printf '[storage]\ndriver = "vfs"\ngraphroot = "%s/storage"\nrunroot = "%s/run"\n' "$folder" "$folder" >"$folder/storage.conf"
+export CONTAINERS_STORAGE_CONF=$folder/storage.conf BUILDAH_ISOLATION=chroot
+container= gateway=
+finish() {
+    local status=$?
+    [ -z "$gateway" ] || kill -- -"$gateway" 2>/dev/null || true
+    [ -z "$container" ] || buildah rm "$container" >/dev/null 2>&1 || true
+    rm -rf "$folder"
+    exit "$status"
+}
+trap finish EXIT
+
+deploy/image.sh --binary "$binary" --output "$folder/thalweg.tar" >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
+size=$(stat -c %s "$folder/thalweg.tar")
+echo "image: $size bytes"
+check "at most 30 MB" [ "$size" -le 30000000 ]
+inspected=$(buildah inspect --type image localhost/thalweg)
+has_line() { grep -qF "$1" <<<"$inspected"; }
+check "runs as 65532" has_line '"User": "65532:65532"'
+check "has a health check" has_line '\"Healthcheck\":{\"Test\":[\"CMD\",\"thalweg\",\"healthcheck\"]'
+
+# A file with a port that the kernel has just had free, and a volume with the owner of the image's folder.
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+mkdir "$folder/config" "$folder/state"
+printf '{"port": %s, "tokens": ["tests|sk-image"]}' "$port" >"$folder/config/config.json"
+chmod -R a+rX "$folder/config" && chmod a+x "$folder" && chown 65532:65532 "$folder/state"
+container=$(buildah from localhost/thalweg)
+owner=$(stat -c '%u %a' "$(buildah mount "$container")/var/lib/thalweg")
+check "owns its state" [ "$owner" = "65532 700" ]
+# In this order: buildah 1.28 leaves out the volume that follows the read-only one.
+inside() { buildah run --volume "$folder/state:/var/lib/thalweg" --volume "$folder/config:/etc/thalweg:ro" "$container" -- "$@"; }
+check "is not healthy before it runs" sh -c '! "$@"' - buildah run "$container" -- thalweg healthcheck 2>/dev/null
+# Job control gives it a process group of its own, because buildah does not pass a signal on.
+set -m
+inside thalweg >"$folder/out" 2>&1 &
+gateway=$!
+set +m
+for _ in $(seq 200); do
+    ! inside thalweg healthcheck 2>/dev/null || break
+    sleep 0.1
+done
+check "is healthy at its file's port" inside thalweg healthcheck
+answer=$(curl --silent --max-time 10 "http://127.0.0.1:$port/v1/chat/completions" -H 'authorization: Bearer sk-image' \
+    -H 'content-type: application/json' -d '{"model":"demo-text","messages":[{"role":"user","content":"Hello"}]}' || true)
+check "answers" grep -q '"chat.completion"' <<<"$answer"
+for _ in $(seq 100); do
+    [ ! -s "$folder/state/thalweg.db" ] || break
+    sleep 0.1
+done
+owner=$(stat -c '%u %a' "$folder/state/thalweg.db" || true)
+check "writes its state" [ "$owner" = "65532 600" ]
+[ "$failed" -eq 0 ] || cat "$folder/out"
+echo "image: $passed passed, $failed failed"
+[ "$failed" -eq 0 ]
