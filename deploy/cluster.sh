@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# The parts of deploy/compose.yaml on one machine, without containers: two replicas behind HAProxy, PostgreSQL and two
-# Redis, from Debian's packages:
+# The parts of deploy/compose.yaml on one machine, without containers: two replicas behind HAProxy, PostgreSQL
+# and two Redis, from Debian's packages:
 #
 #   apt-get install haproxy postgresql redis-server
 #   API_KEY=sk-choose-one OPENAI_API_KEY=sk-… deploy/cluster.sh
 #   deploy/cluster.sh COMMAND ARGUMENT…
 #
-# With a command everything ends with it. It finds the balancer in THALWEG_URL, the replicas in REPLICAS ("URL PID"
-# each), the keys in API_KEY and THALWEG_ADMIN_KEY, the rest in REDIS_LIMITS_URL, REDIS_CACHE_URL, DATABASE_URL and, as
-# process ids, REDIS_LIMITS_PID and REDIS_CACHE_PID. THALWEG names the program, if it is not target/release/thalweg;
-# with DATABASE_URL set, no PostgreSQL is started. Everything is in a temporary folder and listens on loopback or a
-# socket there.
+# With a command everything ends with it. It finds the balancer in THALWEG_URL, the replicas in REPLICAS ("URL
+# PID" each), the keys in API_KEY and THALWEG_ADMIN_KEY, the rest in REDIS_LIMITS_URL, REDIS_CACHE_URL,
+# DATABASE_URL and, as process ids, REDIS_LIMITS_PID and REDIS_CACHE_PID. THALWEG names the program, if it is
+# not target/release/thalweg; with DATABASE_URL set, no PostgreSQL is started. Everything is in a temporary
+# folder and listens on loopback or a socket there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

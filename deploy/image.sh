@@ -4,9 +4,9 @@
 #   apt-get install buildah binutils ca-certificates
 #   deploy/image.sh [--binary FILE] [--output thalweg.tar]
 #
-# The image is localhost/thalweg in buildah's storage; --output writes an archive that `docker load` and `podman load`
-# read. Without --binary the program is built here first. The machine's C library goes into the image, so it is one on
-# which the program was built, or a newer one.
+# The image is localhost/thalweg in buildah's storage; --output writes an archive that `docker load` and
+# `podman load` read. Without --binary the program is built here first. The machine's C library goes into the
+# image, so it is one on which the program was built, or a newer one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

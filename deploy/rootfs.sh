@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The content of the image: deploy/rootfs.sh BINARY FOLDER
-# FOLDER/rootfs has the stripped program, the libraries that it loads and the roots of certificates, FOLDER/state is
-# copied to /var/lib: an empty folder, which the program owns. Wants binutils and ca-certificates.
+# The content of the image: deploy/rootfs.sh BINARY FOLDER FOLDER/rootfs has the stripped program, the
+# libraries that it loads and the roots of certificates, FOLDER/state is copied to /var/lib: an empty folder,
+# which the program owns. Wants binutils and ca-certificates.
 set -euo pipefail
 
 binary=$1 folder=$2/rootfs

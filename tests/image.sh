@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The image of deploy/image.sh, built and run by buildah: its size, its user, its state, its health check, and the port
-# of a file (S4.4). tests/image.sh BINARY, a release build. Without buildah, or without the right to make namespaces,
-# it says so and tests nothing. Ends with "N passed, N failed".
+# The image of deploy/image.sh, built and run by buildah: its size, its user, its state, its health check, and
+# the port of a file (S4.4). tests/image.sh BINARY, a release build. Without buildah, or without the right to
+# make namespaces, it says so and tests nothing. Ends with "N passed, N failed".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

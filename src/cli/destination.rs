@@ -63,10 +63,10 @@ pub(super) fn target(url: &str) -> Result<Target, Failure> {
     Ok(Target { protocol: Protocol::Http1, ..Target::plain("destination", base) })
 }
 
-/// Sends one request without a body to a running gateway, on a runtime of its own. Gives the status and the body.
+/// Sends one request without a body to a running gateway, on a runtime of its own. Gives the status and the
+/// body.
 ///
-/// # Errors
-/// The gateway was not reached, or answered too much or too late.
+/// # Errors The gateway was not reached, or answered too much or too late.
 pub(super) fn ask(
     target: &Target,
     method: Method,

@@ -1,5 +1,5 @@
-//! `thalweg healthcheck`: requests `/livez` of the gateway whose configuration this is, for containers without
-//! a shell. It says nothing of providers: a gateway is not restarted because a provider is down.
+//! `thalweg healthcheck`: requests `/livez` of the gateway whose configuration this is, for containers
+//! without a shell. It says nothing of providers: a gateway is not restarted because a provider is down.
 //!
 //! Exit code 1 means that the gateway does not answer.
 

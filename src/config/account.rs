@@ -149,6 +149,12 @@ pub(super) fn apply_env(env: &Env, settings: &mut Settings, is_written: bool, pr
                     THALWEG_DATABASE_URL";
         settings.notes.push(note.to_owned());
     }
+    // A service's current folder may be read-only.
+    let is_postgres =
+        matches!(&settings.database, Some(DatabaseSettings { url: DatabaseUrl::Postgres(_), .. }));
+    if is_postgres && settings.ledger.spool.is_none() && env.variable("STATE_DIRECTORY").is_some() {
+        settings.ledger.spool = Some(base_folder(env, None).join("thalweg.spool"));
+    }
     let (size, overflow) = (env.variable("DB_POOL_SIZE"), env.variable("DB_MAX_OVERFLOW"));
     if size.is_none() && overflow.is_none() {
         return;
@@ -173,6 +179,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn rows_wait_in_the_folder_of_a_services_state() {
+        let spool = |variables: &[(&str, &str)]| {
+            let mut settings = Settings { file: Some("config.json".into()), ..Settings::default() };
+            let env = Env::new(variables.iter().copied(), |_, _| false);
+            apply_env(&env, &mut settings, false, &mut Vec::new());
+            settings.ledger.spool
+        };
+        let postgres = ("DATABASE_URL", "postgres://u@h/d");
+        let state = ("STATE_DIRECTORY", "/var/lib/thalweg");
+        assert_eq!(spool(&[postgres, state]), Some("/var/lib/thalweg/thalweg.spool".into()));
+        assert_eq!(spool(&[postgres]), None);
+        assert_eq!(spool(&[("DATABASE_URL", "sqlite:a.db"), state]), None, "beside the database");
+    }
     use crate::config::parse;
 
     fn env(variables: &[(&str, &str)]) -> Env {

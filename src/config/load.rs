@@ -122,8 +122,8 @@ pub fn load_database(source: Option<&Path>, env: &Env) -> Result<Option<Database
 }
 
 /// The address of the listener, for a command that asks a running gateway: of file and variables only what
-/// concerns it counts, because a gateway goes on with its settings whatever mistakes the file has since. A file
-/// that cannot be read counts as none.
+/// concerns it counts, because a gateway goes on with its settings whatever mistakes the file has since. A
+/// file that cannot be read counts as none.
 #[must_use]
 pub fn load_listen(source: Option<&Path>, env: &Env) -> Listen {
     let mut settings = Settings::default();

@@ -110,6 +110,21 @@ impl Breaker {
         }
     }
 
+    /// Another replica reports a trip until `until`; a past moment: that it admits again.
+    pub(super) fn learn(&self, until: Moment, now: Moment) {
+        if until > now {
+            self.tripped_at.store(now.0, Relaxed);
+            if self.until.fetch_max(until.0, Relaxed) == 0 {
+                self.trips.fetch_max(1, Relaxed);
+            }
+        } else if self.until.load(Relaxed) != 0 && is_older(Moment(self.tripped_at.load(Relaxed)), now) {
+            self.window.clear();
+            self.consecutive_failures.store(0, Relaxed);
+            self.readmitted_at.store(now.0, Relaxed);
+            self.until.store(0, Relaxed);
+        }
+    }
+
     /// The successes and failures of the last seconds.
     #[must_use]
     pub const fn window(&self) -> &OutcomeWindow {
@@ -121,6 +136,12 @@ impl Breaker {
     pub fn trips(&self) -> u32 {
         self.trips.load(Relaxed)
     }
+}
+
+/// Whether a pause began so long ago that another replica's report of its early end may concern it. A report
+/// is older than it looks by the time that it was under way.
+pub(super) fn is_older(began: Moment, now: Moment) -> bool {
+    now.since(began) > Duration::from_secs(1)
 }
 
 /// The length of a trip before jitter; doubles with each trip.

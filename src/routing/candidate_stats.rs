@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    breaker::{Breaker, BreakerState},
+    breaker::{Breaker, BreakerState, is_older},
     caller_streak::CallerStreak,
     class::{FailureClass, Scope},
     endpoint_memory::EndpointMemory,
@@ -263,6 +263,35 @@ impl CandidateStats {
                 if failure.class != FailureClass::Tls
                     && self.provider.refuses_alone(failure.caller, now, settings.window) => {}
             Scope::Provider => self.provider.rest(until(consequence.rest), failure.class, now),
+        }
+    }
+
+    /// The end of the breaker's trip. `None`: it has not tripped.
+    pub(super) fn tripped_until(&self, now: Moment) -> Option<Moment> {
+        match self.breaker.state(now) {
+            BreakerState::Tripped { until } => Some(until),
+            BreakerState::Admitting | BreakerState::Probing { .. } => None,
+        }
+    }
+
+    /// Another replica reports a rest until `until`; a past moment: its early end.
+    pub(super) fn learn_rest(&self, until: Moment, now: Moment) {
+        if until > now {
+            if self.resting_until.fetch_max(until.0, Relaxed) < until.0 {
+                self.last_rest_began.store(now.0, Relaxed);
+                self.consecutive_rests.fetch_max(1, Relaxed);
+            }
+        } else if is_older(Moment(self.last_rest_began.load(Relaxed)), now) {
+            self.consecutive_rests.store(0, Relaxed);
+            self.resting_until.store(0, Relaxed);
+        }
+    }
+
+    /// Another replica reports that its breaker tripped until `until`; a past moment: that it admits again.
+    pub(super) fn learn_trip(&self, until: Moment, now: Moment) {
+        self.breaker.learn(until, now);
+        if until > now {
+            self.provider.tripped(until);
         }
     }
 

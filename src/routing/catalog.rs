@@ -151,6 +151,13 @@ impl Catalog {
         catalog
     }
 
+    /// The statistics of all candidates, each with its provider's index; some come more than once.
+    pub fn all_stats(&self) -> impl Iterator<Item = (usize, &CandidateStats)> {
+        let unlisted = self.unlisted_stats.iter().enumerate().map(|(index, (stats, _))| (index, &**stats));
+        let servings = self.models.values().flat_map(|model| &model.serving);
+        unlisted.chain(servings.map(|serving| (serving.provider, &*serving.stats)))
+    }
+
     fn add_listed_models(&mut self) {
         for (index, provider) in self.providers.iter().enumerate() {
             for model in provider.listing.models() {

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use super::breaker::is_older;
 use crate::base::{Endpoint, Moment};
 
 /// For how long after a good answer a missing endpoint is not believed.
@@ -97,6 +98,16 @@ impl EndpointMemory {
         }
         if facts.missing_until.fetch_max(until.0, Relaxed) < until.0 {
             facts.missing_since.store(now.0, Relaxed);
+        }
+    }
+
+    /// Another replica reports that it is missing until `until`; a past moment: that it answers again.
+    pub(super) fn learn(&self, endpoint: Endpoint, until: Moment, now: Moment) {
+        let Some(facts) = self.facts(endpoint) else { return };
+        if until > now {
+            self.missing(endpoint, until, now);
+        } else if is_older(Moment(facts.missing_since.load(Relaxed)), now) {
+            facts.missing_until.store(0, Relaxed);
         }
     }
 

@@ -9,6 +9,7 @@
 //! - [`candidate_stats`]: the statistics of a candidate, with its `breaker`, `window`, `latency` and
 //!   `caller_streak`; [`provider_health`]: the state of a provider; [`endpoint_memory`]: the endpoints that
 //!   either has; [`stats_registry`]: the map of both; [`model_details`]: the fields of listed models
+//! - `shared_fact`: the pauses that replicas report to each other
 //! - [`known_endpoints`]: the endpoints of well-known providers
 //! - [`budget`]: limits over all requests on races, hedges, failovers and repeats
 //! - [`probe_schedule`]: when each provider is probed
@@ -30,6 +31,7 @@ pub mod probe_schedule;
 pub mod provider_health;
 pub mod retry_after;
 pub mod settings;
+mod shared_fact;
 pub mod stats_registry;
 pub mod strategy;
 pub mod window;
@@ -47,5 +49,6 @@ pub use plan::{Candidate, NoPlan, Plan, PlanRequest, UnknownModel};
 pub use probe_schedule::{HealthSettings, Probe, ProbeSchedule};
 pub use provider_health::{CheckMethod, ProviderHealth};
 pub use settings::RoutingSettings;
+pub use shared_fact::SharedFact;
 pub use stats_registry::StatsRegistry;
 pub use strategy::Strategy;

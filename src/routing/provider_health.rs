@@ -242,6 +242,10 @@ impl ProviderHealth {
         Moment(self.resting_until.load(Relaxed))
     }
 
+    pub(super) fn rest_began_at(&self) -> Moment {
+        Moment(self.rest_began_at.load(Relaxed))
+    }
+
     /// Why it rests. `None`: it does not rest.
     #[must_use]
     pub fn rest_reason(&self, now: Moment) -> Option<FailureClass> {

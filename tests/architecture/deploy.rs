@@ -50,8 +50,7 @@ fn the_compose_file_fits_the_image_and_the_balancer() {
 #[test]
 fn the_configuration_of_the_cluster_is_good() {
     let text = file("config.json");
-    let variables: Vec<&str> =
-        text.split("${").skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
+    let variables: Vec<&str> = text.split("${").skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
     assert!(variables.len() >= 4, "{variables:?}");
     // Compose and Kubernetes set each variable that the file names.
     for place in ["compose.yaml", "kubernetes/thalweg.yaml"] {
