@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::store::BatchStore;
-use crate::{base::spawn::TaskSet, database::DatabaseError};
+use crate::{base::spawn::TaskSet, database::DatabaseError, proxy::Refusal};
 
 /// Questions that may wait, and those that are answered at once.
 const MAX_WAITING: usize = 64;
@@ -30,6 +30,25 @@ pub enum DeskError {
     Away,
     #[error(transparent)]
     Database(#[from] DatabaseError),
+}
+
+impl From<DeskError> for Box<Refusal> {
+    fn from(error: DeskError) -> Self {
+        match &error {
+            DeskError::Database(cause) if cause.is_full() => {
+                tracing::warn!(%error, "batches: the database is full");
+                let message = "the gateway's database has no space left for files and batches";
+                Refusal::gateway(507, "batch_storage_full", message)
+            }
+            DeskError::Away | DeskError::Database(_) => {
+                tracing::warn!(%error, "batches: the database does not answer");
+                let message = "the gateway's database of files and batches does not answer";
+                let mut refusal = Refusal::gateway(503, "batch_storage_unavailable", message);
+                refusal.retry_after = Some(Duration::from_secs(1));
+                refusal
+            }
+        }
+    }
 }
 
 /// Asks the store. Cloning shares it.

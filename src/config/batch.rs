@@ -38,3 +38,24 @@ pub(super) fn finish(settings: &Settings, problems: &mut Vec<Problem>) {
         problems.push(Problem::new("batch.enabled", "files and batches need a `database`"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::{DatabaseSettings, DatabaseUrl};
+
+    #[test]
+    fn files_and_batches_need_a_database() {
+        let problems = |enabled, database: Option<DatabaseSettings>| {
+            let batch = BatchSettings { enabled, ..BatchSettings::default() };
+            let mut problems = Vec::new();
+            finish(&Settings { batch, database, ..Settings::default() }, &mut problems);
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let database = DatabaseSettings::new(DatabaseUrl::Sqlite("t.db".into()));
+        assert!(problems(false, None).is_empty() && problems(true, Some(database)).is_empty());
+        assert_eq!(problems(true, None), ["batch.enabled: files and batches need a `database`"]);
+        assert!(lease(&Value::Text("1.5s".to_owned())).is_err());
+        assert_eq!(lease(&Value::Number(20.0)).ok(), Some(Duration::from_secs(20)));
+    }
+}

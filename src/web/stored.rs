@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{Body, file_body::FileBody, routes::StoredPage, site::Site};
 use crate::{
     auth::Principal,
-    batch::{BatchDesk, BatchSettings, BatchStatus, DeskError, ENDPOINTS, StoredFile, Upload},
+    batch::{BatchDesk, BatchSettings, BatchStatus, ENDPOINTS, StoredFile, Upload},
     proxy::{Call, Incoming, Refusal, admission::admit},
     wire::form,
 };
@@ -329,23 +329,4 @@ fn invalid_parameter(name: &'static str, message: impl Into<std::borrow::Cow<'st
 fn off() -> Box<Refusal> {
     let message = "files and batches are off in this gateway (`batch.enabled`, with a `database`)";
     Refusal::request(404, "not_found", message)
-}
-
-impl From<DeskError> for Box<Refusal> {
-    fn from(error: DeskError) -> Self {
-        match &error {
-            DeskError::Database(cause) if cause.is_full() => {
-                tracing::warn!(%error, "batches: the database is full");
-                let message = "the gateway's database has no space left for files and batches";
-                Refusal::gateway(507, "batch_storage_full", message)
-            }
-            DeskError::Away | DeskError::Database(_) => {
-                tracing::warn!(%error, "batches: the database does not answer");
-                let message = "the gateway's database of files and batches does not answer";
-                let mut refusal = Refusal::gateway(503, "batch_storage_unavailable", message);
-                refusal.retry_after = Some(std::time::Duration::from_secs(1));
-                refusal
-            }
-        }
-    }
 }

@@ -17,7 +17,7 @@ use thalweg::{
     auth::{TokenSettings, limit::LimitValues},
     base::Secret,
     batch::BatchSettings,
-    database::{Database, DatabaseSettings, DatabaseUrl},
+    database::{Connection, Database, DatabaseSettings, DatabaseUrl},
 };
 
 use super::keys::{allow, refusal};
@@ -38,20 +38,40 @@ const CHAT: &str = "/v1/chat/completions";
 const ENDS: &str = "batch begins no further item";
 const OTHER: &str = "sk-another-key-of-the-tests";
 
-/// A database file in a temporary folder.
-struct Folder(PathBuf);
+/// A database of one test.
+struct Folder {
+    folder: PathBuf,
+    url: String,
+}
 
 impl Folder {
+    /// A file.
     fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("thalweg-batches-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
+        let url = folder.join("t.db").to_str().unwrap().to_owned();
+        Self { folder, url }
+    }
+
+    /// A new database in the PostgreSQL of the tests. `None`: there is none.
+    async fn postgres() -> Option<Self> {
+        let url = std::env::var("THALWEG_TEST_POSTGRES").ok()?;
+        let files = Self::new();
+        let name = files.folder.file_name().unwrap().to_str().unwrap().replace('-', "_");
+        let server = DatabaseUrl::Postgres(Secret::new(url.clone()));
+        let mut server = Connection::open(&DatabaseSettings::new(server)).await.unwrap();
+        server.run(format!("CREATE DATABASE {name}"), Vec::new()).await.unwrap();
+        server.close().await;
+        Some(Self {
+            url: format!("{}/{name}", url.rsplit_once('/').unwrap().0),
+            folder: files.folder.clone(),
+        })
     }
 
     fn database(&self) -> DatabaseSettings {
-        DatabaseSettings::new(DatabaseUrl::Sqlite(self.0.join("t.db")))
+        DatabaseSettings::new(DatabaseUrl::parse(&self.url, &self.folder).unwrap())
     }
 
     /// Two keys, batches on, a lease of a second.
@@ -67,7 +87,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -471,6 +491,28 @@ async fn a_batch_leaves_half_of_its_keys_limits() {
     gateway.stop().await;
 }
 
+/// The same of requests per minute: with a limit of four a batch makes two, and leaves two.
+#[tokio::test]
+async fn a_batch_leaves_half_of_the_requests_per_minute() {
+    let folder = Folder::new();
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let limits = LimitValues { requests: Some(4), ..LimitValues::default() };
+    let plan = folder.plan(&[&upstream]).with(|it| it.tokens[0].limits = allow(limits));
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let batch = begin(&mut client, CHAT, &["a", "b", "c", "d"].map(chat).concat()).await;
+    let id = batch["id"].as_str().unwrap();
+    until(&mut client, id, |batch| batch["request_counts"]["completed"] == 2).await;
+    for status in [200, 200, 429] {
+        assert_eq!(client.send(Call::whole()).await.status, status);
+    }
+    json_of(&mut client, Call::post(&format!("/v1/batches/{id}/cancel"), "")).await;
+    let ended = until(&mut client, id, is("cancelled")).await;
+    assert_eq!(ended["request_counts"], json!({"total": 4, "completed": 2, "failed": 0}));
+    drop(client);
+    gateway.stop().await;
+}
+
 /// A gateway that stops ends its items in order and gives its batches back; another goes on with the rest.
 #[tokio::test]
 async fn a_stop_loses_no_item_and_repeats_none() {
@@ -507,7 +549,12 @@ async fn a_stop_loses_no_item_and_repeats_none() {
 /// over, repeats the items without an answer, and no others: each has one line.
 #[tokio::test]
 async fn another_replica_goes_on_when_one_is_killed() {
-    let folder = Folder::new();
+    for folder in [Some(Folder::new()), Folder::postgres().await].into_iter().flatten() {
+        one_is_killed(&folder).await;
+    }
+}
+
+async fn one_is_killed(folder: &Folder) {
     let gate = Gate::new();
     let (opens, asked) = (gate.clone(), Arc::new(Mutex::new(Vec::new())));
     let prompts = Arc::clone(&asked);
@@ -522,7 +569,7 @@ async fn another_replica_goes_on_when_one_is_killed() {
     let config = json!({
         "host": "127.0.0.1", "port": 0, "log": {"format": "json"}, "tokens": [format!("tests|{TOKEN}")],
         "providers": [{"name": "p0", "base_url": upstream.base(), "api_key": "k", "models": ["m"]}],
-        "database": folder.0.join("t.db"), "health": {"interval": 0},
+        "database": folder.url, "health": {"interval": 0},
         "batch": {"enabled": true, "lease": "1s", "max_concurrency": 2},
     });
     let file = command::File::new("batch-replica", &config.to_string());

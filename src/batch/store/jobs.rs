@@ -55,8 +55,9 @@ const TIMES: [&str; 7] = [
 ];
 
 const COLUMNS: &str = "id, owner, endpoint, input, metadata, status, created, expires, total, output, errors, \
-     mistakes, (SELECT COUNT(*) FROM batch_answers a WHERE a.batch = batch_jobs.id AND a.kind = 0), \
-     (SELECT COUNT(*) FROM batch_answers a WHERE a.batch = batch_jobs.id AND a.kind = 1), \
+     mistakes, \
+     COALESCE(completed, (SELECT COUNT(*) FROM batch_answers a WHERE a.batch = batch_jobs.id AND a.kind = 0)), \
+     COALESCE(failed, (SELECT COUNT(*) FROM batch_answers a WHERE a.batch = batch_jobs.id AND a.kind = 1)), \
      in_progress_at, finalizing_at, completed_at, failed_at, expired_at, cancelling_at, cancelled_at";
 
 impl BatchStatus {

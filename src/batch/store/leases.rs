@@ -103,37 +103,40 @@ impl BatchStore {
         status: BatchStatus,
         expires: i64,
     ) -> Result<(), DatabaseError> {
-        let output = self.answer_file(job, FileKind::Output, expires).await?;
-        let errors = self.answer_file(job, FileKind::Errors, expires).await?;
+        let (output, completed) = self.answer_file(job, FileKind::Output, expires).await?;
+        let (errors, failed) = self.answer_file(job, FileKind::Errors, expires).await?;
         let time = status.time().unwrap_or("completed_at");
         let sql = format!(
-            "UPDATE batch_jobs SET status = $1, {time} = $2, output = $3, errors = $4, runner = NULL \
-             WHERE id = $5 AND runner = $6"
+            "UPDATE batch_jobs SET status = $1, {time} = $2, output = $3, errors = $4, completed = $5, \
+             failed = $6, runner = NULL WHERE id = $7 AND runner = $8"
         );
         let cells = vec![
             Cell::text(status.as_str()),
             unix_now().into(),
             Cell::Text(output),
             Cell::Text(errors),
+            completed.into(),
+            failed.into(),
             Cell::text(&job.id),
             Cell::text(runner),
         ];
         self.database.run(sql, cells).await.map(|_| ())
     }
 
-    /// The file of the answers of one kind. `None`: there are none.
+    /// The file of the answers of one kind, and their number. `None`: there are none.
     async fn answer_file(
         &self,
         job: &BatchJob,
         kind: FileKind,
         expires: i64,
-    ) -> Result<Option<String>, DatabaseError> {
+    ) -> Result<(Option<String>, i64), DatabaseError> {
         let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM batch_answers \
                    WHERE batch = $1 AND kind = $2";
         let rows = self.database.fetch(sql, vec![Cell::text(&job.id), kind.number().into()]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        if row.int(0)?.unwrap_or_default() == 0 {
-            return Ok(None);
+        let Some(row) = rows.first() else { return Ok((None, 0)) };
+        let count = row.int(0)?.unwrap_or_default();
+        if count == 0 {
+            return Ok((None, 0));
         }
         let word = if kind == FileKind::Output { "output" } else { "error" };
         // The same name in every attempt, so that a second one makes no second file.
@@ -152,6 +155,6 @@ impl BatchStore {
             Cell::text(&job.id),
         ];
         self.database.run(sql, cells).await?;
-        Ok(Some(id))
+        Ok((Some(id), count))
     }
 }

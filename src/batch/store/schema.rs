@@ -5,7 +5,7 @@ use crate::database::Schema;
 
 pub(super) const SCHEMA: Schema = Schema { part: "batch", steps: &[&STEP_1] };
 
-const STEP_1: [&str; 7] = [
+const STEP_1: [&str; 8] = [
     // `kind`: below 0 of an input file; else of the answers that it has. `state`: 0 while it is uploaded.
     "CREATE TABLE batch_files (id TEXT PRIMARY KEY NOT NULL, owner TEXT NOT NULL, name TEXT NOT NULL, \
      bytes BIGINT NOT NULL, created BIGINT NOT NULL, expires BIGINT NOT NULL, kind BIGINT NOT NULL, \
@@ -17,7 +17,8 @@ const STEP_1: [&str; 7] = [
      input TEXT NOT NULL, metadata TEXT, status TEXT NOT NULL, created BIGINT NOT NULL, \
      expires BIGINT NOT NULL, in_progress_at BIGINT, finalizing_at BIGINT, completed_at BIGINT, \
      failed_at BIGINT, expired_at BIGINT, cancelling_at BIGINT, cancelled_at BIGINT, \
-     total BIGINT NOT NULL, output TEXT, errors TEXT, mistakes TEXT, runner TEXT, leased_until BIGINT)",
+     total BIGINT NOT NULL, completed BIGINT, failed BIGINT, output TEXT, errors TEXT, mistakes TEXT, runner TEXT, leased_until BIGINT)",
+    "CREATE INDEX batch_jobs_status ON batch_jobs (status, created)",
     "CREATE INDEX batch_jobs_owner ON batch_jobs (owner, created)",
     "CREATE TABLE batch_answers (batch TEXT NOT NULL, number BIGINT NOT NULL, kind BIGINT NOT NULL, \
      bytes BIGINT NOT NULL, text {blob} NOT NULL, PRIMARY KEY (batch, number))",

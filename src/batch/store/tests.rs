@@ -5,7 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::{batch::BatchSettings, database::tests::Scratch};
+use crate::{
+    batch::{BatchSettings, DeskError},
+    database::tests::Scratch,
+    proxy::Refusal,
+};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -129,6 +133,8 @@ async fn a_batch_runs_at_one_replica_and_an_item_has_one_answer() {
         assert!(store.free().await.unwrap().is_empty());
         store.remove_file(&output.id).await.unwrap();
         assert_eq!(content(&store, &output).await, "");
+        let counts = store.job("alice", id).await.unwrap().unwrap().json()["request_counts"].clone();
+        assert_eq!(counts, json["request_counts"], "they stay without the file");
         store.close().await;
     }
 }
@@ -187,6 +193,10 @@ async fn a_full_disk_is_an_error_of_the_upload() {
     let text = Bytes::from("x".repeat(2 << 20));
     let error = store.upload("alice", "f", &text, &BatchSettings::default()).await.unwrap_err();
     assert!(error.is_full(), "{error}");
+    let refusal = Box::<Refusal>::from(DeskError::Database(error));
+    assert_eq!((refusal.status, refusal.code), (507, "batch_storage_full"));
+    let refusal = Box::<Refusal>::from(DeskError::Away);
+    assert_eq!((refusal.status, refusal.code), (503, "batch_storage_unavailable"));
     store.database.fetch("PRAGMA max_page_count = 100000", Vec::new()).await.unwrap();
     assert!(store.files("alice", None, (None, true), 9).await.unwrap().is_empty());
     let rows = store.database.fetch("SELECT id FROM batch_files", Vec::new()).await.unwrap();
