@@ -1,5 +1,5 @@
-//! Batches: a list that is accepted is JSON of that form to a plain reader, too, with the same names and bodies,
-//! and each item is also good as a line of its own. Input: the body of a request.
+//! Batches: a list that is accepted is JSON of that form to a plain reader, too, with the same names and
+//! bodies, and each item is also good as a line of its own. Input: the body of a request.
 #![no_main]
 
 use std::collections::HashSet;

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 use thalweg::{
@@ -658,7 +657,7 @@ async fn a_large_file_comes_back_whole() {
         assert_eq!((file["bytes"].as_u64(), &file["purpose"]), (Some(text.len() as u64), &json!("batch")));
         let path = format!("/v1/files/{}/content", file["id"].as_str().unwrap());
         let body = client.send(Call::get(&path)).await.collect().await;
-        assert!(body.complete && body.bytes() == Bytes::from(text));
+        assert!(body.complete && body.bytes() == text.as_bytes());
     }
     gateway.stop().await;
 }
