@@ -1,9 +1,12 @@
 //! Many chat completions in one request (S1.11): each goes the way of a single one, and each has an answer of
 //! its own.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -16,6 +19,7 @@ use crate::{
     journal,
     upstream::{
         Framing, Seen, Speaks, Step, Upstream,
+        log::in_time,
         script::{self, Gate},
     },
 };
@@ -314,4 +318,25 @@ async fn a_broken_answer_is_its_items_error() {
     assert_eq!(good["response"]["status_code"], 200, "{good}");
     drop(client);
     gateway.stop().await;
+}
+
+/// A batch that outlasts the drain breaks off, as a stream does: its items end, and its line says why.
+#[tokio::test]
+async fn a_batch_that_outlasts_the_drain_breaks_off() {
+    let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    let plan = Plan::to(&[&upstream]).with(|it| it.limits.drain = Duration::from_millis(50));
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let call = post(&batch(&[("a", "x")]));
+    let id = call.id();
+    let answer = client.send(call).await;
+    upstream.log.request(0).await;
+    let stopping = tokio::spawn(gateway.stop_now());
+    let body = answer.collect().await;
+    assert!(!body.complete && body.text().starts_with("{\"id\":"), "{}", body.text());
+    drop(client);
+    in_time(stopping).await.unwrap().unwrap();
+    upstream.log.gone(0).await;
+    let said = |line: &Value| line["id"] == id && line["code"] == "shutting_down";
+    assert!(journal::lines(&id).iter().any(said), "{:#?}", journal::lines(&id));
 }

@@ -197,6 +197,21 @@ async fn a_batch_runs_from_its_file_to_its_answers() {
         let line = journal::closing(&format!("{id}.{number}")).await;
         assert_eq!((&line["status"], &line["key"]), (&json!(status), &json!("tests")), "{line}");
     }
+    let written = async {
+        while gateway.ledger().written < 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    in_time(written).await.unwrap();
+    let database = Database::open(&folder.database(), &[]).await.unwrap();
+    let sql = "SELECT request_id, status FROM requests WHERE principal = 'tests' ORDER BY request_id";
+    let rows = database.fetch(sql, Vec::new()).await.unwrap();
+    let found: Vec<_> =
+        rows.iter().map(|row| (row.text(0).unwrap().unwrap().to_owned(), row.int(1).unwrap())).collect();
+    let expected =
+        [(1, 200), (3, 400), (4, 200)].map(|(number, status)| (format!("{id}.{number}"), Some(status)));
+    assert_eq!(found, expected);
+    database.close().await;
     let input = done["input_file_id"].as_str().unwrap();
     let content = client.send(Call::get(&format!("/v1/files/{input}/content"))).await.collect().await;
     assert_eq!(content.text(), text);
