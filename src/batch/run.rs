@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::{Endpoint, RequestId, id::IdSource, spawn::TaskSet},
+    base::{Endpoint, Episode, RequestId, id::IdSource, spawn::TaskSet},
     database::DatabaseError,
     exchange::ClientInfo,
     proxy::{Gateway, SingleRequest},
@@ -152,20 +152,37 @@ impl RunningJob {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut stop, mut news) = (context.stop.clone(), store.news());
         let (mut next, mut after, mut is_read) = (VecDeque::new(), 0, false);
-        let mut items: TaskSet<i64, ()> = TaskSet::default();
+        let (mut items, mut unsure): (TaskSet<i64, ()>, _) = (TaskSet::default(), Episode::new());
         let (mut end, mut renewed, mut is_due) = (None, Instant::now(), false);
         loop {
-            while end.is_none() && items.len() < width {
+            // Without a sign of the database, another replica may hold the lease by now.
+            let is_sure = renewed.elapsed() < context.settings.lease;
+            if is_sure {
+                unsure.end();
+            } else if unsure.begin() {
+                tracing::warn!(
+                    batch = self.job.id,
+                    "batch: its lease cannot be renewed, and no further item begins"
+                );
+            }
+            while end.is_none() && is_sure && items.len() < width {
                 if next.is_empty() && !is_read {
-                    next.extend(store.unanswered(&self.job.input, &self.job.id, after).await?);
+                    match store.unanswered(&self.job.input, &self.job.id, after).await {
+                        Ok(found) => next.extend(found),
+                        Err(error) if items.is_empty() => return Err(error),
+                        Err(_) => break,
+                    }
                     after = next.back().copied().unwrap_or(after);
                     is_read = next.is_empty();
                 }
                 let Some(number) = next.pop_front() else { break };
                 items.spawn(number, Rc::clone(&self).item(number));
             }
-            if items.is_empty() {
-                return Ok(end.unwrap_or(JobEnd::Done));
+            let is_done = next.is_empty() && is_read;
+            if items.is_empty()
+                && let Some(end) = end.or(is_done.then_some(JobEnd::Done))
+            {
+                return Ok(end);
             }
             tokio::select! {
                 Some((number, ended)) = items.next() => if ended.is_none() {
@@ -177,14 +194,10 @@ impl RunningJob {
                 Ok(()) = news.changed() => is_due = true,
             }
             if std::mem::take(&mut is_due) {
-                match self.look().await {
-                    Ok(found) => {
-                        renewed = Instant::now();
-                        end = end.or(found);
-                    }
-                    // Another replica may run it by then.
-                    Err(error) if renewed.elapsed() >= context.settings.lease => return Err(error),
-                    Err(_) => {}
+                // After an error the items under way go on: their answers wait for the database.
+                if let Ok(found) = self.look().await {
+                    renewed = Instant::now();
+                    end = end.or(found);
                 }
             }
             match end {

@@ -611,6 +611,38 @@ async fn one_is_killed(folder: &Folder) {
     second.stop().await;
 }
 
+/// The database takes no answers for a while: the one that has come waits, and is not asked for again.
+#[tokio::test]
+async fn an_answer_waits_for_the_database() {
+    let folder = Folder::new();
+    let gate = Gate::new();
+    let opens = gate.clone();
+    let upstream = Upstream::by(Speaks::H1, move |_, _| {
+        [vec![Step::Wait(opens.clone())], script::json(200, script::COMPLETION)].concat()
+    });
+    let gateway = folder.plan(&[&upstream]).with(|it| it.batch.max_concurrency = 1).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let batch = begin(&mut client, CHAT, &["a", "b"].map(chat).concat()).await;
+    let id = batch["id"].as_str().unwrap();
+    upstream.log.request(0).await;
+    let database = Database::open(&folder.database(), &[]).await.unwrap();
+    database.run("ALTER TABLE batch_answers RENAME TO elsewhere", Vec::new()).await.unwrap();
+    gate.open();
+    journal::said(id, "batch: an answer cannot be stored, and waits").await;
+    let away = client.send(Call::get(&format!("/v1/batches/{id}"))).await;
+    assert_eq!(refusal(away).await.1, "batch_storage_unavailable");
+    assert_eq!(upstream.log.requests(), 1, "no further item begins");
+    // For longer than the lease.
+    journal::said(id, "batch: its lease cannot be renewed, and no further item begins").await;
+    database.run("ALTER TABLE elsewhere RENAME TO batch_answers", Vec::new()).await.unwrap();
+    database.close().await;
+    let done = until(&mut client, id, is("completed")).await;
+    assert_eq!(names(&lines(&mut client, &done["output_file_id"]).await), ["a", "b"]);
+    assert_eq!(upstream.log.requests(), 2);
+    drop(client);
+    gateway.stop().await;
+}
+
 /// The key of a batch is taken away: its items end with the error that a request would have.
 #[tokio::test]
 async fn a_batch_of_a_key_that_is_gone_ends() {
