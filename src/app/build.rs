@@ -10,7 +10,7 @@ use std::{
 use crate::{
     auth::{ConfiguredKeys, StoredKeys},
     base::ttl_map::CacheHits,
-    cache::{AnswerCache, CachePolicy},
+    cache::{AnswerCache, CachePolicy, FlightRegistry},
     config::{ProviderSettings, Settings},
     ledger::Prices,
     proxy::{AdminAccess, BodyBounds, Intake, Provider, SecretMask, Snapshot},
@@ -41,6 +41,7 @@ pub(super) fn snapshot(settings: &Settings, records: &StatsRegistry) -> Snapshot
             settings.tokens.iter().any(|token| token.limits.cache == Some(true)),
         ),
         answers: AnswerCache::new(settings.cache.max_size),
+        flights: FlightRegistry::default(),
         pool: settings.pool,
         intake: intake(&settings.limits),
         failover: settings.failover,

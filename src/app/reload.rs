@@ -191,6 +191,7 @@ fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
     carried.tokens = next.tokens.carry(&current.tokens);
     carried.recalls = current.recalls.clone();
     carried.answers = current.answers.clone();
+    carried.flights = current.flights.clone();
     let is_moved = |provider: &crate::proxy::Provider| {
         let target = &provider.target;
         let mut old = current.providers.iter().map(|old| &old.target);

@@ -130,6 +130,7 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
     let outcome = serve(listeners, config.serve, handler, tasks).await;
     // First, so that the completions of detached streams are in the last flush.
     detached.close().await;
+    detached.driven().await;
     config.settlement.flush(&completions);
     outcome
 }

@@ -30,6 +30,7 @@ struct SharedCache {
     stored: AtomicU64,
     evicted: AtomicU64,
     tokens_saved: AtomicU64,
+    coalesced: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +57,8 @@ pub struct AnswerCacheFigures {
     /// Entries that made room for others, or were too old.
     pub evicted: u64,
     pub tokens_saved: u64,
+    /// Requests that shared an answer under way.
+    pub coalesced: u64,
     pub entries: usize,
     pub bytes: usize,
 }
@@ -114,6 +117,11 @@ impl AnswerCache {
         self.0.tokens_saved.fetch_add(tokens, Relaxed);
     }
 
+    /// Counts a request that shares an answer under way.
+    pub fn note_coalesced(&self) {
+        self.0.coalesced.fetch_add(1, Relaxed);
+    }
+
     pub fn note_miss(&self) {
         self.0.misses.fetch_add(1, Relaxed);
     }
@@ -124,13 +132,14 @@ impl AnswerCache {
             let shelf = self.shelf();
             (shelf.entries.len(), shelf.bytes)
         };
-        let SharedCache { hits, misses, stored, evicted, tokens_saved, .. } = &*self.0;
+        let SharedCache { hits, misses, stored, evicted, tokens_saved, coalesced, .. } = &*self.0;
         AnswerCacheFigures {
             hits: hits.load(Relaxed),
             misses: misses.load(Relaxed),
             stored: stored.load(Relaxed),
             evicted: evicted.load(Relaxed),
             tokens_saved: tokens_saved.load(Relaxed),
+            coalesced: coalesced.load(Relaxed),
             entries,
             bytes,
         }

@@ -6,10 +6,12 @@
 //! - [`key`]: the digest of all that can change an answer
 //! - [`directive`]: a request's wishes about the cache
 //! - [`entry`]: one stored answer; [`gathering`]: an answer on its way into one
+//! - [`flight`]: an answer under way, for equal requests at once
 //! - [`memory`]: the entries of the process, and their figures
 
 pub mod directive;
 pub mod entry;
+pub mod flight;
 pub mod gathering;
 pub mod key;
 pub mod memory;
@@ -17,6 +19,7 @@ pub mod settings;
 
 pub use directive::{CacheDirective, UnknownDirective};
 pub use entry::{AnswerMaker, FrameMark, StoredAnswer};
+pub use flight::{FlightRegistry, FlightRole};
 pub use gathering::AnswerGathering;
 pub use key::{AnswerKey, AnswerKeyBuilder};
 pub use memory::{AnswerCache, AnswerCacheFigures};

@@ -26,6 +26,8 @@ pub struct CacheSettings {
     /// Whether a key is given answers that another one has paid.
     pub shared: bool,
     pub pace: ReplayPace,
+    /// Whether equal requests at once share one answer.
+    pub coalesce: bool,
     /// Models that say it for themselves, by the names that clients use.
     pub models: HashMap<Arc<str>, bool>,
 }
@@ -39,6 +41,7 @@ impl Default for CacheSettings {
             max_entry_size: 1 << 20,
             shared: false,
             pace: ReplayPace::AtOnce,
+            coalesce: false,
             models: HashMap::new(),
         }
     }

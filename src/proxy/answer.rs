@@ -1,9 +1,9 @@
 //! A good answer on its way to the client: a whole body, or a stream that is committed here.
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 
 use super::{
-    answer_place::{CACHE, CachedAnswer},
+    answer_place::{AnswerPlace, CACHE, CachedAnswer, JoinedAnswer, JoinedBody},
     body::Body,
     call::Call,
     committed_attempt::CommittedAttempt,
@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     base::{ByteList, Stage},
-    cache::{ReplayPace, StoredAnswer},
+    cache::{
+        ReplayPace, StoredAnswer,
+        flight::{FlightEnd, FlightHead},
+    },
     exchange::{Digests, Outcome, ReuseKind, ReusedAnswer},
     relay::{DetachedStreams, FaultDisplay, OnFault, Uncommitted},
     telemetry::GaugeGuard,
@@ -38,6 +41,8 @@ pub(super) enum Answer {
     Stream(StatusCode, HeaderMap, Uncommitted<AnswerBody>),
     /// An answer that was given before.
     Cached(Box<CachedAnswer>),
+    /// The answer of an equal request under way.
+    Joined(Box<JoinedAnswer>),
 }
 
 impl Answer {
@@ -62,10 +67,30 @@ impl Answer {
                     headers.insert(CACHE, HeaderValue::from_static("miss"));
                     place.record(&headers, call.record())
                 });
-                call.stream(status, headers, recorded, |completion, in_flight| {
-                    let (counted, detached) = stream_parts();
-                    stream.commit(dialect, on_fault, completion, [in_flight, counted], detached)
-                })
+                let flight = call.flight.take().filter(|_| is_shareable(status, &headers));
+                let (counted, detached) = stream_parts();
+                let (own, shows_fault) = (detached.clone(), on_fault.is_some());
+                let commit = |completion, in_flight| {
+                    stream.commit(dialect, on_fault, completion, [in_flight, counted], own)
+                };
+                match flight {
+                    Some(leader) => call.lead(headers, *leader, recorded, (shows_fault, &detached), commit),
+                    None => call.stream(status, headers, recorded, commit),
+                }
+            }
+            Self::Joined(joined) => {
+                let JoinedAnswer { headers, body } = *joined;
+                let tokens_saved = if let JoinedBody::Whole(_, tokens) = body { tokens } else { 0 };
+                let reuse = ReusedAnswer { kind: ReuseKind::Coalesced, tokens_saved };
+                call.record().reuse = Some(Box::new(reuse));
+                match body {
+                    JoinedBody::Whole(body, _) => {
+                        call.whole(StatusCode::OK, headers, body, Outcome::Complete)
+                    }
+                    JoinedBody::Stream(follower) => {
+                        call.follow(headers, follower, on_fault.is_some(), stream_parts().0)
+                    }
+                }
             }
             Self::Cached(cached) => {
                 let CachedAnswer { headers, answer, pace } = *cached;
@@ -97,14 +122,14 @@ impl Answer {
                 let body = compress(settings, request, &mut headers, answer.body.clone().into()).await;
                 Self::Coded(StatusCode::OK, headers, body)
             }
-            other @ (Self::Coded(..) | Self::Stream(..) | Self::Cached(_)) => other,
+            other @ (Self::Coded(..) | Self::Stream(..) | Self::Cached(_) | Self::Joined(_)) => other,
         }
     }
 
     /// How far a request with this answer has come.
     pub(super) const fn stage(&self) -> Stage {
         match self {
-            Self::Whole(..) | Self::Coded(..) | Self::Cached(_) => Stage::Body,
+            Self::Whole(..) | Self::Coded(..) | Self::Cached(_) | Self::Joined(_) => Stage::Body,
             Self::Stream(..) => Stage::FirstToken,
         }
     }
@@ -115,7 +140,7 @@ impl Answer {
             Self::Whole(_, headers, _) | Self::Coded(_, headers, _) | Self::Stream(_, headers, _) => {
                 sign(headers, provider, attempts);
             }
-            Self::Cached(_) => {}
+            Self::Cached(_) | Self::Joined(_) => {}
         }
     }
 
@@ -125,6 +150,11 @@ impl Answer {
             stream.observe(attempt);
         }
     }
+}
+
+/// Whether other clients may be given the same bytes.
+fn is_shareable(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::OK && !headers.contains_key(header::CONTENT_ENCODING)
 }
 
 /// Notes that the answer is another request's.
@@ -147,8 +177,14 @@ fn note_whole(call: &mut Call, status: StatusCode, headers: &mut HeaderMap, body
     if digests {
         stats.digests = Some(Box::new(Digests::of(body)));
     }
+    // Before the flight ends, so that an equal request finds one or the other.
     if let Some(place) = call.place.take().filter(|_| status == StatusCode::OK) {
         place.keep_whole(headers, body, call.record());
         headers.insert(CACHE, HeaderValue::from_static("miss"));
+    }
+    if let Some(mut leader) = call.flight.take().filter(|_| is_shareable(status, headers)) {
+        leader.begin(FlightHead { headers: AnswerPlace::kept_headers(headers), is_stream: false });
+        body.iter().for_each(|part| leader.add(part, None));
+        leader.end(FlightEnd::Complete(call.record().stats.usage.unwrap_or_default().total()));
     }
 }

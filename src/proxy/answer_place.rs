@@ -14,7 +14,7 @@ use crate::{
     base::ByteList,
     cache::{
         AnswerCache, AnswerGathering, AnswerKey, AnswerMaker, CacheSettings, FrameMark, ReplayPace,
-        StoredAnswer,
+        StoredAnswer, flight::FlightFollower,
     },
     exchange::RequestRecord,
     wire::Dialect,
@@ -39,6 +39,20 @@ pub(super) struct CachedAnswer {
     pub(super) headers: HeaderMap,
     pub(super) answer: Arc<StoredAnswer>,
     pub(super) pace: ReplayPace,
+}
+
+/// The answer of an equal request under way.
+#[derive(Debug)]
+pub(super) struct JoinedAnswer {
+    pub(super) headers: HeaderMap,
+    pub(super) body: JoinedBody,
+}
+
+#[derive(Debug)]
+pub(super) enum JoinedBody {
+    Stream(FlightFollower),
+    /// All of it, for so many tokens.
+    Whole(ByteList, u64),
 }
 
 /// Where a request's own answer is kept, if it is good.
@@ -82,6 +96,15 @@ impl AnswerPlace {
         }
     }
 
+    /// The headers of an answer that are not about one request.
+    pub(super) fn kept_headers(headers: &HeaderMap) -> Box<[(HeaderName, HeaderValue)]> {
+        let kept = KEPT.iter().filter_map(|name| {
+            let name = HeaderName::from_static(name);
+            headers.get(&name).map(|value| (name.clone(), value.clone()))
+        });
+        kept.collect()
+    }
+
     /// Begins to record an answer. `None`: its bytes are in a coding that another client may not accept, or
     /// its provider is not known.
     pub(super) fn record(self, headers: &HeaderMap, record: &RequestRecord) -> Option<RecordedAnswer> {
@@ -92,12 +115,9 @@ impl AnswerPlace {
             provider: Arc::clone(record.provider.as_ref()?),
             model: record.upstream_model.clone()?,
         };
-        let kept = KEPT.iter().filter_map(|name| {
-            let name = HeaderName::from_static(name);
-            headers.get(&name).map(|value| (name.clone(), value.clone()))
-        });
+        let kept = Self::kept_headers(headers);
         let gathering = AnswerGathering::new(self.cache.clone(), self.settings.max_entry_size);
-        Some(RecordedAnswer { headers: kept.collect(), maker, gathering, place: self })
+        Some(RecordedAnswer { headers: kept, maker, gathering, place: self })
     }
 }
 

@@ -6,7 +6,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::{answer_place::RecordedAnswer, paced_answer::PacedAnswer, translation::AnswerBody};
+use super::{
+    answer_place::RecordedAnswer, paced_answer::PacedAnswer, shared_stream::SharedStream,
+    translation::AnswerBody,
+};
 use crate::{
     base::{Fault, Stage},
     relay::{Committed, WholeBody},
@@ -24,6 +27,7 @@ pub enum Body {
 pub enum CacheBody {
     Recorded(Box<RecordedStream>),
     Paced(Box<PacedAnswer>),
+    Shared(Box<SharedStream>),
 }
 
 impl CacheBody {
@@ -32,6 +36,7 @@ impl CacheBody {
         match self {
             Self::Recorded(stream) => stream.poll_frame(cx),
             Self::Paced(paced) => paced.poll_frame(cx),
+            Self::Shared(shared) => shared.poll_frame(cx),
         }
     }
 
@@ -41,6 +46,7 @@ impl CacheBody {
         match self {
             Self::Recorded(stream) => stream.stream.is_over(),
             Self::Paced(paced) => paced.is_over(),
+            Self::Shared(shared) => shared.is_over(),
         }
     }
 
@@ -49,6 +55,7 @@ impl CacheBody {
         match self {
             Self::Recorded(stream) => stream.stream.end(fault),
             Self::Paced(paced) => paced.end(fault),
+            Self::Shared(shared) => shared.end(fault),
         }
     }
 
@@ -57,6 +64,7 @@ impl CacheBody {
         match self {
             Self::Recorded(stream) => stream.stream.cut(fault),
             Self::Paced(paced) => paced.cut(fault),
+            Self::Shared(shared) => shared.cut(fault),
         }
     }
 }

@@ -17,14 +17,18 @@ use super::{
     limit_headers::{self, LimitHeaders},
     paced_answer::PacedAnswer,
     response_headers::sign,
+    shared_stream::{SharedStream, drive},
     translation::AnswerBody,
 };
 use crate::{
     auth::Principal,
     base::{ByteList, RequestId},
-    cache::StoredAnswer,
+    cache::{
+        StoredAnswer,
+        flight::{FlightFollower, FlightHead, FlightLeader},
+    },
     exchange::{ClientInfo, Completion, CompletionQueue, Outcome, RequestRecord, RequestRoute},
-    relay,
+    relay::{self, DetachedStreams},
     telemetry::GaugeGuard,
     wire::Dialect,
 };
@@ -58,6 +62,8 @@ pub struct Call {
     pub(super) limits: Option<LimitHeaders>,
     /// Where the answer is kept. `None`: the request does not use the answer cache.
     pub(super) place: Option<Box<AnswerPlace>>,
+    /// Equal requests may share the answer. `None`: they do not.
+    pub(super) flight: Option<Box<FlightLeader>>,
     pub completion: Completion,
     in_flight: GaugeGuard,
 }
@@ -89,6 +95,7 @@ impl Call {
             digests: false,
             limits: None,
             place: None,
+            flight: None,
             completion: Completion::new(record, Rc::clone(completions)),
             in_flight,
         }
@@ -217,6 +224,38 @@ impl Call {
         self.finish_head(StatusCode::OK, &mut headers);
         let paced = PacedAnswer::new(answer, self.completion, [self.in_flight, counted]);
         respond(StatusCode::OK, headers, Body::Cache(CacheBody::Paced(Box::new(paced))))
+    }
+
+    /// Answers with the stream of an equal request. `shows_fault`: an event shows a fault.
+    pub(super) fn follow(
+        mut self,
+        mut headers: HeaderMap,
+        follower: FlightFollower,
+        shows_fault: bool,
+        counted: GaugeGuard,
+    ) -> Response<Body> {
+        self.finish_head(StatusCode::OK, &mut headers);
+        let id = shows_fault.then(|| self.id.as_str().into());
+        let owned = Some((self.completion, [self.in_flight, counted]));
+        let shared = SharedStream::new(follower, self.dialect, id, self.started, owned);
+        respond(StatusCode::OK, headers, Body::Cache(CacheBody::Shared(Box::new(shared))))
+    }
+
+    /// Answers with a stream that has been committed and that equal requests share: a task reads it for all.
+    pub(super) fn lead(
+        mut self,
+        mut headers: HeaderMap,
+        mut leader: FlightLeader,
+        recorded: Option<RecordedAnswer>,
+        (shows_fault, detached): (bool, &DetachedStreams),
+        commit: impl FnOnce(Completion, GaugeGuard) -> relay::Committed<AnswerBody>,
+    ) -> Response<Body> {
+        leader.begin(FlightHead { headers: AnswerPlace::kept_headers(&headers), is_stream: true });
+        self.finish_head(StatusCode::OK, &mut headers);
+        let id = shows_fault.then(|| self.id.as_str().into());
+        let shared = SharedStream::new(leader.follow(), self.dialect, id, self.started, None);
+        detached.drive(drive(commit(self.completion, self.in_flight), leader, recorded));
+        respond(StatusCode::OK, headers, Body::Cache(CacheBody::Shared(Box::new(shared))))
     }
 
     /// Answers with a stream that has been committed; `recorded`: it is kept, too.

@@ -19,7 +19,7 @@ use super::{
     intake::{self, Incoming},
     planning::{own_response, strategy_name, stream_mode},
     query::with_query,
-    recall::recall,
+    recall::{Recalled, join, recall},
     request_context::{Payload, RequestContext},
     request_headers::RequestHeaders,
     snapshot::Snapshot,
@@ -66,7 +66,7 @@ impl Gateway {
             Err(refusal) => Err(refusal),
         };
         if snapshot.compression.answers
-            && let Ok(answer @ Answer::Whole(..)) = outcome
+            && let Ok(answer @ (Answer::Whole(..) | Answer::Cached(_))) = outcome
         {
             // Boxed: it must not enlarge the future of every request.
             outcome = Ok(Box::pin(answer.compress(&mut call, snapshot.compression, &head.headers)).await);
@@ -170,8 +170,16 @@ impl Gateway {
                 body,
                 presented,
             };
-            if let Some(answer) = recall(call, &keyed, headers, &principal, trace.comment)? {
-                return Ok(answer);
+            match recall(call, &keyed, headers, &principal, trace.comment)? {
+                Recalled::Answer(answer) => return Ok(answer),
+                // Boxed: it must not enlarge the future of every request.
+                Recalled::UnderWay(follower) => {
+                    if let Some(answer) = Box::pin(join(follower)).await {
+                        snapshot.answers.note_coalesced();
+                        return Ok(answer);
+                    }
+                }
+                Recalled::Nothing => {}
             }
         }
         admission::grant(call, snapshot, principal, (body, &envelope), &plan)?;

@@ -11,7 +11,8 @@
 //!   memory that bodies hold; `request_headers`: the headers that address the gateway
 //! - `query`: the query that goes to the provider; [`gemini_path`]: paths that name model and method
 //! - `recall`: the answer cache on a request's way, by the request's `cache_key`; `answer_place`: an answer
-//!   into it and out of it, `whole_answer`: which are good enough, `paced_answer`: a stream at its own pace
+//!   into it and out of it, `whole_answer`: which are good enough, `paced_answer`: a stream at its own pace,
+//!   `shared_stream`: one that several requests follow
 //! - `planning`: trace, candidates, mode: the decisions before the first attempt
 //! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the
 //!   `request_context`
@@ -77,6 +78,7 @@ mod request_context;
 mod request_headers;
 mod response_headers;
 mod secret_mask;
+mod shared_stream;
 pub mod single;
 pub mod snapshot;
 pub mod translation;

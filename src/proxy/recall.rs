@@ -4,12 +4,15 @@
 //! Invariant: an answer that is given from the cache was made by a candidate of the request's own plan, so
 //! that no key is given what it could not have asked for itself.
 
+use std::future::poll_fn;
+
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     answer::Answer,
-    answer_place::{AnswerPlace, CachedAnswer},
+    answer_place::{AnswerPlace, CACHE, CachedAnswer, JoinedAnswer, JoinedBody},
     cache_key::KeyedRequest,
     call::Call,
     fault::Refusal,
@@ -18,12 +21,23 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::Endpoint,
-    cache::{AnswerMaker, CacheDirective},
+    base::{ByteList, Endpoint},
+    cache::{
+        AnswerMaker, CacheDirective, FlightRole,
+        flight::{FlightEnd, FlightFollower, FlightFrame},
+    },
 };
 
-/// Looks for an answer; one with a trace comment (`has_comment`) is a request's own. `None`: the request
-/// goes to a provider; its answer is kept if `call` has a place.
+/// What a request finds.
+pub(super) enum Recalled {
+    Answer(Answer),
+    /// An equal request is under way.
+    UnderWay(FlightFollower),
+    /// Nothing: it goes to a provider. Its answer is kept if its call has a place.
+    Nothing,
+}
+
+/// Looks for an answer; one with a trace comment (`has_comment`) is a request's own.
 ///
 /// # Errors
 /// The header is wrong (400), or only a stored answer is wanted and there is none (504).
@@ -33,7 +47,7 @@ pub(super) fn recall(
     headers: &RequestHeaders<'_>,
     principal: &Principal,
     has_comment: bool,
-) -> Result<Option<Answer>, Box<Refusal>> {
+) -> Result<Recalled, Box<Refusal>> {
     let directive = directive(headers)?;
     let (policy, answers) = (&request.snapshot.cache, &request.snapshot.answers);
     let model = request.plan.rule.and_then(|rule| request.snapshot.catalog.settings().models.get(rule));
@@ -49,18 +63,51 @@ pub(super) fn recall(
         let found = answers.find(&key, max_age, |answer| is_candidate(request, &answer.maker));
         if let Some(answer) = found {
             answers.note_hit(answer.tokens);
-            return Ok(Some(Answer::Cached(Box::new(CachedAnswer::new(answer, policy.settings.pace)))));
+            let cached = CachedAnswer::new(answer, policy.settings.pace);
+            return Ok(Recalled::Answer(Answer::Cached(Box::new(cached))));
         }
         answers.note_miss();
         let (cache, settings) = (answers.clone(), policy.settings.clone());
         let dialect = request.endpoint.dialect();
+        let (coalesces, max_size) = (settings.coalesce, settings.max_entry_size);
         call.place = Some(Box::new(AnswerPlace { key, cache, settings, dialect }));
+        if coalesces && !directive.only_if_cached {
+            match request.snapshot.flights.join(key, max_size) {
+                FlightRole::Leader(leader) => call.flight = Some(Box::new(leader)),
+                FlightRole::Follower(follower) => return Ok(Recalled::UnderWay(follower)),
+            }
+        }
     }
     if directive.only_if_cached {
         let message = "no stored answer fits this request (x-thalweg-cache: only-if-cached)";
         return Err(Refusal::request(504, "not_cached", message));
     }
-    Ok(None)
+    Ok(Recalled::Nothing)
+}
+
+/// The answer of the equal request, as soon as it has begun. `None`: it has none to share.
+pub(super) async fn join(mut follower: FlightFollower) -> Option<Answer> {
+    let head = poll_fn(|cx| follower.poll_head(cx)).await?;
+    let mut headers: HeaderMap = head.headers.into_iter().collect();
+    headers.insert(CACHE, HeaderValue::from_static("coalesced"));
+    let body = if head.is_stream { JoinedBody::Stream(follower) } else { whole(&mut follower).await? };
+    Some(Answer::Joined(Box::new(JoinedAnswer { headers, body })))
+}
+
+/// All of an answer that does not stream.
+async fn whole(follower: &mut FlightFollower) -> Option<JoinedBody> {
+    let mut body = ByteList::new();
+    loop {
+        match poll_fn(|cx| follower.poll_frame(cx)).await {
+            FlightFrame::Frame(frame) => body.push(frame),
+            FlightFrame::Last(frame, FlightEnd::Complete(tokens)) => {
+                body.push(frame);
+                return Some(JoinedBody::Whole(body, tokens));
+            }
+            FlightFrame::End(FlightEnd::Complete(tokens)) => return Some(JoinedBody::Whole(body, tokens)),
+            FlightFrame::Last(..) | FlightFrame::End(_) | FlightFrame::Behind => return None,
+        }
+    }
 }
 
 fn directive(headers: &RequestHeaders<'_>) -> Result<CacheDirective, Box<Refusal>> {

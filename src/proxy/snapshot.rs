@@ -11,7 +11,7 @@ use crate::{
         origins::{OriginMaker, OriginToken},
         ttl_map::CacheHits,
     },
-    cache::{AnswerCache, CachePolicy},
+    cache::{AnswerCache, CachePolicy, FlightRegistry},
     ledger::Prices,
     relay::{CommitPoint, StreamSettings},
     routing::{Catalog, HealthSettings, NoPlan, Plan, ProviderHealth},
@@ -45,6 +45,8 @@ pub struct Snapshot {
     pub cache: CachePolicy,
     /// Answers that were given before; shared by all snapshots.
     pub answers: AnswerCache,
+    /// Answers under way that equal requests may share; shared by all snapshots.
+    pub flights: FlightRegistry,
     pub intake: Intake,
     pub pool: PoolSettings,
     pub failover: bool,

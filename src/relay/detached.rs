@@ -5,7 +5,10 @@
 //! Invariant: bytes are dropped as they come, and each stream reports its completion exactly once, however it
 //! ends.
 
-use std::{future::poll_fn, rc::Rc};
+use std::{
+    future::{Future, poll_fn},
+    rc::Rc,
+};
 
 use tokio::{
     sync::watch,
@@ -48,6 +51,8 @@ pub struct DetachedStreams(Rc<DetachedSet>);
 #[derive(Debug)]
 struct DetachedSet {
     tasks: Tasks,
+    /// Tasks that read for several clients.
+    driven: Tasks,
     gauge: Gauge,
     /// True: all of them end.
     closed: watch::Sender<bool>,
@@ -56,7 +61,12 @@ struct DetachedSet {
 impl DetachedStreams {
     #[must_use]
     pub fn new(gauge: Gauge) -> Self {
-        Self(Rc::new(DetachedSet { tasks: Tasks::new(), gauge, closed: watch::Sender::new(false) }))
+        Self(Rc::new(DetachedSet {
+            tasks: Tasks::new(),
+            driven: Tasks::new(),
+            gauge,
+            closed: watch::Sender::new(false),
+        }))
     }
 
     /// Room for one more. `None`: there are too many, or the process drains.
@@ -83,6 +93,18 @@ impl DetachedStreams {
                 () = sleep(MAX_REST_TIME) => {}
             }
         });
+    }
+
+    /// Runs a task that reads a stream for several clients. It ends with the last of them.
+    pub fn drive(&self, task: impl Future<Output = ()> + 'static) {
+        self.0.driven.spawn(task);
+    }
+
+    /// Waits for the end of the tasks that read for several clients.
+    pub async fn driven(&self) {
+        while self.0.driven.live() > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Ends all of them, now and from now on, and waits until they have reported their completions.

@@ -83,6 +83,8 @@ fn write_answer_cache(page: &mut Exposition, cache: AnswerCacheFigures) {
         .sample(&[("event", "evicted")], cache.evicted as f64);
     let help = "Tokens of the answers that were given again.";
     page.single("thalweg_tokens_saved_total", MetricKind::Counter, help, cache.tokens_saved as f64);
+    let help = "Requests that shared the answer of an equal one under way.";
+    page.single("thalweg_coalesced_requests_total", MetricKind::Counter, help, cache.coalesced as f64);
     let help = "Stored answers.";
     page.single("thalweg_answer_cache_entries", MetricKind::Gauge, help, cache.entries as f64);
     let help = "Bytes of the stored answers.";

@@ -135,7 +135,7 @@ fn database(ledger: LedgerState) -> Value {
 
 /// S4.5: the answer cache.
 fn answer_cache(snapshot: &Snapshot) -> Value {
-    let AnswerCacheFigures { hits, misses, stored, evicted, tokens_saved, entries, bytes } =
+    let AnswerCacheFigures { hits, misses, stored, evicted, tokens_saved, coalesced, entries, bytes } =
         snapshot.answers.figures();
     let rate = (hits + misses > 0).then(|| hits as f64 / (hits + misses) as f64);
     json!({
@@ -147,6 +147,7 @@ fn answer_cache(snapshot: &Snapshot) -> Value {
         "entries": entries,
         "bytes": bytes,
         "tokens_saved": tokens_saved,
+        "coalesced": coalesced,
     })
 }
 

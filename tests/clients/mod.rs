@@ -4,6 +4,7 @@ mod answer_cache;
 mod batch;
 mod body_memory;
 mod charges;
+mod coalescing;
 mod coded_bodies;
 mod connections;
 mod database_keys;
