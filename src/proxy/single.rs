@@ -33,7 +33,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Headers of the batch that are not its items': they are about its own body, answer or connection. A key of
 /// idempotency would make all items one request at a provider that knows it.
-const OWN_HEADERS: [HeaderName; 12] = [
+const OWN_HEADERS: [HeaderName; 13] = [
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
@@ -46,6 +46,7 @@ const OWN_HEADERS: [HeaderName; 12] = [
     header::ORIGIN,
     REQUEST_ID,
     HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("x-idempotency-key"),
 ];
 
 /// One completion to ask for.

@@ -81,6 +81,8 @@ async fn a_document_has_all_answers_in_order() {
         ]);
         let call =
             post(&asked).header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        let call =
+            call.header("idempotency-key", "k").header("x-idempotency-key", "k").header("openai-beta", "x");
         let id = call.id();
         let answer = client.send(call).await;
         assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/json"));
@@ -123,6 +125,13 @@ async fn a_document_has_all_answers_in_order() {
         let seen = upstream.log.request(0).await;
         assert_eq!(&*seen.target, "/v1/chat/completions");
         assert_eq!(seen.body, asked["requests"][0]["body"].to_string());
+        let own = upstream.log.request(1).await;
+        let ids = [seen.all("x-request-id")[0].to_owned(), own.all("x-request-id")[0].to_owned()];
+        assert!(ids[0] != ids[1] && ids.iter().all(|own| own.starts_with(&format!("{id}."))), "{ids:?}");
+        for name in ["idempotency-key", "x-idempotency-key"] {
+            assert!(seen.all(name).is_empty(), "{name} would make all items one");
+        }
+        assert_eq!((seen.all("openai-beta"), seen.all("accept")), (vec!["x"], vec!["application/json"]));
         drop(client);
         gateway.stop().await;
     }
