@@ -180,7 +180,7 @@ impl RunningJob {
             }
             let is_done = next.is_empty() && is_read;
             if items.is_empty()
-                && let Some(end) = end.or(is_done.then_some(JobEnd::Done))
+                && let Some(end) = end.or(if is_done { Some(JobEnd::Done) } else { None })
             {
                 return Ok(end);
             }
