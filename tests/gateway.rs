@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, num::NonZeroUsize, path::Path, 
 
 use thalweg::{
     app,
-    auth::TokenSettings,
+    auth::{TokenSettings, limit::WhenAlone},
     base::{Deadlines, Secret},
     batch::BatchSettings,
     cache::CacheSettings,
@@ -75,6 +75,7 @@ impl Plan {
                 state_file: None,
                 database: None,
                 redis: None,
+                when_alone: WhenAlone::default(),
                 ledger: LedgerSettings::default(),
                 batch: BatchSettings::default(),
                 prices: Prices::default(),

@@ -63,6 +63,7 @@ impl Changes {
             state_file,
             database,
             redis,
+            when_alone,
             ledger,
             batch,
             prices,
@@ -102,6 +103,7 @@ impl Changes {
             ("state_file", *state_file != old.state_file),
             ("database", *database != old.database),
             ("redis", *redis != old.redis),
+            ("limits.when_alone", *when_alone != old.when_alone),
             ("ledger", *ledger != old.ledger),
             ("batch", *batch != old.batch),
         ];
@@ -176,6 +178,7 @@ pub(super) fn in_force(new: Settings, old: &Settings) -> Settings {
         state_file: old.state_file,
         database: old.database,
         redis: old.redis,
+        when_alone: old.when_alone,
         ledger: old.ledger,
         batch: old.batch,
         otel: old.otel,

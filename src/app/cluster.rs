@@ -7,7 +7,9 @@ use tokio::sync::watch;
 
 use super::background::{Background, BackgroundTask};
 use crate::{
+    auth::{LimitHub, StoredKeys, limit::WhenAlone},
     cluster::{RedisClient, RedisKeeper, RedisSettings, RedisUrl},
+    config::Settings,
     telemetry::{RedisGauges, RedisServers},
 };
 
@@ -15,29 +17,36 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct RunningRedis {
     stop: Option<watch::Sender<bool>>,
+    limits: Option<(watch::Sender<bool>, BackgroundTask)>,
     tasks: Vec<BackgroundTask>,
 }
 
-/// Starts a task for each server.
+/// Starts a task for each server, and one that shares the limits of keys.
 ///
 /// # Errors
 /// The background runtime has ended.
 pub(super) fn start(
-    settings: Option<&RedisSettings>,
+    settings: &Settings,
+    keys: &StoredKeys,
     servers: &RedisServers,
     background: &Background,
 ) -> io::Result<RunningRedis> {
-    let Some(settings) = settings else { return Ok(RunningRedis::default()) };
+    let Some(redis) = &settings.redis else { return Ok(RunningRedis::default()) };
     let (stop, stopped) = watch::channel(false);
-    let (mut tasks, mut gauges) = (Vec::new(), Vec::new());
-    let purposes = [("limits", &settings.limits, 1), ("cache", &settings.cache, settings.pool_size)];
-    for (purpose, url, connections) in purposes {
+    let mut running = RunningRedis { stop: Some(stop), ..RunningRedis::default() };
+    let mut gauges = Vec::new();
+    for (purpose, url) in [("limits", &redis.limits), ("cache", &redis.cache)] {
         let Some(url) = url else { continue };
         let own = RedisGauges::default();
         gauges.push((purpose, own.clone()));
-        let keeper = keeper(settings, (purpose, url), connections, RedisClient::new(own));
+        let client = RedisClient::new(own);
+        if purpose == "limits" {
+            running.limits =
+                Some(share_limits(redis, settings.when_alone, keys, client.clone(), background)?);
+        }
+        let keeper = keeper(redis, (purpose, url), client);
         let mut stopped = stopped.clone();
-        tasks.push(background.spawn("redis", move || async move {
+        running.tasks.push(background.spawn("redis", move || async move {
             tokio::select! {
                 _ = keeper.run() => {}
                 // Also ends when the sender is gone.
@@ -46,20 +55,40 @@ pub(super) fn start(
         })?);
     }
     servers.set(gauges);
-    Ok(RunningRedis { stop: Some(stop), tasks })
+    Ok(running)
+}
+
+/// Starts the task that gets grants for keys.
+fn share_limits(
+    redis: &RedisSettings,
+    when_alone: WhenAlone,
+    keys: &StoredKeys,
+    client: RedisClient,
+    background: &Background,
+) -> io::Result<(watch::Sender<bool>, BackgroundTask)> {
+    let (stop, mut stopped) = watch::channel(false);
+    let (hub, keeper) = LimitHub::open(client, keys.clock(), &redis.prefix, when_alone);
+    keys.share_limits(hub);
+    let task = background.spawn("limits", move || async move {
+        let ended = async {
+            // Also ends when the sender is gone.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        keeper.run(ended).await;
+    })?;
+    Ok((stop, task))
 }
 
 fn keeper(
     settings: &RedisSettings,
     (purpose, url): (&'static str, &RedisUrl),
-    connections: usize,
     client: RedisClient,
 ) -> RedisKeeper {
     RedisKeeper {
         client,
         url: url.clone(),
         authority: settings.authority.clone(),
-        connections,
+        connections: if purpose == "limits" { 1 } else { settings.pool_size },
         proof: format!("{}1:up", settings.prefix),
         purpose,
         keeps_limits: purpose == "limits",
@@ -69,6 +98,11 @@ fn keeper(
 impl RunningRedis {
     /// Blocks until the tasks have ended.
     pub(super) fn stop(self) {
+        // While the connection is there, so that grants are given back.
+        if let Some((stop, task)) = self.limits {
+            drop(stop);
+            task.join();
+        }
         drop(self.stop);
         self.tasks.into_iter().for_each(BackgroundTask::join);
     }

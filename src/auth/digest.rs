@@ -23,6 +23,12 @@ impl Digest {
         Self(Sha256::digest(token).into())
     }
 
+    /// A digest of this one.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::of(&self.0)
+    }
+
     /// Compared by words, because each comparison in constant time has a cost of its own.
     fn words(&self) -> [u64; 4] {
         let mut words = [0; 4];

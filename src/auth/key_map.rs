@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 
 use super::digest_memo::find_by_digest;
 use super::limit::{LimitMeter, LimitValues};
-use super::{Digest, KeyLimits, TokenSettings};
+use super::{Digest, KeyLimits, LimitHub, MeterClock, TokenSettings};
 
 /// The owner of a key.
 #[derive(Debug)]
@@ -51,7 +51,18 @@ impl Principal {
     ) -> Self {
         let is_limited = limits.allowance != LimitValues::default();
         let meter = is_limited.then(|| meter.unwrap_or_default());
+        if let Some(meter) = &meter {
+            meter.facts().limits = limits.allowance;
+        }
         Self { id, name, admin, limits, meter, spending_known: AtomicBool::new(false) }
+    }
+
+    /// Names its meter among replicas: by its id, or by its secret where others have the same id.
+    pub fn name_meter(&self, secret: Option<&Digest>) {
+        if let Some(meter) = &self.meter {
+            let name = secret.map_or_else(|| Digest::of(self.id.as_bytes()), Digest::again).to_hex();
+            meter.facts().name = Some(name.into());
+        }
     }
 
     /// The store has this sum for all processes; spending that is not in the store yet is added to it.
@@ -92,7 +103,15 @@ impl ConfiguredKeys {
             let principal = Principal::new(id, name, token.admin, token.limits.clone(), None);
             (Digest::of(token.token.expose().as_bytes()), Arc::new(principal))
         };
-        Self(Arc::new(settings.iter().map(entry).collect()))
+        Self(Arc::new(settings.iter().map(entry).collect())).with_named_meters()
+    }
+
+    fn with_named_meters(self) -> Self {
+        let unique = self.by_unique_id();
+        for (digest, principal) in &*self.0 {
+            principal.name_meter((!unique.contains_key(&*principal.id)).then_some(digest));
+        }
+        self
     }
 
     /// The same keys, with the meters of `before`. A key keeps its meter when its secret is the same,
@@ -118,7 +137,7 @@ impl ConfiguredKeys {
             }
             (*digest, Arc::new(carried))
         };
-        Self(Arc::new(self.0.iter().map(entry).collect()))
+        Self(Arc::new(self.0.iter().map(entry).collect())).with_named_meters()
     }
 
     /// The keys with an id that no other has.
@@ -155,7 +174,8 @@ pub struct StoredKeys {
     has_admin: Arc<AtomicBool>,
     known: Arc<AtomicBool>,
     has_store: Arc<AtomicBool>,
-    origin: Instant,
+    clock: MeterClock,
+    hub: Arc<OnceLock<LimitHub>>,
 }
 
 impl Default for StoredKeys {
@@ -165,7 +185,8 @@ impl Default for StoredKeys {
             has_admin: Arc::default(),
             known: Arc::new(AtomicBool::new(true)),
             has_store: Arc::default(),
-            origin: Instant::now(),
+            clock: MeterClock::start(),
+            hub: Arc::default(),
         }
     }
 }
@@ -221,7 +242,23 @@ impl StoredKeys {
     /// The time as meters count it.
     #[must_use]
     pub fn moment(&self, at: Instant) -> Duration {
-        at.saturating_duration_since(self.origin)
+        self.clock.at(at)
+    }
+
+    #[must_use]
+    pub const fn clock(&self) -> MeterClock {
+        self.clock
+    }
+
+    /// The limits of all keys are shared from now on.
+    pub fn share_limits(&self, hub: LimitHub) {
+        let _ = self.hub.set(hub);
+    }
+
+    /// The way to shared limits. `None`: this process counts for itself.
+    #[must_use]
+    pub fn hub(&self) -> Option<&LimitHub> {
+        self.hub.get()
     }
 }
 

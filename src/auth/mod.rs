@@ -2,7 +2,9 @@
 //!
 //! - [`credential`]: the header with the key
 //! - [`token`], [`limits`]: configured keys, and the limits of a key
+//! - [`meter_clock`]: their time
 //! - [`limit`]: the amounts taken from a key's limits, and the duty to settle them
+//! - [`shared_limits`]: the same limits over all replicas, through Redis
 //! - [`digest`], `digest_memo`, [`key_map`]: the accepted keys
 //! - [`store`]: keys in the database, changed by the [`editor`]; [`sync`] keeps the running gateway's keys up
 //!   to date
@@ -16,6 +18,8 @@ pub mod generate;
 pub mod key_map;
 pub mod limit;
 pub mod limits;
+pub mod meter_clock;
+pub mod shared_limits;
 pub mod store;
 pub mod sync;
 pub mod token;
@@ -25,6 +29,8 @@ pub use digest::Digest;
 pub use editor::{KeyEditor, KeyName, StoreError};
 pub use key_map::{ConfiguredKeys, KeyMap, Principal, StoredKeys};
 pub use limits::KeyLimits;
+pub use meter_clock::MeterClock;
+pub use shared_limits::{LimitHub, LimitKeeper};
 pub use store::{KeyStore, StoredKey};
 pub use sync::KeySync;
 pub use token::TokenSettings;

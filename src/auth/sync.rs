@@ -282,6 +282,7 @@ fn key_map(stored: &[StoredKey], before: &KeyMap) -> KeyMap {
             let limits = super::KeyLimits { expires, ..key.limits.clone() };
             let (id, name) = (key.id.as_str().into(), key.name.as_str().into());
             let principal = Principal::new(id, name, key.admin, limits, meter);
+            principal.name_meter(None);
             principal.note_known();
             Arc::new(principal)
         };

@@ -133,7 +133,9 @@ impl RedisClient {
         self.0.gauges.set_up(true);
     }
 
-    pub(super) fn generation(&self) -> u64 {
+    /// The number of the connection, which changes when it is opened or given up.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
         self.0.generation.load(Relaxed)
     }
 

@@ -21,5 +21,6 @@ pub use address::RedisUrl;
 pub use client::RedisClient;
 pub use fault::RedisFault;
 pub use keeper::RedisKeeper;
-pub use script::RedisScript;
+pub use redis::Value as RedisValue;
+pub use script::{RedisScript, numbers};
 pub use settings::RedisSettings;

@@ -1,7 +1,7 @@
 //! Scripts that run in Redis. A server forgets them when it restarts, and a new node of a cluster has none,
 //! so a call by digest that fails is made again with the text, which needs no right to load scripts.
 
-use redis::Script;
+use redis::{Script, Value};
 
 /// A script and its digest.
 #[derive(Debug)]
@@ -23,4 +23,22 @@ impl RedisScript {
     pub(super) fn digest(&self) -> &str {
         &self.digest
     }
+}
+
+/// The numbers of an answer that is a list of them, as text; negative ones as their two's complement. `None`:
+/// it has another form.
+#[must_use]
+pub fn numbers<const N: usize>(answer: &Value) -> Option<[u64; N]> {
+    let Value::Array(values) = answer else { return None };
+    let number = |value: &Value| {
+        if let Value::BulkString(text) = value {
+            str::from_utf8(text).ok()?.parse::<i64>().ok()
+        } else if let Value::Int(number) = value {
+            Some(*number)
+        } else {
+            None
+        }
+    };
+    let found: Vec<u64> = values.iter().map_while(number).map(i64::cast_unsigned).collect();
+    found.try_into().ok()
 }

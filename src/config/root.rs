@@ -16,7 +16,7 @@ use super::{
     provider::{self, ProviderDefaults},
     routing, scalar,
     section::{Located, ReadContext, Section},
-    settings::{COMMIT_POINTS, ProviderSettings, Settings},
+    settings::{ALONE, COMMIT_POINTS, ProviderSettings, Settings},
     token,
 };
 use crate::{
@@ -74,7 +74,10 @@ pub(super) fn read(context: &mut ReadContext<'_>, value: &Value) -> (Settings, h
         }
         // One key for both sides.
         settings.limits.write_timeout = defaults.deadlines.write;
-        root.section("limits", |section| limits(section, &mut settings.limits));
+        root.section("limits", |section| {
+            limits(section, &mut settings.limits);
+            section.set("when_alone", &mut settings.when_alone, scalar::choice(&ALONE));
+        });
         pool(root, &mut settings.pool);
         stream(root, &mut settings.stream);
         root.section("compression", |section| compression(section, &mut settings.compression));

@@ -10,7 +10,7 @@ use tracing::Level;
 
 use super::otel::OtelSettings;
 use crate::{
-    auth::TokenSettings,
+    auth::{TokenSettings, limit::WhenAlone},
     base::{Deadlines, Endpoint, EndpointSet, Network},
     batch::BatchSettings,
     cache::CacheSettings,
@@ -62,6 +62,8 @@ pub struct Settings {
     pub database: Option<DatabaseSettings>,
     /// The Redis that replicas share. `None`: each replica stands for itself.
     pub redis: Option<RedisSettings>,
+    /// How the limits of keys hold while Redis is away.
+    pub when_alone: WhenAlone,
     pub ledger: LedgerSettings,
     pub batch: BatchSettings,
     pub prices: Prices,
@@ -100,6 +102,7 @@ impl Default for Settings {
             state_file: None,
             database: None,
             redis: None,
+            when_alone: WhenAlone::default(),
             ledger: LedgerSettings::default(),
             batch: BatchSettings::default(),
             prices: Prices::default(),
@@ -202,6 +205,9 @@ impl ProviderSettings {
         Self { deadlines, ..self }
     }
 }
+
+pub const ALONE: [(&str, WhenAlone); 3] =
+    [("share", WhenAlone::Share), ("open", WhenAlone::Open), ("closed", WhenAlone::Closed)];
 
 pub const COMMIT_POINTS: [(&str, Option<CommitPoint>); 3] = [
     ("headers", Some(CommitPoint::Headers)),

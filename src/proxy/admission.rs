@@ -10,7 +10,7 @@ use super::{call::Call, fault::Refusal, limit_headers::LimitHeaders, snapshot::S
 use crate::{
     auth::{
         self, Principal,
-        limit::{Exceeded, Limit, LimitValues, Reservation},
+        limit::{Exceeded, Limit, LimitValues, Reservation, wait::Refused},
     },
     ledger::{PricedTokens, Prices},
     routing::Plan,
@@ -74,7 +74,7 @@ pub fn unavailable(message: &'static str) -> Box<Refusal> {
 ///
 /// # Errors
 /// A limit is reached (429, 402), or the key's spending is not known yet (503).
-pub(super) fn enter(
+pub(super) async fn enter(
     call: &mut Call,
     snapshot: &Snapshot,
     principal: &Arc<Principal>,
@@ -85,9 +85,12 @@ pub(super) fn enter(
     if allowance.budget.is_some() && !snapshot.keys.is_spending_known(principal) {
         return Err(unavailable("what this API key has spent could not be read yet"));
     }
-    let entered = meter.enter(&allowance, now);
+    let entered = match snapshot.keys.hub() {
+        Some(hub) => Box::pin(hub.enter(&meter, &allowance)).await,
+        None => meter.enter(&allowance, now).map_err(Refused::Exceeded),
+    };
     call.limits = Some(LimitHeaders { principal: Arc::clone(principal), meter, began: now });
-    call.record().lease = Some(Box::new(entered.map_err(|exceeded| refuse(&allowance, exceeded))?));
+    call.record().lease = Some(Box::new(entered.map_err(|refused| refuse_for(&allowance, refused))?));
     Ok(())
 }
 
@@ -96,7 +99,7 @@ pub(super) fn enter(
 ///
 /// # Errors
 /// Its budget is spent (402) or may be (503), or a limit is reached (429).
-pub(super) fn grant(
+pub(super) async fn grant(
     call: &mut Call,
     snapshot: &Snapshot,
     principal: Arc<Principal>,
@@ -107,7 +110,7 @@ pub(super) fn grant(
     if call.dialect == Dialect::Embeddings {
         estimate.answer = 0;
     }
-    take(call, snapshot, principal, (plan.width(), estimate), |tokens| cost(snapshot, plan, tokens))
+    take(call, snapshot, principal, (plan.width(), estimate), |tokens| cost(snapshot, plan, tokens)).await
 }
 
 /// The estimated tokens of a request.
@@ -149,18 +152,19 @@ pub fn check_models(
 ///
 /// # Errors
 /// As [`grant`].
-pub(super) fn lease(
+pub(super) async fn lease(
     call: &mut Call,
     snapshot: &Snapshot,
     principal: Arc<Principal>,
     model: &str,
     estimate: TokenEstimate,
 ) -> Result<(), Box<Refusal>> {
-    take(call, snapshot, principal, (1, estimate), |tokens| cost_by_name(&snapshot.prices, model, tokens))
+    let cost = |tokens| cost_by_name(&snapshot.prices, model, tokens);
+    take(call, snapshot, principal, (1, estimate), cost).await
 }
 
 /// Takes a lease for `width` attempts at once, each of this size.
-fn take(
+async fn take(
     call: &mut Call,
     snapshot: &Snapshot,
     principal: Arc<Principal>,
@@ -168,7 +172,7 @@ fn take(
     cost: impl FnOnce(PricedTokens) -> Option<u64>,
 ) -> Result<(), Box<Refusal>> {
     if call.record().lease.is_none() {
-        enter(call, snapshot, &principal)?;
+        enter(call, snapshot, &principal).await?;
     }
     let record = call.record();
     record.prompt_tokens = prompt;
@@ -184,7 +188,11 @@ fn take(
         answer: answer.saturating_mul(width).saturating_add(further_prompts),
         cost: i64::try_from(cost).unwrap_or(i64::MAX),
     };
-    *lease = lease.extend(&allowance, &ask, now).map_err(|exceeded| refuse(&allowance, exceeded))?;
+    let extended = match snapshot.keys.hub() {
+        Some(hub) => Box::pin(hub.extend(*lease, &allowance, &ask)).await,
+        None => lease.extend(&allowance, &ask, now).map_err(Refused::Exceeded),
+    };
+    *lease = extended.map_err(|refused| refuse_for(&allowance, refused))?;
     let record = call.record();
     record.lease = Some(lease);
     record.prices = allowance.budget.map(|_| Arc::clone(&snapshot.prices));
@@ -209,6 +217,18 @@ fn cost_by_name(prices: &Prices, requested: &str, tokens: PricedTokens) -> Optio
 /// Claude Code and OpenAI's Node client ignore a longer `retry-after`, and a limit per minute has room again
 /// by then or within the next second.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+fn refuse_for(allowance: &LimitValues, refused: Refused) -> Box<Refusal> {
+    match refused {
+        Refused::Exceeded(exceeded) => refuse(allowance, exceeded),
+        Refused::Closed => {
+            let message = "the limits of this API key are counted in Redis, which does not answer";
+            let mut refusal = Refusal::gateway(503, "limits_unavailable", message);
+            refusal.retry_after = Some(Duration::from_secs(1));
+            refusal
+        }
+    }
+}
 
 /// A refusal that names the limit.
 fn refuse(allowance: &LimitValues, exceeded: Exceeded) -> Box<Refusal> {

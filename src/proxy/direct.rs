@@ -47,7 +47,7 @@ impl Gateway {
     ///
     /// # Errors
     /// As for a completion: the key, its models, its limits.
-    pub fn direct(
+    pub async fn direct(
         &self,
         (head, client): (&Parts, &ClientInfo),
         template: &'static str,
@@ -72,7 +72,7 @@ impl Gateway {
         let request = PlanRequest::stream(envelope.model());
         let planned = snapshot.catalog.plan(&request, Moment::now(), &mut self.rng.borrow_mut());
         let plan = planned.map_err(|none| Refusal::no_plan(&none, request.model))?;
-        admission::grant(&mut call, &snapshot, principal, (body, &envelope), &plan)?;
+        admission::grant(&mut call, &snapshot, principal, (body, &envelope), &plan).await?;
         let record = call.record();
         record.attempts = 1;
         (record.provider, record.upstream_model) = (Some(Arc::clone(provider)), Some(upstream_model.into()));

@@ -102,7 +102,7 @@ impl Gateway {
         if endpoint == Endpoint::StoredResponse {
             self.own_stored(call, snapshot, &principal, (&addressed, head))?;
         }
-        admission::enter(call, snapshot, &principal)?;
+        admission::enter(call, snapshot, &principal).await?;
         let read = if head.method == Method::GET {
             ReadBody::EMPTY
         } else {
@@ -122,7 +122,7 @@ impl Gateway {
             own_response(snapshot, &principal, endpoint, (envelope, body))?;
         }
         let estimate = if endpoint.is_free() { TokenEstimate::default() } else { fields.estimate(body) };
-        admission::lease(call, snapshot, principal, model, estimate)?;
+        admission::lease(call, snapshot, principal, model, estimate).await?;
         tracing::debug!(id = %call.id, path = endpoint.path(), model, "request");
 
         let maker = match &fields {

@@ -125,7 +125,7 @@ impl Gateway {
         let headers = RequestHeaders::of(&head.headers);
         let trace = headers.trace_options(&snapshot.telemetry);
         call.digests = trace.digests && !self.gauges.meter.sheds();
-        admission::enter(call, snapshot, &principal)?;
+        admission::enter(call, snapshot, &principal).await?;
         let memory = (&self.bodies, &principal.id);
         let read = intake::read(body, &head.headers, snapshot.intake, memory).await?;
         let body = &read.bytes;
@@ -182,7 +182,7 @@ impl Gateway {
                 Recalled::Nothing => {}
             }
         }
-        admission::grant(call, snapshot, principal, (body, &envelope), &plan)?;
+        admission::grant(call, snapshot, principal, (body, &envelope), &plan).await?;
         tracing::debug!(id = %call.id, path = endpoint.path(), model = envelope.model(), "request");
         let began = Instant::now();
         let now = Moment::at(began.into_std());

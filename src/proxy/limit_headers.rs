@@ -35,12 +35,17 @@ impl LimitHeaders {
     /// OpenAI's `x-ratelimit-*`: the rest of this key's limits. They replace the provider's own, which are
     /// about the gateway's account there; where the key has no such limit, the provider's pass (R33).
     pub(super) fn write(&self, headers: &mut HeaderMap, elapsed: Duration) {
-        let now = self.began + elapsed;
+        let now = self.meter.clock(self.began + elapsed);
+        let left = self.meter.left();
         let LimitValues { requests, tokens, .. } = self.principal.limits.allowance;
         let windows = [(REQUESTS, &self.meter.requests, requests), (TOKENS, &self.meter.tokens, tokens)];
-        for ([limit_name, remaining_name, reset_name], window, limit) in windows {
+        for (flow, ([limit_name, remaining_name, reset_name], window, limit)) in
+            windows.into_iter().enumerate()
+        {
             let Some(limit) = limit else { continue };
-            let remaining = u64::from(limit).saturating_sub(window.used(now));
+            let own = u64::from(limit).saturating_sub(window.used(now));
+            // Other replicas have used some of it, too.
+            let remaining = left.map_or(own, |left| own.min(left[flow]));
             headers.insert(limit_name, HeaderValue::from(limit));
             headers.insert(remaining_name, HeaderValue::from(remaining));
             headers.insert(reset_name, seconds(window.reset(now)));

@@ -61,11 +61,10 @@ impl Site {
         };
         let (site, own, client) = (Rc::clone(&self), head.clone(), call.record().client.clone());
         let (provider, model) = (Arc::clone(&context.control.name), context.control_model.clone());
-        let admit = move |body: &Bytes| {
+        let admit = async move |body: &Bytes| {
             let to = (&provider, &*model);
-            site.gateway
-                .direct((&own, &client), compare::PATH, body, to)
-                .map_err(|refusal| refusal.message.to_string())
+            let admitted = site.gateway.direct((&own, &client), compare::PATH, body, to).await;
+            admitted.map_err(|refusal| refusal.message.to_string())
         };
         if wants_events(&head.headers) {
             let queue = ProgressQueue::default();

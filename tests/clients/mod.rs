@@ -11,7 +11,7 @@ mod database_keys;
 mod disconnects;
 mod endpoints;
 mod further_endpoints;
-mod keys;
+pub mod keys;
 mod rejected_requests;
 mod request_bodies;
 mod retry_headers;

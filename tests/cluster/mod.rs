@@ -2,4 +2,5 @@
 //! installed they say so and pass.
 
 mod connection;
+mod limits;
 mod server;

@@ -7,93 +7,17 @@
 use std::{
     sync::{
         Arc,
-        atomic::{
-            AtomicI64, AtomicU32,
-            Ordering::{AcqRel, Relaxed},
-        },
+        atomic::Ordering::{AcqRel, Relaxed},
     },
     time::Duration,
 };
 
-use super::window::{RateWindow, Taken};
-
-/// The limits of a key. `None`: no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LimitValues {
-    /// Requests per minute.
-    pub requests: Option<u32>,
-    /// Tokens per minute, input and output together.
-    pub tokens: Option<u32>,
-    /// Requests at once.
-    pub concurrent: Option<u32>,
-    /// Millionths of the currency, in all.
-    pub budget: Option<i64>,
-}
-
-/// The estimated use of one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reservation {
-    /// Requests to providers, one at least; cut to the most that the limit can ever grant.
-    pub requests: u32,
-    /// Tokens of the prompt; never cut.
-    pub prompt: u32,
-    /// Tokens that the answer may have, and of the prompts of further requests; cut to the most that the
-    /// limit can ever grant.
-    pub answer: u32,
-    /// Millionths of the currency; 0 when the price is not known. Cut to the rest of the budget.
-    pub cost: i64,
-}
-
-impl Default for Reservation {
-    fn default() -> Self {
-        Self { requests: 1, prompt: 0, answer: 0, cost: 0 }
-    }
-}
-
-/// The real use of one request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Use {
-    /// Input and output.
-    pub tokens: u64,
-    /// Millionths of the currency.
-    pub cost: i64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    Requests,
-    Tokens,
-    Concurrent,
-    Budget,
-}
-
-/// The limit that a reservation exceeds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exceeded {
-    pub limit: Limit,
-    /// When to try again; `None`: time does not help.
-    pub after: Option<Duration>,
-}
-
-/// The use of one key. Shared by all requests that show the key; outlives a reload.
-#[derive(Debug, Default)]
-pub struct LimitMeter {
-    pub requests: RateWindow,
-    pub tokens: RateWindow,
-    running: AtomicU32,
-    spending: Spending,
-}
-
-/// Millionths of the currency.
-#[derive(Debug, Default)]
-struct Spending {
-    /// Spent in all, as the store last reported.
-    saved: AtomicI64,
-    /// Spent here and not reported to the store.
-    unsaved: AtomicI64,
-    /// Set aside for requests under way.
-    aside: AtomicI64,
-}
+use super::{
+    alone::LimitBasis,
+    meter::LimitMeter,
+    values::{Exceeded, Limit, LimitValues, Reservation, Use},
+    window::Taken,
+};
 
 /// One request's share. Dropping it gives all of it back, the request itself included.
 #[derive(Debug)]
@@ -127,9 +51,10 @@ impl LimitMeter {
         reservation: &Reservation,
         now: Duration,
     ) -> Result<Lease, Exceeded> {
+        let (basis, now) = (self.basis(), self.clock(now));
         let mut lease = Lease { meter: Arc::clone(self), granted: Granted::default(), at: now };
         // Parts that were granted before a refusal are given back by the drop.
-        lease.grant(limits, reservation, now).map(|()| lease)
+        lease.grant(limits, reservation, now, basis).map(|()| lease)
     }
 
     /// Grants what does not depend on the request's size: a place among the requests at once, and one of the
@@ -138,58 +63,21 @@ impl LimitMeter {
     /// # Errors
     /// The first limit that is exceeded; a spent budget is.
     pub fn enter(self: &Arc<Self>, limits: &LimitValues, now: Duration) -> Result<Lease, Exceeded> {
+        self.enter_on(limits, now, self.basis())
+    }
+
+    pub(super) fn enter_on(
+        self: &Arc<Self>,
+        limits: &LimitValues,
+        now: Duration,
+        basis: LimitBasis,
+    ) -> Result<Lease, Exceeded> {
         if limits.budget.is_some_and(|budget| self.spent() >= budget) {
-            return Err(Exceeded { limit: Limit::Budget, after: None });
+            return Err(Exceeded { limit: Limit::Budget, after: None, amount: 0 });
         }
+        let now = self.clock(now);
         let mut lease = Lease { meter: Arc::clone(self), granted: Granted::default(), at: now };
-        lease.enter(limits, now).map(|()| lease)
-    }
-
-    /// Requests under way.
-    #[must_use]
-    pub fn running(&self) -> u32 {
-        self.running.load(Relaxed)
-    }
-
-    /// Millionths spent, as far as is known here.
-    #[must_use]
-    pub fn spent(&self) -> i64 {
-        self.spending.saved.load(Relaxed).saturating_add(self.spending.unsaved.load(Relaxed))
-    }
-
-    /// Millionths that have not been reported to the store.
-    #[must_use]
-    pub fn unsaved(&self) -> i64 {
-        self.spending.unsaved.load(Relaxed)
-    }
-
-    /// `reported` of the unsaved sum is in the store now, which has `spent` in all. The sum counts twice for
-    /// a moment rather than not at all.
-    pub fn note_saved(&self, reported: i64, spent: i64) {
-        self.spending.saved.store(spent, Relaxed);
-        self.spending.unsaved.fetch_sub(reported, AcqRel);
-    }
-
-    /// Sets aside `cost`, or the rest of the budget if that is less; gives the sum set aside.
-    fn set_aside(&self, cost: i64, budget: i64) -> Result<i64, Exceeded> {
-        let aside = &self.spending.aside;
-        let part = |aside: i64| {
-            let left = budget.saturating_sub(self.spent().saturating_add(aside));
-            (left > 0).then(|| cost.clamp(0, left))
-        };
-        let mut granted = 0;
-        let update = |aside: i64| {
-            granted = part(aside)?;
-            Some(aside.saturating_add(granted))
-        };
-        match aside.fetch_update(AcqRel, Relaxed, update) {
-            Ok(_) => Ok(granted),
-            // Requests under way give back all that they do not use.
-            Err(_) => Err(Exceeded {
-                limit: Limit::Budget,
-                after: (self.spent() < budget).then_some(Duration::from_secs(1)),
-            }),
-        }
+        lease.enter(limits, now, basis).map(|()| lease)
     }
 }
 
@@ -204,20 +92,45 @@ impl Lease {
         reservation: &Reservation,
         now: Duration,
     ) -> Result<Self, Exceeded> {
-        self.grant(limits, reservation, now).map(|()| self)
+        self.extend_on(limits, reservation, now, self.meter.basis()).map(|()| self)
     }
 
-    fn enter(&mut self, limits: &LimitValues, now: Duration) -> Result<(), Exceeded> {
+    /// The same; keeps what was granted, so that it can be tried again.
+    pub(super) fn extend_on(
+        &mut self,
+        limits: &LimitValues,
+        reservation: &Reservation,
+        now: Duration,
+        basis: LimitBasis,
+    ) -> Result<(), Exceeded> {
+        let now = self.meter.clock(now);
+        self.grant(limits, reservation, now, basis)
+    }
+
+    pub(super) const fn meter(&self) -> &Arc<LimitMeter> {
+        &self.meter
+    }
+
+    fn enter(&mut self, limits: &LimitValues, now: Duration, basis: LimitBasis) -> Result<(), Exceeded> {
         let Self { meter, granted, .. } = self;
         if let Some(limit) = limits.concurrent.filter(|_| !granted.running) {
-            let fits = |running: u32| (running < limit).then_some(running + 1);
+            let most = match (basis, meter.share()) {
+                (LimitBasis::Granted, Some(share)) => {
+                    share.entered.fetch_add(1, Relaxed);
+                    u32::try_from(share.running_cap(now)).unwrap_or(0).min(limit)
+                }
+                (LimitBasis::Part(replicas), _) => (limit / replicas.max(1)).max(1),
+                (LimitBasis::Own | LimitBasis::Granted, _) => limit,
+            };
+            let fits = |running: u32| (running < most).then_some(running + 1);
             if meter.running.fetch_update(AcqRel, Relaxed, fits).is_err() {
-                return Err(Exceeded { limit: Limit::Concurrent, after: Some(Duration::from_secs(1)) });
+                let after = Some(Duration::from_secs(1));
+                return Err(Exceeded { limit: Limit::Concurrent, after, amount: 1 });
             }
             granted.running = true;
         }
         if let Some(limit) = limits.requests.filter(|_| granted.request.is_none()) {
-            granted.request = Some(take_requests(&meter.requests, limit, 1, now)?);
+            granted.request = Some(meter.take_flow(Limit::Requests, (limit, 1), now, basis)?);
         }
         Ok(())
     }
@@ -227,25 +140,23 @@ impl Lease {
         limits: &LimitValues,
         reservation: &Reservation,
         now: Duration,
+        basis: LimitBasis,
     ) -> Result<(), Exceeded> {
-        if let Some(budget) = limits.budget {
-            self.granted.cost = Some(self.meter.set_aside(reservation.cost, budget)?);
+        if let Some(budget) = limits.budget.filter(|_| self.granted.cost.is_none()) {
+            self.granted.cost = Some(self.meter.set_aside(reservation.cost, budget, now, basis)?);
         }
-        self.enter(limits, now)?;
+        self.enter(limits, now, basis)?;
         let Self { meter, granted, .. } = self;
-        if let Some(limit) = limits.requests {
+        if let Some(limit) = limits.requests.filter(|_| granted.further.is_none()) {
             let beyond = reservation.requests.min(limit).saturating_sub(1);
             if beyond > 0 {
-                granted.further = Some(take_requests(&meter.requests, limit, beyond, now)?);
+                granted.further = Some(meter.take_flow(Limit::Requests, (limit, beyond), now, basis)?);
             }
         }
-        if let Some(limit) = limits.tokens {
+        if let Some(limit) = limits.tokens.filter(|_| granted.tokens.is_none()) {
             let amount =
                 reservation.prompt.saturating_add(reservation.answer).min(limit.max(reservation.prompt));
-            granted.tokens = Some(meter.tokens.take(limit, amount, now).ok_or_else(|| Exceeded {
-                limit: Limit::Tokens,
-                after: meter.tokens.until(limit, amount, now),
-            })?);
+            granted.tokens = Some(meter.take_flow(Limit::Tokens, (limit, amount), now, basis)?);
         }
         Ok(())
     }
@@ -264,16 +175,17 @@ impl Lease {
             let used = u32::try_from(used.tokens).unwrap_or(u32::MAX);
             match used.checked_sub(taken.amount) {
                 Some(0) => {}
-                Some(beyond) => self.meter.tokens.add(beyond, self.at + elapsed),
-                None => self.meter.tokens.give_back(taken, taken.amount - used),
+                Some(beyond) => {
+                    self.meter.tokens.add(beyond, self.at + elapsed);
+                    self.meter.note_change();
+                }
+                None => {
+                    self.meter.tokens.give_back(taken, taken.amount - used);
+                    self.meter.note_change();
+                }
             }
         }
     }
-}
-
-fn take_requests(window: &RateWindow, limit: u32, amount: u32, now: Duration) -> Result<Taken, Exceeded> {
-    let exceeded = || Exceeded { limit: Limit::Requests, after: window.until(limit, amount, now) };
-    window.take(limit, amount, now).ok_or_else(exceeded)
 }
 
 impl Drop for Lease {
@@ -288,6 +200,7 @@ impl Drop for Lease {
         {
             if let Some(taken) = taken {
                 window.give_back(taken, taken.amount);
+                meter.note_change();
             }
         }
         if let Some(cost) = cost {

@@ -2,12 +2,27 @@
 //! a budget.
 //!
 //! - [`window`]: the sliding minute
+//! - [`values`]: the limits; [`meter`]: their use
 //! - [`lease`]: a request's share of its key's limits, taken by estimate, settled by use
+//! - [`share`]: amounts that were granted to this replica out of what all replicas share; [`report`]: how it
+//!   gets them; [`wait`]: a request that waits for them; [`alone`]: without the shared store
 //!
 //! The names and values of limits are [`KeyLimits`](super::KeyLimits)'; the meters here know no key and no
 //! database.
 
+pub mod alone;
 pub mod lease;
+pub mod meter;
+pub mod report;
+pub mod share;
+pub mod values;
+pub mod wait;
 pub mod window;
 
-pub use lease::{Exceeded, Lease, Limit, LimitMeter, LimitValues, Reservation, Use};
+pub use alone::WhenAlone;
+pub use lease::Lease;
+pub use meter::LimitMeter;
+pub use report::{ShareAnswer, ShareReport};
+pub use share::LimitShare;
+pub use values::{Exceeded, Limit, LimitValues, Reservation, Use};
+pub use wait::ShareHandle;

@@ -61,9 +61,17 @@ impl RateWindow {
     }
 
     /// Counts an amount that has been used already, beyond the limit if need be.
-    pub fn add(&self, amount: u32, now: Duration) {
+    pub fn add(&self, amount: u32, now: Duration) -> Taken {
         self.used.fetch_add(amount.into(), AcqRel);
-        self.put(second(now), amount);
+        Taken { second: self.put(second(now), amount), amount }
+    }
+
+    /// The amounts that count at this moment, by second.
+    #[must_use]
+    pub fn seconds(&self, now: Duration) -> Vec<(u32, u32)> {
+        let current = second(now);
+        let slots = self.slots.iter().map(|slot| unpack(slot.load(Acquire)));
+        slots.filter(|(second, amount)| *amount > 0 && current.saturating_sub(*second) <= SPAN).collect()
     }
 
     /// Gives back `amount` of `taken`. Nothing to do once its second has ceased to count.

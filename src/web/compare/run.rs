@@ -57,7 +57,7 @@ pub struct RunProgress {
 pub async fn run(
     params: Params,
     context: Context,
-    admit: impl Fn(&Bytes) -> Result<DirectCall, String>,
+    admit: impl AsyncFn(&Bytes) -> Result<DirectCall, String>,
     mut watch: impl FnMut(RunProgress),
 ) -> CompareReport {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
@@ -84,7 +84,15 @@ pub async fn run(
                 | Leg::Buffered
                 | Leg::NonStreaming => Deadlines::default().first_token,
             };
-            let run = match (*leg == Leg::Control).then(|| admit(&request.body)).transpose() {
+            let admitted = match leg {
+                Leg::Control => admit(&request.body).await.map(Some),
+                Leg::AsgiParameter
+                | Leg::AsgiHeader
+                | Leg::AsgiEndpoint
+                | Leg::Buffered
+                | Leg::NonStreaming => Ok(None),
+            };
+            let run = match admitted {
                 Ok(call) => measure(&upstream, &request, first_token_timeout, call).await,
                 Err(refused) => LegRun::refused(refused),
             };

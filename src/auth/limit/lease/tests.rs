@@ -1,3 +1,5 @@
+use std::sync::atomic::AtomicI64;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -86,7 +88,7 @@ fn an_answer_that_could_never_fit_is_cut_to_the_limit_and_a_prompt_is_not() {
     assert_eq!(meter.tokens.used(NOW), 100);
     drop(lease);
     let refused = meter.lease(&may, &ask(101, 0, 0), NOW).unwrap_err();
-    assert_eq!(refused, Exceeded { limit: Limit::Tokens, after: None });
+    assert_eq!(refused, Exceeded { limit: Limit::Tokens, after: None, amount: 101 });
 }
 
 #[test]
@@ -101,7 +103,7 @@ fn a_budget_counts_what_the_store_knows_and_what_it_does_not() {
     let under_way = meter.lease(&may, &ask(0, 0, 5000), NOW).unwrap();
     assert_eq!(meter.spending.aside.load(Relaxed), 10, "cut to what is left");
     // Time helps as long as the rest of the budget is only set aside.
-    let refused = |after| Err(Exceeded { limit: Limit::Budget, after });
+    let refused = |after| Err(Exceeded { limit: Limit::Budget, after, amount: 1 });
     assert_eq!(meter.lease(&may, &ask(0, 0, 0), NOW).map(drop), refused(Some(Duration::from_secs(1))));
     drop(under_way);
     meter.lease(&may, &ask(0, 0, 0), NOW).unwrap().settle(used(0, 10), SHORT);

@@ -1,0 +1,301 @@
+//! The exchange of one key with the shared store: a [`ShareReport`] says all that this replica has used and
+//! holds, and what it wants; a [`ShareAnswer`] says what it has from then on. A report replaces the one
+//! before it in the store, so an answer that was lost costs nothing: the next report tells the same again.
+//! Pure: time is an argument, and the way to the store is another room's.
+
+use std::{
+    sync::{
+        PoisonError,
+        atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+    time::Duration,
+};
+
+use super::{
+    meter::LimitMeter,
+    share::{COUNTED_MS, LimitShare, PendingReport, millis},
+    values::LimitValues,
+};
+
+/// How long granted requests and tokens may be used.
+pub const GRANT_LIFE_MS: u64 = 3000;
+/// How long granted places and sums are held without a further report: after a replica's death they are free.
+pub const LEVEL_LIFE_MS: u64 = 8000;
+/// Places and sums in use are reported again after this.
+const LEVEL_RENEWAL_MS: u64 = 3000;
+/// Before the end of a grant that is in use, the next is asked for.
+const RENEWAL_LEAD_MS: u64 = 1000;
+/// Between two reports that no request waits for.
+const PAUSE_MS: u64 = 100;
+/// What has become free here is reported within this.
+const FLUSH_MS: u64 = 1500;
+/// A key of which the store had nothing is asked for again after this.
+const EMPTY_MS: u64 = 250;
+
+/// One replica's whole state of one key. Amounts per flow are requests and tokens, per level requests at once
+/// and money.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareReport {
+    pub seq: u64,
+    pub limits: LimitValues,
+    /// Spent in all, as the database has it.
+    pub spent: i64,
+    /// By flow: what is left of grants, what is wanted in all, what requests wait for.
+    pub keep: [i64; 2],
+    pub want: [i64; 2],
+    pub need: [i64; 2],
+    /// By level: what is held, and what is wanted in all.
+    pub level: [i64; 2],
+    pub want_level: [i64; 2],
+    /// By flow: what was used in each second, as the window counts seconds.
+    pub windows: [Vec<(u32, u32)>; 2],
+}
+
+/// What the store grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareAnswer {
+    pub seq: u64,
+    /// The store's time, in milliseconds.
+    pub now: u64,
+    /// The end of the grants of requests and tokens.
+    pub lapse: u64,
+    /// By flow: what may be used until then, what was kept included; what is left for all; when what was
+    /// needed is free.
+    pub held: [i64; 2],
+    pub free: [i64; 2],
+    pub free_at: [u64; 2],
+    /// By level: what may be held.
+    pub cap: [i64; 2],
+    /// The number of this replica's report before this one. `None`: the store has none.
+    pub last: Option<u64>,
+}
+
+impl LimitMeter {
+    /// The next report. `None`: the key is not shared, or a report is under way. `most`: the share of a limit
+    /// that this replica may have in number of replicas, while others may not have told a store that has lost
+    /// everything.
+    pub fn report(&self, now: Duration, most: Option<u32>) -> Option<ShareReport> {
+        let share = self.share()?;
+        let limits = self.facts().limits;
+        let now = millis(share.clock(now));
+        let mut book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if book.pending.is_some() {
+            return None;
+        }
+        share.changed.store(false, Release);
+        let elapsed = now.saturating_sub(book.reported_at).clamp(100, 60_000);
+        let is_first = book.answered_at == 0 || now.saturating_sub(book.answered_at) > COUNTED_MS;
+        let is_live = now < share.flow_until.load(Acquire);
+        let mut report = ShareReport {
+            seq: book.seq + 1,
+            limits,
+            spent: self.saved(),
+            keep: [0; 2],
+            want: [0; 2],
+            need: [0; 2],
+            level: [0; 2],
+            want_level: [0; 2],
+            windows: Default::default(),
+        };
+        let needs = share.needs.each_ref().map(|need| need.load(Acquire));
+        let mut own = [0; 2];
+        let windows = [(&self.requests, limits.requests), (&self.tokens, limits.tokens)];
+        for (flow, (window, limit)) in windows.into_iter().enumerate() {
+            let grant = &share.flows[flow];
+            let limit = limit.map_or(0, i64::from);
+            let taken = grant.taken.swap(0, AcqRel);
+            let rate = taken as f64 * 1e3 / elapsed as f64;
+            book.rates[flow] = if taken == 0 { 0.0 } else { rate.max(book.rates[flow] / 2.0) };
+            let need = needs[flow].min(limit);
+            #[expect(clippy::cast_possible_truncation, reason = "cut to an eighth of the limit")]
+            let wanted = (book.rates[flow] * GRANT_LIFE_MS as f64 / 800.0).ceil() as i64;
+            let floor =
+                if need > 0 || is_first && needs.iter().any(|need| *need > 0) { limit / 16 } else { 0 };
+            let mut want = wanted.min(limit / 8).max(floor) + need;
+            // What is left is read before the window: an amount between the two counts in both.
+            if is_live {
+                let _ = grant.left.fetch_update(AcqRel, Acquire, |left| (left > want).then_some(want));
+                report.keep[flow] = grant.left.load(Acquire).max(0);
+            } else {
+                grant.left.store(0, Release);
+            }
+            let seconds = window.seconds(Duration::from_millis(now));
+            own[flow] = seconds.iter().map(|(_, amount)| u64::from(*amount)).sum();
+            if let Some(replicas) = most {
+                let used = i64::try_from(own[flow]).unwrap_or(i64::MAX);
+                let most = book.allowance(flow, limit, replicas, now);
+                want = want.min((most - used).max(report.keep[flow]));
+            }
+            report.want[flow] = want;
+            report.need[flow] = need;
+            report.windows[flow] = seconds;
+        }
+        self.report_levels(share, &mut report, needs, now);
+        book.seq += 1;
+        book.reported_at = now;
+        book.pending = Some(PendingReport {
+            seq: book.seq,
+            sent: now,
+            keep: report.keep,
+            needs,
+            levels: report.level,
+            saved_here: self.saved_here(),
+            own,
+        });
+        Some(report)
+    }
+
+    /// Lowers what is held of places and money to what is wanted, and reports that.
+    fn report_levels(&self, share: &LimitShare, report: &mut ShareReport, needs: [i64; 4], now: u64) {
+        let is_live = now < share.level_until.load(Acquire);
+        if let Some(limit) = report.limits.concurrent {
+            let entered = share.entered.swap(0, AcqRel);
+            let spare = entered.min((i64::from(limit) / 4).max(1));
+            let want = i64::from(self.running()) + needs[2] + spare;
+            if is_live {
+                share.running_cap.fetch_min(want, AcqRel);
+            } else {
+                share.running_cap.store(0, Release);
+            }
+            // Read after the cap is lowered: no more than this can run until the answer.
+            report.level[0] = share.running_cap.load(Acquire).max(i64::from(self.running()));
+            report.want_level[0] = want;
+        }
+        if let Some(budget) = report.limits.budget {
+            let spare = share.set_aside.swap(0, AcqRel).saturating_mul(2).min(budget / 8);
+            let want = self.own_level().saturating_add(needs[3]).saturating_add(spare);
+            let here = self.saved_here();
+            if is_live {
+                share.ceiling.fetch_min(here.saturating_add(want), AcqRel);
+            } else {
+                share.ceiling.store(here, Release);
+            }
+            let kept = share.ceiling.load(Acquire).saturating_sub(here);
+            report.level[1] = kept.max(self.own_level());
+            report.want_level[1] = want;
+        }
+    }
+
+    /// Takes the answer to the last report; others are ignored. `sent`: when the report was made. True: the
+    /// store has lost what it knew of this replica.
+    pub fn accept(&self, answer: &ShareAnswer, sent: Duration, replicas: u32) -> bool {
+        let Some(share) = self.share() else { return false };
+        let mut book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(pending) = book.pending.take_if(|pending| pending.seq == answer.seq) else { return false };
+        // The store's clock was not later than this when the report was made, so that no use is dated early.
+        let offset = answer.now.wrapping_sub(millis(sent)).cast_signed();
+        share.offset.store(offset, Relaxed);
+        for flow in 0..2 {
+            let grant = &share.flows[flow];
+            let granted = answer.held[flow] - pending.keep[flow];
+            grant.left.fetch_add(granted.max(0), AcqRel);
+            grant.low.store(answer.held[flow] / 3, Relaxed);
+            grant.free.store(answer.free[flow].max(0).unsigned_abs(), Relaxed);
+            let is_short = pending.needs[flow] > granted;
+            share.free_at[flow].store(answer.free_at[flow], Relaxed);
+            let until = if is_short { (answer.now + EMPTY_MS).min(answer.free_at[flow]) } else { 0 };
+            share.empty_until[flow].store(until, Release);
+            book.held[flow] = answer.held[flow];
+            let rest = answer.free[flow].max(0).unsigned_abs() / u64::from(replicas.max(1));
+            book.own_at_answer[flow] = pending.own[flow] + rest;
+        }
+        share.flow_until.store(answer.lapse, Release);
+        share.running_cap.store(answer.cap[0], Release);
+        share.ceiling.store(pending.saved_here.saturating_add(answer.cap[1]), Release);
+        share.level_until.store(answer.now + LEVEL_LIFE_MS, Release);
+        for level in 0..2 {
+            let limit = level + 2;
+            let need = pending.needs[limit];
+            let is_short = need > 0 && answer.cap[level] < pending.levels[level].saturating_add(need);
+            let until = if is_short { answer.now + EMPTY_MS } else { 0 };
+            share.free_at[limit].store(answer.now + 1000, Relaxed);
+            share.empty_until[limit].store(until, Release);
+        }
+        book.level_held = answer.cap.iter().any(|cap| *cap > 0);
+        let is_lost = answer.last.is_none()
+            && book.answered_at != 0
+            && pending.sent.saturating_sub(book.answered_at) < COUNTED_MS - 2000;
+        book.answered_at = answer.now;
+        drop(book);
+        share.answered.notify_waiters();
+        is_lost
+    }
+
+    /// No answer came to the last report. It may be carried out at any time; the next one replaces it.
+    pub fn give_up(&self) {
+        let Some(share) = self.share() else { return };
+        share.changed.store(true, Release);
+        share.book.lock().unwrap_or_else(PoisonError::into_inner).pending = None;
+    }
+
+    /// Whether a report should be made now.
+    pub fn is_due(&self, now: Duration) -> bool {
+        let Some(share) = self.share() else { return false };
+        let now = millis(share.clock(now));
+        let book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if book.pending.is_some() {
+            return false;
+        }
+        let since = now.saturating_sub(book.reported_at);
+        let waits = (0..4).any(|limit| {
+            share.needs[limit].load(Acquire) > 0 && now >= share.empty_until[limit].load(Acquire)
+        });
+        if waits {
+            return true;
+        }
+        if since < PAUSE_MS {
+            return false;
+        }
+        let until = share.flow_until.load(Acquire);
+        for flow in 0..2 {
+            let grant = &share.flows[flow];
+            let (held, left) = (book.held[flow], grant.left.load(Relaxed));
+            let is_used = grant.taken.load(Relaxed) > 0;
+            let is_empty = now < share.empty_until[flow].load(Acquire);
+            let runs_out = is_used && left < held / 3 && !is_empty;
+            let ends = is_used && now + RENEWAL_LEAD_MS >= until;
+            // At its end the store counts a grant as used, until it is told.
+            let is_over = held > 0 && now >= until;
+            if runs_out || ends || is_over {
+                return true;
+            }
+        }
+        let holds = self.running() > 0 || self.own_level() != 0;
+        if (holds && since >= LEVEL_RENEWAL_MS) || (book.level_held && !holds && since >= FLUSH_MS) {
+            return true;
+        }
+        since >= FLUSH_MS && share.changed.load(Acquire)
+    }
+
+    /// Nothing of the key is held, and nothing is left to tell.
+    pub fn is_quiet(&self) -> bool {
+        let Some(share) = self.share() else { return true };
+        let book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_waited_for = share.needs.iter().any(|need| need.load(Relaxed) > 0);
+        !is_waited_for
+            && book.pending.is_none()
+            && book.held.iter().all(|held| *held == 0)
+            && !book.level_held
+            && self.running() == 0
+            && self.own_level() == 0
+            && !share.changed.load(Acquire)
+    }
+
+    /// The next report is made soon, whatever was used: the store may have lost the last one.
+    pub fn tell_again(&self) {
+        if let Some(share) = self.share() {
+            share.changed.store(true, Release);
+            share.book.lock().unwrap_or_else(PoisonError::into_inner).reported_at = 0;
+        }
+    }
+
+    /// The most that this replica's window may hold while the store is away.
+    pub(super) fn allowance_alone(&self, flow: usize, limit: u32, replicas: u32, now: Duration) -> u32 {
+        let Some(share) = self.share() else { return limit };
+        let book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
+        u32::try_from(book.allowance(flow, limit.into(), replicas, millis(now))).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,373 @@
+//! Several replicas and a store in simulated time, by seed: lost answers, late calls, deaths, partitions,
+//! bursts, clocks that differ. The store is a model of the script; `tests/cluster` compares both.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::{
+    auth::limit::{Lease, Limit, Reservation, Use},
+    base::Rng,
+};
+
+/// What the script does, in Rust.
+#[derive(Default)]
+struct ModelStore(HashMap<usize, (ShareReport, ShareAnswer)>);
+
+impl ModelStore {
+    fn run(&mut self, me: usize, report: &ShareReport, now: u64) -> Option<ShareAnswer> {
+        let last = self.0.get(&me).map(|(stored, _)| stored.seq);
+        if last.is_some_and(|last| report.seq <= last) {
+            return None;
+        }
+        let count = |window: &[(u32, u32)]| -> i64 {
+            let live = window.iter().filter(|(second, _)| u64::from(*second) * 1000 + 60_000 > now);
+            live.map(|(_, amount)| i64::from(*amount)).sum()
+        };
+        let others: Vec<_> = self.0.iter().filter(|(id, _)| **id != me).map(|(_, record)| record).collect();
+        let lapse = now + GRANT_LIFE_MS;
+        let mut answer = ShareAnswer {
+            seq: report.seq,
+            now,
+            lapse,
+            held: [0; 2],
+            free: [0; 2],
+            free_at: [now + 1000; 2],
+            cap: [0; 2],
+            last,
+        };
+        for (flow, limit) in [report.limits.requests, report.limits.tokens].into_iter().enumerate() {
+            let Some(limit) = limit else { continue };
+            let used: i64 = others
+                .iter()
+                .map(|(stored, granted)| {
+                    let doubt =
+                        if now < granted.lapse / 1000 * 1000 + 61_000 { granted.held[flow] } else { 0 };
+                    count(&stored.windows[flow]) + doubt
+                })
+                .sum();
+            let keep = report.keep[flow];
+            let rest = (i64::from(limit) - used - count(&report.windows[flow]) - keep).max(0);
+            let give = (report.want[flow] - keep).max(0).min(report.need[flow].min(rest).max(rest / 2));
+            (answer.held[flow], answer.free[flow]) = (keep + give, rest - give);
+        }
+        let spent = others.iter().map(|(stored, _)| stored.spent).fold(report.spent, i64::max);
+        let totals = [report.limits.concurrent.map(i64::from), report.limits.budget.map(|all| all - spent)];
+        for (level, total) in totals.into_iter().enumerate() {
+            let Some(total) = total else { continue };
+            let live = others.iter().filter(|(_, granted)| now < granted.now + LEVEL_LIFE_MS);
+            let taken: i64 = live.map(|(_, granted)| granted.cap[level]).sum();
+            answer.cap[level] = report.want_level[level].min(total - taken).max(report.level[level]);
+        }
+        self.0.insert(me, (report.clone(), answer));
+        Some(answer)
+    }
+}
+
+/// A call on its way.
+struct SimCall {
+    replica: usize,
+    report: ShareReport,
+    sent: Duration,
+    /// When it is carried out, and when its answer is there. `None`: never.
+    runs: u64,
+    answers: Option<u64>,
+    answer: Option<ShareAnswer>,
+}
+
+struct SimReplica {
+    meter: Arc<LimitMeter>,
+    /// Its clock less the store's.
+    skew: i64,
+    name: usize,
+    is_alive: bool,
+    is_cut: bool,
+    /// Requests that wait, since when.
+    waiting: Vec<u64>,
+    running: Vec<(u64, Lease)>,
+}
+
+struct SimWorld {
+    rng: Rng,
+    now: u64,
+    limits: LimitValues,
+    store: ModelStore,
+    replicas: Vec<SimReplica>,
+    calls: Vec<SimCall>,
+    names: usize,
+    /// When requests were admitted.
+    admitted: Vec<u64>,
+    most_running: usize,
+    spent: i64,
+    saved: i64,
+    is_lossy: bool,
+}
+
+const START: u64 = 1_800_000_000_000;
+const STEP: u64 = 5;
+
+impl SimWorld {
+    fn new(seed: u64, limits: LimitValues, replicas: usize, is_lossy: bool) -> Self {
+        let mut world = Self {
+            rng: Rng::new(seed),
+            now: START,
+            limits,
+            store: ModelStore::default(),
+            replicas: Vec::new(),
+            calls: Vec::new(),
+            names: 0,
+            admitted: Vec::new(),
+            most_running: 0,
+            spent: 0,
+            saved: 0,
+            is_lossy,
+        };
+        for _ in 0..replicas {
+            let replica = world.replica();
+            world.replicas.push(replica);
+        }
+        world
+    }
+
+    fn replica(&mut self) -> SimReplica {
+        let meter = Arc::<LimitMeter>::default();
+        meter.facts().limits = self.limits;
+        let (queue, _) = mpsc::channel(1);
+        meter.join(&queue);
+        meter.note_saved(0, self.saved);
+        self.names += 1;
+        let skew = self.rng.below(20_000) as i64 - 10_000;
+        let (waiting, running) = (Vec::new(), Vec::new());
+        SimReplica { meter, skew, name: self.names, is_alive: true, is_cut: false, waiting, running }
+    }
+
+    fn moment(&self, index: usize) -> Duration {
+        Duration::from_millis(self.now.saturating_add_signed(self.replicas[index].skew))
+    }
+
+    /// A request at a replica that came at `since`; false: it waits on.
+    fn admit(&mut self, index: usize, since: u64) -> bool {
+        let now = self.moment(index);
+        let replica = &mut self.replicas[index];
+        let share = replica.meter.share().unwrap();
+        let ask = Reservation { prompt: 3, answer: 4, cost: 5, ..Reservation::default() };
+        match replica.meter.lease(&self.limits, &ask, now) {
+            Ok(lease) => {
+                let ends = self.now + 20 + self.rng.below(3000) as u64;
+                replica.running.push((ends, lease));
+                self.admitted.push(self.now);
+                true
+            }
+            Err(exceeded) => {
+                let is_over = self.now > since + 50 || share.is_empty(exceeded.limit, share.clock(now));
+                // As if it began to wait: what it needs is noted until the next look.
+                if !is_over {
+                    std::mem::forget(share.need(exceeded.limit, exceeded.amount));
+                }
+                is_over || exceeded.after.is_none()
+            }
+        }
+    }
+
+    fn step(&mut self, arrivals: &[usize]) {
+        self.now += STEP;
+        for index in 0..self.replicas.len() {
+            if !self.replicas[index].is_alive {
+                continue;
+            }
+            let share = self.replicas[index].meter.share().unwrap();
+            share.needs.iter().for_each(|need| need.store(0, Relaxed));
+            let ended = self.replicas[index].running.extract_if(.., |(ends, _)| *ends <= self.now);
+            for (_, lease) in ended.collect::<Vec<_>>() {
+                let cost = 1 + self.rng.below(5) as i64;
+                self.spent += cost;
+                lease.settle(Use { tokens: 1 + self.rng.below(7) as u64, cost }, Duration::from_millis(100));
+            }
+            let meter = Arc::clone(&self.replicas[index].meter);
+            if self.now % 600 < STEP && meter.unsaved() > 0 {
+                self.saved += meter.unsaved();
+                meter.note_saved(meter.unsaved(), self.saved);
+            }
+            let mut waiting = std::mem::take(&mut self.replicas[index].waiting);
+            waiting.extend(std::iter::repeat_n(self.now, arrivals[index]));
+            waiting.retain(|since| !self.admit(index, *since));
+            self.replicas[index].waiting = waiting;
+            self.exchange(index);
+        }
+        self.deliver();
+        let running = self.replicas.iter().filter(|replica| replica.is_alive);
+        self.most_running = self.most_running.max(running.map(|replica| replica.running.len()).sum());
+    }
+
+    fn exchange(&mut self, index: usize) {
+        let sent = self.moment(index);
+        let replica = &self.replicas[index];
+        if !replica.meter.is_due(sent) {
+            return;
+        }
+        let Some(report) = replica.meter.report(sent, None) else { return };
+        let (name, is_cut) = (replica.name, replica.is_cut);
+        let runs = self.now + self.rng.below(15) as u64;
+        let (is_lost, is_late) =
+            (self.is_lossy && self.rng.happens(0.05), self.is_lossy && self.rng.happens(0.02));
+        let runs = match (is_cut, is_late) {
+            (true, _) => u64::MAX,
+            (false, true) => runs + 2000,
+            (false, false) => runs,
+        };
+        let answers = (!is_lost && !is_late && !is_cut).then(|| runs + self.rng.below(15) as u64);
+        self.calls.push(SimCall { replica: name, report, sent, runs, answers, answer: None });
+    }
+
+    fn deliver(&mut self) {
+        let now = self.now;
+        for call in &mut self.calls {
+            if call.runs <= now && call.answer.is_none() {
+                call.answer = self.store.run(call.replica, &call.report, call.runs);
+                call.runs = u64::MAX;
+            }
+        }
+        for call in &mut self.calls {
+            let Some(replica) = self.replicas.iter().find(|one| one.name == call.replica && one.is_alive)
+            else {
+                continue;
+            };
+            let local = Duration::from_millis(now.saturating_add_signed(replica.skew));
+            if call.answers.is_some_and(|at| at <= now) {
+                if let Some(answer) = &call.answer {
+                    replica.meter.accept(answer, call.sent, 3);
+                }
+                call.answers = None;
+            } else if local >= call.sent + Duration::from_millis(100)
+                && call.report.seq == replica.meter.seq()
+            {
+                replica.meter.give_up();
+            }
+        }
+        self.calls.retain(|call| call.answers.is_some() || call.runs != u64::MAX);
+    }
+
+    /// The most requests in any 60 seconds.
+    fn most_in_a_minute(&self) -> usize {
+        let starts = self.admitted.iter().enumerate();
+        let until = |at: u64| self.admitted.partition_point(|other| *other < at + 60_000);
+        starts.map(|(index, at)| until(*at) - index).max().unwrap_or(0)
+    }
+}
+
+impl LimitMeter {
+    fn seq(&self) -> u64 {
+        self.share().unwrap().book.lock().unwrap().seq
+    }
+}
+
+fn requests(limit: u32) -> LimitValues {
+    LimitValues { requests: Some(limit), ..LimitValues::default() }
+}
+
+/// In no minute are more requests admitted than the limit, over all replicas, whatever happens to them and to
+/// their calls; at once no more than may run, and no more is spent than the budget.
+#[test]
+fn limits_hold_over_all_replicas() {
+    for seed in 0..16 {
+        let all = LimitValues {
+            requests: Some(60 + (seed as u32 * 37) % 500),
+            tokens: (seed % 3 == 0).then_some(2000),
+            concurrent: (seed % 2 == 0).then_some(20),
+            budget: (seed % 4 == 1).then_some(3000),
+        };
+        let mut world = SimWorld::new(seed, all, 3, true);
+        let mut weights = [1.0, 1.0, 1.0];
+        let mut load = 0.1;
+        for step in 0..(150_000 / STEP) {
+            if step % 400 == 0 {
+                // Bursts, pauses, another balance; one is cut off, one dies and another comes.
+                load = [0.0, 0.02, 0.3, 3.0][world.rng.below(4)];
+                weights = std::array::from_fn(|_| world.rng.unit());
+                for index in 0..3 {
+                    world.replicas[index].is_cut = world.rng.happens(0.15);
+                }
+                if world.rng.happens(0.15) {
+                    let index = world.rng.below(3);
+                    let next = world.replica();
+                    // Its streams end with it.
+                    let mut dead = std::mem::replace(&mut world.replicas[index], next);
+                    dead.running.drain(..).for_each(|(_, lease)| std::mem::forget(lease));
+                }
+            }
+            let arrivals = weights.map(|weight| usize::from(world.rng.happens(weight * load)));
+            world.step(&arrivals);
+        }
+        let most = world.most_in_a_minute();
+        assert!(most <= all.requests.unwrap() as usize, "seed {seed}: {most} of {:?}", all.requests);
+        assert!(world.admitted.len() > 50, "seed {seed}: {}", world.admitted.len());
+        if let Some(limit) = all.concurrent {
+            assert!(world.most_running <= limit as usize, "seed {seed}: {} at once", world.most_running);
+        }
+        if let Some(budget) = all.budget {
+            assert!(world.spent <= budget, "seed {seed}: {} spent", world.spent);
+        }
+    }
+}
+
+/// A replica that gets all requests admits nearly as many as the limit allows, in a flood and in a steady
+/// flow; and few reports are needed for that.
+#[test]
+fn one_replica_with_all_requests_uses_the_limit() {
+    for (limit, load) in [(600, 1.0), (600, 0.06), (60, 0.5), (6000, 1.0), (6000, 0.55)] {
+        let mut world = SimWorld::new(7, requests(limit), 3, false);
+        for _ in 0..(300_000 / STEP) {
+            let arrival = usize::from(world.rng.happens(load));
+            world.step(&[arrival, 0, 0]);
+        }
+        let most = world.most_in_a_minute();
+        assert!(most <= limit as usize, "{most} of {limit}");
+        let share = world.admitted.len() as f64 / (5 * limit) as f64;
+        assert!(share >= 0.95, "{limit} {load}: {share}");
+    }
+}
+
+/// A key that is not used is forgotten, and one in steady use is reported about every two seconds.
+#[test]
+fn a_key_costs_few_reports() {
+    let mut world = SimWorld::new(3, requests(60_000), 1, false);
+    for _ in 0..(60_000 / STEP) {
+        let arrival = usize::from(world.rng.happens(0.25));
+        world.step(&[arrival]);
+    }
+    let (reports, used) = (world.replicas[0].meter.seq(), world.admitted.len() as u64);
+    assert!(used > 2800 && reports < used / 50, "{reports} reports for {used} requests");
+    for _ in 0..(12_000 / STEP) {
+        world.step(&[0]);
+    }
+    assert!(world.replicas[0].meter.is_quiet());
+    assert!(world.replicas[0].meter.seq() < reports + 10, "{}", world.replicas[0].meter.seq() - reports);
+}
+
+/// The places and sums of a replica that died are free again within ten seconds.
+#[test]
+fn a_dead_replica_gives_its_places_back() {
+    let limits = LimitValues { concurrent: Some(10), budget: Some(100_000), ..LimitValues::default() };
+    let mut world = SimWorld::new(5, limits, 2, false);
+    for _ in 0..400 {
+        world.step(&[1, 0]);
+    }
+    assert!(world.replicas[0].running.len() > 8);
+    world.replicas[0].is_alive = false;
+    let mut left = 10_000 / STEP;
+    while left > 0 && world.replicas[1].running.len() < 8 {
+        world.step(&[0, 1]);
+        left -= 1;
+    }
+    assert!(world.replicas[1].running.len() >= 8);
+}
+
+#[test]
+fn the_limit_is_a_part_of_what_waits() {
+    // The names of limits are places in lists.
+    assert_eq!(
+        [Limit::Requests, Limit::Tokens, Limit::Concurrent, Limit::Budget].map(|one| one as usize),
+        [0, 1, 2, 3]
+    );
+}

@@ -1,0 +1,157 @@
+//! A request whose key has nothing granted here waits for the shared store: for a bounded time, and then it
+//! is decided here alone.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc::Sender,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    alone::{LimitBasis, WhenAlone},
+    lease::Lease,
+    meter::LimitMeter,
+    values::{Exceeded, LimitValues, Reservation},
+};
+
+/// The longest wait of a request for a grant.
+const GRANT_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// The way to what replicas share, as requests see it. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct ShareHandle {
+    pub queue: Sender<Arc<LimitMeter>>,
+    /// Replicas last seen, this one included.
+    pub replicas: Arc<AtomicU32>,
+    pub when_alone: WhenAlone,
+}
+
+/// Why a request gets no lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// A limit is exceeded.
+    Exceeded(Exceeded),
+    /// The shared store is away, and `closed` is configured.
+    Closed,
+}
+
+/// How a wait ended.
+enum Waited {
+    /// There was an answer.
+    Answered,
+    /// The store has nothing.
+    Empty,
+    /// The store does not answer.
+    Alone,
+}
+
+impl ShareHandle {
+    /// As [`LimitMeter::enter`], with what is shared. `is_up`: the store can be asked. `clock` gives the
+    /// present moment as meters count it.
+    ///
+    /// # Errors
+    /// As there, or the store is away.
+    pub async fn enter(
+        &self,
+        meter: &Arc<LimitMeter>,
+        limits: &LimitValues,
+        is_up: impl Fn() -> bool,
+        clock: impl Fn() -> Duration,
+    ) -> Result<Lease, Refused> {
+        meter.join(&self.queue);
+        let deadline = Instant::now() + GRANT_TIMEOUT;
+        let mut had_answer = false;
+        loop {
+            let exceeded = match meter.enter(limits, clock()) {
+                Ok(lease) => return Ok(lease),
+                Err(exceeded) => exceeded,
+            };
+            match self.wait(meter, &exceeded, &is_up, deadline, &clock).await {
+                Waited::Answered => had_answer = true,
+                Waited::Empty => return Err(Refused::Exceeded(exceeded)),
+                // The store answers, and others were faster.
+                Waited::Alone if had_answer => return Err(Refused::Exceeded(exceeded)),
+                Waited::Alone => {
+                    let basis = self.alone()?;
+                    return meter.enter_on(limits, clock(), basis).map_err(Refused::Exceeded);
+                }
+            }
+        }
+    }
+
+    /// As [`Lease::extend`], with what is shared.
+    ///
+    /// # Errors
+    /// As there, or the store is away.
+    pub async fn extend(
+        &self,
+        mut lease: Lease,
+        limits: &LimitValues,
+        reservation: &Reservation,
+        is_up: impl Fn() -> bool,
+        clock: impl Fn() -> Duration,
+    ) -> Result<Lease, Refused> {
+        let meter = Arc::clone(lease.meter());
+        let deadline = Instant::now() + GRANT_TIMEOUT;
+        let mut had_answer = false;
+        loop {
+            let exceeded = match lease.extend_on(limits, reservation, clock(), LimitBasis::Granted) {
+                Ok(()) => return Ok(lease),
+                Err(exceeded) => exceeded,
+            };
+            match self.wait(&meter, &exceeded, &is_up, deadline, &clock).await {
+                Waited::Answered => had_answer = true,
+                Waited::Empty => return Err(Refused::Exceeded(exceeded)),
+                Waited::Alone if had_answer => return Err(Refused::Exceeded(exceeded)),
+                Waited::Alone => {
+                    let basis = self.alone()?;
+                    let extended = lease.extend_on(limits, reservation, clock(), basis);
+                    return extended.map(|()| lease).map_err(Refused::Exceeded);
+                }
+            }
+        }
+    }
+
+    fn alone(&self) -> Result<LimitBasis, Refused> {
+        match self.when_alone {
+            WhenAlone::Share => Ok(LimitBasis::Part(self.replicas.load(Relaxed).max(1))),
+            WhenAlone::Open => Ok(LimitBasis::Own),
+            WhenAlone::Closed => Err(Refused::Closed),
+        }
+    }
+
+    /// Waits for the answer to a report that includes what this request needs.
+    async fn wait(
+        &self,
+        meter: &Arc<LimitMeter>,
+        exceeded: &Exceeded,
+        is_up: impl Fn() -> bool,
+        deadline: Instant,
+        clock: impl Fn() -> Duration,
+    ) -> Waited {
+        let (Some(share), Some(_)) = (meter.share(), exceeded.after) else { return Waited::Empty };
+        if !is_up() {
+            return Waited::Alone;
+        }
+        if share.is_empty(exceeded.limit, share.clock(clock())) {
+            return Waited::Empty;
+        }
+        // Before the need is noted, so that no answer is missed.
+        let answered = share.answered.notified();
+        tokio::pin!(answered);
+        answered.as_mut().enable();
+        let _need = share.need(exceeded.limit, exceeded.amount);
+        meter.wake();
+        match timeout_at(deadline, answered).await {
+            Ok(()) => Waited::Answered,
+            Err(_) => Waited::Alone,
+        }
+    }
+}

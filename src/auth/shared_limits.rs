@@ -1,0 +1,351 @@
+//! The limits of keys, shared with other replicas through Redis: a background task reports what this replica
+//! has used of each active key and gets grants for it. A key that is not used costs nothing. Requests meet
+//! this room's [`LimitHub`] only when their key has nothing granted.
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc::{self, Receiver},
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::{
+    MeterClock, generate,
+    limit::{
+        Lease, LimitMeter, LimitValues, Reservation, ShareAnswer, ShareHandle, ShareReport, WhenAlone,
+        report::{GRANT_LIFE_MS, LEVEL_LIFE_MS},
+        wait::Refused,
+    },
+};
+use crate::{
+    base::spawn::Tasks,
+    cluster::{RedisClient, RedisFault, RedisScript, RedisValue, numbers},
+};
+
+/// Between two looks at the active keys.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Between two signs of life.
+const LIFE_INTERVAL: Duration = Duration::from_secs(2);
+/// A replica without a sign of life for as long does not count.
+const LIFE_MS: u64 = 8000;
+/// After a loss, the others have reported all that they know by then.
+const RECOVERY_MS: u64 = 5000;
+/// Keys that wait for the background to look at them.
+const MAX_QUEUED: usize = 16_384;
+/// After a call without an answer, the key is asked for again.
+const FAILURE_PAUSE: Duration = Duration::from_millis(100);
+
+/// The way of requests to shared limits. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct LimitHub {
+    handle: ShareHandle,
+    client: RedisClient,
+    clock: MeterClock,
+}
+
+/// The background's part, before it runs.
+#[derive(Debug)]
+pub struct LimitKeeper {
+    queue: Receiver<Arc<LimitMeter>>,
+    parts: KeeperParts,
+}
+
+/// The keys that are in use.
+struct ActiveKeys {
+    parts: Rc<KeeperParts>,
+    meters: HashMap<usize, Arc<LimitMeter>>,
+    tasks: Tasks,
+}
+
+/// What all calls of the background share.
+#[derive(Debug)]
+struct KeeperParts {
+    client: RedisClient,
+    clock: MeterClock,
+    prefix: String,
+    /// The name of this replica in this run.
+    replica: String,
+    replicas: Arc<AtomicU32>,
+    report: RedisScript,
+    life: RedisScript,
+    /// Until when others may not have told a server all that they know; in the process's time.
+    recovers_until: AtomicU64,
+    born: AtomicU64,
+    has_loss: AtomicBool,
+    /// The connection over which the server has told of its age.
+    seen: AtomicU64,
+    is_ending: AtomicBool,
+}
+
+impl LimitHub {
+    /// The hub, and the task that has to run for it. `prefix` begins the names of keys in Redis.
+    #[must_use]
+    pub fn open(
+        client: RedisClient,
+        clock: MeterClock,
+        prefix: &str,
+        when_alone: WhenAlone,
+    ) -> (Self, LimitKeeper) {
+        let (sender, queue) = mpsc::channel(MAX_QUEUED);
+        let replicas = Arc::new(AtomicU32::new(1));
+        let handle = ShareHandle { queue: sender, replicas: Arc::clone(&replicas), when_alone };
+        let parts = KeeperParts {
+            client: client.clone(),
+            clock,
+            prefix: prefix.to_owned(),
+            replica: generate::make_owner(),
+            replicas,
+            report: RedisScript::new(include_str!("share_limits.lua")),
+            life: RedisScript::new(include_str!("share_replicas.lua")),
+            recovers_until: AtomicU64::new(0),
+            born: AtomicU64::new(0),
+            has_loss: AtomicBool::new(false),
+            seen: AtomicU64::new(0),
+            is_ending: AtomicBool::new(false),
+        };
+        (Self { handle, client, clock }, LimitKeeper { queue, parts })
+    }
+
+    /// As [`LimitMeter::enter`], out of what is shared.
+    ///
+    /// # Errors
+    /// A limit is exceeded, or Redis is away and keys are closed then.
+    pub async fn enter(&self, meter: &Arc<LimitMeter>, limits: &LimitValues) -> Result<Lease, Refused> {
+        self.handle.enter(meter, limits, || self.client.is_up(), || self.clock.now()).await
+    }
+
+    /// As [`Lease::extend`], out of what is shared.
+    ///
+    /// # Errors
+    /// As [`Self::enter`].
+    pub async fn extend(
+        &self,
+        lease: Lease,
+        limits: &LimitValues,
+        reservation: &Reservation,
+    ) -> Result<Lease, Refused> {
+        let is_up = || self.client.is_up();
+        self.handle.extend(lease, limits, reservation, is_up, || self.clock.now()).await
+    }
+}
+
+impl LimitKeeper {
+    /// Runs until `stopped` is over; then all grants are given back.
+    pub async fn run(self, stopped: impl Future<Output = ()>) {
+        let Self { mut queue, parts } = self;
+        let mut active = ActiveKeys { parts: Rc::new(parts), meters: HashMap::new(), tasks: Tasks::new() };
+        let mut stopped = std::pin::pin!(stopped);
+        let (mut look, mut life) = (interval(LOOK_INTERVAL), interval(LIFE_INTERVAL));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        life.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut was_up = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stopped => break,
+                Some(meter) = queue.recv() => {
+                    if let Some(share) = meter.share() {
+                        share.note_dequeued();
+                    }
+                    active.exchange(&meter);
+                    active.meters.insert(Arc::as_ptr(&meter).addr(), meter);
+                }
+                _ = look.tick(), if !was_up || !active.meters.is_empty() => {
+                    let is_up = active.parts.client.is_up();
+                    if is_up && !was_up {
+                        active.sign_of_life();
+                        active.tell_again();
+                    }
+                    was_up = is_up;
+                    if is_up {
+                        active.look();
+                    }
+                }
+                _ = life.tick() => {
+                    was_up &= active.parts.client.is_up();
+                    if was_up {
+                        active.sign_of_life();
+                    }
+                }
+            }
+        }
+        active.end().await;
+    }
+}
+
+impl ActiveKeys {
+    /// A call for each key that is due; keys without anything to tell are forgotten.
+    fn look(&mut self) {
+        if self.parts.has_loss.swap(false, Relaxed) {
+            self.tell_again();
+        }
+        for meter in self.meters.values() {
+            self.exchange(meter);
+        }
+        self.meters.retain(|_, meter| !meter.is_quiet());
+    }
+
+    fn tell_again(&self) {
+        self.meters.values().for_each(|meter| meter.tell_again());
+    }
+
+    fn sign_of_life(&self) {
+        let parts = Rc::clone(&self.parts);
+        self.tasks.spawn_watched("limits", async move {
+            parts.sign_of_life(LIFE_MS, false).await;
+        });
+    }
+
+    fn exchange(&self, meter: &Arc<LimitMeter>) {
+        if meter.is_due(self.parts.clock.now()) {
+            let (parts, meter) = (Rc::clone(&self.parts), Arc::clone(meter));
+            self.tasks.spawn_watched("limits", async move { parts.exchange(&meter).await });
+        }
+    }
+
+    /// Reports all that is held a last time, so that other replicas have it at once.
+    async fn end(self) {
+        self.parts.is_ending.store(true, Relaxed);
+        let calls = self.meters.values().map(|meter| {
+            let (parts, meter) = (Rc::clone(&self.parts), Arc::clone(meter));
+            self.tasks.spawn_watched("limits", async move {
+                meter.give_up();
+                meter.tell_again();
+                parts.call(&meter).await;
+            })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            let _ = call.await;
+        }
+        self.parts.sign_of_life(0, false).await;
+    }
+}
+
+impl KeeperParts {
+    /// Reports one key, and again for as long as that is due at once.
+    async fn exchange(&self, meter: &Arc<LimitMeter>) {
+        while self.call(meter).await && meter.is_due(self.clock.now()) {}
+    }
+
+    /// One report. False: it has no answer.
+    async fn call(&self, meter: &Arc<LimitMeter>) -> bool {
+        let link = self.client.generation();
+        if self.seen.load(Relaxed) != link && !self.sign_of_life(LIFE_MS, false).await {
+            return false;
+        }
+        self.seen.store(link, Relaxed);
+        let sent = self.clock.now();
+        let recovers = millis(sent) < self.recovers_until.load(Relaxed);
+        let most = recovers.then(|| self.replicas.load(Relaxed));
+        let Some(report) = meter.report(sent, most) else { return false };
+        let Some(name) = meter.facts().name.clone() else {
+            meter.give_up();
+            return false;
+        };
+        let key = format!("{}1:{{{name}}}", self.prefix);
+        let args = arguments(&self.replica, &report, self.is_ending.load(Relaxed));
+        let answer = self.client.run(&self.report, &key, &args).await.and_then(|value| answer(&value));
+        match answer {
+            Ok(answer) => {
+                if meter.accept(&answer, sent, self.replicas.load(Relaxed)) {
+                    self.sign_of_life(LIFE_MS, true).await;
+                }
+                true
+            }
+            Err(_) => {
+                // The client logs outages and counts errors.
+                tokio::time::sleep_until(Instant::now() + FAILURE_PAUSE).await;
+                meter.give_up();
+                false
+            }
+        }
+    }
+
+    /// Counts the replicas, and notices whether the server has lost what it knew.
+    /// False: no answer.
+    async fn sign_of_life(&self, life: u64, has_loss: bool) -> bool {
+        let key = format!("{}1:{{replicas}}", self.prefix);
+        let loss = if has_loss { "1" } else { "0" };
+        let args = [self.replica.as_bytes().to_vec(), life.to_string().into(), loss.into()];
+        let Ok(value) = self.client.run(&self.life, &key, &args).await else { return false };
+        let Some([now, count, born]) = numbers(&value) else { return false };
+        let replicas = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        let recovers = now < born.saturating_add(RECOVERY_MS);
+        if self.born.swap(born, Relaxed) != born {
+            self.has_loss.store(true, Relaxed);
+            let rest = born.saturating_add(RECOVERY_MS).saturating_sub(now);
+            self.recovers_until.store(millis(self.clock.now()) + rest, Relaxed);
+        }
+        // A server that has lost everything does not know all replicas yet.
+        let known = if recovers { self.replicas.load(Relaxed) } else { 0 };
+        self.replicas.store(replicas.max(known), Relaxed);
+        true
+    }
+}
+
+fn millis(moment: Duration) -> u64 {
+    u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The arguments of the report's script. A replica that ends wants nothing any more.
+fn arguments(replica: &str, report: &ShareReport, is_ending: bool) -> Vec<Vec<u8>> {
+    let LimitValues { requests, tokens, concurrent, budget } = report.limits;
+    let limit = |value: Option<u32>| value.map_or(-1, i64::from);
+    let want = |value: i64| if is_ending { 0 } else { value };
+    let mut numbers: Vec<i64> = vec![
+        report.seq.cast_signed(),
+        limit(requests),
+        limit(tokens),
+        limit(concurrent),
+        budget.unwrap_or(-1),
+        report.spent,
+    ];
+    for flow in 0..2 {
+        let keep = if is_ending { 0 } else { report.keep[flow] };
+        numbers.extend([keep, want(report.want[flow]), want(report.need[flow])]);
+    }
+    for level in 0..2 {
+        let held = if is_ending { 0 } else { report.level[level] };
+        numbers.extend([held, want(report.want_level[level])]);
+    }
+    numbers.extend([GRANT_LIFE_MS.cast_signed(), LEVEL_LIFE_MS.cast_signed()]);
+    let mut args = vec![replica.as_bytes().to_vec()];
+    args.extend(numbers.iter().map(|number| number.to_string().into_bytes()));
+    args.extend(report.windows.iter().map(|window| seconds(window)));
+    args
+}
+
+fn seconds(window: &[(u32, u32)]) -> Vec<u8> {
+    let mut text = String::from("-");
+    for (second, amount) in window {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{second}:{amount},");
+    }
+    text.into_bytes()
+}
+
+/// The answer of the report's script.
+fn answer(value: &RedisValue) -> Result<ShareAnswer, RedisFault> {
+    let words = numbers::<12>(value).ok_or(RedisFault::Form)?;
+    let [seq, now, lapse, held_0, held_1, free_0, free_1, at_0, at_1, cap_0, cap_1, last] = words;
+    let signed = |pair: [u64; 2]| pair.map(u64::cast_signed);
+    Ok(ShareAnswer {
+        seq,
+        now,
+        lapse,
+        held: signed([held_0, held_1]),
+        free: signed([free_0, free_1]),
+        free_at: [at_0, at_1],
+        cap: signed([cap_0, cap_1]),
+        last: Some(last).filter(|last| last.cast_signed() >= 0),
+    })
+}
