@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{
     sync::mpsc::{self, Receiver},
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
 use super::{
@@ -39,6 +39,8 @@ const LIFE_INTERVAL: Duration = Duration::from_secs(2);
 const LIFE_MS: u64 = 8000;
 /// After a loss, the others have reported all that they know by then.
 const RECOVERY_MS: u64 = 5000;
+/// How long requests wait for the process's first try to connect.
+const FIRST_CONNECTION: Duration = Duration::from_secs(1);
 /// Keys that wait for the background to look at them.
 const MAX_QUEUED: usize = 16_384;
 /// After a call without an answer, the key is asked for again.
@@ -120,6 +122,7 @@ impl LimitHub {
     /// # Errors
     /// A limit is exceeded, or Redis is away and keys are closed then.
     pub async fn enter(&self, meter: &Arc<LimitMeter>, limits: &LimitValues) -> Result<Lease, Refused> {
+        self.first_try().await;
         self.handle.enter(meter, limits, || self.client.is_up(), || self.clock.now()).await
     }
 
@@ -133,8 +136,16 @@ impl LimitHub {
         limits: &LimitValues,
         reservation: &Reservation,
     ) -> Result<Lease, Refused> {
-        let is_up = || self.client.is_up();
-        self.handle.extend(lease, limits, reservation, is_up, || self.clock.now()).await
+        self.handle.extend(lease, limits, reservation, || self.client.is_up(), || self.clock.now()).await
+    }
+}
+
+impl LimitHub {
+    /// Right after the start a connection is under way, and other replicas are not known.
+    async fn first_try(&self) {
+        if !self.client.was_tried() {
+            let _ = timeout(FIRST_CONNECTION, self.client.tried()).await;
+        }
     }
 }
 
@@ -147,7 +158,6 @@ impl LimitKeeper {
         let (mut look, mut life) = (interval(LOOK_INTERVAL), interval(LIFE_INTERVAL));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         life.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut was_up = false;
         loop {
             tokio::select! {
                 biased;
@@ -159,20 +169,18 @@ impl LimitKeeper {
                     active.exchange(&meter);
                     active.meters.insert(Arc::as_ptr(&meter).addr(), meter);
                 }
-                _ = look.tick(), if !was_up || !active.meters.is_empty() => {
-                    let is_up = active.parts.client.is_up();
-                    if is_up && !was_up {
-                        active.sign_of_life();
-                        active.tell_again();
-                    }
-                    was_up = is_up;
-                    if is_up {
+                () = active.parts.client.opened() => {
+                    active.sign_of_life();
+                    active.tell_again();
+                    active.look();
+                }
+                _ = look.tick(), if !active.meters.is_empty() => {
+                    if active.parts.client.is_up() {
                         active.look();
                     }
                 }
                 _ = life.tick() => {
-                    was_up &= active.parts.client.is_up();
-                    if was_up {
+                    if active.parts.client.is_up() {
                         active.sign_of_life();
                     }
                 }
@@ -238,11 +246,9 @@ impl KeeperParts {
 
     /// One report. False: it has no answer.
     async fn call(&self, meter: &Arc<LimitMeter>) -> bool {
-        let link = self.client.generation();
-        if self.seen.load(Relaxed) != link && !self.sign_of_life(LIFE_MS, false).await {
+        if self.seen.load(Relaxed) != self.client.generation() && !self.sign_of_life(LIFE_MS, false).await {
             return false;
         }
-        self.seen.store(link, Relaxed);
         let sent = self.clock.now();
         let recovers = millis(sent) < self.recovers_until.load(Relaxed);
         let most = recovers.then(|| self.replicas.load(Relaxed));
@@ -273,6 +279,7 @@ impl KeeperParts {
     /// Counts the replicas, and notices whether the server has lost what it knew.
     /// False: no answer.
     async fn sign_of_life(&self, life: u64, has_loss: bool) -> bool {
+        let link = self.client.generation();
         let key = format!("{}1:{{replicas}}", self.prefix);
         let loss = if has_loss { "1" } else { "0" };
         let args = [self.replica.as_bytes().to_vec(), life.to_string().into(), loss.into()];
@@ -288,6 +295,7 @@ impl KeeperParts {
         // A server that has lost everything does not know all replicas yet.
         let known = if recovers { self.replicas.load(Relaxed) } else { 0 };
         self.replicas.store(replicas.max(known), Relaxed);
+        self.seen.store(link, Relaxed);
         true
     }
 }

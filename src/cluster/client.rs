@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use redis::{Cmd, Value};
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::{Notify, Semaphore, watch},
     time::timeout,
 };
 
@@ -40,6 +40,9 @@ struct ClientParts {
     late: AtomicU32,
     answered: AtomicU64,
     lost: Notify,
+    opened: Notify,
+    /// The first try to connect has ended.
+    tried: watch::Sender<bool>,
     gauges: RedisGauges,
 }
 
@@ -54,6 +57,8 @@ impl RedisClient {
             late: AtomicU32::new(0),
             answered: AtomicU64::new(0),
             lost: Notify::new(),
+            opened: Notify::new(),
+            tried: watch::Sender::new(false),
             gauges,
         }))
     }
@@ -131,6 +136,7 @@ impl RedisClient {
         self.0.generation.fetch_add(1, Relaxed);
         self.0.link.store(Some(Arc::new(link)));
         self.0.gauges.set_up(true);
+        self.0.opened.notify_one();
     }
 
     /// The number of the connection, which changes when it is opened or given up.
@@ -146,6 +152,27 @@ impl RedisClient {
             self.0.gauges.set_up(false);
             self.0.lost.notify_one();
         }
+    }
+
+    /// Returns when the first try to connect has ended, well or not.
+    pub async fn tried(&self) {
+        // The sender lives as long as this.
+        let _ = self.0.tried.subscribe().wait_for(|tried| *tried).await;
+    }
+
+    /// Whether [`Self::tried`] returns at once.
+    #[must_use]
+    pub fn was_tried(&self) -> bool {
+        *self.0.tried.borrow()
+    }
+
+    pub(super) fn note_tried(&self) {
+        self.0.tried.send_if_modified(|tried| !std::mem::replace(tried, true));
+    }
+
+    /// Returns when a connection was opened. For one waiter.
+    pub async fn opened(&self) {
+        self.0.opened.notified().await;
     }
 
     /// Returns when the connection was given up.

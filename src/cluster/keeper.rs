@@ -44,9 +44,11 @@ impl RedisKeeper {
         let (mut outage, mut rng, mut tries, mut is_warned) = (Episode::new(), Rng::random(), 0_u32, false);
         let purpose = self.purpose;
         loop {
-            match timeout(OPEN_TIMEOUT, self.open()).await.unwrap_or(Err(RedisFault::Late)) {
-                Ok(link) => {
-                    self.client.set_link(link);
+            let opened = timeout(OPEN_TIMEOUT, self.open()).await.unwrap_or(Err(RedisFault::Late));
+            let opened = opened.map(|link| self.client.set_link(link));
+            self.client.note_tried();
+            match opened {
+                Ok(()) => {
                     if outage.end() {
                         tracing::info!(purpose, "Redis answers again");
                     }

@@ -111,6 +111,7 @@ async fn a_limit_holds_over_three_gateways() {
     assert!(good <= 400 && good >= 380 && failed == 0, "{good} of 400, {refused} refused, {failed} failed");
     assert!(refused > 100, "{refused}");
     let late = replica(&upstream, &server.url(), requests(400), WhenAlone::Share).await;
+    until_known(&server, 4).await;
     let [more, ..] = flood(&[&late], 4, Duration::from_millis(500)).await;
     assert!(good + more <= 400, "{good} and {more}");
     late.stop().await;
@@ -141,7 +142,7 @@ async fn a_redis_that_comes_back_empty_grants_nothing_twice() {
     until_known(&server, 2).await;
     let all: Vec<&Gateway> = gateways.iter().collect();
     tokio::time::sleep(RECOVERY).await;
-    let [before, ..] = flood(&all[..1], 8, Duration::from_millis(400)).await;
+    let [before, ..] = flood(&all, 8, Duration::from_millis(400)).await;
     server.kill();
     let [without, _, failed] = flood(&all, 8, Duration::from_secs(2)).await;
     server.start_again().await;
@@ -185,7 +186,7 @@ async fn requests_at_once_are_shared() {
     let mut held = Vec::new();
     for index in [0, 1, 0] {
         let answer = clients[index].send(Call::stream()).await;
-        assert_eq!(answer.status.as_u16(), 200);
+        assert_eq!(answer.status.as_u16(), 200, "{index}");
         held.push(answer);
     }
     for client in &mut clients {

@@ -138,7 +138,7 @@ impl LimitMeter {
             sent: now,
             keep: report.keep,
             needs,
-            levels: report.level,
+            levels: [self.running().into(), self.own_level()],
             saved_here: self.saved_here(),
             own,
         });
@@ -150,7 +150,8 @@ impl LimitMeter {
         let is_live = now < share.level_until.load(Acquire);
         if let Some(limit) = report.limits.concurrent {
             let entered = share.entered.swap(0, AcqRel);
-            let spare = entered.min((i64::from(limit) / 4).max(1));
+            // Of a small limit nothing is held that is not in use.
+            let spare = entered.min(i64::from(limit) / 4);
             let want = i64::from(self.running()) + needs[2] + spare;
             if is_live {
                 share.running_cap.fetch_min(want, AcqRel);
@@ -191,7 +192,7 @@ impl LimitMeter {
             grant.left.fetch_add(granted.max(0), AcqRel);
             grant.low.store(answer.held[flow] / 3, Relaxed);
             grant.free.store(answer.free[flow].max(0).unsigned_abs(), Relaxed);
-            let is_short = pending.needs[flow] > granted;
+            let is_short = pending.needs[flow] > answer.held[flow];
             share.free_at[flow].store(answer.free_at[flow], Relaxed);
             let until = if is_short { (answer.now + EMPTY_MS).min(answer.free_at[flow]) } else { 0 };
             share.empty_until[flow].store(until, Release);
@@ -238,7 +239,10 @@ impl LimitMeter {
         }
         let since = now.saturating_sub(book.reported_at);
         let waits = (0..4).any(|limit| {
-            share.needs[limit].load(Acquire) > 0 && now >= share.empty_until[limit].load(Acquire)
+            let need = share.needs[limit].load(Acquire);
+            need > 0
+                && now >= share.empty_until[limit].load(Acquire)
+                && need > self.left_of(share, limit, Duration::from_millis(now))
         });
         if waits {
             return true;
@@ -261,10 +265,34 @@ impl LimitMeter {
             }
         }
         let holds = self.running() > 0 || self.own_level() != 0;
-        if (holds && since >= LEVEL_RENEWAL_MS) || (book.level_held && !holds && since >= FLUSH_MS) {
+        // Places that were not needed after all.
+        let is_spare = i64::from(self.running()) < share.running_cap.load(Relaxed) && book.level_held;
+        if (holds && since >= LEVEL_RENEWAL_MS)
+            || (is_spare && since >= FLUSH_MS)
+            || (book.level_held && !holds && since >= FLUSH_MS)
+        {
             return true;
         }
         since >= FLUSH_MS && share.changed.load(Acquire)
+    }
+
+    /// What may be taken of a grant at this moment, in the store's time.
+    fn left_of(&self, share: &LimitShare, limit: usize, now: Duration) -> i64 {
+        let is_live = millis(now) < share.flow_until.load(Acquire);
+        match (share.flows.get(limit), limit) {
+            (Some(grant), _) => {
+                if is_live {
+                    grant.left.load(Acquire)
+                } else {
+                    0
+                }
+            }
+            (None, 2) => share.running_cap(now) - i64::from(self.running()),
+            (None, _) => {
+                let own = self.saved_here().saturating_add(self.own_level());
+                share.ceiling(now).map_or(0, |ceiling| ceiling.saturating_sub(own))
+            }
+        }
     }
 
     /// Nothing of the key is held, and nothing is left to tell.
