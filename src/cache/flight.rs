@@ -208,7 +208,7 @@ impl FlightLeader {
                 self.close();
                 self.poll_followed(cx)
             }
-            followed => followed,
+            followed @ (Poll::Ready(true) | Poll::Pending) => followed,
         }
     }
 

@@ -10,6 +10,7 @@ use tracing::Level;
 use super::{Env, LoadError, Overrides, Settings, load, parse};
 use crate::{
     base::{Deadlines, Endpoint, EndpointSet},
+    cache::{CacheSettings, ReplayPace},
     proxy::CompressionSettings,
     relay::{CommitPoint, Mode},
     routing::{
@@ -663,6 +664,35 @@ fn says_how_a_provider_is_reached() {
             "providers[2].client_key: needs client_certificate",
         ]
     );
+}
+
+#[test]
+fn the_answer_cache_is_on_where_it_is_named() {
+    assert!(!parsed("{}").cache.enabled);
+    assert!(parsed(r#"{"cache": {}}"#).cache.enabled);
+    let settings = parsed(
+        r#"{"cache": {"enabled": false, "max_age": "5m", "max_size": "8MiB", "max_entry_size": "64KiB",
+            "shared": true, "pace": "recorded", "coalesce": true},
+            "models": {"a": {"cache": true, "aliases": ["b"]}, "c": {"cache": false}, "d": {}},
+            "tokens": ["x|sk-x", {"description": "y", "token": "sk-y", "cache": true}]}"#,
+    );
+    let models = [("a", true), ("b", true), ("c", false)].map(|(name, cached)| (name.into(), cached));
+    let expected = CacheSettings {
+        enabled: false,
+        max_age: Duration::from_secs(300),
+        max_size: 8 << 20,
+        max_entry_size: 64 << 10,
+        shared: true,
+        pace: ReplayPace::Recorded,
+        coalesce: true,
+        models: models.into(),
+    };
+    assert_eq!(settings.cache, expected);
+    assert_eq!(settings.tokens.iter().map(|key| key.limits.cache).collect::<Vec<_>>(), [None, Some(true)]);
+    let text =
+        r#"{"cache": {"max_size": "2KiB", "pace": "slow", "share": true}, "models": {"a": {"cache": 1}}}"#;
+    let found = mistakes(text, &Env::empty());
+    assert_eq!(found.len(), 4, "{found:?}");
 }
 
 #[test]

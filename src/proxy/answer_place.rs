@@ -3,7 +3,7 @@
 
 use std::{
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -13,8 +13,8 @@ use super::whole_answer::{is_good_stream, is_good_whole};
 use crate::{
     base::ByteList,
     cache::{
-        AnswerCache, AnswerGathering, AnswerKey, AnswerMaker, CacheSettings, FrameMark, ReplayPace,
-        StoredAnswer, flight::FlightFollower,
+        AnswerCache, AnswerGathering, AnswerKey, AnswerMaker, FrameMark, ReplayPace, StoredAnswer,
+        flight::FlightFollower,
     },
     exchange::RequestRecord,
     wire::Dialect,
@@ -60,7 +60,9 @@ pub(super) enum JoinedBody {
 pub(super) struct AnswerPlace {
     pub(super) key: AnswerKey,
     pub(super) cache: AnswerCache,
-    pub(super) settings: CacheSettings,
+    /// Bounds of its age and of its bytes.
+    pub(super) max_age: Duration,
+    pub(super) max_size: usize,
     pub(super) dialect: Dialect,
 }
 
@@ -116,7 +118,7 @@ impl AnswerPlace {
             model: record.upstream_model.clone()?,
         };
         let kept = Self::kept_headers(headers);
-        let gathering = AnswerGathering::new(self.cache.clone(), self.settings.max_entry_size);
+        let gathering = AnswerGathering::new(self.cache.clone(), self.max_size);
         Some(RecordedAnswer { headers: kept, maker, gathering, place: self })
     }
 }
@@ -141,8 +143,8 @@ impl RecordedAnswer {
     }
 
     fn put(self, tokens: u64, (body, marks): (Bytes, Box<[FrameMark]>)) {
-        let Self { place: AnswerPlace { key, cache, settings, .. }, headers, maker, gathering: _ } = self;
+        let Self { place: AnswerPlace { key, cache, max_age, .. }, headers, maker, gathering: _ } = self;
         let answer = StoredAnswer { headers, body, marks, at: SystemTime::now(), tokens, maker };
-        cache.store(key, answer, settings.max_age);
+        cache.store(key, answer, max_age);
     }
 }

@@ -67,11 +67,11 @@ pub(super) fn recall(
             return Ok(Recalled::Answer(Answer::Cached(Box::new(cached))));
         }
         answers.note_miss();
-        let (cache, settings) = (answers.clone(), policy.settings.clone());
-        let dialect = request.endpoint.dialect();
-        let (coalesces, max_size) = (settings.coalesce, settings.max_entry_size);
-        call.place = Some(Box::new(AnswerPlace { key, cache, settings, dialect }));
-        if coalesces && !directive.only_if_cached {
+        let settings = &policy.settings;
+        let (max_age, max_size) = (settings.max_age, settings.max_entry_size);
+        let (cache, dialect) = (answers.clone(), request.endpoint.dialect());
+        call.place = Some(Box::new(AnswerPlace { key, cache, max_age, max_size, dialect }));
+        if settings.coalesce && !directive.only_if_cached {
             match request.snapshot.flights.join(key, max_size) {
                 FlightRole::Leader(leader) => call.flight = Some(Box::new(leader)),
                 FlightRole::Follower(follower) => return Ok(Recalled::UnderWay(follower)),
