@@ -104,7 +104,7 @@ pub(super) fn start_prober(
     settings: &Settings,
     is_demo: bool,
     snapshot: &Arc<ArcSwap<Snapshot>>,
-    swapped: watch::Receiver<u64>,
+    (swapped, exchange): (watch::Receiver<u64>, Option<FactExchange>),
     drain: &Drain,
     background: &Background,
 ) -> Result<BackgroundTask, StartError> {
@@ -118,7 +118,7 @@ pub(super) fn start_prober(
         let state_file = StateFile::open(state_file, &snapshot.load().recalls).await;
         let prober = Prober::new(snapshot, upstream, state_file);
         tokio::select! {
-            () = prober.run(swapped) => {}
+            () = prober.run(swapped, exchange) => {}
             () = drain.reached(Phase::Draining) => {}
         }
         prober.close().await;

@@ -9,6 +9,7 @@
 //! - `provider`: one provider as the prober knows it
 //! - `probe`: one check of one provider; `model_list`: the forms in which providers list their models
 //! - `findings`: a check's result becomes health, list of models and state
+//! - `sharing`: pauses and results, shared with other replicas by Redis
 //! - `state`: the state file, which keeps results over a restart
 
 mod findings;
@@ -17,7 +18,9 @@ mod precheck;
 mod probe;
 mod provider;
 mod runner;
+mod sharing;
 mod state;
 
 pub use runner::Prober;
+pub use sharing::FactExchange;
 pub use state::{SavedState, writer::StateFile};

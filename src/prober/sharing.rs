@@ -1,0 +1,343 @@
+//! Pauses of providers and models, and results of checks, shared with the other replicas by Redis: one call a
+//! round reports the changes since the last one and gets those of the others. There is no subscription,
+//! because a subscriber misses everything while it is away and is not told so; a hash with a number per
+//! change has it all for a replica that comes late. The hash holds names of providers and models, addresses
+//! without their queries, and no key.
+//!
+//! Invariant: a fact that came from another replica is reported again only if it changes here.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use redis::Value;
+use tokio::time::sleep;
+
+use super::{runner::Prober, state::SavedMethod};
+use crate::{
+    base::Moment,
+    cluster::{RedisClient, RedisScript},
+    proxy::Snapshot,
+    routing::{CandidateStats, CheckMethod, SharedFact},
+};
+
+/// Between two rounds. A pause that one replica learns is known to the others after so long at the most.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// Life of the hash after its last change.
+const LIFE: Duration = Duration::from_secs(24 * 3600);
+/// Facts that the hash may hold. Clients choose names of models, so it is bounded.
+const MAX_FACTS: usize = 4096;
+/// Ends of one pause that differ by less are the same: each replica counts from its own clock.
+const SAME: Duration = Duration::from_millis(250);
+/// How long the result of a check is of use to the others.
+const CHECK_LIFE: Duration = Duration::from_secs(300);
+/// So much later than the replica that made the last check, the others check the provider themselves. So one
+/// of them checks it, and another one goes on when that one has ended.
+const LATER: Duration = Duration::from_secs(3);
+
+/// Arguments: the number of the last change that is known here, the life of the hash in ms, the most facts;
+/// then for each change its field and the milliseconds until its end (0: it has ended early). Returns the
+/// number of the last change, then the fields that changed since, each with the milliseconds that are left.
+const SCRIPT: &str = r"
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local last = tonumber(redis.call('HGET', KEYS[1], '#') or '0')
+local since = tonumber(ARGV[1])
+if #ARGV > 3 then
+  last = redis.call('HINCRBY', KEYS[1], '#', 1)
+  for i = 4, #ARGV, 2 do
+    if redis.call('HLEN', KEYS[1]) <= tonumber(ARGV[3]) or redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
+      redis.call('HSET', KEYS[1], ARGV[i], string.format('%.0f %.0f', last, now + tonumber(ARGV[i + 1])))
+    end
+  end
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+local answer = {last}
+if last == since then return answer end
+local facts = redis.call('HGETALL', KEYS[1])
+for i = 1, #facts, 2 do
+  if facts[i] ~= '#' then
+    local number, ends = string.match(facts[i + 1], '^(%d+) (%d+)$')
+    if not ends or tonumber(ends) + 60000 < now then
+      redis.call('HDEL', KEYS[1], facts[i])
+    elseif tonumber(number) > since then
+      answer[#answer + 1] = facts[i]
+      answer[#answer + 1] = math.max(0, tonumber(ends) - now)
+    end
+  end
+end
+return answer
+";
+
+/// Where replicas share facts.
+#[derive(Clone, Debug)]
+pub struct FactExchange {
+    pub client: RedisClient,
+    /// Begins the name of the hash.
+    pub prefix: String,
+}
+
+impl FactExchange {
+    /// Shares facts until it is dropped. Redis that is away costs nothing; afterwards all is reported anew.
+    pub(super) async fn run(self, prober: &Prober) {
+        let (script, key) = (RedisScript::new(SCRIPT), format!("{}1:{{facts}}", self.prefix));
+        let mut known = KnownFacts::default();
+        loop {
+            sleep(INTERVAL).await;
+            if !self.client.is_up() {
+                continue;
+            }
+            let now = Moment::now();
+            let changes = known.changes(prober.facts(now), now);
+            let numbers = [u128::from(known.last), LIFE.as_millis(), MAX_FACTS as u128];
+            let mut args: Vec<Vec<u8>> =
+                numbers.iter().map(|number| number.to_string().into_bytes()).collect();
+            for (field, left) in &changes {
+                args.push(field.clone().into_bytes());
+                args.push(left.as_millis().to_string().into_bytes());
+            }
+            match self.client.run(&script, &key, &args).await.ok().and_then(|answer| read(&answer)) {
+                Some((last, news)) => {
+                    for (field, left) in known.take_in(last, news, Moment::now()) {
+                        prober.learn(&field, left);
+                    }
+                }
+                // The changes may have arrived or not; to report them twice changes nothing.
+                None => known.clear(),
+            }
+        }
+    }
+}
+
+/// The number of the last change, and the facts with the time that is left to each.
+type News = (u64, Vec<(String, Duration)>);
+
+/// `None`: the answer is not the script's.
+fn read(answer: &Value) -> Option<News> {
+    let Value::Array(values) = answer else { return None };
+    let (last, rest) = values.split_first()?;
+    let number = |value: &Value| {
+        let Value::Int(number) = value else { return None };
+        u64::try_from(*number).ok()
+    };
+    let facts = rest.as_chunks::<2>().0.iter().map(|[field, left]| {
+        let Value::BulkString(field) = field else { return None };
+        Some((String::from_utf8(field.clone()).ok()?, Duration::from_millis(number(left)?)))
+    });
+    Some((number(last)?, facts.collect::<Option<_>>()?))
+}
+
+/// The facts as all replicas have them.
+#[derive(Debug, Default)]
+struct KnownFacts {
+    /// The number of the last change.
+    last: u64,
+    ends: HashMap<String, Moment>,
+}
+
+impl KnownFacts {
+    /// Nothing is known of the others any more, and all facts here are news to them.
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// What to report, if these are the facts here: new ones, those with another end, and those that ended
+    /// before their time.
+    fn changes(&mut self, current: BTreeMap<String, Moment>, now: Moment) -> Vec<(String, Duration)> {
+        let mut changes = Vec::new();
+        let is_over = |field: &String, until: &Moment| *until > now + SAME && !current.contains_key(field);
+        changes.extend(self.ends.iter().filter(|(field, until)| is_over(field, until)).map(|(field, _)| (field.clone(), Duration::ZERO)));
+        self.ends.retain(|field, until| *until > now && current.contains_key(field));
+        for (field, until) in current {
+            let is_known = self.ends.get(&field).is_some_and(|known| {
+                known.since(until).max(until.since(*known)) < SAME
+            });
+            if !is_known {
+                changes.push((field.clone(), until.since(now)));
+                self.ends.insert(field, until);
+            }
+        }
+        changes.truncate(MAX_FACTS);
+        changes
+    }
+
+    /// Takes in an answer; returns the facts that are news here. Redis that has lost its hash has a smaller
+    /// number: then all is reported anew.
+    fn take_in(&mut self, last: u64, news: Vec<(String, Duration)>, now: Moment) -> Vec<(String, Duration)> {
+        if last < self.last {
+            self.clear();
+            return Vec::new();
+        }
+        self.last = last;
+        let mut learned = Vec::new();
+        for (field, left) in news {
+            let until = now + left;
+            let known = if left.is_zero() { self.ends.remove(&field) } else { self.ends.insert(field.clone(), until) };
+            let is_own = known.is_some_and(|known| known.since(until).max(until.since(known)) < SAME);
+            if !is_own {
+                learned.push((field, left));
+            }
+        }
+        learned
+    }
+}
+
+/// A field of the hash: the provider's identity, the model's name unless the fact concerns all models, the
+/// fact.
+fn field(provider: &str, model: Option<&str>, fact: &str) -> String {
+    serde_json::json!([provider, model, fact]).to_string()
+}
+
+fn check_fact(alive: bool, method: SavedMethod) -> &'static str {
+    match (alive, method) {
+        (true, SavedMethod::Models) => "alive models",
+        (true, SavedMethod::Dummy) => "alive dummy",
+        (false, _) => "down",
+    }
+}
+
+impl Prober {
+    /// The facts of this replica that others can use, with their ends.
+    fn facts(&self, now: Moment) -> BTreeMap<String, Moment> {
+        let snapshot = self.0.snapshot.load();
+        let ids = self.ids(&snapshot);
+        let mut facts = BTreeMap::new();
+        for (provider, id) in snapshot.providers.iter().zip(&ids) {
+            let Some(id) = id else { continue };
+            for (fact, until) in provider.standing.shared_facts(now) {
+                facts.insert(field(id, None, &fact.to_string()), until);
+            }
+            let checked = provider.standing.check().filter(|check| check.method != CheckMethod::Traffic);
+            if let Some(check) = checked.filter(|check| check.at + CHECK_LIFE > now) {
+                let fact = check_fact(check.alive, check.method.into());
+                facts.insert(field(id, None, fact), check.at + CHECK_LIFE);
+            }
+        }
+        for (index, stats) in snapshot.catalog.all_stats() {
+            if let Some(Some(id)) = ids.get(index) {
+                for (fact, until) in stats.shared_facts(now) {
+                    facts.insert(field(id, Some(stats.model().unwrap_or_default()), &fact.to_string()), until);
+                }
+            }
+        }
+        facts
+    }
+
+    /// The identity of each provider of the snapshot. `None`: the prober does not know it yet.
+    fn ids(&self, snapshot: &Snapshot) -> Vec<Option<String>> {
+        let known = self.0.providers.borrow();
+        let id = |target| known.iter().find(|known| Arc::ptr_eq(&known.target, target)).map(|known| known.id.clone());
+        snapshot.providers.iter().map(|provider| id(&provider.target)).collect()
+    }
+
+    /// Another replica reports this fact, with the time that is left to it; none: that it has ended early.
+    fn learn(&self, field: &str, left: Duration) {
+        let Ok((id, model, fact)) = serde_json::from_str::<(String, Option<String>, String)>(field) else { return };
+        let (now, snapshot) = (Moment::now(), self.0.snapshot.load());
+        let ids = self.ids(&snapshot);
+        let Some(index) = ids.iter().position(|known| known.as_deref() == Some(&*id)) else { return };
+        let until = now + left;
+        match (SharedFact::parse(&fact), model) {
+            (Some(fact), None) => {
+                if let Some(provider) = snapshot.providers.get(index) {
+                    provider.standing.learn(fact, until, now);
+                }
+            }
+            (Some(fact), Some(model)) => {
+                let is_it = |stats: &CandidateStats| stats.model().unwrap_or_default() == model;
+                let found = snapshot.catalog.all_stats().filter(|(place, stats)| *place == index && is_it(stats));
+                found.take(1).for_each(|(_, stats)| stats.learn(fact, until, now));
+            }
+            (None, None) if left > Duration::ZERO => {
+                self.learn_check(&id, &fact, until - CHECK_LIFE);
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// Another replica has checked this provider: it is not checked here before the next one is due.
+    fn learn_check(&self, id: &str, fact: &str, at: Moment) {
+        let mut providers = self.0.providers.borrow_mut();
+        let Some(provider) = providers.iter_mut().find(|provider| provider.id == id) else { return };
+        if provider.busy || provider.schedule.last_probe >= at + LATER {
+            return;
+        }
+        match fact {
+            "alive models" => provider.mark_well(CheckMethod::Models, at),
+            "alive dummy" => provider.mark_well(CheckMethod::Dummy, at),
+            "down" => {
+                provider.schedule.failures = provider.schedule.failures.max(1);
+                provider.health.record_check(false, provider.method, at);
+            }
+            _ => return,
+        }
+        provider.schedule.last_probe = at + LATER;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment(1_000_000_000);
+
+    fn facts(all: &[(&str, u64)]) -> BTreeMap<String, Moment> {
+        all.iter().map(|(name, secs)| ((*name).to_owned(), NOW + Duration::from_secs(*secs))).collect()
+    }
+
+    fn left(all: &[(&str, u64)]) -> Vec<(String, Duration)> {
+        all.iter().map(|(name, secs)| ((*name).to_owned(), Duration::from_secs(*secs))).collect()
+    }
+
+    #[test]
+    fn only_changes_are_reported() {
+        let mut known = KnownFacts::default();
+        assert_eq!(known.changes(facts(&[("a", 9), ("b", 5)]), NOW), left(&[("a", 9), ("b", 5)]));
+        assert_eq!(known.changes(facts(&[("a", 9), ("b", 5)]), NOW), []);
+        // Another end, and an early one.
+        assert_eq!(known.changes(facts(&[("a", 20)]), NOW), left(&[("b", 0), ("a", 20)]));
+        // One that ends by itself is not reported: the others have its end.
+        assert_eq!(known.changes(facts(&[]), NOW + Duration::from_secs(20)), []);
+    }
+
+    #[test]
+    fn what_others_report_is_learned_once_and_not_reported_back() {
+        let mut known = KnownFacts::default();
+        assert_eq!(known.changes(facts(&[("own", 9)]), NOW), left(&[("own", 9)]));
+        let news = left(&[("own", 9), ("other", 4)]);
+        assert_eq!(known.take_in(2, news.clone(), NOW), left(&[("other", 4)]));
+        assert_eq!(known.take_in(2, news, NOW), []);
+        assert_eq!(known.changes(facts(&[("own", 9), ("other", 4)]), NOW), []);
+        // An early end is learned, and a longer pause of one's own is reported.
+        assert_eq!(known.take_in(3, left(&[("other", 0)]), NOW), left(&[("other", 0)]));
+        assert_eq!(known.changes(facts(&[("own", 9), ("other", 8)]), NOW), left(&[("other", 8)]));
+    }
+
+    #[test]
+    fn redis_that_lost_all_is_given_all_again() {
+        let mut known = KnownFacts::default();
+        let all = [("a", 9), ("b", 5)];
+        let _ = known.changes(facts(&all), NOW);
+        let _ = known.take_in(7, Vec::new(), NOW);
+        assert_eq!(known.take_in(0, Vec::new(), NOW), []);
+        assert_eq!(known.changes(facts(&all), NOW), left(&all));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_the_scripts_is_refused() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let good = Value::Array(vec![Value::Int(3), text("f"), Value::Int(250)]);
+        assert_eq!(read(&good), Some((3, vec![("f".to_owned(), Duration::from_millis(250))])));
+        for wrong in [
+            Value::Nil,
+            Value::Array(Vec::new()),
+            Value::Array(vec![Value::Int(-1)]),
+            Value::Array(vec![Value::Int(3), text("f"), text("250")]),
+            Value::Array(vec![Value::Int(3), Value::Int(1), Value::Int(250)]),
+        ] {
+            assert_eq!(read(&wrong), None, "{wrong:?}");
+        }
+    }
+}
