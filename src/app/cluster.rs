@@ -10,6 +10,7 @@ use crate::{
     auth::{LimitHub, StoredKeys, limit::WhenAlone},
     cluster::{RedisClient, RedisKeeper, RedisSettings, RedisUrl},
     config::Settings,
+    prober::FactExchange,
     telemetry::{RedisGauges, RedisServers},
 };
 
@@ -18,6 +19,7 @@ use crate::{
 pub(super) struct RunningRedis {
     stop: Option<watch::Sender<bool>>,
     limits: Option<(watch::Sender<bool>, BackgroundTask)>,
+    exchange: Option<FactExchange>,
     tasks: Vec<BackgroundTask>,
 }
 
@@ -44,6 +46,10 @@ pub(super) fn start(
             running.limits =
                 Some(share_limits(redis, settings.when_alone, keys, client.clone(), background)?);
         }
+        // On the first server that there is: the one for limits, which forgets nothing.
+        running
+            .exchange
+            .get_or_insert_with(|| FactExchange { client: client.clone(), prefix: redis.prefix.clone() });
         let keeper = keeper(redis, (purpose, url), client);
         let mut stopped = stopped.clone();
         running.tasks.push(background.spawn("redis", move || async move {
@@ -96,6 +102,11 @@ fn keeper(
 }
 
 impl RunningRedis {
+    /// Where facts are shared with the other replicas. `None`: nowhere.
+    pub(super) fn exchange(&self) -> Option<FactExchange> {
+        self.exchange.clone()
+    }
+
     /// Blocks until the tasks have ended.
     pub(super) fn stop(self) {
         // While the connection is there, so that grants are given back.

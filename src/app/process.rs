@@ -195,7 +195,14 @@ fn build_process(
 
     let (swapped, is_demo) = (watch::Sender::new(0), running.demo.is_running());
     let follow = swapped.subscribe();
-    running.prober = Some(steps::start_prober(&settings, is_demo, &snapshot, (follow, running.redis.exchange()), &drain, &background)?);
+    running.prober = Some(steps::start_prober(
+        &settings,
+        is_demo,
+        &snapshot,
+        (follow, running.redis.exchange()),
+        &drain,
+        &background,
+    )?);
     let view = ProcessView {
         addresses,
         admin_addresses: admin_addresses.unwrap_or_default(),

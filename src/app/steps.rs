@@ -2,7 +2,7 @@
 //! parts. [`super::process`] holds their order. Invariant: a part that is dropped ends, so that a failed
 //! start ends them all.
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{future::pending, sync::Arc, thread::JoinHandle, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -17,7 +17,7 @@ use crate::{
     config::{Settings, administration::is_loopback},
     database::DatabaseSettings,
     ledger::{self, LedgerGauges, LedgerWriter},
-    prober::{Prober, StateFile},
+    prober::{FactExchange, Prober, StateFile},
     proxy::Snapshot,
     server::{self, BoundListeners, ConnLimit, Drain, Phase},
     telemetry::{LogLost, Telemetry, WorkerGauges},
@@ -96,7 +96,8 @@ pub(super) fn start_workers(
     Ok(())
 }
 
-/// The prober's task, which ends when the drain begins. `swapped` changes after each reload.
+/// The prober's task, which ends when the drain begins. `swapped` changes after each reload; by `exchange`
+/// facts are shared with other replicas.
 ///
 /// # Errors
 /// The background runtime has ended.
@@ -117,8 +118,15 @@ pub(super) fn start_prober(
         let upstream = Upstream::new(SharedPools::default(), pool, WorkerGauges::default());
         let state_file = StateFile::open(state_file, &snapshot.load().recalls).await;
         let prober = Prober::new(snapshot, upstream, state_file);
+        let share = async {
+            match exchange {
+                Some(exchange) => exchange.run(&prober).await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
-            () = prober.run(swapped, exchange) => {}
+            () = prober.run(swapped) => {}
+            () = share => {}
             () = drain.reached(Phase::Draining) => {}
         }
         prober.close().await;

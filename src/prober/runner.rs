@@ -3,7 +3,7 @@
 //! itself to `probe` and its consequences to `findings`. Invariant: no borrow of the list is held over an
 //! await.
 
-use std::{cell::RefCell, future::pending, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{
@@ -14,7 +14,6 @@ use tokio::{
 use super::{
     probe,
     provider::ProbedProvider,
-    sharing::FactExchange,
     state::{identity, writer::StateFile},
 };
 use crate::{
@@ -58,8 +57,7 @@ impl Prober {
 
     /// Checks providers until it is dropped, or until the sender of `swapped` is gone. `swapped` changes
     /// after each reload. Checks under way and the writer of the state file run in tasks of their own.
-    /// `exchange`: facts are shared with other replicas.
-    pub async fn run(&self, mut swapped: watch::Receiver<u64>, exchange: Option<FactExchange>) {
+    pub async fn run(&self, mut swapped: watch::Receiver<u64>) {
         let state_file = self.0.state_file.clone();
         self.0.tasks.spawn_watched("state file", async move { state_file.keep_written().await });
         let follow = async {
@@ -80,16 +78,9 @@ impl Prober {
                 .await;
             }
         };
-        let share = async {
-            match exchange {
-                Some(exchange) => exchange.run(self).await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
             () = follow => {}
             () = check => {}
-            () = share => {}
         }
     }
 

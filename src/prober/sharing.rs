@@ -12,13 +12,12 @@ use std::{
     time::Duration,
 };
 
-use redis::Value;
 use tokio::time::sleep;
 
 use super::{runner::Prober, state::SavedMethod};
 use crate::{
     base::Moment,
-    cluster::{RedisClient, RedisScript},
+    cluster::{RedisClient, RedisScript, RedisValue},
     proxy::Snapshot,
     routing::{CandidateStats, CheckMethod, SharedFact},
 };
@@ -81,7 +80,7 @@ pub struct FactExchange {
 
 impl FactExchange {
     /// Shares facts until it is dropped. Redis that is away costs nothing; afterwards all is reported anew.
-    pub(super) async fn run(self, prober: &Prober) {
+    pub async fn run(self, prober: &Prober) {
         let (script, key) = (RedisScript::new(SCRIPT), format!("{}1:{{facts}}", self.prefix));
         let mut known = KnownFacts::default();
         loop {
@@ -115,15 +114,15 @@ impl FactExchange {
 type News = (u64, Vec<(String, Duration)>);
 
 /// `None`: the answer is not the script's.
-fn read(answer: &Value) -> Option<News> {
-    let Value::Array(values) = answer else { return None };
+fn read(answer: &RedisValue) -> Option<News> {
+    let RedisValue::Array(values) = answer else { return None };
     let (last, rest) = values.split_first()?;
-    let number = |value: &Value| {
-        let Value::Int(number) = value else { return None };
+    let number = |value: &RedisValue| {
+        let RedisValue::Int(number) = value else { return None };
         u64::try_from(*number).ok()
     };
     let facts = rest.as_chunks::<2>().0.iter().map(|[field, left]| {
-        let Value::BulkString(field) = field else { return None };
+        let RedisValue::BulkString(field) = field else { return None };
         Some((String::from_utf8(field.clone()).ok()?, Duration::from_millis(number(left)?)))
     });
     Some((number(last)?, facts.collect::<Option<_>>()?))
@@ -148,12 +147,16 @@ impl KnownFacts {
     fn changes(&mut self, current: BTreeMap<String, Moment>, now: Moment) -> Vec<(String, Duration)> {
         let mut changes = Vec::new();
         let is_over = |field: &String, until: &Moment| *until > now + SAME && !current.contains_key(field);
-        changes.extend(self.ends.iter().filter(|(field, until)| is_over(field, until)).map(|(field, _)| (field.clone(), Duration::ZERO)));
+        changes.extend(
+            self.ends
+                .iter()
+                .filter(|(field, until)| is_over(field, until))
+                .map(|(field, _)| (field.clone(), Duration::ZERO)),
+        );
         self.ends.retain(|field, until| *until > now && current.contains_key(field));
         for (field, until) in current {
-            let is_known = self.ends.get(&field).is_some_and(|known| {
-                known.since(until).max(until.since(*known)) < SAME
-            });
+            let is_known =
+                self.ends.get(&field).is_some_and(|known| known.since(until).max(until.since(*known)) < SAME);
             if !is_known {
                 changes.push((field.clone(), until.since(now)));
                 self.ends.insert(field, until);
@@ -174,7 +177,11 @@ impl KnownFacts {
         let mut learned = Vec::new();
         for (field, left) in news {
             let until = now + left;
-            let known = if left.is_zero() { self.ends.remove(&field) } else { self.ends.insert(field.clone(), until) };
+            let known = if left.is_zero() {
+                self.ends.remove(&field)
+            } else {
+                self.ends.insert(field.clone(), until)
+            };
             let is_own = known.is_some_and(|known| known.since(until).max(until.since(known)) < SAME);
             if !is_own {
                 learned.push((field, left));
@@ -218,7 +225,8 @@ impl Prober {
         for (index, stats) in snapshot.catalog.all_stats() {
             if let Some(Some(id)) = ids.get(index) {
                 for (fact, until) in stats.shared_facts(now) {
-                    facts.insert(field(id, Some(stats.model().unwrap_or_default()), &fact.to_string()), until);
+                    facts
+                        .insert(field(id, Some(stats.model().unwrap_or_default()), &fact.to_string()), until);
                 }
             }
         }
@@ -228,13 +236,17 @@ impl Prober {
     /// The identity of each provider of the snapshot. `None`: the prober does not know it yet.
     fn ids(&self, snapshot: &Snapshot) -> Vec<Option<String>> {
         let known = self.0.providers.borrow();
-        let id = |target| known.iter().find(|known| Arc::ptr_eq(&known.target, target)).map(|known| known.id.clone());
+        let id = |target| {
+            known.iter().find(|known| Arc::ptr_eq(&known.target, target)).map(|known| known.id.clone())
+        };
         snapshot.providers.iter().map(|provider| id(&provider.target)).collect()
     }
 
     /// Another replica reports this fact, with the time that is left to it; none: that it has ended early.
     fn learn(&self, field: &str, left: Duration) {
-        let Ok((id, model, fact)) = serde_json::from_str::<(String, Option<String>, String)>(field) else { return };
+        let Ok((id, model, fact)) = serde_json::from_str::<(String, Option<String>, String)>(field) else {
+            return;
+        };
         let (now, snapshot) = (Moment::now(), self.0.snapshot.load());
         let ids = self.ids(&snapshot);
         let Some(index) = ids.iter().position(|known| known.as_deref() == Some(&*id)) else { return };
@@ -247,7 +259,8 @@ impl Prober {
             }
             (Some(fact), Some(model)) => {
                 let is_it = |stats: &CandidateStats| stats.model().unwrap_or_default() == model;
-                let found = snapshot.catalog.all_stats().filter(|(place, stats)| *place == index && is_it(stats));
+                let found =
+                    snapshot.catalog.all_stats().filter(|(place, stats)| *place == index && is_it(stats));
                 found.take(1).for_each(|(_, stats)| stats.learn(fact, until, now));
             }
             (None, None) if left > Duration::ZERO => {
@@ -327,15 +340,15 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_not_the_scripts_is_refused() {
-        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
-        let good = Value::Array(vec![Value::Int(3), text("f"), Value::Int(250)]);
+        let text = |text: &str| RedisValue::BulkString(text.as_bytes().to_vec());
+        let good = RedisValue::Array(vec![RedisValue::Int(3), text("f"), RedisValue::Int(250)]);
         assert_eq!(read(&good), Some((3, vec![("f".to_owned(), Duration::from_millis(250))])));
         for wrong in [
-            Value::Nil,
-            Value::Array(Vec::new()),
-            Value::Array(vec![Value::Int(-1)]),
-            Value::Array(vec![Value::Int(3), text("f"), text("250")]),
-            Value::Array(vec![Value::Int(3), Value::Int(1), Value::Int(250)]),
+            RedisValue::Nil,
+            RedisValue::Array(Vec::new()),
+            RedisValue::Array(vec![RedisValue::Int(-1)]),
+            RedisValue::Array(vec![RedisValue::Int(3), text("f"), text("250")]),
+            RedisValue::Array(vec![RedisValue::Int(3), RedisValue::Int(1), RedisValue::Int(250)]),
         ] {
             assert_eq!(read(&wrong), None, "{wrong:?}");
         }

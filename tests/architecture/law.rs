@@ -65,6 +65,7 @@ const LAW: &[(&str, &[&str])] = &[
         "prober",
         &[
             "proxy",
+            "cluster",
             "auth",
             "routing",
             "cache",

@@ -2,5 +2,6 @@
 //! installed they say so and pass.
 
 mod connection;
+mod facts;
 mod limits;
 mod server;

@@ -1,0 +1,109 @@
+//! Pauses that one gateway learns hold at the others, and a check by one serves all.
+
+use std::time::Duration;
+
+use thalweg::{
+    cluster::{RedisSettings, RedisUrl},
+    routing::HealthSettings,
+};
+
+use super::server::RedisServer;
+use crate::{
+    client::{Call, Version},
+    gateway::{Gateway, Plan},
+    upstream::{Framing, Speaks, Step, Upstream, log::in_time, script},
+};
+
+async fn replica(upstreams: &[&Upstream], url: &RedisUrl, health: Option<HealthSettings>) -> Gateway {
+    let plan = Plan::to(upstreams).with(|settings| {
+        settings.redis = Some(RedisSettings { cache: None, ..RedisSettings::plain(url.clone()) });
+        settings.health = health.unwrap_or(settings.health);
+    });
+    plan.start().await
+}
+
+/// Waits until `/health` of this gateway has these words.
+async fn until_health_says(gateway: &Gateway, words: &str) {
+    let said = async {
+        let mut client = gateway.client(Version::H1).await;
+        loop {
+            let health = client.send(Call::get("/health")).await.collect().await;
+            if health.text().contains(words) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    in_time(said).await.unwrap_or_else(|_| panic!("/health never says {words}"));
+}
+
+fn limited() -> Upstream {
+    let head = Step::Head {
+        status: 429,
+        headers: vec![("retry-after".into(), "60".into())],
+        framing: Framing::Length(0),
+    };
+    Upstream::always(Speaks::H1, vec![head, Step::End])
+}
+
+/// A provider that requests a pause of one gateway gets no request from another one, also from one that
+/// starts later, and when Redis came back empty.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_that_one_learns_all_know() {
+    let Some(mut server) = RedisServer::start(&[]).await else { return };
+    let second = Upstream::always(Speaks::H1, script::sse(script::short_stream()));
+    let first = limited();
+    let (one, other) = (
+        replica(&[&first, &second], &server.url(), None).await,
+        replica(&[&first, &second], &server.url(), None).await,
+    );
+    let mut client = one.client(Version::H1).await;
+    let answer = client.send(Call::stream()).await;
+    assert_eq!(answer.header("x-thalweg-attempts"), "2");
+    answer.collect().await;
+    drop(client);
+    until_health_says(&other, "resting").await;
+    server.kill();
+    server.start_again().await;
+    let late = replica(&[&first, &second], &server.url(), None).await;
+    until_health_says(&late, "resting").await;
+    for gateway in [&other, &late] {
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::stream()).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-attempts")), (200, "1"));
+        answer.collect().await;
+    }
+    assert_eq!(first.log.requests(), 1);
+    let stored = server.ask(&["HKEYS", "thalweg:1:{facts}"]).await;
+    assert!(stored.contains("rest") && !stored.contains(crate::gateway::PROVIDER_KEY), "{stored}");
+    for gateway in [one, other, late] {
+        gateway.stop().await;
+    }
+}
+
+/// Three gateways check a provider about as often as one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_by_one_serves_all() {
+    let Some(server) = RedisServer::start(&[]).await else { return };
+    let upstream =
+        Upstream::always(Speaks::H1, script::json(200, r#"{"object":"list","data":[{"id":"m"}]}"#));
+    let health = HealthSettings {
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(2),
+        refresh: Duration::from_secs(3600),
+        precheck: 0,
+        warmup: 0,
+    };
+    let mut gateways = Vec::new();
+    for _ in 0..3 {
+        gateways.push(replica(&[&upstream], &server.url(), Some(health)).await);
+    }
+    // Each reads the list at its start. In 12 s follow six checks by one of them; eighteen
+    // without sharing.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let checks = upstream.log.requests();
+    assert!((6..=15).contains(&checks), "{checks} checks");
+    for gateway in gateways {
+        gateway.stop().await;
+    }
+}
