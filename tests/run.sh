@@ -145,6 +145,8 @@ counted "$cache/venv/bin/python" tests/real_clients/openai_failover.py
 counted "$cache/venv/bin/python" tests/real_clients/openai_keys.py
 THALWEG_NODE_HOME="$cache/node" counted "$cache/venv/bin/python" tests/real_clients/translation.py
 
+# Two replicas, HAProxy, PostgreSQL and two Redis, as deploy/ has them.
+THALWEG=target/debug/thalweg PATH=$PATH:/usr/sbin counted deploy/cluster.sh "$cache/venv/bin/python" tests/real_clients/cluster.py
 # Optimized little, because the image takes any build whose size is near the real one's.
 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
     run cargo build --release --locked --target-dir target/image
