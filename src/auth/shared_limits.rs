@@ -357,3 +357,6 @@ fn answer(value: &RedisValue) -> Result<ShareAnswer, RedisFault> {
         last: Some(last).filter(|last| last.cast_signed() >= 0),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,7 @@ async fn replicas(count: usize, upstream: &Upstream, url: &RedisUrl, limits: &Ke
 }
 
 /// Waits until Redis counts so many replicas.
-async fn until_known(server: &RedisServer, count: usize) {
+pub async fn until_known(server: &RedisServer, count: usize) {
     let known = async {
         // One field for the time of birth.
         while !server.ask(&["HLEN", "thalweg:1:{replicas}"]).await.starts_with(&format!(":{}", count + 1)) {
@@ -60,15 +60,22 @@ async fn until_known(server: &RedisServer, count: usize) {
 /// Requests of so many clients, spread over these gateways, for a time: how many succeeded, were refused by
 /// the limit, and failed.
 async fn flood(gateways: &[&Gateway], clients: usize, time: Duration) -> [usize; 3] {
+    flood_with(gateways, TOKEN, clients, time).await
+}
+
+/// The same with this key.
+pub async fn flood_with(gateways: &[&Gateway], key: &str, clients: usize, time: Duration) -> [usize; 3] {
     let ends = Instant::now() + time;
     let mut tasks = Vec::new();
     for client in 0..clients {
         let address = gateways[client % gateways.len()].address;
+        let key = key.to_owned();
         tasks.push(tokio::spawn(async move {
             let mut client = crate::client::Client::connect(Version::H1, address).await;
             let mut counts = [0; 3];
             while Instant::now() < ends {
-                let answer = client.send(Call::whole()).await;
+                let answer =
+                    client.send(Call::whole().header("authorization", &format!("Bearer {key}"))).await;
                 let kind = match answer.status.as_u16() {
                     200 => 0,
                     429 => 1,

@@ -4,4 +4,5 @@
 mod connection;
 mod facts;
 mod limits;
+mod nodes;
 mod server;

@@ -326,4 +326,4 @@ impl LimitMeter {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::auth) mod tests;

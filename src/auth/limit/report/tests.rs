@@ -13,10 +13,10 @@ use crate::{
 
 /// What the script does, in Rust.
 #[derive(Default)]
-struct ModelStore(HashMap<usize, (ShareReport, ShareAnswer)>);
+pub(in crate::auth) struct ModelStore(HashMap<usize, (ShareReport, ShareAnswer)>);
 
 impl ModelStore {
-    fn run(&mut self, me: usize, report: &ShareReport, now: u64) -> Option<ShareAnswer> {
+    pub(in crate::auth) fn run(&mut self, me: usize, report: &ShareReport, now: u64) -> Option<ShareAnswer> {
         let last = self.0.get(&me).map(|(stored, _)| stored.seq);
         if last.is_some_and(|last| report.seq <= last) {
             return None;
@@ -52,7 +52,7 @@ impl ModelStore {
             let give = (report.want[flow] - keep).max(0).min(report.need[flow].min(rest).max(rest / 2));
             (answer.held[flow], answer.free[flow]) = (keep + give, rest - give);
         }
-        let spent = others.iter().map(|(stored, _)| stored.spent).fold(report.spent, i64::max);
+        let spent = self.0.values().map(|(stored, _)| stored.spent).fold(report.spent, i64::max);
         let totals = [report.limits.concurrent.map(i64::from), report.limits.budget.map(|all| all - spent)];
         for (level, total) in totals.into_iter().enumerate() {
             let Some(total) = total else { continue };
@@ -60,7 +60,7 @@ impl ModelStore {
             let taken: i64 = live.map(|(_, granted)| granted.cap[level]).sum();
             answer.cap[level] = report.want_level[level].min(total - taken).max(report.level[level]);
         }
-        self.0.insert(me, (report.clone(), answer));
+        self.0.insert(me, (ShareReport { spent, ..report.clone() }, answer));
         Some(answer)
     }
 }

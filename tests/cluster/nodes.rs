@@ -1,0 +1,140 @@
+//! Other forms of Redis: three masters as a cluster, and a server that speaks TLS.
+
+use std::time::Duration;
+
+use thalweg::{
+    auth::{TokenSettings, limit::LimitValues},
+    base::Secret,
+    cluster::{RedisSettings, RedisUrl},
+};
+
+use super::{
+    limits::{flood_with, until_known},
+    server::RedisServer,
+};
+use crate::{
+    client::call::TOKEN,
+    gateway::{Gateway, Plan},
+    upstream::{Speaks, Upstream, log::in_time, script, tls::Certificates},
+};
+
+const LIMIT: usize = 60;
+
+/// A gateway whose keys have the limit each.
+async fn gateway(upstream: &Upstream, redis: RedisSettings, keys: &[String]) -> Gateway {
+    let tokens = keys.iter().map(|key| {
+        let mut token = TokenSettings::plain(key, Secret::new(key.clone()));
+        token.limits.allowance = LimitValues { requests: Some(60), ..LimitValues::default() };
+        token
+    });
+    Plan::to(&[upstream])
+        .with(|settings| {
+            settings.tokens = tokens.collect();
+            settings.redis = Some(redis);
+        })
+        .start()
+        .await
+}
+
+/// Three masters that share the slots.
+async fn masters() -> Option<Vec<RedisServer>> {
+    let mut servers = Vec::new();
+    for (first, last) in [("0", "5461"), ("5462", "10922"), ("10923", "16383")] {
+        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+        let server = RedisServer::start(&options).await?;
+        server.ask(&["CLUSTER", "ADDSLOTSRANGE", first, last]).await;
+        servers.push(server);
+    }
+    for other in &servers[1..] {
+        servers[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string()]).await;
+    }
+    for server in &servers {
+        let agrees = async {
+            loop {
+                let state = server.ask(&["CLUSTER", "INFO"]).await;
+                if state.contains("cluster_state:ok") && state.contains("cluster_known_nodes:3") {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        in_time(agrees).await.expect("a cluster");
+    }
+    Some(servers)
+}
+
+/// The limits of several keys, on different masters, hold over two gateways; a master that dies fails no
+/// request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_hold_on_a_cluster() {
+    let Some(mut servers) = masters().await else { return };
+    let nodes: Vec<String> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
+    let url = RedisUrl::parse(&format!("redis://{}", nodes.join(","))).unwrap();
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let keys: Vec<String> = (0..6).map(|number| format!("{TOKEN}-{number}")).collect();
+    let redis = RedisSettings { cache: None, ..RedisSettings::plain(url) };
+    let gateways = [gateway(&upstream, redis.clone(), &keys).await, gateway(&upstream, redis, &keys).await];
+    let mut known = false;
+    for server in &servers {
+        known |= server.ask(&["HLEN", "thalweg:1:{replicas}"]).await.starts_with(':');
+    }
+    assert!(known);
+    let all: Vec<&Gateway> = gateways.iter().collect();
+    for key in &keys[..5] {
+        let [good, _, failed] = flood_with(&all, key, 4, Duration::from_millis(1500)).await;
+        assert!(good <= LIMIT && good >= LIMIT / 2 && failed == 0, "{key}: {good}, {failed} failed");
+    }
+    servers[1].kill();
+    for key in &keys {
+        let [.., failed] = flood_with(&all, key, 2, Duration::from_millis(300)).await;
+        assert_eq!(failed, 0, "{key}");
+    }
+    for gateway in gateways {
+        gateway.stop().await;
+    }
+}
+
+/// A server's certificate by an authority that the settings name is taken, and no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_may_speak_tls() {
+    let own = Certificates::make();
+    let folder = std::env::temp_dir().join(format!("thalweg-redis-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str, pem: &str| Certificates::file(&folder, name, pem).display().to_string();
+    let (authority, certificate) = (file("ca.pem", &own.authority), file("cert.pem", &own.certificate));
+    let key = file("key.pem", &own.key);
+    let other = file("other.pem", &Certificates::make().authority);
+    let options = [
+        "--tls-port",
+        "0",
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &authority,
+        "--tls-auth-clients",
+        "no",
+    ];
+    let Some(server) = RedisServer::start(&options).await else { return };
+    // On a port of its own, beside the plain one, so that the test can ask.
+    let port = super::server::free_port();
+    let answer = server.ask(&["CONFIG", "SET", "tls-port", &port.to_string()]).await;
+    assert!(answer.starts_with("+OK"), "{answer}");
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let settings = |authority: &str| RedisSettings {
+        cache: None,
+        authority: Some(authority.into()),
+        ..RedisSettings::plain(RedisUrl::parse(&format!("rediss://127.0.0.1:{port}")).unwrap())
+    };
+    let keys = [TOKEN.to_owned()];
+    let distrusting = gateway(&upstream, settings(&other), &keys).await;
+    let trusting = gateway(&upstream, settings(&authority), &keys).await;
+    until_known(&server, 1).await;
+    let [good, _, failed] = flood_with(&[&trusting], TOKEN, 4, Duration::from_millis(500)).await;
+    assert!(good > 0 && good <= LIMIT && failed == 0, "{good}");
+    for gateway in [distrusting, trusting] {
+        gateway.stop().await;
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+}
