@@ -4,7 +4,7 @@
 //! admitted by [`auth`], planned by [`routing`], sent by [`upstream`] and relayed by [`relay`]; [`proxy`]
 //! joins them, and its `handle` follows this order from top to bottom. The record of a request is kept in
 //! [`exchange`]; [`settlement`] turns it into log lines, statistics, spans and a row of the [`ledger`]. The
-//! [`database`] stores rows and keys, [`cluster`] is the way to what replicas share in Redis. [`http1`]
+//! [`database`] stores rows and keys, [`cluster`] is the way to the Redis of all replicas. [`http1`]
 //! finds the ends of heads and bodies for [`server`] and [`upstream`]. [`base`] may be imported by all and
 //! imports none. [`config`] turns a file into every room's settings, [`app`] turns settings into a running
 //! process, [`cli`] is the command line. [`prober`] checks the providers in the background. [`web`] also

@@ -1,5 +1,5 @@
-//! The limits of keys, shared with other replicas through Redis: a background task reports what this replica
-//! has used of each active key and gets grants for it. A key that is not used costs nothing. Requests meet
+//! The limits of keys, shared with other replicas through Redis: a background task reports the use
+//! of each active key here and gets grants for it. A key that is not used costs nothing. Requests meet
 //! this room's [`LimitHub`] only when their key has nothing granted.
 
 use std::{
@@ -68,7 +68,7 @@ struct ActiveKeys {
     tasks: Tasks,
 }
 
-/// What all calls of the background share.
+/// The parts that all calls of the background share.
 #[derive(Debug)]
 struct KeeperParts {
     client: RedisClient,
@@ -117,7 +117,7 @@ impl LimitHub {
         (Self { handle, client, clock }, LimitKeeper { queue, parts })
     }
 
-    /// As [`LimitMeter::enter`], out of what is shared.
+    /// As [`LimitMeter::enter`], out of the shared limit.
     ///
     /// # Errors
     /// A limit is exceeded, or Redis is away and keys are closed then.
@@ -126,7 +126,7 @@ impl LimitHub {
         self.handle.enter(meter, limits, || self.client.is_up(), || self.clock.now()).await
     }
 
-    /// As [`Lease::extend`], out of what is shared.
+    /// As [`Lease::extend`], out of the shared limit.
     ///
     /// # Errors
     /// As [`Self::enter`].
@@ -276,7 +276,7 @@ impl KeeperParts {
         }
     }
 
-    /// Counts the replicas, and notices whether the server has lost what it knew.
+    /// Counts the replicas, and notices whether the server has lost its records.
     /// False: no answer.
     async fn sign_of_life(&self, life: u64, has_loss: bool) -> bool {
         let link = self.client.generation();

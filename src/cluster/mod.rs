@@ -1,4 +1,4 @@
-//! The way to what the replicas of a gateway share in Redis (or Valkey): settings, connection, single calls.
+//! The way to the Redis (or Valkey) that replicas of a gateway share: settings, connection, single calls.
 //! Rooms that keep something there have their keys and scripts themselves. Nothing on a request's path waits
 //! for this room without a bound, and neither the start nor readiness waits for Redis at all.
 //!

@@ -17,7 +17,7 @@ pub enum WhenAlone {
 pub(super) enum LimitBasis {
     /// The limit itself, counted here.
     Own,
-    /// What the shared store has granted.
+    /// Amounts that the shared store has granted.
     Granted,
     /// The limit divided by this number of replicas.
     Part(u32),

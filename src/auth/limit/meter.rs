@@ -1,5 +1,5 @@
 //! The use of one key's limits, counted with atomics alone. Leases take from it and give back to it; with a
-//! shared store it takes from what was granted there.
+//! shared store it takes from the amounts granted there.
 
 use std::{
     sync::{
@@ -99,7 +99,7 @@ impl LimitMeter {
         self.share().map_or(now, |share| share.clock(now))
     }
 
-    /// What is left of requests and tokens for all replicas, as far as is known here. `None`: not shared.
+    /// The rest of requests and tokens for all replicas, as far as is known here. `None`: not shared.
     #[must_use]
     pub fn left(&self) -> Option<[u64; 2]> {
         let share = self.share()?;

@@ -4,7 +4,7 @@
 //! - [`window`]: the sliding minute
 //! - [`values`]: the limits; [`meter`]: their use
 //! - [`lease`]: a request's share of its key's limits, taken by estimate, settled by use
-//! - [`share`]: amounts that were granted to this replica out of what all replicas share; [`report`]: how it
+//! - [`share`]: amounts that were granted to this replica out of the shared limit; [`report`]: how it
 //!   gets them; [`wait`]: a request that waits for them; [`alone`]: without the shared store
 //!
 //! The names and values of limits are [`KeyLimits`](super::KeyLimits)'; the meters here know no key and no

@@ -1,5 +1,5 @@
 //! The exchange of one key with the shared store: a [`ShareReport`] says all that this replica has used and
-//! holds, and what it wants; a [`ShareAnswer`] says what it has from then on. A report replaces the one
+//! holds and wants; a [`ShareAnswer`] says all that it has from then on. A report replaces the one
 //! before it in the store, so an answer that was lost costs nothing: the next report tells the same again.
 //! Pure: time is an argument, and the way to the store is another room's.
 
@@ -27,7 +27,7 @@ const LEVEL_RENEWAL_MS: u64 = 3000;
 const RENEWAL_LEAD_MS: u64 = 1000;
 /// Between two reports that no request waits for.
 const PAUSE_MS: u64 = 100;
-/// What has become free here is reported within this.
+/// Amounts that have become free here are reported within this.
 const FLUSH_MS: u64 = 1500;
 /// A key of which the store had nothing is asked for again after this.
 const EMPTY_MS: u64 = 250;
@@ -40,18 +40,18 @@ pub struct ShareReport {
     pub limits: LimitValues,
     /// Spent in all, as the database has it.
     pub spent: i64,
-    /// By flow: what is left of grants, what is wanted in all, what requests wait for.
+    /// By flow: the rest of grants, the amount wanted in all, and the one that requests wait for.
     pub keep: [i64; 2],
     pub want: [i64; 2],
     pub need: [i64; 2],
-    /// By level: what is held, and what is wanted in all.
+    /// By level: the amounts held and wanted in all.
     pub level: [i64; 2],
     pub want_level: [i64; 2],
-    /// By flow: what was used in each second, as the window counts seconds.
+    /// By flow: the use in each second, as the window counts seconds.
     pub windows: [Vec<(u32, u32)>; 2],
 }
 
-/// What the store grants.
+/// The store's grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShareAnswer {
     pub seq: u64,
@@ -59,12 +59,12 @@ pub struct ShareAnswer {
     pub now: u64,
     /// The end of the grants of requests and tokens.
     pub lapse: u64,
-    /// By flow: what may be used until then, what was kept included; what is left for all; when what was
+    /// By flow: the amount for use until then, with the kept one; the rest for all; when the amount that was
     /// needed is free.
     pub held: [i64; 2],
     pub free: [i64; 2],
     pub free_at: [u64; 2],
-    /// By level: what may be held.
+    /// By level: the most that may be held.
     pub cap: [i64; 2],
     /// The number of this replica's report before this one. `None`: the store has none.
     pub last: Option<u64>,
@@ -112,7 +112,7 @@ impl LimitMeter {
             let floor =
                 if need > 0 || is_first && needs.iter().any(|need| *need > 0) { limit / 16 } else { 0 };
             let mut want = wanted.min(limit / 8).max(floor) + need;
-            // What is left is read before the window: an amount between the two counts in both.
+            // The rest is read before the window: an amount between the two counts in both.
             if is_live {
                 let _ = grant.left.fetch_update(AcqRel, Acquire, |left| (left > want).then_some(want));
                 report.keep[flow] = grant.left.load(Acquire).max(0);
@@ -145,7 +145,7 @@ impl LimitMeter {
         Some(report)
     }
 
-    /// Lowers what is held of places and money to what is wanted, and reports that.
+    /// Lowers places and money held to those wanted, and reports them.
     fn report_levels(&self, share: &LimitShare, report: &mut ShareReport, needs: [i64; 4], now: u64) {
         let is_live = now < share.level_until.load(Acquire);
         if let Some(limit) = report.limits.concurrent {
@@ -178,7 +178,7 @@ impl LimitMeter {
     }
 
     /// Takes the answer to the last report; others are ignored. `sent`: when the report was made. True: the
-    /// store has lost what it knew of this replica.
+    /// store has lost its record of this replica.
     pub fn accept(&self, answer: &ShareAnswer, sent: Duration, replicas: u32) -> bool {
         let Some(share) = self.share() else { return false };
         let mut book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
@@ -276,7 +276,7 @@ impl LimitMeter {
         since >= FLUSH_MS && share.changed.load(Acquire)
     }
 
-    /// What may be taken of a grant at this moment, in the store's time.
+    /// The amount that may be taken of a grant at this moment, in the store's time.
     fn left_of(&self, share: &LimitShare, limit: usize, now: Duration) -> i64 {
         let is_live = millis(now) < share.flow_until.load(Acquire);
         match (share.flows.get(limit), limit) {

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use super::values::Limit;
 
-/// The key's place for what its replicas share.
+/// The key's part of a limit that replicas share.
 #[derive(Debug, Default)]
 pub struct LimitShare {
     /// Requests and tokens.
@@ -30,8 +30,8 @@ pub struct LimitShare {
     /// Requests at once that are granted, and how many began since the last report.
     pub(super) running_cap: AtomicI64,
     pub(super) entered: AtomicI64,
-    /// What may be spent and set aside here, counted from the start of the process; and what was set aside
-    /// since the last report.
+    /// The most that may be spent and set aside here, counted from the start of the process; and the sum set
+    /// aside since the last report.
     pub(super) ceiling: AtomicI64,
     pub(super) set_aside: AtomicI64,
     /// The end of the grants of requests at once and of the budget.
@@ -77,7 +77,7 @@ impl Drop for Needed<'_> {
     }
 }
 
-/// What the background knows of a key's exchange.
+/// The background's record of a key's exchange.
 #[derive(Debug, Default)]
 pub struct ShareBook {
     pub(super) seq: u64,
@@ -88,7 +88,7 @@ pub struct ShareBook {
     /// By flow: amounts per second, and those held in the store's view.
     pub(super) rates: [f64; 2],
     pub(super) held: [i64; 2],
-    /// What this replica may have in its window while the store is away: its own use at the last answer, and
+    /// The most that this replica may have in its window while the store is away: its own use at the last answer, and
     /// its part of the rest.
     pub(super) own_at_answer: [u64; 2],
     pub(super) level_held: bool,

@@ -24,7 +24,7 @@ use super::{
 /// The longest wait of a request for a grant.
 const GRANT_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// The way to what replicas share, as requests see it. Cloning shares it.
+/// The way to shared limits, as requests see it. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct ShareHandle {
     pub queue: Sender<Arc<LimitMeter>>,
@@ -53,7 +53,7 @@ enum Waited {
 }
 
 impl ShareHandle {
-    /// As [`LimitMeter::enter`], with what is shared. `is_up`: the store can be asked. `clock` gives the
+    /// As [`LimitMeter::enter`], out of the shared limit. `is_up`: the store can be asked. `clock` gives the
     /// present moment as meters count it.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl ShareHandle {
         }
     }
 
-    /// As [`Lease::extend`], with what is shared.
+    /// As [`Lease::extend`], out of the shared limit.
     ///
     /// # Errors
     /// As there, or the store is away.
@@ -127,7 +127,7 @@ impl ShareHandle {
         }
     }
 
-    /// Waits for the answer to a report that includes what this request needs.
+    /// Waits for the answer to a report that includes this request's need.
     async fn wait(
         &self,
         meter: &Arc<LimitMeter>,

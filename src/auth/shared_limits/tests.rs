@@ -1,5 +1,5 @@
-//! The script in a real Redis against the model that the property tests play with. Where `redis-server` is not
-//! installed the test says so and passes.
+//! The script in a real Redis against the model that the property tests play with. Where `redis-server` is
+//! not installed the test says so and passes.
 
 use std::{
     net::{Ipv4Addr, TcpListener},

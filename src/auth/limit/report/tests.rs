@@ -11,7 +11,7 @@ use crate::{
     base::Rng,
 };
 
-/// What the script does, in Rust.
+/// The script, in Rust.
 #[derive(Default)]
 pub(in crate::auth) struct ModelStore(HashMap<usize, (ShareReport, ShareAnswer)>);
 
@@ -161,7 +161,7 @@ impl SimWorld {
             }
             Err(exceeded) => {
                 let is_over = self.now > since + 50 || share.is_empty(exceeded.limit, share.clock(now));
-                // As if it began to wait: what it needs is noted until the next look.
+                // As if it began to wait: its need is noted until the next look.
                 if !is_over {
                     std::mem::forget(share.need(exceeded.limit, exceeded.amount));
                 }
@@ -172,7 +172,7 @@ impl SimWorld {
 
     fn step(&mut self, arrivals: &[usize]) {
         self.now += STEP;
-        for index in 0..self.replicas.len() {
+        for (index, arrivals) in arrivals.iter().copied().enumerate() {
             if !self.replicas[index].is_alive {
                 continue;
             }
@@ -190,7 +190,7 @@ impl SimWorld {
                 meter.note_saved(meter.unsaved(), self.saved);
             }
             let mut waiting = std::mem::take(&mut self.replicas[index].waiting);
-            waiting.extend(std::iter::repeat_n(self.now, arrivals[index]));
+            waiting.extend(std::iter::repeat_n(self.now, arrivals));
             waiting.retain(|since| !self.admit(index, *since));
             self.replicas[index].waiting = waiting;
             self.exchange(index);
