@@ -88,8 +88,8 @@ pub struct ShareBook {
     /// By flow: amounts per second, and those held in the store's view.
     pub(super) rates: [f64; 2],
     pub(super) held: [i64; 2],
-    /// The most that this replica may have in its window while the store is away: its own use at the last answer, and
-    /// its part of the rest.
+    /// The most that this replica may have in its window while the store is away: its own use at the last
+    /// answer, and its part of the rest.
     pub(super) own_at_answer: [u64; 2],
     pub(super) level_held: bool,
 }
