@@ -1,10 +1,10 @@
-//! Equal requests under way share one answer (B7): a flight. The first request leads: it asks a provider,
-//! and what comes is added here; the others follow from the first byte on, each at its own pace, over all
-//! workers.
+//! Equal requests under way share one answer (B7): a flight. The first request leads: it asks a provider, and
+//! each part that comes is added here; the others follow from the first byte on, each at its own pace, over
+//! all workers.
 //!
-//! A slow follower holds nothing back: the answer is read at the pace of the fastest. The bytes that a
-//! flight keeps are bounded: past the bound no request joins any more, the oldest bytes go, and a follower
-//! that still needs them is dropped.
+//! A slow follower holds nothing back: the answer is read at the pace of the fastest. The bytes that a flight
+//! keeps are bounded: past the bound no request joins any more, the oldest bytes go, and a follower that
+//! still needs them is dropped.
 //!
 //! Invariant: a flight is in the registry only while its answer is under way and kept from its first byte on.
 

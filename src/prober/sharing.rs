@@ -1,6 +1,6 @@
 //! Pauses of providers and models, and results of checks, shared with the other replicas by Redis: one call a
 //! round reports the changes since the last one and gets those of the others. There is no subscription,
-//! because a subscriber misses everything while it is away and is not told so; a hash with a number per
+//! because a subscriber misses everything while it is away, without a sign of it; a hash with a number per
 //! change has it all for a replica that comes late. The hash holds names of providers and models, addresses
 //! without their queries, and no key.
 //!
