@@ -65,6 +65,7 @@ impl Plan {
                 providers: providers.collect(),
                 tokens: vec![TokenSettings::plain("tests", Secret::new(TOKEN.to_owned()))],
                 supported_models: Vec::new(),
+                instance: None,
                 limits: ServerLimits::default(),
                 pool: PoolSettings::default(),
                 stream: StreamSettings::default(),

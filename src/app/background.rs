@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::base::spawn::Tasks;
 
-/// Tasks that may wait to be started. The process starts seven at most.
+/// Tasks that may wait to be started. The process starts fewer.
 const MAX_WAITING: usize = 16;
 
 type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::background::{Background, BackgroundTask};
 use crate::{
     auth::{LimitHub, StoredKeys, limit::WhenAlone},
-    cluster::{RedisClient, RedisKeeper, RedisSettings, RedisUrl},
+    cluster::{DocumentBoard, RedisClient, RedisKeeper, RedisSettings, RedisUrl},
     config::Settings,
     prober::FactExchange,
     telemetry::{RedisGauges, RedisServers},
@@ -105,6 +105,12 @@ impl RunningRedis {
     /// Where facts are shared with the other replicas. `None`: nowhere.
     pub(super) fn exchange(&self) -> Option<FactExchange> {
         self.exchange.clone()
+    }
+
+    /// Where the statistics of replicas are. `None`: there is no Redis.
+    pub(super) fn stats_board(&self) -> Option<DocumentBoard> {
+        let FactExchange { client, prefix } = self.exchange.as_ref()?;
+        Some(DocumentBoard::new(client.clone(), prefix, "stats"))
     }
 
     /// Blocks until the tasks have ended.

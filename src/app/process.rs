@@ -15,11 +15,14 @@ use super::{
     demo::DemoSlot,
     key_sync::{self, KeySyncStart, RunningKeySync},
     reload::Reloader,
-    reload_task, start_report, steps, traces,
+    reload_task, start_report,
+    stats_task::{self, RunningStatsTask, StatsSource},
+    steps, traces,
     worker::WorkerConfig,
 };
 use crate::{
     auth::{StoredKeys, TokenSettings},
+    cluster::DocumentBoard,
     config::{ConfigSource, Settings},
     exchange::BackgroundCharges,
     ledger::{LedgerGauges, LedgerReader, LedgerState},
@@ -63,6 +66,7 @@ struct Running {
     key_sync: Option<RunningKeySync>,
     demo: DemoSlot,
     redis: RunningRedis,
+    stats: Option<RunningStatsTask>,
     exporter: Option<BackgroundTask>,
     ledger: Option<JoinHandle<()>>,
     settlement: Option<JoinHandle<()>>,
@@ -154,6 +158,9 @@ fn build_process(
     let (spans, exporter) = exporter.map_err(StartError::Thread)?.unzip();
     running.exporter = exporter;
     let ledger = LedgerGauges::default();
+    let shown =
+        StatsSource { telemetry: telemetry.clone(), ledger: ledger.clone(), snapshot: Arc::clone(&snapshot) };
+    let board = running.share_stats(shown, &background)?;
     let (rows, ledger_thread) = steps::start_ledger(&settings, &ledger)?.unzip();
     running.ledger = ledger_thread;
     let settlement =
@@ -184,6 +191,7 @@ fn build_process(
         role: ListenerRole::Public,
         telemetry: telemetry.clone(),
         ledger: LedgerReader::new(ledger.clone(), steps::ledger_database(&settings)),
+        board,
         batch: settings.batch,
         desk,
     };
@@ -233,6 +241,18 @@ impl Running {
         Ok(background)
     }
 
+    /// Shows this replica's statistics to the others; returns the place of all. `None`: there is no Redis.
+    fn share_stats(
+        &mut self,
+        source: StatsSource,
+        background: &Background,
+    ) -> Result<Option<DocumentBoard>, StartError> {
+        let Some(board) = self.redis.stats_board() else { return Ok(None) };
+        let task = stats_task::start(source, board.clone(), background);
+        self.stats = Some(task.map_err(StartError::Thread)?);
+        Ok(Some(board))
+    }
+
     /// Begins the drain, which asks everything to end, and waits for the parts in the reverse order of their
     /// start. A part ends when those after it have ended, because they hold its senders.
     fn stop(self) {
@@ -246,6 +266,7 @@ impl Running {
         self.ledger.into_iter().for_each(join);
         self.exporter.into_iter().for_each(BackgroundTask::join);
         self.demo.stop();
+        self.stats.into_iter().for_each(RunningStatsTask::stop);
         self.redis.stop();
         self.key_sync.into_iter().for_each(RunningKeySync::stop);
         self.background.into_iter().for_each(join);
@@ -274,6 +295,12 @@ impl Process {
     #[must_use]
     pub fn admin_addresses(&self) -> &[SocketAddr] {
         &self.view.admin_addresses
+    }
+
+    /// The name of this replica.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        self.view.telemetry.instance.name()
     }
 
     /// The token made for this run. `None`: keys are configured.

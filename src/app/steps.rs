@@ -20,7 +20,7 @@ use crate::{
     prober::{FactExchange, Prober, StateFile},
     proxy::Snapshot,
     server::{self, BoundListeners, ConnLimit, Drain, Phase},
-    telemetry::{LogLost, Telemetry, WorkerGauges},
+    telemetry::{Instance, LogLost, Telemetry, WorkerGauges},
     upstream::{PoolSettings, SharedPools, Upstream},
 };
 
@@ -57,6 +57,7 @@ pub(super) fn telemetry(
     let connections = connections.clone();
     let mut telemetry = Telemetry::new(gauges.to_vec(), move || connections.count());
     telemetry.log_lost = log_lost.into();
+    telemetry.instance = Instance::new(settings.instance.as_deref());
     telemetry.tls = settings.listen.tls.is_some();
     telemetry.traces = settings.otel.as_ref().map(|otel| otel.sample);
     telemetry

@@ -11,6 +11,7 @@ use super::{handler::SiteHandler, warmup::Warmup};
 use crate::{
     base::spawn::Tasks,
     batch::{BatchDesk, BatchSettings},
+    cluster::DocumentBoard,
     exchange::{BackgroundCharges, CompletionQueue},
     ledger::LedgerReader,
     proxy::{self, BodyMemory, Gateway, Snapshot},
@@ -43,6 +44,7 @@ pub(super) struct WorkerConfig {
     pub(super) role: ListenerRole,
     pub(super) telemetry: Telemetry,
     pub(super) ledger: LedgerReader,
+    pub(super) board: Option<DocumentBoard>,
     pub(super) batch: BatchSettings,
     /// The way to files and batches. `None`: none are kept.
     pub(super) desk: Option<BatchDesk>,
@@ -121,6 +123,7 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
         reload: config.reload,
         telemetry: config.telemetry,
         ledger: config.ledger,
+        board: config.board,
         batch: config.batch,
         desk: config.desk,
         own: config.own,

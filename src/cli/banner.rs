@@ -81,6 +81,7 @@ fn object(settings: &Settings, gateway: &Process, report: &StartReport) -> Value
         "level": "INFO",
         "message": "listening",
         "version": env!("CARGO_PKG_VERSION"),
+        "instance": gateway.instance(),
         "url": summary::base_url(settings, gateway.addresses()),
         "addresses": gateway.addresses(),
         "admin_addresses": gateway.admin_addresses(),

@@ -54,12 +54,12 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
         return Err(format!("there is no ledger yet: {} is not there", file.display()).into());
     }
     let query = UsageQuery::back(options.since, options.by.clone());
-    let lines = LedgerReader::new(LedgerGauges::default(), Some(database)).ask(&query)?;
+    let answer = LedgerReader::new(LedgerGauges::default(), Some(database)).ask(&query)?;
     let mut out = io::stdout().lock();
     if options.json {
-        writeln!(out, "{}", report(&lines, &query))?;
+        writeln!(out, "{}", report(&answer, &query))?;
     } else {
-        write!(out, "{}", table_text(&lines, &options.by))?;
+        write!(out, "{}", table_text(&answer.lines, &options.by))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,10 +6,12 @@
 //! - [`settings`]: the servers for each purpose
 //! - [`client`]: calls with a deadline; [`script`]: scripts that the server may have forgotten; [`fault`]:
 //!   why a call failed
+//! - [`board`]: documents that replicas put up for each other
 //! - [`keeper`]: opens the connections, watches them, and opens them again
 //! - `link`: the connections of one server or cluster
 
 pub mod address;
+pub mod board;
 pub mod client;
 pub mod fault;
 pub mod keeper;
@@ -18,6 +20,7 @@ pub mod script;
 pub mod settings;
 
 pub use address::RedisUrl;
+pub use board::DocumentBoard;
 pub use client::RedisClient;
 pub use fault::RedisFault;
 pub use keeper::RedisKeeper;

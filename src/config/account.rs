@@ -60,7 +60,8 @@ fn database(field: &mut Located<'_, '_, '_>, folder: &Path) -> Option<DatabaseSe
                 || Some(DatabaseUrl::Sqlite(folder.join(DEFAULT_NAME))),
                 |mut field| database_url(&mut field, folder),
             )?;
-            Some(DatabaseSettings { url: site, connections: ConnectionBound::new(size + overflow) })
+            let read_url = section.field("read_url").and_then(|mut field| copy_url(&mut field, folder));
+            Some(DatabaseSettings { url: site, read_url, connections: ConnectionBound::new(size + overflow) })
         })?,
         Value::Text(_) | Value::Null | Value::Bool(true) | Value::Number(_) | Value::List(_) => {
             database_url(field, folder).map(DatabaseSettings::new)
@@ -72,6 +73,21 @@ fn database(field: &mut Located<'_, '_, '_>, folder: &Path) -> Option<DatabaseSe
 fn database_url(field: &mut Located<'_, '_, '_>, folder: &Path) -> Option<DatabaseUrl> {
     let text = field.resolved()?;
     field.read(|_| DatabaseUrl::parse(&text, folder).map_err(ValueError::from))
+}
+
+/// A copy for reading is PostgreSQL's: of a file there is no second one that follows it.
+fn copy_url(field: &mut Located<'_, '_, '_>, folder: &Path) -> Option<DatabaseUrl> {
+    let text = field.resolved()?;
+    field.read(|_| parse_copy(&text, folder).map_err(ValueError::from))
+}
+
+fn parse_copy(text: &str, folder: &Path) -> Result<DatabaseUrl, &'static str> {
+    match DatabaseUrl::parse(text, folder) {
+        Ok(url @ DatabaseUrl::Postgres(_)) => Ok(url),
+        Ok(DatabaseUrl::Sqlite(_)) | Err(_) => {
+            Err("expected a URL that begins with postgres:// or postgresql://")
+        }
+    }
 }
 
 fn ledger(section: &mut Section<'_, '_, '_>, folder: &Path, ledger: &mut LedgerSettings) {
@@ -134,7 +150,8 @@ pub(super) fn apply_env(env: &Env, settings: &mut Settings, is_written: bool, pr
             Ok(site) => {
                 let set = settings.database.as_ref().map(|set| set.connections.clone());
                 let connections = set.unwrap_or_else(|| ConnectionBound::new(POOL_SIZE + MAX_OVERFLOW));
-                let new = DatabaseSettings { url: site, connections };
+                let read_url = settings.database.as_ref().and_then(|set| set.read_url.clone());
+                let new = DatabaseSettings { url: site, read_url, connections };
                 if is_written && settings.database.as_ref() != Some(&new) {
                     settings
                         .notes
@@ -149,6 +166,7 @@ pub(super) fn apply_env(env: &Env, settings: &mut Settings, is_written: bool, pr
                     THALWEG_DATABASE_URL";
         settings.notes.push(note.to_owned());
     }
+    read_url_from_env(env, settings, &mut error);
     // A service's current folder may be read-only.
     let is_postgres =
         matches!(&settings.database, Some(DatabaseSettings { url: DatabaseUrl::Postgres(_), .. }));
@@ -171,6 +189,20 @@ pub(super) fn apply_env(env: &Env, settings: &mut Settings, is_written: bool, pr
         number("DB_POOL_SIZE", size, POOL_SIZE, 1) + number("DB_MAX_OVERFLOW", overflow, MAX_OVERFLOW, 0);
     if let Some(database) = &mut settings.database {
         database.connections = ConnectionBound::new(sum);
+    }
+}
+
+/// `THALWEG_DATABASE_READ_URL` and, as the database's own, `DATABASE_READ_URL`.
+fn read_url_from_env(env: &Env, settings: &mut Settings, error: &mut impl FnMut(&str, &str)) {
+    let (own, usual) = ("THALWEG_DATABASE_READ_URL", "DATABASE_READ_URL");
+    let usual = Some(usual).filter(|_| settings.file.is_some());
+    let mut names = [Some(own), usual].into_iter().flatten();
+    let Some((name, text)) = names.find_map(|name| Some((name, env.variable(name)?))) else { return };
+    match (parse_copy(text, Path::new("")), &mut settings.database) {
+        (Ok(url), Some(database)) => database.read_url = Some(url),
+        // Without a database there is nothing to read.
+        (Ok(_), None) => {}
+        (Err(expected), _) => error(name, expected),
     }
 }
 
@@ -202,6 +234,32 @@ mod tests {
 
     fn parsed(text: &str) -> Settings {
         parse(text, &env(&[("PASSWORD", "p")])).unwrap_or_else(|problems| panic!("{problems:?}"))
+    }
+
+    #[test]
+    fn a_copy_for_reading_is_postgres_alone() {
+        let read = |text: &str| {
+            let database = parsed(text).database.unwrap();
+            database.read_url.map(|url| url.to_string())
+        };
+        assert_eq!(read("{}"), None);
+        let text = r#"{"database": {"url": "postgres://h/d", "read_url": "postgres://u:${PASSWORD}@r/d"}}"#;
+        assert_eq!(read(text).as_deref(), Some("PostgreSQL, r/d"));
+        let over = |variables: &[(&str, &str)]| {
+            let mut settings = parsed(r#"{"database": "postgres://h/d"}"#);
+            settings.file = Some("config.json".into());
+            let (env, mut problems) = (Env::new(variables.iter().copied(), |_, _| false), Vec::new());
+            apply_env(&env, &mut settings, true, &mut problems);
+            (settings.database.and_then(|all| all.read_url).map(|url| url.to_string()), problems.len())
+        };
+        assert_eq!(over(&[("DATABASE_READ_URL", "postgres://r/d")]).0.as_deref(), Some("PostgreSQL, r/d"));
+        let both = [
+            ("DATABASE_READ_URL", "postgres://r/d"),
+            ("THALWEG_DATABASE_READ_URL", "postgres://s/d"),
+            ("DATABASE_URL", "postgres://other/d"),
+        ];
+        assert_eq!(over(&both).0.as_deref(), Some("PostgreSQL, s/d"));
+        assert_eq!(over(&[("DATABASE_READ_URL", "copy.db")]), (None, 1));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The key `redis`, and the variables `THALWEG_REDIS_URL`, `REDIS_URL` and `REDIS_POOL_SIZE` (S4.3). Without
+//! The keys `redis` and `instance`, and the variables `THALWEG_REDIS_URL`, `REDIS_URL`, `REDIS_POOL_SIZE`
+//! (S4.3) and `THALWEG_INSTANCE`. Without
 //! a configuration file `REDIS_URL` is not used, because it may be another application's.
 
 use super::{
@@ -9,9 +10,12 @@ use super::{
     section::{Located, Section},
     settings::Settings,
 };
-use crate::cluster::{
-    RedisSettings, RedisUrl,
-    settings::{POOL_SIZE, PREFIX},
+use crate::{
+    cluster::{
+        RedisSettings, RedisUrl,
+        settings::{POOL_SIZE, PREFIX},
+    },
+    telemetry::instance::is_name,
 };
 
 const MAX_CONNECTIONS: u64 = 1000;
@@ -19,6 +23,7 @@ const MAX_CONNECTIONS: u64 = 1000;
 const MAX_PREFIX: usize = 64;
 
 pub(super) fn read(root: &mut Section<'_, '_, '_>, settings: &mut Settings) {
+    settings.instance = root.read("instance", |value| instance(scalar::text(value)?));
     let Some(mut field) = root.field("redis") else { return };
     settings.redis = match field.value {
         Value::Bool(false) => None,
@@ -83,8 +88,21 @@ fn prefix(value: &Value) -> Result<String, ValueError> {
     Ok(text.to_owned())
 }
 
+fn instance(text: &str) -> Result<String, ValueError> {
+    if !is_name(text) {
+        return Err("expected up to 64 letters, digits, `.`, `_` and `-`".into());
+    }
+    Ok(text.to_owned())
+}
+
 /// The variables override the file.
 pub(super) fn apply_env(env: &Env, settings: &mut Settings, is_written: bool, problems: &mut Vec<Problem>) {
+    if let Some(name) = env.variable("THALWEG_INSTANCE") {
+        match instance(name) {
+            Ok(name) => settings.instance = Some(name),
+            Err(expected) => problems.push(Problem::new("THALWEG_INSTANCE", expected)),
+        }
+    }
     let own = env.variable("THALWEG_REDIS_URL").map(|url| ("THALWEG_REDIS_URL", url));
     let shared = env.variable("REDIS_URL").map(|url| ("REDIS_URL", url));
     let usual = shared.filter(|_| settings.file.is_some());
@@ -170,6 +188,22 @@ mod tests {
             assert_eq!(problems[0].path, path, "{text}");
             assert!(!format!("{problems:?}").contains("s3cret"), "{problems:?}");
         }
+    }
+
+    #[test]
+    fn a_replica_has_the_name_that_the_variable_or_the_file_has() {
+        let named = |text: &str, variables: &[(&str, &str)]| {
+            let (mut settings, mut problems) = (parse(text, &env(&[])).unwrap(), Vec::new());
+            apply_env(&env(variables), &mut settings, false, &mut problems);
+            (settings.instance, problems.len())
+        };
+        assert_eq!(named("{}", &[]), (None, 0));
+        let file = r#"{"instance": "pod-1"}"#;
+        assert_eq!(named(file, &[]), (Some("pod-1".to_owned()), 0));
+        assert_eq!(named(file, &[("THALWEG_INSTANCE", "b.2")]), (Some("b.2".to_owned()), 0));
+        assert_eq!(named("{}", &[("THALWEG_INSTANCE", "b 2")]), (None, 1));
+        let problems = parse(r#"{"instance": "a{b}"}"#, &env(&[])).unwrap_err();
+        assert_eq!(problems[0].path, "instance");
     }
 
     #[test]

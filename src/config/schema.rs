@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 8;
 const ANY_KEY: &str = "any";
 
 /// Strings of the forms that some key takes.
-const STRINGS: [&str; 12] = [
+const STRINGS: [&str; 13] = [
     "word",
     "race",
     "1s",
@@ -31,6 +31,7 @@ const STRINGS: [&str; 12] = [
     "localhost:9001",
     "http://a.example",
     "redis://a.example",
+    "postgres://a.example",
     "10.0.0.0/8",
     "2027-01-31",
     "a.example",

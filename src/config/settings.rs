@@ -48,6 +48,8 @@ pub struct Settings {
     pub tokens: Vec<TokenSettings>,
     /// A model is offered if one of these expressions matches its name. Empty: all are.
     pub supported_models: Vec<Regex>,
+    /// The name of this replica. `None`: made out of the host's.
+    pub instance: Option<String>,
     pub limits: ServerLimits,
     pub pool: PoolSettings,
     pub stream: StreamSettings,
@@ -92,6 +94,7 @@ impl Default for Settings {
             providers: Vec::new(),
             tokens: Vec::new(),
             supported_models: Vec::new(),
+            instance: None,
             limits: ServerLimits::default(),
             pool: PoolSettings::default(),
             stream: StreamSettings::default(),

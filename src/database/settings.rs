@@ -15,6 +15,8 @@ pub const MAX_OVERFLOW: u32 = 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseSettings {
     pub url: DatabaseUrl,
+    /// A copy for the ledger's queries, which may lag behind. `None`: they go to `url`.
+    pub read_url: Option<DatabaseUrl>,
     /// The connections of all parts of the process together.
     pub connections: ConnectionBound,
 }
@@ -29,7 +31,16 @@ pub enum DatabaseUrl {
 impl DatabaseSettings {
     #[must_use]
     pub fn new(url: DatabaseUrl) -> Self {
-        Self { url, connections: ConnectionBound::new(POOL_SIZE + MAX_OVERFLOW) }
+        Self { url, read_url: None, connections: ConnectionBound::new(POOL_SIZE + MAX_OVERFLOW) }
+    }
+}
+
+impl DatabaseSettings {
+    /// The copy for reading, with the same bound on connections. `None`: there is none.
+    #[must_use]
+    pub fn copy(&self) -> Option<Self> {
+        let url = self.read_url.clone()?;
+        Some(Self { url, read_url: None, connections: self.connections.clone() })
     }
 }
 

@@ -1,11 +1,11 @@
 //! A connection for a part that asks now and then. Cloning shares it. It is opened when it is needed, stays
 //! open until the part releases it, and is opened anew when the server has ended it.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use tokio::sync::Mutex;
 
-use super::{Cell, Connection, DatabaseError, DatabaseSettings, Insert, ResultRow, Schema};
+use super::{Cell, Connection, DatabaseError, DatabaseSettings, DatabaseUrl, Insert, ResultRow, Schema};
 
 #[derive(Clone, Debug)]
 pub struct Database(Arc<SharedConnection>);
@@ -98,6 +98,21 @@ impl Database {
             connection.close().await;
         }
         result
+    }
+
+    /// How far a standby of PostgreSQL's lags behind its primary. `None`: it is none, or does not say.
+    pub async fn lag(&self) -> Option<Duration> {
+        if matches!(self.0.settings.url, DatabaseUrl::Sqlite(_)) {
+            return None;
+        }
+        // Connected, and everything that has arrived is replayed: a primary without work, and no lag.
+        let sql = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN NULL \
+                   WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() \
+                   AND EXISTS (SELECT 1 FROM pg_stat_wal_receiver WHERE pid IS NOT NULL) THEN 0 \
+                   ELSE CAST(EXTRACT(EPOCH FROM now() - pg_last_xact_replay_timestamp()) * 1000 AS BIGINT) END";
+        let rows = self.fetch(sql, Vec::new()).await.ok()?;
+        let millis = rows.first()?.int(0).ok()??;
+        Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
     }
 
     /// A connection is open and no statement runs on it.

@@ -3,12 +3,15 @@
 //! lost.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         OnceLock,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Moment, moment::micros, scale::LogScale};
 
@@ -79,6 +82,14 @@ impl LatencyTracker {
     pub fn percentile(&self, percent: u8) -> Option<Duration> {
         self.percentiles.get()?.percentile(percent)
     }
+
+    /// The remembered samples.
+    #[must_use]
+    pub fn counts(&self) -> LatencyCounts {
+        let buckets = self.percentiles.get().into_iter().flat_map(|percentiles| &percentiles.buckets);
+        let counts = buckets.map(|bucket| bucket.load(Relaxed)).enumerate();
+        LatencyCounts(counts.filter(|(_, count)| *count > 0).collect())
+    }
 }
 
 impl LatencyPercentiles {
@@ -102,23 +113,48 @@ impl LatencyPercentiles {
     }
 
     fn percentile(&self, percent: u8) -> Option<Duration> {
-        let all: u32 = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).sum();
-        if all < MIN_SAMPLES {
-            return None;
+        let counts = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).enumerate();
+        percentile(counts, percent)
+    }
+}
+
+/// This percentile of counts by bucket, in order. `None`: too few samples.
+fn percentile(counts: impl Iterator<Item = (usize, u32)> + Clone, percent: u8) -> Option<Duration> {
+    let all: u64 = counts.clone().map(|(_, count)| u64::from(count)).sum();
+    if all < u64::from(MIN_SAMPLES) {
+        return None;
+    }
+    let target_count = (all * u64::from(percent)).div_ceil(100);
+    let mut below = 0;
+    for (place, count) in counts {
+        let here = u64::from(count);
+        if here > 0 && below + here >= target_count {
+            // Interpolates as if the bucket's samples were spread evenly.
+            let from = SCALE.floor(place);
+            let width = SCALE.floor(place + 1) - from;
+            return Some(Duration::from_micros(from + width * (target_count - below) / here));
         }
-        let target_count = (u64::from(all) * u64::from(percent)).div_ceil(100);
-        let mut below = 0;
-        for (place, bucket) in self.buckets.iter().enumerate() {
-            let here = u64::from(bucket.load(Relaxed));
-            if here > 0 && below + here >= target_count {
-                // Interpolates as if the bucket's samples were spread evenly.
-                let from = SCALE.floor(place);
-                let width = SCALE.floor(place + 1) - from;
-                return Some(Duration::from_micros(from + width * (target_count - below) / here));
-            }
-            below += here;
+        below += here;
+    }
+    None
+}
+
+/// The remembered samples of a candidate as counts by bucket, which can be merged with those of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatencyCounts(BTreeMap<usize, u32>);
+
+impl LatencyCounts {
+    pub fn merge(&mut self, other: &Self) {
+        for (bucket, count) in other.0.iter().filter(|(bucket, _)| **bucket < BUCKETS) {
+            let own = self.0.entry(*bucket).or_default();
+            *own = own.saturating_add(*count);
         }
-        None
+    }
+
+    /// This percentile of the samples. `None`: too few samples.
+    #[must_use]
+    pub fn percentile(&self, percent: u8) -> Option<Duration> {
+        percentile(self.0.iter().map(|(bucket, count)| (*bucket, *count)), percent)
     }
 }
 
@@ -129,6 +165,23 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn merged_samples_have_the_percentiles_of_all() {
+        let (one, two, all) =
+            (LatencyTracker::default(), LatencyTracker::default(), LatencyTracker::default());
+        for number in 1..200 {
+            let sample = Duration::from_millis(number * number % 991);
+            if number % 3 == 0 { &one } else { &two }.record(sample, Moment(1));
+            all.record(sample, Moment(1));
+        }
+        let mut merged = one.counts();
+        merged.merge(&two.counts());
+        assert_eq!(merged, all.counts());
+        assert!(merged.percentile(50).is_some() && merged.percentile(50) == all.percentile(50));
+        merged.merge(&LatencyCounts(BTreeMap::from([(usize::MAX, 1), (BUCKETS, 1)])));
+        assert_eq!(merged, all.counts(), "a bucket that is not there");
+    }
 
     #[test]
     fn a_peak_is_kept_and_decays() {

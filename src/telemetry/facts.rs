@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::stream_histogram::FrameTimings;
 
 /// How a request ended.
@@ -31,7 +33,7 @@ impl RequestOutcome {
 }
 
 /// Token counts; 0 where unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenCounts {
     pub input: u64,
     pub output: u64,

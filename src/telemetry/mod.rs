@@ -6,7 +6,8 @@
 //! - [`guard`]: switches optional work off under load
 //! - [`events`]: events for subscribers, as they happen
 //! - [`facts`]: the facts of one completed request; [`stats`] adds them up: [`sums`], times over [`window`]s,
-//!   [`races`]
+//!   [`races`]; [`share`]: the same in a form that can be merged with those of other processes
+//! - [`instance`]: the name of this replica
 //! - [`series`]: the series for Prometheus, in its [`exposition`] format
 //! - [`redis_gauges`]: the state of connections to Redis
 //! - [`shared`]: the process's telemetry in one value
@@ -20,6 +21,7 @@ pub mod exposition;
 pub mod facts;
 pub mod gauge;
 pub mod guard;
+pub mod instance;
 pub mod log;
 pub mod meter;
 pub mod otlp;
@@ -28,6 +30,7 @@ pub mod races;
 pub mod redis_gauges;
 pub mod series;
 pub mod settings;
+pub mod share;
 pub mod shared;
 pub mod stats;
 pub mod stream_histogram;
@@ -39,10 +42,12 @@ pub use exposition::{Exposition, MetricKind};
 pub use facts::{RaceFacts, RequestFacts, RequestOutcome, TokenCounts};
 pub use gauge::{Gauge, GaugeGuard, Gauges, Generations, WorkerGauges};
 pub use guard::{GuardAction, OverloadGuard};
+pub use instance::Instance;
 pub use log::{FileSettings, LevelHandle, Log, LogFormat, LogSettings, LostLines as LogLost};
 pub use meter::{LatencyMeter, MeterReading};
 pub use redis_gauges::{RedisGauges, RedisServers};
 pub use settings::TelemetrySettings;
+pub use share::StatsShare;
 pub use shared::Telemetry;
 pub use stats::{SharedStats, Stats};
 pub use stream_histogram::{FrameTimings, StreamHistogram};

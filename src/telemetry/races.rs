@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -68,21 +69,21 @@ impl RaceStats {
         self.wins.entry(key).or_default()
     }
 
-    /// For `/stats`.
-    pub fn report(&self) -> Map<String, Value> {
-        let mut wins: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
-        for ((provider, model), count) in &self.wins {
-            wins.entry(provider).or_default().insert(model, *count);
+    /// The counts, as they can be merged.
+    pub fn share(&self) -> RaceShare {
+        let wins = self.wins.iter();
+        RaceShare {
+            count: self.count,
+            timeouts: self.timeouts,
+            wins: wins
+                .map(|((provider, model), count)| (provider.to_string(), model.to_string(), *count))
+                .collect(),
+            won: self.times.count(),
+            total_time: self.total_time,
+            hedges: self.hedges,
+            hedges_won: self.hedges_won,
+            retries: self.retries,
         }
-        let won = self.times.count();
-        let average = (won > 0).then(|| millis(self.total_time.div_f64(won as f64)));
-        let races =
-            json!({"count": self.count, "wins": wins, "average_ms": average, "timeouts": self.timeouts});
-        let hedges = json!({"fired": self.hedges, "won": self.hedges_won});
-        [("races", races), ("hedges", hedges), ("retries", self.retries.into())]
-            .map(|(name, value)| (name.to_owned(), value))
-            .into_iter()
-            .collect()
     }
 
     /// For `/metrics`.
@@ -114,6 +115,64 @@ impl RaceStats {
     }
 }
 
+/// The counts at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RaceShare {
+    count: u64,
+    timeouts: u64,
+    /// Provider, model and won races.
+    wins: Vec<(String, String, u64)>,
+    won: u64,
+    total_time: Duration,
+    hedges: u64,
+    hedges_won: u64,
+    retries: u64,
+}
+
+impl RaceShare {
+    pub fn merge(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.count, other.count),
+            (&mut self.timeouts, other.timeouts),
+            (&mut self.won, other.won),
+            (&mut self.hedges, other.hedges),
+            (&mut self.hedges_won, other.hedges_won),
+            (&mut self.retries, other.retries),
+        ];
+        for (own, other) in pairs {
+            *own = own.saturating_add(other);
+        }
+        self.total_time = self.total_time.saturating_add(other.total_time);
+        self.wins.extend(other.wins.iter().cloned());
+        self.wins.sort_unstable();
+        self.wins.dedup_by(|next, kept| {
+            let is_same = (&next.0, &next.1) == (&kept.0, &kept.1);
+            if is_same {
+                kept.2 = kept.2.saturating_add(next.2);
+            }
+            is_same
+        });
+    }
+
+    /// For `/stats`.
+    #[must_use]
+    pub fn report(&self) -> Map<String, Value> {
+        let mut wins: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+        for (provider, model, count) in &self.wins {
+            wins.entry(provider).or_default().insert(model, *count);
+        }
+        let average = (self.won > 0).then(|| millis(self.total_time.div_f64(self.won as f64)));
+        let races =
+            json!({"count": self.count, "wins": wins, "average_ms": average, "timeouts": self.timeouts});
+        let hedges = json!({"fired": self.hedges, "won": self.hedges_won});
+        [("races", races), ("hedges", hedges), ("retries", self.retries.into())]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,7 +192,7 @@ mod tests {
         let hedged = RaceFacts { hedges: 1, by_hedge: true, ..RaceFacts::default() };
         races.add(&RequestFacts { attempts: 3, race: hedged, ..done() });
         races.add(&done());
-        let report = Value::from(races.report());
+        let report = Value::from(races.share().report());
         let wins = json!({"p": {"m": 1}, "q": {"m": 1}});
         let expected = json!({
             "races": {"count": 3, "wins": wins, "average_ms": 150.0, "timeouts": 1},

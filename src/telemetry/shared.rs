@@ -11,17 +11,19 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     events::EventBus,
     exposition::{Exposition, MetricKind},
     gauge::{Gauges, WorkerGauges},
     guard::{GuardAction, OverloadGuard},
+    instance::Instance,
     log,
     meter::{LatencyMeter, MeterReading},
     otlp::LostSpans,
     redis_gauges::RedisServers,
+    share::StatsShare,
     stats::SharedStats,
 };
 
@@ -46,6 +48,7 @@ pub struct Telemetry {
     /// The counters of lost log lines, one for each destination.
     pub log_lost: Arc<[log::LostLines]>,
     pub redis: RedisServers,
+    pub instance: Instance,
 }
 
 /// The actions of the guard since the start.
@@ -80,6 +83,7 @@ impl Telemetry {
             spans_lost: LostSpans::default(),
             log_lost: Arc::default(),
             redis: RedisServers::default(),
+            instance: Instance::default(),
         }
     }
 
@@ -135,15 +139,19 @@ impl Telemetry {
         self.meters.iter().for_each(|meter| meter.shed(sheds));
     }
 
-    /// All of this room for `/stats`. Slow when there are many labels, so never called on a worker.
+    /// The statistics. Slow when there are many labels, so never called on a worker.
     #[must_use]
-    pub fn report(&self, generation: u64) -> Value {
+    pub fn share(&self) -> StatsShare {
         self.tick();
-        let gauges = self.gauges(generation);
         let (mut stats, now) = self.stats.open();
-        let mut report = stats.report(now);
-        drop(stats);
-        report.insert("uptime_s".to_owned(), now.as_secs().into());
+        stats.share(now)
+    }
+
+    /// All else of this room for `/stats`: numbers that replicas add up, and whether something is up.
+    #[must_use]
+    pub fn figures(&self, generation: u64) -> Map<String, Value> {
+        let gauges = self.gauges(generation);
+        let mut report = Map::new();
         report.insert("ends_lost".to_owned(), self.lost.load(Ordering::Relaxed).into());
         let in_flight = json!({
             "connections": gauges.connections,
@@ -166,7 +174,7 @@ impl Telemetry {
         if let Some(redis) = self.redis.report() {
             report.insert("redis".to_owned(), redis);
         }
-        report.into()
+        report
     }
 
     /// All of this room for `/metrics`. Never called on a worker either.

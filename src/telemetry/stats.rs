@@ -10,21 +10,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     exposition::{Buckets, Exposition, MetricKind},
     facts::RequestFacts,
     meter::MeterReading,
     races::RaceStats,
-    series::{self, Series},
-    sums::{GroupStats, RequestCounts, by_window, micros, millis},
+    series::{self, OTHER, Series},
+    share::StatsShare,
+    sums::{GroupShare, GroupStats, MAX_NAMES, RequestCounts},
     window::Windows,
 };
-
-/// Names of one kind; further ones count as `other`.
-const MAX_NAMES: usize = 1000;
-const OTHER: &str = "other";
 
 #[derive(Debug)]
 pub struct Stats {
@@ -75,8 +72,8 @@ impl StatsByName {
         self.0.entry(name.into()).or_default().add(now, facts);
     }
 
-    fn report(&mut self, now: Duration) -> Value {
-        self.0.iter_mut().map(|(name, group)| (name.to_string(), Value::from(group.report(now)))).collect()
+    fn share(&mut self, now: Duration) -> BTreeMap<String, GroupShare> {
+        self.0.iter_mut().map(|(name, group)| (name.to_string(), group.share(now))).collect()
     }
 }
 
@@ -113,24 +110,21 @@ impl Stats {
 
     /// The sums and times of one key. `None`: no request with it has ended yet.
     pub fn of_key(&mut self, key: &str, now: Duration) -> Option<Value> {
-        self.keys.0.get_mut(key).map(|group| group.report(now).into())
+        self.keys.0.get_mut(key).map(|group| group.share(now).report().into())
     }
 
     /// All statistics for `/stats`.
-    pub fn report(&mut self, now: Duration) -> Map<String, Value> {
-        let mut report = self.all.report(now);
-        for (name, value) in [
-            ("added_frame_us", by_window(&mut self.added, now, micros)),
-            ("added_first_byte_us", by_window(&mut self.added_first, now, micros)),
-            ("connection_wait_ms", by_window(&mut self.waits, now, millis)),
-            ("providers", self.providers.report(now)),
-            ("models", self.models.report(now)),
-            ("keys", self.keys.report(now)),
-        ] {
-            report.insert(name.to_owned(), value);
+    pub fn share(&mut self, now: Duration) -> StatsShare {
+        StatsShare {
+            all: self.all.share(now),
+            providers: self.providers.share(now),
+            models: self.models.share(now),
+            keys: self.keys.share(now),
+            added: self.added.counts(now),
+            added_first: self.added_first.counts(now),
+            waits: self.waits.counts(now),
+            races: self.races.share(),
         }
-        report.extend(self.races.report());
-        report
     }
 
     /// All statistics for `/metrics`.
@@ -211,7 +205,7 @@ mod tests {
             SECOND,
             &RequestFacts { outcome: RequestOutcome::Refused, status: 404, first_token: None, ..refused },
         );
-        let report = Value::from(stats.report(2 * SECOND));
+        let report = Value::from(stats.share(2 * SECOND).report());
         assert_eq!(
             (&report["requests"], &report["done"], &report["refused"]),
             (&4.into(), &2.into(), &1.into())
@@ -246,7 +240,7 @@ mod tests {
             meter.note(Duration::from_micros(50));
             stats.measure(SECOND, MeterReading::of(std::slice::from_ref(&meter)));
         }
-        let report = Value::from(stats.report(SECOND));
+        let report = Value::from(stats.share(SECOND).report());
         assert_eq!(report["added_frame_us"]["1m"]["count"], 3);
         assert_eq!(stats.added_total.count(), 3);
     }

@@ -1,20 +1,25 @@
-//! Sums and rolling times of a group of requests: all, or those of one provider, model or key. Renders its
-//! part of `/stats`; a value that cannot be computed yet is `null` there.
+//! Sums and rolling times of a group of requests: all, or those of one provider, model or key. A share of
+//! them can be merged with those of other processes; it renders its part of `/stats`, where a value that
+//! cannot be computed yet is `null`.
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
     facts::{RequestFacts, RequestOutcome, TokenCounts},
-    window::{Quantiles, TimeWindow, Windows},
+    window::{Quantiles, TimeWindow, WindowCounts, Windows},
 };
 
+/// Groups of one kind by name; further names count as `other`.
+pub(super) const MAX_NAMES: usize = 1000;
 /// A shorter wait means that an idle connection was available.
 const MIN_WAIT: Duration = Duration::from_millis(1);
 
 /// Counts since the start of the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RequestCounts {
     pub requests: u64,
     pub done: u64,
@@ -62,6 +67,29 @@ impl RequestCounts {
             }
         }
         self.queued += u64::from(facts.waited.is_some_and(|waited| waited >= MIN_WAIT));
+    }
+
+    fn merge(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.requests, other.requests),
+            (&mut self.done, other.done),
+            (&mut self.refused, other.refused),
+            (&mut self.failed, other.failed),
+            (&mut self.gone, other.gone),
+            (&mut self.frames, other.frames),
+            (&mut self.bytes, other.bytes),
+            (&mut self.tokens.input, other.tokens.input),
+            (&mut self.tokens.output, other.tokens.output),
+            (&mut self.tokens.cached, other.tokens.cached),
+            (&mut self.attempted, other.attempted),
+            (&mut self.first_succeeded, other.first_succeeded),
+            (&mut self.retried, other.retried),
+            (&mut self.retry_succeeded, other.retry_succeeded),
+            (&mut self.queued, other.queued),
+        ];
+        for (own, other) in pairs {
+            *own = own.saturating_add(other);
+        }
     }
 
     fn report(&self) -> Value {
@@ -118,8 +146,38 @@ impl GroupStats {
         }
     }
 
+    /// The same, as it can be merged.
+    pub fn share(&mut self, now: Duration) -> GroupShare {
+        GroupShare {
+            sums: self.sums,
+            first_token: self.first_token.counts(now),
+            gaps: self.gaps.counts(now),
+            total: self.total.counts(now),
+        }
+    }
+}
+
+/// Sums and times of a group at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GroupShare {
+    pub sums: RequestCounts,
+    first_token: WindowCounts,
+    gaps: WindowCounts,
+    total: WindowCounts,
+}
+
+impl GroupShare {
+    pub fn merge(&mut self, other: &Self) {
+        self.sums.merge(&other.sums);
+        self.first_token.merge(&other.first_token);
+        self.gaps.merge(&other.gaps);
+        self.total.merge(&other.total);
+    }
+
     /// The sums and, beside them, the times by window.
-    pub fn report(&mut self, now: Duration) -> Map<String, Value> {
+    #[must_use]
+    pub fn report(&self) -> Map<String, Value> {
         let mut report = match self.sums.report() {
             Value::Object(report) => report,
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
@@ -127,22 +185,22 @@ impl GroupStats {
             }
         };
         let times = [
-            ("first_token_ms", &mut self.first_token),
-            ("inter_frame_ms", &mut self.gaps),
-            ("total_ms", &mut self.total),
+            ("first_token_ms", &self.first_token),
+            ("inter_frame_ms", &self.gaps),
+            ("total_ms", &self.total),
         ];
-        for (name, windows) in times {
-            report.insert(name.to_owned(), by_window(windows, now, millis));
+        for (name, counts) in times {
+            report.insert(name.to_owned(), by_window(counts, millis));
         }
         report
     }
 }
 
 /// Quantiles by window, in the unit of `scale`.
-pub(super) fn by_window(windows: &mut Windows, now: Duration, scale: fn(Duration) -> f64) -> Value {
+pub(super) fn by_window(counts: &WindowCounts, scale: fn(Duration) -> f64) -> Value {
     let mut by_window = Map::new();
     for span in TimeWindow::ALL {
-        let Quantiles { count, p50, p90, p95, p99, max } = windows.read(now, span);
+        let Quantiles { count, p50, p90, p95, p99, max } = counts.read(span);
         let quantiles = match count {
             0 => json!({"count": 0}),
             _ => json!({

@@ -1,13 +1,15 @@
 //! Times over the last minute, five minutes and hour, as HdrHistograms of two digits. New values go into one
 //! live histogram; every ten seconds it is emptied into sparse slots, and each window keeps a ring of them.
 //! Reading merges a window's slots, so that sums cost nothing between reads, and an idle label holds no
-//! histogram but its live one.
+//! histogram but its live one. Counts that were read can be merged with those of other processes, because
+//! all have the same buckets.
 //!
 //! `now` is the time since a start of the caller's choice; it must not run backwards.
 
 use std::{collections::VecDeque, time::Duration};
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 /// The shortest slot.
 const TICK: Duration = Duration::from_secs(10);
@@ -75,18 +77,22 @@ impl WindowRing {
 }
 
 fn merge(one: &Sparse, other: &Sparse) -> Sparse {
-    let mut merged: Sparse = one.iter().chain(other).copied().collect();
-    merged.sort_unstable_by_key(|(value, _)| *value);
-    merged.dedup_by(|next, kept| {
+    in_order(one.iter().chain(other).copied().collect())
+}
+
+/// Each value once.
+fn in_order(mut counts: Sparse) -> Sparse {
+    counts.sort_unstable_by_key(|(value, _)| *value);
+    counts.dedup_by(|next, kept| {
         let same = next.0 == kept.0;
         if same {
-            kept.1 += next.1;
+            kept.1 = kept.1.saturating_add(next.1);
         }
         same
     });
     // Slots are kept for up to an hour.
-    merged.shrink_to_fit();
-    merged
+    counts.shrink_to_fit();
+    counts
 }
 
 /// One quantity over all windows.
@@ -116,6 +122,44 @@ pub struct Quantiles {
     pub max: Duration,
 }
 
+/// The counts of one quantity over all windows, which can be merged with those of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowCounts([Sparse; 3]);
+
+impl WindowCounts {
+    /// Adds the counts of others, bucket by bucket.
+    pub fn merge(&mut self, other: &Self) {
+        for (own, other) in self.0.iter_mut().zip(&other.0).filter(|(_, other)| !other.is_empty()) {
+            *own = merge(own, other);
+        }
+    }
+
+    #[must_use]
+    pub fn read(&self, span: TimeWindow) -> Quantiles {
+        let counts = TimeWindow::ALL.iter().zip(&self.0).find(|(known, _)| **known == span);
+        counts.map_or_else(Quantiles::default, |(_, counts)| Quantiles::of(counts))
+    }
+}
+
+impl Quantiles {
+    /// A quantile is the first value up to which at least its share of the counts lies.
+    fn of(counts: &Sparse) -> Self {
+        let count = counts.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
+        let at = |share: f64| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
+            let wanted = ((count as f64 * share).ceil() as u64).max(1);
+            let mut reached = 0_u64;
+            let found = counts.iter().find(|(_, count)| {
+                reached = reached.saturating_add(*count);
+                reached >= wanted
+            });
+            Duration::from_nanos(found.or(counts.last()).map_or(0, |(value, _)| *value))
+        };
+        let max = Duration::from_nanos(counts.last().map_or(0, |(value, _)| *value));
+        Self { count, p50: at(0.5), p90: at(0.9), p95: at(0.95), p99: at(0.99), max }
+    }
+}
+
 /// An empty histogram of two digits that grows with its values.
 fn histogram() -> Option<Histogram<u64>> {
     Histogram::new(2).ok()
@@ -141,35 +185,34 @@ impl Windows {
             return;
         }
         if let Some(live) = self.live.as_mut().filter(|live| !live.is_empty()) {
-            let counts: Sparse =
-                live.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect();
+            let counts: Sparse = recorded(live).collect();
             live.reset();
             self.rings.iter_mut().for_each(|ring| ring.add(before, &counts));
         }
     }
 
+    /// The counts of all windows, up to the newest value.
+    pub fn counts(&mut self, now: Duration) -> WindowCounts {
+        self.advance(now);
+        WindowCounts(TimeWindow::ALL.map(|span| self.counts_of(span)))
+    }
+
     /// The quantiles of a window, up to the newest value.
     pub fn read(&mut self, now: Duration, span: TimeWindow) -> Quantiles {
         self.advance(now);
-        let Some(mut merged) = histogram() else { return Quantiles::default() };
-        for ring in self.rings.iter().filter(|ring| ring.span == span) {
-            for (value, count) in ring.within(self.tick) {
-                let _ = merged.record_n(*value, *count);
-            }
-        }
-        if let Some(live) = &self.live {
-            let _ = merged.add(live);
-        }
-        let at = |share| Duration::from_nanos(merged.value_at_quantile(share));
-        Quantiles {
-            count: merged.len(),
-            p50: at(0.5),
-            p90: at(0.9),
-            p95: at(0.95),
-            p99: at(0.99),
-            max: Duration::from_nanos(merged.max()),
-        }
+        Quantiles::of(&self.counts_of(span))
     }
+
+    fn counts_of(&self, span: TimeWindow) -> Sparse {
+        let rings = self.rings.iter().filter(|ring| ring.span == span);
+        let kept = rings.flat_map(|ring| ring.within(self.tick)).copied();
+        in_order(kept.chain(self.live.iter().flat_map(recorded)).collect())
+    }
+}
+
+/// The values of a histogram, each with its count.
+fn recorded(live: &Histogram<u64>) -> impl Iterator<Item = (u64, u64)> {
+    live.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()))
 }
 
 #[cfg(test)]
@@ -226,5 +269,29 @@ mod tests {
         assert!((60..=70).contains(&minute), "{minute}");
         assert!(windows.rings.iter().all(|ring| ring.slots.len() <= 13));
         assert!(windows.rings.iter().flat_map(|ring| &ring.slots).all(|(_, counts)| counts.len() <= 7));
+    }
+
+    /// Values of two processes, counted apart and merged, are as if one had counted all.
+    #[test]
+    fn merged_counts_are_those_of_one_that_saw_all() {
+        let (mut one, mut two, mut all) = (Windows::default(), Windows::default(), Windows::default());
+        for number in 1..=1000_u32 {
+            let (at, time) = (SECOND * (number / 100), MS * (number * number % 7919));
+            let half = if number % 3 == 0 { &mut one } else { &mut two };
+            half.record(at, time, u64::from(number % 5));
+            all.record(at, time, u64::from(number % 5));
+        }
+        let mut merged = one.counts(20 * SECOND);
+        merged.merge(&two.counts(20 * SECOND));
+        assert_eq!(merged, all.counts(20 * SECOND));
+        let mut reference = histogram().unwrap();
+        for (value, count) in &merged.0[0] {
+            reference.record_n(*value, *count).unwrap();
+        }
+        let read = merged.read(TimeWindow::Minute);
+        for (found, share) in [(read.p50, 0.5), (read.p90, 0.9), (read.p95, 0.95), (read.p99, 0.99)] {
+            assert_eq!(found, Duration::from_nanos(reference.value_at_quantile(share)), "{share}");
+        }
+        assert_eq!((read.count, read.max), (reference.len(), Duration::from_nanos(reference.max())));
     }
 }

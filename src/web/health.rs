@@ -1,5 +1,5 @@
 //! `GET /health` (S0.6, S2.8): whether each provider is healthy. A request with an accepted key also gets the
-//! last check, the last error and the state of each candidate (S3.9).
+//! last check, the last error, the state of each candidate (S3.9) and the name of this replica.
 //!
 //! Invariant: the page holds no address and no key.
 
@@ -12,15 +12,16 @@ use crate::{
     base::{Endpoint, Moment, time::Rfc3339, ttl_map::HitCounter},
     proxy::{Provider, Snapshot},
     routing::{BreakerState, CandidateStats, Catalog, EndpointMemory, FailureClass, ResponseKind},
+    telemetry::Instance,
 };
 
 /// Above this number of candidates, those without an attempt are left out.
 const MAX_UNUSED_SHOWN: usize = 100;
 
 /// The page, with these details.
-pub(super) fn page(snapshot: &Snapshot, detail: &DetailScope) -> Value {
-    match detail {
-        DetailScope::None => health(snapshot),
+pub(super) fn page(snapshot: &Snapshot, detail: &DetailScope, instance: &Instance) -> Value {
+    let mut page = match detail {
+        DetailScope::None => return health(snapshot),
         DetailScope::All => in_detail(snapshot, |_| true),
         DetailScope::OfKey(principal) => in_detail(snapshot, |(provider, stats)| {
             stats.model().is_some_and(|model| {
@@ -28,7 +29,9 @@ pub(super) fn page(snapshot: &Snapshot, detail: &DetailScope) -> Value {
                     || snapshot.allows(&principal.limits, &format!("{provider}/{model}"))
             })
         }),
-    }
+    };
+    page["instance"] = instance.name().into();
+    page
 }
 
 /// S2.8. A provider without any contact so far counts as healthy.

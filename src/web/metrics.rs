@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::statistics::{breaker, gather};
+use super::{candidate_share::breaker, statistics::gather};
 use crate::{
     base::Moment,
     cache::AnswerCacheFigures,
@@ -33,6 +33,9 @@ fn metrics(telemetry: &Telemetry, ledger: LedgerState, snapshot: &Snapshot) -> S
     let mut page = Exposition::default();
     page.family("thalweg_build_info", MetricKind::Gauge, "The version that runs.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    let help = "The name of this replica.";
+    page.family("thalweg_instance_info", MetricKind::Gauge, help)
+        .sample(&[("instance", telemetry.instance.name()), ("version", env!("CARGO_PKG_VERSION"))], 1.0);
     telemetry.write(&mut page, snapshot.generation);
     let help = "Whether the last contact with a provider succeeded.";
     let mut family = page.family("thalweg_provider_up", MetricKind::Gauge, help);

@@ -11,7 +11,8 @@
 //! - `preflight`: answers that do not depend on the path
 //! - `page`: the list of paths, liveness and readiness; `models`: the models that are offered; `health`: the
 //!   state of providers and candidates
-//! - `statistics`, `metrics`: counts and times since the start, as JSON and for Prometheus
+//! - `statistics`, `metrics`: counts and times since the start, as JSON and for Prometheus; [`stats_share`]:
+//!   those of all replicas in one (`candidate_share`, `figures`)
 //! - [`reload`]: the handle that reloads the configuration
 //! - `streams`: the operations that answer with a stream: [`events`], the events of requests as they happen,
 //!   and [`compare`], one prompt through every mode beside the provider itself
@@ -20,8 +21,10 @@
 pub mod admin;
 mod batch;
 pub mod body;
+mod candidate_share;
 pub mod compare;
 pub mod events;
+mod figures;
 mod file_body;
 mod health;
 mod json_array;
@@ -33,6 +36,7 @@ pub mod reload;
 mod routes;
 pub mod site;
 mod statistics;
+pub mod stats_share;
 mod stored;
 mod streams;
 
@@ -41,3 +45,4 @@ pub use body::Body;
 pub use reload::ReloadHandle;
 pub use site::{Site, SiteParts};
 pub use statistics::ledger_query;
+pub use stats_share::ReplicaStats;

@@ -16,12 +16,13 @@ use super::{
     preflight::{allow_preflight, asks_for_websocket, refuse_upgrade},
     reload::{self, ReloadHandle, ReloadOutcome},
     routes::{self, Operation, Page, Route, RouteMatch},
-    statistics,
+    statistics::{self, StatsParts},
 };
 use crate::{
     auth::credential,
     base::{ByteList, Endpoint},
     batch::{BatchDesk, BatchSettings},
+    cluster::DocumentBoard,
     exchange::Outcome,
     ledger::LedgerReader,
     proxy::{Addressed, Call, Gateway, Incoming, Refusal, admission::admit, gemini_path},
@@ -45,6 +46,8 @@ pub struct SiteParts {
     pub reload: ReloadHandle,
     pub telemetry: Telemetry,
     pub ledger: LedgerReader,
+    /// The statistics of other replicas. `None`: there is no Redis.
+    pub board: Option<DocumentBoard>,
     pub batch: BatchSettings,
     /// The way to files and batches. `None`: none are kept.
     pub desk: Option<BatchDesk>,
@@ -214,13 +217,17 @@ impl Site {
                 .map(Reply::ok),
             Page::Health => {
                 let detail = admin::detail(parts.listener, &snapshot, head);
-                Ok(Reply::ok(health::page(&snapshot, &detail)))
+                Ok(Reply::ok(health::page(&snapshot, &detail, &parts.telemetry.instance)))
             }
             Page::Stats => {
                 let query = head.uri.query().unwrap_or_default();
-                statistics::page(parts.telemetry.clone(), parts.ledger.clone(), snapshot, query)
-                    .await
-                    .map(|text| Reply::Text("application/json", text))
+                let stats = StatsParts {
+                    telemetry: parts.telemetry.clone(),
+                    ledger: parts.ledger.clone(),
+                    snapshot,
+                    board: parts.board.clone(),
+                };
+                statistics::page(stats, query).await.map(|text| Reply::Text("application/json", text))
             }
             Page::Metrics => metrics::page(parts.telemetry.clone(), parts.ledger.clone(), snapshot)
                 .await

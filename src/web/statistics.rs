@@ -1,5 +1,5 @@
 //! `GET /stats`: counts and times since the start, as JSON, for operators (S0.7, S1.13, S3.9, B18); with
-//! `?since=` or `?by=` also sums of the ledger.
+//! `?since=` or `?by=` also sums of the ledger, with `?scope=cluster` of all replicas.
 //!
 //! The page is built on tokio's pool of blocking threads, because its time grows with the number of
 //! candidates and rows and a worker has streams to relay.
@@ -9,43 +9,59 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
-use super::health;
+use super::stats_share::{ReplicaName, ReplicaStats};
 use crate::{
-    base::Moment,
-    cache::AnswerCacheFigures,
+    cluster::{DocumentBoard, board::PostedDocument},
     ledger::{
-        LedgerReader, LedgerState,
+        LedgerReader,
         query::{GroupBy, UsageQuery},
         reader::{QueryError, report},
     },
     proxy::{Refusal, Snapshot},
-    routing::{BreakerState, CandidateStats, ResponseKind, retry_after},
+    routing::retry_after,
     telemetry::Telemetry,
 };
 
 /// The longest time that `?since=` reaches back.
 const MAX_SINCE: Duration = Duration::from_secs(366 * 24 * 3600);
+/// For the documents of all other replicas.
+const MAX_READ: Duration = Duration::from_secs(2);
+/// A replica that has put up nothing for longer counts as down: it puts a document up every five seconds at
+/// least.
+const MAX_SILENCE: Duration = Duration::from_secs(7);
+
+/// The parts of the process that the page is made of.
+#[derive(Clone, Debug)]
+pub(super) struct StatsParts {
+    pub(super) telemetry: Telemetry,
+    pub(super) ledger: LedgerReader,
+    pub(super) snapshot: Arc<Snapshot>,
+    /// The statistics of other replicas. `None`: there is no Redis.
+    pub(super) board: Option<DocumentBoard>,
+}
 
 /// The page; `query` is the query string of the request.
 ///
 /// # Errors
 /// The query is wrong (400), there is no ledger (404) or the ledger does not answer (503).
-pub(super) async fn page(
-    telemetry: Telemetry,
-    ledger: LedgerReader,
-    snapshot: Arc<Snapshot>,
-    query: &str,
-) -> Result<String, Box<Refusal>> {
-    let sums = ledger_query(query)?;
+pub(super) async fn page(parts: StatsParts, query: &str) -> Result<String, Box<Refusal>> {
+    let (sums, of_all) = (ledger_query(query)?, asks_for_all(query)?);
+    let posted = if of_all { Some(posted(&parts).await) } else { None };
     let gathered = gather(move || {
-        let mut stats = stats(&telemetry, ledger.gauges.read(), &snapshot);
-        if let (Some(query), Some(stats)) = (sums, stats.as_object_mut()) {
-            let lines = ledger.ask(&query)?;
-            stats.insert("ledger".to_owned(), report(&lines, &query));
+        let StatsParts { telemetry, ledger, snapshot, .. } = &parts;
+        let own = ReplicaStats::gather(telemetry, ledger.gauges.read(), snapshot);
+        let mut stats = match posted {
+            Some(posted) => of_replicas(own, posted, telemetry),
+            None => of_one(&own, telemetry),
+        };
+        if let Some(query) = sums {
+            let answer = ledger.ask(&query)?;
+            stats.insert("ledger".to_owned(), report(&answer, &query));
         }
-        Ok(stats.to_string())
+        Ok(Value::from(stats).to_string())
     });
     match gathered.await? {
         Ok(text) => Ok(text),
@@ -57,6 +73,80 @@ pub(super) async fn page(
             Err(Refusal::gateway(503, "ledger_unavailable", message))
         }
     }
+}
+
+/// Whether `?scope=cluster` asks for all replicas.
+///
+/// # Errors
+/// It is another word (400).
+fn asks_for_all(query: &str) -> Result<bool, Box<Refusal>> {
+    let scope = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == "scope");
+    match scope.map(|(_, value)| value) {
+        None | Some("instance") => Ok(false),
+        Some("cluster") => Ok(true),
+        Some(_) => {
+            let message = "`scope`: expected `instance` or `cluster`";
+            Err(Refusal::request(400, "invalid_query", message).of(Some("scope")))
+        }
+    }
+}
+
+/// The documents of the other replicas, or why they cannot be read.
+async fn posted(parts: &StatsParts) -> Result<Vec<PostedDocument>, String> {
+    let Some(board) = &parts.board else { return Err("no Redis is configured".to_owned()) };
+    let own = parts.telemetry.instance.place();
+    match timeout(MAX_READ, board.read(&own)).await {
+        Ok(Ok(documents)) => Ok(documents),
+        Ok(Err(fault)) => Err(format!("Redis: {fault}")),
+        Err(_) => Err(format!("Redis: not all documents came within {MAX_READ:?}")),
+    }
+}
+
+fn of_one(own: &ReplicaStats, telemetry: &Telemetry) -> Map<String, Value> {
+    let mut stats = own.report();
+    stats.insert("instance".to_owned(), telemetry.instance.name().into());
+    stats.insert("uptime_s".to_owned(), telemetry.stats.elapsed().as_secs().into());
+    stats
+}
+
+/// Of this replica and, as far as they can be read, of the others.
+fn of_replicas(
+    mut own: ReplicaStats,
+    posted: Result<Vec<PostedDocument>, String>,
+    telemetry: &Telemetry,
+) -> Map<String, Value> {
+    let mut replicas = vec![ReplicaName::own(telemetry).report(Duration::ZERO, true)];
+    let documents = match posted {
+        Ok(documents) => documents,
+        Err(reason) => {
+            let mut stats = of_one(&own, telemetry);
+            stats.insert("scope".to_owned(), "instance".into());
+            stats.insert("reason".to_owned(), reason.into());
+            stats.insert("replicas".to_owned(), replicas.into());
+            return stats;
+        }
+    };
+    let mut skipped = Vec::new();
+    for document in documents {
+        match ReplicaStats::read(&document.bytes) {
+            Ok((name, stats)) => {
+                own.merge(stats);
+                replicas.push(name.report(document.age, document.age <= MAX_SILENCE));
+            }
+            Err((name, reason)) => {
+                let (instance, version) =
+                    name.map_or((document.place, None), |name| (name.instance, Some(name.version)));
+                skipped.push(json!({"instance": instance, "version": version, "reason": reason}));
+            }
+        }
+    }
+    let mut stats = own.report();
+    for (name, value) in
+        [("scope", "cluster".into()), ("replicas", replicas.into()), ("skipped", skipped.into())]
+    {
+        stats.insert(name.to_owned(), value);
+    }
+    stats
 }
 
 /// Runs `work` on tokio's pool of blocking threads.
@@ -100,84 +190,4 @@ pub fn ledger_query(query: &str) -> Result<Option<UsageQuery>, Box<Refusal>> {
     });
     let by = by.transpose().map_err(|why| wrong("by", &why))?;
     Ok(Some(UsageQuery::back(ago, by.unwrap_or_else(|| vec![GroupBy::Model]))))
-}
-
-fn stats(telemetry: &Telemetry, ledger: LedgerState, snapshot: &Snapshot) -> Value {
-    let mut report = telemetry.report(snapshot.generation);
-    if let Some(report) = report.as_object_mut() {
-        let now = Moment::now();
-        let candidates = snapshot.catalog.tracked();
-        let candidates =
-            candidates.iter().map(|(provider, stats)| candidate(provider, stats, snapshot, now)).collect();
-        report.insert("database".to_owned(), database(ledger));
-        report.insert("candidates".to_owned(), Value::Array(candidates));
-        report.insert("cache".to_owned(), answer_cache(snapshot));
-        report.insert("known_before".to_owned(), health::cache_hits(snapshot));
-    }
-    report
-}
-
-/// S4.5: the database, and the rows of the ledger that are not in it yet.
-fn database(ledger: LedgerState) -> Value {
-    json!({
-        "up": ledger.up,
-        "rows_written": ledger.written,
-        "rows_spooled": ledger.spooled,
-        "rows_replayed": ledger.replayed,
-        "rows_waiting": ledger.waiting,
-        "spool_bytes": ledger.waiting_bytes,
-        "rows_lost": ledger.lost,
-        "rows_left_out": ledger.left_out,
-        "queries": ledger.queries,
-        "average_query_ms": ledger.query.as_secs_f64() * 1e3,
-    })
-}
-
-/// S4.5: the answer cache.
-fn answer_cache(snapshot: &Snapshot) -> Value {
-    let AnswerCacheFigures { hits, misses, stored, evicted, tokens_saved, coalesced, entries, bytes } =
-        snapshot.answers.figures();
-    let rate = (hits + misses > 0).then(|| hits as f64 / (hits + misses) as f64);
-    json!({
-        "hits": hits,
-        "misses": misses,
-        "rate": rate,
-        "stored": stored,
-        "evicted": evicted,
-        "entries": entries,
-        "bytes": bytes,
-        "tokens_saved": tokens_saved,
-        "coalesced": coalesced,
-    })
-}
-
-/// S3.9: one candidate.
-fn candidate(provider: &str, stats: &CandidateStats, snapshot: &Snapshot, now: Moment) -> Value {
-    let (succeeded, failed) = stats.totals();
-    let rate = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
-    json!({
-        "provider": provider,
-        "model": stats.model(),
-        "requests": succeeded + failed,
-        "succeeded": succeeded,
-        "success_rate": rate(succeeded, succeeded + failed),
-        "recent": health::recent(stats, snapshot, now),
-        "in_flight": stats.in_flight(),
-        "breaker": breaker(stats, now).0,
-        "first_content_p50_ms": median(stats, ResponseKind::Stream).map(|time| time.as_secs_f64() * 1e3),
-        "whole_answer_p50_ms": median(stats, ResponseKind::Whole).map(|time| time.as_secs_f64() * 1e3),
-    })
-}
-
-fn median(stats: &CandidateStats, kind: ResponseKind) -> Option<Duration> {
-    stats.latency(kind).percentile(50)
-}
-
-/// The breaker's state by name, and as `thalweg_breaker_state` counts it.
-pub(super) fn breaker(stats: &CandidateStats, now: Moment) -> (&'static str, u8) {
-    match stats.breaker(now) {
-        BreakerState::Admitting => ("admitting", 0),
-        BreakerState::Probing { .. } => ("probing", 1),
-        BreakerState::Tripped { .. } => ("tripped", 2),
-    }
 }

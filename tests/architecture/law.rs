@@ -84,6 +84,7 @@ const LAW: &[(&str, &[&str])] = &[
             "batch",
             "load",
             "proxy",
+            "cluster",
             "auth",
             "routing",
             "cache",

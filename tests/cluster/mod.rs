@@ -6,3 +6,4 @@ mod facts;
 mod limits;
 mod nodes;
 mod server;
+mod view;

@@ -143,7 +143,8 @@ async fn the_process_has_no_more_connections_than_its_settings_allow() {
     for max in [1, 2, 4] {
         for (mut watched, url) in WatchedDatabase::each().await {
             let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
-            let settings = DatabaseSettings { url: url.clone(), connections: ConnectionBound::new(max) };
+            let settings =
+                DatabaseSettings { url: url.clone(), read_url: None, connections: ConnectionBound::new(max) };
             let spool = spool();
             let gateway = plan(&[&upstream]).with(|plan| {
                 plan.database = Some(settings);

@@ -465,3 +465,52 @@ async fn an_answer_from_the_cache_costs_nothing_and_says_what_it_saved() {
     assert_eq!([0, 1].map(|column| sums[0].int(column).unwrap()), [Some(1), Some(12)]);
     found.close().await;
 }
+
+/// The ledger's queries go to the copy for reading; while it does not answer they go to the database itself,
+/// which is logged once, and the answer says so.
+#[tokio::test]
+async fn queries_go_to_the_copy_and_come_back_without_it() {
+    let upstream = Upstream::always(Speaks::H1, steps());
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut cases = vec![(None, format!("postgres://thalweg:s3cret-of-copy@{closed}/copy"))];
+    match std::env::var("THALWEG_TEST_POSTGRES") {
+        Ok(url) => cases.push((Some(url.clone()), url)),
+        Err(_) => eprintln!("THALWEG_TEST_POSTGRES is not set: a copy that answers is left out"),
+    }
+    let url = |text: &str| DatabaseUrl::parse(text, std::path::Path::new("")).unwrap();
+    for (main, copy) in cases {
+        let database = DatabaseFile::new();
+        let plan = database.plan(&[&upstream]).with(|settings| {
+            if let Some(main) = &main {
+                settings.database = Some(DatabaseSettings::new(url(main)));
+            }
+            settings.database.as_mut().unwrap().read_url = Some(url(&copy));
+            let admin =
+                thalweg::auth::TokenSettings::plain("admin", thalweg::base::Secret::new(ADMIN.to_owned()));
+            settings.tokens.push(thalweg::auth::TokenSettings { admin: true, ..admin });
+        });
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        assert!(client.send(Call::stream()).await.collect().await.complete);
+        written(&gateway, 1).await;
+        for _ in 0..2 {
+            let call = Call::get("/stats?since=1h").header("authorization", &format!("Bearer {ADMIN}"));
+            let told = client.send(call).await.collect().await.json();
+            assert!(told["ledger"]["usage"][0]["requests"].as_u64() >= Some(1), "{told:#}");
+            let state = &told["ledger"]["read_replica"];
+            match main {
+                // No standby, so there is no lag to know.
+                Some(_) => assert_eq!(state, &json!({"used": true, "lag_seconds": null})),
+                None => {
+                    assert_eq!(state["used"], false);
+                    assert!(state["reason"].is_string() && !state.to_string().contains("s3cret-of-copy"));
+                }
+            }
+        }
+        drop(client);
+        gateway.stop().await;
+    }
+    let line = ["the copy of the database for reading does not answer", &closed.to_string()];
+    assert_eq!(journal::count(line), 1);
+    assert!(!journal::mentions("s3cret-of-copy"));
+}
