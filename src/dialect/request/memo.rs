@@ -3,8 +3,17 @@
 //!
 //! A member is known by its bytes, all of them: the comparison costs less than a digest. Bounded in bytes;
 //! the one that was used least recently goes.
+//!
+//! The clients of a worker share it, because a team's agents send the same tools under many keys. That is
+//! safe. What is found is the nodes that reading these bytes again would give, their texts included, so that
+//! nothing of one key's request comes into another's. Time tells a client that a member of 1 KiB or more,
+//! which it has in full, was sent by another one lately; the provider's prompt cache, which all keys share as
+//! well, says so in its count of cached tokens. Of a member known in part it tells next to nothing: the
+//! comparison ends at the first difference, which moves it by a nanosecond for 32 bytes and more, and it
+//! takes place once for each of a request's first few members ([`MAX_LOOKS`]), so that no request repeats it
+//! until it can be measured.
 
-use super::json_node::JsonNode;
+use super::json_node::{JsonNode, NodeKind};
 
 #[derive(Debug)]
 pub(super) struct SpanMemo {
@@ -28,6 +37,9 @@ const MAX_SPAN: usize = 256 << 10;
 const MAX_BYTES: usize = 1 << 20;
 const MAX_SPANS: usize = 16;
 
+/// Members of a request that are looked for: `tools` and the system's words, and one to spare.
+pub(super) const MAX_LOOKS: usize = 3;
+
 impl KnownSpan {
     fn bytes(&self) -> usize {
         self.source.len() + size_of_val(&*self.nodes) + self.texts.len()
@@ -49,8 +61,8 @@ impl SpanMemo {
     pub(super) fn keep(&mut self, bytes: &[u8], nodes: &[JsonNode], texts: &[u8], text_at: usize) {
         let Some(first) = nodes.first() else { return };
         let Some(source) = bytes.get(first.start as usize..first.end as usize) else { return };
-        // It ends with its quote or bracket, so that no longer value begins with it.
-        if !(MIN_SPAN..=MAX_SPAN).contains(&source.len()) {
+        // A longer number may begin with a number. Others end with their quote or bracket.
+        if first.kind == NodeKind::Number || !(MIN_SPAN..=MAX_SPAN).contains(&source.len()) {
             return;
         }
         let moved = |node: &JsonNode| JsonNode {
@@ -115,6 +127,30 @@ mod tests {
         assert_eq!(buffers.memo.spans.len(), 3);
         let broken = format!(r#"{{"tools":{}x}}"#, tools("x", 2000));
         assert!(buffers.read(&broken).is_err());
+    }
+
+    #[test]
+    fn a_value_that_goes_on_is_another() {
+        let mut buffers = NodeBuffers::default();
+        let digits = "0".repeat(2 * MIN_SPAN);
+        for body in [format!(r#"{{"system":0.{digits}}}"#), format!(r#"{{"system":0.{digits}1}}"#)] {
+            assert_eq!(buffers.read(&body), Ok(()), "{body}");
+        }
+        let words = "s".repeat(2 * MIN_SPAN);
+        for body in [format!(r#"{{"system":"{words}"}}"#), format!(r#"{{"system":"{words}\""}}"#)] {
+            buffers.read(&body).unwrap();
+            let mut fresh = NodeBuffers::default();
+            fresh.read(&body).unwrap();
+            assert_eq!(nodes(&buffers), nodes(&fresh), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_request_looks_for_few_members() {
+        let mut buffers = NodeBuffers::default();
+        let members: Vec<_> = (0..40).map(|at| format!(r#""system":"{at}""#)).collect();
+        buffers.read(&format!("{{{}}}", members.join(","))).unwrap();
+        assert_eq!(buffers.memo.clock, MAX_LOOKS as u64);
     }
 
     #[test]

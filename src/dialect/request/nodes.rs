@@ -6,7 +6,7 @@
 
 use super::{
     json_node::{JsonNode, NodeKind},
-    memo::SpanMemo,
+    memo::{MAX_LOOKS, SpanMemo},
 };
 use crate::dialect::{
     json::stop_in,
@@ -87,10 +87,12 @@ impl NodeReader<'_> {
         let mut open = [0_usize; MAX_DEPTH];
         let mut depth = 0;
         let mut new = None;
+        let mut looks = 0;
         self.skip_space();
         loop {
             // A value stands here.
-            let is_long = depth == 1 && self.has_long_name();
+            let is_long = depth == 1 && looks < MAX_LOOKS && self.has_long_name();
+            looks += usize::from(is_long);
             let is_known = is_long && self.take_known(memo);
             if is_long && !is_known {
                 new = Some((self.nodes.len(), self.length));
