@@ -15,9 +15,13 @@ pub struct ByteList {
     /// Empty: the list is.
     first: Bytes,
     /// `None` until the list has had a second segment.
-    more: Option<Box<VecDeque<Bytes>>>,
+    more: Option<Box<FurtherSegments>>,
     remaining: usize,
 }
+
+/// Boxed, because a list keeps room for it for as long as it lives, and few lists need it.
+#[derive(Clone, Debug)]
+struct FurtherSegments(VecDeque<Bytes>);
 
 /// Further segments that a list has room for when it gets its second: a request's head, and its body with one
 /// edit.
@@ -53,7 +57,8 @@ impl ByteList {
     }
 
     fn more(&mut self) -> &mut VecDeque<Bytes> {
-        self.more.get_or_insert_with(|| Box::new(VecDeque::with_capacity(MORE_CAPACITY)))
+        let segments = || Box::new(FurtherSegments(VecDeque::with_capacity(MORE_CAPACITY)));
+        &mut self.more.get_or_insert_with(segments).0
     }
 
     /// Bytes left, of all segments together.
@@ -79,13 +84,13 @@ impl ByteList {
 
     /// The first segment; the second takes its place.
     fn take_first(&mut self) -> Bytes {
-        let second = self.more.as_mut().and_then(|more| more.pop_front()).unwrap_or_default();
+        let second = self.more.as_mut().and_then(|more| more.0.pop_front()).unwrap_or_default();
         std::mem::replace(&mut self.first, second)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
         let first = Some(&self.first).filter(|first| !first.is_empty());
-        first.into_iter().chain(self.more.iter().flat_map(|more| more.iter()))
+        first.into_iter().chain(self.more.iter().flat_map(|more| more.0.iter()))
     }
 
     /// All bytes in one piece. Copies them unless there is only one segment.

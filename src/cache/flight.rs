@@ -222,7 +222,7 @@ impl FlightLeader {
         if state.is_paused { Poll::Pending } else { Poll::Ready(true) }
     }
 
-    /// Nobody joins from here on.
+    /// No request joins from here on.
     fn close(&mut self) {
         if std::mem::take(&mut self.is_open) {
             locked(&self.registry.0).remove(&self.key);
