@@ -1,6 +1,6 @@
-//! Translates a provider's stream, any bytes of it, into each client dialect. The output is always a stream
-//! of that dialect: its events are JSON, blocks open and close in order, nothing follows the end. Cuts change
-//! nothing, and an event that serde_json reads is never one that is not JSON.
+//! Translates a provider's stream, any bytes of it, into a client's dialect, which the input chooses. The
+//! output is always a stream of that dialect: its events are JSON, blocks open and close in order, nothing
+//! follows the end. Cuts change nothing, and an event that serde_json reads is never one that is not JSON.
 
 use std::collections::BTreeMap;
 
@@ -24,24 +24,23 @@ const MAX_DEPTH: usize = 100;
 /// model of a thousand each, or open and close a call.
 const MAX_GROWTH: usize = 200;
 
-/// Input: the request's wishes, two cuts, the stream.
+/// Input: the request's wishes, the client among them; two cuts; the stream.
 pub fn check(from: ApiDialect, input: &[u8]) {
     let Some((wishes, rest)) = input.split_first() else { return };
     let Some((bytes, pieces)) = pieces::pieces(rest) else { return };
     let context = context(*wishes);
-    for to in CLIENTS {
-        let run = run(from, to, &context, &pieces);
-        assert!(run.output.len() <= MAX_LINE.min(20_000) + MAX_GROWTH * bytes.len(), "too much");
-        let events = events(to, &run.output);
-        match to {
-            ApiDialect::ChatCompletions => chat(&events, run.is_whole),
-            ApiDialect::Messages => messages(&events, run.is_whole),
-            ApiDialect::Responses => responses(&events, run.is_whole),
-            ApiDialect::Gemini => gemini(&events, run.is_whole),
-        }
-        if to == CLIENTS[usize::from(wishes >> 6)] {
-            assert_eq!(self::run(from, to, &context, &[bytes]).output, run.output, "a cut changes the output");
-        }
+    let to = CLIENTS[usize::from(wishes >> 6)];
+    let run = run(from, to, &context, &pieces);
+    assert!(run.output.len() <= MAX_LINE.min(20_000) + MAX_GROWTH * bytes.len(), "too much");
+    let events = events(to, &run.output);
+    match to {
+        ApiDialect::ChatCompletions => chat(&events, run.is_whole),
+        ApiDialect::Messages => messages(&events, run.is_whole),
+        ApiDialect::Responses => responses(&events, run.is_whole),
+        ApiDialect::Gemini => gemini(&events, run.is_whole),
+    }
+    if pieces.iter().filter(|piece| !piece.is_empty()).count() > 1 {
+        assert_eq!(self::run(from, to, &context, &[bytes]).output, run.output, "a cut changes the output");
     }
     each_event(bytes, from, &context);
 }
