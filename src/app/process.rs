@@ -158,9 +158,7 @@ fn build_process(
     let (spans, exporter) = exporter.map_err(StartError::Thread)?.unzip();
     running.exporter = exporter;
     let ledger = LedgerGauges::default();
-    let shown =
-        StatsSource { telemetry: telemetry.clone(), ledger: ledger.clone(), snapshot: Arc::clone(&snapshot) };
-    let board = running.share_stats(shown, &background)?;
+    let board = running.share_stats((&telemetry, &ledger, &snapshot), &background)?;
     let (rows, ledger_thread) = steps::start_ledger(&settings, &ledger)?.unzip();
     running.ledger = ledger_thread;
     let settlement =
@@ -244,10 +242,12 @@ impl Running {
     /// Shows this replica's statistics to the others; returns the place of all. `None`: there is no Redis.
     fn share_stats(
         &mut self,
-        source: StatsSource,
+        (telemetry, ledger, snapshot): (&Telemetry, &LedgerGauges, &Arc<ArcSwap<Snapshot>>),
         background: &Background,
     ) -> Result<Option<DocumentBoard>, StartError> {
         let Some(board) = self.redis.stats_board() else { return Ok(None) };
+        let (telemetry, ledger, snapshot) = (telemetry.clone(), ledger.clone(), Arc::clone(snapshot));
+        let source = StatsSource { telemetry, ledger, snapshot };
         let task = stats_task::start(source, board.clone(), background);
         self.stats = Some(task.map_err(StartError::Thread)?);
         Ok(Some(board))

@@ -172,7 +172,7 @@ mod tests {
             (LatencyTracker::default(), LatencyTracker::default(), LatencyTracker::default());
         for number in 1..200 {
             let sample = Duration::from_millis(number * number % 991);
-            if number % 3 == 0 { &one } else { &two }.record(sample, Moment(1));
+            if number.is_multiple_of(3) { &one } else { &two }.record(sample, Moment(1));
             all.record(sample, Moment(1));
         }
         let mut merged = one.counts();

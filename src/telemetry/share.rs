@@ -103,8 +103,8 @@ mod tests {
     fn facts(number: u32) -> RequestFacts<'static> {
         RequestFacts {
             total: Duration::from_millis(u64::from(number * number % 977)),
-            model: Some(if number % 4 == 0 { "m" } else { "n" }),
-            attempts: 1 + u8::from(number % 7 == 0),
+            model: Some(if number.is_multiple_of(4) { "m" } else { "n" }),
+            attempts: 1 + u8::from(number.is_multiple_of(7)),
             ..done()
         }
     }
@@ -112,8 +112,8 @@ mod tests {
     #[test]
     fn two_merged_are_as_one_that_saw_all() {
         let mut stats = [Stats::default(), Stats::default(), Stats::default()];
-        for number in 0..500 {
-            let at = if number % 3 == 0 { 0 } else { 1 };
+        for number in 0..500_u32 {
+            let at = if number.is_multiple_of(3) { 0 } else { 1 };
             stats[at].add(SECOND, &facts(number));
             stats[2].add(SECOND, &facts(number));
         }

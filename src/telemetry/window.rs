@@ -153,7 +153,7 @@ impl Quantiles {
                 reached = reached.saturating_add(*count);
                 reached >= wanted
             });
-            Duration::from_nanos(found.or(counts.last()).map_or(0, |(value, _)| *value))
+            Duration::from_nanos(found.or_else(|| counts.last()).map_or(0, |(value, _)| *value))
         };
         let max = Duration::from_nanos(counts.last().map_or(0, |(value, _)| *value));
         Self { count, p50: at(0.5), p90: at(0.9), p95: at(0.95), p99: at(0.99), max }
@@ -277,7 +277,7 @@ mod tests {
         let (mut one, mut two, mut all) = (Windows::default(), Windows::default(), Windows::default());
         for number in 1..=1000_u32 {
             let (at, time) = (SECOND * (number / 100), MS * (number * number % 7919));
-            let half = if number % 3 == 0 { &mut one } else { &mut two };
+            let half = if number.is_multiple_of(3) { &mut one } else { &mut two };
             half.record(at, time, u64::from(number % 5));
             all.record(at, time, u64::from(number % 5));
         }
