@@ -159,15 +159,20 @@ def thalweg(port, directory, providers, binary=THALWEG, **more):
     return [binary, "serve", "--config", file]
 
 
-def _full(port, upstream):
+def _full(port, upstream, **more):
     """Limits that are counted and never reached."""
     key = {"description": "rig", "token": KEY, "models": ["rig-*"], "rpm": 100_000_000, "tpm": 4 * 10**9, "concurrent": 100_000, "budget": 1e9}
     prices = {"rig-model": {"input": 2.5, "output": 10}}
     database = f"sqlite:{upstream.directory / 'thalweg.db'}"
-    return _thalweg(port, upstream, tokens=[key], prices=prices, database=database, ledger={}, telemetry={})
+    return _thalweg(port, upstream, tokens=[key], prices=prices, database=database, ledger={}, telemetry={}, **more)
 
 
 _COMMANDS = {"nginx": _nginx, "haproxy": _haproxy, "thalweg": _thalweg, FULL: _full}
+
+
+def use_redis(name, url):
+    """Adds a leg: everything on, with this Redis."""
+    _COMMANDS[name] = lambda port, upstream: _full(port, upstream, redis=url)
 
 
 def _fill(template, upstream, **values):
