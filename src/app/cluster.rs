@@ -41,7 +41,7 @@ pub(super) fn start(
         let Some(url) = url else { continue };
         let own = RedisGauges::default();
         gauges.push((purpose, own.clone()));
-        let client = RedisClient::new(own);
+        let client = RedisClient::new(own, redis.wait * 2);
         if purpose == "limits" {
             running.limits =
                 Some(share_limits(redis, settings.when_alone, keys, client.clone(), background)?);
@@ -73,7 +73,7 @@ fn share_limits(
     background: &Background,
 ) -> io::Result<(watch::Sender<bool>, BackgroundTask)> {
     let (stop, mut stopped) = watch::channel(false);
-    let (hub, keeper) = LimitHub::open(client, keys.clock(), &redis.prefix, when_alone);
+    let (hub, keeper) = LimitHub::open(client, keys.clock(), &redis.prefix, (when_alone, redis.wait));
     keys.share_limits(hub);
     let task = background.spawn("limits", move || async move {
         let ended = async {

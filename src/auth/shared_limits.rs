@@ -95,11 +95,11 @@ impl LimitHub {
         client: RedisClient,
         clock: MeterClock,
         prefix: &str,
-        when_alone: WhenAlone,
+        (when_alone, wait): (WhenAlone, Duration),
     ) -> (Self, LimitKeeper) {
         let (sender, queue) = mpsc::channel(MAX_QUEUED);
         let replicas = Arc::new(AtomicU32::new(1));
-        let handle = ShareHandle { queue: sender, replicas: Arc::clone(&replicas), when_alone };
+        let handle = ShareHandle { queue: sender, replicas: Arc::clone(&replicas), when_alone, wait };
         let parts = KeeperParts {
             client: client.clone(),
             clock,
@@ -199,7 +199,8 @@ impl ActiveKeys {
         for meter in self.meters.values() {
             self.exchange(meter);
         }
-        self.meters.retain(|_, meter| !meter.is_quiet());
+        let now = self.parts.clock.now();
+        self.meters.retain(|_, meter| !meter.is_quiet(now));
     }
 
     fn tell_again(&self) {
@@ -247,12 +248,13 @@ impl KeeperParts {
     /// One report. False: it has no answer.
     async fn call(&self, meter: &Arc<LimitMeter>) -> bool {
         if self.seen.load(Relaxed) != self.client.generation() && !self.sign_of_life(LIFE_MS, false).await {
+            meter.rouse();
             return false;
         }
         let sent = self.clock.now();
         let recovers = millis(sent) < self.recovers_until.load(Relaxed);
-        let most = recovers.then(|| self.replicas.load(Relaxed));
-        let Some(report) = meter.report(sent, most) else { return false };
+        let recovery = recovers.then(|| self.replicas.load(Relaxed));
+        let Some(report) = meter.report(sent, recovery) else { return false };
         let Some(name) = meter.facts().name.clone() else {
             meter.give_up();
             return false;
@@ -267,8 +269,11 @@ impl KeeperParts {
                 }
                 true
             }
+            // The client logs outages and counts errors.
             Err(_) => {
-                // The client logs outages and counts errors.
+                if !self.client.is_up() {
+                    meter.rouse();
+                }
                 tokio::time::sleep_until(Instant::now() + FAILURE_PAUSE).await;
                 meter.give_up();
                 false

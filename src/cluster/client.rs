@@ -20,8 +20,6 @@ use tokio::{
 use super::{RedisFault, RedisScript, link::RedisLink};
 use crate::telemetry::RedisGauges;
 
-/// For one call.
-pub const CALL_TIMEOUT: Duration = Duration::from_millis(100);
 /// Calls under way at once. A server that keeps up has a few.
 const MAX_CALLS: usize = 512;
 /// So many calls without an answer in a row, and the server counts as away.
@@ -44,12 +42,14 @@ struct ClientParts {
     /// The first try to connect has ended.
     tried: watch::Sender<bool>,
     gauges: RedisGauges,
+    /// For one call.
+    timeout: Duration,
 }
 
 impl RedisClient {
-    /// Without a connection; a [`RedisKeeper`](super::RedisKeeper) opens it.
+    /// Without a connection; a [`RedisKeeper`](super::RedisKeeper) opens it. `timeout`: for one call.
     #[must_use]
-    pub fn new(gauges: RedisGauges) -> Self {
+    pub fn new(gauges: RedisGauges, timeout: Duration) -> Self {
         Self(Arc::new(ClientParts {
             link: ArcSwapOption::empty(),
             calls: Semaphore::new(MAX_CALLS),
@@ -60,6 +60,7 @@ impl RedisClient {
             opened: Notify::new(),
             tried: watch::Sender::new(false),
             gauges,
+            timeout,
         }))
     }
 
@@ -103,7 +104,7 @@ impl RedisClient {
         let link = parts.link.load_full().ok_or(RedisFault::Away)?;
         let _place = parts.calls.try_acquire().map_err(|_| RedisFault::Crowded)?;
         parts.gauges.count_command();
-        let outcome = timeout(CALL_TIMEOUT, link.send(command)).await.unwrap_or(Err(RedisFault::Late));
+        let outcome = timeout(parts.timeout, link.send(command)).await.unwrap_or(Err(RedisFault::Late));
         match &outcome {
             Ok(_) => self.note_answer(),
             Err(fault) if fault.is_unknown_script() || fault.is_redirection() => self.note_answer(),

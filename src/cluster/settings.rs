@@ -1,11 +1,13 @@
 //! The servers for each purpose, as the configuration names them.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::RedisUrl;
 
 /// Connections to the server of caches, as requirements name the number (S4.3).
 pub const POOL_SIZE: usize = 10;
+/// The longest wait of a request for Redis.
+pub const WAIT: Duration = Duration::from_millis(50);
 /// Begins the name of every key in Redis.
 pub const PREFIX: &str = "thalweg:";
 
@@ -20,6 +22,8 @@ pub struct RedisSettings {
     /// Connections for caches; the limits share one.
     pub pool_size: usize,
     pub prefix: String,
+    /// The longest wait of a request; a call has twice this time.
+    pub wait: Duration,
 }
 
 impl RedisSettings {
@@ -32,6 +36,7 @@ impl RedisSettings {
             authority: None,
             pool_size: POOL_SIZE,
             prefix: PREFIX.to_owned(),
+            wait: WAIT,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cluster::{
         RedisSettings, RedisUrl,
-        settings::{POOL_SIZE, PREFIX},
+        settings::{POOL_SIZE, PREFIX, WAIT},
     },
     telemetry::instance::is_name,
 };
@@ -46,6 +46,8 @@ fn section(section: &mut Section<'_, '_, '_>) -> Option<RedisSettings> {
     let mut pool_size = POOL_SIZE;
     section.set("pool_size", &mut pool_size, scalar::integer(1..=MAX_CONNECTIONS));
     let prefix = section.read("prefix", prefix);
+    let mut wait = WAIT;
+    section.set("wait", &mut wait, scalar::duration);
     let authority = section.read("ca", scalar::file(folder.as_deref()));
     (!is_missing).then(|| RedisSettings {
         limits: limits.unwrap_or_else(|| both.clone()),
@@ -53,6 +55,7 @@ fn section(section: &mut Section<'_, '_, '_>) -> Option<RedisSettings> {
         authority,
         pool_size,
         prefix: prefix.unwrap_or_else(|| PREFIX.to_owned()),
+        wait,
     })
 }
 

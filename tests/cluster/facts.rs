@@ -16,7 +16,11 @@ use crate::{
 
 async fn replica(upstreams: &[&Upstream], url: &RedisUrl, health: Option<HealthSettings>) -> Gateway {
     let plan = Plan::to(upstreams).with(|settings| {
-        settings.redis = Some(RedisSettings { cache: None, ..RedisSettings::plain(url.clone()) });
+        settings.redis = Some(RedisSettings {
+            cache: None,
+            wait: Duration::from_secs(1),
+            ..RedisSettings::plain(url.clone())
+        });
         settings.health = health.unwrap_or(settings.health);
     });
     plan.start().await

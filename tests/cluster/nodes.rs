@@ -73,7 +73,8 @@ async fn limits_hold_on_a_cluster() {
     let url = RedisUrl::parse(&format!("redis://{}", nodes.join(","))).unwrap();
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
     let keys: Vec<String> = (0..6).map(|number| format!("{TOKEN}-{number}")).collect();
-    let redis = RedisSettings { cache: None, ..RedisSettings::plain(url) };
+    let wait = Duration::from_millis(500);
+    let redis = RedisSettings { cache: None, wait, ..RedisSettings::plain(url) };
     let gateways = [gateway(&upstream, redis.clone(), &keys).await, gateway(&upstream, redis, &keys).await];
     let mut known = false;
     for server in &servers {

@@ -71,10 +71,9 @@ pub struct ShareAnswer {
 }
 
 impl LimitMeter {
-    /// The next report. `None`: the key is not shared, or a report is under way. `most`: the share of a limit
-    /// that this replica may have in number of replicas, while others may not have told a store that has lost
-    /// everything.
-    pub fn report(&self, now: Duration, most: Option<u32>) -> Option<ShareReport> {
+    /// The next report. `None`: the key is not shared, or a report is under way. `recovery`: the store has lost
+    /// everything and may not have the others' reports yet; of so many replicas this one gets its part alone.
+    pub fn report(&self, now: Duration, recovery: Option<u32>) -> Option<ShareReport> {
         let share = self.share()?;
         let limits = self.facts().limits;
         let now = millis(share.clock(now));
@@ -98,7 +97,7 @@ impl LimitMeter {
             windows: Default::default(),
         };
         let needs = share.needs.each_ref().map(|need| need.load(Acquire));
-        let mut own = [0; 2];
+        let (mut own, mut allowances) = ([0; 2], [0; 2]);
         let windows = [(&self.requests, limits.requests), (&self.tokens, limits.tokens)];
         for (flow, (window, limit)) in windows.into_iter().enumerate() {
             let grant = &share.flows[flow];
@@ -120,17 +119,24 @@ impl LimitMeter {
                 grant.left.store(0, Release);
             }
             let seconds = window.seconds(Duration::from_millis(now));
-            own[flow] = seconds.iter().map(|(_, amount)| u64::from(*amount)).sum();
-            if let Some(replicas) = most {
-                let used = i64::try_from(own[flow]).unwrap_or(i64::MAX);
+            own[flow] = seconds.iter().map(|(_, amount)| i64::from(*amount)).sum();
+            if let Some(replicas) = recovery {
                 let most = book.allowance(flow, limit, replicas, now);
-                want = want.min((most - used).max(report.keep[flow]));
+                want = want.min((most - own[flow]).max(report.keep[flow]));
+                allowances[flow] = most;
             }
             report.want[flow] = want;
             report.need[flow] = need;
             report.windows[flow] = seconds;
         }
-        self.report_levels(share, &mut report, needs, now);
+        self.report_levels(share, &mut report, needs, (now, &mut book.spare));
+        if let Some(replicas) = recovery {
+            let totals = [limits.concurrent.map(i64::from), limits.budget.map(|all| all - report.spent)];
+            for (level, total) in totals.into_iter().enumerate() {
+                let part = total.unwrap_or(0) / i64::from(replicas.max(1));
+                report.want_level[level] = report.want_level[level].min(part.max(report.level[level]));
+            }
+        }
         book.seq += 1;
         book.reported_at = now;
         book.pending = Some(PendingReport {
@@ -141,18 +147,25 @@ impl LimitMeter {
             levels: [self.running().into(), self.own_level()],
             saved_here: self.saved_here(),
             own,
+            allowances: recovery.map(|_| allowances),
         });
         Some(report)
     }
 
     /// Lowers places and money held to those wanted, and reports them.
-    fn report_levels(&self, share: &LimitShare, report: &mut ShareReport, needs: [i64; 4], now: u64) {
+    fn report_levels(
+        &self,
+        share: &LimitShare,
+        report: &mut ShareReport,
+        needs: [i64; 4],
+        (now, spare): (u64, &mut [i64; 2]),
+    ) {
         let is_live = now < share.level_until.load(Acquire);
         if let Some(limit) = report.limits.concurrent {
             let entered = share.entered.swap(0, AcqRel);
             // Of a small limit nothing is held that is not in use.
-            let spare = entered.min(i64::from(limit) / 4);
-            let want = i64::from(self.running()) + needs[2] + spare;
+            spare[0] = next_spare(spare[0], entered, needs[2]).min(i64::from(limit) / 4);
+            let want = i64::from(self.running()) + needs[2] + spare[0];
             if is_live {
                 share.running_cap.fetch_min(want, AcqRel);
             } else {
@@ -163,8 +176,9 @@ impl LimitMeter {
             report.want_level[0] = want;
         }
         if let Some(budget) = report.limits.budget {
-            let spare = share.set_aside.swap(0, AcqRel).saturating_mul(2).min(budget / 8);
-            let want = self.own_level().saturating_add(needs[3]).saturating_add(spare);
+            let set_aside = share.set_aside.swap(0, AcqRel).saturating_mul(2);
+            spare[1] = next_spare(spare[1], set_aside, needs[3]).min(budget / 8);
+            let want = self.own_level().saturating_add(needs[3]).saturating_add(spare[1]);
             let here = self.saved_here();
             if is_live {
                 share.ceiling.fetch_min(here.saturating_add(want), AcqRel);
@@ -183,6 +197,13 @@ impl LimitMeter {
         let Some(share) = self.share() else { return false };
         let mut book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(pending) = book.pending.take_if(|pending| pending.seq == answer.seq) else { return false };
+        let is_lost = answer.last.is_none()
+            && book.answered_at != 0
+            && pending.sent.saturating_sub(book.answered_at) < COUNTED_MS - 2000;
+        // Its grants were made without the others' reports.
+        if is_lost && pending.allowances.is_none() {
+            return true;
+        }
         // The store's clock was not later than this when the report was made, so that no use is dated early.
         let offset = answer.now.wrapping_sub(millis(sent)).cast_signed();
         share.offset.store(offset, Relaxed);
@@ -197,8 +218,10 @@ impl LimitMeter {
             let until = if is_short { (answer.now + EMPTY_MS).min(answer.free_at[flow]) } else { 0 };
             share.empty_until[flow].store(until, Release);
             book.held[flow] = answer.held[flow];
-            let rest = answer.free[flow].max(0).unsigned_abs() / u64::from(replicas.max(1));
-            book.own_at_answer[flow] = pending.own[flow] + rest;
+            let rest = answer.free[flow].max(0) / i64::from(replicas.max(1));
+            // A store that has lost everything does not know the rest.
+            let known = pending.allowances.map(|allowances| allowances[flow]);
+            book.own_at_answer[flow] = known.unwrap_or(pending.own[flow] + rest);
         }
         share.flow_until.store(answer.lapse, Release);
         share.running_cap.store(answer.cap[0], Release);
@@ -213,9 +236,6 @@ impl LimitMeter {
             share.empty_until[limit].store(until, Release);
         }
         book.level_held = answer.cap.iter().any(|cap| *cap > 0);
-        let is_lost = answer.last.is_none()
-            && book.answered_at != 0
-            && pending.sent.saturating_sub(book.answered_at) < COUNTED_MS - 2000;
         book.answered_at = answer.now;
         drop(book);
         share.answered.notify_waiters();
@@ -227,6 +247,13 @@ impl LimitMeter {
         let Some(share) = self.share() else { return };
         share.changed.store(true, Release);
         share.book.lock().unwrap_or_else(PoisonError::into_inner).pending = None;
+    }
+
+    /// Requests that wait look again, because the store is away.
+    pub fn rouse(&self) {
+        if let Some(share) = self.share() {
+            share.answered.notify_waiters();
+        }
     }
 
     /// Whether a report should be made now.
@@ -295,9 +322,10 @@ impl LimitMeter {
         }
     }
 
-    /// Nothing of the key is held, and nothing is left to tell.
-    pub fn is_quiet(&self) -> bool {
+    /// Nothing of the key is held or counts, so nothing is left to tell, even if the store loses everything.
+    pub fn is_quiet(&self, now: Duration) -> bool {
         let Some(share) = self.share() else { return true };
+        let now = share.clock(now);
         let book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
         let is_waited_for = share.needs.iter().any(|need| need.load(Relaxed) > 0);
         !is_waited_for
@@ -307,6 +335,8 @@ impl LimitMeter {
             && self.running() == 0
             && self.own_level() == 0
             && !share.changed.load(Acquire)
+            && self.requests.used(now) == 0
+            && self.tokens.used(now) == 0
     }
 
     /// The next report is made soon, whatever was used: the store may have lost the last one.
@@ -323,6 +353,12 @@ impl LimitMeter {
         let book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
         u32::try_from(book.allowance(flow, limit.into(), replicas, millis(now))).unwrap_or(0)
     }
+}
+
+/// How much of a level to hold beyond its use, after `used` of it was taken since the last report. It doubles
+/// while requests wait, because the time between two reports is short then and so is the use in it.
+fn next_spare(spare: i64, used: i64, need: i64) -> i64 {
+    if need > 0 { spare.saturating_mul(2).max(need) } else { spare / 2 }.max(used)
 }
 
 #[cfg(test)]

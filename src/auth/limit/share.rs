@@ -88,9 +88,11 @@ pub struct ShareBook {
     /// By flow: amounts per second, and those held in the store's view.
     pub(super) rates: [f64; 2],
     pub(super) held: [i64; 2],
+    /// By level: the amount held beyond use.
+    pub(super) spare: [i64; 2],
     /// The most that this replica may have in its window while the store is away: its own use at the last
     /// answer, and its part of the rest.
-    pub(super) own_at_answer: [u64; 2],
+    pub(super) own_at_answer: [i64; 2],
     pub(super) level_held: bool,
 }
 
@@ -102,7 +104,9 @@ pub(super) struct PendingReport {
     pub(super) needs: [i64; 4],
     pub(super) levels: [i64; 2],
     pub(super) saved_here: i64,
-    pub(super) own: [u64; 2],
+    pub(super) own: [i64; 2],
+    /// The most that the window may hold while the store recovers from a loss. `None`: it does not.
+    pub(super) allowances: Option<[i64; 2]>,
 }
 
 impl ShareBook {
@@ -113,7 +117,7 @@ impl ShareBook {
         if self.answered_at == 0 || now.saturating_sub(self.answered_at) > COUNTED_MS {
             return part;
         }
-        part.min(i64::try_from(self.own_at_answer[flow]).unwrap_or(i64::MAX))
+        part.min(self.own_at_answer[flow])
     }
 }
 

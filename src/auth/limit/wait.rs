@@ -21,9 +21,6 @@ use super::{
     values::{Exceeded, LimitValues, Reservation},
 };
 
-/// The longest wait of a request for a grant.
-const GRANT_TIMEOUT: Duration = Duration::from_millis(50);
-
 /// The way to shared limits, as requests see it. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct ShareHandle {
@@ -31,6 +28,8 @@ pub struct ShareHandle {
     /// Replicas last seen, this one included.
     pub replicas: Arc<AtomicU32>,
     pub when_alone: WhenAlone,
+    /// The longest wait of a request for a grant.
+    pub wait: Duration,
 }
 
 /// Why a request gets no lease.
@@ -48,7 +47,9 @@ enum Waited {
     Answered,
     /// The store has nothing.
     Empty,
-    /// The store does not answer.
+    /// There was no answer in time.
+    Late,
+    /// The store is away.
     Alone,
 }
 
@@ -66,7 +67,7 @@ impl ShareHandle {
         clock: impl Fn() -> Duration,
     ) -> Result<Lease, Refused> {
         meter.join(&self.queue);
-        let deadline = Instant::now() + GRANT_TIMEOUT;
+        let deadline = Instant::now() + self.wait;
         let mut had_answer = false;
         loop {
             let exceeded = match meter.enter(limits, clock()) {
@@ -77,8 +78,8 @@ impl ShareHandle {
                 Waited::Answered => had_answer = true,
                 Waited::Empty => return Err(Refused::Exceeded(exceeded)),
                 // The store answers, and others were faster.
-                Waited::Alone if had_answer => return Err(Refused::Exceeded(exceeded)),
-                Waited::Alone => {
+                Waited::Late if had_answer => return Err(Refused::Exceeded(exceeded)),
+                Waited::Late | Waited::Alone => {
                     let basis = self.alone()?;
                     return meter.enter_on(limits, clock(), basis).map_err(Refused::Exceeded);
                 }
@@ -99,7 +100,7 @@ impl ShareHandle {
         clock: impl Fn() -> Duration,
     ) -> Result<Lease, Refused> {
         let meter = Arc::clone(lease.meter());
-        let deadline = Instant::now() + GRANT_TIMEOUT;
+        let deadline = Instant::now() + self.wait;
         let mut had_answer = false;
         loop {
             let exceeded = match lease.extend_on(limits, reservation, clock(), LimitBasis::Granted) {
@@ -109,8 +110,8 @@ impl ShareHandle {
             match self.wait(&meter, &exceeded, &is_up, deadline, &clock).await {
                 Waited::Answered => had_answer = true,
                 Waited::Empty => return Err(Refused::Exceeded(exceeded)),
-                Waited::Alone if had_answer => return Err(Refused::Exceeded(exceeded)),
-                Waited::Alone => {
+                Waited::Late if had_answer => return Err(Refused::Exceeded(exceeded)),
+                Waited::Late | Waited::Alone => {
                     let basis = self.alone()?;
                     let extended = lease.extend_on(limits, reservation, clock(), basis);
                     return extended.map(|()| lease).map_err(Refused::Exceeded);
@@ -149,9 +150,11 @@ impl ShareHandle {
         answered.as_mut().enable();
         let _need = share.need(exceeded.limit, exceeded.amount);
         meter.wake();
-        match timeout_at(deadline, answered).await {
-            Ok(()) => Waited::Answered,
-            Err(_) => Waited::Alone,
+        let is_over = timeout_at(deadline, answered).await.is_err();
+        match is_up() {
+            false => Waited::Alone,
+            true if is_over => Waited::Late,
+            true => Waited::Answered,
         }
     }
 }

@@ -69,7 +69,7 @@ async fn the_script_does_as_the_model() {
         return;
     };
     let _server = Server(child);
-    let client = RedisClient::new(RedisGauges::default());
+    let client = RedisClient::new(RedisGauges::default(), Duration::from_secs(2));
     let keeper = RedisKeeper {
         client: client.clone(),
         url: RedisUrl::parse(&format!("redis://127.0.0.1:{port}")).unwrap(),

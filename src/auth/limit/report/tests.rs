@@ -83,6 +83,8 @@ struct SimReplica {
     name: usize,
     is_alive: bool,
     is_cut: bool,
+    /// When its connection is there again.
+    back_at: u64,
     /// Requests that wait, since when.
     waiting: Vec<u64>,
     running: Vec<(u64, Lease)>,
@@ -102,6 +104,8 @@ struct SimWorld {
     spent: i64,
     saved: i64,
     is_lossy: bool,
+    /// The store has lost everything and has not been told again by all.
+    recovers_until: u64,
 }
 
 const START: u64 = 1_800_000_000_000;
@@ -122,6 +126,7 @@ impl SimWorld {
             spent: 0,
             saved: 0,
             is_lossy,
+            recovers_until: 0,
         };
         for _ in 0..replicas {
             let replica = world.replica();
@@ -139,7 +144,8 @@ impl SimWorld {
         self.names += 1;
         let skew = self.rng.below(20_000) as i64 - 10_000;
         let (waiting, running) = (Vec::new(), Vec::new());
-        SimReplica { meter, skew, name: self.names, is_alive: true, is_cut: false, waiting, running }
+        let (is_alive, is_cut, back_at) = (true, false, 0);
+        SimReplica { meter, skew, name: self.names, is_alive, is_cut, back_at, waiting, running }
     }
 
     fn moment(&self, index: usize) -> Duration {
@@ -202,11 +208,18 @@ impl SimWorld {
 
     fn exchange(&mut self, index: usize) {
         let sent = self.moment(index);
-        let replica = &self.replicas[index];
+        let replica = &mut self.replicas[index];
+        if self.now < replica.back_at {
+            return;
+        }
+        if std::mem::take(&mut replica.back_at) > 0 {
+            replica.meter.tell_again();
+        }
         if !replica.meter.is_due(sent) {
             return;
         }
-        let Some(report) = replica.meter.report(sent, None) else { return };
+        let recovery = (self.now < self.recovers_until).then_some(3);
+        let Some(report) = replica.meter.report(sent, recovery) else { return };
         let (name, is_cut) = (replica.name, replica.is_cut);
         let runs = self.now + self.rng.below(15) as u64;
         let (is_lost, is_late) =
@@ -218,6 +231,17 @@ impl SimWorld {
         };
         let answers = (!is_lost && !is_late && !is_cut).then(|| runs + self.rng.below(15) as u64);
         self.calls.push(SimCall { replica: name, report, sent, runs, answers, answer: None });
+    }
+
+    /// The store starts again with nothing; connections come back one after the other.
+    fn lose_store(&mut self) {
+        self.store = ModelStore::default();
+        self.calls.clear();
+        self.recovers_until = self.now + 5000;
+        for replica in &mut self.replicas {
+            replica.meter.give_up();
+            replica.back_at = self.now + 1 + self.rng.below(2000) as u64;
+        }
     }
 
     fn deliver(&mut self) {
@@ -311,6 +335,29 @@ fn limits_hold_over_all_replicas() {
     }
 }
 
+/// A limit that is used up stays so when the store loses everything, whenever each replica reports again.
+#[test]
+fn a_store_that_lost_everything_grants_nothing_twice() {
+    for seed in 0..32 {
+        let limit = 60 + (seed as u32 * 37) % 500;
+        let mut world = SimWorld::new(seed, requests(limit), 3, false);
+        let weights: [f64; 3] = std::array::from_fn(|_| 0.05 + world.rng.unit());
+        let flood = |world: &mut SimWorld, steps: u64| {
+            for _ in 0..steps {
+                let arrivals = weights.map(|weight| usize::from(world.rng.happens(weight)));
+                world.step(&arrivals);
+            }
+        };
+        flood(&mut world, 10_000 / STEP);
+        let before = world.admitted.len();
+        assert!(before >= limit as usize * 95 / 100, "seed {seed}: {before} of {limit}");
+        world.lose_store();
+        flood(&mut world, 20_000 / STEP);
+        let most = world.admitted.len();
+        assert!(most <= limit as usize, "seed {seed}: {most} of {limit}, {before} before");
+    }
+}
+
 /// A replica that gets all requests admits nearly as many as the limit allows, in a flood and in a steady
 /// flow; and few reports are needed for that.
 #[test]
@@ -341,7 +388,13 @@ fn a_key_costs_few_reports() {
     for _ in 0..(12_000 / STEP) {
         world.step(&[0]);
     }
-    assert!(world.replicas[0].meter.is_quiet());
+    let is_quiet = |world: &SimWorld| world.replicas[0].meter.is_quiet(world.moment(0));
+    assert!(!is_quiet(&world), "its use counts");
+    assert!(world.replicas[0].meter.seq() < reports + 10, "{}", world.replicas[0].meter.seq() - reports);
+    for _ in 0..(50_000 / STEP) {
+        world.step(&[0]);
+    }
+    assert!(is_quiet(&world));
     assert!(world.replicas[0].meter.seq() < reports + 10, "{}", world.replicas[0].meter.seq() - reports);
 }
 
