@@ -71,8 +71,8 @@ pub struct ShareAnswer {
 }
 
 impl LimitMeter {
-    /// The next report. `None`: the key is not shared, or a report is under way. `recovery`: the store has lost
-    /// everything and may not have the others' reports yet; of so many replicas this one gets its part alone.
+    /// The next report. `None`: the key is not shared, or a report is under way. `recovery`: the store has
+    /// lost everything and may not have the others' reports yet; of so many replicas this one gets its part.
     pub fn report(&self, now: Duration, recovery: Option<u32>) -> Option<ShareReport> {
         let share = self.share()?;
         let limits = self.facts().limits;
