@@ -53,7 +53,6 @@ packages() {
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || has initdb || missing+=(postgresql)
     has redis-server || missing+=(redis-server)
     has pgbouncer || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
-    has redis-server || missing+=(redis-server)
     has haproxy || [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
     has buildah || missing+=(buildah)
     has strip || missing+=(binutils)
@@ -72,6 +71,21 @@ clients() {
     mkdir -p "$cache/node"
     cp tests/real_clients/package.json "$cache/node/"
     run npm install --prefix "$cache/node" --silent --no-audit --no-fund --no-package-lock
+}
+
+# Out of Debian's package, which would start a server if it were installed.
+fetch_promtool() {
+    THALWEG_PROMTOOL=$(command -v promtool || true)
+    if [ -z "$THALWEG_PROMTOOL" ]; then
+        THALWEG_PROMTOOL=$cache/prometheus/usr/bin/promtool
+        if [ ! -x "$THALWEG_PROMTOOL" ]; then
+            cd "$cache"
+            run apt-get download -qq prometheus || { run apt-get update -qq; run apt-get download -qq prometheus; }
+            dpkg -x prometheus_*.deb prometheus
+            cd - >/dev/null
+        fi
+    fi
+    export THALWEG_PROMTOOL
 }
 
 # A gateway with the demo provider, on a port that the kernel picks.
@@ -129,12 +143,14 @@ counted tests/postgres.sh cargo test --locked
 run cargo build --locked
 
 clients
+fetch_promtool
 gateway
 counted tests/real_clients/curl_client.sh
 counted "$cache/venv/bin/python" tests/real_clients/openai_client.py
 counted "$cache/venv/bin/python" tests/real_clients/openai_batches.py
 counted "$cache/venv/bin/python" tests/real_clients/httpx_client.py
 counted "$cache/venv/bin/python" tests/real_clients/metrics_client.py
+counted "$cache/venv/bin/python" tests/real_clients/promtool.py
 counted "$cache/venv/bin/python" tests/real_clients/google_client.py
 THALWEG_NODE_HOME="$cache/node" counted node tests/real_clients/openai_client.mjs
 THALWEG_NODE_HOME="$cache/node" counted node tests/real_clients/google_client.mjs
