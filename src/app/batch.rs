@@ -80,6 +80,8 @@ async fn run(config: WorkerConfig, database: DatabaseSettings, mut queue: DeskQu
     let tasks = Tasks::new();
     let upstream = Upstream::new(config.pools, config.pool_settings, gauges.clone());
     let completions = Rc::<CompletionQueue>::default();
+    let telemetry = config.telemetry.clone();
+    telemetry.batches.show();
     let drain = config.serve.drain.clone();
     let snapshot = std::sync::Arc::clone(&config.snapshot);
     let gateway = Rc::new(Gateway::new(
@@ -87,7 +89,7 @@ async fn run(config: WorkerConfig, database: DatabaseSettings, mut queue: DeskQu
         upstream.clone(),
         Rc::clone(&completions),
         gauges,
-        config.telemetry.traces,
+        telemetry.traces,
         (config.bodies, config.background),
     ));
     let (settlement, carried) = (config.settlement.clone(), Rc::clone(&completions));
@@ -113,6 +115,7 @@ async fn run(config: WorkerConfig, database: DatabaseSettings, mut queue: DeskQu
             store: Rc::clone(&store),
             gateway: Rc::clone(&gateway),
             settings: config.batch,
+            gauges: telemetry.batches,
             stop,
         };
         let last = async {

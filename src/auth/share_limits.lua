@@ -35,7 +35,7 @@ for i = 1, #records, 2 do
     last = own[1]
     if seq == last then
       local text = function(k) return string.format('%.0f', own[k]) end
-      return { n[1], string.format('%.0f', own[3] - life), text(3), text(4), text(5), '0', '0', '0', '0', text(6), text(7), '-2' }
+      return { n[1], string.format('%.0f', own[3] - life), text(3), text(4), text(5), '0', '0', '0', '0', text(6), text(7), '-2', '-1' }
     end
     if seq < last then return { '0' } end
   else
@@ -101,4 +101,5 @@ redis.call('PEXPIRE', KEYS[1], 75000)
 return {
   text(seq), text(now), text(lapse), text(held[1]), text(held[2]), text(free[1]), text(free[2]),
   text(free_at[1]), text(free_at[2]), text(cap[1]), text(cap[2]), text(last),
+  text(A[5] >= 0 and caps[1] or 0),
 }

@@ -21,7 +21,8 @@ use tokio::{
 use super::{
     MeterClock, generate,
     limit::{
-        Lease, LimitMeter, LimitValues, Reservation, ShareAnswer, ShareHandle, ShareReport, WhenAlone,
+        KeyUse, Lease, LimitMeter, LimitValues, Reservation, ShareAnswer, ShareHandle, ShareReport,
+        WhenAlone,
         report::{GRANT_LIFE_MS, LEVEL_LIFE_MS},
         wait::Refused,
     },
@@ -141,6 +142,14 @@ impl LimitHub {
 }
 
 impl LimitHub {
+    /// How far the limits of this key are used by all replicas; of this one alone and its part while Redis is
+    /// away. `None`: it is not known yet, or keys are closed.
+    #[must_use]
+    pub fn usage(&self, meter: &Arc<LimitMeter>, limits: &LimitValues) -> Option<KeyUse> {
+        let (is_up, now) = (self.client.is_up(), self.clock.now());
+        (is_up || self.client.was_tried()).then(|| self.handle.usage(meter, limits, is_up, now)).flatten()
+    }
+
     /// Right after the start a connection is under way, and other replicas are not known.
     async fn first_try(&self) {
         if !self.client.was_tried() {
@@ -348,8 +357,8 @@ fn seconds(window: &[(u32, u32)]) -> Vec<u8> {
 
 /// The answer of the report's script.
 fn answer(value: &RedisValue) -> Result<ShareAnswer, RedisFault> {
-    let words = numbers::<12>(value).ok_or(RedisFault::Form)?;
-    let [seq, now, lapse, held_0, held_1, free_0, free_1, at_0, at_1, cap_0, cap_1, last] = words;
+    let words = numbers::<13>(value).ok_or(RedisFault::Form)?;
+    let [seq, now, lapse, held_0, held_1, free_0, free_1, at_0, at_1, cap_0, cap_1, last, elsewhere] = words;
     let signed = |pair: [u64; 2]| pair.map(u64::cast_signed);
     Ok(ShareAnswer {
         seq,
@@ -359,6 +368,7 @@ fn answer(value: &RedisValue) -> Result<ShareAnswer, RedisFault> {
         free: signed([free_0, free_1]),
         free_at: [at_0, at_1],
         cap: signed([cap_0, cap_1]),
+        elsewhere: Some(elsewhere).filter(|count| count.cast_signed() >= 0),
         last: Some(last).filter(|last| last.cast_signed() >= 0),
     })
 }

@@ -26,6 +26,7 @@ use crate::{
     database::DatabaseError,
     exchange::ClientInfo,
     proxy::{Gateway, SingleRequest},
+    telemetry::BatchGauges,
     wire::batch_item,
 };
 
@@ -48,6 +49,7 @@ pub(super) struct JobContext {
     pub(super) store: Rc<BatchStore>,
     pub(super) gateway: Rc<Gateway>,
     pub(super) settings: BatchSettings,
+    pub(super) gauges: BatchGauges,
     pub(super) runner: Rc<str>,
     /// Items of all batches.
     pub(super) places: Rc<Semaphore>,
@@ -81,6 +83,7 @@ struct RunningJob {
 /// Runs one batch, whose lease this replica holds.
 pub(super) async fn run_job(context: JobContext, id: String, owner: String) {
     let (store, runner) = (Rc::clone(&context.store), Rc::clone(&context.runner));
+    let _running = context.gauges.running().hold();
     match drive(context, &id, &owner).await {
         Ok(JobEnd::Lost) => tracing::info!(batch = id, "batch: another gateway runs it"),
         Ok(JobEnd::Stopped) => drop(store.give_back(&id, &runner).await),
@@ -93,7 +96,7 @@ pub(super) async fn run_job(context: JobContext, id: String, owner: String) {
 async fn drive(context: JobContext, id: &str, owner: &str) -> Result<JobEnd, DatabaseError> {
     let store = Rc::clone(&context.store);
     let Some(mut job) = store.job(owner, id).await? else { return Ok(JobEnd::Lost) };
-    let runner = Rc::clone(&context.runner);
+    let (runner, gauges) = (Rc::clone(&context.runner), context.gauges.clone());
     if job.status == BatchStatus::Validating {
         match validate(&store, &job).await? {
             Ok(total) => {
@@ -102,6 +105,7 @@ async fn drive(context: JobContext, id: &str, owner: &str) -> Result<JobEnd, Dat
             }
             Err(mistakes) => {
                 store.fail(id, &runner, &Value::from(mistakes).to_string()).await?;
+                gauges.count_end(BatchStatus::Failed.as_str());
                 return Ok(JobEnd::Done);
             }
         }
@@ -113,6 +117,7 @@ async fn drive(context: JobContext, id: &str, owner: &str) -> Result<JobEnd, Dat
         unix_now().saturating_add(i64::try_from(context.settings.keep.as_secs()).unwrap_or(i64::MAX));
     let Some(endpoint) = ENDPOINTS.into_iter().find(|(path, _)| *path == job.endpoint) else {
         store.finish(&job, &runner, BatchStatus::Failed, expires).await?;
+        gauges.count_end(BatchStatus::Failed.as_str());
         return Ok(JobEnd::Done);
     };
     let running =
@@ -140,6 +145,7 @@ async fn drive(context: JobContext, id: &str, owner: &str) -> Result<JobEnd, Dat
         JobEnd::Stopped | JobEnd::Lost => return Ok(end),
     };
     store.finish(job, &runner, status, expires).await?;
+    gauges.count_end(status.as_str());
     Ok(end)
 }
 
@@ -238,7 +244,9 @@ impl RunningJob {
         let body = if item.body.is_empty() { Bytes::new() } else { line.slice(item.body) };
         let mut blind = 0;
         let answer = loop {
+            let waiting = self.context.gauges.items_waiting().hold();
             let Some(turn) = self.turn().await else { return };
+            drop(waiting);
             let Some(principal) = turn.principal else {
                 let message = "the key of this batch is not valid any more";
                 break AnswerLine::failed(id.as_str(), &item.custom_id, "invalid_api_key", message);
@@ -252,8 +260,9 @@ impl RunningJob {
                 template: self.endpoint.0,
                 body: body.clone(),
             };
+            let running = self.context.gauges.items_running().hold();
             let answer = self.context.gateway.single(request).await;
-            drop(turn.place);
+            drop((turn.place, running));
             match verdict(&answer, blind) {
                 Verdict::Final => break AnswerLine::of(&item.custom_id, &answer),
                 Verdict::Again { after, limited } => {
@@ -262,6 +271,7 @@ impl RunningJob {
                         self.pause.set(self.pause.get().max(Some(until)));
                     }
                     blind += 1;
+                    let _waiting = self.context.gauges.items_waiting().hold();
                     if !self.wait_until(until).await {
                         return;
                     }
@@ -332,6 +342,7 @@ impl RunningJob {
             }
             sleep(STORE_INTERVAL).await;
         }
+        self.context.gauges.count_item(answer.is_good);
     }
 
     /// The error of each item that has no answer when the batch's time is over.
@@ -354,7 +365,9 @@ impl RunningJob {
         let line = store.line(&self.job.input, number).await?.unwrap_or_default();
         let Ok(item) = batch_item::read_line(&line) else { return Ok(()) };
         let answer = AnswerLine::failed(self.id_of(number).as_str(), &item.custom_id, code, message);
-        store.answer((&self.job.id, &self.context.runner), number, false, &answer.text).await
+        store.answer((&self.job.id, &self.context.runner), number, false, &answer.text).await?;
+        self.context.gauges.count_item(false);
+        Ok(())
     }
 
     fn id_of(&self, number: i64) -> RequestId {

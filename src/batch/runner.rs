@@ -17,6 +17,7 @@ use crate::{
     base::{Episode, spawn::TaskSet},
     database::DatabaseError,
     proxy::Gateway,
+    telemetry::BatchGauges,
 };
 
 /// Batches that run at once, in all and of one key.
@@ -32,6 +33,7 @@ pub struct BatchRunner {
     pub store: Rc<BatchStore>,
     pub gateway: Rc<Gateway>,
     pub settings: BatchSettings,
+    pub gauges: BatchGauges,
     /// True: begin nothing more, and return when the items under way have ended.
     pub stop: watch::Receiver<bool>,
 }
@@ -76,6 +78,7 @@ impl BatchRunner {
                             store: Rc::clone(&self.store),
                             gateway: Rc::clone(&self.gateway),
                             settings: self.settings,
+                            gauges: self.gauges.clone(),
                             runner: Rc::clone(&name),
                             places: Rc::clone(&places),
                             stop: self.stop.clone(),
@@ -100,10 +103,9 @@ impl BatchRunner {
         running: &mut HashMap<String, String>,
     ) -> Result<Vec<(String, String)>, DatabaseError> {
         let mut taken = Vec::new();
-        if running.len() >= MAX_JOBS {
-            return Ok(taken);
-        }
-        for (id, owner) in self.store.free().await? {
+        let free = self.store.free().await?;
+        let found = free.len();
+        for (id, owner) in free {
             let of_key = running.values().filter(|other| **other == owner).count();
             if running.len() >= MAX_JOBS || of_key >= MAX_JOBS_PER_KEY || running.contains_key(&id) {
                 continue;
@@ -113,6 +115,7 @@ impl BatchRunner {
                 taken.push((id, owner));
             }
         }
+        self.gauges.set_waiting(found - taken.len());
         Ok(taken)
     }
 }

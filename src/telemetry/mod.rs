@@ -9,13 +9,14 @@
 //!   [`races`]; [`share`]: the same in a form that can be merged with those of other processes
 //! - [`instance`]: the name of this replica
 //! - [`series`]: the series for Prometheus, in its [`exposition`] format
-//! - [`redis_gauges`]: the state of connections to Redis
+//! - [`redis_gauges`]: the state of connections to Redis; [`batch_gauges`]: batches of files
 //! - [`shared`]: the process's telemetry in one value
 //! - [`trace`]: the trace context of a request; [`otlp`]: spans for collectors (`protobuf`: their wire
 //!   format)
 //! - [`settings`]: the configuration's section
 //! - [`log`]: the log
 
+pub mod batch_gauges;
 pub mod events;
 pub mod exposition;
 pub mod facts;
@@ -38,6 +39,7 @@ pub mod sums;
 pub mod trace;
 pub mod window;
 
+pub use batch_gauges::BatchGauges;
 pub use exposition::{Exposition, MetricKind};
 pub use facts::{RaceFacts, RequestFacts, RequestOutcome, TokenCounts};
 pub use gauge::{Gauge, GaugeGuard, Gauges, Generations, WorkerGauges};

@@ -14,6 +14,7 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{
+    batch_gauges::BatchGauges,
     events::EventBus,
     exposition::{Exposition, MetricKind},
     gauge::{Gauges, WorkerGauges},
@@ -48,6 +49,7 @@ pub struct Telemetry {
     /// The counters of lost log lines, one for each destination.
     pub log_lost: Arc<[log::LostLines]>,
     pub redis: RedisServers,
+    pub batches: BatchGauges,
     pub instance: Instance,
 }
 
@@ -83,6 +85,7 @@ impl Telemetry {
             spans_lost: LostSpans::default(),
             log_lost: Arc::default(),
             redis: RedisServers::default(),
+            batches: BatchGauges::default(),
             instance: Instance::default(),
         }
     }
@@ -174,6 +177,9 @@ impl Telemetry {
         if let Some(redis) = self.redis.report() {
             report.insert("redis".to_owned(), redis);
         }
+        if let Some(batches) = self.batches.report() {
+            report.insert("batches".to_owned(), batches);
+        }
         report
     }
 
@@ -185,6 +191,7 @@ impl Telemetry {
         stats.write(page);
         drop(stats);
         self.redis.write(page);
+        self.batches.write(page);
         for (name, help, count) in [
             ("thalweg_client_connections", "Client connections.", gauges.connections),
             ("thalweg_in_flight_requests", "Requests between their head and their end.", gauges.requests),

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-/// Adds numbers; `up` holds if it holds for all, other conditions if they hold for one. Rates and averages
-/// are computed again.
+/// Adds numbers; `up` holds if it holds for all, other conditions if they hold for one; of a number that all
+/// read from one database the largest counts. Rates and averages are computed again.
 pub(super) fn merge_figures(own: &mut Map<String, Value>, other: Map<String, Value>) {
     let average = average_query(own, &other);
     for (name, theirs) in other {
@@ -17,6 +17,9 @@ pub(super) fn merge_figures(own: &mut Map<String, Value>, other: Map<String, Val
             (Value::Bool(ours), Value::Bool(theirs)) => *ours |= theirs,
             (Value::Null, theirs) => *ours = theirs,
             (Value::Number(first), Value::Number(second)) => match (first.as_u64(), second.as_u64()) {
+                (Some(first), Some(second)) if name == "waiting_in_database" => {
+                    *ours = first.max(second).into();
+                }
                 (Some(first), Some(second)) => *ours = first.saturating_add(second).into(),
                 _ => *ours = json!(first.as_f64().unwrap_or(0.0) + second.as_f64().unwrap_or(0.0)),
             },
@@ -59,12 +62,14 @@ mod tests {
             "database": {"up": true, "queries": 10, "average_query_ms": 2.0},
             "overhead_guard": {"sheds": false, "episodes": 2},
             "log_lines_lost": 1,
+            "batches": {"running": 1, "waiting_in_database": 3},
         }));
         let other = json!({
             "cache": {"hits": 8, "misses": 0, "rate": 1.0},
             "database": {"up": false, "queries": 30, "average_query_ms": 4.0},
             "overhead_guard": {"sheds": true, "episodes": 1},
             "log_lines_lost": 2,
+            "batches": {"running": 2, "waiting_in_database": 2},
             "redis": {"limits": {"up": true}},
         });
         merge_figures(&mut own, figures(other));
@@ -73,6 +78,7 @@ mod tests {
             "database": {"up": false, "queries": 40, "average_query_ms": 3.5},
             "overhead_guard": {"sheds": true, "episodes": 3},
             "log_lines_lost": 3,
+            "batches": {"running": 3, "waiting_in_database": 3},
             "redis": {"limits": {"up": true}},
         });
         assert_eq!(Value::from(own), expected);

@@ -15,6 +15,6 @@ pub mod keys;
 mod rejected_requests;
 mod request_bodies;
 mod retry_headers;
-mod stored_batches;
+pub mod stored_batches;
 mod stored_responses;
 mod usage_after_disconnect;

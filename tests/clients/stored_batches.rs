@@ -32,20 +32,20 @@ use crate::{
     },
 };
 
-const CHAT: &str = "/v1/chat/completions";
+pub const CHAT: &str = "/v1/chat/completions";
 /// Logged when a batch has a reason to end.
 const ENDS: &str = "batch begins no further item";
 const OTHER: &str = "sk-another-key-of-the-tests";
 
 /// A database of one test.
-struct Folder {
+pub struct Folder {
     folder: PathBuf,
     url: String,
 }
 
 impl Folder {
     /// A file.
-    fn new() -> Self {
+    pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("thalweg-batches-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
@@ -74,7 +74,7 @@ impl Folder {
     }
 
     /// Two keys, batches on, a lease of a second.
-    fn plan(&self, upstreams: &[&Upstream]) -> Plan {
+    pub fn plan(&self, upstreams: &[&Upstream]) -> Plan {
         Plan::to(upstreams).with(|settings| {
             settings.database = Some(self.database());
             let lease = Duration::from_secs(1);
@@ -95,7 +95,7 @@ fn item(name: &str, url: &str, body: &Value) -> String {
     format!("{}\n", json!({"custom_id": name, "method": "POST", "url": url, "body": body}))
 }
 
-fn chat(name: &str) -> String {
+pub fn chat(name: &str) -> String {
     item(name, CHAT, &json!({"model": "m", "messages": [{"role": "user", "content": name}]}))
 }
 
@@ -112,7 +112,7 @@ fn form(purpose: &str, text: &str) -> Call {
     Call::post("/v1/files", body).header("content-type", "multipart/form-data; boundary=B0und")
 }
 
-async fn json_of(client: &mut Client, call: Call) -> Value {
+pub async fn json_of(client: &mut Client, call: Call) -> Value {
     let answer = client.send(call).await;
     let status = answer.status;
     let body = answer.collect().await.json();
@@ -121,7 +121,7 @@ async fn json_of(client: &mut Client, call: Call) -> Value {
 }
 
 /// Uploads the items and makes a batch of them.
-async fn begin(client: &mut Client, endpoint: &str, text: &str) -> Value {
+pub async fn begin(client: &mut Client, endpoint: &str, text: &str) -> Value {
     let file = json_of(client, form("batch", text)).await;
     let asked = json!({"input_file_id": file["id"], "endpoint": endpoint, "completion_window": "24h",
                        "metadata": {"for": "tests"}});
@@ -129,7 +129,7 @@ async fn begin(client: &mut Client, endpoint: &str, text: &str) -> Value {
 }
 
 /// Waits until a batch is as wanted: its end is an event of the gateway's, which sends none.
-async fn until(client: &mut Client, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub async fn until(client: &mut Client, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let path = format!("/v1/batches/{id}");
     let reached = async {
         loop {
@@ -143,7 +143,7 @@ async fn until(client: &mut Client, id: &str, wanted: impl Fn(&Value) -> bool) -
     tokio::time::timeout(Duration::from_secs(20), reached).await.expect("a batch in time")
 }
 
-fn is(status: &'static str) -> impl Fn(&Value) -> bool {
+pub fn is(status: &'static str) -> impl Fn(&Value) -> bool {
     move |batch| {
         let ends = ["completed", "failed", "expired", "cancelled"];
         assert!(batch["status"] == status || !ends.contains(&batch["status"].as_str().unwrap()), "{batch}");
@@ -175,7 +175,8 @@ async fn a_batch_runs_from_its_file_to_its_answers() {
         "bad" => script::json(400, r#"{"error":{"message":"no","type":"invalid_request_error"}}"#),
         _ => script::json(200, script::COMPLETION),
     });
-    let gateway = folder.plan(&[&upstream]).start().await;
+    let plan = folder.plan(&[&upstream]).with(|settings| settings.telemetry.public_metrics = true);
+    let gateway = plan.start().await;
     let mut client = gateway.client(Version::H1).await;
     let text = format!("{}\n{}{}", chat("a"), chat("bad"), chat("c").trim_end());
     let batch = begin(&mut client, CHAT, &text).await;
@@ -186,6 +187,17 @@ async fn a_batch_runs_from_its_file_to_its_answers() {
     assert_eq!(done["request_counts"], json!({"total": 3, "completed": 2, "failed": 1}));
     for time in ["created_at", "in_progress_at", "finalizing_at", "completed_at", "expires_at"] {
         assert!(done[time].is_i64(), "{time}: {done}");
+    }
+    let metrics = client.send(Call::get("/metrics")).await.collect().await.text();
+    for line in [
+        r#"thalweg_batches_ended_total{status="completed"} 1"#,
+        r#"thalweg_batches_ended_total{status="failed"} 0"#,
+        r#"thalweg_batch_items_total{result="done"} 2"#,
+        r#"thalweg_batch_items_total{result="failed"} 1"#,
+        r#"thalweg_batch_items{state="running"} 0"#,
+        r#"thalweg_batch_items{state="waiting"} 0"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
     }
     let good = lines(&mut client, &done["output_file_id"]).await;
     assert_eq!(names(&good), ["a", "c"]);

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// After a start of Redis replicas are careful for five seconds.
-const RECOVERY: Duration = Duration::from_millis(5500);
+pub const RECOVERY: Duration = Duration::from_millis(5500);
 
 /// Longer than by default, because a request that a busy machine makes wait is decided without the others.
 const LONG_WAIT: Duration = Duration::from_secs(1);

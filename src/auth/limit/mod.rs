@@ -6,6 +6,7 @@
 //! - [`lease`]: a request's share of its key's limits, taken by estimate, settled by use
 //! - [`share`]: amounts that were granted to this replica out of the shared limit; [`report`]: how it
 //!   gets them; [`wait`]: a request that waits for them; [`alone`]: without the shared store
+//! - [`usage`]: how far they are used, by all replicas where they are shared
 //!
 //! The names and values of limits are [`KeyLimits`](super::KeyLimits)'; the meters here know no key and no
 //! database.
@@ -15,6 +16,7 @@ pub mod lease;
 pub mod meter;
 pub mod report;
 pub mod share;
+pub mod usage;
 pub mod values;
 pub mod wait;
 pub mod window;
@@ -24,5 +26,6 @@ pub use lease::Lease;
 pub use meter::LimitMeter;
 pub use report::{ShareAnswer, ShareReport};
 pub use share::LimitShare;
+pub use usage::{KeyUse, LimitUse};
 pub use values::{Exceeded, Limit, LimitValues, Reservation, Use};
 pub use wait::ShareHandle;

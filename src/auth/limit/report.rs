@@ -66,6 +66,8 @@ pub struct ShareAnswer {
     pub free_at: [u64; 2],
     /// By level: the most that may be held.
     pub cap: [i64; 2],
+    /// Requests at once that other replicas hold. `None`: the store has not said.
+    pub elsewhere: Option<u64>,
     /// The number of this replica's report before this one. `None`: the store has none.
     pub last: Option<u64>,
 }
@@ -82,6 +84,7 @@ impl LimitMeter {
             return None;
         }
         share.changed.store(false, Release);
+        share.is_asked.store(false, Release);
         let elapsed = now.saturating_sub(book.reported_at).clamp(100, 60_000);
         let is_first = book.answered_at == 0 || now.saturating_sub(book.answered_at) > COUNTED_MS;
         let is_live = now < share.flow_until.load(Acquire);
@@ -236,6 +239,8 @@ impl LimitMeter {
             share.empty_until[limit].store(until, Release);
         }
         book.level_held = answer.cap.iter().any(|cap| *cap > 0);
+        book.running_elsewhere = answer.elsewhere.unwrap_or(book.running_elsewhere);
+        book.is_whole = pending.allowances.is_none() && !is_lost;
         book.answered_at = answer.now;
         drop(book);
         share.answered.notify_waiters();
@@ -300,7 +305,7 @@ impl LimitMeter {
         {
             return true;
         }
-        since >= FLUSH_MS && share.changed.load(Acquire)
+        share.is_asked.load(Acquire) || since >= FLUSH_MS && share.changed.load(Acquire)
     }
 
     /// The amount that may be taken of a grant at this moment, in the store's time.
@@ -335,6 +340,7 @@ impl LimitMeter {
             && self.running() == 0
             && self.own_level() == 0
             && !share.changed.load(Acquire)
+            && !share.is_asked.load(Acquire)
             && self.requests.used(now) == 0
             && self.tokens.used(now) == 0
     }

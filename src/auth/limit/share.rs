@@ -44,6 +44,8 @@ pub struct LimitShare {
     pub(super) offset: AtomicI64,
     /// Amounts were given back, or counted without a grant, since the last report.
     pub(super) changed: AtomicBool,
+    /// The use by all replicas is asked for.
+    pub(super) is_asked: AtomicBool,
     /// It is in the queue to the background already.
     queued: AtomicBool,
     pub(super) answered: Notify,
@@ -94,6 +96,9 @@ pub struct ShareBook {
     /// answer, and its part of the rest.
     pub(super) own_at_answer: [i64; 2],
     pub(super) level_held: bool,
+    /// At the last answer: requests at once that other replicas hold; whether the store knew of all.
+    pub(super) running_elsewhere: u64,
+    pub(super) is_whole: bool,
 }
 
 #[derive(Debug)]
@@ -167,6 +172,11 @@ impl LimitShare {
         let need = &self.needs[limit as usize];
         need.fetch_add(amount, AcqRel);
         Needed { need, amount }
+    }
+
+    /// The amount of this limit, by its number, that requests wait for.
+    pub(super) fn needed(&self, limit: usize) -> u64 {
+        self.needs.get(limit).map_or(0, |need| need.load(Acquire).max(0).unsigned_abs())
     }
 
     /// The store has said that it has nothing for a while; how long until it may have.

@@ -18,6 +18,7 @@ use super::{
     alone::{LimitBasis, WhenAlone},
     lease::Lease,
     meter::LimitMeter,
+    usage::KeyUse,
     values::{Exceeded, LimitValues, Reservation},
 };
 
@@ -117,6 +118,25 @@ impl ShareHandle {
                     return extended.map(|()| lease).map_err(Refused::Exceeded);
                 }
             }
+        }
+    }
+
+    /// How far the limits of this key are used. `None`: it is not known, or keys are closed without the
+    /// store.
+    #[must_use]
+    pub fn usage(
+        &self,
+        meter: &Arc<LimitMeter>,
+        limits: &LimitValues,
+        is_up: bool,
+        now: Duration,
+    ) -> Option<KeyUse> {
+        let share = meter.join(&self.queue);
+        match self.when_alone {
+            _ if is_up => meter.use_by_all(share, limits, now),
+            WhenAlone::Share => Some(meter.use_of_part(limits, self.replicas.load(Relaxed).max(1), now)),
+            WhenAlone::Open => Some(meter.use_here(limits, now)),
+            WhenAlone::Closed => None,
         }
     }
 

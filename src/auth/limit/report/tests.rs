@@ -35,6 +35,7 @@ impl ModelStore {
             free: [0; 2],
             free_at: [now + 1000; 2],
             cap: [0; 2],
+            elsewhere: Some(0),
             last,
         };
         for (flow, limit) in [report.limits.requests, report.limits.tokens].into_iter().enumerate() {
@@ -58,6 +59,9 @@ impl ModelStore {
             let Some(total) = total else { continue };
             let live = others.iter().filter(|(_, granted)| now < granted.now + LEVEL_LIFE_MS);
             let taken: i64 = live.map(|(_, granted)| granted.cap[level]).sum();
+            if level == 0 {
+                answer.elsewhere = Some(taken.unsigned_abs());
+            }
             answer.cap[level] = report.want_level[level].min(total - taken).max(report.level[level]);
         }
         self.0.insert(me, (ShareReport { spent, ..report.clone() }, answer));
