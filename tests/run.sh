@@ -54,6 +54,7 @@ packages() {
     has redis-server || missing+=(redis-server)
     has pgbouncer || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
     has haproxy || [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+    has chromium || missing+=(chromium)
     has buildah || missing+=(buildah)
     has strip || missing+=(binutils)
     if [ ${#missing[@]} -eq 0 ]; then return; fi
@@ -154,6 +155,8 @@ counted "$cache/venv/bin/python" tests/real_clients/promtool.py
 counted "$cache/venv/bin/python" tests/real_clients/google_client.py
 THALWEG_NODE_HOME="$cache/node" counted node tests/real_clients/openai_client.mjs
 THALWEG_NODE_HOME="$cache/node" counted node tests/real_clients/google_client.mjs
+# The pictures of the pages stay there to be looked at.
+THALWEG_NODE_HOME="$cache/node" THALWEG_PICTURES="$cache/pages" counted node tests/browser/pages.mjs
 kill "$gateway"
 wait "$gateway" || true
 gateway=

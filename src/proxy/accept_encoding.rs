@@ -43,10 +43,7 @@ impl CodingChoice {
     /// but a client that decodes one says so.
     #[must_use]
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let mut weights = Weights::default();
-        for value in headers.get_all(header::ACCEPT_ENCODING) {
-            value.as_bytes().split(|byte| *byte == b',').for_each(|member| weights.note(member));
-        }
+        let weights = Weights::of(headers);
         let plain = weights.plain.or_else(|| weights.others.filter(|weight| *weight == 0));
         let best = ContentCoding::ALL
             .into_iter()
@@ -68,7 +65,22 @@ struct Weights {
     others: Option<u16>,
 }
 
+/// Whether a request takes gzip, whatever it prefers, and does not prefer the plain bytes.
+#[must_use]
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let Weights { codings: [.., gzip], plain, others } = Weights::of(headers);
+    gzip.or(others).is_some_and(|weight| weight > 0 && weight >= plain.unwrap_or(0))
+}
+
 impl Weights {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut weights = Self::default();
+        for value in headers.get_all(header::ACCEPT_ENCODING) {
+            value.as_bytes().split(|byte| *byte == b',').for_each(|member| weights.note(member));
+        }
+        weights
+    }
+
     fn note(&mut self, member: &[u8]) {
         let mut parts = member.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let name = parts.next().unwrap_or_default();

@@ -9,7 +9,7 @@ use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::task::yield_now;
 
-use super::accept_encoding::{CodingChoice, ContentCoding, vary};
+use super::accept_encoding::{self, CodingChoice, ContentCoding, vary};
 use crate::base::ByteList;
 
 /// Bytes of one step: 0.15 ms at level 1, 0.5 ms at level 6 of gzip.
@@ -60,6 +60,12 @@ pub async fn compress(
     headers.remove(header::ACCEPT_RANGES);
     weaken(headers);
     coded.into()
+}
+
+/// Whether a request takes a document that is kept in gzip.
+#[must_use]
+pub fn takes_gzip(request: &HeaderMap) -> bool {
+    accept_encoding::takes_gzip(request)
 }
 
 /// Whether the headers say that the body is text without a coding, and none forbids the change.

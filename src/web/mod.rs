@@ -11,6 +11,7 @@
 //! - `preflight`: answers that do not depend on the path
 //! - `page`: the list of paths, liveness and readiness; `models`: the models that are offered; `health`: the
 //!   state of providers and candidates
+//! - `pages`: the pages for people, and their files
 //! - `statistics`, `metrics`: counts and times since the start, as JSON and for Prometheus; [`stats_share`]:
 //!   those of all replicas in one (`candidate_share`, `figures`)
 //! - [`reload`]: the handle that reloads the configuration
@@ -31,6 +32,7 @@ mod json_array;
 mod metrics;
 mod models;
 mod page;
+mod pages;
 mod preflight;
 pub mod reload;
 mod routes;

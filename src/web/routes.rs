@@ -31,6 +31,8 @@ const TUNED_MODELS: &str = "/tunedModels/";
 const MODEL: &str = "{model}";
 /// The segment of a path that stands for an id.
 const ID: &str = "{id}";
+/// The part of a path that stands for a file of the pages, with its digest.
+const FILE: &str = "{file}";
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,7 @@ pub(super) enum Page {
     Metrics,
     Events,
     Service,
+    Asset,
     Health,
     Live,
     Ready,
@@ -119,7 +122,7 @@ pub(super) enum StoredPage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RouteMatch<'p> {
     pub(super) route: &'static Route,
-    /// The path from `{model}` or `{id}` on, still percent-encoded; empty for all other rows.
+    /// The path from `{model}`, `{id}` or `{file}` on, still percent-encoded; empty for all other rows.
     pub(super) rest: &'p str,
     /// The model of Azure's paths, still percent-encoded. `None`: it is another path.
     deployment: Option<&'p str>,
@@ -129,7 +132,7 @@ use Access::{Anyone, Key, Operator, OperatorOrKey, OperatorUnlessPublic};
 use Methods::{Get, GetAndDelete, GetAndHead, GetAndPost, Post};
 
 /// In the order in which `GET /` lists them; completions first, because the table is searched from its start.
-pub(super) static ROUTES: [Route; 46] = [
+pub(super) static ROUTES: [Route; 47] = [
     completion("/v1/chat/completions", Endpoint::ChatCompletions, false),
     completion("/v1/chat/completions/asgi", Endpoint::ChatCompletions, true),
     batch("/v1/chat/completions/batch"),
@@ -179,9 +182,10 @@ pub(super) static ROUTES: [Route; 46] = [
     further(Post, "/v2/rerank", Endpoint::Rerank),
     // Claude Code asks whether its server is there.
     page(GetAndHead, "/api/hello", Anyone, Page::Hello),
+    page(GetAndHead, "/assets/{file}", Anyone, Page::Asset),
 ];
 /// Rows at the table's end that `GET /` does not list.
-const UNLISTED: usize = 4;
+const UNLISTED: usize = 5;
 
 const fn completion(path: &'static str, endpoint: Endpoint, asgi: bool) -> Route {
     let operation = Operation::Complete { endpoint, asgi };
@@ -243,8 +247,8 @@ impl Route {
         Self { template, ..self }
     }
 
-    /// The part of `path` from `{model}` or `{id}` on. `None`: the path is another one. `short` is `path`
-    /// without its `/v1`.
+    /// The part of `path` from `{model}`, `{id}` or `{file}` on. `None`: the path is another one. `short` is
+    /// `path` without its `/v1`.
     fn matches<'p>(&self, path: &'p str, short: &'p str) -> Option<&'p str> {
         if let Some(own) = self.path.strip_prefix(GEMINI) {
             return matches_gemini(own, path);
@@ -258,6 +262,9 @@ impl Route {
         }
         if let Some(before) = own.strip_suffix(MODEL) {
             return given.strip_prefix(before).filter(|model| !model.is_empty());
+        }
+        if let Some(before) = own.strip_suffix(FILE) {
+            return given.strip_prefix(before);
         }
         let (before, after) = own.split_once(ID)?;
         let rest = given.strip_prefix(before)?;
@@ -303,6 +310,7 @@ impl Route {
                 | Page::Stats
                 | Page::Metrics
                 | Page::Service
+                | Page::Asset
                 | Page::Health
                 | Page::Live
                 | Page::Ready
@@ -331,6 +339,7 @@ impl Route {
                 | Page::Metrics
                 | Page::Events
                 | Page::Service
+                | Page::Asset
                 | Page::Health
                 | Page::Live
                 | Page::Ready,
@@ -553,8 +562,8 @@ mod tests {
     }
 
     #[test]
-    fn the_listed_rows_are_all_but_the_last_four() {
+    fn the_listed_rows_are_all_but_the_last_five() {
         let unlisted: Vec<_> = ROUTES.iter().map(|route| route.path).skip(listed().count()).collect();
-        assert_eq!(unlisted, ["/", "/healthz", "/v2/rerank", "/api/hello"]);
+        assert_eq!(unlisted, ["/", "/healthz", "/v2/rerank", "/api/hello", "/assets/{file}"]);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{fmt, net::IpAddr, rc::Rc};
 
-use http::{Method, Response, StatusCode, request::Parts};
+use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use serde_json::Value;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     admin::{self, ListenerRole},
     compare::Gate,
     events, health, metrics, models, page,
+    pages::{Document, prefers_html},
     preflight::{allow_preflight, asks_for_websocket, refuse_upgrade},
     reload::{self, ReloadHandle, ReloadOutcome},
     routes::{self, Operation, Page, Route, RouteMatch},
@@ -205,6 +206,8 @@ impl Site {
             return call.refuse(&refusal).map(Body::from);
         }
         let reply = match page {
+            Page::Service if prefers_html(&head.headers) => return self.document(call, Document::Start, head),
+            Page::Asset => return self.asset(call, found.rest, head),
             Page::Service => Ok(Reply::ok(page::service())),
             Page::Live => Ok(Reply::ok(page::live())),
             Page::Hello => Ok(Reply::ok(page::hello())),
@@ -253,7 +256,11 @@ impl Site {
             }
             Err(refusal) => call.refuse(&refusal),
         };
-        response.map(Body::from)
+        let mut response = response.map(Body::from);
+        if page == Page::Service {
+            response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+        }
+        response
     }
 }
 

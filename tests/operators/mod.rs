@@ -7,6 +7,7 @@ mod events;
 mod first_start;
 mod ledger;
 mod log_file;
+mod pages;
 pub mod reload;
 mod reload_process;
 mod request_log;

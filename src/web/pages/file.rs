@@ -1,0 +1,180 @@
+//! The files of the pages, as they are in the program, and as they leave it: with their addresses filled in,
+//! compressed, and with the digest of their bytes as their tag. A file is prepared at its first request.
+
+use std::{io::Write, sync::OnceLock};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use http::HeaderValue;
+use sha2::{Digest, Sha256};
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+/// In a page: the way from it to the gateway's root, and to the files.
+const ROOT_MARK: &str = "{root}";
+const ASSETS_MARK: &str = "{assets}";
+const VERSION_MARK: &str = "{version}";
+
+/// A page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::web) enum Document {
+    /// `/`.
+    Start,
+}
+
+/// A file that pages ask for.
+#[derive(Debug)]
+pub(in crate::web) struct EmbeddedFile {
+    name: &'static str,
+    content_type: &'static str,
+    bytes: &'static [u8],
+    prepared: OnceLock<PreparedFile>,
+}
+
+/// A file as it leaves.
+#[derive(Debug)]
+pub(super) struct PreparedFile {
+    pub(super) content_type: &'static str,
+    pub(super) plain: Bytes,
+    pub(super) gzip: Bytes,
+    /// Of the plain bytes, and of the compressed ones.
+    pub(super) tag: HeaderValue,
+    pub(super) tag_of_gzip: HeaderValue,
+}
+
+static FILES: [EmbeddedFile; 4] = [
+    embedded("page.css", STYLE, include_bytes!("assets/page.css")),
+    embedded("common.js", SCRIPT, include_bytes!("assets/common.js")),
+    embedded("start.js", SCRIPT, include_bytes!("assets/start.js")),
+    embedded("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg")),
+];
+
+const fn embedded(name: &'static str, content_type: &'static str, bytes: &'static [u8]) -> EmbeddedFile {
+    EmbeddedFile { name, content_type, bytes, prepared: OnceLock::new() }
+}
+
+pub(super) fn find(name: &str) -> Option<&'static EmbeddedFile> {
+    FILES.iter().find(|file| file.name == name)
+}
+
+/// The digest of all files, which is a part of their addresses.
+pub(super) fn digest() -> &'static str {
+    static DIGEST: OnceLock<String> = OnceLock::new();
+    DIGEST.get_or_init(|| {
+        let sum = FILES.iter().fold(Sha256::new(), |sum, file| sum.chain_update(file.bytes));
+        short(&sum.finalize())
+    })
+}
+
+/// The first bytes of a digest, in hexadecimal.
+fn short(digest: &[u8]) -> String {
+    hex::encode(digest.get(..8).unwrap_or_default())
+}
+
+impl EmbeddedFile {
+    pub(super) fn prepared(&self) -> &PreparedFile {
+        self.prepared.get_or_init(|| PreparedFile::of(self.content_type, Bytes::from_static(self.bytes)))
+    }
+}
+
+impl Document {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Start => include_str!("assets/start.html"),
+        }
+    }
+
+    /// The way to the gateway's root, relative to the page, because a proxy may serve it below any path.
+    const fn root(self) -> &'static str {
+        match self {
+            Self::Start => "./",
+        }
+    }
+
+    pub(super) fn prepared(self) -> &'static PreparedFile {
+        static START: OnceLock<PreparedFile> = OnceLock::new();
+        let place = match self {
+            Self::Start => &START,
+        };
+        place.get_or_init(|| {
+            let assets = format!("{}assets/{}", self.root(), digest());
+            let text = self.text().replace(ROOT_MARK, self.root()).replace(ASSETS_MARK, &assets);
+            PreparedFile::of(HTML, text.replace(VERSION_MARK, env!("CARGO_PKG_VERSION")).into())
+        })
+    }
+}
+
+impl PreparedFile {
+    fn of(content_type: &'static str, plain: Bytes) -> Self {
+        let gzip = compressed(&plain);
+        let digest = short(&Sha256::digest(&plain));
+        let tag = |end: &str| {
+            let tag = HeaderValue::try_from(format!("\"{digest}{end}\""));
+            tag.unwrap_or(HeaderValue::from_static("\"\""))
+        };
+        Self { content_type, plain, gzip, tag: tag(""), tag_of_gzip: tag("-gzip") }
+    }
+}
+
+fn compressed(plain: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    // Memory takes all bytes.
+    let written = encoder.write_all(plain).and_then(|()| encoder.finish());
+    written.unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTS: [Document; 1] = [Document::Start];
+
+    #[test]
+    fn pages_name_only_files_that_exist_and_no_other_host() {
+        for document in DOCUMENTS {
+            let page = String::from_utf8(document.prepared().plain.to_vec()).unwrap();
+            let prefix = format!("{}assets/{}/", document.root(), digest());
+            let named: Vec<&str> = page
+                .match_indices(&prefix)
+                .map(|(at, _)| page[at + prefix.len()..].split('"').next().unwrap())
+                .collect();
+            assert!(named.len() >= 3, "{document:?}: {named:?}");
+            assert!(named.iter().all(|name| find(name).is_some()), "{document:?}: {named:?}");
+            assert!(!page.contains("://") && !page.contains('{'), "{document:?}");
+        }
+    }
+
+    #[test]
+    fn no_page_holds_code_styles_or_handlers() {
+        for document in DOCUMENTS {
+            let page = document.text().to_ascii_lowercase();
+            for inline in ["<style", " style=", " onclick", " onload", "javascript:"] {
+                assert!(!page.contains(inline), "{document:?}: {inline}");
+            }
+            let scripts = page.matches("<script").count();
+            assert_eq!(page.matches("<script type=\"module\" src=\"").count(), scripts, "{document:?}");
+        }
+    }
+
+    #[test]
+    fn scripts_make_text_and_no_markup() {
+        let scripts = FILES.iter().filter(|file| file.content_type == SCRIPT);
+        for file in scripts {
+            let text = std::str::from_utf8(file.bytes).unwrap();
+            for markup in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+                assert!(!text.contains(markup), "{}: {markup}", file.name);
+            }
+            for line in text.lines().filter(|line| line.starts_with("import ") && line.contains(" from ")) {
+                let name = line.rsplit("\"./").next().unwrap().trim_end_matches("\";");
+                assert!(find(name).is_some(), "{}: {line}", file.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_whole_is_small() {
+        let size: usize = FILES.iter().map(|file| file.bytes.len()).sum();
+        assert!(size < 200_000, "{size}");
+    }
+}

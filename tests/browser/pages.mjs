@@ -1,0 +1,179 @@
+// The pages in Debian's Chromium, against thalweg with the demo provider: no console error, no request to another
+// host, by keyboard, in both colour schemes, from 360 to 1440 pixels. Leaves a picture of each page in
+// THALWEG_PICTURES.
+
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+
+// The packages live in the cache of tests/run.sh, not beside this file.
+const require = createRequire(`${process.env.THALWEG_NODE_HOME}/`);
+const { chromium } = require("playwright-core");
+const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+const { THALWEG_URL: URL_, THALWEG_KEY: KEY, THALWEG_ADMIN_KEY: ADMIN, THALWEG_PICTURES: PICTURES } = process.env;
+const program = ["/usr/bin/chromium", "/usr/lib/chromium/chromium"].find(existsSync);
+if (PICTURES) mkdirSync(PICTURES, { recursive: true });
+
+const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox", "--disable-gpu"] });
+
+/** A tab that fails at its end if its page complained or asked another host. */
+const tab = async (work, { width = 1440, height = 1000, dark = false, key = KEY } = {}) => {
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: dark ? "dark" : "light",
+    reducedMotion: "reduce",
+    serviceWorkers: "block",
+  });
+  const page = await context.newPage();
+  const complaints = [];
+  page.on("console", (line) => ["error", "warning"].includes(line.type()) && complaints.push(line.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("request", (request) => {
+    const { origin, protocol } = new URL(request.url());
+    if (origin !== new URL(URL_).origin && protocol !== "data:") complaints.push(`asked ${request.url()}`);
+  });
+  try {
+    if (key) await page.addInitScript((secret) => sessionStorage.setItem("thalweg-key", secret), key);
+    await work(page);
+    assert.deepEqual(complaints, []);
+  } finally {
+    await context.close();
+  }
+};
+
+const open = (page, at) => page.goto(`${URL_}${at}`, { waitUntil: "load" });
+const shoot = (page, name) => PICTURES && page.screenshot({ path: path.join(PICTURES, `${name}.png`), fullPage: true });
+const text = (page, id) => page.locator(`#${id}`).textContent();
+
+/** The findings of axe that block readers. */
+const audit = async (page) => {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document));
+  const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+  assert.deepEqual(serious.map(({ id, nodes }) => [id, nodes.map(({ target, any }) => [target, any[0]?.message])]), []);
+};
+
+const fits = async (page) => {
+  const [content, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  assert(content <= window, `${content} of ${window} pixels`);
+};
+
+/** Sends the message that is in the playground, and waits for the end of its answer. */
+const play = async (page, model = "demo-text") => {
+  await page.waitForFunction(() => document.querySelectorAll("#model option").length > 3);
+  await page.selectOption("#model", model);
+  await page.click("#send");
+};
+const ended = (page, words) =>
+  page.waitForFunction((wanted) => new RegExp(wanted).test(document.querySelector("#play-status").textContent), words);
+
+const checks = {
+  async "the first page asks for a key, and takes one"() {
+    await tab(async (page) => {
+      await open(page, "/");
+      await page.waitForSelector("#sign-in:not([hidden])");
+      await page.waitForFunction(() => document.querySelector("#state").textContent.includes("providers"));
+      await shoot(page, "start-signed-out");
+      await page.fill("#key", KEY);
+      await page.keyboard.press("Enter");
+      await page.waitForFunction(() => document.querySelectorAll("#providers tbody tr").length > 3);
+      assert(await page.isHidden("#sign-in"));
+      assert.match(await text(page, "who"), new RegExp(`…${KEY.slice(-4)}`));
+      await page.getByRole("button", { name: "Sign out" }).click();
+      await page.waitForSelector("#sign-in:not([hidden])");
+    }, { key: null });
+  },
+  async "a key behind the # signs in and leaves the address"() {
+    await tab(async (page) => {
+      await open(page, `/#key=${KEY}`);
+      await page.waitForFunction(() => document.querySelectorAll("#providers tbody tr").length > 3);
+      assert(!page.url().includes("key"), page.url());
+    }, { key: null });
+  },
+  async "the playground shows tokens as they arrive, with their times"() {
+    await tab(async (page) => {
+      await open(page, "/");
+      await play(page);
+      await ended(page, "Tokens arrive");
+      const early = (await text(page, "answer")).length;
+      await ended(page, "^Done in .* from demo");
+      const late = (await text(page, "answer")).length;
+      assert(early < late && late > 200, `${early}, ${late}`);
+      assert.match(await text(page, "first"), /^\d+ ms$/);
+      assert(Number.parseFloat(await text(page, "rate")) > 5);
+      assert.match(await text(page, "added"), /µs|ms/);
+      await shoot(page, "start");
+      await audit(page);
+    });
+  },
+  async "the playground stops, and says an error in words"() {
+    await tab(async (page) => {
+      await open(page, "/");
+      await play(page, "demo-long");
+      await ended(page, "Tokens arrive");
+      await page.click("#stop");
+      await ended(page, "^Stopped");
+      await play(page, "demo-error");
+      await ended(page, "error|broke");
+      assert(await page.isEnabled("#send"));
+    });
+  },
+  async "the playground goes by keyboard alone"() {
+    await tab(async (page) => {
+      await open(page, "/");
+      await page.waitForFunction(() => document.querySelectorAll("#model option").length > 3);
+      await page.keyboard.press("Tab");
+      assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
+      const seen = [];
+      for (let step = 0; step < 40 && seen.at(-1) !== "prompt"; step += 1) {
+        await page.keyboard.press("Tab");
+        seen.push(await page.evaluate(() => document.activeElement.id));
+      }
+      assert(seen.includes("model") && seen.at(-1) === "prompt", seen.join());
+      await page.keyboard.press("Control+A");
+      await page.keyboard.type("Which way?");
+      await page.keyboard.press("Control+Enter");
+      await ended(page, "^Done");
+    });
+  },
+  async "a name with markup is text"() {
+    await tab(async (page) => {
+      const name = "<img src=x onerror=document.title='run'><b>bold</b>";
+      await page.route("**/v1/models", (route) => route.fulfill({ json: { data: [{ id: name, providers: ["demo"] }] } }));
+      await open(page, "/");
+      await page.waitForFunction(() => document.querySelectorAll("#providers tbody tr").length > 3);
+      assert.equal(await page.locator("#model option").textContent(), name);
+      assert.equal(await page.locator("#providers b, #providers img, #model b").count(), 0);
+      assert.equal(await page.title(), "thalweg");
+    });
+  },
+  async "the first page fits 360 pixels, in the dark"() {
+    await tab(async (page) => {
+      await open(page, "/");
+      await play(page, "demo-emoji");
+      await ended(page, "^Done");
+      await fits(page);
+      await shoot(page, "start-360-dark");
+      await audit(page);
+    }, { width: 360, height: 740, dark: true });
+  },
+};
+
+let [passed, failed] = [0, 0];
+const only = process.argv[2];
+for (const [name, check] of Object.entries(checks)) {
+  if (only && !name.includes(only)) continue;
+  try {
+    await check();
+    passed += 1;
+    console.log(`ok      pages: ${name}`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAILED  pages: ${name}\n${error.stack}`);
+  }
+}
+await browser.close();
+console.log(`pages in a browser: ${passed} passed, ${failed} failed`);
+process.exit(failed ? 1 : 0);
