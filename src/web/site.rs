@@ -206,7 +206,9 @@ impl Site {
             return call.refuse(&refusal).map(Body::from);
         }
         let reply = match page {
-            Page::Service if prefers_html(&head.headers) => return self.document(call, Document::Start, head),
+            Page::Service if prefers_html(&head.headers) => {
+                return self.document(call, Document::Start, head);
+            }
             Page::Asset => return self.asset(call, found.rest, head),
             Page::Service => Ok(Reply::ok(page::service())),
             Page::Live => Ok(Reply::ok(page::live())),

@@ -137,7 +137,8 @@ async fn plain_length(client: &mut Client, path: &str) -> String {
 async fn an_unknown_file_is_not_found_and_an_old_address_is_not_kept() {
     let (gateway, _upstream) = serving().await;
     let mut client = gateway.client(Version::H1).await;
-    for path in ["/assets/", "/assets/x", "/assets/x/none.js", "/assets/x/../page.css", "/assets/x/%2e%2e/y"] {
+    for path in ["/assets/", "/assets/x", "/assets/x/none.js", "/assets/x/../page.css", "/assets/x/%2e%2e/y"]
+    {
         let (status, headers, text) = got(&mut client, browsing(path)).await;
         assert_eq!((status, value(&headers, "content-type")), (404, "application/json"), "{path}");
         assert!(text.contains("not_found"), "{text}");
