@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::background::{Background, BackgroundTask};
 use crate::{
     auth::{LimitHub, StoredKeys, limit::WhenAlone},
-    cluster::{DocumentBoard, RedisClient, RedisKeeper, RedisSettings, RedisUrl},
+    cluster::{DocumentBoard, RedisClient, RedisKeeper, RedisSettings, RedisUrl, ReplicaChannel},
     config::Settings,
     prober::FactExchange,
     telemetry::{RedisGauges, RedisServers},
@@ -111,6 +111,12 @@ impl RunningRedis {
     pub(super) fn stats_board(&self) -> Option<DocumentBoard> {
         let FactExchange { client, prefix } = self.exchange.as_ref()?;
         Some(DocumentBoard::new(client.clone(), prefix, "stats"))
+    }
+
+    /// Where events of replicas pass. `None`: there is no Redis.
+    pub(super) fn event_channel(&self) -> Option<ReplicaChannel> {
+        let FactExchange { client, prefix } = self.exchange.as_ref()?;
+        Some(ReplicaChannel::new(client.clone(), prefix, "events"))
     }
 
     /// Blocks until the tasks have ended.

@@ -13,6 +13,7 @@ use super::{
     batch, build,
     cluster::{self, RunningRedis},
     demo::DemoSlot,
+    event_relay::{self, RunningEventRelay},
     key_sync::{self, KeySyncStart, RunningKeySync},
     reload::Reloader,
     reload_task, start_report,
@@ -67,6 +68,7 @@ struct Running {
     demo: DemoSlot,
     redis: RunningRedis,
     stats: Option<RunningStatsTask>,
+    events: Option<RunningEventRelay>,
     exporter: Option<BackgroundTask>,
     ledger: Option<JoinHandle<()>>,
     settlement: Option<JoinHandle<()>>,
@@ -239,17 +241,23 @@ impl Running {
         Ok(background)
     }
 
-    /// Shows this replica's statistics to the others; returns the place of all. `None`: there is no Redis.
+    /// Shows this replica's statistics and events to the others; returns the place of all statistics. `None`:
+    /// there is no Redis.
     fn share_stats(
         &mut self,
         (telemetry, ledger, snapshot): (&Telemetry, &LedgerGauges, &Arc<ArcSwap<Snapshot>>),
         background: &Background,
     ) -> Result<Option<DocumentBoard>, StartError> {
         let Some(board) = self.redis.stats_board() else { return Ok(None) };
+        let own = telemetry.clone();
         let (telemetry, ledger, snapshot) = (telemetry.clone(), ledger.clone(), Arc::clone(snapshot));
         let source = StatsSource { telemetry, ledger, snapshot };
         let task = stats_task::start(source, board.clone(), background);
         self.stats = Some(task.map_err(StartError::Thread)?);
+        if let Some(channel) = self.redis.event_channel() {
+            let task = event_relay::start(own, channel, background);
+            self.events = Some(task.map_err(StartError::Thread)?);
+        }
         Ok(Some(board))
     }
 
@@ -266,6 +274,7 @@ impl Running {
         self.ledger.into_iter().for_each(join);
         self.exporter.into_iter().for_each(BackgroundTask::join);
         self.demo.stop();
+        self.events.into_iter().for_each(RunningEventRelay::stop);
         self.stats.into_iter().for_each(RunningStatsTask::stop);
         self.redis.stop();
         self.key_sync.into_iter().for_each(RunningKeySync::stop);

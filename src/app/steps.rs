@@ -58,6 +58,7 @@ pub(super) fn telemetry(
     let mut telemetry = Telemetry::new(gauges.to_vec(), move || connections.count());
     telemetry.log_lost = log_lost.into();
     telemetry.instance = Instance::new(settings.instance.as_deref());
+    telemetry.bus.set_instance(telemetry.instance.name());
     telemetry.tls = settings.listen.tls.is_some();
     telemetry.traces = settings.otel.as_ref().map(|otel| otel.sample);
     telemetry

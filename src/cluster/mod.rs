@@ -6,12 +6,13 @@
 //! - [`settings`]: the servers for each purpose
 //! - [`client`]: calls with a deadline; [`script`]: scripts that the server may have forgotten; [`fault`]:
 //!   why a call failed
-//! - [`board`]: documents that replicas put up for each other
+//! - [`board`]: documents that replicas put up for each other; [`channel`]: lines that they pass on
 //! - [`keeper`]: opens the connections, watches them, and opens them again
 //! - `link`: the connections of one server or cluster
 
 pub mod address;
 pub mod board;
+pub mod channel;
 pub mod client;
 pub mod fault;
 pub mod keeper;
@@ -21,6 +22,7 @@ pub mod settings;
 
 pub use address::RedisUrl;
 pub use board::DocumentBoard;
+pub use channel::{ChannelPlace, ReplicaChannel};
 pub use client::RedisClient;
 pub use fault::RedisFault;
 pub use keeper::RedisKeeper;

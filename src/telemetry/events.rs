@@ -13,10 +13,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::broadcast::{
-    self,
-    error::{RecvError, TryRecvError},
+use serde_json::{Value, json};
+use tokio::sync::{
+    Notify,
+    broadcast::{
+        self,
+        error::{RecvError, TryRecvError},
+    },
+    watch,
 };
+
+use crate::base::gauge::{Gauge, GaugeGuard};
 
 /// Events that wait for a subscriber; beyond it the oldest are dropped.
 const MAX_WAITING: usize = 512;
@@ -40,17 +47,43 @@ pub enum Owner {
 enum BusMessage {
     /// An event in the format of SSE.
     Event(Owner, Bytes),
+    /// An event of another replica, for subscribers to those of all. `None`: for each of them.
+    Elsewhere(Option<Owner>, Bytes),
     /// No more events follow.
     End,
 }
 
 /// Clones share the bus.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct EventBus {
     /// Created for the first subscriber, because its buffer is a tenth of an idle gateway's heap.
     news: Arc<OnceLock<broadcast::Sender<BusMessage>>>,
     ended: Arc<AtomicBool>,
     slots: Arc<Mutex<SubscriberSlots>>,
+    /// The name of this replica, in every event.
+    instance: Arc<OnceLock<Box<str>>>,
+    /// Subscribers to the events of all replicas, and the news of a further one.
+    cluster: Gauge,
+    subscribed: Arc<Notify>,
+    /// Why events of other replicas are missing. `None`: they are not.
+    missing: watch::Sender<Option<Arc<str>>>,
+}
+
+/// Why other replicas' events are missing where nothing else is said.
+const NO_REDIS: &str = "no Redis is configured";
+
+impl Default for EventBus {
+    fn default() -> Self {
+        Self {
+            news: Arc::default(),
+            ended: Arc::default(),
+            slots: Arc::default(),
+            instance: Arc::default(),
+            cluster: Gauge::default(),
+            subscribed: Arc::default(),
+            missing: watch::Sender::new(Some(NO_REDIS.into())),
+        }
+    }
 }
 
 /// The slots in use.
@@ -76,6 +109,27 @@ pub struct Subscriber {
     slot: SubscriberSlot,
     /// The bus had ended before the subscription.
     over: bool,
+    /// `None`: to the events of this replica alone.
+    cluster: Option<ClusterView>,
+}
+
+/// The part of a subscription to the events of all replicas.
+#[derive(Debug)]
+struct ClusterView {
+    missing: watch::Receiver<Option<Arc<str>>>,
+    instance: Box<str>,
+    _counted: GaugeGuard,
+}
+
+/// The events of this replica, for other replicas. It takes no slot.
+#[derive(Debug)]
+pub struct EventTap(broadcast::Receiver<BusMessage>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TappedEvent {
+    Event(Owner, Bytes),
+    /// About this many events were dropped.
+    Lost(u64),
 }
 
 /// One item that a subscriber receives.
@@ -93,9 +147,58 @@ impl EventBus {
         self.news.get().is_some_and(|news| news.receiver_count() > 0)
     }
 
-    /// Sends an event of this name; `data` is one line.
+    /// Names this replica, once.
+    pub fn set_instance(&self, name: &str) {
+        let _ = self.instance.set(name.into());
+    }
+
+    fn instance(&self) -> &str {
+        self.instance.get().map_or("", |name| &**name)
+    }
+
+    /// Sends an event of this name; `data` is an object in one line, which gets the name of the replica.
     pub fn publish(&self, owner: Owner, name: &str, data: &str) {
-        self.send(BusMessage::Event(owner, format!("event: {name}\ndata: {data}\n\n").into()));
+        let instance = Value::from(self.instance());
+        let rest = data.strip_prefix('{').unwrap_or(data);
+        let comma = if rest == "}" { "" } else { "," };
+        let text = format!("event: {name}\ndata: {{\"instance\":{instance}{comma}{rest}\n\n");
+        self.send(BusMessage::Event(owner, text.into()));
+    }
+
+    /// Sends an event of another replica, in the format of SSE.
+    pub fn pass_on(&self, owner: Owner, event: Bytes) {
+        self.send(BusMessage::Elsewhere(Some(owner), event));
+    }
+
+    /// So many events of another replica were lost.
+    pub fn lose_elsewhere(&self, instance: &str, count: u64) {
+        let data = json!({"instance": instance, "count": count});
+        self.send(BusMessage::Elsewhere(None, format!("event: lost\ndata: {data}\n\n").into()));
+    }
+
+    /// Says why events of other replicas are missing. `None`: they are not.
+    pub fn set_missing(&self, reason: Option<Arc<str>>) {
+        self.missing.send_if_modified(|known| {
+            let is_news = known.is_some() != reason.is_some();
+            *known = reason;
+            is_news
+        });
+    }
+
+    #[must_use]
+    pub fn has_cluster_subscribers(&self) -> bool {
+        self.cluster.read() > 0
+    }
+
+    /// Returns when a subscriber to the events of all replicas has come. For one waiter.
+    pub async fn cluster_subscribed(&self) {
+        self.subscribed.notified().await;
+    }
+
+    /// The events of this replica from now on.
+    #[must_use]
+    pub fn tap(&self) -> EventTap {
+        EventTap(self.news.get_or_init(|| broadcast::Sender::new(MAX_WAITING)).subscribe())
     }
 
     /// Ends all subscriptions, now and from now on.
@@ -122,7 +225,22 @@ impl EventBus {
         // A subscriber that came after the end would wait for it for ever.
         fence(Ordering::SeqCst);
         let over = self.ended.load(Ordering::Relaxed);
-        Some(Subscriber { news, slot, over })
+        Some(Subscriber { news, slot, over, cluster: None })
+    }
+
+    /// The same, to the events of all replicas.
+    #[must_use]
+    pub fn subscribe_to_all(&self, key: Option<Arc<str>>) -> Option<Subscriber> {
+        let subscriber = self.subscribe(key)?;
+        let mut missing = self.missing.subscribe();
+        // The first one is told at once.
+        if missing.borrow().is_some() {
+            missing.mark_changed();
+        }
+        let instance = self.instance().into();
+        let view = ClusterView { missing, instance, _counted: self.cluster.hold() };
+        self.subscribed.notify_one();
+        Some(Subscriber { cluster: Some(view), ..subscriber })
     }
 }
 
@@ -163,6 +281,36 @@ impl Drop for SubscriberSlot {
     }
 }
 
+impl ClusterView {
+    /// The event that says whether other replicas' events are missing, if that is news.
+    fn news(&mut self) -> Option<Delivery> {
+        self.missing.has_changed().ok().filter(|is_news| *is_news)?;
+        Some(self.told())
+    }
+
+    fn told(&mut self) -> Delivery {
+        let data = match &*self.missing.borrow_and_update() {
+            Some(reason) => json!({"instance": self.instance, "others": "missing", "reason": &**reason}),
+            None => json!({"instance": self.instance, "others": "present"}),
+        };
+        Delivery::Event(format!("event: replicas\ndata: {data}\n\n").into())
+    }
+}
+
+impl EventTap {
+    /// The next event, without waiting. `None`: none is there.
+    pub fn try_next(&mut self) -> Option<TappedEvent> {
+        loop {
+            match self.0.try_recv() {
+                Ok(BusMessage::Event(owner, event)) => return Some(TappedEvent::Event(owner, event)),
+                Ok(BusMessage::Elsewhere(..) | BusMessage::End) => {}
+                Err(TryRecvError::Lagged(count)) => return Some(TappedEvent::Lost(count)),
+                Err(TryRecvError::Closed | TryRecvError::Empty) => return None,
+            }
+        }
+    }
+}
+
 impl Subscriber {
     /// The next item for this subscriber. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Delivery {
@@ -170,10 +318,21 @@ impl Subscriber {
             return Delivery::End;
         }
         loop {
-            match self.news.recv().await {
-                Ok(BusMessage::Event(owner, event)) if self.may_see(&owner) => return Delivery::Event(event),
-                Ok(BusMessage::Event(..)) => {}
-                Ok(BusMessage::End) | Err(RecvError::Closed) => return Delivery::End,
+            let received = match &mut self.cluster {
+                None => self.news.recv().await,
+                Some(view) => tokio::select! {
+                    biased;
+                    Ok(()) = view.missing.changed() => return view.told(),
+                    received = self.news.recv() => received,
+                },
+            };
+            match received {
+                Ok(message) => {
+                    if let Some(delivery) = self.delivery(message) {
+                        return delivery;
+                    }
+                }
+                Err(RecvError::Closed) => return Delivery::End,
                 Err(RecvError::Lagged(count)) => return Delivery::Lost(count),
             }
         }
@@ -181,16 +340,32 @@ impl Subscriber {
 
     /// The next item, without waiting. `None`: none is there yet.
     pub fn try_next(&mut self) -> Option<Delivery> {
+        if let Some(told) = self.cluster.as_mut().and_then(ClusterView::news) {
+            return Some(told);
+        }
         loop {
             match self.news.try_recv() {
-                Ok(BusMessage::Event(owner, event)) if self.may_see(&owner) => {
-                    return Some(Delivery::Event(event));
+                Ok(message) => {
+                    if let Some(delivery) = self.delivery(message) {
+                        return Some(delivery);
+                    }
                 }
-                Ok(BusMessage::Event(..)) => {}
-                Ok(BusMessage::End) | Err(TryRecvError::Closed) => return Some(Delivery::End),
+                Err(TryRecvError::Closed) => return Some(Delivery::End),
                 Err(TryRecvError::Lagged(count)) => return Some(Delivery::Lost(count)),
                 Err(TryRecvError::Empty) => return None,
             }
+        }
+    }
+
+    /// `None`: the message is not for this subscriber.
+    fn delivery(&self, message: BusMessage) -> Option<Delivery> {
+        match message {
+            BusMessage::Event(owner, event) => self.may_see(&owner).then_some(Delivery::Event(event)),
+            BusMessage::Elsewhere(owner, event) => {
+                let is_for_this = owner.is_none_or(|owner| self.may_see(&owner));
+                (self.cluster.is_some() && is_for_this).then_some(Delivery::Event(event))
+            }
+            BusMessage::End => Some(Delivery::End),
         }
     }
 
@@ -234,9 +409,54 @@ mod tests {
     fn who_does_not_keep_up_loses_the_oldest_and_is_told() {
         let bus = EventBus::default();
         let mut slow = bus.subscribe(None).unwrap();
-        (0..MAX_WAITING + 7).for_each(|number| bus.publish(Owner::Operator, "n", &number.to_string()));
+        (0..MAX_WAITING + 7)
+            .for_each(|number| bus.publish(Owner::Operator, "n", &format!("{{\"n\":{number}}}")));
         assert_eq!(slow.try_next(), Some(Delivery::Lost(7)));
-        assert_eq!(slow.try_next(), Some(Delivery::Event("event: n\ndata: 7\n\n".into())));
+        assert_eq!(
+            slow.try_next(),
+            Some(Delivery::Event("event: n\ndata: {\"instance\":\"\",\"n\":7}\n\n".into()))
+        );
+    }
+
+    /// Events of other replicas come to subscribers to all alone, and to those that may see them.
+    #[test]
+    fn events_of_others_come_to_subscribers_to_all() {
+        let bus = EventBus::default();
+        bus.set_instance("one");
+        bus.set_missing(None);
+        let mut own = bus.subscribe(None).unwrap();
+        let mut all = bus.subscribe_to_all(None).unwrap();
+        let mut key = bus.subscribe_to_all(Some("k1".into())).unwrap();
+        let mut tap = bus.tap();
+        bus.publish(Owner::Operator, "n", "{}");
+        bus.pass_on(Owner::Key("k1".into()), "event: row\n\n".into());
+        bus.pass_on(Owner::Key("k2".into()), "event: row\n\n".into());
+        bus.lose_elsewhere("two", 3);
+        let count = |watcher: &mut Subscriber| std::iter::from_fn(|| watcher.try_next()).count();
+        assert_eq!([&mut own, &mut all, &mut key].map(count), [1, 4, 2]);
+        let published = Bytes::from("event: n\ndata: {\"instance\":\"one\"}\n\n");
+        assert_eq!(tap.try_next(), Some(TappedEvent::Event(Owner::Operator, published)));
+        assert_eq!(tap.try_next(), None);
+    }
+
+    #[test]
+    fn missing_replicas_are_told_once() {
+        let bus = EventBus::default();
+        let mut late = bus.subscribe_to_all(None).unwrap();
+        assert!(bus.has_cluster_subscribers());
+        let mut told = || {
+            let Some(Delivery::Event(event)) = late.try_next() else { return "" };
+            assert!(late.try_next().is_none());
+            let text = String::from_utf8_lossy(&event).into_owned();
+            if text.contains("present") { "present" } else { "missing" }
+        };
+        assert_eq!([told(), told()], ["missing", ""]);
+        bus.set_missing(Some("another reason".into()));
+        assert_eq!(told(), "");
+        bus.set_missing(None);
+        assert_eq!([told(), told()], ["present", ""]);
+        drop(late);
+        assert!(!bus.has_cluster_subscribers());
     }
 
     /// However many watch with clients' keys, an operator finds a slot; and slots are free when they are

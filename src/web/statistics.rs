@@ -79,7 +79,7 @@ pub(super) async fn page(parts: StatsParts, query: &str) -> Result<String, Box<R
 ///
 /// # Errors
 /// It is another word (400).
-fn asks_for_all(query: &str) -> Result<bool, Box<Refusal>> {
+pub(super) fn asks_for_all(query: &str) -> Result<bool, Box<Refusal>> {
     let scope = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == "scope");
     match scope.map(|(_, value)| value) {
         None | Some("instance") => Ok(false),

@@ -11,6 +11,7 @@ use super::{
     compare::{self, CompareStream, Params, progress::ProgressQueue},
     events::{self, EventFeed},
     site::Site,
+    statistics::asks_for_all,
 };
 use crate::proxy::{Call, Refusal, Snapshot};
 
@@ -21,7 +22,11 @@ impl Site {
     /// `GET /events`. The request completes with its head; the events go on until the client leaves.
     pub(super) fn events(self: Rc<Self>, call: Call, snapshot: &Snapshot, head: &Parts) -> Response<Body> {
         let subscribed = admin::event_scope(self.parts.listener, snapshot, head).and_then(|scope| {
-            let subscriber = self.parts.telemetry.bus.subscribe(scope.clone());
+            let bus = &self.parts.telemetry.bus;
+            let subscriber = match asks_for_all(head.uri.query().unwrap_or_default())? {
+                true => bus.subscribe_to_all(scope.clone()),
+                false => bus.subscribe(scope.clone()),
+            };
             let refusal = || Refusal::request(429, "too_many_watchers", "too many watch already");
             Ok((subscriber.ok_or_else(refusal)?, scope))
         });

@@ -3,6 +3,7 @@
 
 mod batches;
 mod connection;
+mod events;
 mod facts;
 mod limits;
 mod nodes;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The data of the next event of this name.
-async fn next(feed: &mut Answer, rest: &mut String, name: &str) -> Value {
+pub async fn next(feed: &mut Answer, rest: &mut String, name: &str) -> Value {
     loop {
         while let Some((event, after)) = rest.split_once("\n\n") {
             let (event, after) = (event.to_owned(), after.to_owned());

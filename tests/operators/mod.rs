@@ -3,7 +3,7 @@
 mod command_line;
 mod compression;
 mod database_connections;
-mod events;
+pub mod events;
 mod first_start;
 mod ledger;
 mod log_file;
