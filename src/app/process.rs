@@ -33,7 +33,7 @@ use crate::{
     settlement::{self, Settlement},
     telemetry::{Gauges, LevelHandle, LogLost, Telemetry, WorkerGauges},
     upstream::SharedPools,
-    web::{ListenerRole, ReloadHandle, compare::Gate},
+    web::{ListenerRole, ReloadHandle, compare::{Gate, KeptRuns}},
 };
 
 /// A running gateway. Dropping it lets it run on; [`Process::stop`] ends it.
@@ -186,6 +186,7 @@ fn build_process(
         settlement,
         own: build::own(&settings.listen, &addresses),
         gate: Gate::default(),
+        runs: KeptRuns::default(),
         warms_up: true,
         reload: reload.clone(),
         role: ListenerRole::Public,

@@ -19,7 +19,7 @@ use crate::{
     settlement::SettlementHandle,
     telemetry::{Telemetry, WorkerGauges},
     upstream::{PoolSettings, SharedPools, Target, Upstream},
-    web::{ListenerRole, ReloadHandle, Site, SiteParts, compare::Gate},
+    web::{ListenerRole, ReloadHandle, Site, SiteParts, compare::{Gate, KeptRuns}},
 };
 
 /// Between two sweeps of idle connections to providers.
@@ -38,6 +38,7 @@ pub(super) struct WorkerConfig {
     /// This gateway as the target of its own comparisons.
     pub(super) own: Target,
     pub(super) gate: Gate,
+    pub(super) runs: KeptRuns,
     /// Connections to providers are opened before the first request.
     pub(super) warms_up: bool,
     pub(super) reload: ReloadHandle,
@@ -128,6 +129,7 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
         desk: config.desk,
         own: config.own,
         gate: config.gate,
+        runs: config.runs,
     };
     let handler = SiteHandler(Rc::new(Site::new(gateway, parts)));
     let outcome = serve(listeners, config.serve, handler, tasks).await;

@@ -125,8 +125,11 @@ fn commands(base: &str, generated: Option<&TokenSettings>, model: &str) -> Strin
         }
         None => "",
     };
+    let page = base.strip_suffix("v1").unwrap_or(base);
+    // What stands behind the `#` is in no request.
+    let page = generated.map_or_else(|| page.to_owned(), |_| format!("{page}#key={token}"));
     format!(
-        "Try it:\n  {curl}\n\n\
+        "Look at it in a browser:\n  {page}\n\nTry it:\n  {curl}\n\n\
          Point an OpenAI client here:\n  export OPENAI_BASE_URL={base}\n  export OPENAI_API_KEY={token}\n\n{keep_hint}"
     )
 }
@@ -165,6 +168,7 @@ mod tests {
         assert!(text.contains("\n  export OPENAI_API_KEY=sk-made\n"), "{text}");
         assert!(text.contains("curl --no-buffer http://localhost:9000/v1/chat/completions"), "{text}");
         assert!(text.contains("made for this run"), "{text}");
+        assert!(text.contains("\n  http://localhost:9000/#key=sk-made\n"), "{text}");
     }
 
     #[test]
@@ -176,5 +180,6 @@ mod tests {
         );
         assert!(text.contains(r#""model":"it'\''s \"x\"""#), "{text}");
         assert!(!text.contains("this run"), "{text}");
+        assert!(text.contains("\n  https://localhost:9000/\n"), "{text}");
     }
 }

@@ -16,7 +16,8 @@
 //!   those of all replicas in one (`candidate_share`, `figures`)
 //! - [`reload`]: the handle that reloads the configuration
 //! - `streams`: the operations that answer with a stream: [`events`], the events of requests as they happen,
-//!   and [`compare`], one prompt through every mode beside the provider itself
+//!   and [`compare`], one prompt through every mode beside the provider itself; `runs`: comparisons that are
+//!   kept
 //! - [`body`]: the body of every response; `json_array`: a stream as one array, for clients of Gemini's API
 
 pub mod admin;
@@ -36,6 +37,7 @@ mod pages;
 mod preflight;
 pub mod reload;
 mod routes;
+mod runs;
 pub mod site;
 mod statistics;
 pub mod stats_share;

@@ -96,6 +96,8 @@ pub(super) enum Page {
     Model,
     Reload,
     Compare,
+    Comparison,
+    KeptRun,
     Stats,
     Metrics,
     Events,
@@ -132,7 +134,7 @@ use Access::{Anyone, Key, Operator, OperatorOrKey, OperatorUnlessPublic};
 use Methods::{Get, GetAndDelete, GetAndHead, GetAndPost, Post};
 
 /// In the order in which `GET /` lists them; completions first, because the table is searched from its start.
-pub(super) static ROUTES: [Route; 47] = [
+pub(super) static ROUTES: [Route; 49] = [
     completion("/v1/chat/completions", Endpoint::ChatCompletions, false),
     completion("/v1/chat/completions/asgi", Endpoint::ChatCompletions, true),
     batch("/v1/chat/completions/batch"),
@@ -169,6 +171,8 @@ pub(super) static ROUTES: [Route; 47] = [
     page(GetAndHead, "/v1/models/{model}", Key, Page::Model),
     page(Post, "/v1/reload", Operator, Page::Reload),
     page(Get, compare::PATH, Key, Page::Compare).logged_as(UNKNOWN),
+    page(GetAndHead, "/compare", Anyone, Page::Comparison),
+    page(GetAndHead, "/compare/{id}", Anyone, Page::KeptRun),
     page(GetAndHead, "/stats", Operator, Page::Stats),
     page(GetAndHead, "/metrics", OperatorUnlessPublic, Page::Metrics),
     page(GetAndHead, "/events", OperatorOrKey, Page::Events),
@@ -307,6 +311,8 @@ impl Route {
                 Page::Models
                 | Page::Model
                 | Page::Reload
+                | Page::Comparison
+                | Page::KeptRun
                 | Page::Stats
                 | Page::Metrics
                 | Page::Service
@@ -332,7 +338,14 @@ impl Route {
             | Operation::Batch
             | Operation::Stored(_)
             | Operation::Forward(_)
-            | Operation::Page(Page::Models | Page::Model | Page::Compare | Page::Hello) => false,
+            | Operation::Page(
+                Page::Models
+                | Page::Model
+                | Page::Compare
+                | Page::Comparison
+                | Page::KeptRun
+                | Page::Hello,
+            ) => false,
             Operation::Page(
                 Page::Reload
                 | Page::Stats

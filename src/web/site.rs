@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     Body,
     admin::{self, ListenerRole},
-    compare::Gate,
+    compare::{Gate, KeptRuns},
     events, health, metrics, models, page,
     pages::{Document, prefers_html},
     preflight::{allow_preflight, asks_for_websocket, refuse_upgrade},
@@ -56,6 +56,8 @@ pub struct SiteParts {
     pub own: Target,
     /// Shared by all workers.
     pub gate: Gate,
+    /// The last comparisons, shared by all workers.
+    pub runs: KeptRuns,
 }
 
 impl fmt::Debug for SiteParts {
@@ -209,6 +211,8 @@ impl Site {
             Page::Service if prefers_html(&head.headers) => {
                 return self.document(call, Document::Start, head);
             }
+            Page::Comparison => return self.document(call, Document::Compare, head),
+            Page::KeptRun => return self.kept_run(call, found.rest, head),
             Page::Asset => return self.asset(call, found.rest, head),
             Page::Service => Ok(Reply::ok(page::service())),
             Page::Live => Ok(Reply::ok(page::live())),

@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts}
 
 use super::{
     Body, admin,
-    compare::{self, CompareStream, Params, progress::ProgressQueue},
+    compare::{self, CompareReport, CompareStream, Params, picture, progress::ProgressQueue},
     events::{self, EventFeed},
+    runs,
     site::Site,
     statistics::asks_for_all,
 };
@@ -43,7 +44,8 @@ impl Site {
             .map(|_| Body::Events(EventFeed::new(subscriber, may_watch)))
     }
 
-    /// `GET /streaming-compare`: events of progress if the client accepts them, else the report alone.
+    /// `GET /streaming-compare`: events of progress if the client accepts them, else the report alone, or its
+    /// picture.
     pub(super) async fn compare(
         self: Rc<Self>,
         mut call: Call,
@@ -71,12 +73,27 @@ impl Site {
             let admitted = site.gateway.direct((&own, &client), compare::PATH, body, to).await;
             admitted.map_err(|refusal| refusal.message.to_string())
         };
+        let (width, runs) = (params.picture, self.parts.runs.clone());
         if wants_events(&head.headers) {
             let queue = ProgressQueue::default();
             let steps = queue.clone();
             let run = async move {
                 let _pass = pass;
-                compare::run(params, context, admit, |step| steps.put(step)).await
+                let draw = |report: &CompareReport| {
+                    if let Some(width) = width {
+                        steps.put_picture(&picture::svg(report, width));
+                    }
+                };
+                let mut report = compare::run(params, context, admit, |step, so_far| {
+                    steps.put(step);
+                    if step.done > 0 && width.is_some() {
+                        draw(&so_far());
+                    }
+                })
+                .await;
+                runs.keep(&mut report);
+                draw(&report);
+                report
             };
             let mut response = call.json(StatusCode::OK, Bytes::new());
             let headers = response.headers_mut();
@@ -84,8 +101,12 @@ impl Site {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             return response.map(|_| Body::Compare(CompareStream::new(run, queue)));
         }
-        let report = Box::pin(compare::run(params, context, admit, |_| {})).await;
+        let mut report = Box::pin(compare::run(params, context, admit, |_, _| {})).await;
         drop(pass);
+        runs.keep(&mut report);
+        if let Some(width) = width {
+            return runs::answer(call, runs::PICTURE, picture::svg(&report, width).into());
+        }
         let body = serde_json::to_vec(&report).unwrap_or_default();
         call.json(StatusCode::OK, body.into()).map(Body::from)
     }

@@ -35,7 +35,11 @@ const tab = async (work, { width = 1440, height = 1000, dark = false, key = KEY 
     if (origin !== new URL(URL_).origin && protocol !== "data:") complaints.push(`asked ${request.url()}`);
   });
   try {
-    if (key) await page.addInitScript((secret) => sessionStorage.setItem("thalweg-key", secret), key);
+    const signIn = (secret) => {
+      // A picture alone is sandboxed and has no storage.
+      if (!location.pathname.endsWith(".svg")) sessionStorage.setItem("thalweg-key", secret);
+    };
+    if (key) await page.addInitScript(signIn, key);
     await work(page);
     assert.deepEqual(complaints, []);
   } finally {
@@ -158,6 +162,43 @@ const checks = {
       await shoot(page, "start-360-dark");
       await audit(page);
     }, { width: 360, height: 740, dark: true });
+  },
+  async "a comparison is drawn as it runs: a mark for each event, and the run is kept"() {
+    await tab(async (page) => {
+      await open(page, "/compare");
+      await page.waitForFunction(() => document.querySelectorAll("#model option").length > 3);
+      await page.selectOption("#model", "demo-emoji");
+      await page.fill("#repeats", "2");
+      await page.click("#run");
+      await page.waitForSelector("#picture svg");
+      assert.match(await text(page, "status"), /of 12 answers/, "drawn before the end");
+      await page.waitForSelector("#links:not([hidden])", { timeout: 60_000 });
+      const report = await (await fetch(await page.getByRole("link", { name: "JSON" }).getAttribute("href"))).json();
+      const events = report.legs.reduce((sum, leg) => sum + leg.events_at_us.length, 0);
+      assert(events > 100, `${events}`);
+      assert.equal(await page.locator("#picture .mark").count(), events);
+      assert.match(await text(page, "status"), /recommended way/);
+      await shoot(page, "compare");
+      await fits(page);
+      await audit(page);
+
+      await page.getByRole("link", { name: "Link to this run" }).click();
+      await page.waitForSelector("#picture svg");
+      assert.equal(await page.locator("#picture .mark").count(), events);
+      await page.setViewportSize({ width: 360, height: 740 });
+      await page.emulateMedia({ colorScheme: "dark" });
+      await page.reload();
+      await page.waitForSelector("#picture svg");
+      await fits(page);
+      assert.equal(await page.locator("#picture .mark").count(), events);
+      await shoot(page, "compare-360-dark");
+      await audit(page);
+
+      // The picture alone has a style sheet of its own.
+      await page.goto(`${page.url()}.svg`);
+      const fill = () => getComputedStyle(document.querySelector(".c1.fill")).fill;
+      assert.equal(await page.evaluate(fill), "rgb(86, 180, 233)", "its dark colours");
+    });
   },
 };
 

@@ -150,3 +150,49 @@ async fn an_unknown_file_is_not_found_and_an_old_address_is_not_kept() {
     drop(client);
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn a_comparison_is_a_picture_with_its_events_and_is_kept() {
+    let (gateway, upstream) = serving().await;
+    let mut client = gateway.client(Version::H1).await;
+    let compare = |more: &str| Call::get(&format!("/streaming-compare?model=m&repeats=1{more}"));
+    let (status, headers, svg) = got(&mut client, compare("&format=svg&width=400")).await;
+    assert_eq!((status, value(&headers, "content-type")), (200, "image/svg+xml"), "{svg}");
+    assert!(value(&headers, "content-security-policy").contains("default-src 'none'"));
+    assert!(svg.starts_with("<svg ") && svg.contains("viewBox=\"0 0 400 "), "{svg}");
+    assert!(upstream.log.requests() >= 6);
+
+    // As events: a picture after each answer but the last, whose picture comes with the report.
+    let call = compare("&format=svg").header("accept", "text/event-stream");
+    let (_, _, events) = got(&mut client, call).await;
+    assert_eq!(events.matches("event: progress\n").count(), 6, "{events}");
+    assert_eq!(events.matches("event: picture\n").count(), 6, "{events}");
+    let report = events.split("event: report\ndata: ").nth(1).unwrap();
+    let report: serde_json::Value = serde_json::from_str(report.trim()).unwrap();
+    let plain = got(&mut client, compare("").header("accept", "text/event-stream")).await.2;
+    assert!(!plain.contains("event: picture"), "only where one is wanted");
+
+    let id = report["id"].as_str().unwrap();
+    let (status, headers, json) = got(&mut client, browsing(&format!("/compare/{id}.json"))).await;
+    assert_eq!((status, value(&headers, "x-robots-tag")), (200, "noindex"), "the link is the permission");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), report);
+    let (_, _, svg) = got(&mut client, browsing(&format!("/compare/{id}.svg?width=360"))).await;
+    let marks: usize = report["legs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|leg| leg["events_at_us"].as_array().unwrap().len())
+        .sum();
+    assert!(marks > 0 && svg.matches("class=\"mark ").count() == marks, "{marks}: {svg}");
+    for path in ["/compare", &format!("/compare/{id}")] {
+        let (status, headers, page) = got(&mut client, browsing(path)).await;
+        assert_eq!((status, value(&headers, "content-type")), (200, "text/html; charset=utf-8"), "{path}");
+        let root = if path == "/compare" { "./" } else { "../" };
+        assert!(files(&page).iter().all(|file| file.starts_with(&format!("{root}assets/"))), "{page}");
+    }
+    for path in ["/compare/00.json", &format!("/compare/{id}.png"), "/compare/x.svg"] {
+        assert_eq!(got(&mut client, browsing(path)).await.0, 404, "{path}");
+    }
+    drop(client);
+    gateway.stop().await;
+}

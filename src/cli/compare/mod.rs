@@ -16,7 +16,7 @@ use std::{
 
 use super::{Failure, destination::Destination, progress::ProgressBar};
 use crate::{
-    web::compare::{Params, ProgressEvent, params::MAX_REPEATS},
+    web::compare::{Params, ProgressEvent, params::MAX_REPEATS, picture},
     wire::Dialect,
 };
 use table::CompareTable;
@@ -37,6 +37,9 @@ pub struct Options {
     /// Write the result as JSON to a file, or to standard output (-) instead of the tables
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also draw the result as an SVG picture, into a file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 /// # Errors
@@ -51,6 +54,10 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let outcome = exchange::run(&target, &options.params(), |progress| show(&bar, progress));
     drop(bar);
     let report = outcome?;
+    if let Some(file) = &options.svg {
+        fs::write(file, picture::svg(&report, picture::DEFAULT_WIDTH))
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+    }
     match options.json.as_deref() {
         Some(file) if file == Path::new("-") => {
             writeln!(io::stdout().lock(), "{}", serde_json::to_string_pretty(&report)?)?;

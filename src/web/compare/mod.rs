@@ -16,13 +16,16 @@
 //!   comparison
 //! - [`recommendation`]: the recommended leg, with its reason
 //! - [`progress`]: a run as a stream of events
+//! - [`picture`]: a report as a picture; [`kept`]: the last reports
 
 pub mod figures;
 pub mod gate;
+pub mod kept;
 pub mod leg;
 pub mod leg_report;
 pub mod leg_run;
 pub mod params;
+pub mod picture;
 mod prepare;
 pub mod progress;
 pub mod recommendation;
@@ -31,6 +34,7 @@ pub mod run;
 mod sum;
 
 pub use gate::Gate;
+pub use kept::KeptRuns;
 pub use leg::Leg;
 pub use params::{Params, ParamsError};
 pub(super) use prepare::{offered_models, own_target, parameters, prepare};

@@ -1,8 +1,9 @@
-//! The query string of a comparison: `?[model=…][&prompt=…][&repeats=n]`, within bounds that keep a run
-//! cheap.
+//! The query string of a comparison: `?[model=…][&prompt=…][&repeats=n][&format=svg[&width=n]]`, within
+//! bounds that keep a run cheap.
 
 use std::borrow::Cow;
 
+use super::picture;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode};
 
 /// All but the unreserved characters of RFC 3986 section 2.3.
@@ -21,6 +22,8 @@ pub struct Params {
     pub prompt: String,
     /// 1 to [`MAX_REPEATS`].
     pub repeats: u8,
+    /// The width of the picture. `None`: the report is wanted as JSON.
+    pub picture: Option<u16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +35,11 @@ pub enum ParamsError {
     /// Not percent-encoded UTF-8.
     #[error("the query is not percent-encoded UTF-8")]
     Encoding,
-    #[error("`{0}` is none of model, prompt, repeats")]
+    #[error("`format` must be json or svg")]
+    Format,
+    #[error("`width` must be {} to {}", picture::MIN_WIDTH, picture::MAX_WIDTH)]
+    Width,
+    #[error("`{0}` is none of model, prompt, repeats, format, width")]
     Unknown(String),
 }
 
@@ -40,7 +47,7 @@ impl Params {
     /// Parameters with the default prompt.
     #[must_use]
     pub fn new(model: String, repeats: u8) -> Self {
-        Self { model, prompt: DEFAULT_PROMPT.to_owned(), repeats }
+        Self { model, prompt: DEFAULT_PROMPT.to_owned(), repeats, picture: None }
     }
 
     /// Parses a query string.
@@ -50,6 +57,7 @@ impl Params {
     pub fn parse(query: &str) -> Result<Self, ParamsError> {
         let (mut model, mut prompt, mut repeats) =
             (String::new(), DEFAULT_PROMPT.to_owned(), DEFAULT_REPEATS);
+        let (mut is_picture, mut width) = (false, picture::DEFAULT_WIDTH);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = decode(value).ok_or(ParamsError::Encoding)?;
@@ -60,13 +68,21 @@ impl Params {
                     let bounded = value.parse().ok().filter(|repeats| (1..=MAX_REPEATS).contains(repeats));
                     repeats = bounded.ok_or(ParamsError::Repeats)?;
                 }
+                "format" => {
+                    is_picture = match &*value {
+                        "svg" => true,
+                        "json" => false,
+                        _ => return Err(ParamsError::Format),
+                    };
+                }
+                "width" => width = pixels(&value).ok_or(ParamsError::Width)?,
                 _ => return Err(ParamsError::Unknown(name.chars().take(32).collect())),
             }
         }
         if prompt.len() > MAX_PROMPT {
             return Err(ParamsError::PromptTooLong);
         }
-        Ok(Self { model, prompt, repeats })
+        Ok(Self { model, prompt, repeats, picture: is_picture.then_some(width) })
     }
 
     /// The parameters as a query string.
@@ -74,6 +90,18 @@ impl Params {
     pub fn query(&self) -> String {
         format!("model={}&prompt={}&repeats={}", encode(&self.model), encode(&self.prompt), self.repeats)
     }
+}
+
+/// A width within the bounds.
+fn pixels(value: &str) -> Option<u16> {
+    value.parse().ok().filter(|width| (picture::MIN_WIDTH..=picture::MAX_WIDTH).contains(width))
+}
+
+/// The width that the query of a picture's address asks for, or the default.
+pub(in crate::web) fn wanted_width(query: Option<&str>) -> u16 {
+    let pairs = query.unwrap_or_default().split('&');
+    let width = pairs.filter_map(|pair| pair.strip_prefix("width=")).find_map(pixels);
+    width.unwrap_or(picture::DEFAULT_WIDTH)
 }
 
 /// Decodes `application/x-www-form-urlencoded` (WHATWG URL §5.1). `None`: a percent sign without two
@@ -103,6 +131,9 @@ mod tests {
         assert_eq!(Params::parse(&params.query()), Ok(params));
         assert_eq!(Params::parse("model=m").map(|params| params.repeats), Ok(DEFAULT_REPEATS));
         assert_eq!(Params::parse("").map(|params| params.model), Ok(String::new()));
+        assert_eq!(Params::parse("width=400").map(|params| params.picture), Ok(None));
+        assert_eq!(Params::parse("format=svg&width=400").map(|params| params.picture), Ok(Some(400)));
+        assert_eq!((wanted_width(Some("a=b&width=400")), wanted_width(Some("width=1"))), (400, 960));
     }
 
     #[test]
@@ -113,6 +144,8 @@ mod tests {
             ("model=m&repeats=11", ParamsError::Repeats),
             ("model=m&prompt=%ff", ParamsError::Encoding),
             ("model=m&prompt=%4", ParamsError::Encoding),
+            ("model=m&format=png", ParamsError::Format),
+            ("model=m&width=9", ParamsError::Width),
             ("model=m&stream=1", ParamsError::Unknown("stream".into())),
             (&long, ParamsError::PromptTooLong),
         ] {

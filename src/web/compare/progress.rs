@@ -1,4 +1,5 @@
-//! A run as a body of server-sent events: `progress` before each request, `report` at the end. The body
+//! A run as a body of server-sent events: `progress` before each request, with `picture` where pictures are
+//! wanted, and `report` at the end. The body
 //! drives the run, so a client that leaves ends it.
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{leg::Leg, report::CompareReport, run::RunProgress};
 
@@ -26,7 +28,7 @@ pub struct ProgressEvent {
     pub of: usize,
 }
 
-/// Events that wait to be sent: at most one per request of the run. Clones share the queue.
+/// Events that wait to be sent: at most two per request of the run. Clones share the queue.
 #[derive(Clone, Debug, Default)]
 pub struct ProgressQueue(Rc<RefCell<VecDeque<Bytes>>>);
 
@@ -34,6 +36,11 @@ impl ProgressQueue {
     pub fn put(&self, step: RunProgress) {
         let RunProgress { leg, done, of } = step;
         self.push("progress", &ProgressEvent { leg, done, of });
+    }
+
+    /// The picture so far.
+    pub fn put_picture(&self, svg: &str) {
+        self.push("picture", &json!({ "svg": svg }));
     }
 
     fn push(&self, name: &str, data: &impl Serialize) {

@@ -10,6 +10,9 @@ use super::{leg_report::LegReport, recommendation::Recommendation};
 pub struct CompareReport {
     /// Version of this format.
     pub thalweg_compare: u32,
+    /// The number under which the gateway keeps the run. `None`: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     pub model: String,
     /// The provider of the control leg.
     pub provider: String,

@@ -53,12 +53,12 @@ pub struct RunProgress {
 }
 
 /// Runs a comparison; dropping the future ends it. `admit` admits each request of the control, whose body it
-/// is given, and says why not; `watch` is called before each request.
+/// is given, and says why not; `watch` is called before each request, and gets the report so far if it asks.
 pub async fn run(
     params: Params,
     context: Context,
     admit: impl AsyncFn(&Bytes) -> Result<DirectCall, String>,
-    mut watch: impl FnMut(RunProgress),
+    mut watch: impl FnMut(RunProgress, &dyn Fn() -> CompareReport),
 ) -> CompareReport {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
     let prompt = Prompt {
@@ -73,8 +73,9 @@ pub async fn run(
     for round in 0..usize::from(params.repeats) {
         for turn in 0..legs.len() {
             let index = (round + turn) % legs.len();
-            let Some(Repeats { leg, runs }) = legs.get_mut(index) else { continue };
-            watch(RunProgress { leg: *leg, done, of });
+            let Some(leg) = legs.get(index).map(|repeats| repeats.leg) else { continue };
+            let so_far = || sum::report(&params, &context.control.name, MAX_TOKENS, &legs);
+            watch(RunProgress { leg, done, of }, &so_far);
             let request = leg.request(&prompt, &context.gateway, &context.control, &context.control_model);
             let first_token_timeout = match leg {
                 Leg::Control => context.control_first_token_timeout,
@@ -96,7 +97,9 @@ pub async fn run(
                 Ok(call) => measure(&upstream, &request, first_token_timeout, call).await,
                 Err(refused) => LegRun::refused(refused),
             };
-            runs.push(run);
+            if let Some(repeats) = legs.get_mut(index) {
+                repeats.runs.push(run);
+            }
             done += 1;
         }
     }

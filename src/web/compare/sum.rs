@@ -24,6 +24,7 @@ pub(super) fn report(params: &Params, provider: &str, max_tokens: u32, legs: &[R
     let legs: Vec<LegReport> = legs.iter().map(|repeats| leg_report(repeats, control)).collect();
     CompareReport {
         thalweg_compare: 1,
+        id: None,
         model: params.model.clone(),
         provider: provider.to_owned(),
         repeats: params.repeats,

@@ -21,6 +21,10 @@ const VERSION_MARK: &str = "{version}";
 pub(in crate::web) enum Document {
     /// `/`.
     Start,
+    /// `/compare`.
+    Compare,
+    /// `/compare/ID`.
+    Run,
 }
 
 /// A file that pages ask for.
@@ -43,9 +47,11 @@ pub(super) struct PreparedFile {
     pub(super) tag_of_gzip: HeaderValue,
 }
 
-static FILES: [EmbeddedFile; 4] = [
+static FILES: [EmbeddedFile; 6] = [
     embedded("page.css", STYLE, include_bytes!("assets/page.css")),
     embedded("common.js", SCRIPT, include_bytes!("assets/common.js")),
+    embedded("picture.css", STYLE, include_bytes!("assets/picture.css")),
+    embedded("compare.js", SCRIPT, include_bytes!("assets/compare.js")),
     embedded("start.js", SCRIPT, include_bytes!("assets/start.js")),
     embedded("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg")),
 ];
@@ -82,20 +88,26 @@ impl Document {
     const fn text(self) -> &'static str {
         match self {
             Self::Start => include_str!("assets/start.html"),
+            Self::Compare | Self::Run => include_str!("assets/compare.html"),
         }
     }
 
     /// The way to the gateway's root, relative to the page, because a proxy may serve it below any path.
     const fn root(self) -> &'static str {
         match self {
-            Self::Start => "./",
+            Self::Start | Self::Compare => "./",
+            Self::Run => "../",
         }
     }
 
     pub(super) fn prepared(self) -> &'static PreparedFile {
         static START: OnceLock<PreparedFile> = OnceLock::new();
+        static COMPARE: OnceLock<PreparedFile> = OnceLock::new();
+        static RUN: OnceLock<PreparedFile> = OnceLock::new();
         let place = match self {
             Self::Start => &START,
+            Self::Compare => &COMPARE,
+            Self::Run => &RUN,
         };
         place.get_or_init(|| {
             let assets = format!("{}assets/{}", self.root(), digest());
@@ -128,7 +140,7 @@ fn compressed(plain: &[u8]) -> Bytes {
 mod tests {
     use super::*;
 
-    const DOCUMENTS: [Document; 1] = [Document::Start];
+    const DOCUMENTS: [Document; 3] = [Document::Start, Document::Compare, Document::Run];
 
     #[test]
     fn pages_name_only_files_that_exist_and_no_other_host() {

@@ -1,0 +1,52 @@
+//! A kept comparison: `/compare/ID`, a page; `/compare/ID.json` and `/compare/ID.svg`, its report and
+//! picture.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
+
+use super::{
+    Body,
+    compare::{CompareReport, params, picture},
+    pages::Document,
+    site::Site,
+};
+use crate::{
+    exchange::Outcome,
+    proxy::{Call, Refusal},
+};
+
+/// A picture runs nothing, and its style sheet is its own.
+const PICTURE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+pub(super) const PICTURE: &str = "image/svg+xml";
+
+impl Site {
+    /// `name`: the number, with or without an ending.
+    pub(super) fn kept_run(&self, call: Call, name: &str, head: &Parts) -> Response<Body> {
+        let Some((id, form)) = name.split_once('.') else { return self.document(call, Document::Run, head) };
+        let found = self.parts.runs.find(id).and_then(|run| match form {
+            "json" => Some(("application/json", serde_json::to_vec(&*run).unwrap_or_default())),
+            "svg" => Some((PICTURE, drawn(&run, params::wanted_width(head.uri.query())).into_bytes())),
+            _ => None,
+        });
+        let Some((content_type, bytes)) = found else {
+            let message = "this run is not kept here; the last ones are, until the gateway stops";
+            return call.refuse(&Refusal::request(404, "run_not_found", message)).map(Body::from);
+        };
+        answer(call, content_type, bytes.into())
+    }
+}
+
+fn drawn(run: &CompareReport, width: u16) -> String {
+    picture::svg(run, width)
+}
+
+/// Answers with a report or its picture.
+pub(super) fn answer(call: Call, content_type: &'static str, body: Bytes) -> Response<Body> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PICTURE_POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
+    call.whole(StatusCode::OK, headers, body.into(), Outcome::Complete).map(Body::from)
+}
