@@ -33,7 +33,10 @@ use crate::{
     settlement::{self, Settlement},
     telemetry::{Gauges, LevelHandle, LogLost, Telemetry, WorkerGauges},
     upstream::SharedPools,
-    web::{ListenerRole, ReloadHandle, compare::{Gate, KeptRuns}},
+    web::{
+        ListenerRole, ReloadHandle,
+        compare::{Gate, KeptRuns},
+    },
 };
 
 /// A running gateway. Dropping it lets it run on; [`Process::stop`] ends it.

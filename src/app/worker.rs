@@ -19,7 +19,10 @@ use crate::{
     settlement::SettlementHandle,
     telemetry::{Telemetry, WorkerGauges},
     upstream::{PoolSettings, SharedPools, Target, Upstream},
-    web::{ListenerRole, ReloadHandle, Site, SiteParts, compare::{Gate, KeptRuns}},
+    web::{
+        ListenerRole, ReloadHandle, Site, SiteParts,
+        compare::{Gate, KeptRuns},
+    },
 };
 
 /// Between two sweeps of idle connections to providers.

@@ -339,12 +339,7 @@ impl Route {
             | Operation::Stored(_)
             | Operation::Forward(_)
             | Operation::Page(
-                Page::Models
-                | Page::Model
-                | Page::Compare
-                | Page::Comparison
-                | Page::KeptRun
-                | Page::Hello,
+                Page::Models | Page::Model | Page::Compare | Page::Comparison | Page::KeptRun | Page::Hello,
             ) => false,
             Operation::Page(
                 Page::Reload

@@ -31,7 +31,8 @@ pub(super) fn draw(canvas: &mut Canvas, report: &CompareReport) {
     }
     title(canvas, "Added to the provider's own time: median to 99th percentile");
     let values = rows.iter().flat_map(|(_, _, added)| [added.p50, added.p99]);
-    let (least, most) = values.fold((0.0_f64, LINEAR_US), |(least, most), value| (least.min(value), most.max(value)));
+    let (least, most) =
+        values.fold((0.0_f64, LINEAR_US), |(least, most), value| (least.min(value), most.max(value)));
     let (from, to) = (bent(least), bent(most));
     let (left, right) = (canvas.left() + 6.0, canvas.right() - 6.0);
     let place = |value: f64| (right - left).mul_add((bent(value) - from) / (to - from), left);
@@ -40,7 +41,8 @@ pub(super) fn draw(canvas: &mut Canvas, report: &CompareReport) {
         let LegAddedLatency { p50, p99, .. } = added;
         let name = if leg.leg == Leg::Control { "the provider against itself" } else { &*leg.label };
         let spread = leg.ttft_us.filter(|_| report.repeats > 1);
-        let spread = spread.map_or_else(String::new, |first| format!("; first tokens {} apart", time(first.spread())));
+        let spread =
+            spread.map_or_else(String::new, |first| format!("; first tokens {} apart", time(first.spread())));
         let figures = format!("{kind} {}, p99 {}{spread}", signed(p50), signed(p99));
         canvas.name_and_figures(class(leg.leg), name, &figures);
         let y = canvas.y() + ROW / 2.0;
@@ -52,7 +54,8 @@ pub(super) fn draw(canvas: &mut Canvas, report: &CompareReport) {
     }
     let negative = TICKS_US.iter().skip(1).rev().map(|tick| -tick);
     let ticks = negative.chain(TICKS_US).filter(|tick| (least..=most).contains(tick));
-    let ticks: Vec<_> = ticks.map(|tick| (place(tick), if tick == 0.0 { "0".to_owned() } else { signed(tick) })).collect();
+    let ticks: Vec<_> =
+        ticks.map(|tick| (place(tick), if tick == 0.0 { "0".to_owned() } else { signed(tick) })).collect();
     axis(canvas, &ticks);
 }
 

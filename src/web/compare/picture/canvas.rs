@@ -173,7 +173,12 @@ impl Canvas {
         self.y += 15.0;
         let square = self.y - 9.0;
         self.rectangle(&format!("fill {class}"), (self.left(), square), (9.0, 9.0));
-        self.text_at((left, self.y), Anchor::Start, TextStyle::Strong, &cut(name, TextStyle::Strong, right - left));
+        self.text_at(
+            (left, self.y),
+            Anchor::Start,
+            TextStyle::Strong,
+            &cut(name, TextStyle::Strong, right - left),
+        );
         let room = right - left - width_of(name, TextStyle::Strong) - 12.0;
         if width_of(figures, TextStyle::Quiet) <= room {
             self.text_at((right, self.y), Anchor::End, TextStyle::Quiet, figures);
@@ -228,7 +233,11 @@ impl Canvas {
     }
 
     pub(super) fn circle(&mut self, class: &str, (x, y): (f64, f64), radius: f64) {
-        self.put(format_args!("<circle class=\"{class}\" cx=\"{}\" cy=\"{}\" r=\"{radius}\"/>\n", px(x), px(y)));
+        self.put(format_args!(
+            "<circle class=\"{class}\" cx=\"{}\" cy=\"{}\" r=\"{radius}\"/>\n",
+            px(x),
+            px(y)
+        ));
     }
 
     pub(super) fn curve(&mut self, class: &str, points: impl Iterator<Item = (f64, f64)>) {

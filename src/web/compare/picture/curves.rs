@@ -31,7 +31,10 @@ pub(super) fn draw(canvas: &mut Canvas, report: &CompareReport) {
             [(x, height(index)), (x, height(index + 1))]
         });
         let dashed = if leg.leg == Leg::Control { " dashed" } else { "" };
-        canvas.curve(&format!("curve {}{dashed}", class(leg.leg)), [(left, height(0))].into_iter().chain(points));
+        canvas.curve(
+            &format!("curve {}{dashed}", class(leg.leg)),
+            [(left, height(0))].into_iter().chain(points),
+        );
     }
     canvas.skip(HEIGHT + 6.0);
     axis(canvas, &scale.ticks());

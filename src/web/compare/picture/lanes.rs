@@ -46,6 +46,10 @@ fn figures(leg: &LegReport) -> String {
     }
     let Some(total) = leg.total_us else { return "not asked yet".to_owned() };
     let first = leg.ttft_us.map(|first| format!("first token {}, ", time(first.median)));
-    let counts = if leg.leg.is_stream() { format!("{} events in {} reads, ", leg.events, leg.chunks) } else { String::new() };
+    let counts = if leg.leg.is_stream() {
+        format!("{} events in {} reads, ", leg.events, leg.chunks)
+    } else {
+        String::new()
+    };
     format!("{counts}{}total {}", first.unwrap_or_default(), time(total.median))
 }

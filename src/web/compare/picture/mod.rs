@@ -204,9 +204,9 @@ pub(super) mod tests {
             }
             for text in svg.split("<text ").skip(1) {
                 let x = numbers(&format!(" {text}"), "x")[0];
-                let style = TextStyle::ALL.into_iter().find(|style| {
-                    text.contains(&format!("class=\"{}\"", style.class()))
-                });
+                let style = TextStyle::ALL
+                    .into_iter()
+                    .find(|style| text.contains(&format!("class=\"{}\"", style.class())));
                 let shown = text.split('>').nth(1).unwrap().split('<').next().unwrap();
                 let shown = shown.replace("&quot;", "\"").replace("&#39;", "'").replace("&amp;", "&");
                 let length = canvas::width_of(&shown, style.unwrap());

@@ -74,8 +74,11 @@ mod tests {
             let ticks = LinearScale { left: 0.0, right: 100.0, max }.ticks();
             assert!((1..=20).contains(&ticks.len()), "{max}: {ticks:?}");
         }
-        let labels: Vec<String> =
-            LinearScale { left: 0.0, right: 1.0, max: 3.3e6 }.ticks().into_iter().map(|tick| tick.1).collect();
+        let labels: Vec<String> = LinearScale { left: 0.0, right: 1.0, max: 3.3e6 }
+            .ticks()
+            .into_iter()
+            .map(|tick| tick.1)
+            .collect();
         assert_eq!(labels, ["0", "500 ms", "1 s", "1.5 s", "2 s", "2.5 s", "3 s"]);
         assert_eq!(LinearScale { left: 1.0, right: 2.0, max: 0.0 }.place(5.0), 1.0);
     }
