@@ -2,7 +2,8 @@
 # Runs a command beside a PostgreSQL of its own: tests/postgres.sh cargo test --lib database The cluster lives
 # in a temporary folder, listens on a free port of loopback, and ends with the command. Its URL is in
 # THALWEG_TEST_POSTGRES. Wants PostgreSQL's programs (apt-get install postgresql); started by root it runs as
-# `postgres`. With PgBouncer installed, one is in front of it, with its URL in THALWEG_TEST_PGBOUNCER.
+# `postgres`. A streaming standby of it has its URL in THALWEG_TEST_STANDBY. With PgBouncer installed, one is
+# in front of it, with its URL in THALWEG_TEST_PGBOUNCER.
 set -euo pipefail
 
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1 || true)
@@ -21,6 +22,7 @@ fi
 
 stop() {
     [ ! -e "$folder/pgbouncer.pid" ] || kill "$(cat "$folder/pgbouncer.pid")" 2>/dev/null || true
+    as "$bin/pg_ctl" -D "$folder/standby" -m immediate stop >/dev/null 2>&1 || true
     as "$bin/pg_ctl" -D "$folder/data" -m immediate stop >/dev/null 2>&1 || true
     rm -rf "$folder"
 }
@@ -34,6 +36,17 @@ for _ in 1 2 3 4 5; do
     if as "$bin/pg_ctl" -D "$folder/data" -l "$folder/data/log" -w \
         -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$folder -c max_connections=200 ${POSTGRES_OPTIONS:--c fsync=off}" \
         start >/dev/null; then
+        break
+    fi
+done
+# Its standby, which follows by streaming.
+as "$bin/pg_basebackup" -h 127.0.0.1 -p "$port" -U thalweg -D "$folder/standby" -R -X stream -c fast
+for _ in 1 2 3 4 5; do
+    standby=$(shuf -i 20000-60000 -n 1)
+    if as "$bin/pg_ctl" -D "$folder/standby" -l "$folder/standby/log" -w \
+        -o "-p $standby -c listen_addresses=127.0.0.1 -c unix_socket_directories=$folder -c max_connections=200 -c fsync=off" \
+        start >/dev/null; then
+        export THALWEG_TEST_STANDBY="postgres://thalweg@127.0.0.1:$standby/postgres"
         break
     fi
 done

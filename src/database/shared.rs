@@ -105,9 +105,10 @@ impl Database {
         if matches!(self.0.settings.url, DatabaseUrl::Sqlite(_)) {
             return None;
         }
-        // Connected, and everything that has arrived is replayed: a primary without work, and no lag.
+        // Connected, and everything that has arrived is replayed: a primary without work, and no lag. After a
+        // start the standby has replayed more than it has received since.
         let sql = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN NULL \
-                   WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() \
+                   WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() \
                    AND EXISTS (SELECT 1 FROM pg_stat_wal_receiver WHERE pid IS NOT NULL) THEN 0 \
                    ELSE CAST(EXTRACT(EPOCH FROM now() - pg_last_xact_replay_timestamp()) * 1000 AS BIGINT) END";
         let rows = self.fetch(sql, Vec::new()).await.ok()?;

@@ -514,3 +514,37 @@ async fn queries_go_to_the_copy_and_come_back_without_it() {
     assert_eq!(journal::count(line), 1);
     assert!(!journal::mentions("s3cret-of-copy"));
 }
+
+/// The lag of a real standby: none while it is in step, also when it has received nothing since its start;
+/// the age of its data while its replay stands still.
+#[tokio::test]
+async fn the_lag_of_a_standby_is_known() {
+    let urls = ["THALWEG_TEST_POSTGRES", "THALWEG_TEST_STANDBY"].map(std::env::var);
+    let [Ok(primary), Ok(standby)] = urls else {
+        eprintln!("THALWEG_TEST_STANDBY is not set: the lag of a standby is left out");
+        return;
+    };
+    let open = async |url: &str| {
+        let url = DatabaseUrl::parse(url, std::path::Path::new("")).unwrap();
+        Database::open(&DatabaseSettings::new(url), &[]).await.unwrap()
+    };
+    let (primary, standby) = (open(&primary).await, open(&standby).await);
+    assert_eq!(primary.lag().await, None);
+    let until = async |wanted: fn(Option<Duration>) -> bool| {
+        let reached = async {
+            while !wanted(standby.lag().await) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        in_time(reached).await.expect("the lag in time");
+    };
+    until(|lag| lag == Some(Duration::ZERO)).await;
+    standby.fetch("SELECT 1 FROM (SELECT pg_wal_replay_pause()) AS paused", Vec::new()).await.unwrap();
+    primary.run("CREATE TABLE of_the_lag (n BIGINT)", Vec::new()).await.unwrap();
+    primary.run("DROP TABLE of_the_lag", Vec::new()).await.unwrap();
+    until(|lag| lag > Some(Duration::from_millis(300))).await;
+    standby.fetch("SELECT 1 FROM (SELECT pg_wal_replay_resume()) AS resumed", Vec::new()).await.unwrap();
+    until(|lag| lag == Some(Duration::ZERO)).await;
+    primary.close().await;
+    standby.close().await;
+}
