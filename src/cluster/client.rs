@@ -82,6 +82,27 @@ impl RedisClient {
         }
     }
 
+    /// Stores bytes under a key, for this time.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn put(&self, key: &str, bytes: &[u8], life: Duration) -> Result<(), RedisFault> {
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg(bytes).arg("PX").arg(u64::try_from(life.as_millis()).unwrap_or(u64::MAX));
+        self.call(&command).await.map(|_| ())
+    }
+
+    /// The bytes under a key. `None`: there are none.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, RedisFault> {
+        let mut command = redis::cmd("GET");
+        command.arg(key);
+        let value = self.call(&command).await?;
+        Ok(if let Value::BulkString(bytes) = value { Some(bytes) } else { None })
+    }
+
     /// A script on one key, with these arguments.
     ///
     /// # Errors

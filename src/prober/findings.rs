@@ -21,6 +21,9 @@ use crate::{
 /// is read.
 const MIN_LIST_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
+/// A list that replicas share is read at most so much earlier than it is due.
+const MAX_EARLY: Duration = Duration::from_secs(60);
+
 impl Prober {
     /// Applies the result of a check that began at `began`.
     pub(super) fn apply(&self, target: &Arc<Target>, probe: Probe, result: ProbeResult, began: Moment) {
@@ -46,6 +49,11 @@ impl Prober {
         let was_down = provider.schedule.failures > 0;
         provider.mark_well(method, now);
         let id = provider.id.clone();
+        if let Some(models) = models.as_ref().filter(|_| self.0.shares_lists.get()) {
+            let refresh = self.settings().refresh;
+            provider.listed_until = Some(now + refresh);
+            provider.unposted = models.document();
+        }
         if probe == Probe::Refresh {
             // No list from a provider that is well: it limits how often its list is read.
             let is_limited = models.is_none() && method == CheckMethod::Models;
@@ -55,6 +63,11 @@ impl Prober {
         } else if models.is_some() {
             let refresh = self.settings().refresh;
             provider.schedule.list_due = provider.schedule.list_due.map(|_| now + refresh);
+        }
+        if provider.unposted.is_some() {
+            // Replicas that have read it at the same time do not do so again.
+            let early = (self.settings().refresh / 10).min(MAX_EARLY).mul_f64(provider.spread);
+            provider.schedule.list_due = provider.schedule.list_due.map(|due| due - early);
         }
         if let Some(race) = race {
             self.finish_precheck(provider, &race, began);

@@ -18,6 +18,8 @@ const MAX_FIELD: usize = 512;
 /// Bytes of all fields of a model, and of all models of a list.
 const MAX_FIELDS: usize = 2048;
 const MAX_DETAILS: usize = 1024 * 1024;
+/// Bytes of a list for other replicas.
+const MAX_DOCUMENT: usize = 2 * 1024 * 1024;
 
 /// The models of a provider's list.
 #[derive(Debug, Default)]
@@ -155,6 +157,26 @@ impl ModelListForm {
 }
 
 impl ListedModels {
+    /// The list in the form that [`ModelListForm`] reads, for other replicas. `None`: it is too long.
+    pub(super) fn document(&self) -> Option<Vec<u8>> {
+        let entry = |name: &str| {
+            let fields = self.details.of(name).and_then(|fields| serde_json::from_str(fields).ok());
+            let mut entry: Map<String, Value> = fields.unwrap_or_default();
+            entry.insert("id".to_owned(), Value::from(name));
+            entry
+        };
+        let data: Vec<_> = self.names.iter().map(|name| entry(name)).collect();
+        let document = serde_json::json!({ "data": data }).to_string().into_bytes();
+        (document.len() <= MAX_DOCUMENT).then_some(document)
+    }
+
+    /// Of such a document.
+    pub(super) fn of_document(document: &[u8]) -> Option<Self> {
+        let mut models = Self::default();
+        ModelListForm::read(document)?.take(&mut models);
+        Some(models)
+    }
+
     /// Keeps the short fields, as far as there is room.
     fn add_details(&mut self, name: &str, fields: Map<String, Value>) {
         let mut size = 0;
@@ -229,6 +251,17 @@ mod tests {
         ModelListForm::read(format!("[{}]", many.join(",")).as_bytes()).unwrap().take(&mut models);
         assert!(models.details.of("m0").is_some_and(|text| text.len() < 2 * MAX_FIELDS));
         assert!(models.details.of("m2999").is_none() && models.names.len() == 3000);
+    }
+
+    #[test]
+    fn a_list_for_other_replicas_is_read_as_it_was() {
+        let list = br#"[{"id":"a","context_length":4096},{"id":"models/b"}]"#;
+        let mut models = ListedModels::default();
+        ModelListForm::read(list).unwrap().take(&mut models);
+        let read = ListedModels::of_document(&models.document().unwrap()).unwrap();
+        assert_eq!((&read.names, &read.details), (&models.names, &models.details));
+        assert_eq!((read.names.len(), read.details.of("a").is_some()), (2, true));
+        assert!(ListedModels::of_document(b"x").is_none());
     }
 
     #[test]

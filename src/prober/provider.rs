@@ -45,6 +45,9 @@ pub(super) struct ProbedProvider {
     pub(super) looked: Moment,
     /// The log of this process has its outage.
     pub(super) is_reported: bool,
+    /// Until when its list is as fresh as settings want it; that list, while other replicas do not have it.
+    pub(super) listed_until: Option<Moment>,
+    pub(super) unposted: Option<Vec<u8>>,
     /// The pre-check that the next result counts for. `None`: it counts for none.
     pub(super) race: Option<PrecheckRace>,
 }

@@ -3,7 +3,12 @@
 //! itself to `probe` and its consequences to `findings`. Invariant: no borrow of the list is held over an
 //! await.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::{
@@ -45,6 +50,8 @@ pub(super) struct Inner {
     pub(super) state_file: StateFile,
     pub(super) providers: RefCell<Vec<ProbedProvider>>,
     pub(super) rng: RefCell<Rng>,
+    /// Lists are passed on to other replicas.
+    pub(super) shares_lists: Cell<bool>,
     tasks: Tasks,
 }
 
@@ -52,7 +59,15 @@ impl Prober {
     #[must_use]
     pub fn new(snapshot: Arc<ArcSwap<Snapshot>>, upstream: Upstream, state_file: StateFile) -> Self {
         let (providers, rng) = (RefCell::default(), RefCell::new(Rng::random()));
-        Self(Rc::new(Inner { snapshot, upstream, state_file, providers, rng, tasks: Tasks::new() }))
+        Self(Rc::new(Inner {
+            snapshot,
+            upstream,
+            state_file,
+            providers,
+            rng,
+            shares_lists: Cell::new(false),
+            tasks: Tasks::new(),
+        }))
     }
 
     /// Checks providers until it is dropped, or until the sender of `swapped` is gone. `swapped` changes
@@ -160,6 +175,8 @@ impl Prober {
             busy,
             looked,
             is_reported,
+            listed_until: None,
+            unposted: None,
             race,
         }
     }

@@ -7,19 +7,19 @@
 //! Invariant: a fact that came from another replica is reported again only if it changes here.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use tokio::time::sleep;
 
-use super::{runner::Prober, state::SavedMethod};
+use super::{model_list::ListedModels, runner::Prober, state::SavedMethod};
 use crate::{
     base::Moment,
     cluster::{RedisClient, RedisScript, RedisValue},
     proxy::Snapshot,
-    routing::{CandidateStats, CheckMethod, SharedFact},
+    routing::{CandidateStats, CheckMethod, Probe, SharedFact},
 };
 
 /// Between two rounds. A pause that one replica learns is known to the others after so long at the most.
@@ -35,6 +35,9 @@ const CHECK_LIFE: Duration = Duration::from_secs(300);
 /// So much later than the replica that made the last check, the others check the provider themselves. So one
 /// of them checks it, and another one goes on when that one has ended.
 const LATER: Duration = Duration::from_secs(3);
+
+/// The fact that a provider's list of models has been read and can be had.
+const LISTED: &str = "listed";
 
 /// Arguments: the number of the last change that is known here, the life of the hash in ms, the most facts;
 /// then for each change its field and the milliseconds until its end (0: it has ended early). Returns the
@@ -83,11 +86,13 @@ impl FactExchange {
     pub async fn run(self, prober: &Prober) {
         let (script, key) = (RedisScript::new(SCRIPT), format!("{}1:{{facts}}", self.prefix));
         let mut known = KnownFacts::default();
+        prober.0.shares_lists.set(true);
         loop {
             sleep(INTERVAL).await;
             if !self.client.is_up() {
                 continue;
             }
+            self.post_lists(prober, &key).await;
             let now = Moment::now();
             let changes = known.changes(prober.facts(now), now);
             let numbers = [u128::from(known.last), LIFE.as_millis(), MAX_FACTS as u128];
@@ -100,7 +105,9 @@ impl FactExchange {
             match self.client.run(&script, &key, &args).await.ok().and_then(|answer| read(&answer)) {
                 Some((last, news)) => {
                     for (field, left) in known.take_in(last, news, Moment::now()) {
-                        prober.learn(&field, left);
+                        if let Some(id) = prober.learn(&field, left) {
+                            self.take_list(prober, &key, &id, left).await;
+                        }
                     }
                 }
                 // The changes may have arrived or not; to report them twice changes nothing.
@@ -108,6 +115,34 @@ impl FactExchange {
             }
         }
     }
+}
+
+impl FactExchange {
+    /// Puts up the lists of models that this replica has read.
+    async fn post_lists(&self, prober: &Prober, key: &str) {
+        let life = prober.settings().refresh.clamp(Duration::from_secs(1), LIFE);
+        for (id, list) in prober.unposted_lists() {
+            if self.client.put(&list_key(key, &id), &list, life).await.is_ok() {
+                prober.note_posted(&id, &list);
+            }
+        }
+    }
+
+    /// Another replica has read the list of this provider, which is fresh for so long.
+    async fn take_list(&self, prober: &Prober, key: &str, id: &str, left: Duration) {
+        let until = Moment::now() + left;
+        // Without the document the list is read here when it is due.
+        if let Ok(Some(document)) = self.client.get(&list_key(key, id)).await
+            && let Some(models) = ListedModels::of_document(&document)
+        {
+            prober.take_list(id, models, until);
+        }
+    }
+}
+
+/// The name of the list of a provider.
+fn list_key(key: &str, id: &str) -> String {
+    format!("{key}:list:{id}")
 }
 
 /// The number of the last change, and the facts with the time that is left to each.
@@ -134,6 +169,8 @@ struct KnownFacts {
     /// The number of the last change.
     last: u64,
     ends: HashMap<String, Moment>,
+    /// Those that held here at the last report: only they can end here. A replica may not know the provider.
+    held: HashSet<String>,
 }
 
 impl KnownFacts {
@@ -146,14 +183,18 @@ impl KnownFacts {
     /// before their time.
     fn changes(&mut self, current: BTreeMap<String, Moment>, now: Moment) -> Vec<(String, Duration)> {
         let mut changes = Vec::new();
-        let is_over = |field: &String, until: &Moment| *until > now + SAME && !current.contains_key(field);
+        let is_over = |field: &String, until: &Moment| {
+            *until > now + SAME && !current.contains_key(field) && self.held.contains(field)
+        };
         changes.extend(
             self.ends
                 .iter()
                 .filter(|(field, until)| is_over(field, until))
                 .map(|(field, _)| (field.clone(), Duration::ZERO)),
         );
-        self.ends.retain(|field, until| *until > now && current.contains_key(field));
+        let held = std::mem::replace(&mut self.held, current.keys().cloned().collect());
+        let is_kept = |field: &String| current.contains_key(field) || !held.contains(field);
+        self.ends.retain(|field, until| *until > now && is_kept(field));
         for (field, until) in current {
             let is_known =
                 self.ends.get(&field).is_some_and(|known| known.since(until).max(until.since(*known)) < SAME);
@@ -209,12 +250,15 @@ impl Prober {
     /// The facts of this replica that others can use, with their ends.
     fn facts(&self, now: Moment) -> BTreeMap<String, Moment> {
         let snapshot = self.0.snapshot.load();
-        let ids = self.ids(&snapshot);
+        let (ids, lists) = (self.ids(&snapshot), self.posted_lists());
         let mut facts = BTreeMap::new();
         for (provider, id) in snapshot.providers.iter().zip(&ids) {
             let Some(id) = id else { continue };
             for (fact, until) in provider.standing.shared_facts(now) {
                 facts.insert(field(id, None, &fact.to_string()), until);
+            }
+            if let Some(until) = lists.get(id).filter(|until| **until > now) {
+                facts.insert(field(id, None, LISTED), *until);
             }
             let checked = provider.standing.check().filter(|check| check.method != CheckMethod::Traffic);
             if let Some(check) = checked.filter(|check| check.at + CHECK_LIFE > now) {
@@ -243,13 +287,12 @@ impl Prober {
     }
 
     /// Another replica reports this fact, with the time that is left to it; none: that it has ended early.
-    fn learn(&self, field: &str, left: Duration) {
-        let Ok((id, model, fact)) = serde_json::from_str::<(String, Option<String>, String)>(field) else {
-            return;
-        };
+    /// The provider's identity, if its list is to be taken from there.
+    fn learn(&self, field: &str, left: Duration) -> Option<String> {
+        let (id, model, fact): (String, Option<String>, String) = serde_json::from_str(field).ok()?;
         let (now, snapshot) = (Moment::now(), self.0.snapshot.load());
         let ids = self.ids(&snapshot);
-        let Some(index) = ids.iter().position(|known| known.as_deref() == Some(&*id)) else { return };
+        let index = ids.iter().position(|known| known.as_deref() == Some(&*id))?;
         let until = now + left;
         match (SharedFact::parse(&fact), model) {
             (Some(fact), None) => {
@@ -263,11 +306,58 @@ impl Prober {
                     snapshot.catalog.all_stats().filter(|(place, stats)| *place == index && is_it(stats));
                 found.take(1).for_each(|(_, stats)| stats.learn(fact, until, now));
             }
+            (None, None) if fact == LISTED => {
+                return (left > LATER && self.wants_list(&id, until)).then_some(id);
+            }
             (None, None) if left > Duration::ZERO => {
                 self.learn_check(&id, &fact, until - CHECK_LIFE);
             }
             (None, _) => {}
         }
+        None
+    }
+
+    /// Until when the lists are fresh that other replicas can have, by the provider's identity.
+    fn posted_lists(&self) -> HashMap<String, Moment> {
+        let providers = self.0.providers.borrow();
+        let posted = providers.iter().filter(|provider| provider.unposted.is_none());
+        posted.filter_map(|provider| Some((provider.id.clone(), provider.listed_until?))).collect()
+    }
+
+    fn unposted_lists(&self) -> Vec<(String, Vec<u8>)> {
+        let providers = self.0.providers.borrow();
+        providers
+            .iter()
+            .filter_map(|provider| Some((provider.id.clone(), provider.unposted.clone()?)))
+            .collect()
+    }
+
+    fn note_posted(&self, id: &str, list: &[u8]) {
+        let mut providers = self.0.providers.borrow_mut();
+        for provider in providers.iter_mut().filter(|provider| provider.id == id) {
+            provider.unposted = provider.unposted.take().filter(|newer| newer != list);
+        }
+    }
+
+    /// Whether another replica's list, fresh until then, is newer than the one here.
+    fn wants_list(&self, id: &str, until: Moment) -> bool {
+        let providers = self.0.providers.borrow();
+        providers.iter().any(|provider| {
+            let is_newer = provider.listed_until.is_none_or(|known| known + SAME < until);
+            provider.id == id && provider.schedule.list_due.is_some() && is_newer
+        })
+    }
+
+    /// Takes the list that another replica has read: it is read here only if that one does not read the next.
+    fn take_list(&self, id: &str, models: ListedModels, until: Moment) {
+        let mut providers = self.0.providers.borrow_mut();
+        let Some(provider) = providers.iter_mut().find(|provider| provider.id == id) else { return };
+        (provider.listed_until, provider.unposted) = (Some(until), None);
+        provider.schedule.list_due = provider.schedule.list_due.map(|_| until + LATER);
+        let target = Arc::clone(&provider.target);
+        drop(providers);
+        self.0.state_file.update(|state, at| state.models.put(id, at, models.names.clone()));
+        self.set_models(&target, models.names, models.details, Probe::Refresh);
     }
 
     /// Another replica has checked this provider: it is not checked here before the next one is due.
@@ -326,6 +416,17 @@ mod tests {
         // An early end is learned, and a longer pause of one's own is reported.
         assert_eq!(known.take_in(3, left(&[("other", 0)]), NOW), left(&[("other", 0)]));
         assert_eq!(known.changes(facts(&[("own", 9), ("other", 8)]), NOW), left(&[("other", 8)]));
+    }
+
+    /// A replica that does not have the provider does not end the pauses that the others report of it.
+    #[test]
+    fn facts_that_do_not_hold_here_are_not_ended() {
+        let mut known = KnownFacts::default();
+        assert_eq!(known.take_in(1, left(&[("other", 9)]), NOW), left(&[("other", 9)]));
+        assert_eq!(known.changes(facts(&[]), NOW), []);
+        assert_eq!(known.changes(facts(&[]), NOW), []);
+        assert_eq!(known.changes(facts(&[("other", 9)]), NOW), []);
+        assert_eq!(known.changes(facts(&[]), NOW), left(&[("other", 0)]));
     }
 
     #[test]

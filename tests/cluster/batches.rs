@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use thalweg::{
     auth::{KeyLimits, limit::LimitValues},
     cluster::RedisSettings,
@@ -126,7 +125,7 @@ async fn a_batch_waits_for_places_at_another_gateway() {
     let id = batch["id"].as_str().unwrap();
     until(&mut own, id, |batch| batch["status"] == "in_progress").await;
     let waits = async {
-        while json_of(&mut own, Call::get("/stats")).await["batches"]["items"]["waiting"] != Value::from(3) {
+        while json_of(&mut own, Call::get("/stats")).await["batches"]["items"]["waiting"] != 3 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

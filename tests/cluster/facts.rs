@@ -111,3 +111,56 @@ async fn a_check_by_one_serves_all() {
         gateway.stop().await;
     }
 }
+
+/// A list of models that one gateway reads is taken by the others: the provider is asked once in the time
+/// that a list is kept, and a new model is known to all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_one_reads_serves_all() {
+    let Some(server) = RedisServer::start(&[]).await else { return };
+    let upstream = Upstream::by(Speaks::H1, |number, _| {
+        let list = format!(r#"{{"object":"list","data":[{{"id":"m"}},{{"id":"new-{}"}}]}}"#, number / 3);
+        script::json(200, list)
+    });
+    // No checks but for the list.
+    let health = HealthSettings {
+        interval: Duration::ZERO,
+        timeout: Duration::from_secs(2),
+        refresh: Duration::from_secs(5),
+        precheck: 0,
+        warmup: 0,
+    };
+    let mut gateways = Vec::new();
+    for _ in 0..3 {
+        let plan = Plan::to(&[&upstream]).with(|settings| {
+            let redis = RedisSettings::plain(server.url());
+            settings.redis = Some(RedisSettings { cache: None, wait: Duration::from_secs(1), ..redis });
+            settings.health = health;
+            settings.providers[0].models = None;
+        });
+        gateways.push(plan.start().await);
+        // Readings at nearly the same time count as one, and none of them is the latest.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    // Each has read the list at its start; then one of them does so every five seconds. Six more without
+    // sharing.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let lists = upstream.log.requests();
+    assert!((5..=6).contains(&lists), "{lists} readings");
+    let newest = format!("new-{}", (lists - 1) / 3);
+    for gateway in &gateways {
+        let known = async {
+            loop {
+                let mut client = gateway.client(Version::H1).await;
+                let page = client.send(Call::get("/v1/models")).await.collect().await.text();
+                if page.contains(&newest) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        in_time(known).await.expect("the newest list");
+    }
+    for gateway in gateways {
+        gateway.stop().await;
+    }
+}
