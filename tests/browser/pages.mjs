@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { createServer, request } from "node:http";
 import { createRequire } from "node:module";
 import path from "node:path";
 
@@ -12,14 +13,14 @@ const require = createRequire(`${process.env.THALWEG_NODE_HOME}/`);
 const { chromium } = require("playwright-core");
 const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
-const { THALWEG_URL: URL_, THALWEG_KEY: KEY, THALWEG_ADMIN_KEY: ADMIN, THALWEG_PICTURES: PICTURES } = process.env;
+const { THALWEG_URL: URL_, THALWEG_KEY: KEY, THALWEG_PICTURES: PICTURES } = process.env;
 const program = ["/usr/bin/chromium", "/usr/lib/chromium/chromium"].find(existsSync);
 if (PICTURES) mkdirSync(PICTURES, { recursive: true });
 
 const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox", "--disable-gpu"] });
 
 /** A tab that fails at its end if its page complained or asked another host. */
-const tab = async (work, { width = 1440, height = 1000, dark = false, key = KEY } = {}) => {
+const tab = async (work, { width = 1440, height = 1000, dark = false, key = KEY, at = URL_ } = {}) => {
   const context = await browser.newContext({
     viewport: { width, height },
     colorScheme: dark ? "dark" : "light",
@@ -32,7 +33,7 @@ const tab = async (work, { width = 1440, height = 1000, dark = false, key = KEY 
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("request", (request) => {
     const { origin, protocol } = new URL(request.url());
-    if (origin !== new URL(URL_).origin && protocol !== "data:") complaints.push(`asked ${request.url()}`);
+    if (origin !== new URL(at).origin && protocol !== "data:") complaints.push(`asked ${request.url()}`);
   });
   try {
     const signIn = (secret) => {
@@ -47,7 +48,28 @@ const tab = async (work, { width = 1440, height = 1000, dark = false, key = KEY 
   }
 };
 
-const open = (page, at) => page.goto(`${URL_}${at}`, { waitUntil: "load" });
+/** A proxy that serves the gateway below /llm/ at a port of its own. */
+const below = async (work) => {
+  const proxy = createServer((asked, answer) => {
+    if (!asked.url.startsWith("/llm/")) return answer.writeHead(404).end();
+    const { hostname, port } = new URL(URL_);
+    const options = { hostname, port, path: asked.url.slice(4), method: asked.method, headers: asked.headers };
+    const onward = request(options, (given) => {
+      answer.writeHead(given.statusCode, given.headers);
+      given.pipe(answer);
+    });
+    asked.pipe(onward);
+  });
+  await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  try {
+    await work(`http://127.0.0.1:${proxy.address().port}`);
+  } finally {
+    proxy.closeAllConnections();
+    proxy.close();
+  }
+};
+
+const open = (page, at, origin = URL_) => page.goto(`${origin}${at}`, { waitUntil: "load" });
 const shoot = (page, name) => PICTURES && page.screenshot({ path: path.join(PICTURES, `${name}.png`), fullPage: true });
 const text = (page, id) => page.locator(`#${id}`).textContent();
 
@@ -152,6 +174,20 @@ const checks = {
       assert.equal(await page.locator("#providers b, #providers img, #model b").count(), 0);
       assert.equal(await page.title(), "thalweg");
     });
+  },
+  async "pages work below a path of a proxy"() {
+    await below((origin) => tab(async (page) => {
+      await open(page, "/llm/", origin);
+      await play(page, "demo-emoji");
+      await ended(page, "^Done");
+      assert((await text(page, "snippets")).includes(`OPENAI_BASE_URL=${origin}/llm/v1`));
+      await page.getByRole("link", { name: "Comparison" }).click();
+      await page.waitForFunction(() => document.querySelectorAll("#model option").length > 3);
+      assert.equal(new URL(page.url()).pathname, "/llm/compare");
+      await page.getByRole("link", { name: "Start" }).click();
+      await page.waitForFunction(() => document.querySelectorAll("#providers tbody tr").length > 3);
+      assert.equal(new URL(page.url()).pathname, "/llm/");
+    }, { at: origin }));
   },
   async "the first page fits 360 pixels, in the dark"() {
     await tab(async (page) => {
