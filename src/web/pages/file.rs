@@ -146,8 +146,7 @@ fn compressed(plain: &[u8]) -> Bytes {
 mod tests {
     use super::*;
 
-    const DOCUMENTS: [Document; 4] =
-        [Document::Start, Document::Compare, Document::Run, Document::Dashboard];
+    const DOCUMENTS: [Document; 4] = [Document::Start, Document::Compare, Document::Run, Document::Dashboard];
 
     #[test]
     fn pages_name_only_files_that_exist_and_no_other_host() {
