@@ -10,13 +10,13 @@ use std::{
 use crate::{
     auth::{ConfiguredKeys, StoredKeys},
     base::ttl_map::CacheHits,
-    cache::{AnswerCache, CachePolicy, FlightRegistry},
+    cache::{AnswerCache, AnswerKeyBuilder, CachePolicy, FlightRegistry, MakerPlace},
     config::{ProviderSettings, Settings},
     ledger::Prices,
     proxy::{AdminAccess, BodyBounds, Intake, Provider, SecretMask, Snapshot},
     routing::{Catalog, Listing, RoutedProvider, StatsRegistry},
     server::{Listen, ServerLimits},
-    upstream::{BaseUrl, Protocol, Target},
+    upstream::{BaseUrl, Protocol, Target, forwarded_headers::names_a_secret},
 };
 
 /// The snapshot of these settings. A candidate that did not change keeps its statistics, which are in
@@ -98,12 +98,26 @@ fn joined(provider: &ProviderSettings, records: &StatsRegistry) -> Provider {
     Provider {
         secrets: SecretMask::of(target).into(),
         target: target.clone().into(),
+        place: place(provider),
         gemini: provider.gemini.clone().map(Arc::new),
         deadlines: provider.deadlines,
         region: provider.region.clone(),
         include_usage: provider.include_usage,
         standing,
     }
+}
+
+/// What tells a provider from others of its name, but for its secrets.
+fn place(provider: &ProviderSettings) -> MakerPlace {
+    let mut parts = AnswerKeyBuilder::default();
+    for target in std::iter::once(&provider.target).chain(&provider.gemini) {
+        parts.add(target.base.to_string().as_bytes());
+        for (name, value) in target.headers.iter().filter(|(name, _)| !names_a_secret(name.as_str())) {
+            parts.add(name.as_str().as_bytes());
+            parts.add(value.as_bytes());
+        }
+    }
+    parts.finish_place()
 }
 
 /// The gateway as a target of its own, for `/streaming-compare`. Under TLS its host is the name that it

@@ -8,9 +8,13 @@ use tokio::sync::watch;
 use super::background::{Background, BackgroundTask};
 use crate::{
     auth::{LimitHub, StoredKeys, limit::WhenAlone},
-    cluster::{DocumentBoard, RedisClient, RedisKeeper, RedisSettings, RedisUrl, ReplicaChannel},
+    cache::{AnswerCache, AnswerTier},
+    cluster::{
+        DocumentBoard, RedisClient, RedisKeeper, RedisSettings, RedisUrl, ReplicaChannel, ValueShelf,
+    },
     config::Settings,
     prober::FactExchange,
+    proxy::Snapshot,
     telemetry::{RedisGauges, RedisServers},
 };
 
@@ -19,17 +23,18 @@ use crate::{
 pub(super) struct RunningRedis {
     stop: Option<watch::Sender<bool>>,
     limits: Option<(watch::Sender<bool>, BackgroundTask)>,
+    answers: Option<(watch::Sender<bool>, BackgroundTask)>,
     exchange: Option<FactExchange>,
     tasks: Vec<BackgroundTask>,
 }
 
-/// Starts a task for each server, and one that shares the limits of keys.
+/// Starts a task for each server, one that shares the limits of keys, and one that shares stored answers.
 ///
 /// # Errors
 /// The background runtime has ended.
 pub(super) fn start(
     settings: &Settings,
-    keys: &StoredKeys,
+    snapshot: &Snapshot,
     servers: &RedisServers,
     background: &Background,
 ) -> io::Result<RunningRedis> {
@@ -44,7 +49,10 @@ pub(super) fn start(
         let client = RedisClient::new(own, redis.wait * 2);
         if purpose == "limits" {
             running.limits =
-                Some(share_limits(redis, settings.when_alone, keys, client.clone(), background)?);
+                Some(share_limits(redis, settings.when_alone, &snapshot.keys, client.clone(), background)?);
+        }
+        if purpose == "cache" {
+            running.answers = Some(share_answers(redis, &snapshot.answers, client.clone(), background)?);
         }
         // On the first server that there is: the one for limits, which forgets nothing.
         running
@@ -85,6 +93,27 @@ fn share_limits(
     Ok((stop, task))
 }
 
+/// Starts the task that stores answers for the other replicas.
+fn share_answers(
+    redis: &RedisSettings,
+    answers: &AnswerCache,
+    client: RedisClient,
+    background: &Background,
+) -> io::Result<(watch::Sender<bool>, BackgroundTask)> {
+    let (stop, mut stopped) = watch::channel(false);
+    let shelf = ValueShelf::new(client, &redis.prefix, "cache");
+    let (tier, writer) = AnswerTier::open(shelf, redis.wait);
+    answers.share(tier);
+    let task = background.spawn("answers", move || async move {
+        let ended = async {
+            // Also ends when the sender is gone.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        writer.run(ended).await;
+    })?;
+    Ok((stop, task))
+}
+
 fn keeper(
     settings: &RedisSettings,
     (purpose, url): (&'static str, &RedisUrl),
@@ -121,8 +150,8 @@ impl RunningRedis {
 
     /// Blocks until the tasks have ended.
     pub(super) fn stop(self) {
-        // While the connection is there, so that grants are given back.
-        if let Some((stop, task)) = self.limits {
+        // While the connection is there, so that grants are given back and answers stored.
+        for (stop, task) in [self.limits, self.answers].into_iter().flatten() {
             drop(stop);
             task.join();
         }

@@ -157,7 +157,7 @@ fn build_process(
     let mut gauges: Vec<WorkerGauges> = bound.per_worker.iter().map(|_| WorkerGauges::default()).collect();
     let (desk, batches) = batch::prepare(&settings, &mut gauges).unzip();
     let telemetry = steps::telemetry(&settings, &gauges, &connections, log_lost);
-    let redis = cluster::start(&settings, &snapshot.load().keys, &telemetry.redis, &background);
+    let redis = cluster::start(&settings, &snapshot.load(), &telemetry.redis, &background);
     running.redis = redis.map_err(StartError::Thread)?;
     let exporter = traces::start(settings.otel.as_ref(), &telemetry.spans_lost, &background);
     let (spans, exporter) = exporter.map_err(StartError::Thread)?.unzip();

@@ -23,8 +23,14 @@ pub struct FrameMark {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnswerMaker {
     pub provider: Arc<str>,
+    pub place: MakerPlace,
     pub model: Box<str>,
 }
+
+/// Where a provider is asked, and by which headers of the configuration: a digest, because two gateways, or
+/// one before and after a reload, may have two providers of one name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MakerPlace(pub [u8; 16]);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAnswer {

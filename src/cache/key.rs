@@ -4,8 +4,10 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::entry::MakerPlace;
+
 /// Changes with the meaning of a key or of an entry, so that versions do not read each other's entries.
-const VERSION: &[u8] = b"thalweg-answer-1";
+const VERSION: &[u8] = b"thalweg-answer-2";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AnswerKey(pub [u8; 32]);
@@ -36,6 +38,13 @@ impl AnswerKeyBuilder {
     #[must_use]
     pub fn finish(self) -> AnswerKey {
         AnswerKey(self.0.finalize().into())
+    }
+
+    /// The parts are those of a provider.
+    #[must_use]
+    pub fn finish_place(self) -> MakerPlace {
+        let AnswerKey(digest) = self.finish();
+        MakerPlace(*digest.first_chunk().unwrap_or(&[0; 16]))
     }
 }
 

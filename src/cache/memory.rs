@@ -1,19 +1,23 @@
 //! The entries of this process, by their keys, shared by all workers. At a bound in bytes the entry that was
 //! used longest ago goes. A lookup holds the lock for a hundred nanoseconds, and only requests that use the
-//! cache come here.
+//! cache come here. Behind the memory is the tier that replicas share, if there is one.
 //!
 //! Invariant: `bytes` is the sum of the entries' sizes, and every key in `order` has an entry.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, SystemTime},
 };
 
-use super::{entry::StoredAnswer, key::AnswerKey};
+use super::{
+    entry::StoredAnswer,
+    key::AnswerKey,
+    tier::{AnswerTier, TierFigures},
+};
 
 /// The entries, and their figures. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +26,7 @@ pub struct AnswerCache(Arc<SharedCache>);
 #[derive(Debug, Default)]
 struct SharedCache {
     shelf: Mutex<Shelf>,
+    tier: OnceLock<AnswerTier>,
     max_size: AtomicUsize,
     /// Bytes of answers that are on their way in.
     held: AtomicUsize,
@@ -51,6 +56,7 @@ struct PlacedEntry {
 /// Counts since the start, and the entries now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerCacheFigures {
+    /// In memory or in the tier.
     pub hits: u64,
     pub misses: u64,
     pub stored: u64,
@@ -61,6 +67,8 @@ pub struct AnswerCacheFigures {
     pub coalesced: u64,
     pub entries: usize,
     pub bytes: usize,
+    /// `None`: replicas share nothing.
+    pub tier: Option<TierFigures>,
 }
 
 impl AnswerCache {
@@ -94,15 +102,54 @@ impl AnswerCache {
         Some(answer)
     }
 
-    /// Keeps an answer, in place of an earlier one.
+    /// Shares answers with other replicas from now on. A later call changes nothing.
+    pub fn share(&self, tier: AnswerTier) {
+        let _ = self.0.tier.set(tier);
+    }
+
+    /// Whether replicas share answers, and the tier can be asked now.
+    #[must_use]
+    pub fn may_fetch(&self) -> bool {
+        self.0.tier.get().is_some_and(AnswerTier::is_open)
+    }
+
+    /// The answer that another replica, or an earlier run, has shared, if it is no older than `max_age`, no
+    /// longer than `max_size`, and `fits`; keeps it. Waits a bounded time. Counts neither hit nor miss.
+    pub async fn fetch(
+        &self,
+        key: &AnswerKey,
+        bounds: (Duration, usize),
+        fits: impl FnOnce(&StoredAnswer) -> bool,
+    ) -> Option<Arc<StoredAnswer>> {
+        let answer = Arc::new(self.0.tier.get()?.find(key, bounds, fits).await?);
+        let kept = self.shelf().entries.get(key).map(|entry| Arc::clone(&entry.answer));
+        // A request that did not wait may have brought a newer one meanwhile.
+        if kept.is_none_or(|kept| kept.at < answer.at) {
+            self.keep(*key, Arc::clone(&answer), bounds.0);
+        }
+        Some(answer)
+    }
+
+    /// Keeps an answer, in place of an earlier one, and shares it.
     pub fn store(&self, key: AnswerKey, answer: StoredAnswer, max_age: Duration) {
+        let answer = Arc::new(answer);
+        if self.keep(key, Arc::clone(&answer), max_age) {
+            self.0.stored.fetch_add(1, Relaxed);
+            if let Some(tier) = self.0.tier.get() {
+                tier.put(key, answer, max_age);
+            }
+        }
+    }
+
+    /// False: it is larger than all entries may be.
+    fn keep(&self, key: AnswerKey, answer: Arc<StoredAnswer>, max_age: Duration) -> bool {
         let max_size = self.0.max_size.load(Relaxed);
         if answer.size() > max_size {
-            return;
+            return false;
         }
-        self.0.stored.fetch_add(1, Relaxed);
         let evicted = self.shelf().put(key, answer, (max_size, max_age));
         self.0.evicted.fetch_add(evicted, Relaxed);
+        true
     }
 
     /// Forgets all answers.
@@ -142,6 +189,7 @@ impl AnswerCache {
             coalesced: coalesced.load(Relaxed),
             entries,
             bytes,
+            tier: self.0.tier.get().map(AnswerTier::figures),
         }
     }
 
@@ -173,7 +221,12 @@ impl Shelf {
     }
 
     /// The number of entries that had to go.
-    fn put(&mut self, key: AnswerKey, answer: StoredAnswer, (max_size, max_age): (usize, Duration)) -> u64 {
+    fn put(
+        &mut self,
+        key: AnswerKey,
+        answer: Arc<StoredAnswer>,
+        (max_size, max_age): (usize, Duration),
+    ) -> u64 {
         self.remove(&key);
         let (now, size) = (SystemTime::now(), answer.size());
         let mut evicted = 0;
@@ -189,7 +242,7 @@ impl Shelf {
         self.bytes += size;
         self.uses += 1;
         self.order.insert(self.uses, key);
-        self.entries.insert(key, PlacedEntry { answer: Arc::new(answer), last_use: self.uses });
+        self.entries.insert(key, PlacedEntry { answer, last_use: self.uses });
         evicted
     }
 
@@ -204,7 +257,7 @@ impl Shelf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::AnswerMaker;
+    use crate::cache::{AnswerMaker, MakerPlace};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -219,7 +272,7 @@ mod tests {
             marks: Box::default(),
             at: SystemTime::now() - ago,
             tokens: 1,
-            maker: AnswerMaker { provider: "p".into(), model: "m".into() },
+            maker: AnswerMaker { provider: "p".into(), place: MakerPlace::default(), model: "m".into() },
         }
     }
 

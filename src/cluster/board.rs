@@ -121,6 +121,6 @@ fn text(value: &Value) -> Option<&str> {
     if let Value::BulkString(bytes) = value { str::from_utf8(bytes).ok() } else { None }
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

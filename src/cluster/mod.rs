@@ -6,7 +6,8 @@
 //! - [`settings`]: the servers for each purpose
 //! - [`client`]: calls with a deadline; [`script`]: scripts that the server may have forgotten; [`fault`]:
 //!   why a call failed
-//! - [`board`]: documents that replicas put up for each other; [`channel`]: lines that they pass on
+//! - [`board`]: documents that replicas put up for each other; [`channel`]: lines that they pass on;
+//!   [`values`]: bytes under a name, with a life
 //! - [`keeper`]: opens the connections, watches them, and opens them again
 //! - `link`: the connections of one server or cluster
 
@@ -19,6 +20,7 @@ pub mod keeper;
 mod link;
 pub mod script;
 pub mod settings;
+pub mod values;
 
 pub use address::RedisUrl;
 pub use board::DocumentBoard;
@@ -29,3 +31,4 @@ pub use keeper::RedisKeeper;
 pub use redis::Value as RedisValue;
 pub use script::{RedisScript, numbers};
 pub use settings::RedisSettings;
+pub use values::ValueShelf;

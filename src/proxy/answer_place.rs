@@ -13,8 +13,8 @@ use super::whole_answer::{is_good_stream, is_good_whole};
 use crate::{
     base::ByteList,
     cache::{
-        AnswerCache, AnswerGathering, AnswerKey, AnswerMaker, FrameMark, ReplayPace, StoredAnswer,
-        flight::FlightFollower,
+        AnswerCache, AnswerGathering, AnswerKey, AnswerMaker, FrameMark, MakerPlace, ReplayPace,
+        StoredAnswer, flight::FlightFollower,
     },
     exchange::RequestRecord,
     wire::Dialect,
@@ -64,6 +64,8 @@ pub(super) struct AnswerPlace {
     pub(super) max_age: Duration,
     pub(super) max_size: usize,
     pub(super) dialect: Dialect,
+    /// The providers that may make it, by their names.
+    pub(super) makers: Box<[(Arc<str>, MakerPlace)]>,
 }
 
 /// An answer that is kept if it comes to a good end.
@@ -113,10 +115,9 @@ impl AnswerPlace {
         if headers.contains_key(header::CONTENT_ENCODING) {
             return None;
         }
-        let maker = AnswerMaker {
-            provider: Arc::clone(record.provider.as_ref()?),
-            model: record.upstream_model.clone()?,
-        };
+        let named = record.provider.as_ref()?;
+        let (provider, place) = self.makers.iter().find(|(name, _)| name == named)?.clone();
+        let maker = AnswerMaker { provider, place, model: record.upstream_model.clone()? };
         let kept = Self::kept_headers(headers);
         let gathering = AnswerGathering::new(self.cache.clone(), self.max_size);
         Some(RecordedAnswer { headers: kept, maker, gathering, place: self })

@@ -28,6 +28,8 @@ pub(super) struct KeyedRequest<'a> {
     /// The client's key, as presented: names and ids may be shared by several. `None`: its owner is known
     /// without it.
     pub(super) presented: Option<&'a [u8]>,
+    /// The id of the key.
+    pub(super) owner: &'a str,
 }
 
 impl KeyedRequest<'_> {
@@ -39,7 +41,13 @@ impl KeyedRequest<'_> {
     pub(super) fn key(&self) -> AnswerKey {
         let mut key = AnswerKeyBuilder::default();
         let is_shared = self.is_shared();
-        key.add(self.presented.filter(|_| !is_shared).unwrap_or_default());
+        let (kind, owner) = match self.presented {
+            _ if is_shared => ("all", &b""[..]),
+            Some(presented) => ("key", presented),
+            None => ("id", self.owner.as_bytes()),
+        };
+        key.add(kind.as_bytes());
+        key.add(owner);
         key.add(self.endpoint.as_str().as_bytes());
         key.add(self.path.as_bytes());
         key.add(self.envelope.model().as_bytes());

@@ -19,7 +19,7 @@ use super::{
     intake::{self, Incoming},
     planning::{own_response, strategy_name, stream_mode},
     query::with_query,
-    recall::{Recalled, join, recall},
+    recall::{Recalled, recall},
     request_context::{Payload, RequestContext},
     request_headers::RequestHeaders,
     snapshot::Snapshot,
@@ -169,13 +169,13 @@ impl Gateway {
                 envelope,
                 body,
                 presented,
+                owner: &principal.id,
             };
             match recall(call, &keyed, headers, &principal, trace.comment)? {
                 Recalled::Answer(answer) => return Ok(answer),
                 // Boxed: it must not enlarge the future of every request.
-                Recalled::UnderWay(follower) => {
-                    if let Some(answer) = Box::pin(join(follower)).await {
-                        snapshot.answers.note_coalesced();
+                Recalled::Awaited(awaited) => {
+                    if let Some(answer) = Box::pin(awaited.resolve(call, keyed)).await? {
                         return Ok(answer);
                     }
                 }

@@ -4,7 +4,11 @@
 //! Invariant: an answer that is given from the cache was made by a candidate of the request's own plan, so
 //! that no key is given what it could not have asked for itself.
 
-use std::future::poll_fn;
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -23,7 +27,7 @@ use crate::{
     auth::Principal,
     base::{ByteList, Endpoint},
     cache::{
-        AnswerMaker, CacheDirective, FlightRole,
+        AnswerKey, AnswerMaker, CacheDirective, FlightRole, MakerPlace, StoredAnswer,
         flight::{FlightEnd, FlightFollower, FlightFrame},
     },
 };
@@ -31,10 +35,20 @@ use crate::{
 /// What a request finds.
 pub(super) enum Recalled {
     Answer(Answer),
-    /// An equal request is under way.
-    UnderWay(FlightFollower),
+    /// One may be on its way: see [`AwaitedAnswer::resolve`].
+    Awaited(Box<AwaitedAnswer>),
     /// Nothing: it goes to a provider. Its answer is kept if its call has a place.
     Nothing,
+}
+
+/// An answer that is not in memory.
+pub(super) struct AwaitedAnswer {
+    key: AnswerKey,
+    /// The greatest age of a stored answer.
+    max_age: Duration,
+    is_only_wish: bool,
+    /// An equal request is under way. `None`: other replicas may have the answer.
+    follower: Option<FlightFollower>,
 }
 
 /// Looks for an answer; one with a trace comment (`has_comment`) is a request's own.
@@ -59,30 +73,85 @@ pub(super) fn recall(
         && may_be_cached(request);
     if is_concerned {
         let key = request.key();
-        let max_age = directive.max_age.unwrap_or(policy.settings.max_age).min(policy.settings.max_age);
-        let found = answers.find(&key, max_age, |answer| is_candidate(request, &answer.maker));
-        if let Some(answer) = found {
-            answers.note_hit(answer.tokens);
-            let cached = CachedAnswer::new(answer, policy.settings.pace);
-            return Ok(Recalled::Answer(Answer::Cached(Box::new(cached))));
-        }
-        answers.note_miss();
         let settings = &policy.settings;
-        let (max_age, max_size) = (settings.max_age, settings.max_entry_size);
-        let (cache, dialect) = (answers.clone(), request.endpoint.dialect());
-        call.place = Some(Box::new(AnswerPlace { key, cache, max_age, max_size, dialect }));
+        let max_age = directive.max_age.unwrap_or(settings.max_age).min(settings.max_age);
+        if let Some(answer) = remember(request, &key, max_age) {
+            return Ok(Recalled::Answer(answer));
+        }
+        let max_size = settings.max_entry_size;
+        let (cache, dialect, makers) = (answers.clone(), request.endpoint.dialect(), makers(request));
+        let place = AnswerPlace { key, cache, max_age: settings.max_age, max_size, dialect, makers };
+        call.place = Some(Box::new(place));
+        let mut follower = None;
         if settings.coalesce && !directive.only_if_cached {
             match request.snapshot.flights.join(key, max_size) {
                 FlightRole::Leader(leader) => call.flight = Some(Box::new(leader)),
-                FlightRole::Follower(follower) => return Ok(Recalled::UnderWay(follower)),
+                FlightRole::Follower(joined) => follower = Some(joined),
             }
         }
+        // The first of equal requests asks for all of them. Nothing is as new as a new answer.
+        if follower.is_some() || answers.may_fetch() && !max_age.is_zero() {
+            let is_only_wish = directive.only_if_cached;
+            return Ok(Recalled::Awaited(Box::new(AwaitedAnswer { key, max_age, is_only_wish, follower })));
+        }
+        answers.note_miss();
     }
-    if directive.only_if_cached {
-        let message = "no stored answer fits this request (x-thalweg-cache: only-if-cached)";
-        return Err(Refusal::request(504, "not_cached", message));
+    if directive.only_if_cached { Err(not_cached()) } else { Ok(Recalled::Nothing) }
+}
+
+impl AwaitedAnswer {
+    /// The answer. `None`: there is none, and the request goes to a provider.
+    ///
+    /// # Errors
+    /// Only a stored answer is wanted and there is none (504).
+    pub(super) async fn resolve(
+        self,
+        call: &mut Call,
+        request: KeyedRequest<'_>,
+    ) -> Result<Option<Answer>, Box<Refusal>> {
+        let (answers, settings) = (&request.snapshot.answers, &request.snapshot.cache.settings);
+        let Self { key, max_age, is_only_wish, follower } = self;
+        let found = if let Some(follower) = follower {
+            if let Some(answer) = join(follower).await {
+                answers.note_miss();
+                answers.note_coalesced();
+                return Ok(Some(answer));
+            }
+            // The request that it followed may have found one elsewhere.
+            remember(&request, &key, max_age)
+        } else {
+            let bounds = (settings.max_age, settings.max_entry_size);
+            let fetched = answers.fetch(&key, bounds, |answer| is_candidate(&request, &answer.maker)).await;
+            fetched
+                .filter(|answer| answer.age(SystemTime::now()) <= max_age)
+                .map(|answer| give(&request, answer))
+        };
+        if found.is_some() {
+            call.place = None;
+            // Equal requests that follow find it in memory.
+            call.flight = None;
+            return Ok(found);
+        }
+        answers.note_miss();
+        if is_only_wish { Err(not_cached()) } else { Ok(None) }
     }
-    Ok(Recalled::Nothing)
+}
+
+/// An answer that is in memory.
+fn remember(request: &KeyedRequest<'_>, key: &AnswerKey, max_age: Duration) -> Option<Answer> {
+    let answers = &request.snapshot.answers;
+    let found = answers.find(key, max_age, |answer| is_candidate(request, &answer.maker))?;
+    Some(give(request, found))
+}
+
+fn give(request: &KeyedRequest<'_>, answer: Arc<StoredAnswer>) -> Answer {
+    request.snapshot.answers.note_hit(answer.tokens);
+    Answer::Cached(Box::new(CachedAnswer::new(answer, request.snapshot.cache.settings.pace)))
+}
+
+fn not_cached() -> Box<Refusal> {
+    let message = "no stored answer fits this request (x-thalweg-cache: only-if-cached)";
+    Refusal::request(504, "not_cached", message)
 }
 
 /// The answer of the equal request, as soon as it has begun. `None`: it has none to share.
@@ -124,8 +193,17 @@ fn is_candidate(request: &KeyedRequest<'_>, maker: &AnswerMaker) -> bool {
     request.plan.candidates().iter().any(|candidate| {
         let provider = request.snapshot.providers.get(candidate.provider);
         *candidate.model == *maker.model
-            && provider.is_some_and(|provider| provider.target.name == maker.provider)
+            && provider.is_some_and(|provider| {
+                provider.target.name == maker.provider && provider.place == maker.place
+            })
     })
+}
+
+/// The providers that the request may be sent to.
+fn makers(request: &KeyedRequest<'_>) -> Box<[(Arc<str>, MakerPlace)]> {
+    let candidates = request.plan.candidates().iter();
+    let providers = candidates.filter_map(|candidate| request.snapshot.providers.get(candidate.provider));
+    providers.map(|provider| (Arc::clone(&provider.target.name), provider.place)).collect()
 }
 
 /// Whether an equal request may be given the same answer: nothing is left at the provider by it, and all of

@@ -11,7 +11,7 @@ use crate::{
         origins::{OriginMaker, OriginToken},
         ttl_map::CacheHits,
     },
-    cache::{AnswerCache, CachePolicy, FlightRegistry},
+    cache::{AnswerCache, CachePolicy, FlightRegistry, MakerPlace},
     ledger::Prices,
     relay::{CommitPoint, StreamSettings},
     routing::{Catalog, HealthSettings, NoPlan, Plan, ProviderHealth},
@@ -127,6 +127,8 @@ impl Snapshot {
 #[derive(Clone, Debug)]
 pub struct Provider {
     pub target: Arc<Target>,
+    /// Where it is asked, as stored answers know it.
+    pub place: MakerPlace,
     /// The place of its Gemini API. `None`: it has none, or `target` is it.
     pub gemini: Option<Arc<Target>>,
     /// The target's secrets, to be taken out of its answers.

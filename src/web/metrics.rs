@@ -80,6 +80,17 @@ fn write_answer_cache(page: &mut Exposition, cache: AnswerCacheFigures) {
     page.family("thalweg_answer_cache_requests_total", MetricKind::Counter, help)
         .sample(&[("result", "hit")], cache.hits as f64)
         .sample(&[("result", "miss")], cache.misses as f64);
+    if let Some(tier) = cache.tier {
+        let help = "Requests that looked for a stored answer in Redis, by whether there was one.";
+        page.family("thalweg_answer_cache_redis_requests_total", MetricKind::Counter, help)
+            .sample(&[("result", "hit")], tier.hits as f64)
+            .sample(&[("result", "miss")], tier.misses as f64)
+            .sample(&[("result", "failed")], tier.failed as f64);
+        let help = "Answers for Redis, by whether they were written.";
+        page.family("thalweg_answer_cache_redis_answers_total", MetricKind::Counter, help)
+            .sample(&[("result", "stored")], tier.stored as f64)
+            .sample(&[("result", "dropped")], tier.dropped as f64);
+    }
     let help = "Answers that were stored, and those that made room for others or were too old.";
     page.family("thalweg_answer_cache_entries_total", MetricKind::Counter, help)
         .sample(&[("event", "stored")], cache.stored as f64)

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::{candidate_share::CandidateShare, figures::merge_figures, health};
 use crate::{
     base::{Moment, time::unix_micros},
-    cache::AnswerCacheFigures,
+    cache::{AnswerCacheFigures, TierFigures},
     ledger::LedgerState,
     proxy::Snapshot,
     telemetry::{StatsShare, Telemetry},
@@ -200,19 +200,30 @@ fn database(ledger: LedgerState) -> Value {
 
 /// S4.5: the answer cache.
 fn answer_cache(snapshot: &Snapshot) -> Value {
-    let AnswerCacheFigures { hits, misses, stored, evicted, tokens_saved, coalesced, entries, bytes } =
+    let AnswerCacheFigures { hits, misses, stored, evicted, tokens_saved, coalesced, entries, bytes, tier } =
         snapshot.answers.figures();
-    let rate = (hits + misses > 0).then(|| hits as f64 / (hits + misses) as f64);
+    let rate = |hits: u64, misses: u64| (hits + misses > 0).then(|| hits as f64 / (hits + misses) as f64);
+    let tier = tier.map(|TierFigures { hits, misses, failed, stored, dropped }| {
+        json!({
+            "hits": hits,
+            "misses": misses,
+            "rate": rate(hits, misses),
+            "failed": failed,
+            "stored": stored,
+            "dropped": dropped,
+        })
+    });
     json!({
         "hits": hits,
         "misses": misses,
-        "rate": rate,
+        "rate": rate(hits, misses),
         "stored": stored,
         "evicted": evicted,
         "entries": entries,
         "bytes": bytes,
         "tokens_saved": tokens_saved,
         "coalesced": coalesced,
+        "redis": tier,
     })
 }
 

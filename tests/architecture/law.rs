@@ -16,7 +16,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("cluster", &["telemetry", "base"]),
     ("auth", &["cluster", "database", "telemetry", "base"]),
     ("routing", &["telemetry", "base"]),
-    ("cache", &["telemetry", "base"]),
+    ("cache", &["cluster", "telemetry", "base"]),
     ("database", &["telemetry", "base"]),
     ("ledger", &["database", "telemetry", "base"]),
     ("upstream", &["http1", "telemetry", "base"]),

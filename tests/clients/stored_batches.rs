@@ -720,3 +720,28 @@ async fn a_large_file_comes_back_whole() {
     }
     gateway.stop().await;
 }
+
+/// An item has its key's answers in the answer cache, and not another key's; its key is known by its id.
+#[tokio::test]
+async fn an_item_is_not_given_another_keys_stored_answer() {
+    let folder = Folder::new();
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let gateway = folder.plan(&[&upstream]).with(|settings| settings.cache.enabled = true).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for (key, requests) in [(TOKEN, 1), (TOKEN, 1), (OTHER, 2), (OTHER, 2)] {
+        let own = |call: Call| call.header("authorization", &format!("Bearer {key}"));
+        let file = json_of(&mut client, own(form("batch", &chat("same")))).await;
+        let asked = json!({"input_file_id": file["id"], "endpoint": CHAT, "completion_window": "24h"});
+        let batch = json_of(&mut client, own(Call::post("/v1/batches", asked.to_string()))).await;
+        let path = format!("/v1/batches/{}", batch["id"].as_str().unwrap());
+        let ended = async {
+            while json_of(&mut client, own(Call::get(&path))).await["status"] != "completed" {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        in_time(ended).await.expect("a batch in time");
+        assert_eq!(upstream.log.requests(), requests);
+    }
+    drop(client);
+    gateway.stop().await;
+}

@@ -1,6 +1,7 @@
 //! What replicas share through Redis. The tests start Debian's `redis-server` themselves; where it is not
 //! installed they say so and pass.
 
+mod answers;
 mod batches;
 mod connection;
 mod events;
