@@ -9,9 +9,7 @@ use super::background::{Background, BackgroundTask};
 use crate::{
     auth::{LimitHub, StoredKeys, limit::WhenAlone},
     cache::{AnswerCache, AnswerTier},
-    cluster::{
-        DocumentBoard, RedisClient, RedisKeeper, RedisSettings, RedisUrl, ReplicaChannel, ValueShelf,
-    },
+    cluster::{DocumentBoard, RedisClient, RedisKeeper, RedisSettings, RedisUrl, ReplicaChannel, ValueShelf},
     config::Settings,
     prober::FactExchange,
     proxy::Snapshot,
