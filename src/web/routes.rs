@@ -98,6 +98,7 @@ pub(super) enum Page {
     Compare,
     Comparison,
     KeptRun,
+    Dashboard,
     Stats,
     Metrics,
     Events,
@@ -134,7 +135,7 @@ use Access::{Anyone, Key, Operator, OperatorOrKey, OperatorUnlessPublic};
 use Methods::{Get, GetAndDelete, GetAndHead, GetAndPost, Post};
 
 /// In the order in which `GET /` lists them; completions first, because the table is searched from its start.
-pub(super) static ROUTES: [Route; 49] = [
+pub(super) static ROUTES: [Route; 50] = [
     completion("/v1/chat/completions", Endpoint::ChatCompletions, false),
     completion("/v1/chat/completions/asgi", Endpoint::ChatCompletions, true),
     batch("/v1/chat/completions/batch"),
@@ -173,6 +174,7 @@ pub(super) static ROUTES: [Route; 49] = [
     page(Get, compare::PATH, Key, Page::Compare).logged_as(UNKNOWN),
     page(GetAndHead, "/compare", Anyone, Page::Comparison),
     page(GetAndHead, "/compare/{id}", Anyone, Page::KeptRun),
+    page(GetAndHead, "/dashboard", Anyone, Page::Dashboard),
     page(GetAndHead, "/stats", Operator, Page::Stats),
     page(GetAndHead, "/metrics", OperatorUnlessPublic, Page::Metrics),
     page(GetAndHead, "/events", OperatorOrKey, Page::Events),
@@ -313,6 +315,7 @@ impl Route {
                 | Page::Reload
                 | Page::Comparison
                 | Page::KeptRun
+                | Page::Dashboard
                 | Page::Stats
                 | Page::Metrics
                 | Page::Service
@@ -343,6 +346,7 @@ impl Route {
             ) => false,
             Operation::Page(
                 Page::Reload
+                | Page::Dashboard
                 | Page::Stats
                 | Page::Metrics
                 | Page::Events

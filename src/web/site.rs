@@ -212,6 +212,7 @@ impl Site {
                 return self.document(call, Document::Start, head);
             }
             Page::Comparison => return self.document(call, Document::Compare, head),
+            Page::Dashboard => return self.document(call, Document::Dashboard, head),
             Page::KeptRun => return self.kept_run(call, found.rest, head),
             Page::Asset => return self.asset(call, found.rest, head),
             Page::Service => Ok(Reply::ok(page::service())),

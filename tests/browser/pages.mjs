@@ -13,7 +13,7 @@ const require = createRequire(`${process.env.THALWEG_NODE_HOME}/`);
 const { chromium } = require("playwright-core");
 const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
-const { THALWEG_URL: URL_, THALWEG_KEY: KEY, THALWEG_PICTURES: PICTURES } = process.env;
+const { THALWEG_URL: URL_, THALWEG_KEY: KEY, THALWEG_ADMIN_KEY: ADMIN, THALWEG_PICTURES: PICTURES } = process.env;
 const program = ["/usr/bin/chromium", "/usr/lib/chromium/chromium"].find(existsSync);
 if (PICTURES) mkdirSync(PICTURES, { recursive: true });
 
@@ -235,6 +235,32 @@ const checks = {
       const fill = () => getComputedStyle(document.querySelector(".c1.fill")).fill;
       assert.equal(await page.evaluate(fill), "rgb(86, 180, 233)", "its dark colours");
     });
+  },
+  async "the dashboard shows requests as they end"() {
+    await tab(async (page) => {
+      await open(page, "/dashboard");
+      await page.waitForFunction(() => document.querySelector("#status").textContent === "Live.");
+      const authorization = `Bearer ${KEY}`;
+      const send = async (model) => {
+        const body = JSON.stringify({ model, stream: true, messages: [{ role: "user", content: "x" }] });
+        await (await fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers: { authorization }, body })).text();
+      };
+      await Promise.all([send("demo-emoji"), send("<b>no-such-model</b>")]);
+      await page.waitForFunction(() => document.querySelectorAll("#rows tbody tr").length >= 2);
+      assert.equal(await page.locator("#rows b").count(), 0, "a name is text");
+      await page.waitForFunction(() => Number.parseFloat(document.querySelector("#tokens").textContent) > 0);
+      await page.waitForFunction(() => document.querySelectorAll("#times tbody tr").length === 12);
+      await shoot(page, "dashboard");
+      await audit(page);
+      await page.fill("#filter", "emoji ok");
+      await page.waitForFunction(() => document.querySelectorAll("#rows tbody tr").length === 1);
+      assert.match(page.url(), /filter=emoji/);
+      await page.setViewportSize({ width: 360, height: 740 });
+      await page.emulateMedia({ colorScheme: "dark" });
+      await fits(page);
+      await shoot(page, "dashboard-360-dark");
+      await audit(page);
+    }, { key: ADMIN });
   },
 };
 

@@ -184,10 +184,10 @@ async fn a_comparison_is_a_picture_with_its_events_and_is_kept() {
         .map(|leg| leg["events_at_us"].as_array().unwrap().len())
         .sum();
     assert!(marks > 0 && svg.matches("class=\"mark ").count() == marks, "{marks}: {svg}");
-    for path in ["/compare", &format!("/compare/{id}")] {
+    for path in ["/compare", "/dashboard", &format!("/compare/{id}")] {
         let (status, headers, page) = got(&mut client, browsing(path)).await;
         assert_eq!((status, value(&headers, "content-type")), (200, "text/html; charset=utf-8"), "{path}");
-        let root = if path == "/compare" { "./" } else { "../" };
+        let root = if path.contains(id) { "../" } else { "./" };
         assert!(files(&page).iter().all(|file| file.starts_with(&format!("{root}assets/"))), "{page}");
     }
     for path in ["/compare/00.json", &format!("/compare/{id}.png"), "/compare/x.svg"] {

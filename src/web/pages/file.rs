@@ -25,6 +25,8 @@ pub(in crate::web) enum Document {
     Compare,
     /// `/compare/ID`.
     Run,
+    /// `/dashboard`.
+    Dashboard,
 }
 
 /// A file that pages ask for.
@@ -47,11 +49,12 @@ pub(super) struct PreparedFile {
     pub(super) tag_of_gzip: HeaderValue,
 }
 
-static FILES: [EmbeddedFile; 6] = [
+static FILES: [EmbeddedFile; 7] = [
     embedded("page.css", STYLE, include_bytes!("assets/page.css")),
     embedded("common.js", SCRIPT, include_bytes!("assets/common.js")),
     embedded("picture.css", STYLE, include_bytes!("assets/picture.css")),
     embedded("compare.js", SCRIPT, include_bytes!("assets/compare.js")),
+    embedded("dashboard.js", SCRIPT, include_bytes!("assets/dashboard.js")),
     embedded("start.js", SCRIPT, include_bytes!("assets/start.js")),
     embedded("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg")),
 ];
@@ -89,13 +92,14 @@ impl Document {
         match self {
             Self::Start => include_str!("assets/start.html"),
             Self::Compare | Self::Run => include_str!("assets/compare.html"),
+            Self::Dashboard => include_str!("assets/dashboard.html"),
         }
     }
 
     /// The way to the gateway's root, relative to the page, because a proxy may serve it below any path.
     const fn root(self) -> &'static str {
         match self {
-            Self::Start | Self::Compare => "./",
+            Self::Start | Self::Compare | Self::Dashboard => "./",
             Self::Run => "../",
         }
     }
@@ -104,10 +108,12 @@ impl Document {
         static START: OnceLock<PreparedFile> = OnceLock::new();
         static COMPARE: OnceLock<PreparedFile> = OnceLock::new();
         static RUN: OnceLock<PreparedFile> = OnceLock::new();
+        static DASHBOARD: OnceLock<PreparedFile> = OnceLock::new();
         let place = match self {
             Self::Start => &START,
             Self::Compare => &COMPARE,
             Self::Run => &RUN,
+            Self::Dashboard => &DASHBOARD,
         };
         place.get_or_init(|| {
             let assets = format!("{}assets/{}", self.root(), digest());
@@ -140,7 +146,7 @@ fn compressed(plain: &[u8]) -> Bytes {
 mod tests {
     use super::*;
 
-    const DOCUMENTS: [Document; 3] = [Document::Start, Document::Compare, Document::Run];
+    const DOCUMENTS: [Document; 4] = [Document::Start, Document::Compare, Document::Run, Document::Dashboard];
 
     #[test]
     fn pages_name_only_files_that_exist_and_no_other_host() {

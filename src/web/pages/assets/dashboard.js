@@ -1,0 +1,165 @@
+// Requests as they end, rates, times and providers, from one subscription and two requests every five seconds.
+
+import { ask, askJson, begin, byId, events, key, make, number, say, time } from "./common.js";
+
+const KEPT = 200;
+const WINDOW_MS = 10_000;
+const DRAW_MS = 250;
+const POLL_MS = 5000;
+
+let rows = [];
+let samples = [];
+let latest = null;
+let changed = false;
+let isAdmin = true;
+
+const KINDS = { ok: "good", refused: "warn", client_gone: "warn" };
+const micros = (value) => (value === null || value === undefined ? "–" : time(value / 1000));
+
+const words = (row) => [row.outcome, row.status, row.fault, row.principal, row.model ?? row.model_asked, row.provider, row.path].join(" ").toLowerCase();
+
+const drawRow = (row) => {
+  const outcome = row.outcome === "ok" ? "ok" : `${(row.fault ?? row.outcome).replaceAll("_", " ")} ${row.status ?? ""}`;
+  const cells = [row.principal ?? "none", row.model ?? row.model_asked ?? "–", row.provider ?? "–"];
+  const figures = [micros(row.ttft_us), micros(row.total_us), number(row.tokens_out), micros(row.added_p50_ns === undefined ? null : row.added_p50_ns / 1000)];
+  return make(
+    "tr",
+    {},
+    make("td", { title: row.request_id }, new Date(row.at / 1000).toLocaleTimeString()),
+    make("td", {}, make("span", { class: `state ${KINDS[row.outcome] ?? "bad"}` }, outcome)),
+    ...cells.map((cell) => make("td", {}, make("bdi", {}, cell))),
+    ...figures.map((figure) => make("td", { class: "number" }, figure)),
+  );
+};
+
+const draw = () => {
+  if (!changed || document.hidden) return;
+  changed = false;
+  const wanted = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const shown = rows.filter((row) => wanted.every((word) => words(row).includes(word)));
+  byId("rows").tBodies[0].replaceChildren(...shown.map(drawRow));
+  const none = rows.length ? "None of them has these words." : "None has ended since this page was opened.";
+  byId("rows-status").textContent = shown.length ? `${shown.length} of ${rows.length} shown.` : none;
+  if (!latest) return;
+  const [first, last] = [samples[0], samples.at(-1)];
+  const seconds = Math.max((performance.now() - first.at) / 1000, 1);
+  byId("requests").textContent = number((last.requests - first.requests) / seconds, 1);
+  byId("tokens").textContent = number((last.output - first.output) / seconds, 1);
+  byId("streams").textContent = number(latest.in_flight.streams);
+  byId("connections").textContent = number(latest.in_flight.connections);
+  byId("failed").textContent = number(latest.failed);
+  byId("refused").textContent = number(latest.refused);
+};
+
+const note = (name, data) => {
+  if (name === "row") {
+    rows = [JSON.parse(data), ...rows].slice(0, KEPT);
+  } else if (name === "stats") {
+    latest = JSON.parse(data);
+    samples.push({ at: performance.now(), requests: latest.requests, output: latest.tokens.output });
+  } else if (name === "lost") {
+    say(byId("status"), `${JSON.parse(data).count} events were lost, because more came than this page could read.`, true);
+  }
+  changed = true;
+};
+
+// Statistics come when they change; between them the sum stays as it is.
+const age = () => {
+  const now = performance.now();
+  while (samples.length > 1 && samples[1].at < now - WINDOW_MS) samples.shift();
+  if (samples.length === 1 && samples[0].at < now - WINDOW_MS) samples[0].at = now - WINDOW_MS;
+  changed ||= samples.length > 0;
+};
+
+const TIMES = [
+  ["first_token_ms", "First token", 1],
+  ["inter_frame_ms", "Gap between frames", 1],
+  ["added_frame_us", "Added by thalweg, per frame", 1000],
+  ["total_ms", "Whole request", 1],
+];
+const SPANS = { "1m": "minute", "5m": "5 minutes", "1h": "hour" };
+
+const showTimes = (stats) => {
+  const lines = TIMES.flatMap(([name, label, per]) =>
+    Object.entries(SPANS).map(([span, over], index) => {
+      const given = stats[name]?.[span] ?? {};
+      const figures = ["p50", "p95", "p99", "max"].map((figure) => time(given.count ? given[figure] / per : null));
+      const cells = [number(given.count ?? 0), ...figures].map((text) => make("td", { class: "number" }, text));
+      const head = index ? [] : [make("th", { scope: "rowgroup", rowspan: 3 }, label)];
+      return make("tr", {}, ...head, make("td", {}, over), ...cells);
+    }),
+  );
+  byId("times").tBodies[0].replaceChildren(...lines);
+  byId("times-panel").hidden = false;
+};
+
+const showProviders = ({ details = [] }) => {
+  const lines = details.map((one) => {
+    const sum = (name) => one.candidates.reduce((total, candidate) => total + candidate[name], 0);
+    const [kind, text] = !one.healthy ? ["bad", "down"] : one.state === "admitting" ? ["good", "ready"] : ["warn", "rests"];
+    const error = one.last_error ? `${one.last_error.class.replaceAll("_", " ")}, ${new Date(one.last_error.at).toLocaleTimeString()}` : "none";
+    return make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, one.provider),
+      make("td", {}, make("span", { class: `state ${kind}` }, text)),
+      make("td", { class: "number" }, number(sum("under_way"))),
+      make("td", { class: "number" }, number(sum("requests"))),
+      make("td", {}, error),
+    );
+  });
+  byId("providers").tBodies[0].replaceChildren(...lines);
+};
+
+const poll = async () => {
+  if (document.hidden || !key()) return;
+  try {
+    showProviders(await askJson("health"));
+    if (isAdmin) showTimes(await askJson("stats"));
+  } catch (error) {
+    if (error.status === 403) isAdmin = false;
+    else say(byId("status"), error.message, true);
+  }
+};
+
+let watching = null;
+
+/** Follows the events; after a break it begins again by itself. */
+const watch = async () => {
+  watching?.abort();
+  watching = new AbortController();
+  const own = watching;
+  for (let wait = 1000; !own.signal.aborted; wait = Math.min(wait * 2, 30_000)) {
+    try {
+      const response = await ask("events", { headers: { accept: "text/event-stream" }, signal: own.signal });
+      say(byId("status"), "Live.");
+      wait = 1000;
+      samples = [];
+      for await (const { name, data } of events(response)) if (data) note(name, data);
+      say(byId("status"), "The gateway has ended the events; asking again …");
+    } catch (error) {
+      if (own.signal.aborted || error.status === 401) return;
+      say(byId("status"), `${error.status ? error.message : "The gateway cannot be reached."} Asking again in ${wait / 1000} s …`, true);
+    }
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+};
+
+const load = () => {
+  if (!key()) return;
+  isAdmin = true;
+  watch();
+  poll();
+};
+
+const filter = new URLSearchParams(location.search).get("filter");
+if (filter) byId("filter").value = filter;
+byId("filter").addEventListener("input", () => {
+  const value = byId("filter").value;
+  history.replaceState(null, "", value ? `?${new URLSearchParams({ filter: value })}` : location.pathname);
+  changed = true;
+});
+setInterval(draw, DRAW_MS);
+setInterval(age, 1000);
+setInterval(poll, POLL_MS);
+begin(load);
