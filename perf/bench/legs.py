@@ -175,6 +175,11 @@ def use_redis(name, url):
     _COMMANDS[name] = lambda port, upstream: _full(port, upstream, redis=url)
 
 
+def use_settings(name, **more):
+    """Adds a leg: with these settings, and without the ledger."""
+    _COMMANDS[name] = lambda port, upstream: _thalweg(port, upstream, **more)
+
+
 def _fill(template, upstream, **values):
     text = (HERE / "proxies" / template).read_text()
     for name, value in {"DIR": upstream.directory, "UPSTREAM": upstream.port, **values}.items():
