@@ -17,8 +17,8 @@ use super::{RedisFault, RedisUrl};
 
 /// For opening a connection, with the greeting.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The client library's own bound on an answer; calls have a shorter one.
-const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// The client library's own bound on an answer. It ends the connection, so it is above the longest of a call.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) enum RedisLink {
     /// Used in turns.

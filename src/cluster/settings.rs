@@ -8,6 +8,8 @@ use super::RedisUrl;
 pub const POOL_SIZE: usize = 10;
 /// The longest wait of a request for Redis.
 pub const WAIT: Duration = Duration::from_millis(50);
+/// A client that waits longer has more use for an answer without Redis.
+pub const MAX_WAIT: Duration = Duration::from_secs(2);
 /// Begins the name of every key in Redis.
 pub const PREFIX: &str = "thalweg:";
 

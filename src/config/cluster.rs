@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cluster::{
         RedisSettings, RedisUrl,
-        settings::{POOL_SIZE, PREFIX, WAIT},
+        settings::{MAX_WAIT, POOL_SIZE, PREFIX, WAIT},
     },
     telemetry::instance::is_name,
 };
@@ -47,7 +47,10 @@ fn section(section: &mut Section<'_, '_, '_>) -> Option<RedisSettings> {
     section.set("pool_size", &mut pool_size, scalar::integer(1..=MAX_CONNECTIONS));
     let prefix = section.read("prefix", prefix);
     let mut wait = WAIT;
-    section.set("wait", &mut wait, scalar::duration);
+    section.set("wait", &mut wait, |value| {
+        let wait = scalar::duration(value)?;
+        if wait > MAX_WAIT { Err("must be at most 2s".into()) } else { Ok(wait) }
+    });
     let authority = section.read("ca", scalar::file(folder.as_deref()));
     (!is_missing).then(|| RedisSettings {
         limits: limits.unwrap_or_else(|| both.clone()),
@@ -186,6 +189,8 @@ mod tests {
             (r#"{"redis": {"limits": "redis+sentinel://:${PASSWORD}@h/m"}}"#, "redis.limits"),
             (r#"{"redis": {"url": "redis://h", "prefix": "{a}"}}"#, "redis.prefix"),
             (r#"{"redis": {"url": "redis://h", "pool_size": 0}}"#, "redis.pool_size"),
+            (r#"{"redis": {"url": "redis://h", "wait": 0}}"#, "redis.wait"),
+            (r#"{"redis": {"url": "redis://h", "wait": "3s"}}"#, "redis.wait"),
         ] {
             let problems = parse(text, &env(&[("PASSWORD", "s3cret")])).unwrap_err();
             assert_eq!(problems[0].path, path, "{text}");

@@ -229,6 +229,23 @@ async fn a_redis_that_stands_still_fails_no_request() {
     stop(gateways).await;
 }
 
+/// A request waits for a slow server as long as it may, and the connection stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_redis_is_waited_for() {
+    let Some(server) = RedisServer::start(&[]).await else { return };
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    // Without an answer of Redis the request is refused.
+    let gateway = replica(&upstream, &server.url(), requests(1000), WhenAlone::Closed).await;
+    until_known(&server, 1).await;
+    server.freeze();
+    let mut client = gateway.client(Version::H1).await;
+    let answer = tokio::spawn(async move { client.send(Call::whole()).await.status.as_u16() });
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    server.go_on();
+    assert_eq!(answer.await.unwrap(), 200);
+    stop(vec![gateway]).await;
+}
+
 /// Places for requests at once are shared, and come back when their gateway ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_at_once_are_shared() {
