@@ -103,10 +103,14 @@ impl FactExchange {
                 args.push(left.as_millis().to_string().into_bytes());
             }
             match self.client.run(&script, &key, &args).await.ok().and_then(|answer| read(&answer)) {
-                Some((last, news)) => {
-                    for (field, left) in known.take_in(last, news, Moment::now()) {
-                        if let Some(id) = prober.learn(&field, left) {
-                            self.take_list(prober, &key, &id, left).await;
+                Some((last, mut news)) => {
+                    // The ends of its own facts are those that it has set, however long the call took.
+                    let own: HashSet<&str> = changes.iter().map(|(field, _)| &**field).collect();
+                    news.retain(|(field, _)| !own.contains(&**field));
+                    let now = Moment::now();
+                    for (field, left) in known.take_in(last, news, now) {
+                        if let Some(id) = prober.learn(&field, left, now) {
+                            self.take_list(prober, &key, &id, now + left).await;
                         }
                     }
                 }
@@ -128,9 +132,8 @@ impl FactExchange {
         }
     }
 
-    /// Another replica has read the list of this provider, which is fresh for so long.
-    async fn take_list(&self, prober: &Prober, key: &str, id: &str, left: Duration) {
-        let until = Moment::now() + left;
+    /// Another replica has read the list of this provider, which is fresh until then.
+    async fn take_list(&self, prober: &Prober, key: &str, id: &str, until: Moment) {
         // Without the document the list is read here when it is due.
         if let Ok(Some(document)) = self.client.get(&list_key(key, id)).await
             && let Some(models) = ListedModels::of_document(&document)
@@ -287,10 +290,11 @@ impl Prober {
     }
 
     /// Another replica reports this fact, with the time that is left to it; none: that it has ended early.
-    /// The provider's identity, if its list is to be taken from there.
-    fn learn(&self, field: &str, left: Duration) -> Option<String> {
+    /// The provider's identity, if its list is to be taken from there. `now` is the one with which the end is
+    /// known, because an end that differs is a fact of this replica, and would be reported as such.
+    fn learn(&self, field: &str, left: Duration, now: Moment) -> Option<String> {
         let (id, model, fact): (String, Option<String>, String) = serde_json::from_str(field).ok()?;
-        let (now, snapshot) = (Moment::now(), self.0.snapshot.load());
+        let snapshot = self.0.snapshot.load();
         let ids = self.ids(&snapshot);
         let index = ids.iter().position(|known| known.as_deref() == Some(&*id))?;
         let until = now + left;
@@ -350,6 +354,10 @@ impl Prober {
 
     /// Takes the list that another replica has read: it is read here only if that one does not read the next.
     fn take_list(&self, id: &str, models: ListedModels, until: Moment) {
+        // It may have been read here meanwhile.
+        if !self.wants_list(id, until) {
+            return;
+        }
         let mut providers = self.0.providers.borrow_mut();
         let Some(provider) = providers.iter_mut().find(|provider| provider.id == id) else { return };
         (provider.listed_until, provider.unposted) = (Some(until), None);
