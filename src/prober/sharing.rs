@@ -36,8 +36,9 @@ const CHECK_LIFE: Duration = Duration::from_secs(300);
 /// of them checks it, and another one goes on when that one has ended.
 const LATER: Duration = Duration::from_secs(3);
 
-/// The fact that a provider's list of models has been read and can be had.
+/// The fact that a provider's list of models has been read and can be had; and how its field ends.
 const LISTED: &str = "listed";
+const LISTED_FIELD: &str = r#""listed"]"#;
 
 /// Arguments: the number of the last change that is known here, the life of the hash in ms, the most facts;
 /// then for each change its field and the milliseconds until its end (0: it has ended early). Returns the
@@ -93,6 +94,7 @@ impl FactExchange {
                 continue;
             }
             self.post_lists(prober, &key).await;
+            known.refresh = prober.settings().refresh;
             let now = Moment::now();
             let changes = known.changes(prober.facts(now), now);
             let numbers = [u128::from(known.last), LIFE.as_millis(), MAX_FACTS as u128];
@@ -174,12 +176,20 @@ struct KnownFacts {
     ends: HashMap<String, Moment>,
     /// Those that held here at the last report: only they can end here. A replica may not know the provider.
     held: HashSet<String>,
+    /// How long a provider's list of models is kept.
+    refresh: Duration,
 }
 
 impl KnownFacts {
     /// Nothing is known of the others any more, and all facts here are news to them.
     fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { refresh: self.refresh, ..Self::default() };
+    }
+
+    /// Whether an end that is known is this one.
+    fn is_known(&self, field: &str, until: Moment) -> bool {
+        let same = if field.ends_with(LISTED_FIELD) { same_list(self.refresh) } else { SAME };
+        self.ends.get(field).is_some_and(|known| known.since(until).max(until.since(*known)) < same)
     }
 
     /// What to report, if these are the facts here: new ones, those with another end, and those that ended
@@ -199,9 +209,7 @@ impl KnownFacts {
         let is_kept = |field: &String| current.contains_key(field) || !held.contains(field);
         self.ends.retain(|field, until| *until > now && is_kept(field));
         for (field, until) in current {
-            let is_known =
-                self.ends.get(&field).is_some_and(|known| known.since(until).max(until.since(*known)) < SAME);
-            if !is_known {
+            if !self.is_known(&field, until) {
                 changes.push((field.clone(), until.since(now)));
                 self.ends.insert(field, until);
             }
@@ -221,18 +229,24 @@ impl KnownFacts {
         let mut learned = Vec::new();
         for (field, left) in news {
             let until = now + left;
-            let known = if left.is_zero() {
-                self.ends.remove(&field)
+            let is_own = self.is_known(&field, until);
+            if left.is_zero() {
+                self.ends.remove(&field);
             } else {
-                self.ends.insert(field.clone(), until)
-            };
-            let is_own = known.is_some_and(|known| known.since(until).max(until.since(known)) < SAME);
+                self.ends.insert(field.clone(), until);
+            }
             if !is_own {
                 learned.push((field, left));
             }
         }
         learned
     }
+}
+
+/// Ends of lists that differ by less are of one reading, or of two that were no turns: the next one is made
+/// when the first of them ends, for all.
+fn same_list(refresh: Duration) -> Duration {
+    (refresh / 2).max(SAME)
 }
 
 /// A field of the hash: the provider's identity, the model's name unless the fact concerns all models, the
@@ -345,9 +359,10 @@ impl Prober {
 
     /// Whether another replica's list, fresh until then, is newer than the one here.
     fn wants_list(&self, id: &str, until: Moment) -> bool {
+        let same = same_list(self.settings().refresh);
         let providers = self.0.providers.borrow();
         providers.iter().any(|provider| {
-            let is_newer = provider.listed_until.is_none_or(|known| known + SAME < until);
+            let is_newer = provider.listed_until.is_none_or(|known| known + same < until);
             provider.id == id && provider.schedule.list_due.is_some() && is_newer
         })
     }

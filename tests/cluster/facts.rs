@@ -138,7 +138,7 @@ async fn a_list_that_one_reads_serves_all() {
             settings.providers[0].models = None;
         });
         gateways.push(plan.start().await);
-        // Readings at nearly the same time count as one, and none of them is the latest.
+        // As gateways that are replaced one after the other.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     // Each has read the list at its start; then one of them does so every five seconds, though Redis often
