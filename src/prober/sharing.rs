@@ -39,6 +39,8 @@ const LATER: Duration = Duration::from_secs(3);
 /// The fact that a provider's list of models has been read and can be had; and how its field ends.
 const LISTED: &str = "listed";
 const LISTED_FIELD: &str = r#""listed"]"#;
+/// How the fields of facts end that replicas find out in turns: lists and results of checks.
+const TURN_FIELDS: [&str; 4] = [LISTED_FIELD, r#""alive models"]"#, r#""alive dummy"]"#, r#""down"]"#];
 
 /// Arguments: the number of the last change that is known here, the life of the hash in ms, the most facts;
 /// then for each change its field and the milliseconds until its end (0: it has ended early). Returns the
@@ -186,10 +188,15 @@ impl KnownFacts {
         *self = Self { refresh: self.refresh, ..Self::default() };
     }
 
-    /// Whether an end that is known is this one.
+    /// Whether the end of a fact here need not be reported: it is known, or that of a newer list is.
     fn is_known(&self, field: &str, until: Moment) -> bool {
-        let same = if field.ends_with(LISTED_FIELD) { same_list(self.refresh) } else { SAME };
-        self.ends.get(field).is_some_and(|known| known.since(until).max(until.since(*known)) < same)
+        self.ends.get(field).is_some_and(|known| {
+            if field.ends_with(LISTED_FIELD) {
+                until.since(*known) < same_list(self.refresh)
+            } else {
+                known.since(until).max(until.since(*known)) < SAME
+            }
+        })
     }
 
     /// What to report, if these are the facts here: new ones, those with another end, and those that ended
@@ -229,7 +236,10 @@ impl KnownFacts {
         let mut learned = Vec::new();
         for (field, left) in news {
             let until = now + left;
-            let is_own = self.is_known(&field, until);
+            // Of two replicas that had the same turn at once, the one that reported first leaves the next to
+            // the other.
+            let is_turn = TURN_FIELDS.iter().any(|turn| field.ends_with(turn));
+            let is_own = !is_turn && self.is_known(&field, until);
             if left.is_zero() {
                 self.ends.remove(&field);
             } else {

@@ -139,7 +139,7 @@ async fn a_list_that_one_reads_serves_all() {
         });
         gateways.push(plan.start().await);
         // As gateways that are replaced one after the other.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_millis(1300)).await;
     }
     // Each has read the list at its start; then one of them does so every five seconds, though Redis often
     // answers late. Six more without sharing.
