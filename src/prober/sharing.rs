@@ -256,7 +256,7 @@ impl KnownFacts {
 /// Ends of lists that differ by less are of one reading, or of two that were no turns: the next one is made
 /// when the first of them ends, for all.
 fn same_list(refresh: Duration) -> Duration {
-    (refresh / 2).max(SAME)
+    (refresh / 8).max(SAME)
 }
 
 /// A field of the hash: the provider's identity, the model's name unless the fact concerns all models, the

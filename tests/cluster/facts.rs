@@ -141,8 +141,8 @@ async fn a_list_that_one_reads_serves_all() {
         // As gateways that are replaced one after the other.
         tokio::time::sleep(Duration::from_millis(1300)).await;
     }
-    // Each has read the list at its start; then one of them does so every five seconds, though Redis often
-    // answers late. Six more without sharing.
+    // Each has read the list at its start; then they take turns, one about every five seconds, though Redis
+    // often answers late. Without sharing there are six more readings.
     for _ in 0..14 {
         server.freeze();
         tokio::time::sleep(Duration::from_millis(400)).await;
@@ -150,7 +150,7 @@ async fn a_list_that_one_reads_serves_all() {
         tokio::time::sleep(Duration::from_millis(400)).await;
     }
     let lists = upstream.log.requests();
-    assert!((5..=6).contains(&lists), "{lists} readings");
+    assert!((4..=7).contains(&lists), "{lists} readings");
     let newest = format!("new-{}", (lists - 1) / 3);
     for gateway in &gateways {
         let known = async {
