@@ -49,25 +49,23 @@ impl Prober {
         let was_down = provider.schedule.failures > 0;
         provider.mark_well(method, now);
         let id = provider.id.clone();
+        // Replicas that have read it at the same time do not do so again.
+        let mut early = Duration::ZERO;
         if let Some(models) = models.as_ref().filter(|_| self.0.shares_lists.get()) {
             let refresh = self.settings().refresh;
             provider.listed_until = Some(now + refresh);
             provider.unposted = models.document();
+            early = (refresh / 10).min(MAX_EARLY).mul_f64(provider.spread);
         }
         if probe == Probe::Refresh {
             // No list from a provider that is well: it limits how often its list is read.
             let is_limited = models.is_none() && method == CheckMethod::Models;
             let HealthSettings { interval, refresh, .. } = self.settings();
             let pause = if is_limited { interval.max(MIN_LIST_RETRY_INTERVAL) } else { refresh };
-            provider.schedule.list_due = provider.schedule.list_due.map(|_| now + pause);
+            provider.schedule.list_due = provider.schedule.list_due.map(|_| now + pause - early);
         } else if models.is_some() {
             let refresh = self.settings().refresh;
-            provider.schedule.list_due = provider.schedule.list_due.map(|_| now + refresh);
-        }
-        if provider.unposted.is_some() {
-            // Replicas that have read it at the same time do not do so again.
-            let early = (self.settings().refresh / 10).min(MAX_EARLY).mul_f64(provider.spread);
-            provider.schedule.list_due = provider.schedule.list_due.map(|due| due - early);
+            provider.schedule.list_due = provider.schedule.list_due.map(|_| now + refresh - early);
         }
         if let Some(race) = race {
             self.finish_precheck(provider, &race, began);

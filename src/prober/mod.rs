@@ -9,10 +9,12 @@
 //! - `provider`: one provider as the prober knows it
 //! - `probe`: one check of one provider; `model_list`: the forms in which providers list their models
 //! - `findings`: a check's result becomes health, list of models and state
-//! - `sharing`: pauses and results, shared with other replicas by Redis
+//! - `sharing`: pauses and results, shared with other replicas by Redis; `known_facts`: the changes
+//!   between two reports
 //! - `state`: the state file, which keeps results over a restart
 
 mod findings;
+mod known_facts;
 mod model_list;
 mod precheck;
 mod probe;

@@ -14,7 +14,12 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{model_list::ListedModels, runner::Prober, state::SavedMethod};
+use super::{
+    known_facts::{KnownFacts, LISTED, MAX_FACTS, field, parts, same_list},
+    model_list::ListedModels,
+    runner::Prober,
+    state::SavedMethod,
+};
 use crate::{
     base::Moment,
     cluster::{RedisClient, RedisScript, RedisValue},
@@ -26,21 +31,11 @@ use crate::{
 const INTERVAL: Duration = Duration::from_millis(500);
 /// Life of the hash after its last change.
 const LIFE: Duration = Duration::from_secs(24 * 3600);
-/// Facts that the hash may hold. Clients choose names of models, so it is bounded.
-const MAX_FACTS: usize = 4096;
-/// Ends of one pause that differ by less are the same: each replica counts from its own clock.
-const SAME: Duration = Duration::from_millis(250);
 /// How long the result of a check is of use to the others.
 const CHECK_LIFE: Duration = Duration::from_secs(300);
 /// So much later than the replica that made the last check, the others check the provider themselves. So one
 /// of them checks it, and another one goes on when that one has ended.
 const LATER: Duration = Duration::from_secs(3);
-
-/// The fact that a provider's list of models has been read and can be had; and how its field ends.
-const LISTED: &str = "listed";
-const LISTED_FIELD: &str = r#""listed"]"#;
-/// How the fields of facts end that replicas find out in turns: lists and results of checks.
-const TURN_FIELDS: [&str; 4] = [LISTED_FIELD, r#""alive models"]"#, r#""alive dummy"]"#, r#""down"]"#];
 
 /// Arguments: the number of the last change that is known here, the life of the hash in ms, the most facts;
 /// then for each change its field and the milliseconds until its end (0: it has ended early). Returns the
@@ -170,101 +165,6 @@ fn read(answer: &RedisValue) -> Option<News> {
     Some((number(last)?, facts.collect::<Option<_>>()?))
 }
 
-/// The facts as all replicas have them.
-#[derive(Debug, Default)]
-struct KnownFacts {
-    /// The number of the last change.
-    last: u64,
-    ends: HashMap<String, Moment>,
-    /// Those that held here at the last report: only they can end here. A replica may not know the provider.
-    held: HashSet<String>,
-    /// How long a provider's list of models is kept.
-    refresh: Duration,
-}
-
-impl KnownFacts {
-    /// Nothing is known of the others any more, and all facts here are news to them.
-    fn clear(&mut self) {
-        *self = Self { refresh: self.refresh, ..Self::default() };
-    }
-
-    /// Whether the end of a fact here need not be reported: it is known, or that of a newer list is.
-    fn is_known(&self, field: &str, until: Moment) -> bool {
-        self.ends.get(field).is_some_and(|known| {
-            if field.ends_with(LISTED_FIELD) {
-                until.since(*known) < same_list(self.refresh)
-            } else {
-                known.since(until).max(until.since(*known)) < SAME
-            }
-        })
-    }
-
-    /// What to report, if these are the facts here: new ones, those with another end, and those that ended
-    /// before their time.
-    fn changes(&mut self, current: BTreeMap<String, Moment>, now: Moment) -> Vec<(String, Duration)> {
-        let mut changes = Vec::new();
-        let is_over = |field: &String, until: &Moment| {
-            *until > now + SAME && !current.contains_key(field) && self.held.contains(field)
-        };
-        changes.extend(
-            self.ends
-                .iter()
-                .filter(|(field, until)| is_over(field, until))
-                .map(|(field, _)| (field.clone(), Duration::ZERO)),
-        );
-        let held = std::mem::replace(&mut self.held, current.keys().cloned().collect());
-        let is_kept = |field: &String| current.contains_key(field) || !held.contains(field);
-        self.ends.retain(|field, until| *until > now && is_kept(field));
-        for (field, until) in current {
-            if !self.is_known(&field, until) {
-                changes.push((field.clone(), until.since(now)));
-                self.ends.insert(field, until);
-            }
-        }
-        changes.truncate(MAX_FACTS);
-        changes
-    }
-
-    /// Takes in an answer; returns the facts that are news here. Redis that has lost its hash has a smaller
-    /// number: then all is reported anew.
-    fn take_in(&mut self, last: u64, news: Vec<(String, Duration)>, now: Moment) -> Vec<(String, Duration)> {
-        if last < self.last {
-            self.clear();
-            return Vec::new();
-        }
-        self.last = last;
-        let mut learned = Vec::new();
-        for (field, left) in news {
-            let until = now + left;
-            // Of two replicas that had the same turn at once, the one that reported first leaves the next to
-            // the other.
-            let is_turn = TURN_FIELDS.iter().any(|turn| field.ends_with(turn));
-            let is_own = !is_turn && self.is_known(&field, until);
-            if left.is_zero() {
-                self.ends.remove(&field);
-            } else {
-                self.ends.insert(field.clone(), until);
-            }
-            if !is_own {
-                learned.push((field, left));
-            }
-        }
-        learned
-    }
-}
-
-/// Ends of lists that differ by less are of one reading, or of two that were no turns: the next one is made
-/// when the first of them ends, for all.
-fn same_list(refresh: Duration) -> Duration {
-    (refresh / 8).max(SAME)
-}
-
-/// A field of the hash: the provider's identity, the model's name unless the fact concerns all models, the
-/// fact.
-fn field(provider: &str, model: Option<&str>, fact: &str) -> String {
-    serde_json::json!([provider, model, fact]).to_string()
-}
-
 fn check_fact(alive: bool, method: SavedMethod) -> &'static str {
     match (alive, method) {
         (true, SavedMethod::Models) => "alive models",
@@ -317,7 +217,7 @@ impl Prober {
     /// The provider's identity, if its list is to be taken from there. `now` is the one with which the end is
     /// known, because an end that differs is a fact of this replica, and would be reported as such.
     fn learn(&self, field: &str, left: Duration, now: Moment) -> Option<String> {
-        let (id, model, fact): (String, Option<String>, String) = serde_json::from_str(field).ok()?;
+        let (id, model, fact) = parts(field)?;
         let snapshot = self.0.snapshot.load();
         let ids = self.ids(&snapshot);
         let index = ids.iter().position(|known| known.as_deref() == Some(&*id))?;
@@ -416,61 +316,6 @@ impl Prober {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const NOW: Moment = Moment(1_000_000_000);
-
-    fn facts(all: &[(&str, u64)]) -> BTreeMap<String, Moment> {
-        all.iter().map(|(name, secs)| ((*name).to_owned(), NOW + Duration::from_secs(*secs))).collect()
-    }
-
-    fn left(all: &[(&str, u64)]) -> Vec<(String, Duration)> {
-        all.iter().map(|(name, secs)| ((*name).to_owned(), Duration::from_secs(*secs))).collect()
-    }
-
-    #[test]
-    fn only_changes_are_reported() {
-        let mut known = KnownFacts::default();
-        assert_eq!(known.changes(facts(&[("a", 9), ("b", 5)]), NOW), left(&[("a", 9), ("b", 5)]));
-        assert_eq!(known.changes(facts(&[("a", 9), ("b", 5)]), NOW), []);
-        // Another end, and an early one.
-        assert_eq!(known.changes(facts(&[("a", 20)]), NOW), left(&[("b", 0), ("a", 20)]));
-        // One that ends by itself is not reported: the others have its end.
-        assert_eq!(known.changes(facts(&[]), NOW + Duration::from_secs(20)), []);
-    }
-
-    #[test]
-    fn what_others_report_is_learned_once_and_not_reported_back() {
-        let mut known = KnownFacts::default();
-        assert_eq!(known.changes(facts(&[("own", 9)]), NOW), left(&[("own", 9)]));
-        let news = left(&[("own", 9), ("other", 4)]);
-        assert_eq!(known.take_in(2, news.clone(), NOW), left(&[("other", 4)]));
-        assert_eq!(known.take_in(2, news, NOW), []);
-        assert_eq!(known.changes(facts(&[("own", 9), ("other", 4)]), NOW), []);
-        // An early end is learned, and a longer pause of one's own is reported.
-        assert_eq!(known.take_in(3, left(&[("other", 0)]), NOW), left(&[("other", 0)]));
-        assert_eq!(known.changes(facts(&[("own", 9), ("other", 8)]), NOW), left(&[("other", 8)]));
-    }
-
-    /// A replica that does not have the provider does not end the pauses that the others report of it.
-    #[test]
-    fn facts_that_do_not_hold_here_are_not_ended() {
-        let mut known = KnownFacts::default();
-        assert_eq!(known.take_in(1, left(&[("other", 9)]), NOW), left(&[("other", 9)]));
-        assert_eq!(known.changes(facts(&[]), NOW), []);
-        assert_eq!(known.changes(facts(&[]), NOW), []);
-        assert_eq!(known.changes(facts(&[("other", 9)]), NOW), []);
-        assert_eq!(known.changes(facts(&[]), NOW), left(&[("other", 0)]));
-    }
-
-    #[test]
-    fn redis_that_lost_all_is_given_all_again() {
-        let mut known = KnownFacts::default();
-        let all = [("a", 9), ("b", 5)];
-        let _ = known.changes(facts(&all), NOW);
-        let _ = known.take_in(7, Vec::new(), NOW);
-        assert_eq!(known.take_in(0, Vec::new(), NOW), []);
-        assert_eq!(known.changes(facts(&all), NOW), left(&all));
-    }
 
     #[test]
     fn an_answer_that_is_not_the_scripts_is_refused() {

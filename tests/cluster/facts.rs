@@ -141,8 +141,9 @@ async fn a_list_that_one_reads_serves_all() {
         // As gateways that are replaced one after the other.
         tokio::time::sleep(Duration::from_millis(1300)).await;
     }
-    // Each has read the list at its start; then they take turns, one about every five seconds, though Redis
-    // often answers late. Without sharing there are six more readings.
+    // One reads the list at first, and then every five seconds, though Redis often answers late: three times
+    // in all, or six times if two began before they knew of each other. Without sharing there are nine
+    // readings.
     for _ in 0..14 {
         server.freeze();
         tokio::time::sleep(Duration::from_millis(400)).await;
@@ -150,7 +151,7 @@ async fn a_list_that_one_reads_serves_all() {
         tokio::time::sleep(Duration::from_millis(400)).await;
     }
     let lists = upstream.log.requests();
-    assert!((4..=7).contains(&lists), "{lists} readings");
+    assert!((3..=6).contains(&lists), "{lists} readings");
     let newest = format!("new-{}", (lists - 1) / 3);
     for gateway in &gateways {
         let known = async {
