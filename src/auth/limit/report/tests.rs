@@ -89,6 +89,8 @@ struct SimReplica {
     is_cut: bool,
     /// When its connection is there again.
     back_at: u64,
+    /// Until then it takes the store for one that does not know all.
+    recovers_until: u64,
     /// Requests that wait, since when.
     waiting: Vec<u64>,
     running: Vec<(u64, Lease)>,
@@ -108,8 +110,6 @@ struct SimWorld {
     spent: i64,
     saved: i64,
     is_lossy: bool,
-    /// The store has lost everything and has not been told again by all.
-    recovers_until: u64,
 }
 
 const START: u64 = 1_800_000_000_000;
@@ -130,7 +130,6 @@ impl SimWorld {
             spent: 0,
             saved: 0,
             is_lossy,
-            recovers_until: 0,
         };
         for _ in 0..replicas {
             let replica = world.replica();
@@ -148,8 +147,17 @@ impl SimWorld {
         self.names += 1;
         let skew = self.rng.below(20_000) as i64 - 10_000;
         let (waiting, running) = (Vec::new(), Vec::new());
-        let (is_alive, is_cut, back_at) = (true, false, 0);
-        SimReplica { meter, skew, name: self.names, is_alive, is_cut, back_at, waiting, running }
+        SimReplica {
+            meter,
+            skew,
+            name: self.names,
+            is_alive: true,
+            is_cut: false,
+            back_at: 0,
+            recovers_until: 0,
+            waiting,
+            running,
+        }
     }
 
     fn moment(&self, index: usize) -> Duration {
@@ -222,7 +230,7 @@ impl SimWorld {
         if !replica.meter.is_due(sent) {
             return;
         }
-        let recovery = (self.now < self.recovers_until).then_some(3);
+        let recovery = (self.now < replica.recovers_until).then_some(3);
         let Some(report) = replica.meter.report(sent, recovery) else { return };
         let (name, is_cut) = (replica.name, replica.is_cut);
         let runs = self.now + self.rng.below(15) as u64;
@@ -237,13 +245,21 @@ impl SimWorld {
         self.calls.push(SimCall { replica: name, report, sent, runs, answers, answer: None });
     }
 
+    /// Requests for so many milliseconds; a weight is a replica's chance of one in a step.
+    fn flood(&mut self, weights: [f64; 3], time: u64) {
+        for _ in 0..time / STEP {
+            let arrivals = weights.map(|weight| usize::from(self.rng.happens(weight)));
+            self.step(&arrivals);
+        }
+    }
+
     /// The store starts again with nothing; connections come back one after the other.
     fn lose_store(&mut self) {
         self.store = ModelStore::default();
         self.calls.clear();
-        self.recovers_until = self.now + 5000;
         for replica in &mut self.replicas {
             replica.meter.give_up();
+            replica.recovers_until = self.now + 5000;
             replica.back_at = self.now + 1 + self.rng.below(2000) as u64;
         }
     }
@@ -257,14 +273,17 @@ impl SimWorld {
             }
         }
         for call in &mut self.calls {
-            let Some(replica) = self.replicas.iter().find(|one| one.name == call.replica && one.is_alive)
+            let Some(replica) = self.replicas.iter_mut().find(|one| one.name == call.replica && one.is_alive)
             else {
                 continue;
             };
             let local = Duration::from_millis(now.saturating_add_signed(replica.skew));
             if call.answers.is_some_and(|at| at <= now) {
-                if let Some(answer) = &call.answer {
-                    replica.meter.accept(answer, call.sent, 3);
+                if let Some(answer) = &call.answer
+                    && replica.meter.accept(answer, call.sent, 3)
+                {
+                    replica.recovers_until = now + 5000;
+                    replica.meter.tell_again();
                 }
                 call.answers = None;
             } else if local >= call.sent + Duration::from_millis(100)
@@ -339,26 +358,42 @@ fn limits_hold_over_all_replicas() {
     }
 }
 
-/// A limit that is used up stays so when the store loses everything, whenever each replica reports again.
+/// A limit that is used up stays so when the store loses everything, whenever each replica reports again, and
+/// also if no connection shows the loss.
 #[test]
 fn a_store_that_lost_everything_grants_nothing_twice() {
     for seed in 0..32 {
         let limit = 60 + (seed as u32 * 37) % 500;
         let mut world = SimWorld::new(seed, requests(limit), 3, false);
         let weights: [f64; 3] = std::array::from_fn(|_| 0.05 + world.rng.unit());
-        let flood = |world: &mut SimWorld, steps: u64| {
-            for _ in 0..steps {
-                let arrivals = weights.map(|weight| usize::from(world.rng.happens(weight)));
-                world.step(&arrivals);
-            }
-        };
-        flood(&mut world, 10_000 / STEP);
+        world.flood(weights, 10_000);
         let before = world.admitted.len();
         assert!(before >= limit as usize * 95 / 100, "seed {seed}: {before} of {limit}");
-        world.lose_store();
-        flood(&mut world, 20_000 / STEP);
+        if seed % 2 == 0 {
+            world.lose_store();
+        } else {
+            world.store = ModelStore::default();
+        }
+        world.flood(weights, 20_000);
         let most = world.admitted.len();
         assert!(most <= limit as usize, "seed {seed}: {most} of {limit}, {before} before");
+    }
+}
+
+/// While a store that lost everything is told again, no replica gets more places than its part, or than it
+/// holds.
+#[test]
+fn a_store_that_lost_everything_gives_each_its_part_of_the_places() {
+    for seed in 0..16 {
+        let limits = LimitValues { concurrent: Some(30), ..LimitValues::default() };
+        let mut world = SimWorld::new(seed, limits, 3, false);
+        world.flood([0.1; 3], 10_000);
+        assert!(world.most_running >= 28, "seed {seed}: {}", world.most_running);
+        world.lose_store();
+        world.most_running = 0;
+        // One is asked for much more than the others.
+        world.flood([0.5, 0.02, 0.02], 5000);
+        assert!(world.most_running <= 40, "seed {seed}: {} at once of 30", world.most_running);
     }
 }
 
@@ -400,6 +435,20 @@ fn a_key_costs_few_reports() {
     }
     assert!(is_quiet(&world));
     assert!(world.replicas[0].meter.seq() < reports + 10, "{}", world.replicas[0].meter.seq() - reports);
+}
+
+/// An amount held in advance grows while requests wait for a report, because reports are so frequent then
+/// that little is used between two of them; and falls to the use when none waits.
+#[test]
+fn the_amount_held_in_advance_doubles_while_requests_wait() {
+    let mut spare = 0;
+    let mut next = |used, need| {
+        spare = next_spare(spare, used, need);
+        spare
+    };
+    assert_eq!([next(1, 1), next(1, 1), next(1, 1), next(1, 3)], [1, 2, 4, 8]);
+    assert_eq!([next(2, 0), next(2, 0), next(2, 0)], [4, 2, 2]);
+    assert_eq!(next(9, 0), 9);
 }
 
 /// The places and sums of a replica that died are free again within ten seconds.
