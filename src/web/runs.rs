@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, req
 
 use super::{
     Body,
-    compare::{CompareReport, params, picture},
+    compare::{params, picture},
     pages::Document,
     site::Site,
 };
@@ -25,7 +25,7 @@ impl Site {
         let Some((id, form)) = name.split_once('.') else { return self.document(call, Document::Run, head) };
         let found = self.parts.runs.find(id).and_then(|run| match form {
             "json" => Some(("application/json", serde_json::to_vec(&*run).unwrap_or_default())),
-            "svg" => Some((PICTURE, drawn(&run, params::wanted_width(head.uri.query())).into_bytes())),
+            "svg" => Some((PICTURE, picture::svg(&run, params::wanted_width(head.uri.query())).into_bytes())),
             _ => None,
         });
         let Some((content_type, bytes)) = found else {
@@ -34,10 +34,6 @@ impl Site {
         };
         answer(call, content_type, bytes.into())
     }
-}
-
-fn drawn(run: &CompareReport, width: u16) -> String {
-    picture::svg(run, width)
 }
 
 /// Answers with a report or its picture.

@@ -1,6 +1,5 @@
 //! A run as a body of server-sent events: `progress` before each request, with `picture` where pictures are
-//! wanted, and `report` at the end. The body
-//! drives the run, so a client that leaves ends it.
+//! wanted, and `report` at the end. The body drives the run, so a client that leaves ends it.
 
 use std::{
     cell::RefCell,

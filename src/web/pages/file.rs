@@ -87,13 +87,55 @@ impl EmbeddedFile {
     }
 }
 
+/// The parts of a page that other pages do not have.
+struct PageParts {
+    title: &'static str,
+    /// Its place behind the root, as the list of pages names it.
+    path: &'static str,
+    script: &'static str,
+    main: &'static str,
+    footer: &'static str,
+}
+
+const START: PageParts = PageParts {
+    title: "thalweg",
+    path: "",
+    script: "start.js",
+    main: include_str!("assets/start.html"),
+    footer: "programs get JSON at this address (<code>Accept: application/json</code>)",
+};
+const COMPARE: PageParts = PageParts {
+    title: "Comparison · thalweg",
+    path: "compare",
+    script: "compare.js",
+    main: include_str!("assets/compare.html"),
+    footer: "the same in a terminal: <code>thalweg compare --svg out.svg</code>",
+};
+const DASHBOARD: PageParts = PageParts {
+    title: "Dashboard · thalweg",
+    path: "dashboard",
+    script: "dashboard.js",
+    main: include_str!("assets/dashboard.html"),
+    footer: "the same for programs: <code>/events</code>, <code>/stats</code>, <code>/metrics</code>, <code>/health</code>",
+};
+
 impl Document {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Start => include_str!("assets/start.html"),
-            Self::Compare | Self::Run => include_str!("assets/compare.html"),
-            Self::Dashboard => include_str!("assets/dashboard.html"),
-        }
+    /// The page, with the marks of addresses.
+    fn text(self) -> String {
+        let PageParts { title, path, script, main, footer } = match self {
+            Self::Start => START,
+            Self::Compare | Self::Run => COMPARE,
+            Self::Dashboard => DASHBOARD,
+        };
+        let link = format!("<a href=\"{ROOT_MARK}{path}\">");
+        let current = format!("<a href=\"{ROOT_MARK}{path}\" aria-current=\"page\">");
+        include_str!("assets/frame.html")
+            .replace(&link, &current)
+            .replace("{main}", main)
+            .replace("{sign_in}", include_str!("assets/sign_in.html"))
+            .replace("{title}", title)
+            .replace("{script}", script)
+            .replace("{footer}", footer)
     }
 
     /// The way to the gateway's root, relative to the page, because a proxy may serve it below any path.

@@ -43,7 +43,7 @@ const showLinks = (id) => {
   const link = (path, words) => make("a", { href: address(path).href }, words);
   byId("links").replaceChildren(
     link(`compare/${id}`, "Link to this run"), " · ", link(`compare/${id}.svg`, "SVG"), " · ", link(`compare/${id}.json`, "JSON"),
-    " — who has the link sees the figures, without the message; the gateway keeps its last 64 runs until it stops.",
+    " — the link shows the figures to anyone, without the message; the gateway keeps its last 64 runs until it stops.",
   );
   byId("links").hidden = false;
 };
