@@ -233,7 +233,7 @@ impl EventBus {
     pub fn subscribe_to_all(&self, key: Option<Arc<str>>) -> Option<Subscriber> {
         let subscriber = self.subscribe(key)?;
         let mut missing = self.missing.subscribe();
-        // The first one is told at once.
+        // A subscriber begins with the present state.
         if missing.borrow().is_some() {
             missing.mark_changed();
         }
@@ -285,10 +285,10 @@ impl ClusterView {
     /// The event that says whether other replicas' events are missing, if that is news.
     fn news(&mut self) -> Option<Delivery> {
         self.missing.has_changed().ok().filter(|is_news| *is_news)?;
-        Some(self.told())
+        Some(self.state())
     }
 
-    fn told(&mut self) -> Delivery {
+    fn state(&mut self) -> Delivery {
         let data = match &*self.missing.borrow_and_update() {
             Some(reason) => json!({"instance": self.instance, "others": "missing", "reason": &**reason}),
             None => json!({"instance": self.instance, "others": "present"}),
@@ -322,7 +322,7 @@ impl Subscriber {
                 None => self.news.recv().await,
                 Some(view) => tokio::select! {
                     biased;
-                    Ok(()) = view.missing.changed() => return view.told(),
+                    Ok(()) = view.missing.changed() => return view.state(),
                     received = self.news.recv() => received,
                 },
             };
@@ -340,8 +340,8 @@ impl Subscriber {
 
     /// The next item, without waiting. `None`: none is there yet.
     pub fn try_next(&mut self) -> Option<Delivery> {
-        if let Some(told) = self.cluster.as_mut().and_then(ClusterView::news) {
-            return Some(told);
+        if let Some(news) = self.cluster.as_mut().and_then(ClusterView::news) {
+            return Some(news);
         }
         loop {
             match self.news.try_recv() {
