@@ -34,7 +34,7 @@ fn cached(upstream: &Upstream, change: impl FnOnce(&mut CacheSettings)) -> Plan 
 }
 
 /// Streams with usage to requests for one, whole answers to the others; each names the count of its request.
-fn counting() -> Upstream {
+pub fn counting() -> Upstream {
     Upstream::by(Speaks::H1, |number, seen| {
         if seen.json()["stream"] == true {
             script::sse([delta(&format!("answer {number}")), usage(), DONE.into()].concat())

@@ -1,6 +1,6 @@
 //! The client's side: requests, keys, endpoints, and clients that disconnect.
 
-mod answer_cache;
+pub mod answer_cache;
 mod batch;
 mod body_memory;
 mod charges;

@@ -20,12 +20,9 @@ use crate::{
         Call, Client, Version,
         call::{TOKEN, WHOLE},
     },
+    clients::answer_cache::counting,
     gateway::{Gateway, Plan},
-    upstream::{
-        Speaks, Upstream,
-        log::in_time,
-        script::{self, COMPLETION, DONE, delta, usage},
-    },
+    upstream::{Upstream, log::in_time},
 };
 
 const OTHER: &str = "sk-other-client-of-shared-answers";
@@ -71,17 +68,6 @@ async fn figures(gateway: &Gateway) -> [u64; 3] {
     let mut client = gateway.client(Version::H1).await;
     let stats = client.send(Call::get("/stats")).await.collect().await.json();
     ["hits", "misses", "failed"].map(|name| stats["cache"]["redis"][name].as_u64().unwrap())
-}
-
-/// Streams with usage to requests for one, whole answers to the others; each names the count of its request.
-fn counting() -> Upstream {
-    Upstream::by(Speaks::H1, |number, seen| {
-        if seen.json()["stream"] == true {
-            script::sse([delta(&format!("answer {number}")), usage(), DONE.into()].concat())
-        } else {
-            script::json(200, COMPLETION.replace("one two", &format!("answer {number}")))
-        }
-    })
 }
 
 fn question(text: &str) -> Call {

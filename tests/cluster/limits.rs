@@ -257,6 +257,7 @@ async fn requests_at_once_are_shared() {
     let limits = KeyLimits { allowance, ..KeyLimits::default() };
     let gateways = replicas(2, &upstream, &server.url(), &limits).await;
     until_known(&server, 2).await;
+    tokio::time::sleep(RECOVERY).await;
     let mut clients = [gateways[0].client(Version::H2).await, gateways[1].client(Version::H2).await];
     let mut held = Vec::new();
     for index in [0, 1, 0] {
