@@ -60,7 +60,7 @@ pub(super) fn draw(canvas: &mut Canvas, report: &CompareReport) {
 }
 
 fn bent(micros: f64) -> f64 {
-    micros.signum() * (1.0 + micros.abs() / LINEAR_US).log10()
+    micros.signum() * libm::log10(1.0 + micros.abs() / LINEAR_US)
 }
 
 #[cfg(test)]

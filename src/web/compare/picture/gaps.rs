@@ -54,7 +54,7 @@ fn counts(events: &[f64]) -> [u32; BARS] {
     let mut counts = [0; BARS];
     for gap in gaps(events) {
         #[expect(clippy::cast_precision_loss, reason = "a few bars")]
-        let at = ((gap / SHORTEST_US).log10() * PER_DECADE as f64).floor();
+        let at = (libm::log10(gap / SHORTEST_US) * PER_DECADE as f64).floor();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the bars")]
         let bar = at.clamp(0.0, (BARS - 1) as f64) as usize;
         if let Some(count) = counts.get_mut(bar) {

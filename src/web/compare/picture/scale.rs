@@ -25,7 +25,7 @@ impl LinearScale {
 
 /// 1, 2 or 5 times a power of ten, not below `value`.
 fn round_step(value: f64) -> f64 {
-    let base = 10_f64.powf(value.max(1.0).log10().floor());
+    let base = libm::exp10(libm::log10(value.max(1.0)).floor());
     let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| base * factor >= value);
     base * factor.unwrap_or(10.0)
 }
