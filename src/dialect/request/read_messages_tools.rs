@@ -163,9 +163,13 @@ fn read_effort<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) -> R
             talk.dropped.note(&format!("output_config.{name}"));
         }
     }
-    // The two highest have no name elsewhere.
-    let named = |effort| if matches!(effort, "xhigh" | "max") { "high" } else { effort };
-    let mut wish = effort.map(|effort| ReasoningEffort::Named(named(effort)));
+    // The two highest have no name that every provider knows.
+    let is_beyond_high = matches!(effort, Some("xhigh" | "max"));
+    if is_beyond_high {
+        talk.dropped.note("output_config.effort");
+    }
+    let named = if is_beyond_high { Some("high") } else { effort };
+    let mut wish = named.map(ReasoningEffort::Named);
     if let Some(thinking) = root.member("thinking") {
         let kind = thinking.required("type")?;
         talk.settings.wants_reasoning = !matches!(kind.value.as_str(), Some("disabled" | "between_tools"));

@@ -130,6 +130,11 @@ fn thinking_becomes_an_effort() {
         let translated = WAY.try_with(&of(members), &RequestOptions { effort, ..OPTIONS }).unwrap();
         (serde_json::from_slice::<Value>(&translated.body).unwrap(), translated.dropped)
     };
+    for (effort, noted) in [("high", &[][..]), ("xhigh", &["output_config.effort"][..])] {
+        let (body, dropped) = with(EffortForm::Named, json!({"output_config": {"effort": effort}}));
+        assert_eq!(body["reasoning_effort"], "high");
+        assert_eq!(dropped, noted, "{effort}");
+    }
     let enabled = json!({"thinking": {"type": "enabled", "budget_tokens": 1024}});
     let (body, _) = with(EffortForm::Structured, enabled.clone());
     assert_eq!(body["reasoning"], json!({"effort": "low"}));
