@@ -154,6 +154,11 @@ impl Gateway {
         *self.app.admin_addresses().first().expect("admin_listen")
     }
 
+    /// The code of a link that signs in once.
+    pub fn sign_in_code(&self) -> Option<String> {
+        self.app.sign_in_code().map(|code| code.expose().clone())
+    }
+
     pub fn ledger(&self) -> LedgerState {
         self.app.ledger()
     }

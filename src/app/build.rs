@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    auth::{ConfiguredKeys, StoredKeys},
+    auth::{ConfiguredKeys, PageSessions, StoredKeys},
     base::ttl_map::CacheHits,
     cache::{AnswerCache, AnswerKeyBuilder, CachePolicy, FlightRegistry, MakerPlace},
     config::{ProviderSettings, Settings},
@@ -32,6 +32,7 @@ pub(super) fn snapshot(settings: &Settings, records: &StatsRegistry) -> Snapshot
         generation: 0,
         tokens: ConfiguredKeys::new(&settings.tokens),
         keys: StoredKeys::default(),
+        sessions: PageSessions::default(),
         catalog,
         providers: settings.providers.iter().map(|provider| joined(provider, records)).collect(),
         stream: settings.stream,

@@ -2,7 +2,12 @@
 //! every thread and background task that it starts; the steps themselves are in `steps` and in the parts.
 //! Invariant: a start that fails ends the parts that it had started before it returns.
 
-use std::{net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -23,6 +28,7 @@ use super::{
 };
 use crate::{
     auth::{StoredKeys, TokenSettings},
+    base::Secret,
     cluster::DocumentBoard,
     config::{ConfigSource, Settings},
     exchange::BackgroundCharges,
@@ -320,6 +326,18 @@ impl Process {
     #[must_use]
     pub const fn made_token(&self) -> Option<&TokenSettings> {
         self.view.made_token.as_ref()
+    }
+
+    /// A text that signs a browser in once, for a link. `None`: others than this machine may reach the
+    /// gateway, or it is unclear as which key.
+    #[must_use]
+    pub fn sign_in_code(&self) -> Option<Secret<String>> {
+        if self.addresses().is_empty() || !self.addresses().iter().all(|address| address.ip().is_loopback()) {
+            return None;
+        }
+        let snapshot = self.view.snapshot.load();
+        let key = steps::key_of_link(&snapshot)?;
+        snapshot.sessions.make_code(key, Instant::now()).ok()
     }
 
     /// Why the configured database is not used. `None`: it is, or there is none.

@@ -188,6 +188,7 @@ fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
     let mut carried = next.clone();
     carried.generation = current.generation + 1;
     carried.keys = current.keys.clone();
+    carried.sessions = current.sessions.clone();
     carried.tokens = next.tokens.carry(&current.tokens);
     carried.recalls = current.recalls.clone();
     carried.answers = current.answers.clone();

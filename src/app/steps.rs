@@ -13,7 +13,7 @@ use super::{
     worker::{self, WorkerConfig},
 };
 use crate::{
-    auth::{self, StoredKeys, TokenSettings},
+    auth::{self, Digest, Principal, StoredKeys, TokenSettings},
     config::{Settings, administration::is_loopback},
     database::DatabaseSettings,
     ledger::{self, LedgerGauges, LedgerWriter},
@@ -62,6 +62,20 @@ pub(super) fn telemetry(
     telemetry.tls = settings.listen.tls.is_some();
     telemetry.traces = settings.otel.as_ref().map(|otel| otel.sample);
     telemetry
+}
+
+/// The key that the link of the start-up lines signs in as: an administrator's, the configuration's before
+/// the database's, or the only one of the configuration. `None`: there is none of these.
+pub(super) fn key_of_link(snapshot: &Snapshot) -> Option<Digest> {
+    let first = |admins: &mut dyn Iterator<Item = (&Digest, &Arc<Principal>)>| {
+        let admins = admins.filter(|(_, principal)| principal.admin && !principal.has_expired());
+        admins.min_by(|(_, one), (_, other)| one.name.cmp(&other.name)).map(|(digest, _)| *digest)
+    };
+    let configured = first(&mut snapshot.tokens.entries());
+    configured.or_else(|| first(&mut snapshot.keys.ring().iter())).or_else(|| {
+        let mut all = snapshot.tokens.entries();
+        all.next().filter(|_| all.next().is_none()).map(|(digest, _)| *digest)
+    })
 }
 
 /// The ledger's database. `None`: no ledger is kept.

@@ -165,6 +165,11 @@ impl ConfiguredKeys {
     pub fn principals(&self) -> impl Iterator<Item = &Arc<Principal>> {
         self.0.values()
     }
+
+    /// The keys with the digests of their tokens.
+    pub fn entries(&self) -> impl Iterator<Item = (&Digest, &Arc<Principal>)> {
+        self.0.iter()
+    }
 }
 
 /// The stored keys, and the clock of all meters. Cloning shares both.
@@ -208,10 +213,13 @@ impl StoredKeys {
     /// The principal of a presented token, configured or stored.
     #[must_use]
     pub fn find(&self, configured: &ConfiguredKeys, presented: &[u8]) -> Option<Arc<Principal>> {
-        find_by_digest(presented, |digest| {
-            let found = configured.0.get(digest).cloned();
-            found.or_else(|| self.ring.load().get(digest).cloned())
-        })
+        find_by_digest(presented, |digest| self.find_by(configured, digest))
+    }
+
+    /// The principal of a token by its digest.
+    #[must_use]
+    pub fn find_by(&self, configured: &ConfiguredKeys, digest: &Digest) -> Option<Arc<Principal>> {
+        configured.0.get(digest).cloned().or_else(|| self.ring.load().get(digest).cloned())
     }
 
     /// The stored keys have been read. Until then an unknown key may be a valid one.

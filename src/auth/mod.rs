@@ -9,6 +9,8 @@
 //! - [`store`]: keys in the database, changed by the [`editor`]; [`sync`] keeps the running gateway's keys up
 //!   to date
 //! - [`generate`]: new keys
+//! - [`session`]: sessions of the pages, each of a key; [`sign_in_guard`]: the bound of sign-ins that fail;
+//!   [`page_request`]: the proof that a page of this gateway sent a request, and its cookie
 
 pub mod credential;
 pub mod digest;
@@ -19,7 +21,10 @@ pub mod key_map;
 pub mod limit;
 pub mod limits;
 pub mod meter_clock;
+pub mod page_request;
+pub mod session;
 pub mod shared_limits;
+pub mod sign_in_guard;
 pub mod store;
 pub mod sync;
 pub mod token;
@@ -30,6 +35,7 @@ pub use editor::{KeyEditor, KeyName, StoreError};
 pub use key_map::{ConfiguredKeys, KeyMap, Principal, StoredKeys};
 pub use limits::KeyLimits;
 pub use meter_clock::MeterClock;
+pub use session::PageSessions;
 pub use shared_limits::{LimitHub, LimitKeeper};
 pub use store::{KeyStore, StoredKey};
 pub use sync::KeySync;

@@ -4,7 +4,7 @@
 //! left to the caller, because a gateway without a terminal must serve.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     time::SystemTime,
 };
@@ -57,7 +57,12 @@ fn show_text(
     writeln!(out, "thalweg {}\n\n{summary}", env!("CARGO_PKG_VERSION"))?;
     let model = example_model(settings, gateway, report);
     let base = summary::base_url(settings, gateway.addresses());
-    let text = commands(&base, gateway.made_token(), model.as_deref().unwrap_or(MODEL_PLACEHOLDER));
+    // Lines that are not read as they come are kept, as a service's are; a made token is among them anyway.
+    let is_read = gateway.made_token().is_some() || io::stdout().is_terminal();
+    let code = is_read.then(|| gateway.sign_in_code()).flatten();
+    let code = code.as_ref().map(|code| code.expose().as_str());
+    let model_name = model.as_deref().unwrap_or(MODEL_PLACEHOLDER);
+    let text = commands(&base, (gateway.made_token(), code), model_name);
     out.write_all(text.as_bytes())?;
     if model.is_none() {
         writeln!(
@@ -115,8 +120,8 @@ fn chat_model(models: &[String]) -> Option<String> {
     models.iter().find(chats).or_else(|| models.first()).cloned()
 }
 
-/// The commands to paste.
-fn commands(base: &str, generated: Option<&TokenSettings>, model: &str) -> String {
+/// The commands to paste. `code` signs a browser in.
+fn commands(base: &str, (generated, code): (Option<&TokenSettings>, Option<&str>), model: &str) -> String {
     let token = generated.map_or(TOKEN_PLACEHOLDER, |token| token.token.expose());
     let curl = curl(base, token, model);
     let keep_hint = match generated {
@@ -127,7 +132,10 @@ fn commands(base: &str, generated: Option<&TokenSettings>, model: &str) -> Strin
     };
     let page = base.strip_suffix("v1").unwrap_or(base);
     // What stands behind the `#` is in no request.
-    let page = generated.map_or_else(|| page.to_owned(), |_| format!("{page}#key={token}"));
+    let page = match code {
+        Some(code) => format!("{page}#code={code}\n  (this link signs in once, within ten minutes)"),
+        None => page.to_owned(),
+    };
     format!(
         "Look at it in a browser:\n  {page}\n\nTry it:\n  {curl}\n\n\
          Point an OpenAI client here:\n  export OPENAI_BASE_URL={base}\n  export OPENAI_API_KEY={token}\n\n{keep_hint}"
@@ -163,17 +171,17 @@ mod tests {
     #[test]
     fn a_token_of_this_run_is_shown_with_lines_that_work() {
         let generated = TokenSettings::plain("this run", Secret::new("sk-made".to_owned()));
-        let text = commands("http://localhost:9000/v1", Some(&generated), "demo/demo-text");
+        let text = commands("http://localhost:9000/v1", (Some(&generated), Some("c0de")), "demo/demo-text");
         assert!(text.contains("\n  export OPENAI_BASE_URL=http://localhost:9000/v1\n"), "{text}");
         assert!(text.contains("\n  export OPENAI_API_KEY=sk-made\n"), "{text}");
         assert!(text.contains("curl --no-buffer http://localhost:9000/v1/chat/completions"), "{text}");
         assert!(text.contains("made for this run"), "{text}");
-        assert!(text.contains("\n  http://localhost:9000/#key=sk-made\n"), "{text}");
+        assert!(text.contains("\n  http://localhost:9000/#code=c0de\n"), "{text}");
     }
 
     #[test]
     fn a_configured_token_is_left_to_its_owner_and_names_are_quoted() {
-        let text = commands("https://localhost:9000/v1", None, "it's \"x\"");
+        let text = commands("https://localhost:9000/v1", (None, None), "it's \"x\"");
         assert!(
             text.contains("Bearer $YOUR_TOKEN\"") && text.contains("OPENAI_API_KEY=$YOUR_TOKEN"),
             "{text}"

@@ -1,6 +1,6 @@
 //! The client as its connection and its headers describe it. The client's address is found after the request,
-//! by `settlement`. Values are copies, because a part of the head would keep all of the buffer that it was
-//! read into until then.
+//! by [`super::client_address`]. Values are copies, because a part of the head would keep all of the buffer
+//! that it was read into until then.
 
 use std::net::IpAddr;
 

@@ -4,7 +4,8 @@
 //!
 //! Invariant: every request gives exactly one [`Completed`].
 //!
-//! - [`record`]: the facts of one request, with its [`client`] and its [`route`]
+//! - [`record`]: the facts of one request, with its [`client`] ([`client_address`]: behind
+//!   proxies) and its [`route`]
 //! - [`stats`]: the figures of a response; [`digests`]: its checksums
 //! - `usage`: the tokens that a request used, their cost, and its key's lease settled with them
 //! - [`reuse`]: an answer that no provider was paid for
@@ -15,6 +16,7 @@
 
 pub mod background;
 pub mod client;
+pub mod client_address;
 pub mod completed;
 pub mod completion;
 pub mod digests;

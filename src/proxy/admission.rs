@@ -4,9 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::request::Parts;
 
-use super::{call::Call, fault::Refusal, limit_headers::LimitHeaders, snapshot::Snapshot};
+use super::{call::Call, fault::Refusal, limit_headers::LimitHeaders, page_session, snapshot::Snapshot};
 use crate::{
     auth::{
         self, Principal,
@@ -24,28 +24,32 @@ const DEFAULT_ANSWER_TOKENS: u32 = 512;
 ///
 /// # Errors
 /// The key is missing, unknown or expired (401), or the keys have not been read since the start (503).
-pub fn admit(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Principal>, Box<Refusal>> {
-    accept(snapshot, headers, |_| true).map(|(principal, _)| principal)
+pub fn admit(snapshot: &Snapshot, head: &Parts) -> Result<Arc<Principal>, Box<Refusal>> {
+    accept(snapshot, head, |_| true).map(|(principal, _)| principal)
 }
 
-/// The first valid key that is `wanted`, else the first valid one; and the key as presented.
+/// The first valid key that is `wanted`, else the first valid one; and the key as presented. Without any key
+/// shown, a page's session is looked for, which has none to present.
 ///
 /// # Errors
 /// As [`admit`].
 pub fn accept<'h>(
     snapshot: &Snapshot,
-    headers: &'h HeaderMap,
+    head: &'h Parts,
     wanted: impl Fn(&Principal) -> bool,
-) -> Result<(Arc<Principal>, &'h [u8]), Box<Refusal>> {
+) -> Result<(Arc<Principal>, Option<&'h [u8]>), Box<Refusal>> {
     let (mut other, mut has_any, mut has_expired, mut has_unknown) = (None, false, false, false);
-    for presented in auth::presented(headers) {
+    for presented in auth::presented(&head.headers) {
         has_any = true;
         match snapshot.keys.find(&snapshot.tokens, presented) {
             Some(principal) if principal.has_expired() => has_expired = true,
-            Some(principal) if wanted(&principal) => return Ok((principal, presented)),
-            Some(principal) => other = other.or(Some((principal, presented))),
+            Some(principal) if wanted(&principal) => return Ok((principal, Some(presented))),
+            Some(principal) => other = other.or(Some((principal, Some(presented)))),
             None => has_unknown = true,
         }
+    }
+    if !has_any && let Some(found) = page_session::principal(snapshot, head) {
+        return found.map(|principal| (principal, None));
     }
     other.ok_or_else(|| {
         let (code, message) = if !has_any {

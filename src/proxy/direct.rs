@@ -55,7 +55,7 @@ impl Gateway {
         (provider, upstream_model): (&Arc<str>, &str),
     ) -> Result<DirectCall, Box<Refusal>> {
         let snapshot = self.snapshot();
-        let principal = admit(&snapshot, &head.headers)?;
+        let principal = admit(&snapshot, head)?;
         let route = RequestRoute::Completion { template, endpoint: Endpoint::ChatCompletions };
         // Each has an id of its own.
         let mut own = head.clone();

@@ -91,7 +91,7 @@ impl Gateway {
         addressed: Addressed<'_>,
     ) -> Result<Answer, Box<Refusal>> {
         let endpoint = addressed.endpoint;
-        let principal = admit(snapshot, &head.headers)?;
+        let principal = admit(snapshot, head)?;
         let key = Arc::clone(&principal.id);
         call.note_key(&principal);
         call.record().on_disconnect = snapshot.stream.on_disconnect;

@@ -58,9 +58,9 @@ impl Gateway {
     ) -> Response<Body> {
         let snapshot = self.snapshot.load_full();
         self.trace(&mut call, head);
-        let mut outcome = match accept(&snapshot, &head.headers, |_| true) {
+        let mut outcome = match accept(&snapshot, head, |_| true) {
             Ok((principal, presented)) => {
-                let owner = (principal, Some(presented));
+                let owner = (principal, presented);
                 self.answer(&mut call, &snapshot, owner, head, body, addressed).await
             }
             Err(refusal) => Err(refusal),

@@ -6,7 +6,8 @@
 //! - [`direct`]: a request past the relay, through the same door; [`single`]: a completion without a
 //!   connection of its own
 //! - [`call`]: one request's id, dialect and completion; every response is made there
-//! - [`admission`]: the key and its limits; `limit_headers`: the response's headers about them
+//! - [`admission`]: the key and its limits, [`page_session`]: a page's session in the place of a key
+//! - `limit_headers`: the response's headers about limits
 //! - `intake`: the request body, read whole, by [`decode`] where it is compressed; [`body_memory`]: the
 //!   memory that bodies hold; `request_headers`: the headers that address the gateway
 //! - `query`: the query that goes to the provider; [`gemini_path`]: paths that name model and method
@@ -71,6 +72,7 @@ mod intake;
 mod limit_headers;
 mod missing;
 mod paced_answer;
+pub mod page_session;
 mod planning;
 mod query;
 mod recall;

@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -20,7 +21,7 @@ use super::{
     body::Body,
     fault::Refusal,
     handle::Addressed,
-    intake::{self, Incoming, ReadBody},
+    intake::{self, Incoming, Intake, ReadBody},
 };
 use crate::{
     auth::Principal,
@@ -30,6 +31,9 @@ use crate::{
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Bytes of a body whose sender has shown no key, and the time for it.
+const SHORT_BODY: usize = 4096;
+const SHORT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Headers of the batch that are not its items': they are about its own body, answer or connection. A key of
 /// idempotency would make all items one request at a provider that knows it.
@@ -113,6 +117,20 @@ impl Gateway {
         intake::read(body, &head.headers, self.snapshot.load().intake, memory).await
     }
 
+    /// Reads a short body, whose sender has not shown a key yet.
+    ///
+    /// # Errors
+    /// As for a completion.
+    pub async fn read_short_body(&self, head: &Parts, body: impl Incoming) -> Result<ReadBody, Box<Refusal>> {
+        let intake = self.snapshot.load().intake;
+        let intake = Intake {
+            body_size: intake.body_size.min(SHORT_BODY),
+            body_timeout: intake.body_timeout.min(SHORT_BODY_TIMEOUT),
+            ..intake
+        };
+        intake::read(body, &head.headers, intake, (&self.bodies, &"pages".into())).await
+    }
+
     /// Asks for one completion that does not stream. A body that asks for a stream is refused.
     pub async fn single(&self, request: SingleRequest) -> SingleAnswer {
         let SingleRequest { id, headers, client, principal, endpoint, template, body } = request;
@@ -123,7 +141,7 @@ impl Gateway {
         let asks_for_stream = envelope::read_for(&body, ModelUse::Optional, None)
             .is_ok_and(|envelope| envelope.stream() == Some(true));
         let response = if asks_for_stream {
-            let admitted = principal.map_or_else(|| admit(&self.snapshot.load(), &head.headers), Ok);
+            let admitted = principal.map_or_else(|| admit(&self.snapshot.load(), &head), Ok);
             let refusal = match admitted {
                 Ok(principal) => {
                     call.note_key(&principal);

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{encode::CompressionSettings, intake::Intake, secret_mask::SecretMask};
 use crate::{
-    auth::{ConfiguredKeys, KeyLimits, Principal, StoredKeys},
+    auth::{ConfiguredKeys, KeyLimits, PageSessions, Principal, StoredKeys},
     base::{
         Deadlines, Endpoint, Network,
         origins::{OriginMaker, OriginToken},
@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub tokens: ConfiguredKeys,
     /// Keys of the store; shared by all snapshots.
     pub keys: StoredKeys,
+    /// Sessions of the pages; shared by all snapshots.
+    pub sessions: PageSessions,
     pub catalog: Catalog,
     /// By the catalog's index.
     pub providers: Vec<Provider>,

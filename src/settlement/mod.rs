@@ -7,13 +7,12 @@
 //! - [`thread`]: the thread and its batches
 //! - [`config`]: the part of the configuration that settlement reads
 //! - `log_line`: the closing line
-//! - `row`: the ledger's row, with its `client_address`
+//! - `row`: the ledger's row
 //! - `fact`: the entry in the statistics
 //! - `span`: the spans of a trace
 //! - `events`: rows and sums for watchers
 //! - `phase`: the words for a stage, shared by these
 
-mod client_address;
 pub mod config;
 mod events;
 mod fact;

@@ -3,13 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use super::{
-    client_address::client_address,
     config::{ProviderLabels, SettlementConfig},
     phase::phase,
 };
 use crate::{
     base::{Fault, Side, time::unix_micros},
-    exchange::{Completed, Digests, Outcome, UsageSource},
+    exchange::{Completed, Digests, Outcome, UsageSource, client_address::client_address},
     ledger::{Row, RowIds, RowOutcome, row::cut},
 };
 

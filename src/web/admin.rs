@@ -7,10 +7,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Uri, header, request::Parts};
+use http::{header, request::Parts};
 
 use super::routes::Access;
-use crate::auth::Principal;
+use crate::auth::{
+    Principal,
+    page_request::{is_local_name, is_of_own_page},
+};
 use crate::proxy::{
     AdminAccess, Refusal, Snapshot,
     admission::{accept, admit, unavailable},
@@ -43,7 +46,7 @@ pub(super) fn authorize(
 ) -> Result<(), Box<Refusal>> {
     match access {
         Access::Anyone => Ok(()),
-        Access::Key => admit(snapshot, &head.headers).map(|_| ()),
+        Access::Key => admit(snapshot, head).map(|_| ()),
         Access::OperatorUnlessPublic if snapshot.telemetry.public_metrics => Ok(()),
         Access::Operator | Access::OperatorUnlessPublic => administrate(listener, snapshot, head),
         Access::OperatorOrKey => event_scope(listener, snapshot, head).map(|_| ()),
@@ -62,7 +65,7 @@ pub(super) fn event_scope(
     match administrate(listener, snapshot, head) {
         Ok(()) => Ok(None),
         Err(refusal) if listener != ListenerRole::Public => Err(refusal),
-        Err(_) => admit(snapshot, &head.headers).map(|principal| Some(Arc::clone(&principal.id))),
+        Err(_) => admit(snapshot, head).map(|principal| Some(Arc::clone(&principal.id))),
     }
 }
 
@@ -77,7 +80,7 @@ pub(super) enum DetailScope {
 
 /// The details that a request may see: an accepted key's, or an operator's.
 pub(super) fn detail(listener: ListenerRole, snapshot: &Snapshot, head: &Parts) -> DetailScope {
-    match admit(snapshot, &head.headers) {
+    match admit(snapshot, head) {
         Ok(principal) if principal.admin || principal.limits.models.is_empty() => DetailScope::All,
         Ok(principal) => DetailScope::OfKey(principal),
         Err(_) if administrate(listener, snapshot, head).is_ok() => DetailScope::All,
@@ -111,10 +114,31 @@ fn administrate(listener: ListenerRole, snapshot: &Snapshot, head: &Parts) -> Re
             ListenerRole::Administration { open: false } | ListenerRole::Public => return Err(closed()),
         }
     }
-    if accept(snapshot, &head.headers, |principal| principal.admin)?.0.admin {
+    if accept(snapshot, head, |principal| principal.admin)?.0.admin {
         return Ok(());
     }
     Err(Refusal::request(403, "not_an_administrator", "this API key may not administrate"))
+}
+
+/// How a listener serves administration, as pages show it: `key` (by an administrator's key), `open` (without
+/// one), `closed` (there is no such key), `elsewhere`.
+pub(super) fn access_word(listener: ListenerRole, snapshot: &Snapshot) -> &'static str {
+    let has_admin = snapshot.tokens.has_admin() || snapshot.keys.has_admin();
+    match listener {
+        ListenerRole::Public if snapshot.administration == AdminAccess::Apart => "elsewhere",
+        ListenerRole::Public | ListenerRole::Administration { .. }
+            if has_admin || !snapshot.keys.are_known() =>
+        {
+            "key"
+        }
+        ListenerRole::Administration { open: true } => "open",
+        ListenerRole::Public | ListenerRole::Administration { open: false } => "closed",
+    }
+}
+
+/// Whether a request passes as an operator's without any key.
+pub(super) fn needs_no_key(listener: ListenerRole, snapshot: &Snapshot, head: &Parts) -> bool {
+    access_word(listener, snapshot) == "open" && refuse_web_pages(head).is_ok()
 }
 
 fn closed() -> Box<Refusal> {
@@ -123,26 +147,17 @@ fn closed() -> Box<Refusal> {
     Refusal::request(403, "administration_closed", message)
 }
 
-/// Refuses requests of web pages where no key is required: a page in an operator's browser reaches loopback,
-/// either from another origin (it sends `origin`) or under its own name, which DNS rebinding points here
-/// (`host` is not local).
+/// Refuses requests of web pages but the gateway's own where no key is required: a page in an operator's
+/// browser reaches loopback, either from another origin (it sends `origin`) or under its own name, which DNS
+/// rebinding points here (`host` is not local).
 fn refuse_web_pages(head: &Parts) -> Result<(), Box<Refusal>> {
-    if !head.headers.contains_key(header::ORIGIN) && is_local_name(&head.uri, &head.headers) {
+    let (uri, headers) = (&head.uri, &head.headers);
+    if is_local_name(uri, headers) && (!headers.contains_key(header::ORIGIN) || is_of_own_page(uri, headers))
+    {
         return Ok(());
     }
     let message = "without an administrator's key, administration is not for web pages or under other names";
     Err(Refusal::request(403, "administration_closed", message))
-}
-
-/// Whether `host`, or the request's authority, is `localhost`, an IP address or absent.
-fn is_local_name(uri: &Uri, headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let Some(authority) = host.or_else(|| uri.authority().map(http::uri::Authority::as_str)) else {
-        return true;
-    };
-    let Ok(authority) = authority.parse::<http::uri::Authority>() else { return false };
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok()
 }
 
 #[cfg(test)]

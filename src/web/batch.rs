@@ -42,7 +42,7 @@ impl Site {
         head: &Parts,
         body: impl Incoming,
     ) -> Result<BatchRun, Box<Refusal>> {
-        let principal = admit(&self.gateway.snapshot(), &head.headers)?;
+        let principal = admit(&self.gateway.snapshot(), head)?;
         call.note_key(&principal);
         let body = self.gateway.read_body(&principal, head, body).await?;
         call.record().client.request_bytes = body.bytes.len() as u64;

@@ -11,7 +11,8 @@
 //! - `preflight`: answers that do not depend on the path
 //! - `page`: the list of paths, liveness and readiness; `models`: the models that are offered; `health`: the
 //!   state of providers and candidates
-//! - `pages`: the pages for people, and their files
+//! - `pages`: the pages for people, and their files; `managed`: the things that they manage, `session`:
+//!   signing in
 //! - `statistics`, `metrics`: counts and times since the start, as JSON and for Prometheus; [`stats_share`]:
 //!   those of all replicas in one (`candidate_share`, `figures`)
 //! - [`reload`]: the handle that reloads the configuration
@@ -30,6 +31,7 @@ mod figures;
 mod file_body;
 mod health;
 mod json_array;
+mod managed;
 mod metrics;
 mod models;
 mod page;
@@ -38,6 +40,7 @@ mod preflight;
 pub mod reload;
 mod routes;
 mod runs;
+mod session;
 pub mod site;
 mod statistics;
 pub mod stats_share;

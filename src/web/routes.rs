@@ -53,6 +53,7 @@ pub(super) enum Methods {
     GetAndHead,
     GetAndDelete,
     GetAndPost,
+    GetPostAndDelete,
     Post,
 }
 
@@ -85,6 +86,8 @@ pub(super) enum Operation {
     Stored(StoredPage),
     /// Another answer of a provider's.
     Forward(Endpoint),
+    /// An answer of the gateway itself to a request that may have a body.
+    Managed(ManagedPage),
     /// An answer of the gateway itself.
     Page(Page),
 }
@@ -110,6 +113,12 @@ pub(super) enum Page {
     Hello,
 }
 
+/// The things that pages manage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ManagedPage {
+    Session,
+}
+
 /// The things that a path below `/v1/files` or `/v1/batches` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StoredPage {
@@ -132,10 +141,10 @@ pub(super) struct RouteMatch<'p> {
 }
 
 use Access::{Anyone, Key, Operator, OperatorOrKey, OperatorUnlessPublic};
-use Methods::{Get, GetAndDelete, GetAndHead, GetAndPost, Post};
+use Methods::{Get, GetAndDelete, GetAndHead, GetAndPost, GetPostAndDelete, Post};
 
 /// In the order in which `GET /` lists them; completions first, because the table is searched from its start.
-pub(super) static ROUTES: [Route; 50] = [
+pub(super) static ROUTES: [Route; 51] = [
     completion("/v1/chat/completions", Endpoint::ChatCompletions, false),
     completion("/v1/chat/completions/asgi", Endpoint::ChatCompletions, true),
     batch("/v1/chat/completions/batch"),
@@ -175,6 +184,7 @@ pub(super) static ROUTES: [Route; 50] = [
     page(GetAndHead, "/compare", Anyone, Page::Comparison),
     page(GetAndHead, "/compare/{id}", Anyone, Page::KeptRun),
     page(GetAndHead, "/dashboard", Anyone, Page::Dashboard),
+    managed(GetPostAndDelete, "/session", ManagedPage::Session),
     page(GetAndHead, "/stats", Operator, Page::Stats),
     page(GetAndHead, "/metrics", OperatorUnlessPublic, Page::Metrics),
     page(GetAndHead, "/events", OperatorOrKey, Page::Events),
@@ -208,6 +218,10 @@ const fn batch(path: &'static str) -> Route {
 
 const fn stored(methods: Methods, path: &'static str, page: StoredPage) -> Route {
     Route { methods, path, template: path, access: Key, operation: Operation::Stored(page) }
+}
+
+const fn managed(methods: Methods, path: &'static str, page: ManagedPage) -> Route {
+    Route { methods, path, template: path, access: Anyone, operation: Operation::Managed(page) }
 }
 
 const fn further(methods: Methods, path: &'static str, endpoint: Endpoint) -> Route {
@@ -289,7 +303,7 @@ impl Route {
         match self.operation {
             Operation::Complete { endpoint, .. } | Operation::Forward(endpoint) => Some(endpoint),
             Operation::Generate { .. } => Some(Endpoint::Gemini),
-            Operation::Batch | Operation::Stored(_) | Operation::Page(_) => None,
+            Operation::Batch | Operation::Stored(_) | Operation::Managed(_) | Operation::Page(_) => None,
         }
     }
 
@@ -299,6 +313,7 @@ impl Route {
             GetAndHead => *method == Method::GET || *method == Method::HEAD,
             GetAndDelete => *method == Method::GET || *method == Method::DELETE,
             GetAndPost => *method == Method::GET || *method == Method::POST,
+            GetPostAndDelete => [Method::GET, Method::POST, Method::DELETE].contains(method),
             Post => *method == Method::POST,
         }
     }
@@ -329,6 +344,7 @@ impl Route {
             | Operation::Generate { .. }
             | Operation::Batch
             | Operation::Stored(_)
+            | Operation::Managed(_)
             | Operation::Forward(_) => false,
         }
     }
@@ -344,7 +360,8 @@ impl Route {
             | Operation::Page(
                 Page::Models | Page::Model | Page::Compare | Page::Comparison | Page::KeptRun | Page::Hello,
             ) => false,
-            Operation::Page(
+            Operation::Managed(ManagedPage::Session)
+            | Operation::Page(
                 Page::Reload
                 | Page::Dashboard
                 | Page::Stats
@@ -420,6 +437,7 @@ impl Methods {
             Self::GetAndHead => "GET, HEAD, OPTIONS",
             Self::GetAndDelete => "GET, DELETE, OPTIONS",
             Self::GetAndPost => "GET, POST, OPTIONS",
+            Self::GetPostAndDelete => "GET, POST, DELETE, OPTIONS",
             Self::Post => "POST, OPTIONS",
         }
     }
@@ -431,6 +449,7 @@ impl Methods {
             Self::GetAndHead => "this path takes GET, HEAD, OPTIONS",
             Self::GetAndDelete => "this path takes GET, DELETE, OPTIONS",
             Self::GetAndPost => "this path takes GET, POST, OPTIONS",
+            Self::GetPostAndDelete => "this path takes GET, POST, DELETE, OPTIONS",
             Self::Post => "this path takes POST, OPTIONS",
         }
     }
@@ -438,7 +457,9 @@ impl Methods {
     /// The method as `GET /` lists it.
     pub(super) const fn main(self) -> &'static str {
         match self {
-            Self::Get | Self::GetAndHead | Self::GetAndDelete | Self::GetAndPost => "GET",
+            Self::Get | Self::GetAndHead | Self::GetAndDelete | Self::GetAndPost | Self::GetPostAndDelete => {
+                "GET"
+            }
             Self::Post => "POST",
         }
     }
@@ -535,6 +556,15 @@ mod tests {
         }
         assert_eq!(template(&Method::DELETE, "/v1/responses/resp_1"), "/v1/responses/{id}");
         assert_eq!(template(&Method::DELETE, "/v1/responses/resp_1/cancel"), UNKNOWN);
+    }
+
+    #[test]
+    fn sessions_are_for_paths_that_exist_as_they_are_written() {
+        for (method, path) in &crate::proxy::page_session::PATHS {
+            let found = find(path).unwrap();
+            assert!(found.route.takes(method), "{method} {path}");
+            assert!(matches!(path.strip_prefix('/'), Some(path) if !path.contains('{')), "{path}");
+        }
     }
 
     #[test]

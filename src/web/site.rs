@@ -120,6 +120,7 @@ impl Site {
                 Box::pin(self.generate(call, (found.model(), streams), head, body)).await
             }
             Operation::Batch => Box::pin(self.batch(call, head, body)).await,
+            Operation::Managed(page) => Box::pin(self.managed(page, call, head, body)).await,
             Operation::Stored(page) => {
                 let rest = found.rest.to_owned();
                 Box::pin(self.stored((page, rest), call, head, body)).await
@@ -219,10 +220,10 @@ impl Site {
             Page::Live => Ok(Reply::ok(page::live())),
             Page::Hello => Ok(Reply::ok(page::hello())),
             Page::Ready => Ok(Reply::ready((parts.ready)())),
-            Page::Models => admit(&snapshot, &head.headers)
+            Page::Models => admit(&snapshot, head)
                 .and_then(|principal| models::list(&snapshot, &principal.limits, (call.dialect, head)))
                 .map(Reply::ok),
-            Page::Model => admit(&snapshot, &head.headers)
+            Page::Model => admit(&snapshot, head)
                 .and_then(|principal| models::one(&snapshot, &principal.limits, call.dialect, found.rest))
                 .map(Reply::ok),
             Page::Health => {

@@ -76,7 +76,7 @@ impl Site {
         body: impl Incoming,
     ) -> Result<StoredReply, Box<Refusal>> {
         let desk = self.parts.desk.as_ref().ok_or_else(off)?;
-        let principal = admit(&self.gateway.snapshot(), &head.headers)?;
+        let principal = admit(&self.gateway.snapshot(), head)?;
         call.note_key(&principal);
         let id = rest.split('/').next().unwrap_or_default();
         let request = StoredRequest { desk, principal: &principal, id, head };

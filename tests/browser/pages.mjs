@@ -19,8 +19,8 @@ if (PICTURES) mkdirSync(PICTURES, { recursive: true });
 
 const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox", "--disable-gpu"] });
 
-/** A tab that fails at its end if its page complained or asked another host. */
-const tab = async (work, { width = 1440, height = 1000, dark = false, key = KEY, at = URL_ } = {}) => {
+/** A tab that is signed in, and fails at its end if its page complained or asked another host. */
+const tab = async (work, { width = 1440, height = 1000, dark = false, key = KEY, at = URL_, below = "", expected } = {}) => {
   const context = await browser.newContext({
     viewport: { width, height },
     colorScheme: dark ? "dark" : "light",
@@ -29,23 +29,29 @@ const tab = async (work, { width = 1440, height = 1000, dark = false, key = KEY,
   });
   const page = await context.newPage();
   const complaints = [];
-  page.on("console", (line) => ["error", "warning"].includes(line.type()) && complaints.push(line.text()));
+  page.on("console", (line) => {
+    if (["error", "warning"].includes(line.type()) && !expected?.test(line.text())) complaints.push(line.text());
+  });
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("request", (request) => {
     const { origin, protocol } = new URL(request.url());
     if (origin !== new URL(at).origin && protocol !== "data:") complaints.push(`asked ${request.url()}`);
   });
   try {
-    const signIn = (secret) => {
-      // A picture alone is sandboxed and has no storage.
-      if (!location.pathname.endsWith(".svg")) sessionStorage.setItem("thalweg-key", secret);
-    };
-    if (key) await page.addInitScript(signIn, key);
-    await work(page);
+    if (key) await signIn(context, `${at}${below}`, key);
+    await work(page, context);
+    const kept = await page.evaluate(() => [sessionStorage.length, localStorage.length, document.cookie]).catch(() => null);
+    assert.deepEqual(kept ?? [0, 0, ""], [0, 0, ""], "no script has a secret");
     assert.deepEqual(complaints, []);
   } finally {
     await context.close();
   }
+};
+
+/** Signs a browser in past its form. */
+const signIn = async (context, root, key) => {
+  const answer = await context.request.post(`${root}/session`, { headers: { "x-thalweg-page": "1" }, data: { key } });
+  assert.equal(answer.status(), 200, await answer.text());
 };
 
 /** A proxy that serves the gateway below /llm/ at a port of its own. */
@@ -97,25 +103,82 @@ const ended = (page, words) =>
 
 const checks = {
   async "the first page asks for a key, and takes one"() {
-    await tab(async (page) => {
+    await tab(async (page, context) => {
       await open(page, "/");
       await page.waitForSelector("#sign-in:not([hidden])");
       await page.waitForFunction(() => document.querySelector("#state").textContent.includes("providers"));
       await shoot(page, "start-signed-out");
+      await audit(page);
+      await page.fill("#key", "sk-wrong");
+      await page.keyboard.press("Enter");
+      await page.waitForFunction(() => /knows no such key\.$/.test(document.querySelector("#sign-in-status").textContent));
+      assert.equal(await page.inputValue("#key"), "sk-wrong", "to be mended");
+      await shoot(page, "sign-in-wrong");
       await page.fill("#key", KEY);
       await page.keyboard.press("Enter");
       await page.waitForFunction(() => document.querySelectorAll("#providers tbody tr").length > 3);
       assert(await page.isHidden("#sign-in"));
-      assert.match(await text(page, "who"), new RegExp(`…${KEY.slice(-4)}`));
+      assert.equal(await page.inputValue("#key"), "");
+      assert.match(await text(page, "who"), /^Key tests/);
+      const [{ name, httpOnly, sameSite, path: at }] = await context.cookies();
+      assert.deepEqual([name, httpOnly, sameSite, at], [`thalweg-session-${new URL(URL_).port}`, true, "Strict", "/"]);
+      await page.reload();
+      await page.waitForFunction(() => document.querySelectorAll("#providers tbody tr").length > 3);
       await page.getByRole("button", { name: "Sign out" }).click();
       await page.waitForSelector("#sign-in:not([hidden])");
-    }, { key: null });
+      assert.deepEqual(await context.cookies(), []);
+    }, { key: null, expected: /status of 401/ });
   },
-  async "a key behind the # signs in and leaves the address"() {
+  async "a used link says so, and leaves the address"() {
     await tab(async (page) => {
-      await open(page, `/#key=${KEY}`);
+      await open(page, "/#code=0123456789abcdef");
+      await page.waitForFunction(() => /used before/.test(document.querySelector("#sign-in-status").textContent));
+      assert.equal(page.url(), `${URL_}/`);
+    }, { key: null, expected: /status of 401/ });
+  },
+  async "a tab that comes back after its session has ended gets the form, and goes on"() {
+    await tab(async (page, context) => {
+      await open(page, "/dashboard");
+      await page.waitForFunction(() => document.querySelector("#status").textContent === "Live.");
+      // Another tab has signed out meanwhile; this one finds out by itself.
+      const headers = { "x-thalweg-page": "1" };
+      const cookie = (await context.cookies()).map(({ name, value }) => `${name}=${value}`).join();
+      await fetch(`${URL_}/session`, { method: "DELETE", headers: { ...headers, cookie } });
+      await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+      await page.waitForFunction(() => /has ended/.test(document.querySelector("#sign-in-status").textContent));
+      await shoot(page, "session-ended");
+      await page.fill("#key", ADMIN);
+      await page.keyboard.press("Enter");
+      await page.waitForFunction(() => document.querySelector("#status").textContent === "Live.");
+      assert(await page.isHidden("#sign-in"));
+    }, { key: ADMIN, expected: /status of 401/ });
+  },
+  async "a session goes by keyboard alone"() {
+    await tab(async (page) => {
+      await open(page, "/");
+      await page.waitForSelector("#sign-in:not([hidden])");
+      const tabTo = async (wanted) => {
+        for (let step = 0; step < 30; step += 1) {
+          await page.keyboard.press("Tab");
+          if (await page.evaluate(wanted)) return;
+        }
+        throw new Error("not reached by Tab");
+      };
+      await tabTo(() => document.activeElement.id === "key");
+      await page.keyboard.type(KEY);
+      await page.keyboard.press("Enter");
       await page.waitForFunction(() => document.querySelectorAll("#providers tbody tr").length > 3);
-      assert(!page.url().includes("key"), page.url());
+      await page.evaluate(() => document.activeElement.blur());
+      await page.reload();
+      await page.waitForFunction(() => document.querySelector("#who button"));
+      await tabTo(() => document.activeElement.textContent === "Sign out");
+      await page.keyboard.press("Enter");
+      await page.waitForSelector("#sign-in:not([hidden])");
+      await page.setViewportSize({ width: 360, height: 740 });
+      await page.emulateMedia({ colorScheme: "dark" });
+      await fits(page);
+      await shoot(page, "sign-in-360-dark");
+      await audit(page);
     }, { key: null });
   },
   async "the playground shows tokens as they arrive, with their times"() {
@@ -176,7 +239,7 @@ const checks = {
     });
   },
   async "pages work below a path of a proxy"() {
-    await below((origin) => tab(async (page) => {
+    await below((origin) => tab(async (page, context) => {
       await open(page, "/llm/", origin);
       await play(page, "demo-emoji");
       await ended(page, "^Done");
@@ -187,7 +250,14 @@ const checks = {
       await page.getByRole("link", { name: "Start" }).click();
       await page.waitForFunction(() => document.querySelectorAll("#providers tbody tr").length > 3);
       assert.equal(new URL(page.url()).pathname, "/llm/");
-    }, { at: origin }));
+      await page.getByRole("button", { name: "Sign out" }).click();
+      await page.waitForSelector("#sign-in:not([hidden])");
+      await page.fill("#key", KEY);
+      await page.keyboard.press("Enter");
+      await page.waitForSelector("#who button");
+      const [{ path: at }] = await context.cookies();
+      assert.equal(at, "/llm", "the cookie is for the gateway's pages alone");
+    }, { at: origin, below: "/llm" }));
   },
   async "the first page fits 360 pixels, in the dark"() {
     await tab(async (page) => {

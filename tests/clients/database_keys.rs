@@ -44,7 +44,7 @@ impl Drop for Folder {
     }
 }
 
-fn stored(name: &str, secret: &str, limits: KeyLimits) -> StoredKey {
+pub fn stored(name: &str, secret: &str, limits: KeyLimits) -> StoredKey {
     StoredKey {
         id: format!("key_{name}"),
         name: name.to_owned(),

@@ -7,7 +7,7 @@ mod charges;
 mod coalescing;
 mod coded_bodies;
 mod connections;
-mod database_keys;
+pub mod database_keys;
 mod disconnects;
 mod endpoints;
 mod further_endpoints;

@@ -9,6 +9,7 @@ use crate::{
     proxy::{
         Refusal, Snapshot,
         admission::{self, accept},
+        page_session,
     },
     routing::PlanRequest,
     upstream::Target,
@@ -31,14 +32,14 @@ pub(in crate::web) fn parameters(head: &Parts) -> Result<Params, Box<Refusal>> {
 /// # Errors
 /// The key is not accepted (401).
 pub(in crate::web) fn offered_models(head: &Parts, snapshot: &Snapshot) -> Result<Vec<String>, Box<Refusal>> {
-    let (principal, _) = accept(snapshot, &head.headers, |_| true)?;
+    let (principal, _) = accept(snapshot, head, |_| true)?;
     let offered = snapshot.catalog.offered();
     let names = offered.iter().map(|offered| offered.model.to_owned());
     Ok(names.filter(|model| snapshot.allows(&principal.limits, model)).take(MAX_MODELS_TRIED).collect())
 }
 
-/// The gateway's own listener, with the key of the request that asks for the comparison; `own` is its
-/// address.
+/// The gateway's own listener, with the key or the session of the request that asks for the comparison; `own`
+/// is its address.
 ///
 /// # Errors
 /// The key is not accepted (401).
@@ -47,7 +48,10 @@ pub(in crate::web) fn own_target(
     snapshot: &Snapshot,
     own: &Target,
 ) -> Result<Target, Box<Refusal>> {
-    let (_, key) = accept(snapshot, &head.headers, |_| true)?;
+    let (_, key) = accept(snapshot, head, |_| true)?;
+    let Some(key) = key else {
+        return Ok(Target { headers: page_session::own_headers(head), ..Target::clone(own) });
+    };
     let key = std::str::from_utf8(key).ok();
     Ok(Target { key: key.map(|key| Secret::new(key.to_owned())), ..Target::clone(own) })
 }
@@ -62,7 +66,7 @@ pub(in crate::web) fn prepare(
     own: &Target,
     params: &Params,
 ) -> Result<Context, Box<Refusal>> {
-    let (principal, _) = accept(snapshot, &head.headers, |_| true)?;
+    let (principal, _) = accept(snapshot, head, |_| true)?;
     admission::check_models(snapshot, &principal, &params.model, &[])?;
     let plan = snapshot.catalog.plan(&PlanRequest::stream(&params.model), Moment::now(), &mut Rng::random());
     let plan = plan.map_err(|none| Refusal::no_plan(&none, &params.model))?;

@@ -1,8 +1,10 @@
-// Parts that all pages share: elements, the key, requests, streams of events, figures with their units.
-// All that comes from outside becomes text, never markup.
+// Parts that all pages share: elements, the session, requests, streams of events, figures with their units.
+// All that comes from outside becomes text, never markup. Keys are not kept: the browser has a cookie that
+// no script reads.
 
 const ROOT = new URL(document.documentElement.dataset.root, location.href);
-const KEY = "thalweg-key";
+// The gateway takes the cookie only with this header, which pages of other origins cannot send.
+const PAGE = { "x-thalweg-page": "1" };
 
 export const byId = (id) => document.getElementById(id);
 export const address = (path) => new URL(path, ROOT);
@@ -17,23 +19,11 @@ export const make = (name, attributes = {}, ...children) => {
   return element;
 };
 
-// The key is kept until the tab closes. The start-up lines print an address that holds it behind the `#`,
-// which no request carries.
-const store = () => {
-  try {
-    return sessionStorage;
-  } catch {
-    return null;
-  }
-};
-export const key = () => store()?.getItem(KEY) ?? null;
-const keep = (value) => (value ? store()?.setItem(KEY, value) : store()?.removeItem(KEY));
-
-const given = new URLSearchParams(location.hash.slice(1)).get("key");
-if (given) {
-  keep(given);
-  history.replaceState(null, "", location.pathname + location.search);
-}
+let session = { signed_in: false, admin: false, key: null, administration: "key" };
+/** Whether the page may ask for more than anyone, and whether as an administrator. */
+export const signedIn = () => session.signed_in;
+export const isAdmin = () => session.admin;
+export const administration = () => session.administration;
 
 /** A failure in words, with the next step. */
 export class Failure extends Error {
@@ -52,6 +42,9 @@ const NEXT_STEP = {
   503: "The gateway or all providers are busy or down; look at the providers' state, then try again.",
 };
 
+// Their messages say what to do.
+const PLAIN = new Set(["invalid_api_key", "key_expired", "link_used", "too_many_sign_ins", "session_ended"]);
+
 const failure = async (response) => {
   const text = await response.text().catch(() => "");
   let error = {};
@@ -61,23 +54,22 @@ const failure = async (response) => {
     // A proxy in between answers in a form of its own.
   }
   const message = error.message ?? `the gateway answered ${response.status}`;
-  const next = NEXT_STEP[response.status] ?? "";
+  const next = PLAIN.has(error.code) ? "" : (NEXT_STEP[response.status] ?? "");
   return new Failure(response.status, `${message[0].toUpperCase()}${message.slice(1)}. ${next}`.trim(), error.code);
 };
 
-/** A request to the gateway, with the key. Throws a `Failure`; 401 also opens the form for a key. */
+/** A request to the gateway, as the session. Throws a `Failure`; 401 also opens the form for a key. */
 export const ask = async (path, { headers = {}, ...options } = {}) => {
-  const authorization = key() ? { authorization: `Bearer ${key()}` } : {};
   let response;
   try {
-    response = await fetch(address(path), { ...options, headers: { ...headers, ...authorization } });
+    response = await fetch(address(path), { ...options, credentials: "same-origin", headers: { ...headers, ...PAGE } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Failure(0, "The gateway cannot be reached. Check that it runs, then try again.");
   }
   if (response.ok) return response;
   const wrong = await failure(response);
-  if (response.status === 401) showForm(key() ? wrong.message : null);
+  if (response.status === 401 && path !== "session") signedOut();
   throw wrong;
 };
 
@@ -131,38 +123,95 @@ export const say = (element, text, bad = false) => {
 
 // The form for a key, at the top of each page.
 const form = byId("sign-in");
-const showForm = (message) => {
+const showForm = (message, bad = Boolean(message)) => {
   form.hidden = false;
-  say(byId("sign-in-status"), message ?? "", Boolean(message));
+  byId("no-admin").hidden = session.administration !== "closed";
+  say(byId("sign-in-status"), message ?? "", bad);
+};
+
+/** The gateway knows the session no more: it or its key has ended, or the gateway was started again. */
+const signedOut = () => {
+  const before = session.signed_in;
+  session = { ...session, signed_in: false, admin: false, key: null };
+  showWho();
+  showForm(before ? "This session has ended. Sign in again." : null);
 };
 
 const showWho = () => {
-  const known = key();
   byId("who").replaceChildren();
-  if (!known) return;
+  for (const link of document.querySelectorAll("[data-admin]")) link.hidden = !session.signed_in;
+  if (!session.key) return;
   const out = make("button", { type: "button", class: "plain small" }, "Sign out");
-  out.addEventListener("click", () => {
-    keep(null);
+  out.addEventListener("click", async () => {
+    out.disabled = true;
+    // Where the gateway is away, the cookie stays, and so does the page.
+    try {
+      await ask("session", { method: "DELETE" });
+    } catch (error) {
+      out.disabled = false;
+      return showForm(error.message);
+    }
     location.reload();
   });
-  byId("who").append(`Key …${known.slice(-4)}`, out);
+  const name = make("bdi", { class: "name" }, session.key.name || session.key.id);
+  byId("who").append(make("span", {}, session.admin ? "Administrator " : "Key ", name), out);
+};
+
+const signIn = async (body) => {
+  const headers = { "content-type": "application/json" };
+  session = await askJson("session", { method: "POST", headers, body: JSON.stringify(body) });
+  form.hidden = true;
+  showWho();
+};
+
+/** The session as the gateway knows it, after the link of the start-up lines, if that was followed. */
+const enter = async () => {
+  const code = new URLSearchParams(location.hash.slice(1)).get("code");
+  let wrong = null;
+  if (code) {
+    history.replaceState(null, "", location.pathname + location.search);
+    try {
+      return await signIn({ code });
+    } catch (error) {
+      wrong = error.message;
+    }
+  }
+  try {
+    session = await askJson("session");
+  } catch (error) {
+    wrong = error.message;
+  }
+  showWho();
+  if (wrong && !session.signed_in) showForm(wrong);
 };
 
 /** Begins a page: `load` runs now and after each sign-in. `open`: it has something to show without a key. */
-export const begin = (load, { open = false } = {}) => {
-  form.addEventListener("submit", (event) => {
+export const begin = async (load, { open = false } = {}) => {
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const value = byId("key").value.trim();
     if (!value) return say(byId("sign-in-status"), "Type or paste a key first.", true);
-    keep(value);
-    byId("key").value = "";
-    form.hidden = true;
-    showWho();
+    const send = form.querySelector("button");
+    send.disabled = true;
+    try {
+      await signIn({ key: value });
+      byId("key").value = "";
+    } catch (error) {
+      return showForm(error.message);
+    } finally {
+      send.disabled = false;
+    }
     load();
   });
-  showWho();
-  if (!key() && !open) showForm(null);
+  await enter();
+  if (!session.signed_in && !open && form.hidden) showForm(null);
   load();
+  // A tab that comes back after days finds out before its reader does.
+  document.addEventListener("visibilitychange", async () => {
+    if (document.hidden || !session.signed_in) return;
+    const now = await askJson("session").catch(() => session);
+    if (!now.signed_in) signedOut();
+  });
 };
 
 /** Lists of models for a form; keeps the choice. */

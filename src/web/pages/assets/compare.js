@@ -1,6 +1,6 @@
 // A comparison as it runs, or one that the gateway has kept (`compare/ID`).
 
-import { address, ask, askJson, begin, byId, chatModels, events, fillModels, key, make, number, say, time } from "./common.js";
+import { address, ask, askJson, begin, byId, chatModels, events, fillModels, make, number, say, signedIn, time } from "./common.js";
 
 const kept = /\/compare\/([0-9a-f]+)$/.exec(location.pathname)?.[1] ?? null;
 const width = () => Math.min(Math.max(Math.floor(byId("picture").clientWidth), 320), 1600);
@@ -103,7 +103,7 @@ const loadKept = async () => {
 };
 
 const load = async () => {
-  if (!key()) return;
+  if (!signedIn()) return;
   try {
     const { data } = await askJson("v1/models");
     const models = chatModels(data);

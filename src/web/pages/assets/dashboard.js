@@ -1,6 +1,6 @@
 // Requests as they end, rates, times and providers, from one subscription and two requests every five seconds.
 
-import { ask, askJson, begin, byId, events, key, make, number, say, time } from "./common.js";
+import { ask, askJson, begin, byId, events, make, number, say, signedIn, time } from "./common.js";
 
 const KEPT = 200;
 const WINDOW_MS = 10_000;
@@ -112,7 +112,7 @@ const showProviders = ({ details = [] }) => {
 };
 
 const poll = async () => {
-  if (document.hidden || !key()) return;
+  if (document.hidden || !signedIn()) return;
   try {
     showProviders(await askJson("health"));
     if (isAdmin) showTimes(await askJson("stats"));
@@ -146,7 +146,7 @@ const watch = async () => {
 };
 
 const load = () => {
-  if (!key()) return;
+  if (!signedIn()) return;
   isAdmin = true;
   watch();
   poll();

@@ -1,6 +1,6 @@
 // The first page: lines for clients, the playground, providers and models with their state.
 
-import { Failure, address, ask, askJson, begin, byId, chatModels, events, fillModels, key, make, number, say, time } from "./common.js";
+import { Failure, address, ask, askJson, begin, byId, chatModels, events, fillModels, make, number, say, signedIn, time } from "./common.js";
 
 const base = address("v1").href;
 const root = address("").href.replace(/\/$/, "");
@@ -28,10 +28,9 @@ const showLines = () => {
   const shown = lines(COVER, model).map(([title, text], index) => {
     const copy = make("button", { type: "button", class: "plain small", "aria-label": `Copy the lines for ${title.split(":")[0]}` }, "Copy");
     copy.addEventListener("click", async () => {
-      const secret = key() ?? COVER;
       try {
-        await navigator.clipboard.writeText(lines(secret, model)[index][1]);
-        say(byId("copy-status"), key() ? "Copied, with your key." : `Copied; put your key in the place of ${COVER}.`);
+        await navigator.clipboard.writeText(lines(COVER, model)[index][1]);
+        say(byId("copy-status"), `Copied; put your key in the place of ${COVER}.`);
       } catch {
         say(byId("copy-status"), "This browser does not let a page copy here: select the lines and copy them.", true);
       }
@@ -89,7 +88,7 @@ const load = async () => {
   try {
     const health = await askJson("health");
     say(byId("state"), STATUS[health.status] ?? health.status, health.status === "unhealthy");
-    if (!key()) return say(byId("providers-status"), "Sign in to see providers and models.");
+    if (!signedIn()) return say(byId("providers-status"), "Sign in to see providers and models.");
     const { data } = await askJson("v1/models");
     showModels(data);
     const details = health.details ?? [];

@@ -3,10 +3,12 @@
 
 use std::net::IpAddr;
 
-use crate::{base::Network, exchange::ClientInfo};
+use super::client::ClientInfo;
+use crate::base::Network;
 
 /// `None`: the connection has no address.
-pub(super) fn client_address(client: &ClientInfo, trusted: &[Network]) -> Option<IpAddr> {
+#[must_use]
+pub fn client_address(client: &ClientInfo, trusted: &[Network]) -> Option<IpAddr> {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut known = client.peer?.to_canonical();
     for hop in client.forwarded.iter().rev().flat_map(|line| line.rsplit(',')) {

@@ -1,0 +1,156 @@
+//! Requests of the gateway's own pages: their cookie, and the proof that a page of this origin sent them.
+//!
+//! A browser adds cookies by itself, also to a request that another page makes it send. `SameSite` holds
+//! those of other sites back, but not those of other ports of this host. So a cookie counts only with a
+//! header that no other origin can set without asking first (which the gateway's answers to preflights do not
+//! allow for requests with cookies), and only if the browser itself names no other origin.
+
+use http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
+
+/// The header that pages set.
+pub const PAGE_HEADER: HeaderName = HeaderName::from_static("x-thalweg-page");
+/// The browser's own statement (Fetch Metadata), on https and on loopback.
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// The cookie's name; the port follows, because browsers keep one set of cookies for all ports of a host.
+const COOKIE: &str = "thalweg-session";
+/// Cookies of a request that are looked at.
+const MAX_COOKIES: usize = 16;
+
+/// Whether a page of this origin sent the request.
+#[must_use]
+pub fn is_of_own_page(uri: &Uri, headers: &HeaderMap) -> bool {
+    if !headers.contains_key(PAGE_HEADER) {
+        return false;
+    }
+    if headers.contains_key(SITE) {
+        return headers.get_all(SITE).iter().all(|site| site == "same-origin");
+    }
+    headers.get_all(header::ORIGIN).iter().all(|origin| {
+        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        origin.is_some_and(|(_, origin)| {
+            asked_authority(uri, headers).is_some_and(|asked| asked.eq_ignore_ascii_case(origin))
+        })
+    })
+}
+
+/// The host and port that the request names.
+#[must_use]
+pub fn asked_authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Option<&'r str> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    host.or_else(|| uri.authority().map(Authority::as_str))
+}
+
+/// Whether the request names `localhost`, an IP address, or no host. A name that DNS points here is another.
+#[must_use]
+pub fn is_local_name(uri: &Uri, headers: &HeaderMap) -> bool {
+    let Some(authority) = asked_authority(uri, headers) else { return true };
+    let Ok(authority) = authority.parse::<Authority>() else { return false };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok()
+}
+
+/// The cookies of sessions, of this gateway or of others on the same host.
+pub fn session_cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let pairs =
+        headers.get_all(header::COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|b| *b == b';'));
+    let values = pairs.filter_map(|pair| {
+        let rest = pair.trim_ascii().strip_prefix(COOKIE.as_bytes())?;
+        let at = rest.iter().position(|byte| *byte == b'=')?;
+        rest.get(at + 1..)
+    });
+    values.filter(|value| !value.is_empty()).take(MAX_COOKIES)
+}
+
+/// The name of the cookie for the host and port that the request names.
+#[must_use]
+pub fn cookie_name(uri: &Uri, headers: &HeaderMap) -> String {
+    let authority = asked_authority(uri, headers).and_then(|asked| asked.parse::<Authority>().ok());
+    match authority.and_then(|authority| authority.port_u16()) {
+        Some(port) => format!("{COOKIE}-{port}"),
+        None => COOKIE.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn only_a_page_of_this_origin_proves_itself() {
+        let is_own = |pairs: &[_]| is_of_own_page(&Uri::from_static("/stats"), &headers(pairs));
+        let page = ("x-thalweg-page", "1");
+        let host = ("host", "gw.example:9000");
+        for good in [
+            &[page, host][..],
+            &[page, host, ("sec-fetch-site", "same-origin")],
+            &[page, host, ("origin", "https://GW.example:9000")],
+            // A proxy in front may change the host; the browser's own word counts.
+            &[page, ("host", "inside"), ("origin", "https://gw.example"), ("sec-fetch-site", "same-origin")],
+        ] {
+            assert!(is_own(good), "{good:?}");
+        }
+        for bad in [
+            &[host][..],
+            &[host, ("sec-fetch-site", "same-origin")],
+            &[page, host, ("sec-fetch-site", "same-site")],
+            &[page, host, ("sec-fetch-site", "cross-site")],
+            &[page, host, ("sec-fetch-site", "none")],
+            &[page, host, ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")],
+            &[page, host, ("origin", "http://gw.example:3000")],
+            &[page, host, ("origin", "http://gw.example")],
+            &[page, host, ("origin", "null")],
+            &[page, host, ("origin", "http://gw.example:9000"), ("origin", "http://evil.example")],
+            &[page, ("origin", "http://gw.example:9000")],
+        ] {
+            assert!(!is_own(bad), "{bad:?}");
+        }
+        let http2 = Uri::from_static("https://gw.example:9000/stats");
+        assert!(is_of_own_page(&http2, &headers(&[page, ("origin", "https://gw.example:9000")])));
+    }
+
+    #[test]
+    fn cookies_of_sessions_are_found_among_others() {
+        let found = |lines: &[&'static str]| {
+            let pairs: Vec<_> = lines.iter().map(|line| ("cookie", *line)).collect();
+            let headers = headers(&pairs);
+            session_cookies(&headers)
+                .map(|value| String::from_utf8_lossy(value).into_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            found(&["a=1; thalweg-session-9000=ab; thalweg-session=cd", "thalweg-session-1=ef"]),
+            ["ab", "cd", "ef"]
+        );
+        assert_eq!(found(&["thalweg-session=;thalweg-session", "xthalweg-session=a", ";;="]), [""; 0]);
+        let line = vec!["thalweg-session=a"; 100].join(";").leak();
+        assert_eq!(found(&[line]).len(), MAX_COOKIES);
+    }
+
+    #[test]
+    fn a_cookie_is_named_by_its_port() {
+        let name = |host| cookie_name(&Uri::from_static("/session"), &headers(&[("host", host)]));
+        assert_eq!(name("localhost:9000"), "thalweg-session-9000");
+        assert_eq!(name("[::1]:9000"), "thalweg-session-9000");
+        assert_eq!(name("gw.example"), "thalweg-session");
+        assert_eq!(name("a b;c=d"), "thalweg-session");
+    }
+
+    #[test]
+    fn a_name_is_local_or_may_be_rebound() {
+        let is_local = |host| is_local_name(&Uri::from_static("/"), &headers(&[("host", host)]));
+        for host in ["127.0.0.1:9001", "[::1]:9001", "localhost", "LOCALHOST:1"] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in ["evil.example:9001", "127.0.0.1.evil.example", "", "a b"] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+}

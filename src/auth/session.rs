@@ -1,0 +1,205 @@
+//! Sessions of the gateway's own pages: a browser has a random cookie in the place of a key. Kept in this
+//! process alone, by the cookie's digest, so that a restart ends all of them.
+//!
+//! A session has no rights of its own. It names a key by its digest, and each request looks that up anew: a
+//! session ends with the revocation, the rotation or the expiry of its key. Invariants: a cookie is never
+//! taken from a client, always made here; memory is bounded.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{Digest, generate::NoRandomness, sign_in_guard::SignInGuard};
+use crate::base::Secret;
+
+/// From the sign-in; use does not prolong it.
+pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// Of a link that signs in once.
+pub const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
+/// Sessions of one key, and of all; a further one ends the oldest.
+const MAX_OF_KEY: usize = 16;
+const MAX_SESSIONS: usize = 4096;
+/// Links that have not been used.
+const MAX_CODES: usize = 8;
+
+/// The sessions of a process. Cloning shares them.
+#[derive(Clone, Default)]
+pub struct PageSessions(Arc<SessionState>);
+
+#[derive(Default)]
+struct SessionState {
+    /// By the digest of the cookie.
+    sessions: Mutex<HashMap<Digest, SessionFacts>>,
+    codes: Mutex<Vec<(Digest, SessionFacts)>>,
+    guard: SignInGuard,
+}
+
+#[derive(Clone, Copy)]
+struct SessionFacts {
+    /// The digest of the key as it was shown.
+    key: Digest,
+    ends: Instant,
+}
+
+/// A session as a request found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundSession {
+    pub key: Digest,
+    /// The rest of its life.
+    pub rest: Duration,
+}
+
+impl PageSessions {
+    /// Begins a session of the key with this digest; returns the cookie, which is kept nowhere here.
+    ///
+    /// # Errors
+    /// The system has no random bytes.
+    pub fn open(&self, key: Digest, now: Instant) -> Result<Secret<String>, NoRandomness> {
+        let cookie = random::<32>()?;
+        let mut sessions = lock(&self.0.sessions);
+        sessions.retain(|_, session| session.ends > now);
+        while sessions.values().filter(|session| session.key == key).count() >= MAX_OF_KEY {
+            remove_oldest(&mut sessions, |session| session.key == key);
+        }
+        if sessions.len() >= MAX_SESSIONS {
+            remove_oldest(&mut sessions, |_| true);
+        }
+        sessions.insert(Digest::of(cookie.as_bytes()), SessionFacts { key, ends: now + SESSION_LIFE });
+        Ok(Secret::new(cookie))
+    }
+
+    /// The session of one of these cookies. `None`: it has ended, or there was none.
+    pub fn find<'c>(&self, cookies: impl Iterator<Item = &'c [u8]>, now: Instant) -> Option<FoundSession> {
+        let digests = cookies.map(Digest::of);
+        let sessions = lock(&self.0.sessions);
+        digests.filter_map(|digest| sessions.get(&digest)).find_map(|session| {
+            let rest = session.ends.checked_duration_since(now).filter(|rest| !rest.is_zero())?;
+            Some(FoundSession { key: session.key, rest })
+        })
+    }
+
+    /// Ends the sessions of these cookies.
+    pub fn close<'c>(&self, cookies: impl Iterator<Item = &'c [u8]>) {
+        let digests: Vec<Digest> = cookies.map(Digest::of).collect();
+        lock(&self.0.sessions).retain(|digest, _| !digests.contains(digest));
+    }
+
+    /// A text that signs in once as the key with this digest, within [`CODE_LIFE`].
+    ///
+    /// # Errors
+    /// The system has no random bytes.
+    pub fn make_code(&self, key: Digest, now: Instant) -> Result<Secret<String>, NoRandomness> {
+        let code = random::<16>()?;
+        let mut codes = lock(&self.0.codes);
+        codes.retain(|(_, facts)| facts.ends > now);
+        if codes.len() >= MAX_CODES {
+            codes.remove(0);
+        }
+        codes.push((Digest::of(code.as_bytes()), SessionFacts { key, ends: now + CODE_LIFE }));
+        Ok(Secret::new(code))
+    }
+
+    /// The key of a code, which is used up. `None`: it was used before, is too old, or was never made.
+    pub fn take_code(&self, code: &[u8], now: Instant) -> Option<Digest> {
+        let digest = Digest::of(code);
+        let mut codes = lock(&self.0.codes);
+        let at = codes.iter().position(|(known, _)| *known == digest)?;
+        let (_, facts) = codes.remove(at);
+        (facts.ends > now).then_some(facts.key)
+    }
+
+    /// The bound of sign-ins that fail.
+    #[must_use]
+    pub fn guard(&self) -> &SignInGuard {
+        &self.0.guard
+    }
+}
+
+impl fmt::Debug for PageSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PageSessions").field("open", &lock(&self.0.sessions).len()).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn remove_oldest(sessions: &mut HashMap<Digest, SessionFacts>, of: impl Fn(&SessionFacts) -> bool) {
+    let among = sessions.iter().filter(|(_, session)| of(session));
+    if let Some(oldest) = among.min_by_key(|(_, session)| session.ends).map(|(digest, _)| *digest) {
+        sessions.remove(&oldest);
+    }
+}
+
+/// So many bytes of the system's generator, in hexadecimal.
+fn random<const SIZE: usize>() -> Result<String, NoRandomness> {
+    let mut bytes = [0; SIZE];
+    getrandom::getrandom(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(hex::encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::once;
+
+    use super::*;
+
+    fn find(sessions: &PageSessions, cookie: &Secret<String>, now: Instant) -> Option<Digest> {
+        sessions.find(once(cookie.expose().as_bytes()), now).map(|found| found.key)
+    }
+
+    #[test]
+    fn a_session_lives_for_its_time_and_until_it_is_closed() {
+        let (sessions, now, key) = (PageSessions::default(), Instant::now(), Digest::of(b"sk-a"));
+        let [one, other] = [sessions.open(key, now).unwrap(), sessions.open(key, now).unwrap()];
+        assert_eq!(one.expose().len(), 64, "256 bits");
+        assert_ne!(one, other);
+        assert_eq!(find(&sessions, &one, now), Some(key));
+        let nearly = now + SESSION_LIFE - Duration::from_millis(1);
+        assert_eq!(find(&sessions, &one, nearly), Some(key));
+        assert_eq!(find(&sessions, &one, now + SESSION_LIFE), None, "use has not prolonged it");
+        sessions.close(once(one.expose().as_bytes()));
+        assert_eq!((find(&sessions, &one, now), find(&sessions, &other, now)), (None, Some(key)));
+        for forged in [&b""[..], b"0", &other.expose().as_bytes()[1..]] {
+            assert_eq!(sessions.find(once(forged), now), None);
+        }
+        let shown = format!("{sessions:?}");
+        assert!(!shown.contains(other.expose()), "{shown}");
+    }
+
+    #[test]
+    fn a_key_has_few_sessions_and_displaces_no_others() {
+        let (sessions, now) = (PageSessions::default(), Instant::now());
+        let other = sessions.open(Digest::of(b"sk-b"), now).unwrap();
+        let at = |number: usize| now + Duration::from_secs(number as u64);
+        let many: Vec<_> =
+            (0..=MAX_OF_KEY).map(|number| sessions.open(Digest::of(b"sk-a"), at(number)).unwrap()).collect();
+        assert_eq!(find(&sessions, &many[0], now), None, "the oldest");
+        assert!(many[1..].iter().all(|cookie| find(&sessions, cookie, now).is_some()));
+        assert!(find(&sessions, &other, now).is_some());
+        for number in 0..MAX_SESSIONS {
+            sessions.open(Digest::of(&number.to_ne_bytes()), at(100)).unwrap();
+        }
+        assert_eq!(lock(&sessions.0.sessions).len(), MAX_SESSIONS);
+        sessions.open(Digest::of(b"sk-a"), now + 2 * SESSION_LIFE).unwrap();
+        assert_eq!(lock(&sessions.0.sessions).len(), 1, "ended ones are dropped");
+    }
+
+    #[test]
+    fn a_code_is_used_once_within_its_time() {
+        let (sessions, now, key) = (PageSessions::default(), Instant::now(), Digest::of(b"sk-a"));
+        let code = sessions.make_code(key, now).unwrap();
+        assert_eq!(sessions.take_code(b"", now), None);
+        assert_eq!(sessions.take_code(code.expose().as_bytes(), now), Some(key));
+        assert_eq!(sessions.take_code(code.expose().as_bytes(), now), None);
+        let late = sessions.make_code(key, now).unwrap();
+        assert_eq!(sessions.take_code(late.expose().as_bytes(), now + CODE_LIFE), None);
+        let codes: Vec<_> = (0..=MAX_CODES).map(|_| sessions.make_code(key, now).unwrap()).collect();
+        assert_eq!(sessions.take_code(codes[0].expose().as_bytes(), now), None, "bounded");
+        assert_eq!(find(&sessions, &codes[1], now), None, "a code is no cookie");
+    }
+}

@@ -1,0 +1,149 @@
+//! The bound of sign-ins that fail, so that keys which a person chose cannot be found by trying. Counts by
+//! client address (of IPv6 by network, because a client has a whole one) and over all. A sign-in is counted
+//! before its key is looked up, and taken back if the key is good. Time is a parameter; memory is bounded.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Failures of one address within [`ADDRESS_WINDOW`].
+const MAX_OF_ADDRESS: u32 = 10;
+const ADDRESS_WINDOW: Duration = Duration::from_secs(5 * 60);
+/// Failures of all addresses within [`WINDOW`].
+const MAX_OF_ALL: u32 = 200;
+const WINDOW: Duration = Duration::from_secs(60);
+/// Addresses that are remembered; a further one replaces the oldest.
+const MAX_ADDRESSES: usize = 1024;
+
+#[derive(Debug, Default)]
+pub struct SignInGuard(Mutex<FailureCounts>);
+
+#[derive(Debug, Default)]
+struct FailureCounts {
+    addresses: HashMap<IpAddr, FailureWindow>,
+    all: Option<FailureWindow>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FailureWindow {
+    since: Instant,
+    count: u32,
+}
+
+impl FailureWindow {
+    /// Counts one more. Refused with the time until the window ends, if it has `most`.
+    fn enter(&mut self, (most, length): (u32, Duration), now: Instant) -> Result<(), Duration> {
+        let age = now.saturating_duration_since(self.since);
+        if age >= length {
+            *self = Self { since: now, count: 0 };
+        } else if self.count >= most {
+            return Err(length.saturating_sub(age));
+        }
+        self.count += 1;
+        Ok(())
+    }
+}
+
+impl SignInGuard {
+    /// Counts a sign-in as one that fails.
+    ///
+    /// # Errors
+    /// Too many have failed: the time after which to try again.
+    pub fn enter(&self, address: Option<IpAddr>, now: Instant) -> Result<(), Duration> {
+        let mut counts = self.lock();
+        let new = FailureWindow { since: now, count: 0 };
+        let address = network(address);
+        if !counts.addresses.contains_key(&address) {
+            counts.make_room(now);
+        }
+        let FailureCounts { addresses, all } = &mut *counts;
+        addresses.entry(address).or_insert(new).enter((MAX_OF_ADDRESS, ADDRESS_WINDOW), now)?;
+        all.get_or_insert(new).enter((MAX_OF_ALL, WINDOW), now)
+    }
+
+    /// The sign-in that was counted last for this address is good.
+    pub fn forgive(&self, address: Option<IpAddr>) {
+        let mut counts = self.lock();
+        let FailureCounts { addresses, all } = &mut *counts;
+        let windows = addresses.get_mut(&network(address)).into_iter().chain(all);
+        windows.for_each(|window| window.count = window.count.saturating_sub(1));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FailureCounts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FailureCounts {
+    fn make_room(&mut self, now: Instant) {
+        if self.addresses.len() < MAX_ADDRESSES {
+            return;
+        }
+        self.addresses.retain(|_, window| now.saturating_duration_since(window.since) < ADDRESS_WINDOW);
+        if self.addresses.len() >= MAX_ADDRESSES {
+            let oldest = self.addresses.iter().min_by_key(|(_, window)| window.since);
+            if let Some(oldest) = oldest.map(|(address, _)| *address) {
+                self.addresses.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// The address that counts; without one, all share a place.
+fn network(address: Option<IpAddr>) -> IpAddr {
+    match address.map(|address| address.to_canonical()) {
+        Some(IpAddr::V6(address)) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::from([a, b, c, d, 0, 0, 0, 0]).into()
+        }
+        Some(address @ IpAddr::V4(_)) => address,
+        None => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_few_tries_and_another_one_its_own() {
+        let (guard, now) = (SignInGuard::default(), Instant::now());
+        let enter = |address: &str, now| guard.enter(address.parse().ok(), now);
+        for _ in 0..MAX_OF_ADDRESS {
+            assert_eq!(enter("192.0.2.1", now), Ok(()));
+        }
+        assert_eq!(enter("192.0.2.1", now + Duration::from_secs(60)), Err(Duration::from_secs(240)));
+        assert_eq!(enter("::ffff:192.0.2.1", now), Err(ADDRESS_WINDOW), "the same in another form");
+        assert_eq!(enter("192.0.2.2", now), Ok(()));
+        assert_eq!(enter("192.0.2.1", now + ADDRESS_WINDOW), Ok(()));
+        for last in 0..MAX_OF_ADDRESS {
+            assert_eq!(enter(&format!("2001:db8::{last}"), now), Ok(()));
+        }
+        assert!(enter("2001:db8::ffff", now).is_err(), "of the same network");
+        assert_eq!(enter("2001:db8:0:1::1", now), Ok(()));
+    }
+
+    #[test]
+    fn good_sign_ins_do_not_count() {
+        let (guard, now) = (SignInGuard::default(), Instant::now());
+        let address = "192.0.2.1".parse().ok();
+        for _ in 0..10 * MAX_OF_ALL {
+            assert_eq!(guard.enter(address, now), Ok(()));
+            guard.forgive(address);
+        }
+    }
+
+    #[test]
+    fn many_addresses_share_a_bound_and_take_bounded_memory() {
+        let (guard, now) = (SignInGuard::default(), Instant::now());
+        let address = |number: u32| Some(IpAddr::from(number.to_be_bytes()));
+        let passed =
+            (0..4 * MAX_ADDRESSES as u32).filter(|number| guard.enter(address(*number), now).is_ok());
+        assert_eq!(passed.count(), MAX_OF_ALL as usize);
+        assert_eq!(guard.lock().addresses.len(), MAX_ADDRESSES);
+        assert_eq!(guard.enter(address(1), now + WINDOW), Ok(()));
+    }
+}

@@ -1,0 +1,66 @@
+//! A page's session in the place of a key. It counts where a request shows no key, comes from a page of this
+//! gateway ([`page_request`]), and asks for one of the paths that pages ask for; nowhere else.
+
+use std::{sync::Arc, time::Instant};
+
+use http::{HeaderName, HeaderValue, Method, header, request::Parts};
+
+use super::{fault::Refusal, snapshot::Snapshot};
+use crate::auth::{
+    Principal,
+    page_request::{self, PAGE_HEADER, session_cookies},
+    session::FoundSession,
+};
+
+/// The requests that a session may make. The last is a leg of a comparison.
+pub const PATHS: [(Method, &str); 9] = [
+    (Method::GET, "/session"),
+    (Method::GET, "/v1/models"),
+    (Method::GET, "/health"),
+    (Method::GET, "/stats"),
+    (Method::GET, "/events"),
+    (Method::GET, "/streaming-compare"),
+    (Method::POST, "/v1/reload"),
+    (Method::POST, "/v1/chat/completions"),
+    (Method::POST, "/v1/chat/completions/asgi"),
+];
+
+fn takes_session(method: &Method, path: &str) -> bool {
+    PATHS.iter().any(|(known, at)| known == method && *at == path)
+}
+
+/// The session of a request, and its key if that is still good. `None`: it shows none that counts.
+#[must_use]
+pub fn find(snapshot: &Snapshot, head: &Parts) -> Option<(FoundSession, Arc<Principal>)> {
+    let session = snapshot.sessions.find(session_cookies(&head.headers), Instant::now())?;
+    let principal = snapshot.keys.find_by(&snapshot.tokens, &session.key)?;
+    (!principal.has_expired()).then_some((session, principal))
+}
+
+/// The owner of the request's session. `None`: no session counts here, because there is no cookie of one, no
+/// page sent the request, or its path takes none.
+///
+/// # Errors
+/// The session, or its key, has ended (401).
+pub(super) fn principal(snapshot: &Snapshot, head: &Parts) -> Option<Result<Arc<Principal>, Box<Refusal>>> {
+    session_cookies(&head.headers).next()?;
+    if !takes_session(&head.method, head.uri.path())
+        || !page_request::is_of_own_page(&head.uri, &head.headers)
+    {
+        return None;
+    }
+    let ended =
+        || Refusal::request(401, "session_ended", "the session, or its key, has ended: sign in again");
+    Some(find(snapshot, head).map(|(_, principal)| principal).ok_or_else(ended))
+}
+
+/// The headers by which the gateway asks itself with the session of this request.
+#[must_use]
+pub fn own_headers(head: &Parts) -> Vec<(HeaderName, HeaderValue)> {
+    let cookies = session_cookies(&head.headers).filter_map(|cookie| {
+        let mut value = HeaderValue::from_bytes(&[b"thalweg-session=", cookie].concat()).ok()?;
+        value.set_sensitive(true);
+        Some((header::COOKIE, value))
+    });
+    cookies.chain([(PAGE_HEADER, HeaderValue::from_static("1"))]).collect()
+}

@@ -1,0 +1,64 @@
+//! The things that pages manage, by requests that may have a body: sessions. Answers are never stored.
+
+use std::rc::Rc;
+
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use serde_json::Value;
+
+use super::{Body, routes::ManagedPage, site::Site};
+use crate::{
+    exchange::Outcome,
+    proxy::{Call, Incoming, Refusal},
+};
+
+/// An answer, and a cookie to set.
+pub(super) struct ManagedReply {
+    pub(super) value: Value,
+    pub(super) cookie: Option<HeaderValue>,
+}
+
+impl Site {
+    pub(super) async fn managed(
+        self: Rc<Self>,
+        page: ManagedPage,
+        mut call: Call,
+        head: Parts,
+        body: impl Incoming,
+    ) -> Response<Body> {
+        let reply = match page {
+            ManagedPage::Session if head.method == Method::POST => self.sign_in(&mut call, &head, body).await,
+            ManagedPage::Session if head.method == Method::DELETE => self.sign_out(&head),
+            ManagedPage::Session => Ok(self.session(&head)),
+        };
+        match reply {
+            Ok(reply) => reply.answer(call),
+            Err(refusal) => call.refuse(&refusal).map(Body::from),
+        }
+    }
+}
+
+impl ManagedReply {
+    fn answer(self, call: Call) -> Response<Body> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(cookie) = self.cookie {
+            headers.insert(header::SET_COOKIE, cookie);
+        }
+        let body = bytes::Bytes::from(self.value.to_string()).into();
+        call.whole(StatusCode::OK, headers, body, Outcome::Complete).map(Body::from)
+    }
+}
+
+impl From<Value> for ManagedReply {
+    fn from(value: Value) -> Self {
+        Self { value, cookie: None }
+    }
+}
+
+/// Refuses a change that no page of this gateway asks for. `shows_key`: it is made with a key and no session.
+pub(super) fn not_of_a_page() -> Box<Refusal> {
+    let message = "sessions are for the gateway's own pages (x-thalweg-page, from the same origin); \
+                   programs show their key with each request";
+    Refusal::request(403, "not_same_origin", message)
+}
