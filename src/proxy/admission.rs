@@ -20,6 +20,9 @@ use crate::{
 /// Estimated tokens of an answer that the request does not bound.
 const DEFAULT_ANSWER_TOKENS: u32 = 512;
 
+/// A key, and its text as the request shows it. `None`: the request has a session.
+pub type ShownKey<'h> = (Arc<Principal>, Option<&'h [u8]>);
+
 /// S2.7: every completion needs a key. Each that is shown is tried; the first valid one counts.
 ///
 /// # Errors
@@ -37,7 +40,7 @@ pub fn accept<'h>(
     snapshot: &Snapshot,
     head: &'h Parts,
     wanted: impl Fn(&Principal) -> bool,
-) -> Result<(Arc<Principal>, Option<&'h [u8]>), Box<Refusal>> {
+) -> Result<ShownKey<'h>, Box<Refusal>> {
     let (mut other, mut has_any, mut has_expired, mut has_unknown) = (None, false, false, false);
     for presented in auth::presented(&head.headers) {
         has_any = true;
