@@ -296,7 +296,8 @@ impl KeeperParts {
         let link = self.client.generation();
         let key = format!("{}1:{{replicas}}", self.prefix);
         let loss = if has_loss { "1" } else { "0" };
-        let args = [self.replica.as_bytes().to_vec(), life.to_string().into(), loss.into()];
+        let master = self.client.master_mark().to_string();
+        let args = [self.replica.as_bytes().to_vec(), life.to_string().into(), loss.into(), master.into()];
         let Ok(value) = self.client.run(&self.life, &key, &args).await else { return false };
         let Some([now, count, born]) = numbers(&value) else { return false };
         let replicas = u32::try_from(count).unwrap_or(u32::MAX).max(1);

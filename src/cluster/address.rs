@@ -1,38 +1,62 @@
-//! The address of a Redis server or cluster, from one URL. Its text may hold a password, so neither an error
-//! nor the display repeats it.
+//! The address of a Redis server, of a cluster, or of the sentinels that know a server, from one URL. Its
+//! text may hold passwords, so neither an error nor the display repeats it.
 
 use std::fmt;
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 use crate::base::Secret;
 
-/// One server, or the nodes of a cluster that are asked for the others.
+/// One server, the nodes of a cluster that are asked for the others, or sentinels that are asked for the
+/// server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisUrl {
-    /// One URL for each node.
+    /// One URL for each node or sentinel.
     nodes: Secret<Vec<String>>,
-    is_cluster: bool,
+    form: RedisForm,
 }
 
-const EXPECTED: &str = "expected a URL that begins with redis://, rediss:// or unix://";
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum RedisForm {
+    Server,
+    Cluster,
+    Sentinels(SentinelService),
+}
+
+/// A server that sentinels know by a name; which one it is, they decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SentinelService {
+    pub(super) name: String,
+    /// The server's URL, before and behind its host and port.
+    server: Secret<[String; 2]>,
+}
+
+const EXPECTED: &str =
+    "expected a URL that begins with redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://";
+const SENTINEL_EXPECTED: &str = "expected redis+sentinel://host:26379,host:26379/NAME, with the name by which \
+                                 the sentinels know the master";
+/// Where sentinels listen by default.
+const SENTINEL_PORT: u16 = 26379;
+/// What stands in the place of a server that is not known yet.
+const UNKNOWN_SERVER: &str = "localhost";
 
 impl RedisUrl {
     /// Reads `redis://user:password@host:6379/0`, `rediss://…` (TLS), `unix:///run/redis.sock?db=0`, and a
     /// cluster as several nodes (`redis://a:7000,b:7000`, or whole URLs with commas between) or as one node
-    /// with `?cluster=true`.
+    /// with `?cluster=true`. `redis+sentinel://user:password@a:26379,b:26379/name/0` has the server's user
+    /// and database; `?sentinel_username=…&sentinel_password=…` are for the sentinels, `rediss+sentinel` is
+    /// TLS to both.
     ///
     /// # Errors
     /// The expected form. The text is not repeated, because it may hold a password.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let (text, options) = text.trim().split_once('?').unwrap_or_else(|| (text.trim(), ""));
         let (scheme, rest) = text.split_once("://").ok_or(EXPECTED)?;
-        if scheme.contains("sentinel") {
-            return Err(
-                "Sentinel is not spoken: name the server itself, a name that follows it, or a cluster",
-            );
-        }
         let kind = match scheme {
+            "redis+sentinel" | "valkey+sentinel" => return sentinels("redis", rest, options),
+            "rediss+sentinel" | "valkeys+sentinel" => return sentinels("rediss", rest, options),
+            other if other.contains("sentinel") => return Err(SENTINEL_EXPECTED),
             "redis" | "valkey" => "redis",
             "rediss" | "valkeys" => "rediss",
             "unix" | "redis+unix" | "valkey+unix" => "unix",
@@ -47,17 +71,12 @@ impl RedisUrl {
         let nodes: Vec<String> = if kind == "unix" {
             vec![format!("unix://{rest}{options}")]
         } else {
-            // A comma may be in a password, but in no host: hosts begin behind the last `@`.
-            let (user, hosts) = rest.rsplit_once('@').map_or((String::new(), rest), |(user, hosts)| {
-                // Of several whole URLs the first names the user.
-                let user = user.split("@").next().unwrap_or_default();
-                (format!("{user}@"), hosts)
-            });
-            let all = if rest.contains("://") { whole_urls(rest) } else { own_hosts(hosts) };
-            all.into_iter().map(|host| format!("{kind}://{user}{host}{options}")).collect()
+            let (user, hosts) = user_and_hosts(rest);
+            hosts.into_iter().map(|host| format!("{kind}://{user}{host}{options}")).collect()
         };
         let is_cluster = is_marked || nodes.len() > 1;
-        let url = Self { nodes: Secret::new(nodes), is_cluster };
+        let form = if is_cluster { RedisForm::Cluster } else { RedisForm::Server };
+        let url = Self { nodes: Secret::new(nodes), form };
         let infos = url.infos().ok_or("expected host, port and the number of a database in the URL")?;
         match infos.as_slice() {
             [] => Err(EXPECTED),
@@ -70,13 +89,78 @@ impl RedisUrl {
     }
 
     pub(super) const fn is_cluster(&self) -> bool {
-        self.is_cluster
+        matches!(self.form, RedisForm::Cluster)
     }
 
-    /// The nodes, as the client library takes them.
+    /// The server that sentinels know. `None`: there are none.
+    pub(super) const fn service(&self) -> Option<&SentinelService> {
+        if let RedisForm::Sentinels(service) = &self.form { Some(service) } else { None }
+    }
+
+    /// The nodes or sentinels, as the client library takes them.
     pub(super) fn infos(&self) -> Option<Vec<ConnectionInfo>> {
         self.nodes.expose().iter().map(|node| node.as_str().into_connection_info().ok()).collect()
     }
+}
+
+impl SentinelService {
+    /// The server at this place, as the client library takes it.
+    pub(super) fn at(&self, host: &str, port: u16) -> Option<ConnectionInfo> {
+        let [start, end] = self.server.expose();
+        // An address of IPv6 has colons.
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        format!("{start}{host}:{port}{end}").into_connection_info().ok()
+    }
+}
+
+/// Reads what follows `redis+sentinel://`. `kind`: the scheme of the server's own URL.
+fn sentinels(kind: &str, rest: &str, options: &str) -> Result<RedisUrl, &'static str> {
+    let (user, hosts) = user_and_hosts(rest);
+    let (mut places, mut path) = (Vec::new(), "");
+    for host in &hosts {
+        let (place, own) = host.split_once('/').unwrap_or((host, ""));
+        let has_port = place.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+        places.push(if has_port { place.to_owned() } else { format!("{place}:{SENTINEL_PORT}") });
+        // Of one URL it stands behind the last host, of several each has it.
+        path = own;
+    }
+    let (name, database) = path.split_once('/').unwrap_or((path, ""));
+    let name = percent_decode_str(name).decode_utf8().unwrap_or_default().into_owned();
+    if name.is_empty() {
+        return Err(SENTINEL_EXPECTED);
+    }
+    let (mut kept, mut own_user, mut own_password) = (String::new(), String::new(), None);
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        let encoded = || {
+            let decoded = percent_decode_str(value).decode_utf8_lossy();
+            utf8_percent_encode(&decoded, NON_ALPHANUMERIC).to_string()
+        };
+        match key {
+            "sentinel_username" => own_user = encoded(),
+            "sentinel_password" => own_password = Some(encoded()),
+            "cluster" => return Err("sentinels know one master, and no cluster"),
+            _ => kept.extend([if kept.is_empty() { "?" } else { "&" }, option]),
+        }
+    }
+    let own_user = own_password.map_or_else(String::new, |password| format!("{own_user}:{password}@"));
+    let nodes = places.iter().map(|place| format!("{kind}://{own_user}{place}")).collect();
+    let server = Secret::new([format!("{kind}://{user}"), format!("/{database}{kept}")]);
+    let service = SentinelService { name, server };
+    let has_form = service.at(UNKNOWN_SERVER, SENTINEL_PORT).is_some();
+    let url = RedisUrl { nodes: Secret::new(nodes), form: RedisForm::Sentinels(service) };
+    if has_form && url.infos().is_some() { Ok(url) } else { Err(SENTINEL_EXPECTED) }
+}
+
+/// The user with its `@`, and the hosts, the last one with the path.
+fn user_and_hosts(rest: &str) -> (String, Vec<String>) {
+    // A comma may be in a password, but in no host: hosts begin behind the last `@`.
+    let (user, hosts) = rest.rsplit_once('@').map_or((String::new(), rest), |(user, hosts)| {
+        // Of several whole URLs the first names the user.
+        let user = user.split("@").next().unwrap_or_default();
+        (format!("{user}@"), hosts)
+    });
+    (user, if rest.contains("://") { whole_urls(rest) } else { own_hosts(hosts) })
 }
 
 /// The hosts of one URL with several: `a:1,b:2/0`. A path stands behind the last one.
@@ -103,7 +187,11 @@ fn whole_urls(rest: &str) -> Vec<String> {
 /// For people: hosts and ports, without user, password and options.
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_cluster { "Redis cluster, " } else { "Redis, " })?;
+        match &self.form {
+            RedisForm::Server => f.write_str("Redis, ")?,
+            RedisForm::Cluster => f.write_str("Redis cluster, ")?,
+            RedisForm::Sentinels(service) => write!(f, "Redis {} by Sentinel, ", service.name)?,
+        }
         for (index, info) in self.infos().unwrap_or_default().iter().enumerate() {
             if index > 0 {
                 f.write_str(", ")?;
@@ -136,6 +224,13 @@ mod tests {
             ("redis://u:s3cret@a:7000,redis://u:s3cret@b:7001", "Redis cluster, a:7000, b:7001"),
             ("redis://a:7000,redis://b:7001,redis://c", "Redis cluster, a:7000, b:7001, c:6379"),
             ("rediss://a:7000?cluster=true", "Redis cluster, a:7000 (TLS)"),
+            ("redis+sentinel://a/main", "Redis main by Sentinel, a:26379"),
+            (
+                "redis+sentinel://u:s3cret@a:1,[::1],c/main/2",
+                "Redis main by Sentinel, a:1, ::1:26379, c:26379",
+            ),
+            ("rediss+sentinel://a:1/m?sentinel_password=s3cret", "Redis m by Sentinel, a:1 (TLS)"),
+            ("valkey+sentinel://a:1/m,valkey+sentinel://b:2/m", "Redis m by Sentinel, a:1, b:2"),
         ] {
             let url = RedisUrl::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(url.to_string(), shown, "{text}");
@@ -151,6 +246,31 @@ mod tests {
     }
 
     #[test]
+    fn sentinels_and_their_server_have_users_of_their_own() {
+        let text = "redis+sentinel://u:a%2Fb@s:1,t/my%20name/3?sentinel_username=v&sentinel_password=c%40&protocol=resp3";
+        let url = RedisUrl::parse(text).unwrap();
+        let service = url.service().unwrap();
+        assert_eq!(service.name, "my name");
+        let user = |info: &ConnectionInfo| {
+            let settings = info.redis_settings();
+            [settings.username(), settings.password()].map(|text| text.map(str::to_owned))
+        };
+        let of = |name: &str, password: &str| [Some(name.to_owned()), Some(password.to_owned())];
+        let server = service.at("::1", 7).unwrap();
+        assert_eq!(server.addr().to_string(), "::1:7");
+        assert_eq!((user(&server), server.redis_settings().db()), (of("u", "a/b"), 3));
+        let sentinels = url.infos().unwrap();
+        assert_eq!(sentinels.len(), 2);
+        for info in &sentinels {
+            assert_eq!((user(info), info.redis_settings().db()), (of("v", "c@"), 0));
+        }
+        // A server's password is not for its sentinels.
+        let url = RedisUrl::parse("rediss+sentinel://:a@s/m").unwrap();
+        assert_eq!(user(&url.infos().unwrap()[0]), [None, None]);
+        assert!(matches!(url.service().unwrap().at("h", 1).unwrap().addr(), ConnectionAddr::TcpTls { .. }));
+    }
+
+    #[test]
     fn refuses_other_addresses_and_says_why() {
         for (text, why) in [
             ("", "begins with"),
@@ -158,7 +278,11 @@ mod tests {
             ("http://u:s3cret@h", "begins with"),
             ("redis://h/x", "number of a database"),
             ("redis://", "expected"),
-            ("redis+sentinel://h:26379/mymaster", "Sentinel"),
+            ("redis+sentinel://:s3cret@h:26379", "name by which"),
+            ("redis+sentinel://h:26379/m/x", "redis+sentinel://host"),
+            ("redis+sentinel:///m", "redis+sentinel://host"),
+            ("redis+sentinel://h/m?cluster=true", "no cluster"),
+            ("sentinel://h:26379/m", "redis+sentinel://host"),
             ("redis://a,b/3", "numbered databases"),
             ("unix:///run/redis.sock?cluster=true", "socket"),
         ] {

@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{RedisFault, RedisScript, link::RedisLink};
+use super::{RedisFault, RedisScript, link::RedisLink, sentinel::MasterPlace};
 use crate::telemetry::RedisGauges;
 
 /// Calls under way at once. A server that keeps up has a few.
@@ -165,6 +165,18 @@ impl RedisClient {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.0.generation.load(Relaxed)
+    }
+
+    /// The place of the master that sentinels have named. `None`: there are no sentinels, or no connection.
+    pub(super) fn master(&self) -> Option<MasterPlace> {
+        self.0.link.load().as_ref().and_then(|link| link.master().cloned())
+    }
+
+    /// A number of the master that sentinels have named, so that users notice another one. 0: there are no
+    /// sentinels, or no connection.
+    #[must_use]
+    pub fn master_mark(&self) -> u64 {
+        self.master().map_or(0, |master| master.mark())
     }
 
     /// The connection of this number is of no use. Its keeper opens another one.

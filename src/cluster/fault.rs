@@ -20,6 +20,12 @@ pub enum RedisFault {
     /// The certificate file of the authority cannot be read.
     #[error("the file of the authority's certificate cannot be read: {0}")]
     Authority(String),
+    /// No sentinel could be asked, by this reason of one of them.
+    #[error("no sentinel answers: {0}")]
+    NoSentinel(Box<Self>),
+    /// Those that answer know no master of the name.
+    #[error("the sentinels know no master of this name")]
+    NoMaster,
     /// The client library's or the server's own error.
     #[error(transparent)]
     Driver(#[from] RedisError),

@@ -1,20 +1,24 @@
 //! Opens the connections to a Redis server, watches them, and opens them again after a cut. The log has one
 //! line when an outage begins and one when it ends, and one warning about a server that may forget limits.
-//! Invariant: a server counts as up only after it has taken a write.
+//! Sentinels are asked for the master before each try, and once in a while afterwards. Invariant: a server
+//! counts as up only after it has taken a write.
 
 use std::{convert::Infallible, path::PathBuf, time::Duration};
 
 use redis::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     RedisClient, RedisFault, RedisUrl,
     link::{CONNECT_TIMEOUT, RedisLink},
+    sentinel,
 };
 use crate::base::{Episode, Rng};
 
 /// Between two looks at a connection; one that answered calls meanwhile is not asked.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two questions to sentinels whether the master is still the one.
+const MASTER_INTERVAL: Duration = Duration::from_secs(3);
 /// Before the second try to connect; doubled for each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
@@ -85,12 +89,19 @@ impl RedisKeeper {
 
     /// Returns when the connection is gone.
     async fn watch(&self) {
-        let generation = self.client.generation();
+        let (generation, mut asked_at) = (self.client.generation(), Instant::now());
         loop {
             let before = self.client.answered();
             tokio::select! {
                 () = self.client.lost() => return,
                 () = sleep(WATCH_INTERVAL) => {}
+            }
+            if asked_at.elapsed() >= MASTER_INTERVAL {
+                asked_at = Instant::now();
+                if self.has_other_master().await {
+                    self.client.drop_link(generation);
+                    continue;
+                }
             }
             if self.client.answered() != before {
                 continue;
@@ -104,6 +115,14 @@ impl RedisKeeper {
                 self.client.drop_link(generation);
             }
         }
+    }
+
+    /// Sentinels name another server than the one that is connected. A former master that they cannot reach
+    /// does not know of it.
+    async fn has_other_master(&self) -> bool {
+        let (Some(service), Some(own)) = (self.url.service(), self.client.master()) else { return false };
+        let named = sentinel::master_of(&self.url, service, self.authority.as_deref()).await;
+        named.is_ok_and(|place| place != own)
     }
 
     /// Warns if the server forgets keys when its memory is full. True: it was possible to tell.

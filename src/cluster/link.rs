@@ -7,13 +7,17 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, TlsCertificates, Value,
+    AsyncConnectionConfig, Cmd, ConnectionInfo, Value,
     aio::{ConnectionLike, MultiplexedConnection},
     cluster::ClusterClientBuilder,
     cluster_async::ClusterConnection,
 };
 
-use super::{RedisFault, RedisUrl};
+use super::{
+    RedisFault, RedisUrl,
+    dial::{certificates, client},
+    sentinel::{self, MasterPlace},
+};
 
 /// For opening a connection, with the greeting.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -21,10 +25,12 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) enum RedisLink {
-    /// Used in turns.
     Server {
+        /// Used in turns.
         connections: Vec<MultiplexedConnection>,
         next: AtomicUsize,
+        /// The place that sentinels have named.
+        master: Option<MasterPlace>,
     },
     Cluster(ClusterConnection),
 }
@@ -45,9 +51,14 @@ impl RedisLink {
         authority: Option<&Path>,
         count: usize,
     ) -> Result<Self, RedisFault> {
+        if let Some(service) = url.service() {
+            let master = sentinel::master_of(url, service, authority).await?;
+            let info = service.at(&master.host, master.port).ok_or(RedisFault::Form)?;
+            return Self::open_server(info, authority, count, Some(master)).await;
+        }
         let infos = url.infos().ok_or(RedisFault::Form)?;
-        let certificates = authority.map(certificates).transpose()?;
         if url.is_cluster() {
+            let certificates = authority.map(certificates).transpose()?;
             let mut builder = ClusterClientBuilder::new(infos)
                 // A repeated call may count twice.
                 .retries(0)
@@ -59,7 +70,16 @@ impl RedisLink {
             return Ok(Self::Cluster(builder.build()?.get_async_connection().await?));
         }
         let info = infos.into_iter().next().ok_or(RedisFault::Form)?;
-        let client = client(info, certificates)?;
+        Self::open_server(info, authority, count, None).await
+    }
+
+    async fn open_server(
+        info: ConnectionInfo,
+        authority: Option<&Path>,
+        count: usize,
+        master: Option<MasterPlace>,
+    ) -> Result<Self, RedisFault> {
+        let client = client(info, authority.map(certificates).transpose()?)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT));
@@ -67,12 +87,12 @@ impl RedisLink {
         for _ in 0..count.max(1) {
             connections.push(client.get_multiplexed_async_connection_with_config(&config).await?);
         }
-        Ok(Self::Server { connections, next: AtomicUsize::new(0) })
+        Ok(Self::Server { connections, next: AtomicUsize::new(0), master })
     }
 
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisFault> {
         let answer = match self {
-            Self::Server { connections, next } => {
+            Self::Server { connections, next, .. } => {
                 let turn = if connections.len() > 1 { next.fetch_add(1, Relaxed) } else { 0 };
                 let chosen = connections.get(turn % connections.len().max(1)).ok_or(RedisFault::Away)?;
                 chosen.clone().req_packed_command(command).await?
@@ -83,20 +103,12 @@ impl RedisLink {
         Ok(answer.extract_error()?)
     }
 
+    /// The place that sentinels have named. `None`: there are none.
+    pub(super) const fn master(&self) -> Option<&MasterPlace> {
+        if let Self::Server { master, .. } = self { master.as_ref() } else { None }
+    }
+
     pub(super) const fn is_cluster(&self) -> bool {
         matches!(self, Self::Cluster(_))
     }
-}
-
-fn certificates(file: &Path) -> Result<TlsCertificates, RedisFault> {
-    let root = std::fs::read(file).map_err(|error| RedisFault::Authority(error.to_string()))?;
-    Ok(TlsCertificates { client_tls: None, root_cert: Some(root) })
-}
-
-fn client(info: ConnectionInfo, certificates: Option<TlsCertificates>) -> Result<Client, RedisFault> {
-    let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-    Ok(match certificates.filter(|_| is_tls) {
-        Some(certificates) => Client::build_with_tls(info, certificates)?,
-        None => Client::open(info)?,
-    })
 }

@@ -9,16 +9,19 @@
 //! - [`board`]: documents that replicas put up for each other; [`channel`]: lines that they pass on;
 //!   [`values`]: bytes under a name, with a life
 //! - [`keeper`]: opens the connections, watches them, and opens them again
-//! - `link`: the connections of one server or cluster
+//! - `link`: the connections of one server or cluster; `sentinel`: which server is the master; `dial`: one
+//!   server, as the client library takes it
 
 pub mod address;
 pub mod board;
 pub mod channel;
 pub mod client;
+mod dial;
 pub mod fault;
 pub mod keeper;
 mod link;
 pub mod script;
+mod sentinel;
 pub mod settings;
 pub mod values;
 

@@ -186,7 +186,7 @@ mod tests {
             (r#"{"redis": "http://:${PASSWORD}@h"}"#, "redis"),
             (r#"{"redis": true}"#, "redis"),
             (r#"{"redis": {}}"#, "redis.url"),
-            (r#"{"redis": {"limits": "redis+sentinel://:${PASSWORD}@h/m"}}"#, "redis.limits"),
+            (r#"{"redis": {"limits": "redis+sentinel://:${PASSWORD}@h"}}"#, "redis.limits"),
             (r#"{"redis": {"url": "redis://h", "prefix": "{a}"}}"#, "redis.prefix"),
             (r#"{"redis": {"url": "redis://h", "pool_size": 0}}"#, "redis.pool_size"),
             (r#"{"redis": {"url": "redis://h", "wait": 0}}"#, "redis.wait"),

@@ -22,7 +22,11 @@ use crate::{
     },
     clients::answer_cache::counting,
     gateway::{Gateway, Plan},
-    upstream::{Upstream, log::in_time},
+    upstream::{
+        Speaks, Step, Upstream,
+        log::in_time,
+        script::{self, DONE, delta},
+    },
 };
 
 const OTHER: &str = "sk-other-client-of-shared-answers";
@@ -158,6 +162,43 @@ async fn an_answer_of_one_gateway_is_given_by_another_and_after_a_restart() {
     }
     drop(client);
     last.stop().await;
+}
+
+/// A stream out of Redis has the pauses between its frames that it had at the gateway that stored it.
+#[tokio::test]
+async fn a_stream_of_another_gateway_is_given_at_its_own_pace() {
+    let Some(server) = RedisServer::start(&[]).await else { return };
+    let mut steps = vec![script::sse_head(), script::body(delta("one")), Step::Delivered];
+    steps.extend(std::iter::repeat_n(Step::Moment, 60));
+    steps.extend([script::body(delta("two")), Step::Delivered]);
+    steps.extend(std::iter::repeat_n(Step::Moment, 60));
+    steps.extend([script::body(DONE), Step::End]);
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let one = replica(&upstream, server.url(), |_| ()).await;
+    let mut client = one.client(Version::H1).await.telling(&upstream.log);
+    let expected = [delta("one"), delta("two"), DONE.into()].concat();
+    assert_eq!(client.send(Call::stream()).await.collect().await.bytes(), expected);
+    drop(client);
+    until_stored(&one, 1).await;
+    let other = replica(&upstream, server.url(), |all| all.cache.pace = ReplayPace::Recorded).await;
+    // The first time out of Redis, the second out of memory.
+    for version in Version::BOTH {
+        let mut client = other.client(version).await;
+        let began = Instant::now();
+        let mut answer = client.send(Call::stream()).await;
+        assert!(answer.header("x-thalweg-cache").starts_with("hit"));
+        for (number, frame) in [delta("one"), delta("two"), DONE.into()].into_iter().enumerate() {
+            assert_eq!(answer.piece().await, frame);
+            // From the beginning, because a machine that stands still shortens a pause at the client.
+            let least = Duration::from_millis(50) * number.try_into().unwrap();
+            assert!(began.elapsed() >= least, "{:?} until frame {number}", began.elapsed());
+        }
+        assert!(answer.collect().await.complete);
+    }
+    assert_eq!((figures(&other).await, upstream.log.requests()), ([1, 0, 0], 1));
+    for gateway in [one, other] {
+        gateway.stop().await;
+    }
 }
 
 /// Keys share nothing unless the configuration says so, and an answer of a provider is not given for another

@@ -32,7 +32,7 @@ async fn page(gateway: &Gateway, path: &str) -> String {
 }
 
 /// Waits until the page has this line.
-async fn until_page(gateway: &Gateway, path: &str, line: &str) -> String {
+pub async fn until_page(gateway: &Gateway, path: &str, line: &str) -> String {
     let found = async {
         loop {
             let text = page(gateway, path).await;
@@ -47,7 +47,7 @@ async fn until_page(gateway: &Gateway, path: &str, line: &str) -> String {
 }
 
 /// Waits until so many lines of the log have both texts.
-async fn until_logged(texts: [&str; 2], count: usize) {
+pub async fn until_logged(texts: [&str; 2], count: usize) {
     let found = async {
         while journal::count(texts) < count {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -36,7 +36,7 @@ async fn replica(upstream: &Upstream, url: &RedisUrl, limits: KeyLimits, when_al
     replica_with(upstream, redis, limits, when_alone).await
 }
 
-async fn replica_with(
+pub async fn replica_with(
     upstream: &Upstream,
     redis: RedisSettings,
     limits: KeyLimits,
@@ -112,7 +112,7 @@ pub async fn flood_with(gateways: &[&Gateway], key: &str, clients: usize, time: 
     sums
 }
 
-async fn stop(gateways: Vec<Gateway>) {
+pub async fn stop(gateways: Vec<Gateway>) {
     for gateway in gateways {
         gateway.stop().await;
     }

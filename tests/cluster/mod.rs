@@ -8,5 +8,6 @@ mod events;
 mod facts;
 mod limits;
 mod nodes;
+mod sentinel;
 mod server;
 mod view;

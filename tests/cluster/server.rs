@@ -38,12 +38,22 @@ pub fn is_installed() -> bool {
 impl RedisServer {
     /// With these options of its command line. `None`: it is not installed.
     pub async fn start(options: &[&str]) -> Option<Self> {
+        Self::start_with("", options).await
+    }
+
+    /// A sentinel with these lines of configuration, which the program also writes to.
+    pub async fn start_sentinel(lines: &str) -> Option<Self> {
+        Self::start_with(lines, &["--sentinel"]).await
+    }
+
+    async fn start_with(lines: &str, options: &[&str]) -> Option<Self> {
         if !is_installed() {
             return None;
         }
         let name = format!("thalweg-redis-{}-{}", std::process::id(), crate::client::call::next_id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("redis.conf"), lines).unwrap();
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let password = options.iter().skip_while(|option| *option != "--requirepass").nth(1).cloned();
         let port = free_port();
@@ -64,18 +74,24 @@ impl RedisServer {
 
     /// The answer to one command, as text; errors begin with `-`.
     pub async fn ask(&self, words: &[&str]) -> String {
+        self.ask_as(&self.password, words).await
+    }
+
+    /// The same with this password.
+    pub async fn ask_as(&self, password: &str, words: &[&str]) -> String {
         let mut text = String::new();
-        if !self.password.is_empty() {
-            text.push_str(&format!("AUTH {}\r\n", self.password));
+        if !password.is_empty() {
+            text.push_str(&format!("AUTH {password}\r\n"));
         }
         text.push_str(&format!("*{}\r\n", words.len()));
         for word in words {
             text.push_str(&format!("${}\r\n{word}\r\n", word.len()));
         }
-        text.push_str("QUIT\r\n");
         let mut socket =
             TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))).await.unwrap();
         socket.write_all(text.as_bytes()).await.unwrap();
+        // It answers all that it has read before it sees the end.
+        socket.shutdown().await.unwrap();
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).await.unwrap();
         String::from_utf8_lossy(&answer).into_owned()
@@ -140,6 +156,7 @@ fn spawn(folder: &Path, port: u16, options: &[String]) -> Child {
     let port = port.to_string();
     let dir = folder.display().to_string();
     Command::new("redis-server")
+        .arg(folder.join("redis.conf"))
         .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", &dir])
         .args(options)
         .stdout(Stdio::null())
