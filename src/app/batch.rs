@@ -94,6 +94,8 @@ async fn run(config: WorkerConfig, database: DatabaseSettings, mut queue: DeskQu
     ));
     let (settlement, carried) = (config.settlement.clone(), Rc::clone(&completions));
     tasks.spawn_watched("completions", async move { settlement.carry(carried).await });
+    let requests = Rc::clone(&completions);
+    tasks.spawn_watched("running", async move { config.running.answer(requests).await });
     tasks.spawn_watched("sweep", async move {
         let mut interval = interval(SWEEP_INTERVAL);
         loop {

@@ -15,13 +15,14 @@ use tokio::sync::watch;
 use super::{
     StartError, StartReport, admin,
     background::{Background, BackgroundTask},
-    batch, build,
+    batch::{self, PreparedBatches},
+    build,
     cluster::{self, RunningRedis},
     demo::DemoSlot,
     event_relay::{self, RunningEventRelay},
     key_sync::{self, KeySyncStart, RunningKeySync},
     reload::Reloader,
-    reload_task, start_report,
+    reload_task, running_task, start_report,
     stats_task::{self, RunningStatsTask, StatsSource},
     steps, traces,
     worker::WorkerConfig,
@@ -31,11 +32,11 @@ use crate::{
     base::Secret,
     cluster::DocumentBoard,
     config::{ConfigSource, Settings},
-    exchange::BackgroundCharges,
+    exchange::{BackgroundCharges, RunningBoard},
     ledger::{LedgerGauges, LedgerReader, LedgerState},
     proxy::{BodyMemory, Snapshot},
     routing::StatsRegistry,
-    server::{self, ConnLimit, Drain, Phase, ServeOptions, ServerLimits, TlsSource},
+    server::{self, BoundListeners, ConnLimit, Drain, Phase, ServeOptions, ServerLimits, TlsSource},
     settlement::{self, Settlement},
     telemetry::{Gauges, LevelHandle, LogLost, Telemetry, WorkerGauges},
     upstream::SharedPools,
@@ -84,6 +85,7 @@ struct Running {
     workers: Vec<JoinHandle<()>>,
     admin: Option<JoinHandle<()>>,
     batches: Option<JoinHandle<()>>,
+    view: Option<BackgroundTask>,
     prober: Option<BackgroundTask>,
     reload: Option<BackgroundTask>,
 }
@@ -204,11 +206,9 @@ fn build_process(
         board,
         batch: settings.batch,
         desk,
+        running: RunningBoard::default(),
     };
-    running.batches = batch::start(batches, &worker)?;
-    steps::start_workers(bound, gauges, &worker, &mut running.workers)?;
-    let (admin_addresses, admin) = admin::start(settings.admin_listen.as_ref(), &worker)?.unzip();
-    running.admin = admin;
+    let admin_addresses = running.start_workers((bound, gauges, batches), &settings, &worker, &background)?;
     drop(worker);
 
     let (swapped, is_demo) = (watch::Sender::new(0), running.demo.is_running());
@@ -223,7 +223,7 @@ fn build_process(
     )?);
     let view = ProcessView {
         addresses,
-        admin_addresses: admin_addresses.unwrap_or_default(),
+        admin_addresses,
         made_token: made_token.clone(),
         database_refusal,
         is_demo,
@@ -271,12 +271,32 @@ impl Running {
         Ok(Some(board))
     }
 
+    /// The workers, those of batches and of operators, and the task that shows what they have under way.
+    /// Returns the addresses of the operators' listener.
+    fn start_workers(
+        &mut self,
+        (bound, gauges, batches): (BoundListeners, Vec<WorkerGauges>, Option<PreparedBatches>),
+        settings: &Settings,
+        worker: &WorkerConfig,
+        background: &Background,
+    ) -> Result<Vec<SocketAddr>, StartError> {
+        self.batches = batch::start(batches, worker)?;
+        steps::start_workers(bound, gauges, worker, &mut self.workers)?;
+        let (admin_addresses, admin) = admin::start(settings.admin_listen.as_ref(), worker)?.unzip();
+        self.admin = admin;
+        let watched = (worker.telemetry.bus.clone(), worker.running.clone());
+        let view = running_task::start(watched, self.drain.clone(), background);
+        self.view = Some(view.map_err(StartError::Thread)?);
+        Ok(admin_addresses.unwrap_or_default())
+    }
+
     /// Begins the drain, which asks everything to end, and waits for the parts in the reverse order of their
     /// start. A part ends when those after it have ended, because they hold its senders.
     fn stop(self) {
         self.drain.advance(Phase::Draining);
         self.reload.into_iter().for_each(BackgroundTask::join);
         self.prober.into_iter().for_each(BackgroundTask::join);
+        self.view.into_iter().for_each(BackgroundTask::join);
         self.admin.into_iter().for_each(join);
         self.workers.into_iter().for_each(join);
         self.batches.into_iter().for_each(join);

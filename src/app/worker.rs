@@ -12,7 +12,7 @@ use crate::{
     base::spawn::Tasks,
     batch::{BatchDesk, BatchSettings},
     cluster::DocumentBoard,
-    exchange::{BackgroundCharges, CompletionQueue},
+    exchange::{BackgroundCharges, CompletionQueue, RunningBoard},
     ledger::LedgerReader,
     proxy::{self, BodyMemory, Gateway, Snapshot},
     server::{Phase, ServeOptions, serve},
@@ -52,6 +52,8 @@ pub(super) struct WorkerConfig {
     pub(super) batch: BatchSettings,
     /// The way to files and batches. `None`: none are kept.
     pub(super) desk: Option<BatchDesk>,
+    /// Where running requests are looked at.
+    pub(super) running: RunningBoard,
 }
 
 /// A runtime for one thread; its tasks never leave that thread.
@@ -99,6 +101,8 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
     );
     let (settlement, queue) = (config.settlement.clone(), Rc::clone(&completions));
     tasks.spawn_watched("completions", async move { settlement.carry(queue).await });
+    let (running, requests) = (config.running.clone(), Rc::clone(&completions));
+    tasks.spawn_watched("running", async move { running.answer(requests).await });
     let warming = tasks.clone();
     tasks.spawn_watched("sweep", async move {
         let mut interval = interval(SWEEP_INTERVAL);
@@ -130,6 +134,7 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
         board: config.board,
         batch: config.batch,
         desk: config.desk,
+        running: config.running,
         own: config.own,
         gate: config.gate,
         runs: config.runs,

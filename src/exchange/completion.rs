@@ -12,6 +12,7 @@ use super::{
     completed::{Completed, Outcome},
     queue::CompletionQueue,
     record::RequestRecord,
+    running::RunningRequest,
     stats::StreamStats,
     wasted::WastedAttempt,
 };
@@ -22,8 +23,8 @@ use crate::base::Stage;
 pub struct Completion {
     /// `None` only while it is consumed: a type with `Drop` cannot move a field out otherwise.
     record: Option<Box<RequestRecord>>,
-    /// How far the request has come, reported if the client leaves.
-    stage: Cell<Stage>,
+    /// Its part in the view of running requests. Its stage is reported if the client leaves.
+    running: Rc<RunningRequest>,
     /// Attempts that ended without an answer for the client. A cell, because an attempt that is cancelled
     /// returns nothing.
     wasted: RefCell<Vec<WastedAttempt>>,
@@ -33,8 +34,9 @@ pub struct Completion {
 impl Completion {
     #[must_use]
     pub fn new(record: impl Into<Box<RequestRecord>>, queue: Rc<CompletionQueue>) -> Self {
-        let (stage, wasted) = (Cell::new(Stage::Intake), RefCell::default());
-        Self { record: Some(record.into()), stage, wasted, queue }
+        let record = record.into();
+        let running = queue.running().enter(&record);
+        Self { record: Some(record), running, wasted: RefCell::default(), queue }
     }
 
     /// The record so far.
@@ -42,20 +44,47 @@ impl Completion {
         self.parts().0
     }
 
-    /// The record so far, how far the request has come, and its wasted attempts.
+    /// The record so far, its part that is looked at, and its wasted attempts.
     #[expect(
         clippy::expect_used,
         reason = "only `report` takes the record, and only from a completion that ends"
     )]
-    pub fn parts(&mut self) -> (&mut RequestRecord, &Cell<Stage>, &RefCell<Vec<WastedAttempt>>) {
-        let Self { record, stage, wasted, queue: _ } = self;
-        (record.as_deref_mut().expect("a completion that is not consumed has its record"), stage, wasted)
+    pub fn parts(&mut self) -> (&mut RequestRecord, &RunningRequest, &RefCell<Vec<WastedAttempt>>) {
+        let Self { record, running, wasted, queue: _ } = self;
+        (record.as_deref_mut().expect("a completion that is not consumed has its record"), running, wasted)
     }
 
     /// How far the request has come.
     #[must_use]
-    pub const fn stage(&self) -> &Cell<Stage> {
-        &self.stage
+    pub fn stage(&self) -> &Cell<Stage> {
+        self.running.stage()
+    }
+
+    /// Its part in the view of running requests.
+    #[must_use]
+    pub fn running(&self) -> &RunningRequest {
+        &self.running
+    }
+
+    /// Shows the record's key to the view of running requests.
+    pub fn show_key(&self) {
+        if let Some(record) = &self.record {
+            self.running.show_key(record);
+        }
+    }
+
+    /// Shows the record's model to the view of running requests.
+    pub fn show_model(&self) {
+        if let Some(record) = &self.record {
+            self.running.show_model(record);
+        }
+    }
+
+    /// Shows the names in the record to the view of running requests.
+    pub fn show(&self) {
+        if let Some(record) = &self.record {
+            self.running.show(record);
+        }
     }
 
     /// Settles the limits of the request's key, when all of a good answer has come and before its last bytes
@@ -75,6 +104,7 @@ impl Completion {
 
     fn report(&mut self, outcome: Outcome) {
         if let Some(mut record) = self.record.take() {
+            self.queue.running().leave(&self.running);
             let total = record.started.elapsed();
             record.wasted.extend(self.wasted.take());
             record.account(&outcome, total);
@@ -85,7 +115,7 @@ impl Completion {
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        self.report(Outcome::Gone(self.stage.get()));
+        self.report(Outcome::Gone(self.running.stage().get()));
     }
 }
 

@@ -11,6 +11,9 @@
 //! - [`reuse`]: an answer that no provider was paid for
 //! - [`background`]: charges of responses that are made in the background, until they are read
 //! - [`wasted`]: attempts that gave the client no answer
+//! - [`phase`]: the words for a stage
+//! - [`progress`]: how far a stream has come; [`running`]: the requests under way; [`running_view`]: those
+//!   that a viewer sees, from all workers over the [`running_board`]
 //! - [`completion`]: the duty to report that a request has [`completed`]; [`queue`]: a worker's completions
 //!   that wait for settlement
 
@@ -20,10 +23,15 @@ pub mod client_address;
 pub mod completed;
 pub mod completion;
 pub mod digests;
+pub mod phase;
+pub mod progress;
 pub mod queue;
 pub mod record;
 pub mod reuse;
 pub mod route;
+pub mod running;
+pub mod running_board;
+pub mod running_view;
 pub mod stats;
 mod usage;
 pub mod wasted;
@@ -33,9 +41,14 @@ pub use client::ClientInfo;
 pub use completed::{Completed, Outcome};
 pub use completion::Completion;
 pub use digests::Digests;
+pub use phase::phase;
+pub use progress::{AddedSoFar, PassedText, StreamProgress};
 pub use queue::CompletionQueue;
 pub use record::{OnDisconnect, RequestRecord, ResponseMode};
 pub use reuse::{ReuseKind, ReusedAnswer};
 pub use route::RequestRoute;
+pub use running::{AttemptStage, RunningRequest};
+pub use running_board::RunningBoard;
+pub use running_view::{RunningScope, RunningView};
 pub use stats::{AddedLatency, StreamStats, UsageSource};
 pub use wasted::WastedAttempt;

@@ -1,11 +1,12 @@
-//! A worker's completed requests that wait to be carried to the settlement thread. Bounded: when settlement
+//! A worker's requests: those under way, and those that have completed and wait to be carried to the
+//! settlement thread. Bounded: when settlement
 //! cannot keep up, completions are lost and counted, and no request waits.
 
 use std::cell::{Cell, RefCell};
 
 use tokio::sync::Notify;
 
-use super::completed::Completed;
+use super::{completed::Completed, running::RunningTable};
 
 /// Completions that may wait; one more is lost.
 const MAX_WAITING: usize = 16 * 1024;
@@ -15,6 +16,7 @@ pub struct CompletionQueue {
     waiting: RefCell<Vec<Completed>>,
     lost: Cell<u64>,
     ready: Notify,
+    running: RunningTable,
 }
 
 impl CompletionQueue {
@@ -28,6 +30,11 @@ impl CompletionQueue {
         if waiting.len() == 1 {
             self.ready.notify_one();
         }
+    }
+
+    /// Those under way.
+    pub(super) const fn running(&self) -> &RunningTable {
+        &self.running
     }
 
     /// Waits until there is one.

@@ -62,8 +62,8 @@ pub struct RequestRecord {
     pub started: Instant,
     pub route: RequestRoute,
     pub client: ClientInfo,
-    /// The model's name in the request. `None`: not read so far.
-    pub model: Option<Box<str>>,
+    /// The model's name in the request. `None`: not read so far. Shared with the view of running requests.
+    pub model: Option<Arc<str>>,
     /// The model's name at the provider of the last attempt, then of the answer. `None`: no attempt.
     pub upstream_model: Option<Box<str>>,
     /// The configured name of that provider. A name and not an index: a reload may renumber providers before

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     base::{ByteList, DeadlineKind, Endpoint, Fault, FaultKind, Sent, Stage},
-    exchange::WastedAttempt,
+    exchange::{AttemptStage, WastedAttempt},
     relay::{CommitPoint, RelayOptions, Uncommitted, collect},
     routing::FailureClass,
     upstream::{self, Deadline, Request},
@@ -97,7 +97,7 @@ impl RequestContext<'_> {
             content_type: self.content_type(),
         };
         tracing::debug!(id = %self.id, provider = %target.name, "connecting");
-        let sent = self.upstream.send_noting(target, &request, body, deadline, &running.stage).await;
+        let sent = self.upstream.send_noting(target, &request, body, deadline, running.stage.cell()).await;
         let response = sent.map_err(AttemptError::Fault)?;
         tracing::debug!(
             id = %self.id, provider = %target.name, status = response.status.as_u16(),
@@ -138,7 +138,7 @@ impl RequestContext<'_> {
             Err(AttemptError::Error(Box::new(response)))
         };
         if !status.is_success() {
-            running.stage.set(Stage::Body);
+            running.stage.cell().set(Stage::Body);
             self.refuse_beyond(announced.length)?;
             let (text, rest) = read_error_start(body, deadline).await;
             return error(headers, text, rest, translation);
@@ -149,7 +149,7 @@ impl RequestContext<'_> {
         let mut first = Bytes::new();
         let is_labelled = kind == BodyKind::Events || announced.is_coded;
         if self.streams && !is_labelled && !self.endpoint.answers_files() {
-            running.stage.set(Stage::FirstToken);
+            running.stage.cell().set(Stage::FirstToken);
             let read = first_bytes::read(&mut body, deadline).await.map_err(AttemptError::Fault)?;
             let (bytes, has_events) = read;
             if has_events {
@@ -162,7 +162,7 @@ impl RequestContext<'_> {
             first = bytes;
         }
         if kind == BodyKind::Whole {
-            running.stage.set(Stage::Body);
+            running.stage.cell().set(Stage::Body);
             self.refuse_beyond(announced.length)?;
             let body = self.collect(body, first.into(), deadline).await.map_err(AttemptError::Fault)?;
             let body = provider.secrets.mask(body, Within::Answer);
@@ -181,7 +181,7 @@ impl RequestContext<'_> {
             };
             return Ok(Success { answer: Answer::Whole(status, headers, body), times });
         }
-        running.stage.set(Stage::FirstToken);
+        running.stage.cell().set(Stage::FirstToken);
         let is_events = kind == BodyKind::Events;
         let strips_usage = if translation.is_some() { self.hides_usage() } else { running.requests_usage };
         let body = match translation {
@@ -302,7 +302,7 @@ struct RunningAttempt<'a> {
     endpoint: Endpoint,
     wasted: &'a RefCell<Vec<WastedAttempt>>,
     request_stage: &'a Cell<Stage>,
-    stage: Cell<Stage>,
+    stage: AttemptStage<'a>,
     /// Usage is requested on the client's behalf.
     requests_usage: bool,
     /// Members of a native request that its provider did not get.
@@ -326,8 +326,8 @@ impl<'a> RunningAttempt<'a> {
             model,
             endpoint,
             wasted: context.wasted,
-            request_stage: context.stage,
-            stage: Cell::new(Stage::Pool),
+            request_stage: context.running.stage(),
+            stage: AttemptStage::new(context.running),
             requests_usage: false,
             dropped: None,
             reported: None,
@@ -372,8 +372,9 @@ impl<'a> RunningAttempt<'a> {
 
 impl Drop for RunningAttempt<'_> {
     fn drop(&mut self) {
-        self.request_stage.set(self.stage.get());
-        if self.has_ended || matches!(self.stage.get(), Stage::Intake | Stage::Pool | Stage::Connect) {
+        let stage = self.stage.cell().get();
+        self.request_stage.set(stage);
+        if self.has_ended || matches!(stage, Stage::Intake | Stage::Pool | Stage::Connect) {
             return;
         }
         // Cancelled, and the provider may have begun to work.

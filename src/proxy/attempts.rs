@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     base::{Endpoint, Moment, RequestId},
-    exchange::RequestRecord,
+    exchange::{RequestRecord, RunningRequest},
     routing::{Action, Attempt, AttemptPlan, CheckMethod},
 };
 
@@ -73,7 +73,7 @@ pub(super) async fn run_attempts<'c>(
         let error = match result {
             Ok(success) => {
                 cancel_slower(&mut running, plan, recorder).await;
-                context.stage.set(success.answer.stage());
+                context.running.stage().set(success.answer.stage());
                 return Ok(ChosenAnswer { success, ended: now, provider, winner: Some(attempt) });
             }
             Err(error) => error,
@@ -98,7 +98,7 @@ pub(super) async fn run_attempts<'c>(
                 context.wasted.borrow_mut().extend(own);
             }
             let success = success?;
-            context.stage.set(success.answer.stage());
+            context.running.stage().set(success.answer.stage());
             return Ok(ChosenAnswer { success, ended: now, provider, winner: None });
         }
     }
@@ -144,6 +144,7 @@ fn translated_to(record: &RequestRecord, endpoint: Endpoint) -> Option<Endpoint>
 /// Writes the attempts into the request's record.
 pub(super) struct AttemptRecorder<'a> {
     pub(super) record: &'a mut RequestRecord,
+    pub(super) running: &'a RunningRequest,
     pub(super) id: &'a RequestId,
     pub(super) snapshot: &'a Snapshot,
     /// When the first attempt began.
@@ -166,6 +167,7 @@ impl<'a> AttemptRecorder<'a> {
         let record = &mut *self.record;
         record.attempts = attempt.number;
         record.provider = Some(Arc::clone(&provider.target.name));
+        self.running.show_provider(record.provider.as_ref());
         record.upstream_model = Some(attempt.candidate.model.into());
         record.translated_to = translated_to(record, attempt.candidate.endpoint);
         record.race.hedges = record.race.hedges.saturating_add(u8::from(attempt.hedge));
@@ -203,6 +205,9 @@ impl<'a> AttemptRecorder<'a> {
         }
         let name = self.snapshot.providers.get(provider).map(|provider| &provider.target.name);
         self.record.provider = name.map(Arc::clone);
+        if self.record.attempts > 1 {
+            self.running.show_provider(name);
+        }
         self.record.connection_wait = Some(success.times.connection_wait);
         answer.sign(name.map(|name| &**name), plan.attempts());
         answer

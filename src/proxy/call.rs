@@ -111,6 +111,8 @@ impl Call {
         let record = self.record();
         record.key_name = Some(Arc::clone(&principal.name));
         record.key_id = Some(Arc::clone(&principal.id));
+        // Waits for the key's limits are seen from here on.
+        self.completion.show_key();
     }
 
     /// Answers with JSON of the gateway's own.

@@ -79,6 +79,7 @@ impl Gateway {
         // From here on the provider may count it, whatever becomes of its answer.
         record.answered_after = Some(Duration::ZERO);
         call.completion.stage().set(Stage::Head);
+        call.completion.show();
         Ok(DirectCall(call))
     }
 }

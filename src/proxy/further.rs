@@ -134,7 +134,8 @@ impl Gateway {
             Err(refusal) => return estimated_count(refusal, snapshot, (endpoint, model), body),
             Ok(stops) => stops,
         };
-        let (record, stage, wasted) = call.completion.parts();
+        call.completion.show_model();
+        let (record, running, wasted) = call.completion.parts();
         let began = Instant::now();
         call.asked = Some(began);
         let within = headers.timeout();
@@ -153,7 +154,7 @@ impl Gateway {
             mode: snapshot.stream.mode,
             trace,
             key: &key,
-            stage,
+            running,
             wasted,
             is_sole: stops.len() == 1,
             deadline: within.map(|within| Moment::now() + within),
@@ -284,6 +285,7 @@ impl RequestContext<'_> {
             let Some(provider) = self.snapshot.providers.get(index) else { continue };
             record.attempts = record.attempts.saturating_add(1);
             record.provider = Some(Arc::clone(&provider.target.name));
+            self.running.show_provider(record.provider.as_ref());
             record.upstream_model = (!model.is_empty()).then(|| model.into());
             let is_last = number + 1 == stops.len();
             let context = RequestContext { is_sole: is_last, ..self };
@@ -291,7 +293,7 @@ impl RequestContext<'_> {
             let error = match context.attempt(provider, (model, self.endpoint)).await {
                 Ok(success) => {
                     memory.answered(self.endpoint, began);
-                    self.stage.set(success.answer.stage());
+                    self.running.stage().set(success.answer.stage());
                     return Ok((success, index));
                 }
                 Err(error) => error,
@@ -323,7 +325,7 @@ impl RequestContext<'_> {
             {
                 let (provider, index) = provider;
                 let success = self.pass_error(error, class, provider).await?;
-                self.stage.set(success.answer.stage());
+                self.running.stage().set(success.answer.stage());
                 Ok((success, index))
             }
             Some(_) | None => Err(failures.refusal(self.path.split('?').next().unwrap_or_default())),

@@ -144,6 +144,7 @@ impl Gateway {
             (true, Mode::Asgi) => ResponseMode::Asgi,
             (true, Mode::Buffered) => ResponseMode::Buffered,
         });
+        call.completion.show_model();
 
         admission::check_models(snapshot, &principal, envelope.model(), envelope.fallback_models())?;
         own_response(snapshot, &principal, endpoint, (&envelope, body))?;
@@ -189,7 +190,7 @@ impl Gateway {
         let mut plan = self.attempts(snapshot, &headers, plan, now);
         call.record().strategy = Some(strategy_name(&plan));
 
-        let (record, stage, wasted) = call.completion.parts();
+        let (record, running, wasted) = call.completion.parts();
         record.race.is_race = plan.is_race();
         call.asked = Some(began);
         let context = RequestContext {
@@ -207,13 +208,13 @@ impl Gateway {
             mode,
             trace,
             key: &key,
-            stage,
+            running,
             wasted,
             is_sole: plan.plan().candidates().len() == 1 || (!snapshot.failover && !plan.may_run_several()),
             deadline: plan.deadline(),
             model_commit: snapshot.commit_of(plan.plan()),
         };
-        let mut recorder = AttemptRecorder { record, id: &call.id, snapshot, began };
+        let mut recorder = AttemptRecorder { record, running, id: &call.id, snapshot, began };
         let chosen = run_attempts(&context, &mut plan, &mut recorder, now).await?;
         call.answered = Some(chosen.success.times.answered);
         Ok(recorder.finish(chosen, &mut plan))

@@ -57,6 +57,8 @@ impl PacedAnswer {
         self.next += 1;
         let frame = self.answer.body.slice(start.min(end)..end);
         if let Some(completion) = &mut self.completion {
+            let after = completion.record().started.elapsed();
+            completion.running().note_shared(after);
             let stats = &mut completion.record().stats;
             stats.frames += 1;
             stats.bytes += frame.len() as u64;

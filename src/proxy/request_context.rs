@@ -3,7 +3,7 @@
 
 use std::{
     borrow::Cow,
-    cell::{Cell, RefCell},
+    cell::RefCell,
     sync::{Arc, LazyLock},
 };
 
@@ -20,11 +20,11 @@ use super::{
 };
 use crate::{
     base::{
-        ByteList, Endpoint, Moment, RequestId, Stage,
+        ByteList, Endpoint, Moment, RequestId,
         origins::{OriginMaker, OriginNote},
     },
     dialect::{reasoning, request::RequestOptions},
-    exchange::WastedAttempt,
+    exchange::{RunningRequest, WastedAttempt},
     relay::{CommitPoint, Mode},
     telemetry::LatencyMeter,
     upstream::{JSON, Upstream},
@@ -76,8 +76,8 @@ pub(super) struct RequestContext<'a> {
     pub(super) trace: TraceOptions,
     /// The key of the request.
     pub(super) key: &'a Arc<str>,
-    /// How far the request has come, by the attempt that ended last.
-    pub(super) stage: &'a Cell<Stage>,
+    /// How far the request has come, by the attempt that ended last; and its part that is looked at.
+    pub(super) running: &'a RunningRequest,
     /// Attempts that ended without an answer for the client.
     pub(super) wasted: &'a RefCell<Vec<WastedAttempt>>,
     /// There is no other candidate: the answer passes as it comes.

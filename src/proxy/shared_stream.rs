@@ -175,6 +175,7 @@ impl SharedStream {
     fn pass(&mut self, frame: Bytes) -> Bytes {
         let after = self.arrived.elapsed();
         if let Some(completion) = &mut self.completion {
+            completion.running().note_shared(after);
             let stats = &mut completion.record().stats;
             stats.first_byte.get_or_insert(after);
             stats.frames += 1;

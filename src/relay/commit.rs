@@ -198,6 +198,9 @@ impl<S: FrameSource + 'static> Committed<S> {
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
         let frame = match ready!(self.stream.poll_frame(cx)) {
             Some(Ok(bytes)) => {
+                if let Some(completion) = &self.completion {
+                    self.stream.tap.show(completion.running());
+                }
                 if self.is_settled() {
                     let outcome = self.stream.outcome();
                     self.settle(&outcome);

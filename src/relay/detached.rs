@@ -18,7 +18,7 @@ use tokio::{
 use super::{source::FrameSource, tap::Tap};
 use crate::{
     base::{Stage, spawn::Tasks},
-    exchange::{Completion, Outcome},
+    exchange::{Completion, Outcome, RunningRequest},
     telemetry::{Gauge, GaugeGuard},
 };
 
@@ -122,7 +122,7 @@ impl<S: FrameSource> DetachedStream<S> {
         let Self { mut source, observer, mut tap, mut completion, stage, time, tokens, guard } = self;
         let whole = tokio::select! {
             biased;
-            whole = read(&mut source, &mut tap, tokens) => whole,
+            whole = read(&mut source, (&mut tap, tokens), completion.running()) => whole,
             _ = closed.wait_for(|closed| *closed) => false,
             () = sleep(time) => false,
         };
@@ -149,7 +149,11 @@ async fn discard<S: FrameSource>(source: &mut S) {
 }
 
 /// Whether the stream came to a good end.
-async fn read<S: FrameSource>(source: &mut S, tap: &mut Tap, tokens: u32) -> bool {
+async fn read<S: FrameSource>(
+    source: &mut S,
+    (tap, tokens): (&mut Tap, u32),
+    running: &RunningRequest,
+) -> bool {
     while !source.is_done() {
         let frame = match poll_fn(|cx| source.poll_frame(cx)).await {
             Some(Ok(frame)) => frame,
@@ -159,6 +163,7 @@ async fn read<S: FrameSource>(source: &mut S, tap: &mut Tap, tokens: u32) -> boo
         let now = Instant::now();
         let gap = tap.gap(now);
         let good = tap.inspect(&frame, (now, gap), false, |_, _| {}).is_ok_and(|report| !report.error);
+        tap.show(running);
         if !good || tap.passed_tokens() > tokens {
             return false;
         }

@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::{
     base::{RequestId, origins::OriginNote},
-    exchange::StreamStats,
+    exchange::{AddedSoFar, PassedText, RunningRequest, StreamProgress, StreamStats},
     wire::{
         AnswerEnd, ContentShape, Dialect, Event, EventClass, FailedStream, LineTooLong, Scanner, classify,
         classify_committed, ends_answer, is_done_mark,
@@ -29,8 +29,8 @@ pub(super) struct Tap {
     /// `None`: the body is not an event stream, bytes are only counted.
     scanner: Option<Scanner>,
     started: Instant,
-    /// Time of the last frame.
-    last: Instant,
+    /// The text that has passed, and the time of the last frame.
+    progress: StreamProgress,
     stats: StreamStats,
     /// An event without content has ended the answer.
     concluded: bool,
@@ -42,44 +42,11 @@ pub(super) struct Tap {
     left_open: bool,
     /// The text of an error event before the first content, its first bytes.
     error_text: Box<[u8]>,
-    text: PassedText,
     /// Notes the things that the provider makes. `None`: the dialect has no such things.
     origin: Option<Box<OriginNote>>,
     /// The id of a response is to be kept.
     wants_response_id: bool,
     response_id: Option<Box<str>>,
-}
-
-/// How much text the events carried, estimated from their sizes: the size of the smallest one is taken as the
-/// envelope that all have in common.
-#[derive(Clone, Copy, Debug, Default)]
-struct PassedText {
-    events: u32,
-    bytes: usize,
-    smallest: Option<u32>,
-}
-
-impl PassedText {
-    fn note(&mut self, size: usize) {
-        self.events += 1;
-        self.bytes += size;
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        self.smallest = Some(self.smallest.map_or(size, |smallest| smallest.min(size)));
-    }
-
-    /// At least a token per event, as most providers send them. The Responses API repeats all of its text in
-    /// its later events, so there only events count.
-    fn tokens(&self, dialect: Dialect) -> u32 {
-        let text = self.bytes.saturating_sub(self.smallest.unwrap_or(0) as usize * self.events as usize);
-        match dialect {
-            Dialect::Responses => self.events,
-            Dialect::ChatCompletions
-            | Dialect::Completions
-            | Dialect::Embeddings
-            | Dialect::Messages
-            | Dialect::Gemini => self.events.max(u32::try_from(text / 4).unwrap_or(u32::MAX)),
-        }
-    }
 }
 
 /// The findings in one frame.
@@ -113,7 +80,7 @@ impl Tap {
             id,
             scanner,
             started,
-            last: started,
+            progress: StreamProgress { text: PassedText::default(), last: started },
             stats: StreamStats::default(),
             error_text: Box::default(),
             concluded: false,
@@ -121,7 +88,6 @@ impl Tap {
             content_shape: ContentShape::default(),
             done_marks: 0,
             left_open: false,
-            text: PassedText::default(),
             origin: None,
             wants_response_id: false,
             response_id: None,
@@ -172,7 +138,7 @@ impl Tap {
             dialect,
             stats,
             error_text,
-            text,
+            progress: StreamProgress { text, .. },
             answer_end,
             content_shape,
             done_marks,
@@ -211,7 +177,7 @@ impl Tap {
 
     /// From the last frame to `now`.
     pub(super) fn gap(&self, now: Instant) -> Duration {
-        now - self.last
+        now - self.progress.last
     }
 
     fn count(&mut self, bytes: usize, now: Instant, gap: Duration) {
@@ -227,7 +193,7 @@ impl Tap {
                 }
             }
         }
-        self.last = now;
+        self.progress.last = now;
     }
 
     /// The stream has ended: inspects a last event without its blank line. True if that was a usage chunk.
@@ -270,8 +236,9 @@ impl Tap {
     /// The stats, taken out.
     pub(super) fn take_stats(&mut self) -> StreamStats {
         let mut stats = std::mem::take(&mut self.stats);
-        stats.passed_tokens = self.text.tokens(self.dialect);
-        stats.span = stats.first_byte.map_or(Duration::ZERO, |first| self.last - (self.started + first));
+        stats.passed_tokens = self.progress.text.tokens(self.dialect);
+        stats.span =
+            stats.first_byte.map_or(Duration::ZERO, |first| self.progress.last - (self.started + first));
         stats
     }
 
@@ -280,9 +247,19 @@ impl Tap {
         std::mem::take(&mut self.error_text).into()
     }
 
+    /// Shows how far the stream has come.
+    #[inline]
+    pub(super) fn show(&self, running: &RunningRequest) {
+        let stats = &self.stats;
+        running.note(self.progress, stats.first_token, || AddedSoFar {
+            first: stats.first_added,
+            max: stats.frame_timings.as_ref().map(|timings| timings.added.max()),
+        });
+    }
+
     /// Tokens of output that have passed, estimated.
     pub(super) fn passed_tokens(&self) -> u32 {
-        self.text.tokens(self.dialect)
+        self.progress.text.tokens(self.dialect)
     }
 
     /// The whole tap, taken out; the one that stays counts as no event stream.

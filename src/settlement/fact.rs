@@ -1,10 +1,10 @@
 //! The entry of a completed request in the statistics. Names that a client chose do not become labels: a
 //! model is named only if a list of its provider has it.
 
-use super::{config::SettlementConfig, phase::phase};
+use super::config::SettlementConfig;
 use crate::{
     base::{Side, Stage},
-    exchange::{Completed, Outcome},
+    exchange::{Completed, Outcome, phase},
     telemetry::{RequestFacts, RequestOutcome, TokenCounts},
 };
 

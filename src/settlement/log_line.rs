@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::phase::phase;
 use crate::{
     base::{DeadlineKind, FaultKind, Side},
-    exchange::{AddedLatency, Completed, Digests, Outcome, UsageSource},
+    exchange::{AddedLatency, Completed, Digests, Outcome, UsageSource, phase},
 };
 
 /// Logs the closing line.

@@ -11,13 +11,11 @@
 //! - `fact`: the entry in the statistics
 //! - `span`: the spans of a trace
 //! - `events`: rows and sums for watchers
-//! - `phase`: the words for a stage, shared by these
 
 pub mod config;
 mod events;
 mod fact;
 mod log_line;
-mod phase;
 mod row;
 mod span;
 pub mod thread;

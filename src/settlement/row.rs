@@ -4,11 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     config::{ProviderLabels, SettlementConfig},
-    phase::phase,
 };
 use crate::{
     base::{Fault, Side, time::unix_micros},
-    exchange::{Completed, Digests, Outcome, UsageSource, client_address::client_address},
+    exchange::{Completed, Digests, Outcome, UsageSource, client_address::client_address, phase},
     ledger::{Row, RowIds, RowOutcome, row::cut},
 };
 

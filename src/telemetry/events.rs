@@ -1,4 +1,5 @@
-//! Events for subscribers as they happen (S3.7): rows of the ledger and changed statistics. A bounded bus: a
+//! Events for subscribers as they happen (S3.7): rows of the ledger, changed statistics, and views of running
+//! requests. A bounded bus: a
 //! subscriber that does not keep up loses the oldest events and receives their number. Without subscribers
 //! nothing is formatted and nothing is stored.
 //!
@@ -6,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    future::pending,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering, fence},
@@ -23,6 +25,7 @@ use tokio::sync::{
     watch,
 };
 
+use super::running_feeds::RunningFeeds;
 use crate::base::gauge::{Gauge, GaugeGuard};
 
 /// Events that wait for a subscriber; beyond it the oldest are dropped.
@@ -67,6 +70,8 @@ pub struct EventBus {
     subscribed: Arc<Notify>,
     /// Why events of other replicas are missing. `None`: they are not.
     missing: watch::Sender<Option<Arc<str>>>,
+    /// The views of running requests.
+    pub running: RunningFeeds,
 }
 
 /// Why other replicas' events are missing where nothing else is said.
@@ -82,6 +87,7 @@ impl Default for EventBus {
             cluster: Gauge::default(),
             subscribed: Arc::default(),
             missing: watch::Sender::new(Some(NO_REDIS.into())),
+            running: RunningFeeds::default(),
         }
     }
 }
@@ -111,6 +117,8 @@ pub struct Subscriber {
     over: bool,
     /// `None`: to the events of this replica alone.
     cluster: Option<ClusterView>,
+    /// The view of running requests. `None`: it is not asked for.
+    running: Option<watch::Receiver<Bytes>>,
 }
 
 /// The part of a subscription to the events of all replicas.
@@ -158,11 +166,19 @@ impl EventBus {
 
     /// Sends an event of this name; `data` is an object in one line, which gets the name of the replica.
     pub fn publish(&self, owner: Owner, name: &str, data: &str) {
+        self.send(BusMessage::Event(owner, self.text(name, data)));
+    }
+
+    fn text(&self, name: &str, data: &str) -> Bytes {
         let instance = Value::from(self.instance());
         let rest = data.strip_prefix('{').unwrap_or(data);
         let comma = if rest == "}" { "" } else { "," };
-        let text = format!("event: {name}\ndata: {{\"instance\":{instance}{comma}{rest}\n\n");
-        self.send(BusMessage::Event(owner, text.into()));
+        format!("event: {name}\ndata: {{\"instance\":{instance}{comma}{rest}\n\n").into()
+    }
+
+    /// Shows the running requests of a scope: a key's, or all. A view in which nothing runs is shown once.
+    pub fn publish_running(&self, scope: &Option<Arc<str>>, is_empty: bool, data: impl FnOnce() -> String) {
+        self.running.put(scope, is_empty, || self.text("running", &data()));
     }
 
     /// Sends an event of another replica, in the format of SSE.
@@ -225,7 +241,7 @@ impl EventBus {
         // A subscriber that came after the end would wait for it for ever.
         fence(Ordering::SeqCst);
         let over = self.ended.load(Ordering::Relaxed);
-        Some(Subscriber { news, slot, over, cluster: None })
+        Some(Subscriber { news, slot, over, cluster: None, running: None })
     }
 
     /// The same, to the events of all replicas.
@@ -241,6 +257,13 @@ impl EventBus {
         let view = ClusterView { missing, instance, _counted: self.cluster.hold() };
         self.subscribed.notify_one();
         Some(Subscriber { cluster: Some(view), ..subscriber })
+    }
+
+    /// The same subscriber, which also receives the views of running requests.
+    #[must_use]
+    pub fn with_running(&self, subscriber: Subscriber) -> Subscriber {
+        let feed = self.running.subscribe(subscriber.slot.key.clone());
+        Subscriber { running: Some(feed), ..subscriber }
     }
 }
 
@@ -281,7 +304,27 @@ impl Drop for SubscriberSlot {
     }
 }
 
+/// The next view of running requests, if they are asked for.
+async fn next_view(feed: Option<&mut watch::Receiver<Bytes>>) -> Bytes {
+    if let Some(feed) = feed
+        && feed.changed().await.is_ok()
+    {
+        return feed.borrow_and_update().clone();
+    }
+    pending().await
+}
+
 impl ClusterView {
+    /// The event that says whether other replicas' events are missing, when that changes.
+    async fn changed(view: Option<&mut Self>) -> Delivery {
+        if let Some(view) = view
+            && view.missing.changed().await.is_ok()
+        {
+            return view.state();
+        }
+        pending().await
+    }
+
     /// The event that says whether other replicas' events are missing, if that is news.
     fn news(&mut self) -> Option<Delivery> {
         self.missing.has_changed().ok().filter(|is_news| *is_news)?;
@@ -318,13 +361,11 @@ impl Subscriber {
             return Delivery::End;
         }
         loop {
-            let received = match &mut self.cluster {
-                None => self.news.recv().await,
-                Some(view) => tokio::select! {
-                    biased;
-                    Ok(()) = view.missing.changed() => return view.state(),
-                    received = self.news.recv() => received,
-                },
+            let received = tokio::select! {
+                biased;
+                state = ClusterView::changed(self.cluster.as_mut()) => return state,
+                event = next_view(self.running.as_mut()) => return Delivery::Event(event),
+                received = self.news.recv() => received,
             };
             match received {
                 Ok(message) => {
@@ -342,6 +383,11 @@ impl Subscriber {
     pub fn try_next(&mut self) -> Option<Delivery> {
         if let Some(news) = self.cluster.as_mut().and_then(ClusterView::news) {
             return Some(news);
+        }
+        if let Some(feed) = &mut self.running
+            && feed.has_changed().is_ok_and(|is_news| is_news)
+        {
+            return Some(Delivery::Event(feed.borrow_and_update().clone()));
         }
         loop {
             match self.news.try_recv() {

@@ -4,7 +4,7 @@
 //! - [`gauge`]: the number of requests, streams and connections that exist
 //! - [`stream_histogram`]: the histograms of one stream; [`meter`]: the latency histogram of one worker
 //! - [`guard`]: switches optional work off under load
-//! - [`events`]: events for subscribers, as they happen
+//! - [`events`]: events for subscribers, as they happen; [`running_feeds`]: views of running requests
 //! - [`facts`]: the facts of one completed request; [`stats`] adds them up: [`sums`], times over [`window`]s,
 //!   [`races`]; [`share`]: the same in a form that can be merged with those of other processes
 //! - [`instance`]: the name of this replica
@@ -29,6 +29,7 @@ pub mod otlp;
 mod protobuf;
 pub mod races;
 pub mod redis_gauges;
+pub mod running_feeds;
 pub mod series;
 pub mod settings;
 pub mod share;

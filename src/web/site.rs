@@ -24,7 +24,7 @@ use crate::{
     base::{ByteList, Endpoint},
     batch::{BatchDesk, BatchSettings},
     cluster::DocumentBoard,
-    exchange::Outcome,
+    exchange::{Outcome, RunningBoard},
     ledger::LedgerReader,
     proxy::{Addressed, Call, Gateway, Incoming, Refusal, admission::admit, gemini_path},
     telemetry::Telemetry,
@@ -52,6 +52,8 @@ pub struct SiteParts {
     pub batch: BatchSettings,
     /// The way to files and batches. `None`: none are kept.
     pub desk: Option<BatchDesk>,
+    /// Where running requests are looked at.
+    pub running: RunningBoard,
     /// This gateway's own address, for the requests of a comparison.
     pub own: Target,
     /// Shared by all workers.
@@ -237,6 +239,7 @@ impl Site {
                     ledger: parts.ledger.clone(),
                     snapshot,
                     board: parts.board.clone(),
+                    running: parts.running.clone(),
                 };
                 statistics::page(stats, query).await.map(|text| Reply::Text("application/json", text))
             }

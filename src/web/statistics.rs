@@ -1,5 +1,7 @@
 //! `GET /stats`: counts and times since the start, as JSON, for operators (S0.7, S1.13, S3.9, B18); with
-//! `?since=` or `?by=` also sums of the ledger, with `?scope=cluster` of all replicas.
+//! `?since=` or `?by=` also sums of the ledger, with
+//! `?scope=cluster` of all replicas; with
+//! `?running=true` also the requests under way on this one.
 //!
 //! The page is built on tokio's pool of blocking threads, because its time grows with the number of
 //! candidates and rows and a worker has streams to relay.
@@ -15,6 +17,7 @@ use tokio::time::timeout;
 use super::stats_share::{ReplicaName, ReplicaStats};
 use crate::{
     cluster::{DocumentBoard, board::PostedDocument},
+    exchange::RunningBoard,
     ledger::{
         LedgerReader,
         query::{GroupBy, UsageQuery},
@@ -41,6 +44,7 @@ pub(super) struct StatsParts {
     pub(super) snapshot: Arc<Snapshot>,
     /// The statistics of other replicas. `None`: there is no Redis.
     pub(super) board: Option<DocumentBoard>,
+    pub(super) running: RunningBoard,
 }
 
 /// The page; `query` is the query string of the request.
@@ -49,6 +53,8 @@ pub(super) struct StatsParts {
 /// The query is wrong (400), there is no ledger (404) or the ledger does not answer (503).
 pub(super) async fn page(parts: StatsParts, query: &str) -> Result<String, Box<Refusal>> {
     let (sums, of_all) = (ledger_query(query)?, asks_for_all(query)?);
+    let running =
+        if asks_for_running(query)? { parts.running.read(Arc::new([None])).await.views } else { Vec::new() };
     let posted = if of_all { Some(posted(&parts).await) } else { None };
     let gathered = gather(move || {
         let StatsParts { telemetry, ledger, snapshot, .. } = &parts;
@@ -60,6 +66,9 @@ pub(super) async fn page(parts: StatsParts, query: &str) -> Result<String, Box<R
         if let Some(query) = sums {
             let answer = ledger.ask(&query)?;
             stats.insert("ledger".to_owned(), report(&answer, &query));
+        }
+        for mut view in running {
+            stats.insert("running".to_owned(), serde_json::from_str(&view.json()).unwrap_or_default());
         }
         Ok(Value::from(stats).to_string())
     });
@@ -87,6 +96,22 @@ pub(super) fn asks_for_all(query: &str) -> Result<bool, Box<Refusal>> {
         Some(_) => {
             let message = "`scope`: expected `instance` or `cluster`";
             Err(Refusal::request(400, "invalid_query", message).of(Some("scope")))
+        }
+    }
+}
+
+/// Whether `?running=true` asks for the requests under way.
+///
+/// # Errors
+/// It is another word (400).
+pub(super) fn asks_for_running(query: &str) -> Result<bool, Box<Refusal>> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    match pairs.find(|(name, _)| *name == "running").map(|(_, value)| value) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => {
+            let message = "`running`: expected `true` or `false`";
+            Err(Refusal::request(400, "invalid_query", message).of(Some("running")))
         }
     }
 }

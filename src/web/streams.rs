@@ -12,7 +12,7 @@ use super::{
     events::{self, EventFeed},
     runs,
     site::Site,
-    statistics::asks_for_all,
+    statistics::{asks_for_all, asks_for_running},
 };
 use crate::proxy::{Call, Refusal, Snapshot};
 
@@ -24,12 +24,13 @@ impl Site {
     pub(super) fn events(self: Rc<Self>, call: Call, snapshot: &Snapshot, head: &Parts) -> Response<Body> {
         let subscribed = admin::event_scope(self.parts.listener, snapshot, head).and_then(|scope| {
             let bus = &self.parts.telemetry.bus;
-            let subscriber = match asks_for_all(head.uri.query().unwrap_or_default())? {
-                true => bus.subscribe_to_all(scope.clone()),
-                false => bus.subscribe(scope.clone()),
-            };
+            let query = head.uri.query().unwrap_or_default();
+            let (of_all, with_running) = (asks_for_all(query)?, asks_for_running(query)?);
+            let subscriber =
+                if of_all { bus.subscribe_to_all(scope.clone()) } else { bus.subscribe(scope.clone()) };
             let refusal = || Refusal::request(429, "too_many_watchers", "too many watch already");
-            Ok((subscriber.ok_or_else(refusal)?, scope))
+            let subscriber = subscriber.ok_or_else(refusal)?;
+            Ok((if with_running { bus.with_running(subscriber) } else { subscriber }, scope))
         });
         let (subscriber, scope) = match subscribed {
             Ok(subscribed) => subscribed,

@@ -11,6 +11,7 @@ mod pages;
 pub mod reload;
 mod reload_process;
 mod request_log;
+mod running;
 mod sessions;
 mod shutdown;
 pub mod statistics;

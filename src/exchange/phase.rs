@@ -1,8 +1,10 @@
-//! How far a request had come, in the words of an access log; shared by log, rows and statistics.
+//! How far a request has come, in the words of an access log; shared by log, rows, statistics and the view of
+//! running requests.
 
 use crate::base::Stage;
 
-pub(super) const fn phase(stage: Stage) -> &'static str {
+#[must_use]
+pub const fn phase(stage: Stage) -> &'static str {
     match stage {
         Stage::Intake => "request",
         Stage::Pool => "pool",

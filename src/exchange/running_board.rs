@@ -1,0 +1,246 @@
+//! The way from a viewer to the workers' running requests. A reader asks all workers at once; each reads its
+//! own table between its other work and answers. Readings are one at a time, and a reading that comes soon
+//! after another of the same requests is given that one's views: however many read, each worker looks through
+//! its table ten times a second at most.
+
+use std::{rc::Rc, sync::Arc};
+
+use tokio::{
+    sync::{Mutex, mpsc, watch},
+    task::yield_now,
+    time::{Duration, Instant, sleep_until, timeout_at},
+};
+
+use super::{
+    queue::CompletionQueue,
+    running::RunningTable,
+    running_view::{RunningScope, RunningView},
+};
+
+/// Between two readings.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// For the answers of all workers.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Requests that a worker looks at before it turns to other work.
+const STRIDE: usize = 512;
+
+/// Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct RunningBoard(Arc<BoardState>);
+
+#[derive(Debug, Default)]
+struct BoardState {
+    asks: watch::Sender<Option<RunningAsk>>,
+    last: Mutex<Option<RunningReading>>,
+}
+
+#[derive(Clone, Debug)]
+struct RunningAsk {
+    scopes: Arc<[RunningScope]>,
+    reply: mpsc::Sender<WorkerReading>,
+}
+
+/// The views of one worker, in the order of the scopes, and the time that reading took.
+type WorkerReading = (Vec<RunningView>, Duration);
+
+/// The views of all workers.
+#[derive(Clone, Debug)]
+pub struct RunningReading {
+    scopes: Arc<[RunningScope]>,
+    /// In the order of the scopes.
+    pub views: Vec<RunningView>,
+    /// The time of the worker that took the longest.
+    pub took: Duration,
+    at: Instant,
+}
+
+impl RunningBoard {
+    /// Answers readers with the requests of one worker, until it is dropped.
+    pub async fn answer(self, requests: Rc<CompletionQueue>) {
+        let mut asks = self.0.asks.subscribe();
+        while asks.changed().await.is_ok() {
+            let Some(ask) = asks.borrow_and_update().clone() else { continue };
+            // An error means that the reader has gone.
+            let _ = ask.reply.try_send(read(requests.running(), &ask.scopes).await);
+        }
+    }
+
+    /// The running requests of these scopes, from all workers that answer in time.
+    pub async fn read(&self, scopes: Arc<[RunningScope]>) -> RunningReading {
+        let mut last = self.0.last.lock().await;
+        if let Some(last) = last.as_ref().filter(|last| last.at.elapsed() < MIN_INTERVAL) {
+            if last.scopes == scopes {
+                return last.clone();
+            }
+            sleep_until(last.at + MIN_INTERVAL).await;
+        }
+        let workers = self.0.asks.receiver_count();
+        let (reply, mut replies) = mpsc::channel(workers.max(1));
+        self.0.asks.send_replace(Some(RunningAsk { scopes: Arc::clone(&scopes), reply }));
+        let at = Instant::now();
+        let mut reading = RunningReading {
+            views: vec![RunningView::default(); scopes.len()],
+            scopes,
+            took: Duration::ZERO,
+            at,
+        };
+        for _ in 0..workers {
+            let Ok(Some((views, took))) = timeout_at(at + PATIENCE, replies.recv()).await else { break };
+            reading.took = reading.took.max(took);
+            for (all, own) in reading.views.iter_mut().zip(views) {
+                all.merge(own);
+            }
+        }
+        // A worker that is late has nothing to answer any more.
+        self.0.asks.send_if_modified(|ask| {
+            *ask = None;
+            false
+        });
+        *last = Some(reading.clone());
+        reading
+    }
+}
+
+async fn read(table: &RunningTable, scopes: &[RunningScope]) -> WorkerReading {
+    let mut views = vec![RunningView::default(); scopes.len()];
+    let (mut took, mut place) = (Duration::ZERO, 0);
+    while place < table.places() {
+        let now = Instant::now();
+        table.look(place..place + STRIDE, |request, facts| {
+            for (scope, view) in scopes.iter().zip(&mut views) {
+                if facts.route.endpoint().is_some() && (scope.is_none() || *scope == facts.key_id) {
+                    view.add(now, request, facts);
+                }
+            }
+        });
+        took += now.elapsed();
+        place += STRIDE;
+        yield_now().await;
+    }
+    for (scope, view) in scopes.iter().zip(&mut views) {
+        if scope.is_none() {
+            view.add_placeless(table.placeless());
+        }
+    }
+    (views, took)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        base::{Endpoint, Stage, id::IdSource},
+        exchange::{AddedSoFar, Completion, PassedText, RequestRecord, RequestRoute, StreamProgress},
+    };
+
+    const ROUTE: RequestRoute =
+        RequestRoute::Completion { template: "/v1/chat/completions", endpoint: Endpoint::ChatCompletions };
+
+    struct Bench {
+        queue: Rc<CompletionQueue>,
+        ids: IdSource,
+        board: RunningBoard,
+    }
+
+    impl Bench {
+        /// A request of `key` that came so long ago.
+        fn request(&mut self, key: &str, age: u64) -> Completion {
+            let started = Instant::now().checked_sub(Duration::from_secs(age)).unwrap();
+            let mut record = RequestRecord::new(self.ids.make(), started, ROUTE);
+            record.key_id = Some(key.into());
+            record.model = Some(format!("{key}-{age}").into());
+            let completion = Completion::new(record, Rc::clone(&self.queue));
+            completion.show();
+            completion
+        }
+
+        /// The views, as they are shown.
+        async fn read(&self, scopes: &[Option<&str>]) -> Vec<Value> {
+            let scopes = scopes.iter().map(|scope| scope.map(Arc::from)).collect();
+            let mut reading = tokio::select! {
+                biased;
+                () = self.board.clone().answer(Rc::clone(&self.queue)) => unreachable!(),
+                reading = self.board.read(scopes) => reading,
+            };
+            reading.views.iter_mut().map(|view| serde_json::from_str(&view.json()).unwrap()).collect()
+        }
+    }
+
+    fn bench() -> Bench {
+        let queue = Rc::default();
+        Bench { queue, ids: IdSource::default(), board: RunningBoard::default() }
+    }
+
+    fn models(view: &Value) -> Vec<&str> {
+        view["rows"].as_array().unwrap().iter().map(|row| row["model_asked"].as_str().unwrap()).collect()
+    }
+
+    /// A frame that came so many seconds ago, with the first token so many seconds after the request.
+    fn stream(completion: &Completion, ago: u64, first: u64) {
+        let last = Instant::now().checked_sub(Duration::from_secs(ago)).unwrap();
+        let mut text = PassedText::default();
+        (0..40).for_each(|_| text.note(100));
+        let first = Some(Duration::from_secs(first));
+        completion.running().note(StreamProgress { text, last }, first, AddedSoFar::default);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stalled_streams_come_first_then_those_that_wait_then_the_oldest() {
+        tokio::time::advance(Duration::from_secs(1000)).await;
+        let mut bench = bench();
+        let own = [("a", 1), ("a", 9), ("b", 30), ("a", 20), ("a", 100), ("a", 50)];
+        let requests: Vec<_> = own.iter().map(|(key, age)| bench.request(key, *age)).collect();
+        stream(&requests[2], 3, 1);
+        stream(&requests[3], 8, 1);
+        stream(&requests[4], 0, 20);
+        requests[5].running().stage().set(Stage::FirstToken);
+        let views = bench.read(&[None, Some("b"), Some("c")]).await;
+        assert_eq!(models(&views[0]), ["a-20", "b-30", "a-50", "a-9", "a-100", "a-1"]);
+        assert_eq!(models(&views[1]), ["b-30"]);
+        assert!(models(&views[2]).is_empty());
+        let sums = |name: &str| views[0][name].as_u64().unwrap();
+        assert_eq!(["requests", "stalled", "waiting", "tokens_out", "left_out"].map(sums), [6, 2, 2, 120, 0]);
+        let row = |place: usize| &views[0]["rows"][place];
+        assert_eq!((&row(0)["state"], &row(0)["phase"]), (&"stalled".into(), &"mid_stream".into()));
+        assert_eq!((&row(2)["state"], &row(2)["phase"]), (&"waiting".into(), &"before_first_token".into()));
+        assert_eq!((&row(4)["tokens_out"], &row(4)["tokens_per_s"]), (&40.into(), &0.5.into()));
+        drop(requests);
+        tokio::time::advance(MIN_INTERVAL).await;
+        assert_eq!(bench.read(&[None, Some("b"), Some("c")]).await[0]["requests"], 0);
+    }
+
+    /// However many run, the rows are as many, the first ones, and the sums are of all.
+    #[tokio::test(start_paused = true)]
+    async fn rows_are_bounded_and_slots_are_used_again() {
+        tokio::time::advance(Duration::from_secs(10_000)).await;
+        // The clock of a paused runtime runs ahead where a reader yields.
+        tokio::time::resume();
+        let mut bench = bench();
+        for _ in 0..2 {
+            let requests: Vec<_> = (0..3000_u64).map(|age| bench.request("a", age * 7919 % 3000)).collect();
+            let view = bench.read(&[None]).await.remove(0);
+            let rows = models(&view);
+            assert_eq!((rows.len(), rows[0], rows[99]), (100, "a-2999", "a-2900"));
+            assert_eq!((&view["requests"], &view["left_out"]), (&3000.into(), &2900.into()));
+            drop(requests);
+            let none = bench.read(&[None, Some("b")]).await.remove(0);
+            assert_eq!((&none["requests"], bench.queue.running().places()), (&0.into(), 3000));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_that_comes_soon_after_is_the_same() {
+        let mut bench = bench();
+        let request = bench.request("a", 0);
+        let both = [bench.read(&[None]).await, {
+            drop(request);
+            bench.read(&[None]).await
+        }];
+        assert_eq!(both[0], both[1]);
+        assert_eq!(bench.read(&[Some("a")]).await[0]["requests"], 0);
+        tokio::time::advance(MIN_INTERVAL).await;
+        assert_eq!(bench.read(&[None]).await[0]["requests"], 0);
+    }
+}

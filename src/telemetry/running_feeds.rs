@@ -1,0 +1,67 @@
+//! The view of running requests on its way to subscribers: the last one of each scope, for all of its
+//! subscribers together. A subscriber that does not keep up is given the newest.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+
+/// A key's id. `None`: the operator.
+type FeedScope = Option<Arc<str>>;
+
+/// Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct RunningFeeds(Arc<FeedTable>);
+
+/// One scope's.
+#[derive(Debug, Default)]
+struct RunningFeed {
+    events: watch::Sender<Bytes>,
+    /// Nothing runs in the last one.
+    is_empty: bool,
+}
+
+#[derive(Debug, Default)]
+struct FeedTable {
+    feeds: Mutex<HashMap<FeedScope, RunningFeed>>,
+    subscribed: Notify,
+}
+
+impl RunningFeeds {
+    pub(super) fn subscribe(&self, scope: FeedScope) -> watch::Receiver<Bytes> {
+        let mut feeds = self.0.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut feed = feeds.entry(scope).or_default().events.subscribe();
+        drop(feeds);
+        if !feed.borrow().is_empty() {
+            feed.mark_changed();
+        }
+        self.0.subscribed.notify_one();
+        feed
+    }
+
+    /// The scopes that have subscribers. The others are forgotten.
+    #[must_use]
+    pub fn scopes(&self) -> Arc<[FeedScope]> {
+        let mut feeds = self.0.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+        feeds.retain(|_, feed| feed.events.receiver_count() > 0);
+        feeds.keys().cloned().collect()
+    }
+
+    /// Returns when a subscriber has come. For one waiter.
+    pub async fn subscribed(&self) {
+        self.0.subscribed.notified().await;
+    }
+
+    /// Shows `event`. One in which nothing runs (`is_empty`) is not shown twice.
+    pub(super) fn put(&self, scope: &FeedScope, is_empty: bool, event: impl FnOnce() -> Bytes) {
+        let mut feeds = self.0.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(feed) = feeds.get_mut(scope) else { return };
+        if !is_empty || !std::mem::replace(&mut feed.is_empty, true) {
+            feed.is_empty = is_empty;
+            feed.events.send_replace(event());
+        }
+    }
+}
