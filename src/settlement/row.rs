@@ -2,9 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{
-    config::{ProviderLabels, SettlementConfig},
-};
+use super::config::{ProviderLabels, SettlementConfig};
 use crate::{
     base::{Fault, Side, time::unix_micros},
     exchange::{Completed, Digests, Outcome, UsageSource, client_address::client_address, phase},
