@@ -25,7 +25,8 @@ each() {
     done
 }
 
-each wire envelope/1000 envelope/100000 envelope-escapes/1000 envelope-escapes/100000 splice/1000 \
+each wire envelope/1000 envelope/100000 envelope-escapes/1000 envelope-escapes/100000 envelope-agent/500000 \
+    envelope-tokens/1000000 splice/1000 \
     scan/1 scan/16 scan-committed/1 scan-committed/16 scan-named-committed/1
 each plan plan/1 plan/3 plan-adaptive/3
 for pair in "messages>chat" "responses>chat" "gemini>chat" "chat>messages" "responses>messages" "gemini>messages" \

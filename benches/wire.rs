@@ -27,6 +27,8 @@ fn count(case: &str, times: usize) {
     let run: Box<dyn FnMut()> = match name {
         "envelope" => once(prose(size), |body| drop(black_box(envelope::read(body)))),
         "envelope-escapes" => once(code(size), |body| drop(black_box(envelope::read(body)))),
+        "envelope-agent" => once(agent(size), |body| drop(black_box(envelope::read(body)))),
+        "envelope-tokens" => once(tokens(size), |body| drop(black_box(envelope::read(body)))),
         "splice" => {
             let body = prose(size);
             let envelope = envelope::read(&body).expect("a good body");
@@ -77,6 +79,33 @@ fn code(size: usize) -> Bytes {
 /// The same in text that is not ASCII.
 fn cjk(size: usize) -> Bytes {
     conversation(size, "流れる川の水は、谷の線に沿って最も速く進む。", 800)
+}
+
+/// A tool's schema, again and again: short strings and nesting.
+fn schemas(size: usize) -> Bytes {
+    let tool = r#"{"type":"function","function":{"name":"edit_file","description":"Replaces one part of a file.\nIt fails if the part is not in the file once.","parameters":{"type":"object","properties":{"path":{"type":"string","description":"Absolute path of the file"},"old":{"type":"string","description":"The part that is replaced"},"new":{"type":"string"},"all":{"type":"boolean","default":false}},"required":["path","old","new"],"additionalProperties":false}}}"#;
+    let tools = vec![tool; (size / tool.len()).max(1)].join(",");
+    format!(r#"{{"model":"river-large","stream":true,"tools":[{tools}],"messages":[]}}"#).into()
+}
+
+/// An agent's request: an eighth of it are schemas, the rest is escaped code.
+fn agent(size: usize) -> Bytes {
+    let code = conversation(
+        size * 7 / 8,
+        r#"fn first(items: &[Item]) -> Option<&Item> {\n    items.iter().find(|item| item.name == \"first\")\n}\n\n"#,
+        1_600,
+    );
+    let schemas = schemas(size / 8);
+    let (schemas, _) = schemas.split_at(schemas.len() - br#","messages":[]}"#.len());
+    let (_, code) = code.split_at(br#"{"model":"river-large""#.len());
+    [schemas, code].concat().into()
+}
+
+/// A list of tokens for embeddings.
+fn tokens(size: usize) -> Bytes {
+    let numbers = iter::successors(Some(7_u32), |last| Some(last.wrapping_mul(1_664_525).wrapping_add(1)));
+    let numbers: Vec<_> = numbers.take(size / 6).map(|number| (number % 100_257).to_string()).collect();
+    format!(r#"{{"model":"river-embed","input":[{}]}}"#, numbers.join(", ")).into()
 }
 
 fn conversation(size: usize, sentence: &str, message: usize) -> Bytes {
@@ -167,6 +196,36 @@ mod request {
     #[divan::bench(args = SIZES)]
     fn cjk_serde_json(bencher: Bencher<'_, '_>, size: usize) {
         over(bencher, cjk(size), typed);
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn agent_ours(bencher: Bencher<'_, '_>, size: usize) {
+        over(bencher, agent(size), |body| envelope::read(body).is_ok());
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn agent_simd_json(bencher: Bencher<'_, '_>, size: usize) {
+        simd(bencher, agent(size));
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn schemas_ours(bencher: Bencher<'_, '_>, size: usize) {
+        over(bencher, schemas(size), |body| envelope::read(body).is_ok());
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn schemas_simd_json(bencher: Bencher<'_, '_>, size: usize) {
+        simd(bencher, schemas(size));
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn tokens_ours(bencher: Bencher<'_, '_>, size: usize) {
+        over(bencher, tokens(size), |body| envelope::read(body).is_ok());
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn tokens_simd_json(bencher: Bencher<'_, '_>, size: usize) {
+        simd(bencher, tokens(size));
     }
 
     #[divan::bench(args = SIZES)]

@@ -4,7 +4,7 @@
 //! because they are JSON and the provider decides whether they make sense. The caller checks that the bytes
 //! are UTF-8.
 
-use super::text;
+use super::text::{self, BLOCK, TextBlock};
 
 /// Objects and arrays that may be open at once inside a value.
 pub(super) const MAX_DEPTH: usize = 256;
@@ -21,6 +21,9 @@ pub(super) struct Cursor<'a> {
     body: &'a [u8],
     at: usize,
 }
+
+/// The first bytes of a string are tested sixteen at a time, so often: most strings are not longer.
+const NEAR_CHUNKS: usize = 6;
 
 #[derive(Clone, Copy)]
 enum Container {
@@ -52,6 +55,10 @@ impl<'a> Cursor<'a> {
         self.body.get(self.at).copied()
     }
 
+    fn rest(&self) -> &'a [u8] {
+        self.body.get(self.at..).unwrap_or_default()
+    }
+
     pub(super) const fn error(&self, reason: &'static str) -> JsonError {
         JsonError { at: self.at, reason }
     }
@@ -79,19 +86,62 @@ impl<'a> Cursor<'a> {
             return Err(self.error("expected a string"));
         }
         self.at += 1;
-        let mut escaped = false;
-        loop {
-            self.at += text::plain_length(self.body.get(self.at..).unwrap_or_default());
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(escaped);
-                }
-                Some(b'\\') => self.escape()?,
-                Some(_) => return Err(self.error("a control character must be escaped")),
-                None => return Err(self.error("the string does not end")),
+        for _ in 0..NEAR_CHUNKS {
+            let Some(chunk) = self.rest().first_chunk() else { break };
+            let stops = text::stops(chunk);
+            if stops == 0 {
+                self.at += chunk.len();
+                continue;
             }
-            escaped = true;
+            self.at += stops.trailing_zeros() as usize;
+            if self.peek() == Some(b'"') {
+                self.at += 1;
+                return Ok(false);
+            }
+            break;
+        }
+        self.string_end()
+    }
+
+    /// As [`Cursor::string`], from a byte inside of the string that is not escaped.
+    fn string_end(&mut self) -> Result<bool, JsonError> {
+        let (mut any_escape, mut is_prose) = (false, true);
+        loop {
+            if is_prose {
+                self.at += text::plain_chunks(self.rest());
+            }
+            let rest = self.rest();
+            let mut padded = [b' '; BLOCK];
+            let bytes = rest.first_chunk().unwrap_or_else(|| {
+                padded.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                &padded
+            });
+            let block = TextBlock::new(bytes);
+            let backslashes = block.equal(b'\\');
+            let escaped = text::escaped(backslashes);
+            let stops = block.equal(b'"') & !escaped | block.controls();
+            let up_to_stop = stops ^ stops.wrapping_sub(1);
+            let mut letters = escaped & up_to_stop;
+            while letters != 0 {
+                self.escape(self.at + letters.trailing_zeros() as usize)?;
+                letters &= letters - 1;
+            }
+            is_prose = backslashes == 0;
+            any_escape |= backslashes & up_to_stop != 0;
+            if stops != 0 {
+                self.at += stops.trailing_zeros() as usize;
+                if self.peek() != Some(b'"') {
+                    return Err(self.error("a control character must be escaped"));
+                }
+                self.at += 1;
+                return Ok(any_escape);
+            }
+            if rest.len() < BLOCK {
+                self.at += rest.len();
+                return Err(self.error("the string does not end"));
+            }
+            // A backslash that escapes a byte of the next block begins that block.
+            self.at += BLOCK - usize::from((backslashes & !escaped) >> (BLOCK - 1) == 1);
         }
     }
 
@@ -152,6 +202,8 @@ impl<'a> Cursor<'a> {
                 (Container::Array, Some(b',')) => {
                     self.at += 1;
                     self.skip_whitespace();
+                    self.whole_numbers();
+                    self.skip_whitespace();
                     return Ok(false);
                 }
                 (Container::Object, _) => return Err(self.error("expected `,` or `}`")),
@@ -162,15 +214,37 @@ impl<'a> Cursor<'a> {
         Ok(true)
     }
 
-    fn escape(&mut self) -> Result<(), JsonError> {
+    /// Checks the escape whose backslash is before `letter`.
+    fn escape(&mut self, letter: usize) -> Result<(), JsonError> {
         let hex = |bytes: &[u8]| bytes.len() == 4 && bytes.iter().all(u8::is_ascii_hexdigit);
-        let width = match self.body.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-            Some(b'u') if self.body.get(self.at + 2..self.at + 6).is_some_and(hex) => 6,
-            _ => return Err(self.error("not an escape sequence")),
-        };
-        self.at += width;
-        Ok(())
+        match self.body.get(letter) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(()),
+            Some(b'u') if self.body.get(letter + 1..letter + 5).is_some_and(hex) => Ok(()),
+            _ => {
+                self.at = letter - 1;
+                Err(self.error("not an escape sequence"))
+            }
+        }
+    }
+
+    /// Skips whole numbers of a list with the `,` or `, ` after each, as many as fill blocks: lists of tokens
+    /// are long. Anything else is left, right or wrong.
+    fn whole_numbers(&mut self) {
+        while let Some(bytes) = self.rest().first_chunk() {
+            let block = TextBlock::new(bytes);
+            let (digits, commas, spaces) = (block.digits(), block.equal(b','), block.equal(b' '));
+            let leading_zeros = block.equal(b'0') & !(digits << 1) & (digits >> 1);
+            let unknown =
+                !(digits | commas | spaces) | leading_zeros | commas & !(digits << 1) | spaces & !(commas << 1);
+            if digits & 1 == 0 {
+                return;
+            }
+            // The last comma whose next byte is known, too.
+            let known = (unknown & unknown.wrapping_neg()).wrapping_sub(1);
+            let commas = commas & (known >> 1);
+            let Some(last) = commas.checked_ilog2() else { return };
+            self.at += last as usize + 1 + usize::from(spaces >> last >> 1 & 1 == 1);
+        }
     }
 
     fn literal(&mut self, word: &[u8]) -> Result<(), JsonError> {

@@ -4,7 +4,7 @@
 //! - [`dialect`]: the supported APIs and their paths; [`error`]: the JSON of errors in each; [`endpoint`]:
 //!   the dialect of each endpoint
 //! - [`envelope`]: the few request fields that the gateway needs ([`field`]), found by [`index`] (members by
-//!   span), [`cursor`] (JSON grammar) and [`text`] (runs of plain string bytes); [`position`]: line and
+//!   span), [`cursor`] (JSON grammar) and [`text`] (bytes as bit masks); [`position`]: line and
 //!   column of an error
 //! - [`form`]: the fields of a multipart body that the gateway needs
 //! - [`batch_item`]: the items of a batch

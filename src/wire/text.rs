@@ -1,79 +1,129 @@
-//! Finds the first byte of a JSON string that is not plain: a quote, a backslash or a control character.
-//! Strings are most of a request's bytes, so this is most of the cost of reading one.
+//! Finds the bytes of JSON at which something ends, many at a time: as a mask whose bit n is byte n. Strings
+//! are most of a request's bytes, so this is most of the cost of reading one.
 //!
-//! Short runs are tested eight bytes at a time in a `u64`, long runs in chunks, with a loop that the compiler
-//! turns into vector compares. Bytes from 0x80 on are plain: UTF-8 is not checked here.
+//! Bytes from 0x80 on are plain: UTF-8 is not checked here.
 
-/// Bytes. A vector loop does not pay for runs up to this length.
-const SHORT_RUN: usize = 32;
-const CHUNK: usize = 64;
+use wide::u8x16;
 
-const ONES: u64 = u64::from_le_bytes([0x01; 8]);
-const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+/// Bytes of a [`TextBlock`].
+pub(super) const BLOCK: usize = 64;
 
-/// The length of the run of plain bytes at the start of `rest`.
-pub(super) fn plain_length(rest: &[u8]) -> usize {
-    let (near, far) = rest.split_at(rest.len().min(SHORT_RUN));
-    if let Some(at) = first_stop(near) {
-        return at;
-    }
-    let (chunks, _) = far.as_chunks::<CHUNK>();
-    let whole = chunks.iter().take_while(|chunk| !chunk.iter().fold(false, |hit, &byte| hit | is_stop(byte)));
-    let at = near.len() + whole.count() * CHUNK;
-    let tail = rest.get(at..).unwrap_or_default();
-    at + first_stop(tail).unwrap_or(tail.len())
-}
+/// The last of the bytes that a string may hold only escaped (RFC 8259 section 7).
+const LAST_CONTROL: u8 = 0x1f;
 
-const fn is_stop(byte: u8) -> bool {
-    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
-}
+/// 64 bytes to ask for masks.
+pub(super) struct TextBlock([u8x16; BLOCK / 16]);
 
-fn first_stop(bytes: &[u8]) -> Option<usize> {
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let stops = stops(u64::from_le_bytes(*word));
-        if stops != 0 {
-            return Some(index * 8 + (stops.trailing_zeros() / 8) as usize);
+impl TextBlock {
+    pub(super) fn new(bytes: &[u8; BLOCK]) -> Self {
+        let (quarters, _) = bytes.as_chunks();
+        let mut vectors = [u8x16::ZERO; BLOCK / 16];
+        for (vector, quarter) in vectors.iter_mut().zip(quarters) {
+            *vector = u8x16::new(*quarter);
         }
+        Self(vectors)
     }
-    let at = tail.iter().position(|&byte| is_stop(byte))?;
-    Some(words.len() * 8 + at)
+
+    /// The bytes that are `byte`.
+    pub(super) fn equal(&self, byte: u8) -> u64 {
+        let byte = u8x16::splat(byte);
+        self.mask(|bytes| bytes.simd_eq(byte))
+    }
+
+    pub(super) fn controls(&self) -> u64 {
+        self.mask(are_controls)
+    }
+
+    pub(super) fn digits(&self) -> u64 {
+        self.mask(|bytes| {
+            let value = bytes - u8x16::splat(b'0');
+            value.min(u8x16::splat(9)).simd_eq(value)
+        })
+    }
+
+    fn mask(&self, test: impl Fn(u8x16) -> u8x16) -> u64 {
+        let quarters = self.0.iter().enumerate();
+        quarters.fold(0, |mask, (index, bytes)| mask | u64::from(test(*bytes).to_bitmask()) << (index * 16))
+    }
 }
 
-/// Sets the high bit of each stop byte. A borrow may wrongly mark bytes above the first stop; the first is
-/// exact.
-const fn stops(word: u64) -> u64 {
-    let quote = word ^ (ONES * b'"' as u64);
-    let slash = word ^ (ONES * b'\\' as u64);
-    let quote = quote.wrapping_sub(ONES) & !quote;
-    let slash = slash.wrapping_sub(ONES) & !slash;
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (quote | slash | control) & HIGHS
+/// The bytes that end a run of plain ones: quotes, backslashes and control characters.
+pub(super) fn stops(bytes: &[u8; 16]) -> u32 {
+    let bytes = u8x16::new(*bytes);
+    let quoting = bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'));
+    (quoting | are_controls(bytes)).to_bitmask()
+}
+
+/// The length of the plain bytes at the start of `rest`, in whole chunks of 64. The compiler turns the loop
+/// into vector compares.
+pub(super) fn plain_chunks(rest: &[u8]) -> usize {
+    let (chunks, _) = rest.as_chunks::<BLOCK>();
+    let is_stop = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte <= LAST_CONTROL);
+    let plain = chunks.iter().take_while(|chunk| !chunk.iter().fold(false, |hit, &byte| hit | is_stop(byte)));
+    plain.count() * BLOCK
+}
+
+/// The bytes that a backslash before them escapes; the first byte is not one of them. A carry runs through
+/// each series of backslashes, so that those at odd places of it escape and the others are escaped.
+pub(super) const fn escaped(backslashes: u64) -> u64 {
+    const ODD: u64 = 0xAAAA_AAAA_AAAA_AAAA;
+    ((backslashes << 1 | ODD).wrapping_sub(backslashes) ^ ODD) ^ backslashes
+}
+
+fn are_controls(bytes: u8x16) -> u8x16 {
+    bytes.min(u8x16::splat(LAST_CONTROL)).simd_eq(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn finds_the_first_stop_at_every_distance() {
-        for stop in (0..=255u8).filter(|&byte| is_stop(byte)) {
-            for length in 0..300 {
-                let mut text = vec![b'a'; length];
-                text.push(stop);
-                text.extend_from_slice(
-                    b"\"\\\0 tail that is long enough for one more chunk of sixty-four bytes",
-                );
-                assert_eq!(plain_length(&text), length, "{stop}");
+    fn mask(bytes: &[u8], test: impl Fn(u8) -> bool) -> u64 {
+        bytes.iter().enumerate().fold(0, |mask, (at, &byte)| mask | u64::from(test(byte)) << at)
+    }
+
+    fn is_stop(byte: u8) -> bool {
+        byte == b'"' || byte == b'\\' || byte < 0x20
+    }
+
+    proptest! {
+        #[test]
+        fn masks_are_those_of_each_byte(bytes in proptest::array::uniform32(any::<[u8; 2]>())) {
+            let bytes: [u8; BLOCK] = bytes.as_flattened().try_into().unwrap();
+            let block = TextBlock::new(&bytes);
+            for byte in [b'"', b'\\', b',', bytes[0], bytes[63]] {
+                prop_assert_eq!(block.equal(byte), mask(&bytes, |it| it == byte));
             }
+            prop_assert_eq!(block.controls(), mask(&bytes, |it| it < 0x20));
+            prop_assert_eq!(block.digits(), mask(&bytes, |it| it.is_ascii_digit()));
+            let quarter: [u8; 16] = bytes[..16].try_into().unwrap();
+            prop_assert_eq!(u64::from(stops(&quarter)), mask(&quarter, is_stop));
+        }
+
+        #[test]
+        fn a_backslash_escapes_one_byte(backslashes in any::<u64>()) {
+            let mut expected = 0;
+            let mut is_escaped = false;
+            for at in 0..64 {
+                expected |= u64::from(is_escaped) << at;
+                is_escaped = !is_escaped && backslashes >> at & 1 == 1;
+            }
+            prop_assert_eq!(escaped(backslashes), expected);
         }
     }
 
     #[test]
-    fn takes_every_other_byte_as_plain() {
-        let text: Vec<u8> = (0..=255u8).filter(|&byte| !is_stop(byte)).cycle().take(2000).collect();
-        for start in 0..64 {
-            assert_eq!(plain_length(&text[start..]), text.len() - start);
+    fn chunks_end_before_the_first_stop() {
+        for stop in 0..=255 {
+            for length in 0..200 {
+                let mut text = vec![b'a'; length];
+                text.push(stop);
+                text.extend([b'b'; 200]);
+                let plain = if is_stop(stop) { length } else { text.len() };
+                assert_eq!(plain_chunks(&text), plain / BLOCK * BLOCK, "{stop} after {length}");
+            }
         }
     }
 }

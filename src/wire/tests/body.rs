@@ -166,6 +166,78 @@ proptest! {
     }
 }
 
+/// A string's end, or the offset and the first word of its fault, a byte at a time.
+fn string_end(text: &[u8]) -> Result<usize, (usize, &'static str)> {
+    let mut at = 1;
+    loop {
+        match text.get(at..).unwrap_or_default() {
+            [] => return Err((at, "the")),
+            [b'"', ..] => return Ok(at + 1),
+            [b'\\', b'u', hex @ ..]
+                if hex.len() >= 4 && hex.iter().take(4).all(u8::is_ascii_hexdigit) =>
+            {
+                at += 6;
+            }
+            [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => at += 2,
+            [b'\\', ..] => return Err((at, "not")),
+            [..=0x1f, ..] => return Err((at, "a")),
+            _ => at += 1,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_string_ends_where_it_does_byte_by_byte(
+        parts in prop::collection::vec(
+            prop_oneof![
+                12 => "[a-z \u{e9}]{0,70}",
+                6 => "(\\\\[\"\\\\/bfnrt]){1,9}",
+                3 => "\\\\u[0-9a-fA-F]{4}",
+                1 => "\\\\u?[0-9a-fx]{1,3}",
+                1 => "[\"\\x00\\x1f\\x7f]",
+            ],
+            0..12,
+        ),
+        is_closed in any::<bool>(),
+    ) {
+        let text = format!("\"{}{}", parts.concat(), if is_closed { "\"" } else { "" });
+        let mut cursor = Cursor::new(text.as_bytes());
+        let ours = cursor.string();
+        match string_end(text.as_bytes()) {
+            Ok(end) => {
+                prop_assert_eq!(ours, Ok(text[..end].contains('\\')), "{}", text);
+                prop_assert_eq!(cursor.at(), end, "{}", text);
+            }
+            Err((at, word)) => {
+                let fault = ours.unwrap_err();
+                prop_assert_eq!((fault.at, fault.reason.split(' ').next()), (at, Some(word)), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_of_numbers_is_what_serde_json_takes_for_it(
+        items in prop::collection::vec(
+            (
+                prop_oneof![150 => "(0|[1-9][0-9]{0,5})", 1 => "(0[0-9]|-1|1[.]5|1e3|null|)"],
+                prop_oneof![100 => ", ?", 50 => ",", 1 => "( |,,|,  | ,|,\n|)"],
+            ),
+            0..90,
+        ),
+    ) {
+        let items: String = items.into_iter().flat_map(|(number, separator)| [number, separator]).collect();
+        let text = format!("[{}]", items.trim_end_matches([',', ' ']));
+        let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&text);
+        let mut cursor = Cursor::new(text.as_bytes());
+        let ours = cursor.value();
+        prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{}", text);
+        if ours.is_ok() {
+            prop_assert_eq!(cursor.at(), text.len());
+        }
+    }
+}
+
 #[test]
 fn near_misses_of_json_are_refused_as_serde_json_does() {
     for text in [
