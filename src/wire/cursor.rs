@@ -234,8 +234,10 @@ impl<'a> Cursor<'a> {
             let block = TextBlock::new(bytes);
             let (digits, commas, spaces) = (block.digits(), block.equal(b','), block.equal(b' '));
             let leading_zeros = block.equal(b'0') & !(digits << 1) & (digits >> 1);
-            let unknown =
-                !(digits | commas | spaces) | leading_zeros | commas & !(digits << 1) | spaces & !(commas << 1);
+            let unknown = !(digits | commas | spaces)
+                | leading_zeros
+                | commas & !(digits << 1)
+                | spaces & !(commas << 1);
             if digits & 1 == 0 {
                 return;
             }

@@ -173,9 +173,7 @@ fn string_end(text: &[u8]) -> Result<usize, (usize, &'static str)> {
         match text.get(at..).unwrap_or_default() {
             [] => return Err((at, "the")),
             [b'"', ..] => return Ok(at + 1),
-            [b'\\', b'u', hex @ ..]
-                if hex.len() >= 4 && hex.iter().take(4).all(u8::is_ascii_hexdigit) =>
-            {
+            [b'\\', b'u', hex @ ..] if hex.len() >= 4 && hex.iter().take(4).all(u8::is_ascii_hexdigit) => {
                 at += 6;
             }
             [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => at += 2,
