@@ -15,7 +15,7 @@ use super::{
 
 /// Rows per statement on SQLite. The largest size that fits comes first. There are few sizes, so that all
 /// statements stay prepared.
-const ROWS_PER_STATEMENT: [usize; 3] = [64, 8, 1];
+pub(super) const ROWS_PER_STATEMENT: [usize; 3] = [64, 8, 1];
 
 /// An insert of rows into one table, with its statements for both databases.
 #[derive(Debug)]
@@ -39,11 +39,7 @@ impl Insert {
         let arrays: Vec<String> = columns
             .iter()
             .zip(1..)
-            .map(|((_, kind), number)| match kind {
-                ColumnKind::Int => format!("${number}::bigint[]"),
-                ColumnKind::Text => format!("${number}::text[]"),
-                ColumnKind::Blob => format!("${number}::bytea[]"),
-            })
+            .map(|((_, kind), number)| format!("${number}::{}[]", postgres::name(*kind)))
             .collect();
         let postgres = format!("{into} SELECT * FROM UNNEST({}) {conflict}", arrays.join(", ")).into();
         Self { columns, sqlite, postgres }

@@ -18,6 +18,43 @@ pub enum Cell {
     Blob(Option<Vec<u8>>),
 }
 
+/// A [`Cell`] that borrows its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellRef<'a> {
+    Int(Option<i64>),
+    Text(Option<&'a str>),
+    Blob(Option<&'a [u8]>),
+}
+
+impl<'a> CellRef<'a> {
+    #[must_use]
+    pub const fn is_null(self) -> bool {
+        matches!(self, Self::Int(None) | Self::Text(None) | Self::Blob(None))
+    }
+
+    /// The number. A value of another type is none.
+    pub(super) const fn int(self) -> Option<i64> {
+        match self {
+            Self::Int(value) => value,
+            Self::Text(_) | Self::Blob(_) => None,
+        }
+    }
+
+    pub(super) const fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(value) => value,
+            Self::Int(_) | Self::Blob(_) => None,
+        }
+    }
+
+    pub(super) const fn blob(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Blob(value) => value,
+            Self::Int(_) | Self::Text(_) => None,
+        }
+    }
+}
+
 impl Cell {
     #[must_use]
     pub fn text(value: &str) -> Self {

@@ -6,7 +6,7 @@
 //! - [`bound`]: the bound on connections that all parts of a process share
 //! - [`shared`]: [`Database`], a connection that is opened when needed; [`connection`]: one connection, for
 //!   frequent writes
-//! - [`bulk`]: inserts of many rows
+//! - [`bulk`]: inserts of many rows; [`rows`]: of rows that are much alike
 //! - [`schema`]: the tables of a room, migrated when the database is opened
 //! - [`cell`]: values to bind and values read; [`error`]: errors, without passwords
 //! - `engine`: one statement on either database; `sqlite`, `postgres`: the differences
@@ -16,6 +16,7 @@ pub mod bulk;
 pub mod cell;
 pub mod connection;
 pub mod error;
+pub mod rows;
 pub mod schema;
 pub mod settings;
 pub mod shared;
@@ -28,9 +29,10 @@ pub mod tests;
 
 pub use bound::ConnectionBound;
 pub use bulk::Insert;
-pub use cell::{Cell, ColumnKind, ResultRow};
+pub use cell::{Cell, CellRef, ColumnKind, ResultRow};
 pub use connection::Connection;
 pub use error::DatabaseError;
+pub use rows::{RowInsert, TableRow};
 pub use schema::Schema;
 pub use settings::{DatabaseSettings, DatabaseUrl};
 pub use shared::Database;

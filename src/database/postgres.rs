@@ -11,8 +11,9 @@ use sqlx::{
 };
 
 use super::{
-    Cell, ColumnKind, DatabaseError,
+    Cell, CellRef, ColumnKind, DatabaseError, TableRow,
     engine::{Engine, ValueType},
+    rows::InsertForm,
 };
 
 /// Parameters of a URL that the driver knows; it logs all others with their values, at every connection.
@@ -106,6 +107,41 @@ pub(super) async fn insert(
         ColumnKind::Text => query.bind(texts.next()),
         ColumnKind::Blob => query.bind(blobs.next()),
     });
+    Ok(query.execute(connection).await?.rows_affected())
+}
+
+/// The type of a column.
+pub(super) const fn name(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Int => "bigint",
+        ColumnKind::Text => "text",
+        ColumnKind::Blob => "bytea",
+    }
+}
+
+/// Inserts rows with one value per column that is the same in all, and one array per column that is not.
+pub(super) async fn insert_rows<R: TableRow>(
+    connection: &mut PgConnection,
+    form: &InsertForm,
+    rows: &[R],
+) -> Result<u64, DatabaseError> {
+    let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&form.postgres))).persistent(false);
+    for (column, kind) in &form.same {
+        let Some(cell) = rows.first().map(|row| row.cell(*column)) else { break };
+        query = match kind {
+            ColumnKind::Int => query.bind(cell.int()),
+            ColumnKind::Text => query.bind(cell.text()),
+            ColumnKind::Blob => query.bind(cell.blob()),
+        };
+    }
+    for (column, kind) in &form.differing {
+        let cells = rows.iter().map(|row| row.cell(*column));
+        query = match kind {
+            ColumnKind::Int => query.bind(cells.map(CellRef::int).collect::<Vec<_>>()),
+            ColumnKind::Text => query.bind(cells.map(CellRef::text).collect::<Vec<_>>()),
+            ColumnKind::Blob => query.bind(cells.map(CellRef::blob).collect::<Vec<_>>()),
+        };
+    }
     Ok(query.execute(connection).await?.rows_affected())
 }
 

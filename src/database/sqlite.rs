@@ -4,16 +4,24 @@
 use std::{
     fs::{self, OpenOptions},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use sqlx::{
-    ConnectOptions, Sqlite, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteQueryResult, SqliteSynchronous},
+    Arguments as _, ConnectOptions, SqlSafeStr, Sqlite, SqliteConnection,
+    error::BoxDynError,
+    sqlite::{
+        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteQueryResult, SqliteSynchronous,
+    },
 };
 use tokio::time::{Instant, sleep};
 
-use super::engine::{Engine, ValueType};
+use super::{
+    CellRef, DatabaseError, TableRow,
+    engine::{Engine, ValueType},
+    rows::InsertForm,
+};
 
 /// How long a statement waits for the transaction of another connection.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,6 +73,33 @@ pub(super) fn create(file: &Path) {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     // An error here comes again when the file is opened, and is reported then.
     let _ = options.open(file);
+}
+
+/// Inserts as many rows as the statement has places for.
+pub(super) async fn insert<R: TableRow>(
+    connection: &mut SqliteConnection,
+    sql: impl SqlSafeStr,
+    form: &InsertForm,
+    rows: &[R],
+) -> Result<u64, DatabaseError> {
+    let arguments = arguments(form, rows).map_err(sqlx::Error::Encode)?;
+    Ok(sqlx::query_with(sql, arguments).execute(connection).await?.rows_affected())
+}
+
+fn arguments<R: TableRow>(form: &InsertForm, rows: &[R]) -> Result<SqliteArguments, BoxDynError> {
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(form.same.len() + form.differing.len() * rows.len(), 0);
+    let mut bind = |row: &R, columns: &[(usize, _)]| {
+        columns.iter().try_for_each(|(column, _)| match row.cell(*column) {
+            CellRef::Int(value) => arguments.add(value),
+            // Of the driver's types for a text this one takes the fewest allocations.
+            CellRef::Text(value) => arguments.add(value.map(Arc::<str>::from)),
+            CellRef::Blob(value) => arguments.add(value),
+        })
+    };
+    rows.first().map_or(Ok(()), |first| bind(first, &form.same))?;
+    rows.iter().try_for_each(|row| bind(row, &form.differing))?;
+    Ok(arguments)
 }
 
 impl Engine for Sqlite {

@@ -129,35 +129,24 @@ impl RollupSums {
 /// Sums of these rows, by hour and by day.
 #[must_use]
 pub fn roll_up(rows: &[Row]) -> BTreeMap<RollupKey, RollupSums> {
-    let mut hours = BTreeMap::new();
+    // Names are copied for each sum, not for each row.
+    let mut groups: BTreeMap<(i64, [&str; NAMES.len()]), RollupSums> = BTreeMap::new();
     for row in rows {
-        hours.entry(group(row, HOUR)).or_insert_with(RollupSums::default).add(row);
+        let names = [&row.model, &row.provider, &row.principal, &row.key_id, &row.outcome];
+        let names = names.map(|name| name.as_deref().unwrap_or_default());
+        groups.entry((row.at.div_euclid(1_000_000 * HOUR), names)).or_default().add(row);
     }
-    let mut days: BTreeMap<RollupKey, RollupSums> = BTreeMap::new();
-    for (RollupKey { start, names, .. }, sums) in &hours {
-        let day = RollupKey { span: DAY, start: start.div_euclid(DAY) * DAY, names: names.clone() };
-        days.entry(day).or_default().merge(sums);
+    let mut sums: BTreeMap<RollupKey, RollupSums> = BTreeMap::new();
+    for ((hour, names), group) in groups {
+        let [.., outcome] = names;
+        let (start, whole) = (hour * HOUR, ["", "", "", "", outcome]);
+        for (span, names) in [(HOUR, names), (DAY, names), (WHOLE_HOUR, whole)] {
+            let start = start.div_euclid(span.abs()) * span.abs();
+            let key = RollupKey { span, start, names: names.map(str::to_owned) };
+            sums.entry(key).or_default().merge(&group);
+        }
     }
-    let mut whole: BTreeMap<RollupKey, RollupSums> = BTreeMap::new();
-    for (RollupKey { start, names, .. }, sums) in &hours {
-        let [.., outcome] = names.clone();
-        let [model, provider, principal, key] = [const { String::new() }; NAMES.len() - 1];
-        let names = [model, provider, principal, key, outcome];
-        whole.entry(RollupKey { span: WHOLE_HOUR, start: *start, names }).or_default().merge(sums);
-    }
-    hours.append(&mut days);
-    hours.append(&mut whole);
-    hours
-}
-
-fn group(row: &Row, span: i64) -> RollupKey {
-    let seconds = row.at.div_euclid(1_000_000);
-    let names = [&row.model, &row.provider, &row.principal, &row.key_id, &row.outcome];
-    RollupKey {
-        span,
-        start: seconds.div_euclid(span) * span,
-        names: names.map(|name| name.clone().unwrap_or_default()),
-    }
+    sums
 }
 
 /// The statement that adds sums to those in the database.

@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::database::{Cell, ColumnKind};
+#[cfg(test)]
+use crate::database::Cell;
+use crate::database::{CellRef, ColumnKind, TableRow};
 
 /// The most characters of a text from outside (S3.6 for the user agent).
 pub const MAX_TEXT_LENGTH: usize = 500;
@@ -76,9 +78,15 @@ macro_rules! row {
                 Self { id, at, $($name: None),* }
             }
 
+            const CELLS: &[fn(&Self) -> CellRef<'_>] = &[
+                |row| CellRef::Blob(Some(&row.id.0)),
+                |row| CellRef::Int(Some(row.at)),
+                $(|row| row!(@cell $kind row.$name),)*
+            ];
+
             /// `id`, `at` and all other columns, in order.
-            #[must_use]
-            pub fn cells(&self) -> Vec<Cell> {
+            #[cfg(test)]
+            pub(super) fn cells(&self) -> Vec<Cell> {
                 let mut cells = Vec::with_capacity(2 + Self::COLUMNS.len());
                 cells.push(self.id.0.to_vec().into());
                 cells.push(self.at.into());
@@ -86,7 +94,16 @@ macro_rules! row {
                 cells
             }
         }
+
+        /// The columns are `id`, `at` and [`Row::COLUMNS`].
+        impl TableRow for Row {
+            fn cell(&self, column: usize) -> CellRef<'_> {
+                Self::CELLS.get(column).map_or(CellRef::Int(None), |cell| cell(self))
+            }
+        }
     };
+    (@cell Int $value:expr) => { CellRef::Int($value) };
+    (@cell Text $value:expr) => { CellRef::Text($value.as_deref()) };
     (@type Int) => { Option<i64> };
     (@type Text) => { Option<String> };
 }
@@ -192,6 +209,9 @@ impl RowOutcome {
 /// cursor and PostgreSQL's text takes no NUL.
 #[must_use]
 pub fn cut(text: &str) -> String {
+    if text.len() <= MAX_TEXT_LENGTH && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return text.to_owned();
+    }
     text.chars().take(MAX_TEXT_LENGTH).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 

@@ -4,13 +4,13 @@
 use std::collections::HashSet;
 
 use super::{rollup, row::Row, schema::SCHEMAS};
-use crate::database::{ColumnKind, Connection, DatabaseError, DatabaseSettings, Insert};
+use crate::database::{ColumnKind, Connection, DatabaseError, DatabaseSettings, Insert, RowInsert};
 
 /// An open connection with prepared inserts.
 #[derive(Debug)]
 pub struct RowWriter {
     connection: Connection,
-    rows: Insert,
+    rows: RowInsert,
     rollups: Insert,
 }
 
@@ -34,7 +34,7 @@ impl RowWriter {
         }
         let mut columns = vec![("id", ColumnKind::Blob), ("at", ColumnKind::Int)];
         columns.extend(Row::COLUMNS);
-        let rows = Insert::new("requests", columns, "ON CONFLICT (id) DO NOTHING");
+        let rows = RowInsert::new("requests", columns, "ON CONFLICT (id) DO NOTHING");
         Ok(Self { connection, rows, rollups: rollup::insert() })
     }
 
@@ -97,8 +97,7 @@ impl RowWriter {
                 rows = &new;
             }
         }
-        let cells = rows.iter().flat_map(Row::cells).collect();
-        let inserted = self.connection.insert(&self.rows, cells).await?;
+        let inserted = self.connection.insert_rows(&mut self.rows, rows).await?;
         if inserted != rows.len() as u64 {
             return Err(DatabaseError::Repeated);
         }
