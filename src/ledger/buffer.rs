@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     gauges::LedgerGauges,
     outage_log::OutageLog,
-    queue::{MAX_QUEUED_ROWS, RowQueue},
+    queue::{MAX_QUEUED_ROWS, RowQueue, move_rows},
     row::Row,
     row_writer::WriteResult,
     settings::LedgerSettings,
@@ -121,7 +121,7 @@ impl Buffer {
         if self.held.is_empty() {
             self.spool_by = self.queue.since().map(|since| since + self.batch_delay + self.spool_after);
         }
-        self.held.append(&mut self.queue.take());
+        self.queue.take_into(&mut self.held);
         self.outages.report_lost(self.queue.take_lost());
     }
 
@@ -156,8 +156,13 @@ impl Buffer {
             return None;
         }
         self.is_batch_spooled = false;
-        // Not shared here, so this copies nothing.
-        Arc::make_mut(&mut self.batch).extend(self.held.drain(..count));
+        // Not shared here, so this clones nothing.
+        let batch = Arc::make_mut(&mut self.batch);
+        if count == self.held.len() {
+            move_rows(&mut self.held, batch);
+        } else {
+            batch.extend(self.held.drain(..count));
+        }
         Some(Batch { rows: Arc::clone(&self.batch), is_replay: false })
     }
 
@@ -245,6 +250,14 @@ impl Buffer {
             self.gauges.set_waiting_bytes(self.spool.waiting());
         }
         self.outages.database_up(&self.spool);
+    }
+
+    /// Gives back memory that no row needs. The buffers of busy times stay otherwise, because pages that are
+    /// given back and taken again cost more than the rows in them.
+    pub(super) fn shrink(&mut self) {
+        self.held.shrink_to_fit();
+        Arc::make_mut(&mut self.batch).shrink_to_fit();
+        self.queue.shrink();
     }
 
     /// Puts all held rows and the batch into the spool: the database is down.

@@ -1,7 +1,10 @@
 //! The queue between the settlement thread and the ledger's. Pushing never waits: rows beyond the limit are
 //! lost and counted.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    borrow::BorrowMut,
+    sync::{Mutex, PoisonError},
+};
 
 use tokio::{sync::Notify, time::Instant};
 
@@ -38,13 +41,14 @@ impl RowQueue {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds rows; returns how many were lost.
-    pub(super) fn push(&self, mut rows: Vec<Row>) -> usize {
+    /// Adds rows; returns how many were lost. A buffer that is lent comes back empty; it may be another one.
+    pub(super) fn push(&self, mut rows: impl BorrowMut<Vec<Row>>) -> usize {
+        let rows = rows.borrow_mut();
         let (lost, waiting) = self.with(|state| {
             let room = MAX_QUEUED_ROWS.saturating_sub(state.rows.len());
             let lost = rows.len().saturating_sub(room);
             rows.truncate(room);
-            state.rows.append(&mut rows);
+            move_rows(rows, &mut state.rows);
             state.lost += lost;
             state.since.get_or_insert_with(Instant::now);
             (lost, state.rows.len())
@@ -65,12 +69,24 @@ impl RowQueue {
         self.ready.notify_one();
     }
 
-    /// Takes all rows.
-    pub(super) fn take(&self) -> Vec<Row> {
+    /// Takes all rows, behind those of `rows`.
+    pub(super) fn take_into(&self, rows: &mut Vec<Row>) {
         self.with(|state| {
             state.since = None;
-            std::mem::take(&mut state.rows)
-        })
+            move_rows(&mut state.rows, rows);
+        });
+    }
+
+    #[cfg(test)]
+    pub(super) fn take(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        self.take_into(&mut rows);
+        rows
+    }
+
+    /// Gives back memory that no row needs.
+    pub(super) fn shrink(&self) {
+        self.with(|state| state.rows.shrink_to_fit());
     }
 
     /// Rows lost since the last call. They are in the gauges already.
@@ -103,5 +119,14 @@ impl RowQueue {
         while self.len() <= MAX_QUEUED_ROWS / 2 {
             self.crowded.notified().await;
         }
+    }
+}
+
+/// Moves rows behind others. If there are no others, the buffers change places instead: a row is large.
+pub(super) fn move_rows(from: &mut Vec<Row>, to: &mut Vec<Row>) {
+    if to.is_empty() {
+        std::mem::swap(from, to);
+    } else {
+        to.append(from);
     }
 }

@@ -8,6 +8,7 @@
 //! has.
 
 use std::{
+    borrow::BorrowMut,
     future::pending,
     io,
     sync::Arc,
@@ -47,8 +48,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct LedgerWriter(Arc<RowQueue>);
 
 impl LedgerWriter {
-    /// Hands rows in; never waits.
-    pub fn book(&self, rows: Vec<Row>) {
+    /// Hands rows in; never waits. A buffer that is lent comes back empty, for the next rows.
+    pub fn book(&self, rows: impl BorrowMut<Vec<Row>>) {
         self.0.push(rows);
     }
 
@@ -186,8 +187,11 @@ impl WriterThread {
     /// Closes the connection if it is idle, or if another part of the process waits for one: rows that are
     /// left come when it is this part's turn again.
     async fn release(&mut self) {
-        let is_idle = self.release_at().is_some_and(|at| at <= Instant::now());
-        if ((is_idle && self.buffer.idle_until().is_some()) || self.database.connections.is_wanted())
+        let is_idle = self.used_at + IDLE_TIMEOUT <= Instant::now() && self.buffer.idle_until().is_some();
+        if is_idle {
+            self.buffer.shrink();
+        }
+        if ((is_idle && self.release_at().is_some()) || self.database.connections.is_wanted())
             && let Some(row_writer) = self.row_writer.take()
         {
             self.is_released = true;

@@ -20,7 +20,7 @@ use tracing::warn;
 use super::{config::SettlementConfig, events, fact, log_line, row, span};
 use crate::{
     exchange::{Completed, CompletionQueue},
-    ledger::{LedgerWriter, RowIds},
+    ledger::{LedgerWriter, Row, RowIds},
     telemetry::{OverloadGuard, Telemetry, otlp::SpanSender},
 };
 
@@ -97,12 +97,12 @@ impl<C: SettlementConfig> Settlement<C> {
     /// Until the last worker has gone.
     fn run(&self, batches: &Receiver<Vec<Completed>>) {
         let (mut metered, mut guard) = (Instant::now(), OverloadGuard::default());
-        let (mut ids, mut unknown) = (RowIds::default(), UnknownClientRows::default());
+        let (mut making, mut unknown) = (RowsInMaking::default(), UnknownClientRows::default());
         let mut last_sums = Value::Null;
         loop {
             match batches.recv_timeout(METER_INTERVAL) {
-                Ok(batch) => self.enter(batch, &mut ids, &mut unknown),
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(batch) => self.enter(batch, &mut making, &mut unknown),
+                Err(RecvTimeoutError::Timeout) => making.rows = Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if metered.elapsed() >= METER_INTERVAL {
@@ -115,12 +115,13 @@ impl<C: SettlementConfig> Settlement<C> {
         }
     }
 
-    fn enter(&self, batch: Vec<Completed>, ids: &mut RowIds, unknown: &mut UnknownClientRows) {
+    fn enter(&self, batch: Vec<Completed>, making: &mut RowsInMaking, unknown: &mut UnknownClientRows) {
+        let RowsInMaking { ids, rows } = making;
         let config = self.config.load();
         let (mut stats, now) = self.telemetry.stats.open();
         batch.iter().for_each(|completed| stats.add(now, &fact::of(completed, &**config)));
         drop(stats);
-        let (mut rows, watched) = (Vec::new(), self.telemetry.bus.has_subscribers());
+        let watched = self.telemetry.bus.has_subscribers();
         let (mut left_out, entered) = (0, Instant::now());
         for completed in batch {
             log_line::write(&completed);
@@ -140,10 +141,18 @@ impl<C: SettlementConfig> Settlement<C> {
             rows.iter().for_each(|row| events::send_row(&self.telemetry.bus, row));
         }
         if let Some(ledger) = &self.ledger {
-            ledger.book(rows);
+            ledger.book(&mut *rows);
             ledger.leave_out(left_out);
         }
+        rows.clear();
     }
+}
+
+#[derive(Debug, Default)]
+struct RowsInMaking {
+    ids: RowIds,
+    /// Empty between two batches; its memory serves the next.
+    rows: Vec<Row>,
 }
 
 /// Bounds the rows of requests without a known key, because anybody could fill the ledger with them. Each is
