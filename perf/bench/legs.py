@@ -163,7 +163,7 @@ def _full(port, upstream, **more):
     """Limits that are counted and never reached."""
     key = {"description": "rig", "token": KEY, "models": ["rig-*"], "rpm": 100_000_000, "tpm": 4 * 10**9, "concurrent": 100_000, "budget": 1e9}
     prices = {"rig-model": {"input": 2.5, "output": 10}}
-    database = f"sqlite:{upstream.directory / 'thalweg.db'}"
+    database = f"sqlite:{upstream.directory / f'thalweg-{port}.db'}"
     return _thalweg(port, upstream, tokens=[key], prices=prices, database=database, ledger={}, telemetry={}, **more)
 
 
@@ -173,6 +173,14 @@ _COMMANDS = {"nginx": _nginx, "haproxy": _haproxy, "thalweg": _thalweg, FULL: _f
 def use_redis(name, url):
     """Adds a leg: everything on, with this Redis."""
     _COMMANDS[name] = lambda port, upstream: _full(port, upstream, redis=url)
+
+
+def others_in_full():
+    """Adds a leg for each other build: with everything on. Their names."""
+    names = {f"{name}-full": path for name, path in OTHERS.items()}
+    for name, path in names.items():
+        _COMMANDS[name] = lambda port, upstream, path=path: _full(port, upstream, binary=path)
+    return list(names)
 
 
 def use_settings(name, **more):

@@ -22,7 +22,7 @@ def run(workload, names, repeats, realtime, transport=PLAIN):
     """{leg: [sample of round 0, of round 1, …]}"""
     Placement.realtime = realtime and not workload.flood
     samples = {name: [] for name in names}
-    with _started(workload, names, transport) as (emulator, running):
+    with started(workload, names, transport) as (emulator, running):
         for leg in running:
             client.run(leg, _short(workload.load))
         for number in range(repeats * ROUNDS_PER_REPEAT):
@@ -36,7 +36,7 @@ def run(workload, names, repeats, realtime, transport=PLAIN):
 
 
 @contextlib.contextmanager
-def _started(workload, names, transport):
+def started(workload, names, transport=PLAIN):
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="thalweg-perf-"))
         emulator, upstream = legs.emulator(workload.emulator, directory, transport)

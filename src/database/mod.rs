@@ -29,10 +29,10 @@ pub mod tests;
 
 pub use bound::ConnectionBound;
 pub use bulk::Insert;
-pub use cell::{Cell, CellRef, ColumnKind, ResultRow};
+pub use cell::{Cell, CellRef, ColumnKind, ResultRow, TableRow};
 pub use connection::Connection;
 pub use error::DatabaseError;
-pub use rows::{RowInsert, TableRow};
+pub use rows::RowInsert;
 pub use schema::Schema;
 pub use settings::{DatabaseSettings, DatabaseUrl};
 pub use shared::Database;

@@ -12,8 +12,8 @@ use sqlx::{
 
 use super::{
     Cell, CellRef, ColumnKind, DatabaseError, TableRow,
+    cell::BoundColumns,
     engine::{Engine, ValueType},
-    rows::InsertForm,
 };
 
 /// Parameters of a URL that the driver knows; it logs all others with their values, at every connection.
@@ -122,11 +122,11 @@ pub(super) const fn name(kind: ColumnKind) -> &'static str {
 /// Inserts rows with one value per column that is the same in all, and one array per column that is not.
 pub(super) async fn insert_rows<R: TableRow>(
     connection: &mut PgConnection,
-    form: &InsertForm,
+    (sql, columns): (&Arc<str>, &BoundColumns),
     rows: &[R],
 ) -> Result<u64, DatabaseError> {
-    let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&form.postgres))).persistent(false);
-    for (column, kind) in &form.same {
+    let mut query = sqlx::query(AssertSqlSafe(Arc::clone(sql))).persistent(false);
+    for (column, kind) in &columns.same {
         let Some(cell) = rows.first().map(|row| row.cell(*column)) else { break };
         query = match kind {
             ColumnKind::Int => query.bind(cell.int()),
@@ -134,7 +134,7 @@ pub(super) async fn insert_rows<R: TableRow>(
             ColumnKind::Blob => query.bind(cell.blob()),
         };
     }
-    for (column, kind) in &form.differing {
+    for (column, kind) in &columns.differing {
         let cells = rows.iter().map(|row| row.cell(*column));
         query = match kind {
             ColumnKind::Int => query.bind(cells.map(CellRef::int).collect::<Vec<_>>()),

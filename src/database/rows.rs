@@ -7,18 +7,13 @@ use std::sync::Arc;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    ColumnKind, Connection, DatabaseError, bulk::ROWS_PER_STATEMENT, cell::CellRef,
+    ColumnKind, Connection, DatabaseError, TableRow, bulk::ROWS_PER_STATEMENT, cell::BoundColumns,
     connection::DriverConnection, postgres, sqlite,
 };
 
 /// Batches after which a statement forgets columns that one of them needed and no later one. Preparing
 /// another takes 0.1 ms.
 const BATCHES_PER_FORM: u32 = 1000;
-
-/// A row that is read column by column, in the order of the table's columns.
-pub trait TableRow {
-    fn cell(&self, column: usize) -> CellRef<'_>;
-}
 
 /// The part of a column in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,17 +34,15 @@ pub struct RowInsert {
     uses: Vec<ColumnUse>,
     /// Batches since the columns were last forgotten.
     batches: u32,
-    pub(super) form: InsertForm,
+    form: InsertForm,
 }
 
 /// The statements for some uses of the columns.
 #[derive(Debug, Default)]
-pub(super) struct InsertForm {
-    /// Columns that are bound once, before those that are bound for each row.
-    pub(super) same: Vec<(usize, ColumnKind)>,
-    pub(super) differing: Vec<(usize, ColumnKind)>,
+struct InsertForm {
+    columns: BoundColumns,
     sqlite: [Arc<str>; ROWS_PER_STATEMENT.len()],
-    pub(super) postgres: Arc<str>,
+    postgres: Arc<str>,
 }
 
 impl RowInsert {
@@ -122,7 +115,7 @@ impl RowInsert {
         let given: Vec<String> = (1..=differing.len()).map(|at| format!("c{at}")).collect();
         let from = format!("FROM UNNEST({}) d({})", arrays.join(", "), given.join(", "));
         let postgres = format!("{into} SELECT {} {from} {conflict}", read.join(", ")).into();
-        InsertForm { same, differing, sqlite, postgres }
+        InsertForm { columns: BoundColumns { same, differing }, sqlite, postgres }
     }
 }
 
@@ -177,15 +170,17 @@ impl Connection {
                     while let Some((batch, rest)) = left.split_at_checked(*size) {
                         // A pointer to the text is copied, not the text.
                         let sql = AssertSqlSafe(Arc::clone(sql));
-                        changed += sqlite::insert(&mut *connection, sql, form, batch).await?;
+                        changed += sqlite::insert(&mut *connection, sql, &form.columns, batch).await?;
                         left = rest;
                     }
                 }
                 Ok(changed)
             }
             DriverConnection::Postgres(_) => {
-                self.run_on_postgres(async |connection| postgres::insert_rows(connection, form, rows).await)
-                    .await
+                self.run_on_postgres(async |connection| {
+                    postgres::insert_rows(connection, (&form.postgres, &form.columns), rows).await
+                })
+                .await
             }
         }
     }

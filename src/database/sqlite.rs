@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     CellRef, DatabaseError, TableRow,
+    cell::BoundColumns,
     engine::{Engine, ValueType},
-    rows::InsertForm,
 };
 
 /// How long a statement waits for the transaction of another connection.
@@ -79,16 +79,16 @@ pub(super) fn create(file: &Path) {
 pub(super) async fn insert<R: TableRow>(
     connection: &mut SqliteConnection,
     sql: impl SqlSafeStr,
-    form: &InsertForm,
+    bound: &BoundColumns,
     rows: &[R],
 ) -> Result<u64, DatabaseError> {
-    let arguments = arguments(form, rows).map_err(sqlx::Error::Encode)?;
+    let arguments = arguments(bound, rows).map_err(sqlx::Error::Encode)?;
     Ok(sqlx::query_with(sql, arguments).execute(connection).await?.rows_affected())
 }
 
-fn arguments<R: TableRow>(form: &InsertForm, rows: &[R]) -> Result<SqliteArguments, BoxDynError> {
+fn arguments<R: TableRow>(columns: &BoundColumns, rows: &[R]) -> Result<SqliteArguments, BoxDynError> {
     let mut arguments = SqliteArguments::default();
-    arguments.reserve(form.same.len() + form.differing.len() * rows.len(), 0);
+    arguments.reserve(bound.same.len() + bound.differing.len() * rows.len(), 0);
     let mut bind = |row: &R, columns: &[(usize, _)]| {
         columns.iter().try_for_each(|(column, _)| match row.cell(*column) {
             CellRef::Int(value) => arguments.add(value),
@@ -97,8 +97,8 @@ fn arguments<R: TableRow>(form: &InsertForm, rows: &[R]) -> Result<SqliteArgumen
             CellRef::Blob(value) => arguments.add(value),
         })
     };
-    rows.first().map_or(Ok(()), |first| bind(first, &form.same))?;
-    rows.iter().try_for_each(|row| bind(row, &form.differing))?;
+    rows.first().map_or(Ok(()), |first| bind(first, &bound.same))?;
+    rows.iter().try_for_each(|row| bind(row, &bound.differing))?;
     Ok(arguments)
 }
 
