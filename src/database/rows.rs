@@ -189,7 +189,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::{Schema, tests::Scratch};
+    use crate::database::{CellRef, Schema, tests::Scratch};
 
     const SCHEMA: Schema = Schema {
         part: "test",

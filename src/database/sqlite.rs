@@ -18,7 +18,7 @@ use sqlx::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    CellRef, DatabaseError, TableRow,
+    CellRef, ColumnKind, DatabaseError, TableRow,
     cell::BoundColumns,
     engine::{Engine, ValueType},
 };
@@ -86,10 +86,10 @@ pub(super) async fn insert<R: TableRow>(
     Ok(sqlx::query_with(sql, arguments).execute(connection).await?.rows_affected())
 }
 
-fn arguments<R: TableRow>(columns: &BoundColumns, rows: &[R]) -> Result<SqliteArguments, BoxDynError> {
+fn arguments<R: TableRow>(bound: &BoundColumns, rows: &[R]) -> Result<SqliteArguments, BoxDynError> {
     let mut arguments = SqliteArguments::default();
     arguments.reserve(bound.same.len() + bound.differing.len() * rows.len(), 0);
-    let mut bind = |row: &R, columns: &[(usize, _)]| {
+    let mut bind = |row: &R, columns: &[(usize, ColumnKind)]| {
         columns.iter().try_for_each(|(column, _)| match row.cell(*column) {
             CellRef::Int(value) => arguments.add(value),
             // Of the driver's types for a text this one takes the fewest allocations.
