@@ -8,9 +8,10 @@
 #
 # With a command everything ends with it. It finds the balancer in THALWEG_URL, the replicas in REPLICAS ("URL
 # PID" each), the keys in API_KEY and THALWEG_ADMIN_KEY, the rest in REDIS_LIMITS_URL, REDIS_CACHE_URL,
-# DATABASE_URL and, as process ids, REDIS_LIMITS_PID and REDIS_CACHE_PID. THALWEG names the program, if it is
-# not target/release/thalweg; with DATABASE_URL set, no PostgreSQL is started. Everything is in a temporary
-# folder and listens on loopback or a socket there.
+# DATABASE_URL and, as process ids, REDIS_LIMITS_PID and REDIS_CACHE_PID; CONFIG is the replicas' copy of
+# deploy/config.json, which they read again when it changes. THALWEG names the program, if it is not
+# target/release/thalweg; COUNT is the number of replicas; with DATABASE_URL set, no PostgreSQL is started.
+# Everything is in a temporary folder and listens on loopback or a socket there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -74,13 +75,15 @@ export REDIS_LIMITS_PID=$! REDIS_LIMITS_URL="unix://$folder/limits.sock"
 redis cache --maxmemory 256mb --maxmemory-policy allkeys-lru
 export REDIS_CACHE_PID=$! REDIS_CACHE_URL="unix://$folder/cache.sock"
 
+export CONFIG=$folder/config.json
+cp deploy/config.json "$CONFIG"
 REPLICAS=
 addresses=()
-for replica in 1 2; do
+for replica in $(seq "${COUNT:-2}"); do
     mkdir "$folder/state-$replica"
     # The port is the kernel's choice, and stands in the first line that a replica prints.
     THALWEG_HOST=127.0.0.1 THALWEG_PORT=0 THALWEG_LOG_FORMAT=json STATE_DIRECTORY=$folder/state-$replica \
-        "$program" serve --config deploy/config.json >"$folder/replica-$replica.log" 2>&1 &
+        "$program" serve --config "$CONFIG" >"$folder/replica-$replica.log" 2>&1 &
     pids+=($!)
     until_good grep -q '"url":"http' "$folder/replica-$replica.log"
     address=$(grep -oE '"url":"http://[^/"]+' "$folder/replica-$replica.log" | head -1 | cut -d/ -f3)

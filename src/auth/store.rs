@@ -159,6 +159,14 @@ impl KeyStore {
                    ON CONFLICT (id, owner) DO UPDATE SET spent = CASE WHEN excluded.spent > api_key_spending.spent \
                    THEN excluded.spent ELSE api_key_spending.spent END";
         self.0.run(sql, vec![Cell::text(id), Cell::text(owner), sum.into()]).await?;
+        self.spent(id).await
+    }
+
+    /// All that a key has spent, through all processes.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn spent(&self, id: &str) -> Result<i64, DatabaseError> {
         let sql = "SELECT spent FROM api_key_spending WHERE id = $1";
         let rows = self.0.fetch(sql, vec![Cell::text(id)]).await?;
         Ok(sum_of(&rows))

@@ -28,6 +28,8 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(600);
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 /// For storing one key's spending.
 const SPEND_TIMEOUT: Duration = Duration::from_millis(400);
+/// Keys whose spending is read again in one poll.
+const MAX_REREAD: usize = 32;
 /// Between polls while the process waits for the last spending to be stored.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(20);
 /// For merging this process's totals at its end.
@@ -223,6 +225,18 @@ impl SpendReporter {
         }
     }
 
+    /// Reads the spending of keys that refuse requests here and have nothing to store, because others may have
+    /// spent all of their budget: a client that is refused for good should not try again.
+    async fn reread(&self, store: &KeyStore) {
+        let doubtful =
+            self.pending.values().filter(|spend| spend.meter.unsaved() == 0 && spend.meter.take_doubt());
+        for PendingSpend { id, meter } in doubtful.take(MAX_REREAD) {
+            // Its next refusal asks again.
+            let Ok(Ok(spent)) = timeout(SPEND_TIMEOUT, store.spent(id)).await else { return };
+            meter.note_saved(0, spent);
+        }
+    }
+
     fn is_settled(&self) -> bool {
         self.pending.values().all(|spend| spend.meter.unsaved() == 0)
     }
@@ -263,6 +277,7 @@ impl SpendReporter {
         }
         let Some(error) = failed else {
             self.backlog.end();
+            self.reread(store).await;
             return;
         };
         if self.backlog.begin() {

@@ -1,5 +1,5 @@
 """Two replicas as `deploy/cluster.sh` starts them, from outside: a stream through the balancer, a key's limit over both
-replicas, a key that is revoked, a replica that is killed, a Redis that is killed.
+replicas, a budget, a key that is revoked, a replica that is killed, a Redis that is killed.
 
     deploy/cluster.sh python3 tests/real_clients/cluster.py
 
@@ -112,6 +112,56 @@ def a_limit_holds_over_both_replicas():
         assert limit * 0.95 <= counts[200] <= limit, counts
 
 
+def spent_by(name):
+    return next(key["spent"] for key in keys("list") if key["name"] == name)
+
+
+def price(per_million):
+    """Gives the quick model this price at both replicas, which read their file again when it changes."""
+    with open(os.environ["CONFIG"]) as file:
+        config = json.load(file)
+    config["prices"] = {QUICK[1]["model"]: {"input": per_million, "output": per_million}}
+    with open(os.environ["CONFIG"] + ".new", "w") as file:
+        json.dump(config, file)
+    os.replace(file.name, os.environ["CONFIG"])
+
+
+def a_budget_holds_over_both_replicas():
+    price(1000)
+    probe = new_key("probe", "--budget", "1000")
+    for base, _ in REPLICAS:
+        # By then the replica has the price, and the database what was spent.
+        before = spent_by("probe")
+        until(lambda: send(base, probe, QUICK[1], QUICK[0]) and spent_by("probe") > before)
+    probe = new_key("one-request", "--budget", "1000")
+    send(BALANCER, probe, QUICK[1], QUICK[0])
+    until(lambda: spent_by("one-request") > 0)
+    cost = spent_by("one-request")
+    budget = round(300.5 * cost, 6)
+    key, counts, end = new_key("budget", "--budget", f"{budget:f}"), collections.Counter(), time.monotonic() + 20
+
+    def client(base):
+        status = None
+        while status != 402 and time.monotonic() < end:
+            status, _, _ = send(base, key, QUICK[1], QUICK[0])
+            counts[status] += 1
+            # The rest is set aside for requests under way.
+            time.sleep(0.02 if status == 429 else 0)
+
+    threads = [threading.Thread(target=client, args=(REPLICAS[index % 2][0],)) for index in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    until(lambda: spent_by("budget") >= counts[200] * cost - 1e-9)
+    spent = spent_by("budget")
+    print(f"  budget {budget:f}, {cost:f} a request: {spent:f} spent; {dict(counts)}")
+    # Both replicas know in the end that it is spent.
+    assert set(counts) <= {200, 402, 429} and counts[402] == 24, counts
+    # The last request of each replica may cost more than the rest that it was given.
+    assert 0.95 * budget <= spent <= budget + len(REPLICAS) * cost, (spent, budget)
+
+
 def a_revoked_key_is_refused_within_two_seconds():
     key = new_key("revoked")
     keys("revoke", "revoked")
@@ -147,6 +197,7 @@ CASES = [
     a_stream_passes_the_balancer_as_it_comes,
     both_replicas_serve,
     a_limit_holds_over_both_replicas,
+    a_budget_holds_over_both_replicas,
     a_revoked_key_is_refused_within_two_seconds,
     limits_hold_while_redis_is_away,
     a_killed_replica_costs_the_requests_that_it_had,

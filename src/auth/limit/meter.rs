@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{
-            AtomicI64, AtomicU32,
+            AtomicBool, AtomicI64, AtomicU32,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -54,6 +54,8 @@ pub(super) struct Spending {
     pub(super) aside: AtomicI64,
     /// Reported to the store by this process so far.
     reported: AtomicI64,
+    /// A request was refused, though the budget is not spent as far as is known here.
+    is_doubtful: AtomicBool,
 }
 
 impl LimitMeter {
@@ -144,6 +146,12 @@ impl LimitMeter {
         self.spending.saved.load(Relaxed).saturating_add(self.spending.unsaved.load(Relaxed))
     }
 
+    /// Whether a request was refused since the last time, though the budget is not spent as far as is known
+    /// here: others may have spent it meanwhile.
+    pub fn take_doubt(&self) -> bool {
+        self.spending.is_doubtful.swap(false, Relaxed)
+    }
+
     /// Millionths that have not been reported to the store.
     #[must_use]
     pub fn unsaved(&self) -> i64 {
@@ -201,12 +209,13 @@ impl LimitMeter {
                 }
                 Ok(granted)
             }
-            // Requests under way give back all that they do not use.
-            Err(_) => Err(Exceeded {
-                limit: Limit::Budget,
-                after: (self.spent() < budget).then_some(Duration::from_secs(1)),
-                amount: cost.max(1),
-            }),
+            Err(_) => {
+                let is_spent = self.spent() >= budget;
+                self.spending.is_doubtful.store(!is_spent, Relaxed);
+                // Requests under way give back all that they do not use.
+                let after = (!is_spent).then_some(Duration::from_secs(1));
+                Err(Exceeded { limit: Limit::Budget, after, amount: cost.max(1) })
+            }
         }
     }
 

@@ -157,6 +157,33 @@ fn pay(principal: &Principal, cost: i64) {
     lease.settle(Use { tokens: 0, cost }, Duration::ZERO);
 }
 
+/// A gateway that refuses requests learns that others have spent the budget, though it has nothing to store.
+#[tokio::test]
+async fn spending_of_others_is_read_where_requests_are_refused() {
+    for scratch in Scratch::each().await {
+        let bob =
+            TokenSettings { limits: limits(), ..TokenSettings::plain("bob", Secret::new("sk-bob".into())) };
+        let tokens = [ConfiguredKeys::new(std::slice::from_ref(&bob)), ConfiguredKeys::new(&[bob])];
+        let [mut one, mut other] =
+            [0; 2].map(|_| KeySync::new(scratch.settings.clone(), StoredKeys::default()));
+        assert!(one.look(Some(&tokens[0])).await && other.look(Some(&tokens[1])).await);
+        let principals = tokens.each_ref().map(|tokens| tokens.principals().next().unwrap().clone());
+        let meter = principals[1].meter.clone().unwrap();
+        let reservation = Reservation { cost: 5_000_000, ..Reservation::default() };
+        let lease = || meter.lease(&limits().allowance, &reservation, Duration::ZERO);
+        let all = lease().unwrap();
+        let refused = lease().unwrap_err();
+        assert!(refused.limit == Limit::Budget && refused.after.is_some(), "the rest is set aside");
+        drop(all);
+        pay(&principals[0], 5_000_000);
+        assert!(one.look(Some(&tokens[0])).await && other.look(Some(&tokens[1])).await);
+        let refused = lease().unwrap_err();
+        assert!(refused.limit == Limit::Budget && refused.after.is_none(), "all is spent");
+        one.close().await;
+        other.close().await;
+    }
+}
+
 /// A budget belongs to a description: its spending is found again under it, whatever the secret. Spending
 /// that is not stored when the name changes is stored under the former name.
 #[tokio::test]
