@@ -225,8 +225,8 @@ impl SpendReporter {
         }
     }
 
-    /// Reads the spending of keys that refuse requests here and have nothing to store, because others may have
-    /// spent all of their budget: a client that is refused for good should not try again.
+    /// Reads the spending of keys that refuse requests here and have nothing to store, because others may
+    /// have spent all of their budget: a client that is refused for good should not try again.
     async fn reread(&self, store: &KeyStore) {
         let doubtful =
             self.pending.values().filter(|spend| spend.meter.unsaved() == 0 && spend.meter.take_doubt());
