@@ -34,6 +34,6 @@ for pair in "messages>chat" "responses>chat" "gemini>chat" "chat>messages" "resp
     each translate "event/$pair" "escapes/$pair"
     case $pair in
         gemini*) ;;
-        *) each translate "request/$pair" ;;
+        *) each translate "request/$pair" "first-request/$pair" ;;
     esac
 done

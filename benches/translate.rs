@@ -26,8 +26,10 @@ fn main() {
     }
 }
 
-/// Runs one case, `event/messages>chat`, `escapes/messages>chat` or `request/messages>chat` with the client's
-/// dialect first, `times` times: callgrind's counts of two runs are subtracted.
+/// Runs one case, `event/messages>chat`, `escapes/messages>chat`, `request/messages>chat` or `first-request/
+/// messages>chat` with the client's dialect first, `times` times: callgrind's counts of two runs are
+/// subtracted. A request has a new last call and result, and came with its key before but for them; a first
+/// one has a key of its own.
 fn count(case: &str, times: usize) {
     let Some((kind, pair)) = case.split_once('/') else { return };
     let Some(&pair) = PAIRS.iter().find(|(client, provider)| pair == name(*client, *provider)) else {
@@ -36,7 +38,8 @@ fn count(case: &str, times: usize) {
     match kind {
         "event" => iter::repeat_with(event(pair, " water")).take(times).for_each(drop),
         "escapes" => iter::repeat_with(event(pair, ESCAPES)).take(times).for_each(drop),
-        "request" => iter::repeat_with(request(pair)).take(times).for_each(drop),
+        "request" => iter::repeat_with(request(pair, false)).take(times).for_each(drop),
+        "first-request" => iter::repeat_with(request(pair, true)).take(times).for_each(drop),
         _ => {}
     }
 }
@@ -150,11 +153,20 @@ fn body(client: ApiDialect) -> Vec<u8> {
     agent::body(dialect, BYTES)
 }
 
-/// Translates a request.
-fn request((client, provider): (ApiDialect, ApiDialect)) -> impl FnMut() -> usize {
-    let body = body(client);
+/// A word of the last call.
+const LAST: &[u8] = b"src/bed/station_";
+
+/// Translates a request whose last call is another one each time, of one key or of a new one each time.
+fn request((client, provider): (ApiDialect, ApiDialect), is_first: bool) -> impl FnMut() -> usize {
+    let mut body = body(client);
     let options = RequestOptions::new("river-large-2");
+    let last = body.windows(LAST.len()).rposition(|word| word == LAST).expect("a call");
+    let mut numbers = 0_u32..;
     move || {
+        let number = numbers.next().unwrap_or_default();
+        body[last] = b'a' + (number % 26) as u8;
+        let key = if is_first { number.to_string() } else { "key".to_owned() };
+        let options = RequestOptions { key: Some(&key), ..options };
         let translated = request::translate(client, provider, black_box(&body), &options);
         black_box(translated.expect("a good request")).body.len()
     }
@@ -184,6 +196,6 @@ mod pairs {
 
     #[divan::bench(args = all().filter(|name| !name.starts_with("gemini")))]
     fn one_request(bencher: Bencher<'_, '_>, pair: &str) {
-        bencher.counter(BytesCount::new(BYTES)).bench_local(request(of(pair)));
+        bencher.counter(BytesCount::new(BYTES)).bench_local(request(of(pair), false));
     }
 }

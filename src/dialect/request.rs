@@ -5,12 +5,15 @@
 //! of the request, else dropped and listed.
 //!
 //! - [`options`]: the peculiarities of a provider, [`claude`] of Claude models; [`error`]: why a request is
-//!   not translated
+//!   not translated; [`translated`]: the result
 //! - [`conversation`]: the neutral form, [`content`] its parts, [`wishes`] its settings; [`place`]: a
 //!   member's path
 //! - [`nodes`] ([`json_node`], [`memo`]), [`value`], [`members`]: reading JSON; [`ids`]: ids of calls;
 //!   [`schema`], [`closed_schema`]: parameters of tools and forms of answers; [`order`]: results follow their
 //!   calls; [`count`]: the estimate of tokens
+//! - [`talk_memo`]: the turns and tools that came with a key before; [`past_parts`]: how they are kept;
+//!   [`shared_text`]: without copies; [`shortened`]: the body without them; [`known`]: how they are used;
+//!   [`talk_record`], [`recording`]: new ones
 //! - [`read_chat`] ([`read_chat_tools`]), [`read_messages`] ([`read_messages_tools`]), [`read_responses`]
 //!   ([`read_responses_items`], [`read_responses_tools`]), [`read_gemini`] ([`read_gemini_tools`]): the
 //!   readers
@@ -27,12 +30,14 @@ mod count;
 mod error;
 mod ids;
 mod json_node;
+mod known;
 mod members;
 mod memo;
 mod nodes;
 mod options;
 mod order;
 mod own_names;
+mod past_parts;
 mod place;
 mod read_chat;
 mod read_chat_tools;
@@ -43,9 +48,15 @@ mod read_messages_tools;
 mod read_responses;
 mod read_responses_items;
 mod read_responses_tools;
+mod recording;
 mod schema;
+mod shared_text;
+mod shortened;
+mod talk_memo;
+mod talk_record;
 #[cfg(test)]
 mod tests;
+mod translated;
 mod value;
 mod wishes;
 mod write;
@@ -64,21 +75,17 @@ use std::cell::Cell;
 
 pub use error::{RequestError, RequestErrorKind};
 pub use ids::{for_messages as messages_tool_id, for_openai as openai_tool_id};
+use known::KnownParts;
 use nodes::NodeBuffers;
 pub use options::{EffortForm, HostedTools, RequestOptions};
+use past_parts::PartsOwner;
 use place::{MemberPlace, PathStyle};
+pub use translated::TranslatedRequest;
+use translated::WrittenRequest;
 use value::JsonDocument;
 
 use crate::dialect::{ApiDialect, context::AnswerContext, json::JsonWrite};
 use conversation::Conversation;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TranslatedRequest {
-    pub body: Vec<u8>,
-    pub context: AnswerContext,
-    /// Members that the provider does not get, as paths; each once, in visible ASCII.
-    pub dropped: Vec<String>,
-}
 
 /// Translates between two different dialects. Equal ones pass natively; Gemini's is no provider's here.
 pub fn translate(
@@ -87,9 +94,31 @@ pub fn translate(
     body: &[u8],
     options: &RequestOptions<'_>,
 ) -> Result<TranslatedRequest, RequestError> {
-    with_root(from, body, |root| {
-        let mut talk = read(from, root, options)?;
-        order::results_follow_calls(&mut talk.turns);
+    let Some(key) = options.key.filter(|_| from != ApiDialect::Gemini && body.len() >= talk_memo::MIN_BODY)
+    else {
+        let once = translate_with((from, to), (body, KnownParts::NONE), options, false);
+        return once.map(WrittenRequest::translated);
+    };
+    let owner = PartsOwner::new(key, (from, to), options);
+    talk_memo::with_known_parts(&owner, body, |body, known| {
+        translate_with((from, to), (body, known), options, true)
+    })
+}
+
+/// Translates a body, in which empty values may stand for parts that are known.
+fn translate_with(
+    (from, to): (ApiDialect, ApiDialect),
+    (body, known): (&[u8], KnownParts<'_>),
+    options: &RequestOptions<'_>,
+    is_recorded: bool,
+) -> Result<WrittenRequest, RequestError> {
+    with_root(from, (body, known), |root| {
+        let mut talk = read(from, root, options, is_recorded)?;
+        let has_all_calls = order::results_follow_calls(&mut talk.turns);
+        if known.turns.is_some() && !has_all_calls {
+            return Err(RequestError::unfit());
+        }
+        talk.known_turns_stand_alone()?;
         if let (Some(asked), Some(limit)) = (talk.settings.max_tokens, options.max_tokens_limit) {
             talk.settings.max_tokens = Some(asked.min(limit));
         }
@@ -101,7 +130,7 @@ pub fn translate(
             tools: std::mem::take(&mut talk.names),
             echo: std::mem::take(&mut talk.echo),
             wants_encrypted_reasoning: talk.settings.wants_encrypted_reasoning,
-            estimated_input_tokens: if has_prompt_count(from) { count::tokens(&talk) } else { 0 },
+            estimated_input_tokens: if has_prompt_count(from) { count::tokens(&mut talk) } else { 0 },
         };
         let written = match to {
             ApiDialect::ChatCompletions => write_chat::write(&mut talk, options, &mut body),
@@ -110,7 +139,8 @@ pub fn translate(
             ApiDialect::Gemini => Err(RequestError::unsayable("no provider is asked in Gemini's dialect")),
         };
         written.map_err(|error| error.in_dialect(from))?;
-        Ok(TranslatedRequest { body, context, dropped: talk.dropped.into_list(from) })
+        let Conversation { shared, record, dropped, .. } = talk;
+        Ok(WrittenRequest { body, shared, context, dropped: dropped.into_list(from), record })
     })
 }
 
@@ -122,11 +152,11 @@ const fn has_prompt_count(client: ApiDialect) -> bool {
 
 /// Estimates the tokens of a request's prompt, for a provider that cannot count.
 pub fn count_tokens(from: ApiDialect, body: &[u8]) -> Result<u64, RequestError> {
-    with_root(from, body, |root| {
+    with_root(from, (body, KnownParts::NONE), |root| {
         let options = RequestOptions { default_max_tokens: 0, ..RequestOptions::new("") };
         let inner = root.member("generateContentRequest").filter(|_| from == ApiDialect::Gemini);
-        let talk = read(from, inner.as_ref().unwrap_or(&root).counted(), &options)?;
-        Ok(count::tokens(&talk))
+        let mut talk = read(from, inner.as_ref().unwrap_or(&root).counted(), &options, false)?;
+        Ok(count::tokens(&mut talk))
     })
 }
 
@@ -149,8 +179,12 @@ fn read<'t>(
     from: ApiDialect,
     root: MemberPlace<'_, 't>,
     options: &RequestOptions<'_>,
+    is_recorded: bool,
 ) -> Result<Conversation<'t>, RequestError> {
     let mut talk = Conversation::new(root.value.document(), options.hosted_tools);
+    if is_recorded {
+        talk.record.start();
+    }
     match from {
         ApiDialect::ChatCompletions => read_chat::read(&root, &mut talk)?,
         ApiDialect::Responses => read_responses::read(&root, &mut talk)?,
@@ -160,6 +194,7 @@ fn read<'t>(
             read_gemini::read(&root, &mut talk)?;
         }
     }
+    talk.end_reading()?;
     talk.finish_tools()?;
     Ok(talk)
 }
@@ -171,13 +206,13 @@ thread_local! {
 
 fn with_root<T>(
     from: ApiDialect,
-    body: &[u8],
+    (body, known): (&[u8], KnownParts<'_>),
     then: impl FnOnce(MemberPlace<'_, '_>) -> Result<T, RequestError>,
 ) -> Result<T, RequestError> {
     let mut buffers = KEPT.take();
     let source = simdutf8::basic::from_utf8(body).map_err(|_| "it is not UTF-8");
     let result = match source.and_then(|source| buffers.read(source).map(|()| source)) {
-        Ok(source) => with_document(from, &JsonDocument::new(source, &buffers), then),
+        Ok(source) => with_document(from, &JsonDocument::new(source, &buffers).with_known(known), then),
         Err(reason) => Err(RequestError::invalid(format!("the body is not valid JSON: {reason}"), None)),
     };
     KEPT.set(buffers.kept());

@@ -93,7 +93,7 @@ fn reasoning_and_calls_go_back() {
             let answer: Value = serde_json::from_slice(&body).unwrap();
             let request = next_request(client, &answer).to_string();
             let sent = translate(client, provider, request.as_bytes(), &RequestOptions::new("p")).unwrap();
-            let sent: Value = serde_json::from_slice(&sent.body).unwrap();
+            let sent: Value = serde_json::from_slice(&sent.body.concat()).unwrap();
             let sent = sent.to_string();
             for part in expected {
                 assert!(sent.contains(part), "{client:?} -> {provider:?}: {part} in {sent}\n{request}");

@@ -183,6 +183,7 @@ impl RequestContext<'_> {
             return Ok(None);
         };
         let options = RequestOptions {
+            key: Some(self.key),
             streams: self.streams,
             stream_usage: requests_usage,
             ..translation::options(&asked.target, model)

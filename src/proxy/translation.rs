@@ -151,7 +151,9 @@ impl Translation {
             headers.entry(name).or_insert(value);
         }
         let translation = Self { client, provider, context, dropped: translated.dropped, id: id.clone() };
-        Ok(TranslatedCall { body: Bytes::from(translated.body).into(), headers, translation })
+        let mut body = ByteList::new();
+        translated.body.into_iter().for_each(|piece| body.push(piece));
+        Ok(TranslatedCall { body, headers, translation })
     }
 
     /// Says in the answer's headers that it was translated, and what of the request was left out.

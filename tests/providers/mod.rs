@@ -8,6 +8,7 @@ mod errors;
 mod gemini;
 mod headers;
 pub mod health_checks;
+mod known_turns;
 mod model_lists;
 mod response_size;
 mod state_file;

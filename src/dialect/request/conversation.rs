@@ -6,9 +6,12 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::{
     HostedTools, RequestError,
     members::Dropped,
+    talk_record::{TalkRecord, TurnSource},
     value::{JsonDocument, JsonValue},
     wishes::{FunctionTool, ToolChoice, Wishes},
 };
@@ -29,6 +32,9 @@ pub(super) struct Conversation<'t> {
     pub(super) dropped: Dropped,
     pub(super) hosted: HostedTools,
     pub(super) hosted_found: Vec<HostedTool<'t>>,
+    pub(super) record: TalkRecord,
+    /// Pieces of the result that are written in no place: each stands at this place of the others.
+    pub(super) shared: Vec<(usize, Bytes)>,
 }
 
 /// A tool that the client's own provider runs or has trained on.
@@ -43,6 +49,7 @@ pub(super) struct HostedTool<'t> {
 pub(super) struct Turn<'t> {
     pub(super) speaker: Speaker,
     pub(super) parts: Vec<Part<'t>>,
+    pub(super) source: TurnSource,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +76,8 @@ pub(super) enum Part<'t> {
     Result(ToolResult<'t>),
     Reasoning(PastReasoning<'t>),
     Refusal(&'t str),
+    /// Stands for the turns that are known from an earlier request, in a turn of its own.
+    Known,
 }
 
 #[derive(Clone, Debug)]
@@ -134,24 +143,33 @@ impl<'t> Conversation<'t> {
             dropped: Dropped::default(),
             hosted,
             hosted_found: Vec::new(),
+            record: TalkRecord::default(),
+            shared: Vec::new(),
         }
     }
 
     /// Appends parts to the last turn if it is the same speaker's, else a turn.
     pub(super) fn say(&mut self, speaker: Speaker, part: Part<'t>) {
+        let source = self.record.place();
         match self.turns.last_mut() {
-            Some(turn) if turn.speaker == speaker => turn.parts.push(part),
-            _ => self.turns.push(Turn { speaker, parts: vec![part] }),
+            Some(turn) if turn.speaker == speaker => {
+                turn.parts.push(part);
+                turn.source.join(source);
+            }
+            _ => self.turns.push(Turn { speaker, parts: vec![part], source }),
         }
     }
 
     /// Starts a turn, so that what follows is not joined with the same speaker's last one.
     pub(super) fn begin(&mut self, speaker: Speaker) {
-        self.turns.push(Turn { speaker, parts: Vec::new() });
+        self.turns.push(Turn { speaker, parts: Vec::new(), source: self.record.place() });
     }
 
     /// Settles the tools of the client's provider and the functions that are allowed.
     pub(super) fn finish_tools(&mut self) -> Result<(), RequestError> {
+        if self.finish_known_tools()? {
+            return Ok(());
+        }
         let must_refuse = self.hosted == HostedTools::Refuse || self.tools.is_empty();
         if let Some(tool) = self.hosted_found.first().filter(|_| must_refuse) {
             let reason = format!("it has no `{}` tool", tool.kind);

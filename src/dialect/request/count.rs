@@ -17,10 +17,21 @@ const DOCUMENT: u64 = 3000;
 /// The marks around a message, a call or a tool.
 const FRAME: u64 = 5;
 
-pub(super) fn tokens(talk: &Conversation<'_>) -> u64 {
-    let turns = talk.turns.iter().map(|turn| FRAME + parts(&turn.parts));
-    let tools = talk.tools.iter().map(tool);
-    turns.chain(tools).fold(0, u64::saturating_add)
+pub(super) fn tokens(talk: &mut Conversation<'_>) -> u64 {
+    let known = talk.document.known;
+    for turn in &mut talk.turns {
+        turn.source.tokens = match (turn.parts.as_slice(), known.turns) {
+            ([Part::Known], Some(known)) => known.state.tokens,
+            (said, _) => FRAME.saturating_add(parts(said)),
+        };
+    }
+    let turns = talk.turns.iter().map(|turn| turn.source.tokens).fold(0, u64::saturating_add);
+    let tools = match known.tools {
+        Some(known) => known.tokens,
+        None => talk.tools.iter().map(tool).fold(0, u64::saturating_add),
+    };
+    talk.record.note_tool_tokens(tools);
+    turns.saturating_add(tools)
 }
 
 fn text(text: &str) -> u64 {
@@ -71,6 +82,8 @@ fn part(part: &Part<'_>) -> u64 {
                 0
             }
         }
+        // Counted before.
+        Part::Known => 0,
     }
 }
 

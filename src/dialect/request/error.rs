@@ -48,6 +48,12 @@ impl RequestError {
         }
     }
 
+    /// Parts that are known from an earlier request do not fit the others. All are read then, and no client
+    /// sees this.
+    pub(super) fn unfit() -> Self {
+        Self::unsayable("known parts do not fit")
+    }
+
     /// The same with the member's name in the client's dialect.
     pub(super) fn in_dialect(mut self, client: ApiDialect) -> Self {
         if let Some(param) = &mut self.param {

@@ -19,6 +19,9 @@ const CHAT_FORMS: &[ReasoningOrigin] = &[
 pub struct RequestOptions<'a> {
     /// The model as the provider knows it.
     pub model: &'a str,
+    /// The key that the request came with: parts that came with it before are not translated again. `None`:
+    /// nothing is remembered.
+    pub key: Option<&'a str>,
     /// Gemini says by its path that an answer streams. Other dialects say it in the body, and this is not
     /// read.
     pub streams: bool,
@@ -57,6 +60,7 @@ impl<'a> RequestOptions<'a> {
     pub const fn new(model: &'a str) -> Self {
         Self {
             model,
+            key: None,
             streams: false,
             max_tokens_member: "max_tokens",
             effort: EffortForm::Named,

@@ -6,10 +6,15 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::conversation::{Arguments, Part, Speaker, Turn};
+use super::{
+    conversation::{Arguments, Part, Speaker, Turn},
+    talk_record::TurnSource,
+};
 
-pub(super) fn results_follow_calls(turns: &mut Vec<Turn<'_>>) {
-    let mut answers: HashMap<usize, Vec<Part<'_>>> = HashMap::new();
+/// `false`: a result has no call before it.
+pub(super) fn results_follow_calls(turns: &mut Vec<Turn<'_>>) -> bool {
+    let mut answers: HashMap<usize, Turn<'_>> = HashMap::new();
+    let mut has_all_calls = true;
     let mut calls: HashMap<String, (usize, bool)> = HashMap::new();
     for (at, turn) in turns.iter_mut().enumerate() {
         for part in &turn.parts {
@@ -30,30 +35,36 @@ pub(super) fn results_follow_calls(turns: &mut Vec<Turn<'_>>) {
                 None
             };
             match caller {
-                Some((caller, _)) => answers.entry(*caller).or_default().push(part),
-                None => turn.parts.push(part),
+                Some((caller, _)) => {
+                    let source = TurnSource { is_answer: true, ..turn.source };
+                    let new = || Turn { speaker: Speaker::User, parts: Vec::new(), source };
+                    let answer = answers.entry(*caller).or_insert_with(new);
+                    answer.parts.push(part);
+                    answer.source.join(source);
+                }
+                None => {
+                    has_all_calls &= !matches!(part, Part::Result(_));
+                    turn.parts.push(part);
+                }
             }
         }
     }
-    let mut follows_answer = false;
     let mut ordered: Vec<Turn<'_>> = Vec::with_capacity(turns.len());
     for (at, mut turn) in std::mem::take(turns).into_iter().enumerate() {
         if turn.parts.is_empty() {
             continue;
         }
         match ordered.last_mut() {
-            Some(last) if follows_answer && turn.speaker == Speaker::User => {
-                last.parts.append(&mut turn.parts)
+            Some(last) if last.source.is_answer && turn.speaker == Speaker::User => {
+                last.parts.append(&mut turn.parts);
+                last.source.join(turn.source);
             }
             _ => ordered.push(turn),
         }
-        follows_answer = false;
-        if let Some(parts) = answers.remove(&at) {
-            ordered.push(Turn { speaker: Speaker::User, parts });
-            follows_answer = true;
-        }
+        ordered.extend(answers.remove(&at));
     }
     *turns = ordered;
+    has_all_calls
 }
 
 /// Joins the turns of a speaker in a row. System messages in mid-conversation become marked texts of the user
@@ -78,6 +89,7 @@ pub(super) fn alternate(turns: &mut Vec<Turn<'_>>) {
                     last.parts.push(Part::Text(Cow::Borrowed("\n\n")));
                 }
                 last.parts.append(&mut turn.parts);
+                last.source.join(turn.source);
             }
             _ => joined.push(turn),
         }

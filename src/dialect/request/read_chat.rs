@@ -19,7 +19,7 @@ pub(super) fn read<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) 
     tools::read_tools(root, talk)?;
     let messages = root.required("messages")?;
     for message in messages.elements()? {
-        read_message(&message, talk)?;
+        talk.read_element(&message, |talk| read_message(&message, talk))?;
     }
     tools::read_settings(root, talk)
 }

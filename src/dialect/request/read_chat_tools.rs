@@ -27,9 +27,7 @@ pub(super) fn read_tools<'t>(
     }
     talk.parallel = root.flag("parallel_tool_calls")?;
     if let Some(tools) = root.member("tools") {
-        for tool in tools.elements()? {
-            read_tool(&tool, talk)?;
-        }
+        talk.read_tools_by(&tools, |talk| tools.elements()?.try_for_each(|tool| read_tool(&tool, talk)))?;
     }
     if let Some(choice) = root.member("tool_choice") {
         read_choice(&choice, talk)?;

@@ -23,7 +23,7 @@ pub(super) fn read<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) 
     }
     let messages = root.required("messages")?;
     for message in messages.elements()? {
-        read_message(&message, talk)?;
+        talk.read_element(&message, |talk| read_message(&message, talk))?;
     }
     tools::read_settings(root, talk)
 }
@@ -126,6 +126,7 @@ fn read_block<'t>(
 /// The summary stands for all turns before it, as Anthropic reads it.
 fn begin_after<'t>(summary: &'t str, talk: &mut Conversation<'t>) {
     talk.turns.retain(|turn| turn.speaker == Speaker::System);
+    talk.record.stop();
     talk.begin(Speaker::User);
     talk.say(Speaker::User, Part::Text(Cow::Borrowed(summary)));
     talk.begin(Speaker::Assistant);

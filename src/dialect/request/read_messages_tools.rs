@@ -18,9 +18,7 @@ pub(super) fn read_tools<'t>(
     talk: &mut Conversation<'t>,
 ) -> Result<(), RequestError> {
     if let Some(tools) = root.member("tools") {
-        for tool in tools.elements()? {
-            read_tool(&tool, talk)?;
-        }
+        talk.read_tools_by(&tools, |talk| tools.elements()?.try_for_each(|tool| read_tool(&tool, talk)))?;
     }
     if let Some(servers) = root.member("mcp_servers").filter(|servers| !servers.value.is_empty()) {
         return Err(servers.unsayable("its tools run at Anthropic"));

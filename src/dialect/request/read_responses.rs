@@ -26,7 +26,7 @@ pub(super) fn read<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) 
         talk.say(Speaker::User, Part::Text(Cow::Borrowed(text)));
     } else {
         for item in input.elements()? {
-            items::read(&item, talk)?;
+            talk.read_element(&item, |talk| items::read(&item, talk))?;
         }
     }
     read_settings(root, talk)?;
@@ -199,8 +199,11 @@ const MAX_REPEATED: usize = 3072;
 fn repeat_members(root: &MemberPlace<'_, '_>, talk: &mut Conversation<'_>) {
     let mut room = MAX_REPEATED;
     for name in REPEATED {
-        let Some(value) = root.value.get(name) else { continue };
+        let Some(value) = root.value.get(name).filter(|value| !talk.is_known(*value)) else { continue };
         let length = value.size() * 4 + value.strings().map(str::len).sum::<usize>();
+        if name == "tools" && length <= MAX_REPEATED {
+            talk.record.forget_tools();
+        }
         if length <= room {
             let text = value.to_text();
             room = room.saturating_sub(text.len());

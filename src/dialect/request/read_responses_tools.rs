@@ -18,9 +18,9 @@ use crate::dialect::context::{ToolKind, ToolName};
 pub(super) fn read<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) -> Result<(), RequestError> {
     talk.parallel = root.flag("parallel_tool_calls")?;
     if let Some(tools) = root.member("tools") {
-        for tool in tools.elements()? {
-            read_tool(&tool, None, talk)?;
-        }
+        talk.read_tools_by(&tools, |talk| {
+            tools.elements()?.try_for_each(|tool| read_tool(&tool, None, talk))
+        })?;
     }
     if let Some(choice) = root.member("tool_choice") {
         read_choice(&choice, talk)?;

@@ -4,6 +4,7 @@ mod chat_to_messages;
 mod chat_to_responses;
 mod from_gemini;
 mod hostile;
+mod known_parts;
 mod members;
 mod messages_responses;
 mod messages_to_chat;
@@ -36,7 +37,7 @@ impl Way {
     fn whole(&self, request: &Value) -> (Value, TranslatedRequest) {
         let translated =
             self.try_with(request, &OPTIONS).unwrap_or_else(|error| panic!("{error}: {request}"));
-        (serde_json::from_slice(&translated.body).unwrap(), translated)
+        (serde_json::from_slice(&translated.body.concat()).unwrap(), translated)
     }
 
     fn body(&self, request: &Value) -> Value {

@@ -5,6 +5,7 @@
 
 use super::{
     json_node::{JsonNode, NodeKind},
+    known::KnownParts,
     nodes::NodeBuffers,
 };
 
@@ -16,17 +17,24 @@ pub(super) struct JsonDocument<'t> {
     source: &'t str,
     /// The texts of strings that have escapes.
     texts: &'t str,
+    /// The parts that stand in it by a mark alone.
+    pub(super) known: KnownParts<'t>,
 }
 
 /// A shorter string is as quickly written as found.
 const MIN_FOUND: usize = 24;
 
 impl<'t> JsonDocument<'t> {
-    pub(super) const NONE: JsonDocument<'static> = JsonDocument { nodes: &[], source: "", texts: "" };
+    pub(super) const NONE: JsonDocument<'static> =
+        JsonDocument { nodes: &[], source: "", texts: "", known: KnownParts::NONE };
 
     /// `buffers` have read `source`.
     pub(super) fn new(source: &'t str, buffers: &'t NodeBuffers) -> Self {
-        Self { nodes: &buffers.nodes, source, texts: buffers.texts() }
+        Self { nodes: &buffers.nodes, source, texts: buffers.texts(), known: KnownParts::NONE }
+    }
+
+    pub(super) fn with_known(self, known: KnownParts<'t>) -> Self {
+        Self { known, ..self }
     }
 
     pub(super) const fn root(&'t self) -> JsonValue<'t> {
@@ -175,6 +183,11 @@ impl<'t> JsonValue<'t> {
     fn source(self) -> &'t str {
         let span = self.first().map(|node| node.start as usize..node.end as usize);
         span.and_then(|span| self.document.source.get(span)).unwrap_or("null")
+    }
+
+    /// The place of the value in the document.
+    pub(super) fn span(self) -> std::ops::Range<usize> {
+        self.first().map_or(0..0, |node| node.start as usize..node.end as usize)
     }
 
     /// Writes the value as JSON text, as the client wrote it.

@@ -110,6 +110,11 @@ impl<'o> ObjectWriter<'o> {
         ArrayWriter::over(document, self.key(name))
     }
 
+    /// The bytes so far, of the whole body.
+    pub(super) fn written(&self) -> usize {
+        self.out.len()
+    }
+
     pub(super) fn close(self) {
         self.out.push(b'}');
     }
@@ -146,6 +151,11 @@ impl<'o> ArrayWriter<'o> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.is_empty
+    }
+
+    /// The bytes so far, of the whole body.
+    pub(super) fn written(&self) -> usize {
+        self.out.len()
     }
 
     pub(super) fn close(self) {
@@ -212,7 +222,7 @@ impl Part<'_> {
             Self::Text(text) => Some(text),
             Self::Refusal(text) => Some(text),
             Self::Image(_) | Self::Document(_) | Self::Audio { .. } => None,
-            Self::Call(_) | Self::Result(_) | Self::Reasoning(_) => None,
+            Self::Call(_) | Self::Result(_) | Self::Reasoning(_) | Self::Known => None,
         }
     }
 }

@@ -27,13 +27,14 @@ pub(super) fn write(
         order::alternate(&mut turns);
     }
     for turn in &turns {
-        match turn.speaker {
-            Speaker::System | Speaker::Developer => write_system(turn, options, &mut messages)?,
-            Speaker::User => write_user(turn, &mut messages)?,
-            Speaker::Assistant => write_assistant(turn, talk, options, &mut messages)?,
-        }
+        talk.write_turn(turn, &mut messages, |talk, messages| match turn.speaker {
+            Speaker::System | Speaker::Developer => write_system(turn, options, messages),
+            Speaker::User => write_user(turn, messages),
+            Speaker::Assistant => write_assistant(turn, talk, options, messages),
+        })?;
     }
     messages.close();
+    talk.end_turns();
     settings::write_tools(talk, &mut root);
     settings::write_settings(talk, options, &mut root);
     settings::write_effort(talk, options, &mut root);
@@ -142,6 +143,7 @@ fn write_assistant(
             Part::Result(_) => {
                 return Err(RequestError::unsayable("an assistant's message can hold text only"));
             }
+            Part::Known => return Err(RequestError::unfit()),
         }
     }
     if words.is_empty() && calls.is_empty() {

@@ -36,6 +36,7 @@ pub(super) fn write_part(part: &Part<'_>, content: &mut ArrayWriter<'_>) -> Resu
             object.close();
         }
         Part::Call(_) | Part::Result(_) | Part::Reasoning(_) => {}
+        Part::Known => return Err(RequestError::unfit()),
     }
     Ok(())
 }

@@ -8,28 +8,16 @@ use super::{
     conversation::Conversation,
     schema::write_gemini_schema,
     wishes::{AnswerFormat, ReasoningEffort, ToolChoice},
-    write::ObjectWriter,
+    write::{ArrayWriter, ObjectWriter},
 };
 use crate::dialect::json::JsonWrite;
 
 /// A choice without tools is refused by providers, so neither is written.
-pub(super) fn write_tools(talk: &Conversation<'_>, root: &mut ObjectWriter<'_>) {
-    if talk.tools.is_empty() {
+pub(super) fn write_tools(talk: &mut Conversation<'_>, root: &mut ObjectWriter<'_>) {
+    if !talk.has_tools() {
         return;
     }
-    let mut tools = root.array("tools");
-    for tool in &talk.tools {
-        let mut object = tools.object();
-        let mut function = object.text("type", "function").object("function");
-        function.text("name", &tool.name).maybe_text("description", tool.full_description().as_deref());
-        tool.write_schema("parameters", &mut function);
-        if let Some(strict) = tool.strict {
-            function.flag("strict", strict);
-        }
-        function.close();
-        object.close();
-    }
-    tools.close();
+    talk.write_tools_by(root, write_list);
     match &talk.choice {
         None => {}
         Some(ToolChoice::Auto) => _ = root.text("tool_choice", "auto"),
@@ -45,6 +33,20 @@ pub(super) fn write_tools(talk: &Conversation<'_>, root: &mut ObjectWriter<'_>) 
     }
     if let Some(parallel) = talk.parallel {
         root.flag("parallel_tool_calls", parallel);
+    }
+}
+
+fn write_list(talk: &mut Conversation<'_>, tools: &mut ArrayWriter<'_>) {
+    for tool in &talk.tools {
+        let mut object = tools.object();
+        let mut function = object.text("type", "function").object("function");
+        function.text("name", &tool.name).maybe_text("description", tool.full_description().as_deref());
+        tool.write_schema("parameters", &mut function);
+        if let Some(strict) = tool.strict {
+            function.flag("strict", strict);
+        }
+        function.close();
+        object.close();
     }
 }
 

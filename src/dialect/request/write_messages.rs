@@ -6,6 +6,7 @@
 use super::{
     RequestError, RequestOptions,
     conversation::{Conversation, Media, Part, Speaker, Turn},
+    known::PastThinking,
     members::Dropped,
     order,
     value::JsonDocument,
@@ -22,7 +23,8 @@ pub(super) fn write(
     settings::refuse(talk)?;
     let mut turns = std::mem::take(&mut talk.turns);
     order::alternate(&mut turns);
-    if turns.iter().flat_map(|turn| &turn.parts).any(has_detail) {
+    let known = talk.document.known.turns;
+    if known.is_some_and(|known| known.state.has_detail) || turns.iter().any(has_detail) {
         talk.dropped.note("image_detail");
     }
     if let [only] = turns.as_mut_slice() {
@@ -38,45 +40,53 @@ pub(super) fn write(
     let mut messages = root.array("messages");
     for (at, turn) in rest.iter().enumerate() {
         let is_last = at + 1 == rest.len();
-        write_message(turn, is_last, talk.document, &mut talk.dropped, &mut messages)?;
+        talk.write_turn(turn, &mut messages, |talk, messages| {
+            write_message(turn, is_last, talk.document, &mut talk.dropped, messages)
+        })?;
     }
     messages.close();
-    let calls: Vec<&str> = rest.iter().flat_map(|turn| &turn.parts).filter_map(call_name).collect();
-    tools::write_tools(talk, &calls, &mut root);
-    let may_think = !needs_thinking(rest);
+    talk.end_turns();
+    let known_calls = known.iter().flat_map(|known| known.calls).map(String::as_str);
+    let calls = known_calls.chain(rest.iter().flat_map(|turn| &turn.parts).filter_map(call_name));
+    tools::write_tools(talk, &calls.collect::<Vec<_>>(), &mut root);
+    let past = known.map(|known| known.state.thinking);
+    let may_think =
+        !rest.iter().fold(PastThinking::default(), |so_far, turn| so_far.after(turn, past)).is_missing;
     settings::write_settings(talk, options, may_think, &mut root);
     root.close();
     Ok(())
 }
 
 /// Whether a picture asks for another size than the usual one.
-fn has_detail(part: &Part<'_>) -> bool {
-    matches!(part, Part::Image(Media { detail: Some(detail), .. }) if *detail != "auto")
+pub(super) fn has_detail(turn: &Turn<'_>) -> bool {
+    let is_sized = |part: &Part<'_>| matches!(part, Part::Image(Media { detail: Some(detail), .. }) if *detail != "auto");
+    turn.parts.iter().any(is_sized)
 }
 
-fn call_name<'a>(part: &'a Part<'_>) -> Option<&'a str> {
+pub(super) fn call_name<'a>(part: &'a Part<'_>) -> Option<&'a str> {
     if let Part::Call(call) = part { Some(&call.name) } else { None }
 }
 
 /// With a budget, Anthropic wants the turn that a tool's result answers to begin with its thinking. Words of
 /// the user alone end that turn: the next one may think again.
-fn needs_thinking(turns: &[Turn<'_>]) -> bool {
-    let (mut has_thought, mut needs) = (false, false);
-    for turn in turns {
+impl PastThinking {
+    /// The same after a turn; `known`: after the turns that are known.
+    pub(super) fn after(mut self, turn: &Turn<'_>, known: Option<Self>) -> Self {
         let answers = turn.parts.iter().any(|part| matches!(part, Part::Result(_)));
         if turn.speaker == Speaker::User && !answers {
-            (has_thought, needs) = (false, false);
+            self = Self::default();
         }
         for part in &turn.parts {
             match part {
-                Part::Reasoning(past) => has_thought |= blocks::block_of(past).is_some(),
-                Part::Call(_) => needs = !has_thought,
+                Part::Reasoning(past) => self.has_thought |= blocks::block_of(past).is_some(),
+                Part::Call(_) => self.is_missing = !self.has_thought,
                 Part::Text(_) | Part::Refusal(_) | Part::Image(_) | Part::Document(_) => {}
                 Part::Result(_) | Part::Audio { .. } => {}
+                Part::Known => self = known.unwrap_or(self),
             }
         }
+        self
     }
-    needs
 }
 
 fn write_system(blocks: &[&str], root: &mut ObjectWriter<'_>) {
@@ -117,6 +127,7 @@ fn write_message(
             Part::Text(_) | Part::Refusal(_) | Part::Image(_) | Part::Document(_) | Part::Audio { .. } => {
                 blocks::write_block(part, &mut blocks)?;
             }
+            Part::Known => return Err(RequestError::unfit()),
         }
     }
     let is_empty = blocks.is_empty();

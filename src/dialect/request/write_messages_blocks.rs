@@ -36,6 +36,7 @@ pub(super) fn write_block(part: &Part<'_>, blocks: &mut ArrayWriter<'_>) -> Resu
             return Err(RequestError::unsayable_member(path, "the Messages API takes no sound"));
         }
         Part::Call(_) | Part::Result(_) | Part::Reasoning(_) => {}
+        Part::Known => return Err(RequestError::unfit()),
     }
     Ok(())
 }

@@ -6,15 +6,34 @@ use super::{
     closed_schema::write_closed,
     conversation::Conversation,
     wishes::{FunctionTool, ToolChoice, ToolForm},
-    write::ObjectWriter,
+    write::{ArrayWriter, ObjectWriter},
 };
 use crate::dialect::json::JsonWrite;
 
 pub(super) fn write_tools(talk: &mut Conversation<'_>, calls: &[&str], root: &mut ObjectWriter<'_>) {
-    if talk.tools.is_empty() {
+    if !talk.has_tools() {
         return write_past_tools(calls, root);
     }
-    let mut tools = root.array("tools");
+    talk.write_tools_by(root, write_list);
+    let choice = match (&talk.choice, talk.parallel) {
+        (None, Some(false)) => &ToolChoice::Auto,
+        (None, _) => return,
+        (Some(choice), _) => choice,
+    };
+    let mut object = root.object("tool_choice");
+    match choice {
+        ToolChoice::Auto => _ = object.text("type", "auto"),
+        ToolChoice::Required => _ = object.text("type", "any"),
+        ToolChoice::Never => _ = object.text("type", "none"),
+        ToolChoice::Named(name) => _ = object.text("type", "tool").text("name", name),
+    }
+    if talk.parallel == Some(false) && *choice != ToolChoice::Never {
+        object.flag("disable_parallel_tool_use", true);
+    }
+    object.close();
+}
+
+fn write_list(talk: &mut Conversation<'_>, tools: &mut ArrayWriter<'_>) {
     for tool in &talk.tools {
         let mut object = tools.object();
         object.text("name", &tool.name).maybe_text("description", tool.full_description().as_deref());
@@ -32,23 +51,6 @@ pub(super) fn write_tools(talk: &mut Conversation<'_>, calls: &[&str], root: &mu
         }
         object.close();
     }
-    tools.close();
-    let choice = match (&talk.choice, talk.parallel) {
-        (None, Some(false)) => &ToolChoice::Auto,
-        (None, _) => return,
-        (Some(choice), _) => choice,
-    };
-    let mut object = root.object("tool_choice");
-    match choice {
-        ToolChoice::Auto => _ = object.text("type", "auto"),
-        ToolChoice::Required => _ = object.text("type", "any"),
-        ToolChoice::Never => _ = object.text("type", "none"),
-        ToolChoice::Named(name) => _ = object.text("type", "tool").text("name", name),
-    }
-    if talk.parallel == Some(false) && *choice != ToolChoice::Never {
-        object.flag("disable_parallel_tool_use", true);
-    }
-    object.close();
 }
 
 const OPEN_SCHEMA: &str = r#"{"type":"object","properties":{}}"#;

@@ -30,14 +30,15 @@ pub(super) fn write(
     }
     let mut items = root.array("input");
     for turn in rest {
-        match turn.speaker {
-            Speaker::System => write_said("system", &turn.parts, &mut items)?,
-            Speaker::Developer => write_said("developer", &turn.parts, &mut items)?,
-            Speaker::User => write_user(turn, &mut items)?,
-            Speaker::Assistant => write_assistant(turn, talk, &mut items)?,
-        }
+        talk.write_turn(turn, &mut items, |talk, items| match turn.speaker {
+            Speaker::System => write_said("system", &turn.parts, items),
+            Speaker::Developer => write_said("developer", &turn.parts, items),
+            Speaker::User => write_user(turn, items),
+            Speaker::Assistant => write_assistant(turn, talk, items),
+        })?;
     }
     items.close();
+    talk.end_turns();
     settings::write_tools(talk, &mut root);
     settings::write_settings(talk, options, &mut root);
     settings::write_reasoning_wish(talk, options, &mut root);
@@ -102,6 +103,7 @@ fn write_part(part: &Part<'_>, content: &mut ArrayWriter<'_>) -> Result<(), Requ
                 "a call of a tool cannot stand in another speaker's message",
             ));
         }
+        Part::Known => return Err(RequestError::unfit()),
     }
     object.close();
     Ok(())

@@ -9,16 +9,35 @@ use super::{
     schema::write_gemini_schema,
     value::JsonValue,
     wishes::{AnswerFormat, FunctionTool, ReasoningEffort, ToolChoice, ToolForm},
-    write::ObjectWriter,
+    write::{ArrayWriter, ObjectWriter},
     write_chat_settings::effort_of,
 };
 use crate::dialect::json::JsonWrite;
 
-pub(super) fn write_tools(talk: &Conversation<'_>, root: &mut ObjectWriter<'_>) {
-    if talk.tools.is_empty() {
+pub(super) fn write_tools(talk: &mut Conversation<'_>, root: &mut ObjectWriter<'_>) {
+    if !talk.has_tools() {
         return;
     }
-    let mut tools = root.array("tools");
+    talk.write_tools_by(root, write_list);
+    match &talk.choice {
+        None => {}
+        Some(ToolChoice::Auto) => _ = root.text("tool_choice", "auto"),
+        Some(ToolChoice::Required) => _ = root.text("tool_choice", "required"),
+        Some(ToolChoice::Never) => _ = root.text("tool_choice", "none"),
+        Some(ToolChoice::Named(name)) => {
+            let is_custom = |tool: &&_| is_custom(tool, name);
+            let kind = if talk.tools.iter().any(|tool| is_custom(&tool)) { "custom" } else { "function" };
+            let mut choice = root.object("tool_choice");
+            choice.text("type", kind).text("name", name);
+            choice.close();
+        }
+    }
+    if let Some(parallel) = talk.parallel {
+        root.flag("parallel_tool_calls", parallel);
+    }
+}
+
+fn write_list(talk: &mut Conversation<'_>, tools: &mut ArrayWriter<'_>) {
     for tool in &talk.tools {
         let mut object = tools.object();
         if let ToolForm::Custom { grammar } = tool.form {
@@ -39,23 +58,6 @@ pub(super) fn write_tools(talk: &Conversation<'_>, root: &mut ObjectWriter<'_>) 
             object.flag("strict", tool.strict.unwrap_or(false));
         }
         object.close();
-    }
-    tools.close();
-    match &talk.choice {
-        None => {}
-        Some(ToolChoice::Auto) => _ = root.text("tool_choice", "auto"),
-        Some(ToolChoice::Required) => _ = root.text("tool_choice", "required"),
-        Some(ToolChoice::Never) => _ = root.text("tool_choice", "none"),
-        Some(ToolChoice::Named(name)) => {
-            let is_custom = |tool: &&_| is_custom(tool, name);
-            let kind = if talk.tools.iter().any(|tool| is_custom(&tool)) { "custom" } else { "function" };
-            let mut choice = root.object("tool_choice");
-            choice.text("type", kind).text("name", name);
-            choice.close();
-        }
-    }
-    if let Some(parallel) = talk.parallel {
-        root.flag("parallel_tool_calls", parallel);
     }
 }
 

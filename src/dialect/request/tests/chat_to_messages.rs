@@ -17,7 +17,7 @@ fn of(members: Value) -> Value {
 
 fn with(members: Value, options: &RequestOptions<'_>) -> (Value, Vec<String>) {
     let translated = WAY.try_with(&of(members), options).unwrap();
-    (serde_json::from_slice(&translated.body).unwrap(), translated.dropped)
+    (serde_json::from_slice(&translated.body.concat()).unwrap(), translated.dropped)
 }
 
 #[test]

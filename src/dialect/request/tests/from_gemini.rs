@@ -207,7 +207,7 @@ fn settings_have_their_names() {
     }, "safetySettings": [{"category": "x"}]});
     let streaming = RequestOptions { streams: true, ..OPTIONS };
     let translated = WAY.try_with(&of(members), &streaming).unwrap();
-    let body: Value = serde_json::from_slice(&translated.body).unwrap();
+    let body: Value = serde_json::from_slice(&translated.body.concat()).unwrap();
     let expected = json!({
         "temperature": 1, "top_p": 0.95, "max_tokens": 9, "stop": ["x"], "seed": 3, "reasoning_effort": "medium",
         "stream": true, "stream_options": {"include_usage": true},

@@ -288,7 +288,7 @@ fn outcome(from: ApiDialect, to: ApiDialect, members: &Value) -> String {
         },
         Err(error) => panic!("{from:?} to {to:?} {members}: {error}"),
         Ok(translated) if translated.dropped.is_empty() => {
-            let is_same = serde_json::from_slice::<Value>(&translated.body).unwrap() == plain;
+            let is_same = serde_json::from_slice::<Value>(&translated.body.concat()).unwrap() == plain;
             if is_same { "no effect" } else { "carried" }.to_owned()
         }
         Ok(translated) => format!("dropped: `{}`", translated.dropped.join("`, `")),

@@ -192,7 +192,7 @@ fn a_call_without_a_signature_gets_one_where_it_is_asked_for() {
     ]}));
     let signatures = |options: &RequestOptions<'_>| {
         let body = WAY.try_with(&request, options).unwrap().body;
-        let body: Value = serde_json::from_slice(&body).unwrap();
+        let body: Value = serde_json::from_slice(&body.concat()).unwrap();
         [(1, 0), (1, 1), (3, 0)].map(|(message, call)| {
             let call = &body["messages"][message]["tool_calls"][call];
             call["extra_content"]["google"]["thought_signature"].as_str().map(str::to_owned)
@@ -311,7 +311,8 @@ fn strict_turns_alternate_after_one_system_message() {
         ],
     }));
     let strict = RequestOptions { strict_turns: true, ..OPTIONS };
-    let body: Value = serde_json::from_slice(&WAY.try_with(&request, &strict).unwrap().body).unwrap();
+    let body: Value =
+        serde_json::from_slice(&WAY.try_with(&request, &strict).unwrap().body.concat()).unwrap();
     let got: Vec<_> =
         body["messages"].as_array().unwrap().iter().map(|m| (&m["role"], &m["content"])).collect();
     let expected = [

@@ -37,7 +37,7 @@ fn tools_keep_their_schema() {
     assert_eq!(translated.dropped, ["cache_control", "tools.defer_loading"]);
     assert!(translated.context.tools.is_empty());
     // The members stand in the order that the client wrote them in: a prefix cache counts on it.
-    let text = String::from_utf8(translated.body).unwrap();
+    let text = String::from_utf8(translated.body.concat()).unwrap();
     assert!(text.contains(r#""parameters":{"$schema":"#) || text.contains(r#""parameters":{"additional"#));
 }
 
@@ -107,7 +107,7 @@ fn settings_have_their_names() {
     let body = WAY
         .try_with(&of(json!({"max_tokens": 7, "metadata": {"user_id": "u_session_9"}})), &renamed)
         .unwrap();
-    let body: Value = serde_json::from_slice(&body.body).unwrap();
+    let body: Value = serde_json::from_slice(&body.body.concat()).unwrap();
     assert_eq!(body["max_completion_tokens"], 7);
     assert!(body.get("max_tokens").is_none() && body.get("prompt_cache_key").is_none());
 }
@@ -128,7 +128,7 @@ fn thinking_becomes_an_effort() {
     }
     let with = |effort, members: Value| {
         let translated = WAY.try_with(&of(members), &RequestOptions { effort, ..OPTIONS }).unwrap();
-        (serde_json::from_slice::<Value>(&translated.body).unwrap(), translated.dropped)
+        (serde_json::from_slice::<Value>(&translated.body.concat()).unwrap(), translated.dropped)
     };
     for (effort, noted) in [("high", &[][..]), ("xhigh", &["output_config.effort"][..])] {
         let (body, dropped) = with(EffortForm::Named, json!({"output_config": {"effort": effort}}));
