@@ -28,7 +28,7 @@ use super::{
     worker::WorkerConfig,
 };
 use crate::{
-    auth::{StoredKeys, TokenSettings},
+    auth::{KeyDesk, StoredKeys, TokenSettings},
     base::Secret,
     cluster::DocumentBoard,
     config::{ConfigSource, Settings},
@@ -195,6 +195,7 @@ fn build_process(
             tls,
         },
         settlement,
+        keys: KeyDesk::new(settings.database.clone()),
         own: build::own(&settings.listen, &addresses),
         gate: Gate::default(),
         runs: KeptRuns::default(),

@@ -9,6 +9,7 @@ use tokio::{runtime::LocalRuntime, time::interval};
 
 use super::{handler::SiteHandler, warmup::Warmup};
 use crate::{
+    auth::KeyDesk,
     base::spawn::Tasks,
     batch::{BatchDesk, BatchSettings},
     cluster::DocumentBoard,
@@ -38,6 +39,7 @@ pub(super) struct WorkerConfig {
     pub(super) background: BackgroundCharges,
     pub(super) serve: ServeOptions,
     pub(super) settlement: SettlementHandle,
+    pub(super) keys: KeyDesk,
     /// This gateway as the target of its own comparisons.
     pub(super) own: Target,
     pub(super) gate: Gate,
@@ -135,6 +137,7 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
         batch: config.batch,
         desk: config.desk,
         running: config.running,
+        keys: config.keys,
         own: config.own,
         gate: config.gate,
         runs: config.runs,

@@ -8,7 +8,8 @@
 //! - [`digest`], `digest_memo`, [`key_map`]: the accepted keys
 //! - [`store`]: keys in the database, changed by the [`editor`]; [`sync`] keeps the running gateway's keys up
 //!   to date
-//! - [`generate`]: new keys
+//! - [`generate`]: new keys; [`key_text`]: names and limits as people write them; [`key_facts`]: keys as JSON;
+//!   [`key_desk`]: the way of pages to stored keys
 //! - [`session`]: sessions of the pages, each of a key; [`sign_in_guard`]: the bound of sign-ins that fail;
 //!   [`page_request`]: the proof that a page of this gateway sent a request, and its cookie
 
@@ -17,7 +18,10 @@ pub mod digest;
 mod digest_memo;
 pub mod editor;
 pub mod generate;
+pub mod key_desk;
+pub mod key_facts;
 pub mod key_map;
+pub mod key_text;
 pub mod limit;
 pub mod limits;
 pub mod meter_clock;
@@ -32,6 +36,7 @@ pub mod token;
 pub use credential::presented;
 pub use digest::Digest;
 pub use editor::{KeyEditor, KeyName, StoreError};
+pub use key_desk::{KeyDesk, KeyDeskError};
 pub use key_map::{ConfiguredKeys, KeyMap, Principal, StoredKeys};
 pub use limits::KeyLimits;
 pub use meter_clock::MeterClock;

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Digest, KeyLimits, limit::LimitValues};
+use super::{Digest, KeyLimits, generate, limit::LimitValues};
+use crate::base::Secret;
 use crate::database::{Cell, Connection, Database, DatabaseError, DatabaseSettings, ResultRow, Schema};
 
 pub(super) const SCHEMA: Schema = Schema {
@@ -224,6 +225,31 @@ impl KeyStore {
 }
 
 impl StoredKey {
+    /// A new key without limits, and its token, which is not stored.
+    ///
+    /// # Errors
+    /// The system has no random bytes.
+    pub fn make(
+        name: &str,
+        admin: bool,
+        now: SystemTime,
+    ) -> Result<(Self, Secret<String>), generate::NoRandomness> {
+        let secret = generate::make(name)?.token;
+        let key = Self {
+            id: generate::make_id()?,
+            name: name.to_owned(),
+            shown: generate::shown(secret.expose()),
+            digest: Digest::of(secret.expose().as_bytes()),
+            old: None,
+            admin,
+            limits: KeyLimits::default(),
+            created: now,
+            revoked: None,
+            spent: 0,
+        };
+        Ok((key, secret))
+    }
+
     pub(super) fn read(row: &ResultRow) -> Result<Self, DatabaseError> {
         let digest = |column| Ok::<_, DatabaseError>(row.text(column)?.and_then(Digest::from_hex));
         // An invalid limit must not be read as no limit.

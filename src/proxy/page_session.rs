@@ -12,21 +12,27 @@ use crate::auth::{
     session::FoundSession,
 };
 
-/// The requests that a session may make. The last is a leg of a comparison.
-pub const PATHS: [(Method, &str); 9] = [
+/// The requests that a session may make, beside changes of a key ([`KEY`]). The last is a leg of a comparison.
+pub const PATHS: [(Method, &str); 11] = [
     (Method::GET, "/session"),
     (Method::GET, "/v1/models"),
     (Method::GET, "/health"),
     (Method::GET, "/stats"),
     (Method::GET, "/events"),
     (Method::GET, "/streaming-compare"),
+    (Method::GET, "/v1/keys"),
+    (Method::POST, "/v1/keys"),
     (Method::POST, "/v1/reload"),
     (Method::POST, "/v1/chat/completions"),
     (Method::POST, "/v1/chat/completions/asgi"),
 ];
 
+/// The paths of a single key.
+pub const KEY: &str = "/v1/keys/";
+
 fn takes_session(method: &Method, path: &str) -> bool {
-    PATHS.iter().any(|(known, at)| known == method && *at == path)
+    let of_key = path.starts_with(KEY) && [Method::POST, Method::DELETE].contains(method);
+    of_key || PATHS.iter().any(|(known, at)| known == method && *at == path)
 }
 
 /// The session of a request, and its key if that is still good. `None`: it shows none that counts.

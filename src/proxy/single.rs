@@ -32,7 +32,7 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of a body whose sender has shown no key, and the time for it.
-const SHORT_BODY: usize = 4096;
+const SHORT_BODY: usize = 16 * 1024;
 const SHORT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Headers of the batch that are not its items': they are about its own body, answer or connection. A key of

@@ -1,4 +1,5 @@
-//! The things that pages manage, by requests that may have a body: sessions. Answers are never stored.
+//! The things that pages manage, by requests that may have a body: sessions and keys. Answers are
+//! never stored.
 
 use std::rc::Rc;
 
@@ -20,7 +21,7 @@ pub(super) struct ManagedReply {
 impl Site {
     pub(super) async fn managed(
         self: Rc<Self>,
-        page: ManagedPage,
+        (page, rest): (ManagedPage, &str),
         mut call: Call,
         head: Parts,
         body: impl Incoming,
@@ -29,6 +30,11 @@ impl Site {
             ManagedPage::Session if head.method == Method::POST => self.sign_in(&mut call, &head, body).await,
             ManagedPage::Session if head.method == Method::DELETE => self.sign_out(&head),
             ManagedPage::Session => Ok(self.session(&head)),
+            ManagedPage::Keys if head.method == Method::POST => self.make_key(&head, body).await,
+            ManagedPage::Keys => self.list_keys(&head).await,
+            ManagedPage::Key if head.method == Method::DELETE => self.revoke_key(&head, rest).await,
+            ManagedPage::Key => self.limit_key(&head, rest, body).await,
+            ManagedPage::KeyRotation => self.rotate_key(&head, rest, body).await,
         };
         match reply {
             Ok(reply) => reply.answer(call),

@@ -12,7 +12,7 @@
 //! - `page`: the list of paths, liveness and readiness; `models`: the models that are offered; `health`: the
 //!   state of providers and candidates
 //! - `pages`: the pages for people, and their files; `managed`: the things that they manage, `session`:
-//!   signing in
+//!   signing in, `keys`: keys of the database, by a `key_change`
 //! - `statistics`, `metrics`: counts and times since the start, as JSON and for Prometheus; [`stats_share`]:
 //!   those of all replicas in one (`candidate_share`, `figures`)
 //! - [`reload`]: the handle that reloads the configuration
@@ -31,6 +31,8 @@ mod figures;
 mod file_body;
 mod health;
 mod json_array;
+mod key_change;
+mod keys;
 mod managed;
 mod metrics;
 mod models;

@@ -54,6 +54,7 @@ pub(super) enum Methods {
     GetAndDelete,
     GetAndPost,
     GetPostAndDelete,
+    PostAndDelete,
     Post,
 }
 
@@ -102,6 +103,7 @@ pub(super) enum Page {
     Comparison,
     KeptRun,
     Dashboard,
+    Keys,
     Stats,
     Metrics,
     Events,
@@ -117,6 +119,9 @@ pub(super) enum Page {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ManagedPage {
     Session,
+    Keys,
+    Key,
+    KeyRotation,
 }
 
 /// The things that a path below `/v1/files` or `/v1/batches` names.
@@ -141,10 +146,10 @@ pub(super) struct RouteMatch<'p> {
 }
 
 use Access::{Anyone, Key, Operator, OperatorOrKey, OperatorUnlessPublic};
-use Methods::{Get, GetAndDelete, GetAndHead, GetAndPost, GetPostAndDelete, Post};
+use Methods::{Get, GetAndDelete, GetAndHead, GetAndPost, GetPostAndDelete, Post, PostAndDelete};
 
 /// In the order in which `GET /` lists them; completions first, because the table is searched from its start.
-pub(super) static ROUTES: [Route; 51] = [
+pub(super) static ROUTES: [Route; 55] = [
     completion("/v1/chat/completions", Endpoint::ChatCompletions, false),
     completion("/v1/chat/completions/asgi", Endpoint::ChatCompletions, true),
     batch("/v1/chat/completions/batch"),
@@ -179,6 +184,11 @@ pub(super) static ROUTES: [Route; 51] = [
     stored(Post, "/v1/batches/{id}/cancel", StoredPage::Cancel),
     page(GetAndHead, "/v1/models", Key, Page::Models),
     page(GetAndHead, "/v1/models/{model}", Key, Page::Model),
+    // Before the keys themselves, which may be asked for without `/v1`, too.
+    page(GetAndHead, "/keys", Anyone, Page::Keys),
+    managed(GetAndPost, "/v1/keys", ManagedPage::Keys),
+    managed(PostAndDelete, "/v1/keys/{id}", ManagedPage::Key),
+    managed(Post, "/v1/keys/{id}/rotate", ManagedPage::KeyRotation),
     page(Post, "/v1/reload", Operator, Page::Reload),
     page(Get, compare::PATH, Key, Page::Compare).logged_as(UNKNOWN),
     page(GetAndHead, "/compare", Anyone, Page::Comparison),
@@ -313,6 +323,7 @@ impl Route {
             GetAndHead => *method == Method::GET || *method == Method::HEAD,
             GetAndDelete => *method == Method::GET || *method == Method::DELETE,
             GetAndPost => *method == Method::GET || *method == Method::POST,
+            PostAndDelete => *method == Method::POST || *method == Method::DELETE,
             GetPostAndDelete => [Method::GET, Method::POST, Method::DELETE].contains(method),
             Post => *method == Method::POST,
         }
@@ -331,6 +342,7 @@ impl Route {
                 | Page::Comparison
                 | Page::KeptRun
                 | Page::Dashboard
+                | Page::Keys
                 | Page::Stats
                 | Page::Metrics
                 | Page::Service
@@ -360,10 +372,11 @@ impl Route {
             | Operation::Page(
                 Page::Models | Page::Model | Page::Compare | Page::Comparison | Page::KeptRun | Page::Hello,
             ) => false,
-            Operation::Managed(ManagedPage::Session)
+            Operation::Managed(_)
             | Operation::Page(
                 Page::Reload
                 | Page::Dashboard
+                | Page::Keys
                 | Page::Stats
                 | Page::Metrics
                 | Page::Events
@@ -438,6 +451,7 @@ impl Methods {
             Self::GetAndDelete => "GET, DELETE, OPTIONS",
             Self::GetAndPost => "GET, POST, OPTIONS",
             Self::GetPostAndDelete => "GET, POST, DELETE, OPTIONS",
+            Self::PostAndDelete => "POST, DELETE, OPTIONS",
             Self::Post => "POST, OPTIONS",
         }
     }
@@ -450,6 +464,7 @@ impl Methods {
             Self::GetAndDelete => "this path takes GET, DELETE, OPTIONS",
             Self::GetAndPost => "this path takes GET, POST, OPTIONS",
             Self::GetPostAndDelete => "this path takes GET, POST, DELETE, OPTIONS",
+            Self::PostAndDelete => "this path takes POST, DELETE, OPTIONS",
             Self::Post => "this path takes POST, OPTIONS",
         }
     }
@@ -460,7 +475,7 @@ impl Methods {
             Self::Get | Self::GetAndHead | Self::GetAndDelete | Self::GetAndPost | Self::GetPostAndDelete => {
                 "GET"
             }
-            Self::Post => "POST",
+            Self::Post | Self::PostAndDelete => "POST",
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{
     statistics::{self, StatsParts},
 };
 use crate::{
-    auth::credential,
+    auth::{KeyDesk, credential},
     base::{ByteList, Endpoint},
     batch::{BatchDesk, BatchSettings},
     cluster::DocumentBoard,
@@ -54,6 +54,8 @@ pub struct SiteParts {
     pub desk: Option<BatchDesk>,
     /// Where running requests are looked at.
     pub running: RunningBoard,
+    /// The way to keys of the database.
+    pub keys: KeyDesk,
     /// This gateway's own address, for the requests of a comparison.
     pub own: Target,
     /// Shared by all workers.
@@ -122,7 +124,10 @@ impl Site {
                 Box::pin(self.generate(call, (found.model(), streams), head, body)).await
             }
             Operation::Batch => Box::pin(self.batch(call, head, body)).await,
-            Operation::Managed(page) => Box::pin(self.managed(page, call, head, body)).await,
+            Operation::Managed(page) => {
+                let rest = found.rest.to_owned();
+                Box::pin(self.managed((page, &rest), call, head, body)).await
+            }
             Operation::Stored(page) => {
                 let rest = found.rest.to_owned();
                 Box::pin(self.stored((page, rest), call, head, body)).await
@@ -216,6 +221,7 @@ impl Site {
             }
             Page::Comparison => return self.document(call, Document::Compare, head),
             Page::Dashboard => return self.document(call, Document::Dashboard, head),
+            Page::Keys => return self.document(call, Document::Keys, head),
             Page::KeptRun => return self.kept_run(call, found.rest, head),
             Page::Asset => return self.asset(call, found.rest, head),
             Page::Service => Ok(Reply::ok(page::service())),

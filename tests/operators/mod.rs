@@ -7,6 +7,7 @@ pub mod events;
 mod first_start;
 mod ledger;
 mod log_file;
+mod managed_keys;
 mod pages;
 pub mod reload;
 mod reload_process;

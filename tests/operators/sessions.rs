@@ -19,14 +19,14 @@ use crate::{
 };
 
 /// Requests as a browser sends them for a page of the gateway.
-fn page(method: Method, path: &str) -> Call {
+pub fn page(method: Method, path: &str) -> Call {
     Call::new(method, path)
         .without("authorization")
         .header("x-thalweg-page", "1")
         .header("sec-fetch-site", "same-origin")
 }
 
-fn asking(path: &str, cookie: &str) -> Call {
+pub fn asking(path: &str, cookie: &str) -> Call {
     page(Method::GET, path).header("cookie", cookie)
 }
 
@@ -36,14 +36,14 @@ fn signing_in(body: &Value) -> Call {
 }
 
 /// Status, headers and document.
-async fn got(client: &mut Client, call: Call) -> (u16, HeaderMap, Value) {
+pub async fn got(client: &mut Client, call: Call) -> (u16, HeaderMap, Value) {
     let answer = client.send(call).await;
     let (status, headers) = (answer.status.as_u16(), answer.headers.clone());
     let bytes = answer.collect().await.bytes();
     (status, headers, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
 }
 
-async fn status(client: &mut Client, call: Call) -> u16 {
+pub async fn status(client: &mut Client, call: Call) -> u16 {
     got(client, call).await.0
 }
 
@@ -54,13 +54,13 @@ fn cookie(headers: &HeaderMap) -> (String, String) {
     (pair.to_owned(), attributes.to_owned())
 }
 
-async fn signed_in(client: &mut Client, key: &str) -> String {
+pub async fn signed_in(client: &mut Client, key: &str) -> String {
     let (status, headers, session) = got(client, signing_in(&json!({"key": key}))).await;
     assert_eq!(status, 200, "{session}");
     cookie(&headers).0
 }
 
-async fn code_of(client: &mut Client, call: Call) -> (u16, String) {
+pub async fn code_of(client: &mut Client, call: Call) -> (u16, String) {
     let (status, _, error) = got(client, call).await;
     (status, error["error"]["code"].as_str().unwrap_or_default().to_owned())
 }
@@ -281,7 +281,7 @@ async fn keys_cannot_be_found_by_trying() {
         let call = Call { body: body.to_owned().into(), ..signing_in(&json!({})) };
         assert_eq!(code_of(&mut client, call).await, (400, "invalid_request".to_owned()), "{body}");
     }
-    let large = signing_in(&json!({"key": "x".repeat(10_000)}));
+    let large = signing_in(&json!({"key": "x".repeat(20_000)}));
     assert_eq!(status(&mut client, large).await, 413);
     drop(client);
     let mut client = gateway.client(Version::H1).await;

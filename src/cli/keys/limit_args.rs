@@ -1,16 +1,14 @@
 //! The limits of a key on the command line. A limit that is not given does not change; `none` removes it.
-//! Amounts of money are exact, without floats.
 //!
 //! The `auth` room enforces limits; this file only parses them.
 
-use std::{
-    str::FromStr,
-    time::{Duration, SystemTime},
-};
+use std::{str::FromStr, time::SystemTime};
 
 use crate::{
-    auth::KeyLimits,
-    base::time::{date, duration},
+    auth::{
+        KeyLimits,
+        key_text::{self, Expiry},
+    },
     routing::Strategy,
 };
 
@@ -23,7 +21,7 @@ pub(super) struct NewLimit<T>(Option<T>);
 #[derive(clap::Args, Debug)]
 pub(super) struct LimitArgs {
     /// Models that it may ask for, as `gpt-*`, several with commas between; `*`: all
-    #[arg(long, value_name = "PATTERNS", value_delimiter = ',', value_parser = pattern)]
+    #[arg(long, value_name = "PATTERNS", value_delimiter = ',', value_parser = key_text::name)]
     models: Vec<String>,
     /// Strategies that it may choose for a request, as `hedge,race:2`; none: those that the file gives to all
     #[arg(long, value_name = "STRATEGIES", value_delimiter = ',', value_parser = strategy)]
@@ -45,13 +43,6 @@ pub(super) struct LimitArgs {
     expires: Option<NewLimit<Expiry>>,
 }
 
-/// A time, or a duration from now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Expiry {
-    At(SystemTime),
-    After(Duration),
-}
-
 impl LimitArgs {
     pub(super) fn apply(&self, limits: &mut KeyLimits, now: SystemTime) {
         if !self.models.is_empty() {
@@ -69,10 +60,7 @@ impl LimitArgs {
         set(&mut allowance.tokens, self.tpm);
         set(&mut allowance.concurrent, self.concurrent);
         set(&mut allowance.budget, self.budget);
-        let moment = |expiry| match expiry {
-            Expiry::At(at) => at,
-            Expiry::After(time) => now + time,
-        };
+        let moment = |expiry: Expiry| expiry.moment(now);
         set(&mut limits.expires, self.expires.map(|NewLimit(expiry)| NewLimit(expiry.map(moment))));
     }
 }
@@ -83,29 +71,11 @@ fn set<T>(slot: &mut Option<T>, new_limit: Option<NewLimit<T>>) {
     }
 }
 
-pub(super) fn name(text: &str) -> Result<String, &'static str> {
-    match text.trim() {
-        "" => Err("must not be empty"),
-        name if name.len() > 200 || name.chars().any(char::is_control) => {
-            Err("must be short and hold no control character")
-        }
-        name => Ok(name.to_owned()),
-    }
-}
-
 fn strategy(text: &str) -> Result<String, &'static str> {
     if text == NONE || Strategy::is_permission(text) {
         return Ok(text.to_owned());
     }
     Err("expected race, race:3 (up to three at once), hedge, priority, weighted, adaptive, or none")
-}
-
-fn pattern(text: &str) -> Result<String, &'static str> {
-    name(text)
-}
-
-pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
-    duration::parse(text).ok_or("expected a time as 90s, 1h or 30d, at most a year")
 }
 
 /// `none`, or a value that `read` parses.
@@ -128,45 +98,18 @@ fn count(text: &str) -> Result<NewLimit<u32>, &'static str> {
 }
 
 fn money(text: &str) -> Result<NewLimit<i64>, &'static str> {
-    or_none(text, |text| millionths(text).ok_or("expected an amount as 5 or 5.00, or none"))
-}
-
-/// Parses the digits, because 0.1 as a float would be another amount. `None`: not an amount, or too large.
-fn millionths(text: &str) -> Option<i64> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > 6 {
-        return None;
-    }
-    format!("{whole}{part:0<6}").parse().ok().filter(|amount| *amount <= 1_000_000_000_000_000)
+    or_none(text, |text| key_text::millionths(text).ok_or("expected an amount as 5 or 5.00, or none"))
 }
 
 fn expiry(text: &str) -> Result<NewLimit<Expiry>, &'static str> {
-    or_none(text, |text| {
-        if date::parse(text).is_some_and(|at| at <= SystemTime::now()) {
-            return Err("is in the past: the key would never be accepted; `keys revoke` ends one");
-        }
-        let after = || duration::parse(text).filter(|time| !time.is_zero()).map(Expiry::After);
-        date::parse(text)
-            .map(Expiry::At)
-            .or_else(after)
-            .ok_or("expected a time from now as 12h or 30d (a year at most), a day as 2027-01-31, or none")
-    })
+    or_none(text, key_text::expiry)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn amounts_are_exact() {
-        for (text, amount) in [("5", 5_000_000), ("5.00", 5_000_000), ("0.1", 100_000), ("0.000001", 1)] {
-            assert_eq!(millionths(text), Some(amount), "{text}");
-        }
-        for text in ["", ".5", "-1", "1e3", "0.0000001", "5,00", "1.2.3", "9999999999"] {
-            assert_eq!(millionths(text), None, "{text}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn what_is_not_said_stays_and_none_takes_away() {

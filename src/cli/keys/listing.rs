@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    auth::{KeyName, StoredKey},
+    auth::{KeyName, StoredKey, key_facts},
     base::time::Rfc3339,
     cli::table::Table,
 };
@@ -19,7 +19,7 @@ use crate::{
 /// Prints a new key or a new secret of a key; the secret is never shown again.
 pub(super) fn made(out: &mut impl Write, as_json: bool, key: &StoredKey, secret: &str) -> io::Result<()> {
     if as_json {
-        let mut value = facts(key);
+        let mut value = key_facts::facts(key);
         value["key"] = secret.into();
         return writeln!(out, "{value}");
     }
@@ -36,7 +36,7 @@ pub(super) fn made(out: &mut impl Write, as_json: bool, key: &StoredKey, secret:
 
 pub(super) fn changed(out: &mut impl Write, as_json: bool, key: &StoredKey) -> io::Result<()> {
     if as_json {
-        return writeln!(out, "{}", facts(key));
+        return writeln!(out, "{}", key_facts::facts(key));
     }
     writeln!(out, "{} ({}) is changed; a running gateway knows it within a second.", key.name, key.id)
 }
@@ -51,7 +51,7 @@ pub(super) fn revoked(out: &mut impl Write, as_json: bool, key: &KeyName) -> io:
 
 pub(super) fn list(out: &mut impl Write, as_json: bool, keys: &[StoredKey]) -> io::Result<()> {
     if as_json {
-        return writeln!(out, "{}", Value::Array(keys.iter().map(facts).collect()));
+        return writeln!(out, "{}", Value::Array(keys.iter().map(key_facts::facts).collect()));
     }
     let mut table =
         Table::new(["name", "key", "models", "rpm", "tpm", "at once", "spent", "budget", "expires", "state"]);
@@ -68,7 +68,7 @@ pub(super) fn list(out: &mut impl Write, as_json: bool, keys: &[StoredKey]) -> i
             money(key.spent),
             allowance.budget.map_or_else(dash, money),
             key.limits.expires.map_or_else(dash, |at| Rfc3339(at).to_string()),
-            state(key).to_owned(),
+            key_facts::state(key).to_owned(),
         ]);
     }
     if table.is_empty() {
@@ -86,44 +86,4 @@ fn money(millionths: i64) -> String {
     let cents = text.len() - 4;
     let (short, rest) = text.split_at(cents);
     if rest == "0000" { short.to_owned() } else { text }
-}
-
-fn state(key: &StoredKey) -> &'static str {
-    let over = |at: Option<SystemTime>| at.is_some_and(|at| at <= SystemTime::now());
-    if key.revoked.is_some() {
-        "revoked"
-    } else if over(key.limits.expires) {
-        "expired"
-    } else if key.limits.allowance.budget.is_some_and(|budget| key.spent >= budget) {
-        "spent"
-    } else if key.admin {
-        "admin"
-    } else {
-        "good"
-    }
-}
-
-fn facts(key: &StoredKey) -> Value {
-    let moment = |at: Option<SystemTime>| at.map(|at| Rfc3339(at).to_string());
-    #[expect(clippy::cast_precision_loss, reason = "amounts of money are far below 2^53 millionths")]
-    let amount = |millionths: i64| millionths as f64 / 1e6;
-    let allowance = &key.limits.allowance;
-    json!({
-        "id": key.id,
-        "name": key.name,
-        "prefix": key.shown,
-        "admin": key.admin,
-        "models": key.limits.models,
-        "strategies": key.limits.strategies,
-        "rpm": allowance.requests,
-        "tpm": allowance.tokens,
-        "concurrent": allowance.concurrent,
-        "budget": allowance.budget.map(amount),
-        "spent": amount(key.spent),
-        "expires": moment(key.limits.expires),
-        "created": moment(Some(key.created)),
-        "revoked": moment(key.revoked),
-        "previous_until": moment(key.old.map(|(_, until)| until)),
-        "state": state(key),
-    })
 }

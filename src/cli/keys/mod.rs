@@ -18,7 +18,7 @@ use clap::Subcommand;
 
 use super::{Failure, print_database};
 use crate::{
-    auth::{self, Digest, KeyEditor, KeyLimits, KeyName, KeyStore, StoreError, StoredKey, generate},
+    auth::{self, Digest, KeyEditor, KeyName, KeyStore, StoreError, StoredKey, generate, key_text},
     config::{self, Env},
     database::{DatabaseSettings, DatabaseUrl},
 };
@@ -41,7 +41,7 @@ enum KeyCommand {
     /// Make a key and print it, once
     Create {
         /// What it is called in lists, logs and the ledger; no two keys in force have the same name
-        #[arg(long, value_parser = limit_args::name)]
+        #[arg(long, value_parser = key_text::name)]
         name: String,
         #[command(flatten)]
         limits: limit_args::LimitArgs,
@@ -67,7 +67,7 @@ enum KeyCommand {
         /// Its name or id
         key: String,
         /// How long the secret before is accepted beside the new one
-        #[arg(long, value_name = "TIME", default_value = "0", value_parser = limit_args::duration)]
+        #[arg(long, value_name = "TIME", default_value = "0", value_parser = key_text::overlap)]
         overlap: Duration,
     },
     /// Refuse a key from now on
@@ -139,22 +139,10 @@ impl KeyCommand {
         let now = SystemTime::now();
         Ok(match self {
             Self::Create { name, limits, admin } => {
-                let secret = generate::make(name)?.token.expose().clone();
-                let mut key = StoredKey {
-                    id: generate::make_id()?,
-                    name: name.clone(),
-                    shown: generate::shown(&secret),
-                    digest: Digest::of(secret.as_bytes()),
-                    old: None,
-                    admin: *admin,
-                    limits: KeyLimits::default(),
-                    created: now,
-                    revoked: None,
-                    spent: 0,
-                };
+                let (mut key, secret) = StoredKey::make(name, *admin, now)?;
                 limits.apply(&mut key.limits, now);
                 editor.add(&key).await?;
-                KeyCommandResult::Made { key, secret }
+                KeyCommandResult::Made { key, secret: secret.expose().clone() }
             }
             Self::Set { key, limits } => {
                 let key = editor.limit(key, |changed| limits.apply(changed, now)).await?;

@@ -27,6 +27,8 @@ pub(in crate::web) enum Document {
     Run,
     /// `/dashboard`.
     Dashboard,
+    /// `/keys`.
+    Keys,
 }
 
 /// A file that pages ask for.
@@ -49,12 +51,13 @@ pub(super) struct PreparedFile {
     pub(super) tag_of_gzip: HeaderValue,
 }
 
-static FILES: [EmbeddedFile; 7] = [
+static FILES: [EmbeddedFile; 8] = [
     embedded("page.css", STYLE, include_bytes!("assets/page.css")),
     embedded("common.js", SCRIPT, include_bytes!("assets/common.js")),
     embedded("picture.css", STYLE, include_bytes!("assets/picture.css")),
     embedded("compare.js", SCRIPT, include_bytes!("assets/compare.js")),
     embedded("dashboard.js", SCRIPT, include_bytes!("assets/dashboard.js")),
+    embedded("keys.js", SCRIPT, include_bytes!("assets/keys.js")),
     embedded("start.js", SCRIPT, include_bytes!("assets/start.js")),
     embedded("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg")),
 ];
@@ -119,6 +122,14 @@ const DASHBOARD: PageParts = PageParts {
     footer: "the same for programs: <code>/events</code>, <code>/stats</code>, <code>/metrics</code>, <code>/health</code>",
 };
 
+const KEYS: PageParts = PageParts {
+    title: "Keys · thalweg",
+    path: "keys",
+    script: "keys.js",
+    main: include_str!("assets/keys.html"),
+    footer: "the same for programs: <code>/v1/keys</code>; in a terminal: <code>thalweg keys</code>",
+};
+
 impl Document {
     /// The page, with the marks of addresses.
     fn text(self) -> String {
@@ -126,6 +137,7 @@ impl Document {
             Self::Start => START,
             Self::Compare | Self::Run => COMPARE,
             Self::Dashboard => DASHBOARD,
+            Self::Keys => KEYS,
         };
         let link = format!("<a href=\"{ROOT_MARK}{path}\">");
         let current = format!("<a href=\"{ROOT_MARK}{path}\" aria-current=\"page\">");
@@ -141,7 +153,7 @@ impl Document {
     /// The way to the gateway's root, relative to the page, because a proxy may serve it below any path.
     const fn root(self) -> &'static str {
         match self {
-            Self::Start | Self::Compare | Self::Dashboard => "./",
+            Self::Start | Self::Compare | Self::Dashboard | Self::Keys => "./",
             Self::Run => "../",
         }
     }
@@ -151,11 +163,13 @@ impl Document {
         static COMPARE: OnceLock<PreparedFile> = OnceLock::new();
         static RUN: OnceLock<PreparedFile> = OnceLock::new();
         static DASHBOARD: OnceLock<PreparedFile> = OnceLock::new();
+        static KEYS: OnceLock<PreparedFile> = OnceLock::new();
         let place = match self {
             Self::Start => &START,
             Self::Compare => &COMPARE,
             Self::Run => &RUN,
             Self::Dashboard => &DASHBOARD,
+            Self::Keys => &KEYS,
         };
         place.get_or_init(|| {
             let assets = format!("{}assets/{}", self.root(), digest());
@@ -188,7 +202,8 @@ fn compressed(plain: &[u8]) -> Bytes {
 mod tests {
     use super::*;
 
-    const DOCUMENTS: [Document; 4] = [Document::Start, Document::Compare, Document::Run, Document::Dashboard];
+    const DOCUMENTS: [Document; 5] =
+        [Document::Start, Document::Compare, Document::Run, Document::Dashboard, Document::Keys];
 
     #[test]
     fn pages_name_only_files_that_exist_and_no_other_host() {

@@ -23,6 +23,8 @@ let session = { signed_in: false, admin: false, key: null, administration: "key"
 /** Whether the page may ask for more than anyone, and whether as an administrator. */
 export const signedIn = () => session.signed_in;
 export const isAdmin = () => session.admin;
+/** The key of the session: `{id, name}`. `null`: none is needed, or there is no session. */
+export const ownKey = () => session.key;
 export const administration = () => session.administration;
 
 /** A failure in words, with the next step. */
@@ -139,7 +141,6 @@ const signedOut = () => {
 
 const showWho = () => {
   byId("who").replaceChildren();
-  for (const link of document.querySelectorAll("[data-admin]")) link.hidden = !session.signed_in;
   if (!session.key) return;
   const out = make("button", { type: "button", class: "plain small" }, "Sign out");
   out.addEventListener("click", async () => {
