@@ -161,10 +161,10 @@ fn build_process(
     let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
     running.key_sync = key_sync.map(|key_sync| key_sync.begin(&snapshot));
 
-    let connections = ConnLimit::default();
+    let conn_limit = ConnLimit::default();
     let mut gauges: Vec<WorkerGauges> = bound.per_worker.iter().map(|_| WorkerGauges::default()).collect();
     let (desk, batches) = batch::prepare(&settings, &mut gauges).unzip();
-    let telemetry = steps::telemetry(&settings, &gauges, &connections, log_lost);
+    let telemetry = steps::telemetry(&settings, &gauges, &conn_limit, log_lost);
     let redis = cluster::start(&settings, &snapshot.load(), &telemetry.redis, &background);
     running.redis = redis.map_err(StartError::Thread)?;
     let exporter = traces::start(settings.otel.as_ref(), &telemetry.spans_lost, &background);
@@ -182,18 +182,14 @@ fn build_process(
     let limits = Arc::new(ArcSwap::from_pointee(settings.limits));
     let (reload, reload_requests) = ReloadHandle::open();
     let drain = running.drain.clone();
+    let serve = ServeOptions { limits: Arc::clone(&limits), drain: drain.clone(), conn_limit, tls };
     let worker = WorkerConfig {
         snapshot: Arc::clone(&snapshot),
         pools: SharedPools::default(),
         bodies: BodyMemory::default(),
         background: BackgroundCharges::default(),
         pool_settings: settings.pool,
-        serve: ServeOptions {
-            limits: Arc::clone(&limits),
-            drain: drain.clone(),
-            conn_limit: connections,
-            tls,
-        },
+        serve,
         settlement,
         keys: KeyDesk::new(settings.database.clone()),
         own: build::own(&settings.listen, &addresses),

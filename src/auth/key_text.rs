@@ -1,5 +1,5 @@
-//! Names and limits of keys as people write them, on the command line and in pages. Amounts of money are exact,
-//! without floats.
+//! Names and limits of keys as people write them, on the command line and in pages. Amounts of money are
+//! exact, without floats.
 
 use std::time::{Duration, SystemTime};
 

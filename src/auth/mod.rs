@@ -8,8 +8,8 @@
 //! - [`digest`], `digest_memo`, [`key_map`]: the accepted keys
 //! - [`store`]: keys in the database, changed by the [`editor`]; [`sync`] keeps the running gateway's keys up
 //!   to date
-//! - [`generate`]: new keys; [`key_text`]: names and limits as people write them; [`key_facts`]: keys as JSON;
-//!   [`key_desk`]: the way of pages to stored keys
+//! - [`generate`]: new keys; [`key_text`]: names and limits as people write them; [`key_facts`]: keys as
+//!   JSON; [`key_desk`]: the way of pages to stored keys
 //! - [`session`]: sessions of the pages, each of a key; [`sign_in_guard`]: the bound of sign-ins that fail;
 //!   [`page_request`]: the proof that a page of this gateway sent a request, and its cookie
 

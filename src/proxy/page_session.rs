@@ -12,7 +12,8 @@ use crate::auth::{
     session::FoundSession,
 };
 
-/// The requests that a session may make, beside changes of a key ([`KEY`]). The last is a leg of a comparison.
+/// The requests that a session may make, beside changes of a key ([`KEY`]). The last is a leg of a
+/// comparison.
 pub const PATHS: [(Method, &str); 11] = [
     (Method::GET, "/session"),
     (Method::GET, "/v1/models"),

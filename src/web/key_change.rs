@@ -1,5 +1,5 @@
-//! The body of a request that makes or changes a key, checked member by member. A limit that is absent does not
-//! change; null removes it.
+//! The body of a request that makes or changes a key, checked member by member. A limit that is absent does
+//! not change; null removes it.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,5 +1,5 @@
-//! `/v1/keys`: keys with the use of their limits. An administrator sees all, and changes those of the database;
-//! a client's key sees itself. Invariant: a token is shown once, in the answer that makes it.
+//! `/v1/keys`: keys with the use of their limits. An administrator sees all, and changes those of the
+//! database; a client's key sees itself. Invariant: a token is shown once, in the answer that makes it.
 
 use std::{sync::Arc, time::Instant, time::SystemTime};
 

@@ -306,6 +306,102 @@ const checks = {
       assert.equal(await page.evaluate(fill), "rgb(86, 180, 233)", "its dark colours");
     });
   },
+  async "keys are made, used, limited, rotated and revoked, by keyboard too"() {
+    await tab(async (page, context) => {
+      await open(page, "/keys");
+      await page.waitForSelector("#make:not([hidden])");
+      await page.focus("#make");
+      await page.keyboard.press("Enter");
+      await page.waitForSelector("#edit[open]");
+      await audit(page);
+      await page.keyboard.press("Escape");
+      await page.waitForSelector("#edit:not([open])", { state: "attached" });
+      await page.keyboard.press("Enter");
+      await page.fill("#rpm", "many");
+      await page.fill("#name", "<b>alice</b>");
+      await page.keyboard.press("Enter");
+      await page.waitForFunction(() => /whole number/.test(document.querySelector("#edit-status").textContent));
+      await shoot(page, "keys-make");
+      await page.fill("#rpm", "5");
+      await page.fill("#budget", "2.5");
+      await page.fill("#expires", "30d");
+      await page.click("#edit-send");
+      await page.waitForSelector("#made:not([hidden])");
+      const secret = await text(page, "made-key");
+      assert.match(secret, /^sk-thalweg-[0-9a-f]{32}$/);
+      assert.equal(await page.evaluate(() => document.activeElement.id), "made-title");
+      const line = page.locator("#keys tbody tr", { hasText: "<b>alice</b>" });
+      await line.waitFor();
+      assert.equal(await page.locator("#keys b").count(), 0, "a name is text");
+      await shoot(page, "keys-made");
+      await page.click("#made-done");
+      assert.equal(await text(page, "made-key"), "", "shown once");
+
+      const asks = async (key) => {
+        const headers = { authorization: `Bearer ${key}` };
+        const body = JSON.stringify({ model: "demo-emoji", messages: [{ role: "user", content: "x" }] });
+        const answer = await fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers, body });
+        await answer.text();
+        return answer.status;
+      };
+      const until = async (key, wanted) => {
+        for (let tries = 0; (await asks(key)) !== wanted; tries += 1) {
+          assert(tries < 100, `never ${wanted}`);
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+      };
+      await until(secret, 200);
+      await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+      await page.waitForFunction(() => /[1-5] of 5/.test(document.querySelector("#keys tbody").textContent));
+      await shoot(page, "keys");
+      await fits(page);
+      await audit(page);
+
+      await line.getByRole("button", { name: /^Limits/ }).click();
+      assert.equal(await page.inputValue("#rpm"), "5");
+      assert(await page.isHidden("#name"));
+      await page.fill("#rpm", "");
+      await page.fill("#models", "gpt-*");
+      await page.click("#edit-send");
+      await page.waitForSelector("#edit:not([open])", { state: "attached" });
+      await page.waitForFunction(() => document.querySelector("#keys tbody").textContent.includes("gpt-*"));
+      await until(secret, 403);
+
+      await line.getByRole("button", { name: /^Rotate/ }).click();
+      await page.fill("#overlap", "0");
+      await shoot(page, "keys-rotate");
+      await page.click("#rotate-form button");
+      await page.waitForSelector("#made:not([hidden])");
+      const next = await text(page, "made-key");
+      assert.notEqual(next, secret);
+      await until(secret, 401);
+
+      // A session of that key, in another browser, ends when it is revoked.
+      const other = await browser.newContext();
+      await signIn(other, URL_, next);
+      const page2 = await other.newPage();
+      await open(page2, "/keys");
+      await page2.waitForFunction(() => document.querySelectorAll("#keys tbody tr").length === 1);
+      assert(await page2.isHidden("#make"));
+      assert.match(await text(page2, "keys"), /\(yours\)/);
+      await line.getByRole("button", { name: /^Revoke/ }).click();
+      await shoot(page, "keys-revoke");
+      await page.click("#revoke-form button");
+      await page.waitForFunction(() => !document.querySelector("#keys tbody").textContent.includes("alice"));
+      await page2.waitForFunction(() => /has ended/.test(document.querySelector("#sign-in-status").textContent), null, { timeout: 10_000 });
+      await other.close();
+
+      await page.setViewportSize({ width: 360, height: 740 });
+      await page.emulateMedia({ colorScheme: "dark" });
+      await fits(page);
+      await shoot(page, "keys-360-dark");
+      await audit(page);
+      await page.click("#make");
+      await fits(page);
+      await shoot(page, "keys-make-360-dark");
+      await audit(page);
+    }, { key: ADMIN });
+  },
   async "the dashboard shows requests as they end"() {
     await tab(async (page) => {
       await open(page, "/dashboard");

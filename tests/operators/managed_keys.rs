@@ -1,4 +1,5 @@
-//! `/v1/keys`, by which the page `/keys` shows and changes keys: for administrators all, for a client its own.
+//! `/v1/keys`, by which the page `/keys` shows and changes keys: for administrators all, for a client its
+//! own.
 
 use std::time::{Duration, Instant};
 

@@ -46,13 +46,12 @@ const row = (key, changeable) => {
   return make(
     "tr",
     {},
-    make("th", { scope: "row" }, make("bdi", {}, key.name || "(no name)"), own, make("br"), make("small", { class: "quiet" }, from + until)),
+    make("th", { scope: "row" }, make("bdi", {}, key.name || "(no name)"), own, make("small", { class: "quiet" }, from + until), make("div", { class: "changes" }, ...changes)),
     make("td", {}, make("span", { class: `state ${kind}` }, words)),
     make("td", {}, make("bdi", {}, models)),
     ...LIMITS.map((limit) => make("td", { class: "number" }, ...[use(key.use?.[limit], key[limit], number, `${limit} of ${key.name}`)].flat())),
     make("td", { class: "number" }, ...[key.budget === null ? money(key.spent || null) : use(key.spent, key.budget, money, `budget of ${key.name}`)].flat()),
     make("td", {}, day(key.expires)),
-    make("td", { class: "changes" }, ...changes),
   );
 };
 
