@@ -166,6 +166,8 @@ THALWEG_NODE_HOME="$cache/node" counted "$cache/venv/bin/python" tests/real_clie
 
 # Two replicas, HAProxy, PostgreSQL and two Redis, as deploy/ has them.
 THALWEG=target/debug/thalweg PATH=$PATH:/usr/sbin counted deploy/cluster.sh "$cache/venv/bin/python" tests/real_clients/cluster.py
+# Three replicas at a limit, one killed, one cut off from Redis; "flood.py 10" takes ten minutes.
+THALWEG=target/debug/thalweg counted "$cache/venv/bin/python" tests/real_clients/flood.py
 # Optimized little, because the image takes any build whose size is near the real one's.
 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
     run cargo build --release --locked --target-dir target/image

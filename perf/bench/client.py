@@ -41,8 +41,15 @@ def at_rate(leg, seconds, rate):
     return json.loads(result.stdout)
 
 
-def command_of(leg, streams, seconds, stream, *more):
-    command = [BENCH, "bench", "--url", leg.url, "--api-key", KEY, "--model", "rig-model", "--json", "-", "--no-first-request"]
+def of_many_keys(leg, seconds, rate, keys):
+    """Reports of one client for each key, all at once, with this rate together."""
+    words = [command_of(leg, 4, seconds, False, "--rate", rate / len(keys), key=key) for key in keys]
+    clients = [subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=Placement.on(RIG_CORE)) for command in words]
+    return [json.loads(client.communicate(timeout=seconds + 60)[0]) for client in clients]
+
+
+def command_of(leg, streams, seconds, stream, *more, key=KEY):
+    command = [BENCH, "bench", "--url", leg.url, "--api-key", key, "--model", "rig-model", "--json", "-", "--no-first-request"]
     command += ["--body", leg.body] if leg.body else ["--prompt-bytes", PROMPT_BYTES]
     command += ["--streams", streams, "--duration", f"{seconds}s", *more]
     command += leg.client_options + ([] if stream else ["--no-stream"])

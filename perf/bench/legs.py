@@ -159,20 +159,21 @@ def thalweg(port, directory, providers, binary=THALWEG, **more):
     return [binary, "serve", "--config", file]
 
 
-def _full(port, upstream, **more):
+def _full(port, upstream, keys=(KEY,), telemetry=None, **more):
     """Limits that are counted and never reached."""
-    key = {"description": "rig", "token": KEY, "models": ["rig-*"], "rpm": 100_000_000, "tpm": 4 * 10**9, "concurrent": 100_000, "budget": 1e9}
+    limits = {"models": ["rig-*"], "rpm": 100_000_000, "tpm": 4 * 10**9, "concurrent": 100_000, "budget": 1e9}
+    tokens = [{"description": f"rig-{number}", "token": key, **limits} for number, key in enumerate(keys)]
     prices = {"rig-model": {"input": 2.5, "output": 10}}
     database = f"sqlite:{upstream.directory / f'thalweg-{port}.db'}"
-    return _thalweg(port, upstream, tokens=[key], prices=prices, database=database, ledger={}, telemetry={}, **more)
+    return _thalweg(port, upstream, tokens=tokens, prices=prices, database=database, ledger={}, telemetry=telemetry or {}, **more)
 
 
 _COMMANDS = {"nginx": _nginx, "haproxy": _haproxy, "thalweg": _thalweg, FULL: _full}
 
 
-def use_redis(name, url):
-    """Adds a leg: everything on, with this Redis."""
-    _COMMANDS[name] = lambda port, upstream: _full(port, upstream, redis=url)
+def use_redis(name, url, keys=(KEY,)):
+    """Adds a leg: everything on, with this Redis, for these keys; its metrics are open."""
+    _COMMANDS[name] = lambda port, upstream: _full(port, upstream, keys, {"public_metrics": True}, redis=url)
 
 
 def others_in_full():
