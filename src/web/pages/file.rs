@@ -51,13 +51,14 @@ pub(super) struct PreparedFile {
     pub(super) tag_of_gzip: HeaderValue,
 }
 
-static FILES: [EmbeddedFile; 8] = [
+static FILES: [EmbeddedFile; 9] = [
     embedded("page.css", STYLE, include_bytes!("assets/page.css")),
     embedded("common.js", SCRIPT, include_bytes!("assets/common.js")),
     embedded("picture.css", STYLE, include_bytes!("assets/picture.css")),
     embedded("compare.js", SCRIPT, include_bytes!("assets/compare.js")),
     embedded("dashboard.js", SCRIPT, include_bytes!("assets/dashboard.js")),
     embedded("keys.js", SCRIPT, include_bytes!("assets/keys.js")),
+    embedded("running.js", SCRIPT, include_bytes!("assets/running.js")),
     embedded("start.js", SCRIPT, include_bytes!("assets/start.js")),
     embedded("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg")),
 ];

@@ -1,6 +1,7 @@
-// Requests as they end, rates, times and providers, from one subscription and two requests every five seconds.
+// Requests under way and as they end, rates, times and providers, from one subscription and two requests every five seconds.
 
 import { ask, askJson, begin, byId, events, make, number, say, signedIn, time } from "./common.js";
+import { running } from "./running.js";
 
 const KEPT = 200;
 const WINDOW_MS = 10_000;
@@ -11,6 +12,7 @@ let rows = [];
 let samples = [];
 let latest = null;
 let changed = false;
+let isFiltered = false;
 let isAdmin = true;
 
 const KINDS = { ok: "good", refused: "warn", client_gone: "warn" };
@@ -33,9 +35,12 @@ const drawRow = (row) => {
 };
 
 const draw = () => {
-  if (!changed || document.hidden) return;
-  changed = false;
+  if (document.hidden) return;
   const wanted = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  running.draw(wanted, isFiltered);
+  isFiltered = false;
+  if (!changed) return;
+  changed = false;
   const shown = rows.filter((row) => wanted.every((word) => words(row).includes(word)));
   byId("rows").tBodies[0].replaceChildren(...shown.map(drawRow));
   const none = rows.length ? "None of them has these words." : "None has ended since this page was opened.";
@@ -52,6 +57,7 @@ const draw = () => {
 };
 
 const note = (name, data) => {
+  if (name === "running") return running.show(JSON.parse(data));
   if (name === "row") {
     rows = [JSON.parse(data), ...rows].slice(0, KEPT);
   } else if (name === "stats") {
@@ -131,13 +137,15 @@ const watch = async () => {
   const own = watching;
   for (let wait = 1000; !own.signal.aborted; wait = Math.min(wait * 2, 30_000)) {
     try {
-      const response = await ask("events", { headers: { accept: "text/event-stream" }, signal: own.signal });
+      const response = await ask("events?running=true", { headers: { accept: "text/event-stream" }, signal: own.signal });
       say(byId("status"), "Live.");
       wait = 1000;
       samples = [];
       for await (const { name, data } of events(response)) if (data) note(name, data);
+      running.show(null);
       say(byId("status"), "The gateway has ended the events; asking again …");
     } catch (error) {
+      running.show(null);
       if (own.signal.aborted || error.status === 401) return;
       say(byId("status"), `${error.status ? error.message : "The gateway cannot be reached."} Asking again in ${wait / 1000} s …`, true);
     }
@@ -158,6 +166,7 @@ byId("filter").addEventListener("input", () => {
   const value = byId("filter").value;
   history.replaceState(null, "", value ? `?${new URLSearchParams({ filter: value })}` : location.pathname);
   changed = true;
+  isFiltered = true;
 });
 setInterval(draw, DRAW_MS);
 setInterval(age, 1000);
