@@ -402,6 +402,81 @@ const checks = {
       await audit(page);
     }, { key: ADMIN });
   },
+  async "the dashboard shows a running stream with its phase until it ends, and nothing shifts"() {
+    await tab(async (page) => {
+      await open(page, "/dashboard");
+      await page.waitForFunction(() => document.querySelector("#running-status").textContent.startsWith("Nothing is under way"));
+      await page.waitForFunction(() => document.querySelectorAll("#times tbody tr").length === 12);
+      await page.evaluate(() => {
+        globalThis.shifted = 0;
+        // Rows move within their table; nothing else does.
+        const isOutside = ({ node }) => node && !(node.parentElement ?? node).closest("#running");
+        const note = (list) => list.getEntries().forEach(({ value, sources }) => {
+          if (sources.some(isOutside)) globalThis.shifted += value;
+        });
+        new PerformanceObserver(note).observe({ type: "layout-shift" });
+      });
+      await shoot(page, "dashboard-empty");
+      const leave = new AbortController();
+      const stream = async (model) => {
+        const body = JSON.stringify({ model, stream: true, messages: [{ role: "user", content: "x" }] });
+        const headers = { authorization: `Bearer ${KEY}` };
+        const answer = await fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers, body, signal: leave.signal });
+        return answer.text().catch(() => "");
+      };
+      const streams = ["demo-long", "demo-long", "demo-reasoning"].map(stream);
+      const shows = (count) => page.waitForFunction((wanted) => {
+        const texts = [...document.querySelectorAll("#running tbody tr")].map((row) => row.textContent);
+        return texts.filter((text) => text.includes("mid stream") && text.includes("demo-long")).length === wanted;
+      }, count);
+      await shows(2);
+      const cells = await page.locator("#running tbody tr").first().locator("td").allTextContents();
+      assert.match(cells[4], /ms|s/);
+      assert(cells.length === 9 && cells[3] === "demo", cells.join("|"));
+      await page.waitForFunction(() => Number.parseFloat(document.querySelector("#running tbody td:nth-child(7)").textContent) > 20);
+      assert.match(await text(page, "running-status"), /^\d under way/);
+      await shoot(page, "dashboard-running");
+      await audit(page);
+      await page.fill("#filter", "no such words");
+      await shows(0);
+      await page.fill("#filter", "demo-long");
+      await shows(2);
+      assert.equal(await page.evaluate(() => globalThis.shifted), 0, "nothing shifts as rows come and go");
+      await page.setViewportSize({ width: 360, height: 740 });
+      await page.emulateMedia({ colorScheme: "dark" });
+      await fits(page);
+      await shoot(page, "dashboard-running-360-dark");
+      await audit(page);
+      leave.abort();
+      await Promise.allSettled(streams);
+      await page.waitForFunction(() => document.querySelectorAll("#running tbody tr").length === 0);
+    }, { key: ADMIN });
+  },
+  async "a stalled stream is first, says so once, and a name with markup is text"() {
+    await tab(async (page) => {
+      const name = "<img src=x onerror=document.title='run'><b>bold</b>";
+      const row = (id, more) => ({ request_id: id, path: "/v1/chat/completions", principal: "k", model_asked: name, provider: "<i>p</i>", phase: "mid_stream", state: "running", age_us: 9e6, ttft_us: 2e5, quiet_us: 2e4, events: 9, tokens_out: 9, tokens_per_s: 1.5, added_max_ns: 31_000, ...more });
+      const rows = [row("a", { state: "stalled", quiet_us: 12.5e6 }), row("b", { state: "waiting", phase: "before_first_token", ttft_us: undefined }), row("c"), row("c")];
+      await page.addInitScript((view) => {
+        const ask = globalThis.fetch;
+        globalThis.fetch = (asked, options) => {
+          if (!String(asked).includes("events?running=true")) return ask(asked, options);
+          const event = new TextEncoder().encode(`event: running\ndata: ${JSON.stringify(view)}\n\n`);
+          return Promise.resolve(new Response(new ReadableStream({ start: (stream) => stream.enqueue(event) })));
+        };
+      }, { requests: 7, stalled: 1, waiting: 1, left_out: 3, rows });
+      await open(page, "/dashboard");
+      await page.waitForFunction(() => document.querySelectorAll("#running tbody tr").length === 4);
+      const first = page.locator("#running tbody tr").first();
+      assert.equal(await first.locator(".state.bad").textContent(), "silent 12.50 s");
+      assert.equal(await first.locator("td").nth(2).textContent(), name);
+      assert.equal(await page.locator("#running img, #running b, #running i").count(), 0);
+      assert.equal(await text(page, "running-status"), "7 under way, 1 stalled, 1 waiting for a first token, 4 shown.");
+      assert.equal(await text(page, "running-say"), "1 stream has stalled.");
+      await shoot(page, "dashboard-stalled");
+      await audit(page);
+    }, { key: ADMIN });
+  },
   async "the dashboard shows requests as they end"() {
     await tab(async (page) => {
       await open(page, "/dashboard");

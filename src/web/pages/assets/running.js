@@ -10,7 +10,7 @@ const FIGURES = 5;
 let view = null;
 let changed = false;
 let lines = new Map();
-let said = { at: 0, stalled: 0 };
+let said = { at: -SAY_MS, stalled: 0 };
 
 const micros = (value) => (value === undefined ? "–" : time(value / 1000));
 
@@ -41,7 +41,7 @@ const addLine = (row) => {
     const isNumber = index >= all.length - FIGURES;
     return isNumber ? make("td", { class: "number" }) : make("td", {}, make("bdi", {}));
   });
-  const element = make("tr", { title: `${row.request_id}, ${row.path}` }, make("td", {}, state), ...cells);
+  const element = make("tr", { title: `${row.model_asked ?? "–"}, ${row.path}, ${row.request_id}` }, make("td", {}, state), ...cells);
   return { element, state, cells: cells.map((cell) => cell.firstChild ?? cell) };
 };
 
