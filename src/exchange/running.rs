@@ -1,6 +1,6 @@
 //! The requests that a worker has under way, so that they can be looked at. Each has a slot for as long as
-//! its completion is owed; the slot is written with what the request's path knows in any case, and read by
-//! the worker itself when a viewer asks. Slots are used again, so that a request allocates nothing.
+//! its completion is owed; the slot is written with facts that the request's path has in any case, and read
+//! by the worker itself when a viewer asks. Slots are used again, so that a request allocates nothing.
 //!
 //! Invariant: nothing here is shared between threads, and nothing is formatted unless a viewer asks.
 

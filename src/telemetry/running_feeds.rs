@@ -33,7 +33,12 @@ struct FeedTable {
 impl RunningFeeds {
     pub(super) fn subscribe(&self, scope: FeedScope) -> watch::Receiver<Bytes> {
         let mut feeds = self.0.feeds.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut feed = feeds.entry(scope).or_default().events.subscribe();
+        let feed = feeds.entry(scope).or_default();
+        if feed.events.receiver_count() == 0 {
+            // A view that earlier subscribers were shown is old.
+            *feed = RunningFeed::default();
+        }
+        let mut feed = feed.events.subscribe();
         drop(feeds);
         if !feed.borrow().is_empty() {
             feed.mark_changed();
