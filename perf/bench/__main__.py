@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from . import cluster, coalesce, ledger, legs, memory, rounds, routing, soak, startup, table, translate, workloads
+from . import cluster, coalesce, ledger, legs, memory, rounds, routing, soak, startup, table, translate, watched, workloads
 from .process import PROXY_CORE, RIG_CORE, raise_file_limit
 from .transport import OTHERS
 
@@ -52,6 +52,9 @@ def main():
         print("\nledger: CPU of its threads per row")
         results["ledger"] = ledger.run(scale, repeats, options.realtime)
         bars += ledger.show(results["ledger"])
+    if options.workload == "watched":
+        results["watched"], more = watched.run(scale, repeats, options.realtime)
+        bars += more
     if options.workload == "soak":
         results["soak"] = _soak(options.minutes)
     RESULTS.mkdir(exist_ok=True)
@@ -65,7 +68,7 @@ def _options():
     parser = argparse.ArgumentParser(prog="perf/run.sh", description=__doc__)
     for kind, what in (("quick", "under three minutes"), ("smoke", "seconds; the figures mean nothing")):
         parser.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, default="full", help=what)
-    parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, transports, idle, start, routing; or translate, cluster, coalesce, ledger, soak, which run by themselves")
+    parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, transports, idle, start, routing; or translate, cluster, coalesce, ledger, watched, soak, which run by themselves")
     parser.add_argument("--minutes", type=float, default=10, help="of a soak")
     parser.add_argument("--repeats", type=int, help="each of three rounds; by default 5, or 1 with --quick")
     parser.add_argument("--realtime", action="store_true", help="give paced runs real-time priority, on a machine others use too")

@@ -18,11 +18,11 @@ from .transport import PLAIN
 ROUNDS_PER_REPEAT = 3
 
 
-def run(workload, names, repeats, realtime, transport=PLAIN):
-    """{leg: [sample of round 0, of round 1, …]}"""
+def run(workload, names, repeats, realtime, transport=PLAIN, beside=contextlib.nullcontext):
+    """{leg: [sample of round 0, of round 1, …]}; `beside` is entered with the running legs, and left after the last round."""
     Placement.realtime = realtime and not workload.flood
     samples = {name: [] for name in names}
-    with started(workload, names, transport) as (emulator, running):
+    with started(workload, names, transport) as (emulator, running), beside(running):
         for leg in running:
             client.run(leg, _short(workload.load))
         for number in range(repeats * ROUNDS_PER_REPEAT):
