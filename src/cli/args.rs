@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{bench, check, compare, healthcheck, keys, reload, serve, usage};
+use super::{bench, check, compare, healthcheck, keys, reload, serve, top, usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,6 +13,7 @@ Examples:
   thalweg --config gateway.json        Serve by a file
   thalweg check gateway.json           Tell every mistake in a file at once
   thalweg usage --by key --since 30d   Say what was asked for and what it cost
+  thalweg top                          Watch the requests under way at localhost:9000
   thalweg bench --streams 50           Measure the gateway on localhost:9000
   thalweg compare --model demo-text    Compare its modes with the provider itself
   thalweg keys create --name alice --rpm 60 --budget 5.00 --expires 30d
@@ -59,6 +60,8 @@ pub enum Command {
     Healthcheck(healthcheck::Options),
     /// Say what was asked for and what it cost, out of the ledger
     Usage(usage::Options),
+    /// Show the requests under way, live, in a terminal
+    Top(top::Options),
     /// Put load on an endpoint and measure what its streams do
     Bench(Box<bench::Options>),
     /// Send one prompt through every mode of a running gateway and straight to the provider

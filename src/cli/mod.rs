@@ -2,7 +2,7 @@
 //!
 //! - [`args`]: the commands and their options
 //! - [`serve`], [`check`], [`bench`], [`compare`], [`reload`], [`healthcheck`], [`keys`], [`usage`],
-//!   [`schema`]: one module per command
+//!   [`top`], [`schema`]: one module per command
 //! - `banner`, `summary`: the start-up lines
 //! - `signals`: the signals that end the process or reload it
 //! - `destination`: the gateway or provider that a command sends requests to
@@ -17,6 +17,7 @@ pub mod keys;
 pub mod reload;
 pub mod schema;
 pub mod serve;
+pub mod top;
 pub mod usage;
 
 mod banner;
@@ -51,6 +52,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Reload(options) => reload::run(&options),
         Command::Healthcheck(options) => healthcheck::run(&options),
         Command::Usage(options) => usage::run(&options),
+        Command::Top(options) => top::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Compare(options) => compare::run(&options),
         Command::Keys(options) => keys::run(&options),

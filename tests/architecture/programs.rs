@@ -6,7 +6,7 @@ use std::fs;
 use super::source_reader::{files_below, relative, repository};
 
 /// Programs of packages marked essential: bash, coreutils, util-linux.
-const ESSENTIAL: [&str; 5] = ["bash", "chown", "id", "mkfifo", "runuser"];
+const ESSENTIAL: [&str; 6] = ["bash", "chown", "id", "mkfifo", "runuser", "setsid"];
 
 /// Programs without which a test leaves itself out: the one of a full disk, those of the shared limits.
 const OPTIONAL: [&str; 3] = ["mount", "umount", "redis-server"];
