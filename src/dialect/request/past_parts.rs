@@ -98,10 +98,12 @@ impl PastTurns {
         }
     }
 
+    /// The memory that it takes.
     pub(super) fn bytes(&self) -> usize {
         let notes = self.notes.0.iter().chain(&self.notes.1).chain(&self.calls);
         let texts = notes.map(|text| text.len() + size_of::<String>()).sum::<usize>();
-        self.source.len() + self.written.len() + texts + size_of_val(self.ends.as_slice())
+        let ends = self.ends.capacity() * size_of::<TurnsEnd>();
+        self.source.capacity() + self.written.memory() + texts + ends
     }
 
     /// The last place of those that `bytes` begin with, and the length up to it.

@@ -15,6 +15,12 @@ pub(super) struct SharedText {
 }
 
 impl SharedText {
+    /// A piece that was cut holds up to twice its length.
+    pub(super) fn memory(&self) -> usize {
+        self.length + self.open.capacity()
+    }
+
+    #[cfg(test)]
     pub(super) const fn len(&self) -> usize {
         self.length + self.open.len()
     }

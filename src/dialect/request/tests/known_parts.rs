@@ -470,8 +470,8 @@ fn a_key_or_a_provider_of_another_kind_finds_nothing() {
 fn a_worker_remembers_a_bounded_number_of_bytes() {
     let mut worker = Worker::default();
     let usual_options = RequestOptions::new("m");
-    for key in 0..90_usize {
-        let said: Vec<_> = (0..[9, 400, 3000][key % 3]).map(|turn| usual(1, turn)).collect();
+    for key in 0..60_usize {
+        let said: Vec<_> = (0..[9, 20, 30, 20, 1500][key % 5]).map(|turn| usual(1, turn)).collect();
         let body = FRAME.body(Messages, &said);
         worker.translate((Messages, ChatCompletions), &body, &key.to_string(), &usual_options).unwrap();
         let (talks, tools, bytes) = worker.memo.size();
