@@ -56,6 +56,7 @@ impl Plan {
             settings: Settings {
                 file: None,
                 digest: 0,
+                shown: std::sync::Arc::default(),
                 notes: Vec::new(),
                 watch: false,
                 listen: Listen { host: "127.0.0.1".into(), port: 0, tls: None },

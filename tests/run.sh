@@ -92,7 +92,7 @@ fetch_promtool() {
 # A gateway with the demo provider, on a port that the kernel picks.
 gateway() {
     export THALWEG_KEY=sk-tests-of-real-clients THALWEG_ADMIN_KEY=sk-tests-of-an-operator
-    printf '{"host": "127.0.0.1", "port": 0, "tokens": ["tests|%s"], "batch": {"enabled": true}}' "$THALWEG_KEY" >"$cache/clients.json"
+    printf '{"host": "127.0.0.1", "port": 0, "tokens": ["tests|%s"], "batch": {"enabled": true}, "watch": false}' "$THALWEG_KEY" >"$cache/clients.json"
     say target/debug/thalweg serve --config "$cache/clients.json"
     # No provider may be found on this machine: the demo is what the clients expect.
     env -i PATH="$PATH" OLLAMA_HOST=127.0.0.1:1 THALWEG_ADMIN_KEY="$THALWEG_ADMIN_KEY" target/debug/thalweg serve --config "$cache/clients.json" \
@@ -156,7 +156,8 @@ counted "$cache/venv/bin/python" tests/real_clients/google_client.py
 THALWEG_NODE_HOME="$cache/node" counted node tests/real_clients/openai_client.mjs
 THALWEG_NODE_HOME="$cache/node" counted node tests/real_clients/google_client.mjs
 # The pictures of the pages stay there to be looked at.
-THALWEG_NODE_HOME="$cache/node" THALWEG_PICTURES="$cache/pages" counted node tests/browser/pages.mjs
+THALWEG_NODE_HOME="$cache/node" THALWEG_PICTURES="$cache/pages" THALWEG_CONFIG_FILE="$cache/clients.json" \
+    counted node tests/browser/pages.mjs
 kill "$gateway"
 wait "$gateway" || true
 gateway=

@@ -42,6 +42,7 @@ impl Changes {
         let Settings {
             file: _,
             digest: _,
+            shown: _,
             notes: _,
             watch,
             listen,

@@ -43,6 +43,7 @@ use crate::{
     web::{
         ListenerRole, ReloadHandle,
         compare::{Gate, KeptRuns},
+        reload::ReloadWork,
     },
 };
 
@@ -231,7 +232,9 @@ fn build_process(
         ledger,
     };
     let demo = running.demo.clone();
-    let reloader = Reloader { source, level, snapshot, limits, records, settings, made_token, demo, swapped };
+    let last = None;
+    let reloader =
+        Reloader { source, level, snapshot, limits, records, settings, made_token, demo, swapped, last };
     let reload = reload_task::start(reloader, reload_requests, drain, &background);
     running.reload = Some(reload.map_err(StartError::Thread)?);
     Ok(view)
@@ -391,7 +394,7 @@ impl Process {
 
     /// Requests a reload of the configuration; the log holds its outcome.
     pub fn reload(&self, asked_by: &'static str) {
-        if self.view.reload.put(false, asked_by).is_none() {
+        if self.view.reload.put(ReloadWork::Apply, asked_by).is_none() {
             tracing::warn!(by = asked_by, "too many reloads are waiting already");
         }
     }

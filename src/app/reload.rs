@@ -8,7 +8,7 @@
 //! in [`super::changes`], and carry over its state in [`carry`]. State outside the snapshot is handed over in
 //! [`Reloader::swap`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     auth::TokenSettings,
+    base::time::Rfc3339,
     config::{ConfigSource, FileWatch, LoadError, Problem, Settings},
     demo::Demo,
     proxy::Snapshot,
@@ -49,6 +50,8 @@ pub(super) struct Reloader {
     pub(super) demo: DemoSlot,
     /// Holds the generation of the snapshot in force; changes after each swap.
     pub(super) swapped: watch::Sender<u64>,
+    /// The last reload: when, by which request, its changes or its mistakes. `None`: there was none.
+    pub(super) last: Option<Value>,
 }
 
 /// Checked and complete, so that the swap cannot fail.
@@ -89,7 +92,36 @@ impl Reloader {
         }
     }
 
+    /// The configuration in force, without secrets, and the last reload.
+    pub(super) fn show(&self) -> ReloadOutcome {
+        ReloadOutcome::Done(json!({
+            "generation": self.snapshot.load().generation,
+            "file": self.settings.file,
+            "reloadable": self.source.is_some(),
+            "watched": self.watch().is_some(),
+            "notes": self.settings.notes,
+            "in_force": LoadedNames::of(&self.settings),
+            "configuration": *self.settings.shown,
+            "last_reload": self.last,
+        }))
+    }
+
     pub(super) fn reload(&mut self, asked_by: &'static str) -> ReloadOutcome {
+        let outcome = self.try_reload(asked_by);
+        let at = Rfc3339(SystemTime::now()).to_string();
+        match &outcome {
+            ReloadOutcome::Done(report) if report["status"] == "reloaded" => {
+                self.last = Some(json!({"at": at, "by": asked_by, "changes": report["changes"]}));
+            }
+            ReloadOutcome::Done(_) => {}
+            ReloadOutcome::Wrong { message, errors } => {
+                self.last = Some(json!({"at": at, "by": asked_by, "message": message, "errors": errors}));
+            }
+        }
+        outcome
+    }
+
+    fn try_reload(&mut self, asked_by: &'static str) -> ReloadOutcome {
         match self.prepare() {
             // Another reload has loaded this content before the file watch noticed it.
             Ok(prepared) if asked_by == BY_FILE && prepared.changes.is_empty() => {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::FileWatch,
     server::{Drain, Phase},
-    web::reload::{ReloadOutcome, ReloadRequest},
+    web::reload::{ReloadOutcome, ReloadRequest, ReloadWork},
 };
 
 /// The part that blocks.
@@ -86,9 +86,14 @@ async fn on_blocking_thread<T: Send + 'static>(
 
 impl WatchedReloader {
     fn answer(&mut self, request: ReloadRequest) {
-        let outcome =
-            if request.check { self.reloader.check() } else { self.reloader.reload(request.asked_by) };
-        if let (Some(watch), false, ReloadOutcome::Done(_)) = (&mut self.watch, request.check, &outcome) {
+        let outcome = match request.work {
+            ReloadWork::Apply => self.reloader.reload(request.asked_by),
+            ReloadWork::Check => self.reloader.check(),
+            ReloadWork::Show => self.reloader.show(),
+        };
+        if let (Some(watch), ReloadWork::Apply, ReloadOutcome::Done(_)) =
+            (&mut self.watch, request.work, &outcome)
+        {
             watch.mark_loaded(self.reloader.settings.digest);
         }
         // Fails if the client has left.

@@ -18,7 +18,7 @@ use super::{
     root, routing,
     section::ReadContext,
     settings::Settings,
-    watch,
+    shown, watch,
 };
 use crate::{database::DatabaseSettings, server::Listen};
 
@@ -96,7 +96,7 @@ pub(super) fn load_with(
     }
     // These variables may name discovered providers.
     routing::variables(env, &mut settings, &mut problems);
-    if problems.is_empty() { Ok(settings) } else { Err(LoadError::Mistakes { file, problems }) }
+    if problems.is_empty() { Ok(with_covers(settings)) } else { Err(LoadError::Mistakes { file, problems }) }
 }
 
 /// The settings for a command that needs the database alone: of the problems, only those that concern it are
@@ -141,7 +141,16 @@ pub fn load_listen(source: Option<&Path>, env: &Env) -> Listen {
 pub fn parse(text: &str, env: &Env) -> Result<Settings, Vec<Problem>> {
     let mut problems = Vec::new();
     let settings = check(text, env, None, &mut problems).settings;
+    let settings = with_covers(settings);
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+/// The file as it may be shown, without the secrets that are known now.
+fn with_covers(mut settings: Settings) -> Settings {
+    let mut document = settings.shown.as_ref().clone();
+    shown::by_value(&mut document, &settings);
+    settings.shown = document.into();
+    settings
 }
 
 /// The settings of a file, and its top-level keys.
@@ -156,7 +165,8 @@ fn check(text: &str, env: &Env, folder: Option<PathBuf>, problems: &mut Vec<Prob
     match document::read(text) {
         Ok(document) => {
             let mut context = ReadContext { env, folder, problems: Vec::new(), seen: None };
-            let (settings, state) = root::read(&mut context, &document);
+            let (mut settings, state) = root::read(&mut context, &document);
+            settings.shown = shown::by_form(&document).into();
             problems.append(&mut context.problems);
             CheckedFile { settings, state, keys: document.keys() }
         }

@@ -13,6 +13,7 @@
 //!   `units` (sizes), `suggestion` (similar words)
 //! - `root` (top-level keys), `provider`, `http_proxy`, `forward`, `token`, `routing`, `health`, `log`,
 //!   `otel`, `account`, `batch`, `cache`, `cluster`: the keys of each part
+//! - `shown`: the file as operators may see it, without secrets
 //! - [`problem`]: one problem, with its path
 //! - [`schema`]: a JSON schema of the file
 
@@ -42,6 +43,7 @@ mod root;
 mod routing;
 mod scalar;
 mod section;
+mod shown;
 mod suggestion;
 mod token;
 mod units;

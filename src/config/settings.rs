@@ -31,6 +31,8 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// A digest of that file's text.
     pub digest: u64,
+    /// That file without secrets, for operators. Null: there was none.
+    pub shown: Arc<serde_json::Value>,
     /// Remarks for the operator, a line each: values that are not used, and the sources that took precedence.
     /// They hold no secret.
     pub notes: Vec<String>,
@@ -85,6 +87,7 @@ impl Default for Settings {
         Self {
             file: None,
             digest: 0,
+            shown: Arc::default(),
             notes: Vec::new(),
             watch: true,
             listen: Listen { host: "localhost".to_owned(), port: 9000, tls: None },

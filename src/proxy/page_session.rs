@@ -14,7 +14,7 @@ use crate::auth::{
 
 /// The requests that a session may make, beside changes of a key ([`KEY`]). The last is a leg of a
 /// comparison.
-pub const PATHS: [(Method, &str); 11] = [
+pub const PATHS: [(Method, &str); 12] = [
     (Method::GET, "/session"),
     (Method::GET, "/v1/models"),
     (Method::GET, "/health"),
@@ -23,6 +23,7 @@ pub const PATHS: [(Method, &str); 11] = [
     (Method::GET, "/streaming-compare"),
     (Method::GET, "/v1/keys"),
     (Method::POST, "/v1/keys"),
+    (Method::GET, "/v1/configuration"),
     (Method::POST, "/v1/reload"),
     (Method::POST, "/v1/chat/completions"),
     (Method::POST, "/v1/chat/completions/asgi"),

@@ -13,11 +13,21 @@ use crate::proxy::Refusal;
 /// Requests that may wait.
 const MAX_WAITING: usize = 16;
 
+/// The work that a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadWork {
+    /// Report the changes and apply them.
+    Apply,
+    /// Report the changes and do not apply them.
+    Check,
+    /// Show the configuration in force and the last reload.
+    Show,
+}
+
 /// A request to load the configuration again.
 #[derive(Debug)]
 pub struct ReloadRequest {
-    /// Report the changes and do not apply them.
-    pub check: bool,
+    pub work: ReloadWork,
     /// The origin of the request, for the log: `request`, `signal`.
     pub asked_by: &'static str,
     pub reply: oneshot::Sender<ReloadOutcome>,
@@ -36,10 +46,11 @@ pub enum ReloadOutcome {
     },
 }
 
-/// Whether the query asks for a report of the changes only (`?check=true`).
-pub(super) fn is_check(head: &Parts) -> bool {
+/// The work of `POST /v1/reload`: with `?check=true` a report of the changes only.
+pub(super) fn work(head: &Parts) -> ReloadWork {
     let mut query = head.uri.query().unwrap_or_default().split('&');
-    query.any(|part| matches!(part, "check" | "check=true" | "check=1"))
+    let is_check = query.any(|part| matches!(part, "check" | "check=true" | "check=1"));
+    if is_check { ReloadWork::Check } else { ReloadWork::Apply }
 }
 
 /// The sender of reload requests. Clones share the queue.
@@ -56,17 +67,17 @@ impl ReloadHandle {
 
     /// Queues a request and returns the receiver of its outcome. `None`: the queue is full, or the receiver
     /// of requests is gone.
-    pub fn put(&self, check: bool, asked_by: &'static str) -> Option<oneshot::Receiver<ReloadOutcome>> {
+    pub fn put(&self, work: ReloadWork, asked_by: &'static str) -> Option<oneshot::Receiver<ReloadOutcome>> {
         let (reply, outcome) = oneshot::channel();
-        self.0.try_send(ReloadRequest { check, asked_by, reply }).ok().map(|()| outcome)
+        self.0.try_send(ReloadRequest { work, asked_by, reply }).ok().map(|()| outcome)
     }
 
     /// Queues a request and waits for its outcome.
     ///
     /// # Errors
     /// The queue is full (429), or the process stops (503).
-    pub async fn reload(&self, check: bool) -> Result<ReloadOutcome, Box<Refusal>> {
-        let Some(outcome) = self.put(check, "request") else {
+    pub async fn reload(&self, work: ReloadWork) -> Result<ReloadOutcome, Box<Refusal>> {
+        let Some(outcome) = self.put(work, "request") else {
             return Err(if self.0.is_closed() { shutting_down() } else { busy() });
         };
         outcome.await.map_err(|_| shutting_down())

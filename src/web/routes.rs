@@ -104,6 +104,8 @@ pub(super) enum Page {
     KeptRun,
     Dashboard,
     Keys,
+    Configuration,
+    InForce,
     Stats,
     Metrics,
     Events,
@@ -149,7 +151,7 @@ use Access::{Anyone, Key, Operator, OperatorOrKey, OperatorUnlessPublic};
 use Methods::{Get, GetAndDelete, GetAndHead, GetAndPost, GetPostAndDelete, Post, PostAndDelete};
 
 /// In the order in which `GET /` lists them; completions first, because the table is searched from its start.
-pub(super) static ROUTES: [Route; 55] = [
+pub(super) static ROUTES: [Route; 57] = [
     completion("/v1/chat/completions", Endpoint::ChatCompletions, false),
     completion("/v1/chat/completions/asgi", Endpoint::ChatCompletions, true),
     batch("/v1/chat/completions/batch"),
@@ -189,6 +191,8 @@ pub(super) static ROUTES: [Route; 55] = [
     managed(GetAndPost, "/v1/keys", ManagedPage::Keys),
     managed(PostAndDelete, "/v1/keys/{id}", ManagedPage::Key),
     managed(Post, "/v1/keys/{id}/rotate", ManagedPage::KeyRotation),
+    page(GetAndHead, "/configuration", Anyone, Page::Configuration),
+    page(GetAndHead, "/v1/configuration", Operator, Page::InForce),
     page(Post, "/v1/reload", Operator, Page::Reload),
     page(Get, compare::PATH, Key, Page::Compare).logged_as(UNKNOWN),
     page(GetAndHead, "/compare", Anyone, Page::Comparison),
@@ -343,6 +347,8 @@ impl Route {
                 | Page::KeptRun
                 | Page::Dashboard
                 | Page::Keys
+                | Page::Configuration
+                | Page::InForce
                 | Page::Stats
                 | Page::Metrics
                 | Page::Service
@@ -377,6 +383,8 @@ impl Route {
                 Page::Reload
                 | Page::Dashboard
                 | Page::Keys
+                | Page::Configuration
+                | Page::InForce
                 | Page::Stats
                 | Page::Metrics
                 | Page::Events

@@ -15,7 +15,7 @@ use super::{
     events, health, metrics, models, page,
     pages::{Document, prefers_html},
     preflight::{allow_preflight, asks_for_websocket, refuse_upgrade},
-    reload::{self, ReloadHandle, ReloadOutcome},
+    reload::{self, ReloadHandle, ReloadOutcome, ReloadWork},
     routes::{self, Operation, Page, Route, RouteMatch},
     statistics::{self, StatsParts},
 };
@@ -222,6 +222,7 @@ impl Site {
             Page::Comparison => return self.document(call, Document::Compare, head),
             Page::Dashboard => return self.document(call, Document::Dashboard, head),
             Page::Keys => return self.document(call, Document::Keys, head),
+            Page::Configuration => return self.document(call, Document::Configuration, head),
             Page::KeptRun => return self.kept_run(call, found.rest, head),
             Page::Asset => return self.asset(call, found.rest, head),
             Page::Service => Ok(Reply::ok(page::service())),
@@ -256,7 +257,8 @@ impl Site {
                 Ok(Reply::Text(events::CONTENT_TYPE, String::new()))
             }
             Page::Events => return self.events(call, &snapshot, head),
-            Page::Reload => parts.reload.reload(reload::is_check(head)).await.map(Reply::from),
+            Page::Reload => parts.reload.reload(reload::work(head)).await.map(Reply::from),
+            Page::InForce => parts.reload.reload(ReloadWork::Show).await.map(Reply::unstored),
             Page::Compare => return self.compare(call, &snapshot, head).await,
         };
         let response = match reply {
@@ -293,6 +295,14 @@ fn is_googles_client(dialect: Dialect, found: Option<RouteMatch<'_>>, head: &Par
 impl Reply {
     const fn ok(value: Value) -> Self {
         Self::Json(StatusCode::OK, value)
+    }
+
+    /// The answer must not be stored.
+    fn unstored(outcome: ReloadOutcome) -> Self {
+        match outcome.into() {
+            Self::Json(_, value) => Self::Text("application/json", value.to_string()),
+            other @ (Self::Text(..) | Self::Invalid { .. }) => other,
+        }
     }
 
     fn ready(is_ready: bool) -> Self {

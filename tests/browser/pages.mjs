@@ -3,7 +3,7 @@
 // THALWEG_PICTURES.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -13,7 +13,7 @@ const require = createRequire(`${process.env.THALWEG_NODE_HOME}/`);
 const { chromium } = require("playwright-core");
 const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
-const { THALWEG_URL: URL_, THALWEG_KEY: KEY, THALWEG_ADMIN_KEY: ADMIN, THALWEG_PICTURES: PICTURES } = process.env;
+const { THALWEG_CONFIG_FILE: FILE, THALWEG_URL: URL_, THALWEG_KEY: KEY, THALWEG_ADMIN_KEY: ADMIN, THALWEG_PICTURES: PICTURES } = process.env;
 const program = ["/usr/bin/chromium", "/usr/lib/chromium/chromium"].find(existsSync);
 if (PICTURES) mkdirSync(PICTURES, { recursive: true });
 
@@ -476,6 +476,47 @@ const checks = {
       await shoot(page, "dashboard-stalled");
       await audit(page);
     }, { key: ADMIN });
+  },
+  async "the configuration is checked and loaded, with its mistakes at their paths"() {
+    const good = readFileSync(FILE, "utf8");
+    const outcome = (page, wanted) => page.waitForFunction((words) => document.querySelector("#outcome").textContent.includes(words), wanted);
+    try {
+      await tab(async (page) => {
+        await open(page, "/configuration");
+        await page.waitForSelector("#configuration:not([hidden])");
+        const shown = await text(page, "configuration");
+        assert(shown.includes("tests|***") && !shown.includes(KEY), shown);
+        await page.focus("#check");
+        await page.keyboard.press("Enter");
+        await outcome(page, "would change nothing");
+        writeFileSync(FILE, JSON.stringify({ ...JSON.parse(good), prot: 1, tokens: [`tests|${KEY}`, "<b>x</b>"] }));
+        await page.click("#reload");
+        await outcome(page, "stays in force");
+        assert.equal(await page.locator("#outcome tbody tr").count(), 2);
+        assert.match(await text(page, "outcome"), /prot.*tokens\[1\]|tokens\[1\].*prot/s);
+        await page.waitForFunction(() => /Not loaded/.test(document.querySelector("#last").textContent));
+        await shoot(page, "configuration-mistakes");
+        await audit(page);
+        writeFileSync(FILE, JSON.stringify({ ...JSON.parse(good), failover: false }));
+        await page.click("#check");
+        await outcome(page, "A load would change:");
+        await page.click("#reload");
+        await page.waitForFunction(() => document.querySelector("#configuration").textContent.includes("failover"));
+        await shoot(page, "configuration");
+        await page.setViewportSize({ width: 360, height: 740 });
+        await page.emulateMedia({ colorScheme: "dark" });
+        await fits(page);
+        await shoot(page, "configuration-360-dark");
+        await audit(page);
+      }, { key: ADMIN, expected: /status of 400/ });
+    } finally {
+      writeFileSync(FILE, good);
+    }
+    await tab(async (page) => {
+      await open(page, "/configuration");
+      await page.waitForFunction(() => /Only an administrator/.test(document.querySelector("#status").textContent));
+      assert(await page.isDisabled("#reload"));
+    });
   },
   async "the dashboard shows requests as they end"() {
     await tab(async (page) => {

@@ -2,6 +2,7 @@
 
 mod command_line;
 mod compression;
+mod configuration_page;
 mod database_connections;
 pub mod events;
 mod first_start;

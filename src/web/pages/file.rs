@@ -29,6 +29,8 @@ pub(in crate::web) enum Document {
     Dashboard,
     /// `/keys`.
     Keys,
+    /// `/configuration`.
+    Configuration,
 }
 
 /// A file that pages ask for.
@@ -57,6 +59,7 @@ static FILES: [EmbeddedFile; 9] = [
     embedded("picture.css", STYLE, include_bytes!("assets/picture.css")),
     embedded("compare.js", SCRIPT, include_bytes!("assets/compare.js")),
     embedded("dashboard.js", SCRIPT, include_bytes!("assets/dashboard.js")),
+    embedded("configuration.js", SCRIPT, include_bytes!("assets/configuration.js")),
     embedded("keys.js", SCRIPT, include_bytes!("assets/keys.js")),
     embedded("running.js", SCRIPT, include_bytes!("assets/running.js")),
     embedded("start.js", SCRIPT, include_bytes!("assets/start.js")),
@@ -131,6 +134,14 @@ const KEYS: PageParts = PageParts {
     footer: "the same for programs: <code>/v1/keys</code>; in a terminal: <code>thalweg keys</code>",
 };
 
+const CONFIGURATION: PageParts = PageParts {
+    title: "Configuration · thalweg",
+    path: "configuration",
+    script: "configuration.js",
+    main: include_str!("assets/configuration.html"),
+    footer: "the same for programs: <code>/v1/configuration</code>, <code>/v1/reload</code>; in a terminal: <code>thalweg reload</code>",
+};
+
 impl Document {
     /// The page, with the marks of addresses.
     fn text(self) -> String {
@@ -139,6 +150,7 @@ impl Document {
             Self::Compare | Self::Run => COMPARE,
             Self::Dashboard => DASHBOARD,
             Self::Keys => KEYS,
+            Self::Configuration => CONFIGURATION,
         };
         let link = format!("<a href=\"{ROOT_MARK}{path}\">");
         let current = format!("<a href=\"{ROOT_MARK}{path}\" aria-current=\"page\">");
@@ -154,7 +166,7 @@ impl Document {
     /// The way to the gateway's root, relative to the page, because a proxy may serve it below any path.
     const fn root(self) -> &'static str {
         match self {
-            Self::Start | Self::Compare | Self::Dashboard | Self::Keys => "./",
+            Self::Start | Self::Compare | Self::Dashboard | Self::Keys | Self::Configuration => "./",
             Self::Run => "../",
         }
     }
@@ -165,12 +177,14 @@ impl Document {
         static RUN: OnceLock<PreparedFile> = OnceLock::new();
         static DASHBOARD: OnceLock<PreparedFile> = OnceLock::new();
         static KEYS: OnceLock<PreparedFile> = OnceLock::new();
+        static CONFIGURATION: OnceLock<PreparedFile> = OnceLock::new();
         let place = match self {
             Self::Start => &START,
             Self::Compare => &COMPARE,
             Self::Run => &RUN,
             Self::Dashboard => &DASHBOARD,
             Self::Keys => &KEYS,
+            Self::Configuration => &CONFIGURATION,
         };
         place.get_or_init(|| {
             let assets = format!("{}assets/{}", self.root(), digest());
@@ -203,8 +217,14 @@ fn compressed(plain: &[u8]) -> Bytes {
 mod tests {
     use super::*;
 
-    const DOCUMENTS: [Document; 5] =
-        [Document::Start, Document::Compare, Document::Run, Document::Dashboard, Document::Keys];
+    const DOCUMENTS: [Document; 6] = [
+        Document::Start,
+        Document::Compare,
+        Document::Run,
+        Document::Dashboard,
+        Document::Keys,
+        Document::Configuration,
+    ];
 
     #[test]
     fn pages_name_only_files_that_exist_and_no_other_host() {

@@ -29,10 +29,12 @@ export const administration = () => session.administration;
 
 /** A failure in words, with the next step. */
 export class Failure extends Error {
-  constructor(status, message, code) {
+  constructor(status, message, { code, errors } = {}) {
     super(message);
     this.status = status;
     this.code = code;
+    // Mistakes of a configuration: `{path, message, suggestion}`.
+    this.errors = errors;
   }
 }
 
@@ -57,7 +59,7 @@ const failure = async (response) => {
   }
   const message = error.message ?? `the gateway answered ${response.status}`;
   const next = PLAIN.has(error.code) ? "" : (NEXT_STEP[response.status] ?? "");
-  return new Failure(response.status, `${message[0].toUpperCase()}${message.slice(1)}. ${next}`.trim(), error.code);
+  return new Failure(response.status, `${message[0].toUpperCase()}${message.slice(1)}. ${next}`.trim(), error);
 };
 
 /** A request to the gateway, as the session. Throws a `Failure`; 401 also opens the form for a key. */
