@@ -65,7 +65,8 @@ const show = async () => {
   byId("configuration").hidden = reply.configuration === null;
   byId("configuration").firstElementChild.textContent = JSON.stringify(reply.configuration, null, 2);
   showLast(reply.last_reload);
-  say(byId("status"), "");
+  const failed = Boolean(reply.last_reload?.message);
+  say(byId("status"), failed ? "The last load failed; the configuration before it is in force." : "The configuration in force is below.", failed);
 };
 
 const load = async () => {
