@@ -79,10 +79,14 @@ async fn ask(client: Client, name: &str) -> Result<MasterPlace, RedisFault> {
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     let mut command = redis::cmd("SENTINEL");
     command.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
-    match command.query_async(&mut connection).await? {
-        Value::Nil => Err(RedisFault::NoMaster),
-        Value::Array(words) => place(&words).ok_or(RedisFault::Form),
-        _ => Err(RedisFault::Form),
+    let answer: Value = command.query_async(&mut connection).await?;
+    if answer == Value::Nil {
+        return Err(RedisFault::NoMaster);
+    }
+    if let Value::Array(words) = answer {
+        place(&words).ok_or(RedisFault::Form)
+    } else {
+        Err(RedisFault::Form)
     }
 }
 
