@@ -15,7 +15,7 @@ use super::{
 
 /// Rows per statement on SQLite. The largest size that fits comes first. There are few sizes, so that all
 /// statements stay prepared.
-pub(super) const ROWS_PER_STATEMENT: [usize; 3] = [64, 8, 1];
+const ROWS_PER_STATEMENT: [usize; 3] = [64, 8, 1];
 
 /// An insert of rows into one table, with its statements for both databases.
 #[derive(Debug)]

@@ -7,13 +7,19 @@ use std::sync::Arc;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    ColumnKind, Connection, DatabaseError, TableRow, bulk::ROWS_PER_STATEMENT, cell::BoundColumns,
-    connection::DriverConnection, postgres, sqlite,
+    ColumnKind, Connection, DatabaseError, TableRow, cell::BoundColumns, connection::DriverConnection,
+    postgres, sqlite,
 };
 
 /// Batches after which a statement forgets columns that one of them needed and no later one. Preparing
 /// another takes 0.1 ms.
 const BATCHES_PER_FORM: u32 = 1000;
+/// The most rows of a statement on SQLite, and the most values that all its rows bind. Each statement is a
+/// turn of the driver's thread; a large one takes memory for as long as it is prepared.
+const MAX_ROWS: usize = 256;
+const MAX_VALUES: usize = 2048;
+/// Each size of statement is so much smaller than the one before; the last has one row.
+const SIZE_STEP: usize = 8;
 
 /// The part of a column in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +47,8 @@ pub struct RowInsert {
 #[derive(Debug, Default)]
 struct InsertForm {
     columns: BoundColumns,
-    sqlite: [Arc<str>; ROWS_PER_STATEMENT.len()],
+    /// By their numbers of rows, the largest first. There are few, so that all stay prepared.
+    sqlite: Vec<(usize, Arc<str>)>,
     postgres: Arc<str>,
 }
 
@@ -98,12 +105,13 @@ impl RowInsert {
         } else {
             format!("(VALUES {}) s CROSS JOIN ", row(same.len()))
         };
-        let sqlite = ROWS_PER_STATEMENT.map(|size| {
+        let sqlite = sizes(differing.len()).map(|size| {
             let rows = vec![row(differing.len()); size].join(",");
             // Without WHERE the parser takes ON for a part of the join.
             let from = format!("FROM {once}(VALUES {rows}) d WHERE true");
-            format!("{into} SELECT {} {from} {conflict}", read.join(", ")).into()
+            (size, format!("{into} SELECT {} {from} {conflict}", read.join(", ")).into())
         });
+        let sqlite = sqlite.collect();
 
         let value = |((_, kind), number): (&(usize, ColumnKind), usize)| {
             format!("${number}::{}", postgres::name(*kind))
@@ -117,6 +125,12 @@ impl RowInsert {
         let postgres = format!("{into} SELECT {} {from} {conflict}", read.join(", ")).into();
         InsertForm { columns: BoundColumns { same, differing }, sqlite, postgres }
     }
+}
+
+/// Numbers of rows of statements with so many values in a row.
+fn sizes(width: usize) -> impl Iterator<Item = usize> {
+    let largest = (MAX_VALUES / width.max(1)).clamp(1, MAX_ROWS);
+    std::iter::successors(Some(largest), |size| (*size > 1).then_some((size / SIZE_STEP).max(1)))
 }
 
 /// Extends the uses of the columns to those of these rows.
@@ -166,7 +180,7 @@ impl Connection {
         match &mut self.driver {
             DriverConnection::Sqlite(connection) => {
                 let (mut left, mut changed) = (rows, 0);
-                for (size, sql) in ROWS_PER_STATEMENT.iter().zip(&form.sqlite) {
+                for (size, sql) in &form.sqlite {
                     while let Some((batch, rest)) = left.split_at_checked(*size) {
                         // A pointer to the text is copied, not the text.
                         let sql = AssertSqlSafe(Arc::clone(sql));
@@ -238,7 +252,7 @@ mod tests {
             let mut connection = Connection::open(&scratch.settings).await.unwrap();
             connection.migrate(&SCHEMA).await.unwrap();
             let (mut insert, mut all) = (insert(), Vec::new());
-            for (form, count) in (0..64_i64).zip([1, 2, 73, 64, 9, 137, 1, 200].into_iter().cycle()) {
+            for (form, count) in (0..64_i64).zip([1, 2, 73, 64, 9, 137, 1, 300].into_iter().cycle()) {
                 // Two bits for each column: null, the same, the last differs, the last is not null.
                 let use_of = |column: i64, is_last: bool| match (form >> (2 * column) & 3, is_last) {
                     (1, _) | (2, false) => Some(7),
@@ -266,25 +280,32 @@ mod tests {
     }
 
     #[test]
+    fn statements_are_large_where_rows_have_few_values() {
+        let of = |width| sizes(width).collect::<Vec<_>>();
+        assert_eq!((of(8), of(1)), (vec![256, 32, 4, 1], vec![256, 32, 4, 1]));
+        assert_eq!((of(49), of(1000), of(5000)), (vec![41, 5, 1], vec![2, 1], vec![1]));
+    }
+
+    #[test]
     fn a_statement_keeps_its_columns_until_they_are_forgotten() {
         let thing = |name: Option<&str>, size| Thing(vec![1], name.map(str::to_owned), size, None);
         let mut insert = insert();
         insert.fit(&[thing(Some("a"), None)]);
-        let first = Arc::clone(&insert.form.sqlite[0]);
+        let first = Arc::clone(&insert.form.sqlite[0].1);
         assert!(
             first.starts_with("INSERT INTO things (name, id) SELECT s.column1, d.column1 FROM"),
             "{first}"
         );
         insert.fit(&[thing(Some("b"), None), thing(Some("b"), None)]);
-        assert!(Arc::ptr_eq(&first, &insert.form.sqlite[0]), "the same columns");
+        assert!(Arc::ptr_eq(&first, &insert.form.sqlite[0].1), "the same columns");
         insert.fit(&[thing(Some("b"), Some(1)), thing(None, Some(1))]);
-        let wide = Arc::clone(&insert.form.sqlite[0]);
+        let wide = Arc::clone(&insert.form.sqlite[0].1);
         assert!(wide.starts_with("INSERT INTO things (size, id, name)"), "{wide}");
         for _ in 3..BATCHES_PER_FORM {
             insert.fit(&[thing(None, None)]);
-            assert!(Arc::ptr_eq(&wide, &insert.form.sqlite[0]));
+            assert!(Arc::ptr_eq(&wide, &insert.form.sqlite[0].1));
         }
         insert.fit(&[thing(None, None)]);
-        assert!(insert.form.sqlite[0].starts_with("INSERT INTO things (id) SELECT d.column1 FROM (VALUES"));
+        assert!(insert.form.sqlite[0].1.starts_with("INSERT INTO things (id) SELECT d.column1 FROM (VALUES"));
     }
 }
