@@ -103,6 +103,7 @@ pub(super) enum Page {
     Comparison,
     KeptRun,
     Dashboard,
+    Usage,
     Keys,
     Configuration,
     InForce,
@@ -151,7 +152,7 @@ use Access::{Anyone, Key, Operator, OperatorOrKey, OperatorUnlessPublic};
 use Methods::{Get, GetAndDelete, GetAndHead, GetAndPost, GetPostAndDelete, Post, PostAndDelete};
 
 /// In the order in which `GET /` lists them; completions first, because the table is searched from its start.
-pub(super) static ROUTES: [Route; 57] = [
+pub(super) static ROUTES: [Route; 58] = [
     completion("/v1/chat/completions", Endpoint::ChatCompletions, false),
     completion("/v1/chat/completions/asgi", Endpoint::ChatCompletions, true),
     batch("/v1/chat/completions/batch"),
@@ -199,6 +200,7 @@ pub(super) static ROUTES: [Route; 57] = [
     page(GetAndHead, "/compare/{id}", Anyone, Page::KeptRun),
     page(GetAndHead, "/dashboard", Anyone, Page::Dashboard),
     managed(GetPostAndDelete, "/session", ManagedPage::Session),
+    page(GetAndHead, "/usage", Anyone, Page::Usage),
     page(GetAndHead, "/stats", Operator, Page::Stats),
     page(GetAndHead, "/metrics", OperatorUnlessPublic, Page::Metrics),
     page(GetAndHead, "/events", OperatorOrKey, Page::Events),
@@ -347,6 +349,7 @@ impl Route {
                 | Page::KeptRun
                 | Page::Dashboard
                 | Page::Keys
+                | Page::Usage
                 | Page::Configuration
                 | Page::InForce
                 | Page::Stats
@@ -383,6 +386,7 @@ impl Route {
                 Page::Reload
                 | Page::Dashboard
                 | Page::Keys
+                | Page::Usage
                 | Page::Configuration
                 | Page::InForce
                 | Page::Stats

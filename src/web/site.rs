@@ -221,6 +221,7 @@ impl Site {
             }
             Page::Comparison => return self.document(call, Document::Compare, head),
             Page::Dashboard => return self.document(call, Document::Dashboard, head),
+            Page::Usage => return self.document(call, Document::Usage, head),
             Page::Keys => return self.document(call, Document::Keys, head),
             Page::Configuration => return self.document(call, Document::Configuration, head),
             Page::KeptRun => return self.kept_run(call, found.rest, head),

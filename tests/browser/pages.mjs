@@ -477,6 +477,36 @@ const checks = {
       await audit(page);
     }, { key: ADMIN });
   },
+  async "usage is summed by day, model and key, and its address keeps range and filter"() {
+    await tab(async (page) => {
+      const lines = (wanted) => page.waitForFunction((words) => document.querySelector("#lines tbody").textContent.includes(words), wanted);
+      const body = JSON.stringify({ model: "demo-emoji", messages: [{ role: "user", content: "x" }] });
+      const headers = { authorization: `Bearer ${KEY}` };
+      await (await fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers, body })).text();
+      // The ledger takes rows in batches.
+      for (let tries = 0; ; tries += 1) {
+        await open(page, "/usage?since=30d&by=model&filter=emoji");
+        await page.waitForFunction(() => /lines|line has|No request/.test(document.querySelector("#status").textContent));
+        if ((await page.locator("#lines tbody tr").count()) === 1) break;
+        assert(tries < 20, await text(page, "status"));
+      }
+      assert.match(await text(page, "query"), /stats\?since=30d&by=model/);
+      assert(Number.parseInt(await text(page, "requests"), 10) >= 1);
+      await page.fill("#filter", "");
+      await page.selectOption("#by", "key");
+      await lines("tests");
+      assert.match(page.url(), /since=30d&by=key$/);
+      await page.selectOption("#by", "day");
+      await lines("202");
+      await shoot(page, "usage");
+      await audit(page);
+      await page.setViewportSize({ width: 360, height: 740 });
+      await page.emulateMedia({ colorScheme: "dark" });
+      await fits(page);
+      await shoot(page, "usage-360-dark");
+      await audit(page);
+    }, { key: ADMIN });
+  },
   async "the configuration is checked and loaded, with its mistakes at their paths"() {
     const good = readFileSync(FILE, "utf8");
     const outcome = (page, wanted) => page.waitForFunction((words) => document.querySelector("#outcome").textContent.includes(words), wanted);

@@ -184,7 +184,7 @@ async fn a_comparison_is_a_picture_with_its_events_and_is_kept() {
         .map(|leg| leg["events_at_us"].as_array().unwrap().len())
         .sum();
     assert!(marks > 0 && svg.matches("class=\"mark ").count() == marks, "{marks}: {svg}");
-    for path in ["/compare", "/dashboard", &format!("/compare/{id}")] {
+    for path in ["/compare", "/dashboard", "/usage", "/keys", "/configuration", &format!("/compare/{id}")] {
         let (status, headers, page) = got(&mut client, browsing(path)).await;
         assert_eq!((status, value(&headers, "content-type")), (200, "text/html; charset=utf-8"), "{path}");
         let root = if path.contains(id) { "../" } else { "./" };

@@ -27,6 +27,8 @@ pub(in crate::web) enum Document {
     Run,
     /// `/dashboard`.
     Dashboard,
+    /// `/usage`.
+    Usage,
     /// `/keys`.
     Keys,
     /// `/configuration`.
@@ -53,7 +55,7 @@ pub(super) struct PreparedFile {
     pub(super) tag_of_gzip: HeaderValue,
 }
 
-static FILES: [EmbeddedFile; 10] = [
+static FILES: [EmbeddedFile; 11] = [
     embedded("page.css", STYLE, include_bytes!("assets/page.css")),
     embedded("common.js", SCRIPT, include_bytes!("assets/common.js")),
     embedded("picture.css", STYLE, include_bytes!("assets/picture.css")),
@@ -63,6 +65,7 @@ static FILES: [EmbeddedFile; 10] = [
     embedded("keys.js", SCRIPT, include_bytes!("assets/keys.js")),
     embedded("running.js", SCRIPT, include_bytes!("assets/running.js")),
     embedded("start.js", SCRIPT, include_bytes!("assets/start.js")),
+    embedded("usage.js", SCRIPT, include_bytes!("assets/usage.js")),
     embedded("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg")),
 ];
 
@@ -126,6 +129,13 @@ const DASHBOARD: PageParts = PageParts {
     footer: "the same for programs: <code>/events</code>, <code>/stats</code>, <code>/metrics</code>, <code>/health</code>",
 };
 
+const USAGE: PageParts = PageParts {
+    title: "Usage · thalweg",
+    path: "usage",
+    script: "usage.js",
+    main: include_str!("assets/usage.html"),
+    footer: "the same for programs: <code>/stats?since=24h&amp;by=day</code>; in a terminal: <code>thalweg usage</code>",
+};
 const KEYS: PageParts = PageParts {
     title: "Keys · thalweg",
     path: "keys",
@@ -149,6 +159,7 @@ impl Document {
             Self::Start => START,
             Self::Compare | Self::Run => COMPARE,
             Self::Dashboard => DASHBOARD,
+            Self::Usage => USAGE,
             Self::Keys => KEYS,
             Self::Configuration => CONFIGURATION,
         };
@@ -166,7 +177,12 @@ impl Document {
     /// The way to the gateway's root, relative to the page, because a proxy may serve it below any path.
     const fn root(self) -> &'static str {
         match self {
-            Self::Start | Self::Compare | Self::Dashboard | Self::Keys | Self::Configuration => "./",
+            Self::Start
+            | Self::Compare
+            | Self::Dashboard
+            | Self::Usage
+            | Self::Keys
+            | Self::Configuration => "./",
             Self::Run => "../",
         }
     }
@@ -176,6 +192,7 @@ impl Document {
         static COMPARE: OnceLock<PreparedFile> = OnceLock::new();
         static RUN: OnceLock<PreparedFile> = OnceLock::new();
         static DASHBOARD: OnceLock<PreparedFile> = OnceLock::new();
+        static USAGE: OnceLock<PreparedFile> = OnceLock::new();
         static KEYS: OnceLock<PreparedFile> = OnceLock::new();
         static CONFIGURATION: OnceLock<PreparedFile> = OnceLock::new();
         let place = match self {
@@ -183,6 +200,7 @@ impl Document {
             Self::Compare => &COMPARE,
             Self::Run => &RUN,
             Self::Dashboard => &DASHBOARD,
+            Self::Usage => &USAGE,
             Self::Keys => &KEYS,
             Self::Configuration => &CONFIGURATION,
         };
@@ -217,11 +235,12 @@ fn compressed(plain: &[u8]) -> Bytes {
 mod tests {
     use super::*;
 
-    const DOCUMENTS: [Document; 6] = [
+    const DOCUMENTS: [Document; 7] = [
         Document::Start,
         Document::Compare,
         Document::Run,
         Document::Dashboard,
+        Document::Usage,
         Document::Keys,
         Document::Configuration,
     ];
