@@ -410,7 +410,7 @@ const checks = {
       await page.evaluate(() => {
         globalThis.shifted = 0;
         // Rows move within their table; nothing else does.
-        const isOutside = ({ node }) => node && !(node.parentElement ?? node).closest("#running");
+        const isOutside = ({ node }) => node && !(node.parentElement ?? node).closest("#running, #rows");
         const note = (list) => list.getEntries().forEach(({ value, sources }) => {
           if (sources.some(isOutside)) globalThis.shifted += value;
         });
@@ -447,9 +447,12 @@ const checks = {
       await fits(page);
       await shoot(page, "dashboard-running-360-dark");
       await audit(page);
+      await page.evaluate(() => { globalThis.shifted = 0; });
       leave.abort();
       await Promise.allSettled(streams);
       await page.waitForFunction(() => document.querySelectorAll("#running tbody tr").length === 0);
+      await page.waitForFunction(() => document.querySelector("#running-status").textContent.startsWith("Nothing"));
+      assert.equal(await page.evaluate(() => globalThis.shifted), 0, "nor on a phone");
     }, { key: ADMIN });
   },
   async "a stalled stream is first, says so once, and a name with markup is text"() {
