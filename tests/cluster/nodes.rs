@@ -1,6 +1,9 @@
 //! Other forms of Redis: three masters as a cluster, and a server that speaks TLS.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use thalweg::{
     auth::{TokenSettings, limit::LimitValues},
@@ -19,6 +22,43 @@ use crate::{
 };
 
 const LIMIT: usize = 60;
+
+/// A server's certificate and key, and its authority. They are removed with it.
+pub struct TlsFiles {
+    pub authority: PathBuf,
+    folder: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl TlsFiles {
+    pub fn make(name: &str) -> Self {
+        let own = Certificates::make();
+        let folder = std::env::temp_dir().join(format!("thalweg-tls-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = |name: &str, pem: &str| Certificates::file(&folder, name, pem);
+        let authority = file("ca.pem", &own.authority);
+        let (certificate, key) = (file("cert.pem", &own.certificate), file("key.pem", &own.key));
+        Self { authority, certificate, key, folder }
+    }
+
+    /// Redis's names of options, and their values.
+    pub fn options(&self) -> [(&'static str, String); 4] {
+        let shown = |file: &Path| file.display().to_string();
+        [
+            ("tls-cert-file", shown(&self.certificate)),
+            ("tls-key-file", shown(&self.key)),
+            ("tls-ca-cert-file", shown(&self.authority)),
+            ("tls-auth-clients", "no".to_owned()),
+        ]
+    }
+}
+
+impl Drop for TlsFiles {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
 
 /// A gateway whose keys have the limit each.
 async fn gateway(upstream: &Upstream, redis: RedisSettings, keys: &[String]) -> Gateway {
@@ -99,44 +139,29 @@ async fn limits_hold_on_a_cluster() {
 /// A server's certificate by an authority that the settings name is taken, and no other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_may_speak_tls() {
-    let own = Certificates::make();
-    let folder = std::env::temp_dir().join(format!("thalweg-redis-tls-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = |name: &str, pem: &str| Certificates::file(&folder, name, pem).display().to_string();
-    let (authority, certificate) = (file("ca.pem", &own.authority), file("cert.pem", &own.certificate));
-    let key = file("key.pem", &own.key);
-    let other = file("other.pem", &Certificates::make().authority);
-    let options = [
-        "--tls-port",
-        "0",
-        "--tls-cert-file",
-        &certificate,
-        "--tls-key-file",
-        &key,
-        "--tls-ca-cert-file",
-        &authority,
-        "--tls-auth-clients",
-        "no",
-    ];
+    let files = TlsFiles::make("redis");
+    let other = Certificates::file(&files.folder, "other.pem", &Certificates::make().authority);
+    let options: Vec<String> =
+        files.options().into_iter().flat_map(|(name, value)| [format!("--{name}"), value]).collect();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let Some(server) = RedisServer::start(&options).await else { return };
     // On a port of its own, beside the plain one, so that the test can ask.
     let port = super::server::free_port();
     let answer = server.ask(&["CONFIG", "SET", "tls-port", &port.to_string()]).await;
     assert!(answer.starts_with("+OK"), "{answer}");
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
-    let settings = |authority: &str| RedisSettings {
+    let settings = |authority: &Path| RedisSettings {
         cache: None,
-        authority: Some(authority.into()),
+        authority: Some(authority.to_owned()),
         ..RedisSettings::plain(RedisUrl::parse(&format!("rediss://127.0.0.1:{port}")).unwrap())
     };
     let keys = [TOKEN.to_owned()];
     let distrusting = gateway(&upstream, settings(&other), &keys).await;
-    let trusting = gateway(&upstream, settings(&authority), &keys).await;
+    let trusting = gateway(&upstream, settings(&files.authority), &keys).await;
     until_known(&server, 1).await;
     let [good, _, failed] = flood_with(&[&trusting], TOKEN, 4, Duration::from_millis(500)).await;
     assert!(good > 0 && good <= LIMIT && failed == 0, "{good}");
     for gateway in [distrusting, trusting] {
         gateway.stop().await;
     }
-    let _ = std::fs::remove_dir_all(&folder);
 }

@@ -11,6 +11,7 @@ use thalweg::{
 use super::{
     connection::{until_logged, until_page},
     limits::{RECOVERY, flood_with, stop},
+    nodes::TlsFiles,
     server::{RedisServer, free_port},
 };
 use crate::{
@@ -51,7 +52,7 @@ async fn gateway(upstream: &Upstream, url: &RedisUrl) -> Gateway {
         .await
 }
 
-/// A sentinel that watches this master and decides alone.
+/// A sentinel that watches this master; so many have to agree.
 fn watching(port: u16, quorum: usize) -> String {
     format!(
         "sentinel monitor {NAME} 127.0.0.1 {port} {quorum}\n\
@@ -180,6 +181,28 @@ async fn a_master_that_sentinels_have_left_is_left() {
     }
     until_answered(&next, &["HLEN", "thalweg:1:{replicas}"], &[":3"]).await;
     assert!(!journal::mentions("s3cret-of-sentinel") && !journal::mentions(PASSWORD));
+    stop(vec![gateway]).await;
+}
+
+/// `rediss+sentinel` is TLS to both, by one authority.
+#[tokio::test]
+async fn sentinels_and_their_master_may_speak_tls() {
+    let files = TlsFiles::make("sentinel");
+    let options: Vec<String> =
+        files.options().into_iter().flat_map(|(name, value)| [format!("--{name}"), value]).collect();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let Some(master) = RedisServer::start(&options).await else { return };
+    let [port, own_port] = [free_port(), free_port()];
+    let answer = master.ask(&["CONFIG", "SET", "tls-port", &port.to_string()]).await;
+    assert!(answer.starts_with("+OK"), "{answer}");
+    let lines = files.options().map(|(name, value)| format!("{name} {value}\n")).concat();
+    let lines = format!("tls-port {own_port}\n{lines}sentinel monitor {NAME} 127.0.0.1 {port} 1\n");
+    let _sentinel = RedisServer::start_sentinel(&lines).await.unwrap();
+    let url = RedisUrl::parse(&format!("rediss+sentinel://127.0.0.1:{own_port}/{NAME}")).unwrap();
+    let upstream = counting();
+    let redis = RedisSettings { authority: Some(files.authority.clone()), ..RedisSettings::plain(url) };
+    let gateway = Plan::to(&[&upstream]).with(|all| all.redis = Some(redis)).start().await;
+    until_answered(&master, &["HLEN", "thalweg:1:{replicas}"], &[":3"]).await;
     stop(vec![gateway]).await;
 }
 
