@@ -287,6 +287,12 @@ const checks = {
       await shoot(page, "compare");
       await fits(page);
       await audit(page);
+      const [download] = await Promise.all([page.waitForEvent("download"), page.click("#png")]);
+      const png = readFileSync(await download.path());
+      assert.equal(png.toString("latin1", 1, 4), "PNG");
+      const drawn = await page.evaluate(() => document.querySelector("#picture svg").viewBox.baseVal.width);
+      assert.equal(png.readUInt32BE(16), 2 * drawn);
+      assert(png.length > 20_000, `${png.length}: an empty picture`);
 
       await page.getByRole("link", { name: "Link to this run" }).click();
       await page.waitForSelector("#picture svg");
@@ -453,6 +459,41 @@ const checks = {
       await page.waitForFunction(() => document.querySelectorAll("#running tbody tr").length === 0);
       await page.waitForFunction(() => document.querySelector("#running-status").textContent.startsWith("Nothing"));
       assert.equal(await page.evaluate(() => globalThis.shifted), 0, "nor on a phone");
+    }, { key: ADMIN });
+  },
+  async "the dashboard has the times of one model, classes of failures and the last day of a provider"() {
+    await tab(async (page) => {
+      const ask = (model) => {
+        const body = JSON.stringify({ model, messages: [{ role: "user", content: "x" }] });
+        return fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers: { authorization: `Bearer ${KEY}` }, body });
+      };
+      assert.equal((await ask("demo-text")).status, 200);
+      await open(page, "/dashboard");
+      await page.waitForFunction(() => document.querySelector("#of optgroup[label='Models'] option"));
+      await page.waitForFunction(() => document.querySelector("#status").textContent === "Live.");
+      await page.selectOption("#of", "models:demo-text");
+      assert.equal(new URL(page.url()).searchParams.get("of"), "models:demo-text");
+      const whole = () => document.querySelector("#times tbody tr:nth-child(12) td.number").textContent;
+      assert.match(await page.evaluate(whole), /^[1-9]/, "whole requests of the hour");
+      assert.equal((await ask("<b>no such model</b>")).status, 404);
+      assert.equal((await ask("<b>no such model</b>")).status, 404);
+      await page.waitForFunction(() => /^model not found 404/.test(document.querySelector("#failures tbody th")?.textContent ?? ""));
+      await page.waitForFunction(() => document.querySelector("#failures tbody td").textContent === "2");
+      assert.equal(await page.locator("#failures b").count(), 0, "names are text");
+      assert.match(await page.locator("#failures tbody tr").first().textContent(), /<b>no such model<\/b>/);
+      assert.equal(await page.locator("#providers .day > span").count(), 24 * (await page.locator("#providers tbody tr").count()));
+      assert.match(await page.locator("#providers .day").first().getAttribute("aria-label"), /^The last day: /);
+      assert.match(await text(page, "retries"), /^\d/);
+      assert(await page.isHidden("#replicas-panel"), "one gateway");
+      await page.reload();
+      await page.waitForFunction(() => document.querySelector("#of").value === "models:demo-text", null, { timeout: 10_000 });
+      await shoot(page, "dashboard-times");
+      await audit(page);
+      await page.setViewportSize({ width: 360, height: 740 });
+      await page.emulateMedia({ colorScheme: "dark" });
+      await fits(page);
+      await shoot(page, "dashboard-times-360-dark");
+      await audit(page);
     }, { key: ADMIN });
   },
   async "a stalled stream is first, says so once, and a name with markup is text"() {

@@ -39,10 +39,29 @@ const showFigures = (report) => {
   byId("figures").hidden = false;
 };
 
+/** Saves the picture as PNG, two pixels for each of its own, in the colours of the page. */
+const savePng = async (id) => {
+  const image = new Image();
+  image.src = address(`compare/${id}.svg?width=${width()}`).href;
+  try {
+    await image.decode();
+    const canvas = make("canvas", { width: image.naturalWidth * 2, height: image.naturalHeight * 2 });
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    const file = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+    const link = make("a", { href: URL.createObjectURL(file), download: `thalweg-compare-${id}.png` });
+    link.click();
+    URL.revokeObjectURL(link.href);
+  } catch {
+    say(byId("status"), "The picture cannot be drawn as PNG: the run is not kept here any more. Take the SVG while it is shown.", true);
+  }
+};
+
 const showLinks = (id) => {
   const link = (path, words) => make("a", { href: address(path).href }, words);
+  const png = make("button", { type: "button", class: "plain small", id: "png" }, "PNG");
+  png.addEventListener("click", () => savePng(id));
   byId("links").replaceChildren(
-    link(`compare/${id}`, "Link to this run"), " · ", link(`compare/${id}.svg`, "SVG"), " · ", link(`compare/${id}.json`, "JSON"),
+    link(`compare/${id}`, "Link to this run"), " · ", link(`compare/${id}.svg`, "SVG"), " · ", png, " · ", link(`compare/${id}.json`, "JSON"),
     " — the link shows the figures to anyone, without the message; the gateway keeps its last 64 runs until it stops.",
   );
   byId("links").hidden = false;

@@ -1,6 +1,8 @@
-// Requests under way and as they end, rates, times and providers, from one subscription and two requests every five seconds.
+// Requests under way and as they end, rates, times and providers, from one subscription and two requests every five
+// seconds.
 
 import { ask, askJson, begin, byId, events, make, number, say, signedIn, time } from "./common.js";
+import { day, drawFailures, loadDays, noteFailure, showStats } from "./operations.js";
 import { running } from "./running.js";
 
 const KEPT = 200;
@@ -12,6 +14,7 @@ let rows = [];
 let samples = [];
 let latest = null;
 let changed = false;
+let failed = false;
 let isFiltered = false;
 let isAdmin = true;
 
@@ -41,6 +44,8 @@ const draw = () => {
   isFiltered = false;
   if (!changed) return;
   changed = false;
+  if (failed) drawFailures();
+  failed = false;
   const shown = rows.filter((row) => wanted.every((word) => words(row).includes(word)));
   byId("rows").tBodies[0].replaceChildren(...shown.map(drawRow));
   const none = rows.length ? "None of them has these words." : "None has ended since this page was opened.";
@@ -59,7 +64,9 @@ const draw = () => {
 const note = (name, data) => {
   if (name === "running") return running.show(JSON.parse(data));
   if (name === "row") {
-    rows = [JSON.parse(data), ...rows].slice(0, KEPT);
+    const row = JSON.parse(data);
+    rows = [row, ...rows].slice(0, KEPT);
+    if (noteFailure(row)) failed = true;
   } else if (name === "stats") {
     latest = JSON.parse(data);
     samples.push({ at: performance.now(), requests: latest.requests, output: latest.tokens.output });
@@ -77,28 +84,6 @@ const age = () => {
   changed ||= samples.length > 0;
 };
 
-const TIMES = [
-  ["first_token_ms", "First token", 1],
-  ["inter_frame_ms", "Gap between frames", 1],
-  ["added_frame_us", "Added by thalweg, per frame", 1000],
-  ["total_ms", "Whole request", 1],
-];
-const SPANS = { "1m": "minute", "5m": "5 minutes", "1h": "hour" };
-
-const showTimes = (stats) => {
-  const lines = TIMES.flatMap(([name, label, per]) =>
-    Object.entries(SPANS).map(([span, over], index) => {
-      const given = stats[name]?.[span] ?? {};
-      const figures = ["p50", "p95", "p99", "max"].map((figure) => time(given.count ? given[figure] / per : null));
-      const cells = [number(given.count ?? 0), ...figures].map((text) => make("td", { class: "number" }, text));
-      const head = index ? [] : [make("th", { scope: "rowgroup", rowspan: 3 }, label)];
-      return make("tr", {}, ...head, make("td", {}, over), ...cells);
-    }),
-  );
-  byId("times").tBodies[0].replaceChildren(...lines);
-  byId("times-panel").hidden = false;
-};
-
 const showProviders = ({ details = [] }) => {
   const lines = details.map((one) => {
     const sum = (name) => one.candidates.reduce((total, candidate) => total + candidate[name], 0);
@@ -112,6 +97,7 @@ const showProviders = ({ details = [] }) => {
       make("td", { class: "number" }, number(sum("under_way"))),
       make("td", { class: "number" }, number(sum("requests"))),
       make("td", {}, error),
+      make("td", {}, day(one.provider)),
     );
   });
   byId("providers").tBodies[0].replaceChildren(...lines);
@@ -120,11 +106,18 @@ const showProviders = ({ details = [] }) => {
 const poll = async () => {
   if (document.hidden || !signedIn()) return;
   try {
-    showProviders(await askJson("health"));
-    if (isAdmin) showTimes(await askJson("stats"));
+    if (isAdmin) {
+      showStats(await askJson("stats?scope=cluster"));
+      await loadDays();
+    }
   } catch (error) {
     if (error.status === 403) isAdmin = false;
     else say(byId("status"), error.message, true);
+  }
+  try {
+    showProviders(await askJson("health"));
+  } catch (error) {
+    say(byId("status"), error.message, true);
   }
 };
 
@@ -164,7 +157,10 @@ const filter = new URLSearchParams(location.search).get("filter");
 if (filter) byId("filter").value = filter;
 byId("filter").addEventListener("input", () => {
   const value = byId("filter").value;
-  history.replaceState(null, "", value ? `?${new URLSearchParams({ filter: value })}` : location.pathname);
+  const query = new URLSearchParams(location.search);
+  if (value) query.set("filter", value);
+  else query.delete("filter");
+  history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
   changed = true;
   isFiltered = true;
 });
