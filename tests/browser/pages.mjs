@@ -542,6 +542,19 @@ const checks = {
       assert.match(page.url(), /since=30d&by=key$/);
       await page.selectOption("#by", "day");
       await lines("202");
+      const drawn = (count) => page.waitForFunction((wanted) => document.querySelectorAll("#chart .good").length >= wanted, count);
+      await drawn(2);
+      assert.match(await page.locator("#chart svg").first().getAttribute("aria-label"), /^[\d.,]+ requests, /);
+      await page.selectOption("#since", "24h");
+      await page.waitForFunction(() => document.querySelector("#chart svg").viewBox.baseVal.width === 24);
+      await page.waitForFunction(() => document.querySelector("#of optgroup[label='Models'] option[value='model:demo-emoji']"));
+      const label = () => page.locator("#chart svg").first().getAttribute("aria-label");
+      const all = Number.parseInt(await label(), 10);
+      await page.selectOption("#of", "model:demo-emoji");
+      await page.waitForFunction((sum) => {
+        const own = Number.parseInt(document.querySelector("#chart svg").getAttribute("aria-label"), 10);
+        return own >= 1 && own < sum;
+      }, all);
       await shoot(page, "usage");
       await audit(page);
       await page.setViewportSize({ width: 360, height: 740 });

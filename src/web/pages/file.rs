@@ -55,10 +55,11 @@ pub(super) struct PreparedFile {
     pub(super) tag_of_gzip: HeaderValue,
 }
 
-static FILES: [EmbeddedFile; 12] = [
+static FILES: [EmbeddedFile; 13] = [
     embedded("page.css", STYLE, include_bytes!("assets/page.css")),
     embedded("common.js", SCRIPT, include_bytes!("assets/common.js")),
     embedded("picture.css", STYLE, include_bytes!("assets/picture.css")),
+    embedded("chart.js", SCRIPT, include_bytes!("assets/chart.js")),
     embedded("compare.js", SCRIPT, include_bytes!("assets/compare.js")),
     embedded("dashboard.js", SCRIPT, include_bytes!("assets/dashboard.js")),
     embedded("configuration.js", SCRIPT, include_bytes!("assets/configuration.js")),

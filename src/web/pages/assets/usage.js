@@ -1,5 +1,6 @@
 // Usage and cost out of the ledger, by day, hour, model, key or provider; the address keeps range and filter.
 
+import { drawChart, fillOf } from "./chart.js";
 import { askJson, begin, byId, isAdmin, make, number, say, signedIn, time } from "./common.js";
 
 const CONTROLS = ["since", "by", "filter"];
@@ -55,6 +56,8 @@ const keep = () => {
   history.replaceState(null, "", `?${new URLSearchParams(set)}`);
 };
 
+const chart = () => drawChart(byId("since").value, byId("of").value);
+
 const load = async () => {
   const query = `stats?${new URLSearchParams({ since: byId("since").value, by: byId("by").value })}`;
   byId("query").replaceChildren("From ", make("code", {}, `/${query}`), "; in a terminal: ", make("code", {}, `thalweg usage --since ${byId("since").value} --by ${byId("by").value}`));
@@ -65,6 +68,8 @@ const load = async () => {
     [by] = ledger.by;
     usage = ledger.usage;
     draw();
+    await fillOf(byId("since").value);
+    await chart();
   } catch (error) {
     const none = "This gateway keeps no ledger: it needs a configuration file or a database.";
     say(byId("status"), error.code === "no_ledger" ? none : error.message, true);
@@ -89,5 +94,6 @@ byId("filter").addEventListener("input", () => {
   keep();
   draw();
 });
+byId("of").addEventListener("change", () => chart().catch((error) => say(byId("status"), error.message, true)));
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 begin(load);
