@@ -631,6 +631,99 @@ const checks = {
       await audit(page);
     }, { key: ADMIN });
   },
+  async "a provider that dies is seen on the dashboard, and its return"() {
+    const good = readFileSync(FILE, "utf8");
+    const load = async (configuration) => {
+      writeFileSync(FILE, configuration);
+      const answer = await fetch(`${URL_}/v1/reload`, { method: "POST", headers: { authorization: `Bearer ${ADMIN}` } });
+      assert.equal(answer.status, 200, await answer.text());
+    };
+    const serve = (asked, answer) => {
+      asked.resume();
+      const models = { object: "list", data: [{ id: "river-1", object: "model" }] };
+      const choice = { index: 0, message: { role: "assistant", content: "x" }, finish_reason: "stop" };
+      const completion = { id: "1", object: "chat.completion", model: "river-1", choices: [choice] };
+      answer.writeHead(200, { "content-type": "application/json" });
+      answer.end(JSON.stringify(asked.url.endsWith("/models") ? models : completion));
+    };
+    const begin = async (port) => {
+      const server = createServer(serve);
+      await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
+      return server;
+    };
+    let server = await begin(0);
+    const { port } = server.address();
+    const end = async () => {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+    };
+    const river = { name: "river", base_url: `http://127.0.0.1:${port}/v1`, models: ["river-1"] };
+    try {
+      await load(JSON.stringify({ ...JSON.parse(good), providers: [river], health: { interval: "1s" } }));
+      await tab(async (page) => {
+        await open(page, "/dashboard");
+        const row = (state) => page.waitForFunction((words) => {
+          const lines = [...document.querySelectorAll("#providers tbody tr")].map((line) => line.textContent);
+          return lines.length === 1 && lines[0].startsWith("river") && words.some((word) => lines[0].includes(word));
+        }, state, { timeout: 60_000 });
+        await row(["ready"]);
+        await end();
+        const ask = async () => {
+          const body = JSON.stringify({ model: "river-1", messages: [{ role: "user", content: "x" }] });
+          const headers = { authorization: `Bearer ${KEY}` };
+          return (await fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers, body })).status;
+        };
+        assert((await ask()) >= 500 && (await ask()) >= 500);
+        await row(["down", "rests"]);
+        await page.waitForFunction(() => document.querySelector("#failures tbody tr")?.textContent.includes("river-1"));
+        await shoot(page, "dashboard-provider-down");
+        server = await begin(port);
+        await row(["ready"]);
+        for (let tries = 0; (await ask()) !== 200; tries += 1) {
+          assert(tries < 100, "the provider is asked again");
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+      }, { key: ADMIN });
+    } finally {
+      await load(good);
+      await end();
+    }
+  },
+  async "a dashboard of three hundred streams stays within its rows and its pace"() {
+    await tab(async (page) => {
+      await open(page, "/dashboard");
+      await page.waitForFunction(() => document.querySelector("#running-status").textContent.startsWith("Nothing is under way"));
+      const leave = new AbortController();
+      const body = JSON.stringify({ model: "demo-long", stream: true, messages: [{ role: "user", content: "x" }] });
+      const headers = { authorization: `Bearer ${KEY}` };
+      const stream = async () => {
+        const answer = await fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers, body, signal: leave.signal });
+        return answer.text();
+      };
+      const streams = Array.from({ length: 300 }, () => stream().catch(() => ""));
+      await page.waitForFunction(() => Number.parseInt(document.querySelector("#running-status").textContent, 10) >= 300);
+      assert.equal(await page.locator("#running tbody tr").count(), 100);
+      await page.evaluate(() => {
+        globalThis.draws = new Set();
+        const watcher = new MutationObserver(() => globalThis.draws.add(Math.floor(performance.now())));
+        watcher.observe(document.querySelector("#running tbody"), { subtree: true, childList: true, characterData: true });
+        globalThis.watched = performance.now();
+      });
+      // Views of many streams are made less often, so that they cost the streams nothing.
+      await page.waitForFunction(() => globalThis.draws.size >= 2);
+      const [draws, seconds] = await page.evaluate(() => [globalThis.draws.size, (performance.now() - globalThis.watched) / 1000]);
+      assert(draws <= 2 + 10 * seconds, `${draws} draws in ${seconds} seconds`);
+      const took = await page.evaluate(() => new Promise((resolve) => {
+        const begin = performance.now();
+        setTimeout(() => resolve(performance.now() - begin), 0);
+      }));
+      assert(took < 1000, `the page answers after ${took} ms`);
+      await shoot(page, "dashboard-under-load");
+      leave.abort();
+      await Promise.all(streams);
+    }, { key: ADMIN });
+  },
 };
 
 let [passed, failed] = [0, 0];
