@@ -13,13 +13,16 @@ use crate::{
     base::{ByteList, DeadlineKind, Secret},
     telemetry::WorkerGauges,
     upstream::{
-        BaseUrl, Deadline, JSON, KeyHeader, PoolSettings, Protocol, Request, SharedPools, Target, Upstream,
+        BaseUrl, Deadline, JSON, KeyHeader, PoolSettings, Protocol, Request, Response, SharedPools, Target,
+        Upstream,
     },
     wire::Dialect,
 };
 
 /// Bytes of a response that are read.
 const MAX_RESPONSE_SIZE: usize = 4 << 20;
+/// Bytes of an error body that are read.
+const MAX_ERROR_BODY: usize = 64 * 1024;
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Destination {
@@ -97,6 +100,21 @@ pub(super) fn ask(
 pub(super) fn read_key(text: &str) -> Result<Secret<String>, &'static str> {
     let good = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if good { Ok(Secret::new(text.to_owned())) } else { Err("a key is made of visible ASCII letters") }
+}
+
+/// The error message of an answer that is not good, or else its status.
+pub(super) async fn error_message(mut response: Response) -> String {
+    let mut body = Vec::new();
+    while let Some(Ok(frame)) = poll_fn(|cx| response.body.poll_frame(cx)).await {
+        body.extend_from_slice(&frame);
+        if body.len() > MAX_ERROR_BODY {
+            break;
+        }
+    }
+    let error: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+    let message = error.as_ref().and_then(|error| error["error"]["message"].as_str());
+    let status = response.status.as_u16();
+    message.map_or_else(|| format!("answered {status}"), |message| format!("{message} ({status})"))
 }
 
 #[cfg(test)]

@@ -47,6 +47,14 @@ impl Signals {
         }
     }
 
+    /// Waits for a signal to end a program that only shows: SIGHUP is one, because its terminal has gone.
+    pub(super) async fn end_or_hangup(&mut self) {
+        tokio::select! {
+            _ = next(&mut self.interrupt, &mut self.terminate) => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+
     /// Waits for `time` or until another signal to end comes; true: it came.
     pub(super) async fn second_within(&mut self, time: Duration) -> bool {
         timeout(time, next(&mut self.interrupt, &mut self.terminate)).await.is_ok()

@@ -12,6 +12,7 @@ use std::{
 
 use rustix::{
     fs::OFlags,
+    process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
@@ -53,7 +54,7 @@ impl Shown {
 impl PseudoTerminal {
     /// Runs the gateway's program in a terminal of 80 columns and 24 lines, with only these variables.
     pub fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
@@ -97,12 +98,26 @@ impl PseudoTerminal {
         set_size(&self.master, size);
     }
 
+    /// The terminal goes away, as by the end of an ssh connection.
+    pub fn hang_up(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::HUP).unwrap();
+    }
+
     /// The program has ended; whether the terminal shows what is typed, as it did before.
     pub async fn ends(mut self) -> (ExitStatus, bool) {
         let (status, child) =
             tokio::task::spawn_blocking(move || (self.child.wait().unwrap(), self)).await.unwrap();
         let modes = tcgetattr(&child.slave).unwrap().local_modes;
         (status, modes.contains(LocalModes::ECHO | LocalModes::ICANON))
+    }
+}
+
+impl Drop for PseudoTerminal {
+    fn drop(&mut self) {
+        // It has ended, unless the test has failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

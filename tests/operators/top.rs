@@ -98,6 +98,11 @@ async fn it_says_that_the_gateway_is_away_and_goes_on_when_it_is_back() {
     let gateway = plan(&[&upstream]).with(|settings| settings.listen.port = port).start().await;
     top.shows("its return", |screen| screen.lines[0].contains("live") && screen.has("Nothing is under way"))
         .await;
+    let mut left = PseudoTerminal::run(&["top", "--url", &url, "--key", ADMIN], &[]);
+    left.shows("a live view", |screen| screen.has("Nothing is under way")).await;
+    left.hang_up();
+    let (status, _) = left.ends().await;
+    assert!(status.success(), "{status}");
     top.type_in("\u{3}");
     let (status, is_restored) = top.ends().await;
     assert!(status.success() && is_restored, "{status}");

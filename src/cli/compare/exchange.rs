@@ -9,15 +9,12 @@ use tokio::runtime::{Builder, LocalOptions};
 
 use crate::{
     base::{ByteList, DeadlineKind, Deadlines},
-    cli::Failure,
+    cli::{Failure, destination::error_message},
     telemetry::WorkerGauges,
-    upstream::{Deadline, PoolSettings, Request, Response, SharedPools, Target, Upstream},
+    upstream::{Deadline, PoolSettings, Request, SharedPools, Target, Upstream},
     web::compare::{self, CompareReport, Params, ProgressEvent},
     wire::{Event, Scanner},
 };
-
-/// Bytes of an error body that are read.
-const MAX_ERROR_BODY: usize = 64 * 1024;
 
 /// # Errors
 /// The gateway was not reached, refused the request, or ended the stream too early.
@@ -51,7 +48,7 @@ async fn exchange(
         .await
         .map_err(|fault| format!("{}: {fault}", target.base))?;
     if !response.status.is_success() {
-        return Err(error_response(response).await);
+        return Err(error_message(response).await.into());
     }
     let (mut scanner, mut report) = (Scanner::default(), None);
     while let Some(frame) = poll_fn(|cx| response.body.poll_frame(cx)).await {
@@ -77,21 +74,6 @@ fn read(event: &Event<'_>) -> Option<CompareReply> {
         b"report" => serde_json::from_slice(data).ok().map(CompareReply::Report),
         _ => None,
     }
-}
-
-/// The gateway's error message, or else its status.
-async fn error_response(mut response: Response) -> Failure {
-    let mut body = Vec::new();
-    while let Some(Ok(frame)) = poll_fn(|cx| response.body.poll_frame(cx)).await {
-        body.extend_from_slice(&frame);
-        if body.len() > MAX_ERROR_BODY {
-            break;
-        }
-    }
-    let error: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-    let message = error.as_ref().and_then(|error| error["error"]["message"].as_str());
-    let status = response.status.as_u16();
-    message.map_or_else(|| format!("answered {status}"), |message| format!("{message} ({status})")).into()
 }
 
 #[cfg(test)]

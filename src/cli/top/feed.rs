@@ -10,11 +10,14 @@ use tokio::{
     time::{Duration, sleep, timeout},
 };
 
-use super::view::{EndedRequest, LostEvents, TopSums, TopView};
+use super::{
+    super::destination::error_message,
+    view::{EndedRequest, LostEvents, TopSums, TopView},
+};
 use crate::{
     base::{ByteList, DeadlineKind},
     telemetry::WorkerGauges,
-    upstream::{Deadline, PoolSettings, Request, Response, SharedPools, Target, Upstream},
+    upstream::{Deadline, PoolSettings, Request, SharedPools, Target, Upstream},
     wire::{Event, Scanner},
 };
 
@@ -27,8 +30,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(15);
 /// Bytes of an event.
 const MAX_EVENT: usize = 1 << 20;
-/// Bytes of an error body that are read.
-const MAX_ERROR_BODY: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) enum FeedNews {
@@ -94,8 +95,8 @@ async fn subscribe(target: &Target, news: &Sender<FeedNews>) -> FeedEnd {
     match response.status.as_u16() {
         200 => {}
         // A gateway that starts, stops, or has too many watchers.
-        429 | 500.. => return broken(message(response).await, false),
-        _ => return FeedEnd::Refused(message(response).await),
+        429 | 500.. => return broken(error_message(response).await, false),
+        _ => return FeedEnd::Refused(error_message(response).await),
     }
     if news.send(FeedNews::Live).await.is_err() {
         return FeedEnd::Unwanted;
@@ -137,19 +138,4 @@ fn read(event: &Event<'_>) -> Option<FeedNews> {
         b"lost" => of(data).map(|LostEvents { count }| FeedNews::Lost(count)),
         _ => None,
     }
-}
-
-/// The gateway's error message, or else its status.
-async fn message(mut response: Response) -> String {
-    let mut body = Vec::new();
-    while let Some(Ok(frame)) = poll_fn(|cx| response.body.poll_frame(cx)).await {
-        body.extend_from_slice(&frame);
-        if body.len() > MAX_ERROR_BODY {
-            break;
-        }
-    }
-    let error: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-    let message = error.as_ref().and_then(|error| error["error"]["message"].as_str());
-    let status = response.status.as_u16();
-    message.map_or_else(|| format!("answered {status}"), |message| format!("{message} ({status})"))
 }

@@ -108,7 +108,7 @@ async fn watch(state: &mut TopState, mut news: mpsc::Receiver<FeedNews>) -> Resu
                 Some(KeyOutcome::Changed) => terminal.draw(|frame| screen::draw(frame, state))?,
                 Some(KeyOutcome::Nothing) => {}
             },
-            _ = signals.first(|| {}) => return Ok(ExitCode::SUCCESS),
+            () = signals.end_or_hangup() => return Ok(ExitCode::SUCCESS),
             _ = ticks.tick() => {
                 quiet += 1;
                 // Ages and waits grow also without news.
