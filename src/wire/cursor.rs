@@ -20,10 +20,15 @@ pub(super) struct JsonError {
 pub(super) struct Cursor<'a> {
     body: &'a [u8],
     at: usize,
+    /// Runs of whole numbers are looked for from here on.
+    runs_from: usize,
 }
 
 /// The first bytes of a string are tested sixteen at a time, so often: most strings are not longer.
 const NEAR_CHUNKS: usize = 6;
+
+/// Bytes behind a number that begins no run, before one is looked for again.
+const NO_RUN: usize = 4 * BLOCK;
 
 #[derive(Clone, Copy)]
 enum Container {
@@ -40,7 +45,7 @@ struct ContainerStack {
 
 impl<'a> Cursor<'a> {
     pub(super) const fn new(body: &'a [u8]) -> Self {
-        Self { body, at: 0 }
+        Self { body, at: 0, runs_from: 0 }
     }
 
     pub(super) const fn at(&self) -> usize {
@@ -230,7 +235,10 @@ impl<'a> Cursor<'a> {
     /// Skips whole numbers of a list with the `,` or `, ` after each, as many as fill blocks: lists of tokens
     /// are long. Anything else is left, right or wrong.
     fn whole_numbers(&mut self) {
-        while let Some(bytes) = self.rest().first_chunk() {
+        while self.at >= self.runs_from
+            && self.peek().is_some_and(|byte| byte.is_ascii_digit())
+            && let Some(bytes) = self.rest().first_chunk()
+        {
             let block = TextBlock::new(bytes);
             let (digits, commas, spaces) = (block.digits(), block.equal(b','), block.equal(b' '));
             let leading_zeros = block.equal(b'0') & !(digits << 1) & (digits >> 1);
@@ -238,13 +246,14 @@ impl<'a> Cursor<'a> {
                 | leading_zeros
                 | commas & !(digits << 1)
                 | spaces & !(commas << 1);
-            if digits & 1 == 0 {
-                return;
-            }
             // The last comma whose next byte is known, too.
             let known = (unknown & unknown.wrapping_neg()).wrapping_sub(1);
             let commas = commas & (known >> 1);
-            let Some(last) = commas.checked_ilog2() else { return };
+            let Some(last) = commas.checked_ilog2() else {
+                // Numbers of another form are mostly followed by more of them.
+                self.runs_from = self.at + NO_RUN;
+                return;
+            };
             self.at += last as usize + 1 + usize::from(spaces >> last >> 1 & 1 == 1);
         }
     }
