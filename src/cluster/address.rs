@@ -45,8 +45,8 @@ impl RedisUrl {
     /// Reads `redis://user:password@host:6379/0`, `rediss://…` (TLS), `unix:///run/redis.sock?db=0`, and a
     /// cluster as several nodes (`redis://a:7000,b:7000`, or whole URLs with commas between) or as one node
     /// with `?cluster=true`. `redis+sentinel://user:password@a:26379,b:26379/name/0` has the server's user
-    /// and database; `?sentinel_username=…&sentinel_password=…` are for the sentinels, `rediss+sentinel` is
-    /// TLS to both.
+    /// and database; `?sentinel_username=…&sentinel_password=…` are for the sentinels.
+    /// `rediss+sentinel` is TLS to both.
     ///
     /// # Errors
     /// The expected form. The text is not repeated, because it may hold a password.
