@@ -10,12 +10,10 @@ use tokio::{
     time::{Duration, sleep, timeout},
 };
 
-use super::{
-    super::destination::error_message,
-    view::{EndedRequest, LostEvents, TopSums, TopView},
-};
+use super::view::{EndedRequest, LostEvents, TopSums, TopView};
 use crate::{
     base::{ByteList, DeadlineKind},
+    cli::destination::error_message,
     telemetry::WorkerGauges,
     upstream::{Deadline, PoolSettings, Request, SharedPools, Target, Upstream},
     wire::{Event, Scanner},
