@@ -17,7 +17,7 @@ pub enum ReasoningOrigin {
     /// `reasoning` of a chat message. Payload: as above.
     ChatReasoning,
     /// `reasoning_details` of a chat message, as OpenRouter has them. Payload: some elements as a JSON array,
-    /// with [`TEXT_PLACE`] for the text that stands beside the signature.
+    /// with one [`TEXT_PLACE`] for the text that stands beside the signature.
     ChatDetails,
     /// A part `thinking` of a chat message's content, as Mistral has it. Payload: as of `reasoning_content`.
     ChatThinkPart,
@@ -55,8 +55,11 @@ pub const SIGNATURE_MARK: &str = "dGhhbHdlZzox";
 pub const TEXT_PLACE: &str = "\u{1}";
 
 /// The elements of `reasoning_details` of a payload, without the brackets. `None`: it is none of ours,
-/// because a client may write any payload.
+/// because a client may write any payload: one with many places for a long text is not built.
 pub fn details_with_text(payload: &str, text: &str) -> Option<String> {
+    if payload.matches(TEXT_PLACE).nth(1).is_some() {
+        return None;
+    }
     let mut string = Vec::new();
     string.string(text);
     let json = payload.replace(TEXT_PLACE, str::from_utf8(&string).ok()?);
@@ -193,6 +196,12 @@ mod tests {
         for forged in ["", "[]", "{}", "1", r#"[{"a":1}],"model":"x""#, r#"[1]]"#, "[{]"] {
             assert_eq!(details_with_text(forged, "t"), None, "{forged}");
         }
+    }
+
+    #[test]
+    fn a_payload_has_one_place_for_the_text() {
+        let payload = format!("[{}1]", format!("{TEXT_PLACE},").repeat(1 << 20));
+        assert_eq!(details_with_text(&payload, &"t".repeat(1 << 20)), None);
     }
 
     #[test]
