@@ -47,7 +47,11 @@ fn read_tool<'t>(
         }
         "local_shell" => (ToolKind::LocalShell, ToolForm::LocalShell),
         "namespace" if namespace.is_none() => {
-            let name = tool.required_text("name")?;
+            let place = tool.required("name")?;
+            let name = place.string()?;
+            if name.len() > MAX_NAMESPACE {
+                return Err(place.invalid("expected at most 256 bytes"));
+            }
             let inner = tool.required("tools")?;
             for function in inner.elements()? {
                 read_tool(&function, Some(name), talk)?;
@@ -62,6 +66,9 @@ fn read_tool<'t>(
     let name = if kind == ToolKind::LocalShell { "local_shell" } else { tool.required_text("name")? };
     if tool.member("defer_loading").is_some() {
         talk.dropped.note("tools.defer_loading");
+    }
+    if talk.tools.len() >= MAX_TOOLS {
+        return Err(tool.invalid("expected at most 4096 tools"));
     }
     let sent = free_name(talk, namespace, name);
     if kind != ToolKind::Function || sent != name {
@@ -88,6 +95,10 @@ pub(super) fn read_grammar<'t>(
 }
 
 const MAX_NAME: usize = 64;
+/// Each tool of a namespace has its name.
+const MAX_NAMESPACE: usize = 256;
+/// Each name is compared with all before it.
+const MAX_TOOLS: usize = 4096;
 
 /// A name that chat providers accept: letters, digits, `_` and `-`, at most 64.
 fn flat_name<'t>(namespace: Option<&'t str>, name: &'t str) -> Cow<'t, str> {

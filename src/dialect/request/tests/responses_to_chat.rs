@@ -139,6 +139,19 @@ fn namespaces_are_flattened_and_kept_for_the_answer() {
     assert_eq!((first.sent.as_str(), first.name.as_str(), first.namespace.as_deref()), expected);
 }
 
+/// Each tool of a namespace has its name, and each is compared with those before it.
+#[test]
+fn names_of_namespaces_and_lists_of_tools_are_bounded() {
+    let of = |name: &str, count: usize| {
+        let tools: Vec<_> =
+            (0..count).map(|index| json!({"type": "function", "name": format!("f{index}")})).collect();
+        json!({"model": "m", "input": "hi", "tools": [{"type": "namespace", "name": name, "tools": tools}]})
+    };
+    assert_eq!(WAY.invalid(&of(&"n".repeat(257), 1)), "tools[0].name");
+    assert_eq!(WAY.invalid(&of("n", 4097)), "tools[0].tools[4096]");
+    WAY.body(&of(&"n".repeat(256), 4096));
+}
+
 #[test]
 fn the_local_shell_is_a_function() {
     let action = json!({"type": "exec", "command": ["ls"], "env": {}});
