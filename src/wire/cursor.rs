@@ -91,6 +91,7 @@ impl<'a> Cursor<'a> {
             return Err(self.error("expected a string"));
         }
         self.at += 1;
+        let mut is_prose = true;
         for _ in 0..NEAR_CHUNKS {
             let Some(chunk) = self.rest().first_chunk() else { break };
             let stops = text::stops(chunk);
@@ -103,14 +104,16 @@ impl<'a> Cursor<'a> {
                 self.at += 1;
                 return Ok(false);
             }
+            is_prose = false;
             break;
         }
-        self.string_end()
+        self.string_end(is_prose)
     }
 
-    /// As [`Cursor::string`], from a byte inside of the string that is not escaped.
-    fn string_end(&mut self) -> Result<bool, JsonError> {
-        let (mut any_escape, mut is_prose) = (false, true);
+    /// As [`Cursor::string`], from a byte inside of the string that is not escaped. `is_prose`: few bytes of
+    /// it are escaped.
+    fn string_end(&mut self, mut is_prose: bool) -> Result<bool, JsonError> {
+        let mut any_escape = false;
         loop {
             if is_prose {
                 self.at += text::plain_chunks(self.rest());
