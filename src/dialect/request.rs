@@ -94,7 +94,8 @@ pub fn translate(
     body: &[u8],
     options: &RequestOptions<'_>,
 ) -> Result<TranslatedRequest, RequestError> {
-    let Some(key) = options.key.filter(|_| from != ApiDialect::Gemini && body.len() >= talk_memo::MIN_BODY)
+    let Some(key) =
+        options.key.filter(|_| from != ApiDialect::Gemini && talk_memo::SIZE_OF_BODY.contains(&body.len()))
     else {
         let once = translate_with((from, to), (body, KnownParts::NONE), options, false);
         return once.map(WrittenRequest::translated);

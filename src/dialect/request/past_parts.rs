@@ -80,9 +80,9 @@ struct TurnsEnd {
 }
 
 /// Bytes of turns, as they came or as they were written, that are kept of one conversation.
-pub(super) const MAX_TURNS: usize = 1 << 20;
+const MAX_TURNS: usize = 1 << 20;
 /// Fewer bytes are as quickly translated.
-pub(super) const MIN_TURNS: usize = 1024;
+const MIN_TURNS: usize = 1024;
 
 impl PastTurns {
     pub(super) fn new(owner: PartsOwner, names: Vec<ToolName>) -> Self {
@@ -100,10 +100,14 @@ impl PastTurns {
 
     /// The memory that it takes.
     pub(super) fn bytes(&self) -> usize {
-        let notes = self.notes.0.iter().chain(&self.notes.1).chain(&self.calls);
-        let texts = notes.map(|text| text.len() + size_of::<String>()).sum::<usize>();
+        let texts = size_of_texts(self.notes.0.iter().chain(&self.notes.1).chain(&self.calls));
         let ends = self.ends.capacity() * size_of::<TurnsEnd>();
-        self.source.capacity() + self.written.memory() + texts + ends
+        self.source.capacity() + self.written.memory() + texts + ends + size_of_names(&self.names)
+    }
+
+    /// So little that it is translated as quickly.
+    pub(super) fn is_short(&self) -> bool {
+        self.ends.last().is_none_or(|end| end.source < MIN_TURNS)
     }
 
     /// The last place of those that `bytes` begin with, and the length up to it.
@@ -140,18 +144,20 @@ impl PastTurns {
         let mut copy = Self::new(self.owner.clone(), self.names.clone());
         copy.source.extend_from_slice(self.source.get(..length.source)?);
         copy.written = self.written.copy_of(length.written);
+        copy.notes.0.extend_from_slice(self.notes.0.get(..length.notes.0)?);
+        copy.notes.1.extend_from_slice(self.notes.1.get(..length.notes.1)?);
         copy.calls.extend_from_slice(self.calls.get(..length.calls)?);
         copy.ends.extend_from_slice(self.ends.get(..=end)?);
         Some(copy)
     }
 
-    /// Appends the turns of a request: `turns` have the places at which they may be cut.
+    /// Appends the turns of a request: `turns` have the places at which they may be cut. Whether any was.
     pub(super) fn extend(
         &mut self,
         (body, written): (&[u8], &[u8]),
         turns: &NewTurns<'_>,
         record: &TalkRecord,
-    ) {
+    ) -> bool {
         let before = self.ends.last().copied().unwrap_or_default();
         let mut last = before;
         for (element, mark) in &turns.ends {
@@ -181,20 +187,18 @@ impl PastTurns {
         self.written.append(part(written, turns.written_from, last.written - before.written));
         let calls = record.calls.get(..last.calls - before.calls).unwrap_or_default();
         self.calls.extend_from_slice(calls);
-        if last.source > before.source {
+        let has_grown = last.source > before.source;
+        if has_grown {
             self.notes.0 = record.notes.0.get(..last.notes.0).unwrap_or_default().to_vec();
             self.notes.1 = record.notes.1.get(..last.notes.1).unwrap_or_default().to_vec();
         }
+        has_grown
     }
 
     /// Whether one of the two goes on where the other ends.
     pub(super) fn is_of_one_talk(&self, other: &Self) -> bool {
         let length = self.source.len().min(other.source.len());
         self.owner == other.owner && common_length(&self.source, &other.source) == length
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
     }
 }
 
@@ -252,6 +256,16 @@ impl<'r> NewTurns<'r> {
     }
 }
 
+fn size_of_texts<'a>(texts: impl Iterator<Item = &'a String>) -> usize {
+    texts.map(|text| text.len() + size_of::<String>()).sum()
+}
+
+fn size_of_names(names: &[ToolName]) -> usize {
+    let texts =
+        |name: &ToolName| name.sent.len() + name.name.len() + name.namespace.as_ref().map_or(0, String::len);
+    names.iter().map(|name| texts(name) + size_of::<ToolName>()).sum()
+}
+
 /// A list of tools.
 #[derive(Debug)]
 pub(super) struct PastTools {
@@ -266,7 +280,7 @@ pub(super) struct PastTools {
 }
 
 /// Fewer bytes are as quickly translated; more are not remembered.
-pub(super) const SIZE_OF_TOOLS: Range<usize> = 2048..512 << 10;
+const SIZE_OF_TOOLS: Range<usize> = 2048..512 << 10;
 
 impl PastTools {
     /// `None`: they are too short or too long, or were not written.
@@ -274,7 +288,7 @@ impl PastTools {
         owner: &PartsOwner,
         (body, written): (&[u8], &[u8]),
         tools: ToolsRecord,
-        names: Vec<ToolName>,
+        names: &[ToolName],
     ) -> Option<Self> {
         let source = body.get(tools.source)?;
         let written = written.get(tools.written)?;
@@ -285,7 +299,7 @@ impl PastTools {
             owner: owner.clone(),
             source: source.into(),
             written: Bytes::copy_from_slice(written),
-            names,
+            names: names.to_vec(),
             notes: tools.notes,
             hosted: tools.hosted,
             tokens: tools.tokens,
@@ -294,7 +308,8 @@ impl PastTools {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.source.len() + self.written.len()
+        let texts = size_of_texts(self.notes.0.iter().chain(&self.notes.1).chain(&self.hosted));
+        self.source.len() + self.written.len() + texts + size_of_names(&self.names)
     }
 
     pub(super) fn known(&self, place: usize) -> KnownTools<'_> {

@@ -202,7 +202,7 @@ impl<'t> Conversation<'t> {
         self.record.state.has_detail |= has_detail(turn) || known.is_some_and(|known| known.state.has_detail);
         self.record.state.thinking =
             self.record.state.thinking.after(turn, known.map(|known| known.state.thinking));
-        let old = known.map_or(&[][..], |known| known.calls);
+        let old = self.document.known.turns.map_or(&[][..], |known| known.calls);
         for name in turn.parts.iter().filter_map(call_name) {
             if !old.iter().chain(&self.record.calls).any(|called| called == name) {
                 self.record.calls.push(name.to_owned());

@@ -15,7 +15,6 @@ pub(super) struct SharedText {
 }
 
 impl SharedText {
-    /// A piece that was cut holds up to twice its length.
     pub(super) fn memory(&self) -> usize {
         self.length + self.open.capacity()
     }
@@ -39,17 +38,11 @@ impl SharedText {
             return self.open.truncate(open);
         }
         self.open.clear();
-        while let Some(mut piece) = self.pieces.pop() {
+        while let Some(piece) = self.pieces.pop() {
             self.length -= piece.len();
             let Some(left) = length.checked_sub(self.length) else { continue };
-            // A short rest of a piece would hold the memory of all of it.
-            if left < MIN_PIECE / 2 {
-                self.open.extend_from_slice(piece.get(..left).unwrap_or_default());
-            } else {
-                piece.truncate(left);
-                self.length += left;
-                self.pieces.push(piece);
-            }
+            // A part of a piece would hold the memory of all of it.
+            self.open.extend_from_slice(piece.get(..left).unwrap_or_default());
             return;
         }
     }

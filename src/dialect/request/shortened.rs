@@ -4,36 +4,28 @@
 //! rest checks that the empty value which stands for them is the list of tools, or an element of the list of
 //! turns. So the body is JSON, and says the same, if and only if the rest is and does.
 
+use std::iter;
+
 use memchr::memmem;
 
 use crate::dialect::{ApiDialect, string_inside::string_length};
 
 /// Places of a name that are looked at; strings of arguments may have it, too.
 const MAX_PLACES: usize = 4;
-/// Of an element, the bytes at each end in which its role may stand.
-const NEAR_ENDS: usize = 40;
+/// Elements that are looked at.
+const MAX_STARTS: usize = 8;
 
-/// Where the turns begin, behind the words of the system.
-pub(super) fn turns_start(client: ApiDialect, body: &[u8]) -> Option<usize> {
+/// Where the turns may begin: the first elements of their list, because the system's words may stand before
+/// them.
+pub(super) fn turn_starts(client: ApiDialect, body: &[u8]) -> impl Iterator<Item = usize> + '_ {
     let name: &[u8] = if client == ApiDialect::Responses { b"\"input\"" } else { b"\"messages\"" };
-    let mut at = values_of(name, body).find(|at| body.get(*at) == Some(&b'['))? + 1;
-    loop {
-        at += spaces(body.get(at..)?);
-        let element = body.get(at..)?;
-        if client != ApiDialect::ChatCompletions {
-            return Some(at);
-        }
-        let length = value_length(element)?;
-        let element = element.get(..length)?;
-        let ends = [element.get(..length.min(NEAR_ENDS))?, element.get(length.saturating_sub(NEAR_ENDS)..)?];
-        let is_in_ends = |word: &[u8]| ends.iter().any(|end| memmem::find(end, word).is_some());
-        if !is_in_ends(b"\"system\"") && !is_in_ends(b"\"developer\"") {
-            return Some(at);
-        }
-        at += length;
-        at += spaces(body.get(at..)?);
-        at += usize::from(body.get(at) == Some(&b','));
-    }
+    let list = values_of(name, body).find(|at| body.get(*at) == Some(&b'['));
+    let element_at = |at: usize| Some(at + spaces(body.get(at..)?));
+    let starts = iter::successors(list.and_then(|at| element_at(at + 1)), move |at| {
+        let end = element_at(at + value_length(body.get(*at..)?)?)?;
+        element_at(end + usize::from(body.get(end) == Some(&b',')))
+    });
+    starts.take(MAX_STARTS)
 }
 
 /// Where values of members of this name begin. `name`: with its quotes.

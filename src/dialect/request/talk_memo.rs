@@ -16,8 +16,8 @@ use std::{cell::Cell, ops::Range};
 use super::{
     RequestError, TranslatedRequest,
     known::KnownParts,
-    past_parts::{NewTurns, PartsOwner, PastTools, PastTurns, SIZE_OF_TOOLS},
-    shortened::{ShortenedBody, turns_start, values_of},
+    past_parts::{NewTurns, PartsOwner, PastTools, PastTurns},
+    shortened::{ShortenedBody, turn_starts, values_of},
     talk_record::TalkRecord,
     translated::WrittenRequest,
 };
@@ -26,8 +26,8 @@ thread_local! {
     static KEPT: Cell<TalkMemo> = const { Cell::new(TalkMemo::EMPTY) };
 }
 
-/// A shorter body is translated as quickly without.
-pub(super) const MIN_BODY: usize = 8 << 10;
+/// A shorter body is translated as quickly without, and of a longer one little would be kept.
+pub(super) const SIZE_OF_BODY: Range<usize> = 8 << 10..4 << 20;
 /// Of all conversations, and of all lists of tools.
 const MAX_BYTES: usize = 4 << 20;
 const MAX_TALKS: usize = 32;
@@ -119,14 +119,16 @@ impl TalkMemo {
     fn find(&self, owner: &PartsOwner, body: &[u8], shortened: &mut ShortenedBody) -> Option<FoundParts> {
         let is_own = |known: &PartsOwner| known == owner;
         let (mut turns, mut span) = (None, None);
-        if self.talks.iter().any(|talk| is_own(&talk.owner))
-            && let Some(start) = turns_start(owner.client(), body)
-        {
-            let rest = body.get(start..).unwrap_or_default();
-            let own = self.talks.iter().enumerate().filter(|(_, talk)| is_own(&talk.owner));
-            let found = own.filter_map(|(at, talk)| talk.find(rest).map(|(end, length)| (length, at, end)));
-            if let Some((length, at, end)) = found.max() {
-                (turns, span) = (Some((at, end)), Some(start..start + length));
+        let own = || self.talks.iter().enumerate().filter(|(_, talk)| is_own(&talk.owner));
+        if own().next().is_some() {
+            for start in turn_starts(owner.client(), body) {
+                let rest = body.get(start..).unwrap_or_default();
+                let found =
+                    own().filter_map(|(at, talk)| talk.find(rest).map(|(end, length)| (length, at, end)));
+                if let Some((length, at, end)) = found.max() {
+                    (turns, span) = (Some((at, end)), Some(start..start + length));
+                    break;
+                }
             }
         }
         let (tools, tools_span) = self.find_tools(owner, body, span.as_ref()).unzip();
@@ -191,12 +193,11 @@ impl TalkMemo {
         if let Some(talk) = found.and_then(|found| self.talks.get_mut(found.turns?.0)) {
             talk.used = self.clock;
         }
-        if !record.is_on() {
+        if !record.is_on {
             return;
         }
         if let Some(tools) = record.tools.take()
-            && SIZE_OF_TOOLS.contains(&tools.source.len())
-            && let Some(mut tools) = PastTools::new(owner, bodies, tools, record.names.clone())
+            && let Some(mut tools) = PastTools::new(owner, bodies, tools, &record.names)
         {
             tools.used = self.clock;
             self.tools.retain(|known| known.owner != *owner || known.source != tools.source);
@@ -214,17 +215,19 @@ impl TalkMemo {
         known: Option<(usize, usize)>,
     ) {
         let Some(new) = NewTurns::of(record, bodies.1, known.is_some()) else { return };
-        let mut talk = match known {
-            None => PastTurns::new(owner.clone(), record.names.clone()),
+        let (mut talk, is_copy) = match known {
+            None => (PastTurns::new(owner.clone(), record.names.clone()), false),
             Some((at, end)) => match self.talks.get_mut(at).map(|talk| talk.cut(end)) {
                 None => return,
-                Some(Some(copy)) => copy,
-                Some(None) => self.talks.swap_remove(at),
+                Some(Some(copy)) => (copy, true),
+                Some(None) => (self.talks.swap_remove(at), false),
             },
         };
-        talk.extend(bodies, &new, record);
+        let has_grown = talk.extend(bodies, &new, record);
         talk.used = self.clock;
-        if !talk.is_empty() {
+        // What the copy was made of knows as much as one that has not grown. One that is too large for all
+        // would drive out the others first.
+        if (has_grown || !is_copy) && !talk.is_short() && talk.bytes() <= MAX_BYTES {
             self.talks.retain(|known| !known.is_of_one_talk(&talk));
             self.talks.push(talk);
         }

@@ -88,13 +88,9 @@ impl TalkRecord {
         self.is_on = true;
     }
 
-    /// The turns are no list that only grows.
+    /// The turns are no list that only grows; known tools stay taken.
     pub(super) fn stop(&mut self) {
-        *self = Self::default();
-    }
-
-    pub(super) const fn is_on(&self) -> bool {
-        self.is_on
+        *self = Self { has_taken_tools: self.has_taken_tools, ..Self::default() };
     }
 
     pub(super) fn place(&self) -> TurnSource {

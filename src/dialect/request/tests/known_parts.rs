@@ -480,6 +480,41 @@ fn a_worker_remembers_a_bounded_number_of_bytes() {
     }
 }
 
+/// Codex sends its developer's words as the first elements.
+#[test]
+fn turns_behind_words_of_the_developer_are_known() {
+    let said: Vec<_> = (2..20).map(|turn| usual(1, turn)).collect();
+    let body = String::from_utf8(FRAME.body(Responses, &said)).unwrap();
+    let words = r#"{"type":"message","id":"msg_0123456789012345678901234567890123456789","role":"developer",
+        "content":[{"type":"input_text","text":"Be short."}]},"#;
+    let body = body.replacen("\"input\":[", &format!("\"input\":[{words}{words}"), 1);
+    assert!(body.contains(words));
+    let mut worker = Worker::default();
+    for turn in 0..2 {
+        let pair = (Responses, ChatCompletions);
+        worker.translate(pair, body.as_bytes(), "key", &RequestOptions::new("m")).unwrap();
+        assert_eq!(worker.known.get()[0], turn > 0);
+    }
+}
+
+/// Short conversations do not drive out those that can be found.
+#[test]
+fn short_turns_are_not_kept() {
+    let mut worker = Worker::default();
+    let long: Vec<_> = (2..40).map(|turn| usual(1, turn)).collect();
+    let options = RequestOptions::new("m");
+    let pair = (Messages, ChatCompletions);
+    for _ in 0..2 {
+        worker.translate(pair, &FRAME.body(Messages, &long), "key", &options).unwrap();
+        for question in 0..40 {
+            let short = [usual(0, question)];
+            worker.translate(pair, &FRAME.body(Messages, &short), "key", &options).unwrap();
+        }
+    }
+    worker.translate(pair, &FRAME.body(Messages, &long), "key", &options).unwrap();
+    assert!(worker.known.get()[0]);
+}
+
 /// A turn of no words is left out, so that the system's words after it go to those before it.
 #[test]
 fn words_of_the_system_after_an_empty_turn_are_not_lost() {
@@ -506,8 +541,10 @@ fn a_key_is_an_option() {
     for (from, to) in PAIRS {
         let body = FRAME.body(from, &said);
         let expected = facts(translate(from, to, &body, &options)).unwrap();
-        for _ in 0..3 {
-            assert_eq!(facts(translate(from, to, &body, &keyed)).unwrap(), expected);
+        for turn in 0..3 {
+            let translated = translate(from, to, &body, &keyed).unwrap();
+            assert_eq!(translated.body.len() > 1, turn > 0, "{from:?} {to:?}: known from the second on");
+            assert_eq!(facts(Ok(translated)).unwrap(), expected);
         }
     }
 }
