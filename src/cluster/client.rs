@@ -103,7 +103,8 @@ impl RedisClient {
         Ok(if let Value::BulkString(bytes) = value { Some(bytes) } else { None })
     }
 
-    /// A script on one key, with these arguments.
+    /// A script on one key, with these arguments. A server that refuses its writes is of no use to the others
+    /// either, and counts as away; a stored answer that it refuses may be found there all the same.
     ///
     /// # Errors
     /// As [`Self::call`].
@@ -113,10 +114,16 @@ impl RedisClient {
             command.arg(script).arg(1).arg(key).arg(args);
             command
         };
-        match self.call(&command("EVALSHA", script.digest())).await {
+        let generation = self.generation();
+        let outcome = match self.call(&command("EVALSHA", script.digest())).await {
             Err(fault) if fault.is_unknown_script() => self.call(&command("EVAL", script.text())).await,
             outcome => outcome,
+        };
+        // Other masters of a cluster may take them.
+        if outcome.as_ref().is_err_and(RedisFault::refuses_writes) && !self.is_of_cluster() {
+            self.drop_link(generation);
         }
+        outcome
     }
 
     async fn call_once(&self, command: &Cmd) -> Result<Value, RedisFault> {
@@ -140,6 +147,10 @@ impl RedisClient {
             }
         }
         outcome
+    }
+
+    fn is_of_cluster(&self) -> bool {
+        self.0.link.load().as_ref().is_some_and(|link| link.is_cluster())
     }
 
     fn note_answer(&self) {

@@ -44,6 +44,13 @@ impl RedisFault {
         takes_no_writes || error.is_unrecoverable_error() || error.is_io_error()
     }
 
+    /// The server refuses writes for now: its memory is full, it cannot store them, or too few replicas
+    /// follow it. It goes on to answer other calls.
+    pub(super) fn refuses_writes(&self) -> bool {
+        let Self::Driver(error) = self else { return false };
+        matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS"))
+    }
+
     /// A node of a cluster was asked that does not have the key, so that nothing was carried out.
     pub(super) fn is_redirection(&self) -> bool {
         let Self::Driver(error) = self else { return false };
@@ -57,5 +64,35 @@ impl RedisFault {
     pub(super) fn is_unknown_script(&self) -> bool {
         let Self::Driver(error) = self else { return false };
         error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::parse_redis_value;
+
+    use super::*;
+
+    /// As a server and its scripts say it.
+    fn said(line: &str) -> RedisFault {
+        let answer = parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+        answer.extract_error().unwrap_err().into()
+    }
+
+    #[test]
+    fn a_server_that_refuses_writes_is_known_by_its_words() {
+        for line in [
+            "OOM command not allowed when used memory > 'maxmemory'. script: 7a, on @user_script:1.",
+            "MISCONF Errors writing to the AOF file: No space left on device",
+            "NOREPLICAS Not enough good replicas to write.",
+        ] {
+            assert!(said(line).refuses_writes() && !said(line).ends_connection(), "{line}");
+        }
+        for line in ["READONLY You can't write against a read only replica.", "LOADING x", "MASTERDOWN x"] {
+            assert!(said(line).ends_connection(), "{line}");
+        }
+        for line in ["ERR OOM", "WRONGTYPE x", "NOPERM x", "NOSCRIPT x", "MOVED 1 127.0.0.1:7000"] {
+            assert!(!said(line).refuses_writes() && !said(line).ends_connection(), "{line}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use thalweg::{
-    auth::TokenSettings,
+    auth::{TokenSettings, limit::WhenAlone},
     base::Secret,
     cluster::{RedisSettings, RedisUrl},
 };
@@ -12,6 +12,7 @@ use thalweg::{
 use super::server::{RedisServer, free_port};
 use crate::{
     client::{Call, Version, call::TOKEN},
+    clients::keys::requests,
     gateway::{Gateway, Plan},
     journal,
     upstream::{Speaks, Upstream, log::in_time, script},
@@ -119,6 +120,56 @@ async fn an_outage_is_one_line_and_its_end_another() {
     until_page(&gateway, "/metrics", &up("cache", 1)).await;
     assert_eq!(journal::count(["Redis is away", &at]), 8);
     assert!(!journal::mentions("s3cret-of-server"));
+    gateway.stop().await;
+}
+
+/// A server that answers and refuses writes, because its memory is full or it has no replica, is away: limits
+/// hold as without it, at once, and one line of the log says so.
+#[tokio::test]
+async fn a_server_that_refuses_writes_is_away() {
+    let Some(server) = RedisServer::start(&[]).await else { return };
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let key = format!("{TOKEN}-limited");
+    let limited =
+        TokenSettings { limits: requests(5000), ..TokenSettings::plain("a", Secret::new(key.clone())) };
+    let operator = TokenSettings { admin: true, ..TokenSettings::plain("op", Secret::new(TOKEN.to_owned())) };
+    // Far above the time in which an answer without Redis is there.
+    let wait = Duration::from_secs(60);
+    let plan = Plan::to(&[&upstream]).with(|all| {
+        all.tokens = vec![limited, operator];
+        all.redis = Some(RedisSettings { cache: None, wait, ..RedisSettings::plain(server.url()) });
+        all.when_alone = WhenAlone::Closed;
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let mut asked = async || {
+        let call = Call::whole().header("authorization", &format!("Bearer {key}"));
+        let answer = in_time(client.send(call)).await.expect("an answer before the wait is over");
+        let status = answer.status.as_u16();
+        answer.collect().await;
+        status
+    };
+    let at = format!("127.0.0.1:{}", server.port);
+    for (number, (name, refuses)) in [("maxmemory", "1"), ("min-replicas-to-write", "1")].iter().enumerate() {
+        until_page(&gateway, "/metrics", "thalweg_redis_up{purpose=\"limits\"} 1\n").await;
+        assert_eq!(asked().await, 200);
+        server.ask(&["CONFIG", "SET", name, refuses]).await;
+        until_page(&gateway, "/metrics", "thalweg_redis_up{purpose=\"limits\"} 0\n").await;
+        until_logged(["Redis is away", &at], number + 1).await;
+        let closed = async {
+            // The last grant lives for three seconds.
+            while asked().await == 200 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        in_time(closed).await.expect("no grant is left");
+        assert_eq!(asked().await, 503);
+        server.ask(&["CONFIG", "SET", name, "0"]).await;
+        until_page(&gateway, "/metrics", "thalweg_redis_up{purpose=\"limits\"} 1\n").await;
+        assert_eq!(asked().await, 200);
+        assert_eq!(journal::count(["Redis is away", &at]), number + 1, "one line each");
+    }
+    drop(client);
     gateway.stop().await;
 }
 
