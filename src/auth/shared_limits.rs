@@ -38,7 +38,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const LIFE_INTERVAL: Duration = Duration::from_secs(2);
 /// A replica without a sign of life for as long does not count.
 const LIFE_MS: u64 = 8000;
-/// After a loss, the others have reported all that they know by then.
+/// After a loss or an outage, the others have reported all that they know by then.
 const RECOVERY_MS: u64 = 5000;
 /// How long requests wait for the process's first try to connect.
 const FIRST_CONNECTION: Duration = Duration::from_secs(1);
@@ -80,7 +80,7 @@ struct KeeperParts {
     replicas: Arc<AtomicU32>,
     report: RedisScript,
     life: RedisScript,
-    /// Until when others may not have told a server all that they know; in the process's time.
+    /// Until when others may not have told the server all that they know; in the process's time.
     recovers_until: AtomicU64,
     born: AtomicU64,
     has_loss: AtomicBool,
@@ -290,7 +290,7 @@ impl KeeperParts {
         }
     }
 
-    /// Counts the replicas, and notices whether the server has lost its records.
+    /// Counts the replicas, and notices whether the server has lost its records, or was away.
     /// False: no answer.
     async fn sign_of_life(&self, life: u64, has_loss: bool) -> bool {
         let link = self.client.generation();
@@ -301,13 +301,19 @@ impl KeeperParts {
         let Ok(value) = self.client.run(&self.life, &key, &args).await else { return false };
         let Some([now, count, born]) = numbers(&value) else { return false };
         let replicas = u32::try_from(count).unwrap_or(u32::MAX).max(1);
-        let recovers = now < born.saturating_add(RECOVERY_MS);
-        if self.born.swap(born, Relaxed) != born {
+        let is_young = self.born.swap(born, Relaxed) != born;
+        // The others may have lost it as well, and not have told of their use meanwhile.
+        let is_back = ![0, link].contains(&self.seen.load(Relaxed));
+        if is_young {
             self.has_loss.store(true, Relaxed);
-            let rest = born.saturating_add(RECOVERY_MS).saturating_sub(now);
-            self.recovers_until.store(millis(self.clock.now()) + rest, Relaxed);
         }
-        // A server that has lost everything does not know all replicas yet.
+        if is_young || is_back {
+            let begins = if is_back { now } else { born };
+            let rest = begins.saturating_add(RECOVERY_MS).saturating_sub(now);
+            self.recovers_until.fetch_max(millis(self.clock.now()) + rest, Relaxed);
+        }
+        // A server that has lost everything, or was away, does not know all replicas yet.
+        let recovers = millis(self.clock.now()) < self.recovers_until.load(Relaxed);
         let known = if recovers { self.replicas.load(Relaxed) } else { 0 };
         self.replicas.store(replicas.max(known), Relaxed);
         self.seen.store(link, Relaxed);

@@ -326,3 +326,24 @@ async fn without_redis_limits_are_as_configured() {
     assert_eq!(good, 50, "half of the limit");
     stop(gateways).await;
 }
+
+/// A server that is out of memory answers, and grants nothing: each gateway has its part, as without a
+/// server, and nothing is granted twice when there is room again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_out_of_memory_leaves_each_its_part() {
+    let Some(server) = RedisServer::start(&[]).await else { return };
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let gateways = replicas(2, &upstream, &server.url(), &requests(100)).await;
+    until_known(&server, 2).await;
+    // Both have counted each other at their next sign of life.
+    tokio::time::sleep(RECOVERY).await;
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let [meanwhile, _, failed] = flood(&[&gateways[0]], 8, Duration::from_secs(2)).await;
+    assert_eq!((meanwhile, failed), (50, 0), "half of the limit");
+    server.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    let all: Vec<&Gateway> = gateways.iter().collect();
+    let [after, _, failed] = flood(&all, 8, RECOVERY + Duration::from_secs(2)).await;
+    let sum = meanwhile + after;
+    assert!((95..=100).contains(&sum) && failed == 0, "{meanwhile} and {after} of 100, {failed} failed");
+    stop(gateways).await;
+}
