@@ -6,7 +6,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    ops::Range,
     rc::Rc,
     sync::Arc,
 };
@@ -24,6 +23,8 @@ use crate::base::{RequestId, Stage};
 const MAX_SPARE: usize = 256;
 /// Requests of one worker that can be looked at; further ones are only counted.
 const MAX_SLOTS: usize = 64 * 1024;
+/// Places that the table keeps the room for when fewer are taken.
+const MIN_ROOM: usize = 1024;
 /// The place of a request that has no slot.
 const NO_PLACE: u32 = u32::MAX;
 /// Events between two looks at the added latency, which is kept elsewhere.
@@ -32,7 +33,9 @@ const ADDED_INTERVAL: u32 = 16;
 /// One request under way.
 #[derive(Debug)]
 pub struct RunningRequest {
-    place: u32,
+    place: Cell<u32>,
+    /// The number of the last reading that saw it.
+    seen_by: Cell<u32>,
     /// How far the request has come, reported if the client leaves.
     stage: Cell<Stage>,
     /// How far the attempt that is looked at has come, while one is.
@@ -61,7 +64,8 @@ pub(super) struct RunningFacts {
 impl RunningRequest {
     const fn new(place: u32) -> Self {
         Self {
-            place,
+            place: Cell::new(place),
+            seen_by: Cell::new(0),
             stage: Cell::new(Stage::Intake),
             attempt: Cell::new(Stage::Pool),
             is_attempted: Cell::new(false),
@@ -195,13 +199,22 @@ pub struct RunningTable(RefCell<RunningSlots>);
 
 #[derive(Debug, Default)]
 struct RunningSlots {
-    /// By place. `None`: the place is free, and its slot was not kept.
-    all: Vec<Option<Rc<RunningRequest>>>,
-    free: Vec<u32>,
-    /// Free places with a slot.
-    spare: usize,
+    /// Of the requests under way, by place. The last one takes the place of one that ends.
+    taken: Vec<Rc<RunningRequest>>,
+    /// For later requests.
+    spare: Vec<Rc<RunningRequest>>,
     /// Requests without a place.
     placeless: usize,
+    readings: u32,
+}
+
+/// One look at all requests, some places at a time: from the last place down, because a request that changes
+/// its place goes down. One that was looked at is known by the reading's number.
+#[derive(Debug)]
+pub(super) struct TableReading {
+    number: u32,
+    /// Places that are left.
+    left: usize,
 }
 
 impl RunningTable {
@@ -213,25 +226,36 @@ impl RunningTable {
     }
 
     /// A request has ended.
-    pub(super) fn leave(&self, request: &Rc<RunningRequest>) {
+    pub(super) fn leave(&self, request: &RunningRequest) {
         request.facts.replace(None);
-        self.0.borrow_mut().give_back(request.place);
+        self.0.borrow_mut().give_back(request.place.get());
     }
 
-    /// Places that a reader looks at, one after the other.
-    pub(super) fn places(&self) -> usize {
-        self.0.borrow().all.len()
+    /// Begins to look at the requests that are under way now.
+    pub(super) fn reading(&self) -> TableReading {
+        let mut slots = self.0.borrow_mut();
+        slots.readings = slots.readings.wrapping_add(1);
+        TableReading { number: slots.readings, left: slots.taken.len() }
     }
 
-    /// Calls `look` with the requests of these places that are under way.
-    pub(super) fn look(&self, places: Range<usize>, mut look: impl FnMut(&RunningRequest, &RunningFacts)) {
+    /// Calls `look` with the requests of the next `count` places. False: it was the last time.
+    pub(super) fn look(
+        &self,
+        reading: &mut TableReading,
+        count: usize,
+        mut look: impl FnMut(&RunningRequest, &RunningFacts),
+    ) -> bool {
         let slots = self.0.borrow();
-        let end = places.end.min(slots.all.len());
-        for request in slots.all.get(places.start..end).into_iter().flatten().flatten() {
-            if let Some(facts) = &*request.facts.borrow() {
+        let end = reading.left.min(slots.taken.len());
+        reading.left = end.saturating_sub(count);
+        for request in slots.taken.get(reading.left..end).into_iter().flatten() {
+            if request.seen_by.replace(reading.number) != reading.number
+                && let Some(facts) = &*request.facts.borrow()
+            {
                 look(request, facts);
             }
         }
+        reading.left > 0
     }
 
     /// Requests that cannot be looked at.
@@ -242,35 +266,101 @@ impl RunningTable {
 
 impl RunningSlots {
     fn take(&mut self) -> Rc<RunningRequest> {
-        let place = match self.free.pop() {
-            Some(place) => place,
-            None if self.all.len() < MAX_SLOTS => {
-                self.all.push(None);
-                u32::try_from(self.all.len() - 1).unwrap_or(NO_PLACE)
-            }
-            None => NO_PLACE,
-        };
-        let Some(slot) = self.all.get_mut(place as usize) else {
+        let Some(place) = u32::try_from(self.taken.len()).ok().filter(|_| self.taken.len() < MAX_SLOTS)
+        else {
             self.placeless += 1;
             return Rc::new(RunningRequest::new(NO_PLACE));
         };
-        if let Some(kept) = slot {
-            self.spare -= 1;
-            return Rc::clone(kept);
-        }
-        Rc::clone(slot.insert(Rc::new(RunningRequest::new(place))))
+        let request = self.spare.pop().unwrap_or_else(|| Rc::new(RunningRequest::new(place)));
+        request.place.set(place);
+        self.taken.push(Rc::clone(&request));
+        request
     }
 
     fn give_back(&mut self, place: u32) {
-        let Some(slot) = self.all.get_mut(place as usize) else {
+        if place == NO_PLACE {
             self.placeless = self.placeless.saturating_sub(1);
             return;
-        };
-        if self.spare < MAX_SPARE {
-            self.spare += 1;
-        } else {
-            *slot = None;
         }
-        self.free.push(place);
+        let index = place as usize;
+        if index >= self.taken.len() {
+            return;
+        }
+        let request = self.taken.swap_remove(index);
+        if let Some(moved) = self.taken.get(index) {
+            moved.place.set(place);
+        }
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(request);
+        }
+        if self.taken.capacity() > MIN_ROOM && self.taken.len() < self.taken.capacity() / 4 {
+            self.taken.shrink_to(MIN_ROOM.max(2 * self.taken.len()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::IdSource;
+
+    fn enter(table: &RunningTable, count: usize) -> Vec<Rc<RunningRequest>> {
+        let mut ids = IdSource::default();
+        let mut record = || RequestRecord::new(ids.make(), Instant::now(), RequestRoute::Unknown);
+        (0..count).map(|_| table.enter(&record())).collect()
+    }
+
+    fn leave(table: &RunningTable, requests: &[Rc<RunningRequest>]) {
+        requests.iter().for_each(|request| table.leave(request));
+    }
+
+    /// A slot that is dropped may be made again at the same address, so each is held until it is compared.
+    #[test]
+    fn after_a_burst_requests_allocate_nothing_and_memory_goes_back() {
+        let table = RunningTable::default();
+        let burst = enter(&table, 40 * MAX_SPARE);
+        leave(&table, &burst);
+        let room = || {
+            let slots = table.0.borrow();
+            (slots.taken.capacity(), slots.spare.capacity())
+        };
+        let rest = room();
+        assert!(rest.0 <= MIN_ROOM && rest.1 <= MAX_SPARE, "{rest:?}");
+        let kept = |request: &Rc<RunningRequest>| burst.iter().any(|slot| Rc::ptr_eq(slot, request));
+        for count in [1, MAX_SPARE, 1] {
+            let requests = enter(&table, count);
+            assert!(requests.iter().all(kept), "{count}");
+            leave(&table, &requests);
+            assert_eq!(room(), rest, "{count}");
+        }
+        let more = enter(&table, MAX_SPARE + 1);
+        assert_eq!(more.iter().filter(|request| kept(request)).count(), MAX_SPARE, "no more are kept");
+    }
+
+    /// Those that end between two looks leave holes, which others fill.
+    #[test]
+    fn a_reading_sees_each_request_once_while_others_come_and_go() {
+        let table = RunningTable::default();
+        let mut requests = enter(&table, 100);
+        let (mut reading, mut seen) = (table.reading(), Vec::new());
+        let mut gone = Vec::new();
+        while table.look(&mut reading, 10, |request, _| seen.push(std::ptr::from_ref(request))) {
+            gone.extend([requests.remove(0), requests.swap_remove(requests.len() / 2)]);
+            leave(&table, &gone[gone.len() - 2..]);
+            gone.extend(enter(&table, 1));
+        }
+        let times =
+            |request: &Rc<RunningRequest>| seen.iter().filter(|seen| Rc::as_ptr(request) == **seen).count();
+        assert!(requests.iter().all(|request| times(request) == 1));
+        assert_eq!(requests.len(), 100 - 2 * 9);
+    }
+
+    #[test]
+    fn requests_without_a_place_are_counted() {
+        let table = RunningTable::default();
+        let requests = enter(&table, MAX_SLOTS + 2);
+        assert_eq!(table.placeless(), 2);
+        leave(&table, &requests);
+        assert_eq!((table.placeless(), table.0.borrow().taken.len()), (0, 0));
     }
 }

@@ -104,10 +104,10 @@ impl RunningBoard {
 
 async fn read(table: &RunningTable, scopes: &[RunningScope]) -> WorkerReading {
     let mut views = vec![RunningView::default(); scopes.len()];
-    let (mut took, mut place) = (Duration::ZERO, 0);
-    while place < table.places() {
+    let (mut took, mut reading) = (Duration::ZERO, table.reading());
+    loop {
         let now = Instant::now();
-        table.look(place..place + STRIDE, |request, facts| {
+        let has_more = table.look(&mut reading, STRIDE, |request, facts| {
             for (scope, view) in scopes.iter().zip(&mut views) {
                 if facts.route.endpoint().is_some() && (scope.is_none() || *scope == facts.key_id) {
                     view.add(now, request, facts);
@@ -115,7 +115,9 @@ async fn read(table: &RunningTable, scopes: &[RunningScope]) -> WorkerReading {
             }
         });
         took += now.elapsed();
-        place += STRIDE;
+        if !has_more {
+            break;
+        }
         yield_now().await;
     }
     for (scope, view) in scopes.iter().zip(&mut views) {
@@ -128,6 +130,11 @@ async fn read(table: &RunningTable, scopes: &[RunningScope]) -> WorkerReading {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Waker},
+    };
+
     use serde_json::Value;
 
     use super::*;
@@ -227,8 +234,25 @@ mod tests {
             assert_eq!((&view["requests"], &view["left_out"]), (&3000.into(), &2900.into()));
             drop(requests);
             let none = bench.read(&[None, Some("b")]).await.remove(0);
-            assert_eq!((&none["requests"], bench.queue.running().places()), (&0.into(), 3000));
+            assert_eq!(none["requests"], 0);
         }
+    }
+
+    /// The places that a burst has left are no work.
+    #[test]
+    fn a_reader_yields_between_the_places_of_requests_alone() {
+        let mut bench = bench();
+        let mut requests: Vec<_> = (0..3000).map(|_| bench.request("a", 0)).collect();
+        let turns = |bench: &Bench| {
+            let (mut reading, mut turns) = (pin!(read(bench.queue.running(), &[None])), 1);
+            while reading.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+                turns += 1;
+            }
+            turns
+        };
+        assert_eq!(turns(&bench), 3000_usize.div_ceil(STRIDE));
+        requests.drain(..2999);
+        assert_eq!(turns(&bench), 1);
     }
 
     #[tokio::test(start_paused = true)]
