@@ -27,8 +27,6 @@ const MAX_SLOTS: usize = 64 * 1024;
 const MIN_ROOM: usize = 1024;
 /// The place of a request that has no slot.
 const NO_PLACE: u32 = u32::MAX;
-/// Events between two looks at the added latency, which is kept elsewhere.
-const ADDED_INTERVAL: u32 = 16;
 
 /// One request under way.
 #[derive(Debug)]
@@ -38,9 +36,10 @@ pub struct RunningRequest {
     seen_by: Cell<u32>,
     /// How far the request has come, reported if the client leaves.
     stage: Cell<Stage>,
-    /// How far the attempt that is looked at has come, while one is.
-    attempt: Cell<Stage>,
-    is_attempted: Cell<bool>,
+    /// Attempts under way, in the order of their beginning. The last one is looked at.
+    attempts: RefCell<Vec<Rc<ShownAttempt>>>,
+    /// For the next attempt.
+    spare_attempt: RefCell<Option<Rc<ShownAttempt>>>,
     pub(super) facts: RefCell<Option<RunningFacts>>,
     /// `None`: no frame has been given to the client.
     pub(super) progress: Cell<Option<StreamProgress>>,
@@ -57,7 +56,8 @@ pub(super) struct RunningFacts {
     pub(super) key_name: Option<Arc<str>>,
     pub(super) key_id: Option<Arc<str>>,
     pub(super) model: Option<Arc<str>>,
-    pub(super) provider: Option<Arc<str>>,
+    /// The provider that was asked last, or that gave the answer.
+    provider: Option<Arc<str>>,
     pub(super) mode: Option<ResponseMode>,
 }
 
@@ -67,8 +67,8 @@ impl RunningRequest {
             place: Cell::new(place),
             seen_by: Cell::new(0),
             stage: Cell::new(Stage::Intake),
-            attempt: Cell::new(Stage::Pool),
-            is_attempted: Cell::new(false),
+            attempts: RefCell::new(Vec::new()),
+            spare_attempt: RefCell::new(None),
             facts: RefCell::new(None),
             progress: Cell::new(None),
             first_token: Cell::new(None),
@@ -78,7 +78,6 @@ impl RunningRequest {
 
     fn begin(&self, record: &RequestRecord) {
         self.stage.set(Stage::Intake);
-        self.is_attempted.set(false);
         self.progress.set(None);
         self.first_token.set(None);
         self.added.set(AddedSoFar::default());
@@ -105,7 +104,15 @@ impl RunningRequest {
         if self.first_token.get().is_some() {
             return Stage::Body;
         }
-        if self.is_attempted.get() { self.attempt.get() } else { self.stage.get() }
+        self.attempts.borrow().last().map_or(&self.stage, |attempt| &attempt.stage).get()
+    }
+
+    /// The provider of the attempt under way, or the last one.
+    pub(super) fn provider(&self, facts: &RunningFacts) -> Option<Arc<str>> {
+        match self.attempts.borrow().last() {
+            Some(attempt) => attempt.provider.borrow().clone(),
+            None => facts.provider.clone(),
+        }
     }
 
     /// Shows the names of the record's key.
@@ -131,65 +138,80 @@ impl RunningRequest {
         self.show_provider(record.provider.as_ref());
     }
 
-    /// The provider that is asked now, or that gave the answer.
+    /// The provider that gave the answer.
     pub fn show_provider(&self, provider: Option<&Arc<str>>) {
         if let Some(facts) = &mut *self.facts.borrow_mut() {
             facts.provider = provider.map(Arc::clone);
         }
     }
 
-    /// A frame is given to the client. `added` is called now and then.
+    /// A frame is given to the client.
     #[inline]
-    pub fn note(
-        &self,
-        progress: StreamProgress,
-        first_token: Option<Duration>,
-        added: impl FnOnce() -> AddedSoFar,
-    ) {
+    pub fn note(&self, progress: StreamProgress, first_token: Option<Duration>) {
         self.progress.set(Some(progress));
         self.first_token.set(first_token);
-        if progress.text.events() % ADDED_INTERVAL <= 1 {
-            self.added.set(added());
-        }
     }
 
-    /// A frame of an answer that another request reads is given to the client, so long after its arrival.
-    pub fn note_shared(&self, after: Duration) {
+    /// The gateway's share is another one.
+    pub fn note_added(&self, added: AddedSoFar) {
+        self.added.set(added);
+    }
+
+    /// A frame of an answer that another request reads is given to the client now, so long after its arrival.
+    pub fn note_shared(&self, now: Instant, after: Duration) {
         let mut text = self.progress.get().map(|progress| progress.text).unwrap_or_default();
         text.note(0);
-        self.progress.set(Some(StreamProgress { text, last: Instant::now() }));
+        self.progress.set(Some(StreamProgress { text, last: now }));
         self.first_token.set(self.first_token.get().or(Some(after)));
     }
 }
 
-/// How far one attempt has come. The attempts of a request may run at once, and one of them is looked at.
+/// One attempt as it is looked at.
+#[derive(Debug)]
+struct ShownAttempt {
+    stage: Cell<Stage>,
+    /// `None`: it has ended.
+    provider: RefCell<Option<Arc<str>>>,
+}
+
+/// How far one attempt has come. The attempts of a request may run at once; the one that began last is looked
+/// at.
 #[derive(Debug)]
 pub struct AttemptStage<'a> {
-    own: Cell<Stage>,
-    /// `None`: another attempt of the request is looked at.
-    shown: Option<&'a RunningRequest>,
+    shown: Rc<ShownAttempt>,
+    request: &'a RunningRequest,
 }
 
 impl<'a> AttemptStage<'a> {
+    /// An attempt at `provider` begins.
     #[must_use]
-    pub fn new(request: &'a RunningRequest) -> Self {
-        let shown = (!request.is_attempted.replace(true)).then_some(request);
-        let stage = Self { own: Cell::new(Stage::Pool), shown };
-        stage.cell().set(Stage::Pool);
-        stage
+    pub fn new(request: &'a RunningRequest, provider: &Arc<str>) -> Self {
+        let make = || Rc::new(ShownAttempt { stage: Cell::new(Stage::Pool), provider: RefCell::default() });
+        let shown = request.spare_attempt.take().unwrap_or_else(make);
+        shown.stage.set(Stage::Pool);
+        shown.provider.replace(Some(Arc::clone(provider)));
+        request.attempts.borrow_mut().push(Rc::clone(&shown));
+        Self { shown, request }
     }
 
     #[must_use]
     pub fn cell(&self) -> &Cell<Stage> {
-        self.shown.map_or(&self.own, |request| &request.attempt)
+        &self.shown.stage
     }
 }
 
 impl Drop for AttemptStage<'_> {
     fn drop(&mut self) {
-        if let Some(request) = self.shown {
-            request.is_attempted.set(false);
+        let mut attempts = self.request.attempts.borrow_mut();
+        let is_own = |attempt: &Rc<ShownAttempt>| Rc::ptr_eq(attempt, &self.shown);
+        let provider = self.shown.provider.take();
+        if attempts.last().is_some_and(is_own)
+            && let Some(facts) = &mut *self.request.facts.borrow_mut()
+        {
+            facts.provider = provider;
         }
+        attempts.retain(|attempt| !is_own(attempt));
+        self.request.spare_attempt.replace(Some(Rc::clone(&self.shown)));
     }
 }
 

@@ -65,7 +65,8 @@ impl RunningBoard {
         }
     }
 
-    /// The running requests of these scopes, from all workers that answer in time.
+    /// The running requests of these scopes, from all workers that answer in time, and the number of the
+    /// others.
     pub async fn read(&self, scopes: Arc<[RunningScope]>) -> RunningReading {
         let asked = Instant::now();
         let mut last = self.0.last.lock().await;
@@ -85,13 +86,16 @@ impl RunningBoard {
             took: Duration::ZERO,
             at,
         };
-        for _ in 0..workers {
+        let mut missing = workers;
+        while missing > 0 {
             let Ok(Some((views, took))) = timeout_at(at + PATIENCE, replies.recv()).await else { break };
+            missing -= 1;
             reading.took = reading.took.max(took);
             for (all, own) in reading.views.iter_mut().zip(views) {
                 all.merge(own);
             }
         }
+        reading.views.iter_mut().for_each(|view| view.add_missing(missing));
         // A worker that is late has nothing to answer any more.
         self.0.asks.send_if_modified(|ask| {
             *ask = None;
@@ -140,7 +144,7 @@ mod tests {
     use super::*;
     use crate::{
         base::{Endpoint, Stage, id::IdSource},
-        exchange::{AddedSoFar, Completion, PassedText, RequestRecord, RequestRoute, StreamProgress},
+        exchange::{AttemptStage, Completion, PassedText, RequestRecord, RequestRoute, StreamProgress},
     };
 
     const ROUTE: RequestRoute =
@@ -191,7 +195,7 @@ mod tests {
         let mut text = PassedText::default();
         (0..40).for_each(|_| text.note(100));
         let first = Some(Duration::from_secs(first));
-        completion.running().note(StreamProgress { text, last }, first, AddedSoFar::default);
+        completion.running().note(StreamProgress { text, last }, first);
     }
 
     #[tokio::test(start_paused = true)]
@@ -236,6 +240,54 @@ mod tests {
             let none = bench.read(&[None, Some("b")]).await.remove(0);
             assert_eq!(none["requests"], 0);
         }
+    }
+
+    /// A worker that is stopped, or busy for long.
+    #[tokio::test(start_paused = true)]
+    async fn workers_that_do_not_answer_are_counted() {
+        let mut bench = bench();
+        let _request = bench.request("a", 0);
+        for missing in 0..3 {
+            let _stopped: Vec<_> = (0..missing).map(|_| bench.board.0.asks.subscribe()).collect();
+            tokio::time::advance(MIN_INTERVAL).await;
+            for view in bench.read(&[None, Some("b")]).await {
+                assert_eq!(view["workers_missing"], missing, "{view}");
+            }
+        }
+        let mut unknown = RunningView::default();
+        unknown.add_missing(1);
+        assert!(!unknown.is_empty(), "its requests are not known");
+    }
+
+    /// The attempt that began last, among those that run.
+    #[tokio::test(start_paused = true)]
+    async fn a_row_shows_one_attempt_with_its_provider() {
+        let mut bench = bench();
+        let request = bench.request("a", 0);
+        let running = request.running();
+        let shown = async || {
+            tokio::time::advance(MIN_INTERVAL).await;
+            let view = bench.read(&[None]).await.remove(0);
+            ["provider", "phase"].map(|name| view["rows"][0][name].as_str().unwrap_or_default().to_owned())
+        };
+        running.stage().set(Stage::Intake);
+        assert_eq!(shown().await, ["", "request"]);
+        let first = AttemptStage::new(running, &"p0".into());
+        first.cell().set(Stage::Head);
+        assert_eq!(shown().await, ["p0", "before_head"]);
+        let hedge = AttemptStage::new(running, &"p1".into());
+        assert_eq!(shown().await, ["p1", "pool"]);
+        hedge.cell().set(Stage::FirstToken);
+        assert_eq!(shown().await, ["p1", "before_first_token"]);
+        drop(hedge);
+        assert_eq!(shown().await, ["p0", "before_head"]);
+        let second_hedge = AttemptStage::new(running, &"p2".into());
+        drop(first);
+        assert_eq!(shown().await, ["p2", "pool"]);
+        drop(second_hedge);
+        assert_eq!(shown().await, ["p2", "request"], "between two attempts");
+        running.show_provider(Some(&"p0".into()));
+        assert_eq!(shown().await, ["p0", "request"]);
     }
 
     /// The places that a burst has left are no work.

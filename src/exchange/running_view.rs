@@ -43,6 +43,8 @@ pub struct RunningView {
     stalled: usize,
     /// Requests that have no row because there are too many.
     placeless: usize,
+    /// Workers of which nothing is known: they did not answer in time.
+    missing: usize,
     tokens: u64,
     rows: Vec<RunningRow>,
     /// The rank of the last row, once rows were left out.
@@ -109,6 +111,7 @@ struct ShownView<'a> {
     tokens_out: u64,
     /// Requests without a row.
     left_out: usize,
+    workers_missing: usize,
     rows: Vec<ShownRow<'a>>,
 }
 
@@ -152,7 +155,7 @@ impl RunningView {
             path: facts.route.template(),
             principal: facts.key_name.clone(),
             model: facts.model.clone(),
-            provider: facts.provider.clone(),
+            provider: request.provider(facts),
             mode: facts.mode,
             stage: request.reached(),
             age,
@@ -172,12 +175,18 @@ impl RunningView {
         self.placeless += count;
     }
 
+    /// So many workers have not answered.
+    pub(super) const fn add_missing(&mut self, workers: usize) {
+        self.missing += workers;
+    }
+
     /// Adds the requests of another worker.
     pub(super) fn merge(&mut self, other: Self) {
         self.requests += other.requests;
         self.waiting += other.waiting;
         self.stalled += other.stalled;
         self.placeless += other.placeless;
+        self.missing += other.missing;
         self.tokens += other.tokens;
         self.rows.extend(other.rows);
         self.least = self.least.max(other.least);
@@ -193,10 +202,10 @@ impl RunningView {
         }
     }
 
-    /// Nothing is under way.
+    /// Nothing is under way at any worker.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.requests == 0
+        self.requests == 0 && self.missing == 0
     }
 
     /// The view as JSON, in one line.
@@ -210,6 +219,7 @@ impl RunningView {
             stalled: self.stalled,
             tokens_out: self.tokens,
             left_out: self.requests.saturating_sub(rows.len()),
+            workers_missing: self.missing,
             rows,
         };
         // Numbers and text: this cannot fail.

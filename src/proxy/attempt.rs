@@ -327,7 +327,7 @@ impl<'a> RunningAttempt<'a> {
             endpoint,
             wasted: context.wasted,
             request_stage: context.running.stage(),
-            stage: AttemptStage::new(context.running),
+            stage: AttemptStage::new(context.running, &provider.target.name),
             requests_usage: false,
             dropped: None,
             reported: None,

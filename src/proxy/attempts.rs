@@ -167,7 +167,6 @@ impl<'a> AttemptRecorder<'a> {
         let record = &mut *self.record;
         record.attempts = attempt.number;
         record.provider = Some(Arc::clone(&provider.target.name));
-        self.running.show_provider(record.provider.as_ref());
         record.upstream_model = Some(attempt.candidate.model.into());
         record.translated_to = translated_to(record, attempt.candidate.endpoint);
         record.race.hedges = record.race.hedges.saturating_add(u8::from(attempt.hedge));

@@ -285,7 +285,6 @@ impl RequestContext<'_> {
             let Some(provider) = self.snapshot.providers.get(index) else { continue };
             record.attempts = record.attempts.saturating_add(1);
             record.provider = Some(Arc::clone(&provider.target.name));
-            self.running.show_provider(record.provider.as_ref());
             record.upstream_model = (!model.is_empty()).then(|| model.into());
             let is_last = number + 1 == stops.len();
             let context = RequestContext { is_sole: is_last, ..self };

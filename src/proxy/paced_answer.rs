@@ -47,7 +47,8 @@ impl PacedAnswer {
         }
         let Some(mark) = self.answer.marks.get(self.next).copied() else { return Poll::Ready(None) };
         let due = self.began + Duration::from_millis(mark.after.into());
-        if due > Instant::now() {
+        let now = Instant::now();
+        if due > now {
             ready!(self.pause.get_or_insert_with(|| Box::pin(sleep_until(due))).as_mut().poll(cx));
         }
         self.pause = None;
@@ -57,8 +58,8 @@ impl PacedAnswer {
         self.next += 1;
         let frame = self.answer.body.slice(start.min(end)..end);
         if let Some(completion) = &mut self.completion {
-            let after = completion.record().started.elapsed();
-            completion.running().note_shared(after);
+            let after = now.saturating_duration_since(completion.record().started);
+            completion.running().note_shared(now, after);
             let stats = &mut completion.record().stats;
             stats.frames += 1;
             stats.bytes += frame.len() as u64;

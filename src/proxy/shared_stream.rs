@@ -173,9 +173,10 @@ impl SharedStream {
     }
 
     fn pass(&mut self, frame: Bytes) -> Bytes {
-        let after = self.arrived.elapsed();
+        let now = Instant::now();
+        let after = now.saturating_duration_since(self.arrived);
         if let Some(completion) = &mut self.completion {
-            completion.running().note_shared(after);
+            completion.running().note_shared(now, after);
             let stats = &mut completion.record().stats;
             stats.first_byte.get_or_insert(after);
             stats.frames += 1;

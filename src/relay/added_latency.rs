@@ -27,11 +27,13 @@ pub(super) struct FrameTimer {
     given: Option<(Instant, u64)>,
     /// Frames given.
     frames: u32,
+    /// A frame was the first one, or slower than all before.
+    is_news: bool,
 }
 
 impl FrameTimer {
     pub(super) const fn new(meter: Option<LatencyMeter>) -> Self {
-        Self { meter, since: None, given: None, frames: 0 }
+        Self { meter, since: None, given: None, frames: 0, is_news: false }
     }
 
     /// Whether optional work is to be left out.
@@ -73,8 +75,15 @@ impl FrameTimer {
         if let Some(meter) = &self.meter {
             meter.note_at(bucket);
         }
-        stats.frame_timings.get_or_insert_default().added.note_at(bucket, time);
+        let added = &mut stats.frame_timings.get_or_insert_default().added;
+        self.is_news |= stats.first_added.is_none() || time > added.max();
+        added.note_at(bucket, time);
         stats.first_added.get_or_insert(time);
+    }
+
+    /// The first or the largest time has changed since the last call.
+    pub(super) const fn take_news(&mut self) -> bool {
+        std::mem::replace(&mut self.is_news, false)
     }
 }
 
@@ -100,15 +109,18 @@ mod tests {
     async fn a_frame_is_timed_from_its_read_to_its_write() {
         let (meter, mut stats) = (LatencyMeter::default(), StreamStats::default());
         let mut timer = FrameTimer::new(Some(meter.clone()));
-        pass(&mut timer, &mut stats, Duration::from_micros(30), false).await;
-        pass(&mut timer, &mut stats, Duration::from_micros(60), false).await;
-        pass(&mut timer, &mut stats, Duration::from_secs(9), true).await;
+        for (micros, waits, is_news) in
+            [(30, false, true), (20, false, false), (60, false, true), (9_000_000, true, false)]
+        {
+            pass(&mut timer, &mut stats, Duration::from_micros(micros), waits).await;
+            assert_eq!((timer.take_news(), timer.take_news()), (is_news, false), "{micros}");
+        }
         // Polled again without a frame given.
         timer.taken(&mut stats);
         let added = stats.added_latency().unwrap();
         assert_eq!((added.max.as_micros(), stats.waited_for_client), (60, 1));
         assert_eq!(stats.first_added.unwrap().as_micros(), 30);
-        assert_eq!(MeterReading::of(&[meter]).count(), 2);
+        assert_eq!(MeterReading::of(&[meter]).count(), 3);
     }
 
     #[tokio::test(start_paused = true)]

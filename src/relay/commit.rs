@@ -196,7 +196,13 @@ pub struct Committed<S: FrameSource + 'static> {
 impl<S: FrameSource + 'static> Committed<S> {
     /// The next bytes for the client. `None` at the end.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
-        let frame = match ready!(self.stream.poll_frame(cx)) {
+        let polled = self.stream.poll_frame(cx);
+        if self.stream.timer.take_news()
+            && let Some(completion) = &self.completion
+        {
+            self.stream.tap.show_added(completion.running());
+        }
+        let frame = match ready!(polled) {
             Some(Ok(bytes)) => {
                 if let Some(completion) = &self.completion {
                     self.stream.tap.show(completion.running());
@@ -366,6 +372,7 @@ impl<S: FrameSource + 'static> Committed<S> {
             && let Some((source, observer, tap)) = self.stream.detach()
         {
             let stage = completion.stage().get();
+            tap.show_added(completion.running());
             let stream = DetachedStream { source, observer, tap, completion, stage, time, tokens, guard };
             self.detached.read_on(stream);
         } else {

@@ -250,11 +250,14 @@ impl Tap {
     /// Shows how far the stream has come.
     #[inline]
     pub(super) fn show(&self, running: &RunningRequest) {
-        let stats = &self.stats;
-        running.note(self.progress, stats.first_token, || AddedSoFar {
-            first: stats.first_added,
-            max: stats.frame_timings.as_ref().map(|timings| timings.added.max()),
-        });
+        running.note(self.progress, self.stats.first_token);
+    }
+
+    /// Shows the time that the gateway has added so far.
+    pub(super) fn show_added(&self, running: &RunningRequest) {
+        let Self { stats: StreamStats { first_added, frame_timings, .. }, .. } = self;
+        let max = frame_timings.as_ref().map(|timings| timings.added.max());
+        running.note_added(AddedSoFar { first: *first_added, max });
     }
 
     /// Tokens of output that have passed, estimated.

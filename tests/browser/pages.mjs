@@ -508,14 +508,14 @@ const checks = {
           const event = new TextEncoder().encode(`event: running\ndata: ${JSON.stringify(view)}\n\n`);
           return Promise.resolve(new Response(new ReadableStream({ start: (stream) => stream.enqueue(event) })));
         };
-      }, { requests: 7, stalled: 1, waiting: 1, left_out: 3, rows });
+      }, { requests: 7, stalled: 1, waiting: 1, left_out: 3, workers_missing: 1, rows });
       await open(page, "/dashboard");
       await page.waitForFunction(() => document.querySelectorAll("#running tbody tr").length === 4);
       const first = page.locator("#running tbody tr").first();
       assert.equal(await first.locator(".state.bad").textContent(), "silent 12.50 s");
       assert.equal(await first.locator("td").nth(2).textContent(), name);
       assert.equal(await page.locator("#running img, #running b, #running i").count(), 0);
-      assert.equal(await text(page, "running-status"), "7 under way, 1 stalled, 1 waiting for a first token, 4 shown.");
+      assert.equal(await text(page, "running-status"), "7 under way, 1 stalled, 1 waiting for a first token, 4 shown, 1 of the workers missing.");
       assert.equal(await text(page, "running-say"), "1 stream has stalled.");
       await shoot(page, "dashboard-stalled");
       await audit(page);

@@ -60,10 +60,15 @@ async fn a_running_stream_is_seen_with_its_phase_and_leaves() {
         assert_eq!(names.map(|name| row[name].as_str().unwrap()), expected, "{row}");
         assert!(row["age_us"].as_u64() > Some(0) && row["ttft_us"].is_null(), "{row}");
         gates[0].open();
-        let streams = |view: &Value| view["rows"][0]["phase"] == "mid_stream";
+        // The time added is known once the client's connection has taken the frame, and the stream is silent.
+        let streams = |view: &Value| {
+            let row = &view["rows"][0];
+            row["phase"] == "mid_stream" && row["added_max_ns"].as_u64() > Some(0)
+        };
         let shown = view(&mut feed, &mut rest, streams).await;
         let row = &shown["rows"][0];
         assert_eq!((&row["tokens_out"], &row["state"]), (&1.into(), &"running".into()), "{row}");
+        assert_eq!((&row["added_first_ns"], &shown["workers_missing"]), (&row["added_max_ns"], &0.into()));
         assert!(row["ttft_us"].as_u64() > Some(0) && row["quiet_us"].as_u64() > Some(0), "{row}");
         let stats = as_admin(Call::get("/stats?running=true"));
         let stats = gateway.client(version).await.send(stats).await.collect().await.json();
@@ -75,6 +80,39 @@ async fn a_running_stream_is_seen_with_its_phase_and_leaves() {
         drop((feed, watching, asking));
         gateway.stop().await;
     }
+}
+
+/// A request that is hedged is seen with the attempt that began last among those that run.
+#[tokio::test]
+async fn a_hedged_request_is_seen_with_its_last_attempt() {
+    let gates = [Gate::new(), Gate::new(), Gate::new()];
+    let wait = |gate: usize| Step::Wait(gates[gate].clone());
+    let answer = [wait(0), script::sse_head(), script::body(delta("one")), Step::Delivered, wait(1)];
+    let first = Upstream::always(Speaks::H1, [&answer[..], &[script::body(DONE), Step::End]].concat());
+    let second = Upstream::always(Speaks::H1, vec![script::sse_head(), wait(2), Step::Reset]);
+    let plan = plan(&[&first, &second]).with(|settings| settings.routing.hedge.share = 1.0);
+    let gateway = plan.start().await;
+    let mut watching = gateway.client(Version::H1).await;
+    let mut asking = gateway.client(Version::H1).await.telling(&first.log);
+    let mut feed = watching.send(as_admin(Call::get("/events?running=true"))).await;
+    let mut rest = String::new();
+    let call = Call::stream().header("x-thalweg-strategy", "hedge:20ms");
+    let asked = tokio::spawn(async move { (asking.send(call).await.collect().await, asking) });
+    for (gate, provider, phase) in
+        [(None, "p1", "before_first_token"), (Some(2), "p0", "before_head"), (Some(0), "p0", "mid_stream")]
+    {
+        gate.into_iter().for_each(|gate: usize| gates[gate].open());
+        let is_shown = |view: &Value| {
+            let row = &view["rows"][0];
+            row["provider"] == provider && row["phase"] == phase
+        };
+        view(&mut feed, &mut rest, is_shown).await;
+    }
+    gates[1].open();
+    let (received, asking) = asked.await.unwrap();
+    assert!(received.complete);
+    drop((feed, watching, asking));
+    gateway.stop().await;
 }
 
 /// A stream that its client leaves is no longer seen.
@@ -89,7 +127,7 @@ async fn each_key_sees_its_own_running_requests() {
     let [own, others, watching, unasked] = &mut clients;
     let mut feed = watching.send(Call::get("/events?running=true")).await;
     let mut plain = unasked.send(as_admin(Call::get("/events"))).await;
-    let (mut rest, mut plain_rest) = (String::new(), String::new());
+    let (mut rest, mut events) = (String::new(), String::new());
     let mut other = others.send(as_admin(Call::stream())).await;
     other.piece().await;
     let call = Call::stream();
@@ -101,9 +139,14 @@ async fn each_key_sees_its_own_running_requests() {
     drop(stream);
     *own = client().await;
     view(&mut feed, &mut rest, |view| view["requests"] == 0).await;
-    let row = next(&mut plain, &mut plain_rest, "row").await;
-    assert_eq!(row["request_id"], *id, "{row}");
-    assert!(!plain_rest.contains("event: running"));
+    let row = loop {
+        match events.split_once("event: row\n").and_then(|(_, row)| row.split_once("\n\n")) {
+            Some((row, _)) => break row,
+            None => events.push_str(std::str::from_utf8(&plain.piece().await).unwrap()),
+        }
+    };
+    assert!(row.contains(&*id), "{row}");
+    assert!(!events.contains("event: running"), "{events}");
     for path in ["/events?running=yes", "/stats?running=1"] {
         assert_eq!(client().await.send(as_admin(Call::get(path))).await.status, 400, "{path}");
     }

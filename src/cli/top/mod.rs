@@ -162,9 +162,12 @@ async fn print(state: &mut TopState, mut news: mpsc::Receiver<FeedNews>) -> Resu
 /// The sums of a view in words.
 fn summary(view: &TopView) -> String {
     let mut text = format!("{} under way", Count(view.requests));
-    for (count, state) in
-        [(view.stalled, "stalled"), (view.waiting, "waiting"), (view.left_out, "not listed")]
-    {
+    for (count, state) in [
+        (view.stalled, "stalled"),
+        (view.waiting, "waiting"),
+        (view.left_out, "not listed"),
+        (view.workers_missing, "of the workers missing"),
+    ] {
         if count > 0 {
             text.push_str(&format!(", {} {state}", Count(count)));
         }

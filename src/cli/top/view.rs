@@ -14,6 +14,7 @@ pub(super) struct TopView {
     pub(super) waiting: u64,
     pub(super) stalled: u64,
     pub(super) left_out: u64,
+    pub(super) workers_missing: u64,
     pub(super) rows: Vec<TopRow>,
 }
 

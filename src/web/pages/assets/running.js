@@ -65,11 +65,12 @@ const tell = () => {
 };
 
 const summary = (shown) => {
-  if (!view.requests) return "Nothing is under way. A request appears here as soon as it arrives.";
+  if (!view.requests && !view.workers_missing) return "Nothing is under way. A request appears here as soon as it arrives.";
   const parts = [`${number(view.requests)} under way`];
   if (view.stalled) parts.push(`${number(view.stalled)} stalled`);
   if (view.waiting) parts.push(`${number(view.waiting)} waiting for a first token`);
   if (shown < view.requests) parts.push(`${number(shown)} shown`);
+  if (view.workers_missing) parts.push(`${number(view.workers_missing)} of the workers missing`);
   return `${parts.join(", ")}.`;
 };
 
