@@ -66,10 +66,8 @@ impl Env {
 
     /// Replaces every `${NAME}` in `text`, or the whole text if it is `env.NAME` or `os.environ/NAME`.
     pub(super) fn resolve(&self, text: &str) -> Result<String, ValueError> {
-        for prefix in ["env.", "os.environ/"] {
-            if let Some(name) = text.strip_prefix(prefix).filter(|name| is_name(name)) {
-                return self.required(name).map(str::to_owned);
-            }
+        if let Some(name) = named_alone(text) {
+            return self.required(name).map(str::to_owned);
         }
         // A shell's form is a slip of the pen: `$` and a name is no key.
         if let Some(name) =
@@ -98,6 +96,18 @@ impl Env {
             suggestion: nearest(name, self.variables.keys().map(String::as_str)),
         })
     }
+}
+
+/// The variable of a text that is `env.NAME` or `os.environ/NAME`.
+fn named_alone(text: &str) -> Option<&str> {
+    let name = text.strip_prefix("env.").or_else(|| text.strip_prefix("os.environ/"))?;
+    is_name(name).then_some(name)
+}
+
+/// Whether a text consists of references to variables, and so holds nothing itself.
+pub(super) fn is_reference(text: &str) -> bool {
+    let is_one = |part: &str| part.strip_prefix("${").is_some_and(is_name);
+    named_alone(text).is_some() || text.strip_suffix('}').is_some_and(|parts| parts.split('}').all(is_one))
 }
 
 fn is_name(name: &str) -> bool {

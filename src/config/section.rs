@@ -194,7 +194,7 @@ impl<'v, 'e> Section<'v, '_, 'e> {
 }
 
 /// Whether a key is a comment: JSON has none, so these keys are ignored.
-fn is_comment_key(name: &str) -> bool {
+pub(super) fn is_comment_key(name: &str) -> bool {
     name == "$schema" || name.starts_with('_') || name.starts_with("//")
 }
 
