@@ -4,7 +4,7 @@
 //! A sign-in always makes a new cookie, and ends the sessions of the cookies that it came with. The cookie
 //! has no path: browsers then keep it for the folder of `/session`, wherever a proxy serves it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use serde::Deserialize;
@@ -60,8 +60,8 @@ impl Site {
     /// `POST /session`.
     ///
     /// # Errors
-    /// No page sent it (403), its body is wrong (400), too many sign-ins have failed (429), the key or the
-    /// code is not good (401), or the keys have not been read (503).
+    /// No page sent it (403), its body is wrong (400), the key or the code is not good (401), as are too many
+    /// before it (429), or the keys have not been read (503).
     pub(super) async fn sign_in(
         &self,
         call: &mut Call,
@@ -78,15 +78,12 @@ impl Site {
         })?;
         let (snapshot, now) = (self.gateway.snapshot(), Instant::now());
         let address = client_address(&call.record().client, &snapshot.trusted_proxies);
-        let guard = snapshot.sessions.guard();
-        guard.enter(address, now).map_err(|after| {
-            let message = "too many sign-ins have failed; try again later";
-            let mut refusal = Refusal::request(429, "too_many_sign_ins", message);
-            refusal.retry_after = Some(after);
-            refusal
+        let (digest, principal) = owner(&snapshot, head, &sign_in, now).map_err(|refusal| {
+            // The gateway's own failure is none of the client's.
+            let counted =
+                if refusal.status == 401 { snapshot.sessions.guard().count(address, now) } else { Ok(()) };
+            counted.map_or_else(too_many_sign_ins, |()| refusal)
         })?;
-        let (digest, principal) = owner(&snapshot, head, &sign_in, now)?;
-        guard.forgive(address);
         call.note_key(&principal);
         snapshot.sessions.close(session_cookies(&head.headers));
         let cookie = snapshot.sessions.open(digest, now).map_err(|error| {
@@ -146,6 +143,13 @@ impl Site {
         let by_listener = self.parts.listener == ListenerRole::Public && self.parts.telemetry.tls;
         by_listener || begins(header::ORIGIN, "https://") || (begins(PROTOCOL, "https") && trusts())
     }
+}
+
+fn too_many_sign_ins(after: Duration) -> Box<Refusal> {
+    let message = "too many sign-ins have failed, and this one, too; try again later";
+    let mut refusal = Refusal::request(429, "too_many_sign_ins", message);
+    refusal.retry_after = Some(after);
+    refusal
 }
 
 /// The key of a sign-in.

@@ -258,7 +258,7 @@ async fn a_sign_in_makes_a_new_cookie() {
 }
 
 #[tokio::test]
-async fn keys_cannot_be_found_by_trying() {
+async fn failures_are_bounded_and_lock_out_no_good_key() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, "{}"));
     let plan =
         plan(&[&upstream]).with(|settings| settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]);
@@ -269,14 +269,18 @@ async fn keys_cannot_be_found_by_trying() {
         let call = from("192.0.2.1", &format!("sk-{wrong}"));
         assert_eq!(code_of(&mut client, call).await, (401, "invalid_api_key".to_owned()));
     }
-    let answer = client.send(from("192.0.2.1", ADMIN)).await;
+    let answer = client.send(from("192.0.2.1", "sk-10")).await;
     let wait: u64 = answer.header("retry-after").parse().unwrap();
     assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-error")), (429, "too_many_sign_ins"));
     assert!((200..=300).contains(&wait), "{wait}");
     answer.collect().await;
     for _ in 0..20 {
+        let good = from("192.0.2.1", ADMIN);
+        assert_eq!(status(&mut client, good).await, 200, "failures of its address refuse no good key");
         assert_eq!(status(&mut client, from("192.0.2.2", ADMIN)).await, 200, "good ones do not count");
     }
+    assert_eq!(status(&mut client, from("192.0.2.1", "sk-11")).await, 429, "a good one forgives no others");
+    assert_eq!(status(&mut client, from("192.0.2.2", "sk-0")).await, 401);
     for body in ["", "{}", "[]", r#"{"key":1}"#, r#"{"key":"a","code":"b"}"#, r#"{"key":"a","x":1}"#] {
         let call = Call { body: body.to_owned().into(), ..signing_in(&json!({})) };
         assert_eq!(code_of(&mut client, call).await, (400, "invalid_request".to_owned()), "{body}");
