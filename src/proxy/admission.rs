@@ -9,7 +9,7 @@ use http::request::Parts;
 use super::{call::Call, fault::Refusal, limit_headers::LimitHeaders, page_session, snapshot::Snapshot};
 use crate::{
     auth::{
-        self, Principal,
+        self, Digest, Principal,
         limit::{Exceeded, Limit, LimitValues, Reservation, wait::Refused},
     },
     ledger::{PricedTokens, Prices},
@@ -20,8 +20,23 @@ use crate::{
 /// Estimated tokens of an answer that the request does not bound.
 const DEFAULT_ANSWER_TOKENS: u32 = 512;
 
-/// A key, and its text as the request shows it. `None`: the request has a session.
-pub type ShownKey<'h> = (Arc<Principal>, Option<&'h [u8]>);
+/// The key of a request, as it is shown.
+#[derive(Clone, Copy, Debug)]
+pub enum ShownKey<'h> {
+    Text(&'h [u8]),
+    /// By a page's session, which names the key by its digest.
+    Digest(Digest),
+}
+
+impl ShownKey<'_> {
+    /// The same for both.
+    pub(super) fn digest(&self) -> Digest {
+        match self {
+            Self::Text(text) => Digest::of(text),
+            Self::Digest(digest) => *digest,
+        }
+    }
+}
 
 /// S2.7: every completion needs a key. Each that is shown is tried; the first valid one counts.
 ///
@@ -31,8 +46,8 @@ pub fn admit(snapshot: &Snapshot, head: &Parts) -> Result<Arc<Principal>, Box<Re
     accept(snapshot, head, |_| true).map(|(principal, _)| principal)
 }
 
-/// The first valid key that is `wanted`, else the first valid one; and the key as presented. Without any key
-/// shown, a page's session is looked for, which has none to present.
+/// The first valid key that is `wanted`, else the first valid one; and the key as shown. Without any key
+/// presented, a page's session is looked for.
 ///
 /// # Errors
 /// As [`admit`].
@@ -40,19 +55,19 @@ pub fn accept<'h>(
     snapshot: &Snapshot,
     head: &'h Parts,
     wanted: impl Fn(&Principal) -> bool,
-) -> Result<ShownKey<'h>, Box<Refusal>> {
+) -> Result<(Arc<Principal>, ShownKey<'h>), Box<Refusal>> {
     let (mut other, mut has_any, mut has_expired, mut has_unknown) = (None, false, false, false);
     for presented in auth::presented(&head.headers) {
         has_any = true;
         match snapshot.keys.find(&snapshot.tokens, presented) {
             Some(principal) if principal.has_expired() => has_expired = true,
-            Some(principal) if wanted(&principal) => return Ok((principal, Some(presented))),
-            Some(principal) => other = other.or(Some((principal, Some(presented)))),
+            Some(principal) if wanted(&principal) => return Ok((principal, ShownKey::Text(presented))),
+            Some(principal) => other = other.or(Some((principal, ShownKey::Text(presented)))),
             None => has_unknown = true,
         }
     }
-    if !has_any && let Some(found) = page_session::principal(snapshot, head) {
-        return found.map(|principal| (principal, None));
+    if !has_any && let Some(found) = page_session::owner(snapshot, head) {
+        return found.map(|(principal, key)| (principal, ShownKey::Digest(key)));
     }
     other.ok_or_else(|| {
         let (code, message) = if !has_any {

@@ -1,10 +1,12 @@
 //! The key of a request in the answer cache: everything that its provider is sent and that can change the
 //! answer, and whose answers it may be given.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
-use super::snapshot::Snapshot;
+use super::{admission::ShownKey, snapshot::Snapshot};
 use crate::{
     base::Endpoint,
     cache::{AnswerKey, AnswerKeyBuilder},
@@ -25,9 +27,9 @@ pub(super) struct KeyedRequest<'a> {
     pub(super) query: Option<&'a str>,
     pub(super) envelope: &'a Envelope,
     pub(super) body: &'a Bytes,
-    /// The client's key, as presented: names and ids may be shared by several. `None`: its owner is known
-    /// without it.
-    pub(super) presented: Option<&'a [u8]>,
+    /// The client's key, as shown: names and ids may be shared by several. `None`: its owner is known without
+    /// it.
+    pub(super) shown: Option<ShownKey<'a>>,
     /// The id of the key.
     pub(super) owner: &'a str,
 }
@@ -41,13 +43,14 @@ impl KeyedRequest<'_> {
     pub(super) fn key(&self) -> AnswerKey {
         let mut key = AnswerKeyBuilder::default();
         let is_shared = self.is_shared();
-        let (kind, owner) = match self.presented {
-            _ if is_shared => ("all", &b""[..]),
-            Some(presented) => ("key", presented),
-            None => ("id", self.owner.as_bytes()),
+        let (kind, owner): (_, Cow<'_, str>) = match self.shown {
+            _ if is_shared => ("all", "".into()),
+            // Shown itself or by a session, a key has the same answers.
+            Some(shown) => ("key", shown.digest().to_hex().into()),
+            None => ("id", self.owner.into()),
         };
         key.add(kind.as_bytes());
-        key.add(owner);
+        key.add(owner.as_bytes());
         key.add(self.endpoint.as_str().as_bytes());
         key.add(self.path.as_bytes());
         key.add(self.envelope.model().as_bytes());

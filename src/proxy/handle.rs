@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     Gateway,
-    admission::{self, accept},
+    admission::{self, ShownKey, accept},
     answer::{Answer, fault_event},
     attempts::{AttemptRecorder, run_attempts},
     body::Body,
@@ -59,8 +59,8 @@ impl Gateway {
         let snapshot = self.snapshot.load_full();
         self.trace(&mut call, head);
         let mut outcome = match accept(&snapshot, head, |_| true) {
-            Ok((principal, presented)) => {
-                let owner = (principal, presented);
+            Ok((principal, shown)) => {
+                let owner = (principal, Some(shown));
                 self.answer(&mut call, &snapshot, owner, head, body, addressed).await
             }
             Err(refusal) => Err(refusal),
@@ -109,12 +109,12 @@ impl Gateway {
     }
 
     /// An answer that is good enough for the client. Nothing of it has been sent. The request's owner is its
-    /// key, and the key as presented, if it was.
+    /// key, and the key as shown, if it was.
     async fn answer(
         &self,
         call: &mut Call,
         snapshot: &Snapshot,
-        (principal, presented): (Arc<Principal>, Option<&[u8]>),
+        (principal, shown): (Arc<Principal>, Option<ShownKey<'_>>),
         head: &Parts,
         body: impl Incoming,
         addressed: Addressed<'_>,
@@ -169,7 +169,7 @@ impl Gateway {
                 query,
                 envelope,
                 body,
-                presented,
+                shown,
                 owner: &principal.id,
             };
             match recall(call, &keyed, headers, &principal, trace.comment)? {

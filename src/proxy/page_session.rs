@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, header, request::Parts};
 
 use super::{fault::Refusal, snapshot::Snapshot};
 use crate::auth::{
-    Principal,
+    Digest, Principal,
     page_request::{self, PAGE_HEADER, session_cookies},
     session::FoundSession,
 };
@@ -45,12 +45,15 @@ pub fn find(snapshot: &Snapshot, head: &Parts) -> Option<(FoundSession, Arc<Prin
     (!principal.has_expired()).then_some((session, principal))
 }
 
-/// The owner of the request's session. `None`: no session counts here, because there is no cookie of one, no
+/// The owner of the request's session, and the digest of its key. `None`: no session counts here, because there is no cookie of one, no
 /// page sent the request, or its path takes none.
 ///
 /// # Errors
 /// The session, or its key, has ended (401).
-pub(super) fn principal(snapshot: &Snapshot, head: &Parts) -> Option<Result<Arc<Principal>, Box<Refusal>>> {
+pub(super) fn owner(
+    snapshot: &Snapshot,
+    head: &Parts,
+) -> Option<Result<(Arc<Principal>, Digest), Box<Refusal>>> {
     session_cookies(&head.headers).next()?;
     if !takes_session(&head.method, head.uri.path())
         || !page_request::is_of_own_page(&head.uri, &head.headers)
@@ -59,7 +62,7 @@ pub(super) fn principal(snapshot: &Snapshot, head: &Parts) -> Option<Result<Arc<
     }
     let ended =
         || Refusal::request(401, "session_ended", "the session, or its key, has ended: sign in again");
-    Some(find(snapshot, head).map(|(_, principal)| principal).ok_or_else(ended))
+    Some(find(snapshot, head).map(|(session, principal)| (principal, session.key)).ok_or_else(ended))
 }
 
 /// The headers by which the gateway asks itself with the session of this request.

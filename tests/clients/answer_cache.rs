@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Method;
 use serde_json::Value;
 use thalweg::{
     auth::{KeyLimits, TokenSettings, limit::LimitValues},
@@ -13,10 +14,11 @@ use thalweg::{
 use crate::{
     client::{
         Answer, Call, Client, Version,
-        call::{STREAM, WHOLE},
+        call::{STREAM, TOKEN, WHOLE},
     },
     gateway::{Gateway, Plan},
     journal,
+    operators::sessions::{self, signed_in},
     upstream::{
         Speaks, Step, Upstream,
         log::in_time,
@@ -66,6 +68,29 @@ async fn ask(client: &mut Client, call: Call) -> (u16, Option<String>, Bytes) {
 /// The word of a request's answer alone.
 async fn asked(client: &mut Client, call: Call) -> String {
     ask(client, call).await.1.unwrap_or_else(|| "none".into())
+}
+
+/// A page's session has the answers of its key, and a session of another key with the same name has others.
+#[tokio::test]
+async fn a_session_shares_the_answers_of_its_key_alone() {
+    let upstream = counting();
+    let plan = cached(&upstream, |_| ()).with(|settings| {
+        settings.tokens =
+            [TOKEN, OTHER].map(|token| TokenSettings::plain("team", Secret::new(token.to_owned()))).into();
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    assert_eq!(asked(&mut client, Call::whole()).await, "miss");
+    for (key, word) in [(TOKEN, "hit"), (OTHER, "miss"), (OTHER, "hit")] {
+        let cookie = signed_in(&mut client, key).await;
+        let call = sessions::page(Method::POST, "/v1/chat/completions").header("cookie", &cookie);
+        let call = Call { body: WHOLE.into(), ..call.header("content-type", "application/json") };
+        assert_eq!(asked(&mut client, call).await, word, "{key}");
+    }
+    let other = Call::whole().header("authorization", &format!("Bearer {OTHER}"));
+    assert_eq!(asked(&mut client, other).await, "hit");
+    drop(client);
+    gateway.stop().await;
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ pub mod reload;
 mod reload_process;
 mod request_log;
 mod running;
-mod sessions;
+pub mod sessions;
 mod shutdown;
 pub mod statistics;
 mod top;

@@ -8,7 +8,7 @@ use crate::{
     base::{Moment, Rng, Secret},
     proxy::{
         Refusal, Snapshot,
-        admission::{self, accept},
+        admission::{self, ShownKey, accept},
         page_session,
     },
     routing::PlanRequest,
@@ -49,7 +49,7 @@ pub(in crate::web) fn own_target(
     own: &Target,
 ) -> Result<Target, Box<Refusal>> {
     let (_, key) = accept(snapshot, head, |_| true)?;
-    let Some(key) = key else {
+    let ShownKey::Text(key) = key else {
         return Ok(Target { headers: page_session::own_headers(head), ..Target::clone(own) });
     };
     let key = std::str::from_utf8(key).ok();
