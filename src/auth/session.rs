@@ -21,6 +21,8 @@ pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 3600);
 pub const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
 /// Sessions of one key, and of all; a further one ends the oldest.
 const MAX_OF_KEY: usize = 16;
+/// Hexadecimal digits of a cookie.
+const COOKIE_LENGTH: usize = 64;
 const MAX_SESSIONS: usize = 4096;
 /// Links that have not been used.
 const MAX_CODES: usize = 8;
@@ -58,7 +60,7 @@ impl PageSessions {
     /// # Errors
     /// The system has no random bytes.
     pub fn open(&self, key: Digest, now: Instant) -> Result<Secret<String>, NoRandomness> {
-        let cookie = random::<32>()?;
+        let cookie = random::<{ COOKIE_LENGTH / 2 }>()?;
         let mut sessions = lock(&self.0.sessions);
         sessions.retain(|_, session| session.ends > now);
         while sessions.values().filter(|session| session.key == key).count() >= MAX_OF_KEY {
@@ -73,9 +75,9 @@ impl PageSessions {
 
     /// The session of one of these cookies. `None`: it has ended, or there was none.
     pub fn find<'c>(&self, cookies: impl Iterator<Item = &'c [u8]>, now: Instant) -> Option<FoundSession> {
-        let digests = cookies.map(Digest::of);
+        let digests = digests(cookies);
         let sessions = lock(&self.0.sessions);
-        digests.filter_map(|digest| sessions.get(&digest)).find_map(|session| {
+        digests.iter().filter_map(|digest| sessions.get(digest)).find_map(|session| {
             let rest = session.ends.checked_duration_since(now).filter(|rest| !rest.is_zero())?;
             Some(FoundSession { key: session.key, rest })
         })
@@ -83,7 +85,7 @@ impl PageSessions {
 
     /// Ends the sessions of these cookies.
     pub fn close<'c>(&self, cookies: impl Iterator<Item = &'c [u8]>) {
-        let digests: Vec<Digest> = cookies.map(Digest::of).collect();
+        let digests = digests(cookies);
         lock(&self.0.sessions).retain(|digest, _| !digests.contains(digest));
     }
 
@@ -128,6 +130,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The digests of the cookies that may be of this gateway, before any lock is taken: requests of all threads
+/// wait for the lock, and a client chooses how long its cookies are.
+fn digests<'c>(cookies: impl Iterator<Item = &'c [u8]>) -> Vec<Digest> {
+    cookies.filter(|cookie| cookie.len() == COOKIE_LENGTH).map(Digest::of).collect()
+}
+
 fn remove_oldest(sessions: &mut HashMap<Digest, SessionFacts>, of: impl Fn(&SessionFacts) -> bool) {
     let among = sessions.iter().filter(|(_, session)| of(session));
     if let Some(oldest) = among.min_by_key(|(_, session)| session.ends).map(|(digest, _)| *digest) {
@@ -167,6 +175,10 @@ mod tests {
         for forged in [&b""[..], b"0", &other.expose().as_bytes()[1..]] {
             assert_eq!(sessions.find(once(forged), now), None);
         }
+        let padded = format!("{} ", other.expose());
+        let cookies = [padded.as_bytes(), &[b'0'; 8192], other.expose().as_bytes()];
+        assert_eq!(digests(cookies.into_iter()).len(), 1, "those of another length are not hashed");
+        assert!(sessions.find(cookies.into_iter(), now).is_some());
         let shown = format!("{sessions:?}");
         assert!(!shown.contains(other.expose()), "{shown}");
     }

@@ -62,7 +62,7 @@ impl From<Value> for ManagedReply {
     }
 }
 
-/// Refuses a change that no page of this gateway asks for. `shows_key`: it is made with a key and no session.
+/// Refuses a change of a session that no page of this gateway asks for.
 pub(super) fn not_of_a_page() -> Box<Refusal> {
     let message = "sessions are for the gateway's own pages (x-thalweg-page, from the same origin); \
                    programs show their key with each request";
