@@ -101,103 +101,68 @@ impl EmbeddedFile {
 
 /// The parts of a page that other pages do not have.
 struct PageParts {
+    /// The way to the gateway's root, relative to the page, because a proxy may serve it below any path.
+    root: &'static str,
     title: &'static str,
     /// Its place behind the root, as the list of pages names it.
     path: &'static str,
     script: &'static str,
     main: &'static str,
     footer: &'static str,
+    prepared: OnceLock<PreparedFile>,
 }
 
-const START: PageParts = PageParts {
-    title: "thalweg",
-    path: "",
-    script: "start.js",
-    main: include_str!("assets/start.html"),
-    footer: "programs get JSON at this address (<code>Accept: application/json</code>)",
-};
-const COMPARE: PageParts = PageParts {
-    title: "Comparison · thalweg",
-    path: "compare",
-    script: "compare.js",
-    main: include_str!("assets/compare.html"),
-    footer: "the same in a terminal: <code>thalweg compare --svg out.svg</code>",
-};
-const DASHBOARD: PageParts = PageParts {
-    title: "Dashboard · thalweg",
-    path: "dashboard",
-    script: "dashboard.js",
-    main: include_str!("assets/dashboard.html"),
-    footer: "the same for programs: <code>/events</code>, <code>/stats</code>, <code>/metrics</code>, <code>/health</code>",
-};
+const fn page(
+    [title, path, script]: [&'static str; 3],
+    main: &'static str,
+    footer: &'static str,
+) -> PageParts {
+    PageParts { root: "./", title, path, script, main, footer, prepared: OnceLock::new() }
+}
 
-const USAGE: PageParts = PageParts {
-    title: "Usage · thalweg",
-    path: "usage",
-    script: "usage.js",
-    main: include_str!("assets/usage.html"),
-    footer: "the same for programs: <code>/stats?since=24h&amp;by=day</code>; in a terminal: <code>thalweg usage</code>",
-};
-const KEYS: PageParts = PageParts {
-    title: "Keys · thalweg",
-    path: "keys",
-    script: "keys.js",
-    main: include_str!("assets/keys.html"),
-    footer: "the same for programs: <code>/v1/keys</code>; in a terminal: <code>thalweg keys</code>",
-};
+const fn comparison(root: &'static str) -> PageParts {
+    PageParts {
+        root,
+        title: "Comparison · thalweg",
+        path: "compare",
+        script: "compare.js",
+        main: include_str!("assets/compare.html"),
+        footer: "the same in a terminal: <code>thalweg compare --svg out.svg</code>",
+        prepared: OnceLock::new(),
+    }
+}
 
-const CONFIGURATION: PageParts = PageParts {
-    title: "Configuration · thalweg",
-    path: "configuration",
-    script: "configuration.js",
-    main: include_str!("assets/configuration.html"),
-    footer: "the same for programs: <code>/v1/configuration</code>, <code>/v1/reload</code>; in a terminal: <code>thalweg reload</code>",
-};
+static START: PageParts = page(
+    ["thalweg", "", "start.js"],
+    include_str!("assets/start.html"),
+    "programs get JSON at this address (<code>Accept: application/json</code>)",
+);
+static COMPARE: PageParts = comparison("./");
+static RUN: PageParts = comparison("../");
+static DASHBOARD: PageParts = page(
+    ["Dashboard · thalweg", "dashboard", "dashboard.js"],
+    include_str!("assets/dashboard.html"),
+    "the same for programs: <code>/events</code>, <code>/stats</code>, <code>/metrics</code>, <code>/health</code>",
+);
+static USAGE: PageParts = page(
+    ["Usage · thalweg", "usage", "usage.js"],
+    include_str!("assets/usage.html"),
+    "the same for programs: <code>/stats?since=24h&amp;by=day</code>; in a terminal: <code>thalweg usage</code>",
+);
+static KEYS: PageParts = page(
+    ["Keys · thalweg", "keys", "keys.js"],
+    include_str!("assets/keys.html"),
+    "the same for programs: <code>/v1/keys</code>; in a terminal: <code>thalweg keys</code>",
+);
+static CONFIGURATION: PageParts = page(
+    ["Configuration · thalweg", "configuration", "configuration.js"],
+    include_str!("assets/configuration.html"),
+    "the same for programs: <code>/v1/configuration</code>, <code>/v1/reload</code>; in a terminal: <code>thalweg reload</code>",
+);
 
 impl Document {
-    /// The page, with the marks of addresses.
-    fn text(self) -> String {
-        let PageParts { title, path, script, main, footer } = match self {
-            Self::Start => START,
-            Self::Compare | Self::Run => COMPARE,
-            Self::Dashboard => DASHBOARD,
-            Self::Usage => USAGE,
-            Self::Keys => KEYS,
-            Self::Configuration => CONFIGURATION,
-        };
-        let link = format!("<a href=\"{ROOT_MARK}{path}\">");
-        let current = format!("<a href=\"{ROOT_MARK}{path}\" aria-current=\"page\">");
-        include_str!("assets/frame.html")
-            .replace(&link, &current)
-            .replace("{main}", main)
-            .replace("{sign_in}", include_str!("assets/sign_in.html"))
-            .replace("{title}", title)
-            .replace("{script}", script)
-            .replace("{footer}", footer)
-    }
-
-    /// The way to the gateway's root, relative to the page, because a proxy may serve it below any path.
-    const fn root(self) -> &'static str {
+    const fn parts(self) -> &'static PageParts {
         match self {
-            Self::Start
-            | Self::Compare
-            | Self::Dashboard
-            | Self::Usage
-            | Self::Keys
-            | Self::Configuration => "./",
-            Self::Run => "../",
-        }
-    }
-
-    pub(super) fn prepared(self) -> &'static PreparedFile {
-        static START: OnceLock<PreparedFile> = OnceLock::new();
-        static COMPARE: OnceLock<PreparedFile> = OnceLock::new();
-        static RUN: OnceLock<PreparedFile> = OnceLock::new();
-        static DASHBOARD: OnceLock<PreparedFile> = OnceLock::new();
-        static USAGE: OnceLock<PreparedFile> = OnceLock::new();
-        static KEYS: OnceLock<PreparedFile> = OnceLock::new();
-        static CONFIGURATION: OnceLock<PreparedFile> = OnceLock::new();
-        let place = match self {
             Self::Start => &START,
             Self::Compare => &COMPARE,
             Self::Run => &RUN,
@@ -205,12 +170,30 @@ impl Document {
             Self::Usage => &USAGE,
             Self::Keys => &KEYS,
             Self::Configuration => &CONFIGURATION,
-        };
-        place.get_or_init(|| {
-            let assets = format!("{}assets/{}", self.root(), digest());
-            let text = self.text().replace(ROOT_MARK, self.root()).replace(ASSETS_MARK, &assets);
-            PreparedFile::of(HTML, text.replace(VERSION_MARK, env!("CARGO_PKG_VERSION")).into())
-        })
+        }
+    }
+
+    pub(super) fn prepared(self) -> &'static PreparedFile {
+        let parts = self.parts();
+        parts.prepared.get_or_init(|| PreparedFile::of(HTML, parts.text().into()))
+    }
+}
+
+impl PageParts {
+    /// The page, with its addresses.
+    fn text(&self) -> String {
+        let link = format!("<a href=\"{ROOT_MARK}{}\">", self.path);
+        let current = format!("<a href=\"{ROOT_MARK}{}\" aria-current=\"page\">", self.path);
+        include_str!("assets/frame.html")
+            .replace(&link, &current)
+            .replace("{main}", self.main)
+            .replace("{sign_in}", include_str!("assets/sign_in.html"))
+            .replace("{title}", self.title)
+            .replace("{script}", self.script)
+            .replace("{footer}", self.footer)
+            .replace(ROOT_MARK, self.root)
+            .replace(ASSETS_MARK, &format!("{}assets/{}", self.root, digest()))
+            .replace(VERSION_MARK, env!("CARGO_PKG_VERSION"))
     }
 }
 
@@ -251,7 +234,7 @@ mod tests {
     fn pages_name_only_files_that_exist_and_no_other_host() {
         for document in DOCUMENTS {
             let page = String::from_utf8(document.prepared().plain.to_vec()).unwrap();
-            let prefix = format!("{}assets/{}/", document.root(), digest());
+            let prefix = format!("{}assets/{}/", document.parts().root, digest());
             let named: Vec<&str> = page
                 .match_indices(&prefix)
                 .map(|(at, _)| page[at + prefix.len()..].split('"').next().unwrap())
@@ -265,7 +248,7 @@ mod tests {
     #[test]
     fn no_page_holds_code_styles_or_handlers() {
         for document in DOCUMENTS {
-            let page = document.text().to_ascii_lowercase();
+            let page = document.parts().text().to_ascii_lowercase();
             for inline in ["<style", " style=", " onclick", " onload", "javascript:"] {
                 assert!(!page.contains(inline), "{document:?}: {inline}");
             }
