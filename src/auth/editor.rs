@@ -1,7 +1,7 @@
 //! Changes of stored keys: add, limit, revoke, rotate. Each change is one transaction and raises the version
 //! that running gateways poll.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{
     Digest, KeyLimits,
@@ -24,7 +24,16 @@ pub enum StoreError {
     /// No key in force has this name or id.
     #[error("there is no key in force by the name or id {0}")]
     Unknown(String),
+    /// The token in force, as it is shown, is not the one that a rotation counts on.
+    #[error("the key was rotated already: its token is {0} now")]
+    Rotated(String),
+    /// No other administrator's key is in force.
+    #[error("{0} is the only administrator's key in force")]
+    LastAdmin(String),
 }
+
+/// How long after the end of the former token a rotation that names no token counts as a repeat.
+const REPEAT: Duration = Duration::from_secs(10);
 
 /// A key's id and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +62,7 @@ impl KeyEditor {
     /// # Errors
     /// The name is taken, or the database's own error.
     pub async fn add(&mut self, key: &StoredKey) -> Result<(), StoreError> {
-        self.0.begin().await?;
+        self.begin().await?;
         if self.name(&key.name).await?.is_some() {
             return Err(StoreError::Taken(key.name.clone()));
         }
@@ -69,7 +78,7 @@ impl KeyEditor {
         cells.extend(limits(&key.limits));
         cells.push(unix_millis(key.created).into());
         self.0.run(sql, cells).await?;
-        self.commit().await
+        Ok(self.0.commit().await?)
     }
 
     /// Changes a key's limits.
@@ -85,7 +94,7 @@ impl KeyEditor {
             change(&mut key.limits);
             let sql = "UPDATE api_keys SET models = $2, rpm = $3, tpm = $4, concurrent = $5, budget = $6, expires = $7, \
                        strategies = $8 WHERE id = $1";
-            (sql, limits(&key.limits))
+            Ok((sql, limits(&key.limits)))
         })
         .await
     }
@@ -95,26 +104,55 @@ impl KeyEditor {
     /// # Errors
     /// No key has this name or id, or the database's own error.
     pub async fn revoke(&mut self, name_or_id: &str, now: SystemTime) -> Result<KeyName, StoreError> {
-        self.0.begin().await?;
+        self.revoke_if(name_or_id, now, false).await
+    }
+
+    /// As [`Self::revoke`], but not the only administrator's key in force.
+    ///
+    /// # Errors
+    /// No key has this name or id, it is that one, or the database's own error.
+    pub async fn revoke_but_last_admin(
+        &mut self,
+        name_or_id: &str,
+        now: SystemTime,
+    ) -> Result<KeyName, StoreError> {
+        self.revoke_if(name_or_id, now, true).await
+    }
+
+    async fn revoke_if(
+        &mut self,
+        name_or_id: &str,
+        now: SystemTime,
+        keeps_admin: bool,
+    ) -> Result<KeyName, StoreError> {
+        self.begin().await?;
         // Only id and name are read, because a key with an unreadable row must be revocable too.
         let named = self.name(name_or_id).await?.ok_or_else(|| StoreError::Unknown(name_or_id.to_owned()))?;
+        if keeps_admin && self.is_last_admin(&named.id, now).await? {
+            return Err(StoreError::LastAdmin(named.name));
+        }
         let sql = "UPDATE api_keys SET revoked = $2 WHERE id = $1";
         self.0.run(sql, vec![Cell::text(&named.id), unix_millis(now).into()]).await?;
-        self.commit().await?;
+        self.0.commit().await?;
         Ok(named)
     }
 
-    /// Replaces a key's secret; the former one is accepted until `until`.
+    /// Replaces a key's secret; the former one is accepted until `until`. `is_meant` says whether the key is
+    /// still as the caller knows it.
     ///
     /// # Errors
-    /// No key has this name or id, or the database's own error.
+    /// No key has this name or id, it is not meant, or the database's own error.
     pub async fn rotate(
         &mut self,
         name_or_id: &str,
         (digest, shown): (Digest, String),
         until: SystemTime,
+        is_meant: impl FnOnce(&StoredKey) -> bool + Send,
     ) -> Result<StoredKey, StoreError> {
         self.change(name_or_id, |key| {
+            if !is_meant(key) {
+                return Err(StoreError::Rotated(key.shown.clone()));
+            }
             key.old = Some((key.digest, until));
             (key.digest, key.shown) = (digest, shown);
             let cells = vec![
@@ -125,7 +163,7 @@ impl KeyEditor {
             ];
             let sql =
                 "UPDATE api_keys SET digest = $2, shown = $3, old_digest = $4, old_until = $5 WHERE id = $1";
-            (sql, cells)
+            Ok((sql, cells))
         })
         .await
     }
@@ -134,19 +172,19 @@ impl KeyEditor {
         self.0.close().await;
     }
 
-    /// Finds a key, changes it and runs the update, with the id as its value `$1`, and raises the version.
+    /// Finds a key, changes it and runs the update, with the id as its value `$1`.
     async fn change(
         &mut self,
         name_or_id: &str,
-        update: impl FnOnce(&mut StoredKey) -> (&'static str, Vec<Cell>) + Send,
+        update: impl FnOnce(&mut StoredKey) -> Result<(&'static str, Vec<Cell>), StoreError> + Send,
     ) -> Result<StoredKey, StoreError> {
-        self.0.begin().await?;
+        self.begin().await?;
         let mut key =
             self.find(name_or_id).await?.ok_or_else(|| StoreError::Unknown(name_or_id.to_owned()))?;
-        let (sql, mut cells) = update(&mut key);
+        let (sql, mut cells) = update(&mut key)?;
         cells.insert(0, Cell::text(&key.id));
         self.0.run(sql, cells).await?;
-        self.commit().await?;
+        self.0.commit().await?;
         Ok(key)
     }
 
@@ -168,9 +206,34 @@ impl KeyEditor {
         found.first().map(|row| Ok(KeyName { id: text(row, 0)?, name: text(row, 1)? })).transpose()
     }
 
-    async fn commit(&mut self) -> Result<(), StoreError> {
-        self.0.run("UPDATE api_key_version SET version = version + 1", Vec::new()).await?;
-        Ok(self.0.commit().await?)
+    /// Whether this key is an administrator's, and no other one in force is.
+    async fn is_last_admin(&mut self, id: &str, now: SystemTime) -> Result<bool, DatabaseError> {
+        let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE revoked IS NULL AND admin <> 0");
+        let rows = self.0.fetch(sql, Vec::new()).await?;
+        // A row that cannot be read is no key that is accepted.
+        let keys = rows.iter().filter_map(|row| StoredKey::read(row).ok());
+        let in_force = keys.filter(|key| key.limits.expires.is_none_or(|at| at > now));
+        let ids: Vec<String> = in_force.map(|key| key.id).collect();
+        Ok(ids == [id])
+    }
+
+    /// Begins a change. It raises the version first, so that of changes at once, of several gateways, each
+    /// sees the ones before it.
+    async fn begin(&mut self) -> Result<(), DatabaseError> {
+        self.0.begin().await?;
+        self.0.run("UPDATE api_key_version SET version = version + 1", Vec::new()).await.map(|_| ())
+    }
+}
+
+impl StoredKey {
+    /// Whether a rotation by HTTP is meant, and no repeat of the last one: it names the token in force as it
+    /// is shown (`seen`), or the token before has not been accepted for a while.
+    #[must_use]
+    pub fn may_rotate(&self, seen: Option<&str>, now: SystemTime) -> bool {
+        match seen {
+            Some(seen) => seen.trim_end_matches('…') == self.shown.trim_end_matches('…'),
+            None => self.old.is_none_or(|(_, until)| until + REPEAT <= now),
+        }
     }
 }
 

@@ -1,9 +1,14 @@
 //! Keys of the database for pages: each question opens the database, asks and closes it, on the caller's
-//! thread, as the ledger's queries do.
+//! thread, as the ledger's queries do. The answer is given before the database is closed: a change is made
+//! then, and a token that is shown once must not be lost to a slow end.
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::{runtime::Builder, sync::Semaphore, time::timeout};
+use tokio::{
+    runtime::Builder,
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
 
 use super::{
     editor::{KeyEditor, StoreError},
@@ -13,6 +18,8 @@ use crate::database::{DatabaseError, DatabaseSettings};
 
 /// For one question, waiting for its turn included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// For closing the database after the answer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Questions at once, each with a connection of its own.
 const MAX_AT_ONCE: usize = 1;
 
@@ -23,6 +30,8 @@ pub struct KeyDesk {
     database: Option<Arc<DatabaseSettings>>,
     permits: Arc<Semaphore>,
 }
+
+pub type KeyAnswer<T> = Result<T, KeyDeskError>;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -46,49 +55,79 @@ impl KeyDesk {
         self.database.is_some()
     }
 
-    /// All keys, revoked ones included. Blocks the calling thread.
-    ///
-    /// # Errors
-    /// There is no database, or it does not answer.
-    pub fn keys(&self) -> Result<KeyRows, KeyDeskError> {
-        self.ask(async |database| {
+    /// Answers with all keys, revoked ones included. Blocks the calling thread.
+    pub fn keys(&self, answer: oneshot::Sender<KeyAnswer<KeyRows>>) {
+        let work = async |database: &DatabaseSettings| {
             let store = KeyStore::open(database).await?;
-            let keys = store.keys().await;
-            store.close().await;
-            Ok(keys?)
-        })
+            Ok((store.keys().await.map_err(StoreError::from), store))
+        };
+        self.ask(answer, work, async |store: KeyStore| store.close().await);
     }
 
-    /// Changes keys. Blocks the calling thread.
-    ///
-    /// # Errors
-    /// The change's own, there is no database, or it does not answer.
+    /// Changes keys, and answers with the result. Blocks the calling thread.
     pub fn change<T>(
         &self,
+        answer: oneshot::Sender<KeyAnswer<T>>,
         change: impl AsyncFnOnce(&mut KeyEditor) -> Result<T, StoreError>,
-    ) -> Result<T, KeyDeskError> {
-        self.ask(async |database| {
+    ) {
+        let work = async |database: &DatabaseSettings| {
             let mut editor = KeyEditor::open(database).await?;
-            let changed = change(&mut editor).await;
-            editor.close().await;
-            changed
-        })
+            Ok((change(&mut editor).await, editor))
+        };
+        self.ask(answer, work, async |editor: KeyEditor| editor.close().await);
     }
 
-    fn ask<T>(
+    /// Asks, answers and closes, in this order.
+    fn ask<T, C>(
         &self,
-        work: impl AsyncFnOnce(&DatabaseSettings) -> Result<T, StoreError>,
-    ) -> Result<T, KeyDeskError> {
-        let database = self.database.as_ref().ok_or(KeyDeskError::Absent)?;
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        answer: oneshot::Sender<KeyAnswer<T>>,
+        work: impl AsyncFnOnce(&DatabaseSettings) -> Result<(Result<T, StoreError>, C), StoreError>,
+        close: impl AsyncFnOnce(C),
+    ) {
+        // An answer that is not awaited any more is dropped.
+        let answer = |found| drop(answer.send(found));
+        let Some(database) = &self.database else { return answer(Err(KeyDeskError::Absent)) };
+        let runtime = match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return answer(Err(error.into())),
+        };
         runtime.block_on(async {
             let working = async {
                 // The semaphore is never closed.
-                let _permit = self.permits.acquire().await;
-                work(database).await
+                let permit = self.permits.acquire().await;
+                (work(database).await, permit)
             };
-            let late = |_| StoreError::Database(DatabaseError::Late);
-            Ok(timeout(ANSWER_TIMEOUT, working).await.map_err(late)??)
-        })
+            let late = || StoreError::Database(DatabaseError::Late);
+            match timeout(ANSWER_TIMEOUT, working).await {
+                Ok((Ok((found, open)), _permit)) => {
+                    answer(found.map_err(KeyDeskError::from));
+                    let _ = timeout(CLOSE_TIMEOUT, close(open)).await;
+                }
+                Ok((Err(error), _)) => answer(Err(error.into())),
+                Err(_) => answer(Err(late().into())),
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::DatabaseUrl;
+
+    #[test]
+    fn the_answer_is_given_before_the_database_is_closed() {
+        let desk = KeyDesk::new(Some(DatabaseSettings::new(DatabaseUrl::Sqlite("none.db".into()))));
+        let (sender, mut receiver) = oneshot::channel();
+        let mut closed = 0;
+        desk.ask(
+            sender,
+            async |_: &DatabaseSettings| Ok((Ok("made"), 1)),
+            async |open| {
+                assert!(matches!(receiver.try_recv(), Ok(Ok("made"))));
+                closed = open;
+            },
+        );
+        assert_eq!(closed, 1);
     }
 }

@@ -36,7 +36,7 @@ pub mod token;
 pub use credential::presented;
 pub use digest::Digest;
 pub use editor::{KeyEditor, KeyName, StoreError};
-pub use key_desk::{KeyDesk, KeyDeskError};
+pub use key_desk::{KeyAnswer, KeyDesk, KeyDeskError};
 pub use key_map::{ConfiguredKeys, KeyMap, Principal, StoredKeys};
 pub use limits::KeyLimits;
 pub use meter_clock::MeterClock;

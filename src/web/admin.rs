@@ -49,23 +49,35 @@ pub(super) fn authorize(
         Access::Key => admit(snapshot, head).map(|_| ()),
         Access::OperatorUnlessPublic if snapshot.telemetry.public_metrics => Ok(()),
         Access::Operator | Access::OperatorUnlessPublic => administrate(listener, snapshot, head),
-        Access::OperatorOrKey => event_scope(listener, snapshot, head).map(|_| ()),
+        Access::OperatorOrKey => key_scope(listener, snapshot, head).map(|_| ()),
     }
 }
 
 /// The scope of events that a request may see: those of this key id. `None`: the events of all keys.
 ///
 /// # Errors
-/// No accepted key (401), or the keys have not been read (503).
+/// As [`key_scope`].
 pub(super) fn event_scope(
     listener: ListenerRole,
     snapshot: &Snapshot,
     head: &Parts,
 ) -> Result<Option<Arc<str>>, Box<Refusal>> {
+    Ok(key_scope(listener, snapshot, head)?.map(|principal| Arc::clone(&principal.id)))
+}
+
+/// The key whose facts alone a request may see. `None`: it may see those of all keys.
+///
+/// # Errors
+/// No accepted key (401), or the keys have not been read (503).
+pub(super) fn key_scope(
+    listener: ListenerRole,
+    snapshot: &Snapshot,
+    head: &Parts,
+) -> Result<Option<Arc<Principal>>, Box<Refusal>> {
     match administrate(listener, snapshot, head) {
         Ok(()) => Ok(None),
         Err(refusal) if listener != ListenerRole::Public => Err(refusal),
-        Err(_) => admit(snapshot, head).map(|principal| Some(Arc::clone(&principal.id))),
+        Err(_) => admit(snapshot, head).map(Some),
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct KeyChange {
     pub(super) admin: bool,
     /// How long the token before a rotation is accepted.
     pub(super) overlap: Duration,
+    /// The beginning of the token that a rotation replaces.
+    pub(super) prefix: Option<String>,
     models: Option<Vec<String>>,
     strategies: Option<Option<Vec<String>>>,
     requests: Option<Option<u32>>,
@@ -52,12 +54,12 @@ impl KeyChange {
             let Some(name) = NAMES.iter().find(|known| *known == name) else {
                 return Err(wrong(
                     None,
-                    "a key has name, admin, models, strategies, rpm, tpm, concurrent, budget and expires; a rotation has overlap",
+                    "a key has name, admin, models, strategies, rpm, tpm, concurrent, budget and expires; a rotation has overlap and prefix",
                 ));
             };
             let of_other = match *name {
                 "name" | "admin" => request != KeyRequest::Make,
-                "overlap" => request != KeyRequest::Rotate,
+                "overlap" | "prefix" => request != KeyRequest::Rotate,
                 _ => request == KeyRequest::Rotate,
             };
             let taken = if of_other { Err("is not for this request") } else { change.take(name, value) };
@@ -74,6 +76,7 @@ impl KeyChange {
             "name" => self.name = Some(key_text::name(text(value)?)?),
             "admin" => self.admin = value.as_bool().ok_or("expected true or false")?,
             "overlap" => self.overlap = key_text::overlap(text(value)?)?,
+            "prefix" => self.prefix = Some(text(value)?.to_owned()),
             "models" => {
                 let models = optional(value, |value| list(value, key_text::name))?.unwrap_or_default();
                 let has_all = models.iter().any(|pattern| pattern == "*");
@@ -100,8 +103,19 @@ impl KeyChange {
     }
 }
 
-const NAMES: [&str; 10] =
-    ["name", "admin", "overlap", "models", "strategies", "rpm", "tpm", "concurrent", "budget", "expires"];
+const NAMES: [&str; 11] = [
+    "name",
+    "admin",
+    "overlap",
+    "prefix",
+    "models",
+    "strategies",
+    "rpm",
+    "tpm",
+    "concurrent",
+    "budget",
+    "expires",
+];
 
 fn set<T>(place: &mut T, new: Option<T>) {
     if let Some(new) = new {
@@ -200,6 +214,8 @@ mod tests {
             (r#"{"strategies":["fast"]}"#, KeyRequest::Limit, Some("strategies")),
             (r#"{"rpm":1}"#, KeyRequest::Rotate, Some("rpm")),
             (r#"{"overlap":"soon"}"#, KeyRequest::Rotate, Some("overlap")),
+            (r#"{"prefix":null}"#, KeyRequest::Rotate, Some("prefix")),
+            (r#"{"prefix":"sk-"}"#, KeyRequest::Limit, Some("prefix")),
             (r#"{"price":1}"#, KeyRequest::Limit, None),
             ("[]", KeyRequest::Limit, None),
         ] {

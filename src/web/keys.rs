@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant, time::SystemTime};
 
 use http::request::Parts;
 use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
 
 use super::{
     admin,
@@ -12,17 +13,16 @@ use super::{
     managed::ManagedReply,
     routes::Access,
     site::Site,
-    statistics::gather,
 };
 use crate::{
     auth::{
-        Digest, KeyDesk, KeyDeskError, KeyEditor, Principal, StoreError, StoredKey, generate,
-        key_facts::{amount, facts},
-        limit::LimitValues,
+        Digest, KeyAnswer, KeyDeskError, KeyEditor, Principal, StoreError, StoredKey, generate,
+        key_facts::{amount, facts, limits_as_json, state_by},
     },
-    base::time::Rfc3339,
-    proxy::{Incoming, Refusal, Snapshot},
+    proxy::{Incoming, Refusal, Snapshot, admission::unavailable},
 };
+
+const AWAY: &str = "the database of keys does not answer";
 
 type KeyResult = Result<ManagedReply, Box<Refusal>>;
 
@@ -30,29 +30,36 @@ impl Site {
     /// `GET /v1/keys`.
     pub(super) async fn list_keys(&self, head: &Parts) -> KeyResult {
         let snapshot = self.gateway.snapshot();
-        let scope = admin::event_scope(self.parts.listener, &snapshot, head)?;
+        let scope = admin::key_scope(self.parts.listener, &snapshot, head)?;
         let desk = self.parts.keys.clone();
         let is_all = head.uri.query().is_some_and(|query| query.split('&').any(|part| part == "all=true"));
-        let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
-        let configured = snapshot.tokens.principals();
-        match &scope {
-            Some(id) => keys.extend(snapshot.principal(id).map(|own| of_principal(&snapshot, &own))),
-            None => {
-                let mut named: Vec<_> = configured.collect();
-                named.sort_by(|one, other| one.name.cmp(&other.name));
-                keys.extend(named.into_iter().map(|principal| of_principal(&snapshot, principal)));
-            }
+        let (mut keys, mut unreadable, mut unavailable) = (Vec::new(), Vec::new(), None);
+        if let Some(own) = &scope {
+            keys.push(of_principal(&snapshot, own));
+        } else {
+            let mut named: Vec<_> = snapshot.tokens.principals().collect();
+            named.sort_by(|one, other| one.name.cmp(&other.name));
+            keys.extend(named.into_iter().map(|principal| of_principal(&snapshot, principal)));
         }
         if scope.is_none() && desk.has_database() {
-            let rows = answered(gather(move || desk.keys()).await?)?;
-            let shown = rows.keys.iter().filter(|key| is_all || key.revoked.is_none());
-            keys.extend(shown.map(|key| of_row(&snapshot, key)));
-            unreadable.extend(rows.unreadable.iter().map(ToString::to_string));
+            match asked(move |answer| desk.keys(answer)).await? {
+                Ok(rows) => {
+                    let shown = rows.keys.iter().filter(|key| is_all || key.revoked.is_none());
+                    keys.extend(shown.map(|key| of_row(&snapshot, key)));
+                    unreadable.extend(rows.unreadable.iter().map(ToString::to_string));
+                }
+                // The keys of the configuration are known without it.
+                Err(error) => {
+                    tracing::warn!(%error, "the database of keys does not answer a page");
+                    unavailable = Some(AWAY);
+                }
+            }
         }
         let reply = json!({
             "object": "list",
             "data": keys,
             "unreadable": unreadable,
+            "unavailable": unavailable,
             "changeable": scope.is_none() && self.parts.keys.has_database(),
         });
         Ok(reply.into())
@@ -61,12 +68,12 @@ impl Site {
     /// `POST /v1/keys`.
     pub(super) async fn make_key(&self, head: &Parts, body: impl Incoming) -> KeyResult {
         let change = self.read_change(head, body, KeyRequest::Make).await?;
-        self.change(move |desk| {
-            let now = SystemTime::now();
-            let name = change.name.clone().unwrap_or_default();
-            let (mut key, secret) = StoredKey::make(&name, change.admin, now).map_err(no_randomness)?;
-            change.apply(&mut key.limits, now);
-            desk.change(async |editor: &mut KeyEditor| editor.add(&key).await)?;
+        let now = SystemTime::now();
+        let name = change.name.clone().unwrap_or_default();
+        let (mut key, secret) = StoredKey::make(&name, change.admin, now).map_err(no_randomness)?;
+        change.apply(&mut key.limits, now);
+        self.change(async move |editor: &mut KeyEditor| {
+            editor.add(&key).await?;
             Ok(with_secret(&key, secret.expose()))
         })
         .await
@@ -75,12 +82,9 @@ impl Site {
     /// `POST /v1/keys/{id}`.
     pub(super) async fn limit_key(&self, head: &Parts, id: &str, body: impl Incoming) -> KeyResult {
         let change = self.read_change(head, body, KeyRequest::Limit).await?;
-        let id = id.to_owned();
-        self.change(move |desk| {
-            let now = SystemTime::now();
-            let changed = desk.change(async |editor: &mut KeyEditor| {
-                editor.limit(&id, |limits| change.apply(limits, now)).await
-            })?;
+        let (id, now) = (id.to_owned(), SystemTime::now());
+        self.change(async move |editor: &mut KeyEditor| {
+            let changed = editor.limit(&id, |limits| change.apply(limits, now)).await?;
             Ok(facts(&changed))
         })
         .await
@@ -90,23 +94,31 @@ impl Site {
     pub(super) async fn rotate_key(&self, head: &Parts, rest: &str, body: impl Incoming) -> KeyResult {
         let change = self.read_change(head, body, KeyRequest::Rotate).await?;
         let id = rest.split('/').next().unwrap_or_default().to_owned();
-        self.change(move |desk| {
-            let secret = generate::make("").map_err(no_randomness)?.token;
+        let secret = generate::make("").map_err(no_randomness)?.token;
+        self.change(async move |editor: &mut KeyEditor| {
             let new = (Digest::of(secret.expose().as_bytes()), generate::shown(secret.expose()));
-            let until = SystemTime::now() + change.overlap;
-            let key = desk.change(async |editor: &mut KeyEditor| editor.rotate(&id, new, until).await)?;
+            let now = SystemTime::now();
+            let is_meant = |key: &StoredKey| key.may_rotate(change.prefix.as_deref(), now);
+            let key = editor.rotate(&id, new, now + change.overlap, is_meant).await?;
             Ok(with_secret(&key, secret.expose()))
         })
         .await
     }
 
-    /// `DELETE /v1/keys/{id}`.
+    /// `DELETE /v1/keys/{id}`. Administration must not be closed by a slip of the hand.
     pub(super) async fn revoke_key(&self, head: &Parts, id: &str) -> KeyResult {
-        admin::authorize(Access::Operator, self.parts.listener, &self.gateway.snapshot(), head)?;
+        let snapshot = self.gateway.snapshot();
+        admin::authorize(Access::Operator, self.parts.listener, &snapshot, head)?;
         let id = id.to_owned();
-        self.change(move |desk| {
-            let revoked =
-                desk.change(async |editor: &mut KeyEditor| editor.revoke(&id, SystemTime::now()).await)?;
+        let is_configured = |principal: &Arc<Principal>| principal.admin && !principal.has_expired();
+        let has_other = snapshot.tokens.principals().any(is_configured);
+        self.change(async move |editor: &mut KeyEditor| {
+            let now = SystemTime::now();
+            let revoked = if has_other {
+                editor.revoke(&id, now).await?
+            } else {
+                editor.revoke_but_last_admin(&id, now).await?
+            };
             Ok(json!({"id": revoked.id, "name": revoked.name, "state": "revoked"}))
         })
         .await
@@ -126,19 +138,33 @@ impl Site {
 
     async fn change(
         &self,
-        change: impl FnOnce(KeyDesk) -> Result<Value, KeyDeskError> + Send + 'static,
+        change: impl AsyncFnOnce(&mut KeyEditor) -> Result<Value, StoreError> + Send + 'static,
     ) -> KeyResult {
         let desk = self.parts.keys.clone();
-        answered(gather(move || change(desk)).await?).map(ManagedReply::from)
+        let changed = asked(move |answer| desk.change(answer, change)).await?;
+        changed.map(ManagedReply::from).map_err(refused)
     }
 }
 
-fn no_randomness(error: generate::NoRandomness) -> KeyDeskError {
-    KeyDeskError::System(std::io::Error::other(error))
+/// Asks the desk on tokio's pool of blocking threads; it may go on there after its answer.
+///
+/// # Errors
+/// The work panicked (500).
+async fn asked<T: Send + 'static>(
+    work: impl FnOnce(oneshot::Sender<KeyAnswer<T>>) + Send + 'static,
+) -> Result<KeyAnswer<T>, Box<Refusal>> {
+    let (answer, answered) = oneshot::channel();
+    drop(tokio::task::spawn_blocking(move || work(answer)));
+    let failure = |_| Refusal::gateway(500, "internal_error", "the database of keys could not be asked");
+    answered.await.map_err(failure)
 }
 
-fn answered<T>(answer: Result<T, KeyDeskError>) -> Result<T, Box<Refusal>> {
-    answer.map_err(|error| match error {
+fn no_randomness(_: generate::NoRandomness) -> Box<Refusal> {
+    unavailable("the system gave no random bytes for a key")
+}
+
+fn refused(error: KeyDeskError) -> Box<Refusal> {
+    match error {
         KeyDeskError::Absent => {
             let message = "there is no database to keep keys in: name one (`database`), or change the tokens of \
                            the configuration";
@@ -151,11 +177,24 @@ fn answered<T>(answer: Result<T, KeyDeskError>) -> Result<T, Box<Refusal>> {
         KeyDeskError::Store(StoreError::Unknown(_)) => {
             Refusal::request(404, "key_not_found", "the database has no key in force with this id")
         }
+        KeyDeskError::Store(StoreError::Rotated(shown)) => {
+            let message = format!(
+                "this key was rotated already, its token is `{shown}` now; to rotate it again, send that as `prefix`"
+            );
+            Refusal::request(409, "rotated_already", message).of(Some("prefix"))
+        }
+        KeyDeskError::Store(StoreError::LastAdmin(name)) => {
+            let message = format!(
+                "`{name}` is the last administrator's key, and without one administration is closed; make another \
+                 one first, or revoke it with `thalweg keys revoke`"
+            );
+            Refusal::request(409, "last_administrator", message)
+        }
         KeyDeskError::System(_) | KeyDeskError::Store(StoreError::Database(_)) => {
             tracing::warn!(%error, "the database of keys does not answer a page");
-            Refusal::gateway(503, "keys_unavailable", "the database of keys does not answer")
+            Refusal::gateway(503, "keys_unavailable", AWAY)
         }
-    })
+    }
 }
 
 fn with_secret(key: &StoredKey, secret: &str) -> Value {
@@ -178,32 +217,17 @@ fn of_row(snapshot: &Snapshot, key: &StoredKey) -> Value {
 
 /// A key as the gateway knows it: one of the configuration, or a client's own.
 fn of_principal(snapshot: &Snapshot, principal: &Arc<Principal>) -> Value {
-    let LimitValues { requests, tokens, concurrent, budget } = principal.limits.allowance;
-    let is_configured = principal.id.starts_with("config:");
     let spent = principal.meter.as_ref().map(|meter| meter.spent());
-    let is_spent = budget.zip(spent).is_some_and(|(budget, spent)| spent >= budget);
-    let state = match (principal.has_expired(), is_spent, principal.admin) {
-        (true, _, _) => "expired",
-        (false, true, _) => "spent",
-        (false, false, true) => "admin",
-        (false, false, false) => "good",
-    };
-    json!({
-        "id": &*principal.id,
-        "name": &*principal.name,
-        "admin": principal.admin,
-        "models": principal.limits.models,
-        "strategies": principal.limits.strategies,
-        "rpm": requests,
-        "tpm": tokens,
-        "concurrent": concurrent,
-        "budget": budget.map(amount),
-        "spent": spent.filter(|_| budget.is_some()).map(amount),
-        "expires": principal.limits.expires.map(|at| Rfc3339(at).to_string()),
-        "state": state,
-        "source": if is_configured { "configuration" } else { "database" },
-        "use": used(snapshot, principal),
-    })
+    let has_budget = principal.limits.allowance.budget.is_some();
+    let mut value = limits_as_json(&principal.limits);
+    value["id"] = (*principal.id).into();
+    value["name"] = (*principal.name).into();
+    value["admin"] = principal.admin.into();
+    value["spent"] = spent.filter(|_| has_budget).map(amount).into();
+    value["state"] = state_by(&principal.limits, spent.unwrap_or_default(), principal.admin).into();
+    value["source"] = if principal.id.starts_with("config:") { "configuration" } else { "database" }.into();
+    value["use"] = used(snapshot, principal);
+    value
 }
 
 /// The use of the limits that a key has, by all replicas where that is known.

@@ -115,11 +115,11 @@ async fn keys_of_the_database() {
     stream.piece().await;
 
     let other = (Digest::of(b"sk-thalweg-rotated"), String::new());
-    registrar.rotate("alice", other, SystemTime::now() + Duration::from_secs(60)).await.unwrap();
+    registrar.rotate("alice", other, SystemTime::now() + Duration::from_secs(60), |_| true).await.unwrap();
     within_a_second(&mut clients[0], "sk-thalweg-rotated", 200).await;
     within_a_second(&mut clients[1], SECRET, 200).await;
     let other = (Digest::of(b"sk-thalweg-again"), String::new());
-    registrar.rotate("alice", other, SystemTime::now()).await.unwrap();
+    registrar.rotate("alice", other, SystemTime::now(), |_| true).await.unwrap();
     within_a_second(&mut clients[0], SECRET, 401).await;
     within_a_second(&mut clients[1], "sk-thalweg-again", 200).await;
 

@@ -1,11 +1,16 @@
 //! `/v1/keys`, by which the page `/keys` shows and changes keys: for administrators all, for a client its
 //! own.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::Method;
 use serde_json::{Value, json};
-use thalweg::auth::{KeyLimits, TokenSettings, limit::LimitValues};
+use thalweg::{
+    auth::{KeyEditor, KeyLimits, StoredKey, TokenSettings, limit::LimitValues},
+    base::Secret,
+    config::Settings,
+    database::{DatabaseSettings, DatabaseUrl},
+};
 
 use super::{
     sessions::{asking, code_of, got, page, signed_in, status},
@@ -13,8 +18,8 @@ use super::{
 };
 use crate::{
     client::{Call, Client, Version, call::TOKEN},
-    clients::database_keys::Folder,
-    gateway::Gateway,
+    clients::database_keys::{Folder, stored},
+    gateway::{Gateway, Plan},
     journal,
     upstream::{Speaks, Upstream, script},
 };
@@ -50,7 +55,7 @@ async fn serving(folder: &Folder) -> (Gateway, Upstream) {
             allowance: LimitValues { requests: Some(7), ..LimitValues::default() },
             ..KeyLimits::default()
         },
-        ..TokenSettings::plain("limited", thalweg::base::Secret::new("sk-limited".to_owned()))
+        ..TokenSettings::plain("limited", Secret::new("sk-limited".to_owned()))
     };
     let plan = plan(&[&upstream]).with(|settings| {
         settings.database = Some(folder.database());
@@ -103,7 +108,7 @@ async fn an_administrator_makes_limits_rotates_and_revokes_a_key() {
     assert_ne!(next, secret);
     within_a_second(&mut client, &next, 200).await;
     within_a_second(&mut client, &secret, 200).await;
-    let rotate = page(Method::POST, &format!("{path}/rotate")).header("cookie", &admin);
+    let rotate = posting(&format!("{path}/rotate"), &admin, &json!({"prefix": rotated["prefix"]}));
     let (_, _, rotated) = got(&mut client, rotate).await;
     let last = rotated["key"].as_str().unwrap().to_owned();
     within_a_second(&mut client, &last, 200).await;
@@ -207,6 +212,117 @@ async fn mistakes_are_named() {
     };
     assert!(headers["content-security-policy"].to_str().unwrap().contains("frame-ancestors 'none'"));
     assert!(page.contains("<h1>Keys</h1>"));
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A rotation that is sent twice, by a person or a proxy, makes one token.
+#[tokio::test]
+async fn a_repeated_rotation_makes_no_second_token() {
+    let folder = Folder::new();
+    let (gateway, _upstream) = serving(&folder).await;
+    let mut client = gateway.client(Version::H1).await;
+    let admin = signed_in(&mut client, ADMIN).await;
+    let (_, _, made) = got(&mut client, posting("/v1/keys", &admin, &json!({"name": "carol"}))).await;
+    let path = format!("/v1/keys/{}/rotate", made["id"].as_str().unwrap());
+    let mut token = made;
+    for body in [json!({}), json!({"overlap": "1h", "prefix": null}), json!({"prefix": null})] {
+        // One after a moment has to name the token in force.
+        let mut body = body;
+        if let Some(prefix) = body.get_mut("prefix") {
+            *prefix = token["prefix"].clone();
+        }
+        let (status_, _, rotated) = got(&mut client, posting(&path, &admin, &body)).await;
+        assert_eq!(status_, 200, "{rotated}");
+        for again in [&body, &json!({}), &json!({"overlap": "1h"})] {
+            let (status_, _, error) = got(&mut client, posting(&path, &admin, again)).await;
+            let error = &error["error"];
+            assert_eq!((status_, &error["code"]), (409, &"rotated_already".into()), "{again}: {error}");
+            let prefix = rotated["prefix"].as_str().unwrap();
+            assert!(error["message"].as_str().unwrap().contains(prefix), "{error}");
+        }
+        token = rotated;
+        within_a_second(&mut client, token["key"].as_str().unwrap(), 200).await;
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Over HTTP administration cannot be closed; on the machine, by `thalweg keys revoke`, it can.
+#[tokio::test]
+async fn the_last_administrator_cannot_be_revoked() {
+    const SECRETS: [&str; 3] = ["sk-of-the-root", "sk-of-the-deputy", "sk-of-the-past"];
+    let folder = Folder::new();
+    let mut editor = KeyEditor::open(&folder.database()).await.unwrap();
+    for (name, secret) in ["root", "deputy", "past"].into_iter().zip(SECRETS) {
+        let mut limits = KeyLimits::default();
+        limits.expires = (name == "past").then_some(SystemTime::UNIX_EPOCH);
+        editor.add(&StoredKey { admin: true, ..stored(name, secret, limits) }).await.unwrap();
+    }
+    editor.close().await;
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let keys_alone = |settings: &mut Settings| {
+        settings.database = Some(folder.database());
+        settings.tokens.retain(|token| !token.admin);
+    };
+    let gateway = Plan::to(&[&upstream]).with(keys_alone).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    within_a_second(&mut client, SECRETS[0], 200).await;
+    let revoke = |name: &str| with(SECRETS[0], Call::new(Method::DELETE, &format!("/v1/keys/key_{name}")));
+    assert_eq!(status(&mut client, revoke("deputy")).await, 200);
+    let (status_, _, error) = got(&mut client, revoke("root")).await;
+    assert_eq!((status_, &error["error"]["code"]), (409, &"last_administrator".into()), "{error}");
+    assert!(error["error"]["message"].as_str().unwrap().contains("thalweg keys revoke"), "{error}");
+    assert_eq!(status(&mut client, revoke("past")).await, 200, "an expired one is none");
+    within_a_second(&mut client, SECRETS[0], 200).await;
+    drop(client);
+    gateway.stop().await;
+
+    // Beside an administrator of the configuration it is not the last one.
+    let gateway =
+        plan(&[&upstream]).with(|settings| settings.database = Some(folder.database())).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    within_a_second(&mut client, SECRETS[0], 200).await;
+    assert_eq!(status(&mut client, revoke("root")).await, 200);
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn without_the_database_the_keys_of_the_configuration_are_listed() {
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let away = DatabaseSettings::new(DatabaseUrl::Sqlite("/nowhere/at/all/t.db".into()));
+    let gateway = plan(&[&upstream]).with(|settings| settings.database = Some(away)).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let (status_, _, list) = got(&mut client, with(ADMIN, Call::get("/v1/keys"))).await;
+    assert_eq!((status_, list["data"].as_array().unwrap().len()), (200, 2), "{list}");
+    assert_eq!(list["unavailable"], "the database of keys does not answer", "{list}");
+    assert_eq!(named(&list, "admin")["source"], "configuration");
+    let make = with(ADMIN, Call::post("/v1/keys", r#"{"name":"a"}"#));
+    assert_eq!(code_of(&mut client, make).await, (503, "keys_unavailable".to_owned()));
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Names, and so ids, may be shared by keys of the configuration: each sees itself.
+#[tokio::test]
+async fn a_key_sees_itself_and_none_of_the_same_name() {
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let team = |secret: &str, requests| TokenSettings {
+        limits: KeyLimits {
+            allowance: LimitValues { requests: Some(requests), ..LimitValues::default() },
+            ..KeyLimits::default()
+        },
+        ..TokenSettings::plain("team", Secret::new(secret.to_owned()))
+    };
+    let keys = (1..=8).map(|number| team(&format!("sk-of-team-{number}"), number));
+    let gateway = plan(&[&upstream]).with(|settings| settings.tokens.extend(keys)).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for number in 1..=8 {
+        let call = with(&format!("sk-of-team-{number}"), Call::get("/v1/keys"));
+        let (_, _, list) = got(&mut client, call).await;
+        assert_eq!(named(&list, "team")["rpm"], number, "{list}");
+    }
     drop(client);
     gateway.stop().await;
 }

@@ -316,7 +316,7 @@ async fn a_session_ends_with_its_key() {
 
     editor.revoke("boss", SystemTime::now()).await.unwrap();
     let new = (thalweg::auth::Digest::of(b"sk-new"), String::new());
-    editor.rotate("rotated", new, SystemTime::now()).await.unwrap();
+    editor.rotate("rotated", new, SystemTime::now(), |_| true).await.unwrap();
     editor.limit("short", |limits| limits.expires = Some(SystemTime::now())).await.unwrap();
     for pair in [&boss, &rotated, &short] {
         let begun = Instant::now();

@@ -58,7 +58,7 @@ async fn keys_are_added_changed_and_revoked() {
         assert_eq!(changed.limits.allowance, LimitValues::default());
         let until = SystemTime::UNIX_EPOCH + Duration::from_secs(7);
         let other = (Digest::of(b"other"), "ot…".to_owned());
-        let rotated = editor.rotate("key_alice", other, until).await.unwrap();
+        let rotated = editor.rotate("key_alice", other, until, |_| true).await.unwrap();
         assert_eq!(rotated.old, Some((alice.digest, until)));
         assert_eq!(store.keys().await.unwrap().keys, std::slice::from_ref(&rotated));
 
@@ -105,7 +105,7 @@ async fn a_running_gateway_follows_the_store() {
         assert_eq!(alice.limits.allowance.requests, Some(60));
 
         let until = SystemTime::now() + Duration::from_secs(60);
-        editor.rotate("alice", (Digest::of(b"sk-new"), String::new()), until).await.unwrap();
+        editor.rotate("alice", (Digest::of(b"sk-new"), String::new()), until, |_| true).await.unwrap();
         assert!(sync.look(Some(&none)).await);
         let (old, new) = (find(b"sk-alice").unwrap(), find(b"sk-new").unwrap());
         assert!(Arc::ptr_eq(old.meter.as_ref().unwrap(), new.meter.as_ref().unwrap()));

@@ -151,7 +151,7 @@ impl KeyCommand {
             Self::Rotate { key, overlap } => {
                 let secret = generate::make(key)?.token.expose().clone();
                 let new = (Digest::of(secret.as_bytes()), generate::shown(&secret));
-                let key = editor.rotate(key, new, now + *overlap).await?;
+                let key = editor.rotate(key, new, now + *overlap, |_| true).await?;
                 KeyCommandResult::Made { key, secret }
             }
             Self::Revoke { key } => KeyCommandResult::Revoked(editor.revoke(key, now).await?),
