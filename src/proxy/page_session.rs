@@ -45,8 +45,8 @@ pub fn find(snapshot: &Snapshot, head: &Parts) -> Option<(FoundSession, Arc<Prin
     (!principal.has_expired()).then_some((session, principal))
 }
 
-/// The owner of the request's session, and the digest of its key. `None`: no session counts here, because there is no cookie of one, no
-/// page sent the request, or its path takes none.
+/// The owner of the request's session, and the digest of its key. `None`: no session counts here, because
+/// there is no cookie of one, no page sent the request, or its path takes none.
 ///
 /// # Errors
 /// The session, or its key, has ended (401).
