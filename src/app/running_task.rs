@@ -17,6 +17,10 @@ const MIN_INTERVAL: Duration = Duration::from_millis(250);
 /// A view takes at most this share of a worker's time, and of this task's.
 const SHARE: u32 = 200;
 const MAX_INTERVAL: Duration = Duration::from_secs(5);
+/// The same when subscribers come, however many: a tenth of the pause otherwise, or as much as the board makes
+/// readers wait.
+const MIN_EARLY_INTERVAL: Duration = Duration::from_millis(100);
+const EARLY_SHARE: u32 = SHARE / 10;
 
 /// Starts the task, which ends when the drain begins.
 ///
@@ -48,10 +52,37 @@ async fn run(bus: EventBus, board: RunningBoard) {
             bus.publish_running(scope, view.is_empty(), || view.json());
         }
         let took = reading.took.max(formatting.elapsed());
-        tokio::select! {
-            () = sleep((took * SHARE).clamp(MIN_INTERVAL, MAX_INTERVAL)) => {}
-            // A new subscriber has the last view of its scope, or none, and waits for the next.
-            () = bus.running.subscribed() => {}
+        pause(took, bus.running.subscribed()).await;
+    }
+}
+
+/// Until the next view, after one that took so long.
+async fn pause(took: Duration, subscribed: impl Future<Output = ()>) {
+    let early = (took * EARLY_SHARE).clamp(MIN_EARLY_INTERVAL, MAX_INTERVAL);
+    let pause = (took * SHARE).clamp(MIN_INTERVAL, MAX_INTERVAL);
+    sleep(early).await;
+    tokio::select! {
+        () = sleep(pause.saturating_sub(early)) => {}
+        // A new subscriber has the last view of its scope, or none, and waits for the next.
+        () = subscribed => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_view_takes_a_bounded_share_also_when_subscribers_come() {
+        for (took, rest, early) in [(0, 250, 100), (10, 2000, 200), (25, 5000, 500), (1000, 5000, 5000)] {
+            let begun = Instant::now();
+            pause(Duration::from_millis(took), pending()).await;
+            assert_eq!(begun.elapsed().as_millis(), rest, "{took}");
+            let begun = Instant::now();
+            pause(Duration::from_millis(took), ready(())).await;
+            assert_eq!(begun.elapsed().as_millis(), early, "{took}");
         }
     }
 }

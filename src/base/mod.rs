@@ -10,6 +10,7 @@
 //! - [`origins`]: the providers that made ids and sealed texts, and the keys that made responses
 //! - [`network`]: ranges of addresses; [`keepalive`]: TCP keepalive; [`glob`]: name patterns
 //! - [`pem`]: certificate and key files; [`base64`]: bytes as text
+//! - [`room`]: memory that busy times leave behind
 //! - [`spawn`]: the only access to the runtime's spawner; [`turn`]: the number of the current poll
 
 pub mod base64;
@@ -27,6 +28,7 @@ pub mod network;
 pub mod origins;
 pub mod pem;
 pub mod rng;
+pub mod room;
 pub mod scale;
 pub mod secret;
 pub mod spawn;

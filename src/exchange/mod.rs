@@ -49,6 +49,5 @@ pub use reuse::{ReuseKind, ReusedAnswer};
 pub use route::RequestRoute;
 pub use running::{AttemptStage, RunningRequest};
 pub use running_board::RunningBoard;
-pub use running_view::{RunningScope, RunningView};
 pub use stats::{AddedLatency, StreamStats, UsageSource};
 pub use wasted::WastedAttempt;

@@ -5,6 +5,7 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use serde::Serialize;
+use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 use crate::base::{RequestId, Stage};
 
 /// Rows of a view.
-pub const MAX_ROWS: usize = 100;
+const MAX_ROWS: usize = 100;
 /// A stream that was silent for so long has stalled; a request without its first token waits.
 const LONG: Duration = Duration::from_secs(2);
 /// Bytes of a model's name.
@@ -211,9 +212,20 @@ impl RunningView {
     /// The view as JSON, in one line.
     #[must_use]
     pub fn json(&mut self) -> String {
+        // Numbers and text: this cannot fail.
+        serde_json::to_string(&self.shown()).unwrap_or_default()
+    }
+
+    /// The view as a part of a document.
+    #[must_use]
+    pub fn document(&mut self) -> Value {
+        serde_json::to_value(self.shown()).unwrap_or_default()
+    }
+
+    fn shown(&mut self) -> ShownView<'_> {
         self.leave_out();
         let rows: Vec<_> = self.rows.iter().map(RunningRow::shown).collect();
-        let shown = ShownView {
+        ShownView {
             requests: self.requests,
             waiting: self.waiting,
             stalled: self.stalled,
@@ -221,9 +233,7 @@ impl RunningView {
             left_out: self.requests.saturating_sub(rows.len()),
             workers_missing: self.missing,
             rows,
-        };
-        // Numbers and text: this cannot fail.
-        serde_json::to_string(&shown).unwrap_or_default()
+        }
     }
 }
 

@@ -19,11 +19,14 @@ use super::{
     settings::LedgerSettings,
     spool::{Spool, SpoolState},
 };
+use crate::base::room::give_back_room;
 
 /// Rows of one record of the spool, which is replayed in one transaction.
 const MAX_RECORD_ROWS: usize = 2000;
 /// Between two searches for spools that ended processes left behind.
 const ADOPT_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks at the room that rows need.
+const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Buffer {
@@ -47,6 +50,9 @@ pub(super) struct Buffer {
     spool_after: Duration,
     /// When spools that ended processes left behind are searched for next.
     adopt_at: Instant,
+    /// The most rows that were held at once since the last look.
+    needed: usize,
+    trim_at: Instant,
 }
 
 /// Rows for one transaction. There is one at a time, and it goes back to the buffer when it is written.
@@ -83,6 +89,8 @@ impl Buffer {
             batch_delay: settings.batch_delay,
             spool_after: settings.patience.spool_after,
             adopt_at: Instant::now(),
+            needed: 0,
+            trim_at: Instant::now() + TRIM_INTERVAL,
         }
     }
 
@@ -122,6 +130,7 @@ impl Buffer {
             self.spool_by = self.queue.since().map(|since| since + self.batch_delay + self.spool_after);
         }
         self.queue.take_into(&mut self.held);
+        self.needed = self.needed.max(self.held.len());
         self.outages.report_lost(self.queue.take_lost());
     }
 
@@ -252,12 +261,20 @@ impl Buffer {
         self.outages.database_up(&self.spool);
     }
 
-    /// Gives back memory that no row needs. The buffers of busy times stay otherwise, because pages that are
-    /// given back and taken again cost more than the rows in them.
-    pub(super) fn shrink(&mut self) {
-        self.held.shrink_to_fit();
-        Arc::make_mut(&mut self.batch).shrink_to_fit();
-        self.queue.shrink();
+    /// Gives back memory that no row has needed of late; `is_idle`: that no row needs. The buffers of busy
+    /// times stay otherwise, because pages that are given back and taken again cost more than the rows in
+    /// them.
+    pub(super) fn trim(&mut self, is_idle: bool) {
+        let now = Instant::now();
+        if !is_idle && now < self.trim_at {
+            return;
+        }
+        self.trim_at = now + TRIM_INTERVAL;
+        let needed = std::mem::take(&mut self.needed);
+        let needed = if is_idle { 0 } else { needed };
+        give_back_room(&mut self.held, needed);
+        give_back_room(Arc::make_mut(&mut self.batch), needed);
+        self.queue.trim(needed);
     }
 
     /// Puts all held rows and the batch into the spool: the database is down.

@@ -9,6 +9,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{gauges::LedgerGauges, row::Row};
+use crate::base::room::give_back_room;
 
 /// The most rows in the queue.
 pub(super) const MAX_QUEUED_ROWS: usize = 20_000;
@@ -69,12 +70,14 @@ impl RowQueue {
         self.ready.notify_one();
     }
 
-    /// Takes all rows, behind those of `rows`.
+    /// Takes all rows, behind those of `rows`. The lock is held for no copy: a row is large.
     pub(super) fn take_into(&self, rows: &mut Vec<Row>) {
+        let mut taken = if rows.is_empty() { std::mem::take(rows) } else { Vec::new() };
         self.with(|state| {
             state.since = None;
-            move_rows(&mut state.rows, rows);
+            std::mem::swap(&mut state.rows, &mut taken);
         });
+        move_rows(&mut taken, rows);
     }
 
     #[cfg(test)]
@@ -84,9 +87,14 @@ impl RowQueue {
         rows
     }
 
-    /// Gives back memory that no row needs.
-    pub(super) fn shrink(&self) {
-        self.with(|state| state.rows.shrink_to_fit());
+    /// Gives back room far beyond that of `needed` rows.
+    pub(super) fn trim(&self, needed: usize) {
+        self.with(|state| give_back_room(&mut state.rows, needed));
+    }
+
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.with(|state| state.rows.capacity())
     }
 
     /// Rows lost since the last call. They are in the gauges already.

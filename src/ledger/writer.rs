@@ -188,9 +188,7 @@ impl WriterThread {
     /// left come when it is this part's turn again.
     async fn release(&mut self) {
         let is_idle = self.used_at + IDLE_TIMEOUT <= Instant::now() && self.buffer.idle_until().is_some();
-        if is_idle {
-            self.buffer.shrink();
-        }
+        self.buffer.trim(is_idle);
         if ((is_idle && self.release_at().is_some()) || self.database.connections.is_wanted())
             && let Some(row_writer) = self.row_writer.take()
         {

@@ -19,6 +19,7 @@ use tracing::warn;
 
 use super::{config::SettlementConfig, events, fact, log_line, row, span};
 use crate::{
+    base::room::give_back_room,
     exchange::{Completed, CompletionQueue},
     ledger::{LedgerWriter, Row, RowIds},
     telemetry::{OverloadGuard, Telemetry, otlp::SpanSender},
@@ -102,11 +103,12 @@ impl<C: SettlementConfig> Settlement<C> {
         loop {
             match batches.recv_timeout(METER_INTERVAL) {
                 Ok(batch) => self.enter(batch, &mut making, &mut unknown),
-                Err(RecvTimeoutError::Timeout) => making.rows = Vec::new(),
+                Err(RecvTimeoutError::Timeout) => making.trim(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if metered.elapsed() >= METER_INTERVAL {
                 metered = Instant::now();
+                making.trim();
                 self.telemetry.tick();
                 let config = self.config.load();
                 self.telemetry.watch(&mut guard, config.telemetry().guard);
@@ -116,7 +118,7 @@ impl<C: SettlementConfig> Settlement<C> {
     }
 
     fn enter(&self, batch: Vec<Completed>, making: &mut RowsInMaking, unknown: &mut UnknownClientRows) {
-        let RowsInMaking { ids, rows } = making;
+        let RowsInMaking { ids, rows, needed } = making;
         let config = self.config.load();
         let (mut stats, now) = self.telemetry.stats.open();
         batch.iter().for_each(|completed| stats.add(now, &fact::of(completed, &**config)));
@@ -137,6 +139,7 @@ impl<C: SettlementConfig> Settlement<C> {
             }
             rows.extend(row::row(&completed, &**config, ids));
         }
+        *needed = rows.len().max(*needed);
         if watched {
             rows.iter().for_each(|row| events::send_row(&self.telemetry.bus, row));
         }
@@ -153,6 +156,15 @@ struct RowsInMaking {
     ids: RowIds,
     /// Empty between two batches; its memory serves the next.
     rows: Vec<Row>,
+    /// The most rows of a batch since the last look.
+    needed: usize,
+}
+
+impl RowsInMaking {
+    /// Gives back memory that the last batches did not need.
+    fn trim(&mut self) {
+        give_back_room(&mut self.rows, std::mem::take(&mut self.needed));
+    }
 }
 
 /// Bounds the rows of requests without a known key, because anybody could fill the ledger with them. Each is

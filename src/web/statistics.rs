@@ -68,7 +68,7 @@ pub(super) async fn page(parts: StatsParts, query: &str) -> Result<String, Box<R
             stats.insert("ledger".to_owned(), report(&answer, &query));
         }
         for mut view in running {
-            stats.insert("running".to_owned(), serde_json::from_str(&view.json()).unwrap_or_default());
+            stats.insert("running".to_owned(), view.document());
         }
         Ok(Value::from(stats).to_string())
     });

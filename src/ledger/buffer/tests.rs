@@ -128,3 +128,31 @@ async fn a_refused_row_of_a_spooled_batch_is_lost_once() {
     buffer.written(batch, WriteResult { new: 2, lost: 1 });
     assert_eq!(buffer.gauges.read().lost, 3);
 }
+
+/// A burst that is followed by a few rows now and then.
+#[tokio::test(start_paused = true)]
+async fn room_of_a_burst_is_given_back_while_rows_still_come() {
+    let folder = Folder::new();
+    let mut buffer = buffer(&folder, 1 << 30, MAX_QUEUED_ROWS);
+    let mut round = async |count| {
+        buffer.queue.push(rows(count));
+        buffer.take();
+        while let Some(batch) = buffer.next() {
+            buffer.written(batch, WriteResult::default());
+        }
+        buffer.trim(false);
+        tokio::time::advance(TRIM_INTERVAL / 2).await;
+        [buffer.held.capacity(), buffer.batch.capacity(), buffer.queue.room()]
+    };
+    for _ in 0..6 {
+        round(10_000).await;
+    }
+    assert!(round(10_000).await.iter().sum::<usize>() >= 10_000, "it is kept in busy times");
+    for _ in 0..6 {
+        round(10).await;
+    }
+    let room = round(10).await;
+    assert!(room.iter().all(|room| *room <= 40), "{room:?}");
+    buffer.trim(true);
+    assert_eq!([buffer.held.capacity(), buffer.batch.capacity(), buffer.queue.room()], [0; 3]);
+}
