@@ -6,6 +6,7 @@ use std::fmt;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
+use super::url_text::{EXPECTED, UrlText};
 use crate::base::Secret;
 
 /// One server, the nodes of a cluster that are asked for the others, or sentinels that are asked for the
@@ -32,8 +33,11 @@ pub(super) struct SentinelService {
     server: Secret<[String; 2]>,
 }
 
-const EXPECTED: &str =
-    "expected a URL that begins with redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://";
+const DATABASE_EXPECTED: &str = "expected host, port and the number of a database in the URL";
+const OPTIONS: &str = "expected no options in the URL but cluster=true and protocol=resp3";
+const SOCKET_OPTIONS: &str = "expected no options in the URL but db, user, pass and protocol=resp3";
+const SENTINEL_OPTIONS: &str =
+    "expected no options in the URL but sentinel_username, sentinel_password and protocol=resp3";
 const SENTINEL_EXPECTED: &str = "expected redis+sentinel://host:26379,host:26379/NAME, with the name by which \
                                  the sentinels know the master";
 /// Where sentinels listen by default.
@@ -51,39 +55,40 @@ impl RedisUrl {
     /// # Errors
     /// The expected form. The text is not repeated, because it may hold a password.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let (text, options) = text.trim().split_once('?').unwrap_or_else(|| (text.trim(), ""));
-        let (scheme, rest) = text.split_once("://").ok_or(EXPECTED)?;
-        let kind = match scheme {
-            "redis+sentinel" | "valkey+sentinel" => return sentinels("redis", rest, options),
-            "rediss+sentinel" | "valkeys+sentinel" => return sentinels("rediss", rest, options),
+        let text = UrlText::read(text)?;
+        let kind = match text.scheme {
+            "redis+sentinel" | "valkey+sentinel" => return sentinels("redis", &text),
+            "rediss+sentinel" | "valkeys+sentinel" => return sentinels("rediss", &text),
             other if other.contains("sentinel") => return Err(SENTINEL_EXPECTED),
             "redis" | "valkey" => "redis",
             "rediss" | "valkeys" => "rediss",
-            "unix" | "redis+unix" | "valkey+unix" => "unix",
+            "unix" | "redis+unix" | "valkey+unix" => return socket(&text),
             _ => return Err(EXPECTED),
         };
-        let is_marked = options.split('&').any(|option| option == "cluster=true");
-        let kept: Vec<&str> = options
-            .split('&')
-            .filter(|option| !option.is_empty() && !option.starts_with("cluster="))
-            .collect();
-        let options = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
-        let nodes: Vec<String> = if kind == "unix" {
-            vec![format!("unix://{rest}{options}")]
-        } else {
-            let (user, hosts) = user_and_hosts(rest);
-            hosts.into_iter().map(|host| format!("{kind}://{user}{host}{options}")).collect()
-        };
-        let is_cluster = is_marked || nodes.len() > 1;
+        let mut is_cluster = text.hosts.len() > 1;
+        let mut end = format!("/{}", text.path);
+        for (name, value) in text.options(&["cluster", "protocol"], OPTIONS)? {
+            match (name, value) {
+                ("cluster", "true") => is_cluster = true,
+                // Several hosts are a cluster.
+                ("cluster", "false") if !is_cluster => {}
+                ("protocol", value) => end.push_str(protocol(value)?),
+                _ => return Err(OPTIONS),
+            }
+        }
+        if text.is_insecure()? {
+            end.push_str("#insecure");
+        }
+        let node = |host: &&str| format!("{kind}://{}{host}{end}", text.user);
         let form = if is_cluster { RedisForm::Cluster } else { RedisForm::Server };
-        let url = Self { nodes: Secret::new(nodes), form };
-        let infos = url.infos().ok_or("expected host, port and the number of a database in the URL")?;
+        let url = Self { nodes: Secret::new(text.hosts.iter().map(node).collect()), form };
+        let infos = url.infos().ok_or(DATABASE_EXPECTED)?;
         match infos.as_slice() {
             [] => Err(EXPECTED),
             _ if is_cluster && infos.iter().any(|info| info.redis_settings().db() != 0) => {
                 Err("a cluster has no numbered databases")
             }
-            _ if is_cluster && kind == "unix" => Err("the nodes of a cluster have no socket files"),
+            _ if infos.iter().any(|info| info.redis_settings().db() < 0) => Err(DATABASE_EXPECTED),
             [_, ..] => Ok(url),
         }
     }
@@ -113,75 +118,73 @@ impl SentinelService {
     }
 }
 
-/// Reads what follows `redis+sentinel://`. `kind`: the scheme of the server's own URL.
-fn sentinels(kind: &str, rest: &str, options: &str) -> Result<RedisUrl, &'static str> {
-    let (user, hosts) = user_and_hosts(rest);
-    let (mut places, mut path) = (Vec::new(), "");
-    for host in &hosts {
-        let (place, own) = host.split_once('/').unwrap_or((host, ""));
-        let has_port = place.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-        places.push(if has_port { place.to_owned() } else { format!("{place}:{SENTINEL_PORT}") });
-        // Of one URL it stands behind the last host, of several each has it.
-        path = own;
+/// The option, as the client library takes it behind a URL.
+fn protocol(value: &str) -> Result<&'static str, &'static str> {
+    match value {
+        "2" | "resp2" => Ok("?protocol=resp2"),
+        "3" | "resp3" => Ok("?protocol=resp3"),
+        _ => Err("expected resp2 or resp3 as the protocol"),
     }
-    let (name, database) = path.split_once('/').unwrap_or((path, ""));
+}
+
+fn socket(text: &UrlText<'_>) -> Result<RedisUrl, &'static str> {
+    let mut kept = Vec::new();
+    for (name, value) in text.options(&["db", "user", "pass", "protocol", "cluster"], SOCKET_OPTIONS)? {
+        match (name, value) {
+            ("cluster", "false") => {}
+            ("cluster", _) => return Err("the nodes of a cluster have no socket files"),
+            ("protocol", value) => kept.push(protocol(value)?.trim_start_matches('?').to_owned()),
+            _ => kept.push(format!("{name}={value}")),
+        }
+    }
+    text.is_insecure()?;
+    let node = format!("unix://{}?{}", text.path, kept.join("&"));
+    let url = RedisUrl { nodes: Secret::new(vec![node]), form: RedisForm::Server };
+    let infos = url.infos().ok_or("expected the path of a socket file, and the number of a database")?;
+    if infos.iter().any(|info| info.redis_settings().db() < 0) { Err(DATABASE_EXPECTED) } else { Ok(url) }
+}
+
+/// `kind`: the scheme of the server's own URL.
+fn sentinels(kind: &str, text: &UrlText<'_>) -> Result<RedisUrl, &'static str> {
+    let mut places = Vec::new();
+    for host in &text.hosts {
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+        let place = if has_port { (*host).to_owned() } else { format!("{host}:{SENTINEL_PORT}") };
+        if places.contains(&place) {
+            return Err("a sentinel has one vote, and is named once");
+        }
+        places.push(place);
+    }
+    let (name, database) = text.path.split_once('/').unwrap_or((text.path, ""));
     let name = percent_decode_str(name).decode_utf8().unwrap_or_default().into_owned();
     if name.is_empty() {
         return Err(SENTINEL_EXPECTED);
     }
-    let (mut kept, mut own_user, mut own_password) = (String::new(), String::new(), None);
-    for option in options.split('&').filter(|option| !option.is_empty()) {
-        let (key, value) = option.split_once('=').unwrap_or((option, ""));
-        let encoded = || {
-            let decoded = percent_decode_str(value).decode_utf8_lossy();
-            utf8_percent_encode(&decoded, NON_ALPHANUMERIC).to_string()
-        };
-        match key {
-            "sentinel_username" => own_user = encoded(),
-            "sentinel_password" => own_password = Some(encoded()),
-            "cluster" => return Err("sentinels know one master, and no cluster"),
-            _ => kept.extend([if kept.is_empty() { "?" } else { "&" }, option]),
+    text.is_insecure()?;
+    let (mut end, mut own_user, mut own_password) = ("", None, None);
+    let known = ["sentinel_username", "sentinel_password", "protocol", "cluster"];
+    for (option, value) in text.options(&known, SENTINEL_OPTIONS)? {
+        let decoded = percent_decode_str(value).decode_utf8_lossy();
+        let encoded = utf8_percent_encode(&decoded, NON_ALPHANUMERIC).to_string();
+        match option {
+            "sentinel_username" => own_user = Some(encoded),
+            "sentinel_password" => own_password = Some(encoded),
+            "protocol" => end = protocol(value)?,
+            _ => return Err("sentinels know one master, and no cluster"),
         }
     }
-    let own_user = own_password.map_or_else(String::new, |password| format!("{own_user}:{password}@"));
+    let own_user = match (own_user, own_password) {
+        (user, Some(password)) => format!("{}:{password}@", user.unwrap_or_default()),
+        (None, None) => String::new(),
+        (Some(_), None) => return Err("sentinel_username needs sentinel_password"),
+    };
     let nodes = places.iter().map(|place| format!("{kind}://{own_user}{place}")).collect();
-    let server = Secret::new([format!("{kind}://{user}"), format!("/{database}{kept}")]);
+    let server = Secret::new([format!("{kind}://{}", text.user), format!("/{database}{end}")]);
     let service = SentinelService { name, server };
-    let has_form = service.at(UNKNOWN_SERVER, SENTINEL_PORT).is_some();
+    let server = service.at(UNKNOWN_SERVER, SENTINEL_PORT);
+    let has_form = server.is_some_and(|info| info.redis_settings().db() >= 0);
     let url = RedisUrl { nodes: Secret::new(nodes), form: RedisForm::Sentinels(service) };
     if has_form && url.infos().is_some() { Ok(url) } else { Err(SENTINEL_EXPECTED) }
-}
-
-/// The user with its `@`, and the hosts, the last one with the path.
-fn user_and_hosts(rest: &str) -> (String, Vec<String>) {
-    // A comma may be in a password, but in no host: hosts begin behind the last `@`.
-    let (user, hosts) = rest.rsplit_once('@').map_or((String::new(), rest), |(user, hosts)| {
-        // Of several whole URLs the first names the user.
-        let user = user.split("@").next().unwrap_or_default();
-        (format!("{user}@"), hosts)
-    });
-    (user, if rest.contains("://") { whole_urls(rest) } else { own_hosts(hosts) })
-}
-
-/// The hosts of one URL with several: `a:1,b:2/0`. A path stands behind the last one.
-fn own_hosts(hosts: &str) -> Vec<String> {
-    let (hosts, path) =
-        hosts.split_once('/').map_or((hosts, String::new()), |(hosts, path)| (hosts, format!("/{path}")));
-    hosts.split(',').map(|host| format!("{host}{path}")).collect()
-}
-
-/// The hosts of several URLs with commas between them; the first one's scheme is cut off already.
-fn whole_urls(rest: &str) -> Vec<String> {
-    let host = |url: &str| url.rsplit_once('@').map_or(url, |(_, host)| host).to_owned();
-    let mut found = Vec::new();
-    let mut left = rest;
-    while let Some((before, after)) = left.split_once("://") {
-        // The scheme of the next URL stands behind the last comma.
-        found.push(host(before.rsplit_once(',').map_or(before, |(url, _)| url)));
-        left = after;
-    }
-    found.push(host(left));
-    found
 }
 
 /// For people: hosts and ports, without user, password and options.
@@ -230,6 +233,11 @@ mod tests {
                 "Redis main by Sentinel, a:1, ::1:26379, c:26379",
             ),
             ("rediss+sentinel://a:1/m?sentinel_password=s3cret", "Redis m by Sentinel, a:1 (TLS)"),
+            (
+                "redis+sentinel://:s3cret@a/m?sentinel_password=s3cret,redis+sentinel://b/m",
+                "Redis m by Sentinel, a:26379, b:26379",
+            ),
+            ("rediss://a:7000/0?protocol=resp3,rediss://b:7001", "Redis cluster, a:7000 (TLS), b:7001 (TLS)"),
             ("valkey+sentinel://a:1/m,valkey+sentinel://b:2/m", "Redis m by Sentinel, a:1, b:2"),
         ] {
             let url = RedisUrl::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -280,8 +288,24 @@ mod tests {
             ("redis://", "expected"),
             ("redis+sentinel://:s3cret@h:26379", "name by which"),
             ("redis+sentinel://h:26379/m/x", "redis+sentinel://host"),
-            ("redis+sentinel:///m", "redis+sentinel://host"),
+            ("redis+sentinel:///m", "host:port"),
             ("redis+sentinel://h/m?cluster=true", "no cluster"),
+            ("redis+sentinel://h/m?sentinel_pasword=s3cret", "no options in the URL but sentinel_username"),
+            ("redis+sentinel://h/m?sentinel_username=s3cret", "needs sentinel_password"),
+            ("redis+sentinel://h/m?protocol=s3cret", "resp3"),
+            ("redis+sentinel://h/m#s3cret", "%23"),
+            ("redis+sentinel://h,h:26379/m", "named once"),
+            ("redis+sentinel://h/m,redis+sentinel://i/n", "begin alike"),
+            ("redis+sentinel://h/m,rediss+sentinel://i/m", "begin alike"),
+            ("redis+sentinel://:s3cret@h,:s3cret@i/m", "%40"),
+            ("redis+sentinel://h/m/-1", "redis+sentinel://host"),
+            ("redis+sentinel://h:,i/m", "host:port"),
+            ("redis://:s3cret?@h", "%3F"),
+            ("redis://h?db=3", "no options in the URL but cluster"),
+            ("redis://h?cluster=1", "no options in the URL but cluster"),
+            ("redis://a,b?cluster=false", "no options in the URL but cluster"),
+            ("redis://h/-1", "number of a database"),
+            ("unix:///run/redis.sock?password=s3cret", "db, user, pass"),
             ("sentinel://h:26379/m", "redis+sentinel://host"),
             ("redis://a,b/3", "numbered databases"),
             ("unix:///run/redis.sock?cluster=true", "socket"),

@@ -2,8 +2,8 @@
 //! Rooms that keep something there have their keys and scripts themselves. Nothing on a request's path waits
 //! for this room without a bound, and neither the start nor readiness waits for Redis at all.
 //!
-//! - [`address`]: where a server is, read from a URL that may hold a password
-//! - [`settings`]: the servers for each purpose
+//! - [`address`]: where a server is, read from a URL that may hold a password; `url_text`: its parts
+//! - [`settings`]: the servers for each purpose; [`authority`]: the certificate that signs theirs
 //! - [`client`]: calls with a deadline; [`script`]: scripts that the server may have forgotten; [`fault`]:
 //!   why a call failed
 //! - [`board`]: documents that replicas put up for each other; [`channel`]: lines that they pass on;
@@ -24,6 +24,7 @@ pub mod script;
 mod sentinel;
 pub mod settings;
 pub mod values;
+mod url_text;
 
 pub use address::RedisUrl;
 pub use board::DocumentBoard;

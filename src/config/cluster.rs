@@ -184,6 +184,9 @@ mod tests {
     fn mistakes_name_their_place_and_no_password() {
         for (text, path) in [
             (r#"{"redis": "http://:${PASSWORD}@h"}"#, "redis"),
+        // The options of one are not a part of the next.
+        let text = r#"{"redis": ["redis+sentinel://a/m?sentinel_password=s3cret", "redis+sentinel://b/m"]}"#;
+        assert_eq!(shown(&read(text).unwrap())[0].as_deref(), Some("Redis m by Sentinel, a:26379, b:26379"));
             (r#"{"redis": true}"#, "redis"),
             (r#"{"redis": {}}"#, "redis.url"),
             (r#"{"redis": {"limits": "redis+sentinel://:${PASSWORD}@h"}}"#, "redis.limits"),
@@ -193,6 +196,13 @@ mod tests {
             (r#"{"redis": {"url": "redis://h", "wait": "3s"}}"#, "redis.wait"),
         ] {
             let problems = parse(text, &env(&[("PASSWORD", "s3cret")])).unwrap_err();
+            (r#"{"redis": {"cache": "redis+sentinel://h/m?sentinel_pass=${PASSWORD}"}}"#, "redis.cache"),
+            (r#"{"redis": {"url": "redis+sentinel://h/m,rediss+sentinel://i/m"}}"#, "redis.url"),
+            (r#"{"redis": "redis+sentinel://:${PASSWORD}@h,:${PASSWORD}@i/m"}"#, "redis"),
+            (r#"{"redis": "redis://:${PASSWORD}@h?db=1"}"#, "redis"),
+            (r#"{"redis": ["redis+sentinel://h/m", "redis+sentinel://i"]}"#, "redis[1]"),
+            (r#"{"redis": ["redis+sentinel://h/m", "redis+sentinel://i/n"]}"#, "redis"),
+            (r#"{"redis": ["redis://:${PASSWORD}@h?protocol=resp3", "redis://i?protocol=resp2"]}"#, "redis"),
             assert_eq!(problems[0].path, path, "{text}");
             assert!(!format!("{problems:?}").contains("s3cret"), "{problems:?}");
         }
