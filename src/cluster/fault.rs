@@ -17,9 +17,6 @@ pub enum RedisFault {
     /// An answer of another form than the call has.
     #[error("an answer of another form")]
     Form,
-    /// The certificate file of the authority cannot be read.
-    #[error("the file of the authority's certificate cannot be read: {0}")]
-    Authority(String),
     /// No sentinel could be asked, by this reason of one of them.
     #[error("no sentinel answers: {0}")]
     NoSentinel(Box<Self>),

@@ -3,13 +3,13 @@
 //! Sentinels are asked for the master before each try, and once in a while afterwards. Invariant: a server
 //! counts as up only after it has taken a write.
 
-use std::{convert::Infallible, path::PathBuf, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use redis::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    RedisClient, RedisFault, RedisUrl,
+    RedisAuthority, RedisClient, RedisFault, RedisUrl,
     link::{CONNECT_TIMEOUT, RedisLink},
     sentinel,
 };
@@ -31,7 +31,7 @@ const PROOF_LIFE_MS: u64 = 60_000;
 pub struct RedisKeeper {
     pub client: RedisClient,
     pub url: RedisUrl,
-    pub authority: Option<PathBuf>,
+    pub authority: Option<RedisAuthority>,
     /// Connections to one server.
     pub connections: usize,
     /// The name of the key that is written as a proof.
@@ -76,7 +76,7 @@ impl RedisKeeper {
 
     /// Connections that have taken a write.
     async fn open(&self) -> Result<RedisLink, RedisFault> {
-        let link = RedisLink::open(&self.url, self.authority.as_deref(), self.connections).await?;
+        let link = RedisLink::open(&self.url, self.authority.as_ref(), self.connections).await?;
         timeout(CONNECT_TIMEOUT, link.send(&self.proof())).await.unwrap_or(Err(RedisFault::Late))?;
         Ok(link)
     }
@@ -117,11 +117,11 @@ impl RedisKeeper {
         }
     }
 
-    /// Sentinels name another server than the one that is connected. A former master that they cannot reach
-    /// does not know of it.
+    /// More than half of the sentinels name another server than the one that is connected. A former master
+    /// that they cannot reach does not know of it.
     async fn has_other_master(&self) -> bool {
         let (Some(service), Some(own)) = (self.url.service(), self.client.master()) else { return false };
-        let named = sentinel::master_of(&self.url, service, self.authority.as_deref()).await;
+        let named = sentinel::master_of(&self.url, service, self.authority.as_ref(), Some(&own)).await;
         named.is_ok_and(|place| place != own)
     }
 

@@ -1,7 +1,6 @@
 //! The open connections to one server or cluster. Each carries many calls at once.
 
 use std::{
-    path::Path,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
@@ -14,8 +13,8 @@ use redis::{
 };
 
 use super::{
-    RedisFault, RedisUrl,
-    dial::{certificates, client},
+    RedisAuthority, RedisFault, RedisUrl,
+    dial::client,
     sentinel::{self, MasterPlace},
 };
 
@@ -48,24 +47,23 @@ impl RedisLink {
     /// Opens `count` connections to a server, or the connections of a cluster.
     pub(super) async fn open(
         url: &RedisUrl,
-        authority: Option<&Path>,
+        authority: Option<&RedisAuthority>,
         count: usize,
     ) -> Result<Self, RedisFault> {
         if let Some(service) = url.service() {
-            let master = sentinel::master_of(url, service, authority).await?;
+            let master = sentinel::master_of(url, service, authority, None).await?;
             let info = service.at(&master.host, master.port).ok_or(RedisFault::Form)?;
             return Self::open_server(info, authority, count, Some(master)).await;
         }
         let infos = url.infos().ok_or(RedisFault::Form)?;
         if url.is_cluster() {
-            let certificates = authority.map(certificates).transpose()?;
             let mut builder = ClusterClientBuilder::new(infos)
                 // A repeated call may count twice.
                 .retries(0)
                 .connection_timeout(CONNECT_TIMEOUT)
                 .response_timeout(RESPONSE_TIMEOUT);
-            if let Some(certificates) = certificates {
-                builder = builder.certs(certificates);
+            if let Some(authority) = authority {
+                builder = builder.certs(authority.certificates());
             }
             return Ok(Self::Cluster(builder.build()?.get_async_connection().await?));
         }
@@ -75,11 +73,11 @@ impl RedisLink {
 
     async fn open_server(
         info: ConnectionInfo,
-        authority: Option<&Path>,
+        authority: Option<&RedisAuthority>,
         count: usize,
         master: Option<MasterPlace>,
     ) -> Result<Self, RedisFault> {
-        let client = client(info, authority.map(certificates).transpose()?)?;
+        let client = client(info, authority)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT));

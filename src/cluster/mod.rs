@@ -13,6 +13,7 @@
 //!   server, as the client library takes it
 
 pub mod address;
+pub mod authority;
 pub mod board;
 pub mod channel;
 pub mod client;
@@ -23,10 +24,11 @@ mod link;
 pub mod script;
 mod sentinel;
 pub mod settings;
-pub mod values;
 mod url_text;
+pub mod values;
 
 pub use address::RedisUrl;
+pub use authority::RedisAuthority;
 pub use board::DocumentBoard;
 pub use channel::{ChannelPlace, ReplicaChannel};
 pub use client::RedisClient;

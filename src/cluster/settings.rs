@@ -1,8 +1,8 @@
 //! The servers for each purpose, as the configuration names them.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use super::RedisUrl;
+use super::{RedisAuthority, RedisUrl};
 
 /// Connections to the server of caches, as requirements name the number (S4.3).
 pub const POOL_SIZE: usize = 10;
@@ -20,7 +20,7 @@ pub struct RedisSettings {
     /// The server for caches. `None`: there is none.
     pub cache: Option<RedisUrl>,
     /// The certificate of the authority that signs the servers' certificates. `None`: the system's.
-    pub authority: Option<PathBuf>,
+    pub authority: Option<RedisAuthority>,
     /// Connections for caches; the limits share one.
     pub pool_size: usize,
     pub prefix: String,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cluster::{
-        RedisSettings, RedisUrl,
+        RedisAuthority, RedisSettings, RedisUrl,
         settings::{MAX_WAIT, POOL_SIZE, PREFIX, WAIT},
     },
     telemetry::instance::is_name,
@@ -51,11 +51,15 @@ fn section(section: &mut Section<'_, '_, '_>) -> Option<RedisSettings> {
         let wait = scalar::duration(value)?;
         if wait > MAX_WAIT { Err("must be at most 2s".into()) } else { Ok(wait) }
     });
-    let authority = section.read("ca", scalar::file(folder.as_deref()));
+    let authority = section.read("ca", |value| {
+        let file = scalar::file(folder.as_deref())(value)?;
+        let read = || RedisAuthority::read(&file).map_err(|error| error.reason.to_string());
+        Ok(folder.is_some().then(read).transpose()?)
+    });
     (!is_missing).then(|| RedisSettings {
         limits: limits.unwrap_or_else(|| both.clone()),
         cache: cache.unwrap_or_else(|| both.clone()),
-        authority,
+        authority: authority.flatten(),
         pool_size,
         prefix: prefix.unwrap_or_else(|| PREFIX.to_owned()),
         wait,
@@ -149,8 +153,10 @@ pub(super) fn apply_env(env: &Env, settings: &mut Settings, is_written: bool, pr
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use crate::config::parse;
+    use crate::config::{Overrides, load, parse};
 
     fn env(variables: &[(&str, &str)]) -> Env {
         Env::new(variables.iter().copied(), |_, _| false)
@@ -178,24 +184,18 @@ mod tests {
         assert_eq!(shown(&read(r#"{"redis": {"cache": "redis://c"}}"#).unwrap())[0], None);
         let nodes = read(r#"{"redis": ["redis://a:1", "redis://b:2"]}"#).unwrap();
         assert_eq!(shown(&nodes)[0].as_deref(), Some("Redis cluster, a:1, b:2"));
+        // The options of one are not a part of the next.
+        let text = r#"{"redis": ["redis+sentinel://a/m?sentinel_password=s3cret", "redis+sentinel://b/m"]}"#;
+        assert_eq!(shown(&read(text).unwrap())[0].as_deref(), Some("Redis m by Sentinel, a:26379, b:26379"));
     }
 
     #[test]
     fn mistakes_name_their_place_and_no_password() {
         for (text, path) in [
             (r#"{"redis": "http://:${PASSWORD}@h"}"#, "redis"),
-        // The options of one are not a part of the next.
-        let text = r#"{"redis": ["redis+sentinel://a/m?sentinel_password=s3cret", "redis+sentinel://b/m"]}"#;
-        assert_eq!(shown(&read(text).unwrap())[0].as_deref(), Some("Redis m by Sentinel, a:26379, b:26379"));
             (r#"{"redis": true}"#, "redis"),
             (r#"{"redis": {}}"#, "redis.url"),
             (r#"{"redis": {"limits": "redis+sentinel://:${PASSWORD}@h"}}"#, "redis.limits"),
-            (r#"{"redis": {"url": "redis://h", "prefix": "{a}"}}"#, "redis.prefix"),
-            (r#"{"redis": {"url": "redis://h", "pool_size": 0}}"#, "redis.pool_size"),
-            (r#"{"redis": {"url": "redis://h", "wait": 0}}"#, "redis.wait"),
-            (r#"{"redis": {"url": "redis://h", "wait": "3s"}}"#, "redis.wait"),
-        ] {
-            let problems = parse(text, &env(&[("PASSWORD", "s3cret")])).unwrap_err();
             (r#"{"redis": {"cache": "redis+sentinel://h/m?sentinel_pass=${PASSWORD}"}}"#, "redis.cache"),
             (r#"{"redis": {"url": "redis+sentinel://h/m,rediss+sentinel://i/m"}}"#, "redis.url"),
             (r#"{"redis": "redis+sentinel://:${PASSWORD}@h,:${PASSWORD}@i/m"}"#, "redis"),
@@ -203,9 +203,33 @@ mod tests {
             (r#"{"redis": ["redis+sentinel://h/m", "redis+sentinel://i"]}"#, "redis[1]"),
             (r#"{"redis": ["redis+sentinel://h/m", "redis+sentinel://i/n"]}"#, "redis"),
             (r#"{"redis": ["redis://:${PASSWORD}@h?protocol=resp3", "redis://i?protocol=resp2"]}"#, "redis"),
+            (r#"{"redis": {"url": "redis://h", "prefix": "{a}"}}"#, "redis.prefix"),
+            (r#"{"redis": {"url": "redis://h", "pool_size": 0}}"#, "redis.pool_size"),
+            (r#"{"redis": {"url": "redis://h", "wait": 0}}"#, "redis.wait"),
+            (r#"{"redis": {"url": "redis://h", "wait": "3s"}}"#, "redis.wait"),
+        ] {
+            let problems = parse(text, &env(&[("PASSWORD", "s3cret")])).unwrap_err();
             assert_eq!(problems[0].path, path, "{text}");
             assert!(!format!("{problems:?}").contains("s3cret"), "{problems:?}");
         }
+    }
+
+    #[test]
+    fn the_authoritys_file_is_read_with_the_configuration() {
+        let folder = std::env::temp_dir().join(format!("thalweg-redis-ca-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("config.json");
+        fs::write(&file, r#"{"redis": {"url": "rediss://h", "ca": "ca.pem"}}"#).unwrap();
+        let loaded = || load(Some(&file), &Overrides::default(), &env(&[]));
+        let problem = || loaded().unwrap_err().to_string();
+        assert!(problem().contains("redis.ca: there is no such file"), "{}", problem());
+        fs::write(folder.join("ca.pem"), "s3cret").unwrap();
+        assert!(problem().contains("redis.ca: no certificate in it"), "{}", problem());
+        let issuer = rcgen::KeyPair::generate().unwrap();
+        let own = rcgen::CertificateParams::default().self_signed(&issuer).unwrap();
+        fs::write(folder.join("ca.pem"), own.pem()).unwrap();
+        assert!(loaded().unwrap().redis.unwrap().authority.is_some());
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 use thalweg::{
     auth::{TokenSettings, limit::LimitValues},
     base::Secret,
-    cluster::{RedisSettings, RedisUrl},
+    cluster::{RedisAuthority, RedisSettings, RedisUrl},
 };
 
 use super::{
@@ -136,7 +136,8 @@ async fn limits_hold_on_a_cluster() {
     }
 }
 
-/// A server's certificate by an authority that the settings name is taken, and no other.
+/// A server's certificate by an authority that the settings name is taken, and no other. The authority's file
+/// is not read again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_may_speak_tls() {
     let files = TlsFiles::make("redis");
@@ -152,12 +153,14 @@ async fn a_server_may_speak_tls() {
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
     let settings = |authority: &Path| RedisSettings {
         cache: None,
-        authority: Some(authority.to_owned()),
+        authority: Some(RedisAuthority::read(authority).unwrap()),
         ..RedisSettings::plain(RedisUrl::parse(&format!("rediss://127.0.0.1:{port}")).unwrap())
     };
     let keys = [TOKEN.to_owned()];
     let distrusting = gateway(&upstream, settings(&other), &keys).await;
-    let trusting = gateway(&upstream, settings(&files.authority), &keys).await;
+    let trusted = settings(&files.authority);
+    std::fs::remove_file(&files.authority).unwrap();
+    let trusting = gateway(&upstream, trusted, &keys).await;
     until_known(&server, 1).await;
     let [good, _, failed] = flood_with(&[&trusting], TOKEN, 4, Duration::from_millis(500)).await;
     assert!(good > 0 && good <= LIMIT && failed == 0, "{good}");

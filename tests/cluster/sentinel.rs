@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use thalweg::{
     auth::{TokenSettings, limit::LimitValues},
     base::Secret,
-    cluster::{RedisSettings, RedisUrl},
+    cluster::{RedisAuthority, RedisSettings, RedisUrl},
 };
 
 use super::{
@@ -58,7 +58,7 @@ fn watching(port: u16, quorum: usize) -> String {
         "sentinel monitor {NAME} 127.0.0.1 {port} {quorum}\n\
          sentinel auth-pass {NAME} {PASSWORD}\n\
          sentinel down-after-milliseconds {NAME} 800\n\
-         sentinel failover-timeout {NAME} 5000\n"
+         sentinel failover-timeout {NAME} 1500\n"
     )
 }
 
@@ -200,7 +200,10 @@ async fn sentinels_and_their_master_may_speak_tls() {
     let _sentinel = RedisServer::start_sentinel(&lines).await.unwrap();
     let url = RedisUrl::parse(&format!("rediss+sentinel://127.0.0.1:{own_port}/{NAME}")).unwrap();
     let upstream = counting();
-    let redis = RedisSettings { authority: Some(files.authority.clone()), ..RedisSettings::plain(url) };
+    let redis = RedisSettings {
+        authority: Some(RedisAuthority::read(&files.authority).unwrap()),
+        ..RedisSettings::plain(url)
+    };
     let gateway = Plan::to(&[&upstream]).with(|all| all.redis = Some(redis)).start().await;
     until_answered(&master, &["HLEN", "thalweg:1:{replicas}"], &[":3"]).await;
     stop(vec![gateway]).await;
