@@ -128,7 +128,7 @@ mod tests {
         MasterPlace { host: "h".to_owned(), port }
     }
 
-    /// The port of the master where so many sentinels are asked and these ports are named, and one is present.
+    /// The port of the master where so many sentinels are asked, these ports named, and one is present.
     fn master(sentinels: usize, named: &[u16], present: Option<u16>) -> Option<u16> {
         let mut votes = MasterVotes { sentinels, places: Vec::new() };
         named.iter().for_each(|port| votes.add(place(*port)));
