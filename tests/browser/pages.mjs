@@ -75,6 +75,22 @@ const below = async (work) => {
   }
 };
 
+/** A provider of a test's own, and its entry in the configuration. */
+const begin = async (serve, port = 0) => {
+  const server = createServer(serve);
+  await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
+  return server;
+};
+const river = (port) => ({ name: "river", base_url: `http://127.0.0.1:${port}/v1`, models: ["river-1"] });
+const RIVERS = { object: "list", data: [{ id: "river-1", object: "model" }] };
+
+/** Puts a configuration in force. */
+const load = async (configuration) => {
+  writeFileSync(FILE, configuration);
+  const answer = await fetch(`${URL_}/v1/reload`, { method: "POST", headers: { authorization: `Bearer ${ADMIN}` } });
+  assert.equal(answer.status, 200, await answer.text());
+};
+
 const open = (page, at, origin = URL_) => page.goto(`${origin}${at}`, { waitUntil: "load" });
 const shoot = (page, name) => PICTURES && page.screenshot({ path: path.join(PICTURES, `${name}.png`), fullPage: true });
 const text = (page, id) => page.locator(`#${id}`).textContent();
@@ -92,6 +108,33 @@ const fits = async (page) => {
   assert(content <= window, `${content} of ${window} pixels`);
 };
 
+/**
+ * Begins to note the layout shifts outside of the tables of requests, within which rows move. A picture or another
+ * size moves the whole page, in a frame that may come after the call's return.
+ */
+const watchShifts = (page) => page.evaluate(async () => {
+  const frame = () => new Promise((resolve) => { requestAnimationFrame(resolve); });
+  await frame();
+  await frame();
+  globalThis.shiftWatcher?.disconnect();
+  const seen = [];
+  const part = (node) => (node?.parentElement ?? node)?.closest("[id]")?.id;
+  const isOutside = ({ node }) => node && !(node.parentElement ?? node).closest("#running, #rows");
+  const line = ({ node, previousRect: from, currentRect: to }) =>
+    `${node?.nodeName} in ${part(node)}: ${[from.x, from.y, from.width, from.height]} to ${[to.x, to.y, to.width, to.height]}`;
+  const note = (entries) => {
+    for (const { value, sources } of entries) if (sources.some(isOutside)) seen.push([value, ...sources.map(line)]);
+  };
+  const watcher = new PerformanceObserver((list) => note(list.getEntries()));
+  watcher.observe({ type: "layout-shift" });
+  globalThis.shiftWatcher = watcher;
+  globalThis.shifts = () => {
+    note(watcher.takeRecords());
+    return seen;
+  };
+});
+const shifts = (page) => page.evaluate(() => globalThis.shifts());
+
 /** Sends the message that is in the playground, and waits for the end of its answer. */
 const play = async (page, model = "demo-text") => {
   await page.waitForFunction(() => document.querySelectorAll("#model option").length > 3);
@@ -100,6 +143,40 @@ const play = async (page, model = "demo-text") => {
 };
 const ended = (page, words) =>
   page.waitForFunction((wanted) => new RegExp(wanted).test(document.querySelector("#play-status").textContent), words);
+
+/** Three hundred streams of `river-1` on the dashboard. */
+const manyStreams = () => tab(async (page) => {
+  await open(page, "/dashboard");
+  await page.waitForFunction(() => document.querySelector("#running-status").textContent.startsWith("Nothing is under way"));
+  const leave = new AbortController();
+  const body = JSON.stringify({ model: "river-1", stream: true, messages: [{ role: "user", content: "x" }] });
+  const headers = { authorization: `Bearer ${KEY}` };
+  const stream = async () => {
+    const answer = await fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers, body, signal: leave.signal });
+    return answer.text();
+  };
+  const streams = Array.from({ length: 300 }, () => stream().catch(() => ""));
+  await page.waitForFunction(() => Number.parseInt(document.querySelector("#running-status").textContent, 10) >= 300);
+  assert.equal(await page.locator("#running tbody tr").count(), 100);
+  await page.evaluate(() => {
+    globalThis.draws = new Set();
+    const watcher = new MutationObserver(() => globalThis.draws.add(Math.floor(performance.now())));
+    watcher.observe(document.querySelector("#running tbody"), { subtree: true, childList: true, characterData: true });
+    globalThis.watched = performance.now();
+  });
+  // Views of many streams are made less often, so that they cost the streams nothing.
+  await page.waitForFunction(() => globalThis.draws.size >= 2);
+  const [draws, seconds] = await page.evaluate(() => [globalThis.draws.size, (performance.now() - globalThis.watched) / 1000]);
+  assert(draws <= 2 + 10 * seconds, `${draws} draws in ${seconds} seconds`);
+  const took = await page.evaluate(() => new Promise((resolve) => {
+    const begin = performance.now();
+    setTimeout(() => resolve(performance.now() - begin), 0);
+  }));
+  assert(took < 1000, `the page answers after ${took} ms`);
+  await shoot(page, "dashboard-under-load");
+  leave.abort();
+  await Promise.all(streams);
+}, { key: ADMIN });
 
 const checks = {
   async "the first page asks for a key, and takes one"() {
@@ -147,6 +224,7 @@ const checks = {
       await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
       await page.waitForFunction(() => /has ended/.test(document.querySelector("#sign-in-status").textContent));
       await shoot(page, "session-ended");
+      assert.equal(await text(page, "status"), "Sign in to see requests.", "it follows none of them any more");
       await page.fill("#key", ADMIN);
       await page.keyboard.press("Enter");
       await page.waitForFunction(() => document.querySelector("#status").textContent === "Live.");
@@ -409,57 +487,62 @@ const checks = {
     }, { key: ADMIN });
   },
   async "the dashboard shows a running stream with its phase until it ends, and nothing shifts"() {
+    const leave = new AbortController();
     await tab(async (page) => {
+      await page.route("**/health", async (route) => {
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        await route.continue();
+      });
       await open(page, "/dashboard");
       await page.waitForFunction(() => document.querySelector("#running-status").textContent.startsWith("Nothing is under way"));
       await page.waitForFunction(() => document.querySelectorAll("#times tbody tr").length === 12);
-      await page.evaluate(() => {
-        globalThis.shifted = 0;
-        // Rows move within their table; nothing else does.
-        const isOutside = ({ node }) => node && !(node.parentElement ?? node).closest("#running, #rows");
-        const note = (list) => list.getEntries().forEach(({ value, sources }) => {
-          if (sources.some(isOutside)) globalThis.shifted += value;
-        });
-        new PerformanceObserver(note).observe({ type: "layout-shift" });
-      });
+      assert((await page.locator("#providers tbody tr").count()) > 0, "the page fills at once, however slow a part is");
       await shoot(page, "dashboard-empty");
-      const leave = new AbortController();
+      await watchShifts(page);
+      // Again and again, so that a slow machine sees them, too.
       const stream = async (model) => {
         const body = JSON.stringify({ model, stream: true, messages: [{ role: "user", content: "x" }] });
         const headers = { authorization: `Bearer ${KEY}` };
-        const answer = await fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers, body, signal: leave.signal });
-        return answer.text().catch(() => "");
+        const options = { method: "POST", headers, body, signal: leave.signal };
+        while (!leave.signal.aborted) await fetch(`${URL_}/v1/chat/completions`, options).then((answer) => answer.text()).catch(() => "");
       };
+      const counted = await page.locator("#times tbody tr:nth-child(3) td.number").first().textContent();
       const streams = ["demo-long", "demo-long", "demo-reasoning"].map(stream);
       const shows = (count) => page.waitForFunction((wanted) => {
         const texts = [...document.querySelectorAll("#running tbody tr")].map((row) => row.textContent);
         return texts.filter((text) => text.includes("mid stream") && text.includes("demo-long")).length === wanted;
       }, count);
       await shows(2);
-      const cells = await page.locator("#running tbody tr").first().locator("td").allTextContents();
+      const row = await page.waitForFunction(() => {
+        const [first] = document.querySelectorAll("#running tbody tr");
+        return first && [...first.querySelectorAll("td")].map((cell) => cell.textContent);
+      });
+      const cells = await row.jsonValue();
       assert.match(cells[4], /ms|s/);
       assert(cells.length === 9 && cells[3] === "demo", cells.join("|"));
-      await page.waitForFunction(() => Number.parseFloat(document.querySelector("#running tbody td:nth-child(7)").textContent) > 20);
+      await page.waitForFunction(() => Number.parseFloat(document.querySelector("#running tbody td:nth-child(7)")?.textContent) > 20);
       assert.match(await text(page, "running-status"), /^\d under way/);
-      await shoot(page, "dashboard-running");
-      await audit(page);
       await page.fill("#filter", "no such words");
       await shows(0);
       await page.fill("#filter", "demo-long");
       await shows(2);
-      assert.equal(await page.evaluate(() => globalThis.shifted), 0, "nothing shifts as rows come and go");
+      // The times of these streams come with the next statistics.
+      await page.waitForFunction((before) => document.querySelector("#times tbody tr:nth-child(3) td.number").textContent !== before, counted);
+      assert.deepEqual(await shifts(page), [], "nothing shifts as rows come and go");
+      await shoot(page, "dashboard-running");
+      await audit(page);
       await page.setViewportSize({ width: 360, height: 740 });
       await page.emulateMedia({ colorScheme: "dark" });
       await fits(page);
       await shoot(page, "dashboard-running-360-dark");
       await audit(page);
-      await page.evaluate(() => { globalThis.shifted = 0; });
+      await watchShifts(page);
       leave.abort();
       await Promise.allSettled(streams);
       await page.waitForFunction(() => document.querySelectorAll("#running tbody tr").length === 0);
       await page.waitForFunction(() => document.querySelector("#running-status").textContent.startsWith("Nothing"));
-      assert.equal(await page.evaluate(() => globalThis.shifted), 0, "nor on a phone");
-    }, { key: ADMIN });
+      assert.deepEqual(await shifts(page), [], "nor on a phone");
+    }, { key: ADMIN }).finally(() => leave.abort());
   },
   async "the dashboard has the times of one model, classes of failures and the last day of a provider"() {
     await tab(async (page) => {
@@ -519,6 +602,31 @@ const checks = {
       assert.equal(await text(page, "running-say"), "1 stream has stalled.");
       await shoot(page, "dashboard-stalled");
       await audit(page);
+    }, { key: ADMIN });
+  },
+  async "the dashboard keeps its figures while it waits for the next ones, after the events have ended"() {
+    await tab(async (page) => {
+      const stats = { requests: 7, failed: 3, refused: 1, tokens: { output: 9 }, in_flight: { streams: 2, connections: 4 } };
+      const row = { request_id: "a", path: "/v1/chat/completions", model_asked: "demo-long", phase: "mid_stream", state: "running", age_us: 9e6, tokens_out: 9 };
+      await page.addInitScript(([first, next]) => {
+        const ask = globalThis.fetch;
+        const told = [`event: stats\ndata: ${JSON.stringify(first)}\n\n`, `event: running\ndata: ${JSON.stringify(next)}\n\n`];
+        globalThis.fetch = (asked, options) => {
+          if (!String(asked).includes("events?running=true")) return ask(asked, options);
+          const event = told.shift();
+          const start = (stream) => {
+            stream.enqueue(new TextEncoder().encode(event));
+            if (told.length) stream.close();
+          };
+          return Promise.resolve(new Response(new ReadableStream({ start })));
+        };
+      }, [stats, { requests: 1, stalled: 0, waiting: 0, left_out: 0, rows: [row] }]);
+      await open(page, "/dashboard");
+      const shows = (count) => page.waitForFunction((wanted) => document.querySelectorAll("#running tbody tr").length === wanted, count);
+      await shows(1);
+      await page.fill("#filter", "no such words");
+      await shows(0);
+      assert.equal(await text(page, "failed"), "3");
     }, { key: ADMIN });
   },
   async "usage is summed by day, model and key, and its address keeps range and filter"() {
@@ -633,34 +741,22 @@ const checks = {
   },
   async "a provider that dies is seen on the dashboard, and its return"() {
     const good = readFileSync(FILE, "utf8");
-    const load = async (configuration) => {
-      writeFileSync(FILE, configuration);
-      const answer = await fetch(`${URL_}/v1/reload`, { method: "POST", headers: { authorization: `Bearer ${ADMIN}` } });
-      assert.equal(answer.status, 200, await answer.text());
-    };
     const serve = (asked, answer) => {
       asked.resume();
-      const models = { object: "list", data: [{ id: "river-1", object: "model" }] };
       const choice = { index: 0, message: { role: "assistant", content: "x" }, finish_reason: "stop" };
       const completion = { id: "1", object: "chat.completion", model: "river-1", choices: [choice] };
       answer.writeHead(200, { "content-type": "application/json" });
-      answer.end(JSON.stringify(asked.url.endsWith("/models") ? models : completion));
+      answer.end(JSON.stringify(asked.url.endsWith("/models") ? RIVERS : completion));
     };
-    const begin = async (port) => {
-      const server = createServer(serve);
-      await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
-      return server;
-    };
-    let server = await begin(0);
+    let server = await begin(serve);
     const { port } = server.address();
     const end = async () => {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
       await closed;
     };
-    const river = { name: "river", base_url: `http://127.0.0.1:${port}/v1`, models: ["river-1"] };
     try {
-      await load(JSON.stringify({ ...JSON.parse(good), providers: [river], health: { interval: "1s" } }));
+      await load(JSON.stringify({ ...JSON.parse(good), providers: [river(port)], health: { interval: "1s" } }));
       await tab(async (page) => {
         await open(page, "/dashboard");
         const row = (state) => page.waitForFunction((words) => {
@@ -678,7 +774,7 @@ const checks = {
         await row(["down", "rests"]);
         await page.waitForFunction(() => document.querySelector("#failures tbody tr")?.textContent.includes("river-1"));
         await shoot(page, "dashboard-provider-down");
-        server = await begin(port);
+        server = await begin(serve, port);
         await row(["ready"]);
         for (let tries = 0; (await ask()) !== 200; tries += 1) {
           assert(tries < 100, "the provider is asked again");
@@ -691,38 +787,27 @@ const checks = {
     }
   },
   async "a dashboard of three hundred streams stays within its rows and its pace"() {
-    await tab(async (page) => {
-      await open(page, "/dashboard");
-      await page.waitForFunction(() => document.querySelector("#running-status").textContent.startsWith("Nothing is under way"));
-      const leave = new AbortController();
-      const body = JSON.stringify({ model: "demo-long", stream: true, messages: [{ role: "user", content: "x" }] });
-      const headers = { authorization: `Bearer ${KEY}` };
-      const stream = async () => {
-        const answer = await fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers, body, signal: leave.signal });
-        return answer.text();
-      };
-      const streams = Array.from({ length: 300 }, () => stream().catch(() => ""));
-      await page.waitForFunction(() => Number.parseInt(document.querySelector("#running-status").textContent, 10) >= 300);
-      assert.equal(await page.locator("#running tbody tr").count(), 100);
-      await page.evaluate(() => {
-        globalThis.draws = new Set();
-        const watcher = new MutationObserver(() => globalThis.draws.add(Math.floor(performance.now())));
-        watcher.observe(document.querySelector("#running tbody"), { subtree: true, childList: true, characterData: true });
-        globalThis.watched = performance.now();
-      });
-      // Views of many streams are made less often, so that they cost the streams nothing.
-      await page.waitForFunction(() => globalThis.draws.size >= 2);
-      const [draws, seconds] = await page.evaluate(() => [globalThis.draws.size, (performance.now() - globalThis.watched) / 1000]);
-      assert(draws <= 2 + 10 * seconds, `${draws} draws in ${seconds} seconds`);
-      const took = await page.evaluate(() => new Promise((resolve) => {
-        const begin = performance.now();
-        setTimeout(() => resolve(performance.now() - begin), 0);
-      }));
-      assert(took < 1000, `the page answers after ${took} ms`);
-      await shoot(page, "dashboard-under-load");
-      leave.abort();
-      await Promise.all(streams);
-    }, { key: ADMIN });
+    const good = readFileSync(FILE, "utf8");
+    // They last until the test leaves them: however slow a machine is, there is a time with all of them.
+    const flowing = new Set();
+    const server = await begin((asked, answer) => {
+      asked.resume();
+      if (asked.url.endsWith("/models")) return answer.end(JSON.stringify(RIVERS));
+      answer.writeHead(200, { "content-type": "text/event-stream" });
+      flowing.add(answer);
+      answer.on("close", () => flowing.delete(answer));
+    });
+    const piece = { id: "1", object: "chat.completion.chunk", model: "river-1", choices: [{ index: 0, delta: { content: "x" } }] };
+    const flow = setInterval(() => flowing.forEach((answer) => answer.write(`data: ${JSON.stringify(piece)}\n\n`)), 250);
+    try {
+      await load(JSON.stringify({ ...JSON.parse(good), providers: [river(server.address().port)] }));
+      await manyStreams();
+    } finally {
+      clearInterval(flow);
+      await load(good);
+      server.closeAllConnections();
+      server.close();
+    }
   },
 };
 

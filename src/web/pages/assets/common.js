@@ -139,6 +139,7 @@ const signedOut = () => {
   session = { ...session, signed_in: false, admin: false, key: null };
   showWho();
   showForm(before ? "This session has ended. Sign in again." : null);
+  document.dispatchEvent(new Event("signed-out"));
 };
 
 const showWho = () => {

@@ -50,7 +50,7 @@ const draw = () => {
   byId("rows").tBodies[0].replaceChildren(...shown.map(drawRow));
   const none = rows.length ? "None of them has these words." : "None has ended since this page was opened.";
   byId("rows-status").textContent = shown.length ? `${shown.length} of ${rows.length} shown.` : none;
-  if (!latest) return;
+  if (!samples.length) return;
   const [first, last] = [samples[0], samples.at(-1)];
   const seconds = Math.max((performance.now() - first.at) / 1000, 1);
   byId("requests").textContent = number((last.requests - first.requests) / seconds, 1);
@@ -105,9 +105,10 @@ const showProviders = ({ details = [] }) => {
 
 const poll = async () => {
   if (document.hidden || !signedIn()) return;
+  let [stats, health] = [null, null];
   try {
     if (isAdmin) {
-      showStats(await askJson("stats?scope=cluster"));
+      stats = await askJson("stats?scope=cluster");
       await loadDays();
     }
   } catch (error) {
@@ -115,10 +116,13 @@ const poll = async () => {
     else say(byId("status"), error.message, true);
   }
   try {
-    showProviders(await askJson("health"));
+    health = await askJson("health");
   } catch (error) {
     say(byId("status"), error.message, true);
   }
+  // At once, so that the page moves once as it fills.
+  if (stats) showStats(stats);
+  if (health) showProviders(health);
 };
 
 let watching = null;
@@ -152,6 +156,13 @@ const load = () => {
   watch();
   poll();
 };
+
+// The events go on where another tab ended the session.
+document.addEventListener("signed-out", () => {
+  watching?.abort();
+  running.show(null);
+  say(byId("status"), "Sign in to see requests.");
+});
 
 const filter = new URLSearchParams(location.search).get("filter");
 if (filter) byId("filter").value = filter;
