@@ -53,9 +53,11 @@ pub(super) fn start(
             running.answers = Some(share_answers(redis, &snapshot.answers, client.clone(), background)?);
         }
         // On the first server that there is: the one for limits, which forgets nothing.
-        running
-            .exchange
-            .get_or_insert_with(|| FactExchange { client: client.clone(), prefix: redis.prefix.clone() });
+        if running.exchange.is_none() {
+            let (client, prefix) = (client.clone(), redis.prefix.clone());
+            snapshot.sessions.share(ValueShelf::new(client.clone(), &prefix, "session"));
+            running.exchange = Some(FactExchange { client, prefix });
+        }
         let keeper = keeper(redis, (purpose, url), client);
         let mut stopped = stopped.clone();
         running.tasks.push(background.spawn("redis", move || async move {

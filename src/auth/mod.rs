@@ -10,8 +10,9 @@
 //!   to date
 //! - [`generate`]: new keys; [`key_text`]: names and limits as people write them; [`key_facts`]: keys as
 //!   JSON; [`key_desk`]: the way of pages to stored keys
-//! - [`session`]: sessions of the pages, each of a key; [`sign_in_guard`]: the bound of sign-ins that fail;
-//!   [`page_request`]: the proof that a page of this gateway sent a request, and its cookie
+//! - [`session`]: sessions of the pages, each of a key; `shared_session`: those of all replicas;
+//!   [`sign_in_guard`]: the bound of sign-ins that fail; [`page_request`]: the proof that a page of this
+//!   gateway sent a request, and its cookie
 
 pub mod credential;
 pub mod digest;
@@ -28,6 +29,7 @@ pub mod meter_clock;
 pub mod page_request;
 pub mod session;
 pub mod shared_limits;
+mod shared_session;
 pub mod sign_in_guard;
 pub mod store;
 pub mod sync;

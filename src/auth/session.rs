@@ -1,5 +1,5 @@
 //! Sessions of the gateway's own pages: a browser has a random cookie in the place of a key. Kept in this
-//! process alone, by the cookie's digest, so that a restart ends all of them.
+//! process, by the cookie's digest; with Redis, also there for the other replicas. Else a restart ends them.
 //!
 //! A session has no rights of its own. It names a key by its digest, and each request looks that up anew: a
 //! session ends with the revocation, the rotation or the expiry of its key. Invariants: a cookie is never
@@ -8,12 +8,17 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::{Digest, generate::NoRandomness, sign_in_guard::SignInGuard};
-use crate::base::Secret;
+use super::{
+    Digest,
+    generate::NoRandomness,
+    shared_session::{SharedSessions, StoredSession},
+    sign_in_guard::SignInGuard,
+};
+use crate::{base::Secret, cluster::ValueShelf};
 
 /// From the sign-in; use does not prolong it.
 pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 3600);
@@ -24,6 +29,10 @@ const MAX_OF_KEY: usize = 16;
 /// Hexadecimal digits of a cookie.
 const COOKIE_LENGTH: usize = 64;
 const MAX_SESSIONS: usize = 4096;
+/// Another replica may close a session; whether it did is asked so often.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Cookies of one request that are asked for. Others are of gateways on other ports of the same host.
+const MAX_ASKED: usize = 4;
 /// Links that have not been used.
 const MAX_CODES: usize = 8;
 
@@ -35,8 +44,10 @@ pub struct PageSessions(Arc<SessionState>);
 struct SessionState {
     /// By the digest of the cookie.
     sessions: Mutex<HashMap<Digest, SessionFacts>>,
-    codes: Mutex<Vec<(Digest, SessionFacts)>>,
+    /// Each code's digest, its key and its end.
+    codes: Mutex<Vec<(Digest, Digest, Instant)>>,
     guard: SignInGuard,
+    shared: OnceLock<SharedSessions>,
 }
 
 #[derive(Clone, Copy)]
@@ -44,6 +55,8 @@ struct SessionFacts {
     /// The digest of the key as it was shown.
     key: Digest,
     ends: Instant,
+    /// When the other replicas were asked whether they closed it.
+    asked: Instant,
 }
 
 /// A session as a request found it.
@@ -55,22 +68,70 @@ pub struct FoundSession {
 }
 
 impl PageSessions {
+    /// Shares the sessions with the replicas that have the same shelf.
+    pub fn share(&self, shelf: ValueShelf) {
+        // A process has one Redis for this, from its start on.
+        let _ = self.0.shared.set(SharedSessions::new(shelf));
+    }
+
+    #[must_use]
+    pub fn are_shared(&self) -> bool {
+        self.0.shared.get().is_some()
+    }
+
     /// Begins a session of the key with this digest; returns the cookie, which is kept nowhere here.
     ///
     /// # Errors
     /// The system has no random bytes.
-    pub fn open(&self, key: Digest, now: Instant) -> Result<Secret<String>, NoRandomness> {
+    pub async fn open(&self, key: Digest, now: Instant) -> Result<Secret<String>, NoRandomness> {
         let cookie = random::<{ COOKIE_LENGTH / 2 }>()?;
+        let digest = Digest::of(cookie.as_bytes());
+        self.insert(digest, SessionFacts { key, ends: now + SESSION_LIFE, asked: now }, now);
+        if let Some(shared) = self.0.shared.get() {
+            shared.open(&digest, key, SESSION_LIFE).await;
+        }
+        Ok(Secret::new(cookie))
+    }
+
+    fn insert(&self, cookie: Digest, facts: SessionFacts, now: Instant) {
         let mut sessions = lock(&self.0.sessions);
         sessions.retain(|_, session| session.ends > now);
-        while sessions.values().filter(|session| session.key == key).count() >= MAX_OF_KEY {
-            remove_oldest(&mut sessions, |session| session.key == key);
+        while sessions.values().filter(|session| session.key == facts.key).count() >= MAX_OF_KEY {
+            remove_oldest(&mut sessions, |session| session.key == facts.key);
         }
         if sessions.len() >= MAX_SESSIONS {
             remove_oldest(&mut sessions, |_| true);
         }
-        sessions.insert(Digest::of(cookie.as_bytes()), SessionFacts { key, ends: now + SESSION_LIFE });
-        Ok(Secret::new(cookie))
+        sessions.insert(cookie, facts);
+    }
+
+    /// Asks the other replicas for the sessions of these cookies. Without an answer those of this process go
+    /// on, because a request looks up their keys all the same.
+    pub async fn refresh<'c>(&self, cookies: impl Iterator<Item = &'c [u8]>, now: Instant) {
+        let Some(shared) = self.0.shared.get() else { return };
+        for cookie in digests(cookies).into_iter().take(MAX_ASKED) {
+            let known = match lock(&self.0.sessions).get_mut(&cookie) {
+                Some(known) if now.duration_since(known.asked) < ASK_AGAIN => continue,
+                Some(known) => {
+                    known.asked = now;
+                    Some(*known)
+                }
+                None => None,
+            };
+            match (shared.find(&cookie).await, known) {
+                (Ok(StoredSession::Open { key, rest }), None) => {
+                    self.insert(cookie, SessionFacts { key, ends: now + rest, asked: now }, now);
+                }
+                (Ok(StoredSession::Closed), Some(_)) => {
+                    lock(&self.0.sessions).remove(&cookie);
+                }
+                // The store was away at the sign-in, or has come back empty.
+                (Ok(StoredSession::Unknown), Some(known)) => {
+                    shared.open(&cookie, known.key, known.ends.duration_since(now)).await;
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The session of one of these cookies. `None`: it has ended, or there was none.
@@ -84,9 +145,21 @@ impl PageSessions {
     }
 
     /// Ends the sessions of these cookies.
-    pub fn close<'c>(&self, cookies: impl Iterator<Item = &'c [u8]>) {
+    pub async fn close<'c>(&self, cookies: impl Iterator<Item = &'c [u8]>) {
         let digests = digests(cookies);
-        lock(&self.0.sessions).retain(|digest, _| !digests.contains(digest));
+        let mut closed = Vec::new();
+        lock(&self.0.sessions).retain(|digest, _| {
+            let is_open = !digests.contains(digest);
+            if !is_open {
+                closed.push(*digest);
+            }
+            is_open
+        });
+        let Some(shared) = self.0.shared.get() else { return };
+        // One that is unknown here is not noted, because a client may send any.
+        for cookie in closed {
+            shared.close(&cookie, SESSION_LIFE).await;
+        }
     }
 
     /// A text that signs in once as the key with this digest, within [`CODE_LIFE`].
@@ -96,11 +169,11 @@ impl PageSessions {
     pub fn make_code(&self, key: Digest, now: Instant) -> Result<Secret<String>, NoRandomness> {
         let code = random::<16>()?;
         let mut codes = lock(&self.0.codes);
-        codes.retain(|(_, facts)| facts.ends > now);
+        codes.retain(|(_, _, ends)| *ends > now);
         if codes.len() >= MAX_CODES {
             codes.remove(0);
         }
-        codes.push((Digest::of(code.as_bytes()), SessionFacts { key, ends: now + CODE_LIFE }));
+        codes.push((Digest::of(code.as_bytes()), key, now + CODE_LIFE));
         Ok(Secret::new(code))
     }
 
@@ -108,9 +181,9 @@ impl PageSessions {
     pub fn take_code(&self, code: &[u8], now: Instant) -> Option<Digest> {
         let digest = Digest::of(code);
         let mut codes = lock(&self.0.codes);
-        let at = codes.iter().position(|(known, _)| *known == digest)?;
-        let (_, facts) = codes.remove(at);
-        (facts.ends > now).then_some(facts.key)
+        let at = codes.iter().position(|(known, ..)| *known == digest)?;
+        let (_, key, ends) = codes.remove(at);
+        (ends > now).then_some(key)
     }
 
     /// The bound of sign-ins that fail.
@@ -152,9 +225,26 @@ fn random<const SIZE: usize>() -> Result<String, NoRandomness> {
 
 #[cfg(test)]
 mod tests {
-    use std::iter::once;
+    use std::{
+        iter::once,
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
 
     use super::*;
+
+    /// Without Redis nothing waits.
+    fn finish<T>(future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("pending"),
+        }
+    }
+
+    fn open(sessions: &PageSessions, key: Digest, now: Instant) -> Secret<String> {
+        finish(sessions.open(key, now)).unwrap()
+    }
 
     fn find(sessions: &PageSessions, cookie: &Secret<String>, now: Instant) -> Option<Digest> {
         sessions.find(once(cookie.expose().as_bytes()), now).map(|found| found.key)
@@ -163,14 +253,14 @@ mod tests {
     #[test]
     fn a_session_lives_for_its_time_and_until_it_is_closed() {
         let (sessions, now, key) = (PageSessions::default(), Instant::now(), Digest::of(b"sk-a"));
-        let [one, other] = [sessions.open(key, now).unwrap(), sessions.open(key, now).unwrap()];
+        let [one, other] = [open(&sessions, key, now), open(&sessions, key, now)];
         assert_eq!(one.expose().len(), 64, "256 bits");
         assert_ne!(one, other);
         assert_eq!(find(&sessions, &one, now), Some(key));
         let nearly = now + SESSION_LIFE - Duration::from_millis(1);
         assert_eq!(find(&sessions, &one, nearly), Some(key));
         assert_eq!(find(&sessions, &one, now + SESSION_LIFE), None, "use has not prolonged it");
-        sessions.close(once(one.expose().as_bytes()));
+        finish(sessions.close(once(one.expose().as_bytes())));
         assert_eq!((find(&sessions, &one, now), find(&sessions, &other, now)), (None, Some(key)));
         for forged in [&b""[..], b"0", &other.expose().as_bytes()[1..]] {
             assert_eq!(sessions.find(once(forged), now), None);
@@ -186,18 +276,18 @@ mod tests {
     #[test]
     fn a_key_has_few_sessions_and_displaces_no_others() {
         let (sessions, now) = (PageSessions::default(), Instant::now());
-        let other = sessions.open(Digest::of(b"sk-b"), now).unwrap();
+        let other = open(&sessions, Digest::of(b"sk-b"), now);
         let at = |number: usize| now + Duration::from_secs(number as u64);
         let many: Vec<_> =
-            (0..=MAX_OF_KEY).map(|number| sessions.open(Digest::of(b"sk-a"), at(number)).unwrap()).collect();
+            (0..=MAX_OF_KEY).map(|number| open(&sessions, Digest::of(b"sk-a"), at(number))).collect();
         assert_eq!(find(&sessions, &many[0], now), None, "the oldest");
         assert!(many[1..].iter().all(|cookie| find(&sessions, cookie, now).is_some()));
         assert!(find(&sessions, &other, now).is_some());
         for number in 0..MAX_SESSIONS {
-            sessions.open(Digest::of(&number.to_ne_bytes()), at(100)).unwrap();
+            open(&sessions, Digest::of(&number.to_ne_bytes()), at(100));
         }
         assert_eq!(lock(&sessions.0.sessions).len(), MAX_SESSIONS);
-        sessions.open(Digest::of(b"sk-a"), now + 2 * SESSION_LIFE).unwrap();
+        open(&sessions, Digest::of(b"sk-a"), now + 2 * SESSION_LIFE);
         assert_eq!(lock(&sessions.0.sessions).len(), 1, "ended ones are dropped");
     }
 

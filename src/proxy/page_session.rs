@@ -14,8 +14,10 @@ use crate::auth::{
 
 /// The requests that a session may make, beside changes of a key ([`KEY`]). The last is a leg of a
 /// comparison.
-pub const PATHS: [(Method, &str); 12] = [
+pub const PATHS: [(Method, &str); 14] = [
     (Method::GET, "/session"),
+    (Method::POST, "/session"),
+    (Method::DELETE, "/session"),
     (Method::GET, "/v1/models"),
     (Method::GET, "/health"),
     (Method::GET, "/stats"),
@@ -35,6 +37,18 @@ pub const KEY: &str = "/v1/keys/";
 fn takes_session(method: &Method, path: &str) -> bool {
     let of_key = path.starts_with(KEY) && [Method::POST, Method::DELETE].contains(method);
     of_key || PATHS.iter().any(|(known, at)| known == method && *at == path)
+}
+
+/// Asks the other replicas for the sessions of a page's request. `None`: there is nothing to ask.
+pub fn refresh(snapshot: &Snapshot, head: &Parts) -> Option<impl Future<Output = ()>> {
+    let asks = snapshot.sessions.are_shared()
+        && head.headers.contains_key(PAGE_HEADER)
+        && takes_session(&head.method, head.uri.path())
+        && session_cookies(&head.headers).next().is_some();
+    asks.then(|| {
+        let (sessions, headers) = (snapshot.sessions.clone(), head.headers.clone());
+        async move { sessions.refresh(session_cookies(&headers), Instant::now()).await }
+    })
 }
 
 /// The session of a request, and its key if that is still good. `None`: it shows none that counts.

@@ -28,7 +28,7 @@ impl Site {
     ) -> Response<Body> {
         let reply = match page {
             ManagedPage::Session if head.method == Method::POST => self.sign_in(&mut call, &head, body).await,
-            ManagedPage::Session if head.method == Method::DELETE => self.sign_out(&head),
+            ManagedPage::Session if head.method == Method::DELETE => self.sign_out(&head).await,
             ManagedPage::Session => Ok(self.session(&head)),
             ManagedPage::Keys if head.method == Method::POST => self.make_key(&head, body).await,
             ManagedPage::Keys => self.list_keys(&head).await,

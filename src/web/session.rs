@@ -85,8 +85,8 @@ impl Site {
             counted.map_or_else(too_many_sign_ins, |()| refusal)
         })?;
         call.note_key(&principal);
-        snapshot.sessions.close(session_cookies(&head.headers));
-        let cookie = snapshot.sessions.open(digest, now).map_err(|error| {
+        snapshot.sessions.close(session_cookies(&head.headers)).await;
+        let cookie = snapshot.sessions.open(digest, now).await.map_err(|error| {
             tracing::error!(%error, "no session was opened");
             unavailable("the system gave no random bytes for a session")
         })?;
@@ -100,12 +100,12 @@ impl Site {
     ///
     /// # Errors
     /// No page sent it (403).
-    pub(super) fn sign_out(&self, head: &Parts) -> Result<ManagedReply, Box<Refusal>> {
+    pub(super) async fn sign_out(&self, head: &Parts) -> Result<ManagedReply, Box<Refusal>> {
         if !is_of_own_page(&head.uri, &head.headers) {
             return Err(not_of_a_page());
         }
         let snapshot = self.gateway.snapshot();
-        snapshot.sessions.close(session_cookies(&head.headers));
+        snapshot.sessions.close(session_cookies(&head.headers)).await;
         let value = json!({
             "signed_in": false,
             "key": null,

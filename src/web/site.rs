@@ -26,7 +26,7 @@ use crate::{
     cluster::DocumentBoard,
     exchange::{Outcome, RunningBoard},
     ledger::LedgerReader,
-    proxy::{Addressed, Call, Gateway, Incoming, Refusal, admission::admit, gemini_path},
+    proxy::{Addressed, Call, Gateway, Incoming, Refusal, admission::admit, gemini_path, page_session},
     telemetry::Telemetry,
     upstream::Target,
     wire::Dialect,
@@ -113,6 +113,9 @@ impl Site {
             Ok(found) => found,
             Err(refusal) => return call.refuse(&refusal).map(Body::from),
         };
+        if let Some(refreshed) = page_session::refresh(&self.gateway.snapshot(), &head) {
+            Box::pin(refreshed).await;
+        }
         match found.route.operation {
             Operation::Complete { endpoint, asgi } => {
                 let model = found.model();

@@ -10,4 +10,5 @@ mod limits;
 mod nodes;
 mod sentinel;
 mod server;
+mod sessions;
 mod view;
