@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The parts of deploy/compose.yaml on one machine, without containers: two replicas behind HAProxy, PostgreSQL
-# and two Redis, from Debian's packages:
+# The parts of deploy/compose.yaml on one machine, without containers: replicas behind HAProxy, PostgreSQL and
+# two Redis, from Debian's packages:
 #
 #   apt-get install haproxy postgresql redis-server
 #   API_KEY=sk-choose-one OPENAI_API_KEY=sk-… deploy/cluster.sh
@@ -10,10 +10,12 @@
 # PID" each), the keys in API_KEY and THALWEG_ADMIN_KEY, the rest in REDIS_LIMITS_URL, REDIS_CACHE_URL,
 # DATABASE_URL and, as process ids, REDIS_LIMITS_PID and REDIS_CACHE_PID; CONFIG is the replicas' copy of
 # deploy/config.json, which they read again when it changes. THALWEG names the program, if it is not
-# target/release/thalweg; COUNT is the number of replicas; with DATABASE_URL set, no PostgreSQL is started.
-# Everything is in a temporary folder and listens on loopback or a socket there.
+# target/release/thalweg; COUNT is the number of replicas, 2 without it; with DATABASE_URL set, no PostgreSQL
+# is started. Everything is in a temporary folder and listens on loopback or a socket there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# HAProxy is there on Debian.
+PATH=$PATH:/usr/sbin:/sbin
 
 program=$(realpath "${THALWEG:-target/release/thalweg}")
 export API_KEY=${API_KEY:-sk-local} THALWEG_ADMIN_KEY=${THALWEG_ADMIN_KEY:-sk-local-admin}
@@ -23,7 +25,8 @@ pids=()
 postgres=
 stop() {
     local status=$?
-    # In reverse order: the balancer, the replicas, and what they use.
+    trap '' INT TERM
+    # In reverse order: the command, the balancer, the replicas, and what they use.
     for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
         kill "${pids[i]}" 2>/dev/null || true
         wait "${pids[i]}" 2>/dev/null || true
@@ -34,7 +37,8 @@ stop() {
     exit "$status"
 }
 trap stop EXIT
-trap 'exit 0' INT TERM
+trap 'exit 130' INT
+trap 'exit 143' TERM
 # Tries a command for ten seconds.
 until_good() {
     for _ in $(seq 100); do
@@ -90,13 +94,18 @@ for replica in $(seq "${COUNT:-2}"); do
     addresses+=("${address/localhost/127.0.0.1}")
     REPLICAS+="http://${addresses[-1]} ${pids[-1]}"$'\n'
 done
-export REPLICAS REPLICA_1=${addresses[0]} REPLICA_2=${addresses[1]}
+export REPLICAS
+# Its last section is the replicas; they are as many as there are here.
+{
+    grep -v '^ *server replica-' deploy/haproxy.cfg
+    printf '    server %s %s\n' $(for replica in "${!addresses[@]}"; do echo "replica-$((replica + 1)) ${addresses[replica]}"; done)
+} >"$folder/haproxy.cfg"
 
 ready() { kill -0 "${pids[-1]}" && curl --silent --fail --output /dev/null "$THALWEG_URL/readyz"; }
 for attempt in 1 2 3; do
     export FRONTEND=127.0.0.1:$(shuf -i 20000-60000 -n 1)
     export THALWEG_URL=http://$FRONTEND
-    haproxy -db -f deploy/haproxy.cfg >"$folder/balancer.log" 2>&1 &
+    haproxy -db -f "$folder/haproxy.cfg" >"$folder/balancer.log" 2>&1 &
     pids+=($!)
     # The port may be taken.
     if until_good ready; then break; fi
@@ -104,8 +113,12 @@ for attempt in 1 2 3; do
 done
 
 if [ $# -gt 0 ]; then
-    "$@"
+    # Beside the shell, which acts on a signal only while it waits for no command of its own.
+    "$@" <&0 &
+    pids+=($!)
+    wait $!
 else
+    trap 'exit 0' INT TERM
     echo "$THALWEG_URL/v1 with the key $API_KEY; Ctrl-C ends it"
     wait
 fi

@@ -54,6 +54,7 @@ packages() {
     has redis-server || missing+=(redis-server)
     has pgbouncer || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
     has haproxy || [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+    has ip || [ -x /usr/sbin/ip ] || missing+=(iproute2)
     has chromium || missing+=(chromium)
     has buildah || missing+=(buildah)
     has strip || missing+=(binutils)
@@ -165,8 +166,8 @@ counted "$cache/venv/bin/python" tests/real_clients/openai_failover.py
 counted "$cache/venv/bin/python" tests/real_clients/openai_keys.py
 THALWEG_NODE_HOME="$cache/node" counted "$cache/venv/bin/python" tests/real_clients/translation.py
 
-# Two replicas, HAProxy, PostgreSQL and two Redis, as deploy/ has them.
-THALWEG=target/debug/thalweg PATH=$PATH:/usr/sbin counted deploy/cluster.sh "$cache/venv/bin/python" tests/real_clients/cluster.py
+# Three replicas, HAProxy, PostgreSQL and two Redis, as deploy/ has them.
+COUNT=3 THALWEG=target/debug/thalweg counted deploy/cluster.sh "$cache/venv/bin/python" tests/real_clients/cluster.py
 # Three replicas at a limit, one killed, one cut off from Redis; "flood.py 10" takes ten minutes.
 THALWEG=target/debug/thalweg counted "$cache/venv/bin/python" tests/real_clients/flood.py
 # Optimized little, because the image takes any build whose size is near the real one's.

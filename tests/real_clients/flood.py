@@ -5,16 +5,20 @@ limit, and in no 60 seconds of a calm time less than 95 % of it.
     THALWEG=target/release/thalweg python3 tests/real_clients/flood.py [MINUTES]
 
 Without MINUTES a short one of 64 s, in which everything happens once and all comes as a burst. As root the third
-replica is in a network namespace, and its link to Redis is taken down; otherwise a forwarder before its Redis stands
-still. Replicas refuse while they are alone (`"closed"`), because only then the limit holds at a replica that is cut
-off. Needs redis-server and the standard library. Ends with "N passed, N failed".
+replica is in a network namespace, and its link to Redis is taken down; without `ip`, or the right to make one, a
+forwarder before its Redis stands still. The first line has the one that is used. Replicas refuse while they are alone
+(`"closed"`), because only then the limit holds at a replica that is cut off. Needs redis-server and the standard
+library. Ends with "N passed, N failed".
 """
 
 import bisect
+import contextlib
 import http.client
+import ipaddress
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -33,9 +37,13 @@ UNREST = WINDOW + 5
 SHORT = 64
 # A long flood begins at a pace, so that uses are spread over the minute and not one burst each minute.
 PACED = WINDOW + 10
+# Where `ip` is on Debian, also for those who are not root.
+os.environ["PATH"] += ":/usr/sbin:/sbin"
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NAMESPACE = f"thalweg-{os.getpid()}"
-# Of addresses that are for tests of networks: Redis' link and the clients'.
-HOST_SIDE, OWN_SIDE = ("198.18.77.1", "198.18.78.1"), ("198.18.77.2", "198.18.78.2")
+# Of addresses that are for tests of networks, eight by process id: Redis' link and the clients', and an end of each.
+NETWORK = ipaddress.ip_network("198.18.0.0/15")[os.getpid() % (1 << 14) * 8]
+HOST_SIDE, OWN_SIDE = (str(NETWORK + 1), str(NETWORK + 5)), (str(NETWORK + 2), str(NETWORK + 6))
 
 
 def free_port(host="127.0.0.1"):
@@ -67,6 +75,9 @@ class Namespace:
     command = ["ip", "netns", "exec", NAMESPACE]
 
     def __init__(self):
+        if self.ip("-o", "addr", "show", "to", f"{NETWORK}/29"):
+            raise OSError(f"addresses of {NETWORK}/29 are in use")
+        self.link = f"tw0-{os.getpid()}"
         self.ip("netns", "add", NAMESPACE)
         for number, (host, own) in enumerate(zip(HOST_SIDE, OWN_SIDE)):
             outer, inner = f"tw{number}-{os.getpid()}", f"in{number}-{os.getpid()}"
@@ -76,11 +87,10 @@ class Namespace:
             self.ip("-n", NAMESPACE, "addr", "add", f"{own}/30", "dev", inner)
             self.ip("-n", NAMESPACE, "link", "set", inner, "up")
         self.ip("-n", NAMESPACE, "link", "set", "lo", "up")
-        self.link = f"tw0-{os.getpid()}"
 
     @staticmethod
     def ip(*words):
-        subprocess.run(["ip", *words], check=True, capture_output=True)
+        return subprocess.run(["ip", *words], check=True, capture_output=True).stdout
 
     def cut(self):
         self.ip("link", "set", self.link, "down")
@@ -88,9 +98,11 @@ class Namespace:
     def join(self):
         self.ip("link", "set", self.link, "up")
 
-    def close(self):
-        # The links are gone with it.
-        subprocess.run(["ip", "netns", "del", NAMESPACE], capture_output=True)
+    @staticmethod
+    def remove():
+        """Removes what there is of it; the links are gone with it."""
+        with contextlib.suppress(FileNotFoundError):
+            subprocess.run(["ip", "netns", "del", NAMESPACE], capture_output=True)
 
 
 class Forwarder:
@@ -132,14 +144,15 @@ class Forwarder:
     def join(self):
         self.passes.set()
 
-    def close(self):
-        pass
-
 
 def partition():
     try:
-        return Namespace()
-    except (OSError, subprocess.CalledProcessError):
+        link = Namespace()
+        print(f"cut off by the link of a network namespace, {NAMESPACE}", flush=True)
+        return link
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", None) or b""
+        print(f"cut off by a forwarder, without a network namespace: {error} {reason.decode().strip()}", flush=True)
         return Forwarder()
 
 
@@ -157,7 +170,7 @@ class Replica:
         self.config = os.path.join(folder, f"replica-{number}.json")
         with open(self.config, "w") as file:
             json.dump(config, file)
-        self.start()
+        self.process = None
 
     def start(self):
         log = os.path.join(self.folder, f"replica-{self.number}.log")
@@ -176,8 +189,9 @@ class Replica:
         until(lambda: listening(self.address))
 
     def kill(self):
-        self.process.kill()
-        self.process.wait()
+        if self.process:
+            self.process.kill()
+            self.process.wait()
 
 
 class Flood:
@@ -257,30 +271,38 @@ def least(admitted, calm):
     return (*min(found, default=(None, None)), len(found))
 
 
+def stop(number, _):
+    """A stop from outside unwinds like an error, so that nothing stays behind; a second one does not cut that off."""
+    for each in STOPS:
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main():
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else None
-    with tempfile.TemporaryDirectory() as folder:
-        link, port, running = partition(), free_port(), []
-        hosts = {"127.0.0.1", link.redis_host}
+    for number in STOPS:
+        signal.signal(number, stop)
+    with contextlib.ExitStack() as left_behind:
+        folder = left_behind.enter_context(tempfile.TemporaryDirectory())
+        left_behind.callback(Namespace.remove)
+        link = partition()
+        port, hosts = free_port(), {"127.0.0.1", link.redis_host}
         server = subprocess.Popen(
             ["redis-server", "--port", str(port), "--bind", *hosts, "--protected-mode", "no", "--save", "", "--dir", folder],
             stdout=subprocess.DEVNULL,
         )
-        try:
-            until(lambda: listening(("127.0.0.1", port)))
-            for number in range(2):
-                running.append(Replica(folder, number, f"redis://127.0.0.1:{port}"))
-            own_port = link.port_before(port) if isinstance(link, Forwarder) else port
-            running.append(Replica(folder, 2, f"redis://{link.redis_host}:{own_port}", link.own_host, link.command))
-            # Replicas are careful in a Redis's first seconds.
-            time.sleep(6)
-            failed = run(running, link, minutes)
-        finally:
-            for replica in running:
-                replica.kill()
-            server.terminate()
-            server.wait()
-            link.close()
+        left_behind.callback(server.wait)
+        left_behind.callback(server.kill)
+        own_port = link.port_before(port) if isinstance(link, Forwarder) else port
+        running = [Replica(folder, number, f"redis://127.0.0.1:{port}") for number in range(2)]
+        running.append(Replica(folder, 2, f"redis://{link.redis_host}:{own_port}", link.own_host, link.command))
+        until(lambda: listening(("127.0.0.1", port)))
+        for replica in running:
+            left_behind.callback(replica.kill)
+            replica.start()
+        # Replicas are careful in a Redis's first seconds.
+        time.sleep(6)
+        failed = run(running, link, minutes)
     sys.exit(1 if failed else 0)
 
 
