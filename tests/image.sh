@@ -32,13 +32,13 @@ finish() {
     local status=$?
     if [ -n "$gateway" ]; then
         kill -- -"$gateway" 2>/dev/null || true
-        wait "$gateway" 2>/dev/null || true
         # buildah's own processes outlive the one that was started, and still write into the storage.
         for _ in $(seq 100); do
             kill -0 -- -"$gateway" 2>/dev/null || break
             sleep 0.1
         done
         kill -KILL -- -"$gateway" 2>/dev/null || true
+        wait "$gateway" 2>/dev/null || true
     fi
     [ -z "$container" ] || buildah rm "$container" >/dev/null 2>&1 || true
     # A file that is written meanwhile makes one pass fail; what stays behind is not a fault of the image.
