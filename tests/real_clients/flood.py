@@ -41,7 +41,7 @@ PACED = WINDOW + 10
 os.environ["PATH"] += ":/usr/sbin:/sbin"
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NAMESPACE = f"thalweg-{os.getpid()}"
-# Of addresses that are for tests of networks, eight by process id: Redis' link and the clients', and an end of each.
+# Of the addresses for tests of networks eight, by process id: two ends of Redis' link, two of the clients'.
 NETWORK = ipaddress.ip_network("198.18.0.0/15")[os.getpid() % (1 << 14) * 8]
 HOST_SIDE, OWN_SIDE = (str(NETWORK + 1), str(NETWORK + 5)), (str(NETWORK + 2), str(NETWORK + 6))
 
