@@ -14,13 +14,14 @@ use crate::auth::{
 
 /// The requests that a session may make, beside changes of a key ([`KEY`]). The last is a leg of a
 /// comparison.
-pub const PATHS: [(Method, &str); 14] = [
+pub const PATHS: [(Method, &str); 15] = [
     (Method::GET, "/session"),
     (Method::POST, "/session"),
     (Method::DELETE, "/session"),
     (Method::GET, "/v1/models"),
     (Method::GET, "/health"),
     (Method::GET, "/stats"),
+    (Method::GET, "/metrics"),
     (Method::GET, "/events"),
     (Method::GET, "/streaming-compare"),
     (Method::GET, "/v1/keys"),

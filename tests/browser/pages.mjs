@@ -672,6 +672,170 @@ const checks = {
       await audit(page);
     }, { key: ADMIN });
   },
+  async "tabs learn of a sign-in, of another key and of a sign-out in one of them"() {
+    await tab(async (page, context) => {
+      await open(page, "/keys");
+      await page.waitForSelector("#sign-in:not([hidden])");
+      const other = await context.newPage();
+      await open(other, "/keys");
+      const sign = async (key) => {
+        await other.waitForSelector("#sign-in:not([hidden])");
+        await other.fill("#key", key);
+        await other.keyboard.press("Enter");
+      };
+      const is = (who, wanted) => who.waitForFunction((words) => document.querySelector("#who").textContent.startsWith(words), wanted);
+      await sign(KEY);
+      await is(page, "Key tests");
+      await page.waitForFunction(() => document.querySelectorAll("#keys tbody tr").length === 1);
+      assert(await page.isHidden("#sign-in"));
+      await other.getByRole("button", { name: "Sign out" }).click();
+      await page.waitForFunction(() => /has ended/.test(document.querySelector("#sign-in-status").textContent));
+      await is(page, "");
+      await sign(ADMIN);
+      await is(page, "Administrator");
+      // A sign-in as another key without a sign-out before it, by a program that has the same cookies.
+      await signIn(context, URL_, KEY);
+      await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+      await is(page, "Key tests");
+      await page.waitForFunction(() => document.querySelectorAll("#keys tbody tr").length === 1);
+    }, { key: null, expected: /status of 401/ });
+  },
+  async "a late answer of an earlier range replaces none of a later one"() {
+    await tab(async (page) => {
+      const reply = (by, name) => ({ ledger: { by: [by], usage: [{ [by]: name, requests: 1, failed: 0, refused: 0, tokens_in: 1, tokens_out: 1 }] } });
+      const held = [];
+      const answered = (route, by, name) => route.fulfill({ json: reply(by, name) });
+      await page.route("**/stats?**", (route) => {
+        const by = new URL(route.request().url()).searchParams.get("by");
+        if (by === "key") return held.push(route);
+        return answered(route, by, by === "provider" ? "the-later" : "2026-01-01T00:00:00Z");
+      });
+      await open(page, "/usage");
+      await page.waitForFunction(() => document.querySelectorAll("#lines tbody tr").length === 1);
+      const waits = async (count) => {
+        for (let tries = 0; held.length < count; tries += 1) {
+          assert(tries < 500, "never asked");
+          await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 10)));
+        }
+      };
+      // The first is of the choices of the chart.
+      await waits(1);
+      await page.selectOption("#by", "key");
+      await waits(2);
+      await page.selectOption("#by", "provider");
+      const shown = () => page.waitForFunction(() => document.querySelector("#lines tbody").textContent.includes("the-later"));
+      await shown();
+      await waits(3);
+      await answered(held[1], "key", "the-earlier");
+      await answered(held[0], "key", "the-earlier");
+      await answered(held[2], "key", "a-key-of-the-later");
+      await page.waitForFunction(() => document.querySelector("#of option[value='key:a-key-of-the-later']"));
+      await shown();
+      assert.equal(await page.locator("#lines", { hasText: "the-earlier" }).count(), 0);
+      assert.equal(await page.locator("#of option", { hasText: "the-earlier" }).count(), 0);
+      assert.equal(await text(page, "group"), "Provider");
+    }, { key: ADMIN });
+  },
+  async "the dashboard rests while it is hidden, and says a failed question in words until the next is answered"() {
+    await tab(async (page) => {
+      await page.addInitScript(() => {
+        const [begin, end] = [globalThis.setInterval, globalThis.clearInterval];
+        globalThis.timers = new Set();
+        globalThis.setInterval = (...given) => {
+          const timer = begin(...given);
+          globalThis.timers.add(timer);
+          return timer;
+        };
+        globalThis.clearInterval = (timer) => {
+          globalThis.timers.delete(timer);
+          end(timer);
+        };
+        let isHidden = false;
+        Object.defineProperty(document, "hidden", { get: () => isHidden });
+        globalThis.turn = (hidden) => {
+          isHidden = hidden;
+          document.dispatchEvent(new Event("visibilitychange"));
+        };
+      });
+      const status = (wanted) => page.waitForFunction((words) => new RegExp(words).test(document.querySelector("#status").textContent), wanted);
+      await open(page, "/dashboard");
+      await status("^Live");
+      const timers = () => page.evaluate(() => globalThis.timers.size);
+      const before = await timers();
+      assert(before >= 3, `${before}`);
+      await page.evaluate(() => globalThis.turn(true));
+      assert.equal(await timers(), 0, "nothing runs");
+      const asked = page.waitForRequest("**/health");
+      await page.evaluate(() => globalThis.turn(false));
+      await asked;
+      assert.equal(await timers(), before, "all go on");
+      for (const [answer, words] of [
+        [{ status: 502, contentType: "text/html", body: "<html>no</html>" }, "answered 502"],
+        [{ status: 200, contentType: "text/html", body: "<html>sign in</html>" }, "cannot be read"],
+      ]) {
+        await page.route("**/health", (route) => route.fulfill(answer));
+        await page.evaluate(() => globalThis.turn(false));
+        await status(words);
+        await page.unroute("**/health");
+        await page.evaluate(() => globalThis.turn(false));
+        await status("^Live");
+      }
+    }, { key: ADMIN, expected: /status of 502/ });
+  },
+  async "figures link to the queries that they come from, by keyboard and below a path of a proxy"() {
+    await below((origin) => tab(async (page) => {
+      const shows = (wanted) => page.waitForFunction((words) => new RegExp(words).test(document.querySelector("#origin-text").textContent), wanted);
+      const close = async () => {
+        await page.keyboard.press("Escape");
+        await page.waitForSelector("#origin:not([open])", { state: "attached" });
+      };
+      await open(page, "/llm/dashboard", origin);
+      await page.waitForFunction(() => document.querySelectorAll("#times tbody tr").length === 12);
+      const sources = await page.locator("a.source").evaluateAll((links) => links.map((link) => [link.getAttribute("href"), link.pathname]));
+      assert(sources.length >= 15 && sources.every(([href, at]) => href.startsWith("./") && at.startsWith("/llm/")), sources.join("\n"));
+      const answers = await Promise.all([...new Set(sources.map(([href]) => href.split("#")[0]))].map(async (href) => {
+        const answer = await page.request.get(new URL(href, page.url()).href, { headers: { "x-thalweg-page": "1" } });
+        return [href, answer.status()];
+      }));
+      assert.deepEqual(answers.filter(([, got]) => got !== 200), [], "each is a query that the gateway answers");
+
+      await page.focus("#races-panel a.source");
+      await page.keyboard.press("Enter");
+      await shows('"wins"');
+      assert.match(await text(page, "origin-status"), /^races, of .*\/llm\/stats\?scope=cluster$/);
+      await audit(page);
+      await shoot(page, "dashboard-source");
+      await close();
+      assert.equal(await page.evaluate(() => document.activeElement.textContent), "races", "the focus comes back");
+      await page.getByRole("link", { name: "thalweg_client_connections" }).click();
+      await shows("^# HELP thalweg_client_connections .*\\n# TYPE thalweg_client_connections gauge\\nthalweg_client_connections[^\\n]* \\d+$");
+      await close();
+
+      const body = JSON.stringify({ model: "demo-emoji", messages: [{ role: "user", content: "x" }] });
+      await (await fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers: { authorization: `Bearer ${KEY}` }, body })).text();
+      await page.waitForFunction(() => document.querySelector("#of option[value='models:demo-emoji']"), null, { timeout: 30_000 });
+      await page.selectOption("#of", "models:demo-emoji");
+      await page.locator("#times-source a").click({ modifiers: ["Control"] });
+      await shows('^\\{[^]*"first_token_ms"');
+      assert.match(await text(page, "origin-status"), /^models:demo-emoji, of /);
+      await page.click("#origin-close");
+
+      await open(page, "/llm/usage?since=7d&by=model", origin);
+      await page.waitForSelector("#chart-query a");
+      assert.equal(await page.locator("#query a").getAttribute("href"), "./stats?since=7d&by=model");
+      assert.equal(await page.locator("#chart-query a").getAttribute("href"), "./stats?since=7d&by=day");
+      await page.click("#query a");
+      await shows('"usage"');
+      await close();
+      for (const at of ["keys", "configuration", ""]) {
+        await open(page, `/llm/${at}`, origin);
+        await page.waitForSelector("a.source:visible");
+        await page.locator("a.source:visible").first().click();
+        await shows("^\\{");
+        await close();
+      }
+    }, { at: origin, below: "/llm", key: ADMIN }));
+  },
   async "the configuration is checked and loaded, with its mistakes at their paths"() {
     const good = readFileSync(FILE, "utf8");
     const outcome = (page, wanted) => page.waitForFunction((words) => document.querySelector("#outcome").textContent.includes(words), wanted);

@@ -246,6 +246,19 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_of_one_element() {
+        for document in DOCUMENTS {
+            let page = document.parts().text();
+            let ids = page
+                .match_indices(" id=\"")
+                .map(|(at, mark)| page[at + mark.len()..].split('"').next().unwrap());
+            let mut seen = std::collections::BTreeSet::new();
+            ids.for_each(|id| assert!(seen.insert(id), "{document:?}: {id}"));
+            assert!(seen.len() > 5, "{document:?}: {seen:?}");
+        }
+    }
+
+    #[test]
     fn no_page_holds_code_styles_or_handlers() {
         for document in DOCUMENTS {
             let page = document.parts().text().to_ascii_lowercase();

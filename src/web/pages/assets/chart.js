@@ -1,7 +1,7 @@
 // Sums of the ledger over time: requests as bars, times to the first token as steps. The words stand beside the
 // drawing, which is stretched to the width of the page.
 
-import { askJson, byId, make, number, time } from "./common.js";
+import { askJson, byId, choices, make, number, source, time } from "./common.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HOUR_MS = 3_600_000;
@@ -53,16 +53,20 @@ const steps = (points) => {
 };
 
 let asked = 0;
+let filled = 0;
 
 /** Draws the range, of all requests or of one model, provider or key (`model:NAME`). */
 export const drawChart = async (since, of) => {
   const [, group, name] = /^(\w+):(.*)$/s.exec(of) ?? [];
   const [unit, step, count] = RANGES[since];
   const own = ++asked;
-  const { ledger } = await askJson(`stats?${new URLSearchParams({ since, by: group ? `${unit},${group}` : unit })}`);
+  const query = `stats?${new URLSearchParams({ since, by: group ? `${unit},${group}` : unit })}`;
+  const answer = await askJson(query).catch((error) => {
+    if (own === asked) throw error;
+  });
   // A later question has been asked meanwhile.
   if (own !== asked) return;
-  const points = places(ledger.usage.filter((line) => !group || line[group] === name), unit, step, count);
+  const points = places(answer.ledger.usage.filter((line) => !group || line[group] === name), unit, step, count);
   const [most, requests] = bars(points);
   const [longest, times] = steps(points);
   const options = unit === "hour" ? { dateStyle: "medium", timeStyle: "short" } : { dateStyle: "medium", timeZone: "UTC" };
@@ -74,16 +78,19 @@ export const drawChart = async (since, of) => {
     figure(times, `First token by ${unit}, at most ${longest ? time(longest / 1000) : "–"}: `, legend("p50", "p50"), " ", legend("p95", "p95")),
     make("p", { class: "ends small quiet" }, make("span", {}, end(points[0])), make("span", {}, end(points.at(-1)))),
   );
+  byId("chart-query").replaceChildren("From ", source(query), group ? `, the lines of ${name}.` : ".");
   byId("chart-panel").hidden = false;
 };
 
 /** Offers the models, providers and keys of the range. */
 export const fillOf = async (since) => {
+  const own = ++filled;
   const lists = await Promise.all(["model", "provider", "key"].map(async (group) => {
     const { ledger } = await askJson(`stats?${new URLSearchParams({ since, by: group })}`);
     const names = ledger.usage.map((line) => line[group]).filter(Boolean);
-    return make("optgroup", { label: `${group[0].toUpperCase()}${group.slice(1)}s` }, ...names.map((one) => make("option", { value: `${group}:${one}` }, one)));
+    return choices(`${group[0].toUpperCase()}${group.slice(1)}s`, names.map((one) => [`${group}:${one}`, one]));
   }));
+  if (own !== filled) return;
   const chosen = byId("of").value;
   byId("of").replaceChildren(make("option", { value: "" }, "all requests"), ...lists.filter((list) => list.childElementCount));
   byId("of").value = chosen;

@@ -77,7 +77,15 @@ export const ask = async (path, { headers = {}, ...options } = {}) => {
   throw wrong;
 };
 
-export const askJson = async (path, options) => (await ask(path, options)).json();
+export const askJson = async (path, options) => {
+  const response = await ask(path, options);
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Failure(response.status, "The answer cannot be read: it broke off, or a proxy in between gave it. Try again.");
+  }
+};
 
 /** The events of a response, in order: `{name, data, comment}`. */
 export async function* events(response) {
@@ -116,14 +124,89 @@ export const time = (ms) => {
   if (size < 1000) return `${digits(ms, 0)} ms`;
   return size < 60_000 ? `${digits(ms / 1000, 2)} s` : `${digits(ms / 60_000, 1)} min`;
 };
+/** The same of so many microseconds. */
+export const micros = (us) => time(us === null || us === undefined ? null : us / 1000);
 export const number = (value, places = 0) =>
   value === null || value === undefined || Number.isNaN(value) ? "–" : digits(value, places);
+/** An amount in the currency of the prices. */
+export const money = (amount) =>
+  amount === null || amount === undefined ? "–" : amount.toLocaleString(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 6 });
 
 /** Shows a line of state to all readers. */
 export const say = (element, text, bad = false) => {
   element.textContent = text;
   element.classList.toggle("bad", bad);
 };
+
+/** Runs `act` every so many milliseconds while the page is in view, and at once when it is again. */
+export const every = (ms, act) => {
+  let timer = null;
+  const turn = () => {
+    clearInterval(timer);
+    timer = document.hidden ? null : setInterval(act, ms);
+  };
+  document.addEventListener("visibilitychange", () => {
+    turn();
+    if (!document.hidden) act();
+  });
+  turn();
+};
+
+/** Waits until the page is in view. */
+export const inView = async () => {
+  while (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+};
+
+/** Choices under a heading: `[value, words]` each. */
+export const choices = (label, options) =>
+  make("optgroup", { label }, ...options.map(([value, words]) => make("option", { value }, words)));
+
+/** A link to the query that figures come from; behind a `#` the part of its answer that they are. */
+export const source = (path) =>
+  make("a", { class: "source", href: `${document.documentElement.dataset.root}${path}` }, make("code", {}, `/${path.split("#")[0]}`));
+
+// An answer may be as large as a gateway has models.
+const SHOWN_LENGTH = 500_000;
+
+/** The part of an answer: of a document a member (`name`, or `group:name`), of metrics the lines of one. */
+const partOf = (text, isJson, part) => {
+  if (!isJson) return text.split("\n").filter((line) => !part || line.includes(part)).join("\n");
+  const [, group, name] = /^([^:]+):?(.*)$/s.exec(part) ?? [];
+  const whole = JSON.parse(text);
+  const member = group ? whole[group] : whole;
+  return JSON.stringify((name ? member?.[name] : member) ?? null, null, 2);
+};
+
+let sourceAsked = 0;
+
+// A browser that follows a link sends no header of a page, so the session would not count: the page asks instead.
+const openSource = async (event) => {
+  const link = event.target.closest?.("a.source");
+  if (!link || event.button > 1) return;
+  event.preventDefault();
+  const own = ++sourceAsked;
+  const at = new URL(link.href);
+  const part = decodeURIComponent(at.hash.slice(1));
+  at.hash = "";
+  byId("origin-title").textContent = link.textContent;
+  byId("origin-text").textContent = "";
+  say(byId("origin-status"), "Asking …");
+  if (!byId("origin").open) byId("origin").showModal();
+  try {
+    const response = await ask(at);
+    const text = await response.text();
+    if (own !== sourceAsked) return;
+    byId("origin-text").textContent = partOf(text, /json/.test(response.headers.get("content-type")), part).slice(0, SHOWN_LENGTH);
+    say(byId("origin-status"), `${part ? `${part}, of ` : ""}${at.href}`);
+  } catch (error) {
+    if (own === sourceAsked) say(byId("origin-status"), error.message, true);
+  }
+};
+for (const kind of ["click", "auxclick"]) document.addEventListener(kind, openSource);
+byId("origin-close").addEventListener("click", () => byId("origin").close());
+
+// All tabs share the cookie. The one that signs in or out says so to the others of this gateway.
+const tabs = new BroadcastChannel(`thalweg ${ROOT.pathname}`);
 
 // The form for a key, at the top of each page.
 const form = byId("sign-in");
@@ -138,7 +221,8 @@ const signedOut = () => {
   const before = session.signed_in;
   session = { ...session, signed_in: false, admin: false, key: null };
   showWho();
-  showForm(before ? "This session has ended. Sign in again." : null);
+  // Of several questions that find out, the first says so.
+  if (before || form.hidden) showForm(before ? "This session has ended. Sign in again." : null);
   document.dispatchEvent(new Event("signed-out"));
 };
 
@@ -155,6 +239,7 @@ const showWho = () => {
       out.disabled = false;
       return showForm(error.message);
     }
+    tabs.postMessage("signed out");
     location.reload();
   });
   const name = make("bdi", { class: "name" }, session.key.name || session.key.id);
@@ -164,8 +249,25 @@ const showWho = () => {
 const signIn = async (body) => {
   const headers = { "content-type": "application/json" };
   session = await askJson("session", { method: "POST", headers, body: JSON.stringify(body) });
+  tabs.postMessage("signed in");
   form.hidden = true;
   showWho();
+};
+
+/** Learns of the end of the session, and of a sign-in or a sign-out in another tab. */
+const lookAgain = async (load) => {
+  // A gateway that is away has said nothing of the session.
+  const now = await askJson("session").catch(() => session);
+  if (session.signed_in && !now.signed_in) return signedOut();
+  if (!now.signed_in) return;
+  const [one, other] = [session, now].map(({ signed_in: isIn, key, admin }) => JSON.stringify([isIn, key?.id, admin]));
+  if (one === other) return;
+  // The page shows things of another key.
+  if (session.signed_in) return location.reload();
+  session = now;
+  form.hidden = true;
+  showWho();
+  load();
 };
 
 /** The session as the gateway knows it, after the link of the start-up lines, if that was followed. */
@@ -210,11 +312,10 @@ export const begin = async (load, { open = false } = {}) => {
   await enter();
   if (!session.signed_in && !open && form.hidden) showForm(null);
   load();
+  tabs.onmessage = () => lookAgain(load);
   // A tab that comes back after days finds out before its reader does.
-  document.addEventListener("visibilitychange", async () => {
-    if (document.hidden || !session.signed_in) return;
-    const now = await askJson("session").catch(() => session);
-    if (!now.signed_in) signedOut();
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) lookAgain(load);
   });
 };
 

@@ -1,6 +1,6 @@
 // A comparison as it runs, or one that the gateway has kept (`compare/ID`).
 
-import { address, ask, askJson, begin, byId, chatModels, events, fillModels, make, number, say, signedIn, time } from "./common.js";
+import { address, ask, askJson, begin, byId, chatModels, events, fillModels, make, micros, number, say, signedIn, time } from "./common.js";
 
 const kept = /\/compare\/([0-9a-f]+)$/.exec(location.pathname)?.[1] ?? null;
 const width = () => Math.min(Math.max(Math.floor(byId("picture").clientWidth), 320), 1600);
@@ -13,7 +13,6 @@ const show = (svg) => {
   byId("picture").replaceChildren(document.importNode(picture, true));
 };
 
-const micros = (value) => (value === null || value === undefined ? "–" : time(value / 1000));
 const signed = (value) => (value === null || value === undefined ? "–" : `${value > 0 ? "+" : ""}${time(value / 1000)}`);
 
 const showFigures = (report) => {

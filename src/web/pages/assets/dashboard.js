@@ -1,7 +1,7 @@
 // Requests under way and as they end, rates, times and providers, from one subscription and two requests every five
 // seconds.
 
-import { ask, askJson, begin, byId, events, make, number, say, signedIn, time } from "./common.js";
+import { ask, askJson, begin, byId, events, every, inView, make, micros, number, say, signedIn } from "./common.js";
 import { day, drawFailures, loadDays, noteFailure, showStats } from "./operations.js";
 import { running } from "./running.js";
 
@@ -17,9 +17,11 @@ let changed = false;
 let failed = false;
 let isFiltered = false;
 let isAdmin = true;
+// The state of the events, and a failure of a question beside them, which is shown until the next one is answered.
+let live = ["", false];
+let trouble = null;
 
 const KINDS = { ok: "good", refused: "warn", client_gone: "warn" };
-const micros = (value) => (value === null || value === undefined ? "–" : time(value / 1000));
 
 const words = (row) => [row.outcome, row.status, row.fault, row.principal, row.model ?? row.model_asked, row.provider, row.path].join(" ").toLowerCase();
 
@@ -37,8 +39,13 @@ const drawRow = (row) => {
   );
 };
 
+const showStatus = () => say(byId("status"), ...(trouble && !live[1] ? [trouble, true] : live));
+const sayLive = (...words) => {
+  live = words;
+  showStatus();
+};
+
 const draw = () => {
-  if (document.hidden) return;
   const wanted = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
   running.draw(wanted, isFiltered);
   isFiltered = false;
@@ -70,16 +77,21 @@ const note = (name, data) => {
   } else if (name === "stats") {
     latest = JSON.parse(data);
     samples.push({ at: performance.now(), requests: latest.requests, output: latest.tokens.output });
+    trim();
   } else if (name === "lost") {
-    say(byId("status"), `${JSON.parse(data).count} events were lost, because more came than this page could read.`, true);
+    sayLive(`${JSON.parse(data).count} events were lost, because more came than this page could read.`, true);
   }
   changed = true;
+};
+
+const trim = () => {
+  while (samples.length > 1 && samples[1].at < performance.now() - WINDOW_MS) samples.shift();
 };
 
 // Statistics come when they change; between them the sum stays as it is.
 const age = () => {
   const now = performance.now();
-  while (samples.length > 1 && samples[1].at < now - WINDOW_MS) samples.shift();
+  trim();
   if (samples.length === 1 && samples[0].at < now - WINDOW_MS) samples[0].at = now - WINDOW_MS;
   changed ||= samples.length > 0;
 };
@@ -105,7 +117,7 @@ const showProviders = ({ details = [] }) => {
 
 const poll = async () => {
   if (document.hidden || !signedIn()) return;
-  let [stats, health] = [null, null];
+  let [stats, health, wrong] = [null, null, null];
   try {
     if (isAdmin) {
       stats = await askJson("stats?scope=cluster");
@@ -113,16 +125,19 @@ const poll = async () => {
     }
   } catch (error) {
     if (error.status === 403) isAdmin = false;
-    else say(byId("status"), error.message, true);
+    else wrong = error.message;
   }
   try {
     health = await askJson("health");
   } catch (error) {
-    say(byId("status"), error.message, true);
+    wrong ??= error.message;
   }
   // At once, so that the page moves once as it fills.
   if (stats) showStats(stats);
   if (health) showProviders(health);
+  if (!signedIn()) return;
+  trouble = wrong;
+  showStatus();
 };
 
 let watching = null;
@@ -135,18 +150,19 @@ const watch = async () => {
   for (let wait = 1000; !own.signal.aborted; wait = Math.min(wait * 2, 30_000)) {
     try {
       const response = await ask("events?running=true", { headers: { accept: "text/event-stream" }, signal: own.signal });
-      say(byId("status"), "Live.");
+      sayLive("Live.", false);
       wait = 1000;
       samples = [];
       for await (const { name, data } of events(response)) if (data) note(name, data);
       running.show(null);
-      say(byId("status"), "The gateway has ended the events; asking again …");
+      sayLive("The gateway has ended the events; asking again …", false);
     } catch (error) {
       running.show(null);
       if (own.signal.aborted || error.status === 401) return;
-      say(byId("status"), `${error.status ? error.message : "The gateway cannot be reached."} Asking again in ${wait / 1000} s …`, true);
+      sayLive(`${error.status ? error.message : "The gateway cannot be reached."} Asking again in ${wait / 1000} s …`, true);
     }
     await new Promise((resolve) => setTimeout(resolve, wait));
+    await inView();
   }
 };
 
@@ -161,7 +177,8 @@ const load = () => {
 document.addEventListener("signed-out", () => {
   watching?.abort();
   running.show(null);
-  say(byId("status"), "Sign in to see requests.");
+  trouble = null;
+  sayLive("Sign in to see requests.", false);
 });
 
 const filter = new URLSearchParams(location.search).get("filter");
@@ -175,7 +192,7 @@ byId("filter").addEventListener("input", () => {
   changed = true;
   isFiltered = true;
 });
-setInterval(draw, DRAW_MS);
-setInterval(age, 1000);
-setInterval(poll, POLL_MS);
+every(DRAW_MS, draw);
+every(1000, age);
+every(POLL_MS, poll);
 begin(load);

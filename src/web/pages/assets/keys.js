@@ -1,6 +1,6 @@
 // Keys with their limits and use; for administrators also to make, limit, rotate and revoke those of the database.
 
-import { administration, ask, askJson, begin, byId, isAdmin, make, number, ownKey, say, signedIn } from "./common.js";
+import { administration, ask, askJson, begin, byId, every, isAdmin, make, money, number, ownKey, say, signedIn } from "./common.js";
 
 const POLL_MS = 5000;
 const STATES = {
@@ -11,8 +11,6 @@ const STATES = {
   revoked: ["bad", "revoked"],
 };
 const LIMITS = ["rpm", "tpm", "concurrent"];
-
-const money = (value) => (value === null || value === undefined ? "–" : value.toLocaleString(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 6 }));
 
 /** `used of most`, with a bar where there is a limit. */
 const use = (used, most, show, label) => {
@@ -70,6 +68,7 @@ const list = async () => {
   byId("keys").hidden = !reply.data.length;
   byId("make").hidden = !reply.changeable;
   const notes = [...reply.unreadable];
+  if (reply.unavailable) notes.push("The database of keys does not answer: only the keys of the configuration are shown. Look at the gateway’s log.");
   if (isAdmin() && !reply.changeable) notes.push("There is no database, so no key can be made here: name one in config.json (“database”), or list tokens there.");
   if (!isAdmin() && administration() === "elsewhere") notes.push("Administrators see all keys at the address of admin_listen.");
   byId("keys-note").textContent = notes.join(" ");
@@ -175,7 +174,7 @@ const rotate = (key) => {
   const own = ownKey()?.id === key.id ? " You are signed in with it: this session ends with the key before." : "";
   byId("rotate-note").textContent = `Its limits and its use stay.${own}`;
   open("rotate", async () => {
-    const made = await send(`v1/keys/${encodeURIComponent(key.id)}/rotate`, { overlap: byId("overlap").value.trim() || "0" });
+    const made = await send(`v1/keys/${encodeURIComponent(key.id)}/rotate`, { overlap: byId("overlap").value.trim() || "0", prefix: key.prefix });
     return () => showMade(made, made.previous_until && new Date(made.previous_until) > new Date() ? `The one before is accepted until ${new Date(made.previous_until).toLocaleString()}.` : "The one before is refused within a second.");
   });
 };
@@ -206,5 +205,5 @@ byId("copy").addEventListener("click", async () => {
     say(byId("copy-status"), "This browser does not let a page copy here: select the key and copy it.", true);
   }
 });
-setInterval(load, POLL_MS);
+every(POLL_MS, load);
 begin(load);

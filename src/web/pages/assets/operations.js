@@ -1,7 +1,7 @@
 // What `/stats` knows beyond rates: times of all, a model, a provider or a key; races and retries; replicas; the
 // last day of each provider, out of the ledger; and failures by class, from the requests that end.
 
-import { askJson, byId, make, number, time } from "./common.js";
+import { askJson, byId, choices, make, number, source, time } from "./common.js";
 
 const TIMES = [
   ["first_token_ms", "First token", 1],
@@ -31,16 +31,23 @@ const showChoices = () => {
   if (JSON.stringify(groups) === known) return;
   known = JSON.stringify(groups);
   const chosen = byId("of").value || new URLSearchParams(location.search).get("of");
-  const option = (value, words) => make("option", { value }, words);
   const lists = groups.filter(([, names]) => names.length).map(([group, names]) =>
-    make("optgroup", { label: `${GROUPS[group]}s` }, ...names.map((name) => option(`${group}:${name}`, name))));
-  byId("of").replaceChildren(option("", "all requests"), ...lists);
+    choices(`${GROUPS[group]}s`, names.map((name) => [`${group}:${name}`, name])));
+  byId("of").replaceChildren(make("option", { value: "" }, "all requests"), ...lists);
   byId("of").value = chosen ?? "";
   if (byId("of").selectedIndex < 0) byId("of").value = "";
 };
 
+/** The link to the figures of the choice: all of them, or the part of one name. */
+const showSource = (group, name) => {
+  const part = group ? `#${encodeURIComponent(`${group}:${name}`)}` : "";
+  if (byId("times-source").firstChild.getAttribute("href").endsWith(`scope=cluster${part}`)) return;
+  byId("times-source").replaceChildren(source(`stats?scope=cluster${part}`));
+};
+
 const showTimes = () => {
   const [, group, name] = /^(\w+):(.*)$/s.exec(byId("of").value) ?? [];
+  showSource(group, name);
   const figures = group ? (stats[group]?.[name] ?? {}) : stats;
   const lines = TIMES.flatMap(([figure, label, per]) =>
     Object.entries(SPANS).map(([span, over], index) => {

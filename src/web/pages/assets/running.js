@@ -1,7 +1,7 @@
 // The requests under way, as `running` events of `/events?running=true` show them. A row stays the same element
 // for as long as its request runs, so that nothing that is marked or focused is lost.
 
-import { byId, make, number, say, time } from "./common.js";
+import { byId, make, micros, number, say, time } from "./common.js";
 
 const SAY_MS = 10_000;
 const KINDS = { running: "good", waiting: "warn", stalled: "bad" };
@@ -12,7 +12,6 @@ let changed = false;
 let lines = new Map();
 let said = { at: -SAY_MS, stalled: 0 };
 
-const micros = (value) => (value === undefined ? "–" : time(value / 1000));
 
 const stateOf = (row) => {
   if (row.state === "stalled") return `silent ${time(row.quiet_us / 1000)}`;

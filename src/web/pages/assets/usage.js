@@ -1,14 +1,12 @@
 // Usage and cost out of the ledger, by day, hour, model, key or provider; the address keeps range and filter.
 
 import { drawChart, fillOf } from "./chart.js";
-import { askJson, begin, byId, isAdmin, make, number, say, signedIn, time } from "./common.js";
+import { askJson, begin, byId, isAdmin, make, micros, money, number, say, signedIn, source } from "./common.js";
 
 const CONTROLS = ["since", "by", "filter"];
 let usage = [];
 let by = "day";
-
-const micros = (value) => (value === null || value === undefined ? "–" : time(value / 1000));
-const money = (value) => (value / 1e6).toLocaleString(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 6 });
+let asked = 0;
 
 /** The name of a line: a time in the viewer's zone for hours; days are UTC's, as the ledger sums them. */
 const name = (line) => {
@@ -33,7 +31,7 @@ const draw = () => {
       [number(line.refused)],
       [number(line.tokens_in)],
       [number(line.tokens_out)],
-      [money(line.cost_micros ?? 0)],
+      [money((line.cost_micros ?? 0) / 1e6)],
       [micros(line.ttft_p50_us)],
       [micros(line.ttft_p95_us)],
     ];
@@ -46,7 +44,7 @@ const draw = () => {
   byId("failed").textContent = number(sum(lines, "failed") + sum(lines, "refused"));
   byId("tokens-in").textContent = number(sum(lines, "tokens_in"));
   byId("tokens-out").textContent = number(sum(lines, "tokens_out"));
-  byId("cost").textContent = money(sum(lines, "cost_micros"));
+  byId("cost").textContent = money(sum(lines, "cost_micros") / 1e6);
   if (!usage.length) return say(byId("status"), "No request has ended in this time.");
   say(byId("status"), lines.length ? `${lines.length} of ${usage.length} lines.` : "No line has this in its name.");
 };
@@ -59,18 +57,23 @@ const keep = () => {
 const chart = () => drawChart(byId("since").value, byId("of").value);
 
 const load = async () => {
-  const query = `stats?${new URLSearchParams({ since: byId("since").value, by: byId("by").value })}`;
-  byId("query").replaceChildren("From ", make("code", {}, `/${query}`), "; in a terminal: ", make("code", {}, `thalweg usage --since ${byId("since").value} --by ${byId("by").value}`));
+  const own = ++asked;
+  const since = byId("since").value;
+  const query = `stats?${new URLSearchParams({ since, by: byId("by").value })}`;
+  byId("query").replaceChildren("From ", source(query), "; in a terminal: ", make("code", {}, `thalweg usage --since ${byId("since").value} --by ${byId("by").value}`));
   if (!signedIn()) return;
   if (!isAdmin()) return say(byId("status"), "Only an administrator’s key sees the usage of all keys.", true);
   try {
     const { ledger } = await askJson(query);
+    // A later question has been asked meanwhile.
+    if (own !== asked) return;
     [by] = ledger.by;
     usage = ledger.usage;
     draw();
-    await fillOf(byId("since").value);
-    await chart();
+    await fillOf(since);
+    if (own === asked) await chart();
   } catch (error) {
+    if (own !== asked) return;
     const none = "This gateway keeps no ledger: it needs a configuration file or a database.";
     say(byId("status"), error.code === "no_ledger" ? none : error.message, true);
   }
