@@ -23,6 +23,7 @@ use super::{
     limit::{
         KeyUse, Lease, LimitMeter, LimitValues, Reservation, ShareAnswer, ShareHandle, ShareReport,
         WhenAlone,
+        outage::RECOVERY_MS,
         report::{GRANT_LIFE_MS, LEVEL_LIFE_MS},
         wait::Refused,
     },
@@ -38,8 +39,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const LIFE_INTERVAL: Duration = Duration::from_secs(2);
 /// A replica without a sign of life for as long does not count.
 const LIFE_MS: u64 = 8000;
-/// After a loss or an outage, the others have reported all that they know by then.
-const RECOVERY_MS: u64 = 5000;
 /// How long requests wait for the process's first try to connect.
 const FIRST_CONNECTION: Duration = Duration::from_secs(1);
 /// Keys that wait for the background to look at them.
@@ -261,7 +260,7 @@ impl KeeperParts {
             return false;
         }
         let sent = self.clock.now();
-        let recovers = millis(sent) < self.recovers_until.load(Relaxed);
+        let recovers = millis(sent) < self.recovers_until.load(Relaxed) || meter.recovers(sent);
         let recovery = recovers.then(|| self.replicas.load(Relaxed));
         let Some(report) = meter.report(sent, recovery) else { return false };
         let Some(name) = meter.facts().name.clone() else {
@@ -280,6 +279,7 @@ impl KeeperParts {
             }
             // The client logs outages and counts errors.
             Err(_) => {
+                meter.note_failure(sent);
                 if !self.client.is_up() {
                     meter.rouse();
                 }

@@ -11,4 +11,6 @@ mod nodes;
 mod sentinel;
 mod server;
 mod sessions;
+mod shards;
+mod stored;
 mod view;

@@ -21,7 +21,7 @@ use crate::{
     upstream::{Speaks, Upstream, log::in_time, script, tls::Certificates},
 };
 
-const LIMIT: usize = 60;
+pub const LIMIT: usize = 60;
 
 /// A server's certificate and key, and its authority. They are removed with it.
 pub struct TlsFiles {
@@ -61,7 +61,7 @@ impl Drop for TlsFiles {
 }
 
 /// A gateway whose keys have the limit each.
-async fn gateway(upstream: &Upstream, redis: RedisSettings, keys: &[String]) -> Gateway {
+pub async fn gateway(upstream: &Upstream, redis: RedisSettings, keys: &[String]) -> Gateway {
     // Names are logged, keys are not.
     let tokens = keys.iter().enumerate().map(|(number, key)| {
         let mut token = TokenSettings::plain(&format!("key-{number}"), Secret::new(key.clone()));
@@ -78,7 +78,7 @@ async fn gateway(upstream: &Upstream, redis: RedisSettings, keys: &[String]) -> 
 }
 
 /// Three masters that share the slots.
-async fn masters() -> Option<Vec<RedisServer>> {
+pub async fn masters() -> Option<Vec<RedisServer>> {
     let mut servers = Vec::new();
     for (first, last) in [("0", "5461"), ("5462", "10922"), ("10923", "16383")] {
         let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
@@ -89,11 +89,18 @@ async fn masters() -> Option<Vec<RedisServer>> {
     for other in &servers[1..] {
         servers[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string()]).await;
     }
-    for server in &servers {
+    until_agreed(&servers, 3).await;
+    Some(servers)
+}
+
+/// Waits until each of these knows so many nodes and a master for each slot.
+pub async fn until_agreed(servers: &[RedisServer], count: usize) {
+    let known = format!("cluster_known_nodes:{count}\r");
+    for server in servers {
         let agrees = async {
             loop {
                 let state = server.ask(&["CLUSTER", "INFO"]).await;
-                if state.contains("cluster_state:ok") && state.contains("cluster_known_nodes:3") {
+                if state.contains("cluster_state:ok") && state.contains(&known) {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -101,7 +108,6 @@ async fn masters() -> Option<Vec<RedisServer>> {
         };
         in_time(agrees).await.expect("a cluster");
     }
-    Some(servers)
 }
 
 /// The limits of several keys, on different masters, hold over two gateways; a master that dies fails no

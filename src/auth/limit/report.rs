@@ -200,6 +200,7 @@ impl LimitMeter {
         let Some(share) = self.share() else { return false };
         let mut book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(pending) = book.pending.take_if(|pending| pending.seq == answer.seq) else { return false };
+        book.outage.note_answer(millis(sent));
         let is_lost = answer.last.is_none()
             && book.answered_at != 0
             && pending.sent.saturating_sub(book.answered_at) < COUNTED_MS - 2000;
@@ -252,6 +253,22 @@ impl LimitMeter {
         let Some(share) = self.share() else { return };
         share.changed.store(true, Release);
         share.book.lock().unwrap_or_else(PoisonError::into_inner).pending = None;
+    }
+
+    /// The report that was made at this moment has no answer.
+    pub fn note_failure(&self, sent: Duration) {
+        if let Some(share) = self.share() {
+            share.book.lock().unwrap_or_else(PoisonError::into_inner).outage.note_failure(millis(sent));
+        }
+    }
+
+    /// The store has not answered about this key for a while, or does so again since a moment: it may not know
+    /// all that others have used.
+    pub fn recovers(&self, now: Duration) -> bool {
+        let outage = |share: &LimitShare| {
+            share.book.lock().unwrap_or_else(PoisonError::into_inner).outage.recovers(millis(now))
+        };
+        self.share().is_some_and(outage)
     }
 
     /// Requests that wait look again, because the store is away.

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::values::Limit;
+use super::{outage::KeyOutage, values::Limit};
 
 /// The key's part of a limit that replicas share.
 #[derive(Debug, Default)]
@@ -96,6 +96,7 @@ pub struct ShareBook {
     /// answer, and its part of the rest.
     pub(super) own_at_answer: [i64; 2],
     pub(super) level_held: bool,
+    pub(super) outage: KeyOutage,
     /// At the last answer: requests at once that other replicas hold; whether the store knew of all.
     pub(super) running_elsewhere: u64,
     pub(super) is_whole: bool,
