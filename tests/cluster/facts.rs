@@ -9,10 +9,13 @@ use thalweg::{
 
 use super::server::RedisServer;
 use crate::{
-    client::{Call, Version},
+    client::{Call, Client, Version},
     gateway::{Gateway, Plan},
     upstream::{Framing, Speaks, Step, Upstream, log::in_time, script},
 };
+
+const EMBEDDING: &str =
+    r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5]}],"model":"m"}"#;
 
 async fn replica(upstreams: &[&Upstream], url: &RedisUrl, health: Option<HealthSettings>) -> Gateway {
     let plan = Plan::to(upstreams).with(|settings| {
@@ -169,4 +172,57 @@ async fn a_list_that_one_reads_serves_all() {
     for gateway in gateways {
         gateway.stop().await;
     }
+}
+
+/// An endpoint that one gateway has found missing is not asked by another one; nor is a model whose breaker
+/// has tripped at one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_endpoint_and_a_trip_pass_to_the_others() {
+    let Some(server) = RedisServer::start(&[]).await else { return };
+    // Lacks embeddings, and fails at all else.
+    let first = Upstream::by(Speaks::H1, |_, seen| match seen.target.ends_with("/embeddings") {
+        true => script::json(404, r#"{"detail":"Not Found"}"#),
+        false => script::json(500, r#"{"error":{"message":"no"}}"#),
+    });
+    let second = Upstream::by(Speaks::H1, |_, seen| match seen.target.ends_with("/embeddings") {
+        true => script::json(200, EMBEDDING),
+        false => script::json(200, script::COMPLETION),
+    });
+    let mut gateways = Vec::new();
+    for _ in 0..2 {
+        let plan = Plan::to(&[&first, &second]).with(|settings| {
+            let redis = RedisSettings::plain(server.url());
+            settings.redis = Some(RedisSettings { cache: None, wait: Duration::from_secs(1), ..redis });
+            settings.routing.breaker.failures = 3;
+            settings.routing.breaker.cool_down = Duration::from_secs(60);
+        });
+        gateways.push(plan.start().await);
+    }
+    let embed = || Call::post("/v1/embeddings", r#"{"model":"m","input":"a"}"#);
+    let mut client = gateways[0].client(Version::H1).await;
+    assert_eq!(attempts(&mut client, embed()).await, "2");
+    until_health_says(&gateways[1], r#""missing_endpoints":["embeddings"]"#).await;
+    for _ in 0..3 {
+        assert_eq!(attempts(&mut client, Call::whole()).await, "2");
+    }
+    until_health_says(&gateways[1], "tripped").await;
+    let asked = first.log.requests();
+    assert_eq!(asked, 4);
+    let mut other = gateways[1].client(Version::H1).await;
+    assert_eq!(attempts(&mut other, embed()).await, "1");
+    assert_eq!(attempts(&mut other, Call::whole()).await, "1");
+    assert_eq!(first.log.requests(), asked);
+    drop((client, other));
+    for gateway in gateways {
+        gateway.stop().await;
+    }
+}
+
+/// Sends a request that succeeds: at how many candidates.
+async fn attempts(client: &mut Client, call: Call) -> String {
+    let answer = client.send(call).await;
+    assert_eq!(answer.status.as_u16(), 200);
+    let attempts = answer.header("x-thalweg-attempts").to_owned();
+    answer.collect().await;
+    attempts
 }

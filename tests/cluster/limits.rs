@@ -78,17 +78,27 @@ async fn flood(gateways: &[&Gateway], clients: usize, time: Duration) -> [usize;
 
 /// The same with this key.
 pub async fn flood_with(gateways: &[&Gateway], key: &str, clients: usize, time: Duration) -> [usize; 3] {
+    let bearer = format!("Bearer {key}");
+    flood_by(gateways, move || Call::whole().header("authorization", &bearer), clients, time).await
+}
+
+/// The same with requests of one's own.
+pub async fn flood_by(
+    gateways: &[&Gateway],
+    call: impl Fn() -> Call + Clone + Send + 'static,
+    clients: usize,
+    time: Duration,
+) -> [usize; 3] {
     let ends = Instant::now() + time;
     let mut tasks = Vec::new();
     for client in 0..clients {
         let address = gateways[client % gateways.len()].address;
-        let key = key.to_owned();
+        let call = call.clone();
         tasks.push(tokio::spawn(async move {
             let mut client = crate::client::Client::connect(Version::H1, address).await;
             let mut counts = [0; 3];
             while Instant::now() < ends {
-                let answer =
-                    client.send(Call::whole().header("authorization", &format!("Bearer {key}"))).await;
+                let answer = client.send(call()).await;
                 let kind = match answer.status.as_u16() {
                     200 => 0,
                     429 => 1,
