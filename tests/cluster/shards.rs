@@ -134,8 +134,8 @@ async fn limits_outlive_a_master_of_a_cluster() {
     stop(gateways).await;
 }
 
-/// The rights that docs/CLUSTER.md names are enough, at a server and in a cluster: only the look at the policy
-/// of evictions is refused, which is not needed.
+/// The rights that docs/CLUSTER.md names are enough, at a server and in a cluster: only the look at the
+/// policy of evictions is refused, which is not needed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rights_of_the_manual_are_enough() {
     let manual = include_str!("../../docs/CLUSTER.md");

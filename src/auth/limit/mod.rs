@@ -5,8 +5,8 @@
 //! - [`values`]: the limits; [`meter`]: their use
 //! - [`lease`]: a request's share of its key's limits, taken by estimate, settled by use
 //! - [`share`]: amounts that were granted to this replica out of the shared limit; [`report`]: how it
-//!   gets them; [`wait`]: a request that waits for them; [`alone`]: without the shared store; [`outage`]: a time
-//!   without its answers
+//!   gets them; [`wait`]: a request that waits for them
+//! - [`alone`]: without the shared store; [`outage`]: a time without its answers
 //! - [`usage`]: how far they are used, by all replicas where they are shared
 //!
 //! The names and values of limits are [`KeyLimits`](super::KeyLimits)'; the meters here know no key and no

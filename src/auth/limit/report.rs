@@ -262,8 +262,8 @@ impl LimitMeter {
         }
     }
 
-    /// The store has not answered about this key for a while, or does so again since a moment: it may not know
-    /// all that others have used.
+    /// The store has not answered about this key for a while, or does so again since a moment: it may not
+    /// know all that others have used.
     pub fn recovers(&self, now: Duration) -> bool {
         let outage = |share: &LimitShare| {
             share.book.lock().unwrap_or_else(PoisonError::into_inner).outage.recovers(millis(now))
