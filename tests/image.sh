@@ -68,7 +68,7 @@ chmod -R a+rX "$folder/config" && chmod a+x "$folder"
 container=$(buildah from localhost/thalweg)
 owner=$(stat -c '%u %a' "$(buildah mount "$container")/var/lib/thalweg")
 check "owns its state" [ "$owner" = "65532 700" ]
-# The state is in the volume that the image declares, a copy of its folder. Given another one for the same path,
+# The state is in the volume that the image declares, a copy of its folder. Given another one for that path,
 # buildah 1.28 mounts the two in an order that differs from run to run.
 inside() { buildah run --volume "$folder/config:/etc/thalweg:ro" "$container" -- "$@"; }
 check "is not healthy before it runs" sh -c '! "$@"' - buildah run "$container" -- thalweg healthcheck 2>/dev/null

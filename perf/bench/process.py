@@ -69,24 +69,19 @@ class Process:
         while unseen:
             pid = unseen.pop()
             found.append(pid)
-            for children in Path(f"/proc/{pid}/task").glob("*/children"):
-                unseen.extend(int(child) for child in children.read_text().split())
+            for children in _of_tasks(pid, "children"):
+                unseen.extend(int(child) for child in children.split())
         return found
 
     def cpu(self):
         """Nanoseconds on a core, over all threads alive."""
-        return sum(
-            int(stat.read_text().split()[0])
-            for pid in self.pids()
-            for stat in Path(f"/proc/{pid}/task").glob("*/schedstat")
-        )
+        return sum(int(stat.split()[0]) for pid in self.pids() for stat in _of_tasks(pid, "schedstat"))
 
     def cpu_by_thread(self):
         """Nanoseconds on a core by the names of the threads alive, in the process itself."""
         times = {}
-        for task in Path(f"/proc/{self.pid}/task").iterdir():
-            name = (task / "comm").read_text().strip()
-            times[name] = times.get(name, 0) + int((task / "schedstat").read_text().split()[0])
+        for name, stat in _of_tasks(self.pid, "comm", "schedstat"):
+            times[name.strip()] = times.get(name.strip(), 0) + int(stat.split()[0])
         return times
 
     def resident(self):
@@ -109,6 +104,22 @@ class Process:
         if self._popen.stdout:
             self._popen.stdout.close()
         self._log.close()
+
+
+def _of_tasks(pid, *names):
+    """These files of each thread, one text or a tuple of them; a thread may end after it was listed, and is left out."""
+    found = []
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return found
+    for task in tasks:
+        try:
+            texts = tuple((task / name).read_text() for name in names)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found.append(texts if len(names) > 1 else texts[0])
+    return found
 
 
 def _field(path, name):
