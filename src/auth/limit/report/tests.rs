@@ -422,8 +422,8 @@ fn one_replica_with_all_requests_uses_the_limit() {
 }
 
 /// Ten minutes of 64 clients over three replicas, evenly and otherwise: in no minute more than the limit, in
-/// none less than 95 % of it. In the first minute they come at a pace: uses return as they came, and all at once
-/// would leave a minute without any.
+/// none less than 95 % of it. In the first minute they come at a pace: uses return as they came, and all at
+/// once would leave a minute without any.
 #[test]
 fn sixty_four_clients_over_three_replicas_use_the_limit_and_no_more() {
     const LIMIT: u32 = 600;
