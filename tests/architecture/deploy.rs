@@ -34,6 +34,12 @@ fn the_compose_file_fits_the_image_and_the_balancer() {
     for variable in balancer.split("\"${").skip(1).map(|rest| rest.split('}').next().unwrap()) {
         assert!(text.contains(&format!("\n      {variable}: ")), "{variable}");
     }
+    // S4.7; limits must not be dropped, so they have a server of their own.
+    let server =
+        |name: &str| text.split_once(&format!("\n  {name}:\n")).unwrap().1.split("\n  r").next().unwrap();
+    let words = |name: &str| server(name).replace(['"', ','], "");
+    assert!(words("redis-cache").contains("--maxmemory 256mb --maxmemory-policy allkeys-lru"), "{text}");
+    assert!(words("redis-limits").contains("--maxmemory-policy noeviction"), "{text}");
     let image = file("Dockerfile");
     for line in [
         "WORKDIR /etc/thalweg",

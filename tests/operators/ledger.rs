@@ -423,7 +423,18 @@ async fn statistics_of_the_past() {
         let line = &told["ledger"]["usage"][0];
         assert_eq!((&line["requests"], &line["model"]), (&round.into(), &"m".into()), "{told:#}");
         assert_eq!(told["ledger"]["by"], serde_json::json!(["key", "model"]));
-        assert!(client.send(stats("")).await.collect().await.json()["ledger"].is_null());
+        let now = client.send(stats("")).await.collect().await.json();
+        assert!(now["ledger"].is_null());
+        // S4.5.
+        let kept = &now["database"];
+        assert_eq!(
+            (&kept["up"], &kept["rows_written"], &kept["rows_waiting"]),
+            (&true.into(), &1.into(), &0.into())
+        );
+        assert!(
+            kept["queries"].as_u64().unwrap() > 0 && kept["average_query_ms"].as_f64().unwrap() > 0.0,
+            "{kept}"
+        );
         for wrong in ["?since=soon", "?since=9999d", "?by=mood"] {
             assert_eq!(client.send(stats(wrong)).await.status, 400, "{wrong}");
         }
