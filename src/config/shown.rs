@@ -57,18 +57,9 @@ fn covered(key: &str, value: &document::Value, is_secret: bool) -> Value {
 }
 
 fn shown_member(name: &str, value: &document::Value, is_secret: bool) -> Value {
-    match value {
-        // Only its name is of use.
-        document::Value::Text(_)
-        | document::Value::Number(_)
-        | document::Value::List(_)
-        | document::Value::Table(_)
-            if is_comment_key(name) && name != "$schema" =>
-        {
-            COVER.into()
-        }
-        value => covered(name, value, is_secret),
-    }
+    let is_comment = is_comment_key(name) && name != "$schema";
+    let holds_text = !matches!(value, document::Value::Null | document::Value::Bool(_));
+    if is_comment && holds_text { COVER.into() } else { covered(name, value, is_secret) }
 }
 
 /// Whether the value of this key is a secret. Some keys are only named like one.

@@ -32,6 +32,9 @@ pub const PATHS: [(Method, &str); 15] = [
     (Method::POST, "/v1/chat/completions/asgi"),
 ];
 
+/// The key of a session, and its digest.
+pub type SessionOwner = (Arc<Principal>, Digest);
+
 /// The paths of a single key.
 pub const KEY: &str = "/v1/keys/";
 
@@ -65,10 +68,7 @@ pub fn find(snapshot: &Snapshot, head: &Parts) -> Option<(FoundSession, Arc<Prin
 ///
 /// # Errors
 /// The session, or its key, has ended (401).
-pub(super) fn owner(
-    snapshot: &Snapshot,
-    head: &Parts,
-) -> Option<Result<(Arc<Principal>, Digest), Box<Refusal>>> {
+pub(super) fn owner(snapshot: &Snapshot, head: &Parts) -> Option<Result<SessionOwner, Box<Refusal>>> {
     session_cookies(&head.headers).next()?;
     if !takes_session(&head.method, head.uri.path())
         || !page_request::is_of_own_page(&head.uri, &head.headers)

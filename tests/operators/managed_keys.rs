@@ -255,8 +255,8 @@ async fn the_last_administrator_cannot_be_revoked() {
     let folder = Folder::new();
     let mut editor = KeyEditor::open(&folder.database()).await.unwrap();
     for (name, secret) in ["root", "deputy", "past"].into_iter().zip(SECRETS) {
-        let mut limits = KeyLimits::default();
-        limits.expires = (name == "past").then_some(SystemTime::UNIX_EPOCH);
+        let expires = (name == "past").then_some(SystemTime::UNIX_EPOCH);
+        let limits = KeyLimits { expires, ..KeyLimits::default() };
         editor.add(&StoredKey { admin: true, ..stored(name, secret, limits) }).await.unwrap();
     }
     editor.close().await;
