@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from . import cluster, coalesce, ledger, legs, memory, rounds, routing, soak, startup, table, translate, watched, workloads
+from . import burst, cluster, coalesce, ledger, legs, memory, rounds, routing, soak, startup, table, translate, watched, workloads
 from .process import PROXY_CORE, RIG_CORE, raise_file_limit
 from .transport import OTHERS
 
@@ -52,6 +52,12 @@ def main():
         print("\nledger: CPU of its threads per row")
         results["ledger"] = ledger.run(scale, repeats, options.realtime)
         bars += ledger.show(results["ledger"])
+    if options.workload == "burst":
+        results["burst"], more = burst.run(scale, repeats, options.realtime)
+        bars += more
+    if options.workload == "peak":
+        results["peak"], more = _peak(names, scale)
+        bars += more
     if options.workload == "watched":
         results["watched"], more = watched.run(scale, repeats, options.realtime)
         bars += more
@@ -68,7 +74,7 @@ def _options():
     parser = argparse.ArgumentParser(prog="perf/run.sh", description=__doc__)
     for kind, what in (("quick", "under three minutes"), ("smoke", "seconds; the figures mean nothing")):
         parser.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, default="full", help=what)
-    parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, transports, idle, start, routing; or translate, cluster, coalesce, ledger, watched, soak, which run by themselves")
+    parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, transports, idle, start, routing; or translate, cluster, coalesce, ledger, burst, peak, watched, soak, which run by themselves")
     parser.add_argument("--minutes", type=float, default=10, help="of a soak")
     parser.add_argument("--repeats", type=int, help="each of three rounds; by default 5, or 1 with --quick")
     parser.add_argument("--realtime", action="store_true", help="give paced runs real-time priority, on a machine others use too")
@@ -95,6 +101,21 @@ def _idle(names, streams):
         idle, each = figures["thalweg"]
         print(f"  per stream: bar {memory.BAR / 1024:.0f} KB: {_met(each <= memory.BAR)}; idle: bar 10 MB: {_met(idle <= 10 * 2**20)}")
     return figures
+
+
+def _peak(names, scale):
+    print("\npeak: memory at the peak of short requests on 32 connections, and a minute after them")
+    figures = memory.peak([name for name in names if name != legs.DIRECT], scale)
+    rows = [["", "idle MB", "peak MB", "a minute after"]]
+    rows += [[name, *(f"{size / 2**20:.1f}" for size in sizes)] for name, sizes in figures.items()]
+    table.show(rows)
+    bars = []
+    if legs.FULL in figures:
+        idle, peak, left = figures[legs.FULL]
+        for figure, value, bar in (("peak", peak, memory.PEAK_BAR), ("left", left - idle, memory.LEFT_BAR)):
+            bars.append(("peak", legs.FULL, figure, None, value, bar, value <= bar))
+        print(f"  {legs.FULL}: bar {memory.PEAK_BAR / 2**20:.0f} MB: {_met(bars[0][-1])}; a minute after idle + {memory.LEFT_BAR / 2**20:.0f} MB: {_met(bars[1][-1])}")
+    return figures, bars
 
 
 def _start(repeats):

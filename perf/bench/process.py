@@ -88,6 +88,10 @@ class Process:
         """Bytes of memory in RAM. Pages that processes share count once for each."""
         return sum(_field(f"/proc/{pid}/smaps_rollup", "Rss") for pid in self.pids()) * 1024
 
+    def peak(self):
+        """The most bytes of memory in RAM so far."""
+        return sum(_field(f"/proc/{pid}/status", "VmHWM") for pid in self.pids()) * 1024
+
     def kill(self):
         """Without a word to its peers but what the kernel says."""
         self._popen.kill()
