@@ -8,7 +8,7 @@
 //! - [`read_chat`] ([`chat_calls`], [`chat_reasoning`], [`chat_values`]), [`read_messages`],
 //!   [`read_responses`]: the readers, over [`json_read`] and [`cut_characters`]; [`text_shape`]
 //!   ([`text_gaps`]): events that differ in their text alone
-//! - [`call`] ([`input_string`], [`json_extent`]): a tool call under way
+//! - [`call`] ([`input_string`], [`json_extent`]): a tool call under way; [`cited_text`]: places in the text
 //! - [`write_chat`], [`write_messages`], [`write_responses`] ([`response_item`], [`response_object`]),
 //!   [`write_gemini`] ([`gemini_values`]): the streams; [`ids`]
 //! - [`stream_writer`]: one writer of a stream; [`findings`]: the results of a translation
@@ -20,6 +20,7 @@ mod call;
 mod chat_calls;
 mod chat_reasoning;
 mod chat_values;
+mod cited_text;
 mod cut_characters;
 mod error_body;
 mod errors;

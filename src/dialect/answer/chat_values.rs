@@ -13,6 +13,7 @@ pub(super) fn citation(annotation: Json<'_>) -> Fact<'_> {
         title: page.text_or_empty("title"),
         cited_text: page.text_or_empty("content"),
         range,
+        is_in_block: false,
     })
 }
 
@@ -22,12 +23,18 @@ pub(super) fn sources(answer: Json<'_>, sink: &mut dyn FactSink) {
     for page in answer.elements("search_results").take(MAX_SOURCES) {
         has_results = true;
         let (url, title) = (page.text_or_empty("url"), page.text_or_empty("title"));
-        sink.fact(Fact::Citation(Citation { url, title, cited_text: "", range: None }));
+        sink.fact(Fact::Citation(Citation { url, title, cited_text: "", range: None, is_in_block: false }));
     }
     if !has_results {
         let urls = answer.elements("citations").take(MAX_SOURCES).filter_map(|url| url.own_text());
         for url in urls {
-            sink.fact(Fact::Citation(Citation { url, title: "", cited_text: "", range: None }));
+            sink.fact(Fact::Citation(Citation {
+                url,
+                title: "",
+                cited_text: "",
+                range: None,
+                is_in_block: false,
+            }));
         }
     }
 }

@@ -86,6 +86,8 @@ pub(super) struct Citation<'a> {
     pub(super) cited_text: &'a str,
     /// Characters of the answer's text; `None`: the whole block so far.
     pub(super) range: Option<(u64, u64)>,
+    /// The range counts from the start of the open block.
+    pub(super) is_in_block: bool,
 }
 
 /// Tokens of a request and its answer. `input` holds the cached ones, `output` the reasoning.

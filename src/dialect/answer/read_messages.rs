@@ -185,6 +185,7 @@ impl MessagesReader {
                 title: &title,
                 cited_text: &cited_text,
                 range: None,
+                is_in_block: false,
             }));
         }
         if self.signature.is_empty() {

@@ -81,6 +81,8 @@ impl ResponsesReader {
             "error" => {
                 errors::fact(true, json, sink);
             }
+            // Indexes of citations count from the start of their part.
+            "content_part.done" if json.member("part").is_some_and(is_text) => sink.fact(Fact::BlockEnded),
             "content_part.added"
             | "content_part.done"
             | "output_text.done"
@@ -204,10 +206,15 @@ fn message_part(part: Json<'_>, sink: &mut dyn FactSink) {
             let logprobs = part.member("logprobs").filter(|_| part.elements("logprobs").next().is_some());
             sink.fact(Fact::Text { text: part.text_or_empty("text"), logprobs });
             part.elements("annotations").for_each(|annotation| sink.fact(citation(annotation)));
+            sink.fact(Fact::BlockEnded);
         }
         "refusal" => sink.fact(Fact::Refusal(part.text_or_empty("refusal"))),
         _ => sink.fact(Fact::Unknown),
     }
+}
+
+fn is_text(part: Json<'_>) -> bool {
+    part.text("type") == Some("output_text")
 }
 
 /// The text of a reasoning item: its content if it has one, else its summary.
@@ -228,7 +235,8 @@ fn reasoning_end(item: Json<'_>, sink: &mut dyn FactSink) {
 fn citation(annotation: Json<'_>) -> Fact<'_> {
     let Some(url) = annotation.text("url") else { return Fact::Unknown };
     let range = annotation.count("start_index").zip(annotation.count("end_index"));
-    Fact::Citation(Citation { url, title: annotation.text_or_empty("title"), cited_text: "", range })
+    let title = annotation.text_or_empty("title");
+    Fact::Citation(Citation { url, title, cited_text: "", range, is_in_block: true })
 }
 
 fn usage(usage: Json<'_>) -> Option<TokenUsage> {

@@ -14,6 +14,7 @@ mod calls;
 use super::{
     block::{BlockKind, BlockSink, BlockStep, TooLarge},
     call::OpenCall,
+    cited_text::CitedText,
     fact::{Citation, ErrorCode, Fact, Seal, StopReason, TokenUsage},
     json_read::Json,
 };
@@ -39,8 +40,8 @@ pub(super) struct Sequencer {
     has_refusal: bool,
     usage: Option<TokenUsage>,
     finish: Option<(StopReason, Option<String>)>,
-    /// Characters of text so far, and at the start of the open block: citations count them.
-    characters: u64,
+    /// The text so far: citations count its characters, or its bytes for Gemini's clients.
+    text: CitedText,
     /// The size of the answer, for an estimate of its tokens.
     bytes: u64,
     estimated_input_tokens: u64,
@@ -87,7 +88,7 @@ impl Sequencer {
             has_refusal: false,
             usage: None,
             finish: None,
-            characters: 0,
+            text: CitedText::new(client),
             bytes: 0,
             estimated_input_tokens,
             has_unknown: false,
@@ -164,7 +165,7 @@ impl Sequencer {
         }
         self.make_room(sink)?;
         let block = self.number_block();
-        self.open = Some(OpenBlock { block, kind, started_at: self.characters });
+        self.open = Some(OpenBlock { block, kind, started_at: self.text.characters() });
         sink.step(&BlockStep::Opened { block, kind, id: "", name: "", namespace: None })?;
         Ok(block)
     }
@@ -201,7 +202,7 @@ impl Sequencer {
         let block = self.open(kind, sink)?;
         self.bytes += text.len() as u64;
         match kind {
-            BlockKind::Text => self.characters += text.chars().count() as u64,
+            BlockKind::Text => self.text.grow(text),
             BlockKind::Refusal => self.has_refusal = true,
             BlockKind::Reasoning | BlockKind::Function | BlockKind::Custom | BlockKind::LocalShell => {}
         }
@@ -252,7 +253,20 @@ impl Sequencer {
             self.has_unknown = true;
             return Ok(());
         };
-        let range = citation.range.or(Some((started_at, self.characters)));
+        let (start, end) = match citation.range {
+            Some((start, end)) if citation.is_in_block => {
+                (start.saturating_add(started_at), end.saturating_add(started_at))
+            }
+            Some(range) => range,
+            None => (started_at, self.text.characters()),
+        };
+        let place = |at: u64| match self.client {
+            // A block is an item with a text of its own.
+            ApiDialect::Responses => at.saturating_sub(started_at),
+            ApiDialect::Gemini => self.text.bytes_before(at),
+            ApiDialect::ChatCompletions | ApiDialect::Messages => at,
+        };
+        let range = Some((place(start), place(end)));
         sink.step(&BlockStep::Cited { block, citation: Citation { range, ..citation } })
     }
 

@@ -3,6 +3,7 @@
 mod accumulate;
 mod chat_to_messages;
 mod chat_to_others;
+mod citations;
 mod errors;
 mod from_messages;
 mod from_responses;

@@ -257,7 +257,7 @@ fn annotations_are_passed() {
         ),
         (
             ApiDialect::Gemini,
-            r#""citationSources":[{"startIndex":0,"endIndex":4,"uri":"http://x","title":"X"}]"#,
+            r#""citationSources":[{"startIndex":0,"endIndex":5,"uri":"http://x","title":"X"}]"#,
         ),
     ] {
         let run = run(ApiDialect::ChatCompletions, to, &events_in);
