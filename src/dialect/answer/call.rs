@@ -5,6 +5,8 @@
 //! is taken out of the JSON, piece by piece. The other way round, a provider's custom call becomes such a
 //! function.
 
+use std::borrow::Cow;
+
 use super::{
     block::{BlockKind, BlockSink, BlockStep, TooLarge},
     input_string::InputString,
@@ -19,7 +21,11 @@ pub(super) struct OpenCall {
     block: u32,
     text: CallText,
     pub(super) is_closed: bool,
+    /// The provider's id, which another call may have, too.
+    pub(super) id_hash: u64,
     extent: JsonExtent,
+    /// The arguments as long as they may be `null`, which some models write for a tool without parameters.
+    held: Option<String>,
 }
 
 /// The way from the provider's arguments to the client's.
@@ -56,23 +62,51 @@ impl CallText {
 }
 
 impl OpenCall {
-    pub(super) fn new(key: u32, block: u32, text: CallText) -> Self {
-        Self { key, block, text, is_closed: false, extent: JsonExtent::default() }
+    pub(super) fn new(key: u32, block: u32, id_hash: u64, text: CallText) -> Self {
+        let held = matches!(&text, CallText::Same(kind) if *kind != BlockKind::Custom).then(String::new);
+        Self { key, block, text, is_closed: false, id_hash, extent: JsonExtent::default(), held }
     }
 
-    /// The arguments are a whole JSON object. A custom tool's input is never known to be whole.
-    pub(super) fn is_complete(&self) -> bool {
-        let is_json = match &self.text {
+    /// The provider's text is JSON. A custom tool's input is never known to be whole.
+    fn is_json(&self) -> bool {
+        match &self.text {
             CallText::Same(kind) => *kind != BlockKind::Custom,
-            CallText::Unwrapped(_) => true,
+            CallText::Unwrapped(input) => !input.is_plain(),
             CallText::Wrapped(_) => false,
-        };
-        is_json && self.extent.is_complete()
+        }
+    }
+
+    /// The arguments are a whole JSON object.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_json() && self.extent.is_complete()
+    }
+
+    /// The arguments have begun and are not whole.
+    pub(super) fn is_part(&self) -> bool {
+        self.is_json() && self.extent.is_open()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.extent.is_blank() || self.held.as_deref().map(str::trim) == Some(NULL)
+    }
+
+    /// Holds a fragment that may belong to a `null`; else gives what was held before it.
+    fn hold(&mut self, fragment: &str) -> Option<String> {
+        let mut held = self.held.take()?;
+        held.push_str(fragment);
+        let is_null = held.len() <= MAX_HELD && NULL.starts_with(held.trim());
+        if is_null {
+            self.held = Some(held);
+            return Some(String::new());
+        }
+        Some(held)
     }
 
     pub(super) fn grow(&mut self, fragment: &str, sink: &mut dyn BlockSink) -> Result<(), TooLarge> {
         self.extent.read(fragment);
         let (block, kind) = (self.block, self.text.kind());
+        let joined = if self.held.is_some() { self.hold(fragment) } else { None };
+        let fragment = joined.as_deref().unwrap_or(fragment);
         let mut changed = Vec::new();
         let text = match &mut self.text {
             CallText::Same(_) => fragment,
@@ -101,22 +135,27 @@ impl OpenCall {
             return Ok(());
         }
         let (block, kind) = (self.block, self.text.kind());
-        let rest = match &self.text {
-            CallText::Wrapped(true) => "\"}",
-            CallText::Wrapped(false) => "{\"input\":\"\"}",
+        let (is_part, is_empty) = (self.is_part(), self.is_empty());
+        let held = self.held.take().unwrap_or_default();
+        let rest: Cow<'_, str> = match &mut self.text {
+            CallText::Wrapped(true) => "\"}".into(),
+            CallText::Wrapped(false) => "{\"input\":\"\"}".into(),
             // Anthropic and some chat providers leave the arguments of a tool without parameters empty, and
             // clients of OpenAI's dialects parse them.
-            CallText::Same(BlockKind::Function) if !is_cut && self.extent.is_blank() => "{}",
-            CallText::Same(_) | CallText::Unwrapped(_) => "",
+            CallText::Same(BlockKind::Function) if !is_cut && is_empty => "{}".into(),
+            CallText::Same(_) if is_empty => "".into(),
+            CallText::Same(_) => held.into(),
+            CallText::Unwrapped(input) => input.rest().into(),
         };
         if !rest.is_empty() {
-            sink.step(&BlockStep::Grown { block, kind, text: rest, logprobs: None })?;
+            sink.step(&BlockStep::Grown { block, kind, text: &rest, logprobs: None })?;
         }
-        sink.step(&BlockStep::Closed {
-            block,
-            kind,
-            seal: None,
-            is_cut: is_cut && !self.extent.is_complete(),
-        })
+        // The arguments may end before the reason is known.
+        let is_cut = is_part || (is_cut && !self.extent.is_complete());
+        sink.step(&BlockStep::Closed { block, kind, seal: None, is_cut })
     }
 }
+
+const NULL: &str = "null";
+/// Bytes of a `null` with white space around it.
+const MAX_HELD: usize = 16;

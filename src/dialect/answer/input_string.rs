@@ -1,7 +1,10 @@
 //! Takes the string `input` out of a JSON object that comes in pieces: `{"input": "…"}`.
 //!
-//! A model may break the form: an object with other members first is read past them; a text that is no object
+//! A model may break the form: an object with other members first is read past them; of an object without
+//! `input` the only member, if that is a string, or the object itself is the input; a text that is no object
 //! (the model wrote the input itself) is the input as it is.
+
+use super::json_read::{JsonRead, JsonReader};
 
 #[derive(Debug, Default)]
 pub(super) struct InputString {
@@ -10,6 +13,9 @@ pub(super) struct InputString {
     held: String,
     /// The first half of a surrogate pair.
     high: Option<u32>,
+    /// The object, as long as it has no `input`.
+    object: String,
+    has_input: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,11 +40,39 @@ enum State {
 
 /// A member's name that is longer is not `input`.
 const MAX_NAME: usize = 64;
+/// Bytes of an object without `input`; a longer one is lost.
+const MAX_OBJECT: usize = 64 << 10;
 
 impl InputString {
     pub(super) fn read(&mut self, fragment: &str, text: &mut String) {
         for character in fragment.chars() {
             self.state = self.next(character, text);
+            self.has_input |= matches!(self.state, State::Input | State::Plain);
+        }
+        if self.has_input {
+            self.object = String::new();
+        } else if self.object.len() + fragment.len() <= MAX_OBJECT {
+            self.object.push_str(fragment);
+        }
+    }
+
+    /// The text is no object.
+    pub(super) fn is_plain(&self) -> bool {
+        self.state == State::Plain
+    }
+
+    /// The input of an object that had no `input` to its end.
+    pub(super) fn rest(&mut self) -> String {
+        let object = std::mem::take(&mut self.object);
+        let only = JsonReader::new().read(object.as_bytes(), |json| {
+            let members = json.as_object()?;
+            let (_, value) = members.iter().next()?;
+            (members.len() == 1).then(|| value.own_text().map(str::to_owned)).flatten()
+        });
+        match only.flatten() {
+            Some(text) => text,
+            None if object.trim() == "{}" => String::new(),
+            None => object,
         }
     }
 
@@ -150,7 +184,7 @@ mod tests {
         let at = (0..=at.min(json.len())).rev().find(|at| json.is_char_boundary(*at)).unwrap();
         reader.read(&json[..at], &mut text);
         reader.read(&json[at..], &mut text);
-        text
+        text + &reader.rest()
     }
 
     proptest! {
@@ -172,5 +206,10 @@ mod tests {
         assert_eq!(input(r#"{"input":"a\ud83d\ude00\ud83dx\u00e9\n"}"#, 14), "a😀\u{fffd}xé\n");
         assert_eq!(input("*** Begin", 3), "*** Begin");
         assert_eq!(input("{}", 1), "");
+        // The text of another member is not lost.
+        assert_eq!(input(r#"{"patch":"a\n\"é"}"#, 9), "a\n\"é");
+        for object in [r#"{"a":"x","b":1}"#, r#"{"input":["x"]}"#, r#"{"patch":"ha"#] {
+            assert_eq!(input(object, 4), object);
+        }
     }
 }

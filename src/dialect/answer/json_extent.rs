@@ -18,6 +18,11 @@ impl JsonExtent {
         self.has_begun && self.depth == 0 && !self.is_in_string
     }
 
+    /// The value has begun and is not whole.
+    pub(super) const fn is_open(&self) -> bool {
+        self.has_begun && !self.is_complete()
+    }
+
     pub(super) const fn is_blank(&self) -> bool {
         !self.has_text
     }

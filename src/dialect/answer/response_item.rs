@@ -172,17 +172,26 @@ fn write_action(text: &[u8], out: &mut Vec<u8>) {
     let quoted = [b"\"", text, b"\""].concat();
     let arguments = serde_json::from_slice::<String>(&quoted).unwrap_or_default();
     let (mut has_command, mut has_env) = (false, false);
-    JsonReader::new().read(arguments.as_bytes(), |json| {
+    let is_object = JsonReader::new().read(arguments.as_bytes(), |json| {
         has_command = json.member("command").is_some();
         has_env = json.member("env").is_some();
-        let Some(object) = json.as_object() else { return };
+        let Some(object) = json.as_object() else { return false };
         for (name, value) in object.iter().filter(|(name, _)| *name != "type") {
             out.string(name).raw(":");
-            write_json(value, out);
+            if let Some(line) = value.own_text().filter(|_| name == "command") {
+                // A line for a shell, where a list of words is asked for.
+                out.raw(r#"["bash","-lc","#).string(line).raw("]");
+            } else {
+                write_json(value, out);
+            }
             out.raw(",");
         }
+        true
     });
-    if !has_command {
+    if is_object != Some(true) && !arguments.trim().is_empty() {
+        // No such program: the model sees its own text in the client's error.
+        out.raw(r#""command":["#).string(&arguments).raw("],");
+    } else if !has_command {
         out.raw(r#""command":[],"#);
     }
     if !has_env {

@@ -4,12 +4,14 @@
 //! - A call closes when another block opens after its arguments are complete JSON, else at the answer's end,
 //!   because providers may send the arguments of parallel calls in turns. So blocks are open side by side
 //!   only then: most SDKs collect pieces by index, some take the last block that opened.
-//! - A call without an id gets one that is unique in the conversation.
+//! - A call without an id, or with the id of another, gets one that is unique in the conversation.
 //! - The reason of the end fits the calls: clients run tools only on `ToolUse`.
 //!
 //! - [`calls`]: the calls that are open
 
 mod calls;
+
+use std::hash::RandomState;
 
 use super::{
     block::{BlockKind, BlockSink, BlockStep, TooLarge},
@@ -35,6 +37,8 @@ pub(super) struct Sequencer {
     /// The open block that is no call.
     open: Option<OpenBlock>,
     calls: Vec<OpenCall>,
+    /// For the ids of calls.
+    hasher: RandomState,
     /// The place of a chat provider's reasoning, for the seal at its end.
     chat_origin: Option<ReasoningOrigin>,
     has_refusal: bool,
@@ -84,6 +88,7 @@ impl Sequencer {
             next_block: 0,
             open: None,
             calls: Vec::new(),
+            hasher: RandomState::new(),
             chat_origin: None,
             has_refusal: false,
             usage: None,
@@ -273,10 +278,14 @@ impl Sequencer {
     fn end(&mut self, sink: &mut dyn BlockSink) -> Result<(), TooLarge> {
         self.start("", "", sink)?;
         let (reason, sequence) = self.finish.take().unwrap_or((StopReason::Stop, None));
-        let reason = match (reason, self.calls.is_empty()) {
-            (StopReason::Stop, false) => StopReason::ToolUse,
-            (StopReason::ToolUse, true) => StopReason::Stop,
-            (reason, _) => reason,
+        let (reason, sequence) = match (reason, self.calls.is_empty()) {
+            (StopReason::Stop, false) => (StopReason::ToolUse, None),
+            // A sequence inside a call's arguments ended the answer there; one behind them changes nothing.
+            (StopReason::StopSequence, false) if !self.calls.iter().any(OpenCall::is_part) => {
+                (StopReason::ToolUse, None)
+            }
+            (StopReason::ToolUse, true) => (StopReason::Stop, None),
+            (reason, _) => (reason, sequence),
         };
         let is_cut = matches!(reason, StopReason::Length | StopReason::Filtered | StopReason::ContextWindow);
         self.close_open(is_cut, sink)?;

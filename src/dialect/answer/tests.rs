@@ -1,6 +1,7 @@
 //! Every pair of dialects, against accumulators of the clients' dialects that know nothing of the translator.
 
 mod accumulate;
+mod calls;
 mod chat_to_messages;
 mod chat_to_others;
 mod citations;

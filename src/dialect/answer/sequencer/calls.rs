@@ -1,5 +1,7 @@
 //! Calls of the answer: begun, grown and closed.
 
+use std::hash::BuildHasher;
+
 use super::{BlockSink, BlockStep, Sequencer, TooLarge};
 use crate::dialect::answer::call::{CallText, OpenCall};
 
@@ -23,10 +25,12 @@ impl Sequencer {
         let tool = self.tools.iter().find(|tool| tool.sent == name);
         let text = CallText::new(tool.map(|tool| tool.kind), is_custom, self.client);
         let kind = text.kind();
-        let made_up =
-            if id.is_empty() { format!("call_{}_{}", self.id, self.calls.len()) } else { String::new() };
-        let id = if id.is_empty() { &made_up } else { id };
-        self.calls.push(OpenCall::new(key, block, text));
+        // Clients find the result of a call by its id, and providers refuse two calls of one.
+        let id_hash = self.hasher.hash_one(id);
+        let is_own = !id.is_empty() && self.calls.iter().all(|call| call.id_hash != id_hash);
+        let made_up = if is_own { String::new() } else { format!("call_{}_{}", self.id, self.calls.len()) };
+        let id = if is_own { id } else { &made_up };
+        self.calls.push(OpenCall::new(key, block, id_hash, text));
         let (name, namespace) = tool.map_or((name, None), |tool| (&*tool.name, tool.namespace.as_deref()));
         sink.step(&BlockStep::Opened { block, kind, id, name, namespace })
     }
