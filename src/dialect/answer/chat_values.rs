@@ -41,42 +41,127 @@ pub(super) fn sources(answer: Json<'_>, sink: &mut dyn FactSink) {
 
 const MAX_SOURCES: usize = 64;
 
-pub(super) fn stop_reason(reason: &str) -> Result<StopReason, ErrorCode> {
-    let is = |names: &[&str]| names.iter().any(|name| reason.eq_ignore_ascii_case(name));
-    if is(&["length", "max_tokens", "model_length"]) {
-        Ok(StopReason::Length)
-    } else if is(&["tool_calls", "function_call", "tool_use"]) {
-        Ok(StopReason::ToolUse)
-    } else if is(&["content_filter", "refusal", "safety", "recitation", "prohibited_content", "blocklist"]) {
-        Ok(StopReason::Filtered)
-    } else if is(&["error", "abort", "malformed_function_call"]) {
-        Err(ErrorCode::Server)
-    } else if is(&["insufficient_system_resource"]) {
-        Err(ErrorCode::Overloaded)
-    } else {
-        Ok(StopReason::Stop)
+/// The class of a `finish_reason`, `has_content`: of an answer with content. Hosts add details to the word
+/// (`content_filter: SAFETY`), write it in capitals or with hyphens, and have words of their own.
+pub(super) fn stop_reason(reason: &str, has_content: bool) -> Result<StopReason, ErrorCode> {
+    let end = reason.find(|character: char| character == ':' || character.is_whitespace());
+    let word = reason.get(..end.unwrap_or(reason.len())).unwrap_or_default();
+    if word.len() > MAX_WORD {
+        return unknown(has_content);
+    }
+    match word.to_ascii_lowercase().replace('-', "_").as_str() {
+        "stop" | "eos" | "eos_token" | "end" | "end_turn" | "done" | "complete" | "completed"
+        | "finished" | "stop_sequence" => Ok(StopReason::Stop),
+        "length" | "max_tokens" | "model_length" | "max_new_tokens" | "max_output_tokens" | "max_output"
+        | "token_limit" | "repetition" | "continuation" => Ok(StopReason::Length),
+        "model_context_window_exceeded" | "context_window_exceeded" | "context_length_exceeded" => {
+            Ok(StopReason::ContextWindow)
+        }
+        "tool_calls" | "tool_call" | "tool_use" | "function_call" | "function_calls" => {
+            Ok(StopReason::ToolUse)
+        }
+        word if word.starts_with("content_filter") => Ok(StopReason::Filtered),
+        word if word.starts_with("function_call_filter") => Err(ErrorCode::Server),
+        "refusal"
+        | "sensitive"
+        | "safety"
+        | "recitation"
+        | "prohibited_content"
+        | "blocklist"
+        | "spii"
+        | "language"
+        | "image_safety"
+        | "model_armor"
+        | "guardrails"
+        | "guardrail_intervened" => Ok(StopReason::Filtered),
+        "error"
+        | "error_limit"
+        | "internal_error"
+        | "network_error"
+        | "abort"
+        | "aborted"
+        | "cancelled"
+        | "canceled"
+        | "malformed_function_call"
+        | "unexpected_tool_call"
+        | "too_many_tool_calls"
+        | "missing_thought_signature"
+        | "malformed_response" => Err(ErrorCode::Server),
+        "timeout" | "time_limit" => Err(ErrorCode::Timeout),
+        "insufficient_system_resource" => Err(ErrorCode::Overloaded),
+        _ => unknown(has_content),
     }
 }
 
-/// `None`: not a usage object.
+/// A word that is not known is no good end: what came may be a part of the answer, and nothing is an error.
+const fn unknown(has_content: bool) -> Result<StopReason, ErrorCode> {
+    if has_content { Ok(StopReason::Length) } else { Err(ErrorCode::Server) }
+}
+
+const MAX_WORD: usize = 64;
+
+/// The sequence that ended the answer: vLLM's `stop_reason`, SGLang's `matched_stop`. Both may be the number of
+/// a token, other servers write a reason there, and SGLang writes the marks of the model's own template.
+pub(super) fn stop_sequence<'a>(choice: Json<'a>) -> Option<&'a str> {
+    let is_reason = |text: &str| REASONS.contains(&text);
+    let is_mark = |text: &str| {
+        let inside = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or_default();
+        let has_bars = |bar: char| inside.starts_with(bar) && inside.ends_with(bar);
+        has_bars('|') || has_bars('\u{ff5c}') || ["/s", "eos", "end_of_turn"].contains(&inside)
+    };
+    let own = choice.text("stop_reason").filter(|text| !is_reason(text));
+    own.or_else(|| choice.text("matched_stop").filter(|text| !is_reason(text) && !is_mark(text)))
+        .filter(|text| !text.is_empty())
+}
+
+const REASONS: [&str; 12] = [
+    "stop",
+    "eos",
+    "eos_token",
+    "end_turn",
+    "length",
+    "max_tokens",
+    "stop_sequence",
+    "tool_calls",
+    "tool_use",
+    "function_call",
+    "content_filter",
+    "refusal",
+];
+
+/// `None`: not a usage object, or zeros, which stand in for counts that come later or never. Besides OpenAI's members these are read: the ones of Anthropic beside them
+/// (LiteLLM) or in their place, and the ones of the Responses API.
 pub(super) fn usage(usage: Json<'_>) -> Option<TokenUsage> {
-    let input = usage.count("prompt_tokens")?;
-    let output = usage.count("completion_tokens").unwrap_or(0);
-    let details = usage.member("prompt_tokens_details");
-    let detail = |name: &str| details.and_then(|details| details.count(name));
-    let cache_read = detail("cached_tokens")
+    let detail = |groups: [&str; 2], name: &str| {
+        groups.iter().find_map(|group| usage.member(group).and_then(|details| details.count(name)))
+    };
+    let input_details = ["prompt_tokens_details", "input_tokens_details"];
+    let (own_read, own_write) =
+        (usage.count("cache_read_input_tokens"), usage.count("cache_creation_input_tokens"));
+    let cache_read = detail(input_details, "cached_tokens")
         .or_else(|| usage.count("prompt_cache_hit_tokens"))
         .or_else(|| usage.count("cached_tokens"))
+        .or(own_read)
         .unwrap_or(0);
-    let cache_write = detail("cache_write_tokens").or_else(|| detail("cache_creation_tokens")).unwrap_or(0);
-    let reasoning = usage
-        .member("completion_tokens_details")
-        .and_then(|details| details.count("reasoning_tokens"))
+    let cache_write = detail(input_details, "cache_write_tokens")
+        .or_else(|| detail(input_details, "cache_creation_tokens"))
+        .or(own_write)
+        .unwrap_or(0);
+    let input = match usage.count("prompt_tokens") {
+        Some(input) => input,
+        // Anthropic counts the cached tokens beside the others.
+        None => {
+            let beside = own_read.unwrap_or(0).saturating_add(own_write.unwrap_or(0));
+            usage.count("input_tokens")?.saturating_add(beside)
+        }
+    };
+    let output = usage.count("completion_tokens").or_else(|| usage.count("output_tokens")).unwrap_or(0);
+    let reasoning = detail(["completion_tokens_details", "output_tokens_details"], "reasoning_tokens")
         .or_else(|| usage.count("reasoning_tokens"))
         .unwrap_or(0);
     // xAI and Gemini count reasoning in the total alone. Where it is a part of the completion, nothing of the
     // total is left over.
     let beside_input = usage.count("total_tokens").map_or(0, |total| total.saturating_sub(input));
     let output = output.max(beside_input);
-    Some(TokenUsage { input, cache_read, cache_write, output, reasoning })
+    (input > 0 || output > 0).then_some(TokenUsage { input, cache_read, cache_write, output, reasoning })
 }

@@ -94,8 +94,11 @@ impl<'a> JsonRead<'a> for Json<'a> {
 
     fn count(&self, name: &str) -> Option<u64> {
         let value = self.member(name)?;
-        // A count that is written as 12.0.
-        value.as_u64().or_else(|| value.as_f64().filter(|count| *count >= 0.0).map(|count| count as u64))
+        // A count may be written as 12.0 or "12".
+        value
+            .as_u64()
+            .or_else(|| value.as_f64().filter(|count| *count >= 0.0).map(|count| count as u64))
+            .or_else(|| value.own_text()?.parse().ok())
     }
 
     fn elements(&self, name: &str) -> Elements<'a> {

@@ -7,10 +7,12 @@
 //! The answer is complete with a `finish_reason`, or with `[DONE]` after content (Snowflake sends no reason).
 //! It ends when the usage is known, too, or with `[DONE]` or the stream.
 
+use std::borrow::Cow;
+
 use super::{
     chat_calls::ChatCalls,
     chat_reasoning::{ReasoningReader, is_thought},
-    chat_values::{citation, sources, stop_reason, usage},
+    chat_values::{citation, sources, stop_reason, stop_sequence, usage},
     errors,
     fact::{Fact, FactSink, StopReason},
     json_read::{Json, JsonRead},
@@ -41,15 +43,16 @@ impl ChatReader {
         }
         if let Some(choice) = choice {
             sink.fact(Fact::Started { id: json.text_or_empty("id"), model: json.text_or_empty("model") });
-            if !self.choice(choice, choice.member("delta"), sink) {
+            // A `message` behind pieces would be the same text again.
+            let message = || choice.member("message").filter(|_| !self.has_content);
+            if !self.choice(choice, choice.member("delta").or_else(message), sink) {
                 return;
             }
-            if choice.text("finish_reason").is_some() {
+            if finish_reason(choice).is_some() {
                 sources(json, sink);
             }
         }
-        // Zeros stand in for a usage that comes later.
-        if self.is_finished && usage.is_some_and(|usage| usage.input > 0 || usage.output > 0) {
+        if self.is_finished && usage.is_some() {
             self.end(sink);
         }
     }
@@ -105,21 +108,18 @@ impl ChatReader {
         } else if let Some(text) = choice.text("text") {
             self.text(text, None, sink);
         }
-        let Some(reason) = choice.text("finish_reason").filter(|reason| !reason.is_empty()) else {
-            return true;
-        };
-        match stop_reason(reason) {
+        let Some(reason) = finish_reason(choice) else { return true };
+        match stop_reason(reason, self.has_content) {
             Ok(reason) => {
-                // vLLM's `stop_reason` is the stop sequence or token that matched.
-                let is_name = |text: &&str| ["stop", "eos", "end_turn", "length"].contains(text);
-                let sequence = choice.text("stop_reason").filter(|text| !is_name(text));
-                let sequence = sequence.filter(|_| reason == StopReason::Stop);
+                let sequence = stop_sequence(choice).filter(|_| reason == StopReason::Stop);
                 let reason = if sequence.is_some() { StopReason::StopSequence } else { reason };
                 sink.fact(Fact::Finished { reason, sequence });
             }
             Err(code) => {
-                let message = "the provider ended the answer with an error";
-                sink.fact(Fact::Failed { code, message });
+                // OpenRouter puts the error into the choice.
+                if !errors::fact(false, choice, sink) {
+                    sink.fact(Fact::Failed { code, message: &failure(reason) });
+                }
                 return false;
             }
         }
@@ -198,3 +198,19 @@ impl ChatReader {
         }
     }
 }
+
+fn finish_reason<'a>(choice: Json<'a>) -> Option<&'a str> {
+    choice.text("finish_reason").filter(|reason| !reason.is_empty())
+}
+
+/// The words of an answer that ended with a reason that is an error.
+fn failure(reason: &str) -> Cow<'static, str> {
+    const WORDS: &str = "the provider ended the answer with an error";
+    if reason.eq_ignore_ascii_case("error") {
+        return WORDS.into();
+    }
+    let reason: String = reason.chars().take(MAX_REASON).collect();
+    format!("{WORDS}: {reason}").into()
+}
+
+const MAX_REASON: usize = 200;

@@ -2,6 +2,7 @@
 
 mod accumulate;
 mod calls;
+mod chat_ends;
 mod chat_to_messages;
 mod chat_to_others;
 mod citations;

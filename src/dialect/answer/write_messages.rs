@@ -142,7 +142,12 @@ pub(super) fn write_usage(usage: TokenUsage, out: &mut Vec<u8>) {
     out.raw(r#"{"input_tokens":"#).number(usage.input.saturating_sub(cached));
     out.raw(r#","cache_creation_input_tokens":"#).number(usage.cache_write);
     out.raw(r#","cache_read_input_tokens":"#).number(usage.cache_read);
-    out.raw(r#","output_tokens":"#).number(usage.output).raw("}");
+    out.raw(r#","output_tokens":"#).number(usage.output);
+    if usage.reasoning > 0 {
+        out.raw(r#","output_tokens_details":{"thinking_tokens":"#).number(usage.reasoning.min(usage.output));
+        out.raw("}");
+    }
+    out.raw("}");
 }
 
 pub(super) fn write_citation(citation: &Citation<'_>, out: &mut Vec<u8>) {

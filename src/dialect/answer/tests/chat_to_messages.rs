@@ -29,7 +29,8 @@ fn a_text_is_byte_exact() {
         "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
         "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",",
         "\"stop_sequence\":null},\"usage\":{\"input_tokens\":40,\"cache_creation_input_tokens\":0,",
-        "\"cache_read_input_tokens\":60,\"output_tokens\":20}}\n\n",
+        "\"cache_read_input_tokens\":60,\"output_tokens\":20,",
+        "\"output_tokens_details\":{\"thinking_tokens\":5}}}\n\n",
         "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
     );
     assert_eq!(String::from_utf8(run.output).unwrap(), expected);
