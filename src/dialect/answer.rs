@@ -156,7 +156,8 @@ impl StreamTranslator {
     }
 }
 
-/// A whole answer, not streamed. `out` is the client's body only after `Ok`.
+/// A whole answer, not streamed. `out` is the client's body only after `Ok`. [`own_error`] writes the body of
+/// one that failed.
 pub fn whole(
     from: ApiDialect,
     to: ApiDialect,

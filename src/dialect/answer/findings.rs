@@ -30,9 +30,10 @@ pub enum WholeError {
     NotJson,
     /// No answer, or one that is not complete.
     Incomplete,
-    /// The answer is an error in spite of its status.
+    /// The answer is an error in spite of its status; `status`: the one that its client gets.
     Failed {
         code: ErrorCode,
+        status: u16,
         message: String,
     },
 }

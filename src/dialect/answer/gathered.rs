@@ -4,6 +4,7 @@
 
 use super::{
     block::{BlockKind, BlockSink, BlockStep, MAX_KEPT, TooLarge},
+    error_body,
     fact::Citation,
     findings::WholeError,
     gathered_answer::{Gathered, GatheredBlock, GatheredEnd},
@@ -34,7 +35,8 @@ impl Gathered {
     /// Appends the client's body.
     pub(super) fn write(self, out: &mut Vec<u8>) -> Result<(), WholeError> {
         if let Some((code, message)) = self.failure {
-            return Err(WholeError::Failed { code, message });
+            let status = error_body::status(self.to, code, 0);
+            return Err(WholeError::Failed { code, status, message });
         }
         let Some(end) = &self.end else { return Err(WholeError::Incomplete) };
         match (self.to, &self.responses) {

@@ -103,7 +103,8 @@ impl ResponsesReader {
         if errors::fact(has_failed, json, sink) {
             return;
         }
-        if json.member("output").is_some() {
+        let is_under_way = matches!(json.text("status"), Some("queued" | "in_progress"));
+        if json.member("output").is_some() && !is_under_way {
             started(json, sink);
             self.completed(json, sink);
         }

@@ -64,7 +64,10 @@ impl ResponsesWriter {
                 self.end(*reason, usage.unwrap_or(*estimate), out);
             }
             BlockStep::Failed { code, message } => {
-                self.id = ids::response_id("", &self.id).into_owned();
+                // Clients take no event before the one that begins the response.
+                if self.sequence == 0 {
+                    self.start("", "", out);
+                }
                 self.event("response.failed", out).raw(r#","response":"#);
                 self.response(&AnswerOutcome::Failed(*code, message), out);
                 out.raw("}\n\n");

@@ -195,6 +195,48 @@ fn whole_errors_are_told_apart() {
     };
     assert_eq!(of("<html>"), Err(WholeError::NotJson));
     assert_eq!(of("{}"), Err(WholeError::Incomplete));
-    let failed = WholeError::Failed { code: ErrorCode::RateLimit, message: "m".to_owned() };
-    assert_eq!(of(r#"{"error":{"message":"m","code":429}}"#), Err(failed));
+    let failed = |code, status, message: &str| {
+        let message = message.to_owned();
+        Err(WholeError::Failed { code, status, message })
+    };
+    assert_eq!(of(r#"{"error":{"message":"m","code":429}}"#), failed(ErrorCode::RateLimit, 429, "m"));
+    let in_choice = r#"{"choices":[{"index":0,"message":{"content":"ha"},"finish_reason":"error","error":{"code":503,"message":"busy"}}]}"#;
+    assert_eq!(of(in_choice), failed(ErrorCode::Overloaded, 529, "busy"));
+}
+
+#[test]
+fn a_response_that_failed_or_is_under_way_is_no_answer() {
+    let of = |body: &str| {
+        let (from, to) = (ApiDialect::Responses, ApiDialect::Messages);
+        whole(from, to, body.as_bytes(), &context(), "r", 1, &mut Vec::new())
+    };
+    let message = "long: 3 tokens > 2 maximum".to_owned();
+    assert_eq!(
+        of(
+            r#"{"id":"r","status":"failed","error":{"code":"context_length_exceeded","message":"long: 3 tokens > 2 maximum"},"output":[]}"#
+        ),
+        Err(WholeError::Failed { code: ErrorCode::ContextOverflow, status: 400, message })
+    );
+    let message = "the provider reported an error".to_owned();
+    assert_eq!(
+        of(r#"{"id":"r","status":"cancelled","error":null,"output":[]}"#),
+        Err(WholeError::Failed { code: ErrorCode::Server, status: 500, message })
+    );
+    for status in ["queued", "in_progress"] {
+        let body = format!(r#"{{"id":"r","status":"{status}","error":null,"output":[]}}"#);
+        assert_eq!(of(&body), Err(WholeError::Incomplete));
+    }
+}
+
+/// Clients of the Responses API take no event before `response.created`.
+#[test]
+fn an_error_at_the_start_follows_the_response_that_it_ends() {
+    for event in
+        [r#"{"error":{"message":"no","code":500}}"#, r#"{"choices":[{"delta":{},"finish_reason":"error"}]}"#]
+    {
+        let out = run(ApiDialect::ChatCompletions, ApiDialect::Responses, &[event]).output;
+        assert!(accumulate::stream(ApiDialect::Responses, &out).error.is_some());
+        let names: Vec<_> = accumulate::events(&out).into_iter().filter_map(|(name, _)| name).collect();
+        assert_eq!(names, ["response.created", "response.in_progress", "response.failed"], "{event}");
+    }
 }
