@@ -90,7 +90,7 @@ impl OpenCall {
         self.extent.is_blank() || self.held.as_deref().map(str::trim) == Some(NULL)
     }
 
-    /// Holds a fragment that may belong to a `null`; else gives what was held before it.
+    /// Holds a fragment that may belong to a `null`; else gives the text that was held, and the fragment.
     fn hold(&mut self, fragment: &str) -> Option<String> {
         let mut held = self.held.take()?;
         held.push_str(fragment);

@@ -41,7 +41,7 @@ pub(super) fn sources(answer: Json<'_>, sink: &mut dyn FactSink) {
 
 const MAX_SOURCES: usize = 64;
 
-/// The class of a `finish_reason`, `has_content`: of an answer with content. Hosts add details to the word
+/// The class of a `finish_reason`; `has_content`: the answer has content. Hosts add details to the word
 /// (`content_filter: SAFETY`), write it in capitals or with hyphens, and have words of their own.
 pub(super) fn stop_reason(reason: &str, has_content: bool) -> Result<StopReason, ErrorCode> {
     let end = reason.find(|character: char| character == ':' || character.is_whitespace());
@@ -93,15 +93,15 @@ pub(super) fn stop_reason(reason: &str, has_content: bool) -> Result<StopReason,
     }
 }
 
-/// A word that is not known is no good end: what came may be a part of the answer, and nothing is an error.
+/// A word that is not known is no good end: the content may be a part of the answer, and none is an error.
 const fn unknown(has_content: bool) -> Result<StopReason, ErrorCode> {
     if has_content { Ok(StopReason::Length) } else { Err(ErrorCode::Server) }
 }
 
 const MAX_WORD: usize = 64;
 
-/// The sequence that ended the answer: vLLM's `stop_reason`, SGLang's `matched_stop`. Both may be the number of
-/// a token, other servers write a reason there, and SGLang writes the marks of the model's own template.
+/// The sequence that ended the answer: vLLM's `stop_reason`, SGLang's `matched_stop`. Both may be the number
+/// of a token, other servers write a reason there, and SGLang writes the marks of the model's own template.
 pub(super) fn stop_sequence<'a>(choice: Json<'a>) -> Option<&'a str> {
     let is_reason = |text: &str| REASONS.contains(&text);
     let is_mark = |text: &str| {
@@ -129,8 +129,9 @@ const REASONS: [&str; 12] = [
     "refusal",
 ];
 
-/// `None`: not a usage object, or zeros, which stand in for counts that come later or never. Besides OpenAI's members these are read: the ones of Anthropic beside them
-/// (LiteLLM) or in their place, and the ones of the Responses API.
+/// `None`: not a usage object, or zeros, which stand in for counts that come later or never. Besides OpenAI's
+/// members these are read: the ones of Anthropic beside them (LiteLLM) or in their place, and the ones of the
+/// Responses API.
 pub(super) fn usage(usage: Json<'_>) -> Option<TokenUsage> {
     let detail = |groups: [&str; 2], name: &str| {
         groups.iter().find_map(|group| usage.member(group).and_then(|details| details.count(name)))

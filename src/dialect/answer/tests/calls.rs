@@ -95,7 +95,7 @@ fn null_arguments_are_an_empty_object() {
             "{to:?}"
         );
     }
-    // What only begins so is passed as it is.
+    // Another text that begins so is passed as it is.
     let meaning = chat_meaning(ApiDialect::Messages, &[&call("f", "nul"), &call("f", "lable")], "tool_calls");
     assert_eq!(meaning.calls[0].arguments, json!("nullable"));
     let meaning = chat_meaning(ApiDialect::Messages, &[&call("f", "nu")], "tool_calls");
