@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from . import burst, cluster, coalesce, ledger, legs, memory, rounds, routing, soak, startup, table, translate, watched, workloads
+from . import burst, cachehit, cluster, coalesce, ledger, legs, memory, rounds, routing, soak, startup, table, translate, watched, workloads
 from .process import PROXY_CORE, RIG_CORE, raise_file_limit
 from .transport import OTHERS
 
@@ -48,6 +48,10 @@ def main():
     if options.workload == "coalesce":
         results["coalesce"], more = coalesce.run(scale, repeats, options.realtime)
         bars += more
+    if options.workload == "cachehit":
+        print("\ncachehit: an answer out of the answer cache beside /livez")
+        results["cachehit"], more = cachehit.run(scale, repeats)
+        bars += more
     if options.workload == "ledger":
         print("\nledger: CPU of its threads per row")
         results["ledger"] = ledger.run(scale, repeats, options.realtime)
@@ -74,7 +78,7 @@ def _options():
     parser = argparse.ArgumentParser(prog="perf/run.sh", description=__doc__)
     for kind, what in (("quick", "under three minutes"), ("smoke", "seconds; the figures mean nothing")):
         parser.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, default="full", help=what)
-    parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, transports, idle, start, routing; or translate, cluster, coalesce, ledger, burst, peak, watched, soak, which run by themselves")
+    parser.add_argument("--workload", help="only this one: many, few, flood-100, flood-1024, short, first, transports, idle, start, routing; or translate, cluster, coalesce, cachehit, ledger, burst, peak, watched, soak, which run by themselves")
     parser.add_argument("--minutes", type=float, default=10, help="of a soak")
     parser.add_argument("--repeats", type=int, help="each of three rounds; by default 5, or 1 with --quick")
     parser.add_argument("--realtime", action="store_true", help="give paced runs real-time priority, on a machine others use too")
