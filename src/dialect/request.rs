@@ -120,8 +120,11 @@ fn translate_with(
             return Err(RequestError::unfit());
         }
         talk.known_turns_stand_alone()?;
-        if let (Some(asked), Some(limit)) = (talk.settings.max_tokens, options.max_tokens_limit) {
-            talk.settings.max_tokens = Some(asked.min(limit));
+        if let (Some(asked), Some(limit)) = (talk.settings.max_tokens, options.max_tokens_limit)
+            && limit < asked
+        {
+            talk.settings.max_tokens = Some(limit);
+            talk.dropped.note("max_tokens");
         }
         let mut body = Vec::with_capacity(body.len() + body.len() / 8);
         let context = AnswerContext {

@@ -21,20 +21,20 @@ use super::{
     attempt_result::{AttemptError, AttemptTimes, ErrorResponse, ErrorRest, Success},
     classify,
     error_response::read_error_start,
-    first_bytes,
+    first_bytes, refused_options,
     request_context::RequestContext,
     response_headers::{
         ATTEMPTS, AnnouncedBody, BodyKind, forbid_buffering, retain_passed_headers, status_of_hop,
     },
     secret_mask::Within,
     snapshot::Provider,
-    translation::{self, AnswerBody, Translation},
+    translation::{self, AnswerBody, NoAnswer, Translation},
 };
 use crate::{
     base::{ByteList, DeadlineKind, Endpoint, Fault, FaultKind, Sent, Stage},
     exchange::{AttemptStage, WastedAttempt},
     relay::{CommitPoint, RelayOptions, Uncommitted, collect},
-    routing::FailureClass,
+    routing::{FailureClass, RefusedOptions},
     upstream::{self, Deadline, Request},
     wire::{Usage, provider_error, usage},
 };
@@ -58,6 +58,18 @@ impl RequestContext<'_> {
                 provider.standing.note_refused_usage_option();
             }
         }
+        if endpoint != self.endpoint {
+            while let Err(error) = &result
+                && let Some(refused) = refused_options::find(error, model, self.body)
+                && let Some(refused) = running.refused.and(refused)
+            {
+                running.refused = refused;
+                result = self.run(&mut running, provider, (model, endpoint)).await;
+                if result.is_ok() {
+                    provider.standing.note_refused_options(model, refused);
+                }
+            }
+        }
         running.end(&result);
         result
     }
@@ -77,7 +89,7 @@ impl RequestContext<'_> {
         };
         let deadline = Deadline::new(kind, timeout);
         let translated = self
-            .translated_for(provider, (model, endpoint), running.requests_usage)
+            .translated_for(provider, (model, endpoint), running.requests_usage, running.refused)
             .map_err(AttemptError::Untranslated)?;
         let (path, headers, body, translation) = match translated {
             Some(call) => {
@@ -175,9 +187,13 @@ impl RequestContext<'_> {
                 }
             }
             self.note_whole(provider, &body);
-            let body = match &translation {
-                Some(translation) => translation.whole(&body.join()).map_err(AttemptError::Fault)?,
+            let body = match translation.as_ref().map(|translation| translation.whole(&body.join())) {
                 None => body,
+                Some(Ok(body)) => body,
+                Some(Err(NoAnswer::Fault(fault))) => return Err(AttemptError::Fault(fault)),
+                Some(Err(NoAnswer::Error(text))) => {
+                    return error(headers, text.clone(), ErrorRest::Here(text.into()), translation);
+                }
             };
             return Ok(Success { answer: Answer::Whole(status, headers, body), times });
         }
@@ -305,6 +321,8 @@ struct RunningAttempt<'a> {
     stage: AttemptStage<'a>,
     /// Usage is requested on the client's behalf.
     requests_usage: bool,
+    /// Options that the model refuses, of which a translated request has none.
+    refused: RefusedOptions,
     /// Members of a native request that its provider did not get.
     dropped: Option<&'static str>,
     /// Usage that the provider has reported.
@@ -329,6 +347,7 @@ impl<'a> RunningAttempt<'a> {
             request_stage: context.running.stage(),
             stage: AttemptStage::new(context.running, &provider.target.name),
             requests_usage: false,
+            refused: provider.standing.refused_options(model),
             dropped: None,
             reported: None,
             stream: None,

@@ -18,8 +18,8 @@
 //! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the
 //!   `request_context`
 //! - `attempt`: one of them; `attempt_result`: how it ended; `error_response`: a provider's error;
-//!   [`classify`]: the class of a failure, `missing`: of a missing model or endpoint; `failures`: the
-//!   failures of a request, and its refusal
+//!   `refused_options`: the options that a model refuses as such; [`classify`]: the class of a failure,
+//!   `missing`: of a missing model or endpoint; `failures`: the failures of a request, and its refusal
 //! - `first_bytes`: decide whether a body without a stream's label has events
 //! - [`translation`]: an attempt in another dialect than the client's
 //! - [`encode`]: compresses documents on their way down; `accept_encoding`: the coding that a client accepts
@@ -76,6 +76,7 @@ pub mod page_session;
 mod planning;
 mod query;
 mod recall;
+mod refused_options;
 mod request_context;
 mod request_headers;
 mod response_headers;

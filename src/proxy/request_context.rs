@@ -23,9 +23,13 @@ use crate::{
         ByteList, Endpoint, Moment, RequestId,
         origins::{OriginMaker, OriginNote},
     },
-    dialect::{reasoning, request::RequestOptions},
+    dialect::{
+        reasoning,
+        request::{EffortForm, RequestOptions},
+    },
     exchange::{RunningRequest, WastedAttempt},
     relay::{CommitPoint, Mode},
+    routing::RefusedOptions,
     telemetry::LatencyMeter,
     upstream::{JSON, Upstream},
     wire::{
@@ -175,6 +179,7 @@ impl RequestContext<'_> {
         asked: &Provider,
         (model, endpoint): (&str, Endpoint),
         requests_usage: bool,
+        refused: RefusedOptions,
     ) -> Result<Option<TranslatedCall>, UntranslatedRequest> {
         if endpoint == self.endpoint {
             return Ok(None);
@@ -182,13 +187,17 @@ impl RequestContext<'_> {
         let (Some(client), Some(provider)) = (api_of(self.endpoint), api_of(endpoint)) else {
             return Ok(None);
         };
-        let options = RequestOptions {
+        let mut options = RequestOptions {
             key: Some(self.key),
             streams: self.streams,
             stream_usage: requests_usage,
+            max_tokens_limit: refused.max_tokens,
             ..translation::options(&asked.target, model)
         }
         .of_model(provider);
+        if refused.effort {
+            options.effort = EffortForm::Never;
+        }
         let request = (&self.head.headers, &**self.body);
         Translation::of_request((client, provider), request, &options, self.hides_usage(), self.id).map(Some)
     }

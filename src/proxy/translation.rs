@@ -19,14 +19,14 @@ use crate::{
     base::{ByteList, Endpoint, Fault, FaultKind, RequestId, Sent, Stage},
     dialect::{
         ApiDialect,
-        answer::{self, StreamTranslator},
+        answer::{self, StreamTranslator, WholeError},
         context::AnswerContext,
         reasoning::ReasoningOrigin,
         request::{self, EffortForm, RequestErrorKind, RequestOptions},
     },
     routing::FailureClass,
     upstream::{self, Target},
-    wire::{Event, Scanner},
+    wire::{Event, Scanner, provider_error},
 };
 
 /// A version that Anthropic's API demands; clients of other dialects send none.
@@ -115,6 +115,13 @@ pub(super) struct UntranslatedRequest {
     pub(super) refusal: Box<Refusal>,
 }
 
+/// A body that is no whole answer.
+pub(super) enum NoAnswer {
+    Fault(Fault),
+    /// An error, as the provider's dialect has it.
+    Error(Bytes),
+}
+
 /// A request in the provider's dialect.
 pub(super) struct TranslatedCall {
     pub(super) body: ByteList,
@@ -175,14 +182,26 @@ impl Translation {
     /// A whole answer in the client's dialect.
     ///
     /// # Errors
-    /// It is no complete answer of the provider's dialect.
-    pub(super) fn whole(&self, body: &[u8]) -> Result<ByteList, Fault> {
+    /// It is no complete answer of the provider's dialect, or an error in spite of its status.
+    pub(super) fn whole(&self, body: &[u8]) -> Result<ByteList, NoAnswer> {
         let mut out = Vec::with_capacity(body.len());
         let id = self.id.to_string();
         let written = answer::whole(self.provider, self.client, body, &self.context, &id, now(), &mut out);
-        let garbage = |_| Fault::provider(Stage::Body, FaultKind::Garbage(NO_ANSWER.into()), Sent::Some);
-        written.map_err(garbage)?;
-        Ok(Bytes::from(out).into())
+        match written {
+            Ok(()) => Ok(Bytes::from(out).into()),
+            Err(WholeError::Failed { .. }) if provider_error::is_error(body) => {
+                Err(NoAnswer::Error(Bytes::copy_from_slice(body)))
+            }
+            Err(WholeError::Failed { code, message, .. }) => {
+                let mut out = Vec::new();
+                answer::own_error(self.provider, code, &message, &mut out);
+                Err(NoAnswer::Error(out.into()))
+            }
+            Err(WholeError::NotJson | WholeError::Incomplete) => {
+                let kind = FaultKind::Garbage(NO_ANSWER.into());
+                Err(NoAnswer::Fault(Fault::provider(Stage::Body, kind, Sent::Some)))
+            }
+        }
     }
 
     /// An error in the client's dialect, and its status. `wait`: when to come again, if that is known.

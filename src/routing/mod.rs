@@ -9,6 +9,7 @@
 //! - [`candidate_stats`]: the statistics of a candidate, with its `breaker`, `window`, `latency` and
 //!   `caller_streak`; [`provider_health`]: the state of a provider; [`endpoint_memory`]: the endpoints that
 //!   either has; [`stats_registry`]: the map of both; [`model_details`]: the fields of listed models
+//! - `refused_options`: options that models of a provider have refused
 //! - `shared_fact`: the pauses that replicas report to each other
 //! - [`known_endpoints`]: the endpoints of well-known providers
 //! - [`budget`]: limits over all requests on races, hedges, failovers and repeats
@@ -29,6 +30,7 @@ mod order;
 pub mod plan;
 pub mod probe_schedule;
 pub mod provider_health;
+mod refused_options;
 pub mod retry_after;
 pub mod settings;
 mod shared_fact;
@@ -48,6 +50,7 @@ pub use model_details::ModelDetails;
 pub use plan::{Candidate, NoPlan, Plan, PlanRequest, UnknownModel};
 pub use probe_schedule::{HealthSettings, Probe, ProbeSchedule};
 pub use provider_health::{CheckMethod, ProviderHealth};
+pub use refused_options::RefusedOptions;
 pub use settings::RoutingSettings;
 pub use shared_fact::SharedFact;
 pub use stats_registry::StatsRegistry;

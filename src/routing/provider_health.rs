@@ -12,7 +12,12 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
-use super::{caller_streak::CallerStreak, class::FailureClass, endpoint_memory::EndpointMemory};
+use super::{
+    caller_streak::CallerStreak,
+    class::FailureClass,
+    endpoint_memory::EndpointMemory,
+    refused_options::{RefusalMemory, RefusedOptions},
+};
 use crate::base::Moment;
 
 /// How the state of a provider was found.
@@ -60,6 +65,7 @@ pub struct ProviderHealth {
     /// It answered 400 to `stream_options`, which its clients had not sent, and served the request without.
     /// Known for as long as the process runs.
     refuses_usage_option: AtomicBool,
+    refused_options: RefusalMemory,
     is_thalweg: AtomicBool,
 }
 
@@ -83,6 +89,7 @@ impl Default for ProviderHealth {
             list_wanted: AtomicBool::new(false),
             callers: CallerStreak::default(),
             refuses_usage_option: AtomicBool::new(false),
+            refused_options: RefusalMemory::default(),
             is_thalweg: AtomicBool::new(false),
         }
     }
@@ -144,6 +151,17 @@ impl ProviderHealth {
     /// It refuses requests with `stream_options`.
     pub fn note_refused_usage_option(&self) {
         self.refuses_usage_option.store(true, Relaxed);
+    }
+
+    /// The options that this model has refused.
+    #[must_use]
+    pub fn refused_options(&self, model: &str) -> RefusedOptions {
+        self.refused_options.find(model)
+    }
+
+    /// The model served a request without these.
+    pub fn note_refused_options(&self, model: &str, refused: RefusedOptions) {
+        self.refused_options.note(model, refused);
     }
 
     /// It is another thalweg, which reads seals like this one's.

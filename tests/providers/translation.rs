@@ -582,6 +582,104 @@ async fn a_refused_option_is_taken_back() {
     gateway.stop().await;
 }
 
+/// An option that the client's own dialect has and a model refuses as such is left out, and is not sent
+/// again; a value that is wrong is the client's affair.
+#[tokio::test]
+async fn options_that_a_model_refuses_are_left_out() {
+    let refusal = |message: &str| {
+        let error = json!({"error": {"message": message, "type": "invalid_request_error"}});
+        script::json(400, error.to_string())
+    };
+    let provider = chat_alone(move |seen| {
+        let body = seen.json();
+        if body["reasoning_effort"] == "x: not supported" {
+            refusal("Invalid value: 'x: not supported' of reasoning_effort")
+        } else if body["max_tokens"].as_u64() > Some(16384) {
+            refusal("max_tokens is too large: 32000. This model supports at most 16384 completion tokens")
+        } else if body["reasoning_effort"].is_string() {
+            refusal("Unsupported parameter: 'reasoning_effort' is not supported with this model.")
+        } else {
+            script::json(200, script::COMPLETION)
+        }
+    });
+    let plan = Plan::to(&[&provider]).with(|settings| {
+        settings.providers[0].dialects = Some([Endpoint::ChatCompletions].into_iter().collect());
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let ask = |effort: &str| {
+        let body = json!({"model": "m", "max_tokens": 32000, "output_config": {"effort": effort},
+            "messages": [{"role": "user", "content": "hi"}]});
+        Call::post("/v1/messages", body.to_string())
+    };
+    assert_eq!(client.send(ask("x: not supported")).await.status, 400);
+    assert_eq!(provider.log.requests(), 1, "the error repeats the client's words");
+    for requests in [4, 5] {
+        let answer = client.send(ask("high")).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.headers["x-thalweg-dropped"], "max_tokens, thinking");
+        answer.collect().await;
+        assert_eq!(provider.log.requests(), requests);
+        let seen = provider.log.request(requests - 1).await.json();
+        assert_eq!((&seen["max_tokens"], &seen["reasoning_effort"]), (&16384.into(), &Value::Null));
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A model that was missing is asked for again, as on the native way.
+#[tokio::test]
+async fn a_missing_model_is_asked_for_again() {
+    let missing = r#"{"error":{"message":"The model `m` does not exist","code":"model_not_found"}}"#;
+    let provider = Upstream::by(Speaks::H1, move |number, _| match number {
+        0 | 1 => script::json(404, missing),
+        _ => script::json(200, script::COMPLETION),
+    });
+    let plan = Plan::to(&[&provider]).with(|settings| {
+        settings.providers[0].dialects = Some([Endpoint::ChatCompletions].into_iter().collect());
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for status in [404, 404, 200] {
+        let answer = client.send(Call::post("/v1/messages", MESSAGE)).await;
+        assert_eq!(answer.status, status);
+        let text = answer.collect().await.text();
+        assert!(status == 200 || text.contains("does not exist"), "{text}");
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// An answer under a good status that says in its own form that it failed.
+#[tokio::test]
+async fn a_whole_answer_that_failed_is_an_error() {
+    let failed = r#"{"id":"r","object":"response","status":"failed","output":[],
+        "error":{"code":"rate_limit_exceeded","message":"Slow down."}}"#;
+    let ended = r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},
+        "finish_reason":"error"}]}"#;
+    let limited = r#"{"error":{"code":429,"message":"Rate limited upstream"}}"#;
+    for (endpoint, body, status, words) in [
+        ("/responses", failed, 429, "Slow down."),
+        ("/chat/completions", limited, 429, "Rate limited upstream"),
+        ("/chat/completions", ended, 500, ""),
+    ] {
+        let provider = Upstream::by(Speaks::H1, move |_, seen| match seen.target.ends_with(endpoint) {
+            true => script::json(200, body),
+            false => script::json(404, r#"{"detail":"Not Found"}"#),
+        });
+        let gateway = Plan::to(&[&provider]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::post("/v1/messages", MESSAGE)).await;
+        assert_eq!(answer.status, status, "{body}");
+        let text = answer.collect().await.text();
+        let error: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(error["type"], "error", "{text}");
+        assert!(error["error"]["message"].as_str().unwrap().contains(words), "{text}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
 /// The events before a line that is too long have come, and are the client's.
 #[tokio::test]
 async fn a_line_that_is_too_long_takes_no_event_along() {

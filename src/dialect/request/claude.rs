@@ -15,6 +15,7 @@ impl RequestOptions<'_> {
                 effort: version.effort(),
                 takes_sampling: version < ClaudeVersion::OPUS_4_7,
                 hides_thinking: version >= ClaudeVersion::OPUS_4_7,
+                default_max_tokens: version.longest_answer(),
                 ..self
             },
             _ => self,
@@ -43,6 +44,16 @@ impl ClaudeVersion {
         let number = |word: &str| (word.len() <= 2).then(|| word.parse().ok()).flatten();
         let major = words.find_map(number)?;
         Some(Self(major, words.next().and_then(number).unwrap_or(0)))
+    }
+
+    /// The tokens that each model of this version and later ones gives.
+    /// <https://platform.claude.com/docs/en/about-claude/models/overview>
+    const fn longest_answer(self) -> u64 {
+        match self {
+            Self(..3, _) | Self(3, ..5) => 4096,
+            Self(3, _) => 8192,
+            _ => 32_000,
+        }
     }
 
     fn effort(self) -> EffortForm {

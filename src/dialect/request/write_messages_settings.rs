@@ -40,7 +40,8 @@ pub(super) fn write_settings(
     root: &mut ObjectWriter<'_>,
 ) {
     let settings = &talk.settings;
-    let limit = settings.max_tokens.unwrap_or(options.default_max_tokens);
+    let default = options.max_tokens_limit.unwrap_or(u64::MAX).min(options.default_max_tokens);
+    let limit = settings.max_tokens.unwrap_or(default);
     let is_forced = matches!(talk.choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
     let (effort, budget) = match (options.effort, settings.effort) {
         (EffortForm::Never, _) | (_, None | Some(ReasoningEffort::Off)) => (None, None),

@@ -93,22 +93,31 @@ impl Catalog {
     }
 
     /// The endpoints at which that candidate is asked if it lacks `own`: first those that its provider is
-    /// known to have, the best first; then those of which nothing is known.
+    /// known to have, the best first; then those of which nothing is known. Where answers have said that the
+    /// model is missing at each, they are asked again, as `own` is.
     fn alternatives(&self, candidate: &Candidate<'_>, own: Endpoint, now: Moment) -> Alternatives {
         let known = self.providers.get(candidate.provider).and_then(|provider| provider.known);
         let in_order = known.map_or(&[][..], |known| known.has).iter().chain(&TRANSLATED).copied();
-        let (mut found, mut others) = (Alternatives::default(), Alternatives::default());
+        let [mut found, mut others, mut missing] = [Alternatives::default(); 3];
         for endpoint in in_order.filter(|other| *other != own && TRANSLATED.contains(other)) {
             let known = self.knowledge(candidate.provider, endpoint, now);
-            if known.is_lacking() || candidate.stats.endpoints().is_missing(endpoint, now) {
+            if known.is_lacking() {
                 continue;
             }
-            if known.is_having() { &mut found } else { &mut others }.add(endpoint);
+            if candidate.stats.endpoints().is_missing(endpoint, now) {
+                if known.is_having() { &mut missing } else { continue }
+            } else if known.is_having() {
+                &mut found
+            } else {
+                &mut others
+            }
+            .add(endpoint);
         }
         while let Some(other) = others.take_first() {
             found.add(other);
         }
-        found
+        let has_own = || !self.knowledge(candidate.provider, own, now).is_lacking();
+        if found.is_empty() && !has_own() { missing } else { found }
     }
 
     /// Leaves out the candidates whose provider lacks the endpoint. If only its answers say so and no other

@@ -1,0 +1,82 @@
+//! Options of requests that models of a provider have refused as such, found by asking again without them.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+/// Models of one provider.
+const MAX_MODELS: usize = 1024;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefusedOptions {
+    /// The model takes no wish for reasoning.
+    pub effort: bool,
+    /// It takes no wish for a longer answer than this.
+    pub max_tokens: Option<u64>,
+}
+
+impl RefusedOptions {
+    /// With those of `other`. `None`: these are not more.
+    #[must_use]
+    pub fn and(self, other: Self) -> Option<Self> {
+        let max_tokens = self.max_tokens.into_iter().chain(other.max_tokens).min();
+        let sum = Self { effort: self.effort || other.effort, max_tokens };
+        (sum != self).then_some(sum)
+    }
+}
+
+/// By the model's name at the provider.
+#[derive(Debug, Default)]
+pub(super) struct RefusalMemory {
+    has_any: AtomicBool,
+    models: Mutex<HashMap<Box<str>, RefusedOptions>>,
+}
+
+impl RefusalMemory {
+    pub(super) fn find(&self, model: &str) -> RefusedOptions {
+        if !self.has_any.load(Relaxed) {
+            return RefusedOptions::default();
+        }
+        self.models().get(model).copied().unwrap_or_default()
+    }
+
+    /// For as long as the process runs. Of more models than fit the others are asked anew each time.
+    pub(super) fn note(&self, model: &str, refused: RefusedOptions) {
+        let mut models = self.models();
+        if models.len() < MAX_MODELS || models.contains_key(model) {
+            models.insert(model.into(), refused);
+            self.has_any.store(true, Relaxed);
+        }
+    }
+
+    fn models(&self) -> MutexGuard<'_, HashMap<Box<str>, RefusedOptions>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_add_up_and_are_of_one_model() {
+        let effort = RefusedOptions { effort: true, max_tokens: None };
+        let length = |max_tokens| RefusedOptions { effort: false, max_tokens: Some(max_tokens) };
+        let both = effort.and(length(8192)).unwrap();
+        assert_eq!(both, RefusedOptions { effort: true, max_tokens: Some(8192) });
+        assert_eq!((both.and(effort), both.and(length(9000))), (None, None), "nothing new");
+        assert_eq!(both.and(length(4096)).unwrap().max_tokens, Some(4096));
+        let memory = RefusalMemory::default();
+        memory.note("a", both);
+        assert_eq!((memory.find("a"), memory.find("b")), (both, RefusedOptions::default()));
+        for number in 0..2 * MAX_MODELS {
+            memory.note(&number.to_string(), effort);
+        }
+        assert_eq!(memory.models().len(), MAX_MODELS);
+        assert_eq!(memory.find("a"), both);
+    }
+}
