@@ -1,7 +1,7 @@
 //! Measures admission: finding a key among many, leasing from its limits, alone or out of amounts that the
-//! store of many replicas has granted (under 1 µs), and settling. `cargo bench --bench admission`; instructions
-//! of one case with `valgrind --tool=callgrind target/release/deps/admission-… --count CASE TIMES`, as
-//! `benches/instructions.sh` does.
+//! store of many replicas has granted (under 1 µs), and settling. `cargo bench --bench admission`;
+//! instructions of one case with `valgrind --tool=callgrind target/release/deps/admission-… --count CASE
+//! TIMES`, as `benches/instructions.sh` does.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot run should say so")]
 
