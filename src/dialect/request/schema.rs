@@ -67,7 +67,7 @@ pub(super) fn write_gemini_schema(schema: JsonValue<'_>, out: &mut Vec<u8>) {
     let is_nullable = schema.get("nullable").and_then(JsonValue::as_bool).unwrap_or(false);
     let mut object = ObjectWriter::open(out);
     for (name, value) in schema.members() {
-        let text = value.as_str();
+        let (name, text) = (keyword(name), value.as_str());
         match name {
             "nullable" if value.as_bool().is_some() => {}
             "type" if text.is_some() => {
@@ -97,13 +97,42 @@ pub(super) fn write_gemini_schema(schema: JsonValue<'_>, out: &mut Vec<u8>) {
             }
             "enum" | "default" | "example" | "required" | "description" => object.value(name, value),
             "propertyOrdering" => {}
-            "properties" if value.is_object() => {
-                let mut properties = object.object("properties");
-                value.members().for_each(|(name, inner)| write_gemini_schema(inner, properties.key(name)));
-                properties.close();
+            "properties" | "$defs" | "definitions" if value.is_object() => {
+                let mut named = object.object(name);
+                value.members().for_each(|(name, inner)| write_gemini_schema(inner, named.key(name)));
+                named.close();
+            }
+            "anyOf" if is_nullable && value.is_array() => {
+                let mut forms = object.array("anyOf");
+                value.elements().for_each(|form| write_gemini_schema(form, forms.element()));
+                if !value.elements().any(is_null_form) {
+                    forms.element().raw(r#"{"type":"null"}"#);
+                }
+                forms.close();
             }
             _ => write_gemini_schema(value, object.key(name)),
         }
     }
     object.close();
+}
+
+/// A keyword in the spelling of JSON Schema: Google's own library for Python sends the names of its members.
+fn keyword(name: &str) -> &str {
+    match name {
+        "any_of" => "anyOf",
+        "property_ordering" => "propertyOrdering",
+        "additional_properties" => "additionalProperties",
+        "min_items" => "minItems",
+        "max_items" => "maxItems",
+        "min_length" => "minLength",
+        "max_length" => "maxLength",
+        "min_properties" => "minProperties",
+        "max_properties" => "maxProperties",
+        name => name,
+    }
+}
+
+fn is_null_form(form: JsonValue<'_>) -> bool {
+    let kind = form.get("type").and_then(JsonValue::as_str);
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case("null"))
 }

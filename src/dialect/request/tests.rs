@@ -5,6 +5,7 @@ mod chat_to_responses;
 mod from_gemini;
 mod hostile;
 mod known_parts;
+mod maker_limits;
 mod members;
 mod messages_responses;
 mod messages_to_chat;
