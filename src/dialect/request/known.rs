@@ -47,9 +47,12 @@ pub(super) struct TurnsState {
 /// Thinking in the assistant's turn that goes on, as the Messages API wants it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PastThinking {
+    /// A message of it begins with thinking.
     pub(super) has_thought: bool,
-    /// A call came before any.
+    /// A call came before any such.
     pub(super) is_missing: bool,
+    /// The last message began with other content, before any such.
+    pub(super) is_behind: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

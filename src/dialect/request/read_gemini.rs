@@ -16,7 +16,7 @@ use super::{
     read_gemini_tools as tools,
     read_responses_tools::sent_name,
 };
-use crate::dialect::reasoning;
+use crate::dialect::reasoning::{self, SignedReasoning};
 
 /// Calls that have no results yet.
 #[derive(Debug, Default)]
@@ -102,18 +102,10 @@ fn read_part<'t>(
     if is_thought || signed.is_some() {
         // A signature may stand at the call or the text that the thought came before.
         let text = part.text("text")?.filter(|_| is_thought).unwrap_or_default();
-        let last = talk.turns.last_mut().and_then(|turn| turn.parts.last_mut());
-        match last {
-            Some(Part::Reasoning(past)) if !is_thought && past.signed.is_none() => past.signed = signed,
-            // Thoughts come in pieces.
-            Some(Part::Reasoning(past)) if past.signed.is_none() => {
-                past.text.to_mut().push_str(text);
-                past.signed = signed;
-            }
-            _ => {
-                let thought = PastReasoning { text: Cow::Borrowed(text), signed };
-                talk.say(Speaker::Assistant, Part::Reasoning(thought));
-            }
+        if is_thought {
+            add_thought(text, signed, talk);
+        } else {
+            seal_thought(signed, talk);
         }
     } else if signature.is_some() {
         talk.dropped.note("contents.parts.thoughtSignature");
@@ -144,6 +136,43 @@ fn read_part<'t>(
         return Err(part.unsayable("it has no such part"));
     }
     Ok(())
+}
+
+/// Thoughts come in pieces.
+fn add_thought<'t>(text: &'t str, signed: Option<SignedReasoning>, talk: &mut Conversation<'t>) {
+    match talk.turns.last_mut().and_then(|turn| turn.parts.last_mut()) {
+        Some(Part::Reasoning(past)) if past.signed.is_none() => {
+            past.text.to_mut().push_str(text);
+            past.signed = signed;
+        }
+        _ => {
+            let thought = PastReasoning { text: Cow::Borrowed(text), signed };
+            talk.say(Speaker::Assistant, Part::Reasoning(thought));
+        }
+    }
+}
+
+/// The signature at a call is that of the thought before the text that goes ahead of the call, which the
+/// client may have left out.
+fn seal_thought<'t>(signed: Option<SignedReasoning>, talk: &mut Conversation<'t>) {
+    let parts = talk.turns.last_mut().map(|turn| &mut turn.parts);
+    let texts = parts.iter().flat_map(|parts| parts.iter().rev()).take_while(|part| part.words().is_some());
+    let texts = texts.count();
+    let before = parts.and_then(|parts| parts.len().checked_sub(texts + 1).and_then(|at| parts.get_mut(at)));
+    let moved = match before {
+        Some(Part::Reasoning(past)) if past.signed.is_none() => {
+            past.signed = signed;
+            return;
+        }
+        // The text has a thought of its own before it.
+        Some(Part::Reasoning(_)) => 0,
+        _ => texts,
+    };
+    talk.say(Speaker::Assistant, Part::Reasoning(PastReasoning { text: Cow::Borrowed(""), signed }));
+    if let Some(turn) = talk.turns.last_mut() {
+        let from = turn.parts.len().saturating_sub(moved + 1);
+        turn.parts.get_mut(from..).unwrap_or_default().rotate_right(1);
+    }
 }
 
 fn inline<'t>(blob: &MemberPlace<'_, 't>) -> Result<Part<'t>, RequestError> {

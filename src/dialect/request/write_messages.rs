@@ -50,8 +50,10 @@ pub(super) fn write(
     let calls = known_calls.chain(rest.iter().flat_map(|turn| &turn.parts).filter_map(call_name));
     tools::write_tools(talk, &calls.collect::<Vec<_>>(), &mut root);
     let past = known.map(|known| known.state.thinking);
-    let may_think =
-        !rest.iter().fold(PastThinking::default(), |so_far, turn| so_far.after(turn, past)).is_missing;
+    let thinking = rest.iter().fold(PastThinking::default(), |so_far, turn| so_far.after(turn, past));
+    // The last message may be the begin of the answer, which has to begin with thinking, too.
+    let is_begun = rest.last().is_some_and(|turn| turn.speaker == Speaker::Assistant);
+    let may_think = !thinking.is_missing && !(is_begun && thinking.is_behind);
     settings::write_settings(talk, options, may_think, &mut root);
     root.close();
     Ok(())
@@ -67,8 +69,8 @@ pub(super) fn call_name<'a>(part: &'a Part<'_>) -> Option<&'a str> {
     if let Part::Call(call) = part { Some(&call.name) } else { None }
 }
 
-/// With a budget, Anthropic wants the turn that a tool's result answers to begin with its thinking. Words of
-/// the user alone end that turn: the next one may think again.
+/// With a budget, Anthropic wants the turn that a tool's result answers to begin with its thinking, before
+/// its text. Words of the user alone end that turn: the next one may think again.
 impl PastThinking {
     /// The same after a turn; `known`: after the turns that are known.
     pub(super) fn after(mut self, turn: &Turn<'_>, known: Option<Self>) -> Self {
@@ -77,9 +79,19 @@ impl PastThinking {
             self = Self::default();
         }
         for part in &turn.parts {
+        self.is_behind = false;
             match part {
-                Part::Reasoning(past) => self.has_thought |= blocks::block_of(past).is_some(),
-                Part::Call(_) => self.is_missing = !self.has_thought,
+                Part::Reasoning(past) => {
+                    self.has_thought |= !self.is_behind && blocks::block_of(past).is_some();
+                }
+                Part::Call(_) => {
+                    self.is_missing = !self.has_thought;
+                    self.is_behind = self.is_missing;
+                }
+                Part::Text(_) | Part::Refusal(_) if turn.speaker == Speaker::Assistant => {
+                    let is_blank = part.words().is_none_or(|words| words.trim().is_empty());
+                    self.is_behind |= !is_blank && !self.has_thought;
+                }
                 Part::Text(_) | Part::Refusal(_) | Part::Image(_) | Part::Document(_) => {}
                 Part::Result(_) | Part::Audio { .. } => {}
                 Part::Known => self = known.unwrap_or(self),

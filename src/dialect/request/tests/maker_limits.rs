@@ -87,6 +87,60 @@ fn thought(from: ApiDialect, members: Value) -> (bool, Vec<String>, Vec<String>)
     (body.get("thinking").is_some(), translated.dropped, types)
 }
 
+#[test]
+fn a_thought_goes_before_the_text_that_its_call_follows() {
+    let seal = reasoning::encode(ReasoningOrigin::Thinking, "sig");
+    let talk = |parts: Value| {
+        json!({
+            "generationConfig": {"maxOutputTokens": 9000, "thinkingConfig": {"thinkingBudget": 4000}},
+            "contents": [
+                {"role": "user", "parts": [{"text": "q"}]},
+                {"role": "model", "parts": parts},
+                {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"output": "r"}}}]},
+            ],
+        })
+    };
+    let call = json!({"functionCall": {"name": "f", "args": {}}, "thoughtSignature": seal});
+    let (text, other) = (json!({"text": "Let me"}), json!({"text": " look."}));
+    let own = json!({"text": "hm", "thought": true});
+    let texts = ["thinking", "text", "text", "tool_use"];
+    for parts in [json!([text, other, call]), json!([own, text, other, call])] {
+        assert_eq!(thought(Gemini, talk(parts)), (true, vec![], texts.map(str::to_owned).to_vec()));
+    }
+    let body = Way { from: Gemini, to: Messages }.body(&request(Gemini, talk(json!([own, text, call]))));
+    let block = json!({"type": "thinking", "thinking": "hm", "signature": "sig"});
+    assert_eq!(body["messages"][1]["content"][0], block);
+    // A thought that has its signature keeps its place, and so does the next one.
+    let sealed = json!({"text": "hm", "thought": true, "thoughtSignature": seal});
+    let (may_think, _, types) = thought(Gemini, talk(json!([sealed, text, call])));
+    assert_eq!((may_think, types.join(" ")), (true, "thinking text thinking tool_use".to_owned()));
+}
+
+#[test]
+fn a_budget_waits_for_an_answer_that_begins_with_thinking() {
+    let seal = reasoning::encode(ReasoningOrigin::Thinking, "sig");
+    let reasoned = json!({"type": "reasoning", "summary": [], "encrypted_content": seal});
+    let said = |role: &str, text: &str| json!({"role": role, "content": text});
+    let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
+    let result = json!({"type": "function_call_output", "call_id": "c", "output": "r"});
+    let may_think = |items: Value| {
+        let members = json!({"input": items, "max_output_tokens": 9000, "reasoning": {"effort": "low"}});
+        let (may_think, dropped, _) = thought(Responses, members);
+        assert_eq!(dropped.contains(&"reasoning".to_owned()), !may_think);
+        may_think
+    };
+    let (user, text) = (said("user", "q"), said("assistant", "Let me look."));
+    assert!(may_think(json!([user, reasoned, text, call, result])));
+    assert!(!may_think(json!([user, text, reasoned, call, result])));
+    // White space is not sent.
+    assert!(may_think(json!([user, said("assistant", " "), reasoned, call, result])));
+    // The last message is the begin of the answer.
+    assert!(!may_think(json!([user, said("assistant", "{")])));
+    assert!(may_think(json!([user, reasoned, said("assistant", "{")])));
+    assert!(may_think(json!([user, text, user])));
+    assert!(may_think(json!([user, reasoned, text, call, result, said("assistant", "{")])));
+}
+
 fn own(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
