@@ -9,7 +9,7 @@
 //! - [`conversation`]: the neutral form, [`content`] its parts, [`wishes`] its settings; [`place`]: a
 //!   member's path
 //! - [`nodes`] ([`json_node`], [`memo`]), [`value`], [`members`]: reading JSON; [`ids`]: ids of calls;
-//!   [`schema`], [`closed_schema`]: parameters of tools and forms of answers; [`order`]: results follow their
+//!   [`schema`], [`closed_schema`], [`strict_schema`]: parameters of tools and forms of answers; [`order`]: results follow their
 //!   calls; [`count`]: the estimate of tokens
 //! - [`talk_memo`]: the turns and tools that came with a key before; [`past_parts`]: how they are kept;
 //!   [`shared_text`]: without copies; [`shortened`]: the body without them; [`known`]: how they are used;
@@ -52,6 +52,7 @@ mod recording;
 mod schema;
 mod shared_text;
 mod shortened;
+mod strict_schema;
 mod talk_memo;
 mod talk_record;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::{
     conversation::{Conversation, HostedTool},
     place::MemberPlace,
     read_responses_tools::{offered_name, sent_name},
+    strict_schema,
     wishes::{AnswerFormat, FunctionTool, ReasoningEffort, ToolChoice, ToolForm},
 };
 
@@ -68,11 +69,16 @@ fn read_tool<'t>(tool: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) -> Res
     let schema = tool.required("input_schema")?;
     schema.object()?;
     let name = offered_name(talk, tool.required_text("name")?);
+    let is_strict = tool.flag("strict")?;
+    let is_open = is_strict == Some(true) && !strict_schema::fits(schema.value);
+    if is_open {
+        talk.dropped.note("tools.strict");
+    }
     talk.tools.push(FunctionTool {
         name,
         description: tool.text("description")?.map(Cow::Borrowed),
         form: ToolForm::Function { parameters: Some(schema.value) },
-        strict: tool.flag("strict")?,
+        strict: is_strict.filter(|_| !is_open),
     });
     Ok(())
 }
@@ -202,11 +208,15 @@ fn read_format<'t>(root: &MemberPlace<'_, 't>, talk: &mut Conversation<'t>) -> R
     }
     let schema = format.required("schema")?;
     schema.object()?;
+    let is_strict = strict_schema::fits(schema.value);
+    if !is_strict {
+        talk.dropped.note("schema:strict");
+    }
     talk.settings.format = Some(AnswerFormat::Schema {
         name: format.text("name")?,
         description: None,
         schema: schema.value,
-        strict: Some(true),
+        strict: is_strict.then_some(true),
         is_gemini: false,
     });
     Ok(())

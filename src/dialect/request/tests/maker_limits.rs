@@ -141,6 +141,59 @@ fn a_budget_waits_for_an_answer_that_begins_with_thinking() {
     assert!(may_think(json!([user, reasoned, text, call, result, said("assistant", "{")])));
 }
 
+#[test]
+fn strict_is_said_of_schemas_that_openai_takes() {
+    let strict = json!({"type": "object", "properties": {
+        "a": {"type": ["string", "null"], "format": "date", "title": "A"},
+        "b": {"type": "array", "items": {"$ref": "#/$defs/x"}, "minItems": 1, "maxItems": 2},
+        "c": {"anyOf": [{"type": "string", "enum": ["x"], "const": "x"}, {"type": "null"}]},
+    }, "required": ["c", "b", "a"], "additionalProperties": false, "$defs": {
+        "x": {"type": "object", "properties": {}, "required": [], "additionalProperties": false},
+    }});
+    let with = |path: &str, value: Value| {
+        let mut schema = strict.clone();
+        *schema.pointer_mut(path).unwrap() = value;
+        schema
+    };
+    let open = [
+        json!({"type": "object"}),
+        json!({"anyOf": [strict]}),
+        with("/required", json!(["a", "b"])),
+        with("/required", Value::Null),
+        with("/additionalProperties", json!(true)),
+        with("/$defs/x/additionalProperties", json!({"type": "string"})),
+        with("/$defs/x", json!({"type": "object"})),
+        with("/properties/a", json!({})),
+        with("/properties/a", json!({"type": "string", "format": "uri"})),
+        with("/properties/a", json!({"type": "string", "default": "x"})),
+        with("/properties/b/items", json!({"$ref": "#/$defs/x", "description": "d"})),
+        with("/properties/c/anyOf/0", json!({"oneOf": [{"type": "string"}]})),
+    ];
+    for (schema, is_strict) in open.iter().map(|schema| (schema, false)).chain([(&strict, true)]) {
+        let said = if is_strict { json!(true) } else { Value::Null };
+        let (dropped, tools) =
+            if is_strict { (vec![], vec![]) } else { (vec!["schema:strict"], vec!["tools.strict"]) };
+        let (body, lost) = sent(Messages, ChatCompletions, of_format(Messages, schema));
+        assert_eq!(
+            (&body["response_format"]["json_schema"]["strict"], &*lost),
+            (&said, &*own(&dropped)),
+            "{schema}"
+        );
+        assert_eq!(&body["response_format"]["json_schema"]["schema"], schema);
+        let (body, lost) = sent(Messages, Responses, of_format(Messages, schema));
+        assert_eq!((&body["text"]["format"]["strict"], &*lost), (&said, &*own(&dropped)), "{schema}");
+        let tool =
+            json!({"max_tokens": 99, "tools": [{"name": "f", "input_schema": schema, "strict": true}]});
+        let (body, lost) = sent(Messages, ChatCompletions, tool.clone());
+        assert_eq!((&body["tools"][0]["function"]["strict"], &*lost), (&said, &*own(&tools)), "{schema}");
+        let (body, lost) = sent(Messages, Responses, tool);
+        assert_eq!((&body["tools"][0]["strict"], &*lost), (&json!(is_strict), &*own(&tools)), "{schema}");
+    }
+    // A client of OpenAI's own dialects knows their rules.
+    let tool = json!({"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {}}}, "strict": true}});
+    assert_eq!(sent(ChatCompletions, Responses, json!({"tools": [tool]})).0["tools"][0]["strict"], true);
+}
+
 fn own(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }

@@ -116,11 +116,13 @@ thinking: disabled | {"thinking":{"type":"disabled"}}
 thinking: between_tools | {"thinking":{"type":"between_tools"}}
 thinking.display | {"thinking":{"display":"omitted","type":"adaptive"}}
 output_config.effort | {"output_config":{"effort":"low"}}
-output_config.format | {"output_config":{"format":{"schema":{"type":"object"},"type":"json_schema"}}}
+output_config.format | {"output_config":{"format":{"schema":{"additionalProperties":false,"properties":{"a":{"type":"string"}},"required":["a"],"type":"object"},"type":"json_schema"}}}
+output_config.format beyond OpenAI's strict schemas | {"output_config":{"format":{"schema":{"type":"object"},"type":"json_schema"}}}
 output_config.task_budget | {"output_config":{"task_budget":{"total":9,"type":"tokens"}}}
-output_format | {"output_format":{"schema":{"type":"object"},"type":"json_schema"}}
+output_format | {"output_format":{"schema":{"additionalProperties":false,"properties":{"a":{"type":"string"}},"required":["a"],"type":"object"},"type":"json_schema"}}
 tools | {"tools":[{"input_schema":{"type":"object"},"name":"f"}]}
-tools.strict | {"tools":[{"input_schema":{"type":"object"},"name":"f","strict":true}]}
+tools.strict | {"tools":[{"input_schema":{"additionalProperties":false,"properties":{"a":{"type":"string"}},"required":["a"],"type":"object"},"name":"f","strict":true}]}
+tools.strict beyond OpenAI's strict schemas | {"tools":[{"input_schema":{"type":"object"},"name":"f","strict":true}]}
 tools.cache_control | {"tools":[{"cache_control":{"type":"ephemeral"},"input_schema":{"type":"object"},"name":"f"}]}
 tools.defer_loading | {"tools":[{"defer_loading":true,"input_schema":{"type":"object"},"name":"f"}]}
 tools.input_examples | {"tools":[{"input_examples":[{}],"input_schema":{"type":"object"},"name":"f"}]}

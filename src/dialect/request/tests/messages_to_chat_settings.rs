@@ -146,7 +146,7 @@ fn thinking_becomes_an_effort() {
 
 #[test]
 fn a_schema_for_the_answer_is_kept() {
-    let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+    let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": false});
     let members = json!({"output_config": {"format": {"type": "json_schema", "schema": schema}}});
     let body = WAY.body(&of(members));
     assert_eq!(
