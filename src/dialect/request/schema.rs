@@ -40,13 +40,41 @@ impl FunctionTool<'_> {
 
     /// Writes the schema of the arguments as a member, if there is one.
     pub(super) fn write_schema(&self, name: &str, object: &mut ObjectWriter<'_>) -> bool {
-        match self.form {
-            ToolForm::Function { parameters: None } => return false,
-            ToolForm::Function { parameters: Some(parameters) } => object.value(name, parameters),
-            ToolForm::GeminiFunction { parameters } => write_gemini_schema(parameters, object.key(name)),
-            ToolForm::Custom { .. } => _ = object.key(name).raw(INPUT_SCHEMA),
-            ToolForm::LocalShell => _ = object.key(name).raw(SHELL_SCHEMA),
+        let has_schema = !matches!(self.form, ToolForm::Function { parameters: None });
+        if has_schema {
+            self.write_schema_to(object.key(name));
         }
+        has_schema
+    }
+
+    fn write_schema_to(&self, out: &mut Vec<u8>) {
+        match self.form {
+            ToolForm::Function { parameters: None } => {}
+            ToolForm::Function { parameters: Some(parameters) } => parameters.write(out),
+            ToolForm::GeminiFunction { parameters } => write_gemini_schema(parameters, out),
+            ToolForm::Custom { .. } => _ = out.raw(INPUT_SCHEMA),
+            ToolForm::LocalShell => _ = out.raw(SHELL_SCHEMA),
+        }
+    }
+
+    /// The same for OpenAI, which refuses an object that does not say its properties.
+    pub(super) fn write_parameters(&self, object: &mut ObjectWriter<'_>) -> bool {
+        let schema = match self.form {
+            ToolForm::Function { parameters } => parameters,
+            ToolForm::GeminiFunction { parameters } => Some(parameters),
+            ToolForm::Custom { .. } | ToolForm::LocalShell => None,
+        };
+        let is_bare = |schema: &JsonValue<'_>| {
+            let kind = schema.get("type").and_then(JsonValue::as_str);
+            kind.is_some_and(|kind| kind.eq_ignore_ascii_case("object")) && schema.get("properties").is_none()
+        };
+        if schema.filter(is_bare).is_none() {
+            return self.write_schema("parameters", object);
+        }
+        let mut bare = Vec::new();
+        self.write_schema_to(&mut bare);
+        let open = bare.strip_suffix(b"}").unwrap_or(&bare);
+        object.key("parameters").raw(open).raw(r#","properties":{}}"#);
         true
     }
 }

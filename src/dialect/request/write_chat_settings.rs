@@ -41,7 +41,7 @@ fn write_list(talk: &mut Conversation<'_>, tools: &mut ArrayWriter<'_>) {
         let mut object = tools.object();
         let mut function = object.text("type", "function").object("function");
         function.text("name", &tool.name).maybe_text("description", tool.full_description().as_deref());
-        tool.write_schema("parameters", &mut function);
+        tool.write_parameters(&mut function);
         if let Some(strict) = tool.strict {
             function.flag("strict", strict);
         }

@@ -51,7 +51,7 @@ fn write_list(talk: &mut Conversation<'_>, tools: &mut ArrayWriter<'_>) {
         } else {
             object.text("type", "function").text("name", &tool.name);
             object.maybe_text("description", tool.description.as_deref());
-            if !tool.write_schema("parameters", &mut object) {
+            if !tool.write_parameters(&mut object) {
                 object.key("parameters").raw("null");
             }
             // Absent means strict here, and not strict elsewhere.

@@ -62,7 +62,7 @@ fn tools_are_flat_and_not_strict() {
     assert_eq!(
         body["tools"],
         json!([
-            {"type": "function", "name": "a", "parameters": {"type": "object"}, "strict": false},
+            {"type": "function", "name": "a", "parameters": {"type": "object", "properties": {}}, "strict": false},
             {"type": "function", "name": "b", "parameters": null, "strict": true},
             {"type": "custom", "name": "p", "format": {"type": "grammar", "syntax": "regex", "definition": "a+"}},
         ])

@@ -197,3 +197,26 @@ fn strict_is_said_of_schemas_that_openai_takes() {
 fn own(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
+
+#[test]
+fn a_tool_without_properties_has_none_in_words() {
+    let bare = json!({"type": "object", "description": "d"});
+    let full = json!({"type": "object", "description": "d", "properties": {}});
+    let gemini = json!({"tools": [{"functionDeclarations": [
+        {"name": "f", "parameters": {"type": "OBJECT", "description": "d"}},
+        {"name": "g", "parametersJsonSchema": bare},
+        {"name": "h"},
+    ]}]});
+    let messages =
+        json!({"tools": [{"name": "f", "input_schema": bare}, {"name": "g", "input_schema": full}]});
+    for (from, members) in [(Gemini, gemini), (Messages, messages)] {
+        let (body, _) = sent(from, ChatCompletions, members.clone());
+        let chat = [0, 1].map(|at| body["tools"][at]["function"]["parameters"].clone());
+        let (body, _) = sent(from, Responses, members);
+        let responses = [0, 1].map(|at| body["tools"][at]["parameters"].clone());
+        assert_eq!((chat, responses), ([full.clone(), full.clone()], [full.clone(), full.clone()]));
+    }
+    // Anthropic takes it as it is.
+    let tool = json!({"type": "function", "name": "f", "parameters": bare});
+    assert_eq!(sent(Responses, Messages, json!({"tools": [tool]})).0["tools"][0]["input_schema"], bare);
+}
