@@ -1,7 +1,8 @@
 //! Schemas as Anthropic's structured outputs take them.
 //!
 //! An object must be closed (`additionalProperties: false`), and bounds of numbers, lengths and lists are
-//! refused with a 400. They move into the description, as Anthropic's own libraries do it, and are listed.
+//! refused with a 400. They move into the description, and an open object is closed, as Anthropic's own
+//! libraries do it; both are listed.
 //! <https://platform.claude.com/docs/en/build-with-claude/structured-outputs>
 
 use super::{
@@ -31,21 +32,21 @@ const FORMATS: [&str; 10] =
 
 pub(super) fn write_closed(schema: JsonValue<'_>, is_gemini: bool, dropped: &mut Dropped, out: &mut Vec<u8>) {
     if !is_gemini {
-        return write_node(schema, dropped, out);
+        return write_node(schema, true, dropped, out);
     }
     let mut usual = Vec::new();
     write_gemini_schema(schema, &mut usual);
     let (usual, mut buffers) = (str::from_utf8(&usual).unwrap_or_default(), NodeBuffers::default());
     match buffers.read(usual) {
-        Ok(()) => write_node(JsonDocument::new(usual, &buffers).root(), dropped, out),
+        Ok(()) => write_node(JsonDocument::new(usual, &buffers).root(), true, dropped, out),
         Err(_) => schema.write(out),
     }
 }
 
-fn write_node(schema: JsonValue<'_>, dropped: &mut Dropped, out: &mut Vec<u8>) {
+fn write_node(schema: JsonValue<'_>, is_root: bool, dropped: &mut Dropped, out: &mut Vec<u8>) {
     if schema.is_array() {
         let mut array = ArrayWriter::open(out);
-        schema.elements().for_each(|element| write_node(element, dropped, array.element()));
+        schema.elements().for_each(|element| write_node(element, false, dropped, array.element()));
         return array.close();
     }
     if !schema.is_object() {
@@ -58,19 +59,31 @@ fn write_node(schema: JsonValue<'_>, dropped: &mut Dropped, out: &mut Vec<u8>) {
         match name {
             _ if is_bound(name, value) => dropped.note(&format!("schema:{name}")),
             "description" if !bounds.is_empty() => {}
+            "additionalProperties" if value.as_bool() != Some(false) => {
+                dropped.note("schema:additionalProperties");
+                object.flag("additionalProperties", false);
+            }
             "properties" | "$defs" | "definitions" if value.is_object() => {
                 let mut map = object.object(name);
-                value.members().for_each(|(name, inner)| write_node(inner, dropped, map.key(name)));
+                value.members().for_each(|(name, inner)| write_node(inner, false, dropped, map.key(name)));
                 map.close();
             }
-            "items" | "anyOf" | "allOf" => write_node(value, dropped, object.key(name)),
-            "oneOf" => write_node(value, dropped, object.key("anyOf")),
+            "items" | "anyOf" | "allOf" => write_node(value, false, dropped, object.key(name)),
+            "oneOf" => write_node(value, false, dropped, object.key("anyOf")),
             _ => object.value(name, value),
         }
     }
-    // One without properties is any object, which Anthropic cannot say.
-    if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
-        object.flag("additionalProperties", false);
+    if schema.get("additionalProperties").is_none() {
+        // One without properties is any object, which Anthropic cannot say.
+        let has_properties = schema.get("properties").is_some();
+        let is_any =
+            !has_properties && !is_root && schema.get("type").and_then(JsonValue::as_str) == Some("object");
+        if is_any {
+            dropped.note("schema:additionalProperties");
+        }
+        if has_properties || is_any {
+            object.flag("additionalProperties", false);
+        }
     }
     if !bounds.is_empty() {
         let words: Vec<String> =

@@ -275,14 +275,14 @@ fn forms_of_answers_are_closed_and_their_bounds_are_described() {
             "list": {"type": "array", "minItems": 1, "items": {"anyOf": [{"$ref": "#/$defs/x"}, {"type": "null"}]}},
         },
         "required": ["n"],
-        // The client wants an open one, which the provider refuses.
-        "$defs": {"x": {"type": "object", "properties": {}, "additionalProperties": true}},
+        "$defs": {"x": {"type": "object", "properties": {}, "additionalProperties": false}},
         "additionalProperties": false,
     });
     let format = json!({"type": "json_schema", "json_schema": {"name": "a", "schema": schema}});
     let (body, dropped) = with(json!({"response_format": format}), &OPTIONS);
     assert_eq!(body["output_config"]["format"]["schema"], closed);
-    assert_eq!(dropped, ["schema:minLength", "schema:maximum", "schema:minimum"]);
+    let lost = ["schema:additionalProperties", "schema:minLength", "schema:maximum", "schema:minimum"];
+    assert_eq!(dropped, lost);
     let tool = |strict: bool| {
         let function = json!({"name": "a", "parameters": schema, "strict": strict});
         with(json!({"tools": [{"type": "function", "function": function}]}), &OPTIONS).0["tools"][0].clone()

@@ -220,3 +220,30 @@ fn a_tool_without_properties_has_none_in_words() {
     let tool = json!({"type": "function", "name": "f", "parameters": bare});
     assert_eq!(sent(Responses, Messages, json!({"tools": [tool]})).0["tools"][0]["input_schema"], bare);
 }
+
+#[test]
+fn an_open_object_is_closed_for_anthropic_and_named() {
+    for open in [json!(true), json!({"type": "string"})] {
+        let schema = json!({"type": "object", "properties": {
+            "a": {"type": "object", "additionalProperties": open},
+            "b": {"type": "object"},
+        }, "additionalProperties": open});
+        let inner = json!({"type": "object", "additionalProperties": false});
+        let closed =
+            json!({"type": "object", "properties": {"a": inner, "b": inner}, "additionalProperties": false});
+        for from in [ChatCompletions, Responses, Gemini] {
+            let (body, dropped) = sent(from, Messages, of_format(from, &schema));
+            assert_eq!(body["output_config"]["format"]["schema"], closed, "{from:?}");
+            assert_eq!(dropped, ["schema:additionalProperties"]);
+        }
+        let tool = json!({"type": "function", "name": "f", "parameters": schema, "strict": true});
+        let (body, dropped) = sent(Responses, Messages, json!({"tools": [tool]}));
+        assert_eq!(
+            (&body["tools"][0]["input_schema"], &*dropped),
+            (&closed, &*own(&["schema:additionalProperties"]))
+        );
+    }
+    let closed = json!({"type": "object", "properties": {}, "additionalProperties": false});
+    let (body, dropped) = sent(ChatCompletions, Messages, of_format(ChatCompletions, &closed));
+    assert_eq!((&body["output_config"]["format"]["schema"], dropped.len()), (&closed, 0));
+}
