@@ -26,6 +26,11 @@ pub(super) fn refuse(talk: &Conversation<'_>) -> Result<(), RequestError> {
             matches!(settings.format, Some(AnswerFormat::Json)),
             "it has no JSON mode without a schema; say `json_schema`",
         ),
+        (
+            "stop",
+            settings.stop.iter().any(|word| !word.is_empty() && word.trim().is_empty()),
+            "it does not stop at white space alone",
+        ),
     ];
     match cases.iter().find(|(_, is_said, _)| *is_said) {
         Some((name, _, reason)) => Err(RequestError::unsayable_member(name, reason)),
@@ -125,12 +130,14 @@ fn write_config(talk: &mut Conversation<'_>, effort: Option<&str>, root: &mut Ob
 
 fn write_rest(talk: &Conversation<'_>, root: &mut ObjectWriter<'_>, lost: &mut Vec<&str>) {
     let settings = &talk.settings;
-    if !settings.stop.is_empty() {
+    let words: Vec<&str> = settings.stop.iter().copied().filter(|word| !word.is_empty()).collect();
+    if !words.is_empty() {
         let mut stop = root.array("stop_sequences");
-        settings.stop.iter().for_each(|word| _ = stop.element().string(word));
+        words.iter().for_each(|word| _ = stop.element().string(word));
         stop.close();
     }
-    if let Some(user) = settings.user {
+    let is_personal = settings.user.is_some_and(is_personal);
+    if let Some(user) = settings.user.filter(|_| !is_personal) {
         let mut metadata = root.object("metadata");
         metadata.text("user_id", user);
         metadata.close();
@@ -145,6 +152,8 @@ fn write_rest(talk: &Conversation<'_>, root: &mut ObjectWriter<'_>, lost: &mut V
         ("frequency_penalty", is_set(settings.frequency_penalty)),
         ("verbosity", settings.verbosity.is_some()),
         ("prompt_cache_key", settings.cache_key.is_some()),
+        ("stop", words.len() < settings.stop.len()),
+        ("user", is_personal),
     ];
     lost.extend(cases.iter().filter(|(_, is_said)| *is_said).map(|(name, _)| *name));
     lost.extend(settings.shared.iter().map(|(name, _)| *name));
@@ -155,6 +164,15 @@ fn effort_name(wish: ReasoningEffort<'_>) -> Option<&'static str> {
         ReasoningEffort::Named("minimal" | "low") => Some("low"),
         ReasoningEffort::Named("medium") => Some("medium"),
         ReasoningEffort::Named("none") | ReasoningEffort::Off => None,
+/// A mail address or a telephone number, which Anthropic refuses as the name of a user.
+fn is_personal(user: &str) -> bool {
+    let is_mail =
+        user.split_once('@').is_some_and(|(name, host)| !name.trim().is_empty() && host.contains('.'));
+    let is_dialled = |byte: u8| byte.is_ascii_digit() || b" +-.()".contains(&byte);
+    let digits = user.bytes().filter(u8::is_ascii_digit).count();
+    is_mail || ((7..=15).contains(&digits) && user.bytes().all(is_dialled))
+}
+
         ReasoningEffort::Named(_) => Some("high"),
         ReasoningEffort::Budget(budget) => Some(effort_of(budget)),
     }

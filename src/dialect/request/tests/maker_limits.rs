@@ -247,3 +247,41 @@ fn an_open_object_is_closed_for_anthropic_and_named() {
     let (body, dropped) = sent(ChatCompletions, Messages, of_format(ChatCompletions, &closed));
     assert_eq!((&body["output_config"]["format"]["schema"], dropped.len()), (&closed, 0));
 }
+
+#[test]
+fn anthropic_stops_at_visible_words_only() {
+    for blank in [json!("\n"), json!(["x", " \n"])] {
+        let way = Way { from: ChatCompletions, to: Messages };
+        assert_eq!(way.unsayable(&request(ChatCompletions, json!({"stop": blank}))), "stop");
+    }
+    let blank = json!({"generationConfig": {"stopSequences": ["\t"]}});
+    let way = Way { from: Gemini, to: Messages };
+    assert_eq!(way.unsayable(&request(Gemini, blank)), "generationConfig.stopSequences");
+    for (stop, written) in [(json!(["", "a b"]), json!(["a b"])), (json!(""), Value::Null)] {
+        let (body, dropped) = sent(ChatCompletions, Messages, json!({"stop": stop}));
+        assert_eq!((&body["stop_sequences"], &*dropped), (&written, &*own(&["stop"])));
+    }
+    let (body, _) = sent(Messages, ChatCompletions, json!({"stop_sequences": ["\n"]}));
+    assert_eq!(body["stop"], json!(["\n"]));
+}
+
+#[test]
+fn a_mail_address_or_a_telephone_number_names_no_user() {
+    for user in
+        ["joe@example.com", "mailto:joe@mail.example.com", "+49 (30) 901820", "030-9018-20", "5551234567"]
+    {
+        for from in [ChatCompletions, Responses] {
+            let (body, dropped) = sent(from, Messages, json!({"user": user}));
+            assert_eq!((body.get("metadata"), &*dropped), (None, &*own(&["user"])), "{user}");
+        }
+    }
+    for user in ["u", "joe@home", "@joe.b", "user-1234567", "123456", "8d4f5c2e-0000-4000-8000-000000000000"]
+    {
+        let (body, dropped) = sent(ChatCompletions, Messages, json!({"user": user}));
+        assert_eq!((&body["metadata"]["user_id"], dropped.len()), (&json!(user), 0), "{user}");
+    }
+    assert_eq!(
+        sent(ChatCompletions, Responses, json!({"user": "joe@example.com"})).0["user"],
+        "joe@example.com"
+    );
+}
