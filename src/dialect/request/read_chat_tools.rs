@@ -168,8 +168,10 @@ fn read_reasoning<'t>(
     }
     let effort = reasoning.text("effort")?.map(ReasoningEffort::Named);
     let budget = reasoning.integer("max_tokens")?.map(ReasoningEffort::Budget);
-    let switched_off = (reasoning.flag("enabled")? == Some(false)).then_some(ReasoningEffort::Off);
-    Ok(effort.or(budget).or(switched_off))
+    // Without an effort it is a medium one there.
+    let named = |is_on| if is_on { ReasoningEffort::Named("medium") } else { ReasoningEffort::Off };
+    let switch = reasoning.flag("enabled")?.map(named);
+    Ok(effort.or(budget).or(switch))
 }
 
 const KNOWN: [&str; 36] = [

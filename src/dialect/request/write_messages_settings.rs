@@ -84,6 +84,11 @@ pub(super) fn write_settings(
     {
         lost.push("reasoning_effort");
     }
+    if (effort.is_some() || budget.is_some())
+        && matches!(settings.effort, Some(ReasoningEffort::Named("xhigh" | "max")))
+    {
+        lost.push("reasoning_effort");
+    }
     write_config(talk, effort, root);
     write_rest(talk, root, &mut lost);
     lost.into_iter().for_each(|name| talk.dropped.note(name));
@@ -147,23 +152,18 @@ fn write_rest(talk: &Conversation<'_>, root: &mut ObjectWriter<'_>, lost: &mut V
     }
     let is_set = |penalty: Option<JsonValue<'_>>| penalty.is_some_and(|p| p.as_f64() != Some(0.0));
     let cases = [
+        ("stop", words.len() < settings.stop.len()),
+        ("user", is_personal),
         ("seed", settings.seed.is_some()),
         ("presence_penalty", is_set(settings.presence_penalty)),
         ("frequency_penalty", is_set(settings.frequency_penalty)),
         ("verbosity", settings.verbosity.is_some()),
         ("prompt_cache_key", settings.cache_key.is_some()),
-        ("stop", words.len() < settings.stop.len()),
-        ("user", is_personal),
     ];
     lost.extend(cases.iter().filter(|(_, is_said)| *is_said).map(|(name, _)| *name));
     lost.extend(settings.shared.iter().map(|(name, _)| *name));
 }
 
-fn effort_name(wish: ReasoningEffort<'_>) -> Option<&'static str> {
-    match wish {
-        ReasoningEffort::Named("minimal" | "low") => Some("low"),
-        ReasoningEffort::Named("medium") => Some("medium"),
-        ReasoningEffort::Named("none") | ReasoningEffort::Off => None,
 /// A mail address or a telephone number, which Anthropic refuses as the name of a user.
 fn is_personal(user: &str) -> bool {
     let is_mail =
@@ -173,6 +173,11 @@ fn is_personal(user: &str) -> bool {
     is_mail || ((7..=15).contains(&digits) && user.bytes().all(is_dialled))
 }
 
+fn effort_name(wish: ReasoningEffort<'_>) -> Option<&'static str> {
+    match wish {
+        ReasoningEffort::Named("minimal" | "low") => Some("low"),
+        ReasoningEffort::Named("medium") => Some("medium"),
+        ReasoningEffort::Named("none") | ReasoningEffort::Off => None,
         ReasoningEffort::Named(_) => Some("high"),
         ReasoningEffort::Budget(budget) => Some(effort_of(budget)),
     }

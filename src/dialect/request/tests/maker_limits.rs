@@ -285,3 +285,30 @@ fn a_mail_address_or_a_telephone_number_names_no_user() {
         "joe@example.com"
     );
 }
+
+#[test]
+fn a_switch_of_reasoning_is_a_medium_effort() {
+    let on = json!({"reasoning": {"enabled": true}, "max_tokens": 20_000});
+    let (body, dropped) = sent(ChatCompletions, Responses, on.clone());
+    assert_eq!((&body["reasoning"]["effort"], dropped.len()), (&json!("medium"), 0));
+    assert_eq!(sent(ChatCompletions, Messages, on).0["output_config"]["effort"], "medium");
+    let low = json!({"reasoning": {"enabled": true, "effort": "low"}});
+    assert_eq!(sent(ChatCompletions, Messages, low).0["output_config"]["effort"], "low");
+}
+
+#[test]
+fn an_effort_above_high_is_high_and_named() {
+    for effort in ["xhigh", "max"] {
+        let chat = json!({"reasoning_effort": effort, "max_tokens": 40_000});
+        let responses = json!({"reasoning": {"effort": effort}, "max_output_tokens": 40_000});
+        for (from, name, members) in
+            [(ChatCompletions, "reasoning_effort", chat), (Responses, "reasoning", responses)]
+        {
+            let (body, dropped) = sent(from, Messages, members.clone());
+            assert_eq!((&body["output_config"]["effort"], dropped), (&json!("high"), own(&[name])));
+            let translated = Way { from, to: Messages }.try_with(&request(from, members), &BUDGET).unwrap();
+            assert_eq!(translated.dropped, [name]);
+        }
+    }
+    assert_eq!(sent(ChatCompletions, Messages, json!({"reasoning_effort": "high"})).1, [""; 0]);
+}
