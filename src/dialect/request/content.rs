@@ -17,7 +17,23 @@ fn split_data_url(url: &str) -> Option<(&str, &str)> {
     let head = head.strip_suffix(";base64")?;
     let mime = head.split(';').next().unwrap_or_default();
     let mime = if mime.is_empty() { "text/plain" } else { mime };
-    is_mime(mime).then_some((mime, data))
+    is_mime(mime).then_some((usual(mime), data))
+}
+
+/// The name that providers know a picture's or a document's type by: Anthropic takes four of pictures.
+fn usual(mime: &str) -> &str {
+    let essence = mime.split(';').next().unwrap_or_default().trim_ascii();
+    let names = [
+        ("image/jpeg", "image/jpeg"),
+        ("image/jpg", "image/jpeg"),
+        ("image/pjpeg", "image/jpeg"),
+        ("image/png", "image/png"),
+        ("image/gif", "image/gif"),
+        ("image/webp", "image/webp"),
+        ("application/pdf", "application/pdf"),
+    ];
+    let known = names.iter().find(|(name, _)| essence.eq_ignore_ascii_case(name));
+    known.map_or(mime, |(_, usual)| usual)
 }
 
 /// A type and a subtype (RFC 6838 section 4.2), with parameters or without. A data URL holds no other bytes.
@@ -34,7 +50,7 @@ fn is_mime(text: &str) -> bool {
 /// The media type of a file.
 pub(super) fn mime<'t>(place: &MemberPlace<'_, 't>) -> Result<&'t str, RequestError> {
     let mime = place.string()?;
-    if is_mime(mime) { Ok(mime) } else { Err(place.invalid("expected a media type")) }
+    if is_mime(mime) { Ok(usual(mime)) } else { Err(place.invalid("expected a media type")) }
 }
 
 /// A picture or file by a data URL or a web address.
@@ -60,10 +76,15 @@ pub(super) fn inline<'t>(place: &MemberPlace<'_, 't>, mime: &'t str, data: &'t s
     Media { source, name: None, detail: None, path: place.path() }
 }
 
-/// A file whose `file_data` is a data URL; a bare base64 text is taken for a PDF, as OpenAI does.
+/// A file whose `file_data` is a data URL, or a web address as OpenRouter takes it; a bare base64 text is
+/// taken for a PDF, as OpenAI does.
 pub(super) fn file_data<'t>(place: &MemberPlace<'_, 't>) -> Result<Media<'t>, RequestError> {
     let data = place.string()?;
-    if data.starts_with("data:") { by_url(place) } else { Ok(inline(place, "application/pdf", data)) }
+    if data.starts_with("data:") || is_web(data) {
+        by_url(place)
+    } else {
+        Ok(inline(place, "application/pdf", data))
+    }
 }
 
 /// A media type's part: a picture, a sound or a file; text is read as it is.

@@ -287,6 +287,39 @@ fn a_mail_address_or_a_telephone_number_names_no_user() {
 }
 
 #[test]
+fn a_type_of_pictures_has_its_usual_name() {
+    for (mime, usual) in [
+        ("image/jpg", "image/jpeg"),
+        ("image/JPEG", "image/jpeg"),
+        ("image/PNG", "image/png"),
+        ("image/webp", "image/webp"),
+        ("image/bmp", "image/bmp"),
+    ] {
+        let url = json!({"type": "image_url", "image_url": {"url": format!("data:{mime};base64,QQ==")}});
+        let (body, _) =
+            sent(ChatCompletions, Messages, json!({"messages": [{"role": "user", "content": [url]}]}));
+        let source = json!({"type": "base64", "media_type": usual, "data": "QQ=="});
+        assert_eq!(body["messages"][0]["content"][0], json!({"type": "image", "source": source}));
+    }
+    let blob = json!({"inlineData": {"mimeType": "IMAGE/Jpg;name=x", "data": "QQ=="}});
+    let (body, _) = sent(Gemini, Messages, json!({"contents": [{"parts": [blob]}]}));
+    assert_eq!(body["messages"][0]["content"][0]["type"], "image");
+    assert_eq!(body["messages"][0]["content"][0]["source"]["media_type"], "image/jpeg");
+}
+
+/// OpenRouter takes one there.
+#[test]
+fn the_data_of_a_file_may_be_its_address() {
+    let file = json!({"type": "file", "file": {"filename": "a.pdf", "file_data": "https://a.example/a.pdf"}});
+    let members = json!({"messages": [{"role": "user", "content": [file]}]});
+    let (body, _) = sent(ChatCompletions, Messages, members.clone());
+    let source = json!({"type": "url", "url": "https://a.example/a.pdf"});
+    assert_eq!(body["messages"][0]["content"][0]["source"], source);
+    let (body, _) = sent(ChatCompletions, Responses, members);
+    assert_eq!(body["input"][0]["content"][0]["file_url"], "https://a.example/a.pdf");
+}
+
+#[test]
 fn a_switch_of_reasoning_is_a_medium_effort() {
     let on = json!({"reasoning": {"enabled": true}, "max_tokens": 20_000});
     let (body, dropped) = sent(ChatCompletions, Responses, on.clone());
