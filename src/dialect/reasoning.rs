@@ -37,6 +37,15 @@ use ReasoningOrigin::{
     RedactedThinking, Thinking,
 };
 
+impl ReasoningOrigin {
+    pub const fn is_of_chat(self) -> bool {
+        match self {
+            ChatReasoningContent | ChatReasoning | ChatDetails | ChatThinkPart | CallSignature => true,
+            Thinking | RedactedThinking | ReasoningItem => false,
+        }
+    }
+}
+
 const LETTERS: [(ReasoningOrigin, u8); 8] = [
     (ChatReasoningContent, b'c'),
     (ChatReasoning, b'r'),

@@ -12,7 +12,7 @@ use super::{
     response_item::ResponseItem,
     response_object::{AnswerOutcome, ResponseObject, incomplete_reason},
 };
-use crate::dialect::{context::AnswerContext, json::JsonWrite, reasoning::ReasoningOrigin};
+use crate::dialect::{context::AnswerContext, json::JsonWrite};
 
 #[derive(Debug)]
 pub(super) struct ResponsesWriter {
@@ -239,10 +239,9 @@ impl ResponsesWriter {
     }
 
     fn seal(&mut self, block: u32, seal: Option<&Seal<'_>>) -> Result<(), TooLarge> {
-        // Gemini 3 refuses the next request without the signature of a call.
-        let is_wanted = |seal: &&Seal<'_>| {
-            self.context.wants_encrypted_reasoning || seal.origin == ReasoningOrigin::CallSignature
-        };
+        // DeepSeek, Kimi and Gemini 3 refuse the next request without the reasoning of a call. The text stands
+        // in the summary, so that the seal is short.
+        let is_wanted = |seal: &&Seal<'_>| self.context.wants_encrypted_reasoning || seal.origin.is_of_chat();
         let Some(seal) = seal.filter(is_wanted) else { return Ok(()) };
         self.keep(seal.payload.len().saturating_mul(3))?;
         self.with_item(block, |item| item.encrypted_content = Some(seal.encode()));
