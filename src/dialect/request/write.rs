@@ -227,6 +227,19 @@ impl Part<'_> {
     }
 }
 
+/// The text of a part of a system message, which holds nothing else.
+pub(super) fn system_words<'a>(part: &'a Part<'_>) -> Result<&'a str, RequestError> {
+    let reason = "a system message can hold text only";
+    part.words().ok_or_else(|| match part {
+        Part::Image(media) | Part::Document(media) => media.unsayable(reason),
+        Part::Audio { path, .. } => RequestError::unsayable_member(path, reason),
+        Part::Text(_) | Part::Refusal(_) | Part::Call(_) | Part::Result(_) | Part::Reasoning(_) => {
+            RequestError::unsayable(reason)
+        }
+        Part::Known => RequestError::unfit(),
+    })
+}
+
 /// The texts of parts that are all texts.
 pub(super) fn all_words<'a>(parts: &'a [Part<'_>]) -> Option<Vec<&'a str>> {
     parts.iter().map(Part::words).collect()

@@ -9,7 +9,7 @@ use super::{
     RequestError, RequestOptions,
     conversation::{Conversation, Part, Speaker, ToolCall, Turn},
     ids, order,
-    write::{ArrayWriter, ObjectWriter, all_words},
+    write::{ArrayWriter, ObjectWriter, all_words, system_words},
     write_chat_parts::write_part,
     write_chat_reasoning::{ReturnedReasoning, write_signature},
     write_chat_settings as settings,
@@ -48,8 +48,7 @@ fn write_system(
     messages: &mut ArrayWriter<'_>,
 ) -> Result<(), RequestError> {
     let is_developer = turn.speaker == Speaker::Developer && options.developer_role;
-    let words = all_words(&turn.parts);
-    let words = words.ok_or_else(|| RequestError::unsayable("a system message can hold text only"))?;
+    let words = turn.parts.iter().map(system_words).collect::<Result<Vec<_>, _>>()?;
     if matches!(*words, [] | [""]) {
         return Ok(());
     }

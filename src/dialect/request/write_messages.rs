@@ -10,7 +10,7 @@ use super::{
     members::Dropped,
     order,
     value::JsonDocument,
-    write::{ArrayWriter, ObjectWriter},
+    write::{ArrayWriter, ObjectWriter, system_words},
     write_messages_blocks as blocks, write_messages_settings as settings, write_messages_tools as tools,
 };
 use crate::dialect::json::JsonWrite;
@@ -35,7 +35,8 @@ pub(super) fn write(
     let (system, rest) = turns.split_at_checked(leading).unwrap_or_default();
     let mut root = ObjectWriter::over(talk.document, out);
     root.text("model", options.model);
-    let words: Vec<&str> = system.iter().flat_map(|turn| &turn.parts).filter_map(Part::words).collect();
+    let words = system.iter().flat_map(|turn| &turn.parts).map(system_words);
+    let words = words.collect::<Result<Vec<_>, _>>()?;
     write_system(&words, &mut root);
     let mut messages = root.array("messages");
     for (at, turn) in rest.iter().enumerate() {
@@ -78,8 +79,8 @@ impl PastThinking {
         if turn.speaker == Speaker::User && !answers {
             self = Self::default();
         }
-        for part in &turn.parts {
         self.is_behind = false;
+        for part in &turn.parts {
             match part {
                 Part::Reasoning(past) => {
                     self.has_thought |= !self.is_behind && blocks::block_of(past).is_some();

@@ -20,7 +20,10 @@ pub(super) fn write(
 ) -> Result<(), RequestError> {
     refuse(talk)?;
     let turns = std::mem::take(&mut talk.turns);
-    let leading = turns.iter().take_while(|turn| turn.speaker == Speaker::System).count();
+    // A picture has no place in the instructions, but one in a message of the system.
+    let is_instruction =
+        |turn: &&Turn<'_>| turn.speaker == Speaker::System && all_words(&turn.parts).is_some();
+    let leading = turns.iter().take_while(is_instruction).count();
     let (systems, rest) = turns.split_at_checked(leading).unwrap_or_default();
     let mut root = ObjectWriter::over(talk.document, out);
     root.text("model", options.model);

@@ -320,6 +320,30 @@ fn the_data_of_a_file_may_be_its_address() {
 }
 
 #[test]
+fn a_picture_of_the_system_arrives_or_is_refused() {
+    let picture = json!({"type": "input_image", "image_url": "https://a.example/a.png"});
+    for role in ["system", "developer"] {
+        let content = json!([{"type": "input_text", "text": "s"}, picture]);
+        let members =
+            json!({"input": [{"role": role, "content": content}, {"role": "user", "content": "q"}]});
+        for to in [Messages, ChatCompletions] {
+            let path = Way { from: Responses, to }.unsayable(&request(Responses, members.clone()));
+            assert_eq!(path, "input[0].content[1].image_url");
+        }
+    }
+    let picture = json!({"type": "image_url", "image_url": {"url": "https://a.example/a.png"}});
+    let members = json!({"messages": [
+        {"role": "system", "content": "s"},
+        {"role": "system", "content": [{"type": "text", "text": "t"}, picture]},
+        {"role": "user", "content": "q"},
+    ]});
+    let (body, _) = sent(ChatCompletions, Responses, members);
+    assert_eq!(body["instructions"], "s");
+    assert_eq!(body["input"][0]["role"], "system");
+    assert_eq!(body["input"][0]["content"][1]["image_url"], "https://a.example/a.png");
+}
+
+#[test]
 fn a_switch_of_reasoning_is_a_medium_effort() {
     let on = json!({"reasoning": {"enabled": true}, "max_tokens": 20_000});
     let (body, dropped) = sent(ChatCompletions, Responses, on.clone());
