@@ -52,6 +52,9 @@ fn read_tool<'t>(
             if name.len() > MAX_NAMESPACE {
                 return Err(place.invalid("expected at most 256 bytes"));
             }
+            if tool.member("description").is_some() {
+                talk.dropped.note("tools:namespace.description");
+            }
             let inner = tool.required("tools")?;
             for function in inner.elements()? {
                 read_tool(&function, Some(name), talk)?;

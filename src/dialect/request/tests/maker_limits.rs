@@ -344,6 +344,14 @@ fn a_picture_of_the_system_arrives_or_is_refused() {
 }
 
 #[test]
+fn words_about_a_namespace_are_named() {
+    let tool = json!({"type": "function", "name": "g", "parameters": {"type": "object", "properties": {}}});
+    let space = json!({"type": "namespace", "name": "n", "description": "All about it", "tools": [tool]});
+    let (_, dropped) = sent(Responses, ChatCompletions, json!({"tools": [space]}));
+    assert_eq!(dropped, ["tools:namespace.description"]);
+}
+
+#[test]
 fn a_switch_of_reasoning_is_a_medium_effort() {
     let on = json!({"reasoning": {"enabled": true}, "max_tokens": 20_000});
     let (body, dropped) = sent(ChatCompletions, Responses, on.clone());
