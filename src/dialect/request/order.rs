@@ -11,16 +11,38 @@ use super::{
     talk_record::TurnSource,
 };
 
+/// The calls of one turn that have one id, as some servers give it to all of an answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Callers {
+    turn: usize,
+    count: usize,
+    answered: usize,
+    is_custom: bool,
+}
+
+/// Each call gets an id of its own, and the results theirs in the same order: clients and providers pair them
+/// by it.
+fn own_id(id: &mut Cow<'_, str>, number: usize) {
+    if number > 1 {
+        id.to_mut().push_str(&format!("-{number}"));
+    }
+}
+
 /// `false`: a result has no call before it.
 pub(super) fn results_follow_calls(turns: &mut Vec<Turn<'_>>) -> bool {
     let mut answers: HashMap<usize, Turn<'_>> = HashMap::new();
     let mut has_all_calls = true;
-    let mut calls: HashMap<String, (usize, bool)> = HashMap::new();
+    let mut calls: HashMap<String, Callers> = HashMap::new();
     for (at, turn) in turns.iter_mut().enumerate() {
-        for part in &turn.parts {
+        for part in &mut turn.parts {
             if let Part::Call(call) = part {
-                let is_custom = matches!(call.arguments, Arguments::Input(_));
-                calls.insert(call.id.clone().into_owned(), (at, is_custom));
+                let known = calls.entry(call.id.clone().into_owned()).or_default();
+                if known.count == 0 || known.turn != at {
+                    *known = Callers { turn: at, ..Callers::default() };
+                }
+                known.count += 1;
+                known.is_custom |= matches!(call.arguments, Arguments::Input(_));
+                own_id(&mut call.id, known.count);
             }
         }
         if turn.speaker != Speaker::User || !turn.parts.iter().any(|part| matches!(part, Part::Result(_))) {
@@ -28,17 +50,23 @@ pub(super) fn results_follow_calls(turns: &mut Vec<Turn<'_>>) -> bool {
         }
         for mut part in std::mem::take(&mut turn.parts) {
             let caller = if let Part::Result(result) = &mut part {
-                let caller = calls.get(&*result.id);
-                result.is_custom |= caller.is_some_and(|(_, is_custom)| *is_custom);
-                caller
+                let caller = calls.get_mut(&*result.id);
+                caller.map(|caller| {
+                    result.is_custom |= caller.is_custom;
+                    caller.answered += 1;
+                    if caller.answered <= caller.count {
+                        own_id(&mut result.id, caller.answered);
+                    }
+                    caller.turn
+                })
             } else {
                 None
             };
             match caller {
-                Some((caller, _)) => {
+                Some(caller) => {
                     let source = TurnSource { is_answer: true, ..turn.source };
                     let new = || Turn { speaker: Speaker::User, parts: Vec::new(), source };
-                    let answer = answers.entry(*caller).or_insert_with(new);
+                    let answer = answers.entry(caller).or_insert_with(new);
                     answer.parts.push(part);
                     answer.source.join(source);
                 }

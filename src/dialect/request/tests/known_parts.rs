@@ -174,7 +174,7 @@ impl Saying {
             12 => vec![said("user", &format!(r#""content":[{}]"#, image("")))],
             13 => vec![said("assistant", &format!(r#""reasoning_content":{long},"content":"x""#))],
             14 => vec![said("assistant", &format!(r#""refusal":{long}"#))],
-            15 => vec![calls(&format!("{call},{call}")), result],
+            15 => vec![calls(&format!("{call},{call}")), result.clone(), result],
             16 => vec![said("user", r#""content":null"#)],
             17 => vec![said("robot", &format!(r#""content":{long}"#))],
             18 => vec![said("assistant", r#""content":"ends in space  ""#)],

@@ -377,3 +377,34 @@ fn an_effort_above_high_is_high_and_named() {
     }
     assert_eq!(sent(ChatCompletions, Messages, json!({"reasoning_effort": "high"})).1, [""; 0]);
 }
+
+#[test]
+fn calls_of_one_answer_get_ids_of_their_own() {
+    let call = |id: &str, name: &str| json!({"id": id, "type": "function", "function": {"name": name, "arguments": "{}"}});
+    let result = |id: &str, text: &str| json!({"role": "tool", "tool_call_id": id, "content": text});
+    for (id, ids) in [("c1", ["c1", "c1-2", "c1-3"]), ("", ["tw-", "-2", "-3"])] {
+        let turn = json!({"role": "assistant", "tool_calls": [call(id, "a"), call(id, "b"), call(id, "c")]});
+        let messages = json!([
+            {"role": "user", "content": "q"},
+            turn, result(id, "A"), result(id, "B"), result(id, "C"),
+        ]);
+        let (body, _) = sent(ChatCompletions, Messages, json!({"messages": messages}));
+        for (at, name) in ["a", "b", "c"].iter().enumerate() {
+            let (call, result) = (&body["messages"][1]["content"][at], &body["messages"][2]["content"][at]);
+            assert_eq!((&call["id"], &call["name"]), (&json!(ids[at]), &json!(name)));
+            assert_eq!(
+                (&result["tool_use_id"], &result["content"]),
+                (&call["id"], &json!(name.to_uppercase()))
+            );
+        }
+    }
+    // An id of an earlier turn may come again: it is that of the last call.
+    let messages = json!([
+        {"role": "assistant", "tool_calls": [call("c", "a"), call("c", "a")]}, result("c", "A"), result("c", "B"),
+        {"role": "assistant", "tool_calls": [call("c", "a")]}, result("c", "C"),
+    ]);
+    let (body, _) = sent(ChatCompletions, Responses, json!({"messages": messages}));
+    let ids: Vec<_> =
+        body["input"].as_array().unwrap().iter().map(|item| item["call_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["c", "c-2", "c", "c-2", "c", "c"]);
+}
