@@ -103,6 +103,9 @@ pub(super) fn options<'a>(target: &Target, model: &'a str) -> RequestOptions<'a>
         // The models before take no signature but their own.
         let is_older = ["gemini-1", "gemini-2"].iter().any(|version| model.contains(version));
         RequestOptions { signs_calls: model.contains("gemini") && !is_older, ..options }
+    } else if host == "api.mistral.ai" {
+        // <https://docs.mistral.ai/api/#tag/chat>: other members and ids are a 422 and a 400.
+        RequestOptions { seed_member: "random_seed", takes_user: false, short_ids: true, ..options }
     } else {
         options
     }
@@ -357,6 +360,9 @@ mod tests {
         assert!(!google.openai_members && google.signs_calls);
         let openai = of("https://api.openai.com/v1");
         assert_eq!((openai.reasoning_forms, openai.openai_members), (&[][..], true));
+        let mistral = of("https://api.mistral.ai/v1");
+        let is_plain = !mistral.takes_user && mistral.short_ids && !mistral.openai_members;
+        assert_eq!((mistral.seed_member, is_plain), ("random_seed", true));
         let own = of("http://localhost:8080/v1");
         assert_eq!((own.reasoning_forms.len(), own.openai_members, own.signs_calls), (5, true, false));
     }

@@ -6,6 +6,7 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 const MAX_LENGTH: usize = 64;
+const SHORT_LENGTH: usize = 9;
 const PREFIX: &str = "tw-";
 
 /// An id that Anthropic accepts: another is written as `tw-` and its bytes in hexadecimal.
@@ -47,6 +48,23 @@ pub fn for_openai(id: &str) -> Cow<'_, str> {
     Cow::Owned(format!("tw-{start}-{:016x}{:016x}", fnv(id, 0), fnv(id, 1)))
 }
 
+/// An id that the chat provider accepts: [`for_openai`], or nine letters and digits, as Mistral asks for.
+pub(super) fn for_chat(id: &str, is_short: bool) -> Cow<'_, str> {
+    if !is_short {
+        return for_openai(id);
+    }
+    if id.len() == SHORT_LENGTH && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Cow::Borrowed(id);
+    }
+    let mut rest = fnv(id, 0);
+    let digits = (0..SHORT_LENGTH).map(|_| {
+        let digit = char::from_digit((rest % 36) as u32, 36);
+        rest /= 36;
+        digit.unwrap_or('0')
+    });
+    Cow::Owned(digits.collect())
+}
+
 /// FNV-1a with a seed: not against an adversary, because a client's ids meet its own alone.
 pub(super) fn fnv(text: &str, seed: u64) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -66,6 +84,8 @@ mod tests {
             prop_assert!(mapped.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
             prop_assert_eq!(&*from_messages(&mapped), &id);
             prop_assert!((1..=64).contains(&for_openai(&id).len()));
+            let short = for_chat(&id, true);
+            prop_assert!(short.len() == 9 && short.bytes().all(|b| b.is_ascii_alphanumeric()));
         }
     }
 
@@ -78,6 +98,10 @@ mod tests {
         assert_eq!(from_messages("tw-61"), "tw-61");
         assert_eq!(from_messages(&for_messages("tw-3a")), "tw-3a");
         assert_eq!(for_openai("call_1"), "call_1");
+        assert_eq!(
+            (for_chat("call_1", false), for_chat("D681PevKs", true)),
+            ("call_1".into(), "D681PevKs".into())
+        );
         assert_ne!(for_openai(&"a".repeat(65)), for_openai(&"a".repeat(66)));
     }
 }

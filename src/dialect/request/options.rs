@@ -46,6 +46,12 @@ pub struct RequestOptions<'a> {
     pub strict_turns: bool,
     /// Chat: a stream is asked for its usage.
     pub stream_usage: bool,
+    /// Chat: the name of `seed`.
+    pub seed_member: &'a str,
+    /// Chat: the provider takes `user`.
+    pub takes_user: bool,
+    /// Chat: ids of calls are nine letters and digits.
+    pub short_ids: bool,
     /// `prompt_cache_key`, `verbosity`: members that other providers than OpenAI may refuse.
     pub openai_members: bool,
     /// Tools that the client's own provider runs, beside functions.
@@ -71,6 +77,9 @@ impl<'a> RequestOptions<'a> {
             developer_role: false,
             strict_turns: false,
             stream_usage: true,
+            seed_member: "seed",
+            takes_user: true,
+            short_ids: false,
             openai_members: true,
             hosted_tools: HostedTools::Drop,
             default_max_tokens: 8192,

@@ -22,7 +22,7 @@ pub(super) struct PartsOwner {
     effort: EffortForm,
     reasoning_forms: &'static [ReasoningOrigin],
     hosted_tools: HostedTools,
-    flags: [bool; 6],
+    flags: [bool; 7],
 }
 
 impl PartsOwner {
@@ -41,13 +41,23 @@ impl PartsOwner {
             developer_role,
             strict_turns,
             stream_usage: _,
+            seed_member: _,
+            takes_user: _,
+            short_ids,
             openai_members,
             hosted_tools,
             default_max_tokens: _,
             max_tokens_limit: _,
         } = options;
-        let flags =
-            [signs_calls, takes_sampling, hides_thinking, developer_role, strict_turns, openai_members];
+        let flags = [
+            signs_calls,
+            takes_sampling,
+            hides_thinking,
+            developer_role,
+            strict_turns,
+            short_ids,
+            openai_members,
+        ];
         Self { key: key.into(), dialects, effort, reasoning_forms, hosted_tools, flags }
     }
 

@@ -29,7 +29,7 @@ pub(super) fn write(
     for turn in &turns {
         talk.write_turn(turn, &mut messages, |talk, messages| match turn.speaker {
             Speaker::System | Speaker::Developer => write_system(turn, options, messages),
-            Speaker::User => write_user(turn, messages),
+            Speaker::User => write_user(turn, options, messages),
             Speaker::Assistant => write_assistant(turn, talk, options, messages),
         })?;
     }
@@ -61,7 +61,11 @@ fn write_system(
 
 /// Results of tools become messages of their own; their pictures follow in the user's message, because a
 /// tool's message holds text only.
-fn write_user(turn: &Turn<'_>, messages: &mut ArrayWriter<'_>) -> Result<(), RequestError> {
+fn write_user(
+    turn: &Turn<'_>,
+    options: &RequestOptions<'_>,
+    messages: &mut ArrayWriter<'_>,
+) -> Result<(), RequestError> {
     let mut media = Vec::new();
     let mut rest = Vec::new();
     for part in &turn.parts {
@@ -78,7 +82,7 @@ fn write_user(turn: &Turn<'_>, messages: &mut ArrayWriter<'_>) -> Result<(), Req
         let mut message = messages.object();
         message
             .text("role", "tool")
-            .text("tool_call_id", &ids::for_openai(&result.id))
+            .text("tool_call_id", &ids::for_chat(&result.id, options.short_ids))
             .text("content", &words);
         message.close();
     }
@@ -172,7 +176,7 @@ fn write_calls(
         // The first of parallel calls has the signature of all.
         let stand_in = (options.signs_calls && at == 0).then_some(NO_SIGNATURE);
         let mut object = list.object();
-        object.text("id", &ids::for_openai(&call.id)).text("type", "function");
+        object.text("id", &ids::for_chat(&call.id, options.short_ids)).text("type", "function");
         let mut function = object.object("function");
         function.text("name", &call.name).text("arguments", &call.arguments.to_json());
         function.close();

@@ -61,7 +61,7 @@ pub(super) fn write_settings(
     }
     root.maybe_value("temperature", settings.temperature);
     root.maybe_value("top_p", settings.top_p);
-    root.maybe_value("seed", settings.seed);
+    root.maybe_value(options.seed_member, settings.seed);
     root.maybe_value("presence_penalty", settings.presence_penalty);
     root.maybe_value("frequency_penalty", settings.frequency_penalty);
     if !settings.stop.is_empty() {
@@ -78,7 +78,7 @@ pub(super) fn write_settings(
     if let Some(format) = &settings.format {
         write_format(format, root);
     }
-    root.maybe_text("user", settings.user);
+    root.maybe_text("user", settings.user.filter(|_| options.takes_user));
     if options.openai_members {
         root.maybe_text("verbosity", settings.verbosity);
         root.maybe_text("prompt_cache_key", settings.cache_key.as_deref());
@@ -95,6 +95,7 @@ pub(super) fn write_settings(
     let unshared = if options.openai_members { Vec::new() } else { settings.shared.clone() };
     for (name, is_said) in [
         ("top_k", settings.top_k.is_some()),
+        ("user", settings.user.is_some() && !options.takes_user),
         ("verbosity", settings.verbosity.is_some() && !options.openai_members),
         ("prompt_cache_key", settings.cache_key.is_some() && !options.openai_members),
     ] {

@@ -349,6 +349,7 @@ impl Frame {
             6 => RequestOptions { effort: EffortForm::Structured, ..usual },
             7 => RequestOptions { openai_members: false, ..usual },
             8 => RequestOptions { model: "other", ..usual },
+            9 => RequestOptions { short_ids: true, ..usual },
             _ => usual,
         }
     }

@@ -408,3 +408,27 @@ fn calls_of_one_answer_get_ids_of_their_own() {
         body["input"].as_array().unwrap().iter().map(|item| item["call_id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["c", "c-2", "c", "c-2", "c", "c"]);
 }
+
+#[test]
+fn mistral_gets_its_own_members_and_ids() {
+    let options =
+        RequestOptions { seed_member: "random_seed", takes_user: false, short_ids: true, ..OPTIONS };
+    let call = |id: &str| json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"});
+    let result = |id: &str| json!({"type": "function_call_output", "call_id": id, "output": "r"});
+    let members = json!({"user": "u", "input": [
+        {"role": "user", "content": "q"}, call("toolu_01AbC"), call("D681PevKs"), result("toolu_01AbC"), result("D681PevKs"),
+    ]});
+    let way = Way { from: Responses, to: ChatCompletions };
+    let translated = way.try_with(&request(Responses, members), &options).unwrap();
+    let body: Value = serde_json::from_slice(&translated.body.concat()).unwrap();
+    assert_eq!((body.get("user"), &*translated.dropped), (None, &*own(&["user"])));
+    let ids = [0, 1].map(|at| body["messages"][1]["tool_calls"][at]["id"].as_str().unwrap());
+    let answered = [2, 3].map(|at| body["messages"][at]["tool_call_id"].as_str().unwrap());
+    assert_eq!((ids, ids[1]), (answered, "D681PevKs"));
+    assert!(ids[0].len() == 9 && ids[0].bytes().all(|byte| byte.is_ascii_alphanumeric()), "{}", ids[0]);
+    let seeded = json!({"generationConfig": {"seed": 3}});
+    let way = Way { from: Gemini, to: ChatCompletions };
+    let translated = way.try_with(&request(Gemini, seeded), &options).unwrap();
+    let body: Value = serde_json::from_slice(&translated.body.concat()).unwrap();
+    assert_eq!((&body["random_seed"], body.get("seed")), (&json!(3), None));
+}
