@@ -33,6 +33,7 @@ temperature | {"temperature":0.5}
 top_p | {"top_p":0.5}
 top_k | {"top_k":5}
 stop | {"stop":["x"]}
+stop: white space | {"stop":["\n"]}
 seed | {"seed":1}
 presence_penalty | {"presence_penalty":0.5}
 frequency_penalty | {"frequency_penalty":0.5}
@@ -43,10 +44,13 @@ logprobs | {"logprobs":true}
 top_logprobs | {"logprobs":true,"top_logprobs":2}
 response_format: json_object | {"response_format":{"type":"json_object"}}
 response_format: json_schema | {"response_format":{"json_schema":{"name":"s","schema":{"type":"object"}},"type":"json_schema"}}
+response_format: json_schema, open | {"response_format":{"json_schema":{"name":"s","schema":{"additionalProperties":true,"properties":{},"type":"object"}},"type":"json_schema"}}
 response_format: json_schema with bounds | {"response_format":{"json_schema":{"name":"s","schema":{"properties":{"n":{"minimum":1,"type":"integer"}},"type":"object"}},"type":"json_schema"}}
 reasoning_effort | {"reasoning_effort":"low"}
 reasoning.effort | {"reasoning":{"effort":"low"}}
 reasoning.max_tokens | {"max_tokens":9000,"reasoning":{"max_tokens":2000}}
+reasoning_effort above high | {"reasoning_effort":"xhigh"}
+reasoning.enabled | {"reasoning":{"enabled":true}}
 reasoning.exclude | {"reasoning":{"exclude":true}}
 verbosity | {"verbosity":"low"}
 tools: function | {"tools":[{"function":{"name":"f","parameters":{"type":"object"}},"type":"function"}]}
@@ -62,6 +66,7 @@ functions | {"functions":[{"name":"f"}]}
 stream | {"stream":true}
 stream_options | {"stream_options":{"include_usage":true}}
 user | {"user":"u"}
+user, a mail address | {"user":"joe@a.example"}
 safety_identifier | {"safety_identifier":"u"}
 prompt_cache_key | {"prompt_cache_key":"k"}
 prompt_cache_retention | {"prompt_cache_retention":"24h"}
@@ -175,6 +180,7 @@ include: message.output_text.logprobs | {"include":["message.output_text.logprob
 include: reasoning.encrypted_content | {"include":["reasoning.encrypted_content"]}
 include: web_search_call.action.sources | {"include":["web_search_call.action.sources"]}
 reasoning.effort | {"reasoning":{"effort":"low"}}
+reasoning.effort above high | {"reasoning":{"effort":"xhigh"}}
 reasoning.summary | {"reasoning":{"summary":"auto"}}
 text.format: json_object | {"text":{"format":{"type":"json_object"}}}
 text.format: json_schema | {"text":{"format":{"name":"s","schema":{"type":"object"},"type":"json_schema"}}}
@@ -182,6 +188,7 @@ text.verbosity | {"text":{"verbosity":"low"}}
 tools: function | {"tools":[{"name":"f","parameters":{"type":"object"},"type":"function"}]}
 tools: custom | {"tools":[{"name":"f","parameters":{"type":"object"},"type":"function"},{"name":"g","type":"custom"}]}
 tools: local_shell | {"tools":[{"name":"f","parameters":{"type":"object"},"type":"function"},{"type":"local_shell"}]}
+tools: namespace with a description | {"tools":[{"description":"d","name":"n","tools":[{"name":"g","parameters":{"type":"object"},"type":"function"}],"type":"namespace"}]}
 tools: namespace | {"tools":[{"name":"f","parameters":{"type":"object"},"type":"function"},{"name":"n","tools":[{"name":"g","parameters":{"type":"object"},"type":"function"}],"type":"namespace"}]}
 tools.defer_loading | {"tools":[{"defer_loading":true,"name":"f","parameters":{"type":"object"},"type":"function"}]}
 tools: of OpenAI's own, alone | {"tools":[{"type":"web_search"}]}
@@ -204,6 +211,7 @@ truncation | {"truncation":"auto"}
 context_management | {"context_management":[{"type":"compaction"}]}
 metadata | {"metadata":{"a":"b"}}
 user | {"user":"u"}
+user, a mail address | {"user":"joe@a.example"}
 safety_identifier | {"safety_identifier":"u"}
 prompt_cache_key | {"prompt_cache_key":"k"}
 prompt_cache_retention | {"prompt_cache_retention":"24h"}
