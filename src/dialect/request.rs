@@ -9,8 +9,8 @@
 //! - [`conversation`]: the neutral form, [`content`] its parts, [`wishes`] its settings; [`place`]: a
 //!   member's path
 //! - [`nodes`] ([`json_node`], [`memo`]), [`value`], [`members`]: reading JSON; [`ids`]: ids of calls;
-//!   [`schema`], [`closed_schema`], [`strict_schema`]: parameters of tools and forms of answers; [`order`]: results follow their
-//!   calls; [`count`]: the estimate of tokens
+//!   [`schema`], [`closed_schema`], [`strict_schema`]: parameters of tools and forms of answers; [`order`]:
+//!   results follow their calls; [`count`]: the estimate of tokens
 //! - [`talk_memo`]: the turns and tools that came with a key before; [`past_parts`]: how they are kept;
 //!   [`shared_text`]: without copies; [`shortened`]: the body without them; [`known`]: how they are used;
 //!   [`talk_record`], [`recording`]: new ones

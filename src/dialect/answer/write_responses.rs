@@ -239,8 +239,8 @@ impl ResponsesWriter {
     }
 
     fn seal(&mut self, block: u32, seal: Option<&Seal<'_>>) -> Result<(), TooLarge> {
-        // DeepSeek, Kimi and Gemini 3 refuse the next request without the reasoning of a call. The text stands
-        // in the summary, so that the seal is short.
+        // DeepSeek, Kimi and Gemini 3 refuse the next request without the reasoning of a call. The text
+        // stands in the summary, so that the seal is short.
         let is_wanted = |seal: &&Seal<'_>| self.context.wants_encrypted_reasoning || seal.origin.is_of_chat();
         let Some(seal) = seal.filter(is_wanted) else { return Ok(()) };
         self.keep(seal.payload.len().saturating_mul(3))?;

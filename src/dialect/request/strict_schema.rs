@@ -1,7 +1,7 @@
 //! Schemas as OpenAI's strict mode takes them.
 //!
-//! An object must be closed and ask for all of its properties, and few keywords are known; another schema is a
-//! 400. Anthropic's strict mode takes more, so that its clients' schemas may do without.
+//! An object must be closed and ask for all of its properties, and few keywords are known; another schema is
+//! a 400. Anthropic's strict mode takes more, so that its clients' schemas may go without.
 //! <https://platform.openai.com/docs/guides/structured-outputs#supported-schemas>
 
 use std::collections::HashSet;
