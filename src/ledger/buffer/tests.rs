@@ -134,8 +134,11 @@ async fn a_refused_row_of_a_spooled_batch_is_lost_once() {
 async fn room_of_a_burst_is_given_back_while_rows_still_come() {
     let folder = Folder::new();
     let mut buffer = buffer(&folder, 1 << 30, MAX_QUEUED_ROWS);
+    // Lent, as the settlement thread lends its own: it changes places with the others.
+    let mut lent = Vec::new();
     let mut round = async |count| {
-        buffer.queue.push(rows(count));
+        lent.extend(rows(count));
+        buffer.queue.push(&mut lent);
         buffer.take();
         while let Some(batch) = buffer.next() {
             buffer.written(batch, WriteResult::default());
