@@ -54,7 +54,7 @@ pub(super) fn write(
     let thinking = rest.iter().fold(PastThinking::default(), |so_far, turn| so_far.after(turn, past));
     // The last message may be the begin of the answer, which has to begin with thinking, too.
     let is_begun = rest.last().is_some_and(|turn| turn.speaker == Speaker::Assistant);
-    let may_think = !thinking.is_missing && !(is_begun && thinking.is_behind);
+    let may_think = !(thinking.is_missing || is_begun && thinking.is_behind);
     settings::write_settings(talk, options, may_think, &mut root);
     root.close();
     Ok(())

@@ -12,7 +12,7 @@ fn ends(text: &str, reason: &str) -> Vec<Option<String>> {
     let body = whole_choice(&format!(r#"{{"content":"{text}"}}"#), &format!(r#""finish_reason":"{reason}""#));
     for to in [ApiDialect::Messages, ApiDialect::Responses, ApiDialect::Gemini] {
         let meaning = chat_meaning(to, &[&format!(r#"{{"content":"{text}"}}"#)], reason);
-        ends.push(meaning.error.or(meaning.stop.map(str::to_owned)));
+        ends.push(meaning.error.or_else(|| meaning.stop.map(str::to_owned)));
         let mut out = Vec::new();
         let from = ApiDialect::ChatCompletions;
         ends.push(match whole(from, to, body.as_bytes(), &context(), "r", 1, &mut out) {
