@@ -4,7 +4,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::IgnoredAny;
 
-use crate::proxy::SingleAnswer;
+use crate::{proxy::SingleAnswer, wire::provider_error};
 
 /// One line without its end, and whether the item has a good answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl AnswerLine {
         match &answer.body {
             Ok(body) => Self {
                 text: answered(id, custom_id, answer.status.as_u16(), body),
-                is_good: answer.status.is_success(),
+                is_good: answer.status.is_success() && is_json(body) && !provider_error::is_error(body),
             },
             Err(fault) => Self::failed(id, custom_id, fault.code(), &fault.to_string()),
         }
@@ -47,7 +47,7 @@ fn answered(id: &str, custom_id: &str, status: u16, body: &[u8]) -> Bytes {
     text.put_slice(b",\"request_id\":");
     put_string(&mut text, id);
     text.put_slice(b",\"body\":");
-    if serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+    if is_json(body) {
         // Line ends are white space between the values of a JSON text, never a part of one.
         text.extend(body.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
     } else {
@@ -55,6 +55,11 @@ fn answered(id: &str, custom_id: &str, status: u16, body: &[u8]) -> Bytes {
     }
     text.put_slice(b"},\"error\":null}");
     text.freeze()
+}
+
+/// Strings that are skipped are not checked for UTF-8 by the reader.
+fn is_json(body: &[u8]) -> bool {
+    str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 fn begin(id: &str, custom_id: &str, room: usize) -> BytesMut {
@@ -81,6 +86,24 @@ mod tests {
     use crate::base::{Fault, FaultKind, RequestId, Stage};
 
     #[test]
+    fn a_good_answer_is_no_error_and_no_page() {
+        let is_good = |status: u16, body: &'static str| {
+            let id = RequestId::from_client(b"r").unwrap();
+            let status = StatusCode::from_u16(status).unwrap();
+            AnswerLine::of(
+                "a",
+                &SingleAnswer { id, status, headers: HeaderMap::new(), body: Ok(body.into()) },
+            )
+            .is_good
+        };
+        assert!(is_good(200, r#"{"choices":[]}"#));
+        assert!(!is_good(500, r#"{"choices":[]}"#));
+        for body in ["", "<p>", r#"{"choices":["#, r#"{"error":{"message":"m"}}"#] {
+            assert!(!is_good(200, body), "{body}");
+        }
+    }
+
+    #[test]
     fn a_line_is_one_line_whatever_the_answer_is() {
         let id = RequestId::from_client(b"r.1").unwrap();
         let line = |body| {
@@ -97,6 +120,8 @@ mod tests {
         assert_eq!(line(Ok("{\n \"a\" :\r\n\"b\\n\"}\n".into())), answered(json!({"a": "b\n"})));
         assert_eq!(line(Ok("<p>\n".into())), answered("<p>\n".into()));
         assert_eq!(line(Ok("".into())), answered("".into()));
+        let spoilt = line(Ok(b"{\"a\":\"\xff\"}"[..].into()));
+        assert_eq!(spoilt["response"]["body"], "{\"a\":\"\u{fffd}\"}");
         let broken = line(Err(Fault::client(Stage::Body, FaultKind::Gone)));
         assert_eq!((&broken["response"], broken["error"]["message"].is_string()), (&Value::Null, true));
     }

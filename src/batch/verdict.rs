@@ -1,17 +1,16 @@
 //! What becomes of an item by its answer: it is final, or the item is asked again. Pure.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
-
-use crate::proxy::SingleAnswer;
+use crate::{proxy::SingleAnswer, routing::retry_after};
 
 /// Repeats of an item whose answers give no time.
 const MAX_BLIND: u32 = 5;
 /// Between repeats, without a time: doubled each time.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(60);
-/// The longest time of an answer's that is kept to.
+/// The shortest and the longest time of an answer's that are kept to.
+const MIN_HINT: Duration = Duration::from_millis(100);
 const MAX_HINT: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,30 +30,23 @@ pub(super) fn verdict(answer: &SingleAnswer, blind: u32) -> Verdict {
         Err(_) => 502,
     };
     let limited = status == 429;
-    let passes = matches!(status, 408 | 409 | 429 | 500 | 502..=504);
+    let passes = matches!(status, 408 | 409 | 429 | 500..=599);
     let refuses = answer.headers.get("x-should-retry").is_some_and(|value| value == "false");
     if !passes || refuses {
         return Verdict::Final;
     }
-    match hint(&answer.headers).filter(|_| matches!(status, 429 | 503)) {
-        Some(after) => Verdict::Again { after: after.min(MAX_HINT), limited },
+    match retry_after::in_headers(&answer.headers, SystemTime::now()).filter(|_| matches!(status, 429 | 503))
+    {
+        Some(after) => Verdict::Again { after: after.clamp(MIN_HINT, MAX_HINT), limited },
         None if blind >= MAX_BLIND => Verdict::Final,
         None => Verdict::Again { after: (FIRST_WAIT * 2u32.pow(blind.min(16))).min(MAX_WAIT), limited },
     }
 }
 
-/// `retry-after-ms`, or `retry-after` in seconds.
-fn hint(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-    number("retry-after-ms")
-        .map(Duration::from_millis)
-        .or_else(|| number("retry-after").map(Duration::from_secs))
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::StatusCode;
+    use http::{HeaderMap, StatusCode};
 
     use super::*;
     use crate::base::{Fault, FaultKind, RequestId, Sent, Stage};
@@ -76,6 +68,13 @@ mod tests {
         }
         assert_eq!(of(429, &[("retry-after-ms", "250"), ("retry-after", "1")], 99), again(250, true));
         assert_eq!(of(503, &[("retry-after", "7")], 99), again(7000, false));
+        assert_eq!(of(429, &[("retry-after", "1.5")], 99), again(1500, true));
+        assert_eq!(of(429, &[("retry-after-ms", "1")], 99), again(100, true), "no storm");
+        assert_eq!(
+            [0, 5].map(|blind| of(503, &[("retry-after", "0")], blind)),
+            [again(1000, false), Verdict::Final]
+        );
+        assert_eq!(of(529, &[], 0), again(1000, false));
         assert_eq!(of(429, &[("x-should-retry", "false")], 0), Verdict::Final);
         assert_eq!(
             [0, 1, 4].map(|blind| of(502, &[], blind)),

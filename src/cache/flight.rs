@@ -4,7 +4,8 @@
 //!
 //! A slow follower holds nothing back: the answer is read at the pace of the fastest. The bytes that a flight
 //! keeps are bounded: past the bound no request joins any more, the oldest bytes go, and a follower that
-//! still needs them is dropped.
+//! still needs them is dropped. Bytes that the fastest has not taken stay: up to half of the bound, and one
+//! frame of any length.
 //!
 //! Invariant: a flight is in the registry only while its answer is under way and kept from its first byte on.
 
@@ -130,6 +131,19 @@ impl FlightRegistry {
 }
 
 impl FlightState {
+    /// Lets the oldest frames go, but none that the fastest follower has not taken: it waits for nobody, and
+    /// while it has enough to read no frames come.
+    fn shed(&mut self, max_size: usize) {
+        while self.bytes > max_size
+            && let Some(oldest) = self.frames.front()
+            && self.added - self.bytes + oldest.len() <= self.taken
+        {
+            self.bytes -= oldest.len();
+            self.first += 1;
+            self.frames.pop_front();
+        }
+    }
+
     /// A follower has taken so many bytes: the task that waited for it, to be woken.
     fn note_taken(&mut self, taken: usize) -> Option<Waker> {
         if taken <= self.taken {
@@ -175,14 +189,10 @@ impl FlightLeader {
             state.bytes += frame.len();
             state.added += frame.len();
             state.frames.push_back(frame);
-            while state.bytes > max_size
-                && let Some(oldest) = state.frames.pop_front()
-            {
-                state.bytes -= oldest.len();
-                state.first += 1;
-            }
+            let is_past = state.bytes > max_size;
+            state.shed(max_size);
             state.end = end;
-            state.first > 0
+            is_past
         });
         if has_ended || is_past {
             self.close();
@@ -367,6 +377,25 @@ mod tests {
         assert_eq!(leader.poll_wanted(&cx), Poll::Ready(true));
         drop((slow, fast));
         assert_eq!(leader.poll_wanted(&cx), Poll::Ready(false));
+    }
+
+    #[test]
+    fn the_fastest_follower_gets_frames_of_any_length() {
+        let registry = FlightRegistry::default();
+        let mut leader = begun(&registry, 100);
+        let (mut only, cx) = (leader.follow(), Context::from_waker(Waker::noop()));
+        for length in [500, 40, 300, 20] {
+            assert_eq!(leader.poll_wanted(&cx), Poll::Ready(true));
+            leader.add(&vec![b'x'; length], None);
+            assert_eq!(registry.count(), 0, "nobody joins past the bound");
+            assert_eq!(next(&mut only).len(), length + 3);
+        }
+        leader.add(&[b'x'; 200], Some(FlightEnd::Complete(1)));
+        assert_eq!(
+            (next(&mut only).len(), next(&mut only)),
+            ("last b\"\"".len() + 200, "Complete(1)".into())
+        );
+        assert!(leader.flight.state().bytes <= 200, "what was taken is gone");
     }
 
     #[test]

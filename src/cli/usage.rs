@@ -55,6 +55,10 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     }
     let query = UsageQuery::back(options.since, options.by.clone());
     let answer = LedgerReader::new(LedgerGauges::default(), Some(database)).ask(&query)?;
+    if let Some(copy) = &answer.copy {
+        // A closed stderr is no reason to fail.
+        let _ = writeln!(io::stderr(), "{copy}");
+    }
     let mut out = io::stdout().lock();
     if options.json {
         writeln!(out, "{}", report(&answer, &query))?;

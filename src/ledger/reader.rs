@@ -3,7 +3,7 @@
 //! `/stats?since=24h`.
 
 use std::{
-    io,
+    fmt, io,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -158,6 +158,21 @@ pub enum CopyState {
     Read { lag: Option<Duration> },
     /// It did not answer, and the database itself was read.
     Away { reason: String },
+}
+
+/// For an operator.
+impl fmt::Display for CopyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { lag: Some(lag) } => {
+                write!(f, "from its copy for reading, {:.1} s behind it", lag.as_secs_f64())
+            }
+            Self::Read { lag: None } => f.write_str("from its copy for reading; how far behind is not known"),
+            Self::Away { reason } => {
+                write!(f, "from the database itself: its copy for reading does not answer: {reason}")
+            }
+        }
+    }
 }
 
 impl CopyState {

@@ -70,12 +70,6 @@ pub fn takes_gzip(request: &HeaderMap) -> bool {
 
 /// Whether the headers say that the body is text without a coding, and none forbids the change.
 fn may_be_changed(request: &HeaderMap, headers: &HeaderMap) -> bool {
-    let forbids = |headers: &HeaderMap| {
-        let values = headers.get_all(header::CACHE_CONTROL).into_iter();
-        values
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
-    };
     let is_bound = [header::CONTENT_ENCODING, header::CONTENT_RANGE]
         .into_iter()
         .chain(DIGESTS.map(HeaderName::from_static))
@@ -86,7 +80,15 @@ fn may_be_changed(request: &HeaderMap, headers: &HeaderMap) -> bool {
         || kind == b"application/json"
         || kind == b"application/openmetrics-text"
         || kind.ends_with(b"+json");
-    is_text && !is_bound && !forbids(request) && !forbids(headers)
+    is_text && !is_bound && !forbids_change(request) && !forbids_change(headers)
+}
+
+/// Whether `Cache-Control` forbids a coding in between (RFC 9111 section 5.2.2.6).
+pub(super) fn forbids_change(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).into_iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
 /// A coded document has other bytes than the plain one, so that a strong validator would lie.

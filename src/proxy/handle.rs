@@ -157,7 +157,7 @@ impl Gateway {
             Some(streams) => gemini_path::method(endpoint, streams, head.uri.query()),
             None => with_query(endpoint.path().into(), head.uri.query()),
         };
-        if snapshot.cache.is_in_use || headers.cache().is_some() {
+        if snapshot.cache.is_in_use || headers.cache().next().is_some() {
             let (path, query, plan) = (&*path, head.uri.query(), &plan);
             let (headers, envelope) = (&headers, &envelope);
             let keyed = KeyedRequest {

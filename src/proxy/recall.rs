@@ -32,6 +32,9 @@ use crate::{
     },
 };
 
+/// Requests that one follows in turn before it asks by itself: they may leave, or end in errors.
+const MAX_LEADERS: usize = 3;
+
 /// What a request finds.
 pub(super) enum Recalled {
     Answer(Answer),
@@ -111,14 +114,29 @@ impl AwaitedAnswer {
     ) -> Result<Option<Answer>, Box<Refusal>> {
         let (answers, settings) = (&request.snapshot.answers, &request.snapshot.cache.settings);
         let Self { key, max_age, is_only_wish, follower } = self;
-        let found = if let Some(follower) = follower {
-            if let Some(answer) = join(follower).await {
-                answers.note_miss();
-                answers.note_coalesced();
-                return Ok(Some(answer));
+        let found = if let Some(mut follower) = follower {
+            let mut found = None;
+            for _ in 0..MAX_LEADERS {
+                if let Some(answer) = join(follower).await {
+                    answers.note_miss();
+                    answers.note_coalesced();
+                    return Ok(Some(answer));
+                }
+                // The request that it followed may have found one elsewhere.
+                found = remember(&request, &key, max_age);
+                if found.is_some() {
+                    break;
+                }
+                // It has left, or has no answer to share: one of its followers asks for the others.
+                match request.snapshot.flights.join(key, settings.max_entry_size) {
+                    FlightRole::Leader(leader) => {
+                        call.flight = Some(Box::new(leader));
+                        break;
+                    }
+                    FlightRole::Follower(next) => follower = next,
+                }
             }
-            // The request that it followed may have found one elsewhere.
-            remember(&request, &key, max_age)
+            found
         } else {
             let bounds = (settings.max_age, settings.max_entry_size);
             let fetched = answers.fetch(&key, bounds, |answer| is_candidate(&request, &answer.maker)).await;
@@ -180,8 +198,12 @@ async fn whole(follower: &mut FlightFollower) -> Option<JoinedBody> {
 }
 
 fn directive(headers: &RequestHeaders<'_>) -> Result<CacheDirective, Box<Refusal>> {
-    let Some(value) = headers.cache() else { return Ok(CacheDirective::default()) };
-    CacheDirective::parse(value.as_bytes()).map_err(|_| {
+    // Lines of one name are one list (RFC 9110 section 5.3).
+    let lines: Vec<&[u8]> = headers.cache().map(HeaderValue::as_bytes).collect();
+    if lines.is_empty() {
+        return Ok(CacheDirective::default());
+    }
+    CacheDirective::parse(&lines.join(&b", "[..])).map_err(|_| {
         let message =
             "the header `x-thalweg-cache` must be `no-store`, `only-if-cached` or `max-age=SECONDS`";
         Refusal::request(400, "invalid_header", message)

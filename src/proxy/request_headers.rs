@@ -43,7 +43,8 @@ pub(super) struct RequestHeaders<'h> {
     asgi: [Option<&'h HeaderValue>; 2],
     trace: Option<&'h HeaderValue>,
     digests: Option<&'h HeaderValue>,
-    cache: Option<&'h HeaderValue>,
+    /// Its lines.
+    cache: [Option<&'h HeaderValue>; 4],
 }
 
 impl<'h> RequestHeaders<'h> {
@@ -75,7 +76,11 @@ impl<'h> RequestHeaders<'h> {
                 "_use_asgi_streaming" => underscores,
                 "-thalweg-trace" => &mut found.trace,
                 "-thalweg-digests" => &mut found.digests,
-                "-thalweg-cache" => &mut found.cache,
+                "-thalweg-cache" => {
+                    let free = found.cache.iter_mut().find(|line| line.is_none());
+                    free.into_iter().for_each(|line| *line = Some(value));
+                    continue;
+                }
                 _ => continue,
             };
             place.get_or_insert(value);
@@ -99,9 +104,9 @@ impl<'h> RequestHeaders<'h> {
         }
     }
 
-    /// The wishes about the answer cache. `None`: the header is absent.
-    pub(super) const fn cache(&self) -> Option<&'h HeaderValue> {
-        self.cache
+    /// The wishes about the answer cache, line by line.
+    pub(super) fn cache(&self) -> impl Iterator<Item = &'h HeaderValue> {
+        self.cache.into_iter().flatten()
     }
 
     pub(super) fn trace_options(&self, settings: &TelemetrySettings) -> TraceOptions {

@@ -3,6 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use super::encode;
 use crate::{
     base::{Endpoint, Fault, FaultKind, Sent, Stage},
     upstream::{ForwardedHeaders, head::named_by_connection},
@@ -96,6 +97,7 @@ pub(super) fn retain_passed_headers(headers: &mut HeaderMap, forwarded: &Forward
         headers.remove(name.as_str());
     }
     let id = headers.remove(&REQUEST_ID);
+    let is_fixed = encode::forbids_change(headers);
     let removed: Vec<HeaderName> =
         headers.keys().filter(|name| !forwarded.pass_down(name)).cloned().collect();
     for name in &removed {
@@ -103,6 +105,9 @@ pub(super) fn retain_passed_headers(headers: &mut HeaderMap, forwarded: &Forward
     }
     if let Some(id) = id {
         headers.insert(PROVIDER_REQUEST_ID.clone(), id);
+    }
+    if is_fixed {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-transform"));
     }
 }
 

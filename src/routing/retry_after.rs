@@ -26,7 +26,7 @@ const MAX_BODY: usize = 1024;
 #[must_use]
 pub fn from_response(headers: &HeaderMap, body: &[u8], limited: bool, wall: SystemTime) -> Option<Duration> {
     let reset = || if limited { reset(headers, wall) } else { None };
-    retry_after(headers, wall).or_else(|| in_body(body)).or_else(reset).map(bounded)
+    in_headers(headers, wall).or_else(|| in_body(body)).or_else(reset).map(bounded)
 }
 
 fn bounded(retry_after: Duration) -> Duration {
@@ -35,7 +35,7 @@ fn bounded(retry_after: Duration) -> Duration {
 
 /// `retry-after-ms` before `retry-after`. Zero is ignored, because Azure sends it beside a `retry-after` of
 /// one second.
-fn retry_after(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
+pub fn in_headers(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
     let text = |name| headers.get(name).map(HeaderValue::as_bytes).and_then(text);
     let millis = text("retry-after-ms").and_then(|text| seconds(text.parse::<f64>().ok()? / 1000.0));
     millis.filter(is_some_time).or_else(|| parse_span(text("retry-after")?, wall)).filter(is_some_time)

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
 
-use super::{Body, site::Site};
+use super::{Body, pages::accepted, site::Site};
 use crate::{
     auth::Principal,
     base::{Endpoint, RequestId},
@@ -81,20 +81,22 @@ fn width(asked: Option<u32>, most: u32, principal: &Principal) -> usize {
     usize::try_from(asked.unwrap_or(most).min(most).min(of_key).max(1)).unwrap_or(1)
 }
 
-/// The form that the client accepts; without a word of it, a document.
+/// The form of the greatest weight, of equal ones the first; without a word of any, a document (RFC 9110
+/// section 12.5.1).
 fn form(headers: &HeaderMap) -> BatchForm {
-    let accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
-    for name in
-        accepted.flat_map(|value| value.split(',')).map(|part| part.split(';').next().unwrap_or_default())
-    {
-        match name.trim().to_ascii_lowercase().as_str() {
-            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => return BatchForm::Lines,
-            "text/event-stream" => return BatchForm::Events,
-            "application/json" => return BatchForm::Document,
-            _ => {}
+    let (mut best, mut most) = (BatchForm::Document, 0.0);
+    for (name, weight) in accepted(headers) {
+        let form = match &*name {
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => BatchForm::Lines,
+            "text/event-stream" => BatchForm::Events,
+            "application/json" => BatchForm::Document,
+            _ => continue,
+        };
+        if weight > most {
+            (best, most) = (form, weight);
         }
     }
-    BatchForm::Document
+    best
 }
 
 impl From<BatchError> for Box<Refusal> {
@@ -102,5 +104,26 @@ impl From<BatchError> for Box<Refusal> {
         let mut refusal = Refusal::request(400, error.code, error.message);
         refusal.param = (!error.path.is_empty()).then(|| error.path.into());
         refusal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_of_the_greatest_weight_is_given() {
+        let of = |accept: &'static str| {
+            form(&[(header::ACCEPT, HeaderValue::from_static(accept))].into_iter().collect()).content_type()
+        };
+        for (accept, form) in [
+            ("*/*", BatchForm::Document),
+            ("application/x-ndjson, application/json", BatchForm::Lines),
+            ("text/event-stream;q=0", BatchForm::Document),
+            ("application/x-ndjson;q=0, application/json", BatchForm::Document),
+            ("application/json;q=0.5, text/event-stream", BatchForm::Events),
+        ] {
+            assert_eq!(of(accept), form.content_type(), "{accept}");
+        }
     }
 }

@@ -58,11 +58,8 @@ pub fn read_list(body: &[u8], max_items: usize) -> Result<BatchList, BatchError>
             Some(b"requests") if requests.is_none() => requests = Some(member.value),
             Some(b"max_concurrency") if value == b"null" => {}
             Some(b"max_concurrency") if max_concurrency.is_none() => {
-                match integer(value)
-                    .and_then(|number| u32::try_from(number).ok())
-                    .filter(|number| *number > 0)
-                {
-                    Some(number) => max_concurrency = Some(number),
+                match integer(value).filter(|number| *number > 0) {
+                    Some(number) => max_concurrency = Some(u32::try_from(number).unwrap_or(u32::MAX)),
                     None => {
                         mistake = place("max_concurrency", "`max_concurrency` must be a whole number from 1")
                     }

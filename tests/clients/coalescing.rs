@@ -187,6 +187,45 @@ async fn an_error_before_the_first_byte_is_not_shared() {
     gateway.stop().await;
 }
 
+/// The first request leaves before its answer: one of the others asks again, for all that are left.
+#[tokio::test]
+async fn one_of_those_left_asks_for_all() {
+    let (never, gate) = (Gate::new(), Gate::new());
+    let opened = gate.clone();
+    let upstream = Upstream::by(Speaks::H1, move |number, _| {
+        let first = if number == 0 { &never } else { &opened };
+        [vec![Step::Wait(first.clone())], script::sse(rest())].concat()
+    });
+    let gateway = plan(&upstream).start().await;
+    let mut first = gateway.client(Version::H1).await;
+    let leave = async {
+        {
+            let mut leading = Box::pin(first.send(Call::stream()));
+            tokio::select! {
+                _ = &mut leading => panic!("it waits"),
+                _ = upstream.log.request(0) => {}
+            }
+            gateway.until("all requests", |now| now.requests == 4).await;
+        }
+        drop(first);
+        upstream.log.request(1).await;
+        gate.open();
+    };
+    let others = async {
+        upstream.log.request(0).await;
+        let ask = async || {
+            let mut client = gateway.client(Version::H1).await;
+            let answer = client.send(Call::stream()).await;
+            (answer.status.as_u16(), answer.collect().await.complete)
+        };
+        tokio::join!(ask(), ask(), ask())
+    };
+    let ((), others) = tokio::join!(leave, others);
+    assert_eq!(others, ((200, true), (200, true), (200, true)));
+    assert_eq!(upstream.log.requests(), 2);
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn a_stream_that_breaks_off_breaks_off_for_all() {
     let gate = Gate::new();

@@ -13,7 +13,7 @@ mod preference;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 
 pub(super) use file::Document;
-pub(super) use preference::prefers_html;
+pub(super) use preference::{accepted, prefers_html};
 
 use super::{Body, site::Site};
 use crate::{

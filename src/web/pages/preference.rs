@@ -9,12 +9,7 @@ const JSON: &str = "application/json";
 /// HTML is named, and weighs more than JSON does.
 pub(in crate::web) fn prefers_html(request: &HeaderMap) -> bool {
     let (mut html, mut json) = (0.0_f32, (0_u8, 0.0_f32));
-    let values = request.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
-    for member in values.flat_map(|value| value.split(',')) {
-        let mut parts = member.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-        let weight = weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
+    for (name, weight) in accepted(request) {
         // The most particular member decides.
         let precision = match &*name {
             HTML => {
@@ -31,6 +26,17 @@ pub(in crate::web) fn prefers_html(request: &HeaderMap) -> bool {
         }
     }
     html > json.1
+}
+
+/// The members of `Accept`: name and weight.
+pub(in crate::web) fn accepted(request: &HeaderMap) -> impl Iterator<Item = (String, f32)> {
+    let values = request.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(|member| {
+        let mut parts = member.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        (name, weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0)))
+    })
 }
 
 #[cfg(test)]
